@@ -42,7 +42,11 @@ def test_missing_extra_names_the_pip_command() -> None:
 
 @pytest.mark.parametrize(
     "error",
-    [ContainerError("damaged at byte 12.", 12), MissingExtraError("The PESQ metric", "pesq", "eval"), SilkError("no.")],
+    [
+        ContainerError("damaged at byte 12.", 12),
+        MissingExtraError("The PESQ metric", "pesq", "eval"),
+        SilkError("no."),
+    ],
 )
 def test_errors_cross_process_borders_whole(error: SilkError) -> None:
     back = pickle.loads(pickle.dumps(error))  # what a process pool does with an error raised in a worker

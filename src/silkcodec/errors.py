@@ -4,7 +4,7 @@
     ├── ArgumentError       an argument outside what the call accepts
     ├── AudioError          a wave or an audio file that cannot be used: missing, empty, not audio, NaN or Inf
     ├── TokensError         codes out of range, of the wrong shape, or of another codec
-    ├── ContainerError      a .silk file that is damaged, cut short, foreign or too new; `offset` says at which byte
+    ├── ContainerError      a .silk file that is damaged, cut short, foreign or too new; `offset`: at which byte
     ├── WeightsError        model files that are missing, damaged, or that do not fit this version
     ├── MissingExtraError   an optional dependency is not installed; names the pip command
     ├── OutputError         a path that cannot be written: it exists, its folder does not, the disk is full
@@ -51,7 +51,7 @@ class ContainerError(SilkError):
         self.offset = offset
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # The default rebuilds from `args` alone: an error raised in a worker process would come back without its offset.
+        # The default rebuilds from `args` alone: raised in a worker process, the error would lose its offset.
         return type(self), (str(self), self.offset)
 
 
@@ -72,7 +72,8 @@ class MissingExtraError(SilkError):
     """
 
     def __init__(self, what: str, package: str, extra: str) -> None:
-        super().__init__(f"{what} needs '{package}', which is not installed; run: pip install 'silkcodec[{extra}]'")
+        command = f"pip install 'silkcodec[{extra}]'"
+        super().__init__(f"{what} needs '{package}', which is not installed; run: {command}")
         self.what = what
         self.package = package
         self.extra = extra
