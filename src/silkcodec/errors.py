@@ -4,7 +4,7 @@
     ├── ArgumentError       an argument outside what the call accepts
     ├── AudioError          a wave or an audio file that cannot be used: missing, empty, not audio, NaN or Inf
     ├── TokensError         codes out of range, of the wrong shape, or of another codec
-    ├── ContainerError      a .silk file that is damaged, cut short, foreign or too new; `offset`: at which byte
+    ├── ContainerError      a .silk file that is damaged, cut short, foreign or too new; `offset`: the byte
     ├── WeightsError        model files that are missing, damaged, or that do not fit this version
     ├── MissingExtraError   an optional dependency is not installed; names the pip command
     ├── OutputError         a path that cannot be written: it exists, its folder does not, the disk is full

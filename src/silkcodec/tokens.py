@@ -1,0 +1,350 @@
+"""Tokens: what a codec makes of a wave, with everything needed to make a wave of it again.
+
+One type holds flat, residual and multi-scale codecs alike: one integer array per codebook, each with its
+own size and frame rate. What can be derived (duration, tokens per second, bits per second) is derived.
+
+Silk's codebooks are *groups* of FSQ dimensions. A frame is 128 levels of 0..7, and a group of n neighbouring
+dimensions is one code, the first dimension least significant:
+
+    levels   5 1 7 0 2 6 3 | 4 4 0 1 ...        code 0 = 5 + 1*8 + 7*8^2 + 0*8^3 + 2*8^4 + 6*8^5 + 3*8^6
+             '-- group 0 --'
+
+Seven dimensions to a group make 18 groups of 8^7 and one of 8^2: 19 tokens a frame, 47.5 a second. FSQ's
+dimensions are independent, so any other grouping holds the same recording: see `Tokens.regroup`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .errors import ArgumentError, TokensError
+
+LATENT_WIDTH = 128  # FSQ dimensions of a Silk frame
+N_LEVELS = 8  # values of each
+DIMS_PER_TOKEN = 7  # Silk's own grouping
+MAX_DIMS_PER_TOKEN = 20  # 8^20 = 2^60: the widest group whose codes fit an int64
+SILK_SAMPLE_RATE = 24_000  # Hz
+FRAME_SAMPLES = 9_600  # samples in one Silk frame: 400 ms
+SILK_FRAME_RATE = SILK_SAMPLE_RATE / FRAME_SAMPLES  # Hz: 2.5
+
+Codes = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Tokens:
+    """The codes of one recording, and what it takes to read them.
+
+    Equal when all fields are equal. The arrays are copied in and read-only.
+
+    Attributes:
+        codes: one int64 array [F_k] per codebook, in 0..codebook_sizes[k]-1.
+        codebook_sizes: the number of different codes, per codebook.
+        frame_rates: Hz, per codebook.
+        sample_rate: Hz, of the wave that was encoded and that `decode` gives back.
+        n_samples: samples of that wave; the last frame is usually longer than what is left of it.
+        codec: name, and 12 hex digits of the SHA-256 of the weights where it has any: "silk@0a1b2c3d4e5f".
+
+    Raises:
+        TokensError: a code out of range, an array that is not one-dimensional and integer, fields of
+            different lengths, or an n_samples that Silk's number of frames does not fit.
+
+    >>> tokens = Tokens.from_levels(np.zeros((3, 128), int), n_samples=24_000, codec="silk@0a1b2c3d4e5f")
+    >>> tokens.n_tokens, tokens.tokens_per_second, tokens.bits_per_second, tokens.duration_s
+    (57, 47.5, 960.0, 1.0)
+    """
+
+    codes: tuple[Codes, ...]
+    codebook_sizes: tuple[int, ...]
+    frame_rates: tuple[float, ...]
+    sample_rate: int
+    n_samples: int
+    codec: str
+
+    def __post_init__(self) -> None:
+        sizes = tuple(_as_int(size, "a codebook size", 1) for size in self.codebook_sizes)
+        if not sizes or not len(self.codes) == len(sizes) == len(self.frame_rates):
+            raise TokensError(
+                "codes, codebook_sizes and frame_rates must have one entry per codebook; "
+                f"got {len(self.codes)}, {len(sizes)} and {len(self.frame_rates)}."
+            )
+        rates = tuple(float(rate) for rate in self.frame_rates)
+        if not all(math.isfinite(rate) and rate > 0 for rate in rates):
+            raise TokensError(f"frame rates must be positive numbers (Hz); got {rates}.")
+        if not isinstance(self.codec, str) or not self.codec or not self.codec.isprintable():
+            raise TokensError(f"codec must be a printable name like 'silk@0a1b2c3d4e5f'; got {self.codec!r}.")
+        numbered = enumerate(zip(self.codes, sizes, strict=True))
+        fields: dict[str, Any] = {
+            "codes": tuple(_as_codes(codes, size, k) for k, (codes, size) in numbered),
+            "codebook_sizes": sizes,
+            "frame_rates": rates,
+            "sample_rate": _as_int(self.sample_rate, "sample_rate", 1),
+            "n_samples": _as_int(self.n_samples, "n_samples", 1),
+        }
+        for name, value in fields.items():
+            object.__setattr__(self, name, value)  # the dataclass is frozen; this is its constructor
+        if self.dims_per_token is not None:
+            _check_silk_lengths(self.codes, self.n_samples)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Tokens):
+            return NotImplemented
+        return self._layout == other._layout and all(map(np.array_equal, self.codes, other.codes))
+
+    def __hash__(self) -> int:
+        return hash((self._layout, *(codes.tobytes() for codes in self.codes)))
+
+    @property
+    def _layout(self) -> tuple[object, ...]:
+        return self.codebook_sizes, self.frame_rates, self.sample_rate, self.n_samples, self.codec
+
+    def __repr__(self) -> str:
+        return (
+            f"Tokens({self.codec!r}, {self.n_tokens} tokens in {len(self.codes)} codebooks, "
+            f"{self.duration_s:.3f} s at {self.sample_rate} Hz)"
+        )
+
+    @property
+    def n_tokens(self) -> int:
+        """The number of codes in all codebooks."""
+        return sum(len(codes) for codes in self.codes)
+
+    @property
+    def n_frames(self) -> int:
+        """The number of frames: steps of the slowest codebook (most codecs have one rate for all)."""
+        return min(len(codes) for codes in self.codes)
+
+    @property
+    def duration_s(self) -> float:
+        """The duration of the wave, seconds."""
+        return self.n_samples / self.sample_rate
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Tokens counted, over the time their frames span: 47.5 for Silk.
+
+        The frames span a little more than the wave (its last frame is filled up with silence), so this is
+        the codec's clock and does not depend on where a recording happens to end.
+        """
+        return self.n_tokens * min(self.frame_rates) / self.n_frames
+
+    @property
+    def bits_per_second(self) -> float:
+        """Bits of the codes counted, over the time their frames span: 960 for Silk."""
+        sizes = zip(self.codes, self.codebook_sizes, strict=True)
+        bits = sum(len(codes) * math.log2(size) for codes, size in sizes)
+        return bits * min(self.frame_rates) / self.n_frames
+
+    @property
+    def dims_per_token(self) -> int | None:
+        """FSQ dimensions in one code of Silk's layout, 1..20; None for the tokens of another codec."""
+        if self.sample_rate != SILK_SAMPLE_RATE or any(rate != SILK_FRAME_RATE for rate in self.frame_rates):
+            return None
+        dims = (self.codebook_sizes[0].bit_length() - 1) // 3  # 8^n has 3n + 1 bits
+        fits = 1 <= dims <= MAX_DIMS_PER_TOKEN and self.codebook_sizes == codebook_sizes(dims)
+        return dims if fits else None
+
+    def to_levels(self) -> NDArray[np.int8]:
+        """Silk's levels, int8 [F, 128] in 0..7, of tokens in any grouping.
+
+        Raises:
+            TokensError: these are not tokens of Silk's layout.
+        """
+        return codes_to_levels(np.stack(self.codes, axis=1), self._silk_dims("have FSQ levels"))
+
+    @classmethod
+    def from_levels(
+        cls, levels: ArrayLike, *, n_samples: int, codec: str, dims_per_token: int = DIMS_PER_TOKEN
+    ) -> Tokens:
+        """Tokens of Silk's levels, integers [F, 128] in 0..7 with F = ceil(n_samples / 9600).
+
+        Raises:
+            TokensError: levels out of range or of another shape, or an n_samples that does not fit them.
+            ArgumentError: dims_per_token outside 1..20.
+        """
+        codes = levels_to_codes(levels, dims_per_token)
+        sizes = codebook_sizes(dims_per_token)
+        return cls(
+            codes=tuple(codes.T),
+            codebook_sizes=sizes,
+            frame_rates=(SILK_FRAME_RATE,) * len(sizes),
+            sample_rate=SILK_SAMPLE_RATE,
+            n_samples=n_samples,
+            codec=codec,
+        )
+
+    def regroup(self, dims_per_token: int) -> Tokens:
+        """The same Silk recording in tokens of another size, without loss.
+
+        7 dimensions to a token give 19 tokens of 8^7 a frame (Silk's own), 4 give 32 of 4,096, 1 gives 128
+        of 8: a language model chooses between a short sequence and a small vocabulary.
+
+        Raises:
+            TokensError: these are not tokens of Silk's layout.
+            ArgumentError: dims_per_token outside 1..20.
+        """
+        self._silk_dims("can be regrouped")
+        return Tokens.from_levels(
+            self.to_levels(), n_samples=self.n_samples, codec=self.codec, dims_per_token=dims_per_token
+        )
+
+    def to_ids(self, *, shared: bool = False) -> Codes:
+        """One sequence for a language model: int64 [n_tokens], frame by frame, codebook by codebook.
+
+        Args:
+            shared: False gives every codebook its own range of a vocabulary of sum(codebook_sizes) ids
+                (code 3 of codebook 1 is codebook_sizes[0] + 3), so that an id says which codebook it is of.
+                True leaves the codes as they are, in one vocabulary of max(codebook_sizes).
+
+        Raises:
+            TokensError: the codebooks have different rates (a multi-scale codec).
+        """
+        offsets = np.zeros(1, np.int64) if shared else _offsets(self.codebook_sizes)
+        if len({len(codes) for codes in self.codes}) != 1:
+            raise TokensError(f"one sequence needs codebooks of one frame rate; got {self.frame_rates} Hz.")
+        return (np.stack(self.codes, axis=1) + offsets).ravel()
+
+    def from_ids(self, ids: ArrayLike, *, n_samples: int | None = None, shared: bool = False) -> Tokens:
+        """Tokens of a sequence in the layout of these tokens: the inverse of `to_ids`.
+
+        Args:
+            ids: int [F * codebooks], as a language model made them.
+            n_samples: of the wave; None: as many as the frames hold.
+            shared: as in `to_ids`.
+
+        Raises:
+            TokensError: a sequence that is not whole frames, or an id outside its codebook's range.
+        """
+        sequence, k = _as_integers(ids, "ids").astype(np.int64), len(self.codes)
+        if sequence.ndim != 1 or not len(sequence) or len(sequence) % k:
+            raise TokensError(
+                f"ids must be whole frames of {k} codes in one row; got shape {sequence.shape}."
+            )
+        frames = sequence.reshape(-1, k)
+        if not shared:
+            frames = frames - _offsets(self.codebook_sizes)
+        if n_samples is None:
+            n_samples = round(len(frames) * self.sample_rate / self.frame_rates[0])
+        layout = self.codebook_sizes, self.frame_rates, self.sample_rate
+        return Tokens(tuple(frames.T), *layout, n_samples, self.codec)
+
+    def _silk_dims(self, what: str) -> int:
+        dims = self.dims_per_token
+        if dims is None:
+            raise TokensError(
+                f"only tokens of Silk's layout (128 dimensions of 8 levels at 2.5 Hz) {what}; "
+                f"got {len(self.codes)} codebooks of {self.codec!r}."
+            )
+        return dims
+
+
+def n_frames(n_samples: int) -> int:
+    """The number of Silk frames that hold `n_samples` samples at 24 kHz: ceil(n_samples / 9600)."""
+    return -(-n_samples // FRAME_SAMPLES)
+
+
+def codebook_sizes(dims_per_token: int = DIMS_PER_TOKEN) -> tuple[int, ...]:
+    """The codebook sizes of Silk's groups, the last one of the dimensions that are left over.
+
+    >>> sizes = codebook_sizes(7)
+    >>> len(sizes), sizes[0], sizes[-1]
+    (19, 2097152, 64)
+    """
+    if not isinstance(dims_per_token, (int, np.integer)) or not 1 <= dims_per_token <= MAX_DIMS_PER_TOKEN:
+        raise ArgumentError(f"dims_per_token must be 1..{MAX_DIMS_PER_TOKEN}; got {dims_per_token!r}.")
+    whole, rest = divmod(LATENT_WIDTH, int(dims_per_token))
+    return (N_LEVELS ** int(dims_per_token),) * whole + (N_LEVELS**rest,) * (rest > 0)
+
+
+def levels_to_codes(levels: ArrayLike, dims_per_token: int = DIMS_PER_TOKEN) -> Codes:
+    """Levels, integers [F, 128] in 0..7 -> codes, int64 [F, K]; F may be 0.
+
+    Raises:
+        TokensError: levels out of range, not integers, or of another shape.
+    """
+    sizes = codebook_sizes(dims_per_token)
+    array = _as_integers(levels, "levels")
+    if array.ndim != 2 or array.shape[1] != LATENT_WIDTH:
+        raise TokensError(f"levels must have the shape [frames, {LATENT_WIDTH}]; got {array.shape}.")
+    _check_range(array, N_LEVELS, "levels")
+    padded = np.zeros((len(array), len(sizes) * dims_per_token), np.int64)
+    padded[:, :LATENT_WIDTH] = array
+    grouped = padded.reshape(len(array), len(sizes), dims_per_token)  # [F, K, dims_per_token]
+    return grouped @ _place_values(dims_per_token)
+
+
+def codes_to_levels(codes: ArrayLike, dims_per_token: int = DIMS_PER_TOKEN) -> NDArray[np.int8]:
+    """Codes, integers [F, K] -> levels, int8 [F, 128] in 0..7: the inverse of `levels_to_codes`.
+
+    Raises:
+        TokensError: codes out of range, not integers, or of another shape.
+    """
+    sizes = codebook_sizes(dims_per_token)
+    array = _as_integers(codes, "codes")
+    if array.ndim != 2 or array.shape[1] != len(sizes):
+        raise TokensError(
+            f"codes of {dims_per_token} dimensions each must have the shape [frames, {len(sizes)}]; "
+            f"got {array.shape}."
+        )
+    for k, size in enumerate(sizes):
+        _check_range(array[:, k], size, f"codes of codebook {k}")
+    shifts = 3 * np.arange(dims_per_token)  # 8 = 2^3: dividing by 8^i is a shift by 3i
+    levels = (array.astype(np.int64)[:, :, None] >> shifts) & (N_LEVELS - 1)  # [F, K, dims_per_token]
+    return levels.reshape(len(array), -1)[:, :LATENT_WIDTH].astype(np.int8)
+
+
+def _place_values(dims_per_token: int) -> Codes:
+    return N_LEVELS ** np.arange(dims_per_token, dtype=np.int64)
+
+
+def _offsets(sizes: Sequence[int]) -> Codes:
+    """The first id of each codebook in a vocabulary that holds them all, [K]."""
+    total = sum(sizes)
+    if total > np.iinfo(np.int64).max:
+        raise TokensError(f"a vocabulary must fit 64 bits; got {total} ids: regroup into smaller tokens.")
+    return np.cumsum((0, *sizes[:-1]), dtype=np.int64)
+
+
+def _check_silk_lengths(codes: Sequence[Codes], n_samples: int) -> None:
+    lengths = {len(c) for c in codes}
+    expected = n_frames(n_samples)
+    if lengths != {expected}:
+        got = ", ".join(map(str, sorted(lengths)))
+        raise TokensError(f"{n_samples} samples make {expected} Silk frames in every codebook; got {got}.")
+
+
+def _check_range(array: NDArray[Any], size: int, what: str) -> None:
+    if array.size and (array.min() < 0 or array.max() >= size):
+        raise TokensError(f"{what} must be 0..{size - 1}; got {array.min()}..{array.max()}.")
+
+
+def _as_integers(values: ArrayLike, what: str) -> NDArray[Any]:
+    try:
+        array = np.asarray(values)
+    except ValueError as error:  # a ragged list
+        raise TokensError(f"{what} must be an array of integers; got {error}.") from error
+    if array.dtype.kind not in "iu":
+        raise TokensError(f"{what} must be an array of integers; got {array.dtype}.")
+    return array
+
+
+def _as_codes(codes: ArrayLike, size: int, k: int) -> Codes:
+    what = f"codes of codebook {k}"
+    array = _as_integers(codes, what)
+    if array.ndim != 1 or not array.size:
+        raise TokensError(f"{what} must be one row of at least one code; got shape {array.shape}.")
+    _check_range(array, size, what)  # before the cast: a uint64 may not fit an int64
+    array = array.astype(np.int64)  # always a copy: nobody else can change it
+    array.setflags(write=False)
+    return array
+
+
+def _as_int(value: Any, what: str, at_least: int) -> int:
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)) or value < at_least:
+        raise TokensError(f"{what} must be an integer of at least {at_least}; got {value!r}.")
+    return int(value)
