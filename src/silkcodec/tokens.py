@@ -155,7 +155,8 @@ class Tokens:
         Raises:
             TokensError: these are not tokens of Silk's layout.
         """
-        return codes_to_levels(np.stack(self.codes, axis=1), self._silk_dims("have FSQ levels"))
+        dims = self._silk_dims("have FSQ levels")
+        return codes_to_levels(np.stack(self.codes, axis=1), dims)
 
     @classmethod
     def from_levels(
@@ -295,7 +296,7 @@ def codes_to_levels(codes: ArrayLike, dims_per_token: int = DIMS_PER_TOKEN) -> N
         _check_range(array[:, k], size, f"codes of codebook {k}")
     shifts = 3 * np.arange(dims_per_token)  # 8 = 2^3: dividing by 8^i is a shift by 3i
     levels = (array.astype(np.int64)[:, :, None] >> shifts) & (N_LEVELS - 1)  # [F, K, dims_per_token]
-    return levels.reshape(len(array), -1)[:, :LATENT_WIDTH].astype(np.int8)
+    return levels.reshape(len(array), levels.shape[1] * dims_per_token)[:, :LATENT_WIDTH].astype(np.int8)
 
 
 def _place_values(dims_per_token: int) -> Codes:
