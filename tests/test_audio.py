@@ -1,0 +1,275 @@
+"""audio.py: every way into a wave and out again, and every file that is not one."""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from silkcodec import audio
+from silkcodec.errors import ArgumentError, AudioError, OutputError
+
+
+def sine(n_samples: int, sample_rate: int = 24_000, hz: float = 440.0) -> np.ndarray:
+    return (0.5 * np.sin(2 * np.pi * hz * np.arange(n_samples) / sample_rate)).astype(np.float32)
+
+
+# --- arrays
+
+
+def test_integers_are_scaled_to_full_scale() -> None:
+    for dtype in (np.int8, np.int16, np.int32, np.int64):
+        lowest = np.array([np.iinfo(dtype).min, 0], dtype=dtype)
+        assert audio.as_wave(lowest, 24_000).tolist() == [-1.0, 0.0]
+    assert audio.as_wave(np.array([0, 128], dtype=np.uint8), 24_000).tolist() == [-1.0, 0.0]
+
+
+def test_channels_are_averaged_whichever_side_they_are_on() -> None:
+    rng = np.random.default_rng(0)
+    channels = rng.uniform(-1, 1, (5, 1000)).astype(np.float32)
+    wave = audio.as_wave(channels, 24_000)
+    assert wave.shape == (1000,)
+    np.testing.assert_allclose(wave, channels.mean(axis=0), atol=1e-6)
+    for same in (channels.T, np.ascontiguousarray(channels.T), np.asfortranarray(channels)):
+        np.testing.assert_array_equal(audio.as_wave(same, 24_000), wave)
+
+
+@pytest.mark.parametrize(
+    ("array", "words"),
+    [
+        (np.zeros(0, np.float32), "at least 1 sample"),
+        (np.zeros((0, 2), np.float32), "at least 1 sample"),
+        (np.array([0.0, np.nan]), "finite; got nan at sample 1"),
+        (np.array([0.0, 0.1, -np.inf]), "finite; got -inf at sample 2"),
+        (np.array([0.0, 1e300]), "finite; got inf at sample 1"),
+        (np.array([0.0, 12345.0]), "scale integers"),
+        (np.zeros((2, 3, 4), np.float32), "one clip at a time"),
+        (np.zeros((100, 200), np.float32), "one clip at a time"),
+        (np.float32(1), "got shape ()"),
+        (np.array(["a"]), "floats or signed integers"),
+        (np.zeros(3, complex), "floats or signed integers"),
+        (np.zeros(3, bool), "floats or signed integers"),
+        ([[1.0], [1.0, 2.0]], "NumPy can read"),
+    ],
+)
+def test_what_is_not_a_wave_is_refused(array: object, words: str) -> None:
+    with pytest.raises(AudioError, match=words.replace("(", r"\(").replace(")", r"\)")):
+        audio.as_wave(array, 24_000)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("rate", [0, -24_000, 24, 44_100.5, float("nan"), float("inf"), 2_000_000])
+def test_impossible_sample_rates_are_refused(rate: float) -> None:
+    with pytest.raises(AudioError, match="whole number of Hz"):
+        audio.as_wave(np.zeros(10, np.float32), rate)
+
+
+# --- resampling
+
+
+@pytest.mark.parametrize("rate", [8_000, 11_025, 16_000, 22_050, 44_100, 48_000, 96_000, 192_000])
+def test_resampling_keeps_pitch_level_and_length(rate: int) -> None:
+    wave = audio.as_wave(sine(rate, rate), rate)
+    assert wave.shape == (24_000,)
+    inner = slice(2400, -2400)  # away from the edges, where the filter sees silence
+    np.testing.assert_allclose(wave[inner], sine(24_000)[inner], atol=1e-3)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    rate=st.sampled_from([8_000, 11_025, 16_000, 22_050, 24_000, 44_100, 48_000, 192_000]),
+    cuts=st.lists(st.integers(0, 3000), max_size=20),
+    n_samples=st.integers(1, 20_000),
+)
+def test_resampling_does_not_depend_on_the_cuts(rate: int, cuts: list[int], n_samples: int) -> None:
+    source = np.random.default_rng(n_samples).uniform(-1, 1, n_samples).astype(np.float32)
+    stream = audio.Resampler(rate, 24_000)
+    parts = [
+        stream.feed(part) for part in np.split(source, np.minimum(np.cumsum(cuts), n_samples).astype(int))
+    ]
+    joined = np.concatenate([*parts, stream.flush()])
+    np.testing.assert_array_equal(joined, audio.as_wave(source, rate))
+    assert len(joined) == audio.resampled_length(n_samples, rate, 24_000) >= 1
+
+
+# --- reading files
+
+
+@pytest.mark.parametrize(
+    ("suffix", "subtype", "tolerance"),
+    [(".wav", "PCM_16", 1e-4), (".wav", "FLOAT", 0), (".wav", "PCM_U8", 1e-2), (".flac", "PCM_24", 1e-6)],
+)
+def test_a_file_is_read_as_the_same_wave_as_its_array(
+    tmp_path: Path, suffix: str, subtype: str, tolerance: float
+) -> None:
+    stereo = np.stack([sine(50_001, 44_100), sine(50_001, 44_100, 880)], axis=1)
+    path = tmp_path / f"a{suffix}"
+    soundfile.write(path, stereo, 44_100, subtype=subtype)
+    np.testing.assert_allclose(audio.read(path), audio.as_wave(stereo, 44_100), atol=tolerance)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "kind"), [(".ogg", "VORBIS"), (".opus", "OPUS"), (".mp3", "MPEG_LAYER_III")]
+)
+def test_lossy_formats_are_read(tmp_path: Path, suffix: str, kind: str) -> None:
+    path = tmp_path / f"a{suffix}"
+    soundfile.write(path, sine(48_000), 24_000, format="MP3" if suffix == ".mp3" else "OGG", subtype=kind)
+    wave = audio.read(path)
+    assert len(wave) == 48_000
+    np.testing.assert_allclose(wave[5000:40_000], sine(48_000)[5000:40_000], atol=0.1)
+
+
+def test_blocks_of_any_length_are_the_whole(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    soundfile.write(path, sine(700_001, 48_000), 48_000)
+    whole = audio.read(path)
+    for block_s in (0.01, 0.4, 7.0, 1e6):
+        np.testing.assert_array_equal(np.concatenate(list(audio.blocks(path, block_s))), whole)
+    with audio.Reader(path) as reader:
+        assert [len(reader.read(n)) for n in (0, 1, 9600, 10**9, 5)] == [0, 1, 9600, len(whole) - 9601, 0]
+
+
+def test_pipes_and_binary_files_are_read(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", sine(1000), 24_000, subtype="FLOAT")
+    content = (tmp_path / "a.wav").read_bytes()
+    np.testing.assert_array_equal(audio.read(io.BytesIO(content)), sine(1000))
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    writer = subprocess.Popen([sys.executable, "-c", f"open({str(fifo)!r}, 'wb').write({content!r})"])
+    np.testing.assert_array_equal(audio.read(fifo), sine(1000))
+    assert writer.wait() == 0
+
+
+def test_wav_of_unknown_length_is_read_to_its_end(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", sine(1000), 24_000, subtype="PCM_16")
+    endless = bytearray((tmp_path / "a.wav").read_bytes())  # as ffmpeg writes into a pipe
+    endless[4:8] = endless[40:44] = b"\xff\xff\xff\xff"
+    assert len(audio.read(io.BytesIO(bytes(endless)))) == 1000
+
+
+def test_files_that_are_not_audio_are_named_with_the_reason(tmp_path: Path) -> None:
+    (tmp_path / "empty.wav").write_bytes(b"")
+    (tmp_path / "text.wav").write_text("this is not a sound")
+    (tmp_path / "a.raw").write_bytes(b"\0" * 100)
+    soundfile.write(tmp_path / "silent.wav", np.zeros(0), 24_000)
+    for name, words in {
+        "missing.wav": "No such file",
+        "empty.wav": "empty",
+        "text.wav": "cannot be read as audio",
+        "a.raw": "no header",
+        "silent.wav": "holds none",
+        ".": "folder",
+    }.items():
+        with pytest.raises(AudioError, match=words) as caught:
+            audio.read(tmp_path / name)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(AudioError):
+        audio.read("null\0byte.wav")
+
+
+def test_files_with_nan_or_inf_say_where(tmp_path: Path) -> None:
+    wave = sine(400_000)
+    wave[300_000] = np.nan
+    soundfile.write(tmp_path / "a.wav", wave, 24_000, subtype="FLOAT")
+    with pytest.raises(AudioError, match=r"got nan at sample 300000 \(12.500 s\)"):
+        audio.read(tmp_path / "a.wav")
+
+
+@pytest.mark.parametrize("suffix", [".flac", ".ogg"])
+def test_damaged_files_are_refused_not_shortened(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a{suffix}"
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, 48_000).astype(np.float32)
+    audio.write(path, noise)
+    content = path.read_bytes()
+    middle = len(content) // 2
+    path.write_bytes(content[:middle] + bytes(200) + content[middle + 200 :])
+    with pytest.raises(AudioError):
+        audio.read(path)
+
+
+# --- writing files
+
+
+@pytest.mark.parametrize(
+    ("suffix", "tolerance"), [(".wav", 1e-4), (".flac", 1e-4), (".w64", 1e-4), (".ogg", 0.1)]
+)
+def test_written_files_read_back(tmp_path: Path, suffix: str, tolerance: float) -> None:
+    path = tmp_path / "new" / "folder" / f"a{suffix}"
+    with audio.Writer(path) as writer:
+        for block in np.split(sine(30_000), [1, 10_000, 10_000]):
+            writer.write(block)
+        assert not path.exists(), "the file must appear only when it is complete"
+    np.testing.assert_allclose(audio.read(path), sine(30_000), atol=tolerance)
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+def test_loud_samples_are_clipped_not_wrapped(tmp_path: Path) -> None:
+    audio.write(tmp_path / "a.wav", np.array([1.5, -1.5], np.float32))
+    np.testing.assert_allclose(audio.read(tmp_path / "a.wav"), [1, -1], atol=1e-4)
+
+
+def test_an_existing_file_is_kept_unless_told(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    path.write_bytes(b"precious")
+    with pytest.raises(OutputError, match="exists already"):
+        audio.write(path, sine(10))
+    assert path.read_bytes() == b"precious"
+    audio.write(path, sine(10), overwrite=True)
+    assert len(audio.read(path)) == 10
+
+
+def test_an_error_half_way_leaves_no_file(tmp_path: Path) -> None:
+    old = tmp_path / "old.wav"
+    old.write_bytes(b"precious")
+    for path in (old, tmp_path / "new.wav"):
+        with pytest.raises(ZeroDivisionError), audio.Writer(path, overwrite=True) as writer:
+            writer.write(sine(100_000))
+            raise ZeroDivisionError
+    assert old.read_bytes() == b"precious"
+    assert [p.name for p in tmp_path.iterdir()] == ["old.wav"]
+
+
+def test_places_that_cannot_be_written_are_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder.wav").mkdir()
+    with pytest.raises(OutputError, match="is a file, not a folder"):
+        audio.write(tmp_path / "file" / "a.wav", sine(10))
+    with pytest.raises(OutputError, match="folder"):
+        audio.write(tmp_path / "folder.wav", sine(10), overwrite=True)
+    with pytest.raises(ArgumentError, match="must end in"):
+        audio.write(tmp_path / "a.txt", sine(10))
+    with pytest.raises(ArgumentError, match="cannot be written"):
+        audio.write(tmp_path / "a.opus", sine(10), 44_100)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "folder.wav"]
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg"])
+def test_a_full_disk_is_one_sentence(tmp_path: Path, suffix: str, full_disk: int) -> None:
+    path = tmp_path / f"a{suffix}"
+    noise = np.random.default_rng(0).uniform(-1, 1, 48_000).astype(np.float32)
+    with pytest.raises(OutputError, match="No space left"):
+        audio.write(path, np.tile(noise, 1 + 20 * full_disk // len(noise)))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_wav_goes_down_a_pipe_with_its_length_first() -> None:
+    class Pipe(io.BytesIO):
+        def seekable(self) -> bool:
+            return False
+
+    known, unknown = Pipe(), Pipe()
+    with audio.Writer(known, n_samples=1000) as writer:
+        writer.write(sine(1000))
+    with audio.Writer(unknown) as writer:
+        writer.write(sine(1000))
+    assert struct.unpack("<I", known.getvalue()[40:44]) == (2000,)
+    for pipe in (known, unknown):
+        np.testing.assert_allclose(audio.read(io.BytesIO(pipe.getvalue())), sine(1000), atol=1e-4)
