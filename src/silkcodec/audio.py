@@ -123,25 +123,42 @@ def as_wave(array: ArrayLike, sample_rate: float, to_rate: float = DEFAULT_RATE)
     [0.25, 0.25, 0.25, 0.25]
     """
     from_rate, to_rate = check_rate(sample_rate), check_rate(to_rate)
-    try:
-        samples = np.asarray(array)
-    except (TypeError, ValueError, RuntimeError) as error:  # ragged lists, tensors on a GPU or with a gradient
-        raise AudioError(f"A wave must be something NumPy can read as an array; {error}") from error
-    if samples.ndim == 2 and samples.shape[0] < samples.shape[1]:
-        samples = samples.T
-    if samples.ndim not in (1, 2) or (samples.ndim == 2 and samples.shape[1] > MAX_CHANNELS):
-        raise AudioError(
-            "A wave must be [samples], [samples, channels] or [channels, samples];"
-            f" got shape {np.shape(array)}; pass one clip at a time."
-        )
-    if samples.size == 0:
+    samples = _as_array(array)
+    transposed = samples.ndim == 2 and samples.shape[0] < samples.shape[1]
+    mono = as_block(samples.T if transposed else samples, from_rate)
+    if len(mono) == 0:
         raise AudioError("A wave must hold at least 1 sample; got 0.")
-    mono = _mono(_to_float(samples))
-    _check_samples(mono, 0, from_rate, "the wave")
     if from_rate == to_rate:
         return mono
     resampler = Resampler(from_rate, to_rate)
     return np.concatenate([resampler.feed(mono), resampler.flush()])
+
+
+def as_block(array: ArrayLike, sample_rate: int, start: int = 0) -> Wave:
+    """A piece of a stream as mono, float32 [n], at its own rate. Like `as_wave`, but n may be 0.
+
+    Args:
+        array: [n] or [n, C]; which side is which is not guessed, for a piece can be one sample long.
+        start: samples of the stream before this piece, for the message that says where a NaN is.
+    """
+    samples = _as_array(array)
+    if samples.ndim not in (1, 2) or (samples.ndim == 2 and samples.shape[1] > MAX_CHANNELS):
+        raise AudioError(
+            "A wave must be [samples], [samples, channels] or [channels, samples];"
+            f" got shape {samples.shape}; pass one clip at a time."
+        )
+    if samples.size == 0:
+        return np.zeros(0, dtype=np.float32)
+    mono = _mono(_to_float(samples))
+    _check_samples(mono, start, sample_rate, "the wave")
+    return mono
+
+
+def _as_array(array: ArrayLike) -> NDArray[Any]:
+    try:
+        return np.asarray(array)
+    except (TypeError, ValueError, RuntimeError) as error:  # ragged lists, tensors on a GPU
+        raise AudioError(f"A wave must be something NumPy can read as an array; {error}") from error
 
 
 def _to_float(samples: NDArray[Any]) -> Wave:

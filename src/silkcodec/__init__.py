@@ -1,0 +1,42 @@
+"""Silk: a neural speech codec at 47.5 tokens per second.
+
+    import silkcodec
+
+    codec = silkcodec.load()
+    tokens = codec.encode(wave, sample_rate)
+    wave = codec.decode(tokens)
+
+Nothing is imported until it is used: `import silkcodec` does no work. Start reading at `codec.py`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from silkcodec.codec import Codec, load
+    from silkcodec.errors import SilkError
+    from silkcodec.tokens import Tokens
+
+__version__ = "0.1.0"
+__all__ = ["Codec", "SilkError", "Tokens", "__version__", "load"]
+
+_HOME = {
+    "Codec": "silkcodec.codec",
+    "load": "silkcodec.codec",
+    "SilkError": "silkcodec.errors",
+    "Tokens": "silkcodec.tokens",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'silkcodec' has no attribute {name!r}")
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value  # found directly from now on
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,291 @@
+"""The default codec: encoder.onnx and decoder.onnx on ONNX Runtime, of which this is the only importer.
+
+    wave [T] -> frames [1, 9600] -> encoder.onnx -> levels [1, 1, 128] -> 19 codes a frame -> Tokens
+    Tokens -> levels [1, F, 128] -> decoder.onnx -> wave [F * 9600] -> cut to n_samples
+
+State is data: both graphs take the state of the stream as inputs and return the next one, so a loaded
+model holds nothing of any recording, and any number of threads may use it at once. `stream.py` holds the
+loop over frames; here is what loads, checks and calls the graphs.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from silkcodec import audio
+from silkcodec.errors import ArgumentError, ProviderError, TokensError, WeightsError
+from silkcodec.stream import StreamDecoder, StreamEncoder
+from silkcodec.tokens import (
+    LATENT_WIDTH,
+    N_LEVELS,
+    SILK_FRAME_RATE,
+    SILK_SAMPLE_RATE,
+    Tokens,
+    codebook_sizes,
+    codes_to_levels,
+    levels_to_codes,
+    n_frames,
+)
+from silkcodec.weights_config import GraphConfig, WeightsConfig
+
+Wave = NDArray[np.float32]
+States = list[NDArray[np.float32]]
+
+EMBEDDED = Path(__file__).parent / "weights"
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+MIDDLE_LEVEL = N_LEVELS // 2  # the level nearest to 0 in the latent: what a dropped dimension is set to
+
+
+class Silk:
+    """Silk: 19 tokens every 400 ms.
+
+    Args:
+        folder: of the weights: config.json, encoder.onnx, decoder.onnx.
+        threads: CPU threads of one call; None takes up to `MAX_THREADS` of the machine's.
+        provider: "cpu" or "cuda". Never is another one taken in its place.
+
+    Attributes:
+        name, sample_rate, codebook_sizes, frame_rates: see `Codec`.
+        codec_id: name and hash of the weights, as its tokens carry it: "silk@0a1b2c3d4e5f".
+
+    Raises:
+        WeightsError: files that are missing, damaged or of a newer format. The graphs themselves are read
+            when they are first needed: encoding does not wait for the decoder.
+        ProviderError: no such provider on this machine. ArgumentError: threads below 1.
+    """
+
+    DECODE_FRAMES = 1  # frames in one call of the decoder
+    MAX_THREADS = 4  # one frame is too little work for more
+
+    def __init__(
+        self, folder: str | os.PathLike[str] = EMBEDDED, *, threads: int | None = None, provider: str = "cpu"
+    ) -> None:
+        if threads is not None and threads < 1:
+            raise ArgumentError(f"threads must be at least 1, or None for the default; got {threads}.")
+        self.folder = Path(folder)
+        self.threads = threads or min(self.MAX_THREADS, _available_cpus())
+        self.provider = _find_provider(provider)
+        self.config = WeightsConfig.read(self.folder)
+        self.name = "silk"
+        self.codec_id = f"{self.config.name}@{self.config.weights_hash}"
+        self.sample_rate = SILK_SAMPLE_RATE
+        self.codebook_sizes = codebook_sizes()
+        self.frame_rates = (SILK_FRAME_RATE,) * len(self.codebook_sizes)
+        self.lookahead_samples = self.config.lookahead_samples
+        self._graphs: dict[str, _Graph] = {}
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"Silk({self.codec_id!r}, threads={self.threads}, provider={self.provider!r})"
+
+    # --- recordings
+
+    def encode(
+        self, wave: ArrayLike, sample_rate: int = SILK_SAMPLE_RATE, *, n_codebooks: int | None = None
+    ) -> Tokens:
+        """Tokens of a wave; see `Codec.encode`.
+
+        The length that the tokens keep is that of the wave at 24 kHz: exact for a 24 kHz wave.
+
+        Args:
+            wave: [T], [T, C] or [C, T].
+            sample_rate: of `wave`, Hz.
+            n_codebooks: keep only the first of 19 groups. They are groups of dimensions, not refinements:
+                the model was not trained to do without some, and quality falls quickly.
+
+        Raises:
+            AudioError: no samples, NaN or Inf, not a wave. ArgumentError: n_codebooks outside 1..19.
+        """
+        stream = StreamEncoder(self, n_codebooks=n_codebooks)
+        codes = np.concatenate([stream.feed(audio.as_wave(wave, sample_rate)), stream.flush()])
+        return self.tokens(codes, stream.n_samples)
+
+    def decode(self, tokens: Tokens) -> Wave:
+        """The wave of these tokens, regrouped or partial ones too: float32 [tokens.n_samples] at 24 kHz.
+
+        Raises:
+            TokensError: the tokens of another codec, or of other weights.
+        """
+        levels = self._levels(tokens)
+        return StreamDecoder(self).feed(levels_to_codes(levels))[: tokens.n_samples]
+
+    def encode_batch(
+        self,
+        waves: Sequence[ArrayLike],
+        sample_rate: int = SILK_SAMPLE_RATE,
+        *,
+        n_codebooks: int | None = None,
+    ) -> list[Tokens]:
+        """Tokens of many clips, of any lengths: what `encode` makes of each, to the bit.
+
+        The clips are encoded side by side, each in a thread of its own, not padded into one array: so a
+        clip's tokens cannot depend on its neighbours.
+        """
+        return self._map(lambda wave: self.encode(wave, sample_rate, n_codebooks=n_codebooks), waves)
+
+    def decode_batch(self, many: Sequence[Tokens]) -> list[Wave]:
+        """The waves of many clips: what `decode` makes of each, to the bit."""
+        return self._map(self.decode, many)
+
+    def _map(self, call: Any, items: Sequence[Any]) -> list[Any]:
+        with ThreadPoolExecutor(min(self.threads, max(1, len(items)))) as pool:
+            return list(pool.map(call, items))
+
+    def tokens(self, codes: ArrayLike, n_samples: int) -> Tokens:
+        """Codes of a stream, int [F, K], as Tokens of this model. Raises TokensError."""
+        columns = np.asarray(codes).T
+        k = len(columns)
+        sizes, rates = self.codebook_sizes[:k], self.frame_rates[:k]
+        return Tokens(tuple(columns), sizes, rates, SILK_SAMPLE_RATE, n_samples, self.codec_id)
+
+    # --- frames: what stream.py calls
+
+    def check_n_codebooks(self, n_codebooks: int | None) -> int:
+        """n_codebooks as a number, all for None. Raises ArgumentError outside 1..19."""
+        k = len(self.codebook_sizes)
+        if n_codebooks is not None and (n_codebooks not in range(1, k + 1)):
+            raise ArgumentError(f"n_codebooks must be 1..{k} for '{self.name}'; got {n_codebooks}.")
+        return k if n_codebooks is None else int(n_codebooks)
+
+    def encoder_states(self, prime: Wave | None = None) -> States:
+        """The encoder's state at the start of a stream; `prime`: its first 480 samples."""
+        states = self.config.encoder.fresh_states()
+        if prime is not None:
+            wave_state = states[self.config.encoder.state_names.index("state_wave")]
+            wave_state[0, self.config.history_samples :] = prime
+        return states
+
+    def encode_frame(self, wave: Wave, states: States) -> tuple[NDArray[np.uint8], States]:
+        """A frame's wave, float32 [9600] (480 samples ahead), states -> levels uint8 [1, 128], states."""
+        (levels,), states = self._encoder.run(wave[None], states)
+        return levels[0], states
+
+    def decoder_states(self) -> States:
+        """The decoder's state at the start of a stream."""
+        return self.config.decoder.fresh_states()
+
+    def decode_frames(self, levels: NDArray[np.uint8], states: States) -> tuple[Wave, States]:
+        """Frames of levels, uint8 [F, 128], and states -> float32 [F * 9600], states."""
+        (wave,), states = self._decoder.run(levels[None], states)
+        return wave[0], states
+
+    def codes_to_levels(self, codes: ArrayLike) -> NDArray[np.uint8]:
+        """Codes, int [F, K] -> levels, uint8 [F, 128]; groups beyond K get the middle level.
+
+        Raises:
+            TokensError: codes out of range or of another shape.
+        """
+        array = np.asarray(codes)
+        k = array.shape[1] if array.ndim == 2 else 0
+        if 0 < k < len(self.codebook_sizes) and array.dtype.kind in "iu":
+            middle = levels_to_codes(np.full((1, LATENT_WIDTH), MIDDLE_LEVEL))[:, k:]
+            array = np.concatenate([array, np.repeat(middle, len(array), axis=0)], axis=1)
+        return codes_to_levels(array).astype(np.uint8)
+
+    def _levels(self, tokens: Tokens) -> NDArray[np.uint8]:
+        if tokens.codec != self.codec_id:
+            raise TokensError(
+                f"Tokens must be of '{self.codec_id}'; got '{tokens.codec}';"
+                " load the codec, and the weights, that made them."
+            )
+        if tokens.dims_per_token is not None:
+            return tokens.to_levels().astype(np.uint8)
+        k = len(tokens.codes)
+        if tokens.codebook_sizes != self.codebook_sizes[:k] or tokens.frame_rates != self.frame_rates[:k]:
+            raise TokensError(f"Tokens of Silk must be the first of its 19 codebooks; got {tokens!r}.")
+        lengths = {len(codes) for codes in tokens.codes}
+        if lengths != {n_frames(tokens.n_samples)}:
+            raise TokensError(f"{tokens.n_samples} samples must have {n_frames(tokens.n_samples)} frames.")
+        return self.codes_to_levels(np.stack(tokens.codes, axis=1))
+
+    @property
+    def _encoder(self) -> _Graph:
+        return self._graph("levels")
+
+    @property
+    def _decoder(self) -> _Graph:
+        return self._graph("wave")
+
+    def _graph(self, output: str) -> _Graph:
+        with self._lock:  # two threads that need it first must not both build it
+            if output not in self._graphs:
+                config = self.config.encoder if output == "levels" else self.config.decoder
+                self._graphs[output] = _Graph(self.folder, config, output, self.threads, self.provider)
+            return self._graphs[output]
+
+
+class _Graph:
+    """One ONNX graph with streaming state: (input, states) -> (outputs, next states)."""
+
+    def __init__(self, folder: Path, config: GraphConfig, output: str, threads: int, provider: str) -> None:
+        import onnxruntime  # 0.2 s, which reading a config or listing the codecs need not pay
+
+        content = config.verified_bytes(folder)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3  # errors; its warnings are about optimisations it did not make
+        try:
+            self._session = onnxruntime.InferenceSession(content, options, providers=[provider])
+        except _onnxruntime_errors() as error:
+            reason = str(error).splitlines()[0]
+            raise WeightsError(f"'{folder / config.file}' must be a model; ONNX Runtime: {reason}") from error
+        if self._session.get_providers()[0] != provider:  # ONNX Runtime falls back to the CPU with a log line
+            raise ProviderError(
+                f"{provider} could not start here; ONNX Runtime would use {self._session.get_providers()[0]};"
+                " check its drivers, or choose --provider cpu."
+            )
+        self._input = next(i.name for i in self._session.get_inputs() if i.name not in config.state_names)
+        self._states = config.state_names
+        self._outputs = [output, *(f"next_{name}" for name in config.state_names)]
+
+    def run(self, value: NDArray[Any], states: States) -> tuple[list[NDArray[Any]], States]:
+        feeds = {self._input: value, **dict(zip(self._states, states, strict=True))}
+        outputs = self._session.run(self._outputs, feeds)
+        return outputs[:1], outputs[1:]
+
+
+def load(preset: str | None = None, *, threads: int | None = None, provider: str = "cpu") -> Silk:
+    """The embedded model: the factory that the registry names. Raises ArgumentError for a preset."""
+    if preset is not None:
+        raise ArgumentError(
+            f"The codec 'silk' has no presets; got '{preset}'; for other weights name a folder."
+        )
+    return Silk(threads=threads, provider=provider)
+
+
+def _onnxruntime_errors() -> tuple[type[Exception], ...]:
+    """ONNX Runtime's own exceptions: they have no base but Exception."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    own = [e for e in vars(state).values() if isinstance(e, type) and issubclass(e, Exception)]
+    return (RuntimeError, ValueError, *own)
+
+
+def _find_provider(provider: str) -> str:
+    if provider not in PROVIDERS:
+        raise ProviderError(f"provider must be {' or '.join(PROVIDERS)}; got '{provider}'.")
+    if provider == "cpu":
+        return PROVIDERS[provider]  # every build has it; do not import onnxruntime to ask
+    import onnxruntime
+
+    if PROVIDERS[provider] not in onnxruntime.get_available_providers():
+        raise ProviderError(
+            f"provider '{provider}' needs ONNX Runtime built for it, which is not installed;"
+            " run: pip install onnxruntime-gpu"
+        )
+    return PROVIDERS[provider]
+
+
+def _available_cpus() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,167 @@
+"""Streaming: `feed` what has come, get what is ready, `flush` at the end.
+
+This is the only path through the model: `Silk.encode` feeds the whole wave, the command line feeds a file
+block by block, a microphone feeds 20 ms at a time, and all get the same tokens to the bit.
+
+    samples  |<-- 480 -->|<-------------- 9600 -------------->|<-------------- 9600 -------------->| ...
+              primes the   frame 0 is encoded when these are    frame 1
+              first state  there: 400 ms + 20 ms look-ahead
+
+The encoder is always called with one frame, because the same frame computed in a call of another shape may
+differ in the last bit, and FSQ turns the last bit into another token once in a while.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from silkcodec import audio
+from silkcodec.errors import ArgumentError
+from silkcodec.tokens import FRAME_SAMPLES, SILK_SAMPLE_RATE, levels_to_codes
+
+if TYPE_CHECKING:
+    from silkcodec.silk import Silk
+
+Codes = NDArray[np.int64]
+Wave = NDArray[np.float32]
+
+LATENCY_S = 0.42
+"""From a sample's arrival to the tokens of its frame, at most, without the time to compute: 400 + 20 ms."""
+
+
+class StreamEncoder:
+    """A stream of samples to a stream of codes.
+
+    Args:
+        codec: a loaded Silk. Any number of streams can share it, from any threads.
+        sample_rate: of the samples that will be fed, Hz; they are resampled as they come.
+        n_codebooks: keep only the first of the 19.
+
+    Attributes:
+        n_samples: at 24 kHz, so far: what `Tokens.n_samples` is at the end.
+        n_frames: that have come out.
+
+    >>> codec = silkcodec.load()                                            # doctest: +SKIP
+    >>> stream = StreamEncoder(codec, sample_rate=48_000)                   # doctest: +SKIP
+    >>> for chunk in microphone:                                            # doctest: +SKIP
+    ...     send(stream.feed(chunk))                                        # int64 [F, 19], F is 0 mostly
+    >>> send(stream.flush())                                                # doctest: +SKIP
+    """
+
+    def __init__(
+        self, codec: Silk, sample_rate: float = SILK_SAMPLE_RATE, *, n_codebooks: int | None = None
+    ) -> None:
+        self._codec = codec
+        self._n_codebooks = codec.check_n_codebooks(n_codebooks)
+        self._resampler = audio.Resampler(audio.check_rate(sample_rate), SILK_SAMPLE_RATE)
+        self._states = codec.encoder_states()
+        self._buffer = np.zeros(FRAME_SAMPLES, dtype=np.float32)
+        self._filled = 0
+        self._wanted = codec.lookahead_samples  # the look-ahead first, then whole frames
+        self._finished = False
+        self.n_samples = 0
+        self.n_frames = 0
+
+    def feed(self, chunk: ArrayLike) -> Codes:
+        """Samples in, codes out.
+
+        Args:
+            chunk: the next samples, [n] or [n, C], any n, 0 too; see `audio.as_block`.
+
+        Returns:
+            int64 [F, K]: the frames that became complete, often none.
+
+        Raises:
+            AudioError: NaN or Inf, or not the shape or type of a wave. ArgumentError: after `flush`.
+        """
+        if self._finished:
+            raise ArgumentError("A stream must not be fed after flush; make a new StreamEncoder.")
+        block = audio.as_block(chunk, self._resampler.from_rate, self._resampler.n_in)
+        return self._codes(self._push(self._resampler.feed(block)))
+
+    def flush(self) -> Codes:
+        """The end of the stream: int64 [F, K], the frames not yet complete, filled up with silence.
+
+        Raises:
+            ArgumentError: the second time.
+        """
+        if self._finished:
+            raise ArgumentError("A stream can be flushed once; make a new StreamEncoder.")
+        self._finished = True
+        levels = self._push(self._resampler.flush())
+        missing = -(-self.n_samples // FRAME_SAMPLES) - self.n_frames
+        while missing > 0:
+            self._buffer[self._filled :] = 0
+            missing -= self._advance(levels)
+        return self._codes(levels)
+
+    def _push(self, wave: Wave) -> list[NDArray[np.uint8]]:
+        """Samples at 24 kHz into the buffer -> the levels of the frames that this completes."""
+        self.n_samples += len(wave)
+        levels: list[NDArray[np.uint8]] = []
+        while len(wave):
+            room = self._wanted - self._filled
+            part, wave = wave[:room], wave[room:]
+            self._buffer[self._filled : self._filled + len(part)] = part
+            self._filled += len(part)
+            if self._filled == self._wanted:
+                self._advance(levels)
+        return levels
+
+    def _advance(self, levels: list[NDArray[np.uint8]]) -> int:
+        """Use up a full buffer: prime the state (returns 0), or encode a frame (returns 1)."""
+        full = self._buffer[: self._wanted]
+        self._filled = 0
+        if self._wanted == self._codec.lookahead_samples:
+            self._states = self._codec.encoder_states(prime=full)
+            self._wanted = FRAME_SAMPLES
+            return 0
+        frame_levels, self._states = self._codec.encode_frame(full, self._states)
+        levels.append(frame_levels)
+        self.n_frames += 1
+        return 1
+
+    def _codes(self, levels: list[NDArray[np.uint8]]) -> Codes:
+        if not levels:
+            return np.zeros((0, self._n_codebooks), dtype=np.int64)
+        return levels_to_codes(np.concatenate(levels))[:, : self._n_codebooks]
+
+
+class StreamDecoder:
+    """A stream of codes to a stream of samples, without delay: a frame in, its 9,600 samples out.
+
+    Args:
+        codec: a loaded Silk; see `StreamEncoder`.
+
+    Attributes:
+        n_frames: that have been decoded.
+    """
+
+    def __init__(self, codec: Silk) -> None:
+        self._codec = codec
+        self._states = codec.decoder_states()
+        self.n_frames = 0
+
+    def feed(self, codes: ArrayLike) -> Wave:
+        """Codes in, samples out.
+
+        Args:
+            codes: int [F, K], any F, 0 too; with K below 19 the missing groups are set to their middle.
+
+        Returns:
+            float32 [F * 9600] at 24 kHz. The last frame of a recording is filled up: cut at n_samples.
+
+        Raises:
+            TokensError: codes out of range or of another shape.
+        """
+        levels = self._codec.codes_to_levels(codes)
+        waves = [np.zeros(0, dtype=np.float32)]
+        for start in range(0, len(levels), self._codec.DECODE_FRAMES):
+            part = levels[start : start + self._codec.DECODE_FRAMES]
+            wave, self._states = self._codec.decode_frames(part, self._states)
+            waves.append(wave)
+        self.n_frames += len(levels)
+        return np.concatenate(waves)
