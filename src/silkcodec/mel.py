@@ -1,0 +1,79 @@
+"""The log-mel spectrogram of Silk: the readable reference.
+
+The exported encoder holds the same computation inside its graph (`nn/mel.py`), so nobody needs this
+module to encode; it is here to read, to plot and to test the graph against.
+
+Column *j* (10 ms) looks at samples ``[240 j - 304, 240 j + 720)``: one 1024-point periodic Hann window
+that ends `LOOKAHEAD` = 480 samples (20 ms) after the column's own 240 samples. So the last column of a
+frame needs 20 ms of the next frame, and no more:
+
+    samples   |<------------ frame t: 9600 ------------>|<-480->|
+    columns    0   1   2   ...                 38   39
+    window 39                       [-------- 1024 ---------]
+
+Magnitude (not power) spectrum, Slaney's mel scale (linear below 1 kHz, logarithmic above), triangles of
+height 1 from 0 to 12 kHz, natural logarithm, clamped at 1e-5.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+SAMPLE_RATE = 24_000  # Hz
+N_FFT = 1024  # samples in a window
+HOP = 240  # samples between columns: 10 ms
+N_MELS = 128  # bands
+LOOKAHEAD = 480  # samples past a frame's end that its last column sees: 20 ms
+HISTORY = N_FFT - HOP - LOOKAHEAD  # samples before a column's start that it sees: 304
+FRAME = 9600  # samples in one Silk frame: 400 ms
+COLUMNS = FRAME // HOP  # mel columns in one Silk frame: 40
+FLOOR = 1e-5  # magnitudes below this are clamped before the logarithm
+
+
+def hz_to_mel(hz: NDArray[np.float64] | float) -> NDArray[np.float64]:
+    """Slaney's mel scale (Auditory Toolbox, 1998): 3 mel per 200 Hz below 1 kHz, then 27 mel per factor 6.4."""
+    hz = np.asarray(hz, dtype=np.float64)
+    return np.where(hz < 1000.0, hz * 3 / 200, 15.0 + 27.0 / np.log(6.4) * np.log(np.maximum(hz, 1.0) / 1000.0))
+
+
+def mel_to_hz(mel: NDArray[np.float64] | float) -> NDArray[np.float64]:
+    """The inverse of `hz_to_mel`."""
+    mel = np.asarray(mel, dtype=np.float64)
+    return np.where(mel < 15.0, mel * 200 / 3, 1000.0 * np.exp(np.log(6.4) / 27.0 * (mel - 15.0)))
+
+
+@cache
+def filterbank(n_mels: int = N_MELS, n_fft: int = N_FFT, sample_rate: int = SAMPLE_RATE) -> NDArray[np.float32]:
+    """Triangular mel filters of height 1, float32 [n_fft // 2 + 1, n_mels], from 0 Hz to the Nyquist frequency."""
+    edges = mel_to_hz(np.linspace(0.0, float(hz_to_mel(sample_rate / 2)), n_mels + 2))
+    bins = np.linspace(0.0, sample_rate / 2, n_fft // 2 + 1)[:, None]
+    rising = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
+    falling = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
+    return np.maximum(0.0, np.minimum(rising, falling)).astype(np.float32)
+
+
+def hann(n: int = N_FFT) -> NDArray[np.float32]:
+    """The periodic Hann window, float32 [n]."""
+    return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n) / n)).astype(np.float32)
+
+
+def log_mel(wave: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Log-mel spectrogram of a whole wave, padded with zeros to whole frames of 400 ms.
+
+    Args:
+        wave: float32 [T], mono, 24 kHz.
+
+    Returns:
+        float32 [F * 40, 128], with F = ceil(T / 9600); natural log of mel magnitudes, at least log(1e-5).
+    """
+    n_columns = -(-len(wave) // FRAME) * COLUMNS
+    padded = np.zeros(HISTORY + n_columns * HOP + LOOKAHEAD, dtype=np.float32)
+    padded[HISTORY : HISTORY + len(wave)] = wave
+    if n_columns == 0:
+        return np.zeros((0, N_MELS), dtype=np.float32)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, N_FFT)[::HOP][:n_columns]
+    magnitude = np.abs(np.fft.rfft(windows * hann(), axis=-1)).astype(np.float32)
+    return np.log(np.maximum(magnitude @ filterbank(), FLOOR))

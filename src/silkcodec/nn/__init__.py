@@ -1,0 +1,1 @@
+"""The Silk network in PyTorch: `model.SilkModel` = encoder -> quantizer -> decoder."""

@@ -1,0 +1,23 @@
+"""The sizes of the network: everything that must be known to rebuild it from its weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Sizes of the Silk network. The frame (400 ms, 40 mel columns, 128 numbers, 8 levels) is fixed by the format."""
+
+    conv_width: int = 256  # channels at 100 Hz
+    conv_expansion: int = 3  # hidden / outer channels of a ConvNeXt block
+    encoder_convs: int = 2  # ConvNeXt blocks before the encoder's transformer
+    decoder_convs: int = 4  # ConvNeXt blocks after the decoder's transformer
+    width: int = 320  # channels at 25 Hz
+    heads: int = 5  # attention heads; width / heads must be even (RoPE)
+    ff_expansion: int = 3  # hidden / outer channels of the feed-forward
+    encoder_layers: int = 4  # transformer layers in the encoder
+    decoder_layers: int = 4  # transformer layers in the decoder
+    past_frames: int = 4  # frames before the current one that attention sees (400 ms each)
+    mel_mean: float = -1.6  # natural-log mel magnitude, taken off before the first layer
+    mel_std: float = 3.2

@@ -1,0 +1,61 @@
+"""Waveform -> log-mel -> 128 continuous numbers every 400 ms.
+
+    wave [B, F * 9600] -> mel [B, F * 40, 128] -> ConvNeXt at 100 Hz -> 4 columns to 1 step
+    -> transformer at 25 Hz -> the 10 steps of a frame folded into 128 numbers [B, F, 128]
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from silkcodec.mel import COLUMNS, HISTORY, LOOKAHEAD, N_MELS
+from silkcodec.nn.config import ModelConfig
+from silkcodec.nn.layers import STEPS, ConvNeXtBlock, Transformer
+from silkcodec.nn.mel import LogMel
+
+LATENT = 128  # numbers in a frame
+COLUMNS_PER_STEP = COLUMNS // STEPS
+
+
+class Encoder(nn.Module):
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.config = config
+        self.mel = LogMel()
+        self.embed = nn.Linear(N_MELS, config.conv_width)
+        self.convs = nn.ModuleList(
+            ConvNeXtBlock(config.conv_width, config.conv_expansion) for _ in range(config.encoder_convs)
+        )
+        self.down = nn.Linear(config.conv_width * COLUMNS_PER_STEP, config.width)
+        self.transformer = Transformer(
+            config.width, config.heads, config.ff_expansion, config.encoder_layers, config.past_frames
+        )
+        self.fold = nn.Linear(config.width * STEPS, LATENT)
+
+    def state_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name -> shape (without the batch) of every streaming state; a fresh stream is all zeros."""
+        shapes: dict[str, tuple[int, ...]] = {"state_wave": (HISTORY + LOOKAHEAD,)}
+        shapes |= {f"state_conv{i}": block.state_shape for i, block in enumerate(self.convs)}
+        shapes |= {f"state_layer{i}": shape for i, shape in enumerate(self.transformer.state_shapes)}
+        return shapes
+
+    def listen(self, wave: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """wave float32 [B, F * 9600], state [B, 784], the samples just before it -> mel [B, F * 40, 128], next state.
+
+        The stream runs 480 samples ahead of the frames: the state of a fresh stream is 304 zeros and the
+        stream's first 480 samples, and `wave` follows from there.
+        """
+        seen = torch.cat([state, wave], dim=1)
+        return self.mel(seen), seen[:, -(HISTORY + LOOKAHEAD) :]
+
+    def forward(self, mel: Tensor, states: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """mel float32 [B, F * 40, 128], all states but the wave's -> latent [B, F, 128], unbounded; next states."""
+        x = self.embed((mel - self.config.mel_mean) / self.config.mel_std)  # [B, F * 40, C]
+        next_states = []
+        for block, state in zip(self.convs, states, strict=False):
+            x, state = block(x, state)
+            next_states.append(state)
+        x = self.down(x.unflatten(1, (-1, STEPS, COLUMNS_PER_STEP)).flatten(3))  # [B, F, 10, D]
+        x, layer_states = self.transformer(x, states[len(self.convs) :])
+        return self.fold(x.flatten(2)), next_states + layer_states

@@ -1,0 +1,77 @@
+"""The whole network, as it is trained: wave -> encoder -> quantizer -> decoder -> wave."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from silkcodec.mel import FRAME, HISTORY, LOOKAHEAD
+from silkcodec.nn.config import ModelConfig
+from silkcodec.nn.decoder import Decoder
+from silkcodec.nn.encoder import Encoder
+from silkcodec.quantizers import FSQ
+
+
+class Reconstruction(NamedTuple):
+    """One pass through the network."""
+
+    wave: Tensor  # float32 [B, F * 9600]
+    codes: Tensor  # int64 [B, F, 128], levels
+    loss: Tensor  # scalar, the quantizer's own loss
+
+
+def fresh_states(shapes: dict[str, tuple[int, ...]], batch: int, device: torch.device) -> list[Tensor]:
+    """Zeros: the state of a stream that has not begun."""
+    return [torch.zeros(batch, *shape, device=device) for shape in shapes.values()]
+
+
+class SilkModel(nn.Module):
+    """Encoder, FSQ and decoder. `forward` is for training; `encode` and `decode` are the streaming path."""
+
+    def __init__(self, config: ModelConfig | None = None):
+        super().__init__()
+        self.config = config or ModelConfig()
+        self.encoder = Encoder(self.config)
+        self.quantizer = FSQ()
+        self.decoder = Decoder(self.config)
+        self.apply(initialise)
+
+    def forward(self, wave: Tensor) -> Reconstruction:
+        """wave float32 [B, F * 9600 + 480]: F whole frames and the look-ahead of the last -> their reconstruction."""
+        states = fresh_states(self.encoder.state_shapes(), len(wave), wave.device)
+        states[0][:, HISTORY:] = wave[:, :LOOKAHEAD]
+        with torch.autocast(wave.device.type, enabled=False):
+            mel, _ = self.encoder.listen(wave[:, LOOKAHEAD:], states[0])
+        latent, _ = self.encoder(mel, states[1:])
+        quantized = self.quantizer(latent)
+        states = fresh_states(self.decoder.state_shapes(), len(wave), wave.device)
+        decoded, _ = self.decoder(quantized.latent, states)
+        return Reconstruction(decoded, quantized.codes, quantized.loss)
+
+    @torch.inference_mode()
+    def encode(self, wave: Tensor) -> Tensor:
+        """wave float32 [B, T] of any length -> levels int64 [B, ceil(T / 9600), 128]."""
+        padding = -wave.shape[1] % FRAME + LOOKAHEAD
+        wave = nn.functional.pad(wave, (0, padding))
+        states = fresh_states(self.encoder.state_shapes(), len(wave), wave.device)
+        states[0][:, HISTORY:] = wave[:, :LOOKAHEAD]
+        mel, _ = self.encoder.listen(wave[:, LOOKAHEAD:], states[0])
+        latent, _ = self.encoder(mel, states[1:])
+        return self.quantizer(latent).codes
+
+    @torch.inference_mode()
+    def decode(self, levels: Tensor, n_samples: int) -> Tensor:
+        """levels int64 [B, F, 128] -> wave float32 [B, n_samples]."""
+        states = fresh_states(self.decoder.state_shapes(), len(levels), levels.device)
+        wave, _ = self.decoder(self.quantizer.decode(levels), states)
+        return wave[:, :n_samples]
+
+
+def initialise(module: nn.Module) -> None:
+    """Truncated normal, 0.02, for weights (as Vocos and GPT-2); zeros for biases. Residual outputs start small."""
+    if isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

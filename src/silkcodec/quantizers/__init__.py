@@ -1,0 +1,5 @@
+"""PyTorch quantizers behind one interface; see `fsq.FSQ`."""
+
+from silkcodec.quantizers.fsq import FSQ, Quantized
+
+__all__ = ["FSQ", "Quantized"]

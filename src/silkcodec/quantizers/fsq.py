@@ -1,0 +1,67 @@
+# Finite Scalar Quantization: VQ-VAE Made Simple (Mentzer et al., 2023), https://arxiv.org/abs/2309.15505
+"""Finite scalar quantization: each dimension is squashed to a range and rounded, no codebook to learn.
+
+With an even number of levels the range is shifted by half a level, so that it rounds to exactly
+``n_levels`` integers:
+
+    level      0    1    2    3    4    5    6    7
+    rounded   -4   -3   -2   -1    0    1    2    3        = level - n_levels // 2
+    decoder  -1.0 -.75 -.50 -.25   0  .25  .50  .75        = rounded / (n_levels // 2)
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+
+class Quantized(NamedTuple):
+    """What every quantizer returns."""
+
+    latent: Tensor  # float32 [..., D], what the decoder sees; gradients pass straight through
+    codes: Tensor  # int64 [..., D] for FSQ (levels), [..., K] for codebooks
+    loss: Tensor  # scalar, the quantizer's own loss (0 for FSQ)
+
+
+class FSQ(nn.Module):
+    """Rounds every dimension to one of `n_levels` values; the straight-through gradient is per dimension.
+
+    Computes in float32 whatever the surrounding autocast: bfloat16 has 8 bits of mantissa, too few to
+    tell neighbouring codes apart near a rounding boundary. There is no implicit codebook: 8^7 entries
+    would be 2,097,152 rows per group, and nothing needs them.
+
+    Args:
+        n_levels: levels per dimension, at least 2.
+        eps: how far beyond the outermost level the range reaches (a share of the range), so that the
+            outermost levels can be reached at a finite input.
+    """
+
+    def __init__(self, n_levels: int = 8, eps: float = 1e-3):
+        super().__init__()
+        if n_levels < 2:
+            raise ValueError(f"n_levels must be at least 2; got {n_levels}")
+        self.n_levels = n_levels
+        self.half_width = n_levels // 2
+        self.half_range = (n_levels - 1) * (1 + eps) / 2
+        self.offset = 0.5 if n_levels % 2 == 0 else 0.0
+        self.shift = math.atanh(self.offset / self.half_range)
+
+    def bound(self, latent: Tensor) -> Tensor:
+        """Squash [..., D] of any range into float32 (-half_width - eps, half_width - 1 + eps)."""
+        return torch.tanh(latent.float() + self.shift) * self.half_range - self.offset
+
+    def forward(self, latent: Tensor) -> Quantized:
+        """latent [..., D], unbounded -> quantized latent in [-1, 1], levels 0..n_levels-1, zero loss."""
+        with torch.autocast(latent.device.type, enabled=False):
+            bounded = self.bound(latent)
+            rounded = torch.round(bounded)
+            levels = rounded.detach().long() + self.half_width
+            straight_through = bounded + (rounded - bounded).detach()
+            return Quantized(straight_through / self.half_width, levels, latent.new_zeros((), dtype=torch.float32))
+
+    def decode(self, levels: Tensor) -> Tensor:
+        """levels [..., D], integers 0..n_levels-1 -> what the decoder sees, float32 [..., D]."""
+        return (levels.float() - self.half_width) / self.half_width

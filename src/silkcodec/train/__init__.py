@@ -1,0 +1,1 @@
+"""Training: `data` -> `loop` (with `losses`, `stages`) -> `export`. Needs the extra `[train]`."""

@@ -1,0 +1,63 @@
+"""A checkpoint is one safetensors file: weights, moving averages, optimiser state, and where the run stands.
+
+One file and one rename, so a killed process leaves the last whole checkpoint, never half of one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from silkcodec.errors import WeightsError
+
+
+def save(file: Path, groups: dict[str, dict[str, Tensor]], progress: dict[str, Any]) -> None:
+    """Write named groups of tensors and a JSON-able `progress`, atomically."""
+    tensors = {f"{group}/{name}": t.detach().contiguous() for group, ts in groups.items() for name, t in ts.items()}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_suffix(".part")
+    save_file(tensors, part, metadata={"progress": json.dumps(progress)})
+    os.replace(part, file)
+
+
+def load(file: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
+    """Read what `save` wrote: groups of tensors and the progress.
+
+    Raises:
+        WeightsError: not a checkpoint, or a damaged one.
+    """
+    groups: dict[str, dict[str, Tensor]] = {}
+    try:
+        with safe_open(file, framework="pt") as handle:
+            progress = json.loads((handle.metadata() or {})["progress"])
+            for key in handle.keys():  # noqa: SIM118 (safe_open is no mapping)
+                group, _, name = key.partition("/")
+                groups.setdefault(group, {})[name] = handle.get_tensor(key)
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise WeightsError(f"a checkpoint must be a whole safetensors file of this code; {file}: {error}.") from None
+    return groups, progress
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """An optimiser's state as flat tensors named ``<parameter>.<entry>``."""
+    return {
+        f"{index}.{name}": value if isinstance(value, Tensor) else torch.tensor(value)
+        for index, entries in optimizer.state_dict()["state"].items()
+        for name, value in entries.items()
+    }
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Put back what `optimizer_tensors` took; hyper-parameters stay the optimiser's own."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        index, _, name = key.partition(".")
+        state.setdefault(int(index), {})[name] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -1,0 +1,156 @@
+"""A folder of audio -> one file of decoded samples -> random crops.
+
+Compressed audio is decoded and resampled once, into ``<split>.i16`` (24 kHz, mono, little-endian int16)
+with ``<split>.json`` beside it; training then reads it through a memory map. Batch *n* of a run depends
+only on the seed and *n*, so a resumed run sees what it would have seen.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from silkcodec import audio
+from silkcodec.errors import ArgumentError, AudioError
+from silkcodec.mel import FRAME, LOOKAHEAD, SAMPLE_RATE
+from silkcodec.train.config import DataConfig
+
+EXTENSIONS = {".wav", ".flac", ".ogg", ".opus", ".oga", ".mp3", ".aiff", ".aif", ".w64", ".caf"}
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One file's place in the decoded audio."""
+
+    path: str
+    start_samples: int
+    n_samples: int
+
+
+def split_files(config: DataConfig) -> dict[str, list[str]]:
+    """Paths below the folder for 'train' and 'valid': by the index column if there is one, else by a hash.
+
+    Raises:
+        ArgumentError: no folder, no audio in it, no such column.
+    """
+    folder = Path(config.folder)
+    if not config.folder or not folder.is_dir():
+        raise ArgumentError(f"data.folder must be a folder of audio; got {config.folder!r}.")
+    splits: dict[str, list[str]] = {"train": [], "valid": []}
+    if config.index:
+        for row in read_index(folder / config.index, ("path", config.split_column)):
+            splits["valid" if row[config.split_column] == config.valid_value else "train"].append(row["path"])
+    else:
+        for file in sorted(folder.rglob("*")):
+            if file.suffix.lower() in EXTENSIONS:
+                name = file.relative_to(folder).as_posix()
+                held_out = int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) % 10_000 < config.valid_percent * 100
+                splits["valid" if held_out else "train"].append(name)
+        if splits["train"] and not splits["valid"]:
+            splits["valid"].append(splits["train"][-1] if len(splits["train"]) == 1 else splits["train"].pop())
+    if not splits["train"]:
+        raise ArgumentError(f"data.folder must hold audio to train on; found none in {folder}.")
+    return splits
+
+
+def read_index(file: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
+    """Rows of a .csv or .tsv table that must have the given columns."""
+    if not file.is_file():
+        raise ArgumentError(f"data.index must be a table in the folder; found no {file}.")
+    with file.open(encoding="utf-8", newline="") as handle:
+        rows = list(csv.DictReader(handle, delimiter="," if file.suffix == ".csv" else "\t"))
+    missing = [name for name in columns if rows and name not in rows[0]]
+    if not rows or missing:
+        raise ArgumentError(f"{file} must have rows and the columns {', '.join(columns)}; it does not.")
+    return rows
+
+
+class Pack:
+    """Decoded audio of one split: `samples`, a memory-mapped int16 array, and the `clips` in it."""
+
+    def __init__(self, samples: NDArray[np.int16], clips: list[Clip]):
+        self.samples, self.clips = samples, clips
+        self.lengths = np.array([clip.n_samples for clip in clips], dtype=np.int64)
+
+    @property
+    def hours(self) -> float:
+        return float(self.lengths.sum()) / SAMPLE_RATE / 3600
+
+    def wave(self, clip: Clip, offset: int, n_samples: int) -> NDArray[np.float32]:
+        """float32 [n_samples] of a clip from `offset`; zeros after its end."""
+        wave = np.zeros(n_samples, dtype=np.float32)
+        begin = clip.start_samples + offset
+        found = self.samples[begin : begin + min(n_samples, clip.n_samples - offset)]
+        wave[: len(found)] = found / np.float32(32768)
+        return wave
+
+
+def pack(config: DataConfig, split: str, cache: Path, say=lambda text: None) -> Pack:
+    """Decode a split into `cache`, unless that was done before for the same files; open it.
+
+    Unreadable files are named through `say` and left out. A killed decode leaves only a .part file.
+    """
+    names = split_files(config)[split]
+    folder = Path(config.folder)
+    key = hashlib.sha256(
+        "\n".join(f"{n}\t{(folder / n).stat().st_size if (folder / n).exists() else -1}" for n in names).encode()
+    ).hexdigest()
+    table, data = cache / f"{split}.json", cache / f"{split}.i16"
+    if not (table.exists() and data.exists() and json.loads(table.read_text())["key"] == key):
+        cache.mkdir(parents=True, exist_ok=True)
+        clips, position = [], 0
+        with (part := data.with_suffix(".part")).open("wb") as out:
+            for i, name in enumerate(names):
+                try:
+                    wave = audio.read(folder / name, SAMPLE_RATE)
+                except AudioError as error:
+                    say(f"left out {name}: {error}")
+                    continue
+                out.write((np.clip(wave, -1, 1) * 32767).round().astype("<i2").tobytes())
+                clips.append({"path": name, "start_samples": position, "n_samples": len(wave)})
+                position += len(wave)
+                if i % 200 == 199:
+                    say(f"decoded {i + 1} of {len(names)} {split} files, {position / SAMPLE_RATE / 3600:.2f} h")
+        os.replace(part, data)
+        (part := table.with_suffix(".part")).write_text(json.dumps({"key": key, "clips": clips}))
+        os.replace(part, table)
+    clips = [Clip(**clip) for clip in json.loads(table.read_text())["clips"]]
+    if not clips:
+        raise ArgumentError(f"the {split} split must hold readable audio; none of its {len(names)} files is.")
+    return Pack(np.memmap(data, dtype="<i2", mode="r"), clips)
+
+
+def crops(source: Pack, config: DataConfig, n_crops: int, seed: int, step: int) -> Tensor:
+    """Batch number `step`: float32 [n_crops, crop_frames * 9600 + 480], augmented. Longer files are drawn more often."""
+    rng = np.random.default_rng((seed, step))
+    n_samples = config.crop_frames * FRAME + LOOKAHEAD
+    share = source.lengths / source.lengths.sum()
+    waves = []
+    for index in rng.choice(len(source.clips), n_crops, p=share):
+        clip = source.clips[index]
+        offset = int(rng.integers(0, max(1, clip.n_samples - n_samples + 1)))
+        waves.append(augment(source.wave(clip, offset, n_samples), config, rng))
+    return torch.from_numpy(np.stack(waves))
+
+
+def augment(wave: NDArray[np.float32], config: DataConfig, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Random gain, sometimes a narrower band, sometimes faint noise. The result is both input and target."""
+    if rng.random() < config.bandwidth_share:
+        spectrum = np.fft.rfft(wave)
+        hz = np.fft.rfftfreq(len(wave), 1 / SAMPLE_RATE)
+        cutoff = rng.uniform(3400, 8000)
+        wave = np.fft.irfft(spectrum / (1 + (hz / cutoff) ** 24), len(wave)).astype(np.float32)
+    if rng.random() < config.noise_share:
+        level = 10 ** (rng.uniform(config.noise_db - 30, config.noise_db) / 20)
+        wave = wave + (level * rng.standard_normal(len(wave))).astype(np.float32)
+    wave = wave * np.float32(10 ** (rng.uniform(-config.gain_db, config.gain_db) / 20))
+    return wave / np.float32(max(1.0, np.abs(wave).max()))

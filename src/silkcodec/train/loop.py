@@ -1,0 +1,266 @@
+"""The training loop: one run folder, resumed wherever it stopped.
+
+    <run>/config.toml          the whole config, saved at the start
+    <run>/checkpoint.safetensors   everything to go on from, written every few minutes
+    <run>/history.jsonl        one line a validation
+    <run>/tensorboard/  <run>/audio/
+
+Several GPUs: ``torchrun --nproc-per-node 8 -m silkcodec.cli train CONFIG``; each process takes its share of
+the batch (PyTorch DDP).
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from silkcodec.errors import ArgumentError
+from silkcodec.mel import FRAME, SAMPLE_RATE
+from silkcodec.nn.discriminators import Discriminators, adversarial_losses, discriminator_loss
+from silkcodec.nn.model import SilkModel
+from silkcodec.train import checkpoint
+from silkcodec.train.config import StageConfig, TrainConfig, dump_config, load_config
+from silkcodec.train.data import Pack, crops, pack
+from silkcodec.train.losses import SpectralLoss
+from silkcodec.train.progress import Progress
+from silkcodec.train.validate import validate, validation_waves
+
+ADVERSARIAL = ("adversarial", "features")
+
+
+def train(config_path: str | Path, run: str | Path, overrides: list[str] | None = None) -> None:
+    """Train as the config says, into folder `run`; go on from its checkpoint if it has one.
+
+    Args:
+        config_path: a TOML file, or the name of a packaged config.
+        run: folder of this run, made if need be.
+        overrides: ``key.path=value`` each, over what the config says.
+
+    Raises:
+        ArgumentError: the config or its data folder is not usable.
+        WeightsError: the run's checkpoint is damaged.
+    """
+    config = load_config(config_path, overrides or ())
+    Trainer(config, Path(run)).run()
+
+
+class Trainer:
+    """A run: the model and its average, the optimisers, and where it stands."""
+
+    def __init__(self, config: TrainConfig, run: Path):
+        self.config, self.folder = config, run
+        self.rank, self.world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+        if config.optim.batch_crops % self.world:
+            raise ArgumentError(f"optim.batch_crops must divide by {self.world} processes; got {config.optim.batch_crops}.")
+        self.device = self._device()
+        if config.optim.threads:
+            torch.set_num_threads(config.optim.threads)
+        torch.manual_seed(config.seed)
+        self.progress = Progress(run, config, quiet=self.rank > 0)
+        run.mkdir(parents=True, exist_ok=True)
+        if self.rank == 0:
+            (run / "config.toml").write_text(dump_config(config), encoding="utf-8")
+        cache = Path(config.data.cache) if config.data.cache else run.parent / "cache"
+        self.data = {split: self._pack(split, cache) for split in ("train", "valid")}
+        self.valid_waves = validation_waves(self.data["valid"], config.log)
+
+        self.model = SilkModel(config.model).to(self.device)
+        self.ema = copy.deepcopy(self.model).eval().requires_grad_(False)
+        self.losses = SpectralLoss().to(self.device)
+        self.discriminators = self._discriminators()
+        self.optimizers = self._optimizers()
+        self.stage_index, self.step, self.steps_in_stage = 0, 0, 0
+        self.seconds = 0.0  # spent in training steps, over all resumptions
+        if (file := run / "checkpoint.safetensors").exists():
+            self._resume(file)
+
+    # -- set-up ---------------------------------------------------------------------------------
+
+    def _device(self) -> torch.device:
+        if self.world > 1:
+            torch.distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+        if not torch.cuda.is_available():
+            return torch.device("cpu")
+        torch.backends.cuda.matmul.allow_tf32 = True
+        torch.cuda.set_device(local := int(os.environ.get("LOCAL_RANK", 0)))
+        return torch.device("cuda", local)
+
+    def _pack(self, split: str, cache: Path) -> Pack:
+        if self.rank == 0:
+            found = pack(self.config.data, split, cache, self.progress.say)
+            self.progress.say(f"{split}: {len(found.clips)} files, {found.hours:.2f} h")
+        if self.world > 1:
+            torch.distributed.barrier()  # the first process decodes, the others find it done
+        return pack(self.config.data, split, cache)
+
+    def _discriminators(self) -> Discriminators | None:
+        if not any(stage.losses.get(name) for stage in self.config.stage for name in ADVERSARIAL):
+            return None
+        adversary = self.config.adversary
+        return Discriminators(adversary.periods, adversary.fft_sizes, adversary.width).to(self.device)
+
+    def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """Muon (Jordan et al., 2024, https://kellerjordan.github.io/posts/muon/) for the matrices of the blocks,
+        AdamW for all else: the first and last layers, filters, norms, biases."""
+        optim = self.config.optim
+        outer = ("encoder.embed", "decoder.head", "position", "depthwise")
+        matrices, rest = [], []
+        for name, parameter in self.model.named_parameters():
+            inner = optim.optimizer == "muon" and parameter.ndim == 2 and not any(part in name for part in outer)
+            (matrices if inner else rest).append(parameter)
+        common = {"lr": optim.learning_rate, "weight_decay": optim.weight_decay}
+        optimizers: dict[str, torch.optim.Optimizer] = {"adamw": torch.optim.AdamW(rest, betas=(0.9, 0.95), **common)}
+        if matrices:
+            optimizers["muon"] = torch.optim.Muon(matrices, adjust_lr_fn="match_rms_adamw", **common)
+        if self.discriminators is not None:
+            optimizers["discriminators"] = torch.optim.AdamW(
+                self.discriminators.parameters(), lr=self.config.adversary.learning_rate, betas=(0.8, 0.95)
+            )
+        return optimizers
+
+    # -- checkpoints ----------------------------------------------------------------------------
+
+    def _groups(self) -> dict[str, dict[str, Tensor]]:
+        groups = {"model": self.model.state_dict(), "ema": self.ema.state_dict()}
+        if self.discriminators is not None:
+            groups["discriminators"] = self.discriminators.state_dict()
+        for name, optimizer in self.optimizers.items():
+            groups[f"optimizer_{name}"] = checkpoint.optimizer_tensors(optimizer)
+        return groups
+
+    def save(self) -> None:
+        where = {"stage": self.stage_index, "steps_in_stage": self.steps_in_stage, "step": self.step}
+        checkpoint.save(self.folder / "checkpoint.safetensors", self._groups(), where | {"seconds": self.seconds})
+
+    def _resume(self, file: Path) -> None:
+        groups, progress = checkpoint.load(file)
+        self.model.load_state_dict(groups["model"])
+        self.ema.load_state_dict(groups["ema"])
+        if self.discriminators is not None and "discriminators" in groups:
+            self.discriminators.load_state_dict(groups["discriminators"])
+        for name, optimizer in self.optimizers.items():
+            if tensors := groups.get(f"optimizer_{name}"):
+                checkpoint.restore_optimizer(optimizer, tensors)
+        self.stage_index, self.steps_in_stage = progress["stage"], progress["steps_in_stage"]
+        self.step, self.seconds = progress["step"], progress["seconds"]
+        self.progress.say(f"resumed at step {self.step}, {self.seconds / 3600:.2f} h into the run")
+
+    # -- the loop -------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        with self.progress:
+            while self.stage_index < len(self.config.stage):
+                self._run_stage(self.config.stage[self.stage_index])
+                self.stage_index, self.steps_in_stage = self.stage_index + 1, 0
+            if self.rank == 0:
+                self.save()
+                self._validate()
+        if self.world > 1:
+            torch.distributed.destroy_process_group()
+
+    def _run_stage(self, stage: StageConfig) -> None:
+        for part in (self.model.encoder, self.model.quantizer):
+            part.requires_grad_(stage.train_encoder)
+        network, spectral = self._compiled()
+        saved = time.monotonic()
+        while self.steps_in_stage < stage.steps:
+            begun = time.monotonic()
+            values = self._step(stage, network, spectral)
+            self.step, self.steps_in_stage = self.step + 1, self.steps_in_stage + 1
+            elapsed = time.monotonic() - begun
+            self.seconds += elapsed
+            audio_s = self.config.optim.batch_crops * self.config.data.crop_frames * FRAME / SAMPLE_RATE
+            self.progress.update(stage, self.step, self.steps_in_stage, values, elapsed, audio_s)
+            if self.rank == 0:
+                if time.monotonic() - saved > self.config.log.checkpoint_minutes * 60:
+                    self.save()
+                    saved = time.monotonic()
+                if self.step % self.config.log.validate_steps == 0:
+                    self._validate()
+
+    def _compiled(self) -> tuple[Any, Any]:
+        network: nn.Module = self.model
+        if self.world > 1:
+            ids = [self.device.index] if self.device.type == "cuda" else None
+            network = nn.parallel.DistributedDataParallel(network, device_ids=ids)
+        if not self.config.optim.compile:
+            return network, self.losses
+        return torch.compile(network, dynamic=False), torch.compile(self.losses, dynamic=False)
+
+    def _step(self, stage: StageConfig, network: Any, spectral: Any) -> dict[str, float]:
+        """One batch through all optimisers; returns what to log."""
+        config = self.config
+        share = config.optim.batch_crops // self.world
+        seed = config.seed * 1009 + self.rank
+        batch = crops(self.data["train"], config.data, share, seed, self.step).to(self.device, non_blocking=True)
+        target = batch[:, : config.data.crop_frames * FRAME]
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=config.optim.precision == "bf16"):
+            reconstruction = network(batch)
+        wave = reconstruction.wave
+        terms = dict(spectral(wave, target))
+        values: dict[str, float] = {}
+        adversarial = self.discriminators is not None and any(stage.losses.get(name) for name in ADVERSARIAL)
+        if adversarial:
+            values["discriminator"] = self._train_discriminators(target, wave.detach())
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=config.optim.precision == "bf16"):
+                fake = self.discriminators(wave)
+                with torch.no_grad():
+                    real = self.discriminators(target)
+            terms |= adversarial_losses(real, fake)
+        total = reconstruction.loss + sum(weight * terms[name] for name, weight in stage.losses.items() if weight)
+        total.backward()
+        values["gradient"] = float(nn.utils.clip_grad_norm_(self.model.parameters(), config.optim.clip_norm))
+        rate = learning_rate(config.optim.learning_rate, config.optim.warmup_steps, stage, self.steps_in_stage)
+        for name in ("adamw", "muon"):
+            if name in self.optimizers:
+                for group in self.optimizers[name].param_groups:
+                    group["lr"] = rate
+                self.optimizers[name].step()
+                self.optimizers[name].zero_grad(set_to_none=True)
+        self._average()
+        return values | {name: float(term.detach()) for name, term in terms.items()} | {"learning_rate": rate}
+
+    def _train_discriminators(self, target: Tensor, fake: Tensor) -> float:
+        optimizer = self.optimizers["discriminators"]
+        optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.optim.precision == "bf16"):
+            loss = discriminator_loss(self.discriminators(target), self.discriminators(fake))
+        loss.backward()
+        if self.world > 1:
+            for parameter in self.discriminators.parameters():
+                torch.distributed.all_reduce(parameter.grad)
+                parameter.grad /= self.world
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        return float(loss.detach())
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        """Exponential moving average; the decay grows from 0.1, so that early averages are not all start."""
+        decay = min(self.config.optim.ema_decay, (1 + self.step) / (10 + self.step))
+        torch._foreach_lerp_(list(self.ema.parameters()), list(self.model.parameters()), 1 - decay)
+
+    def _validate(self) -> None:
+        scores = validate(self.ema, self.valid_waves, self.folder / "audio" / f"step_{self.step:07d}")
+        self.progress.report(self.step, scores)
+        line = {"step": self.step, "hours": round(self.seconds / 3600, 4)} | scores
+        with (self.folder / "history.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+
+def learning_rate(peak: float, warmup_steps: int, stage: StageConfig, step: int) -> float:
+    """Warm-up, then constant, then linear to zero over the stage's last `decay_share` (Hu et al., MiniCPM, 2024).
+
+    Constant in the middle, so that a run can be made longer after it has begun.
+    """
+    decay_steps = max(1, int(stage.steps * stage.decay_share))
+    warm = min(1.0, (step + 1) / max(1, warmup_steps))
+    cool = min(1.0, (stage.steps - step) / decay_steps)
+    return peak * stage.learning_rate_scale * warm * cool
