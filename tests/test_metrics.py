@@ -1,0 +1,146 @@
+"""Every metric against cases whose answer is known: identical, delayed, noisy, silent, louder."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+
+from silkcodec.errors import ArgumentError, AudioError, MissingExtraError
+from silkcodec.evaluate import metrics
+from silkcodec.evaluate.metrics import METRICS, Pair, UndefinedMetric
+from speechlike import speechlike
+
+RATE = metrics.SAMPLE_RATE
+SPEECH = speechlike(3.0)
+OTHER = speechlike(3.0, seed=1)
+EXTERNAL = [name for name, metric in METRICS.items() if metric.module]
+
+
+for package in ("pesq", "pystoi"):
+    pytest.importorskip(package, reason="needs the extra [eval]")
+
+
+def noisy(wave: np.ndarray, snr_db: float, seed: int = 0) -> np.ndarray:
+    """The wave plus noise that is orthogonal to it and exactly `snr_db` below it: the SI-SDR is `snr_db`."""
+    clean = wave.astype(np.float64) - wave.mean(dtype=np.float64)
+    noise = np.random.default_rng(seed).standard_normal(len(wave))
+    noise -= noise.mean()
+    noise -= (noise @ clean) / (clean @ clean) * clean
+    noise *= np.sqrt((clean @ clean) / (noise @ noise)) * 10 ** (-snr_db / 20)
+    return (clean + noise).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected", "tolerance"),
+    [
+        ("pesq_wb", 4.64, 0.01),  # the top of P.862.2
+        ("stoi", 1.0, 1e-6),
+        ("estoi", 1.0, 1e-6),
+        ("mel_distance", 0.0, 0.0),
+        ("si_sdr_db", metrics.SI_SDR_BEST_DB, 0.0),
+        ("level_db", 0.0, 0.0),
+    ],
+)
+def test_identical_waves_get_the_best_value(name: str, expected: float, tolerance: float) -> None:
+    assert METRICS[name](Pair(SPEECH, SPEECH.copy())) == pytest.approx(expected, abs=tolerance)
+
+
+def test_every_metric_is_in_the_test_above() -> None:
+    assert set(METRICS) == {"pesq_wb", "stoi", "estoi", "mel_distance", "si_sdr_db", "level_db"}
+
+
+@pytest.mark.parametrize("snr_db", [-10.0, 0.0, 12.5, 40.0])
+def test_si_sdr_of_a_known_noise_level(snr_db: float) -> None:
+    assert metrics.si_sdr_db(Pair(SPEECH, noisy(SPEECH, snr_db))) == pytest.approx(snr_db, abs=1e-3)
+
+
+@pytest.mark.parametrize("name", ["pesq_wb", "stoi", "estoi", "si_sdr_db"])
+def test_more_noise_scores_lower(name: str) -> None:
+    scores = [METRICS[name](Pair(SPEECH, noisy(SPEECH, snr_db))) for snr_db in (30.0, 10.0, -5.0)]
+    assert scores == sorted(scores, reverse=True) and scores[0] > scores[2]
+
+
+def test_other_speech_is_not_intelligible_as_this() -> None:
+    assert metrics.stoi(Pair(SPEECH, OTHER)) < 0.65  # the syllables keep time with each other
+    assert metrics.estoi(Pair(SPEECH, OTHER)) < 0.2
+
+
+def test_a_level_change_moves_only_what_is_about_level() -> None:
+    floor = 1e-3 * np.random.default_rng(0).standard_normal(len(SPEECH)).astype(np.float32)
+    wave = SPEECH + floor  # no band under the log-mel's clamp
+    louder = Pair(wave, 1.5 * wave)
+    assert METRICS["level_db"](louder) == pytest.approx(20 * np.log10(1.5), abs=1e-4)
+    assert METRICS["pesq_wb"](louder) == pytest.approx(4.64, abs=0.01)
+    assert METRICS["stoi"](louder) == pytest.approx(1.0, abs=1e-5)
+    assert METRICS["estoi"](louder) == pytest.approx(1.0, abs=1e-5)
+    assert METRICS["si_sdr_db"](louder) > 80  # float32 rounding is all that is left
+    assert METRICS["mel_distance"](louder) == pytest.approx(np.log(1.5), abs=1e-3)
+
+
+@pytest.mark.parametrize("name", list(METRICS))
+def test_a_silent_reference_is_undefined_for_every_metric(name: str) -> None:
+    with pytest.raises(UndefinedMetric, match="silence"):
+        METRICS[name](Pair(np.zeros_like(SPEECH), SPEECH))
+
+
+def test_a_silent_output_gets_the_worst_value_and_is_not_dropped() -> None:
+    values, undefined = metrics.measure_all(Pair(SPEECH, np.zeros_like(SPEECH)), metrics.find_metrics())
+    assert undefined == {}
+    assert values["pesq_wb"] == pytest.approx(1.04, abs=0.01)
+    assert values["stoi"] == values["estoi"] == 0.0
+    assert values["si_sdr_db"] == metrics.SI_SDR_WORST_DB
+    assert values["mel_distance"] is not None and values["mel_distance"] > 1.0
+    assert values["level_db"] == -100.0
+
+
+@pytest.mark.parametrize("name", EXTERNAL)
+def test_a_reference_too_short_is_undefined_with_a_reason(name: str) -> None:
+    click = SPEECH[2000:5000]  # 125 ms
+    values, undefined = metrics.measure_all(Pair(click, click), [METRICS[name]])
+    assert values == {name: None}
+    assert "needs" in undefined[name]
+
+
+def test_pesq_survives_more_utterances_than_its_table_holds() -> None:
+    # 60 utterances in 30 s: in one piece they crash the reference implementation (SIGSEGV).
+    time_s = np.arange(30 * RATE) / RATE
+    rng = np.random.default_rng(0)
+    noise = rng.standard_normal((2, len(time_s)))
+    bursts = np.where(time_s % 0.5 < 0.25, 0.1 * noise[0], 1e-5 * noise[0]).astype(np.float32)
+    degraded = bursts + np.where(time_s % 0.5 < 0.25, 0.03 * noise[1], 0).astype(np.float32)
+    assert 1.04 < metrics.pesq_wb(Pair(bursts, degraded)) < 4.64
+
+
+def test_pesq_skips_a_silent_part_of_a_long_clip() -> None:
+    long = np.concatenate([speechlike(15.0), np.zeros(15 * RATE, dtype=np.float32)])
+    assert metrics.pesq_wb(Pair(long, long)) == pytest.approx(4.64, abs=0.01)
+
+
+def test_metrics_repeat_and_leave_the_global_random_state_alone() -> None:
+    pair = Pair(SPEECH, noisy(SPEECH, 5.0))
+    np.random.seed(7)
+    before = np.random.get_state()[1].copy()
+    first, second = metrics.estoi(pair), metrics.estoi(pair)
+    assert first == second
+    assert np.array_equal(before, np.random.get_state()[1])
+
+
+def test_a_pair_must_be_aligned_and_finite() -> None:
+    with pytest.raises(ArgumentError, match="one shape"):
+        Pair(SPEECH, SPEECH[1:])
+    with pytest.raises(AudioError, match="NaN"):
+        Pair(SPEECH, np.full_like(SPEECH, np.nan))
+
+
+def test_unknown_metric_names_those_there_are() -> None:
+    with pytest.raises(ArgumentError, match=r"pesq_wb.*'mos'"):
+        metrics.find_metrics(["mos"])
+
+
+@pytest.mark.parametrize("name", EXTERNAL)
+def test_a_missing_package_is_named_with_its_command(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, METRICS[name].module or "", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'silkcodec\[eval\]'"):
+        metrics.find_metrics([name])
