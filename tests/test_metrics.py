@@ -118,6 +118,22 @@ def test_pesq_skips_a_silent_part_of_a_long_clip() -> None:
     assert metrics.pesq_wb(Pair(long, long)) == pytest.approx(4.64, abs=0.01)
 
 
+def test_pesq_blames_the_codec_where_only_its_output_holds_no_utterance(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import pesq
+
+    def no_utterance_but_against_itself(
+        rate: int, reference: np.ndarray, output: np.ndarray, mode: str
+    ) -> float:
+        if output is not reference:
+            raise pesq.NoUtterancesError("none")
+        return 4.64
+
+    monkeypatch.setattr(pesq, "pesq", no_utterance_but_against_itself)
+    assert metrics.pesq_wb(Pair(SPEECH, OTHER)) == pytest.approx(1.04, abs=0.01)
+
+
 def test_metrics_repeat_and_leave_the_global_random_state_alone() -> None:
     pair = Pair(SPEECH, noisy(SPEECH, 5.0))
     np.random.seed(7)

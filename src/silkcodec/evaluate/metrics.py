@@ -26,7 +26,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -116,13 +116,16 @@ class Metric:
         """The metric of a pair.
 
         Raises:
-            UndefinedMetric: the reference is silent or too short.
+            UndefinedMetric: the reference is silent or too short, or the measure gave no number.
         """
         if is_silent(pair.reference):
             raise UndefinedMetric("the reference must hold sound; got silence.")
         if self.worst is not None and is_silent(pair.output):
             return self.worst
-        return float(self.measure(pair))
+        value = float(self.measure(pair))
+        if not np.isfinite(value):
+            raise UndefinedMetric(f"{self.label} must be a number; got {value} for this clip.")
+        return value
 
 
 def rms_dbfs(wave: Wave) -> float:
@@ -155,18 +158,27 @@ def pesq_wb(pair: Pair) -> float:
     n_parts = int(np.ceil(len(reference) / (PESQ_MAX_S * PESQ_RATE)))
     scores = []
     for part, made in zip(np.array_split(reference, n_parts), np.array_split(output, n_parts), strict=True):
-        if is_silent(part):
-            continue
-        if is_silent(made):
-            scores.append(PESQ_WORST)
-            continue
-        try:
-            scores.append(float(pesq.pesq(PESQ_RATE, part, made, "wb")))
-        except (pesq.NoUtterancesError, pesq.BufferTooShortError):
-            continue
+        score = None if is_silent(part) else _pesq_of_part(pesq, part, made)
+        if score is not None:
+            scores.append(score)
     if not scores:
         raise UndefinedMetric("PESQ needs 0.2 s of uninterrupted speech; found none in the reference.")
     return float(np.mean(scores))
+
+
+def _pesq_of_part(pesq: Any, reference: Wave, output: Wave) -> float | None:
+    """PESQ of one part at 16 kHz; None where its reference holds no utterance."""
+    if is_silent(output):
+        return PESQ_WORST
+    try:
+        return float(pesq.pesq(PESQ_RATE, reference, output, "wb"))
+    except pesq.NoUtterancesError:
+        pass
+    try:  # whose fault was it? Against itself, a reference with an utterance always has a score.
+        pesq.pesq(PESQ_RATE, reference, reference, "wb")
+    except pesq.NoUtterancesError:
+        return None
+    return PESQ_WORST
 
 
 def stoi(pair: Pair) -> float:
@@ -278,7 +290,7 @@ def measure_all(pair: Pair, metrics: list[Metric]) -> tuple[dict[str, float | No
     return values, undefined
 
 
-def _imported(module: str, label: str):  # type: ignore[no-untyped-def]  # a module of whatever package
+def _imported(module: str, label: str) -> Any:
     """Imports a package of the extra `[eval]` at its first use."""
     import importlib
 
