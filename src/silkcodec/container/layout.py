@@ -1,0 +1,203 @@
+"""The bytes of a .silk file: a header, chunks of frames, an end chunk. `docs/format.md` has them as a table.
+
+    | header | chunk | chunk | ... | end chunk |
+
+Integers are little-endian. Every chunk's checksum starts from that of the chunk before it (the first one's
+from the header's), so each part vouches for all before it: a chunk lost, repeated or from another file shows.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import ArgumentError, ContainerError
+from ..tokens import (
+    DIMS_PER_TOKEN,
+    FRAME_SAMPLES,
+    MAX_DIMS_PER_TOKEN,
+    SILK_SAMPLE_RATE,
+    codebook_sizes,
+    n_frames,
+)
+from .payload import RAW_FRAME_BYTES
+
+# As PNG's: the first byte is in no text, and CR LF and Ctrl-Z show a transfer that took the file for text.
+MAGIC = b"\x89SILK\r\n\x1a"
+VERSION = 1
+MAX_CHUNK_FRAMES = 4096  # 27 minutes; so a chunk is under 200 kB, whatever its header claims
+MAX_CODEC_BYTES = 255
+
+# Three things stay as they are in every version to come, so that an old reader can tell a newer file from a
+# damaged one: the prefix, the length in it, and a CRC in the header's last 4 bytes.
+PREFIX = struct.Struct("<8s H H")  # magic, version, length of the whole header
+FIELDS = struct.Struct(
+    "<I I Q B B"
+)  # sample rate, frame samples, n_samples, dims per token, length of the codec
+CRC = struct.Struct("<I")
+CHUNK = struct.Struct("<4s I I I")  # kind, frames, payload bytes, CRC
+END_PAYLOAD = struct.Struct("<Q")  # n_samples
+
+RAW, CODED, END = b"RAW ", b"CODE", b"END "
+UNKNOWN = 2**64 - 1  # n_samples of a header written before the end was known
+
+FOREIGN = {
+    b"RIFF": "a WAV file",
+    b"fLaC": "a FLAC file",
+    b"OggS": "an Ogg file",
+    b"ID3": "an MP3 file",
+    b"\xff\xfb": "an MP3 file",
+    b"caff": "a CAF file",
+    b"\x93NUMPY": "a NumPy file",
+    b"PK\x03\x04": "a zip or npz file",
+    b"\x1f\x8b": "a gzip file",
+}
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a .silk file says of itself before its first frame.
+
+    Attributes:
+        codec: name and weights hash: "silk@0a1b2c3d4e5f".
+        dims_per_token: FSQ dimensions in one code, 1..20.
+        n_samples: of the wave; None: not known when the header was written (a stream).
+    """
+
+    codec: str
+    dims_per_token: int = DIMS_PER_TOKEN
+    n_samples: int | None = None
+    sample_rate: int = SILK_SAMPLE_RATE
+    frame_samples: int = FRAME_SAMPLES
+    version: int = VERSION
+
+    @property
+    def codebook_sizes(self) -> tuple[int, ...]:
+        """The sizes of the codebooks that the frames are read into."""
+        return codebook_sizes(self.dims_per_token)
+
+    @property
+    def n_frames(self) -> int | None:
+        """The number of frames, if the header says how many samples there are."""
+        return None if self.n_samples is None else n_frames(self.n_samples)
+
+    def to_bytes(self) -> bytes:
+        """The header with its checksum."""
+        codec = self.codec.encode()
+        if not 1 <= len(codec) <= MAX_CODEC_BYTES or not self.codec.isprintable():
+            raise ArgumentError(
+                f"codec must be a printable name of 1..{MAX_CODEC_BYTES} bytes; got {self.codec!r}."
+            )
+        codebook_sizes(self.dims_per_token)  # raises if it is not 1..20
+        n_samples = UNKNOWN if self.n_samples is None else check_n_samples(self.n_samples)
+        fields = FIELDS.pack(self.sample_rate, self.frame_samples, n_samples, self.dims_per_token, len(codec))
+        length = PREFIX.size + len(fields) + len(codec) + CRC.size
+        body = PREFIX.pack(MAGIC, self.version, length) + fields + codec
+        return body + CRC.pack(zlib.crc32(body))
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """One chunk of frames, as its own header states it.
+
+    Attributes:
+        offset: the byte at which the chunk starts, from the start of the file.
+        coded: range-coded; False: raw, 48 bytes a frame.
+        first_frame: the index of its first frame in the recording.
+        n_bytes: of the payload, after the chunk's own header of 16 bytes.
+    """
+
+    offset: int
+    coded: bool
+    first_frame: int
+    n_frames: int
+    n_bytes: int
+
+
+def check_n_samples(n_samples: int) -> int:
+    """`n_samples` if a file can state it."""
+    if not isinstance(n_samples, (int, np.integer)) or not 1 <= n_samples < UNKNOWN:
+        raise ArgumentError(f"n_samples must be an integer of at least 1; got {n_samples!r}.")
+    return int(n_samples)
+
+
+def chunk_bytes(kind: bytes, frames: int, payload: bytes, crc_before: int) -> tuple[bytes, int]:
+    """A whole chunk, and its checksum for the next one."""
+    crc = chunk_crc(kind, frames, payload, crc_before)
+    return CHUNK.pack(kind, frames, len(payload), crc) + payload, crc
+
+
+def chunk_crc(kind: bytes, frames: int, payload: bytes, crc_before: int) -> int:
+    """CRC-32 of a chunk (its header up to the CRC, then its payload), started from the CRC before it."""
+    return zlib.crc32(payload, zlib.crc32(CHUNK.pack(kind, frames, len(payload), 0)[:-4], crc_before))
+
+
+def check_magic(name: str, start: bytes) -> None:
+    """Refuses what does not start as a .silk file, and says what it is where that is plain to see."""
+    if not start:
+        raise ContainerError(f"{name} must hold a .silk file; it is empty.", 0)
+    if MAGIC.startswith(start):  # all of it, or less than the magic itself
+        return
+    if start.startswith(MAGIC[:5]):
+        raise ContainerError(f"{name} is a .silk file damaged at byte 5, as by a transfer in text mode.", 5)
+    foreign = next((what for magic, what in FOREIGN.items() if start.startswith(magic)), None)
+    looks_like = f"is {foreign}" if foreign else f"starts with {start!r}"
+    raise ContainerError(f"{name} must start as a .silk file does; it {looks_like}: encode it first.", 0)
+
+
+def parse_header(name: str, data: bytes) -> Header:
+    """The header of the bytes that its own length delimits.
+
+    Raises:
+        ContainerError: a checksum that does not hold, a newer version, or values that no version 1 has.
+    """
+    _, version, length = PREFIX.unpack_from(data)
+    (crc,) = CRC.unpack_from(data, length - CRC.size)
+    if crc != zlib.crc32(data[: -CRC.size]):
+        raise ContainerError(
+            f"{name} is damaged in its header (bytes 0..{length - 1}): the checksum is wrong.", 0
+        )
+    if version > VERSION:
+        raise ContainerError(
+            f"{name} is a .silk file of version {version}; "
+            f"this silkcodec reads version {VERSION}: run pip install --upgrade silkcodec.",
+            len(MAGIC),
+        )
+    start = PREFIX.size + FIELDS.size
+    if length < start + CRC.size:
+        raise _impossible(name, PREFIX.size, f"a header of {length} bytes")
+    sample_rate, frame_samples, n_samples, dims, codec_bytes = FIELDS.unpack_from(data, PREFIX.size)
+    codec = data[start : -CRC.size].decode(errors="replace")
+    if version < 1:
+        raise _impossible(name, len(MAGIC), f"version {version}")
+    if (sample_rate, frame_samples) != (SILK_SAMPLE_RATE, FRAME_SAMPLES):
+        raise _impossible(name, PREFIX.size, f"frames of {frame_samples} samples at {sample_rate} Hz")
+    if not n_samples:
+        raise _impossible(name, PREFIX.size + 8, "a recording of 0 samples")
+    if not 1 <= dims <= MAX_DIMS_PER_TOKEN:
+        raise _impossible(name, PREFIX.size + 16, f"{dims} dimensions per token")
+    if codec_bytes != length - start - CRC.size or not codec or not codec.isprintable() or "\ufffd" in codec:
+        raise _impossible(name, start - 1, f"the codec name {codec!r}")
+    known = None if n_samples == UNKNOWN else n_samples
+    return Header(codec, dims, known, sample_rate, frame_samples, version)
+
+
+def is_possible_chunk(kind: bytes, frames: int, n_bytes: int) -> bool:
+    """Whether a writer makes such chunks: asked before anything is read or allocated for a payload."""
+    raw_bytes = frames * RAW_FRAME_BYTES
+    fits = {
+        RAW: 1 <= frames <= MAX_CHUNK_FRAMES and n_bytes == raw_bytes,
+        CODED: 1 <= frames <= MAX_CHUNK_FRAMES and frames <= n_bytes < raw_bytes and n_bytes % 4 == 0,
+        END: frames == 0 and n_bytes == END_PAYLOAD.size,
+    }
+    return fits.get(kind, False)
+
+
+def _impossible(name: str, offset: int, what: str) -> ContainerError:
+    # The checksum holds, so this is not damage: somebody wrote it.
+    return ContainerError(
+        f"{name} is no .silk file of version {VERSION}: at byte {offset} it claims {what}.", offset
+    )

@@ -1,0 +1,246 @@
+"""Writing .silk files: frames as they come, to a path (all of it or nothing) or to a pipe."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from types import TracebackType
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ..errors import ArgumentError, OutputError, TokensError
+from ..tokens import DIMS_PER_TOKEN, LATENT_WIDTH, codes_to_levels, n_frames
+from . import payload
+from .layout import CODED, CRC, END, END_PAYLOAD, MAX_CHUNK_FRAMES, RAW, Header, check_n_samples, chunk_bytes
+
+RAW_CHUNK_FRAMES = 25  # 10 s: 16 bytes of chunk header on 1,200 of payload
+CODED_CHUNK_FRAMES = (
+    75  # 30 s: the model starts afresh in every chunk, and has learnt most of what it will by then
+)
+
+
+class Writer:
+    """Writes one recording to a .silk file, frame by frame.
+
+    To a path, the file appears whole when `finish` is called, or not at all: until then the bytes are in a
+    hidden file beside it. To a file object (a pipe, say), bytes go out chunk by chunk; the object stays open.
+
+        with Writer("talk.silk", codec="silk@0a1b2c3d4e5f") as writer:
+            for wave in waves:
+                writer.write(encoder.feed(wave))
+            writer.write(encoder.flush())
+            writer.finish(n_samples)
+
+    Args:
+        file: a path, replaced if it exists, or a binary file object.
+        codec: name and weights hash, as in `Tokens.codec`.
+        dims_per_token: the grouping that `write` takes codes in and that a reader gets back, 1..20.
+        n_samples: of the wave, for the header; None: not known yet, given to `finish`.
+        entropy: range-code each chunk that gets smaller by it.
+        chunk_frames: frames in a chunk, 1..4096; None: 25, or 75 range-coded. A reader sees whole chunks.
+
+    Attributes:
+        n_frames: frames taken so far.
+        n_bytes: bytes written so far.
+
+    Raises:
+        ArgumentError: an argument out of range.
+        MissingExtraError: entropy without constriction installed.
+        OutputError: a file that cannot be written.
+    """
+
+    def __init__(
+        self,
+        file: str | os.PathLike[str] | BinaryIO,
+        *,
+        codec: str,
+        dims_per_token: int = DIMS_PER_TOKEN,
+        n_samples: int | None = None,
+        entropy: bool = False,
+        chunk_frames: int | None = None,
+    ) -> None:
+        if chunk_frames is None:
+            chunk_frames = CODED_CHUNK_FRAMES if entropy else RAW_CHUNK_FRAMES
+        if not 1 <= chunk_frames <= MAX_CHUNK_FRAMES:
+            raise ArgumentError(f"chunk_frames must be 1..{MAX_CHUNK_FRAMES}; got {chunk_frames}.")
+        if entropy:
+            payload.require()  # now, and not when half an hour has been encoded
+        self.header = Header(codec, dims_per_token, n_samples)
+        header = self.header.to_bytes()
+        self.n_frames = 0
+        self.n_bytes = 0
+        self._entropy = entropy
+        self._chunk_frames = chunk_frames
+        self._levels = np.empty((0, LATENT_WIDTH), np.int8)  # frames that wait for their chunk to be full
+        (self._crc,) = CRC.unpack(header[-CRC.size :])
+        self._finished = False
+        self._output = _Output(file)
+        self._put(header)
+
+    def write(self, codes: ArrayLike) -> None:
+        """Appends frames: codes, integers [F, K] in the writer's grouping; F may be 0.
+
+        Raises:
+            TokensError: codes out of range or of another shape; nothing of them is written.
+            OutputError: the disk is full, the pipe is closed.
+        """
+        if self._finished:
+            raise ArgumentError("nothing can be written to a .silk file after finish().")
+        levels = codes_to_levels(codes, self.header.dims_per_token)
+        self.n_frames += len(levels)
+        self._levels = np.concatenate([self._levels, levels])
+        whole = len(self._levels) // self._chunk_frames * self._chunk_frames
+        for start in range(0, whole, self._chunk_frames):
+            self._put_chunk(self._levels[start : start + self._chunk_frames])
+        self._levels = self._levels[whole:]
+
+    def flush(self) -> None:
+        """Ends the chunk here, so that a reader at the other end of a pipe gets all frames written so far."""
+        if len(self._levels):
+            self._put_chunk(self._levels)
+            self._levels = self._levels[:0]
+        with self._abort_on_error():
+            self._output.flush()
+
+    def finish(self, n_samples: int | None = None) -> None:
+        """Writes the last frames and the end chunk, and puts the file in its place.
+
+        Args:
+            n_samples: of the whole wave; None: as given to the constructor.
+
+        Raises:
+            ArgumentError: n_samples is given nowhere, or twice and differs.
+            TokensError: the frames written are not ceil(n_samples / 9600).
+            OutputError: the disk is full, the pipe is closed.
+        """
+        known = self.header.n_samples
+        total = known if n_samples is None else n_samples
+        if total is None or known not in (None, total):
+            raise ArgumentError(
+                f"n_samples must be given to Writer or to finish(); got {known} and {n_samples}."
+            )
+        check_n_samples(total)
+        if n_frames(total) != self.n_frames:
+            raise TokensError(f"{total} samples make {n_frames(total)} Silk frames; got {self.n_frames}.")
+        self.flush()
+        chunk, _ = chunk_bytes(END, 0, END_PAYLOAD.pack(total), self._crc)
+        self._put(chunk)
+        with self._abort_on_error():
+            self._output.commit()
+        self._finished = True
+
+    def abort(self) -> None:
+        """Gives up: a path is left as it was; what went into a file object stays there, without an end."""
+        self._finished = True
+        self._output.abort()
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._finished:
+            return
+        if kind is not None:
+            self.abort()
+            return
+        with self._abort_on_error():
+            self.finish()
+
+    def _put_chunk(self, levels: payload.Levels) -> None:
+        kind, data = RAW, payload.pack(levels)
+        if self._entropy:
+            coded = payload.encode(levels)
+            if len(coded) < len(data):  # short chunks and levels that are all as likely do not gain
+                kind, data = CODED, coded
+        chunk, self._crc = chunk_bytes(kind, len(levels), data, self._crc)
+        self._put(chunk)
+
+    def _put(self, data: bytes) -> None:
+        with self._abort_on_error():
+            self._output.write(data)
+        self.n_bytes += len(data)
+
+    @contextlib.contextmanager
+    def _abort_on_error(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            self.abort()
+            raise
+
+
+class _Output:
+    """Where the bytes go: beside a path until `commit` renames them there, or straight into a file object."""
+
+    def __init__(self, file: str | os.PathLike[str] | BinaryIO) -> None:
+        self._part: str | None = None  # the hidden file, while there is one
+        self._owned = isinstance(file, (str, os.PathLike))
+        if isinstance(file, (str, os.PathLike)):
+            self._name = os.fspath(file)
+            with self._as_output_error():
+                self._file = self._open()
+        elif hasattr(file, "write"):
+            self._name = str(getattr(file, "name", "the output"))
+            self._file = file
+        else:
+            raise ArgumentError(f"file must be a path or a binary file object; got {type(file).__name__}.")
+
+    def _open(self) -> BinaryIO:
+        self._target = os.path.realpath(self._name)  # write through a link, not over it
+        with contextlib.suppress(FileNotFoundError):
+            if not stat.S_ISREG(os.stat(self._target).st_mode):  # /dev/stdout, a named pipe, a folder
+                return open(self._target, "wb")
+        folder, base = os.path.split(self._target)
+        part = os.path.join(folder, f".{base}.{secrets.token_hex(4)}.part")
+        opened = open(part, "xb")  # noqa: SIM115 - closed by commit() or abort()
+        self._part = part
+        return opened
+
+    def write(self, data: bytes) -> None:
+        view = memoryview(data)
+        with self._as_output_error():
+            while view:  # an unbuffered file may take less than all of it
+                taken = self._file.write(view)
+                if taken is None:
+                    raise BlockingIOError("it does not block; a blocking file is needed")
+                view = view[taken:]
+
+    def flush(self) -> None:
+        with self._as_output_error():
+            self._file.flush()
+
+    def commit(self) -> None:
+        with self._as_output_error():
+            self._file.flush()
+            if not self._owned:
+                return
+            if self._part is not None:
+                os.fsync(self._file.fileno())  # a full disk may only show here
+            self._file.close()
+            if self._part is not None:
+                os.replace(self._part, self._target)
+                self._part = None
+
+    def abort(self) -> None:
+        if not self._owned:
+            return
+        with contextlib.suppress(OSError):  # what cannot be flushed is on its way out anyway
+            self._file.close()
+        if self._part is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(self._part)
+            self._part = None
+
+    @contextlib.contextmanager
+    def _as_output_error(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise OutputError(f"{self._name} cannot be written: {error.strerror or error}.") from error
