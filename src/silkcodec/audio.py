@@ -27,7 +27,7 @@ import soxr
 from numpy.typing import ArrayLike, NDArray
 
 from silkcodec.errors import ArgumentError, AudioError, OutputError
-from silkcodec.output import replacing
+from silkcodec.output import replacing, standard_output
 
 Wave = NDArray[np.float32]
 
@@ -36,8 +36,9 @@ MAX_PEAK = 64.0  # full scale is 1; far above it are integers that were cast, no
 MAX_CHANNELS = 64  # a 2-D array whose smaller side is above this is not [T, C] or [C, T]
 MIN_RATE, MAX_RATE = 1_000, 1_000_000  # Hz; outside are rates in kHz and other slips
 READ_VALUES = 1 << 18  # samples x channels taken from a file at once: 1 MB
-SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".oga", ".aiff", ".aif", ".aifc", ".au", ".caf", ".w64")
-"""Names that mark a file of a folder as audio; a file that is named by itself may be called anything."""
+
+SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".aifc", ".au", ".caf", ".w64")
+"""Names that mark a file of a folder as sound; a file that is named by itself may be called anything."""
 
 _FORMATS = {  # suffix -> (libsndfile's major format, its subtype) of the files that `Writer` makes
     ".wav": ("WAV", "PCM_16"),
@@ -410,7 +411,7 @@ class Writer:
         self.name = "standard output" if target == "-" else source_name(target)
         self._files = ExitStack()
         file_format, default_subtype = "WAV", "PCM_16"
-        file: Any = sys.stdout.buffer if target == "-" else target
+        file: Any = standard_output() if target == "-" else target
         if isinstance(target, (str, os.PathLike)) and target != "-":
             file_format, default_subtype = output_format(target)
             file = self._files.enter_context(replacing(target, overwrite=overwrite))

@@ -39,6 +39,8 @@ _BUILT_IN = {
     "opus": "silkcodec.peers.opus:Opus",
 }
 
+_NEEDS = {"codec2": ("pycodec2", "classical"), "opus": ("opuslib", "classical")}  # name -> package, extra
+
 
 @runtime_checkable
 class Codec(Protocol):
@@ -128,6 +130,16 @@ def codecs() -> dict[str, str]:
 
     others = {point.name: point.value for point in entry_points(group=ENTRY_POINTS)}
     return dict(sorted((others | _BUILT_IN).items()))
+
+
+def missing(name: str) -> str | None:
+    """The pip command that a built-in codec still needs here; None: it has all of its packages."""
+    from importlib.util import find_spec
+
+    package, extra = _NEEDS.get(name, (None, None))
+    if package is None or find_spec(package) is not None:
+        return None
+    return f"pip install 'silkcodec[{extra}]'"
 
 
 def _build(name: str, target: str, preset: str | None, options: dict[str, Any]) -> Codec:

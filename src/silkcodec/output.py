@@ -11,6 +11,7 @@ import io
 import os
 import secrets
 import stat
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -87,6 +88,21 @@ def replacing(path: str | os.PathLike[str], *, overwrite: bool = False) -> Itera
         raise
 
 
+def standard_output() -> BinaryIO:
+    """Standard output for bytes: what cannot be written to it (a closed pipe, say) is an OutputError.
+
+    Raises:
+        OutputError: it is a terminal, which bytes would only confuse.
+    """
+    if sys.stdout.isatty():
+        raise OutputError(
+            "Bytes must not go to a terminal; send them to a file or a pipe: > FILE, | COMMAND."
+        )
+    stdout = sys.stdout.buffer
+    # Past Python's own buffer, which would try again at exit what a closed pipe has already refused.
+    return _Guarded(getattr(stdout, "raw", stdout), "standard output")  # type: ignore[return-value]
+
+
 class _Guarded(io.RawIOBase):
     """A file whose failures are OutputErrors, so that a full disk is told apart from an unreadable input.
 
@@ -96,9 +112,9 @@ class _Guarded(io.RawIOBase):
 
     BUFFER = 1 << 16  # bytes
 
-    def __init__(self, file: Any, path: Path) -> None:
+    def __init__(self, file: Any, name: object) -> None:
         self._file = file
-        self._path = path
+        self._name = name
         self._pending = bytearray()
 
     def write(self, data: Any) -> int:
@@ -116,7 +132,7 @@ class _Guarded(io.RawIOBase):
             while pending:
                 pending = pending[self._file.write(pending) :]
         except OSError as error:
-            raise _cannot_write(self._path, error) from error
+            raise _cannot_write(self._name, error) from error
 
     def read(self, size: int = -1) -> bytes:
         """Read back what was written, as writers that patch their header do."""
@@ -163,5 +179,6 @@ def _is_device(path: Path) -> bool:
     return stat.S_ISCHR(mode) or stat.S_ISFIFO(mode)
 
 
-def _cannot_write(path: Path, error: OSError) -> OutputError:
-    return OutputError(f"'{path}' cannot be written: {error.strerror or error}.")
+def _cannot_write(name: object, error: OSError) -> OutputError:
+    name = f"'{name}'" if isinstance(name, Path) else name
+    return OutputError(f"{name} cannot be written: {error.strerror or error}.")

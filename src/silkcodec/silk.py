@@ -48,7 +48,7 @@ class Silk:
     """Silk: 19 tokens every 400 ms.
 
     Args:
-        folder: of the weights: config.json, encoder.onnx, decoder.onnx.
+        folder: of the weights: config.json, encoder.onnx, decoder.onnx; None: the embedded ones.
         threads: CPU threads of one call; None takes up to `MAX_THREADS` of the machine's.
         provider: "cpu" or "cuda". Never is another one taken in its place.
 
@@ -66,11 +66,15 @@ class Silk:
     MAX_THREADS = 4  # one frame is too little work for more
 
     def __init__(
-        self, folder: str | os.PathLike[str] = EMBEDDED, *, threads: int | None = None, provider: str = "cpu"
+        self,
+        folder: str | os.PathLike[str] | None = None,
+        *,
+        threads: int | None = None,
+        provider: str = "cpu",
     ) -> None:
         if threads is not None and threads < 1:
             raise ArgumentError(f"threads must be at least 1, or None for the default; got {threads}.")
-        self.folder = Path(folder)
+        self.folder = EMBEDDED if folder is None else Path(folder)
         self.threads = threads or min(self.MAX_THREADS, _available_cpus())
         self.provider = _find_provider(provider)
         self.config = WeightsConfig.read(self.folder)
@@ -85,6 +89,13 @@ class Silk:
 
     def __repr__(self) -> str:
         return f"Silk({self.codec_id!r}, threads={self.threads}, provider={self.provider!r})"
+
+    def prepare(self, *, encode: bool = False, decode: bool = False) -> None:
+        """Read the graphs now rather than when they are first needed. Raises WeightsError, ProviderError."""
+        if encode:
+            self._graph("levels")
+        if decode:
+            self._graph("wave")
 
     # --- recordings
 
@@ -129,10 +140,12 @@ class Silk:
         The clips are encoded side by side, each in a thread of its own, not padded into one array: so a
         clip's tokens cannot depend on its neighbours.
         """
+        self.prepare(encode=True)
         return self._map(lambda wave: self.encode(wave, sample_rate, n_codebooks=n_codebooks), waves)
 
     def decode_batch(self, many: Sequence[Tokens]) -> list[Wave]:
         """The waves of many clips: what `decode` makes of each, to the bit."""
+        self.prepare(decode=True)
         return self._map(self.decode, many)
 
     def _map(self, call: Any, items: Sequence[Any]) -> list[Any]:
@@ -177,6 +190,14 @@ class Silk:
         (wave,), states = self._decoder.run(levels[None], states)
         return wave[0], states
 
+    def check_codec_id(self, codec_id: str) -> None:
+        """Refuse what other weights made: it would decode to noise. Raises TokensError."""
+        if codec_id != self.codec_id:
+            raise TokensError(
+                f"Tokens must be of '{self.codec_id}'; got '{codec_id}';"
+                " load the codec, and the weights, that made them."
+            )
+
     def codes_to_levels(self, codes: ArrayLike) -> NDArray[np.uint8]:
         """Codes, int [F, K] -> levels, uint8 [F, 128]; groups beyond K get the middle level.
 
@@ -191,11 +212,7 @@ class Silk:
         return codes_to_levels(array).astype(np.uint8)
 
     def _levels(self, tokens: Tokens) -> NDArray[np.uint8]:
-        if tokens.codec != self.codec_id:
-            raise TokensError(
-                f"Tokens must be of '{self.codec_id}'; got '{tokens.codec}';"
-                " load the codec, and the weights, that made them."
-            )
+        self.check_codec_id(tokens.codec)
         if tokens.dims_per_token is not None:
             return tokens.to_levels().astype(np.uint8)
         k = len(tokens.codes)

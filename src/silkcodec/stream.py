@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from silkcodec import audio
 from silkcodec.errors import ArgumentError
-from silkcodec.tokens import FRAME_SAMPLES, SILK_SAMPLE_RATE, levels_to_codes
+from silkcodec.tokens import DIMS_PER_TOKEN, FRAME_SAMPLES, SILK_SAMPLE_RATE, codes_to_levels, levels_to_codes
 
 if TYPE_CHECKING:
     from silkcodec.silk import Silk
@@ -135,13 +135,15 @@ class StreamDecoder:
 
     Args:
         codec: a loaded Silk; see `StreamEncoder`.
+        dims_per_token: the grouping of the codes that will be fed; see `Tokens.regroup`.
 
     Attributes:
         n_frames: that have been decoded.
     """
 
-    def __init__(self, codec: Silk) -> None:
+    def __init__(self, codec: Silk, *, dims_per_token: int = DIMS_PER_TOKEN) -> None:
         self._codec = codec
+        self._dims_per_token = dims_per_token
         self._states = codec.decoder_states()
         self.n_frames = 0
 
@@ -149,7 +151,7 @@ class StreamDecoder:
         """Codes in, samples out.
 
         Args:
-            codes: int [F, K], any F, 0 too; with K below 19 the missing groups are set to their middle.
+            codes: int [F, K], any F, 0 too; with K below 19 the missing groups get their middle.
 
         Returns:
             float32 [F * 9600] at 24 kHz. The last frame of a recording is filled up: cut at n_samples.
@@ -157,7 +159,10 @@ class StreamDecoder:
         Raises:
             TokensError: codes out of range or of another shape.
         """
-        levels = self._codec.codes_to_levels(codes)
+        if self._dims_per_token == DIMS_PER_TOKEN:
+            levels = self._codec.codes_to_levels(codes)
+        else:
+            levels = codes_to_levels(codes, self._dims_per_token).astype(np.uint8)
         waves = [np.zeros(0, dtype=np.float32)]
         for start in range(0, len(levels), self._codec.DECODE_FRAMES):
             part = levels[start : start + self._codec.DECODE_FRAMES]

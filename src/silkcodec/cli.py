@@ -1,0 +1,339 @@
+"""The command `silk`: verbs only. Each checks its paths, imports inside itself, and calls one function.
+
+Every SilkError is one line on standard error and exit code 2; Ctrl-C is 130. Nothing heavy is imported
+up here, so that `silk --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+from typer.core import TyperGroup
+
+from silkcodec import __version__
+from silkcodec.errors import ArgumentError, MissingExtraError, SilkError
+
+if TYPE_CHECKING:
+    from silkcodec.silk import Silk
+
+
+class _Verbs(TyperGroup):
+    """Turns what a user can cause into one line and an exit code; a bug of ours keeps its traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except SilkError as error:
+            print(f"silk: {' '.join(str(error).split())}", file=sys.stderr)
+            raise typer.Exit(2) from None
+        except KeyboardInterrupt:
+            print("silk: interrupted.", file=sys.stderr)
+            raise typer.Exit(130) from None
+
+
+app = typer.Typer(
+    cls=_Verbs,
+    name="silk",
+    help="Silk: a neural speech codec at 47.5 tokens per second.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+Sounds = Annotated[
+    list[str], typer.Argument(metavar="IN...", help="Sound files, folders, 'patterns', or - for a pipe.")
+]
+Silks = Annotated[
+    list[str], typer.Argument(metavar="IN...", help=".silk files, folders, 'patterns', or - for a pipe.")
+]
+Out = Annotated[
+    str | None,
+    typer.Option("-o", "--output", help="A file, a folder, or -. Default: beside each input."),
+]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite files that exist.")]
+Skip = Annotated[bool, typer.Option("--skip-existing", help="Leave out what is there already.")]
+Json = Annotated[bool, typer.Option("--json", help="Print results as JSON, one object a line.")]
+Entropy = Annotated[bool, typer.Option("--entropy", help="Smaller files by range coding (extra [entropy]).")]
+Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads.")]
+Provider = Annotated[str, typer.Option("--provider", help="cpu or cuda.")]
+Weights = Annotated[Path | None, typer.Option("--weights", help="A folder of weights made by silk export.")]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"silk {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def silk(
+    version: Annotated[
+        bool,
+        typer.Option("--version", is_eager=True, callback=_show_version, help="Print the version and exit."),
+    ] = False,
+) -> None:
+    """Silk: a neural speech codec at 47.5 tokens per second."""
+
+
+@app.command()
+def encode(
+    inputs: Sounds,
+    output: Out = None,
+    force: Force = False,
+    skip_existing: Skip = False,
+    entropy: Entropy = False,
+    as_json: Json = False,
+    threads: Threads = None,
+    provider: Provider = "cpu",
+    weights: Weights = None,
+) -> None:
+    """Sound files to .silk files."""
+    from silkcodec import audio, console, files, paths
+
+    _check_entropy(entropy)
+    jobs = paths.plan(inputs, output, paths.AUDIO, ".silk", overwrite=force, skip_existing=skip_existing)
+    jobs, total_s, unreadable = console.probe(jobs, audio.duration_s)
+    codec, shown = _load(threads, provider, weights, encode=bool(jobs)), console.results_file(jobs)
+
+    def work(job: paths.Job, advance: files.Advance) -> None:
+        done = files.encode_file(
+            codec, job.source, job.target, entropy=entropy, overwrite=force, advance=advance
+        )
+        console.show_coding(done, as_json, shown)
+
+    _finish(console.run_jobs(jobs, total_s, "encode", work) + unreadable, len(jobs) + unreadable)
+
+
+@app.command()
+def decode(
+    inputs: Silks,
+    output: Out = None,
+    force: Force = False,
+    skip_existing: Skip = False,
+    file_format: Annotated[str, typer.Option("--format", help="wav, flac, ogg or opus.")] = "wav",
+    start_s: Annotated[float, typer.Option("--start", help="Seconds: decode from here.")] = 0.0,
+    duration_s: Annotated[float | None, typer.Option("--duration", help="Seconds: decode so much.")] = None,
+    recover: Annotated[
+        bool, typer.Option("--recover", help="Of a damaged file, what lies before it.")
+    ] = False,
+    as_json: Json = False,
+    threads: Threads = None,
+    provider: Provider = "cpu",
+    weights: Weights = None,
+) -> None:
+    """.silk files to sound files, mono, 24 kHz."""
+    from silkcodec import audio, console, files, paths
+
+    suffix = "." + file_format.lower().lstrip(".")
+    audio.output_format(f"out{suffix}")
+    jobs = paths.plan(inputs, output, paths.SILK, suffix, overwrite=force, skip_existing=skip_existing)
+    for job in jobs:
+        if job.target != paths.STANDARD:
+            audio.output_format(job.target)
+    if not recover:  # else what is damaged is read as far as it goes
+        jobs, total_s, unreadable = console.probe(jobs, files.silk_duration_s)
+    else:
+        total_s, unreadable = 0.0, 0
+    codec, shown = _load(threads, provider, weights, decode=bool(jobs)), console.results_file(jobs)
+
+    def work(job: paths.Job, advance: files.Advance) -> None:
+        done = files.decode_file(
+            codec,
+            job.source,
+            job.target,
+            overwrite=force,
+            recover=recover,
+            start_s=start_s,
+            duration_s=duration_s,
+            advance=advance,
+        )
+        console.show_coding(done, as_json, shown)
+
+    _finish(console.run_jobs(jobs, total_s, "decode", work) + unreadable, len(jobs) + unreadable)
+
+
+@app.command()
+def roundtrip(
+    inputs: Sounds,
+    output: Out = None,
+    force: Force = False,
+    entropy: Entropy = False,
+    as_json: Json = False,
+    threads: Threads = None,
+    provider: Provider = "cpu",
+    weights: Weights = None,
+) -> None:
+    """There and back: a .silk file, its wave, a picture.
+
+    Writes NAME.silk, NAME.silk.wav and NAME.silk.png, which shows both spectrograms, and prints the numbers.
+    """
+    from silkcodec import audio, console, files, paths
+    from silkcodec.roundtrip import Roundtrip, check_targets, roundtrip_file
+
+    _check_entropy(entropy)
+    if inputs == [paths.STANDARD] and output is None:
+        raise ArgumentError("A round trip of standard input needs a name for its wave: -o NAME.wav.")
+    jobs = paths.plan(inputs, output, paths.AUDIO, ".silk.wav", overwrite=force)
+    check_targets([job.target for job in jobs], overwrite=force)
+    jobs, total_s, unreadable = console.probe(jobs, audio.duration_s)
+    codec = _load(threads, provider, weights, encode=bool(jobs), decode=bool(jobs))
+    done: list[Roundtrip] = []
+
+    def work(job: paths.Job, advance: files.Advance) -> None:
+        trip = roundtrip_file(
+            codec, job.source, job.target, entropy=entropy, overwrite=force, advance=advance
+        )
+        done.append(trip)
+        if as_json:
+            console.show_json(console.roundtrip_json(trip))
+
+    failed = console.run_jobs(jobs, total_s, "round trip", work)
+    if done and not as_json:
+        console.show_roundtrips(done, sys.stdout)
+    _finish(failed + unreadable, len(jobs) + unreadable)
+
+
+@app.command()
+def info(inputs: Silks, as_json: Json = False) -> None:
+    """What .silk files hold.
+
+    By their headers: no model is loaded.
+    """
+    from silkcodec import console, container, paths
+
+    jobs = [paths.Job(source, os.devnull) for source in paths.sources(inputs, paths.SILK)]
+
+    def work(job: paths.Job, _: Any) -> None:
+        file = sys.stdin.buffer if job.source == paths.STANDARD else job.source
+        console.show_contents(job.source, container.info(file, recover=True), as_json)
+
+    _finish(console.run_jobs(jobs, 0.0, "info", work), len(jobs))
+
+
+@app.command("codecs")
+def list_codecs(as_json: Json = False) -> None:
+    """The codecs that silkcodec.load knows."""
+    from silkcodec import codec, console
+
+    console.show_codecs(codec.codecs(), as_json)
+
+
+@app.command()
+def train(
+    config: Annotated[str, typer.Argument(help="A TOML file, or a packaged config: base, tiny, default.")],
+    run: Annotated[Path, typer.Option("-o", "--run", help="The run's folder; it goes on where it stopped.")],
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Over what the config says; again.")
+    ] = None,
+) -> None:
+    """Train a model as a config says (extra [train])."""
+    if config.endswith(".toml") and not Path(config).is_file():
+        raise ArgumentError(f"A config must exist; there is no '{config}'.")
+    if run.exists() and not run.is_dir():
+        raise ArgumentError(f"A run must be a folder; '{run}' is a file.")
+    _wing("silkcodec.train.loop", "Training", "train").train(config, run, overrides or [])
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="The folder of a training run.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The folder for the weights.")],
+) -> None:
+    """A training run to a folder of weights.
+
+    encoder.onnx, decoder.onnx, config.json, a model card and golden fixtures (extra [train]).
+    """
+    if not run.is_dir():
+        raise ArgumentError(f"A run must be a folder; there is no '{run}'.")
+    _wing("silkcodec.train.export", "Export", "train").export(run, output)
+
+
+@app.command()
+def evaluate(
+    inputs: Annotated[
+        list[str], typer.Argument(metavar="IN...", help="Sound files, folders, or an INDEX.tsv.")
+    ],
+    codecs: Annotated[list[str] | None, typer.Option("--codec", help="silk, opus:6k, ...; again.")] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="JSON file for the result.")] = None,
+    split: Annotated[str | None, typer.Option("--split", help="Only these rows of an index.")] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, help="So many clips, drawn at random.")
+    ] = None,
+    jobs: Annotated[int | None, typer.Option("--jobs", min=1, help="Processes; 1 to measure speed.")] = None,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Measure codecs on the same clips (extra [eval])."""
+    from silkcodec import console
+
+    run = _wing("silkcodec.evaluate.run", "Evaluation", "eval")
+    result = run.evaluate(
+        inputs, codecs or ["silk"], split=split, limit=limit, jobs=jobs, out=output, overwrite=force
+    )
+    if as_json:
+        console.show_json(result)
+    else:
+        print(import_module("silkcodec.evaluate.report").to_markdown(result))
+
+
+def _check_entropy(entropy: bool) -> None:
+    """Before anything is encoded, not after."""
+    if entropy:
+        from silkcodec.container import payload
+
+        payload.require()
+
+
+def _load(
+    threads: int | None, provider: str, weights: Path | None, *, encode: bool = False, decode: bool = False
+) -> Silk:
+    """The model, after everything else was checked; of it only what there is work for."""
+    from silkcodec.silk import Silk
+
+    codec = Silk(weights, threads=threads, provider=provider)
+    codec.prepare(encode=encode, decode=decode)
+    return codec
+
+
+def _wing(module: str, what: str, extra: str) -> Any:
+    """A module that needs an extra."""
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("silkcodec"):
+            raise
+        raise MissingExtraError(what, error.name, extra) from error
+
+
+def _finish(failed: int, n_jobs: int) -> None:
+    if n_jobs == 0:
+        print("silk: nothing to do.", file=sys.stderr)
+    if not failed:
+        return
+    if n_jobs > 1:
+        print(f"silk: {failed} of {n_jobs} files failed; the others are done.", file=sys.stderr)
+    raise typer.Exit(2)
+
+
+def _terminate(*_: object) -> NoReturn:
+    raise SystemExit(128 + signal.SIGTERM)  # through every `with`, so that unfinished files are removed
+
+
+def main() -> None:
+    """The entry point."""
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        app()
+    except KeyboardInterrupt:  # before the verb began
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

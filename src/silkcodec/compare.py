@@ -1,0 +1,105 @@
+"""Two waves of one length side by side, as they stream past: their mel distance, and both spectrograms.
+
+An hour's spectrogram is 180 MB; here only as many columns are kept as a picture has, each the mean of the
+10 ms columns that fall on it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from silkcodec.mel import HISTORY, HOP, LOOKAHEAD, N_MELS, log_mel
+
+Wave = NDArray[np.float32]
+Mel = NDArray[np.float32]
+
+_PAST = -(-HISTORY // HOP)  # columns kept so that the next one sees its history
+
+
+class MelStream:
+    """`mel.log_mel` of a stream: feed samples at 24 kHz, get columns float32 [C, 128], one every 10 ms."""
+
+    def __init__(self) -> None:
+        self._buffer = np.zeros(_PAST * HOP, dtype=np.float32)  # from `_PAST` columns before the next one
+        self._n_samples = 0
+        self._n_columns = 0
+
+    def feed(self, block: Wave) -> Mel:
+        """float32 [n] -> the columns whose 20 ms of look-ahead have come."""
+        self._n_samples += len(block)
+        self._buffer = np.concatenate([self._buffer, block])
+        return self._take((len(self._buffer) - LOOKAHEAD) // HOP - _PAST)
+
+    def flush(self) -> Mel:
+        """The rest: ceil(n / 240) columns in all, silence after the end."""
+        missing = -(-self._n_samples // HOP) - self._n_columns
+        self._buffer = np.pad(self._buffer, (0, HOP + LOOKAHEAD))
+        return self._take(missing)
+
+    def _take(self, n_columns: int) -> Mel:
+        if n_columns <= 0:
+            return np.zeros((0, N_MELS), dtype=np.float32)
+        columns = log_mel(self._buffer)[_PAST : _PAST + n_columns]
+        self._buffer = self._buffer[n_columns * HOP :]
+        self._n_columns += n_columns
+        return columns
+
+
+class Comparison:
+    """Feed the same piece of the original and of what a codec made of it; read the results after `finish`.
+
+    Args:
+        n_samples: of each wave, 24 kHz.
+        width: columns of the spectrograms that are kept; fewer for a short wave.
+
+    Attributes:
+        mel_distance: mean absolute difference of the log-mel columns (natural log), as in `silk evaluate`.
+        original, decoded: log-mel spectrograms, float32 [up to `width`, 128].
+    """
+
+    def __init__(self, n_samples: int, width: int) -> None:
+        self._total_columns = max(1, -(-n_samples // HOP))
+        self._width = min(width, self._total_columns)
+        self._streams = (MelStream(), MelStream())
+        self._sums = np.zeros((2, self._width, N_MELS))
+        self._counts = np.zeros(self._width)
+        self._difference = 0.0
+        self._n_columns = 0
+
+    def feed(self, original: Wave, decoded: Wave) -> None:
+        """Two blocks, float32 [n] each."""
+        self._add(
+            *(stream.feed(block) for stream, block in zip(self._streams, (original, decoded), strict=True))
+        )
+
+    def finish(self) -> None:
+        """The end of both waves."""
+        self._add(*(stream.flush() for stream in self._streams))
+
+    def _add(self, original: Mel, decoded: Mel) -> None:
+        self._difference += float(np.abs(original - decoded).sum(dtype=np.float64))
+        places = (
+            np.arange(self._n_columns, self._n_columns + len(original)) * self._width // self._total_columns
+        )
+        places = np.minimum(places, self._width - 1)
+        np.add.at(self._counts, places, 1)
+        for sums, mel in zip(self._sums, (original, decoded), strict=True):
+            np.add.at(sums, places, mel)
+        self._n_columns += len(original)
+
+    @property
+    def mel_distance(self) -> float:
+        return self._difference / max(1, self._n_columns * N_MELS)
+
+    @property
+    def original(self) -> Mel:
+        return self._mean(0)
+
+    @property
+    def decoded(self) -> Mel:
+        return self._mean(1)
+
+    def _mean(self, which: int) -> Mel:
+        mean: Mel = (self._sums[which] / np.maximum(self._counts, 1)[:, None]).astype(np.float32)
+        return mean

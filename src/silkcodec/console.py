@@ -1,0 +1,255 @@
+"""What the command line shows: results as lines, tables or JSON; progress; failures.
+
+Results go to standard output, everything else to standard error; rich is imported where it is used.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Any, TextIO
+
+from silkcodec.codec import missing
+from silkcodec.container import Contents
+from silkcodec.errors import SilkError
+from silkcodec.files import Advance, Coding, nothing
+from silkcodec.paths import STANDARD, Job
+from silkcodec.roundtrip import Roundtrip
+
+
+def fail(error: BaseException, about: str = "") -> None:
+    """One line on standard error."""
+    text = " ".join(str(error).split())
+    print(f"silk: {about}{text}", file=sys.stderr)
+
+
+def show_json(value: Any, file: TextIO | None = None) -> None:
+    """One JSON object on one line: JSON Lines, as each result is ready."""
+    print(json.dumps(value, ensure_ascii=False), file=file or sys.stdout, flush=True)
+
+
+def results_file(jobs: Sequence[Job]) -> TextIO:
+    """Where results are printed: not into the bytes that go down a pipe."""
+    return sys.stderr if any(job.target == STANDARD for job in jobs) else sys.stdout
+
+
+@contextmanager
+def progress(total_s: float, what: str) -> Iterator[Advance]:
+    """A bar on standard error that counts seconds of sound; nothing where that is no terminal."""
+    if not sys.stderr.isatty():
+        yield nothing
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn(what),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %  {task.completed:.0f} of {task.total:.0f} s of sound"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=max(total_s, 1e-9))
+        yield lambda seconds: bar.advance(task, seconds)
+
+
+def probe(jobs: Sequence[Job], seconds_of: Callable[[str], float]) -> tuple[list[Job], float, int]:
+    """Open every input before any model is loaded.
+
+    Args:
+        seconds_of: the length of an input by its header; it raises what is wrong with it.
+
+    Returns:
+        The jobs that can be read, the seconds of sound in them, and how many cannot: those of several are
+        reported here and left out, while a single one raises.
+    """
+    readable: list[Job] = []
+    total_s = 0.0
+    for job in jobs:
+        try:
+            total_s += 0.0 if job.source == STANDARD else seconds_of(job.source)
+            readable.append(job)
+        except SilkError as error:
+            if len(jobs) == 1:
+                raise
+            fail(error)
+    return readable, total_s, len(jobs) - len(readable)
+
+
+def run_jobs(jobs: Sequence[Job], total_s: float, what: str, work: Callable[[Job, Advance], None]) -> int:
+    """Do all jobs; one that fails does not stop the others.
+
+    Returns:
+        The number of jobs that failed; each has been reported on standard error.
+    """
+    failed = 0
+    with progress(total_s, what) as advance:
+        for job in jobs:
+            try:
+                work(job, advance)
+            except SilkError as error:
+                failed += 1
+                fail(error, f"{job.source}: " if len(jobs) > 1 and job.source not in str(error) else "")
+    return failed
+
+
+def show_table(rows: Sequence[dict[str, str]], file: TextIO | None = None, text: Sequence[str] = ()) -> None:
+    """Rows under their keys; on a narrow terminal, one value a line. Columns of `text` are set to the left."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    file = file or sys.stdout
+    needed = sum(max(len(key), *(len(row[key]) for row in rows)) + 3 for key in rows[0]) + 2
+    console = Console(file=file, highlight=False)
+    if not file.isatty():
+        console.width = max(needed, 80)  # a file or a pipe has no width: never wrap there
+    if needed <= console.width:
+        table = Table(box=SIMPLE_HEAD, pad_edge=False)
+        for i, key in enumerate(rows[0]):
+            table.add_column(key, justify="left" if i == 0 or key in text else "right", no_wrap=True)
+        for row in rows:
+            table.add_row(*row.values())
+        console.print(table)
+        return
+    for row in rows:
+        for key, value in row.items():
+            print(f"{key:<16} {value}", file=file)
+        print(file=file)
+
+
+def show_coding(coding: Coding, as_json: bool, file: TextIO) -> None:
+    """What became of one file."""
+    if as_json:
+        show_json(coding_json(coding), file)
+        return
+    print(
+        f"{coding.source} -> {coding.target}   {seconds(coding.duration_s)}, {coding.n_tokens:,} tokens,"
+        f" {coding.file_bytes:,} bytes, in {coding.wall_s:.2f} s ({coding.x_realtime:.0f} x real time)",
+        file=file,
+        flush=True,
+    )
+    if coding.damage:
+        print(f"silk: recovered what lies before the damage: {coding.damage}", file=sys.stderr)
+
+
+def coding_json(coding: Coding) -> dict[str, Any]:
+    """A coding's numbers, units in their names."""
+    values = {
+        "source": coding.source,
+        "target": coding.target,
+        "duration_s": coding.duration_s,
+        "n_samples": coding.n_samples,
+        "n_frames": coding.n_frames,
+        "n_tokens": coding.n_tokens,
+        "tokens_per_second": coding.tokens_per_second,
+        "bits_per_second": coding.bits_per_second,
+        "file_bytes": coding.file_bytes,
+        "wall_s": coding.wall_s,
+        "x_realtime": coding.x_realtime,
+    }
+    return values | ({"damage": coding.damage} if coding.damage else {})
+
+
+def roundtrip_json(trip: Roundtrip) -> dict[str, Any]:
+    """A round trip's numbers."""
+    there, back = trip.encoding, trip.decoding
+    return {
+        **{key: value for key, value in coding_json(there).items() if key not in ("wall_s", "x_realtime")},
+        "wave": back.target,
+        "picture": trip.picture,
+        "encode_s": there.wall_s,
+        "encode_x_realtime": there.x_realtime,
+        "decode_s": back.wall_s,
+        "decode_x_realtime": back.x_realtime,
+        "mel_distance": trip.mel_distance,
+    }
+
+
+def show_roundtrips(done: Sequence[Roundtrip], file: TextIO) -> None:
+    """The table of `silk roundtrip`, and where the files are."""
+    rows = []
+    for trip in done:
+        there, back = trip.encoding, trip.decoding
+        rows.append(
+            {
+                "file": os.path.basename(there.source),
+                "duration": seconds(there.duration_s),
+                "tokens": f"{there.n_tokens:,}",
+                "tokens/s": f"{there.tokens_per_second:g}",
+                "bit/s": f"{there.bits_per_second:g}",
+                "bytes": f"{there.file_bytes:,}",
+                "encode": f"{there.wall_s:.2f} s",
+                "x": f"{there.x_realtime:.0f}",
+                "decode": f"{back.wall_s:.2f} s",
+                "x ": f"{back.x_realtime:.0f}",
+                "mel distance": f"{trip.mel_distance:.2f}",
+            }
+        )
+    show_table(rows, file)
+    for trip in done:
+        print(f"{trip.decoding.target}  {trip.decoding.source}  {trip.picture}", file=file)
+
+
+def show_contents(source: str, contents: Contents, as_json: bool) -> None:
+    """What `silk info` says of a file. Raises its damage, after what could be read."""
+    header, n_codebooks = contents.header, len(contents.header.codebook_sizes)
+    n_samples = contents.n_samples or contents.n_frames * header.frame_samples
+    values: dict[str, Any] = {
+        "source": source,
+        "codec": header.codec,
+        "format_version": header.version,
+        "sample_rate": header.sample_rate,
+        "n_samples": n_samples,
+        "duration_s": n_samples / header.sample_rate,
+        "n_frames": contents.n_frames,
+        "codebooks": n_codebooks,
+        "n_tokens": contents.n_frames * n_codebooks,
+        "tokens_per_second": n_codebooks * header.sample_rate / header.frame_samples,
+        "payload_bps": contents.payload_bps,
+        "file_bps": contents.file_bps,
+        "file_bytes": contents.n_bytes,
+        "chunks": len(contents.chunks),
+        "range_coded_chunks": sum(chunk.coded for chunk in contents.chunks),
+        "damage": str(contents.damage) if contents.damage else None,
+    }
+    if as_json:
+        show_json(values)
+    else:
+        for key, value in values.items():
+            if value is not None:
+                print(f"{key:<20} {value:,.6g}" if isinstance(value, float) else f"{key:<20} {value}")
+        print()
+    if contents.damage:
+        raise contents.damage
+
+
+def show_codecs(registry: dict[str, str], as_json: bool) -> None:
+    """The registry, and what of it is installed."""
+    rows = []
+    for name, target in registry.items():
+        module, _, _ = target.partition(":")
+        try:
+            presets = getattr(import_module(module), "PRESETS", ())
+            needs = missing(name)
+        except ImportError as error:
+            presets, needs = (), str(error)
+        rows.append({"name": name, "presets": " ".join(presets), "module": module, "needs": needs or ""})
+        if as_json:
+            show_json(rows[-1])
+    if not as_json:
+        show_table(rows, text=("presets", "module", "needs"))
+
+
+def seconds(value: float) -> str:
+    """A duration to read: 0.12 s, 8.3 s, 12:05 min, 1:02:03 h."""
+    if value < 60:
+        return f"{value:.2f} s"
+    whole = round(value)
+    if whole < 3600:
+        return f"{whole // 60}:{whole % 60:02d} min"
+    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d} h"

@@ -1,0 +1,123 @@
+"""A sound file there and back: the .silk file, the decoded wave, a picture of both spectrograms, numbers."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from silkcodec import audio, picture
+from silkcodec.compare import Comparison
+from silkcodec.errors import ArgumentError, AudioError
+from silkcodec.files import Advance, Coding, Playback, encode_file, nothing
+from silkcodec.output import check_output, replacing
+from silkcodec.silk import Silk
+from silkcodec.tokens import SILK_SAMPLE_RATE
+
+
+@dataclass(frozen=True)
+class Roundtrip:
+    """Both ways in numbers, the mel distance of the two waves (natural log), and where the picture is."""
+
+    encoding: Coding
+    decoding: Coding
+    mel_distance: float
+    picture: str
+
+
+def targets(wave_path: str) -> tuple[str, str]:
+    """The .silk file and the picture that go with a wave: a.silk.wav -> a.silk, a.silk.png."""
+    base = os.path.splitext(wave_path)[0]
+    return base if base.endswith(".silk") else f"{base}.silk", f"{base}.png"
+
+
+def check_targets(wave_paths: Sequence[str], *, overwrite: bool) -> None:
+    """Whether all files of these round trips can be written. Raises OutputError, ArgumentError."""
+    for wave_path in wave_paths:
+        if wave_path == "-":
+            raise ArgumentError("A round trip makes three files; name a file or a folder with -o, not -.")
+        audio.output_format(wave_path)
+        for path in (wave_path, *targets(wave_path)):
+            check_output(path, overwrite=overwrite)
+
+
+def roundtrip_file(
+    codec: Silk,
+    source: str,
+    wave_path: str,
+    *,
+    entropy: bool = False,
+    overwrite: bool = False,
+    advance: Advance = nothing,
+) -> Roundtrip:
+    """Encode a sound file, decode that, and measure and draw what became of the sound.
+
+    Args:
+        source: a path, or "-" for standard input.
+        wave_path: of the decoded wave; the other two files go beside it, see `targets`.
+        entropy: range-code the .silk file.
+        advance: called with seconds of sound, which add up to its duration.
+
+    Raises:
+        AudioError, OutputError; MissingExtraError for `entropy` without its extra.
+    """
+    silk_path, picture_path = targets(wave_path)
+    check_targets([wave_path], overwrite=overwrite)
+
+    def half(seconds: float) -> None:
+        advance(seconds / 2)
+
+    with ExitStack() as stack:
+        original: Any = _stored(stack) if source == "-" else source
+        encoding = encode_file(codec, original, silk_path, entropy=entropy, overwrite=overwrite, advance=half)
+        if source == "-":
+            original.seek(0)
+        comparison = Comparison(encoding.n_samples, picture.PANEL_WIDTH)
+        playback = stack.enter_context(Playback(codec, silk_path))
+        reader = stack.enter_context(audio.Reader(original))
+        with audio.Writer(wave_path, overwrite=overwrite) as writer:
+            wall_s, started = 0.0, time.perf_counter()
+            for wave in playback.blocks():
+                writer.write(wave)
+                wall_s += time.perf_counter() - started  # of decoding: without the comparison
+                comparison.feed(reader.read(len(wave)), wave)
+                half(len(wave) / SILK_SAMPLE_RATE)
+                started = time.perf_counter()
+        comparison.finish()
+        decoding = playback.coding(silk_path, wave_path, wall_s)
+
+    encoding = replace(encoding, source=source)
+    with replacing(picture_path, overwrite=overwrite) as file:
+        file.write(_draw(encoding, comparison))
+    return Roundtrip(encoding, decoding, comparison.mel_distance, picture_path)
+
+
+def _stored(stack: ExitStack) -> Any:
+    """Standard input in a temporary file: it is read twice."""
+    copy: Any = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - `stack` closes it
+    shutil.copyfileobj(sys.stdin.buffer, copy)
+    if copy.tell() == 0:
+        raise AudioError("Audio is needed on standard input; got nothing.")
+    copy.seek(0)
+    return copy
+
+
+def _draw(encoding: Coding, comparison: Comparison) -> bytes:
+    name = "standard input" if encoding.source == "-" else Path(encoding.source).name
+    return picture.spectrograms(
+        comparison.original,
+        comparison.decoded,
+        encoding.duration_s,
+        (
+            f"{name}   {encoding.duration_s:.2f} s",
+            f"Silk   {encoding.tokens_per_second:g} tokens/s   {encoding.bits_per_second:g} bit/s"
+            f"   mel distance {comparison.mel_distance:.2f}",
+        ),
+    )
