@@ -102,20 +102,28 @@ class Contents:
         return self.n_bytes * 8 * SILK_FRAME_RATE / max(1, self.n_frames)
 
 
-def write(tokens: Tokens, file: File, *, entropy: bool = False, chunk_frames: int | None = None) -> int:
+def write(
+    tokens: Tokens,
+    file: File,
+    *,
+    entropy: bool = False,
+    chunk_frames: int | None = None,
+    overwrite: bool = False,
+) -> int:
     """Writes Silk tokens, in whatever grouping, to a .silk file and returns its size in bytes.
 
     Args:
         tokens: of Silk's layout.
-        file: a path, which is replaced whole or, on any failure, left as it was; or a binary file object.
+        file: a path, where the whole file appears or, on any failure, nothing; or a binary file object.
         entropy: range-code each chunk that gets smaller by it (needs the extra `entropy`; reading then does).
         chunk_frames: frames in a chunk, 1..4096; None: 25, or 75 range-coded. What damage costs, and what a
             reader waits for.
+        overwrite: whether a file at that path may be replaced.
 
     Raises:
         TokensError: tokens of another codec.
         MissingExtraError: entropy without constriction installed.
-        OutputError: a folder that does not exist, a full disk.
+        OutputError: a file that exists already, a full disk.
     """
     if tokens.dims_per_token is None:
         raise TokensError(
@@ -129,6 +137,7 @@ def write(tokens: Tokens, file: File, *, entropy: bool = False, chunk_frames: in
         n_samples=tokens.n_samples,
         entropy=entropy,
         chunk_frames=chunk_frames,
+        overwrite=overwrite,
     ) as writer:
         step = 4096  # frames at a time: a long recording is not copied whole
         for start in range(0, tokens.n_frames, step):

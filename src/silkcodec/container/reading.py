@@ -152,7 +152,7 @@ class Reader:
             or n_frames(n_samples) != self.n_frames
             or self.header.n_samples not in (None, n_samples)
         ):
-            raise self._damaged(offset, f"{self.n_frames} frames do not make {n_samples} samples")
+            raise self._damaged(offset, f"its {self.n_frames} frames are not those of {n_samples} samples")
         self.n_samples = n_samples
         if self._input.seekable:  # a pipe may stay open, and is not waited for
             self.expect_end_of_file()

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import secrets
-import stat
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import BinaryIO
 
@@ -14,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..errors import ArgumentError, OutputError, TokensError
+from ..output import replacing
 from ..tokens import DIMS_PER_TOKEN, LATENT_WIDTH, codes_to_levels, n_frames
 from . import payload
 from .layout import CODED, CRC, END, END_PAYLOAD, MAX_CHUNK_FRAMES, RAW, Header, check_n_samples, chunk_bytes
@@ -37,12 +36,13 @@ class Writer:
             writer.finish(n_samples)
 
     Args:
-        file: a path, replaced if it exists, or a binary file object.
+        file: a path or a binary file object.
         codec: name and weights hash, as in `Tokens.codec`.
         dims_per_token: the grouping that `write` takes codes in and that a reader gets back, 1..20.
         n_samples: of the wave, for the header; None: not known yet, given to `finish`.
         entropy: range-code each chunk that gets smaller by it.
         chunk_frames: frames in a chunk, 1..4096; None: 25, or 75 range-coded. A reader sees whole chunks.
+        overwrite: whether a file at that path may be replaced.
 
     Attributes:
         n_frames: frames taken so far.
@@ -51,7 +51,7 @@ class Writer:
     Raises:
         ArgumentError: an argument out of range.
         MissingExtraError: entropy without constriction installed.
-        OutputError: a file that cannot be written.
+        OutputError: a file that exists already or cannot be written.
     """
 
     def __init__(
@@ -63,6 +63,7 @@ class Writer:
         n_samples: int | None = None,
         entropy: bool = False,
         chunk_frames: int | None = None,
+        overwrite: bool = False,
     ) -> None:
         if chunk_frames is None:
             chunk_frames = CODED_CHUNK_FRAMES if entropy else RAW_CHUNK_FRAMES
@@ -79,7 +80,8 @@ class Writer:
         self._levels = np.empty((0, LATENT_WIDTH), np.int8)  # frames that wait for their chunk to be full
         (self._crc,) = CRC.unpack(header[-CRC.size :])
         self._finished = False
-        self._output = _Output(file)
+        self._files = ExitStack()
+        self._file = self._opened(file, overwrite)
         self._put(header)
 
     def write(self, codes: ArrayLike) -> None:
@@ -105,7 +107,7 @@ class Writer:
             self._put_chunk(self._levels)
             self._levels = self._levels[:0]
         with self._abort_on_error():
-            self._output.flush()
+            self._file.flush()
 
     def finish(self, n_samples: int | None = None) -> None:
         """Writes the last frames and the end chunk, and puts the file in its place.
@@ -131,13 +133,13 @@ class Writer:
         chunk, _ = chunk_bytes(END, 0, END_PAYLOAD.pack(total), self._crc)
         self._put(chunk)
         with self._abort_on_error():
-            self._output.commit()
+            self._file.flush()
+            self._files.close()  # the file appears under its name
         self._finished = True
 
     def abort(self) -> None:
         """Gives up: a path is left as it was; what went into a file object stays there, without an end."""
-        self._finished = True
-        self._output.abort()
+        self._discard(OutputError("the .silk file was given up."))
 
     def __enter__(self) -> Writer:
         return self
@@ -147,8 +149,8 @@ class Writer:
     ) -> None:
         if self._finished:
             return
-        if kind is not None:
-            self.abort()
+        if error is not None:
+            self._discard(error)
             return
         with self._abort_on_error():
             self.finish()
@@ -163,84 +165,37 @@ class Writer:
         self._put(chunk)
 
     def _put(self, data: bytes) -> None:
-        with self._abort_on_error():
-            self._output.write(data)
-        self.n_bytes += len(data)
-
-    @contextlib.contextmanager
-    def _abort_on_error(self) -> Iterator[None]:
-        try:
-            yield
-        except BaseException:
-            self.abort()
-            raise
-
-
-class _Output:
-    """Where the bytes go: beside a path until `commit` renames them there, or straight into a file object."""
-
-    def __init__(self, file: str | os.PathLike[str] | BinaryIO) -> None:
-        self._part: str | None = None  # the hidden file, while there is one
-        self._owned = isinstance(file, (str, os.PathLike))
-        if isinstance(file, (str, os.PathLike)):
-            self._name = os.fspath(file)
-            with self._as_output_error():
-                self._file = self._open()
-        elif hasattr(file, "write"):
-            self._name = str(getattr(file, "name", "the output"))
-            self._file = file
-        else:
-            raise ArgumentError(f"file must be a path or a binary file object; got {type(file).__name__}.")
-
-    def _open(self) -> BinaryIO:
-        self._target = os.path.realpath(self._name)  # write through a link, not over it
-        with contextlib.suppress(FileNotFoundError):
-            if not stat.S_ISREG(os.stat(self._target).st_mode):  # /dev/stdout, a named pipe, a folder
-                return open(self._target, "wb")
-        folder, base = os.path.split(self._target)
-        part = os.path.join(folder, f".{base}.{secrets.token_hex(4)}.part")
-        opened = open(part, "xb")  # noqa: SIM115 - closed by commit() or abort()
-        self._part = part
-        return opened
-
-    def write(self, data: bytes) -> None:
         view = memoryview(data)
-        with self._as_output_error():
+        with self._abort_on_error():
             while view:  # an unbuffered file may take less than all of it
                 taken = self._file.write(view)
                 if taken is None:
-                    raise BlockingIOError("it does not block; a blocking file is needed")
+                    raise BlockingIOError("it does not block, and a blocking file is needed")
                 view = view[taken:]
+        self.n_bytes += len(data)
 
-    def flush(self) -> None:
-        with self._as_output_error():
-            self._file.flush()
+    def _opened(self, file: str | os.PathLike[str] | BinaryIO, overwrite: bool) -> BinaryIO:
+        if isinstance(file, (str, os.PathLike)):
+            self._name = f"'{os.fspath(file)}'"
+            return self._files.enter_context(replacing(file, overwrite=overwrite))
+        if not hasattr(file, "write"):
+            raise ArgumentError(f"file must be a path or a binary file object; got {type(file).__name__}.")
+        name = getattr(file, "name", None)
+        self._name = name if isinstance(name, str) else "the output"  # a pipe's name is a number
+        return file
 
-    def commit(self) -> None:
-        with self._as_output_error():
-            self._file.flush()
-            if not self._owned:
-                return
-            if self._part is not None:
-                os.fsync(self._file.fileno())  # a full disk may only show here
-            self._file.close()
-            if self._part is not None:
-                os.replace(self._part, self._target)
-                self._part = None
+    def _discard(self, error: BaseException) -> None:
+        self._finished = True
+        self._files.__exit__(type(error), error, error.__traceback__)  # what `replacing` made goes
 
-    def abort(self) -> None:
-        if not self._owned:
-            return
-        with contextlib.suppress(OSError):  # what cannot be flushed is on its way out anyway
-            self._file.close()
-        if self._part is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(self._part)
-            self._part = None
-
-    @contextlib.contextmanager
-    def _as_output_error(self) -> Iterator[None]:
+    @contextmanager
+    def _abort_on_error(self) -> Iterator[None]:
+        """Leaves nothing half-written behind, also where nobody uses `with`."""
         try:
             yield
         except OSError as error:
+            self._discard(error)
             raise OutputError(f"{self._name} cannot be written: {error.strerror or error}.") from error
+        except BaseException as error:
+            self._discard(error)
+            raise

@@ -1,0 +1,325 @@
+"""Whatever happens to a .silk file's bytes, reading gives what was written or a ContainerError."""
+
+from __future__ import annotations
+
+import io
+import struct
+import tracemalloc
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from silkcodec import container
+from silkcodec.container import layout
+from silkcodec.errors import ArgumentError, ContainerError
+from silkcodec.tokens import Tokens
+from silkfiles import (
+    CODEC,
+    FAST,
+    HEADER_BYTES,
+    Pipe,
+    from_bytes,
+    to_bytes,
+    tokens_of,
+)
+
+# Damage
+
+
+def same_or_error(data: bytes, tokens: Tokens) -> None:
+    """The promise: whatever happened to the bytes, the tokens are right or there is a ContainerError."""
+    try:
+        assert from_bytes(data) == tokens
+    except ContainerError as error:
+        assert error.offset is not None and 0 <= error.offset <= len(data)
+        assert str(error.offset) in str(error) or error.offset == 0 or "version" in str(error)
+    try:
+        result = container.salvage(io.BytesIO(data))
+    except ContainerError:
+        return
+    salvaged, levels = result.tokens.to_levels(), tokens.to_levels()
+    np.testing.assert_array_equal(salvaged, levels[: len(salvaged)])
+
+
+DAMAGED = {
+    entropy: (tokens_of(9, cut=3), to_bytes(tokens_of(9, cut=3), entropy=entropy, chunk_frames=4))
+    for entropy in (0, 1)
+}
+
+
+@pytest.mark.parametrize("entropy", [0, 1])
+def test_every_truncation_is_noticed(entropy: int) -> None:
+    tokens, data = DAMAGED[entropy]
+    for end in range(len(data)):
+        with pytest.raises(ContainerError) as caught:
+            from_bytes(data[:end])
+        assert caught.value.offset == end
+        assert (f"ends at byte {end}" if end else "empty") in str(caught.value)
+    same_or_error(data + b"\0", tokens)
+    with pytest.raises(ContainerError, match="more bytes follow"):
+        from_bytes(data + data)
+
+
+@pytest.mark.parametrize("entropy", [0, 1])
+def test_every_flipped_byte_is_noticed(entropy: int) -> None:
+    tokens, data = DAMAGED[entropy]
+    for i in range(len(data)):
+        with pytest.raises(ContainerError):
+            from_bytes(data[:i] + bytes([data[i] ^ (1 + i % 255)]) + data[i + 1 :])
+    same_or_error(data[:200] + b"\xff" + data[201:], tokens)
+
+
+@FAST
+@given(data=st.data(), entropy=st.sampled_from([0, 1]))
+def test_any_damage_is_noticed_or_harmless(data: st.DataObject, entropy: int) -> None:
+    tokens, whole = DAMAGED[entropy]
+    mutable = bytearray(whole)
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, len(mutable)))
+        what = data.draw(st.sampled_from(["overwrite", "insert", "delete", "repeat"]))
+        length = data.draw(st.integers(1, 64))
+        if what == "overwrite":
+            mutable[at : at + length] = data.draw(st.binary(min_size=1, max_size=length))
+        elif what == "insert":
+            mutable[at:at] = data.draw(st.binary(min_size=1, max_size=length))
+        elif what == "delete":
+            del mutable[at : at + length]
+        else:
+            mutable[at:at] = mutable[at : at + length * 10]
+    same_or_error(bytes(mutable), tokens)
+
+
+def test_whole_chunks_swapped_dropped_or_repeated_are_noticed() -> None:
+    data = to_bytes(tokens_of(30), chunk_frames=10)
+    start, size = HEADER_BYTES, 16 + 480
+    a, b, c = (data[start + i * size : start + (i + 1) * size] for i in range(3))
+    head, end = data[:start], data[start + 3 * size :]
+    assert head + a + b + c + end == data
+    for chunks in (b + a + c, a + a + c, a + c + b):
+        with pytest.raises(ContainerError, match="checksum"):
+            from_bytes(head + chunks + end)
+    with pytest.raises(ContainerError):
+        from_bytes(head + a + b + end)
+    other = to_bytes(tokens_of(30, seed=1), chunk_frames=10)
+    with pytest.raises(ContainerError, match="checksum"):
+        from_bytes(head + a + other[start + size : start + 2 * size] + c + end)
+
+
+@FAST
+@given(data=st.binary(max_size=200), prefix=st.sampled_from([0, 8, 12, 20, HEADER_BYTES, HEADER_BYTES + 16]))
+def test_random_bytes_are_refused(data: bytes, prefix: int) -> None:
+    for reading in (container.read, container.salvage, container.info):
+        with pytest.raises(ContainerError):
+            reading(io.BytesIO(DAMAGED[1][1][:prefix] + data))
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("seekable", [True, False])
+def test_everything_before_the_damage_can_be_read(known: bool, seekable: bool) -> None:
+    tokens = tokens_of(60, cut=100)
+    file = io.BytesIO()
+    options = {"n_samples": tokens.n_samples} if known else {}
+    with container.Writer(file, codec=CODEC, **options) as writer:
+        writer.write(np.stack(tokens.codes, axis=1))
+        writer.finish(tokens.n_samples)
+    data = bytearray(file.getvalue())
+    second = HEADER_BYTES + 16 + 1200
+    third = second + 16 + 1200
+    data[third + 16 + 100] ^= 4
+
+    def opened() -> Any:
+        return io.BytesIO(data) if seekable else Pipe(bytes(data), 100)
+
+    with pytest.raises(
+        ContainerError, match=r"; the 20\.0 s before it can be read with recover\.$"
+    ) as caught:
+        container.read(opened())
+    assert caught.value.offset == third and f"byte {third}" in str(caught.value)
+    with pytest.warns(container.DamageWarning, match=f"damaged at byte {third}"):
+        recovered = container.read(opened(), recover=True)
+    np.testing.assert_array_equal(recovered.to_levels(), tokens.to_levels()[:50])
+    assert recovered.n_samples == 50 * 9600
+    salvaged = container.salvage(opened())
+    assert salvaged.tokens == recovered and str(salvaged.damage) == str(caught.value)
+    assert salvaged.n_samples_lost == (10 * 9600 - 100 if known else None)
+    if seekable:  # a part that the damage is not in needs no recovery
+        part = container.read(opened(), start_s=2, duration_s=4)
+        np.testing.assert_array_equal(part.to_levels(), tokens.to_levels()[5:15])
+    with pytest.raises(ContainerError):  # and one that it is in has nothing to give
+        container.salvage(opened(), start_s=22)
+
+
+def test_a_lost_end_loses_no_frames() -> None:
+    tokens = tokens_of(60, cut=100)
+    cut = to_bytes(tokens)[:-3]
+    assert container.salvage(io.BytesIO(cut)).tokens == tokens
+    assert container.salvage(io.BytesIO(cut)).n_samples_lost == 0
+    contents = container.info(io.BytesIO(cut), recover=True)
+    assert contents.n_frames == 60 and contents.damage is not None
+    with pytest.raises(ContainerError, match="cut short"):
+        container.info(io.BytesIO(cut))
+
+
+def test_nothing_before_the_damage_is_an_error_even_with_recover() -> None:
+    data = to_bytes(tokens_of(60))
+    for end in (30, HEADER_BYTES, HEADER_BYTES + 500):
+        with pytest.raises(ContainerError, match="cut short"):
+            from_bytes(data[:end], recover=True)
+
+
+# What is not a .silk file
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "it is empty"),
+        (b"RIFF\x24\0\0\0WAVEfmt ", "it is a WAV file"),
+        (b"OggS\0\2", "it is an Ogg file"),
+        (b"fLaC\0\0\0\x22", "it is a FLAC file"),
+        (b"ID3\4\0", "it is an MP3 file"),
+        (b"hello, world", "it starts with b'hello, w'"),
+        (b"\x89SILK\n\x1a\1\0", "text mode"),
+        (b"\x89SI", "cut short: it ends at byte 3"),
+    ],
+)
+def test_foreign_files_are_named(tmp_path: Path, data: bytes, message: str) -> None:
+    path = tmp_path / "a.silk"
+    path.write_bytes(data)
+    with pytest.raises(ContainerError, match=message) as caught:
+        container.read(path)
+    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_newer_version_says_to_upgrade() -> None:
+    data = to_bytes(tokens_of(3))
+    newer = bytearray(data[:12] + b"what version 2 may hold" + b"\0\0\0\0")
+    struct.pack_into("<HH", newer, 8, 2, len(newer))
+    struct.pack_into("<I", newer, len(newer) - 4, zlib.crc32(newer[:-4]))
+    with pytest.raises(ContainerError, match="version 2; this silkcodec reads version 1: run pip install"):
+        from_bytes(bytes(newer) + data)
+    flipped = bytearray(data)
+    flipped[8] = 2
+    with pytest.raises(ContainerError, match="damaged in its header"):
+        from_bytes(bytes(flipped))
+
+
+def test_missing_files_and_folders_are_container_errors(tmp_path: Path) -> None:
+    with pytest.raises(ContainerError, match=r"none\.silk cannot be read: No such file"):
+        container.read(tmp_path / "none.silk")
+    with pytest.raises(ContainerError, match="cannot be read: Is a directory"):
+        container.read(tmp_path)
+
+
+def test_text_files_and_other_objects_are_refused() -> None:
+    with pytest.raises(ArgumentError, match="binary mode"):
+        container.read(io.StringIO("hello"))  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match="a path or a binary file object; got bytes"):
+        container.read(to_bytes(tokens_of(1)))  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match="a path or a binary file object; got NoneType"):
+        container.write(tokens_of(1), None)  # type: ignore[arg-type]
+
+
+# Forgeries: bytes whose checksums hold
+
+
+def forged_header(**fields: Any) -> bytes:
+    names = ("sample_rate", "frame_samples", "n_samples", "dims", "codec_bytes")
+    values = {"sample_rate": 24_000, "frame_samples": 9_600, "n_samples": 9_600, "dims": 7, "codec_bytes": 4}
+    codec = fields.pop("codec", b"silk")
+    version = fields.pop("version", 1)
+    packed = layout.FIELDS.pack(*((values | fields)[name] for name in names)) + codec
+    body = layout.PREFIX.pack(layout.MAGIC, version, 12 + len(packed) + 4) + packed
+    return body + layout.CRC.pack(zlib.crc32(body))
+
+
+def forged(header: bytes, *chunks: tuple[bytes, int, bytes]) -> bytes:
+    crc = layout.CRC.unpack(header[-4:])[0]
+    for kind, frames, data in chunks:
+        chunk, crc = layout.chunk_bytes(kind, frames, data, crc)
+        header += chunk
+    return header
+
+
+END_1 = (b"END ", 0, struct.pack("<Q", 9_600))
+
+
+def test_the_forger_can_write_true_files() -> None:
+    data = forged(forged_header(), (b"RAW ", 1, bytes(48)), END_1)
+    assert from_bytes(data) == Tokens.from_levels(np.zeros((1, 128), int), n_samples=9_600, codec="silk")
+
+
+@pytest.mark.parametrize(
+    ("fields", "claims"),
+    [
+        ({"sample_rate": 44_100}, "9600 samples at 44100 Hz"),
+        ({"frame_samples": 0}, "frames of 0 samples"),
+        ({"n_samples": 0}, "a recording of 0 samples"),
+        ({"dims": 0}, "0 dimensions per token"),
+        ({"dims": 255}, "255 dimensions per token"),
+        ({"codec": b"", "codec_bytes": 0}, "the codec name ''"),
+        ({"codec_bytes": 3}, "the codec name 'silk'"),
+        ({"codec": b"s\xffl\n"}, "the codec name"),
+        ({"version": 0}, "version 0"),
+    ],
+)
+def test_a_forged_header_is_refused(fields: dict[str, Any], claims: str) -> None:
+    with pytest.raises(ContainerError, match=claims):
+        from_bytes(forged(forged_header(**fields), (b"RAW ", 1, bytes(48)), END_1))
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        [(b"RAW ", 1, bytes(49)), END_1],
+        [(b"RAW ", 0, b""), (b"RAW ", 1, bytes(48)), END_1],
+        [(b"RAW ", 4097, bytes(48 * 4097)), END_1],
+        [(b"CODE", 1, bytes(5)), END_1],
+        [(b"CODE", 8, bytes(4)), END_1],
+        [(b"CODE", 1, b"\xff" * 40), END_1],
+        [(b"NEW ", 1, bytes(48)), END_1],
+        [(b"RAW ", 2, bytes(96)), END_1],
+        [END_1],
+        [(b"RAW ", 1, bytes(48)), (b"END ", 0, struct.pack("<Q", 0))],
+        [(b"RAW ", 1, bytes(48)), (b"END ", 0, struct.pack("<Q", 9_601))],
+        [(b"RAW ", 1, bytes(48)), (b"END ", 1, struct.pack("<Q", 9_600))],
+        [(b"RAW ", 1, bytes(48)), END_1, END_1],
+    ],
+)
+@pytest.mark.parametrize("n_samples", [9_600, 2**64 - 1])
+def test_a_forged_chunk_is_refused(chunks: list[tuple[bytes, int, bytes]], n_samples: int) -> None:
+    with pytest.raises(ContainerError):
+        from_bytes(forged(forged_header(n_samples=n_samples), *chunks))
+
+
+def test_header_and_end_must_agree() -> None:
+    chunks = (b"RAW ", 1, bytes(48)), (b"END ", 0, struct.pack("<Q", 9_599))
+    with pytest.raises(ContainerError, match="its 1 frames are not those of 9599 samples"):
+        from_bytes(forged(forged_header(n_samples=9_600), *chunks))
+    assert from_bytes(forged(forged_header(n_samples=2**64 - 1), *chunks)).n_samples == 9_599
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        forged(forged_header(n_samples=2**64 - 2), (b"RAW ", 1, bytes(48))),
+        forged_header() + struct.pack("<4sIII", b"RAW ", 2**32 - 1, 2**32 - 1, 0) + bytes(48),
+        forged_header(n_samples=2**63) + struct.pack("<4sIII", b"RAW ", 4096, 4096 * 48, 0) + bytes(48),
+        forged(forged_header(n_samples=2**63), (b"CODE", 99, bytes(100)), (b"CODE", 4096, bytes(4092))),
+        layout.MAGIC + struct.pack("<HH", 1, 65_535) + bytes(100),
+    ],
+    ids=["samples", "chunk", "payload", "coded", "header"],
+)
+def test_a_forged_count_makes_no_memory(data: bytes) -> None:
+    container.read(io.BytesIO(to_bytes(tokens_of(2), entropy=True)))  # loads what is loaded lazily
+    tracemalloc.start()
+    with pytest.raises(ContainerError):
+        from_bytes(data)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 60 * len(data) + 8_000_000

@@ -1,0 +1,124 @@
+"""A .silk file appears whole or not at all, and what was there before is not lost."""
+
+from __future__ import annotations
+
+import io
+import os
+import resource
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from silkcodec import container
+from silkcodec.errors import OutputError
+from silkfiles import (
+    CODEC,
+    to_bytes,
+    tokens_of,
+)
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "a.silk"
+    container.write(tokens_of(3), path)
+    with pytest.raises(KeyboardInterrupt), container.Writer(path, codec=CODEC, overwrite=True) as writer:
+        writer.write(np.stack(tokens_of(60).codes, axis=1))
+        raise KeyboardInterrupt
+    assert container.read(path) == tokens_of(3)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_giving_up_leaves_nothing(tmp_path: Path) -> None:
+    writer = container.Writer(tmp_path / "a.silk", codec=CODEC)
+    writer.write(np.stack(tokens_of(60).codes, axis=1))
+    assert writer.n_bytes > 0 and not (tmp_path / "a.silk").exists()
+    writer.abort()
+    assert not list(tmp_path.iterdir())
+
+
+@contextmanager
+def files_limited_to(n_bytes: int) -> Iterator[None]:
+    """Writing beyond fails with an OSError, as on a full disk."""
+    old = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, old[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+@pytest.mark.parametrize("room", [0, 100, 20_000])
+def test_a_full_disk_is_an_output_error_and_loses_nothing(tmp_path: Path, room: int) -> None:
+    path = tmp_path / "a.silk"
+    container.write(tokens_of(3), path)
+    with (
+        files_limited_to(room),
+        pytest.raises(OutputError, match=r"a\.silk' cannot be written: File too large"),
+    ):
+        container.write(tokens_of(1000), path, overwrite=True)
+    assert container.read(path) == tokens_of(3)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux only")
+def test_devices_are_written_to_and_not_replaced() -> None:
+    with pytest.raises(OutputError, match="No space left on device"):
+        container.write(tokens_of(1000), "/dev/full")
+    assert Path("/dev/full").is_char_device()
+    container.write(tokens_of(3), os.devnull)
+    assert Path(os.devnull).is_char_device()
+
+
+def test_unwritable_places_are_output_errors(tmp_path: Path) -> None:
+    path = tmp_path / "a.silk"
+    container.write(tokens_of(3), path)
+    with pytest.raises(OutputError, match="exists already"):
+        container.write(tokens_of(4), path)
+    assert container.read(path) == tokens_of(3)
+    with pytest.raises(OutputError, match="is a file, not a folder"):
+        container.write(tokens_of(3), path / "b.silk")
+    with pytest.raises(OutputError, match="is a folder"):
+        container.write(tokens_of(3), tmp_path)
+
+
+def test_a_closed_pipe_is_an_output_error() -> None:
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    with os.fdopen(write_end, "wb", buffering=0) as file, pytest.raises(OutputError, match="Broken pipe"):
+        container.write(tokens_of(3), file)
+
+
+def test_links_are_written_through_and_modes_follow_the_umask(tmp_path: Path) -> None:
+    target, link = tmp_path / "real" / "a.silk", tmp_path / "link.silk"
+    target.parent.mkdir()
+    link.symlink_to(target)
+    old = os.umask(0o027)
+    try:
+        container.write(tokens_of(3), link)
+    finally:
+        os.umask(old)
+    assert link.is_symlink() and container.read(target) == tokens_of(3)
+    assert target.stat().st_mode & 0o777 == 0o640
+
+
+def test_unbuffered_files_that_take_little_at_a_time_get_everything() -> None:
+    class Slow(io.RawIOBase):
+        data = b""
+
+        def writable(self) -> bool:
+            return True
+
+        def write(self, b: Any) -> int:
+            self.data += bytes(b[:5])
+            return len(b[:5])
+
+    slow = Slow()
+    container.write(tokens_of(3), slow)  # type: ignore[arg-type]
+    assert slow.data == to_bytes(tokens_of(3))
