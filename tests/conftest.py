@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
+
+if TYPE_CHECKING:
+    from silkcodec.silk import Silk
 
 
 @pytest.fixture
@@ -34,3 +39,38 @@ def full_disk(monkeypatch: pytest.MonkeyPatch) -> int:
 
     monkeypatch.setattr(output, "open", open_on_full_disk, raising=False)
     return room
+
+
+@pytest.fixture(scope="session")
+def weights_folder() -> Path:
+    """The embedded weights; SILK_TEST_WEIGHTS names another folder to hold to the same promises."""
+    from silkcodec.silk import EMBEDDED
+
+    return Path(os.environ.get("SILK_TEST_WEIGHTS", EMBEDDED))
+
+
+@pytest.fixture(scope="session")
+def codec(weights_folder: Path) -> Silk:
+    """Silk, loaded once."""
+    from silkcodec.silk import Silk
+
+    return Silk(weights_folder)
+
+
+@pytest.fixture(scope="session")
+def speech() -> Any:
+    """Something like speech, float32 [98400] at 24 kHz: a voice, gliding in pitch, moving in formants.
+
+    Made, not recorded, so that every promise can be tested without a file.
+    """
+    rng = np.random.default_rng(7)
+    t = np.arange(98_400) / 24_000
+    phase = 2 * np.pi * np.cumsum(140 + 40 * np.sin(2 * np.pi * 0.7 * t)) / 24_000
+    first, second = 500 + 250 * np.sin(2 * np.pi * 2.1 * t), 1600 + 700 * np.sin(2 * np.pi * 1.3 * t)
+    voice = np.zeros_like(t)
+    for k in range(1, 40):
+        hz = k * (140 + 40 * np.sin(2 * np.pi * 0.7 * t))
+        gain = np.exp(-(((hz - first) / 180) ** 2)) + 0.5 * np.exp(-(((hz - second) / 250) ** 2)) + 0.02
+        voice += gain * np.sin(k * phase)
+    loudness = np.clip(np.sin(2 * np.pi * 1.7 * t) + 0.4, 0, 1)
+    return (0.08 * voice * loudness + 0.002 * rng.standard_normal(len(t))).astype(np.float32)

@@ -98,7 +98,7 @@ def run_jobs(jobs: Sequence[Job], total_s: float, what: str, work: Callable[[Job
 
 
 def show_table(rows: Sequence[dict[str, str]], file: TextIO | None = None, text: Sequence[str] = ()) -> None:
-    """Rows under their keys; on a narrow terminal, one value a line. Columns of `text` are set to the left."""
+    """Rows under their keys, those of `text` set to the left; on a narrow terminal, one value a line."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
@@ -183,10 +183,8 @@ def show_roundtrips(done: Sequence[Roundtrip], file: TextIO) -> None:
                 "tokens/s": f"{there.tokens_per_second:g}",
                 "bit/s": f"{there.bits_per_second:g}",
                 "bytes": f"{there.file_bytes:,}",
-                "encode": f"{there.wall_s:.2f} s",
-                "x": f"{there.x_realtime:.0f}",
-                "decode": f"{back.wall_s:.2f} s",
-                "x ": f"{back.x_realtime:.0f}",
+                "encode": f"{there.wall_s:.2f} s = {there.x_realtime:.0f}x",
+                "decode": f"{back.wall_s:.2f} s = {back.x_realtime:.0f}x",
                 "mel distance": f"{trip.mel_distance:.2f}",
             }
         )

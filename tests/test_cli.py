@@ -1,0 +1,333 @@
+"""cli.py: the verbs, on files, folders, patterns and pipes; what they print; how they end."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import time
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from silkcodec import audio, container, paths
+from silkcodec.cli import app
+from silkcodec.silk import Silk
+
+Run = Callable[..., Any]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def sound(folder: Path, speech: np.ndarray) -> str:
+    audio.write(folder / "a.wav", speech[:30_000])
+    return "a.wav"
+
+
+@pytest.fixture
+def silk(weights_folder: Path) -> Run:
+    """Run `silk` in this process, on the weights under test; checks the exit code."""
+
+    def run(*words: str, code: int = 0, stdin: bytes = b"") -> Any:
+        models = {"encode", "decode", "roundtrip"}
+        options = ["--weights", str(weights_folder)] if words and words[0] in models else []
+        result = CliRunner().invoke(app, [*words, *options], input=stdin)
+        assert result.exit_code == code, (words, result.output, result.exception)
+        return result
+
+    return run
+
+
+def files_below(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+# --- encode and decode
+
+
+def test_there_and_back_beside_the_input(silk: Run, folder: Path, sound: str, codec: Silk) -> None:
+    result = silk("encode", sound)
+    assert "a.wav -> a.silk" in result.stdout and "76 tokens" in result.stdout
+    wave = audio.read(sound)
+    assert container.read("a.silk") == codec.encode(wave, 24_000), "the command line is the library"
+    Path(sound).rename("original.wav")
+    silk("decode", "a.silk")
+    np.testing.assert_allclose(
+        audio.read("a.wav"), np.clip(codec.decode(codec.encode(wave, 24_000)), -1, 1), atol=1e-4
+    )
+    assert files_below(folder) == ["a.silk", "a.wav", "original.wav"]
+
+
+def test_existing_files_need_force(silk: Run, folder: Path, sound: str) -> None:
+    Path("a.silk").write_bytes(b"precious")
+    result = silk("encode", sound, code=2)
+    assert (
+        result.stderr == "silk: 'a.silk' exists already; choose another name, or overwrite it with --force.\n"
+    )
+    assert Path("a.silk").read_bytes() == b"precious"
+    silk("encode", sound, "--skip-existing")
+    assert Path("a.silk").read_bytes() == b"precious"
+    silk("encode", sound, "--force")
+    assert container.info("a.silk").n_samples == 30_000
+
+
+def test_folders_keep_their_tree(silk: Run, folder: Path, sound: str) -> None:
+    for name in ("in/x/one.wav", "in/y/two.FLAC", "in/three.wav", "in/.hidden/four.wav"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(sound, name)
+    Path("in/notes.txt").write_text("not audio")
+    silk("encode", "in", "-o", "out")
+    assert files_below(folder / "out") == ["three.silk", "x/one.silk", "y/two.silk"]
+    silk("encode", "in", "a.wav", "-o", "both")
+    assert files_below(folder / "both") == ["a.silk", "in/three.silk", "in/x/one.silk", "in/y/two.silk"]
+    silk("encode", "in/**/*.wav", "-o", "some")
+    assert files_below(folder / "some") == ["three.silk", "x/one.silk"]
+    silk("decode", "out", "-o", "back", "--format", "flac")
+    assert files_below(folder / "back") == ["three.flac", "x/one.flac", "y/two.flac"]
+
+
+def test_pipes(silk: Run, folder: Path, sound: str) -> None:
+    silk("encode", sound)
+    encoded = silk("encode", "-", stdin=Path(sound).read_bytes())
+    assert encoded.stdout_bytes == Path("a.silk").read_bytes()
+    silk("decode", "a.silk", "-o", "b.wav")
+    decoded = silk("decode", "-", stdin=encoded.stdout_bytes)
+    (folder / "c.wav").write_bytes(decoded.stdout_bytes)
+    np.testing.assert_array_equal(audio.read("c.wav"), audio.read("b.wav"))
+    silk("encode", "-", "-o", "d.silk", stdin=Path(sound).read_bytes())
+    assert Path("d.silk").read_bytes() == encoded.stdout_bytes
+
+
+def test_a_part_is_decoded_as_in_the_whole(silk: Run, folder: Path, speech: np.ndarray) -> None:
+    audio.write("a.wav", np.tile(speech, 2))
+    silk("encode", "a.wav")
+    silk("decode", "a.silk", "-o", "whole.wav")
+    silk("decode", "a.silk", "-o", "part.wav", "--start", "5.123", "--duration", "1.5")
+    part, start = audio.read("part.wav"), round(5.123 * 24_000)
+    assert len(part) == 36_000
+    np.testing.assert_allclose(part, audio.read("whole.wav")[start : start + 36_000], atol=2e-2)
+    silk("decode", "a.silk", "-o", "tail.wav", "--start", "8")
+    assert len(audio.read("tail.wav")) == 2 * len(speech) - 192_000
+    result = silk("decode", "a.silk", "-o", "x.wav", "--start", "100", code=2)
+    assert "8.200 s" in result.stderr and not Path("x.wav").exists()
+
+
+def test_recover_writes_what_is_before_the_damage(silk: Run, folder: Path, speech: np.ndarray) -> None:
+    audio.write("a.wav", np.tile(speech, 4))
+    silk("encode", "a.wav")
+    Path("b.silk").write_bytes(Path("a.silk").read_bytes()[:-100])
+    result = silk("decode", "b.silk", code=2)
+    assert "b.silk is cut short" in result.stderr and not Path("b.wav").exists()
+    result = silk("decode", "b.silk", "--recover")
+    assert "recovered what lies before the damage" in result.stderr
+    assert len(audio.read("b.wav")) == 25 * 9600
+
+
+def test_entropy_coding(silk: Run, folder: Path, speech: np.ndarray) -> None:
+    pytest.importorskip("constriction")
+    audio.write("a.wav", np.tile(speech, 4))
+    silk("encode", "a.wav")
+    silk("encode", "a.wav", "--entropy", "-o", "b.silk")
+    assert container.read("b.silk") == container.read("a.silk")
+
+
+def test_json_has_units_and_measured_rates(silk: Run, folder: Path, sound: str) -> None:
+    result = json.loads(silk("encode", sound, "--json").stdout)
+    assert result["tokens_per_second"] == 47.5 and result["bits_per_second"] == 960
+    assert (result["n_samples"], result["n_frames"], result["n_tokens"]) == (30_000, 4, 76)
+    assert result["file_bytes"] == Path("a.silk").stat().st_size
+    shown = json.loads(silk("info", "a.silk", "--json").stdout)
+    assert (shown["n_samples"], shown["tokens_per_second"], shown["payload_bps"]) == (30_000, 47.5, 960)
+    codecs = [json.loads(line) for line in silk("codecs", "--json").stdout.splitlines()]
+    assert {"silk", "opus", "codec2"} <= {row["name"] for row in codecs}
+
+
+# --- roundtrip
+
+
+def read_png(path: str) -> np.ndarray:
+    """The pixels of a PNG as `picture.png` writes them, uint8 [height, width, 3]; checks every CRC."""
+    content = Path(path).read_bytes()
+    assert content[:8] == b"\x89PNG\r\n\x1a\n"
+    at, body, size = 8, b"", (0, 0)
+    while at < len(content):
+        length, kind = struct.unpack(">I4s", content[at : at + 8])
+        data = content[at + 8 : at + 8 + length]
+        assert struct.unpack(">I", content[at + 8 + length : at + 12 + length])[0] == zlib.crc32(kind + data)
+        if kind == b"IHDR":
+            width, height, *rest = struct.unpack(">IIBBBBB", data)
+            assert rest == [8, 2, 0, 0, 0]
+            size = height, width
+        body += data if kind == b"IDAT" else b""
+        at += 12 + length
+    rows = np.frombuffer(zlib.decompress(body), np.uint8).reshape(size[0], 1 + 3 * size[1])
+    assert (rows[:, 0] == 1).all()
+    return np.cumsum(rows[:, 1:].reshape(*size, 3), axis=1, dtype=np.uint8)
+
+
+def test_roundtrip_writes_three_files_and_prints_the_table(silk: Run, folder: Path, sound: str) -> None:
+    from silkcodec import mel
+
+    result = silk("roundtrip", sound, "-o", "out/")
+    assert files_below(folder / "out") == ["a.silk", "a.silk.png", "a.silk.wav"]
+    for words in ("1.25 s", "76", "47.5", "960", "mel distance", str(Path("out/a.silk").stat().st_size)):
+        assert words in result.stdout
+    numbers = json.loads(silk("roundtrip", sound, "-o", "out/", "--force", "--json").stdout)
+    original, decoded = audio.read(sound), audio.read("out/a.silk.wav")
+    assert len(original) == len(decoded)
+    difference = np.abs(mel.log_mel(original) - mel.log_mel(decoded))[: -(-len(original) // 240)]
+    assert numbers["mel_distance"] == pytest.approx(difference.mean(), rel=0.2)  # the file has 16 bits
+    pixels = read_png("out/a.silk.png")
+    assert pixels.shape[2] == 3 and len(np.unique(pixels.reshape(-1, 3), axis=0)) > 100
+
+
+def test_roundtrip_of_several_files_and_of_a_pipe(silk: Run, folder: Path, sound: str) -> None:
+    shutil.copy(sound, "b.wav")
+    result = silk("roundtrip", sound, "b.wav", "-o", "out")
+    assert len(files_below(folder / "out")) == 6
+    assert all(name in result.stdout for name in ("a.wav", "b.wav"))
+    silk("roundtrip", "-", "-o", "piped.wav", stdin=Path(sound).read_bytes())
+    assert {"piped.wav", "piped.silk", "piped.png"} <= set(files_below(folder))
+    assert Path("piped.silk").read_bytes() == Path("out/a.silk").read_bytes()
+
+
+def test_the_picture_axes_are_round_numbers() -> None:
+    from silkcodec import picture
+
+    for duration_s in (0.0001, 0.01, 0.4, 1, 3.7, 12, 59, 61, 600, 3600, 36_000, 200_000):
+        step = picture.time_step_s(duration_s)
+        assert 1 <= duration_s / step <= 12, duration_s
+    assert (picture.clock(0.5, 0.5), picture.clock(90, 30), picture.clock(20, 5)) == ("0.5", "1:30", "20")
+
+
+def test_streamed_mel_is_the_mel(speech: np.ndarray) -> None:
+    from silkcodec.compare import Comparison, MelStream
+    from silkcodec.mel import log_mel
+
+    stream = MelStream()
+    columns = np.concatenate([*(stream.feed(b) for b in np.split(speech, [1, 700, 50_001])), stream.flush()])
+    n_columns = -(-len(speech) // 240)
+    np.testing.assert_allclose(columns, log_mel(speech)[:n_columns], atol=1e-4)
+    comparison = Comparison(len(speech), width=100)
+    comparison.feed(speech, speech / 2)
+    comparison.finish()
+    assert comparison.original.shape == comparison.decoded.shape == (100, 128)
+    expected = np.abs(log_mel(speech) - log_mel(speech / 2))[:n_columns].mean()
+    assert comparison.mel_distance == pytest.approx(expected, rel=1e-4)
+
+
+# --- how it ends
+
+
+def test_a_bad_file_does_not_lose_the_others(silk: Run, folder: Path, sound: str) -> None:
+    Path("in").mkdir()
+    shutil.copy(sound, "in/1.wav")
+    Path("in/2.wav").write_text("not audio")
+    loud = np.full(30_000, 1e30, np.float32)  # its header is fine: found only while it is read
+    audio.write("in/3.wav", loud, subtype="FLOAT")
+    shutil.copy(sound, "in/4.wav")
+    result = silk("encode", "in", "-o", "out", code=2)
+    assert files_below(folder / "out") == ["1.silk", "4.silk"]
+    assert "'in/2.wav' cannot be read as audio" in result.stderr
+    assert "'in/3.wav'" in result.stderr
+    assert result.stderr.splitlines()[-1] == "silk: 2 of 4 files failed; the others are done."
+
+
+def test_outputs_are_checked_before_the_model_is_read(silk: Run, folder: Path, sound: str) -> None:
+    Path("a.silk").write_bytes(b"")
+    for words in (("encode", sound), ("encode", "missing.wav"), ("encode", sound, "-o", "a.wav/x.silk")):
+        result = CliRunner().invoke(app, [*words, "--weights", "no/such/folder"])
+        assert result.exit_code == 2
+        assert "weights" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["encode", "a.wav", "b.wav", "-o", "a.wav"], "must be a folder; 'a.wav' is a file"),
+        (["encode", "a.wav", "sub/a.wav", "-o", "out"], "would both become 'out/a.silk'"),
+        (["encode", "a.wav", "-o", "a.wav", "--force"], "must not be an input"),
+        (["encode", "-", "a.wav"], "must be the only input"),
+        (["encode", "a.wav", "b.wav", "-o", "-"], "can take one file; got 2"),
+        (["encode", "*.flac"], "'*.flac' matches none"),
+        (["decode", "a.wav", "--format", "exe"], "must end in one of"),
+        (["roundtrip", "-"], "needs a name"),
+        (["roundtrip", "a.wav", "-o", "-"], "not -"),
+        (["encode", "a.wav", "--provider", "tpu"], "provider must be cpu or cuda"),
+        (["train", "missing.toml", "-o", "run"], "there is no 'missing.toml'"),
+        (["export", "missing", "-o", "out"], "there is no 'missing'"),
+    ],
+)
+def test_wrong_use_is_one_line(folder: Path, sound: str, words: list[str], said: str) -> None:
+    Path("sub").mkdir()
+    for name in ("b.wav", "sub/a.wav"):
+        shutil.copy(sound, name)
+    before = files_below(folder)
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 2
+    assert said in result.stderr and len(result.stderr.splitlines()) == 1
+    assert files_below(folder) == before
+
+
+def test_names_without_a_known_suffix_keep_all_of_their_name() -> None:
+    job = paths.Job("talk.v2", "talk.v2.silk")
+    assert paths._renamed(Path(job.source), ".silk") == job.target
+    assert paths._renamed(Path("talk.v2.MP3"), ".silk") == "talk.v2.silk"
+
+
+def silk_process(*words: str, **options: Any) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "silkcodec.cli", *words], stderr=subprocess.PIPE, **options
+    )
+
+
+@pytest.mark.parametrize(("how", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+def test_killed_half_way_leaves_no_half_file(
+    folder: Path, weights_folder: Path, speech: np.ndarray, how: signal.Signals, code: int
+) -> None:
+    with audio.Writer("long.wav") as writer:  # some minutes
+        for _ in range(100):
+            writer.write(speech)
+    process = silk_process("encode", "long.wav", "--weights", str(weights_folder))
+    until = time.monotonic() + 30
+    while not list(folder.glob(".long.silk.*.part")) and time.monotonic() < until and process.poll() is None:
+        time.sleep(0.005)
+    process.send_signal(how)
+    _, stderr = process.communicate(timeout=30)
+    assert process.returncode == code, stderr
+    assert b"Traceback" not in stderr
+    left = [name for name in files_below(folder) if name != "long.wav"]
+    assert left == [] or (how == signal.SIGKILL and all(name.endswith(".part") for name in left))
+
+
+def test_a_closed_or_full_output_is_one_line(folder: Path, sound: str, weights_folder: Path) -> None:
+    words = ("encode", sound, "-o", "-", "--weights", str(weights_folder))
+    if os.path.exists("/dev/full"):
+        with open("/dev/full", "wb") as full:
+            process = silk_process(*words, stdout=full)
+            _, stderr = process.communicate(timeout=30)
+        assert (process.returncode, stderr) == (
+            2,
+            b"silk: standard output cannot be written: No space left on device.\n",
+        )
+    process = silk_process(*words, stdout=subprocess.PIPE)
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.close()
+    stderr = process.stderr.read()
+    process.stderr.close()
+    assert process.wait(timeout=30) == 2
+    assert stderr == b"silk: standard output cannot be written: Broken pipe.\n"

@@ -1,0 +1,214 @@
+"""silk.py and codec.py: the default codec keeps the protocol's promises, and refuses what is not its own."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import silkcodec
+from silkcodec.codec import Codec, codecs, load
+from silkcodec.errors import ArgumentError, AudioError, ProviderError, TokensError, WeightsError
+from silkcodec.silk import Silk
+from silkcodec.tokens import Tokens
+
+
+def test_silk_is_a_codec(codec: Silk) -> None:
+    assert isinstance(codec, Codec)
+    assert (codec.name, codec.sample_rate) == ("silk", 24_000)
+    assert codec.codebook_sizes == (8**7,) * 18 + (8**2,)
+    assert codec.frame_rates == (2.5,) * 19
+
+
+@pytest.mark.parametrize(
+    "n_samples", [1, 239, 479, 480, 481, 9599, 9600, 9601, 10_079, 10_080, 10_081, 98_400]
+)
+def test_length_is_kept(codec: Silk, speech: np.ndarray, n_samples: int) -> None:
+    tokens = codec.encode(speech[:n_samples], 24_000)
+    assert tokens.n_samples == n_samples
+    assert tokens.n_frames == -(-n_samples // 9600)
+    assert (tokens.tokens_per_second, tokens.bits_per_second) == (47.5, 960.0)
+    wave = codec.decode(tokens)
+    assert wave.shape == (n_samples,)
+    assert wave.dtype == np.float32
+    assert np.isfinite(wave).all()
+
+
+def test_two_runs_are_bit_identical(codec: Silk, speech: np.ndarray, weights_folder: Path) -> None:
+    tokens = codec.encode(speech, 24_000)
+    again = Silk(weights_folder)
+    assert again.encode(speech, 24_000) == tokens
+    np.testing.assert_array_equal(again.decode(tokens), codec.decode(tokens))
+
+
+def test_the_number_of_threads_changes_no_token(
+    codec: Silk, speech: np.ndarray, weights_folder: Path
+) -> None:
+    tokens = codec.encode(speech, 24_000)
+    for threads in (1, 3):
+        other = Silk(weights_folder, threads=threads)
+        assert other.encode(speech, 24_000) == tokens
+        np.testing.assert_allclose(other.decode(tokens), codec.decode(tokens), atol=1e-4)
+
+
+def test_a_batch_is_its_clips(codec: Silk, speech: np.ndarray) -> None:
+    clips = [speech[:1], speech[:9600], speech[5000:40_000], speech, 0.3 * speech[:20_001], np.zeros(5000)]
+    batch = codec.encode_batch(clips, 24_000)
+    assert batch == [codec.encode(clip, 24_000) for clip in clips]
+    for wave, tokens in zip(codec.decode_batch(batch), batch, strict=True):
+        np.testing.assert_array_equal(wave, codec.decode(tokens))
+    assert codec.encode_batch([]) == codec.decode_batch([]) == []
+    with pytest.raises(AudioError):
+        codec.encode_batch([speech, np.array([np.nan])], 24_000)
+
+
+@pytest.mark.parametrize("rate", [8_000, 16_000, 22_050, 44_100, 48_000, 192_000])
+def test_other_sample_rates_become_24_khz(codec: Silk, rate: int) -> None:
+    wave = (0.3 * np.sin(2 * np.pi * 300 * np.arange(rate) / rate)).astype(np.float32)
+    tokens = codec.encode(wave, rate)
+    assert (tokens.n_samples, tokens.n_frames, tokens.sample_rate) == (24_000, 3, 24_000)
+
+
+def test_channels_and_integers_are_one_wave(codec: Silk, speech: np.ndarray) -> None:
+    integers = np.rint(speech * 32768).astype(np.int16)
+    expected = codec.encode(integers / np.float32(32768), 24_000)
+    for same in (integers, np.stack([integers, integers]), np.stack([integers, integers], axis=1)):
+        assert codec.encode(same, 24_000) == expected
+
+
+def test_regrouped_tokens_decode_to_the_same_wave(codec: Silk, speech: np.ndarray) -> None:
+    tokens = codec.encode(speech, 24_000)
+    for dims in (1, 4, 20):
+        np.testing.assert_array_equal(codec.decode(tokens.regroup(dims)), codec.decode(tokens))
+
+
+def test_fewer_codebooks(codec: Silk, speech: np.ndarray) -> None:
+    whole = codec.encode(speech, 24_000)
+    for k in (1, 18, 19):
+        part = codec.encode(speech, 24_000, n_codebooks=k)
+        assert len(part.codes) == k
+        for codes, expected in zip(part.codes, whole.codes, strict=False):
+            np.testing.assert_array_equal(codes, expected)
+        assert codec.decode(part).shape == speech.shape
+    for k in (0, 20, -1):
+        with pytest.raises(ArgumentError, match=rf"n_codebooks must be 1\.\.19 for 'silk'; got {k}\."):
+            codec.encode(speech, 24_000, n_codebooks=k)
+
+
+def test_foreign_tokens_are_refused(codec: Silk, speech: np.ndarray) -> None:
+    tokens = codec.encode(speech, 24_000)
+    for other in ("mimi", "silk@000000000000"):
+        with pytest.raises(TokensError, match=f"Tokens must be of '{codec.codec_id}'; got '{other}'"):
+            codec.decode(replace(tokens, codec=other))
+    with pytest.raises(TokensError, match="first of its 19 codebooks"):
+        codec.decode(Tokens((np.zeros(3, int),), (1024,), (75.0,), 24_000, 900, codec.codec_id))
+    with pytest.raises(TokensError, match="frames"):
+        codec.decode(Tokens((np.zeros(3, int),), (8**7,), (2.5,), 24_000, 9600, codec.codec_id))
+
+
+def test_the_golden_fixture_is_reproduced(codec: Silk, weights_folder: Path) -> None:
+    path = weights_folder / "golden.npz"
+    if not path.exists():
+        pytest.skip("these weights have no golden.npz")
+    with np.load(path, allow_pickle=False) as golden:
+        wave, levels, decoded = (golden[key] for key in ("wave", "levels", "decoded"))
+    tokens = codec.encode(wave, 24_000)
+    np.testing.assert_array_equal(tokens.to_levels(), levels)
+    np.testing.assert_allclose(codec.decode(tokens), decoded[: len(wave)], atol=1e-4)
+
+
+# --- loading
+
+
+def test_load_finds_codecs_by_name_and_by_folder(weights_folder: Path, tmp_path: Path) -> None:
+    assert list(codecs()) == sorted(codecs())
+    assert {"silk", "opus", "codec2"} <= set(codecs())
+    by_folder = load(str(weights_folder), threads=1)
+    assert isinstance(by_folder, Silk)
+    assert by_folder.threads == 1
+    assert isinstance(load(weights_folder), Silk)
+    for name, words in {
+        "nonesuch": "or a folder of weights; got 'nonesuch'",
+        "silk:fast": "no presets; got 'fast'",
+        "opus:1k": "preset",
+    }.items():
+        with pytest.raises(ArgumentError, match=words):
+            silkcodec.load(name)
+    with pytest.raises(ArgumentError, match=r"takes threads, provider; got 'device'"):
+        load("silk", device="gpu")
+    with pytest.raises(ArgumentError, match="threads must be at least 1"):
+        load(weights_folder, threads=0)
+    with pytest.raises(WeightsError, match=r"must hold config\.json"):
+        load(tmp_path)
+
+
+def test_providers_are_never_replaced(weights_folder: Path) -> None:
+    import onnxruntime
+
+    with pytest.raises(ProviderError, match="provider must be cpu or cuda; got 'tpu'"):
+        Silk(weights_folder, provider="tpu")
+    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+        with pytest.raises(ProviderError, match="pip install onnxruntime-gpu"):
+            Silk(weights_folder, provider="cuda")
+
+
+@pytest.fixture
+def weights_copy(weights_folder: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(weights_folder, tmp_path / "weights"))
+
+
+def change_config(folder: Path, **values: object) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+def test_damaged_weights_are_refused(weights_copy: Path, speech: np.ndarray) -> None:
+    content = bytearray((weights_copy / "encoder.onnx").read_bytes())
+    content[len(content) // 2] ^= 1
+    (weights_copy / "encoder.onnx").write_bytes(content)
+    (weights_copy / "decoder.onnx").unlink()
+    damaged = Silk(weights_copy)
+    with pytest.raises(WeightsError, match=r"encoder\.onnx' must have the SHA-256"):
+        damaged.encode(speech, 24_000)
+    with pytest.raises(WeightsError, match=r"decoder\.onnx' cannot be read"):
+        damaged.prepare(decode=True)
+
+
+def test_what_hashes_right_but_is_no_model_is_refused(weights_copy: Path) -> None:
+    import hashlib
+
+    (weights_copy / "decoder.onnx").write_bytes(b"not a model")
+    config = json.loads((weights_copy / "config.json").read_text())
+    config["decoder"]["sha256"] = hashlib.sha256(b"not a model").hexdigest()
+    change_config(weights_copy, decoder=config["decoder"])
+    with pytest.raises(WeightsError, match="must be a model"):
+        Silk(weights_copy).prepare(decode=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"format": 2}, "format 1; got 2; upgrade silkcodec"),
+        ({"sample_rate": 16_000}, "sample_rate = 24000; got 16000"),
+        ({"encoder": None}, "must describe Silk weights"),
+        ({"encoder": {"file": "../x", "sha256": "", "states": []}}, "file name without a folder"),
+        ({"lookahead_samples": 0}, "lookahead_samples"),
+        ({"history_samples": 1}, "state_wave"),
+    ],
+)
+def test_configs_that_do_not_fit_are_refused(
+    weights_copy: Path, changes: dict[str, object], words: str
+) -> None:
+    change_config(weights_copy, **changes)
+    with pytest.raises(WeightsError, match=words):
+        Silk(weights_copy)
+
+
+def test_a_config_that_is_not_json_is_refused(weights_copy: Path) -> None:
+    (weights_copy / "config.json").write_text("{")
+    with pytest.raises(WeightsError, match="must be JSON"):
+        Silk(weights_copy)
