@@ -98,9 +98,9 @@ class TransformerLayer(nn.Module):
         next_state = torch.stack([keys[:, -self.past_steps :], values[:, -self.past_steps :]], dim=1)
         q = rotate(q.transpose(1, 2).float(), cos[self.past_steps :], sin[self.past_steps :]).to(v.dtype)
         k = rotate(keys.unflatten(-1, (self.heads, -1)).transpose(1, 2).float(), cos, sin).to(v.dtype)
-        attended = functional.scaled_dot_product_attention(
-            q, k, values.unflatten(-1, (self.heads, -1)).transpose(1, 2), attn_mask=mask
-        )  # [B, H, T, D / H]
+        scores = (q @ k.transpose(-1, -2)).float() / q.shape[-1] ** 0.5  # [B, H, T, P * 10 + T]
+        weights = scores.masked_fill(~mask, -1e9).softmax(dim=-1).to(v.dtype)
+        attended = weights @ values.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # [B, H, T, D / H]
         x = x + self.out(attended.transpose(1, 2).flatten(2))
         x = x + self.down(functional.gelu(self.up(self.norm_ff(x))))
         return x, next_state

@@ -1,0 +1,78 @@
+"""The model card: what a folder of weights was trained on, how long, and what was measured."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from silkcodec.errors import ArgumentError
+from silkcodec.train.config import TrainConfig
+from silkcodec.train.data import read_index
+
+
+def model_card(config: TrainConfig, progress: dict[str, Any], written: dict, results: dict | None, out: Path) -> str:
+    """Markdown. `results` is the summary that `silk evaluate` writes; without it the card says so."""
+    megabytes = sum((out / written[part]["file"]).stat().st_size for part in ("encoder", "decoder")) / 1e6
+    stages = ", ".join(f"{stage.name} ({stage.steps} steps)" for stage in config.stage)
+    crop_s = config.data.crop_frames * 0.4
+    lines = [
+        f"# Silk {written['weights_hash']}",
+        "",
+        "A neural speech codec: 24 kHz speech in 47.5 tokens per second (960 bit/s), 400 ms frames, 20 ms look-ahead.",
+        f"Two ONNX graphs, {megabytes:.1f} MB, float16 weights, float32 arithmetic.",
+        "",
+        "## Training",
+        "",
+        f"- Code: `silk train`, config in full: seed {config.seed}, stages {stages}.",
+        f"- Steps done: {progress['step']}, {config.optim.batch_crops} crops of {crop_s:g} s each,",
+        f"  {progress['step'] * config.optim.batch_crops * crop_s / 3600:.1f} hours of audio seen (with repetition).",
+        f"- Time in training steps: {progress['seconds'] / 3600:.2f} hours.",
+        f"- Optimiser {config.optim.optimizer}, peak learning rate {config.optim.learning_rate:g}, weights averaged.",
+        "",
+        "## Speech it learned from",
+        "",
+        *data_lines(config),
+        "",
+        "## Quality",
+        "",
+        *quality_lines(results),
+        "",
+        "## Limits",
+        "",
+        "Trained on clean read speech, most of it single words and short phrases. Music, several voices at once and",
+        "heavy noise are outside what it has heard. A voice can change slightly. It is not made to identify speakers.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def data_lines(config: TrainConfig) -> list[str]:
+    """Hours per source and licence, if the index tells; train split only."""
+    if not config.data.index:
+        return [f"The files of one folder, {100 - config.data.valid_percent:g} % of them."]
+    try:
+        rows = read_index(Path(config.data.folder) / config.data.index, ("path", config.data.split_column))
+    except ArgumentError:
+        return ["The training folder was not at hand when this card was written."]
+    if not {"source", "licence", "duration_s"} <= rows[0].keys():
+        return [f"{len(rows)} files of an index that states no sources."]
+    hours: dict[str, float] = defaultdict(float)
+    licences: dict[str, set[str]] = defaultdict(set)
+    languages: dict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        if row[config.data.split_column] != config.data.valid_value:
+            hours[row["source"]] += float(row["duration_s"]) / 3600
+            licences[row["source"]].add(row["licence"])
+            languages[row["source"]].add(row.get("language", ""))
+    lines = ["| source | hours | languages | licences as stated |", "|---|---|---|---|"]
+    for source in sorted(hours, key=lambda name: -hours[name]):
+        stated = "; ".join(sorted(licences[source]))
+        lines.append(f"| {source} | {hours[source]:.2f} | {len(languages[source])} | {stated} |")
+    every = {language for names in languages.values() for language in names}
+    return [*lines, "", f"Together {sum(hours.values()):.1f} hours, {len(every)} languages and variants."]
+
+
+def quality_lines(results: dict | None) -> list[str]:
+    if not results:
+        return ["Not measured yet: `silk evaluate` measures it."]
+    return results["markdown"].splitlines()

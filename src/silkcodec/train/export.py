@@ -1,0 +1,328 @@
+"""A run's averaged weights -> the folder that `silkcodec.load` reads.
+
+    encoder.onnx  wave, states   -> mel, latent, levels, next states
+    decoder.onnx  levels, states -> wave, next states
+    config.json   sizes, states and checksums;  golden.npz  a wave, its levels, its decoded wave
+    README.md     the model card
+
+Weights are stored in float16 and cast once, when the graph is loaded; all arithmetic is float32. The two Fourier
+bases are not stored at all: a few nodes compute them from their formula at load time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import warnings
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+
+from silkcodec.errors import OutputError, WeightsError
+from silkcodec.mel import FRAME, HISTORY, HOP, LOOKAHEAD, N_FFT, N_MELS, SAMPLE_RATE, hann
+from silkcodec.nn.decoder import WINDOW
+from silkcodec.nn.encoder import LATENT
+from silkcodec.nn.model import SilkModel, fresh_states
+from silkcodec.train import checkpoint
+from silkcodec.train.card import model_card
+from silkcodec.train.config import TrainConfig, load_config
+
+FORMAT = 1  # of the folder; raised when an older runtime could not read it
+OPSET = 18
+SMALL = 1024  # tensors up to this many values keep float32: norms and biases cost little and matter
+
+
+def export(run: str | Path, out: str | Path, results: dict | None = None) -> dict:
+    """Export a run; returns the config that was written.
+
+    Args:
+        run: folder of a run, with config.toml and checkpoint.safetensors.
+        out: folder to write, made if need be.
+        results: measured quality for the model card (`silk evaluate --json`), if there is any.
+
+    Raises:
+        WeightsError: no such run, or the exported graph disagrees with the network.
+        OutputError: `out` cannot be written.
+    """
+    run, out = Path(run), Path(out)
+    config, model, progress = load_run(run)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"the export folder must be writable; {out}: {error.strerror}.") from None
+    described = {}
+    for name, graph in (("encoder", EncoderGraph(model)), ("decoder", DecoderGraph(model))):
+        data = to_onnx(graph)
+        (out / f"{name}.onnx").write_bytes(data)
+        states = [{"name": key, "shape": list(shape)} for key, shape in graph.shapes.items()]
+        described[name] = {"file": f"{name}.onnx", "sha256": hashlib.sha256(data).hexdigest(), "states": states}
+    digest = hashlib.sha256((described["encoder"]["sha256"] + described["decoder"]["sha256"]).encode()).hexdigest()
+    written = {
+        "format": FORMAT, "name": "silk", "weights_hash": digest[:12], "sample_rate": SAMPLE_RATE,
+        "frame_samples": FRAME, "lookahead_samples": LOOKAHEAD, "history_samples": HISTORY, "hop_samples": HOP,
+        "n_mels": N_MELS, "latent_width": LATENT, "n_levels": model.quantizer.n_levels, "dims_per_token": 7,
+        **described,
+    }  # fmt: skip
+    (out / "config.json").write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
+    write_golden(model, out)
+    check_parity(model, out)
+    (out / "README.md").write_text(model_card(config, progress, written, results, out), encoding="utf-8")
+    return written
+
+
+def load_run(run: Path) -> tuple[TrainConfig, SilkModel, dict]:
+    """A run's config, its averaged model (weights rounded to float16, as they will be stored) and its progress."""
+    if not (run / "checkpoint.safetensors").exists():
+        raise WeightsError(f"a run must hold checkpoint.safetensors; {run} does not. Train first: silk train CONFIG.")
+    config = load_config(run / "config.toml")
+    groups, progress = checkpoint.load(run / "checkpoint.safetensors")
+    model = SilkModel(config.model).eval()
+    model.load_state_dict(groups["ema"])
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.numel() > SMALL:
+                parameter.copy_(parameter.half().float())
+    return config, model, progress
+
+
+class EncoderGraph(nn.Module):
+    """The encoder as it is exported: the mel inside, levels out."""
+
+    def __init__(self, model: SilkModel):
+        super().__init__()
+        self.encoder, self.quantizer = model.encoder, model.quantizer
+        self.shapes = model.encoder.state_shapes()
+        self.inputs, self.outputs = ["wave"], ["mel", "latent", "levels"]
+        self.register_buffer("mel_basis", windowed_dft())
+
+    def forward(self, wave: Tensor, states: list[Tensor]) -> list[Tensor]:
+        """wave [B, F * 9600] -> mel [B, F * 40, 128], latent and levels [B, F, 128], next states."""
+        seen = torch.cat([states[0], wave], dim=1)
+        mel = self.mel(seen)
+        latent, next_states = self.encoder(mel, states[1:])
+        bounded = self.quantizer.bound(latent)
+        levels = (torch.round(bounded) + self.quantizer.half_width).to(torch.uint8)
+        return [mel, bounded, levels, seen[:, -(HISTORY + LOOKAHEAD) :], *next_states]
+
+    def mel(self, seen: Tensor) -> Tensor:
+        """`nn.mel.LogMel` as one matrix product: 1024 samples = four hops of 240 and 64 samples of a fifth."""
+        padded = torch.cat([seen, seen[:, :176]], dim=1)  # the 176 meet zeros in the basis; any finite value does
+        hops = padded.unflatten(1, (-1, HOP))  # [B, F * 40 + 4, 240]
+        columns = hops.shape[1] - 4
+        windows = torch.cat([hops[:, i : i + columns] for i in range(5)], dim=2)[:, :, :N_FFT]
+        real, imaginary = (windows @ self.mel_basis).chunk(2, dim=-1)  # [B, F * 40, 513] each
+        magnitude = torch.sqrt(real * real + imaginary * imaginary)
+        return torch.log(torch.clamp(magnitude @ self.encoder.mel.filters, min=1e-5))
+
+
+class DecoderGraph(nn.Module):
+    """The decoder as it is exported: levels in, wave out."""
+
+    def __init__(self, model: SilkModel):
+        super().__init__()
+        self.decoder, self.quantizer = model.decoder, model.quantizer
+        self.shapes = model.decoder.state_shapes()
+        self.inputs, self.outputs = ["levels"], ["wave"]
+        self.register_buffer("inverse_basis", inverse_dft())
+        self.decoder.head.inverse = self.inverse  # the same transform as a matrix product
+
+    def inverse(self, real: Tensor, imaginary: Tensor) -> Tensor:
+        return torch.cat([real, imaginary], dim=-1) @ self.inverse_basis
+
+    def forward(self, levels: Tensor, states: list[Tensor]) -> list[Tensor]:
+        """levels uint8 [B, F, 128] -> wave [B, F * 9600], next states."""
+        wave, next_states = self.decoder(self.quantizer.decode(levels), states)
+        return [wave, *next_states]
+
+
+def windowed_dft() -> Tensor:
+    """float32 [1024, 1026]: column k < 513 is hann(n) cos(2 pi k n / 1024), column 513 + k the sine."""
+    n, k = np.arange(N_FFT)[:, None], np.arange(N_FFT // 2 + 1)[None, :]
+    angle = 2 * np.pi * ((n * k) % N_FFT) / N_FFT
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * n / N_FFT)
+    return torch.from_numpy(np.concatenate([np.cos(angle), np.sin(angle)], 1) * window).float()
+
+
+def inverse_dft() -> Tensor:
+    """float32 [722, 720]: row k < 361 is c cos(2 pi k n / 720), row 361 + k is -c sin; c = 2/720, 1/720 at the ends."""
+    k, n = np.arange(WINDOW // 2 + 1)[:, None], np.arange(WINDOW)[None, :]
+    angle = 2 * np.pi * ((n * k) % WINDOW) / WINDOW
+    weight = np.where((k == 0) | (k == WINDOW // 2), 1.0, 2.0) / WINDOW
+    return torch.from_numpy(np.concatenate([np.cos(angle), -np.sin(angle)], 0) * np.tile(weight, (2, 1))).float()
+
+
+def to_onnx(graph: EncoderGraph | DecoderGraph) -> bytes:
+    """The graph as an ONNX file: any batch, any number of frames, float16 weights."""
+    batch, frames = 2, 3
+    states = fresh_states(graph.shapes, batch, torch.device("cpu"))
+    batch_dim, frame_dim = torch.export.Dim("batch"), torch.export.Dim("frames", max=4096)
+    if isinstance(graph, EncoderGraph):
+        first, shape = torch.zeros(batch, frames * FRAME), {0: batch_dim, 1: FRAME * frame_dim}
+    else:
+        first, shape = torch.zeros(batch, frames, LATENT, dtype=torch.uint8), {0: batch_dim, 1: frame_dim}
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # the exporter warns of its own deprecations
+        program = torch.onnx.export(
+            graph.eval(), (first, states), dynamo=True, opset_version=OPSET, verbose=False,
+            input_names=[*graph.inputs, *graph.shapes], output_names=[*graph.outputs, *(f"next_{n}" for n in graph.shapes)],
+            dynamic_shapes=(shape, [{0: batch_dim} for _ in states]),
+        )  # fmt: skip
+    model = program.model_proto
+    compute_bases(model)
+    name_weights(model, dict(graph.named_parameters()))
+    store_half(model)
+    del model.metadata_props[:]
+    for node in model.graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""
+    onnx.checker.check_model(model, full_check=True)
+    return model.SerializeToString()
+
+
+def compute_bases(model: onnx.ModelProto) -> None:
+    """Replace the stored Fourier bases by nodes that compute them; a runtime folds those once, at load time."""
+    sizes = {"mel_basis": (N_FFT, N_FFT // 2 + 1), "inverse_basis": (WINDOW, WINDOW // 2 + 1)}
+    for tensor in [t for t in model.graph.initializer if t.name in sizes]:
+        model.graph.initializer.remove(tensor)
+        n, bins = sizes[tensor.name]
+        nodes = Nodes(tensor.name)
+        turn = nodes.constant(np.float32(2 * np.pi / n))
+        rows, columns = (n, bins) if tensor.name == "mel_basis" else (bins, n)
+        row = nodes.add("Unsqueeze", nodes.range(rows), nodes.constant(np.array([1])))
+        column = nodes.add("Unsqueeze", nodes.range(columns), nodes.constant(np.array([0])))
+        # Integers modulo n first: an angle of hundreds of turns would lose its digits in float32.
+        phase = nodes.add("Mod", nodes.add("Mul", row, column), nodes.constant(np.array(n)))
+        angle = nodes.add("Mul", nodes.add("Cast", phase, to=TensorProto.FLOAT), turn)
+        cosine, sine = nodes.add("Cos", angle), nodes.add("Sin", angle)
+        if tensor.name == "mel_basis":
+            window = nodes.constant(hann(N_FFT)[:, None])
+            basis = nodes.add("Mul", nodes.add("Concat", cosine, sine, axis=1), window)
+        else:
+            weight = np.full((bins, 1), 2 / n, dtype=np.float32)
+            weight[[0, -1]] = 1 / n
+            scaled = [nodes.add("Mul", part, nodes.constant(w)) for part, w in ((cosine, weight), (sine, -weight))]
+            basis = nodes.add("Concat", *scaled, axis=0)
+        nodes.list.append(helper.make_node("Identity", [basis], [tensor.name]))
+        for i, node in enumerate(nodes.list):
+            model.graph.node.insert(i, node)
+        model.graph.initializer.extend(nodes.constants)
+
+
+class Nodes:
+    """A small chain of ONNX nodes in the making, all names under one prefix."""
+
+    def __init__(self, prefix: str):
+        self.prefix = prefix
+        self.list: list[onnx.NodeProto] = []
+        self.constants: list[onnx.TensorProto] = []
+
+    def add(self, op: str, *inputs: str, **attributes: int) -> str:
+        name = f"{self.prefix}_{op.lower()}{len(self.list)}"
+        self.list.append(helper.make_node(op, list(inputs), [name], **attributes))
+        return name
+
+    def constant(self, value: np.ndarray | np.generic) -> str:
+        name = f"{self.prefix}_constant{len(self.constants)}"
+        self.constants.append(numpy_helper.from_array(np.asarray(value), name))
+        return name
+
+    def range(self, n: int) -> str:
+        return self.add("Range", *(self.constant(np.array(v)) for v in (0, n, 1)))
+
+
+def name_weights(model: onnx.ModelProto, parameters: dict[str, Tensor]) -> None:
+    """Give folded weights their parameter's name back (``.T`` where transposed), so that two exports can be
+    compared and a network can be filled from one (`load_weights`)."""
+    arrays = {name: p.detach().numpy() for name, p in parameters.items() if p.numel() > SMALL}
+    renamed: dict[str, str] = {}
+    for tensor in model.graph.initializer:
+        if tensor.name in parameters or np.prod(tensor.dims) <= SMALL:
+            continue
+        value = numpy_helper.to_array(tensor)
+        for name, array in arrays.items():
+            for new, candidate in ((name, array), (f"{name}.T", array.T)):
+                if candidate.shape == value.shape and np.array_equal(candidate, value):
+                    renamed[tensor.name] = new
+    for tensor in model.graph.initializer:
+        tensor.name = renamed.get(tensor.name, tensor.name)
+    for node in model.graph.node:
+        node.input[:] = [renamed.get(name, name) for name in node.input]
+
+
+def store_half(model: onnx.ModelProto) -> None:
+    """Store float32 weights of more than 1,024 values as float16, with a cast each."""
+    casts = []
+    for tensor in list(model.graph.initializer):
+        if tensor.data_type != TensorProto.FLOAT or np.prod(tensor.dims) <= SMALL or tensor.name.endswith("filters"):
+            continue
+        half = numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), f"{tensor.name}.half")
+        casts.append(helper.make_node("Cast", [half.name], [tensor.name], to=TensorProto.FLOAT))
+        model.graph.initializer.remove(tensor)
+        model.graph.initializer.append(half)
+    for i, cast in enumerate(casts):
+        model.graph.node.insert(i, cast)
+
+
+def write_golden(model: SilkModel, out: Path) -> None:
+    """A synthetic wave, what the network makes of it, and nothing to license: for tests in any language."""
+    seconds = np.arange(int(2.13 * SAMPLE_RATE)) / SAMPLE_RATE
+    pitch = 140 + 60 * np.sin(2 * np.pi * 0.7 * seconds)  # Hz
+    phase = 2 * np.pi * np.cumsum(pitch) / SAMPLE_RATE
+    voice = sum(np.sin(h * phase) / h**1.2 for h in range(1, 25))
+    syllables = np.clip(np.sin(2 * np.pi * 1.9 * seconds), 0, 1) ** 0.5
+    hiss = np.random.default_rng(0).standard_normal(len(seconds)) * np.clip(np.sin(2 * np.pi * 1.9 * seconds + 2.5), 0, 1)
+    wave = (0.12 * voice * syllables + 0.03 * hiss).astype(np.float32)
+    levels = model.encode(torch.from_numpy(wave)[None])
+    decoded = model.decode(levels, len(wave))[0].numpy()
+    np.savez_compressed(out / "golden.npz", wave=wave, levels=levels[0].numpy().astype(np.uint8), decoded=decoded)
+
+
+def check_parity(model: SilkModel, out: Path) -> None:
+    """The exported graphs must give the network's tokens, and its wave to 1e-4.
+
+    Raises:
+        WeightsError: they do not.
+    """
+    from silkcodec.silk import Silk
+
+    golden = np.load(out / "golden.npz")
+    codec = Silk(out)
+    tokens = codec.encode(golden["wave"], SAMPLE_RATE)
+    different = int((tokens.to_levels() != golden["levels"]).sum())
+    error = float(np.abs(codec.decode(tokens) - golden["decoded"]).max())
+    if different or error > 1e-4:
+        raise WeightsError(
+            f"an export must equal its network; {different} of {golden['levels'].size} levels differ and the wave"
+            f" by {error:.1e}. Keep the run and report this."
+        )
+
+
+def load_weights(model: SilkModel, folder: Path) -> None:
+    """Fill a network from an exported folder: to go on training from published weights.
+
+    Raises:
+        WeightsError: the folder's graphs are not of this network.
+    """
+    found: dict[str, Tensor] = {}
+    for name in ("encoder", "decoder"):
+        try:
+            graph = onnx.load(folder / f"{name}.onnx").graph
+        except (OSError, ValueError) as error:
+            raise WeightsError(f"weights must be a folder of a Silk export; {folder}: {error}.") from None
+        for tensor in graph.initializer:
+            value = torch.from_numpy(numpy_helper.to_array(tensor).copy()).float()
+            key = tensor.name.removesuffix(".half")
+            found[key.removesuffix(".T")] = value.T if key.endswith(".T") else value
+    parameters = dict(model.named_parameters())
+    wrong = [name for name, p in parameters.items() if name not in found or found[name].shape != p.shape]
+    if wrong:
+        raise WeightsError(f"weights must fit the config's [model]; {len(wrong)} tensors of {folder} do not: {wrong[0]}, ...")
+    with torch.no_grad():
+        for name, parameter in parameters.items():
+            parameter.copy_(found[name])
