@@ -19,7 +19,7 @@ def full_disk(monkeypatch: pytest.MonkeyPatch) -> int:
     """A disk that takes this many bytes for each file of ours, then says ENOSPC, as write(2) does."""
     from silkcodec import output
 
-    room = 20_000
+    room = 2_000
     real_open = open
 
     class FullDisk:

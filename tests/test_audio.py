@@ -92,9 +92,7 @@ def test_resampling_keeps_pitch_level_and_length(rate: int) -> None:
 def test_resampling_does_not_depend_on_the_cuts(rate: int, cuts: list[int], n_samples: int) -> None:
     source = np.random.default_rng(n_samples).uniform(-1, 1, n_samples).astype(np.float32)
     stream = audio.Resampler(rate, 24_000)
-    parts = [
-        stream.feed(part) for part in np.split(source, np.minimum(np.cumsum(cuts), n_samples).astype(int))
-    ]
+    parts = [stream.feed(part) for part in np.split(source, np.minimum(np.cumsum(cuts), n_samples).astype(int))]
     joined = np.concatenate([*parts, stream.flush()])
     np.testing.assert_array_equal(joined, audio.as_wave(source, rate))
     assert len(joined) == audio.resampled_length(n_samples, rate, 24_000) >= 1
@@ -116,9 +114,7 @@ def test_a_file_is_read_as_the_same_wave_as_its_array(
     np.testing.assert_allclose(audio.read(path), audio.as_wave(stereo, 44_100), atol=tolerance)
 
 
-@pytest.mark.parametrize(
-    ("suffix", "kind"), [(".ogg", "VORBIS"), (".opus", "OPUS"), (".mp3", "MPEG_LAYER_III")]
-)
+@pytest.mark.parametrize(("suffix", "kind"), [(".ogg", "VORBIS"), (".opus", "OPUS"), (".mp3", "MPEG_LAYER_III")])
 def test_lossy_formats_are_read(tmp_path: Path, suffix: str, kind: str) -> None:
     path = tmp_path / f"a{suffix}"
     soundfile.write(path, sine(48_000), 24_000, format="MP3" if suffix == ".mp3" else "OGG", subtype=kind)
@@ -198,9 +194,7 @@ def test_damaged_files_are_refused_not_shortened(tmp_path: Path, suffix: str) ->
 # --- writing files
 
 
-@pytest.mark.parametrize(
-    ("suffix", "tolerance"), [(".wav", 1e-4), (".flac", 1e-4), (".w64", 1e-4), (".ogg", 0.1)]
-)
+@pytest.mark.parametrize(("suffix", "tolerance"), [(".wav", 1e-4), (".flac", 1e-4), (".w64", 1e-4), (".ogg", 0.1)])
 def test_written_files_read_back(tmp_path: Path, suffix: str, tolerance: float) -> None:
     path = tmp_path / "new" / "folder" / f"a{suffix}"
     with audio.Writer(path) as writer:

@@ -84,9 +84,7 @@ CASES += [("decode", *case) for case in DECODE.items()]
 
 
 @pytest.mark.parametrize(("verb", "words", "said"), CASES)
-def test_bad_input_is_one_line_and_exit_2(
-    place: Path, weights_folder: Path, verb: str, words: str, said: str
-) -> None:
+def test_bad_input_is_one_line_and_exit_2(place: Path, weights_folder: Path, verb: str, words: str, said: str) -> None:
     if verb == "roundtrip":
         words = words.replace("taken.silk", "taken.wav").replace("x.silk", "x.wav")
         said = said.replace("taken.silk", "taken.wav")
@@ -126,10 +124,11 @@ def test_unusual_but_good_input_is_taken(place: Path, weights_folder: Path, rate
 def test_a_full_disk_leaves_nothing_half_written(
     place: Path, weights_folder: Path, full_disk: int, verb: str, speech: np.ndarray, codec: Silk
 ) -> None:
-    long = np.tile(speech, 2 if verb != "encode" else 60)
+    n_frames = 50  # 2,400 bytes and more
+    wave = np.tile(speech, 5)[: n_frames * 9600]
+    soundfile.write("long.wav", wave if verb == "encode" else wave[:40_000], 24_000)
     with open("long.silk", "wb") as file:
-        container.write(codec.encode(np.tile(speech, 2), 24_000), file)
-    soundfile.write("long.wav", long, 24_000)
+        container.write(codec.encode(wave[:40_000], 24_000), file)
     before = set(os.listdir())
     words = [verb, "long.silk" if verb == "decode" else "long.wav"]
     words += ["-o", "out.silk" if verb == "encode" else "out.wav", "--weights", str(weights_folder)]

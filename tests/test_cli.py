@@ -66,18 +66,14 @@ def test_there_and_back_beside_the_input(silk: Run, folder: Path, sound: str, co
     assert container.read("a.silk") == codec.encode(wave, 24_000), "the command line is the library"
     Path(sound).rename("original.wav")
     silk("decode", "a.silk")
-    np.testing.assert_allclose(
-        audio.read("a.wav"), np.clip(codec.decode(codec.encode(wave, 24_000)), -1, 1), atol=1e-4
-    )
+    np.testing.assert_allclose(audio.read("a.wav"), np.clip(codec.decode(codec.encode(wave, 24_000)), -1, 1), atol=1e-4)
     assert files_below(folder) == ["a.silk", "a.wav", "original.wav"]
 
 
 def test_existing_files_need_force(silk: Run, folder: Path, sound: str) -> None:
     Path("a.silk").write_bytes(b"precious")
     result = silk("encode", sound, code=2)
-    assert (
-        result.stderr == "silk: 'a.silk' exists already; choose another name, or overwrite it with --force.\n"
-    )
+    assert result.stderr == "silk: 'a.silk' exists already; choose another name, or overwrite it with --force.\n"
     assert Path("a.silk").read_bytes() == b"precious"
     silk("encode", sound, "--skip-existing")
     assert Path("a.silk").read_bytes() == b"precious"
@@ -290,9 +286,7 @@ def test_names_without_a_known_suffix_keep_all_of_their_name() -> None:
 
 
 def silk_process(*words: str, **options: Any) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "silkcodec.cli", *words], stderr=subprocess.PIPE, **options
-    )
+    return subprocess.Popen([sys.executable, "-m", "silkcodec.cli", *words], stderr=subprocess.PIPE, **options)
 
 
 @pytest.mark.parametrize(("how", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])

@@ -90,9 +90,7 @@ def floor(name: str) -> int | None:
 
 
 def test_every_module_has_its_place() -> None:
-    homeless = [
-        name for name in MODULES if name and floor(name) is None and name.split(".")[0] not in SIDE_WING
-    ]
+    homeless = [name for name in MODULES if name and floor(name) is None and name.split(".")[0] not in SIDE_WING]
     assert homeless == [], "give new modules a floor in this test"
 
 
@@ -104,9 +102,7 @@ def test_imports_point_one_way(name: str) -> None:
             assert wing or name.split(".")[0] == "lab", f"{name} imports {other} of the side wing at its top"
         elif not wing:
             here, there = floor(name), floor(other)
-            assert here is not None and there is not None and there <= here, (
-                f"{name} imports {other}, above it"
-            )
+            assert here is not None and there is not None and there <= here, f"{name} imports {other}, above it"
     if not wing:
         reached = {other.split(".")[0] for other in own(imports(name, top_only=False))} & SIDE_WING
         assert not reached or name.split(".")[0] in {"cli", "lab"}, f"{name} reaches the side wing {reached}"
@@ -124,9 +120,7 @@ def test_each_library_has_one_door(name: str) -> None:
 
 
 def loaded_after(code: str) -> set[str]:
-    script = (
-        f"import sys\n{code}\nprint(*sorted({{name.split('.')[0] for name in sys.modules}}), file=sys.stderr)"
-    )
+    script = f"import sys\n{code}\nprint(*sorted({{name.split('.')[0] for name in sys.modules}}), file=sys.stderr)"
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
     assert result.returncode == 0, result.stderr
     return set(result.stderr.split())
@@ -164,9 +158,7 @@ def test_light_modules_need_no_extra() -> None:
         "onnx",
         "pycodec2",
     )
-    light = [
-        f"silkcodec.{name}" for name in MODULES if name and name.split(".")[0] not in {*SIDE_WING, "lab"}
-    ]
+    light = [f"silkcodec.{name}" for name in MODULES if name and name.split(".")[0] not in {*SIDE_WING, "lab"}]
     light = [name for name in light if not name.endswith("__main__")]
     code = f"""
 import importlib, importlib.abc

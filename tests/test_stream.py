@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from silkcodec.errors import ArgumentError, AudioError, TokensError
@@ -29,16 +29,12 @@ def whole_codes(codec: Silk, wave: np.ndarray, sample_rate: int = 24_000) -> np.
     return np.stack(codec.encode(wave, sample_rate).codes, axis=1)
 
 
-@settings(deadline=None, max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=12)
 @given(
-    cuts=st.lists(
-        st.sampled_from([0, 1, 2, 479, 480, 481, 9599, 9600, 9601]) | st.integers(0, 30_000), max_size=12
-    ),
+    cuts=st.lists(st.sampled_from([0, 1, 2, 479, 480, 481, 9599, 9600, 9601]) | st.integers(0, 30_000), max_size=12),
     n_samples=st.integers(1, 60_000),
 )
-def test_chunked_is_whole_for_any_cuts(
-    codec: Silk, speech: np.ndarray, cuts: list[int], n_samples: int
-) -> None:
+def test_chunked_is_whole_for_any_cuts(codec: Silk, speech: np.ndarray, cuts: list[int], n_samples: int) -> None:
     wave = speech[:n_samples]
     np.testing.assert_array_equal(stream_codes(codec, wave, cuts), whole_codes(codec, wave))
 
@@ -54,15 +50,24 @@ def test_chunked_is_whole_at_another_sample_rate(codec: Silk, speech: np.ndarray
     np.testing.assert_array_equal(stream_codes(codec, speech, chunks, rate), whole_codes(codec, speech, rate))
 
 
-@settings(deadline=None, max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.fixture(scope="module")
+def codes(codec: Silk, speech: np.ndarray) -> np.ndarray:
+    return whole_codes(codec, speech)
+
+
+@pytest.fixture(scope="module")
+def decoded(codec: Silk, codes: np.ndarray) -> np.ndarray:
+    return StreamDecoder(codec).feed(codes)
+
+
+@settings(deadline=None, max_examples=8)
 @given(cuts=st.lists(st.integers(0, 4), max_size=8))
-def test_decoding_in_pieces_is_decoding_the_whole(codec: Silk, speech: np.ndarray, cuts: list[int]) -> None:
-    codes = whole_codes(codec, speech)
+def test_decoding_in_pieces_is_decoding_the_whole(
+    codec: Silk, codes: np.ndarray, decoded: np.ndarray, cuts: list[int]
+) -> None:
     stream = StreamDecoder(codec)
-    pieces = [
-        stream.feed(piece) for piece in np.split(codes, np.minimum(np.cumsum(cuts), len(codes)).astype(int))
-    ]
-    np.testing.assert_allclose(np.concatenate(pieces), StreamDecoder(codec).feed(codes), atol=1e-4)
+    pieces = [stream.feed(piece) for piece in np.split(codes, np.minimum(np.cumsum(cuts), len(codes)).astype(int))]
+    np.testing.assert_allclose(np.concatenate(pieces), decoded, atol=1e-4)
     assert stream.n_frames == len(codes) == sum(len(piece) for piece in pieces) // FRAME
 
 
@@ -91,9 +96,7 @@ def test_streams_share_a_model_without_touching_each_other(codec: Silk, speech: 
     for stream, codes, expected in zip(streams, parts, alone, strict=True):
         np.testing.assert_array_equal(np.concatenate([*codes, stream.flush()]), expected)
     with ThreadPoolExecutor(3) as pool:
-        for codes, expected in zip(
-            pool.map(lambda wave: whole_codes(codec, wave), waves), alone, strict=True
-        ):
+        for codes, expected in zip(pool.map(lambda wave: whole_codes(codec, wave), waves), alone, strict=True):
             np.testing.assert_array_equal(codes, expected)
 
 

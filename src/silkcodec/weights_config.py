@@ -63,7 +63,11 @@ class GraphConfig:
 
 @dataclass(frozen=True)
 class WeightsConfig:
-    """A weights folder's config.json."""
+    """A weights folder's config.json.
+
+    Attributes:
+        weights_hash: 12 hex digits of the SHA-256 of the two graphs' SHA-256s: what tokens are marked with.
+    """
 
     name: str
     weights_hash: str
@@ -112,6 +116,9 @@ class WeightsConfig:
             encoder=_graph(values["encoder"]),
             decoder=_graph(values["decoder"]),
         )
+        digests = config.encoder.sha256 + config.decoder.sha256
+        if hashlib.sha256(digests.encode()).hexdigest()[:12] != config.weights_hash:
+            raise WeightsError(f"'{path}' must have the weights_hash of its two graphs; export it again.")
         if not 0 < config.lookahead_samples <= FRAME_SAMPLES:
             raise WeightsError(f"'{path}' must have lookahead_samples of 1..{FRAME_SAMPLES}.")
         if config.encoder.states.get("state_wave") != (config.history_samples + config.lookahead_samples,):
