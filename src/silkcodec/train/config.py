@@ -10,6 +10,7 @@ Packaged configs: ``base``, ``tiny``, ``default`` (see `configs/`).
 from __future__ import annotations
 
 import dataclasses
+import json
 import tomllib
 import typing
 from dataclasses import dataclass, field
@@ -19,6 +20,10 @@ from typing import Any
 
 from silkcodec.errors import ArgumentError
 from silkcodec.nn.config import ModelConfig
+
+OPTIMIZERS = ("muon", "adamw")
+PRECISIONS = ("bf16", "fp32")
+LOSSES = ("mel", "convergence", "magnitude", "loudness", "adversarial", "features")
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,7 @@ class StageConfig:
 
     name: str
     steps: int
-    losses: dict[str, float]  # loss name -> weight: mel, convergence, magnitude, adversarial, features
+    losses: dict[str, float]  # loss name -> weight; the names are `LOSSES`
     learning_rate_scale: float = 1.0  # times optim.learning_rate
     decay_share: float = 0.25  # share of the steps over which the learning rate falls linearly to zero
     train_encoder: bool = True  # false: the encoder is frozen, so tokens no longer change
@@ -90,6 +95,7 @@ class LogConfig:
 @dataclass(frozen=True)
 class TrainConfig:
     seed: int = 1
+    init: str = ""  # weights to start from: an exported folder, or another run's; the run's own checkpoint goes first
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
@@ -108,14 +114,13 @@ def load_config(path: str | Path, overrides: typing.Sequence[str] = ()) -> Train
     for override in overrides:
         _apply(tree, override)
     config = _build(TrainConfig, tree, "")
-    if not config.stage:
-        raise ArgumentError(f"a config must have at least one [[stage]]; got none in {path}.")
+    _check(config)
     return config
 
 
 def dump_config(config: TrainConfig) -> str:
     """The config as TOML, complete: reading it back needs no other file."""
-    lines = [f"seed = {config.seed}"]
+    lines = [f"seed = {config.seed}", f"init = {_toml(config.init)}"]
     for name in ("model", "data", "optim", "adversary", "log"):
         lines += ["", f"[{name}]", *_lines(getattr(config, name))]
     for stage in config.stage:
@@ -133,27 +138,37 @@ def _toml(value: Any) -> str:
     if isinstance(value, dict):
         return "{ " + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + " }"
     if isinstance(value, str):
-        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # TOML's escapes hold JSON's
     if isinstance(value, tuple):
         return "[" + ", ".join(_toml(item) for item in value) + "]"
     return repr(value)
 
 
-def _read(path: str | Path) -> dict[str, Any]:
+def _read(path: str | Path, children: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """A config's tree, over that of the one it extends. `children`: the files that led here."""
     file = Path(path)
     if not file.suffix:
         file = Path(str(resources.files("silkcodec.train") / "configs" / f"{path}.toml"))
     try:
         tree = tomllib.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ArgumentError(f"a training config must exist; found no {path}. Packaged: {', '.join(packaged())}.") from None
+        raise ArgumentError(
+            f"a training config must exist; found no {path}; packaged ones: {', '.join(packaged())}."
+        ) from None
+    except OSError as error:
+        raise ArgumentError(f"a training config must be readable; {path}: {error.strerror}.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ArgumentError(f"a training config must be TOML; {path}: {error}.") from None
     parent = tree.pop("extends", None)
     if parent is None:
         return tree
+    if not isinstance(parent, str):
+        raise ArgumentError(f"extends must name a config; got {parent!r} in {path}.")
+    children = (*children, file.resolve())
     beside = file.parent / parent
-    return _merge(_read(beside if beside.exists() else Path(parent).stem), tree)
+    if beside.exists() and beside.resolve() in children:
+        raise ArgumentError(f"a config must not extend itself; {path} does, by way of {parent!r}.")
+    return _merge(_read(beside if beside.exists() else Path(parent).stem, children), tree)
 
 
 def packaged() -> list[str]:
@@ -222,9 +237,46 @@ def _value(hint: Any, value: Any, where: str) -> Any:
     if origin is dict:
         if not isinstance(value, dict):
             raise ArgumentError(f"{where} must be a table of numbers; got {value!r}.")
-        return {key: float(item) for key, item in value.items()}
+        return {key: _value(typing.get_args(hint)[1], item, f"{where}.{key}") for key, item in value.items()}
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
         raise ArgumentError(f"{where} must be {hint.__name__}; got {value!r}.")
     return value
+
+
+def _check(config: TrainConfig) -> None:
+    """What types do not say. Raises ArgumentError at the first value that no run could use."""
+    model, data, optim, log = config.model, config.data, config.optim, config.log
+    _must(config.seed >= 0, "seed must be at least 0", config.seed)
+    sizes = [f for f in dataclasses.fields(model) if f.type == "int"]
+    for size in sizes:
+        _must(getattr(model, size.name) >= 1, f"model.{size.name} must be at least 1", getattr(model, size.name))
+    _must(model.width % (2 * model.heads) == 0, "model.width must be an even number times model.heads", model.width)
+    _must(model.mel_std > 0, "model.mel_std must be above 0", model.mel_std)
+    for name in ("bandwidth_share", "noise_share"):
+        _must(0 <= getattr(data, name) <= 1, f"data.{name} must be 0..1", getattr(data, name))
+    _must(0 < data.valid_percent < 100, "data.valid_percent must be between 0 and 100", data.valid_percent)
+    _must(data.crop_frames >= 1, "data.crop_frames must be at least 1", data.crop_frames)
+    _must(data.gain_db >= 0, "data.gain_db must be at least 0", data.gain_db)
+    _must(optim.optimizer in OPTIMIZERS, f"optim.optimizer must be {' or '.join(OPTIMIZERS)}", optim.optimizer)
+    _must(optim.precision in PRECISIONS, f"optim.precision must be {' or '.join(PRECISIONS)}", optim.precision)
+    _must(optim.batch_crops >= 1, "optim.batch_crops must be at least 1", optim.batch_crops)
+    _must(optim.clip_norm > 0, "optim.clip_norm must be above 0", optim.clip_norm)
+    _must(0 <= optim.ema_decay < 1, "optim.ema_decay must be 0 or more and below 1", optim.ema_decay)
+    _must(optim.threads >= 0, "optim.threads must be at least 0", optim.threads)
+    for name in ("validate_steps", "validate_clips", "progress_steps"):
+        _must(getattr(log, name) >= 1, f"log.{name} must be at least 1", getattr(log, name))
+    _must(log.validate_clip_s > 0, "log.validate_clip_s must be above 0", log.validate_clip_s)
+    _must(len(config.stage) >= 1, "a config must have at least one [[stage]]", "none")
+    for i, stage in enumerate(config.stage):
+        _must(stage.steps >= 1, f"stage.{i}.steps must be at least 1", stage.steps)
+        _must(0 <= stage.decay_share <= 1, f"stage.{i}.decay_share must be 0..1", stage.decay_share)
+        unknown = [name for name in stage.losses if name not in LOSSES]
+        _must(not unknown, f"stage.{i}.losses may hold {', '.join(LOSSES)}", unknown)
+        _must(any(stage.losses.values()), f"stage.{i}.losses must weigh at least one loss", stage.losses)
+
+
+def _must(held: bool, rule: str, got: Any) -> None:
+    if not held:
+        raise ArgumentError(f"{rule}; got {got!r}.")
