@@ -11,7 +11,8 @@ import csv
 import hashlib
 import json
 import os
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +21,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from silkcodec import audio
-from silkcodec.errors import ArgumentError, AudioError
+from silkcodec.errors import ArgumentError, AudioError, OutputError
 from silkcodec.mel import FRAME, LOOKAHEAD, SAMPLE_RATE
 from silkcodec.train.config import DataConfig
-
-EXTENSIONS = {".wav", ".flac", ".ogg", ".opus", ".oga", ".mp3", ".aiff", ".aif", ".w64", ".caf"}
 
 
 @dataclass(frozen=True)
@@ -51,12 +50,13 @@ def split_files(config: DataConfig) -> dict[str, list[str]]:
             splits["valid" if row[config.split_column] == config.valid_value else "train"].append(row["path"])
     else:
         for file in sorted(folder.rglob("*")):
-            if file.suffix.lower() in EXTENSIONS:
+            if file.suffix.lower() in audio.SUFFIXES and file.is_file():
                 name = file.relative_to(folder).as_posix()
                 held_out = int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) % 10_000 < config.valid_percent * 100
                 splits["valid" if held_out else "train"].append(name)
-        if splits["train"] and not splits["valid"]:
-            splits["valid"].append(splits["train"][-1] if len(splits["train"]) == 1 else splits["train"].pop())
+        for empty, other in (("valid", "train"), ("train", "valid")):  # few files: chance may leave a side without
+            if splits[other] and not splits[empty]:
+                splits[empty].append(splits[other][-1] if len(splits[other]) == 1 else splits[other].pop())
     if not splits["train"]:
         raise ArgumentError(f"data.folder must hold audio to train on; found none in {folder}.")
     return splits
@@ -94,43 +94,94 @@ class Pack:
         return wave
 
 
-def pack(config: DataConfig, split: str, cache: Path, say=lambda text: None) -> Pack:
+def pack(config: DataConfig, split: str, cache: Path, say: Callable[[str], None] = lambda text: None) -> Pack:
     """Decode a split into `cache`, unless that was done before for the same files; open it.
 
     Unreadable files are named through `say` and left out. A killed decode leaves only a .part file.
+
+    Raises:
+        ArgumentError: no file of the split can be read. OutputError: `cache` cannot be written.
     """
     names = split_files(config)[split]
     folder = Path(config.folder)
-    key = hashlib.sha256(
-        "\n".join(f"{n}\t{(folder / n).stat().st_size if (folder / n).exists() else -1}" for n in names).encode()
-    ).hexdigest()
-    table, data = cache / f"{split}.json", cache / f"{split}.i16"
-    if not (table.exists() and data.exists() and json.loads(table.read_text())["key"] == key):
-        cache.mkdir(parents=True, exist_ok=True)
-        clips, position = [], 0
-        with (part := data.with_suffix(".part")).open("wb") as out:
-            for i, name in enumerate(names):
-                try:
-                    wave = audio.read(folder / name, SAMPLE_RATE)
-                except AudioError as error:
-                    say(f"left out {name}: {error}")
-                    continue
-                out.write((np.clip(wave, -1, 1) * 32767).round().astype("<i2").tobytes())
-                clips.append({"path": name, "start_samples": position, "n_samples": len(wave)})
-                position += len(wave)
-                if i % 200 == 199:
-                    say(f"decoded {i + 1} of {len(names)} {split} files, {position / SAMPLE_RATE / 3600:.2f} h")
-        os.replace(part, data)
-        (part := table.with_suffix(".part")).write_text(json.dumps({"key": key, "clips": clips}))
-        os.replace(part, table)
-    clips = [Clip(**clip) for clip in json.loads(table.read_text())["clips"]]
+    data, table = cache / f"{split}.i16", cache / f"{split}.json"
+    clips = _packed(data, table, folder, names)
+    if clips is None:
+        try:
+            clips = _decode(data, table, folder, names, say)
+        except OSError as error:
+            raise OutputError(f"data.cache must be writable; {cache}: {error.strerror}.") from error
     if not clips:
         raise ArgumentError(f"the {split} split must hold readable audio; none of its {len(names)} files is.")
     return Pack(np.memmap(data, dtype="<i2", mode="r"), clips)
 
 
+def _packed(data: Path, table: Path, folder: Path, names: list[str]) -> list[Clip] | None:
+    """The clips of a cache that holds these files as they are now; None if it has to be made again.
+
+    Files have changed if a size or the time of the newest is another.
+    """
+    try:
+        described = json.loads(table.read_text(encoding="utf-8"))
+        clips = [Clip(**clip) for clip in described["clips"]]
+        n_samples = data.stat().st_size // 2
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    sizes, newest_ns = _sizes(folder, names)
+    now = {"key": _key(names, sizes), "folder": _place(folder), "newest_ns": newest_ns}
+    # The first caches held only the key: what they do not say does not count against them.
+    same = "key" in described and all(described.get(name, value) == value for name, value in now.items())
+    whole = n_samples == sum(clip.n_samples for clip in clips)
+    return clips if same and whole else None
+
+
+def _decode(data: Path, table: Path, folder: Path, names: list[str], say: Callable[[str], None]) -> list[Clip]:
+    """Write the samples, then the table that makes them valid."""
+    data.parent.mkdir(parents=True, exist_ok=True)
+    sizes, newest_ns = _sizes(folder, names)  # before reading: a file that changes meanwhile is found changed
+    clips, position = [], 0
+    with (part := data.with_suffix(".part")).open("wb") as out:
+        for i, name in enumerate(names):
+            try:
+                wave = audio.read(folder / name, SAMPLE_RATE)
+            except AudioError as error:
+                say(f"left out {name}: {error}")
+                continue
+            out.write((np.clip(wave, -1, 1) * 32767).round().astype("<i2").tobytes())
+            clips.append(Clip(name, position, len(wave)))
+            position += len(wave)
+            if i % 200 == 199:
+                say(f"decoded {i + 1} of {len(names)} files, {position / SAMPLE_RATE / 3600:.2f} h")
+    table.unlink(missing_ok=True)  # an old table must not be found beside new samples
+    os.replace(part, data)
+    described = {
+        "key": _key(names, sizes), "folder": _place(folder), "newest_ns": newest_ns, "clips": [asdict(c) for c in clips]
+    }  # fmt: skip
+    (part := table.with_suffix(".part")).write_text(json.dumps(described), encoding="utf-8")
+    os.replace(part, table)
+    return clips
+
+
+def _sizes(folder: Path, names: list[str]) -> tuple[list[int], int]:
+    """Size of each file in bytes (-1: missing), and when the newest was last written, in ns."""
+    found = [(folder / name).stat() if (folder / name).exists() else None for name in names]
+    return [-1 if f is None else f.st_size for f in found], max((f.st_mtime_ns for f in found if f), default=0)
+
+
+def _key(names: list[str], sizes: list[int]) -> str:
+    lines = (f"{name}\t{size}" for name, size in zip(names, sizes, strict=True))
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _place(folder: Path) -> str:
+    return str(folder.resolve())
+
+
 def crops(source: Pack, config: DataConfig, n_crops: int, seed: int, step: int) -> Tensor:
-    """Batch number `step`: float32 [n_crops, crop_frames * 9600 + 480], augmented. Longer files are drawn more often."""
+    """Batch number `step`, augmented: float32 [n_crops, crop_frames * 9600 + 480].
+
+    Files are drawn in proportion to their length; one shorter than a crop is followed by zeros.
+    """
     rng = np.random.default_rng((seed, step))
     n_samples = config.crop_frames * FRAME + LOOKAHEAD
     share = source.lengths / source.lengths.sum()
