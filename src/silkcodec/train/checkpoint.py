@@ -13,18 +13,25 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
-from silkcodec.errors import WeightsError
+from silkcodec.errors import OutputError, WeightsError
 
 
 def save(file: Path, groups: dict[str, dict[str, Tensor]], progress: dict[str, Any]) -> None:
-    """Write named groups of tensors and a JSON-able `progress`, atomically."""
+    """Write named groups of tensors and a JSON-able `progress`, atomically.
+
+    Raises:
+        OutputError: the folder cannot be written, or the disk is full; an earlier checkpoint stays as it is.
+    """
     tensors = {f"{group}/{name}": t.detach().contiguous() for group, ts in groups.items() for name, t in ts.items()}
-    file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_suffix(".part")
-    save_file(tensors, part, metadata={"progress": json.dumps(progress)})
-    os.replace(part, file)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        save_file(tensors, part, metadata={"progress": json.dumps(progress)})
+        os.replace(part, file)
+    except (OSError, SafetensorError) as error:
+        raise OutputError(f"a checkpoint must be writable; {file}: {error}.") from error
 
 
 def load(file: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
@@ -45,6 +52,22 @@ def load(file: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
     return groups, progress
 
 
+def fill(module: nn.Module, groups: dict[str, dict[str, Tensor]], group: str, file: Path) -> None:
+    """Fill a module from one group of a checkpoint.
+
+    Raises:
+        WeightsError: the group is missing, or of a network of other sizes.
+    """
+    try:
+        module.load_state_dict(groups[group])
+    except (KeyError, RuntimeError) as error:
+        reason = "it has no such weights" if isinstance(error, KeyError) else str(error).splitlines()[-1].strip()
+        raise WeightsError(
+            f"a checkpoint must fit its config; {file} does not fit in '{group}': {reason};"
+            " set the sizes it was trained with, or choose another run folder."
+        ) from None
+
+
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """An optimiser's state as flat tensors named ``<parameter>.<entry>``."""
     return {
@@ -54,10 +77,20 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     }
 
 
-def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Put back what `optimizer_tensors` took; hyper-parameters stay the optimiser's own."""
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], file: Path) -> None:
+    """Put back what `optimizer_tensors` took; hyper-parameters stay the optimiser's own.
+
+    Raises:
+        WeightsError: the state is of other parameters: another optimiser, say.
+    """
+    shapes = dict(enumerate(p.shape for group in optimizer.param_groups for p in group["params"]))
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         index, _, name = key.partition(".")
         state.setdefault(int(index), {})[name] = value
+        if value.ndim and value.shape != shapes.get(int(index)):
+            raise WeightsError(
+                f"a checkpoint must fit its config; the optimiser's state in {file} is of other parameters;"
+                " set [optim] as it was, or start another run from this one with init."
+            )
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
