@@ -2,17 +2,17 @@
 
     <run>/config.toml          the whole config, saved at the start
     <run>/checkpoint.safetensors   everything to go on from, written every few minutes
-    <run>/history.jsonl        one line a validation
+    <run>/history.jsonl        one line a validation: its scores, and the mean training losses since the last one
     <run>/tensorboard/  <run>/audio/
 
-Several GPUs: ``torchrun --nproc-per-node 8 -m silkcodec.cli train CONFIG``; each process takes its share of
-the batch (PyTorch DDP).
+Several GPUs: ``torchrun --nproc-per-node 8 -m silkcodec.cli train CONFIG -o RUN``; each process takes its share
+of the batch (PyTorch DDP).
 """
 
 from __future__ import annotations
 
 import copy
-import json
+import math
 import os
 import time
 from pathlib import Path
@@ -21,18 +21,22 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from silkcodec.errors import ArgumentError
+from silkcodec.errors import ArgumentError, OutputError, SilkError, WeightsError
 from silkcodec.mel import FRAME, SAMPLE_RATE
 from silkcodec.nn.discriminators import Discriminators, adversarial_losses, discriminator_loss
 from silkcodec.nn.model import SilkModel
-from silkcodec.train import checkpoint
+from silkcodec.train import checkpoint, memory
 from silkcodec.train.config import StageConfig, TrainConfig, dump_config, load_config
 from silkcodec.train.data import Pack, crops, pack
+from silkcodec.train.interrupts import Interrupts
 from silkcodec.train.losses import SpectralLoss
 from silkcodec.train.progress import Progress
+from silkcodec.train.requirements import TRAINING, require
 from silkcodec.train.validate import validate, validation_waves
 
 ADVERSARIAL = ("adversarial", "features")
+MAX_SKIPPED = 20  # steps in a row without a finite gradient, before the run gives up
+INTERRUPTED = 130  # exit status: the shell's for Ctrl-C
 
 
 def train(config_path: str | Path, run: str | Path, overrides: list[str] | None = None) -> None:
@@ -45,9 +49,16 @@ def train(config_path: str | Path, run: str | Path, overrides: list[str] | None 
 
     Raises:
         ArgumentError: the config or its data folder is not usable.
-        WeightsError: the run's checkpoint is damaged.
+        WeightsError: the run's checkpoint, or what `init` names, is damaged or does not fit the config.
+        OutputError: the run's folder or the cache cannot be written.
+        MissingExtraError: a package of the extra [train] is not installed.
+        SilkError: the loss is no longer a number; the last checkpoint stays.
+        SystemExit: interrupted (Ctrl-C, SIGTERM), with status 130, after a checkpoint was saved.
     """
+    require("Training", TRAINING)
     config = load_config(config_path, overrides or ())
+    if not torch.cuda.is_available():
+        memory.keep_freed_pages()
     Trainer(config, Path(run)).run()
 
 
@@ -58,15 +69,14 @@ class Trainer:
         self.config, self.folder = config, run
         self.rank, self.world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
         if config.optim.batch_crops % self.world:
-            raise ArgumentError(f"optim.batch_crops must divide by {self.world} processes; got {config.optim.batch_crops}.")
+            raise ArgumentError(
+                f"optim.batch_crops must divide by {self.world} processes; got {config.optim.batch_crops}."
+            )
         self.device = self._device()
         if config.optim.threads:
             torch.set_num_threads(config.optim.threads)
         torch.manual_seed(config.seed)
         self.progress = Progress(run, config, quiet=self.rank > 0)
-        run.mkdir(parents=True, exist_ok=True)
-        if self.rank == 0:
-            (run / "config.toml").write_text(dump_config(config), encoding="utf-8")
         cache = Path(config.data.cache) if config.data.cache else run.parent / "cache"
         self.data = {split: self._pack(split, cache) for split in ("train", "valid")}
         self.valid_waves = validation_waves(self.data["valid"], config.log)
@@ -78,8 +88,14 @@ class Trainer:
         self.optimizers = self._optimizers()
         self.stage_index, self.step, self.steps_in_stage = 0, 0, 0
         self.seconds = 0.0  # spent in training steps, over all resumptions
+        self.validated_step = -1  # the last one
+        self.skipped, self.skipped_in_row = 0, 0  # steps without a finite gradient
         if (file := run / "checkpoint.safetensors").exists():
             self._resume(file)
+        elif config.init:
+            self._start_from(Path(config.init))
+        if self.rank == 0:
+            self._open_folder()
 
     # -- set-up ---------------------------------------------------------------------------------
 
@@ -137,37 +153,72 @@ class Trainer:
 
     def save(self) -> None:
         where = {"stage": self.stage_index, "steps_in_stage": self.steps_in_stage, "step": self.step}
-        checkpoint.save(self.folder / "checkpoint.safetensors", self._groups(), where | {"seconds": self.seconds})
+        where |= {"seconds": self.seconds, "skipped": self.skipped}
+        checkpoint.save(self.folder / "checkpoint.safetensors", self._groups(), where)
 
     def _resume(self, file: Path) -> None:
         groups, progress = checkpoint.load(file)
-        self.model.load_state_dict(groups["model"])
-        self.ema.load_state_dict(groups["ema"])
+        checkpoint.fill(self.model, groups, "model", file)
+        checkpoint.fill(self.ema, groups, "ema", file)
         if self.discriminators is not None and "discriminators" in groups:
-            self.discriminators.load_state_dict(groups["discriminators"])
+            checkpoint.fill(self.discriminators, groups, "discriminators", file)
         for name, optimizer in self.optimizers.items():
             if tensors := groups.get(f"optimizer_{name}"):
-                checkpoint.restore_optimizer(optimizer, tensors)
+                checkpoint.restore_optimizer(optimizer, tensors, file)
         self.stage_index, self.steps_in_stage = progress["stage"], progress["steps_in_stage"]
         self.step, self.seconds = progress["step"], progress["seconds"]
+        self.skipped = progress.get("skipped", 0)
         self.progress.say(f"resumed at step {self.step}, {self.seconds / 3600:.2f} h into the run")
+
+    def _start_from(self, source: Path) -> None:
+        """Fill the network, and its average, from a folder of exported weights or from another run's average."""
+        if (file := source / "checkpoint.safetensors").exists():
+            groups, _ = checkpoint.load(file)
+            checkpoint.fill(self.model, groups, "ema", file)
+        elif (source / "config.json").exists():
+            from silkcodec.train.export import load_weights  # needs onnx, which training does not
+
+            require("Training from exported weights", ("onnx",))
+            load_weights(self.model, source)
+        else:
+            raise WeightsError(f"init must be a folder of exported weights or a run; {source} holds neither.")
+        self.ema.load_state_dict(self.model.state_dict())
+        self.progress.say(f"starting from the weights of {source}")
+
+    def _open_folder(self) -> None:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            (self.folder / "config.toml").write_text(dump_config(self.config), encoding="utf-8")
+            self.validated_step = self.progress.rewind(self.step)
+        except OSError as error:
+            raise OutputError(
+                f"a run must be a folder that can be written; {self.folder}: {error.strerror}."
+            ) from error
 
     # -- the loop -------------------------------------------------------------------------------
 
     def run(self) -> None:
-        with self.progress:
-            while self.stage_index < len(self.config.stage):
-                self._run_stage(self.config.stage[self.stage_index])
+        with Interrupts() as interrupts, self.progress:
+            stages = self.config.stage
+            if self.stage_index >= len(stages):
+                self.progress.say(f"the run is finished, at step {self.step}; more stages in its config prolong it")
+            while self.stage_index < len(stages):
+                self._run_stage(stages[self.stage_index], interrupts)
                 self.stage_index, self.steps_in_stage = self.stage_index + 1, 0
-            if self.rank == 0:
-                self.save()
+                if self.rank == 0:
+                    self.save()
+            if self.rank == 0 and self.validated_step != self.step:
                 self._validate()
         if self.world > 1:
             torch.distributed.destroy_process_group()
 
-    def _run_stage(self, stage: StageConfig) -> None:
+    def _run_stage(self, stage: StageConfig, interrupts: Interrupts) -> None:
         for part in (self.model.encoder, self.model.quantizer):
             part.requires_grad_(stage.train_encoder)
+        if not stage.train_encoder and self.steps_in_stage == 0:
+            # The averaged encoder is what is exported: freeze that one, so that the decoder learns from the
+            # tokens it will get, and no token changes any more.
+            self.model.encoder.load_state_dict(self.ema.encoder.state_dict())
         network, spectral = self._compiled()
         saved = time.monotonic()
         while self.steps_in_stage < stage.steps:
@@ -178,12 +229,31 @@ class Trainer:
             self.seconds += elapsed
             audio_s = self.config.optim.batch_crops * self.config.data.crop_frames * FRAME / SAMPLE_RATE
             self.progress.update(stage, self.step, self.steps_in_stage, values, elapsed, audio_s)
+            if self._any(interrupts.asked):
+                self._stop()
             if self.rank == 0:
                 if time.monotonic() - saved > self.config.log.checkpoint_minutes * 60:
                     self.save()
                     saved = time.monotonic()
                 if self.step % self.config.log.validate_steps == 0:
                     self._validate()
+
+    def _stop(self) -> None:
+        """Save, and leave."""
+        if self.rank == 0:
+            self.save()
+            self.progress.say(f"interrupted; step {self.step} is saved, and the same command goes on from there")
+        if self.world > 1:
+            torch.distributed.destroy_process_group()
+        raise SystemExit(INTERRUPTED)
+
+    def _any(self, flag: bool) -> bool:
+        """Whether the flag is true in any process: all of them must take the same turn."""
+        if self.world == 1:
+            return flag
+        votes = torch.tensor(float(flag), device=self.device)
+        torch.distributed.all_reduce(votes)
+        return votes.item() > 0
 
     def _compiled(self) -> tuple[Any, Any]:
         network: nn.Module = self.model
@@ -209,14 +279,20 @@ class Trainer:
         adversarial = self.discriminators is not None and any(stage.losses.get(name) for name in ADVERSARIAL)
         if adversarial:
             values["discriminator"] = self._train_discriminators(target, wave.detach())
+            self.discriminators.requires_grad_(False)  # this pass is for the gradient of the wave
             with torch.autocast(self.device.type, torch.bfloat16, enabled=config.optim.precision == "bf16"):
                 fake = self.discriminators(wave)
                 with torch.no_grad():
                     real = self.discriminators(target)
+            self.discriminators.requires_grad_(True)
             terms |= adversarial_losses(real, fake)
         total = reconstruction.loss + sum(weight * terms[name] for name, weight in stage.losses.items() if weight)
         total.backward()
         values["gradient"] = float(nn.utils.clip_grad_norm_(self.model.parameters(), config.optim.clip_norm))
+        if self._any(not math.isfinite(values["gradient"] + float(total.detach()))):
+            self._skip()
+            return {}
+        self.skipped_in_row = 0
         rate = learning_rate(config.optim.learning_rate, config.optim.warmup_steps, stage, self.steps_in_stage)
         for name in ("adamw", "muon"):
             if name in self.optimizers:
@@ -226,6 +302,17 @@ class Trainer:
                 self.optimizers[name].zero_grad(set_to_none=True)
         self._average()
         return values | {name: float(term.detach()) for name, term in terms.items()} | {"learning_rate": rate}
+
+    def _skip(self) -> None:
+        """Leave the weights as they are. Raises SilkError if no step has worked for a while."""
+        self.model.zero_grad(set_to_none=True)
+        self.skipped, self.skipped_in_row = self.skipped + 1, self.skipped_in_row + 1
+        self.progress.say(f"step {self.step + 1}: no update, its gradient is not finite ({self.skipped} so far)")
+        if self.skipped_in_row >= MAX_SKIPPED:
+            raise SilkError(
+                f"training must have a finite loss; it had none for {MAX_SKIPPED} steps, up to step {self.step + 1};"
+                " lower optim.learning_rate, and the same command goes on from the last checkpoint."
+            )
 
     def _train_discriminators(self, target: Tensor, fake: Tensor) -> float:
         optimizer = self.optimizers["discriminators"]
@@ -237,7 +324,9 @@ class Trainer:
             for parameter in self.discriminators.parameters():
                 torch.distributed.all_reduce(parameter.grad)
                 parameter.grad /= self.world
-        optimizer.step()
+        gradients = [parameter.grad for parameter in self.discriminators.parameters()]
+        if math.isfinite(float(nn.utils.get_total_norm(gradients))):  # the same in all processes by now
+            optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         return float(loss.detach())
 
@@ -249,10 +338,8 @@ class Trainer:
 
     def _validate(self) -> None:
         scores = validate(self.ema, self.valid_waves, self.folder / "audio" / f"step_{self.step:07d}")
-        self.progress.report(self.step, scores)
-        line = {"step": self.step, "hours": round(self.seconds / 3600, 4)} | scores
-        with (self.folder / "history.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        self.progress.report(self.step, scores, {"hours": round(self.seconds / 3600, 4), "skipped": self.skipped})
+        self.validated_step = self.step
 
 
 def learning_rate(peak: float, warmup_steps: int, stage: StageConfig, step: int) -> float:

@@ -1,8 +1,10 @@
-"""What a run says while it runs: a line on the terminal, TensorBoard, and a log file."""
+"""What a run says while it runs: a line on the terminal, TensorBoard, and history.jsonl."""
 
 from __future__ import annotations
 
+import json
 import math
+import os
 import sys
 import time
 from pathlib import Path
@@ -11,22 +13,58 @@ from typing import Any
 from silkcodec.train.config import StageConfig, TrainConfig
 
 
+class Means:
+    """Running means by name; a name counts only where it appears, for stages differ in their losses."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, tuple[float, int]] = {}
+
+    def add(self, values: dict[str, float]) -> None:
+        for name, value in values.items():
+            total, count = self.sums.get(name, (0.0, 0))
+            self.sums[name] = total + value, count + 1
+
+    def take(self) -> dict[str, float]:
+        """The means since the last call."""
+        means = {name: total / count for name, (total, count) in self.sums.items()}
+        self.sums = {}
+        return means
+
+
 class Progress:
-    """Prints and records; averages the training losses between two lines."""
+    """Prints and records; averages the training losses between two lines, and between two validations."""
 
     def __init__(self, folder: Path, config: TrainConfig, quiet: bool = False):
         self.folder, self.config, self.quiet = folder, config, quiet
-        self.sums: dict[str, float] = {}
+        self.recent, self.since_validation = Means(), Means()
+        self.first_step = 1  # that this process records
         self.count, self.elapsed_s, self.audio_s = 0, 0.0, 0.0
         self.step_s = math.nan  # smoothed
         self.board: Any = None
         self.bar: Any = None
 
+    def rewind(self, step: int) -> int:
+        """Forget what a killed process recorded after `step`, for it comes again; the last validation's step or -1."""
+        self.first_step, last, lines = step + 1, -1, []
+        if not (history := self.folder / "history.jsonl").exists():
+            return last
+        for line in history.read_text(encoding="utf-8").splitlines():
+            try:
+                at = json.loads(line)["step"]
+            except (ValueError, KeyError, TypeError):
+                continue  # half a line
+            if at <= step:
+                lines.append(line + "\n")
+                last = at
+        (part := history.with_suffix(".part")).write_text("".join(lines), encoding="utf-8")
+        os.replace(part, history)
+        return last
+
     def __enter__(self) -> Progress:
         if not self.quiet:
             from torch.utils.tensorboard import SummaryWriter
 
-            self.board = SummaryWriter(str(self.folder / "tensorboard"))
+            self.board = SummaryWriter(str(self.folder / "tensorboard"), purge_step=self.first_step)
             if sys.stderr.isatty():
                 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -52,12 +90,12 @@ class Progress:
         self, stage: StageConfig, step: int, in_stage: int, values: dict[str, float], elapsed_s: float, audio_s: float
     ) -> None:
         """Note one step; every `log.progress_steps` say how the last ones went, with speed and time left."""
-        for name, value in values.items():
-            self.sums[name] = self.sums.get(name, 0.0) + value
+        self.recent.add(values)
+        self.since_validation.add(values)
         self.count, self.elapsed_s, self.audio_s = self.count + 1, self.elapsed_s + elapsed_s, self.audio_s + audio_s
         if self.quiet or step % self.config.log.progress_steps:
             return
-        means = {name: total / self.count for name, total in self.sums.items()}
+        means = self.recent.take()
         per_step = self.elapsed_s / self.count
         self.step_s = per_step if math.isnan(self.step_s) else 0.9 * self.step_s + 0.1 * per_step
         left = max(0, stage.steps - in_stage) * self.step_s
@@ -68,16 +106,19 @@ class Progress:
             self.board.add_scalar("train/real_time_factor", speed, step)
         note = " ".join(f"{name} {value:.3g}" for name, value in means.items())
         if self.bar is not None:
-            self.bar.update(
-                self.task, description=stage.name, completed=in_stage, total=stage.steps, note=f"{speed:.0f}x real time {note}"
-            )
+            note = f"{speed:.0f}x real time {note}"
+            self.bar.update(self.task, description=stage.name, completed=in_stage, total=stage.steps, note=note)
         else:
             self.say(f"{stage.name} {in_stage}/{stage.steps} {speed:.0f}x real time, {left / 60:.0f} min left, {note}")
-        self.sums, self.count, self.elapsed_s, self.audio_s = {}, 0, 0.0, 0.0
+        self.count, self.elapsed_s, self.audio_s = 0, 0.0, 0.0
 
-    def report(self, step: int, scores: dict[str, float]) -> None:
-        """A validation."""
+    def report(self, step: int, scores: dict[str, float], facts: dict[str, float]) -> None:
+        """A validation: its scores, and facts of the run that stand beside them in the history."""
         if self.board is not None:
             for name, value in scores.items():
                 self.board.add_scalar(f"valid/{name}", value, step)
+        known = {name: None if math.isnan(value) else value for name, value in scores.items()}  # JSON has no NaN
+        line = {"step": step} | facts | known | {"train": self.since_validation.take()}
+        with (self.folder / "history.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
         self.say(f"step {step} validation: " + " ".join(f"{name} {value:.4g}" for name, value in scores.items()))

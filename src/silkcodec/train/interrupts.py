@@ -1,0 +1,38 @@
+"""Ctrl-C and SIGTERM as a question that the loop asks between two steps."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from types import FrameType
+
+
+class Interrupts:
+    """While entered, the first SIGINT or SIGTERM sets `asked`; a second one does what it did before.
+
+    Outside the main thread Python lets nobody set signal handlers, so there `asked` stays false.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._before: dict[int, signal._HANDLER] = {}
+
+    def __enter__(self) -> Interrupts:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._ask)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._restore()
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        self.asked = True
+        os.write(2, b"finishing this step; once more to stop at once\n")  # print is not safe in a handler
+        self._restore()
+
+    def _restore(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        self._before = {}
