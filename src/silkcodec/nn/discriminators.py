@@ -7,6 +7,8 @@ imaginary parts. The FFT sizes share no common factor with the model's own windo
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -21,7 +23,7 @@ class PeriodDiscriminator(nn.Module):
         self.period = period
         channels = [1, width, 2 * width, 4 * width, 8 * width]
         self.convs = nn.ModuleList(
-            weight_norm(nn.Conv2d(a, b, (5, 1), (3, 1), (2, 0))) for a, b in zip(channels, channels[1:], strict=False)
+            weight_norm(nn.Conv2d(a, b, (5, 1), (3, 1), (2, 0))) for a, b in pairwise(channels)
         )
         self.judge = weight_norm(nn.Conv2d(channels[-1], 1, (3, 1), 1, (1, 0)))
 
@@ -41,10 +43,10 @@ class STFTDiscriminator(nn.Module):
         self.n_fft = n_fft
         self.register_buffer("window", torch.hann_window(n_fft), persistent=False)
         # Time is the last axis but one; frequency is halved three times.
-        strides = [(1, 1), (1, 2), (1, 2), (1, 2), (1, 1)]
+        layers = [(2, 7, 1), (width, 7, 2), (width, 7, 2), (width, 7, 2), (width, 3, 1)]  # channels, kernel, stride
         self.convs = nn.ModuleList(
-            weight_norm(nn.Conv2d(2 if i == 0 else width, width, (3, 7 if i < 4 else 3), stride, (1, 3 if i < 4 else 1)))
-            for i, stride in enumerate(strides)
+            weight_norm(nn.Conv2d(channels, width, (3, kernel), (1, stride), (1, kernel // 2)))
+            for channels, kernel, stride in layers
         )
         self.judge = weight_norm(nn.Conv2d(width, 1, (3, 3), 1, (1, 1)))
 

@@ -32,7 +32,6 @@ class ConvNeXtBlock(nn.Module):
         y = self.down(functional.gelu(self.up(self.norm(y))))
         return x + y, seen[:, -(KERNEL - 1) :]
 
-
     def filter(self, seen: Tensor, n_columns: int | Tensor) -> Tensor:
         """The depthwise convolution, seen [B, 6 + T, C] -> [B, T, C].
 
@@ -88,7 +87,6 @@ class TransformerLayer(nn.Module):
 
     def forward(self, x: Tensor, state: Tensor, cos: Tensor, sin: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """x [B, T, D], state [B, 2, P * 10, D] (keys, values), RoPE tables of P * 10 + T rows, mask [T, P * 10 + T]."""
-        batch, steps, width = x.shape
         q, k, v = self.qkv(self.norm_attention(x)).chunk(3, dim=-1)  # [B, T, D] each
         q = self.norm_q(q.unflatten(-1, (self.heads, -1)))  # [B, T, H, D / H]
         k = self.norm_k(k.unflatten(-1, (self.heads, -1))).flatten(2)
