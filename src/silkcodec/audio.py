@@ -56,8 +56,7 @@ def check_rate(sample_rate: float) -> int:
     """`sample_rate` as a whole number of Hz, 1,000 to 1,000,000. Raises AudioError."""
     if not MIN_RATE <= sample_rate <= MAX_RATE or int(sample_rate) != sample_rate:
         raise AudioError(
-            f"sample_rate must be a whole number of Hz, {MIN_RATE}..{MAX_RATE}; got {sample_rate!r};"
-            " 24 kHz is 24000."
+            f"sample_rate must be a whole number of Hz, {MIN_RATE}..{MAX_RATE}; got {sample_rate!r}; 24 kHz is 24000."
         )
     return int(sample_rate)
 
@@ -373,9 +372,7 @@ def output_format(path: str | os.PathLike[str]) -> tuple[str, str]:
     """libsndfile's (format, subtype) for a file of this name. Raises ArgumentError for an unknown suffix."""
     suffix = Path(path).suffix.lower()
     if suffix not in _FORMATS:
-        raise ArgumentError(
-            f"A sound file to write must end in one of {' '.join(_FORMATS)}; got '{os.fspath(path)}'."
-        )
+        raise ArgumentError(f"A sound file to write must end in one of {' '.join(_FORMATS)}; got '{os.fspath(path)}'.")
     return _FORMATS[suffix]
 
 

@@ -50,9 +50,7 @@ app = typer.Typer(
 Sounds = Annotated[
     list[str], typer.Argument(metavar="IN...", help="Sound files, folders, 'patterns', or - for a pipe.")
 ]
-Silks = Annotated[
-    list[str], typer.Argument(metavar="IN...", help=".silk files, folders, 'patterns', or - for a pipe.")
-]
+Silks = Annotated[list[str], typer.Argument(metavar="IN...", help=".silk files, folders, 'patterns', or - for a pipe.")]
 Out = Annotated[
     str | None,
     typer.Option("-o", "--output", help="A file, a folder, or -. Default: beside each input."),
@@ -100,13 +98,11 @@ def encode(
     _check_entropy(entropy)
     jobs = paths.plan(inputs, output, paths.AUDIO, ".silk", overwrite=force, skip_existing=skip_existing)
     jobs, total_s, unreadable = console.probe(jobs, audio.duration_s)
-    codec, shown = _load(threads, provider, weights, encode=bool(jobs)), console.results_file(jobs)
+    codec = _load(threads, provider, weights, encode=bool(jobs))
 
     def work(job: paths.Job, advance: files.Advance) -> None:
-        done = files.encode_file(
-            codec, job.source, job.target, entropy=entropy, overwrite=force, advance=advance
-        )
-        console.show_coding(done, as_json, shown)
+        done = files.encode_file(codec, job.source, job.target, entropy=entropy, overwrite=force, advance=advance)
+        console.show_coding(done, as_json, jobs)
 
     _finish(console.run_jobs(jobs, total_s, "encode", work) + unreadable, len(jobs) + unreadable)
 
@@ -120,9 +116,7 @@ def decode(
     file_format: Annotated[str, typer.Option("--format", help="wav, flac, ogg or opus.")] = "wav",
     start_s: Annotated[float, typer.Option("--start", help="Seconds: decode from here.")] = 0.0,
     duration_s: Annotated[float | None, typer.Option("--duration", help="Seconds: decode so much.")] = None,
-    recover: Annotated[
-        bool, typer.Option("--recover", help="Of a damaged file, what lies before it.")
-    ] = False,
+    recover: Annotated[bool, typer.Option("--recover", help="Of a damaged file, what lies before it.")] = False,
     as_json: Json = False,
     threads: Threads = None,
     provider: Provider = "cpu",
@@ -141,7 +135,7 @@ def decode(
         jobs, total_s, unreadable = console.probe(jobs, files.silk_duration_s)
     else:
         total_s, unreadable = 0.0, 0
-    codec, shown = _load(threads, provider, weights, decode=bool(jobs)), console.results_file(jobs)
+    codec = _load(threads, provider, weights, decode=bool(jobs))
 
     def work(job: paths.Job, advance: files.Advance) -> None:
         done = files.decode_file(
@@ -154,7 +148,7 @@ def decode(
             duration_s=duration_s,
             advance=advance,
         )
-        console.show_coding(done, as_json, shown)
+        console.show_coding(done, as_json, jobs)
 
     _finish(console.run_jobs(jobs, total_s, "decode", work) + unreadable, len(jobs) + unreadable)
 
@@ -187,9 +181,7 @@ def roundtrip(
     done: list[Roundtrip] = []
 
     def work(job: paths.Job, advance: files.Advance) -> None:
-        trip = roundtrip_file(
-            codec, job.source, job.target, entropy=entropy, overwrite=force, advance=advance
-        )
+        trip = roundtrip_file(codec, job.source, job.target, entropy=entropy, overwrite=force, advance=advance)
         done.append(trip)
         if as_json:
             console.show_json(console.roundtrip_json(trip))
@@ -257,15 +249,11 @@ def export(
 
 @app.command()
 def evaluate(
-    inputs: Annotated[
-        list[str], typer.Argument(metavar="IN...", help="Sound files, folders, or an INDEX.tsv.")
-    ],
+    inputs: Annotated[list[str], typer.Argument(metavar="IN...", help="Sound files, folders, or an INDEX.tsv.")],
     codecs: Annotated[list[str] | None, typer.Option("--codec", help="silk, opus:6k, ...; again.")] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="JSON file for the result.")] = None,
     split: Annotated[str | None, typer.Option("--split", help="Only these rows of an index.")] = None,
-    limit: Annotated[
-        int | None, typer.Option("--limit", min=1, help="So many clips, drawn at random.")
-    ] = None,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="So many clips, drawn at random.")] = None,
     jobs: Annotated[int | None, typer.Option("--jobs", min=1, help="Processes; 1 to measure speed.")] = None,
     force: Force = False,
     as_json: Json = False,
@@ -274,9 +262,7 @@ def evaluate(
     from silkcodec import console
 
     run = _wing("silkcodec.evaluate.run", "Evaluation", "eval")
-    result = run.evaluate(
-        inputs, codecs or ["silk"], split=split, limit=limit, jobs=jobs, out=output, overwrite=force
-    )
+    result = run.evaluate(inputs, codecs or ["silk"], split=split, limit=limit, jobs=jobs, out=output, overwrite=force)
     if as_json:
         console.show_json(result)
     else:

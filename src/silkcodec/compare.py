@@ -69,9 +69,7 @@ class Comparison:
 
     def feed(self, original: Wave, decoded: Wave) -> None:
         """Two blocks, float32 [n] each."""
-        self._add(
-            *(stream.feed(block) for stream, block in zip(self._streams, (original, decoded), strict=True))
-        )
+        self._add(*(stream.feed(block) for stream, block in zip(self._streams, (original, decoded), strict=True)))
 
     def finish(self) -> None:
         """The end of both waves."""
@@ -79,9 +77,7 @@ class Comparison:
 
     def _add(self, original: Mel, decoded: Mel) -> None:
         self._difference += float(np.abs(original - decoded).sum(dtype=np.float64))
-        places = (
-            np.arange(self._n_columns, self._n_columns + len(original)) * self._width // self._total_columns
-        )
+        places = np.arange(self._n_columns, self._n_columns + len(original)) * self._width // self._total_columns
         places = np.minimum(places, self._width - 1)
         np.add.at(self._counts, places, 1)
         for sums, mel in zip(self._sums, (original, decoded), strict=True):

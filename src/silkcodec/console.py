@@ -52,9 +52,32 @@ def progress(total_s: float, what: str) -> Iterator[Advance]:
         TextColumn("{task.percentage:>3.0f} %  {task.completed:.0f} of {task.total:.0f} s of sound"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    # Where results go to the same terminal, rich prints them above the bar.
+    together = sys.stdout.isatty()
+    with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=together) as bar:
         task = bar.add_task(what, total=max(total_s, 1e-9))
         yield lambda seconds: bar.advance(task, seconds)
+
+
+@contextmanager
+def counting(what: str) -> Iterator[Callable[[int, int, str], None] | None]:
+    """A bar on standard error that is told (done, total, name); None where that is no terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn(what),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[at]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=None, at="")
+        yield lambda done, total, at: bar.update(task, completed=done, total=total, at=at)
 
 
 def probe(jobs: Sequence[Job], seconds_of: Callable[[str], float]) -> tuple[list[Job], float, int]:
@@ -122,8 +145,9 @@ def show_table(rows: Sequence[dict[str, str]], file: TextIO | None = None, text:
         print(file=file)
 
 
-def show_coding(coding: Coding, as_json: bool, file: TextIO) -> None:
-    """What became of one file."""
+def show_coding(coding: Coding, as_json: bool, jobs: Sequence[Job]) -> None:
+    """What became of one file, one of these jobs."""
+    file = results_file(jobs)
     if as_json:
         show_json(coding_json(coding), file)
         return

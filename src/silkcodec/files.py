@@ -228,9 +228,7 @@ class Playback:
         first = max(0, self._start // FRAME_SAMPLES - PREROLL_FRAMES)
         last = None if self._end == math.inf else -(-int(self._end) // FRAME_SAMPLES)
         at = first * FRAME_SAMPLES  # the sample with which the held block begins
-        held = np.zeros(
-            0, dtype=np.float32
-        )  # until the next one is there: the last one is longer than the wave
+        held = np.zeros(0, dtype=np.float32)  # until the next one is there: the last one is longer than the wave
         try:
             for codes in self._reader.frames(first, last):
                 yield self._cut(held, at, math.inf)

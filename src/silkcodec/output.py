@@ -95,9 +95,7 @@ def standard_output() -> BinaryIO:
         OutputError: it is a terminal, which bytes would only confuse.
     """
     if sys.stdout.isatty():
-        raise OutputError(
-            "Bytes must not go to a terminal; send them to a file or a pipe: > FILE, | COMMAND."
-        )
+        raise OutputError("Bytes must not go to a terminal; send them to a file or a pipe: > FILE, | COMMAND.")
     stdout = sys.stdout.buffer
     # Past Python's own buffer, which would try again at exit what a closed pipe has already refused.
     return _Guarded(getattr(stdout, "raw", stdout), "standard output")  # type: ignore[return-value]

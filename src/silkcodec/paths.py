@@ -100,9 +100,7 @@ def _expand(typed: str, kind: Kind, *, several: bool) -> list[tuple[str, str | N
     if path.is_dir():
         files = sorted(p for p in path.rglob("*") if p.suffix.lower() in kind.suffixes and _visible(p, path))
         if not files:
-            raise kind.error(
-                f"A folder must hold {kind.name} files; '{typed}' has none ({' '.join(kind.suffixes)})."
-            )
+            raise kind.error(f"A folder must hold {kind.name} files; '{typed}' has none ({' '.join(kind.suffixes)}).")
         top = Path(path.resolve().name) if several else Path()
         return [(str(file), str(top / file.relative_to(path))) for file in files]
     if not os.path.lexists(path) and glob.has_magic(typed):
@@ -152,11 +150,7 @@ def _check_distinct(jobs: list[Job]) -> None:
             continue
         place = os.path.realpath(job.target)
         if place in sources:
-            raise ArgumentError(
-                f"An output must not be an input; got '{job.target}'; choose another with -o."
-            )
+            raise ArgumentError(f"An output must not be an input; got '{job.target}'; choose another with -o.")
         if place in taken:
-            raise ArgumentError(
-                f"'{taken[place]}' and '{job.source}' would both become '{job.target}'; do them apart."
-            )
+            raise ArgumentError(f"'{taken[place]}' and '{job.source}' would both become '{job.target}'; do them apart.")
         taken[place] = job.source

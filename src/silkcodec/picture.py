@@ -72,9 +72,7 @@ def png(image: Image) -> bytes:
     """uint8 [height, width, 3], RGB -> a PNG file (https://www.w3.org/TR/png)."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-        )
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
     height, width, _ = image.shape
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)  # 8 bits, RGB
@@ -172,9 +170,7 @@ def _text(
 ) -> None:
     """Text whose capitals are centred on row y; x is its left end, its middle or its right end."""
     ink = lettering.line(text, dot)
-    left = (
-        x - {"left": 0, "centre": round(ink.shape[1] - dot) // 2, "right": round(ink.shape[1] - dot)}[align]
-    )
+    left = x - {"left": 0, "centre": round(ink.shape[1] - dot) // 2, "right": round(ink.shape[1] - dot)}[align]
     left, top = max(0, left), y - round(3.6 * dot)
     place = image[top : top + ink.shape[0], left : left + ink.shape[1]]
     cover = ink[: place.shape[0], : place.shape[1], None]

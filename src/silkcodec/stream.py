@@ -51,9 +51,7 @@ class StreamEncoder:
     >>> send(stream.flush())                                                # doctest: +SKIP
     """
 
-    def __init__(
-        self, codec: Silk, sample_rate: float = SILK_SAMPLE_RATE, *, n_codebooks: int | None = None
-    ) -> None:
+    def __init__(self, codec: Silk, sample_rate: float = SILK_SAMPLE_RATE, *, n_codebooks: int | None = None) -> None:
         self._codec = codec
         self._n_codebooks = codec.check_n_codebooks(n_codebooks)
         self._resampler = audio.Resampler(audio.check_rate(sample_rate), SILK_SAMPLE_RATE)

@@ -95,16 +95,12 @@ class WeightsConfig:
             return cls._parse(values, path)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             reason = f"{type(error).__name__}: {error}"
-            raise WeightsError(
-                f"'{path}' must describe Silk weights; got {reason}; export it again."
-            ) from error
+            raise WeightsError(f"'{path}' must describe Silk weights; got {reason}; export it again.") from error
 
     @classmethod
     def _parse(cls, values: dict[str, Any], path: Path) -> WeightsConfig:
         if values["format"] != FORMAT:
-            raise WeightsError(
-                f"'{path}' must be of format {FORMAT}; got {values['format']!r}; upgrade silkcodec."
-            )
+            raise WeightsError(f"'{path}' must be of format {FORMAT}; got {values['format']!r}; upgrade silkcodec.")
         for key, fixed in _FIXED.items():
             if values[key] != fixed:
                 raise WeightsError(f"'{path}' must have {key} = {fixed}; got {values[key]!r}.")
