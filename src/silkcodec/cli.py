@@ -262,7 +262,17 @@ def evaluate(
     from silkcodec import console
 
     run = _wing("silkcodec.evaluate.run", "Evaluation", "eval")
-    result = run.evaluate(inputs, codecs or ["silk"], split=split, limit=limit, jobs=jobs, out=output, overwrite=force)
+    with console.counting("evaluate") as progress:
+        result = run.evaluate(
+            inputs,
+            codecs or ["silk"],
+            split=split,
+            limit=limit,
+            jobs=jobs,
+            out=output,
+            overwrite=force,
+            progress=progress,
+        )
     if as_json:
         console.show_json(result)
     else:
