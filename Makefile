@@ -25,12 +25,12 @@ bench: $(FULL)
 
 quality: $(FULL)
 	$(BIN)/silk evaluate $(SPEECH) --split valid --codecs silk,codec2:700C,codec2:1200,codec2:2400,codec2:3200,opus:6k \
-		--out bench/quality.json --force
+		-o bench/quality.json --force
 	$(BIN)/python bench/tables.py
 
 # make export RUN=runs/default
 export: $(FULL)
-	$(BIN)/silk export $(RUN) -o src/silkcodec/weights --force
+	$(BIN)/silk export $(RUN) -o src/silkcodec/weights --results bench/quality.json
 
 setup: $(FULL)
 

@@ -237,23 +237,30 @@ def train(
 def export(
     run: Annotated[Path, typer.Argument(help="The folder of a training run.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The folder for the weights.")],
+    results: Annotated[
+        Path | None, typer.Option("--results", help="What silk evaluate wrote of these weights: for the model card.")
+    ] = None,
 ) -> None:
     """A training run to a folder of weights.
 
-    encoder.onnx, decoder.onnx, config.json, a model card and golden fixtures (extra [train]).
+    encoder.onnx, decoder.onnx, config.json, a model card and golden fixtures (extra [train]). The same run gives
+    the same bytes, so a card can be filled in later by exporting again with --results.
     """
     if not run.is_dir():
         raise ArgumentError(f"A run must be a folder; there is no '{run}'.")
-    _wing("silkcodec.train.export", "Export", "train").export(run, output)
+    measured = import_module("silkcodec.evaluate.report").load_result(results) if results else None
+    _wing("silkcodec.train.export", "Export", "train").export(run, output, measured)
 
 
 @app.command()
 def evaluate(
     inputs: Annotated[list[str], typer.Argument(metavar="IN...", help="Sound files, folders, or an INDEX.tsv.")],
-    codecs: Annotated[list[str] | None, typer.Option("--codec", help="silk, opus:6k, ...; again.")] = None,
+    codecs: Annotated[str, typer.Option("--codecs", help="Names with commas: silk,codec2:1200,opus:6k.")] = "silk",
     output: Annotated[Path | None, typer.Option("-o", "--output", help="JSON file for the result.")] = None,
     split: Annotated[str | None, typer.Option("--split", help="Only these rows of an index.")] = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="So many clips, drawn at random.")] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Of that draw.")] = 0,
+    by: Annotated[str, typer.Option("--by", help="Columns to split the result by.")] = "speaker_seen,language_seen",
     jobs: Annotated[int | None, typer.Option("--jobs", min=1, help="Processes; 1 to measure speed.")] = None,
     force: Force = False,
     as_json: Json = False,
@@ -265,9 +272,11 @@ def evaluate(
     with console.counting("evaluate") as progress:
         result = run.evaluate(
             inputs,
-            codecs or ["silk"],
+            [name.strip() for name in codecs.split(",")],
             split=split,
             limit=limit,
+            seed=seed,
+            by=[column.strip() for column in by.split(",") if column.strip()],
             jobs=jobs,
             out=output,
             overwrite=force,
