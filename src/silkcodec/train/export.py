@@ -11,15 +11,19 @@ bases are not stored at all: a few nodes compute them from their formula at load
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import logging
+import os
+import tempfile
 import warnings
 from pathlib import Path
 
 import numpy as np
 import onnx
 import torch
+from google.protobuf.message import DecodeError
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
@@ -31,10 +35,14 @@ from silkcodec.nn.model import SilkModel, fresh_states
 from silkcodec.train import checkpoint
 from silkcodec.train.card import model_card
 from silkcodec.train.config import TrainConfig, load_config
+from silkcodec.train.requirements import EXPORT, require
+from silkcodec.weights_config import FORMAT, WeightsConfig
 
-FORMAT = 1  # of the folder; raised when an older runtime could not read it
 OPSET = 18
 SMALL = 1024  # tensors up to this many values keep float32: norms and biases cost little and matter
+FILES = ("encoder.onnx", "decoder.onnx", "golden.npz", "README.md", "config.json")  # the one with the checksums last
+TIE = 1e-4  # levels; a number nearer than this to the edge between two levels may round either way elsewhere
+TRIES = 20  # golden waves, to find one without ties
 
 
 def export(run: str | Path, out: str | Path, results: dict | None = None) -> dict:
@@ -46,15 +54,26 @@ def export(run: str | Path, out: str | Path, results: dict | None = None) -> dic
         results: measured quality for the model card (`silk evaluate --json`), if there is any.
 
     Raises:
-        WeightsError: no such run, or the exported graph disagrees with the network.
+        WeightsError: no such run, or the exported graph disagrees with the network; `out` is left as it was.
         OutputError: `out` cannot be written.
+        MissingExtraError: a package of the extra [train] is not installed.
     """
+    require("Export", EXPORT)
     run, out = Path(run), Path(out)
     config, model, progress = load_run(run)
     try:
         out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".export-", dir=out) as made:
+            written = write_folder(Path(made), config, model, progress, results)
+            for name in FILES:
+                os.replace(Path(made) / name, out / name)
     except OSError as error:
-        raise OutputError(f"the export folder must be writable; {out}: {error.strerror}.") from None
+        raise OutputError(f"the export folder must be writable; {out}: {error.strerror}.") from error
+    return written
+
+
+def write_folder(out: Path, config: TrainConfig, model: SilkModel, progress: dict, results: dict | None) -> dict:
+    """Write all `FILES` and hold the graphs to the network; returns config.json's content."""
     described = {}
     for name, graph in (("encoder", EncoderGraph(model)), ("decoder", DecoderGraph(model))):
         data = to_onnx(graph)
@@ -76,13 +95,17 @@ def export(run: str | Path, out: str | Path, results: dict | None = None) -> dic
 
 
 def load_run(run: Path) -> tuple[TrainConfig, SilkModel, dict]:
-    """A run's config, its averaged model (weights rounded to float16, as they will be stored) and its progress."""
+    """A run's config, its averaged model (weights rounded to float16, as they will be stored) and its progress.
+
+    Raises:
+        WeightsError: no run, or a damaged one. ArgumentError: its config.
+    """
     if not (run / "checkpoint.safetensors").exists():
         raise WeightsError(f"a run must hold checkpoint.safetensors; {run} does not. Train first: silk train CONFIG.")
     config = load_config(run / "config.toml")
     groups, progress = checkpoint.load(run / "checkpoint.safetensors")
     model = SilkModel(config.model).eval()
-    model.load_state_dict(groups["ema"])
+    checkpoint.fill(model, groups, "ema", run / "checkpoint.safetensors")
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.numel() > SMALL:
@@ -125,7 +148,7 @@ class DecoderGraph(nn.Module):
 
     def __init__(self, model: SilkModel):
         super().__init__()
-        self.decoder, self.quantizer = model.decoder, model.quantizer
+        self.decoder, self.quantizer = copy.deepcopy(model.decoder), model.quantizer  # the network stays as it is
         self.shapes = model.decoder.state_shapes()
         self.inputs, self.outputs = ["levels"], ["wave"]
         self.register_buffer("inverse_basis", inverse_dft())
@@ -170,7 +193,8 @@ def to_onnx(graph: EncoderGraph | DecoderGraph) -> bytes:
         warnings.simplefilter("ignore")  # the exporter warns of its own deprecations
         program = torch.onnx.export(
             graph.eval(), (first, states), dynamo=True, opset_version=OPSET, verbose=False,
-            input_names=[*graph.inputs, *graph.shapes], output_names=[*graph.outputs, *(f"next_{n}" for n in graph.shapes)],
+            input_names=[*graph.inputs, *graph.shapes],
+            output_names=[*graph.outputs, *(f"next_{name}" for name in graph.shapes)],
             dynamic_shapes=(shape, [{0: batch_dim} for _ in states]),
         )  # fmt: skip
     model = program.model_proto
@@ -237,18 +261,27 @@ class Nodes:
 
 
 def name_weights(model: onnx.ModelProto, parameters: dict[str, Tensor]) -> None:
-    """Give folded weights their parameter's name back (``.T`` where transposed), so that two exports can be
-    compared and a network can be filled from one (`load_weights`)."""
-    arrays = {name: p.detach().numpy() for name, p in parameters.items() if p.numel() > SMALL}
+    """Give folded weights their parameter's name back, so that two exports can be compared and a network can be
+    filled from one (`load_weights`): ``.T`` where transposed, ``.3`` for tap 3 of a depthwise filter."""
+    parts: dict[str, np.ndarray] = {}
+    for name, parameter in parameters.items():
+        array = parameter.detach().numpy()
+        parts[name] = array
+        if array.ndim == 2:
+            parts[f"{name}.T"] = array.T
+        if array.ndim == 3:
+            parts |= {f"{name}.{tap}": array[:, 0, tap] for tap in range(array.shape[2])}
+    taken = {tensor.name for tensor in model.graph.initializer}
     renamed: dict[str, str] = {}
     for tensor in model.graph.initializer:
-        if tensor.name in parameters or np.prod(tensor.dims) <= SMALL:
+        if tensor.name in parameters or tensor.data_type != TensorProto.FLOAT or not tensor.dims:
             continue
         value = numpy_helper.to_array(tensor)
-        for name, array in arrays.items():
-            for new, candidate in ((name, array), (f"{name}.T", array.T)):
-                if candidate.shape == value.shape and np.array_equal(candidate, value):
-                    renamed[tensor.name] = new
+        for name, part in parts.items():
+            if name not in taken and part.shape == value.shape and np.array_equal(part, value):
+                renamed[tensor.name] = name
+                taken.add(name)
+                break
     for tensor in model.graph.initializer:
         tensor.name = renamed.get(tensor.name, tensor.name)
     for node in model.graph.node:
@@ -270,17 +303,42 @@ def store_half(model: onnx.ModelProto) -> None:
 
 
 def write_golden(model: SilkModel, out: Path) -> None:
-    """A synthetic wave, what the network makes of it, and nothing to license: for tests in any language."""
+    """A synthetic wave, what the network makes of it, and nothing to license: for tests in any language.
+
+    Of a few waves, the first whose numbers all keep away from the edges between levels: where arithmetic is
+    rounded otherwise, its levels must still come out.
+    """
+    graph, clearances = EncoderGraph(model), {}
+    for seed in range(TRIES):
+        clearances[seed] = clearance(graph, golden_wave(seed))
+        if clearances[seed] > TIE:
+            break
+    wave = golden_wave(max(clearances, key=lambda seed: clearances[seed]))
+    levels = model.encode(torch.from_numpy(wave)[None])
+    decoded = model.decode(levels, len(wave))[0].numpy()
+    np.savez_compressed(out / "golden.npz", wave=wave, levels=levels[0].numpy().astype(np.uint8), decoded=decoded)
+
+
+def golden_wave(seed: int) -> np.ndarray:
+    """float32 [51120], 2.13 s: a gliding voice in syllables, hiss between them."""
     seconds = np.arange(int(2.13 * SAMPLE_RATE)) / SAMPLE_RATE
     pitch = 140 + 60 * np.sin(2 * np.pi * 0.7 * seconds)  # Hz
     phase = 2 * np.pi * np.cumsum(pitch) / SAMPLE_RATE
     voice = sum(np.sin(h * phase) / h**1.2 for h in range(1, 25))
     syllables = np.clip(np.sin(2 * np.pi * 1.9 * seconds), 0, 1) ** 0.5
-    hiss = np.random.default_rng(0).standard_normal(len(seconds)) * np.clip(np.sin(2 * np.pi * 1.9 * seconds + 2.5), 0, 1)
-    wave = (0.12 * voice * syllables + 0.03 * hiss).astype(np.float32)
-    levels = model.encode(torch.from_numpy(wave)[None])
-    decoded = model.decode(levels, len(wave))[0].numpy()
-    np.savez_compressed(out / "golden.npz", wave=wave, levels=levels[0].numpy().astype(np.uint8), decoded=decoded)
+    pauses = np.clip(np.sin(2 * np.pi * 1.9 * seconds + 2.5), 0, 1)
+    hiss = np.random.default_rng(seed).standard_normal(len(seconds)) * pauses
+    return (0.12 * voice * syllables + 0.03 * hiss).astype(np.float32)
+
+
+@torch.inference_mode()
+def clearance(graph: EncoderGraph, wave: np.ndarray) -> float:
+    """How near any number of a wave's latent comes to the edge between two levels, in levels: 0 .. 0.5."""
+    padded = torch.from_numpy(np.pad(wave, (0, -len(wave) % FRAME + LOOKAHEAD)))[None]
+    states = fresh_states(graph.shapes, 1, torch.device("cpu"))
+    states[0][:, HISTORY:] = padded[:, :LOOKAHEAD]
+    _, bounded, *_ = graph(padded[:, LOOKAHEAD:], states)
+    return float(0.5 - (bounded - bounded.round()).abs().max())
 
 
 def check_parity(model: SilkModel, out: Path) -> None:
@@ -307,22 +365,33 @@ def load_weights(model: SilkModel, folder: Path) -> None:
     """Fill a network from an exported folder: to go on training from published weights.
 
     Raises:
-        WeightsError: the folder's graphs are not of this network.
+        WeightsError: the folder's graphs are missing, damaged, or not of this network.
     """
-    found: dict[str, Tensor] = {}
-    for name in ("encoder", "decoder"):
-        try:
-            graph = onnx.load(folder / f"{name}.onnx").graph
-        except (OSError, ValueError) as error:
-            raise WeightsError(f"weights must be a folder of a Silk export; {folder}: {error}.") from None
-        for tensor in graph.initializer:
-            value = torch.from_numpy(numpy_helper.to_array(tensor).copy()).float()
-            key = tensor.name.removesuffix(".half")
-            found[key.removesuffix(".T")] = value.T if key.endswith(".T") else value
     parameters = dict(model.named_parameters())
+    found: dict[str, Tensor] = {}
+    taps: dict[str, dict[int, Tensor]] = {}
+    config = WeightsConfig.read(folder)
+    for graph in (config.encoder, config.decoder):
+        try:
+            initializers = onnx.load_model_from_string(graph.verified_bytes(folder)).graph.initializer
+        except DecodeError as error:
+            raise WeightsError(f"weights must be a folder of a Silk export; {folder}: {error}.") from None
+        for tensor in initializers:
+            value = torch.from_numpy(numpy_helper.to_array(tensor).copy())
+            name, _, part = tensor.name.removesuffix(".half").rpartition(".")  # as `name_weights` named them
+            if f"{name}.{part}" in parameters:
+                found[f"{name}.{part}"] = value
+            elif part == "T":
+                found[name] = value.T
+            elif name in parameters and part.isdigit():
+                taps.setdefault(name, {})[int(part)] = value
+    found |= {name: torch.stack([some[tap] for tap in sorted(some)], dim=1)[:, None] for name, some in taps.items()}
     wrong = [name for name, p in parameters.items() if name not in found or found[name].shape != p.shape]
     if wrong:
-        raise WeightsError(f"weights must fit the config's [model]; {len(wrong)} tensors of {folder} do not: {wrong[0]}, ...")
+        raise WeightsError(
+            f"weights must fit the config's [model]; of {folder}, {len(wrong)} tensors do not: {wrong[0]}, ...;"
+            " set the sizes they were trained with."
+        )
     with torch.no_grad():
         for name, parameter in parameters.items():
             parameter.copy_(found[name])
