@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from silkcodec.errors import ArgumentError
+from silkcodec.evaluate import report
 from silkcodec.train.config import TrainConfig
 from silkcodec.train.data import read_index
 
 
 def model_card(config: TrainConfig, progress: dict[str, Any], written: dict, results: dict | None, out: Path) -> str:
-    """Markdown. `results` is the summary that `silk evaluate` writes; without it the card says so."""
+    """Markdown. `results` is what `silk evaluate` wrote of these weights; without it the card says so."""
     megabytes = sum((out / written[part]["file"]).stat().st_size for part in ("encoder", "decoder")) / 1e6
     stages = ", ".join(f"{stage.name} ({stage.steps} steps)" for stage in config.stage)
     crop_s = config.data.crop_frames * 0.4
@@ -24,7 +25,7 @@ def model_card(config: TrainConfig, progress: dict[str, Any], written: dict, res
         "",
         "## Training",
         "",
-        f"- Code: `silk train`, config in full: seed {config.seed}, stages {stages}.",
+        f"- Code: `silk train`; seed {config.seed}; stages: {stages}; losses of the last: {losses(config)}.",
         f"- Steps done: {progress['step']}, {config.optim.batch_crops} crops of {crop_s:g} s each,",
         f"  {progress['step'] * config.optim.batch_crops * crop_s / 3600:.1f} hours of audio seen (with repetition).",
         f"- Time in training steps: {progress['seconds'] / 3600:.2f} hours.",
@@ -36,7 +37,7 @@ def model_card(config: TrainConfig, progress: dict[str, Any], written: dict, res
         "",
         "## Quality",
         "",
-        *quality_lines(results),
+        *quality_lines(results, written["weights_hash"]),
         "",
         "## Limits",
         "",
@@ -44,6 +45,10 @@ def model_card(config: TrainConfig, progress: dict[str, Any], written: dict, res
         "heavy noise are outside what it has heard. A voice can change slightly. It is not made to identify speakers.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def losses(config: TrainConfig) -> str:
+    return ", ".join(f"{name} {weight:g}" for name, weight in config.stage[-1].losses.items())
 
 
 def data_lines(config: TrainConfig) -> list[str]:
@@ -72,7 +77,27 @@ def data_lines(config: TrainConfig) -> list[str]:
     return [*lines, "", f"Together {sum(hours.values()):.1f} hours, {len(every)} languages and variants."]
 
 
-def quality_lines(results: dict | None) -> list[str]:
-    if not results:
+def quality_lines(results: dict | None, weights_hash: str) -> list[str]:
+    """A table of means, if `results` was measured with these very weights.
+
+    Raises:
+        ArgumentError: it was measured with others.
+    """
+    if results is None:
         return ["Not measured yet: `silk evaluate` measures it."]
-    return results["markdown"].splitlines()
+    measured = results["codecs"].get("silk", {}).get("codec_id", "another codec")
+    if measured != f"silk@{weights_hash}":
+        raise ArgumentError(f"results must be of silk@{weights_hash}; they are of {measured}: run silk evaluate again.")
+    names = [name for name in ("pesq_wb", "stoi", "estoi", "mel_distance") if name in results["metrics"]]
+    lines = [
+        f"{results['clips']['n']} clips kept out of training, {results['clips']['duration_s'] / 3600:.2f} hours, every codec on"
+        " the same clips; mean and 95 % bootstrap interval.",
+        "",
+        "| codec | bit/s | " + " | ".join(results["metrics"][name]["label"] for name in names) + " |",
+        "|---" * (len(names) + 2) + "|",
+    ]
+    for codec in results["settings"]["codecs"]:
+        figures = [report.interval(results["means"][codec][name], 3 if "stoi" in name else 2) for name in names]
+        rate = report.number(results["codecs"][codec]["bits_per_second"], 0)
+        lines.append(f"| {codec} | {rate} | " + " | ".join(figures) + " |")
+    return lines
