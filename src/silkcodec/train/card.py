@@ -90,8 +90,8 @@ def quality_lines(results: dict | None, weights_hash: str) -> list[str]:
         raise ArgumentError(f"results must be of silk@{weights_hash}; they are of {measured}: run silk evaluate again.")
     names = [name for name in ("pesq_wb", "stoi", "estoi", "mel_distance") if name in results["metrics"]]
     lines = [
-        f"{results['clips']['n']} clips kept out of training, {results['clips']['duration_s'] / 3600:.2f} hours, every codec on"
-        " the same clips; mean and 95 % bootstrap interval.",
+        f"{results['clips']['n']} clips kept out of training, {results['clips']['duration_s'] / 3600:.2f} hours, every"
+        " codec on the same clips; mean and 95 % bootstrap interval.",
         "",
         "| codec | bit/s | " + " | ".join(results["metrics"][name]["label"] for name in names) + " |",
         "|---" * (len(names) + 2) + "|",
