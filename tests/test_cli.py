@@ -90,6 +90,8 @@ def test_folders_keep_their_tree(silk: Run, folder: Path, sound: str) -> None:
     assert files_below(folder / "out") == ["three.silk", "x/one.silk", "y/two.silk"]
     silk("encode", "in", "a.wav", "-o", "both")
     assert files_below(folder / "both") == ["a.silk", "in/three.silk", "in/x/one.silk", "in/y/two.silk"]
+    silk("encode", "a.wav", "-o", "new")
+    assert files_below(folder / "new") == ["a.silk"], "a name without a suffix is a folder"
     silk("encode", "in/**/*.wav", "-o", "some")
     assert files_below(folder / "some") == ["three.silk", "x/one.silk"]
     silk("decode", "out", "-o", "back", "--format", "flac")

@@ -57,7 +57,8 @@ def plan(
 
     Args:
         inputs: files, folders, patterns, or "-".
-        output: None: beside each input; a folder if it is one, ends in "/", or is to hold several; or a file.
+        output: None: beside each input; a folder if it is one, ends in "/", has no
+            suffix, or is to hold several; or a file.
         kind: what is read.
         target_suffix: ".silk", ".wav".
         overwrite: existing outputs may be replaced.
@@ -127,7 +128,9 @@ def _target(
     if output is None:
         return _renamed(Path(source), suffix)
     many = len(found) > 1 or below is not None
-    if not many and not output.endswith(("/", os.sep)) and not os.path.isdir(output):
+    folder = output.endswith(("/", os.sep)) or os.path.isdir(output)
+    named = bool(Path(output).suffix) or os.path.lexists(output) or source == STANDARD  # else: `-o out`
+    if not many and not folder and named:
         return output
     if source == STANDARD:
         raise ArgumentError("An output for standard input must be a file or -; got a folder.")
