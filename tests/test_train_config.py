@@ -1,0 +1,166 @@
+"""A run's config: small files over a base, every key and value checked, written out whole and read back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from silkcodec.errors import ArgumentError
+from silkcodec.train import config as module
+from silkcodec.train.config import LOSSES, TrainConfig, dump_config, load_config, packaged
+
+STAGE = '[[stage]]\nname = "all"\nsteps = 10\nlosses = { mel = 1 }\n'
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_packaged_configs_load() -> None:
+    assert {"base", "tiny", "default"} <= set(packaged())
+    for name in packaged():
+        assert isinstance(load_config(name), TrainConfig)
+    assert [stage.train_encoder for stage in load_config("base").stage] == [True, True, False]
+    assert len(load_config("tiny").stage) == 3
+
+
+def test_a_file_extends_another_and_says_only_what_differs(tmp_path: Path) -> None:
+    write(tmp_path / "mine.toml", 'extends = "tiny.toml"\nseed = 5\n[optim]\nbatch_crops = 3\n')
+    child = write(tmp_path / "child.toml", 'extends = "mine.toml"\n[optim]\nclip_norm = 2\n')
+    config, tiny = load_config(child), load_config("tiny")
+    assert config.seed == 5 and config.optim.batch_crops == 3 and config.optim.clip_norm == 2.0
+    assert config.optim.precision == tiny.optim.precision and config.stage == tiny.stage
+    assert isinstance(config.optim.clip_norm, float)
+
+
+def test_a_file_beside_goes_before_a_packaged_one(tmp_path: Path) -> None:
+    write(tmp_path / "base.toml", "seed = 77\n" + STAGE)
+    assert load_config(write(tmp_path / "child.toml", 'extends = "base.toml"\n')).seed == 77
+
+
+def test_stages_are_replaced_as_a_whole(tmp_path: Path) -> None:
+    config = load_config(write(tmp_path / "child.toml", 'extends = "base.toml"\n' + STAGE))
+    assert [stage.name for stage in config.stage] == ["all"] and config.stage[0].losses == {"mel": 1.0}
+
+
+def test_overrides() -> None:
+    config = load_config(
+        "tiny",
+        [
+            "seed=9",
+            "stage.0.steps=7",
+            "stage.1.losses.mel=4",
+            "data.folder=/some/where",
+            'data.index="a b.tsv"',
+            "optim.compile=true",
+            "adversary.periods=[2, 3]",
+        ],
+    )
+    assert config.seed == 9 and config.stage[0].steps == 7 and config.stage[1].losses["mel"] == 4.0
+    assert config.data.folder == "/some/where" and config.data.index == "a b.tsv"
+    assert config.optim.compile is True and config.adversary.periods == (2, 3)
+
+
+def test_dump_reads_back_as_the_same(tmp_path: Path) -> None:
+    odd = 'a "b" \\ c:\\d\te\u00e9 \U0001f600 \x7f \n line'
+    overrides = [f"data.folder={odd}", "optim.learning_rate=1e-5", "init=x", "log.checkpoint_minutes=0"]
+    config = load_config("tiny", overrides)
+    assert config.data.folder == odd
+    assert load_config(write(tmp_path / "config.toml", dump_config(config))) == config
+    assert "extends" not in dump_config(config)
+
+
+BAD = {
+    "unknown section": ("[optimm]\nclip_norm = 1\n", r"may hold .*optim.*; got 'optimm'"),
+    "unknown key": ("[optim]\nclip_nrom = 1\n", r"\[optim\]; got 'clip_nrom'"),
+    "wrong type": ("[optim]\nbatch_crops = 'many'\n", "optim.batch_crops must be int; got 'many'"),
+    "float for int": ("[optim]\nbatch_crops = 1.5\n", "optim.batch_crops must be int"),
+    "bool for int": ("seed = true\n", "seed must be int; got True"),
+    "int for bool": ("[optim]\ncompile = 1\n", "optim.compile must be bool"),
+    "text for a section": ("optim = 'fast'\n", "optim must be a table; got 'fast'"),
+    "number for an array": ("[adversary]\nperiods = 2\n", "adversary.periods must be an array"),
+    "text in an array": ("[adversary]\nperiods = ['2']\n", "adversary.periods.0 must be int"),
+    "unknown optimiser": ("[optim]\noptimizer = 'sgd'\n", "muon or adamw; got 'sgd'"),
+    "unknown precision": ("[optim]\nprecision = 'fp16'\n", "bf16 or fp32; got 'fp16'"),
+    "no crops": ("[optim]\nbatch_crops = 0\n", "optim.batch_crops must be at least 1; got 0"),
+    "negative seed": ("seed = -1\n", "seed must be at least 0; got -1"),
+    "share above 1": ("[data]\nnoise_share = 2\n", r"data.noise_share must be 0..1; got 2.0"),
+    "heads that do not divide": ("[model]\nwidth = 30\nheads = 4\n", "model.width must be an even number times"),
+    "no past": ("[model]\npast_frames = 0\n", "model.past_frames must be at least 1; got 0"),
+    "not TOML": ("seed = = 1\n", "must be TOML; .*bad.toml"),
+    "not text": ("\x00", "must be TOML"),
+    "extends a number": ("extends = 3\n", "extends must name a config; got 3"),
+    "extends nothing": ("extends = 'nowhere.toml'\n", "found no nowhere"),
+    "extends itself": ("extends = 'bad.toml'\n", "must not extend itself"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_bad_config_is_one_sentence(case: str, tmp_path: Path) -> None:
+    text, message = BAD[case]
+    with pytest.raises(ArgumentError, match=message) as caught:
+        load_config(write(tmp_path / "bad.toml", text if "extends" in text else text + STAGE))
+    assert "\n" not in str(caught.value)
+
+
+BAD_STAGES = {
+    "no stage": ("", r"at least one \[\[stage\]\]"),
+    "no steps": ("[[stage]]\nname = 'a'\nlosses = { mel = 1 }\n", r"\[stage.0\] must say steps"),
+    "zero steps": ("[[stage]]\nname = 'a'\nsteps = 0\nlosses = { mel = 1 }\n", "stage.0.steps must be at least 1"),
+    "unknown loss": ("[[stage]]\nname = 'a'\nsteps = 1\nlosses = { mle = 1 }\n", r"may hold mel, .*; got \['mle'\]"),
+    "text weight": ("[[stage]]\nname = 'a'\nsteps = 1\nlosses = { mel = 'x' }\n", "losses.mel must be float; got 'x'"),
+    "nothing to learn": ("[[stage]]\nname = 'a'\nsteps = 1\nlosses = { mel = 0 }\n", "weigh at least one"),
+    "one table": ("[stage]\nname = 'a'\n", "stage must be an array"),
+    "not a table": ("stage = [1]\n", "stage.0 must be a table; got 1"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_STAGES)
+def test_a_bad_stage_is_one_sentence(case: str, tmp_path: Path) -> None:
+    text, message = BAD_STAGES[case]
+    with pytest.raises(ArgumentError, match=message):
+        load_config(write(tmp_path / "bad.toml", text))
+
+
+def test_configs_in_a_circle(tmp_path: Path) -> None:
+    write(tmp_path / "a.toml", 'extends = "b.toml"\n')
+    write(tmp_path / "b.toml", 'extends = "a.toml"\n')
+    with pytest.raises(ArgumentError, match="must not extend itself"):
+        load_config(tmp_path / "a.toml")
+
+
+@pytest.mark.parametrize("name", ["nosuch", "no/such.toml"])
+def test_a_missing_config_names_the_packaged_ones(name: str) -> None:
+    with pytest.raises(ArgumentError, match=rf"found no {name}; packaged ones: .*tiny"):
+        load_config(name)
+
+
+def test_a_folder_is_no_config(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").mkdir()
+    with pytest.raises(ArgumentError, match="must be readable"):
+        load_config(tmp_path / "a.toml")
+
+
+@pytest.mark.parametrize(
+    "override", ["seed", "stage.9.steps=1", "stage.x.steps=1", "stage.0=1", "data.folder.deep=1", "nosuch=1", "a.b=1"]
+)
+def test_a_bad_override_is_one_sentence(override: str) -> None:
+    with pytest.raises(ArgumentError) as caught:
+        load_config("tiny", [override])
+    assert "\n" not in str(caught.value)
+
+
+def test_the_names_of_losses_are_what_training_computes() -> None:
+    from silkcodec.train import loop, losses
+
+    assert set(LOSSES) == {*losses.NAMES, *loop.ADVERSARIAL}
+
+
+def test_reading_a_config_needs_no_torch() -> None:
+    import subprocess
+    import sys
+
+    code = f"import sys; sys.modules['torch'] = None; import {module.__name__} as c; c.load_config('tiny')"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
