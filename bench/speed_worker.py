@@ -1,0 +1,230 @@
+"""One measurement in a process of its own: `speed.py` starts it, the last line it prints is JSON.
+
+python bench/speed_worker.py library FILE [--threads N] [--limit-s S]
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import platform
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+Figures = dict[str, Any]
+
+WARM_UP_S = 2.0  # of speech through the codec before the clock is started
+
+
+def import_package(_: argparse.Namespace) -> Figures:
+    """`import silkcodec` alone."""
+    started = time.perf_counter()
+    import silkcodec
+
+    return {"wall_s": time.perf_counter() - started, "version": silkcodec.__version__}
+
+
+def load(_: argparse.Namespace) -> Figures:
+    """Import, load, and both graphs ready to run."""
+    started = time.perf_counter()
+    import silkcodec
+
+    silkcodec.load().prepare(encode=True, decode=True)
+    return {"wall_s": time.perf_counter() - started}
+
+
+def versions(_: argparse.Namespace) -> Figures:
+    """Of everything that the figures depend on, and which weights."""
+    from importlib.metadata import version
+
+    import silkcodec
+
+    codec = silkcodec.load()
+    packages = ("numpy", "onnxruntime", "soundfile", "soxr")
+    return {
+        "threads": codec.threads,
+        "provider": codec.provider,
+        "codec": codec.codec_id,
+        "versions": {
+            "python": platform.python_version(),
+            "silkcodec": silkcodec.__version__,
+            **{name: version(name) for name in packages},
+        },
+    }
+
+
+def tile(options: argparse.Namespace) -> Figures:
+    """The samples one after another, again and again, as a 24 kHz WAV file of exactly so many seconds."""
+    from silkcodec import audio
+    from silkcodec.tokens import SILK_SAMPLE_RATE
+
+    waves = [audio.read(path) for path in speech_files(options.samples)]
+    missing = round(options.duration_s * SILK_SAMPLE_RATE)
+    with audio.Writer(options.file) as writer:
+        while missing > 0:
+            for wave in waves:
+                writer.write(wave[:missing])
+                missing -= min(missing, len(wave))
+                if missing == 0:
+                    break
+    return {}
+
+
+def library(options: argparse.Namespace) -> Figures:
+    """`encode` and `decode` of one long wave that is in memory."""
+    codec, wave = _ready(options)
+    tokens, encode_s = timed(lambda: codec.encode(wave))
+    _, decode_s = timed(lambda: codec.decode(tokens))
+    return {
+        "threads": codec.threads,
+        "duration_s": tokens.duration_s,
+        "encode_times_real_time": tokens.duration_s / encode_s,
+        "decode_times_real_time": tokens.duration_s / decode_s,
+        "tokens_per_second": tokens.tokens_per_second,
+        "bits_per_second": tokens.bits_per_second,
+    }
+
+
+def batch(options: argparse.Namespace) -> Figures:
+    """`encode_batch` and `decode_batch` of clips of 3 to 20 s."""
+    codec, wave = _ready(options)
+    rate = codec.sample_rate
+    clips, start = [], 0
+    for i in range(options.clips):
+        n_samples = int((3.0 + 17.0 * (i * 7 % 11) / 10) * rate)  # a spread of lengths, the same every time
+        start = 0 if start + n_samples > len(wave) else start
+        clips.append(wave[start : start + n_samples])
+        start += n_samples
+    duration_s = sum(map(len, clips)) / rate
+    tokens, encode_s = timed(lambda: codec.encode_batch(clips))
+    _, decode_s = timed(lambda: codec.decode_batch(tokens))
+    return {
+        "n_clips": len(clips),
+        "duration_s": duration_s,
+        "encode_times_real_time": duration_s / encode_s,
+        "decode_times_real_time": duration_s / decode_s,
+    }
+
+
+def stream(options: argparse.Namespace) -> Figures:
+    """What each 400 ms frame costs, fed one by one: StreamEncoder.feed, then StreamDecoder.feed of its codes."""
+    from silkcodec.stream import StreamDecoder, StreamEncoder
+    from silkcodec.tokens import FRAME_SAMPLES
+
+    codec, wave = _ready(options)
+    encoder, decoder = StreamEncoder(codec), StreamDecoder(codec)
+    encode_ms: list[float] = []
+    decode_ms: list[float] = []
+    for start in range(0, len(wave) - FRAME_SAMPLES + 1, FRAME_SAMPLES):
+        chunk = wave[start : start + FRAME_SAMPLES]
+        codes, encode_s = timed(partial(encoder.feed, chunk))
+        if len(codes) == 0:
+            continue  # the first chunk waits for the look-ahead
+        _, decode_s = timed(partial(decoder.feed, codes))
+        encode_ms.append(1000 * encode_s)
+        decode_ms.append(1000 * decode_s)
+    return {"chunk_ms": 400, "encode": _spread(encode_ms), "decode": _spread(decode_ms)}
+
+
+def size(options: argparse.Namespace) -> Figures:
+    """Bytes of .silk files of the samples, raw and entropy-coded; null where constriction is not installed."""
+    import silkcodec
+    from silkcodec import audio, container
+    from silkcodec.errors import MissingExtraError
+
+    codec = silkcodec.load()
+
+    def n_bytes(tokens: silkcodec.Tokens, *, entropy: bool) -> int | None:
+        file = io.BytesIO()
+        try:
+            container.write(tokens, file, entropy=entropy)
+        except MissingExtraError:
+            return None
+        return len(file.getvalue())
+
+    files: list[Figures] = []
+    for path in speech_files(options.samples):
+        tokens = codec.encode(audio.read(path))
+        files.append(
+            {
+                "file": path.name,
+                "duration_s": tokens.duration_s,
+                "tokens_per_second": tokens.tokens_per_second,
+                "bits_per_second": tokens.bits_per_second,
+                "raw_bytes": n_bytes(tokens, entropy=False),
+                "entropy_bytes": n_bytes(tokens, entropy=True),
+            }
+        )
+    raw = sum(file["raw_bytes"] for file in files)
+    coded = None if any(file["entropy_bytes"] is None for file in files) else sum(f["entropy_bytes"] for f in files)
+    gain = None if coded is None else 100 * (1 - coded / raw)
+    return {"files": files, "raw_bytes": raw, "entropy_bytes": coded, "entropy_gain_percent": gain}
+
+
+def speech_files(folder: Path) -> list[Path]:
+    """The recordings in a folder, in the order of their names."""
+    from silkcodec import audio
+
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in audio.SUFFIXES)
+
+
+def timed(call: Callable[[], Any]) -> tuple[Any, float]:
+    """A call's result and its wall time in seconds."""
+    started = time.perf_counter()
+    result = call()
+    return result, time.perf_counter() - started
+
+
+def _ready(options: argparse.Namespace) -> tuple[Any, Any]:
+    """A codec that has run once, and the wave of a file, float32 [T] at 24 kHz, cut to --limit-s."""
+    import silkcodec
+    from silkcodec import audio
+
+    codec = silkcodec.load(threads=options.threads)
+    wave = audio.read(options.file)
+    codec.decode(codec.encode(wave[: int(WARM_UP_S * codec.sample_rate)]))
+    if options.limit_s is not None:
+        wave = wave[: int(options.limit_s * codec.sample_rate)]
+    return codec, wave
+
+
+def _spread(values_ms: list[float]) -> Figures:
+    import numpy as np
+
+    p50, p99 = np.percentile(values_ms, [50, 99])
+    return {"n_frames": len(values_ms), "p50_ms": float(p50), "p99_ms": float(p99), "highest_ms": max(values_ms)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    verbs = parser.add_subparsers(required=True)
+
+    def verb(name: str, measure: Callable[[argparse.Namespace], Figures]) -> argparse.ArgumentParser:
+        added = verbs.add_parser(name)
+        added.set_defaults(measure=measure)
+        return added
+
+    verb("import", import_package)
+    verb("load", load)
+    verb("versions", versions)
+    tiling = verb("tile", tile)
+    tiling.add_argument("samples", type=Path)
+    tiling.add_argument("file", type=Path)
+    tiling.add_argument("duration_s", type=float)
+    verb("size", size).add_argument("samples", type=Path)
+    for name, measure in (("library", library), ("batch", batch), ("stream", stream)):
+        added = verb(name, measure)
+        added.add_argument("file", type=Path)
+        added.add_argument("--threads", type=int, default=None)
+        added.add_argument("--limit-s", type=float, default=None)
+        added.add_argument("--clips", type=int, default=1)
+    options = parser.parse_args()
+    print(json.dumps(options.measure(options)))
+
+
+if __name__ == "__main__":
+    main()

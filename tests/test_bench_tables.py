@@ -1,0 +1,211 @@
+"""Figures in the documents are what the JSON in bench/ says, and a target that was missed says so."""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCUMENT = "# Title\n\n<!-- bench:{0} -->\nwritten before\n<!-- /bench:{0} -->\n\nEnd.\n"
+
+
+@pytest.fixture(scope="module")
+def tables() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("bench_tables", ROOT / "bench" / "tables.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def entry(mean: float) -> dict[str, Any]:
+    return {"mean": mean, "low": mean - 0.01, "high": mean + 0.01, "n": 3}
+
+
+def quality(stoi: float, weights: str = "silk@aaaaaaaaaaaa", created: str = "2026-01-02T00:00:00+00:00") -> Any:
+    """A result as `silk evaluate` writes it: STOI of the one given, Codec2 at 0.80."""
+    codecs = ["silk", "codec2:1200", "codec2:3200"]
+    rates = {"n_clips": 3, "n_failed": 0, "tokens_per_second": 47.5, "bits_per_second": 960.0}
+    return {
+        "kind": "silk evaluate",
+        "format": 1,
+        "version": "0.1.0",
+        "created": created,
+        "settings": {"codecs": codecs, "split": "valid", "limit": None, "seed": 0, "by": [], "jobs": 1},
+        "clips": {"n": 3, "duration_s": 36.0},
+        "metrics": {
+            "pesq_wb": {"label": "PESQ-WB", "unit": "MOS-LQO", "better": "higher"},
+            "stoi": {"label": "STOI", "unit": "", "better": "higher"},
+        },
+        "codecs": {name: {**rates, "codec_id": weights if name == "silk" else name} for name in codecs},
+        "means": {name: {"pesq_wb": entry(1.5), "stoi": entry(stoi if name == "silk" else 0.80)} for name in codecs},
+        "differences": {
+            "of": "silk",
+            "minus": {name: {"pesq_wb": entry(0.2), "stoi": entry(stoi - 0.80)} for name in codecs[1:]},
+        },
+        "groups": {
+            "speaker_seen": {
+                "seen": {"n_clips": 3, "codecs": {n: {"pesq_wb": entry(1.5), "stoi": entry(0.8)} for n in codecs}}
+            }
+        },
+        "left_out": [],
+    }
+
+
+def speed() -> Any:
+    """A result as `bench/speed.py` writes it, with every target met."""
+    return {
+        "kind": "silk speed",
+        "format": 1,
+        "created": "2026-01-02T00:00:00+00:00",
+        "quick": False,
+        "took_s": 200.0,
+        "conditions": {
+            "cpu": "a CPU",
+            "cores": 2,
+            "system": "Linux x86_64",
+            "load_before": 0.1,
+            "others_cores": 0.01,
+            "threads": 2,
+            "provider": "CPUExecutionProvider",
+            "codec": "silk@aaaaaaaaaaaa",
+            "versions": {"python": "3.11.7"},
+        },
+        "start": {name: {"median_s": 0.2, "n_runs": 7} for name in ("help", "encode_10_s", "import", "load")},
+        **{
+            name: {
+                "encode_times_real_time": 70.0,
+                "decode_times_real_time": 70.0,
+                "tokens_per_second": 47.5,
+                "bits_per_second": 960.0,
+                "n_clips": 24,
+            }
+            for name in ("library", "library_one_thread", "batch", "command")
+        },
+        "stream": {way: {"p50_ms": 5.0, "p99_ms": 9.0} for way in ("encode", "decode")},
+        "memory": {
+            "short_s": 600.0,
+            "long_s": 3600.0,
+            **{way: {"short_mb": 150.0, "long_mb": 155.0, "growth_mb": 5.0} for way in ("encode", "decode")},
+        },
+        "size": {"files": [{"file": "a.flac", "duration_s": 5.0}], "entropy_gain_percent": None},
+    }
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Path:
+    """A folder bench/ with our targets and made-up results."""
+    folder = tmp_path / "bench"
+    folder.mkdir()
+    targets = (ROOT / "bench" / "targets.json").read_text(encoding="utf-8")
+    (folder / "targets.json").write_text(targets, encoding="utf-8")
+    (folder / "quality.json").write_text(json.dumps(quality(0.85)), encoding="utf-8")
+    (folder / "speed.json").write_text(json.dumps(speed()), encoding="utf-8")
+    return folder
+
+
+def test_no_table_in_our_documents_is_stale(tables: ModuleType) -> None:
+    found = [path.relative_to(ROOT).as_posix() for path in tables.stale(ROOT, ROOT / "bench")]
+    assert found == [], "run: python bench/tables.py"
+
+
+def test_no_result_names_a_place_on_the_machine_it_was_measured_on() -> None:
+    for path in (ROOT / "bench").rglob("*.json"):
+        text = path.read_text(encoding="utf-8")
+        assert not [start for start in ('"/', "'/", "/home/", "/tmp/", "/work/") if start in text], path.name
+
+
+def test_every_table_asked_for_exists_in_the_bench_readme(tables: ModuleType) -> None:
+    text = (ROOT / "bench" / "README.md").read_text(encoding="utf-8")
+    assert all(f"<!-- bench:{name} -->" in text for name in tables.TABLES)
+
+
+@pytest.mark.parametrize("name", ["speed", "quality", "quality-groups", "progress"])
+def test_filling_twice_is_filling_once(tables: ModuleType, bench: Path, name: str) -> None:
+    once = tables.fill(DOCUMENT.format(name), bench)
+    assert "written before" not in once and once.startswith("# Title\n") and once.endswith("\nEnd.\n")
+    assert tables.fill(once, bench) == once
+
+
+@pytest.mark.parametrize("name", ["speed", "quality", "quality-groups", "progress"])
+def test_what_was_not_measured_says_so(tables: ModuleType, tmp_path: Path, name: str) -> None:
+    assert "Not measured yet" in tables.fill(DOCUMENT.format(name), tmp_path)
+
+
+def test_a_changed_figure_makes_a_document_stale(tables: ModuleType, bench: Path) -> None:
+    root = bench.parent
+    readme = root / "README.md"
+    readme.write_text(tables.fill(DOCUMENT.format("quality"), bench), encoding="utf-8")
+    assert tables.stale(root, bench) == {}
+    (bench / "quality.json").write_text(json.dumps(quality(0.86)), encoding="utf-8")
+    assert list(tables.stale(root, bench)) == [readme]
+
+
+def test_a_missed_target_shows(tables: ModuleType, bench: Path) -> None:
+    assert "**no**" not in tables.quality(bench)
+    (bench / "quality.json").write_text(json.dumps(quality(0.82)), encoding="utf-8")
+    missed = [line for line in tables.quality(bench).splitlines() if "**no**" in line]
+    assert missed == ["| STOI | 0.820 [0.810, 0.830] | at least 0.830 | **no** |"]
+
+    assert "**no**" not in tables.speed(bench)
+    slow = copy.deepcopy(speed())
+    slow["library"]["encode_times_real_time"] = 59.9
+    slow["memory"]["decode"]["growth_mb"] = 50.1
+    (bench / "speed.json").write_text(json.dumps(slow), encoding="utf-8")
+    assert tables.speed(bench).count("**no**") == 2
+
+
+def test_a_figure_without_its_comparison_is_not_called_met(tables: ModuleType, bench: Path) -> None:
+    result = quality(0.85)
+    result["differences"]["minus"].pop("codec2:3200")
+    (bench / "quality.json").write_text(json.dumps(result), encoding="utf-8")
+    assert tables.quality(bench).count("not measured") == 2  # PESQ-WB and STOI
+
+
+def test_a_busy_machine_and_other_weights_are_told(tables: ModuleType, bench: Path) -> None:
+    assert "not idle" not in tables.speed(bench) and "not the embedded" not in tables.speed(bench)
+    busy = speed()
+    busy["conditions"]["others_cores"] = 1.8
+    (bench / "speed.json").write_text(json.dumps(busy), encoding="utf-8")
+    weights = bench.parent / "src" / "silkcodec" / "weights"
+    weights.mkdir(parents=True)
+    (weights / "config.json").write_text('{"weights_hash": "bbbbbbbbbbbb"}', encoding="utf-8")
+    assert "not idle" in tables.speed(bench)
+    assert "not the embedded weights" in tables.speed(bench) and "not the embedded weights" in tables.quality(bench)
+
+
+def test_quality_shows_no_times(tables: ModuleType, bench: Path) -> None:
+    result = quality(0.85)
+    result["codecs"]["silk"] |= {"encode_times_real_time": 12345.0, "decode_times_real_time": 12345.0}
+    (bench / "quality.json").write_text(json.dumps(result), encoding="utf-8")
+    assert "12345" not in tables.quality(bench)
+
+
+def test_progress_is_a_row_per_weights_oldest_first(tables: ModuleType, bench: Path) -> None:
+    assert tables.keep(bench).name == "2026-01-02-aaaaaaaaaaaa.json"
+    newer = quality(0.90, "silk@cccccccccccc", "2026-02-03T00:00:00+00:00")
+    (bench / "quality.json").write_text(json.dumps(newer), encoding="utf-8")
+    rows = tables.progress(bench).splitlines()[2:]
+    assert [row.split(" | ")[1] for row in rows] == ["silk@aaaaaaaaaaaa", "silk@cccccccccccc"]
+    assert "0.850" in rows[0] and "0.900" in rows[1]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("<!-- bench:nonesuch -->\n<!-- /bench:nonesuch -->\n", "must be one of"),
+        ("<!-- bench:speed -->\n", "pairs"),
+        ("<!-- /bench:speed -->\n", "pairs"),
+        ("<!-- bench:speed -->\n<!-- bench:quality -->\n", "pairs"),
+        ("<!-- bench:speed -->\n<!-- /bench:quality -->\n", "pairs"),
+    ],
+)
+def test_damaged_markers_are_refused(tables: ModuleType, bench: Path, text: str, says: str) -> None:
+    with pytest.raises(tables.TableError, match=says):
+        tables.fill(text, bench)
