@@ -281,6 +281,7 @@ def test_an_unreadable_clip_is_reported(corpus: Path, codecs: dict[str, Quiet]) 
     (corpus / "v/2.wav").write_bytes(b"no audio at all")
     result = evaluate(corpus, ["half"])
     assert [entry["clip"] for entry in result["left_out"] if entry["metric"] == "all"] == ["v/2.wav"]
+    assert str(corpus) not in json.dumps(result), "a result names clips, not places on this machine"
 
 
 @pytest.mark.skipif(

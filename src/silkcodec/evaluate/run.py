@@ -180,7 +180,8 @@ def _measure_clip(
     try:
         wave = audio.read(clip.path, metrics.SAMPLE_RATE)
     except SilkError as error:
-        failed = {"status": "failed", "error": str(error)}
+        # By its name: where a clip lies on this machine is nothing that a result should carry.
+        failed = {"status": "failed", "error": str(error).replace(str(clip.path), clip.name)}
         return [_row(clip, name, key, 0.0, failed) for name, key in keys.items()]
     duration_s = len(wave) / metrics.SAMPLE_RATE
     return [
