@@ -24,7 +24,7 @@ bench: $(FULL)
 	$(BIN)/python bench/tables.py
 
 quality: $(FULL)
-	$(BIN)/silk evaluate $(SPEECH) --split valid --codecs silk,codec2:700C,codec2:1200,codec2:2400,codec2:3200,opus:6k \
+	$(BIN)/silk evaluate $(SPEECH) --split valid --codecs silk,codec2:1200,codec2:3200,opus:6k \
 		-o bench/quality.json --force
 	$(BIN)/python bench/tables.py
 
