@@ -261,16 +261,14 @@ class Nodes:
 
 
 def name_weights(model: onnx.ModelProto, parameters: dict[str, Tensor]) -> None:
-    """Give folded weights their parameter's name back, so that two exports can be compared and a network can be
-    filled from one (`load_weights`): ``.T`` where transposed, ``.3`` for tap 3 of a depthwise filter."""
+    """Give folded weights their parameter's name back (``.T`` where transposed), so that two exports can be
+    compared and a network can be filled from one (`load_weights`)."""
     parts: dict[str, np.ndarray] = {}
     for name, parameter in parameters.items():
         array = parameter.detach().numpy()
         parts[name] = array
         if array.ndim == 2:
             parts[f"{name}.T"] = array.T
-        if array.ndim == 3:
-            parts |= {f"{name}.{tap}": array[:, 0, tap] for tap in range(array.shape[2])}
     taken = {tensor.name for tensor in model.graph.initializer}
     renamed: dict[str, str] = {}
     for tensor in model.graph.initializer:
@@ -369,7 +367,6 @@ def load_weights(model: SilkModel, folder: Path) -> None:
     """
     parameters = dict(model.named_parameters())
     found: dict[str, Tensor] = {}
-    taps: dict[str, dict[int, Tensor]] = {}
     config = WeightsConfig.read(folder)
     for graph in (config.encoder, config.decoder):
         try:
@@ -378,14 +375,8 @@ def load_weights(model: SilkModel, folder: Path) -> None:
             raise WeightsError(f"weights must be a folder of a Silk export; {folder}: {error}.") from None
         for tensor in initializers:
             value = torch.from_numpy(numpy_helper.to_array(tensor).copy())
-            name, _, part = tensor.name.removesuffix(".half").rpartition(".")  # as `name_weights` named them
-            if f"{name}.{part}" in parameters:
-                found[f"{name}.{part}"] = value
-            elif part == "T":
-                found[name] = value.T
-            elif name in parameters and part.isdigit():
-                taps.setdefault(name, {})[int(part)] = value
-    found |= {name: torch.stack([some[tap] for tap in sorted(some)], dim=1)[:, None] for name, some in taps.items()}
+            name = tensor.name.removesuffix(".half")  # as `name_weights` and `store_half` named them
+            found[name.removesuffix(".T")] = value.T if name.endswith(".T") else value
     wrong = [name for name, p in parameters.items() if name not in found or found[name].shape != p.shape]
     if wrong:
         raise WeightsError(
