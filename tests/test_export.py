@@ -27,6 +27,7 @@ from silkcodec.train import requirements
 from silkcodec.train.config import load_config
 from silkcodec.train.export import (
     SMALL,
+    TIE,
     EncoderGraph,
     clearance,
     export,
@@ -129,7 +130,7 @@ def test_the_runtime_gives_the_networks_tokens_and_wave(model: SilkModel, folder
 
 
 def near_a_tie(model: SilkModel, wave: np.ndarray) -> bool:
-    return clearance(EncoderGraph(model), wave) < 1e-4
+    return clearance(EncoderGraph(model), wave) < TIE
 
 
 def test_any_number_of_frames_a_call_and_states_carried(
@@ -203,6 +204,20 @@ def test_the_bases_are_fourier_transforms() -> None:
     spectrum = torch.fft.rfft(torch.randn(3, 720, dtype=torch.float64, generator=torch.Generator().manual_seed(2)))
     product = torch.cat([spectrum.real, spectrum.imag], dim=-1) @ inverse_dft().double()
     assert torch.allclose(product, torch.fft.irfft(spectrum, 720), atol=1e-5)
+
+
+def test_the_bases_that_a_runtime_computes_are_those_of_torch_to_the_bit(folder: Path) -> None:
+    for name, expected in (("mel_basis", windowed_dft()), ("inverse_basis", inverse_dft())):
+        graph = onnx.load(folder / ("encoder.onnx" if name == "mel_basis" else "decoder.onnx")).graph
+        nodes = [node for node in graph.node if any(output.startswith(name) for output in node.output)]
+        constants = [tensor for tensor in graph.initializer if tensor.name.startswith(name)]
+        output = onnx.helper.make_tensor_value_info(name, TensorProto.FLOAT, expected.shape)
+        alone = onnx.helper.make_model(
+            onnx.helper.make_graph(nodes, "basis", [], [output], constants),
+            opset_imports=[onnx.helper.make_opsetid("", module.OPSET)], ir_version=8,
+        )  # fmt: skip
+        session = onnxruntime.InferenceSession(alone.SerializeToString(), providers=["CPUExecutionProvider"])
+        assert np.array_equal(session.run([name], {})[0], expected.numpy())
 
 
 # --- the folder
