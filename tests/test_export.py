@@ -400,3 +400,15 @@ def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(requirements.importlib.util, "find_spec", lambda other: None if other == name else find(other))
     with pytest.raises(MissingExtraError, match=rf"'{name}'.*pip install 'silkcodec\[train\]'"):
         export(tmp_path, tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", ["english", "mandarin", "arabic"])
+def test_the_embedded_graph_gives_the_tokens_of_its_network_on_speech(weights_folder: Path, name: str) -> None:
+    """torch == ONNX on real speech, every level, for the weights that are shipped."""
+    codec, model = Silk(weights_folder), SilkModel().eval()  # the embedded model has the default sizes
+    load_weights(model, weights_folder)
+    wave = audio.read(Path(__file__).parent.parent / "samples" / f"{name}.flac", SAMPLE_RATE)
+    levels = model.encode(torch.from_numpy(wave)[None])
+    tokens = codec.encode(wave, SAMPLE_RATE)
+    assert np.array_equal(tokens.to_levels(), levels[0].numpy())
+    assert np.abs(codec.decode(tokens) - model.decode(levels, len(wave))[0].numpy()).max() < 1e-4

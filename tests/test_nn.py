@@ -116,7 +116,7 @@ def test_a_frame_hears_its_own_samples_and_480_more(model: SilkModel, wave: torc
 
 def test_the_window_of_the_last_column_ends_with_the_look_ahead() -> None:
     """One sample decides: 479 after the frame is inside the window, 480 is not."""
-    quiet = torch.zeros(1, HISTORY + FRAME + LOOKAHEAD + 1)
+    quiet = torch.zeros(1, HISTORY + FRAME + LOOKAHEAD + HOP)
     for position, heard in ((HISTORY + FRAME + LOOKAHEAD - 1, True), (HISTORY + FRAME + LOOKAHEAD, False)):
         click = quiet.clone()
         click[0, position] = 1e4  # the window is 1e-5 at its end

@@ -19,5 +19,6 @@ class ModelConfig:
     encoder_layers: int = 4  # transformer layers in the encoder
     decoder_layers: int = 4  # transformer layers in the decoder
     past_frames: int = 4  # frames before the current one that attention sees (400 ms each)
+    mel_floor: float = 1e-3  # magnitudes below this (-108 dB of a full-scale sine) are not told apart by the encoder
     mel_mean: float = -1.6  # natural-log mel magnitude, taken off before the first layer
     mel_std: float = 3.2

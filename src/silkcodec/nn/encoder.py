@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -51,7 +53,10 @@ class Encoder(nn.Module):
 
     def forward(self, mel: Tensor, states: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """mel float32 [B, F * 40, 128], all states but the wave's -> latent [B, F, 128], unbounded; next states."""
-        x = self.embed((mel - self.config.mel_mean) / self.config.mel_std)  # [B, F * 40, C]
+        # Beside a loud band, what is left of a band this quiet is the rounding of float32, which differs from
+        # runtime to runtime; tokens must not.
+        heard = torch.clamp(mel, min=math.log(self.config.mel_floor))
+        x = self.embed((heard - self.config.mel_mean) / self.config.mel_std)  # [B, F * 40, C]
         next_states = []
         for block, state in zip(self.convs, states, strict=False):
             x, state = block(x, state)

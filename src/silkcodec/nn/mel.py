@@ -1,11 +1,40 @@
-"""The log-mel of `silkcodec.mel` in PyTorch; the exported graph computes this one."""
+"""The log-mel of `silkcodec.mel` in PyTorch, as one matrix product: in training and in the exported graph alike.
+
+An FFT would be faster, but rounds differently; one way of computing it means one set of tokens.
+"""
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from silkcodec.mel import FLOOR, HOP, N_FFT, filterbank, hann
+
+HOPS = -(-N_FFT // HOP)  # hops that a window touches: four whole ones and 64 samples of a fifth
+
+
+def turn(n: int) -> np.ndarray:
+    """float32 [n], cos(2 pi m / n). The sine of step m is the cosine of step m + 3 n / 4."""
+    return np.cos(2 * np.pi * np.arange(n) / n).astype(np.float32)
+
+
+def windowed_dft() -> Tensor:
+    """float32 [1024, 1026]: column k < 513 is hann(n) cos(2 pi k n / 1024), column 513 + k the sine."""
+    steps = np.arange(N_FFT)[:, None] * np.arange(N_FFT // 2 + 1)[None, :]
+    both = np.concatenate([steps, steps + 3 * N_FFT // 4], axis=1) % N_FFT
+    return torch.from_numpy(turn(N_FFT)[both] * hann(N_FFT)[:, None])
+
+
+def log_mel(seen: Tensor, basis: Tensor, filters: Tensor) -> Tensor:
+    """seen float32 [B, 784 + T], basis [1024, 1026], filters [513, 128] -> natural-log mel [B, T / 240, 128]."""
+    padded = torch.cat([seen, seen[:, : HOPS * HOP - N_FFT]], dim=1)  # to whole hops; the addition is cut off again
+    hops = padded.unflatten(1, (-1, HOP))  # [B, T / 240 + 4, 240]
+    columns = hops.shape[1] - (HOPS - 1)
+    windows = torch.cat([hops[:, i : i + columns] for i in range(HOPS)], dim=2)[:, :, :N_FFT]
+    real, imaginary = (windows @ basis).chunk(2, dim=-1)  # [B, T / 240, 513] each
+    magnitude = torch.sqrt(real * real + imaginary * imaginary)
+    return torch.log(torch.clamp(magnitude @ filters, min=FLOOR))
 
 
 class LogMel(nn.Module):
@@ -13,10 +42,9 @@ class LogMel(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("window", torch.from_numpy(hann()), persistent=False)
+        self.register_buffer("basis", windowed_dft(), persistent=False)
         self.register_buffer("filters", torch.from_numpy(filterbank().copy()), persistent=False)
 
     def forward(self, seen: Tensor) -> Tensor:
         """seen float32 [B, 784 + T], the stream from 304 samples before the first column -> [B, T / 240, 128]."""
-        spectrum = torch.stft(seen, N_FFT, HOP, N_FFT, self.window, center=False, return_complex=True)
-        return torch.log(torch.clamp(spectrum.abs().transpose(1, 2) @ self.filters, min=FLOOR))
+        return log_mel(seen, self.basis, self.filters)

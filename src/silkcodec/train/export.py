@@ -16,6 +16,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import tempfile
 import warnings
 from pathlib import Path
@@ -31,6 +32,7 @@ from silkcodec.errors import OutputError, WeightsError
 from silkcodec.mel import FRAME, HISTORY, HOP, LOOKAHEAD, N_FFT, N_MELS, SAMPLE_RATE, hann
 from silkcodec.nn.decoder import WINDOW
 from silkcodec.nn.encoder import LATENT
+from silkcodec.nn.mel import log_mel, turn, windowed_dft
 from silkcodec.nn.model import SilkModel, fresh_states
 from silkcodec.train import checkpoint
 from silkcodec.train.card import model_card
@@ -126,21 +128,11 @@ class EncoderGraph(nn.Module):
     def forward(self, wave: Tensor, states: list[Tensor]) -> list[Tensor]:
         """wave [B, F * 9600] -> mel [B, F * 40, 128], latent and levels [B, F, 128], next states."""
         seen = torch.cat([states[0], wave], dim=1)
-        mel = self.mel(seen)
+        mel = log_mel(seen, self.mel_basis, self.encoder.mel.filters)
         latent, next_states = self.encoder(mel, states[1:])
         bounded = self.quantizer.bound(latent)
         levels = (torch.round(bounded) + self.quantizer.half_width).to(torch.uint8)
         return [mel, bounded, levels, seen[:, -(HISTORY + LOOKAHEAD) :], *next_states]
-
-    def mel(self, seen: Tensor) -> Tensor:
-        """`nn.mel.LogMel` as one matrix product: 1024 samples = four hops of 240 and 64 samples of a fifth."""
-        padded = torch.cat([seen, seen[:, :176]], dim=1)  # the 176 meet zeros in the basis; any finite value does
-        hops = padded.unflatten(1, (-1, HOP))  # [B, F * 40 + 4, 240]
-        columns = hops.shape[1] - 4
-        windows = torch.cat([hops[:, i : i + columns] for i in range(5)], dim=2)[:, :, :N_FFT]
-        real, imaginary = (windows @ self.mel_basis).chunk(2, dim=-1)  # [B, F * 40, 513] each
-        magnitude = torch.sqrt(real * real + imaginary * imaginary)
-        return torch.log(torch.clamp(magnitude @ self.encoder.mel.filters, min=1e-5))
 
 
 class DecoderGraph(nn.Module):
@@ -161,18 +153,6 @@ class DecoderGraph(nn.Module):
         """levels uint8 [B, F, 128] -> wave [B, F * 9600], next states."""
         wave, next_states = self.decoder(self.quantizer.decode(levels), states)
         return [wave, *next_states]
-
-
-def turn(n: int) -> np.ndarray:
-    """float32 [n], cos(2 pi m / n). The sine of step m is the cosine of step m + 3 n / 4."""
-    return np.cos(2 * np.pi * np.arange(n) / n).astype(np.float32)
-
-
-def windowed_dft() -> Tensor:
-    """float32 [1024, 1026]: column k < 513 is hann(n) cos(2 pi k n / 1024), column 513 + k the sine."""
-    steps = np.arange(N_FFT)[:, None] * np.arange(N_FFT // 2 + 1)[None, :]
-    both = np.concatenate([steps, steps + 3 * N_FFT // 4], axis=1) % N_FFT
-    return torch.from_numpy(turn(N_FFT)[both] * hann(N_FFT)[:, None])
 
 
 def inverse_dft() -> Tensor:
@@ -211,7 +191,13 @@ def to_onnx(graph: EncoderGraph | DecoderGraph) -> bytes:
     compute_bases(model)
     name_weights(model, dict(graph.named_parameters()))
     store_half(model)
+    # What the exporter notes down for its own use depends on line numbers of the code; the graph does not.
     del model.metadata_props[:]
+    del model.graph.value_info[:]
+    for output in model.graph.output:
+        for dim in output.type.tensor_type.shape.dim:
+            if dim.HasField("dim_param"):
+                dim.dim_param = re.sub(r"\bs\d+\b", "frames", dim.dim_param)
     for node in model.graph.node:
         del node.metadata_props[:]
         node.doc_string = ""
