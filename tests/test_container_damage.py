@@ -66,6 +66,16 @@ def test_every_truncation_is_noticed(entropy: int) -> None:
 
 
 @pytest.mark.parametrize("entropy", [0, 1])
+def test_passing_over_chunks_names_the_same_end(entropy: int) -> None:
+    """`silk decode` and `silk info` first walk the chunks without reading them."""
+    _, data = DAMAGED[entropy]
+    for end in range(HEADER_BYTES, len(data)):
+        with pytest.raises(ContainerError) as caught:
+            container.info(io.BytesIO(data[:end]))
+        assert caught.value.offset == end
+
+
+@pytest.mark.parametrize("entropy", [0, 1])
 def test_every_flipped_byte_is_noticed(entropy: int) -> None:
     tokens, data = DAMAGED[entropy]
     for i in range(len(data)):

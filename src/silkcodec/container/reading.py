@@ -241,11 +241,15 @@ class _Input:
     def skip(self, n: int) -> bool:
         """Passes over n >= 1 bytes of a seekable file; False if it ends before."""
         try:
+            here = self._file.tell()
             self._file.seek(n - 1, os.SEEK_CUR)
+            if self._file.read(1):  # one can seek past the end, but not read there
+                self.offset += n
+                return True
+            self.offset += self._file.seek(0, os.SEEK_END) - here
         except OSError as error:
             raise self._unreadable(error) from error
-        self.offset += n - 1
-        return len(self.read(1)) == 1  # one can seek past the end, but not read there
+        return False
 
     def close(self) -> None:
         if self._owned:
