@@ -124,7 +124,7 @@ class Silk:
             TokensError: the tokens of another codec, or of other weights.
         """
         levels = self._levels(tokens)
-        return StreamDecoder(self).feed(levels_to_codes(levels))[: tokens.n_samples]
+        return StreamDecoder(self).feed_levels(levels)[: tokens.n_samples]
 
     def encode_batch(
         self,

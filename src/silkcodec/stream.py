@@ -161,6 +161,10 @@ class StreamDecoder:
             levels = self._codec.codes_to_levels(codes)
         else:
             levels = codes_to_levels(codes, self._dims_per_token).astype(np.uint8)
+        return self.feed_levels(levels)
+
+    def feed_levels(self, levels: NDArray[np.uint8]) -> Wave:
+        """Levels in, uint8 [F, 128], as `Tokens.to_levels` gives them, otherwise as `feed`; not checked."""
         waves = [np.zeros(0, dtype=np.float32)]
         for start in range(0, len(levels), self._codec.DECODE_FRAMES):
             part = levels[start : start + self._codec.DECODE_FRAMES]

@@ -11,7 +11,7 @@ from silkcodec.mel import FRAME, HISTORY, LOOKAHEAD
 from silkcodec.nn.config import ModelConfig
 from silkcodec.nn.decoder import Decoder
 from silkcodec.nn.encoder import Encoder
-from silkcodec.quantizers import FSQ
+from silkcodec.quantizers import FSQ, Quantized
 
 
 class Reconstruction(NamedTuple):
@@ -40,12 +40,7 @@ class SilkModel(nn.Module):
 
     def forward(self, wave: Tensor) -> Reconstruction:
         """wave float32 [B, F * 9600 + 480]: F whole frames and the look-ahead of the last -> their reconstruction."""
-        states = fresh_states(self.encoder.state_shapes(), len(wave), wave.device)
-        states[0][:, HISTORY:] = wave[:, :LOOKAHEAD]
-        with torch.autocast(wave.device.type, enabled=False):
-            mel, _ = self.encoder.listen(wave[:, LOOKAHEAD:], states[0])
-        latent, _ = self.encoder(mel, states[1:])
-        quantized = self.quantizer(latent)
+        quantized = self._quantized(wave)
         states = fresh_states(self.decoder.state_shapes(), len(wave), wave.device)
         decoded, _ = self.decoder(quantized.latent, states)
         return Reconstruction(decoded, quantized.codes, quantized.loss)
@@ -54,12 +49,7 @@ class SilkModel(nn.Module):
     def encode(self, wave: Tensor) -> Tensor:
         """wave float32 [B, T] of any length -> levels int64 [B, ceil(T / 9600), 128]."""
         padding = -wave.shape[1] % FRAME + LOOKAHEAD
-        wave = nn.functional.pad(wave, (0, padding))
-        states = fresh_states(self.encoder.state_shapes(), len(wave), wave.device)
-        states[0][:, HISTORY:] = wave[:, :LOOKAHEAD]
-        mel, _ = self.encoder.listen(wave[:, LOOKAHEAD:], states[0])
-        latent, _ = self.encoder(mel, states[1:])
-        return self.quantizer(latent).codes
+        return self._quantized(nn.functional.pad(wave, (0, padding))).codes
 
     @torch.inference_mode()
     def decode(self, levels: Tensor, n_samples: int) -> Tensor:
@@ -67,6 +57,15 @@ class SilkModel(nn.Module):
         states = fresh_states(self.decoder.state_shapes(), len(levels), levels.device)
         wave, _ = self.decoder(self.quantizer.decode(levels), states)
         return wave[:, :n_samples]
+
+    def _quantized(self, wave: Tensor) -> Quantized:
+        """wave float32 [B, F * 9600 + 480], the start of a stream -> its F frames, quantized."""
+        states = fresh_states(self.encoder.state_shapes(), len(wave), wave.device)
+        states[0][:, HISTORY:] = wave[:, :LOOKAHEAD]
+        with torch.autocast(wave.device.type, enabled=False):
+            mel, _ = self.encoder.listen(wave[:, LOOKAHEAD:], states[0])
+        latent, _ = self.encoder(mel, states[1:])
+        return self.quantizer(latent)
 
 
 def initialise(module: nn.Module) -> None:

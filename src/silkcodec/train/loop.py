@@ -109,12 +109,14 @@ class Trainer:
         return torch.device("cuda", local)
 
     def _pack(self, split: str, cache: Path) -> Pack:
-        if self.rank == 0:
-            found = pack(self.config.data, split, cache, self.progress.say)
-            self.progress.say(f"{split}: {len(found.clips)} files, {found.hours:.2f} h")
-        if self.world > 1:
+        if self.rank > 0:
             torch.distributed.barrier()  # the first process decodes, the others find it done
-        return pack(self.config.data, split, cache)
+            return pack(self.config.data, split, cache)
+        found = pack(self.config.data, split, cache, self.progress.say)
+        self.progress.say(f"{split}: {len(found.clips)} files, {found.hours:.2f} h")
+        if self.world > 1:
+            torch.distributed.barrier()
+        return found
 
     def _discriminators(self) -> Discriminators | None:
         if not any(stage.losses.get(name) for stage in self.config.stage for name in ADVERSARIAL):

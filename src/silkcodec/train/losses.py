@@ -89,7 +89,6 @@ class LoudnessLoss(nn.Module):
         rising = (bark[:, None] - edges[:-2]) / (edges[1:-1] - edges[:-2])
         falling = (edges[2:] - bark[:, None]) / (edges[2:] - edges[1:-1])
         filters = np.maximum(0, np.minimum(rising, falling))
-        filters[:, filters.sum(0) == 0] = np.eye(len(hz))[:, [1]]  # none is empty at this size; a guard for others
         khz = 1960 * (edges[1:-1] + 0.53) / (26.28 - edges[1:-1]) / 1000
         threshold_db = 3.64 * khz**-0.8 - 6.5 * np.exp(-0.6 * (khz - 3.3) ** 2) + 1e-3 * khz**4
         self.register_buffer("filters", torch.from_numpy(filters).float(), persistent=False)
