@@ -22,7 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from silkcodec.evaluate.report import interval, load_result, number
+from silkcodec.evaluate.report import digits, interval, load_result, number, table
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = ("README.md", "docs/*.md", "bench/README.md")
@@ -81,13 +81,13 @@ def speed(bench: Path) -> str:
         "batch.n_clips": str(result["batch"]["n_clips"]),
     }
     rows = []
-    for label, path, digits, unit in SPEED_ROWS:
+    for label, path, n_digits, unit in SPEED_ROWS:
         value = _at(result, path)
         for name, text in names.items():
             label = label.replace(f"{{{name}}}", text)
-        figure = f"{number(value, digits)} {unit}" if value is not None else "-"
+        figure = f"{number(value, n_digits)} {unit}" if value is not None else "-"
         rows.append([label, figure, *_judged(value, targets.get(path, {}), unit)])
-    return f"{_table(['what', 'measured', 'target', 'met'], rows)}\n\n{_conditions(bench, result)}"
+    return f"{table(['what', 'measured', 'target', 'met'], rows)}\n\n{_conditions(bench, result)}"
 
 
 def _conditions(bench: Path, result: Figures) -> str:
@@ -131,11 +131,11 @@ def quality(bench: Path) -> str:
     rows = []
     for codec in codecs:
         rates = result["codecs"][codec]
-        figures = [interval(means[codec][name], _digits(name)) for name in result["metrics"]]
+        figures = [interval(means[codec][name], digits(name)) for name in result["metrics"]]
         rates_cells = [number(rates.get("tokens_per_second"), 1), number(rates.get("bits_per_second"), 0)]
         rows.append([codec, *rates_cells, *figures])
-    judged = _table(["silk's target", "measured", "target", "met"], _quality_targets(bench, result))
-    parts = [_table(header, rows)]
+    judged = table(["silk's target", "measured", "target", "met"], _quality_targets(bench, result))
+    parts = [table(header, rows)]
     if _targets(bench)["quality"]["codec"] in codecs:
         parts.append(judged)
     return "\n\n".join([*parts, _clips_note(bench, result)])
@@ -149,14 +149,14 @@ def _quality_targets(bench: Path, result: Figures) -> list[list[str]]:
     for metric, target in targets["means"].items():
         entry = result["means"].get(codec, {}).get(metric, {"mean": None})
         label = result["metrics"][metric]["label"]
-        rows.append([label, interval(entry, _digits(metric)), *_judged(entry["mean"], target, "", _digits(metric))])
+        rows.append([label, interval(entry, digits(metric)), *_judged(entry["mean"], target, "", digits(metric))])
     for metric, others in targets["above"].items():
         label = result["metrics"][metric]["label"]
         for other in others:
             measured = differences["minus"].get(other) if differences["of"] == codec else None
             entry = measured[metric] if measured else {"mean": None}
             cells = _judged(entry["mean"], {"above": 0}, "")
-            rows.append([f"{label}, minus that of {other}", interval(entry, _digits(metric)), *cells])
+            rows.append([f"{label}, minus that of {other}", interval(entry, digits(metric)), *cells])
     return rows
 
 
@@ -189,9 +189,9 @@ def quality_groups(bench: Path) -> str:
     for column, values in result["groups"].items():
         for value, group in values.items():
             for codec in result["settings"]["codecs"]:
-                figures = [interval(group["codecs"][codec][name], _digits(name)) for name in shown]
+                figures = [interval(group["codecs"][codec][name], digits(name)) for name in shown]
                 rows.append([f"{column.replace('_', ' ')}: {value}", codec, str(group["n_clips"]), *figures])
-    return _table(["clips whose", "codec", "clips", *_metric_headers(result, shown)], rows)
+    return table(["clips whose", "codec", "clips", *_metric_headers(result, shown)], rows)
 
 
 def progress(bench: Path) -> str:
@@ -210,9 +210,9 @@ def progress(bench: Path) -> str:
     rows = []
     for (weights, n_clips), result in sorted(latest.items(), key=lambda item: item[1]["created"]):
         means = result["means"]["silk"]
-        figures = [interval(means[name], _digits(name)) if name in means else "-" for name in shown]
+        figures = [interval(means[name], digits(name)) if name in means else "-" for name in shown]
         rows.append([result["created"][:10], weights, str(n_clips), *figures])
-    return _table(["measured", "weights", "clips", *_metric_headers(result, shown)], rows)
+    return table(["measured", "weights", "clips", *_metric_headers(result, shown)], rows)
 
 
 TABLES: dict[str, Callable[[Path], str]] = {
@@ -310,10 +310,6 @@ def _metric_headers(result: Figures, names: Any = None) -> list[str]:
     return cells
 
 
-def _digits(metric: str) -> int:
-    return 1 if metric.endswith("_db") else 3 if "stoi" in metric else 2
-
-
 def _duration(seconds: float) -> str:
     if seconds >= 3600:
         return f"{seconds / 3600:g} h"
@@ -339,11 +335,6 @@ def _json(path: Path, kind: str) -> Figures | None:
     if result.get("kind") != kind or result.get("format") != 1:
         raise TableError(f"'{path.name}' must be JSON of the kind '{kind}', format 1; it is not: measure again.")
     return result
-
-
-def _table(header: list[str], rows: list[list[str]]) -> str:
-    rule = ["---"] + ["---:"] * (len(header) - 1)
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in [header, rule, *rows])
 
 
 def main() -> None:

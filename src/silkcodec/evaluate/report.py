@@ -39,29 +39,30 @@ def to_markdown(result: Result) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def number(value: float | None, digits: int) -> str:
+def number(value: float | None, n_digits: int) -> str:
     """A figure of a table; a dash where there is none."""
-    return "-" if value is None else f"{value:.{digits}f}"
+    return "-" if value is None else f"{value:.{n_digits}f}"
 
 
-def interval(entry: dict[str, Any], digits: int) -> str:
+def interval(entry: dict[str, Any], n_digits: int) -> str:
     """A mean with its 95 % interval: `2.02 [1.95, 2.10]`."""
     if entry["mean"] is None:
         return "-"
-    low, high = number(entry["low"], digits), number(entry["high"], digits)
-    return f"{number(entry['mean'], digits)} [{low}, {high}]"
+    low, high = number(entry["low"], n_digits), number(entry["high"], n_digits)
+    return f"{number(entry['mean'], n_digits)} [{low}, {high}]"
 
 
-def _digits(result: Result, metric: str) -> int:
-    return 1 if result["metrics"][metric]["unit"] == "dB" else 3 if "stoi" in metric else 2
+def digits(metric: str) -> int:
+    """How many digits after the point a metric is worth, by its name."""
+    return 1 if metric.endswith("_db") else 3 if "stoi" in metric else 2
 
 
 def _row(cells: list[str]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def _table(header: list[str], rows: list[list[str]]) -> str:
-    # The first column is names; figures are read from the right.
+def table(header: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table. The first column is names; figures are read from the right."""
     rule = ["---"] + ["---:"] * (len(header) - 1)
     return "\n".join(_row(cells) for cells in [header, rule, *rows])
 
@@ -100,14 +101,14 @@ def _main_table(result: Result) -> str:
                 number(rates.get("tokens_per_second"), 1),
                 number(rates.get("bits_per_second"), 0),
                 *(
-                    interval(result["means"][codec][name], _digits(result, name))
+                    interval(result["means"][codec][name], digits(name))
                     for name in result["metrics"]
                 ),
                 *(_speed(rates.get(f"{what}_times_real_time")) for what in ("encode", "decode")),
                 f"{rates['n_clips'] - rates['n_failed']}/{rates['n_clips']}",
             ]
         )
-    return _table(header, rows) + "\n\nEncode and decode: times real time, one process of the run."
+    return table(header, rows) + "\n\nEncode and decode: times real time, one process of the run."
 
 
 def _speed(times: float | None) -> str:
@@ -117,12 +118,12 @@ def _speed(times: float | None) -> str:
 def _differences(result: Result) -> str:
     differences = result["differences"]
     rows = [
-        [f"minus {codec}", *(interval(entries[name], _digits(result, name)) for name in result["metrics"])]
+        [f"minus {codec}", *(interval(entries[name], digits(name)) for name in result["metrics"])]
         for codec, entries in differences["minus"].items()
     ]
     note = "An interval without 0 in it is a difference that does not hang on the choice of clips."
-    table = _table(["", *_metric_header(result)], rows)
-    return f"### {differences['of']}, clip by clip\n\n{table}\n\n{note}"
+    compared = table(["", *_metric_header(result)], rows)
+    return f"### {differences['of']}, clip by clip\n\n{compared}\n\n{note}"
 
 
 def _group(result: Result, column: str) -> str:
@@ -130,9 +131,9 @@ def _group(result: Result, column: str) -> str:
     for value, group in result["groups"][column].items():
         for codec in result["settings"]["codecs"]:
             means = group["codecs"][codec]
-            figures = [interval(means[name], _digits(result, name)) for name in result["metrics"]]
+            figures = [interval(means[name], digits(name)) for name in result["metrics"]]
             rows.append([value, codec, str(group["n_clips"]), *figures])
-    return f"### By {column}\n\n" + _table([column, "codec", "clips", *_metric_header(result)], rows)
+    return f"### By {column}\n\n" + table([column, "codec", "clips", *_metric_header(result)], rows)
 
 
 def _left_out(result: Result) -> str:
@@ -144,4 +145,4 @@ def _left_out(result: Result) -> str:
         counts.setdefault((entry["metric"], entry["codec"], entry["reason"]), set()).add(entry["clip"])
     rows = [[codec, metric, str(len(clips)), reason] for (metric, codec, reason), clips in counts.items()]
     note = "A metric's mean is over the clips where every codec has a figure; these have none:"
-    return f"### Left out\n\n{note}\n\n" + _table(["codec", "metric", "clips", "why"], rows)
+    return f"### Left out\n\n{note}\n\n" + table(["codec", "metric", "clips", "why"], rows)

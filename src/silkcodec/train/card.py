@@ -97,7 +97,7 @@ def quality_lines(results: dict | None, weights_hash: str) -> list[str]:
         "|---" * (len(names) + 2) + "|",
     ]
     for codec in results["settings"]["codecs"]:
-        figures = [report.interval(results["means"][codec][name], 3 if "stoi" in name else 2) for name in names]
+        figures = [report.interval(results["means"][codec][name], report.digits(name)) for name in names]
         rate = report.number(results["codecs"][codec]["bits_per_second"], 0)
         lines.append(f"| {codec} | {rate} | " + " | ".join(figures) + " |")
     return lines
