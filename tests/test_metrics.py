@@ -9,13 +9,13 @@ import pytest
 
 from silkcodec.errors import ArgumentError, AudioError, MissingExtraError
 from silkcodec.evaluate import metrics
-from silkcodec.evaluate.metrics import METRICS, Pair, UndefinedMetric
+from silkcodec.evaluate.metrics import METRICS, Pair, UndefinedMetric, signal
 from speechlike import speechlike
 
 RATE = metrics.SAMPLE_RATE
 SPEECH = speechlike(3.0)
 OTHER = speechlike(3.0, seed=1)
-EXTERNAL = [name for name, metric in METRICS.items() if metric.module]
+EXTERNAL = [name for name, metric in METRICS.items() if metric.packages]
 
 
 for package in ("pesq", "pystoi"):
@@ -39,7 +39,7 @@ def noisy(wave: np.ndarray, snr_db: float, seed: int = 0) -> np.ndarray:
         ("stoi", 1.0, 1e-6),
         ("estoi", 1.0, 1e-6),
         ("mel_distance", 0.0, 0.0),
-        ("si_sdr_db", metrics.SI_SDR_BEST_DB, 0.0),
+        ("si_sdr_db", signal.SI_SDR_BEST_DB, 0.0),
         ("level_db", 0.0, 0.0),
     ],
 )
@@ -53,7 +53,7 @@ def test_every_metric_is_in_the_test_above() -> None:
 
 @pytest.mark.parametrize("snr_db", [-10.0, 0.0, 12.5, 40.0])
 def test_si_sdr_of_a_known_noise_level(snr_db: float) -> None:
-    assert metrics.si_sdr_db(Pair(SPEECH, noisy(SPEECH, snr_db))) == pytest.approx(snr_db, abs=1e-3)
+    assert signal.si_sdr_db(Pair(SPEECH, noisy(SPEECH, snr_db))) == pytest.approx(snr_db, abs=1e-3)
 
 
 @pytest.mark.parametrize("name", ["pesq_wb", "stoi", "estoi", "si_sdr_db"])
@@ -63,8 +63,8 @@ def test_more_noise_scores_lower(name: str) -> None:
 
 
 def test_other_speech_is_not_intelligible_as_this() -> None:
-    assert metrics.stoi(Pair(SPEECH, OTHER)) < 0.65  # the syllables keep time with each other
-    assert metrics.estoi(Pair(SPEECH, OTHER)) < 0.2
+    assert signal.stoi(Pair(SPEECH, OTHER)) < 0.65  # the syllables keep time with each other
+    assert signal.estoi(Pair(SPEECH, OTHER)) < 0.2
 
 
 def test_a_level_change_moves_only_what_is_about_level() -> None:
@@ -86,11 +86,11 @@ def test_a_silent_reference_is_undefined_for_every_metric(name: str) -> None:
 
 
 def test_a_silent_output_gets_the_worst_value_and_is_not_dropped() -> None:
-    values, undefined = metrics.measure_all(Pair(SPEECH, np.zeros_like(SPEECH)), metrics.find_metrics())
+    values, undefined, _ = metrics.measure_all(Pair(SPEECH, np.zeros_like(SPEECH)), metrics.find_metrics())
     assert undefined == {}
     assert values["pesq_wb"] == pytest.approx(1.04, abs=0.01)
     assert values["stoi"] == values["estoi"] == 0.0
-    assert values["si_sdr_db"] == metrics.SI_SDR_WORST_DB
+    assert values["si_sdr_db"] == signal.SI_SDR_WORST_DB
     assert values["mel_distance"] is not None and values["mel_distance"] > 1.0
     assert values["level_db"] == -100.0
 
@@ -98,7 +98,7 @@ def test_a_silent_output_gets_the_worst_value_and_is_not_dropped() -> None:
 @pytest.mark.parametrize("name", EXTERNAL)
 def test_a_reference_too_short_is_undefined_with_a_reason(name: str) -> None:
     click = SPEECH[2000:5000]  # 125 ms
-    values, undefined = metrics.measure_all(Pair(click, click), [METRICS[name]])
+    values, undefined, _ = metrics.measure_all(Pair(click, click), [METRICS[name]])
     assert values == {name: None}
     assert "needs" in undefined[name]
 
@@ -110,12 +110,12 @@ def test_pesq_survives_more_utterances_than_its_table_holds() -> None:
     noise = rng.standard_normal((2, len(time_s)))
     bursts = np.where(time_s % 0.5 < 0.25, 0.1 * noise[0], 1e-5 * noise[0]).astype(np.float32)
     degraded = bursts + np.where(time_s % 0.5 < 0.25, 0.03 * noise[1], 0).astype(np.float32)
-    assert 1.04 < metrics.pesq_wb(Pair(bursts, degraded)) < 4.64
+    assert 1.04 < signal.pesq_wb(Pair(bursts, degraded)) < 4.64
 
 
 def test_pesq_skips_a_silent_part_of_a_long_clip() -> None:
     long = np.concatenate([speechlike(15.0), np.zeros(15 * RATE, dtype=np.float32)])
-    assert metrics.pesq_wb(Pair(long, long)) == pytest.approx(4.64, abs=0.01)
+    assert signal.pesq_wb(Pair(long, long)) == pytest.approx(4.64, abs=0.01)
 
 
 def test_pesq_blames_the_codec_where_only_its_output_holds_no_utterance(
@@ -131,14 +131,14 @@ def test_pesq_blames_the_codec_where_only_its_output_holds_no_utterance(
         return 4.64
 
     monkeypatch.setattr(pesq, "pesq", no_utterance_but_against_itself)
-    assert metrics.pesq_wb(Pair(SPEECH, OTHER)) == pytest.approx(1.04, abs=0.01)
+    assert signal.pesq_wb(Pair(SPEECH, OTHER)) == pytest.approx(1.04, abs=0.01)
 
 
 def test_metrics_repeat_and_leave_the_global_random_state_alone() -> None:
     pair = Pair(SPEECH, noisy(SPEECH, 5.0))
     np.random.seed(7)
     before = np.random.get_state()[1].copy()
-    first, second = metrics.estoi(pair), metrics.estoi(pair)
+    first, second = signal.estoi(pair), signal.estoi(pair)
     assert first == second
     assert np.array_equal(before, np.random.get_state()[1])
 
@@ -157,6 +157,11 @@ def test_unknown_metric_names_those_there_are() -> None:
 
 @pytest.mark.parametrize("name", EXTERNAL)
 def test_a_missing_package_is_named_with_its_command(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, METRICS[name].module or "", None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'silkcodec\[eval\]'"):
-        metrics.find_metrics([name])
+    metric = METRICS[name]
+    assert metric.missing() is None
+    for package in metric.packages:
+        monkeypatch.setitem(sys.modules, package, None)
+    (metric,) = metrics.find_metrics([name])  # nothing else breaks
+    assert f"pip install 'silkcodec[{metric.extra}]'" in (metric.missing() or "")
+    with pytest.raises(MissingExtraError, match="pip install"):
+        metric.require()

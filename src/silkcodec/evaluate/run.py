@@ -88,7 +88,10 @@ def evaluate(
     if out is not None:
         check_output(out, overwrite=overwrite)
     clips = find_clips(inputs, split=split, limit=limit, seed=seed)
-    measured = [metric.name for metric in metrics.find_metrics(list(metric_names) if metric_names else None)]
+    found = metrics.find_metrics(metric_names)
+    for metric in found if metric_names is not None else []:
+        metric.require()
+    measured = [metric.name for metric in found if metric.missing() is None]
     ids = {name: codec_id(_codec(name)) for name in names}
 
     rows_path = None if out is None else rows_file(out)
@@ -146,7 +149,7 @@ def measure(codec: Codec, wave: metrics.Wave, metric_list: list[metrics.Metric])
         return {"status": "failed", "error": str(error)}
     delay = align.find_delay(wave, output, metrics.SAMPLE_RATE)
     pair = metrics.Pair(wave, align.shifted(output, delay.n_samples, len(wave)))
-    values, undefined = metrics.measure_all(pair, metric_list)
+    values, undefined, _ = metrics.measure_all(pair, metric_list)
     return {
         "status": "ok",
         "codec_id": tokens.codec,

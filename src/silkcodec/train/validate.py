@@ -46,7 +46,7 @@ def validate(model: SilkModel, waves: list[np.ndarray], folder: Path | None = No
         decoded = model.decode(levels, len(wave))[0].float().cpu().numpy()
         for level in range(8):
             counts[:, level] += (levels[0].cpu().numpy() == level).sum(axis=0)
-        values, _ = metrics.measure_all(metrics.Pair(wave, decoded), measures)
+        values, _, _ = metrics.measure_all(metrics.Pair(wave, decoded), measures)
         for name, value in values.items():
             if value is not None:  # None: silence, there is nothing to measure
                 scores[name].append(value)

@@ -1,0 +1,100 @@
+"""Metrics: a reference wave and what a codec made of it -> one number each.
+
+Both waves of a `Pair` are mono float32 at 24 kHz, aligned and of one length (`align.py` does that, once,
+for all metrics). A metric that works at another rate takes both waves resampled once, by `Pair.at`.
+
+    base.py    Pair, Metric, and when a metric is undefined
+    signal.py  of two waves alone: PESQ, STOI, ESTOI, mel distance, SI-SDR, level
+
+A metric whose package or model is not there says so (`Metric.missing`) and stops nothing else. Nothing heavy
+is imported before something is measured. docs/metrics.md has the table and what each number does not tell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from silkcodec.errors import ArgumentError
+from silkcodec.evaluate.metrics.base import (
+    SAMPLE_RATE,
+    Metric,
+    Pair,
+    UndefinedMetric,
+    Wave,
+    Weighted,
+    is_silent,
+    rms_dbfs,
+)
+from silkcodec.evaluate.metrics.signal import SIGNAL_METRICS
+
+__all__ = [
+    "METRICS",
+    "SAMPLE_RATE",
+    "Metric",
+    "Pair",
+    "UndefinedMetric",
+    "Wave",
+    "Weighted",
+    "find_metrics",
+    "is_silent",
+    "measure_all",
+    "rms_dbfs",
+]
+
+METRICS: dict[str, Metric] = {metric.name: metric for metric in (*SIGNAL_METRICS,)}
+"""All metrics by name, in the order of the report. A new metric is a function and an entry in its file."""
+
+
+def find_metrics(names: Sequence[str] | None = None, models: Mapping[str, str] | None = None) -> list[Metric]:
+    """Metrics by name, each with its model; None: all of them.
+
+    Those that cannot be measured here are among them: ask `Metric.missing()`, or let `Metric.require()` raise.
+
+    Args:
+        names: of `METRICS`.
+        models: a model's name or path by key (`Metric.model_key`), such as {"whisper": "base"}.
+
+    Raises:
+        ArgumentError: an unknown name or key.
+    """
+    unknown = [name for name in names or [] if name not in METRICS]
+    if unknown:
+        raise ArgumentError(f"metrics must be among {', '.join(METRICS)}; got {unknown[0]!r}.")
+    keys = list(dict.fromkeys(metric.model_key for metric in METRICS.values() if metric.model_key is not None))
+    for key in models or {}:
+        if key not in keys:
+            raise ArgumentError(f"models must be given for {', '.join(keys)}; got one for {key!r}.")
+    return [
+        replace(METRICS[name], model=(models or {}).get(METRICS[name].model_key or ""))
+        for name in (names if names is not None else METRICS)
+    ]
+
+
+def measure_all(
+    pair: Pair, metrics: Sequence[Metric]
+) -> tuple[dict[str, float | None], dict[str, str], dict[str, float]]:
+    """Each metric of a pair, by name; None and a reason where the reference allows no measurement.
+
+    Returns:
+        (values, undefined, weights): value or None by metric name; why, by metric name, where it is None; what
+        the value weighs in a mean, only where that is not 1 (error rates: words or characters of the reference).
+
+    Raises:
+        MissingExtraError, ArgumentError: a metric cannot be measured here (`Metric.missing`).
+    """
+    values: dict[str, float | None] = {}
+    undefined: dict[str, str] = {}
+    weights: dict[str, float] = {}
+    for metric in metrics:
+        metric.require()
+        try:
+            measured = metric.weigh(pair)
+        except UndefinedMetric as error:
+            values[metric.name] = None
+            undefined[metric.name] = str(error)
+            continue
+        values[metric.name] = measured.value
+        if metric.weighted_by:
+            weights[metric.name] = measured.weight
+    return values, undefined, weights
