@@ -1,5 +1,8 @@
-"""PyTorch quantizers behind one interface; see `fsq.FSQ`."""
+"""PyTorch quantizers, one interface: latent [..., D] -> `Quantized` (latent, codes, loss); `decode` takes codes back."""
 
 from silkcodec.quantizers.fsq import FSQ, Quantized
+from silkcodec.quantizers.multiscale_rvq import MultiScaleRVQ
+from silkcodec.quantizers.rvq import RVQ
+from silkcodec.quantizers.vq import VQ, Codebook
 
-__all__ = ["FSQ", "Quantized"]
+__all__ = ["FSQ", "RVQ", "VQ", "Codebook", "MultiScaleRVQ", "Quantized"]

@@ -1,0 +1,86 @@
+# SoundStream: An End-to-End Neural Audio Codec (Zeghidour et al., 2021), https://arxiv.org/abs/2107.03312
+"""Residual vector quantization: each codebook quantizes what the codebooks before it left over.
+
+    residual 0 = vector;   residual k+1 = residual k - nearest entry of codebook k;   output = the sum of the entries
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from silkcodec.quantizers.fsq import Quantized
+from silkcodec.quantizers.vq import Codebook
+
+
+class RVQ(nn.Module):
+    """A latent frame cut into vectors, each quantized by a chain of codebooks.
+
+    Args:
+        latent_width: numbers in a frame.
+        vectors: how many vectors a frame is cut into; divides latent_width.
+        codebooks: length of the chain.
+        entries: size of each codebook.
+        commitment: weight of the pull of each residual towards the entry it chose.
+        dropout: probability that a training batch uses only the first n codebooks, n drawn evenly from 1..codebooks,
+            so that the chain can be cut short afterwards (quantizer dropout, section III-C of the paper).
+    """
+
+    def __init__(
+        self,
+        latent_width: int = 128,
+        vectors: int = 8,
+        codebooks: int = 4,
+        entries: int = 4096,
+        commitment: float = 0.25,
+        dropout: float = 0.25,
+    ):
+        super().__init__()
+        self.vectors, self.commitment, self.dropout = vectors, commitment, dropout
+        self.codebooks = nn.ModuleList(Codebook(entries, latent_width // vectors) for _ in range(codebooks))
+        self.codebook_sizes = (entries,) * (vectors * codebooks)
+        self.bits_per_frame = vectors * codebooks * math.log2(entries)
+
+    def forward(self, latent: Tensor) -> Quantized:
+        """latent [..., D] -> quantized latent [..., D], codes [..., vectors * codebooks], the commitment loss.
+
+        The codes of one vector stand together, coarse first; -1 for those that dropout left out.
+        """
+        with torch.autocast(latent.device.type, enabled=False):
+            vectors = latent.float().unflatten(-1, (self.vectors, -1))
+            residual, output = vectors, torch.zeros_like(vectors)
+            n_used = self._draw_length()
+            loss, codes = vectors.new_zeros(()), []
+            for codebook in self.codebooks[:n_used]:
+                if self.training:
+                    codebook.begin(residual)
+                chosen = codebook.nearest(residual)
+                entries = codebook(chosen)
+                if self.training:
+                    codebook.follow(residual, chosen)
+                loss = loss + self.commitment * functional.mse_loss(residual, entries)
+                output = output + entries
+                residual = residual - entries
+                codes.append(chosen)
+            codes += [torch.full_like(codes[0], -1)] * (len(self.codebooks) - n_used)
+            straight_through = vectors + (output - vectors).detach()
+            return Quantized(straight_through.flatten(-2), torch.stack(codes, dim=-1).flatten(-2), loss / n_used)
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """codes [..., vectors * codebooks], -1 where one is left out -> latent float32 [..., D]."""
+        chains = codes.unflatten(-1, (self.vectors, -1)).unbind(-1)
+        parts = [
+            codebook(chosen.clamp(min=0)) * (chosen >= 0)[..., None]
+            for codebook, chosen in zip(self.codebooks, chains, strict=True)
+        ]
+        return torch.stack(parts).sum(dim=0).flatten(-2)
+
+    @torch.compiler.disable
+    def _draw_length(self) -> int:
+        """How many codebooks this batch uses. From PyTorch's generator: processes of one run need the same seed."""
+        if not self.training or float(torch.rand(())) >= self.dropout:
+            return len(self.codebooks)
+        return int(torch.randint(1, len(self.codebooks) + 1, ()))

@@ -1,0 +1,148 @@
+# Neural Discrete Representation Learning (van den Oord et al., 2017), https://arxiv.org/abs/1711.00937
+"""Vector quantization: each vector snaps to the nearest entry of a learned codebook.
+
+The codebook follows the vectors as exponential moving averages (appendix A.1 of the paper), starts at the k-means
+centres of the first batch, and an entry that is hardly chosen any more is moved onto a vector of the batch
+(SoundStream, https://arxiv.org/abs/2107.03312, section III-C).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from silkcodec.quantizers.fsq import Quantized
+
+
+class Codebook(nn.Module):
+    """Entries [size, dim] that follow the vectors that choose them. A buffer: no optimiser moves it.
+
+    Args:
+        size: number of entries.
+        dim: length of each.
+        decay: of the moving averages, per training batch.
+        revive_below: an entry chosen fewer times than this, on (moving) average per batch, is moved onto a vector of
+            the batch; as a share of what it would get if all entries were chosen equally often. 0: never.
+        kmeans_steps: Lloyd iterations over the first batch.
+    """
+
+    entries: Tensor
+    counts: Tensor
+    sums: Tensor
+    ready: Tensor
+
+    def __init__(self, size: int, dim: int, decay: float = 0.99, revive_below: float = 0.1, kmeans_steps: int = 10):
+        super().__init__()
+        self.decay, self.revive_below, self.kmeans_steps = decay, revive_below, kmeans_steps
+        self.register_buffer("entries", torch.randn(size, dim))
+        self.register_buffer("counts", torch.ones(size))  # moving average of how often each was chosen in a batch
+        self.register_buffer("sums", self.entries.clone())  # moving average of the sum of the vectors that chose it
+        self.register_buffer("ready", torch.tensor(False))  # whether k-means has run
+
+    def nearest(self, vectors: Tensor) -> Tensor:
+        """vectors float32 [..., dim] -> codes int64 [...]: the entry at the smallest Euclidean distance."""
+        flat = vectors.reshape(-1, vectors.shape[-1])
+        # |v - e|^2 = |v|^2 - 2 v.e + |e|^2, and |v|^2 is the same for every entry.
+        scores = flat @ self.entries.T - 0.5 * self.entries.square().sum(dim=1)
+        return scores.argmax(dim=1).view(vectors.shape[:-1])
+
+    def forward(self, codes: Tensor) -> Tensor:
+        """codes [...] -> entries float32 [..., dim]."""
+        return functional.embedding(codes, self.entries)
+
+    @torch.compiler.disable
+    @torch.no_grad()
+    def begin(self, vectors: Tensor) -> None:
+        """k-means over the first batch, vectors [..., dim]; fewer vectors than entries are repeated with a jitter."""
+        if bool(self.ready):
+            return
+        flat = vectors.detach().reshape(-1, vectors.shape[-1])
+        picked = _draw(flat, len(self.entries))
+        if len(flat) < len(self.entries):
+            self.entries.copy_(picked + 0.01 * flat.std() * torch.randn_like(picked))
+        else:
+            self.entries.copy_(picked)
+            for _ in range(self.kmeans_steps):
+                counts, sums = self._assigned(flat, self.nearest(flat))
+                self.entries.copy_(torch.where(counts[:, None] > 0, sums / counts.clamp(min=1)[:, None], self.entries))
+        if _distributed():
+            torch.distributed.broadcast(self.entries, 0)
+        self.counts.fill_(len(flat) / len(self.entries))
+        self.sums.copy_(self.entries * self.counts[:, None])
+        self.ready.fill_(True)
+
+    @torch.compiler.disable
+    @torch.no_grad()
+    def follow(self, vectors: Tensor, codes: Tensor) -> None:
+        """Moves the entries towards a batch: vectors [..., dim] and the codes [...] that they chose."""
+        flat = vectors.detach().reshape(-1, vectors.shape[-1])
+        counts, sums = self._assigned(flat, codes.reshape(-1))
+        if _distributed():
+            torch.distributed.all_reduce(counts)
+            torch.distributed.all_reduce(sums)
+        self.counts.lerp_(counts, 1 - self.decay)
+        self.sums.lerp_(sums, 1 - self.decay)
+        self.entries.copy_(self.sums / self.counts.clamp(min=1e-5)[:, None])
+        fair = float(self.counts.sum()) / len(self.counts)
+        dead = self.counts < self.revive_below * fair
+        if n_dead := int(dead.sum()):
+            picked = _draw(flat, n_dead)
+            if _distributed():
+                torch.distributed.broadcast(picked, 0)
+            self.entries[dead] = picked
+            self.counts[dead] = fair
+            self.sums[dead] = picked * fair
+
+    def _assigned(self, flat: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
+        """How many vectors chose each entry, [size], and their sum, [size, dim]."""
+        counts = torch.zeros_like(self.counts).index_add_(0, codes, torch.ones_like(flat[:, 0]))
+        return counts, torch.zeros_like(self.sums).index_add_(0, codes, flat)
+
+
+class VQ(nn.Module):
+    """A latent frame cut into vectors of equal length, each one code of a single codebook.
+
+    Args:
+        latent_width: numbers in a frame.
+        vectors: how many vectors a frame is cut into; divides latent_width.
+        entries: size of the codebook, shared by all vectors.
+        commitment: weight of the pull of the encoder towards the entry it chose (the paper's beta).
+    """
+
+    def __init__(self, latent_width: int = 128, vectors: int = 32, entries: int = 4096, commitment: float = 0.25):
+        super().__init__()
+        self.vectors, self.commitment = vectors, commitment
+        self.codebook = Codebook(entries, latent_width // vectors)
+        self.codebook_sizes = (entries,) * vectors
+        self.bits_per_frame = vectors * math.log2(entries)
+
+    def forward(self, latent: Tensor) -> Quantized:
+        """latent [..., D] -> quantized latent [..., D], codes [..., vectors], the commitment loss."""
+        with torch.autocast(latent.device.type, enabled=False):
+            vectors = latent.float().unflatten(-1, (self.vectors, -1))
+            if self.training:
+                self.codebook.begin(vectors)
+            codes = self.codebook.nearest(vectors)
+            entries = self.codebook(codes)
+            if self.training:
+                self.codebook.follow(vectors, codes)
+            loss = self.commitment * functional.mse_loss(vectors, entries)
+            straight_through = vectors + (entries - vectors).detach()
+            return Quantized(straight_through.flatten(-2), codes, loss)
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """codes [..., vectors] -> latent float32 [..., D]."""
+        return self.codebook(codes).flatten(-2)
+
+
+def _draw(flat: Tensor, n: int) -> Tensor:
+    """n of the vectors [N, dim], at random, each at most once as long as there are enough."""
+    order = torch.randperm(len(flat), device=flat.device)
+    return flat[order.repeat(-(-n // len(flat)))[:n]]
+
+
+def _distributed() -> bool:
+    return torch.distributed.is_available() and torch.distributed.is_initialized()
