@@ -1,4 +1,4 @@
-"""PyTorch quantizers, one interface: latent [..., D] -> `Quantized` (latent, codes, loss); `decode` takes codes back."""
+"""PyTorch quantizers, one interface: latent [..., D] -> `Quantized` (latent, codes, loss); `decode` is the way back."""
 
 from silkcodec.quantizers.fsq import FSQ, Quantized
 from silkcodec.quantizers.multiscale_rvq import MultiScaleRVQ
