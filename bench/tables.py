@@ -22,12 +22,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import findings
+from findings import TableError
+
 from silkcodec.evaluate.report import digits, interval, load_result, number, table
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = ("README.md", "docs/*.md", "bench/README.md")
 MARKER = re.compile(r"^<!-- (/?)bench:([a-z0-9-]+) -->$")
-QUIET_CORES = 0.1  # that other processes may use meanwhile; above it, times are not to be trusted
 
 Figures = dict[str, Any]
 
@@ -56,28 +58,17 @@ SPEED_ROWS = (  # what, where in speed.json, digits, unit
     ("bits of the tokens", "library.bits_per_second", 0, "per second"),
     ("`--entropy` saves of the samples' files", "size.entropy_gain_percent", 1, "%"),
 )
-COMPARISONS: dict[str, tuple[str, Callable[[float, float], bool]]] = {
-    "at_least": ("at least", lambda value, bound: value >= bound),
-    "at_most": ("at most", lambda value, bound: value <= bound),
-    "above": ("above", lambda value, bound: value > bound),
-    "below": ("below", lambda value, bound: value < bound),
-    "exactly": ("", lambda value, bound: abs(value - bound) <= 1e-9 * abs(bound)),
-}
-
-
-class TableError(Exception):
-    """A document's markers or a measurement's file are not what this script can work with."""
 
 
 def speed(bench: Path) -> str:
     """Every figure of speed.json beside its target, and the conditions it was measured in."""
-    result = _json(bench / "speed.json", "silk speed")
+    result = findings.read_result(bench / "speed.json", "silk speed")
     if result is None:
         return "Not measured yet: `make bench`."
-    targets = _targets(bench)["speed"]
+    targets = findings.targets(bench)["speed"]
     names = {
-        "short": _duration(result["memory"]["short_s"]),
-        "long": _duration(result["memory"]["long_s"]),
+        "short": findings.duration(result["memory"]["short_s"]),
+        "long": findings.duration(result["memory"]["long_s"]),
         "batch.n_clips": str(result["batch"]["n_clips"]),
     }
     rows = []
@@ -86,7 +77,7 @@ def speed(bench: Path) -> str:
         for name, text in names.items():
             label = label.replace(f"{{{name}}}", text)
         figure = f"{number(value, n_digits)} {unit}" if value is not None else "-"
-        rows.append([label, figure, *_judged(value, targets.get(path, {}), unit)])
+        rows.append([label, figure, *findings.judged(value, targets.get(path, {}), unit)])
     return f"{table(['what', 'measured', 'target', 'met'], rows)}\n\n{_conditions(bench, result)}"
 
 
@@ -94,19 +85,10 @@ def _conditions(bench: Path, result: Figures) -> str:
     found = result["conditions"]
     versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
     sentences = [
-        f"{found['codec']}{_not_embedded(bench, found['codec'])}; {found['threads']} threads, {found['cores']} cores, "
-        f"{found['cpu']}, {found['system']}; {versions}; {result['created'][:10]}."
+        f"{found['codec']}{findings.not_embedded(bench, found['codec'])}; {found['threads']} threads, "
+        f"{found['cores']} cores, {found['cpu']}, {found['system']}; {versions}; {result['created'][:10]}.",
+        *findings.warnings(result),
     ]
-    others = found["others_cores"]
-    if others is None:
-        sentences.append("Whether other processes ran meanwhile is not known.")
-    elif others > QUIET_CORES:
-        used = number(others, 1)
-        sentences.append(
-            f"**The machine was not idle**: other processes used {used} cores meanwhile; times are too long."
-        )
-    if result["quick"]:
-        sentences.append("**Measured with --quick**, on files too short to tell.")
     files = result["size"]["files"]
     sentences.append(
         f"Speech: {len(files)} samples in turn, repeated to {_lengths(result)}; file sizes are of the samples "
@@ -117,7 +99,7 @@ def _conditions(bench: Path, result: Figures) -> str:
 
 
 def _lengths(result: Figures) -> str:
-    return f"{_duration(result['memory']['short_s'])} and {_duration(result['memory']['long_s'])}"
+    return f"{findings.duration(result['memory']['short_s'])} and {findings.duration(result['memory']['long_s'])}"
 
 
 def quality(bench: Path) -> str:
@@ -136,26 +118,27 @@ def quality(bench: Path) -> str:
         rows.append([codec, *rates_cells, *figures])
     judged = table(["silk's target", "measured", "target", "met"], _quality_targets(bench, result))
     parts = [table(header, rows)]
-    if _targets(bench)["quality"]["codec"] in codecs:
+    if findings.targets(bench)["quality"]["codec"] in codecs:
         parts.append(judged)
     return "\n\n".join([*parts, _clips_note(bench, result)])
 
 
 def _quality_targets(bench: Path, result: Figures) -> list[list[str]]:
     """A row per promise. "Above" is judged on the means of the same clips; the interval is of the difference."""
-    targets = _targets(bench)["quality"]
+    targets = findings.targets(bench)["quality"]
     codec, differences = targets["codec"], result["differences"]
     rows = []
     for metric, target in targets["means"].items():
         entry = result["means"].get(codec, {}).get(metric, {"mean": None})
         label = result["metrics"][metric]["label"]
-        rows.append([label, interval(entry, digits(metric)), *_judged(entry["mean"], target, "", digits(metric))])
+        cells = findings.judged(entry["mean"], target, "", digits(metric))
+        rows.append([label, interval(entry, digits(metric)), *cells])
     for metric, others in targets["above"].items():
         label = result["metrics"][metric]["label"]
         for other in others:
             measured = differences["minus"].get(other) if differences["of"] == codec else None
             entry = measured[metric] if measured else {"mean": None}
-            cells = _judged(entry["mean"], {"above": 0}, "")
+            cells = findings.judged(entry["mean"], {"above": 0}, "")
             rows.append([f"{label}, minus that of {other}", interval(entry, digits(metric)), *cells])
     return rows
 
@@ -165,7 +148,7 @@ def _clips_note(bench: Path, result: Figures) -> str:
     split = f" of the split '{settings['split']}'" if settings["split"] else ""
     drawn = f", drawn with seed {settings['seed']}" if settings["limit"] else ""
     silk = result["codecs"].get("silk", {}).get("codec_id")
-    weights = f" {silk}{_not_embedded(bench, silk)}." if silk else ""
+    weights = f" {silk}{findings.not_embedded(bench, silk)}." if silk else ""
     failed = sum(rates["n_failed"] for rates in result["codecs"].values())
     left_out = len({(entry["clip"], entry["metric"]) for entry in result["left_out"]})
     notes = f" {failed} runs of a codec failed." if failed else ""
@@ -280,27 +263,6 @@ def keep(bench: Path) -> Path:
     return path
 
 
-def _judged(value: float | None, target: Figures, unit: str, digits: int | None = None) -> list[str]:
-    """The cells `target` and `met`: every bound, and whether all hold."""
-    if not target:
-        return ["", ""]
-    bounds = []
-    for kind, bound in target.items():
-        figure = f"{bound:g}" if digits is None else number(bound, digits)
-        bounds.append(" ".join(part for part in (COMPARISONS[kind][0], figure, unit) if part))
-    met = value is not None and all(COMPARISONS[kind][1](value, bound) for kind, bound in target.items())
-    return [", ".join(bounds), "yes" if met else "not measured" if value is None else "**no**"]
-
-
-def _not_embedded(bench: Path, codec_id: str) -> str:
-    """A remark where the measured weights are no longer those that the package holds."""
-    config = bench.parent / "src" / "silkcodec" / "weights" / "config.json"
-    embedded = json.loads(config.read_text(encoding="utf-8"))["weights_hash"] if config.exists() else None
-    if embedded is None or codec_id == f"silk@{embedded}":
-        return ""
-    return f" (**not the embedded weights**, {embedded}: measure again)"
-
-
 def _metric_headers(result: Figures, names: Any = None) -> list[str]:
     arrows = {"higher": "↑", "lower": "↓", "zero": "→ 0"}
     cells = []
@@ -310,31 +272,11 @@ def _metric_headers(result: Figures, names: Any = None) -> list[str]:
     return cells
 
 
-def _duration(seconds: float) -> str:
-    if seconds >= 3600:
-        return f"{seconds / 3600:g} h"
-    return f"{seconds / 60:g} min" if seconds >= 60 else f"{seconds:g} s"
-
-
 def _at(result: Figures, path: str) -> float | None:
     value: Any = result
     for key in path.split("."):
         value = value[key]
     return value
-
-
-def _targets(bench: Path) -> Figures:
-    return json.loads((bench / "targets.json").read_text(encoding="utf-8"))
-
-
-def _json(path: Path, kind: str) -> Figures | None:
-    """A result of ours; None where there is none yet."""
-    if not path.exists():
-        return None
-    result = json.loads(path.read_text(encoding="utf-8"))
-    if result.get("kind") != kind or result.get("format") != 1:
-        raise TableError(f"'{path.name}' must be JSON of the kind '{kind}', format 1; it is not: measure again.")
-    return result
 
 
 def main() -> None:
