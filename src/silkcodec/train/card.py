@@ -59,16 +59,17 @@ def data_lines(config: TrainConfig) -> list[str]:
         rows = read_index(Path(config.data.folder) / config.data.index, ("path", config.data.split_column))
     except ArgumentError:
         return ["The training folder was not at hand when this card was written."]
-    if not {"source", "licence", "duration_s"} <= rows[0].keys():
+    if not all(any(name in row for row in rows) for name in ("source", "licence", "duration_s")):
         return [f"{len(rows)} files of an index that states no sources."]
     hours: dict[str, float] = defaultdict(float)
     licences: dict[str, set[str]] = defaultdict(set)
     languages: dict[str, set[str]] = defaultdict(set)
     for row in rows:
-        if row[config.data.split_column] != config.data.valid_value:
-            hours[row["source"]] += float(row["duration_s"]) / 3600
-            licences[row["source"]].add(row["licence"])
-            languages[row["source"]].add(row.get("language", ""))
+        if row.get(config.data.split_column) != config.data.valid_value:
+            source = row.get("source", "not stated")
+            hours[source] += float(row.get("duration_s", 0)) / 3600
+            licences[source].add(row.get("licence", "none"))
+            languages[source].add(row.get("language", ""))
     lines = ["| source | hours | languages | licences as stated |", "|---|---|---|---|"]
     for source in sorted(hours, key=lambda name: -hours[name]):
         stated = "; ".join(sorted(licences[source]))

@@ -7,7 +7,6 @@ only on the seed and *n*, so a resumed run sees what it would have seen.
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import os
@@ -20,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from silkcodec import audio
+from silkcodec import audio, manifest
 from silkcodec.errors import ArgumentError, AudioError, OutputError
 from silkcodec.mel import FRAME, LOOKAHEAD, SAMPLE_RATE
 from silkcodec.train.config import DataConfig
@@ -47,7 +46,7 @@ def split_files(config: DataConfig) -> dict[str, list[str]]:
     splits: dict[str, list[str]] = {"train": [], "valid": []}
     if config.index:
         for row in read_index(folder / config.index, ("path", config.split_column)):
-            splits["valid" if row[config.split_column] == config.valid_value else "train"].append(row["path"])
+            splits["valid" if row.get(config.split_column) == config.valid_value else "train"].append(row["path"])
     else:
         for file in sorted(folder.rglob("*")):
             if file.suffix.lower() in audio.SUFFIXES and file.is_file():
@@ -63,14 +62,13 @@ def split_files(config: DataConfig) -> dict[str, list[str]]:
 
 
 def read_index(file: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
-    """Rows of a .csv or .tsv table that must have the given columns."""
+    """Rows of a manifest that has the given columns; a row lacks those that are empty in it."""
     if not file.is_file():
         raise ArgumentError(f"data.index must be a table in the folder; found no {file}.")
-    with file.open(encoding="utf-8", newline="") as handle:
-        rows = list(csv.DictReader(handle, delimiter="," if file.suffix == ".csv" else "\t"))
-    missing = [name for name in columns if rows and name not in rows[0]]
-    if not rows or missing:
-        raise ArgumentError(f"{file} must have rows and the columns {', '.join(columns)}; it does not.")
+    rows = manifest.read(file)
+    missing = [name for name in columns if not any(name in row for row in rows)]
+    if missing:
+        raise ArgumentError(f"{file} must have the columns {', '.join(columns)}; it lacks {missing[0]}.")
     return rows
 
 
