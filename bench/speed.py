@@ -26,6 +26,7 @@ BENCH = Path(__file__).resolve().parent
 SAMPLES = BENCH.parent / "samples"
 WORKER = BENCH / "speed_worker.py"
 
+
 @dataclass(frozen=True)
 class Sizes:
     """How much is measured. All in seconds of speech, except the numbers of runs."""
