@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,15 +58,37 @@ def spectrograms(
     """
     height = 2 * (_TITLE + PANEL_HEIGHT) + _GAP + _BOTTOM
     image = np.full((height, _LEFT + PANEL_WIDTH + _RIGHT, 3), 255, dtype=np.uint8)
-    per_hertz = np.log(filterbank().sum(axis=0))  # or noise in the wide high bands outshines speech
-    densities = original - per_hertz, decoded - per_hertz
-    top_db = _DB_PER_NEPER * float(max(density.max() for density in densities))
-    for i, (mel, title) in enumerate(zip(densities, titles, strict=True)):
+    for i, (panel, title) in enumerate(zip(_loudness([original, decoded]), titles, strict=True)):
         top = _TITLE + i * (PANEL_HEIGHT + _TITLE + _GAP)
-        _panel(image, top, mel, top_db)
+        _panel(image, top, panel)
         _text(image, _LEFT, top - 22, title, align="left", dot=2.5)
     _time_axis(image, 2 * (_TITLE + PANEL_HEIGHT) + _GAP, duration_s)
     return png(image)
+
+
+def bare_spectrograms(mels: Sequence[NDArray[np.float32]]) -> list[bytes]:
+    """Spectrograms without axes, on one colour scale, for a page that has its own axes.
+
+    Args:
+        mels: natural log of mel magnitudes, float32 [C, 128] each.
+
+    Returns:
+        A PNG file each: C pixels wide, 128 high, the highest band on top.
+    """
+    return [png(_colours(panel)) for panel in _loudness(mels)]
+
+
+def band_height(hz: float) -> float:
+    """Where a frequency lies on such a picture: 0 at the lower edge .. 1 at the upper."""
+    return float(hz_to_mel(hz)) / float(hz_to_mel(SAMPLE_RATE / 2))
+
+
+def _loudness(mels: Sequence[NDArray[np.float32]]) -> list[NDArray[np.floating]]:
+    """Log-mel [C, 128] each -> [128, C], high bands on top: 1 at the loudest point of all, 0 at 80 dB below it."""
+    per_hertz = np.log(filterbank().sum(axis=0))  # or noise in the wide high bands outshines speech
+    densities_db = [_DB_PER_NEPER * (mel - per_hertz) for mel in mels]
+    top_db = max(float(density.max()) for density in densities_db)
+    return [(density.T[::-1] - top_db) / RANGE_DB + 1 for density in densities_db]
 
 
 def png(image: Image) -> bytes:
@@ -83,16 +106,14 @@ def png(image: Image) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + body
 
 
-def _panel(image: Image, top: int, mel: NDArray[np.float32], top_db: float) -> None:
+def _panel(image: Image, top: int, loudness: NDArray[np.floating]) -> None:
     """A spectrogram, its frequency axis and its colour bar."""
-    loudness = (_DB_PER_NEPER * mel.T[::-1] - top_db) / RANGE_DB + 1  # [128, C], high bands on top; 0..1
     place = image[top : top + PANEL_HEIGHT, _LEFT : _LEFT + PANEL_WIDTH]
     place[:] = _colours(_stretch(_stretch(loudness, PANEL_WIDTH).T, PANEL_HEIGHT).T)
     _frame(image, top, _LEFT, PANEL_WIDTH)
 
-    highest = float(hz_to_mel(SAMPLE_RATE / 2))
     for hz in _TICKS_HZ:
-        y = top + round((PANEL_HEIGHT - 1) * (1 - float(hz_to_mel(hz)) / highest))
+        y = top + round((PANEL_HEIGHT - 1) * (1 - band_height(hz)))
         image[y, _LEFT - 8 : _LEFT - 1] = _INK
         _text(image, _LEFT - 14, y, f"{hz / 1000:g}", align="right")
     _text(image, 8, top - 22, "kHz", align="left", colour=_FAINT)
