@@ -3,9 +3,12 @@
 A codec turns a wave into tokens and back. Silk, its peers and the classical codecs all implement the one
 Protocol below, so whatever works with one works with all:
 
-    codec = silkcodec.load("silk")                    # or "opus:6k", "codec2:1200", "path/to/weights"
+    codec = silkcodec.load("silk")                    # or "mimi:8", "opus:6k", "path/to/weights"
     tokens = codec.encode(wave, sample_rate)          # Tokens: codes, their sizes and rates, the length
     again = codec.decode(tokens)                      # float32 [n_samples] at codec.sample_rate
+
+A name is `codec[:preset][@source]`: "dac:44k" is DAC's model for 44.1 kHz with the published weights, and
+"dac:44k@./weights/dac" the same with the weights in that folder (or in another repository of the hub).
 
 Shapes, in every docstring and comment of this package:
 
@@ -36,10 +39,21 @@ ENTRY_POINTS = "silkcodec.codecs"
 _BUILT_IN = {
     "silk": "silkcodec.silk:load",
     "codec2": "silkcodec.peers.codec2:Codec2",
+    "dac": "silkcodec.peers.dac:Dac",
+    "encodec": "silkcodec.peers.encodec:Encodec",
+    "mimi": "silkcodec.peers.mimi:Mimi",
     "opus": "silkcodec.peers.opus:Opus",
+    "snac": "silkcodec.peers.snac:Snac",
 }
 
-_NEEDS = {"codec2": ("pycodec2", "classical"), "opus": ("opuslib", "classical")}  # name -> package, extra
+_NEEDS = {  # name -> packages, the extra that brings them
+    "codec2": (("pycodec2",), "classical"),
+    "dac": (("torch", "transformers", "safetensors"), "peers"),
+    "encodec": (("torch", "transformers", "safetensors"), "peers"),
+    "mimi": (("torch", "transformers", "safetensors"), "peers"),
+    "opus": (("opuslib",), "classical"),
+    "snac": (("torch", "snac", "safetensors", "huggingface_hub"), "peers"),
+}
 
 
 @runtime_checkable
@@ -90,28 +104,30 @@ def load(name: Literal["silk"] = "silk", *, threads: int | None = None, provider
 @overload
 def load(name: str | os.PathLike[str], **options: Any) -> Codec: ...
 def load(name: str | os.PathLike[str] = "silk", **options: Any) -> Codec:
-    """A codec by name. Nothing is downloaded, and never is another one given in its place.
+    """A codec by name; never is another one given in its place.
 
     Args:
-        name: one of `codecs()`, with a preset after a colon where it has any ("opus:6k"), or a folder of
-            Silk weights as `silk export` makes it.
+        name: one of `codecs()`, with a preset after a colon where it has any ("opus:6k"), and after an @ where
+            its weights are, if not where they were published ("mimi:8@./weights/mimi"): a folder, or a
+            repository of the Hugging Face hub. Or a folder of Silk weights as `silk export` makes it.
         options: the codec's own. Silk's: `threads` (CPU threads; None: as many as help) and `provider`
             ("cpu" or "cuda").
 
     Raises:
-        ArgumentError: no codec of that name, or it does not know one of the options.
-        WeightsError: the model files are missing or damaged. ProviderError: no such provider here.
+        ArgumentError: no codec of that name, no such preset, or it does not know one of the options.
+        WeightsError: the model files are missing, damaged, or could not be downloaded.
+        ProviderError: no such provider here.
         MissingExtraError: the codec needs a package that is not installed.
 
     >>> load("nonesuch")
     Traceback (most recent call last):
-    silkcodec.errors.ArgumentError: A codec must be codec2, opus, silk or a folder of weights; got 'nonesuch'.
+    silkcodec.errors.ArgumentError: A codec must be codec2, dac, ... or a folder of weights; got 'nonesuch'.
     """
     known = codecs()
     text = os.fspath(name)
-    base, _, preset = text.partition(":")
+    base, preset, source = parse(text)
     if isinstance(name, str) and base in known:
-        return _build(text, known[base], preset or None, options)
+        return _build(text, known[base], preset, source, options)
     if isinstance(name, os.PathLike) or "/" in text or os.sep in text or Path(text).is_dir():
         from silkcodec.silk import Silk
 
@@ -120,11 +136,24 @@ def load(name: str | os.PathLike[str] = "silk", **options: Any) -> Codec:
     raise ArgumentError(f"A codec must be {', '.join(sorted(known))} or a folder of weights; got '{text}'.")
 
 
+def parse(name: str) -> tuple[str, str | None, str | None]:
+    """The parts of `codec[:preset][@source]`; None for a part that is not there.
+
+    >>> parse("mimi:8@./weights/mimi"), parse("silk")
+    (('mimi', '8', './weights/mimi'), ('silk', None, None))
+    """
+    codec, _, source = name.partition("@")
+    base, _, preset = codec.partition(":")
+    return base, preset or None, source or None
+
+
 def codecs() -> dict[str, str]:
     """The registry: name -> "module:factory", imported only by `load`. Sorted by name.
 
-    A factory is called as `factory(preset, **options)`, preset being what follows the colon or None. Other
-    packages add theirs by an entry point of the group "silkcodec.codecs"; the names of ours stay ours.
+    A factory is called as `factory(preset, **options)`, preset being what follows the colon or None; where a
+    name has a source after an @, `source=` is one of the options. A factory may name its presets in an
+    attribute `presets`. Other packages add theirs by an entry point of the group "silkcodec.codecs"; the
+    names of ours stay ours. docs/codecs.md shows one.
     """
     from importlib.metadata import entry_points  # 20 ms that `import silkcodec` need not pay
 
@@ -132,22 +161,52 @@ def codecs() -> dict[str, str]:
     return dict(sorted((others | _BUILT_IN).items()))
 
 
+def presets(name: str) -> tuple[str, ...]:
+    """What may follow the colon after the name of a codec, in the codec's own order; () where it has none.
+
+    Of our own codecs it can be asked where what the codec needs is not installed.
+
+    Raises:
+        ArgumentError: no codec of that name.
+
+    >>> presets("codec2"), presets("silk")
+    (('700C', '1200', '1300', '1400', '1600', '2400', '3200'), ())
+    """
+    known = codecs()
+    if name not in known:
+        raise ArgumentError(f"A codec must be {', '.join(sorted(known))}; got '{name}'.")
+    return tuple(getattr(_factory(known[name]), "presets", ()))
+
+
 def missing(name: str) -> str | None:
-    """The pip command that a built-in codec still needs here; None: it has all of its packages."""
+    """The pip command that a codec of ours, "mimi" or "mimi:8", still needs here; None: its packages are there."""
     from importlib.util import find_spec
 
-    package, extra = _NEEDS.get(name, (None, None))
-    if package is None or find_spec(package) is not None:
+    packages, extra = _NEEDS.get(parse(name)[0], ((), None))
+    if all(find_spec(package) is not None for package in packages):
         return None
     return f"pip install 'silkcodec[{extra}]'"
 
 
-def _build(name: str, target: str, preset: str | None, options: dict[str, Any]) -> Codec:
+def _factory(target: str) -> Any:
     module, _, attribute = target.partition(":")
-    factory = getattr(importlib.import_module(module), attribute)
+    return getattr(importlib.import_module(module), attribute)
+
+
+def _build(name: str, target: str, preset: str | None, source: str | None, options: dict[str, Any]) -> Codec:
+    factory = _factory(target)
+    if source is not None:
+        if not _accepts(factory, "source"):
+            raise ArgumentError(f"'{parse(name)[0]}' must be named without a source after an @; got '{name}'.")
+        options = {**options, "source": source}
     _check_options(name, factory, options)
     codec: Codec = factory(preset, **options)
     return codec
+
+
+def _accepts(factory: Any, option: str) -> bool:
+    parameters = inspect.signature(factory).parameters.values()
+    return any(p.kind is p.VAR_KEYWORD or (p.kind is p.KEYWORD_ONLY and p.name == option) for p in parameters)
 
 
 def _check_options(name: str, factory: Any, options: dict[str, Any]) -> None:

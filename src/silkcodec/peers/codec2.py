@@ -69,6 +69,8 @@ class Codec2:
 
     deterministic = False  # of decode: see the module's docstring
 
+    presets = PRESETS
+
     def __init__(self, preset: str | None = None) -> None:
         preset = classical.find_preset("codec2", preset, PRESETS, DEFAULT_PRESET)
         self.name = f"codec2:{preset}"

@@ -40,6 +40,8 @@ class Opus:
         MissingExtraError: `opuslib`, or the libopus that it looks for, is not installed.
     """
 
+    presets = PRESETS
+
     def __init__(self, preset: str | None = None) -> None:
         preset = classical.find_preset("opus", preset, PRESETS, DEFAULT_PRESET)
         self.name = f"opus:{preset}"

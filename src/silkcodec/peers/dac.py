@@ -1,0 +1,122 @@
+"""DAC, the Descript Audio Codec (Kumar et al. 2023, arXiv 2306.06546), through `transformers`.
+
+Three models, one a preset: `dac:16k` 50 frames/s and 12 residual codebooks of 1,024, `dac:24k` 75 and 32,
+`dac:44k` 86.13 (44,100 / 512) and 9. The model is not causal, but it is made of convolutions alone, so it
+reaches no further than `latency_s` ahead.
+
+The 16 and 24 kHz decoders fall 8 samples short of their frames, because one of their strides is odd and the
+published decoder drops a sample there; where the wave would lose its end, it gets one more frame.
+
+Memory of a long clip: that of one piece.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from silkcodec.peers import neural
+
+if TYPE_CHECKING:
+    import torch
+
+MODELS = {"16k": "descript/dac_16khz", "24k": "descript/dac_24khz", "44k": "descript/dac_44khz"}
+RATES = {"16k": 16_000, "24k": 24_000, "44k": 44_100}  # Hz
+PRESETS = tuple(MODELS)
+DEFAULT_PRESET = "44k"
+
+
+class Dac(neural.NeuralCodec):
+    """One of DAC's models, with all of its codebooks; `n_codebooks` takes fewer.
+
+    Args:
+        preset: one of `PRESETS`: "44k".
+        source: a folder or hub repository with the weights; None: as published.
+
+    Raises:
+        ArgumentError, WeightsError, MissingExtraError: see `silkcodec.load`.
+    """
+
+    presets = PRESETS
+
+    def __init__(self, preset: str | None = None, *, source: str | None = None) -> None:
+        preset = neural.choose_preset("dac", preset, PRESETS, DEFAULT_PRESET)
+        self.name = f"dac:{preset}"
+        neural.require(self.name, "torch", "transformers", "safetensors")
+        from transformers import DacModel
+
+        weights = neural.find_weights(self.name, source or MODELS[preset])
+        weights.check("sampling_rate", RATES[preset], self.name)
+        self._model: Any = neural.load_transformer(self.name, DacModel, weights)
+        self.codec_id = weights.codec_id(MODELS[preset].split("/")[1])
+        config = self._model.config
+        self.sample_rate = int(config.sampling_rate)
+        self._hop = int(config.hop_length)
+        n = int(config.n_codebooks)
+        self._set_codebooks([int(config.codebook_size)] * n, [self.sample_rate / self._hop] * n, n)
+        encoder, decoder = _encoder_reach(config), _decoder_reach(config, self._hop)
+        self._halos = encoder.frames(self._hop), decoder.frames(self._hop)
+        self._short_samples = _shortfall(config)
+        self.latency_s = (encoder.right + decoder.right + 1) / self.sample_rate
+
+    def _n_frames(self, n_samples: int) -> int:
+        return math.ceil((n_samples + self._short_samples) / self._hop)
+
+    def _n_codes(self, n_samples: int) -> tuple[int, ...]:
+        return (self._n_frames(n_samples),) * len(self.all_codebook_sizes)
+
+    def _encode(self, wave: torch.Tensor, k: int) -> list[torch.Tensor]:
+        import torch
+
+        n_frames = self._n_frames(len(wave))
+        padded = torch.nn.functional.pad(wave, (0, n_frames * self._hop - len(wave)))[None, None]
+        codes = []
+        for part in neural.pieces(n_frames, self._piece_frames(), *self._halos[0]):
+            chunk = padded[..., part.left * self._hop : part.right * self._hop]
+            codes.append(self._model.encode(chunk, n_quantizers=k).audio_codes[0, :, part.keep()])
+        return list(torch.cat(codes, dim=-1))
+
+    def _decode(self, codes: list[torch.Tensor], n_samples: int) -> torch.Tensor:
+        import torch
+
+        stacked, waves = torch.stack(codes)[None], []  # [1, k, F]
+        for part in neural.pieces(stacked.shape[-1], self._piece_frames(), *self._halos[1]):
+            wave = self._model.decode(audio_codes=stacked[..., part.left : part.right]).audio_values[0]
+            waves.append(wave[part.keep(self._hop)])
+        return torch.cat(waves)
+
+    def _piece_frames(self) -> int:
+        return int(neural.PIECE_S * self.sample_rate) // self._hop
+
+
+def _residual_reach(reach: neural.Reach) -> None:
+    for dilation in (1, 3, 9):
+        reach.conv(7, 3 * dilation, dilation=dilation)
+
+
+def _encoder_reach(config: Any) -> neural.Reach:
+    reach = neural.Reach()
+    reach.conv(7, 3)
+    for stride in config.downsampling_ratios:
+        _residual_reach(reach)
+        reach.conv(2 * stride, math.ceil(stride / 2), stride=stride)
+    reach.conv(3, 1)
+    return reach
+
+
+def _decoder_reach(config: Any, hop: int) -> neural.Reach:
+    reach = neural.Reach(step=hop)
+    reach.conv(7, 3)
+    for stride in config.upsampling_ratios:
+        reach.transposed(2 * stride, math.ceil(stride / 2), stride)
+        _residual_reach(reach)
+    reach.conv(7, 3)
+    return reach
+
+
+def _shortfall(config: Any) -> int:
+    """Samples that the decoder's output is short of a whole number of frames: an odd stride loses one value."""
+    length = 0  # of the output of no frames at all, negative where samples are lost
+    for stride in config.upsampling_ratios:
+        length = length * stride - (stride % 2)
+    return -length

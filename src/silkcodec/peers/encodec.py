@@ -1,0 +1,220 @@
+"""EnCodec (Défossez et al. 2022, arXiv 2210.13438) behind the Codec protocol, through `transformers`.
+
+Two models. **24 kHz**: mono, causal, 75 frames/s, 32 residual codebooks of 1,024, of which a preset uses the
+first 2 to 32: `encodec:6k` is 8 of them. **48 kHz**: stereo, `encodec:stereo-6k`; here mono goes in on both
+channels and their mean comes out.
+
+The 48 kHz model cuts its input into chunks of 1 s that overlap by 1 %, and divides each by its loudness.
+That number is part of the stream and stands in no code, so it is a codebook of its own here, the first one:
+the 31,744 finite float16 numbers that are not negative, one a chunk (1.01 Hz, 15 bit/s). A chunk has 150
+frames and begins 0.99 s after the one before: 151.5 frames/s, a little more than the nominal 150.
+
+Memory of a long clip: 24 kHz, 0.6 GB an hour for the features of the LSTMs, which see the whole; 48 kHz, one
+chunk.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from silkcodec.peers import neural
+
+if TYPE_CHECKING:
+    import torch
+
+MODELS = {False: "facebook/encodec_24khz", True: "facebook/encodec_48khz"}  # whether it is the stereo model
+CODEBOOKS = {  # of each preset, without the scale's
+    "1.5k": 2,
+    "3k": 4,
+    "6k": 8,
+    "12k": 16,
+    "24k": 32,
+    "stereo-3k": 2,
+    "stereo-6k": 4,
+    "stereo-12k": 8,
+    "stereo-24k": 16,
+}
+PRESETS = tuple(CODEBOOKS)
+DEFAULT_PRESET = "6k"
+N_SCALES = 0x7C00  # float16 patterns below that of infinity: 0 and the positive numbers, in order
+
+
+class Encodec(neural.NeuralCodec):
+    """EnCodec at one of its bit rates.
+
+    Args:
+        preset: one of `PRESETS`: "6k", "stereo-6k".
+        source: a folder or hub repository with the weights; None: as published.
+
+    Raises:
+        ArgumentError, WeightsError, MissingExtraError: see `silkcodec.load`.
+    """
+
+    presets = PRESETS
+
+    def __init__(self, preset: str | None = None, *, source: str | None = None) -> None:
+        preset = neural.choose_preset("encodec", preset, PRESETS, DEFAULT_PRESET)
+        self.name = f"encodec:{preset}"
+        self._stereo = preset.startswith("stereo")
+        neural.require(self.name, "torch", "transformers", "safetensors")
+        from transformers import EncodecModel
+
+        weights = neural.find_weights(self.name, source or MODELS[self._stereo])
+        weights.check("audio_channels", 1 + self._stereo, self.name)
+        weights.check("sampling_rate", 48_000 if self._stereo else 24_000, self.name)
+        self._model: Any = neural.load_transformer(self.name, EncodecModel, weights)
+        self.codec_id = weights.codec_id(MODELS[self._stereo].split("/")[1])
+        config = self._model.config
+        self.sample_rate = int(config.sampling_rate)
+        self._hop = int(config.hop_length)
+        n, sizes = CODEBOOKS[preset], [int(config.codebook_size)] * int(config.num_quantizers)
+        if self._stereo:
+            self._chunk, self._stride = int(config.chunk_length), int(config.chunk_stride)
+            self._chunk_frames = self._chunk // self._hop
+            chunk_rate = self.sample_rate / self._stride  # Hz
+            rates = [chunk_rate, *[chunk_rate * self._chunk_frames] * len(sizes)]
+            self._set_codebooks([N_SCALES, *sizes], rates, 1 + n)
+            self.latency_s = self._chunk / self.sample_rate
+        else:
+            self._set_codebooks(sizes, [self.sample_rate / self._hop] * len(sizes), n)
+            self.latency_s = self._hop / self.sample_rate
+
+    def _n_codes(self, n_samples: int) -> tuple[int, ...]:
+        if not self._stereo:
+            return (math.ceil(n_samples / self._hop),) * len(self.all_codebook_sizes)
+        chunks = self._n_chunks(n_samples)
+        return (chunks, *(chunks * self._chunk_frames,) * (len(self.all_codebook_sizes) - 1))
+
+    def _encode(self, wave: torch.Tensor, k: int) -> list[torch.Tensor]:
+        return self._encode_stereo(wave, k) if self._stereo else self._encode_mono(wave, k)
+
+    def _decode(self, codes: list[torch.Tensor], n_samples: int) -> torch.Tensor:
+        return self._decode_stereo(codes, n_samples) if self._stereo else self._decode_mono(codes)
+
+    # --- 24 kHz: convolutions in pieces, LSTM over the whole, the last convolution and the codes in pieces
+
+    def _encode_mono(self, wave: torch.Tensor, k: int) -> list[torch.Tensor]:
+        import torch
+
+        convolutions, lstm, last = _around_lstm(self._model.encoder.layers)
+        n_frames, piece = math.ceil(len(wave) / self._hop), self._piece_frames()
+        left, _ = self._encoder_reach().frames(self._hop)
+        features = []
+        for part in neural.pieces(n_frames, piece, left, 0):
+            chunk = wave[part.left * self._hop : part.right * self._hop]
+            features.append(_run(convolutions, chunk[None, None])[..., part.keep()])
+        whole = lstm(torch.cat(features, dim=-1))  # [1, C, F]
+        codes = []
+        for part in neural.pieces(n_frames, piece, self._model.config.last_kernel_size - 1, 0):
+            latent = _run(last, whole[..., part.left : part.right])
+            codes.append(self._quantize(latent, k)[:, part.keep()])
+        return list(torch.cat(codes, dim=-1))
+
+    def _decode_mono(self, codes: list[torch.Tensor]) -> torch.Tensor:
+        import torch
+
+        first, lstm, convolutions = _around_lstm(self._model.decoder.layers)
+        whole = lstm(_run(first, self._latent(codes)))  # [1, C, F]
+        left, _ = self._decoder_reach().frames(self._hop)
+        waves = []
+        for part in neural.pieces(whole.shape[-1], self._piece_frames(), left, 0):
+            waves.append(_run(convolutions, whole[..., part.left : part.right])[0, 0, part.keep(self._hop)])
+        return torch.cat(waves)
+
+    def _piece_frames(self) -> int:
+        return int(neural.PIECE_S * self.sample_rate) // self._hop
+
+    def _encoder_reach(self) -> neural.Reach:
+        config, reach = self._model.config, neural.Reach()
+        reach.conv(config.kernel_size, config.kernel_size - 1)
+        for ratio in reversed(config.upsampling_ratios):
+            _residual_reach(reach, config)
+            reach.conv(2 * ratio, ratio, stride=ratio)
+        return reach
+
+    def _decoder_reach(self) -> neural.Reach:
+        config, reach = self._model.config, neural.Reach(step=self._hop)
+        for ratio in config.upsampling_ratios:
+            reach.transposed(2 * ratio, 0, ratio)
+            _residual_reach(reach, config)
+        reach.conv(config.last_kernel_size, config.last_kernel_size - 1)
+        return reach
+
+    # --- 48 kHz: chunks of 1 s, overlapping by 10 ms
+
+    def _n_chunks(self, n_samples: int) -> int:
+        """Chunks that cover the wave; the last one is filled up with silence."""
+        return 1 + max(0, math.ceil((n_samples - self._chunk) / self._stride))
+
+    def _encode_stereo(self, wave: torch.Tensor, k: int) -> list[torch.Tensor]:
+        import torch
+
+        scales, codes = [], []
+        for index in range(self._n_chunks(len(wave))):
+            chunk = wave[index * self._stride :][: self._chunk]
+            chunk = torch.nn.functional.pad(chunk, (0, self._chunk - len(chunk)))
+            scale = chunk.pow(2).mean().sqrt() + 1e-8  # as in the model's own code: 1e-8 is for silence
+            scales.append(scale)
+            latent = _run(self._model.encoder.layers, (chunk / scale).expand(1, 2, -1))
+            codes.append(self._quantize(latent, k - 1))
+        patterns = torch.stack(scales).half().view(torch.int16).long()  # the bits of a float16
+        return [patterns, *torch.cat(codes, dim=-1)]
+
+    def _decode_stereo(self, codes: list[torch.Tensor], n_samples: int) -> torch.Tensor:
+        import torch
+
+        scales = codes[0].to(torch.int16).view(torch.float16).float()
+        latent = self._latent(codes[1:], n_frames=len(scales) * self._chunk_frames)
+        overlap = self._chunk - self._stride
+        fade = torch.arange(1, overlap + 1) / (overlap + 1)  # linear, as in the model's own code
+        output = torch.zeros((len(scales) - 1) * self._stride + self._chunk)
+        for index, scale in enumerate(scales):
+            frames = latent[..., index * self._chunk_frames : (index + 1) * self._chunk_frames]
+            chunk = scale * _run(self._model.decoder.layers, frames)[0].mean(dim=0)  # both channels -> one
+            if index > 0:
+                chunk[:overlap] *= fade
+            if index < len(scales) - 1:
+                chunk[-overlap:] *= fade.flip(0)
+            output[index * self._stride :][: self._chunk] += chunk
+        return output
+
+    # --- both
+
+    def _quantize(self, latent: torch.Tensor, k: int) -> torch.Tensor:
+        """Latent [1, D, F] -> codes of the first k codebooks, int64 [k, F]; k may be 0."""
+        import torch
+
+        codes, residual = [], latent
+        for layer in self._model.quantizer.layers[:k]:
+            codes.append(layer.encode(residual))
+            residual = residual - layer.decode(codes[-1])
+        return torch.cat(codes) if codes else torch.zeros((0, latent.shape[-1]), dtype=torch.int64)
+
+    def _latent(self, codes: list[torch.Tensor], n_frames: int | None = None) -> torch.Tensor:
+        """Codes [F] of the first codebooks -> latent [1, D, F]: 0 where there are none."""
+        import torch
+
+        if not codes:
+            assert n_frames is not None
+            return torch.zeros((1, self._model.config.codebook_dim, n_frames))
+        latent: torch.Tensor = self._model.quantizer.decode(torch.stack(codes)[:, None])
+        return latent
+
+
+def _run(layers: Any, values: torch.Tensor) -> torch.Tensor:
+    for layer in layers:
+        values = layer(values)
+    return values
+
+
+def _around_lstm(layers: Any) -> tuple[list[Any], Any, list[Any]]:
+    """The layers before the LSTM, the LSTM, and those after it."""
+    at = next(i for i, layer in enumerate(layers) if type(layer).__name__ == "EncodecLSTM")
+    return list(layers[:at]), layers[at], list(layers[at + 1 :])
+
+
+def _residual_reach(reach: neural.Reach, config: Any) -> None:
+    for i in range(config.num_residual_layers):
+        dilation = config.dilation_growth_rate**i
+        reach.conv(config.residual_kernel_size, (config.residual_kernel_size - 1) * dilation, dilation=dilation)

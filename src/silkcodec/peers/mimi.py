@@ -1,0 +1,130 @@
+"""Mimi (Défossez et al. 2024, arXiv 2410.00037), the codec of Moshi, through `transformers`.
+
+24 kHz, causal, 12.5 frames/s; a preset is the number of its codebooks of 2,048: `mimi:8` is what Moshi uses,
+`mimi:32` all. The first one is trained towards a speech model's features ("semantic") and quantised apart
+from the rest, hence *split* RVQ.
+
+The wave is filled up to whole frames with silence, as in Moshi's own code. (`transformers` would fill up
+after each layer instead, which differs in the last frame alone, and only inside the part that is cut off.)
+
+Memory of a long clip: 0.4 GB an hour for the features at 25 Hz; the transformers go over them step by step
+with a cache, as they do in a live stream.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from silkcodec.peers import neural
+
+if TYPE_CHECKING:
+    import torch
+
+MODEL = "kyutai/mimi"
+PRESETS = tuple(str(k) for k in range(1, 33))
+DEFAULT_PRESET = "8"
+TRANSFORMER_STEPS = 250  # at 25 Hz: what goes through a transformer at once
+
+
+class Mimi(neural.NeuralCodec):
+    """Mimi with the first codebooks of its 32.
+
+    Args:
+        preset: how many, "1" to "32".
+        source: a folder or hub repository with the weights; None: as published.
+
+    Raises:
+        ArgumentError, WeightsError, MissingExtraError: see `silkcodec.load`.
+    """
+
+    presets = PRESETS
+    quantizer = "split RVQ"
+
+    def __init__(self, preset: str | None = None, *, source: str | None = None) -> None:
+        preset = neural.choose_preset("mimi", preset, PRESETS, DEFAULT_PRESET)
+        self.name = f"mimi:{preset}"
+        neural.require(self.name, "torch", "transformers", "safetensors")
+        from transformers import MimiModel
+
+        weights = neural.find_weights(self.name, source or MODEL)
+        self._model: Any = neural.load_transformer(self.name, MimiModel, weights)
+        self.codec_id = weights.codec_id("mimi")
+        config = self._model.config
+        self.sample_rate = int(config.sampling_rate)
+        self._hop = math.prod(config.upsampling_ratios)  # of the convolutions: 960 samples
+        self._latent_stride = int(config.latent_stride)  # frames of the transformers in one of the codes
+        self._frame = self._hop * self._latent_stride  # 1,920 samples
+        n = int(config.num_quantizers)
+        weights.check("num_quantizers", max(n, int(preset)), self.name)
+        self._set_codebooks([int(config.codebook_size)] * n, [self.sample_rate / self._frame] * n, int(preset))
+        self.latency_s = self._frame / self.sample_rate
+
+    def _n_codes(self, n_samples: int) -> tuple[int, ...]:
+        return (math.ceil(n_samples / self._frame),) * len(self.all_codebook_sizes)
+
+    def _encode(self, wave: torch.Tensor, k: int) -> list[torch.Tensor]:
+        import torch
+
+        encoder, n_frames = self._model.encoder, math.ceil(len(wave) / self._frame)
+        padded = torch.nn.functional.pad(wave, (0, n_frames * self._frame - len(wave)))[None, None]
+        left, _ = self._encoder_reach().frames(self._hop)
+        features = []
+        for part in neural.pieces(n_frames * self._latent_stride, self._piece_steps(), left, 0):
+            chunk = padded[..., part.left * self._hop : part.right * self._hop]
+            features.append(encoder.encoder_seanet(chunk)[..., part.keep()])
+        steps = _transform(encoder.encoder_transformer, torch.cat(features, dim=-1))
+        codes = self._model.quantizer.encode(encoder.downsample(steps), k)  # [k, 1, F]
+        return list(codes[:, 0])
+
+    def _decode(self, codes: list[torch.Tensor], n_samples: int) -> torch.Tensor:
+        import torch
+
+        decoder = self._model.decoder
+        latent = self._model.quantizer.decode(torch.stack(codes)[None])
+        steps = _transform(decoder.decoder_transformer, decoder.upsample(latent))
+        left, _ = self._decoder_reach().frames(self._hop)
+        waves = []
+        for part in neural.pieces(steps.shape[-1], self._piece_steps(), left, 0):
+            waves.append(decoder.decoder_seanet(steps[..., part.left : part.right])[0, 0, part.keep(self._hop)])
+        return torch.cat(waves)
+
+    def _piece_steps(self) -> int:
+        return int(neural.PIECE_S * self.sample_rate) // self._hop
+
+    def _encoder_reach(self) -> neural.Reach:
+        config, reach = self._model.config, neural.Reach()
+        reach.conv(config.kernel_size, config.kernel_size - 1)
+        for ratio in reversed(config.upsampling_ratios):
+            _residual_reach(reach, config)
+            reach.conv(2 * ratio, ratio, stride=ratio)
+        reach.conv(config.last_kernel_size, config.last_kernel_size - 1)
+        return reach
+
+    def _decoder_reach(self) -> neural.Reach:
+        config, reach = self._model.config, neural.Reach(step=self._hop)
+        reach.conv(config.kernel_size, config.kernel_size - 1)
+        for ratio in config.upsampling_ratios:
+            reach.transposed(2 * ratio, 0, ratio)
+            _residual_reach(reach, config)
+        reach.conv(config.last_kernel_size, config.last_kernel_size - 1)
+        return reach
+
+
+def _transform(transformer: Any, features: torch.Tensor) -> torch.Tensor:
+    """Features [1, C, S] through a causal transformer of a bounded past, some steps at a time."""
+    import torch
+
+    cache, parts = None, []
+    for start in range(0, features.shape[-1], TRANSFORMER_STEPS):
+        chunk = features[..., start : start + TRANSFORMER_STEPS].transpose(1, 2)
+        output = transformer(chunk, past_key_values=cache, use_cache=True)
+        cache = output.past_key_values
+        parts.append(output.last_hidden_state)
+    return torch.cat(parts, dim=1).transpose(1, 2)
+
+
+def _residual_reach(reach: neural.Reach, config: Any) -> None:
+    for i in range(config.num_residual_layers):
+        dilation = config.dilation_growth_rate**i
+        reach.conv(config.residual_kernel_size, (config.residual_kernel_size - 1) * dilation, dilation=dilation)

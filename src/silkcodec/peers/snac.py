@@ -1,0 +1,186 @@
+"""SNAC (Siuzdak et al. 2024, arXiv 2410.14411), the multi-scale codec, through `snac`.
+
+Residual codebooks of 4,096 at different rates, the coarsest first. `snac:24k`, for speech: 11.7, 23.4 and
+46.9 Hz, 82.0 tokens/s. `snac:32k` and `snac:44k`, for music: four, from 10.4 and 14.4 Hz up to 83.3 and 114.8.
+
+**Noise**: SNAC's decoder adds Gaussian noise, new at every call, even at inference. Here it is drawn from
+generators seeded with the layer and the place in the clip, so that the same tokens always give the same
+wave; PyTorch's own generator is neither read nor changed.
+
+A clip is filled up with silence to whole windows (24 kHz: 2,048 samples, 85 ms; 32 and 44 kHz: 12,288, 384
+and 279 ms), which are encoded like the rest. Memory of a long clip: that of one piece.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from silkcodec.errors import WeightsError
+from silkcodec.peers import neural
+
+if TYPE_CHECKING:
+    import torch
+
+MODELS = {"24k": "hubertsiuzdak/snac_24khz", "32k": "hubertsiuzdak/snac_32khz", "44k": "hubertsiuzdak/snac_44khz"}
+RATES = {"24k": 24_000, "32k": 32_000, "44k": 44_100}  # Hz
+PRESETS = tuple(MODELS)
+DEFAULT_PRESET = "24k"
+NOISE_BLOCK = 1 << 16  # samples of noise of one seed
+
+
+class Snac(neural.NeuralCodec):
+    """One of SNAC's models, with all of its codebooks; `n_codebooks` takes only the coarse ones.
+
+    Args:
+        preset: one of `PRESETS`: "24k".
+        source: a folder or hub repository with the weights; None: as published.
+
+    Raises:
+        ArgumentError, WeightsError, MissingExtraError: see `silkcodec.load`.
+    """
+
+    presets = PRESETS
+    quantizer = "multi-scale RVQ"
+
+    def __init__(self, preset: str | None = None, *, source: str | None = None) -> None:
+        preset = neural.choose_preset("snac", preset, PRESETS, DEFAULT_PRESET)
+        self.name = f"snac:{preset}"
+        neural.require(self.name, "torch", "snac", "safetensors", "huggingface_hub")
+
+        files = (neural.SAFETENSORS, neural.TORCH_FILE)
+        weights = neural.find_weights(self.name, source or MODELS[preset], files)
+        weights.check("sampling_rate", RATES[preset], self.name)
+        self._model: Any = _load(self.name, weights)
+        self.codec_id = weights.codec_id(MODELS[preset].split("/")[1])
+        self.sample_rate = int(self._model.sampling_rate)
+        self._hop = int(self._model.hop_length)
+        self._strides = [int(stride) for stride in self._model.vq_strides]
+        window = int(self._model.attn_window_size or 1)
+        self._window = math.lcm(self._strides[0], window)  # frames; a clip is a whole number of these
+        sizes = [int(self._model.codebook_size)] * len(self._strides)
+        rates = [self.sample_rate / (self._hop * stride) for stride in self._strides]
+        self._set_codebooks(sizes, rates, len(sizes))
+
+        encoder, decoder = self._encoder_reach(window), self._decoder_reach(window)
+        samples = self._hop * self._window
+        self._halos = encoder.frames(samples), decoder.frames(samples)  # in windows
+        coarse = (self._strides[0] - 1) * self._hop  # a coarse code is the mean of so many frames more
+        self.latency_s = (encoder.right + coarse + decoder.right + 1) / self.sample_rate
+
+    def _n_windows(self, n_samples: int) -> int:
+        return math.ceil(n_samples / (self._hop * self._window))
+
+    def _n_codes(self, n_samples: int) -> tuple[int, ...]:
+        return tuple(self._n_windows(n_samples) * self._window // stride for stride in self._strides)
+
+    def _encode(self, wave: torch.Tensor, k: int) -> list[torch.Tensor]:
+        import torch
+
+        samples, n_windows = self._hop * self._window, self._n_windows(len(wave))
+        padded = torch.nn.functional.pad(wave, (0, n_windows * samples - len(wave)))[None, None]
+        codes: list[list[torch.Tensor]] = [[] for _ in range(k)]
+        for part in neural.pieces(n_windows, self._piece_windows(), *self._halos[0]):
+            residual = self._model.encoder(padded[..., part.left * samples : part.right * samples])
+            for row, quantizer in zip(codes, self._model.quantizer.quantizers[:k], strict=True):
+                quantized, indices = quantizer(residual)
+                residual = residual - quantized
+                row.append(indices[0, part.keep(self._window // quantizer.stride)])
+        return [torch.cat(row) for row in codes]
+
+    def _decode(self, codes: list[torch.Tensor], n_samples: int) -> torch.Tensor:
+        import torch
+
+        latent = torch.zeros(())
+        for row, quantizer in zip(codes, self._model.quantizer.quantizers, strict=False):
+            vectors = quantizer.out_proj(quantizer.decode_code(row[None]))
+            latent = latent + vectors.repeat_interleave(quantizer.stride, dim=-1)  # [1, D, F]
+        waves, n_windows = [], latent.shape[-1] // self._window
+        for part in neural.pieces(n_windows, self._piece_windows(), *self._halos[1]):
+            start, stop = part.left * self._window, part.right * self._window
+            wave = self._synthesize(latent[..., start:stop], start)[0, 0]
+            waves.append(wave[part.keep(self._window * self._hop)])
+        return torch.cat(waves)
+
+    def _synthesize(self, values: torch.Tensor, start: int) -> torch.Tensor:
+        """SNAC's decoder with noise that belongs to the place: latent [1, D, F] from frame `start` on -> [1, 1, T]."""
+        from snac.layers import DecoderBlock, NoiseBlock
+
+        n_noises = 0
+        for layer in self._model.decoder.model:
+            if not isinstance(layer, DecoderBlock):
+                values = layer(values)
+                continue
+            for part in layer.block:
+                if isinstance(part, NoiseBlock):
+                    noise = _noise(n_noises, start, values.shape[-1])
+                    values = values + noise * part.linear(values)
+                    n_noises += 1
+                else:
+                    before = values.shape[-1]
+                    values = part(values)
+                    start = start * values.shape[-1] // before  # a transposed convolution: finer steps
+        return values
+
+    def _piece_windows(self) -> int:
+        return max(1, int(neural.PIECE_S * self.sample_rate) // (self._hop * self._window))
+
+    def _encoder_reach(self, window: int) -> neural.Reach:
+        reach = neural.Reach()
+        reach.conv(7, 3)
+        for stride in self._model.encoder_rates:
+            _residual_reach(reach)
+            reach.conv(2 * stride, math.ceil(stride / 2), stride=stride)
+        _window_reach(reach, window)
+        reach.conv(7, 3)
+        return reach
+
+    def _decoder_reach(self, window: int) -> neural.Reach:
+        reach = neural.Reach(step=self._hop)
+        reach.conv(7, 3)
+        _window_reach(reach, window)
+        for stride in self._model.decoder_rates:
+            reach.transposed(2 * stride, math.ceil(stride / 2), stride)
+            _residual_reach(reach)
+        reach.conv(7, 3)
+        return reach
+
+
+def _residual_reach(reach: neural.Reach) -> None:
+    for dilation in (1, 3, 9):
+        reach.conv(7, 3 * dilation, dilation=dilation)
+
+
+def _window_reach(reach: neural.Reach, window: int) -> None:
+    """Attention inside windows: a frame sees, at worst, the rest of its window on either side."""
+    reach.left += (window - 1) * reach.step
+    reach.right += (window - 1) * reach.step
+
+
+def _noise(layer: int, start: int, n: int) -> torch.Tensor:
+    """Gaussian noise [n] of a noise layer for its steps from `start` on: always the same for the same place."""
+    import torch
+
+    blocks = [
+        np.random.default_rng((layer, block)).standard_normal(NOISE_BLOCK, dtype=np.float32)
+        for block in range(start // NOISE_BLOCK, (start + n - 1) // NOISE_BLOCK + 1)
+    ]
+    return torch.from_numpy(np.concatenate(blocks)[start % NOISE_BLOCK :][:n])
+
+
+def _load(name: str, weights: neural.Weights) -> Any:
+    from snac import SNAC
+
+    try:
+        model = SNAC(**weights.config)
+    except TypeError as error:
+        raise WeightsError(f"'{weights.folder}' must hold the config of a SNAC model; {error}.") from error
+    state = neural.load_state(weights)
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise WeightsError(f"'{weights.file}' must hold the weights of '{name}'; {reason}") from error
+    return model.eval()
