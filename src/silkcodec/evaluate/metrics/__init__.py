@@ -5,6 +5,12 @@ for all metrics). A metric that works at another rate takes both waves resampled
 
     base.py    Pair, Metric, and when a metric is undefined
     signal.py  of two waves alone: PESQ, STOI, ESTOI, mel distance, SI-SDR, level
+    visqol.py  ViSQOL
+    pitch.py   F0 and voicing
+    speaker.py whether it is the same voice
+    words.py   word and character error rates by a recogniser
+    mos.py     predicted opinion of the output alone
+    foreign.py packages and model files of others: found, imported, kept repeatable
 
 A metric whose package or model is not there says so (`Metric.missing`) and stops nothing else. Nothing heavy
 is imported before something is measured. docs/metrics.md has the table and what each number does not tell.
@@ -26,7 +32,12 @@ from silkcodec.evaluate.metrics.base import (
     is_silent,
     rms_dbfs,
 )
+from silkcodec.evaluate.metrics.mos import MOS_METRICS
+from silkcodec.evaluate.metrics.pitch import PITCH_METRICS
 from silkcodec.evaluate.metrics.signal import SIGNAL_METRICS
+from silkcodec.evaluate.metrics.speaker import SPEAKER_METRICS
+from silkcodec.evaluate.metrics.visqol import VISQOL_METRICS
+from silkcodec.evaluate.metrics.words import WORD_METRICS
 
 __all__ = [
     "METRICS",
@@ -42,7 +53,17 @@ __all__ = [
     "rms_dbfs",
 ]
 
-METRICS: dict[str, Metric] = {metric.name: metric for metric in (*SIGNAL_METRICS,)}
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        *SIGNAL_METRICS,
+        *VISQOL_METRICS,
+        *PITCH_METRICS,
+        *SPEAKER_METRICS,
+        *WORD_METRICS,
+        *MOS_METRICS,
+    )
+}
 """All metrics by name, in the order of the report. A new metric is a function and an entry in its file."""
 
 

@@ -67,25 +67,35 @@ class Pair:
 
     def at(self, sample_rate: int) -> tuple[Wave, Wave]:
         """Both waves at another sample rate (Hz), resampled at the first call and kept."""
-        if sample_rate == SAMPLE_RATE:
-            return self.reference, self.output
-        return self.both(f"{sample_rate} Hz", lambda wave: audio.as_wave(wave, SAMPLE_RATE, sample_rate))
+        return self._wave_at(self.reference, self.shared, sample_rate), self._wave_at(
+            self.output, self._of_output, sample_rate
+        )
 
-    def both(self, key: str, compute: Callable[[Wave], Any]) -> tuple[Any, Any]:
-        """`compute` of the reference and of the output (at 24 kHz), each once: several metrics share them."""
-        return self.of_reference(key, compute), self.of_output(key, compute)
+    def both(self, key: str, compute: Callable[[Wave], Any], sample_rate: int = SAMPLE_RATE) -> tuple[Any, Any]:
+        """`compute` of the reference and of the output, each once: several metrics share them."""
+        return self.of_reference(key, compute, sample_rate), self.of_output(key, compute, sample_rate)
 
-    def of_reference(self, key: str, compute: Callable[[Wave], Any]) -> Any:
-        """`compute(reference)`, once per clip."""
+    def of_reference(self, key: str, compute: Callable[[Wave], Any], sample_rate: int = SAMPLE_RATE) -> Any:
+        """`compute(reference at sample_rate)`, once per clip. `key` names everything that it depends on."""
         if key not in self.shared:
-            self.shared[key] = compute(self.reference)
+            self.shared[key] = compute(self._wave_at(self.reference, self.shared, sample_rate))
         return self.shared[key]
 
-    def of_output(self, key: str, compute: Callable[[Wave], Any]) -> Any:
-        """`compute(output)`, once per pair."""
+    def of_output(self, key: str, compute: Callable[[Wave], Any], sample_rate: int = SAMPLE_RATE) -> Any:
+        """`compute(output at sample_rate)`, once per pair."""
         if key not in self._of_output:
-            self._of_output[key] = compute(self.output)
+            self._of_output[key] = compute(self._wave_at(self.output, self._of_output, sample_rate))
         return self._of_output[key]
+
+    @staticmethod
+    def _wave_at(wave: Wave, kept: dict[str, Any], sample_rate: int) -> Wave:
+        if sample_rate == SAMPLE_RATE:
+            return wave
+        key = f"wave at {sample_rate} Hz"
+        if key not in kept:
+            kept[key] = audio.as_wave(wave, SAMPLE_RATE, sample_rate)
+        resampled: Wave = kept[key]
+        return resampled
 
     @property
     def duration_s(self) -> float:

@@ -1,0 +1,125 @@
+"""Predicted opinion scores: networks that listen to the output alone and guess what people would say.
+
+They see no original, so they cannot tell whether the words, the voice or the melody are still the same: a codec
+that says something else in a clean voice scores high. Never judge by them alone.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from silkcodec.errors import MissingExtraError, WeightsError
+from silkcodec.evaluate.metrics.base import Metric, Pair, Wave, is_installed
+from silkcodec.evaluate.metrics.foreign import import_around, one_torch_thread, package_file
+
+MOS_RATE = 16_000  # Hz, of both
+MOS_WORST = 1.0  # the scale's end
+DNSMOS_SAMPLES = int(9.01 * MOS_RATE)  # what the network takes at once
+DNSMOS_POLYNOMIAL = (-0.06766283, 1.11546468, 0.04602535)  # of the raw overall score, from Microsoft's dnsmos_local.py
+
+
+def dnsmos(pair: Pair, model: str | None) -> float:
+    """DNSMOS P.835, overall: 1 .. 5, of the output alone (arXiv 2110.01763).
+
+    Shorter clips are repeated to 9.01 s; longer ones are heard in windows that start every second.
+    """
+    session = _dnsmos_session(model or str(_packaged()))
+    output = pair.at(MOS_RATE)[1]
+    if len(output) < DNSMOS_SAMPLES:
+        output = np.resize(output, DNSMOS_SAMPLES)
+    raw = [
+        float(session.run(None, {"input_1": output[None, start : start + DNSMOS_SAMPLES]})[0][0][2])
+        for start in range(0, len(output) - DNSMOS_SAMPLES + 1, MOS_RATE)
+    ]
+    return float(np.mean(np.polyval(DNSMOS_POLYNOMIAL, raw)))
+
+
+@cache
+def _dnsmos_session(file: str) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+    taken = session.get_inputs()[0]
+    if taken.name != "input_1" or taken.shape[-1] != DNSMOS_SAMPLES:
+        raise WeightsError(
+            f"dnsmos must be the network sig_bak_ovr.onnx, of {DNSMOS_SAMPLES} samples; '{Path(file).name}' is not."
+        )
+    return session
+
+
+def _packaged() -> Path | None:
+    return package_file("speechmos", "dnsmos_models/sig_bak_ovr.onnx")
+
+
+def _lacks_dnsmos(model: str | None) -> str | None:
+    if model is None and _packaged() is None:
+        return (
+            "DNSMOS needs its network: give dnsmos=sig_bak_ovr.onnx (of Microsoft's DNS-Challenge), or run: "
+            "pip install --no-deps speechmos"
+        )
+    if model is not None and not Path(model).is_file():
+        return f"dnsmos must be a file, sig_bak_ovr.onnx; there is no '{model}'."
+    return None
+
+
+def distillmos(pair: Pair) -> float:
+    """DistillMOS: 1 .. 5, of the output alone (arXiv 2502.05356)."""
+    import torch
+
+    output: Wave = pair.at(MOS_RATE)[1]
+    network = _distillmos_network()
+    with one_torch_thread():
+        return float(network(torch.from_numpy(output)[None]))
+
+
+@cache
+def _distillmos_network() -> Any:
+    import contextlib
+    import io
+
+    # torchaudio reads files for the package's own command line only.
+    package = import_around("distillmos", torchaudio={})
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints where its weights lie
+        return package.ConvTransformerSQAModel().eval()
+
+
+def _lacks_distillmos(model: str | None) -> str | None:
+    if not is_installed("torch"):
+        return str(MissingExtraError("The metric DistillMOS", "torch", "peers"))
+    for package in ("distillmos", "xls_r_sqa"):
+        if not is_installed(package):
+            return f"DistillMOS needs {package!r}, which is not installed; run: pip install distillmos"
+    return None
+
+
+MOS_METRICS = (
+    Metric(
+        "dnsmos",
+        "DNSMOS",
+        "MOS",
+        "higher",
+        dnsmos,
+        worst=MOS_WORST,
+        what="predicted overall opinion (P.835) of the output alone; hardly tells bad codecs apart",
+        source="arXiv 2110.01763; sig_bak_ovr.onnx, `speechmos`",
+        model_key="dnsmos",
+        lacks=_lacks_dnsmos,
+    ),
+    Metric(
+        "distillmos",
+        "DistillMOS",
+        "MOS",
+        "higher",
+        distillmos,
+        worst=MOS_WORST,
+        what="predicted opinion of the output alone",
+        source="arXiv 2502.05356; `distillmos`",
+        lacks=_lacks_distillmos,
+    ),
+)

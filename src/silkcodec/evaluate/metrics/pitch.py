@@ -1,0 +1,111 @@
+"""Melody: how well the fundamental frequency (F0) and the voicing survive.
+
+F0 is WORLD's DIO refined by StoneMask (Morise et al. 2009, 2016), every 5 ms from 60 to 600 Hz. On pulse
+trains through formants DIO takes 2 to 3 % of the frames for what they are not, WORLD's Harvest 5 to 12 %
+(it fills pauses), and DIO needs a fourteenth of the time. In noise of 10 dB SNR and less Harvest is better.
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from silkcodec.evaluate.metrics.base import SAMPLE_RATE, Metric, Pair, UndefinedMetric, Wave, is_silent
+from silkcodec.evaluate.metrics.foreign import import_around
+
+F0 = NDArray[np.float64]  # [frames of 5 ms], Hz; 0 where unvoiced
+
+F0_MIN_HZ, F0_MAX_HZ = 60.0, 600.0
+F0_PERIOD_MS = 5.0
+MIN_VOICED_FRAMES = 20  # 100 ms
+F0_WORST_CENTS = 1200.0  # nothing voiced is left: as if every frame were an octave off
+
+
+def f0_correlation(pair: Pair) -> float:
+    """Pearson correlation of the F0 in Hz over the frames voiced in both; 0 where none is left to correlate."""
+    reference, output = _voiced_in_both(pair)
+    if reference.size and np.ptp(reference) == 0.0:
+        raise UndefinedMetric("F0 correlation needs a pitch that moves; the reference's is constant.")
+    if reference.size == 0 or np.ptp(output) == 0.0:
+        return 0.0
+    return float(np.corrcoef(reference, output)[0, 1])
+
+
+def f0_rmse_cents(pair: Pair) -> float:
+    """Root mean square of the pitch error in cents (1/1200 octave) over the frames voiced in both."""
+    reference, output = _voiced_in_both(pair)
+    if reference.size == 0:
+        return F0_WORST_CENTS
+    return float(np.sqrt(np.mean(np.square(1200.0 * np.log2(output / reference)))))
+
+
+def voicing_error(pair: Pair) -> float:
+    """Share of the frames that are voiced in one of the two waves and unvoiced in the other, in percent."""
+    reference, output = _f0_of_both(pair)
+    return 100.0 * float(np.mean((reference > 0) != (output > 0)))
+
+
+def _voiced_in_both(pair: Pair) -> tuple[F0, F0]:
+    """F0 of both waves, [frames voiced in both]; empty where there are too few of them."""
+    reference, output = _f0_of_both(pair)
+    voiced = (reference > 0) & (output > 0)
+    if voiced.sum() < MIN_VOICED_FRAMES:
+        return reference[:0], output[:0]
+    return reference[voiced], output[voiced]
+
+
+def _f0_of_both(pair: Pair) -> tuple[F0, F0]:
+    reference, output = pair.both("F0", _f0)
+    if (reference > 0).sum() < MIN_VOICED_FRAMES:
+        raise UndefinedMetric("F0 needs 100 ms of voiced speech in the reference; found less.")
+    return reference, output
+
+
+def _f0(wave: Wave) -> F0:
+    # pyworld 0.3.5 asks setuptools' pkg_resources, which newer setuptools no longer have, for its own version.
+    no_version = {"get_distribution": lambda name: SimpleNamespace(version="unknown")}
+    pyworld = import_around("pyworld", pkg_resources=no_version)
+    double = wave.astype(np.float64)
+    coarse, times_s = pyworld.dio(
+        double, SAMPLE_RATE, f0_floor=F0_MIN_HZ, f0_ceil=F0_MAX_HZ, frame_period=F0_PERIOD_MS
+    )
+    f0: F0 = np.zeros_like(coarse) if is_silent(wave) else pyworld.stonemask(double, coarse, times_s, SAMPLE_RATE)
+    return f0
+
+
+PITCH_METRICS = (
+    Metric(
+        "f0_correlation",
+        "F0 correlation",
+        "",
+        "higher",
+        f0_correlation,
+        worst=0.0,
+        what="how the melody follows the original's, over frames voiced in both; up to 1",
+        source="as in VERSA, arXiv 2412.17667; WORLD's DIO + StoneMask, `pyworld`",
+        packages=("pyworld",),
+    ),
+    Metric(
+        "f0_rmse_cents",
+        "F0 RMSE",
+        "cents",
+        "lower",
+        f0_rmse_cents,
+        worst=F0_WORST_CENTS,
+        what="pitch error over frames voiced in both; an octave error counts 1200, a semitone 100",
+        source="as in VERSA, in cents; `pyworld`",
+        packages=("pyworld",),
+    ),
+    Metric(
+        "voicing_error",
+        "Voicing error",
+        "%",
+        "lower",
+        voicing_error,
+        what="frames of 5 ms that changed between voiced and unvoiced",
+        source="Nakatani et al. 2008 (voicing decision error); `pyworld`",
+        packages=("pyworld",),
+    ),
+)

@@ -1,0 +1,175 @@
+"""Whether it still sounds like the same person: the cosine of two speaker embeddings.
+
+The model is given under the key "speaker":
+
+- the hub name or folder of a `transformers` network for speaker verification (AutoModelForAudioXVector), such
+  as microsoft/wavlm-base-plus-sv, which the literature uses most;
+- `pretrained.pt`, the weights of Resemblyzer (GE2E, arXiv 1710.10467); without a model given, those of the
+  package `resemblyzer` where it is installed. Its network is small enough to stand here.
+
+Cosines of different models do not compare.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from silkcodec import mel
+from silkcodec.errors import MissingExtraError, WeightsError
+from silkcodec.evaluate.metrics.base import Metric, Pair, UndefinedMetric, Wave, is_installed, rms_dbfs
+from silkcodec.evaluate.metrics.foreign import one_torch_thread, package_file
+
+Embedding = NDArray[np.float32]  # [width], of length 1
+
+SPEAKER_RATE = 16_000  # Hz
+SPEAKER_MIN_S = 1.0  # a voice takes a second to be known
+MAX_PART_S = 20.0  # longer clips are embedded in equal parts: memory grows with the square of a part
+
+GE2E_BANDS, GE2E_WIDTH = 40, 256
+GE2E_FFT, GE2E_HOP = 400, 160  # samples
+GE2E_WINDOW, GE2E_STEP = 160, 77  # columns: 1.6 s, 1.3 times a second
+GE2E_COVERAGE = 0.75  # of the last window that must be wave
+GE2E_LEVEL_DBFS = -30.0  # quieter waves are raised to it
+GE2E_PAUSE_DB = 40.0  # windows so far below the loudest are pauses and do not count
+
+
+def speaker_similarity(pair: Pair, model: str | None) -> float:
+    """Cosine of the speaker embeddings of both waves, -1 .. 1.
+
+    Raises:
+        UndefinedMetric: shorter than 1 s.
+        WeightsError: the model cannot be loaded.
+    """
+    if pair.duration_s < SPEAKER_MIN_S:
+        raise UndefinedMetric(f"a speaker needs {SPEAKER_MIN_S} s of audio or more; got {pair.duration_s:.3f} s.")
+    source = model or str(_packaged())
+    reference, output = pair.both(f"speaker by {source}", _embedder(source), SPEAKER_RATE)
+    return float(reference @ output)
+
+
+@cache
+def _embedder(source: str) -> Callable[[Wave], Embedding]:
+    """wave [T] at 16 kHz -> embedding."""
+    return _ge2e(Path(source)) if source.endswith(".pt") else _xvector(source)
+
+
+def _xvector(source: str) -> Callable[[Wave], Embedding]:
+    from transformers import AutoFeatureExtractor, AutoModelForAudioXVector
+
+    try:
+        features = AutoFeatureExtractor.from_pretrained(source)
+        network = AutoModelForAudioXVector.from_pretrained(source).eval()
+    except (OSError, ValueError) as error:
+        raise WeightsError(
+            f"speaker must name a network for speaker verification that transformers can load; {source!r}: {error}"
+        ) from error
+    if features.sampling_rate != SPEAKER_RATE:
+        raise WeightsError(f"speaker must be a model for {SPEAKER_RATE} Hz; {source!r} takes {features.sampling_rate}.")
+
+    def embed(wave: Wave) -> Embedding:
+        n_parts = int(np.ceil(len(wave) / (MAX_PART_S * SPEAKER_RATE)))
+        with one_torch_thread():
+            parts = [
+                network(**features(part, sampling_rate=SPEAKER_RATE, return_tensors="pt")).embeddings[0].numpy()
+                for part in np.array_split(wave, n_parts)
+            ]
+        return _mean_direction(parts)
+
+    return embed
+
+
+def _ge2e(file: Path) -> Callable[[Wave], Embedding]:
+    """Resemblyzer's network: 3 LSTM layers over mel energies, a linear layer, ReLU; mean over windows of 1.6 s."""
+    import torch
+    from torch import nn
+
+    network = nn.ModuleDict(
+        {
+            "lstm": nn.LSTM(GE2E_BANDS, GE2E_WIDTH, 3, batch_first=True),
+            "linear": nn.Linear(GE2E_WIDTH, GE2E_WIDTH),
+        }
+    ).eval()
+    try:
+        state = torch.load(file, map_location="cpu", weights_only=True)["model_state"]
+        network.load_state_dict({name: value for name, value in state.items() if name in network.state_dict()})
+    except (OSError, KeyError, RuntimeError) as error:
+        raise WeightsError(f"speaker must be weights of Resemblyzer; '{file.name}' is not: {error}.") from error
+
+    def embed(wave: Wave) -> Embedding:
+        raised = wave * np.float32(10.0 ** (max(0.0, GE2E_LEVEL_DBFS - rms_dbfs(wave)) / 20.0))
+        with one_torch_thread():
+            _, (hidden, _) = network["lstm"](torch.from_numpy(_ge2e_windows(raised)))
+            parts = torch.relu(network["linear"](hidden[-1])).numpy()
+        return _mean_direction(list(parts))
+
+    return embed
+
+
+def _ge2e_windows(wave: Wave) -> NDArray[np.float32]:
+    """Mel energies of the windows that hold sound: float32 [windows, 160, 40]."""
+    starts = list(range(0, max(1, len(wave) // GE2E_HOP + 2 - GE2E_WINDOW + GE2E_STEP), GE2E_STEP))
+    span = GE2E_WINDOW * GE2E_HOP
+    if len(starts) > 1 and len(wave) - starts[-1] * GE2E_HOP < GE2E_COVERAGE * span:
+        starts.pop()
+    half = GE2E_FFT // 2
+    padded = np.zeros(half + starts[-1] * GE2E_HOP + span + half, dtype=np.float32)
+    kept = wave[: len(padded) - half]
+    padded[half : half + len(kept)] = kept
+    columns = np.lib.stride_tricks.sliding_window_view(padded, GE2E_FFT)[::GE2E_HOP]
+    power = np.square(np.abs(np.fft.rfft(columns * mel.hann(GE2E_FFT), axis=1))).astype(np.float32)
+    edges = mel.mel_to_hz(np.linspace(0.0, float(mel.hz_to_mel(SPEAKER_RATE / 2)), GE2E_BANDS + 2))
+    # Slaney's norm: each triangle has the same area.
+    filters = mel.filterbank(GE2E_BANDS, GE2E_FFT, SPEAKER_RATE) * (2.0 / (edges[2:] - edges[:-2]))
+    energies = (power @ filters).astype(np.float32)
+    windows = np.stack([energies[start : start + GE2E_WINDOW] for start in starts])
+    loudness = windows.sum(axis=(1, 2))
+    kept_windows: NDArray[np.float32] = windows[loudness >= loudness.max() * 10.0 ** (-GE2E_PAUSE_DB / 10.0)]
+    return kept_windows
+
+
+def _mean_direction(parts: list[Any]) -> Embedding:
+    """Mean of the directions of some vectors, as a vector of length 1."""
+    tiny = 1e-12  # a ReLU can leave nothing
+    mean = np.mean([part / max(float(np.linalg.norm(part)), tiny) for part in parts], axis=0)
+    direction: Embedding = (mean / max(float(np.linalg.norm(mean)), tiny)).astype(np.float32)
+    return direction
+
+
+def _packaged() -> Path | None:
+    return package_file("resemblyzer", "pretrained.pt")
+
+
+def _lacks(model: str | None) -> str | None:
+    if model is None and _packaged() is None:
+        return (
+            "Speaker similarity needs a model: give speaker=microsoft/wavlm-base-plus-sv (or the folder of another "
+            "AutoModelForAudioXVector), or speaker=pretrained.pt of Resemblyzer."
+        )
+    for package in ("torch",) if model is None or model.endswith(".pt") else ("torch", "transformers"):
+        if not is_installed(package):
+            return str(MissingExtraError("The metric Speaker similarity", package, "peers"))
+    if model is not None and model.endswith(".pt") and not Path(model).is_file():
+        return f"speaker must be a file of weights; there is no '{model}'."
+    return None
+
+
+SPEAKER_METRICS = (
+    Metric(
+        "speaker_similarity",
+        "Speaker similarity",
+        "cosine",
+        "higher",
+        speaker_similarity,
+        worst=0.0,
+        what="cosine of the speaker embeddings of output and original; up to 1",
+        source="the model given: an x-vector network of `transformers`, or GE2E (arXiv 1710.10467)",
+        model_key="speaker",
+        lacks=_lacks,
+    ),
+)
