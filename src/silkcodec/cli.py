@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -18,6 +19,7 @@ from typer.core import TyperGroup
 
 from silkcodec import __version__
 from silkcodec.errors import ArgumentError, MissingExtraError, SilkError
+from silkcodec.lab.cli import lab
 
 if TYPE_CHECKING:
     from silkcodec.silk import Silk
@@ -47,6 +49,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+app.add_typer(lab, name="lab")
+
 Sounds = Annotated[
     list[str], typer.Argument(metavar="IN...", help="Sound files, folders, 'patterns', or - for a pipe.")
 ]
@@ -61,6 +65,20 @@ Json = Annotated[bool, typer.Option("--json", help="Print results as JSON, one o
 Entropy = Annotated[bool, typer.Option("--entropy", help="Smaller files by range coding (extra [entropy]).")]
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads.")]
 Provider = Annotated[str, typer.Option("--provider", help="cpu or cuda.")]
+Clips = Annotated[
+    list[str], typer.Argument(metavar="IN...", help="Sound files, folders, or manifests: .tsv, .csv, .jsonl.")
+]
+Report = Annotated[Path, typer.Option("-o", "--output", help="A folder for the report, and to go on from.")]
+Metrics = Annotated[str | None, typer.Option("--metrics", help="Only these, with commas. Default: all that can be.")]
+Models = Annotated[
+    list[str] | None, typer.Option("--model", metavar="KEY=MODEL", help="A metric's model: whisper=base. Again.")
+]
+Split = Annotated[str | None, typer.Option("--split", help="Only these rows of a manifest.")]
+Limit = Annotated[int | None, typer.Option("--limit", min=1, help="So many clips, drawn at random.")]
+Seed = Annotated[int, typer.Option("--seed", help="Of that draw.")]
+By = Annotated[str | None, typer.Option("--by", help="Columns of a manifest to split the result by.")]
+Jobs = Annotated[int | None, typer.Option("--jobs", min=1, help="Processes; 1 to measure speed.")]
+Listen = Annotated[int, typer.Option("--listen", min=0, help="So many clips to listen to in the report.")]
 Weights = Annotated[Path | None, typer.Option("--weights", help="A folder of weights made by silk export.")]
 
 
@@ -238,7 +256,7 @@ def export(
     run: Annotated[Path, typer.Argument(help="The folder of a training run.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The folder for the weights.")],
     results: Annotated[
-        Path | None, typer.Option("--results", help="What silk evaluate wrote of these weights: for the model card.")
+        Path | None, typer.Option("--results", help="What silk compare wrote of these weights: for the model card.")
     ] = None,
 ) -> None:
     """A training run to a folder of weights.
@@ -253,39 +271,102 @@ def export(
 
 
 @app.command()
-def evaluate(
-    inputs: Annotated[list[str], typer.Argument(metavar="IN...", help="Sound files, folders, or an INDEX.tsv.")],
-    codecs: Annotated[str, typer.Option("--codecs", help="Names with commas: silk,codec2:1200,opus:6k.")] = "silk",
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="JSON file for the result.")] = None,
-    split: Annotated[str | None, typer.Option("--split", help="Only these rows of an index.")] = None,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="So many clips, drawn at random.")] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Of that draw.")] = 0,
-    by: Annotated[str, typer.Option("--by", help="Columns to split the result by.")] = "speaker_seen,language_seen",
-    jobs: Annotated[int | None, typer.Option("--jobs", min=1, help="Processes; 1 to measure speed.")] = None,
+def compare(
+    inputs: Clips,
+    codecs: Annotated[
+        str, typer.Option("--codecs", help="Names with commas: silk,mimi:8,opus:6k. Differences are to the first.")
+    ] = "silk",
+    output: Report = Path("comparison"),
+    metrics: Metrics = None,
+    models: Models = None,
+    split: Split = None,
+    limit: Limit = None,
+    seed: Seed = 0,
+    by: By = None,
+    jobs: Jobs = None,
+    listen: Listen = 3,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Measure codecs on the same clips (extra [eval])."""
-    from silkcodec import console
+    """Measure codecs on the same clips, and report.
 
-    run = _wing("silkcodec.evaluate.run", "Evaluation", "eval")
-    with console.counting("evaluate") as progress:
-        result = run.evaluate(
-            inputs,
-            [name.strip() for name in codecs.split(",")],
-            split=split,
-            limit=limit,
-            seed=seed,
-            by=[column.strip() for column in by.split(",") if column.strip()],
-            jobs=jobs,
-            out=output,
-            overwrite=force,
-            progress=progress,
-        )
+    A run that was stopped goes on where it was; with a codec or metric more, only that is measured. Metrics beyond
+    the simplest need the extra [eval].
+    """
+    from silkcodec.evaluate.compare import compare
+
+    options = _options(metrics, models, split, limit, seed, by, jobs, listen, force)
+    _report(lambda progress: compare(inputs, _listed(codecs), output, options, progress=progress), output, as_json)
+
+
+@app.command()
+def score(
+    reference: Annotated[str, typer.Argument(metavar="REF", help="What was encoded: a folder, manifest or file.")],
+    degraded: Annotated[
+        list[str], typer.Argument(metavar="[NAME=]FOLDER...", help="What came out: the same file names, any suffix.")
+    ],
+    output: Report = Path("scores"),
+    metrics: Metrics = None,
+    models: Models = None,
+    split: Split = None,
+    limit: Limit = None,
+    seed: Seed = 0,
+    by: By = None,
+    jobs: Jobs = None,
+    listen: Listen = 3,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Measure reconstructions that were made elsewhere, and report."""
+    from silkcodec.evaluate.score import score
+
+    options = _options(metrics, models, split, limit, seed, by, jobs, listen, force)
+    _report(lambda progress: score(reference, degraded, output, options, progress=progress), output, as_json)
+
+
+def _options(
+    metrics: str | None,
+    models: list[str] | None,
+    split: str | None,
+    limit: int | None,
+    seed: int,
+    by: str | None,
+    jobs: int | None,
+    listen: int,
+    force: bool,
+) -> Any:
+    """What compare and score have in common, as `evaluate.run.Options`."""
+    from silkcodec.evaluate.run import Options
+
+    given = {}
+    for text in models or []:
+        key, equals, model = text.partition("=")
+        if not (key and equals and model):
+            raise ArgumentError(f"--model must be KEY=NAME_OR_PATH; got '{text}'.")
+        given[key] = model
+    names, columns = (None if text is None else _listed(text) for text in (metrics, by))
+    return Options(names, given, split, limit, seed, columns, jobs, listen, force)
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _report(work: Callable[[Any], dict[str, Any]], folder: Path, as_json: bool) -> None:
+    """Do it, show the result, and fail at the end if anything in it did."""
+    from silkcodec import console
+    from silkcodec.evaluate.report import failures
+
+    with console.counting("measure") as progress:
+        result = work(progress)
     if as_json:
         console.show_json(result)
     else:
-        print(import_module("silkcodec.evaluate.report").to_markdown(result))
+        console.show_comparison(result, folder)
+    failed = failures(result)
+    if failed:
+        more = f" (and {len(failed) - 1} more, see the report)" if len(failed) > 1 else ""
+        raise SilkError(f"The rest is measured, but {failed[0]}{more}")
 
 
 def _check_entropy(entropy: bool) -> None:

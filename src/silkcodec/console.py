@@ -20,6 +20,8 @@ from silkcodec.files import Advance, Coding, nothing
 from silkcodec.paths import STANDARD, Job
 from silkcodec.roundtrip import Roundtrip
 
+CONSOLE_METRICS = ("pesq_wb", "stoi", "wer", "mel_distance", "si_sdr_db")  # first in a table that must stay narrow
+
 
 def fail(error: BaseException, about: str = "") -> None:
     """One line on standard error."""
@@ -215,6 +217,32 @@ def show_roundtrips(done: Sequence[Roundtrip], file: TextIO) -> None:
     show_table(rows, file)
     for trip in done:
         print(f"{trip.decoding.target}  {trip.decoding.source}  {trip.picture}", file=file)
+
+
+def show_comparison(result: dict[str, Any], folder: os.PathLike[str]) -> None:
+    """The table of `silk compare` and `silk score`, as wide as a terminal allows, and where the report is."""
+    from silkcodec.evaluate import report
+
+    metrics = [name for name in CONSOLE_METRICS if name in report.measured(result)]
+    metrics += [name for name in report.measured(result) if name not in metrics]
+    rows = []
+    for name in result["settings"]["codecs"]:
+        codec, means = result["codecs"][name], result["means"][name]
+        row = {"codec": name}
+        if result["kind"] == "silk compare":
+            row["frames/s"] = report.frame_rates(codec)
+            row["tokens/s"] = report.number(codec.get("tokens_per_second"), 1)
+            row["bit/s"] = report.number(codec.get("bits_per_second"), 0)
+        for metric in metrics[:5]:
+            row[result["metrics"][metric]["label"]] = report.number(means[metric]["mean"], report.digits(metric))
+        for way in ("encode", "decode") if result["kind"] == "silk compare" else ():
+            speed = codec.get(f"{way}_times_real_time")
+            row[way] = "-" if speed is None else f"{speed:.0f}x"
+        rows.append(row)
+    show_table(rows)
+    place = os.fspath(folder)
+    print(f"{os.path.join(place, 'report.html')}  {os.path.join(place, 'report.md')}", end="  ")
+    print(os.path.join(place, "results.json"))
 
 
 def show_contents(source: str, contents: Contents, as_json: bool) -> None:

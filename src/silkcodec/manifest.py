@@ -43,7 +43,7 @@ def read(file: str | os.PathLike[str]) -> list[Row]:
         with open(file, encoding="utf-8-sig", newline="") as handle:  # -sig: spreadsheets write a byte order mark
             found = _objects(handle, file) if file.suffix.lower() in (".jsonl", ".json") else _table(handle, file)
             for number, columns in found:
-                row = {key: text for key, value in columns.items() if key and (text := _text(value))}
+                row = {key: text for key, value in columns.items() if (text := _text(value))}
                 path = next((row.pop(key) for key in PATH_KEYS if key in row), None)
                 if path is None:
                     raise ArgumentError(f"Line {number} of '{file}' must have a {' or '.join(PATH_KEYS)}; it has none.")
@@ -66,8 +66,7 @@ def _table(handle: Any, file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         named = ", ".join(reader.fieldnames)[:200]
         raise ArgumentError(f"A manifest must have a column {' or '.join(PATH_KEYS)}; '{file}' has: {named}.")
     for row in reader:
-        row.pop(None, None)  # type: ignore[call-overload]  # surplus fields
-        yield reader.line_num, row
+        yield reader.line_num, {key: value for key, value in row.items() if key}  # None: surplus fields
 
 
 def _objects(handle: Any, file: Path) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -1,10 +1,13 @@
 """How good a codec sounds, measured: metrics, clips, a resumable run over both, and the table.
 
-    clips.py    files, folders or an INDEX.tsv -> list of Clip
-    metrics/    a reference wave and what a codec made of it -> numbers
-    run.py      codecs x clips -> one row each (kept on disk as they come) -> result
-    summary.py  rows -> means with 95 % intervals, by group, and paired differences
-    report.py   result -> Markdown
+    clips.py      files, folders or manifests -> list of Clip
+    metrics/      a reference wave and what a codec made of it -> numbers
+    measure.py    one codec on one clip -> a row; workers.py: in processes of their own; memory.py: and its memory
+    rows.py       rows on disk: what need not be measured again; listening.py: audio likewise
+    run.py        candidates x clips -> rows -> result; compare.py: of codecs; score.py: of files made elsewhere
+    codebooks.py  codes -> use, perplexity and entropy of codebooks
+    summary.py    rows -> means with 95 % intervals, by group, and paired differences
+    report.py     result -> Markdown; html/: -> a page
 
 Nothing is imported here: the metrics need the extra `[eval]`, and the package must load without it.
 """

@@ -1,32 +1,29 @@
-"""Clips: what to evaluate on. Files, folders, or an index (TSV with a column `path`) -> a list of Clip."""
+"""Clips: what to measure on. Files, folders, or manifests (`silkcodec.manifest`) -> a list of Clip."""
 
 from __future__ import annotations
 
-import csv
 import os
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from silkcodec import audio
+from silkcodec import audio, manifest
 from silkcodec.errors import ArgumentError, AudioError
 
-INDEX_NAME = "INDEX.tsv"
-MAX_COLUMN_CHARS = 80  # longer values (lists of files, notes) are not carried into every row
 UNKNOWN_SPEAKERS = {"", "unknown", "unnamed", "n/a", "?"}
 
 
 @dataclass(frozen=True)
 class Clip:
-    """One recording to evaluate on.
+    """One recording to measure on.
 
     Attributes:
         path: where it lies.
-        name: relative to the index, the folder, or the folder that all given files share: the same on every
+        name: relative to the manifest, the folder, or the folder that all given files share: the same on every
             machine.
-        columns: what is known of it, by column of the index: "language", "speaker", ... Where a split is
-            asked for also "speaker_seen" and "language_seen": "seen", "unseen" or "unknown", by the rows of
+        columns: what is known of it, by column of the manifest: "language", "speaker", "text", ... Where a split
+            is asked for also "speaker_seen" and "language_seen": "seen", "unseen" or "unknown", by the rows of
             all other splits.
     """
 
@@ -42,46 +39,45 @@ def find_clips(
     limit: int | None = None,
     seed: int = 0,
 ) -> list[Clip]:
-    """All clips of some files, folders (searched to any depth) and indexes, sorted by name.
+    """All clips of some files, folders (searched to any depth) and manifests, sorted by name.
 
     Args:
         inputs: paths. A folder with an INDEX.tsv stands for it where a split is asked for.
-        split: only rows of an index whose column `split` is this.
+        split: only rows of a manifest whose column `split` is this.
         limit: at most so many clips, drawn at random: the same ones for the same seed and clips.
         seed: of that draw.
 
     Raises:
-        ArgumentError: no input, a split of something that has none, a limit below 1.
-        AudioError: a path that does not exist, a folder or split without clips, a damaged index.
+        ArgumentError: no input, a split of something that has none, a limit below 1, a damaged manifest.
+        AudioError: a path that does not exist, a folder without clips.
     """
     if not inputs:
-        raise ArgumentError("evaluate needs one file, folder or INDEX.tsv at least; got none.")
+        raise ArgumentError("One sound file, folder or manifest is needed at least; got none.")
     if limit is not None and limit < 1:
         raise ArgumentError(f"limit must be at least 1; got {limit}.")
     clips: list[Clip] = []
     files: list[Path] = []
     for path in map(Path, inputs):
-        if path.is_dir() and split is not None and (path / INDEX_NAME).is_file():
-            path = path / INDEX_NAME
+        if path.is_dir() and split is not None and (path / manifest.INDEX_NAME).is_file():
+            path = path / manifest.INDEX_NAME
         if not path.exists():
-            raise AudioError(f"a clip, folder or index must exist; '{path}' does not.")
-        if path.suffix.lower() == ".tsv":
-            clips += _from_index(path, split)
+            raise AudioError(f"A clip, folder or manifest must exist; '{path}' does not.")
+        if path.is_file() and manifest.is_manifest(path):
+            clips += _from_manifest(path, split)
         elif split is not None:
-            raise ArgumentError(
-                f"a split can only be chosen of an index (INDEX.tsv); got '{path}' and {split!r}."
-            )
+            raise ArgumentError(f"A split can only be chosen of a manifest (INDEX.tsv); got '{path}' and {split!r}.")
         elif path.is_dir():
             clips += _from_folder(path)
         else:
             files.append(path)
     if files:
-        shared = Path(os.path.commonpath([os.path.abspath(file.parent) for file in files]))
+        shared = _shared_folder(files)
         clips += [Clip(file, Path(os.path.abspath(file)).relative_to(shared).as_posix()) for file in files]
     unique = {clip.name: clip for clip in clips}
     if len(unique) < len(clips):
+        twice = next(clip.name for clip in clips if unique[clip.name] is not clip)
         raise ArgumentError(
-            "clips must have different names below their inputs; got one twice: give the folder above them."
+            f"Clips must have different names below their inputs; got '{twice}' twice: give the folder above them."
         )
     chosen = sorted(unique.values(), key=lambda clip: clip.name)
     if limit is not None and limit < len(chosen):
@@ -89,47 +85,39 @@ def find_clips(
     return chosen
 
 
+def _shared_folder(files: Sequence[Path]) -> str:
+    return os.path.commonpath([os.path.dirname(os.path.abspath(file)) for file in files])
+
+
 def _from_folder(folder: Path) -> list[Clip]:
     found = [p for p in folder.rglob("*") if p.suffix.lower() in audio.SUFFIXES and p.is_file()]
     if not found:
-        raise AudioError(f"a folder must hold audio ({' '.join(audio.SUFFIXES)}); '{folder}' holds none.")
+        raise AudioError(f"A folder must hold audio ({' '.join(audio.SUFFIXES)}); '{folder}' holds none.")
     return [Clip(path, path.relative_to(folder).as_posix()) for path in found]
 
 
-def _from_index(index: Path, split: str | None) -> list[Clip]:
-    """Clips of a TSV file: a header line with a column `path` (relative to the index), one line per clip."""
-    try:
-        with open(index, newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
-    except (OSError, UnicodeDecodeError) as error:
-        raise AudioError(
-            f"an index must be a TSV file in UTF-8; '{index}' cannot be read: {error}."
-        ) from error
-    if not rows or "path" not in rows[0]:
-        raise AudioError(
-            f"an index must have a header with a column 'path' and a line per clip; '{index}' has not."
-        )
+def _from_manifest(file: Path, split: str | None) -> list[Clip]:
+    rows = manifest.read(file)
     chosen = rows
     if split is not None:
         chosen = [row for row in rows if row.get("split") == split]
         if not chosen:
-            splits = sorted({row.get("split") or "" for row in rows} - {""})
-            raise AudioError(
-                f"'{index}' has no clips of the split {split!r}; it has: {', '.join(splits) or 'none'}."
-            )
-        rest = [row for row in rows if row.get("split") != split]
-        _mark_seen(chosen, rest)
-    clips = []
+            splits = ", ".join(sorted({row["split"] for row in rows if "split" in row})) or "none"
+            raise ArgumentError(f"'{file}' has no clips of the split {split!r}; it has: {splits}.")
+        _mark_seen(chosen, [row for row in rows if row.get("split") != split])
     for row in chosen:
-        path = index.parent / row["path"]
-        if not path.is_file():
-            raise AudioError(f"'{index}' names '{row['path']}', which does not exist beside it.")
-        # DictReader keeps surplus fields under None and fills missing ones with None.
-        columns = {
-            key: value for key, value in row.items() if key and value and len(value) <= MAX_COLUMN_CHARS
-        }
-        columns.pop("path", None)
-        clips.append(Clip(path, row["path"], columns))
+        if not (file.parent / row["path"]).is_file():
+            raise AudioError(f"'{file}' names '{row['path']}', which does not exist beside it.")
+        if row.get("offset", "0").strip("0."):  # NeMo cuts clips out of long files so
+            raise ArgumentError(f"A row must stand for a whole file; '{row['path']}' of '{file}' begins inside one.")
+    paths = [Path(os.path.abspath(file.parent / row["path"])) for row in chosen]
+    folder = Path(os.path.abspath(file.parent))
+    if not all(path.is_relative_to(folder) for path in paths):
+        folder = Path(_shared_folder(paths))  # absolute paths, or ../: a name must not hold a place on this machine
+    clips = []
+    for path, row in zip(paths, chosen, strict=True):
+        columns = {key: value for key, value in row.items() if key != "path"}
+        clips.append(Clip(path, path.relative_to(folder).as_posix(), columns))
     return clips
 
 

@@ -1,13 +1,27 @@
-"""What a report lets one listen to: one clip, as it was and as each codec made it."""
+"""What a report lets one listen to: a few clips, as they were and as each codec made them.
+
+    FOLDER/audio/<clip>/reference.flac  <codec>.flac   24 kHz, aligned, the first 10 s
+
+They are kept as files, so that a later run with one codec or metric more need not decode them again.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
 
+from silkcodec import audio
+
 REFERENCE = "reference"  # the key of the untouched clip; it comes first
+MAX_S = 10.0
+
+Wave = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -23,4 +37,37 @@ class Listening:
 
     clip: str
     sample_rate: int
-    waves: dict[str, NDArray[np.float32]]
+    waves: dict[str, Wave]
+
+
+def clip_folder(folder: Path, clip: str) -> Path:
+    """Where the audio of a clip is kept, in the folder of a run; a clip's name is a relative path."""
+    return folder.joinpath("audio", *map(_file_name, PurePosixPath(clip).parts))
+
+
+def audio_file(folder: Path, codec: str) -> Path:
+    """A codec's file in the folder of a clip: opus:6k -> opus-6k.flac."""
+    return folder / f"{_file_name(codec.replace(':', '-'))}.flac"
+
+
+def keep(folder: Path, codec: str, wave: Wave) -> None:
+    """Writes the first 10 s of a wave, float32 [T] at 24 kHz. Raises OutputError."""
+    n_samples = int(MAX_S * audio.DEFAULT_RATE)
+    audio.write(audio_file(folder, codec), wave[:n_samples], audio.DEFAULT_RATE, overwrite=True)
+
+
+def kept(folder: Path, chosen: Mapping[str, Sequence[str]]) -> list[Listening]:
+    """What a run has kept, by clip: these codecs. Raises AudioError: a file is damaged."""
+    found = []
+    for clip, codecs in chosen.items():
+        names = (REFERENCE, *codecs) if codecs else ()
+        waves = {name: audio.read(audio_file(clip_folder(folder, clip), name)) for name in names}
+        if waves:
+            found.append(Listening(clip, audio.DEFAULT_RATE, waves))
+    return found
+
+
+def _file_name(name: str) -> str:
+    """A name that every file system takes; a digest keeps apart what would become one."""
+    plain = re.sub(r"[^\w.-]", "_", name)[:100]
+    return plain if plain == name else f"{plain}-{hashlib.sha256(name.encode(errors='replace')).hexdigest()[:6]}"

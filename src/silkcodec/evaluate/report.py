@@ -1,19 +1,25 @@
-"""A result of `run.evaluate` (or its JSON) -> Markdown tables. Nothing is measured or typed here."""
+"""A result of `run.compare` or `score.score` (or its JSON) -> Markdown tables. Nothing is measured or typed here."""
 
 from __future__ import annotations
 
 import json
+import math
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from silkcodec.errors import ArgumentError
 
+FORMAT = 2  # of the result's JSON
+KINDS = ("silk compare", "silk score")
+METRICS_A_TABLE = 6  # a wider table is not readable
+
 Result = dict[str, Any]
 
 
 def load_result(path: str | os.PathLike[str]) -> Result:
-    """A result that `evaluate` wrote.
+    """A result that `silk compare` or `silk score` wrote.
 
     Raises:
         ArgumentError: the file cannot be read or is no such result.
@@ -21,22 +27,44 @@ def load_result(path: str | os.PathLike[str]) -> Result:
     try:
         result = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ArgumentError(
-            f"a result must be JSON of 'silk evaluate'; '{path}' cannot be read: {error}."
-        ) from error
-    if not isinstance(result, dict) or result.get("kind") != "silk evaluate" or result.get("format") != 1:
-        raise ArgumentError(f"a result must be JSON of 'silk evaluate', format 1; '{path}' is not.")
+        raise ArgumentError(f"A result must be JSON of 'silk compare'; '{path}' cannot be read: {error}.") from error
+    if not isinstance(result, dict) or result.get("kind") not in KINDS or result.get("format") != FORMAT:
+        raise ArgumentError(f"A result must be JSON of 'silk compare', format {FORMAT}; '{path}' is not.")
     return result
 
 
+def failures(result: Result) -> list[str]:
+    """What went wrong in a run that went on, a sentence each: codecs, clips, metrics that were asked for."""
+    found = [f"{name} could not be used: {c['failed']}" for name, c in result["codecs"].items() if "failed" in c]
+    for name, codec in result["codecs"].items():
+        if "failed" not in codec and codec["n_failed"]:
+            reason = next(e["reason"] for e in result["left_out"] if e["codec"] == name and e["metric"] == "all")
+            found.append(f"{name} failed on {codec['n_failed']} of {codec['n_clips']} clips: {reason}")
+    for metric in result["metrics"]:
+        broken = [e for e in result["left_out"] if e["metric"] == metric and e["failed"]]
+        if broken:
+            found.append(f"{metric} failed {len(broken)} times: {broken[0]['reason']}")
+    for metric in result["settings"]["metrics"] or ():
+        if "missing" in result["metrics"][metric]:
+            found.append(f"{metric} was not measured: {result['metrics'][metric]['missing']}")
+    return found
+
+
 def to_markdown(result: Result) -> str:
-    """The whole report: what was measured, the table, differences, groups, and what was left out."""
-    parts = [_heading(result), _main_table(result)]
+    """The whole report: what was measured, the tables, differences, groups, and what was left out."""
+    compared = result["kind"] == "silk compare"
+    parts = [_heading(result), "\n".join(f"- **{sentence}**" for sentence in failures(result))]
+    if compared:
+        parts += ["## Rates", _rates(result)]
+    parts += ["## Quality", *_quality(result), _missing(result)]
     if len(result["settings"]["codecs"]) > 1:
-        parts.append(_differences(result))
-    parts += [_group(result, column) for column, values in result["groups"].items() if values]
-    parts.append(_left_out(result))
-    return "\n\n".join(parts) + "\n"
+        parts += _differences(result)
+    for column, values in result["groups"].items():
+        parts += _group(result, column) if values else []
+    if compared:
+        parts += ["## Codebooks", *_codebooks(result), "## Cost", _cost(result)]
+    parts += ["## Delays and lengths", _lengths(result), "## Left out", _left_out(result)]
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def number(value: float | None, n_digits: int) -> str:
@@ -44,7 +72,7 @@ def number(value: float | None, n_digits: int) -> str:
     return "-" if value is None else f"{value:.{n_digits}f}"
 
 
-def interval(entry: dict[str, Any], n_digits: int) -> str:
+def interval(entry: Mapping[str, Any], n_digits: int) -> str:
     """A mean with its 95 % interval: `2.02 [1.95, 2.10]`."""
     if entry["mean"] is None:
         return "-"
@@ -57,92 +85,232 @@ def digits(metric: str) -> int:
     return 1 if metric.endswith("_db") else 3 if "stoi" in metric else 2
 
 
-def _row(cells: list[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
+def frame_rates(codec: Mapping[str, Any]) -> str:
+    """A codec's frame rate, or of a multi-scale one the slowest and the fastest: `12.0..47.0`."""
+    slowest = codec.get("frame_rate_hz")
+    fastest = max((book["frame_rate_hz"] for book in codec.get("codebooks") or ()), default=slowest)
+    return number(slowest, 1) if slowest == fastest else f"{number(slowest, 1)}..{number(fastest, 1)}"
 
 
-def table(header: list[str], rows: list[list[str]]) -> str:
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table. The first column is names; figures are read from the right."""
     rule = ["---"] + ["---:"] * (len(header) - 1)
     return "\n".join(_row(cells) for cells in [header, rule, *rows])
 
 
-def _metric_header(result: Result) -> list[str]:
-    arrows = {"higher": "↑", "lower": "↓", "zero": "→ 0"}
-    cells = []
-    for metric in result["metrics"].values():
-        unit = f" ({metric['unit']})" if metric["unit"] else ""
-        cells.append(f"{metric['label']}{unit} {arrows[metric['better']]}")
-    return cells
+def _row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+
+
+def measured(result: Result) -> list[str]:
+    """The metrics that could be measured here, in the order of the report."""
+    return [name for name, metric in result["metrics"].items() if "missing" not in metric]
+
+
+def metric_heading(metric: Mapping[str, Any]) -> str:
+    """A metric over its column, with its unit and which way is better: `PESQ-WB (MOS-LQO) ↑`."""
+    arrow = {"higher": "↑", "lower": "↓", "zero": "→ 0"}[metric["better"]]
+    unit = f" ({metric['unit']})" if metric["unit"] else ""
+    return f"{metric['label']}{unit} {arrow}"
+
+
+def metric_tables(
+    result: Result, first: Sequence[str], rows: Sequence[tuple[Sequence[str], Mapping[str, Any]]]
+) -> list[str]:
+    """Metrics beside each other, in as many tables as it takes to keep them readable.
+
+    Args:
+        first: the headings of the columns before the metrics.
+        rows: the cells of those, and the entries by metric.
+    """
+    names = measured(result)
+    n_tables = -(-len(names) // METRICS_A_TABLE)
+    tables = []
+    for part in range(n_tables):
+        shown = names[part * len(names) // n_tables : (part + 1) * len(names) // n_tables]
+        header = [*first, *(metric_heading(result["metrics"][name]) for name in shown)]
+        cells = [[*before, *(interval(entries[name], digits(name)) for name in shown)] for before, entries in rows]
+        tables.append(table(header, cells))
+    return tables
 
 
 def _heading(result: Result) -> str:
     clips, settings = result["clips"], result["settings"]
     split = f" of the split '{settings['split']}'" if settings["split"] else ""
     drawn = f", drawn with seed {settings['seed']}" if settings["limit"] else ""
+    what = "every codec on the same clips" if result["kind"] == "silk compare" else "the same clips of every folder"
     return (
-        f"{clips['n']} clips{split}{drawn}, {clips['duration_s'] / 60:.1f} min; "
-        "every codec on the same clips, aligned. Mean [95 % bootstrap interval over clips]. "
+        f"# {', '.join(settings['codecs'])}\n\n"
+        f"{clips['n']} clips{split}{drawn}, {clips['duration_s'] / 60:.1f} min; {what}, as mono at 24 kHz, aligned. "
+        "Mean [95 % bootstrap interval over clips]. "
         f"Measured by silkcodec {result['version']} on {result['created'][:10]}."
     )
 
 
-def _main_table(result: Result) -> str:
-    rates_header = ["frames/s", "codebooks", "tokens/s", "bit/s"]
-    header = ["codec", *rates_header, *_metric_header(result), "encode", "decode", "clips"]
+def _codecs(result: Result) -> list[tuple[str, dict[str, Any]]]:
+    return [(name, result["codecs"][name]) for name in result["settings"]["codecs"]]
+
+
+def _rates(result: Result) -> str:
+    header = ["codec", "quantizer", "frames/s", "codebooks", "tokens/s", "bit/s", "entropy, bit/s", "latency"]
     rows = []
-    for codec in result["settings"]["codecs"]:
-        rates = result["codecs"][codec]
+    for name, codec in _codecs(result):
+        latency = codec.get("latency_ms")
         rows.append(
             [
-                codec,
-                number(rates.get("frame_rate_hz"), 1),
-                number(rates.get("n_codebooks"), 0),
-                number(rates.get("tokens_per_second"), 1),
-                number(rates.get("bits_per_second"), 0),
-                *(
-                    interval(result["means"][codec][name], digits(name))
-                    for name in result["metrics"]
-                ),
-                *(_speed(rates.get(f"{what}_times_real_time")) for what in ("encode", "decode")),
-                f"{rates['n_clips'] - rates['n_failed']}/{rates['n_clips']}",
+                name,
+                codec.get("quantizer") or "-",
+                frame_rates(codec),
+                _sizes(codec),
+                number(codec.get("tokens_per_second"), 1),
+                number(codec.get("bits_per_second"), 0),
+                number(codec.get("entropy_bits_per_second"), 0),
+                "-" if latency is None else f"{number(latency, 0)} ms",
             ]
         )
-    return table(header, rows) + "\n\nEncode and decode: times real time, one process of the run."
+    note = (
+        "Of the tokens that were produced, over the time that their frames span. Entropy: of single codes, as they "
+        "occurred, see Codebooks. Latency: algorithmic, the frame and the look-ahead of both ways; a dash: not made "
+        "for streaming, it needs the whole clip, or does not tell."
+    )
+    return f"{table(header, rows)}\n\n{note}"
 
 
-def _speed(times: float | None) -> str:
-    return "-" if times is None else f"{times:.0f}x"
+def _sizes(codec: Mapping[str, Any]) -> str:
+    """`8 x 1024`, or `18 x 2097152 + 1 x 64`."""
+    if not codec.get("codebooks"):
+        return number(codec.get("n_codebooks"), 0)
+    sizes = [book["size"] for book in codec["codebooks"]]
+    return " + ".join(f"{sizes.count(size)} x {size}" for size in dict.fromkeys(sizes))
 
 
-def _differences(result: Result) -> str:
-    differences = result["differences"]
-    rows = [
-        [f"minus {codec}", *(interval(entries[name], digits(name)) for name in result["metrics"])]
-        for codec, entries in differences["minus"].items()
+def _quality(result: Result) -> list[str]:
+    rows = []
+    for name, codec in _codecs(result):
+        rows.append(([name, f"{codec['n_clips'] - codec['n_failed']}/{codec['n_clips']}"], result["means"][name]))
+    return metric_tables(result, ["codec", "clips"], rows)
+
+
+def _missing(result: Result) -> str:
+    lines = [
+        f"- {metric['label']}: {metric['missing']}" for metric in result["metrics"].values() if "missing" in metric
     ]
+    return "Not measured here:\n\n" + "\n".join(lines) if lines else ""
+
+
+def _differences(result: Result) -> list[str]:
+    differences = result["differences"]
+    rows = [([f"minus {name}"], entries) for name, entries in differences["minus"].items()]
     note = "An interval without 0 in it is a difference that does not hang on the choice of clips."
-    compared = table(["", *_metric_header(result)], rows)
-    return f"### {differences['of']}, clip by clip\n\n{compared}\n\n{note}"
+    return [f"## {differences['of']}, clip by clip", *metric_tables(result, [""], rows), note]
 
 
-def _group(result: Result, column: str) -> str:
+def _group(result: Result, column: str) -> list[str]:
     rows = []
     for value, group in result["groups"][column].items():
-        for codec in result["settings"]["codecs"]:
-            means = group["codecs"][codec]
-            figures = [interval(means[name], digits(name)) for name in result["metrics"]]
-            rows.append([value, codec, str(group["n_clips"]), *figures])
-    return f"### By {column}\n\n" + table([column, "codec", "clips", *_metric_header(result)], rows)
+        for name in result["settings"]["codecs"]:
+            rows.append(([value, name, str(group["n_clips"])], group["codecs"][name]))
+    return [f"## By {column}", *metric_tables(result, [column, "codec", "clips"], rows)]
+
+
+def _codebooks(result: Result) -> list[str]:
+    header = ["codec", "codebooks", "tokens in each", "codes used", "perplexity", "entropy, bit/token", "of at most"]
+    rows, each = [], []
+    for name, codec in _codecs(result):
+        books = codec.get("codebooks")
+        if not books:
+            continue
+        rows.append(
+            [
+                name,
+                _sizes(codec),
+                _span([book["n_tokens"] for book in books], 0),
+                _span([book["n_used"] for book in books], 0),
+                _span([book["perplexity"] for book in books], 1),
+                _span([book["entropy_bits"] for book in books], 2),
+                _span([math.log2(book["size"]) for book in books], 2),
+            ]
+        )
+        levels = codec.get("dimensions")
+        if levels:
+            rows.append(
+                [
+                    f"{name}, its dimensions",
+                    f"{len(levels['n_used'])} x {levels['n_levels']}",
+                    number(levels["n_frames"], 0),
+                    _span(levels["n_used"], 0),
+                    _span(levels["perplexity"], 1),
+                    _span(levels["entropy_bits"], 2),
+                    number(math.log2(levels["n_levels"]), 2),
+                ]
+            )
+        each += [
+            [
+                f"{name}, {k}",
+                str(book["size"]),
+                number(book["frame_rate_hz"], 2),
+                str(book["n_tokens"]),
+                f"{book['n_used']} ({100 * book['n_used'] / book['size']:.3g} %)",
+                number(book["perplexity"], 1),
+                number(book["entropy_bits"], 2),
+            ]
+            for k, book in enumerate(books, start=1)
+        ]
+    if not rows:
+        return ["Not measured."]
+    note = (
+        "Lowest..highest of a codec's codebooks, over all clips. Neither the codes used nor the perplexity can exceed "
+        "the tokens counted: for a codebook that is large beside them, they tell of the tokens, not of the codebook."
+    )
+    header_of_each = ["codec, codebook", "size", "frames/s", "tokens", "codes used", "perplexity", "entropy, bit/token"]
+    details = f"<details><summary>Each codebook</summary>\n\n{table(header_of_each, each)}\n\n</details>"
+    return [table(header, rows), note, details]
+
+
+def _span(values: Sequence[float], n_digits: int) -> str:
+    low, high = number(min(values), n_digits), number(max(values), n_digits)
+    return low if low == high else f"{low}..{high}"
+
+
+def _cost(result: Result) -> str:
+    rows = []
+    for name, codec in _codecs(result):
+        speeds = [codec.get(f"{what}_times_real_time") for what in ("encode", "decode")]
+        memory = codec.get("peak_memory_mb")
+        rows.append(
+            [
+                name,
+                *("-" if speed is None else f"{number(speed, 0 if speed >= 10 else 1)}x" for speed in speeds),
+                "-" if memory is None else f"{number(memory, 0)} MB",
+            ]
+        )
+    jobs = max((codec.get("timed_with_jobs") or 1 for _, codec in _codecs(result)), default=1)
+    note = "Encode and decode: times real time. Memory: of a process that takes the first clip there and back."
+    if jobs > 1:
+        note += f" **{jobs} processes were at work at once: for speeds to rely on, use --jobs 1 on an idle machine.**"
+    return f"{table(['codec', 'encode', 'decode', 'peak memory'], rows)}\n\n{note}"
+
+
+def _lengths(result: Result) -> str:
+    rows = [
+        [
+            name,
+            number(codec.get("delay_ms_largest"), 1),
+            number(codec.get("length_error_samples_largest"), 0),
+        ]
+        for name, codec in _codecs(result)
+    ]
+    note = "The largest found. Delays were taken out before anything was measured; samples at 24 kHz beyond the clip's."
+    return f"{table(['codec', 'delay (ms)', 'length error (samples)'], rows)}\n\n{note}"
 
 
 def _left_out(result: Result) -> str:
     missing = result["left_out"]
     if not missing:
-        return "Nothing was left out: every codec has every figure on every clip."
+        return "Nothing: every codec has every figure on every clip."
     counts: dict[tuple[str, str, str], set[str]] = {}
     for entry in missing:
         counts.setdefault((entry["metric"], entry["codec"], entry["reason"]), set()).add(entry["clip"])
     rows = [[codec, metric, str(len(clips)), reason] for (metric, codec, reason), clips in counts.items()]
     note = "A metric's mean is over the clips where every codec has a figure; these have none:"
-    return f"### Left out\n\n{note}\n\n" + table(["codec", "metric", "clips", "why"], rows)
+    return f"{note}\n\n{table(['codec', 'metric', 'clips', 'why'], rows)}"

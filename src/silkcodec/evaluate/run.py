@@ -1,291 +1,258 @@
-"""The run: every codec on every clip, one row each, kept on disk as they come.
+"""A run: every candidate on every clip, one row each, kept on disk as they come; then the result and the report.
 
-    clip -audio.read-> reference [T] at 24 kHz -codec-> tokens -codec-> output -align-> Pair -metrics-> row
+`compare.py` and `score.py` say what the candidates are. Of both is left:
 
-Resumable: rows go to `<out>.rows.jsonl` one line at a time, and a row is used again only where the codec
-(the hash of its weights), the clip (the hash of its bytes), the metrics and their version are the same. So an
-interrupted run goes on where it stopped, new weights measure only the new model, and a run with one codec
-more measures only that one.
+    FOLDER/rows.jsonl     a line per codec and clip, see rows.py: a later run measures only what is not there
+    FOLDER/audio/         a few clips to listen to, see listening.py
+    FOLDER/results.json   the result, kind and format on top; report.md and report.html show it
+
+So an interrupted run goes on where it stopped, new weights measure only the new model, one codec or metric more
+measures only that one. What a codec cannot do is told in the result; it does not end the run.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import multiprocessing
 import os
-import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import cache
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 import silkcodec
 from silkcodec import audio
-from silkcodec.codec import Codec, load
-from silkcodec.codec import codecs as codec_names
-from silkcodec.errors import ArgumentError, OutputError, SilkError
-from silkcodec.evaluate import align, metrics, summary
+from silkcodec.errors import ArgumentError, AudioError, SilkError
+from silkcodec.evaluate import listening, metrics, report, summary
 from silkcodec.evaluate.clips import Clip, find_clips
+from silkcodec.evaluate.measure import Task
+from silkcodec.evaluate.rows import Row, RowsFile, content_hash, joined, only, row_key, still_good
+from silkcodec.evaluate.workers import measure_here, measure_in_processes
 from silkcodec.output import check_output, replacing
 
-FORMAT = 1  # of the result's JSON
-ROW_VERSION = 1  # raise it when a metric or the alignment changes: older rows are then measured anew
 DEFAULT_BY = ("speaker_seen", "language_seen")
+LISTEN = 3
+FILES = ("results.json", "report.md", "report.html")
 
-Row = dict[str, Any]
 Result = dict[str, Any]
 Progress = Callable[[int, int, str], None]  # rows done, rows in all, the clip just done
 
 
-def evaluate(
-    inputs: Sequence[str | os.PathLike[str]],
-    codecs: Sequence[str] = ("silk",),
-    *,
-    split: str | None = None,
-    limit: int | None = None,
-    seed: int = 0,
-    metric_names: Sequence[str] | None = None,
-    by: Sequence[str] = DEFAULT_BY,
-    jobs: int | None = None,
-    out: str | os.PathLike[str] | None = None,
-    overwrite: bool = False,
-    fresh: bool = False,
-    progress: Progress | None = None,
+@dataclass(frozen=True)
+class Options:
+    """What `compare` and `score` have in common.
+
+    Attributes:
+        metric_names: of `metrics.METRICS`; None: all. Those that cannot be measured here are told, not measured.
+        models: a model's name or path by its key, {"whisper": "base"}; see `metrics.find_metrics`.
+        split, limit, seed: which clips, see `clips.find_clips`; the seed is also the bootstrap's.
+        by: columns of the manifest to split the means by; None: speaker_seen and language_seen where there are any.
+        jobs: processes; None: as many as there are cores. Measure speed with 1.
+        listen: so many clips, the first by name, are kept and can be listened to in the report.
+        overwrite: replace the files of an earlier run; its rows and audio are used again in any case.
+    """
+
+    metric_names: Sequence[str] | None = None
+    models: Mapping[str, str] = field(default_factory=dict)
+    split: str | None = None
+    limit: int | None = None
+    seed: int = 0
+    by: Sequence[str] | None = None
+    jobs: int | None = None
+    listen: int = LISTEN
+    overwrite: bool = False
+
+    @property
+    def processes(self) -> int:
+        return self.jobs or os.cpu_count() or 1
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A codec in the comparison, or a folder of what one has made.
+
+    Attributes:
+        name: in the result.
+        source: a name as `load` takes it; or the files that hold the outputs, by the name of the clip.
+        identity: of the codec; files are told apart by their content.
+        facts: what the result says of it besides what its rows do.
+    """
+
+    name: str
+    source: str | Mapping[str, Path]
+    identity: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def task(self, clip: Clip, content: str, audio: Path | None) -> Task:
+        """What there is to measure of a clip whose bytes have the hash `content`; no metrics yet."""
+        if isinstance(self.source, str):
+            return Task(clip, self.name, self.source, row_key(clip, content, self.identity), (), audio)
+        file = self.source[clip.name]
+        return Task(clip, self.name, file, row_key(clip, content, content_hash(file)), (), audio)
+
+
+def conclude(
+    kind: str,
+    clips: Sequence[Clip],
+    facts: Mapping[str, Mapping[str, Any]],
+    rows: Sequence[Row],
+    measured: Sequence[metrics.Metric],
+    folder: str | os.PathLike[str] | None,
+    options: Options,
 ) -> Result:
-    """Measures codecs on the same clips.
+    """The result of some rows, written with its reports to a folder.
 
     Args:
-        inputs: audio files, folders, or an INDEX.tsv.
-        codecs: names as `silkcodec.load` takes them; differences are taken against the first.
-        split, limit, seed: which clips, see `clips.find_clips`; the seed is also the bootstrap's.
-        metric_names: of `metrics.METRICS`; None: all.
-        by: columns of the index to split the means by.
-        jobs: processes; None: as many as there are cores; 1: this one. Measure speed with 1.
-        out: JSON file for the result; the rows are kept beside it, and what they hold is not measured again.
-        overwrite: replace `out` if it exists.
-        fresh: measure everything anew, whatever rows there are.
-        progress: called after each row.
-
-    Returns:
-        What `out` holds: settings, rates, means with intervals, differences, groups, what was left out.
-
-    Raises:
-        ArgumentError, AudioError: the arguments or the clips, before anything is measured.
-        MissingExtraError: a metric's or a codec's package, likewise before.
-        OutputError: `out` exists or cannot be written.
+        facts: name -> what the result says of a codec besides its rows, in the order of the report.
     """
-    names = list(dict.fromkeys(codecs))
-    if not names:
-        raise ArgumentError("evaluate needs one codec at least; got none.")
-    if jobs is not None and jobs < 1:
-        raise ArgumentError(f"jobs must be at least 1; got {jobs}.")
-    if out is not None:
-        check_output(out, overwrite=overwrite)
-    clips = find_clips(inputs, split=split, limit=limit, seed=seed)
-    found = metrics.find_metrics(metric_names)
-    for metric in found if metric_names is not None else []:
-        metric.require()
-    measured = [metric.name for metric in found if metric.missing() is None]
-    ids = {name: codec_id(_codec(name)) for name in names}
-
-    rows_path = None if out is None else rows_file(out)
-    keys = {(clip.name, name): _row_key(clip, ids[name], measured) for clip in clips for name in names}
-    known = {} if fresh or rows_path is None else _read_rows(rows_path)
-    rows = {pair: known[key] for pair, key in keys.items() if key in known}
-    tasks = []
-    for clip in clips:
-        missing = [name for name in names if (clip.name, name) not in rows]
-        if missing:
-            tasks.append((clip, {name: keys[clip.name, name] for name in missing}, measured))
-    done, total = len(rows), len(keys)
-    for clip_rows in _work(tasks, jobs or os.cpu_count() or 1):
-        if rows_path is not None:
-            _append_rows(rows_path, clip_rows)
-        for row in clip_rows:
-            rows[row["clip"], row["codec"]] = row
-            done += 1
-            if progress is not None:
-                progress(done, total, row["clip"])
-
-    settings = {"codecs": names, "split": split, "limit": limit, "seed": seed, "by": list(by), "jobs": jobs}
-    # The index may have been edited since a row was measured: its columns are taken as they are now.
-    ordered = [{**rows[clip.name, name], "columns": clip.columns} for clip in clips for name in names]
-    result = _result(ordered, clips, settings, measured)
-    if out is not None:
-        with replacing(out, overwrite=overwrite) as file:
-            file.write((json.dumps(result, indent=1, allow_nan=False) + "\n").encode())
-    return result
-
-
-def codec_id(codec: Codec) -> str:
-    """A codec's name and weights' hash, as its tokens carry it: encodes a tenth of a second to learn it."""
-    return codec.encode(np.zeros(codec.sample_rate // 10, dtype=np.float32), codec.sample_rate).codec
-
-
-def rows_file(out: str | os.PathLike[str]) -> Path:
-    """Where the rows of a result lie: `quality.json` -> `quality.rows.jsonl`."""
-    return Path(out).with_suffix(".rows.jsonl")
-
-
-def measure(codec: Codec, wave: metrics.Wave, metric_list: list[metrics.Metric]) -> Row:
-    """One codec on one reference, float32 [T] at 24 kHz: the part of a row that is measured.
-
-    A SilkError of the codec is a row with the status "failed", not the end of the run.
-    """
-    try:
-        started = time.perf_counter()
-        tokens = codec.encode(wave, metrics.SAMPLE_RATE)
-        encoded = time.perf_counter()
-        decoded = codec.decode(tokens)
-        finished = time.perf_counter()
-        output = audio.as_wave(decoded, codec.sample_rate, metrics.SAMPLE_RATE)
-    except SilkError as error:
-        return {"status": "failed", "error": str(error)}
-    delay = align.find_delay(wave, output, metrics.SAMPLE_RATE)
-    pair = metrics.Pair(wave, align.shifted(output, delay.n_samples, len(wave)))
-    values, undefined, _ = metrics.measure_all(pair, metric_list)
-    return {
-        "status": "ok",
-        "codec_id": tokens.codec,
-        "n_tokens": tokens.n_tokens,
-        "tokens_per_second": tokens.tokens_per_second,
-        "bits_per_second": tokens.bits_per_second,
-        "frame_rates": list(tokens.frame_rates),
-        "codebook_sizes": list(tokens.codebook_sizes),
-        "encode_s": encoded - started,
-        "decode_s": finished - encoded,
-        "delay_s": delay.n_samples / metrics.SAMPLE_RATE,
-        "delay_by": delay.method,
-        "length_error_samples": len(output) - len(wave),
-        "metrics": values,
-        "undefined": undefined,
+    durations = {row["clip"]: row["duration_s"] for row in rows if "duration_s" in row}
+    by = options.by if options.by is not None else [c for c in DEFAULT_BY if any(c in clip.columns for clip in clips)]
+    settings = {
+        "codecs": list(facts),
+        "metrics": None if options.metric_names is None else list(options.metric_names),
+        # A model may be given as a folder: where it lies on this machine is nothing that a result should carry.
+        "models": {key: Path(model).name if Path(model).exists() else model for key, model in options.models.items()},
+        **{key: getattr(options, key) for key in ("split", "limit", "seed", "jobs")},
+        "by": list(by),
     }
-
-
-@cache
-def _codec(name: str, threads: int | None = None) -> Codec:
-    """Loaded once per process. Only Silk takes `threads`; the classical codecs have none."""
-    is_silk = name.partition(":")[0] not in set(codec_names()) - {"silk"}
-    return load(name, threads=threads) if is_silk and threads is not None else load(name)
-
-
-def _measure_clip(
-    clip: Clip, keys: dict[str, str], metric_names: list[str], threads: int | None = None
-) -> list[Row]:
-    """All missing rows of one clip: the unit of work, so that a reference is read once."""
-    metric_list = metrics.find_metrics(metric_names)
-    try:
-        wave = audio.read(clip.path, metrics.SAMPLE_RATE)
-    except SilkError as error:
-        # By its name: where a clip lies on this machine is nothing that a result should carry.
-        failed = {"status": "failed", "error": str(error).replace(str(clip.path), clip.name)}
-        return [_row(clip, name, key, 0.0, failed) for name, key in keys.items()]
-    duration_s = len(wave) / metrics.SAMPLE_RATE
-    return [
-        _row(clip, name, key, duration_s, measure(_codec(name, threads), wave, metric_list))
-        for name, key in keys.items()
-    ]
-
-
-def _row(clip: Clip, codec: str, key: str, duration_s: float, measured: Row) -> Row:
-    return {
-        "key": key,
-        "clip": clip.name,
-        "codec": codec,
-        "duration_s": duration_s,
-        "columns": clip.columns,
-        **measured,
-    }
-
-
-def _work(tasks: list[tuple[Clip, dict[str, str], list[str]]], jobs: int) -> Iterator[list[Row]]:
-    """Rows of each task as they are done, in this process or in several."""
-    if jobs == 1 or len(tasks) <= 1:
-        for task in tasks:
-            yield _measure_clip(*task)
-        return
-    # Spawned, not forked: a fork copies the thread pools of a loaded model in an unusable state.
-    context = multiprocessing.get_context("spawn")
-    threads = max(1, (os.cpu_count() or 1) // jobs)  # each process: together no more than there are cores
-    with ProcessPoolExecutor(min(jobs, len(tasks)), mp_context=context) as pool:
-        futures = [pool.submit(_measure_clip, *task, threads) for task in tasks]
-        try:
-            for future in as_completed(futures):
-                yield future.result()
-        except BrokenProcessPool as error:
-            raise SilkError(
-                "every worker process must live to the end of its clip; one was killed, perhaps for lack of"
-                " memory; run the same command again to go on, with fewer --jobs."
-            ) from error
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _row_key(clip: Clip, identity: str, metric_names: list[str]) -> str:
-    """What a row depends on, as 16 hex digits."""
-    try:
-        content = hashlib.sha256(clip.path.read_bytes()).hexdigest()
-    except OSError:
-        content = "unreadable"  # audio.read will say why, in the row
-    parts = [ROW_VERSION, identity, clip.name, content, *metric_names]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
-
-
-def _read_rows(path: Path) -> dict[str, Row]:
-    """Rows of an earlier run by key, the last of equal ones; without failed ones, which are tried again."""
-    if not path.exists():
-        return {}
-    rows = {}
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue  # the line that a killed run was writing: measured again
-        if isinstance(row, dict) and row.get("status") == "ok" and "key" in row:
-            rows[row["key"]] = row
-    return rows
-
-
-def _append_rows(path: Path, rows: list[Row]) -> None:
-    """One line per row, on disk before the next clip begins.
-
-    Raises:
-        OutputError: the file cannot be written.
-    """
-    lines = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "a+b") as file:
-            # A killed run may have left half a line: it must not swallow the next row.
-            file.seek(0, os.SEEK_END)
-            if file.tell() > 0:
-                file.seek(-1, os.SEEK_END)
-                if file.read(1) != b"\n":
-                    lines = "\n" + lines
-            file.write(lines.encode())
-    except OSError as error:
-        raise OutputError(f"rows must be written beside the result; '{path}': {error.strerror}.") from error
-
-
-def _result(rows: list[Row], clips: list[Clip], settings: dict[str, Any], metric_names: list[str]) -> Result:
-    seconds = {row["clip"]: row["duration_s"] for row in rows}
-    described = {name: metrics.METRICS[name] for name in metric_names}
-    return {
-        "kind": "silk evaluate",
-        "format": FORMAT,
+    result = {
+        "kind": kind,
+        "format": report.FORMAT,
         "version": silkcodec.__version__,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "settings": settings,
-        "clips": {"n": len(clips), "duration_s": sum(seconds.values())},
-        "metrics": {
-            name: {"label": metric.label, "unit": metric.unit, "better": metric.better}
-            for name, metric in described.items()
-        },
-        **summary.summarize(rows, settings["codecs"], metric_names, settings["by"], settings["seed"]),
+        "clips": {"n": len(clips), "duration_s": sum(durations.values())},
+        "metrics": {metric.name: _described(metric) for metric in measured},
+        **summary.summarize(rows, facts, [metric.name for metric in measured], by, options.seed),
     }
+    if folder is not None:
+        heard = {clip.name: [row["codec"] for row in rows if row["clip"] == clip.name and row["status"] == "ok"]
+                 for clip in clips[: options.listen]}  # fmt: skip
+        write(result, Path(folder), listening.kept(Path(folder), heard), overwrite=options.overwrite)
+    return result
+
+
+def write(
+    result: Result, folder: Path, heard: list[listening.Listening], *, overwrite: bool = False
+) -> None:
+    """The files of a result, complete or not at all. Raises OutputError."""
+    from silkcodec.evaluate import html
+
+    texts = {
+        "results.json": lambda: json.dumps(result, indent=1, allow_nan=False) + "\n",
+        "report.md": lambda: report.to_markdown(result),
+        "report.html": lambda: html.to_html(result, heard),
+    }
+    for name in FILES:
+        with replacing(folder / name, overwrite=overwrite) as file:
+            file.write(texts[name]().encode(errors="backslashreplace"))
+
+
+def _described(metric: metrics.Metric) -> dict[str, Any]:
+    missing = metric.missing()
+    entry = {"label": metric.label, "unit": metric.unit, "better": metric.better}
+    return entry | ({"missing": missing} if missing else {})
+
+
+def prepare(
+    inputs: Sequence[str | os.PathLike[str]], folder: str | os.PathLike[str] | None, options: Options
+) -> tuple[list[metrics.Metric], list[Clip]]:
+    """The metrics and the clips, after everything that can be checked without a codec was checked."""
+    if options.jobs is not None and options.jobs < 1:
+        raise ArgumentError(f"jobs must be at least 1; got {options.jobs}.")
+    if options.listen < 0:
+        raise ArgumentError(f"listen must be at least 0; got {options.listen}.")
+    measured = metrics.find_metrics(options.metric_names, options.models)
+    if folder is not None:
+        if Path(folder).exists() and not Path(folder).is_dir():
+            raise ArgumentError(f"The output must be a folder; '{folder}' is a file.")
+        for name in FILES:
+            check_output(Path(folder) / name, overwrite=options.overwrite)
+    clips = find_clips(inputs, split=options.split, limit=options.limit, seed=options.seed)
+    known = {column for clip in clips for column in clip.columns}
+    for column in options.by or ():
+        if column not in known:
+            there = ", ".join(sorted(known)) or "none"
+            raise ArgumentError(f"by must be columns of the manifest; it has {there}; got {column!r}.")
+    if all(reasons := [problem(clip) for clip in clips]):
+        raise AudioError(str(reasons[0]))
+    return measured, clips
+
+
+def carry_out(
+    clips: Sequence[Clip],
+    candidates: Sequence[Candidate],
+    measured: Sequence[metrics.Metric],
+    folder: str | os.PathLike[str] | None,
+    options: Options,
+    *,
+    isolate: bool,
+    progress: Progress | None,
+) -> list[Row]:
+    """A row per clip and candidate, clip by clip: those of earlier runs, and what was missing of them."""
+    available = [metric for metric in measured if metric.missing() is None]
+    place = None if folder is None else Path(folder)
+    file = None if place is None else RowsFile(place / "rows.jsonl")
+    rows: dict[tuple[str, str], Row] = {}
+    tasks: dict[tuple[str, str], Task] = {}
+    for number, clip in enumerate(clips):
+        audio_folder = listening.clip_folder(place, clip.name) if place and number < options.listen else None
+        content = content_hash(clip.path)
+        for candidate in candidates:
+            task = candidate.task(clip, content, audio_folder)
+            row = file.rows.get(task.key) if file else None
+            if row is not None:
+                rows[clip.name, candidate.name] = row
+            wanted = tuple(metric.name for metric in available if not still_good(row, metric, clip))
+            audio_missing = audio_folder is not None and file is not None and not _is_kept(file, task)
+            if row is None or wanted or audio_missing:
+                tasks[clip.name, candidate.name] = replace(
+                    task, metrics=wanted, audio=audio_folder if audio_missing else None
+                )
+    done, total = len(clips) * len(candidates) - len(tasks), len(clips) * len(candidates)
+    for row in _work(list(tasks.values()), [metric.name for metric in available], options, isolate):
+        place_in = row["clip"], row["codec"]
+        if file is not None:
+            file.append(row)
+            if row["status"] == "ok" and tasks[place_in].audio is not None:
+                file.keep_audio(row)
+        rows[place_in] = joined(rows.get(place_in), row)
+        done += 1
+        if progress is not None:
+            progress(done, total, row["clip"])
+    return [
+        # The manifest may have been edited since a row was measured: its columns are taken as they are now.
+        only(rows[clip.name, candidate.name], [metric.name for metric in available]) | {"columns": clip.columns}
+        for clip in clips
+        for candidate in candidates
+    ]
+
+
+def _work(tasks: Sequence[Task], names: Sequence[str], options: Options, isolate: bool) -> Iterator[Row]:
+    """Rows as they are done, each with the number of processes that were at work."""
+    groups = [list(group) for _, group in groupby(tasks, key=lambda task: task.clip.name)]
+    jobs = min(options.processes, len(groups)) if isolate else 1
+    rows = (
+        measure_in_processes(groups, names, options.models, jobs)
+        if isolate
+        else measure_here(groups, names, options.models)
+    )
+    for row in rows:
+        yield row | {"jobs": jobs}
+
+
+def _is_kept(file: RowsFile, task: Task) -> bool:
+    """Whether the audio of a task is there, made by the same codec of the same clip."""
+    assert task.audio is not None
+    files = [listening.audio_file(task.audio, name) for name in (listening.REFERENCE, task.codec)]
+    return file.audio.get((task.clip.name, task.codec)) == task.key and all(map(Path.exists, files))
+
+
+def problem(clip: Clip) -> SilkError | None:
+    """What is wrong with a clip, by its header; None: nothing."""
+    try:
+        audio.duration_s(clip.path)
+    except SilkError as error:
+        return error
+    return None

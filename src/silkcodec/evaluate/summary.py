@@ -5,154 +5,201 @@ What that leaves out is counted and listed. A codec without any value does not s
 
 The interval is the percentile bootstrap over clips (Efron 1979): 2,000 draws of as many clips with
 replacement, the same draws for all codecs. It tells how much the mean depends on which clips were taken, no
-more: clips of one speaker count as independent.
+more: clips of one speaker count as independent. An error rate is errors over words, so its mean weighs every
+clip by the words of its reference, and so do the draws.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from silkcodec.evaluate import codebooks
+
 Row = dict[str, Any]
+Floats = NDArray[np.float64]
 
 N_DRAWS = 2_000
 
 
-def bootstrap(values: Sequence[float], seed: int = 0, n_draws: int = N_DRAWS) -> dict[str, Any]:
+def bootstrap(
+    values: Sequence[float] | Floats,
+    seed: int = 0,
+    n_draws: int = N_DRAWS,
+    weights: Sequence[float] | Floats | None = None,
+) -> dict[str, Any]:
     """Mean of [n] values and the 2.5 % and 97.5 % percentiles of the means of `n_draws` resamples.
 
+    Args:
+        weights: [n], of the values in every mean; None: all the same.
+
     Returns:
-        {"mean", "low", "high", "n"}; the first three None where n is 0.
+        {"mean", "low", "high", "n"}; the first three None where n or the sum of the weights is 0. With weights
+        also {"weight"}: their sum.
     """
     array = np.asarray(values, dtype=np.float64)
-    if array.size == 0:
-        return {"mean": None, "low": None, "high": None, "n": 0}
-    draws = np.random.default_rng(seed).integers(0, array.size, size=(n_draws, array.size))
-    low, high = np.percentile(array[draws].mean(axis=1), [2.5, 97.5])
-    return {"mean": float(array.mean()), "low": float(low), "high": float(high), "n": int(array.size)}
+    weight = np.ones(array.size) if weights is None else np.asarray(weights, dtype=np.float64)
+    total = {} if weights is None else {"weight": float(weight.sum())}
+    if array.size == 0 or weight.sum() == 0:
+        return {"mean": None, "low": None, "high": None, "n": int(array.size), **total}
+    times = _draws(seed, n_draws, int(array.size))
+    drawn = times @ weight
+    means = (times @ (weight * array))[drawn > 0] / drawn[drawn > 0]  # a draw of only empty references has no mean
+    low, high = np.percentile(means, [2.5, 97.5])
+    mean = float((weight * array).sum() / weight.sum())
+    return {"mean": mean, "low": float(low), "high": float(high), "n": int(array.size), **total}
+
+
+@lru_cache(maxsize=1)  # the same draws for all codecs and metrics of as many clips
+def _draws(seed: int, n_draws: int, n_clips: int) -> Floats:
+    """How often each draw takes each clip: float64 [n_draws, n_clips]."""
+    drawn = np.random.default_rng(seed).integers(0, n_clips, size=(n_draws, n_clips))
+    drawn += np.arange(n_draws)[:, None] * n_clips
+    return np.bincount(drawn.ravel(), minlength=n_draws * n_clips).reshape(n_draws, n_clips).astype(np.float64)
 
 
 def summarize(
-    rows: list[Row], codecs: list[str], metrics: list[str], by: Sequence[str], seed: int
+    rows: Sequence[Row],
+    codecs: Mapping[str, Mapping[str, Any]],
+    metrics: Sequence[str],
+    by: Sequence[str],
+    seed: int,
 ) -> dict[str, Any]:
     """All tables of a result.
 
     Args:
-        rows: as `run.py` makes them, one per codec and clip.
-        codecs: names in the order of the report; the first is the one that the differences are taken against.
+        rows: as `run.py` makes them, one per codec and clip; none of a codec that could not be used.
+        codecs: what is known of each, in the order of the report; the first that has values is the one that the
+            differences are taken against.
         metrics: names.
         by: columns to split by; rows without the column are left out of that split.
         seed: of the bootstrap.
     """
-    table = _table(rows, metrics)
+    n_clips = len({row["clip"] for row in rows})
+    names = list(codecs)
     grouped: dict[str, dict[str, Any]] = {}
     for column in by:
         values = sorted({row["columns"][column] for row in rows if column in row["columns"]})
         grouped[column] = {}
         for value in values:
-            part = _table([row for row in rows if row["columns"].get(column) == value], metrics)
-            names = {clip for codec in part.values() for clip in codec}
-            grouped[column][value] = {"n_clips": len(names), "codecs": _means(part, codecs, metrics, seed)}
+            part = [row for row in rows if row["columns"].get(column) == value]
+            n_group = len({row["clip"] for row in part})
+            grouped[column][value] = {"n_clips": n_group, "codecs": _means(part, names, metrics, seed)}
     return {
-        "codecs": {codec: _rates([row for row in rows if row["codec"] == codec]) for codec in codecs},
-        "means": _means(table, codecs, metrics, seed),
-        "differences": _differences(table, codecs, metrics, seed),
+        "codecs": {
+            name: _rates([row for row in rows if row["codec"] == name], dict(facts), n_clips)
+            for name, facts in codecs.items()
+        },
+        "means": _means(rows, names, metrics, seed),
+        "differences": _differences(rows, names, metrics, seed),
         "groups": grouped,
         "left_out": _left_out(rows, metrics),
     }
 
 
-def _table(rows: list[Row], metrics: list[str]) -> dict[str, dict[str, dict[str, float | None]]]:
-    """codec -> clip -> metric -> value; None where it failed or is undefined."""
-    table: dict[str, dict[str, dict[str, float | None]]] = {}
-    for row in rows:
-        values = row.get("metrics", {})
-        table.setdefault(row["codec"], {})[row["clip"]] = {metric: values.get(metric) for metric in metrics}
-    return table
+class _Paired:
+    """One metric on the clips where every codec has it (a codec without any value: none).
+
+    Attributes:
+        values: codec -> [n].
+        weights: [n], the same for all codecs; None where they are all 1.
+    """
+
+    def __init__(self, rows: Sequence[Row], codecs: Sequence[str], metric: str) -> None:
+        found: dict[str, dict[str, float]] = {codec: {} for codec in codecs}
+        weights: dict[str, float] = {}
+        for row in rows:
+            value = row.get("metrics", {}).get(metric)
+            if value is None:
+                continue
+            found[row["codec"]][row["clip"]] = value
+            if metric in row["weights"]:
+                # Words of the reference, so the same for all. A codec's silence is scored without listening,
+                # and has no words to tell: the others know.
+                weights[row["clip"]] = max(row["weights"][metric], weights.get(row["clip"], 0.0))
+        measured = [set(by_clip) for by_clip in found.values() if by_clip]
+        common = sorted(set.intersection(*measured)) if measured else []
+        self.values = {
+            codec: np.array([by_clip[clip] for clip in common] if by_clip else [], dtype=np.float64)
+            for codec, by_clip in found.items()
+        }
+        self.weights = np.array([weights.get(clip, 1.0) for clip in common]) if weights else None
+
+    def mean(self, codec: str, seed: int) -> dict[str, Any]:
+        return self._of(self.values[codec], seed)
+
+    def difference(self, codec: str, other: str, seed: int) -> dict[str, Any]:
+        a, b = self.values[codec], self.values[other]
+        return self._of(a - b if len(a) == len(b) else a[:0], seed)
+
+    def _of(self, values: Floats, seed: int) -> dict[str, Any]:
+        weights = self.weights if self.weights is None or len(values) else self.weights[:0]
+        return bootstrap(values, seed, weights=weights)
 
 
-def _paired(table: dict[str, Any], codecs: list[str], metric: str) -> dict[str, NDArray[np.float64]]:
-    """codec -> [n] values on the clips that all codecs share (codecs without any value: [0])."""
-    values = {
-        codec: {clip: row[metric] for clip, row in table.get(codec, {}).items() if row[metric] is not None}
-        for codec in codecs
-    }
-    measured = [set(by_clip) for by_clip in values.values() if by_clip]
-    common = sorted(set.intersection(*measured)) if measured else []
-    return {
-        codec: np.array([by_clip[clip] for clip in common] if by_clip else [], dtype=np.float64)
-        for codec, by_clip in values.items()
-    }
-
-
-def _means(
-    table: dict[str, Any], codecs: list[str], metrics: list[str], seed: int
-) -> dict[str, dict[str, Any]]:
-    return _each(table, codecs, metrics, lambda values, _first: bootstrap(list(values), seed))
-
-
-def _differences(table: dict[str, Any], codecs: list[str], metrics: list[str], seed: int) -> dict[str, Any]:
-    """The first codec minus each other one, clip by clip: an interval that excludes 0 is a difference."""
-
-    def difference(values: NDArray[np.float64], first: NDArray[np.float64]) -> dict[str, Any]:
-        return bootstrap(list(first - values) if len(first) == len(values) else [], seed)
-
-    compared = _each(table, codecs, metrics, difference)
-    compared.pop(codecs[0], None)
-    return {"of": codecs[0], "minus": compared}
-
-
-def _each(
-    table: dict[str, Any],
-    codecs: list[str],
-    metrics: list[str],
-    measure: Callable[[NDArray[np.float64], NDArray[np.float64]], dict[str, Any]],
-) -> dict[str, dict[str, Any]]:
-    result: dict[str, dict[str, Any]] = {codec: {} for codec in codecs}
+def _means(rows: Sequence[Row], codecs: Sequence[str], metrics: Sequence[str], seed: int) -> dict[str, Any]:
+    result: dict[str, Any] = {codec: {} for codec in codecs}
     for metric in metrics:
-        values = _paired(table, codecs, metric)
+        paired = _Paired(rows, codecs, metric)
         for codec in codecs:
-            result[codec][metric] = measure(values[codec], values[codecs[0]])
+            result[codec][metric] = paired.mean(codec, seed)
     return result
 
 
-def _rates(rows: list[Row]) -> dict[str, Any]:
-    """What the produced tokens of one codec tell: rates and speed, over all clips that went through."""
+def _differences(rows: Sequence[Row], codecs: Sequence[str], metrics: Sequence[str], seed: int) -> dict[str, Any]:
+    """One codec minus each other one, clip by clip: an interval that excludes 0 is a difference."""
+    usable = {row["codec"] for row in rows if row["status"] == "ok"}
+    first = next((codec for codec in codecs if codec in usable), codecs[0])
+    compared: dict[str, Any] = {codec: {} for codec in codecs if codec != first}
+    for metric in metrics:
+        paired = _Paired(rows, codecs, metric)
+        for codec in compared:
+            compared[codec][metric] = paired.difference(first, codec, seed)
+    return {"of": first, "minus": compared}
+
+
+def _rates(rows: Sequence[Row], facts: dict[str, Any], n_clips: int) -> dict[str, Any]:
+    """What is known of one codec: what it says of itself, and what its rows tell over all clips that went through."""
     done = [row for row in rows if row["status"] == "ok"]
-    rates: dict[str, Any] = {"n_clips": len(rows), "n_failed": len(rows) - len(done)}
+    rates: dict[str, Any] = {"n_clips": n_clips, "n_failed": n_clips - len(done), **facts}
     if not done:
         return rates
     duration_s = sum(row["duration_s"] for row in done)
     rates |= {
+        "duration_s": duration_s,
+        "delay_ms_largest": max((1000.0 * row["delay_s"] for row in done), key=abs),
+        "length_error_samples_largest": max((row["length_error_samples"] for row in done), key=abs),
+    }
+    if "codes" not in done[0]:  # a folder of reconstructions: nothing is known of how they were made
+        return rates
+    return rates | {
         "codec_id": done[0]["codec_id"],
         "frame_rate_hz": min(done[0]["frame_rates"]),
         "n_codebooks": len(done[0]["frame_rates"]),
         "tokens_per_second": float(np.mean([row["tokens_per_second"] for row in done])),
         "bits_per_second": float(np.mean([row["bits_per_second"] for row in done])),
-        "duration_s": duration_s,
         "encode_times_real_time": duration_s / max(sum(row["encode_s"] for row in done), 1e-9),
         "decode_times_real_time": duration_s / max(sum(row["decode_s"] for row in done), 1e-9),
-        "delay_ms_largest": max((1000.0 * row["delay_s"] for row in done), key=abs),
+        "timed_with_jobs": max(row["jobs"] for row in done),
+        **codebooks.statistics(done),
     }
-    return rates
 
 
-def _left_out(rows: list[Row], metrics: list[str]) -> list[dict[str, str]]:
-    """Every value that is missing, and why: failed codecs and references that a metric cannot measure."""
+def _left_out(rows: Sequence[Row], metrics: Sequence[str]) -> list[dict[str, Any]]:
+    """Every value that is missing, and why: what failed, and references that a metric cannot measure."""
     missing = []
     for row in rows:
+        entry = {"clip": row["clip"], "codec": row["codec"]}
         if row["status"] != "ok":
-            missing.append(
-                {"clip": row["clip"], "codec": row["codec"], "metric": "all", "reason": row["error"]}
-            )
+            missing.append({**entry, "metric": "all", "reason": row["error"], "failed": True})
             continue
         for metric in metrics:
-            if metric in row["undefined"]:
-                reason = row["undefined"][metric]
-                missing.append(
-                    {"clip": row["clip"], "codec": row["codec"], "metric": metric, "reason": reason}
-                )
+            if metric in row["broken"]:
+                missing.append({**entry, "metric": metric, "reason": row["broken"][metric], "failed": True})
+            elif metric in row["undefined"]:
+                missing.append({**entry, "metric": metric, "reason": row["undefined"][metric], "failed": False})
     return missing

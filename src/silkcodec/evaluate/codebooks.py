@@ -1,0 +1,114 @@
+"""How a codec uses its codebooks: codes used, perplexity, entropy, over all clips.
+
+What a clip's codes are is kept with its row as a histogram per codebook, so that a clip measured last week
+counts without being encoded again. Only codes that occur are kept: a codebook of 8^7 has no 2 million counts.
+
+The entropy is that of single codes (order 0), estimated from their frequencies. It cannot exceed log2(tokens)
+and is biased low where there are few tokens for a codebook's size: read it beside `n_tokens`. Where a codec's
+tokens are packed FSQ levels (Silk: 8^7 codes), the levels of each dimension say more; `dimensions` has them.
+"""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from silkcodec.tokens import LATENT_WIDTH, N_LEVELS, Tokens
+
+Counts = tuple[NDArray[np.int64], NDArray[np.int64]]  # codes that occur [U], how often each [U]
+
+
+def histogram(tokens: Tokens) -> str:
+    """How often each code of each codebook occurs, as text: a few bytes per different code."""
+    counted = [np.unique(codes, return_counts=True) for codes in tokens.codes]
+    numbers = [np.array([len(codes) for codes, _ in counted])]
+    for codes, counts in counted:  # differences of sorted codes are small numbers: they compress well
+        numbers += [np.diff(codes, prepend=0), counts]
+    packed = zlib.compress(np.concatenate(numbers).astype("<i8").tobytes(), 9)
+    return base64.b85encode(packed).decode()
+
+
+def unpack(text: str, n_codebooks: int) -> list[Counts]:
+    """The histograms of `histogram`, one per codebook."""
+    numbers = np.frombuffer(zlib.decompress(base64.b85decode(text)), dtype="<i8").astype(np.int64)
+    found, start = [], n_codebooks
+    for n_used in numbers[:n_codebooks]:
+        codes, counts = numbers[start : start + n_used], numbers[start + n_used : start + 2 * n_used]
+        found.append((np.cumsum(codes), counts))
+        start += 2 * int(n_used)
+    return found
+
+
+def merged(histograms: Sequence[Counts]) -> Counts:
+    """One histogram of several of the same codebook."""
+    codes, place = np.unique(np.concatenate([codes for codes, _ in histograms]), return_inverse=True)
+    counts = np.zeros(len(codes), np.int64)
+    np.add.at(counts, place, np.concatenate([counts for _, counts in histograms]))
+    return codes, counts
+
+
+def entropy_bits(counts: NDArray[np.int64]) -> float:
+    """Entropy of the frequencies, bits per code."""
+    share = counts[counts > 0] / counts.sum()
+    return float(-(share * np.log2(share)).sum()) + 0.0  # not -0.0
+
+
+def statistics(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Codebook figures of one codec over its rows; those of another layout than the first are left out.
+
+    Returns:
+        codebooks: [{size, frame_rate_hz, n_tokens, n_used, perplexity, entropy_bits}], in the codec's order;
+        entropy_bits_per_second: each codebook's entropy times its rate, summed;
+        dimensions: the same of FSQ levels, only where the codes are Silk's groups, see `_dimensions`.
+    """
+    first = rows[0]
+    sizes, rates = first["codebook_sizes"], first["frame_rates"]
+    alike = [row for row in rows if (row["codebook_sizes"], row["frame_rates"]) == (sizes, rates)]
+    by_row = [unpack(row["codes"], len(sizes)) for row in alike]
+    totals = [merged([counts[k] for counts in by_row]) for k in range(len(sizes))]
+    codebooks = []
+    for (_codes, counts), size, rate in zip(totals, sizes, rates, strict=True):
+        bits = entropy_bits(counts)
+        codebooks.append(
+            {
+                "size": size,
+                "frame_rate_hz": rate,
+                "n_tokens": int(counts.sum()),
+                "n_used": len(counts),
+                "perplexity": 2.0**bits,
+                "entropy_bits": bits,
+            }
+        )
+    per_second = sum(book["entropy_bits"] * book["frame_rate_hz"] for book in codebooks)
+    figures: dict[str, Any] = {"codebooks": codebooks, "entropy_bits_per_second": per_second}
+    if first["dims_per_token"] is not None:
+        figures["dimensions"] = _dimensions(totals, first["dims_per_token"], rates[0])
+    return figures
+
+
+def _dimensions(totals: Sequence[Counts], dims_per_token: int, frame_rate: float) -> dict[str, Any]:
+    """Of Silk's 128 dimensions of 8 levels, read out of its packed codes: a list entry per dimension.
+
+    Their entropies summed are an upper bound of that of the frame, and unlike that of the packed codes not
+    biased: 8 levels are counted well with few frames.
+    """
+    level_counts = np.zeros((len(totals) * dims_per_token, N_LEVELS), np.int64)
+    for k, (codes, counts) in enumerate(totals):
+        for place in range(dims_per_token):  # 8 = 2^3: a level is three bits of its code
+            levels = (codes >> (3 * place)) & (N_LEVELS - 1)
+            np.add.at(level_counts[k * dims_per_token + place], levels, counts)
+    level_counts = level_counts[:LATENT_WIDTH]
+    bits = [entropy_bits(counts) for counts in level_counts]
+    return {
+        "n_levels": N_LEVELS,
+        "n_frames": int(level_counts[0].sum()),
+        "n_used": [int((counts > 0).sum()) for counts in level_counts],
+        "perplexity": [2.0**value for value in bits],
+        "entropy_bits": bits,
+        "entropy_bits_per_second": sum(bits) * frame_rate,
+    }

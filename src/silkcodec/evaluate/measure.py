@@ -1,0 +1,155 @@
+"""One codec on one clip -> one row: the unit of work of a run, in this process or in another.
+
+    clip -audio.read-> reference [T] at 24 kHz -codec-> tokens -codec-> output -align-> Pair -metrics-> row
+
+For `silk score` the output is read from a file in the codec's place.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from silkcodec import audio
+from silkcodec.codec import Codec, load
+from silkcodec.codec import codecs as codec_names
+from silkcodec.errors import SilkError
+from silkcodec.evaluate import align, codebooks, metrics
+from silkcodec.evaluate.clips import Clip
+from silkcodec.evaluate.listening import REFERENCE, keep
+from silkcodec.evaluate.rows import Row, metric_identity
+
+RATE = metrics.SAMPLE_RATE
+WARM_UP_S = 0.5
+
+
+@dataclass(frozen=True)
+class Task:
+    """What to measure.
+
+    Attributes:
+        clip: the reference.
+        codec: its name in the result.
+        source: what to ask for the output: a codec's name as `load` takes it, or the file that holds it.
+        key: of the row, see `rows`.
+        metrics: names of those to measure.
+        audio: folder to keep the reference and the output in, to be listened to; None: neither.
+    """
+
+    clip: Clip
+    codec: str
+    source: str | Path
+    key: str
+    metrics: tuple[str, ...]
+    audio: Path | None = None
+
+
+class Measurer:
+    """Does tasks one after the other; tasks of one clip in a row read it once, and its transcript and the like.
+
+    Args:
+        metric_names, models: as `metrics.find_metrics` takes them.
+        threads: CPU threads of a codec; None: as many as help.
+    """
+
+    def __init__(
+        self, metric_names: Sequence[str], models: Mapping[str, str], threads: int | None = None
+    ) -> None:
+        self._metrics = {metric.name: metric for metric in metrics.find_metrics(metric_names, models)}
+        self._threads = threads
+        self._codecs: dict[str, Codec] = {}
+        self._clip: Clip | None = None
+        self._wave: metrics.Wave
+        self._shared: dict[str, Any] = {}
+
+    def __call__(self, task: Task) -> Row:
+        """A row; what a codec or a metric does wrong is in it, not raised."""
+        row: Row = {"key": task.key, "clip": task.clip.name, "codec": task.codec, "columns": task.clip.columns}
+        try:
+            self._open(task.clip)
+        except SilkError as error:
+            # By its name: where a clip lies on this machine is nothing that a result should carry.
+            return row | failure(str(error).replace(str(task.clip.path), task.clip.name))
+        row["duration_s"] = len(self._wave) / RATE
+        try:
+            facts, output = self._made(task)
+        except SilkError as error:
+            return row | failure(str(error).replace(str(task.source), task.codec))
+        except Exception as error:  # a foreign codec may raise anything: its row says so, the others go on
+            return row | failure(f"{type(error).__name__}: {error}")
+        return row | facts | self._measured(task, output)
+
+    def _open(self, clip: Clip) -> None:
+        if clip != self._clip:
+            self._clip, self._shared = None, {}
+            self._wave = audio.read(clip.path, RATE)
+            self._clip = clip
+
+    def _made(self, task: Task) -> tuple[Row, metrics.Wave]:
+        """What is known of the output besides how it sounds, and the output, float32 [T2] at 24 kHz."""
+        if isinstance(task.source, Path):
+            return {}, audio.read(task.source, RATE)
+        codec = self._codec(task.source)
+        started = time.perf_counter()
+        tokens = codec.encode(self._wave, RATE)
+        encoded = time.perf_counter()
+        decoded = codec.decode(tokens)
+        finished = time.perf_counter()
+        facts = {
+            "codec_id": tokens.codec,
+            "n_tokens": tokens.n_tokens,
+            "tokens_per_second": tokens.tokens_per_second,
+            "bits_per_second": tokens.bits_per_second,
+            "frame_rates": list(tokens.frame_rates),
+            "codebook_sizes": list(tokens.codebook_sizes),
+            "dims_per_token": tokens.dims_per_token,
+            "codes": codebooks.histogram(tokens),
+            "encode_s": encoded - started,
+            "decode_s": finished - encoded,
+        }
+        return facts, audio.as_wave(decoded, codec.sample_rate, RATE)
+
+    def _codec(self, name: str) -> Codec:
+        """Loaded once, and run once: the first run of a network also builds it."""
+        if name not in self._codecs:
+            base = name.partition(":")[0].partition("@")[0]
+            is_silk = base not in set(codec_names()) - {"silk"}  # only Silk takes `threads`
+            codec = load(name, threads=self._threads) if is_silk and self._threads is not None else load(name)
+            codec.decode(codec.encode(self._wave[: int(WARM_UP_S * RATE)], RATE))
+            self._codecs[name] = codec
+        return self._codecs[name]
+
+    def _measured(self, task: Task, output: metrics.Wave) -> Row:
+        delay = align.find_delay(self._wave, output, RATE)
+        aligned = align.shifted(output, delay.n_samples, len(self._wave))
+        pair = metrics.Pair(self._wave, aligned, task.clip.columns, self._shared)
+        row: Row = {
+            "status": "ok",
+            "delay_s": delay.n_samples / RATE,
+            "delay_by": delay.method,
+            "length_error_samples": len(output) - len(self._wave),
+            **{part: {} for part in ("metrics", "undefined", "weights", "measured_with", "broken")},
+        }
+        for name in task.metrics:
+            metric = self._metrics[name]
+            try:
+                values, undefined, weights = metrics.measure_all(pair, [metric])
+            except Exception as error:  # of a foreign package: told in the report, tried again by the next run
+                row["broken"][name] = str(error) if isinstance(error, SilkError) else f"{type(error).__name__}: {error}"
+                continue
+            row["metrics"] |= values
+            row["undefined"] |= undefined
+            row["weights"] |= weights
+            row["measured_with"][name] = metric_identity(metric, task.clip)
+        if task.audio is not None:
+            keep(task.audio, REFERENCE, self._wave)
+            keep(task.audio, task.codec, aligned)
+        return row
+
+
+def failure(reason: str) -> Row:
+    """The part of a row that says why there is no other."""
+    return {"status": "failed", "error": " ".join(reason.split())}

@@ -1,0 +1,120 @@
+"""`silk score`: reconstructions that were made elsewhere, against what they were made of.
+
+    silk score speech/ ours=out/ours theirs=out/theirs -o scores
+
+Files belong together by their path below the folder, whatever their suffix: speech/ann/1.flac and
+out/ours/ann/1.wav; or, where the trees differ and no name is taken twice, by their name alone. Sample rates may
+differ, and so may lengths and delays: they are measured, and taken out before anything else is.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import TypeVar
+
+from silkcodec import audio, manifest
+from silkcodec.errors import ArgumentError, AudioError
+from silkcodec.evaluate.clips import Clip
+from silkcodec.evaluate.run import Candidate, Options, Progress, Result, carry_out, conclude, prepare
+
+SHOWN = 5  # files named in a message
+
+Key = TypeVar("Key")
+
+
+def score(
+    reference: str | os.PathLike[str],
+    degraded: Sequence[str],
+    folder: str | os.PathLike[str] | None = None,
+    options: Options | None = None,
+    *,
+    isolate: bool = True,
+    progress: Progress | None = None,
+) -> Result:
+    """Measures reconstructions.
+
+    Args:
+        reference: a folder, a manifest, or a sound file: what they were made of.
+        degraded: folders, or files where the reference is one; "NAME=PATH" names it, else it is called as it is.
+        folder, options, progress: as for `compare.compare`.
+        isolate: measure in processes of their own; False: in this one, without jobs.
+
+    Raises:
+        ArgumentError: files without a counterpart, equal names. AudioError: paths that do not exist, or hold nothing.
+        OutputError: `folder` cannot be written, or has a result.
+    """
+    options = options or Options()
+    folders = _named(degraded)
+    measured, clips = prepare([reference], folder, options)
+    chosen = options.limit is not None or options.split is not None or manifest.is_manifest(reference)
+    candidates = [
+        Candidate(name, matched(clips, path, Path(reference), chosen=chosen)) for name, path in folders.items()
+    ]
+    rows = carry_out(clips, candidates, measured, folder, options, isolate=isolate, progress=progress)
+    facts: dict[str, dict[str, str]] = {name: {} for name in folders}
+    return conclude("silk score", clips, facts, rows, measured, folder, options)
+
+
+def matched(clips: Sequence[Clip], place: Path, reference: Path, *, chosen: bool) -> dict[str, Path]:
+    """The file of each clip, by the clip's name.
+
+    Args:
+        place: a folder of reconstructions; or a file, where there is one clip.
+        reference: what the clips are of, for messages.
+        chosen: the clips are some of many, so that files without one are nothing to wonder at.
+    """
+    if not place.is_dir():
+        if len(clips) != 1 or reference.is_dir():
+            raise ArgumentError(f"Of a folder of references the reconstructions must be one too; '{place}' is a file.")
+        return {clips[0].name: place}
+    files = [path for path in place.rglob("*") if path.suffix.lower() in audio.SUFFIXES and path.is_file()]
+    if not files:
+        raise AudioError(f"A folder must hold audio ({' '.join(audio.SUFFIXES)}); '{place}' holds none.")
+    by_clip = {clip.name: str(PurePosixPath(clip.name).with_suffix("")) for clip in clips}
+    by_file = {path: path.relative_to(place).with_suffix("").as_posix() for path in files}
+    if not set(by_clip.values()) & set(by_file.values()):
+        clip_names, file_names = _last_parts(by_clip), _last_parts(by_file)
+        if not _twice(clip_names.values()) and not _twice(file_names.values()):
+            by_clip, by_file = clip_names, file_names
+    for names, where in ((by_clip.values(), reference), (by_file.values(), place)):
+        for name in _twice(names):
+            raise ArgumentError(f"Files must differ in more than their suffix; '{where}' has '{name}' twice.")
+    found = {name: path for path, name in by_file.items()}
+    _check_matched(sorted(set(by_clip.values()) - set(found)), f"'{place}' has nothing for", f"of '{reference}'")
+    if not chosen:
+        _check_matched(sorted(set(found) - set(by_clip.values())), f"'{reference}' has nothing for", f"of '{place}'")
+    return {clip: found[name] for clip, name in by_clip.items()}
+
+
+def _named(degraded: Sequence[str]) -> dict[str, Path]:
+    """Name -> path."""
+    named: dict[str, Path] = {}
+    for text in degraded:
+        name, equals, path = text.partition("=")
+        if not equals or Path(text).exists():
+            path, name = text, Path(os.path.abspath(text)).name
+        if not name or not Path(path).exists():
+            raise AudioError(f"Reconstructions must exist; there is no '{path}'.")
+        if name in named:
+            raise ArgumentError(f"Reconstructions must have different names; got '{name}' twice: give NAME=FOLDER.")
+        named[name] = Path(path)
+    if not named:
+        raise ArgumentError("One folder of reconstructions is needed at least; got none.")
+    return named
+
+
+def _last_parts(names: Mapping[Key, str]) -> dict[Key, str]:
+    return {key: PurePosixPath(name).name for key, name in names.items()}
+
+
+def _twice(names: Iterable[str]) -> list[str]:
+    return [name for name, count in Counter(names).items() if count > 1]
+
+
+def _check_matched(names: Sequence[str], before: str, after: str) -> None:
+    if names:
+        more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+        raise ArgumentError(f"Every file must have its counterpart; {before} {', '.join(names[:SHOWN])}{more} {after}.")
