@@ -10,6 +10,7 @@ how its input is cut (a test holds this), so neither do the tokens.
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import struct
@@ -548,3 +549,18 @@ def write(
     """Write a mono wave, float32 [T], to a sound file; see `Writer`."""
     with Writer(target, sample_rate, overwrite=overwrite, n_samples=len(wave), subtype=subtype) as writer:
         writer.write(wave)
+
+
+def encode_headerless(wave: Wave, sample_rate: int, subtype: str) -> bytes:
+    """A wave, float32 [T], as libsndfile's headerless bytes of a sample type: "GSM610", for instance."""
+    file = io.BytesIO()
+    soundfile.write(file, wave, sample_rate, format="RAW", subtype=subtype)
+    return file.getvalue()
+
+
+def decode_headerless(content: bytes, sample_rate: int, subtype: str) -> Wave:
+    """The inverse of `encode_headerless`: float32 [T]."""
+    wave, _ = soundfile.read(
+        io.BytesIO(content), dtype="float32", samplerate=sample_rate, channels=1, format="RAW", subtype=subtype
+    )
+    return np.asarray(wave, dtype=np.float32)

@@ -41,6 +41,7 @@ _BUILT_IN = {
     "codec2": "silkcodec.peers.codec2:Codec2",
     "dac": "silkcodec.peers.dac:Dac",
     "encodec": "silkcodec.peers.encodec:Encodec",
+    "gsm": "silkcodec.peers.gsm:Gsm",
     "mimi": "silkcodec.peers.mimi:Mimi",
     "opus": "silkcodec.peers.opus:Opus",
     "snac": "silkcodec.peers.snac:Snac",

@@ -16,6 +16,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from silkcodec.peers import neural
+from silkcodec.peers.presets import choose
 
 if TYPE_CHECKING:
     import torch
@@ -40,7 +41,7 @@ class Dac(neural.NeuralCodec):
     presets = PRESETS
 
     def __init__(self, preset: str | None = None, *, source: str | None = None) -> None:
-        preset = neural.choose_preset("dac", preset, PRESETS, DEFAULT_PRESET)
+        preset = choose("dac", preset, PRESETS, DEFAULT_PRESET)
         self.name = f"dac:{preset}"
         neural.require(self.name, "torch", "transformers", "safetensors")
         from transformers import DacModel

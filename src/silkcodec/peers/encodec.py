@@ -19,6 +19,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from silkcodec.peers import neural
+from silkcodec.peers.presets import choose
 
 if TYPE_CHECKING:
     import torch
@@ -54,7 +55,7 @@ class Encodec(neural.NeuralCodec):
     presets = PRESETS
 
     def __init__(self, preset: str | None = None, *, source: str | None = None) -> None:
-        preset = neural.choose_preset("encodec", preset, PRESETS, DEFAULT_PRESET)
+        preset = choose("encodec", preset, PRESETS, DEFAULT_PRESET)
         self.name = f"encodec:{preset}"
         self._stereo = preset.startswith("stereo")
         neural.require(self.name, "torch", "transformers", "safetensors")

@@ -17,6 +17,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from silkcodec.peers import neural
+from silkcodec.peers.presets import choose
 
 if TYPE_CHECKING:
     import torch
@@ -42,7 +43,7 @@ class Mimi(neural.NeuralCodec):
     quantizer = "split RVQ"
 
     def __init__(self, preset: str | None = None, *, source: str | None = None) -> None:
-        preset = neural.choose_preset("mimi", preset, PRESETS, DEFAULT_PRESET)
+        preset = choose("mimi", preset, PRESETS, DEFAULT_PRESET)
         self.name = f"mimi:{preset}"
         neural.require(self.name, "torch", "transformers", "safetensors")
         from transformers import MimiModel

@@ -18,7 +18,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -214,15 +214,6 @@ def pieces(n_frames: int, piece: int, left: int, right: int) -> Iterator[Piece]:
 # --- weights
 
 
-def choose_preset(codec: str, preset: str | None, presets: Sequence[str], default: str) -> str:
-    """The preset of a codec's name, or the default. Raises ArgumentError for one it does not have."""
-    if preset is None:
-        return default
-    if preset not in presets:
-        raise ArgumentError(f"The preset of '{codec}' must be one of {', '.join(presets)}; got '{preset}'.")
-    return preset
-
-
 def require(codec: str, *packages: str) -> None:
     """Import what a codec needs. Raises MissingExtraError that names the pip command."""
     import importlib
@@ -297,13 +288,16 @@ def _from_hub(name: str, repository: str, files: Sequence[str]) -> Path:
     from huggingface_hub import hf_hub_download
 
     why = ""
-    for cached in (True, False):
+    with quiet():
+        for file in files:
+            with suppress(hub.LocalEntryNotFoundError, hub.HFValidationError):
+                return Path(hf_hub_download(repository, file, local_files_only=True))
         for file in files:
             try:
-                with quiet():
-                    return Path(hf_hub_download(repository, file, local_files_only=cached))
+                return Path(hf_hub_download(repository, file))
             except (hub.LocalEntryNotFoundError, hub.OfflineModeIsEnabled):
                 why = "the hub cannot be reached"
+                break  # the client has already tried for half a minute
             except hub.EntryNotFoundError:
                 why = f"it has no {' or '.join(files)}"
             except hub.RepositoryNotFoundError:

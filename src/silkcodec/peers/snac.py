@@ -20,6 +20,7 @@ import numpy as np
 
 from silkcodec.errors import WeightsError
 from silkcodec.peers import neural
+from silkcodec.peers.presets import choose
 
 if TYPE_CHECKING:
     import torch
@@ -46,7 +47,7 @@ class Snac(neural.NeuralCodec):
     quantizer = "multi-scale RVQ"
 
     def __init__(self, preset: str | None = None, *, source: str | None = None) -> None:
-        preset = neural.choose_preset("snac", preset, PRESETS, DEFAULT_PRESET)
+        preset = choose("snac", preset, PRESETS, DEFAULT_PRESET)
         self.name = f"snac:{preset}"
         neural.require(self.name, "torch", "snac", "safetensors", "huggingface_hub")
 

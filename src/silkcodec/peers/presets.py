@@ -1,0 +1,25 @@
+"""What stands after the colon of a codec's name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from silkcodec.errors import ArgumentError
+
+
+def choose(codec: str, preset: str | None, presets: Sequence[str], default: str) -> str:
+    """The preset of a codec's name, or the default one.
+
+    Raises:
+        ArgumentError: the codec has no such preset.
+
+    >>> choose("mimi", None, ["1", "2", "3"], "2")
+    '2'
+    """
+    if preset is None:
+        return default
+    if preset not in presets:
+        numbers = list(presets) == [str(n) for n in range(1, len(presets) + 1)]
+        choice = f"1..{len(presets)}" if numbers else f"one of {', '.join(presets)}"
+        raise ArgumentError(f"The preset of '{codec}' must be {choice}; got '{preset}'.")
+    return preset
