@@ -66,6 +66,14 @@ class Codec(Protocol):
         sample_rate: of the wave that `decode` returns, Hz.
         codebook_sizes: the number of different codes of each of the K codebooks.
         frame_rates: of each codebook, Hz.
+
+    Ours tell more, which others need not and readers ask for with a default:
+
+        quantizer: "FSQ", "RVQ", "split RVQ", "multi-scale RVQ" or "bit stream".
+        latency_s: how far ahead of a sample of the output the input must be known: the frame and the look-ahead
+            of encoder and decoder; None where nobody knows.
+        deterministic: False where `decode` does not repeat itself.
+        encode_batch, decode_batch: many clips at once, and `batch_exact`: whether they give what single calls give.
     """
 
     @property

@@ -24,6 +24,7 @@ from silkcodec import audio
 from silkcodec.errors import ArgumentError, ProviderError, TokensError, WeightsError
 from silkcodec.stream import StreamDecoder, StreamEncoder
 from silkcodec.tokens import (
+    FRAME_SAMPLES,
     LATENT_WIDTH,
     N_LEVELS,
     SILK_FRAME_RATE,
@@ -55,6 +56,7 @@ class Silk:
     Attributes:
         name, sample_rate, codebook_sizes, frame_rates: see `Codec`.
         codec_id: name and hash of the weights, as its tokens carry it: "silk@0a1b2c3d4e5f".
+        quantizer, latency_s, batch_exact: as the peers have them; the latency is a frame and the look-ahead.
 
     Raises:
         WeightsError: files that are missing, damaged or of a newer format. The graphs themselves are read
@@ -64,6 +66,8 @@ class Silk:
 
     DECODE_FRAMES = 5  # in one call of the decoder: a third faster than 1, and 2 s at most of a stream's memory
     MAX_THREADS = 4  # one frame is too little work for more
+    quantizer = "FSQ"
+    batch_exact = True
 
     def __init__(
         self,
@@ -84,6 +88,7 @@ class Silk:
         self.codebook_sizes = codebook_sizes()
         self.frame_rates = (SILK_FRAME_RATE,) * len(self.codebook_sizes)
         self.lookahead_samples = self.config.lookahead_samples
+        self.latency_s = (FRAME_SAMPLES + self.lookahead_samples) / SILK_SAMPLE_RATE
         self._graphs: dict[str, _Graph] = {}
         self._lock = threading.Lock()
 
