@@ -1,0 +1,182 @@
+"""What the table shows: a column per rate, metric and cost, each with a cell per codec, and which cells are best."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from silkcodec.evaluate.metrics import METRICS
+from silkcodec.evaluate.report import digits
+
+Result = dict[str, Any]
+Entry = dict[str, Any]  # {"mean", "low", "high", "n"}, as `summary.bootstrap` makes it
+
+RATES, QUALITY, COST = "Rates", "Quality", "Cost"
+
+# key of result["codecs"][name], group, label, unit, which way is better, digits, what it is
+_MEASURED: tuple[tuple[str, str, str, str, str, int | None, str], ...] = (
+    ("frame_rate_hz", RATES, "Frames", "Hz", "lower", None, "Steps a second of the slowest codebook."),
+    ("n_codebooks", RATES, "Codebooks", "", "", 0, "Streams of tokens side by side."),
+    ("tokens_per_second", RATES, "Tokens", "per s", "lower", None, "All tokens produced, over the speech's seconds."),
+    ("bits_per_second", RATES, "Bits", "per s", "lower", 0, "Each token at the base-2 logarithm of its codebook."),
+    (
+        "entropy_bits_per_second",
+        RATES,
+        "Entropy",
+        "bits per s",
+        "",
+        0,
+        "Order-0 entropy of each codebook times its rate, added up. Too low where few tokens of a large codebook"
+        " were seen.",
+    ),
+    (
+        "latency_ms",
+        COST,
+        "Latency",
+        "ms",
+        "lower",
+        0,
+        "Of the algorithm: the frame and the look-ahead of encoder and decoder. A dash: it needs the whole clip, or"
+        " does not tell.",
+    ),
+    ("encode_times_real_time", COST, "Encode", "x real time", "higher", 0, "Seconds of speech encoded in a second."),
+    ("decode_times_real_time", COST, "Decode", "x real time", "higher", 0, "Seconds of speech decoded in a second."),
+    (
+        "peak_memory_mb",
+        COST,
+        "Memory",
+        "MB",
+        "lower",
+        0,
+        "Largest resident size of a fresh process that loads the codec and takes one clip there and back.",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One figure; None: there is none. `low` and `high` only where it has an interval."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    difference: Entry | None = None  # the first codec minus this one
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column and its cells by codec. `missing`: why it could not be measured here, and how to get it."""
+
+    key: str
+    group: str
+    label: str
+    unit: str
+    better: str  # "higher", "lower", "zero" or ""
+    n_digits: int | None  # None: as many as the number needs, up to 2
+    what: str
+    cells: dict[str, Cell]
+    missing: str | None = None
+    best: str | None = None
+    tied: frozenset[str] = frozenset()  # with the best among them
+
+
+def columns(result: Result) -> list[Column]:
+    """The columns of a result, in order; metrics that are missing after the others; without rates that none has."""
+    measured = [_measured(result, *described) for described in _MEASURED]
+    there = [column for column in measured if any(cell.value is not None for cell in column.cells.values())]
+    metrics = [_metric(result, key) for key in result["metrics"]]
+    found = [
+        *(column for column in there if column.group == RATES),
+        *sorted(metrics, key=lambda column: column.missing is not None),
+        *(column for column in there if column.group == COST),
+    ]
+    return [_with_best(column, first(result)) for column in found]
+
+
+def names(result: Result) -> list[str]:
+    """The codecs in the report's order."""
+    return list(result["codecs"])
+
+
+def first(result: Result) -> str:
+    """The codec that the others are compared with: the first that can be used."""
+    return str(result["differences"]["of"])
+
+
+def number(value: float, n_digits: int | None) -> str:
+    """`1,234`, `47.5`, `-0.07`, with a minus sign that is as wide as a digit."""
+    text = f"{value:,.2f}".rstrip("0").rstrip(".") if n_digits is None else f"{value:,.{n_digits}f}"
+    if float(text.replace(",", "")) == 0:
+        text = text.lstrip("-")
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
+def signed(value: float, n_digits: int | None) -> str:
+    """A difference: with its sign, also where that is a plus."""
+    text = number(value, n_digits)
+    return f"+{text}" if value > 0 and any(c in "123456789" for c in text) else text
+
+
+def _measured(
+    result: Result, key: str, group: str, label: str, unit: str, better: str, n_digits: int | None, what: str
+) -> Column:
+    cells = {name: Cell(rates.get(key)) for name, rates in result["codecs"].items()}
+    return Column(key, group, label, unit, better, n_digits, what, cells)
+
+
+def _metric(result: Result, key: str) -> Column:
+    described = result["metrics"][key]
+    minus = result["differences"]["minus"]
+    cells = {}
+    for name in names(result):
+        entry = result["means"].get(name, {}).get(key) or {}
+        difference = minus.get(name, {}).get(key)
+        known = difference is not None and difference.get("mean") is not None
+        cells[name] = Cell(
+            entry.get("mean"), entry.get("low"), entry.get("high"), difference=difference if known else None
+        )
+    what = METRICS[key].what if key in METRICS else ""
+    label, unit, better = described["label"], described["unit"], described["better"]
+    return Column(key, QUALITY, label, unit, better, digits(key), what, cells, described.get("missing"))
+
+
+def _with_best(column: Column, first: str) -> Column:
+    """Finds the best cell, and those that cannot be told from it; none where there is nothing to choose between.
+
+    Against the first codec the paired difference decides (its interval holds 0: a tie), which is sharper;
+    between two others it is whether their intervals overlap. Without an interval a tie is an equal figure.
+    """
+    known = {name: cell for name, cell in column.cells.items() if cell.value is not None}
+    if not column.better or len(known) < 2:
+        return column
+    best = min(known, key=lambda name: badness(column.better, known[name].value or 0.0))
+    tied = frozenset(name for name in known if name == best or _tied(column.better, known, name, best, first))
+    if len(tied) == len(known):
+        return column  # a mark on every cell says nothing
+    return replace(column, best=best, tied=tied)
+
+
+def badness(better: str, value: float) -> float:
+    """A number that is smaller the better a figure is."""
+    return -value if better == "higher" else abs(value) if better == "zero" else value
+
+
+def _tied(better: str, cells: dict[str, Cell], a: str, b: str, first: str) -> bool:
+    one, two = cells[a], cells[b]
+    if one.low is None or one.high is None or two.low is None or two.high is None:
+        return one.value == two.value
+    if better == "zero":  # how far from 0, whatever the side: a difference of the two says nothing of that
+        return _nearest(one.low, one.high) <= _farthest(two) and _nearest(two.low, two.high) <= _farthest(one)
+    if first in (a, b):
+        paired = cells[b if a == first else a].difference
+        if paired is not None:
+            return bool(paired["low"] <= 0 <= paired["high"])
+    return one.low <= two.high and two.low <= one.high
+
+
+def _nearest(low: float, high: float) -> float:
+    return 0.0 if low <= 0 <= high else min(abs(low), abs(high))
+
+
+def _farthest(cell: Cell) -> float:
+    return max(abs(cell.low or 0.0), abs(cell.high or 0.0))

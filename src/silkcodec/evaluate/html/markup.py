@@ -1,0 +1,56 @@
+"""HTML and SVG elements as strings, escaped by construction: text becomes markup only through `Markup`.
+
+    el("td", "<b>", class_="best")            -> <td class="best">&lt;b&gt;</td>
+    el("p", el("b", "1"), " of ", "2")        -> <p><b>1</b> of 2</p>
+
+Names of codecs, clips and groups come from file names: nothing else stands between them and the page.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+from typing import Any
+
+_VOID = {"img", "input", "br", "col"}
+
+
+class Markup(str):
+    """Text that is markup already."""
+
+    __slots__ = ()
+
+
+def el(tag: str, *children: str | None, **attributes: str | float | bool | None) -> Markup:
+    """One element.
+
+    Args:
+        children: text, which is escaped, or markup; None is nothing.
+        attributes: `class_` is class, `data_codec` is data-codec; None and False leave the attribute out, True
+            gives it no value.
+    """
+    written = "".join(_attribute(name, value) for name, value in attributes.items())
+    if tag in _VOID:
+        return Markup(f"<{tag}{written}>")
+    return Markup(f"<{tag}{written}>{join(*children)}</{tag}>")
+
+
+def join(*children: str | None) -> Markup:
+    """Pieces one after another: text is escaped, markup is not."""
+    pieces = (child if isinstance(child, Markup) else html.escape(child) for child in children if child is not None)
+    return Markup("".join(pieces))
+
+
+def data(content: Any, id_: str) -> Markup:
+    """JSON inside a page, which no script element's end can leave: it holds no `<`, `>` or `&`."""
+    text = json.dumps(content, allow_nan=False, separators=(",", ":"))
+    for character in "<>&":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return el("script", Markup(text), type="application/json", id=id_)
+
+
+def _attribute(name: str, value: str | float | bool | None) -> str:
+    if value is None or value is False:
+        return ""
+    key = name.rstrip("_").replace("_", "-")
+    return f" {key}" if value is True else f' {key}="{html.escape(str(value))}"'

@@ -1,0 +1,61 @@
+// The results: sorting by a click on a head, means or differences, and the numbers as a file.
+
+const table = document.getElementById("results");
+const body = table.tBodies[0];
+const original = [...body.rows];
+
+// One click: the best on top; another: the worst; a third: the order of the report.
+for (const button of table.querySelectorAll("thead button")) {
+  const head = button.closest("th");
+  button.addEventListener("click", () => {
+    const better = button.dataset.sort;
+    const bestFirst = better === "higher" ? "descending" : "ascending";
+    const other = bestFirst === "ascending" ? "descending" : "ascending";
+    const was = head.getAttribute("aria-sort");
+    const now = was === "none" ? bestFirst : was === bestFirst ? other : "none";
+    for (const cell of table.querySelectorAll("th[aria-sort]")) cell.setAttribute("aria-sort", "none");
+    head.setAttribute("aria-sort", now);
+    sort(head.cellIndex, better, now);
+  });
+}
+
+function sort(column, better, order) {
+  if (order === "none") {
+    body.append(...original);
+    return;
+  }
+  const direction = order === "ascending" ? 1 : -1;
+  const keyed = original.map((row) => [row, key(row.cells[column], better)]);
+  keyed.sort(([, a], [, b]) => {
+    if (a === null || b === null) return (a === null) - (b === null); // what is missing stays below
+    return a < b ? -direction : a > b ? direction : 0;
+  });
+  body.append(...keyed.map(([row]) => row));
+}
+
+function key(cell, better) {
+  const text = cell.dataset.v;
+  if (text === undefined) return null;
+  if (better === "text") return text.toLowerCase();
+  return better === "zero" ? Math.abs(Number(text)) : Number(text);
+}
+
+const shown = document.getElementById("shown");
+if (shown) {
+  shown.hidden = false;
+  shown.addEventListener("change", () => {
+    table.classList.toggle("differences", shown.querySelector("input:checked").value === "differences");
+  });
+}
+
+const download = document.getElementById("download");
+download.hidden = false;
+download.addEventListener("click", () => {
+  const numbers = JSON.parse(document.getElementById("result").textContent);
+  const blob = new Blob([JSON.stringify(numbers, null, 1) + "\n"], { type: "application/json" });
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(blob);
+  link.download = "results.json";
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+});
