@@ -1,80 +1,39 @@
-"""The run: same clips for every codec, nothing dropped without a word, nothing measured twice."""
+"""silk compare: same clips for every codec, nothing dropped without a word, nothing measured twice."""
 
 from __future__ import annotations
 
 import importlib.util
 import json
+import os
+import subprocess
+import sys
+import time
 from ctypes.util import find_library
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+import fakecodecs
 from silkcodec import audio
-from silkcodec.errors import ArgumentError, AudioError, OutputError, TokensError
-from silkcodec.evaluate import report, run, summary
+from silkcodec.cli import app
+from silkcodec.errors import ArgumentError, AudioError, OutputError, SilkError
+from silkcodec.evaluate import listening, metrics, report, run
 from silkcodec.evaluate.clips import find_clips
-from silkcodec.tokens import Tokens
+from silkcodec.evaluate.compare import compare
+from silkcodec.evaluate.run import Options
 from speechlike import speechlike
 
 RATE = 24_000
 METRICS = ["si_sdr_db", "mel_distance", "level_db"]  # those that need no extra
 
 
-class Quiet:
-    """A codec that keeps the wave in its memory and returns it at a fraction of its level."""
-
-    sample_rate = RATE
-    codebook_sizes = (2,)
-    frame_rates = (100.0,)
-
-    def __init__(self, name: str, gain: float, weights: str = "000000000000") -> None:
-        self.name, self.gain, self.weights = name, gain, weights
-        self.waves: dict[int, Any] = {}
-        self.encoded = 0
-
-    def encode(self, wave: Any, sample_rate: int, *, n_codebooks: int | None = None) -> Tokens:
-        self.encoded += 1
-        wave = audio.as_wave(wave, sample_rate, RATE)
-        self.waves[len(wave)] = wave
-        codes = (np.zeros(-(-len(wave) // 240), dtype=np.int64),)
-        return Tokens(
-            codes, self.codebook_sizes, self.frame_rates, RATE, len(wave), f"{self.name}@{self.weights}"
-        )
-
-    def decode(self, tokens: Tokens) -> Any:
-        return self.gain * self.waves[tokens.n_samples]
-
-
-class Failing(Quiet):
-    """Refuses what is longer than a second."""
-
-    def decode(self, tokens: Tokens) -> Any:
-        if tokens.n_samples > RATE:
-            raise TokensError("tokens must be short; got long ones.")
-        return super().decode(tokens)
-
-
-class Broken(Quiet):
-    """Returns NaN."""
-
-    def decode(self, tokens: Tokens) -> Any:
-        return np.full(tokens.n_samples, np.nan, dtype=np.float32)
-
-
-@pytest.fixture
-def codecs(monkeypatch: pytest.MonkeyPatch) -> dict[str, Quiet]:
-    made = {
-        "half": Quiet("half", 0.5),
-        "same": Quiet("same", 1.0),
-        "mute": Quiet("mute", 0.0),
-        "failing": Failing("failing", 1.0),
-        "broken": Broken("broken", 1.0),
-    }
-    monkeypatch.setattr(run, "load", lambda name, **options: made[name])
-    run._codec.cache_clear()
-    return made
+@pytest.fixture(autouse=True)
+def plug_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fakecodecs.install(tmp_path / "site", monkeypatch)
 
 
 @pytest.fixture
@@ -98,9 +57,12 @@ def corpus(tmp_path: Path) -> Path:
     return folder
 
 
-def evaluate(corpus: Path, names: list[str], **options: Any) -> dict[str, Any]:
-    defaults: dict[str, Any] = {"split": "valid", "metric_names": METRICS, "jobs": 1}
-    return run.evaluate([corpus], names, **defaults | options)
+def measure(
+    corpus: Path, names: list[str], folder: Path | None = None, *, progress: Any = None, **options: Any
+) -> dict[str, Any]:
+    """In this process: fast. Tests of processes say so."""
+    given = Options(**{"split": "valid", "metric_names": METRICS, "listen": 0, **options})
+    return compare([corpus], names, folder, given, isolate=False, progress=progress)
 
 
 # --- clips -------------------------------------------------------------------------------------------------
@@ -111,7 +73,7 @@ def test_clips_of_a_split_carry_their_columns(corpus: Path) -> None:
     assert [clip.name for clip in clips] == ["v/1.wav", "v/2.wav", "v/3.wav", "v/silent.wav"]
     assert [clip.columns["speaker_seen"] for clip in clips] == ["seen", "unseen", "unknown", "unseen"]
     assert [clip.columns["language_seen"] for clip in clips] == ["seen", "seen", "unseen", "unseen"]
-    assert "note" not in clips[0].columns and "path" not in clips[0].columns
+    assert clips[0].columns["note"] == "x" * 200 and "path" not in clips[0].columns
     assert find_clips([corpus], split="valid") == clips  # a folder stands for its index
 
 
@@ -127,17 +89,26 @@ def test_a_limit_draws_the_same_clips_for_the_same_seed(corpus: Path) -> None:
     assert len({tuple(draw) for draw in draws}) > 1
 
 
+def test_a_clip_elsewhere_on_the_machine_is_named_without_it(corpus: Path, tmp_path: Path) -> None:
+    lines = [json.dumps({"audio_filepath": str(corpus / name)}) for name in ("a.wav", "v/1.wav")]
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "lists/all.jsonl").write_text("\n".join(lines))
+    assert [clip.name for clip in find_clips([tmp_path / "lists/all.jsonl"])] == ["a.wav", "v/1.wav"]
+
+
 @pytest.mark.parametrize(
     ("inputs", "options", "error", "message"),
     [
         ([], {}, ArgumentError, "at least"),
         (["nowhere"], {}, AudioError, "nowhere"),
         (["."], {"limit": 0}, ArgumentError, "limit"),
-        (["INDEX.tsv"], {"split": "test"}, AudioError, "train, valid"),
-        (["a.wav"], {"split": "valid"}, ArgumentError, "index"),
+        (["INDEX.tsv"], {"split": "test"}, ArgumentError, "train, valid"),
+        (["a.wav"], {"split": "valid"}, ArgumentError, "manifest"),
         (["empty"], {}, AudioError, "holds none"),
-        (["bad.tsv"], {}, AudioError, "'path'"),
+        (["bad.tsv"], {}, ArgumentError, "'bad.tsv' has: a, b"),
         (["gone.tsv"], {}, AudioError, r"nothing\.wav"),
+        (["v", "v/1.wav"], {}, ArgumentError, r"'1\.wav' twice"),
+        (["cut.jsonl"], {}, ArgumentError, "inside"),
     ],
 )
 def test_bad_clips_are_refused(
@@ -152,60 +123,66 @@ def test_bad_clips_are_refused(
     (corpus / "empty").mkdir()
     (corpus / "bad.tsv").write_text("a\tb\n1\t2\n")
     (corpus / "gone.tsv").write_text("path\nnothing.wav\n")
+    (corpus / "cut.jsonl").write_text('{"audio_filepath": "a.wav", "offset": 1.5}\n')
     with pytest.raises(error, match=message):
         find_clips(inputs, **options)
 
 
-# --- the run -----------------------------------------------------------------------------------------------
+# --- the result --------------------------------------------------------------------------------------------
 
 
-def test_a_result_holds_what_is_known_of_the_codecs(corpus: Path, codecs: dict[str, Quiet]) -> None:
-    result = evaluate(corpus, ["half", "same"])
+def test_a_result_holds_what_is_known_of_the_codecs(corpus: Path) -> None:
+    result = measure(corpus, ["half", "same"])
     half, same = result["means"]["half"], result["means"]["same"]
     assert half["level_db"]["mean"] == pytest.approx(20 * np.log10(0.5), abs=1e-3)
     assert same["level_db"]["mean"] == 0.0 == same["mel_distance"]["mean"]
     assert half["si_sdr_db"]["mean"] == same["si_sdr_db"]["mean"] == 100.0
-    rates = result["codecs"]["half"]
-    assert (rates["tokens_per_second"], rates["bits_per_second"], rates["n_failed"]) == (100.0, 100.0, 0)
-    assert result["clips"]["n"] == 4
+    codec = result["codecs"]["half"]
+    assert (codec["tokens_per_second"], codec["bits_per_second"], codec["n_failed"]) == (100.0, 200.0, 0)
+    assert (codec["quantizer"], codec["latency_ms"], codec["codec_id"]) == ("none", 250.0, "half@000000000000")
+    assert result["clips"]["n"] == 4 and (result["kind"], result["format"]) == ("silk compare", 2)
     assert result["differences"]["of"] == "half"
     difference = result["differences"]["minus"]["same"]["level_db"]
     assert difference["mean"] == pytest.approx(20 * np.log10(0.5), abs=1e-3)
 
 
-def test_a_silent_clip_is_counted_and_reported(corpus: Path, codecs: dict[str, Quiet]) -> None:
-    result = evaluate(corpus, ["half"])
+def test_rates_and_codebooks_are_of_the_tokens_produced(corpus: Path) -> None:
+    codec = measure(corpus, ["scales"])["codecs"]["scales"]
+    slow, fast = codec["codebooks"]
+    n_frames = sum(int(np.ceil(duration * 50)) for duration in (1.0, 1.25, 1.5, 1.75))
+    assert slow == {
+        "size": 4,
+        "frame_rate_hz": 50.0,
+        "n_tokens": n_frames,
+        "n_used": 4,
+        "perplexity": pytest.approx(4.0, abs=0.01),
+        "entropy_bits": pytest.approx(2.0, abs=0.01),
+    }
+    assert (fast["size"], fast["n_used"]) == (8, 4)  # half of it is never used
+    assert fast["perplexity"] == pytest.approx(4.0, abs=0.01)
+    assert codec["tokens_per_second"] == 150.0
+    assert codec["bits_per_second"] == pytest.approx(50 * 2 + 100 * 3)
+    assert codec["entropy_bits_per_second"] == pytest.approx(50 * 2 + 100 * 2, abs=1)
+    assert codec["latency_ms"] is None
+    assert report.frame_rates(codec) == "50.0..100.0"
+
+
+def test_a_silent_clip_is_counted_and_reported(corpus: Path) -> None:
+    result = measure(corpus, ["half"])
     assert result["means"]["half"]["level_db"]["n"] == 3
     left_out = [(entry["clip"], entry["metric"]) for entry in result["left_out"]]
     assert left_out == [("v/silent.wav", metric) for metric in METRICS]
     assert "silence" in report.to_markdown(result)
+    assert report.failures(result) == []  # nobody's fault
 
 
-def test_a_codec_that_returns_silence_is_scored_not_dropped(corpus: Path, codecs: dict[str, Quiet]) -> None:
-    result = evaluate(corpus, ["mute"])
+def test_a_codec_that_returns_silence_is_scored_not_dropped(corpus: Path) -> None:
+    result = measure(corpus, ["mute"])
     assert result["means"]["mute"]["si_sdr_db"] == {"mean": -100.0, "low": -100.0, "high": -100.0, "n": 3}
 
 
-def test_a_clip_that_one_codec_fails_counts_for_none(corpus: Path, codecs: dict[str, Quiet]) -> None:
-    result = evaluate(corpus, ["half", "failing"])  # only v/1.wav, of 1 s, goes through `failing`
-    assert result["codecs"]["failing"]["n_failed"] == 3
-    assert result["means"]["half"]["level_db"]["n"] == result["means"]["failing"]["level_db"]["n"] == 1
-    assert any("tokens must be short" in entry["reason"] for entry in result["left_out"])
-
-
-def test_a_codec_that_fails_everywhere_does_not_take_the_others_along(
-    corpus: Path, codecs: dict[str, Quiet]
-) -> None:
-    result = evaluate(corpus, ["half", "broken"])
-    assert result["codecs"]["broken"]["n_failed"] == 4
-    assert result["means"]["half"]["level_db"]["n"] == 3
-    assert result["means"]["broken"]["level_db"]["mean"] is None
-    text = report.to_markdown(result)
-    assert "0/4" in text and "finite" in text
-
-
-def test_groups_split_the_means(corpus: Path, codecs: dict[str, Quiet]) -> None:
-    groups = evaluate(corpus, ["half"], by=["speaker_seen", "language"])["groups"]
+def test_groups_split_the_means(corpus: Path) -> None:
+    groups = measure(corpus, ["half"], by=["speaker_seen", "language"])["groups"]
     assert {value: group["n_clips"] for value, group in groups["speaker_seen"].items()} == {
         "seen": 1,
         "unknown": 1,
@@ -213,75 +190,288 @@ def test_groups_split_the_means(corpus: Path, codecs: dict[str, Quiet]) -> None:
     }
     assert list(groups["language"]) == ["pt", "pt_BR", "zh"]
     assert groups["language"]["zh"]["codecs"]["half"]["level_db"]["n"] == 1
+    assert list(measure(corpus, ["half"])["groups"]) == ["speaker_seen", "language_seen"]
 
 
-def test_nothing_is_measured_twice(corpus: Path, codecs: dict[str, Quiet], tmp_path: Path) -> None:
-    out = tmp_path / "quality.json"
-    first = evaluate(corpus, ["half"], out=out)
-    assert json.loads(out.read_text()) == first == report.load_result(out)
-    assert codecs["half"].encoded == 1 + 4  # once for its name
+def test_metrics_that_cannot_be_measured_here_are_greyed_not_fatal(
+    corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    absent = replace(metrics.METRICS["level_db"], name="absent", label="Absent", packages=("nonesuch",))
+    monkeypatch.setitem(metrics.METRICS, "absent", absent)
+    result = measure(corpus, ["half"], metric_names=["level_db", "absent"])
+    assert "pip install" in result["metrics"]["absent"]["missing"]
+    assert "missing" not in result["metrics"]["level_db"]
+    assert result["means"]["half"]["level_db"]["mean"] is not None
+    assert any("Absent" in sentence for sentence in report.failures(result))  # it was asked for
+    assert "- Absent: The metric Absent needs 'nonesuch'" in report.to_markdown(result)
 
-    done: list[tuple[int, int, str]] = []
-    again = evaluate(corpus, ["half"], out=out, overwrite=True, progress=lambda *args: done.append(args))
-    assert codecs["half"].encoded == 2 + 4 and done == []
+
+def test_error_rates_weigh_a_clip_by_its_words(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = {"pt_BR": 30.0, "pt": 10.0, "zh": 10.0}
+
+    def rate(pair: metrics.Pair) -> metrics.Weighted:
+        return metrics.Weighted(0.1 if pair.columns["language"] == "pt_BR" else 0.6, words[pair.columns["language"]])
+
+    fake = replace(metrics.METRICS["level_db"], name="fake_wer", measure=rate, weighted_by="words")
+    monkeypatch.setitem(metrics.METRICS, "fake_wer", fake)
+    entry = measure(corpus, ["half"], metric_names=["fake_wer"])["means"]["half"]["fake_wer"]
+    assert entry["mean"] == pytest.approx((30 * 0.1 + 20 * 0.6) / 50)
+    assert (entry["weight"], entry["n"]) == (50.0, 3)
+    assert 0.1 <= entry["low"] < entry["mean"] < entry["high"] <= 0.6
+
+
+# --- what fails --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"), [("refuses", "tokens must be short"), ("raises", "ZeroDivisionError"), ("nan", "finite")]
+)
+def test_a_clip_that_one_codec_fails_counts_for_none(corpus: Path, fault: str, says: str) -> None:
+    name = f"failing:{fault}"
+    result = measure(corpus, ["half", name])  # only v/1.wav, of 1 s, goes through
+    assert result["codecs"][name]["n_failed"] == 3
+    assert result["means"]["half"]["level_db"]["n"] == result["means"][name]["level_db"]["n"] == 1
+    assert any(says in entry["reason"] for entry in result["left_out"])
+    assert any(f"{name} failed on 3 of 4 clips" in sentence for sentence in report.failures(result))
+
+
+def test_a_codec_that_cannot_be_used_does_not_take_the_others_along(corpus: Path, tmp_path: Path) -> None:
+    result = measure(corpus, ["unloadable", "half", "same", "unloadable:raises"], tmp_path / "out")
+    assert "pip install 'silkcodec[peers]'" in result["codecs"]["unloadable"]["failed"]
+    assert "no such library" in result["codecs"]["unloadable:raises"]["failed"]
+    assert result["codecs"]["unloadable"]["n_failed"] == 4
+    assert result["means"]["half"]["level_db"]["n"] == 3
+    assert result["means"]["unloadable"]["level_db"]["mean"] is None
+    assert result["differences"]["of"] == "half"  # the first that there is something of
+    assert len(report.failures(result)) == 2
+    assert "**unloadable could not be used: " in (tmp_path / "out/report.md").read_text()
+
+
+def test_without_any_usable_codec_there_is_no_result(corpus: Path, tmp_path: Path) -> None:
+    with pytest.raises(SilkError, match="pip install"):
+        measure(corpus, ["unloadable"], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["nonesuch", "same:c", "sme", "half,", ""])
+def test_a_slip_in_a_name_is_refused_before_anything_runs(corpus: Path, tmp_path: Path, name: str) -> None:
+    with pytest.raises(ArgumentError):
+        measure(corpus, ["half", name], tmp_path / "out")
+    assert fakecodecs.ENCODED.get("half", 0) == 0 and not (tmp_path / "out").exists()
+
+
+def test_an_unreadable_clip_is_reported(corpus: Path) -> None:
+    (corpus / "v/2.wav").write_bytes(b"no audio at all")
+    result = measure(corpus, ["half"])
+    assert [entry["clip"] for entry in result["left_out"] if entry["metric"] == "all"] == ["v/2.wav"]
+    assert str(corpus) not in json.dumps(result), "a result names clips, not places on this machine"
+
+
+def test_only_unreadable_clips_are_an_error(tmp_path: Path) -> None:
+    (tmp_path / "text.wav").write_text("no audio at all")
+    with pytest.raises(AudioError, match=r"text\.wav"):
+        compare([tmp_path / "text.wav"], ["half"], isolate=False)
+
+
+def test_a_metric_that_breaks_is_told_and_tried_again(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(pair: metrics.Pair) -> float:
+        raise KeyError("of a foreign package")
+
+    level = metrics.METRICS["level_db"]
+    monkeypatch.setitem(metrics.METRICS, "level_db", replace(level, measure=breaks))
+    result = measure(corpus, ["half"], tmp_path / "out")
+    assert result["means"]["half"]["si_sdr_db"]["n"] == 3 and result["means"]["half"]["level_db"]["n"] == 0
+    assert any("level_db failed 3 times: KeyError" in sentence for sentence in report.failures(result))
+    monkeypatch.setitem(metrics.METRICS, "level_db", level)
+    result = measure(corpus, ["half"], tmp_path / "out", overwrite=True)
+    assert result["means"]["half"]["level_db"]["n"] == 3 and report.failures(result) == []
+
+
+def test_outputs_and_arguments_are_checked_before_any_codec_is_loaded(corpus: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/report.md").write_text("mine")
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(OutputError, match="exists"):
+        measure(corpus, ["half"], tmp_path / "out")
+    with pytest.raises(ArgumentError, match="folder"):
+        measure(corpus, ["half"], tmp_path / "file")
+    for options in (
+        {"jobs": 0},
+        {"metric_names": ["mos"]},
+        {"models": {"nonesuch": "x"}},
+        {"limit": 0},
+        {"listen": -1},
+        {"by": ["nonesuch"]},
+    ):
+        with pytest.raises(ArgumentError):
+            measure(corpus, ["half"], **options)
+    assert fakecodecs.ENCODED == {}
+    assert (tmp_path / "out/report.md").read_text() == "mine"
+
+
+# --- going on ----------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_measured_twice(corpus: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    encoded = fakecodecs.ENCODED
+    first = measure(corpus, ["half"], out)
+    assert json.loads((out / "results.json").read_text()) == first == report.load_result(out / "results.json")
+    assert encoded["half"] == 4
+
+    done: list[Any] = []
+    again = measure(corpus, ["half"], out, overwrite=True, progress=lambda *args: done.append(args))
+    assert encoded["half"] == 4 and done == []
     assert {**again, "created": ""} == {**first, "created": ""}
 
-    evaluate(corpus, ["half", "same"], out=out, overwrite=True)  # one codec more: only that one
-    assert (codecs["half"].encoded, codecs["same"].encoded) == (3 + 4, 1 + 4)
+    measure(corpus, ["half", "same"], out, overwrite=True)  # one codec more: only that one
+    assert encoded == {"half": 4, "same": 4}
 
-    codecs["half"].weights = "111111111111"  # a codec of other weights is another codec
-    evaluate(corpus, ["half", "same"], out=out, overwrite=True)
-    assert (codecs["half"].encoded, codecs["same"].encoded) == (4 + 8, 2 + 4)
+    fakecodecs.WEIGHTS["half"] = "111111111111"  # a codec of other weights is another codec
+    measure(corpus, ["half", "same"], out, overwrite=True)
+    assert encoded == {"half": 8, "same": 4}
 
-    evaluate(corpus, ["half"], out=out, overwrite=True, fresh=True)
-    assert codecs["half"].encoded == 5 + 12
+    del fakecodecs.WEIGHTS["half"]  # and the first ones are still known
+    measure(corpus, ["half"], out, overwrite=True)
+    assert encoded["half"] == 8
+
+    measure(corpus, ["same:a"], out, overwrite=True)  # a preset of the same weights is another codec too
+    assert encoded["same:a"] == 4
 
 
-def test_an_interrupted_run_goes_on(corpus: Path, codecs: dict[str, Quiet], tmp_path: Path) -> None:
-    out = tmp_path / "quality.json"
+def test_a_metric_more_measures_only_that_one(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured: list[str] = []
+    for name in METRICS:
+        metric = metrics.METRICS[name]
+
+        def counted(pair: metrics.Pair, metric: metrics.Metric = metric) -> Any:
+            measured.append(metric.name)
+            return metric.measure(pair)
+
+        monkeypatch.setitem(metrics.METRICS, name, replace(metric, measure=counted))
+    out = tmp_path / "out"
+    measure(corpus, ["half"], out, metric_names=["si_sdr_db"])
+    assert measured == ["si_sdr_db"] * 3  # one clip of four is silent
+    result = measure(corpus, ["half"], out, metric_names=["si_sdr_db", "level_db"], overwrite=True)
+    assert measured == ["si_sdr_db"] * 3 + ["level_db"] * 3
+    assert {metric: entry["n"] for metric, entry in result["means"]["half"].items()} == {"si_sdr_db": 3, "level_db": 3}
+    result = measure(corpus, ["half"], out, metric_names=["level_db"], overwrite=True)  # and one less forgets none
+    measure(corpus, ["half"], out, metric_names=["si_sdr_db", "level_db"], overwrite=True)
+    assert len(measured) == 6 and list(result["means"]["half"]) == ["level_db"]
+
+
+def test_another_model_or_text_measures_what_depends_on_it(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[str | None] = []
+
+    def judge(pair: metrics.Pair, model: str | None) -> float:
+        heard.append(model)
+        return 1.0
+
+    judged = replace(metrics.METRICS["level_db"], name="judged", measure=judge, model_key="judge")
+    monkeypatch.setitem(metrics.METRICS, "judged", judged)
+    options: dict[str, Any] = {"metric_names": ["judged", "level_db"], "overwrite": True}
+    for model in ("small", "small", "large"):
+        measure(corpus, ["half"], tmp_path / "out", models={"judge": model}, **options)
+    assert heard == ["small"] * 3 + ["large"] * 3
+    index = corpus / "INDEX.tsv"
+    index.write_text(index.read_text().replace("v/1.wav\tann", "v/1.wav\tanna"))
+    measure(corpus, ["half"], tmp_path / "out", models={"judge": "large"}, **options)
+    assert len(heard) == 7  # what the manifest says of v/1.wav may have been part of its judgement
+
+
+def test_an_interrupted_run_goes_on(corpus: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
 
     def stop_after_two(done: int, total: int, clip: str) -> None:
         if done == 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        evaluate(corpus, ["half"], out=out, progress=stop_after_two)
-    assert not out.exists()
-    rows = run.rows_file(out)
+        measure(corpus, ["half"], out, progress=stop_after_two)
+    assert not (out / "results.json").exists()
+    rows = out / "rows.jsonl"
     rows.write_bytes(rows.read_bytes()[:-20])  # killed in the middle of the second row
-    evaluate(corpus, ["half"], out=out)
-    assert codecs["half"].encoded == (1 + 2) + (1 + 3)
-    kept = [json.loads(line) for line in rows.read_text().splitlines() if line.endswith("}}")]
+    measure(corpus, ["half"], out)
+    assert fakecodecs.ENCODED["half"] == 2 + 3
+    kept = [json.loads(line) for line in rows.read_text().splitlines() if line.endswith("}")]
     assert sorted(row["clip"] for row in kept) == ["v/1.wav", "v/2.wav", "v/3.wav", "v/silent.wav"]
 
 
-def test_a_changed_clip_is_measured_again(corpus: Path, codecs: dict[str, Quiet], tmp_path: Path) -> None:
-    out = tmp_path / "quality.json"
-    evaluate(corpus, ["half"], out=out)
+def test_a_changed_clip_is_measured_again(corpus: Path, tmp_path: Path) -> None:
+    measure(corpus, ["half"], tmp_path / "out")
     audio.write(corpus / "v/1.wav", speechlike(2.0, seed=9), RATE, overwrite=True)
-    evaluate(corpus, ["half"], out=out, overwrite=True)
-    assert codecs["half"].encoded == (1 + 4) + (1 + 1)
+    measure(corpus, ["half"], tmp_path / "out", overwrite=True)
+    assert fakecodecs.ENCODED["half"] == 4 + 1
 
 
-def test_outputs_and_arguments_are_checked_before_any_codec_is_loaded(
-    corpus: Path, codecs: dict[str, Quiet], tmp_path: Path
+def test_clips_to_listen_to_are_kept(corpus: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    measure(corpus, ["half", "same:a"], out, listen=1)
+    (found,) = listening.kept(out, {"v/1.wav": ["half", "same:a"]})
+    assert list(found.waves) == ["reference", "half", "same:a"] and found.sample_rate == RATE
+    assert np.allclose(found.waves["half"], 0.5 * found.waves["reference"], atol=1e-4)
+    assert sorted(path.name for path in out.glob("audio/v/1.wav/*")) == ["half.flac", "reference.flac", "same-a.flac"]
+    assert not (out / "audio/v/2.wav").exists()
+
+    before = dict(fakecodecs.ENCODED)
+    measure(corpus, ["half", "same:a"], out, listen=1, overwrite=True)
+    assert before == fakecodecs.ENCODED  # nothing is decoded again for them
+    measure(corpus, ["half", "same:a"], out, listen=2, overwrite=True)
+    assert fakecodecs.ENCODED["half"] == before["half"] + 1  # one more clip, of which the rows were known
+    (out / "audio/v/1.wav/half.flac").unlink()
+    measure(corpus, ["half"], out, listen=1, overwrite=True)
+    assert (out / "audio/v/1.wav/half.flac").exists()
+
+
+# --- in processes of their own -----------------------------------------------------------------------------
+
+
+def test_a_codec_that_crashes_fails_alone(corpus: Path, tmp_path: Path) -> None:
+    """The command, with all that can go wrong: everything else is measured, and the exit code tells."""
+    out = tmp_path / "out"
+    clips = [str(corpus / "v" / name) for name in ("1.wav", "2.wav")]  # the first is short enough to go through
+    words = ["compare", *clips, "--codecs", "failing:crashes,unloadable:dies,half", "--metrics", "level_db"]
+    words += ["-o", str(out)]
+    result = CliRunner().invoke(app, [*words, "--jobs", "1", "--json"])
+    assert result.exit_code == 2, result.output
+    assert result.stderr.startswith("silk: The rest is measured, but ") and result.stderr.count("\n") == 1
+    assert {path.name for path in out.iterdir()} == {"results.json", "report.md", "report.html", "rows.jsonl", "audio"}
+    found = json.loads((out / "results.json").read_text())
+    assert json.loads(result.stdout) == found
+    assert found["codecs"]["failing:crashes"]["n_failed"] == 1
+    assert any("SIGSEGV" in entry["reason"] for entry in found["left_out"])
+    assert "exit code 3" in found["codecs"]["unloadable:dies"]["failed"]
+    half = found["codecs"]["half"]
+    assert half["n_failed"] == 0 and half["peak_memory_mb"] > 20 and half["timed_with_jobs"] == 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="kill -9 is of POSIX")
+def test_a_killed_run_loses_the_clip_in_work_at_most(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out = tmp_path / "quality.json"
-    out.write_text("mine")
-    with pytest.raises(OutputError, match="exists"):
-        evaluate(corpus, ["half"], out=out)
-    for options in ({"jobs": 0}, {"metric_names": ["mos"]}, {"limit": 0}):
-        with pytest.raises(ArgumentError):
-            evaluate(corpus, ["half"], **options)
-    assert codecs["half"].encoded == 0
-    assert out.read_text() == "mine"
-
-
-def test_an_unreadable_clip_is_reported(corpus: Path, codecs: dict[str, Quiet]) -> None:
-    (corpus / "v/2.wav").write_bytes(b"no audio at all")
-    result = evaluate(corpus, ["half"])
-    assert [entry["clip"] for entry in result["left_out"] if entry["metric"] == "all"] == ["v/2.wav"]
-    assert str(corpus) not in json.dumps(result), "a result names clips, not places on this machine"
+    out, hanging = tmp_path / "out", tmp_path / "hanging"
+    hanging.touch()
+    monkeypatch.setenv("FAKE_HANGS", str(hanging))
+    words = ["compare", str(corpus), "--split", "valid", "--codecs", "failing:hangs", "--metrics", "level_db"]
+    command = [sys.executable, "-c", "from silkcodec.cli import main; main()", *words, "-o", str(out), "--jobs", "1"]
+    # v/1.wav is short enough to go through; the memory's clip is that one too; at v/2.wav the codec hangs.
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 60
+        while not ((out / "rows.jsonl").exists() and b"v/1.wav" in (out / "rows.jsonl").read_bytes()):
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.05)
+    finally:
+        process.kill()
+        process.wait()
+        hanging.unlink()
+    result = measure(corpus, ["failing:hangs"], out, metric_names=["level_db"])
+    assert result["codecs"]["failing:hangs"]["n_failed"] == 0
+    assert fakecodecs.ENCODED["failing:hangs"] == 3  # all but v/1.wav
 
 
 @pytest.mark.skipif(
@@ -289,43 +479,39 @@ def test_an_unreadable_clip_is_reported(corpus: Path, codecs: dict[str, Quiet]) 
     reason="needs opuslib ([classical]) and libopus",
 )
 def test_processes_change_nothing(corpus: Path) -> None:
-    run._codec.cache_clear()
-    results = [evaluate(corpus, ["opus:6k"], jobs=jobs) for jobs in (1, 2)]
+    given = Options(metric_names=METRICS, split="valid", jobs=2)
+    apart = compare([corpus], ["opus:6k"], None, given)
+    here = compare([corpus], ["opus:6k"], None, given, isolate=False)
     for key in ("means", "groups", "left_out", "clips"):
-        assert results[0][key] == results[1][key]
-
-
-# --- the statistics ----------------------------------------------------------------------------------------
-
-
-def test_the_interval_is_the_textbook_one_for_normal_values() -> None:
-    values = np.random.default_rng(0).normal(2.0, 0.5, 400)
-    entry = summary.bootstrap(list(values))
-    half_width = 1.96 * values.std() / np.sqrt(400)
-    assert entry["mean"] == pytest.approx(values.mean())
-    assert entry["low"] == pytest.approx(values.mean() - half_width, abs=0.1 * half_width)
-    assert entry["high"] == pytest.approx(values.mean() + half_width, abs=0.1 * half_width)
-    assert entry == summary.bootstrap(list(values))
-
-
-def test_intervals_of_none_and_one() -> None:
-    assert summary.bootstrap([]) == {"mean": None, "low": None, "high": None, "n": 0}
-    assert summary.bootstrap([3.0]) == {"mean": 3.0, "low": 3.0, "high": 3.0, "n": 1}
+        assert apart[key] == here[key]
 
 
 # --- the report --------------------------------------------------------------------------------------------
 
 
-def test_the_report_is_whole_tables_with_every_codec(corpus: Path, codecs: dict[str, Quiet]) -> None:
-    text = report.to_markdown(evaluate(corpus, ["half", "same"]))
-    assert "| half | 100.0 | 1 | 100.0 | 100 | 100.0 [100.0, 100.0] |" in text
+def test_the_report_is_whole_tables_with_every_codec(corpus: Path) -> None:
+    text = report.to_markdown(measure(corpus, ["half", "scales"]))
+    assert "| half | none | 100.0 | 1 x 4 | 100.0 | 200 | 200 | 250 ms |" in text
+    assert "| scales | none | 50.0..100.0 | 1 x 4 + 1 x 8 | 150.0 | 400 | 300 | - |" in text
+    assert "| scales, 2 | 8 | 100.00 | 552 | 4 (50 %) | 4.0 | 2.00 |" in text
     for block in text.split("\n\n"):
         widths = {line.count("|") for line in block.splitlines() if line.startswith("|")}
         assert len(widths) <= 1, block
 
 
 def test_a_foreign_file_is_no_result(tmp_path: Path) -> None:
-    for content in ("{}", "[1]", "no JSON"):
+    for content in ("{}", "[1]", "no JSON", '{"kind": "silk compare", "format": 1}'):
         (tmp_path / "x.json").write_text(content)
-        with pytest.raises(ArgumentError, match="silk evaluate"):
+        with pytest.raises(ArgumentError, match="silk compare"):
             report.load_result(tmp_path / "x.json")
+
+
+def test_a_local_folder_of_weights_is_named_without_its_place(tmp_path: Path) -> None:
+    from silkcodec.evaluate.compare import _labels
+
+    for name in ("one", "two/one"):
+        (tmp_path / name).mkdir(parents=True)
+    one, other = f"{tmp_path}/one", f"{tmp_path}/two/one"
+    assert list(_labels([one, f"same:a@{one}", "same@hub/name"]).values()) == ["one", "same:a@one", "same@hub/name"]
+    assert list(_labels([one, other]).values()) == [one, other]  # unless nothing else tells them apart
+    assert run.LISTEN == 3

@@ -1,0 +1,126 @@
+"""Codecs of a made-up plug-in: they keep the wave in their memory, and each has one fault.
+
+`install` announces them as an installed package would, so that they go through the real registry, in this
+process and in those that are started from it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from silkcodec import audio
+from silkcodec.errors import ArgumentError, MissingExtraError, TokensError
+from silkcodec.tokens import Tokens
+
+RATE = 24_000
+WEIGHTS: dict[str, str] = {}  # name -> hash; another one is another codec
+ENCODED: dict[str, int] = {}  # name -> waves longer than the half second of a warm-up
+
+
+class Kept:
+    """Returns the wave at a fraction of its level, in tokens of one codebook of 4 at 100 Hz: 0 1 2 3 0 1 ..."""
+
+    sample_rate = RATE
+    codebook_sizes: tuple[int, ...] = (4,)
+    frame_rates: tuple[float, ...] = (100.0,)
+    quantizer = "none"
+    latency_s = 0.25
+
+    def __init__(self, name: str, gain: float = 1.0) -> None:
+        self.name, self.gain = name, gain
+        self.waves: dict[int, Any] = {}
+
+    def encode(self, wave: Any, sample_rate: int, *, n_codebooks: int | None = None) -> Tokens:
+        wave = audio.as_wave(wave, sample_rate, RATE)
+        ENCODED[self.name] = ENCODED.get(self.name, 0) + (len(wave) > RATE // 2)
+        self.waves[len(wave)] = wave
+        n_frames = int(np.ceil(len(wave) * min(self.frame_rates) / RATE))
+        codes = tuple(np.arange(round(n_frames * rate / min(self.frame_rates))) % 4 for rate in self.frame_rates)
+        identity = f"{self.name}@{WEIGHTS.get(self.name, '000000000000')}"
+        return Tokens(codes, self.codebook_sizes, self.frame_rates, RATE, len(wave), identity)
+
+    def decode(self, tokens: Tokens) -> Any:
+        return self.gain * self.waves[tokens.n_samples]
+
+
+class Scales(Kept):
+    codebook_sizes = (4, 8)
+    frame_rates = (50.0, 100.0)
+    latency_s = None  # type: ignore[assignment]
+
+
+class Failing(Kept):
+    """Has its fault with waves longer than a second."""
+
+    def __init__(self, name: str, fault: str) -> None:
+        super().__init__(name)
+        self.fault = fault
+
+    def decode(self, tokens: Tokens) -> Any:
+        if tokens.n_samples <= RATE:
+            return super().decode(tokens)
+        print(f"{self.name} at its fault")  # not into a result that is printed as JSON
+        if self.fault == "refuses":
+            raise TokensError("tokens must be short; got long ones.")
+        if self.fault == "raises":
+            raise ZeroDivisionError("by zero")
+        if self.fault == "nan":
+            return np.full(tokens.n_samples, np.nan, dtype=np.float32)
+        if self.fault == "crashes":
+            signal.signal(signal.SIGSEGV, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGSEGV)
+        while Path(os.environ["FAKE_HANGS"]).exists():  # "hangs"
+            time.sleep(0.1)
+        return super().decode(tokens)
+
+
+def half(preset: str | None) -> Kept:
+    return Kept("half", 0.5)
+
+
+def same(preset: str | None, *, source: str | None = None) -> Kept:
+    if preset not in (None, "a", "b"):
+        raise ArgumentError(f"The preset of same must be a or b; got '{preset}'.")
+    return Kept("same" if preset is None else f"same:{preset}")
+
+
+def mute(preset: str | None) -> Kept:
+    return Kept("mute", 0.0)
+
+
+def scales(preset: str | None) -> Kept:
+    return Scales("scales")
+
+
+def failing(preset: str | None) -> Kept:
+    return Failing(f"failing:{preset}", str(preset))
+
+
+def unloadable(preset: str | None) -> Kept:
+    if preset == "dies":
+        os._exit(3)
+    if preset == "raises":
+        raise OSError("no such library")
+    raise MissingExtraError("The codec 'unloadable'", "nonesuch", "peers")
+
+
+def install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Announce the codecs above to this process and those started from it."""
+    found = folder / "fakecodecs-1.0.dist-info"
+    found.mkdir(parents=True)
+    names = ("half", "same", "mute", "scales", "failing", "unloadable")
+    lines = ["[silkcodec.codecs]", *(f"{name} = fakecodecs:{name}" for name in names)]
+    (found / "entry_points.txt").write_text("\n".join(lines) + "\n")
+    (found / "METADATA").write_text("Metadata-Version: 2.1\nName: fakecodecs\nVersion: 1.0\n")
+    monkeypatch.syspath_prepend(folder)
+    here = str(Path(__file__).parent)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), here, os.environ.get("PYTHONPATH", "")]))
+    WEIGHTS.clear()
+    ENCODED.clear()
