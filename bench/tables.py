@@ -2,7 +2,7 @@
 
     python bench/tables.py          # write every table between its markers
     python bench/tables.py --check  # write nothing; exit 1 if a table is not what the JSON says (a test runs this)
-    python bench/tables.py --keep   # first keep bench/quality.json in bench/history/, for the table `progress`
+    python bench/tables.py --keep   # first keep bench/quality/results.json in bench/history/, for the table `progress`
 
 A document asks for a table by its name in a pair of markers, each alone on its line:
 
@@ -18,18 +18,20 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import findings
 from findings import TableError
 
-from silkcodec.evaluate.report import digits, interval, load_result, number, table
+from silkcodec.evaluate.report import digits, interval, load_result, measured, number, side_by_side, table
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = ("README.md", "docs/*.md", "bench/README.md")
 MARKER = re.compile(r"^<!-- (/?)bench:([a-z0-9-]+) -->$")
+
+QUALITY = "quality/results.json"  # of silk compare
 
 Figures = dict[str, Any]
 
@@ -103,21 +105,22 @@ def _lengths(result: Figures) -> str:
 
 
 def quality(bench: Path) -> str:
-    """Every codec of quality.json on the same clips, and Silk's targets. No times: the run shared its machine."""
-    path = bench / "quality.json"
+    """Every codec of that result on the same clips, and Silk's targets. No times: the run shared its machine."""
+    path = bench / QUALITY
     if not path.exists():
         return "Not measured yet: `make quality`."
     result = load_result(path)
     codecs, means = result["settings"]["codecs"], result["means"]
-    header = ["codec", "tokens/s", "bit/s", *_metric_headers(result)]
-    rows = []
-    for codec in codecs:
-        rates = result["codecs"][codec]
-        figures = [interval(means[codec][name], digits(name)) for name in result["metrics"]]
-        rates_cells = [number(rates.get("tokens_per_second"), 1), number(rates.get("bits_per_second"), 0)]
-        rows.append([codec, *rates_cells, *figures])
+    parts = []
+    for shown in side_by_side(measured(result)):
+        rows = []
+        for codec in codecs:
+            rates = result["codecs"][codec]
+            figures = [interval(means[codec][name], digits(name)) for name in shown]
+            rates_cells = [number(rates.get("tokens_per_second"), 1), number(rates.get("bits_per_second"), 0)]
+            rows.append([codec, *rates_cells, *figures])
+        parts.append(table(["codec", "tokens/s", "bit/s", *_metric_headers(result, shown)], rows))
     judged = table(["silk's target", "measured", "target", "met"], _quality_targets(bench, result))
-    parts = [table(header, rows)]
     if findings.targets(bench)["quality"]["codec"] in codecs:
         parts.append(judged)
     return "\n\n".join([*parts, _clips_note(bench, result)])
@@ -163,7 +166,7 @@ def _clips_note(bench: Path, result: Figures) -> str:
 
 def quality_groups(bench: Path) -> str:
     """The same means, split by what training had heard: its speakers, its languages."""
-    path = bench / "quality.json"
+    path = bench / QUALITY
     if not path.exists():
         return "Not measured yet: `make quality`."
     result = load_result(path)
@@ -180,8 +183,8 @@ def quality_groups(bench: Path) -> str:
 def progress(bench: Path) -> str:
     """Silk's quality by weights, oldest first: what was kept in history/, and the present."""
     results = [load_result(path) for path in sorted((bench / "history").glob("*.json"))]
-    if (bench / "quality.json").exists():
-        results.append(load_result(bench / "quality.json"))
+    if (bench / QUALITY).exists():
+        results.append(load_result(bench / QUALITY))
     latest = {  # one row per weights and set of clips: the last measurement
         (result["codecs"]["silk"]["codec_id"], result["clips"]["n"]): result
         for result in sorted(results, key=lambda result: result["created"])
@@ -251,11 +254,11 @@ def stale(root: Path, bench: Path) -> dict[Path, str]:
 
 
 def keep(bench: Path) -> Path:
-    """A copy of quality.json in history/, named by its day and weights. Raises TableError without Silk in it."""
-    result = load_result(bench / "quality.json")
+    """A copy of the quality in history/, named by its day and weights. Raises TableError without Silk in it."""
+    result = load_result(bench / QUALITY)
     codec_id = result["codecs"].get("silk", {}).get("codec_id")
     if codec_id is None:
-        raise TableError("A result that is kept must be of silk; bench/quality.json has no figures of it.")
+        raise TableError(f"A result that is kept must be of silk; bench/{QUALITY} has no figures of it.")
     kept = {**result, "groups": {}, "left_out": []}  # history draws a curve; the rest would be bulk
     path = bench / "history" / f"{result['created'][:10]}-{codec_id.partition('@')[2]}.json"
     path.parent.mkdir(exist_ok=True)
@@ -263,10 +266,10 @@ def keep(bench: Path) -> Path:
     return path
 
 
-def _metric_headers(result: Figures, names: Any = None) -> list[str]:
+def _metric_headers(result: Figures, names: Sequence[str]) -> list[str]:
     arrows = {"higher": "↑", "lower": "↓", "zero": "→ 0"}
     cells = []
-    for name in names or result["metrics"]:
+    for name in names:
         metric = result["metrics"].get(name)
         cells.append(f"{metric['label']} {arrows[metric['better']]}" if metric else name)
     return cells
@@ -282,7 +285,7 @@ def _at(result: Figures, path: str) -> float | None:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Write the tables of measurements into the documents.")
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 where a table is stale")
-    parser.add_argument("--keep", action="store_true", help="first keep bench/quality.json in bench/history/")
+    parser.add_argument("--keep", action="store_true", help="first keep the quality in bench/history/")
     options = parser.parse_args()
     bench = ROOT / "bench"
     try:

@@ -29,12 +29,12 @@ def entry(mean: float) -> dict[str, Any]:
 
 
 def quality(stoi: float, weights: str = "silk@aaaaaaaaaaaa", created: str = "2026-01-02T00:00:00+00:00") -> Any:
-    """A result as `silk evaluate` writes it: STOI of the one given, Codec2 at 0.80."""
+    """A result as `silk compare` writes it: STOI of the one given, Codec2 at 0.80."""
     codecs = ["silk", "codec2:1200", "codec2:3200"]
     rates = {"n_clips": 3, "n_failed": 0, "tokens_per_second": 47.5, "bits_per_second": 960.0}
     return {
-        "kind": "silk evaluate",
-        "format": 1,
+        "kind": "silk compare",
+        "format": 2,
         "version": "0.1.0",
         "created": created,
         "settings": {"codecs": codecs, "split": "valid", "limit": None, "seed": 0, "by": [], "jobs": 1},
@@ -105,7 +105,8 @@ def bench(tmp_path: Path) -> Path:
     folder.mkdir()
     targets = (ROOT / "bench" / "targets.json").read_text(encoding="utf-8")
     (folder / "targets.json").write_text(targets, encoding="utf-8")
-    (folder / "quality.json").write_text(json.dumps(quality(0.85)), encoding="utf-8")
+    (folder / "quality").mkdir()
+    (folder / "quality/results.json").write_text(json.dumps(quality(0.85)), encoding="utf-8")
     (folder / "speed.json").write_text(json.dumps(speed()), encoding="utf-8")
     return folder
 
@@ -143,13 +144,13 @@ def test_a_changed_figure_makes_a_document_stale(tables: ModuleType, bench: Path
     readme = root / "README.md"
     readme.write_text(tables.fill(DOCUMENT.format("quality"), bench), encoding="utf-8")
     assert tables.stale(root, bench) == {}
-    (bench / "quality.json").write_text(json.dumps(quality(0.86)), encoding="utf-8")
+    (bench / "quality/results.json").write_text(json.dumps(quality(0.86)), encoding="utf-8")
     assert list(tables.stale(root, bench)) == [readme]
 
 
 def test_a_missed_target_shows(tables: ModuleType, bench: Path) -> None:
     assert "**no**" not in tables.quality(bench)
-    (bench / "quality.json").write_text(json.dumps(quality(0.82)), encoding="utf-8")
+    (bench / "quality/results.json").write_text(json.dumps(quality(0.82)), encoding="utf-8")
     missed = [line for line in tables.quality(bench).splitlines() if "**no**" in line]
     assert missed == ["| STOI | 0.820 [0.810, 0.830] | at least 0.830 | **no** |"]
 
@@ -164,7 +165,7 @@ def test_a_missed_target_shows(tables: ModuleType, bench: Path) -> None:
 def test_a_figure_without_its_comparison_is_not_called_met(tables: ModuleType, bench: Path) -> None:
     result = quality(0.85)
     result["differences"]["minus"].pop("codec2:3200")
-    (bench / "quality.json").write_text(json.dumps(result), encoding="utf-8")
+    (bench / "quality/results.json").write_text(json.dumps(result), encoding="utf-8")
     assert tables.quality(bench).count("not measured") == 2  # PESQ-WB and STOI
 
 
@@ -183,14 +184,14 @@ def test_a_busy_machine_and_other_weights_are_told(tables: ModuleType, bench: Pa
 def test_quality_shows_no_times(tables: ModuleType, bench: Path) -> None:
     result = quality(0.85)
     result["codecs"]["silk"] |= {"encode_times_real_time": 12345.0, "decode_times_real_time": 12345.0}
-    (bench / "quality.json").write_text(json.dumps(result), encoding="utf-8")
+    (bench / "quality/results.json").write_text(json.dumps(result), encoding="utf-8")
     assert "12345" not in tables.quality(bench)
 
 
 def test_progress_is_a_row_per_weights_oldest_first(tables: ModuleType, bench: Path) -> None:
     assert tables.keep(bench).name == "2026-01-02-aaaaaaaaaaaa.json"
     newer = quality(0.90, "silk@cccccccccccc", "2026-02-03T00:00:00+00:00")
-    (bench / "quality.json").write_text(json.dumps(newer), encoding="utf-8")
+    (bench / "quality/results.json").write_text(json.dumps(newer), encoding="utf-8")
     rows = tables.progress(bench).splitlines()[2:]
     assert [row.split(" | ")[1] for row in rows] == ["silk@aaaaaaaaaaaa", "silk@cccccccccccc"]
     assert "0.850" in rows[0] and "0.900" in rows[1]

@@ -82,6 +82,8 @@ def interval(entry: Mapping[str, Any], n_digits: int) -> str:
 
 def digits(metric: str) -> int:
     """How many digits after the point a metric is worth, by its name."""
+    if metric.endswith("_cents"):
+        return 0
     return 1 if metric.endswith("_db") else 3 if "stoi" in metric else 2
 
 
@@ -114,6 +116,12 @@ def metric_heading(metric: Mapping[str, Any]) -> str:
     return f"{metric['label']}{unit} {arrow}"
 
 
+def side_by_side(names: Sequence[str]) -> list[Sequence[str]]:
+    """Metrics in groups that fit beside each other in a table, of about the same size."""
+    n = -(-len(names) // METRICS_A_TABLE)
+    return [names[part * len(names) // n : (part + 1) * len(names) // n] for part in range(n)]
+
+
 def metric_tables(
     result: Result, first: Sequence[str], rows: Sequence[tuple[Sequence[str], Mapping[str, Any]]]
 ) -> list[str]:
@@ -123,11 +131,8 @@ def metric_tables(
         first: the headings of the columns before the metrics.
         rows: the cells of those, and the entries by metric.
     """
-    names = measured(result)
-    n_tables = -(-len(names) // METRICS_A_TABLE)
     tables = []
-    for part in range(n_tables):
-        shown = names[part * len(names) // n_tables : (part + 1) * len(names) // n_tables]
+    for shown in side_by_side(measured(result)):
         header = [*first, *(metric_heading(result["metrics"][name]) for name in shown)]
         cells = [[*before, *(interval(entries[name], digits(name)) for name in shown)] for before, entries in rows]
         tables.append(table(header, cells))
