@@ -54,7 +54,7 @@ class Comparison:
         width: columns of the spectrograms that are kept; fewer for a short wave.
 
     Attributes:
-        mel_distance: mean absolute difference of the log-mel columns (natural log), as in `silk evaluate`.
+        mel_distance: mean absolute difference of the log-mel columns (natural log), as in `silk compare`.
         original, decoded: log-mel spectrograms, float32 [up to `width`, 128].
     """
 

@@ -13,7 +13,7 @@ from silkcodec.train.data import read_index
 
 
 def model_card(config: TrainConfig, progress: dict[str, Any], written: dict, results: dict | None, out: Path) -> str:
-    """Markdown. `results` is what `silk evaluate` wrote of these weights; without it the card says so."""
+    """Markdown. `results` is what `silk compare` wrote of these weights; without it the card says so."""
     megabytes = sum((out / written[part]["file"]).stat().st_size for part in ("encoder", "decoder")) / 1e6
     stages = ", ".join(f"{stage.name} ({stage.steps} steps)" for stage in config.stage)
     crop_s = config.data.crop_frames * 0.4
@@ -85,11 +85,12 @@ def quality_lines(results: dict | None, weights_hash: str) -> list[str]:
         ArgumentError: it was measured with others.
     """
     if results is None:
-        return ["Not measured yet: `silk evaluate` measures it."]
+        return ["Not measured yet: `silk compare` measures it."]
     measured = results["codecs"].get("silk", {}).get("codec_id", "another codec")
     if measured != f"silk@{weights_hash}":
-        raise ArgumentError(f"results must be of silk@{weights_hash}; they are of {measured}: run silk evaluate again.")
-    names = [name for name in ("pesq_wb", "stoi", "estoi", "mel_distance") if name in results["metrics"]]
+        raise ArgumentError(f"results must be of silk@{weights_hash}; they are of {measured}: run silk compare again.")
+    shown = ("pesq_wb", "stoi", "estoi", "mel_distance", "dwer", "speaker_similarity")
+    names = [name for name in shown if name in report.measured(results)]
     lines = [
         f"{results['clips']['n']} clips kept out of training, {results['clips']['duration_s'] / 3600:.2f} hours, every"
         " codec on the same clips; mean and 95 % bootstrap interval.",
@@ -99,6 +100,6 @@ def quality_lines(results: dict | None, weights_hash: str) -> list[str]:
     ]
     for codec in results["settings"]["codecs"]:
         figures = [report.interval(results["means"][codec][name], report.digits(name)) for name in names]
-        rate = report.number(results["codecs"][codec]["bits_per_second"], 0)
+        rate = report.number(results["codecs"][codec].get("bits_per_second"), 0)
         lines.append(f"| {codec} | {rate} | " + " | ".join(figures) + " |")
     return lines

@@ -53,7 +53,7 @@ def export(run: str | Path, out: str | Path, results: dict | None = None) -> dic
     Args:
         run: folder of a run, with config.toml and checkpoint.safetensors.
         out: folder to write, made if need be.
-        results: measured quality for the model card (`silk evaluate --json`), if there is any.
+        results: measured quality for the model card (`results.json` of `silk compare`), if there is any.
 
     Raises:
         WeightsError: no such run, or the exported graph disagrees with the network; `out` is left as it was.
