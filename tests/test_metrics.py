@@ -1,4 +1,4 @@
-"""Every metric against cases whose answer is known: identical, delayed, noisy, silent, louder."""
+"""The metrics of two waves alone against exact answers, and what all metrics promise: a gap is named, nothing leaks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from silkcodec.errors import ArgumentError, AudioError, MissingExtraError
 from silkcodec.evaluate import metrics
-from silkcodec.evaluate.metrics import METRICS, Pair, UndefinedMetric, signal
+from silkcodec.evaluate.metrics import METRICS, Pair, signal
 from speechlike import speechlike
 
 RATE = metrics.SAMPLE_RATE
@@ -32,34 +32,9 @@ def noisy(wave: np.ndarray, snr_db: float, seed: int = 0) -> np.ndarray:
     return (clean + noise).astype(np.float32)
 
 
-@pytest.mark.parametrize(
-    ("name", "expected", "tolerance"),
-    [
-        ("pesq_wb", 4.64, 0.01),  # the top of P.862.2
-        ("stoi", 1.0, 1e-6),
-        ("estoi", 1.0, 1e-6),
-        ("mel_distance", 0.0, 0.0),
-        ("si_sdr_db", signal.SI_SDR_BEST_DB, 0.0),
-        ("level_db", 0.0, 0.0),
-    ],
-)
-def test_identical_waves_get_the_best_value(name: str, expected: float, tolerance: float) -> None:
-    assert METRICS[name](Pair(SPEECH, SPEECH.copy())) == pytest.approx(expected, abs=tolerance)
-
-
-def test_every_metric_is_in_the_test_above() -> None:
-    assert set(METRICS) == {"pesq_wb", "stoi", "estoi", "mel_distance", "si_sdr_db", "level_db"}
-
-
 @pytest.mark.parametrize("snr_db", [-10.0, 0.0, 12.5, 40.0])
 def test_si_sdr_of_a_known_noise_level(snr_db: float) -> None:
     assert signal.si_sdr_db(Pair(SPEECH, noisy(SPEECH, snr_db))) == pytest.approx(snr_db, abs=1e-3)
-
-
-@pytest.mark.parametrize("name", ["pesq_wb", "stoi", "estoi", "si_sdr_db"])
-def test_more_noise_scores_lower(name: str) -> None:
-    scores = [METRICS[name](Pair(SPEECH, noisy(SPEECH, snr_db))) for snr_db in (30.0, 10.0, -5.0)]
-    assert scores == sorted(scores, reverse=True) and scores[0] > scores[2]
 
 
 def test_other_speech_is_not_intelligible_as_this() -> None:
@@ -77,30 +52,6 @@ def test_a_level_change_moves_only_what_is_about_level() -> None:
     assert METRICS["estoi"](louder) == pytest.approx(1.0, abs=1e-5)
     assert METRICS["si_sdr_db"](louder) > 80  # float32 rounding is all that is left
     assert METRICS["mel_distance"](louder) == pytest.approx(np.log(1.5), abs=1e-3)
-
-
-@pytest.mark.parametrize("name", list(METRICS))
-def test_a_silent_reference_is_undefined_for_every_metric(name: str) -> None:
-    with pytest.raises(UndefinedMetric, match="silence"):
-        METRICS[name](Pair(np.zeros_like(SPEECH), SPEECH))
-
-
-def test_a_silent_output_gets_the_worst_value_and_is_not_dropped() -> None:
-    values, undefined, _ = metrics.measure_all(Pair(SPEECH, np.zeros_like(SPEECH)), metrics.find_metrics())
-    assert undefined == {}
-    assert values["pesq_wb"] == pytest.approx(1.04, abs=0.01)
-    assert values["stoi"] == values["estoi"] == 0.0
-    assert values["si_sdr_db"] == signal.SI_SDR_WORST_DB
-    assert values["mel_distance"] is not None and values["mel_distance"] > 1.0
-    assert values["level_db"] == -100.0
-
-
-@pytest.mark.parametrize("name", EXTERNAL)
-def test_a_reference_too_short_is_undefined_with_a_reason(name: str) -> None:
-    click = SPEECH[2000:5000]  # 125 ms
-    values, undefined, _ = metrics.measure_all(Pair(click, click), [METRICS[name]])
-    assert values == {name: None}
-    assert "needs" in undefined[name]
 
 
 def test_pesq_survives_more_utterances_than_its_table_holds() -> None:
@@ -131,7 +82,7 @@ def test_pesq_blames_the_codec_where_only_its_output_holds_no_utterance(
         return 4.64
 
     monkeypatch.setattr(pesq, "pesq", no_utterance_but_against_itself)
-    assert signal.pesq_wb(Pair(SPEECH, OTHER)) == pytest.approx(1.04, abs=0.01)
+    assert signal.pesq_wb(Pair(SPEECH, OTHER)) == signal.PESQ_WORST
 
 
 def test_metrics_repeat_and_leave_the_global_random_state_alone() -> None:
@@ -157,9 +108,7 @@ def test_unknown_metric_names_those_there_are() -> None:
 
 @pytest.mark.parametrize("name", EXTERNAL)
 def test_a_missing_package_is_named_with_its_command(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    metric = METRICS[name]
-    assert metric.missing() is None
-    for package in metric.packages:
+    for package in METRICS[name].packages:
         monkeypatch.setitem(sys.modules, package, None)
     (metric,) = metrics.find_metrics([name])  # nothing else breaks
     assert f"pip install 'silkcodec[{metric.extra}]'" in (metric.missing() or "")

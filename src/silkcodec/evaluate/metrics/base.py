@@ -110,7 +110,7 @@ class Metric:
         measure: `measure(pair)`, or `measure(pair, model)` where there is a `model_key`.
         worst: stands in where the reference is speech and the output is silent; None: the metric copes.
         weighted_by: what its values weigh in a mean, "words"; empty: all the same.
-        what, source: for the documentation, one line each.
+        what, source, needs: for the documentation, one line each; `needs` beyond packages of an extra and a model.
         packages: modules that it needs, of the extra `extra`.
         model_key: the key under which a model is given, `models[model_key]`.
         model: the model given: a name or a path; None: none given.
@@ -126,6 +126,7 @@ class Metric:
     weighted_by: str = ""
     what: str = ""
     source: str = ""
+    needs: str = ""
     packages: tuple[str, ...] = ()
     extra: str = "eval"
     model_key: str | None = None

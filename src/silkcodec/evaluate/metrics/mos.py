@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from silkcodec.errors import MissingExtraError, WeightsError
+from silkcodec.errors import WeightsError
 from silkcodec.evaluate.metrics.base import Metric, Pair, Wave, is_installed
 from silkcodec.evaluate.metrics.foreign import import_around, one_torch_thread, package_file
 
@@ -60,7 +60,7 @@ def _packaged() -> Path | None:
 def _lacks_dnsmos(model: str | None) -> str | None:
     if model is None and _packaged() is None:
         return (
-            "DNSMOS needs its network: give dnsmos=sig_bak_ovr.onnx (of Microsoft's DNS-Challenge), or run: "
+            "DNSMOS needs its network: --model dnsmos=sig_bak_ovr.onnx (of Microsoft's DNS-Challenge), or run: "
             "pip install --no-deps speechmos"
         )
     if model is not None and not Path(model).is_file():
@@ -90,8 +90,6 @@ def _distillmos_network() -> Any:
 
 
 def _lacks_distillmos(model: str | None) -> str | None:
-    if not is_installed("torch"):
-        return str(MissingExtraError("The metric DistillMOS", "torch", "peers"))
     for package in ("distillmos", "xls_r_sqa"):
         if not is_installed(package):
             return f"DistillMOS needs {package!r}, which is not installed; run: pip install distillmos"
@@ -120,6 +118,9 @@ MOS_METRICS = (
         worst=MOS_WORST,
         what="predicted opinion of the output alone",
         source="arXiv 2502.05356; `distillmos`",
+        needs="`distillmos`",
+        packages=("torch",),
+        extra="peers",
         lacks=_lacks_distillmos,
     ),
 )

@@ -17,13 +17,13 @@ from silkcodec.evaluate.metrics.base import Metric, Pair, UndefinedMetric, Wave,
 PESQ_RATE = 16_000  # Hz: P.862.2 knows no other
 PESQ_MAX_S = 19.0  # see pesq_wb
 PESQ_MIN_S = 0.25  # the reference implementation refuses less
-PESQ_WORST = 0.999 + 4.0 / (1.0 + float(np.exp(1.3669 * 0.5 + 3.8224)))  # P.862.2 at a raw score of -0.5
+PESQ_WORST = 0.999  # the lower end of P.862.2's mapping: in loud noise raw scores go below -0.5, that is 1.04
 SI_SDR_WORST_DB = -100.0
 SI_SDR_BEST_DB = 100.0  # identical waves are infinitely good; a finite bound keeps the mean a number
 
 
 def pesq_wb(pair: Pair) -> float:
-    """PESQ, wide band (P.862.2): MOS-LQO, 1.04 .. 4.64.
+    """PESQ, wide band (P.862.2): MOS-LQO, 1.0 .. 4.64.
 
     A clip longer than 19 s is cut into equal parts of at most 19 s and the parts are averaged: the reference
     implementation keeps utterances in tables of 50 and does not check; one takes at least 200 ms of speech
@@ -135,7 +135,7 @@ SIGNAL_METRICS = (
         "higher",
         pesq_wb,
         worst=PESQ_WORST,
-        what="perceived quality against the original, 1.04 to 4.64; levels are equalised first",
+        what="perceived quality against the original, 1.0 to 4.64; levels are equalised first",
         source="ITU-T P.862.2, `pesq`",
         packages=("pesq",),
     ),

@@ -148,14 +148,13 @@ def _packaged() -> Path | None:
 def _lacks(model: str | None) -> str | None:
     if model is None and _packaged() is None:
         return (
-            "Speaker similarity needs a model: give speaker=microsoft/wavlm-base-plus-sv (or the folder of another "
-            "AutoModelForAudioXVector), or speaker=pretrained.pt of Resemblyzer."
+            "Speaker similarity needs a model: --model speaker=microsoft/wavlm-base-plus-sv (or the folder of another "
+            "AutoModelForAudioXVector), or --model speaker=pretrained.pt of Resemblyzer."
         )
-    for package in ("torch",) if model is None or model.endswith(".pt") else ("torch", "transformers"):
-        if not is_installed(package):
-            return str(MissingExtraError("The metric Speaker similarity", package, "peers"))
-    if model is not None and model.endswith(".pt") and not Path(model).is_file():
-        return f"speaker must be a file of weights; there is no '{model}'."
+    if model is not None and model.endswith(".pt"):
+        return None if Path(model).is_file() else f"speaker must be a file of weights; there is no '{model}'."
+    if model is not None and not is_installed("transformers"):
+        return str(MissingExtraError("The metric Speaker similarity", "transformers", "peers"))
     return None
 
 
@@ -169,6 +168,8 @@ SPEAKER_METRICS = (
         worst=0.0,
         what="cosine of the speaker embeddings of output and original; up to 1",
         source="the model given: an x-vector network of `transformers`, or GE2E (arXiv 1710.10467)",
+        packages=("torch",),
+        extra="peers",
         model_key="speaker",
         lacks=_lacks,
     ),

@@ -58,6 +58,7 @@ VISQOL_METRICS = (
         worst=VISQOL_WORST,
         what="perceived quality against the original, speech mode; 1 to about 4.5",
         source="ViSQOL v3, arXiv 2004.09584; `visqol-python`",
+        needs="`visqol-python`, `ai-edge-litert`",
         lacks=_lacks,
     ),
 )

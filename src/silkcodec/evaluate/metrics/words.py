@@ -22,10 +22,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from silkcodec.errors import MissingExtraError, WeightsError
-from silkcodec.evaluate.metrics.base import Metric, Pair, UndefinedMetric, Wave, Weighted, is_installed, is_silent
+from silkcodec.errors import WeightsError
+from silkcodec.evaluate.metrics.base import Metric, Pair, UndefinedMetric, Wave, Weighted, is_silent
 
 WHISPER_RATE = 16_000  # Hz
+WINDOW_S = 30  # what Whisper hears at once
 BEAM = 5
 TOKENS_PER_S, TOKENS_MORE = 15, 20  # faster than anybody speaks: ends a recogniser that repeats itself forever
 TOKENS_MOST = 400  # what fits Whisper's decoder beside its prompt
@@ -123,7 +124,7 @@ def transcribe(wave: Wave, model: str, language: str) -> str:
         beam_size=BEAM,
         temperature=0.0,
         condition_on_previous_text=False,
-        without_timestamps=True,
+        without_timestamps=len(wave) <= WINDOW_S * WHISPER_RATE,  # longer ones need them, to go on where a window ends
         max_new_tokens=most,
     )
     return "".join(segment.text for segment in segments)
@@ -157,13 +158,10 @@ def _whisper(model: str) -> Any:
 
 
 def _lacks(model: str | None) -> str | None:
-    for package in ("faster_whisper", "rapidfuzz"):
-        if not is_installed(package):
-            return str(MissingExtraError("The word error rate", package, "asr"))
     if model is None:
         return (
-            "The word error rate needs a recogniser: give whisper=base (or another size of Whisper), or "
-            "whisper=FOLDER of one in CTranslate2's format."
+            "Error rates need a recogniser: --model whisper=base (or another size of Whisper), or "
+            "--model whisper=FOLDER of one in CTranslate2's format."
         )
     if Path(model).is_dir() and not (Path(model) / "model.bin").is_file():
         return f"whisper must be a folder with model.bin, in CTranslate2's format; '{model}' has none."
@@ -180,6 +178,8 @@ def _metric(name: str, label: str, measure: Any, unit: Unit, what: str, source: 
         weighted_by=unit,
         what=what,
         source=source,
+        packages=("faster_whisper", "rapidfuzz"),
+        extra="asr",
         model_key="whisper",
         lacks=_lacks,
     )

@@ -1,0 +1,36 @@
+"""The table in docs/metrics.md is the one that the code has: `python tests/test_metrics_docs.py` prints it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from silkcodec.evaluate.metrics import METRICS, Metric
+
+DOCS = Path(__file__).parent.parent / "docs" / "metrics.md"
+
+
+def needs(metric: Metric) -> str:
+    extra = [f"`[{metric.extra}]`"] if metric.packages else []
+    model = [f"a model, `{metric.model_key}=`"] if metric.model_key else []
+    return ", ".join([*extra, *([metric.needs] if metric.needs else []), *model]) or "nothing"
+
+
+def table() -> str:
+    lines = ["| name | column | what it says | unit | better | needs | source |", "|---|---|---|---|---|---|---|"]
+    for metric in METRICS.values():
+        better = {"higher": "higher", "lower": "lower", "zero": "at zero"}[metric.better]
+        cells = (f"`{metric.name}`", metric.label, metric.what, metric.unit, better, needs(metric), metric.source)
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def test_the_documented_table_is_the_one_of_the_code() -> None:
+    assert table() in DOCS.read_text(encoding="utf-8"), "print it with: python tests/test_metrics_docs.py"
+
+
+def test_every_metric_says_what_it_is_and_where_it_comes_from() -> None:
+    assert [metric.name for metric in METRICS.values() if not (metric.what and metric.source and metric.label)] == []
+
+
+if __name__ == "__main__":
+    print(table())

@@ -1,0 +1,118 @@
+"""Word and character errors, counted with a recogniser that says what it is told to."""
+
+from __future__ import annotations
+
+import doctest
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from silkcodec.errors import ArgumentError, WeightsError
+from silkcodec.evaluate.metrics import Pair, UndefinedMetric, Weighted, find_metrics, measure_all, words
+
+for package in ("rapidfuzz", "faster_whisper"):
+    pytest.importorskip(package, reason="needs the extra [asr]")
+
+LOUD = np.full(24_000, 0.5, dtype=np.float32)  # the original, to the recogniser below
+SOFT = np.full(24_000, 0.1, dtype=np.float32)  # the output
+
+
+class Recogniser:
+    """Hears `original` in a loud wave and `output` in a soft one, and keeps count."""
+
+    supported_languages = ("en", "zh", "ar", "no")
+
+    def __init__(self, original: str, output: str) -> None:
+        self.texts, self.asked, self.detected = (original, output), [], 0
+
+    def transcribe(self, wave: np.ndarray, **options: object) -> tuple[list[SimpleNamespace], None]:
+        self.asked.append(options["language"])
+        text = self.texts[0 if np.abs(wave).mean() > 0.3 else 1]
+        return [SimpleNamespace(text=f" {text}")], None
+
+    def detect_language(self, wave: np.ndarray) -> tuple[str, float]:
+        self.detected += 1
+        return "en", 0.9
+
+
+@pytest.fixture
+def hears(monkeypatch: pytest.MonkeyPatch):
+    def install(original: str, output: str) -> Recogniser:
+        recogniser = Recogniser(original, output)
+        monkeypatch.setattr(words, "_whisper", lambda model: recogniser)
+        monkeypatch.setattr(words, "_lacks", lambda model: None)
+        return recogniser
+
+    return install
+
+
+def test_errors_are_counted_against_the_text_and_against_the_transcript_of_the_original(hears) -> None:
+    hears("the cat sat on a mat", "The bat sat on the mat!")
+    columns = {"text": "The cat sat on the mat.", "language": "en"}
+    pair = Pair(LOUD, SOFT, columns)
+    assert words.wer(pair, "any") == Weighted(pytest.approx(100 / 6), 6)
+    assert words.dwer(pair, "any") == Weighted(pytest.approx(200 / 6), 6)
+    assert words.cer(pair, "any") == Weighted(pytest.approx(100 / 22), 22)
+    assert words.dcer(pair, "any").weight == 20
+
+
+def test_a_clip_is_heard_once_however_many_codecs_and_metrics(hears) -> None:
+    recogniser = hears("one two", "one two")
+    metrics = find_metrics(["wer", "cer", "dwer", "dcer"], {"whisper": "any"})
+    shared: dict[str, object] = {}
+    for _ in range(2):
+        values, _, weights = measure_all(Pair(LOUD, SOFT, {"text": "one two"}, shared), metrics)
+        assert values == {"wer": 0.0, "cer": 0.0, "dwer": 0.0, "dcer": 0.0}
+        assert weights == {"wer": 2.0, "cer": 7.0, "dwer": 2.0, "dcer": 7.0}
+    assert len(recogniser.asked) == 3  # the original once, two outputs
+    assert recogniser.detected == 1 and set(recogniser.asked) == {"en"}  # outputs take the original's language
+
+
+def test_chinese_has_characters_and_no_words(hears) -> None:
+    hears("你好世界", "你好、事界。")
+    pair = Pair(LOUD, SOFT, {"language": "zh_TW", "text": "你好 世界"})
+    assert words.cer(pair, "any") == Weighted(25.0, 4)
+    with pytest.raises(UndefinedMetric, match="spaces"):
+        words.wer(pair, "any")
+
+
+def test_without_a_text_the_manifest_is_named_and_the_transcript_still_serves(hears) -> None:
+    hears("one two", "one")
+    pair = Pair(LOUD, SOFT, {"language": "en"})
+    with pytest.raises(UndefinedMetric, match="'text'"):
+        words.wer(pair, "any")
+    assert words.dwer(pair, "any").value == 50.0
+
+
+def test_a_language_that_the_recogniser_has_not_learned_is_undefined(hears) -> None:
+    hears("a", "b")
+    with pytest.raises(UndefinedMetric, match="'chr'"):
+        words.dwer(Pair(LOUD, SOFT, {"language": "chr"}), "any")
+    assert words.dwer(Pair(LOUD, SOFT, {"language": "nb"}), "any").value == 100.0  # Whisper's "no"
+
+
+def test_an_original_without_words_is_undefined_and_a_silent_output_has_all_wrong(hears) -> None:
+    recogniser = hears("...", "a")
+    with pytest.raises(UndefinedMetric, match="none"):
+        words.dwer(Pair(LOUD, SOFT, {"language": "en"}), "any")
+    silent = Pair(LOUD, np.zeros_like(LOUD), {"language": "en", "text": "two words"})
+    recogniser.asked.clear()
+    assert words.wer(silent, "any") == Weighted(100.0, 2)
+    assert recogniser.asked == []  # nobody has to listen to that
+
+
+def test_normalisation() -> None:
+    assert doctest.testmod(words).failed == 0
+    assert words.normalised("\uff26\uff35\uff2c\uff2c\u3000width… ½") == "full width 1 2"  # full-width letters
+    assert words.normalised("مَرْحَبًا") == words.normalised("مرحبا")
+
+
+def test_a_folder_that_is_no_model_is_told_before_anything_runs(tmp_path: Path) -> None:
+    (metric,) = find_metrics(["wer"], {"whisper": str(tmp_path)})
+    with pytest.raises(ArgumentError, match=r"model\.bin"):
+        metric.require()
+    (tmp_path / "model.bin").write_bytes(b"not a model")
+    with pytest.raises(WeightsError, match="whisper must be"):
+        metric(Pair(LOUD, SOFT, {"language": "en", "text": "a"}))
