@@ -148,8 +148,13 @@ def _language(pair: Pair, model: str) -> str:
 
 @cache
 def _whisper(model: str) -> Any:
-    from faster_whisper import WhisperModel
+    import threading
 
+    from faster_whisper import WhisperModel
+    from tqdm import tqdm
+
+    # Its progress bar, even unseen, would make a lock between processes, which a worker that is ended leaves behind.
+    tqdm.set_lock(threading.RLock())
     try:
         return WhisperModel(model, device="cpu", compute_type="int8", cpu_threads=1, num_workers=1)
     except (OSError, RuntimeError, ValueError) as error:
