@@ -289,6 +289,21 @@ def test_a_metric_that_breaks_is_told_and_tried_again(
     assert result["means"]["half"]["level_db"]["n"] == 3 and report.failures(result) == []
 
 
+def test_a_model_that_cannot_be_loaded_is_tried_once(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = []
+
+    def judge(pair: metrics.Pair, model: str | None) -> float:
+        tried.append(model)
+        raise ArgumentError("a judge must be a folder; got 'none'.")
+
+    judged = replace(metrics.METRICS["level_db"], name="judged", measure=judge, model_key="judge")
+    monkeypatch.setitem(metrics.METRICS, "judged", judged)
+    result = measure(corpus, ["half", "same"], metric_names=["judged", "level_db"], models={"judge": "none"})
+    assert tried == ["none"] and result["means"]["half"]["level_db"]["n"] == 3
+    silent, judge_less = sorted(report.reasons(result), key=lambda entry: len(entry[1]), reverse=True)
+    assert (silent[:3], judge_less[:3]) == ((["half", "same"], ["judged", "level_db"], 1), (["half", "same"], ["judged"], 3))
+
+
 def test_outputs_and_arguments_are_checked_before_any_codec_is_loaded(corpus: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out/report.md").write_text("mine")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from silkcodec.paths import STANDARD, Job
 from silkcodec.roundtrip import Roundtrip
 
 CONSOLE_METRICS = ("pesq_wb", "stoi", "wer", "mel_distance", "si_sdr_db")  # first in a table that must stay narrow
+PIPE_COLUMNS = 120  # a pipe has no width
 
 
 def fail(error: BaseException, about: str = "") -> None:
@@ -122,6 +124,11 @@ def run_jobs(jobs: Sequence[Job], total_s: float, what: str, work: Callable[[Job
     return failed
 
 
+def table_width(rows: Sequence[dict[str, str]]) -> int:
+    """Columns of a terminal that `show_table` needs."""
+    return sum(max(len(key), *(len(row[key]) for row in rows)) + 3 for key in rows[0]) + 2
+
+
 def show_table(rows: Sequence[dict[str, str]], file: TextIO | None = None, text: Sequence[str] = ()) -> None:
     """Rows under their keys, those of `text` set to the left; on a narrow terminal, one value a line."""
     from rich.box import SIMPLE_HEAD
@@ -129,7 +136,7 @@ def show_table(rows: Sequence[dict[str, str]], file: TextIO | None = None, text:
     from rich.table import Table
 
     file = file or sys.stdout
-    needed = sum(max(len(key), *(len(row[key]) for row in rows)) + 3 for key in rows[0]) + 2
+    needed = table_width(rows)
     console = Console(file=file, highlight=False)
     if not file.isatty():
         console.width = max(needed, 80)  # a file or a pipe has no width: never wrap there
@@ -223,8 +230,24 @@ def show_comparison(result: dict[str, Any], folder: os.PathLike[str]) -> None:
     """The table of `silk compare` and `silk score`, as wide as a terminal allows, and where the report is."""
     from silkcodec.evaluate import report
 
-    metrics = [name for name in CONSOLE_METRICS if name in report.measured(result)]
-    metrics += [name for name in report.measured(result) if name not in metrics]
+    some = [
+        name
+        for name in report.measured(result)
+        if any(means[name]["mean"] is not None for means in result["means"].values())
+    ]
+    metrics = [name for name in CONSOLE_METRICS if name in some]
+    metrics += [name for name in some if name not in metrics]
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else PIPE_COLUMNS
+    while table_width(rows := _comparison_rows(result, metrics)) > width and len(metrics) > 1:
+        metrics.pop()
+    show_table(rows)
+    place = os.fspath(folder)
+    print("  ".join(os.path.join(place, name) for name in ("report.html", "report.md", "results.json")))
+
+
+def _comparison_rows(result: dict[str, Any], metrics: Sequence[str]) -> list[dict[str, str]]:
+    from silkcodec.evaluate import report
+
     rows = []
     for name in result["settings"]["codecs"]:
         codec, means = result["codecs"][name], result["means"][name]
@@ -233,16 +256,13 @@ def show_comparison(result: dict[str, Any], folder: os.PathLike[str]) -> None:
             row["frames/s"] = report.frame_rates(codec)
             row["tokens/s"] = report.number(codec.get("tokens_per_second"), 1)
             row["bit/s"] = report.number(codec.get("bits_per_second"), 0)
-        for metric in metrics[:5]:
+        for metric in metrics:
             row[result["metrics"][metric]["label"]] = report.number(means[metric]["mean"], report.digits(metric))
         for way in ("encode", "decode") if result["kind"] == "silk compare" else ():
             speed = codec.get(f"{way}_times_real_time")
             row[way] = "-" if speed is None else f"{speed:.0f}x"
         rows.append(row)
-    show_table(rows)
-    place = os.fspath(folder)
-    print(f"{os.path.join(place, 'report.html')}  {os.path.join(place, 'report.md')}", end="  ")
-    print(os.path.join(place, "results.json"))
+    return rows
 
 
 def show_contents(source: str, contents: Contents, as_json: bool) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 from silkcodec import audio
 from silkcodec.codec import Codec, load
 from silkcodec.codec import codecs as codec_names
-from silkcodec.errors import SilkError
+from silkcodec.errors import AudioError, SilkError
 from silkcodec.evaluate import align, codebooks, metrics
 from silkcodec.evaluate.clips import Clip
 from silkcodec.evaluate.listening import REFERENCE, keep
@@ -61,6 +61,7 @@ class Measurer:
         self._metrics = {metric.name: metric for metric in metrics.find_metrics(metric_names, models)}
         self._threads = threads
         self._codecs: dict[str, Codec] = {}
+        self._unusable: dict[str, str] = {}  # metrics whose model cannot be loaded, and why
         self._clip: Clip | None = None
         self._wave: metrics.Wave
         self._shared: dict[str, Any] = {}
@@ -135,10 +136,18 @@ class Measurer:
         }
         for name in task.metrics:
             metric = self._metrics[name]
+            if name in self._unusable:
+                row["broken"][name] = self._unusable[name]
+                continue
             try:
                 values, undefined, weights = metrics.measure_all(pair, [metric])
+            except SilkError as error:
+                row["broken"][name] = str(error)
+                if not isinstance(error, AudioError):  # no fault of the clip: it would be the same of the next
+                    self._unusable[name] = str(error)
+                continue
             except Exception as error:  # of a foreign package: told in the report, tried again by the next run
-                row["broken"][name] = str(error) if isinstance(error, SilkError) else f"{type(error).__name__}: {error}"
+                row["broken"][name] = f"{type(error).__name__}: {error}"
                 continue
             row["metrics"] |= values
             row["undefined"] |= undefined

@@ -146,7 +146,7 @@ def _heading(result: Result) -> str:
     what = "every codec on the same clips" if result["kind"] == "silk compare" else "the same clips of every folder"
     return (
         f"# {', '.join(settings['codecs'])}\n\n"
-        f"{clips['n']} clips{split}{drawn}, {clips['duration_s'] / 60:.1f} min; {what}, as mono at 24 kHz, aligned. "
+        f"{clips['n']} clip{'s' * (clips['n'] != 1)}{split}{drawn}, {clips['duration_s'] / 60:.1f} min; {what}, as mono at 24 kHz, aligned. "
         "Mean [95 % bootstrap interval over clips]. "
         f"Measured by silkcodec {result['version']} on {result['created'][:10]}."
     )
@@ -296,6 +296,20 @@ def _cost(result: Result) -> str:
     return f"{table(['codec', 'encode', 'decode', 'peak memory'], rows)}\n\n{note}"
 
 
+def reasons(result: Result) -> list[tuple[list[str], list[str], int, str]]:
+    """Why figures are missing: the codecs, the metrics and the number of clips that share a reason."""
+    clips: dict[tuple[str, str, str], set[str]] = {}
+    for entry in result["left_out"]:
+        clips.setdefault((entry["reason"], entry["metric"], entry["codec"]), set()).add(entry["clip"])
+    of_codecs: dict[tuple[str, str, frozenset[str]], list[str]] = {}
+    for (reason, metric, codec), names in clips.items():
+        of_codecs.setdefault((reason, metric, frozenset(names)), []).append(codec)
+    of_metrics: dict[tuple[str, tuple[str, ...], frozenset[str]], list[str]] = {}
+    for (reason, metric, group), codecs in of_codecs.items():
+        of_metrics.setdefault((reason, tuple(codecs), group), []).append(metric)
+    return [(list(codecs), metrics, len(group), reason) for (reason, codecs, group), metrics in of_metrics.items()]
+
+
 def _lengths(result: Result) -> str:
     rows = [
         [
@@ -313,9 +327,9 @@ def _left_out(result: Result) -> str:
     missing = result["left_out"]
     if not missing:
         return "Nothing: every codec has every figure on every clip."
-    counts: dict[tuple[str, str, str], set[str]] = {}
-    for entry in missing:
-        counts.setdefault((entry["metric"], entry["codec"], entry["reason"]), set()).add(entry["clip"])
-    rows = [[codec, metric, str(len(clips)), reason] for (metric, codec, reason), clips in counts.items()]
+    rows = [
+        [", ".join(codecs), ", ".join(metrics), str(n_clips), reason]
+        for codecs, metrics, n_clips, reason in reasons(result)
+    ]
     note = "A metric's mean is over the clips where every codec has a figure; these have none:"
     return f"{note}\n\n{table(['codec', 'metric', 'clips', 'why'], rows)}"
