@@ -300,8 +300,8 @@ def test_a_model_that_cannot_be_loaded_is_tried_once(corpus: Path, monkeypatch: 
     monkeypatch.setitem(metrics.METRICS, "judged", judged)
     result = measure(corpus, ["half", "same"], metric_names=["judged", "level_db"], models={"judge": "none"})
     assert tried == ["none"] and result["means"]["half"]["level_db"]["n"] == 3
-    silent, judge_less = sorted(report.reasons(result), key=lambda entry: len(entry[1]), reverse=True)
-    assert (silent[:3], judge_less[:3]) == ((["half", "same"], ["judged", "level_db"], 1), (["half", "same"], ["judged"], 3))
+    found = [(codecs, names, n_clips) for codecs, names, n_clips, _ in report.reasons(result)]
+    assert found == [(["half", "same"], ["judged"], 4), (["half", "same"], ["level_db"], 1)]
 
 
 def test_outputs_and_arguments_are_checked_before_any_codec_is_loaded(corpus: Path, tmp_path: Path) -> None:

@@ -146,7 +146,8 @@ def _heading(result: Result) -> str:
     what = "every codec on the same clips" if result["kind"] == "silk compare" else "the same clips of every folder"
     return (
         f"# {', '.join(settings['codecs'])}\n\n"
-        f"{clips['n']} clip{'s' * (clips['n'] != 1)}{split}{drawn}, {clips['duration_s'] / 60:.1f} min; {what}, as mono at 24 kHz, aligned. "
+        f"{clips['n']} clip{'' if clips['n'] == 1 else 's'}{split}{drawn}, {clips['duration_s'] / 60:.1f} min; "
+        f"{what}, as mono at 24 kHz, aligned. "
         "Mean [95 % bootstrap interval over clips]. "
         f"Measured by silkcodec {result['version']} on {result['created'][:10]}."
     )
