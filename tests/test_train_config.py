@@ -155,7 +155,7 @@ def test_a_bad_override_is_one_sentence(override: str) -> None:
 def test_the_names_of_losses_are_what_training_computes() -> None:
     from silkcodec.train import loop, losses
 
-    assert set(LOSSES) == {*losses.NAMES, *loop.ADVERSARIAL}
+    assert set(LOSSES) == {*losses.NAMES, *loop.ADVERSARIAL, "recognizer"}
 
 
 def test_reading_a_config_needs_no_torch() -> None:

@@ -30,6 +30,7 @@ def model_card(config: TrainConfig, progress: dict[str, Any], written: dict, res
         f"  {progress['step'] * config.optim.batch_crops * crop_s / 3600:.1f} hours of audio seen (with repetition).",
         f"- Time in training steps: {progress['seconds'] / 3600:.2f} hours.",
         f"- Optimiser {config.optim.optimizer}, peak learning rate {config.optim.learning_rate:g}, weights averaged.",
+        *recognizer_lines(config),
         "",
         "## Speech it learned from",
         "",
@@ -49,6 +50,17 @@ def model_card(config: TrainConfig, progress: dict[str, Any], written: dict, res
 
 def losses(config: TrainConfig) -> str:
     return ", ".join(f"{name} {weight:g}" for name, weight in config.stage[-1].losses.items())
+
+
+def recognizer_lines(config: TrainConfig) -> list[str]:
+    """Which recogniser the network learned to please, if any stage had one."""
+    if not any(stage.losses.get("recognizer") for stage in config.stage):
+        return []
+    layers = ", ".join(map(str, config.recognizer.layers)) or "every second one"
+    return [
+        f"- A frozen recogniser listened: the encoder of {Path(config.recognizer.weights).name}, layers: {layers}.",
+        "  Word error rates by a recogniser of the same family are therefore no independent judge.",
+    ]
 
 
 def data_lines(config: TrainConfig) -> list[str]:

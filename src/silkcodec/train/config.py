@@ -23,7 +23,7 @@ from silkcodec.nn.config import ModelConfig
 
 OPTIMIZERS = ("muon", "adamw")
 PRECISIONS = ("bf16", "fp32")
-LOSSES = ("mel", "convergence", "magnitude", "loudness", "adversarial", "features")
+LOSSES = ("mel", "convergence", "magnitude", "loudness", "adversarial", "features", "recognizer")
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,15 @@ class AdversaryConfig:
 
 
 @dataclass(frozen=True)
+class RecognizerConfig:
+    """The frozen speech recogniser of stages that weigh ``recognizer``; see `train/recognizer.py`."""
+
+    weights: str = ""  # folder of Whisper weights: as transformers saves them, or as CTranslate2 converts them
+    layers: tuple[int, ...] = ()  # of its encoder, counted from 1; empty: every second one up to the last
+    crops: int = 4  # of each batch that it hears, over all processes: it costs more than the codec
+
+
+@dataclass(frozen=True)
 class StageConfig:
     """One leg of a run. Stages follow each other; each decays its learning rate to zero over its last part."""
 
@@ -100,6 +109,7 @@ class TrainConfig:
     data: DataConfig = field(default_factory=DataConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     adversary: AdversaryConfig = field(default_factory=AdversaryConfig)
+    recognizer: RecognizerConfig = field(default_factory=RecognizerConfig)
     log: LogConfig = field(default_factory=LogConfig)
     stage: tuple[StageConfig, ...] = ()
 
@@ -121,7 +131,7 @@ def load_config(path: str | Path, overrides: typing.Sequence[str] = ()) -> Train
 def dump_config(config: TrainConfig) -> str:
     """The config as TOML, complete: reading it back needs no other file."""
     lines = [f"seed = {config.seed}", f"init = {_toml(config.init)}"]
-    for name in ("model", "data", "optim", "adversary", "log"):
+    for name in ("model", "data", "optim", "adversary", "recognizer", "log"):
         lines += ["", f"[{name}]", *_lines(getattr(config, name))]
     for stage in config.stage:
         lines += ["", "[[stage]]", *_lines(stage)]
@@ -268,6 +278,11 @@ def _check(config: TrainConfig) -> None:
     for name in ("validate_steps", "validate_clips", "progress_steps"):
         _must(getattr(log, name) >= 1, f"log.{name} must be at least 1", getattr(log, name))
     _must(log.validate_clip_s > 0, "log.validate_clip_s must be above 0", log.validate_clip_s)
+    _must(config.recognizer.crops >= 1, "recognizer.crops must be at least 1", config.recognizer.crops)
+    if any(stage.losses.get("recognizer") for stage in config.stage):
+        rule = "recognizer.weights must name a folder of Whisper weights if a stage weighs the loss recognizer"
+        _must(bool(config.recognizer.weights), rule, config.recognizer.weights)
+        _must(data.crop_frames <= 75, "data.crop_frames must be at most 75, Whisper's 30 s, with it", data.crop_frames)
     _must(len(config.stage) >= 1, "a config must have at least one [[stage]]", "none")
     for i, stage in enumerate(config.stage):
         _must(stage.steps >= 1, f"stage.{i}.steps must be at least 1", stage.steps)

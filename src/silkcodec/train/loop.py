@@ -31,6 +31,7 @@ from silkcodec.train.data import Pack, crops, pack
 from silkcodec.train.interrupts import Interrupts
 from silkcodec.train.losses import SpectralLoss
 from silkcodec.train.progress import Progress
+from silkcodec.train.recognizer import load_recognizer
 from silkcodec.train.requirements import TRAINING, require
 from silkcodec.train.validate import validate, validation_waves
 
@@ -73,6 +74,7 @@ class Trainer:
                 f"optim.batch_crops must divide by {self.world} processes; got {config.optim.batch_crops}."
             )
         self.device = self._device()
+        self.recognizer = self._recognizer()  # never in a checkpoint: the config says where its weights are
         if config.optim.threads:
             torch.set_num_threads(config.optim.threads)
         torch.manual_seed(config.seed)
@@ -123,6 +125,13 @@ class Trainer:
             return None
         adversary = self.config.adversary
         return Discriminators(adversary.periods, adversary.fft_sizes, adversary.width).to(self.device)
+
+    def _recognizer(self) -> Any:
+        if not any(stage.losses.get("recognizer") for stage in self.config.stage):
+            return None
+        dtype = torch.bfloat16 if self.config.optim.precision == "bf16" else torch.float32
+        recognizer = load_recognizer(self.config.recognizer, dtype).to(self.device)
+        return torch.compile(recognizer, dynamic=False) if self.config.optim.compile else recognizer
 
     def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """Muon (Jordan et al., 2024, https://kellerjordan.github.io/posts/muon/) for the matrices of the blocks,
@@ -277,6 +286,9 @@ class Trainer:
             reconstruction = network(batch)
         wave = reconstruction.wave
         terms = dict(spectral(wave, target))
+        if stage.losses.get("recognizer"):
+            heard = -(-config.recognizer.crops // self.world)
+            terms["recognizer"] = self.recognizer(wave[:heard], target[:heard])
         values: dict[str, float] = {}
         adversarial = self.discriminators is not None and any(stage.losses.get(name) for name in ADVERSARIAL)
         if adversarial:
