@@ -100,7 +100,10 @@ class _Worker:
         return answer, True
 
     def end(self) -> None:
+        """An idle process ends by itself as its pipe is closed; one at work is not waited for."""
         self.answers.close()
+        if not self.tasks:
+            self._process.join(5)
         self._process.terminate()
         self._process.join(5)
         if self._process.is_alive():
