@@ -1,0 +1,164 @@
+"""The tiny language model of the burden experiment: the same for every codec.
+
+A transformer over frames, and a smaller one over the tokens within a frame: the RQ-Transformer (Lee et al., 2022,
+https://arxiv.org/abs/2203.01941), as Moshi uses it over Mimi (https://arxiv.org/abs/2410.00037).
+
+    codes [B, F, P, H] -> token vectors [B, F, P, W'], the sum over a token's heads
+      -> the P vectors of a frame, side by side, through one matrix [B, F, W] -> one frame late -> body
+      -> what the body says of a frame, plus the vector of the token before, plus which token this is -> depth
+      -> logits of every head of every token
+
+Body and depth have the same size for every codec. Token vectors, the matrix that joins them and the heads have as
+many rows as the codec's vocabulary asks for: that is part of what its tokens cost. The heads begin at zero, so an
+untrained model is exactly uniform, and its bits are the raw bits of the tokens.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+Cache = list[tuple[Tensor, Tensor]]
+
+
+@dataclass(frozen=True)
+class ModelSize:
+    """Widths and layers of the body (over frames) and of the depth part (over the tokens of a frame)."""
+
+    width: int = 192
+    layers: int = 4
+    heads: int = 3
+    depth_width: int = 96
+    depth_layers: int = 2
+    depth_heads: int = 2
+
+
+class Layer(nn.Module):
+    """Pre-norm causal attention with rotary positions, and a feed-forward of four times the width."""
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.norm_attention = nn.RMSNorm(width)
+        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.out = nn.Linear(width, width, bias=False)
+        self.norm_ff = nn.RMSNorm(width)
+        self.up = nn.Linear(width, 4 * width, bias=False)
+        self.down = nn.Linear(4 * width, width, bias=False)
+
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, past: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Cache]:
+        """x [B, T, W], RoPE tables of its positions [T, W / heads / 2], keys and values before it."""
+        q, k, v = self.qkv(self.norm_attention(x)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        q, k = rotate(q, cos, sin), rotate(k, cos, sin)  # [B, heads, T, W / heads]
+        if past is not None:
+            k, v = torch.cat([past[0], k], dim=2), torch.cat([past[1], v], dim=2)
+        attended = functional.scaled_dot_product_attention(q, k, v, is_causal=x.shape[1] > 1)
+        x = x + self.out(attended.transpose(1, 2).flatten(2))
+        x = x + self.down(functional.gelu(self.up(self.norm_ff(x))))
+        return x, (k, v)
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    a, b = x.chunk(2, dim=-1)
+    return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1)
+
+
+class Transformer(nn.Module):
+    def __init__(self, width: int, heads: int, layers: int):
+        super().__init__()
+        self.layers = nn.ModuleList(Layer(width, heads) for _ in range(layers))
+        self.norm = nn.RMSNorm(width)
+        frequency = 10_000.0 ** (-torch.arange(0, width // heads, 2) / (width // heads))
+        self.register_buffer("frequency", frequency, persistent=False)
+
+    def forward(self, x: Tensor, cache: Cache | None = None) -> tuple[Tensor, Cache]:
+        """x [B, T, W] -> [B, T, W], and what a later call needs to go on; with a cache, T is 1."""
+        start = cache[0][0].shape[2] if cache else 0
+        angle = torch.arange(start, start + x.shape[1])[:, None] * self.frequency
+        cos, sin, after = angle.cos(), angle.sin(), []
+        for i, layer in enumerate(self.layers):
+            x, seen = layer(x, cos, sin, cache[i] if cache else None)
+            after.append(seen)
+        return self.norm(x), after
+
+
+class FrameModel(nn.Module):
+    """The model of one codec's tokens.
+
+    Args:
+        head_sizes: codes of each head, int [P, H], see `burden_layout`.
+    """
+
+    def __init__(self, head_sizes: NDArray, size: ModelSize):
+        super().__init__()
+        sizes = torch.as_tensor(head_sizes)  # [P, H]
+        n_tokens, n_heads = sizes.shape
+        largest = int(sizes.max())
+        self.register_buffer("first_row", (torch.arange(sizes.numel()) * largest).view(n_tokens, n_heads))
+        closed = torch.arange(largest) >= sizes[:, :, None]  # [P, H, S]: beyond the head's own codes
+        self.register_buffer("closed", torch.zeros(closed.shape).masked_fill(closed, -math.inf))
+        self.vectors = nn.Parameter(torch.randn(sizes.numel() * largest, size.depth_width) * 0.5)
+        self.join = nn.Linear(n_tokens * size.depth_width, size.width, bias=False)
+        self.start = nn.Parameter(torch.randn(size.width) * 0.5)  # not 0: RMSNorm has no gradient there
+        self.body = Transformer(size.width, size.heads, size.layers)
+        self.to_depth = nn.Linear(size.width, size.depth_width, bias=False)
+        self.which = nn.Parameter(torch.randn(n_tokens, size.depth_width) * 0.5)
+        self.depth = Transformer(size.depth_width, size.depth_heads, size.depth_layers)
+        self.out = nn.Parameter(torch.zeros(n_tokens, size.depth_width, n_heads * largest))
+
+    def embed(self, codes: Tensor) -> Tensor:
+        """codes [..., P, H] -> vectors [..., P, W'], the sum over a token's heads."""
+        return functional.embedding(codes + self.first_row, self.vectors).sum(-2)
+
+    def logits(self, x: Tensor) -> Tensor:
+        """What the depth part says, [N, P, W'] -> [P, N, H, S]; -inf where a head has no such code."""
+        scores = torch.bmm(x.transpose(0, 1), self.out).unflatten(-1, self.closed.shape[1:])
+        return scores + self.closed[:, None]
+
+    def forward(self, codes: Tensor) -> Tensor:
+        """codes int64 [B, F, P, H] -> log-probabilities' logits [P, B * F, H, S] of each, given all before it."""
+        vectors = self.embed(codes)  # [B, F, P, W']
+        frames = self.join(vectors.flatten(2))
+        late = torch.cat([self.start.expand(len(codes), 1, -1), frames[:, :-1]], dim=1)
+        told = self.to_depth(self.body(late)[0]).flatten(0, 1)  # [B * F, W']
+        before = functional.pad(vectors.flatten(0, 1)[:, :-1], (0, 0, 1, 0))  # [B * F, P, W']: one token late
+        return self.logits(self.depth(told[:, None] + before + self.which)[0])
+
+    def bits(self, codes: Tensor) -> Tensor:
+        """codes int64 [B, F, P, H] -> bits of every frame, [B, F]: cross-entropy summed over its tokens' heads."""
+        logits = self(codes)
+        target = codes.flatten(0, 1).transpose(0, 1)  # [P, B * F, H]
+        nats = functional.cross_entropy(logits.flatten(0, 2), target.flatten(), reduction="none")
+        return nats.view(target.shape).sum((0, 2)).view(codes.shape[:2]) / math.log(2)
+
+    @torch.inference_mode()
+    def sample(self, n_frames: int, generator: torch.Generator) -> Tensor:
+        """Draws n_frames from the model, one sequence, token by token -> codes int64 [n_frames, P, H]."""
+        frames, cache, x = [], None, self.start.view(1, 1, -1)
+        for _ in range(n_frames):
+            said, cache = self.body(x, cache)
+            frames.append(self._sample_frame(self.to_depth(said[:, 0]), generator))
+            x = self.join(self.embed(frames[-1]).flatten()).view(1, 1, -1)
+        return torch.stack(frames)
+
+    def _sample_frame(self, told: Tensor, generator: torch.Generator) -> Tensor:
+        """What the body says of a frame, [1, W'] -> its codes [P, H]."""
+        codes, cache, before = [], None, torch.zeros_like(told)
+        for p in range(len(self.which)):
+            x, cache = self.depth((told + before + self.which[p])[:, None], cache)
+            scores = (x[0, 0] @ self.out[p]).view(self.closed.shape[1:]) + self.closed[p]  # [H, S]
+            codes.append(torch.multinomial(scores.softmax(-1), 1, generator=generator)[:, 0])
+            before = functional.embedding(codes[-1] + self.first_row[p], self.vectors).sum(0)
+        return torch.stack(codes)
+
+    def n_parameters(self) -> dict[str, int]:
+        """How many the body and the depth part have (the same for all codecs), and what depends on the vocabulary."""
+        counts = {name: sum(p.numel() for p in part.parameters()) for name, part in self.named_children()}
+        total = sum(p.numel() for p in self.parameters())
+        fixed = counts["body"] + counts["depth"] + counts["to_depth"]
+        return {"body": counts["body"], "depth": counts["depth"], "vocabulary": total - fixed}

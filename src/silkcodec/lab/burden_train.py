@@ -1,0 +1,186 @@
+"""Training, scoring and timing the burden experiment's model on one codec's frames.
+
+Every codec gets the same number of optimiser steps of the same seconds of speech, at the same moments of it. The
+learning rate is constant after a short warm-up: so what a run had reached at any moment is what a shorter run
+would have ended with, and codecs compare at equal speech as well as at equal time.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from silkcodec.errors import ArgumentError
+from silkcodec.lab.burden_layout import Frames
+from silkcodec.lab.burden_model import FrameModel, ModelSize
+
+CHECKPOINTS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1)  # shares of the steps after which held-out speech is scored
+SMOOTHING = 0.5  # added to every count of an order-0 model (Krichevsky and Trofimov, 1981)
+TIMED_STEPS, TIMED_S = 3, 3.0  # a step is timed over so many of them at least, and so long
+SAMPLE_S = 5.0  # speech drawn from a model to time it
+
+Advance = Callable[[int], None]  # optimiser steps just done
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is the same for every codec.
+
+    Attributes:
+        passes: how often training goes through the speech on average; its windows are drawn at random.
+        window_s: speech in one sequence. batch: sequences in one step.
+        threads: of PyTorch while it trains; None: all cores. Sampling takes one.
+    """
+
+    passes: float = 3.0
+    window_s: float = 10.0
+    batch: int = 2
+    learning_rate: float = 2e-3
+    warmup_steps: int = 20
+    weight_decay: float = 0.01
+    clip_norm: float = 1.0
+    seed: int = 0
+    threads: int | None = None
+    size: ModelSize = field(default_factory=ModelSize)
+
+    def __post_init__(self) -> None:
+        for name in ("passes", "window_s", "batch", "learning_rate"):
+            if not getattr(self, name) > 0:
+                raise ArgumentError(f"{name} must be above 0; got {getattr(self, name)}.")
+        if self.threads is not None and self.threads < 1:
+            raise ArgumentError(f"threads must be at least 1; got {self.threads}.")
+
+    def n_steps(self, speech_s: float) -> int:
+        """Optimiser steps for so much speech."""
+        return max(1, math.ceil(self.passes * speech_s / (self.batch * self.window_s)))
+
+    def window_frames(self, frame_rate: float) -> int:
+        return max(1, int(self.window_s * frame_rate))
+
+
+def train(
+    head_sizes: NDArray[np.int64],
+    frame_rate: float,
+    frames: Frames,
+    held_out: Frames,
+    n_steps: int,
+    plan: Plan,
+    advance: Advance = lambda n: None,
+) -> tuple[FrameModel, dict[str, Any]]:
+    """A model trained on `frames` and what it reached on `held_out`, both [F, P, H] of one layout.
+
+    Returns:
+        The model, and {"curve": a point per checkpoint, "bits_per_second_of_windows": of the last one's, "wall_s"}.
+    """
+    n_window = min(plan.window_frames(frame_rate), len(frames), len(held_out))
+    model, optimizer = _model(head_sizes, plan)
+    speech, unheard = torch.from_numpy(frames), torch.from_numpy(held_out)
+    rng = np.random.default_rng(plan.seed)
+    at = {max(1, round(share * n_steps)) for share in CHECKPOINTS}
+    untrained = float(score(model, unheard, n_window, frame_rate).mean())
+    curve = [{"step": 0, "speech_s": 0.0, "wall_s": 0.0, "bits_per_second": untrained}]
+    wall_s, windows = 0.0, np.zeros(0)
+    with threads(plan.threads):
+        for step in range(1, n_steps + 1):
+            # Drawn as shares of the whole, so that every codec hears the same moments.
+            starts = (rng.random(plan.batch) * (len(speech) - n_window + 1)).astype(int)
+            began = time.perf_counter()
+            _step(model, optimizer, torch.stack([speech[s : s + n_window] for s in starts]), plan, step)
+            wall_s += time.perf_counter() - began
+            advance(1)
+            if step in at:
+                windows = score(model, unheard, n_window, frame_rate)
+                heard_s = step * plan.batch * n_window / frame_rate
+                point = {"step": step, "speech_s": heard_s, "wall_s": wall_s, "bits_per_second": float(windows.mean())}
+                curve.append(point)
+    return model, {"curve": curve, "bits_per_second_of_windows": windows.tolist(), "wall_s": wall_s}
+
+
+@torch.inference_mode()
+def score(model: FrameModel, frames: Tensor, n_window: int, frame_rate: float) -> NDArray[np.float64]:
+    """Bits per second of speech of every whole window of frames [F, P, H], each from its own start: [windows]."""
+    n_windows = len(frames) // n_window
+    windows = frames[: n_windows * n_window].unflatten(0, (n_windows, n_window))
+    bits = torch.cat([model.bits(part).sum(1) for part in windows.split(2)])
+    return bits.double().numpy() * frame_rate / n_window
+
+
+def order0_bits_per_second(
+    head_sizes: NDArray[np.int64], frame_rate: float, frames: Frames, held_out: Frames
+) -> float:
+    """What held-out speech costs by the frequencies of each head's codes in the training speech alone.
+
+    A cross-entropy between two recordings, not the entropy of one: that of a few thousand tokens of a large
+    codebook comes out far too low, for most codes never came. Here what was never heard costs what it costs.
+    """
+    total = 0.0
+    for p, h in np.argwhere(head_sizes > 1):
+        counts = np.bincount(frames[:, p, h], minlength=head_sizes[p, h]) + SMOOTHING
+        total -= float(np.log2(counts / counts.sum())[held_out[:, p, h]].mean())
+    return total * frame_rate
+
+
+def time_steps(
+    head_sizes: NDArray[np.int64], frame_rate: float, frames: Frames, plan: Plan
+) -> tuple[FrameModel, float]:
+    """An untrained model and the seconds of one optimiser step, where the tokens mean nothing: time alone."""
+    n_window = plan.window_frames(frame_rate)
+    model, optimizer = _model(head_sizes, plan)
+    batch = torch.from_numpy(np.resize(frames, (plan.batch, n_window, *head_sizes.shape)))
+    with threads(plan.threads):
+        _step(model, optimizer, batch, plan, 1)  # the first one also allocates
+        n_steps, began = 0, time.perf_counter()
+        while n_steps < TIMED_STEPS or time.perf_counter() - began < TIMED_S:
+            _step(model, optimizer, batch, plan, n_steps + 2)
+            n_steps += 1
+        return model, (time.perf_counter() - began) / n_steps
+
+
+def sampling_times_real_time(model: FrameModel, frame_rate: float, plan: Plan) -> float:
+    """Seconds of speech drawn from the model in a second: one sequence, token by token, one thread."""
+    n_frames = max(1, round(min(SAMPLE_S, plan.window_s) * frame_rate))
+    with threads(1):
+        generator = torch.Generator().manual_seed(plan.seed)
+        model.sample(1, generator)
+        began = time.perf_counter()
+        model.sample(n_frames, generator)
+        return n_frames / frame_rate / (time.perf_counter() - began)
+
+
+def _model(head_sizes: NDArray[np.int64], plan: Plan) -> tuple[FrameModel, torch.optim.Optimizer]:
+    with torch.random.fork_rng():
+        torch.manual_seed(plan.seed)
+        model = FrameModel(head_sizes, plan.size)
+    settings: dict[str, Any] = {"lr": plan.learning_rate, "betas": (0.9, 0.95), "weight_decay": plan.weight_decay}
+    return model, torch.optim.AdamW(model.parameters(), **settings, fused=True)
+
+
+def _step(model: FrameModel, optimizer: torch.optim.Optimizer, codes: Tensor, plan: Plan, step: int) -> None:
+    """One step on codes [B, F, P, H]. The loss is bits per token, so that its scale is alike for every codec."""
+    for group in optimizer.param_groups:
+        group["lr"] = plan.learning_rate * min(1.0, step / plan.warmup_steps)
+    loss = model.bits(codes).mean() / codes.shape[2]
+    optimizer.zero_grad()
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), plan.clip_norm, error_if_nonfinite=True)
+    optimizer.step()
+
+
+@contextmanager
+def threads(n_threads: int | None) -> Iterator[None]:
+    """PyTorch with so many threads for a while; None: as many as it has."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(n_threads or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

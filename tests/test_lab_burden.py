@@ -1,0 +1,324 @@
+"""What tokens cost a language model: lengths are exact, the model is causal, bits are bits, pages are the JSON's."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from silkcodec import audio
+from silkcodec.cli import app
+from silkcodec.errors import ArgumentError, TokensError
+from silkcodec.lab import burden_train, page
+from silkcodec.lab.burden import burden
+from silkcodec.lab.burden_layout import Layout, arithmetic, heads
+from silkcodec.lab.burden_model import FrameModel, ModelSize
+from silkcodec.lab.burden_train import Plan
+from silkcodec.tokens import Tokens
+from speechlike import speechlike
+
+ROOT = Path(__file__).resolve().parent.parent
+TINY = ModelSize(width=16, layers=1, heads=2, depth_width=16, depth_layers=1, depth_heads=2)
+
+
+def codes_at_random(high: Any, shape: tuple[int, ...]) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, high, shape)
+
+
+def silk_tokens(dims_per_token: int = 7, n_frames: int = 6) -> Tokens:
+    levels = codes_at_random(8, (n_frames, 128))
+    return Tokens.from_levels(levels, n_samples=9_600 * n_frames, codec="silk@test", dims_per_token=dims_per_token)
+
+
+def tokens(codes: list[list[int]], sizes: tuple[int, ...], rates: tuple[float, ...]) -> Tokens:
+    return Tokens(tuple(np.array(c) for c in codes), sizes, rates, 24_000, 24_000, "test")
+
+
+# --- layout: arithmetic
+
+
+def test_a_minute_of_silk_in_every_grouping() -> None:
+    figures = arithmetic(Layout.of(silk_tokens(7)))
+    assert figures["minute_steps"] == {"flat": 2_850, "frame": 150, "delay": 168}
+    assert figures["outputs"] == {"whole": 18 * 8**7 + 64, "factorised": 128 * 8}
+    assert figures["output_parameters"]["factorised"] == 1_024 * 1_024
+    assert (figures["tokens_per_second"], figures["raw_bits_per_second"]) == (47.5, 960.0)
+    assert figures["speech_s_per_step"] == {"flat": pytest.approx(1 / 47.5), "frame": 0.4}
+    for dims, flat, outputs in ((4, 4_800, 32 * 4_096), (1, 19_200, 128 * 8)):
+        figures = arithmetic(Layout.of(silk_tokens(dims)))
+        assert figures["minute_steps"]["flat"] == flat and figures["minute_steps"]["frame"] == 150
+        assert figures["outputs"] == {"whole": outputs, "factorised": outputs}
+
+
+def test_factorised_heads_of_silk_are_its_levels() -> None:
+    made = silk_tokens(7)
+    layout = Layout.of(made)
+    frames = layout.frames(made)
+    assert frames.shape == (6, 19, 7)
+    assert np.array_equal(frames[layout.head_sizes[None].repeat(6, 0) > 1].reshape(6, 128), made.to_levels())
+    assert not frames[:, 18, 2:].any() and layout.head_sizes[18].tolist() == [8, 8, 1, 1, 1, 1, 1]
+
+
+@pytest.mark.parametrize("size", [1, 2, 1_000, 1_024, 4_096, 2**13, 2**14, 2**16, 8**7, 2**60])
+def test_heads_multiply_to_the_codebook(size: int) -> None:
+    (found,) = heads((size,))
+    assert math.prod(found) == size and max(found) <= 4_096
+
+
+def test_multiscale_codebooks_are_interleaved_in_time_order() -> None:
+    made = tokens([[1, 2], [10, 11, 12, 13], [20, 21, 22, 23, 24, 25, 26, 27]], (4, 16, 32), (12.0, 24.0, 48.0))
+    layout = Layout.of(made)
+    assert layout.codebook_of == (0, 1, 2, 2, 1, 2, 2)
+    assert layout.frames(made)[:, :, 0].tolist() == [[1, 10, 20, 21, 11, 22, 23], [2, 12, 24, 25, 13, 26, 27]]
+    assert arithmetic(layout)["minute_steps"] == {"flat": 7 * 720, "frame": 720, "delay": 726}
+    assert arithmetic(layout)["outputs"]["whole"] == 52
+
+
+@pytest.mark.parametrize(
+    ("made", "says"),
+    [
+        (tokens([[1], [2]], (4, 4), (10.0, 15.0)), "whole multiples"),
+        (tokens([[1, 1], [2, 1, 0]], (4, 4), (10.0, 20.0)), "whole frames"),
+        (tokens([[1]], (5_000,), (10.0,)), "powers of two"),
+        (tokens([[1], [1]], (8_192, 1_000), (10.0, 10.0)), "powers of two"),
+    ],
+)
+def test_tokens_that_no_layout_fits_are_refused(made: Tokens, says: str) -> None:
+    with pytest.raises(TokensError, match=says):
+        Layout.of(made)
+
+
+# --- the model
+
+
+def model_of(head_sizes: Any, seed: int = 0, *, spread: float = 0.0) -> FrameModel:
+    torch.manual_seed(seed)
+    model = FrameModel(np.array(head_sizes), TINY)
+    with torch.no_grad():
+        model.out.normal_(std=spread)
+    return model
+
+
+@pytest.mark.parametrize("dims", [7, 4, 2, 1])
+def test_an_untrained_model_costs_the_raw_bits_however_tokens_are_factorised(dims: int) -> None:
+    made = silk_tokens(dims)
+    layout = Layout.of(made)
+    frames = torch.from_numpy(layout.frames(made))
+    bits = burden_train.score(model_of(layout.head_sizes), frames, 3, layout.frame_rate)
+    assert bits == pytest.approx([960.0, 960.0], rel=1e-5)
+
+
+def test_no_token_is_predicted_from_itself_or_what_comes_after() -> None:
+    sizes = np.array([[5, 3], [4, 1], [6, 1]])
+    model = model_of(sizes, spread=1.0)
+    codes = torch.from_numpy(codes_at_random(sizes, (1, 6, 3, 2)))
+    before = model(codes).detach().unflatten(1, (1, 6))  # [P, B, F, H, S]
+    for frame, token in ((2, 0), (2, 1), (3, 2)):
+        changed = codes.clone()
+        changed[0, frame, token, 0] = (changed[0, frame, token, 0] + 1) % int(sizes[token, 0])
+        differs = (model(changed).detach().unflatten(1, (1, 6)) != before).flatten(3).any(-1)[:, 0].T  # [F, P]
+        seen = differs.flatten().nonzero()[:, 0]
+        assert seen.min() > 3 * frame + token, "an earlier prediction changed"
+        assert differs[frame + 1 :].any() and (token == 2 or differs[frame, token + 1 :].all()), "nobody listens"
+
+
+def test_sampling_follows_the_predictions_it_was_trained_to_make() -> None:
+    """Heads so sure of themselves that the draw is the likeliest code: the caches must agree with one long pass."""
+    sizes = np.array([[5, 3], [4, 1], [6, 1]])
+    model = model_of(sizes, spread=100.0)
+    drawn = model.sample(8, torch.Generator().manual_seed(0))
+    assert drawn.shape == (8, 3, 2) and len(drawn.unique(dim=0)) > 2
+    predicted = model(drawn[None]).argmax(-1).transpose(0, 1)  # [F, P, H]
+    assert torch.equal(predicted, drawn)
+
+
+def trained(frames: np.ndarray, sizes: Any, n_steps: int = 60, seed: int = 0) -> dict[str, Any]:
+    """What training reaches, at 10 frames/s; the last 200 frames are held out."""
+    plan = Plan(window_s=2.0, batch=4, learning_rate=5e-3, warmup_steps=5, seed=seed, threads=1, size=TINY)
+    return burden_train.train(np.array(sizes), 10.0, frames[:-200], frames[-200:], n_steps, plan)[1]
+
+
+def bits_per_second(frames: np.ndarray, sizes: Any, n_steps: int = 60) -> float:
+    return trained(frames, sizes, n_steps)["curve"][-1]["bits_per_second"]
+
+
+def test_what_cannot_be_predicted_costs_all_its_bits_and_what_never_changes_none() -> None:
+    assert bits_per_second(codes_at_random(16, (5_000, 2, 1)), [[16], [16]]) == pytest.approx(80.0, rel=0.02)
+    assert bits_per_second(np.full((500, 2, 1), 3), [[16], [16]]) < 0.5
+
+
+def test_a_token_that_repeats_the_one_before_is_free_but_heads_of_one_token_are_independent() -> None:
+    codes = codes_at_random(8, (5_000, 1, 1))
+    in_turn = bits_per_second(codes.repeat(2, axis=1), [[8], [8]], 120)
+    at_once = bits_per_second(codes.repeat(2, axis=2), [[8, 8]])
+    assert (in_turn, at_once) == (pytest.approx(30.0, rel=0.05), pytest.approx(60.0, rel=0.02))
+
+
+def test_a_frame_that_repeats_the_one_before_is_free() -> None:
+    codes = codes_at_random(8, (500, 2, 1)).repeat(20, axis=0)  # 48 bits where it changes, every 2 s
+    assert bits_per_second(codes, [[8], [8]], 150) < 20  # of 60
+
+
+def test_order_zero_is_the_cross_entropy_of_counted_frequencies() -> None:
+    sizes = np.array([[2, 1], [4, 1]])
+    frames = np.zeros((30, 2, 2), dtype=np.int64)
+    frames[:10, 0, 0] = 1
+    counts = np.array([20.5, 10.5]) / 31, 30.5 / 32
+    bits = -(2 * np.log2(counts[0][0]) + np.log2(counts[0][1])) / 3 - np.log2(counts[1])
+    assert burden_train.order0_bits_per_second(sizes, 10.0, frames, frames) == pytest.approx(10 * bits)
+
+
+def test_a_seed_decides_everything() -> None:
+    frames = codes_at_random(16, (400, 2, 1))
+
+    def bits(seed: int) -> list[float]:
+        return trained(frames, [[16], [16]], 8, seed)["bits_per_second_of_windows"]
+
+    assert bits(1) == bits(1) != bits(2)
+
+
+# --- the experiment
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("burden") / "speech"
+    for seed in range(3):
+        audio.write(folder / f"{seed}.wav", speechlike(2.4, seed=seed), 24_000)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def measured(clips: Path) -> str:
+    plan = Plan(passes=2, window_s=1.2, threads=1, size=TINY)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(burden_train, "TIMED_S", 0.0)
+        return json.dumps(page.rounded(burden([clips], ["silk", "silk/4"], cost_only=["silk/1"], plan=plan)))
+
+
+@pytest.fixture
+def result(measured: str) -> dict[str, Any]:
+    return json.loads(measured)
+
+
+def test_every_codec_is_trained_on_the_same_and_cost_only_has_no_bits(result: dict[str, Any]) -> None:
+    assert list(result["codecs"]) == ["silk", "silk/4", "silk/1"]
+    assert result["speech"]["train"] == {"n_clips": 2, "duration_s": 4.8}
+    assert result["settings"]["n_steps"] == 4  # 2 passes of 4.8 s in windows of 2 x 1.2 s
+    for name, tokens_per_frame in (("silk", 19), ("silk/4", 32)):
+        found = result["codecs"][name]
+        assert found["tokens_per_frame"] == tokens_per_frame and not found["cost_only"]
+        assert found["curve"][0]["bits_per_second"] == pytest.approx(960.0, rel=1e-5)
+        assert found["curve"][-1]["speech_s"] == pytest.approx(9.6)
+        assert found["bits_per_second"]["mean"] < 960 and found["share_of_raw_bits"] < 1
+    alone = result["codecs"]["silk/1"]
+    assert alone["cost_only"] and alone["train_s_per_hour"] > 0 and alone["sampling_times_real_time"] > 0
+    assert not {"bits_per_second", "curve", "order0_bits_per_second"} & set(alone)
+    parameters = [found["parameters"] for found in result["codecs"].values()]
+    assert len({(counts["body"], counts["depth"]) for counts in parameters}) == 1
+
+
+def test_no_result_names_a_place_on_this_machine(result: dict[str, Any], clips: Path) -> None:
+    assert str(clips.parent) not in json.dumps(result) and str(Path.home()) not in json.dumps(result)
+
+
+def test_the_page_is_what_the_json_says(result: dict[str, Any], tmp_path: Path) -> None:
+    page.write_json(result, tmp_path / "burden.json")
+    assert page.load_result(tmp_path / "burden.json") == result
+    written, figure = page.write(result, tmp_path / "pages")
+    text = written.read_text(encoding="utf-8")
+    assert text == page.render(result) and figure.read_bytes().startswith(b"\x89PNG")
+    assert "| silk | 2.5 | 19 | 47.5 | 2,850 | 150 | 168 |" in text and "do not compare as quality" in text
+    assert "Cost only: `silk/1`" in text and "burden.png" in text
+    predicted = text[text.index("### Predicted") : text.index("### Timed")]
+    assert "silk/4" in predicted and "silk/1" not in predicted
+
+
+def test_bits_that_rise_again_are_called_overfitting(result: dict[str, Any]) -> None:
+    assert "overfits" not in page.render(result)
+    result["codecs"]["silk/4"]["curve"][-1]["bits_per_second"] *= 1.02
+    assert "`silk/4` **overfits**" in page.render(result)
+
+
+def test_committed_pages_are_what_their_json_says() -> None:
+    for name in page.EXPERIMENTS:
+        measured, written = ROOT / f"bench/{name}.json", ROOT / f"docs/lab/{name}.md"
+        assert measured.exists() == written.exists()
+        if measured.exists():
+            fresh = page.render(page.load_result(measured))
+            assert written.read_text(encoding="utf-8") == fresh, f"run: silk lab page bench/{name}.json -o docs/lab"
+            assert written.with_suffix(".png").exists()
+
+
+def test_a_busy_machine_is_told(result: dict[str, Any]) -> None:
+    for others, told in ((0.0, False), (1.5, True)):
+        result["machine"]["others_cores"] = others
+        assert ("not idle" in page.render(result)) == told
+
+
+# --- what users can get wrong
+
+
+@pytest.mark.parametrize(
+    ("codecs", "options", "says"),
+    [
+        ([], {}, "one codec at least"),
+        (["silk", "silk/7"], {}, "asked for once"),
+        (["silk/0"], {}, "dims_per_token"),
+        (["silk"], {"cost_only": ["silk"]}, "asked for once"),
+        (["silk"], {"train_minutes": 0}, "more than 0 minutes"),
+        (["silk"], {"held_out_minutes": math.nan}, "more than 0 minutes"),
+        (["nonesuch"], {}, "must be"),
+    ],
+)
+def test_wrong_arguments_are_one_sentence(clips: Path, codecs: list[str], options: Any, says: str) -> None:
+    with pytest.raises(ArgumentError, match=says):
+        burden([clips], codecs, **options)
+
+
+def test_one_clip_is_not_enough(clips: Path) -> None:
+    with pytest.raises(ArgumentError, match="two clips"):
+        burden([clips / "0.wav"], ["silk"])
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["burden", "nowhere", "-o", "out"], "does not"),
+        (["burden", "speech", "-o", "out", "--splits", "train"], "two names"),
+        (["burden", "speech", "-o", "out", "--splits", "train,valid"], "INDEX.tsv"),
+        (["burden", "speech", "-o", "out", "--passes", "0"], "passes must be above 0"),
+        (["burden", "speech", "-o", "full"], "exists already"),
+        (["page", "full/burden.md", "-o", "out"], "must be JSON"),
+        (["page", "full/other.json", "-o", "out"], "must be JSON"),
+    ],
+)
+def test_the_command_says_it_on_one_line(
+    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], says: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = [str(clips) if word == "speech" else word for word in words]
+    Path("full").mkdir()
+    Path("full/burden.md").write_text("mine")
+    Path("full/other.json").write_text('{"kind": "silk compare", "format": 1}')
+    done = CliRunner().invoke(app, ["lab", *words])
+    assert (done.exit_code, len(done.stderr.splitlines())) == (2, 1), done.output
+    assert says in done.stderr and not Path("out").exists() and Path("full/burden.md").read_text() == "mine"
+
+
+def test_the_command_writes_result_page_and_figure(
+    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["burden", str(clips), "-o", "out", "--results", "kept/burden.json", "--codecs", "silk", "--passes", "1"]
+    done = CliRunner().invoke(app, ["lab", *words])
+    assert done.exit_code == 0, done.output
+    assert sorted(path.name for path in Path("out").iterdir()) == ["burden.md", "burden.png"]
+    assert CliRunner().invoke(app, ["lab", "page", "kept/burden.json", "-o", "again"]).exit_code == 0
+    assert Path("again/burden.md").read_bytes() == Path("out/burden.md").read_bytes()
