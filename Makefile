@@ -28,13 +28,14 @@ bench: $(FULL)
 	$(BIN)/python bench/tables.py
 
 quality: $(FULL)
-	$(BIN)/silk evaluate $(SPEECH) --split valid --codecs silk,codec2:1200,codec2:3200,opus:6k \
-		-o bench/quality.json --force
+	$(BIN)/silk compare $(SPEECH) --split valid --codecs silk,codec2:1200,codec2:3200,opus:6k \
+		--metrics pesq_wb,stoi,estoi,mel_distance,si_sdr_db,level_db,f0_correlation,voicing_error,speaker_similarity \
+		-o bench/quality --force
 	$(BIN)/python bench/tables.py
 
 # make export RUN=runs/default
 export: $(FULL)
-	$(BIN)/silk export $(RUN) -o src/silkcodec/weights --results bench/quality.json
+	$(BIN)/silk export $(RUN) -o src/silkcodec/weights --results bench/quality/results.json
 
 setup: $(FULL)
 
