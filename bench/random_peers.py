@@ -24,6 +24,7 @@ import torch
 from safetensors.torch import save_file
 
 SEED = 0
+SNAC_GAIN = 1.2  # its layers, as they are initialised, let little through
 
 
 def encodec_24khz(small: bool) -> Any:
@@ -141,12 +142,12 @@ def _fit_codebooks(model: Any) -> None:
     rate = model.sampling_rate if hasattr(model, "sampling_rate") else model.config.sampling_rate
     channels = getattr(getattr(model, "config", None), "audio_channels", 1)
     noise = torch.randn(1, channels, rate - rate % 12_288)  # whole windows of every SNAC
-    if hasattr(model, "vq_strides"):  # SNAC compares directions alone: let them be taken from the mean
-        residual = model.encoder(noise)
-        for quantizer in model.quantizer.quantizers:
-            pooled = torch.nn.functional.avg_pool1d(residual, quantizer.stride, quantizer.stride)
-            quantizer.in_proj.bias -= quantizer.in_proj(pooled).mean(dim=(0, 2))
-            residual = residual - quantizer(residual)[0]
+    if hasattr(model, "vq_strides"):  # SNAC compares directions alone, and biases would make them all the same
+        for name, parameter in model.named_parameters():
+            if name.endswith(".bias") and "norm" not in name:
+                parameter.zero_()
+            elif name.endswith("original0"):
+                parameter.mul_(SNAC_GAIN)
     elif model.config.model_type == "encodec":
         _fill(model.quantizer.layers, model.encoder(noise))
     elif model.config.model_type == "mimi":

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import importlib.util
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,3 +76,22 @@ def speech() -> Any:
         voice += gain * np.sin(k * phase)
     loudness = np.clip(np.sin(2 * np.pi * 1.7 * t) + 0.4, 0, 1)
     return (0.08 * voice * loudness + 0.002 * rng.standard_normal(len(t))).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def random_peer(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Writes a neural peer's published architecture, cut to few channels, with random weights: "mimi" -> folder."""
+    pytest.importorskip("transformers", reason="needs [peers]")
+    pytest.importorskip("torch", reason="needs [peers]")
+    path = Path(__file__).parent.parent / "bench" / "random_peers.py"
+    spec = importlib.util.spec_from_file_location("random_peers", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    folder = tmp_path_factory.mktemp("peers")
+
+    def write(name: str) -> Path:
+        target: Path = folder / name
+        return target if target.exists() else module.write_model(name, folder, small=True)
+
+    return write

@@ -9,7 +9,7 @@ file, so that tokens never meet a model that did not make them. Files are safete
 
 **Long audio** goes through a model's convolutions in pieces of `PIECE_S`, each with as much of its
 neighbours on both sides as the convolutions reach (`Reach`), which is then cut off: the same numbers as in
-one piece (up to float32 rounding), in the memory of one piece.
+one piece (up to float32 rounding, which decides where two codes are equally near), in its memory.
 """
 
 from __future__ import annotations
@@ -347,7 +347,7 @@ def load_transformer(name: str, model_class: Any, weights: Weights) -> Any:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        with quiet():
+        with quiet(), torch.random.fork_rng(devices=[]):  # layers are made with random numbers, then filled
             model, report = model_class.from_pretrained(
                 weights.folder,
                 use_safetensors=True,

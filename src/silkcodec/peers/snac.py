@@ -172,10 +172,12 @@ def _noise(layer: int, start: int, n: int) -> torch.Tensor:
 
 
 def _load(name: str, weights: neural.Weights) -> Any:
+    import torch
     from snac import SNAC
 
     try:
-        model = SNAC(**weights.config)
+        with torch.random.fork_rng(devices=[]):  # layers are made with random numbers, then filled
+            model = SNAC(**weights.config)
     except TypeError as error:
         raise WeightsError(f"'{weights.folder}' must hold the config of a SNAC model; {error}.") from error
     state = neural.load_state(weights)

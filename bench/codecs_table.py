@@ -1,0 +1,108 @@
+"""Write the table of docs/codecs.md: every codec and preset, by what the loaded codecs say of themselves.
+
+    python bench/codecs_table.py
+
+The neural peers are built with random weights in their published architectures, cut to few channels: names,
+rates, codebooks and latency are those of the published ones. Rates that were *measured* are in bench/codecs.json.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import tempfile
+from collections import Counter
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from silkcodec import codec as registry
+from silkcodec.peers import codec2, dac, encodec, mimi, opus, snac
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCUMENT = ROOT / "docs" / "codecs.md"
+BEGIN, END = "<!-- codecs -->\n", "<!-- /codecs -->\n"
+HEADER = """\
+| codec | published as | rate | quantizer | codebooks | frames/s | tokens/s | kbit/s | latency |
+|---|---|---|---|---|---|---|---|---|
+"""
+MODULES = {"codec2": codec2, "dac": dac, "encodec": encodec, "mimi": mimi, "opus": opus, "snac": snac}
+SHOWN = {"mimi": ("1", "8", "32")}  # of its 32 presets, which differ in nothing but their number
+
+
+def repository(base: str, preset: str) -> str | None:
+    """Where the hub has the weights of a preset; None: it needs none."""
+    if base == "encodec":
+        return encodec.MODELS[preset.startswith("stereo")]
+    if base == "mimi":
+        return mimi.MODEL
+    models: dict[str, str] = getattr(MODULES.get(base), "MODELS", {})
+    return models.get(preset)
+
+
+def load_all(folder: Path) -> dict[str, Any]:
+    """One codec for each row, by name; the neural ones from small random weights that are written to `folder`."""
+    peers = _random_peers()
+    loaded = {}
+    for base in sorted(registry._BUILT_IN, key=lambda name: (name != "silk", name)):
+        for preset in SHOWN.get(base, registry.presets(base)) or ("",):
+            name, source = f"{base}:{preset}" if preset else base, repository(base, preset)
+            if source is None:
+                loaded[name] = registry.load(name)
+                continue
+            target = folder / source.split("/")[1]
+            if not target.exists():
+                peers.write_model(target.name, folder, small=True)
+            loaded[name] = registry.load(f"{name}@{target}")
+    return loaded
+
+
+def row(name: str, codec: Any) -> str:
+    """One line of the table."""
+    base, _, preset = name.partition(":")
+    default = getattr(MODULES.get(base), "DEFAULT_PRESET", None) == preset
+    source = repository(base, preset)
+    sizes = " + ".join(f"{n} x {size:,}" for size, n in Counter(codec.codebook_sizes).items())
+    rates = list(dict.fromkeys(codec.frame_rates))
+    bits = sum(rate * math.log2(size) for size, rate in zip(codec.codebook_sizes, codec.frame_rates, strict=True))
+    cells = [
+        f"`{name}`{' *' if default else ''}",
+        f"[{source}](https://huggingface.co/{source})" if source else "in the package" if base == "silk" else "",
+        f"{codec.sample_rate / 1000:g} kHz",
+        codec.quantizer,
+        sizes,
+        ", ".join(_number(rate) for rate in rates),
+        _number(sum(codec.frame_rates)),
+        f"{bits / 1000:.2f}",
+        f"{1000 * codec.latency_s:.0f} ms",
+    ]
+    return f"| {' | '.join(cells)} |\n"
+
+
+def table(loaded: dict[str, Any]) -> str:
+    """The whole table, in Markdown."""
+    return HEADER + "".join(row(name, codec) for name, codec in loaded.items())
+
+
+def _number(value: float) -> str:
+    return f"{value:.2f}".rstrip("0").rstrip(".")
+
+
+def _random_peers() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("random_peers", ROOT / "bench" / "random_peers.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        text = table(load_all(Path(folder)))
+    before, _, rest = DOCUMENT.read_text(encoding="utf-8").partition(BEGIN)
+    _, _, after = rest.partition(END)
+    DOCUMENT.write_text(before + BEGIN + text + END + after, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

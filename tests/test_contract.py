@@ -1,0 +1,317 @@
+"""What every codec promises: Silk, its neural peers, the classical codecs, and one of a third party.
+
+The neural peers are small ones with random weights, written to disk and loaded back as the published ones are.
+The third party's is the example of docs/codecs.md, installed as another package would install it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import re
+import sys
+import tomllib
+from collections.abc import Callable, Iterator
+from ctypes.util import find_library
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import silkcodec
+from silkcodec import audio
+from silkcodec import codec as registry
+from silkcodec.codec import Codec
+from silkcodec.errors import ArgumentError, AudioError, TokensError
+from silkcodec.tokens import Tokens
+from speechlike import speechlike
+
+ROOT = Path(__file__).parent.parent
+DOCUMENT = (ROOT / "docs" / "codecs.md").read_text(encoding="utf-8")
+
+WEIGHTS = {  # name -> the random peer that stands for its weights
+    "encodec:6k": "encodec_24khz",
+    "encodec:stereo-6k": "encodec_48khz",
+    "dac:16k": "dac_16khz",
+    "dac:24k": "dac_24khz",
+    "dac:44k": "dac_44khz",
+    "mimi:8": "mimi",
+    "snac:24k": "snac_24khz",
+    "snac:32k": "snac_32khz",
+    "snac:44k": "snac_44khz",
+}
+PACKAGES = {  # what must be installed for a codec, and the shared library
+    "opus:6k": ("opuslib", "opus"),
+    "codec2:700C": ("pycodec2", None),
+    "codec2:1300": ("pycodec2", None),
+}
+THIRD_PARTY = "mulaw"
+NAMES = ["silk", *WEIGHTS, *PACKAGES, "gsm", THIRD_PARTY]
+QUANTIZERS = {"FSQ", "RVQ", "split RVQ", "multi-scale RVQ", "bit stream", "scalar"}
+WINDOW_S = 1.0  # of audio is the most that a codec fills up the end of a clip with
+OVERLAP_S = 0.0101  # of two chunks, at most: EnCodec's at 48 kHz
+
+Wave = NDArray[np.float32]
+
+
+def block(language: str) -> str:
+    """The last piece of code in this language on the page: the example of a third party's codec."""
+    return re.findall(rf"^```{language}\n(.*?)^```", DOCUMENT, flags=re.M | re.S)[-1]
+
+
+@pytest.fixture(scope="module")
+def third_party(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The package of docs/codecs.md, as pip would leave it on the import path."""
+    project = tomllib.loads(block("toml"))["project"]
+    site = tmp_path_factory.mktemp("site-packages")
+    (site / "acme_mulaw.py").write_text(block("python"))
+    info = site / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n")
+    lines = [
+        f"[{group}]\n" + "".join(f"{name} = {value}\n" for name, value in points.items())
+        for group, points in project["entry-points"].items()
+    ]
+    (info / "entry_points.txt").write_text("".join(lines))
+    sys.path.insert(0, str(site))
+    yield
+    sys.path.remove(str(site))
+    sys.modules.pop("acme_mulaw", None)
+
+
+@pytest.fixture(scope="module")
+def loader(request: pytest.FixtureRequest) -> Callable[[str], Any]:
+    """Loads a codec of `NAMES`, skipping the test where its packages are not installed."""
+
+    def load(name: str) -> Any:
+        if name == THIRD_PARTY:
+            request.getfixturevalue("third_party")
+        if name in PACKAGES:
+            package, library = PACKAGES[name]
+            if importlib.util.find_spec(package) is None or (library and find_library(library) is None):
+                pytest.skip(f"needs {package} ([classical])")
+        if name not in WEIGHTS:
+            return silkcodec.load(name)
+        if name.startswith("snac"):
+            pytest.importorskip("snac", reason="needs [peers]")
+        return silkcodec.load(f"{name}@{request.getfixturevalue('random_peer')(WEIGHTS[name])}")
+
+    return load
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def codec(request: pytest.FixtureRequest, loader: Callable[[str], Any]) -> Any:
+    """Every codec in turn, loaded once."""
+    return loader(request.param)
+
+
+def clip(codec: Codec, duration_s: float, seed: int = 0) -> Wave:
+    """Something like speech at the codec's own rate, so that nothing is resampled."""
+    return speechlike(duration_s, seed, codec.sample_rate)
+
+
+def is_bit_stream(codec: Any) -> bool:
+    return getattr(codec, "quantizer", None) == "bit stream"
+
+
+def repeats(codec: Any) -> bool:
+    """Whether `decode` is deterministic: all but Codec2, which says so itself."""
+    return getattr(codec, "deterministic", True)
+
+
+def test_it_says_what_it_is(codec: Any, request: pytest.FixtureRequest) -> None:
+    assert isinstance(codec, Codec)
+    assert codec.name == request.node.callspec.params["codec"]  # without the source
+    assert isinstance(codec.sample_rate, int)
+    assert len(codec.codebook_sizes) == len(codec.frame_rates) >= 1
+    assert all(isinstance(size, int) and size >= 2 for size in codec.codebook_sizes)
+    assert all(isinstance(rate, float) and rate > 0 for rate in codec.frame_rates)
+    assert codec.quantizer in QUANTIZERS
+    assert codec.latency_s is None or 0 < codec.latency_s < 2
+    assert codec.deterministic is False if codec.name.startswith("codec2") else repeats(codec)
+
+
+def test_the_rates_are_those_of_the_codes_it_makes(codec: Any) -> None:
+    for duration_s in (1.0, 3.7):
+        wave = clip(codec, duration_s)
+        tokens = codec.encode(wave, codec.sample_rate)
+        assert tokens.codebook_sizes == codec.codebook_sizes  # Tokens holds every code to its codebook's size
+        assert tokens.frame_rates == codec.frame_rates
+        assert tokens.sample_rate == codec.sample_rate
+        assert tokens.n_samples == len(wave)
+        for codes, rate in zip(tokens.codes, codec.frame_rates, strict=True):
+            covered_s = len(codes) / rate  # chunks that overlap are a little longer than their step
+            assert duration_s - OVERLAP_S <= covered_s < duration_s + WINDOW_S  # and the last one is filled up
+        assert tokens.tokens_per_second == pytest.approx(sum(codec.frame_rates), rel=1e-12)
+        bits = [rate * math.log2(n) for rate, n in zip(codec.frame_rates, codec.codebook_sizes, strict=True)]
+        assert tokens.bits_per_second == pytest.approx(sum(bits), rel=1e-12)
+
+
+@pytest.mark.parametrize("n_samples", [1, 2, 319, 320, 321, 12_288, 52_345])
+def test_the_length_is_kept(codec: Any, n_samples: int) -> None:
+    wave = clip(codec, 2.0)[:1] if n_samples == 1 else np.resize(clip(codec, 2.0), n_samples)
+    decoded = codec.decode(codec.encode(wave, codec.sample_rate))
+    assert decoded.dtype == np.float32
+    assert decoded.shape == (n_samples,)
+    assert np.isfinite(decoded).all()
+
+
+def test_it_repeats_itself_and_leaves_the_random_generators_alone(codec: Any, loader: Callable[[str], Any]) -> None:
+    torch = sys.modules.get("torch")
+    before = np.random.get_state()[1].copy(), torch and torch.random.get_rng_state()
+    wave = clip(codec, 1.3)
+    tokens = codec.encode(wave, codec.sample_rate)
+    decoded = codec.decode(tokens)
+    codec.encode(clip(codec, 0.7, seed=1), codec.sample_rate)  # another clip in between changes nothing
+    assert codec.encode(wave, codec.sample_rate) == tokens
+    again = loader(codec.name)
+    assert again.encode(wave, codec.sample_rate) == tokens
+    if repeats(codec):
+        assert np.array_equal(codec.decode(tokens), decoded)
+        assert np.array_equal(again.decode(tokens), decoded)
+    assert np.array_equal(np.random.get_state()[1], before[0])
+    assert torch is None or bool((torch.random.get_rng_state() == before[1]).all())
+
+
+def test_n_codebooks_takes_the_first_ones(codec: Any) -> None:
+    wave, rate, k = clip(codec, 1.1), codec.sample_rate, len(codec.codebook_sizes)
+    whole = codec.encode(wave, rate)
+    assert codec.encode(wave, rate, n_codebooks=k) == whole
+    for wrong in (0, -1, k + 1):
+        with pytest.raises(ArgumentError, match=rf"n_codebooks must be .*{k} for '{codec.name}'; got {wrong}"):
+            codec.encode(wave, rate, n_codebooks=wrong)
+    for fewer in sorted({1, max(1, k // 2), k - 1} - {0, k}):
+        if is_bit_stream(codec):
+            with pytest.raises(ArgumentError, match="a preset chooses the bit rate"):
+                codec.encode(wave, rate, n_codebooks=fewer)
+            continue
+        tokens = codec.encode(wave, rate, n_codebooks=fewer)
+        assert len(tokens.codes) == fewer
+        assert tokens.codebook_sizes == codec.codebook_sizes[:fewer]
+        assert all(map(np.array_equal, tokens.codes, whole.codes))
+        decoded = codec.decode(tokens)
+        assert decoded.shape == wave.shape and np.isfinite(decoded).all()
+
+
+def test_silence(codec: Any) -> None:
+    silence = np.zeros(codec.sample_rate, dtype=np.float32)
+    decoded = codec.decode(codec.encode(silence, codec.sample_rate))
+    assert decoded.shape == silence.shape and np.isfinite(decoded).all()
+    if codec.name not in WEIGHTS or "stereo" in codec.name:  # random weights make a noise of their own
+        assert np.abs(decoded).max() < 0.01
+
+
+@pytest.mark.parametrize("sample_rate", [8_000, 44_100])
+def test_it_takes_any_rate_channels_and_type(codec: Any, sample_rate: int) -> None:
+    wave = speechlike(0.8, sample_rate=sample_rate)
+    tokens = codec.encode(wave, sample_rate)
+    own = audio.as_wave(wave, sample_rate, codec.sample_rate)
+    assert tokens.n_samples == len(own)
+    assert tokens == codec.encode(own, codec.sample_rate)
+    assert len(codec.decode(tokens)) == len(own)
+    assert codec.encode(np.stack([wave, wave]), sample_rate) == tokens  # [C, T]
+    assert codec.encode(np.stack([wave, wave], axis=1), sample_rate) == tokens  # [T, C]
+    integers = np.rint(wave * 32_767).astype(np.int16)
+    assert codec.encode(integers, sample_rate) == codec.encode(integers / np.float32(32_768), sample_rate)
+
+
+def test_what_is_no_wave_is_refused(codec: Any) -> None:
+    rate = codec.sample_rate
+    for bad in (np.zeros(0), np.full(480, np.nan), np.full(480, np.inf), np.zeros((2, 480, 3)), np.full(480, 1e6)):
+        with pytest.raises(AudioError):
+            codec.encode(bad.astype(np.float32), rate)
+    with pytest.raises(AudioError):
+        codec.encode(np.zeros(480, dtype=np.float32), 0)
+
+
+def test_tokens_of_another_codec_are_refused(codec: Any) -> None:
+    tokens = codec.encode(clip(codec, 1.1), codec.sample_rate)
+    fields = tokens.codebook_sizes, tokens.frame_rates, tokens.sample_rate
+    with pytest.raises(TokensError, match="other@0123456789ab"):
+        codec.decode(Tokens(tokens.codes, *fields, tokens.n_samples, "other@0123456789ab"))
+    short = tuple(codes[: len(codes) // 2 or 1] for codes in tokens.codes)
+    longer = tokens.n_samples + 2 * codec.sample_rate
+    with pytest.raises(TokensError):  # as many codes as another length would have
+        codec.decode(Tokens(short, *fields, longer, tokens.codec))
+
+
+def test_a_batch_is_what_single_calls_give(codec: Any) -> None:
+    if not hasattr(codec, "encode_batch"):
+        pytest.skip("has no batches")
+    waves = [clip(codec, duration_s, seed) for seed, duration_s in enumerate((0.6, 0.1, 1.4, 0.6))]
+    many = codec.encode_batch(waves, codec.sample_rate)
+    assert codec.batch_exact
+    assert many == [codec.encode(wave, codec.sample_rate) for wave in waves]
+    decoded = codec.decode_batch(many)
+    assert all(map(np.array_equal, decoded, map(codec.decode, many)))
+    assert codec.encode_batch([], codec.sample_rate) == codec.decode_batch([]) == []
+
+
+def test_nothing_later_than_the_latency_is_heard(codec: Any) -> None:
+    rate = codec.sample_rate
+    wave = speechlike(3.4, sample_rate=rate)
+    other = np.random.default_rng(1).normal(0, 0.3, len(wave)).clip(-1, 1).astype(np.float32)
+    tokens = codec.encode(wave, rate)
+    decoded = codec.decode(tokens)
+    heard = False
+    for time_s in (0.61, 1.0, 1.777):
+        sample = round(time_s * rate)
+        from_here = sample + round(codec.latency_s * rate)
+        changed = np.concatenate([wave[:from_here], other[from_here:]])
+        again = codec.encode(changed, rate)
+        for codes, rewritten, frame_rate in zip(tokens.codes, again.codes, codec.frame_rates, strict=True):
+            n = math.floor(time_s * frame_rate)
+            assert np.array_equal(codes[:n], rewritten[:n])
+        heard = heard or again != tokens
+        if repeats(codec):
+            difference = np.abs(codec.decode(again) - decoded)[:sample].max()
+            assert difference <= 1e-5 * max(1.0, np.abs(decoded).max())
+    assert heard
+
+
+# --- the registry
+
+
+def test_a_package_adds_a_codec_but_takes_over_none_of_ours(third_party: None) -> None:
+    assert registry.codecs()[THIRD_PARTY] == "acme_mulaw:MuLaw"
+    assert registry.presets(THIRD_PARTY) == ()
+    assert registry.missing(THIRD_PARTY) is None
+    with pytest.raises(ArgumentError, match="without a source"):
+        silkcodec.load("mulaw@folder")
+    with pytest.raises(ArgumentError, match="takes no options"):
+        silkcodec.load("mulaw", threads=2)
+
+
+def test_names_of_ours_cannot_be_taken_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    info = tmp_path / "evil-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: evil\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[silkcodec.codecs]\nsilk = evil:Silk\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert registry.codecs()["silk"] == "silkcodec.silk:load"
+
+
+def test_every_preset_is_known_to_its_codec() -> None:
+    for name in registry._BUILT_IN:
+        known = registry.presets(name)
+        assert len(set(known)) == len(known)
+        assert not any(set(":@") & set(preset) for preset in known)
+    assert registry.presets("mimi") == tuple(str(k) for k in range(1, 33))
+    assert registry.presets("silk") == registry.presets("gsm") == ()
+    with pytest.raises(ArgumentError, match="nonesuch"):
+        registry.presets("nonesuch")
+
+
+def test_the_page_lists_every_codec_as_it_is(tmp_path: Path, random_peer: Callable[[str], Path]) -> None:
+    """Written by `python bench/codecs_table.py`."""
+    if any(registry.missing(name) for name in registry._BUILT_IN) or find_library("opus") is None:
+        pytest.skip("needs [peers] and [classical]")
+    path = ROOT / "bench" / "codecs_table.py"
+    spec = importlib.util.spec_from_file_location("codecs_table", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    folder = {random_peer(name).parent for name in WEIGHTS.values()}.pop()
+    assert module.table(module.load_all(folder)) in DOCUMENT, "run python bench/codecs_table.py"

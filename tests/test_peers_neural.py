@@ -1,0 +1,372 @@
+"""EnCodec, DAC, Mimi and SNAC: the models' own codes, long clips in pieces, weights from folders and the hub.
+
+What they promise as all codecs do is in test_contract.py.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import silkcodec
+from silkcodec import codec as registry
+from silkcodec.errors import MissingExtraError, TokensError, WeightsError
+from speechlike import speechlike
+
+torch = pytest.importorskip("torch", reason="needs [peers]")
+pytest.importorskip("transformers", reason="needs [peers]")
+pytest.importorskip("snac", reason="needs [peers]")
+
+from silkcodec.peers import mimi, neural, snac  # noqa: E402 - after the check that they can be used
+
+RandomPeer = Callable[[str], Path]
+
+FOLDERS = {
+    "encodec:6k": "encodec_24khz",
+    "encodec:stereo-6k": "encodec_48khz",
+    "dac:24k": "dac_24khz",
+    "dac:44k": "dac_44khz",
+    "mimi:8": "mimi",
+    "snac:24k": "snac_24khz",
+    "snac:32k": "snac_32khz",
+}
+
+
+@pytest.fixture
+def load(random_peer: RandomPeer) -> Callable[[str], Any]:
+    return lambda name: silkcodec.load(f"{name}@{random_peer(FOLDERS[name])}")
+
+
+def weights_copy(random_peer: RandomPeer, name: str, folder: Path) -> Path:
+    """A copy of a random peer that a test may damage."""
+    return Path(shutil.copytree(random_peer(name), folder / name))
+
+
+# --- the same numbers as the models' own code
+
+
+def test_encodec_gives_the_codes_and_the_wave_of_the_model(load: Callable[[str], Any]) -> None:
+    codec = load("encodec:6k")
+    wave = speechlike(1.3)
+    tokens = codec.encode(wave, 24_000)
+    with torch.inference_mode():
+        own = codec._model.encode(torch.from_numpy(wave)[None, None], bandwidth=6.0)
+        decoded = codec._model.decode(own.audio_codes, own.audio_scales).audio_values[0, 0, : len(wave)]
+    assert np.array_equal(np.stack(tokens.codes), own.audio_codes[0, 0])
+    np.testing.assert_allclose(codec.decode(tokens), decoded, atol=1e-5)
+
+
+def test_encodec_stereo_gives_the_codes_and_the_wave_of_the_model(load: Callable[[str], Any]) -> None:
+    codec = load("encodec:stereo-6k")
+    wave = speechlike(1.99, sample_rate=48_000)  # two whole chunks of 1 s, 0.99 s apart
+    tokens = codec.encode(wave, 48_000)
+    stereo = torch.from_numpy(wave).expand(1, 2, -1)
+    frames = [codec._model._encode_frame(stereo[..., at : at + 48_000], 6.0) for at in (0, 47_520)]
+    with torch.inference_mode():
+        parts = [codec._model._decode_frame(codes, scale) for codes, scale in frames]
+        decoded = codec._model._linear_overlap_add(parts, 47_520).mean(dim=1)[0]
+    codes = torch.cat([codes[0] for codes, _ in frames], dim=-1)
+    assert np.array_equal(np.stack(tokens.codes[1:]), codes)
+    assert tokens.codes[0].astype(np.uint16).view(np.float16) == pytest.approx([float(s) for _, s in frames], rel=1e-3)
+    np.testing.assert_allclose(codec.decode(tokens), decoded, atol=2e-3 * float(decoded.abs().max()))
+
+
+def test_dac_gives_the_codes_and_the_wave_of_the_model(load: Callable[[str], Any]) -> None:
+    codec = load("dac:44k")
+    wave = speechlike(1.0, sample_rate=44_100)[: 80 * 512]
+    tokens = codec.encode(wave, 44_100)
+    with torch.inference_mode():
+        own = codec._model(torch.from_numpy(wave)[None, None])
+    assert np.array_equal(np.stack(tokens.codes), own.audio_codes[0])
+    np.testing.assert_allclose(codec.decode(tokens), own.audio_values[0], atol=1e-5)
+
+
+def test_dac_encodes_one_more_frame_where_its_decoder_would_lose_the_end(load: Callable[[str], Any]) -> None:
+    codec = load("dac:24k")  # 320 samples a frame; the decoder of F frames gives 320 F - 8
+    assert [len(codec.encode(np.zeros(n), 24_000).codes[0]) for n in (312, 313, 320)] == [1, 2, 2]
+    assert len(load("dac:44k").encode(np.zeros(512), 44_100).codes[0]) == 1  # no odd stride, nothing lost
+
+
+def test_mimi_gives_the_codes_and_the_wave_of_the_model(load: Callable[[str], Any]) -> None:
+    codec = load("mimi:8")
+    wave = speechlike(2.0)[: 24 * 1_920]
+    tokens = codec.encode(wave, 24_000)
+    with torch.inference_mode():
+        own = codec._model.encode(torch.from_numpy(wave)[None, None], num_quantizers=8).audio_codes
+        decoded = codec._model.decode(own).audio_values[0, 0]
+    assert np.array_equal(np.stack(tokens.codes), own[0])
+    np.testing.assert_allclose(codec.decode(tokens), decoded, atol=1e-5 * float(decoded.abs().max()))
+
+
+@pytest.mark.parametrize("name", ["snac:24k", "snac:32k"])
+def test_snac_gives_the_codes_of_the_model_and_its_wave_but_for_the_noise(
+    load: Callable[[str], Any], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codec = load(name)
+    wave = speechlike(1.1, sample_rate=codec.sample_rate)
+    tokens = codec.encode(wave, codec.sample_rate)
+    with torch.inference_mode():
+        codes = codec._model.encode(torch.from_numpy(wave)[None, None])
+        monkeypatch.setattr(torch, "randn", torch.zeros)
+        silent = codec._model.decode(codes)[0, 0, : len(wave)]
+    assert all(np.array_equal(ours, own[0]) for ours, own in zip(tokens.codes, codes, strict=True))
+    monkeypatch.setattr(snac, "_noise", lambda layer, start, n: torch.zeros(n))
+    np.testing.assert_allclose(codec.decode(tokens), silent, atol=1e-5)
+
+
+def test_the_noise_of_a_place_is_always_the_same() -> None:
+    whole = snac._noise(2, 0, 3 * snac.NOISE_BLOCK)
+    for start, n in ((0, 5), (17, 100), (snac.NOISE_BLOCK - 1, 2), (snac.NOISE_BLOCK, snac.NOISE_BLOCK + 1)):
+        assert torch.equal(snac._noise(2, start, n), whole[start : start + n])
+    assert not torch.equal(snac._noise(1, 0, 100), whole[:100])
+    assert abs(float(whole.mean())) < 0.01 and float(whole.std()) == pytest.approx(1, abs=0.01)
+
+
+# --- long audio
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_pieces_are_the_whole(load: Callable[[str], Any], name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    codec = load(name)
+    wave = speechlike(4.2, sample_rate=codec.sample_rate)
+    monkeypatch.setattr(neural, "PIECE_S", 100)
+    whole = codec.encode(wave, codec.sample_rate)
+    decoded = codec.decode(whole)
+    monkeypatch.setattr(neural, "PIECE_S", 0.9)
+    pieced = codec.encode(wave, codec.sample_rate)
+    same = [np.mean(a == b) for a, b in zip(pieced.codes, whole.codes, strict=True)]
+    assert min(same) > 0.99  # not 1: where two entries are equally near, float32's rounding decides
+    difference = np.abs(codec.decode(whole) - decoded).max()
+    assert difference <= 1e-5 * np.abs(decoded).max()
+
+
+def test_mimis_transformers_go_on_from_where_they_were(
+    load: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codec = load("mimi:8")
+    wave = speechlike(12.6)  # 315 steps; their window is 250
+    monkeypatch.setattr(mimi, "TRANSFORMER_STEPS", 10_000)
+    whole = codec.encode(wave, 24_000)
+    decoded = codec.decode(whole)
+    monkeypatch.setattr(mimi, "TRANSFORMER_STEPS", 70)
+    stepped = codec.encode(wave, 24_000)
+    assert min(np.mean(a == b) for a, b in zip(stepped.codes, whole.codes, strict=True)) > 0.99
+    assert np.abs(codec.decode(whole) - decoded).max() <= 1e-5 * np.abs(decoded).max()
+
+
+def test_pieces_cover_every_frame_once() -> None:
+    parts = list(neural.pieces(25, 10, 3, 2))
+    assert [(p.left, p.start, p.stop, p.right) for p in parts] == [(0, 0, 10, 12), (7, 10, 20, 22), (17, 20, 25, 25)]
+    frames = np.arange(25)
+    assert np.array_equal(np.concatenate([frames[p.left : p.right][p.keep()] for p in parts]), frames)
+
+
+def test_reach_of_known_convolutions() -> None:
+    reach = neural.Reach()
+    reach.conv(7, 3)
+    assert (reach.left, reach.right, reach.step) == (3, 3, 1)
+    reach.conv(8, 4, stride=4)  # causal: four old samples and the frame's own four
+    assert (reach.left, reach.right, reach.step) == (7, 6, 4)
+    reach.conv(3, 2, dilation=1)
+    assert (reach.left, reach.right) == (15, 6)
+    up = neural.Reach(step=4)
+    up.transposed(8, 0, 4)
+    assert (up.left, up.right, up.step) == (7, 0, 1)
+
+
+# --- presets of the same weights
+
+
+def test_presets_of_the_same_weights_read_each_others_tokens(
+    load: Callable[[str], Any], random_peer: RandomPeer
+) -> None:
+    wave = speechlike(0.9)
+    eight, three = load("mimi:8"), silkcodec.load(f"mimi:3@{random_peer('mimi')}")
+    tokens = eight.encode(wave, 24_000, n_codebooks=3)
+    assert tokens == three.encode(wave, 24_000)
+    assert np.array_equal(three.decode(tokens), eight.decode(tokens))
+    assert len(three.decode(eight.encode(wave, 24_000))) == len(wave)
+
+
+def test_tokens_of_other_weights_are_refused(
+    load: Callable[[str], Any], random_peer: RandomPeer, tmp_path: Path
+) -> None:
+    folder = weights_copy(random_peer, "mimi", tmp_path)
+    file = folder / neural.SAFETENSORS
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1  # the last bit of a weight
+    file.write_bytes(content)
+    other = silkcodec.load(f"mimi:8@{folder}")
+    assert other.codec_id == f"mimi@{hashlib.sha256(content).hexdigest()[:12]}"
+    tokens = load("mimi:8").encode(speechlike(0.3), 24_000)
+    with pytest.raises(TokensError, match=f"must be of '{other.codec_id}'; got '{tokens.codec}'"):
+        other.decode(tokens)
+
+
+# --- weights
+
+
+def test_snac_is_read_as_it_was_published_but_never_runs_what_is_in_it(random_peer: RandomPeer, tmp_path: Path) -> None:
+    folder = weights_copy(random_peer, "snac_24khz", tmp_path)
+    tensors = silkcodec.load(f"snac:24k@{folder}")
+    state = tensors._model.state_dict()
+    (folder / neural.SAFETENSORS).unlink()
+    published = folder / neural.TORCH_FILE
+    torch.save(state, published)
+    codec = silkcodec.load(f"snac@{folder}")
+    wave = speechlike(0.5)
+    assert codec.codec_id != tensors.codec_id
+    assert all(map(np.array_equal, codec.encode(wave, 24_000).codes, tensors.encode(wave, 24_000).codes))
+
+    class Attack:
+        def __reduce__(self) -> tuple[Any, tuple[str]]:
+            return eval, ("open('attacked', 'w')",)
+
+    torch.save({"x": Attack()}, published)
+    with pytest.raises(WeightsError, match="must hold tensors and nothing else"):
+        silkcodec.load(f"snac:24k@{folder}")
+    published.write_bytes(b"not a model")
+    with pytest.raises(WeightsError, match="must hold tensors and nothing else"):
+        silkcodec.load(f"snac:24k@{folder}")
+    assert not Path("attacked").exists()
+
+
+def test_weights_that_cannot_be_used_say_why(random_peer: RandomPeer, tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    dac = random_peer("dac_16khz")
+    for name, reason in (
+        (f"mimi@{empty}", "must hold config.json and model.safetensors"),
+        (f"mimi@{tmp_path}/nowhere", "must be a folder or a repository like owner/name"),
+        ("mimi@nowhere", "must be a folder or a repository like owner/name"),
+        (f"mimi@{dac}", "must be of a model of type mimi; .* holds 'dac'"),
+        (f"dac:24k@{dac}", "must have sampling_rate 24000; .* has 16000"),
+        (f"encodec:stereo-6k@{random_peer('encodec_24khz')}", "must have audio_channels 2"),
+        (f"snac:24k@{random_peer('snac_32khz')}", "must have sampling_rate 24000"),
+    ):
+        with pytest.raises(WeightsError, match=reason) as caught:
+            silkcodec.load(name)
+        assert "\n" not in str(caught.value)
+
+
+def test_damaged_weights_are_refused(random_peer: RandomPeer, tmp_path: Path) -> None:
+    from safetensors.torch import load, save
+
+    for name, repository in (("dac:16k", "dac_16khz"), ("snac:24k", "snac_24khz")):
+        folder = weights_copy(random_peer, repository, tmp_path)
+        file = folder / neural.SAFETENSORS
+        whole = file.read_bytes()
+        state = load(whole)
+        file.write_bytes(whole[:1000])
+        with pytest.raises(WeightsError, match="must hold"):
+            silkcodec.load(f"{name}@{folder}")
+        lost = next(key for key in state if "decoder" in key and ("alpha" in key or "weight" in key))
+        file.write_bytes(save({key: value for key, value in state.items() if key != lost}, {"format": "pt"}))
+        with pytest.raises(WeightsError, match=lost):
+            silkcodec.load(f"{name}@{folder}")
+        file.write_bytes(save({**state, lost: torch.zeros(3)}, {"format": "pt"}))
+        with pytest.raises(WeightsError, match="must hold"):
+            silkcodec.load(f"{name}@{folder}")
+        file.write_bytes(whole)
+        for text in ("{", "[]"):
+            (folder / "config.json").write_text(text)
+            with pytest.raises(WeightsError, match=r"config\.json' must"):
+                silkcodec.load(f"{name}@{folder}")
+
+
+def test_a_config_that_is_no_models_is_refused(random_peer: RandomPeer, tmp_path: Path) -> None:
+    folder = weights_copy(random_peer, "snac_24khz", tmp_path)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"unknown": 1}))
+    with pytest.raises(WeightsError, match="must hold the config of a SNAC model"):
+        silkcodec.load(f"snac:24k@{folder}")
+
+
+def test_what_is_in_the_hubs_cache_is_used_without_asking_the_network(
+    random_peer: RandomPeer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, calls = random_peer("mimi"), []
+
+    def cached(repository: str, file: str, *, local_files_only: bool = False) -> str:
+        calls.append((repository, file, local_files_only))
+        return str(folder / file)
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", cached)
+    assert silkcodec.load("mimi:8").codec_id == silkcodec.load(f"mimi:8@{folder}").codec_id
+    assert silkcodec.load("mimi@somebody/mimi-finetuned").name == "mimi:8"
+    assert {(repository, local) for repository, _, local in calls} == {
+        ("kyutai/mimi", True),
+        ("somebody/mimi-finetuned", True),
+    }
+
+
+def test_without_cache_and_network_the_error_names_the_commands(monkeypatch: pytest.MonkeyPatch) -> None:
+    from huggingface_hub import errors as hub
+
+    attempts = []
+
+    def unreachable(repository: str, file: str, *, local_files_only: bool = False) -> str:
+        attempts.append((file, local_files_only))
+        raise hub.LocalEntryNotFoundError("no connection\nand many more lines")
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", unreachable)
+    with pytest.raises(WeightsError) as caught:
+        silkcodec.load("snac:24k")
+    assert str(caught.value) == (
+        "The weights of 'snac:24k' must be in a folder, in the cache or in the hub's repository"
+        " 'hubertsiuzdak/snac_24khz': the hub cannot be reached; run: hf download hubertsiuzdak/snac_24khz,"
+        " or name a folder: snac:24k@FOLDER."
+    )
+    assert [local for _, local in attempts] == [True, True, False]  # the network is tried once
+
+    def absent(repository: str, file: str, *, local_files_only: bool = False) -> str:
+        raise (hub.LocalEntryNotFoundError if local_files_only else hub.EntryNotFoundError)("404")
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", absent)
+    with pytest.raises(WeightsError, match=r"it has no model\.safetensors or pytorch_model\.bin"):
+        silkcodec.load("snac:24k")
+
+
+@pytest.mark.parametrize(
+    ("name", "package"), [("mimi:8", "transformers"), ("dac", "torch"), ("snac", "snac"), ("encodec", "transformers")]
+)
+def test_a_missing_package_names_the_pip_command(name: str, package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MissingExtraError, match=rf"needs '{package}'.*pip install 'silkcodec\[peers\]'"):
+        silkcodec.load(name)
+
+
+def test_the_registry_tells_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert registry.missing("mimi:8") is None and registry.missing("silk") is None
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert registry.missing("mimi:8") == registry.missing("snac") == "pip install 'silkcodec[peers]'"
+    assert registry.missing("opus:6k") == "pip install 'silkcodec[classical]'"
+    assert registry.missing("gsm") is registry.missing("silk") is None
+
+
+def test_loading_prints_nothing_and_leaves_the_libraries_as_they_were(
+    load: Callable[[str], Any], random_peer: RandomPeer, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from huggingface_hub.utils import are_progress_bars_disabled
+    from transformers.utils import logging
+
+    for name in FOLDERS:
+        random_peer(FOLDERS[name])
+    capfd.readouterr()
+    verbosity, bars = logging.get_verbosity(), (logging.is_progress_bar_enabled(), are_progress_bars_disabled())
+    for name in FOLDERS:
+        codec = load(name)
+        codec.decode(codec.encode(speechlike(0.2, sample_rate=codec.sample_rate), codec.sample_rate))
+    assert capfd.readouterr() == ("", "")
+    assert (logging.get_verbosity(), (logging.is_progress_bar_enabled(), are_progress_bars_disabled())) == (
+        verbosity,
+        bars,
+    )
