@@ -31,6 +31,7 @@ _HERE = Path(__file__).parent
 _SCRIPTS = ("table.js", "player.js", "plot.js")
 N_COLOURS = 8  # of report.css; the presets of one codec share one
 _NAMES_IN_TITLE = 4
+_FEW_CLIPS = 20  # below it the percentile bootstrap is too narrow to lean on
 
 
 def to_html(result: Result, listening: Sequence[Listening]) -> str:
@@ -143,10 +144,20 @@ def _section(id_: str, title: str, body: Markup) -> Markup:
 
 
 def _table_tools(result: Result) -> Markup:
-    hint = "Means with their 95 % intervals. Bold: the best; shaded: what cannot be told from it."
+    n = result["clips"]["n"]
+    few = f" With {n} clips the intervals are rough." if n < _FEW_CLIPS else ""
+    hint = el(
+        "p",
+        "Means with their 95 % intervals. Bold: the best; shaded: what cannot be told from it.",
+        el("b", few) if few else None,
+        class_="hint of-means",
+    )
     if not result["differences"]["minus"]:
-        return el("p", hint, class_="hint")
-    choices = (("means", "Means", True), ("differences", f"{first(result)} minus each", False))
+        return hint
+    of = first(result)
+    key = f"{of} minus each, clip by clip, with 95 % intervals. \N{BLACK UP-POINTING TRIANGLE} {of} is better,"
+    key += f" \N{BLACK DOWN-POINTING TRIANGLE} {of} is worse; grey: cannot be told.{few}"
+    choices = (("means", "Means", True), ("differences", f"{of} minus each", False))
     options = [
         el("label", el("input", type="radio", name="shown", value=value, checked=checked), el("span", text))
         for value, text, checked in choices
@@ -154,7 +165,8 @@ def _table_tools(result: Result) -> Markup:
     legend = el("legend", "Quality columns show", class_="unseen")
     return el(
         "div",
-        el("p", hint, class_="hint"),
+        hint,
+        el("p", key, class_="hint of-differences"),
         el("fieldset", legend, *options, class_="switch", id="shown", hidden=True),
         class_="tools",
     )
@@ -177,8 +189,8 @@ _BURDEN_HINT = el(
 )
 _BOOKS_HINT = el(
     "p",
-    "Each column is a codebook: its height is the bits that a token carries, filled to the entropy of the tokens seen"
-    " over all clips. Full means that every code is used equally often.",
+    "Each column is a codebook: its whole height is the bits that one of its tokens can carry, filled to the entropy of"
+    " the tokens seen over all clips. Full means that every code is used equally often.",
     class_="hint",
 )
 
@@ -228,10 +240,7 @@ def _method(result: Result) -> Markup:
         " verdict in twenty.",
     ]
     if "pesq_wb" in result["metrics"] and any(name.partition(":")[0] == "silk" for name in names(result)):
-        notes.append(
-            "PESQ is close to one of the losses that Silk was trained with, which the other codecs did not have: do not"
-            " judge Silk by it alone."
-        )
+        notes.append("PESQ is close to one of the losses that Silk was trained with: do not judge Silk by it alone.")
     if "si_sdr_db" in result["metrics"]:
         notes.append("SI-SDR compares waveforms. Codecs that draw the waveform anew score low however good they sound.")
     if result["kind"] == "silk compare":

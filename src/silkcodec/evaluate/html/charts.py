@@ -153,7 +153,7 @@ def _range(values: list[float], n_digits: int | None) -> str:
 
 
 def _book_table(books: list[dict[str, Any]]) -> Markup:
-    heads = ("", "Codes", "Hz", "Tokens seen", "Used", "Perplexity", "Entropy, bits")
+    heads = ("Codebook", "Codes", "Hz", "Tokens seen", "Used", "Perplexity", "Entropy, bits")
     rows = [
         el(
             "tr",

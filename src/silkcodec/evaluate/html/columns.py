@@ -144,13 +144,13 @@ def _with_best(column: Column, first: str) -> Column:
     """Finds the best cell, and those that cannot be told from it; none where there is nothing to choose between.
 
     Against the first codec the paired difference decides (its interval holds 0: a tie), which is sharper;
-    between two others it is whether their intervals overlap. Without an interval a tie is an equal figure.
+    between two others it is whether their intervals overlap. Without an interval a tie is the same figure as shown.
     """
     known = {name: cell for name, cell in column.cells.items() if cell.value is not None}
     if not column.better or len(known) < 2:
         return column
     best = min(known, key=lambda name: badness(column.better, known[name].value or 0.0))
-    tied = frozenset(name for name in known if name == best or _tied(column.better, known, name, best, first))
+    tied = frozenset(name for name in known if name == best or _tied(column, known, name, best, first))
     if len(tied) == len(known):
         return column  # a mark on every cell says nothing
     return replace(column, best=best, tied=tied)
@@ -161,11 +161,12 @@ def badness(better: str, value: float) -> float:
     return -value if better == "higher" else abs(value) if better == "zero" else value
 
 
-def _tied(better: str, cells: dict[str, Cell], a: str, b: str, first: str) -> bool:
+def _tied(column: Column, cells: dict[str, Cell], a: str, b: str, first: str) -> bool:
     one, two = cells[a], cells[b]
     if one.low is None or one.high is None or two.low is None or two.high is None:
-        return one.value == two.value
-    if better == "zero":  # how far from 0, whatever the side: a difference of the two says nothing of that
+        digits = column.n_digits
+        return number(one.value or 0.0, digits) == number(two.value or 0.0, digits)
+    if column.better == "zero":  # how far from 0, whatever the side: a difference of the two says nothing of that
         return _nearest(one.low, one.high) <= _farthest(two) and _nearest(two.low, two.high) <= _farthest(one)
     if first in (a, b):
         paired = cells[b if a == first else a].difference

@@ -55,7 +55,7 @@ def _player(index: int, one: Listening, colours: dict[str, int], tabbed: bool) -
         for i, ((name, wave), image) in enumerate(zip(one.waves.items(), pictures, strict=True))
     ]
     return el(
-        "article",
+        "div",
         el("h3", one.clip),
         _transport(duration_s),
         el("fieldset", el("legend", "Heard now", class_="unseen"), *tracks, _time_axis(duration_s), class_="tracks"),

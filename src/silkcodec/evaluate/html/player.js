@@ -6,29 +6,29 @@ let context = null; // made at the first play: a browser allows sound only after
 let playing = null; // the one player that sounds
 
 class Player {
-  constructor(article) {
-    this.article = article;
-    this.duration = Number(article.dataset.duration);
+  constructor(clip) {
+    this.clip = clip;
+    this.duration = Number(clip.dataset.duration);
     this.at = 0; // s, while paused
     this.run = null; // the sources that play now
-    this.radios = [...article.querySelectorAll("input[type=radio]")];
-    this.sounds = [...article.querySelectorAll("audio")].map((audio) => {
+    this.radios = [...clip.querySelectorAll("input[type=radio]")];
+    this.sounds = [...clip.querySelectorAll("audio")].map((audio) => {
       const source = audio.getAttribute("src");
       audio.remove(); // what a page without scripts plays
       return source;
     });
-    this.seek = article.querySelector(".seek");
-    this.time = article.querySelector(".time");
-    this.playButton = article.querySelector(".play");
-    this.loop = article.querySelector(".loop");
-    this.match = article.querySelector(".match");
-    article.querySelector(".transport").hidden = false;
+    this.seek = clip.querySelector(".seek");
+    this.time = clip.querySelector(".time");
+    this.playButton = clip.querySelector(".play");
+    this.loop = clip.querySelector(".loop");
+    this.match = clip.querySelector(".match");
+    clip.querySelector(".transport").hidden = false;
     this.playButton.addEventListener("click", () => this.toggle());
     this.seek.addEventListener("input", () => this.go(Number(this.seek.value)));
     this.loop.addEventListener("change", () => this.run?.sources.forEach((s) => (s.loop = this.loop.checked)));
     this.match.addEventListener("change", () => this.mix());
-    article.addEventListener("change", (event) => event.target.type === "radio" && this.select(this.chosen));
-    article.querySelectorAll(".picture").forEach((picture, i) => this.scrub(picture, i));
+    clip.addEventListener("change", (event) => event.target.type === "radio" && this.select(this.chosen));
+    clip.querySelectorAll(".picture").forEach((picture, i) => this.scrub(picture, i));
     this.select(0);
     this.show();
   }
@@ -45,7 +45,7 @@ class Player {
   select(index) {
     if (!this.radios[index]) return;
     this.radios[index].checked = true;
-    this.article.querySelectorAll(".track").forEach((track, i) => track.classList.toggle("heard", i === index));
+    this.clip.querySelectorAll(".track").forEach((track, i) => track.classList.toggle("heard", i === index));
     this.mix();
   }
 
@@ -70,7 +70,7 @@ class Player {
     context ??= new AudioContext();
     if (playing !== this) playing?.pause();
     playing = this;
-    this.article.classList.add("playing");
+    this.clip.classList.add("playing");
     try {
       context.resume(); // not awaited: it waits for as long as the browser forbids sound
       this.buffers ??= Promise.all(this.sounds.map((source) => context.decodeAudioData(bytes(source))));
@@ -111,7 +111,7 @@ class Player {
       for (const source of sources) source.stop(context.currentTime + 8 * FADE_S);
     }
     if (playing === this) playing = null;
-    this.article.classList.remove("playing");
+    this.clip.classList.remove("playing");
     this.playButton.firstChild.textContent = "Play";
     this.show();
   }
@@ -127,7 +127,7 @@ class Player {
 
   show() {
     const at = this.position;
-    this.article.style.setProperty("--at", `${((100 * at) / this.duration).toFixed(3)}%`);
+    this.clip.style.setProperty("--at", `${((100 * at) / this.duration).toFixed(3)}%`);
     this.seek.value = at;
     this.seek.setAttribute("aria-valuetext", `${at.toFixed(1)} of ${this.duration.toFixed(1)} seconds`);
     this.time.value = `${at.toFixed(1)} / ${this.duration.toFixed(1)} s`;
@@ -171,7 +171,7 @@ function bytes(uri) {
 
 const root = document.getElementById("players");
 if (root) {
-  const players = [...root.querySelectorAll(".clip")].map((article) => new Player(article));
+  const players = [...root.querySelectorAll(".clip")].map((clip) => new Player(clip));
   const tabs = [...root.querySelectorAll("[role=tab]")];
   let open = 0;
 
@@ -179,7 +179,7 @@ if (root) {
     const chosen = players[open].chosen;
     if (playing) playing.pause();
     open = index;
-    players.forEach((player, i) => (player.article.hidden = i !== index));
+    players.forEach((player, i) => (player.clip.hidden = i !== index));
     tabs.forEach((tab, i) => {
       tab.setAttribute("aria-selected", i === index);
       tab.tabIndex = i === index ? 0 : -1;

@@ -45,12 +45,16 @@ if (area) {
     if (!shown.length) return;
     const metric = result.metrics[yChoice.value];
     const width = Math.max(280, area.clientWidth);
-    const height = Math.round(Math.max(300, Math.min(480, 0.5 * width)));
+    const height = Math.round(Math.max(380, Math.min(480, 0.5 * width)));
     const box = { left: 52, right: width - 12, top: 30, bottom: height - 44 };
 
     const xs = shown.map((point) => point.x);
-    const wide = Math.max(1.6, (Math.max(...xs) / Math.min(...xs)) ** 0.12);
-    const [x0, x1] = [Math.log(Math.min(...xs) / wide), Math.log(Math.max(...xs) * wide)];
+    // Room for a name to the right of the last point, in pixels; the axis goes on to both edges.
+    const longest = 7.5 * Math.max(...shown.map((point) => point.name.length));
+    const [before, after] = [24, 16 + Math.min(longest, 0.25 * (box.right - box.left))];
+    const [least, most] = [Math.log(Math.min(...xs)), Math.log(Math.max(...xs))];
+    const perPixel = (most - least || 1) / (box.right - box.left - before - after);
+    const [x0, x1] = [least - before * perPixel, most + after * perPixel];
     const lows = Math.min(...shown.map((point) => point.low));
     const highs = Math.max(...shown.map((point) => point.high));
     const room = 0.12 * (highs - lows || 1);
@@ -73,7 +77,7 @@ if (area) {
     let last = -Infinity;
     for (const x of rounds(Math.exp(x0), Math.exp(x1))) {
       picture.append(element("line", { class: "grid", x1: atX(x), x2: atX(x), y1: box.top, y2: box.bottom }));
-      if (atX(x) - last < 44) continue;
+      if (atX(x) - last < 44 || atX(x) > width - 20) continue;
       last = atX(x);
       picture.append(element("text", { class: "tick middle", x: atX(x), y: box.bottom + 18 }, x.toLocaleString("en")));
     }
@@ -118,29 +122,46 @@ if (area) {
     return `${point.name}: ${metric.label} ${mean} [${low}, ${high}] at ${rate}`;
   };
 
-  // A codec's name goes to the place nearest to its point where it covers least; further away a thin line leads to it.
+  // A codec's name goes to the place near its point where it, and the thin line that leads to it, cover least.
+  const directions = Array.from({ length: 16 }, (_, i) => [Math.cos((i * Math.PI) / 8), Math.sin((i * Math.PI) / 8)]);
   const name = (picture, point, obstacles, box) => {
     const text = element("text", { class: "name" }, point.name);
     picture.append(text);
-    const [w, h] = [text.getComputedTextLength(), 15];
+    const [w, h] = [text.getComputedTextLength() + 6, 15]; // 3 pixels of air on either side
     let best = null;
-    for (const distance of [10, 18, 28, 42, 60, 84, 112])
-      for (const [dx, dy] of [[1, 0], [-1, 0], [0.8, -0.8], [0.8, 0.8], [-0.8, -0.8], [-0.8, 0.8], [0, -1], [0, 1]]) {
-        const centre = point.px + dx * distance + Math.sign(dx) * (w / 2);
-        const middle = point.py + dy * (distance + h / 2);
-        const place = { left: centre - w / 2, right: centre + w / 2, top: middle - h / 2, bottom: middle + h / 2 };
-        const out = place.left < box.left || place.right > box.right || place.top < box.top || place.bottom > box.bottom;
-        const cost = obstacles.reduce((sum, o) => sum + (overlap(place, o) ? o.weight : 0), (out ? 1000 : 0) + distance / 8);
-        if (!best || cost < best.cost) best = { ...place, cost, distance, dx, dy };
+    for (const distance of [8, 15, 24, 36, 50, 68, 90])
+      for (const [dx, dy] of directions) {
+        const side = Math.abs(dx) < 0.1 ? 0 : Math.sign(dx);
+        const left = point.px + dx * distance + (side * w) / 2 - w / 2;
+        const top = point.py + dy * (distance + h / 2) - h / 2;
+        const place = { left, right: left + w, top, bottom: top + h, distance };
+        place.leader = leader(point, place, dx, dy);
+        const out = left < box.left || place.right > box.right || top < box.top || place.bottom > box.bottom;
+        place.cost = (out ? 1000 : 0) + distance / 3;
+        for (const obstacle of obstacles) {
+          if (overlap(place, obstacle)) place.cost += obstacle.weight;
+          if (place.leader && crosses(place.leader, obstacle)) place.cost += obstacle.weight / 2;
+        }
+        if (!best || place.cost < best.cost) best = place;
       }
-    text.setAttribute("x", best.left);
+    text.setAttribute("x", best.left + 3);
     text.setAttribute("y", best.bottom - 4);
     obstacles.push({ ...best, weight: 200 });
-    if (best.distance < 24) return;
-    const x = Math.max(best.left, Math.min(best.right, point.px));
-    const y = Math.max(best.top, Math.min(best.bottom, point.py));
-    picture.append(element("line", { class: "leader", x1: point.px + 6 * best.dx, y1: point.py + 6 * best.dy, x2: x, y2: y }));
+    if (best.leader) picture.insertBefore(element("line", { class: "leader", ...best.leader }), text);
   };
+
+  const leader = (point, place, dx, dy) => {
+    if (place.distance < 24) return null;
+    const x2 = Math.max(place.left + 2, Math.min(place.right - 2, point.px));
+    const y2 = Math.max(place.top + 2, Math.min(place.bottom - 2, point.py));
+    return { x1: point.px + 8 * dx, y1: point.py + 8 * dy, x2, y2 };
+  };
+
+  const crosses = ({ x1, y1, x2, y2 }, { left, right, top, bottom }) =>
+    [0.2, 0.4, 0.6, 0.8].some((t) => {
+      const [x, y] = [x1 + t * (x2 - x1), y1 + t * (y2 - y1)];
+      return x > left && x < right && y > top && y < bottom;
+    });
 
   const overlap = (a, b) => a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
 

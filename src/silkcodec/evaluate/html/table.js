@@ -44,7 +44,8 @@ const shown = document.getElementById("shown");
 if (shown) {
   shown.hidden = false;
   shown.addEventListener("change", () => {
-    table.classList.toggle("differences", shown.querySelector("input:checked").value === "differences");
+    const differences = shown.querySelector("input:checked").value === "differences";
+    table.closest("section").classList.toggle("differences", differences);
   });
 }
 

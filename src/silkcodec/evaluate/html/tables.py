@@ -155,7 +155,7 @@ def _cell(column: Column, name: str, first_codec: str, opens: bool) -> Markup:
     if cell.low is not None and cell.high is not None:
         shown += [el("span", _span(cell.low, cell.high, column.n_digits), class_="range"), _whisker(column, cell)]
     if column.group == QUALITY:
-        shown.append(_difference(column, cell, name == first_codec))
+        shown.append(_difference(column, cell, name, name == first_codec))
         if cell.difference is not None:
             title = f"{first_codec} minus {name}: {_spelled(cell.difference, column.n_digits)}"
     if name in column.tied:
@@ -172,11 +172,11 @@ def _spelled(entry: dict[str, Any], n_digits: int | None) -> str:
     return f"{signed(entry['mean'], n_digits)} [{low}, {high}], clip by clip, {entry['n']} clips"
 
 
-def _difference(column: Column, cell: Cell, is_first: bool) -> Markup:
+def _difference(column: Column, cell: Cell, name: str, is_first: bool) -> Markup:
     """The first codec minus this one: shown instead of the means where the reader asks for differences."""
     entry = cell.difference
     if is_first or entry is None:
-        return el("span", el("span", "this one" if is_first else _DASH, class_="words"), class_="difference")
+        return el("span", el("span", name if is_first else _DASH, class_="words"), class_="difference")
     told = not entry["low"] <= 0 <= entry["high"]
     verdict = ""
     if told and column.better in ("higher", "lower"):
@@ -303,4 +303,4 @@ def lengths(result: Result) -> Markup | None:
 
 def scrolling(table: Markup, label: str, class_: str = "") -> Markup:
     """A table that scrolls inside itself where it is wider than the page; by the keyboard too."""
-    return el("div", table, class_=f"scroll {class_}".strip(), tabindex="0", role="region", aria_label=label)
+    return el("div", table, class_=f"scroll {class_}".strip(), tabindex="0", role="group", aria_label=label)
