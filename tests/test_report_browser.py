@@ -386,6 +386,16 @@ def test_scores_have_no_rates(opened: Open, case: tuple[dict[str, Any], list[Lis
     assert page.locator("#results .group").all_inner_texts() == ["Quality"]
 
 
+def test_a_run_without_one_usable_codec_still_has_a_report(case: tuple[dict[str, Any], list[Listening]]) -> None:
+    result = copy.deepcopy(case[0])
+    nothing = {key: {"mean": None, "low": None, "high": None, "n": 0} for key in result["metrics"]}
+    result["codecs"] = {name: {"n_clips": 2, "n_failed": 2, "failed": "No."} for name in reportcase.CODECS}
+    result["means"] = dict.fromkeys(reportcase.CODECS, nothing)
+    result["differences"]["minus"] = dict.fromkeys(reportcase.CODECS[1:], nothing)
+    html = to_html(result, [Listening("silence.flac", 24_000, {"reference": np.zeros(50, np.float32)})])
+    assert html.count("could not be used: No.") == len(reportcase.CODECS)
+
+
 def test_markup_is_text_unless_made_here() -> None:
     assert el("td", "<b>", el("i", "&"), class_='a"b') == '<td class="a&quot;b">&lt;b&gt;<i>&amp;</i></td>'
     assert "<" not in data({"name": "</script><!--"}, "x").removeprefix("<script").removesuffix("</script>")
