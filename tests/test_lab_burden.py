@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import json
 import math
 from pathlib import Path
@@ -15,7 +16,7 @@ from typer.testing import CliRunner
 from silkcodec import audio
 from silkcodec.cli import app
 from silkcodec.errors import ArgumentError, TokensError
-from silkcodec.lab import burden_train, page
+from silkcodec.lab import burden_layout, burden_train, page
 from silkcodec.lab.burden import burden
 from silkcodec.lab.burden_layout import Layout, arithmetic, heads
 from silkcodec.lab.burden_model import FrameModel, ModelSize
@@ -69,6 +70,10 @@ def test_factorised_heads_of_silk_are_its_levels() -> None:
 def test_heads_multiply_to_the_codebook(size: int) -> None:
     (found,) = heads((size,))
     assert math.prod(found) == size and max(found) <= 4_096
+
+
+def test_examples_in_docstrings_run() -> None:
+    assert doctest.testmod(burden_layout).failed == 0
 
 
 def test_multiscale_codebooks_are_interleaved_in_time_order() -> None:

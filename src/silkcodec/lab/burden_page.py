@@ -139,8 +139,8 @@ def _counted_note(codecs: dict[str, Any]) -> str:
     minutes = {name: found["minute_steps"] for name, found in codecs.items()}
     flat, frames = (min(minutes, key=lambda name: minutes[name][layout]) for layout in ("flat", "frame"))
     return (
-        f"Fewest steps a minute: `{flat}` with {minutes[flat]['flat']:,} flat, `{frames}` with "
-        f"{minutes[frames]['frame']:,} of frames. Head parameters are for a model {width:,} wide, with one output a "
+        f"Fewest steps a minute: flat, `{flat}` with {minutes[flat]['flat']:,}; of frames, `{frames}` with "
+        f"{minutes[frames]['frame']:,}. Head parameters are for a model {width:,} wide, with one output a "
         "code (*whole*) or factorised."
     )
 
@@ -152,7 +152,7 @@ def _predicted(trained: dict[str, Any], equal_time_s: float) -> str:
         "frequencies, bit/s",
         "model, bit/s",
         "model / raw",
-        f"model / raw after {equal_time_s:.0f} s of training",
+        f"model / raw after {number(equal_time_s, 0 if equal_time_s >= 10 else 1)} s of training",
     ]
     rows = []
     for name, found in trained.items():
