@@ -11,14 +11,14 @@ from silkcodec.mel import FRAME, HISTORY, LOOKAHEAD
 from silkcodec.nn.config import ModelConfig
 from silkcodec.nn.decoder import Decoder
 from silkcodec.nn.encoder import Encoder
-from silkcodec.quantizers import FSQ, Quantized
+from silkcodec.quantizers import QUANTIZERS, Quantized
 
 
 class Reconstruction(NamedTuple):
     """One pass through the network."""
 
     wave: Tensor  # float32 [B, F * 9600]
-    codes: Tensor  # int64 [B, F, 128], levels
+    codes: Tensor  # int64 [B, F, K]: of FSQ the levels, K = 128
     loss: Tensor  # scalar, the quantizer's own loss
 
 
@@ -28,13 +28,13 @@ def fresh_states(shapes: dict[str, tuple[int, ...]], batch: int, device: torch.d
 
 
 class SilkModel(nn.Module):
-    """Encoder, FSQ and decoder. `forward` is for training; `encode` and `decode` are the streaming path."""
+    """Encoder, quantizer and decoder. `forward` is for training; `encode` and `decode` are the streaming path."""
 
     def __init__(self, config: ModelConfig | None = None):
         super().__init__()
         self.config = config or ModelConfig()
         self.encoder = Encoder(self.config)
-        self.quantizer = FSQ()
+        self.quantizer = QUANTIZERS[self.config.quantizer]()
         self.decoder = Decoder(self.config)
         self.apply(initialise)
 
@@ -47,15 +47,15 @@ class SilkModel(nn.Module):
 
     @torch.inference_mode()
     def encode(self, wave: Tensor) -> Tensor:
-        """wave float32 [B, T] of any length -> levels int64 [B, ceil(T / 9600), 128]."""
+        """wave float32 [B, T] of any length -> codes int64 [B, ceil(T / 9600), K]: of FSQ the 128 levels."""
         padding = -wave.shape[1] % FRAME + LOOKAHEAD
         return self._quantized(nn.functional.pad(wave, (0, padding))).codes
 
     @torch.inference_mode()
-    def decode(self, levels: Tensor, n_samples: int) -> Tensor:
-        """levels int64 [B, F, 128] -> wave float32 [B, n_samples]."""
-        states = fresh_states(self.decoder.state_shapes(), len(levels), levels.device)
-        wave, _ = self.decoder(self.quantizer.decode(levels), states)
+    def decode(self, codes: Tensor, n_samples: int) -> Tensor:
+        """codes int64 [B, F, K] -> wave float32 [B, n_samples]."""
+        states = fresh_states(self.decoder.state_shapes(), len(codes), codes.device)
+        wave, _ = self.decoder(self.quantizer.decode(codes), states)
         return wave[:, :n_samples]
 
     def _quantized(self, wave: Tensor) -> Quantized:

@@ -1,8 +1,15 @@
 """PyTorch quantizers, one interface: latent [..., D] -> `Quantized` (latent, codes, loss); `decode` is the way back."""
 
+from collections.abc import Callable
+
+from torch import nn
+
 from silkcodec.quantizers.fsq import FSQ, Quantized
 from silkcodec.quantizers.multiscale_rvq import MultiScaleRVQ
 from silkcodec.quantizers.rvq import RVQ
 from silkcodec.quantizers.vq import VQ, Codebook
 
-__all__ = ["FSQ", "RVQ", "VQ", "Codebook", "MultiScaleRVQ", "Quantized"]
+__all__ = ["FSQ", "QUANTIZERS", "RVQ", "VQ", "Codebook", "MultiScaleRVQ", "Quantized"]
+
+QUANTIZERS: dict[str, Callable[[], nn.Module]] = {"fsq": FSQ, "vq": VQ, "rvq": RVQ, "multiscale": MultiScaleRVQ}
+"""By the name that a config gives them. Their defaults all spend 384 bits on a frame of 128 numbers."""

@@ -4,7 +4,8 @@
     [optim]
     batch_crops = 24            # only what differs
 
-Packaged configs: ``base``, ``tiny``, ``default`` (see `configs/`).
+Packaged configs: ``base``, ``default``, ``tiny``, ``small`` and its ``fsq``, ``vq``, ``rvq``, ``multiscale``; see
+`configs/`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from silkcodec.errors import ArgumentError
 from silkcodec.nn.config import ModelConfig
 
 OPTIMIZERS = ("muon", "adamw")
+QUANTIZERS = ("fsq", "vq", "rvq", "multiscale")  # those of silkcodec.quantizers, which needs PyTorch
 PRECISIONS = ("bf16", "fp32")
 LOSSES = ("mel", "convergence", "magnitude", "loudness", "adversarial", "features", "recognizer")
 
@@ -263,6 +265,9 @@ def _check(config: TrainConfig) -> None:
     for size in sizes:
         _must(getattr(model, size.name) >= 1, f"model.{size.name} must be at least 1", getattr(model, size.name))
     _must(model.width % (2 * model.heads) == 0, "model.width must be an even number times model.heads", model.width)
+    _must(
+        model.quantizer in QUANTIZERS, f"model.quantizer must be one of {', '.join(QUANTIZERS)}", model.quantizer
+    )
     _must(model.mel_std > 0, "model.mel_std must be above 0", model.mel_std)
     for name in ("bandwidth_share", "noise_share"):
         _must(0 <= getattr(data, name) <= 1, f"data.{name} must be 0..1", getattr(data, name))

@@ -28,7 +28,7 @@ from google.protobuf.message import DecodeError
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from silkcodec.errors import OutputError, WeightsError
+from silkcodec.errors import ArgumentError, OutputError, WeightsError
 from silkcodec.mel import FRAME, HISTORY, HOP, LOOKAHEAD, N_FFT, N_MELS, SAMPLE_RATE, hann
 from silkcodec.nn.decoder import WINDOW
 from silkcodec.nn.encoder import LATENT
@@ -56,6 +56,7 @@ def export(run: str | Path, out: str | Path, results: dict | None = None) -> dic
         results: measured quality for the model card (`results.json` of `silk compare`), if there is any.
 
     Raises:
+        ArgumentError: a model with another quantizer than FSQ.
         WeightsError: no such run, or the exported graph disagrees with the network; `out` is left as it was.
         OutputError: `out` cannot be written.
         MissingExtraError: a package of the extra [train] is not installed.
@@ -63,6 +64,10 @@ def export(run: str | Path, out: str | Path, results: dict | None = None) -> dic
     require("Export", EXPORT)
     run, out = Path(run), Path(out)
     config, model, progress = load_run(run)
+    if config.model.quantizer != "fsq":
+        raise ArgumentError(
+            f"A model must quantize by fsq to make Silk's tokens; that of {run} quantizes by {config.model.quantizer}."
+        )
     try:
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".export-", dir=out) as made:

@@ -230,6 +230,8 @@ class Trainer:
             # The averaged encoder is what is exported: freeze that one, so that the decoder learns from the
             # tokens it will get, and no token changes any more.
             self.model.encoder.load_state_dict(self.ema.encoder.state_dict())
+            self.model.quantizer.load_state_dict(self.ema.quantizer.state_dict())
+        self.model.quantizer.train(stage.train_encoder)  # learned codebooks stand still when the tokens must
         network, spectral = self._compiled()
         saved = time.monotonic()
         while self.steps_in_stage < stage.steps:
@@ -349,6 +351,8 @@ class Trainer:
         """Exponential moving average; the decay grows from 0.1, so that early averages are not all start."""
         decay = min(self.config.optim.ema_decay, (1 + self.step) / (10 + self.step))
         torch._foreach_lerp_(list(self.ema.parameters()), list(self.model.parameters()), 1 - decay)
+        for mine, theirs in zip(self.ema.quantizer.buffers(), self.model.quantizer.buffers(), strict=True):
+            mine.copy_(theirs)  # codebooks are running means already
 
     def _validate(self) -> None:
         scores = validate(self.ema, self.valid_waves, self.folder / "audio" / f"step_{self.step:07d}")

@@ -27,7 +27,7 @@ def validation_waves(source: Pack, config: LogConfig) -> list[np.ndarray]:
 
 
 def validate(model: SilkModel, waves: list[np.ndarray], folder: Path | None = None) -> dict[str, float]:
-    """Mean PESQ-WB, STOI and mel distance, and the mean perplexity of a dimension's 8 levels.
+    """Mean PESQ-WB, STOI and mel distance, and the mean perplexity of a codebook (of FSQ: of a dimension's 8 levels).
 
     Args:
         model: in eval mode, on any device.
@@ -35,17 +35,16 @@ def validate(model: SilkModel, waves: list[np.ndarray], folder: Path | None = No
         folder: where to write ``00_original.wav`` and ``00_silk.wav``, over those of an earlier attempt.
 
     Returns:
-        each metric over the clips that it is defined for (NaN where it is for none), and ``perplexity``, 1..8.
+        each metric over the clips that it is defined for (NaN where it is for none), and ``perplexity``, at least 1.
     """
     device = next(model.parameters()).device
     measures = metrics.find_metrics(METRICS)
     scores: dict[str, list[float]] = {name: [] for name in METRICS}
-    counts = np.zeros((128, 8))
+    seen: list[np.ndarray] = []
     for i, wave in enumerate(waves):
-        levels = model.encode(torch.from_numpy(wave)[None].to(device))
-        decoded = model.decode(levels, len(wave))[0].float().cpu().numpy()
-        for level in range(8):
-            counts[:, level] += (levels[0].cpu().numpy() == level).sum(axis=0)
+        codes = model.encode(torch.from_numpy(wave)[None].to(device))
+        decoded = model.decode(codes, len(wave))[0].float().cpu().numpy()
+        seen.append(codes[0].cpu().numpy())
         values, _, _ = metrics.measure_all(metrics.Pair(wave, decoded), measures)
         for name, value in values.items():
             if value is not None:  # None: silence, there is nothing to measure
@@ -55,7 +54,11 @@ def validate(model: SilkModel, waves: list[np.ndarray], folder: Path | None = No
             # A run that was killed after this step comes by here again.
             audio.write(folder / f"{i:02d}_original.wav", wave, SAMPLE_RATE, overwrite=True)
             audio.write(folder / f"{i:02d}_silk.wav", decoded, SAMPLE_RATE, overwrite=True)
-    share = counts / counts.sum(axis=1, keepdims=True)
-    entropy = -(share * np.log(np.maximum(share, 1e-12))).sum(axis=1)
     result = {name: float(np.mean(values)) if values else math.nan for name, values in scores.items()}
-    return result | {"perplexity": float(np.exp(entropy).mean())}
+    return result | {"perplexity": float(np.mean([perplexity(codes) for codes in np.concatenate(seen).T]))}
+
+
+def perplexity(codes: np.ndarray) -> float:
+    """e to the entropy of what was seen of one codebook, int [n]: how many codes, used equally, would be as varied."""
+    share = np.unique(codes, return_counts=True)[1] / len(codes)
+    return float(np.exp(-(share * np.log(share)).sum()))
