@@ -22,6 +22,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import codec_tables
 import findings
 from findings import TableError
 
@@ -206,6 +207,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "quality": quality,
     "quality-groups": quality_groups,
     "progress": progress,
+    **codec_tables.TABLES,
 }
 
 
@@ -240,9 +242,9 @@ def fill(text: str, bench: Path, name: str = "a document") -> str:
 
 
 def stale(root: Path, bench: Path) -> dict[Path, str]:
-    """Documents whose tables are not what the JSON says -> what they should hold."""
+    """Documents whose tables, and packaged rates, that are not what the JSON says -> what they should hold."""
     documents = sorted({path for pattern in DOCUMENTS for path in root.glob(pattern)})
-    found = {}
+    found = codec_tables.stale(root, bench)
     for path in documents:
         text = path.read_text(encoding="utf-8")
         if "<!-- bench:" not in text and "<!-- /bench:" not in text:

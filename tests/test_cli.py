@@ -151,7 +151,8 @@ def test_json_has_units_and_measured_rates(silk: Run, folder: Path, sound: str) 
     shown = json.loads(silk("info", "a.silk", "--json").stdout)
     assert (shown["n_samples"], shown["tokens_per_second"], shown["payload_bps"]) == (30_000, 47.5, 960)
     codecs = [json.loads(line) for line in silk("codecs", "--json").stdout.splitlines()]
-    assert {"silk", "opus", "codec2"} <= {row["name"] for row in codecs}
+    rates = {row["name"]: row["tokens_per_second"] for row in codecs}
+    assert (rates["silk"], rates["opus:6k"], rates["codec2:1200"]) == (47.5, 750, 150)
 
 
 # --- roundtrip

@@ -229,15 +229,15 @@ def info(inputs: Silks, as_json: Json = False) -> None:
 
 @app.command("codecs")
 def list_codecs(as_json: Json = False) -> None:
-    """The codecs that silkcodec.load knows."""
-    from silkcodec import codec, console
+    """The codecs that silkcodec.load knows: measured rates, and whether they can be used here."""
+    from silkcodec import catalogue
 
-    console.show_codecs(codec.codecs(), as_json)
+    catalogue.show(as_json)
 
 
 @app.command()
 def train(
-    config: Annotated[str, typer.Argument(help="A TOML file, or a packaged config: base, tiny, default.")],
+    config: Annotated[str, typer.Argument(help="A TOML file, or a packaged config: default, base, tiny, ...")],
     run: Annotated[Path, typer.Option("-o", "--run", help="The run's folder; it goes on where it stopped.")],
     overrides: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Over what the config says; again.")

@@ -11,15 +11,15 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from importlib import import_module
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
-from silkcodec.codec import missing
-from silkcodec.container import Contents
 from silkcodec.errors import SilkError
-from silkcodec.files import Advance, Coding, nothing
 from silkcodec.paths import STANDARD, Job
-from silkcodec.roundtrip import Roundtrip
+
+if TYPE_CHECKING:  # a list of codecs need not wait for what codes files
+    from silkcodec.container import Contents
+    from silkcodec.files import Advance, Coding
+    from silkcodec.roundtrip import Roundtrip
 
 CONSOLE_METRICS = ("pesq_wb", "stoi", "wer", "mel_distance", "si_sdr_db")  # first in a table that must stay narrow
 PIPE_COLUMNS = 120  # a pipe has no width
@@ -45,7 +45,7 @@ def results_file(jobs: Sequence[Job]) -> TextIO:
 def progress(total_s: float, what: str) -> Iterator[Advance]:
     """A bar on standard error that counts seconds of sound; nothing where that is no terminal."""
     if not sys.stderr.isatty():
-        yield nothing
+        yield lambda seconds: None
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -296,23 +296,6 @@ def show_contents(source: str, contents: Contents, as_json: bool) -> None:
         print()
     if contents.damage:
         raise contents.damage
-
-
-def show_codecs(registry: dict[str, str], as_json: bool) -> None:
-    """The registry, and what of it is installed."""
-    rows = []
-    for name, target in registry.items():
-        module, _, _ = target.partition(":")
-        try:
-            presets = getattr(import_module(module), "PRESETS", ())
-            needs = missing(name)
-        except ImportError as error:
-            presets, needs = (), str(error)
-        rows.append({"name": name, "presets": " ".join(presets), "module": module, "needs": needs or ""})
-        if as_json:
-            show_json(rows[-1])
-    if not as_json:
-        show_table(rows, text=("presets", "module", "needs"))
 
 
 def seconds(value: float) -> str:

@@ -1,0 +1,184 @@
+"""All codecs side by side on this machine: rates from the tokens they made, speed, memory, time to load.
+
+    python bench/codec_bench.py --out bench/codecs.json        # about 12 minutes on two quiet cores
+    python bench/codec_bench.py --out /tmp/quick.json --quick  # the same on short clips: does it run?
+
+The peers are built in their published architecture with random weights (`random_peers.py`), saved, and loaded as
+published weights would be: rates, speed and memory do not depend on what the weights are. Every codec has a process
+of its own, gets the same speech at its own sample rate, and is measured by the same lines of `codec_worker.py`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from dataclasses import asdict, dataclass
+from itertools import groupby
+from pathlib import Path
+
+import machine
+from machine import Figures
+
+BENCH = Path(__file__).resolve().parent
+SAMPLES = BENCH.parent / "samples"
+SPEED_OF = (  # the others have their rates counted: speed hardly differs between the presets of one model
+    "silk",
+    "dac:16k",
+    "dac:24k",
+    "dac:44k",
+    "encodec:6k",
+    "encodec:24k",
+    "encodec:stereo-6k",
+    "mimi:8",
+    "mimi:32",
+    "snac:24k",
+    "snac:32k",
+    "snac:44k",
+    "opus:6k",
+    "codec2:1200",
+    "gsm",
+)
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much is measured. In seconds: of speech, but for `patience_s`, of the clock."""
+
+    speed_s: float = 30.0  # the clip that goes there and back: speed and memory
+    count_s: float = 60.0  # the clip whose tokens are counted
+    long_s: float = 600.0  # one more, for codecs that encode it within patience
+    patience_s: float = 20.0
+    runs: int = 3
+    threads: int = 2
+
+
+QUICK = Sizes(speed_s=2.0, count_s=3.0, long_s=4.0, patience_s=5.0, runs=1)
+
+
+class Bench:
+    """The measurements of one run: which sizes, and where the clips and the peers' weights are.
+
+    Args:
+        folder: for the clips; it also holds a folder of weights for each of the peers' models.
+    """
+
+    def __init__(self, sizes: Sizes, folder: Path) -> None:
+        self.sizes, self.folder = sizes, folder
+        self.clips = {duration_s: self._tile(duration_s) for duration_s in (sizes.speed_s, sizes.count_s, sizes.long_s)}
+
+    def measure(self, name: str) -> Figures:
+        """All figures of one codec; what went wrong where it could not be used."""
+        sizes, named = self.sizes, self._named(name)
+        try:
+            found = worker("measure", self.clips[sizes.speed_s], named, "--runs", sizes.runs, threads=sizes.threads)
+            clips = [self.clips[sizes.count_s]]
+            if found["speed"]["encode"]["times_real_time"] * sizes.patience_s >= sizes.long_s:
+                clips.append(self.clips[sizes.long_s])
+            for clip in clips:
+                found["counted"] += worker("count", clip, named, threads=sizes.threads)[named]["counted"]
+        except machine.CommandError as error:
+            return self._failed(error)
+        return found
+
+    def count(self, names: list[str]) -> dict[str, Figures]:
+        """The rates of presets of one codec, in one process: nothing in them hangs on time or memory."""
+        named = [self._named(name) for name in names]
+        try:
+            found = worker("count", self.clips[self.sizes.speed_s], *named, threads=self.sizes.threads)
+        except machine.CommandError as error:
+            return dict.fromkeys(names, self._failed(error))
+        return {name: {**found[key], "speed": None} for name, key in zip(names, named, strict=True)}
+
+    def _named(self, name: str) -> str:
+        model = model_of(name)
+        return f"{name}@{self.folder / model}" if model else name
+
+    def _failed(self, error: machine.CommandError) -> Figures:
+        last = (error.said or "it said nothing").splitlines()[-1]
+        return {"failed": last.replace(f"{self.folder}/", "")}
+
+    def _tile(self, duration_s: float) -> Path:
+        """The samples again and again, as a file of so many seconds."""
+        clip = self.folder / f"{duration_s:g}.wav"
+        machine.run([sys.executable, BENCH / "speed_worker.py", "tile", SAMPLES, clip, str(duration_s)])
+        return clip
+
+
+def worker(verb: str, *arguments: str | Path | float, threads: int = 2) -> Figures:
+    """One measurement of `codec_worker.py` in a process of its own."""
+    command = [sys.executable, BENCH / "codec_worker.py", verb, *map(str, arguments), "--threads", str(threads)]
+    return json.loads(machine.run(command, {"OMP_NUM_THREADS": str(threads)}).stdout)
+
+
+def measure_all(names: list[str], bench: Bench) -> dict[str, Figures]:
+    """One codec after another: nothing else must run meanwhile. In the order of `names`."""
+    found: dict[str, Figures] = {}
+    for name in names:
+        if name in SPEED_OF:
+            say(name)
+            found[name] = bench.measure(name)
+    for model, group in groupby(names, key=lambda name: model_of(name) or name.partition(":")[0]):
+        others = [name for name in group if name not in SPEED_OF]
+        if others:
+            say(f"{model}: {len(others)} more presets")
+            found |= bench.count(others)
+    for name in names:
+        if "failed" in found[name]:
+            say(f"{name} failed: {found[name]['failed']}")
+    return {name: found[name] for name in names}
+
+
+def say(what: str) -> None:
+    print(f"codecs: {what}", file=sys.stderr, flush=True)
+
+
+def model_of(name: str) -> str | None:
+    """The model of `random_peers.py` that a preset runs on; None: it needs none.
+
+    >>> model_of("dac:44k"), model_of("encodec:stereo-6k"), model_of("mimi:8"), model_of("opus:6k")
+    ('dac_44khz', 'encodec_48khz', 'mimi', None)
+    """
+    base, _, preset = name.partition(":")
+    if base == "encodec":
+        return "encodec_48khz" if preset.startswith("stereo") else "encodec_24khz"
+    return {"dac": f"dac_{preset}hz", "snac": f"snac_{preset}hz", "mimi": "mimi"}.get(base)
+
+
+def _place(name: str) -> int:
+    """Codecs in the order of `SPEED_OF`, presets in their own; a codec that is not there is last."""
+    order = [other.partition(":")[0] for other in SPEED_OF]
+    base = name.partition(":")[0]
+    return order.index(base) if base in order else len(order)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Measure all codecs side by side.")
+    parser.add_argument("--out", type=Path, required=True, help="JSON file for the figures; overwritten")
+    parser.add_argument("--codecs", help="only these, with commas: for a try")
+    parser.add_argument("--quick", action="store_true", help="short clips: tells whether it runs, not how fast")
+    options = parser.parse_args()
+    if not options.out.resolve().parent.is_dir():
+        parser.error(f"--out must lie in a folder that exists; got '{options.out}'.")
+    found, before = machine.conditions(), machine.clocks()
+    sizes = QUICK if options.quick else Sizes()
+    try:
+        presets = worker("presets")
+        names = options.codecs.split(",") if options.codecs else sorted(presets, key=_place)
+        found |= {"threads": sizes.threads, **worker("versions")}
+        with tempfile.TemporaryDirectory(prefix="silk-bench-") as folder:
+            models = sorted({model for name in names if (model := model_of(name))})
+            if models:
+                say(f"building {', '.join(models)} with random weights")
+                machine.run([sys.executable, BENCH / "random_peers.py", folder, *models])
+            found_of = measure_all(names, Bench(sizes, Path(folder)))
+    except machine.CommandError as error:
+        sys.exit(str(error))
+    figures = {"sizes": asdict(sizes), "codecs": found_of}
+    took_s = machine.write_result(options.out, "silk codecs", options.quick, found, before, figures)
+    say(f"wrote {options.out} in {took_s:.0f} s")
+
+
+if __name__ == "__main__":
+    main()

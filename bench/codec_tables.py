@@ -1,0 +1,198 @@
+"""codecs.json -> the tables of codecs side by side, and the rates that the package carries for `silk codecs`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import findings
+from findings import Figures
+
+from silkcodec.catalogue import codebooks, frame_rates
+from silkcodec.evaluate.report import number, table
+
+KIND = "silk codecs"
+NOT_YET = "Not measured yet: `make bench-codecs`."
+RATES = Path("src", "silkcodec", "peers", "rates.json")
+
+
+def rates(bench: Path) -> str:
+    """The codecs that speed was measured of: what they make of a second of speech."""
+    result = findings.read_result(bench / "codecs.json", KIND)
+    if result is None:
+        return NOT_YET
+    shown = {name: codec for name, codec in result["codecs"].items() if codec.get("speed") or "failed" in codec}
+    return "\n\n".join([_rate_table(shown, findings.targets(bench)["codecs"]["codec"]), _rate_notes(result)])
+
+
+def all_rates(bench: Path) -> str:
+    """The same of every preset."""
+    result = findings.read_result(bench / "codecs.json", KIND)
+    return NOT_YET if result is None else _rate_table(result["codecs"], findings.targets(bench)["codecs"]["codec"])
+
+
+def speed(bench: Path) -> str:
+    """Speed and memory side by side; then each as a ratio to ours, and whether the promise is kept."""
+    result = findings.read_result(bench / "codecs.json", KIND)
+    if result is None or result["quick"]:  # its rates are right, its times mean nothing
+        return NOT_YET
+    targets = findings.targets(bench)["codecs"]
+    ours = targets["codec"]
+    rows = [
+        [f"**{name}**" if name == ours else name, *_speed_cells(codec)]
+        for name, codec in result["codecs"].items()
+        if "failed" in codec or codec["speed"]
+    ]
+    measured = table(["codec", "encode", "decode", "peak memory", "load"], rows)
+    parts = [measured, _ratio_table(result, targets), _speed_notes(bench, result, ours)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def ratios(result: Figures, name: str, ours: str) -> dict[str, float]:
+    """How many times faster than another codec ours is, and how many times its memory the other takes."""
+    of, other = result["codecs"][ours]["speed"], result["codecs"][name]["speed"]
+    both_s = [sum(speed[way]["median_s"] for way in ("encode", "decode")) for speed in (of, other)]
+    return {
+        "encode": of["encode"]["times_real_time"] / other["encode"]["times_real_time"],
+        "decode": of["decode"]["times_real_time"] / other["decode"]["times_real_time"],
+        "both": both_s[1] / both_s[0],
+        "memory": other["peak_memory_mb"] / of["peak_memory_mb"],
+    }
+
+
+def packaged(result: Figures) -> Figures:
+    """What `silk codecs` shows: of the figures, those that are the same on every machine."""
+    kept = ("quantizer", "sample_rate", "frame_rates_hz", "codebook_sizes", "tokens_per_second", "bits_per_second")
+    codecs: Figures = {}
+    for name, codec in result["codecs"].items():
+        if "failed" in codec:
+            codecs[name] = None
+            continue
+        last = codec["counted"][-1]
+        codecs[name] = {
+            **{key: codec[key] for key in (*kept, "latency_ms", "parameters")},
+            "counted_s": last["duration_s"],
+            "counted_tokens_per_second": last["tokens_per_second"],
+            "listed": bool(codec["speed"]),
+        }
+    return {"kind": "silk rates", "format": 1, "measured": result["created"][:10], "codecs": codecs}
+
+
+def stale(root: Path, bench: Path) -> dict[Path, str]:
+    """The package's rates where they are not what the JSON says -> what they should be."""
+    result = findings.read_result(bench / "codecs.json", KIND)
+    if result is None:
+        return {}
+    text = json.dumps(packaged(result), indent=1) + "\n"
+    path = root / RATES
+    return {} if path.exists() and path.read_text(encoding="utf-8") == text else {path: text}
+
+
+TABLES: dict[str, Callable[[Path], str]] = {"codecs": rates, "codecs-speed": speed, "codecs-all": all_rates}
+
+
+def _rate_table(codecs: Figures, ours: str) -> str:
+    header = ["codec", "frames/s", "codebooks", "tokens/s", "bit/s", "counted", "over", "quantizer", "parameters"]
+    rows = []
+    for name, codec in codecs.items():
+        if "failed" in codec:
+            rows.append([name, f"failed: {codec['failed']}", *[""] * (len(header) - 2)])
+            continue
+        last = codec["counted"][-1]
+        cells = [
+            frame_rates(codec["frame_rates_hz"]),
+            codebooks(codec["codebook_sizes"]),
+            number(codec["tokens_per_second"], 1),
+            number(codec["bits_per_second"], 0),
+            number(last["tokens_per_second"], 1),
+            findings.duration(last["duration_s"]),
+            codec["quantizer"] or "-",
+            "" if codec["parameters"] is None else f"{codec['parameters'] / 1e6:.1f} M",
+        ]
+        rows.append([f"**{name}**" if name == ours else name, *cells])
+    return table(header, rows)
+
+
+def _rate_notes(result: Figures) -> str:
+    """What a reader who knows other figures, or counts tokens himself, must be told. A list."""
+    measured = {name: codec for name, codec in result["codecs"].items() if "failed" not in codec}
+    notes = [
+        "All figures are from the codes that the codec made of speech. **tokens/s** and **bit/s** are over the time "
+        "that its frames span: its clock. **counted** is over the duration of the speech, which ends inside a frame: "
+        "what fills the last frame (a window for SNAC, a chunk of 1 s for stereo EnCodec), and what flushes the "
+        "delay of a classical codec, comes on top, and weighs less the longer the speech."
+    ]
+    if "dac:44k" in measured:
+        dac = measured["dac:44k"]
+        notes.append(
+            "DAC's usual 774 is 9 x 86, of a rounded frame rate; it is 44,100 / 512 = "
+            f"{dac['frame_rates_hz'][0]:.2f} Hz, so {dac['tokens_per_second']:.1f} tokens/s."
+        )
+    if "snac:24k" in measured:
+        snac = measured["snac:24k"]
+        clocks = " + ".join(f"{rate:.5g}" for rate in snac["frame_rates_hz"])
+        others = [name for name in ("snac:32k", "snac:44k") if name in measured]
+        rest = " and ".join(f"{measured[name]['tokens_per_second']:.1f} (`{name}`)" for name in others)
+        notes.append(
+            f"SNAC's model for speech has {len(snac['codebook_sizes'])} codebooks: {clocks} = "
+            f"{snac['tokens_per_second']:.1f} tokens/s. No published model makes the 82.5 with 4 codebooks that is "
+            f"often quoted{f'; those with 4 make {rest}' if rest else ''}."
+        )
+    notes.append("**parameters**: learned by gradient; codebooks that are learned as running means are not among them.")
+    return "\n".join(f"- {note}" for note in notes)
+
+
+def _speed_cells(codec: Figures) -> list[str]:
+    if "failed" in codec:
+        return [f"failed: {codec['failed']}", "", "", ""]
+    speed = codec["speed"]
+    times = [_factor(speed[way]["times_real_time"]) for way in ("encode", "decode")]
+    return [*times, f"{speed['peak_memory_mb']:.0f} MB", f"{speed['load_s']:.1f} s"]
+
+
+def _ratio_table(result: Figures, targets: Figures) -> str:
+    """A row per other codec; classical ones have no target to meet."""
+    ours = targets["codec"]
+    codecs = {name: codec for name, codec in result["codecs"].items() if codec.get("speed")}
+    if ours not in codecs:
+        return ""
+    rows = []
+    for name, codec in codecs.items():
+        if name == ours:
+            continue
+        found = ratios(result, name, ours)
+        times = [_times(found[key], "faster", "slower") for key in ("encode", "decode", "both")]
+        judged = ["", ""]
+        if codec["parameters"] is not None:
+            judged = findings.judged(min(found["encode"], found["decode"]), targets["times_faster"], "x faster")
+        rows.append([name, *times, _times(found["memory"], "less", "more"), *judged])
+    return table([f"{ours} against", "encode", "decode", "there and back", "peak memory", "target", "met"], rows)
+
+
+def _times(ratio: float, above: str, below: str) -> str:
+    """`12x faster`, `3.4x slower`."""
+    times, word = (ratio, above) if ratio >= 1 else (1 / ratio, below)
+    return f"{_factor(times)} {word}"
+
+
+def _factor(value: float) -> str:
+    """Two digits that count, or all before the point: `0.42x`, `5.1x`, `1,250x`."""
+    n_digits = 2 if value < 1 else 1 if value < 10 else 0
+    return f"{value:,.{n_digits}f}x"
+
+
+def _speed_notes(bench: Path, result: Figures, ours: str) -> str:
+    found, sizes = result["conditions"], result["sizes"]
+    versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
+    sentences = [
+        f"Encode and decode: times real time, the median of {sizes['runs']} runs on {sizes['speed_s']:g} s of speech "
+        "at the codec's own sample rate. Peak memory: resident, of a fresh process that takes that speech there and "
+        "back. Load: until ready to run, imports included. The neural peers have **random weights in their published "
+        "architecture**, on which speed and memory do not depend, and run in PyTorch, float32, a long clip in pieces "
+        f"of 10 s; {ours} runs on ONNX Runtime.",
+        f"{found['codec']}{findings.not_embedded(bench, found['codec'])}; {found['threads']} threads, "
+        f"{found['cores']} cores, {found['cpu']}, {found['system']}; {versions}; {result['created'][:10]}.",
+        *findings.warnings(result),
+    ]
+    return " ".join(sentences)

@@ -1,0 +1,186 @@
+"""One codec in a process of its own: `codec_bench.py` starts it, the last line it prints is JSON.
+
+python bench/codec_worker.py measure CLIP NAME [--runs N] [--threads N]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import platform
+import resource
+import statistics
+import sys
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from machine import Figures, max_rss_mb
+from speed_worker import WARM_UP_S, timed
+
+NOT_LEARNED = {"encoder.mel.filters", "decoder.head.window"}  # constants that Silk's graphs name like weights
+
+
+def presets(_: argparse.Namespace) -> Figures:
+    """Every codec of ours with every preset of it, in the registry's order; and what is missing for it here."""
+    from silkcodec import codec
+
+    names = {base: [f"{base}:{preset}" for preset in codec.presets(base)] or [base] for base in codec._BUILT_IN}
+    return {name: codec.missing(name) for base in sorted(names) for name in names[base]}
+
+
+def versions(_: argparse.Namespace) -> Figures:
+    """Of everything that the figures depend on, and which weights of ours."""
+    import silkcodec
+
+    found = {"python": platform.python_version(), "silkcodec": silkcodec.__version__}
+    for name in ("numpy", "onnxruntime", "torch", "transformers", "snac", "opuslib", "pycodec2"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue  # its codecs will say so
+    return {"codec": silkcodec.load().codec_id, "versions": found}
+
+
+def measure(options: argparse.Namespace) -> Figures:
+    """Rates, speed, memory and the time to load. The peak is that of one way there and back, as a user has it."""
+    codec, load_s = timed(lambda: _load(options.name, options.threads))
+    wave = _wave(codec, options.clip)
+    codec.decode(codec.encode(wave[: int(WARM_UP_S * codec.sample_rate)], codec.sample_rate))
+    times: dict[str, list[float]] = {"encode": [], "decode": []}
+    peak_mb = math.nan
+    for i in range(options.runs):
+        tokens, encode_s = timed(lambda: codec.encode(wave, codec.sample_rate))
+        heard, decode_s = timed(lambda tokens=tokens: codec.decode(tokens))
+        times["encode"].append(encode_s)
+        times["decode"].append(decode_s)
+        if i == 0:
+            peak_mb = max_rss_mb(resource.getrusage(resource.RUSAGE_SELF))
+            _check(options.name, wave, heard)
+    speed = {way: _spread(values, tokens.duration_s) for way, values in times.items()}
+    return {
+        **_rates(codec, tokens),
+        "parameters": _n_parameters(codec),
+        "speed": {"load_s": load_s, **speed, "peak_memory_mb": peak_mb},
+    }
+
+
+def count(options: argparse.Namespace) -> Figures:
+    """Rates alone, of several codecs."""
+    found = {}
+    for name in options.names:
+        codec = _load(name, options.threads)
+        tokens = codec.encode(_wave(codec, options.clip), codec.sample_rate)
+        found[name] = {**_rates(codec, tokens), "parameters": _n_parameters(codec)}
+    return found
+
+
+def _load(name: str, threads: int) -> Any:
+    """A codec that is ready to run, on so many threads."""
+    import silkcodec
+
+    if name == "silk":
+        codec = silkcodec.load(threads=threads)
+        codec.prepare(encode=True, decode=True)
+        return codec
+    return silkcodec.load(name)  # torch has its threads from OMP_NUM_THREADS
+
+
+def _wave(codec: Any, clip: Path) -> Any:
+    """The clip, float32 [T] at the codec's own rate: nobody's time is spent on resampling."""
+    from silkcodec import audio
+
+    return audio.read(clip, codec.sample_rate)
+
+
+def _rates(codec: Any, tokens: Any) -> Figures:
+    """What the codec says of itself, and what was counted in the tokens that it made."""
+    duration_s = tokens.duration_s
+    n_codes = [len(codes) for codes in tokens.codes]
+    bits = sum(n * math.log2(size) for n, size in zip(n_codes, tokens.codebook_sizes, strict=True))
+    latency_s = getattr(codec, "latency_s", None)
+    return {
+        "quantizer": getattr(codec, "quantizer", None),
+        "sample_rate": codec.sample_rate,
+        "frame_rates_hz": list(tokens.frame_rates),
+        "codebook_sizes": list(tokens.codebook_sizes),
+        "latency_ms": None if latency_s is None else 1000 * latency_s,
+        "tokens_per_second": tokens.tokens_per_second,
+        "bits_per_second": tokens.bits_per_second,
+        "counted": [
+            {
+                "duration_s": duration_s,
+                "n_codes": n_codes,
+                "n_tokens": tokens.n_tokens,
+                "tokens_per_second": tokens.n_tokens / duration_s,
+                "bits_per_second": bits / duration_s,
+            }
+        ],
+    }
+
+
+def _n_parameters(codec: Any) -> int | None:
+    """What was learned by gradient: not the codebooks that a model keeps as buffers. None: nothing was learned."""
+    if codec.name == "silk":
+        import onnx
+
+        graphs = [onnx.load(codec.folder / graph.file).graph for graph in (codec.config.encoder, codec.config.decoder)]
+        learned = [
+            math.prod(tensor.dims)
+            for graph in graphs
+            for tensor in graph.initializer
+            if tensor.name.startswith(("encoder.", "decoder.")) and tensor.name not in NOT_LEARNED
+        ]
+        return sum(learned)
+    if "torch" not in sys.modules:
+        return None
+    module = sys.modules["torch"].nn.Module
+    models = [value for value in vars(codec).values() if isinstance(value, module)]
+    return sum(parameter.numel() for model in models for parameter in model.parameters())
+
+
+def _check(name: str, wave: Any, heard: Any) -> None:
+    """Numbers that run away or die out take other times than speech does: such a measurement is refused."""
+    import numpy as np
+
+    if heard.shape != wave.shape or not np.isfinite(heard).all() or not np.abs(heard).max() > 1e-6:
+        sys.exit(f"{name} must give a wave of the length it got, finite and not silent; it did not.")
+
+
+def _spread(times_s: list[float], duration_s: float) -> Figures:
+    median_s = statistics.median(times_s)
+    return {
+        "times_real_time": duration_s / median_s,
+        "median_s": median_s,
+        "lowest_s": min(times_s),
+        "highest_s": max(times_s),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    verbs = parser.add_subparsers(required=True)
+
+    def verb(measure_it: Callable[[argparse.Namespace], Figures]) -> argparse.ArgumentParser:
+        added = verbs.add_parser(measure_it.__name__)
+        added.set_defaults(measure=measure_it)
+        added.add_argument("--threads", type=int, default=2)
+        return added
+
+    verb(presets)
+    verb(versions)
+    measuring = verb(measure)
+    measuring.add_argument("clip", type=Path)
+    measuring.add_argument("name", help="as silkcodec.load takes it, with its @source")
+    measuring.add_argument("--runs", type=int, default=3)
+    counting = verb(count)
+    counting.add_argument("clip", type=Path)
+    counting.add_argument("names", nargs="+", metavar="NAME")
+    options = parser.parse_args()
+    print(json.dumps(options.measure(options)))
+
+
+if __name__ == "__main__":
+    main()
