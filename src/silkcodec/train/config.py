@@ -77,7 +77,7 @@ class RecognizerConfig:
 
     weights: str = ""  # folder of Whisper weights: as transformers saves them, or as CTranslate2 converts them
     layers: tuple[int, ...] = ()  # of its encoder, counted from 1; empty: every second one up to the last
-    crops: int = 4  # of each batch that it hears, over all processes: it costs more than the codec
+    crops: int = 4  # of each batch that it hears, over all processes: 4 of 12 add 20 % to a step on a CPU
 
 
 @dataclass(frozen=True)
