@@ -44,17 +44,18 @@ SPEED_OF = (  # the others have their rates counted: speed hardly differs betwee
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much is measured. In seconds: of speech, but for `patience_s`, of the clock."""
+    """How much is measured. In seconds: of speech, but for `patience_s` and `least_s`, of the clock."""
 
-    speed_s: float = 30.0  # the clip that goes there and back: speed and memory
+    speed_s: float = 15.0  # the clip that goes there and back: speed and memory
     count_s: float = 60.0  # the clip whose tokens are counted
     long_s: float = 600.0  # one more, for codecs that encode it within patience
     patience_s: float = 20.0
-    runs: int = 3
+    runs: int = 3  # there and back, at least; and more until they took so long:
+    least_s: float = 3.0
     threads: int = 2
 
 
-QUICK = Sizes(speed_s=2.0, count_s=3.0, long_s=4.0, patience_s=5.0, runs=1)
+QUICK = Sizes(speed_s=2.0, count_s=3.0, long_s=4.0, patience_s=5.0, runs=1, least_s=0.0)
 
 
 class Bench:
@@ -72,7 +73,8 @@ class Bench:
         """All figures of one codec; what went wrong where it could not be used."""
         sizes, named = self.sizes, self._named(name)
         try:
-            found = worker("measure", self.clips[sizes.speed_s], named, "--runs", sizes.runs, threads=sizes.threads)
+            runs = ("--runs", sizes.runs, "--least-s", sizes.least_s)
+            found = worker("measure", self.clips[sizes.speed_s], named, *runs, threads=sizes.threads)
             clips = [self.clips[sizes.count_s]]
             if found["speed"]["encode"]["times_real_time"] * sizes.patience_s >= sizes.long_s:
                 clips.append(self.clips[sizes.long_s])

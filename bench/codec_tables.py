@@ -178,7 +178,7 @@ def _times(ratio: float, above: str, below: str) -> str:
 
 def _factor(value: float) -> str:
     """Two digits that count, or all before the point: `0.42x`, `5.1x`, `1,250x`."""
-    n_digits = 2 if value < 1 else 1 if value < 10 else 0
+    n_digits = 2 if value < 1 else 1 if value < 9.95 else 0
     return f"{value:,.{n_digits}f}x"
 
 
@@ -186,11 +186,11 @@ def _speed_notes(bench: Path, result: Figures, ours: str) -> str:
     found, sizes = result["conditions"], result["sizes"]
     versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
     sentences = [
-        f"Encode and decode: times real time, the median of {sizes['runs']} runs on {sizes['speed_s']:g} s of speech "
-        "at the codec's own sample rate. Peak memory: resident, of a fresh process that takes that speech there and "
-        "back. Load: until ready to run, imports included. The neural peers have **random weights in their published "
-        "architecture**, on which speed and memory do not depend, and run in PyTorch, float32, a long clip in pieces "
-        f"of 10 s; {ours} runs on ONNX Runtime.",
+        f"Encode and decode: times real time, the median of {sizes['runs']} runs or more on {sizes['speed_s']:g} s of "
+        "speech at the codec's own sample rate. Peak memory: resident, of a fresh process that takes that speech there "
+        "and back. Load: until ready to run, imports included. The neural peers have **random weights in their "
+        "published architecture**, on which speed and memory do not depend, and run in PyTorch, float32, a long clip "
+        f"in pieces of 10 s; {ours} runs on ONNX Runtime.",
         f"{found['codec']}{findings.not_embedded(bench, found['codec'])}; {found['threads']} threads, "
         f"{found['cores']} cores, {found['cpu']}, {found['system']}; {versions}; {result['created'][:10]}.",
         *findings.warnings(result),

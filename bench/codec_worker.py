@@ -51,12 +51,12 @@ def measure(options: argparse.Namespace) -> Figures:
     codec.decode(codec.encode(wave[: int(WARM_UP_S * codec.sample_rate)], codec.sample_rate))
     times: dict[str, list[float]] = {"encode": [], "decode": []}
     peak_mb = math.nan
-    for i in range(options.runs):
+    while len(times["encode"]) < options.runs or sum(map(sum, times.values())) < options.least_s:
         tokens, encode_s = timed(lambda: codec.encode(wave, codec.sample_rate))
         heard, decode_s = timed(lambda tokens=tokens: codec.decode(tokens))
         times["encode"].append(encode_s)
         times["decode"].append(decode_s)
-        if i == 0:
+        if len(times["encode"]) == 1:
             peak_mb = max_rss_mb(resource.getrusage(resource.RUSAGE_SELF))
             _check(options.name, wave, heard)
     speed = {way: _spread(values, tokens.duration_s) for way, values in times.items()}
@@ -153,6 +153,7 @@ def _spread(times_s: list[float], duration_s: float) -> Figures:
     median_s = statistics.median(times_s)
     return {
         "times_real_time": duration_s / median_s,
+        "n_runs": len(times_s),
         "median_s": median_s,
         "lowest_s": min(times_s),
         "highest_s": max(times_s),
@@ -174,7 +175,8 @@ def main() -> None:
     measuring = verb(measure)
     measuring.add_argument("clip", type=Path)
     measuring.add_argument("name", help="as silkcodec.load takes it, with its @source")
-    measuring.add_argument("--runs", type=int, default=3)
+    measuring.add_argument("--runs", type=int, default=3, help="at least; and more until they took --least-s")
+    measuring.add_argument("--least-s", type=float, default=0.0)
     counting = verb(count)
     counting.add_argument("clip", type=Path)
     counting.add_argument("names", nargs="+", metavar="NAME")
