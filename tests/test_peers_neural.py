@@ -25,7 +25,7 @@ torch = pytest.importorskip("torch", reason="needs [peers]")
 pytest.importorskip("transformers", reason="needs [peers]")
 pytest.importorskip("snac", reason="needs [peers]")
 
-from silkcodec.peers import mimi, neural, snac  # noqa: E402 - after the check that they can be used
+from silkcodec.peers import mimi, neural, reach, snac, weights  # noqa: E402 - after the check that they can be used
 
 RandomPeer = Callable[[str], Path]
 
@@ -163,21 +163,23 @@ def test_mimis_transformers_go_on_from_where_they_were(
 
 
 def test_pieces_cover_every_frame_once() -> None:
-    parts = list(neural.pieces(25, 10, 3, 2))
+    parts = list(reach.pieces(25, 10, 3, 2))
     assert [(p.left, p.start, p.stop, p.right) for p in parts] == [(0, 0, 10, 12), (7, 10, 20, 22), (17, 20, 25, 25)]
     frames = np.arange(25)
     assert np.array_equal(np.concatenate([frames[p.left : p.right][p.keep()] for p in parts]), frames)
 
 
 def test_reach_of_known_convolutions() -> None:
-    reach = neural.Reach()
-    reach.conv(7, 3)
-    assert (reach.left, reach.right, reach.step) == (3, 3, 1)
-    reach.conv(8, 4, stride=4)  # causal: four old samples and the frame's own four
-    assert (reach.left, reach.right, reach.step) == (7, 6, 4)
-    reach.conv(3, 2, dilation=1)
-    assert (reach.left, reach.right) == (15, 6)
-    up = neural.Reach(step=4)
+    stack = reach.Reach()
+    stack.conv(7, 3)
+    assert (stack.left, stack.right, stack.step) == (3, 3, 1)
+    stack.conv(8, 4, stride=4)  # causal: four old samples and the frame's own four
+    assert (stack.left, stack.right, stack.step) == (7, 6, 4)
+    stack.conv(3, 2)
+    assert (stack.left, stack.right) == (15, 6)
+    stack.attention(32)
+    assert (stack.left, stack.right) == (15 + 31 * 4, 6 + 31 * 4)
+    up = reach.Reach(step=4)
     up.transposed(8, 0, 4)
     assert (up.left, up.right, up.step) == (7, 0, 1)
 
@@ -200,7 +202,7 @@ def test_tokens_of_other_weights_are_refused(
     load: Callable[[str], Any], random_peer: RandomPeer, tmp_path: Path
 ) -> None:
     folder = weights_copy(random_peer, "mimi", tmp_path)
-    file = folder / neural.SAFETENSORS
+    file = folder / weights.SAFETENSORS
     content = bytearray(file.read_bytes())
     content[-1] ^= 1  # the last bit of a weight
     file.write_bytes(content)
@@ -218,8 +220,8 @@ def test_snac_is_read_as_it_was_published_but_never_runs_what_is_in_it(random_pe
     folder = weights_copy(random_peer, "snac_24khz", tmp_path)
     tensors = silkcodec.load(f"snac:24k@{folder}")
     state = tensors._model.state_dict()
-    (folder / neural.SAFETENSORS).unlink()
-    published = folder / neural.TORCH_FILE
+    (folder / weights.SAFETENSORS).unlink()
+    published = folder / weights.TORCH_FILE
     torch.save(state, published)
     codec = silkcodec.load(f"snac@{folder}")
     wave = speechlike(0.5)
@@ -262,7 +264,7 @@ def test_damaged_weights_are_refused(random_peer: RandomPeer, tmp_path: Path) ->
 
     for name, repository in (("dac:16k", "dac_16khz"), ("snac:24k", "snac_24khz")):
         folder = weights_copy(random_peer, repository, tmp_path)
-        file = folder / neural.SAFETENSORS
+        file = folder / weights.SAFETENSORS
         whole = file.read_bytes()
         state = load(whole)
         file.write_bytes(whole[:1000])

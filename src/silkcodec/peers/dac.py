@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from silkcodec.peers import neural
 from silkcodec.peers.presets import choose
+from silkcodec.peers.reach import pieces, snake_decoder, snake_encoder
+from silkcodec.peers.weights import find_weights, load_transformer, require
 
 if TYPE_CHECKING:
     import torch
@@ -43,19 +45,19 @@ class Dac(neural.NeuralCodec):
     def __init__(self, preset: str | None = None, *, source: str | None = None) -> None:
         preset = choose("dac", preset, PRESETS, DEFAULT_PRESET)
         self.name = f"dac:{preset}"
-        neural.require(self.name, "torch", "transformers", "safetensors")
+        require(self.name, "torch", "transformers", "safetensors")
         from transformers import DacModel
 
-        weights = neural.find_weights(self.name, source or MODELS[preset])
+        weights = find_weights(self.name, source or MODELS[preset])
         weights.check("sampling_rate", RATES[preset], self.name)
-        self._model: Any = neural.load_transformer(self.name, DacModel, weights)
+        self._model: Any = load_transformer(self.name, DacModel, weights)
         self.codec_id = weights.codec_id(MODELS[preset].split("/")[1])
         config = self._model.config
         self.sample_rate = int(config.sampling_rate)
         self._hop = int(config.hop_length)
         n = int(config.n_codebooks)
         self._set_codebooks([int(config.codebook_size)] * n, [self.sample_rate / self._hop] * n, n)
-        encoder, decoder = _encoder_reach(config), _decoder_reach(config, self._hop)
+        encoder, decoder = snake_encoder(config.downsampling_ratios, 3), snake_decoder(config.upsampling_ratios)
         self._halos = encoder.frames(self._hop), decoder.frames(self._hop)
         self._short_samples = _shortfall(config)
         self.latency_s = (encoder.right + decoder.right + 1) / self.sample_rate
@@ -72,7 +74,7 @@ class Dac(neural.NeuralCodec):
         n_frames = self._n_frames(len(wave))
         padded = torch.nn.functional.pad(wave, (0, n_frames * self._hop - len(wave)))[None, None]
         codes = []
-        for part in neural.pieces(n_frames, self._piece_frames(), *self._halos[0]):
+        for part in pieces(n_frames, self._piece_frames(self._hop), *self._halos[0]):
             chunk = padded[..., part.left * self._hop : part.right * self._hop]
             codes.append(self._model.encode(chunk, n_quantizers=k).audio_codes[0, :, part.keep()])
         return list(torch.cat(codes, dim=-1))
@@ -81,38 +83,10 @@ class Dac(neural.NeuralCodec):
         import torch
 
         stacked, waves = torch.stack(codes)[None], []  # [1, k, F]
-        for part in neural.pieces(stacked.shape[-1], self._piece_frames(), *self._halos[1]):
+        for part in pieces(stacked.shape[-1], self._piece_frames(self._hop), *self._halos[1]):
             wave = self._model.decode(audio_codes=stacked[..., part.left : part.right]).audio_values[0]
             waves.append(wave[part.keep(self._hop)])
         return torch.cat(waves)
-
-    def _piece_frames(self) -> int:
-        return int(neural.PIECE_S * self.sample_rate) // self._hop
-
-
-def _residual_reach(reach: neural.Reach) -> None:
-    for dilation in (1, 3, 9):
-        reach.conv(7, 3 * dilation, dilation=dilation)
-
-
-def _encoder_reach(config: Any) -> neural.Reach:
-    reach = neural.Reach()
-    reach.conv(7, 3)
-    for stride in config.downsampling_ratios:
-        _residual_reach(reach)
-        reach.conv(2 * stride, math.ceil(stride / 2), stride=stride)
-    reach.conv(3, 1)
-    return reach
-
-
-def _decoder_reach(config: Any, hop: int) -> neural.Reach:
-    reach = neural.Reach(step=hop)
-    reach.conv(7, 3)
-    for stride in config.upsampling_ratios:
-        reach.transposed(2 * stride, math.ceil(stride / 2), stride)
-        _residual_reach(reach)
-    reach.conv(7, 3)
-    return reach
 
 
 def _shortfall(config: Any) -> int:

@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from silkcodec.peers import neural
 from silkcodec.peers.presets import choose
+from silkcodec.peers.reach import pieces, seanet_decoder, seanet_encoder
+from silkcodec.peers.weights import find_weights, load_transformer, require
 
 if TYPE_CHECKING:
     import torch
@@ -58,13 +60,13 @@ class Encodec(neural.NeuralCodec):
         preset = choose("encodec", preset, PRESETS, DEFAULT_PRESET)
         self.name = f"encodec:{preset}"
         self._stereo = preset.startswith("stereo")
-        neural.require(self.name, "torch", "transformers", "safetensors")
+        require(self.name, "torch", "transformers", "safetensors")
         from transformers import EncodecModel
 
-        weights = neural.find_weights(self.name, source or MODELS[self._stereo])
+        weights = find_weights(self.name, source or MODELS[self._stereo])
         weights.check("audio_channels", 1 + self._stereo, self.name)
         weights.check("sampling_rate", 48_000 if self._stereo else 24_000, self.name)
-        self._model: Any = neural.load_transformer(self.name, EncodecModel, weights)
+        self._model: Any = load_transformer(self.name, EncodecModel, weights)
         self.codec_id = weights.codec_id(MODELS[self._stereo].split("/")[1])
         config = self._model.config
         self.sample_rate = int(config.sampling_rate)
@@ -99,15 +101,15 @@ class Encodec(neural.NeuralCodec):
         import torch
 
         convolutions, lstm, last = _around_lstm(self._model.encoder.layers)
-        n_frames, piece = math.ceil(len(wave) / self._hop), self._piece_frames()
-        left, _ = self._encoder_reach().frames(self._hop)
+        n_frames, piece = math.ceil(len(wave) / self._hop), self._piece_frames(self._hop)
+        left, _ = seanet_encoder(self._model.config).frames(self._hop)
         features = []
-        for part in neural.pieces(n_frames, piece, left, 0):
+        for part in pieces(n_frames, piece, left, 0):
             chunk = wave[part.left * self._hop : part.right * self._hop]
             features.append(_run(convolutions, chunk[None, None])[..., part.keep()])
         whole = lstm(torch.cat(features, dim=-1))  # [1, C, F]
         codes = []
-        for part in neural.pieces(n_frames, piece, self._model.config.last_kernel_size - 1, 0):
+        for part in pieces(n_frames, piece, self._model.config.last_kernel_size - 1, 0):
             latent = _run(last, whole[..., part.left : part.right])
             codes.append(self._quantize(latent, k)[:, part.keep()])
         return list(torch.cat(codes, dim=-1))
@@ -117,30 +119,11 @@ class Encodec(neural.NeuralCodec):
 
         first, lstm, convolutions = _around_lstm(self._model.decoder.layers)
         whole = lstm(_run(first, self._latent(codes)))  # [1, C, F]
-        left, _ = self._decoder_reach().frames(self._hop)
+        left, _ = seanet_decoder(self._model.config).frames(self._hop)
         waves = []
-        for part in neural.pieces(whole.shape[-1], self._piece_frames(), left, 0):
+        for part in pieces(whole.shape[-1], self._piece_frames(self._hop), left, 0):
             waves.append(_run(convolutions, whole[..., part.left : part.right])[0, 0, part.keep(self._hop)])
         return torch.cat(waves)
-
-    def _piece_frames(self) -> int:
-        return int(neural.PIECE_S * self.sample_rate) // self._hop
-
-    def _encoder_reach(self) -> neural.Reach:
-        config, reach = self._model.config, neural.Reach()
-        reach.conv(config.kernel_size, config.kernel_size - 1)
-        for ratio in reversed(config.upsampling_ratios):
-            _residual_reach(reach, config)
-            reach.conv(2 * ratio, ratio, stride=ratio)
-        return reach
-
-    def _decoder_reach(self) -> neural.Reach:
-        config, reach = self._model.config, neural.Reach(step=self._hop)
-        for ratio in config.upsampling_ratios:
-            reach.transposed(2 * ratio, 0, ratio)
-            _residual_reach(reach, config)
-        reach.conv(config.last_kernel_size, config.last_kernel_size - 1)
-        return reach
 
     # --- 48 kHz: chunks of 1 s, overlapping by 10 ms
 
@@ -213,9 +196,3 @@ def _around_lstm(layers: Any) -> tuple[list[Any], Any, list[Any]]:
     """The layers before the LSTM, the LSTM, and those after it."""
     at = next(i for i, layer in enumerate(layers) if type(layer).__name__ == "EncodecLSTM")
     return list(layers[:at]), layers[at], list(layers[at + 1 :])
-
-
-def _residual_reach(reach: neural.Reach, config: Any) -> None:
-    for i in range(config.num_residual_layers):
-        dilation = config.dilation_growth_rate**i
-        reach.conv(config.residual_kernel_size, (config.residual_kernel_size - 1) * dilation, dilation=dilation)

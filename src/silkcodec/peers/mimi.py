@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from silkcodec.peers import neural
 from silkcodec.peers.presets import choose
+from silkcodec.peers.reach import pieces, seanet_decoder, seanet_encoder
+from silkcodec.peers.weights import find_weights, load_transformer, require
 
 if TYPE_CHECKING:
     import torch
@@ -45,11 +47,11 @@ class Mimi(neural.NeuralCodec):
     def __init__(self, preset: str | None = None, *, source: str | None = None) -> None:
         preset = choose("mimi", preset, PRESETS, DEFAULT_PRESET)
         self.name = f"mimi:{preset}"
-        neural.require(self.name, "torch", "transformers", "safetensors")
+        require(self.name, "torch", "transformers", "safetensors")
         from transformers import MimiModel
 
-        weights = neural.find_weights(self.name, source or MODEL)
-        self._model: Any = neural.load_transformer(self.name, MimiModel, weights)
+        weights = find_weights(self.name, source or MODEL)
+        self._model: Any = load_transformer(self.name, MimiModel, weights)
         self.codec_id = weights.codec_id("mimi")
         config = self._model.config
         self.sample_rate = int(config.sampling_rate)
@@ -69,9 +71,9 @@ class Mimi(neural.NeuralCodec):
 
         encoder, n_frames = self._model.encoder, math.ceil(len(wave) / self._frame)
         padded = torch.nn.functional.pad(wave, (0, n_frames * self._frame - len(wave)))[None, None]
-        left, _ = self._encoder_reach().frames(self._hop)
+        left, _ = seanet_encoder(self._model.config).frames(self._hop)
         features = []
-        for part in neural.pieces(n_frames * self._latent_stride, self._piece_steps(), left, 0):
+        for part in pieces(n_frames * self._latent_stride, self._piece_frames(self._hop), left, 0):
             chunk = padded[..., part.left * self._hop : part.right * self._hop]
             features.append(encoder.encoder_seanet(chunk)[..., part.keep()])
         steps = _transform(encoder.encoder_transformer, torch.cat(features, dim=-1))
@@ -84,32 +86,11 @@ class Mimi(neural.NeuralCodec):
         decoder = self._model.decoder
         latent = self._model.quantizer.decode(torch.stack(codes)[None])
         steps = _transform(decoder.decoder_transformer, decoder.upsample(latent))
-        left, _ = self._decoder_reach().frames(self._hop)
+        left, _ = seanet_decoder(self._model.config).frames(self._hop)
         waves = []
-        for part in neural.pieces(steps.shape[-1], self._piece_steps(), left, 0):
+        for part in pieces(steps.shape[-1], self._piece_frames(self._hop), left, 0):
             waves.append(decoder.decoder_seanet(steps[..., part.left : part.right])[0, 0, part.keep(self._hop)])
         return torch.cat(waves)
-
-    def _piece_steps(self) -> int:
-        return int(neural.PIECE_S * self.sample_rate) // self._hop
-
-    def _encoder_reach(self) -> neural.Reach:
-        config, reach = self._model.config, neural.Reach()
-        reach.conv(config.kernel_size, config.kernel_size - 1)
-        for ratio in reversed(config.upsampling_ratios):
-            _residual_reach(reach, config)
-            reach.conv(2 * ratio, ratio, stride=ratio)
-        reach.conv(config.last_kernel_size, config.last_kernel_size - 1)
-        return reach
-
-    def _decoder_reach(self) -> neural.Reach:
-        config, reach = self._model.config, neural.Reach(step=self._hop)
-        reach.conv(config.kernel_size, config.kernel_size - 1)
-        for ratio in config.upsampling_ratios:
-            reach.transposed(2 * ratio, 0, ratio)
-            _residual_reach(reach, config)
-        reach.conv(config.last_kernel_size, config.last_kernel_size - 1)
-        return reach
 
 
 def _transform(transformer: Any, features: torch.Tensor) -> torch.Tensor:
@@ -123,9 +104,3 @@ def _transform(transformer: Any, features: torch.Tensor) -> torch.Tensor:
         cache = output.past_key_values
         parts.append(output.last_hidden_state)
     return torch.cat(parts, dim=1).transpose(1, 2)
-
-
-def _residual_reach(reach: neural.Reach, config: Any) -> None:
-    for i in range(config.num_residual_layers):
-        dilation = config.dilation_growth_rate**i
-        reach.conv(config.residual_kernel_size, (config.residual_kernel_size - 1) * dilation, dilation=dilation)

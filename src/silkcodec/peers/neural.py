@@ -1,33 +1,20 @@
-"""What the neural peers (EnCodec, DAC, Mimi, SNAC) share: finding and loading weights, checks, long audio.
+"""What the neural peers (EnCodec, DAC, Mimi, SNAC) share: checks, Tokens, batches.
 
-A peer's file holds its presets and two methods, `_encode` and `_decode`; here is everything around them.
+A peer's file holds its presets and two methods, `_encode` and `_decode`; here is everything around them. Its
+weights come through `weights.py`, and long audio goes through its convolutions in pieces, see `reach.py`.
 PyTorch and the models' packages are imported when a codec is built, never before.
-
-**Weights** come from a folder, or from a repository of the Hugging Face hub by way of its cache: what is in
-the cache is used as it is, without asking the network. What a codec makes carries the hash of the weights
-file, so that tokens never meet a model that did not make them. Files are safetensors; see `load_state`.
-
-**Long audio** goes through a model's convolutions in pieces of `PIECE_S`, each with as much of its
-neighbours on both sides as the convolutions reach (`Reach`), which is then cut off: the same numbers as in
-one piece (up to float32 rounding, which decides where two codes are equally near), in its memory.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from silkcodec import audio
-from silkcodec.errors import ArgumentError, MissingExtraError, TokensError, WeightsError
+from silkcodec.errors import ArgumentError, TokensError
 from silkcodec.tokens import Tokens
 
 if TYPE_CHECKING:
@@ -36,7 +23,6 @@ if TYPE_CHECKING:
 Wave = NDArray[np.float32]
 
 PIECE_S = 10.0  # of audio at once: bounds the memory; most utterances are one piece
-SAFETENSORS, TORCH_FILE = "model.safetensors", "pytorch_model.bin"
 
 
 class NeuralCodec:
@@ -144,6 +130,10 @@ class NeuralCodec:
         if got != expected:
             raise TokensError(f"{tokens.n_samples} samples must have {expected} codes of '{self.name}'; got {got}.")
 
+    def _piece_frames(self, hop: int) -> int:
+        """Frames of `hop` samples in a piece of a long clip."""
+        return max(1, int(PIECE_S * self.sample_rate) // hop)
+
     # --- what a peer fills in
 
     def _n_codes(self, n_samples: int) -> tuple[int, ...]:
@@ -157,250 +147,3 @@ class NeuralCodec:
     def _decode(self, codes: list[torch.Tensor], n_samples: int) -> torch.Tensor:
         """The codes of the first codebooks to a wave, float32 [at least n_samples]."""
         raise NotImplementedError
-
-
-# --- long audio
-
-
-@dataclass
-class Reach:
-    """How many samples of a wave a stack of convolutions sees to the left and right of the place it writes.
-
-    Layers are told in order; `step` is the distance of two neighbouring values, in samples of the wave.
-    """
-
-    step: int = 1
-    left: int = 0
-    right: int = 0
-
-    def conv(self, kernel: int, pad: int, stride: int = 1, dilation: int = 1) -> None:
-        """A convolution padded by `pad` on the left: value n is made of inputs n * stride - pad and on."""
-        self.left += pad * self.step
-        self.right += ((kernel - 1) * dilation - pad) * self.step
-        self.step *= stride
-
-    def transposed(self, kernel: int, pad: int, stride: int) -> None:
-        """A transposed one that drops `pad` on the left: input n goes to n * stride - pad and on."""
-        self.step //= stride
-        self.left += (kernel - 1 - pad) * self.step
-        self.right += pad * self.step
-
-    def frames(self, hop: int) -> tuple[int, int]:
-        """Left and right in whole frames of `hop` samples, rounded up."""
-        return math.ceil(self.left / hop), math.ceil(self.right / hop)
-
-
-@dataclass(frozen=True)
-class Piece:
-    """Frames start..stop of the whole, to be run with those from `left` to `right`."""
-
-    left: int
-    start: int
-    stop: int
-    right: int
-
-    def keep(self, hop: int = 1) -> slice:
-        """Of what comes out of the run, `hop` values a frame, those of this piece."""
-        return slice((self.start - self.left) * hop, (self.stop - self.left) * hop)
-
-
-def pieces(n_frames: int, piece: int, left: int, right: int) -> Iterator[Piece]:
-    """n_frames cut into pieces of `piece` frames, each with its neighbours' frames on both sides."""
-    for start in range(0, n_frames, piece):
-        stop = min(start + piece, n_frames)
-        yield Piece(max(0, start - left), start, stop, min(n_frames, stop + right))
-
-
-# --- weights
-
-
-def require(codec: str, *packages: str) -> None:
-    """Import what a codec needs. Raises MissingExtraError that names the pip command."""
-    import importlib
-    import warnings
-
-    for package in packages:
-        try:
-            with warnings.catch_warnings():  # snac compiles a function in a way that PyTorch now calls deprecated
-                warnings.simplefilter("ignore", DeprecationWarning)
-                importlib.import_module(package)
-        except ModuleNotFoundError as error:
-            raise MissingExtraError(f"The codec '{codec}'", error.name or package, "peers") from error
-
-
-@dataclass(frozen=True)
-class Weights:
-    """A model on this machine: its config.json and the file of its weights, in one folder."""
-
-    config: dict[str, Any]
-    file: Path
-
-    @property
-    def folder(self) -> Path:
-        return self.file.parent
-
-    def codec_id(self, model: str) -> str:
-        """Model name and 12 hex digits of the SHA-256 of the weights file: "mimi@0a1b2c3d4e5f"."""
-        with open(self.file, "rb") as file:
-            return f"{model}@{hashlib.file_digest(file, 'sha256').hexdigest()[:12]}"
-
-    def check(self, field: str, expected: Any, name: str) -> None:
-        """Hold a field of config.json to what the preset says. Raises WeightsError."""
-        if self.config.get(field) != expected:
-            raise WeightsError(
-                f"The weights of '{name}' must have {field} {expected}; '{self.folder}' has {self.config.get(field)};"
-                " name the preset that fits them."
-            )
-
-
-def find_weights(name: str, source: str, files: Sequence[str] = (SAFETENSORS,)) -> Weights:
-    """The files of a model: in a local folder, else in the hub's cache, else downloaded into it.
-
-    Args:
-        name: of the codec, for messages.
-        source: a folder, or a repository of the hub ("kyutai/mimi").
-        files: the names that the weights may have, best first.
-
-    Raises:
-        WeightsError: no such folder, a file is missing, or the repository cannot be reached.
-    """
-    folder = Path(source).expanduser()
-    if folder.is_dir():
-        config, weights = folder / "config.json", next((folder / f for f in files if (folder / f).is_file()), None)
-        if weights is None or not config.is_file():
-            raise WeightsError(f"A folder of weights must hold config.json and {' or '.join(files)}; got '{folder}'.")
-    elif source.startswith((".", "/", "~")) or source.count("/") != 1:
-        raise WeightsError(f"The source of '{name}' must be a folder or a repository like owner/name; got '{source}'.")
-    else:
-        weights, config = _from_hub(name, source, files), _from_hub(name, source, ("config.json",))
-    try:
-        fields = json.loads(config.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise WeightsError(f"'{config}' must be a JSON file; {error}; download it again.") from error
-    if not isinstance(fields, dict):
-        raise WeightsError(f"'{config}' must hold the fields of a model; got {type(fields).__name__}.")
-    return Weights(fields, weights)
-
-
-def _from_hub(name: str, repository: str, files: Sequence[str]) -> Path:
-    """The first of these files that the cache has; none: the first that the repository has, downloaded."""
-    from huggingface_hub import errors as hub
-    from huggingface_hub import hf_hub_download
-
-    why = ""
-    with quiet():
-        for file in files:
-            with suppress(hub.LocalEntryNotFoundError, hub.HFValidationError):
-                return Path(hf_hub_download(repository, file, local_files_only=True))
-        for file in files:
-            try:
-                return Path(hf_hub_download(repository, file))
-            except (hub.LocalEntryNotFoundError, hub.OfflineModeIsEnabled):
-                why = "the hub cannot be reached"
-                break  # the client has already tried for half a minute
-            except hub.EntryNotFoundError:
-                why = f"it has no {' or '.join(files)}"
-            except hub.RepositoryNotFoundError:
-                why = "no such repository, or not without a login"
-            except (OSError, ValueError) as error:  # the disk is full, a name that cannot be one
-                why = _first_line(error)
-    raise WeightsError(
-        f"The weights of '{name}' must be in a folder, in the cache or in the hub's repository '{repository}': {why};"
-        f" run: hf download {repository}, or name a folder: {name}@FOLDER."
-    )
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """No progress bars and no warnings of the hub's libraries; what the user had set comes back after it."""
-    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
-    from huggingface_hub.utils import logging as hub_logging
-
-    verbosity, bars = hub_logging.get_verbosity(), not are_progress_bars_disabled()
-    hub_logging.set_verbosity_error()
-    disable_progress_bars()
-    try:
-        yield
-    finally:
-        hub_logging.set_verbosity(verbosity)
-        if bars:
-            enable_progress_bars()
-
-
-def load_transformer(name: str, model_class: Any, weights: Weights) -> Any:
-    """A model of `transformers` in float32, for inference, with every one of its weights from the file.
-
-    Raises:
-        WeightsError: not this kind of model, or files that are damaged or do not fit it.
-    """
-    import torch
-    from safetensors import SafetensorError
-    from transformers.utils import logging
-
-    kind = model_class.config_class.model_type
-    if weights.config.get("model_type") != kind:
-        raise WeightsError(
-            f"The weights of '{name}' must be of a model of type {kind};"
-            f" '{weights.folder}' holds {weights.config.get('model_type')!r}."
-        )
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        with quiet(), torch.random.fork_rng(devices=[]):  # layers are made with random numbers, then filled
-            model, report = model_class.from_pretrained(
-                weights.folder,
-                use_safetensors=True,
-                local_files_only=True,
-                output_loading_info=True,
-                dtype=torch.float32,
-            )
-    except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
-        raise WeightsError(
-            f"'{weights.folder}' must hold a {kind} model; {_first_line(error)}; download it again."
-        ) from error
-    finally:
-        logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()
-    absent = sorted(report["missing_keys"])
-    if absent:  # transformers would fill them with random numbers
-        raise WeightsError(f"'{weights.file}' must hold all weights of a {kind} model; it lacks {absent[0]}.")
-    return model.eval()
-
-
-def load_state(weights: Weights) -> dict[str, torch.Tensor]:
-    """The tensors of a weights file.
-
-    SNAC is published only as `pytorch_model.bin`, which is a pickle. It is read with `weights_only=True`:
-    PyTorch's own reader then knows nothing but tensors and containers, and no code in the file can run.
-
-    Raises:
-        WeightsError: the file is damaged, or holds anything but tensors.
-    """
-    import torch
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    damaged = (OSError, EOFError, ValueError, RuntimeError, TypeError, _unpickling_error(), SafetensorError)
-    try:
-        if weights.file.suffix == ".safetensors":
-            return dict(load_file(weights.file))
-        return dict(torch.load(weights.file, map_location="cpu", weights_only=True))
-    except damaged as error:
-        raise WeightsError(
-            f"'{weights.file}' must hold tensors and nothing else; {_first_line(error)}; download it again."
-        ) from error
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0].rstrip(".") if lines else type(error).__name__
-
-
-def _unpickling_error() -> type[Exception]:
-    """What PyTorch's reader raises for a file that would run code. The module it comes from is banned here."""
-    import torch
-
-    error: type[Exception] = torch.serialization.pickle.UnpicklingError
-    return error

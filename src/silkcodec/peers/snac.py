@@ -21,6 +21,8 @@ import numpy as np
 from silkcodec.errors import WeightsError
 from silkcodec.peers import neural
 from silkcodec.peers.presets import choose
+from silkcodec.peers.reach import pieces, snake_decoder, snake_encoder
+from silkcodec.peers.weights import SAFETENSORS, TORCH_FILE, Weights, find_weights, load_state, require
 
 if TYPE_CHECKING:
     import torch
@@ -49,10 +51,10 @@ class Snac(neural.NeuralCodec):
     def __init__(self, preset: str | None = None, *, source: str | None = None) -> None:
         preset = choose("snac", preset, PRESETS, DEFAULT_PRESET)
         self.name = f"snac:{preset}"
-        neural.require(self.name, "torch", "snac", "safetensors", "huggingface_hub")
+        require(self.name, "torch", "snac", "safetensors", "huggingface_hub")
 
-        files = (neural.SAFETENSORS, neural.TORCH_FILE)
-        weights = neural.find_weights(self.name, source or MODELS[preset], files)
+        files = (SAFETENSORS, TORCH_FILE)
+        weights = find_weights(self.name, source or MODELS[preset], files)
         weights.check("sampling_rate", RATES[preset], self.name)
         self._model: Any = _load(self.name, weights)
         self.codec_id = weights.codec_id(MODELS[preset].split("/")[1])
@@ -65,7 +67,8 @@ class Snac(neural.NeuralCodec):
         rates = [self.sample_rate / (self._hop * stride) for stride in self._strides]
         self._set_codebooks(sizes, rates, len(sizes))
 
-        encoder, decoder = self._encoder_reach(window), self._decoder_reach(window)
+        encoder = snake_encoder(self._model.encoder_rates, 7, window)
+        decoder = snake_decoder(self._model.decoder_rates, window)
         samples = self._hop * self._window
         self._halos = encoder.frames(samples), decoder.frames(samples)  # in windows
         coarse = (self._strides[0] - 1) * self._hop  # a coarse code is the mean of so many frames more
@@ -83,7 +86,7 @@ class Snac(neural.NeuralCodec):
         samples, n_windows = self._hop * self._window, self._n_windows(len(wave))
         padded = torch.nn.functional.pad(wave, (0, n_windows * samples - len(wave)))[None, None]
         codes: list[list[torch.Tensor]] = [[] for _ in range(k)]
-        for part in neural.pieces(n_windows, self._piece_windows(), *self._halos[0]):
+        for part in pieces(n_windows, self._piece_frames(samples), *self._halos[0]):
             residual = self._model.encoder(padded[..., part.left * samples : part.right * samples])
             for row, quantizer in zip(codes, self._model.quantizer.quantizers[:k], strict=True):
                 quantized, indices = quantizer(residual)
@@ -98,11 +101,11 @@ class Snac(neural.NeuralCodec):
         for row, quantizer in zip(codes, self._model.quantizer.quantizers, strict=False):
             vectors = quantizer.out_proj(quantizer.decode_code(row[None]))
             latent = latent + vectors.repeat_interleave(quantizer.stride, dim=-1)  # [1, D, F]
-        waves, n_windows = [], latent.shape[-1] // self._window
-        for part in neural.pieces(n_windows, self._piece_windows(), *self._halos[1]):
+        waves, n_windows, samples = [], latent.shape[-1] // self._window, self._window * self._hop
+        for part in pieces(n_windows, self._piece_frames(samples), *self._halos[1]):
             start, stop = part.left * self._window, part.right * self._window
             wave = self._synthesize(latent[..., start:stop], start)[0, 0]
-            waves.append(wave[part.keep(self._window * self._hop)])
+            waves.append(wave[part.keep(samples)])
         return torch.cat(waves)
 
     def _synthesize(self, values: torch.Tensor, start: int) -> torch.Tensor:
@@ -125,40 +128,6 @@ class Snac(neural.NeuralCodec):
                     start = start * values.shape[-1] // before  # a transposed convolution: finer steps
         return values
 
-    def _piece_windows(self) -> int:
-        return max(1, int(neural.PIECE_S * self.sample_rate) // (self._hop * self._window))
-
-    def _encoder_reach(self, window: int) -> neural.Reach:
-        reach = neural.Reach()
-        reach.conv(7, 3)
-        for stride in self._model.encoder_rates:
-            _residual_reach(reach)
-            reach.conv(2 * stride, math.ceil(stride / 2), stride=stride)
-        _window_reach(reach, window)
-        reach.conv(7, 3)
-        return reach
-
-    def _decoder_reach(self, window: int) -> neural.Reach:
-        reach = neural.Reach(step=self._hop)
-        reach.conv(7, 3)
-        _window_reach(reach, window)
-        for stride in self._model.decoder_rates:
-            reach.transposed(2 * stride, math.ceil(stride / 2), stride)
-            _residual_reach(reach)
-        reach.conv(7, 3)
-        return reach
-
-
-def _residual_reach(reach: neural.Reach) -> None:
-    for dilation in (1, 3, 9):
-        reach.conv(7, 3 * dilation, dilation=dilation)
-
-
-def _window_reach(reach: neural.Reach, window: int) -> None:
-    """Attention inside windows: a frame sees, at worst, the rest of its window on either side."""
-    reach.left += (window - 1) * reach.step
-    reach.right += (window - 1) * reach.step
-
 
 def _noise(layer: int, start: int, n: int) -> torch.Tensor:
     """Gaussian noise [n] of a noise layer for its steps from `start` on: always the same for the same place."""
@@ -171,7 +140,7 @@ def _noise(layer: int, start: int, n: int) -> torch.Tensor:
     return torch.from_numpy(np.concatenate(blocks)[start % NOISE_BLOCK :][:n])
 
 
-def _load(name: str, weights: neural.Weights) -> Any:
+def _load(name: str, weights: Weights) -> Any:
     import torch
     from snac import SNAC
 
@@ -180,7 +149,7 @@ def _load(name: str, weights: neural.Weights) -> Any:
             model = SNAC(**weights.config)
     except TypeError as error:
         raise WeightsError(f"'{weights.folder}' must hold the config of a SNAC model; {error}.") from error
-    state = neural.load_state(weights)
+    state = load_state(weights)
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
