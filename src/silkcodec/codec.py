@@ -24,14 +24,14 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, overload, runtime_checkable
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
-
 from silkcodec.errors import ArgumentError
-from silkcodec.tokens import Tokens
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # not NumPy either: a list of codecs is there at once
+    import numpy as np
+    from numpy.typing import ArrayLike, NDArray
+
     from silkcodec.silk import Silk
+    from silkcodec.tokens import Tokens
 
 ENTRY_POINTS = "silkcodec.codecs"
 """The entry point group by which another package adds a codec: name = "module:factory"."""

@@ -14,11 +14,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
 from silkcodec.errors import SilkError
-from silkcodec.paths import STANDARD, Job
 
 if TYPE_CHECKING:  # a list of codecs need not wait for what codes files
     from silkcodec.container import Contents
     from silkcodec.files import Advance, Coding
+    from silkcodec.paths import Job
     from silkcodec.roundtrip import Roundtrip
 
 CONSOLE_METRICS = ("pesq_wb", "stoi", "wer", "mel_distance", "si_sdr_db")  # first in a table that must stay narrow
@@ -38,6 +38,8 @@ def show_json(value: Any, file: TextIO | None = None) -> None:
 
 def results_file(jobs: Sequence[Job]) -> TextIO:
     """Where results are printed: not into the bytes that go down a pipe."""
+    from silkcodec.paths import STANDARD
+
     return sys.stderr if any(job.target == STANDARD for job in jobs) else sys.stdout
 
 
@@ -94,6 +96,8 @@ def probe(jobs: Sequence[Job], seconds_of: Callable[[str], float]) -> tuple[list
         The jobs that can be read, the seconds of sound in them, and how many cannot: those of several are
         reported here and left out, while a single one raises.
     """
+    from silkcodec.paths import STANDARD
+
     readable: list[Job] = []
     total_s = 0.0
     for job in jobs:
