@@ -11,7 +11,7 @@ WHISPER := $(VENV)/models/whisper-base
 # What pip cannot bring: Debian's names of the library behind Opus and of a browser for the report's tests.
 SYSTEM := libopus0 chromium
 
-.PHONY: demo test check bench quality export setup clean
+.PHONY: demo test check bench bench-codecs quality burden export setup clean
 
 demo: $(LIGHT)
 	$(BIN)/silk roundtrip samples/english.flac samples/mandarin.flac samples/arabic.flac -o out --force
@@ -27,11 +27,23 @@ bench: $(FULL)
 	$(BIN)/python bench/speed.py --out bench/speed.json
 	$(BIN)/python bench/tables.py
 
+# EnCodec, DAC, Mimi and SNAC have random weights here: rates, speed and memory do not depend on them.
+bench-codecs: $(FULL)
+	$(BIN)/python bench/codec_bench.py --out bench/codecs.json
+	$(BIN)/python bench/tables.py
+
 quality: $(FULL)
 	$(BIN)/silk compare $(SPEECH) --split valid --codecs silk,codec2:1200,codec2:3200,opus:6k \
 		--metrics pesq_wb,stoi,estoi,mel_distance,si_sdr_db,level_db,f0_correlation,voicing_error,speaker_similarity \
 		-o bench/quality --force
 	$(BIN)/python bench/tables.py
+
+# Their bits would, so that the peers are trained on for their cost only.
+burden: $(FULL)
+	$(BIN)/python bench/random_peers.py out/peers mimi snac_24khz encodec_24khz dac_44khz
+	$(BIN)/silk lab burden $(SPEECH) --splits train,valid --codecs silk,silk/4,codec2:1200,opus:6k \
+		--cost-only mimi:8@out/peers/mimi,snac:24k@out/peers/snac_24khz,encodec:6k@out/peers/encodec_24khz,dac:44k@out/peers/dac_44khz \
+		-o docs/lab --results bench/burden.json --force
 
 # make export RUN=runs/default
 export: $(FULL)
