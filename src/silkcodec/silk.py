@@ -131,6 +131,21 @@ class Silk:
         levels = self._levels(tokens)
         return StreamDecoder(self).feed_levels(levels)[: tokens.n_samples]
 
+    def latents(self, wave: ArrayLike, sample_rate: int = SILK_SAMPLE_RATE) -> NDArray[np.float32]:
+        """What FSQ rounds, float32 [F, 128]: bounded to a little beyond -4..3; `rint(latents) + 4` are the levels.
+
+        For looking into the model; nothing of a recording is decoded from it. Raises AudioError, as `encode`.
+        """
+        mono = audio.as_wave(wave, sample_rate)
+        lookahead = self.lookahead_samples
+        padded = np.zeros(lookahead + n_frames(len(mono)) * FRAME_SAMPLES, dtype=np.float32)
+        padded[: len(mono)] = mono
+        states, rows = self.encoder_states(prime=padded[:lookahead]), []
+        for frame in padded[lookahead:].reshape(-1, FRAME_SAMPLES):
+            (latent,), states = self._graph("latent").run(frame[None], states)
+            rows.append(latent[0])
+        return np.concatenate(rows)
+
     def encode_batch(
         self,
         waves: Sequence[ArrayLike],
@@ -237,7 +252,7 @@ class Silk:
     def _graph(self, output: str) -> _Graph:
         with self._lock:  # two threads that need it first must not both build it
             if output not in self._graphs:
-                config = self.config.encoder if output == "levels" else self.config.decoder
+                config = self.config.decoder if output == "wave" else self.config.encoder
                 self._graphs[output] = _Graph(self.folder, config, output, self.threads, self.provider)
             return self._graphs[output]
 

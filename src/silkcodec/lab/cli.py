@@ -67,6 +67,87 @@ def burden(
         print(path)
 
 
+@lab.command()
+def snap(
+    inputs: Annotated[list[str], typer.Argument(metavar="IN...", help="Sound files, folders, or an INDEX.tsv.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for snap.json, snap.md, snap.png.")],
+    splits: Annotated[
+        str | None, typer.Option("--splits", help="Of an index: train,valid. Default: every tenth clip is held out.")
+    ] = None,
+    minutes: Annotated[float, typer.Option("--minutes", help="Of speech to fit to, at most.")] = 30.0,
+    held_out_minutes: Annotated[float, typer.Option("--held-out-minutes", help="Of speech to score.")] = 10.0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of clips and fits.")] = 0,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Fits with different seeds, averaged.")] = 3,
+    results: Annotated[Path | None, typer.Option("--results", help="Another place for snap.json.")] = None,
+    force: Force = False,
+) -> None:
+    """What snapping to a codebook costs: its size against error, VQ, RVQ and FSQ at equal bits, on held-out speech."""
+    from silkcodec import console
+
+    experiment, page = _load("snap"), import_module("silkcodec.lab.page")
+    results = results or output / "snap.json"
+    check_output(results, overwrite=force)
+    page.targets("snap", output, overwrite=force)
+    with console.counting("snap") as progress:
+        result = experiment.snap(
+            inputs,
+            splits=_splits(splits),
+            train_minutes=minutes,
+            held_out_minutes=held_out_minutes,
+            seed=seed,
+            n_seeds=seeds,
+            progress=progress,
+        )
+    page.write_json(result, results, overwrite=force)
+    for path in (results, *page.write(page.load_result(results), output, overwrite=force)):
+        print(path)
+
+
+@lab.command()
+def coverage(
+    train: Annotated[
+        str,
+        typer.Option("--train", metavar="PATH[:FILTER]", help="Speech to fit on: a folder, or INDEX.tsv:language=en."),
+    ],
+    tests: Annotated[
+        list[str], typer.Option("--test", metavar="NAME=PATH[:FILTER]", help="A group to test; give it once each.")
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for coverage.json, .md and .png.")],
+    hold_out: Annotated[
+        str, typer.Option("--hold-out", help="What the control group shares nothing of with training: speaker, source.")
+    ] = "speaker",
+    folds: Annotated[int, typer.Option("--folds", help="Times to fit, each without one part of the speakers.")] = 4,
+    limit_hz: Annotated[float, typer.Option("--limit-hz", help="Nothing above this frequency is heard.")] = 7_000.0,
+    seconds: Annotated[float, typer.Option("--seconds", help="Of each speaker, at most.")] = 60.0,
+    speakers: Annotated[int, typer.Option("--speakers", min=1, help="Of each group, at most.")] = 64,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of clips, folds, codebooks and intervals.")] = 0,
+    results: Annotated[Path | None, typer.Option("--results", help="Another place for coverage.json.")] = None,
+    force: Force = False,
+) -> None:
+    """Whether a codebook covers a language that it never heard.
+
+    Fits codebooks on one group's speech and measures others, against new speakers of the first and against FSQ.
+
+    FILTER is column=value with commas between: language=zh*,source=a|b.
+    """
+    from silkcodec import console
+
+    experiment, page = _load("coverage"), import_module("silkcodec.lab.page")
+    patches = import_module("silkcodec.lab.coverage_speech").Patches(
+        limit_hz=limit_hz, seconds=seconds, speakers=speakers
+    )
+    plan = experiment.Plan(hold_out=hold_out, folds=folds, seed=seed, patches=patches)
+    groups = _named(tests)
+    results = results or output / "coverage.json"
+    check_output(results, overwrite=force)
+    page.targets("coverage", output, overwrite=force)
+    with console.counting("coverage") as progress:
+        result = experiment.coverage(train, groups, plan=plan, progress=progress)
+    page.write_json(result, results, overwrite=force)
+    for path in (results, *page.write(page.load_result(results), output, overwrite=force)):
+        print(path)
+
+
 @lab.command("page")
 def write_page(
     results: Annotated[list[Path], typer.Argument(metavar="JSON...", help="What an experiment measured.")],
@@ -84,6 +165,17 @@ def write_page(
 
 def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _named(texts: list[str]) -> dict[str, str]:
+    """NAME=PATH -> PATH by name."""
+    found: dict[str, str] = {}
+    for text in texts:
+        name, equals, path = text.partition("=")
+        if not (name and equals and path) or name in found:
+            raise ArgumentError(f"--test must be NAME=PATH, each name once; got '{text}'.")
+        found[name] = path
+    return found
 
 
 def _splits(text: str | None) -> tuple[str, str] | None:

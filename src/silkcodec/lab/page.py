@@ -19,7 +19,11 @@ from silkcodec.output import check_output, replacing
 
 Result = dict[str, Any]
 
-EXPERIMENTS = {"burden": "silkcodec.lab.burden_page"}
+EXPERIMENTS = {
+    "burden": "silkcodec.lab.burden_page",
+    "coverage": "silkcodec.lab.coverage_page",
+    "snap": "silkcodec.lab.snap_page",
+}
 """Experiment -> the module with its `page(result) -> Page` and `figure(result) -> bytes`, a PNG."""
 
 FORMAT = 1

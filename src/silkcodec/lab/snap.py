@@ -1,0 +1,240 @@
+"""How far do vectors move when they snap to a codebook, and how does that depend on its size? On real latents.
+
+    clips -> latents [N, D] -> quantizers of 1..12 bits a vector, fitted to training speech -> error on held-out speech
+
+Two kinds of latents. Patches of the log-mel spectrogram, which no codec has shaped; and Silk's own latents before they
+are rounded, in fours, as `Tokens.regroup(4)` groups them: at 12 bits its rounding is 4 dimensions of 8 levels.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+import silkcodec
+from silkcodec import audio, mel
+from silkcodec.errors import ArgumentError
+from silkcodec.evaluate.summary import bootstrap
+from silkcodec.lab import machine
+from silkcodec.lab.burden import BLOCK_S, Part, Speech, choose_speech
+from silkcodec.lab.snap_fit import LLOYD_STEPS, Chain, Grid, bits_of, split_bits
+from silkcodec.silk import Silk
+
+FORMAT = 1  # of the result's JSON
+SAMPLE_RATE = mel.SAMPLE_RATE
+BITS = tuple(range(1, 13))  # of a vector: codebooks of 2..4,096
+PATCH_COLUMNS, PATCH_BANDS = 4, 4  # of a mel patch: 40 ms of 4 bands
+SILK_DIMS = 4  # numbers of a frame that make one vector of Silk's latents
+MAX_VECTORS = 100_000  # to fit to, drawn at random from the training speech
+FEWEST_PER_ENTRY = 2  # training vectors: a codebook beyond that is a copy of its training speech
+QUANTIZERS = ("vq", "rvq2", "rvq4", "fsq", "fsq_pca")
+CHAIN = {"vq": 1, "rvq2": 2, "rvq4": 4}  # codebooks of those that have any
+
+Result = dict[str, Any]
+Vectors = NDArray[np.float32]
+Progress = Callable[[int, int, str], None]  # fits done, fits in all, what is fitted
+
+
+def snap(
+    inputs: Sequence[str | os.PathLike[str]],
+    *,
+    splits: tuple[str, str] | None = None,
+    train_minutes: float = 30.0,
+    held_out_minutes: float = 10.0,
+    seed: int = 0,
+    n_seeds: int = 3,
+    bits: Sequence[int] = BITS,
+    progress: Progress | None = None,
+) -> Result:
+    """Measures the error of snapping, by codebook size.
+
+    Args:
+        inputs: audio files, folders, or an INDEX.tsv.
+        splits: of an INDEX.tsv, those to fit to and to hold out; None: every tenth clip is held out.
+        train_minutes, held_out_minutes: of speech at most; the clips are drawn at random with the seed.
+        seed, n_seeds: every fit is made with n_seeds seeds, from `seed` on: other vectors, other first entries.
+        bits: of a vector, the sizes to try.
+        progress: called after each fit.
+
+    Returns:
+        What goes to snap.json.
+
+    Raises:
+        ArgumentError, AudioError: the arguments or the clips, before anything is measured.
+    """
+    if n_seeds < 1:
+        raise ArgumentError(f"n_seeds must be at least 1; got {n_seeds}.")
+    speech = choose_speech(inputs, splits, 60 * train_minutes, 60 * held_out_minutes, seed)
+    found, before = machine.conditions(), machine.clocks()
+    codec = Silk()
+    sources: dict[str, Callable[[NDArray[np.float32]], Vectors]] = {
+        "mel": mel_patches,
+        "silk": lambda wave: silk_vectors(codec, wave),
+    }
+    seeds = range(seed, seed + n_seeds)
+    latents, done, total = {}, 0, len(sources) * len(bits) * len(QUANTIZERS) * n_seeds
+    for name, vectors_of in sources.items():
+
+        def advance(of: str = name) -> None:
+            nonlocal done
+            done += 1
+            if progress is not None:
+                progress(done, total, of)
+
+        train, clips = (_vectors(parts, vectors_of, of=name) for parts in (speech.train, speech.held_out))
+        latents[name] = compare(np.concatenate(train), clips, bits, seeds, advance)
+        latents[name]["vectors_per_second"] = sum(map(len, train)) / speech.train_s
+        if name == "silk":
+            latents[name]["own_rounding"] = own_rounding(clips, latents[name]["mean"], seed)
+    return {
+        "kind": "silk lab snap",
+        "format": FORMAT,
+        "version": silkcodec.__version__,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "settings": {
+            "splits": splits,
+            "train_minutes": train_minutes,
+            "held_out_minutes": held_out_minutes,
+            "seed": seed,
+            "n_seeds": n_seeds,
+            "bits": list(bits),
+            "max_vectors": MAX_VECTORS,
+            "fewest_per_entry": FEWEST_PER_ENTRY,
+            "lloyd_steps": LLOYD_STEPS,
+        },
+        "codec_id": codec.codec_id,
+        "speech": _counted(speech),
+        "machine": {**found, "others_cores": machine.others_cores(before, machine.clocks())},
+        "latents": latents,
+    }
+
+
+def compare(
+    train: Vectors, held_out: Sequence[Vectors], bits: Sequence[int], seeds: Sequence[int], advance: Callable[[], None]
+) -> dict[str, Any]:
+    """All quantizers at all sizes, on vectors [N, D] and the held-out vectors of each clip."""
+    mean = train.mean(axis=0, dtype=np.float64)
+    variances = [float(np.square(clip - mean).sum()) for clip in held_out]
+    figures: dict[str, list[dict[str, Any] | None]] = {name: [] for name in QUANTIZERS}
+    for name in QUANTIZERS:
+        for n_bits in bits:
+            runs = []
+            for seed in seeds:
+                runs.append(_run(name, n_bits, train, held_out, seed))
+                advance()
+            figures[name].append(_summary(n_bits, runs, variances, mean, seeds[0]))
+    return {
+        "dim": train.shape[1],
+        "n_train": min(len(train), MAX_VECTORS),
+        "n_held_out": sum(map(len, held_out)),
+        "mean": mean.tolist(),
+        "variance": sum(variances) / sum(map(len, held_out)),
+        "quantizers": figures,
+    }
+
+
+def _run(name: str, bits: int, train: Vectors, held_out: Sequence[Vectors], seed: int) -> dict[str, Any] | None:
+    """One fit: its error over the vectors it was fitted to, and over each clip it was not; None: it cannot be made."""
+    drawn = np.random.default_rng(seed).permutation(len(train))[:MAX_VECTORS]
+    heard = torch.from_numpy(train[drawn])
+    quantizer: Chain | Grid
+    if name in CHAIN:
+        sizes = split_bits(bits, CHAIN[name])
+        if 1 in sizes or max(sizes) * FEWEST_PER_ENTRY > len(heard):
+            return None
+        quantizer = Chain.fit(heard, sizes, seed)
+    else:
+        quantizer = Grid(heard, bits, rotated=name == "fsq_pca")
+        sizes = quantizer.sizes
+    assert bits_of(sizes) == bits, (name, bits, sizes)
+    spread = float((heard - heard.mean(dim=0)).square().sum())
+    return {
+        "sizes": sizes,
+        "heard": _squared_error(quantizer, heard) / max(spread, 1e-30),
+        "clips": [_squared_error(quantizer, torch.from_numpy(clip)) for clip in held_out],
+    }
+
+
+def _squared_error(quantizer: Chain | Grid, vectors: torch.Tensor) -> float:
+    return float((vectors - quantizer.quantize(vectors)).double().square().sum())
+
+
+def _summary(
+    bits: int, runs: Sequence[dict[str, Any] | None], variances: Sequence[float], mean: Any, seed: int
+) -> dict[str, Any] | None:
+    """Errors as shares of the variance about the training mean: what one entry, 0 bits, would leave is 1."""
+    made = [run for run in runs if run is not None]
+    if not made:
+        return None
+    clips = np.array([run["clips"] for run in made])  # [seeds, clips]
+    total = sum(variances)
+    return {
+        "bits": bits,
+        "sizes": made[0]["sizes"],
+        "heard": float(np.mean([run["heard"] for run in made])),
+        "held_out": _over_clips(clips.mean(axis=0), variances, seed),
+        "seeds": (clips.sum(axis=1) / total).tolist(),
+    }
+
+
+def _over_clips(errors: NDArray[np.float64], variances: Sequence[float], seed: int) -> dict[str, Any]:
+    """Error over variance, with the bootstrap over clips: a clip counts as much as it varies."""
+    shares = [error / max(variance, 1e-30) for error, variance in zip(errors, variances, strict=True)]
+    return bootstrap(shares, seed, weights=variances)
+
+
+def own_rounding(clips: Sequence[Vectors], mean: Sequence[float], seed: int) -> dict[str, Any]:
+    """What Silk does itself: every number to the nearest of 8 whole ones, 12 bits for four, nothing fitted."""
+    variances = [float(np.square(clip - np.array(mean)).sum()) for clip in clips]
+    errors = np.array([float(np.square(clip - np.rint(clip), dtype=np.float64).sum()) for clip in clips])
+    return {"bits": 3 * SILK_DIMS, "held_out": _over_clips(errors, variances, seed)}
+
+
+def mel_patches(wave: NDArray[np.float32]) -> Vectors:
+    """wave [T] at 24 kHz -> float32 [N, 16]: its log-mel spectrogram in patches of 4 columns and 4 bands.
+
+    Columns that would need samples beyond the end are left out.
+    """
+    n_columns = max(0, len(wave) - mel.LOOKAHEAD) // mel.HOP // PATCH_COLUMNS * PATCH_COLUMNS
+    cut = mel.log_mel(wave)[:n_columns].reshape(-1, PATCH_COLUMNS, mel.N_MELS // PATCH_BANDS, PATCH_BANDS)
+    return np.ascontiguousarray(cut.transpose(0, 2, 1, 3)).reshape(-1, PATCH_COLUMNS * PATCH_BANDS)
+
+
+def silk_vectors(codec: Silk, wave: NDArray[np.float32]) -> Vectors:
+    """wave [T] at 24 kHz -> float32 [N, 4]: Silk's latents of the whole frames, 32 vectors a frame."""
+    n_frames = len(wave) // mel.FRAME
+    if n_frames == 0:
+        return np.zeros((0, SILK_DIMS), dtype=np.float32)
+    return codec.latents(wave)[:n_frames].reshape(-1, SILK_DIMS)
+
+
+def _vectors(parts: Sequence[Part], vectors_of: Callable[[NDArray[np.float32]], Vectors], *, of: str) -> list[Vectors]:
+    """Of each clip. Raises ArgumentError: all clips are too short for one."""
+    clips = []
+    for clip, seconds in parts:
+        blocks = [vectors_of(wave) for wave in _waves(os.fspath(clip.path), seconds)]
+        if blocks and sum(map(len, blocks)):
+            clips.append(np.concatenate(blocks))
+    if not clips:
+        raise ArgumentError(f"the clips must have one frame of 400 ms at least for '{of}'; none has.")
+    return clips
+
+
+def _waves(path: str, seconds: float) -> Iterator[NDArray[np.float32]]:
+    with audio.Reader(path, SAMPLE_RATE) as reader:
+        while seconds > 0 and len(wave := reader.read(round(min(seconds, BLOCK_S) * SAMPLE_RATE))):
+            seconds -= BLOCK_S
+            yield wave
+
+
+def _counted(speech: Speech) -> dict[str, Any]:
+    return {
+        name: {"n_clips": len(parts), "duration_s": sum(seconds for _, seconds in parts)}
+        for name, parts in (("train", speech.train), ("held_out", speech.held_out))
+    }

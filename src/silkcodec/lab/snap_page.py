@@ -1,0 +1,219 @@
+"""The page and the figure of the snap experiment. Every number is the JSON's."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+from silkcodec.evaluate.report import interval, number, table
+from silkcodec.lab.page import Page, Result, made
+
+QUANTIZERS = {
+    "vq": "VQ",
+    "rvq2": "RVQ, 2 codebooks",
+    "rvq4": "RVQ, 4 codebooks",
+    "fsq": "FSQ",
+    "fsq_pca": "FSQ, rotated",
+}
+TITLES = {
+    "mel": "patches of the log-mel spectrogram, 16 numbers",
+    "silk": "Silk's own latents before rounding, 4 numbers",
+}
+COLOURS = {"vq": "#0b6fa4", "rvq2": "#12908e", "rvq4": "#7cb518", "fsq": "#d1495b", "fsq_pca": "#f0a202"}
+MARKS = {"vq": "o", "rvq2": "s", "rvq4": "D", "fsq": "^", "fsq_pca": "v"}
+
+QUESTION = (
+    "A quantizer replaces a vector by the nearest of a few that it may use. How far does speech move by that, how "
+    "does it depend on how many there are, and does a learned codebook lose more than a fixed grid on speech that it "
+    "was not fitted to?"
+)
+
+WOULD_CHANGE = (
+    "**Latents that were trained with the quantizer.** Here the vectors are given and the quantizer comes after. In "
+    "a codec the encoder learns what its own quantizer keeps well; Silk's latents did so for FSQ, which is why they "
+    "favour it. Only models trained with each quantizer settle that.",
+    "**Other vectors.** A grid cannot use what numbers have in common, a codebook can: longer patches have more of "
+    "it. And a codebook cannot be made for many bits at once: for the 21 bits of one of Silk's tokens it would need "
+    "2,097,152 entries.",
+    "**Another error.** Squared error weighs what is loud and what varies, not what is heard.",
+    "**More training speech.** Error on what was heard rises with it, and error on held-out speech falls, until they "
+    "meet: how far apart they are is a matter of vectors per entry.",
+    "**Held-out speech that is further away.** Which of these speakers, rooms and languages were heard is the "
+    "inputs' matter; `silk lab coverage` asks it of languages.",
+)
+
+
+def page(result: Result) -> Page:
+    """What there is to say of a result."""
+    return Page(
+        title="What does snapping to a codebook cost?",
+        question=QUESTION,
+        method=_method(result),
+        result=_result(result),
+        would_change=WOULD_CHANGE,
+        made=_made(result),
+    )
+
+
+def _method(result: Result) -> list[str]:
+    settings, speech = result["settings"], result["speech"]
+    mel, silk = (result["latents"][name] for name in ("mel", "silk"))
+    return [
+        f"**Vectors.** Patches of the log-mel spectrogram, 40 ms of 4 bands ({mel['vectors_per_second']:.0f} a "
+        f"second), and the 128 numbers of each of Silk's frames before they are rounded, in fours "
+        f"({silk['vectors_per_second']:.0f} a second), as `silk/4` groups them to tokens of 4,096 codes.",
+        f"**Fitted** to {_speech(speech['train'])}, at most {settings['max_vectors']:,} vectors of it drawn at random "
+        f"({mel['n_train']:,} patches, {silk['n_train']:,} of Silk's): *VQ*, one codebook, by k-means (Lloyd's, up to "
+        f"{settings['lloyd_steps']} steps; the `Codebook` of `silkcodec.quantizers`; an entry that nothing chose is "
+        "moved onto a vector). *RVQ*, two or four codebooks one after another, the bits divided evenly. *FSQ*, each "
+        "number to one of a power of two of levels at equal distance about its mean, the bits and the distances "
+        "fitted to the training speech; *rotated*: the same for the principal components, as the linear layer that "
+        "stands before FSQ in a codec may turn the vector. In every row all spend the same bits on every vector.",
+        f"**Scored** on held-out speech, {_speech(speech['held_out'])}. The error is the share of the variance that is "
+        "lost: squared distance to what the vector became, over the squared distance to the training speech's mean. "
+        "One entry would lose 1. Mean of "
+        f"{settings['n_seeds']} fits with different seeds; intervals are the 95 % bootstrap over held-out clips.",
+        f"A codebook needs {settings['fewest_per_entry']} training vectors an entry here; what has fewer is left out: "
+        "it would be a copy of the training speech.",
+    ]
+
+
+def _result(result: Result) -> list[str]:
+    parts = []
+    for name, found in result["latents"].items():
+        parts += [f"### {TITLES[name][0].upper()}{TITLES[name][1:]}", _table(found), *_findings(name, found)]
+    return parts
+
+
+def _table(found: dict[str, Any]) -> str:
+    """Held-out errors: a row a size, a column a quantizer, and what VQ loses of what it heard."""
+    several = _several(found)
+    rows = []
+    for i, bits in enumerate(_bits(found)):
+        points = {name: found["quantizers"][name][i] for name in QUANTIZERS}
+        cells = [_error(point, several) for point in points.values()]
+        rows.append([f"{2**bits:,}", str(bits), *cells, number(points["vq"] and points["vq"]["heard"], 3)])
+    return table(["entries", "bits", *QUANTIZERS.values(), "VQ, training speech"], rows)
+
+
+def _findings(name: str, found: dict[str, Any]) -> list[str]:
+    """What the largest size says, whichever way."""
+    sentences = []
+    largest = max(_bits(found))
+    common = [bits for bits in _bits(found) if all(_at(found, of, bits) for of in QUANTIZERS)]
+    bits = max(common, default=largest)
+    last = {of: point for of in QUANTIZERS if (point := _at(found, of, bits))}
+    best, *others = sorted(last, key=lambda of: last[of]["held_out"]["mean"])
+    sentences.append(
+        f"At {bits} bits, {2**bits:,} entries, **{QUANTIZERS[best]}** keeps most: it loses {_percent(last[best])} of "
+        f"the variance of held-out speech; {', '.join(f'{QUANTIZERS[of]} {_percent(last[of])}' for of in others)}."
+    )
+    if missing := [QUANTIZERS[of] for of in QUANTIZERS if not _at(found, of, largest)]:
+        sentences.append(f"Too little training speech for {', '.join(missing)} of {2**largest:,} entries.")
+    if found["dim"] > largest:
+        sentences.append(
+            f"FSQ as it stands has less than one bit for each of the {found['dim']} numbers, and cannot use that they "
+            "rise and fall together: rotated, it can."
+        )
+    gaps = {of: found["quantizers"][of] for of in QUANTIZERS}
+    told = []
+    for of, points in gaps.items():
+        largest = [point for point in points if point][-1]
+        told.append(f"{QUANTIZERS[of]} {_gap(largest):.2f} (at {2 ** largest['bits']:,})")
+    sentences.append(
+        "Error on held-out speech over error on the training speech, at the largest size that could be fitted: "
+        f"{', '.join(told)}. Above 1, a part of that is the held-out speech's own: the smallest VQ has "
+        f"{_gap(next(point for point in gaps['vq'] if point)):.2f}."
+    )
+    if name == "silk":
+        own = found["own_rounding"]
+        sentences.append(
+            f"Silk's own rounding, every number to one of 8 whole ones, {own['bits']} bits, with nothing fitted, loses "
+            f"{_percent(own)}."
+        )
+    return [" ".join(sentences)]
+
+
+def _made(result: Result) -> str:
+    settings = result["settings"]
+    command = ["silk lab snap SPEECH"]
+    command += [f"--splits {','.join(settings['splits'])}"] if settings["splits"] else []
+    command += [f"--minutes {settings['train_minutes']:g} --held-out-minutes {settings['held_out_minutes']:g}"]
+    command += [f"--seed {settings['seed']} --seeds {settings['n_seeds']} -o FOLDER"]
+    return f"`{' '.join(command)}`\n\n{made(result)} Latents of {result['codec_id']}."
+
+
+def figure(result: Result) -> bytes:
+    """A PNG: above, held-out error by size; below, how much worse than on the training speech. A column a latent."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # not pyplot: no state, no display
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    drawing = Figure(figsize=(11, 7.2), layout="constrained")
+    FigureCanvasAgg(drawing)
+    grid = drawing.subplots(2, len(result["latents"]), sharex=True, height_ratios=(1.6, 1), squeeze=False)
+    for column, (name, found) in enumerate(result["latents"].items()):
+        errors, gaps = grid[:, column]
+        for of in QUANTIZERS:
+            points = [point for point in found["quantizers"][of] if point]
+            entries = [2 ** point["bits"] for point in points]
+            style = {"color": COLOURS[of], "marker": MARKS[of], "markersize": 4, "linewidth": 1.5}
+            held_out = [point["held_out"] for point in points]
+            errors.plot(entries, [entry["mean"] for entry in held_out], label=QUANTIZERS[of], **style)
+            if _several(found):
+                low, high = ([entry[side] for entry in held_out] for side in ("low", "high"))
+                errors.fill_between(entries, low, high, color=COLOURS[of], alpha=0.12, linewidth=0)
+            gaps.plot(entries, [_gap(point) for point in points], **style)
+        if own := found.get("own_rounding"):
+            place = (2 ** own["bits"], own["held_out"]["mean"])
+            errors.plot(*place, "*", color="black", markersize=11, linestyle="none", label="Silk's own rounding")
+        errors.set(title=TITLES[name], yscale="log")
+        errors.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        errors.yaxis.set_minor_locator(NullLocator())
+        errors.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
+        gaps.axhline(1, color="gray", linewidth=0.8)
+        gaps.set(xscale="log", xlabel="entries, or points of the grid, a vector may become")
+        gaps.set_xticks([2**bits for bits in _bits(found)], [f"{2**bits:,}" for bits in _bits(found)], rotation=45)
+        gaps.xaxis.set_minor_locator(NullLocator())
+        for axes in (errors, gaps):
+            axes.grid(alpha=0.3)
+    grid[0, 0].set_ylabel("variance of held-out speech lost")
+    grid[1, 0].set_ylabel("held-out error / training error")
+    grid[0, -1].legend(fontsize=9, loc="lower left")
+    image = io.BytesIO()
+    drawing.savefig(image, format="png", dpi=110, metadata={"Software": None})
+    return image.getvalue()
+
+
+def _bits(found: dict[str, Any]) -> list[int]:
+    """Of the rows: FSQ can be made for every size."""
+    return [point["bits"] for point in found["quantizers"]["fsq"]]
+
+
+def _at(found: dict[str, Any], name: str, bits: int) -> dict[str, Any] | None:
+    return next((point for point in found["quantizers"][name] if point and point["bits"] == bits), None)
+
+
+def _several(found: dict[str, Any]) -> bool:
+    """Whether there is more than one held-out clip to take an interval from."""
+    return bool(found["quantizers"]["fsq"][0]["held_out"]["n"] > 1)
+
+
+def _gap(point: dict[str, Any]) -> float:
+    return float(point["held_out"]["mean"] / max(point["heard"], 1e-12))
+
+
+def _error(point: dict[str, Any] | None, several: bool) -> str:
+    if point is None:
+        return "-"
+    return interval(point["held_out"], 3) if several else number(point["held_out"]["mean"], 3)
+
+
+def _percent(point: dict[str, Any]) -> str:
+    return f"{100 * point['held_out']['mean']:.3g} %"
+
+
+def _speech(found: dict[str, Any]) -> str:
+    seconds, clips = found["duration_s"], found["n_clips"]
+    duration = f"{seconds / 60:.3g} min" if seconds >= 60 else f"{seconds:.3g} s"
+    return f"{duration} in {clips} clips" if clips > 1 else f"{duration} of one clip"
