@@ -1,0 +1,113 @@
+"""StreamDecoder.conceal: the length is kept, nothing clicks, and what comes after a loss recovers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from silkcodec.errors import ArgumentError
+from silkcodec.silk import Silk
+from silkcodec.stream import FADE_FRAMES, RISE_SAMPLES, StreamDecoder
+from silkcodec.tokens import levels_to_codes
+
+FRAME = 9600
+
+
+@pytest.fixture(scope="module")
+def codes(codec: Silk, speech: np.ndarray) -> np.ndarray:
+    return np.stack(codec.encode(np.tile(speech, 2)).codes, axis=1)  # 21 frames
+
+
+@pytest.fixture(scope="module")
+def whole(codec: Silk, codes: np.ndarray) -> np.ndarray:
+    return StreamDecoder(codec).feed(codes)
+
+
+def with_loss(codec: Silk, codes: np.ndarray, start: int, n_lost: int) -> np.ndarray:
+    stream = StreamDecoder(codec)
+    parts = [stream.feed(codes[:start]), stream.conceal(n_lost), stream.feed(codes[start + n_lost :])]
+    assert (stream.n_frames, stream.n_concealed) == (len(codes), n_lost)
+    return np.concatenate(parts)
+
+
+@pytest.mark.parametrize(("start", "n_lost"), [(0, 1), (0, 3), (4, 1), (4, 2), (4, 7), (20, 1)])
+def test_the_length_is_kept_and_what_came_before_is_untouched(
+    codec: Silk, codes: np.ndarray, whole: np.ndarray, start: int, n_lost: int
+) -> None:
+    wave = with_loss(codec, codes, start, n_lost)
+    assert (wave.dtype, wave.shape) == (np.float32, whole.shape)
+    np.testing.assert_allclose(wave[: start * FRAME], whole[: start * FRAME], atol=1e-4)
+
+
+def test_a_loss_of_nothing_changes_nothing(codec: Silk, codes: np.ndarray) -> None:
+    plain, stream = StreamDecoder(codec), StreamDecoder(codec)
+    for frame in codes[:4]:
+        assert stream.conceal(0).shape == (0,) and stream.feed(codes[:0]).shape == (0,)
+        np.testing.assert_array_equal(stream.feed(frame[None]), plain.feed(frame[None]))
+    assert stream.n_concealed == 0
+
+
+def test_a_loss_told_frame_by_frame_is_a_loss_told_at_once(codec: Silk, codes: np.ndarray) -> None:
+    at_once, one_by_one = with_loss(codec, codes, 4, 3), StreamDecoder(codec)
+    parts = [one_by_one.feed(codes[:4])]
+    for _ in range(3):
+        parts += [one_by_one.conceal(), one_by_one.feed(codes[:0])]  # nothing, fed meanwhile, ends no loss
+    parts += [one_by_one.feed(frame[None]) for frame in codes[7:]]
+    assert one_by_one.n_concealed == 3
+    np.testing.assert_allclose(np.concatenate(parts), at_once, atol=1e-4)
+
+
+def test_a_loss_fades_to_exact_silence_and_stays_there(codec: Silk, codes: np.ndarray) -> None:
+    wave = with_loss(codec, codes, 4, 6)
+    lost, fade = wave[4 * FRAME : 10 * FRAME], FADE_FRAMES * FRAME
+    middle = levels_to_codes(np.full((FADE_FRAMES, 128), 4))
+    goes_on = StreamDecoder(codec).feed(np.concatenate([codes[:4], middle]))[4 * FRAME :]
+    gain = np.cos(np.pi / 2 * np.arange(fade) / fade) ** 2
+    np.testing.assert_allclose(lost[:fade], goes_on * gain, atol=1e-4)
+    assert lost[0] and not lost[fade:].any()
+
+
+def test_before_the_first_frame_a_loss_is_silence(codec: Silk, codes: np.ndarray, whole: np.ndarray) -> None:
+    wave = with_loss(codec, np.concatenate([codes[:2], codes[:-2]]), 0, 2)
+    assert not wave[: 2 * FRAME].any()
+    after = slice(2 * FRAME + RISE_SAMPLES, None)
+    np.testing.assert_allclose(wave[after], whole[RISE_SAMPLES : -2 * FRAME], atol=1e-4)  # the state had waited
+
+
+@pytest.mark.parametrize("start", range(2, 15))
+def test_no_border_of_a_loss_clicks(codec: Silk, codes: np.ndarray, whole: np.ndarray, start: int) -> None:
+    """A step between two samples is never larger than those that speech itself makes."""
+    for n_lost in (1, 2, 5):
+        wave = with_loss(codec, codes, start, n_lost)
+        largest = np.abs(np.diff(whole)).max()
+        for border in (start, start + FADE_FRAMES, start + n_lost):
+            around = wave[border * FRAME - 50 : border * FRAME + 50]
+            assert np.abs(np.diff(around)).max() <= largest
+        end = (start + n_lost) * FRAME
+        if n_lost > FADE_FRAMES:
+            assert wave[end - 1] == wave[end] == 0
+
+
+def test_frames_after_a_loss_recover(codec: Silk, codes: np.ndarray, whole: np.ndarray) -> None:
+    wave = with_loss(codec, codes, 4, 1)
+    apart = np.square(wave - whole).reshape(-1, FRAME).mean(axis=1)
+    power = np.square(whole).mean()
+    assert apart[4] > 0.1 * power, "the lost frame is another one"
+    assert apart[5:].max() < apart[4] and apart[-6:].max() < 0.05 * power
+
+
+def test_any_grouping_and_fewer_codebooks_are_concealed(codec: Silk, codes: np.ndarray) -> None:
+    tokens = codec.tokens(codes, len(codes) * FRAME)
+    regrouped = StreamDecoder(codec, dims_per_token=4)
+    regrouped.feed(np.stack(tokens.regroup(4).codes, axis=1)[:3])
+    plain, fewer = StreamDecoder(codec), StreamDecoder(codec)
+    plain.feed(codes[:3])
+    np.testing.assert_array_equal(regrouped.conceal(2), plain.conceal(2))
+    fewer.feed(codes[:3, :5])
+    assert fewer.conceal().shape == (FRAME,)
+
+
+@pytest.mark.parametrize("wrong", [-1, 1.0, "1", True, None])
+def test_wrong_use_is_named(codec: Silk, wrong: object) -> None:
+    with pytest.raises(ArgumentError, match="n_frames must be a whole number of at least 0"):
+        StreamDecoder(codec).conceal(wrong)  # type: ignore[arg-type]
