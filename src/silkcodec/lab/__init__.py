@@ -6,6 +6,10 @@
       burden_layout.py    Tokens -> frames of tokens, and what follows from their shape alone
       burden_model.py     the tiny language model, the same for every codec
       burden_page.py      its page and its figure
+    coverage.py         does a codebook cover a language that it never heard?
+      coverage_speech.py  speech -> speakers and their vectors
+      coverage_fit.py     VQ, RVQ and the scalar grid at equal bits: fitted once, measured on others
+      coverage_page.py    its page; coverage_figure.py: its figure
 
 Nothing is imported here: the experiments need the extra `[lab]`, and the package must load without it.
 """

@@ -1,0 +1,341 @@
+"""Does a codebook that learned one language cover another one worse than it covers new speakers of its own?
+
+    training speech -> speakers -> folds: fit without some of them -> radius: what 95 % of unheard vectors of the
+    speakers that were heard stay within -> share of every group's vectors within that radius
+
+    heard    other speech of the speakers that the quantizer was fitted on: 95 % within, by construction
+    new      speakers of the training language that it was not fitted on: the control
+    others   the test groups, by the same quantizers; their distance to `new` is what a language may explain
+
+A speaker is measured only by quantizers that did not hear anything of its own key (itself, or its source, whichever
+is held out): so where sources are held out, nobody but `heard` meets a microphone from the training speech again.
+Every speaker weighs the same; intervals are bootstraps over speakers.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import silkcodec
+from silkcodec.errors import ArgumentError
+from silkcodec.lab import coverage_fit, machine
+from silkcodec.lab.coverage_fit import Measured
+from silkcodec.lab.coverage_speech import Patches, Speaker, filter_of, speakers_of
+
+FORMAT = 1  # of the result's JSON
+HEARD, NEW = "heard", "new"
+HOLD_OUT = ("speaker", "source")
+VIEWS = ("level", "channel")  # what was taken out of the vectors: their level; also the speaker's mean spectrum
+COVERED = 0.95  # share of the heard speakers' unheard vectors within the radius
+TAIL = 0.2  # of a training speaker's vectors, the last ones, that no quantizer is fitted on
+PER_ENTRY = 4  # vectors that a codebook needs for each entry at least; it is halved until it has them
+N_DRAWS = 2_000
+BINS = np.linspace(0, 3, 31)  # of the histogram of errors, in radii; the last bin also holds all beyond
+
+Result = dict[str, Any]
+Progress = Callable[[int, int, str], None]  # fits done, fits in all, what is at work
+Floats = NDArray[np.float64]
+Groups = Mapping[str, Sequence[Speaker]]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is fitted, and on whom."""
+
+    vq: tuple[int, ...] = (64, 1024)
+    rvq_entries: int = 256
+    rvq_lengths: tuple[int, ...] = (1, 2, 4, 8)
+    hold_out: str = "speaker"
+    folds: int = 4
+    kmeans_steps: int = 10
+    seed: int = 0
+    patches: Patches = field(default_factory=Patches)
+
+    def __post_init__(self) -> None:
+        if self.hold_out not in HOLD_OUT:
+            raise ArgumentError(f"--hold-out must be one of {', '.join(HOLD_OUT)}; got '{self.hold_out}'.")
+        if self.folds < 2:
+            raise ArgumentError(f"--folds must be at least 2; got {self.folds}.")
+
+    def key(self, speaker: Speaker) -> str:
+        return speaker.name if self.hold_out == "speaker" else speaker.source
+
+
+def coverage(
+    train: str, tests: Mapping[str, str], *, plan: Plan | None = None, progress: Progress | None = None
+) -> Result:
+    """The experiment on speech.
+
+    Args:
+        train, tests: selections, see `coverage_speech.select`; the tests by name.
+
+    Returns:
+        What goes to coverage.json.
+
+    Raises:
+        ArgumentError, AudioError: the arguments or the speech.
+    """
+    plan = plan or Plan()
+    if not tests or {HEARD, NEW} & set(tests):
+        raise ArgumentError(f"one test group at least is needed, and none named {HEARD} or {NEW}; got {list(tests)}.")
+    before = machine.clocks()
+    trained, _ = speakers_of(train, plan.patches, plan.seed)
+    names = [speaker.name for speaker in trained]
+    found = {name: speakers_of(text, plan.patches, plan.seed, without=names) for name, text in tests.items()}
+    groups = {name: speakers for name, (speakers, _) in found.items()}
+    plan = fitting(plan, trained)
+    views = {}
+    for index, view in enumerate(VIEWS):
+        channel = view == "channel"
+
+        def seen(speakers: Sequence[Speaker], channel: bool = channel) -> list[Speaker]:
+            return [speaker.without_channel() if channel else speaker for speaker in speakers]
+
+        def advance(done: int, total: int, index: int = index, view: str = view) -> None:
+            if progress is not None:
+                progress(index * total + done, len(VIEWS) * total, view)
+
+        views[view] = measure(seen(trained), {name: seen(those) for name, those in groups.items()}, plan, advance)
+    return {
+        "kind": "silk lab coverage",
+        "format": FORMAT,
+        "version": silkcodec.__version__,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "settings": {
+            **asdict(plan),
+            "filters": {name: filter_of(text) for name, text in {NEW: train, **tests}.items()},
+            "width": plan.patches.width,
+            "views": VIEWS,
+            "covered": COVERED,
+            "tail": TAIL,
+        },
+        "groups": {
+            NEW: _facts(trained, 0),
+            **{name: _facts(speakers, n_left_out) for name, (speakers, n_left_out) in found.items()},
+        },
+        "views": views,
+        "machine": {**machine.conditions(), "others_cores": machine.others_cores(before, machine.clocks())},
+    }
+
+
+def fitting(plan: Plan, train: Sequence[Speaker]) -> Plan:
+    """The plan with codebooks that are small enough for the vectors of every fold."""
+    n_vectors = min(
+        sum(_cut(speaker) for speaker in train if plan.key(speaker) not in held_out) for held_out in split(train, plan)
+    )
+    largest = 2 ** int(np.log2(max(2, n_vectors / PER_ENTRY)))
+    sizes = tuple(dict.fromkeys(min(size, largest) for size in plan.vq))
+    return replace(plan, vq=sizes, rvq_entries=min(plan.rvq_entries, largest))
+
+
+def _facts(speakers: Sequence[Speaker], n_left_out: int) -> dict[str, Any]:
+    """What is known of a group besides its vectors: what may differ along with the language."""
+    known = [speaker.bandwidth_hz for speaker in speakers if speaker.bandwidth_hz is not None]
+    spread = [float(np.sqrt(speaker.vectors.astype(np.float64).var(axis=0).mean())) for speaker in speakers]
+    return {
+        "n_speakers": len(speakers),
+        "n_left_out": n_left_out,
+        "sources": sorted({speaker.source for speaker in speakers} - {""}),
+        "n_vectors": sum(len(speaker.vectors) for speaker in speakers),
+        "range_db": float(np.mean([speaker.range_db for speaker in speakers])),
+        "spread_db": float(np.mean(spread)),
+        "bandwidth_hz": float(np.mean(known)) if known else None,
+    }
+
+
+def measure(train: Sequence[Speaker], tests: Groups, plan: Plan, advance: Callable[[int, int], None]) -> Result:
+    """Coverage of every group by every quantizer.
+
+    Raises:
+        ArgumentError: sources are to be held out and the training speech has less than two; too few vectors.
+    """
+    folds = split(train, plan)
+    groups: dict[str, Sequence[Speaker]] = {**tests}
+    if len(folds) > 1:
+        groups = {NEW: train, **tests}
+    tallies: dict[str, dict[str, Tally]] = {}
+    facts: dict[str, dict[str, Any]] = {}
+    keys = {plan.key(speaker) for speaker in train}
+    for index, held_out in enumerate(folds):
+        heard = [speaker for speaker in train if plan.key(speaker) not in held_out]
+        vectors = np.concatenate([speaker.vectors[: _cut(speaker)] for speaker in heard])
+        largest = max(*plan.vq, plan.rvq_entries)
+        if len(vectors) < largest:
+            raise ArgumentError(
+                f"a codebook of {largest} entries needs as many vectors; the training speech has {len(vectors)}."
+            )
+        fitted, facts = coverage_fit.fit(
+            vectors, plan.vq, (plan.rvq_entries, plan.rvq_lengths), plan.seed + index, plan.kmeans_steps
+        )
+        tails = [
+            (speaker.name, coverage_fit.measure(fitted, speaker.vectors[_cut(speaker) :]))
+            for speaker in heard
+            if _cut(speaker) < len(speaker.vectors)
+        ]
+        radii = {name: weighted_quantile([tail[name].error for _, tail in tails], COVERED) for name in facts}
+        for name in facts:
+            tally = tallies.setdefault(name, {})
+            tally.setdefault(HEARD, Tally()).add(radii[name], [(speaker, tail[name]) for speaker, tail in tails])
+        for group, speakers in groups.items():
+            able = [s for s in speakers if plan.key(s) in held_out or plan.key(s) not in keys]
+            done = [(speaker.name, coverage_fit.measure(fitted, speaker.vectors)) for speaker in able]
+            for name in facts:
+                tally = tallies[name].setdefault(group, Tally())
+                tally.add(radii[name], [(speaker, measured[name]) for speaker, measured in done])
+        advance(index + 1, len(folds))
+    sources = {speaker.name: speaker.source for those in groups.values() for speaker in those}
+    return {
+        "n_folds": len(folds),
+        "control": NEW if NEW in groups else None,
+        "quantizers": {name: {**fact, **_summary(name, tallies, facts, sources, plan)} for name, fact in facts.items()},
+    }
+
+
+def split(train: Sequence[Speaker], plan: Plan) -> list[set[str]]:
+    """What each fold leaves out; one fold that leaves out nothing where there is a single speaker."""
+    keys = sorted({plan.key(speaker) for speaker in train})
+    if len(keys) < 2:
+        if plan.hold_out == "source":
+            raise ArgumentError(
+                "--hold-out source needs training speech of two sources at least; a manifest names them."
+            )
+        return [set()]
+    np.random.default_rng(plan.seed).shuffle(keys)
+    n_folds = min(plan.folds, len(keys))
+    return [set(keys[index::n_folds]) for index in range(n_folds)]
+
+
+def _cut(speaker: Speaker) -> int:
+    """Where the part that no quantizer is fitted on begins."""
+    return max(1, round((1 - TAIL) * len(speaker.vectors)))
+
+
+class Tally:
+    """What the folds said of one group and one quantizer: by speaker, a list with an entry a fold."""
+
+    def __init__(self) -> None:
+        self.inside: dict[str, list[float]] = {}
+        self.error: dict[str, list[float]] = {}
+        self.clipped: dict[str, list[float]] = {}
+        self.histogram: dict[str, list[Floats]] = {}
+        self.radii: list[float] = []
+        self.codes: list[list[NDArray[np.int64]]] = []  # of a fold, by speaker
+
+    def add(self, radius: float, measured: Sequence[tuple[str, Measured]]) -> None:
+        self.radii.append(radius)
+        for speaker, found in measured:
+            self.inside.setdefault(speaker, []).append(float((found.error <= radius).mean()))
+            self.error.setdefault(speaker, []).append(float(found.error.mean()))
+            counts = np.histogram(np.minimum(found.error / radius, BINS[-1]), BINS)[0]
+            self.histogram.setdefault(speaker, []).append(counts / len(found.error))
+            if found.clipped is not None:
+                self.clipped.setdefault(speaker, []).append(float(found.clipped.mean()))
+        self.codes.append([found.codes for _, found in measured if found.codes is not None])
+
+    def of(self, which: str) -> Floats:
+        """A value a speaker: the mean of the folds."""
+        return np.array([np.mean(values, axis=0) for values in getattr(self, which).values()], dtype=np.float64)
+
+    def used(self, n_vectors: int, entries: int, seed: int) -> float | None:
+        """Share of the entries that `n_vectors` vectors drawn at random use; the mean of codebooks and folds."""
+        shares = []
+        for fold in self.codes:
+            if fold and n_vectors:
+                codes = np.concatenate(fold)
+                picked = np.random.default_rng(seed).choice(len(codes), n_vectors, replace=False)
+                shares += [len(np.unique(column)) / entries for column in codes[picked].T]
+        return float(np.mean(shares)) if shares else None
+
+
+def _summary(
+    name: str,
+    tallies: dict[str, dict[str, Tally]],
+    facts: dict[str, dict[str, Any]],
+    sources: dict[str, str],
+    plan: Plan,
+) -> dict[str, Any]:
+    """All that is told of one quantizer: its radius, every group, and every group's distance to the control."""
+    own = tallies[name]
+    fact = facts[name]
+    entries = {"vq": 2 ** fact["bits"], "rvq": plan.rvq_entries}.get(fact["kind"])
+    compared = [tally for group, tally in own.items() if group != HEARD]
+    n_used = min(sum(map(len, fold)) for tally in compared for fold in tally.codes if fold) if entries else 0
+    groups, apart = {}, {}
+    for group, tally in own.items():
+        names = list(tally.inside)
+        groups[group] = {
+            "inside": interval(tally.of("inside"), plan.seed, group),
+            "error_db": interval(tally.of("error"), plan.seed, group),
+            "histogram": tally.of("histogram").mean(axis=0).tolist(),
+            "used": tally.used(n_used, entries, plan.seed) if entries and group != HEARD else None,
+            "clipped": float(tally.of("clipped").mean()) if tally.clipped else None,
+            "by_source": _by_source([sources.get(speaker, "") for speaker in names], tally) if group != HEARD else {},
+        }
+        if NEW in own and group not in (HEARD, NEW):
+            grid = tallies[f"fsq {fact['bits']}"]
+            excess = {g: np.log(own[g].of("error")) - np.log(grid[g].of("error")) for g in (group, NEW)}
+            apart[group] = {
+                "inside": difference(tally.of("inside"), own[NEW].of("inside"), plan.seed, group),
+                "log_error": difference(np.log(tally.of("error")), np.log(own[NEW].of("error")), plan.seed, group),
+                "log_error_beyond_fsq": difference(excess[group], excess[NEW], plan.seed, group),
+                "inside_beyond_fsq": difference(
+                    tally.of("inside") - grid[group].of("inside"),
+                    own[NEW].of("inside") - grid[NEW].of("inside"),
+                    plan.seed,
+                    group,
+                ),
+            }
+    return {"radius_db": float(np.mean(own[HEARD].radii)), "used_of": n_used, "groups": groups, "against_new": apart}
+
+
+def _by_source(sources: Sequence[str], tally: Tally) -> dict[str, dict[str, float]]:
+    inside, error = tally.of("inside"), tally.of("error")
+    found = {}
+    for source in sorted(set(sources) - {""}):
+        those = np.array([one == source for one in sources])
+        found[source] = {
+            "n": int(those.sum()),
+            "inside": float(inside[those].mean()),
+            "error_db": float(error[those].mean()),
+        }
+    return found
+
+
+def weighted_quantile(parts: Sequence[Floats], share: float) -> float:
+    """The value that `share` of all stay within, every part weighing the same however many it holds."""
+    values = np.concatenate(parts)
+    weights = np.concatenate([np.full(len(part), 1 / len(part)) for part in parts])
+    order = np.argsort(values)
+    reached = np.cumsum(weights[order]) / weights.sum()
+    return float(values[order][min(int(np.searchsorted(reached, share)), len(values) - 1)])
+
+
+def draws(values: Floats, seed: int, group: str) -> Floats:
+    """Means of `N_DRAWS` resamples of [n] speakers; the same resamples for every quantity of a group."""
+    generator = np.random.default_rng([seed, zlib.crc32(group.encode())])
+    return np.asarray(values[generator.integers(0, len(values), (N_DRAWS, len(values)))].mean(axis=1))
+
+
+def interval(values: Floats, seed: int, group: str) -> dict[str, Any]:
+    """Mean over speakers and its 95 % bootstrap interval; of a single speaker there is none."""
+    mean, n = float(values.mean()), len(values)
+    if n < 2:
+        return {"mean": mean, "low": None, "high": None, "n": n}
+    low, high = np.percentile(draws(values, seed, group), [2.5, 97.5])
+    return {"mean": mean, "low": float(low), "high": float(high), "n": n}
+
+
+def difference(values: Floats, control: Floats, seed: int, group: str) -> dict[str, Any]:
+    """Mean of a group less that of the control; speakers of both are drawn, independently of each other."""
+    mean, n = float(values.mean() - control.mean()), min(len(values), len(control))
+    if n < 2:
+        return {"mean": mean, "low": None, "high": None, "n": n}
+    low, high = np.percentile(draws(values, seed, group) - draws(control, seed, NEW), [2.5, 97.5])
+    return {"mean": mean, "low": float(low), "high": float(high), "n": n}

@@ -1,0 +1,99 @@
+"""The figure of the coverage experiment, and the names that it shares with the page."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+from silkcodec.lab.page import Result
+
+HEARD, NEW = "heard", "new"
+KINDS = {"vq": "VQ", "rvq": "RVQ", "fsq": "FSQ"}
+VIEWS = {
+    "level": "Level taken out",
+    "channel": "Level and each speaker's mean spectrum taken out",
+}
+
+
+def figure(result: Result) -> bytes:
+    """A PNG: coverage by codebooks and by grids, and how errors are spread; a row for each view."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # not pyplot: no state, no display
+    from matplotlib.figure import Figure
+
+    drawing = Figure(figsize=(14, 8), layout="constrained")
+    FigureCanvasAgg(drawing)
+    panels = drawing.subplots(len(VIEWS), 3)
+    for (view, title), (left, middle, right) in zip(VIEWS.items(), panels, strict=True):
+        found = result["views"][view]
+        _draw_covered(left, found, fsq=False)
+        _draw_covered(middle, found, fsq=True)
+        low = min(left.get_ylim()[0], middle.get_ylim()[0])
+        for axes in (left, middle):
+            axes.set_ylim(low, 101)
+        left.set(ylabel=f"{title.lower()}:\nvectors within the radius, %", title="codebooks")
+        middle.set(title="scalar grid (FSQ) at equal bits")
+        _draw_errors(right, found)
+    handles, labels = panels[0][0].get_legend_handles_labels()
+    drawing.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
+    image = io.BytesIO()
+    drawing.savefig(image, format="png", dpi=110, metadata={"Software": None})
+    return image.getvalue()
+
+
+def _draw_covered(axes: Any, found: dict[str, Any], *, fsq: bool) -> None:
+    chosen = sorted(
+        ((name, one) for name, one in found["quantizers"].items() if (one["kind"] == "fsq") == fsq),
+        key=lambda item: item[1]["bits"],
+    )
+    groups = list(chosen[0][1]["groups"])
+    for index, group in enumerate(groups):
+        shift = 0.12 * (index - (len(groups) - 1) / 2)
+        entries = [one["groups"][group]["inside"] for _, one in chosen]
+        means = [100 * entry["mean"] for entry in entries]
+        reach = [
+            [100 * (e["mean"] - e["low"]) if e["low"] is not None else 0 for e in entries],
+            [100 * (e["high"] - e["mean"]) if e["low"] is not None else 0 for e in entries],
+        ]
+        places = [place + shift for place in range(len(chosen))]
+        axes.errorbar(
+            places, means, yerr=reach, fmt="o", markersize=4, capsize=2, linewidth=1, color=_color(group, groups),
+            label={HEARD: "heard speakers", NEW: "new speakers"}.get(group, group),
+        )  # fmt: skip
+    labels = [
+        f"{one['bits']} bit" if fsq else f"{label(name).replace(' ', chr(10), 1)}\n{one['bits']} bit"
+        for name, one in chosen
+    ]
+    axes.set_xticks(range(len(chosen)), labels, fontsize=8)
+    axes.grid(axis="y", alpha=0.3)
+
+
+def _draw_errors(axes: Any, found: dict[str, Any]) -> None:
+    name = headline(found)
+    groups = found["quantizers"][name]["groups"]
+    for group, entry in groups.items():
+        share = [100 * value for value in entry["histogram"]]
+        middles = [(index + 0.5) * 3 / len(share) for index in range(len(share))]
+        axes.plot(middles, share, color=_color(group, list(groups)), linewidth=1.4)
+    axes.axvline(1, color="black", linestyle=":", linewidth=1)
+    axes.set(
+        xlim=(0, 2), ylim=(0, None), xlabel="error, radii", ylabel="vectors, %", title=f"errors of {label(name)}\n"
+    )
+    axes.grid(alpha=0.3)
+
+
+def _color(group: str, groups: list[str]) -> str:
+    fixed = {HEARD: "0.6", NEW: "black"}
+    others = [name for name in groups if name not in fixed]
+    return fixed[group] if group in fixed else f"C{others.index(group) % 10}"
+
+
+def headline(found: dict[str, Any]) -> str:
+    """The quantizer that is drawn and told by source: the largest single codebook."""
+    sizes = {name: one["bits"] for name, one in found["quantizers"].items() if one["kind"] == "vq"}
+    return max(sizes, key=lambda name: sizes[name])
+
+
+def label(quantizer: str) -> str:
+    """`rvq 4x256` -> `RVQ 4 x 256`."""
+    kind, size = quantizer.split()
+    return f"{KINDS[kind]} {size.replace('x', ' x ')}" + (" bit" if kind == "fsq" else "")

@@ -1,0 +1,172 @@
+"""Quantizers that are fitted on vectors once and then measured on others: VQ, RVQ, and a scalar grid (FSQ).
+
+The scalar grid is what FSQ is without an encoder that would shape the latent for it: the vectors are rotated to
+their principal components (an affine map, fitted on the training vectors), and each component is rounded to 2^b even
+levels around its mean. The bits are handed out one by one, each to the component where it takes away most error; the
+width of a level is the one with the least error on the training vectors. It is clipped at its ends, like FSQ.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from silkcodec.lab.coverage_speech import Vectors
+from silkcodec.quantizers import Codebook
+
+WIDTHS = np.geomspace(0.02, 3.0, 28)  # of a level, in standard deviations, that are tried
+WIDTH_SAMPLE = 4_000  # vectors that they are tried on
+MAX_BITS = 8  # of one component
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a quantizer did to [N] vectors.
+
+    Attributes:
+        error: root mean square over the D numbers of a vector, dB, [N].
+        codes: [N, K]; None for the grid.
+        clipped: share of the grid's components beyond its ends, [N]; None for codebooks.
+    """
+
+    error: NDArray[np.float64]
+    codes: NDArray[np.int64] | None = None
+    clipped: NDArray[np.float64] | None = None
+
+
+def rms(difference: NDArray[Any]) -> NDArray[np.float64]:
+    return np.sqrt(np.square(difference, dtype=np.float64).mean(axis=1))
+
+
+class Chain:
+    """One codebook (VQ) or several (RVQ), by k-means on what the ones before it left; measured at some lengths."""
+
+    def __init__(self, vectors: Vectors, entries: int, lengths: Sequence[int], seed: int, steps: int) -> None:
+        self.lengths, self.entries = tuple(lengths), entries
+        residual = torch.from_numpy(vectors)
+        self.codebooks: list[Codebook] = []
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            torch.manual_seed(seed)
+            for _ in range(max(lengths)):
+                codebook = Codebook(entries, vectors.shape[1], kmeans_steps=steps)
+                codebook.begin(residual)
+                residual = residual - codebook(codebook.nearest(residual))
+                self.codebooks.append(codebook)
+
+    def measure(self, vectors: Vectors) -> dict[int, Measured]:
+        """By length."""
+        found: dict[int, Measured] = {}
+        residual, codes = torch.from_numpy(vectors), []
+        for length, codebook in enumerate(self.codebooks, 1):
+            chosen = codebook.nearest(residual)
+            residual = residual - codebook(chosen)
+            codes.append(chosen.numpy())
+            if length in self.lengths:
+                found[length] = Measured(rms(residual.numpy()), np.stack(codes, axis=1))
+        return found
+
+
+class Grid:
+    """The scalar grid at some numbers of bits a vector."""
+
+    def __init__(self, vectors: Vectors, bits: Sequence[int], seed: int) -> None:
+        exact = vectors.astype(np.float64)
+        self.mean = exact.mean(axis=0)
+        variances, rotation = np.linalg.eigh(np.cov(exact, rowvar=False).reshape(self.mean.size, -1))
+        self.rotation = rotation[:, ::-1]
+        self.deviation = np.sqrt(np.maximum(variances[::-1], 1e-12))
+        picked = np.random.default_rng(seed).permutation(len(exact))[:WIDTH_SAMPLE]
+        sample = (exact[picked] - self.mean) @ self.rotation / self.deviation
+        self.allocations = self._hand_out(sample, sorted(set(bits)))
+
+    def _hand_out(self, sample: NDArray[np.float64], wanted: list[int]) -> dict[int, dict[int, tuple[int, float]]]:
+        """Total bits -> component -> (its bits, the width of its level in deviations)."""
+        given: dict[int, tuple[int, float]] = {}
+        found: dict[int, dict[int, tuple[int, float]]] = {0: {}}
+
+        def offer(component: int, bits: int, error: float) -> tuple[float, int, int, float, float]:
+            width, left = best_width(sample[:, component], bits)
+            gain = (error - left) * self.deviation[component] ** 2
+            return -gain, component, bits, width, left
+
+        # A component's gain is at most its variance, so those that vary too little are not looked at until needed.
+        heap = [(-(self.deviation[c] ** 2), c, 0, 0.0, 1.0) for c in range(sample.shape[1])]
+        heapq.heapify(heap)
+        spent = 0
+        while heap and spent < wanted[-1]:
+            _, component, bits, width, left = heapq.heappop(heap)
+            if bits == 0:
+                heapq.heappush(heap, offer(component, 1, float(np.mean(sample[:, component] ** 2))))
+                continue
+            given[component] = bits, width
+            spent += 1
+            if bits < MAX_BITS:
+                heapq.heappush(heap, offer(component, bits + 1, left))
+            if spent in wanted:
+                found[spent] = dict(given)
+        return {bits: found.get(bits, dict(given)) for bits in wanted}
+
+    def measure(self, vectors: Vectors) -> dict[int, Measured]:
+        """By bits."""
+        scores = (vectors - self.mean) @ self.rotation
+        squared = np.square(scores)
+        found = {}
+        for bits, allocation in self.allocations.items():
+            left = squared.sum(axis=1)
+            clipped = np.zeros(len(vectors))
+            for component, (own, width) in allocation.items():
+                step = width * self.deviation[component]
+                rounded = to_levels(scores[:, component], own, step)
+                left += np.square(scores[:, component] - rounded) - squared[:, component]
+                clipped += np.abs(scores[:, component]) > 2 ** (own - 1) * step
+            error = np.sqrt(np.maximum(left, 0) / vectors.shape[1])
+            found[bits] = Measured(error, clipped=clipped / max(1, len(allocation)))
+        return found
+
+
+def to_levels(values: NDArray[np.float64], bits: int, step: float) -> NDArray[np.float64]:
+    """The middles of 2^bits even levels around 0, the nearest of them."""
+    half = 2 ** (bits - 1)
+    return (np.clip(np.floor(values / step), -half, half - 1) + 0.5) * step
+
+
+def best_width(values: NDArray[np.float64], bits: int) -> tuple[float, float]:
+    """The width of a level with the least mean square error, and that error."""
+    errors = [float(np.square(values - to_levels(values, bits, width)).mean()) for width in WIDTHS]
+    best = int(np.argmin(errors))
+    return float(WIDTHS[best]), errors[best]
+
+
+def fit(
+    vectors: Vectors, vq: Sequence[int], rvq: tuple[int, Sequence[int]], seed: int, steps: int
+) -> tuple[list[tuple[str, Chain | Grid]], dict[str, dict[str, Any]]]:
+    """All quantizers, and what each is: kind, bits a vector, and the grid (`fsq`) at as many bits."""
+    entries, lengths = rvq
+    chains = [Chain(vectors, size, [1], seed, steps) for size in vq]
+    chains.append(Chain(vectors, entries, lengths, seed, steps))
+    facts: dict[str, dict[str, Any]] = {}
+    for size in vq:
+        facts[f"vq {size}"] = {"kind": "vq", "bits": int(np.log2(size))}
+    for length in lengths:
+        facts[f"rvq {length}x{entries}"] = {"kind": "rvq", "bits": length * int(np.log2(entries))}
+    bits = sorted({fact["bits"] for fact in facts.values()})
+    facts |= {f"fsq {n}": {"kind": "fsq", "bits": n} for n in bits}
+    named: list[tuple[str, Chain | Grid]] = [("vq", chain) for chain in chains[:-1]]
+    return [*named, ("rvq", chains[-1]), ("fsq", Grid(vectors, bits, seed))], facts
+
+
+def measure(fitted: Sequence[tuple[str, Chain | Grid]], vectors: Vectors) -> dict[str, Measured]:
+    """What every quantizer does to the vectors, by its name."""
+    found: dict[str, Measured] = {}
+    for kind, quantizer in fitted:
+        for size, measured in quantizer.measure(vectors).items():
+            entries = quantizer.entries if isinstance(quantizer, Chain) else 0
+            name = {"vq": f"vq {entries}", "rvq": f"rvq {size}x{entries}", "fsq": f"fsq {size}"}[kind]
+            found[name] = measured
+    return found

@@ -1,0 +1,310 @@
+"""The page of the coverage experiment. Every number is the JSON's."""
+
+from __future__ import annotations
+
+from math import expm1
+from shlex import quote
+from typing import Any
+
+from silkcodec.evaluate.report import interval, number, table
+from silkcodec.lab.coverage_figure import HEARD, NEW, VIEWS, figure, headline, label
+from silkcodec.lab.page import Page, Result, made
+
+FEW = 5  # speakers; below that an interval over speakers says next to nothing
+
+__all__ = ["figure", "page"]
+
+QUESTION = (
+    "A codebook holds what it heard in training. Does one that learned one language's speech cover another language "
+    "worse than it covers new speakers of its own language? And does a scalar grid (FSQ), which has no entries to "
+    "learn, lose less?"
+)
+
+WOULD_CHANGE = (
+    "**One recording project with many speakers of each language.** Here language and recording place are nearly the "
+    "same thing: the groups come from different projects, with different microphones, rooms, codecs and kinds of "
+    "text. A gap to the control that is no larger than the gap between sources of one language (the table by source) "
+    "is no evidence of language.",
+    "**More speakers.** Intervals are over speakers, those of few speakers are too narrow, and none of them knows how "
+    "much another *source* of the same language would differ.",
+    "**Vectors of a trained encoder.** These are log-mel patches. An encoder trained on one language may throw away "
+    "what the other one needs before any quantizer sees it, or may arrange both alike.",
+    "**Another kind of text.** Single words, syllables and commands hold other sounds, in other shares, than "
+    "sentences do, whatever the language.",
+    "**Another grid.** A scalar grid without an encoder depends on its rotation and its bits per component; FSQ in a "
+    "codec gets its latent shaped for it.",
+)
+
+
+def page(result: Result) -> Page:
+    """What there is to say of a result."""
+    return Page(
+        title="Does a codebook cover a language that it never heard?",
+        question=QUESTION,
+        method=_method(result),
+        result=_result(result),
+        would_change=WOULD_CHANGE,
+        made=_made(result),
+    )
+
+
+def _method(result: Result) -> list[str]:
+    settings = result["settings"]
+    patches, covered = settings["patches"], round(100 * settings["covered"])
+    folds = result["views"]["level"]["n_folds"]
+    return [
+        f"**Vectors.** Log-mel patches of {10 * patches['columns']} ms, {settings['width']} numbers: bands up to "
+        f"{patches['limit_hz']:,.0f} Hz only, for every recording alike (clips known to end below that are left out); "
+        f"in dB below the clip's own loud level, the 95th percentile of its columns; clamped {patches['floor_db']:g} "
+        f"dB below it; averaged over {patches['pool']} columns and {patches['pool']} bands. Patches more than "
+        f"{patches['silence_db']:g} dB below the loud level are no speech and left out. At most "
+        f"{patches['per_speaker']:,} vectors of {patches['seconds']:g} s a speaker. Everything is done twice: so, and "
+        "with the speaker's mean patch taken out, which takes away the colour of the microphone and some of the voice.",
+        f"**Fitted** on the training speech without one part in {folds} of its {settings['hold_out']}s, "
+        f"{folds} times. *VQ*: one codebook, k-means ({settings['kmeans_steps']} steps). *RVQ*: a chain of codebooks "
+        f"of {settings['rvq_entries']}, each on what the ones before it left. No codebook has more entries than a "
+        f"quarter of its vectors. *FSQ*: at equal bits, a grid without "
+        "entries: the vectors are rotated to the principal components of the same training vectors, each component "
+        "is rounded to 2^b even levels around its mean, bits go one by one to where they take away most error, and "
+        "the width of the levels is the one with the least error in training; linear and clipped, where FSQ in a "
+        "codec has a tanh and an encoder before it.",
+        f"**Covered** is a vector whose error is within the radius: the error that {covered} % of other speech of the "
+        "speakers that were fitted on (*heard*: the last fifth of each) stays within. *New* is the control: speakers "
+        f"of the training language whose {settings['hold_out']} was left out. Nobody but *heard* is measured by a "
+        f"quantizer that was fitted on the same {settings['hold_out']}; others are measured by all {folds}. Every "
+        "speaker weighs the same; where a manifest does not know who speaks, all of that source count as one.",
+        "**Intervals** are 95 % bootstraps over speakers, 2,000 draws, of both groups for a difference. The "
+        "quantizers are not drawn anew.",
+    ]
+
+
+def _result(result: Result) -> list[str]:
+    parts = [*_warnings(result), *_in_short(result), "### Who spoke", _groups(result)]
+    for view, title in VIEWS.items():
+        found = result["views"][view]
+        parts += [f"### {title}", "Share of the vectors within the radius, %:", _covered(found)]
+        if found["control"]:
+            parts += [
+                "Against new speakers of the training language: points of coverage, for the codebook and for the grid "
+                "at equal bits, and how much larger the error is (ratio of the means over speakers of its logarithm); "
+                "the last column is that ratio over the grid's, so above 0 % is what the *codebook* loses more than "
+                "the grid does.",
+                _against(found),
+                *_verdicts(found),
+            ]
+    sources = _sources(result)
+    if sources:
+        parts += ["### By source", sources]
+    parts += ["### Entries used", _used(result)]
+    return parts
+
+
+def _warnings(result: Result) -> list[str]:
+    """Why a run proves nothing, where it does not."""
+    few = [f"`{name}` {group['n_speakers']}" for name, group in result["groups"].items() if group["n_speakers"] < FEW]
+    if result["views"]["level"]["control"] is None:
+        return [
+            "**This run proves nothing.** The training speech is of one speaker, so there is no control: whether a "
+            "group is covered worse for its language, its voice or its microphone cannot be told."
+        ]
+    if few:
+        return [
+            f"**This run proves little**: groups of fewer than {FEW} speakers ({', '.join(few)}) say more of their "
+            "speakers than of their language, and their intervals are too narrow."
+        ]
+    return []
+
+
+def _groups(result: Result) -> str:
+    header = [
+        "group", "speakers", "sources", "vectors", "loud to quiet, dB", "spread of the vectors, dB", "bandwidth, Hz"
+    ]  # fmt: skip
+    rows = []
+    for name, group in result["groups"].items():
+        rows.append(
+            [
+                "new and heard" if name == NEW else name,
+                str(group["n_speakers"]),
+                str(len(group["sources"]) or "-"),
+                f"{group['n_vectors']:,}",
+                number(group["range_db"], 1),
+                number(group["spread_db"], 1),
+                "-" if group["bandwidth_hz"] is None else f"{group['bandwidth_hz']:,.0f}",
+            ]
+        )
+    return table(header, rows)
+
+
+def _covered(found: dict[str, Any]) -> str:
+    names = list(next(iter(found["quantizers"].values()))["groups"])
+    rows = []
+    for quantizer, one in found["quantizers"].items():
+        shares = [_percent(one["groups"][name]["inside"]) for name in names]
+        rows.append([label(quantizer), str(one["bits"]), number(one["radius_db"], 1), *shares])
+    return table(["quantizer", "bits", "radius, dB", *names], rows)
+
+
+def _against(found: dict[str, Any]) -> str:
+    rows = []
+    for quantizer, one in found["quantizers"].items():
+        if one["kind"] == "fsq":
+            continue
+        grid = found["quantizers"][f"fsq {one['bits']}"]["against_new"]
+        for group, apart in one["against_new"].items():
+            rows.append(
+                [
+                    label(quantizer),
+                    group,
+                    _percent(apart["inside"], sign=True),
+                    _percent(grid[group]["inside"], sign=True),
+                    _ratio(apart["log_error"]),
+                    _ratio(grid[group]["log_error"]),
+                    _ratio(apart["log_error_beyond_fsq"]),
+                ]
+            )
+    header = ["codebook", "group", "covered", "grid's", "error", "grid's", "error over the grid's"]
+    return table(header, rows)
+
+
+def _verdicts(found: dict[str, Any]) -> list[str]:
+    """A sentence a test group: in how many of the codebooks an interval excludes 0."""
+    codebooks = [one for one in found["quantizers"].values() if one["kind"] != "fsq"]
+    grids = [found["quantizers"][f"fsq {one['bits']}"] for one in codebooks]
+    sentences = []
+    for group in codebooks[0]["against_new"]:
+        own = _tell([one["against_new"][group]["inside"] for one in codebooks])
+        theirs = _tell([one["against_new"][group]["inside"] for one in grids])
+        beyond = _tell([one["against_new"][group]["inside_beyond_fsq"] for one in codebooks])
+        sentences.append(f"`{group}`: codebooks {own}; grids {theirs}; codebook less its grid {beyond}")
+    return [
+        f"Of {len(codebooks)} codebooks and as many grids, how many cover a group worse than new speakers, how many "
+        "better, and how many cannot tell (their interval holds 0):",
+        "\n".join(f"- {sentence}." for sentence in sentences),
+    ]
+
+
+def _tell(entries: list[dict[str, Any]]) -> str:
+    words = [_verdict(entry) for entry in entries]
+    return f"{words.count('worse')} worse, {words.count('better')} better, {words.count('not told apart')} cannot tell"
+
+
+def _verdict(entry: dict[str, Any]) -> str:
+    """Of a difference in coverage."""
+    if entry["low"] is None or entry["low"] <= 0 <= entry["high"]:
+        return "not told apart"
+    return "worse" if entry["high"] < 0 else "better"
+
+
+def _in_short(result: Result) -> list[str]:
+    """The largest codebook's answer, with and without the mean spectrum, and what sources alone make of it."""
+    name = headline(result["views"]["level"])
+    sentences = []
+    for view, title in VIEWS.items():
+        found = result["views"][view]["quantizers"]
+        grid = found[f"fsq {found[name]['bits']}"]["against_new"]
+        for group, apart in found[name]["against_new"].items():
+            sentences.append(
+                f"{title}, `{group}`: {_percent(apart['inside'], sign=True)} points against new speakers, "
+                f"**{_verdict(apart['inside'])}**; the grid at equal bits "
+                f"{_percent(grid[group]['inside'], sign=True)}, "
+                f"{_verdict(grid[group]['inside'])}; codebook less grid "
+                f"{_percent(apart['inside_beyond_fsq'], sign=True)}, {_verdict(apart['inside_beyond_fsq'])}."
+            )
+    if not sentences:
+        return []
+    heard, new = (result["views"]["level"]["quantizers"][name]["groups"][group]["inside"] for group in (HEARD, NEW))
+    parts = [
+        f"Share of vectors that {label(name)} covers: {_percent(heard)} % of speakers that it heard, {_percent(new)} % "
+        "of new speakers of the same language. The test groups against the latter:",
+        "\n".join(f"- {sentence}" for sentence in sentences),
+    ]
+    return [*parts, *_sources_alone(result, name)]
+
+
+def _sources_alone(result: Result, name: str) -> list[str]:
+    """How far sources of one language lie apart, and the groups within one source."""
+    groups = {
+        group: entry["by_source"] for group, entry in result["views"]["level"]["quantizers"][name]["groups"].items()
+    }
+    own = groups.get(NEW, {})
+    if len(own) < 2:
+        return []
+    shares = [100 * one["inside"] for one in own.values()]
+    text = (
+        f"Sources of the training language alone lie between {min(shares):.1f} and {max(shares):.1f} %: a gap smaller "
+        "than that may be a matter of recordings, not of language."
+    )
+    shared = []
+    for source, one in own.items():
+        others = {group: found[source] for group, found in groups.items() if group != NEW and source in found}
+        if others:
+            entries = {NEW: one, **others}
+            told = ", ".join(f"{group} {100 * e['inside']:.1f} % (n = {e['n']})" for group, e in entries.items())
+            shared.append(f"{source}: {told}")
+    if shared:
+        text += f" Within one source, so with language apart from the rest: {'; '.join(shared)}."
+    return [text]
+
+
+def _sources(result: Result) -> str | None:
+    name = headline(result["views"]["level"])
+    views = [result["views"][view]["quantizers"][name]["groups"] for view in VIEWS]
+    rows = []
+    for group, entry in views[0].items():
+        for source, one in entry["by_source"].items():
+            shares = [number(100 * view[group]["by_source"][source]["inside"], 1) for view in views]
+            rows.append([source, group, str(one["n"]), *shares])
+    if not rows:
+        return None
+    header = ["source", "group", "speakers", f"covered by {label(name)}, %", "mean spectrum taken out too"]
+    return table(header, rows)
+
+
+def _used(result: Result) -> str:
+    found = result["views"]["level"]["quantizers"]
+    names = [name for name in next(iter(found.values()))["groups"] if name != HEARD]
+    rows = []
+    for quantizer, one in found.items():
+        if one["kind"] != "fsq":
+            shares = [number(_times_100(one["groups"][name]["used"]), 1) for name in names]
+            rows.append([label(quantizer), f"{one['used_of']:,}", *shares])
+        else:
+            shares = [f"({number(_times_100(one['groups'][name]['clipped']), 1)})" for name in names]
+            rows.append([label(quantizer), "-", *shares])
+    text = table(["quantizer", "vectors drawn of each", *(f"{name}, %" for name in names)], rows)
+    return text + "\n\nIn brackets, for a grid: components beyond its ends, where it clips."
+
+
+def _made(result: Result) -> str:
+    settings = result["settings"]
+    filters = settings["filters"]
+    tests = "".join(f" --test {quote(f'{name}=SPEECH{chosen}')}" for name, chosen in filters.items() if name != NEW)
+    patches = settings["patches"]
+    command = (
+        f"silk lab coverage --train {quote(f'SPEECH{filters[NEW]}')}{tests} --hold-out {settings['hold_out']} "
+        f"--folds {settings['folds']} --limit-hz {patches['limit_hz']:g} --seconds {patches['seconds']:g} "
+        f"--speakers {patches['speakers']} --seed {settings['seed']} -o FOLDER"
+    )
+    sources = "; ".join(
+        f"{'training' if name == NEW else name}: {', '.join(group['sources'])}"
+        for name, group in result["groups"].items()
+        if group["sources"]
+    )
+    return f"`{command}`\n\n{made(result)}" + (f" Sources: {sources}." if sources else "")
+
+
+def _percent(entry: dict[str, Any], *, sign: bool = False) -> str:
+    scaled = {key: None if entry[key] is None else 100 * entry[key] for key in ("mean", "low", "high")}
+    text = interval(scaled, 1) if scaled["low"] is not None else number(scaled["mean"], 1)
+    return f"+{text}" if sign and scaled["mean"] is not None and scaled["mean"] > 0 else text
+
+
+def _ratio(entry: dict[str, Any]) -> str:
+    """Of a difference of logarithms, how much larger, in %."""
+    return _percent(
+        {key: None if entry[key] is None else expm1(entry[key]) for key in ("mean", "low", "high")}, sign=True
+    )
+
+
+def _times_100(share: float | None) -> float | None:
+    return None if share is None else 100 * share

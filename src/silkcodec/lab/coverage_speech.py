@@ -1,0 +1,196 @@
+"""Speech -> speakers, each with its vectors: log-mel patches that neither level nor bandwidth tells apart.
+
+    clip -> log-mel, 100 columns/s -> bands up to LIMIT -> dB below the clip's own loud level, clamped
+         -> pooled in time and frequency -> patches [N, D]; silent ones are left out
+
+The loud level is the 95th percentile of the levels of the clip's columns. What lies further below it than the floor
+is set to the floor, so that most background noise is alike; a patch counts as speech where its level is near enough.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from silkcodec import audio, mel
+from silkcodec.errors import ArgumentError
+from silkcodec.evaluate.clips import Clip, find_clips
+
+Vectors = NDArray[np.float32]  # [N, D], dB
+
+LOUD = 95  # percentile of the columns' levels that stands for a clip's level
+QUIET = 10  # percentile that stands for its background; the distance is a measure of its noise
+
+
+@dataclass(frozen=True)
+class Patches:
+    """How speech is cut into vectors.
+
+    Attributes:
+        limit_hz: no band reaches above it; clips whose manifest says that they end below it are left out.
+        floor_db: below the clip's loud level, at which bands are clamped.
+        silence_db: below the clip's loud level, from which a patch is no speech.
+        columns: of 10 ms in a patch.
+        pool: columns and bands that are averaged to one number.
+        seconds: of each speaker at most, drawn clip by clip.
+        per_speaker: vectors at most.
+        speakers: of each group at most.
+    """
+
+    limit_hz: float = 7_000.0
+    floor_db: float = 50.0
+    silence_db: float = 30.0
+    columns: int = 4
+    pool: int = 2
+    seconds: float = 60.0
+    per_speaker: int = 1_000
+    speakers: int = 64
+
+    def __post_init__(self) -> None:
+        if not 500 <= self.limit_hz <= mel.SAMPLE_RATE / 2:
+            raise ArgumentError(f"--limit-hz must be 500..{mel.SAMPLE_RATE // 2}; got {self.limit_hz:g}.")
+        if not self.seconds >= 1:
+            raise ArgumentError(f"--seconds must be at least 1; got {self.seconds:g}.")
+
+    @property
+    def n_bands(self) -> int:
+        """Bands that end below the limit, a whole number of pools."""
+        edges = mel.mel_to_hz(np.linspace(0.0, float(mel.hz_to_mel(mel.SAMPLE_RATE / 2)), mel.N_MELS + 2))
+        return int((edges[2:] <= self.limit_hz).sum()) // self.pool * self.pool
+
+    @property
+    def width(self) -> int:
+        return self.n_bands // self.pool * (self.columns // self.pool)
+
+
+@dataclass(frozen=True)
+class Speaker:
+    """One voice. Where nobody knows who speaks, all of a source that is unknown is one.
+
+    Attributes:
+        name: the same in training and test where it is the same voice.
+        source: of the recordings; "" where unknown.
+        vectors: in the order of time.
+        range_db: mean distance of loud and quiet columns of the clips: with noise it shrinks.
+        bandwidth_hz: mean of what the manifest says; None: it does not.
+    """
+
+    name: str
+    source: str
+    vectors: Vectors
+    range_db: float = 0.0
+    bandwidth_hz: float | None = None
+
+    def without_channel(self) -> Speaker:
+        """Less the speaker's own mean patch: no microphone's colour is left, nor the voice's."""
+        return replace(self, vectors=self.vectors - self.vectors.mean(axis=0))
+
+
+def filter_of(text: str) -> str:
+    """What stands behind the path of a selection, with its colon: `:language=zh*`; else nothing."""
+    _, colon, conditions = text.rpartition(":")
+    return colon + conditions if colon and "=" in conditions else ""
+
+
+def select(text: str) -> list[Clip]:
+    """Clips of `PATH` or `PATH:column=value,...`, a value being `a|b` or a pattern: `INDEX.tsv:language=zh*`.
+
+    Raises:
+        ArgumentError: no row has these values. AudioError: see `find_clips`.
+    """
+    chosen_by = filter_of(text)
+    path = text.removesuffix(chosen_by)
+    clips = find_clips([path])
+    for condition in chosen_by[1:].split(",") if chosen_by else ():
+        column, equals, wanted = condition.partition("=")
+        if not equals:
+            raise ArgumentError(f"A filter must be column=value; got '{condition}' in '{text}'.")
+        kept = [c for c in clips if any(fnmatchcase(c.columns.get(column, ""), one) for one in wanted.split("|"))]
+        if not kept:
+            known = ", ".join(sorted({clip.columns.get(column, "") for clip in clips})[:12])
+            raise ArgumentError(f"'{condition}' must choose clips of '{path}'; there are only: {known}.")
+        clips = kept
+    return clips
+
+
+def voice(clip: Clip, root: str) -> tuple[str, str]:
+    """Name and source of who speaks: of the manifest; else the folder below the one given, else the file."""
+    if "speaker" in clip.columns:
+        source = clip.columns.get("source", "")
+        return f"{source}/{clip.columns['speaker']}", source
+    return f"{root}/{clip.name.split('/')[0]}", ""
+
+
+def speakers_of(text: str, patches: Patches, seed: int, without: Iterable[str] = ()) -> tuple[list[Speaker], int]:
+    """The speakers of a selection, and how many of them were left out because they are in `without`.
+
+    Raises:
+        ArgumentError, AudioError: see `select`; nobody with enough speech is left.
+    """
+    voices: dict[tuple[str, str], list[Clip]] = {}
+    root = str(Path(text).resolve())
+    for clip in select(text):
+        if float(clip.columns.get("bandwidth_hz_est", patches.limit_hz)) >= patches.limit_hz:
+            voices.setdefault(voice(clip, root), []).append(clip)
+    heard = {key for key in voices if key[0] in set(without)}
+    chosen = sorted(set(voices) - heard)
+    if len(chosen) > patches.speakers:
+        chosen = sorted(random.Random(seed).sample(chosen, patches.speakers))
+    found = [_speaker(*key, voices[key], patches, seed) for key in chosen]
+    found = [speaker for speaker in found if len(speaker.vectors)]
+    if not found:
+        raise ArgumentError(
+            f"'{text}' must hold speech of new speakers up to {patches.limit_hz:g} Hz; it holds none "
+            f"({len(heard)} speakers of it are in the training set)."
+        )
+    return found, len(heard)
+
+
+def _speaker(name: str, source: str, clips: list[Clip], patches: Patches, seed: int) -> Speaker:
+    clips = random.Random(f"{seed} {Path(name).name}").sample(clips, len(clips))
+    parts, ranges, bandwidths, left_s = [], [], [], patches.seconds
+    for clip in clips:
+        if left_s <= 0:
+            break
+        with audio.Reader(clip.path, mel.SAMPLE_RATE) as reader:
+            wave = reader.read(round(left_s * mel.SAMPLE_RATE))
+        left_s -= len(wave) / mel.SAMPLE_RATE
+        vectors, range_db = cut(wave, patches)
+        if len(vectors):
+            parts.append(vectors)
+            ranges.append(range_db)
+            bandwidths.append(clip.columns.get("bandwidth_hz_est"))
+    if not parts:
+        return Speaker(name, source, np.zeros((0, patches.width), np.float32))
+    joined = np.concatenate(parts)
+    if len(joined) > patches.per_speaker:
+        picked = np.random.default_rng(seed).choice(len(joined), patches.per_speaker, replace=False)
+        joined = joined[np.sort(picked)]
+    known = [float(hz) for hz in bandwidths if hz is not None]
+    return Speaker(name, source, joined, float(np.mean(ranges)), float(np.mean(known)) if known else None)
+
+
+def cut(wave: NDArray[np.float32], patches: Patches) -> tuple[Vectors, float]:
+    """A clip's patches, float32 [N, D] in dB below its loud level, and the distance of loud and quiet columns."""
+    bands: Any = mel.log_mel(wave)[: len(wave) // mel.HOP, : patches.n_bands] * (20 / np.log(10))
+    bands = bands[: len(bands) // patches.columns * patches.columns]
+    if not len(bands):
+        return np.zeros((0, patches.width), np.float32), 0.0
+    power = (10 ** (bands / 10)).sum(axis=1)
+    level = 10 * np.log10(power)
+    sounding = level[power > 1.01 * patches.n_bands * mel.FLOOR**2]  # digital silence says nothing of a room
+    if not len(sounding):
+        return np.zeros((0, patches.width), np.float32), 0.0
+    loud, quiet = np.percentile(level, LOUD), np.percentile(sounding, QUIET)
+    bands = np.maximum(bands - loud, -patches.floor_db)
+    steps = patches.columns // patches.pool
+    pooled = bands.reshape(-1, steps, patches.pool, patches.n_bands // patches.pool, patches.pool).mean(axis=(2, 4))
+    spoken = 10 * np.log10(power.reshape(-1, patches.columns).mean(axis=1)) > loud - patches.silence_db
+    return pooled.reshape(len(pooled), -1)[spoken].astype(np.float32), float(loud - quiet)
