@@ -14,7 +14,7 @@ import pytest
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parent.parent
-HEAVY = ("nn", "quantizers", "train")  # the side wing, which needs the extra [train]
+HEAVY = ("nn", "quantizers", "train", "lab")  # need the extras [train] or [lab]; `silk lab --help` does not
 
 
 def run(*command: str, env: dict[str, str] | None = None, cwd: Path | None = None) -> str:

@@ -351,8 +351,8 @@ class Trainer:
         """Exponential moving average; the decay grows from 0.1, so that early averages are not all start."""
         decay = min(self.config.optim.ema_decay, (1 + self.step) / (10 + self.step))
         torch._foreach_lerp_(list(self.ema.parameters()), list(self.model.parameters()), 1 - decay)
-        for mine, theirs in zip(self.ema.quantizer.buffers(), self.model.quantizer.buffers(), strict=True):
-            mine.copy_(theirs)  # codebooks are running means already
+        for mine, theirs in zip(self.ema.buffers(), self.model.buffers(), strict=True):
+            mine.copy_(theirs)  # learned codebooks, which are running means already; other buffers never change
 
     def _validate(self) -> None:
         scores = validate(self.ema, self.valid_waves, self.folder / "audio" / f"step_{self.step:07d}")
