@@ -9,6 +9,7 @@ from silkcodec.lab.page import Result
 
 HEARD, NEW = "heard", "new"
 KINDS = {"vq": "VQ", "rvq": "RVQ", "fsq": "FSQ"}
+TAKEN_OUT = {"level": "level taken out", "channel": "mean spectrum taken out too"}
 VIEWS = {
     "level": "Level taken out",
     "channel": "Level and each speaker's mean spectrum taken out",
@@ -23,14 +24,14 @@ def figure(result: Result) -> bytes:
     drawing = Figure(figsize=(14, 8), layout="constrained")
     FigureCanvasAgg(drawing)
     panels = drawing.subplots(len(VIEWS), 3)
-    for (view, title), (left, middle, right) in zip(VIEWS.items(), panels, strict=True):
+    for view, (left, middle, right) in zip(VIEWS, panels, strict=True):
         found = result["views"][view]
         _draw_covered(left, found, fsq=False)
         _draw_covered(middle, found, fsq=True)
         low = min(left.get_ylim()[0], middle.get_ylim()[0])
         for axes in (left, middle):
             axes.set_ylim(low, 101)
-        left.set(ylabel=f"{title.lower()}:\nvectors within the radius, %", title="codebooks")
+        left.set(ylabel=f"{TAKEN_OUT[view]}:\nvectors within the radius, %", title="codebooks")
         middle.set(title="scalar grid (FSQ) at equal bits")
         _draw_errors(right, found)
     handles, labels = panels[0][0].get_legend_handles_labels()
@@ -75,9 +76,7 @@ def _draw_errors(axes: Any, found: dict[str, Any]) -> None:
         middles = [(index + 0.5) * 3 / len(share) for index in range(len(share))]
         axes.plot(middles, share, color=_color(group, list(groups)), linewidth=1.4)
     axes.axvline(1, color="black", linestyle=":", linewidth=1)
-    axes.set(
-        xlim=(0, 2), ylim=(0, None), xlabel="error, radii", ylabel="vectors, %", title=f"errors of {label(name)}\n"
-    )
+    axes.set(xlim=(0, 2), ylim=(0, None), xlabel="error, radii", ylabel="vectors, %", title=f"errors of {label(name)}")
     axes.grid(alpha=0.3)
 
 

@@ -242,7 +242,7 @@ def _sources_alone(result: Result, name: str) -> list[str]:
             told = ", ".join(f"{group} {100 * e['inside']:.1f} % (n = {e['n']})" for group, e in entries.items())
             shared.append(f"{source}: {told}")
     if shared:
-        text += f" Within one source, so with language apart from the rest: {'; '.join(shared)}."
+        text += f" Within one source, where the recordings are most alike: {'; '.join(shared)}."
     return [text]
 
 
