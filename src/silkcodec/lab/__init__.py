@@ -6,6 +6,10 @@
       burden_layout.py    Tokens -> frames of tokens, and what follows from their shape alone
       burden_model.py     the tiny language model, the same for every codec
       burden_page.py      its page and its figure
+    snap.py             what does snapping to a codebook cost, by its size?
+      snap_fit.py         chains of codebooks and grids, fitted to vectors that are given
+      snap_page.py        its page and its figure
+    residual.py         the residual chain at one moment; residual_page.py: its page and its figure
     coverage.py         does a codebook cover a language that it never heard?
       coverage_speech.py  speech -> speakers and their vectors
       coverage_fit.py     VQ, RVQ and the scalar grid at equal bits: fitted once, measured on others

@@ -104,6 +104,35 @@ def snap(
 
 
 @lab.command()
+def residual(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The recording.")],
+    at: Annotated[float, typer.Option("--at", metavar="SECONDS", help="The moment, from its start.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for residual.json, .md and .png.")],
+    speech: Annotated[
+        list[str] | None,
+        typer.Option("--speech", metavar="IN", help="To fit the codebooks to, repeatable. Default: the rest of FILE."),
+    ] = None,
+    codebooks: Annotated[int, typer.Option("--codebooks", help="Length of the chain, 1 to 32.")] = 32,
+    entries: Annotated[int, typer.Option("--entries", help="Of each codebook.")] = 64,
+    minutes: Annotated[float, typer.Option("--minutes", help="Of --speech, at most.")] = 10.0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of clips and codebooks.")] = 0,
+    results: Annotated[Path | None, typer.Option("--results", help="Another place for residual.json.")] = None,
+    force: Force = False,
+) -> None:
+    """The residual chain at a moment: the nearest entry of each codebook, and what is left after it."""
+    experiment, page = _load("residual"), import_module("silkcodec.lab.page")
+    results = results or output / "residual.json"
+    check_output(results, overwrite=force)
+    page.targets("residual", output, overwrite=force)
+    result = experiment.residual(
+        file, at, speech=speech or (), n_codebooks=codebooks, entries=entries, minutes=minutes, seed=seed
+    )
+    page.write_json(result, results, overwrite=force)
+    for path in (results, *page.write(page.load_result(results), output, overwrite=force)):
+        print(path)
+
+
+@lab.command()
 def coverage(
     train: Annotated[
         str,

@@ -23,6 +23,7 @@ EXPERIMENTS = {
     "burden": "silkcodec.lab.burden_page",
     "coverage": "silkcodec.lab.coverage_page",
     "snap": "silkcodec.lab.snap_page",
+    "residual": "silkcodec.lab.residual_page",
 }
 """Experiment -> the module with its `page(result) -> Page` and `figure(result) -> bytes`, a PNG."""
 
