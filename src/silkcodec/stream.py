@@ -204,8 +204,8 @@ class StreamDecoder:
     def conceal(self, n_frames: int = 1) -> Wave:
         """Samples in the place of frames that were lost: what the state goes on to, fading to silence in 1.2 s.
 
-        The middle of all levels keeps more of the speech (PESQ, STOI) than the last frame's levels again, or levels
-        between the last and the next frame's, for which one would have to wait: `silk lab robustness` compares them.
+        The middle of all levels keeps more intelligibility (STOI) at about the same PESQ than the last frame's levels
+        again, or levels between the last and the next frame's, for which one would have to wait: `silk lab robustness`.
 
         The state goes on with what was put in. A loss of any length computes FADE_FRAMES frames at most, then the
         state waits. Before any frame has come there is nothing to go on with: the loss is silence.

@@ -177,6 +177,37 @@ def coverage(
         print(path)
 
 
+@lab.command()
+def robustness(
+    inputs: Annotated[list[str], typer.Argument(metavar="IN...", help="Sound files, folders, or an INDEX.tsv.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for robustness.json, .md, .png.")],
+    codecs: Annotated[str, typer.Option("--codecs", help="Names with commas, to flip bits of.")] = "silk,codec2:1200",
+    run: Annotated[Path | None, typer.Option("--run", help="A training run, to flip bits of its model too.")] = None,
+    split: Annotated[str | None, typer.Option("--split", help="Of an index: valid.")] = None,
+    clips: Annotated[int | None, typer.Option("--clips", min=1, help="At most so many, drawn at random.")] = None,
+    seconds: Annotated[float, typer.Option("--seconds", help="Of each clip, from its beginning.")] = 20.0,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="How often each damage is drawn for a clip.")] = 2,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of clips and damage.")] = 0,
+    results: Annotated[Path | None, typer.Option("--results", help="Another place for robustness.json.")] = None,
+    force: Force = False,
+) -> None:
+    """What flipped bits and lost frames do to the speech, with and without concealment."""
+    from silkcodec import console
+
+    experiment, page = _load("robustness"), import_module("silkcodec.lab.page")
+    results = results or output / "robustness.json"
+    check_output(results, overwrite=force)
+    page.targets("robustness", output, overwrite=force)
+    plan = experiment.Plan(n_seeds=seeds, seed=seed, clip_s=seconds)
+    with console.counting("robustness") as progress:
+        result = experiment.robustness(
+            inputs, _names(codecs), run=run, split=split, limit=clips, plan=plan, progress=progress
+        )
+    page.write_json(result, results, overwrite=force)
+    for path in (results, *page.write(page.load_result(results), output, overwrite=force)):
+        print(path)
+
+
 @lab.command("page")
 def write_page(
     results: Annotated[list[Path], typer.Argument(metavar="JSON...", help="What an experiment measured.")],

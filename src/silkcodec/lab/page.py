@@ -21,6 +21,7 @@ Result = dict[str, Any]
 
 EXPERIMENTS = {
     "burden": "silkcodec.lab.burden_page",
+    "robustness": "silkcodec.lab.robustness_page",
     "coverage": "silkcodec.lab.coverage_page",
     "snap": "silkcodec.lab.snap_page",
     "residual": "silkcodec.lab.residual_page",

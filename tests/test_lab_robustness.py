@@ -1,0 +1,300 @@
+"""Damage is what it says: rate 0 changes nothing, flips and bursts are as many as asked; pages are the JSON's."""
+
+from __future__ import annotations
+
+import doctest
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from silkcodec import audio
+from silkcodec.cli import app
+from silkcodec.errors import ArgumentError, WeightsError
+from silkcodec.lab import page
+from silkcodec.lab import robustness as module
+from silkcodec.lab.robustness import (
+    Plan,
+    RunCodec,
+    code_bits,
+    decode_with_losses,
+    fill_levels,
+    flip_bits,
+    lose_frames,
+    robustness,
+    transitions,
+)
+from silkcodec.nn.model import SilkModel
+from silkcodec.silk import Silk
+from silkcodec.tokens import Tokens, codebook_sizes
+from silkcodec.train import checkpoint
+from silkcodec.train.config import dump_config, load_config
+from speechlike import speechlike
+
+
+def tokens_at_random(n_frames: int, dims_per_token: int = 7) -> Tokens:
+    levels = np.random.default_rng(1).integers(0, 8, (n_frames, 128))
+    return Tokens.from_levels(levels, n_samples=9_600 * n_frames, codec="silk@test", dims_per_token=dims_per_token)
+
+
+def rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+# --- flipped bits
+
+
+def test_a_frame_has_384_bits_however_it_is_grouped() -> None:
+    assert [sum(code_bits(codebook_sizes(dims))) for dims in (1, 4, 7, 20)] == [384] * 4
+    with pytest.raises(ArgumentError, match="2, 4, 8"):
+        code_bits([4096, 7131])
+
+
+def test_rate_0_changes_nothing_and_rate_1_every_bit() -> None:
+    made = tokens_at_random(20)
+    assert flip_bits(made, 0.0, rng()) == (made, 0)
+    inverted, n_flipped = flip_bits(made, 1.0, rng())
+    assert n_flipped == 20 * 384
+    np.testing.assert_array_equal(inverted.to_levels(), 7 - made.to_levels())
+    assert flip_bits(inverted, 1.0, rng())[0] == made
+
+
+def test_as_many_bits_are_flipped_as_expected_and_each_as_often() -> None:
+    made, rate = tokens_at_random(2_000), 0.03
+    damaged, n_flipped = flip_bits(made, rate, rng())
+    n_bits = 2_000 * 384
+    assert abs(n_flipped - rate * n_bits) < 5 * np.sqrt(n_bits * rate * (1 - rate))
+    changed = made.to_levels() ^ damaged.to_levels()
+    assert np.unpackbits(changed.view(np.uint8)).sum() == n_flipped
+    each = (changed[..., None] >> np.arange(3) & 1).sum(axis=0)  # [128, 3], of 2,000 draws
+    assert np.abs(each - 2_000 * rate).max() < 6 * np.sqrt(2_000 * rate)
+
+
+def test_one_flipped_bit_moves_one_level_of_one_frame_by_a_power_of_two() -> None:
+    made = tokens_at_random(5)
+    for book, bit in ((0, 0), (0, 20), (7, 10), (18, 5)):
+        codes = [row.copy() for row in made.codes]
+        codes[book][2] ^= 1 << bit
+        moved = (
+            Tokens(tuple(codes), made.codebook_sizes, made.frame_rates, 24_000, made.n_samples, made.codec).to_levels()
+            - made.to_levels()
+        )
+        assert np.argwhere(moved).tolist() == [[2, 7 * book + bit // 3]] and abs(moved).max() == 1 << bit % 3
+
+
+def test_a_higher_rate_flips_the_same_bits_and_more() -> None:
+    made = tokens_at_random(50)
+    few, many = (made.to_levels() ^ flip_bits(made, rate, rng())[0].to_levels() for rate in (0.01, 0.1))
+    assert np.array_equal(few & many, few) and many.sum() > few.sum() > 0
+
+
+# --- lost frames
+
+
+@pytest.mark.parametrize(("rate", "burst"), [(0.0, 0.0), (0.1, 0.0), (0.4, 0.0), (0.1, 3.0), (0.4, 3.0), (0.5, 8.0)])
+def test_losses_have_the_share_and_the_runs_asked_for(rate: float, burst: float) -> None:
+    n_frames = 100_000
+    lost = lose_frames(n_frames, rate, burst, rng())
+    n_runs = int(lost[0]) + int((lost[1:] & ~lost[:-1]).sum())
+    expected = burst or 1 / (1 - rate)  # independent losses come in runs too
+    assert lost.mean() == pytest.approx(rate, rel=0.06)
+    if rate:
+        assert lost.sum() / n_runs == pytest.approx(expected, rel=0.04)
+    ends = np.diff(np.flatnonzero(np.diff(np.concatenate([[0], lost, [0]]))))[::2]
+    if burst:  # the lengths of runs are geometric
+        assert np.mean(ends == 1) == pytest.approx(1 / burst, abs=0.02)
+
+
+def test_a_share_that_its_bursts_cannot_reach_is_refused() -> None:
+    assert transitions(0.5, 1.0) == (1.0, 0.0)
+    with pytest.raises(ArgumentError, match=r"0 or at least 1\.5 frames; got 1"):
+        transitions(0.6, 1.0)
+    with pytest.raises(ArgumentError, match=r"0 or at least 1 frames; got 0\.5"):
+        transitions(0.1, 0.5)
+    with pytest.raises(ArgumentError, match="below 1; got 1"):
+        transitions(1.0, 0.0)
+
+
+def test_no_loss_is_decode_and_a_loss_keeps_the_length(codec: Silk, speech: np.ndarray) -> None:
+    tokens = codec.encode(speech[:50_000])
+    whole = codec.decode(tokens)
+    lost = np.zeros(tokens.n_frames, dtype=bool)
+    for method in module.METHODS:
+        np.testing.assert_array_equal(decode_with_losses(codec, tokens, lost, method), whole)
+    lost[[2, 3]] = True
+    silent, *others = waves = [decode_with_losses(codec, tokens, lost, method) for method in module.METHODS]
+    assert {wave.shape for wave in waves} == {whole.shape}
+    assert not silent[19_200:38_400].any() and all(wave[19_200:28_000].any() for wave in others)
+    np.testing.assert_allclose(silent[:19_200], whole[:19_200], atol=1e-4)
+    for method in module.METHODS:
+        assert not decode_with_losses(codec, tokens, np.ones_like(lost), method).any()
+
+
+def test_lost_levels_are_filled_from_their_neighbours() -> None:
+    levels = np.repeat(np.array([[1], [7], [7], [7], [5], [0]], dtype=np.uint8), 128, axis=1)
+    lost = np.array([False, True, True, True, False, True])
+    for interpolate, expected in ((False, [1, 1, 1, 1, 5, 5]), (True, [1, 2, 3, 4, 5, 5])):
+        assert fill_levels(levels, lost, interpolate=interpolate)[:, 9].tolist() == expected
+    assert fill_levels(levels, ~lost, interpolate=True)[:, 9].tolist() == [1, 7, 7, 7, 4, 0]
+
+
+# --- a run
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that has only been begun: random weights, residual codebooks."""
+    folder = tmp_path_factory.mktemp("run")
+    config = load_config("tiny", ["model.quantizer=rvq"])
+    torch.manual_seed(0)
+    model = SilkModel(config.model)
+    (folder / "config.toml").write_text(dump_config(config))
+    checkpoint.save(folder / "checkpoint.safetensors", {"ema": model.state_dict()}, {"step": 0})
+    return folder
+
+
+def test_a_run_is_a_codec(run: Path, speech: np.ndarray) -> None:
+    codec = RunCodec(run)
+    tokens = codec.encode(speech[:30_000], 24_000)
+    assert (codec.name, tokens.bits_per_second) == ("run:rvq", 960.0)
+    wave = codec.decode(tokens)
+    assert wave.shape == (30_000,) and np.isfinite(codec.decode(flip_bits(tokens, 0.1, rng())[0])).all()
+    np.testing.assert_array_equal(codec.decode(flip_bits(tokens, 0.0, rng())[0]), wave)
+
+
+# --- the experiment
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("robustness") / "speech"
+    for seed in range(2):
+        audio.write(folder / f"{seed}.wav", speechlike(2.4, seed=seed), 24_000)
+    return folder
+
+
+PLAN = Plan(flip_rates=(0.0, 0.1), loss_rates=(0.0, 0.4), bursts=(0.0, 2.0), n_seeds=1)
+
+
+@pytest.fixture(scope="module")
+def measured(clips: Path, run: Path) -> str:
+    return json.dumps(page.rounded(robustness([clips], ["silk"], run=run, plan=PLAN)))
+
+
+@pytest.fixture
+def result(measured: str) -> dict[str, Any]:
+    return json.loads(measured)
+
+
+def test_no_damage_is_the_clean_quality_and_much_is_worse(result: dict[str, Any]) -> None:
+    clean = {entry["codec"]: entry["metrics"] for entry in result["clean"]}
+    assert list(clean) == ["silk", "run:rvq"] == list(result["codecs"])
+    flips = {(entry["codec"], entry["rate"]): entry for entry in result["flips"]}
+    for codec in clean:
+        assert flips[codec, 0.0]["metrics"] == clean[codec] and flips[codec, 0.0]["n_flipped"] == 0
+        assert flips[codec, 0.1]["n_bits"] == 2 * 6 * 384
+    assert flips["silk", 0.1]["metrics"]["mel_distance"]["mean"] > clean["silk"]["mel_distance"]["mean"]
+    losses = {(entry["rate"], entry["burst"], entry["method"]): entry for entry in result["losses"]}
+    assert len(losses) == 16
+    for (rate, _, method), entry in losses.items():
+        assert entry["n_frames"] == 12 and ("gain" in entry) == (method == "concealed")
+        if rate == 0:
+            assert entry["metrics"] == clean["silk"] and entry["n_lost"] == 0
+        else:
+            assert entry["metrics"]["mel_distance"]["mean"] > clean["silk"]["mel_distance"]["mean"]
+    gain, at = (
+        losses[0.4, 0.0, "concealed"]["gain"]["silence"]["stoi"],
+        [losses[0.4, 0.0, method]["metrics"] for method in ("silence", "concealed")],
+    )
+    assert gain["mean"] == pytest.approx(at[1]["stoi"]["mean"] - at[0]["stoi"]["mean"], abs=1e-5)
+
+
+def test_what_is_disturbed_is_apart_and_comes_back(result: dict[str, Any]) -> None:
+    apart = {(e["disturbance"], e["frame"]): e["metrics"]["mel_distance"]["mean"] for e in result["recovery"]}
+    assert len({name for name, _ in apart}) == 5 and min(apart.values()) >= 0
+    for method in module.METHODS:
+        assert apart[f"frame lost, {method}", 0] > apart[f"frame lost, {method}", 1]
+    assert apart["one bit flipped", 0] < apart["frame lost, silence", 0]
+
+
+def test_the_same_seed_gives_the_same(result: dict[str, Any], clips: Path) -> None:
+    again = json.loads(json.dumps(page.rounded(robustness([clips], ["silk"], plan=PLAN))))
+    assert again["losses"] == result["losses"] and again["recovery"] == result["recovery"]
+    assert again["flips"] == [entry for entry in result["flips"] if entry["codec"] == "silk"]
+
+
+def test_no_result_names_a_place_on_this_machine(result: dict[str, Any], clips: Path) -> None:
+    assert str(clips.parent) not in json.dumps(result) and str(Path.home()) not in json.dumps(result)
+
+
+def test_the_page_is_what_the_json_says(result: dict[str, Any], tmp_path: Path) -> None:
+    page.write_json(result, tmp_path / "robustness.json")
+    assert page.load_result(tmp_path / "robustness.json") == result
+    written, figure = page.write(result, tmp_path / "pages")
+    text = written.read_text(encoding="utf-8")
+    assert text == page.render(result) and figure.read_bytes().startswith(b"\x89PNG")
+    entry = next(e for e in result["flips"] if e["codec"] == "run:rvq" and e["rate"] == 0.1)
+    assert f"| run:rvq | 0.1 | {entry['n_flipped']:,} of 4,608 |" in text
+    for words in (
+        "### Lost frames",
+        "bursts of 2",
+        "### Recovery",
+        "--run RUN",
+        "| concealed - silence | 0.4 | bursts of 2 |",
+        "trial run",
+    ):
+        assert words in text
+
+
+def test_without_silk_no_frames_are_lost(clips: Path, run: Path) -> None:
+    result = page.rounded(robustness([clips / "0.wav"], [], run=run, plan=PLAN))
+    assert result["losses"] == result["recovery"] == [] and len(result["flips"]) == 2
+    assert "Lost frames" not in page.render(result)
+
+
+def test_examples_in_docstrings_run() -> None:
+    assert doctest.testmod(module).failed == 0
+
+
+# --- what users can get wrong
+
+
+@pytest.mark.parametrize(
+    ("codecs", "plan", "says"),
+    [
+        ([], {}, "one codec at least"),
+        (["silk", "silk"], {}, "asked for once"),
+        (["silk"], {"flip_rates": (1.5,)}, "flipped bits must be 0..1"),
+        (["silk"], {"loss_rates": (0.9,), "bursts": (2.0,)}, "at least 9 frames"),
+        (["silk"], {"n_seeds": 0}, "above 0"),
+        (["silk"], {"clip_s": 0.0}, "above 0"),
+    ],
+)
+def test_wrong_arguments_are_one_sentence(clips: Path, codecs: list[str], plan: Any, says: str) -> None:
+    with pytest.raises(ArgumentError, match=says):
+        robustness([clips], codecs, plan=Plan(**plan))
+
+
+def test_no_run_is_refused(clips: Path, tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="must hold"):
+        robustness([clips], ["silk"], run=tmp_path)
+
+
+def test_the_command_writes_result_page_and_figure(
+    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["robustness", str(clips), "-o", "out", "--codecs", "silk", "--seeds", "1", "--seconds", "0.9"]
+    done = CliRunner().invoke(app, ["lab", *words])
+    assert done.exit_code == 0, done.output
+    assert sorted(path.name for path in Path("out").iterdir()) == [
+        "robustness.json",
+        "robustness.md",
+        "robustness.png",
+    ]
+    done = CliRunner().invoke(app, ["lab", *words])
+    assert (done.exit_code, len(done.stderr.splitlines())) == (2, 1) and "exists already" in done.stderr
