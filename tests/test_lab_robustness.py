@@ -16,16 +16,14 @@ from silkcodec import audio
 from silkcodec.cli import app
 from silkcodec.errors import ArgumentError, WeightsError
 from silkcodec.lab import page
-from silkcodec.lab import robustness as module
-from silkcodec.lab.robustness import (
-    Plan,
-    RunCodec,
+from silkcodec.lab import robustness_damage as module
+from silkcodec.lab.robustness import Plan, RunCodec, robustness
+from silkcodec.lab.robustness_damage import (
     code_bits,
     decode_with_losses,
     fill_levels,
     flip_bits,
     lose_frames,
-    robustness,
     transitions,
 )
 from silkcodec.nn.model import SilkModel

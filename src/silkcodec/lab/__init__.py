@@ -14,7 +14,8 @@
       coverage_speech.py  speech -> speakers and their vectors
       coverage_fit.py     VQ, RVQ and the scalar grid at equal bits: fitted once, measured on others
       coverage_page.py    its page; coverage_figure.py: its figure
-    robustness.py       what flipped bits and lost frames do; robustness_page.py: its page and its figure
+    robustness.py       what flipped bits and lost frames do to the speech
+      robustness_damage.py  the damage, and what is put in its place; robustness_page.py: its page and its figure
 
 Nothing is imported here: the experiments need the extra `[lab]`, and the package must load without it.
 """
