@@ -261,6 +261,15 @@ def test_a_page_counts_what_an_interval_says(result: dict[str, Any]) -> None:
     assert "Level taken out, `mandarin`: -10.0 [-20.0, -5.0] points against new speakers, **worse**" in text
 
 
+def test_a_page_warns_of_a_control_from_the_same_sources(result: dict[str, Any]) -> None:
+    changed = json.loads(json.dumps(result))
+    assert "do not** (`" not in page.render(changed)
+    changed["settings"]["hold_out"] = "speaker"
+    assert "do not** (`" not in page.render(changed)  # all groups share both sources
+    changed["groups"]["mandarin"]["sources"] = ["c"]
+    assert "other groups do not** (`mandarin`)" in page.render(changed)
+
+
 def test_small_mode_on_the_samples_says_that_it_proves_nothing(tmp_path: Path) -> None:
     words = ["lab", "coverage", "--train", str(SAMPLES / "english.flac"), "-o", str(tmp_path / "out")]
     for name in ("mandarin", "arabic"):

@@ -107,12 +107,21 @@ def _warnings(result: Result) -> list[str]:
             "**This run proves nothing.** The training speech is of one speaker, so there is no control: whether a "
             "group is covered worse for its language, its voice or its microphone cannot be told."
         ]
+    warnings = []
     if few:
-        return [
+        warnings.append(
             f"**This run proves little**: groups of fewer than {FEW} speakers ({', '.join(few)}) say more of their "
             "speakers than of their language, and their intervals are too narrow."
-        ]
-    return []
+        )
+    known = set(result["groups"][NEW]["sources"])
+    elsewhere = [name for name, group in result["groups"].items() if set(group["sources"]) - known]
+    if known and elsewhere and result["settings"]["hold_out"] == "speaker":
+        warnings.append(
+            "**The control meets the training speech's own sources, and other groups do not** "
+            f"({', '.join(f'`{name}`' for name in elsewhere)}): what they lose may be the change of recordings. "
+            "`--hold-out source` takes that away."
+        )
+    return warnings
 
 
 def _groups(result: Result) -> str:
