@@ -45,10 +45,8 @@ def burden(
     """
     from silkcodec import console
 
-    experiment, page = _load("burden"), import_module("silkcodec.lab.page")
-    results = results or output / "burden.json"
-    check_output(results, overwrite=force)
-    page.targets("burden", output, overwrite=force)
+    experiment = _load("burden")
+    results = _checked("burden", output, results, force)
     plan = import_module("silkcodec.lab.burden_train").Plan(passes=passes, seed=seed, threads=threads)
     import_module("silkcodec.train.memory").keep_freed_pages()
     with console.counting("burden") as progress:
@@ -62,9 +60,7 @@ def burden(
             plan=plan,
             progress=progress,
         )
-    page.write_json(result, results, overwrite=force)
-    for path in (results, *page.write(page.load_result(results), output, overwrite=force)):
-        print(path)
+    _save(result, results, output, force)
 
 
 @lab.command()
@@ -84,10 +80,8 @@ def snap(
     """What snapping to a codebook costs: its size against error, VQ, RVQ and FSQ at equal bits, on held-out speech."""
     from silkcodec import console
 
-    experiment, page = _load("snap"), import_module("silkcodec.lab.page")
-    results = results or output / "snap.json"
-    check_output(results, overwrite=force)
-    page.targets("snap", output, overwrite=force)
+    experiment = _load("snap")
+    results = _checked("snap", output, results, force)
     with console.counting("snap") as progress:
         result = experiment.snap(
             inputs,
@@ -98,9 +92,7 @@ def snap(
             n_seeds=seeds,
             progress=progress,
         )
-    page.write_json(result, results, overwrite=force)
-    for path in (results, *page.write(page.load_result(results), output, overwrite=force)):
-        print(path)
+    _save(result, results, output, force)
 
 
 @lab.command()
@@ -120,16 +112,12 @@ def residual(
     force: Force = False,
 ) -> None:
     """The residual chain at a moment: the nearest entry of each codebook, and what is left after it."""
-    experiment, page = _load("residual"), import_module("silkcodec.lab.page")
-    results = results or output / "residual.json"
-    check_output(results, overwrite=force)
-    page.targets("residual", output, overwrite=force)
+    experiment = _load("residual")
+    results = _checked("residual", output, results, force)
     result = experiment.residual(
         file, at, speech=speech or (), n_codebooks=codebooks, entries=entries, minutes=minutes, seed=seed
     )
-    page.write_json(result, results, overwrite=force)
-    for path in (results, *page.write(page.load_result(results), output, overwrite=force)):
-        print(path)
+    _save(result, results, output, force)
 
 
 @lab.command()
@@ -161,20 +149,16 @@ def coverage(
     """
     from silkcodec import console
 
-    experiment, page = _load("coverage"), import_module("silkcodec.lab.page")
+    experiment = _load("coverage")
     patches = import_module("silkcodec.lab.coverage_speech").Patches(
         limit_hz=limit_hz, seconds=seconds, speakers=speakers
     )
     plan = experiment.Plan(hold_out=hold_out, folds=folds, seed=seed, patches=patches)
     groups = _named(tests)
-    results = results or output / "coverage.json"
-    check_output(results, overwrite=force)
-    page.targets("coverage", output, overwrite=force)
+    results = _checked("coverage", output, results, force)
     with console.counting("coverage") as progress:
         result = experiment.coverage(train, groups, plan=plan, progress=progress)
-    page.write_json(result, results, overwrite=force)
-    for path in (results, *page.write(page.load_result(results), output, overwrite=force)):
-        print(path)
+    _save(result, results, output, force)
 
 
 @lab.command()
@@ -194,18 +178,14 @@ def robustness(
     """What flipped bits and lost frames do to the speech, with and without concealment."""
     from silkcodec import console
 
-    experiment, page = _load("robustness"), import_module("silkcodec.lab.page")
-    results = results or output / "robustness.json"
-    check_output(results, overwrite=force)
-    page.targets("robustness", output, overwrite=force)
+    experiment = _load("robustness")
+    results = _checked("robustness", output, results, force)
     plan = experiment.Plan(n_seeds=seeds, seed=seed, clip_s=seconds)
     with console.counting("robustness") as progress:
         result = experiment.robustness(
             inputs, _names(codecs), run=run, split=split, limit=clips, plan=plan, progress=progress
         )
-    page.write_json(result, results, overwrite=force)
-    for path in (results, *page.write(page.load_result(results), output, overwrite=force)):
-        print(path)
+    _save(result, results, output, force)
 
 
 @lab.command("page")
@@ -221,6 +201,22 @@ def write_page(
     for result in loaded:
         for path in page.write(result, output, overwrite=force):
             print(path)
+
+
+def _checked(experiment: str, output: Path, results: Path | None, force: bool) -> Path:
+    """Where its JSON goes, with the page's and the figure's places checked too, before anything is measured."""
+    results = results or output / f"{experiment}.json"
+    check_output(results, overwrite=force)
+    import_module("silkcodec.lab.page").targets(experiment, output, overwrite=force)
+    return results
+
+
+def _save(result: Any, results: Path, output: Path, force: bool) -> None:
+    """The JSON, and the page and the figure that are made of what it says."""
+    page = import_module("silkcodec.lab.page")
+    page.write_json(result, results, overwrite=force)
+    for path in (results, *page.write(page.load_result(results), output, overwrite=force)):
+        print(path)
 
 
 def _names(text: str) -> list[str]:
