@@ -17,7 +17,7 @@ from silkcodec.cli import app
 from silkcodec.errors import ArgumentError, WeightsError
 from silkcodec.lab import page
 from silkcodec.lab import robustness_damage as module
-from silkcodec.lab.robustness import Plan, RunCodec, robustness
+from silkcodec.lab.robustness import Plan, robustness
 from silkcodec.lab.robustness_damage import (
     code_bits,
     decode_with_losses,
@@ -26,6 +26,7 @@ from silkcodec.lab.robustness_damage import (
     lose_frames,
     transitions,
 )
+from silkcodec.lab.runs import RunCodec
 from silkcodec.nn.model import SilkModel
 from silkcodec.silk import Silk
 from silkcodec.tokens import Tokens, codebook_sizes
@@ -180,7 +181,7 @@ PLAN = Plan(flip_rates=(0.0, 0.1), loss_rates=(0.0, 0.4), bursts=(0.0, 2.0), n_s
 
 @pytest.fixture(scope="module")
 def measured(clips: Path, run: Path) -> str:
-    return json.dumps(page.rounded(robustness([clips], ["silk"], run=run, plan=PLAN)))
+    return json.dumps(page.rounded(robustness([clips], ["silk"], runs=[run], plan=PLAN)))
 
 
 @pytest.fixture
@@ -249,7 +250,7 @@ def test_the_page_is_what_the_json_says(result: dict[str, Any], tmp_path: Path) 
 
 
 def test_without_silk_no_frames_are_lost(clips: Path, run: Path) -> None:
-    result = page.rounded(robustness([clips / "0.wav"], [], run=run, plan=PLAN))
+    result = page.rounded(robustness([clips / "0.wav"], [], runs=[run], plan=PLAN))
     assert result["losses"] == result["recovery"] == [] and len(result["flips"]) == 2
     assert "Lost frames" not in page.render(result)
 
@@ -279,7 +280,7 @@ def test_wrong_arguments_are_one_sentence(clips: Path, codecs: list[str], plan: 
 
 def test_no_run_is_refused(clips: Path, tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="must hold"):
-        robustness([clips], ["silk"], run=tmp_path)
+        robustness([clips], ["silk"], runs=[tmp_path])
 
 
 def test_the_command_writes_result_page_and_figure(

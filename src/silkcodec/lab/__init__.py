@@ -1,6 +1,7 @@
 """The experiments behind the claims, on real audio: each is a command of `silk lab`, a JSON file and a page.
 
     cli.py              `silk lab`: one verb an experiment
+    runs.py             a training run's model behind the Codec protocol
     page.py             a result (JSON) -> its page: question, method, result, what would change the conclusion
     burden.py           what a codec's tokens cost a language model
       burden_layout.py    Tokens -> frames of tokens, and what follows from their shape alone

@@ -18,12 +18,10 @@ import random
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 
-import silkcodec
 from silkcodec import audio
 from silkcodec.codec import Codec, load
 from silkcodec.errors import ArgumentError
@@ -34,15 +32,14 @@ from silkcodec.lab import machine
 from silkcodec.lab.burden_layout import Frames, Layout, arithmetic
 from silkcodec.lab.burden_model import FrameModel
 from silkcodec.lab.burden_train import Plan
+from silkcodec.lab.page import Result, head
 from silkcodec.tokens import DIMS_PER_TOKEN, Tokens, codebook_sizes
 
-FORMAT = 1  # of the result's JSON
 SAMPLE_RATE = 24_000  # Hz, at which clips are read; codecs resample to their own
 BLOCK_S = 60.0  # longer clips are encoded in pieces of this
 HELD_OUT_SHARE = 10  # without splits, one clip of so many is held out
 REGROUPED = re.compile(r"silk/(\d+)")
 
-Result = dict[str, Any]
 Progress = Callable[[int, int, str], None]  # steps done, steps in all, the codec at work
 Part = tuple[Clip, float]  # a clip and the seconds of it that are taken
 
@@ -136,10 +133,7 @@ def burden(
     figures = {view.name: measured[view.name] for view in views}
     equal_time_s = _compare_at_equal_time(figures)
     return {
-        "kind": "silk lab burden",
-        "format": FORMAT,
-        "version": silkcodec.__version__,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        **head("burden"),
         "settings": {
             "splits": splits,
             "train_minutes": train_minutes,
@@ -287,4 +281,3 @@ def _compare_at_equal_time(figures: dict[str, dict[str, Any]]) -> float | None:
         shares = [point["bits_per_second"] / found["raw_bits_per_second"] for point in found["curve"]]
         found["share_of_raw_bits_at_equal_time"] = float(np.interp(equal_s, walls, shares))
     return equal_s
-

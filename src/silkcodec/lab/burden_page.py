@@ -6,9 +6,11 @@ import io
 from typing import Any
 
 from silkcodec.evaluate.report import interval, number, table
-from silkcodec.lab.page import Page, Result, made
+from silkcodec.lab.page import Result, made
 
 NOTABLE_RISE = 0.005  # of held-out bits above their lowest: more than that is called overfitting
+
+TITLE = "What do a codec's tokens cost a language model?"
 
 QUESTION = (
     "A voice language model reads and writes the tokens of a codec. What do they cost it: how many steps for a "
@@ -32,19 +34,7 @@ WOULD_CHANGE = (
 )
 
 
-def page(result: Result) -> Page:
-    """What there is to say of a result."""
-    return Page(
-        title="What do a codec's tokens cost a language model?",
-        question=QUESTION,
-        method=_method(result),
-        result=_result(result),
-        would_change=WOULD_CHANGE,
-        made=_made(result),
-    )
-
-
-def _method(result: Result) -> list[str]:
+def method(result: Result) -> list[str]:
     settings, size = result["settings"], result["settings"]["size"]
     parts = _parameters(result)
     heard_h = settings["n_steps"] * settings["batch"] * settings["window_s"] / 3600
@@ -76,7 +66,7 @@ def _method(result: Result) -> list[str]:
     ]
 
 
-def _result(result: Result) -> list[str]:
+def findings(result: Result) -> list[str]:
     codecs = result["codecs"]
     trained = {name: found for name, found in codecs.items() if not found["cost_only"]}
     parts = ["### Counted", _counted(codecs), _counted_note(codecs)]
@@ -211,7 +201,7 @@ def _timed(codecs: dict[str, Any]) -> str:
     return table(header, rows)
 
 
-def _made(result: Result) -> str:
+def how_made(result: Result) -> str:
     codecs, settings = result["codecs"], result["settings"]
     asked = ",".join(name for name, found in codecs.items() if not found["cost_only"])
     cost_only = ",".join(f"{name}@FOLDER" for name, found in codecs.items() if found["cost_only"])

@@ -114,9 +114,7 @@ def score(model: FrameModel, frames: Tensor, n_window: int, frame_rate: float) -
     return bits.double().numpy() * frame_rate / n_window
 
 
-def order0_bits_per_second(
-    head_sizes: NDArray[np.int64], frame_rate: float, frames: Frames, held_out: Frames
-) -> float:
+def order0_bits_per_second(head_sizes: NDArray[np.int64], frame_rate: float, frames: Frames, held_out: Frames) -> float:
     """What held-out speech costs by the frequencies of each head's codes in the training speech alone.
 
     A cross-entropy between two recordings, not the entropy of one: that of a few thousand tokens of a large

@@ -11,9 +11,7 @@ import typer
 from silkcodec.errors import ArgumentError, MissingExtraError
 from silkcodec.output import check_output
 
-lab = typer.Typer(
-    help="The experiments behind the claims (extra [lab]).", no_args_is_help=True, rich_markup_mode=None
-)
+lab = typer.Typer(help="The experiments behind the claims (extra [lab]).", no_args_is_help=True, rich_markup_mode=None)
 
 Force = Annotated[bool, typer.Option("--force", help="Overwrite files that exist.")]
 
@@ -166,7 +164,10 @@ def robustness(
     inputs: Annotated[list[str], typer.Argument(metavar="IN...", help="Sound files, folders, or an INDEX.tsv.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for robustness.json, .md, .png.")],
     codecs: Annotated[str, typer.Option("--codecs", help="Names with commas, to flip bits of.")] = "silk,codec2:1200",
-    run: Annotated[Path | None, typer.Option("--run", help="A training run, to flip bits of its model too.")] = None,
+    runs: Annotated[
+        list[Path] | None,
+        typer.Option("--run", help="A training run, to flip bits of its model too; give it once each."),
+    ] = None,
     split: Annotated[str | None, typer.Option("--split", help="Of an index: valid.")] = None,
     clips: Annotated[int | None, typer.Option("--clips", min=1, help="At most so many, drawn at random.")] = None,
     seconds: Annotated[float, typer.Option("--seconds", help="Of each clip, from its beginning.")] = 20.0,
@@ -183,7 +184,7 @@ def robustness(
     plan = experiment.Plan(n_seeds=seeds, seed=seed, clip_s=seconds)
     with console.counting("robustness") as progress:
         result = experiment.robustness(
-            inputs, _names(codecs), run=run, split=split, limit=clips, plan=plan, progress=progress
+            inputs, _names(codecs), runs=runs or (), split=split, limit=clips, plan=plan, progress=progress
         )
     _save(result, results, output, force)
 

@@ -17,19 +17,17 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-import silkcodec
 from silkcodec.errors import ArgumentError
 from silkcodec.lab import coverage_fit, machine
 from silkcodec.lab.coverage_fit import Measured
 from silkcodec.lab.coverage_speech import Patches, Speaker, filter_of, speakers_of
+from silkcodec.lab.page import Result, head
 
-FORMAT = 1  # of the result's JSON
 HEARD, NEW = "heard", "new"
 HOLD_OUT = ("speaker", "source")
 VIEWS = ("level", "channel")  # what was taken out of the vectors: their level; also the speaker's mean spectrum
@@ -39,7 +37,6 @@ PER_ENTRY = 4  # vectors that a codebook needs for each entry at least; it is ha
 N_DRAWS = 2_000
 BINS = np.linspace(0, 3, 31)  # of the histogram of errors, in radii; the last bin also holds all beyond
 
-Result = dict[str, Any]
 Progress = Callable[[int, int, str], None]  # fits done, fits in all, what is at work
 Floats = NDArray[np.float64]
 Groups = Mapping[str, Sequence[Speaker]]
@@ -104,10 +101,7 @@ def coverage(
 
         views[view] = measure(seen(trained), {name: seen(those) for name, those in groups.items()}, plan, advance)
     return {
-        "kind": "silk lab coverage",
-        "format": FORMAT,
-        "version": silkcodec.__version__,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        **head("coverage"),
         "settings": {
             **asdict(plan),
             "filters": {name: filter_of(text) for name, text in {NEW: train, **tests}.items()},

@@ -7,12 +7,13 @@ from shlex import quote
 from typing import Any
 
 from silkcodec.evaluate.report import interval, number, table
-from silkcodec.lab.coverage_figure import HEARD, NEW, VIEWS, figure, headline, label
-from silkcodec.lab.page import Page, Result, made
+from silkcodec.lab.coverage_figure import HEARD, NEW, VIEWS, headline, label
+from silkcodec.lab.coverage_figure import figure as figure  # of this page
+from silkcodec.lab.page import Result, made
 
 FEW = 5  # speakers; below that an interval over speakers says next to nothing
 
-__all__ = ["figure", "page"]
+TITLE = "Does a codebook cover a language that it never heard?"
 
 QUESTION = (
     "A codebook holds what it heard in training. Does one that learned one language's speech cover another language "
@@ -36,19 +37,7 @@ WOULD_CHANGE = (
 )
 
 
-def page(result: Result) -> Page:
-    """What there is to say of a result."""
-    return Page(
-        title="Does a codebook cover a language that it never heard?",
-        question=QUESTION,
-        method=_method(result),
-        result=_result(result),
-        would_change=WOULD_CHANGE,
-        made=_made(result),
-    )
-
-
-def _method(result: Result) -> list[str]:
+def method(result: Result) -> list[str]:
     settings = result["settings"]
     patches, covered = settings["patches"], round(100 * settings["covered"])
     folds = result["views"]["level"]["n_folds"]
@@ -78,7 +67,7 @@ def _method(result: Result) -> list[str]:
     ]
 
 
-def _result(result: Result) -> list[str]:
+def findings(result: Result) -> list[str]:
     parts = [*_warnings(result), *_in_short(result), "### Who spoke", _groups(result)]
     for view, title in VIEWS.items():
         found = result["views"][view]
@@ -284,7 +273,7 @@ def _used(result: Result) -> str:
     return text + "\n\nIn brackets, for a grid: components beyond its ends, where it clips."
 
 
-def _made(result: Result) -> str:
+def how_made(result: Result) -> str:
     settings = result["settings"]
     filters = settings["filters"]
     tests = "".join(f" --test {quote(f'{name}=SPEECH{chosen}')}" for name, chosen in filters.items() if name != NEW)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +18,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-import silkcodec
 from silkcodec import audio, mel
 from silkcodec.errors import ArgumentError
 from silkcodec.evaluate.clips import find_clips
 from silkcodec.lab import machine
+from silkcodec.lab.page import Result, head
 from silkcodec.lab.snap_fit import LLOYD_STEPS, Chain, nearest
 
-FORMAT = 1  # of the result's JSON
 COLUMN_S = mel.HOP / mel.SAMPLE_RATE  # 10 ms
 NEAR_S = 0.5  # about the moment that no codebook is fitted to, where they are fitted to the recording itself
 MAX_COLUMNS = 20_000  # to fit to, drawn at random: 200 s
@@ -34,8 +32,6 @@ FEWEST_PER_ENTRY = 2  # columns: a codebook beyond that is a copy of its trainin
 MAX_CODEBOOKS = 32
 SHOWN = (1, 2, 4, 8, 16, 32)  # lengths of the chain whose sums are kept, and its whole length
 DB = 20 / math.log(10)  # of a natural logarithm of a magnitude
-
-Result = dict[str, Any]
 
 
 def residual(
@@ -87,10 +83,7 @@ def residual(
     vector, mean = recording[place], fitted.mean(dim=0).numpy()
     stages, sums = follow(chain, vector, mean)
     return {
-        "kind": "silk lab residual",
-        "format": FORMAT,
-        "version": silkcodec.__version__,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        **head("residual"),
         "settings": {
             "file": Path(path).name,
             "at_s": place * COLUMN_S,

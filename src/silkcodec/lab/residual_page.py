@@ -6,12 +6,14 @@ import io
 import math
 
 from silkcodec.evaluate.report import number, table
-from silkcodec.lab.page import Page, Result, made
+from silkcodec.lab.page import Result, made
 
 DB = 20 / math.log(10)  # of a natural logarithm of a magnitude
 TICKS_HZ = (100, 500, 1_000, 2_000, 4_000, 8_000)
 BY_HEART_DB = 0.01  # left of what was fitted to: less is nothing
 EXACT = 1e-6  # of a natural logarithm: sums that are off by less are right
+
+TITLE = "What does each codebook of a residual chain still give?"
 
 QUESTION = (
     "Residual quantization says a vector as a sum: the nearest entry of a first codebook, plus the nearest entry of a "
@@ -31,19 +33,7 @@ WOULD_CHANGE = (
 )
 
 
-def page(result: Result) -> Page:
-    """What there is to say of a result."""
-    return Page(
-        title="What does each codebook of a residual chain still give?",
-        question=QUESTION,
-        method=_method(result),
-        result=_result(result),
-        would_change=WOULD_CHANGE,
-        made=_made(result),
-    )
-
-
-def _method(result: Result) -> list[str]:
+def method(result: Result) -> list[str]:
     settings, speech = result["settings"], result["speech"]
     clips = f"{speech['n_clips']} clips" if speech["n_clips"] > 1 else "one clip"
     if settings["fitted_to"] == "speech":
@@ -68,7 +58,7 @@ def _method(result: Result) -> list[str]:
     ]
 
 
-def _result(result: Result) -> list[str]:
+def findings(result: Result) -> list[str]:
     stages, off_by = result["stages"], max(stage["sum_off_by"] for stage in result["stages"])
     first, last = stages[0], stages[-1]
     worse = [k for k, stage in enumerate(stages, 1) if stage["error_db"] > stage["before_db"]]
@@ -123,7 +113,7 @@ def _table(result: Result) -> str:
     return table(header, rows)
 
 
-def _made(result: Result) -> str:
+def how_made(result: Result) -> str:
     settings = result["settings"]
     command = [f"silk lab residual {settings['file']} --at {settings['at_s']:.2f}"]
     command += [f"--speech SPEECH --minutes {settings['minutes']:g}"] if settings["fitted_to"] == "speech" else []

@@ -16,21 +16,19 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-import silkcodec
 from silkcodec import audio, mel
 from silkcodec.codec import Codec, load
-from silkcodec.errors import ArgumentError, WeightsError
+from silkcodec.errors import ArgumentError
 from silkcodec.evaluate.clips import find_clips
 from silkcodec.evaluate.metrics import SAMPLE_RATE, Pair, find_metrics, measure_all
 from silkcodec.evaluate.summary import bootstrap
 from silkcodec.lab import machine
+from silkcodec.lab.page import Result, head
 from silkcodec.lab.robustness_damage import (
     METHODS,
     code_bits,
@@ -39,15 +37,14 @@ from silkcodec.lab.robustness_damage import (
     lose_frames,
     transitions,
 )
+from silkcodec.lab.runs import RunCodec
 from silkcodec.silk import Silk
-from silkcodec.tokens import FRAME_SAMPLES, SILK_FRAME_RATE, SILK_SAMPLE_RATE, Tokens
+from silkcodec.tokens import FRAME_SAMPLES, Tokens
 
-FORMAT = 1  # of the result's JSON
 METRICS = ("pesq_wb", "stoi", "mel_distance")
 RECOVERY_FRAMES = 8  # after a disturbance
 MEL_COLUMNS = FRAME_SAMPLES // mel.HOP  # of a frame
 
-Result = dict[str, Any]
 Wave = NDArray[np.float32]
 Progress = Callable[[int, int, str], None]  # decodes done, in all, the codec at work
 Key = tuple[Any, ...]
@@ -84,52 +81,6 @@ class Plan:
             transitions(rate, burst)
 
 
-class RunCodec:
-    """A model of a training run behind the Codec protocol: any quantizer, weights from a checkpoint.
-
-    Args:
-        run: its folder, with config.toml and checkpoint.safetensors.
-
-    Raises:
-        WeightsError: no run, or a damaged one. ArgumentError: its config.
-    """
-
-    def __init__(self, run: str | os.PathLike[str]) -> None:
-        from silkcodec.nn.model import SilkModel
-        from silkcodec.train.requirements import require
-
-        require("A training run", ("torch", "safetensors"))
-        from silkcodec.train import checkpoint
-        from silkcodec.train.config import load_config
-
-        file = Path(run) / "checkpoint.safetensors"
-        if not file.exists():
-            raise WeightsError(f"a run must hold {file.name}; '{run}' does not; train it first: silk train CONFIG.")
-        config = load_config(Path(run) / "config.toml")
-        groups, progress = checkpoint.load(file)
-        self._model = SilkModel(config.model).eval()
-        checkpoint.fill(self._model, groups, "ema", file)
-        self.name = f"run:{config.model.quantizer}"
-        self.codec_id = f"{self.name}:{progress.get('step', 0)}"
-        self.sample_rate = SILK_SAMPLE_RATE
-        self.codebook_sizes = tuple(getattr(self._model.quantizer, "codebook_sizes", (8,) * 128))
-        self.frame_rates = (SILK_FRAME_RATE,) * len(self.codebook_sizes)
-
-    def encode(self, wave: ArrayLike, sample_rate: int, *, n_codebooks: int | None = None) -> Tokens:
-        import torch
-
-        mono = audio.as_wave(wave, sample_rate, self.sample_rate)
-        codes = self._model.encode(torch.from_numpy(mono)[None])[0].numpy()
-        return Tokens(tuple(codes.T), self.codebook_sizes, self.frame_rates, self.sample_rate, len(mono), self.codec_id)
-
-    def decode(self, tokens: Tokens) -> Wave:
-        import torch
-
-        codes = torch.from_numpy(np.stack(tokens.codes, axis=1))
-        wave: Wave = self._model.decode(codes[None], tokens.n_samples)[0].numpy()
-        return wave
-
-
 # --- the experiment
 
 
@@ -137,7 +88,7 @@ def robustness(
     inputs: Sequence[str | os.PathLike[str]],
     codecs: Sequence[str] = ("silk", "codec2:1200"),
     *,
-    run: str | os.PathLike[str] | None = None,
+    runs: Sequence[str | os.PathLike[str]] = (),
     split: str | None = None,
     limit: int | None = None,
     plan: Plan | None = None,
@@ -148,7 +99,7 @@ def robustness(
     Args:
         inputs: audio files, folders, or an INDEX.tsv.
         codecs: names as `silkcodec.load` takes them, whose bits are flipped; frames are lost of `silk` alone.
-        run: folder of a training run, whose model's bits are flipped too.
+        runs: folders of training runs, whose models' bits are flipped too.
         split, limit: which clips, see `find_clips`.
         plan: how much of what.
 
@@ -164,7 +115,7 @@ def robustness(
     for metric in metrics:
         metric.require()
     loaded: dict[str, Any] = {}
-    for codec in [*map(load, codecs), *([] if run is None else [RunCodec(run)])]:
+    for codec in [*map(load, codecs), *map(RunCodec, runs)]:
         code_bits(codec.codebook_sizes)
         if codec.name in loaded:
             raise ArgumentError(f"a codec must be asked for once; got '{codec.name}' again.")
@@ -197,13 +148,10 @@ def robustness(
             _recover(measured, silk, tokens, plan, index)
             advance("silk")
     return {
-        "kind": "silk lab robustness",
-        "format": FORMAT,
-        "version": silkcodec.__version__,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        **head("robustness"),
         "settings": {
             "codecs": list(loaded)[: len(codecs)],
-            "run": run is not None,
+            "runs": len(runs),
             "split": split,
             "limit": limit,
             **vars(plan),

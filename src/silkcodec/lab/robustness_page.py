@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from silkcodec.evaluate.report import digits, interval, number, table
-from silkcodec.lab.page import Page, Result, made
+from silkcodec.lab.page import Result, made
 
 FEW_CLIPS = 10
 STYLES = {"silence": "--", "interpolated": ":", "concealed": "-"}
+
+TITLE = "What do flipped bits and lost frames do?"
 
 QUESTION = (
     "Tokens travel: through radio, packets that do not come, files that are damaged. What does a flipped bit or a lost "
@@ -36,19 +38,7 @@ WOULD_CHANGE = (
 )
 
 
-def page(result: Result) -> Page:
-    """What there is to say of a result."""
-    return Page(
-        title="What do flipped bits and lost frames do?",
-        question=QUESTION,
-        method=_method(result),
-        result=_result(result),
-        would_change=WOULD_CHANGE,
-        made=_made(result),
-    )
-
-
-def _method(result: Result) -> list[str]:
+def method(result: Result) -> list[str]:
     settings, speech = result["settings"], result["speech"]
     bits = ", ".join(f"`{name}` {found['bits_per_second']:.0f} bit/s" for name, found in result["codecs"].items())
     parts = [
@@ -75,7 +65,7 @@ def _method(result: Result) -> list[str]:
     return parts
 
 
-def _result(result: Result) -> list[str]:
+def findings(result: Result) -> list[str]:
     parts = [FIGURE, "### Flipped bits", _flips(result), _flips_note(result)]
     if result["losses"]:
         parts += ["### Lost frames", _losses(result), _losses_note(result), _gains(result)]
@@ -254,10 +244,10 @@ def _of(entries: list[dict[str, Any]], **fields: Any) -> Iterator[dict[str, Any]
     return (entry for entry in entries if all(entry[key] == value for key, value in fields.items()))
 
 
-def _made(result: Result) -> str:
+def how_made(result: Result) -> str:
     settings = result["settings"]
     command = [f"silk lab robustness SPEECH --codecs {','.join(settings['codecs'])}"]
-    command += ["--run RUN"] if settings["run"] else []
+    command += ["--run RUN"] * settings["runs"]
     command += [f"--split {settings['split']}"] if settings["split"] else []
     command += [f"--clips {settings['limit']}"] if settings["limit"] else []
     command += [f"--seeds {settings['n_seeds']} --seconds {settings['clip_s']:g} --seed {settings['seed']} -o FOLDER"]

@@ -10,23 +10,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-import silkcodec
 from silkcodec import audio, mel
 from silkcodec.errors import ArgumentError
 from silkcodec.evaluate.summary import bootstrap
 from silkcodec.lab import machine
 from silkcodec.lab.burden import BLOCK_S, Part, Speech, choose_speech
+from silkcodec.lab.page import Result, head
 from silkcodec.lab.snap_fit import LLOYD_STEPS, Chain, Grid, bits_of, split_bits
 from silkcodec.silk import Silk
 
-FORMAT = 1  # of the result's JSON
 SAMPLE_RATE = mel.SAMPLE_RATE
 BITS = tuple(range(1, 13))  # of a vector: codebooks of 2..4,096
 PATCH_COLUMNS, PATCH_BANDS = 4, 4  # of a mel patch: 40 ms of 4 bands
@@ -36,7 +34,6 @@ FEWEST_PER_ENTRY = 2  # training vectors: a codebook beyond that is a copy of it
 QUANTIZERS = ("vq", "rvq2", "rvq4", "fsq", "fsq_pca")
 CHAIN = {"vq": 1, "rvq2": 2, "rvq4": 4}  # codebooks of those that have any
 
-Result = dict[str, Any]
 Vectors = NDArray[np.float32]
 Progress = Callable[[int, int, str], None]  # fits done, fits in all, what is fitted
 
@@ -93,10 +90,7 @@ def snap(
         if name == "silk":
             latents[name]["own_rounding"] = own_rounding(clips, latents[name]["mean"], seed)
     return {
-        "kind": "silk lab snap",
-        "format": FORMAT,
-        "version": silkcodec.__version__,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        **head("snap"),
         "settings": {
             "splits": splits,
             "train_minutes": train_minutes,

@@ -6,7 +6,7 @@ import io
 from typing import Any
 
 from silkcodec.evaluate.report import interval, number, table
-from silkcodec.lab.page import Page, Result, made
+from silkcodec.lab.page import Result, made
 
 QUANTIZERS = {
     "vq": "VQ",
@@ -21,6 +21,8 @@ TITLES = {
 }
 COLOURS = {"vq": "#0b6fa4", "rvq2": "#12908e", "rvq4": "#7cb518", "fsq": "#d1495b", "fsq_pca": "#f0a202"}
 MARKS = {"vq": "o", "rvq2": "s", "rvq4": "D", "fsq": "^", "fsq_pca": "v"}
+
+TITLE = "What does snapping to a codebook cost?"
 
 QUESTION = (
     "A quantizer replaces a vector by the nearest of a few that it may use. How far does speech move by that, how "
@@ -43,19 +45,7 @@ WOULD_CHANGE = (
 )
 
 
-def page(result: Result) -> Page:
-    """What there is to say of a result."""
-    return Page(
-        title="What does snapping to a codebook cost?",
-        question=QUESTION,
-        method=_method(result),
-        result=_result(result),
-        would_change=WOULD_CHANGE,
-        made=_made(result),
-    )
-
-
-def _method(result: Result) -> list[str]:
+def method(result: Result) -> list[str]:
     settings, speech = result["settings"], result["speech"]
     mel, silk = (result["latents"][name] for name in ("mel", "silk"))
     return [
@@ -78,7 +68,7 @@ def _method(result: Result) -> list[str]:
     ]
 
 
-def _result(result: Result) -> list[str]:
+def findings(result: Result) -> list[str]:
     parts = []
     for name, found in result["latents"].items():
         parts += [f"### {TITLES[name][0].upper()}{TITLES[name][1:]}", _table(found), *_findings(name, found)]
@@ -134,7 +124,7 @@ def _findings(name: str, found: dict[str, Any]) -> list[str]:
     return [" ".join(sentences)]
 
 
-def _made(result: Result) -> str:
+def how_made(result: Result) -> str:
     settings = result["settings"]
     command = ["silk lab snap SPEECH"]
     command += [f"--splits {','.join(settings['splits'])}"] if settings["splits"] else []
