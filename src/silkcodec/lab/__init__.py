@@ -4,7 +4,7 @@
     runs.py             a training run's model behind the Codec protocol
     page.py             a result (JSON) -> its page: question, method, result, what would change the conclusion
     burden.py           what a codec's tokens cost a language model
-      burden_layout.py    Tokens -> frames of tokens, and what follows from their shape alone
+      burden_layout.py    what follows from the shape of their frames alone
       burden_model.py     the tiny language model, the same for every codec
       burden_page.py      its page and its figure
     snap.py             what does snapping to a codebook cost, by its size?

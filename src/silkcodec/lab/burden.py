@@ -29,10 +29,11 @@ from silkcodec.evaluate.clips import Clip, find_clips
 from silkcodec.evaluate.summary import bootstrap
 from silkcodec.lab import burden_train as training
 from silkcodec.lab import machine
-from silkcodec.lab.burden_layout import Frames, Layout, arithmetic
+from silkcodec.lab.burden_layout import arithmetic
 from silkcodec.lab.burden_model import FrameModel
 from silkcodec.lab.burden_train import Plan
 from silkcodec.lab.page import Result, head
+from silkcodec.lm.layout import Frames, Layout
 from silkcodec.tokens import DIMS_PER_TOKEN, Tokens, codebook_sizes
 
 SAMPLE_RATE = 24_000  # Hz, at which clips are read; codecs resample to their own
@@ -108,7 +109,7 @@ def burden(
     Raises:
         ArgumentError, AudioError: the arguments or the clips, before anything is measured.
         MissingExtraError, WeightsError: a codec that cannot be loaded, likewise before.
-        TokensError: tokens that no layout fits, see `burden_layout`.
+        TokensError: tokens that no layout fits, see `silkcodec.lm.layout`.
     """
     plan = plan or Plan()
     loaded, views = _load_all(codecs, cost_only)

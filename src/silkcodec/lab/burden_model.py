@@ -91,7 +91,7 @@ class FrameModel(nn.Module):
     """The model of one codec's tokens.
 
     Args:
-        head_sizes: codes of each head, int [P, H], see `burden_layout`.
+        head_sizes: codes of each head, int [P, H], see `silkcodec.lm.layout`.
     """
 
     def __init__(self, head_sizes: NDArray, size: ModelSize):

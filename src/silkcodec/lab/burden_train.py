@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from silkcodec.errors import ArgumentError
-from silkcodec.lab.burden_layout import Frames
 from silkcodec.lab.burden_model import FrameModel, ModelSize
+from silkcodec.lm.layout import Frames
 
 CHECKPOINTS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1)  # shares of the steps after which held-out speech is scored
 SMOOTHING = 0.5  # added to every count of an order-0 model (Krichevsky and Trofimov, 1981)

@@ -1,0 +1,247 @@
+"""Tokens as a language model gets them: frames of tokens in time order.
+
+A *frame* is one step of the codec's slowest codebook. Its tokens stand in the order in which their time begins,
+and where two begin at once, the coarser codebook first. One codebook rate: codebook by codebook. SNAC (1 : 2 : 4):
+
+    codebook 0   a0                            a0 b0 c0 c1 b1 c2 c3
+    codebook 1   b0          b1          ->
+    codebook 2   c0    c1    c2    c3
+
+Where no codebook has more than 4,096 codes, a token has one *head*, a softmax over all of them. Else all codebooks
+are factorised, exactly, so they must be powers of two: a code is written in base 8, least significant digit first,
+and every digit has a head of 8 (the last one 2, 4 or 8). For Silk these digits are the FSQ levels: 8^7 is seven
+heads of 8, 128 heads a frame. The heads of one token are predicted at once, or one after another by something small;
+one token is one step.
+
+Letters: F frames, P tokens in a frame, H heads of a token (unused ones have one code, 0, and so cost 0 bits).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from silkcodec.errors import ArgumentError, TokensError
+from silkcodec.tokens import SILK_FRAME_RATE, SILK_SAMPLE_RATE, Tokens, codebook_sizes
+
+if TYPE_CHECKING:
+    from silkcodec.codec import Codec
+
+MAX_HEAD = 4_096  # codes that one softmax predicts; the largest of the peers' codebooks
+DIGIT = 8  # codes of a head of a factorised token
+
+Frames = NDArray[np.int64]  # [F, P, H]
+Codes = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The shape of a frame, and what it takes to make Tokens of frames again.
+
+    Attributes:
+        codec: of the tokens, as they carry it: "silk@0a1b2c3d4e5f".
+        sample_rate: of the wave, Hz.
+        frame_rates: of the K codebooks, Hz.
+        codebook_sizes: of the K codebooks.
+        codebook_of: of each of a frame's P tokens, which codebook it is of.
+        tokens_per_second: as counted in the tokens that the layout was made of.
+
+    >>> import silkcodec                                                    # doctest: +SKIP
+    >>> layout = Layout.of_codec(silkcodec.load(), dims_per_token=4)        # doctest: +SKIP
+    >>> layout.codes(tokens.regroup(4)).shape                               # doctest: +SKIP
+    (25, 32)
+    """
+
+    codec: str
+    sample_rate: int
+    frame_rates: tuple[float, ...]
+    codebook_sizes: tuple[int, ...]
+    codebook_of: tuple[int, ...]
+    tokens_per_second: float
+
+    @classmethod
+    def of(cls, tokens: Tokens) -> Layout:
+        """The layout of tokens of any codec.
+
+        Raises:
+            TokensError: rates that are not whole multiples of the slowest, codes that do not fill whole frames,
+                or codebooks that cannot be factorised, see `heads`.
+        """
+        ratios = _ratios(tokens.frame_rates)
+        lengths = [len(codes) for codes in tokens.codes]
+        if ratios is None or any(n != r * tokens.n_frames for r, n in zip(ratios, lengths, strict=True)):
+            raise TokensError(
+                f"the codebooks of {tokens.codec!r} must run at whole multiples of the slowest, in whole frames; "
+                f"got {lengths} codes at {tokens.frame_rates} Hz."
+            )
+        heads(tokens.codebook_sizes)  # raises what must hold
+        rates, sizes = tokens.frame_rates, tokens.codebook_sizes
+        return cls(tokens.codec, tokens.sample_rate, rates, sizes, _order(ratios), tokens.tokens_per_second)
+
+    @classmethod
+    def of_codec(cls, codec: Codec, *, dims_per_token: int | None = None) -> Layout:
+        """The layout of the tokens that a codec makes, before it has made any.
+
+        Args:
+            dims_per_token: of Silk: that of its tokens in this grouping, see `Tokens.regroup`.
+
+        Raises:
+            TokensError: rates that are not whole multiples of the slowest, or codebooks that cannot be factorised.
+            ArgumentError: dims_per_token of another codec than Silk, or outside 1..20.
+        """
+        sizes, rates = tuple(codec.codebook_sizes), tuple(codec.frame_rates)
+        if dims_per_token is not None:
+            if (codec.sample_rate, set(rates)) != (SILK_SAMPLE_RATE, {SILK_FRAME_RATE}) or sizes != codebook_sizes():
+                raise ArgumentError(f"dims_per_token must be left out for another codec than Silk; got '{codec.name}'.")
+            sizes = codebook_sizes(dims_per_token)
+            rates = (SILK_FRAME_RATE,) * len(sizes)
+        ratios = _ratios(rates)
+        if ratios is None:
+            raise TokensError(f"codebooks must run at whole multiples of the slowest; '{codec.name}' has {rates} Hz.")
+        heads(sizes)  # raises what must hold
+        name = getattr(codec, "codec_id", codec.name)
+        return cls(name, codec.sample_rate, rates, sizes, _order(ratios), min(rates) * sum(ratios))
+
+    @property
+    def frame_rate(self) -> float:
+        """Of the slowest codebook, Hz."""
+        return min(self.frame_rates)
+
+    @property
+    def n_tokens(self) -> int:
+        """Tokens in a frame: P."""
+        return len(self.codebook_of)
+
+    @property
+    def token_sizes(self) -> Codes:
+        """Codes of each token of a frame, int64 [P]."""
+        return np.array([self.codebook_sizes[k] for k in self.codebook_of], dtype=np.int64)
+
+    @cached_property
+    def head_sizes(self) -> NDArray[np.int64]:
+        """Codes of each head, int64 [P, H]; 1 where a token has fewer heads than others."""
+        each = heads(self.codebook_sizes)
+        rows = [each[k] for k in self.codebook_of]
+        width = max(map(len, rows))
+        return np.array([row + (1,) * (width - len(row)) for row in rows], dtype=np.int64)
+
+    @property
+    def raw_bits_per_frame(self) -> float:
+        """What a frame costs without any model: log2 of every codebook's size, as often as it comes."""
+        return float(np.log2(self.token_sizes).sum())
+
+    @property
+    def raw_bits_per_second(self) -> float:
+        """What the tokens cost without any model."""
+        return self.frame_rate * float(np.log2(self.head_sizes).sum())
+
+    def codes(self, tokens: Tokens) -> Codes:
+        """Tokens of this layout -> their codes in time order, int64 [F, P].
+
+        Raises:
+            TokensError: tokens of another codec or grouping, or that do not fill whole frames.
+        """
+        if (tokens.codec, tokens.codebook_sizes) != (self.codec, self.codebook_sizes):
+            raise TokensError(
+                f"tokens must be of {self.codec!r} in {len(self.codebook_sizes)} codebooks, as their layout says; "
+                f"got {tokens!r}."
+            )
+        n_frames, n_tokens = tokens.n_frames, self.n_tokens
+        codes = np.empty((n_frames, n_tokens), dtype=np.int64)
+        for k, stream in enumerate(tokens.codes):
+            columns = [p for p in range(n_tokens) if self.codebook_of[p] == k]
+            n_codes = n_frames * len(columns)
+            if len(stream) != n_codes:
+                raise TokensError(f"{n_frames} frames must hold {n_codes} codes of codebook {k}; got {len(stream)}.")
+            codes[:, columns] = stream.reshape(n_frames, len(columns))  # in time order, so row by row
+        return codes
+
+    def frames(self, tokens: Tokens) -> Frames:
+        """Tokens of this layout -> the code of every head, int64 [F, P, H]. Raises TokensError, as `codes`."""
+        return self.split(self.codes(tokens))
+
+    def split(self, codes: ArrayLike) -> Frames:
+        """Codes [F, P] -> their digits, the code of every head, int64 [F, P, H]."""
+        left = self._checked(codes, "codes", (self.n_tokens,), self.token_sizes)
+        split = np.zeros((len(left), *self.head_sizes.shape), dtype=np.int64)
+        for h, sizes in enumerate(self.head_sizes.T):
+            split[:, :, h], left = left % sizes, left // sizes
+        return split
+
+    def join(self, frames: ArrayLike) -> Codes:
+        """The code of every head [F, P, H] -> codes int64 [F, P]: the inverse of `split`."""
+        digits = self._checked(frames, "frames", self.head_sizes.shape, self.head_sizes)
+        places = np.cumprod(np.pad(self.head_sizes, ((0, 0), (1, 0)), constant_values=1)[:, :-1], axis=1)
+        joined: Codes = (digits * places).sum(axis=-1)
+        return joined
+
+    def tokens(self, codes: ArrayLike, n_samples: int | None = None) -> Tokens:
+        """Codes [F, P] -> Tokens: the inverse of `codes`. Those of `frames` go through `join` first.
+
+        Args:
+            n_samples: of the wave; None: as many as the frames hold.
+
+        Raises:
+            TokensError: codes out of range or of another shape, or an n_samples that does not fit.
+        """
+        array = self._checked(codes, "codes", (self.n_tokens,), self.token_sizes)
+        of = np.array(self.codebook_of)
+        streams = tuple(array[:, of == k].ravel() for k in range(len(self.codebook_sizes)))
+        if n_samples is None:
+            n_samples = round(len(array) * self.sample_rate / self.frame_rate)
+        return Tokens(streams, self.codebook_sizes, self.frame_rates, self.sample_rate, n_samples, self.codec)
+
+    def _checked(self, values: ArrayLike, what: str, shape: tuple[int, ...], sizes: NDArray[Any]) -> Codes:
+        """Integers [F, *shape], each below its size. Raises TokensError."""
+        array = np.asarray(values)
+        if array.ndim != 1 + len(shape) or array.shape[1:] != shape or array.dtype.kind not in "iu":
+            wanted = ", ".join(map(str, shape))
+            raise TokensError(f"{what} must be integers of shape [frames, {wanted}]; got {array.dtype} {array.shape}.")
+        wrong = np.argwhere((array < 0) | (array >= sizes))
+        if len(wrong):
+            at = tuple(int(i) for i in wrong[0])
+            raise TokensError(f"{what}[{', '.join(map(str, at))}] must be 0..{sizes[at[1:]] - 1}; got {array[at]}.")
+        return array.astype(np.int64)
+
+
+def heads(codebook_sizes: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """The heads of a token of each codebook: their sizes multiply to the codebook's.
+
+    Raises:
+        TokensError: one has more than 4,096 codes, and one is not a power of two.
+
+    >>> heads((1000, 4096)), heads((8**7, 2**14, 64))
+    ([(1000,), (4096,)], [(8, 8, 8, 8, 8, 8, 8), (8, 8, 8, 8, 4), (8, 8)])
+    """
+    if max(codebook_sizes) <= MAX_HEAD:
+        return [(size,) for size in codebook_sizes]
+    found = []
+    for size in codebook_sizes:
+        bits = size.bit_length() - 1
+        if size != 1 << bits:
+            raise TokensError(
+                f"codebooks must be powers of two where one has more than {MAX_HEAD} codes, to be factorised exactly; "
+                f"got one of {size}."
+            )
+        digits, rest = divmod(bits, 3)
+        found.append(((DIGIT,) * digits + (1 << rest,) * (rest > 0)) or (1,))
+    return found
+
+
+def _ratios(frame_rates: Sequence[float]) -> list[int] | None:
+    """Each rate as a multiple of the slowest; None where one is not whole."""
+    slowest = min(frame_rates)
+    ratios = [round(rate / slowest) for rate in frame_rates]
+    pairs = zip(ratios, frame_rates, strict=True)
+    return ratios if all(math.isclose(ratio * slowest, rate, rel_tol=1e-3) for ratio, rate in pairs) else None
+
+
+def _order(ratios: Sequence[int]) -> tuple[int, ...]:
+    """Which codebook each token of a frame is of, in the order of their time."""
+    return tuple(k for _, k in sorted((step / ratio, k) for k, ratio in enumerate(ratios) for step in range(ratio)))

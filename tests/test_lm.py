@@ -1,0 +1,290 @@
+"""Tokens for language models: every layout of every codec comes back without loss, and is what its drawing says."""
+
+from __future__ import annotations
+
+import doctest
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from silkcodec import lm
+from silkcodec.errors import ArgumentError, TokensError
+from silkcodec.silk import Silk
+from silkcodec.tokens import Tokens
+
+SILK = "silk@0a1b2c3d4e5f"
+
+
+def silk(n_frames: int = 3, n_samples: int | None = None, dims: int = 7, seed: int = 0) -> Tokens:
+    levels = np.random.default_rng(seed).integers(0, 8, (n_frames, 128))
+    return Tokens.from_levels(levels, n_samples=n_samples or n_frames * 9_600, codec=SILK, dims_per_token=dims)
+
+
+def tokens(codes: list[list[int]], sizes: tuple[int, ...], rates: tuple[float, ...], n_samples: int = 24_000) -> Tokens:
+    return Tokens(tuple(np.array(c) for c in codes), sizes, rates, 24_000, n_samples, "other@abc")
+
+
+@st.composite
+def drawn(draw: Any) -> Tokens:
+    """Silk in any grouping, residual codecs, multi-scale codecs; any length, any part of a last frame."""
+    n_frames, rng = draw(st.integers(1, 4)), np.random.default_rng(draw(st.integers(0, 2**32)))
+    if draw(st.booleans()):
+        n_samples = n_frames * 9_600 - draw(st.integers(0, 9_599))
+        levels = rng.integers(0, 8, (n_frames, 128))
+        return Tokens.from_levels(levels, n_samples=n_samples, codec=SILK, dims_per_token=draw(st.integers(1, 20)))
+    ratios = draw(st.lists(st.sampled_from([1, 1, 2, 3, 4]), min_size=1, max_size=5))
+    slowest = min(ratios)
+    ratios = [1 if ratio == slowest else ratio * slowest for ratio in ratios]
+    sizes = draw(st.sampled_from([[2, 64, 1024, 4096, 1000], [8192, 2**14, 64, 2**16, 2]]))[: len(ratios)]
+    codes = [rng.integers(0, size, ratio * n_frames) for size, ratio in zip(sizes, ratios, strict=True)]
+    rates = tuple(12.5 * ratio for ratio in ratios)
+    return Tokens(tuple(codes), tuple(sizes), rates, 24_000, draw(st.integers(1, 100_000)), "snac_24khz@abc")
+
+
+ENDS = st.booleans()
+
+
+@settings(deadline=None, max_examples=60)
+@given(drawn(), st.sampled_from([0, 50_257]), st.booleans(), ENDS, ENDS)
+def test_flat_comes_back(it: Tokens, offset: int, shared: bool, bos: bool, eos: bool) -> None:
+    flat = lm.Flat(lm.Layout.of(it), offset=offset, shared=shared)
+    ids = flat.encode(it, bos=bos, eos=eos)
+    assert ids.shape == (it.n_tokens + bos + eos,) and offset <= ids.min() and ids.max() < flat.size
+    allowed = [flat.allowed(step) for step in range(it.n_tokens)]
+    assert all(part.start <= code < part.stop for part, code in zip(allowed, ids[bos:], strict=False))
+    assert flat.decode(ids, n_samples=it.n_samples) == it
+
+
+@settings(deadline=None, max_examples=60)
+@given(drawn(), ENDS, ENDS)
+def test_factorised_comes_back(it: Tokens, bos: bool, eos: bool) -> None:
+    factorised = lm.Factorised(lm.Layout.of(it))
+    steps = factorised.encode(it, bos=bos, eos=eos)
+    assert steps.shape == (it.n_tokens + bos + eos, factorised.sizes.shape[1]) and steps.max() < factorised.head_size
+    assert factorised.decode(steps, n_samples=it.n_samples) == it
+
+
+@settings(deadline=None, max_examples=60)
+@given(drawn(), st.booleans(), st.sampled_from(["none", "one by one", "any"]), ENDS, ENDS, st.randoms())
+def test_heads_come_back_however_delayed(
+    it: Tokens, digits: bool, late: str, bos: bool, eos: bool, random: Any
+) -> None:
+    layout = lm.Layout.of(it)
+    delays = {"none": None, "one by one": range(layout.n_tokens)}.get(
+        late, [random.randrange(4) for _ in layout.codebook_of]
+    )
+    heads = lm.Heads(layout, delays=delays, digits=digits)
+    steps = heads.encode(it, bos=bos, eos=eos)
+    assert steps.shape == (it.n_frames + bos + eos + max(heads.delays), *heads.sizes.shape)
+    assert steps.max() < heads.head_size
+    assert heads.decode(steps, n_samples=it.n_samples) == it
+
+
+@settings(deadline=None, max_examples=60)
+@given(drawn())
+def test_text_comes_back(it: Tokens) -> None:
+    layout = lm.Layout.of(it)
+    text = lm.to_text(it)
+    assert lm.from_text(text, layout) == it
+    assert lm.from_text(text.replace("><", "> <") + "\n", layout) == it
+    assert lm.segments(f"Hello! {text} Again? {text}", layout) == ["Hello! ", it, " Again? ", it]
+
+
+@settings(deadline=None, max_examples=30)
+@given(drawn())
+def test_digits_and_codes_are_each_others_inverse(it: Tokens) -> None:
+    layout = lm.Layout.of(it)
+    codes, frames = layout.codes(it), layout.frames(it)
+    assert np.array_equal(layout.join(frames), codes) and np.array_equal(layout.split(codes), frames)
+    assert (frames < layout.head_sizes).all() and layout.tokens(codes, it.n_samples) == it
+
+
+@pytest.mark.parametrize("dims", [1, 2, 4, 7, 20])
+def test_any_grouping_is_the_same_recording(dims: int) -> None:
+    it = silk(3, n_samples=28_000)
+    flat = lm.Flat(lm.Layout.of(it.regroup(dims)))
+    assert flat.decode(flat.encode(it.regroup(dims)), n_samples=28_000).regroup(7) == it
+
+
+# --- what the arrays are
+
+
+def test_flat_ids_are_those_of_tokens_after_the_special_ones_and_the_text() -> None:
+    it = silk(2, dims=4)
+    flat = lm.Flat(lm.Layout.of(it), offset=1_000)
+    ids = flat.encode(it)
+    assert (ids[0], ids[-1], flat.pad, flat.size) == (1_000, 1_001, 1_002, 1_003 + 32 * 4_096)
+    assert np.array_equal(ids[1:-1] - 1_003, it.to_ids())
+    assert flat.allowed(33) == slice(1_003 + 4_096, 1_003 + 2 * 4_096)
+    assert lm.Flat(lm.Layout.of(it), shared=True).size == 4_099
+
+
+def test_the_factorised_steps_of_silk_are_its_levels() -> None:
+    it = silk(2)
+    factorised = lm.Factorised(lm.Layout.of(it))
+    steps = factorised.encode(it)
+    assert steps.shape == (2 * 19 + 2, 7) and factorised.head_size == 11
+    assert (steps[0] == factorised.bos).all() and (steps[-1] == factorised.eos).all()
+    levels = steps[1:-1].reshape(2, 19 * 7)
+    assert np.array_equal(levels[:, :128], it.to_levels()) and not levels[:, 128:].any()
+
+
+def test_the_delay_pattern_in_closed_form() -> None:
+    """Copet et al., 2023, figure 1: token k of frame t stands at step t + k."""
+    rows = np.arange(1, 10).reshape(3, 3).T
+    late = lm.delay(rows, before=-1, after=-2)
+    assert late.T.tolist() == [[1, 2, 3, -2, -2], [-1, 4, 5, 6, -2], [-1, -1, 7, 8, 9]]
+    it = silk(5)
+    heads = lm.Heads(lm.Layout.of(it), delays=range(19))
+    steps = heads.encode(it, bos=False, eos=False)
+    for step in range(5 + 18):
+        for k in range(19):
+            frame = step - k
+            code = heads.bos if frame < 0 else it.codes[k][frame] if frame < 5 else heads.pad
+            assert steps[step, k] == code
+
+
+@settings(deadline=None)
+@given(st.integers(0, 5), st.lists(st.integers(0, 4), min_size=1, max_size=4), st.booleans())
+def test_delay_comes_back(n_steps: int, delays: list[int], deep: bool) -> None:
+    rows = np.random.default_rng(0).integers(0, 9, (n_steps, len(delays), 3) if deep else (n_steps, len(delays)))
+    late = lm.delay(rows, delays, before=10, after=11)
+    assert late.shape == (n_steps + max(delays), *rows.shape[1:])
+    assert np.array_equal(lm.undelay(late, delays), rows)
+
+
+def test_multi_scale_codecs_stand_in_the_order_of_time() -> None:
+    it = tokens([[1, 2], [10, 11, 12, 13], [20, 21, 22, 23, 24, 25, 26, 27]], (4, 16, 32), (12.0, 24.0, 48.0))
+    ids = lm.Flat(lm.Layout.of(it), shared=True).encode(it, bos=False, eos=False)
+    assert (ids - 3).tolist() == [1, 10, 20, 21, 11, 22, 23, 2, 12, 24, 25, 13, 26, 27]
+    assert lm.to_text(it, end=False).startswith("<|other:0:1|><|other:1:10|><|other:2:20|><|other:2:21|><|other:1:11|>")
+
+
+def test_text_of_silk() -> None:
+    it = silk(1, n_samples=9_000)
+    text = lm.to_text(it)
+    codes = [int(codes[0]) for codes in it.codes]
+    assert text == "".join(f"<|silk:{k}:{code}|>" for k, code in enumerate(codes)) + "<|silk:end:9000|>"
+    assert lm.to_text(it.regroup(4)).startswith(f"<|silk/4:0:{codes[0] % 4_096}|>")
+    assert lm.from_text(lm.to_text(it, end=False), lm.Layout.of(it)).n_samples == 9_600
+
+
+def test_every_string_of_a_text_is_one_that_a_tokenizer_was_given() -> None:
+    it = silk(2, dims=2)
+    known = list(lm.strings(lm.Layout.of(it)))
+    assert len(known) == len(set(known)) == 4_096
+    assert {f"{part}|>" for part in lm.to_text(it, end=False).split("|>")[:-1]} <= set(known)
+
+
+def test_sequences_of_different_lengths_are_padded() -> None:
+    factorised = lm.Factorised(lm.Layout.of(silk()))
+    rows = [factorised.encode(silk(n, seed=n)) for n in (2, 1, 3)]
+    batch, true = lm.pad(rows, factorised.pad)
+    assert batch.shape == (3, 3 * 19 + 2, 7) and true.sum(1).tolist() == [40, 21, 59]
+    assert [factorised.decode(row) for row in batch] == [silk(n, seed=n) for n in (2, 1, 3)]
+
+
+def test_the_layout_of_a_codec_is_that_of_its_tokens(codec: Silk) -> None:
+    it = codec.encode(np.zeros(24_000, np.float32))
+    assert lm.Layout.of_codec(codec) == lm.Layout.of(it)
+    assert lm.Layout.of_codec(codec, dims_per_token=4) == lm.Layout.of(it.regroup(4))
+    assert lm.Layout.of(it).raw_bits_per_frame == 384
+    assert lm.Layout.of(codec.encode(np.zeros(24_000, np.float32), n_codebooks=3)).n_tokens == 3
+
+
+# --- what models sample, and users get wrong
+
+
+def test_a_frame_that_is_not_complete_is_an_error_or_cut() -> None:
+    it = silk(2)
+    layout = lm.Layout.of(it)
+    flat, factorised = lm.Flat(layout), lm.Factorised(layout)
+    for sequence, kind in ((flat.encode(it)[:30], flat), (factorised.encode(it)[:30], factorised)):
+        with pytest.raises(TokensError, match="whole frames of 19"):
+            kind.decode(sequence)
+        assert kind.decode(sequence, cut=True).n_frames == 1
+    text = lm.to_text(it, end=False)
+    half = text[: text.index("<|silk:5:", 300)]
+    with pytest.raises(TokensError, match="whole frames of 19"):
+        lm.from_text(half, layout)
+    assert lm.from_text(half, layout, cut=True).n_frames == 1
+
+
+def test_delayed_steps_that_ran_out_hold_the_frames_that_all_columns_reached() -> None:
+    it = silk(5)
+    heads = lm.Heads(lm.Layout.of(it), delays=range(19), digits=True)
+    assert heads.decode(heads.encode(it)[: 1 + 2 + 18]).n_frames == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda ids, flat: ids[:1], "a frame at least"),
+        (lambda ids, flat: np.insert(ids, 5, flat.bos), "bos must be the first"),
+        (lambda ids, flat: ids[::-1], "a frame at least"),
+        (lambda ids, flat: ids.astype(float), "must be integers"),
+        (lambda ids, flat: ids[None], "of 1 dimensions"),
+        (lambda ids, flat: np.where(np.arange(len(ids)) == 3, flat.size - 1, ids), r"codes\[0, 2\] must be 0..4095"),
+    ],
+)
+def test_ids_that_no_tokens_have_are_refused(change: Any, says: str) -> None:
+    it = silk(1, dims=4)
+    flat = lm.Flat(lm.Layout.of(it))
+    with pytest.raises(TokensError, match=says):
+        flat.decode(change(flat.encode(it), flat))
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "got ''"),
+        ("words", "got 'words'"),
+        ("<|silk:1:0|>", "must be of codebook 0"),
+        ("<|silk:end:4|>", "got 0 in a row"),
+        ("<|silk:0:2097152|>" + "".join(f"<|silk:{k}:0|>" for k in range(1, 19)), r"codes\[0, 0\] must be"),
+        ("<|silk/4:0:1|>", "got '<|silk/4"),
+    ],
+)
+def test_text_that_is_not_one_recording_is_refused(text: str, says: str) -> None:
+    with pytest.raises(TokensError, match=says.replace("|", r"\|")):
+        lm.from_text(text, lm.Layout.of(silk()))
+
+
+def test_tokens_of_another_codec_or_grouping_are_refused() -> None:
+    flat = lm.Flat(lm.Layout.of(silk()))
+    for other in (silk(dims=4), tokens([[1]], (4,), (12.5,))):
+        with pytest.raises(TokensError, match="as their layout says"):
+            flat.encode(other)
+
+
+def test_other_wrong_arguments_are_one_sentence(codec: Silk) -> None:
+    layout = lm.Layout.of(silk())
+    for offset in (-1, 2.5, True):
+        with pytest.raises(ArgumentError, match="offset must be"):
+            lm.Flat(layout, offset=offset)  # type: ignore[arg-type]
+    with pytest.raises(TokensError, match="64 bits"):
+        lm.Flat(layout, offset=2**63 - 5)
+    for delays in ([0] * 18, [-1] * 19, [0.5] * 19):
+        with pytest.raises(ArgumentError, match="19 whole numbers"):
+            lm.Heads(layout, delays=delays)  # type: ignore[arg-type]
+    with pytest.raises(TokensError, match="at least 18"):
+        lm.undelay(np.zeros((5, 19), int))
+    with pytest.raises(TokensError, match="powers of two"):
+        lm.Layout.of(tokens([[1]], (5_000,), (10.0,)))
+    with pytest.raises(TokensError, match="as text"):
+        lm.to_text(Tokens((np.zeros(1, int),), (4,), (10.0,), 24_000, 10, "a|b"))
+
+
+def test_examples_in_docstrings_run() -> None:
+    assert doctest.testmod(sys.modules["silkcodec.lm.layout"]).failed == 0
+
+
+def test_the_package_is_light() -> None:
+    script = "import sys, silkcodec.lm; print(*sorted({name.split('.')[0] for name in sys.modules}))"
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"onnxruntime", "soundfile", "soxr", "torch", "scipy", "transformers"} & set(loaded)
