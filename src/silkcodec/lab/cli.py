@@ -189,6 +189,48 @@ def robustness(
     _save(result, results, output, force)
 
 
+@lab.command()
+def bandwidth(
+    inputs: Annotated[list[str], typer.Argument(metavar="IN...", help="Sound files, folders, or an INDEX.tsv.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for bandwidth.* and bandwidth_audio/.")],
+    codecs: Annotated[str, typer.Option("--codecs", help="Names with commas.")] = "silk,codec2:1200,opus:6k",
+    runs: Annotated[
+        list[Path] | None,
+        typer.Option("--run", help="A training run; give it once each. The others are compared with the first."),
+    ] = None,
+    split: Annotated[str | None, typer.Option("--split", help="Of an index: valid.")] = None,
+    order_split: Annotated[str, typer.Option("--order-split", help="Of an index, to order Silk's groups.")] = "train",
+    clips: Annotated[int | None, typer.Option("--clips", min=1, help="At most so many, drawn at random.")] = None,
+    seconds: Annotated[float, typer.Option("--seconds", help="Of each clip, from its beginning.")] = 8.0,
+    points: Annotated[int, typer.Option("--points", help="Cuts of each codec, at most.")] = 8,
+    listen: Annotated[Path | None, typer.Option("--listen", help="What to hear. Default: the first clip.")] = None,
+    jobs: Annotated[int | None, typer.Option("--jobs", min=1, help="Processes. Default: one for each core.")] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of clips and draws.")] = 0,
+    results: Annotated[Path | None, typer.Option("--results", help="Another place for bandwidth.json.")] = None,
+    force: Force = False,
+) -> None:
+    """Quality against tokens and bits per second: each codec with fewer and fewer codebooks; with audio."""
+    from silkcodec import console
+
+    experiment = _load("bandwidth")
+    results = _checked("bandwidth", output, results, force)
+    plan = experiment.Plan(points=points, clip_s=seconds, listen=listen, jobs=jobs, seed=seed)
+    with console.counting("bandwidth") as progress:
+        result = experiment.bandwidth(
+            inputs,
+            _names(codecs),
+            folder=output / "bandwidth_audio",
+            runs=runs or (),
+            split=split,
+            order_split=order_split,
+            limit=clips,
+            plan=plan,
+            overwrite=force,
+            progress=progress,
+        )
+    _save(result, results, output, force)
+
+
 @lab.command("page")
 def write_page(
     results: Annotated[list[Path], typer.Argument(metavar="JSON...", help="What an experiment measured.")],

@@ -1,0 +1,326 @@
+"""Quality against bandwidth: every codec with fewer and fewer of its codebooks, down to a fraction of its bits.
+
+    clips -codec, first k codebooks-> Tokens -> tokens/s and bit/s, counted; decode -> quality
+    clips -Silk, k of its groups: the first, random ones, the best found on other clips-> quality
+    one clip -every codec-> audio and spectrograms
+
+`bandwidth_measure.py` does the work of one clip, here or in processes; this file says on what, and draws it together.
+"""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import os
+import random
+import re
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from silkcodec import audio, mel
+from silkcodec.errors import ArgumentError
+from silkcodec.evaluate.clips import Clip, find_clips
+from silkcodec.evaluate.metrics import SAMPLE_RATE
+from silkcodec.evaluate.summary import bootstrap
+from silkcodec.lab import machine
+from silkcodec.lab.bandwidth_measure import BEST, FIRST, RANDOM, Bench, Pool, Recipe, Wave, greedy_order
+from silkcodec.lab.page import Result, head
+from silkcodec.output import check_output
+
+Progress = Callable[[int, int, str], None]  # done, in all, at what
+Key = tuple[str, int, str]  # codec, codebooks kept, which of them
+ByClip = dict[str, dict[str, float]]  # metric -> clip -> value
+
+EQUAL_BITS = 2e-3  # two rates this close, as a share, are the same: 30 codes of 7,131 have 383.99 of 384 bits
+SPECTROGRAMS = 8
+BANDS, COLUMN_S = 64, 0.02  # of a spectrogram in the result
+LOUD, QUIET = 3.0, -8.0  # natural-log mel magnitudes, its 255 and its 0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is measured, and on how much.
+
+    Attributes:
+        points: cuts of a codec, at most.
+        n_draws: random choices of Silk's groups for every clip.
+        clip_s: of each clip's beginning.
+        n_order, order_s: clips, and seconds of each, that the best order of Silk's groups is sought on; 0: none.
+        listen: the file to listen to; None: the first of the clips. listen_s: of its beginning.
+        jobs: processes; None: one for each core.
+        seed: of clips, choices and intervals.
+    """
+
+    points: int = 8
+    n_draws: int = 3
+    clip_s: float = 8.0
+    n_order: int = 8
+    order_s: float = 4.0
+    listen: str | os.PathLike[str] | None = field(default=None)
+    listen_s: float = 3.0
+    jobs: int | None = None
+    seed: int = 0
+
+    def check(self) -> None:
+        """Raises ArgumentError."""
+        if self.points < 1 or self.n_draws < 1 or self.n_order < 0:
+            got = f"{self.points}, {self.n_draws} and {self.n_order}"
+            raise ArgumentError(f"points and draws must be at least 1, clips for the order at least 0; got {got}.")
+        if not min(self.clip_s, self.order_s, self.listen_s) > 0:
+            raise ArgumentError(f"seconds must be above 0; got {self.clip_s:g}, {self.order_s:g}, {self.listen_s:g}.")
+
+
+def bandwidth(
+    inputs: Sequence[str | os.PathLike[str]],
+    codecs: Sequence[str] = ("silk",),
+    *,
+    folder: str | os.PathLike[str],
+    runs: Sequence[str | os.PathLike[str]] = (),
+    split: str | None = None,
+    order_split: str = "train",
+    limit: int | None = None,
+    plan: Plan | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Result:
+    """Measures quality against tokens and bits per second, and writes what one clip sounds like.
+
+    Args:
+        inputs: audio files, folders, or an INDEX.tsv.
+        codecs: names as `silkcodec.load` takes them.
+        folder: for the audio: NAME-kK.flac; the page beside it links to its name.
+        runs: folders of training runs; differences at equal bits are taken against the first.
+        split, limit: which clips to measure on, see `find_clips`.
+        order_split: of a manifest, the clips that the best order of Silk's groups is sought on; without a split a
+            third of the clips is kept for that.
+
+    Raises:
+        ArgumentError, AudioError, MissingExtraError, OutputError, WeightsError: before anything is measured.
+    """
+    plan = plan or Plan()
+    plan.check()
+    if not codecs and not runs:
+        raise ArgumentError("the experiment needs one codec at least; got none.")
+    n_order = plan.n_order if "silk" in codecs else 0
+    clips, order_clips = _find(inputs, split, order_split, limit, n_order, plan.seed)
+    recipe = Recipe(
+        tuple(codecs), tuple(map(os.fspath, runs)), plan.points, plan.n_draws, tuple(order_clips),
+        plan.clip_s, plan.order_s, plan.seed,
+    )  # fmt: skip
+    bench = Bench(recipe)
+    n_groups = len(bench.silk.codebook_sizes) if bench.silk is not None and order_clips else 0
+    listened = Path(plan.listen) if plan.listen is not None else clips[0].path
+    heard = _to_hear(bench, ordered=n_groups > 0)
+    for file in ["original.flac", *(entry["file"] for entry in heard)]:
+        check_output(Path(folder) / file, overwrite=overwrite)
+    original = bench.read(listened, plan.listen_s)
+    jobs = min(plan.jobs or os.cpu_count() or 1, len(clips))
+    found, before = machine.conditions(), _clocks()
+    n_order_steps = sum(range(2, n_groups + 1))
+    steps = itertools.count(1)
+
+    def advance(at: str) -> None:
+        if progress is not None:
+            progress(next(steps), n_order_steps + len(clips), at)
+
+    best, distances = [], []
+    measured = _Measured(plan.seed)
+    with Pool(bench, jobs) as pool:
+        if n_groups:
+            best, distances = greedy_order(pool, n_groups, lambda: advance("order of the groups"))
+        tasks = [(index, clip, tuple(best)) for index, clip in enumerate(clips)]
+        for done in pool.map("measure", tasks):
+            measured.add(done)
+            advance(done["clip"])
+    audible = _write_audio(bench, original, heard, best, Path(folder), overwrite)
+    return {
+        **head("bandwidth"),
+        "settings": {
+            "codecs": [name for name in bench.codecs if not name.startswith("run:")],
+            "runs": len(runs),
+            "split": split,
+            "order_split": order_split if split is not None else None,
+            "limit": limit,
+            "listen": plan.listen is not None,
+            "jobs": jobs,
+            **{name: getattr(plan, name) for name in ("points", "n_draws", "clip_s", "order_s", "listen_s", "seed")},
+        },
+        "speech": {"n_clips": len(clips), "duration_s": measured.duration_s},
+        "machine": {**found, "others_cores": machine.others_cores(before, _clocks())},
+        "metrics": {metric.name: {"label": metric.label, "better": metric.better} for metric in bench.metrics},
+        "codecs": {
+            name: {
+                "codec_id": measured.ids[name],
+                "n_codebooks": len(codec.codebook_sizes),
+                "quantizer": getattr(codec, "quantizer", "unknown"),
+                "cuts": bench.cuts[name],
+            }
+            for name, codec in bench.codecs.items()
+        },
+        "points": measured.points(),
+        "order": {"n_clips": len(order_clips), "groups": best, "distances": distances} if n_groups else None,
+        "compared": measured.compared([f"run:{kind}" for kind in _kinds(bench)]),
+        "audio": {"folder": Path(folder).name, **audible},
+    }
+
+
+def _find(
+    inputs: Sequence[str | os.PathLike[str]],
+    split: str | None,
+    order_split: str,
+    limit: int | None,
+    n_order: int,
+    seed: int,
+) -> tuple[list[Clip], list[Clip]]:
+    """Clips to measure on, and clips to seek the order on: never the same."""
+    if split is not None:
+        if split == order_split and n_order:
+            raise ArgumentError(
+                f"the order must be sought on other clips; choose another --order-split than '{split}'."
+            )
+        clips = find_clips(inputs, split=split, limit=limit, seed=seed)
+        return clips, find_clips(inputs, split=order_split, limit=n_order, seed=seed) if n_order else []
+    clips = find_clips(inputs, seed=seed)
+    kept = random.Random(seed).sample(clips, min(n_order, len(clips) // 3))
+    rest = [clip for clip in clips if clip not in kept]
+    if limit is not None and limit < len(rest):
+        rest = sorted(random.Random(seed).sample(rest, limit), key=lambda clip: clip.name)
+    return rest, kept
+
+
+def _kinds(bench: Bench) -> list[str]:
+    return [name.removeprefix("run:") for name in bench.codecs if name.startswith("run:")]
+
+
+def _clocks() -> machine.Clocks:
+    """`machine.clocks`, our processes that have ended being ours."""
+    clock, everybody, own = machine.clocks()
+    times = os.times()
+    return clock, everybody, own + times.children_user + times.children_system
+
+
+class _Measured:
+    """What the clips have told, by codec, number of codebooks, and which of them."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed, self.duration_s = seed, 0.0
+        self.ids: dict[str, str] = {}
+        self._values: dict[Key, dict[str, dict[str, list[float]]]] = defaultdict(
+            lambda: defaultdict(lambda: defaultdict(list))
+        )  # -> metric -> clip -> one value a draw
+        self._rates: dict[Key, list[tuple[float, float]]] = defaultdict(list)
+
+    def add(self, clip: dict[str, Any]) -> None:
+        self.duration_s += clip["duration_s"]
+        for point in clip["points"]:
+            key = point["codec"], point["kept"], point["how"]
+            self.ids[point["codec"]] = point["codec_id"]
+            self._rates[key].append((point["tokens_per_second"], point["bits_per_second"]))
+            for name, value in point["metrics"].items():
+                if value is not None:
+                    self._values[key][name][clip["clip"]].append(value)
+
+    def points(self) -> list[dict[str, Any]]:
+        """A mean over clips with its interval for each key; a clip's value is the mean of its draws."""
+        return [
+            {
+                **_named(key),
+                "tokens_per_second": self._rate(key, 0),
+                "bits_per_second": self._rate(key, 1),
+                "metrics": {name: bootstrap(list(of.values()), self.seed) for name, of in self._clips(key).items()},
+            }
+            for key in self._rates
+        ]
+
+    def compared(self, runs: Sequence[str]) -> list[dict[str, Any]]:
+        """Paired differences: of Silk's groups, best and random minus first; of the other runs minus the first run, at
+        equal bits; of Silk whole minus every codec that is no run, at its own bits."""
+        pairs: list[tuple[Key, Key]] = []
+        for how in (RANDOM, BEST):
+            pairs += [(key, ("silk", key[1], FIRST)) for key in self._rates if key[2] == how]
+        first = [key for key in self._rates if runs and key[0] == runs[0]]
+        for other, key in itertools.product([key for key in self._rates if key[0] in runs[1:]], first):
+            if abs(self._rate(other, 1) / self._rate(key, 1) - 1) < EQUAL_BITS:
+                pairs.append((other, key))
+        whole = {codec: (codec, kept, how) for codec, kept, how in sorted(self._rates) if how == FIRST}
+        if "silk" in whole:
+            pairs += [(whole["silk"], whole[name]) for name in self.ids if name != "silk" and name not in runs]
+        return [{"of": _named(a), "minus": _named(b), "metrics": self._difference(a, b)} for a, b in pairs]
+
+    def _difference(self, a: Key, b: Key) -> dict[str, Any]:
+        ours, other = self._clips(a), self._clips(b)
+        return {
+            name: bootstrap([value - other[name][clip] for clip, value in of.items()], self.seed)
+            for name, of in ours.items()
+        }
+
+    def _clips(self, key: Key) -> ByClip:
+        return {
+            name: {clip: float(np.mean(values)) for clip, values in of.items()}
+            for name, of in self._values[key].items()
+        }
+
+    def _rate(self, key: Key, which: int) -> float:
+        return float(np.mean([rate[which] for rate in self._rates[key]]))
+
+
+def _named(key: Key) -> dict[str, Any]:
+    return dict(zip(("codec", "kept", "how"), key, strict=True))
+
+
+# --- to hear and to see
+
+
+def _to_hear(bench: Bench, *, ordered: bool) -> list[dict[str, Any]]:
+    """Of every codec a quarter, a half and all of its cuts; of Silk also half its groups, the best."""
+    heard = []
+    for name, found in bench.cuts.items():
+        chosen = sorted({found[-(-len(found) * part // 4) - 1] for part in (1, 2, 4)})
+        heard += [_audible(name, kept, FIRST) for kept in chosen]
+        if name == "silk" and ordered:
+            heard.append(_audible(name, chosen[len(chosen) // 2], BEST))
+    return heard
+
+
+def _audible(codec: str, kept: int, how: str) -> dict[str, Any]:
+    name = codec if how == FIRST else f"{codec}-{how}"
+    return {"codec": codec, "kept": kept, "how": how, "file": f"{re.sub(r'[^A-Za-z0-9.]+', '-', name)}-k{kept}.flac"}
+
+
+def _write_audio(
+    bench: Bench, original: Wave, heard: list[dict[str, Any]], best: list[int], folder: Path, overwrite: bool
+) -> dict[str, Any]:
+    """Writes the waves; returns what the page says of them, with the spectrograms that the figure shows."""
+    shown = _to_show(bench, heard)
+    files = [{"codec": None, "file": "original.flac", "spectrogram": _spectrogram(original)}]
+    audio.write(folder / "original.flac", original, SAMPLE_RATE, overwrite=overwrite)
+    for entry in heard:
+        groups = best[: entry["kept"]] if entry["how"] == BEST else None
+        wave = bench.decode(original, entry["codec"], entry["kept"], groups)
+        audio.write(folder / entry["file"], wave, SAMPLE_RATE, overwrite=overwrite)
+        files.append({**entry, "spectrogram": _spectrogram(wave) if entry in shown else None})
+    n_bytes = sum((folder / entry["file"]).stat().st_size for entry in files)
+    return {"duration_s": len(original) / SAMPLE_RATE, "bytes": n_bytes, "files": files}
+
+
+def _to_show(bench: Bench, heard: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """As many as the figure has room for: Silk, then the ends of codecs that can be cut, then the rest."""
+    by_codec = {name: [e for e in heard if e["codec"] == name and e["how"] == FIRST] for name in bench.codecs}
+    order = by_codec.pop("silk", [])[::-1]
+    for entries in sorted(by_codec.values(), key=lambda entries: len(entries) == 1):
+        order += entries[-1:] + entries[:-1][:1]
+    return order[: SPECTROGRAMS - 1]
+
+
+def _spectrogram(wave: Wave) -> dict[str, Any]:
+    """Log-mel, [columns, 64] bytes: QUIET..LOUD is 0..255, pairs of bands and of columns averaged."""
+    step = round(COLUMN_S * SAMPLE_RATE / mel.HOP)
+    columns = mel.log_mel(wave)[: len(wave) // mel.HOP // step * step]
+    pooled = columns.reshape(-1, step, BANDS, mel.N_MELS // BANDS).mean(axis=(1, 3))
+    scaled = np.clip((pooled - QUIET) / (LOUD - QUIET), 0, 1) * 255
+    return {"bands": BANDS, "data": base64.b64encode(scaled.astype(np.uint8).tobytes()).decode("ascii")}

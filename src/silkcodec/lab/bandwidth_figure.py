@@ -1,0 +1,148 @@
+"""The figure of the bandwidth experiment: curves above, spectrograms below. Every number is the JSON's."""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import Any
+
+import numpy as np
+
+from silkcodec.lab.page import Result
+
+HOW = {"first": "the first groups", "random": "random groups", "best": "the best found"}
+COLUMNS = 4  # of spectrograms
+ROW_HEIGHT, PICTURE_HEIGHT = 3.1, 2.0  # inches
+MARKERS = "osD^vP*X<>hpd"
+
+
+def figure(result: Result) -> bytes:
+    """A PNG: a row a metric, over tokens/s, bit/s, and Silk's groups; then spectrograms of the audio."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # not pyplot: no state, no display
+    from matplotlib.figure import Figure
+
+    pictures = [entry for entry in result["audio"]["files"] if entry["spectrogram"] is not None]
+    n_rows, n_pictures = len(result["metrics"]), -(-len(pictures) // COLUMNS)
+    heights = [ROW_HEIGHT * n_rows + 0.6, PICTURE_HEIGHT * n_pictures + 0.3]
+    drawing = Figure(figsize=(13, sum(heights)), layout="constrained")
+    FigureCanvasAgg(drawing)
+    above, below = drawing.subfigures(2, 1, height_ratios=heights)
+    ordered = result["order"] is not None
+    panels = above.subplots(n_rows, 2 + ordered, sharey="row", squeeze=False)
+    for row, (name, metric) in zip(panels, result["metrics"].items(), strict=True):
+        _curves(row[0], result, name, "tokens_per_second")
+        _curves(row[1], result, name, "bits_per_second")
+        row[0].set_ylabel(f"{metric['label']}\n({metric['better']} is better)")
+        if ordered:
+            _order(row[2], result, name)
+    titles = ("over tokens per second", "over bits per second", "Silk's groups")
+    for axes, title in zip(panels[0], titles, strict=False):
+        axes.set_title(title)
+    for axes, label in zip(panels[-1], ("tokens/s", "bit/s", "groups kept"), strict=False):
+        axes.set_xlabel(label)
+    handles, labels = panels[0][0].get_legend_handles_labels()
+    above.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), 6), frameon=False)
+    if ordered:
+        panels[0][2].legend(fontsize=8, frameon=False)
+    _pictures(below, result, pictures, n_pictures)
+    image = io.BytesIO()
+    drawing.savefig(image, format="png", dpi=100, metadata={"Software": None})
+    return image.getvalue()
+
+
+def _curves(axes: Any, result: Result, metric: str, rate: str) -> None:
+    for index, (family, codecs) in enumerate(families(result).items()):
+        points = [
+            point
+            for point in result["points"]
+            if point["codec"] in codecs and point["how"] == "first" and metric in point["metrics"]
+        ]
+        points.sort(key=lambda point: point[rate])
+        x = [point[rate] for point in points]
+        entries = [point["metrics"][metric] for point in points]
+        color, cut = _color(index), len(codecs) == 1
+        style = "-" if cut else ":"
+        label = family if cut else f"{family} (its modes)"
+        y = [entry["mean"] for entry in entries]
+        axes.plot(x, y, style, color=color, marker=MARKERS[index % len(MARKERS)], markersize=4.5, label=label)
+        _band(axes, x, entries, color)
+    axes.set_xscale("log")
+    ticks = [tick for tick in _TICKS if axes.get_xlim()[0] <= tick <= axes.get_xlim()[1]]
+    axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+    axes.set_xticks([], minor=True)
+    axes.grid(alpha=0.3)
+
+
+_TICKS = [n * 10**power for power in range(5) for n in (1, 2, 5)]
+
+
+def _order(axes: Any, result: Result, metric: str) -> None:
+    """Silk's groups, chosen in three ways: all points of the first k, few of the others."""
+    for how, color, style in (("first", "black", "-"), ("random", "C7", "--"), ("best", "C3", "-")):
+        points = [p for p in result["points"] if p["codec"] == "silk" and metric in p["metrics"]]
+        chosen = [p for p in points if p["how"] == how]
+        if how != "first":
+            chosen += [p for p in points if p["kept"] == max(p["kept"] for p in points)]  # all groups: no choice
+        chosen.sort(key=lambda point: point["kept"])
+        x = [point["kept"] for point in chosen]
+        entries = [point["metrics"][metric] for point in chosen]
+        y = [entry["mean"] for entry in entries]
+        axes.plot(x, y, style, color=color, marker="o", markersize=4.5, label=HOW[how])
+        _band(axes, x, entries, color)
+    axes.set_xticks(range(1, result["codecs"]["silk"]["n_codebooks"] + 1, 3))
+    axes.grid(alpha=0.3)
+
+
+def _band(axes: Any, x: list[float], entries: list[Any], color: str) -> None:
+    if entries and entries[0]["n"] > 1:
+        low, high = [entry["low"] for entry in entries], [entry["high"] for entry in entries]
+        if len(x) == 1:
+            axes.vlines(x, low, high, color=color, alpha=0.5)
+        else:
+            axes.fill_between(x, low, high, color=color, alpha=0.12, linewidth=0)
+
+
+def families(result: Result) -> dict[str, list[str]]:
+    """Codecs that are drawn as one line: each by itself, but the modes of one that cannot be cut together."""
+    found: dict[str, list[str]] = {}
+    for name, codec in result["codecs"].items():
+        whole = len(codec["cuts"]) == 1 and not name.startswith("run:")
+        found.setdefault(name.partition(":")[0] if whole else name, []).append(name)
+    return {names[0] if len(names) == 1 else family: names for family, names in found.items()}
+
+
+def _color(index: int) -> str:
+    return "black" if index == 0 else f"C{(index - 1) % 10}"
+
+
+def _pictures(below: Any, result: Result, pictures: list[dict[str, Any]], n_rows: int) -> None:
+    duration_s = result["audio"]["duration_s"]
+    grid = below.subplots(n_rows, COLUMNS, sharex=True, sharey=True, squeeze=False)
+    for axes, entry in zip(grid.ravel(), pictures, strict=False):
+        image = pixels(entry["spectrogram"])
+        axes.imshow(
+            image.T, origin="lower", aspect="auto", cmap="magma", vmin=0, vmax=255,
+            extent=(0, duration_s, 0, image.shape[1]), interpolation="nearest",
+        )  # fmt: skip
+        axes.set_title(_title(result, entry), fontsize=9)
+        axes.set_yticks([])
+    for axes in grid.ravel()[len(pictures) :]:
+        axes.set_visible(False)
+    for axes in grid[:, 0]:
+        axes.set_ylabel("mel bands", fontsize=9)
+    for axes in grid[-1]:
+        axes.set_xlabel("seconds", fontsize=9)
+
+
+def pixels(spectrogram: dict[str, Any]) -> Any:
+    """uint8 [columns, bands]."""
+    flat = np.frombuffer(base64.b64decode(spectrogram["data"]), dtype=np.uint8)
+    return flat.reshape(-1, spectrogram["bands"])
+
+
+def _title(result: Result, entry: dict[str, Any]) -> str:
+    if entry["codec"] is None:
+        return "original"
+    point = next(p for p in result["points"] if all(p[key] == entry[key] for key in ("codec", "kept", "how")))
+    all_of = result["codecs"][entry["codec"]]["n_codebooks"]
+    return f"{entry['codec']}, {entry['kept']} of {all_of}: {point['bits_per_second']:,.0f} bit/s"
