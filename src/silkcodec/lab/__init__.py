@@ -15,6 +15,9 @@
       coverage_speech.py  speech -> speakers and their vectors
       coverage_fit.py     VQ, RVQ and the scalar grid at equal bits: fitted once, measured on others
       coverage_page.py    its page; coverage_figure.py: its figure
+    gradient.py         the straight-through estimator: promise against effect; and what it does to training
+      gradient_measure.py  promises, effects, figures over clips; gradient_model.py: a run's model and the steps in it
+      gradient_training.py  curves, use of codes, tiny models; gradient_page.py: its page; gradient_figure.py: its figure
     robustness.py       what flipped bits and lost frames do to the speech
       robustness_damage.py  the damage, and what is put in its place; robustness_page.py: its page and its figure
     bandwidth.py        quality against tokens and bits per second, of every codec with fewer and fewer codebooks

@@ -231,6 +231,41 @@ def bandwidth(
     _save(result, results, output, force)
 
 
+@lab.command()
+def gradient(
+    inputs: Annotated[list[str], typer.Argument(metavar="IN...", help="Sound files, folders, or an INDEX.tsv.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for gradient.json, .md and .png.")],
+    runs: Annotated[
+        list[Path] | None,
+        typer.Option("--run", help="A training run, one of each quantizer. Default: tiny models, trained on IN first."),
+    ] = None,
+    split: Annotated[str | None, typer.Option("--split", help="Of an index: valid.")] = None,
+    clips: Annotated[int | None, typer.Option("--clips", min=1, help="At most so many, drawn at random.")] = None,
+    directions: Annotated[int, typer.Option("--directions", min=2, help="Random steps of each smoothed size.")] = 40,
+    seconds: Annotated[float, typer.Option("--seconds", help="Of each clip, from its beginning.")] = 10.0,
+    usage_minutes: Annotated[float, typer.Option("--usage-minutes", help="Of speech to count codes on.")] = 20.0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of clips, frames and directions.")] = 0,
+    results: Annotated[Path | None, typer.Option("--results", help="Another place for gradient.json.")] = None,
+    force: Force = False,
+) -> None:
+    """The straight-through estimator: what it promises of a step of the latent, what the step does, and training."""
+    from silkcodec import console
+
+    experiment = _load("gradient")
+    results = _checked("gradient", output, results, force)
+    plan = experiment.Plan(
+        directions=min(12, directions),
+        smoothed_directions=directions,
+        clip_s=seconds,
+        usage_minutes=usage_minutes,
+        seed=seed,
+    )
+    import_module("silkcodec.train.memory").keep_freed_pages()
+    with console.counting("gradient") as progress:
+        result = experiment.gradient(inputs, runs=runs or (), split=split, clips=clips, plan=plan, progress=progress)
+    _save(result, results, output, force)
+
+
 @lab.command("page")
 def write_page(
     results: Annotated[list[Path], typer.Argument(metavar="JSON...", help="What an experiment measured.")],

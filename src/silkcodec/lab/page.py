@@ -25,6 +25,7 @@ EXPERIMENTS = {
     "coverage": "silkcodec.lab.coverage_page",
     "snap": "silkcodec.lab.snap_page",
     "residual": "silkcodec.lab.residual_page",
+    "gradient": "silkcodec.lab.gradient_page",
     "bandwidth": "silkcodec.lab.bandwidth_page",
 }
 """Experiment -> the module of its page. There:

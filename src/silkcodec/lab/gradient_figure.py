@@ -1,0 +1,92 @@
+"""The figure of the gradient experiment, and the names that it shares with the page."""
+
+from __future__ import annotations
+
+import io
+import math
+from typing import Any
+
+from silkcodec.lab.page import Result
+
+LABELS = {"vq": "VQ", "rvq": "RVQ", "multiscale": "multi-scale RVQ", "fsq": "FSQ"}
+COLOURS = {"vq": "#0b6fa4", "rvq": "#7cb518", "multiscale": "#f0a202", "fsq": "#d1495b"}
+LOWEST_KEPT = -1.0  # of the picture; the table has the rest
+
+
+def figure(result: Result) -> bytes:
+    """A PNG. Above, correlations and descent; below, steps without effect, training, use of the codes."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # not pyplot: no state, no display
+    from matplotlib.figure import Figure
+
+    drawing = Figure(figsize=(14, 8), layout="constrained")
+    FigureCanvasAgg(drawing)
+    (frame, alone, kept), (still, loss, used) = drawing.subplots(2, 3)
+    for name, found in result["models"].items():
+        steps_of, colour = found["steps_of"], COLOURS[name]
+        _line(frame, steps_of["frame"], "correlation", colour, "-", label=LABELS[name])
+        _line(frame, steps_of["frame, control"], "correlation", colour, ":")
+        _line(alone, steps_of["number"], "correlation", colour, "-")
+        _line(alone, steps_of.get("vector", []), "correlation", colour, "--")
+        _line(kept, steps_of["descent"], "kept", colour, "-")
+        _line(kept, steps_of["descent, control"], "kept", colour, ":")
+        _line(still, steps_of["number"], "no_effect", colour, "-")
+        _line(still, steps_of.get("vector", []), "no_effect", colour, "--")
+        steps, losses = ([line[of] for line in found["curves"]] for of in ("step", "loss"))
+        loss.plot(steps, losses, color=colour, marker="o", markersize=4, linewidth=1.5)
+    frame.set(title="whole frame, random steps", ylabel="correlation of promise and effect", ylim=(-0.25, 1.02))
+    alone.set(
+        title="one number, or one vector (dashed)", ylabel="correlation of promise and effect", ylim=(-0.25, 1.02)
+    )
+    kept.set(title="steps against the gradient", ylabel="decrease of the loss, share of the promised")
+    kept.set_ylim(LOWEST_KEPT, 1.5)
+    still.set(title="steps without effect: one number, one vector (dashed)", ylabel="share", ylim=(-0.02, 1.02))
+    loss.set(title="training", xlabel="step", ylabel="mean loss since the last validation", ylim=(0, None))
+    loss.grid(alpha=0.3)
+    for axes in (frame, alone, kept, still):
+        steps = [entry["step"] for entry in next(iter(result["models"].values()))["steps_of"]["frame"]]
+        axes.set(xscale="log", xlabel="size of the step, cells")
+        axes.set_xticks(steps, [f"{step:g}" for step in steps])
+        axes.minorticks_off()
+        axes.grid(alpha=0.3)
+        axes.axhline(0, color="black", linewidth=0.8)
+    _use(used, result)
+    handles, labels = frame.get_legend_handles_labels()
+    drawing.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
+    image = io.BytesIO()
+    drawing.savefig(image, format="png", dpi=110, metadata={"Software": None})
+    return image.getvalue()
+
+
+def _line(axes: Any, entries: list[dict[str, Any]], of: str, colour: str, style: str, label: str = "") -> None:
+    told = [entry for entry in entries if entry[of]["mean"] is not None]
+    if not told:
+        return
+    steps = [entry["step"] for entry in told]
+    marker = "" if style == ":" else "o"
+    axes.plot(
+        steps, [entry[of]["mean"] for entry in told], style, color=colour, marker=marker, markersize=4,
+        linewidth=1.5 if style == "-" else 1.1, label=label or None,
+    )  # fmt: skip
+    if style == "-" and told[0][of]["n"] > 1:  # the bands of all lines would hide each other
+        low, high = ([entry[of][side] for entry in told] for side in ("low", "high"))
+        axes.fill_between(steps, low, high, color=colour, alpha=0.13, linewidth=0)
+
+
+def _use(axes: Any, result: Result) -> None:
+    """Bars: entropy of a code as a share of its bits, a bar a codebook."""
+    names, place = [], 0.0
+    for name, found in result["models"].items():
+        begin = place
+        for book in found["usage"]:
+            bits = math.log2(book["entries"])
+            axes.bar(place, book["bits"] / bits, width=0.8, color=COLOURS[name])
+            even = book["bits_if_even"] / bits
+            axes.plot([place - 0.4, place + 0.4], [even, even], color="black", linewidth=1.5)
+            place += 1
+        names.append(((begin + place - 1) / 2, LABELS[name].replace("multi-scale RVQ", "multi-scale")))
+        place += 0.8
+    axes.set(
+        title="use of each codebook, held-out speech", ylabel="entropy of a code, share of its bits", ylim=(0, 1.05)
+    )
+    axes.set_xticks([at for at, _ in names], [label for _, label in names])
+    axes.grid(axis="y", alpha=0.3)

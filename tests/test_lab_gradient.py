@@ -1,0 +1,359 @@
+"""Promise and effect agree where they must: an identity, a straight decoder, rounding whose smoothing is known."""
+
+from __future__ import annotations
+
+import doctest
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from typer.testing import CliRunner
+
+from silkcodec import audio
+from silkcodec.cli import app
+from silkcodec.errors import ArgumentError, WeightsError
+from silkcodec.lab import gradient_training as training
+from silkcodec.lab import page
+from silkcodec.lab.gradient import gradient
+from silkcodec.lab.gradient_measure import (
+    FIGURES,
+    Place,
+    Snap,
+    Snapping,
+    Sums,
+    agreement,
+    descent,
+    difference,
+    identity,
+    pooled,
+    snapping,
+)
+from silkcodec.lab.gradient_model import Plan, frame_losses
+from silkcodec.nn.model import SilkModel, fresh_states
+from silkcodec.quantizers import FSQ, QUANTIZERS, RVQ, VQ, MultiScaleRVQ
+from silkcodec.train.config import load_config
+from silkcodec.train.losses import SpectralLoss
+from speechlike import speechlike
+
+D = 16
+
+
+def gaussian(n: int, width: int = D, seed: int = 0) -> Tensor:
+    return torch.from_numpy(np.random.default_rng(seed).standard_normal((n, width)).astype(np.float32))
+
+
+def rounding(y: Tensor) -> tuple[Tensor, Tensor]:
+    """FSQ without ends: cells of width 1."""
+    return torch.round(y), torch.round(y)
+
+
+def straight(rows: Tensor) -> Tensor:
+    """A linear decoder and a linear loss: the gradient is (1, 2, .. D) everywhere."""
+    return rows @ torch.arange(1.0, rows.shape[-1] + 1)
+
+
+def bowl(rows: Tensor) -> Tensor:
+    return 0.5 * rows.square().sum(dim=-1)
+
+
+def at(snap: Snap, losses: Any = straight, seed: int = 1, width: int = D) -> Place:
+    return Place.at(3 * gaussian(1, width, seed)[0], snap, losses)
+
+
+def figure(name: str, sums: Sums) -> float:
+    return float(FIGURES[name](sums))
+
+
+# --- what must agree does
+
+
+@pytest.mark.parametrize("size", [0.01, 1.0, 100.0])
+def test_an_identity_and_a_straight_decoder_keep_every_promise(size: float) -> None:
+    place = at(identity)
+    sums = agreement(place, identity, gaussian(40), size, smoothed=True)
+    for name, expected in (("correlation", 1), ("slope", 1), ("cosine", 1), ("norm", 1), ("no_effect", 0)):
+        assert figure(name, sums) == pytest.approx(expected, abs=1e-3), name
+    assert figure("kept", descent(place, identity, size)) == pytest.approx(1, abs=1e-3)
+
+
+def test_a_bowl_keeps_its_gradient_in_central_differences_but_not_downhill() -> None:
+    """L = |y|^2 / 2: differences are exact at any size; a step of length t downhill keeps 1 - t / (2 |y|)."""
+    place = at(identity, bowl)
+    assert place.gradient == pytest.approx(place.y)
+    assert figure("correlation", agreement(place, identity, gaussian(30), 2.0)) == pytest.approx(1, abs=1e-4)
+    length = float(place.y.norm())
+    for share in (0.5, 2.0, 3.0):
+        kept = figure("kept", descent(place, identity, share * length / D**0.5))
+        assert kept == pytest.approx(1 - share / 2, abs=1e-4)
+
+
+def test_the_gradient_is_taken_at_the_snapped_latent() -> None:
+    place = at(rounding, bowl)
+    torch.testing.assert_close(place.gradient, torch.round(place.y))
+    assert place.loss == pytest.approx(float(bowl(torch.round(place.y))))
+
+
+# --- rounding, where the truth is known
+
+
+def test_far_below_a_cell_rounding_has_no_effect_and_at_the_wall_a_huge_one() -> None:
+    middle = Place.at(torch.full((D,), 5.0), rounding, straight)  # as far from every wall as can be
+    sums = agreement(middle, rounding, torch.eye(D), 0.4)
+    assert figure("no_effect", sums) == 1 and sums["ss"] == 0
+    assert figure("kept", descent(middle, rounding, 1e-3)) == 0
+    wall = Place.at(torch.full((D,), 5.5), rounding, straight)
+    sums = agreement(wall, rounding, torch.eye(D), 0.01)  # a jump of 1 over a step of 2 x 0.01
+    assert figure("no_effect", sums) == 0 and figure("slope", sums) == pytest.approx(50, rel=1e-3)
+    assert figure("correlation", sums) == pytest.approx(1)  # the right direction, but for the factor
+
+
+def test_steps_of_whole_cells_keep_every_promise() -> None:
+    sums = agreement(at(rounding), rounding, torch.eye(D), 2.0)
+    assert figure("correlation", sums) == pytest.approx(1) and figure("slope", sums) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("noise", [0.15, 0.3, 1.0])
+def test_the_smoothed_gradient_of_rounding_is_its_closed_form(noise: float) -> None:
+    """d/dy E round(y + noise u) = the sum of Gaussian bells at the walls k + 1/2; it tends to 1 for noise of a cell."""
+    y = torch.tensor([0.0, 0.2, 0.4, 0.5, 0.7, 1.0])
+    place = Place.at(y, rounding, lambda rows: rows @ torch.tensor([1.0, -2.0, 3.0, 1.0, 2.0, -1.0]))
+    sums = agreement(place, rounding, gaussian(200_000, len(y)), noise, smoothed=True)
+    walls = np.arange(-20, 20) + 0.5
+    bells = np.exp(-(((y.numpy()[:, None] - walls) / noise) ** 2) / 2) / (noise * math.sqrt(2 * math.pi))
+    slopes = bells.sum(axis=1)
+    g = place.gradient.numpy()
+    truth = slopes * g
+    assert figure("norm", sums) == pytest.approx(np.linalg.norm(truth) / np.linalg.norm(g), rel=0.02)
+    assert figure("cosine", sums) == pytest.approx(truth @ g / np.linalg.norm(truth) / np.linalg.norm(g), rel=0.02)
+    if noise == 1.0:
+        assert slopes == pytest.approx(np.ones(len(y)), abs=1e-6)
+        assert figure("cosine", sums) == pytest.approx(1, abs=0.01)
+
+
+def test_noise_does_not_lengthen_the_smoothed_gradient() -> None:
+    """With few directions each half is mostly noise; the product of the halves is right on average all the same."""
+    place, ab, aa = at(identity, lambda rows: straight(rows) + 30 * torch.sin(40 * rows).sum(dim=-1)), [], []
+    for seed in range(400):  # the ripple is smoothed away: e^(-40^2 / 2)
+        sums = agreement(place, identity, gaussian(8, seed=seed), 1.0, smoothed=True)
+        ab.append(sums["ab"]), aa.append(sums["aa"])
+    norm = np.linalg.norm(np.arange(1, D + 1)) / float(place.gradient.norm())
+    error = np.std(ab) / len(ab) ** 0.5
+    assert np.mean(ab) == pytest.approx(norm**2, abs=5 * error) and np.mean(aa) > norm**2 + 10 * error
+
+
+def test_the_quantizer_alone_moves_by_the_step_and_a_sawtooth() -> None:
+    y = 20 * gaussian(2_000)
+    for size, stays in ((0.01, 0.984), (0.1, 0.840)):  # 1 - E|2 size u|, the chance of no wall on the way
+        sums = snapping(rounding, y, gaussian(2_000, seed=3), size, 1)
+        assert figure("no_effect", sums) == pytest.approx(stays, abs=0.004)
+        assert figure("slope", sums) == pytest.approx(1, abs=0.05)
+    sums = snapping(rounding, y, gaussian(2_000, seed=3), 3.0, 1)
+    # The difference of two errors, each evenly spread over a cell: 1 / 6 of variance, over (2 x 3)^2 of the step.
+    assert figure("correlation", sums) == pytest.approx(1 / math.sqrt(1 + 1 / 6 / 36), abs=1e-3)
+    assert figure("no_effect", snapping(rounding, y, gaussian(2_000, seed=3), 0.1, D)) < 0.1  # a unit of 16 numbers
+
+
+# --- the real quantizers, parted in two
+
+SMALL: dict[str, torch.nn.Module] = {
+    "fsq": FSQ(),
+    "vq": VQ(entries=64),
+    "rvq": RVQ(entries=32),
+    "multiscale": MultiScaleRVQ(entries=32),
+}
+
+
+@pytest.mark.parametrize("name", list(SMALL))
+def test_the_two_parts_are_the_quantizer_and_pass_its_gradient(name: str) -> None:
+    quantizer = SMALL[name].eval()
+    parted, latent = Snapping(quantizer), (1.5 * gaussian(5, 128)).requires_grad_(True)
+    whole = quantizer(latent)
+    y = parted.inside(latent)
+    snapped, codes = parted.snap(y)
+    torch.testing.assert_close(snapped, whole.latent.detach())
+    assert torch.equal(codes, whole.codes)
+    passed = gaussian(5, 128, seed=2)  # any gradient at what the decoder sees
+    (theirs,) = torch.autograd.grad(whole.latent, latent, passed, retain_graph=True)
+    (ours,) = torch.autograd.grad(y, latent, passed)
+    torch.testing.assert_close(theirs, ours)
+    assert parted.unit == {"fsq": 1, "vq": 4, "rvq": 16, "multiscale": 8}[name]
+
+
+def test_beyond_the_range_is_the_outermost_level() -> None:
+    snapped, codes = Snapping(FSQ()).snap(torch.tensor([[-9.0, 9.0, 0.1]]))
+    assert snapped.tolist() == [[-1.0, 0.75, 0.0]] and codes.tolist() == [[0, 7, 4]]
+
+
+def test_the_loss_of_a_frame_is_the_loss_of_the_whole() -> None:
+    """Decoding on from the state before the frame is decoding all of it."""
+    torch.manual_seed(0)
+    model, spectral, weights = (
+        SilkModel(load_config("tiny").model).eval(),
+        SpectralLoss(),
+        {"mel": 1.0, "loudness": 2.0},
+    )
+    latent, target = 0.5 * gaussian(5, 128), torch.from_numpy(speechlike(2.0))[None]
+    losses = frame_losses(model, spectral, weights, latent, target, 2, 2)
+    changed = latent.clone()
+    changed[2] = gaussian(1, 128, seed=9)[0]
+    rows = torch.stack([latent[2], changed[2]])
+    for row, whole in zip(losses(rows), (latent, changed), strict=True):
+        wave, _ = model.decoder(whole[None], fresh_states(model.decoder.state_shapes(), 1, whole.device))
+        terms = spectral(wave[:, 19_200:38_400], target[:, 19_200:38_400])
+        torch.testing.assert_close(row, terms["mel"] + 2 * terms["loudness"], atol=1e-4, rtol=1e-4)
+
+
+# --- figures over clips
+
+
+def test_figures_are_of_all_clips_and_intervals_of_their_draws() -> None:
+    records = [{"sp": 1.0, "ss": 1.0, "pp": 4.0}, {"sp": 3.0, "ss": 8.0, "pp": 5.0}]
+    found = pooled("slope", records)
+    assert found["mean"] == pytest.approx(4 / 9) and (found["low"], found["high"]) == (0.25, 0.6)
+    assert pooled("correlation", records)["mean"] == pytest.approx(4 / 9)
+    assert difference("slope", records, records) == {"mean": 0.0, "low": 0.0, "high": 0.0, "n": 2}
+    undefined = pooled("same_sign", [{"same_sign": 0, "moved": 0}] * 3)
+    assert undefined == {"mean": None, "low": None, "high": None, "n": 3}
+
+
+# --- use of codes
+
+
+def test_use_of_codes_is_counted_by_codebook() -> None:
+    codes = np.stack([np.arange(64) % 8, np.zeros(64, dtype=np.int64)] * 64, axis=1)
+    (book,) = training.usage(FSQ(), codes)
+    assert (book["books"], book["n_codes"], book["codes_per_frame"]) == (128, 64, 128)
+    assert book["bits"] == pytest.approx(1.5) and book["dead"] == pytest.approx(7 / 16) and book["lowest_share"] == 0
+    (book,) = training.usage(VQ(entries=16), np.tile(np.arange(4), (50, 8)))
+    assert book["bits"] == pytest.approx(2) and book["dead"] == 0.75 and book["n_codes"] == 1_600
+    assert book["bits_if_even"] == pytest.approx(4, abs=0.02) and book["dead_if_even"] == pytest.approx(0, abs=1e-9)
+    chain = training.usage(RVQ(entries=32), np.tile(np.arange(4), (10, 8)))  # codebook k only ever says k
+    assert [book["bits"] for book in chain] == [0.0] * 4 and [book["codes_per_frame"] for book in chain] == [8] * 4
+    scales = training.usage(MultiScaleRVQ(entries=32), np.zeros((10, 30), dtype=np.int64))
+    assert [book["codes_per_frame"] for book in scales] == [2, 4, 8, 16] and scales[0]["name"] == "1, stride 8"
+
+
+def test_the_nearest_other_entry_is_found() -> None:
+    assert training.spacing(FSQ(), np.zeros((1, 128), dtype=np.int64)) == 0.25
+    quantizer = VQ(entries=4)
+    quantizer.codebook.entries.copy_(torch.tensor([[0.0] * 4, [2.0] * 4, [3.0] * 4, [9.0] * 4]))
+    codes = np.array([[0, 1, 1, 3] * 8])  # 2, 1, 1 and 6 away, each number
+    assert training.spacing(quantizer, codes) == pytest.approx(1.5)
+
+
+# --- the experiment, on tiny models that it trains itself
+
+
+PLAN = Plan(
+    steps=(0.1, 1.0), smoothed=(1.0,), directions=2, smoothed_directions=4, singles=2, span=2, clip_s=2.0, train_steps=2
+)
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("gradient") / "speech"
+    for seed in range(2):
+        audio.write(folder / f"{seed}.wav", speechlike(2.4, seed=seed), 24_000)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def measured(clips: Path) -> str:
+    return json.dumps(page.rounded(gradient([clips], plan=PLAN)))
+
+
+@pytest.fixture
+def result(measured: str) -> dict[str, Any]:
+    return json.loads(measured)
+
+
+def test_all_quantizers_are_measured_and_the_machinery_holds(result: dict[str, Any]) -> None:
+    assert list(result["models"]) == list(QUANTIZERS) and set(result["differences"]) == {"vq", "rvq", "multiscale"}
+    for name, found in result["models"].items():
+        assert found["steps_of"]["check"][0]["correlation"]["mean"] > 0.99
+        assert ("vector" in found["steps_of"]) == (name != "fsq")
+        assert found["curves"][-1]["step"] == 2 and found["curves"][-1]["loss"] > 0
+        assert [entry["step"] for entry in found["steps_of"]["frame"]] == [0.1, 1.0]
+        assert ["cosine" in entry for entry in found["steps_of"]["frame"]] == [False, True]
+        assert found["bits_used"] <= found["bits_per_frame"] + 1e-3
+    assert result["models"]["fsq"]["spacing"] == 0.25
+    difference = result["differences"]["vq"]["loss"]["mean"]
+    losses = [result["models"][name]["loss"]["mean"] for name in ("fsq", "vq")]
+    assert difference == pytest.approx(losses[0] - losses[1], abs=1e-5)
+
+
+def test_no_result_names_a_place_on_this_machine(result: dict[str, Any], clips: Path) -> None:
+    assert str(clips.parent) not in json.dumps(result) and str(Path.home()) not in json.dumps(result)
+
+
+def test_the_page_is_what_the_json_says(result: dict[str, Any], tmp_path: Path) -> None:
+    page.write_json(result, tmp_path / "gradient.json")
+    assert page.load_result(tmp_path / "gradient.json") == result
+    written, drawn = page.write(result, tmp_path / "pages")
+    text = written.read_text(encoding="utf-8")
+    assert text == page.render(result) and drawn.read_bytes().startswith(b"\x89PNG")
+    for words in ("tiny ones, trained for 2 steps", "trial run", "### Is FSQ's gradient", "FSQ - VQ | 0.1 |"):
+        assert words in text
+    book = result["models"]["vq"]["usage"][0]
+    assert f"| VQ, the only one | 4,096 | {book['n_codes']:,} |" in text
+
+
+@pytest.mark.parametrize(
+    ("shifts", "says"),
+    [
+        ((0.2, 0.2), "**Yes**"),
+        ((-0.2, -0.2), "**No, it is further**"),
+        ((0.2, -0.2), "**It depends on the step**"),
+        ((0.0, 0.0), "**Not told apart**"),
+    ],
+)
+def test_the_answer_follows_the_numbers(result: dict[str, Any], shifts: tuple[float, float], says: str) -> None:
+    for found in result["differences"].values():
+        for kind in ("frame", "number"):
+            for entry, mean in zip(found[kind], shifts, strict=True):
+                entry |= {"mean": mean, "low": mean - 0.1, "high": mean + 0.1}
+    assert says in page.render(result)
+
+
+def test_runs_are_taken_and_a_broken_one_is_refused(clips: Path, tmp_path: Path) -> None:
+    waves = [speechlike(2.4, seed=0)]
+    (run,) = training.train_tiny(waves, tmp_path / "trained", 2, ["fsq"])
+    result = page.rounded(gradient([clips / "0.wav"], runs=[run], plan=PLAN))
+    assert result["settings"]["runs"] == 1 and result["differences"] == {} and "no FSQ" in page.render(result)
+    with pytest.raises(ArgumentError, match="asked for once; got fsq, fsq"):
+        gradient([clips], runs=[run, run], plan=PLAN)
+    (run / "history.jsonl").write_text("{}\n")
+    with pytest.raises(WeightsError, match=r"whole history\.jsonl"):
+        gradient([clips], runs=[run], plan=PLAN)
+    with pytest.raises(WeightsError, match="must hold"):
+        gradient([clips], runs=[tmp_path], plan=PLAN)
+
+
+def test_examples_in_docstrings_run() -> None:
+    assert doctest.testmod(training).failed == 0
+
+
+@pytest.mark.parametrize(
+    ("plan", "says"),
+    [
+        ({"steps": (0.0,)}, "above 0 cells"),
+        ({"smoothed": (7.0,)}, "among the steps"),
+        ({"directions": 1}, "2 or more"),
+        ({"singles": 0}, r"1\.\.128"),
+        ({"clip_s": 0.5}, r"1\.6 s long"),
+    ],
+)
+def test_wrong_arguments_are_one_sentence(clips: Path, plan: Any, says: str) -> None:
+    with pytest.raises(ArgumentError, match=says):
+        gradient([clips], plan=Plan(**plan))
+
+
+def test_short_clips_are_refused_in_a_line(tmp_path: Path) -> None:
+    audio.write(tmp_path / "short.wav", speechlike(0.5), 24_000)
+    done = CliRunner().invoke(app, ["lab", "gradient", str(tmp_path / "short.wav"), "-o", str(tmp_path / "out")])
+    assert (done.exit_code, len(done.stderr.splitlines())) == (2, 1) and "1.62 s long" in done.stderr
