@@ -272,6 +272,7 @@ def test_a_page_warns_of_a_control_from_the_same_sources(result: dict[str, Any])
 
 def test_small_mode_on_the_samples_says_that_it_proves_nothing(tmp_path: Path) -> None:
     words = ["lab", "coverage", "--train", str(SAMPLES / "english.flac"), "-o", str(tmp_path / "out")]
+    words += ["--rebuild", "1"]
     for name in ("mandarin", "arabic"):
         words += ["--test", f"{name}={SAMPLES / name}.flac"]
     done = CliRunner().invoke(app, words)

@@ -29,7 +29,7 @@ def voice(f0_hz: np.ndarray, voiced: np.ndarray | bool = True) -> np.ndarray:
 
 
 def test_the_pitch_of_a_pulse_train_is_found() -> None:
-    f0 = pitch._f0(voice(GLIDE_HZ))
+    f0 = pitch.find_f0(voice(GLIDE_HZ))
     truth = GLIDE_HZ[np.minimum(np.arange(len(f0)) * SAMPLE_RATE // 200, N - 1)]  # every 5 ms
     voiced = f0 > 0
     assert np.mean(voiced) > 0.95

@@ -14,7 +14,11 @@
     coverage.py         does a codebook cover a language that it never heard?
       coverage_speech.py  speech -> speakers and their vectors
       coverage_fit.py     VQ, RVQ and the scalar grid at equal bits: fitted once, measured on others
-      coverage_page.py    its page; coverage_figure.py: its figure
+      coverage_sounds.py  which tone, Arabic sound and pitch a vector holds, and which of them fall far
+      coverage_rebuilt.py what is heard of it; griffin_lim.py: mel -> a wave without a model
+      coverage_intervals.py  means over speakers and their bootstrap
+      coverage_page.py    its page, with coverage_about.py and coverage_sounds_page.py
+      coverage_figure.py  its figure, with coverage_sounds_figure.py
     gradient.py         the straight-through estimator: promise against effect; and what it does to training
       gradient_measure.py  promises, effects, figures over clips; gradient_model.py: a run's model and the steps in it
       gradient_training.py  curves, use of codes, tiny models; gradient_page.py: its page; gradient_figure.py: its figure

@@ -127,7 +127,7 @@ def coverage(
     tests: Annotated[
         list[str], typer.Option("--test", metavar="NAME=PATH[:FILTER]", help="A group to test; give it once each.")
     ],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for coverage.json, .md and .png.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for NAME.json, .md and .png.")],
     hold_out: Annotated[
         str, typer.Option("--hold-out", help="What the control group shares nothing of with training: speaker, source.")
     ] = "speaker",
@@ -135,8 +135,24 @@ def coverage(
     limit_hz: Annotated[float, typer.Option("--limit-hz", help="Nothing above this frequency is heard.")] = 7_000.0,
     seconds: Annotated[float, typer.Option("--seconds", help="Of each speaker, at most.")] = 60.0,
     speakers: Annotated[int, typer.Option("--speakers", min=1, help="Of each group, at most.")] = 64,
+    vectors: Annotated[
+        str, typer.Option("--vectors", help="mel: patches of the log-mel; latents: of Silk's encoder.")
+    ] = "mel",
+    sounds: Annotated[
+        bool, typer.Option("--sounds/--no-sounds", help="Which tones, Arabic sounds and pitches fall far too.")
+    ] = True,
+    rebuild: Annotated[
+        int, typer.Option("--rebuild", min=0, help="Speakers of each group that are made audible again; 0: none.")
+    ] = 8,
+    codecs: Annotated[str, typer.Option("--codecs", help="Whole codecs beside these, names with commas.")] = "silk",
+    runs: Annotated[
+        list[Path] | None, typer.Option("--run", help="A training run, whose model is such a codec too; once each.")
+    ] = None,
+    name: Annotated[
+        str, typer.Option("--name", help="Of the result, its page and figure: coverage_WORD.")
+    ] = "coverage",
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of clips, folds, codebooks and intervals.")] = 0,
-    results: Annotated[Path | None, typer.Option("--results", help="Another place for coverage.json.")] = None,
+    results: Annotated[Path | None, typer.Option("--results", help="Another place for NAME.json.")] = None,
     force: Force = False,
 ) -> None:
     """Whether a codebook covers a language that it never heard.
@@ -149,13 +165,15 @@ def coverage(
 
     experiment = _load("coverage")
     patches = import_module("silkcodec.lab.coverage_speech").Patches(
-        limit_hz=limit_hz, seconds=seconds, speakers=speakers
+        of=vectors, limit_hz=limit_hz, seconds=seconds, speakers=speakers
     )
-    plan = experiment.Plan(hold_out=hold_out, folds=folds, seed=seed, patches=patches)
+    plan = experiment.Plan(hold_out=hold_out, folds=folds, seed=seed, patches=patches, sounds=sounds)
     groups = _named(tests)
-    results = _checked("coverage", output, results, force)
+    heard = {"codecs": tuple(_names(codecs)), "runs": tuple(runs or ())}
+    rebuilding = experiment.Rebuilding(rebuild, **heard) if rebuild else None
+    results = _checked(import_module("silkcodec.lab.page").check_name(name, "coverage"), output, results, force)
     with console.counting("coverage") as progress:
-        result = experiment.coverage(train, groups, plan=plan, progress=progress)
+        result = experiment.coverage(train, groups, plan=plan, name=name, rebuilding=rebuilding, progress=progress)
     _save(result, results, output, force)
 
 

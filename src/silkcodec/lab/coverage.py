@@ -14,7 +14,6 @@ Every speaker weighs the same; intervals are bootstraps over speakers.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -23,34 +22,36 @@ import numpy as np
 from numpy.typing import NDArray
 
 from silkcodec.errors import ArgumentError
-from silkcodec.lab import coverage_fit, machine
+from silkcodec.evaluate.metrics import find_metrics
+from silkcodec.lab import coverage_fit, coverage_rebuilt, machine
 from silkcodec.lab.coverage_fit import Measured
+from silkcodec.lab.coverage_intervals import HEARD, NEW, Floats, difference, interval, weighted_quantile
+from silkcodec.lab.coverage_rebuilt import Rebuilding
+from silkcodec.lab.coverage_sounds import Sounds, pick
 from silkcodec.lab.coverage_speech import Patches, Speaker, filter_of, speakers_of
 from silkcodec.lab.page import Result, head
 
-HEARD, NEW = "heard", "new"
 HOLD_OUT = ("speaker", "source")
 VIEWS = ("level", "channel")  # what was taken out of the vectors: their level; also the speaker's mean spectrum
 COVERED = 0.95  # share of the heard speakers' unheard vectors within the radius
 TAIL = 0.2  # of a training speaker's vectors, the last ones, that no quantizer is fitted on
 PER_ENTRY = 4  # vectors that a codebook needs for each entry at least; it is halved until it has them
-N_DRAWS = 2_000
 BINS = np.linspace(0, 3, 31)  # of the histogram of errors, in radii; the last bin also holds all beyond
 
 Progress = Callable[[int, int, str], None]  # fits done, fits in all, what is at work
-Floats = NDArray[np.float64]
 Groups = Mapping[str, Sequence[Speaker]]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is fitted, and on whom."""
+    """What is fitted, and on whom; `sounds`: also what becomes of tones, Arabic sounds and pitch."""
 
     vq: tuple[int, ...] = (64, 1024)
     rvq_entries: int = 256
     rvq_lengths: tuple[int, ...] = (1, 2, 4, 8)
     hold_out: str = "speaker"
     folds: int = 4
+    sounds: bool = False
     kmeans_steps: int = 10
     seed: int = 0
     patches: Patches = field(default_factory=Patches)
@@ -58,6 +59,8 @@ class Plan:
     def __post_init__(self) -> None:
         if self.hold_out not in HOLD_OUT:
             raise ArgumentError(f"--hold-out must be one of {', '.join(HOLD_OUT)}; got '{self.hold_out}'.")
+        if self.sounds and self.patches.of != "mel":
+            raise ArgumentError("what sounds a vector holds is only told of --vectors mel; give --no-sounds.")
         if self.folds < 2:
             raise ArgumentError(f"--folds must be at least 2; got {self.folds}.")
 
@@ -66,12 +69,20 @@ class Plan:
 
 
 def coverage(
-    train: str, tests: Mapping[str, str], *, plan: Plan | None = None, progress: Progress | None = None
+    train: str,
+    tests: Mapping[str, str],
+    *,
+    plan: Plan | None = None,
+    name: str = "coverage",
+    rebuilding: Rebuilding | None = None,
+    progress: Progress | None = None,
 ) -> Result:
     """The experiment on speech.
 
     Args:
         train, tests: selections, see `coverage_speech.select`; the tests by name.
+        name: of the result: its page and figure are called so.
+        rebuilding: what is made audible again and heard; None: nothing.
 
     Returns:
         What goes to coverage.json.
@@ -80,15 +91,22 @@ def coverage(
         ArgumentError, AudioError: the arguments or the speech.
     """
     plan = plan or Plan()
+    if plan.sounds or rebuilding is not None:
+        for metric in find_metrics(coverage_rebuilt.METRICS):
+            metric.require()
     if not tests or {HEARD, NEW} & set(tests):
         raise ArgumentError(f"one test group at least is needed, and none named {HEARD} or {NEW}; got {list(tests)}.")
     before = machine.clocks()
-    trained, _ = speakers_of(train, plan.patches, plan.seed)
+    trained, _ = speakers_of(train, plan.patches, plan.seed, sounds=plan.sounds)
     names = [speaker.name for speaker in trained]
-    found = {name: speakers_of(text, plan.patches, plan.seed, without=names) for name, text in tests.items()}
+    found = {
+        name: speakers_of(text, plan.patches, plan.seed, without=names, sounds=plan.sounds)
+        for name, text in tests.items()
+    }
     groups = {name: speakers for name, (speakers, _) in found.items()}
     plan = fitting(plan, trained)
-    views = {}
+    views: dict[str, Any] = {}
+    n_steps = len(VIEWS) + (rebuilding is not None)
     for index, view in enumerate(VIEWS):
         channel = view == "channel"
 
@@ -97,11 +115,19 @@ def coverage(
 
         def advance(done: int, total: int, index: int = index, view: str = view) -> None:
             if progress is not None:
-                progress(index * total + done, len(VIEWS) * total, view)
+                progress(index * total + done, n_steps * total, view)
 
         views[view] = measure(seen(trained), {name: seen(those) for name, those in groups.items()}, plan, advance)
+    sounds = views["level"].pop("sounds")
+    views["channel"].pop("sounds")
+    rebuilt = None
+    if rebuilding is not None:
+        rebuilt = coverage_rebuilt.rebuilt(train, tests, plan, rebuilding, split(trained, plan))
+        if progress is not None:
+            progress(1, 1, "rebuilt")
     return {
         **head("coverage"),
+        "name": name,
         "settings": {
             **asdict(plan),
             "filters": {name: filter_of(text) for name, text in {NEW: train, **tests}.items()},
@@ -115,6 +141,8 @@ def coverage(
             **{name: _facts(speakers, n_left_out) for name, (speakers, n_left_out) in found.items()},
         },
         "views": views,
+        "sounds": sounds,
+        "rebuilt": rebuilt,
         "machine": {**machine.conditions(), "others_cores": machine.others_cores(before, machine.clocks())},
     }
 
@@ -127,6 +155,13 @@ def fitting(plan: Plan, train: Sequence[Speaker]) -> Plan:
     largest = 2 ** int(np.log2(max(2, n_vectors / PER_ENTRY)))
     sizes = tuple(dict.fromkeys(min(size, largest) for size in plan.vq))
     return replace(plan, vq=sizes, rvq_entries=min(plan.rvq_entries, largest))
+
+
+def _told(plan: Plan) -> dict[str, str]:
+    """The largest codebook and the longest chain, each with the grid at as many bits: of these sounds are told."""
+    bits, length = int(np.log2(max(plan.vq))), max(plan.rvq_lengths)
+    chain_bits = length * int(np.log2(plan.rvq_entries))
+    return {f"vq {max(plan.vq)}": f"fsq {bits}", f"rvq {length}x{plan.rvq_entries}": f"fsq {chain_bits}"}
 
 
 def _facts(speakers: Sequence[Speaker], n_left_out: int) -> dict[str, Any]:
@@ -157,6 +192,7 @@ def measure(train: Sequence[Speaker], tests: Groups, plan: Plan, advance: Callab
     tallies: dict[str, dict[str, Tally]] = {}
     facts: dict[str, dict[str, Any]] = {}
     keys = {plan.key(speaker) for speaker in train}
+    sounds = Sounds(_told(plan))
     for index, held_out in enumerate(folds):
         heard = [speaker for speaker in train if plan.key(speaker) not in held_out]
         vectors = np.concatenate([speaker.vectors[: _cut(speaker)] for speaker in heard])
@@ -168,26 +204,29 @@ def measure(train: Sequence[Speaker], tests: Groups, plan: Plan, advance: Callab
         fitted, facts = coverage_fit.fit(
             vectors, plan.vq, (plan.rvq_entries, plan.rvq_lengths), plan.seed + index, plan.kmeans_steps
         )
-        tails = [
-            (speaker.name, coverage_fit.measure(fitted, speaker.vectors[_cut(speaker) :]))
-            for speaker in heard
-            if _cut(speaker) < len(speaker.vectors)
-        ]
+        ends = [(speaker, slice(_cut(speaker), None)) for speaker in heard if _cut(speaker) < len(speaker.vectors)]
+        tails = [(speaker.name, coverage_fit.measure(fitted, speaker.vectors[end])) for speaker, end in ends]
         radii = {name: weighted_quantile([tail[name].error for _, tail in tails], COVERED) for name in facts}
         for name in facts:
-            tally = tallies.setdefault(name, {})
-            tally.setdefault(HEARD, Tally()).add(radii[name], [(speaker, tail[name]) for speaker, tail in tails])
+            own = tallies.setdefault(name, {})
+            own.setdefault(HEARD, Tally()).add(radii[name], [(speaker, tail[name]) for speaker, tail in tails])
+        for name in facts.keys() & sounds.told:
+            for (speaker, end), (_, tail) in zip(ends, tails, strict=True):
+                sounds.add(name, HEARD, speaker.name, pick(speaker, end), tail[name].error <= radii[name])
         for group, speakers in groups.items():
             able = [s for s in speakers if plan.key(s) in held_out or plan.key(s) not in keys]
             done = [(speaker.name, coverage_fit.measure(fitted, speaker.vectors)) for speaker in able]
             for name in facts:
                 tally = tallies[name].setdefault(group, Tally())
                 tally.add(radii[name], [(speaker, measured[name]) for speaker, measured in done])
+                for one, (_, measured) in zip(able, done, strict=True) if name in sounds.told else ():
+                    sounds.add(name, group, one.name, one.classes, measured[name].error <= radii[name])
         advance(index + 1, len(folds))
     sources = {speaker.name: speaker.source for those in groups.values() for speaker in those}
     return {
         "n_folds": len(folds),
         "control": NEW if NEW in groups else None,
+        "sounds": sounds.summary(plan.seed) if plan.sounds else None,
         "quantizers": {name: {**fact, **_summary(name, tallies, facts, sources, plan)} for name, fact in facts.items()},
     }
 
@@ -300,36 +339,3 @@ def _by_source(sources: Sequence[str], tally: Tally) -> dict[str, dict[str, floa
             "error_db": float(error[those].mean()),
         }
     return found
-
-
-def weighted_quantile(parts: Sequence[Floats], share: float) -> float:
-    """The value that `share` of all stay within, every part weighing the same however many it holds."""
-    values = np.concatenate(parts)
-    weights = np.concatenate([np.full(len(part), 1 / len(part)) for part in parts])
-    order = np.argsort(values)
-    reached = np.cumsum(weights[order]) / weights.sum()
-    return float(values[order][min(int(np.searchsorted(reached, share)), len(values) - 1)])
-
-
-def draws(values: Floats, seed: int, group: str) -> Floats:
-    """Means of `N_DRAWS` resamples of [n] speakers; the same resamples for every quantity of a group."""
-    generator = np.random.default_rng([seed, zlib.crc32(group.encode())])
-    return np.asarray(values[generator.integers(0, len(values), (N_DRAWS, len(values)))].mean(axis=1))
-
-
-def interval(values: Floats, seed: int, group: str) -> dict[str, Any]:
-    """Mean over speakers and its 95 % bootstrap interval; of a single speaker there is none."""
-    mean, n = float(values.mean()), len(values)
-    if n < 2:
-        return {"mean": mean, "low": None, "high": None, "n": n}
-    low, high = np.percentile(draws(values, seed, group), [2.5, 97.5])
-    return {"mean": mean, "low": float(low), "high": float(high), "n": n}
-
-
-def difference(values: Floats, control: Floats, seed: int, group: str) -> dict[str, Any]:
-    """Mean of a group less that of the control; speakers of both are drawn, independently of each other."""
-    mean, n = float(values.mean() - control.mean()), min(len(values), len(control))
-    if n < 2:
-        return {"mean": mean, "low": None, "high": None, "n": n}
-    low, high = np.percentile(draws(values, seed, group) - draws(control, seed, NEW), [2.5, 97.5])
-    return {"mean": mean, "low": float(low), "high": float(high), "n": n}

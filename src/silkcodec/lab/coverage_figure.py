@@ -17,14 +17,21 @@ VIEWS = {
 
 
 def figure(result: Result) -> bytes:
-    """A PNG: coverage by codebooks and by grids, and how errors are spread; a row for each view."""
+    """A PNG: coverage by codebooks and by grids, how errors are spread, a row for each view; a last row of sounds."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # not pyplot: no state, no display
     from matplotlib.figure import Figure
 
-    drawing = Figure(figsize=(14, 8), layout="constrained")
+    more = bool(result.get("sounds") or result.get("rebuilt"))
+    n_rows = len(VIEWS) + more
+    drawing = Figure(figsize=(14, 4 * n_rows), layout="constrained")
     FigureCanvasAgg(drawing)
-    panels = drawing.subplots(len(VIEWS), 3)
-    for view, (left, middle, right) in zip(VIEWS, panels, strict=True):
+    panels = drawing.subplots(n_rows, 3)
+    if more:
+        from silkcodec.lab.coverage_sounds_figure import draw
+
+        known = list(next(iter(result["views"]["level"]["quantizers"].values()))["groups"])
+        draw(panels[-1], result, lambda group: _color(group, known), label)
+    for view, (left, middle, right) in zip(VIEWS, panels[: len(VIEWS)], strict=True):
         found = result["views"][view]
         _draw_covered(left, found, fsq=False)
         _draw_covered(middle, found, fsq=True)

@@ -71,6 +71,16 @@ class Chain:
                 found[length] = Measured(rms(residual.numpy()), np.stack(codes, axis=1))
         return found
 
+    def rebuild(self, vectors: Vectors) -> dict[int, Vectors]:
+        """What the codes say of the vectors, by length."""
+        found: dict[int, Vectors] = {}
+        residual = torch.from_numpy(vectors)
+        for length, codebook in enumerate(self.codebooks, 1):
+            residual = residual - codebook(codebook.nearest(residual))
+            if length in self.lengths:
+                found[length] = vectors - residual.detach().numpy()
+        return found
+
 
 class Grid:
     """The scalar grid at some numbers of bits a vector."""
@@ -129,6 +139,17 @@ class Grid:
             found[bits] = Measured(error, clipped=clipped / max(1, len(allocation)))
         return found
 
+    def rebuild(self, vectors: Vectors) -> dict[int, Vectors]:
+        """What the levels say of the vectors, by bits."""
+        scores = (vectors - self.mean) @ self.rotation
+        found = {}
+        for bits, allocation in self.allocations.items():
+            rounded = np.zeros_like(scores)
+            for component, (own, width) in allocation.items():
+                rounded[:, component] = to_levels(scores[:, component], own, width * self.deviation[component])
+            found[bits] = (self.mean + rounded @ self.rotation.T).astype(np.float32)
+        return found
+
 
 def to_levels(values: NDArray[np.float64], bits: int, step: float) -> NDArray[np.float64]:
     """The middles of 2^bits even levels around 0, the nearest of them."""
@@ -165,8 +186,18 @@ def measure(fitted: Sequence[tuple[str, Chain | Grid]], vectors: Vectors) -> dic
     """What every quantizer does to the vectors, by its name."""
     found: dict[str, Measured] = {}
     for kind, quantizer in fitted:
-        for size, measured in quantizer.measure(vectors).items():
-            entries = quantizer.entries if isinstance(quantizer, Chain) else 0
-            name = {"vq": f"vq {entries}", "rvq": f"rvq {size}x{entries}", "fsq": f"fsq {size}"}[kind]
-            found[name] = measured
+        found |= {_name(kind, quantizer, size): measured for size, measured in quantizer.measure(vectors).items()}
     return found
+
+
+def rebuild(fitted: Sequence[tuple[str, Chain | Grid]], vectors: Vectors) -> dict[str, Vectors]:
+    """What every quantizer makes of the vectors, by its name."""
+    found: dict[str, Vectors] = {}
+    for kind, quantizer in fitted:
+        found |= {_name(kind, quantizer, size): again for size, again in quantizer.rebuild(vectors).items()}
+    return found
+
+
+def _name(kind: str, quantizer: Chain | Grid, size: int) -> str:
+    entries = quantizer.entries if isinstance(quantizer, Chain) else 0
+    return {"vq": f"vq {entries}", "rvq": f"rvq {size}x{entries}", "fsq": f"fsq {size}"}[kind]

@@ -7,48 +7,24 @@ from shlex import quote
 from typing import Any
 
 from silkcodec.evaluate.report import interval, number, table
+from silkcodec.lab import coverage_about as about
 from silkcodec.lab.coverage_figure import HEARD, NEW, VIEWS, headline, label
 from silkcodec.lab.coverage_figure import figure as figure  # of this page
+from silkcodec.lab.coverage_sounds_page import rebuilt_findings, rebuilt_method, sounds_findings, sounds_method
 from silkcodec.lab.page import Result, made
 
+TITLE, WOULD_CHANGE = about.TITLE, about.WOULD_CHANGE
+title, question = about.title, about.question
+
 FEW = 5  # speakers; below that an interval over speakers says next to nothing
-
-TITLE = "Does a codebook cover a language that it never heard?"
-
-QUESTION = (
-    "A codebook holds what it heard in training. Does one that learned one language's speech cover another language "
-    "worse than it covers new speakers of its own language? And does a scalar grid (FSQ), which has no entries to "
-    "learn, lose less?"
-)
-
-WOULD_CHANGE = (
-    "**One recording project with many speakers of each language.** Here language and recording place are nearly the "
-    "same thing: the groups come from different projects, with different microphones, rooms, codecs and kinds of "
-    "text. A gap to the control that is no larger than the gap between sources of one language (the table by source) "
-    "is no evidence of language.",
-    "**More speakers.** Intervals are over speakers, those of few speakers are too narrow, and none of them knows how "
-    "much another *source* of the same language would differ.",
-    "**Vectors of a trained encoder.** These are log-mel patches. An encoder trained on one language may throw away "
-    "what the other one needs before any quantizer sees it, or may arrange both alike.",
-    "**Another kind of text.** Single words, syllables and commands hold other sounds, in other shares, than "
-    "sentences do, whatever the language.",
-    "**Another grid.** A scalar grid without an encoder depends on its rotation and its bits per component; FSQ in a "
-    "codec gets its latent shaped for it.",
-)
 
 
 def method(result: Result) -> list[str]:
     settings = result["settings"]
-    patches, covered = settings["patches"], round(100 * settings["covered"])
+    covered = round(100 * settings["covered"])
     folds = result["views"]["level"]["n_folds"]
     return [
-        f"**Vectors.** Log-mel patches of {10 * patches['columns']} ms, {settings['width']} numbers: bands up to "
-        f"{patches['limit_hz']:,.0f} Hz only, for every recording alike (clips known to end below that are left out); "
-        f"in dB below the clip's own loud level, the 95th percentile of its columns; clamped {patches['floor_db']:g} "
-        f"dB below it; averaged over {patches['pool']} columns and {patches['pool']} bands. Patches more than "
-        f"{patches['silence_db']:g} dB below the loud level are no speech and left out. At most "
-        f"{patches['per_speaker']:,} vectors of {patches['seconds']:g} s a speaker. Everything is done twice: so, and "
-        "with the speaker's mean patch taken out, which takes away the colour of the microphone and some of the voice.",
+        about.vectors(result),
         f"**Fitted** on the training speech without one part in {folds} of its {settings['hold_out']}s, "
         f"{folds} times. *VQ*: one codebook, k-means ({settings['kmeans_steps']} steps). *RVQ*: a chain of codebooks "
         f"of {settings['rvq_entries']}, each on what the ones before it left. No codebook has more entries than a "
@@ -64,14 +40,16 @@ def method(result: Result) -> list[str]:
         "speaker weighs the same; where a manifest does not know who speaks, all of that source count as one.",
         "**Intervals** are 95 % bootstraps over speakers, 2,000 draws, of both groups for a difference. The "
         "quantizers are not drawn anew.",
+        *sounds_method(result),
+        *rebuilt_method(result),
     ]
 
 
 def findings(result: Result) -> list[str]:
     parts = [*_warnings(result), *_in_short(result), "### Who spoke", _groups(result)]
-    for view, title in VIEWS.items():
+    for view, heading in VIEWS.items():
         found = result["views"][view]
-        parts += [f"### {title}", "Share of the vectors within the radius, %:", _covered(found)]
+        parts += [f"### {heading}", "Share of the vectors within the radius, %:", _covered(found, about.unit(result))]
         if found["control"]:
             parts += [
                 "Against new speakers of the training language: points of coverage, for the codebook and for the grid "
@@ -85,7 +63,7 @@ def findings(result: Result) -> list[str]:
     if sources:
         parts += ["### By source", sources]
     parts += ["### Entries used", _used(result)]
-    return parts
+    return [*parts, *sounds_findings(result), *rebuilt_findings(result)]
 
 
 def _warnings(result: Result) -> list[str]:
@@ -104,7 +82,13 @@ def _warnings(result: Result) -> list[str]:
         )
     known = set(result["groups"][NEW]["sources"])
     elsewhere = [name for name, group in result["groups"].items() if set(group["sources"]) - known]
-    if known and elsewhere and result["settings"]["hold_out"] == "speaker":
+    if about.kind_of(result) == "source":
+        warnings.append(
+            "The control shares the training speech's one source, the other groups do not: what they lose is the "
+            "change of recordings, and of language where it is another one. The grid is the measure of how much of "
+            "that a quantizer without entries loses too."
+        )
+    elif known and elsewhere and result["settings"]["hold_out"] == "speaker":
         warnings.append(
             "**The control meets the training speech's own sources, and other groups do not** "
             f"({', '.join(f'`{name}`' for name in elsewhere)}): what they lose may be the change of recordings. "
@@ -114,9 +98,8 @@ def _warnings(result: Result) -> list[str]:
 
 
 def _groups(result: Result) -> str:
-    header = [
-        "group", "speakers", "sources", "vectors", "loud to quiet, dB", "spread of the vectors, dB", "bandwidth, Hz"
-    ]  # fmt: skip
+    spread = f"spread of the vectors, {about.unit(result)}"
+    header = ["group", "speakers", "sources", "vectors", "loud to quiet, dB", spread, "bandwidth, Hz"]
     rows = []
     for name, group in result["groups"].items():
         rows.append(
@@ -133,13 +116,13 @@ def _groups(result: Result) -> str:
     return table(header, rows)
 
 
-def _covered(found: dict[str, Any]) -> str:
+def _covered(found: dict[str, Any], unit: str) -> str:
     names = list(next(iter(found["quantizers"].values()))["groups"])
     rows = []
     for quantizer, one in found["quantizers"].items():
         shares = [_percent(one["groups"][name]["inside"]) for name in names]
         rows.append([label(quantizer), str(one["bits"]), number(one["radius_db"], 1), *shares])
-    return table(["quantizer", "bits", "radius, dB", *names], rows)
+    return table(["quantizer", "bits", f"radius, {unit}", *names], rows)
 
 
 def _against(found: dict[str, Any]) -> str:
@@ -197,12 +180,12 @@ def _in_short(result: Result) -> list[str]:
     """The largest codebook's answer, with and without the mean spectrum, and what sources alone make of it."""
     name = headline(result["views"]["level"])
     sentences = []
-    for view, title in VIEWS.items():
+    for view, heading in VIEWS.items():
         found = result["views"][view]["quantizers"]
         grid = found[f"fsq {found[name]['bits']}"]["against_new"]
         for group, apart in found[name]["against_new"].items():
             sentences.append(
-                f"{title}, `{group}`: {_percent(apart['inside'], sign=True)} points against new speakers, "
+                f"{heading}, `{group}`: {_percent(apart['inside'], sign=True)} points against new speakers, "
                 f"**{_verdict(apart['inside'])}**; the grid at equal bits "
                 f"{_percent(grid[group]['inside'], sign=True)}, "
                 f"{_verdict(grid[group]['inside'])}; codebook less grid "
@@ -281,7 +264,7 @@ def how_made(result: Result) -> str:
     command = (
         f"silk lab coverage --train {quote(f'SPEECH{filters[NEW]}')}{tests} --hold-out {settings['hold_out']} "
         f"--folds {settings['folds']} --limit-hz {patches['limit_hz']:g} --seconds {patches['seconds']:g} "
-        f"--speakers {patches['speakers']} --seed {settings['seed']} -o FOLDER"
+        f"--speakers {patches['speakers']} --seed {settings['seed']}{_options(result)} -o FOLDER"
     )
     sources = "; ".join(
         f"{'training' if name == NEW else name}: {', '.join(group['sources'])}"
@@ -289,6 +272,22 @@ def how_made(result: Result) -> str:
         if group["sources"]
     )
     return f"`{command}`\n\n{made(result)}" + (f" Sources: {sources}." if sources else "")
+
+
+def _options(result: Result) -> str:
+    """What later versions of the command can do besides, where a result knows of it."""
+    if "name" not in result:
+        return ""
+    settings, rebuilt = result["settings"], result["rebuilt"]
+    text = "" if settings["patches"]["of"] == "mel" else f" --vectors {settings['patches']['of']}"
+    text += "" if settings["sounds"] else " --no-sounds"
+    if rebuilt is None:
+        text += " --rebuild 0"
+    else:
+        asked = rebuilt["settings"]
+        text += f" --rebuild {asked['speakers']} --codecs {quote(','.join(asked['codecs']))}"
+        text += " --run RUN" * asked["runs"]
+    return text + (f" --name {result['name']}" if result["name"] != "coverage" else "")
 
 
 def _percent(entry: dict[str, Any], *, sign: bool = False) -> str:

@@ -1,0 +1,232 @@
+"""What is heard of it: speech from quantized mel columns against speech from the same columns unquantized.
+
+    excerpt -> log-mel columns (10 ms, all bands up to LIMIT) -> dB below the loud level -> Griffin-Lim -> a wave
+                         |-> those that hold speech through a quantizer -------------> Griffin-Lim -> a wave
+
+Both waves come of columns alone, so what parts them is the quantizer; Griffin-Lim once more from another beginning
+(`again`) says how far two such waves lie apart without any. The quantizers are fitted on the training language only.
+Whole codecs (`codecs`), heard against the excerpt itself, are for comparison: they learned from many languages.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from silkcodec import audio, mel
+from silkcodec.codec import load
+from silkcodec.errors import ArgumentError
+from silkcodec.evaluate.clips import Clip
+from silkcodec.evaluate.metrics import Metric, Pair, find_metrics, measure_all
+from silkcodec.lab import coverage_fit
+from silkcodec.lab.coverage_intervals import HEARD, NEW, Floats, difference, interval
+from silkcodec.lab.coverage_speech import LOUD, Patches, Vectors, cut, decibels, voices_of
+from silkcodec.lab.griffin_lim import magnitudes, wave_of
+
+if TYPE_CHECKING:
+    from silkcodec.lab.coverage import Plan
+
+Wave = NDArray[np.float32]
+Values = dict[str, dict[str, dict[str, dict[str, float | None]]]]  # of what, group, speaker, metric
+
+METRICS = ("mel_distance", "stoi", "f0_rmse_cents", "voicing_error")
+AGAIN = "again"
+LOUD_DB = 34.0  # of the loud columns, as sums over bands: about -26 dB of full scale in the waves that are made
+SHORTEST_S = 1.0  # of an excerpt
+
+
+@dataclass(frozen=True)
+class Rebuilding:
+    """What is made audible.
+
+    Attributes:
+        speakers: of each group at most.
+        seconds: of each speaker.
+        steps: of Griffin-Lim.
+        codecs: names of whole codecs beside the quantizers.
+        runs: folders of training runs, whose models are such codecs too.
+    """
+
+    speakers: int = 8
+    seconds: float = 4.0
+    steps: int = 24
+    codecs: tuple[str, ...] = ("silk",)
+    runs: tuple[str | os.PathLike[str], ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.speakers < 1:
+            raise ArgumentError(f"--rebuild must be at least 1 speaker, or 0 for nothing; got {self.speakers}.")
+
+
+@dataclass(frozen=True)
+class Voice:
+    """A speaker's excerpt, which no quantizer is fitted on, and vectors of the rest: mel columns."""
+
+    name: str
+    key: str
+    excerpt: Wave
+    vectors: Vectors
+
+
+def rebuilt(
+    train: str, tests: Mapping[str, str], plan: Plan, rebuilding: Rebuilding, folds: Sequence[set[str]]
+) -> dict[str, Any]:
+    """Quality of every group's speech after quantizers that were fitted on the training speech, and after codecs."""
+    patches = replace(plan.patches, columns=1, pool=1)
+    few = replace(patches, speakers=min(rebuilding.speakers, patches.speakers))
+    trained = _voices(train, patches, plan, rebuilding)
+    chosen = np.random.default_rng(plan.seed).permutation(len(trained))[: few.speakers]
+    heard = [trained[index] for index in sorted(chosen)]
+    names = [voice.name for voice in trained]
+    groups = {name: _voices(text, few, plan, rebuilding, without=names) for name, text in tests.items()}
+    if len(folds) > 1:
+        groups = {NEW: heard, **groups}
+    keys = {voice.key for voice in trained}
+    values: Values = {}
+    facts: dict[str, dict[str, Any]] = {}
+    metrics = find_metrics(METRICS)
+    todo = {HEARD: heard, **groups}
+    for index, held_out in enumerate(folds):
+        fitted, facts = _fit([voice for voice in trained if voice.key not in held_out], plan, index)
+        for group, voices in todo.items():
+            for place, voice in enumerate(voices):
+                able = [n for n, out in enumerate(folds) if _may(group, voice.key, out, keys)]
+                if able and able[place % len(able)] == index:
+                    for what, found in _hear(voice, fitted, patches, rebuilding, metrics, plan.seed).items():
+                        values.setdefault(what, {}).setdefault(group, {})[voice.name] = found
+    quantizers = list(values)
+    for name, codec in _codecs(rebuilding):
+        for group, voices in groups.items():
+            for voice in voices:
+                output = codec.decode(codec.encode(voice.excerpt, mel.SAMPLE_RATE))
+                output = audio.as_wave(output, codec.sample_rate)[: len(voice.excerpt)]
+                pair = Pair(voice.excerpt[: len(output)], output)
+                values.setdefault(name, {}).setdefault(group, {})[voice.name] = measure_all(pair, metrics)[0]
+    grids = {name: f"fsq {fact['bits']}" for name, fact in facts.items() if fact["kind"] != "fsq"}
+    return {
+        "settings": {**asdict(rebuilding), "runs": len(rebuilding.runs), "width": patches.width},
+        "metrics": METRICS,
+        "grids": {name: grid for name, grid in grids.items() if grid in values},
+        "codecs": [name for name in values if name not in quantizers],
+        "of": {what: _summary(what, values, grids.get(what), plan.seed) for what in values},
+    }
+
+
+def _voices(
+    text: str, patches: Patches, plan: Plan, rebuilding: Rebuilding, without: Sequence[str] = ()
+) -> list[Voice]:
+    found, _ = voices_of(text, patches, plan.seed, without)
+    voices = [_voice(*key, clips, patches, plan, rebuilding.seconds) for key, clips in found.items()]
+    return [voice for voice in voices if len(voice.excerpt) >= SHORTEST_S * mel.SAMPLE_RATE and len(voice.vectors)]
+
+
+def _voice(name: str, source: str, clips: Sequence[Clip], patches: Patches, plan: Plan, seconds: float) -> Voice:
+    """The beginning of the first clip, half of it at most, is the excerpt; the rest is to fit on."""
+    parts, left, excerpt = [], round(patches.seconds * mel.SAMPLE_RATE), np.zeros(0, np.float32)
+    for clip in clips:
+        if left <= 0:
+            break
+        with audio.Reader(clip.path, mel.SAMPLE_RATE) as reader:
+            wave = reader.read(left)
+        left -= len(wave)
+        if not len(excerpt):
+            end = min(round(seconds * mel.SAMPLE_RATE), len(wave) // 2)
+            excerpt, wave = wave[:end], wave[end:]
+        parts.append(cut(wave, patches)[0])
+    vectors = np.concatenate(parts)
+    if len(vectors) > patches.per_speaker:
+        vectors = vectors[np.random.default_rng(plan.seed).choice(len(vectors), patches.per_speaker, replace=False)]
+    return Voice(name, name if plan.hold_out == "speaker" else source, excerpt, vectors)
+
+
+def _fit(heard: Sequence[Voice], plan: Plan, index: int) -> tuple[Any, dict[str, dict[str, Any]]]:
+    """The largest codebook, the longest chain, and their grids."""
+    vectors = np.concatenate([voice.vectors for voice in heard])
+    largest = 2 ** int(np.log2(max(2, len(vectors) / 4)))
+    size, entries = min(max(plan.vq), largest), min(plan.rvq_entries, largest)
+    return coverage_fit.fit(vectors, (size,), (entries, (max(plan.rvq_lengths),)), plan.seed + index, plan.kmeans_steps)
+
+
+def _may(group: str, key: str, held_out: set[str], keys: set[str]) -> bool:
+    """Whether a fold may measure a voice: the heard ones need to be heard, all others must not be."""
+    return key not in held_out if group == HEARD else key in held_out or key not in keys
+
+
+def _hear(
+    voice: Voice, fitted: Any, patches: Patches, rebuilding: Rebuilding, metrics: Sequence[Metric], seed: int
+) -> dict[str, dict[str, float | None]]:
+    """The metrics of what every quantizer makes of an excerpt."""
+    columns, spoken = loudest_down(decibels(voice.excerpt, patches), patches)
+
+    def sound(of: NDArray[Any], begin: int) -> Wave:
+        return wave_of(
+            magnitudes(10 ** ((of + LOUD_DB) / 20), mel.filterbank()[:, : patches.n_bands]), begin, rebuilding.steps
+        )
+
+    reference = sound(columns, seed)
+    shared: dict[str, Any] = {}
+    waves = {AGAIN: sound(columns, seed + 1)}
+    for name, again in coverage_fit.rebuild(fitted, columns[spoken]).items():
+        whole = columns.copy()
+        whole[spoken] = np.clip(again, -patches.floor_db, None)
+        waves[name] = sound(whole, seed)
+    return {name: measure_all(Pair(reference, wave, {}, shared), metrics)[0] for name, wave in waves.items()}
+
+
+def loudest_down(bands: NDArray[np.float32], patches: Patches) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Columns in dB below their loud level, clamped, as `coverage_speech.cut` has them; and which hold speech."""
+    level = 10 * np.log10((10 ** (bands.astype(np.float64) / 10)).sum(axis=1))
+    loud = np.percentile(level, LOUD)
+    return np.maximum(bands - loud, -patches.floor_db).astype(np.float32), level > loud - patches.silence_db
+
+
+def _codecs(rebuilding: Rebuilding) -> list[tuple[str, Any]]:
+    from silkcodec.lab.runs import RunCodec
+
+    runs = [RunCodec(run) for run in rebuilding.runs]
+    found = [(name, load(name)) for name in rebuilding.codecs] + [(run.name, run) for run in runs]
+    if len(dict(found)) < len(found):
+        raise ArgumentError(f"--codecs and --run must be of different names; got {[name for name, _ in found]}.")
+    return found
+
+
+def _summary(what: str, values: Values, grid: str | None, seed: int) -> dict[str, Any]:
+    """By metric and group: its mean, its distance to the control, and that beyond the grid's at equal bits."""
+    result: dict[str, Any] = {}
+    for metric in METRICS:
+        groups = {}
+        for group, speakers in values[what].items():
+            own = _column(values[what], group, metric, list(speakers))
+            if not np.isfinite(own).any():
+                continue
+            groups[group] = {"mean": interval(own[np.isfinite(own)], seed, group)}
+            control = values[what].get(NEW)
+            if control is None or group == NEW:
+                continue
+            new = _column(values[what], NEW, metric, list(control))
+            if np.isfinite(new).any():
+                groups[group]["against_new"] = difference(own[np.isfinite(own)], new[np.isfinite(new)], seed, group)
+            if grid in values:
+                beyond = [
+                    _column(values[what], one, metric, list(values[what][one]))
+                    - _column(values[grid], one, metric, list(values[what][one]))
+                    for one in (group, NEW)
+                ]
+                beyond = [one[np.isfinite(one)] for one in beyond]
+                if all(map(len, beyond)):
+                    groups[group]["beyond_grid_and_new"] = difference(beyond[0], beyond[1], seed, group)
+        result[metric] = groups
+    return result
+
+
+def _column(
+    of: Mapping[str, Mapping[str, Mapping[str, float | None]]], group: str, metric: str, names: list[str]
+) -> Floats:
+    """A metric of some speakers, NaN where it is not defined."""
+    found = [of[group][name][metric] for name in names]
+    return np.array([np.nan if value is None else value for value in found], dtype=np.float64)

@@ -1,0 +1,217 @@
+"""What each vector holds, as far as is known: a word's or a syllable's sounds, by its file's name; its pitch, by DIO.
+
+Some clips join short files with silence between them, and their manifest lists these files in `original_paths`: the
+name of a syllable's file may say its tone (`qiao3.mp3`, `ㄅㄨ2/3.ogg`), that of an Arabic word which word it is.
+Where a clip's long silences are not as many as there should be, nothing is said of it.
+
+    kind      classes                                     of
+    tone      1..4                                        Mandarin syllables
+    sound     emphatic, pharyngeal, neither               Arabic words and names of letters: the whole word
+    height    F0 below 120, 180, 260 Hz, and above        voiced vectors
+    movement  F0 falling, level or rising, and how fast   voiced vectors
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from silkcodec import mel
+from silkcodec.evaluate.clips import Clip
+from silkcodec.evaluate.metrics.pitch import F0_PERIOD_MS, find_f0
+from silkcodec.lab.coverage_intervals import HEARD, NEW, Floats, difference, interval
+
+if TYPE_CHECKING:
+    from silkcodec.lab.coverage_speech import Speaker
+
+Labels = NDArray[np.str_]  # [N], "" where nothing is known
+
+EMPHATIC, PHARYNGEAL, NEITHER = "emphatic", "pharyngeal", "neither"
+KINDS = {
+    "tone": ("1", "2", "3", "4"),
+    "sound": (EMPHATIC, PHARYNGEAL, NEITHER),
+    "height": ("below 120 Hz", "120 to 180 Hz", "180 to 260 Hz", "above 260 Hz"),
+    "movement": ("falls fast", "falls", "level", "rises", "rises fast"),
+}
+HEIGHTS_HZ = (120.0, 180.0, 260.0)
+MOVEMENTS = (-30.0, -10.0, 10.0, 30.0)  # semitones a second
+IMPOSSIBLE = 120.0  # semitones a second: an octave error of the tracker, no voice
+MOVING_MS = 80.0  # over which the movement is measured; at least three quarters of it voiced
+
+FEWEST = 10  # vectors of a class, and as many of the rest of its kind, that a speaker needs to be counted
+
+# Words of the Arabic commands whose Arabic form leaves no doubt (numbers, yes and no, right and left):
+# sifr, wahid, ithnan, thalatha, arba'a, khamsa, sitta, sab'a, thamaniya, tis'a; na'am, la; yamin, yasar.
+WORDS = {
+    **dict.fromkeys(["zero"], EMPHATIC),
+    **dict.fromkeys(["one", "four", "seven", "nine", "yes"], PHARYNGEAL),
+    **dict.fromkeys(["two", "three", "five", "six", "eight", "no", "right", "left"], NEITHER),
+}
+LETTERS = {
+    **dict.fromkeys(range(0x0621, 0x064B), NEITHER),
+    **dict.fromkeys((0x0635, 0x0636, 0x0637, 0x0638), EMPHATIC),  # sad dad tah zah
+    **dict.fromkeys((0x062D, 0x0639), PHARYNGEAL),  # hah ain
+}
+PINYIN = re.compile(r"(?:^|[-/])[a-zü]+([1-4])\.\w+$")
+ZHUYIN = re.compile(r"[\u3105-\u3129]([2-4]?)/\d+\.\w+$")
+COMMAND = re.compile(r"^dataset/([a-z ]+)/[^/]+$")
+LETTER = re.compile(r"alphabet/U(06[0-9A-F]{2})\.\w+$")
+
+STEP = 120  # samples: 5 ms, in which silence is looked for
+SHORTEST_GAP = 20  # steps: 100 ms of silence between two files at least
+CLEARLY = 0.8  # the longest silence that is no gap is so much shorter than the shortest that is
+
+
+def label_of(path: str, language: str) -> tuple[str, str] | None:
+    """Kind and class of a file, by its name; None: it says nothing.
+
+    >>> label_of("64k/syllabs/cmn-qiao3.mp3", "zh"), label_of("dataset/zero/00000001_NO_01.wav", "ar")
+    (('tone', '3'), ('sound', 'emphatic'))
+    """
+    if language.startswith("zh"):
+        if found := PINYIN.search(path):
+            return "tone", found[1]
+        if found := ZHUYIN.search(path):
+            return "tone", found[1] or "1"
+    if language.startswith("ar"):
+        if (found := COMMAND.search(path)) and found[1] in WORDS:
+            return "sound", WORDS[found[1]]
+        if (found := LETTER.search(path)) and int(found[1], 16) in LETTERS:
+            return "sound", LETTERS[int(found[1], 16)]
+    return None
+
+
+def parts_of(wave: NDArray[np.float32], n: int) -> list[tuple[int, int]] | None:
+    """First and last sample of the `n` files that a clip joins, by its n - 1 longest silences; None: not clear.
+
+    A silence is a run below some level; the level is the one that tells gaps from other silences most clearly.
+    """
+    steps = wave[: len(wave) // STEP * STEP].reshape(-1, STEP)
+    level = 20 * np.log10(np.sqrt(np.square(steps, dtype=np.float64).mean(axis=1)) + 1e-9)
+    if n == 1:
+        return [(0, len(wave))]
+    best, found = CLEARLY, None
+    for threshold in range(-80, -44, 3):
+        edges = np.diff(np.concatenate([[0], level < threshold, [0]]).astype(int))
+        starts, ends = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
+        inner = (starts > 0) & (ends < len(level))
+        starts, ends = starts[inner], ends[inner]
+        order = np.argsort(starts - ends, kind="stable")
+        if len(order) < n - 1:
+            continue
+        lengths = (ends - starts)[order]
+        shortest, next_one = int(lengths[n - 2]), int(lengths[n - 1]) if len(order) > n - 1 else 0
+        if shortest >= SHORTEST_GAP and next_one / shortest < best:
+            best = next_one / shortest
+            gaps = np.sort(order[: n - 1])
+            begins = [0, *(ends[gaps] * STEP).tolist()]
+            found = list(zip(begins, [*(starts[gaps] * STEP).tolist(), len(wave)], strict=True))
+    return found
+
+
+def classes_of(wave: NDArray[np.float32], clip: Clip, starts: NDArray[np.int64], columns: int) -> dict[str, Labels]:
+    """Class of each vector, by kind: of `columns` mel columns from the column `starts`, of the whole clip's wave."""
+    found = pitch_classes(find_f0(wave), starts, columns)
+    middles = (starts + columns / 2) * mel.HOP
+    paths = [path for path in clip.columns.get("original_paths", "").split(";") if path]
+    labels = [label_of(path, clip.columns.get("language", "")) for path in paths]
+    for kind in ("tone", "sound"):
+        found[kind] = np.full(len(starts), "", dtype="<U16")
+    parts = parts_of(wave, len(paths)) if any(labels) else None
+    for label, (begin, end) in zip(labels, parts or (), strict=False):
+        if label is not None:
+            found[label[0]][(middles >= begin) & (middles < end)] = label[1]
+    return found
+
+
+def pitch_classes(f0: Floats, starts: NDArray[np.int64], columns: int) -> dict[str, Labels]:
+    """Height and movement of each vector; unknown where a quarter of its frames or more is unvoiced."""
+    frames_per_column = mel.HOP / mel.SAMPLE_RATE * 1000 / F0_PERIOD_MS
+    middles = np.rint((starts + columns / 2) * frames_per_column).astype(int)
+    reach = int(MOVING_MS / F0_PERIOD_MS / 2)
+    padded = np.pad(f0, (reach, reach + int(columns * frames_per_column) + 2))
+    around = padded[np.clip(middles[:, None] + np.arange(2 * reach), 0, len(padded) - 1)]  # [N, 80 ms]
+    voiced = around > 0
+    enough = voiced.sum(axis=1) >= 0.75 * 2 * reach
+    semitones = 12 * np.log2(np.where(voiced, around, 1.0) / 100)
+    weight = voiced / np.maximum(voiced.sum(axis=1, keepdims=True), 1)
+    times_s = np.arange(2 * reach) * F0_PERIOD_MS / 1000
+    away = times_s - (weight * times_s).sum(axis=1, keepdims=True)
+    mean = (weight * semitones).sum(axis=1, keepdims=True)
+    spread = np.maximum((weight * away**2).sum(axis=1), 1e-12)
+    slope = (weight * away * (semitones - mean)).sum(axis=1) / spread
+    enough &= np.abs(slope) < IMPOSSIBLE
+    height_hz = 100 * 2 ** (mean[:, 0] / 12)
+
+    def named(kind: str, values: Floats, edges: Sequence[float]) -> Labels:
+        return np.where(enough, np.array(KINDS[kind])[np.searchsorted(edges, values)], "").astype("<U16")
+
+    return {"height": named("height", height_hz, HEIGHTS_HZ), "movement": named("movement", slope, MOVEMENTS)}
+
+
+class Sounds:
+    """By quantizer, group, class and speaker: the share of a class's vectors that is covered, and the rest's."""
+
+    def __init__(self, quantizers: Mapping[str, str]) -> None:
+        """`quantizers`: those that are told, each with its grid."""
+        self.quantizers = dict(quantizers)
+        self.told = {*quantizers, *quantizers.values()}
+        self._found: dict[tuple[str, str, str, str], dict[str, list[tuple[float, float, float]]]] = {}
+
+    def add(
+        self, quantizer: str, group: str, speaker: str, classes: Mapping[str, Labels], covered: NDArray[Any]
+    ) -> None:
+        for kind, labels in classes.items():
+            known = labels != ""
+            for one in KINDS[kind]:
+                own = labels == one
+                rest = known & ~own
+                if min(own.sum(), rest.sum()) >= FEWEST:
+                    shares = float(covered[own].mean()), float(covered[rest].mean()), float(own.sum() / known.sum())
+                    by_speaker = self._found.setdefault((quantizer, group, kind, one), {})
+                    by_speaker.setdefault(speaker, []).append(shares)
+
+    def summary(self, seed: int) -> dict[str, Any]:
+        """Of each codebook: by kind, class and group. Everything within a speaker first, then over speakers."""
+        return {name: self._of(name, grid, seed) for name, grid in self.quantizers.items()}
+
+    def _of(self, name: str, grid: str, seed: int) -> dict[str, Any]:
+        result: dict[str, Any] = {"grid": grid}
+        for kind, names in KINDS.items():
+            for one in names:
+                groups = list(dict.fromkeys(g for q, g, k, c in self._found if (q, k, c) == (name, kind, one)))
+                found, beyond = {}, {}
+                for group in groups:
+                    own, ours, theirs = self._means(name, group, kind, one), *self._apart(name, grid, group, kind, one)
+                    beyond[group] = ours - theirs
+                    found[group] = {
+                        "share": float(own[:, 2].mean()),
+                        "covered": interval(own[:, 0], seed, group),
+                        "apart": interval(ours, seed, group),
+                        "grid_apart": interval(theirs, seed, group),
+                        "beyond_grid": interval(beyond[group], seed, group),
+                    }
+                    if NEW in beyond and group not in (HEARD, NEW):
+                        found[group]["beyond_grid_and_new"] = difference(beyond[group], beyond[NEW], seed, group)
+                if found:
+                    result.setdefault(kind, {})[one] = found
+        return result
+
+    def _apart(self, name: str, grid: str, group: str, kind: str, one: str) -> tuple[Floats, Floats]:
+        """Share of the class less that of the same speaker's other vectors, [speakers]: codebook's and grid's."""
+        ours, theirs = (self._means(quantizer, group, kind, one) for quantizer in (name, grid))
+        return ours[:, 0] - ours[:, 1], theirs[:, 0] - theirs[:, 1]
+
+    def _means(self, *key: str) -> Floats:
+        """[speakers, 3]: of the folds."""
+        found = self._found[(key[0], key[1], key[2], key[3])]
+        return np.array([np.mean(folds, axis=0) for folds in found.values()], dtype=np.float64)
+
+
+def pick(speaker: Speaker, kept: NDArray[Any] | slice) -> dict[str, Labels]:
+    """The classes of some of a speaker's vectors."""
+    return {kind: labels[kept] for kind, labels in speaker.classes.items()}

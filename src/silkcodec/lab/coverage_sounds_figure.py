@@ -1,0 +1,60 @@
+"""The figure's row of sounds and pitch: where the codebook loses more than its grid, and the pitch that is left."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from silkcodec.evaluate.metrics import METRICS
+from silkcodec.lab.coverage_sounds_page import AGAIN
+from silkcodec.lab.page import Result
+
+
+def draw(panels: Any, result: Result, color: Any, label: Any) -> None:
+    """Three axes: by how F0 moves, by tone and Arabic sound, and the error of F0 in what is heard again."""
+    left, middle, right = panels
+    found = result.get("sounds")
+    name = next(iter(found)) if found else ""
+    one = found[name] if found else {}
+    _classes(left, one.get("movement", {}), color)
+    _classes(middle, {**{f"tone {k}": v for k, v in one.get("tone", {}).items()}, **one.get("sound", {})}, color)
+    for axes, title in ((left, "how F0 moves"), (middle, "word's tone or Arabic sound")):
+        axes.set(title=f"{title}: {label(name)}" if found else title)
+    left.set_ylabel("covered, against the speaker's\nother vectors: codebook less grid, points")
+    if result.get("rebuilt"):
+        _heard(right, result["rebuilt"], color, label)
+    for axes in panels:
+        if not axes.has_data():
+            axes.set_axis_off()
+
+
+def _classes(axes: Any, classes: dict[str, Any], color: Any) -> None:
+    groups = list(dict.fromkeys(group for found in classes.values() for group in found))
+    for index, group in enumerate(groups):
+        shift = 0.12 * (index - (len(groups) - 1) / 2)
+        for place, found in enumerate(classes.values()):
+            if group in found:
+                _bar(axes, place + shift, found[group]["beyond_grid"], 100, color(group))
+    axes.axhline(0, color="0.4", linewidth=0.8)
+    axes.set_xticks(range(len(classes)), [word.replace(" ", "\n") for word in classes], fontsize=8)
+    axes.grid(axis="y", alpha=0.3)
+
+
+def _heard(axes: Any, found: dict[str, Any], color: Any, label: Any) -> None:
+    metric = "f0_rmse_cents"
+    names = [name for name in found["of"] if name not in found["codecs"]]
+    groups = list(dict.fromkeys(group for name in names for group in found["of"][name][metric]))
+    for index, group in enumerate(groups):
+        shift = 0.12 * (index - (len(groups) - 1) / 2)
+        for place, name in enumerate(names):
+            if group in found["of"][name][metric]:
+                _bar(axes, place + shift, found["of"][name][metric][group]["mean"], 1, color(group))
+    labels = ["no\nquantizer" if name == AGAIN else label(name).replace(" ", "\n", 1) for name in names]
+    axes.set_xticks(range(len(names)), labels, fontsize=8)
+    axes.set(title="pitch of what is heard again", ylabel=f"{METRICS[metric].label}, cents", ylim=(0, None))
+    axes.grid(axis="y", alpha=0.3)
+
+
+def _bar(axes: Any, place: float, entry: dict[str, Any], scale: float, color: str) -> None:
+    mean = entry["mean"]
+    reach = None if entry["low"] is None else [[scale * (mean - entry["low"])], [scale * (entry["high"] - mean)]]
+    axes.errorbar([place], [scale * mean], yerr=reach, fmt="o", markersize=4, capsize=2, linewidth=1, color=color)

@@ -1,0 +1,290 @@
+"""Sounds, pitch and what is heard again: labels by name, cuts at silences, slopes and errors that are known."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from silkcodec import audio, mel
+from silkcodec.cli import app
+from silkcodec.errors import ArgumentError
+from silkcodec.evaluate.clips import Clip
+from silkcodec.evaluate.metrics.pitch import find_f0
+from silkcodec.lab import coverage_fit, coverage_rebuilt, griffin_lim, page
+from silkcodec.lab.coverage import Plan, Rebuilding, coverage
+from silkcodec.lab.coverage_sounds import Sounds, classes_of, label_of, parts_of, pitch_classes
+from silkcodec.lab.coverage_speech import Patches, cut_at, cut_latents
+from speechlike import speechlike
+
+ROOT = Path(__file__).resolve().parent.parent
+RATE = mel.SAMPLE_RATE
+
+
+# --- which sounds
+
+
+@pytest.mark.parametrize(
+    ("path", "language", "label"),
+    [
+        ("64k/syllabs/cmn-qiao3.mp3", "zh", ("tone", "3")),
+        ("mp3/lü4.mp3", "zh_TW", ("tone", "4")),
+        ("mp3/de.mp3", "zh", None),  # neutral, or not said
+        ("64k/syllabs/cmn-_hm3.mp3", "zh", None),  # no syllable
+        ("usr/share/gcin-voice/ogg/ㄅㄨ2/3.ogg", "zh", ("tone", "2")),
+        ("usr/share/gcin-voice/ogg/ㄔㄣ/3.ogg", "zh", ("tone", "1")),
+        ("96k/hsk/cmn-文.mp3", "zh", None),
+        ("mp3/run2.mp3", "en", None),
+        ("dataset/zero/00000001_NO_01.wav", "ar", ("sound", "emphatic")),
+        ("dataset/seven/00000001_NO_01.wav", "ar", ("sound", "pharyngeal")),
+        ("dataset/two/00000001_NO_01.wav", "ar", ("sound", "neither")),
+        ("dataset/zoom in/00000001_NO_01.wav", "ar", None),  # more than one Arabic word for it
+        ("ar/alphabet/U0636.ogg", "ar", ("sound", "emphatic")),
+        ("ar/alphabet/U0639.ogg", "ar", ("sound", "pharyngeal")),
+        ("ar/alphabet/U0645.ogg", "ar", ("sound", "neither")),
+        ("ar/alphabet/U0032.ogg", "ar", None),
+    ],
+)
+def test_a_name_tells_a_sound_or_nothing(path: str, language: str, label: tuple[str, str] | None) -> None:
+    assert label_of(path, language) == label
+
+
+def joined(lengths_s: list[float], gap_s: float = 0.15, breath_s: float = 0.05) -> np.ndarray:
+    """Noises with a short breath in each, and gaps between them."""
+    generator = np.random.default_rng(0)
+    parts = []
+    for length_s in lengths_s:
+        noise = generator.normal(0, 0.1, round(length_s * RATE))
+        middle = len(noise) // 2
+        noise[middle : middle + round(breath_s * RATE)] = 0
+        parts += [noise, np.zeros(round(gap_s * RATE))]
+    return np.concatenate(parts[:-1]).astype("f4")
+
+
+def test_a_clip_is_cut_where_its_files_were_joined() -> None:
+    found = parts_of(joined([0.5, 0.8, 0.4]), 3)
+    assert found is not None
+    for (begin, end), (left_s, right_s) in zip(found, [(0, 0.5), (0.65, 1.45), (1.6, 2.0)], strict=True):
+        assert begin / RATE == pytest.approx(left_s, abs=0.006) and end / RATE == pytest.approx(right_s, abs=0.006)
+    assert parts_of(joined([0.5, 0.8, 0.4]), 4) is None  # the fourth would begin at a breath of 50 ms
+    assert parts_of(joined([0.5, 0.8, 0.4], breath_s=0.14), 3) is None  # which silence is a gap is not plain
+    assert parts_of(joined([0.5]), 1) == [(0, RATE // 2)]
+
+
+def test_vectors_get_the_label_of_the_file_that_they_lie_in() -> None:
+    columns = {"original_paths": "mp3/ma1.mp3;mp3/ma4.mp3;mp3/de.mp3", "language": "zh"}
+    wave = joined([0.5, 0.8, 0.4])
+    found = classes_of(wave, Clip(Path("x"), "x", columns), np.array([0, 40, 56, 70, 165]), 4)["tone"]
+    assert found.tolist() == ["1", "1", "", "4", ""]
+    unknown = classes_of(wave, Clip(Path("x"), "x", {}), np.array([0, 40]), 4)
+    assert set(unknown["tone"]) == set(unknown["sound"]) == {""}
+
+
+def test_how_pitch_moves_is_the_slope_that_it_was_given() -> None:
+    times_s = np.arange(400) * 0.005
+    starts = np.arange(10, 180, 4)
+
+    def only(f0: np.ndarray, kind: str) -> str:
+        (found,) = set(pitch_classes(f0, starts, 4)[kind])
+        return str(found)
+
+    for slope, name in (
+        (-40, "falls fast"),
+        (-20, "falls"),
+        (0, "level"),
+        (9, "level"),
+        (11, "rises"),
+        (31, "rises fast"),
+    ):
+        assert only(150 * 2 ** (slope * times_s / 12), "movement") == name
+    for hz, name in ((100, "below 120 Hz"), (121, "120 to 180 Hz"), (200, "180 to 260 Hz"), (300, "above 260 Hz")):
+        assert only(np.full(400, float(hz)), "height") == name
+    assert only(np.zeros(400), "height") == only(np.zeros(400), "movement") == ""
+    jump = np.where(np.arange(400) < 200, 100.0, 200.0)  # an octave: the tracker's error, not a voice
+    assert (
+        "" in pitch_classes(jump, starts, 4)["movement"]
+        and "rises fast" not in pitch_classes(jump, starts, 4)["movement"]
+    )
+
+
+def test_a_class_is_set_against_the_same_speakers_others_and_the_grid() -> None:
+    sounds = Sounds({"vq 8": "fsq 3"})
+    labels = np.array(["1"] * 20 + ["2"] * 20 + [""] * 60)
+    for speaker, shift in (("a", 0), ("b", 4)):  # b is covered less everywhere: that must not count
+        for name, n_covered in (("vq 8", 10), ("fsq 3", 15)):
+            covered = np.zeros(100, bool)
+            covered[: n_covered - shift] = covered[20 : 40 - shift] = True
+            sounds.add(name, "t", speaker, {"tone": labels}, covered)
+    found = sounds.summary(0)["vq 8"]["tone"]["1"]["t"]
+    assert (found["share"], found["covered"]["n"]) == (0.5, 2)
+    assert found["covered"]["mean"] == pytest.approx((10 + 6) / 40)
+    for key, value in (("apart", -0.5), ("grid_apart", -0.25), ("beyond_grid", -0.25)):
+        assert (found[key]["mean"], found[key]["low"], found[key]["high"]) == pytest.approx((value, value, value))
+    assert sounds.summary(0)["vq 8"]["tone"]["2"]["t"]["apart"]["mean"] == pytest.approx(0.5)
+
+
+# --- a wave again
+
+
+def test_a_spectrum_goes_back_to_its_wave_and_bands_to_their_bins() -> None:
+    wave = np.random.default_rng(0).normal(0, 0.1, 4_800).astype("f4")
+    again = griffin_lim.inverse(griffin_lim.spectrum(wave))
+    assert np.abs(again - wave).max() < 1e-5
+    bins = np.abs(griffin_lim.spectrum(speechlike(1.0, seed=0)))
+    bands = bins @ mel.filterbank()
+    found = griffin_lim.magnitudes(bands, mel.filterbank())
+    loud = bands > 0.01 * bands.max()
+    assert np.abs(20 * np.log10((found @ mel.filterbank())[loud] / bands[loud])).mean() < 0.3
+
+
+@pytest.mark.parametrize("hz", [110.0, 220.0])
+def test_the_pitch_survives_the_way_through_the_mel(hz: float) -> None:
+    times_s = np.arange(RATE) / RATE
+    wave = sum(np.sin(2 * np.pi * hz * k * times_s) / k for k in range(1, 20))
+    bands = np.exp(mel.log_mel((0.05 * wave).astype("f4")))[:100, :108]
+    again = griffin_lim.wave_of(griffin_lim.magnitudes(bands, mel.filterbank()[:, :108]), 0, 24)
+    f0 = find_f0(again)[20:-20]
+    assert (f0 > 0).mean() > 0.9 and abs(1200 * np.log2(np.median(f0[f0 > 0]) / hz)) < 15
+
+
+def test_what_a_quantizer_says_again_is_as_wrong_as_it_measures() -> None:
+    vectors = (np.random.default_rng(0).normal(size=(600, 5)) * [5, 3, 2, 1, 0.1]).astype("f4")
+    fitted, facts = coverage_fit.fit(vectors, (16,), (8, (1, 3)), 0, 5)
+    measured, again = coverage_fit.measure(fitted, vectors), coverage_fit.rebuild(fitted, vectors)
+    assert set(measured) == set(again) == set(facts)
+    for name, one in measured.items():
+        assert np.abs(coverage_fit.rms(again[name] - vectors) - one.error).max() < 1e-4
+
+
+def test_an_error_is_set_against_new_speakers_and_the_grid() -> None:
+    def errors(new: list[float], group: list[float]) -> dict[str, Any]:
+        groups = {"new": new, "t": group}
+        return {
+            name: {f"{name}{i}": dict.fromkeys(coverage_rebuilt.METRICS, v) for i, v in enumerate(values)}
+            for name, values in groups.items()
+        }
+
+    values = {"vq 8": errors([10, 12], [20, 24]), "fsq 3": errors([9, 9], [12, 14])}
+    values["vq 8"]["t"]["t0"]["stoi"] = None  # nothing to measure: that speaker drops out, of this metric only
+    found = coverage_rebuilt._summary("vq 8", values, "fsq 3", 0)
+    assert found["f0_rmse_cents"]["t"]["against_new"]["mean"] == pytest.approx(22 - 11)
+    assert found["f0_rmse_cents"]["t"]["beyond_grid_and_new"]["mean"] == pytest.approx((8 + 10) / 2 - (1 + 3) / 2)
+    assert found["stoi"]["t"]["mean"] == {"mean": 24.0, "low": None, "high": None, "n": 1}
+    assert "against_new" not in found["f0_rmse_cents"]["new"]
+
+
+# --- Silk's latents
+
+
+def test_latents_do_not_know_the_level_and_leave_out_silence() -> None:
+    wave = np.concatenate([speechlike(2.0, seed=3), np.zeros(RATE, "f4")])
+    patches = Patches(of="latents")
+    vectors, _, starts = cut_latents(wave, patches)
+    assert patches.width == vectors.shape[1] == 128 and 4 <= len(vectors) <= 6
+    assert starts.max() < 5 * mel.COLUMNS + 1 and len(cut_latents(np.zeros(RATE, "f4"), patches)[0]) == 0
+    assert np.abs(cut_latents(wave * 0.2, patches)[0] - vectors).max() < 0.05
+    with pytest.raises(ArgumentError, match="--no-sounds"):
+        Plan(sounds=True, patches=patches)
+
+
+def test_where_a_patch_begins() -> None:
+    wave = np.concatenate([np.zeros(RATE // 2, "f4"), speechlike(1.0, seed=0)])
+    _, _, starts = cut_at(wave, Patches())
+    assert starts.min() >= 46 and not (starts % 4).any()  # a window of the mel looks 30 ms ahead
+
+
+# --- the whole of it
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sounds")
+    rows = ["path\tsource\tlanguage\tspeaker\toriginal_paths"]
+    gap = np.zeros(round(0.15 * RATE), "f4")
+    for i in range(8):
+        language, paths = ("en", "a.wav;b.wav") if i < 4 else ("zh", "mp3/ma1.mp3;mp3/ma4.mp3")
+        wave = np.concatenate([speechlike(1.2, seed=i), gap, speechlike(1.2, seed=50 + i)])
+        audio.write(folder / f"{i}.wav", wave, RATE)
+        rows.append(f"{i}.wav\t{'ab'[i % 2]}\t{language}\tvoice {i}\t{paths}")
+    (folder / "INDEX.tsv").write_text("\n".join(rows) + "\n")
+    return folder / "INDEX.tsv"
+
+
+@pytest.fixture(scope="module")
+def result(index: Path) -> dict[str, Any]:
+    plan = Plan(vq=(8,), rvq_entries=4, rvq_lengths=(1, 2), folds=2, sounds=True)
+    rebuilding = Rebuilding(2, seconds=1.0, steps=2, codecs=())
+    tests = {"mandarin": f"{index}:language=zh"}
+    found = coverage(f"{index}:language=en", tests, plan=plan, name="coverage_test", rebuilding=rebuilding)
+    return json.loads(json.dumps(page.rounded(found)))
+
+
+def test_every_group_is_heard_again_through_every_quantizer(result: dict[str, Any]) -> None:
+    found = result["rebuilt"]
+    assert set(found["of"]) == {"again", "vq 8", "rvq 2x4", "fsq 3", "fsq 4"}
+    assert found["grids"] == {"vq 8": "fsq 3", "rvq 2x4": "fsq 4"} and found["codecs"] == []
+    for one in found["of"].values():
+        assert {group: entry["mean"]["n"] for group, entry in one["mel_distance"].items()} == {
+            "heard": 2,
+            "new": 2,
+            "mandarin": 2,
+        }
+    floor, worst = (found["of"][name]["mel_distance"]["new"]["mean"]["mean"] for name in ("again", "vq 8"))
+    assert 0 < floor < worst
+    assert result["sounds"]["vq 8"]["tone"]["1"]["mandarin"]["covered"]["n"] >= 2
+
+
+def test_a_named_result_has_a_page_of_its_name(result: dict[str, Any], tmp_path: Path) -> None:
+    written, figure = page.write(result, tmp_path)
+    assert (written.name, figure.name) == ("coverage_test.md", "coverage_test.png")
+    text = written.read_text(encoding="utf-8")
+    assert "](coverage_test.png)" in text and "--rebuild 2 --codecs '' --name coverage_test" in text
+    assert "### Which sounds fall far" in text and "| tone 4 | mandarin |" in text
+    apart = result["rebuilt"]["of"]["vq 8"]["mel_distance"]["mandarin"]["against_new"]["mean"]
+    assert f"VQ 8, Mel distance, `mandarin`: {apart:+.2f}" in text
+    for wrong in ("snap", "coverage_", "coverage/x", "coverage_X"):
+        with pytest.raises(ArgumentError, match="coverage_WORD"):
+            page.check_name(wrong, "coverage")
+
+
+def test_a_page_says_what_kind_of_question_it_asks(result: dict[str, Any]) -> None:
+    assert page.render(result).startswith("# Does a codebook cover a language that it never heard?\n")
+    changed = json.loads(json.dumps(result))
+    changed["groups"]["new"]["sources"] = ["a"]
+    assert page.render(changed).startswith("# Does a codebook of one source's recordings cover other recordings?\n")
+    changed["settings"]["patches"]["of"] = "latents"
+    text = page.render(changed)
+    assert (
+        text.startswith("# Does a codebook on Silk's latents")
+        and "radius, levels" in text
+        and "--vectors latents" in text
+    )
+
+
+def test_committed_pages_of_other_names_are_what_their_json_says() -> None:
+    for measured in (ROOT / "bench").glob("coverage_*.json"):
+        found = page.load_result(measured)
+        assert page.name_of(found) == measured.stem
+        written = ROOT / f"docs/lab/{measured.stem}.md"
+        again = f"run: silk lab page bench/{measured.name} -o docs/lab --force"
+        assert written.read_text(encoding="utf-8") == page.render(found), again
+        assert written.with_suffix(".png").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--name", "sounds"], "--name must be coverage or coverage_WORD"),
+        (["--vectors", "cepstra"], "--vectors must be one of mel, latents"),
+        (["--vectors", "latents"], "--no-sounds"),
+    ],
+)
+def test_errors_are_one_line(index: Path, tmp_path: Path, options: list[str], says: str) -> None:
+    words = ["lab", "coverage", "--train", f"{index}:language=en", "--test", f"zh={index}:language=zh", *options]
+    done = CliRunner().invoke(app, [*words, "-o", str(tmp_path / "out")])
+    assert (done.exit_code, len(done.stderr.splitlines())) == (2, 1), done.output
+    assert says in done.stderr and not (tmp_path / "out").exists()
