@@ -249,6 +249,24 @@ def test_the_page_is_what_the_json_says(result: dict[str, Any], tmp_path: Path) 
         assert words in text
 
 
+def test_runs_are_compared_by_what_the_flips_have_cost_them(
+    clips: Path, run: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    other = tmp_path_factory.mktemp("fsq")
+    config = load_config("tiny", ["model.quantizer=fsq"])
+    (other / "config.toml").write_text(dump_config(config))
+    checkpoint.save(other / "checkpoint.safetensors", {"ema": SilkModel(config.model).state_dict()}, {"step": 0})
+    result = page.rounded(robustness([clips], [], runs=[other, run], plan=PLAN))
+    clean = {entry["codec"]: entry["metrics"]["mel_distance"]["mean"] for entry in result["clean"]}
+    flips = {(entry["codec"], entry["rate"]): entry for entry in result["flips"]}
+    assert [key for key, entry in flips.items() if "against" in entry] == [("run:rvq", 0.0), ("run:rvq", 0.1)]
+    for rate in (0.0, 0.1):
+        change = {codec: flips[codec, rate]["metrics"]["mel_distance"]["mean"] - clean[codec] for codec in clean}
+        found = flips["run:rvq", rate]["against"]["run:fsq"]["mel_distance"]["mean"]
+        assert found == pytest.approx(change["run:rvq"] - change["run:fsq"], abs=2e-5)
+    assert "| run:rvq - run:fsq | 0.1 |" in page.render(result)
+
+
 def test_without_silk_no_frames_are_lost(clips: Path, run: Path) -> None:
     result = page.rounded(robustness([clips / "0.wav"], [], runs=[run], plan=PLAN))
     assert result["losses"] == result["recovery"] == [] and len(result["flips"]) == 2

@@ -3,6 +3,7 @@
     cli.py              `silk lab`: one verb an experiment
     runs.py             a training run's model behind the Codec protocol
     page.py             a result (JSON) -> its page: question, method, result, what would change the conclusion
+    cells.py            metrics as cells of a table and as words
     burden.py           what a codec's tokens cost a language model
       burden_layout.py    what follows from the shape of their frames alone
       burden_model.py     the tiny language model, the same for every codec

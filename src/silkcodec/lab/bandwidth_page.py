@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from silkcodec.evaluate.report import digits, interval, number, table
+from silkcodec.evaluate.report import digits, number, table
 from silkcodec.lab.bandwidth_figure import HOW, figure
+from silkcodec.lab.cells import cells, heads, of, verdict
 from silkcodec.lab.page import Result, made
 
 __all__ = ["QUESTION", "TITLE", "WOULD_CHANGE", "figure", "findings", "how_made", "method"]
@@ -65,12 +66,13 @@ def method(result: Result) -> list[str]:
         f"{settings['points']} values of k for a codec. Tokens and bits per second are counted from the tokens that "
         "came out; a token of FSQ may hold one dimension or many, so bits are the fairer measure between quantizers. "
         "What a cut means:",
-        "\n".join(f"- {kind} ({', '.join(of)}): {CUT.get(kind, 'as the codec cuts')}." for kind, of in _kinds(result)),
+        "\n".join(f"- {kind} ({names}): {CUT.get(kind, 'as the codec cuts')}." for kind, names in _kinds(result)),
     ]
     if settings["runs"]:
         parts.append(
             "**Runs.** Models that were trained by the same code with the same budget and data, differing in the "
-            "quantizer; whole, they all spend 384 bits on a frame of 400 ms."
+            "quantizer; whole, they all spend 384 bits on a frame of 400 ms. One of FSQ counts 128 tokens of a dimension "
+            "a frame; packed by seven, as Silk packs them, the same bits are 19 tokens."
         )
     if order is not None:
         parts.append(
@@ -83,11 +85,11 @@ def method(result: Result) -> list[str]:
     return parts
 
 
-def _kinds(result: Result) -> list[tuple[str, list[str]]]:
+def _kinds(result: Result) -> list[tuple[str, str]]:
     found: dict[str, list[str]] = {}
     for name, codec in result["codecs"].items():
         found.setdefault(codec["quantizer"], []).append(f"`{name}`")
-    return list(found.items())
+    return [(kind, ", ".join(names)) for kind, names in found.items()]
 
 
 def findings(result: Result) -> list[str]:
@@ -107,31 +109,31 @@ def findings(result: Result) -> list[str]:
 def _curves(result: Result) -> str:
     rows = []
     for name, codec in result["codecs"].items():
-        for point in _of(result["points"], codec=name, how="first"):
+        for point in of(result["points"], codec=name, how="first"):
             kept = f"{point['kept']} of {codec['n_codebooks']}"
-            rows.append([name, kept, *_rates(point), *_cells(result, point["metrics"])])
-    return table(["codec", "codebooks", "tokens/s", "bit/s", *_heads(result)], rows)
+            rows.append([name, kept, *_rates(point), *cells(result, point["metrics"])])
+    return table(["codec", "codebooks", "tokens/s", "bit/s", *heads(result)], rows)
 
 
 def _order(result: Result) -> str:
     rows = []
     for kept in sorted({point["kept"] for point in result["points"] if point["how"] == "best"}):
         for how in HOW:
-            for point in _of(result["points"], codec="silk", how=how, kept=kept):
-                rows.append([HOW[how], str(kept), *_rates(point), *_cells(result, point["metrics"])])
-    return table(["groups", "kept", "tokens/s", "bit/s", *_heads(result)], rows)
+            for point in of(result["points"], codec="silk", how=how, kept=kept):
+                rows.append([HOW[how], str(kept), *_rates(point), *cells(result, point["metrics"])])
+    return table(["groups", "kept", "tokens/s", "bit/s", *heads(result)], rows)
 
 
 def _differences(result: Result, chosen: Any) -> str:
     rows = []
     for entry in filter(chosen, result["compared"]):
-        of, minus = entry["of"], entry["minus"]
+        ours, minus = entry["of"], entry["minus"]
         if _is_order(entry):
-            what = f"{HOW[of['how']]} - {HOW[minus['how']]}, {of['kept']} groups"
+            what = f"{HOW[ours['how']]} - {HOW[minus['how']]}, {ours['kept']} groups"
         else:
-            what = f"{_point_name(result, of)} - {_point_name(result, minus)}"
-        rows.append([what, *_cells(result, entry["metrics"], signed=True)])
-    return table(["paired difference", *_heads(result)], rows)
+            what = f"{_point_name(result, ours)} - {_point_name(result, minus)}"
+        rows.append([what, *cells(result, entry["metrics"], signed=True)])
+    return table(["paired difference", *heads(result)], rows)
 
 
 def _audio(result: Result) -> str:
@@ -143,7 +145,7 @@ def _audio(result: Result) -> str:
         if entry["codec"] is None:
             rows.append(["original", "-", "-", "-", link])
             continue
-        point = next(_of(result["points"], **{key: entry[key] for key in ("codec", "kept", "how")}))
+        point = next(of(result["points"], **{key: entry[key] for key in ("codec", "kept", "how")}))
         name = entry["codec"] if entry["how"] == "first" else f"{entry['codec']}, {HOW[entry['how']]}"
         rows.append([name, str(entry["kept"]), *_rates(point), link])
     about = (
@@ -160,7 +162,7 @@ def _halves(result: Result) -> Iterator[str]:
     """What each codec that can be cut keeps at about half its bits."""
     told, lost = [], {}
     for name, codec in result["codecs"].items():
-        points = list(_of(result["points"], codec=name, how="first"))
+        points = list(of(result["points"], codec=name, how="first"))
         if len(points) < 2:
             continue
         whole = points[-1]
@@ -185,7 +187,10 @@ def _halves(result: Result) -> Iterator[str]:
 
 def _order_note(result: Result) -> str:
     order = result["order"]
-    told = [_verdict(result, lambda e, how=how: _is_order(e) and e["of"]["how"] == how) for how in ("random", "best")]
+    told = [
+        verdict(result, (entry["metrics"] for entry in result["compared"] if entry["of"]["how"] == how))
+        for how in ("random", "best")
+    ]
     best = ", ".join(str(group + 1) for group in order["groups"])
     return (
         f"Beyond its interval, against the first groups, random ones: {told[0]}. The best found: {told[1]}. The order "
@@ -194,28 +199,16 @@ def _order_note(result: Result) -> str:
 
 
 def _runs_note(result: Result) -> str:
-    reference = next(filter(_is_run, result["compared"]))["minus"]["codec"]
-    others = dict.fromkeys(e["of"]["codec"] for e in filter(_is_run, result["compared"]))
+    compared = list(filter(_is_run, result["compared"]))
+    reference = compared[0]["minus"]["codec"]
+    others = dict.fromkeys(e["of"]["codec"] for e in compared)
     told = []
     for other in others:
-        cut = _verdict(result, lambda e, o=other: _is_run(e) and e["of"]["codec"] == o and not _is_full(result, e))
-        whole = _verdict(result, lambda e, o=other: _is_run(e) and e["of"]["codec"] == o and _is_full(result, e))
+        against = [e for e in compared if e["of"]["codec"] == other]
+        whole = verdict(result, (e["metrics"] for e in against if _is_full(result, e)))
+        cut = verdict(result, (e["metrics"] for e in against if not _is_full(result, e)))
         told.append(f"- `{other}` whole: {whole}." + (f" Cut: {cut}." if cut else ""))
     return f"Beyond its interval, against `{reference}` at equal bits:\n\n" + "\n".join(told)
-
-
-def _verdict(result: Result, chosen: Any) -> str:
-    """How often, of the comparisons chosen, each metric is better or worse beyond its interval."""
-    entries = [entry["metrics"] for entry in result["compared"] if chosen(entry)]
-    counts = []
-    for name, metric in result["metrics"].items():
-        sign = 1 if metric["better"] == "higher" else -1
-        found = [entry[name] for entry in entries if name in entry]
-        better = sum(min(sign * entry["low"], sign * entry["high"]) > 0 for entry in found)
-        worse = sum(max(sign * entry["low"], sign * entry["high"]) < 0 for entry in found)
-        if found:
-            counts.append(f"{metric['label']} better in {better} and worse in {worse} of {len(found)}")
-    return ", ".join(counts)
 
 
 def _is_order(entry: dict[str, Any]) -> bool:
@@ -235,31 +228,12 @@ def _is_full(result: Result, entry: dict[str, Any]) -> bool:
 
 
 def _point_name(result: Result, key: dict[str, Any]) -> str:
-    point = next(_of(result["points"], **key))
+    point = next(of(result["points"], **key))
     return f"{key['codec']} ({key['kept']}; {point['bits_per_second']:.0f} bit/s)"
 
 
 def _rates(point: dict[str, Any]) -> list[str]:
     return [number(point["tokens_per_second"], 1), number(point["bits_per_second"], 0)]
-
-
-def _heads(result: Result) -> list[str]:
-    arrows = {"higher": "↑", "lower": "↓"}
-    return [f"{metric['label']} {arrows[metric['better']]}" for metric in result["metrics"].values()]
-
-
-def _cells(result: Result, metrics: dict[str, Any], *, signed: bool = False) -> Iterator[str]:
-    for name in result["metrics"]:
-        entry = metrics.get(name)
-        if entry is None or entry["mean"] is None:
-            yield "-"
-            continue
-        text = interval(entry, digits(name)) if entry["n"] > 1 else number(entry["mean"], digits(name))
-        yield f"+{text}" if signed and entry["mean"] > 0 else text
-
-
-def _of(entries: list[dict[str, Any]], **fields: Any) -> Iterator[dict[str, Any]]:
-    return (entry for entry in entries if all(entry[key] == value for key, value in fields.items()))
 
 
 def how_made(result: Result) -> str:

@@ -99,7 +99,8 @@ def robustness(
     Args:
         inputs: audio files, folders, or an INDEX.tsv.
         codecs: names as `silkcodec.load` takes them, whose bits are flipped; frames are lost of `silk` alone.
-        runs: folders of training runs, whose models' bits are flipped too.
+        runs: folders of training runs, whose models' bits are flipped too; what that costs the first one is what
+            the others are compared with.
         split, limit: which clips, see `find_clips`.
         plan: how much of what.
 
@@ -160,7 +161,7 @@ def robustness(
         "machine": {**found, "others_cores": machine.others_cores(before, machine.clocks())},
         "metrics": {metric.name: {"label": metric.label, "better": metric.better} for metric in metrics},
         "codecs": measured.facts,
-        **measured.summary(plan.seed),
+        **measured.summary(plan.seed, [name for name in loaded if name.startswith("run:")]),
     }
 
 
@@ -193,7 +194,7 @@ class _Measured:
         for name, count in counts.items():
             self._counts[key][name] += count
 
-    def summary(self, seed: int) -> dict[str, Any]:
+    def summary(self, seed: int, runs: Sequence[str]) -> dict[str, Any]:
         """A mean over clips, with its interval, for every condition; a clip's value is the mean of its draws."""
         entries: dict[str, list[dict[str, Any]]] = {"clean": [], "flips": [], "losses": [], "recovery": []}
         for key in self._values:
@@ -205,8 +206,19 @@ class _Measured:
                 entry["gain"] = {
                     other: self._difference(clips, self._clips((*key[:-1], other)), seed) for other in METHODS[:-1]
                 }
+            if kind == "flips" and entry["codec"] in runs[1:]:
+                change, of_first = self._change(key), self._change((kind, runs[0], entry["rate"]))
+                entry["against"] = {runs[0]: self._difference(change, of_first, seed)}
             entries[kind].append(entry)
         return entries
+
+    def _change(self, key: Key) -> ByClip:
+        """What flipped bits do to a codec: its values minus its undamaged ones, by clip."""
+        clean = self._clips(("clean", key[1]))
+        return {
+            name: {clip: value - clean[name][clip] for clip, value in by_clip.items()}
+            for name, by_clip in self._clips(key).items()
+        }
 
     @staticmethod
     def _difference(ours: ByClip, other: ByClip, seed: int) -> dict[str, Any]:

@@ -6,7 +6,8 @@ import io
 from collections.abc import Iterator
 from typing import Any
 
-from silkcodec.evaluate.report import digits, interval, number, table
+from silkcodec.evaluate.report import number, table
+from silkcodec.lab.cells import cells, heads, of, verdict
 from silkcodec.lab.page import Result, made
 
 FEW_CLIPS = 10
@@ -66,7 +67,7 @@ def method(result: Result) -> list[str]:
 
 
 def findings(result: Result) -> list[str]:
-    parts = [FIGURE, "### Flipped bits", _flips(result), _flips_note(result)]
+    parts = [FIGURE, "### Flipped bits", _flips(result), _flips_note(result), *_against(result)]
     if result["losses"]:
         parts += ["### Lost frames", _losses(result), _losses_note(result), _gains(result)]
     if result["recovery"]:
@@ -74,40 +75,23 @@ def findings(result: Result) -> list[str]:
     return parts
 
 
-def _heads(result: Result) -> list[str]:
-    arrows = {"higher": "↑", "lower": "↓"}
-    return [f"{metric['label']} {arrows[metric['better']]}" for metric in result["metrics"].values()]
-
-
-def _cells(result: Result, metrics: dict[str, Any], *, signed: bool = False) -> Iterator[str]:
-    for name in result["metrics"]:
-        entry = metrics.get(name)
-        text = "-" if entry is None else _interval(entry, digits(name))
-        yield f"+{text}" if signed and entry is not None and entry["mean"] > 0 else text
-
-
-def _interval(entry: dict[str, Any], n_digits: int) -> str:
-    """With its interval where there is more than one clip to take it from."""
-    return interval(entry, n_digits) if entry["n"] > 1 else number(entry["mean"], n_digits)
-
-
 def _flips(result: Result) -> str:
     rows = []
     for codec in result["codecs"]:
-        for entry in _of(result["clean"], codec=codec):
-            rows.append([codec, "0", "0", *_cells(result, entry["metrics"])])
-        for entry in _of(result["flips"], codec=codec):
+        for entry in of(result["clean"], codec=codec):
+            rows.append([codec, "0", "0", *cells(result, entry["metrics"])])
+        for entry in of(result["flips"], codec=codec):
             flipped = f"{entry['n_flipped']:,} of {entry['n_bits']:,}"
-            rows.append([codec, f"{entry['rate']:g}", flipped, *_cells(result, entry["metrics"])])
-    return table(["codec", "rate", "bits flipped", *_heads(result)], rows)
+            rows.append([codec, f"{entry['rate']:g}", flipped, *cells(result, entry["metrics"])])
+    return table(["codec", "rate", "bits flipped", *heads(result)], rows)
 
 
 def _flips_note(result: Result) -> str:
     """For every codec, the highest rate that its quality withstands: STOI falls by less than 0.02."""
     told = []
     for codec in result["codecs"]:
-        clean = next(_of(result["clean"], codec=codec))["metrics"].get("stoi")
-        entries = [entry for entry in _of(result["flips"], codec=codec) if "stoi" in entry["metrics"]]
+        clean = next(of(result["clean"], codec=codec))["metrics"].get("stoi")
+        entries = [entry for entry in of(result["flips"], codec=codec) if "stoi" in entry["metrics"]]
         if clean is None or not entries:
             continue
         held = [entry["rate"] for entry in entries if clean["mean"] - entry["metrics"]["stoi"]["mean"] < 0.02]
@@ -116,6 +100,23 @@ def _flips_note(result: Result) -> str:
         limit = f"up to a rate of {max(held):g}" if held else "at none of the rates"
         told.append(f"`{codec}` keeps its STOI within 0.02 {limit} and loses {fallen:.3f} at {worst['rate']:g}")
     return "; ".join(told) + "." if told else ""
+
+
+def _against(result: Result) -> Iterator[str]:
+    """What flipped bits do to a run minus what the same rate does to the first run, clip by clip."""
+    rows: list[list[str]] = []
+    differences: dict[tuple[str, str], list[Any]] = {}
+    for entry in result["flips"]:
+        for other, difference in entry.get("against", {}).items():
+            rows.append([f"{entry['codec']} - {other}", f"{entry['rate']:g}", *cells(result, difference, signed=True)])
+            differences.setdefault((entry["codec"], other), []).append(difference)
+    if rows:
+        yield "The runs differ in the quantizer alone. The change from a run's own undamaged output, against another's:"
+        yield table(["paired difference of the change", "rate", *heads(result)], rows)
+        yield " ".join(
+            f"`{run}` under flips, against `{other}` and beyond its interval: {verdict(result, found)} rates."
+            for (run, other), found in differences.items()
+        )
 
 
 def _losses(result: Result) -> str:
@@ -130,10 +131,10 @@ def _losses(result: Result) -> str:
                 lost,
                 mean,
                 entry["method"],
-                *_cells(result, entry["metrics"]),
+                *cells(result, entry["metrics"]),
             ]
         )
-    return table(["loss", "frames", "lost", "mean run", "in their place", *_heads(result)], rows)
+    return table(["loss", "frames", "lost", "mean run", "in their place", *heads(result)], rows)
 
 
 def _gains(result: Result) -> str:
@@ -142,9 +143,9 @@ def _gains(result: Result) -> str:
     for entry in result["losses"]:
         for other, gain in entry.get("gain", {}).items():
             if entry["n_lost"]:
-                values = _cells(result, gain, signed=True)
+                values = cells(result, gain, signed=True)
                 rows.append([f"concealed - {other}", f"{entry['rate']:g}", _burst(entry["burst"]), *values])
-    return table(["paired difference", "loss", "frames", *_heads(result)], rows)
+    return table(["paired difference", "loss", "frames", *heads(result)], rows)
 
 
 def _burst(burst: float) -> str:
@@ -156,16 +157,7 @@ def _losses_note(result: Result) -> str:
     told = []
     for other in next(entry["gain"] for entry in result["losses"] if "gain" in entry):
         gains = [entry["gain"][other] for entry in result["losses"] if "gain" in entry and entry["rate"]]
-        counts = []
-        for name, metric in result["metrics"].items():
-            sign = 1 if metric["better"] == "higher" else -1
-            found = [gain[name] for gain in gains if name in gain]
-            better = sum(min(sign * entry["low"], sign * entry["high"]) > 0 for entry in found)
-            worse = sum(max(sign * entry["low"], sign * entry["high"]) < 0 for entry in found)
-            counts.append(f"{metric['label']} better in {better}, worse in {worse}")
-        told.append(
-            f"Than *{other}*, *concealed* is beyond its interval, of {len(gains)} conditions: {', '.join(counts)}."
-        )
+        told.append(f"Than *{other}*, *concealed* is, beyond its interval: {verdict(result, gains)} conditions.")
     return " ".join(told)
 
 
@@ -173,7 +165,7 @@ def _recovery(result: Result) -> str:
     frames = sorted({entry["frame"] for entry in result["recovery"]})
     rows = []
     for disturbance in dict.fromkeys(entry["disturbance"] for entry in result["recovery"]):
-        by_frame = {entry["frame"]: entry["metrics"] for entry in _of(result["recovery"], disturbance=disturbance)}
+        by_frame = {entry["frame"]: entry["metrics"] for entry in of(result["recovery"], disturbance=disturbance)}
         means = [by_frame[frame]["mel_distance"]["mean"] if frame in by_frame else None for frame in frames]
         rows.append([disturbance, *(number(mean, 3) for mean in means)])
     return table(["mel distance from the undisturbed output", "that frame", *(f"+{f}" for f in frames[1:])], rows)
@@ -204,9 +196,9 @@ def figure(result: Result) -> bytes:
 
 def _draw_flips(axes: Any, result: Result, name: str) -> None:
     for index, codec in enumerate(result["codecs"]):
-        entries = [entry for entry in _of(result["flips"], codec=codec) if name in entry["metrics"] and entry["rate"]]
+        entries = [entry for entry in of(result["flips"], codec=codec) if name in entry["metrics"] and entry["rate"]]
         _line(axes, [entry["rate"] for entry in entries], [entry["metrics"][name] for entry in entries], index, codec)
-        for clean in _of(result["clean"], codec=codec):
+        for clean in of(result["clean"], codec=codec):
             if name in clean["metrics"]:
                 axes.axhline(clean["metrics"][name]["mean"], color=f"C{index}", linestyle=":", linewidth=1)
 
@@ -217,7 +209,7 @@ def _draw_losses(axes: Any, result: Result, name: str) -> None:
     for burst, method in conditions:
         if method not in STYLES:
             continue  # in the table: the lines would hide each other
-        entries = [e for e in _of(result["losses"], burst=burst, method=method) if name in e["metrics"]]
+        entries = [e for e in of(result["losses"], burst=burst, method=method) if name in e["metrics"]]
         _line(
             axes,
             [entry["rate"] for entry in entries],
@@ -226,7 +218,7 @@ def _draw_losses(axes: Any, result: Result, name: str) -> None:
             f"{_burst(burst)}, {method}",
             STYLES[method],
         )
-    for clean in _of(result["clean"], codec="silk"):
+    for clean in of(result["clean"], codec="silk"):
         if name in clean["metrics"]:
             axes.axhline(clean["metrics"][name]["mean"], color="0.4", linestyle=":", linewidth=1)
 
@@ -238,10 +230,6 @@ def _line(axes: Any, x: list[float], entries: list[Any], color: int, label: str,
     if entries[0]["n"] > 1 and style == "-":  # the bands of all lines would hide each other
         low, high = [entry["low"] for entry in entries], [entry["high"] for entry in entries]
         axes.fill_between(x, low, high, color=f"C{color}", alpha=0.12, linewidth=0)
-
-
-def _of(entries: list[dict[str, Any]], **fields: Any) -> Iterator[dict[str, Any]]:
-    return (entry for entry in entries if all(entry[key] == value for key, value in fields.items()))
 
 
 def how_made(result: Result) -> str:
