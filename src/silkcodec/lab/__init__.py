@@ -26,7 +26,7 @@
     robustness.py       what flipped bits and lost frames do to the speech
       robustness_damage.py  the damage, and what is put in its place; robustness_page.py: its page and its figure
     bandwidth.py        quality against tokens and bits per second, of every codec with fewer and fewer codebooks
-      bandwidth_measure.py  the work of a clip, in processes; bandwidth_page.py: its page; bandwidth_figure.py: its figure
+      bandwidth_measure.py  the work of a clip, in processes; bandwidth_page.py, bandwidth_figure.py: page, figure
 
 Nothing is imported here: the experiments need the extra `[lab]`, and the package must load without it.
 """

@@ -71,8 +71,8 @@ def method(result: Result) -> list[str]:
     if settings["runs"]:
         parts.append(
             "**Runs.** Models that were trained by the same code with the same budget and data, differing in the "
-            "quantizer; whole, they all spend 384 bits on a frame of 400 ms. One of FSQ counts 128 tokens of a dimension "
-            "a frame; packed by seven, as Silk packs them, the same bits are 19 tokens."
+            "quantizer; whole, they all spend 384 bits on a frame of 400 ms. One of FSQ counts 128 tokens of a "
+            "dimension a frame; packed by seven, as Silk packs them, the same bits are 19 tokens."
         )
     if order is not None:
         parts.append(
