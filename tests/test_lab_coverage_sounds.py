@@ -199,6 +199,8 @@ def test_where_a_patch_begins() -> None:
 
 # --- the whole of it
 
+GAP = {"mean": -0.04, "low": -0.05, "high": -0.03, "n": 9}
+
 
 @pytest.fixture(scope="module")
 def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -256,6 +258,11 @@ def test_a_page_says_what_kind_of_question_it_asks(result: dict[str, Any]) -> No
     changed = json.loads(json.dumps(result))
     changed["groups"]["new"]["sources"] = ["a"]
     assert page.render(changed).startswith("# Does a codebook of one source's recordings cover other recordings?\n")
+    for view in changed["views"].values():
+        for one in view["quantizers"].values():
+            one["against_new"] = {"mandarin": {key: GAP for key in one["against_new"]["mandarin"]}}
+    told = "`mandarin`: codebook less grid -4.0 to -4.0 points against new speakers of the source, over 6 codebooks"
+    assert f"{told} and views: 6 worse, 0 better, 0 cannot tell." in page.render(changed)
     changed["settings"]["patches"]["of"] = "latents"
     text = page.render(changed)
     assert (
@@ -263,6 +270,18 @@ def test_a_page_says_what_kind_of_question_it_asks(result: dict[str, Any]) -> No
         and "radius, levels" in text
         and "--vectors latents" in text
     )
+
+
+@pytest.mark.parametrize(("n", "counted"), [(4, False), (5, True)])
+def test_an_interval_of_few_speakers_counts_for_nothing(result: dict[str, Any], n: int, counted: bool) -> None:
+    changed = json.loads(json.dumps(result))
+    gap = {**GAP, "n": n}
+    changed["sounds"]["vq 8"] = {"grid": "fsq 3", "tone": {"3": {"mandarin": {"share": 0.2} | dict.fromkeys(
+        ("covered", "apart", "grid_apart", "beyond_grid"), gap)}}}  # fmt: skip
+    text = page.render(changed)
+    told = "VQ 8, tone, codebook less grid: of 1 classes and groups 1 below 0, where the codebook loses more: 3 ("
+    assert (told in text) == counted
+    assert ("VQ 8, tone: 1 classes and groups are of fewer than 5 speakers" in text) != counted
 
 
 def test_committed_pages_of_other_names_are_what_their_json_says() -> None:

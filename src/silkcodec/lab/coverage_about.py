@@ -35,7 +35,7 @@ SOURCE_TITLE = "Does a codebook of one source's recordings cover other recording
 SOURCE_QUESTION = (
     "A codebook that was fitted on one recording project's speech, with its microphones, rooms and text: does it cover "
     "speech from elsewhere worse than new speakers of the same project, and worse than a scalar grid (FSQ) does? Here "
-    "language is not held apart from recording: where the groups' language is another one, both change."
+    "nothing is held apart: elsewhere recordings differ, words do, and where it is another one, language does."
 )
 
 LATENT_TITLE = "Does a codebook on Silk's latents cover a language that it never heard?"

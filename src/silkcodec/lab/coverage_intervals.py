@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,14 @@ from numpy.typing import NDArray
 
 HEARD, NEW = "heard", "new"  # speakers that a quantizer was fitted on; others of the same language
 N_DRAWS = 2_000
+FEW = 5  # speakers; below that an interval over speakers says next to nothing
 
 Floats = NDArray[np.float64]
+
+
+def in_order(groups: Iterable[str]) -> list[str]:
+    """Each group once, the controls first."""
+    return sorted(dict.fromkeys(groups), key=lambda group: {HEARD: 0, NEW: 1}.get(group, 2))
 
 
 def weighted_quantile(parts: Sequence[Floats], share: float) -> float:

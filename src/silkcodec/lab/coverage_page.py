@@ -10,13 +10,12 @@ from silkcodec.evaluate.report import interval, number, table
 from silkcodec.lab import coverage_about as about
 from silkcodec.lab.coverage_figure import HEARD, NEW, VIEWS, headline, label
 from silkcodec.lab.coverage_figure import figure as figure  # of this page
+from silkcodec.lab.coverage_intervals import FEW
 from silkcodec.lab.coverage_sounds_page import rebuilt_findings, rebuilt_method, sounds_findings, sounds_method
 from silkcodec.lab.page import Result, made
 
 TITLE, WOULD_CHANGE = about.TITLE, about.WOULD_CHANGE
 title, question = about.title, about.question
-
-FEW = 5  # speakers; below that an interval over speakers says next to nothing
 
 
 def method(result: Result) -> list[str]:
@@ -46,7 +45,7 @@ def method(result: Result) -> list[str]:
 
 
 def findings(result: Result) -> list[str]:
-    parts = [*_warnings(result), *_in_short(result), "### Who spoke", _groups(result)]
+    parts = [*_warnings(result), *_of_one_source(result), *_in_short(result), "### Who spoke", _groups(result)]
     for view, heading in VIEWS.items():
         found = result["views"][view]
         parts += [f"### {heading}", "Share of the vectors within the radius, %:", _covered(found, about.unit(result))]
@@ -85,8 +84,8 @@ def _warnings(result: Result) -> list[str]:
     if about.kind_of(result) == "source":
         warnings.append(
             "The control shares the training speech's one source, the other groups do not: what they lose is the "
-            "change of recordings, and of language where it is another one. The grid is the measure of how much of "
-            "that a quantizer without entries loses too."
+            "change of recordings, of words, and of language where it is another one. The grid is the measure of "
+            "how much of that a quantizer without entries loses too."
         )
     elif known and elsewhere and result["settings"]["hold_out"] == "speaker":
         warnings.append(
@@ -160,7 +159,7 @@ def _verdicts(found: dict[str, Any]) -> list[str]:
     return [
         f"Of {len(codebooks)} codebooks and as many grids, how many cover a group worse than new speakers, how many "
         "better, and how many cannot tell (their interval holds 0):",
-        "\n".join(f"- {sentence}." for sentence in sentences),
+        _bullets(sentences),
     ]
 
 
@@ -200,6 +199,29 @@ def _in_short(result: Result) -> list[str]:
         "\n".join(f"- {sentence}" for sentence in sentences),
     ]
     return [*parts, *_sources_alone(result, name)]
+
+
+def _of_one_source(result: Result) -> list[str]:
+    """Where training is one source: how much more than its grid a codebook loses, over all of them and both views."""
+    if about.kind_of(result) != "source":
+        return []
+    sentences = []
+    found = [result["views"][view]["quantizers"].values() for view in VIEWS]
+    codebooks = [one["against_new"] for view in found for one in view if one["kind"] != "fsq"]
+    for group in codebooks[0]:
+        entries = [one[group]["inside_beyond_fsq"] for one in codebooks]
+        means = [100 * entry["mean"] for entry in entries]
+        sentences.append(
+            f"`{group}`: codebook less grid {min(means):+.1f} to {max(means):+.1f} points against new speakers of the "
+            f"source, over {len(entries)} codebooks and views: {_tell(entries)}"
+        )
+    if not sentences:
+        return []
+    return ["What a codebook loses more than a grid does, away from its recordings:", _bullets(sentences)]
+
+
+def _bullets(sentences: list[str]) -> str:
+    return "\n".join(f"- {sentence}." for sentence in sentences)
 
 
 def _sources_alone(result: Result, name: str) -> list[str]:

@@ -24,7 +24,7 @@ from silkcodec.errors import ArgumentError
 from silkcodec.evaluate.clips import Clip
 from silkcodec.evaluate.metrics import Metric, Pair, find_metrics, measure_all
 from silkcodec.lab import coverage_fit
-from silkcodec.lab.coverage_intervals import HEARD, NEW, Floats, difference, interval
+from silkcodec.lab.coverage_intervals import HEARD, NEW, Floats, difference, in_order, interval
 from silkcodec.lab.coverage_speech import LOUD, Patches, Vectors, cut, decibels, voices_of
 from silkcodec.lab.griffin_lim import magnitudes, wave_of
 
@@ -200,8 +200,8 @@ def _summary(what: str, values: Values, grid: str | None, seed: int) -> dict[str
     result: dict[str, Any] = {}
     for metric in METRICS:
         groups = {}
-        for group, speakers in values[what].items():
-            own = _column(values[what], group, metric, list(speakers))
+        for group in in_order(values[what]):
+            own = _column(values[what], group, metric, list(values[what][group]))
             if not np.isfinite(own).any():
                 continue
             groups[group] = {"mean": interval(own[np.isfinite(own)], seed, group)}

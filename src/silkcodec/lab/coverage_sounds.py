@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from silkcodec import mel
 from silkcodec.evaluate.clips import Clip
 from silkcodec.evaluate.metrics.pitch import F0_PERIOD_MS, find_f0
-from silkcodec.lab.coverage_intervals import HEARD, NEW, Floats, difference, interval
+from silkcodec.lab.coverage_intervals import HEARD, NEW, Floats, difference, in_order, interval
 
 if TYPE_CHECKING:
     from silkcodec.lab.coverage_speech import Speaker
@@ -183,7 +183,7 @@ class Sounds:
         result: dict[str, Any] = {"grid": grid}
         for kind, names in KINDS.items():
             for one in names:
-                groups = list(dict.fromkeys(g for q, g, k, c in self._found if (q, k, c) == (name, kind, one)))
+                groups = in_order(g for q, g, k, c in self._found if (q, k, c) == (name, kind, one))
                 found, beyond = {}, {}
                 for group in groups:
                     own, ours, theirs = self._means(name, group, kind, one), *self._apart(name, grid, group, kind, one)

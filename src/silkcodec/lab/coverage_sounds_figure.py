@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from silkcodec.evaluate.metrics import METRICS
+from silkcodec.lab.coverage_intervals import in_order
 from silkcodec.lab.coverage_sounds_page import AGAIN
 from silkcodec.lab.page import Result
 
@@ -28,21 +29,21 @@ def draw(panels: Any, result: Result, color: Any, label: Any) -> None:
 
 
 def _classes(axes: Any, classes: dict[str, Any], color: Any) -> None:
-    groups = list(dict.fromkeys(group for found in classes.values() for group in found))
+    groups = in_order(group for found in classes.values() for group in found)
     for index, group in enumerate(groups):
         shift = 0.12 * (index - (len(groups) - 1) / 2)
         for place, found in enumerate(classes.values()):
             if group in found:
                 _bar(axes, place + shift, found[group]["beyond_grid"], 100, color(group))
     axes.axhline(0, color="0.4", linewidth=0.8)
-    axes.set_xticks(range(len(classes)), [word.replace(" ", "\n") for word in classes], fontsize=8)
+    axes.set_xticks(range(len(classes)), [word.replace(" ", "\n") for word in classes], fontsize=7)
     axes.grid(axis="y", alpha=0.3)
 
 
 def _heard(axes: Any, found: dict[str, Any], color: Any, label: Any) -> None:
     metric = "f0_rmse_cents"
     names = [name for name in found["of"] if name not in found["codecs"]]
-    groups = list(dict.fromkeys(group for name in names for group in found["of"][name][metric]))
+    groups = in_order(group for name in names for group in found["of"][name][metric])
     for index, group in enumerate(groups):
         shift = 0.12 * (index - (len(groups) - 1) / 2)
         for place, name in enumerate(names):

@@ -7,6 +7,7 @@ from typing import Any
 from silkcodec.evaluate.metrics import METRICS
 from silkcodec.evaluate.report import digits, interval, number, table
 from silkcodec.lab.coverage_figure import HEARD, NEW, label
+from silkcodec.lab.coverage_intervals import FEW, in_order
 from silkcodec.lab.page import Result
 
 AGAIN = "again"  # Griffin-Lim from another beginning
@@ -81,8 +82,15 @@ def _in_short(found: dict[str, Any]) -> str:
                 (f"{word} (`{group}`, {_points(entry[key])})", entry[key])
                 for word, groups in one.get(kind, {}).items()
                 for group, entry in groups.items()
-                if key in entry and entry[key]["low"] is not None
+                if key in entry
             ]
+            n_few = sum(entry["n"] < FEW for _, entry in entries)
+            entries = [(text, entry) for text, entry in entries if entry["n"] >= FEW]
+            if n_few:
+                lines.append(
+                    f"- {label(name)}, {title}: {n_few} classes and groups are of fewer than {FEW} speakers, whose "
+                    "intervals are too narrow to be trusted; they are in the table only."
+                )
             if entries:
                 worse = [text for text, entry in entries if entry["high"] < 0]
                 better = [text for text, entry in entries if entry["low"] > 0]
@@ -144,7 +152,7 @@ def _pitch_beyond(classes: dict[str, Any]) -> str:
 
 
 def _groups(classes: dict[str, Any]) -> list[str]:
-    return list(dict.fromkeys(group for found in classes.values() for group in found))
+    return in_order(group for found in classes.values() for group in found)
 
 
 def rebuilt_findings(result: Result) -> list[str]:
@@ -194,13 +202,15 @@ def _rebuilt_in_short(found: dict[str, Any]) -> str | None:
 
 def _told(entry: dict[str, Any]) -> str:
     """Of a difference of an error."""
+    if entry["n"] < FEW:
+        return f"fewer than {FEW} speakers"
     if entry["low"] is None or entry["low"] <= 0 <= entry["high"]:
         return "not told apart"
     return "worse" if entry["low"] > 0 else "better"
 
 
 def _qualities(found: dict[str, Any], names: list[str]) -> str:
-    groups = list(dict.fromkeys(g for name in names for metric in found["metrics"] for g in found["of"][name][metric]))
+    groups = in_order(g for name in names for metric in found["metrics"] for g in found["of"][name][metric])
     rows = []
     for metric in found["metrics"]:
         for name in names:
