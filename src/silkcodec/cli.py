@@ -20,6 +20,7 @@ from typer.core import TyperGroup
 from silkcodec import __version__
 from silkcodec.errors import ArgumentError, MissingExtraError, SilkError
 from silkcodec.lab.cli import lab
+from silkcodec.serve import cli as serve_cli
 
 if TYPE_CHECKING:
     from silkcodec.silk import Silk
@@ -50,6 +51,7 @@ app = typer.Typer(
 )
 
 app.add_typer(lab, name="lab")
+app.command()(serve_cli.serve)
 
 Sounds = Annotated[
     list[str], typer.Argument(metavar="IN...", help="Sound files, folders, 'patterns', or - for a pipe.")

@@ -1,0 +1,369 @@
+"""The HTTP side: routes, errors, and what OpenAPI says of them. No work is done here that takes time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated, Any, Literal
+
+from fastapi import Depends, FastAPI, Query, Request, Response, WebSocket
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.security import HTTPBearer
+from pydantic import BaseModel, Field
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from silkcodec import __version__, catalogue, codec
+from silkcodec.peers import rates
+from silkcodec.serve import access, logs, sessions, uploads
+from silkcodec.serve.pool import BusyError, LostError, RefusedError
+from silkcodec.serve.service import Service
+from silkcodec.tokens import SILK_FRAME_RATE
+
+log = logging.getLogger("silkcodec.serve")
+
+STATUS = {"too_long": 413, "bad_audio": 415, "not_supported": 415, "internal": 500}  # others: 400
+SILK_TYPE, JSON_TYPE = "application/vnd.silk", "application/json"
+WAVE_TYPES = {"wav": "audio/wav", "flac": "audio/flac"}
+
+
+class Problem(BaseModel):
+    """Every error."""
+
+    error: str = Field(description="A word for programs: unauthorized, too_large, bad_audio, busy, ...")
+    message: str = Field(description="A sentence for people.")
+    request_id: str
+
+
+class TokensOut(BaseModel):
+    """The tokens of a recording."""
+
+    codec: str
+    sample_rate: int = Field(description="Hz, of the wave that they decode to.")
+    n_samples: int = Field(description="Of that wave.")
+    dims_per_token: int
+    codebook_sizes: list[int]
+    frame_rate: float = Field(description="Frames per second.")
+    codes: list[list[int]] = Field(description="Frame by frame, one code of each codebook.")
+
+
+class CodecOut(BaseModel):
+    """The codec that this server runs."""
+
+    name: str
+    codec: str = Field(description="Name and hash of the weights, as its tokens carry it.")
+    sample_rate: int
+    frame_rate: float
+    codebook_sizes: list[int]
+
+
+class CodecsOut(BaseModel):
+    """What this server runs, and what the package it runs on knows."""
+
+    serving: CodecOut
+    known: list[dict[str, Any]]
+
+
+class Health(BaseModel):
+    """Of the server."""
+
+    status: str
+    workers: int = 0
+    file_workers: int = 0
+
+
+def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    return {status: {"model": Problem} for status in (*statuses, 401, 422, 429, 503)}
+
+
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
+_TOKENS_IN = {
+    "type": "object",
+    "required": ["codes"],
+    "properties": {
+        "codes": {
+            "type": "array",
+            "minItems": 1,
+            "items": {"type": "array", "items": {"type": "integer", "minimum": 0}},
+        },
+        "n_samples": {"type": "integer", "minimum": 1},
+        "dims_per_token": {"type": "integer", "minimum": 1, "maximum": 20, "default": 7},
+        "codec": {"type": "string"},
+    },
+}
+_ENCODE_BODY = {"requestBody": {"required": True, "content": {"application/octet-stream": _BINARY}}}
+_DECODE_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {SILK_TYPE: _BINARY, JSON_TYPE: {"schema": _TOKENS_IN}},
+    }
+}
+
+
+class ApiError(Exception):
+    """An answer that is an error."""
+
+    def __init__(self, status: int, code: str, text: str, retry_s: float | None = None) -> None:
+        super().__init__(text)
+        self.status, self.code, self.retry_s = status, code, retry_s
+
+
+def build(service: Service) -> FastAPI:
+    """The application of one server; its lifespan starts and stops the workers."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        service.pool.start()
+        try:
+            yield
+        finally:
+            await service.pool.close()
+
+    app = FastAPI(
+        title="Silk",
+        version=__version__,
+        description="A neural speech codec at 47.5 tokens per second. The WebSocket `/v1/stream` is in docs/server.md.",
+        lifespan=lifespan,
+        redoc_url=None,
+    )
+    app.state.service = service
+    app.add_middleware(Books, service=service)
+    _add_errors(app, service)
+    _add_health(app, service)
+    _add_coding(app, service)
+    return app
+
+
+def _add_health(app: FastAPI, service: Service) -> None:
+    @app.get("/health/live", tags=["health"])
+    async def live() -> Health:
+        """Whether the process answers."""
+        return Health(status="live")
+
+    @app.get("/health/ready", tags=["health"], responses={503: {"model": Health}})
+    async def ready(response: Response) -> Health:
+        """Whether it can take work: workers have loaded the model, and it does not go down."""
+        state = "draining" if service.draining.is_set() else "ready" if service.pool.is_ready else "starting"
+        response.status_code = 200 if state == "ready" else 503
+        n_streams, n_files = (len(service.pool.workers(role)) for role in ("streams", "files"))
+        return Health(status=state, workers=n_streams, file_workers=n_files)
+
+    @app.get("/metrics", tags=["health"], dependencies=[Depends(_guard(service))], responses=_problems())
+    async def metrics() -> Response:
+        """For Prometheus."""
+        text, media_type = service.metrics.text()
+        return Response(text, headers={"content-type": media_type})
+
+
+def _add_coding(app: FastAPI, service: Service) -> None:
+    guard = Depends(_guard(service))
+
+    @app.get("/v1/codecs", tags=["codec"], dependencies=[guard], responses=_problems())
+    async def codecs() -> CodecsOut:
+        """The codec that this server runs, and those that the package knows, with measured rates."""
+        from silkcodec.tokens import SILK_SAMPLE_RATE, codebook_sizes
+
+        serving = CodecOut(
+            name="silk",
+            codec=service.pool.codec,
+            sample_rate=SILK_SAMPLE_RATE,
+            frame_rate=SILK_FRAME_RATE,
+            codebook_sizes=list(codebook_sizes()),
+        )
+        known = await asyncio.to_thread(lambda: catalogue.rows(rates.measured(), codec.codecs()))
+        return CodecsOut(serving=serving, known=known)
+
+    @app.post(
+        "/v1/encode",
+        tags=["codec"],
+        dependencies=[guard],
+        openapi_extra=_ENCODE_BODY,
+        response_class=Response,
+        responses={
+            200: {"content": {SILK_TYPE: _BINARY, JSON_TYPE: {"schema": TokensOut.model_json_schema()}}},
+            **_problems(400, 408, 413, 415),
+        },
+    )
+    async def encode(
+        request: Request,
+        format: Annotated[Literal["silk", "json"] | None, Query(description="Instead of `Accept`.")] = None,
+        dims_per_token: Annotated[int, Query(ge=1, le=20, description="7: 19 tokens a frame; 1: 128.")] = 7,
+        entropy: Annotated[bool, Query(description="A smaller .silk file.")] = False,
+    ) -> Response:
+        """A sound file (WAV, FLAC, OGG, Opus, MP3, AIFF, ...), as the whole body, to tokens."""
+        _refuse_form(request)
+        wanted = format or ("json" if JSON_TYPE in request.headers.get("accept", "") else "silk")
+        fields = {"given": "audio", "wanted": wanted, "dims_per_token": dims_per_token, "entropy": entropy}
+        return await _coded(request, service, fields, JSON_TYPE if wanted == "json" else SILK_TYPE)
+
+    @app.post(
+        "/v1/decode",
+        tags=["codec"],
+        dependencies=[guard],
+        openapi_extra=_DECODE_BODY,
+        response_class=Response,
+        responses={200: {"content": {kind: _BINARY for kind in WAVE_TYPES.values()}}, **_problems(400, 408, 413, 415)},
+    )
+    async def decode(
+        request: Request,
+        format: Annotated[Literal["wav", "flac"] | None, Query(description="Instead of `Accept`.")] = None,
+    ) -> Response:
+        """A .silk file, or tokens as JSON, to a sound file: mono, 24 kHz, 16 bits."""
+        _refuse_form(request)
+        wanted = format or ("flac" if WAVE_TYPES["flac"] in request.headers.get("accept", "") else "wav")
+        given = "json" if JSON_TYPE in request.headers.get("content-type", "") else "silk"
+        return await _coded(request, service, {"given": given, "wanted": wanted}, WAVE_TYPES[wanted])
+
+    @app.websocket("/v1/stream")
+    async def stream(websocket: WebSocket) -> None:
+        await sessions.handle(websocket, service)
+
+
+async def _coded(request: Request, service: Service, fields: dict[str, Any], media_type: str) -> Response:
+    """Body -> file -> worker -> file -> response."""
+    limits = service.limits
+    with uploads.request_folder(service.folder) as folder:
+        source, target = folder / "upload", folder / f"result.{fields['wanted']}"
+        await uploads.save(request, source, limits.body_bytes, limits.upload_s)
+        job = {"source": str(source), "target": str(target), "max_s": limits.duration_s, **fields}
+        work = asyncio.create_task(service.pool.run_job(job))
+        seconds = await uploads.or_vanished(request, work)
+        n_bytes, pieces = uploads.taken(target)
+    service.metrics.audio_s.labels("encode" if fields["given"] == "audio" else "decode").inc(seconds)
+    return StreamingResponse(pieces(), media_type=media_type, headers={"content-length": str(n_bytes)})
+
+
+def _refuse_form(request: Request) -> None:
+    if "multipart/" in request.headers.get("content-type", ""):
+        text = "The body must be the file itself, not a form: curl --data-binary @FILE, not -F."
+        raise ApiError(415, "form", text)
+
+
+def _guard(service: Service) -> Any:
+    """What comes before every route but health: rate, token, and that the server does not go down."""
+    scheme = HTTPBearer(auto_error=False, description="The server's token.")  # for OpenAPI; the check is ours
+
+    async def guard(request: Request, _: Annotated[Any, Depends(scheme)]) -> None:
+        service.rate.take(request.client.host if request.client else "-")
+        if not access.may_enter(service.settings.token, request.headers):
+            raise ApiError(401, "unauthorized", "A bearer token is needed, and not this one.")
+        if service.draining.is_set():
+            raise ApiError(503, "draining", "The server goes down; come again.", 1.0)
+
+    guard.__annotations__["_"] = Annotated[Any, Depends(scheme)]
+    guard.__annotations__["request"] = Request
+    return guard
+
+
+def _add_errors(app: FastAPI, service: Service) -> None:
+    def answer(status: int, code: str, text: str, retry_s: float | None = None) -> JSONResponse:
+        service.metrics.refused.labels(code).inc()
+        headers = {} if retry_s is None else {"Retry-After": str(max(1, round(retry_s)))}
+        if status == 401:
+            headers["WWW-Authenticate"] = "Bearer"
+        body = {"error": code, "message": text, "request_id": logs.request_id.get()}
+        return JSONResponse(body, status, headers)
+
+    def on(kind: type[Exception]) -> Any:
+        return app.exception_handler(kind)
+
+    @on(ApiError)
+    async def api(_: Request, error: ApiError) -> Response:
+        return answer(error.status, error.code, str(error), error.retry_s)
+
+    @on(access.RateError)
+    async def rate(_: Request, error: access.RateError) -> Response:
+        return answer(429, "rate", str(error), error.retry_s)
+
+    @on(uploads.BodyError)
+    async def body(_: Request, error: uploads.BodyError) -> Response:
+        return answer(error.status, error.code, str(error))
+
+    @on(RefusedError)
+    async def refused(_: Request, error: RefusedError) -> Response:
+        return answer(STATUS.get(error.code, 400), error.code, str(error))
+
+    @on(BusyError)
+    async def busy(_: Request, error: BusyError) -> Response:
+        return answer(503, "busy", str(error), 2.0)
+
+    @on(TimeoutError)
+    async def timeout(_: Request, error: TimeoutError) -> Response:
+        return answer(503, "timeout", f"The work took longer than {service.limits.job_s:g} s; send less at once.", 5.0)
+
+    @on(LostError)
+    async def lost(_: Request, error: LostError) -> Response:
+        return answer(500, "worker_lost", f"{error} Twice.")
+
+    @on(ClientDisconnect)
+    async def gone(_: Request, error: ClientDisconnect) -> Response:
+        return answer(499, "gone", "The client has left.")  # nobody reads it; the books do
+
+    @on(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        return answer(422, "bad_argument", f"'{first['loc'][-1]}': {first['msg']}.")
+
+    @on(Exception)
+    async def bug(_: Request, error: Exception) -> Response:
+        return answer(500, "internal", "The server has met a bug of its own.")
+
+    @on(HTTPException)
+    async def http(_: Request, error: HTTPException) -> Response:
+        return answer(error.status_code, "http", f"{error.detail}.")
+
+
+class _SlowClient(Exception):
+    """It does not take what it asked for: without an end of the response, uvicorn closes the socket."""
+
+
+class Books:
+    """Around everything: a request id, a line of log, the count and the time. Plain ASGI, so nothing is buffered."""
+
+    def __init__(self, app: ASGIApp, service: Service) -> None:
+        self._app = app
+        self._service = service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started, status, n_bytes = time.monotonic(), 500, 0
+        request_id = logs.new_request_id(Headers(scope=scope).get("x-request-id"))
+        logs.request_id.set(request_id)
+
+        async def sent(message: Message) -> None:
+            nonlocal status, n_bytes
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+            n_bytes += len(message.get("body", b""))
+            try:
+                async with asyncio.timeout(self._service.limits.send_s):
+                    await send(message)
+            except TimeoutError:
+                raise _SlowClient from None
+
+        try:
+            await self._app(scope, receive, sent)
+        except _SlowClient:
+            status = 499
+        finally:
+            self._write(scope, status, n_bytes, time.monotonic() - started)
+
+    def _write(self, scope: Scope, status: int, n_bytes: int, seconds: float) -> None:
+        route = getattr(scope.get("route"), "path", "other")  # not the path: anybody can make up any number of those
+        metrics = self._service.metrics
+        metrics.requests.labels(route, scope["method"] if route != "other" else "any", str(status)).inc()
+        metrics.request_s.labels(route).observe(seconds)
+        if route.startswith("/health") and status == 200:
+            return  # every second or so, and nobody reads it
+        client = scope["client"][0] if scope.get("client") else "-"
+        fields = {"method": scope["method"], "path": scope["path"][:200], "status": status, "bytes": n_bytes}
+        log.info("request", extra={"client": client, **fields, "ms": round(1e3 * seconds, 1)})

@@ -1,0 +1,56 @@
+"""The verb `silk serve`: its options, and nothing heavy."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from silkcodec.errors import MissingExtraError
+
+
+def serve(
+    host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65_535, help="0: any that is free.")] = 8000,
+    token_file: Annotated[
+        Path | None, typer.Option("--token-file", help="With the bearer token. Default: the variable SILK_TOKEN.")
+    ] = None,
+    no_token: Annotated[bool, typer.Option("--no-token", help="Let everybody in, from other machines too.")] = False,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, help="Processes for live streams. Default: one a core.")
+    ] = None,
+    file_workers: Annotated[int, typer.Option("--file-workers", min=1, help="Processes for uploads.")] = 1,
+    batch: Annotated[int, typer.Option("--batch", min=1, max=64, help="Frames in one call of the model.")] = 8,
+    streams: Annotated[int, typer.Option("--max-streams", min=1, help="Streams open at once.")] = 64,
+    client_streams: Annotated[
+        int | None, typer.Option("--max-client-streams", min=1, help="Of one address. Default: all of them.")
+    ] = None,
+    rate: Annotated[int, typer.Option("--rate", min=1, help="Requests and streams a minute of one address.")] = 600,
+    max_mb: Annotated[int, typer.Option("--max-mb", min=1, help="Of an upload.")] = 32,
+    max_s: Annotated[float, typer.Option("--max-seconds", min=1, help="Of the sound in an upload.")] = 600.0,
+    drain_s: Annotated[float, typer.Option("--drain", min=1, help="Seconds to end what runs, after SIGTERM.")] = 20.0,
+    weights: Annotated[Path | None, typer.Option("--weights", help="A folder of weights made by silk export.")] = None,
+) -> None:
+    """Serve over HTTP and WebSocket: files, and live streams both ways. Needs the extra [serve]."""
+    settings = import_module("silkcodec.serve.settings")
+    limits = settings.Limits(
+        body_bytes=max_mb << 20,
+        duration_s=max_s,
+        sessions=streams,
+        client_sessions=client_streams or streams,
+        per_minute=rate,
+        drain_s=drain_s,
+    )
+    token = None if no_token else settings.read_token(token_file)
+    n_workers = workers or settings.default_workers()
+    chosen = settings.Settings(host, port, token, n_workers, file_workers, batch, weights, limits)
+    chosen.check_open(no_token)
+    try:
+        run = import_module("silkcodec.serve.run")
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("silkcodec"):
+            raise
+        raise MissingExtraError("The server", error.name, "serve") from error
+    run.serve(chosen)

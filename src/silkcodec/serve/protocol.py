@@ -1,0 +1,253 @@
+"""The messages of the WebSocket /v1/stream, without a socket: docs/server.md describes them.
+
+    client                                                  server
+    {"type": "start", "task": "encode", ...}        ->
+                                                    <-      {"type": "started", "codec": ..., ...}
+    samples, binary                                 ->
+                                                    <-      {"type": "tokens", "frame": 0, "codes": [[...]]}
+    {"type": "end"}                                 ->
+                                                    <-      {"type": "tokens", ...} {"type": "ended", ...}, close 1000
+
+`Session` takes a client's messages and gives pieces for a worker, of a frame at most: so one large message does not
+become much work at once, and small ones do not become many messages to the worker.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from silkcodec import audio
+from silkcodec.errors import SilkError
+from silkcodec.serve.filejobs import as_codes
+from silkcodec.tokens import FRAME_SAMPLES, SILK_FRAME_RATE, SILK_SAMPLE_RATE, codebook_sizes
+
+SAMPLE_BYTES = {"s16le": 2, "f32le": 4}
+N_CODEBOOKS = len(codebook_sizes())
+LOOKAHEAD_SAMPLES = 480
+
+# Close codes, RFC 6455 and its registry at IANA.
+NORMAL, GOING_AWAY, POLICY, INTERNAL, RESTART, TRY_LATER = 1000, 1001, 1008, 1011, 1012, 1013
+UNSUPPORTED = 1003
+
+
+class ProtocolError(SilkError):
+    """A message that the protocol does not allow. `code`: what the client is told, then the socket is closed."""
+
+    def __init__(self, text: str, code: str = "bad_message", close: int = POLICY) -> None:
+        super().__init__(text)
+        self.code = code
+        self.close = close
+
+
+@dataclass(frozen=True)
+class Start:
+    """The first message.
+
+    Attributes:
+        task: "encode" or "decode".
+        sample_rate: of the samples that will be sent; "decode" sends them at 24 kHz.
+        samples: "s16le" or "f32le". tokens: "json" or "binary" (int32, little-endian), as they are to be sent.
+        n_codebooks: of "encode", the first of 19; of "decode", how many a frame will have.
+        n_samples: of "decode", where the wave ends; None: with the last frame.
+    """
+
+    task: str
+    sample_rate: int = SILK_SAMPLE_RATE
+    samples: str = "s16le"
+    tokens: str = "json"
+    n_codebooks: int = N_CODEBOOKS
+    n_samples: int | None = None
+
+    def for_worker(self) -> dict[str, Any]:
+        """What a worker needs of it."""
+        fields = ("task", "sample_rate", "samples", "n_codebooks")
+        return {name: getattr(self, name) for name in fields}
+
+
+class Session:
+    """What a client has said so far.
+
+    Args:
+        max_s: of sound.
+
+    Attributes:
+        start: once it was said. ended: whether the client has said so.
+        n_samples_in, n_frames_in: that have come: samples at the client's rate, or frames of codes.
+    """
+
+    def __init__(self, max_s: float) -> None:
+        self.start: Start | None = None
+        self.ended = False
+        self.n_samples_in = 0
+        self.n_frames_in = 0
+        self._max_s = max_s
+        self._held = bytearray()  # samples that do not complete a frame yet
+        self._n_cut = 0  # samples that have gone to the worker
+        self._next_frame = LOOKAHEAD_SAMPLES + FRAME_SAMPLES  # samples that must be there for the next frame
+
+    def receive(self, message: str | bytes) -> Iterator[bytes]:
+        """One message -> pieces for the worker, samples or codes (int32 [F, K]), as bytes.
+
+        Raises:
+            ProtocolError: it is not allowed here.
+        """
+        if self.ended:
+            raise ProtocolError("Nothing must be sent after 'end'.")
+        if isinstance(message, bytes):
+            yield from self._binary(message)
+            return
+        given = _object(message)
+        kind = given.pop("type", None)
+        if self.start is None:
+            if kind != "start":
+                raise ProtocolError(f"The first message must be of type 'start'; got {kind!r:.40}.")
+            self.start = _start(given)
+        elif kind == "end":
+            yield from self.end()
+        elif kind == "tokens" and self.start.task == "decode":
+            yield from self._codes(given.get("codes"))
+        else:
+            raise ProtocolError(f"A message of type {kind!r:.40} is not expected here.")
+
+    def end(self) -> Iterator[bytes]:
+        """What is still held, as `receive` gives it: the client has ended, or the server ends the stream for it."""
+        self.ended = True
+        return iter([self._cut(len(self._held))] if self._held else [])
+
+    def _binary(self, message: bytes) -> Iterator[bytes]:
+        start = self.start
+        if start is None:
+            raise ProtocolError("The first message must be of type 'start'; got binary data.")
+        width = SAMPLE_BYTES[start.samples] if start.task == "encode" else 4 * start.n_codebooks
+        if len(message) % width:
+            what = "samples" if start.task == "encode" else f"frames of {start.n_codebooks} int32"
+            raise ProtocolError(f"A binary message must hold whole {what} of {width} bytes; got {len(message)} bytes.")
+        if start.task == "decode":
+            yield from self._frames(message, width)
+            return
+        self._held += message
+        self.n_samples_in += len(message) // width
+        self._check_length(self.n_samples_in / start.sample_rate)
+        if start.sample_rate != SILK_SAMPLE_RATE:  # when a frame is complete, the resampler knows, not we
+            step = width * max(1, round(start.sample_rate / SILK_FRAME_RATE))
+            while self._held:
+                yield self._cut(step)
+            return
+        while self.n_samples_in >= self._next_frame:
+            yield self._cut((self._next_frame - self._n_cut) * width)
+            self._n_cut = self._next_frame
+            self._next_frame += FRAME_SAMPLES
+
+    def _cut(self, n_bytes: int) -> bytes:
+        piece = bytes(self._held[:n_bytes])
+        del self._held[:n_bytes]
+        return piece
+
+    def _codes(self, frames: Any) -> Iterator[bytes]:
+        assert self.start is not None
+        try:
+            codes = as_codes(frames, self.start.n_codebooks)
+        except SilkError as error:
+            raise ProtocolError(str(error), "bad_tokens") from error
+        if codes.min() < 0 or codes.max() >= max(codebook_sizes()):
+            raise ProtocolError(f"codes must be 0..{max(codebook_sizes()) - 1}.", "bad_tokens")
+        yield from self._frames(codes.astype("<i4").tobytes(), 4 * self.start.n_codebooks)
+
+    def _frames(self, codes: bytes, width: int) -> Iterator[bytes]:
+        self.n_frames_in += len(codes) // width
+        self._check_length(self.n_frames_in / SILK_FRAME_RATE)
+        for at in range(0, len(codes), width):
+            yield codes[at : at + width]
+
+    def _check_length(self, seconds: float) -> None:
+        if seconds > self._max_s:
+            raise ProtocolError(f"A stream must be {self._max_s:g} s of sound at most; start another.", "too_long")
+
+    @property
+    def seconds_in(self) -> float:
+        """Of sound or of tokens, that have come."""
+        if self.start is None or self.start.task == "decode":
+            return self.n_frames_in / SILK_FRAME_RATE
+        return self.n_samples_in / self.start.sample_rate
+
+    # --- what the server says
+
+    def started(self, codec: str, request_id: str) -> str:
+        """The answer to `start`."""
+        return _text(
+            "started",
+            codec=codec,
+            sample_rate=SILK_SAMPLE_RATE,
+            frame_samples=FRAME_SAMPLES,
+            codebook_sizes=codebook_sizes()[: self.start.n_codebooks if self.start else None],
+            request_id=request_id,
+        )
+
+    def frame(self, number: int, body: bytes) -> str | bytes:
+        """A worker's answer, as the client wants it; b"": nothing of it lies before `n_samples`."""
+        start = self.start
+        assert start is not None
+        if start.task == "decode":
+            if start.n_samples is None:
+                return body
+            left = max(0, start.n_samples - number * FRAME_SAMPLES)
+            return body[: left * SAMPLE_BYTES[start.samples]]
+        if start.tokens == "binary":
+            return body
+        codes = np.frombuffer(body, "<i4").reshape(-1, start.n_codebooks).tolist()
+        return _text("tokens", frame=number, codes=codes)
+
+    def last(self, n_samples: int, n_frames: int) -> str:
+        """The end: samples at 24 kHz, and frames."""
+        if self.start is not None and self.start.n_samples is not None:
+            n_samples = min(n_samples, self.start.n_samples)
+        return _text("ended", n_samples=n_samples, n_frames=n_frames)
+
+
+def failure(code: str, text: str) -> str:
+    """What is said before the socket is closed for an error."""
+    return _text("error", code=code, message=text)
+
+
+def draining(within_s: float) -> str:
+    """The server goes down, and ends the stream itself within that time."""
+    return _text("draining", within_s=within_s)
+
+
+def _text(kind: str, **fields: Any) -> str:
+    return json.dumps({"type": kind, **fields}, separators=(",", ":"))
+
+
+def _object(message: str) -> dict[str, Any]:
+    try:
+        given = json.loads(message)
+    except (ValueError, RecursionError) as error:
+        raise ProtocolError("A text message must be JSON.") from error
+    if not isinstance(given, dict):
+        raise ProtocolError("A text message must be a JSON object.")
+    return given
+
+
+def _start(given: dict[str, Any]) -> Start:
+    unknown = set(given) - set(Start.__dataclass_fields__)
+    if unknown:
+        raise ProtocolError(f"'start' does not know {min(unknown)!r:.40}.")
+    choices_of = {"task": ("encode", "decode"), "samples": tuple(SAMPLE_BYTES), "tokens": ("json", "binary")}
+    for name, choices in choices_of.items():
+        if given.get(name, None if name == "task" else choices[0]) not in choices:
+            raise ProtocolError(f"'{name}' must be {' or '.join(choices)}; got {given.get(name)!r:.40}.")
+    ranges = (
+        ("sample_rate", audio.MIN_RATE, audio.MAX_RATE, SILK_SAMPLE_RATE),
+        ("n_codebooks", 1, N_CODEBOOKS, N_CODEBOOKS),
+        ("n_samples", 1, 2**62, None),
+    )
+    for name, low, high, default in ranges:
+        value = given.get(name, default)
+        if value is not None and (type(value) is not int or not low <= value <= high):
+            raise ProtocolError(f"'{name}' must be {low}..{high}; got {value!r:.40}.")
+    return Start(**given)

@@ -1,0 +1,151 @@
+"""The process of `silk serve`: listen, serve, drain.
+
+On SIGTERM or Ctrl-C the socket is closed, so that nothing new comes; requests and streams have `drain_s` to end, then
+streams are ended for them, with all their frames answered. The second signal ends everything at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import math
+import os
+import socket
+from types import FrameType
+from typing import Any
+
+import h11
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from silkcodec.errors import ArgumentError
+from silkcodec.serve import logs, uploads
+from silkcodec.serve.app import build
+from silkcodec.serve.service import Service
+from silkcodec.serve.settings import Limits, Settings
+from silkcodec.weights_config import WeightsConfig
+
+log = logging.getLogger("silkcodec.serve")
+
+KEEP_ALIVE_S = 5
+PING_S = 20.0  # a vanished WebSocket client is seen within two of them
+BACKLOG = 256
+SPARE_CONNECTIONS = 64  # for health, metrics and refusals, beside streams and uploads
+
+
+def serve(settings: Settings) -> None:
+    """Serve until a signal, or until the port cannot be had.
+
+    Raises:
+        ArgumentError: the port cannot be had. WeightsError: no such model.
+    """
+    from silkcodec.silk import EMBEDDED
+
+    WeightsConfig.read(settings.weights or EMBEDDED)  # here, in one line, and not in every worker over and over
+    listening = _listen(settings)
+    logs.configure()
+    with uploads.private_folder() as folder, contextlib.closing(listening):
+        asyncio.run(_serve(settings, folder, listening))
+
+
+async def _serve(settings: Settings, folder: Any, listening: socket.socket) -> None:
+    service = Service.of(settings, folder)
+    limits = settings.limits
+    config = uvicorn.Config(
+        build(service),
+        http=protocol_class(limits),
+        ws="websockets-sansio",
+        ws_max_size=limits.message_bytes,
+        ws_ping_interval=PING_S,
+        ws_ping_timeout=PING_S,
+        ws_per_message_deflate=False,  # samples do not get smaller, and its buffers cost more than a stream's state
+        limit_concurrency=limits.sessions + limits.files + SPARE_CONNECTIONS,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=math.ceil(limits.drain_s),
+        backlog=BACKLOG,
+        access_log=False,
+        log_config=None,
+        server_header=False,
+    )
+    host, port = listening.getsockname()[:2]
+    log.info("listening", extra={"host": host, "port": port, "pid": os.getpid(), "token": settings.token is not None})
+    await DrainingServer(config, service).serve(sockets=[listening])
+    log.info("stopped")
+
+
+class DrainingServer(uvicorn.Server):
+    """uvicorn, but a signal begins a drain; uvicorn's own way cuts every WebSocket at once."""
+
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+        super().__init__(config)
+        self._service = service
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._drain_task: asyncio.Task[None] | None = None
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
+        await super().serve(sockets)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if self._loop is None or self._service.draining.is_set():
+            self.should_exit = self.force_exit = True
+        else:
+            self._loop.call_soon_threadsafe(self.begin_drain)
+
+    def begin_drain(self) -> None:
+        """From the event loop."""
+        if self._drain_task is None:
+            self._drain_task = asyncio.create_task(self._drain())
+
+    async def _drain(self) -> None:
+        service = self._service
+        log.info("draining", extra={"streams": len(service.sessions)})
+        service.draining.set()
+        for server in getattr(self, "servers", []):
+            server.close()
+        if service.sessions:
+            _, late = await asyncio.wait(set(service.sessions), timeout=service.limits.drain_s)
+            for task in late:
+                task.cancel()
+        self.should_exit = True  # uvicorn waits for the requests that run
+
+
+def protocol_class(limits: Limits) -> type[H11Protocol]:
+    """HTTP as uvicorn speaks it, but who opens a connection must also use it, and take what is sent there."""
+
+    class Http(H11Protocol):
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            connection = transport.get_extra_info("socket")
+            if connection is not None and hasattr(socket, "TCP_USER_TIMEOUT"):
+                # Of a peer that is gone, or does not read, the kernel holds bytes for a quarter of an hour.
+                with contextlib.suppress(OSError):
+                    timeout_ms = round(2e3 * limits.send_s)
+                    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, timeout_ms)
+            self._seen: Any = None
+            self.loop.call_later(limits.header_s, self._check_progress)
+
+        def _check_progress(self) -> None:
+            """Every `header_s`: close what waited for the head of a request all that time."""
+            if self.transport.is_closing() or self.transport.get_protocol() is not self:
+                return  # closed, or a WebSocket by now
+            idle = self.conn.their_state is h11.IDLE
+            if idle and self.cycle is self._seen and (self.cycle is None or self.cycle.response_complete):
+                self.transport.close()
+                return
+            self._seen = self.cycle
+            self.loop.call_later(limits.header_s, self._check_progress)
+
+    return Http
+
+
+def _listen(settings: Settings) -> socket.socket:
+    try:
+        family = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((settings.host, settings.port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        reason = error.strerror or error
+        raise ArgumentError(
+            f"silk serve must be able to listen on {settings.host}:{settings.port}; {reason}; choose another --port."
+        ) from error

@@ -1,0 +1,65 @@
+"""Messages between the front and a worker: a JSON head and bytes, over a pair of connected sockets.
+
+    u32 length of the head, u32 length of the body, little-endian | head, JSON | body
+
+Both ends are ours. It is not multiprocessing's pipe because that pickles, and nothing here unpickles.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import struct
+from typing import Any
+
+Head = dict[str, Any]
+
+_LENGTHS = struct.Struct("<II")
+MAX_BYTES = 64 << 20  # of a head or body: far above any of ours, so that a slip is not an allocation
+
+
+def pack(head: Head, body: bytes = b"") -> bytes:
+    """A message as bytes."""
+    text = json.dumps(head, separators=(",", ":")).encode()
+    return b"".join((_LENGTHS.pack(len(text), len(body)), text, body))
+
+
+async def read(reader: asyncio.StreamReader) -> tuple[Head, bytes] | None:
+    """The next message; None: the other end is gone."""
+    try:
+        text, body = _lengths(await reader.readexactly(_LENGTHS.size))
+        return json.loads(await reader.readexactly(text)), await reader.readexactly(body)
+    except (asyncio.IncompleteReadError, OSError):
+        return None
+
+
+def receive(connection: socket.socket) -> tuple[Head, bytes] | None:
+    """The next message; waits for it. None: the other end is gone."""
+    try:
+        lengths = _exactly(connection, _LENGTHS.size)
+        if lengths is None:
+            return None
+        n_text, n_body = _lengths(lengths)
+        text, body = _exactly(connection, n_text), _exactly(connection, n_body)
+    except OSError:
+        return None
+    return None if text is None or body is None else (json.loads(text), bytes(body))
+
+
+def _lengths(data: bytes | bytearray) -> tuple[int, int]:
+    text, body = _LENGTHS.unpack(data)
+    if max(text, body) > MAX_BYTES:
+        raise ConnectionError(f"a message of {max(text, body)} bytes between front and worker")
+    return text, body
+
+
+def _exactly(connection: socket.socket, n_bytes: int) -> bytearray | None:
+    data = bytearray(n_bytes)
+    view = memoryview(data)
+    while view:
+        taken = connection.recv_into(view)
+        if taken == 0:
+            return None
+        view = view[taken:]
+    return data

@@ -1,0 +1,227 @@
+"""A worker: a process with the model, at the other end of the front's socket.
+
+    python -m silkcodec.serve.worker '{"fd": 5, "role": "streams", "batch": 8, "sizes": null, "weights": null}'
+
+It ends when the front closes the socket or dies. Signals that stop a service go to all its processes; only the
+front listens to them, and drains.
+
+Heads of messages:
+
+    to a worker of streams   {do: open, id, task, ...} {do: feed, id} + bytes {do: end, id} {do: drop, id}
+    from it                  {is: ready, codec, sizes} {is: frame, id, frame} + bytes {is: ended, id, n_samples}
+                             {is: refused, id, code, text} {is: batch, task, size, seconds}
+    to a worker of files     {do: job, id, ...} {do: cancel, id}
+    from it                  {is: ready, ...} {is: done, id, seconds} {is: refused, ...}
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from silkcodec.errors import ArgumentError, AudioError, ContainerError, MissingExtraError, SilkError, TokensError
+from silkcodec.serve import filejobs, wire
+from silkcodec.serve.batcher import Batcher, exact_sizes
+from silkcodec.silk import Silk
+
+Message = tuple[wire.Head, bytes]
+FULL_SCALE = 32_768  # of 16 bits
+NICE = 5  # files after live streams
+
+CODES = {  # what the client is told -> what went wrong
+    filejobs.TooLongError: "too_long",
+    AudioError: "bad_audio",
+    TokensError: "bad_tokens",
+    ContainerError: "bad_silk_file",
+    ArgumentError: "bad_argument",
+    MissingExtraError: "not_supported",
+}
+
+
+class Inbox:
+    """Messages that have come, read by a thread so that the model need not stop for them."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._messages: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
+        self._connection = connection
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        while (message := wire.receive(self._connection)) is not None:
+            self._messages.put(message)
+        self._messages.put(None)
+
+    def take(self, wait: bool) -> list[Message]:
+        """What has come; with `wait` at least one. Raises EOFError: the front is gone."""
+        messages: list[Message] = []
+        while True:
+            try:
+                message = self._messages.get(block=wait and not messages)
+            except queue.Empty:
+                return messages
+            if message is None:
+                raise EOFError
+            messages.append(message)
+
+
+def samples_of(body: bytes, kind: str) -> np.ndarray:
+    """Bytes as they come over the wire -> int16 or float32 [n]."""
+    return np.frombuffer(body, dtype="<i2" if kind == "s16le" else "<f4")
+
+
+def bytes_of(wave: np.ndarray, kind: str) -> bytes:
+    """float32 [n] -> bytes as they go over the wire, clipped where they are integers."""
+    if kind == "f32le":
+        return wave.astype("<f4").tobytes()
+    return np.clip(np.rint(wave * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1).astype("<i2").tobytes()
+
+
+class StreamWorker:
+    """A batcher behind a socket."""
+
+    def __init__(self, connection: socket.socket, codec: Silk, sizes: list[int]) -> None:
+        self._connection = connection
+        self._batcher = Batcher(codec, sizes)
+        self._samples: dict[str, str] = {}  # stream -> the kind of its samples
+
+    def run(self, inbox: Inbox) -> None:
+        """Until the front is gone (EOFError)."""
+        while True:
+            for head, body in inbox.take(wait=self._batcher.n_waiting == 0):
+                self._handle(head, body)
+            started = time.perf_counter()
+            task, answers = self._batcher.step()
+            seconds = time.perf_counter() - started
+            for answer in answers:
+                if task == "encode":
+                    body = answer.value.astype("<i4").tobytes()
+                else:
+                    body = bytes_of(answer.value, self._samples[answer.stream])
+                self._send({"is": "frame", "id": answer.stream, "frame": answer.frame}, body)
+            if answers:
+                self._send({"is": "batch", "task": task, "size": len(answers), "seconds": seconds})
+            for stream, n_samples in self._batcher.finished():
+                del self._samples[stream]
+                self._send({"is": "ended", "id": stream, "n_samples": n_samples})
+
+    def _handle(self, head: wire.Head, body: bytes) -> None:
+        stream, do = head["id"], head["do"]
+        if do != "open" and stream not in self._batcher:
+            return  # it was refused, and the front does not know yet
+        try:
+            if do == "open":
+                self._open(stream, head)
+            elif do == "feed":
+                codes = head.get("k")
+                kind = self._samples[stream]
+                values = np.frombuffer(body, "<i4").reshape(-1, codes) if codes else samples_of(body, kind)
+                self._batcher.feed(stream, values)
+            elif do == "end":
+                self._batcher.end(stream)
+            else:
+                self._forget(stream)
+        except SilkError as error:
+            self._forget(stream)
+            self._send(refusal(stream, error))
+        except Exception as error:  # a bug of ours with one stream must not end the others of this process
+            traceback.print_exc()
+            self._forget(stream)
+            self._send(refusal(stream, error))
+
+    def _open(self, stream: str, head: wire.Head) -> None:
+        if head["task"] == "encode":
+            self._batcher.open_encoder(stream, head["sample_rate"], head["n_codebooks"])
+        else:
+            self._batcher.open_decoder(stream)
+        self._samples[stream] = head["samples"]
+
+    def _forget(self, stream: str) -> None:
+        self._batcher.drop(stream)
+        self._samples.pop(stream, None)
+
+    def _send(self, head: wire.Head, body: bytes = b"") -> None:
+        self._connection.sendall(wire.pack(head, body))
+
+
+def refusal(name: str, error: Exception) -> wire.Head:
+    """What the front is told of an error."""
+    code = next((code for kind, code in CODES.items() if isinstance(error, kind)), "internal")
+    text = " ".join(str(error).split()) if isinstance(error, SilkError) else "The server has met a bug of its own."
+    return {"is": "refused", "id": name, "code": code, "text": text}
+
+
+def run_file_jobs(connection: socket.socket, inbox: Inbox, codec: Silk) -> None:
+    """Jobs one after the other, until the front is gone (EOFError)."""
+    cancelled: set[str] = set()
+    waiting: list[wire.Head] = []
+
+    def take(wait: bool) -> None:
+        for head, _ in inbox.take(wait):
+            if head["do"] == "cancel":
+                cancelled.add(head["id"])
+            else:
+                waiting.append(head)
+
+    def is_cancelled() -> bool:
+        take(wait=False)
+        return name in cancelled
+
+    while True:
+        take(wait=not waiting)
+        if not waiting:
+            continue
+        head = waiting.pop(0)
+        name = head["id"]
+        fields = {key: value for key, value in head.items() if key not in ("do", "id", "source", "target")}
+        job = filejobs.Job(Path(head["source"]), Path(head["target"]), **fields)
+        try:
+            seconds = filejobs.work(codec, job, is_cancelled)
+            answer: dict[str, Any] = {"is": "done", "id": name, "seconds": seconds}
+        except filejobs.Cancelled:
+            answer = {"is": "refused", "id": name, "code": "cancelled", "text": ""}
+        except SilkError as error:
+            answer = refusal(name, error)
+        except Exception as error:  # a file that meets a bug of ours costs its own request only
+            traceback.print_exc()
+            answer = refusal(name, error)
+        cancelled.clear()
+        connection.sendall(wire.pack(answer))
+
+
+def main(options: dict[str, Any]) -> None:
+    """The process."""
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, signal.SIG_IGN)
+    with socket.socket(fileno=options["fd"]) as connection:
+        codec = Silk(options["weights"], threads=1)
+        codec.prepare(encode=True, decode=True)
+        streams = options["role"] == "streams"
+        sizes = options["sizes"]
+        if streams:
+            sizes = sizes or exact_sizes(codec, options["batch"])
+        else:
+            os.nice(NICE)
+        try:
+            inbox = Inbox(connection)
+            connection.sendall(wire.pack({"is": "ready", "codec": codec.codec_id, "sizes": sizes}))
+            if streams:
+                StreamWorker(connection, codec, sizes).run(inbox)
+            else:
+                run_file_jobs(connection, inbox, codec)
+        except (EOFError, OSError):
+            return  # the front is gone
+
+
+if __name__ == "__main__":
+    main(json.loads(sys.argv[1]))

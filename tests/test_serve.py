@@ -1,0 +1,420 @@
+"""serve: what needs no socket: the batcher, the WebSocket's messages, file jobs and their limits, access."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import json
+import logging
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from silkcodec import audio, container
+from silkcodec.errors import ArgumentError, AudioError, SilkError, TokensError
+from silkcodec.serve import access, filejobs, logs, protocol
+from silkcodec.serve.batcher import FRAME_S, Batcher, exact_sizes
+from silkcodec.serve.filejobs import Cancelled, Job, TooLongError
+from silkcodec.serve.protocol import ProtocolError, Session
+from silkcodec.serve.settings import Limits, Settings, is_loopback, is_token, read_token
+from silkcodec.serve.worker import bytes_of, samples_of
+from silkcodec.silk import Silk
+from silkcodec.stream import StreamDecoder
+from silkcodec.tokens import FRAME_SAMPLES, codebook_sizes
+
+# --- batcher
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture(scope="module")
+def sizes(codec: Silk) -> list[int]:
+    return exact_sizes(codec, 4, n_frames=1)
+
+
+def answers_of(batcher: Batcher) -> tuple[dict[str, list[Any]], dict[str, int], list[int]]:
+    """Steps until all streams have ended: values by stream, samples by stream, sizes of the batches."""
+    values: dict[str, list[Any]] = {}
+    lengths: dict[str, int] = {}
+    batches = []
+    while len(batcher):
+        _, answers = batcher.step()
+        batches.append(len(answers))
+        for answer in answers:
+            assert answer.frame == len(values.setdefault(answer.stream, []))
+            values[answer.stream].append(answer.value)
+        lengths |= dict(batcher.finished())
+    return values, lengths, batches
+
+
+def test_streams_in_one_batch_get_the_tokens_of_single_calls(codec: Silk, sizes: list[int], speech: Any) -> None:
+    waves = {"a": speech[:40_000], "b": speech[7_000:39_000], "c": speech[30_000:60_001], "d": speech[:11]}
+    batcher = Batcher(codec, sizes)
+    for name, wave in waves.items():
+        batcher.open_encoder(name)
+        for part in np.array_split(wave, 3):
+            batcher.feed(name, part)
+        batcher.end(name)
+    values, lengths, batches = answers_of(batcher)
+    for name, wave in waves.items():
+        assert codec.tokens(np.concatenate(values[name]), lengths[name]) == codec.encode(wave), name
+    assert max(batches) == max(sizes)
+
+
+def test_decoding_in_batches_gives_the_samples_of_single_calls(codec: Silk, sizes: list[int], speech: Any) -> None:
+    many = {name: np.stack(codec.encode(speech[at : at + 20_000]).codes, axis=1) for name, at in (("a", 0), ("b", 9))}
+    batcher = Batcher(codec, sizes)
+    for name, codes in many.items():
+        batcher.open_decoder(name)
+        batcher.feed(name, codes)
+        batcher.end(name)
+    values, lengths, _ = answers_of(batcher)
+    for name, codes in many.items():
+        np.testing.assert_allclose(np.concatenate(values[name]), StreamDecoder(codec).feed(codes), atol=1e-4)
+        assert lengths[name] == len(codes) * FRAME_SAMPLES
+
+
+def test_only_sizes_without_a_different_bit_are_used(codec: Silk, monkeypatch: pytest.MonkeyPatch) -> None:
+    from silkcodec.serve import batcher
+
+    real = batcher.run
+
+    def off_by_a_bit(codec: Silk, output: str, frames: Any, states: Any) -> Any:
+        values, after = real(codec, output, frames, states)
+        if len(frames) == 2:
+            after[1][-1].reshape(-1)[-1] = np.nextafter(after[1][-1].reshape(-1)[-1], np.float32(9))
+        return values, after
+
+    monkeypatch.setattr(batcher, "run", off_by_a_bit)
+    assert 2 not in exact_sizes(codec, 2, n_frames=1)
+    assert exact_sizes(codec, 1) == [1]
+
+
+def test_a_live_stream_does_not_wait_behind_one_that_sends_all_at_once(codec: Silk, speech: Any) -> None:
+    clock = Clock()
+    batcher = Batcher(codec, [1], clock)
+    batcher.open_encoder("greedy")
+    batcher.feed("greedy", np.tile(speech, 2)[: 480 + 8 * FRAME_SAMPLES])
+    clock.now = 0.9 * FRAME_S  # the greedy one's first frame is overdue, the others' turns are to come
+    batcher.open_encoder("live")
+    batcher.feed("live", speech[: 480 + FRAME_SAMPLES])
+    order = [batcher.step()[1][0].stream for _ in range(4)]
+    assert order == ["greedy", "live", "greedy", "greedy"]
+
+
+def test_a_refused_or_dropped_stream_leaves_no_trace(codec: Silk, speech: Any) -> None:
+    batcher = Batcher(codec)
+    batcher.open_encoder("a")
+    with pytest.raises(AudioError, match="nan"):
+        batcher.feed("a", np.array([0, np.nan], np.float32))
+    batcher.feed("a", speech[:20_000])
+    batcher.drop("a")
+    batcher.drop("a")
+    assert len(batcher) == batcher.n_waiting == 0 and batcher.step() == ("encode", [])
+    batcher.open_decoder("b")
+    with pytest.raises(TokensError, match=r"0\.\.2097151"):
+        batcher.feed("b", np.full((1, 19), 2**21))
+    batcher.end("b")
+    assert batcher.finished() == [("b", 0)]
+
+
+# --- protocol
+
+
+def start(**fields: Any) -> str:
+    return json.dumps({"type": "start", **fields})
+
+
+def pieces_of(session: Session, *messages: str | bytes) -> list[bytes]:
+    return list(itertools.chain.from_iterable(session.receive(message) for message in messages))
+
+
+@pytest.mark.parametrize(("rate", "kind"), [(24_000, "s16le"), (24_000, "f32le"), (16_000, "s16le")])
+def test_any_cut_of_the_samples_gives_the_tokens_of_encode(codec: Silk, speech: Any, rate: int, kind: str) -> None:
+    wave = samples_of(bytes_of(speech[:50_000], kind), kind)
+    expected = codec.encode(wave, rate)
+    for seed in range(3):
+        rng = random.Random(seed)
+        session, batcher = Session(100), Batcher(codec)
+        messages: list[str | bytes] = [start(task="encode", sample_rate=rate, samples=kind)]
+        data, at = wave.tobytes(), 0
+        while at < len(data):
+            n = 4 * rng.randrange([10, 3_000, 60_000][seed])
+            messages.append(data[at : at + n])
+            at += n
+        pieces = pieces_of(session, *messages, '{"type": "end"}')
+        assert b"".join(pieces) == data
+        batcher.open_encoder("s", rate)
+        for piece in pieces:
+            batcher.feed("s", samples_of(piece, kind))
+        batcher.end("s")
+        values, lengths, _ = answers_of(batcher)
+        assert codec.tokens(np.concatenate(values["s"]), lengths["s"]) == expected
+        assert session.ended and session.n_samples_in == len(wave)
+
+
+def test_at_24_khz_a_piece_goes_when_it_completes_a_frame() -> None:
+    session = Session(100)
+    pieces_of(session, start(task="encode"))
+    sizes = [len(piece) for _ in range(100) for piece in session.receive(bytes(2 * 480))]  # 20 ms each
+    assert sizes == [2 * (480 + 9_600)] + [2 * 9_600] * 3
+    assert len(pieces_of(session, bytes(2 * 96_000))) == 10, "a large message comes in pieces of a frame"
+
+
+def test_codes_come_as_json_or_int32() -> None:
+    rows = np.arange(38).reshape(2, 19)
+    for message in (json.dumps({"type": "tokens", "codes": rows.tolist()}), rows.astype("<i4").tobytes()):
+        session = Session(100)
+        pieces = pieces_of(session, start(task="decode"), message)
+        assert [np.frombuffer(piece, "<i4").tolist() for piece in pieces] == rows.tolist()
+        assert session.seconds_in == pytest.approx(0.8)
+
+
+def test_what_the_server_says() -> None:
+    session = Session(100)
+    pieces_of(session, start(task="encode", n_codebooks=2))
+    started = json.loads(session.started("silk@0a1b2c3d4e5f", "id"))
+    assert started["type"] == "started" and started["codebook_sizes"] == list(codebook_sizes()[:2])
+    body = np.array([[5, 6]], "<i4").tobytes()
+    assert json.loads(session.frame(3, body)) == {"type": "tokens", "frame": 3, "codes": [[5, 6]]}
+    assert json.loads(session.last(100, 1)) == {"type": "ended", "n_samples": 100, "n_frames": 1}
+    session = Session(100)
+    pieces_of(session, start(task="decode", n_samples=9_700))
+    assert [len(session.frame(number, bytes(2 * 9_600))) for number in range(3)] == [19_200, 200, 0]
+    assert json.loads(session.last(19_200, 2))["n_samples"] == 9_700
+
+
+GARBAGE = [
+    "",
+    "nonsense",
+    "[]",
+    "[" * 10_000,
+    '"start"',
+    '{"type": "end"}',
+    b"\0\0",
+    start(),
+    start(task="both"),
+    start(task=["encode"]),
+    start(task="encode", sample_rate=10),
+    start(task="encode", sample_rate=24000.5),
+    start(task="encode", sample_rate=True),
+    start(task="encode", samples="mp3"),
+    start(task="encode", n_codebooks=20),
+    start(task="decode", n_samples=0),
+    start(task="encode", secret=1),
+]
+
+
+@pytest.mark.parametrize("message", GARBAGE, ids=range(len(GARBAGE)))
+def test_garbage_is_refused_in_a_sentence(message: str | bytes) -> None:
+    with pytest.raises(ProtocolError) as caught:
+        pieces_of(Session(100), message)
+    assert str(caught.value).endswith(".") and len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        b"\0" * 75,
+        "{}",
+        start(task="decode"),
+        '{"type": "tokens"}',
+        '{"type": "tokens", "codes": []}',
+        '{"type": "tokens", "codes": [[1, 2]]}',
+        json.dumps({"type": "tokens", "codes": [[0.5] * 19]}),
+        json.dumps({"type": "tokens", "codes": [[-1] * 19]}),
+        json.dumps({"type": "tokens", "codes": [[2**70] * 19]}),
+    ],
+)
+def test_garbage_after_the_start_is_refused(message: str | bytes) -> None:
+    with pytest.raises(ProtocolError):
+        pieces_of(Session(100), start(task="decode"), message)
+
+
+def test_a_stream_has_an_end() -> None:
+    with pytest.raises(ProtocolError, match="1 s of sound"):
+        pieces_of(Session(1.0), start(task="encode"), bytes(2 * 24_000), bytes(2))
+    with pytest.raises(ProtocolError, match="after 'end'"):
+        pieces_of(Session(1.0), start(task="encode"), '{"type": "end"}', bytes(2))
+
+
+# --- file jobs
+
+
+def job(source: Path, given: str, wanted: str, **fields: Any) -> Job:
+    return Job(source, source.with_name(f"result.{wanted}"), given, wanted, **({"max_s": 60.0} | fields))
+
+
+def test_an_upload_becomes_what_the_library_makes_of_it(codec: Silk, speech: Any, tmp_path: Path) -> None:
+    source = tmp_path / "upload"
+    with io.BytesIO() as file:
+        audio.write(file, speech[:30_000])
+        source.write_bytes(file.getvalue())
+    wave = audio.read(source)
+    expected = codec.encode(wave)
+    seconds = filejobs.work(codec, job(source, "audio", "silk"), lambda: False)
+    assert seconds == pytest.approx(1.25) and container.read(tmp_path / "result.silk") == expected
+    filejobs.work(codec, job(source, "audio", "json", dims_per_token=4), lambda: False)
+    given = json.loads((tmp_path / "result.json").read_text())
+    assert filejobs.from_json(json.dumps(given), codec.codec_id, 60) == expected.regroup(4)
+    for made, kind in (("result.silk", "silk"), ("result.json", "json")):
+        again = job(tmp_path / made, kind, "wav")
+        again.target.unlink(missing_ok=True)
+        filejobs.work(codec, again, lambda: False)
+        np.testing.assert_allclose(audio.read(again.target), codec.decode(expected), atol=1e-4)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["result.json", "result.silk", "result.wav", "upload"]
+
+
+def test_a_bomb_is_refused_before_memory_is_spent(codec: Silk, tmp_path: Path) -> None:
+    source = tmp_path / "upload"
+    source.write_bytes(b"")
+    audio.write(tmp_path / "long.flac", np.zeros(24_000 * 30, np.float32))
+    content = (tmp_path / "long.flac").read_bytes()
+    source.write_bytes(content)  # 30 s of silence in some kilobytes
+    assert len(content) < 50_000
+    with pytest.raises(TooLongError, match="5 s of sound at most; got 30"):
+        filejobs.work(codec, job(source, "audio", "silk", max_s=5.0), lambda: False)
+    lying = bytearray(content)  # STREAMINFO: the 36-bit count of samples is 0, "not known"
+    lying[21] &= 0xF0
+    lying[22:26] = bytes(4)
+    source.write_bytes(lying)
+    with pytest.raises(SilkError):
+        filejobs.work(codec, job(source, "audio", "silk", max_s=5.0), lambda: False)
+    tokens = codec.tokens(np.zeros((100, 19), np.int64), 100 * FRAME_SAMPLES)
+    container.write(tokens, tmp_path / "long.silk", chunk_frames=100)
+    with pytest.raises(TooLongError):
+        filejobs.work(codec, job(tmp_path / "long.silk", "silk", "wav", max_s=5.0), lambda: False)
+    assert not list(tmp_path.glob("result*")) and not list(tmp_path.glob(".*"))
+
+
+def test_a_job_that_nobody_waits_for_stops(codec: Silk, speech: Any, tmp_path: Path) -> None:
+    audio.write(tmp_path / "a.wav", speech)
+    (tmp_path / "a.wav").rename(tmp_path / "upload")
+    with pytest.raises(Cancelled):
+        filejobs.work(codec, job(tmp_path / "upload", "audio", "silk"), lambda: True)
+    assert [path.name for path in tmp_path.iterdir()] == ["upload"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "[" * 100_000,
+        "{}",
+        '{"codes": []}',
+        '{"codes": [[1]]}',
+        json.dumps({"codes": [[0] * 19], "n_samples": 10**9}),
+        json.dumps({"codes": [[0] * 19], "n_samples": "x"}),
+        json.dumps({"codes": [[0] * 19], "dims_per_token": 99}),
+        json.dumps({"codes": [[0] * 19], "codec": "mimi"}),
+        json.dumps({"codes": [[0] * 18 + [64]]}),
+    ],
+)
+def test_tokens_that_are_none_are_refused(text: str) -> None:
+    with pytest.raises(SilkError):
+        filejobs.from_json(text, "silk@0a1b2c3d4e5f", 60)
+
+
+# --- access, settings, logs
+
+
+def test_the_rate_of_an_address() -> None:
+    clock = Clock()
+    rate = access.Rate(60, clock)
+    for _ in range(6):
+        rate.take("a")
+    with pytest.raises(access.RateError) as caught:
+        rate.take("a")
+    assert caught.value.retry_s == pytest.approx(1)
+    rate.take("b")
+    clock.now = 1.01
+    rate.take("a")
+
+
+def test_places_are_given_back() -> None:
+    places = access.Places(Limits(sessions=2, client_sessions=1))
+    with places.one("a"), places.one("b"):
+        for client in ("c", "a"):
+            with pytest.raises(access.RateError), places.one(client):
+                pass
+    with places.one("a"), pytest.raises(access.RateError, match="One address"), places.one("a"):
+        pass
+
+
+def test_the_token() -> None:
+    token = "0123456789abcdef"
+    assert is_token(token, token) and is_token(None, None) and not is_token(None, token)
+    assert not is_token(token + "0", token) and not is_token("", token) and not is_token("é" * 16, token)
+    assert access.may_enter(token, {"authorization": f"bearer {token}"})
+    assert access.may_enter(token, {}, ["silk.v1", f"silk.bearer.{token}"])
+    for wrong in ({}, {"authorization": token}, {"authorization": "Basic 0123456789abcdef"}):
+        assert not access.may_enter(token, wrong)
+
+
+def test_without_a_token_no_page_from_elsewhere_comes_in() -> None:
+    assert access.may_enter(None, {}) and access.may_enter(None, {"origin": "http://localhost:3000"})
+    for origin in ("https://evil.example", "null", "http://[", "http://127.0.0.1.evil.example"):
+        assert not access.may_enter(None, {"origin": origin, "host": "evil.example"})
+
+
+def test_settings_that_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ArgumentError, match="must have a token"):
+        Settings("0.0.0.0").check_open(False)
+    Settings("0.0.0.0", token="x").check_open(False)
+    Settings("0.0.0.0").check_open(True)
+    Settings("::1").check_open(False)
+    assert is_loopback("127.8.0.1") and not is_loopback("example.org") and not is_loopback("")
+    for wrong in ({"port": 70_000}, {"workers": 0}, {"batch": 65}):
+        with pytest.raises(ArgumentError):
+            Settings(**wrong)
+    with pytest.raises(ArgumentError):
+        Limits(duration_s=float("nan"))
+    monkeypatch.setenv("SILK_TOKEN", "short")
+    with pytest.raises(ArgumentError, match="16 or more"):
+        read_token(None)
+    monkeypatch.delenv("SILK_TOKEN")
+    assert read_token(None) is None
+    file = tmp_path / "token"
+    with pytest.raises(ArgumentError, match="cannot be read"):
+        read_token(file)
+    file.write_text("0123456789abcdef\n")
+    file.chmod(0o644)
+    with pytest.raises(ArgumentError, match="chmod 600"):
+        read_token(file)
+    file.chmod(0o600)
+    assert read_token(file) == "0123456789abcdef"
+
+
+def test_a_line_of_log_is_one_object() -> None:
+    record = logging.LogRecord("n", logging.INFO, "f", 1, "a %s", ("b\nc",), None)
+    record.client = "1.2.3.4"
+    token = logs.request_id.set("id7")
+    try:
+        line = logs.JsonLines().format(record)
+    finally:
+        logs.request_id.reset(token)
+    assert "\n" not in line
+    assert json.loads(line) | {"time": ""} == {
+        "time": "",
+        "level": "info",
+        "event": "a b\nc",
+        "request_id": "id7",
+        "client": "1.2.3.4",
+    }
+    assert logs.new_request_id("ok-1") == "ok-1"
+    assert len(logs.new_request_id('x"\n')) == len(logs.new_request_id(None)) == 16
+
+
+def test_closing_codes_are_those_of_the_register() -> None:
+    codes = (protocol.NORMAL, protocol.GOING_AWAY, protocol.POLICY, protocol.INTERNAL, protocol.RESTART)
+    assert codes == (1000, 1001, 1008, 1011, 1012) and protocol.TRY_LATER == 1013
