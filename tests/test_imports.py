@@ -26,6 +26,7 @@ SIDE_WING = {
     "nn",
     "quantizers",
     "train",
+    "hf",
 }  # PyTorch; reached from lab, and by cli inside functions
 
 DOORS = {  # library -> the only modules that may import it
@@ -36,7 +37,7 @@ DOORS = {  # library -> the only modules that may import it
     "typer": {"cli", "lab.cli", "corpus.cli", "serve.cli"},
     "rich": {"console", "train", "evaluate"},
     "torch": SIDE_WING | {"lab", "peers", "evaluate.metrics"},
-    "transformers": {"peers", "evaluate.metrics"},
+    "transformers": {"peers", "hf", "evaluate.metrics"},
     "huggingface_hub": {"peers"},
     "snac": {"peers"},
     "ray": {"corpus.ray"},

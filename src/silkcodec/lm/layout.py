@@ -118,7 +118,7 @@ class Layout:
         """Tokens in a frame: P."""
         return len(self.codebook_of)
 
-    @property
+    @cached_property
     def token_sizes(self) -> Codes:
         """Codes of each token of a frame, int64 [P]."""
         return np.array([self.codebook_sizes[k] for k in self.codebook_of], dtype=np.int64)

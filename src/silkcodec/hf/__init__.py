@@ -1,0 +1,40 @@
+"""Silk behind the classes of Hugging Face `transformers` (extra [peers]).
+
+    import silkcodec.hf                                  # registers what follows with the Auto classes
+    from transformers import AutoFeatureExtractor, AutoModel, AutoTokenizer
+
+    extractor = AutoFeatureExtractor.from_pretrained(folder)
+    model = AutoModel.from_pretrained(folder)            # of `silk export --format transformers`
+    inputs = extractor(waves, sampling_rate=24_000, return_tensors="pt")
+    found = model.encode(**inputs)                       # audio_codes [B, 19, F], n_samples [B]
+    waves = model.decode(found.audio_codes, found.n_samples).audio_values
+
+    configuration.py        SilkConfig: the network's sizes, and whose tokens it makes
+    modeling.py             SilkModel: encode, decode; the network of silkcodec.nn
+    feature_extraction.py   SilkFeatureExtractor: raw audio -> input_values, padding_mask
+    tokenization.py         SilkTokenizer: '<|silk/2:3:17|>...' <-> ids
+    export.py               a folder of weights -> a folder to push
+
+It is not called `transformers`, which would be one name for two things.
+"""
+
+from silkcodec.errors import MissingExtraError
+
+try:
+    from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, AutoTokenizer
+
+    from silkcodec.hf.configuration import SilkConfig
+    from silkcodec.hf.feature_extraction import SilkFeatureExtractor
+    from silkcodec.hf.modeling import SilkModel
+    from silkcodec.hf.tokenization import SilkTokenizer
+except ModuleNotFoundError as error:
+    if error.name is None or error.name.startswith("silkcodec"):
+        raise
+    raise MissingExtraError("silkcodec.hf", error.name, "peers") from error
+
+__all__ = ["SilkConfig", "SilkFeatureExtractor", "SilkModel", "SilkTokenizer"]
+
+AutoConfig.register(SilkConfig.model_type, SilkConfig, exist_ok=True)
+AutoModel.register(SilkConfig, SilkModel, exist_ok=True)
+AutoFeatureExtractor.register(SilkConfig, SilkFeatureExtractor, exist_ok=True)
+AutoTokenizer.register(SilkConfig, SilkTokenizer, exist_ok=True)

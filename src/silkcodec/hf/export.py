@@ -1,0 +1,214 @@
+"""A folder of Silk weights -> a folder that `AutoModel.from_pretrained` reads and that can be pushed as it is.
+
+    config.json               SilkConfig, with the hash of the weights that the tokens carry
+    model.safetensors         the network: large tensors in float16, as the weights folder stores them
+    preprocessor_config.json  SilkFeatureExtractor       tokenizer_config.json   SilkTokenizer
+    README.md                 how to load it, and the card of the weights        LICENSE
+
+A weights folder does not tell the sizes of its network; they are read off its graphs: off the shapes of the weights,
+and three constants of the mel off the nodes that use them. Whether all is well, the golden wave says: its tokens and
+its decoded wave must come out of the folder as it is about to be published.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from onnx import numpy_helper
+from safetensors.torch import save
+
+from silkcodec.errors import OutputError, WeightsError
+from silkcodec.hf import SilkConfig, SilkFeatureExtractor, SilkModel, SilkTokenizer
+from silkcodec.nn.layers import STEPS
+from silkcodec.peers.weights import SAFETENSORS, find_weights, load_transformer
+from silkcodec.silk import EMBEDDED
+from silkcodec.train import export as weights_export
+from silkcodec.weights_config import WeightsConfig
+
+LICENCE = Path(__file__).parents[3] / "LICENSE"  # of a source tree, where the package is not installed
+
+CARD = """---
+library_name: transformers
+license: apache-2.0
+pipeline_tag: feature-extraction
+tags: [audio, speech, codec, tokenizer, silkcodec]
+---
+
+# Silk for transformers
+
+A neural speech codec for voice language models: 24 kHz speech in 47.5 tokens a second (960 bit/s) and back.
+
+    pip install 'silkcodec[peers]'
+
+```python
+import silkcodec.hf  # registers Silk with the Auto classes
+from transformers import AutoFeatureExtractor, AutoModel
+
+extractor = AutoFeatureExtractor.from_pretrained("{folder}")
+model = AutoModel.from_pretrained("{folder}")
+
+inputs = extractor(waves, sampling_rate=sampling_rate, return_tensors="pt")  # a list of arrays, any rate
+found = model.encode(**inputs)  # found.audio_codes: int64 [batch, 19, frames], 2.5 frames a second
+decoded = model.decode(found.audio_codes, found.n_samples)  # decoded.audio_values: [batch, 1, samples] at 24 kHz
+tokens = model.to_tokens(found)  # for .silk files, and for silkcodec without PyTorch
+```
+
+The codes are those of `silkcodec.load()` with the same weights, `{codec}`. The weights must stay float32.
+
+"""
+
+
+def export(source: str | Path | None, out: str | Path) -> SilkConfig:
+    """Write the folder.
+
+    Args:
+        source: a folder of weights, or of a training run; None: the embedded weights.
+        out: folder to write, made if need be; it may not hold another model.
+
+    Raises:
+        WeightsError: no weights, damaged ones, or the folder would make other tokens than they do.
+        OutputError: `out` cannot be written, or holds something else.
+        MissingExtraError: a package of the extra [train] is not installed.
+    """
+    weights_export.require("Export", weights_export.EXPORT)
+    out = Path(out)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".export-", dir=out) as made:
+            made_folder, weights = Path(made) / "folder", Path(EMBEDDED if source is None else source)
+            made_folder.mkdir()
+            if (weights / "checkpoint.safetensors").exists():
+                run, weights = weights, Path(made) / "weights"
+                weights.mkdir()
+                weights_export.write_folder(weights, *weights_export.load_run(run), None)
+            config = write_folder(weights, made_folder, out.name)
+            for name in sorted(path.name for path in made_folder.iterdir()):
+                os.replace(made_folder / name, out / name)
+    except OSError as error:
+        raise OutputError(f"the export folder must be writable; {out}: {error.strerror or error}.") from error
+    return config
+
+
+def write_folder(weights: Path, folder: Path, name: str) -> SilkConfig:
+    """A weights folder -> `folder`, which is empty; `name` is what its card calls it."""
+    described = WeightsConfig.read(weights)
+    config = SilkConfig(codec=f"{described.name}@{described.weights_hash}", **sizes_of(weights))
+    model = SilkModel(config).eval()
+    weights_export.load_weights(model, weights)
+    config.architectures, config.dtype = ["SilkModel"], "float32"
+    config.save_pretrained(folder)
+    small = weights_export.SMALL
+    tensors = {key: value.half() if value.numel() > small else value for key, value in model.state_dict().items()}
+    contiguous = {key: value.contiguous() for key, value in tensors.items()}
+    (folder / SAFETENSORS).write_bytes(save(contiguous, {"format": "pt"}))
+    SilkFeatureExtractor().save_pretrained(folder)
+    SilkTokenizer(codec=config.codec).save_pretrained(folder)
+    card = weights / "README.md"
+    own = card.read_text(encoding="utf-8") if card.is_file() else ""
+    (folder / "README.md").write_text(CARD.format(folder=name, codec=config.codec) + own, encoding="utf-8")
+    (folder / "LICENSE").write_text(licence(), encoding="utf-8")
+    check(folder, weights / "golden.npz")
+    return config
+
+
+def sizes_of(weights: Path) -> dict[str, int | float]:
+    """The network's sizes, by the names of `ModelConfig`, off the graphs of a weights folder.
+
+    Raises:
+        WeightsError: missing, damaged, or not the graphs of a Silk network.
+    """
+    described = WeightsConfig.read(weights)
+    try:
+        encoder, decoder = (
+            onnx.load_model_from_string(graph.verified_bytes(weights)).graph
+            for graph in (described.encoder, described.decoder)
+        )
+        shapes = {**_shapes(encoder), **_shapes(decoder)}
+        layer, conv = "encoder.transformer.layers.0", "encoder.convs.0"
+        conv_width, width = shapes[f"{conv}.depthwise.bias"][0], shapes[f"{layer}.norm_ff.bias"][0]
+        cached_steps = described.encoder.states["state_layer0"][1]
+        return {
+            "conv_width": conv_width,
+            "conv_expansion": shapes[f"{conv}.up.bias"][0] // conv_width,
+            "encoder_convs": _count(shapes, "encoder.convs."),
+            "decoder_convs": _count(shapes, "decoder.convs."),
+            "width": width,
+            "heads": width // shapes[f"{layer}.norm_q.weight"][0],
+            "ff_expansion": shapes[f"{layer}.up.bias"][0] // width,
+            "encoder_layers": _count(shapes, "encoder.transformer.layers."),
+            "decoder_layers": _count(shapes, "decoder.transformer.layers."),
+            "past_frames": cached_steps // STEPS,
+            **_mel_constants(encoder),
+        }
+    except (DecodeError, KeyError, StopIteration) as error:
+        reason = f"{type(error).__name__} {error}"
+        raise WeightsError(f"weights must be a folder of a Silk export; {weights}: {reason}.") from None
+
+
+def _shapes(graph: onnx.GraphProto) -> dict[str, tuple[int, ...]]:
+    names = ((tensor.name.removesuffix(".half").removesuffix(".T"), tensor) for tensor in graph.initializer)
+    return {name: tuple(tensor.dims) for name, tensor in names}
+
+
+def _count(shapes: dict[str, tuple[int, ...]], prefix: str) -> int:
+    return len({name.removeprefix(prefix).split(".")[0] for name in shapes if name.startswith(prefix)})
+
+
+def _mel_constants(graph: onnx.GraphProto) -> dict[str, float]:
+    """What is done with the output `mel`: clamped at the logarithm of mel_floor, minus mel_mean, over mel_std."""
+    values = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+
+    def constant(op: str, of: str) -> tuple[float, str]:
+        node = next(node for node in graph.node if node.op_type == op and node.input[0] == of)
+        return float(values[node.input[1]]), node.output[0]
+
+    log_floor, clamped = constant("Clip", "mel")
+    mean, centred = constant("Sub", clamped)
+    std, _ = constant("Div", centred)
+    found = {"mel_floor": float(np.exp(log_floor)), "mel_mean": mean, "mel_std": std}
+    return {name: float(f"{value:.6g}") for name, value in found.items()}  # as written before float32 rounded them
+
+
+def licence() -> str:
+    """The package's. Raises WeightsError where it is not at hand."""
+    try:
+        text = distribution("silkcodec").read_text("licenses/LICENSE")
+    except PackageNotFoundError:
+        text = None
+    if text is None and LICENCE.is_file():
+        text = LICENCE.read_text(encoding="utf-8")
+    if text is None:
+        raise WeightsError(
+            "a published folder must hold its LICENSE; this installation has none: install silkcodec again."
+        )
+    return text
+
+
+def check(folder: Path, golden_file: Path) -> None:
+    """What is about to be published must make the tokens of the golden wave, and its wave to 1e-4.
+
+    Raises:
+        WeightsError: it does not, or there is no golden wave.
+    """
+    try:
+        golden = np.load(golden_file)
+        wave, levels, expected = golden["wave"], golden["levels"], golden["decoded"]
+    except (OSError, ValueError, KeyError) as error:
+        raise WeightsError(f"weights must have their golden wave beside them; '{golden_file}': {error}.") from None
+    model = load_transformer("silk", SilkModel, find_weights("silk", str(folder)))
+    found = model.encode(torch.from_numpy(wave)[None])
+    different = int((model.to_tokens(found)[0].to_levels() != levels).sum())
+    with torch.no_grad():
+        decoded = model.decode(found.audio_codes, found.n_samples).audio_values[0, 0].numpy()
+    off = float(np.abs(decoded - expected).max())
+    if different or off > 1e-4:
+        raise WeightsError(
+            f"an export must equal its weights; {different} of {levels.size} levels differ and the wave by {off:.1e}."
+        )

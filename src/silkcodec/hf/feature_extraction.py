@@ -1,0 +1,74 @@
+"""SilkFeatureExtractor: raw audio of any rate and lengths -> what SilkModel takes. Needs no PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from transformers import BatchFeature, SequenceFeatureExtractor
+from transformers.utils import logging
+
+from silkcodec import audio
+from silkcodec.tokens import SILK_SAMPLE_RATE
+
+logger = logging.get_logger(__name__)
+
+
+class SilkFeatureExtractor(SequenceFeatureExtractor):
+    """Waves to `input_values` [B, 1, T] and `padding_mask` [B, T], as the feature extractor of EnCodec.
+
+    Unlike that one it resamples, by the package's resampler, and averages channels: so that what it makes is what
+    `silkcodec.load().encode` makes its tokens of.
+    """
+
+    model_input_names = ["input_values", "padding_mask"]  # noqa: RUF012 - as in transformers
+
+    def __init__(self, feature_size: int = 1, sampling_rate: int = SILK_SAMPLE_RATE, padding_value: float = 0.0, **kwargs: Any):  # fmt: skip # noqa: E501
+        super().__init__(feature_size=feature_size, sampling_rate=sampling_rate, padding_value=padding_value, **kwargs)
+
+    def __call__(
+        self,
+        raw_audio: ArrayLike | Sequence[ArrayLike],
+        padding: bool | str = True,
+        truncation: bool = False,
+        max_length: int | None = None,
+        pad_to_multiple_of: int | None = None,
+        return_tensors: str | None = None,
+        sampling_rate: int | None = None,
+    ) -> BatchFeature:
+        """One wave or a list of them to a batch.
+
+        Args:
+            raw_audio: an array [T], [T, C] or [C, T], floats of full scale 1 or integers, a list of floats; or a
+                list of those.
+            padding, truncation, max_length, pad_to_multiple_of: as of any feature extractor; lengths in samples at
+                24 kHz. Padding to the longest is the default.
+            return_tensors: "pt" or "np"; None: lists of arrays.
+            sampling_rate: of `raw_audio`, Hz; without it, 24 kHz are assumed, with a warning in the log.
+
+        Raises:
+            AudioError: no samples, NaN or Inf, not a wave.
+        """
+        if sampling_rate is None:
+            logger.warning("SilkFeatureExtractor was not told the sampling_rate; it takes the audio for 24 kHz.")
+        batched = isinstance(raw_audio, (list, tuple)) and len(raw_audio) > 0 and np.ndim(raw_audio[0]) > 0
+        waves = list(raw_audio) if batched else [raw_audio]  # type: ignore[arg-type]
+        rate = sampling_rate or self.sampling_rate
+        rows = [audio.as_wave(np.asarray(wave), rate, self.sampling_rate) for wave in waves]
+        padded = self.pad(
+            BatchFeature({"input_values": rows}),
+            padding=padding,
+            truncation=truncation,
+            max_length=max_length,
+            pad_to_multiple_of=pad_to_multiple_of,
+            return_attention_mask=True,
+        )
+        inputs = BatchFeature(
+            {
+                "input_values": [np.asarray(row, dtype=np.float32)[None] for row in padded["input_values"]],
+                "padding_mask": [np.asarray(mask) for mask in padded["attention_mask"]],
+            }
+        )
+        return inputs.convert_to_tensors(return_tensors) if return_tensors is not None else inputs

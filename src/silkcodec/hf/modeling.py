@@ -1,0 +1,235 @@
+"""SilkModel: the network of `silkcodec.nn` with the calls of the codecs in `transformers` (EnCodec, Mimi).
+
+    input_values [B, 1, T], padding_mask [B, T] -> encode -> audio_codes [B, 19, F], n_samples [B]
+    audio_codes [B, 19, F], n_samples [B]       -> decode -> audio_values [B, 1, T]
+
+A recording goes through in pieces with the states of the network handed on, so an hour needs the memory of a piece.
+Nothing looks past the end of a row but the 20 ms of look-ahead, which hear silence there as a single clip's do: so a
+row of a padded batch has the codes that it has alone. Numbers are rounded otherwise in batches of another shape, which
+turns a level in some ten million that lies on an edge; the package's own codec does not batch, and is exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers.utils import ModelOutput
+
+from silkcodec.errors import ArgumentError, TokensError
+from silkcodec.hf.configuration import SilkConfig
+from silkcodec.mel import FRAME, HISTORY, LOOKAHEAD
+from silkcodec.nn.decoder import Decoder, InverseSTFTHead
+from silkcodec.nn.encoder import LATENT, Encoder
+from silkcodec.nn.mel import LogMel
+from silkcodec.nn.model import fresh_states, initialise
+from silkcodec.quantizers import FSQ
+from silkcodec.tokens import DIMS_PER_TOKEN, SILK_FRAME_RATE, SILK_SAMPLE_RATE, Tokens
+
+PIECE_FRAMES = 25  # that go through the network at once: 10 s
+
+
+@dataclass
+class SilkEncoderOutput(ModelOutput):
+    """What `encode` returns.
+
+    Attributes:
+        audio_codes: int64 [B, 19, F]; beyond the end of a row, those of silence.
+        audio_codes_mask: bool [B, F], the frames that are a row's own.
+        n_samples: int64 [B], of each row.
+    """
+
+    audio_codes: Tensor | None = None
+    audio_codes_mask: Tensor | None = None
+    n_samples: Tensor | None = None
+
+
+@dataclass
+class SilkDecoderOutput(ModelOutput):
+    """What `decode` returns: audio_values float32 [B, 1, T], zero beyond the end of a row."""
+
+    audio_values: Tensor | None = None
+
+
+@dataclass
+class SilkOutput(ModelOutput):
+    """What calling the model returns; see the outputs of `encode` and `decode`."""
+
+    audio_codes: Tensor | None = None
+    audio_codes_mask: Tensor | None = None
+    n_samples: Tensor | None = None
+    audio_values: Tensor | None = None
+
+
+class SilkModel(PreTrainedModel):
+    """Silk, 24 kHz speech to 47.5 tokens a second and back.
+
+    Its weights must stay float32: bfloat16 has too few digits to tell neighbouring levels apart.
+    """
+
+    config: SilkConfig
+    config_class = SilkConfig
+    base_model_prefix = "silk"
+    main_input_name = "input_values"
+
+    def __init__(self, config: SilkConfig) -> None:
+        super().__init__(config)
+        sizes = config.network()
+        self.encoder = Encoder(sizes)
+        self.quantizer = FSQ()
+        self.decoder = Decoder(sizes)
+        self.post_init()
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        """As training begins; and the constants, which no file holds and `from_pretrained` would leave empty."""
+        if isinstance(module, LogMel):
+            fresh = LogMel()
+            module.basis.copy_(fresh.basis)
+            module.filters.copy_(fresh.filters)
+        elif isinstance(module, InverseSTFTHead):
+            module.window.copy_(InverseSTFTHead(1).window)
+        elif isinstance(module, nn.Linear):
+            initialise(module)
+        else:
+            super()._init_weights(module)
+
+    @torch.no_grad()
+    def encode(self, input_values: Tensor, padding_mask: Tensor | None = None) -> SilkEncoderOutput:
+        """Waves to codes.
+
+        Args:
+            input_values: float32 [B, 1, T] or [B, T] at 24 kHz.
+            padding_mask: [B, T], 1 where a row is its own and 0 after that; None: all of it.
+
+        Raises:
+            ArgumentError: other shapes, a row without a sample, padding that is not at the end, or other weights
+                than float32.
+        """
+        wave, n_samples = self._waves(input_values, padding_mask)
+        n_frames = -(-n_samples // FRAME)
+        padded = nn.functional.pad(wave, (0, int(n_frames.max()) * FRAME + LOOKAHEAD - wave.shape[1]))
+        states = fresh_states(self.encoder.state_shapes(), len(wave), wave.device)
+        states[0][:, HISTORY:] = padded[:, :LOOKAHEAD]
+        levels = []
+        with torch.autocast(wave.device.type, enabled=False):
+            for piece in padded[:, LOOKAHEAD:].split(PIECE_FRAMES * FRAME, dim=1):
+                mel, states[0] = self.encoder.listen(piece, states[0])
+                latent, states[1:] = self.encoder(mel, states[1:])
+                levels.append(self.quantizer(latent).codes)
+        mask = torch.arange(int(n_frames.max()), device=wave.device) < n_frames[:, None]
+        return SilkEncoderOutput(levels_to_codes(torch.cat(levels, dim=1)), mask, n_samples)
+
+    def decode(
+        self, audio_codes: Tensor, n_samples: int | Tensor | None = None, padding_mask: Tensor | None = None
+    ) -> SilkDecoderOutput:
+        """Codes to waves.
+
+        Args:
+            audio_codes: int64 [B, 19, F].
+            n_samples: of each row, or of all; None: as many as `padding_mask` [B, T] says, or as the frames hold.
+
+        Raises:
+            TokensError: codes of another shape or out of range. ArgumentError: n_samples that the frames do not hold.
+        """
+        self._check_dtype()
+        levels = codes_to_levels(audio_codes, self.config.codebook_sizes)
+        batch, n_frames, _ = levels.shape
+        if n_samples is None:
+            n_samples = n_frames * FRAME if padding_mask is None else padding_mask.reshape(batch, -1).sum(1)
+        lengths = torch.as_tensor(n_samples, device=levels.device).expand(batch)
+        if lengths.min() < 1 or lengths.max() > n_frames * FRAME:
+            raise ArgumentError(f"n_samples must be 1..{n_frames * FRAME} for {n_frames} frames; got {n_samples}.")
+        states = fresh_states(self.decoder.state_shapes(), batch, levels.device)
+        waves = []
+        with torch.autocast(levels.device.type, enabled=False):
+            for piece in levels.split(PIECE_FRAMES, dim=1):
+                wave, states = self.decoder(self.quantizer.decode(piece), states)
+                waves.append(wave)
+        longest = int(lengths.max())
+        own = torch.arange(longest, device=levels.device) < lengths[:, None]
+        return SilkDecoderOutput((torch.cat(waves, dim=1)[:, :longest] * own)[:, None])
+
+    def forward(
+        self, input_values: Tensor, padding_mask: Tensor | None = None, audio_codes: Tensor | None = None
+    ) -> SilkOutput:
+        """There and back: `encode`, unless the codes are given, and `decode`."""
+        if audio_codes is None:
+            found = self.encode(input_values, padding_mask)
+        else:
+            _, n_samples = self._waves(input_values, padding_mask)
+            found = SilkEncoderOutput(audio_codes, None, n_samples)
+        decoded = self.decode(found.audio_codes, found.n_samples)
+        return SilkOutput(found.audio_codes, found.audio_codes_mask, found.n_samples, decoded.audio_values)
+
+    def to_tokens(self, found: SilkEncoderOutput | SilkOutput) -> list[Tokens]:
+        """The rows as the package's Tokens: for .silk files, `silkcodec.lm`, or a codec without PyTorch."""
+        if found.audio_codes is None or found.n_samples is None:
+            raise ArgumentError("what becomes tokens must have audio_codes and n_samples.")
+        rows = zip(found.audio_codes.cpu().numpy(), found.n_samples.tolist(), strict=True)
+        fixed = tuple(self.config.codebook_sizes), (SILK_FRAME_RATE,) * len(self.config.codebook_sizes)
+        return [
+            Tokens(tuple(codes[:, : -(-n // FRAME)]), *fixed, SILK_SAMPLE_RATE, n, self.config.codec)
+            for codes, n in rows
+        ]
+
+    def from_tokens(self, many: Sequence[Tokens]) -> SilkEncoderOutput:
+        """Tokens of this model, in any grouping, as one batch to decode.
+
+        Raises:
+            TokensError: tokens of another codec, or of other weights.
+        """
+        for tokens in many:
+            if tokens.codec != self.config.codec:
+                raise TokensError(f"tokens must be of '{self.config.codec}', as the model; got '{tokens.codec}'.")
+        n_frames = torch.tensor([tokens.n_frames for tokens in many])
+        codes = torch.zeros(len(many), len(self.config.codebook_sizes), int(n_frames.max()), dtype=torch.int64)
+        for row, tokens in zip(codes, many, strict=True):
+            own = tokens.regroup(DIMS_PER_TOKEN).codes
+            row[:, : tokens.n_frames] = torch.stack([torch.tensor(stream) for stream in own])
+        n_samples = torch.tensor([tokens.n_samples for tokens in many])
+        mask = torch.arange(int(n_frames.max())) < n_frames[:, None]
+        return SilkEncoderOutput(*(part.to(self.device) for part in (codes, mask, n_samples)))
+
+    def _waves(self, input_values: Tensor, padding_mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Rows of samples with silence after their end, float32 [B, T], and their lengths [B]. Raises ArgumentError."""
+        self._check_dtype()
+        if input_values.ndim == 3 and input_values.shape[1] == 1:
+            input_values = input_values[:, 0]
+        if input_values.ndim != 2 or not input_values.numel():
+            shape = list(input_values.shape)
+            raise ArgumentError(f"input_values must be [batch, 1, samples], mono; got {shape}.")
+        batch, length = input_values.shape
+        if padding_mask is None:
+            return input_values.float(), torch.full((batch,), length, device=input_values.device)
+        mask = padding_mask.reshape(batch, -1).bool()
+        n_samples = mask.sum(1)
+        expected = torch.arange(length, device=mask.device) < n_samples[:, None]
+        if mask.shape != expected.shape or not torch.equal(mask, expected) or n_samples.min() < 1:
+            raise ArgumentError("padding_mask must be [batch, samples], ones and then zeros; got another.")
+        return input_values.float() * mask, n_samples
+
+    def _check_dtype(self) -> None:
+        if self.dtype != torch.float32:
+            raise ArgumentError(f"a SilkModel must be float32, or its codes would be others; got {self.dtype}.")
+
+
+def levels_to_codes(levels: Tensor) -> Tensor:
+    """Levels int64 [B, F, 128] in 0..7 -> codes int64 [B, 19, F]: `silkcodec.tokens.levels_to_codes` in PyTorch."""
+    padded = nn.functional.pad(levels, (0, -LATENT % DIMS_PER_TOKEN)).unflatten(2, (-1, DIMS_PER_TOKEN))
+    return (padded << 3 * torch.arange(DIMS_PER_TOKEN, device=levels.device)).sum(-1).transpose(1, 2)
+
+
+def codes_to_levels(codes: Tensor, codebook_sizes: Sequence[int]) -> Tensor:
+    """Codes int64 [B, 19, F] -> levels int64 [B, F, 128]: the inverse. Raises TokensError."""
+    if codes.ndim != 3 or codes.shape[1] != len(codebook_sizes) or codes.is_floating_point() or not codes.numel():
+        got = f"{codes.dtype} {list(codes.shape)}"
+        raise TokensError(f"audio_codes must be integers [batch, {len(codebook_sizes)}, frames]; got {got}.")
+    sizes = torch.tensor(codebook_sizes, device=codes.device)[:, None]
+    if bool(((codes < 0) | (codes >= sizes)).any()):
+        raise TokensError(f"audio_codes must be below {codebook_sizes[0]} (the last codebook {codebook_sizes[-1]}).")
+    shifts = 3 * torch.arange(DIMS_PER_TOKEN, device=codes.device)
+    return ((codes.transpose(1, 2)[..., None] >> shifts) & 7).flatten(2)[..., :LATENT]

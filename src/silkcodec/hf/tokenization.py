@@ -1,0 +1,133 @@
+"""SilkTokenizer: text of audio tokens, '<|silk/2:3:17|>...', to ids and back, behind the calls of any tokenizer.
+
+Its ids are counted, not looked up: id = special ids + place of the codebook + code, as `silkcodec.lm.Flat` has it.
+A text model's own tokenizer takes the same strings: `tokenizer.add_tokens(list(lm.strings(layout)))`.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from typing import Any
+
+from transformers import PreTrainedTokenizer
+
+from silkcodec.errors import ArgumentError, TokensError
+from silkcodec.lm import Flat, Layout, from_text, strings, to_text
+from silkcodec.lm.text import TOKEN, name_of
+from silkcodec.tokens import DIMS_PER_TOKEN, SILK_FRAME_RATE, SILK_SAMPLE_RATE, Tokens, codebook_sizes
+
+MAX_DIMS = 4  # in a token of a vocabulary that is still small enough to be listed
+BOS, EOS, PAD = "<|silk:bos|>", "<|silk:eos|>", "<|silk:pad|>"
+
+
+class SilkTokenizer(PreTrainedTokenizer):
+    """Ids of Silk's tokens in groups of so many dimensions, with bos, eos and pad.
+
+    Args:
+        dims_per_token: 1..4; 2 makes 4,096 strings and 64 of them a frame, 4 makes 131,072 and 32; see
+            `Tokens.regroup`. `transformers` lists a vocabulary to add a token, so that one of 8^7 codes is too large.
+        codec: of the tokens that `to_tokens` makes: "silk@0a1b2c3d4e5f".
+
+    Raises:
+        ArgumentError: dims_per_token outside 1..4.
+    """
+
+    model_input_names = ["input_ids", "attention_mask"]  # noqa: RUF012 - as in transformers
+
+    def __init__(self, dims_per_token: int = 2, codec: str = "silk", **kwargs: Any) -> None:
+        sizes = codebook_sizes(dims_per_token)
+        if dims_per_token > MAX_DIMS:
+            raise ArgumentError(f"dims_per_token must be 1..{MAX_DIMS} for a tokenizer; got {dims_per_token}.")
+        rates = (SILK_FRAME_RATE,) * len(sizes)
+        order = tuple(range(len(sizes)))
+        self.layout = Layout(codec, SILK_SAMPLE_RATE, rates, sizes, order, SILK_FRAME_RATE * len(sizes))
+        self.flat = Flat(self.layout)
+        self._first = [self.flat.allowed(k).start for k in range(len(sizes))]  # the id of each codebook's code 0
+        self._specials = (BOS, EOS, PAD)
+        for name, token in zip(("bos_token", "eos_token", "pad_token"), self._specials, strict=True):
+            kwargs.setdefault(name, token)
+        kwargs.setdefault("clean_up_tokenization_spaces", False)
+        self._added_tokens_decoder: dict[int, Any] = {}
+        super().__init__(dims_per_token=dims_per_token, codec=codec, special_tokens_pattern="bos_eos", **kwargs)
+
+    @property
+    def vocab_size(self) -> int:
+        """All ids, the special ones too."""
+        return self.flat.size
+
+    def get_vocab(self) -> dict[str, int]:
+        """Every string and its id: made when asked for."""
+        every = enumerate([*self._specials, *strings(self.layout)])
+        return {token: i for i, token in every} | self._added_tokens_encoder
+
+    def _update_total_vocab_size(self) -> None:
+        self.total_vocab_size = self.flat.size + sum(i >= self.flat.size for i in self._added_tokens_decoder)
+
+    def encode_tokens(self, tokens: Tokens) -> list[int]:
+        """Tokens, in any grouping -> ids with bos and eos."""
+        ids: list[int] = self.flat.encode(tokens.regroup(self.dims_per_token)).tolist()
+        return ids
+
+    def to_tokens(self, ids_or_text: list[int] | str, n_samples: int | None = None, *, cut: bool = False) -> Tokens:
+        """Ids or text -> Tokens in Silk's own groups, which any of its decoders takes.
+
+        Args:
+            n_samples: of the wave; None: as many as the frames hold (or as the text says).
+            cut: drop a last frame that is not complete.
+
+        Raises:
+            TokensError: not the tokens of one recording in whole frames.
+        """
+        if isinstance(ids_or_text, str):
+            found = from_text(ids_or_text, self.layout, cut=cut)
+        else:
+            found = self.flat.decode(ids_or_text, n_samples=n_samples, cut=cut)
+        own = found.regroup(DIMS_PER_TOKEN)
+        if n_samples is None or n_samples == own.n_samples:
+            return own
+        return Tokens(own.codes, own.codebook_sizes, own.frame_rates, own.sample_rate, n_samples, own.codec)
+
+    def to_text(self, tokens: Tokens) -> str:
+        """Tokens, in any grouping -> the text that this tokenizer reads."""
+        return to_text(tokens.regroup(self.dims_per_token), end=False)
+
+    @property
+    def dims_per_token(self) -> int:
+        """FSQ dimensions in a token."""
+        return (self.layout.codebook_sizes[0].bit_length() - 1) // 3
+
+    def _tokenize(self, text: str, **_: Any) -> list[str]:
+        found = list(TOKEN.finditer(text))
+        rest = TOKEN.sub("", text).strip()
+        wrong = rest or next((m[0] for m in found if m[1] != name_of(self.layout) or m[4] is not None), "")
+        if wrong:
+            raise TokensError(f"text must be tokens like '<|{name_of(self.layout)}:0:17|>' alone; got {wrong[:40]!r}.")
+        return [match[0] for match in found]
+
+    def _convert_token_to_id(self, token: str) -> int:
+        if token in self._specials:
+            return self._specials.index(token)
+        match = TOKEN.fullmatch(token)
+        sizes = self.layout.codebook_sizes
+        if match is None or match[4] is not None or match[1] != name_of(self.layout):
+            raise TokensError(f"a token must be like '<|{name_of(self.layout)}:0:17|>'; got {token[:40]!r}.")
+        k, code = int(match[2]), int(match[3])
+        if k >= len(sizes) or code >= sizes[k]:
+            raise TokensError(f"'{token}' must be of codebooks 0..{len(sizes) - 1} and codes below their sizes.")
+        return self._first[k] + code
+
+    def _convert_id_to_token(self, index: int) -> str:
+        if 0 <= index < len(self._specials):
+            return self._specials[index]
+        k = bisect_right(self._first, index) - 1
+        if k >= 0 and index < self.flat.size:
+            return f"<|{name_of(self.layout)}:{k}:{index - self._first[k]}|>"
+        raise TokensError(f"an id must be 0..{self.flat.size - 1}; got {index}.")
+
+    def convert_tokens_to_string(self, tokens: list[str]) -> str:
+        """The strings one after another."""
+        return "".join(tokens)
+
+    def save_vocabulary(self, save_directory: str, filename_prefix: str | None = None) -> tuple[str, ...]:
+        """No file: the vocabulary follows from dims_per_token, which tokenizer_config.json holds."""
+        return ()
