@@ -36,6 +36,7 @@ DEFAULT_RATE = 24_000  # Hz
 MAX_PEAK = 64.0  # full scale is 1; far above it are integers that were cast, not scaled
 MAX_CHANNELS = 64  # a 2-D array whose smaller side is above this is not [T, C] or [C, T]
 MIN_RATE, MAX_RATE = 1_000, 1_000_000  # Hz; outside are rates in kHz and other slips
+PART_SLACK_S = 0.1  # that a part may be longer than what is left of its file
 READ_VALUES = 1 << 18  # samples x channels taken from a file at once: 1 MB
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".aifc", ".au", ".caf", ".w64")
@@ -205,25 +206,41 @@ class Reader:
         source: a path, "-" for standard input, or a binary file. What cannot seek (a pipe) is copied to
             a temporary file first: most sound formats cannot be read from a pipe.
         sample_rate: of the samples that come out, Hz.
+        channel: take this one of the file, counted from 0; None takes the mean of all.
+        start_s, duration_s: only this part of the file, which nothing before it has to be decoded for. It may end
+            up to `PART_SLACK_S` after the file, as durations that somebody has rounded do.
 
     Attributes:
         name: for messages. file_rate: Hz. n_channels: of the file. duration_s: what the file's header
-            promises, known before anything is decoded; an estimate for MP3.
+            promises of all of it, known before anything is decoded; an estimate for MP3.
 
     Raises:
-        AudioError: at once, or at any read: the file is missing, not audio, damaged, or holds NaN or Inf.
+        AudioError: at once, or at any read: the file is missing, not audio, damaged, or holds NaN or Inf; it has no
+            such channel or part.
     """
 
-    def __init__(self, source: str | os.PathLike[str] | BinaryIO, sample_rate: float = DEFAULT_RATE) -> None:
+    def __init__(
+        self,
+        source: str | os.PathLike[str] | BinaryIO,
+        sample_rate: float = DEFAULT_RATE,
+        *,
+        channel: int | None = None,
+        start_s: float = 0.0,
+        duration_s: float | None = None,
+    ) -> None:
         self.sample_rate = check_rate(sample_rate)
         self.name = source_name(source)
         self._files = ExitStack()
         try:
             self._sound = self._files.enter_context(_open_sound(source, self.name, self._files))
             self.file_rate = check_rate(self._sound.samplerate)
+            self._wanted = self._go_to(start_s, duration_s)
+            if channel is not None and not 0 <= channel < self._sound.channels:
+                raise AudioError(f"channel must be 0..{self._sound.channels - 1} for {self.name}; got {channel}.")
         except BaseException:
             self._files.close()
             raise
+        self._channel = channel
         self.n_channels: int = self._sound.channels
         self.duration_s = self._sound.frames / self.file_rate
         self._resampler = Resampler(self.file_rate, self.sample_rate)
@@ -254,17 +271,20 @@ class Reader:
     def _fill(self) -> bool:
         """Decode and resample a little more into `_held`; False at the end of the file."""
         while not self._ended:
-            buffer = np.empty((max(1, READ_VALUES // self.n_channels), self.n_channels), dtype=np.float32)
+            n = max(1, READ_VALUES // self.n_channels)
+            if self._wanted is not None:
+                n = min(n, self._wanted - self._taken)
+            buffer = np.empty((n, self.n_channels), dtype=np.float32)
             try:
                 # Not SoundFile.read: that stops at the header's count, which for MP3 is an estimate.
-                n = self._sound.buffer_read_into(buffer, "float32")
+                n = self._sound.buffer_read_into(buffer, "float32") if n else 0
             except soundfile.LibsndfileError as error:
                 raise AudioError(
-                    f"{self.name} is damaged after {self._taken / self.file_rate:.3f} s:"
+                    f"{self.name} is damaged after {(self._first + self._taken) / self.file_rate:.3f} s:"
                     f" {error.error_string.rstrip('.')}."
                 ) from error
-            block = _mono(buffer[:n])
-            _check_samples(block, self._taken, self.file_rate, self.name)
+            block = _mono(buffer[:n]) if self._channel is None else buffer[:n, self._channel].copy()
+            _check_samples(block, self._first + self._taken, self.file_rate, self.name)
             self._taken += n
             if n == 0:
                 self._ended = True
@@ -277,9 +297,32 @@ class Reader:
                 return True
         return False
 
+    def _go_to(self, start_s: float, duration_s: float | None) -> int | None:
+        """Seek to a part; its samples at the file's rate, None for all that there are."""
+        if not 0 <= start_s < float("inf") or not (duration_s is None or 0 < duration_s < float("inf")):
+            raise AudioError(f"A part must start at 0 s or later and last; got {start_s} s, {duration_s} s.")
+        first, wanted = round(start_s * self.file_rate), None
+        if duration_s is not None:
+            wanted = max(1, round(duration_s * self.file_rate))
+        if first:
+            try:
+                self._sound.seek(first)
+            except (soundfile.LibsndfileError, RuntimeError) as error:  # also where it is a stream that cannot
+                held_s = self._sound.frames / self.file_rate
+                raise AudioError(
+                    f"A part must lie within the {held_s:.3f} s of {self.name}; got {start_s:g} s."
+                ) from error
+        self._first = first
+        return wanted
+
     def _check_complete(self) -> None:
         if self._taken == 0:
             raise AudioError(f"A sound file must hold at least 1 sample; {self.name} holds none.")
+        if self._wanted is not None or self._first:
+            missing_s = ((self._wanted or 0) - self._taken) / self.file_rate
+            if missing_s > PART_SLACK_S:
+                raise AudioError(f"A part must lie within {self.name}; it goes {missing_s:.3f} s beyond its end.")
+            return
         if self._taken < self._sound.frames and self._sound.format != "MP3":
             raise AudioError(
                 f"{self.name} is cut short or damaged: its header promises {self._sound.frames} samples,"

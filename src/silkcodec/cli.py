@@ -18,6 +18,7 @@ import typer
 from typer.core import TyperGroup
 
 from silkcodec import __version__
+from silkcodec.corpus import cli as corpus_cli
 from silkcodec.errors import ArgumentError, MissingExtraError, SilkError
 from silkcodec.lab.cli import lab
 from silkcodec.serve import cli as serve_cli
@@ -52,6 +53,8 @@ app = typer.Typer(
 
 app.add_typer(lab, name="lab")
 app.command()(serve_cli.serve)
+app.command()(corpus_cli.tokenize)
+app.command()(corpus_cli.detokenize)
 
 Sounds = Annotated[
     list[str], typer.Argument(metavar="IN...", help="Sound files, folders, 'patterns', or - for a pipe.")

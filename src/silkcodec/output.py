@@ -51,10 +51,16 @@ def check_output(path: str | os.PathLike[str], *, overwrite: bool = False) -> Pa
 
 
 @contextmanager
-def replacing(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iterator[BinaryIO]:
+def replacing(
+    path: str | os.PathLike[str], *, overwrite: bool = False, durable: bool = False
+) -> Iterator[BinaryIO]:
     """Open `path` for writing bytes; the file appears when the block ends without an error, or not at all.
 
     Folders above it are made. A device such as /dev/null is written directly: it cannot be replaced.
+
+    Args:
+        overwrite: a file of that name may be replaced.
+        durable: wait until the bytes, and then the name, are on the disk: a loss of power keeps them too.
 
     Raises:
         OutputError: see `check_output`; also when the disk is full.
@@ -77,15 +83,29 @@ def replacing(path: str | os.PathLike[str], *, overwrite: bool = False) -> Itera
         guarded = _Guarded(raw, path)
         yield guarded  # type: ignore[misc]
         guarded.flush()
-        raw.close()
         try:
+            if durable:
+                os.fsync(raw.fileno())
+            raw.close()
             os.replace(part, path)
+            if durable:
+                _sync_folder(path.parent)
         except OSError as error:
             raise _cannot_write(path, error) from error
     except BaseException:
         raw.close()
         part.unlink(missing_ok=True)
         raise
+
+
+def _sync_folder(folder: Path) -> None:
+    """Put a folder's list of names on the disk, where the system can open folders (Windows cannot)."""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def standard_output() -> BinaryIO:

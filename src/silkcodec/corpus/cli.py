@@ -1,0 +1,112 @@
+"""The verbs `silk tokenize` and `silk detokenize`: options, progress, what is printed at the end."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from silkcodec.errors import SilkError
+
+Inputs = Annotated[
+    list[str],
+    typer.Argument(metavar="INPUT...", help="Folders, manifests (.tsv .csv .jsonl), .tar, saved datasets."),
+]
+Shards = Annotated[Path, typer.Argument(metavar="OUT", help="A folder that silk tokenize made.")]
+
+
+def tokenize(
+    inputs: Inputs,
+    output: Annotated[Path, typer.Option("-o", "--output", help="A folder for the shards, and to go on from.")],
+    codec: Annotated[str, typer.Option("--codec", help="As silk codecs lists them: mimi:8, or a folder.")] = "silk",
+    file_format: Annotated[str, typer.Option("--format", help="parquet or webdataset.")] = "parquet",
+    engine: Annotated[str, typer.Option("--engine", help="local: processes here; ray: a cluster.")] = "local",
+    workers: Annotated[int | None, typer.Option("--workers", min=1, help="Of one thread each. Default: cores.")] = None,
+    shard_items: Annotated[int, typer.Option("--shard-items", min=1, help="Recordings in a shard.")] = 256,
+    max_segment_s: Annotated[
+        float | None, typer.Option("--max-segment-s", help="Cut longer recordings into rows of so many seconds.")
+    ] = None,
+    max_hours: Annotated[
+        float | None, typer.Option("--max-hours-per-file", help="Quarantine longer ones. Default: 10; whole waves: 1.")
+    ] = None,
+    allow_outside: Annotated[
+        bool, typer.Option("--allow-outside", help="Let manifests and links lead out of the input's folder.")
+    ] = False,
+    provider: Annotated[str, typer.Option("--provider", help="cpu or cuda.")] = "cpu",
+    address: Annotated[str | None, typer.Option("--address", help="A Ray cluster, or auto. Default: here.")] = None,
+    gpus: Annotated[float, typer.Option("--gpus", min=0, help="Of each Ray worker.")] = 0.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Tokenise a corpus into Parquet or WebDataset shards (extra [corpus]; clusters: [ray]).
+
+    The same command goes on after any interruption. Recordings that cannot be used are listed in
+    OUT/quarantine.jsonl and do not stop the others. Exit code 0: every shard is there; 2: it could not be finished,
+    or no recording could be used.
+    """
+    from silkcodec import console
+    from silkcodec.corpus.run import Options, tokenize
+
+    options = Options(
+        codec,
+        file_format,
+        engine,
+        workers,
+        shard_items,
+        max_segment_s,
+        max_hours,
+        provider,
+        allow_outside,
+        address,
+        gpus,
+    )
+    with console.counting("tokenize") as progress:
+        report = tokenize(inputs, output, options, progress=progress)
+    if as_json:
+        console.show_json(report)
+    else:
+        _show(report, output)
+    if not report["rows"]:
+        raise SilkError(f"No recording could be used; '{output / 'quarantine.jsonl'}' says why.")
+
+
+def _show(report: dict[str, Any], output: Path) -> None:
+    run = report["this_run"]
+    print(
+        f"{output}: {report['hours']:.2f} h, {report['rows']:,} rows in {report['shards']:,} shards,"
+        f" {report['tokens']:,} tokens, {report['bits'] / 8e6:.1f} MB of codes in {report['bytes'] / 1e6:.1f} MB"
+    )
+    if run["shards"]:
+        print(
+            f"this run: {run['shards']:,} shards, {run['hours']:.2f} h in {run['wall_s']:.0f} s"
+            f" = {run['x_realtime']:.0f} x real time with {run['workers']} workers"
+        )
+    else:
+        print("this run: nothing to do, all shards are there")
+    if report["quarantined"]:
+        reasons = ", ".join(f"{n:,} {reason}" for reason, n in report["quarantined_by_reason"].items())
+        print(
+            f"silk: {report['quarantined']:,} of {report['recordings']:,} recordings are quarantined ({reasons});"
+            f" see {output / 'quarantine.jsonl'}",
+            file=sys.stderr,
+        )
+
+
+def detokenize(
+    folder: Shards,
+    output: Annotated[Path, typer.Option("-o", "--output", help="A sound file; for several rows a folder.")],
+    ids: Annotated[list[str] | None, typer.Option("--id", help="A row by its id. Again for more.")] = None,
+    rows: Annotated[list[int] | None, typer.Option("--row", help="A row by its number, from 0. Again.")] = None,
+    codec: Annotated[str | None, typer.Option("--codec", help="Default: the one that made the corpus.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite files that exist.")] = False,
+    partial: Annotated[bool, typer.Option("--partial", help="Of a corpus that is not finished.")] = False,
+) -> None:
+    """Rows of a tokenised corpus as sound."""
+    from silkcodec.corpus.listen import detokenize
+
+    done = detokenize(
+        folder, output, ids=ids or (), numbers=rows or (), codec=codec, overwrite=force, partial=partial
+    )
+    for row, target in done:
+        print(f"{row.id} -> {target}   {row.tokens.duration_s:.2f} s from {row.start:.2f} s of {row.path}")

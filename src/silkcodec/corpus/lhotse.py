@@ -1,0 +1,73 @@
+"""Lhotse cuts (JSON Lines of `CutSet.to_file`), read without Lhotse: a MonoCut or MultiCut is a part of a file.
+
+What only Lhotse can compute (mixed or padded cuts, transforms such as a change of speed) and what is not in a file
+(URLs, shell commands, bytes in the manifest) is refused cut by cut; no command of a manifest is ever run.
+https://lhotse.readthedocs.io/en/latest/cuts.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from silkcodec.corpus.items import Refusal, seconds
+
+SUPERVISION_COLUMNS = ("text", "speaker", "language", "gender")
+
+
+def is_cut(row: Mapping[str, Any]) -> bool:
+    """Whether a line of a manifest is a cut, of whatever type."""
+    return str(row.get("type", "")).endswith("Cut") and "id" in row
+
+
+def part(cut: Mapping[str, Any]) -> tuple[str, dict[str, Any], dict[str, str]]:
+    """A cut as (path of its file, fields of its `Item`, what else is known).
+
+    Raises:
+        Refusal: only Lhotse can make it, or it is damaged.
+    """
+    kind = cut.get("type")
+    if kind not in ("MonoCut", "MultiCut"):
+        raise Refusal("row", f"A cut must be a MonoCut or a MultiCut; got '{str(kind)[:40]}'; save its audio first.")
+    recording = cut.get("recording")
+    if not isinstance(recording, dict):
+        raise Refusal("row", "A cut must carry its recording; this has none, or features alone.")
+    if recording.get("transforms"):
+        raise Refusal("row", "A cut must be of its file as it is; this has transforms: save its audio first.")
+    source, channel = _source(recording.get("sources"), cut.get("channel"))
+    fields = {
+        "start_s": seconds(cut.get("start"), "start") or 0.0,
+        "duration_s": seconds(cut.get("duration"), "duration"),
+        "channel": channel,
+    }
+    return source, fields, _known(cut.get("supervisions"))
+
+
+def _source(sources: object, channel: object) -> tuple[str, int | None]:
+    """The file that holds the channels of a cut, and which of its channels that is; None: all of them."""
+    wanted = channel if isinstance(channel, list) else [0 if channel is None else channel]
+    for source in sources if isinstance(sources, list) else []:
+        held = source.get("channels") if isinstance(source, dict) else None
+        if not isinstance(held, list) or not all(one in held for one in wanted):
+            continue
+        if source.get("type") != "file" or not isinstance(source.get("source"), str) or not source["source"]:
+            shown = str(source.get("type"))[:40]
+            raise Refusal("row", f"The recording of a cut must be a file; got the source type '{shown}'.")
+        if len(wanted) == len(held):
+            return source["source"], None
+        if len(wanted) == 1:
+            return source["source"], held.index(wanted[0])
+    raise Refusal("row", f"The channels of a cut must be one, or all, of one file; got {str(channel)[:40]}.")
+
+
+def _known(supervisions: object) -> dict[str, str]:
+    """Texts one after the other; of speaker and the like what all supervisions agree in."""
+    rows: Sequence[Any] = supervisions if isinstance(supervisions, list) else []
+    known: dict[str, str] = {}
+    for column in SUPERVISION_COLUMNS:
+        values = [row[column] for row in rows if isinstance(row, dict) and isinstance(row.get(column), str)]
+        if column == "text" and values:
+            known[column] = " ".join(values)
+        elif values and len(set(values)) == 1:
+            known[column] = values[0]
+    return known

@@ -1,0 +1,66 @@
+"""`detokenize`: rows of a corpus as sound files."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from silkcodec import audio
+from silkcodec.corpus.reading import Corpus, codec_of
+from silkcodec.corpus.rows import Row
+from silkcodec.corpus.shard import load_codec
+from silkcodec.errors import ArgumentError
+from silkcodec.output import check_output
+
+
+def detokenize(
+    folder: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    *,
+    ids: Sequence[str] = (),
+    numbers: Sequence[int] = (),
+    codec: str | None = None,
+    overwrite: bool = False,
+    partial: bool = False,
+) -> list[tuple[Row, str]]:
+    """Decode rows, by id or by number.
+
+    Args:
+        folder: of the corpus. output: a sound file for one row, a folder for several; there a row is ID.wav, with
+            what no file name should have replaced by "_".
+        codec: as `load` takes it; None: by the corpus's plan.
+
+    Returns:
+        Each row and its file.
+
+    Raises:
+        ArgumentError: no such row. OutputError. TokensError: other weights made the corpus.
+    """
+    corpus = Corpus(folder, partial=partial, verify=True)
+    rows = list(corpus.find(ids).values()) if ids else []
+    for number in numbers:
+        if not -len(corpus) <= number < len(corpus):
+            raise ArgumentError(f"--row must be 0..{len(corpus) - 1} for '{folder}'; got {number}.")
+        rows.append(corpus[number])
+    if not rows:
+        raise ArgumentError("A row must be named by --id or --row; got none.")
+    targets = [Path(output)]
+    if len(rows) > 1 or Path(output).is_dir() or os.fspath(output).endswith(("/", os.sep)):
+        targets = [Path(output) / f"{_file_name(row.id)}.wav" for row in rows]
+        if len(set(targets)) < len(targets):
+            raise ArgumentError("Rows must have ids that differ as file names; these do not: decode them one by one.")
+    for target in targets:
+        audio.output_format(target)
+        check_output(target, overwrite=overwrite)
+    name = codec or codec_of(folder) or rows[0].tokens.codec.partition("@")[0]
+    decoder = load_codec(name, "cpu")
+    for row, target in zip(rows, targets, strict=True):
+        audio.write(target, decoder.decode(row.tokens), decoder.sample_rate, overwrite=overwrite)
+    return list(zip(rows, map(str, targets), strict=True))
+
+
+def _file_name(id: str) -> str:
+    """An id as a name for a file: letters, digits and a few signs, never a path, never hidden."""
+    return re.sub(r"[^\w.,=+~#@-]", "_", id)[:200].lstrip(".") or "_"

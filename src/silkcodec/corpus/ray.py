@@ -1,0 +1,138 @@
+"""The engine for a cluster: Ray actors, each with a codec, a shard at a time; the same `tokenize_shard`.
+
+Actors, not a pipeline of Ray Data: what a shard is, and when it is done, is already decided by the plan and the
+ledger, and only names and counts travel, so that there is nothing for Ray to split, buffer or spill. All machines
+must see the inputs and the output under the same paths (a network file system). An actor that dies is replaced and
+its shard done again.
+
+The only importer of ray.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from silkcodec.corpus.local import MAX_DEATHS, Starts, one_thread
+from silkcodec.corpus.plan import Plan, Shard
+from silkcodec.corpus.shard import Job, Record, check_worker, load_codec, tokenize_shard
+from silkcodec.errors import ArgumentError, MissingExtraError, SilkError
+
+OBJECT_STORE_BYTES = 80 * 1024 * 1024  # the least that Ray takes: shards go to disk, not through it
+
+
+class _Tokenizer:
+    """An actor: one codec."""
+
+    def __init__(self, job: Job) -> None:
+        one_thread()
+        self._codec = load_codec(job.codec, job.settings.provider)
+        check_worker(self._codec, job)
+        self._job = job
+
+    def tokenize(self, shard: Shard) -> Record | SilkError:
+        """The record of a shard; a SilkError comes back as a value, as itself and not wrapped by Ray."""
+        try:
+            return tokenize_shard(self._codec, shard, self._job)
+        except SilkError as error:
+            return error
+
+
+def require() -> Any:
+    """ray, told not to phone home. Raises MissingExtraError."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # as it will be; else it warns of that
+    try:
+        import ray
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("The engine 'ray'", "ray", "ray") from error
+    return ray
+
+
+def tokenize(
+    job: Job, plan: Plan, todo: Sequence[int], n_workers: int, starts: Starts, *, address: str | None, gpus: float
+) -> Iterator[Record]:
+    """The records of the shards in `todo`, as they are done.
+
+    Args:
+        address: of a cluster ("auto": the one that this machine is in); None: start Ray here, for this run.
+        gpus: of each actor; with --provider cuda.
+
+    Raises:
+        SilkError: of a worker, or one shard has ended three. ArgumentError: no cluster at that address.
+    """
+    ray = require()
+    mine = not ray.is_initialized()
+    if mine:
+        _start(ray, n_workers, address)
+    try:
+        yield from _run(ray, job, plan, deque(todo), n_workers, starts, gpus)
+    finally:
+        if mine:
+            ray.shutdown()
+
+
+def _start(ray: Any, n_workers: int, address: str | None) -> None:
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    if address is None:
+        os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's 15 leaves its workers what everybody else leaves
+        options |= {
+            "num_cpus": n_workers,
+            "include_dashboard": False,
+            "object_store_memory": OBJECT_STORE_BYTES,
+        }
+    try:
+        ray.init(address=address or "local", **options)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise ArgumentError(f"--address must be of a Ray cluster that runs; got '{address}': {reason}") from error
+
+
+def _run(
+    ray: Any, job: Job, plan: Plan, waiting: deque[int], n_workers: int, starts: Starts, gpus: float
+) -> Iterator[Record]:
+    Actor = ray.remote(num_cpus=1, num_gpus=gpus)(_Tokenizer)
+    deaths: Counter[int] = Counter()
+    working: dict[Any, tuple[Any, int]] = {}  # what an actor will answer -> the actor, the shard
+
+    def give(actor: Any) -> None:
+        if waiting:
+            index = waiting.popleft()
+            working[actor.tokenize.remote(plan.shard(index))] = actor, index
+
+    for _ in range(min(n_workers, len(waiting))):
+        give(Actor.remote(job))
+    while working:
+        ready, _rest = ray.wait(list(working), num_returns=1)
+        actor, index = working.pop(ready[0])
+        try:
+            answer = ray.get(ready[0])
+        except ray.exceptions.RayActorError as error:
+            _check_start(error)
+            deaths[index] += 1
+            if deaths[index] >= MAX_DEATHS:
+                raise SilkError(
+                    f"Shard {index} has ended {MAX_DEATHS} workers; run the same command with --engine local,"
+                    " which finds the recording and leaves it out."
+                ) from error
+            waiting.appendleft(index)
+            actor = Actor.remote(job)
+        else:
+            if isinstance(answer, SilkError):
+                raise answer
+            starts(plan.counts[index])
+            yield answer
+        give(actor)
+
+
+def _check_start(error: BaseException) -> None:
+    """Raise what an actor could not begin for: it is not the shard's fault, and trying again is of no use."""
+    cause = error.__cause__
+    if isinstance(cause, SilkError):
+        raise cause
+    text = str(error)
+    if "creation task" in text or "__init__" in text:
+        lines = [line for line in text.splitlines() if "silkcodec.errors." in line]
+        raise SilkError(lines[-1].split(": ", 1)[-1] if lines else f"A Ray worker could not start: {text[:300]}")

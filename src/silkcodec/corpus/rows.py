@@ -1,0 +1,212 @@
+"""A row of a corpus: one recording's tokens and where they come from; and its two forms on the disk.
+
+Parquet: one file per shard; the Arrow schema is `schema`, told in docs/corpus.md. What is the same for all rows (the
+codebooks' sizes and rates) stands in the schema's metadata under "silkcodec", as JSON.
+
+WebDataset: one tar per shard; of each row NAME.json and NAME.codes.npy, int32 or int64 [K, F]; of a multi-scale codec
+NAME.codes.0.npy, NAME.codes.1.npy, ..., one codebook each. NAME is a number: no id can become the name of a file.
+
+Both are the same bytes for the same rows, whoever writes them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import tarfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from silkcodec.corpus.arrow import require
+from silkcodec.corpus.plan import Facts
+from silkcodec.tokens import Tokens
+
+METADATA_KEY = b"silkcodec"
+GROUP_TOKENS = 1 << 20  # in a row group of Parquet, about: what a writer or reader must have in memory, 4 MB
+GROUP_ROWS = 512
+SUFFIXES = {"parquet": ".parquet", "webdataset": ".tar"}  # by format
+
+
+@dataclass(frozen=True)
+class Row:
+    """One recording, or one part of one.
+
+    Attributes:
+        id: unique. path: of the recording, below its input.
+        start: where in the recording it begins, seconds.
+        tokens: how long it is, too.
+        meta: what else was known of the recording: text, speaker, ...
+        checksum: as it was written; see `checksum`.
+    """
+
+    id: str
+    path: str
+    start: float
+    tokens: Tokens
+    meta: Mapping[str, Any]
+    checksum: str
+
+
+def checksum(tokens: Tokens) -> str:
+    """16 hex digits of the SHA-256 of what was encoded to what: codec, sample rate, length, codes as int64."""
+    digest = hashlib.sha256(f"{tokens.codec} {tokens.sample_rate} {tokens.n_samples}".encode())
+    for codes in tokens.codes:
+        digest.update(f" {len(codes)} ".encode())
+        digest.update(codes.astype("<i8").tobytes())
+    return digest.hexdigest()[:16]
+
+
+def code_type(codebook_sizes: Sequence[int]) -> str:
+    """"int32" where every code fits, else "int64"."""
+    return "int32" if max(codebook_sizes) <= 2**31 else "int64"
+
+
+def schema(facts: Facts) -> Any:
+    """The Arrow schema of a Parquet shard."""
+    pa = require("Parquet")
+    codes = pa.int32() if code_type(facts.codebook_sizes) == "int32" else pa.int64()
+    fields = [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("path", pa.string(), nullable=False),
+        pa.field("start", pa.float64(), nullable=False),
+        pa.field("n_samples", pa.int64(), nullable=False),
+        pa.field("sample_rate", pa.int32(), nullable=False),
+        pa.field("codec", pa.string(), nullable=False),
+        pa.field("codes", pa.list_(pa.list_(codes)), nullable=False),
+        pa.field("meta", pa.string()),
+        pa.field("checksum", pa.string(), nullable=False),
+    ]
+    return pa.schema(fields, {METADATA_KEY: json.dumps(_shared(facts), sort_keys=True)})
+
+
+def _shared(facts: Facts) -> dict[str, Any]:
+    return {
+        "format": 1,
+        "codec": facts.codec,
+        "sample_rate": facts.sample_rate,
+        "codebook_sizes": list(facts.codebook_sizes),
+        "frame_rates": list(facts.frame_rates),
+    }
+
+
+class ParquetWriter:
+    """Rows to a Parquet file, in the memory of a row group.
+
+    Args:
+        file: binary, only written to.
+    """
+
+    def __init__(self, file: Any, facts: Facts) -> None:
+        require("Parquet")
+        from pyarrow import parquet  # type: ignore[import-untyped]
+
+        self._schema = schema(facts)
+        self._type = np.dtype(code_type(facts.codebook_sizes))
+        column = "codes.list.element.list.element"
+        self._writer = parquet.ParquetWriter(
+            file,
+            self._schema,
+            compression="zstd",
+            compression_level=3,
+            use_dictionary=["codec", "path"],
+            column_encoding={column: "DELTA_BINARY_PACKED"},  # as many bits as the codes have, not 32
+            write_statistics=["id", "path", "start", "n_samples"],
+        )
+        self._rows: list[Row] = []
+        self._n_tokens = 0
+
+    def add(self, row: Row) -> None:
+        self._rows.append(row)
+        self._n_tokens += row.tokens.n_tokens
+        if len(self._rows) == GROUP_ROWS or self._n_tokens >= GROUP_TOKENS:
+            self._flush()
+
+    def close(self) -> None:
+        if self._rows:
+            self._flush()
+        self._writer.close()
+
+    def _flush(self) -> None:
+        pa = require("Parquet")
+        rows, self._rows, self._n_tokens = self._rows, [], 0
+        books = [codes for row in rows for codes in row.tokens.codes]
+        values = pa.array(np.concatenate(books).astype(self._type))
+        inner = pa.ListArray.from_arrays(_offsets([len(codes) for codes in books]), values)
+        outer = pa.ListArray.from_arrays(_offsets([len(row.tokens.codes) for row in rows]), inner)
+        columns = [
+            [row.id for row in rows],
+            [row.path for row in rows],
+            [row.start for row in rows],
+            [row.tokens.n_samples for row in rows],
+            [row.tokens.sample_rate for row in rows],
+            [row.tokens.codec for row in rows],
+            outer,
+            [_meta(row) for row in rows],
+            [row.checksum for row in rows],
+        ]
+        arrays = [
+            column if isinstance(column, pa.Array) else pa.array(column, field.type)
+            for column, field in zip(columns, self._schema, strict=True)
+        ]
+        self._writer.write_table(pa.Table.from_arrays(arrays, schema=self._schema))
+
+
+class TarWriter:
+    """Rows to a tar for WebDataset, one at a time. Args: see `ParquetWriter`."""
+
+    def __init__(self, file: Any, facts: Facts) -> None:
+        self._tar = tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115 - see close()
+        self._shared = _shared(facts)
+        self._type = np.dtype(code_type(facts.codebook_sizes)).newbyteorder("<")
+        self._n_rows = 0
+
+    def add(self, row: Row) -> None:
+        values = {
+            "id": row.id,
+            "path": row.path,
+            "start": row.start,
+            "n_samples": row.tokens.n_samples,
+            **self._shared,
+            "meta": _meta(row),
+            "checksum": row.checksum,
+        }
+        name = f"{self._n_rows:06d}"
+        self._put(f"{name}.json", json.dumps(values, ensure_ascii=False).encode())
+        codes = [column.astype(self._type) for column in row.tokens.codes]
+        if len({len(column) for column in codes}) == 1:
+            self._put(f"{name}.codes.npy", _npy(np.stack(codes)))
+        else:
+            for k, column in enumerate(codes):
+                self._put(f"{name}.codes.{k}.npy", _npy(column))
+        self._n_rows += 1
+        self._tar.members.clear()  # type: ignore[attr-defined]  # it would keep them all
+
+    def _put(self, name: str, content: bytes) -> None:
+        member = tarfile.TarInfo(name)  # no time, no owner: the same bytes whoever writes them
+        member.size = len(content)
+        self._tar.addfile(member, io.BytesIO(content))
+
+    def close(self) -> None:
+        self._tar.close()
+
+
+WRITERS: dict[str, Any] = {"parquet": ParquetWriter, "webdataset": TarWriter}
+
+
+def _meta(row: Row) -> str | None:
+    return json.dumps(dict(row.meta), ensure_ascii=False, sort_keys=True) if row.meta else None
+
+
+def _offsets(lengths: Sequence[int]) -> NDArray[np.int32]:
+    return np.cumsum([0, *lengths]).astype(np.int32)
+
+
+def _npy(array: NDArray[Any]) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array, allow_pickle=False)
+    return file.getvalue()

@@ -1,0 +1,229 @@
+"""`tokenize`: a corpus of sound -> a corpus of tokens. Stop it in any way, start it again, and it goes on.
+
+    OUT/plan.json plan.jsonl      what is in which shard (plan.py)
+    OUT/tokens-00003-of-00010...  the shards (shard.py, rows.py)
+    OUT/ledger.jsonl              what came of each (ledger.py)
+    OUT/quarantine.jsonl          a line per recording that is not in it, and why
+    OUT/report.json               hours, tokens, bits, failures by reason, speed
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from silkcodec import __version__
+from silkcodec.corpus import arrow, local, sources
+from silkcodec.corpus import plan as planning
+from silkcodec.corpus.ledger import Ledger, Record, alone
+from silkcodec.corpus.plan import Plan, Settings
+from silkcodec.corpus.rows import SUFFIXES
+from silkcodec.corpus.shard import Job, absolute_codec, facts_of, load_codec
+from silkcodec.errors import ArgumentError
+from silkcodec.output import replacing
+
+ENGINES = ("local", "ray")
+MAX_HOURS = {True: 10.0, False: 1.0}  # of one recording, by whether its codec streams: the others hold it in memory
+Progress = Callable[[int, int, str], None]
+"""Told (recordings begun, of how many, what has been done)."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to do it.
+
+    Attributes:
+        codec: as `load` takes it.
+        file_format: "parquet" or "webdataset".
+        engine: "local" or "ray".
+        workers: processes, each of one thread; None: one per core (of this machine).
+        address: of a Ray cluster, or "auto"; None: Ray is started here.
+        gpus: of each Ray worker.
+        others: see `plan.Settings`; max_hours None: 10, or 1 for a codec that takes whole waves only.
+    """
+
+    codec: str = "silk"
+    file_format: str = "parquet"
+    engine: str = "local"
+    workers: int | None = None
+    shard_items: int = 256
+    max_segment_s: float | None = None
+    max_hours: float | None = None
+    provider: str = "cpu"
+    allow_outside: bool = False
+    address: str | None = None
+    gpus: float = 0.0
+
+
+def tokenize(
+    inputs: Sequence[str | os.PathLike[str]],
+    output: str | os.PathLike[str],
+    options: Options | None = None,
+    *,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Tokenise all recordings of some inputs into shards in a folder; what is there already stays.
+
+    Args:
+        inputs: see sources.py. output: a folder: new, empty, or one that this was begun in.
+        progress: see `Progress`.
+
+    Returns:
+        The report, as in report.json.
+
+    Raises:
+        ArgumentError, AudioError: an input or option that cannot be. OutputError: the folder holds something else,
+        another run is at it, or the disk is full. MissingExtraError: an extra is not installed. WeightsError and the
+        like: the codec cannot be loaded.
+    """
+    started = time.perf_counter()
+    options = options or Options()
+    _check(options)
+    found = sources.roots(inputs)
+    name = absolute_codec(options.codec)
+    facts = facts_of(load_codec(name, options.provider))
+    settings = Settings(
+        facts=facts,
+        file_format=options.file_format,
+        shard_items=options.shard_items,
+        max_segment_s=options.max_segment_s,
+        max_hours=options.max_hours or MAX_HOURS[facts.streams or options.max_segment_s is not None],
+        provider=options.provider,
+        allow_outside=options.allow_outside,
+    )
+    folder = planning.folder_for(output)
+    with alone(folder):
+        _clean(folder)
+        extra = {"load": name, "inputs": [os.fspath(path) for path in inputs], "version": __version__}
+        plan = planning.make(folder, sources.items(found, options.allow_outside), settings, extra)
+        job = Job(settings, name, tuple(root.folder for root in found), str(folder.resolve()), plan.hash, plan.n_shards)
+        with Ledger(folder, plan.hash) as ledger:
+            before = set(ledger.records)
+            _work(job, plan, ledger, options, progress)
+            report = _report(plan, ledger, before, options, settings, time.perf_counter() - started)
+            _write_quarantine(folder, plan, ledger.records)
+        with replacing(folder / "report.json", overwrite=True) as file:
+            file.write((json.dumps(report, indent=1, ensure_ascii=False) + "\n").encode())
+    return report
+
+
+def _check(options: Options) -> None:
+    for value, known, what in (
+        (options.file_format, tuple(SUFFIXES), "--format"),
+        (options.engine, ENGINES, "--engine"),
+    ):
+        if value not in known:
+            raise ArgumentError(f"{what} must be {' or '.join(known)}; got '{value}'.")
+    positive = {
+        "--workers": options.workers,
+        "--shard-items": options.shard_items,
+        "--max-segment-s": options.max_segment_s,
+        "--max-hours-per-file": options.max_hours,
+    }
+    for what, number in positive.items():
+        if number is not None and not (number > 0 and math.isfinite(number)):
+            raise ArgumentError(f"{what} must be above 0; got {number}.")
+    if options.max_segment_s is not None and options.max_segment_s < 0.1:
+        raise ArgumentError(f"--max-segment-s must be at least 0.1; got {options.max_segment_s}.")
+    if options.file_format == "parquet":
+        arrow.require("Parquet shards (else: --format webdataset)")
+    if options.engine == "ray":
+        from silkcodec.corpus import ray
+
+        ray.require()
+    elif options.address is not None or options.gpus:
+        raise ArgumentError("--address and --gpus are of --engine ray; got them with --engine local.")
+
+
+def _clean(folder: Path) -> None:
+    """Remove what killed runs have left half written: nobody else is at it."""
+    for part in folder.glob(".*.part"):
+        part.unlink(missing_ok=True)
+
+
+def _work(job: Job, plan: Plan, ledger: Ledger, options: Options, progress: Progress | None) -> None:
+    todo = [index for index in range(plan.n_shards) if index not in ledger.records]
+    begun = sum(plan.counts) - sum(plan.counts[index] for index in todo)
+    done_s, since = 0.0, time.perf_counter()
+
+    def starts(n: int) -> None:
+        nonlocal begun
+        begun += n
+        if progress is not None:
+            speed = done_s / (time.perf_counter() - since)
+            progress(min(begun, plan.n_items), plan.n_items, f"{done_s / 3600:.2f} h now, {speed:.0f} x real time")
+
+    starts(0)
+    if not todo:
+        return
+    n_workers = options.workers or _cores()
+    if options.engine == "ray":
+        from silkcodec.corpus import ray
+
+        records = ray.tokenize(job, plan, todo, n_workers, starts, address=options.address, gpus=options.gpus)
+    else:
+        records = local.tokenize(job, plan, todo, n_workers, starts)
+    for record in records:
+        ledger.add({**record, "engine": options.engine})
+        done_s += record["samples"] / job.settings.facts.sample_rate
+
+
+def _report(
+    plan: Plan, ledger: Ledger, before: set[int], options: Options, settings: Settings, wall_s: float
+) -> dict[str, Any]:
+    records = [ledger.records[index] for index in range(plan.n_shards)]
+    now = [record for record in records if record["shard"] not in before]
+    quarantined = [entry["reason"] for record in records for entry in record["quarantined"]]
+    quarantined += [entry.reason for entry in plan.refused()]
+    rate = settings.facts.sample_rate
+    done_s = sum(record["samples"] for record in now) / rate
+    return {
+        "kind": "silk corpus report",
+        "format": 1,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "version": __version__,
+        "codec": settings.facts.codec,
+        "plan": plan.hash,
+        "settings": asdict(settings),
+        "recordings": plan.n_items + plan.n_refused,
+        "rows": sum(record["rows"] for record in records),
+        "hours": sum(record["samples"] for record in records) / rate / 3600,
+        "tokens": sum(record["tokens"] for record in records),
+        "bits": math.fsum(record["bits"] for record in records),
+        "bytes": sum(record["bytes"] for record in records),
+        "shards": plan.n_shards,
+        "quarantined": len(quarantined),
+        "quarantined_by_reason": dict(sorted(Counter(quarantined).items())),
+        "ids_renamed": plan.n_renamed,
+        "this_run": {
+            "engine": options.engine,
+            "workers": options.workers or _cores(),
+            "shards": len(now),
+            "hours": done_s / 3600,
+            "wall_s": wall_s,
+            "x_realtime": done_s / wall_s,
+            "x_realtime_per_worker": done_s / max(1e-9, sum(record["wall_s"] for record in now)),
+            "peak_mb_per_worker": max((record["peak_mb"] or 0.0 for record in now), default=0.0),
+        },
+    }
+
+
+def _write_quarantine(folder: Path, plan: Plan, records: dict[int, Record]) -> None:
+    in_shards = (entry for index in range(plan.n_shards) for entry in records[index]["quarantined"])
+    lines: Iterable[dict[str, Any]] = chain((entry.to_json() for entry in plan.refused()), in_shards)
+    with replacing(folder / "quarantine.jsonl", overwrite=True) as file:
+        for line in lines:
+            file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,73 @@
+"""A codec of a made-up plug-in for tests of corpora: it starts at once, its codes tell of the wave, and it has faults.
+
+Two codebooks of different rates: the peak of every 10 ms in 256 steps, and of every 20 ms in 4.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from silkcodec import audio
+from silkcodec.tokens import Tokens
+
+RATE = 24_000
+KILLS, RAISES = 12_345, 12_346  # samples of a wave that it has its faults with
+
+
+class Peaks:
+    name = "peaks"
+    sample_rate = RATE
+    codebook_sizes = (256, 4)
+    frame_rates = (100.0, 50.0)
+
+    def encode(self, wave: Any, sample_rate: int, *, n_codebooks: int | None = None) -> Tokens:
+        wave = audio.as_wave(wave, sample_rate, RATE)
+        if len(wave) == KILLS:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if len(wave) == RAISES:
+            raise ZeroDivisionError("by zero")
+        time.sleep(float(os.environ.get("PEAKS_SLEEP_S", "0")))
+        codes = tuple(_peaks(wave, hop, size) for hop, size in ((240, 256), (480, 4)))
+        weights = os.environ.get("PEAKS_WEIGHTS", "0123456789ab")
+        return Tokens(codes, self.codebook_sizes, self.frame_rates, RATE, len(wave), f"peaks@{weights}")
+
+    def decode(self, tokens: Tokens) -> Any:
+        return np.repeat(tokens.codes[0] / np.float32(256), 240)[: tokens.n_samples].astype(np.float32)
+
+
+def _peaks(wave: Any, hop: int, size: int) -> Any:
+    padded = np.zeros(-(-len(wave) // hop) * hop, np.float32)
+    padded[: len(wave)] = np.abs(wave)
+    return np.minimum(padded.reshape(-1, hop).max(1) * size, size - 1).astype(np.int64)
+
+
+def peaks(preset: str | None) -> Peaks:
+    return Peaks()
+
+
+def install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Announce it to this process and those started from it."""
+    found = folder / "corpuscodecs-1.0.dist-info"
+    found.mkdir(parents=True)
+    (found / "entry_points.txt").write_text("[silkcodec.codecs]\npeaks = corpuscodecs:peaks\n")
+    (found / "METADATA").write_text("Metadata-Version: 2.1\nName: corpuscodecs\nVersion: 1.0\n")
+    monkeypatch.syspath_prepend(folder)
+    here = str(Path(__file__).parent)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), here, os.environ.get("PYTHONPATH", "")]))
+
+
+def clips(folder: Path, n: int, seconds: float = 0.5) -> Path:
+    """A folder of n clips of noise, each at a level of its own, a little longer each."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for i in range(n):
+        rng = np.random.default_rng(i)
+        wave = rng.uniform(-0.9, 0.9, round(seconds * RATE) + 240 * i) * (i + 1) / (n + 1)
+        audio.write(folder / f"clip{i:03d}.wav", wave.astype(np.float32), RATE, overwrite=True)
+    return folder
