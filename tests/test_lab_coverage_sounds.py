@@ -18,7 +18,7 @@ from silkcodec.evaluate.metrics.pitch import find_f0
 from silkcodec.lab import coverage_fit, coverage_rebuilt, griffin_lim, page
 from silkcodec.lab.coverage import Plan, Rebuilding, coverage
 from silkcodec.lab.coverage_sounds import Sounds, classes_of, label_of, parts_of, pitch_classes
-from silkcodec.lab.coverage_speech import Patches, cut_at, cut_latents
+from silkcodec.lab.coverage_speech import Patches, cut_at, cut_latents, speakers_of
 from speechlike import speechlike
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -184,11 +184,19 @@ def test_latents_do_not_know_the_level_and_leave_out_silence() -> None:
     wave = np.concatenate([speechlike(2.0, seed=3), np.zeros(RATE, "f4")])
     patches = Patches(of="latents")
     vectors, _, starts = cut_latents(wave, patches)
-    assert patches.width == vectors.shape[1] == 128 and 4 <= len(vectors) <= 6
+    assert patches.width == 16 and vectors.shape[1] == 128 and 4 <= len(vectors) <= 6
     assert starts.max() < 5 * mel.COLUMNS + 1 and len(cut_latents(np.zeros(RATE, "f4"), patches)[0]) == 0
     assert np.abs(cut_latents(wave * 0.2, patches)[0] - vectors).max() < 0.05
     with pytest.raises(ArgumentError, match="--no-sounds"):
         Plan(sounds=True, patches=patches)
+
+
+def test_a_mean_is_taken_out_frame_by_frame_and_pieces_stay_whole(index: Path) -> None:
+    found, _ = speakers_of(f"{index}:language=zh", Patches(of="latents", per_speaker=25), 0)
+    for speaker in found:
+        assert speaker.vectors.shape == (24, 16) and speaker.pieces == 8  # three frames of eight pieces
+        left = speaker.without_channel().vectors
+        assert left.shape == (24, 16) and np.abs(left.reshape(3, 128).mean(axis=0)).max() < 1e-5
 
 
 def test_where_a_patch_begins() -> None:

@@ -74,13 +74,14 @@ def vectors(result: Result) -> str:
     patches = settings["patches"]
     if kind_of(result) == "latents":
         return (
-            f"**Vectors.** Frames of 400 ms as Silk's encoder makes them, {settings['width']} numbers, before FSQ "
-            "rounds them, in levels of its FSQ. Nothing above "
+            "**Vectors.** Frames of 400 ms as Silk's encoder makes them, before FSQ rounds them, in levels of its FSQ; "
+            f"each in pieces of {settings['width']} numbers in a row, which one codebook reads, as our small RVQ model "
+            "reads its own latent. Nothing above "
             f"{patches['limit_hz']:,.0f} Hz, for every recording alike (clips known to end below that are left out), "
             "and the 95th percentile of the levels of its columns of 10 ms brought to the same height; frames more "
             f"than {patches['silence_db']:g} dB below the loud level are no speech and left out. At most "
             f"{patches['per_speaker']:,} vectors of {patches['seconds']:g} s a speaker. Everything is done twice: so, "
-            "and with the speaker's mean vector taken out."
+            "and with the speaker's mean frame taken out."
         )
     return (
         f"**Vectors.** Log-mel patches of {10 * patches['columns']} ms, {settings['width']} numbers: bands up to "

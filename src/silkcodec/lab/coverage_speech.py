@@ -5,7 +5,8 @@
 
 or, of = "latents":
 
-    clip -> loud level the same for all, nothing above LIMIT -> Silk's encoder -> what FSQ would round [N, 128]
+    clip -> loud level the same for all, nothing above LIMIT -> Silk's encoder -> what FSQ would round [F, 128]
+         -> in 8 pieces, as the small RVQ model reads its own -> [8 F, 16]
 
 The loud level is the 95th percentile of the levels of the clip's columns. What lies further below it than the floor
 is set to the floor, so that most background noise is alike; a patch counts as speech where its level is near enough.
@@ -36,6 +37,7 @@ Columns = NDArray[np.int64]  # [N], of the log-mel
 
 OF = ("mel", "latents")
 LOUD = 95  # percentile of the columns' levels that stands for a clip's level
+PIECES = 8  # of Silk's latent of a frame: vectors of 16 numbers
 LOUD_LEVEL = 0.1  # root mean square of a clip's loud columns before Silk hears it
 LONGEST = 600 * mel.SAMPLE_RATE  # samples of a clip that are looked at
 QUIET = 10  # percentile that stands for its background; the distance is a measure of its noise
@@ -46,7 +48,7 @@ class Patches:
     """How speech is cut into vectors.
 
     Attributes:
-        of: what a vector is: a patch of the log-mel, or a frame (400 ms) of what Silk's encoder makes of the speech.
+        of: what a vector is: a patch of the log-mel, or an eighth of what Silk's encoder makes of a frame (400 ms).
         limit_hz: no band reaches above it; clips whose manifest says that they end below it are left out.
         floor_db: below the clip's loud level, at which bands are clamped.
         silence_db: below the clip's loud level, from which a patch is no speech.
@@ -83,7 +85,9 @@ class Patches:
 
     @property
     def width(self) -> int:
-        return LATENT_WIDTH if self.of == "latents" else self.n_bands // self.pool * (self.columns // self.pool)
+        if self.of == "latents":
+            return LATENT_WIDTH // PIECES
+        return self.n_bands // self.pool * (self.columns // self.pool)
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,7 @@ class Speaker:
         range_db: mean distance of loud and quiet columns of the clips: with noise it shrinks.
         bandwidth_hz: mean of what the manifest says; None: it does not.
         classes: what is known of each vector, by kind: see `coverage_sounds`.
+        pieces: so many vectors in a row are one moment.
     """
 
     name: str
@@ -105,10 +110,12 @@ class Speaker:
     range_db: float = 0.0
     bandwidth_hz: float | None = None
     classes: Mapping[str, Labels] = field(default_factory=dict)
+    pieces: int = 1
 
     def without_channel(self) -> Speaker:
         """Less the speaker's own mean patch: no microphone's colour is left, nor the voice's."""
-        return replace(self, vectors=self.vectors - self.vectors.mean(axis=0))
+        whole = self.vectors.reshape(len(self.vectors) // self.pieces, -1)
+        return replace(self, vectors=(whole - whole.mean(axis=0)).reshape(self.vectors.shape))
 
 
 def filter_of(text: str) -> str:
@@ -211,14 +218,16 @@ def _speaker(name: str, source: str, clips: list[Clip], patches: Patches, seed: 
         return Speaker(name, source, np.zeros((0, patches.width), np.float32))
     joined = np.concatenate(parts)
     kinds = {kind: np.concatenate([one[kind] for one in classes]) for kind in (classes[0] if classes else ())}
-    if len(joined) > patches.per_speaker:
-        picked = np.random.default_rng(seed).choice(len(joined), patches.per_speaker, replace=False)
+    pieces = PIECES if patches.of == "latents" else 1
+    n_moments = patches.per_speaker // pieces
+    if len(joined) > n_moments:
+        picked = np.random.default_rng(seed).choice(len(joined), n_moments, replace=False)
         picked = np.sort(picked)
         joined, kinds = joined[picked], {kind: labels[picked] for kind, labels in kinds.items()}
     known = [float(hz) for hz in bandwidths if hz is not None]
-    return Speaker(
-        name, source, joined, float(np.mean(ranges)), float(np.mean(known)) if known else None, classes=kinds
-    )
+    bandwidth = float(np.mean(known)) if known else None
+    vectors = joined.reshape(pieces * len(joined), -1)
+    return Speaker(name, source, vectors, float(np.mean(ranges)), bandwidth, kinds, pieces)
 
 
 def cut(wave: NDArray[np.float32], patches: Patches) -> tuple[Vectors, float]:
@@ -254,7 +263,7 @@ def decibels(wave: NDArray[np.float32], patches: Patches) -> NDArray[np.float32]
 
 
 def cut_latents(wave: NDArray[np.float32], patches: Patches) -> tuple[Vectors, float, Columns]:
-    """A clip's frames as Silk's encoder makes them, in levels of its FSQ, of those that hold speech."""
+    """A clip's frames as Silk's encoder makes them, [F, 128] in levels of its FSQ, of those that hold speech."""
     framed = replace(patches, of="mel", columns=mel.COLUMNS, pool=1)
     whole = wave[: len(wave) // mel.FRAME * mel.FRAME]
     _, range_db, starts = cut_at(whole, framed)
