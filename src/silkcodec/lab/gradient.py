@@ -74,8 +74,7 @@ def gradient(
             models = [Model(Path(run)) for run in runs]
         waves, counted = _speech(found, clips, plan)
         if not runs:
-            heard = [audio.read(clip.path, SAMPLE_RATE) for clip in found[: len(waves)]]
-            tiny = train_tiny(heard, Path(folder), plan.train_steps, list(QUANTIZERS))
+            tiny = train_tiny(counted, Path(folder), plan.train_steps, list(QUANTIZERS))
             models = [Model(run) for run in tiny]
         names = [model.name for model in models]
         if len(set(names)) < len(names):

@@ -40,7 +40,7 @@ def figure(result: Result) -> bytes:
     kept.set(title="steps against the gradient", ylabel="decrease of the loss, share of the promised")
     kept.set_ylim(LOWEST_KEPT, 1.5)
     still.set(title="steps without effect: one number, one vector (dashed)", ylabel="share", ylim=(-0.02, 1.02))
-    loss.set(title="training", xlabel="step", ylabel="mean loss since the last validation", ylim=(0, None))
+    loss.set(title="training", xlabel="step", ylabel="mean loss since the last validation")
     loss.grid(alpha=0.3)
     for axes in (frame, alone, kept, still):
         steps = [entry["step"] for entry in next(iter(result["models"].values()))["steps_of"]["frame"]]
@@ -85,8 +85,6 @@ def _use(axes: Any, result: Result) -> None:
             place += 1
         names.append(((begin + place - 1) / 2, LABELS[name].replace("multi-scale RVQ", "multi-scale")))
         place += 0.8
-    axes.set(
-        title="use of each codebook, held-out speech", ylabel="entropy of a code, share of its bits", ylim=(0, 1.05)
-    )
+    axes.set(title="use of each codebook", ylabel="entropy of a code, share of its bits", ylim=(0, 1.05))
     axes.set_xticks([at for at, _ in names], [label for _, label in names])
     axes.grid(axis="y", alpha=0.3)

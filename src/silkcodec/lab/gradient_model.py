@@ -68,7 +68,7 @@ class Plan:
     span: int = 3
     clip_s: float = 10.0
     usage_minutes: float = 20.0
-    train_steps: int = 120
+    train_steps: int = 60
     seed: int = 0
 
     def check(self) -> None:

@@ -141,7 +141,7 @@ def _verdict(result: Result) -> list[str]:
                 sides |= {0} if len(better) + len(worse) < len(entries) else set()
             where = [f"{word} at {', '.join(at)} cells" for word, at in (("closer", better), ("further", worse)) if at]
             parts.append(f"{words}: {' and '.join(where) if where else 'not told apart at any size'}")
-        told.append(f"- Against {LABELS[other]}. {'; '.join(parts)}.")
+        told.append(f"- Against {LABELS[other]}, {'; '.join(parts)}.")
     partly = ", which is not everywhere." if 0 in sides else "."
     if 1 in sides and -1 in sides:
         answer = "**It depends on the step**: closer at some sizes, further at others."
@@ -151,6 +151,7 @@ def _verdict(result: Result) -> list[str]:
         answer = f"**No, it is further**, where they can be told apart{partly}"
     else:
         answer = "**Not told apart** at any size of step."
+    n = sum(len(found[kind]) for found in result["differences"].values() for kind in COMPARED)
     rows = []
     for other, found in result["differences"].items():
         for index, entry in enumerate(found["frame"]):
@@ -158,7 +159,9 @@ def _verdict(result: Result) -> list[str]:
             rows.append([f"FSQ - {LABELS[other]}", f"{entry['step']:g}", *cells])
     head = ["paired difference of correlations", "step, cells", *COMPARED.values(), "kept of a step along -g"]
     return [
-        f"{answer} By the correlation of promise and effect, of steps of a whole frame and of one number:",
+        ("" if result["settings"]["runs"] else "Of tiny models, which tell nothing of the quantizers: ")
+        + f"{answer} By the correlation of promise and effect, of steps of a whole frame and of one number; of {n} "
+        "comparisons with 95 % intervals, one in twenty may be told apart by chance:",
         "\n".join(told),
         _ceiling(result),
         table(head, rows),
@@ -302,7 +305,7 @@ def _codebooks(result: Result) -> str:
             )
     head = ["codebook", "entries", "codes seen of each", "never seen", "if even", "bits of a code", "if even"]
     return table([*head, "perplexity"], rows) + (
-        "\n\nEntropy of single codes on held-out speech, their dependence not counted. *If even*: what as few codes "
+        "\n\nEntropy of single codes, their dependence not counted. *If even*: what as few codes "
         "would show of entries that are all chosen equally often. A codebook that several vectors share counts "
         "them all."
     )

@@ -137,7 +137,7 @@ def train_tiny(waves: Sequence[NDArray[np.float32]], folder: Path, steps: int, q
         audio.write(folder / "speech" / f"{index:03d}.wav", wave, SILK_SAMPLE_RATE)
     runs = []
     for quantizer in quantizers:
-        config = load_config("tiny", [f"model.quantizer={quantizer}", f"log.validate_steps={max(1, steps // 4)}"])
+        config = load_config("tiny", [f"model.quantizer={quantizer}", f"log.validate_steps={max(2, steps // 3)}"])
         data = dataclasses.replace(config.data, folder=str(folder / "speech"), cache=str(folder / "cache"))
         stage = dataclasses.replace(config.stage[0], steps=steps)
         trainer = Trainer(dataclasses.replace(config, data=data, stage=(stage,)), folder / quantizer)
