@@ -1,0 +1,134 @@
+"""A small language model of Silk's tokens: one transformer, a token a step, 19 steps for 400 ms of speech.
+
+    codes [B, F, P, H]  a frame is P = 19 tokens, a token H = 7 FSQ levels of 0..7 (`silkcodec.lm.Factorised`)
+      -> the token before, as the sum of its levels' vectors, plus which of the 19 comes next   [B, F * P, W]
+      -> causal transformer                                                                     [B, F * P, W]
+      -> a head of 8 for each level; a level is told those before it in its token by a table
+
+So nothing in a frame is guessed blindly: levels hear the levels before them, tokens the tokens before them. The heads
+begin at zero and their bias at how often each level comes: an untrained model costs what these frequencies cost, and
+whatever it reaches below that it has learned from what came before.
+"""
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+LEVELS = 8
+
+
+class Block(nn.Module):
+    """Pre-norm attention with rotary positions, then a feed-forward of four times the width."""
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.norm_attention, self.norm_ff = nn.RMSNorm(width), nn.RMSNorm(width)
+        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.out = nn.Linear(width, width, bias=False)
+        self.up, self.down = nn.Linear(width, 4 * width, bias=False), nn.Linear(4 * width, width, bias=False)
+        for last in (self.out, self.down):  # so that a deep model begins as a shallow one
+            nn.init.zeros_(last.weight)
+
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, past: Tensor | None) -> tuple[Tensor, Tensor]:
+        """x [B, S, W]; past [2, B, heads, S', W / heads]: keys and values of the steps before it, if any."""
+        q, k, v = self.qkv(self.norm_attention(x)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        q, k = rotate(q, cos, sin), rotate(k, cos, sin)  # [B, heads, S, W / heads]
+        if past is not None:
+            k, v = torch.cat([past[0], k], dim=2), torch.cat([past[1], v], dim=2)
+        attended = F.scaled_dot_product_attention(q, k, v, is_causal=past is None)
+        x = x + self.out(attended.transpose(1, 2).flatten(2))
+        return x + self.down(F.gelu(self.up(self.norm_ff(x)))), torch.stack([k, v])
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    a, b = x.chunk(2, dim=-1)
+    return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1).to(x.dtype)
+
+
+class SpeechModel(nn.Module):
+    """The model of tokens with so many codes in each head, int [P, H]; a head of one code is always 0.
+
+    window: frames that it is trained on and never looks beyond. width, layers, heads: of the transformer.
+    """
+
+    def __init__(self, head_sizes: Tensor, window: int, width: int = 256, layers: int = 6, heads: int = 4):
+        super().__init__()
+        n_tokens, n_heads = head_sizes.shape
+        self.n_tokens, self.n_heads, self.window = n_tokens, n_heads, window
+        closed = torch.where(torch.arange(LEVELS) < head_sizes[..., None], 0.0, -math.inf)
+        self.register_buffer("closed", closed, persistent=False)  # [P, H, 8]
+        self.vectors = nn.Parameter(torch.randn(n_tokens * n_heads * LEVELS, width) * 0.02)
+        self.which = nn.Parameter(torch.randn(n_tokens, width) * 0.02)
+        self.start = nn.Parameter(torch.randn(width) * 0.02)
+        self.blocks = nn.ModuleList(Block(width, heads) for _ in range(layers))
+        self.norm = nn.RMSNorm(width)
+        self.out = nn.Parameter(torch.zeros(n_tokens, width, n_heads * LEVELS))
+        self.bias = nn.Parameter(torch.zeros(n_tokens, n_heads, LEVELS))
+        self.chain = nn.Parameter(torch.zeros(n_tokens, n_heads * LEVELS, n_heads * LEVELS))
+        earlier = torch.ones(n_heads, n_heads).triu(1).repeat_interleave(LEVELS, 0).repeat_interleave(LEVELS, 1)
+        self.register_buffer("earlier", earlier, persistent=False)  # level -> those after it
+        frequency = 10_000.0 ** (-torch.arange(0, width // heads, 2) / (width // heads))
+        self.register_buffer("frequency", frequency, persistent=False)
+        row = torch.arange(n_tokens * n_heads).view(n_tokens, n_heads) * LEVELS
+        self.register_buffer("first_row", row, persistent=False)
+
+    def transformer(self, x: Tensor, past: list[Tensor] | None = None, at: int = 0) -> tuple[Tensor, list[Tensor]]:
+        """x [B, S, W], which begins at step `at` -> [B, S, W], keys and values to go on with."""
+        angle = torch.arange(at, at + x.shape[1])[:, None] * self.frequency
+        cos, sin, after = angle.cos(), angle.sin(), []
+        for i, block in enumerate(self.blocks):
+            x, seen = block(x, cos, sin, past[i] if past else None)
+            after.append(seen)
+        return self.norm(x), after
+
+    def bits(self, codes: Tensor) -> Tensor:
+        """codes int64 [B, F, P, H] -> bits of every frame, [B, F]."""
+        batch, frames = codes.shape[:2]
+        tokens = F.embedding(codes + self.first_row, self.vectors).sum(3).flatten(1, 2)  # [B, F * P, W]
+        x = torch.cat([self.start.expand(batch, 1, -1), tokens[:, :-1]], dim=1) + self.which.repeat(frames, 1)
+        x, _ = self.transformer(x)
+        x = x.unflatten(1, (frames, self.n_tokens))  # [B, F, P, W]
+        levels = F.one_hot(codes, LEVELS).flatten(3).to(x.dtype)  # [B, F, P, H * 8]
+        logits = torch.einsum("bfpw,pwo->bfpo", x, self.out.to(x.dtype))
+        logits = logits + torch.einsum("bfpi,pio->bfpo", levels, (self.chain * self.earlier).to(x.dtype))
+        logits = logits.float().unflatten(3, (-1, LEVELS)) + self.bias + self.closed  # [B, F, P, H, 8]
+        nats = F.cross_entropy(logits.flatten(0, 3), codes.flatten(), reduction="none")
+        return nats.view(batch, frames, -1).sum(2) / math.log(2)
+
+    @torch.inference_mode()
+    def stream(
+        self, generator: torch.Generator, temperature: float = 1.0, prompt: Tensor | None = None
+    ) -> Iterator[Tensor]:
+        """Frames [P, H] without end, each as soon as it is drawn; those of the prompt [F, P, H] are heard, not told."""
+        past: list[Tensor] | None = None
+        step, token, keep = 0, self.start, self.window * self.n_tokens - 1
+        given = list(prompt) if prompt is not None else []
+        while True:
+            frame = torch.zeros(self.n_tokens, self.n_heads, dtype=torch.int64)
+            heard = given.pop(0) if given else None
+            for p in range(self.n_tokens):
+                x, past = self.transformer((token + self.which[p]).view(1, 1, -1), past, step)
+                past = [seen[..., -keep:, :] for seen in past]
+                if heard is None:
+                    frame[p] = self._draw(x[0, 0], p, generator, temperature)
+                else:
+                    frame[p] = heard[p]
+                token = self.vectors[frame[p] + self.first_row[p]].sum(0)
+                step += 1
+            if heard is None:
+                yield frame
+
+    def _draw(self, x: Tensor, p: int, generator: torch.Generator, temperature: float) -> Tensor:
+        """The H levels of one token, one after the other."""
+        logits = (x @ self.out[p]).view(self.n_heads, LEVELS) + self.bias[p] + self.closed[p]
+        chain = self.chain[p] * self.earlier
+        drawn = torch.zeros(self.n_heads, dtype=torch.int64)
+        for h in range(self.n_heads):
+            odds = (logits[h] / temperature).softmax(-1)
+            drawn[h] = torch.multinomial(odds, 1, generator=generator)[0]
+            logits = logits + chain[h * LEVELS + drawn[h]].view(self.n_heads, LEVELS)
+        return drawn

@@ -1,0 +1,223 @@
+"""Trains a small language model of speech on Silk's tokens, on the CPU, in minutes.
+
+    python train.py SPEECH -o run                     # a folder of sound files, or an INDEX.tsv: tokenised first
+    python train.py TOKENS -o run                     # a folder of Parquet shards, made by `silk tokenize`
+
+It reports bits a frame (400 ms) of speech that it was not trained on, beside the raw 384 and what the frequencies of
+the levels alone give. `python sample.py run -o sample.wav` then speaks.
+"""
+
+import argparse
+import json
+import math
+import random
+import sys
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from model import LEVELS, SpeechModel
+from numpy.typing import NDArray
+from safetensors.torch import save_file
+
+import silkcodec
+from silkcodec import audio, lm
+from silkcodec.errors import ArgumentError, SilkError
+from silkcodec.evaluate.clips import find_clips
+from silkcodec.lab import machine
+
+HELD_OUT_EVERY = 10  # one clip in ten is held out
+AT_ONCE = 64  # clips that are tokenised side by side
+POINTS = 20  # of the loss curve
+MAX_SCORED_S = 900.0  # held-out speech that each point is measured on
+
+
+@dataclass
+class Speech:
+    """Frames [F, P, H] one after another, and the layout they are in."""
+
+    layout: lm.Layout
+    train: NDArray[np.int64]
+    held_out: NDArray[np.int64]
+    n_clips: tuple[int, int]
+    tokenised_s: float
+
+
+def read_speech(data: str, splits: tuple[str, str] | None, hours: float, seed: int) -> Speech:
+    """Clips of a folder or of a corpus of tokens -> their frames; so many hours at most, in all."""
+    began = time.perf_counter()
+    if Path(data).is_dir() and list(Path(data).glob("tokens-*")):
+        from silkcodec import corpus  # extra [corpus]
+
+        parts = split([row.tokens for row in corpus.read(data)], seed)
+        encode = list
+    else:
+        codec = silkcodec.load()
+        codec.prepare(encode=True)
+        if splits is None:
+            parts = split(find_clips([data]), seed)
+        else:
+            parts = [find_clips([data], split=name) for name in splits]
+            for part in parts:
+                random.Random(seed).shuffle(part)
+
+        def encode(clips: list) -> list:
+            return codec.encode_batch([audio.read(clip.path) for clip in clips])
+
+    joined, counts, layout = [], [], None
+    for name, part, share in zip(("training", "held-out"), parts, (0.9, 0.1), strict=True):
+        frames: list[NDArray[np.int64]] = []
+        n_frames = math.ceil(hours * 3600 * 2.5 * share)
+        for i in range(0, len(part), AT_ONCE):
+            for tokens in encode(part[i : i + AT_ONCE]):
+                layout = layout or lm.Layout.of(tokens)
+                frames.append(layout.frames(tokens))
+            done = sum(map(len, frames))
+            print(f"\r{name}: {min(done, n_frames) / 9000:.2f} h of speech", end="", file=sys.stderr)
+            if done >= n_frames:
+                break
+        print(file=sys.stderr)
+        joined.append(np.concatenate(frames)[:n_frames])
+        counts.append(len(frames))
+    assert layout is not None
+    return Speech(layout, joined[0], joined[1], (counts[0], counts[1]), time.perf_counter() - began)
+
+
+def split(clips: list, seed: int) -> list[list]:
+    """In random order; to train on, and held out."""
+    if len(clips) < 2:
+        raise ArgumentError(f"two clips are needed at least, one to hold out; got {len(clips)}.")
+    random.Random(seed).shuffle(clips)
+    n_held_out = -(-len(clips) // HELD_OUT_EVERY)
+    return [clips[n_held_out:], clips[:n_held_out]]
+
+
+def unigram(frames: NDArray[np.int64]) -> torch.Tensor:
+    """The logarithm of how often each level of each dimension comes, float32 [P, H, 8]; what never came still can."""
+    counts = np.stack([(frames == level).sum(0) for level in range(LEVELS)], axis=-1) + 0.5
+    return torch.from_numpy(np.log(counts / counts.sum(-1, keepdims=True))).float()
+
+
+@torch.inference_mode()
+def held_out_bits(model: SpeechModel, frames: torch.Tensor) -> float:
+    """Bits of a frame, each window of them from its own start."""
+    n_windows = len(frames) // model.window
+    windows = frames[: n_windows * model.window].unflatten(0, (n_windows, model.window))
+    with torch.autocast("cpu", torch.bfloat16):
+        return torch.cat([model.bits(part).mean(1) for part in windows.split(8)]).mean().item()
+
+
+def train(speech: Speech, args: argparse.Namespace) -> tuple[SpeechModel, list[dict[str, Any]], float]:
+    """The model as it was where held-out speech cost least, the curve (whose first point is the unigram's), and the
+    seconds of the optimiser's steps."""
+    torch.manual_seed(args.seed)
+    window = min(round(args.window * 2.5), len(speech.train), len(speech.held_out))
+    sizes = torch.from_numpy(speech.layout.head_sizes)
+    model = SpeechModel(sizes, window, args.width, args.layers, args.heads)
+    with torch.no_grad():
+        model.bias.copy_(unigram(speech.train))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=args.learning_rate, betas=(0.9, 0.95), weight_decay=0.05)
+    frames, unheard = torch.from_numpy(speech.train), torch.from_numpy(speech.held_out)[: int(MAX_SCORED_S * 2.5)]
+    rng = np.random.default_rng(args.seed)
+    best: dict[str, torch.Tensor] = {}
+    curve: list[dict[str, Any]] = [
+        {"step": 0, "speech_s": 0.0, "wall_s": 0.0, "train": None, "held_out": held_out_bits(model, unheard)}
+    ]
+    print(f"unigram: {curve[0]['held_out']:.1f} bits a frame held out, of {speech.layout.raw_bits_per_frame:.0f}")
+    wall_s, recent = 0.0, []
+    for step in range(1, args.steps + 1):
+        began = time.perf_counter()
+        warm, done = min(1.0, step / 50), step / args.steps
+        for group in optimizer.param_groups:  # up, then down to a tenth along a cosine
+            group["lr"] = args.learning_rate * warm * (0.55 + 0.45 * math.cos(math.pi * done))
+        starts = rng.integers(0, len(frames) - window + 1, args.batch)
+        with torch.autocast("cpu", torch.bfloat16):
+            bits = model.bits(torch.stack([frames[s : s + window] for s in starts])).mean()
+        optimizer.zero_grad()
+        (bits / len(sizes)).backward()  # bits a token
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        wall_s += time.perf_counter() - began
+        recent.append(bits.item())
+        if step % max(1, args.steps // POINTS) == 0 or step == args.steps:
+            point = {
+                "step": step, "speech_s": step * args.batch * window / 2.5, "wall_s": wall_s,
+                "train": float(np.mean(recent)), "held_out": held_out_bits(model, unheard),
+            }  # fmt: skip
+            recent.clear()
+            if point["held_out"] <= min(p["held_out"] for p in curve):
+                best = {name: value.clone() for name, value in model.state_dict().items()}
+            curve.append(point)
+            print(f"step {step}: {point['train']:.1f} bits a frame in training, {point['held_out']:.1f} held out,"
+                  f" {wall_s:.0f} s")  # fmt: skip
+    if best:
+        model.load_state_dict(best, strict=False)
+    return model.eval(), curve, wall_s
+
+
+def save(run: Path, model: SpeechModel, speech: Speech, args: argparse.Namespace) -> None:
+    run.mkdir(parents=True, exist_ok=True)
+    save_file(model.state_dict(), run / "model.safetensors")
+    size = {"window": model.window, "width": args.width, "layers": args.layers, "heads": args.heads}
+    sizes = speech.layout.head_sizes.tolist()
+    config = {"codec": speech.layout.codec, "head_sizes": sizes, "model": size}
+    (run / "config.json").write_text(json.dumps(config, indent=1) + "\n")
+
+
+def main(argv: list[str] | None = None) -> dict[str, Any]:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("data", help="a folder of sound files, a manifest, or a folder of Parquet shards")
+    add("-o", "--run", type=Path, required=True, help="the folder for the model")
+    add("--splits", help="of a manifest, those to train on and to hold out: train,valid (default: one clip in ten)")
+    add("--hours", type=float, default=4.0, help="of speech at most, the held-out tenth too")
+    add("--steps", type=int, default=800)
+    add("--batch", type=int, default=8, help="windows in a step")
+    add("--window", type=float, default=10.0, help="seconds that the model sees at once")
+    add("--width", type=int, default=256)
+    add("--layers", type=int, default=6)
+    add("--heads", type=int, default=4)
+    add("--learning-rate", type=float, default=1.5e-3)
+    add("--seed", type=int, default=0)
+    add("--threads", type=int, help="of PyTorch")
+    add("--results", type=Path, help="a JSON file for the figures, with the machine they were measured on")
+    args = parser.parse_args(argv)
+    torch.set_num_threads(args.threads or torch.get_num_threads())
+    found, before = machine.conditions(), machine.clocks()
+    try:
+        splits = tuple(args.splits.split(",")) if args.splits else None
+        speech = read_speech(args.data, splits, args.hours, args.seed)
+        if speech.layout.head_sizes.max() > LEVELS:
+            raise ArgumentError(f"tokens must be of heads of {LEVELS} at most, as Silk's; got {speech.layout.codec}.")
+    except SilkError as error:
+        raise SystemExit(f"train.py: {error}") from None
+    model, curve, train_s = train(speech, args)
+    save(args.run, model, speech, args)
+    least = min(curve, key=lambda point: point["held_out"])
+    result = {
+        "kind": "silk speech lm", "format": 1, "version": silkcodec.__version__,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"), "codec": speech.layout.codec,
+        "settings": {name: getattr(args, name) for name in (
+            "splits", "hours", "steps", "batch", "window", "width", "layers", "heads", "learning_rate", "seed")}
+        | {"threads": torch.get_num_threads()},
+        "speech": {name: {"n_clips": n, "duration_s": len(frames) / 2.5} for name, n, frames in (
+            ("train", speech.n_clips[0], speech.train), ("held_out", speech.n_clips[1], speech.held_out))},
+        "conditions": {**found, "others_cores": machine.others_cores(before, machine.clocks())},
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "bits_per_frame": {"raw": speech.layout.raw_bits_per_frame, "unigram": curve[0]["held_out"],
+                           "model": least["held_out"], "model_step": least["step"]},
+        "tokenise_s": speech.tokenised_s, "train_s": train_s, "curve": curve,
+    }  # fmt: skip
+    print(f"held out, bits a frame: raw {result['bits_per_frame']['raw']:.0f}, unigram {curve[0]['held_out']:.1f},"
+          f" model {least['held_out']:.1f} (step {least['step']})")  # fmt: skip
+    if args.results:
+        args.results.write_text(json.dumps(result, indent=1) + "\n")
+    return result
+
+
+if __name__ == "__main__":
+    main()
