@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import codec_tables
+import corpus_table
 import findings
 from findings import TableError
 
@@ -208,6 +209,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "quality-groups": quality_groups,
     "progress": progress,
     **codec_tables.TABLES,
+    **corpus_table.TABLES,
 }
 
 

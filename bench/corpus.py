@@ -1,0 +1,275 @@
+"""Tokenising a corpus, measured: both engines, each also killed three times on the way; one JSON file.
+
+    python bench/corpus.py --speech FOLDER --out bench/corpus.json         # about 10 minutes on two quiet cores
+    python bench/corpus.py --speech FOLDER --out /tmp/quick.json --quick   # a minute of speech: does it run?
+
+FOLDER has an INDEX.tsv with duration_s. So many hours of it, drawn by a seed, become a manifest, and that becomes four
+corpora: by local processes and by Ray, uninterrupted and with `kill -9` of the whole process group three times. Their
+shards must be the same bytes, and their rows the recordings of the manifest, each once; otherwise nothing is written
+and it ends with 1. Throughput is put beside a process that only encodes, with one thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import machine
+from machine import Figures
+
+from silkcodec import manifest
+
+SCRIPT = Path(__file__).resolve()
+SEED = 6
+SHARD_ITEMS = 8
+ENGINES = ("local", "ray")
+PATIENCE_S = 3600.0  # for one run
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much: hours tokenised, hours that the lone process encodes, kills on the way."""
+
+    hours: float = 2.0
+    single_hours: float = 0.5
+    kills: int = 3
+
+
+QUICK = Sizes(hours=0.1, single_hours=0.01, kills=1)
+
+
+def choose(speech: Path, hours: float, target: Path) -> list[dict[str, Any]]:
+    """So many hours of a folder, drawn by the seed, as a manifest; its rows."""
+    rows = [row for row in manifest.read(speech / manifest.INDEX_NAME) if row.get("duration_s")]
+    random.Random(SEED).shuffle(rows)
+    chosen: list[dict[str, Any]] = []
+    left_s = 3600 * hours
+    for row in rows:
+        if left_s <= 0:
+            break
+        known = {key: row[key] for key in ("speaker", "language") if key in row}
+        chosen.append({"path": str((speech / row["path"]).resolve()), "id": row["path"], **known})
+        left_s -= float(row["duration_s"])
+    if left_s > 0:
+        sys.exit(f"'{speech}' must hold {hours:g} h; it lacks {left_s / 3600:.2f} h.")
+    target.write_text("".join(json.dumps(row) + "\n" for row in chosen), encoding="utf-8")
+    return chosen
+
+
+def command(engine: str, listed: Path, out: Path, workers: int) -> list[str]:
+    silk = [sys.executable, "-m", "silkcodec.cli", "tokenize", str(listed), "-o", str(out)]
+    options = ["--engine", engine, "--workers", str(workers), "--shard-items", str(SHARD_ITEMS)]
+    return [*silk, *options, "--allow-outside", "--json"]
+
+
+def uninterrupted(engine: str, listed: Path, out: Path, workers: int) -> Figures:
+    """One run to its end: throughput, memory, and what each shard took, in the order they were done."""
+    done = machine.run(command(engine, listed, out, workers))
+    report = json.loads(done.stdout)
+    records = ledger(out)
+    quarter = max(1, len(records) // 4)
+    in_shards_s = sum(record["wall_s"] for record in records)
+    return {
+        "wall_s": done.wall_s,
+        "x_realtime": 3600 * report["hours"] / done.wall_s,
+        "x_realtime_in_shards": 3600 * report["hours"] / in_shards_s,
+        "start_s": done.wall_s - in_shards_s / workers,  # what the workers did not spend in shards, each
+        "main_peak_mb": done.peak_mb,
+        "worker_peak_mb": max(record["peak_mb"] for record in records),
+        "worker_peak_growth_mb": max(r["peak_mb"] for r in records[-quarter:])
+        - max(r["peak_mb"] for r in records[:quarter]),
+        "report": {key: report[key] for key in ("rows", "hours", "tokens", "bits", "bytes", "shards", "quarantined")},
+        "shards": [
+            {"sound_s": record["samples"] / 24_000, "wall_s": record["wall_s"], "cpu_s": record["cpu_s"]}
+            for record in records
+        ],
+    }
+
+
+def interrupted(engine: str, listed: Path, out: Path, workers: int, kills: int) -> Figures:
+    """The same, killed when so many parts of it are done, and started again each time."""
+    words = command(engine, listed, out, workers)
+    n_shards: int | None = None
+    left_over = 0
+    seen = []
+    for number in range(1, kills + 1):
+        with tempfile.TemporaryFile() as stderr:
+            run = subprocess.Popen(words, start_new_session=True, stdout=subprocess.DEVNULL, stderr=stderr)
+            until = time.monotonic() + PATIENCE_S
+            while True:
+                if n_shards is None and (out / "plan.json").exists():
+                    n_shards = json.loads((out / "plan.json").read_text())["n_shards"]
+                if n_shards is not None and len(ledger(out)) >= max(1, n_shards * number // (kills + 1)):
+                    break
+                if run.poll() is not None or time.monotonic() > until:
+                    stderr.seek(0)
+                    sys.exit(f"A run must go on until it is killed; it ended with {run.poll()}: {stderr.read()!r}")
+                time.sleep(0.02)
+            family = descendants(run.pid)
+            os.killpg(run.pid, signal.SIGKILL)
+            run.wait()
+            left_over += bury(family)
+        seen.append(len(ledger(out)))
+    done = machine.run(words)
+    report = json.loads(done.stdout)
+    return {
+        "kills": kills,
+        "shards_done_at_kills": seen,
+        "shards_of_the_last_run": report["this_run"]["shards"],
+        "processes_that_outlived_a_kill": left_over,
+        "ledger_lines": len(ledger(out)),
+        "rows": report["rows"],
+        "quarantined": report["quarantined"],
+    }
+
+
+def ledger(out: Path) -> list[dict[str, Any]]:
+    """The whole lines of a ledger."""
+    try:
+        content = (out / "ledger.jsonl").read_bytes()
+    except FileNotFoundError:
+        return []
+    return [json.loads(line) for line in content[: content.rfind(b"\n") + 1].splitlines()]
+
+
+def descendants(pid: int) -> list[int]:
+    """All processes below one: Ray starts some in groups of their own."""
+    listed = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+    parents = {int(child): int(parent) for child, parent in (line.split() for line in listed.splitlines())}
+    found, waiting = [], [pid]
+    while waiting:
+        above = waiting.pop()
+        below = [child for child, parent in parents.items() if parent == above]
+        found += below
+        waiting += below
+    return found
+
+
+def bury(family: Sequence[int], patience_s: float = 15.0) -> int:
+    """Wait until these have ended; how many had to be ended one by one."""
+    until = time.monotonic() + patience_s
+    while (alive := [pid for pid in family if _is_alive(pid)]) and time.monotonic() < until:
+        time.sleep(0.1)
+    for pid in alive:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+    return len(alive)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def checksums(out: Path) -> dict[str, str]:
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(out.glob("tokens-*"))}
+
+
+def check(rows: Sequence[dict[str, Any]], outs: Sequence[Path], quarantined: int) -> Figures:
+    """Same bytes everywhere, and every recording of the manifest once. Ends the program if not."""
+    from silkcodec.corpus import read
+
+    found = [checksums(out) for out in outs]
+    ids = [row.id for row in read(outs[0], verify=True)]
+    problems = []
+    if any(other != found[0] for other in found):
+        problems.append("shards differ between the runs")
+    if len(ids) != len(set(ids)) or not set(ids) <= {row["id"] for row in rows}:
+        problems.append("a row is there twice, or was never asked for")
+    if len(ids) + quarantined != len(rows):
+        problems.append(f"{len(rows)} recordings became {len(ids)} rows and {quarantined} quarantined")
+    if problems:
+        sys.exit(f"corpus: {'; '.join(problems)}: look into {outs[0].parent}")
+    whole = hashlib.sha256("".join(f"{name} {value}\n" for name, value in found[0].items()).encode())
+    return {"runs": len(outs), "shards": len(found[0]), "rows": len(ids), "sha256_of_all": whole.hexdigest()}
+
+
+def single(listed: Path, hours: float) -> None:
+    """The lone process: only reading and encoding, one thread. Prints its figures."""
+    from silkcodec import audio
+    from silkcodec.silk import Silk
+
+    codec = Silk(threads=1)
+    codec.prepare(encode=True)
+    sound_s, started = 0.0, time.perf_counter()
+    for row in manifest.read(listed):
+        tokens = codec.encode(audio.read(row["path"]), 24_000)
+        sound_s += tokens.duration_s
+        if sound_s >= 3600 * hours:
+            break
+    wall_s = time.perf_counter() - started
+    print(json.dumps({"codec": codec.codec_id, "sound_s": sound_s, "wall_s": wall_s, "x_realtime": sound_s / wall_s}))
+
+
+def measure(speech: Path, work: Path, out: Path, sizes: Sizes, quick: bool) -> None:
+    listed = work / "speech.jsonl"
+    rows = choose(speech, sizes.hours, listed)
+    found, since = machine.conditions(), machine.clocks()
+    workers = int(found["cores"])
+    print(f"{len(rows)} recordings; one process", flush=True)
+    words = [sys.executable, SCRIPT, "--single", listed, "--hours", str(sizes.single_hours)]
+    alone = json.loads(machine.run([str(word) for word in words]).stdout)
+    figures: Figures = {"single": alone, "engines": {}, "killed": {}}
+    for engine in ENGINES:
+        print(f"{engine}, to its end", flush=True)
+        result = uninterrupted(engine, listed, work / engine, workers)
+        result["efficiency"] = result["x_realtime"] / (workers * alone["x_realtime"])
+        figures["engines"][engine] = result
+        print(f"{engine}, killed {sizes.kills} times", flush=True)
+        figures["killed"][engine] = interrupted(engine, listed, work / f"{engine}-killed", workers, sizes.kills)
+    outs = [work / f"{engine}{how}" for engine in ENGINES for how in ("", "-killed")]
+    quarantined = figures["engines"]["local"]["report"]["quarantined"]
+    figures["same"] = check(rows, outs, quarantined)
+    figures["input_bytes"] = sum(os.path.getsize(row["path"]) for row in rows)
+    figures["recordings"] = len(rows)
+    figures["plan_bytes"] = (outs[0] / "plan.jsonl").stat().st_size
+    names = ("numpy", "onnxruntime", "pyarrow", "ray")
+    found |= {
+        "workers": workers,
+        "shard_items": SHARD_ITEMS,
+        "codec": alone.pop("codec"),
+        "versions": {name: version(name) for name in names},
+    }
+    took_s = machine.write_result(out, "silk corpus", quick, found, since, figures)
+    print(f"{out}: in {took_s:.0f} s")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Measure silk tokenize.")
+    parser.add_argument("--speech", type=Path, help="a folder with an INDEX.tsv")
+    parser.add_argument("--out", type=Path, help="the JSON file")
+    parser.add_argument("--hours", type=float, default=None, help="of speech; default 2")
+    parser.add_argument("--quick", action="store_true", help="on a few minutes: does it run?")
+    parser.add_argument("--single", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.single:
+        single(options.single, options.hours)
+        return
+    if options.speech is None or options.out is None:
+        parser.error("--speech and --out are needed")
+    sizes = QUICK if options.quick else Sizes()
+    if options.hours is not None:
+        sizes = Sizes(options.hours, min(sizes.single_hours, options.hours), sizes.kills)
+    with tempfile.TemporaryDirectory(prefix="silk-corpus-") as work:
+        measure(options.speech, Path(work), options.out, sizes, options.quick)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,230 @@
+"""What 10^5 and 10^7 hours take, by arithmetic from measured figures, and by a simulation that checks the arithmetic.
+
+    python bench/scaling.py --corpus bench/corpus.json --out bench/scaling.json                 # about a minute
+    python bench/scaling.py ... --price 0.04 --mtbf-hours 24 --slow-share 0.05                  # other assumptions
+
+Measured (bench/corpus.json): how long a worker is at each shard, what starting one takes, bytes in and out. Assumed,
+each an option: how often a worker is lost, how many are slow and how slow, how fast the sound can be read. No price is
+assumed: without --price the cost is told in core-hours.
+
+The simulation is of events: workers take shards from one queue, as `silk tokenize` does; one that is lost loses the
+shard it is at, which goes back into the queue, and another takes its place and starts. A shard of many hours is a sum
+of the measured ones, drawn with replacement (of many: their normal limit). With the workers and shards of the measured
+run and no losses it must come to the measured time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import heapq
+import math
+import random
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import findings
+import machine
+from machine import Figures
+
+KIND = "silk scaling"
+PLANS = ((1e5, 100), (1e5, 1_000), (1e7, 1_000), (1e7, 10_000))  # hours, workers
+SHARD_HOURS = (0.1, 1.0, 10.0, 100.0)
+DEFAULT_SHARD_HOURS = 10.0
+RUN_HOURS = 1e5  # of one output folder: its plan is made by one process
+MANY = 50  # draws of which the sum is taken for normal
+MAX_SHARDS = 2_000_000  # that one simulation does
+
+
+@dataclass(frozen=True)
+class Assumptions:
+    """What was not measured.
+
+    Attributes:
+        mtbf_hours: mean time until a worker is lost (a machine fails, a spot instance is taken back), of use.
+        slow_share, slow_factor: so many workers take so many times as long.
+        replace_s: until a lost worker's place is taken, before it starts.
+        price: of a core-hour, in any currency; None: not known.
+    """
+
+    mtbf_hours: float = 100.0
+    slow_share: float = 0.02
+    slow_factor: float = 3.0
+    replace_s: float = 60.0
+    price: float | None = None
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Of bench/corpus.json: seconds of work per second of sound of each shard; seconds that a worker takes to start."""
+
+    sound_s: tuple[float, ...]
+    wall_s: tuple[float, ...]
+    start_s: float
+
+    @property
+    def work_per_sound(self) -> float:
+        return sum(self.wall_s) / sum(self.sound_s)
+
+
+class Shards:
+    """Draws how long a worker of usual speed is at a shard of so many hours."""
+
+    def __init__(self, measured: Measured, shard_hours: float, rng: random.Random) -> None:
+        self._rng = rng
+        unit_s = statistics.mean(measured.sound_s)
+        # Each measured shard, scaled to the mean length: its work for that much sound.
+        self._units = [w * unit_s / s for s, w in zip(measured.sound_s, measured.wall_s, strict=True)]
+        self._n = max(1, round(3600 * shard_hours / unit_s))
+        self._scale = 3600 * shard_hours / (self._n * unit_s)
+        self._mean, self._deviation = measured.work_per_sound * unit_s, statistics.pstdev(self._units)
+
+    def draw(self) -> float:
+        """Seconds."""
+        if self._n > MANY:
+            total = self._n * self._mean + math.sqrt(self._n) * self._deviation * self._rng.gauss(0, 1)
+            return self._scale * max(0.0, total)
+        return self._scale * sum(self._rng.choices(self._units, k=self._n))
+
+
+def simulate(durations: Sequence[float], n_workers: int, start_s: float, assumed: Assumptions, seed: int) -> Figures:
+    """All shards, by workers that are lost and some of which are slow: when the last is done, and what was lost.
+
+    Returns:
+        wall_s; work_s of done shards; lost_s of work that was lost; losses; idle_tail_s: from the moment the queue is
+        empty for good to the end.
+    """
+    rng = random.Random(seed)
+    slow = [assumed.slow_factor if rng.random() < assumed.slow_share else 1.0 for _ in range(n_workers)]
+    free = [(start_s, worker) for worker in range(n_workers)]
+    heapq.heapify(free)
+    waiting = list(range(len(durations) - 1, -1, -1))
+    returns: list[tuple[float, int]] = []  # when a lost shard is back in the queue
+    end = work = lost = empty_since = 0.0
+    losses = 0
+    while waiting or returns:
+        now, worker = heapq.heappop(free)
+        while returns and returns[0][0] <= now:
+            waiting.append(heapq.heappop(returns)[1])
+        if not waiting:  # nothing until a lost shard is back
+            heapq.heappush(free, (max(now, returns[0][0]), worker))
+            continue
+        index = waiting.pop()
+        empty_since = now
+        takes = durations[index] * slow[worker]
+        until_lost = rng.expovariate(1 / (3600 * assumed.mtbf_hours)) if math.isfinite(assumed.mtbf_hours) else math.inf
+        if until_lost < takes:
+            losses += 1
+            lost += until_lost
+            heapq.heappush(returns, (now + until_lost, index))
+            heapq.heappush(free, (now + until_lost + assumed.replace_s + start_s, worker))
+        else:
+            work += takes
+            end = max(end, now + takes)
+            heapq.heappush(free, (now + takes, worker))
+    return {"wall_s": end, "work_s": work, "lost_s": lost, "losses": losses, "idle_tail_s": end - empty_since}
+
+
+def on_paper(hours: float, shard_hours: float, n_workers: int, measured: Measured, assumed: Assumptions) -> Figures:
+    """The same by arithmetic: a shard that takes t, with losses of rate r and d to begin again, takes
+    (1/r + d) (e^(r t) - 1) on average; workers share the shards by their speed; the last shard of the slowest is extra.
+    """
+    rate, again = 1 / (3600 * assumed.mtbf_hours), assumed.replace_s + measured.start_s
+    takes = measured.work_per_sound * 3600 * shard_hours
+
+    def expected(t: float) -> float:
+        return t if rate == 0 else (1 / rate + again) * math.expm1(rate * t)
+
+    usual, slow = expected(takes), expected(takes * assumed.slow_factor)
+    per_s = n_workers * ((1 - assumed.slow_share) / usual + assumed.slow_share / slow)
+    n_shards = math.ceil(hours / shard_hours)
+    return {
+        "core_hours_of_work": hours * measured.work_per_sound,
+        "wall_s": measured.start_s + n_shards / per_s,
+        "expected_shard_s": usual,
+    }
+
+
+def read(path: Path) -> tuple[Figures, Measured]:
+    """The measurement, and what of it drives the simulation."""
+    found = findings.read_result(path, "silk corpus")
+    if found is None:
+        raise SystemExit(f"'{path}' must be there: run bench/corpus.py first.")
+    local = found["engines"]["local"]
+    sound = tuple(shard["sound_s"] for shard in local["shards"])
+    return found, Measured(sound, tuple(shard["wall_s"] for shard in local["shards"]), max(0.0, local["start_s"]))
+
+
+def replay(found: Figures, measured: Measured) -> Figures:
+    """The measured run, simulated: its shards in its order, its workers, nothing lost."""
+    workers = found["conditions"]["workers"]
+    ideal = Assumptions(mtbf_hours=math.inf, slow_share=0.0)
+    got = simulate(measured.wall_s, workers, measured.start_s, ideal, seed=0)
+    wall_s = found["engines"]["local"]["wall_s"]
+    return {"workers": workers, "measured_s": wall_s, "simulated_s": got["wall_s"], "ratio": got["wall_s"] / wall_s}
+
+
+def plan(hours: float, workers: int, shard_hours: float, found: Figures, measured: Measured, a: Assumptions) -> Figures:
+    """One row of the tables: arithmetic, simulation, bytes."""
+    n_shards = math.ceil(hours / shard_hours)
+    shards = Shards(measured, shard_hours, random.Random(1))
+    paper = on_paper(hours, shard_hours, workers, measured, a)
+    row: Figures = {"hours": hours, "workers": workers, "shard_hours": shard_hours, "shards": n_shards, "paper": paper}
+    if n_shards <= MAX_SHARDS:
+        drawn = [shards.draw() for _ in range(n_shards)]
+        done = simulate(drawn, workers, measured.start_s, a, seed=2)
+        paid_s = workers * done["wall_s"]
+        row["simulated"] = done | {
+            "ratio_to_paper": done["wall_s"] / paper["wall_s"],
+            "lost_share": done["lost_s"] / paid_s,
+            "tail_share": done["idle_tail_s"] / done["wall_s"],
+            "paid_core_hours": paid_s / 3600,
+        }
+    report = found["engines"]["local"]["report"]
+    speed = hours / (row.get("simulated", paper)["wall_s"] / 3600)  # hours of sound per hour
+    row |= {
+        "read_mb_per_s": speed * found["input_bytes"] / report["hours"] / 3600 / 1e6,
+        "write_mb_per_s": speed * report["bytes"] / report["hours"] / 3600 / 1e6,
+        "written_gb": hours * report["bytes"] / report["hours"] / 1e9,
+        "shard_mb": shard_hours * report["bytes"] / report["hours"] / 1e6,
+        "ledger_lines_per_s": n_shards / row.get("simulated", paper)["wall_s"],
+        "runs": math.ceil(hours / RUN_HOURS),
+        "plan_gb_per_run": min(hours, RUN_HOURS) * found["plan_bytes"] / report["hours"] / 1e9,
+        "recordings_per_run": min(hours, RUN_HOURS) * found["recordings"] / report["hours"],
+        "cost": None if a.price is None else a.price * row.get("simulated", {}).get("paid_core_hours", 0.0),
+    }
+    return row
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="What large corpora take, on paper and simulated.")
+    parser.add_argument("--corpus", type=Path, required=True, help="the JSON of bench/corpus.py")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--price", type=float, default=None, help="of a core-hour")
+    for name, usual in asdict(Assumptions()).items():
+        if name != "price":
+            parser.add_argument(f"--{name.replace('_', '-')}", type=float, default=usual)
+    options = parser.parse_args()
+    assumed = Assumptions(**{name: getattr(options, name) for name in asdict(Assumptions())})
+    found, since = machine.conditions(), machine.clocks()
+    corpus, measured = read(options.corpus)
+    figures: Figures = {
+        "assumed": asdict(assumed),
+        "measured": {
+            "codec": corpus["conditions"]["codec"],
+            "x_realtime_per_worker": 1 / measured.work_per_sound,
+            "start_s": measured.start_s,
+            "shards": len(measured.wall_s),
+            "quick": corpus["quick"],
+        },
+        "replay": replay(corpus, measured),
+        "plans": [plan(h, n, DEFAULT_SHARD_HOURS, corpus, measured, assumed) for h, n in PLANS],
+        "shard_sizes": [plan(1e5, 1_000, size, corpus, measured, assumed) for size in SHARD_HOURS],
+    }
+    took_s = machine.write_result(options.out, KIND, corpus["quick"], found, since, figures)
+    print(f"{options.out}: in {took_s:.0f} s")
+
+
+if __name__ == "__main__":
+    main()
