@@ -72,6 +72,11 @@ def test_folders_and_files(tmp_path: Path, clips: Path) -> None:
     corpuscodecs.clips(clips / ".hidden", 1)
     (clips / "notes.txt").write_text("no sound")
     assert [item.id for item in found(clips)] == ["clip000", "clip001", "clip002", "deep/er/clip000"]
+    (clips / "deep" / "no.tar").write_text("no tar, but one of many files")
+    assert [getattr(item, "reason", "used") for item in found(clips)] == ["used"] * 4 + ["unreadable"]
+    (clips / "deep" / "no.tar").unlink()
+    inside = list(sources.items(sources.roots([clips], clips / "deep"), False))
+    assert [item.id for item in inside] == ["clip000", "clip001", "clip002"], "the output is no input"
     other = corpuscodecs.clips(tmp_path / "more", 1)
     both = found(clips, other)
     assert [item.path for item in both][-2:] == ["in/deep/er/clip000.wav", "more/clip000.wav"]

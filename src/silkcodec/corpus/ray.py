@@ -101,6 +101,8 @@ def _run(
         if waiting:
             index = waiting.popleft()
             working[actor.tokenize.remote(plan.shard(index))] = actor, index
+        else:
+            ray.kill(actor)  # its core may be what another one waits for, where workers are more than cores
 
     for _ in range(min(n_workers, len(waiting))):
         give(Actor.remote(job))

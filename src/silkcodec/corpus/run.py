@@ -88,7 +88,7 @@ def tokenize(
     started = time.perf_counter()
     options = options or Options()
     _check(options)
-    found = sources.roots(inputs)
+    found = sources.roots(inputs, output)
     name = absolute_codec(options.codec)
     facts = facts_of(load_codec(name, options.provider))
     settings = Settings(

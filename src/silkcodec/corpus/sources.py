@@ -36,16 +36,23 @@ class Root:
         folder: that its paths are below; absolute.
         name: of the file in it, "" where the folder is the input.
         label: what the ids and paths of a folder begin with where there are several inputs: "" or "name/".
+        skip: a folder in it that is left out: the output.
     """
 
     kind: str
     folder: str
     name: str = ""
     label: str = ""
+    skip: str = ""
 
 
-def roots(inputs: Sequence[str | os.PathLike[str]]) -> list[Root]:
-    """What was typed, as what it is. Raises ArgumentError: nothing, or something that does not exist."""
+def roots(inputs: Sequence[str | os.PathLike[str]], output: str | os.PathLike[str] = "") -> list[Root]:
+    """What was typed, as what it is; the output may lie in a folder of them.
+
+    Raises:
+        ArgumentError: nothing, or two folders of one name. AudioError: something that does not exist.
+    """
+    skip = os.path.realpath(output) if output else ""
     if not inputs:
         raise ArgumentError("One folder, manifest, tar or sound file is needed at least; got none.")
     found = []
@@ -55,7 +62,7 @@ def roots(inputs: Sequence[str | os.PathLike[str]]) -> list[Root]:
         if path.is_dir():
             real = path.resolve()
             label = f"{real.name}/" if len(inputs) > 1 else ""
-            found.append(Root("dataset" if arrow.is_dataset(real) else "folder", str(real), "", label))
+            found.append(Root("dataset" if arrow.is_dataset(real) else "folder", str(real), "", label, skip))
             continue
         real = Path(os.path.abspath(path)) if manifest.is_manifest(path) else path.resolve()
         name = path.name.lower()
@@ -85,16 +92,26 @@ def items(found: Sequence[Root], allow_outside: bool) -> Iterator[Item | Refused
 
 def _folder(root: Root, number: int, allow_outside: bool) -> Iterator[Item | Refused]:
     places: list[str] = []
-    for folder, folders, files in os.walk(root.folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+    errors: list[OSError] = []
+    for folder, folders, files in os.walk(root.folder, onerror=errors.append):
+        folders[:] = [
+            name for name in folders if not name.startswith(".") and os.path.join(folder, name) != root.skip
+        ]
         relative = os.path.relpath(folder, root.folder)
         for name in files:
             if not name.startswith(".") and os.path.splitext(name)[1].lower() in (*audio.SUFFIXES, ".tar"):
                 place = name if relative == os.curdir else os.path.join(relative, name)
                 places.append(place.replace(os.sep, "/"))
+    for error in sorted(errors, key=lambda error: str(error.filename)):
+        place = os.path.relpath(str(error.filename), root.folder)
+        problem = Refusal("unreadable", f"The folder '{place}' cannot be read: {error.strerror or error}.")
+        yield refused(root.label + place, root.label + place, problem)
     for place in sorted(places):
         if place.lower().endswith(".tar"):
-            yield from _tar(root, number, place)
+            try:
+                yield from _tar(root, number, place)
+            except ArgumentError as problem:  # one of many
+                yield refused(root.label + place, root.label + place, Refusal("unreadable", str(problem)))
         else:
             yield _whole(root, number, place)
 

@@ -96,7 +96,11 @@ def _columns(suffix: str, content: bytes) -> dict[str, str]:
 def _members(file: str, shown: str) -> Iterator[tuple[str, int, int, bytes] | Refused]:
     """(name, offset, size; -1: not plain bytes, what a .txt or .json holds) of each; last, what damage ended it."""
     last = "its first member"
-    with open(file, "rb") as raw:
+    try:
+        opened = open(file, "rb")  # noqa: SIM115 - the next line's `with` closes it
+    except OSError as error:
+        raise ArgumentError(f"A tar must be readable; '{file}': {error.strerror or error}.") from error
+    with opened as raw:
         n_bytes = os.fstat(raw.fileno()).st_size
         try:
             tar = tarfile.open(fileobj=_Cautious(raw), mode="r:", errors="surrogateescape")  # noqa: SIM115
@@ -122,7 +126,7 @@ def _members(file: str, shown: str) -> Iterator[tuple[str, int, int, bytes] | Re
                 if plain and _split(member.name)[1] in ("txt", "json") and member.size <= MAX_META:
                     raw.seek(member.offset_data)
                     content = raw.read(member.size)
-            except (tarfile.TarError, ValueError, OverflowError, UnicodeError) as error:
+            except (tarfile.TarError, ValueError, OverflowError, OSError) as error:
                 problem = Refusal("unreadable", f"The tar '{shown}' is damaged after {last}: {error}.")
                 yield refused(shown, shown, problem)
                 return
