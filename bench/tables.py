@@ -25,6 +25,8 @@ from typing import Any
 import codec_tables
 import corpus_table
 import findings
+import lm_table
+import server_table
 from findings import TableError
 
 from silkcodec.evaluate.report import digits, interval, load_result, measured, number, side_by_side, table
@@ -209,7 +211,9 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "quality-groups": quality_groups,
     "progress": progress,
     **codec_tables.TABLES,
+    **lm_table.TABLES,
     **corpus_table.TABLES,
+    **server_table.TABLES,
 }
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import signal
 import socket
 import struct
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,9 +17,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-pytest.importorskip("fastapi", reason="needs [serve]")
-pytest.importorskip("uvicorn", reason="needs [serve]")
 
 from servercase import Server
 from silkcodec import audio
@@ -219,6 +218,24 @@ def abort(connection: socket.socket) -> None:
     if connection.fileno() >= 0:
         connection.shutdown(socket.SHUT_RDWR)
         connection.close()
+
+
+def test_the_javascript_example(server: Server, codec: Silk, speech: Any) -> None:
+    node = shutil.which("node")
+    version = int(subprocess.run([node, "-v"], capture_output=True, text=True).stdout[1:3]) if node else 0
+    if node is None or version < 20:
+        pytest.skip("needs Node 20 or newer")
+    options = [] if version >= 22 else ["--experimental-websocket"]
+    script = str(Path(__file__).parent.parent / "examples" / "stream.mjs")
+    samples = np.rint(speech[:30_000] * 32_768).astype("<i2")
+    command = [node, *options, script, server.url, server.token or ""]
+    result = subprocess.run(command, input=samples.tobytes(), capture_output=True, timeout=60)
+    assert result.returncode == 0, result.stderr
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [line["codes"] for line in lines[:-1]] == codes_of(codec.encode(samples)).tolist()
+    assert lines[-1] == {"type": "ended", "n_samples": 30_000, "n_frames": 4}
+    command[-1] = "wrong-wrong-wrong"
+    assert subprocess.run(command, input=b"", capture_output=True, timeout=60).returncode != 0
 
 
 def test_openapi_holds_what_it_says(server: Server) -> None:

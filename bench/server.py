@@ -1,0 +1,271 @@
+"""How many real-time streams `silk serve` holds on this machine, what they cost, and what faults beside them do.
+
+    python bench/server.py --out bench/server.json           # about 25 minutes: let nothing else run
+    python bench/server.py --out /tmp/server.json --quick    # under a minute: whether it works
+
+The generator (`server_load.py`) runs on the same machine, in a process of its own; what it took of the processor is
+in the result. The largest number of streams is searched with short runs, then held for two minutes; if a frame is
+late then (its answer came more than 400 ms after its last sample), fewer are tried.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import secrets
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import machine
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "tests"))
+
+from servercase import Server  # noqa: E402 - the tests' own
+
+KIND = "silk server"
+MODES = ("encode", "decode", "both")
+CHUNK_MS = 100.0
+BACK_OFF = 0.9
+Figures = dict[str, Any]
+
+
+def memory_mb(pids: list[int]) -> float:
+    """Proportional resident memory of processes, MB of 10^6 bytes: what they share is counted once."""
+    total_kb = 0
+    for pid in pids:
+        with suppress(OSError):
+            lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8").splitlines()
+            total_kb += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+    return total_kb * 1.024e-3
+
+
+def cpu_s(pids: list[int]) -> float:
+    """Processor time of processes so far."""
+    ticks = 0
+    for pid in pids:
+        with suppress(OSError):
+            fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()
+            ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def all_pids(server: Server) -> list[int]:
+    return [server.process.pid, *server.workers("streams"), *server.workers("files")]
+
+
+@contextmanager
+def generator(server: Server, mode: str, n: int, seconds: float) -> Iterator[subprocess.Popen[str]]:
+    """Streams that run, from the moment they have begun."""
+    options = {"url": server.url, "token": server.token, "mode": mode, "n": n, "seconds": seconds, "chunk_ms": CHUNK_MS}
+    command = [sys.executable, str(HERE / "server_load.py"), json.dumps(options)]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert child.stderr is not None
+    try:
+        while (line := child.stderr.readline()) and line.strip() != "begin":
+            print(line, end="", file=sys.stderr)
+        yield child
+    finally:
+        if child.poll() is None:
+            child.kill()
+        child.communicate()
+
+
+def result_of(child: subprocess.Popen[str]) -> Figures:
+    """What the generator found, once its streams have ended."""
+    stdout, stderr = child.communicate()
+    if child.returncode:
+        raise SystemExit(f"the generator failed:\n{stderr}")
+    found: Figures = json.loads(stdout)
+    return found
+
+
+def hold(server: Server, mode: str, n: int, seconds: float) -> Figures:
+    """N streams (of "both": N pairs) for so long."""
+    pids = all_pids(server)
+    idle_mb = memory_mb(pids)
+    sums = {task: batches(server, task) for task in ("encode", "decode")}
+    with generator(server, mode, n, seconds) as child:
+        began, used_s = time.monotonic(), cpu_s(pids)
+        time.sleep(seconds / 2)
+        middle_mb = memory_mb(pids)
+        server_cores = (cpu_s(pids) - used_s) / (time.monotonic() - began)
+        found = result_of(child)
+    found |= {"n": n, "seconds": seconds, "server_cores": server_cores, "idle_mb": idle_mb, "held_mb": middle_mb}
+    found["mb_per_stream"] = (middle_mb - idle_mb) / found["n_streams"]
+    for task, (frames, calls) in sums.items():
+        now_frames, now_calls = batches(server, task)
+        if now_calls > calls:
+            found.setdefault(task, {})["frames_per_call"] = (now_frames - frames) / (now_calls - calls)
+    found["good"] = found["outcomes"] == {"ended": found["n_streams"]} and not (
+        found["late"] or found["wrong"] or found["missing"]
+    )
+    print(
+        f"{mode:>6} {n:4d} for {seconds:g} s: {'good' if found['good'] else 'not good'}, late {found['late']}, "
+        f"wrong {found['wrong']}, {found['outcomes']}",
+        flush=True,
+    )
+    return found
+
+
+def batches(server: Server, task: str) -> tuple[float, float]:
+    """Frames and calls of the model so far."""
+    lines = server.get("/metrics")[1].decode().splitlines()
+    names = (f'silk_batch_frames_{part}{{task="{task}"}}' for part in ("sum", "count"))
+    found = {line.rsplit(" ", 1)[0]: float(line.rsplit(" ", 1)[1]) for line in lines if not line.startswith("#")}
+    frames, calls = (found.get(name, 0.0) for name in names)
+    return frames, calls
+
+
+def search(server: Server, mode: str, first: int, short_s: float, long_s: float, most: int) -> Figures:
+    """The largest number of streams without a late frame, and how they were held."""
+    good, bad, tried = 0, most + 1, []
+    n = min(first, most)
+    while bad - good > max(1, good // 16):
+        tried.append(hold(server, mode, n, short_s))
+        good, bad = (n, bad) if tried[-1]["good"] else (good, n)
+        n = min(2 * good, most) if bad > most and good < most else (good + bad) // 2
+    n, held = max(1, good), None
+    while held is None or (not held["good"] and n > 1):
+        n = n if held is None else max(1, int(n * BACK_OFF))
+        held = hold(server, mode, n, long_s)
+    brief = [{key: run[key] for key in ("n", "good", "late", "server_cores")} for run in tried]
+    return {"largest": n if held["good"] else 0, "held": held, "tried": brief}
+
+
+def faults(server: Server, n: int, seconds: float) -> Figures:
+    """N voice agents, and beside them everything that clients and machines do wrong; what the agents noticed."""
+    counts = {"disconnects": 0, "garbage": 0, "oversized": 0, "slow_uploads": 0}
+    stop = threading.Event()
+    actors = [threading.Thread(target=act, args=(server, counts, stop)) for act in (vanish, chatter, oversize, trickle)]
+    with generator(server, "both", n, seconds) as child:
+        for actor in actors:
+            actor.start()
+        time.sleep(seconds / 2)
+        victim = server.workers("streams")[0]
+        os.kill(victim, signal.SIGKILL)
+        server.wait_for("worker died", pid=victim)
+        began = time.monotonic()
+        server.wait_for("worker ready", role="streams")
+        restart_s = time.monotonic() - began
+        time.sleep(seconds / 8)
+        stop.set()
+        found = result_of(child)
+    for actor in actors:
+        actor.join()
+    lost = found["outcomes"].get("worker_lost", 0)
+    others = found["outcomes"].get("ended", 0)
+    found |= {"n": n, "seconds": seconds, "faults": counts, "restart_s": restart_s, "told_of_worker": lost}
+    found["others_unharmed"] = lost + others == found["n_streams"] and not (found["wrong"] or found["missing"])
+    print(f"faults: {counts}, {found['outcomes']}, late {found['late']}, restart {restart_s:.1f} s", flush=True)
+    return found
+
+
+def vanish(server: Server, counts: Figures, stop: threading.Event) -> None:
+    """Streams that break off in the middle of a frame."""
+    while not stop.wait(0.5):
+        with suppress(Exception):
+            stream = server.client.encoder()
+            stream._send(b"\0" * 40_000)
+            reset(stream._socket.socket)
+            stream.close()
+        counts["disconnects"] += 1
+
+
+def chatter(server: Server, counts: Figures, stop: threading.Event) -> None:
+    """Bytes that mean nothing, as a file, as tokens, as a WebSocket's messages, as HTTP."""
+    while not stop.wait(0.5):
+        junk = secrets.token_bytes(2_000)
+        with suppress(Exception):
+            server.client.encode(junk)
+        with suppress(Exception):
+            stream = server.client.encoder()
+            stream._send(json.dumps({"type": junk.hex()[:50]}))
+            stream.flush()
+        with suppress(OSError), socket.create_connection(("127.0.0.1", server.port), timeout=5) as raw:
+            raw.sendall(junk)
+        counts["garbage"] += 3
+
+
+def oversize(server: Server, counts: Figures, stop: threading.Event) -> None:
+    """Uploads beyond the limit."""
+    while not stop.wait(2.0):
+        with suppress(Exception):
+            server.client.encode(bytes(40 << 20))
+        counts["oversized"] += 1
+
+
+def trickle(server: Server, counts: Figures, stop: threading.Event) -> None:
+    """Uploads of a few bytes a second, twenty at a time."""
+    head = (
+        f"POST /v1/encode HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {server.token}\r\nContent-Length: 99999\r\n\r\n"
+    )
+    raws = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(20)]
+    for raw in raws:
+        raw.sendall(head.encode())
+        counts["slow_uploads"] += 1
+    while not stop.wait(1.0):
+        for raw in raws:
+            with suppress(OSError):
+                raw.sendall(b"R")
+    for raw in raws:
+        raw.close()
+
+
+def reset(connection: socket.socket) -> None:
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.shutdown(socket.SHUT_RDWR)
+
+
+def stacking(n_frames: int) -> list[Figures]:
+    """Stacked calls against single ones, in a process of their own."""
+    done = machine.run([sys.executable, HERE / "server_stack.py", str(n_frames)], {"OMP_NUM_THREADS": "1"})
+    rows: list[Figures] = json.loads(done.stdout)
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--quick", action="store_true", help="few streams, seconds: whether it works")
+    parser.add_argument("--seconds", type=float, default=120.0, help="to hold the largest number")
+    parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
+    options = parser.parse_args()
+    short_s, long_s, most = (4.0, 4.0, 2) if options.quick else (15.0, options.seconds, 512)
+    found, since = machine.conditions(), machine.clocks()
+    figures: Figures = {"stacking": stacking(2 if options.quick else 40)}
+    from silkcodec.silk import EMBEDDED
+
+    words = ("--rate", "1000000", "--max-streams", "2000", "--drain", "5")
+    server = Server(*words, weights=EMBEDDED, workers=options.workers)
+    try:
+        batch_sizes = next(line["batches"] for line in server.log if line.get("role") == "streams")
+    except StopIteration:
+        batch_sizes = server.wait_for("worker ready", role="streams")["batches"]
+    try:
+        figures["server"] = {"workers": options.workers, "batches": batch_sizes, "chunk_ms": CHUNK_MS}
+        figures["server"]["codec"] = server.client.codecs()["serving"]["codec"]
+        for mode in MODES:
+            figures[mode] = search(server, mode, 2 if options.quick else 16, short_s, long_s, most)
+        n = max(1, figures["both"]["largest"] // 2)
+        figures["faults"] = faults(server, n, 12.0 if options.quick else 60.0)
+        server.workers("streams")
+        figures["faults"]["exit_code"] = server.stop()
+    finally:
+        server.stop(signal.SIGKILL)
+    took_s = machine.write_result(options.out, KIND, options.quick, found, since, figures)
+    print(f"wrote {options.out} after {took_s:.0f} s")
+
+
+if __name__ == "__main__":
+    main()

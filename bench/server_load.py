@@ -1,0 +1,179 @@
+"""Holds N concurrent real-time streams against `silk serve`, and checks every frame that comes back. Prints JSON.
+
+    python bench/server_load.py '{"url": ..., "token": ..., "mode": "both", "n": 8, "seconds": 15, "chunk_ms": 100}'
+
+Each stream sends the same speech at the speed of speech, beginning at a random moment of a frame's 400 ms. A frame's
+latency is from when the sender's clock says that its last sample was there (not from when a busy generator came to
+send it) to the arrival of its answer. "both" is a voice agent: one stream that encodes and one that decodes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+import silkcodec
+from silkcodec import audio
+from silkcodec.tokens import FRAME_SAMPLES, SILK_SAMPLE_RATE
+
+SAMPLES = Path(__file__).resolve().parent.parent / "samples"
+LOOKAHEAD = 480
+FRAME_S = FRAME_SAMPLES / SILK_SAMPLE_RATE
+GRACE_S = 15.0  # for the last frames to come
+TOLERANCE = 1e-4 + 1 / 32_768  # of samples: the contract, and 16 bits
+
+
+class Speech:
+    """What every stream sends, and what must come back."""
+
+    def __init__(self, seconds: float) -> None:
+        n_frames = int(seconds / FRAME_S)
+        n_samples = n_frames * FRAME_SAMPLES + LOOKAHEAD  # the last frame completes with the last sample
+        parts = [audio.read(path) for path in sorted(SAMPLES.glob("*.flac"))]
+        wave = np.resize(np.concatenate(parts), n_samples)
+        self.pcm = np.clip(np.rint(wave * 32_768), -32_768, 32_767).astype("<i2")
+        codec = silkcodec.load()
+        tokens = codec.encode(self.pcm)
+        self.codes = np.stack(tokens.codes, axis=1).astype("<i4")[:n_frames]
+        whole = codec.tokens(self.codes.astype(np.int64), n_frames * FRAME_SAMPLES)
+        self.wave = codec.decode(whole).reshape(n_frames, FRAME_SAMPLES)
+        self.n_frames = n_frames
+
+
+class Tally:
+    """Of one stream."""
+
+    def __init__(self, task: str) -> None:
+        self.task = task
+        self.latencies: list[float] = []
+        self.wrong = 0
+        self.outcome = "open"
+
+
+def agenda(task: str, speech: Speech, chunk_ms: float) -> tuple[list[tuple[float, bytes]], list[float]]:
+    """What is sent when, and when each frame is complete: seconds from the stream's start."""
+    if task == "decode":
+        times = [(t + 1) * FRAME_S for t in range(speech.n_frames)]
+        return [(at, speech.codes[t].tobytes()) for t, at in enumerate(times)], times
+    step = round(chunk_ms * SILK_SAMPLE_RATE / 1000)
+    n = len(speech.pcm)
+    ends = [*range(step, n, step), n]
+    messages = [(end / SILK_SAMPLE_RATE, speech.pcm[max(0, end - step) : end].tobytes()) for end in ends]
+    if n % step:  # the last one is shorter
+        messages[-1] = (ends[-1] / SILK_SAMPLE_RATE, speech.pcm[(n // step) * step :].tobytes())
+    needed = [LOOKAHEAD + (t + 1) * FRAME_SAMPLES for t in range(speech.n_frames)]
+    return messages, [next(end for end in ends if end >= samples) / SILK_SAMPLE_RATE for samples in needed]
+
+
+async def stream(
+    options: dict[str, Any], task: str, speech: Speech, begin: asyncio.Future[float], tally: Tally
+) -> None:
+    messages, complete = agenda(task, speech, options["chunk_ms"])
+    phase = random.random() * FRAME_S
+    headers = {"Authorization": f"Bearer {options['token']}"}
+    url = options["url"].replace("http", "ws", 1) + "/v1/stream"
+    try:
+        async with connect(url, additional_headers=headers, compression=None, max_size=1 << 22) as socket:
+            await socket.send(json.dumps({"type": "start", "task": task, "tokens": "binary"}))
+            await socket.recv()
+            start = await begin + phase
+
+            async def send() -> None:
+                for at, message in messages:
+                    await asyncio.sleep(max(0.0, start + at - time.monotonic()))
+                    await socket.send(message)
+                await socket.send('{"type":"end"}')
+
+            sender = asyncio.create_task(send())
+            try:
+                async with asyncio.timeout(options["seconds"] + GRACE_S):
+                    async for message in socket:
+                        if isinstance(message, bytes):
+                            take(tally, message, speech, start, complete)
+                        elif (said := json.loads(message))["type"] == "error":
+                            tally.outcome = said["code"]
+                        elif said["type"] == "ended":
+                            tally.outcome = "ended"
+                            break
+            finally:
+                sender.cancel()
+                await asyncio.gather(sender, return_exceptions=True)
+    except ConnectionClosed as error:
+        if tally.outcome == "open":
+            tally.outcome = f"closed {error.rcvd.code if error.rcvd else 1006}"
+    except InvalidStatus as error:
+        tally.outcome = f"refused {error.response.status_code}"
+    except (OSError, TimeoutError) as error:
+        tally.outcome = type(error).__name__
+    if tally.outcome == "open":
+        tally.outcome = "closed"
+
+
+def take(tally: Tally, message: bytes, speech: Speech, start: float, complete: list[float]) -> None:
+    """One frame's answer."""
+    t = len(tally.latencies)
+    if t >= len(complete):  # the frame of the 20 ms beyond the last one
+        return
+    tally.latencies.append(time.monotonic() - start - complete[t])
+    if tally.task == "encode":
+        tally.wrong += not np.array_equal(np.frombuffer(message, "<i4"), speech.codes[t])
+    else:
+        samples = np.frombuffer(message, "<i2") / np.float32(32_768)
+        tally.wrong += not np.allclose(samples, np.clip(speech.wave[t], -1, 1), rtol=0, atol=TOLERANCE)
+
+
+async def load(options: dict[str, Any]) -> dict[str, Any]:
+    random.seed(options.get("seed", 0))
+    speech = Speech(options["seconds"])
+    tasks = {"both": ("encode", "decode")}.get(options["mode"], (options["mode"],))
+    tallies = [Tally(task) for _ in range(options["n"]) for task in tasks]
+    begin: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+    streams = []
+    for tally in tallies:
+        streams.append(asyncio.create_task(stream(options, tally.task, speech, begin, tally)))
+        await asyncio.sleep(0.01)  # a thousand handshakes at once are another test
+    await asyncio.sleep(1.0)
+    print("begin", file=sys.stderr, flush=True)
+    cpu_s, wall_s = time.process_time(), time.monotonic()
+    begin.set_result(time.monotonic() + 0.2)
+    await asyncio.gather(*streams)
+    cpu_s, wall_s = time.process_time() - cpu_s, time.monotonic() - wall_s
+    return summary(tallies, speech.n_frames, cpu_s / wall_s)
+
+
+def summary(tallies: list[Tally], n_frames: int, generator_cores: float) -> dict[str, Any]:
+    """Of all streams; latencies of those that came to their end."""
+    outcomes: dict[str, int] = {}
+    for tally in tallies:
+        outcomes[tally.outcome] = outcomes.get(tally.outcome, 0) + 1
+    ended = [tally for tally in tallies if tally.outcome == "ended"]
+    result: dict[str, Any] = {
+        "n_streams": len(tallies),
+        "outcomes": outcomes,
+        "frames": sum(len(tally.latencies) for tally in tallies),
+        "missing": sum(n_frames - len(tally.latencies) for tally in ended),
+        "wrong": sum(tally.wrong for tally in tallies),
+        "generator_cores": generator_cores,
+        "late": 0,
+    }
+    for task in sorted({tally.task for tally in tallies}):
+        times = np.array([latency for tally in ended if tally.task == task for latency in tally.latencies])
+        if len(times):
+            p50, p99, worst = (1e3 * float(np.percentile(times, q)) for q in (50, 99, 100))
+            late = int((times > FRAME_S).sum())
+            result["late"] += late
+            result[task] = {"p50_ms": p50, "p99_ms": p99, "max_ms": worst, "frames": len(times), "late": late}
+    return result
+
+
+if __name__ == "__main__":
+    print(json.dumps(asyncio.run(load(json.loads(sys.argv[1])))))

@@ -1,0 +1,111 @@
+"""server.json -> the tables of docs/server.md."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import findings
+from findings import Figures
+
+from silkcodec.evaluate.report import number, table
+
+KIND = "silk server"
+NOT_YET = "Not measured yet: `python bench/server.py --out bench/server.json`."
+MODES = {
+    "encode": "streams that encode",
+    "decode": "streams that decode",
+    "both": "voice agents: one stream of each",
+}
+
+
+def _result(bench: Path) -> Figures | None:
+    result = findings.read_result(bench / "server.json", KIND)
+    return None if result is None or result["quick"] else result
+
+
+def capacity(bench: Path) -> str:
+    """The most streams without a late frame."""
+    result = _result(bench)
+    if result is None:
+        return NOT_YET
+    rows = []
+    for mode, label in MODES.items():
+        held = result[mode]["held"]
+        for task in ("encode", "decode"):
+            if task not in held or "p50_ms" not in held[task]:
+                continue
+            times = [number(held[task][f"{name}_ms"], 0) for name in ("p50", "p99", "max")]
+            shape = [number(held[task].get("frames_per_call"), 1), number(held["mb_per_stream"], 2)]
+            cores = [number(held["server_cores"], 2), number(held["generator_cores"], 2)]
+            rows.append([label, str(result[mode]["largest"]), task, *times, *shape, *cores])
+    header = ["what", "most at once", "answers of", "p50 ms", "p99 ms", "max ms", "frames a call"]
+    header += ["MB a stream", "cores, server", "cores, generator"]
+    return f"{table(header, rows)}\n\n{_conditions(bench, result)}"
+
+
+def stacking(bench: Path) -> str:
+    """Stacked calls against single ones."""
+    result = _result(bench)
+    if result is None:
+        return NOT_YET
+    rows = []
+    for row in result["stacking"]:
+        differ = [
+            sum(row[f"{output}{part}_differ"] for output in outputs for part in ("", "_states"))
+            for outputs in (("latent", "levels"), ("wave",))
+        ]
+        times = [number(row[f"{task}_ms"], 2) for task in ("encode", "decode")]
+        rows.append([str(row["size"]), times[0], str(differ[0]), times[1], str(differ[1])])
+    header = [
+        "streams in a call",
+        "encode ms a frame",
+        "numbers that differ",
+        "decode ms a frame",
+        "numbers that differ",
+    ]
+    frames = result["stacking"][0]["frames"]
+    return f"{table(header, rows)}\n\nOf {frames} frames of speech, processor time, 1 thread, stacking included."
+
+
+def faults(bench: Path) -> str:
+    """What the others noticed."""
+    result = _result(bench)
+    if result is None:
+        return NOT_YET
+    found = result["faults"]
+    done = found["faults"]
+    rows = [
+        ["voice agents beside the faults", str(found["n"])],
+        ["streams broken off", str(done["disconnects"])],
+        ["garbage sent", str(done["garbage"])],
+        ["oversized uploads", str(done["oversized"])],
+        ["slow uploads, all at once", str(done["slow_uploads"])],
+        ["workers killed with SIGKILL", "1"],
+        ["its streams, told so", str(found["told_of_worker"])],
+        ["other streams: ended with every frame, all right", str(found["outcomes"].get("ended", 0))],
+        ["their frames: missing, wrong, late", f"{found['missing']}, {found['wrong']}, {found['late']}"],
+        ["a new worker took streams after", f"{number(found['restart_s'], 1)} s"],
+    ]
+    return table(["what", "count"], rows)
+
+
+def _conditions(bench: Path, result: Figures) -> str:
+    found, server = result["conditions"], result["server"]
+    held_s = result["both"]["held"]["seconds"]
+    sentences = [
+        f"Held for {held_s:g} s, every frame compared with what the library makes of the same speech. A frame is late",
+        "when its answer comes more than 400 ms after its last sample.",
+        f"{server['workers']} workers and the generator on the same {found['cores']} cores, {found['cpu']};",
+        f"samples in messages of {server['chunk_ms']:g} ms; {server['codec']}"
+        f"{findings.not_embedded(bench, server['codec'])}; {result['created'][:10]}.",
+        *findings.warnings(result),
+    ]
+    return " ".join(sentences)
+
+
+TABLES: dict[str, Callable[[Path], str]] = {
+    "server": capacity,
+    "server-stacking": stacking,
+    "server-faults": faults,
+}

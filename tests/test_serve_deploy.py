@@ -1,0 +1,74 @@
+"""What is needed around the server: container, unit, documentation."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCUMENT = (ROOT / "docs" / "server.md").read_text(encoding="utf-8")
+
+
+def test_the_dockerfile_has_nothing_to_lint() -> None:
+    hadolint = shutil.which("hadolint", path=str(Path(sys.executable).parent)) or shutil.which("hadolint")
+    if hadolint is None:
+        pytest.skip("needs hadolint")
+    result = subprocess.run([hadolint, str(ROOT / "Dockerfile")], capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0, result.stdout
+
+
+def test_the_dockerfile_copies_what_is_there_and_is_not_root() -> None:
+    text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    ignored = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    for words in re.findall(r"^COPY (?!--from)(.+) \S+$", text, re.MULTILINE):
+        for word in words.split():
+            assert (ROOT / word).exists() and f"!{word}" in ignored
+    assert text.count("FROM ") == 2 and re.search(r"^USER 10001$", text, re.MULTILINE)
+    installed = set(re.search(r"numpy.*", text).group().split())  # type: ignore[union-attr]
+    pinned = (ROOT / "constraints.txt").read_text(encoding="utf-8").lower().replace("_", "-")
+    assert all(f"\n{name}==" in pinned for name in installed)
+
+
+def test_the_unit_is_one(tmp_path: Path) -> None:
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("needs systemd-analyze")
+    text = (ROOT / "deploy" / "silk.service").read_text(encoding="utf-8")
+    unit = tmp_path / "silk.service"
+    unit.write_text(text.replace("/opt/silk/bin/silk", sys.executable), encoding="utf-8")
+    result = subprocess.run(["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0 and "silk.service" not in result.stderr, result.stderr
+
+
+def test_the_document_has_every_option_metric_and_close_code() -> None:
+    metrics = pytest.importorskip("silkcodec.serve.metrics", reason="needs [serve]").Metrics()
+    for family in metrics.registry.collect():
+        assert f"`{family.name}`" in DOCUMENT, family.name
+    command = (ROOT / "src" / "silkcodec" / "serve" / "cli.py").read_text(encoding="utf-8")
+    known = {"--host", "--port", "--token-file", "--weights"}  # not limits
+    for option in set(re.findall(r'"(--[a-z-]+)"', command)) - known:
+        assert f"`{option}`" in DOCUMENT, option
+    for code in (1000, 1001, 1008, 1009, 1011, 1012, 1013):
+        assert f"| {code} |" in DOCUMENT
+
+
+def test_the_documented_limits_are_the_defaults() -> None:
+    from silkcodec.serve.settings import Limits
+
+    limits = Limits()
+    assert (limits.body_bytes >> 20, limits.duration_s, limits.sessions, limits.per_minute) == (32, 600, 64, 600)
+    for fixed in (
+        f"{limits.files} uploads",
+        f"{limits.window_frames} frames of a stream",
+        f"{limits.session_s / 3600:g} hours",
+        f"{limits.idle_s:g} s\nwithout a message",
+        f"{limits.send_s:g} s for a client",
+        f"{limits.header_s:g} s for the head",
+        f"within {limits.upload_s:g} s",
+        f"within {limits.job_s:g} s",
+    ):
+        assert fixed in DOCUMENT, fixed
