@@ -201,6 +201,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     result = {
         "kind": "silk speech lm", "format": 1, "version": silkcodec.__version__,
         "created": datetime.now(UTC).isoformat(timespec="seconds"), "codec": speech.layout.codec,
+        "quick": len(speech.train) < 9000,  # less than an hour says little
         "settings": {name: getattr(args, name) for name in (
             "splits", "hours", "steps", "batch", "window", "width", "layers", "heads", "learning_rate", "seed")}
         | {"threads": torch.get_num_threads()},

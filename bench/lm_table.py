@@ -1,0 +1,50 @@
+"""speech_lm.json, of examples/speech_lm -> the table of docs/language-models.md."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import findings
+
+from silkcodec.evaluate.report import number, table
+
+MISSING = "Not measured yet: `python examples/speech_lm/train.py SPEECH -o RUN --results bench/speech_lm.json`."
+
+
+def speech_lm(bench: Path) -> str:
+    """What held-out speech costs, in bits a frame, and how soon the model speaks."""
+    result = findings.read_result(bench / "speech_lm.json", "silk speech lm")
+    if result is None:
+        return MISSING
+    bits, speech = result["bits_per_frame"], result["speech"]
+    rows = [
+        ["the tokens as they are", number(bits["raw"], 0), ""],
+        ["unigram: how often each level comes", number(bits["unigram"], 1), _share(bits["unigram"], bits["raw"])],
+        ["the model", number(bits["model"], 1), _share(bits["model"], bits["raw"])],
+    ]
+    found, settings = result["conditions"], result["settings"]
+    trained_h, held_out_h = (number(speech[part]["duration_s"] / 3600, 2) for part in ("train", "held_out"))
+    tokenise_min, train_min = (number(result[name] / 60, 1) for name in ("tokenise_s", "train_s"))
+    sentences = [
+        f"{number(result['parameters'] / 1e6, 1)} M parameters, {settings['steps']} steps of {settings['batch']}"
+        f" windows of {number(settings['window'], 0)} s; trained on {trained_h} h, held out {held_out_h} h.",
+        f"Tokenising took {tokenise_min} min, training {train_min} min.",
+    ]
+    if "sampling" in result:
+        said = result["sampling"]
+        sentences.append(
+            f"Sampled on one thread, the first audio came after {number(1000 * said['first_audio_s'], 0)} ms, and"
+            f" {number(said['times_real_time'], 1)} s of speech a second."
+        )
+    codec = f"{result['codec']}{findings.not_embedded(bench, result['codec'])}"
+    sentences.append(f"{codec}; {found['cores']} cores, {found['cpu']}, {found['system']}; {result['created'][:10]}.")
+    body = table(["held-out speech, bits a frame of 400 ms", "bits", "of the raw"], rows)
+    return "\n\n".join([body, " ".join([*sentences, *findings.warnings(result)])])
+
+
+def _share(bits: float, raw: float) -> str:
+    return f"{number(100 * bits / raw, 1)} %"
+
+
+TABLES: dict[str, Callable[[Path], str]] = {"speech-lm": speech_lm}
