@@ -86,8 +86,7 @@ def uninterrupted(engine: str, listed: Path, out: Path, workers: int) -> Figures
         "wall_s": done.wall_s,
         "x_realtime": 3600 * report["hours"] / done.wall_s,
         "x_realtime_in_shards": 3600 * report["hours"] / in_shards_s,
-        "start_s": done.wall_s - in_shards_s / workers,  # what the workers did not spend in shards, each
-        "main_peak_mb": done.peak_mb,
+        "start_s": start(engine, listed, out.with_name(f"{engine}-one")),
         "worker_peak_mb": max(record["peak_mb"] for record in records),
         "worker_peak_growth_mb": max(r["peak_mb"] for r in records[-quarter:])
         - max(r["peak_mb"] for r in records[:quarter]),
@@ -97,6 +96,14 @@ def uninterrupted(engine: str, listed: Path, out: Path, workers: int) -> Figures
             for record in records
         ],
     }
+
+
+def start(engine: str, listed: Path, out: Path) -> float:
+    """Seconds that a run takes beside its work: one recording, one worker."""
+    one = listed.with_name("one.jsonl")
+    one.write_text(listed.read_text(encoding="utf-8").partition("\n")[0] + "\n", encoding="utf-8")
+    done = machine.run(command(engine, one, out, 1))
+    return done.wall_s - sum(record["wall_s"] for record in ledger(out))
 
 
 def interrupted(engine: str, listed: Path, out: Path, workers: int, kills: int) -> Figures:

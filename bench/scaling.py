@@ -128,7 +128,8 @@ def simulate(durations: Sequence[float], n_workers: int, start_s: float, assumed
 
 def on_paper(hours: float, shard_hours: float, n_workers: int, measured: Measured, assumed: Assumptions) -> Figures:
     """The same by arithmetic: a shard that takes t, with losses of rate r and d to begin again, takes
-    (1/r + d) (e^(r t) - 1) on average; workers share the shards by their speed; the last shard of the slowest is extra.
+    (1/r + d) (e^(r t) - 1) on average; workers share the shards by their speed. When the queue is empty the usual
+    worker is half way through its shard, and a slow one, if there are any, has just taken another: it is waited for.
     """
     rate, again = 1 / (3600 * assumed.mtbf_hours), assumed.replace_s + measured.start_s
     takes = measured.work_per_sound * 3600 * shard_hours
@@ -139,9 +140,10 @@ def on_paper(hours: float, shard_hours: float, n_workers: int, measured: Measure
     usual, slow = expected(takes), expected(takes * assumed.slow_factor)
     per_s = n_workers * ((1 - assumed.slow_share) / usual + assumed.slow_share / slow)
     n_shards = math.ceil(hours / shard_hours)
+    last = slow if assumed.slow_share * n_workers >= 1 else usual
     return {
         "core_hours_of_work": hours * measured.work_per_sound,
-        "wall_s": measured.start_s + n_shards / per_s,
+        "wall_s": measured.start_s + n_shards / per_s - usual / 2 + last,
         "expected_shard_s": usual,
     }
 

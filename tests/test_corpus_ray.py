@@ -1,0 +1,60 @@
+"""--engine ray: the same bytes as processes here; an actor that dies is told of. Ray is started once: it takes long."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import corpuscodecs
+from silkcodec import audio
+from silkcodec.corpus import Options, tokenize
+from silkcodec.corpus import ray as engine
+from silkcodec.errors import SilkError
+
+pytest.importorskip("pyarrow", reason="needs [corpus]")
+pytest.importorskip("ray", reason="needs [ray]")
+pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own, of which there are many
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    with pytest.MonkeyPatch.context() as patch:
+        corpuscodecs.install(tmp_path_factory.mktemp("plugin"), patch)
+        ray = engine.require()
+        engine._start(ray, 2, None)
+        try:
+            yield ray
+        finally:
+            ray.shutdown()
+
+
+def shards(folder: Path) -> dict[str, str]:
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.glob("tokens-*"))}
+
+
+def test_ray_makes_the_bytes_of_local_processes(tmp_path: Path, cluster: Any) -> None:
+    corpuscodecs.clips(tmp_path / "in", 7)
+    (tmp_path / "in" / "bad.wav").write_text("no sound")
+    begun: list[int] = []
+    for name, workers in (("local", 2), ("ray", 3)):  # one more than the cluster has cores for: it waits its turn
+        options = Options("peaks", engine=name, workers=workers, shard_items=2)
+        report = tokenize([tmp_path / "in"], tmp_path / name, options, progress=lambda n, of, text: begun.append(n))
+        assert (report["rows"], report["quarantined_by_reason"]) == (7, {"unreadable": 1})
+        assert begun[-1] == 8
+    assert shards(tmp_path / "ray") == shards(tmp_path / "local") and len(shards(tmp_path / "ray")) == 4
+    again = tokenize([tmp_path / "in"], tmp_path / "local", Options("peaks", engine="ray", shard_items=2))
+    assert again["this_run"]["shards"] == 0, "one engine goes on where the other has stopped"
+
+
+def test_a_recording_that_ends_its_actors_is_told_of(
+    tmp_path: Path, cluster: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    audio.write(tmp_path / "in" / "kills.wav", np.zeros(corpuscodecs.KILLS, np.float32))
+    monkeypatch.setattr(engine, "MAX_DEATHS", 2)
+    with pytest.raises(SilkError, match="Shard 0 has ended 2 workers; run the same command with --engine local"):
+        tokenize([tmp_path / "in"], tmp_path / "out", Options("peaks", engine="ray", workers=1))
