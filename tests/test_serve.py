@@ -342,7 +342,7 @@ def test_the_rate_of_an_address() -> None:
 
 
 def test_places_are_given_back() -> None:
-    places = access.Places(Limits(sessions=2, client_sessions=1))
+    places = access.Places("streams", total=2, each=1)
     with places.one("a"), places.one("b"):
         for client in ("c", "a"):
             with pytest.raises(access.RateError), places.one(client):

@@ -20,7 +20,8 @@ from websockets.sync.client import connect
 from silkcodec.errors import SilkError
 from silkcodec.serve.app import build
 from silkcodec.serve.client import Client, ServerError
-from silkcodec.serve.pool import BusyError, Ended, Frame, RefusedError
+from silkcodec.serve.pool import BusyError
+from silkcodec.serve.processes import Ended, Frame, RefusedError
 from silkcodec.serve.run import protocol_class
 from silkcodec.serve.service import Service
 from silkcodec.serve.settings import Limits, Settings
@@ -150,6 +151,19 @@ def test_work_stops_when_nobody_waits_for_it(tmp_path: Path) -> None:
             leaving.sendall(b"POST /v1/encode HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nwait")
             assert until(lambda: list(tmp_path.glob("*/upload")))
         assert until(lambda: pool.cancelled == 1) and until(lambda: list(tmp_path.iterdir()) == [])
+
+
+def test_one_address_does_not_take_all_places_for_uploads(tmp_path: Path) -> None:
+    with front(tmp_path, files=1) as (url, _, service):
+        with raw(url) as slow:
+            slow.sendall(b"POST /v1/encode HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nRI")
+            assert until(lambda: list(tmp_path.glob("*/upload")))
+            with pytest.raises(ServerError, match="1 uploads open") as caught:
+                Client(url).encode(b"x")
+            assert caught.value.status == 429
+            with service.uploads.one("another address"):
+                pass
+        assert until(lambda: list(tmp_path.iterdir()) == [])
 
 
 def test_idle_and_slow_streams_are_closed(tmp_path: Path) -> None:

@@ -8,11 +8,12 @@
     filejobs.py   one uploaded file -> one result, with limits
     wire.py       messages between the front and a worker
     worker.py     the worker: a batcher, or file jobs, behind a socket
-    pool.py       the front's side of them: starts, watches and replaces workers, pins streams to them
+    processes.py  one worker as the front sees it
+    pool.py       all of them: starts, watches and replaces workers, pins streams to them, queues file jobs
     uploads.py    a request's body to a file of a private folder
     access.py     bearer token, rate, who may open how many streams
     metrics.py    Prometheus; logs.py: JSON lines with a request id
-    app.py        HTTP; sessions.py: the WebSocket
+    app.py        HTTP; sessions.py: the WebSocket; books.py: request ids, the log and the count of requests
     run.py        the process: listen, drain on SIGTERM
     client.py     a client, without asyncio
 

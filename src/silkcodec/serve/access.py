@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 from silkcodec.errors import SilkError
-from silkcodec.serve.settings import Limits, is_loopback, is_token
+from silkcodec.serve.settings import is_loopback, is_token
 
 SUBPROTOCOL = "silk.v1"
 TOKEN_SUBPROTOCOL = "silk.bearer."  # a browser can give a WebSocket no header, but protocols: this and the token
@@ -51,19 +51,23 @@ class Rate:
 
 
 class Places:
-    """Streams open at once, of all clients and of each."""
+    """How many of something may be open at once, of all clients and of each.
 
-    def __init__(self, limits: Limits) -> None:
-        self._limits = limits
+    Args:
+        what: in words: "streams".
+    """
+
+    def __init__(self, what: str, total: int, each: int) -> None:
+        self._what, self._total, self._each = what, total, each
         self._open: Counter[str] = Counter()
 
     @contextmanager
     def one(self, client: str) -> Iterator[None]:
         """A place, for as long as the block lasts. Raises RateError: none is free."""
-        if self._open.total() >= self._limits.sessions:
-            raise RateError(f"All {self._limits.sessions} streams of this server are taken; come again later.", 1.0)
-        if self._open[client] >= self._limits.client_sessions:
-            raise RateError(f"One address may have {self._limits.client_sessions} streams open; close one.", 1.0)
+        if self._open.total() >= self._total:
+            raise RateError(f"All {self._total} {self._what} of this server are taken; come again later.", 1.0)
+        if self._open[client] >= self._each:
+            raise RateError(f"One address may have {self._each} {self._what} open at once; end one.", 1.0)
         self._open[client] += 1
         try:
             yield

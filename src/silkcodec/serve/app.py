@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any, Literal
@@ -14,19 +12,17 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, StreamingResponse
 from fastapi.security import HTTPBearer
 from pydantic import BaseModel, Field
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from silkcodec import __version__, catalogue, codec
 from silkcodec.peers import rates
 from silkcodec.serve import access, logs, sessions, uploads
-from silkcodec.serve.pool import BusyError, LostError, RefusedError
+from silkcodec.serve.books import Books
+from silkcodec.serve.pool import BusyError
+from silkcodec.serve.processes import LostError, RefusedError
 from silkcodec.serve.service import Service
 from silkcodec.tokens import SILK_FRAME_RATE
-
-log = logging.getLogger("silkcodec.serve")
 
 STATUS = {"too_long": 413, "bad_audio": 415, "not_supported": 415, "internal": 500}  # others: 400
 SILK_TYPE, JSON_TYPE = "application/vnd.silk", "application/json"
@@ -228,7 +224,8 @@ def _add_coding(app: FastAPI, service: Service) -> None:
 async def _coded(request: Request, service: Service, fields: dict[str, Any], media_type: str) -> Response:
     """Body -> file -> worker -> file -> response."""
     limits = service.limits
-    with uploads.request_folder(service.folder) as folder:
+    client = request.client.host if request.client else "-"
+    with service.uploads.one(client), uploads.request_folder(service.folder) as folder:
         source, target = folder / "upload", folder / f"result.{fields['wanted']}"
         await uploads.save(request, source, limits.body_bytes, limits.upload_s)
         job = {"source": str(source), "target": str(target), "max_s": limits.duration_s, **fields}
@@ -317,53 +314,3 @@ def _add_errors(app: FastAPI, service: Service) -> None:
     @on(HTTPException)
     async def http(_: Request, error: HTTPException) -> Response:
         return answer(error.status_code, "http", f"{error.detail}.")
-
-
-class _SlowClient(Exception):
-    """It does not take what it asked for: without an end of the response, uvicorn closes the socket."""
-
-
-class Books:
-    """Around everything: a request id, a line of log, the count and the time. Plain ASGI, so nothing is buffered."""
-
-    def __init__(self, app: ASGIApp, service: Service) -> None:
-        self._app = app
-        self._service = service
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        started, status, n_bytes = time.monotonic(), 500, 0
-        request_id = logs.new_request_id(Headers(scope=scope).get("x-request-id"))
-        logs.request_id.set(request_id)
-
-        async def sent(message: Message) -> None:
-            nonlocal status, n_bytes
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                MutableHeaders(scope=message)["X-Request-ID"] = request_id
-            n_bytes += len(message.get("body", b""))
-            try:
-                async with asyncio.timeout(self._service.limits.send_s):
-                    await send(message)
-            except TimeoutError:
-                raise _SlowClient from None
-
-        try:
-            await self._app(scope, receive, sent)
-        except _SlowClient:
-            status = 499
-        finally:
-            self._write(scope, status, n_bytes, time.monotonic() - started)
-
-    def _write(self, scope: Scope, status: int, n_bytes: int, seconds: float) -> None:
-        route = getattr(scope.get("route"), "path", "other")  # not the path: anybody can make up any number of those
-        metrics = self._service.metrics
-        metrics.requests.labels(route, scope["method"] if route != "other" else "any", str(status)).inc()
-        metrics.request_s.labels(route).observe(seconds)
-        if route.startswith("/health") and status == 200:
-            return  # every second or so, and nobody reads it
-        client = scope["client"][0] if scope.get("client") else "-"
-        fields = {"method": scope["method"], "path": scope["path"][:200], "status": status, "bytes": n_bytes}
-        log.info("request", extra={"client": client, **fields, "ms": round(1e3 * seconds, 1)})

@@ -9,202 +9,25 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import json
 import logging
-import os
-import signal
-import socket
-import sys
 import time
 from collections import deque
-from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 from silkcodec.errors import SilkError
-from silkcodec.serve import wire
 from silkcodec.serve.metrics import Metrics
+from silkcodec.serve.processes import STOP_S, LostError, Stream, Worker
 from silkcodec.serve.settings import Settings
 
 log = logging.getLogger("silkcodec.serve")
 
 STABLE_S = 30.0  # a worker that lived so long did not die of its start
 PAUSES_S = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
-STOP_S = 5.0  # for a worker to end by itself
-
-
-class RefusedError(SilkError):
-    """A worker refused what a client sent. `code`: as the client is told."""
-
-    def __init__(self, code: str, text: str) -> None:
-        super().__init__(text)
-        self.code = code
 
 
 class BusyError(SilkError):
     """No worker can take it now; come again. The text says why."""
-
-
-class LostError(SilkError):
-    """The worker that did it has died."""
-
-
-@dataclass(frozen=True)
-class Frame:
-    """A frame of a stream, done: codes as int32 [K], or samples, as bytes."""
-
-    number: int
-    body: bytes
-
-
-@dataclass(frozen=True)
-class Ended:
-    """A stream has been answered to its end."""
-
-    n_samples: int
-
-
-@dataclass(frozen=True)
-class Lost:
-    """The stream's worker has died, and its state with it."""
-
-
-Event = Frame | Ended | Lost | RefusedError
-
-
-class Stream:
-    """One stream, pinned to one worker. `events` is bounded by what the session lets be in work at once."""
-
-    def __init__(self, name: str, worker: Worker) -> None:
-        self.name = name
-        self.worker = worker
-        self.events: asyncio.Queue[Event] = asyncio.Queue()
-
-    async def feed(self, body: bytes, k: int | None = None) -> None:
-        """Samples, or codes (int32 [F, k]), as bytes."""
-        await self.worker.send({"do": "feed", "id": self.name, "k": k}, body)
-
-    async def end(self) -> None:
-        """Nothing more comes."""
-        await self.worker.send({"do": "end", "id": self.name})
-
-    def close(self) -> None:
-        """Forget it, ended or not."""
-        if self.worker.streams.pop(self.name, None) is not None:
-            self.worker.post({"do": "drop", "id": self.name})
-
-
-class Worker:
-    """One process, and what it is doing."""
-
-    def __init__(self, role: str, settings: Settings, metrics: Metrics, sizes: list[int] | None) -> None:
-        self.role = role
-        self.ready = False
-        self.codec = ""
-        self.sizes = sizes  # of batches; None: it finds out
-        self.streams: dict[str, Stream] = {}
-        self.job: tuple[str, asyncio.Future[float]] | None = None
-        self.started = time.monotonic()
-        self._settings = settings
-        self._metrics = metrics
-        self._process: asyncio.subprocess.Process | None = None
-        self._writer: asyncio.StreamWriter | None = None
-        self._hung_up = False
-
-    async def run(self, on_ready: Callable[[], None]) -> None:
-        """Start the process, and dispatch what it says until it is gone."""
-        ours, theirs = socket.socketpair()
-        with theirs:
-            weights = None if self._settings.weights is None else os.fspath(self._settings.weights)
-            options = {"fd": theirs.fileno(), "role": self.role, "weights": weights}
-            options |= {"batch": self._settings.batch, "sizes": self.sizes}
-            command = (sys.executable, "-m", "silkcodec.serve.worker", json.dumps(options))
-            self._process = await asyncio.create_subprocess_exec(
-                *command, pass_fds=[theirs.fileno()], stdin=asyncio.subprocess.DEVNULL
-            )
-        reader, self._writer = await asyncio.open_connection(sock=ours)
-        if self._hung_up:
-            self._writer.close()
-        try:
-            while (message := await wire.read(reader)) is not None:
-                if message[0]["is"] == "ready":
-                    self.ready, self.codec, self.sizes = True, message[0]["codec"], message[0]["sizes"]
-                    log.info("worker ready", extra={"pid": self.pid, "role": self.role, "batches": self.sizes})
-                    on_ready()
-                else:
-                    self._dispatch(*message)
-        finally:
-            self.ready = False
-            self._writer.close()
-            self._lost()
-
-    @property
-    def pid(self) -> int | None:
-        """Of the process."""
-        return None if self._process is None else self._process.pid
-
-    def _dispatch(self, head: wire.Head, body: bytes) -> None:
-        kind, name = head["is"], head.get("id", "")
-        if kind == "batch":
-            self._metrics.batch(head["task"], head["size"], head["seconds"])
-        elif self.job is not None and name == self.job[0]:
-            future, self.job = self.job[1], None
-            if not future.done():
-                if kind == "done":
-                    future.set_result(head["seconds"])
-                else:
-                    future.set_exception(RefusedError(head["code"], head["text"]))
-        elif (stream := self.streams.get(name)) is not None:
-            if kind == "frame":
-                stream.events.put_nowait(Frame(head["frame"], body))
-            elif kind == "ended":
-                stream.events.put_nowait(Ended(head["n_samples"]))
-            else:
-                stream.events.put_nowait(RefusedError(head["code"], head["text"]))
-
-    def _lost(self) -> None:
-        for stream in self.streams.values():
-            stream.events.put_nowait(Lost())
-        self.streams.clear()
-        if self.job is not None and not self.job[1].done():
-            self.job[1].set_exception(LostError("The process that worked on the upload has died."))
-        self.job = None
-
-    def post(self, head: wire.Head, body: bytes = b"") -> None:
-        """Send without waiting; to a dead worker, nothing."""
-        if self._writer is not None and not self._writer.is_closing():
-            self._writer.write(wire.pack(head, body))
-
-    async def send(self, head: wire.Head, body: bytes = b"") -> None:
-        """Send, and wait while the worker has much to read already."""
-        self.post(head, body)
-        if self._writer is not None:
-            with suppress(OSError):  # its death is told by an event
-                await self._writer.drain()
-
-    async def exit_code(self) -> int | None:
-        """Wait for the process's end; one that lives on without its socket is killed."""
-        if self._process is None:
-            return None
-        try:
-            async with asyncio.timeout(STOP_S):
-                return await self._process.wait()
-        except TimeoutError:
-            self.kill()
-            return await self._process.wait()
-
-    def kill(self) -> None:
-        """At once."""
-        if self._process is not None:
-            with suppress(ProcessLookupError):
-                self._process.send_signal(signal.SIGKILL)
-
-    def hang_up(self) -> None:
-        """Close the socket: the process ends by itself."""
-        self._hung_up = True
-        if self._writer is not None:
-            self._writer.close()
 
 
 class Pool:

@@ -22,7 +22,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from silkcodec.errors import ArgumentError
 from silkcodec.serve import logs, uploads
 from silkcodec.serve.app import build
-from silkcodec.serve.service import Service
+from silkcodec.serve.service import UPLOADS, Service
 from silkcodec.serve.settings import Limits, Settings
 from silkcodec.weights_config import WeightsConfig
 
@@ -31,6 +31,7 @@ log = logging.getLogger("silkcodec.serve")
 KEEP_ALIVE_S = 5
 PING_S = 20.0  # a vanished WebSocket client is seen within two of them
 BACKLOG = 256
+MANY_FILES = 65_536
 SPARE_CONNECTIONS = 64  # for health, metrics and refusals, beside streams and uploads
 
 
@@ -44,6 +45,7 @@ def serve(settings: Settings) -> None:
 
     WeightsConfig.read(settings.weights or EMBEDDED)  # here, in one line, and not in every worker over and over
     listening = _listen(settings)
+    _allow_many_files()
     logs.configure()
     with uploads.private_folder() as folder, contextlib.closing(listening):
         asyncio.run(_serve(settings, folder, listening))
@@ -60,7 +62,7 @@ async def _serve(settings: Settings, folder: Any, listening: socket.socket) -> N
         ws_ping_interval=PING_S,
         ws_ping_timeout=PING_S,
         ws_per_message_deflate=False,  # samples do not get smaller, and its buffers cost more than a stream's state
-        limit_concurrency=limits.sessions + limits.files + SPARE_CONNECTIONS,
+        limit_concurrency=limits.sessions + UPLOADS * limits.files + SPARE_CONNECTIONS,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=math.ceil(limits.drain_s),
         backlog=BACKLOG,
@@ -138,6 +140,18 @@ def protocol_class(limits: Limits) -> type[H11Protocol]:
             self.loop.call_later(limits.header_s, self._check_progress)
 
     return Http
+
+
+def _allow_many_files() -> None:
+    """A connection is a file, and the usual 1,024 are soon gone. The limit that is raised is meant to be."""
+    try:
+        import resource
+    except ImportError:  # not a Unix
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MANY_FILES if hard == resource.RLIM_INFINITY else min(MANY_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _listen(settings: Settings) -> socket.socket:

@@ -11,6 +11,8 @@ from silkcodec.serve.metrics import Metrics
 from silkcodec.serve.pool import Pool
 from silkcodec.serve.settings import Limits, Settings
 
+UPLOADS = 4  # times as many may be on their way as may wait for a worker: most of that time is the client's network
+
 
 @dataclass
 class Service:
@@ -18,6 +20,7 @@ class Service:
 
     Attributes:
         folder: private, for uploads.
+        places, uploads: of streams, and of uploads from their first byte to their last.
         draining: set when the server goes down: nothing new begins, and what runs comes to its end.
         sessions: streams that run.
     """
@@ -28,6 +31,7 @@ class Service:
     metrics: Metrics
     rate: Rate
     places: Places
+    uploads: Places
     draining: asyncio.Event = field(default_factory=asyncio.Event)
     sessions: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -35,7 +39,9 @@ class Service:
     def of(cls, settings: Settings, folder: Path) -> Service:
         """A server's parts, none of them started."""
         metrics, limits = Metrics(), settings.limits
-        return cls(settings, folder, Pool(settings, metrics), metrics, Rate(limits.per_minute), Places(limits))
+        streams = Places("streams", limits.sessions, limits.client_sessions)
+        uploads = Places("uploads", UPLOADS * limits.files, limits.files)
+        return cls(settings, folder, Pool(settings, metrics), metrics, Rate(limits.per_minute), streams, uploads)
 
     @property
     def limits(self) -> Limits:

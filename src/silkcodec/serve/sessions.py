@@ -20,7 +20,8 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from silkcodec.errors import SilkError
 from silkcodec.serve import access, logs, protocol
-from silkcodec.serve.pool import BusyError, Ended, Frame, Lost, RefusedError, Stream
+from silkcodec.serve.pool import BusyError
+from silkcodec.serve.processes import Ended, Frame, Lost, RefusedError, Stream
 from silkcodec.serve.protocol import ProtocolError, Session
 from silkcodec.serve.service import Service
 from silkcodec.tokens import FRAME_SAMPLES, SILK_FRAME_RATE, SILK_SAMPLE_RATE

@@ -1,0 +1,65 @@
+"""What is kept of every HTTP request: an id, a line of log, a count and the time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from silkcodec.serve import logs
+from silkcodec.serve.service import Service
+
+log = logging.getLogger("silkcodec.serve")
+
+
+class _SlowClient(Exception):
+    """It does not take what it asked for: without an end of the response, uvicorn closes the socket."""
+
+
+class Books:
+    """Around everything: a request id, a line of log, the count and the time. Plain ASGI, so nothing is buffered."""
+
+    def __init__(self, app: ASGIApp, service: Service) -> None:
+        self._app = app
+        self._service = service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started, status, n_bytes = time.monotonic(), 500, 0
+        request_id = logs.new_request_id(Headers(scope=scope).get("x-request-id"))
+        logs.request_id.set(request_id)
+
+        async def sent(message: Message) -> None:
+            nonlocal status, n_bytes
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+            n_bytes += len(message.get("body", b""))
+            try:
+                async with asyncio.timeout(self._service.limits.send_s):
+                    await send(message)
+            except TimeoutError:
+                raise _SlowClient from None
+
+        try:
+            await self._app(scope, receive, sent)
+        except _SlowClient:
+            status = 499
+        finally:
+            self._write(scope, status, n_bytes, time.monotonic() - started)
+
+    def _write(self, scope: Scope, status: int, n_bytes: int, seconds: float) -> None:
+        route = getattr(scope.get("route"), "path", "other")  # not the path: anybody can make up any number of those
+        metrics = self._service.metrics
+        metrics.requests.labels(route, scope["method"] if route != "other" else "any", str(status)).inc()
+        metrics.request_s.labels(route).observe(seconds)
+        if route.startswith("/health") and status == 200:
+            return  # every second or so, and nobody reads it
+        client = scope["client"][0] if scope.get("client") else "-"
+        fields = {"method": scope["method"], "path": scope["path"][:200], "status": status, "bytes": n_bytes}
+        log.info("request", extra={"client": client, **fields, "ms": round(1e3 * seconds, 1)})
