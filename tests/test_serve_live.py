@@ -21,6 +21,7 @@ import pytest
 from servercase import Server
 from silkcodec import audio
 from silkcodec.serve import pool as pools
+from silkcodec.serve import processes
 from silkcodec.serve.client import ServerError
 from silkcodec.serve.metrics import Metrics
 from silkcodec.serve.settings import Limits, Settings
@@ -321,6 +322,35 @@ def exists(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def test_a_worker_that_hangs_is_replaced(weights_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "PING_S", 0.1)
+
+    async def hang() -> tuple[float, int]:
+        metrics = Metrics()
+        pool = pools.Pool(Settings(weights=weights_folder), metrics)
+        pool._roles = ["files"]
+        pool.start()
+        while not (ready := pool.workers("files")):
+            await asyncio.sleep(0.05)
+        heard = ready[0]._heard
+        async with asyncio.timeout(20):
+            while ready[0]._heard == heard:  # until it answers
+                await asyncio.sleep(0.05)
+        monkeypatch.setattr(processes, "SILENT_S", 0.5)
+        pid = ready[0].pid or 0
+        os.kill(pid, signal.SIGSTOP)
+        deadline = time.monotonic() + 30
+        while not metrics.restarts.labels("files")._value.get() and time.monotonic() < deadline:
+            await asyncio.sleep(0.05)
+        monkeypatch.setattr(processes, "SILENT_S", 60.0)
+        n: float = metrics.restarts.labels("files")._value.get()
+        await pool.close()
+        return n, pid
+
+    n, pid = asyncio.run(hang())
+    assert n == 1 and not exists(pid)
 
 
 def test_a_model_that_cannot_load_does_not_eat_a_core(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

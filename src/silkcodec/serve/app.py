@@ -24,7 +24,7 @@ from silkcodec.serve.processes import LostError, RefusedError
 from silkcodec.serve.service import Service
 from silkcodec.tokens import SILK_FRAME_RATE
 
-STATUS = {"too_long": 413, "bad_audio": 415, "not_supported": 415, "internal": 500}  # others: 400
+STATUS = {"too_long": 413, "bad_audio": 415, "not_supported": 415, "internal": 500, "not_stored": 503}  # others: 400
 SILK_TYPE, JSON_TYPE = "application/vnd.silk", "application/json"
 WAVE_TYPES = {"wav": "audio/wav", "flac": "audio/flac"}
 

@@ -74,6 +74,8 @@ def work(codec: Silk, job: Job, is_cancelled: Callable[[], bool]) -> float:
         if is_cancelled():
             raise Cancelled
 
+    for left in (job.target, _between(job)):
+        left.unlink(missing_ok=True)  # of a worker that died of this job, or beside it
     if job.wanted in TOKENS:
         _encode(codec, job, advance)
     else:
@@ -83,7 +85,7 @@ def work(codec: Silk, job: Job, is_cancelled: Callable[[], bool]) -> float:
 
 def _encode(codec: Silk, job: Job, advance: files.Advance) -> None:
     plain = job.wanted == "silk" and job.dims_per_token == DIMS_PER_TOKEN
-    coded = job.target if plain else job.target.with_suffix(".part.silk")
+    coded = job.target if plain else _between(job)
     with _opened(job.source) as file:
         _check_length(audio.duration_s(file), job.max_s)
         file.seek(0)
@@ -102,7 +104,7 @@ def _decode(codec: Silk, job: Job, advance: files.Advance) -> None:
     source = job.source
     if job.given == "json":
         tokens = from_json(job.source.read_bytes(), codec.codec_id, job.max_s)
-        source = job.target.with_suffix(".part.silk")
+        source = _between(job)
         container.write(tokens, source)
     with _opened(source) as file:
         contents = container.info(file)  # by the headers of its chunks: a coded frame may be a byte
@@ -111,6 +113,11 @@ def _decode(codec: Silk, job: Job, advance: files.Advance) -> None:
         files.decode_file(codec, file, job.target, advance=advance)
     if source != job.source:
         source.unlink()
+
+
+def _between(job: Job) -> Path:
+    """Where a .silk file lies that is neither the upload nor the result."""
+    return job.target.with_suffix(".part.silk")
 
 
 def _check_length(seconds: float, max_s: float) -> None:

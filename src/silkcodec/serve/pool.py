@@ -1,8 +1,9 @@
 """The front's side of the workers: starts, watches and replaces them; pins streams to them; queues file jobs.
 
-A worker's death shows as the end of its socket, at once. Its streams get a `Lost` event, the file job it was at is
-done once more by the next worker (and refused if that dies of it too), and a new process takes its place: at once
-the first time, then after a pause that doubles, so that a model that cannot load does not eat a core.
+A worker's death shows as the end of its socket, at once; one that is silent for a minute is killed. Its streams get a
+`Lost` event, the file job it was at is done once more by the next worker (and refused if that dies of it too), and a
+new process takes its place: at once the first time, then after a pause that doubles, so that a model that cannot load
+does not eat a core.
 """
 
 from __future__ import annotations
@@ -77,7 +78,10 @@ class Pool:
         n_failures = 0
         while not self._closing.is_set():
             worker = self._workers[slot] = Worker(self._roles[slot], self._settings, self._metrics, self._sizes)
-            await worker.run(lambda worker=worker: self._on_ready(worker))  # type: ignore[misc]
+            try:
+                await worker.run(lambda worker=worker: self._on_ready(worker))  # type: ignore[misc]
+            except (OSError, ValueError):  # no process could be started, or it talks nonsense
+                log.exception("worker lost")
             code = await worker.exit_code()
             self._count_ready()
             if self._closing.is_set():

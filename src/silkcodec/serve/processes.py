@@ -21,6 +21,8 @@ from silkcodec.serve.settings import Settings
 
 log = logging.getLogger("silkcodec.serve")
 
+PING_S = 10.0  # every so often a worker is asked for a sign of life
+SILENT_S = 60.0  # without one: it hangs, and is killed
 STOP_S = 5.0  # for a worker to end by itself, or to give up a job
 
 
@@ -97,6 +99,7 @@ class Worker:
         self._process: asyncio.subprocess.Process | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._hung_up = False
+        self._heard = self.started
 
     async def run(self, on_ready: Callable[[], None]) -> None:
         """Start the process, and dispatch what it says until it is gone."""
@@ -112,8 +115,11 @@ class Worker:
         reader, self._writer = await asyncio.open_connection(sock=ours)
         if self._hung_up:
             self._writer.close()
+        self._heard = time.monotonic()
+        watch = asyncio.create_task(self._watch())
         try:
             while (message := await wire.read(reader)) is not None:
+                self._heard = time.monotonic()
                 if message[0]["is"] == "ready":
                     self.ready, self.codec, self.sizes = True, message[0]["codec"], message[0]["sizes"]
                     log.info("worker ready", extra={"pid": self.pid, "role": self.role, "batches": self.sizes})
@@ -121,9 +127,21 @@ class Worker:
                 else:
                     self._dispatch(*message)
         finally:
+            watch.cancel()
             self.ready = False
             self._writer.close()
             self._lost()
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(PING_S)
+            if not self.ready:
+                continue  # it loads the model, for as long as that takes
+            if time.monotonic() - self._heard > SILENT_S:
+                log.error("worker silent", extra={"pid": self.pid, "role": self.role})
+                self.kill()
+                return
+            self.post({"do": "ping", "id": ""})
 
     @property
     def pid(self) -> int | None:

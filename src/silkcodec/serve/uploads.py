@@ -51,7 +51,7 @@ async def save(request: Request, path: Path, max_bytes: int, max_s: float) -> in
 
     Raises:
         BodyError: it is larger than `max_bytes` (by its own account, or counted), took longer than `max_s`, or is
-            empty. ClientDisconnect.
+            empty; or the disk is full. ClientDisconnect.
     """
     promised = request.headers.get("content-length", "0")
     if promised.isdecimal() and int(promised) > max_bytes:
@@ -67,6 +67,8 @@ async def save(request: Request, path: Path, max_bytes: int, max_s: float) -> in
                     file.write(piece)
     except TimeoutError:
         raise BodyError(408, "too_slow", f"An upload must be complete within {max_s:g} s.") from None
+    except OSError as error:
+        raise BodyError(503, "not_stored", "The server cannot store the upload; come again.") from error
     if n_bytes == 0:
         raise BodyError(400, "empty", "The body must be the file; got nothing.")
     return n_bytes

@@ -30,13 +30,22 @@ from typing import Any
 
 import numpy as np
 
-from silkcodec.errors import ArgumentError, AudioError, ContainerError, MissingExtraError, SilkError, TokensError
+from silkcodec.errors import (
+    ArgumentError,
+    AudioError,
+    ContainerError,
+    MissingExtraError,
+    OutputError,
+    SilkError,
+    TokensError,
+)
 from silkcodec.serve import filejobs, wire
 from silkcodec.serve.batcher import Batcher, exact_sizes
 from silkcodec.silk import Silk
 
 Message = tuple[wire.Head, bytes]
 FULL_SCALE = 32_768  # of 16 bits
+PONG = {"is": "pong"}  # the answer to {do: ping}, which both kinds are sent
 NICE = 5  # files after live streams
 
 CODES = {  # what the client is told -> what went wrong
@@ -44,6 +53,7 @@ CODES = {  # what the client is told -> what went wrong
     AudioError: "bad_audio",
     TokensError: "bad_tokens",
     ContainerError: "bad_silk_file",
+    OutputError: "not_stored",
     ArgumentError: "bad_argument",
     MissingExtraError: "not_supported",
 }
@@ -117,6 +127,9 @@ class StreamWorker:
 
     def _handle(self, head: wire.Head, body: bytes) -> None:
         stream, do = head["id"], head["do"]
+        if do == "ping":
+            self._send(PONG)
+            return
         if do != "open" and stream not in self._batcher:
             return  # it was refused, and the front does not know yet
         try:
@@ -157,6 +170,8 @@ class StreamWorker:
 def refusal(name: str, error: Exception) -> wire.Head:
     """What the front is told of an error."""
     code = next((code for kind, code in CODES.items() if isinstance(error, kind)), "internal")
+    if code == "not_stored":  # the message names a place of this machine
+        return {"is": "refused", "id": name, "code": code, "text": "The server cannot store the result; come again."}
     text = " ".join(str(error).split()) if isinstance(error, SilkError) else "The server has met a bug of its own."
     return {"is": "refused", "id": name, "code": code, "text": text}
 
@@ -168,7 +183,9 @@ def run_file_jobs(connection: socket.socket, inbox: Inbox, codec: Silk) -> None:
 
     def take(wait: bool) -> None:
         for head, _ in inbox.take(wait):
-            if head["do"] == "cancel":
+            if head["do"] == "ping":
+                connection.sendall(wire.pack(PONG))
+            elif head["do"] == "cancel":
                 cancelled.add(head["id"])
             else:
                 waiting.append(head)
