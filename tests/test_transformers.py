@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -270,6 +271,21 @@ def test_a_folder_that_would_make_other_tokens_is_not_written(
     with pytest.raises(WeightsError, match="levels differ"):
         hf_export.export(weights_folder, tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_run_is_exported_to_weights_first(
+    weights_folder: Path, codec: Silk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The way of a run: what training exports, which tests/test_export.py holds to the network, is what is read."""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "checkpoint.safetensors").touch()
+    made = hf_export.weights_export
+    monkeypatch.setattr(made, "load_run", lambda run: (run.name, "model", {}))
+    monkeypatch.setattr(
+        made, "write_folder", lambda out, *rest: shutil.copytree(weights_folder, out, dirs_exist_ok=True)
+    )
+    assert hf_export.export(tmp_path / "run", tmp_path / "out").codec == codec.codec_id
+    assert len(list((tmp_path / "out").iterdir())) == 6
 
 
 @pytest.mark.parametrize(
