@@ -22,7 +22,7 @@ from silkcodec.corpus.items import Item, Refused, UniqueIds
 from silkcodec.corpus.plan import Settings
 from silkcodec.corpus.reading import Corpus
 from silkcodec.corpus.rows import Row
-from silkcodec.corpus.shard import Job, facts_of, shard_name, tokenize_shard
+from silkcodec.corpus.shard import Job, facts_of, load_codec, shard_name, tokenize_shard
 from silkcodec.errors import ArgumentError, AudioError, SilkError
 
 RATE = 24_000
@@ -32,9 +32,11 @@ def found(*inputs: Path, outside: bool = False) -> list[Item | Refused]:
     return list(sources.items(sources.roots(inputs), outside))
 
 
-def rows(out: Path, *inputs: Path, outside: bool = False, **more: Any) -> tuple[list[Row], dict[str, str]]:
+def rows(
+    out: Path, *inputs: Path, outside: bool = False, codec: Any = None, **more: Any
+) -> tuple[list[Row], dict[str, str]]:
     """The rows of a corpus, and what was refused by id: in this process, so that a test of it is quick."""
-    codec = corpuscodecs.Peaks()
+    codec = codec or corpuscodecs.Peaks()
     defaults: dict[str, Any] = {"shard_items": 4, "max_segment_s": None, "max_hours": 1.0, "provider": "cpu"}
     settings = Settings(facts_of(codec), "webdataset", allow_outside=outside, **{**defaults, **more})
     roots = sources.roots(inputs)
@@ -319,6 +321,14 @@ def test_damaged_datasets_are_one_sentence(tmp_path: Path) -> None:
     (saved / "d.arrow").write_bytes(b"\xff\xff\xff\xff" + b"garbage" * 100)
     with pytest.raises(ArgumentError, match=r"d\.arrow"):
         found(saved)
+
+
+def test_a_neural_peer(tmp_path: Path, clips: Path, random_peer: Any) -> None:
+    """Run by hand once through processes too, which import PyTorch for a minute on a busy machine."""
+    codec = load_codec(f"mimi:8@{random_peer('mimi')}", "cpu")
+    made, refused = rows(tmp_path / "out", clips, codec=codec)
+    assert refused == {}
+    assert [row.tokens for row in made] == [codec.encode(audio.read(clips / row.path), RATE) for row in made]
 
 
 def test_nothing_to_do_is_said(tmp_path: Path) -> None:

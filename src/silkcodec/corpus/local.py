@@ -21,7 +21,6 @@ from typing import Any
 from silkcodec.corpus.plan import Plan, Shard
 from silkcodec.corpus.shard import Job, Record, check_worker, load_codec, tokenize_shard
 from silkcodec.errors import SilkError
-from silkcodec.evaluate.workers import death
 
 MAX_DEATHS = 3  # of one recording: two can be chance
 
@@ -124,6 +123,8 @@ class _Worker:
         return answer
 
     def how_it_died(self) -> str:
+        from silkcodec.evaluate.workers import death  # which no worker needs, and which would cost each a while
+
         self._process.join()
         return death(self._process.exitcode)
 
