@@ -19,7 +19,7 @@ FLOORS = [
     {"errors", "tokens", "mel"},
     {"output", "audio", "container", "lm", "weights_config", "compare", "lettering", "picture", "manifest"},
     {"codec", "silk", "stream"},
-    {"paths", "files", "roundtrip", "console", "catalogue", "peers", "evaluate", "lab", "corpus", "serve"},
+    {"paths", "files", "roundtrip", "console", "catalogue", "explain", "peers", "evaluate", "lab", "corpus", "serve"},
     {"cli", "__main__"},
 ]
 SIDE_WING = {

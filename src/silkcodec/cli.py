@@ -329,6 +329,18 @@ def score(
     _report(lambda progress: score(reference, degraded, output, options, progress=progress), output, as_json)
 
 
+@app.command()
+def explain(
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Only say where the page is.")] = False,
+    port: Annotated[int, typer.Option("--port", help="Of this machine, which alone can reach it; 0: a free one.")] = 0,
+    weights: Weights = None,
+) -> None:
+    """A page that shows how codecs work, with the model live in your browser."""
+    from silkcodec.explain import explain
+
+    explain(port=port, open_browser=not no_browser, weights=weights)
+
+
 def _options(
     metrics: str | None,
     models: list[str] | None,

@@ -1,0 +1,112 @@
+"""`silk explain`: what the page's server gives out, to whom, and what it says when it cannot."""
+
+from __future__ import annotations
+
+import http.client
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from silkcodec import explain
+from silkcodec.cli import app
+from silkcodec.errors import ArgumentError, SilkError, WeightsError
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    """The least that counts as a built page."""
+    folder = tmp_path / "site"
+    (folder / "assets").mkdir(parents=True)
+    (folder / "index.html").write_text("<!doctype html><title>How codecs work</title>", encoding="utf-8")
+    (folder / "assets" / "runtime-1a2b.wasm").write_bytes(b"\0asm")
+    (tmp_path / "secret.txt").write_text("not for the page", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def running(site: Path) -> Iterator[ThreadingHTTPServer]:
+    with explain.server(site=site) as page:
+        thread = threading.Thread(target=page.serve_forever)
+        thread.start()
+        yield page
+        page.shutdown()
+        thread.join()
+
+
+def get(page: ThreadingHTTPServer, path: str, method: str = "GET") -> tuple[http.client.HTTPResponse, bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", page.server_port, timeout=10)
+    connection.request(method, path)
+    response = connection.getresponse()
+    body = response.read()
+    connection.close()
+    return response, body
+
+
+def test_it_serves_the_page_and_the_packages_own_weights(running: ThreadingHTTPServer) -> None:
+    response, body = get(running, "/")
+    assert response.status == 200 and b"How codecs work" in body
+    assert response.headers["Content-Type"].startswith("text/html")
+    response, body = get(running, "/assets/runtime-1a2b.wasm")
+    assert response.headers["Content-Type"] == "application/wasm" and "immutable" in response.headers["Cache-Control"]
+    response, body = get(running, "/weights/config.json")
+    assert body == (explain.WEIGHTS / "config.json").read_bytes()
+    response, _ = get(running, "/weights/encoder.onnx", "HEAD")
+    assert int(response.headers["Content-Length"]) == (explain.WEIGHTS / "encoder.onnx").stat().st_size
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/secret.txt", "/../secret.txt", "/%2e%2e/secret.txt", "/weights/golden.npz", "/weights/../silk.py", "/assets/"],
+)
+def test_it_serves_nothing_else(running: ThreadingHTTPServer, path: str) -> None:
+    assert get(running, path)[0].status == 404
+
+
+def test_only_this_machine_can_reach_it_and_the_page_no_other(running: ThreadingHTTPServer) -> None:
+    assert running.server_address[0] == "127.0.0.1"
+    policy = get(running, "/")[0].headers["Content-Security-Policy"]
+    assert policy.startswith("default-src 'self'") and "http" not in policy
+
+
+def test_what_it_cannot_do_it_says_in_one_sentence(site: Path, tmp_path: Path) -> None:
+    with pytest.raises(SilkError, match="must be built first: run `make web`"):
+        explain.server(site=tmp_path / "nowhere")
+    with pytest.raises(WeightsError, match=re.escape("must hold config.json")):
+        explain.server(site=site, weights=tmp_path)
+    with pytest.raises(ArgumentError, match=re.escape("port must be 0..65535")):
+        explain.server(70_000, site=site)
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(SilkError, match="must have a free port"):
+        explain.server(taken.getsockname()[1], site=site)
+
+
+def test_the_verb_without_a_built_page(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(explain.server, "__defaults__", (0, None, tmp_path))
+    result = CliRunner().invoke(app, ["explain", "--no-browser"])
+    assert result.exit_code == 2 and "make web" in result.stderr
+
+
+def test_the_verb_says_where_the_page_is_and_ends_by_ctrl_c(site: Path) -> None:
+    code = f"""
+import pathlib, signal, sys
+from silkcodec import cli, explain
+signal.signal(signal.SIGINT, signal.default_int_handler)  # also where the tests run in the background
+explain.server.__defaults__ = (0, None, pathlib.Path({str(site)!r}))
+sys.argv = ["silk", "explain", "--no-browser"]
+cli.main()
+"""
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert re.search(r"http://127\.0\.0\.1:\d+/", line), errors
+    assert process.returncode == 130 and "Traceback" not in errors

@@ -1,0 +1,122 @@
+"""What the page shows before its own model has loaded, and its charts: from the model, the samples and bench/*.json.
+
+    python web/make_data.py              # -> web/public/data/, before `npm run build`
+    python web/make_data.py --fixtures   # -> web/test/fixtures.json, what the TypeScript tests hold against Python
+
+A recording is NAME.bin: int16 wave, int16 decoded wave, float16 latents, uint8 levels, one after another; the sizes
+are in recordings.json. The wave is rounded to int16 *before* it is encoded, so that the page's own model hears the
+same numbers and must find the same tokens.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from silkcodec import Tokens, audio, container, mel
+from silkcodec.silk import Silk
+from silkcodec.tokens import levels_to_codes
+
+ROOT = Path(__file__).resolve().parent.parent
+OUT = ROOT / "web" / "public" / "data"
+FIXTURES = ROOT / "web" / "test" / "fixtures.json"
+SAMPLES = ("english", "mandarin", "arabic")
+FULL_SCALE = 32_767
+SHOWN = (
+    "silk", "codec2:1200", "mimi:8", "snac:24k", "snac:44k", "encodec:1.5k", "encodec:6k", "dac:16k", "dac:44k",
+    "opus:6k", "opus:24k", "gsm",
+)  # fmt: skip
+QUANTIZERS = ("vq 64", "vq 1024", "rvq 1x256", "rvq 8x256", "fsq 6", "fsq 10", "fsq 64")
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--fixtures", action="store_true", help="write the fixtures of the tests instead")
+    if arguments.parse_args().fixtures:
+        FIXTURES.write_text(json.dumps(fixtures(), indent=1) + "\n", encoding="utf-8")
+        return
+    OUT.mkdir(parents=True, exist_ok=True)
+    codec = Silk()
+    recordings = {name: record(codec, name) for name in SAMPLES}
+    about = {"codec": codec.codec_id, "weights_bytes": weights_bytes(codec), "recordings": recordings}
+    for name, content in {"recordings": about, "landscape": landscape(), "coverage": coverage()}.items():
+        (OUT / f"{name}.json").write_text(json.dumps(content, separators=(",", ":")), encoding="utf-8")
+
+
+def record(codec: Silk, name: str) -> dict[str, Any]:
+    """Take a sample through the model and write its stages; returns what the page must know to read them."""
+    whole = audio.read(ROOT / "samples" / f"{name}.flac")
+    wave = pcm(whole)
+    heard = wave.astype(np.float32) / FULL_SCALE
+    tokens = codec.encode(heard)
+    parts = (wave, pcm(codec.decode(tokens)), codec.latents(heard).astype("<f2"), tokens.to_levels().astype(np.uint8))
+    (OUT / f"{name}.bin").write_bytes(b"".join(part.tobytes() for part in parts))
+    return {"n_samples": len(wave), "n_frames": tokens.n_frames, "full_scale": FULL_SCALE}
+
+
+def pcm(wave: NDArray[np.float32]) -> NDArray[np.int16]:
+    return np.rint(np.clip(wave, -1, 1) * FULL_SCALE).astype("<i2")
+
+
+def weights_bytes(codec: Silk) -> int:
+    return sum((codec.folder / graph.file).stat().st_size for graph in (codec.config.encoder, codec.config.decoder))
+
+
+def landscape() -> dict[str, Any]:
+    """The rates of bench/codecs.json that the page's chart and table show."""
+    result = json.loads((ROOT / "bench" / "codecs.json").read_text(encoding="utf-8"))
+    rows = []
+    for name in SHOWN:
+        codec = result["codecs"][name]
+        keys = ("quantizer", "sample_rate", "frame_rates_hz", "codebook_sizes", "tokens_per_second", "bits_per_second")
+        rows.append({"name": name, **{key: codec[key] for key in keys}})
+    return {"created": result["created"], "codecs": rows}
+
+
+def coverage() -> dict[str, Any]:
+    """Of bench/coverage.json, what the page's figure shows: coverage by group, and its distance to the control."""
+    result = json.loads((ROOT / "bench" / "coverage.json").read_text(encoding="utf-8"))
+    views: dict[str, Any] = {}
+    for view, found in result["views"].items():
+        views[view] = {
+            quantizer: {
+                "groups": {group: values["inside"] for group, values in one["groups"].items()},
+                "against_new": {group: values["inside"] for group, values in one["against_new"].items()},
+                "sources": {group: values["by_source"] for group, values in one["groups"].items()},
+            }
+            for quantizer, one in found["quantizers"].items()
+            if quantizer in QUANTIZERS
+        }
+    groups = {
+        name: {"speakers": group["n_speakers"], "sources": len(group["sources"])}
+        for name, group in result["groups"].items()
+    }
+    return {"created": result["created"], "covered": result["settings"]["covered"], "groups": groups, "views": views}
+
+
+def fixtures() -> dict[str, Any]:
+    """Levels and their codes, a .silk file of them, and the log-mel of a chirp that both languages can compute."""
+    levels = np.random.default_rng(7).integers(0, 8, (27, 128), dtype=np.uint8)
+    file, n_samples = io.BytesIO(), 27 * 9600 - 1234
+    container.write(Tokens.from_levels(levels, n_samples=n_samples, codec="silk@0a1b2c3d4e5f"), file)
+    step = np.arange(10_000, dtype=np.float64)
+    chirp = (0.5 * np.sin(2 * np.pi * (100 * step + 0.2 * step**2) / 24_000)).astype(np.float32)
+    return {
+        "levels": base64.b64encode(levels.tobytes()).decode(),
+        "codes": {str(dims): levels_to_codes(levels[:2], dims).tolist() for dims in (1, 2, 4, 7, 10)},
+        "n_samples": n_samples,
+        "codec": "silk@0a1b2c3d4e5f",
+        "silk": base64.b64encode(file.getvalue()).decode(),
+        "mel": np.round(mel.log_mel(chirp)[::9].astype(np.float64), 4).tolist(),
+    }
+
+
+if __name__ == "__main__":
+    main()

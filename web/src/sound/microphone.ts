@@ -1,0 +1,45 @@
+/** The microphone: samples as they come, in the reader's own browser; nothing leaves it. */
+
+import { SilkError } from "../codec/tokens";
+import { LONGEST_S, resample } from "./open";
+import worklet from "./tap.js?url";
+
+/** Fetched with the page, so that it is in the browser's cache when somebody records without a network. */
+export const prepareMicrophone = (): Promise<unknown> => fetch(worklet).catch(() => {});
+
+export interface Recorder {
+  stop(): Promise<Float32Array>; // what was heard, at 24 kHz
+}
+
+/** `heard` is told the loudness (0..1) and the seconds so far; `full` when there is no more room. */
+export async function listen(heard: (level: number, seconds: number) => void, full: () => void): Promise<Recorder> {
+  if (!navigator.mediaDevices) throw new SilkError("The browser gives a page the microphone only on https or localhost.");
+  // What telephony does to a voice is off: the codec should hear what is there.
+  const wanted = { channelCount: 1, echoCancellation: false, noiseSuppression: false, autoGainControl: false };
+  const stream = await navigator.mediaDevices.getUserMedia({ audio: wanted }).catch((error: Error) => {
+    const denied = error.name === "NotAllowedError";
+    throw new SilkError(denied ? "The microphone was not allowed; the browser asks again after a reload." : "No microphone was found.");
+  });
+  const context = new AudioContext();
+  await context.audioWorklet.addModule(worklet);
+  const tap = new AudioWorkletNode(context, "tap", { numberOfOutputs: 0, channelCount: 1, channelCountMode: "explicit" });
+  const parts: Float32Array[] = [];
+  let samples = 0;
+  tap.port.onmessage = ({ data }: MessageEvent<Float32Array>) => {
+    if (samples >= LONGEST_S * context.sampleRate) return full();
+    parts.push(data);
+    samples += data.length;
+    heard(Math.max(...data.map(Math.abs)), samples / context.sampleRate);
+  };
+  new MediaStreamAudioSourceNode(context, { mediaStream: stream }).connect(tap);
+  return {
+    async stop() {
+      stream.getTracks().forEach((track) => track.stop());
+      const { sampleRate } = context;
+      await context.close();
+      const wave = new Float32Array(samples);
+      parts.reduce((at, part) => (wave.set(part, at), at + part.length), 0);
+      return resample(wave, sampleRate);
+    },
+  };
+}

@@ -1,0 +1,66 @@
+/** Whatever the reader brings -> a mono wave at 24 kHz, or a sentence that says why not. */
+
+import { SAMPLE_RATE, SilkError } from "../codec/tokens";
+
+export const LONGEST_S = 30; // that the figures take; the command line takes any length
+const LARGEST_BYTES = 200e6;
+const SILENT = 1e-4; // -80 dB
+
+export interface Opened {
+  wave: Float32Array;
+  note: string | null; // what was done to it that the reader should know
+}
+
+export async function openSound(file: File): Promise<Opened> {
+  if (file.size === 0) throw new SilkError(`“${file.name}” is empty.`);
+  if (file.size > LARGEST_BYTES) {
+    throw new SilkError(`“${file.name}” has ${Math.round(file.size / 1e6)} MB; the page takes up to ${LARGEST_BYTES / 1e6}. The command \`silk encode\` takes any size.`);
+  }
+  const bytes = await file.arrayBuffer();
+  let decoded: AudioBuffer;
+  try {
+    decoded = await new OfflineAudioContext(1, 1, SAMPLE_RATE).decodeAudioData(bytes); // resamples, too
+  } catch {
+    throw new SilkError(`“${file.name}” is not a sound that this browser can read. WAV, FLAC, MP3, Ogg and M4A mostly work.`);
+  }
+  return checked(mono(decoded));
+}
+
+/** Cuts to what the figures take, and notices silence. */
+export function checked(wave: Float32Array): Opened {
+  if (!wave.length) throw new SilkError("The recording has no samples.");
+  const notes: string[] = [];
+  const longest = LONGEST_S * SAMPLE_RATE;
+  if (wave.length > longest) {
+    notes.push(`The recording is ${clock(wave.length / SAMPLE_RATE)} long; the figures show its first ${LONGEST_S} s.`);
+    wave = wave.slice(0, longest);
+  }
+  let peak = 0;
+  for (const sample of wave) peak = Math.max(peak, Math.abs(sample));
+  if (peak < SILENT) notes.push("It is silent: the codec will spend its tokens on nothing, and that is what you will see.");
+  if (peak > 1) wave = wave.map((sample) => sample / peak); // a float file may go beyond full scale
+  return { wave, note: notes.join(" ") || null };
+}
+
+/** A wave at any rate -> 24 kHz, by the browser's own resampler. */
+export async function resample(wave: Float32Array, sampleRate: number): Promise<Float32Array> {
+  if (sampleRate === SAMPLE_RATE || !wave.length) return wave;
+  const context = new OfflineAudioContext(1, Math.ceil((wave.length * SAMPLE_RATE) / sampleRate), SAMPLE_RATE);
+  const buffer = context.createBuffer(1, wave.length, sampleRate);
+  buffer.copyToChannel(wave as Float32Array<ArrayBuffer>, 0);
+  const source = new AudioBufferSourceNode(context, { buffer });
+  source.connect(context.destination);
+  source.start();
+  return (await context.startRendering()).getChannelData(0);
+}
+
+function mono(buffer: AudioBuffer): Float32Array {
+  const channels = Array.from({ length: buffer.numberOfChannels }, (_, c) => buffer.getChannelData(c));
+  if (channels.length === 1) return channels[0].slice();
+  return channels[0].map((_, i) => channels.reduce((sum, channel) => sum + channel[i], 0) / channels.length);
+}
+
+export function clock(seconds: number): string {
+  const whole = Math.round(seconds);
+  return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")} min`;
+}

@@ -1,0 +1,63 @@
+/** The one loudspeaker of the page: what is started stops what was playing. */
+
+import { SAMPLE_RATE } from "../codec/tokens";
+
+class Player {
+  /** What is playing, by the name that its button gave it. */
+  name = $state<string | null>(null);
+  /** Where it is, seconds from the start of the wave. */
+  position_s = $state(0);
+
+  #context: AudioContext | null = null;
+  #source: AudioBufferSourceNode | null = null;
+
+  play(name: string, wave: Float32Array, from_s = 0, to_s = wave.length / SAMPLE_RATE): void {
+    this.stop();
+    const first = Math.max(0, Math.round(from_s * SAMPLE_RATE));
+    const part = wave.slice(first, Math.round(to_s * SAMPLE_RATE));
+    if (!part.length) return;
+    soften(part);
+    const context = (this.#context ??= new AudioContext());
+    void context.resume();
+    const buffer = context.createBuffer(1, part.length, SAMPLE_RATE);
+    buffer.copyToChannel(part as Float32Array<ArrayBuffer>, 0);
+    const source = new AudioBufferSourceNode(context, { buffer });
+    source.connect(context.destination);
+    source.onended = () => {
+      if (this.#source === source) this.stop();
+    };
+    source.start();
+    const began = context.currentTime;
+    this.#source = source;
+    this.name = name;
+    const follow = () => {
+      if (this.#source !== source) return;
+      this.position_s = Math.min(to_s, from_s + Math.max(0, context.currentTime - began));
+      requestAnimationFrame(follow);
+    };
+    follow();
+  }
+
+  stop(): void {
+    const source = this.#source;
+    this.#source = null;
+    this.name = null;
+    source?.stop();
+  }
+
+  toggle(name: string, wave: Float32Array, from_s?: number, to_s?: number): void {
+    if (this.name === name) this.stop();
+    else this.play(name, wave, from_s, to_s);
+  }
+}
+
+/** 5 ms in and out, so that a part of a recording does not click. */
+function soften(part: Float32Array): void {
+  const n = Math.min(120, part.length >> 1);
+  for (let i = 0; i < n; i++) {
+    part[i] *= i / n;
+    part[part.length - 1 - i] *= i / n;
+  }
+}
+
+export const player = new Player();

@@ -1,0 +1,56 @@
+/**
+ * Shapes of the spectrum made audible: noise that is given each shape for 20 ms. What one hears is in the numbers and
+ * nothing else: pitch is not, so speech becomes a whisper.
+ */
+
+import { fft } from "../codec/fft";
+import { BAND_EDGES_HZ, DB, FILTERS, HOP, N_FFT, bandHz } from "../codec/mel";
+import { generator } from "../codec/quantize";
+import { LOWEST_DB, POOL_BANDS, POOL_COLUMNS, WIDTH } from "../codec/shapes";
+import { SAMPLE_RATE } from "../codec/tokens";
+
+const WINDOW = 4 * HOP; // Hann windows of four hops add up to a constant
+const GAIN = 1 / 0.75; // so that the noise, analysed again, has the magnitudes that it was given
+
+/** For each bin the two numbers it lies between and how far; below the first and above the last there is one. */
+const PLACES = Array.from({ length: N_FFT / 2 + 1 }, (_, bin) => {
+  const hz = (bin * SAMPLE_RATE) / N_FFT;
+  let band = 0;
+  while (band < 127 && BAND_EDGES_HZ[band + 2] <= hz) band++;
+  const fraction = Math.min(1, Math.max(0, (hz - bandHz(band)) / (BAND_EDGES_HZ[band + 2] - bandHz(band))));
+  const place = Math.min(WIDTH - 1, Math.max(0, (band + fraction - (POOL_BANDS - 1) / 2) / POOL_BANDS));
+  const low = Math.min(WIDTH - 2, Math.floor(place));
+  // A band sums the bins under its triangle: a bin's own magnitude is less by the triangle's area.
+  const area = FILTERS[band].weights.reduce((sum, weight) => sum + weight, 0);
+  return { low, share: place - low, area: Math.max(0.5, area) };
+});
+
+/** vectors [n * 16], dB below `loud` (natural log mel) -> n * 20 ms of whisper. */
+export function whisper(vectors: Float32Array, loud: number, seed = 1): Float32Array {
+  const frames = (vectors.length / WIDTH) * POOL_COLUMNS;
+  const wave = new Float32Array(frames * HOP + WINDOW);
+  const random = generator(seed);
+  const [re, im] = [new Float64Array(N_FFT), new Float64Array(N_FFT)];
+  for (let frame = 0; frame < frames; frame++) {
+    const at = Math.floor(frame / POOL_COLUMNS) * WIDTH;
+    re.fill(0);
+    im.fill(0);
+    for (let bin = 1; bin < N_FFT / 2; bin++) {
+      const { low, share, area } = PLACES[bin];
+      const db = vectors[at + low] * (1 - share) + vectors[at + low + 1] * share;
+      if (db < LOWEST_DB + 2) continue;
+      const magnitude = Math.exp(loud + db / DB) / area;
+      const phase = 2 * Math.PI * random();
+      re[bin] = magnitude * Math.cos(phase);
+      im[bin] = magnitude * Math.sin(phase);
+      re[N_FFT - bin] = re[bin];
+      im[N_FFT - bin] = -im[bin];
+    }
+    fft(re, im, true);
+    for (let n = 0; n < WINDOW; n++) {
+      const hann = 0.5 - 0.5 * Math.cos((2 * Math.PI * n) / WINDOW);
+      wave[frame * HOP + n] += (GAIN * hann * re[n]) / N_FFT;
+    }
+  }
+  return wave.slice(WINDOW / 2 - HOP, WINDOW / 2 - HOP + frames * HOP); // the middle of a window is its moment
+}

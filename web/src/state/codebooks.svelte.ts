@@ -1,0 +1,28 @@
+/** The codebooks of sections 4 and 6, fitted to speech by `web/fit_codebooks.py`. */
+
+import about from "../../codebooks/codebooks.json";
+import file from "../../codebooks/codebooks.bin?url";
+import { fromHalf } from "./recording";
+
+export interface Codebooks {
+  palette: Float32Array; // [1024 * 16], dB
+  chain: Float32Array[]; // 8 of [256 * 16]
+}
+
+class Store {
+  books = $state.raw<Codebooks | null>(null);
+  readonly about = about;
+
+  async load(): Promise<void> {
+    if (this.books) return;
+    const numbers = fromHalf(new Uint16Array(await (await fetch(file)).arrayBuffer()));
+    const first = about.entries * about.width;
+    const step = about.chain_entries * about.width;
+    this.books = {
+      palette: numbers.slice(0, first),
+      chain: Array.from({ length: about.chain }, (_, i) => numbers.slice(first + i * step, first + (i + 1) * step)),
+    };
+  }
+}
+
+export const codebooks = new Store();

@@ -1,0 +1,90 @@
+/** A recording with all its stages, and where recordings come from. */
+
+import { logMel } from "../codec/mel";
+import { shapesOf, type Shapes } from "../codec/shapes";
+import { FRAME_SAMPLES, LATENT_WIDTH, SAMPLE_RATE, SilkError } from "../codec/tokens";
+
+export interface Recording {
+  name: string; // of a file that is made of it
+  title: string;
+  source: "sample" | "file" | "microphone" | "silk";
+  codec: string; // whose tokens these are
+  wave: Float32Array; // [T] at 24 kHz; of a .silk file, what it decodes to
+  latents: Float32Array; // [F * 128], what was rounded; of a .silk file, the rounded numbers themselves
+  levels: Uint8Array; // [F * 128]
+  decoded: Float32Array; // [T]
+}
+
+export interface RecordedStages {
+  codec: string;
+  weights_bytes: number;
+  recordings: Record<string, { n_samples: number; n_frames: number; full_scale: number }>;
+}
+
+export const SAMPLES = [
+  { name: "english", title: "English", about: "a coffee order" },
+  { name: "mandarin", title: "Mandarin", about: "single syllables" },
+  { name: "arabic", title: "Arabic", about: "command words" },
+];
+
+export function duration_s(recording: Recording): number {
+  return recording.wave.length / SAMPLE_RATE;
+}
+
+export function framesOf(recording: Recording): number {
+  return recording.levels.length / LATENT_WIDTH;
+}
+
+/** The samples that a frame stands for; the last frame's may be fewer. */
+export function frameSpan_s(recording: Recording, frame: number): [number, number] {
+  return [(frame * FRAME_SAMPLES) / SAMPLE_RATE, Math.min(duration_s(recording), ((frame + 1) * FRAME_SAMPLES) / SAMPLE_RATE)];
+}
+
+/** A sample with its recorded stages, as `web/make_data.py` writes them. */
+export async function fetchSample(stages: RecordedStages, name: string): Promise<Recording> {
+  const { n_samples, n_frames, full_scale } = stages.recordings[name];
+  const response = await fetch(`data/${name}.bin`).catch(() => null);
+  if (!response?.ok) throw new SilkError(`The recording “${name}” could not be fetched.`);
+  const bytes = await response.arrayBuffer();
+  const numbers = n_frames * LATENT_WIDTH;
+  const pcm = (at: number) => Float32Array.from(new Int16Array(bytes, at, n_samples), (value) => Math.fround(value) / full_scale);
+  const title = SAMPLES.find((sample) => sample.name === name)!.title;
+  return {
+    name,
+    title,
+    source: "sample",
+    codec: stages.codec,
+    wave: pcm(0),
+    decoded: pcm(2 * n_samples),
+    latents: fromHalf(new Uint16Array(bytes, 4 * n_samples, numbers)),
+    levels: new Uint8Array(bytes, 4 * n_samples + 2 * numbers, numbers),
+  };
+}
+
+/** float16 -> float32; not every browser has Float16Array. */
+export function fromHalf(halves: Uint16Array): Float32Array {
+  return Float32Array.from(halves, (half) => {
+    const [exponent, fraction] = [(half >> 10) & 31, half & 1023];
+    const size = exponent ? (1024 + fraction) * 2 ** (exponent - 25) : fraction * 2 ** -24;
+    return half & 0x8000 ? -size : size;
+  });
+}
+
+const mels = new WeakMap<Float32Array, Float32Array>();
+const shapes = new WeakMap<Float32Array, Shapes>();
+
+/** The spectrogram of a wave; computed once. */
+export function melOf(wave: Float32Array): Float32Array {
+  return remembered(mels, wave, logMel);
+}
+
+/** The shapes of the spectrum of a wave; computed once. */
+export function shapesOfWave(wave: Float32Array): Shapes {
+  return remembered(shapes, wave, (one) => shapesOf(melOf(one)));
+}
+
+function remembered<T>(cache: WeakMap<Float32Array, T>, key: Float32Array, make: (key: Float32Array) => T): T {
+  let found = cache.get(key);
+  if (found === undefined) cache.set(key, (found = make(key)));
+  return found;
+}

@@ -1,0 +1,6 @@
+/** Numbers as the page writes them. */
+export const whole = (value: number): string => Math.round(value).toLocaleString("en");
+export const fixed = (value: number, digits = 1): string => value.toFixed(digits).replace("-", "−");
+export const percent = (share: number, digits = 0): string => `${(100 * share).toFixed(digits)} %`;
+export const signed = (value: number, digits = 1): string => (value < 0 ? "−" : "+") + Math.abs(value).toFixed(digits);
+export const megabytes = (bytes: number): string => `${(bytes / 1e6).toFixed(1)} MB`;
