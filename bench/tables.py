@@ -26,7 +26,6 @@ import codec_tables
 import corpus_table
 import findings
 import lm_table
-import lm_table
 import server_table
 from findings import TableError
 
@@ -212,7 +211,6 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "quality-groups": quality_groups,
     "progress": progress,
     **codec_tables.TABLES,
-    **lm_table.TABLES,
     **lm_table.TABLES,
     **corpus_table.TABLES,
     **server_table.TABLES,

@@ -258,19 +258,34 @@ def train(
 
 @app.command()
 def export(
-    run: Annotated[Path, typer.Argument(help="The folder of a training run.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The folder for the weights.")],
+    run: Annotated[
+        Path | None, typer.Argument(help="The folder of a training run; for transformers, of weights too, or neither.")
+    ] = None,
     results: Annotated[
         Path | None, typer.Option("--results", help="What silk compare wrote of these weights: for the model card.")
     ] = None,
+    file_format: Annotated[str, typer.Option("--format", help="onnx or transformers.")] = "onnx",
 ) -> None:
     """A training run to a folder of weights.
 
     encoder.onnx, decoder.onnx, config.json, a model card and golden fixtures (extra [train]). The same run gives
     the same bytes, so a card can be filled in later by exporting again with --results.
+
+    With --format transformers, a folder that AutoModel.from_pretrained reads and that can be pushed to the Hugging
+    Face hub (extras [train,peers]): of a run, of a folder of weights, or of the embedded ones if none is named.
     """
-    if not run.is_dir():
+    if file_format not in ("onnx", "transformers"):
+        raise ArgumentError(f"--format must be onnx or transformers; got '{file_format}'.")
+    if run is None and file_format == "onnx":
+        raise ArgumentError("A run must be a folder; none was named.")
+    if run is not None and not run.is_dir():
         raise ArgumentError(f"A run must be a folder; there is no '{run}'.")
+    if file_format == "transformers":
+        if results is not None:
+            raise ArgumentError("--results must be given when the weights are exported, whose card it fills in.")
+        _wing("silkcodec.hf.export", "Export", "train").export(run, output)
+        return
     measured = import_module("silkcodec.evaluate.report").load_result(results) if results else None
     _wing("silkcodec.train.export", "Export", "train").export(run, output, measured)
 
