@@ -25,6 +25,7 @@ from typing import Any
 import codec_tables
 import corpus_table
 import findings
+import lab_table
 import lm_table
 import server_table
 from findings import TableError
@@ -211,6 +212,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "quality-groups": quality_groups,
     "progress": progress,
     **codec_tables.TABLES,
+    **lab_table.TABLES,
     **lm_table.TABLES,
     **corpus_table.TABLES,
     **server_table.TABLES,
