@@ -2,6 +2,7 @@
 # SPEECH is a folder of speech with an INDEX.tsv, for `make quality` and training.
 PYTHON ?= python3
 SPEECH ?= ../shared/speech
+RUNS ?= runs
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
@@ -11,7 +12,13 @@ WHISPER := $(VENV)/models/whisper-base
 # What pip cannot bring: Debian's names of the library behind Opus and of a browser for the report's tests.
 SYSTEM := libopus0 chromium
 
-.PHONY: demo test check bench bench-codecs quality burden export setup clean
+IN := $(SPEECH)/INDEX.tsv:language=
+ENGLISH := $(IN)en|en_GB
+ONE_SOURCE := --folds 2 --seconds 40 --speakers 24 --no-sounds --rebuild 0
+TRAINED := $(foreach quantizer,fsq rvq vq multiscale,--run $(RUNS)/$(quantizer))
+LAB := --force -o docs/lab --results bench
+
+.PHONY: demo test check bench bench-codecs bench-corpus bench-server quality burden lab-models lab export setup clean
 
 demo: $(LIGHT)
 	$(BIN)/silk roundtrip samples/english.flac samples/mandarin.flac samples/arabic.flac -o out --force
@@ -44,6 +51,41 @@ burden: $(FULL)
 	$(BIN)/silk lab burden $(SPEECH) --splits train,valid --codecs silk,silk/4,codec2:1200,opus:6k \
 		--cost-only mimi:8@out/peers/mimi,snac:24k@out/peers/snac_24khz,encodec:6k@out/peers/encodec_24khz,dac:44k@out/peers/dac_44khz \
 		-o docs/lab --results bench/burden.json --force
+
+# The laboratory's four small models, about 15 minutes each on two cores: one code, budget and seed, four quantizers.
+lab-models: $(FULL)
+	for quantizer in fsq rvq vq multiscale; do \
+		$(BIN)/silk train $$quantizer --run $(RUNS)/$$quantizer --set seed=1 \
+			--set data.folder=$(SPEECH) --set data.index=INDEX.tsv --set data.cache=$(RUNS)/cache || exit; \
+	done
+
+# The rest of the laboratory in full, after lab-models; an hour or so.
+lab: $(FULL)
+	$(BIN)/silk lab snap $(SPEECH)/INDEX.tsv --splits train,valid $(LAB)/snap.json
+	$(BIN)/silk lab residual samples/english.flac --at 2.0 --speech $(SPEECH) --entries 1024 $(LAB)/residual.json
+	$(BIN)/silk lab gradient $(SPEECH)/INDEX.tsv --split valid --clips 20 $(TRAINED) $(LAB)/gradient.json
+	$(BIN)/silk lab bandwidth $(SPEECH) --split valid --clips 30 --listen samples/english.flac \
+		--codecs silk,codec2:700C,codec2:1200,codec2:2400,codec2:3200,opus:6k $(TRAINED) $(LAB)/bandwidth.json
+	$(BIN)/silk lab robustness $(SPEECH) --split valid --clips 30 --run $(RUNS)/fsq --run $(RUNS)/rvq $(LAB)/robustness.json
+	$(BIN)/silk lab coverage --train "$(ENGLISH)" --test "mandarin=$(IN)zh*" --test "arabic=$(IN)ar" \
+		--test "english by Mandarin speakers=$(IN)en-zh" --hold-out source --rebuild 6 $(TRAINED) $(LAB)/coverage.json
+	$(BIN)/silk lab coverage --train "$(ENGLISH)" --test "mandarin=$(IN)zh*" --test "arabic=$(IN)ar" \
+		--test "english by Mandarin speakers=$(IN)en-zh" --hold-out source --vectors latents --no-sounds --rebuild 0 \
+		--name coverage_latents $(LAB)/coverage_latents.json
+	$(BIN)/silk lab coverage --train "$(IN)ar,source=arabic-speech-commands" --test "english=$(ENGLISH)" \
+		--test "mandarin=$(IN)zh*" $(ONE_SOURCE) --name coverage_source_arabic $(LAB)/coverage_source_arabic.json
+	$(BIN)/silk lab coverage --train "$(IN)en-zh" --test "english=$(ENGLISH)" --test "mandarin=$(IN)zh*" \
+		--test "arabic=$(IN)ar" $(ONE_SOURCE) --name coverage_source_learners $(LAB)/coverage_source_learners.json
+	$(BIN)/python bench/tables.py
+
+bench-corpus: $(FULL)
+	$(BIN)/python bench/corpus.py --speech $(SPEECH) --out bench/corpus.json
+	$(BIN)/python bench/scaling.py --corpus bench/corpus.json --out bench/scaling.json
+	$(BIN)/python bench/tables.py
+
+bench-server: $(FULL)
+	$(BIN)/python bench/server.py --out bench/server.json
+	$(BIN)/python bench/tables.py
 
 # make export RUN=runs/default
 export: $(FULL)
