@@ -21,7 +21,8 @@ from silkcodec import explain
 WIDTHS = {"desktop": (1280, 900), "phone": (390, 844)}  # CSS pixels
 THEMES = ("light", "dark")
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
-QUALITY = 62  # of WebP
+QUALITY = 50  # of WebP
+TALL = 1700  # CSS pixels: most sections fit into a window of this height
 # The bar would lie across a section that is taller than the window.
 STILL = "header { position: static !important } html { scroll-behavior: auto !important }"
 
@@ -53,9 +54,8 @@ def take(browser: Any, url: str, folder: Path, width: str, theme: str) -> None:
     page.add_style_tag(content=STILL)
     page.wait_for_timeout(500)
     save(page.screenshot(), folder / f"00-top-{width}-{theme}.webp")
+    page.set_viewport_size({**size, "height": TALL})
     for i, section in enumerate(page.locator("main section").all(), 1):
-        section.scroll_into_view_if_needed()
-        page.wait_for_timeout(200)  # until its canvases have their size
         name = f"{i:02d}-{section.get_attribute('id')}-{width}-{theme}.webp"
         save(section.screenshot(), folder / name)
     page.close()

@@ -10,7 +10,6 @@ import webbrowser
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import ClassVar
 from urllib.parse import unquote, urlsplit
 
 from silkcodec.errors import ArgumentError, SilkError, WeightsError
@@ -73,10 +72,10 @@ def server(port: int = 0, weights: Path | None = None, site: Path = SITE) -> Thr
 
 class _Page(SimpleHTTPRequestHandler):
     protocol_version = "HTTP/1.1"  # the figures fetch a dozen files; one connection will do
-    extensions_map: ClassVar = {**SimpleHTTPRequestHandler.extensions_map, **TYPES}
 
     def __init__(self, *arguments: object, site: Path, weights: Path) -> None:
         self._weights = weights
+        self.extensions_map = {**SimpleHTTPRequestHandler.extensions_map, **TYPES}
         super().__init__(*arguments, directory=str(site))  # type: ignore[arg-type]
 
     def translate_path(self, path: str) -> str:
@@ -85,7 +84,7 @@ class _Page(SimpleHTTPRequestHandler):
             return str(self._weights / name)
         return super().translate_path(path)
 
-    def list_directory(self, path: object) -> None:  # type: ignore[override]
+    def list_directory(self, path: object) -> None:
         self.send_error(404)
 
     def end_headers(self) -> None:
