@@ -8,6 +8,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 LIGHT := $(VENV)/.light
 FULL := $(VENV)/.full
+SITE := src/silkcodec/site/index.html
 WHISPER := $(VENV)/models/whisper-base
 # What pip cannot bring: Debian's names of the library behind Opus and of a browser for the report's tests.
 SYSTEM := libopus0 chromium
@@ -18,13 +19,25 @@ ONE_SOURCE := --folds 2 --seconds 40 --speakers 24 --no-sounds --rebuild 0
 TRAINED := $(foreach quantizer,fsq rvq vq multiscale,--run $(RUNS)/$(quantizer))
 LAB := --force -o docs/lab --results bench
 
-.PHONY: demo test check bench bench-codecs bench-corpus bench-server quality burden lab-models lab export setup clean
+.PHONY: demo web wheel test check bench bench-codecs bench-corpus bench-server quality burden lab-models lab export setup clean
 
 demo: $(LIGHT)
 	$(BIN)/silk roundtrip samples/english.flac samples/mandarin.flac samples/arabic.flac -o out --force
 
-test: $(FULL)
+# The page of `silk explain`. Its tests are skipped where there is no Node.js to build it.
+web: $(SITE)
+
+$(SITE): $(LIGHT) src/silkcodec/weights/config.json bench/codecs.json bench/coverage.json \
+		$(wildcard web/* web/src/* web/src/*/* web/codebooks/* samples/*.flac)
+	$(BIN)/python web/make_data.py
+	cd web && npm ci --no-audit --no-fund && npm run build
+
+test: $(FULL) $(if $(shell command -v npm),$(SITE))
 	$(BIN)/python -m pytest
+
+# With the page inside.
+wheel: $(FULL) $(SITE)
+	$(BIN)/python -m build --wheel
 
 check: $(FULL)
 	$(BIN)/ruff check .
@@ -116,4 +129,4 @@ $(FULL): $(LIGHT) $(wildcard requirements/*)
 	touch $@
 
 clean:
-	rm -rf $(VENV) out dist build
+	rm -rf $(VENV) out dist build src/silkcodec/site web/node_modules web/public/data

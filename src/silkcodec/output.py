@@ -13,7 +13,7 @@ import secrets
 import stat
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -51,9 +51,7 @@ def check_output(path: str | os.PathLike[str], *, overwrite: bool = False) -> Pa
 
 
 @contextmanager
-def replacing(
-    path: str | os.PathLike[str], *, overwrite: bool = False, durable: bool = False
-) -> Iterator[BinaryIO]:
+def replacing(path: str | os.PathLike[str], *, overwrite: bool = False, durable: bool = False) -> Iterator[BinaryIO]:
     """Open `path` for writing bytes; the file appears when the block ends without an error, or not at all.
 
     Folders above it are made. A device such as /dev/null is written directly: it cannot be replaced.
@@ -73,13 +71,16 @@ def replacing(
             return
         path = Path(os.path.realpath(path))  # a link is followed, not replaced by a file
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name[:80]}.{secrets.token_hex(4)}.part")
-        # Not tempfile: that makes files only their owner may read, whatever the umask says.
-        descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
     except OSError as error:
         raise _cannot_write(path, error) from error
-    raw = open(descriptor, "w+b", buffering=0)  # noqa: SIM115 - closed below, on every way out
-    try:
+    part = path.with_name(f".{path.name[:80]}.{secrets.token_hex(4)}.part")
+    with ExitStack() as undo:
+        undo.callback(part.unlink, missing_ok=True)  # set up before the file is there: Ctrl-C may come at any time
+        try:
+            # Not tempfile: that makes files only their owner may read, whatever the umask says.
+            raw = undo.enter_context(open(part, "x+b", buffering=0))
+        except OSError as error:
+            raise _cannot_write(path, error) from error
         guarded = _Guarded(raw, path)
         yield guarded  # type: ignore[misc]
         guarded.flush()
@@ -92,10 +93,6 @@ def replacing(
                 _sync_folder(path.parent)
         except OSError as error:
             raise _cannot_write(path, error) from error
-    except BaseException:
-        raw.close()
-        part.unlink(missing_ok=True)
-        raise
 
 
 def _sync_folder(folder: Path) -> None:
