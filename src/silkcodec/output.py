@@ -78,7 +78,8 @@ def replacing(path: str | os.PathLike[str], *, overwrite: bool = False, durable:
         undo.callback(part.unlink, missing_ok=True)  # set up before the file is there: Ctrl-C may come at any time
         try:
             # Not tempfile: that makes files only their owner may read, whatever the umask says.
-            raw = undo.enter_context(open(part, "x+b", buffering=0))
+            raw = open(part, "x+b", buffering=0)  # noqa: SIM115 - closed on every way out
+            undo.callback(raw.close)
         except OSError as error:
             raise _cannot_write(path, error) from error
         guarded = _Guarded(raw, path)

@@ -22,7 +22,7 @@
       coverage_figure.py  its figure, with coverage_sounds_figure.py
     gradient.py         the straight-through estimator: promise against effect; and what it does to training
       gradient_measure.py  promises, effects, figures over clips; gradient_model.py: a run's model and the steps in it
-      gradient_training.py  curves, use of codes, tiny models; gradient_page.py: its page; gradient_figure.py: its figure
+      gradient_training.py  curves, use of codes, tiny models; gradient_page.py and gradient_figure.py: its page
     robustness.py       what flipped bits and lost frames do to the speech
       robustness_damage.py  the damage, and what is put in its place; robustness_page.py: its page and its figure
     bandwidth.py        quality against tokens and bits per second, of every codec with fewer and fewer codebooks
