@@ -28,12 +28,13 @@ import findings
 import lab_table
 import lm_table
 import server_table
+import web_table
 from findings import TableError
 
 from silkcodec.evaluate.report import digits, interval, load_result, measured, number, side_by_side, table
 
 ROOT = Path(__file__).resolve().parent.parent
-DOCUMENTS = ("README.md", "docs/*.md", "bench/README.md")
+DOCUMENTS = ("README.md", "docs/*.md", "bench/README.md", "web/README.md")
 MARKER = re.compile(r"^<!-- (/?)bench:([a-z0-9-]+) -->$")
 
 QUALITY = "quality/results.json"  # of silk compare
@@ -216,6 +217,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     **lm_table.TABLES,
     **corpus_table.TABLES,
     **server_table.TABLES,
+    **web_table.TABLES,
 }
 
 
