@@ -35,8 +35,8 @@ def web(bench: Path) -> str:
         rows.append([what, f"{number(value, digits)} {unit}", *cells])
     found = result["conditions"]
     conditions = (
-        f"Medians of {result['runs']} runs over localhost in Chromium {result['chromium']}, {result['threads']} thread; "
-        f"{found['cores']} cores, {found['cpu']}; {result['created'][:10]}."
+        f"Medians of {result['runs']} runs over localhost in Chromium {result['chromium']}, {result['threads']} thread "
+        f"of the model; {found['cores']} cores, {found['cpu']}; {result['created'][:10]}."
     )
     return "\n\n".join(
         (table(["what", "measured", "target", "met"], rows), " ".join((conditions, *findings.warnings(result))))
