@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from itertools import combinations
@@ -15,25 +14,13 @@ import numpy as np
 import pytest
 
 import reportcase
+from chromium import CHROMIUM, FLAGS
 from silkcodec import audio
 from silkcodec.evaluate.html import to_html
 from silkcodec.evaluate.html.columns import columns
 from silkcodec.evaluate.html.listen import matching_gains_db
 from silkcodec.evaluate.html.markup import data, el
 from silkcodec.evaluate.listening import Listening
-
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--autoplay-policy=no-user-gesture-required",
-]
 
 # Listens in at the loudspeaker: whatever a page sends there also goes through an analyser of 0.7 s.
 EAR = """

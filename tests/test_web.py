@@ -6,7 +6,6 @@ Needs what `make web` builds (Node.js) and Chromium; where one is missing, the t
 from __future__ import annotations
 
 import io
-import shutil
 import subprocess
 import threading
 import time
@@ -19,21 +18,14 @@ import numpy as np
 import pytest
 import soundfile
 
+import chromium
+from chromium import CHROMIUM
 from silkcodec import container, explain
 
 ROOT = Path(__file__).parent.parent
 WEB = ROOT / "web"
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--autoplay-policy=no-user-gesture-required",
+    *chromium.FLAGS,
     "--use-fake-device-for-media-stream",  # a microphone that beeps
     "--use-fake-ui-for-media-stream",
 ]

@@ -142,7 +142,7 @@ class Silk:
         padded[: len(mono)] = mono
         states, rows = self.encoder_states(prime=padded[:lookahead]), []
         for frame in padded[lookahead:].reshape(-1, FRAME_SAMPLES):
-            (latent,), states = self._graph("latent").run(frame[None], states)
+            latent, states = self.call("latent", frame[None], states)
             rows.append(latent[0])
         return np.concatenate(rows)
 
@@ -196,7 +196,7 @@ class Silk:
 
     def encode_frame(self, wave: Wave, states: States) -> tuple[NDArray[np.uint8], States]:
         """A frame's wave, float32 [9600] (480 samples ahead), states -> levels uint8 [1, 128], states."""
-        (levels,), states = self._encoder.run(wave[None], states)
+        levels, states = self.call("levels", wave[None], states)
         return levels[0], states
 
     def decoder_states(self) -> States:
@@ -205,8 +205,21 @@ class Silk:
 
     def decode_frames(self, levels: NDArray[np.uint8], states: States) -> tuple[Wave, States]:
         """Frames of levels, uint8 [F, 128], and states -> float32 [F * 9600], states."""
-        (wave,), states = self._decoder.run(levels[None], states)
+        wave, states = self.call("wave", levels[None], states)
         return wave[0], states
+
+    def call(self, output: str, value: NDArray[Any], states: States) -> tuple[NDArray[Any], States]:
+        """One call of the model, for B streams at once.
+
+        Args:
+            output: "levels" or "latent" of a frame, "wave" of frames.
+            value: float32 [B, 9600], or for "wave" uint8 [B, F, 128].
+            states: of the streams, each stacked to [B, ...].
+
+        Returns:
+            uint8 or float32 [B, 1, 128], or float32 [B, F * 9600]; the next states.
+        """
+        return self._graph(output).run(value, states)
 
     def check_codec_id(self, codec_id: str) -> None:
         """Refuse what other weights made: it would decode to noise. Raises TokensError."""
@@ -241,14 +254,6 @@ class Silk:
             raise TokensError(f"{tokens.n_samples} samples must have {n_frames(tokens.n_samples)} frames.")
         return self.codes_to_levels(np.stack(tokens.codes, axis=1))
 
-    @property
-    def _encoder(self) -> _Graph:
-        return self._graph("levels")
-
-    @property
-    def _decoder(self) -> _Graph:
-        return self._graph("wave")
-
     def _graph(self, output: str) -> _Graph:
         with self._lock:  # two threads that need it first must not both build it
             if output not in self._graphs:
@@ -258,7 +263,7 @@ class Silk:
 
 
 class _Graph:
-    """One ONNX graph with streaming state: (input, states) -> (outputs, next states)."""
+    """One ONNX graph with streaming state: (input, states) -> (output, next states)."""
 
     def __init__(self, folder: Path, config: GraphConfig, output: str, threads: int, provider: str) -> None:
         import onnxruntime  # 0.2 s, which reading a config or listing the codecs need not pay
@@ -285,10 +290,10 @@ class _Graph:
         self._states = config.state_names
         self._outputs = [output, *(f"next_{name}" for name in config.state_names)]
 
-    def run(self, value: NDArray[Any], states: States) -> tuple[list[NDArray[Any]], States]:
+    def run(self, value: NDArray[Any], states: States) -> tuple[NDArray[Any], States]:
         feeds = {self._input: value, **dict(zip(self._states, states, strict=True))}
         outputs = self._session.run(self._outputs, feeds)
-        return outputs[:1], outputs[1:]
+        return outputs[0], outputs[1:]
 
 
 def load(preset: str | None = None, *, threads: int | None = None, provider: str = "cpu") -> Silk:

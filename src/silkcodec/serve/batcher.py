@@ -205,9 +205,8 @@ def run(codec: Silk, output: str, frames: NDArray[Any], states: Sequence[States]
     Returns:
         uint8 or float32 [B, 1, 128], or samples float32 [B, 9600]; the next states, of each of the B streams.
     """
-    graph = codec._graph(output)  # Silk's own calls are of one stream
     stacked = [np.concatenate(parts) for parts in zip(*states, strict=True)]
-    (values,), after = graph.run(frames[:, None] if output == "wave" else frames, stacked)
+    values, after = codec.call(output, frames[:, None] if output == "wave" else frames, stacked)
     if len(frames) == 1:
         return values, [after]
     # Copies: a view of its row would keep the states of all of them alive for as long as any of them lives.
