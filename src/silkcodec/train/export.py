@@ -6,7 +6,7 @@
     README.md     the model card
 
 Weights are stored in float16 and cast once, when the graph is loaded; all arithmetic is float32. The two Fourier
-bases are not stored at all: a few nodes compute them from their formula at load time.
+bases and the mel filters are not stored at all: a few nodes make them at load time.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from silkcodec.errors import ArgumentError, OutputError, WeightsError
-from silkcodec.mel import FRAME, HISTORY, HOP, LOOKAHEAD, N_FFT, N_MELS, SAMPLE_RATE, hann
+from silkcodec.mel import FRAME, HISTORY, HOP, LOOKAHEAD, N_FFT, N_MELS, SAMPLE_RATE, filterbank, hann
 from silkcodec.nn.decoder import WINDOW
 from silkcodec.nn.encoder import LATENT
 from silkcodec.nn.mel import log_mel, turn, windowed_dft
@@ -193,7 +193,7 @@ def to_onnx(graph: EncoderGraph | DecoderGraph) -> bytes:
             dynamic_shapes=(shape, [{0: batch_dim} for _ in states]),
         )  # fmt: skip
     model = program.model_proto
-    compute_bases(model)
+    compute_tables(model)
     name_weights(model, dict(graph.named_parameters()))
     store_half(model)
     # What the exporter notes down for its own use depends on line numbers of the code; the graph does not.
@@ -210,31 +210,54 @@ def to_onnx(graph: EncoderGraph | DecoderGraph) -> bytes:
     return model.SerializeToString()
 
 
-def compute_bases(model: onnx.ModelProto) -> None:
-    """Replace the stored Fourier bases by nodes that look them up in one turn of the cosine, to the bit.
-
-    A runtime folds those once, at load time. Its own cosines would differ in the last digits from machine to
-    machine, and the logarithm of a quiet band beside loud ones is made of those digits.
-    """
-    sizes = {"mel_basis": (N_FFT, N_FFT // 2 + 1), "inverse_basis": (WINDOW // 2 + 1, WINDOW)}
-    for tensor in [t for t in model.graph.initializer if t.name in sizes]:
+def compute_tables(model: onnx.ModelProto) -> None:
+    """Replace the stored Fourier bases and mel filters by nodes that make them, to the bit; a runtime folds them."""
+    makers = {"mel_basis": basis_nodes, "inverse_basis": basis_nodes, "encoder.mel.filters": filter_nodes}
+    for tensor in [t for t in model.graph.initializer if t.name in makers]:
         model.graph.initializer.remove(tensor)
-        rows, columns = sizes[tensor.name]
-        is_mel = tensor.name == "mel_basis"
-        n = N_FFT if is_mel else WINDOW
-        nodes = Nodes(tensor.name)
-        row = nodes.add("Unsqueeze", nodes.range(rows), nodes.constant(np.array([1])))
-        column = nodes.add("Unsqueeze", nodes.range(columns), nodes.constant(np.array([0])))
-        cosine = nodes.add("Mul", row, column)
-        sine = nodes.add("Add", cosine, nodes.constant(np.array(3 * n // 4)))
-        both = nodes.add("Concat", cosine, sine, axis=1 if is_mel else 0)
-        steps = nodes.add("Mod", both, nodes.constant(np.array(n)))
-        basis = nodes.add("Gather", nodes.constant(turn(n)), steps)
-        scale = nodes.constant(hann(N_FFT)[:, None] if is_mel else inverse_weights())
-        nodes.list.append(helper.make_node("Mul", [basis, scale], [tensor.name]))
+        nodes = makers[tensor.name](tensor.name)
         for i, node in enumerate(nodes.list):
             model.graph.node.insert(i, node)
         model.graph.initializer.extend(nodes.constants)
+
+
+def basis_nodes(name: str) -> Nodes:
+    """A Fourier basis, looked up in one turn of the cosine.
+
+    A runtime's own cosines would differ in the last digits from machine to machine, and the logarithm of a quiet band
+    beside loud ones is made of those digits.
+    """
+    is_mel = name == "mel_basis"
+    rows, columns, n = (N_FFT, N_FFT // 2 + 1, N_FFT) if is_mel else (WINDOW // 2 + 1, WINDOW, WINDOW)
+    nodes = Nodes(name)
+    row = nodes.add("Unsqueeze", nodes.range(rows), nodes.constant(np.array([1])))
+    column = nodes.add("Unsqueeze", nodes.range(columns), nodes.constant(np.array([0])))
+    cosine = nodes.add("Mul", row, column)
+    sine = nodes.add("Add", cosine, nodes.constant(np.array(3 * n // 4)))
+    both = nodes.add("Concat", cosine, sine, axis=1 if is_mel else 0)
+    steps = nodes.add("Mod", both, nodes.constant(np.array(n)))
+    basis = nodes.add("Gather", nodes.constant(turn(n)), steps)
+    scale = nodes.constant(hann(N_FFT)[:, None] if is_mel else inverse_weights())
+    nodes.list.append(helper.make_node("Mul", [basis, scale], [name]))
+    return nodes
+
+
+def filter_nodes(name: str) -> Nodes:
+    """The mel filters [513, 128]: of each bin, where its first triangle is, and how high that and the next one are.
+
+    Triangles end where their neighbours peak, so that no bin lies in more than two, and two numbers stand for 128.
+    """
+    filters = filterbank()
+    first = np.minimum((filters != 0).argmax(axis=1), N_MELS - 2)
+    nodes, parts, kept = Nodes(name), [], 0
+    for band in (first, first + 1):
+        heights = np.take_along_axis(filters, band[:, None], axis=1)  # [513, 1]
+        kept += np.count_nonzero(heights)
+        one_hot = (nodes.constant(band), nodes.constant(np.array(N_MELS)), nodes.constant(np.array([0, 1], np.float32)))
+        parts.append(nodes.add("Mul", nodes.add("OneHot", *one_hot), nodes.constant(heights)))
+    assert kept == np.count_nonzero(filters)
+    nodes.list.append(helper.make_node("Add", parts, [name]))
+    return nodes
 
 
 class Nodes:
@@ -289,7 +312,7 @@ def store_half(model: onnx.ModelProto) -> None:
     """Store float32 weights of more than 1,024 values as float16, with a cast each."""
     casts = []
     for tensor in list(model.graph.initializer):
-        if tensor.data_type != TensorProto.FLOAT or np.prod(tensor.dims) <= SMALL or tensor.name.endswith("filters"):
+        if tensor.data_type != TensorProto.FLOAT or np.prod(tensor.dims) <= SMALL:
             continue
         half = numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), f"{tensor.name}.half")
         casts.append(helper.make_node("Cast", [half.name], [tensor.name], to=TensorProto.FLOAT))
