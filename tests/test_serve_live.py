@@ -10,14 +10,18 @@ import signal
 import socket
 import struct
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+import chromium
 from servercase import Server
 from silkcodec import audio
 from silkcodec.serve import pool as pools
@@ -26,6 +30,7 @@ from silkcodec.serve.client import ServerError
 from silkcodec.serve.metrics import Metrics
 from silkcodec.serve.settings import Limits, Settings
 from silkcodec.silk import Silk
+from silkcodec.tokens import FRAME_SAMPLES
 
 
 @pytest.fixture(scope="module")
@@ -237,6 +242,62 @@ def test_the_javascript_example(server: Server, codec: Silk, speech: Any) -> Non
     assert lines[-1] == {"type": "ended", "n_samples": 30_000, "n_frames": 4}
     command[-1] = "wrong-wrong-wrong"
     assert subprocess.run(command, input=b"", capture_output=True, timeout=60).returncode != 0
+
+
+def test_the_page_with_a_microphone(server: Server) -> None:
+    """examples/stream.html in a browser: what the microphone hears comes back as tokens, and is played."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs the extra [dev]: playwright")
+    if chromium.CHROMIUM is None:
+        pytest.skip("needs Chromium: apt-get install chromium")
+    folder = Path(__file__).parent.parent / "examples"
+    microphone = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]  # it beeps
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder))) as pages:
+        thread = threading.Thread(target=pages.serve_forever)
+        thread.start()
+        try:
+            with playwright.sync_playwright() as tools:
+                browser = tools.chromium.launch(
+                    executable_path=chromium.CHROMIUM, args=[*chromium.FLAGS, *microphone]
+                )
+                page = browser.new_page()
+                page.add_init_script(COUNT_PLAYED)
+                page.goto(f"http://127.0.0.1:{pages.server_port}/stream.html")
+                page.locator("#url").fill(server.url)
+                page.locator("#token").fill("wrong-wrong-wrong")
+                page.locator("#start").click()
+                page.wait_for_function("document.getElementById('state').textContent.includes('closed')")
+                page.locator("#token").fill(server.token)
+                page.locator("#start").click()
+                page.wait_for_function("document.getElementById('tokens').textContent.split('\\n').length > 4")
+                page.locator("#stop").click()
+                page.wait_for_function("document.getElementById('state').textContent === 'Done.'")
+                lines = str(page.locator("#tokens").text_content()).splitlines()[::-1]
+                played = page.evaluate("window.played")
+                browser.close()
+        finally:
+            pages.shutdown()
+            thread.join()
+    assert [int(line.split(":")[0]) for line in lines] == list(range(len(lines)))
+    codes = np.array([[int(code) for code in line.split(":")[1].split()] for line in lines])
+    assert codes.shape == (len(lines), 19) and len(np.unique(codes[:, 0])) > 1
+    assert played["samples"] == len(lines) * FRAME_SAMPLES and played["peak"] > 1e-3
+
+
+COUNT_PLAYED = """
+window.played = { samples: 0, peak: 0 };
+const start = AudioBufferSourceNode.prototype.start;
+AudioBufferSourceNode.prototype.start = function (...when) {
+  const samples = this.buffer.getChannelData(0);
+  window.played.samples += samples.length;
+  for (const sample of samples) window.played.peak = Math.max(window.played.peak, Math.abs(sample));
+  return start.apply(this, when);
+};
+"""
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *arguments: object) -> None:
+        """Nothing."""
 
 
 def test_openapi_holds_what_it_says(server: Server) -> None:
