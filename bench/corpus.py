@@ -228,7 +228,7 @@ def single(listed: Path, hours: float) -> None:
 def measure(speech: Path, work: Path, out: Path, sizes: Sizes, quick: bool) -> None:
     listed = work / "speech.jsonl"
     rows = choose(speech, sizes.hours, listed)
-    found, since = machine.conditions(), machine.clocks()
+    found, since = machine.idle_conditions(), machine.clocks()
     workers = int(found["cores"])
     print(f"{len(rows)} recordings; one process", flush=True)
     words = [sys.executable, SCRIPT, "--single", listed, "--hours", str(sizes.single_hours)]

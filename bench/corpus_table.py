@@ -41,6 +41,24 @@ def corpus(bench: Path) -> str:
     return "\n\n".join([table(headers, rows), table(columns, kills), f"{note} {_conditions(bench, result)}"])
 
 
+def summary(bench: Path) -> str:
+    """The same in a sentence, for README."""
+    result = findings.read_result(bench / "corpus.json", "silk corpus")
+    if result is None:
+        return NO_CORPUS
+    engines = ", ".join(
+        f"`{engine}` {number(found['x_realtime'], 0)} x real time ({number(100 * found['efficiency'], 0)} % of workers"
+        f" x one process, {number(found['worker_peak_mb'], 0)} MB a worker)"
+        for engine, found in result["engines"].items()
+    )
+    kills = max(found["kills"] for found in result["killed"].values())
+    hours = result["engines"]["local"]["report"]["hours"]
+    return (
+        f"Measured on {hours:.1f} h of speech with {result['conditions']['workers']} workers: {engines}; all"
+        f" {result['same']['runs']} runs, those killed {kills} times among them, gave the same bytes."
+    )
+
+
 def _conditions(bench: Path, result: Figures) -> str:
     found = result["conditions"]
     versions = ", ".join(f"{name} {text}" for name, text in found["versions"].items())
@@ -153,6 +171,7 @@ def limits(bench: Path) -> str:
 
 TABLES: dict[str, Callable[[Path], str]] = {
     "corpus": corpus,
+    "corpus-summary": summary,
     "scaling": scaling,
     "scaling-shards": shard_sizes,
     "scaling-checks": checks,

@@ -43,8 +43,23 @@ def speech_lm(bench: Path) -> str:
     return "\n\n".join([body, " ".join([*sentences, *findings.warnings(result)])])
 
 
+def summary(bench: Path) -> str:
+    """The same in a sentence, for README."""
+    result = findings.read_result(bench / "speech_lm.json", "silk speech lm")
+    if result is None:
+        return MISSING
+    bits = result["bits_per_frame"]
+    text = (
+        f"{number(result['parameters'] / 1e6, 1)} M parameters, {number(result['train_s'] / 60, 0)} min of training:"
+        f" held-out speech costs {number(bits['model'], 0)} of {number(bits['raw'], 0)} bits a frame"
+    )
+    if "sampling" in result:
+        text += f", and the first audio is there after {number(1000 * result['sampling']['first_audio_s'], 0)} ms"
+    return f"{text}."
+
+
 def _share(bits: float, raw: float) -> str:
     return f"{number(100 * bits / raw, 1)} %"
 
 
-TABLES: dict[str, Callable[[Path], str]] = {"speech-lm": speech_lm}
+TABLES: dict[str, Callable[[Path], str]] = {"speech-lm": speech_lm, "speech-lm-summary": summary}

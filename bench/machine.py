@@ -81,6 +81,17 @@ def conditions() -> Figures:
     }
 
 
+def idle_conditions(seconds: float = 5.0) -> Figures:
+    """`conditions()`, and how busy others are while we wait.
+
+    For a benchmark that leaves processes to the system (kills their parents, starts daemons): by the end their work
+    would count as that of others.
+    """
+    found, since = conditions(), clocks()
+    time.sleep(seconds)
+    return {**found, "others_cores": others_cores(since, clocks())}
+
+
 def clocks() -> Clocks:
     """Seconds: of the clock; that all processes of the machine have computed (None: not Linux); and ours of that."""
     own = os.times()
@@ -118,7 +129,7 @@ def write_result(path: Path, kind: str, quick: bool, found: Figures, since: Cloc
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "quick": quick,
         "took_s": now[0] - since[0],
-        "conditions": {**found, "others_cores": others_cores(since, now)},
+        "conditions": {"others_cores": others_cores(since, now), **found},
         **figures,
     }
     path.write_text(json.dumps(_rounded(result), indent=1) + "\n", encoding="utf-8")

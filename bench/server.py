@@ -1,7 +1,8 @@
 """How many real-time streams `silk serve` holds on this machine, what they cost, and what faults beside them do.
 
     python bench/server.py --out bench/server.json           # about 25 minutes: let nothing else run
-    python bench/server.py --out /tmp/server.json --quick    # under a minute: whether it works
+    python bench/server.py --out /tmp/server.json --quick    # about a minute: whether it works
+    python bench/server.py --out bench/server.json --memory  # 2 minutes: measures memory anew and keeps the rest
 
 The generator (`server_load.py`) runs on the same machine, in a process of its own; what it took of the processor is
 in the result. The largest number of streams is searched with short runs, then held for two minutes; if a frame is
@@ -93,7 +94,6 @@ def result_of(child: subprocess.Popen[str]) -> Figures:
 def hold(server: Server, mode: str, n: int, seconds: float) -> Figures:
     """N streams (of "both": N pairs) for so long."""
     pids = all_pids(server)
-    idle_mb = memory_mb(pids)
     sums = {task: batches(server, task) for task in ("encode", "decode")}
     with generator(server, mode, n, seconds) as child:
         began, used_s = time.monotonic(), cpu_s(pids)
@@ -101,8 +101,7 @@ def hold(server: Server, mode: str, n: int, seconds: float) -> Figures:
         middle_mb = memory_mb(pids)
         server_cores = (cpu_s(pids) - used_s) / (time.monotonic() - began)
         found = result_of(child)
-    found |= {"n": n, "seconds": seconds, "server_cores": server_cores, "idle_mb": idle_mb, "held_mb": middle_mb}
-    found["mb_per_stream"] = (middle_mb - idle_mb) / found["n_streams"]
+    found |= {"n": n, "seconds": seconds, "server_cores": server_cores, "held_mb": middle_mb}
     for task, (frames, calls) in sums.items():
         now_frames, now_calls = batches(server, task)
         if now_calls > calls:
@@ -227,6 +226,36 @@ def reset(connection: socket.socket) -> None:
     connection.shutdown(socket.SHUT_RDWR)
 
 
+def start(workers: int) -> Server:
+    from silkcodec.silk import EMBEDDED
+
+    return Server("--rate", "1000000", "--max-streams", "2000", "--drain", "5", weights=EMBEDDED, workers=workers)
+
+
+def settle(server: Server) -> None:
+    """Wait until all its processes have loaded what they load."""
+    before_mb, now_mb = 0.0, memory_mb(all_pids(server))
+    while abs(now_mb - before_mb) > 1:
+        time.sleep(3)
+        before_mb, now_mb = now_mb, memory_mb(all_pids(server))
+
+
+def memory(mode: str, workers: int, few: int, many: int, seconds: float) -> Figures:
+    """What a stream adds to a fresh server: many held after few, since what a server has once asked for it keeps."""
+    server = start(workers)
+    try:
+        settle(server)
+        runs = [hold(server, mode, n, seconds) for n in (few, many)]
+    finally:
+        server.stop()
+    streams, held_mb = ([run[key] for run in runs] for key in ("n_streams", "held_mb"))
+    return {
+        "streams": streams,
+        "held_mb": held_mb,
+        "mb_per_stream": (held_mb[1] - held_mb[0]) / (streams[1] - streams[0]),
+    }
+
+
 def stacking(n_frames: int) -> list[Figures]:
     """Stacked calls against single ones, in a process of their own."""
     done = machine.run([sys.executable, HERE / "server_stack.py", str(n_frames)], {"OMP_NUM_THREADS": "1"})
@@ -240,14 +269,19 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="few streams, seconds: whether it works")
     parser.add_argument("--seconds", type=float, default=120.0, help="to hold the largest number")
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--memory", action="store_true", help="only memory, into the result that is there")
     options = parser.parse_args()
     short_s, long_s, most = (4.0, 4.0, 2) if options.quick else (15.0, options.seconds, 512)
+    sizes = (1, 2, 4.0) if options.quick else (4, 40, 15.0)
+    if options.memory:
+        result = json.loads(options.out.read_text(encoding="utf-8"))
+        result["memory"] = {mode: memory(mode, options.workers, *sizes) for mode in MODES}
+        options.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        return
     found, since = machine.conditions(), machine.clocks()
     figures: Figures = {"stacking": stacking(2 if options.quick else 40)}
-    from silkcodec.silk import EMBEDDED
-
-    words = ("--rate", "1000000", "--max-streams", "2000", "--drain", "5")
-    server = Server(*words, weights=EMBEDDED, workers=options.workers)
+    figures["memory"] = {mode: memory(mode, options.workers, *sizes) for mode in MODES}
+    server = start(options.workers)
     try:
         batch_sizes = next(line["batches"] for line in server.log if line.get("role") == "streams")
     except StopIteration:

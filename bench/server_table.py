@@ -36,12 +36,31 @@ def capacity(bench: Path) -> str:
             if task not in held or "p50_ms" not in held[task]:
                 continue
             times = [number(held[task][f"{name}_ms"], 0) for name in ("p50", "p99", "max")]
-            shape = [number(held[task].get("frames_per_call"), 1), number(held["mb_per_stream"], 2)]
+            shape = [number(held[task].get("frames_per_call"), 1), number(held["held_mb"], 0)]
+            shape.append(number(result["memory"][mode]["mb_per_stream"], 2))
             cores = [number(held["server_cores"], 2), number(held["generator_cores"], 2)]
             rows.append([label, str(result[mode]["largest"]), task, *times, *shape, *cores])
     header = ["what", "most at once", "answers of", "p50 ms", "p99 ms", "max ms", "frames a call"]
-    header += ["MB a stream", "cores, server", "cores, generator"]
+    header += ["MB in all", "MB a stream", "cores, server", "cores, generator"]
     return f"{table(header, rows)}\n\n{_conditions(bench, result)}"
+
+
+def summary(bench: Path) -> str:
+    """The same in two sentences, for README."""
+    result = _result(bench)
+    if result is None:
+        return NOT_YET
+    most = ", or ".join(f"**{result[mode]['largest']}** {label.replace(':', ',')}" for mode, label in MODES.items())
+    agents, cores = result["both"]["held"], result["conditions"]["cores"]
+    times = ", ".join(
+        f"{task} {number(agents[task]['p50_ms'], 0)} and {number(agents[task]['p99_ms'], 0)} ms"
+        for task in ("encode", "decode")
+        if "p50_ms" in agents.get(task, {})
+    )
+    return (
+        f"At once for {agents['seconds']:g} s without a late frame, on {cores} cores that the load shares: {most}."
+        f" With so many agents, half and 99 % of the answers come, after a frame's last sample, within: {times}."
+    )
 
 
 def stacking(bench: Path) -> str:
@@ -97,15 +116,22 @@ def _conditions(bench: Path, result: Figures) -> str:
         f"Held for {held_s:g} s, every frame compared with what the library makes of the same speech. A frame is late",
         "when its answer comes more than 400 ms after its last sample.",
         f"{server['workers']} workers and the generator on the same {found['cores']} cores, {found['cpu']};",
-        f"samples in messages of {server['chunk_ms']:g} ms; {server['codec']}"
+        f"samples in messages of {server['chunk_ms']:g} ms. MB a stream: of all processes of a fresh server, what",
+        f"{_streams(result, 1)} streams hold more than {_streams(result, 0)}: a stream's states partly fill memory that",
+        f"loading the models has left free. {server['codec']}"
         f"{findings.not_embedded(bench, server['codec'])}; {result['created'][:10]}.",
         *findings.warnings(result),
     ]
     return " ".join(sentences)
 
 
+def _streams(result: Figures, which: int) -> int:
+    return int(result["memory"]["encode"]["streams"][which])
+
+
 TABLES: dict[str, Callable[[Path], str]] = {
     "server": capacity,
+    "server-summary": summary,
     "server-stacking": stacking,
     "server-faults": faults,
 }
