@@ -117,8 +117,8 @@ def _conditions(bench: Path, result: Figures) -> str:
         "when its answer comes more than 400 ms after its last sample.",
         f"{server['workers']} workers and the generator on the same {found['cores']} cores, {found['cpu']};",
         f"samples in messages of {server['chunk_ms']:g} ms. MB a stream: of all processes of a fresh server, what",
-        f"{_streams(result, 1)} streams hold more than {_streams(result, 0)}: a stream's states partly fill memory that",
-        f"loading the models has left free. {server['codec']}"
+        f"{_streams(result, 1)} streams hold more than {_streams(result, 0)}: states of streams partly fill memory",
+        f"that loading the models has left free. {server['codec']}"
         f"{findings.not_embedded(bench, server['codec'])}; {result['created'][:10]}.",
         *findings.warnings(result),
     ]
