@@ -250,15 +250,13 @@ def test_the_page_with_a_microphone(server: Server) -> None:
     if chromium.CHROMIUM is None:
         pytest.skip("needs Chromium: apt-get install chromium")
     folder = Path(__file__).parent.parent / "examples"
-    microphone = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]  # it beeps
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder))) as pages:
         thread = threading.Thread(target=pages.serve_forever)
         thread.start()
         try:
             with playwright.sync_playwright() as tools:
-                browser = tools.chromium.launch(
-                    executable_path=chromium.CHROMIUM, args=[*chromium.FLAGS, *microphone]
-                )
+                flags = [*chromium.FLAGS, *chromium.MICROPHONE]
+                browser = tools.chromium.launch(executable_path=chromium.CHROMIUM, args=flags)
                 page = browser.new_page()
                 page.add_init_script(COUNT_PLAYED)
                 page.goto(f"http://127.0.0.1:{pages.server_port}/stream.html")

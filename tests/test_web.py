@@ -24,11 +24,7 @@ from silkcodec import container, explain
 
 ROOT = Path(__file__).parent.parent
 WEB = ROOT / "web"
-FLAGS = [
-    *chromium.FLAGS,
-    "--use-fake-device-for-media-stream",  # a microphone that beeps
-    "--use-fake-ui-for-media-stream",
-]
+FLAGS = [*chromium.FLAGS, *chromium.MICROPHONE]
 SECTIONS = (
     "problem", "spectrogram", "encoder", "codebook", "quantize", "residual", "coverage", "landscape", "gradient",
     "bandwidth", "voice", "quiz",

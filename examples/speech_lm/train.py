@@ -8,6 +8,7 @@ the levels alone give. `python sample.py run -o sample.wav` then speaks.
 """
 
 import argparse
+import functools
 import json
 import math
 import random
@@ -102,6 +103,7 @@ def unigram(frames: NDArray[np.int64]) -> torch.Tensor:
     return torch.from_numpy(np.log(counts / counts.sum(-1, keepdims=True))).float()
 
 
+@functools.cache
 def has_bfloat16() -> bool:
     """Whether this processor computes in bfloat16. One that does not imitates it, many times slower than float32."""
     capabilities = getattr(torch.cpu, "get_capabilities", dict)()
