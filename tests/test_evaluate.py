@@ -83,6 +83,25 @@ def test_clips_of_folders_and_files(corpus: Path) -> None:
     assert [clip.name for clip in find_clips([corpus / "v/1.wav", corpus / "a.wav"])] == ["a.wav", "v/1.wav"]
 
 
+@pytest.mark.parametrize(
+    ("conditions", "expected"),
+    [
+        ("language=zh", ["v/3.wav", "v/silent.wav"]),
+        ("language=pt*", ["v/1.wav", "v/2.wav"]),
+        ("language=pt*|zh,speaker=eve", ["v/2.wav", "v/silent.wav"]),
+    ],
+)
+def test_a_filter_chooses_rows_of_a_manifest(corpus: Path, conditions: str, expected: list[str]) -> None:
+    for given in (corpus, corpus / "INDEX.tsv"):
+        assert [clip.name for clip in find_clips([f"{given}:{conditions}"], split="valid")] == expected
+    assert "b.wav" in [clip.name for clip in find_clips([f"{corpus}:language=pt*"])]  # of every split
+
+
+def test_a_path_that_looks_like_a_filter_is_a_path(corpus: Path) -> None:
+    (corpus / "v/1.wav").rename(corpus / "a:b=c.wav")
+    assert [clip.name for clip in find_clips([corpus / "a:b=c.wav"])] == ["a:b=c.wav"]
+
+
 def test_a_limit_draws_the_same_clips_for_the_same_seed(corpus: Path) -> None:
     draws = [[clip.name for clip in find_clips([corpus], limit=3, seed=seed)] for seed in (0, 0, 1, 2, 3)]
     assert draws[0] == draws[1] and len(draws[0]) == 3
@@ -109,6 +128,9 @@ def test_a_clip_elsewhere_on_the_machine_is_named_without_it(corpus: Path, tmp_p
         (["gone.tsv"], {}, AudioError, r"nothing\.wav"),
         (["v", "v/1.wav"], {}, ArgumentError, r"'1\.wav' twice"),
         (["cut.jsonl"], {}, ArgumentError, "inside"),
+        (["INDEX.tsv:language=xx"], {}, ArgumentError, "'language=xx' must choose clips of 'INDEX.tsv'"),
+        (["INDEX.tsv:language=en,zh"], {}, ArgumentError, "column=value; got 'zh'"),
+        (["v:language=en"], {}, ArgumentError, "filter can only choose of a manifest"),
     ],
 )
 def test_bad_clips_are_refused(

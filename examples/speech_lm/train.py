@@ -8,7 +8,6 @@ the levels alone give. `python sample.py run -o sample.wav` then speaks.
 """
 
 import argparse
-import functools
 import json
 import math
 import random
@@ -30,7 +29,9 @@ from silkcodec import audio, lm
 from silkcodec.errors import ArgumentError, SilkError
 from silkcodec.evaluate.clips import find_clips
 from silkcodec.lab import machine
+from silkcodec.train.precision import has_bfloat16
 
+BFLOAT16 = has_bfloat16(torch.device("cpu"))  # a processor that only imitates it is many times faster in float32
 HELD_OUT_EVERY = 10  # one clip in ten is held out
 AT_ONCE = 64  # clips that are tokenised side by side
 POINTS = 20  # of the loss curve
@@ -103,19 +104,12 @@ def unigram(frames: NDArray[np.int64]) -> torch.Tensor:
     return torch.from_numpy(np.log(counts / counts.sum(-1, keepdims=True))).float()
 
 
-@functools.cache
-def has_bfloat16() -> bool:
-    """Whether this processor computes in bfloat16. One that does not imitates it, many times slower than float32."""
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
-    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
-
-
 @torch.inference_mode()
 def held_out_bits(model: SpeechModel, frames: torch.Tensor) -> float:
     """Bits of a frame, each window of them from its own start."""
     n_windows = len(frames) // model.window
     windows = frames[: n_windows * model.window].unflatten(0, (n_windows, model.window))
-    with torch.autocast("cpu", torch.bfloat16, enabled=has_bfloat16()):
+    with torch.autocast("cpu", torch.bfloat16, enabled=BFLOAT16):
         return torch.cat([model.bits(part).mean(1) for part in windows.split(8)]).mean().item()
 
 
@@ -143,7 +137,7 @@ def train(speech: Speech, args: argparse.Namespace) -> tuple[SpeechModel, list[d
         for group in optimizer.param_groups:  # up, then down to a tenth along a cosine
             group["lr"] = args.learning_rate * warm * (0.55 + 0.45 * math.cos(math.pi * done))
         starts = rng.integers(0, len(frames) - window + 1, args.batch)
-        with torch.autocast("cpu", torch.bfloat16, enabled=has_bfloat16()):
+        with torch.autocast("cpu", torch.bfloat16, enabled=BFLOAT16):
             bits = model.bits(torch.stack([frames[s : s + window] for s in starts])).mean()
         optimizer.zero_grad()
         (bits / len(sizes)).backward()  # bits a token
@@ -212,7 +206,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
         "quick": len(speech.train) < 9000,  # less than an hour says little
         "settings": {name: getattr(args, name) for name in (
             "splits", "hours", "steps", "batch", "window", "width", "layers", "heads", "learning_rate", "seed")}
-        | {"threads": torch.get_num_threads(), "precision": "bf16" if has_bfloat16() else "fp32"},
+        | {"threads": torch.get_num_threads(), "precision": "bf16" if BFLOAT16 else "fp32"},
         "speech": {name: {"n_clips": n, "duration_s": len(frames) / 2.5} for name, n, frames in (
             ("train", speech.n_clips[0], speech.train), ("held_out", speech.n_clips[1], speech.held_out))},
         "conditions": {**found, "others_cores": machine.others_cores(before, machine.clocks())},

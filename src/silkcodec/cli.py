@@ -71,7 +71,11 @@ Entropy = Annotated[bool, typer.Option("--entropy", help="Smaller files by range
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads.")]
 Provider = Annotated[str, typer.Option("--provider", help="cpu or cuda.")]
 Clips = Annotated[
-    list[str], typer.Argument(metavar="IN...", help="Sound files, folders, or manifests: .tsv, .csv, .jsonl.")
+    list[str],
+    typer.Argument(
+        metavar="IN...",
+        help="Sound files, folders, or manifests: .tsv, .csv, .jsonl; some rows of one: 'INDEX.tsv:language=en|zh*'.",
+    ),
 ]
 Report = Annotated[Path, typer.Option("-o", "--output", help="A folder for the report, and to go on from.")]
 Metrics = Annotated[str | None, typer.Option("--metrics", help="Only these, with commas. Default: all that can be.")]

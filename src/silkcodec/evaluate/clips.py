@@ -1,4 +1,7 @@
-"""Clips: what to measure on. Files, folders, or manifests (`silkcodec.manifest`) -> a list of Clip."""
+"""Clips: what to measure on. Files, folders, or manifests (`silkcodec.manifest`) -> a list of Clip.
+
+Of a manifest only some rows may be meant: `INDEX.tsv:language=zh*,source=a|b`.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import os
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from silkcodec import audio, manifest
@@ -42,13 +46,16 @@ def find_clips(
     """All clips of some files, folders (searched to any depth) and manifests, sorted by name.
 
     Args:
-        inputs: paths. A folder with an INDEX.tsv stands for it where a split is asked for.
+        inputs: paths. A folder with an INDEX.tsv stands for it where a split or a filter is asked for. A filter
+            stands behind a colon: `PATH:column=value,...`, a value being `a|b` or a pattern, as in `language=zh*`;
+            each condition must hold.
         split: only rows of a manifest whose column `split` is this.
         limit: at most so many clips, drawn at random: the same ones for the same seed and clips.
         seed: of that draw.
 
     Raises:
-        ArgumentError: no input, a split of something that has none, a limit below 1, a damaged manifest.
+        ArgumentError: no input, a split of something that has none, a filter that no row passes, a limit below 1,
+            a damaged manifest.
         AudioError: a path that does not exist, a folder without clips.
     """
     if not inputs:
@@ -57,13 +64,18 @@ def find_clips(
         raise ArgumentError(f"limit must be at least 1; got {limit}.")
     clips: list[Clip] = []
     files: list[Path] = []
-    for path in map(Path, inputs):
-        if path.is_dir() and split is not None and (path / manifest.INDEX_NAME).is_file():
+    for given in inputs:
+        text = os.fspath(given)
+        conditions = filter_of(text)
+        path = Path(text.removesuffix(conditions))
+        if path.is_dir() and (split is not None or conditions) and (path / manifest.INDEX_NAME).is_file():
             path = path / manifest.INDEX_NAME
         if not path.exists():
             raise AudioError(f"A clip, folder or manifest must exist; '{path}' does not.")
         if path.is_file() and manifest.is_manifest(path):
-            clips += _from_manifest(path, split)
+            clips += _filtered(_from_manifest(path, split), conditions, path)
+        elif conditions:
+            raise ArgumentError(f"A filter can only choose of a manifest (INDEX.tsv); got '{text}'.")
         elif split is not None:
             raise ArgumentError(f"A split can only be chosen of a manifest (INDEX.tsv); got '{path}' and {split!r}.")
         elif path.is_dir():
@@ -83,6 +95,25 @@ def find_clips(
     if limit is not None and limit < len(chosen):
         chosen = sorted(random.Random(seed).sample(chosen, limit), key=lambda clip: clip.name)
     return chosen
+
+
+def filter_of(text: str) -> str:
+    """What stands behind the path of an input, with its colon: `:language=zh*`; else nothing."""
+    _, colon, conditions = text.rpartition(":")
+    return colon + conditions if colon and "=" in conditions and not os.path.exists(text) else ""
+
+
+def _filtered(clips: list[Clip], conditions: str, file: Path) -> list[Clip]:
+    for condition in conditions[1:].split(",") if conditions else ():
+        column, equals, wanted = condition.partition("=")
+        if not equals:
+            raise ArgumentError(f"A filter must be column=value; got '{condition}' behind '{file}'.")
+        kept = [c for c in clips if any(fnmatchcase(c.columns.get(column, ""), one) for one in wanted.split("|"))]
+        if not kept:
+            known = ", ".join(sorted({clip.columns.get(column, "") for clip in clips})[:12])
+            raise ArgumentError(f"'{condition}' must choose clips of '{file}'; there are only: {known}.")
+        clips = kept
+    return clips
 
 
 def _shared_folder(files: Sequence[Path]) -> str:

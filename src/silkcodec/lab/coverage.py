@@ -22,13 +22,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from silkcodec.errors import ArgumentError
+from silkcodec.evaluate.clips import filter_of
 from silkcodec.evaluate.metrics import find_metrics
 from silkcodec.lab import coverage_fit, coverage_rebuilt, machine
 from silkcodec.lab.coverage_fit import Measured
 from silkcodec.lab.coverage_intervals import HEARD, NEW, Floats, difference, interval, weighted_quantile
 from silkcodec.lab.coverage_rebuilt import Rebuilding
 from silkcodec.lab.coverage_sounds import Sounds, pick
-from silkcodec.lab.coverage_speech import Patches, Speaker, filter_of, speakers_of
+from silkcodec.lab.coverage_speech import Patches, Speaker, speakers_of
 from silkcodec.lab.page import Result, head
 
 HOLD_OUT = ("speaker", "source")
@@ -80,7 +81,7 @@ def coverage(
     """The experiment on speech.
 
     Args:
-        train, tests: selections, see `coverage_speech.select`; the tests by name.
+        train, tests: selections, see `evaluate.clips.find_clips`; the tests by name.
         name: of the result: its page and figure are called so.
         rebuilding: what is made audible again and heard; None: nothing.
 

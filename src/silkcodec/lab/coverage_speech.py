@@ -17,7 +17,6 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -118,33 +117,6 @@ class Speaker:
         return replace(self, vectors=(whole - whole.mean(axis=0)).reshape(self.vectors.shape))
 
 
-def filter_of(text: str) -> str:
-    """What stands behind the path of a selection, with its colon: `:language=zh*`; else nothing."""
-    _, colon, conditions = text.rpartition(":")
-    return colon + conditions if colon and "=" in conditions else ""
-
-
-def select(text: str) -> list[Clip]:
-    """Clips of `PATH` or `PATH:column=value,...`, a value being `a|b` or a pattern: `INDEX.tsv:language=zh*`.
-
-    Raises:
-        ArgumentError: no row has these values. AudioError: see `find_clips`.
-    """
-    chosen_by = filter_of(text)
-    path = text.removesuffix(chosen_by)
-    clips = find_clips([path])
-    for condition in chosen_by[1:].split(",") if chosen_by else ():
-        column, equals, wanted = condition.partition("=")
-        if not equals:
-            raise ArgumentError(f"A filter must be column=value; got '{condition}' in '{text}'.")
-        kept = [c for c in clips if any(fnmatchcase(c.columns.get(column, ""), one) for one in wanted.split("|"))]
-        if not kept:
-            known = ", ".join(sorted({clip.columns.get(column, "") for clip in clips})[:12])
-            raise ArgumentError(f"'{condition}' must choose clips of '{path}'; there are only: {known}.")
-        clips = kept
-    return clips
-
-
 def voice(clip: Clip, root: str) -> tuple[str, str]:
     """Name and source of who speaks: of the manifest; else the folder below the one given, else the file."""
     if "speaker" in clip.columns:
@@ -159,11 +131,11 @@ def voices_of(
     """Clips by the speaker's name and source, in the order in which they are used; how many speakers were left out.
 
     Raises:
-        ArgumentError, AudioError: see `select`.
+        ArgumentError, AudioError: see `find_clips`.
     """
     voices: dict[tuple[str, str], list[Clip]] = {}
     root = str(Path(text).resolve())
-    for clip in select(text):
+    for clip in find_clips([text]):
         if float(clip.columns.get("bandwidth_hz_est", patches.limit_hz)) >= patches.limit_hz:
             voices.setdefault(voice(clip, root), []).append(clip)
     heard = {key for key in voices if key[0] in set(without)}
@@ -185,7 +157,7 @@ def speakers_of(
     `sounds`: also what each vector holds, as far as is known.
 
     Raises:
-        ArgumentError, AudioError: see `select`; nobody with enough speech is left.
+        ArgumentError, AudioError: see `find_clips`; nobody with enough speech is left.
     """
     voices, n_left_out = voices_of(text, patches, seed, without)
     found = [_speaker(*key, clips, patches, seed, sounds) for key, clips in voices.items()]

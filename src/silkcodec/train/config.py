@@ -24,7 +24,7 @@ from silkcodec.nn.config import ModelConfig
 
 OPTIMIZERS = ("muon", "adamw")
 QUANTIZERS = ("fsq", "vq", "rvq", "multiscale")  # those of silkcodec.quantizers, which needs PyTorch
-PRECISIONS = ("bf16", "fp32")
+PRECISIONS = ("auto", "bf16", "fp32")
 LOSSES = ("mel", "convergence", "magnitude", "loudness", "adversarial", "features", "recognizer")
 
 
@@ -56,7 +56,8 @@ class OptimConfig:
     warmup_steps: int = 200
     clip_norm: float = 1.0
     ema_decay: float = 0.999  # of the weights that are validated and exported
-    precision: str = "bf16"  # bf16 or fp32; the quantizer, the mel and the losses are float32 always
+    # auto: bf16 where the device computes in it, else fp32. The quantizer, the mel and the losses are float32 always.
+    precision: str = "auto"
     compile: bool = True  # torch.compile: a minute at the start, several times faster afterwards
     threads: int = 0  # CPU threads; 0 = all cores
 

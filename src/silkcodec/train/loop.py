@@ -30,6 +30,8 @@ from silkcodec.train.config import StageConfig, TrainConfig, dump_config, load_c
 from silkcodec.train.data import Pack, crops, pack
 from silkcodec.train.interrupts import Interrupts
 from silkcodec.train.losses import SpectralLoss
+from silkcodec.train.muon import Muon
+from silkcodec.train.precision import arithmetic
 from silkcodec.train.progress import Progress
 from silkcodec.train.recognizer import RecognizerLoss, load_recognizer
 from silkcodec.train.requirements import TRAINING, require
@@ -74,6 +76,7 @@ class Trainer:
                 f"optim.batch_crops must divide by {self.world} processes; got {config.optim.batch_crops}."
             )
         self.device = self._device()
+        self.dtype = arithmetic(config.optim.precision, self.device)
         self.recognizer = self._recognizer()  # never in a checkpoint: the config says where its weights are
         if config.optim.threads:
             torch.set_num_threads(config.optim.threads)
@@ -129,13 +132,11 @@ class Trainer:
     def _recognizer(self) -> RecognizerLoss | None:
         if not any(stage.losses.get("recognizer") for stage in self.config.stage):
             return None
-        dtype = torch.bfloat16 if self.config.optim.precision == "bf16" else torch.float32
         # Not compiled: nearly all its time is in matrix products, so that saves 5 % of it, after minutes of compiling.
-        return load_recognizer(self.config.recognizer, dtype).to(self.device)
+        return load_recognizer(self.config.recognizer, self.dtype).to(self.device)
 
     def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """Muon (Jordan et al., 2024, https://kellerjordan.github.io/posts/muon/) for the matrices of the blocks,
-        AdamW for all else: the first and last layers, filters, norms, biases."""
+        """Muon for the matrices of the blocks; AdamW for the first and last layers, filters, norms, biases."""
         optim = self.config.optim
         outer = ("encoder.embed", "decoder.head", "position", "depthwise")
         matrices, rest = [], []
@@ -145,7 +146,7 @@ class Trainer:
         common = {"lr": optim.learning_rate, "weight_decay": optim.weight_decay}
         optimizers: dict[str, torch.optim.Optimizer] = {"adamw": torch.optim.AdamW(rest, betas=(0.9, 0.95), **common)}
         if matrices:
-            optimizers["muon"] = torch.optim.Muon(matrices, adjust_lr_fn="match_rms_adamw", **common)
+            optimizers["muon"] = Muon(matrices, dtype=self.dtype, **common)
         if self.discriminators is not None:
             optimizers["discriminators"] = torch.optim.AdamW(
                 self.discriminators.parameters(), lr=self.config.adversary.learning_rate, betas=(0.8, 0.95)
@@ -284,7 +285,7 @@ class Trainer:
         seed = config.seed * 1009 + self.rank
         batch = crops(self.data["train"], config.data, share, seed, self.step).to(self.device, non_blocking=True)
         target = batch[:, : config.data.crop_frames * FRAME]
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=config.optim.precision == "bf16"):
+        with self._autocast():
             reconstruction = network(batch)
         wave = reconstruction.wave
         terms = dict(spectral(wave, target))
@@ -296,7 +297,7 @@ class Trainer:
         if adversarial:
             values["discriminator"] = self._train_discriminators(target, wave.detach())
             self.discriminators.requires_grad_(False)  # this pass is for the gradient of the wave
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=config.optim.precision == "bf16"):
+            with self._autocast():
                 fake = self.discriminators(wave)
                 with torch.no_grad():
                     real = self.discriminators(target)
@@ -319,6 +320,9 @@ class Trainer:
         self._average()
         return values | {name: float(term.detach()) for name, term in terms.items()} | {"learning_rate": rate}
 
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.dtype is torch.bfloat16)
+
     def _skip(self) -> None:
         """Leave the weights as they are. Raises SilkError if no step has worked for a while."""
         self.model.zero_grad(set_to_none=True)
@@ -333,7 +337,7 @@ class Trainer:
     def _train_discriminators(self, target: Tensor, fake: Tensor) -> float:
         optimizer = self.optimizers["discriminators"]
         optimizer.zero_grad(set_to_none=True)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.optim.precision == "bf16"):
+        with self._autocast():
             loss = discriminator_loss(self.discriminators(target), self.discriminators(fake))
         loss.backward()
         if self.world > 1:

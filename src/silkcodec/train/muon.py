@@ -1,0 +1,76 @@
+"""Muon (Jordan et al., 2024, https://kellerjordan.github.io/posts/muon/), in the arithmetic that a run asks for.
+
+`torch.optim.Muon` computes in bfloat16 always, which a processor without it imitates: there the optimiser took many
+times as long as the rest of a step. Matrices of one shape go through the iteration together.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the quintic iteration, chosen for its slope at zero
+ITERATIONS = 5
+
+
+class Muon(torch.optim.Optimizer):
+    """Momentum whose update is brought near to the closest orthogonal matrix, for 2-D parameters.
+
+    An update has the root mean square of an AdamW step, so that both can share a learning rate (Liu et al., Muon is
+    Scalable for LLM Training, 2025, https://arxiv.org/abs/2502.16982). State and results, in bfloat16, are those of
+    ``torch.optim.Muon(adjust_lr_fn="match_rms_adamw")``.
+
+    Args:
+        parameters: [n, m] each.
+        dtype: of the iteration's matrix products; moments and weights keep their own.
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[nn.Parameter],
+        *,
+        lr: float,
+        weight_decay: float = 0.1,
+        momentum: float = 0.95,
+        dtype: torch.dtype = torch.bfloat16,
+    ):
+        super().__init__(parameters, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
+        self.dtype = dtype
+
+    @torch.no_grad()
+    def step(self) -> None:  # type: ignore[override]  # no closure
+        for group in self.param_groups:
+            by_shape: dict[torch.Size, list[Tensor]] = defaultdict(list)
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    by_shape[parameter.shape].append(parameter)
+            for shape, parameters in by_shape.items():
+                moved = torch.stack([self._momentum(parameter, group["momentum"]) for parameter in parameters])
+                update = orthogonalized(moved, self.dtype)
+                rate = group["lr"] * 0.2 * math.sqrt(max(shape))
+                torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
+                torch._foreach_add_(parameters, list(update.to(parameters[0].dtype)), alpha=-rate)
+
+    def _momentum(self, parameter: Tensor, momentum: float) -> Tensor:
+        """The gradient with Nesterov's momentum."""
+        state = self.state[parameter]
+        if not state:
+            state["momentum_buffer"] = torch.zeros_like(parameter)
+        state["momentum_buffer"].lerp_(parameter.grad, 1 - momentum)
+        return parameter.grad.lerp(state["momentum_buffer"], momentum)
+
+
+def orthogonalized(matrices: Tensor, dtype: torch.dtype) -> Tensor:
+    """[k, n, m] -> the same with all singular values brought to 0.7..1.2, by Newton and Schulz's iteration."""
+    tall = matrices.shape[1] > matrices.shape[2]
+    x = (matrices.mT if tall else matrices).to(dtype)
+    x = x / torch.linalg.matrix_norm(x, keepdim=True).clamp(min=1e-7)  # so that no singular value exceeds 1
+    a, b, c = COEFFICIENTS
+    for _ in range(ITERATIONS):
+        gram = x @ x.mT
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return x.mT if tall else x
