@@ -15,8 +15,10 @@ SYSTEM := libopus0 chromium
 
 IN := $(SPEECH)/INDEX.tsv:language=
 ENGLISH := $(IN)en|en_GB
+CLASSICAL := codec2:700C,codec2:1200,codec2:2400,codec2:3200,opus:6k
 ONE_SOURCE := --folds 2 --seconds 40 --speakers 24 --no-sounds --rebuild 0
 TRAINED := $(foreach quantizer,fsq rvq vq multiscale,--run $(RUNS)/$(quantizer))
+WORDS := $(BIN)/silk compare --split valid --codecs silk,$(CLASSICAL) --model whisper=$(WHISPER) --force
 LAB := --force -o docs/lab --results bench
 
 .PHONY: demo web wheel test check bench bench-codecs bench-corpus bench-server quality burden lab-models lab export setup clean
@@ -53,9 +55,10 @@ bench-codecs: $(FULL)
 	$(BIN)/python bench/tables.py
 
 quality: $(FULL)
-	$(BIN)/silk compare $(SPEECH) --split valid --codecs silk,codec2:1200,codec2:3200,opus:6k \
-		--metrics pesq_wb,stoi,estoi,mel_distance,si_sdr_db,level_db,f0_correlation,voicing_error,speaker_similarity \
-		-o bench/quality --force
+	$(BIN)/silk compare $(SPEECH) --split valid --codecs silk,$(CLASSICAL) -o bench/quality --force --metrics \
+		pesq_wb,stoi,estoi,visqol,mel_distance,si_sdr_db,level_db,f0_correlation,voicing_error,speaker_similarity
+	$(WORDS) "$(ENGLISH)|en-zh" --metrics dwer,dcer -o bench/quality/english
+	$(WORDS) "$(IN)zh*" --metrics dcer -o bench/quality/mandarin
 	$(BIN)/python bench/tables.py
 
 # Their bits would, so that the peers are trained on for their cost only.

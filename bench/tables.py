@@ -4,6 +4,8 @@
     python bench/tables.py --check  # write nothing; exit 1 if a table is not what the JSON says (a test runs this)
     python bench/tables.py --keep   # first keep bench/quality/results.json in bench/history/, for the table `progress`
 
+It also draws docs/levels.png, which is checked no more than for being there: pixels depend on the machine's fonts.
+
 A document asks for a table by its name in a pair of markers, each alone on its line:
 
     <!-- bench:speed -->
@@ -15,10 +17,9 @@ A target that was missed says so: targets.json holds what was promised, and each
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +28,16 @@ import corpus_table
 import findings
 import lab_table
 import lm_table
+import quality_tables
 import server_table
 import web_table
 from findings import TableError
 
-from silkcodec.evaluate.report import digits, interval, load_result, measured, number, side_by_side, table
+from silkcodec.evaluate.report import number, table
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = ("README.md", "docs/*.md", "bench/README.md", "web/README.md")
 MARKER = re.compile(r"^<!-- (/?)bench:([a-z0-9-]+) -->$")
-
-QUALITY = "quality/results.json"  # of silk compare
 
 Figures = dict[str, Any]
 
@@ -110,108 +110,9 @@ def _lengths(result: Figures) -> str:
     return f"{findings.duration(result['memory']['short_s'])} and {findings.duration(result['memory']['long_s'])}"
 
 
-def quality(bench: Path) -> str:
-    """Every codec of that result on the same clips, and Silk's targets. No times: the run shared its machine."""
-    path = bench / QUALITY
-    if not path.exists():
-        return "Not measured yet: `make quality`."
-    result = load_result(path)
-    codecs, means = result["settings"]["codecs"], result["means"]
-    parts = []
-    for shown in side_by_side(measured(result)):
-        rows = []
-        for codec in codecs:
-            rates = result["codecs"][codec]
-            figures = [interval(means[codec][name], digits(name)) for name in shown]
-            rates_cells = [number(rates.get("tokens_per_second"), 1), number(rates.get("bits_per_second"), 0)]
-            rows.append([codec, *rates_cells, *figures])
-        parts.append(table(["codec", "tokens/s", "bit/s", *_metric_headers(result, shown)], rows))
-    judged = table(["silk's target", "measured", "target", "met"], _quality_targets(bench, result))
-    if findings.targets(bench)["quality"]["codec"] in codecs:
-        parts.append(judged)
-    return "\n\n".join([*parts, _clips_note(bench, result)])
-
-
-def _quality_targets(bench: Path, result: Figures) -> list[list[str]]:
-    """A row per promise. "Above" is judged on the means of the same clips; the interval is of the difference."""
-    targets = findings.targets(bench)["quality"]
-    codec, differences = targets["codec"], result["differences"]
-    rows = []
-    for metric, target in targets["means"].items():
-        entry = result["means"].get(codec, {}).get(metric, {"mean": None})
-        label = result["metrics"][metric]["label"]
-        cells = findings.judged(entry["mean"], target, "", digits(metric))
-        rows.append([label, interval(entry, digits(metric)), *cells])
-    for metric, others in targets["above"].items():
-        label = result["metrics"][metric]["label"]
-        for other in others:
-            measured = differences["minus"].get(other) if differences["of"] == codec else None
-            entry = measured[metric] if measured else {"mean": None}
-            cells = findings.judged(entry["mean"], {"above": 0}, "")
-            rows.append([f"{label}, minus that of {other}", interval(entry, digits(metric)), *cells])
-    return rows
-
-
-def _clips_note(bench: Path, result: Figures) -> str:
-    clips, settings = result["clips"], result["settings"]
-    split = f" of the split '{settings['split']}'" if settings["split"] else ""
-    drawn = f", drawn with seed {settings['seed']}" if settings["limit"] else ""
-    silk = result["codecs"].get("silk", {}).get("codec_id")
-    weights = f" {silk}{findings.not_embedded(bench, silk)}." if silk else ""
-    failed = sum(rates["n_failed"] for rates in result["codecs"].values())
-    left_out = len({(entry["clip"], entry["metric"]) for entry in result["left_out"]})
-    notes = f" {failed} runs of a codec failed." if failed else ""
-    if left_out:
-        notes += f" {left_out} figures are missing where a clip allows none, and those clips for all codecs."
-    return (
-        f"{clips['n']} clips{split}{drawn}, {clips['duration_s'] / 3600:.2f} h, the same for every codec, aligned. "
-        f"Mean [95 % bootstrap interval over clips].{weights} silkcodec {result['version']}, "
-        f"{result['created'][:10]}.{notes}"
-    )
-
-
-def quality_groups(bench: Path) -> str:
-    """The same means, split by what training had heard: its speakers, its languages."""
-    path = bench / QUALITY
-    if not path.exists():
-        return "Not measured yet: `make quality`."
-    result = load_result(path)
-    shown = [name for name in ("pesq_wb", "stoi", "mel_distance") if name in result["metrics"]]
-    rows = []
-    for column, values in result["groups"].items():
-        for value, group in values.items():
-            for codec in result["settings"]["codecs"]:
-                figures = [interval(group["codecs"][codec][name], digits(name)) for name in shown]
-                rows.append([f"{column.replace('_', ' ')}: {value}", codec, str(group["n_clips"]), *figures])
-    return table(["clips whose", "codec", "clips", *_metric_headers(result, shown)], rows)
-
-
-def progress(bench: Path) -> str:
-    """Silk's quality by weights, oldest first: what was kept in history/, and the present."""
-    results = [load_result(path) for path in sorted((bench / "history").glob("*.json"))]
-    if (bench / QUALITY).exists():
-        results.append(load_result(bench / QUALITY))
-    latest = {  # one row per weights and set of clips: the last measurement
-        (result["codecs"]["silk"]["codec_id"], result["clips"]["n"]): result
-        for result in sorted(results, key=lambda result: result["created"])
-        if result["codecs"].get("silk", {}).get("codec_id")
-    }
-    if not latest:
-        return "Not measured yet: `make quality`."
-    shown = ("pesq_wb", "stoi", "estoi", "mel_distance")
-    rows = []
-    for (weights, n_clips), result in sorted(latest.items(), key=lambda item: item[1]["created"]):
-        means = result["means"]["silk"]
-        figures = [interval(means[name], digits(name)) if name in means else "-" for name in shown]
-        rows.append([result["created"][:10], weights, str(n_clips), *figures])
-    return table(["measured", "weights", "clips", *_metric_headers(result, shown)], rows)
-
-
 TABLES: dict[str, Callable[[Path], str]] = {
     "speed": speed,
-    "quality": quality,
-    "quality-groups": quality_groups,
-    "progress": progress,
+    **quality_tables.TABLES,
     **codec_tables.TABLES,
     **lab_table.TABLES,
     **lm_table.TABLES,
@@ -265,28 +166,6 @@ def stale(root: Path, bench: Path) -> dict[Path, str]:
     return found
 
 
-def keep(bench: Path) -> Path:
-    """A copy of the quality in history/, named by its day and weights. Raises TableError without Silk in it."""
-    result = load_result(bench / QUALITY)
-    codec_id = result["codecs"].get("silk", {}).get("codec_id")
-    if codec_id is None:
-        raise TableError(f"A result that is kept must be of silk; bench/{QUALITY} has no figures of it.")
-    kept = {**result, "groups": {}, "left_out": []}  # history draws a curve; the rest would be bulk
-    path = bench / "history" / f"{result['created'][:10]}-{codec_id.partition('@')[2]}.json"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
-    return path
-
-
-def _metric_headers(result: Figures, names: Sequence[str]) -> list[str]:
-    arrows = {"higher": "↑", "lower": "↓", "zero": "→ 0"}
-    cells = []
-    for name in names:
-        metric = result["metrics"].get(name)
-        cells.append(f"{metric['label']} {arrows[metric['better']]}" if metric else name)
-    return cells
-
-
 def _at(result: Figures, path: str) -> float | None:
     value: Any = result
     for key in path.split("."):
@@ -302,10 +181,12 @@ def main() -> None:
     bench = ROOT / "bench"
     try:
         if options.keep and not options.check:
-            print(f"kept {keep(bench).relative_to(ROOT)}")
+            print(f"kept {quality_tables.keep(bench).relative_to(ROOT)}")
         found = stale(ROOT, bench)
     except TableError as error:
         sys.exit(f"tables: {error}")
+    if not options.check and (picture := quality_tables.draw_levels(bench)) is not None:
+        (ROOT / quality_tables.LEVELS_FIGURE).write_bytes(picture)
     for path, text in found.items():
         if not options.check:
             path.write_text(text, encoding="utf-8")

@@ -24,13 +24,17 @@ def tables() -> ModuleType:
     return module
 
 
+def shown(tables: ModuleType, name: str, bench: Path) -> str:
+    return str(tables.TABLES[name](bench))
+
+
 def entry(mean: float) -> dict[str, Any]:
     return {"mean": mean, "low": mean - 0.01, "high": mean + 0.01, "n": 3}
 
 
 def quality(stoi: float, weights: str = "silk@aaaaaaaaaaaa", created: str = "2026-01-02T00:00:00+00:00") -> Any:
     """A result as `silk compare` writes it: STOI of the one given, Codec2 at 0.80."""
-    codecs = ["silk", "codec2:1200", "codec2:3200"]
+    codecs = ["silk", "codec2:1200", "codec2:3200", "opus:6k"]
     rates = {"n_clips": 3, "n_failed": 0, "tokens_per_second": 47.5, "bits_per_second": 960.0}
     return {
         "kind": "silk compare",
@@ -42,12 +46,18 @@ def quality(stoi: float, weights: str = "silk@aaaaaaaaaaaa", created: str = "202
         "metrics": {
             "pesq_wb": {"label": "PESQ-WB", "unit": "MOS-LQO", "better": "higher"},
             "stoi": {"label": "STOI", "unit": "", "better": "higher"},
+            "visqol": {"label": "ViSQOL", "unit": "MOS-LQO", "better": "higher"},
         },
         "codecs": {name: {**rates, "codec_id": weights if name == "silk" else name} for name in codecs},
-        "means": {name: {"pesq_wb": entry(1.5), "stoi": entry(stoi if name == "silk" else 0.80)} for name in codecs},
+        "means": {
+            name: {"pesq_wb": entry(1.9), "stoi": entry(stoi if name == "silk" else 0.80), "visqol": entry(2.5)}
+            for name in codecs
+        },
         "differences": {
             "of": "silk",
-            "minus": {name: {"pesq_wb": entry(0.2), "stoi": entry(stoi - 0.80)} for name in codecs[1:]},
+            "minus": {
+                name: {"pesq_wb": entry(0.2), "stoi": entry(stoi - 0.80), "visqol": entry(0.1)} for name in codecs[1:]
+            },
         },
         "groups": {
             "speaker_seen": {
@@ -106,7 +116,7 @@ def bench(tmp_path: Path) -> Path:
     targets = (ROOT / "bench" / "targets.json").read_text(encoding="utf-8")
     (folder / "targets.json").write_text(targets, encoding="utf-8")
     (folder / "quality").mkdir()
-    (folder / "quality/results.json").write_text(json.dumps(quality(0.85)), encoding="utf-8")
+    (folder / "quality/results.json").write_text(json.dumps(quality(0.89)), encoding="utf-8")
     (folder / "speed.json").write_text(json.dumps(speed()), encoding="utf-8")
     return folder
 
@@ -128,14 +138,14 @@ def test_every_table_is_in_a_document(tables: ModuleType) -> None:
     assert [name for name in tables.TABLES if f"<!-- bench:{name} -->" not in text] == []
 
 
-@pytest.mark.parametrize("name", ["speed", "quality", "quality-groups", "progress"])
+@pytest.mark.parametrize("name", ["speed", "quality", "published", "quality-groups", "progress"])
 def test_filling_twice_is_filling_once(tables: ModuleType, bench: Path, name: str) -> None:
     once = tables.fill(DOCUMENT.format(name), bench)
     assert "written before" not in once and once.startswith("# Title\n") and once.endswith("\nEnd.\n")
     assert tables.fill(once, bench) == once
 
 
-@pytest.mark.parametrize("name", ["speed", "quality", "quality-groups", "progress"])
+@pytest.mark.parametrize("name", ["speed", "quality", "words", "published", "quality-groups", "levels", "progress"])
 def test_what_was_not_measured_says_so(tables: ModuleType, tmp_path: Path, name: str) -> None:
     assert "Not measured yet" in tables.fill(DOCUMENT.format(name), tmp_path)
 
@@ -145,15 +155,17 @@ def test_a_changed_figure_makes_a_document_stale(tables: ModuleType, bench: Path
     readme = root / "README.md"
     readme.write_text(tables.fill(DOCUMENT.format("quality"), bench), encoding="utf-8")
     assert tables.stale(root, bench) == {}
-    (bench / "quality/results.json").write_text(json.dumps(quality(0.86)), encoding="utf-8")
+    (bench / "quality/results.json").write_text(json.dumps(quality(0.90)), encoding="utf-8")
     assert list(tables.stale(root, bench)) == [readme]
 
 
 def test_a_missed_target_shows(tables: ModuleType, bench: Path) -> None:
-    assert "**no**" not in tables.quality(bench)
-    (bench / "quality/results.json").write_text(json.dumps(quality(0.82)), encoding="utf-8")
-    missed = [line for line in tables.quality(bench).splitlines() if "**no**" in line]
-    assert missed == ["| STOI | 0.820 [0.810, 0.830] | at least 0.830 | **no** |"]
+    assert "**no**" not in shown(tables, "quality", bench)
+    (bench / "quality/results.json").write_text(json.dumps(quality(0.87)), encoding="utf-8")
+    missed = [line for line in shown(tables, "quality", bench).splitlines() if "**no**" in line]
+    assert missed == ["| STOI | 0.870 [0.860, 0.880] | at least 0.880 | **no** |"]
+    reached = [line for line in shown(tables, "published", bench).splitlines() if line.endswith("yes |")]
+    assert not reached and "| 2.25 | 1.90 [1.89, 1.91] | **no** |" in shown(tables, "published", bench)
 
     assert "**no**" not in tables.speed(bench)
     slow = copy.deepcopy(speed())
@@ -164,10 +176,13 @@ def test_a_missed_target_shows(tables: ModuleType, bench: Path) -> None:
 
 
 def test_a_figure_without_its_comparison_is_not_called_met(tables: ModuleType, bench: Path) -> None:
-    result = quality(0.85)
+    result = quality(0.89)
     result["differences"]["minus"].pop("codec2:3200")
+    del result["metrics"]["visqol"]
+    for figures in [*result["means"].values(), *result["differences"]["minus"].values()]:
+        del figures["visqol"]
     (bench / "quality/results.json").write_text(json.dumps(result), encoding="utf-8")
-    assert tables.quality(bench).count("not measured") == 2  # PESQ-WB and STOI
+    assert shown(tables, "quality", bench).count("not measured") == 3  # PESQ-WB and STOI; ViSQOL
 
 
 def test_a_busy_machine_and_other_weights_are_told(tables: ModuleType, bench: Path) -> None:
@@ -179,23 +194,54 @@ def test_a_busy_machine_and_other_weights_are_told(tables: ModuleType, bench: Pa
     weights.mkdir(parents=True)
     (weights / "config.json").write_text('{"weights_hash": "bbbbbbbbbbbb"}', encoding="utf-8")
     assert "not idle" in tables.speed(bench)
-    assert "not the embedded weights" in tables.speed(bench) and "not the embedded weights" in tables.quality(bench)
+    assert "not the embedded weights" in tables.speed(bench)
+    assert "not the embedded weights" in shown(tables, "quality", bench)
 
 
 def test_quality_shows_no_times(tables: ModuleType, bench: Path) -> None:
-    result = quality(0.85)
+    result = quality(0.89)
     result["codecs"]["silk"] |= {"encode_times_real_time": 12345.0, "decode_times_real_time": 12345.0}
     (bench / "quality/results.json").write_text(json.dumps(result), encoding="utf-8")
-    assert "12345" not in tables.quality(bench)
+    assert "12345" not in shown(tables, "quality", bench)
 
 
 def test_progress_is_a_row_per_weights_oldest_first(tables: ModuleType, bench: Path) -> None:
-    assert tables.keep(bench).name == "2026-01-02-aaaaaaaaaaaa.json"
-    newer = quality(0.90, "silk@cccccccccccc", "2026-02-03T00:00:00+00:00")
+    assert tables.quality_tables.keep(bench).name == "2026-01-02-aaaaaaaaaaaa.json"
+    newer = quality(0.92, "silk@cccccccccccc", "2026-02-03T00:00:00+00:00")
     (bench / "quality/results.json").write_text(json.dumps(newer), encoding="utf-8")
-    rows = tables.progress(bench).splitlines()[2:]
+    rows = shown(tables, "progress", bench).splitlines()[2:]
     assert [row.split(" | ")[1] for row in rows] == ["silk@aaaaaaaaaaaa", "silk@cccccccccccc"]
-    assert "0.850" in rows[0] and "0.900" in rows[1]
+    assert "0.890" in rows[0] and "0.920" in rows[1]
+
+
+def test_words_are_a_column_a_language_and_judged(tables: ModuleType, bench: Path) -> None:
+    assert "Not measured yet" in shown(tables, "words", bench)
+    for folder, names in (("english", ("dwer", "dcer")), ("mandarin", ("dcer",))):
+        result = quality(0.89)
+        result["settings"]["models"] = {"whisper": "whisper-base"}
+        result["metrics"] = {name: {"label": name, "unit": "%", "better": "lower"} for name in names}
+        worse = {"opus:6k": 4.0}
+        result["means"] = {c: {n: entry(worse.get(c, 12.0)) for n in names} for c in result["settings"]["codecs"]}
+        (bench / "quality" / folder).mkdir()
+        (bench / "quality" / folder / "results.json").write_text(json.dumps(result), encoding="utf-8")
+    lines = shown(tables, "words", bench).splitlines()
+    assert lines[0] == "| codec | tokens/s | bit/s | English dwer % ↓ | English dcer % ↓ | Mandarin dcer % ↓ |"
+    missed = [line for line in lines if "**no**" in line]
+    assert len(missed) == 3 and missed[0].startswith("| English dwer | 12.0 [12.0, 12.0] | at most 10 %")
+    assert "By Whisper base" in lines[-1]
+
+
+def test_levels_are_told_and_drawn(tables: ModuleType, bench: Path) -> None:
+    assert "Not measured yet" in shown(tables, "levels", bench) and tables.quality_tables.draw_levels(bench) is None
+    result = quality(0.89)
+    result["codecs"]["silk"]["dimensions"] = {
+        "n_levels": 8, "n_frames": 20_000, "n_used": [8] * 127 + [7], "perplexity": [6.5] * 127 + [5.0],
+        "entropy_bits": [2.7] * 128, "entropy_bits_per_second": 864.0,
+    }  # fmt: skip
+    (bench / "quality/results.json").write_text(json.dumps(result), encoding="utf-8")
+    text = shown(tables, "levels", bench)
+    assert "5.00 to 6.50, mean 6.49; 1 of the 128" in text and "345.6 of the 384 bits" in text
+    assert tables.quality_tables.draw_levels(bench).startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,269 @@
+"""What `silk compare` found -> the tables of how good Silk is, and the figure of how it uses its levels.
+
+    quality/results.json                     every clip of the validation split
+    quality/english/, quality/mandarin/      the words of its English and Mandarin clips, as a recogniser hears them
+    history/*.json                           earlier weights
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import findings
+from findings import TableError
+
+from silkcodec.evaluate.report import digits, interval, load_result, measured, number, side_by_side, table
+
+Figures = dict[str, Any]
+
+QUALITY = Path("quality", "results.json")
+WORDS = {"English": ("english", ("dwer", "dcer")), "Mandarin": ("mandarin", ("dcer",))}  # which writes no spaces
+GROUPED = ("pesq_wb", "stoi", "mel_distance")
+PROGRESS = ("pesq_wb", "stoi", "estoi", "visqol", "mel_distance")
+NOT_YET = "Not measured yet: `make quality`."
+LEVELS_FIGURE = Path("docs", "levels.png")
+
+
+def quality(bench: Path) -> str:
+    """Every codec of that result on the same clips, and Silk's targets. No times: the run shared its machine."""
+    result = _read(bench / QUALITY)
+    if result is None:
+        return NOT_YET
+    codecs, means = result["settings"]["codecs"], result["means"]
+    parts = []
+    for shown in side_by_side(measured(result)):
+        rows = [
+            [codec, *_rates(result, codec), *(interval(means[codec][name], digits(name)) for name in shown)]
+            for codec in codecs
+        ]
+        parts.append(table(["codec", "tokens/s", "bit/s", *_metric_headers(result, shown)], rows))
+    if findings.targets(bench)["quality"]["codec"] in codecs:
+        parts.append(table(["silk's target", "measured", "target", "met"], _targets(bench, result)))
+    return "\n\n".join([*parts, _clips_note(bench, result)])
+
+
+def words(bench: Path) -> str:
+    """What a recogniser mishears of each codec's output that it heard right in the original, by language."""
+    results = {language: _read(bench / "quality" / folder / "results.json") for language, (folder, _) in WORDS.items()}
+    known = {language: result for language, result in results.items() if result is not None}
+    if not known:
+        return NOT_YET
+    targets = findings.targets(bench)["quality"]
+    columns = [(language, name) for language in known for name in WORDS[language][1]]
+    headers = [f"{language} {known[language]['metrics'][name]['label']} % ↓" for language, name in columns]
+    rows = []
+    first = next(iter(known.values()))
+    for codec in first["settings"]["codecs"]:
+        figures = [interval(known[language]["means"][codec][name], 1) for language, name in columns]
+        rows.append([codec, *_rates(first, codec), *figures])
+    judged = []
+    for language, name in columns:
+        entry = known[language]["means"][targets["codec"]][name]
+        cells = findings.judged(entry["mean"], targets["words"][name], "%", 0)
+        judged.append([f"{language} {known[language]['metrics'][name]['label']}", interval(entry, 1), *cells])
+    notes = [f"{language}: {_clips_note(bench, result)}" for language, result in known.items()]
+    return "\n\n".join(
+        [
+            table(["codec", "tokens/s", "bit/s", *headers], rows),
+            table(["silk's target", "measured", "target", "met"], judged),
+            f"By Whisper {_whisper(first)} against its own transcript of the original. {' '.join(notes)}",
+        ]
+    )
+
+
+def published(bench: Path) -> str:
+    """Silk's figures beside those that others publish, of other speech."""
+    result = _read(bench / QUALITY)
+    if result is None:
+        return NOT_YET
+    targets = findings.targets(bench)["quality"]
+    rows = []
+    for name, figures in targets["published"].items():
+        for metric, value in figures.items():
+            if metric in result["means"][targets["codec"]]:
+                entry = result["means"][targets["codec"]][metric]
+                reached = findings.judged(entry["mean"], {"at_least": value}, "")[1]
+                figures_of = [number(value, 2), interval(entry, digits(metric)), reached]
+                rows.append([f"{name}, {_label(result, metric)}", *figures_of])
+    return table(["published", "figure", "silk, on its own split", "reached"], rows)
+
+
+def quality_groups(bench: Path) -> str:
+    """The same means, split by what training had heard: its speakers, its languages."""
+    result = _read(bench / QUALITY)
+    if result is None:
+        return NOT_YET
+    shown = [name for name in GROUPED if name in result["metrics"]]
+    rows = []
+    for column, values in result["groups"].items():
+        for value, group in values.items():
+            for codec in result["settings"]["codecs"]:
+                figures = [interval(group["codecs"][codec][name], digits(name)) for name in shown]
+                rows.append([f"{column.replace('_', ' ')}: {value}", codec, str(group["n_clips"]), *figures])
+    return table(["clips whose", "codec", "clips", *_metric_headers(result, shown)], rows)
+
+
+def levels(bench: Path) -> str:
+    """How Silk uses the 8 levels of its 128 dimensions, in words."""
+    result = _read(bench / QUALITY)
+    found = None if result is None else _dimensions(bench, result)
+    if found is None:
+        return NOT_YET
+    perplexity, n_levels = found["perplexity"], found["n_levels"]
+    unused = sum(used < n_levels for used in found["n_used"])
+    bits = sum(found["entropy_bits"])
+    return (
+        f"Perplexity of the {n_levels} levels of a dimension, over {found['n_frames']:,} frames: "
+        f"{min(perplexity):.2f} to {max(perplexity):.2f}, mean {sum(perplexity) / len(perplexity):.2f}; "
+        f"{unused or 'none'} of the {len(perplexity)} dimensions leaves a level unused. If dimensions told nothing "
+        f"of each other, a frame would have {bits:.1f} of the {3 * len(perplexity)} bits: its joint entropy is at most "
+        "that."
+    )
+
+
+def progress(bench: Path) -> str:
+    """Silk's quality by weights, oldest first: what was kept in history/, and the present."""
+    results = [load_result(path) for path in sorted((bench / "history").glob("*.json"))]
+    if (present := _read(bench / QUALITY)) is not None:
+        results.append(present)
+    latest = {  # one row per weights and set of clips: the last measurement
+        (result["codecs"]["silk"]["codec_id"], result["clips"]["n"]): result
+        for result in sorted(results, key=lambda result: result["created"])
+        if result["codecs"].get("silk", {}).get("codec_id")
+    }
+    if not latest:
+        return NOT_YET
+    newest = max(latest.values(), key=lambda result: result["created"])
+    shown = [name for name in PROGRESS if name in newest["metrics"]]
+    rows = []
+    for (weights, n_clips), result in sorted(latest.items(), key=lambda item: item[1]["created"]):
+        means = result["means"]["silk"]
+        figures = [interval(means[name], digits(name)) if name in means else "-" for name in shown]
+        rows.append([result["created"][:10], weights, str(n_clips), *figures])
+    return table(["measured", "weights", "clips", *_metric_headers(newest, shown)], rows)
+
+
+TABLES: dict[str, Callable[[Path], str]] = {
+    "quality": quality,
+    "words": words,
+    "published": published,
+    "quality-groups": quality_groups,
+    "levels": levels,
+    "progress": progress,
+}
+
+
+def keep(bench: Path) -> Path:
+    """A copy of the quality in history/, named by its day and weights. Raises TableError without Silk in it."""
+    result = load_result(bench / QUALITY)
+    codec_id = result["codecs"].get("silk", {}).get("codec_id")
+    if codec_id is None:
+        raise TableError(f"A result that is kept must be of silk; bench/{QUALITY} has no figures of it.")
+    kept = {**result, "groups": {}, "left_out": []}  # history draws a curve; the rest would be bulk
+    path = bench / "history" / f"{result['created'][:10]}-{codec_id.partition('@')[2]}.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+    return path
+
+
+def draw_levels(bench: Path) -> bytes | None:
+    """A PNG: the perplexity of each dimension's levels. None: not measured."""
+    result = _read(bench / QUALITY)
+    found = None if result is None else _dimensions(bench, result)
+    if found is None:
+        return None
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # not pyplot: no state, no display
+    from matplotlib.figure import Figure
+
+    n_levels, n_dims = found["n_levels"], len(found["perplexity"])
+    drawing = Figure(figsize=(11, 3.6), layout="constrained")
+    FigureCanvasAgg(drawing)
+    axes = drawing.subplots()
+    axes.bar(range(n_dims), found["perplexity"], width=0.8, color="#0b6fa4")
+    axes.axhline(n_levels, color="#555555", linewidth=1, linestyle="--")
+    axes.annotate("all levels equally often", (n_dims - 1, n_levels), ha="right", va="bottom", color="#555555")
+    axes.set(xlim=(-1, n_dims), ylim=(0, n_levels + 0.8))
+    axes.set(xlabel="dimension", ylabel=f"perplexity of its {n_levels} levels")
+    axes.set_title(
+        f"{_silk(bench, result)}: {found['n_frames']:,} frames of held-out speech; "
+        f"entropies summed {sum(found['entropy_bits']):.1f} of {3 * n_dims} bits a frame"
+    )
+    image = io.BytesIO()
+    drawing.savefig(image, format="png", dpi=100, metadata={"Software": None})
+    return image.getvalue()
+
+
+def _read(path: Path) -> Figures | None:
+    return load_result(path) if path.exists() else None
+
+
+def _silk(bench: Path, result: Figures) -> str:
+    return str(result["codecs"].get(findings.targets(bench)["quality"]["codec"], {}).get("codec_id"))
+
+
+def _dimensions(bench: Path, result: Figures) -> Figures | None:
+    found: Figures | None = result["codecs"].get(findings.targets(bench)["quality"]["codec"], {}).get("dimensions")
+    return found
+
+
+def _whisper(result: Figures) -> str:
+    return str(result["settings"]["models"].get("whisper", "")).removeprefix("whisper-")
+
+
+def _rates(result: Figures, codec: str) -> list[str]:
+    rates = result["codecs"][codec]
+    return [number(rates.get("tokens_per_second"), 1), number(rates.get("bits_per_second"), 0)]
+
+
+def _label(result: Figures, metric: str) -> str:
+    return str(result["metrics"].get(metric, {"label": metric})["label"])
+
+
+def _targets(bench: Path, result: Figures) -> list[list[str]]:
+    """A row per promise. "Above" is judged on the means of the same clips; the interval is of the difference."""
+    targets = findings.targets(bench)["quality"]
+    codec, differences = targets["codec"], result["differences"]
+    missing: Figures = {"mean": None}
+    rows = []
+    for metric, target in targets["means"].items():
+        entry = result["means"].get(codec, {}).get(metric, missing)
+        cells = findings.judged(entry["mean"], target, "", digits(metric))
+        rows.append([_label(result, metric), interval(entry, digits(metric)), *cells])
+    for metric, others in targets["above"].items():
+        for other in others:
+            differs = differences["minus"].get(other) if differences["of"] == codec else None
+            entry = (differs or {}).get(metric, missing)
+            cells = findings.judged(entry["mean"], {"above": 0}, "")
+            rows.append([f"{_label(result, metric)}, minus that of {other}", interval(entry, digits(metric)), *cells])
+    return rows
+
+
+def _clips_note(bench: Path, result: Figures) -> str:
+    clips, settings = result["clips"], result["settings"]
+    split = f" of the split '{settings['split']}'" if settings["split"] else ""
+    drawn = f", drawn with seed {settings['seed']}" if settings["limit"] else ""
+    silk = result["codecs"].get("silk", {}).get("codec_id")
+    weights = f" {silk}{findings.not_embedded(bench, silk)}." if silk else ""
+    failed = sum(rates["n_failed"] for rates in result["codecs"].values())
+    left_out = len({(entry["clip"], entry["metric"]) for entry in result["left_out"]})
+    notes = f" {failed} runs of a codec failed." if failed else ""
+    if left_out:
+        notes += f" {left_out} figures are missing where a clip allows none, and those clips for all codecs."
+    return (
+        f"{clips['n']} clips{split}{drawn}, {clips['duration_s'] / 3600:.2f} h, the same for every codec, aligned. "
+        f"Mean [95 % bootstrap interval over clips].{weights} silkcodec {result['version']}, "
+        f"{result['created'][:10]}.{notes}"
+    )
+
+
+def _metric_headers(result: Figures, names: Sequence[str]) -> list[str]:
+    arrows = {"higher": "↑", "lower": "↓", "zero": "→ 0"}
+    cells = []
+    for name in names:
+        metric = result["metrics"].get(name)
+        cells.append(f"{metric['label']} {arrows[metric['better']]}" if metric else name)
+    return cells
