@@ -191,7 +191,7 @@ def _speed_notes(bench: Path, result: Figures, ours: str) -> str:
         "and back. Load: until ready to run, imports included. The neural peers have **random weights in their "
         "published architecture**, on which speed and memory do not depend, and run in PyTorch, float32, a long clip "
         f"in pieces of 10 s; {ours} runs on ONNX Runtime.",
-        f"{found['codec']}{findings.not_embedded(bench, found['codec'])}; {found['threads']} threads, "
+        f"{found['codec']}{findings.not_embedded(bench, found['codec'], times=True)}; {found['threads']} threads, "
         f"{found['cores']} cores, {found['cpu']}, {found['system']}; {versions}; {result['created'][:10]}.",
         *findings.warnings(result),
     ]

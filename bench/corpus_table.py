@@ -63,8 +63,8 @@ def _conditions(bench: Path, result: Figures) -> str:
     found = result["conditions"]
     versions = ", ".join(f"{name} {text}" for name, text in found["versions"].items())
     sentences = [
-        f"{found['codec']}{findings.not_embedded(bench, found['codec'])}; {found['cores']} cores, {found['cpu']},"
-        f" {found['system']}; {versions}; {result['created'][:10]}.",
+        f"{found['codec']}{findings.not_embedded(bench, found['codec'], times=True)}; {found['cores']} cores, "
+        f"{found['cpu']}, {found['system']}; {versions}; {result['created'][:10]}.",
         *findings.warnings(result),
     ]
     return " ".join(sentences)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -51,13 +52,36 @@ def judged(value: float | None, target: Figures, unit: str, digits: int | None =
     return [", ".join(bounds), "yes" if met else "not measured" if value is None else "**no**"]
 
 
-def not_embedded(bench: Path, codec_id: str) -> str:
-    """A remark where the measured weights are no longer those that the package holds."""
+def embedded(bench: Path) -> Figures | None:
+    """The config of the weights that the package holds."""
     config = bench.parent / "src" / "silkcodec" / "weights" / "config.json"
-    embedded = json.loads(config.read_text(encoding="utf-8"))["weights_hash"] if config.exists() else None
-    if embedded is None or codec_id == f"silk@{embedded}":
+    found: Figures | None = json.loads(config.read_text(encoding="utf-8")) if config.exists() else None
+    return found
+
+
+def network(config: Figures) -> str:
+    """A name for the network behind some weights: alike where all states that it carries are alike."""
+    states = [config[graph]["states"] for graph in ("encoder", "decoder")]
+    return hashlib.sha256(json.dumps(states, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def not_embedded(bench: Path, codec_id: str, *, times: bool = False) -> str:
+    """A remark where the measured weights are no longer those that the package holds.
+
+    `times`: only speed and memory were measured, which stay the same while the network does.
+    """
+    config = embedded(bench)
+    if config is None or codec_id == f"silk@{config['weights_hash']}":
         return ""
-    return f" (**not the embedded weights**, {embedded}: measure again)"
+    if times and network(config) in _networks(bench, codec_id):
+        return " (earlier weights of the same network, which times do not depend on)"
+    return f" (**not the embedded weights**, {config['weights_hash']}: measure again)"
+
+
+def _networks(bench: Path, codec_id: str) -> list[str]:
+    """What history/ knows of the network of some weights."""
+    kept = [json.loads(path.read_text(encoding="utf-8")) for path in (bench / "history").glob("*.json")]
+    return [one["network"] for one in kept if one["codecs"]["silk"]["codec_id"] == codec_id and "network" in one]
 
 
 def duration(seconds: float) -> str:

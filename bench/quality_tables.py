@@ -164,6 +164,9 @@ def keep(bench: Path) -> Path:
     if codec_id is None:
         raise TableError(f"A result that is kept must be of silk; bench/{QUALITY} has no figures of it.")
     kept = {**result, "groups": {}, "left_out": []}  # history draws a curve; the rest would be bulk
+    config = findings.embedded(bench)
+    if config is not None and codec_id == f"silk@{config['weights_hash']}":
+        kept["network"] = findings.network(config)
     path = bench / "history" / f"{result['created'][:10]}-{codec_id.partition('@')[2]}.json"
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
@@ -173,8 +176,7 @@ def keep(bench: Path) -> Path:
 def draw_levels(bench: Path) -> bytes | None:
     """A PNG: the perplexity of each dimension's levels. None: not measured."""
     result = _read(bench / QUALITY)
-    found = None if result is None else _dimensions(bench, result)
-    if found is None:
+    if result is None or (found := _dimensions(bench, result)) is None:
         return None
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # not pyplot: no state, no display
     from matplotlib.figure import Figure

@@ -119,7 +119,7 @@ def _conditions(bench: Path, result: Figures) -> str:
         f"samples in messages of {server['chunk_ms']:g} ms. MB a stream: of all processes of a fresh server, what",
         f"{_streams(result, 1)} streams hold more than {_streams(result, 0)}: states of streams partly fill memory",
         f"that loading the models has left free. {server['codec']}"
-        f"{findings.not_embedded(bench, server['codec'])}; {result['created'][:10]}.",
+        f"{findings.not_embedded(bench, server['codec'], times=True)}; {result['created'][:10]}.",
         *findings.warnings(result),
     ]
     return " ".join(sentences)

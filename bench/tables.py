@@ -93,7 +93,7 @@ def _conditions(bench: Path, result: Figures) -> str:
     found = result["conditions"]
     versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
     sentences = [
-        f"{found['codec']}{findings.not_embedded(bench, found['codec'])}; {found['threads']} threads, "
+        f"{found['codec']}{findings.not_embedded(bench, found['codec'], times=True)}; {found['threads']} threads, "
         f"{found['cores']} cores, {found['cpu']}, {found['system']}; {versions}; {result['created'][:10]}.",
         *findings.warnings(result),
     ]

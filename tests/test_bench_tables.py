@@ -192,7 +192,15 @@ def test_a_busy_machine_and_other_weights_are_told(tables: ModuleType, bench: Pa
     (bench / "speed.json").write_text(json.dumps(busy), encoding="utf-8")
     weights = bench.parent / "src" / "silkcodec" / "weights"
     weights.mkdir(parents=True)
-    (weights / "config.json").write_text('{"weights_hash": "bbbbbbbbbbbb"}', encoding="utf-8")
+    states = {"states": [{"name": "state_wave", "shape": [784]}]}
+    config = {"weights_hash": "aaaaaaaaaaaa", "encoder": states, "decoder": states}
+    (weights / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    tables.quality_tables.keep(bench)
+    other = {**config, "weights_hash": "bbbbbbbbbbbb"}
+    (weights / "config.json").write_text(json.dumps(other), encoding="utf-8")
+    assert "earlier weights of the same network" in tables.speed(bench)
+    other["encoder"] = {"states": [{"name": "state_wave", "shape": [999]}]}
+    (weights / "config.json").write_text(json.dumps(other), encoding="utf-8")
     assert "not idle" in tables.speed(bench)
     assert "not the embedded weights" in tables.speed(bench)
     assert "not the embedded weights" in shown(tables, "quality", bench)
