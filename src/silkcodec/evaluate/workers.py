@@ -126,7 +126,8 @@ def _serve(tasks: Connection, metric_names: list[str], models: dict[str, str], t
     """The worker's side: a task comes, a row goes, until the other end is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all; the run ends its workers itself
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a foreign codec prints is not the result
-    os.environ.setdefault("OMP_NUM_THREADS", str(threads))  # PyTorch's; it is not imported yet
+    for name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"):  # PyTorch's, and ViSQOL's; neither is imported yet
+        os.environ.setdefault(name, str(threads))
     try:
         measurer = Measurer(metric_names, models, threads)
         while True:
