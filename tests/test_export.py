@@ -24,6 +24,7 @@ from silkcodec.nn.model import SilkModel
 from silkcodec.silk import Silk
 from silkcodec.train import export as module
 from silkcodec.train import requirements
+from silkcodec.train.card import start_lines
 from silkcodec.train.config import load_config
 from silkcodec.train.export import (
     SMALL,
@@ -309,6 +310,14 @@ def test_the_card_says_where_it_comes_from(folder: Path) -> None:
     assert "| Corpus A | 1.00 | 1 | CC0-1.0 |" in card and "| Corpus B | 2.00 |" in card
     assert "Together 3.0 hours, 1 languages" in card  # without the held-out hours
     assert "Not measured yet" in card
+
+
+def test_the_card_says_what_a_run_began_with(folder: Path) -> None:
+    written = json.loads((folder / "config.json").read_text())["weights_hash"]
+    assert f"with the weights of Silk {written};" in "".join(start_lines(load_config("tiny", [f"init={folder}"])))
+    assert "of the run first;" in "".join(start_lines(load_config("tiny", ["init=/gone/first"])))
+    assert start_lines(load_config("tiny")) == []
+    assert "Begun with" not in (folder / "README.md").read_text()
 
 
 # --- back into a network

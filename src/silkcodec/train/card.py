@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ def model_card(config: TrainConfig, progress: dict[str, Any], written: dict, res
         f"  {progress['step'] * config.optim.batch_crops * crop_s / 3600:.1f} hours of audio seen (with repetition).",
         f"- Time in training steps: {progress['seconds'] / 3600:.2f} hours.",
         f"- Optimiser {config.optim.optimizer}, peak learning rate {config.optim.learning_rate:g}, weights averaged.",
+        *start_lines(config),
         *recognizer_lines(config),
         "",
         "## Speech it learned from",
@@ -50,6 +52,18 @@ def model_card(config: TrainConfig, progress: dict[str, Any], written: dict, res
 
 def losses(config: TrainConfig) -> str:
     return ", ".join(f"{name} {weight:g}" for name, weight in config.stage[-1].losses.items())
+
+
+def start_lines(config: TrainConfig) -> list[str]:
+    """Which weights the run began with, if it did not begin with none."""
+    if not config.init:
+        return []
+    try:
+        written = json.loads((Path(config.init) / "config.json").read_text(encoding="utf-8"))
+        name = f"Silk {written['weights_hash']}"
+    except (OSError, ValueError, KeyError):  # another run, or weights that are no longer at hand
+        name = f"the run {Path(config.init).name}"
+    return [f"- Begun with the weights of {name}; steps and hours are those since then."]
 
 
 def recognizer_lines(config: TrainConfig) -> list[str]:
@@ -101,7 +115,7 @@ def quality_lines(results: dict | None, weights_hash: str) -> list[str]:
     measured = results["codecs"].get("silk", {}).get("codec_id", "another codec")
     if measured != f"silk@{weights_hash}":
         raise ArgumentError(f"results must be of silk@{weights_hash}; they are of {measured}: run silk compare again.")
-    shown = ("pesq_wb", "stoi", "estoi", "mel_distance", "dwer", "speaker_similarity")
+    shown = ("pesq_wb", "stoi", "estoi", "visqol", "mel_distance", "speaker_similarity")
     names = [name for name in shown if name in report.measured(results)]
     lines = [
         f"{results['clips']['n']} clips kept out of training, {results['clips']['duration_s'] / 3600:.2f} hours, every"
