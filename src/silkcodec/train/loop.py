@@ -25,7 +25,7 @@ from silkcodec.errors import ArgumentError, OutputError, SilkError, WeightsError
 from silkcodec.mel import FRAME, SAMPLE_RATE
 from silkcodec.nn.discriminators import Discriminators, adversarial_losses, discriminator_loss
 from silkcodec.nn.model import SilkModel
-from silkcodec.train import checkpoint, memory
+from silkcodec.train import checkpoint, memory, revive
 from silkcodec.train.config import StageConfig, TrainConfig, dump_config, load_config
 from silkcodec.train.data import Pack, crops, pack
 from silkcodec.train.interrupts import Interrupts
@@ -194,8 +194,10 @@ class Trainer:
             load_weights(self.model, source)
         else:
             raise WeightsError(f"init must be a folder of exported weights or a run; {source} holds neither.")
-        self.ema.load_state_dict(self.model.state_dict())
         self.progress.say(f"starting from the weights of {source}")
+        if freed := revive.free(self.model, self.valid_waves):
+            self.progress.say(f"dimensions stuck on one level, set free: {', '.join(map(str, freed))}")
+        self.ema.load_state_dict(self.model.state_dict())
 
     def _open_folder(self) -> None:
         try:

@@ -1,0 +1,86 @@
+"""A dimension of FSQ that is stuck on one level is found and set free; the decoded waves stay as they were."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from silkcodec.nn.config import ModelConfig
+from silkcodec.nn.model import SilkModel
+from silkcodec.train.revive import free, stuck_dimensions
+from speechlike import speechlike
+
+STUCK = [5, 77]
+CONFIG = {"conv_width": 16, "encoder_convs": 1, "decoder_convs": 1, "width": 16, "heads": 2}
+SMALL = ModelConfig(**CONFIG, encoder_layers=1, decoder_layers=1, past_frames=1)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def waves() -> list[np.ndarray]:
+    return [speechlike(14.0, seed=seed) for seed in range(3)]
+
+
+def lively(waves: list[np.ndarray]) -> SilkModel:
+    """A network every number of which moves: those of an untrained one hardly do."""
+    torch.manual_seed(0)
+    model = SilkModel(SMALL).eval()
+    found: list[torch.Tensor] = []
+    hook = model.encoder.fold.register_forward_hook(lambda _module, _inputs, latent: found.append(latent[0]))
+    for wave in waves:
+        model.encode(torch.from_numpy(wave)[None])
+    hook.remove()
+    latents = torch.cat(found)
+    with torch.no_grad():
+        model.encoder.fold.weight /= latents.std(dim=0)[:, None]
+        model.encoder.fold.bias -= latents.mean(dim=0) / latents.std(dim=0)
+    return model
+
+
+@pytest.fixture
+def model(waves: list[np.ndarray]) -> SilkModel:
+    model = lively(waves)
+    with torch.no_grad():
+        for dimension, level in zip(STUCK, (9.0, -9.0), strict=True):
+            model.encoder.fold.weight[dimension] = 0
+            model.encoder.fold.bias[dimension] = level
+    return model
+
+
+def test_what_is_stuck_is_found(model: SilkModel, waves: list[np.ndarray]) -> None:
+    assert stuck_dimensions(model, waves) == STUCK
+
+
+def test_what_is_freed_moves_and_is_not_heard(model: SilkModel, waves: list[np.ndarray]) -> None:
+    given = torch.from_numpy(waves[0])[None]
+    before = model.decode(model.encode(given), given.shape[1])
+    kept = model.encoder.fold.weight[6].clone()
+    assert free(model, waves) == STUCK
+    assert torch.equal(model.encoder.fold.weight[6], kept)
+    after = model.decode(model.encode(given), given.shape[1])
+    assert torch.allclose(before, after, atol=1e-5)
+
+    wave = torch.from_numpy(waves[0])[None, : 9600 * 4 + 480]
+    model(wave).wave.square().mean().backward()  # first the decoder's columns learn to listen
+    assert all(model.decoder.unfold.weight.grad[:, dimension].any() for dimension in STUCK)
+    with torch.no_grad():
+        model.decoder.unfold.weight -= model.decoder.unfold.weight.grad
+    model.zero_grad()
+    model(wave).wave.square().mean().backward()  # and then the encoder's rows to speak
+    assert all(model.encoder.fold.weight.grad[dimension].any() for dimension in STUCK)
+
+
+def test_nothing_is_done_where_nothing_is_stuck(waves: list[np.ndarray]) -> None:
+    model = lively(waves)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    assert free(model, waves) == []
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+def test_too_little_speech_to_tell(model: SilkModel, waves: list[np.ndarray]) -> None:
+    assert stuck_dimensions(model, waves[:1]) == []
+
+
+def test_codebooks_are_left_alone(waves: list[np.ndarray]) -> None:
+    config = ModelConfig(**CONFIG, encoder_layers=1, decoder_layers=1, past_frames=1, quantizer="rvq")  # type: ignore[arg-type]
+    assert stuck_dimensions(SilkModel(config).eval(), waves) == []
