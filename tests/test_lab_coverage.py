@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from silkcodec import audio
 from silkcodec.cli import app
 from silkcodec.errors import ArgumentError
+from silkcodec.evaluate.clips import find_clips
 from silkcodec.lab import coverage_fit, page
 from silkcodec.lab.coverage import NEW, Plan, coverage, difference, fitting, interval, measure, split, weighted_quantile
 from silkcodec.lab.coverage_fit import Chain, Grid
@@ -210,7 +211,9 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "INDEX.tsv"
 
 
-def test_low_bandwidth_and_known_speakers_are_left_out(index: Path) -> None:
+def test_filters_choose_clips_and_low_bandwidth_is_left_out(index: Path) -> None:
+    assert len(find_clips([f"{index}:language=zh*|ar"])) == 5
+    assert len(find_clips([f"{index}:language=en,source=a"])) == 3 and len(find_clips([index.parent])) == 10
     found, n_left_out = speakers_of(f"{index}:language=ar", Patches(), 0)
     assert [speaker.name for speaker in found] == ["a/voice 8"] and n_left_out == 0  # the other ends at 4 kHz
     assert (found[0].source, found[0].bandwidth_hz) == ("a", 8_000)

@@ -23,13 +23,7 @@ def stuck_dimensions(model: SilkModel, waves: Sequence[np.ndarray]) -> list[int]
 
     None without FSQ, and none in less than 40 s of speech, which is too little to tell.
     """
-    if not isinstance(model.quantizer, FSQ):
-        return []
-    device = next(model.parameters()).device
-    codes = torch.cat([model.encode(torch.from_numpy(wave)[None].to(device))[0] for wave in waves])
-    if len(codes) < FEWEST_FRAMES:
-        return []
-    return (codes == codes[0]).all(dim=0).nonzero()[:, 0].tolist()
+    return _stuck(_encoded(model, waves)) if isinstance(model.quantizer, FSQ) else []
 
 
 @torch.no_grad()
@@ -40,17 +34,16 @@ def free(model: SilkModel, waves: Sequence[np.ndarray]) -> list[int]:
     of the range. Decoder: what the constant level contributed goes into the bias, and the column starts at zero: the
     waves decoded stay as they were.
     """
-    dimensions = stuck_dimensions(model, waves)
-    if not dimensions:
+    if not isinstance(model.quantizer, FSQ):
         return []
     fold, unfold = model.encoder.fold, model.decoder.unfold
     known: list[Tensor] = []
     hook = fold.register_forward_pre_hook(lambda _module, inputs: known.append(inputs[0].flatten(0, 1).float()))
-    device = next(model.parameters()).device
-    codes = [model.encode(torch.from_numpy(wave)[None].to(device)) for wave in waves]
+    codes = _encoded(model, waves)
     hook.remove()
     frames = torch.cat(known)  # [F, W]
-    seen = model.quantizer.decode(codes[0][0, 0])  # [D]
+    seen = model.quantizer.decode(codes[0])  # [D]
+    dimensions = _stuck(codes)
     for dimension in dimensions:
         direction = torch.randn_like(fold.weight[dimension])
         along = frames @ direction
@@ -59,3 +52,15 @@ def free(model: SilkModel, waves: Sequence[np.ndarray]) -> list[int]:
         unfold.bias += unfold.weight[:, dimension] * seen[dimension]
         unfold.weight[:, dimension] = 0
     return dimensions
+
+
+def _encoded(model: SilkModel, waves: Sequence[np.ndarray]) -> Tensor:
+    """Codes of all frames of some waves, int64 [F, D]."""
+    device = next(model.parameters()).device
+    return torch.cat([model.encode(torch.from_numpy(wave)[None].to(device))[0] for wave in waves])
+
+
+def _stuck(codes: Tensor) -> list[int]:
+    if len(codes) < FEWEST_FRAMES:
+        return []
+    return (codes == codes[0]).all(dim=0).nonzero()[:, 0].tolist()
