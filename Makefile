@@ -10,12 +10,12 @@ LIGHT := $(VENV)/.light
 FULL := $(VENV)/.full
 SITE := src/silkcodec/site/index.html
 WHISPER := $(VENV)/models/whisper-base
-# What pip cannot bring: Debian's names of the library behind Opus and of a browser for the report's tests.
-SYSTEM := libopus0 chromium
+# What pip cannot bring: Debian's names of the libraries behind Opus and Speex, and of a browser for the report's tests.
+SYSTEM := libopus0 libspeex1 chromium
 
 IN := $(SPEECH)/INDEX.tsv:language=
 ENGLISH := $(IN)en|en_GB
-CLASSICAL := codec2:700C,codec2:1200,codec2:2400,codec2:3200,opus:6k
+CLASSICAL := codec2:700C,codec2:1200,codec2:2400,codec2:3200,opus:6k,speex:5.95k
 ONE_SOURCE := --folds 2 --seconds 40 --speakers 24 --no-sounds --rebuild 0
 TRAINED := $(foreach quantizer,fsq rvq vq multiscale,--run $(RUNS)/$(quantizer))
 WORDS := $(BIN)/silk compare --split valid --codecs silk,$(CLASSICAL) --model whisper=$(WHISPER) --force
@@ -128,7 +128,7 @@ $(FULL): $(LIGHT) $(wildcard requirements/*)
 		echo "installing $(SYSTEM)"; \
 		(apt-get update && apt-get install --yes --no-install-recommends $(SYSTEM)) >$(VENV)/apt.log 2>&1 \
 			|| echo "apt-get failed, see $(VENV)/apt.log; the tests that need $(SYSTEM) are skipped"; \
-	else echo "the tests of Opus and of the report in a browser need: $(SYSTEM)"; fi
+	else echo "the tests of Opus, of Speex and of the report in a browser need: $(SYSTEM)"; fi
 	touch $@
 
 clean:

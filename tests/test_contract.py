@@ -42,10 +42,11 @@ WEIGHTS = {  # name -> the random peer that stands for its weights
     "snac:32k": "snac_32khz",
     "snac:44k": "snac_44khz",
 }
-PACKAGES = {  # what must be installed for a codec, and the shared library
+PACKAGES = {  # what must be installed for a codec: a package, a shared library
     "opus:6k": ("opuslib", "opus"),
     "codec2:700C": ("pycodec2", None),
     "codec2:1300": ("pycodec2", None),
+    "speex:5.95k": (None, "speex"),
 }
 THIRD_PARTY = "mulaw"
 NAMES = ["silk", *WEIGHTS, *PACKAGES, "gsm", THIRD_PARTY]
@@ -90,8 +91,8 @@ def loader(request: pytest.FixtureRequest) -> Callable[[str], Any]:
             request.getfixturevalue("third_party")
         if name in PACKAGES:
             package, library = PACKAGES[name]
-            if importlib.util.find_spec(package) is None or (library and find_library(library) is None):
-                pytest.skip(f"needs {package} ([classical])")
+            if (package and importlib.util.find_spec(package) is None) or (library and find_library(library) is None):
+                pytest.skip(f"needs {package or library}")
         if name not in WEIGHTS:
             return silkcodec.load(name)
         if name.startswith("snac"):

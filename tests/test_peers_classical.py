@@ -1,4 +1,4 @@
-"""Opus, Codec2 and GSM: true rates, no delay left, clear errors. What all codecs promise: test_contract.py."""
+"""Opus, Speex, Codec2 and GSM: true rates, no delay left, clear errors. What all codecs promise: test_contract.py."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from silkcodec import audio
 from silkcodec.codec import Codec, load
 from silkcodec.errors import ArgumentError, MissingExtraError, TokensError
 from silkcodec.evaluate import align
-from silkcodec.peers import classical, codec2, opus
+from silkcodec.peers import classical, codec2, opus, speex
 from silkcodec.tokens import Tokens
 from speechlike import speechlike
 
@@ -25,23 +25,28 @@ SPEECH = speechlike(3.0)
 
 has_opus = importlib.util.find_spec("opuslib") is not None and find_library("opus") is not None
 has_codec2 = importlib.util.find_spec("pycodec2") is not None
+has_speex = find_library("speex") is not None
 needs_opus = pytest.mark.skipif(not has_opus, reason="needs opuslib ([classical]) and libopus")
 needs_codec2 = pytest.mark.skipif(not has_codec2, reason="needs pycodec2 ([classical])")
+needs_speex = pytest.mark.skipif(not has_speex, reason="needs libspeex")
 
 OPUS = [pytest.param(f"opus:{preset}", marks=needs_opus) for preset in opus.PRESETS]
 CODEC2 = [pytest.param(f"codec2:{preset}", marks=needs_codec2) for preset in codec2.PRESETS]
+SPEEX = [pytest.param(f"speex:{preset}", marks=needs_speex) for preset in speex.PRESETS]
 SOME = [pytest.param("opus:6k", marks=needs_opus), pytest.param("codec2:700C", marks=needs_codec2)]
 SOME += [pytest.param("codec2:3200", marks=needs_codec2), "gsm"]
+SOME += [pytest.param(name, marks=needs_speex) for name in ("speex:2.15k", "speex:9.8k-wb")]
 
 
-def bit_rate(name: str) -> int:
+def bit_rate(name: str) -> float:
     """What the name promises: opus:6k -> 6000, codec2:700C -> 700; gsm is 13,000 by its standard."""
     if name == "gsm":
         return 13_000
-    return int(name.split(":")[1].replace("k", "000").removesuffix("C"))
+    rate = name.split(":")[1].removesuffix("C").removesuffix("-wb")
+    return 1000 * float(rate.removesuffix("k")) if rate.endswith("k") else float(rate)
 
 
-@pytest.mark.parametrize("name", [*OPUS, *CODEC2, "gsm"])
+@pytest.mark.parametrize("name", [*OPUS, *SPEEX, *CODEC2, "gsm"])
 def test_the_produced_bit_rate_is_what_the_name_says(name: str) -> None:
     codec = load(name)
     assert isinstance(codec, Codec)
@@ -64,6 +69,15 @@ def test_opus_has_no_delay_left(name: str) -> None:
     found = align.find_delay(sweep, decoded, RATE)
     assert found.method == "waveform"
     assert abs(found.n_samples) <= 6  # a quarter of a millisecond: SILK's low bands are not linear in phase
+
+
+@pytest.mark.parametrize("name", SPEEX)
+def test_speex_has_no_delay_left(name: str) -> None:
+    codec = load(name)
+    decoded = audio.as_wave(codec.decode(codec.encode(SPEECH, RATE)), codec.sample_rate, RATE)
+    found = align.find_delay(SPEECH, decoded, RATE)  # speech: a linear prediction coder makes little of a lone sine
+    assert found.method == ("envelope" if name == "speex:2.15k" else "waveform")  # which is a vocoder
+    assert abs(found.n_samples) <= 6  # a quarter of a millisecond
 
 
 @pytest.mark.parametrize("name", CODEC2)
@@ -125,21 +139,25 @@ def test_a_packet_cannot_be_thinned_out(name: str) -> None:
         codec.encode(SPEECH, RATE, n_codebooks=1)
 
 
-@needs_opus
-def test_tokens_that_are_cut_or_forged_are_refused() -> None:
-    codec = load("opus:6k")
+@pytest.mark.parametrize(
+    "name", [pytest.param("opus:6k", marks=needs_opus), pytest.param("speex:5.95k", marks=needs_speex)]
+)
+def test_tokens_that_are_cut_or_forged_are_refused(name: str) -> None:
+    codec = load(name)
     tokens = codec.encode(SPEECH, RATE)
     fields = (tokens.codebook_sizes, tokens.frame_rates, tokens.sample_rate)
     cut = Tokens(tuple(codes[:-1] for codes in tokens.codes), *fields, tokens.n_samples, tokens.codec)
     with pytest.raises(TokensError, match="make"):
         codec.decode(cut)
-    ones = tuple(np.full_like(codes, 255) for codes in tokens.codes)
+    ones = tuple(np.full_like(codes, codec.codebook_sizes[0] - 1) for codes in tokens.codes)
     forged = Tokens(ones, *fields, tokens.n_samples, tokens.codec)
     with pytest.raises(TokensError, match="Packet 0"):
         codec.decode(forged)
 
 
-@pytest.mark.parametrize(("name", "known"), [("opus:7k", "6k"), ("codec2:9600", "700C"), ("gsm:fr", "gsm")])
+@pytest.mark.parametrize(
+    ("name", "known"), [("opus:7k", "6k"), ("codec2:9600", "700C"), ("speex:6k", "5.95k"), ("gsm:fr", "gsm")]
+)
 def test_an_unknown_preset_names_those_there_are(name: str, known: str) -> None:
     with pytest.raises(ArgumentError, match=known):
         load(name)
@@ -163,6 +181,12 @@ def test_a_missing_libopus_names_the_system_command(monkeypatch: pytest.MonkeyPa
     finally:
         for name in [name for name in sys.modules if name.split(".")[0] == "opuslib"]:
             del sys.modules[name]
+
+
+def test_a_missing_libspeex_names_the_system_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ctypes.util, "find_library", lambda name: None)
+    with pytest.raises(MissingExtraError, match="apt-get install libspeex1"):
+        load("speex:8k")
 
 
 def test_gsm_packets_are_those_of_libsndfile() -> None:

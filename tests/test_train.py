@@ -291,6 +291,12 @@ def test_a_run_starts_from_anothers_average(speech: Path, tmp_path: Path, uninte
     for module in (trainer.model, trainer.ema):
         assert_same({f"ema/{name}": tensor for name, tensor in module.state_dict().items()}, source)
     assert trainer.step == 0
+    groups, _ = checkpoint.load(uninterrupted / "checkpoint.safetensors")
+    for name in ("adamw", "muon"):
+        assert_same(checkpoint.optimizer_tensors(trainer.optimizers[name]), groups[f"optimizer_{name}"])
+    overrides = short(speech, 1, f"init={uninterrupted}", "optim.optimizer=adamw")
+    other = Trainer(load_config("tiny", overrides), tmp_path / "other")
+    assert not other.optimizers["adamw"].state  # other optimisers: the weights only
     trainer.save()
     fresh = Trainer(load_config("tiny", short(speech, 1, "seed=6")), tmp_path / "run")  # its own checkpoint goes first
     assert_same(fresh.model.state_dict(), trainer.model.state_dict())

@@ -45,6 +45,7 @@ _BUILT_IN = {
     "mimi": "silkcodec.peers.mimi:Mimi",
     "opus": "silkcodec.peers.opus:Opus",
     "snac": "silkcodec.peers.snac:Snac",
+    "speex": "silkcodec.peers.speex:Speex",
 }
 
 _NEEDS = {  # name -> packages, the extra that brings them

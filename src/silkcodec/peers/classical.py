@@ -1,4 +1,4 @@
-"""What the classical codecs (Opus, Codec2, GSM) share: packets of constant size as tokens, missing libraries.
+"""What the classical codecs (Opus, Speex, Codec2, GSM) share: packets of constant size as tokens, missing libraries.
 
 A classical codec has no codebooks: its packet is a run of bits. At a constant bit rate that run is cut into
 K symbols of equal width, and these are the codes of K codebooks at the packets' rate. So `bits_per_second` is
@@ -118,7 +118,7 @@ class PacketCodec:
 
 
 class MissingLibraryError(MissingExtraError):
-    """The Python binding is installed, but the shared library that it calls is not: pip does not bring it.
+    """A shared library that pip does not bring is not installed.
 
     Args:
         what: what needs it, as the start of a sentence: "The codec 'opus'".

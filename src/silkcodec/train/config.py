@@ -107,7 +107,7 @@ class LogConfig:
 @dataclass(frozen=True)
 class TrainConfig:
     seed: int = 1
-    init: str = ""  # weights to start from: an exported folder, or another run's; the run's own checkpoint goes first
+    init: str = ""  # what to start from: exported weights, or another run; the run's own checkpoint goes first
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)

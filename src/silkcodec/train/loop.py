@@ -183,10 +183,18 @@ class Trainer:
         self.progress.say(f"resumed at step {self.step}, {self.seconds / 3600:.2f} h into the run")
 
     def _start_from(self, source: Path) -> None:
-        """Fill the network, and its average, from a folder of exported weights or from another run's average."""
+        """Fill the network, and its average, from a folder of exported weights or from another run's average.
+
+        A run that used the same optimisers brings their state too: without it, hundreds of steps only win back what
+        was known already.
+        """
         if (file := source / "checkpoint.safetensors").exists():
             groups, _ = checkpoint.load(file)
             checkpoint.fill(self.model, groups, "ema", file)
+            states = {name: groups.get(f"optimizer_{name}") for name in ("adamw", "muon")}
+            if {name for name, state in states.items() if state} == self.optimizers.keys() - {"discriminators"}:
+                for name in self.optimizers.keys() - {"discriminators"}:
+                    checkpoint.restore_optimizer(self.optimizers[name], states[name], file)
         elif (source / "config.json").exists():
             from silkcodec.train.export import load_weights  # needs onnx, which training does not
 
