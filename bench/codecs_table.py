@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import Any
 
 from silkcodec import codec as registry
-from silkcodec.peers import codec2, dac, encodec, mimi, opus, snac
+from silkcodec.peers import codec2, dac, encodec, mimi, opus, snac, speex
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENT = ROOT / "docs" / "codecs.md"
@@ -26,7 +26,7 @@ HEADER = """\
 | codec | published as | rate | quantizer | codebooks | frames/s | tokens/s | kbit/s | latency |
 |---|---|---|---|---|---|---|---|---|
 """
-MODULES = {"codec2": codec2, "dac": dac, "encodec": encodec, "mimi": mimi, "opus": opus, "snac": snac}
+MODULES = {"codec2": codec2, "dac": dac, "encodec": encodec, "mimi": mimi, "opus": opus, "snac": snac, "speex": speex}
 SHOWN = {"mimi": ("1", "8", "32")}  # of its 32 presets, which differ in nothing but their number
 
 

@@ -23,6 +23,8 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
+from silkcodec.peers.weights import require
+
 SEED = 0
 SNAC_GAIN = 1.2  # its layers, as they are initialised, let little through
 
@@ -117,6 +119,7 @@ def _dac(small: bool, **published: Any) -> Any:
 
 
 def _snac(small: bool, sampling_rate: int, rates: list[int], strides: list[int], **published: Any) -> Any:
+    require("snac", "snac")  # imports it without the warning that it causes in PyTorch
     from snac import SNAC
 
     if small:  # its attention has heads of 64, so that is the narrowest it can be
