@@ -29,7 +29,7 @@ LEVELS_FIGURE = Path("docs", "levels.png")
 
 
 def quality(bench: Path) -> str:
-    """Every codec of that result on the same clips, and Silk's targets. No times: the run shared its machine."""
+    """Every codec of that result on the same clips, and Silk's targets."""
     result = _read(bench / QUALITY)
     if result is None:
         return NOT_YET
@@ -107,6 +107,23 @@ def quality_groups(bench: Path) -> str:
     return table(["clips whose", "codec", "clips", *_metric_headers(result, shown)], rows)
 
 
+def times(bench: Path) -> str:
+    """How fast each codec went there and back in that run. Not a benchmark: it measures several clips at once."""
+    result = _read(bench / QUALITY)
+    if result is None:
+        return NOT_YET
+    codecs: Figures = result["codecs"]
+    rows = []
+    for name in result["settings"]["codecs"]:
+        speeds = [codecs[name].get(f"{way}_times_real_time") for way in ("encode", "decode")]
+        cells = ["" if speed is None else f"{speed:,.0f}x" for speed in speeds]
+        latency = codecs[name].get("latency_ms")
+        rows.append([name, *_rates(result, name), *cells, "" if latency is None else f"{latency:.0f} ms"])
+    jobs = max(codecs[name].get("timed_with_jobs") or 1 for name in result["settings"]["codecs"])
+    note = f"Encode, decode: times real time{f', {jobs} clips at once' if jobs > 1 else ''}."
+    return table(["codec", "tokens/s", "bit/s", "encode", "decode", "latency"], rows) + "\n\n" + note
+
+
 def levels(bench: Path) -> str:
     """How Silk uses the 8 levels of its 128 dimensions, in words."""
     result = _read(bench / QUALITY)
@@ -152,6 +169,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "words": words,
     "published": published,
     "quality-groups": quality_groups,
+    "quality-times": times,
     "levels": levels,
     "progress": progress,
 }

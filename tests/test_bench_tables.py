@@ -239,6 +239,17 @@ def test_words_are_a_column_a_language_and_judged(tables: ModuleType, bench: Pat
     assert "By Whisper base" in lines[-1]
 
 
+def test_times_say_how_many_clips_ran_at_once(tables: ModuleType, bench: Path) -> None:
+    result = quality(0.89)
+    result["codecs"]["silk"] |= {
+        "encode_times_real_time": 1_050.4, "decode_times_real_time": 2.0, "timed_with_jobs": 2, "latency_ms": 420.0,
+    }  # fmt: skip
+    (bench / "quality/results.json").write_text(json.dumps(result), encoding="utf-8")
+    text = shown(tables, "quality-times", bench)
+    assert "| 1,050x | 2x | 420 ms |" in text and "2 clips at once" in text
+    assert text.splitlines()[-3].endswith("|  |  |  |")  # a codec that was not timed
+
+
 def test_levels_are_told_and_drawn(tables: ModuleType, bench: Path) -> None:
     assert "Not measured yet" in shown(tables, "levels", bench) and tables.quality_tables.draw_levels(bench) is None
     result = quality(0.89)
