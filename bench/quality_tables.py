@@ -76,19 +76,21 @@ def words(bench: Path) -> str:
 
 
 def published(bench: Path) -> str:
-    """Silk's figures beside those that others publish, of other speech."""
-    result = _read(bench / QUALITY)
+    """Silk's figures beside those that others publish, of other speech; their WER beside Silk's dWER in English."""
+    result, english = _read(bench / QUALITY), _read(bench / "quality" / WORDS["English"][0] / "results.json")
     if result is None:
         return NOT_YET
     targets = findings.targets(bench)["quality"]
     rows = []
     for name, figures in targets["published"].items():
         for metric, value in figures.items():
-            if metric in result["means"][targets["codec"]]:
-                entry = result["means"][targets["codec"]][metric]
-                reached = findings.judged(entry["mean"], {"at_least": value}, "")[1]
-                figures_of = [number(value, 2), interval(entry, digits(metric)), reached]
-                rows.append([f"{name}, {_label(result, metric)}", *figures_of])
+            source, ours, side = (english, "dwer", "at_most") if metric == "wer" else (result, metric, "at_least")
+            if source is not None and ours in source["means"][targets["codec"]]:
+                entry = source["means"][targets["codec"]][ours]
+                reached = findings.judged(entry["mean"], {side: value}, "")[1]
+                label = "WER %; silk: English dWER" if metric == "wer" else _label(result, metric)
+                figures_of = [number(value, 2), interval(entry, 1 if metric == "wer" else digits(metric)), reached]
+                rows.append([f"{name}, {label}", *figures_of])
     return table(["published", "figure", "silk, on its own split", "reached"], rows)
 
 

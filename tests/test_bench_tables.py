@@ -145,7 +145,9 @@ def test_filling_twice_is_filling_once(tables: ModuleType, bench: Path, name: st
     assert tables.fill(once, bench) == once
 
 
-@pytest.mark.parametrize("name", ["speed", "quality", "words", "published", "quality-groups", "levels", "progress"])
+@pytest.mark.parametrize(
+    "name", ["speed", "quality", "quality-times", "words", "published", "quality-groups", "levels", "progress"]
+)
 def test_what_was_not_measured_says_so(tables: ModuleType, tmp_path: Path, name: str) -> None:
     assert "Not measured yet" in tables.fill(DOCUMENT.format(name), tmp_path)
 
@@ -237,6 +239,8 @@ def test_words_are_a_column_a_language_and_judged(tables: ModuleType, bench: Pat
     missed = [line for line in lines if "**no**" in line]
     assert len(missed) == 3 and missed[0].startswith("| English dwer | 12.0 [12.0, 12.0] | at most 10 %")
     assert "By Whisper base" in lines[-1]
+    told = [line for line in shown(tables, "published", bench).splitlines() if "WER" in line]
+    assert told and all("| 12.0 [12.0, 12.0] | **no** |" in line for line in told)
 
 
 def test_times_say_how_many_clips_ran_at_once(tables: ModuleType, bench: Path) -> None:
