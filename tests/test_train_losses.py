@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
 
+from silkcodec import audio
+from silkcodec.mel import SAMPLE_RATE
 from silkcodec.nn.discriminators import Discriminators, adversarial_losses, discriminator_loss
 from silkcodec.train.losses import NAMES, SpectralLoss
 from speechlike import speechlike
 
 N_SAMPLES = 19_200
+SAMPLES = Path(__file__).parent.parent / "samples"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -89,6 +93,18 @@ def test_gradients_are_finite_at_silence_and_at_the_target(
     decoded = decoded.clone().requires_grad_(True)
     sum(spectral(decoded, target).values()).backward()
     assert decoded.grad is not None and torch.isfinite(decoded.grad).all()
+
+
+@pytest.mark.parametrize("snr_db", [0.0, 10.0, 20.0])
+def test_the_envelope_loss_is_what_stoi_misses(spectral: SpectralLoss, snr_db: float) -> None:
+    """Nearly, in speech without long pauses, which STOI cuts out."""
+    pystoi = pytest.importorskip("pystoi", reason="needs [eval]")
+    wave = torch.from_numpy(audio.read(SAMPLES / "english.flac", SAMPLE_RATE))[None]
+    decoded = noisy(wave, float(wave.std()) * 10 ** (-snr_db / 20))
+    expected = pystoi.stoi(wave[0].numpy(), decoded[0].numpy(), SAMPLE_RATE)
+    missed = float(spectral(decoded, wave)["envelope"])
+    assert 1 - missed == pytest.approx(expected, abs=0.02)
+    assert float(spectral(3 * decoded, wave)["envelope"]) == pytest.approx(missed, abs=1e-4)  # loudness is not heard
 
 
 # --- the adversary

@@ -25,7 +25,7 @@ from silkcodec.nn.config import ModelConfig
 OPTIMIZERS = ("muon", "adamw")
 QUANTIZERS = ("fsq", "vq", "rvq", "multiscale")  # those of silkcodec.quantizers, which needs PyTorch
 PRECISIONS = ("auto", "bf16", "fp32")
-LOSSES = ("mel", "convergence", "magnitude", "loudness", "adversarial", "features", "recognizer")
+LOSSES = ("mel", "convergence", "magnitude", "loudness", "envelope", "adversarial", "features", "recognizer")
 
 
 @dataclass(frozen=True)
