@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -25,7 +26,7 @@ from silkcodec.silk import Silk
 from silkcodec.train import export as module
 from silkcodec.train import requirements
 from silkcodec.train.card import start_lines
-from silkcodec.train.config import load_config
+from silkcodec.train.config import dump_config, load_config
 from silkcodec.train.export import (
     SMALL,
     TIE,
@@ -312,10 +313,23 @@ def test_the_card_says_where_it_comes_from(folder: Path) -> None:
     assert "Not measured yet" in card
 
 
-def test_the_card_says_what_a_run_began_with(folder: Path) -> None:
+def test_the_card_says_what_a_run_began_with(folder: Path, run: Path, tmp_path: Path) -> None:
+    def told(init: Path | str) -> str:
+        return "".join(start_lines(load_config("tiny", [f"init={init}"])))
+
     written = json.loads((folder / "config.json").read_text())["weights_hash"]
-    assert f"with the weights of Silk {written};" in "".join(start_lines(load_config("tiny", [f"init={folder}"])))
-    assert "of the run first;" in "".join(start_lines(load_config("tiny", ["init=/gone/first"])))
+    assert f"with the weights of Silk {written};" in told(folder)
+    assert "with the run first;" in told("/gone/first")
+    second = tmp_path / "second"  # a run that began with these weights
+    second.mkdir()
+    shutil.copy(run / "checkpoint.safetensors", second)
+    config = load_config(run / "config.toml", [f"init={folder}"])
+    (second / "config.toml").write_text(dump_config(config))
+    assert f"with the run {run.name} (3 steps, " in told(run)
+    assert "with the run second (3 steps, " in told(second)
+    assert f"which began with the weights of Silk {written};" in told(second)
+    (second / "config.toml").write_text(dump_config(load_config(run / "config.toml", [f"init={second}"])))
+    assert told(second).count("the run second") == 1  # whoever edits a config may make a circle
     assert start_lines(load_config("tiny")) == []
     assert "Begun with" not in (folder / "README.md").read_text()
 

@@ -7,9 +7,10 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from silkcodec.errors import ArgumentError
+from silkcodec.errors import ArgumentError, SilkError
 from silkcodec.evaluate import report
-from silkcodec.train.config import TrainConfig
+from silkcodec.train import checkpoint
+from silkcodec.train.config import TrainConfig, load_config
 from silkcodec.train.data import read_index
 
 
@@ -32,7 +33,7 @@ def model_card(config: TrainConfig, progress: dict[str, Any], written: dict, res
         f"- Time in training steps: {progress['seconds'] / 3600:.2f} hours.",
         f"- Optimiser {config.optim.optimizer}, peak learning rate {config.optim.learning_rate:g}, weights averaged.",
         *start_lines(config),
-        *recognizer_lines(config),
+        *judge_lines(config),
         "",
         "## Speech it learned from",
         "",
@@ -55,15 +56,37 @@ def losses(config: TrainConfig) -> str:
 
 
 def start_lines(config: TrainConfig) -> list[str]:
-    """Which weights the run began with, if it did not begin with none."""
-    if not config.init:
-        return []
-    try:
-        written = json.loads((Path(config.init) / "config.json").read_text(encoding="utf-8"))
-        name = f"Silk {written['weights_hash']}"
-    except (OSError, ValueError, KeyError):  # another run, or weights that are no longer at hand
-        name = f"the run {Path(config.init).name}"
-    return [f"- Begun with the weights of {name}; steps and hours are those since then."]
+    """What the run began with, and what that began with, as far back as the runs are at hand."""
+    told, seen = [], set()
+    while config.init and config.init not in seen:
+        seen.add(config.init)
+        source = Path(config.init)
+        try:
+            written = json.loads((source / "config.json").read_text(encoding="utf-8"))
+            told.append(f"the weights of Silk {written['weights_hash']}")
+            break
+        except (OSError, ValueError, KeyError):  # another run, or weights that are no longer at hand
+            name = f"the run {source.name}"
+        try:
+            config = load_config(source / "config.toml")
+            _, progress = checkpoint.load(source / "checkpoint.safetensors")
+        except SilkError:
+            told.append(name)
+            break
+        told.append(f"{name} ({progress['step']} steps, {progress['seconds'] / 3600:.2f} hours; {losses(config)})")
+    return [f"- Begun with {', which began with '.join(told)}; the figures above are since then."] if told else []
+
+
+def judge_lines(config: TrainConfig) -> list[str]:
+    """Which metrics do not judge these weights independently, because training aimed at them."""
+    aimed_at = {name for stage in config.stage for name, weight in stage.losses.items() if weight}
+    close = {"loudness": "PESQ", "envelope": "STOI and ESTOI"}
+    lines = [
+        f"- The loss {name} is close to {metric}: no independent judge of these weights."
+        for name, metric in close.items()
+        if name in aimed_at
+    ]
+    return [*lines, *recognizer_lines(config)]
 
 
 def recognizer_lines(config: TrainConfig) -> list[str]:

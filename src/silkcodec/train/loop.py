@@ -185,8 +185,7 @@ class Trainer:
     def _start_from(self, source: Path) -> None:
         """Fill the network, and its average, from a folder of exported weights or from another run's average.
 
-        A run that used the same optimisers brings their state too: without it, hundreds of steps only win back what
-        was known already.
+        A run that used the same optimisers brings their state too, which the first steps would have to find again.
         """
         if (file := source / "checkpoint.safetensors").exists():
             groups, _ = checkpoint.load(file)
