@@ -37,6 +37,7 @@ SPEED_OF = (  # the others have their rates counted: speed hardly differs betwee
     "snac:32k",
     "snac:44k",
     "opus:6k",
+    "speex:5.95k",
     "codec2:1200",
     "gsm",
 )
