@@ -15,6 +15,7 @@ import copy
 import math
 import os
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -174,13 +175,16 @@ class Trainer:
         checkpoint.fill(self.ema, groups, "ema", file)
         if self.discriminators is not None and "discriminators" in groups:
             checkpoint.fill(self.discriminators, groups, "discriminators", file)
-        for name, optimizer in self.optimizers.items():
-            if tensors := groups.get(f"optimizer_{name}"):
-                checkpoint.restore_optimizer(optimizer, tensors, file)
+        self._restore_optimizers(self.optimizers, groups, file)
         self.stage_index, self.steps_in_stage = progress["stage"], progress["steps_in_stage"]
         self.step, self.seconds = progress["step"], progress["seconds"]
         self.skipped = progress.get("skipped", 0)
         self.progress.say(f"resumed at step {self.step}, {self.seconds / 3600:.2f} h into the run")
+
+    def _restore_optimizers(self, names: Iterable[str], groups: dict[str, dict[str, Tensor]], file: Path) -> None:
+        for name in names:
+            if tensors := groups.get(f"optimizer_{name}"):
+                checkpoint.restore_optimizer(self.optimizers[name], tensors, file)
 
     def _start_from(self, source: Path) -> None:
         """Fill the network, and its average, from a folder of exported weights or from another run's average.
@@ -190,10 +194,9 @@ class Trainer:
         if (file := source / "checkpoint.safetensors").exists():
             groups, _ = checkpoint.load(file)
             checkpoint.fill(self.model, groups, "ema", file)
-            states = {name: groups.get(f"optimizer_{name}") for name in ("adamw", "muon")}
-            if {name for name, state in states.items() if state} == self.optimizers.keys() - {"discriminators"}:
-                for name in self.optimizers.keys() - {"discriminators"}:
-                    checkpoint.restore_optimizer(self.optimizers[name], states[name], file)
+            ours = self.optimizers.keys() - {"discriminators"}
+            if ours == {name for name in ("adamw", "muon") if groups.get(f"optimizer_{name}")}:
+                self._restore_optimizers(ours, groups, file)
         elif (source / "config.json").exists():
             from silkcodec.train.export import load_weights  # needs onnx, which training does not
 
