@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
@@ -374,12 +375,52 @@ def test_a_wave_that_is_no_number_does_not_reach_the_discriminators(speech: Path
 
 def test_learning_rate_in_closed_form() -> None:
     stage = StageConfig("a", steps=100, losses={"mel": 1.0}, learning_rate_scale=0.5, decay_share=0.2)
-    rates = [learning_rate(2.0, 10, stage, step) for step in range(100)]
+    rates = [learning_rate(2.0, 10, stage, step, step / 100) for step in range(100)]
     assert np.allclose(rates[:10], [0.1 * (step + 1) for step in range(10)])  # up to 2.0 x 0.5
     assert np.allclose(rates[10:80], 1.0)
     assert np.allclose(rates[80:], [(100 - step) / 20 for step in range(80, 100)])
     flat = StageConfig("b", steps=3, losses={"mel": 1.0}, decay_share=0.0)
-    assert [learning_rate(1.0, 0, flat, step) for step in range(3)] == [1.0, 1.0, 1.0]
+    assert [learning_rate(1.0, 0, flat, step, step / 3) for step in range(3)] == [1.0, 1.0, 1.0]
+
+
+def test_a_stage_of_minutes_ends_by_the_clock_and_its_rate_falls_with_it(
+    speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock goes on by 1.5 s whenever somebody looks at it; a step takes that long."""
+    ticks = itertools.count(step=1.5)
+    monkeypatch.setattr("silkcodec.train.loop.time.monotonic", lambda: next(ticks))
+    stage = 'stage=[{name="a", minutes=0.1, decay_share=1.0, losses={mel=1.0}}]'
+    plain = ["optim.warmup_steps=0", "optim.learning_rate=1e-3", "log.checkpoint_minutes=9"]
+    trainer = Trainer(load_config("tiny", [*short(speech, 1), stage, *plain]), tmp_path / "run")
+    rates = []
+    update = trainer.progress.update
+    monkeypatch.setattr(
+        trainer.progress, "update", lambda *what: (rates.append(what[3]["learning_rate"]), update(*what))[1]
+    )
+    trainer.run()
+    assert trainer.step == 4 and trainer.seconds == 6.0
+    assert np.allclose(rates, [1e-3, 0.75e-3, 0.5e-3, 0.25e-3])
+
+
+def test_a_stage_of_minutes_goes_on_with_what_is_left_of_it(speech: Path, tmp_path: Path) -> None:
+    stage = 'stage=[{name="a", minutes=1.0, losses={mel=1.0}}]'
+    config = load_config("tiny", [*short(speech, 1), stage])
+    before = Trainer(config, tmp_path / "run")
+    before.seconds_in_stage = 45.0
+    before.save()
+    assert Trainer(config, tmp_path / "run")._done(config.stage[0]) == 0.75
+
+
+def test_discriminators_hear_another_stretch_in_each_step(speech: Path, tmp_path: Path) -> None:
+    config = load_config("tiny", [*short(speech, 1), "data.crop_frames=3", "adversary.crop_s=0.5"])
+    trainer = Trainer(config, tmp_path / "run")
+    heard = []
+    for trainer.step in range(50):
+        heard.append(trainer._stretch())
+    assert all(s.start >= 0 and s.stop <= 3 * 9600 and s.stop - s.start == 12_000 for s in heard)
+    assert len({s.start for s in heard}) > 40
+    whole = Trainer(load_config("tiny", [*short(speech, 1), "data.crop_frames=3"]), tmp_path / "other")
+    assert whole._stretch() == slice(0, 3 * 9600)
 
 
 @pytest.mark.parametrize("ema_decay", [0.0, 0.5, 0.999])

@@ -88,6 +88,7 @@ BAD = {
     "negative seed": ("seed = -1\n", "seed must be at least 0; got -1"),
     "share above 1": ("[data]\nnoise_share = 2\n", r"data.noise_share must be 0..1; got 2.0"),
     "heads that do not divide": ("[model]\nwidth = 30\nheads = 4\n", "model.width must be an even number times"),
+    "a stretch longer than a crop": ("[adversary]\ncrop_s = 9\n", "or from 0.1 to a crop's 4 s; got 9"),
     "no past": ("[model]\npast_frames = 0\n", "model.past_frames must be at least 1; got 0"),
     "not TOML": ("seed = = 1\n", "must be TOML; .*bad.toml"),
     "not text": ("\x00", "must be TOML"),
@@ -107,8 +108,10 @@ def test_a_bad_config_is_one_sentence(case: str, tmp_path: Path) -> None:
 
 BAD_STAGES = {
     "no stage": ("", r"at least one \[\[stage\]\]"),
-    "no steps": ("[[stage]]\nname = 'a'\nlosses = { mel = 1 }\n", r"\[stage.0\] must say steps"),
-    "zero steps": ("[[stage]]\nname = 'a'\nsteps = 0\nlosses = { mel = 1 }\n", "stage.0.steps must be at least 1"),
+    "no losses": ("[[stage]]\nname = 'a'\nsteps = 1\n", r"\[stage.0\] must say losses"),
+    "no length": ("[[stage]]\nname = 'a'\nlosses = { mel = 1 }\n", r"steps of at least 1 or minutes above 0, and"),
+    "less than none": ("[[stage]]\nname = 'a'\nminutes = -1\nlosses = { mel = 1 }\n", r"stage.0 must have steps of"),
+    "two lengths": ("[[stage]]\nname = 'a'\nsteps = 1\nminutes = 1\nlosses = { mel = 1 }\n", "and not both"),
     "unknown loss": ("[[stage]]\nname = 'a'\nsteps = 1\nlosses = { mle = 1 }\n", r"may hold mel, .*; got \['mle'\]"),
     "text weight": ("[[stage]]\nname = 'a'\nsteps = 1\nlosses = { mel = 'x' }\n", "losses.mel must be float; got 'x'"),
     "nothing to learn": ("[[stage]]\nname = 'a'\nsteps = 1\nlosses = { mel = 0 }\n", "weigh at least one"),

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import time
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from silkcodec import audio
 from silkcodec.errors import ArgumentError, OutputError
 from silkcodec.mel import FRAME, LOOKAHEAD, SAMPLE_RATE
 from silkcodec.train import data
 from silkcodec.train.config import DataConfig
-from silkcodec.train.data import Pack, augment, crops, pack, split_files
+from silkcodec.train.data import Batches, Pack, augment, crops, pack, split_files
 from speechlike import speechlike
 
 PLAIN = {"gain_db": 0.0, "bandwidth_share": 0.0, "noise_share": 0.0}
@@ -320,3 +323,17 @@ def test_errors_of_reading_are_the_only_ones_that_leave_a_file_out(
     monkeypatch.setattr(data.audio, "read", broken)
     with pytest.raises(RuntimeError, match="a bug of ours"):
         pack(DataConfig(folder=str(folder)), "train", tmp_path / "cache")
+
+
+def test_batches_come_in_their_order_whoever_is_done_first() -> None:
+    def make(step: int) -> torch.Tensor:
+        if step == 7:
+            raise ValueError("no such batch")
+        time.sleep(0.01 * (step % 3 == 0))
+        return torch.tensor(step)
+
+    with closing(Batches(make)) as batches:
+        assert [int(batches.take(step)) for step in range(5)] == [0, 1, 2, 3, 4]
+        assert int(batches.take(6)) == 6  # a run goes on from any step
+        with pytest.raises(ValueError, match="no such batch"):
+            batches.take(7)

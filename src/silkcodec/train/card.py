@@ -10,14 +10,14 @@ from typing import Any
 from silkcodec.errors import ArgumentError, SilkError
 from silkcodec.evaluate import report
 from silkcodec.train import checkpoint
-from silkcodec.train.config import TrainConfig, load_config
+from silkcodec.train.config import StageConfig, TrainConfig, load_config
 from silkcodec.train.data import read_index
 
 
 def model_card(config: TrainConfig, progress: dict[str, Any], written: dict, results: dict | None, out: Path) -> str:
     """Markdown. `results` is what `silk compare` wrote of these weights; without it the card says so."""
     megabytes = sum((out / written[part]["file"]).stat().st_size for part in ("encoder", "decoder")) / 1e6
-    stages = ", ".join(f"{stage.name} ({stage.steps} steps)" for stage in config.stage)
+    stages = ", ".join(f"{stage.name} ({_length(stage)})" for stage in config.stage)
     crop_s = config.data.crop_frames * 0.4
     lines = [
         f"# Silk {written['weights_hash']}",
@@ -49,6 +49,10 @@ def model_card(config: TrainConfig, progress: dict[str, Any], written: dict, res
         "heavy noise are outside what it has heard. A voice can change slightly. It is not made to identify speakers.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _length(stage: StageConfig) -> str:
+    return f"{stage.steps} steps" if stage.steps else f"{stage.minutes:g} minutes"
 
 
 def losses(config: TrainConfig) -> str:

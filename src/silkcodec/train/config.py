@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from silkcodec.errors import ArgumentError
+from silkcodec.mel import FRAME, SAMPLE_RATE
 from silkcodec.nn.config import ModelConfig
 
 OPTIMIZERS = ("muon", "adamw")
@@ -70,6 +71,7 @@ class AdversaryConfig:
     periods: tuple[int, ...] = (2, 3, 5, 7, 11)  # samples
     fft_sizes: tuple[int, ...] = (78, 126, 206, 334, 542, 876, 1418, 2296)  # samples
     learning_rate: float = 2e-4
+    crop_s: float = 0.0  # they hear a stretch this long out of every crop, another in each step; 0: the whole crop
 
 
 @dataclass(frozen=True)
@@ -83,13 +85,14 @@ class RecognizerConfig:
 
 @dataclass(frozen=True)
 class StageConfig:
-    """One leg of a run. Stages follow each other; each decays its learning rate to zero over its last part."""
+    """One leg of a run, of `steps` or of `minutes`. Each decays its learning rate to zero over its last part."""
 
     name: str
-    steps: int
     losses: dict[str, float]  # loss name -> weight; the names are `LOSSES`
+    steps: int = 0
+    minutes: float = 0.0  # of training steps, compiling included: for a machine that is rented by the hour
     learning_rate_scale: float = 1.0  # times optim.learning_rate
-    decay_share: float = 0.25  # share of the steps over which the learning rate falls linearly to zero
+    decay_share: float = 0.25  # share of the stage over which the learning rate falls linearly to zero
     train_encoder: bool = True  # false: the encoder is frozen, so tokens no longer change
 
 
@@ -284,6 +287,9 @@ def _check(config: TrainConfig) -> None:
     for name in ("validate_steps", "validate_clips", "progress_steps"):
         _must(getattr(log, name) >= 1, f"log.{name} must be at least 1", getattr(log, name))
     _must(log.validate_clip_s > 0, "log.validate_clip_s must be above 0", log.validate_clip_s)
+    crop_s = data.crop_frames * FRAME / SAMPLE_RATE
+    rule = f"adversary.crop_s must be 0, or from 0.1 to a crop's {crop_s:g} s"
+    _must(config.adversary.crop_s == 0 or 0.1 <= config.adversary.crop_s <= crop_s, rule, config.adversary.crop_s)
     _must(config.recognizer.crops >= 1, "recognizer.crops must be at least 1", config.recognizer.crops)
     if any(stage.losses.get("recognizer") for stage in config.stage):
         rule = "recognizer.weights must name a folder of Whisper weights if a stage weighs the loss recognizer"
@@ -291,7 +297,9 @@ def _check(config: TrainConfig) -> None:
         _must(data.crop_frames <= 75, "data.crop_frames must be at most 75, Whisper's 30 s, with it", data.crop_frames)
     _must(len(config.stage) >= 1, "a config must have at least one [[stage]]", "none")
     for i, stage in enumerate(config.stage):
-        _must(stage.steps >= 1, f"stage.{i}.steps must be at least 1", stage.steps)
+        length = {"steps": stage.steps, "minutes": stage.minutes}
+        rule = f"stage.{i} must have steps of at least 1 or minutes above 0, and not both"
+        _must(min(length.values()) == 0 < max(length.values()), rule, length)
         _must(0 <= stage.decay_share <= 1, f"stage.{i}.decay_share must be 0..1", stage.decay_share)
         unknown = [name for name in stage.losses if name not in LOSSES]
         _must(not unknown, f"stage.{i}.losses may hold {', '.join(LOSSES)}", unknown)

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -23,6 +24,9 @@ from silkcodec import audio, manifest
 from silkcodec.errors import ArgumentError, AudioError, OutputError
 from silkcodec.mel import FRAME, LOOKAHEAD, SAMPLE_RATE
 from silkcodec.train.config import DataConfig
+
+DECODERS = min(8, os.cpu_count() or 1)  # files decoded at a time: the libraries that do it let other threads run
+AHEAD = 4  # batches made before they are asked for
 
 
 @dataclass(frozen=True)
@@ -137,19 +141,20 @@ def _decode(data: Path, table: Path, folder: Path, names: list[str], say: Callab
     """Write the samples, then the table that makes them valid."""
     data.parent.mkdir(parents=True, exist_ok=True)
     sizes, newest_ns = _sizes(folder, names)  # before reading: a file that changes meanwhile is found changed
-    clips, position = [], 0
-    with (part := data.with_suffix(".part")).open("wb") as out:
-        for i, name in enumerate(names):
-            try:
-                wave = audio.read(folder / name, SAMPLE_RATE)
-            except AudioError as error:
-                say(f"left out {name}: {error}")
-                continue
-            out.write((np.clip(wave, -1, 1) * 32767).round().astype("<i2").tobytes())
-            clips.append(Clip(name, position, len(wave)))
-            position += len(wave)
-            if i % 200 == 199:
-                say(f"decoded {i + 1} of {len(names)} files, {position / SAMPLE_RATE / 3600:.2f} h")
+    clips, position, done = [], 0, 0
+    with (part := data.with_suffix(".part")).open("wb") as out, ThreadPoolExecutor(DECODERS) as pool:
+        for begin in range(0, len(names), DECODERS):  # no more at a time, for each may be an hour long
+            some = names[begin : begin + DECODERS]
+            for name, samples in zip(some, pool.map(lambda name: _samples(folder / name), some), strict=True):
+                done += 1
+                if isinstance(samples, AudioError):
+                    say(f"left out {name}: {samples}")
+                    continue
+                out.write(samples.tobytes())
+                clips.append(Clip(name, position, len(samples)))
+                position += len(samples)
+                if done % 200 == 0:
+                    say(f"decoded {done} of {len(names)} files, {position / SAMPLE_RATE / 3600:.2f} h")
     table.unlink(missing_ok=True)  # an old table must not be found beside new samples
     os.replace(part, data)
     described = {
@@ -158,6 +163,15 @@ def _decode(data: Path, table: Path, folder: Path, names: list[str], say: Callab
     (part := table.with_suffix(".part")).write_text(json.dumps(described), encoding="utf-8")
     os.replace(part, table)
     return clips
+
+
+def _samples(file: Path) -> NDArray[np.int16] | AudioError:
+    """24 kHz mono, int16 [T], little-endian; what is wrong with the file if it cannot be read."""
+    try:
+        wave = audio.read(file, SAMPLE_RATE)
+    except AudioError as error:
+        return error
+    return (np.clip(wave, -1, 1) * 32767).round().astype("<i2")
 
 
 def _sizes(folder: Path, names: list[str]) -> tuple[list[int], int]:
@@ -203,3 +217,28 @@ def augment(wave: NDArray[np.float32], config: DataConfig, rng: np.random.Genera
         wave = wave + (level * rng.standard_normal(len(wave))).astype(np.float32)
     wave = wave * np.float32(10 ** (rng.uniform(-config.gain_db, config.gain_db) / 20))
     return wave / np.float32(max(1.0, np.abs(wave).max()))
+
+
+class Batches:
+    """The batches of a run in their order, made on other threads while the steps before them go on.
+
+    A GPU would wait for them otherwise: 64 crops take the time of half a step.
+
+    Args:
+        make: step -> its batch. Called on several threads at once.
+    """
+
+    def __init__(self, make: Callable[[int], Tensor]):
+        self.make = make
+        self.pool = ThreadPoolExecutor(AHEAD)
+        self.coming: dict[int, Future[Tensor]] = {}
+
+    def take(self, step: int) -> Tensor:
+        """The batch of a step; those of the next ones are begun."""
+        for ahead in range(step, step + AHEAD):
+            if ahead not in self.coming:
+                self.coming[ahead] = self.pool.submit(self.make, ahead)
+        return self.coming.pop(step).result()
+
+    def close(self) -> None:
+        self.pool.shutdown(cancel_futures=True)

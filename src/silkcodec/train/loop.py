@@ -16,9 +16,11 @@ import math
 import os
 import time
 from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -28,7 +30,7 @@ from silkcodec.nn.discriminators import Discriminators, adversarial_losses, disc
 from silkcodec.nn.model import SilkModel
 from silkcodec.train import checkpoint, memory, revive
 from silkcodec.train.config import StageConfig, TrainConfig, dump_config, load_config
-from silkcodec.train.data import Pack, crops, pack
+from silkcodec.train.data import Batches, Pack, crops, pack
 from silkcodec.train.interrupts import Interrupts
 from silkcodec.train.losses import SpectralLoss
 from silkcodec.train.muon import Muon
@@ -85,6 +87,7 @@ class Trainer:
         self.progress = Progress(run, config, quiet=self.rank > 0)
         cache = Path(config.data.cache) if config.data.cache else run.parent / "cache"
         self.data = {split: self._pack(split, cache) for split in ("train", "valid")}
+        self.batches = Batches(self._batch)
         self.valid_waves = validation_waves(self.data["valid"], config.log)
 
         self.model = SilkModel(config.model).to(self.device)
@@ -93,7 +96,7 @@ class Trainer:
         self.discriminators = self._discriminators()
         self.optimizers = self._optimizers()
         self.stage_index, self.step, self.steps_in_stage = 0, 0, 0
-        self.seconds = 0.0  # spent in training steps, over all resumptions
+        self.seconds, self.seconds_in_stage = 0.0, 0.0  # spent in training steps, over all resumptions
         self.validated_step = -1  # the last one
         self.skipped, self.skipped_in_row = 0, 0  # steps without a finite gradient
         if (file := run / "checkpoint.safetensors").exists():
@@ -110,7 +113,7 @@ class Trainer:
             torch.distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
         if not torch.cuda.is_available():
             return torch.device("cpu")
-        torch.backends.cuda.matmul.allow_tf32 = True
+        torch.backends.cudnn.benchmark = True  # the shapes of a run never change
         torch.cuda.set_device(local := int(os.environ.get("LOCAL_RANK", 0)))
         return torch.device("cuda", local)
 
@@ -166,7 +169,7 @@ class Trainer:
 
     def save(self) -> None:
         where = {"stage": self.stage_index, "steps_in_stage": self.steps_in_stage, "step": self.step}
-        where |= {"seconds": self.seconds, "skipped": self.skipped}
+        where |= {"seconds": self.seconds, "seconds_in_stage": self.seconds_in_stage, "skipped": self.skipped}
         checkpoint.save(self.folder / "checkpoint.safetensors", self._groups(), where)
 
     def _resume(self, file: Path) -> None:
@@ -178,6 +181,7 @@ class Trainer:
         self._restore_optimizers(self.optimizers, groups, file)
         self.stage_index, self.steps_in_stage = progress["stage"], progress["steps_in_stage"]
         self.step, self.seconds = progress["step"], progress["seconds"]
+        self.seconds_in_stage = progress.get("seconds_in_stage", 0.0)  # not in the checkpoints of earlier versions
         self.skipped = progress.get("skipped", 0)
         self.progress.say(f"resumed at step {self.step}, {self.seconds / 3600:.2f} h into the run")
 
@@ -222,13 +226,13 @@ class Trainer:
     # -- the loop -------------------------------------------------------------------------------
 
     def run(self) -> None:
-        with Interrupts() as interrupts, self.progress:
+        with Interrupts() as interrupts, self.progress, closing(self.batches):
             stages = self.config.stage
             if self.stage_index >= len(stages):
                 self.progress.say(f"the run is finished, at step {self.step}; more stages in its config prolong it")
             while self.stage_index < len(stages):
                 self._run_stage(stages[self.stage_index], interrupts)
-                self.stage_index, self.steps_in_stage = self.stage_index + 1, 0
+                self.stage_index, self.steps_in_stage, self.seconds_in_stage = self.stage_index + 1, 0, 0.0
                 if self.rank == 0:
                     self.save()
             if self.rank == 0 and self.validated_step != self.step:
@@ -247,14 +251,16 @@ class Trainer:
         self.model.quantizer.train(stage.train_encoder)  # learned codebooks stand still when the tokens must
         network, spectral = self._compiled()
         saved = time.monotonic()
-        while self.steps_in_stage < stage.steps:
+        done = self._done(stage)
+        while done < 1:
             begun = time.monotonic()
-            values = self._step(stage, network, spectral)
+            values = self._step(stage, done, network, spectral)
             self.step, self.steps_in_stage = self.step + 1, self.steps_in_stage + 1
             elapsed = time.monotonic() - begun
-            self.seconds += elapsed
+            self.seconds, self.seconds_in_stage = self.seconds + elapsed, self.seconds_in_stage + elapsed
             audio_s = self.config.optim.batch_crops * self.config.data.crop_frames * FRAME / SAMPLE_RATE
-            self.progress.update(stage, self.step, self.steps_in_stage, values, elapsed, audio_s)
+            done = self._done(stage)
+            self.progress.update(stage, self.step, done, values, elapsed, audio_s)
             if self._any(interrupts.asked):
                 self._stop()
             if self.rank == 0:
@@ -263,6 +269,15 @@ class Trainer:
                     saved = time.monotonic()
                 if self.step % self.config.log.validate_steps == 0:
                     self._validate()
+
+    def _done(self, stage: StageConfig) -> float:
+        """How much of a stage is behind: 0 at its start, 1 at its end."""
+        if stage.steps:
+            return self.steps_in_stage / stage.steps
+        seconds = torch.tensor(self.seconds_in_stage, dtype=torch.float64)
+        if self.world > 1:  # no two processes have taken the same time, but all must leave together
+            torch.distributed.broadcast(seconds := seconds.to(self.device), src=0)
+        return min(1.0, float(seconds) / (60 * stage.minutes))
 
     def _stop(self) -> None:
         """Save, and leave."""
@@ -290,12 +305,17 @@ class Trainer:
             return network, self.losses
         return torch.compile(network, dynamic=False), torch.compile(self.losses, dynamic=False)
 
-    def _step(self, stage: StageConfig, network: Any, spectral: Any) -> dict[str, float]:
-        """One batch through all optimisers; returns what to log."""
+    def _batch(self, step: int) -> Tensor:
+        """This process's crops of a step, on the CPU: float32 [B, crop_frames * 9600 + 480]."""
         config = self.config
         share = config.optim.batch_crops // self.world
-        seed = config.seed * 1009 + self.rank
-        batch = crops(self.data["train"], config.data, share, seed, self.step).to(self.device, non_blocking=True)
+        batch = crops(self.data["train"], config.data, share, config.seed * 1009 + self.rank, step)
+        return batch.pin_memory() if self.device.type == "cuda" else batch
+
+    def _step(self, stage: StageConfig, done: float, network: Any, spectral: Any) -> dict[str, float]:
+        """One batch through all optimisers, `done` of the stage being behind; returns what to log."""
+        config = self.config
+        batch = self.batches.take(self.step).to(self.device, non_blocking=True)
         target = batch[:, : config.data.crop_frames * FRAME]
         with self._autocast():
             reconstruction = network(batch)
@@ -307,12 +327,13 @@ class Trainer:
         values: dict[str, float] = {}
         adversarial = self.discriminators is not None and any(stage.losses.get(name) for name in ADVERSARIAL)
         if adversarial:
-            values["discriminator"] = self._train_discriminators(target, wave.detach())
+            heard = self._stretch()
+            values["discriminator"] = self._train_discriminators(target[:, heard], wave[:, heard].detach())
             self.discriminators.requires_grad_(False)  # this pass is for the gradient of the wave
             with self._autocast():
-                fake = self.discriminators(wave)
+                fake = self.discriminators(wave[:, heard])
                 with torch.no_grad():
-                    real = self.discriminators(target)
+                    real = self.discriminators(target[:, heard])
             self.discriminators.requires_grad_(True)
             terms |= adversarial_losses(real, fake)
         total = reconstruction.loss + sum(weight * terms[name] for name, weight in stage.losses.items() if weight)
@@ -322,7 +343,7 @@ class Trainer:
             self._skip()
             return {}
         self.skipped_in_row = 0
-        rate = learning_rate(config.optim.learning_rate, config.optim.warmup_steps, stage, self.steps_in_stage)
+        rate = learning_rate(config.optim.learning_rate, config.optim.warmup_steps, stage, self.steps_in_stage, done)
         for name in ("adamw", "muon"):
             if name in self.optimizers:
                 for group in self.optimizers[name].param_groups:
@@ -331,6 +352,14 @@ class Trainer:
                 self.optimizers[name].zero_grad(set_to_none=True)
         self._average()
         return values | {name: float(term.detach()) for name, term in terms.items()} | {"learning_rate": rate}
+
+    def _stretch(self) -> slice:
+        """The samples of a crop that the discriminators hear in this step."""
+        n_crop = self.config.data.crop_frames * FRAME
+        n_heard = round(self.config.adversary.crop_s * SAMPLE_RATE) or n_crop
+        # Not from the batches' generator: what is heard must not decide what is drawn.
+        begin = int(np.random.default_rng((self.config.seed, self.step, 1)).integers(n_crop - n_heard + 1))
+        return slice(begin, begin + n_heard)
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.dtype is torch.bfloat16)
@@ -376,12 +405,12 @@ class Trainer:
         self.validated_step = self.step
 
 
-def learning_rate(peak: float, warmup_steps: int, stage: StageConfig, step: int) -> float:
+def learning_rate(peak: float, warmup_steps: int, stage: StageConfig, step: int, done: float) -> float:
     """Warm-up, then constant, then linear to zero over the stage's last `decay_share` (Hu et al., MiniCPM, 2024).
 
-    Constant in the middle, so that a run can be made longer after it has begun.
+    Constant in the middle, so that a run can be made longer after it has begun. `step` counts from the stage's start;
+    `done` is how much of the stage is behind, 0..1.
     """
-    decay_steps = max(1, int(stage.steps * stage.decay_share))
     warm = min(1.0, (step + 1) / max(1, warmup_steps))
-    cool = min(1.0, (stage.steps - step) / decay_steps)
+    cool = min(1.0, (1 - done) / stage.decay_share) if stage.decay_share else 1.0
     return peak * stage.learning_rate_scale * warm * cool

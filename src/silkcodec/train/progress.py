@@ -87,9 +87,12 @@ class Progress:
             print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
     def update(
-        self, stage: StageConfig, step: int, in_stage: int, values: dict[str, float], elapsed_s: float, audio_s: float
+        self, stage: StageConfig, step: int, done: float, values: dict[str, float], elapsed_s: float, audio_s: float
     ) -> None:
-        """Note one step; every `log.progress_steps` say how the last ones went, with speed and time left."""
+        """Note one step; every `log.progress_steps` say how the last ones went, with speed and time left.
+
+        `done` is how much of the stage is behind with it, 0..1.
+        """
         self.recent.add(values)
         self.since_validation.add(values)
         self.count, self.elapsed_s, self.audio_s = self.count + 1, self.elapsed_s + elapsed_s, self.audio_s + audio_s
@@ -98,7 +101,8 @@ class Progress:
         means = self.recent.take()
         per_step = self.elapsed_s / self.count
         self.step_s = per_step if math.isnan(self.step_s) else 0.9 * self.step_s + 0.1 * per_step
-        left = max(0, stage.steps - in_stage) * self.step_s
+        total, unit = (stage.steps, "") if stage.steps else (stage.minutes, " min")
+        left_s = (1 - done) * total * (self.step_s if stage.steps else 60)
         speed = self.audio_s / self.elapsed_s
         if self.board is not None:
             for name, value in means.items():
@@ -107,9 +111,10 @@ class Progress:
         note = " ".join(f"{name} {value:.3g}" for name, value in means.items())
         if self.bar is not None:
             note = f"{speed:.0f}x real time {note}"
-            self.bar.update(self.task, description=stage.name, completed=in_stage, total=stage.steps, note=note)
+            self.bar.update(self.task, description=stage.name, completed=done * total, total=total, note=note)
         else:
-            self.say(f"{stage.name} {in_stage}/{stage.steps} {speed:.0f}x real time, {left / 60:.0f} min left, {note}")
+            where = f"{stage.name} {done * total:.6g}/{total:g}{unit}"
+            self.say(f"{where} {speed:.0f}x real time, {left_s / 60:.0f} min left, {note}")
         self.count, self.elapsed_s, self.audio_s = 0, 0.0, 0.0
 
     def report(self, step: int, scores: dict[str, float], facts: dict[str, float]) -> None:
