@@ -4,7 +4,7 @@
     [optim]
     batch_crops = 24            # only what differs
 
-Packaged configs: ``base``, ``default``, ``tiny``, ``small`` and its ``fsq``, ``vq``, ``rvq``, ``multiscale``; see
+Packaged configs: ``base``, ``default``, ``gpu``, ``tiny``, ``small`` and its ``fsq``, ``vq``, ``rvq``, ``multiscale``; see
 `configs/`.
 """
 
