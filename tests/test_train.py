@@ -28,7 +28,7 @@ from silkcodec.nn.model import SilkModel
 from silkcodec.train import checkpoint, requirements
 from silkcodec.train.config import StageConfig, load_config
 from silkcodec.train.interrupts import Interrupts
-from silkcodec.train.loop import MAX_SKIPPED, Trainer, learning_rate, train
+from silkcodec.train.loop import MAX_SKIPPED, Trainer, at_one_level, learning_rate, train
 from silkcodec.train.progress import Means, Progress
 from silkcodec.train.validate import validate
 from speechlike import speechlike
@@ -409,6 +409,16 @@ def test_a_stage_of_minutes_goes_on_with_what_is_left_of_it(speech: Path, tmp_pa
     before.seconds_in_stage = 45.0
     before.save()
     assert Trainer(config, tmp_path / "run")._done(config.stage[0]) == 0.75
+
+
+def test_discriminators_hear_every_original_at_one_level() -> None:
+    target = torch.stack([0.01 * torch.randn(4800), 0.5 * torch.randn(4800), torch.zeros(4800)])
+    wave = target + 0.001
+    original, decoded = at_one_level(target, wave)
+    assert torch.allclose(original[:2].square().mean(dim=1), torch.ones(2))
+    scale = original[:2, :1] / target[:2, :1]
+    assert torch.allclose(decoded[:2], wave[:2] * scale)  # so what is too loud stays too loud
+    assert torch.allclose(decoded[2], torch.ones(4800)) and torch.isfinite(decoded).all()
 
 
 def test_discriminators_hear_another_stretch_in_each_step(speech: Path, tmp_path: Path) -> None:

@@ -4,8 +4,8 @@
     [optim]
     batch_crops = 24            # only what differs
 
-Packaged configs: ``base``, ``default``, ``gpu``, ``tiny``, ``small`` and its ``fsq``, ``vq``, ``rvq``, ``multiscale``; see
-`configs/`.
+Packaged configs, in `configs/`: ``base``, ``default``, ``gpu``, ``tiny``, ``small`` and its ``fsq``, ``vq``, ``rvq``,
+``multiscale``.
 """
 
 from __future__ import annotations
