@@ -76,10 +76,9 @@ def test_writing_twice_gives_the_same_bytes() -> None:
     assert to_bytes(tokens_of(60), entropy=True) == to_bytes(tokens_of(60), entropy=True)
 
 
-def test_info_needs_no_payload_and_no_constriction(monkeypatch: pytest.MonkeyPatch) -> None:
-    data = bytearray(to_bytes(tokens_of(100, cut=5), entropy=True, chunk_frames=40))
+def test_info_checks_everything_and_needs_no_constriction(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = to_bytes(tokens_of(100, cut=5), entropy=True, chunk_frames=40)
     monkeypatch.setitem(sys.modules, "constriction", None)
-    data[HEADER_BYTES + 16 + 100] ^= 1  # inside the first payload: info does not look
     contents = container.info(io.BytesIO(data))
     assert contents.header == container.Header(CODEC, 7, 100 * 9600 - 5)
     assert [(c.coded, c.first_frame, c.n_frames) for c in contents.chunks] == [
@@ -244,7 +243,7 @@ def test_a_part_is_the_frames_that_hold_it(entropy: bool, seekable: bool, known:
         part(start_s=24.0)
 
 
-def test_a_part_is_read_without_the_rest() -> None:
+def test_a_part_is_read_without_what_comes_after_it() -> None:
     class Counting(io.BytesIO):
         n_read = 0
 
@@ -255,9 +254,19 @@ def test_a_part_is_read_without_the_rest() -> None:
 
     tokens = tokens_of(4000)
     file = Counting(to_bytes(tokens))
-    part = container.read(file, start_s=1400, duration_s=10)
-    np.testing.assert_array_equal(part.to_levels(), tokens.to_levels()[3500:3525])
-    assert file.n_read < 2 * 1200 + 160 * 17 + 100  # two chunks of frames, 160 chunk headers
+    part = container.read(file, start_s=40, duration_s=10)
+    np.testing.assert_array_equal(part.to_levels(), tokens.to_levels()[100:125])
+    assert file.n_read == HEADER_BYTES + 6 * (16 + 25 * 48)  # the chunks before it, its own, and one more
+
+
+@pytest.mark.parametrize("entropy", [False, True])
+def test_frames_come_in_small_pieces_however_long_their_chunk_is(entropy: bool) -> None:
+    levels = np.full((4096, 128), 3)
+    data = to_bytes(Tokens.from_levels(levels, n_samples=4096 * 9600, codec=CODEC), entropy=entropy, chunk_frames=4096)
+    with container.Reader(io.BytesIO(data)) as reader:
+        assert [len(codes) for codes in reader.frames()] == [25] * 163 + [21]
+    with container.Reader(io.BytesIO(data)) as reader:
+        assert [len(codes) for codes in reader.frames(30, 81)] == [25, 25, 1]
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from silkcodec import container
 from silkcodec.container import layout
 from silkcodec.errors import ArgumentError, ContainerError
+from silkcodec.files import Playback
 from silkcodec.tokens import Tokens
 from silkfiles import (
     CODEC,
@@ -44,6 +45,16 @@ def same_or_error(data: bytes, tokens: Tokens) -> None:
         return
     salvaged, levels = result.tokens.to_levels(), tokens.to_levels()
     np.testing.assert_array_equal(salvaged, levels[: len(salvaged)])
+    for first, last in ((1, 3), (5, 8)):
+        try:
+            part = container.salvage(io.BytesIO(data), start_s=first * 0.4, duration_s=(last - first) * 0.4)
+        except ContainerError:
+            continue
+        wanted = levels[first:last]
+        if part.damage is None:
+            np.testing.assert_array_equal(part.tokens.to_levels(), wanted)
+        else:
+            np.testing.assert_array_equal(part.tokens.to_levels(), wanted[: part.tokens.n_frames])
 
 
 DAMAGED = {
@@ -67,12 +78,27 @@ def test_every_truncation_is_noticed(entropy: int) -> None:
 
 @pytest.mark.parametrize("entropy", [0, 1])
 def test_passing_over_chunks_names_the_same_end(entropy: int) -> None:
-    """`silk decode` and `silk info` first walk the chunks without reading them."""
+    """`silk decode` and `silk info` first walk the chunks without decoding them."""
     _, data = DAMAGED[entropy]
     for end in range(HEADER_BYTES, len(data)):
         with pytest.raises(ContainerError) as caught:
             container.info(io.BytesIO(data[:end]))
         assert caught.value.offset == end
+
+
+@pytest.mark.parametrize("flips", [[(0, 1)], [(0, 1), (2, 7)]], ids=["one", "compensating"])
+@pytest.mark.parametrize("entropy", [0, 1])
+def test_a_part_is_not_taken_from_the_wrong_place(entropy: int, flips: list[tuple[int, int]]) -> None:
+    """20 frames become 21: without a check of the chunks before a part, the part would start a frame too late."""
+    data = bytearray(to_bytes(tokens_of(60), entropy=bool(entropy), chunk_frames=20))
+    starts = [chunk.offset for chunk in container.info(io.BytesIO(data)).chunks]
+    for chunk, bits in flips:
+        data[starts[chunk] + 4] ^= bits  # the number of frames; 20 ^ 1 and 20 ^ 7 are 21 and 19
+    for options in ({}, {"recover": True}):
+        with pytest.raises(ContainerError, match=f"damaged at byte {starts[0]}"):
+            from_bytes(bytes(data), start_s=12.0, duration_s=4.0, **options)
+    with pytest.raises(ContainerError, match=f"damaged at byte {starts[0]}"):
+        container.info(io.BytesIO(data))
 
 
 @pytest.mark.parametrize("entropy", [0, 1])
@@ -333,3 +359,33 @@ def test_a_forged_count_makes_no_memory(data: bytes) -> None:
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 60 * len(data) + 8_000_000
+
+
+class Silent:
+    """Stands in for Silk: as much memory as a decoder needs, and no time."""
+
+    DECODE_FRAMES = 5
+
+    def check_codec_id(self, _: str) -> None: ...
+
+    def decoder_states(self) -> None: ...
+
+    def codes_to_levels(self, codes: np.ndarray) -> np.ndarray:
+        return np.zeros((len(codes), 128), np.uint8)
+
+    def decode_frames(self, levels: np.ndarray, states: None) -> tuple[np.ndarray, None]:
+        return np.zeros(len(levels) * 9600, np.float32), states
+
+
+def test_the_memory_of_decoding_does_not_depend_on_the_length_of_a_chunk() -> None:
+    """4 kB that hold 27 minutes in one range-coded chunk."""
+    pytest.importorskip("constriction")
+    end = (b"END ", 0, struct.pack("<Q", 4096 * 9600))
+    data = forged(forged_header(n_samples=2**64 - 1), (b"CODE", 4096, bytes(4096)), end)
+    playback = Playback(Silent(), io.BytesIO(data))  # type: ignore[arg-type]
+    tracemalloc.start()
+    n_samples = sum(len(wave) for wave in playback.blocks())
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert n_samples == 4096 * 9600
+    assert peak < 8_000_000

@@ -232,12 +232,12 @@ class StreamDecoder:
         return wave
 
     def _decode(self, levels: NDArray[np.uint8]) -> Wave:
-        waves = [np.zeros(0, dtype=np.float32)]
+        wave = np.empty(len(levels) * FRAME_SAMPLES, dtype=np.float32)
         for start in range(0, len(levels), self._codec.DECODE_FRAMES):
             part = levels[start : start + self._codec.DECODE_FRAMES]
-            wave, self._states = self._codec.decode_frames(part, self._states)
-            waves.append(wave)
-        return np.concatenate(waves)
+            at = start * FRAME_SAMPLES
+            wave[at : at + len(part) * FRAME_SAMPLES], self._states = self._codec.decode_frames(part, self._states)
+        return wave
 
 
 def _fade(n_lost: int, n_samples: int) -> Wave:

@@ -2,13 +2,13 @@
 
     write(tokens, "talk.silk")                  whole recordings
     tokens = read("talk.silk")
-    read("talk.silk", start_s=60, duration_s=5) a part of one, without reading the rest
-    read("talk.silk", recover=True)             what a damaged one still holds
-    info("talk.silk")                           what one holds, without reading its frames
+    read("talk.silk", start_s=60, duration_s=5) a part of one, without decoding the rest
+    read("talk.silk", recover=True)             the part of a damaged one before the damage
+    info("talk.silk")                           what one holds, checked but not decoded
     Writer, Reader                              frame by frame, through a pipe, in bounded memory
 
 A file is 48 bytes a frame (960 bit/s) and 1-2 % around them; `entropy=True` makes it smaller where a model's
-levels are not all as likely. Whatever happens to its bytes, reading gives what was written or raises
+levels are not all equally likely. Whatever happens to its bytes, reading returns what was written or raises
 ContainerError.
 """
 
@@ -67,12 +67,12 @@ class Salvage:
 
 @dataclass(frozen=True)
 class Contents:
-    """What a file holds, by its header and the headers of its chunks.
+    """What a file holds, from its header and the headers of its chunks.
 
     Attributes:
         n_samples: of the wave; None: neither the header nor an end chunk says so.
         n_bytes: of the file, up to the damage if there is one.
-        damage: what is wrong with the structure of the file (`info(..., recover=True)`); None: nothing.
+        damage: what is wrong with the file (`info(..., recover=True)`); None: nothing.
     """
 
     header: Header
@@ -149,7 +149,10 @@ def write(
 def read(
     file: File, *, recover: bool = False, start_s: float = 0.0, duration_s: float | None = None
 ) -> Tokens:
-    """The Tokens of a .silk file, or of a part of it.
+    """Return the Tokens of a .silk file, or of a part of it.
+
+    Everything up to the part is checked, so a part of a damaged file comes from its right place or is an error.
+    Damage after the part does no harm.
 
     Args:
         file: a path or a binary file object, which need not be seekable.
@@ -173,9 +176,10 @@ def read(
 
 
 def salvage(file: File, *, start_s: float = 0.0, duration_s: float | None = None) -> Salvage:
-    """What can be read of a file that may be damaged: all chunks before the damage, and what is lost.
+    """Return the chunks before the damage of a file that may be damaged, and the number of samples lost.
 
-    Only frames whose checksum holds are given out. Arguments and errors are those of `read`.
+    Only frames are returned whose checksum holds, and the checksums of everything before them. Arguments and errors
+    are those of `read`.
 
     Raises:
         ContainerError: the header is damaged, or no frame of the part is before the damage.
@@ -212,10 +216,10 @@ def salvage(file: File, *, start_s: float = 0.0, duration_s: float | None = None
 
 
 def info(file: File, *, recover: bool = False) -> Contents:
-    """What a .silk file holds, by its headers; in a seekable file the frames are neither read nor checked.
+    """Return what a .silk file holds. All checksums are verified; no frame is decoded.
 
     Raises:
-        ContainerError: not a .silk file, or (unless `recover`) one whose structure is damaged.
+        ContainerError: not a .silk file, or (unless `recover`) a damaged one.
     """
     chunks: list[Chunk] = []
     damage: ContainerError | None = None
