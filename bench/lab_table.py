@@ -11,35 +11,33 @@ from pathlib import Path
 from typing import Any
 
 from silkcodec.evaluate.report import number
-from silkcodec.lab.gradient_page import LABELS
-from silkcodec.lab.page import load_result
+from silkcodec_lab.gradient.page import LABELS
+from silkcodec_lab.pages import committed, load_result
 
 Result = dict[str, Any]
 
 QUESTIONS = {
-    "snap": "what is lost by snapping to a codebook of 2 to 4,096 entries, and by FSQ at equal bits?",
+    "quantization-error": "what is lost by snapping to a codebook of 2 to 4,096 entries, and by FSQ at equal bits?",
     "residual": "what does each stage of a residual chain take off, at one moment of a recording?",
     "coverage": "does a codebook cover a language that it never heard worse than new speakers of its own?",
     "gradient": "is the gradient that the straight-through estimator passes the true one?",
     "bandwidth": "how much quality do fewer tokens keep?",
     "robustness": "what do flipped bits and lost frames do to the speech?",
-    "burden": "what do a codec's tokens cost a language model?",
+    "lm-cost": "what do a codec's tokens cost a language model?",
 }
 
 
-def laboratory(bench: Path) -> str:
+def laboratory(_: Path) -> str:
     rows = []
     for name, question in QUESTIONS.items():
-        path = bench / f"{name}.json"
-        answer = (
-            f"{ANSWERS[name](load_result(path))} [Page](docs/lab/{name}.md)" if path.exists() else "not measured yet"
-        )
+        found = [load_result(path) for path in committed(name) if path.stem == name]
+        answer = f"{ANSWERS[name](found[0])} [Page](docs/lab/{name}.md)" if found else "not measured yet"
         rows.append([f"`{name}`", question, answer])
     lines = [["`silk lab`", "question", "answer"], ["---"] * 3, *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
-def _snap(result: Result) -> str:
+def _quantization_error(result: Result) -> str:
     def lost(of: str, name: str) -> str:
         return _percent(result["latents"][of]["quantizers"][name][-1]["held_out"]["mean"])
 
@@ -128,7 +126,7 @@ def _robustness(result: Result) -> str:
     return f"STOI lost when {rate:.0%} of the bits are flipped: {order}."
 
 
-def _burden(result: Result) -> str:
+def _lm_cost(result: Result) -> str:
     found = result["codecs"]
     told = ", ".join(
         f"{name} {_percent(one['share_of_raw_bits'])} %" for name, one in found.items() if "share_of_raw_bits" in one
@@ -154,13 +152,13 @@ def _sign(entry: Result) -> int:
 
 
 ANSWERS: dict[str, Callable[[Result], str]] = {
-    "snap": _snap,
+    "quantization-error": _quantization_error,
     "residual": _residual,
     "coverage": _coverage,
     "gradient": _gradient,
     "bandwidth": _bandwidth,
     "robustness": _robustness,
-    "burden": _burden,
+    "lm-cost": _lm_cost,
 }
 
 TABLES: dict[str, Callable[[Path], str]] = {"laboratory": laboratory}

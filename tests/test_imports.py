@@ -19,7 +19,8 @@ FLOORS = [
     {"errors", "tokens", "mel"},
     {"output", "audio", "container", "lm", "weights_config", "compare", "lettering", "picture", "manifest"},
     {"codec", "silk", "stream"},
-    {"paths", "files", "roundtrip", "console", "catalogue", "explain", "peers", "evaluate", "lab", "corpus", "serve"},
+    {"paths", "files", "roundtrip", "console", "catalogue", "explain", "peers", "evaluate", "corpus", "serve"},
+    {"commands"},
     {"cli", "__main__"},
 ]
 SIDE_WING = {
@@ -27,16 +28,16 @@ SIDE_WING = {
     "quantizers",
     "train",
     "hf",
-}  # PyTorch; reached from lab, and by cli inside functions
+}  # PyTorch; reached by cli inside functions
 
 DOORS = {  # library -> the only modules that may import it
     "onnxruntime": {"silk", "train", "evaluate.metrics"},  # train: the parity check of an export
     "soundfile": {"audio"},
     "soxr": {"audio"},
     "constriction": {"container.payload"},
-    "typer": {"cli", "lab.cli", "corpus.cli", "serve.cli"},
+    "typer": {"cli", "commands", "corpus.cli", "serve.cli"},
     "rich": {"console", "train", "evaluate"},
-    "torch": SIDE_WING | {"lab", "peers", "evaluate.metrics"},
+    "torch": SIDE_WING | {"peers", "evaluate.metrics"},
     "transformers": {"peers", "hf", "evaluate.metrics"},
     "huggingface_hub": {"peers"},
     "snac": {"peers"},
@@ -47,7 +48,7 @@ DOORS = {  # library -> the only modules that may import it
     "uvicorn": {"serve.run"},
     "websockets": {"serve.client"},
     "prometheus_client": {"serve.metrics"},
-    "matplotlib": {"train", "evaluate", "lab"},
+    "matplotlib": {"train", "evaluate"},
     "pesq": {"evaluate"},
     "pystoi": {"evaluate"},
     "pyworld": {"evaluate"},
@@ -113,13 +114,13 @@ def test_imports_point_one_way(name: str) -> None:
     wing = name.split(".")[0] in SIDE_WING
     for other in own(imports(name, top_only=True)):
         if other.split(".")[0] in SIDE_WING:
-            assert wing or name.split(".")[0] == "lab", f"{name} imports {other} of the side wing at its top"
+            assert wing, f"{name} imports {other} of the side wing at its top"
         elif not wing:
             here, there = floor(name), floor(other)
             assert here is not None and there is not None and there <= here, f"{name} imports {other}, above it"
     if not wing:
         reached = {other.split(".")[0] for other in own(imports(name, top_only=False))} & SIDE_WING
-        assert not reached or name.split(".")[0] in {"cli", "lab"}, f"{name} reaches the side wing {reached}"
+        assert not reached or name.split(".")[0] == "cli", f"{name} reaches the side wing {reached}"
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -181,7 +182,7 @@ def test_light_modules_need_no_extra() -> None:
         "pyarrow",
         "ray",
     )
-    light = [f"silkcodec.{name}" for name in MODULES if name and name.split(".")[0] not in {*SIDE_WING, "lab"}]
+    light = [f"silkcodec.{name}" for name in MODULES if name and name.split(".")[0] not in SIDE_WING]
     light = [name for name in light if not name.endswith("__main__")]
     code = f"""
 import importlib, importlib.abc

@@ -14,8 +14,8 @@ import pytest
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parent.parent
-HEAVY = ("nn", "quantizers", "train", "lab", "hf", "serve")  # need extras
-LIGHT_OF_HEAVY = ["silkcodec.lab.cli", "silkcodec.serve.cli"]  # for `silk lab --help`
+HEAVY = ("nn", "quantizers", "train", "hf", "serve")  # need extras
+LIGHT_OF_HEAVY = ["silkcodec.serve.cli"]  # for `silk serve --help`
 
 
 def run(*command: str, env: dict[str, str] | None = None, cwd: Path | None = None) -> str:

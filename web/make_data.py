@@ -1,4 +1,4 @@
-"""What the page shows before its own model has loaded, and its charts: from the model, the samples and bench/*.json.
+"""What the page shows before its own model has loaded, and its charts: from the model, the samples and the results.
 
     python web/make_data.py              # -> web/public/data/, before `npm run build`
     python web/make_data.py --fixtures   # -> web/test/fixtures.json, what the TypeScript tests hold against Python
@@ -81,8 +81,8 @@ def landscape() -> dict[str, Any]:
 
 
 def coverage() -> dict[str, Any]:
-    """Of bench/coverage.json, what the page's figure shows: coverage by group, and its distance to the control."""
-    result = json.loads((ROOT / "bench" / "coverage.json").read_text(encoding="utf-8"))
+    """Of the result of `silk lab coverage`, what the page's figure shows: coverage by group, and its distance to the control."""
+    result = json.loads((ROOT / "lab/src/silkcodec_lab/coverage/results/coverage.json").read_text(encoding="utf-8"))
     views: dict[str, Any] = {}
     for view, found in result["views"].items():
         views[view] = {

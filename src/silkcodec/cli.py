@@ -20,7 +20,6 @@ from typer.core import TyperGroup
 from silkcodec import __version__
 from silkcodec.corpus import cli as corpus_cli
 from silkcodec.errors import ArgumentError, MissingExtraError, SilkError
-from silkcodec.lab.cli import lab
 from silkcodec.serve import cli as serve_cli
 
 if TYPE_CHECKING:
@@ -28,7 +27,24 @@ if TYPE_CHECKING:
 
 
 class _Verbs(TyperGroup):
-    """Turns what a user can cause into one line and an exit code; a bug of ours keeps its traceback."""
+    """Turns what a user can cause into one line and an exit code; a bug of ours keeps its traceback.
+
+    Its verbs are those below and those that other distributions add (`silkcodec.commands`).
+    """
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        from silkcodec import commands
+
+        own = super().list_commands(ctx)
+        return [*own, *(name for name in commands.names() if name not in own)]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        own = super().get_command(ctx, cmd_name)
+        if own is not None:
+            return own
+        from silkcodec import commands  # costs time that the verbs below need not pay
+
+        return commands.find(cmd_name)
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -51,7 +67,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-app.add_typer(lab, name="lab")
 app.command()(serve_cli.serve)
 app.command()(corpus_cli.tokenize)
 app.command()(corpus_cli.detokenize)

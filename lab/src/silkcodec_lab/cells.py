@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from silkcodec.evaluate.report import digits, interval, number
-from silkcodec.lab.page import Result
+from silkcodec_lab.pages import Result
 
 Metrics = dict[str, Any]  # by name: {"mean", "low", "high", "n"}
 

@@ -1,7 +1,7 @@
 """A result of the laboratory (JSON) -> its page (Markdown): the same five parts for every experiment.
 
 Question, method, result, what would change the conclusion, and how it was made. The figures in a page are the
-JSON's; a test holds every page in docs/lab/ to what its JSON in bench/ says.
+JSON's; a test compares every page in docs/lab/ with its JSON in the experiment's folder results/.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import re
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import silkcodec
@@ -21,15 +22,15 @@ from silkcodec.output import check_output, replacing
 Result = dict[str, Any]
 
 EXPERIMENTS = {
-    "burden": "silkcodec.lab.burden_page",
-    "robustness": "silkcodec.lab.robustness_page",
-    "coverage": "silkcodec.lab.coverage_page",
-    "snap": "silkcodec.lab.snap_page",
-    "residual": "silkcodec.lab.residual_page",
-    "gradient": "silkcodec.lab.gradient_page",
-    "bandwidth": "silkcodec.lab.bandwidth_page",
+    "lm-cost": "silkcodec_lab.lm_cost",
+    "robustness": "silkcodec_lab.robustness",
+    "coverage": "silkcodec_lab.coverage",
+    "quantization-error": "silkcodec_lab.quantization_error",
+    "residual": "silkcodec_lab.residual",
+    "gradient": "silkcodec_lab.gradient",
+    "bandwidth": "silkcodec_lab.bandwidth",
 }
-"""Experiment -> the module of its page. There:
+"""Experiment -> its package, whose module `page` has:
 
     TITLE, QUESTION, WOULD_CHANGE       the same for every result; the last a sequence of reasons
     method(result), findings(result)    lists of paragraphs and tables (Markdown)
@@ -39,6 +40,8 @@ EXPERIMENTS = {
 
 A result may have a name of its own, `EXPERIMENT_word` (`check_name`): its page and figure are called so.
 """
+
+OLD_NAMES = {"burden": "lm-cost", "snap": "quantization-error"}  # of experiments, in results of earlier versions
 
 FORMAT = 1
 QUIET_CORES = 0.1  # that other processes may use meanwhile; above it, times are not to be trusted
@@ -91,7 +94,7 @@ def name_of(result: Result) -> str:
 
 def render(result: Result) -> str:
     """The page of a result."""
-    of = import_module(EXPERIMENTS[_experiment(result)])
+    of = _page_of(result)
     title = of.title(result) if hasattr(of, "title") else of.TITLE
     parts = [
         f"# {title}",
@@ -122,13 +125,13 @@ def targets(name: str, folder: str | os.PathLike[str], *, overwrite: bool = Fals
 
 
 def write(result: Result, folder: str | os.PathLike[str], *, overwrite: bool = False) -> list[Path]:
-    """The page and the figure of a result: FOLDER/burden.md, FOLDER/burden.png.
+    """The page and the figure of a result: FOLDER/lm-cost.md, FOLDER/lm-cost.png.
 
     Raises:
         OutputError: one of them exists or cannot be written; both are checked first.
     """
     paths = targets(name_of(result), folder, overwrite=overwrite)
-    drawn: bytes = import_module(EXPERIMENTS[_experiment(result)]).figure(result)
+    drawn: bytes = _page_of(result).figure(result)
     for path, content in zip(paths, (render(result).encode(), drawn), strict=True):
         with replacing(path, overwrite=overwrite) as file:
             file.write(content)
@@ -167,4 +170,15 @@ def made(result: Result) -> str:
 
 
 def _experiment(result: Result) -> str:
-    return str(result.get("kind", "")).removeprefix("silk lab ")
+    name = str(result.get("kind", "")).removeprefix("silk lab ")
+    return OLD_NAMES.get(name, name)
+
+
+def _page_of(result: Result) -> ModuleType:
+    return import_module(f"{EXPERIMENTS[_experiment(result)]}.page")
+
+
+def committed(experiment: str) -> list[Path]:
+    """Return the results in the folder of an experiment; of an installed package, none."""
+    package = EXPERIMENTS[experiment].rpartition(".")[2]
+    return sorted((Path(__file__).parent / package / "results").glob("*.json"))

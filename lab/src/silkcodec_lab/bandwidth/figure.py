@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from silkcodec.lab.page import Result
+from silkcodec_lab.pages import Result
 
 HOW = {"first": "the first groups", "random": "random groups", "best": "the best found"}
 COLUMNS = 4  # of spectrograms

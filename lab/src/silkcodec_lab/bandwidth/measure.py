@@ -27,10 +27,10 @@ from silkcodec.errors import ArgumentError
 from silkcodec.evaluate.clips import Clip, find_clips
 from silkcodec.evaluate.metrics import SAMPLE_RATE
 from silkcodec.evaluate.summary import bootstrap
-from silkcodec.lab import machine
-from silkcodec.lab.bandwidth_measure import BEST, FIRST, RANDOM, Bench, Pool, Recipe, Wave, greedy_order
-from silkcodec.lab.page import Result, head
 from silkcodec.output import check_output
+from silkcodec_lab import machine
+from silkcodec_lab.bandwidth.workers import BEST, FIRST, RANDOM, Bench, Pool, Recipe, Wave, greedy_order
+from silkcodec_lab.pages import Result, head
 
 Progress = Callable[[int, int, str], None]  # done, in all, at what
 Key = tuple[str, int, str]  # codec, codebooks kept, which of them

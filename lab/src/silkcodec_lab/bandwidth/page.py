@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from silkcodec.evaluate.report import digits, number, table
-from silkcodec.lab.bandwidth_figure import HOW, figure
-from silkcodec.lab.cells import cells, heads, of, verdict
-from silkcodec.lab.page import Result, made
+from silkcodec_lab.bandwidth.figure import HOW, figure
+from silkcodec_lab.cells import cells, heads, of, verdict
+from silkcodec_lab.pages import Result, made
 
 __all__ = ["QUESTION", "TITLE", "WOULD_CHANGE", "figure", "findings", "how_made", "method"]
 

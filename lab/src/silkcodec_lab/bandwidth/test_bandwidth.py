@@ -18,16 +18,17 @@ from silkcodec import audio
 from silkcodec.cli import app
 from silkcodec.errors import ArgumentError, OutputError, TokensError
 from silkcodec.evaluate.clips import find_clips
-from silkcodec.lab import bandwidth_figure, page
-from silkcodec.lab import runs as module
-from silkcodec.lab.bandwidth import Plan, _find, bandwidth
-from silkcodec.lab.bandwidth_measure import Bench, Pool, Recipe, cuts, fitted, greedy_order, keep, order_cuts, rates
-from silkcodec.lab.runs import RunCodec, coarse_first, decode_cut
 from silkcodec.nn.model import SilkModel
 from silkcodec.quantizers import FSQ, RVQ, VQ, MultiScaleRVQ
 from silkcodec.silk import Silk
 from silkcodec.train import checkpoint
 from silkcodec.train.config import dump_config, load_config
+from silkcodec_lab import pages
+from silkcodec_lab import runs as module
+from silkcodec_lab.bandwidth import figure as bandwidth_figure
+from silkcodec_lab.bandwidth.measure import Plan, _find, bandwidth
+from silkcodec_lab.bandwidth.workers import Bench, Pool, Recipe, cuts, fitted, greedy_order, keep, order_cuts, rates
+from silkcodec_lab.runs import RunCodec, coarse_first, decode_cut
 from speechlike import speechlike
 
 N_CODES = {"fsq": 128, "vq": 32, "rvq": 32, "multiscale": 30}
@@ -240,7 +241,7 @@ def measured(clips: Path, run_folders: dict[str, Path], tmp_path_factory: pytest
     folder = tmp_path_factory.mktemp("audio") / "bandwidth_audio"
     runs = [run_folders["fsq"], run_folders["rvq"]]
     result = bandwidth([clips], ["silk"], folder=folder, runs=runs, plan=PLAN)
-    return json.dumps(page.rounded(result)), folder
+    return json.dumps(pages.rounded(result)), folder
 
 
 @pytest.fixture
@@ -293,11 +294,11 @@ def test_what_is_heard_lies_beside_the_page(result: dict[str, Any], measured: tu
 
 
 def test_the_page_is_what_the_json_says(result: dict[str, Any], tmp_path: Path) -> None:
-    page.write_json(result, tmp_path / "bandwidth.json")
-    assert page.load_result(tmp_path / "bandwidth.json") == result
-    written, figure = page.write(result, tmp_path / "pages")
+    pages.write_json(result, tmp_path / "bandwidth.json")
+    assert pages.load_result(tmp_path / "bandwidth.json") == result
+    written, figure = pages.write(result, tmp_path / "pages")
     text = written.read_text(encoding="utf-8")
-    assert text == page.render(result) and figure.read_bytes().startswith(b"\x89PNG")
+    assert text == pages.render(result) and figure.read_bytes().startswith(b"\x89PNG")
     for words in (
         "| silk | 10 of 19 | 25.0 | 525 |",
         "| run:fsq | 64 of 128 | 160.0 | 480 |",
@@ -331,9 +332,9 @@ def test_a_third_of_the_clips_is_for_the_order_and_more_groups_are_nearer(clips:
 
 
 def test_without_clips_for_the_order_there_is_none(clips: Path, tmp_path: Path) -> None:
-    result = page.rounded(bandwidth([clips / "0.wav"], ["silk"], folder=tmp_path, plan=PLAN))
+    result = pages.rounded(bandwidth([clips / "0.wav"], ["silk"], folder=tmp_path, plan=PLAN))
     assert result["order"] is None and {point["how"] for point in result["points"]} == {"first"}
-    assert "Which of Silk's groups" not in page.render(result)
+    assert "Which of Silk's groups" not in pages.render(result)
     assert bandwidth_figure.figure(result).startswith(b"\x89PNG")
 
 
@@ -341,14 +342,11 @@ def test_examples_in_docstrings_run() -> None:
     assert doctest.testmod(module).failed == 0
 
 
-PAGES = Path(__file__).parent.parent / "docs" / "lab"
-
-
-@pytest.mark.skipif(not (PAGES / "bandwidth.md").exists(), reason="not measured yet")
 def test_the_page_in_the_documentation_has_its_audio() -> None:
-    result = page.load_result(PAGES.parent.parent / "bench" / "bandwidth.json")
-    assert (PAGES / "bandwidth.md").read_text(encoding="utf-8") == page.render(result)
-    sizes = [(PAGES / result["audio"]["folder"] / entry["file"]).stat().st_size for entry in result["audio"]["files"]]
+    (path,) = pages.committed("bandwidth")
+    result = pages.load_result(path)
+    folder = Path(__file__).resolve().parents[4] / "docs" / "lab"
+    sizes = [(folder / result["audio"]["folder"] / entry["file"]).stat().st_size for entry in result["audio"]["files"]]
     assert sum(sizes) == result["audio"]["bytes"] < 1_500_000
 
 

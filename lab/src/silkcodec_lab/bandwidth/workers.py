@@ -19,9 +19,9 @@ from silkcodec.codec import Codec, load, parse
 from silkcodec.errors import ArgumentError, SilkError
 from silkcodec.evaluate.clips import Clip
 from silkcodec.evaluate.metrics import SAMPLE_RATE, Pair, find_metrics, measure_all
-from silkcodec.lab.runs import RunCodec
 from silkcodec.silk import MIDDLE_LEVEL, Silk
 from silkcodec.tokens import LATENT_WIDTH, Tokens, levels_to_codes
+from silkcodec_lab.runs import RunCodec
 
 METRICS = ("pesq_wb", "stoi", "mel_distance")
 FIRST, RANDOM, BEST = "first", "random", "best"  # which of Silk's groups are kept

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from silkcodec.lab.coverage_intervals import NEW
-from silkcodec.lab.page import Result
+from silkcodec_lab.coverage.intervals import NEW
+from silkcodec_lab.pages import Result
 
 TITLE = "Does a codebook cover a language that it never heard?"
 

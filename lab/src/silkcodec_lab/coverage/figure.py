@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from typing import Any
 
-from silkcodec.lab.page import Result
+from silkcodec_lab.pages import Result
 
 HEARD, NEW = "heard", "new"
 KINDS = {"vq": "VQ", "rvq": "RVQ", "fsq": "FSQ"}
@@ -27,7 +27,7 @@ def figure(result: Result) -> bytes:
     FigureCanvasAgg(drawing)
     panels = drawing.subplots(n_rows, 3)
     if more:
-        from silkcodec.lab.coverage_sounds_figure import draw
+        from silkcodec_lab.coverage.sounds_figure import draw
 
         known = list(next(iter(result["views"]["level"]["quantizers"].values()))["groups"])
         draw(panels[-1], result, lambda group: _color(group, known), label)

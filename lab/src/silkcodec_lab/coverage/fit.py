@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from silkcodec.lab.coverage_speech import Vectors
 from silkcodec.quantizers import Codebook
+from silkcodec_lab.coverage.speech import Vectors
 
 WIDTHS = np.geomspace(0.02, 3.0, 28)  # of a level, in standard deviations, that are tried
 WIDTH_SAMPLE = 4_000  # vectors that they are tried on

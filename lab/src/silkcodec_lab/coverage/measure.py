@@ -24,13 +24,15 @@ from numpy.typing import NDArray
 from silkcodec.errors import ArgumentError
 from silkcodec.evaluate.clips import filter_of
 from silkcodec.evaluate.metrics import find_metrics
-from silkcodec.lab import coverage_fit, coverage_rebuilt, machine
-from silkcodec.lab.coverage_fit import Measured
-from silkcodec.lab.coverage_intervals import HEARD, NEW, Floats, difference, interval, weighted_quantile
-from silkcodec.lab.coverage_rebuilt import Rebuilding
-from silkcodec.lab.coverage_sounds import Sounds, pick
-from silkcodec.lab.coverage_speech import Patches, Speaker, speakers_of
-from silkcodec.lab.page import Result, head
+from silkcodec_lab import machine
+from silkcodec_lab.coverage import fit as coverage_fit
+from silkcodec_lab.coverage import reconstruction as coverage_rebuilt
+from silkcodec_lab.coverage.fit import Measured
+from silkcodec_lab.coverage.intervals import HEARD, NEW, Floats, difference, interval, weighted_quantile
+from silkcodec_lab.coverage.reconstruction import Rebuilding
+from silkcodec_lab.coverage.sounds import Sounds, pick
+from silkcodec_lab.coverage.speech import Patches, Speaker, speakers_of
+from silkcodec_lab.pages import Result, head
 
 HOLD_OUT = ("speaker", "source")
 VIEWS = ("level", "channel")  # what was taken out of the vectors: their level; also the speaker's mean spectrum

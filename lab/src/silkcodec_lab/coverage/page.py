@@ -7,12 +7,12 @@ from shlex import quote
 from typing import Any
 
 from silkcodec.evaluate.report import interval, number, table
-from silkcodec.lab import coverage_about as about
-from silkcodec.lab.coverage_figure import HEARD, NEW, VIEWS, headline, label
-from silkcodec.lab.coverage_figure import figure as figure  # of this page
-from silkcodec.lab.coverage_intervals import FEW
-from silkcodec.lab.coverage_sounds_page import rebuilt_findings, rebuilt_method, sounds_findings, sounds_method
-from silkcodec.lab.page import Result, made
+from silkcodec_lab.coverage import about
+from silkcodec_lab.coverage.figure import HEARD, NEW, VIEWS, headline, label
+from silkcodec_lab.coverage.figure import figure as figure  # of this page
+from silkcodec_lab.coverage.intervals import FEW
+from silkcodec_lab.coverage.sounds_page import rebuilt_findings, rebuilt_method, sounds_findings, sounds_method
+from silkcodec_lab.pages import Result, made
 
 TITLE, WOULD_CHANGE = about.TITLE, about.WOULD_CHANGE
 title, question = about.title, about.question

@@ -23,13 +23,13 @@ from silkcodec.codec import load
 from silkcodec.errors import ArgumentError
 from silkcodec.evaluate.clips import Clip
 from silkcodec.evaluate.metrics import Metric, Pair, find_metrics, measure_all
-from silkcodec.lab import coverage_fit
-from silkcodec.lab.coverage_intervals import HEARD, NEW, Floats, difference, in_order, interval
-from silkcodec.lab.coverage_speech import LOUD, Patches, Vectors, cut, decibels, voices_of
-from silkcodec.lab.griffin_lim import magnitudes, wave_of
+from silkcodec_lab.coverage import fit as coverage_fit
+from silkcodec_lab.coverage.griffin_lim import magnitudes, wave_of
+from silkcodec_lab.coverage.intervals import HEARD, NEW, Floats, difference, in_order, interval
+from silkcodec_lab.coverage.speech import LOUD, Patches, Vectors, cut, decibels, voices_of
 
 if TYPE_CHECKING:
-    from silkcodec.lab.coverage import Plan
+    from silkcodec_lab.coverage.measure import Plan
 
 Wave = NDArray[np.float32]
 Values = dict[str, dict[str, dict[str, dict[str, float | None]]]]  # of what, group, speaker, metric
@@ -186,7 +186,7 @@ def loudest_down(bands: NDArray[np.float32], patches: Patches) -> tuple[NDArray[
 
 
 def _codecs(rebuilding: Rebuilding) -> list[tuple[str, Any]]:
-    from silkcodec.lab.runs import RunCodec
+    from silkcodec_lab.runs import RunCodec
 
     runs = [RunCodec(run) for run in rebuilding.runs]
     found = [(name, load(name)) for name in rebuilding.codecs] + [(run.name, run) for run in runs]

@@ -23,10 +23,10 @@ from numpy.typing import NDArray
 from silkcodec import mel
 from silkcodec.evaluate.clips import Clip
 from silkcodec.evaluate.metrics.pitch import F0_PERIOD_MS, find_f0
-from silkcodec.lab.coverage_intervals import HEARD, NEW, Floats, difference, in_order, interval
+from silkcodec_lab.coverage.intervals import HEARD, NEW, Floats, difference, in_order, interval
 
 if TYPE_CHECKING:
-    from silkcodec.lab.coverage_speech import Speaker
+    from silkcodec_lab.coverage.speech import Speaker
 
 Labels = NDArray[np.str_]  # [N], "" where nothing is known
 

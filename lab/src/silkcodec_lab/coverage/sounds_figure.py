@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from silkcodec.evaluate.metrics import METRICS
-from silkcodec.lab.coverage_intervals import in_order
-from silkcodec.lab.coverage_sounds_page import AGAIN
-from silkcodec.lab.page import Result
+from silkcodec_lab.coverage.intervals import in_order
+from silkcodec_lab.coverage.sounds_page import AGAIN
+from silkcodec_lab.pages import Result
 
 
 def draw(panels: Any, result: Result, color: Any, label: Any) -> None:

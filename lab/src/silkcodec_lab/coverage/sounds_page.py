@@ -6,9 +6,9 @@ from typing import Any
 
 from silkcodec.evaluate.metrics import METRICS
 from silkcodec.evaluate.report import digits, interval, number, table
-from silkcodec.lab.coverage_figure import HEARD, NEW, label
-from silkcodec.lab.coverage_intervals import FEW, in_order
-from silkcodec.lab.page import Result
+from silkcodec_lab.coverage.figure import HEARD, NEW, label
+from silkcodec_lab.coverage.intervals import FEW, in_order
+from silkcodec_lab.pages import Result
 
 AGAIN = "again"  # Griffin-Lim from another beginning
 KIND_TITLES = {"tone": "tone", "sound": "Arabic sound", "height": "F0", "movement": "F0 movement"}

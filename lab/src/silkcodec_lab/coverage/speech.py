@@ -27,9 +27,9 @@ from numpy.typing import NDArray
 from silkcodec import audio, mel
 from silkcodec.errors import ArgumentError
 from silkcodec.evaluate.clips import Clip, find_clips
-from silkcodec.lab.coverage_sounds import Labels, classes_of
 from silkcodec.silk import Silk
 from silkcodec.tokens import LATENT_WIDTH
+from silkcodec_lab.coverage.sounds import Labels, classes_of
 
 Vectors = NDArray[np.float32]  # [N, D], dB; or levels of FSQ
 Columns = NDArray[np.int64]  # [N], of the log-mel

@@ -16,13 +16,24 @@ from silkcodec import audio
 from silkcodec.cli import app
 from silkcodec.errors import ArgumentError
 from silkcodec.evaluate.clips import find_clips
-from silkcodec.lab import coverage_fit, page
-from silkcodec.lab.coverage import NEW, Plan, coverage, difference, fitting, interval, measure, split, weighted_quantile
-from silkcodec.lab.coverage_fit import Chain, Grid
-from silkcodec.lab.coverage_speech import Patches, Speaker, cut, speakers_of
+from silkcodec_lab import pages
+from silkcodec_lab.coverage import fit as coverage_fit
+from silkcodec_lab.coverage.fit import Chain, Grid
+from silkcodec_lab.coverage.measure import (
+    NEW,
+    Plan,
+    coverage,
+    difference,
+    fitting,
+    interval,
+    measure,
+    split,
+    weighted_quantile,
+)
+from silkcodec_lab.coverage.speech import Patches, Speaker, cut, speakers_of
 from speechlike import speechlike
 
-SAMPLES = Path(__file__).resolve().parent.parent / "samples"
+SAMPLES = Path(__file__).resolve().parents[4] / "samples"
 TINY = Plan(vq=(8,), rvq_entries=4, rvq_lengths=(1, 2), folds=2)
 
 
@@ -225,7 +236,7 @@ def test_filters_choose_clips_and_low_bandwidth_is_left_out(index: Path) -> None
 def result(index: Path) -> dict[str, Any]:
     tests = {"mandarin": f"{index}:language=zh*", "arabic": f"{index}:language=ar"}
     plan = Plan(vq=(16,), rvq_entries=8, rvq_lengths=(1, 2), hold_out="source", folds=2)
-    return json.loads(json.dumps(page.rounded(coverage(f"{index}:language=en", tests, plan=plan))))
+    return json.loads(json.dumps(pages.rounded(coverage(f"{index}:language=en", tests, plan=plan))))
 
 
 def test_a_run_says_who_was_measured_how(result: dict[str, Any], index: Path) -> None:
@@ -242,11 +253,11 @@ def test_a_run_says_who_was_measured_how(result: dict[str, Any], index: Path) ->
 
 
 def test_the_page_is_what_the_json_says(result: dict[str, Any], tmp_path: Path) -> None:
-    page.write_json(result, tmp_path / "coverage.json")
-    written, figure = page.write(page.load_result(tmp_path / "coverage.json"), tmp_path / "pages")
+    pages.write_json(result, tmp_path / "coverage.json")
+    written, figure = pages.write(pages.load_result(tmp_path / "coverage.json"), tmp_path / "pages")
     text = written.read_text(encoding="utf-8")
     assert "--train SPEECH:language=en --test 'mandarin=SPEECH:language=zh*'" in text
-    assert text == page.render(result) and figure.read_bytes().startswith(b"\x89PNG")
+    assert text == pages.render(result) and figure.read_bytes().startswith(b"\x89PNG")
     assert "proves little" in text and "`arabic` 1" in text
     gap = result["views"]["level"]["quantizers"]["vq 16"]["against_new"]["arabic"]["inside"]["mean"]
     assert f"| VQ 16 | arabic | {100 * gap:+.1f} |" in text
@@ -257,18 +268,18 @@ def test_a_page_counts_what_an_interval_says(result: dict[str, Any]) -> None:
     for one in changed["views"]["level"]["quantizers"].values():
         gap = one["against_new"]["mandarin"]["inside"]
         gap |= {"mean": -0.1, "low": -0.2, "high": -0.05} if one["kind"] != "fsq" else {"low": -0.1, "high": 0.1}
-    text = page.render(changed)
+    text = pages.render(changed)
     assert "`mandarin`: codebooks 3 worse, 0 better, 0 cannot tell; grids 0 worse, 0 better, 3 cannot tell;" in text
     assert "Level taken out, `mandarin`: -10.0 [-20.0, -5.0] points against new speakers, **worse**" in text
 
 
 def test_a_page_warns_of_a_control_from_the_same_sources(result: dict[str, Any]) -> None:
     changed = json.loads(json.dumps(result))
-    assert "do not** (`" not in page.render(changed)
+    assert "do not** (`" not in pages.render(changed)
     changed["settings"]["hold_out"] = "speaker"
-    assert "do not** (`" not in page.render(changed)  # all groups share both sources
+    assert "do not** (`" not in pages.render(changed)  # all groups share both sources
     changed["groups"]["mandarin"]["sources"] = ["c"]
-    assert "other groups do not** (`mandarin`)" in page.render(changed)
+    assert "other groups do not** (`mandarin`)" in pages.render(changed)
 
 
 def test_small_mode_on_the_samples_says_that_it_proves_nothing(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import io
 import math
 from typing import Any
 
-from silkcodec.lab.page import Result
+from silkcodec_lab.pages import Result
 
 LABELS = {"vq": "VQ", "rvq": "RVQ", "multiscale": "multi-scale RVQ", "fsq": "FSQ"}
 COLOURS = {"vq": "#0b6fa4", "rvq": "#7cb518", "multiscale": "#f0a202", "fsq": "#d1495b"}

@@ -19,13 +19,13 @@ from typing import Any
 from silkcodec import audio
 from silkcodec.errors import ArgumentError
 from silkcodec.evaluate.clips import Clip, find_clips
-from silkcodec.lab import machine
-from silkcodec.lab.gradient_measure import difference
-from silkcodec.lab.gradient_model import Model, Plan, Records, Wave
-from silkcodec.lab.gradient_training import train_tiny
-from silkcodec.lab.page import Result, head
 from silkcodec.mel import FRAME, LOOKAHEAD, SAMPLE_RATE
 from silkcodec.quantizers import QUANTIZERS
+from silkcodec_lab import machine
+from silkcodec_lab.gradient.agreement import difference
+from silkcodec_lab.gradient.model import Model, Plan, Records, Wave
+from silkcodec_lab.gradient.training import train_tiny
+from silkcodec_lab.pages import Result, head
 
 COMPARED = {  # what is told of FSQ and another: the figure, what is moved in FSQ, what in the other
     "frame": ("correlation", "frame", "frame"),

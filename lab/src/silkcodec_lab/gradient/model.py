@@ -14,12 +14,12 @@ from torch import Tensor
 
 from silkcodec.errors import ArgumentError
 from silkcodec.evaluate.summary import bootstrap
-from silkcodec.lab import gradient_training as training
-from silkcodec.lab.gradient_measure import Place, Snapping, Sums, agreement, descent, identity, pooled, snapping
-from silkcodec.lab.runs import RunCodec
 from silkcodec.mel import FRAME, HISTORY, LOOKAHEAD, SAMPLE_RATE
 from silkcodec.nn.model import SilkModel, fresh_states
 from silkcodec.train.losses import NAMES, SpectralLoss
+from silkcodec_lab.gradient import training
+from silkcodec_lab.gradient.agreement import Place, Snapping, Sums, agreement, descent, identity, pooled, snapping
+from silkcodec_lab.runs import RunCodec
 
 WIDTH = 128  # numbers of a frame
 BATCH = 32  # frames decoded at once

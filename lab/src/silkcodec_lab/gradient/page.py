@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from silkcodec.evaluate.report import interval, number, table
-from silkcodec.lab.gradient_figure import LABELS, figure
-from silkcodec.lab.page import Result, made
+from silkcodec_lab.gradient.figure import LABELS, figure
+from silkcodec_lab.pages import Result, made
 
 __all__ = ["QUESTION", "TITLE", "WOULD_CHANGE", "figure", "findings", "how_made", "method"]
 

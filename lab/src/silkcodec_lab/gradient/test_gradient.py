@@ -17,10 +17,13 @@ from typer.testing import CliRunner
 from silkcodec import audio
 from silkcodec.cli import app
 from silkcodec.errors import ArgumentError, WeightsError
-from silkcodec.lab import gradient_training as training
-from silkcodec.lab import page
-from silkcodec.lab.gradient import gradient
-from silkcodec.lab.gradient_measure import (
+from silkcodec.nn.model import SilkModel, fresh_states
+from silkcodec.quantizers import FSQ, QUANTIZERS, RVQ, VQ, MultiScaleRVQ
+from silkcodec.train.config import load_config
+from silkcodec.train.losses import SpectralLoss
+from silkcodec_lab import pages
+from silkcodec_lab.gradient import training
+from silkcodec_lab.gradient.agreement import (
     FIGURES,
     Place,
     Snap,
@@ -33,11 +36,8 @@ from silkcodec.lab.gradient_measure import (
     pooled,
     snapping,
 )
-from silkcodec.lab.gradient_model import Plan, frame_losses
-from silkcodec.nn.model import SilkModel, fresh_states
-from silkcodec.quantizers import FSQ, QUANTIZERS, RVQ, VQ, MultiScaleRVQ
-from silkcodec.train.config import load_config
-from silkcodec.train.losses import SpectralLoss
+from silkcodec_lab.gradient.measure import gradient
+from silkcodec_lab.gradient.model import Plan, frame_losses
 from speechlike import speechlike
 
 D = 16
@@ -264,7 +264,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def measured(clips: Path) -> str:
-    return json.dumps(page.rounded(gradient([clips], plan=PLAN)))
+    return json.dumps(pages.rounded(gradient([clips], plan=PLAN)))
 
 
 @pytest.fixture
@@ -292,11 +292,11 @@ def test_no_result_names_a_place_on_this_machine(result: dict[str, Any], clips: 
 
 
 def test_the_page_is_what_the_json_says(result: dict[str, Any], tmp_path: Path) -> None:
-    page.write_json(result, tmp_path / "gradient.json")
-    assert page.load_result(tmp_path / "gradient.json") == result
-    written, drawn = page.write(result, tmp_path / "pages")
+    pages.write_json(result, tmp_path / "gradient.json")
+    assert pages.load_result(tmp_path / "gradient.json") == result
+    written, drawn = pages.write(result, tmp_path / "pages")
     text = written.read_text(encoding="utf-8")
-    assert text == page.render(result) and drawn.read_bytes().startswith(b"\x89PNG")
+    assert text == pages.render(result) and drawn.read_bytes().startswith(b"\x89PNG")
     for words in ("tiny ones, trained for 2 steps", "trial run", "### Is FSQ's gradient", "FSQ - VQ | 0.1 |"):
         assert words in text
     book = result["models"]["vq"]["usage"][0]
@@ -317,14 +317,14 @@ def test_the_answer_follows_the_numbers(result: dict[str, Any], shifts: tuple[fl
         for kind in ("frame", "number"):
             for entry, mean in zip(found[kind], shifts, strict=True):
                 entry |= {"mean": mean, "low": mean - 0.1, "high": mean + 0.1}
-    assert says in page.render(result)
+    assert says in pages.render(result)
 
 
 def test_runs_are_taken_and_a_broken_one_is_refused(clips: Path, tmp_path: Path) -> None:
     waves = [speechlike(2.4, seed=0)]
     (run,) = training.train_tiny(waves, tmp_path / "trained", 2, ["fsq"])
-    result = page.rounded(gradient([clips / "0.wav"], runs=[run], plan=PLAN))
-    assert result["settings"]["runs"] == 1 and result["differences"] == {} and "no FSQ" in page.render(result)
+    result = pages.rounded(gradient([clips / "0.wav"], runs=[run], plan=PLAN))
+    assert result["settings"]["runs"] == 1 and result["differences"] == {} and "no FSQ" in pages.render(result)
     with pytest.raises(ArgumentError, match="asked for once; got fsq, fsq"):
         gradient([clips], runs=[run, run], plan=PLAN)
     (run / "history.jsonl").write_text("{}\n")

@@ -27,14 +27,14 @@ from silkcodec.codec import Codec, load
 from silkcodec.errors import ArgumentError
 from silkcodec.evaluate.clips import Clip, find_clips
 from silkcodec.evaluate.summary import bootstrap
-from silkcodec.lab import burden_train as training
-from silkcodec.lab import machine
-from silkcodec.lab.burden_layout import arithmetic
-from silkcodec.lab.burden_model import FrameModel
-from silkcodec.lab.burden_train import Plan
-from silkcodec.lab.page import Result, head
 from silkcodec.lm.layout import Frames, Layout
 from silkcodec.tokens import DIMS_PER_TOKEN, Tokens, codebook_sizes
+from silkcodec_lab import machine
+from silkcodec_lab.lm_cost import training
+from silkcodec_lab.lm_cost.arithmetic import arithmetic
+from silkcodec_lab.lm_cost.model import FrameModel
+from silkcodec_lab.lm_cost.training import Plan
+from silkcodec_lab.pages import Result, head
 
 SAMPLE_RATE = 24_000  # Hz, at which clips are read; codecs resample to their own
 BLOCK_S = 60.0  # longer clips are encoded in pieces of this
@@ -81,7 +81,7 @@ class View:
         return tokens if self.dims_per_token is None else tokens.regroup(self.dims_per_token)
 
 
-def burden(
+def lm_cost(
     inputs: Sequence[str | os.PathLike[str]],
     codecs: Sequence[str],
     *,
@@ -104,7 +104,7 @@ def burden(
         progress: called after each optimiser step.
 
     Returns:
-        What goes to burden.json: settings, speech, machine, and every codec's figures.
+        What goes to lm-cost.json: settings, speech, machine, and every codec's figures.
 
     Raises:
         ArgumentError, AudioError: the arguments or the clips, before anything is measured.
@@ -134,7 +134,7 @@ def burden(
     figures = {view.name: measured[view.name] for view in views}
     equal_time_s = _compare_at_equal_time(figures)
     return {
-        **head("burden"),
+        **head("lm-cost"),
         "settings": {
             "splits": splits,
             "train_minutes": train_minutes,

@@ -1,4 +1,4 @@
-"""The tiny language model of the burden experiment: the same for every codec.
+"""The tiny language model of this experiment: the same for every codec.
 
 A transformer over frames, and a smaller one over the tokens within a frame: the RQ-Transformer (Lee et al., 2022,
 https://arxiv.org/abs/2203.01941), as Moshi uses it over Mimi (https://arxiv.org/abs/2410.00037).

@@ -1,4 +1,4 @@
-"""The page and the figure of the burden experiment. Every number is the JSON's."""
+"""The page and the figure of this experiment. Every number is the JSON's."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import io
 from typing import Any
 
 from silkcodec.evaluate.report import interval, number, table
-from silkcodec.lab.page import Result, made
+from silkcodec_lab.pages import Result, made
 
 NOTABLE_RISE = 0.005  # of held-out bits above their lowest: more than that is called overfitting
 
@@ -205,7 +205,7 @@ def how_made(result: Result) -> str:
     codecs, settings = result["codecs"], result["settings"]
     asked = ",".join(name for name, found in codecs.items() if not found["cost_only"])
     cost_only = ",".join(f"{name}@FOLDER" for name, found in codecs.items() if found["cost_only"])
-    command = ["silk lab burden SPEECH"]
+    command = ["silk lab lm-cost SPEECH"]
     command += [f"--codecs {asked}"] if asked else []
     command += [f"--cost-only {cost_only}"] if cost_only else []
     command += [f"--splits {','.join(settings['splits'])}"] if settings["splits"] else []

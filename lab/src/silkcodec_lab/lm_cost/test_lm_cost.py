@@ -16,12 +16,14 @@ from typer.testing import CliRunner
 from silkcodec import audio
 from silkcodec.cli import app
 from silkcodec.errors import ArgumentError, TokensError
-from silkcodec.lab import burden_layout, burden_train, page
-from silkcodec.lab.burden import burden
-from silkcodec.lab.burden_layout import Layout, arithmetic, heads
-from silkcodec.lab.burden_model import FrameModel, ModelSize
-from silkcodec.lab.burden_train import Plan
 from silkcodec.tokens import Tokens
+from silkcodec_lab import pages
+from silkcodec_lab.lm_cost import arithmetic as arithmetic_module
+from silkcodec_lab.lm_cost import training
+from silkcodec_lab.lm_cost.arithmetic import Layout, arithmetic, heads
+from silkcodec_lab.lm_cost.measure import lm_cost
+from silkcodec_lab.lm_cost.model import FrameModel, ModelSize
+from silkcodec_lab.lm_cost.training import Plan
 from speechlike import speechlike
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -73,7 +75,7 @@ def test_heads_multiply_to_the_codebook(size: int) -> None:
 
 
 def test_examples_in_docstrings_run() -> None:
-    assert doctest.testmod(burden_layout).failed == 0
+    assert doctest.testmod(arithmetic_module).failed == 0
 
 
 def test_multiscale_codebooks_are_interleaved_in_time_order() -> None:
@@ -115,7 +117,7 @@ def test_an_untrained_model_costs_the_raw_bits_however_tokens_are_factorised(dim
     made = silk_tokens(dims)
     layout = Layout.of(made)
     frames = torch.from_numpy(layout.frames(made))
-    bits = burden_train.score(model_of(layout.head_sizes), frames, 3, layout.frame_rate)
+    bits = training.score(model_of(layout.head_sizes), frames, 3, layout.frame_rate)
     assert bits == pytest.approx([960.0, 960.0], rel=1e-5)
 
 
@@ -146,7 +148,7 @@ def test_sampling_follows_the_predictions_it_was_trained_to_make() -> None:
 def trained(frames: np.ndarray, sizes: Any, n_steps: int = 60, seed: int = 0) -> dict[str, Any]:
     """What training reaches, at 10 frames/s; the last 200 frames are held out."""
     plan = Plan(window_s=2.0, batch=4, learning_rate=5e-3, warmup_steps=5, seed=seed, threads=1, size=TINY)
-    return burden_train.train(np.array(sizes), 10.0, frames[:-200], frames[-200:], n_steps, plan)[1]
+    return training.train(np.array(sizes), 10.0, frames[:-200], frames[-200:], n_steps, plan)[1]
 
 
 def bits_per_second(frames: np.ndarray, sizes: Any, n_steps: int = 60) -> float:
@@ -176,7 +178,7 @@ def test_order_zero_is_the_cross_entropy_of_counted_frequencies() -> None:
     frames[:10, 0, 0] = 1
     counts = np.array([20.5, 10.5]) / 31, 30.5 / 32
     bits = -(2 * np.log2(counts[0][0]) + np.log2(counts[0][1])) / 3 - np.log2(counts[1])
-    assert burden_train.order0_bits_per_second(sizes, 10.0, frames, frames) == pytest.approx(10 * bits)
+    assert training.order0_bits_per_second(sizes, 10.0, frames, frames) == pytest.approx(10 * bits)
 
 
 def test_a_seed_decides_everything() -> None:
@@ -193,7 +195,7 @@ def test_a_seed_decides_everything() -> None:
 
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("burden") / "speech"
+    folder = tmp_path_factory.mktemp("lm-cost") / "speech"
     for seed in range(3):
         audio.write(folder / f"{seed}.wav", speechlike(2.4, seed=seed), 24_000)
     return folder
@@ -203,8 +205,8 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def measured(clips: Path) -> str:
     plan = Plan(passes=2, window_s=1.2, threads=1, size=TINY)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(burden_train, "TIMED_S", 0.0)
-        return json.dumps(page.rounded(burden([clips], ["silk", "silk/4"], cost_only=["silk/1"], plan=plan)))
+        patch.setattr(training, "TIMED_S", 0.0)
+        return json.dumps(pages.rounded(lm_cost([clips], ["silk", "silk/4"], cost_only=["silk/1"], plan=plan)))
 
 
 @pytest.fixture
@@ -234,37 +236,27 @@ def test_no_result_names_a_place_on_this_machine(result: dict[str, Any], clips: 
 
 
 def test_the_page_is_what_the_json_says(result: dict[str, Any], tmp_path: Path) -> None:
-    page.write_json(result, tmp_path / "burden.json")
-    assert page.load_result(tmp_path / "burden.json") == result
-    written, figure = page.write(result, tmp_path / "pages")
+    pages.write_json(result, tmp_path / "lm-cost.json")
+    assert pages.load_result(tmp_path / "lm-cost.json") == result
+    written, figure = pages.write(result, tmp_path / "pages")
     text = written.read_text(encoding="utf-8")
-    assert text == page.render(result) and figure.read_bytes().startswith(b"\x89PNG")
+    assert text == pages.render(result) and figure.read_bytes().startswith(b"\x89PNG")
     assert "| silk | 2.5 | 19 | 47.5 | 2,850 | 150 | 168 |" in text and "do not compare as quality" in text
-    assert "Cost only: `silk/1`" in text and "burden.png" in text
+    assert "Cost only: `silk/1`" in text and "lm-cost.png" in text
     predicted = text[text.index("### Predicted") : text.index("### Timed")]
     assert "silk/4" in predicted and "silk/1" not in predicted
 
 
 def test_bits_that_rise_again_are_called_overfitting(result: dict[str, Any]) -> None:
-    assert "overfits" not in page.render(result)
+    assert "overfits" not in pages.render(result)
     result["codecs"]["silk/4"]["curve"][-1]["bits_per_second"] *= 1.02
-    assert "`silk/4` **overfits**" in page.render(result)
-
-
-def test_committed_pages_are_what_their_json_says() -> None:
-    for name in page.EXPERIMENTS:
-        measured, written = ROOT / f"bench/{name}.json", ROOT / f"docs/lab/{name}.md"
-        assert measured.exists() == written.exists()
-        if measured.exists():
-            fresh = page.render(page.load_result(measured))
-            assert written.read_text(encoding="utf-8") == fresh, f"run: silk lab page bench/{name}.json -o docs/lab"
-            assert written.with_suffix(".png").exists()
+    assert "`silk/4` **overfits**" in pages.render(result)
 
 
 def test_a_busy_machine_is_told(result: dict[str, Any]) -> None:
     for others, told in ((0.0, False), (1.5, True)):
         result["machine"]["others_cores"] = others
-        assert ("not idle" in page.render(result)) == told
+        assert ("not idle" in pages.render(result)) == told
 
 
 # --- what users can get wrong
@@ -284,23 +276,23 @@ def test_a_busy_machine_is_told(result: dict[str, Any]) -> None:
 )
 def test_wrong_arguments_are_one_sentence(clips: Path, codecs: list[str], options: Any, says: str) -> None:
     with pytest.raises(ArgumentError, match=says):
-        burden([clips], codecs, **options)
+        lm_cost([clips], codecs, **options)
 
 
 def test_one_clip_is_not_enough(clips: Path) -> None:
     with pytest.raises(ArgumentError, match="two clips"):
-        burden([clips / "0.wav"], ["silk"])
+        lm_cost([clips / "0.wav"], ["silk"])
 
 
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["burden", "nowhere", "-o", "out"], "does not"),
-        (["burden", "speech", "-o", "out", "--splits", "train"], "two names"),
-        (["burden", "speech", "-o", "out", "--splits", "train,valid"], "INDEX.tsv"),
-        (["burden", "speech", "-o", "out", "--passes", "0"], "passes must be above 0"),
-        (["burden", "speech", "-o", "full"], "exists already"),
-        (["page", "full/burden.md", "-o", "out"], "must be JSON"),
+        (["lm-cost", "nowhere", "-o", "out"], "does not"),
+        (["lm-cost", "speech", "-o", "out", "--splits", "train"], "two names"),
+        (["lm-cost", "speech", "-o", "out", "--splits", "train,valid"], "INDEX.tsv"),
+        (["lm-cost", "speech", "-o", "out", "--passes", "0"], "passes must be above 0"),
+        (["lm-cost", "speech", "-o", "full"], "exists already"),
+        (["page", "full/lm-cost.md", "-o", "out"], "must be JSON"),
         (["page", "full/other.json", "-o", "out"], "must be JSON"),
     ],
 )
@@ -310,20 +302,20 @@ def test_the_command_says_it_on_one_line(
     monkeypatch.chdir(tmp_path)
     words = [str(clips) if word == "speech" else word for word in words]
     Path("full").mkdir()
-    Path("full/burden.md").write_text("mine")
+    Path("full/lm-cost.md").write_text("mine")
     Path("full/other.json").write_text('{"kind": "silk compare", "format": 1}')
     done = CliRunner().invoke(app, ["lab", *words])
     assert (done.exit_code, len(done.stderr.splitlines())) == (2, 1), done.output
-    assert says in done.stderr and not Path("out").exists() and Path("full/burden.md").read_text() == "mine"
+    assert says in done.stderr and not Path("out").exists() and Path("full/lm-cost.md").read_text() == "mine"
 
 
 def test_the_command_writes_result_page_and_figure(
     clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    words = ["burden", str(clips), "-o", "out", "--results", "kept/burden.json", "--codecs", "silk", "--passes", "1"]
+    words = ["lm-cost", str(clips), "-o", "out", "--results", "kept/lm-cost.json", "--codecs", "silk", "--passes", "1"]
     done = CliRunner().invoke(app, ["lab", *words])
     assert done.exit_code == 0, done.output
-    assert sorted(path.name for path in Path("out").iterdir()) == ["burden.md", "burden.png"]
-    assert CliRunner().invoke(app, ["lab", "page", "kept/burden.json", "-o", "again"]).exit_code == 0
-    assert Path("again/burden.md").read_bytes() == Path("out/burden.md").read_bytes()
+    assert sorted(path.name for path in Path("out").iterdir()) == ["lm-cost.md", "lm-cost.png"]
+    assert CliRunner().invoke(app, ["lab", "page", "kept/lm-cost.json", "-o", "again"]).exit_code == 0
+    assert Path("again/lm-cost.md").read_bytes() == Path("out/lm-cost.md").read_bytes()

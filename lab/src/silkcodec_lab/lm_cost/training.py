@@ -1,4 +1,4 @@
-"""Training, scoring and timing the burden experiment's model on one codec's frames.
+"""Training, scoring and timing this experiment's model on one codec's frames.
 
 Every codec gets the same number of optimiser steps of the same seconds of speech, at the same moments of it. The
 learning rate is constant after a short warm-up: so what a run had reached at any moment is what a shorter run
@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from silkcodec.errors import ArgumentError
-from silkcodec.lab.burden_model import FrameModel, ModelSize
 from silkcodec.lm.layout import Frames
+from silkcodec_lab.lm_cost.model import FrameModel, ModelSize
 
 CHECKPOINTS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1)  # shares of the steps after which held-out speech is scored
 SMOOTHING = 0.5  # added to every count of an order-0 model (Krichevsky and Trofimov, 1981)

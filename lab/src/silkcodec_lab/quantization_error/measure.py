@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 from silkcodec import audio, mel
 from silkcodec.errors import ArgumentError
 from silkcodec.evaluate.summary import bootstrap
-from silkcodec.lab import machine
-from silkcodec.lab.burden import BLOCK_S, Part, Speech, choose_speech
-from silkcodec.lab.page import Result, head
-from silkcodec.lab.snap_fit import LLOYD_STEPS, Chain, Grid, bits_of, split_bits
 from silkcodec.silk import Silk
+from silkcodec_lab import machine
+from silkcodec_lab.chains import LLOYD_STEPS, Chain, Grid, bits_of, split_bits
+from silkcodec_lab.lm_cost.measure import BLOCK_S, Part, Speech, choose_speech
+from silkcodec_lab.pages import Result, head
 
 SAMPLE_RATE = mel.SAMPLE_RATE
 BITS = tuple(range(1, 13))  # of a vector: codebooks of 2..4,096
@@ -38,7 +38,7 @@ Vectors = NDArray[np.float32]
 Progress = Callable[[int, int, str], None]  # fits done, fits in all, what is fitted
 
 
-def snap(
+def quantization_error(
     inputs: Sequence[str | os.PathLike[str]],
     *,
     splits: tuple[str, str] | None = None,
@@ -60,7 +60,7 @@ def snap(
         progress: called after each fit.
 
     Returns:
-        What goes to snap.json.
+        What goes to quantization-error.json.
 
     Raises:
         ArgumentError, AudioError: the arguments or the clips, before anything is measured.
@@ -90,7 +90,7 @@ def snap(
         if name == "silk":
             latents[name]["own_rounding"] = own_rounding(clips, latents[name]["mean"], seed)
     return {
-        **head("snap"),
+        **head("quantization-error"),
         "settings": {
             "splits": splits,
             "train_minutes": train_minutes,

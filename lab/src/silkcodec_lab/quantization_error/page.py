@@ -1,4 +1,4 @@
-"""The page and the figure of the snap experiment. Every number is the JSON's."""
+"""The page and the figure of this experiment. Every number is the JSON's."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import io
 from typing import Any
 
 from silkcodec.evaluate.report import interval, number, table
-from silkcodec.lab.page import Result, made
+from silkcodec_lab.pages import Result, made
 
 QUANTIZERS = {
     "vq": "VQ",
@@ -126,7 +126,7 @@ def _findings(name: str, found: dict[str, Any]) -> list[str]:
 
 def how_made(result: Result) -> str:
     settings = result["settings"]
-    command = ["silk lab snap SPEECH"]
+    command = ["silk lab quantization-error SPEECH"]
     command += [f"--splits {','.join(settings['splits'])}"] if settings["splits"] else []
     command += [f"--minutes {settings['train_minutes']:g} --held-out-minutes {settings['held_out_minutes']:g}"]
     command += [f"--seed {settings['seed']} --seeds {settings['n_seeds']} -o FOLDER"]

@@ -14,10 +14,17 @@ from typer.testing import CliRunner
 from silkcodec import audio
 from silkcodec.cli import app
 from silkcodec.errors import ArgumentError
-from silkcodec.lab import page, snap_fit
-from silkcodec.lab.snap import QUANTIZERS, compare, mel_patches, own_rounding, silk_vectors, snap
-from silkcodec.lab.snap_fit import Chain, Grid, bits_of, split_bits
 from silkcodec.silk import Silk
+from silkcodec_lab import chains, pages
+from silkcodec_lab.chains import Chain, Grid, bits_of, split_bits
+from silkcodec_lab.quantization_error.measure import (
+    QUANTIZERS,
+    compare,
+    mel_patches,
+    own_rounding,
+    quantization_error,
+    silk_vectors,
+)
 from speechlike import speechlike
 
 
@@ -75,8 +82,8 @@ def test_a_chain_is_the_same_for_the_same_seed_and_leaves_the_generator_alone() 
 def test_chunks_choose_what_the_whole_chooses(monkeypatch: pytest.MonkeyPatch) -> None:
     vectors = drawn((300, 4))
     book = Chain.fit(vectors, [16], 0).books[0]
-    monkeypatch.setattr(snap_fit, "CHUNK", 7)
-    assert torch.equal(snap_fit.nearest(book, vectors), book.nearest(vectors))
+    monkeypatch.setattr(chains, "CHUNK", 7)
+    assert torch.equal(chains.nearest(book, vectors), book.nearest(vectors))
 
 
 # --- grids
@@ -118,7 +125,7 @@ def test_all_quantizers_spend_the_same_bits(bits: int) -> None:
 
 
 def test_examples_in_docstrings_run() -> None:
-    assert doctest.testmod(snap_fit).failed == 0
+    assert doctest.testmod(chains).failed == 0
 
 
 def test_codebooks_that_their_speech_cannot_fill_are_left_out() -> None:
@@ -187,7 +194,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def result(clips: Path) -> dict[str, Any]:
-    return page.rounded(snap([clips], n_seeds=2, bits=[1, 4, 8]))
+    return pages.rounded(quantization_error([clips], n_seeds=2, bits=[1, 4, 8]))
 
 
 def test_more_bits_lose_less(result: dict[str, Any]) -> None:
@@ -200,9 +207,9 @@ def test_more_bits_lose_less(result: dict[str, Any]) -> None:
 
 
 def test_the_page_says_what_was_measured(result: dict[str, Any], tmp_path: Path) -> None:
-    written, figure = page.write(result, tmp_path)
+    written, figure = pages.write(result, tmp_path)
     text = written.read_text(encoding="utf-8")
-    assert text == page.render(result) and figure.read_bytes().startswith(b"\x89PNG")
+    assert text == pages.render(result) and figure.read_bytes().startswith(b"\x89PNG")
     point = result["latents"]["mel"]["quantizers"]["fsq_pca"][-1]  # 8 bits: VQ's 256 entries were fitted too
     assert f"{100 * point['held_out']['mean']:.3g} %" in text and "| 256 | 8 |" in text
     assert "Too little training speech for VQ" in text and "own rounding" in text
@@ -210,19 +217,23 @@ def test_the_page_says_what_was_measured(result: dict[str, Any], tmp_path: Path)
 
 def test_wrong_arguments_are_one_sentence(clips: Path, tmp_path: Path) -> None:
     with pytest.raises(ArgumentError, match="two clips"):
-        snap([clips / "0.wav"])
+        quantization_error([clips / "0.wav"])
     for i in range(2):
         audio.write(tmp_path / f"{i}.wav", speechlike(0.3, seed=i), 24_000)
     with pytest.raises(ArgumentError, match="one frame of 400 ms"):
-        snap([tmp_path], n_seeds=1, bits=[1])
+        quantization_error([tmp_path], n_seeds=1, bits=[1])
 
 
 def test_the_command_writes_result_page_and_figure(
     clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    done = CliRunner().invoke(app, ["lab", "snap", str(clips), "-o", "out", "--seeds", "1"])
+    done = CliRunner().invoke(app, ["lab", "quantization-error", str(clips), "-o", "out", "--seeds", "1"])
     assert done.exit_code == 0, done.output
-    assert sorted(path.name for path in Path("out").iterdir()) == ["snap.json", "snap.md", "snap.png"]
-    done = CliRunner().invoke(app, ["lab", "snap", str(clips), "-o", "out"])
+    assert sorted(path.name for path in Path("out").iterdir()) == [
+        "quantization-error.json",
+        "quantization-error.md",
+        "quantization-error.png",
+    ]
+    done = CliRunner().invoke(app, ["lab", "quantization-error", str(clips), "-o", "out"])
     assert (done.exit_code, len(done.stderr.splitlines())) == (2, 1) and "exists already" in done.stderr

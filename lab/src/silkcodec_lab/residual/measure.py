@@ -21,9 +21,9 @@ from torch import Tensor
 from silkcodec import audio, mel
 from silkcodec.errors import ArgumentError
 from silkcodec.evaluate.clips import find_clips
-from silkcodec.lab import machine
-from silkcodec.lab.page import Result, head
-from silkcodec.lab.snap_fit import LLOYD_STEPS, Chain, nearest
+from silkcodec_lab import machine
+from silkcodec_lab.chains import LLOYD_STEPS, Chain, nearest
+from silkcodec_lab.pages import Result, head
 
 COLUMN_S = mel.HOP / mel.SAMPLE_RATE  # 10 ms
 NEAR_S = 0.5  # about the moment that no codebook is fitted to, where they are fitted to the recording itself

@@ -6,7 +6,7 @@ import io
 import math
 
 from silkcodec.evaluate.report import number, table
-from silkcodec.lab.page import Result, made
+from silkcodec_lab.pages import Result, made
 
 DB = 20 / math.log(10)  # of a natural logarithm of a magnitude
 TICKS_HZ = (100, 500, 1_000, 2_000, 4_000, 8_000)

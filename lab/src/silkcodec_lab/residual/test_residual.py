@@ -14,10 +14,10 @@ from typer.testing import CliRunner
 from silkcodec import audio
 from silkcodec.cli import app
 from silkcodec.errors import ArgumentError, AudioError
-from silkcodec.lab import page
-from silkcodec.lab.residual import DB, band_centres_hz, columns, errors_db, follow, residual
-from silkcodec.lab.snap_fit import Chain
 from silkcodec.quantizers import Codebook
+from silkcodec_lab import pages
+from silkcodec_lab.chains import Chain
+from silkcodec_lab.residual.measure import DB, band_centres_hz, columns, errors_db, follow, residual
 from speechlike import speechlike
 
 
@@ -101,7 +101,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def result(clips: Path) -> dict[str, Any]:
-    return page.rounded(residual(clips / "0.wav", 1.0, speech=[clips], n_codebooks=8, entries=16))
+    return pages.rounded(residual(clips / "0.wav", 1.0, speech=[clips], n_codebooks=8, entries=16))
 
 
 def test_what_was_measured(result: dict[str, Any], clips: Path) -> None:
@@ -113,7 +113,7 @@ def test_what_was_measured(result: dict[str, Any], clips: Path) -> None:
     assert DB * np.sqrt(np.square(left).mean()) == pytest.approx(result["stages"][-1]["error_db"], rel=1e-3)
     assert result["heard_error_db"][-1] < result["recording_error_db"][-1]
     assert (
-        page.rounded(residual(clips / "0.wav", 1.0, speech=[clips], n_codebooks=8, entries=16))["stages"]
+        pages.rounded(residual(clips / "0.wav", 1.0, speech=[clips], n_codebooks=8, entries=16))["stages"]
         == (result["stages"])
     )
 
@@ -125,16 +125,16 @@ def test_without_other_speech_the_moment_is_not_heard(clips: Path) -> None:
 
 
 def test_the_page_says_what_was_measured(result: dict[str, Any], tmp_path: Path) -> None:
-    written, figure = page.write(result, tmp_path)
+    written, figure = pages.write(result, tmp_path)
     text = written.read_text(encoding="utf-8")
-    assert text == page.render(result) and figure.read_bytes().startswith(b"\x89PNG")
+    assert text == pages.render(result) and figure.read_bytes().startswith(b"\x89PNG")
     assert f"**{result['stages'][-1]['error_db']:.2f} dB**" in text and "Sums checked" in text
     assert "| 8 | 32 |" in text and "of other speech, 2 clips" in text
     assert "learned its speech" not in text
-    assert "exactly" in page.render({**result, "stages": [{**stage, "sum_off_by": 0.0} for stage in result["stages"]]})
-    assert "from stage 3 on" in page.render({**result, "heard_error_db": [2.0, 1.0] + 6 * [0.0]})
+    assert "exactly" in pages.render({**result, "stages": [{**stage, "sum_off_by": 0.0} for stage in result["stages"]]})
+    assert "from stage 3 on" in pages.render({**result, "heard_error_db": [2.0, 1.0] + 6 * [0.0]})
     result["stages"][3]["sum_off_by"] = 0.5
-    assert "The sums are wrong" in page.render(result)
+    assert "The sums are wrong" in pages.render(result)
 
 
 @pytest.mark.parametrize(

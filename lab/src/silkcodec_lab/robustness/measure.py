@@ -27,9 +27,11 @@ from silkcodec.errors import ArgumentError
 from silkcodec.evaluate.clips import find_clips
 from silkcodec.evaluate.metrics import SAMPLE_RATE, Pair, find_metrics, measure_all
 from silkcodec.evaluate.summary import bootstrap
-from silkcodec.lab import machine
-from silkcodec.lab.page import Result, head
-from silkcodec.lab.robustness_damage import (
+from silkcodec.silk import Silk
+from silkcodec.tokens import FRAME_SAMPLES, Tokens
+from silkcodec_lab import machine
+from silkcodec_lab.pages import Result, head
+from silkcodec_lab.robustness.damage import (
     METHODS,
     code_bits,
     decode_with_losses,
@@ -37,9 +39,7 @@ from silkcodec.lab.robustness_damage import (
     lose_frames,
     transitions,
 )
-from silkcodec.lab.runs import RunCodec
-from silkcodec.silk import Silk
-from silkcodec.tokens import FRAME_SAMPLES, Tokens
+from silkcodec_lab.runs import RunCodec
 
 METRICS = ("pesq_wb", "stoi", "mel_distance")
 RECOVERY_FRAMES = 8  # after a disturbance

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from silkcodec.evaluate.report import number, table
-from silkcodec.lab.cells import cells, heads, of, verdict
-from silkcodec.lab.page import Result, made
+from silkcodec_lab.cells import cells, heads, of, verdict
+from silkcodec_lab.pages import Result, made
 
 FEW_CLIPS = 10
 STYLES = {"silence": "--", "interpolated": ":", "concealed": "-"}

@@ -15,10 +15,14 @@ from typer.testing import CliRunner
 from silkcodec import audio
 from silkcodec.cli import app
 from silkcodec.errors import ArgumentError, WeightsError
-from silkcodec.lab import page
-from silkcodec.lab import robustness_damage as module
-from silkcodec.lab.robustness import Plan, robustness
-from silkcodec.lab.robustness_damage import (
+from silkcodec.nn.model import SilkModel
+from silkcodec.silk import Silk
+from silkcodec.tokens import Tokens, codebook_sizes
+from silkcodec.train import checkpoint
+from silkcodec.train.config import dump_config, load_config
+from silkcodec_lab import pages
+from silkcodec_lab.robustness import damage as module
+from silkcodec_lab.robustness.damage import (
     code_bits,
     decode_with_losses,
     fill_levels,
@@ -26,12 +30,8 @@ from silkcodec.lab.robustness_damage import (
     lose_frames,
     transitions,
 )
-from silkcodec.lab.runs import RunCodec
-from silkcodec.nn.model import SilkModel
-from silkcodec.silk import Silk
-from silkcodec.tokens import Tokens, codebook_sizes
-from silkcodec.train import checkpoint
-from silkcodec.train.config import dump_config, load_config
+from silkcodec_lab.robustness.measure import Plan, robustness
+from silkcodec_lab.runs import RunCodec
 from speechlike import speechlike
 
 
@@ -181,7 +181,7 @@ PLAN = Plan(flip_rates=(0.0, 0.1), loss_rates=(0.0, 0.4), bursts=(0.0, 2.0), n_s
 
 @pytest.fixture(scope="module")
 def measured(clips: Path, run: Path) -> str:
-    return json.dumps(page.rounded(robustness([clips], ["silk"], runs=[run], plan=PLAN)))
+    return json.dumps(pages.rounded(robustness([clips], ["silk"], runs=[run], plan=PLAN)))
 
 
 @pytest.fixture
@@ -221,7 +221,7 @@ def test_what_is_disturbed_is_apart_and_comes_back(result: dict[str, Any]) -> No
 
 
 def test_the_same_seed_gives_the_same(result: dict[str, Any], clips: Path) -> None:
-    again = json.loads(json.dumps(page.rounded(robustness([clips], ["silk"], plan=PLAN))))
+    again = json.loads(json.dumps(pages.rounded(robustness([clips], ["silk"], plan=PLAN))))
     assert again["losses"] == result["losses"] and again["recovery"] == result["recovery"]
     assert again["flips"] == [entry for entry in result["flips"] if entry["codec"] == "silk"]
 
@@ -231,11 +231,11 @@ def test_no_result_names_a_place_on_this_machine(result: dict[str, Any], clips: 
 
 
 def test_the_page_is_what_the_json_says(result: dict[str, Any], tmp_path: Path) -> None:
-    page.write_json(result, tmp_path / "robustness.json")
-    assert page.load_result(tmp_path / "robustness.json") == result
-    written, figure = page.write(result, tmp_path / "pages")
+    pages.write_json(result, tmp_path / "robustness.json")
+    assert pages.load_result(tmp_path / "robustness.json") == result
+    written, figure = pages.write(result, tmp_path / "pages")
     text = written.read_text(encoding="utf-8")
-    assert text == page.render(result) and figure.read_bytes().startswith(b"\x89PNG")
+    assert text == pages.render(result) and figure.read_bytes().startswith(b"\x89PNG")
     entry = next(e for e in result["flips"] if e["codec"] == "run:rvq" and e["rate"] == 0.1)
     assert f"| run:rvq | 0.1 | {entry['n_flipped']:,} of 4,608 |" in text
     for words in (
@@ -256,7 +256,7 @@ def test_runs_are_compared_by_what_the_flips_have_cost_them(
     config = load_config("tiny", ["model.quantizer=fsq"])
     (other / "config.toml").write_text(dump_config(config))
     checkpoint.save(other / "checkpoint.safetensors", {"ema": SilkModel(config.model).state_dict()}, {"step": 0})
-    result = page.rounded(robustness([clips], [], runs=[other, run], plan=PLAN))
+    result = pages.rounded(robustness([clips], [], runs=[other, run], plan=PLAN))
     clean = {entry["codec"]: entry["metrics"]["mel_distance"]["mean"] for entry in result["clean"]}
     flips = {(entry["codec"], entry["rate"]): entry for entry in result["flips"]}
     assert [key for key, entry in flips.items() if "against" in entry] == [("run:rvq", 0.0), ("run:rvq", 0.1)]
@@ -264,13 +264,13 @@ def test_runs_are_compared_by_what_the_flips_have_cost_them(
         change = {codec: flips[codec, rate]["metrics"]["mel_distance"]["mean"] - clean[codec] for codec in clean}
         found = flips["run:rvq", rate]["against"]["run:fsq"]["mel_distance"]["mean"]
         assert found == pytest.approx(change["run:rvq"] - change["run:fsq"], abs=2e-5)
-    assert "| run:rvq - run:fsq | 0.1 |" in page.render(result)
+    assert "| run:rvq - run:fsq | 0.1 |" in pages.render(result)
 
 
 def test_without_silk_no_frames_are_lost(clips: Path, run: Path) -> None:
-    result = page.rounded(robustness([clips / "0.wav"], [], runs=[run], plan=PLAN))
+    result = pages.rounded(robustness([clips / "0.wav"], [], runs=[run], plan=PLAN))
     assert result["losses"] == result["recovery"] == [] and len(result["flips"]) == 2
-    assert "Lost frames" not in page.render(result)
+    assert "Lost frames" not in pages.render(result)
 
 
 def test_examples_in_docstrings_run() -> None:

@@ -1,4 +1,4 @@
-"""What several test files share."""
+"""Fixtures that tests of the package and of the laboratory share."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def random_peer(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pat
     """Writes a neural peer's published architecture, cut to few channels, with random weights: "mimi" -> folder."""
     pytest.importorskip("transformers", reason="needs [peers]")
     pytest.importorskip("torch", reason="needs [peers]")
-    path = Path(__file__).parent.parent / "bench" / "random_peers.py"
+    path = Path(__file__).parent / "bench" / "random_peers.py"
     spec = importlib.util.spec_from_file_location("random_peers", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -1,0 +1,1 @@
+"""Quality at fewer tokens and bits per second."""

@@ -1,0 +1,1 @@
+"""What a codec's tokens cost a language model."""

@@ -1,0 +1,1 @@
+"""Quantization error by codebook size: VQ, RVQ and FSQ at equal bits."""

@@ -1,0 +1,1 @@
+"""The residual chain at one moment of a recording."""

@@ -1,0 +1,1 @@
+"""What flipped bits and lost frames do to the speech."""

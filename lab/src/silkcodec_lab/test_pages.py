@@ -1,0 +1,45 @@
+"""The table of experiments, their committed results and pages, and the verbs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from silkcodec_lab import pages
+from silkcodec_lab.cli import OLD_NAMES, VERBS, lab
+
+DOCS = Path(__file__).resolve().parents[3] / "docs" / "lab"
+COMMITTED = [path for experiment in pages.EXPERIMENTS for path in pages.committed(experiment)]
+
+
+@pytest.mark.parametrize("measured", COMMITTED, ids=lambda path: path.stem)
+def test_committed_pages_are_what_their_json_says(measured: Path) -> None:
+    result = pages.load_result(measured)
+    assert pages.name_of(result) == measured.stem
+    written = DOCS / f"{measured.stem}.md"
+    assert written.read_text(encoding="utf-8") == pages.render(result), f"run: silk lab page {measured} -o docs/lab"
+    assert written.with_suffix(".png").exists()
+
+
+def test_every_page_in_the_documentation_has_a_committed_result() -> None:
+    assert {path.stem for path in DOCS.glob("*.md")} == {path.stem for path in COMMITTED}
+
+
+def test_every_experiment_is_a_verb_and_old_names_are_hidden() -> None:
+    verbs = {verb.__name__.replace("_", "-") for verb in VERBS}
+    assert verbs == set(pages.EXPERIMENTS)
+    text = CliRunner().invoke(lab, ["--help"]).stdout
+    assert all(f" {name} " in text for name in verbs)
+    for old, verb in OLD_NAMES.items():
+        assert f" {old} " not in text and CliRunner().invoke(lab, [old, "--help"]).exit_code == 0
+        assert pages.OLD_NAMES[old] == verb.__name__.replace("_", "-")
+
+
+def test_a_result_of_an_old_name_is_read(tmp_path: Path) -> None:
+    (path,) = pages.committed("lm-cost")
+    result = json.loads(path.read_text(encoding="utf-8"))
+    (tmp_path / "burden.json").write_text(json.dumps({**result, "kind": "silk lab burden"}))
+    assert pages.render(pages.load_result(tmp_path / "burden.json")) == pages.render(result)

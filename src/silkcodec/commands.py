@@ -1,0 +1,60 @@
+"""Verbs of `silk` that other distributions add, through the entry point group `silkcodec.commands`.
+
+    [project.entry-points."silkcodec.commands"]
+    lab = "silkcodec_lab.cli:lab"          # the verb, and a typer.Typer or a click command
+
+The group is read only for a verb that `silk` does not have itself, and for `silk --help`.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+import typer
+
+from silkcodec.errors import SilkError
+
+GROUP = "silkcodec.commands"
+INSTALL = {"lab": "pip install ./lab"}  # our verbs that are distributions of their own, installed from a checkout
+
+
+def names() -> list[str]:
+    """Return the verbs that installed distributions add, sorted."""
+    return sorted({entry.name for entry in entry_points(group=GROUP)})
+
+
+def find(name: str) -> Any:
+    """Return the click command of a verb, or None if no distribution adds it.
+
+    A verb that cannot be imported raises its SilkError when it is called, so that `silk --help` still works.
+
+    Raises:
+        SilkError: the verb is one of ours and is not installed.
+    """
+    entry = next(iter(entry_points(group=GROUP, name=name)), None)
+    if entry is not None:
+        return _load(entry)
+    if name in INSTALL:
+        raise SilkError(f"'silk {name}' is not installed; in a checkout of Silk, run: {INSTALL[name]}")
+    return None
+
+
+def _load(entry: EntryPoint) -> Any:
+    try:
+        command = entry.load()
+    except Exception as error:  # another distribution's code may raise anything
+        command = _broken(entry, error)
+    return typer.main.get_command(command) if isinstance(command, typer.Typer) else command
+
+
+def _broken(entry: EntryPoint, error: Exception) -> typer.Typer:
+    source = entry.dist.name if entry.dist else entry.value
+    app = typer.Typer()
+
+    @app.command(entry.name, context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
+    def fail() -> None:
+        """Cannot be loaded."""
+        raise SilkError(f"'silk {entry.name}' cannot be loaded; reinstall '{source}': {type(error).__name__}: {error}")
+
+    return app

@@ -1,0 +1,75 @@
+"""Other distributions add verbs to `silk`; one that is missing or broken is an error of one line."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import sys
+from importlib.metadata import EntryPoint, EntryPoints
+from types import ModuleType
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from silkcodec import commands
+from silkcodec.cli import app
+from silkcodec.errors import ArgumentError
+
+GROUP = "silkcodec.commands"
+
+
+@pytest.fixture
+def installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One distribution adds `shout`, and another a verb that cannot be imported."""
+    module = ModuleType("shouting")
+    module.shout = shout = typer.Typer()  # type: ignore[attr-defined]
+
+    @shout.command()
+    def say(text: str) -> None:
+        """Print a text in capitals."""
+        if not text:
+            raise ArgumentError("The text must not be empty.")
+        print(text.upper())
+
+    monkeypatch.setitem(sys.modules, "shouting", module)
+    points = EntryPoints(
+        [EntryPoint("shout", "shouting:shout", GROUP), EntryPoint("broken", "no_such_module:verb", GROUP)]
+    )
+    monkeypatch.setattr(importlib.metadata, "entry_points", points.select)
+    monkeypatch.setattr(commands, "entry_points", points.select)
+
+
+def run(*words: str) -> Any:
+    return CliRunner().invoke(app, list(words))
+
+
+def test_a_verb_of_another_distribution_runs_and_is_listed(installed: None) -> None:
+    assert run("shout", "hello").stdout == "HELLO\n"
+    assert "Print a text in capitals." in run("--help").stdout
+
+
+def test_its_errors_are_one_line(installed: None) -> None:
+    done = run("shout", "")
+    assert (done.exit_code, done.stderr) == (2, "silk: The text must not be empty.\n")
+
+
+def test_a_verb_that_cannot_be_imported_does_not_break_the_others(installed: None) -> None:
+    assert run("--help").exit_code == 0 and run("shout", "x").exit_code == 0
+    done = run("broken", "--any", "thing")
+    assert (done.exit_code, len(done.stderr.splitlines())) == (2, 1)
+    assert "no_such_module" in done.stderr
+
+
+def test_the_laboratory_says_how_to_install_it(installed: None) -> None:
+    done = run("lab", "lm-cost", "speech")
+    assert (done.exit_code, len(done.stderr.splitlines())) == (2, 1)
+    assert "pip install ./lab" in done.stderr
+    assert run("nonesuch").exit_code == 2
+
+
+def test_verbs_of_silk_keep_their_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    points = EntryPoints([EntryPoint("encode", "no_such_module:verb", GROUP)])
+    monkeypatch.setattr(commands, "entry_points", points.select)
+    assert "Cannot be loaded" not in run("--help").stdout
+    assert run("encode", "--help").exit_code == 0
