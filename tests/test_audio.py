@@ -1,4 +1,4 @@
-"""audio.py: every way into a wave and out again, and every file that is not one."""
+"""audio: every way into a wave and out again, and every file that is not one."""
 
 from __future__ import annotations
 

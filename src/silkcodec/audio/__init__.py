@@ -1,0 +1,59 @@
+"""Convert sound files and arrays to a mono wave, float32 [T] in [-1, 1] at the rate that is asked for, and back.
+
+The only importer of soundfile and soxr. There is one path: a whole file is read as blocks, and an array
+is resampled by the same streaming `Resampler` as a file or a microphone. soxr's output does not depend on
+how its input is cut (a test holds this), so neither do the tokens.
+
+    file -Reader-> blocks [n] -> encoder          decoder -> blocks [n] -Writer-> file
+    array -as_wave-> wave [T]
+
+kinds       which suffixes are sound, and which of them need ffmpeg
+arrays      arrays -> checked mono waves
+resampling  one rate -> another
+reading     files -> mono blocks
+writing     mono blocks -> files
+"""
+
+from silkcodec.audio.arrays import MAX_CHANNELS, MAX_PEAK, as_block, as_wave
+from silkcodec.audio.kinds import FFMPEG_SUFFIXES, NATIVE_SUFFIXES, SUFFIXES, is_readable, is_sound, needs_ffmpeg
+from silkcodec.audio.reading import Reader, blocks, duration_s, read, source_name
+from silkcodec.audio.resampling import (
+    DEFAULT_RATE,
+    MAX_RATE,
+    MIN_RATE,
+    Resampler,
+    Wave,
+    check_rate,
+    resampled_length,
+)
+from silkcodec.audio.writing import Writer, decode_headerless, encode_headerless, output_format, write
+
+__all__ = [
+    "DEFAULT_RATE",
+    "FFMPEG_SUFFIXES",
+    "MAX_CHANNELS",
+    "MAX_PEAK",
+    "MAX_RATE",
+    "MIN_RATE",
+    "NATIVE_SUFFIXES",
+    "SUFFIXES",
+    "Reader",
+    "Resampler",
+    "Wave",
+    "Writer",
+    "as_block",
+    "as_wave",
+    "blocks",
+    "check_rate",
+    "decode_headerless",
+    "duration_s",
+    "encode_headerless",
+    "is_readable",
+    "is_sound",
+    "needs_ffmpeg",
+    "output_format",
+    "read",
+    "resampled_length",
+    "source_name",
+    "write",
+]

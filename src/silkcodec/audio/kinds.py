@@ -1,0 +1,55 @@
+"""Which files are sound, by their names, and which of them need ffmpeg.
+
+libsndfile reads `NATIVE_SUFFIXES`. ffmpeg, where it is on PATH, reads `FFMPEG_SUFFIXES`. Everything that searches a
+folder or a tar uses `is_sound`, so that no recording is skipped because of its format: a file that cannot be read
+here is opened like any other and fails with `needs_ffmpeg`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+from silkcodec.errors import AudioError
+
+NATIVE_SUFFIXES = (
+    *(".wav", ".wave", ".bwf", ".rf64", ".w64", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".mp2"),
+    *(".aiff", ".aif", ".aifc", ".au", ".snd", ".caf", ".sph", ".nist", ".voc"),
+)
+"""Suffixes of formats that libsndfile reads."""
+
+FFMPEG_SUFFIXES = (
+    *(".m4a", ".m4b", ".mp4", ".mov", ".3gp", ".3g2", ".aac", ".webm", ".weba", ".mka", ".mkv", ".wma", ".asf"),
+    *(".amr", ".awb", ".ac3", ".ape", ".wv", ".tta", ".spx", ".avi", ".flv"),
+)
+"""Suffixes of formats, films among them, whose sound only ffmpeg reads."""
+
+SUFFIXES = NATIVE_SUFFIXES + FFMPEG_SUFFIXES
+"""Suffixes that mark a file of a folder as sound. A file that is named by itself may have any name."""
+
+
+def is_sound(name: str | os.PathLike[str]) -> bool:
+    """Return whether a file of a folder or a tar is a recording, by its suffix."""
+    return _suffix(name) in SUFFIXES
+
+
+def is_readable(name: str | os.PathLike[str]) -> bool:
+    """Return whether files of this suffix can be read here: natively, or because ffmpeg is on PATH."""
+    return _suffix(name) not in FFMPEG_SUFFIXES or ffmpeg() is not None
+
+
+def ffmpeg() -> str | None:
+    """Return the path of the ffmpeg command, or None where it is not on PATH."""
+    return shutil.which("ffmpeg")
+
+
+def needs_ffmpeg(name: str) -> AudioError:
+    """Return the error for a recording that only ffmpeg could read. `name` is as messages call the file."""
+    return AudioError(
+        f"{name} is in a format that needs ffmpeg, which is not on PATH; install ffmpeg (apt install ffmpeg,"
+        " brew install ffmpeg, conda install ffmpeg) or convert the file to FLAC."
+    )
+
+
+def _suffix(name: str | os.PathLike[str]) -> str:
+    return os.path.splitext(os.fspath(name))[1].lower()

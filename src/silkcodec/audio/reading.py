@@ -1,0 +1,238 @@
+"""Read sound files as a stream of mono samples, in bounded memory."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import soundfile
+
+from silkcodec.audio.arrays import check_samples, to_mono
+from silkcodec.audio.kinds import is_readable, needs_ffmpeg
+from silkcodec.audio.resampling import DEFAULT_RATE, Resampler, Wave, check_rate
+from silkcodec.errors import AudioError
+
+PART_SLACK_S = 0.1  # that a part may be longer than what is left of its file
+READ_VALUES = 1 << 18  # samples x channels taken from a file at once: 1 MB
+
+
+class Reader:
+    """A sound file as a stream of mono samples at one rate, in bounded memory.
+
+    Args:
+        source: a path, "-" for standard input, or a binary file. What cannot seek (a pipe) is copied to
+            a temporary file first: most sound formats cannot be read from a pipe.
+        sample_rate: of the samples that come out, Hz.
+        channel: take this one of the file, counted from 0; None takes the mean of all.
+        start_s, duration_s: only this part of the file, which nothing before it has to be decoded for. It may end
+            up to `PART_SLACK_S` after the file, as durations that somebody has rounded do.
+
+    Attributes:
+        name: for messages. file_rate: Hz. n_channels: of the file. duration_s: what the file's header
+            promises of all of it, known before anything is decoded; an estimate for MP3.
+
+    Raises:
+        AudioError: at once, or at any read: the file is missing, not audio, damaged, or holds NaN or Inf; it has no
+            such channel or part.
+    """
+
+    def __init__(
+        self,
+        source: str | os.PathLike[str] | BinaryIO,
+        sample_rate: float = DEFAULT_RATE,
+        *,
+        channel: int | None = None,
+        start_s: float = 0.0,
+        duration_s: float | None = None,
+    ) -> None:
+        self.sample_rate = check_rate(sample_rate)
+        self.name = source_name(source)
+        self._files = ExitStack()
+        try:
+            self._sound = self._files.enter_context(_open_sound(source, self.name, self._files))
+            self.file_rate = check_rate(self._sound.samplerate)
+            self._wanted = self._go_to(start_s, duration_s)
+            if channel is not None and not 0 <= channel < self._sound.channels:
+                raise AudioError(f"channel must be 0..{self._sound.channels - 1} for {self.name}; got {channel}.")
+        except BaseException:
+            self._files.close()
+            raise
+        self._channel = channel
+        self.n_channels: int = self._sound.channels
+        self.duration_s = self._sound.frames / self.file_rate
+        self._resampler = Resampler(self.file_rate, self.sample_rate)
+        self._taken = 0  # samples per channel decoded so far
+        self._ended = False
+        self._held: list[Wave] = []  # decoded, not yet asked for
+
+    def read(self, n_samples: int) -> Wave:
+        """The next samples, float32 [n_samples]; fewer at the end, and [0] after it."""
+        parts, missing = [], n_samples
+        while missing > 0:
+            if not self._held and not self._fill():
+                break
+            block = self._held.pop()
+            if len(block) > missing:
+                self._held.append(block[missing:])
+                block = block[:missing]
+            parts.append(block)
+            missing -= len(block)
+        return np.concatenate(parts) if parts else np.zeros(0, dtype=np.float32)
+
+    def blocks(self, block_s: float = 10.0) -> Iterator[Wave]:
+        """The rest of the file as blocks, float32 [block_s * sample_rate], the last one shorter."""
+        n_samples = max(1, round(block_s * self.sample_rate))
+        while len(block := self.read(n_samples)):
+            yield block
+
+    def _fill(self) -> bool:
+        """Decode and resample a little more into `_held`; False at the end of the file."""
+        while not self._ended:
+            n = max(1, READ_VALUES // self.n_channels)
+            if self._wanted is not None:
+                n = min(n, self._wanted - self._taken)
+            buffer = np.empty((n, self.n_channels), dtype=np.float32)
+            try:
+                # Not SoundFile.read: that stops at the header's count, which for MP3 is an estimate.
+                n = self._sound.buffer_read_into(buffer, "float32") if n else 0
+            except soundfile.LibsndfileError as error:
+                raise AudioError(
+                    f"{self.name} is damaged after {(self._first + self._taken) / self.file_rate:.3f} s:"
+                    f" {error.error_string.rstrip('.')}."
+                ) from error
+            block = to_mono(buffer[:n]) if self._channel is None else buffer[:n, self._channel].copy()
+            check_samples(block, self._first + self._taken, self.file_rate, self.name)
+            self._taken += n
+            if n == 0:
+                self._ended = True
+                self._check_complete()
+                block = self._resampler.flush()
+            else:
+                block = self._resampler.feed(block)
+            if len(block):
+                self._held.append(block)
+                return True
+        return False
+
+    def _go_to(self, start_s: float, duration_s: float | None) -> int | None:
+        """Seek to a part; its samples at the file's rate, None for all that there are."""
+        if not 0 <= start_s < float("inf") or not (duration_s is None or 0 < duration_s < float("inf")):
+            raise AudioError(f"A part must start at 0 s or later and last; got {start_s} s, {duration_s} s.")
+        first, wanted = round(start_s * self.file_rate), None
+        if duration_s is not None:
+            wanted = max(1, round(duration_s * self.file_rate))
+        if first:
+            try:
+                self._sound.seek(first)
+            except (soundfile.LibsndfileError, RuntimeError) as error:  # also where it is a stream that cannot
+                held_s = self._sound.frames / self.file_rate
+                raise AudioError(
+                    f"A part must lie within the {held_s:.3f} s of {self.name}; got {start_s:g} s."
+                ) from error
+        self._first = first
+        return wanted
+
+    def _check_complete(self) -> None:
+        if self._taken == 0:
+            raise AudioError(f"A sound file must hold at least 1 sample; {self.name} holds none.")
+        if self._wanted is not None or self._first:
+            missing_s = ((self._wanted or 0) - self._taken) / self.file_rate
+            if missing_s > PART_SLACK_S:
+                raise AudioError(f"A part must lie within {self.name}; it goes {missing_s:.3f} s beyond its end.")
+            return
+        if self._taken < self._sound.frames and self._sound.format != "MP3":
+            raise AudioError(
+                f"{self.name} is cut short or damaged: its header promises {self._sound.frames} samples,"
+                f" {self._taken} could be read."
+            )
+
+    def close(self) -> None:
+        """Close the file."""
+        self._files.close()
+
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def source_name(source: object) -> str:
+    """How messages call a source: its quoted path, or "standard input"."""
+    if isinstance(source, (str, os.PathLike)):
+        return "standard input" if os.fspath(source) == "-" else f"'{os.fspath(source)}'"
+    name = getattr(source, "name", None)
+    return f"'{name}'" if isinstance(name, str) else "the file"
+
+
+def _open_sound(source: Any, name: str, files: ExitStack) -> Any:
+    """A soundfile.SoundFile; temporary files it needs are left to `files`."""
+    if isinstance(source, (str, os.PathLike)):
+        if os.fspath(source) == "-":
+            source = _spooled(sys.stdin.buffer, files)
+        else:
+            path = Path(source)
+            if path.is_dir():
+                raise AudioError(f"A sound file is needed; {name} is a folder.")
+            try:
+                with open(path, "rb") as file:
+                    source = os.fspath(path) if file.seekable() else _spooled(file, files)
+                    empty = file.seekable() and path.stat().st_size == 0
+            except (OSError, ValueError) as error:  # ValueError: a path with a null byte in it
+                reason = getattr(error, "strerror", None) or error
+                raise AudioError(f"{name} cannot be read: {reason}.") from error
+            if empty:
+                raise AudioError(f"A sound file is needed; {name} is empty (0 bytes).")
+    elif not (hasattr(source, "seekable") and source.seekable()):
+        source = _spooled(source, files)
+    try:
+        return soundfile.SoundFile(source)
+    except soundfile.LibsndfileError as error:
+        if not is_readable(name.strip("'")):
+            raise needs_ffmpeg(name) from error
+        reason = error.error_string.rstrip(".")
+        raise AudioError(
+            f"{name} cannot be read as audio ({reason}); WAV, FLAC, OGG, Opus, MP3 and AIFF can."
+        ) from error
+    except TypeError as error:  # soundfile guesses by the name that this is headerless audio, e.g. "x.raw"
+        raise AudioError(f"{name} has no header that tells its rate; convert it to WAV first.") from error
+
+
+def _spooled(pipe: Any, files: ExitStack) -> Any:
+    """A pipe's bytes in a temporary file, on disk: as bounded in memory as everything else."""
+    copy: Any = files.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - `files` closes it
+    try:
+        shutil.copyfileobj(pipe, copy)
+    except OSError as error:
+        raise AudioError(f"The piped audio could not be stored: {error.strerror or error}.") from error
+    if copy.tell() == 0:
+        raise AudioError("Audio is needed on standard input; got nothing.")
+    copy.seek(0)
+    return copy
+
+
+def read(source: str | os.PathLike[str] | BinaryIO, sample_rate: float = DEFAULT_RATE) -> Wave:
+    """A whole sound file as a mono wave, float32 [T], at `sample_rate` Hz. Raises AudioError."""
+    with Reader(source, sample_rate) as reader:
+        return np.concatenate(list(reader.blocks()))
+
+
+def blocks(
+    source: str | os.PathLike[str] | BinaryIO, block_s: float = 10.0, sample_rate: float = DEFAULT_RATE
+) -> Iterator[Wave]:
+    """A sound file as blocks of a mono wave, float32 [n], in bounded memory. Raises AudioError."""
+    with Reader(source, sample_rate) as reader:
+        yield from reader.blocks(block_s)
+
+
+def duration_s(source: str | os.PathLike[str] | BinaryIO) -> float:
+    """The length of a sound file in seconds by its header: opens it, decodes nothing. Raises AudioError."""
+    with Reader(source) as reader:
+        return reader.duration_s

@@ -1,0 +1,70 @@
+"""Change the sample rate of a mono stream. The only importer of soxr."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import soxr
+from numpy.typing import NDArray
+
+from silkcodec.errors import AudioError
+
+Wave = NDArray[np.float32]
+
+DEFAULT_RATE = 24_000  # Hz
+MIN_RATE, MAX_RATE = 1_000, 1_000_000  # Hz; outside are rates in kHz and other slips
+
+
+def check_rate(sample_rate: float) -> int:
+    """`sample_rate` as a whole number of Hz, 1,000 to 1,000,000. Raises AudioError."""
+    if not MIN_RATE <= sample_rate <= MAX_RATE or int(sample_rate) != sample_rate:
+        raise AudioError(
+            f"sample_rate must be a whole number of Hz, {MIN_RATE}..{MAX_RATE}; got {sample_rate!r}; 24 kHz is 24000."
+        )
+    return int(sample_rate)
+
+
+def resampled_length(n_samples: int, from_rate: int, to_rate: int) -> int:
+    """Samples at `to_rate` of a wave of `n_samples` at `from_rate`: rounded, but at least 1 of 1."""
+    if n_samples == 0:
+        return 0
+    return max(1, (2 * n_samples * to_rate + from_rate) // (2 * from_rate))
+
+
+class Resampler:
+    """A mono stream from one sample rate to another, in blocks of any length.
+
+    The blocks put together are the same, to the bit, however the input was cut, and have
+    `resampled_length` samples. Equal rates pass through untouched.
+    """
+
+    def __init__(self, from_rate: int, to_rate: int) -> None:
+        self.from_rate = check_rate(from_rate)
+        self.to_rate = check_rate(to_rate)
+        self.n_in = 0
+        self.n_out = 0
+        self._stream: Any = None
+        if self.from_rate != self.to_rate:
+            self._stream = soxr.ResampleStream(self.from_rate, self.to_rate, 1, dtype="float32", quality="HQ")
+
+    def feed(self, block: Wave) -> Wave:
+        """float32 [n] at `from_rate` -> float32 [m] at `to_rate`: what can be known by now."""
+        self.n_in += len(block)
+        if self._stream is None:
+            self.n_out += len(block)
+            return block
+        out = self._stream.resample_chunk(np.ascontiguousarray(block, dtype=np.float32))
+        self.n_out += len(out)
+        return np.asarray(out, dtype=np.float32)
+
+    def flush(self) -> Wave:
+        """The end of the stream: float32 [m], the samples that were still in the filter."""
+        if self._stream is None:
+            return np.zeros(0, dtype=np.float32)
+        tail = self._stream.resample_chunk(np.zeros(0, dtype=np.float32), last=True)
+        missing = resampled_length(self.n_in, self.from_rate, self.to_rate) - self.n_out
+        exact = np.zeros(max(0, missing), dtype=np.float32)  # soxr can be a sample short or long
+        exact[: len(tail)] = tail[: len(exact)]
+        self.n_out += len(exact)
+        return exact

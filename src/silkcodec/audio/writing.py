@@ -1,0 +1,227 @@
+"""Write mono waves to sound files, in bounded memory."""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO
+
+import numpy as np
+import soundfile
+
+from silkcodec.audio.reading import source_name
+from silkcodec.audio.resampling import DEFAULT_RATE, Wave, check_rate
+from silkcodec.errors import ArgumentError, OutputError
+from silkcodec.output import replacing, standard_output
+
+_FORMATS = {  # suffix -> (libsndfile's major format, its subtype) of the files that `Writer` makes
+    ".wav": ("WAV", "PCM_16"),
+    ".flac": ("FLAC", "PCM_16"),
+    ".ogg": ("OGG", "VORBIS"),
+    ".opus": ("OGG", "OPUS"),
+    ".w64": ("W64", "PCM_16"),
+    ".aiff": ("AIFF", "PCM_16"),
+}
+_WAV_LIMIT = 2**32 - 1024  # bytes; WAV and AIFF count them in 32 bits
+_SAMPLE_BYTES = {"PCM_16": 2, "PCM_24": 3, "FLOAT": 4}
+
+
+def output_format(path: str | os.PathLike[str]) -> tuple[str, str]:
+    """libsndfile's (format, subtype) for a file of this name. Raises ArgumentError for an unknown suffix."""
+    suffix = Path(path).suffix.lower()
+    if suffix not in _FORMATS:
+        raise ArgumentError(f"A sound file to write must end in one of {' '.join(_FORMATS)}; got '{os.fspath(path)}'.")
+    return _FORMATS[suffix]
+
+
+class Writer:
+    """Mono blocks to a sound file, in bounded memory; the file appears complete or not at all.
+
+    Args:
+        target: a path (the suffix names the format: .wav .flac .ogg .opus .w64 .aiff; integers of 16 bits
+            where a format knows them), "-" for WAV on standard output, or a binary file (WAV).
+        sample_rate: Hz.
+        overwrite: whether a file of that name may be replaced.
+        n_samples: how many will come, if known: goes to the header of a WAV that is sent down a pipe.
+        subtype: libsndfile's name of another sample type, "FLOAT" or "PCM_24", for instance.
+
+    Use it in a `with` block: leaving it by an error discards the file.
+
+    Raises:
+        OutputError: the file exists, cannot be written, or the disk is full.
+        ArgumentError: the suffix is unknown.
+    """
+
+    def __init__(
+        self,
+        target: str | os.PathLike[str] | BinaryIO,
+        sample_rate: float = DEFAULT_RATE,
+        *,
+        overwrite: bool = False,
+        n_samples: int | None = None,
+        subtype: str | None = None,
+    ) -> None:
+        self.sample_rate = check_rate(sample_rate)
+        self.n_samples = 0
+        self.name = "standard output" if target == "-" else source_name(target)
+        self._files = ExitStack()
+        file_format, default_subtype = "WAV", "PCM_16"
+        file: Any = standard_output() if target == "-" else target
+        if isinstance(target, (str, os.PathLike)) and target != "-":
+            file_format, default_subtype = output_format(target)
+            file = self._files.enter_context(replacing(target, overwrite=overwrite))
+        subtype = subtype or default_subtype
+        counted = file_format in ("WAV", "AIFF")
+        self._limit = _WAV_LIMIT // _SAMPLE_BYTES.get(subtype, 8) if counted else None
+        if file_format == "WAV" and not file.seekable():
+            self._sink: _PipedWav | _Sound = _PipedWav(file, self.sample_rate, n_samples)
+            self._limit = None
+            return
+        try:
+            self._sink = _Sound(file, self.sample_rate, file_format, subtype)
+        except BaseException as error:
+            self._files.__exit__(type(error), error, error.__traceback__)
+            raise
+
+    def write(self, block: Wave) -> None:
+        """Append float32 [n]; beyond [-1, 1] it is clipped where the format holds integers."""
+        self.n_samples += len(block)
+        if self._limit is not None and self.n_samples > self._limit:
+            raise OutputError(f"{self.name} would pass 4 GB, its format's limit; write .flac or .w64.")
+        if len(block):
+            self._sink.write(np.ascontiguousarray(block, dtype=np.float32))
+
+    def close(self) -> None:
+        """Complete the file and let it appear under its name."""
+        self.__exit__(None, None, None)
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._sink.close(failed=kind is not None)
+        except BaseException as late:
+            self._files.__exit__(type(late), late, late.__traceback__)
+            raise
+        self._files.__exit__(kind, error, trace)
+
+
+class _Sound:
+    """A sound file that libsndfile writes through a Python file."""
+
+    def __init__(self, file: Any, sample_rate: int, file_format: str, subtype: str) -> None:
+        self._file = _Recorder(file)
+        try:
+            self._sound = soundfile.SoundFile(
+                self._file, "w", samplerate=sample_rate, channels=1, format=file_format, subtype=subtype
+            )
+        except (soundfile.LibsndfileError, ValueError) as error:
+            self._file.check()
+            reason = getattr(error, "error_string", error)
+            raise ArgumentError(
+                f"{file_format} {subtype} at {sample_rate} Hz cannot be written ({reason}); choose another."
+            ) from error
+
+    def write(self, block: Wave) -> None:
+        try:
+            self._sound.write(block)
+        except (AssertionError, soundfile.LibsndfileError) as error:  # soundfile asserts that all was written
+            self._file.check()
+            raise OutputError(f"The sound file could not be written: {error or 'a short write'}.") from error
+        self._file.check()
+
+    def close(self, failed: bool) -> None:
+        self._sound.close()
+        if not failed:
+            self._file.check()
+
+
+class _Recorder:
+    """Keeps the error of a write: libsndfile calls back from C, where no exception can pass."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self.error: BaseException | None = None
+
+    def write(self, data: bytes) -> int:
+        if self.error is None:
+            try:
+                self._file.write(data)
+            except Exception as error:  # raised again, as it was, by check()
+                self.error = error
+        return len(data) if self.error is None else 0
+
+    def check(self) -> None:
+        if isinstance(self.error, OSError):
+            reason = self.error.strerror or self.error
+            raise OutputError(f"The sound file could not be written: {reason}.") from self.error
+        if self.error is not None:
+            raise self.error
+
+    def read(self, size: int = -1) -> bytes:
+        return self._file.read(size)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        try:
+            return self._file.seek(offset, whence)
+        except Exception as error:  # as in write
+            self.error = self.error or error
+            return 0
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+
+class _PipedWav:
+    """WAV, 16 bits, to a file that cannot seek: the length goes into the header first, or "endless"."""
+
+    def __init__(self, file: Any, sample_rate: int, n_samples: int | None) -> None:
+        self._file = file
+        n_bytes = 0xFFFFFFFF if n_samples is None else min(2 * n_samples, 0xFFFFFFFF)
+        riff_bytes = min(n_bytes + 36, 0xFFFFFFFF)
+        header = struct.pack("<4sI4s", b"RIFF", riff_bytes, b"WAVE")
+        header += struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, sample_rate, 2 * sample_rate, 2, 16)
+        file.write(header + struct.pack("<4sI", b"data", n_bytes))
+
+    def write(self, block: Wave) -> None:
+        integers = np.clip(np.rint(block * np.float32(32768)), -32768, 32767).astype("<i2")
+        self._file.write(integers.tobytes())
+
+    def close(self, failed: bool) -> None:
+        if not failed:
+            self._file.flush()
+
+
+def write(
+    target: str | os.PathLike[str] | BinaryIO,
+    wave: Wave,
+    sample_rate: float = DEFAULT_RATE,
+    *,
+    overwrite: bool = False,
+    subtype: str | None = None,
+) -> None:
+    """Write a mono wave, float32 [T], to a sound file; see `Writer`."""
+    with Writer(target, sample_rate, overwrite=overwrite, n_samples=len(wave), subtype=subtype) as writer:
+        writer.write(wave)
+
+
+def encode_headerless(wave: Wave, sample_rate: int, subtype: str) -> bytes:
+    """A wave, float32 [T], as libsndfile's headerless bytes of a sample type: "GSM610", for instance."""
+    file = io.BytesIO()
+    soundfile.write(file, wave, sample_rate, format="RAW", subtype=subtype)
+    return file.getvalue()
+
+
+def decode_headerless(content: bytes, sample_rate: int, subtype: str) -> Wave:
+    """The inverse of `encode_headerless`: float32 [T]."""
+    wave, _ = soundfile.read(
+        io.BytesIO(content), dtype="float32", samplerate=sample_rate, channels=1, format="RAW", subtype=subtype
+    )
+    return np.asarray(wave, dtype=np.float32)
