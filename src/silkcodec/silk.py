@@ -22,6 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from silkcodec import audio
 from silkcodec.errors import ArgumentError, ProviderError, TokensError, WeightsError
+from silkcodec.graph_file import check_graph_file
 from silkcodec.stream import StreamDecoder, StreamEncoder
 from silkcodec.tokens import (
     FRAME_SAMPLES,
@@ -268,7 +269,9 @@ class _Graph:
     def __init__(self, folder: Path, config: GraphConfig, output: str, threads: int, provider: str) -> None:
         import onnxruntime  # 0.2 s, which reading a config or listing the codecs need not pay
 
+        self._path = folder / config.file
         content = config.verified_bytes(folder)
+        check_graph_file(content, str(self._path))
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -280,19 +283,37 @@ class _Graph:
             self._session = onnxruntime.InferenceSession(content, options, providers=[provider])
         except _onnxruntime_errors() as error:
             reason = str(error).splitlines()[0]
-            raise WeightsError(f"'{folder / config.file}' must be a model; ONNX Runtime: {reason}") from error
+            raise WeightsError(f"'{self._path}' must be a model; ONNX Runtime: {reason}") from error
         if self._session.get_providers()[0] != provider:  # ONNX Runtime falls back to the CPU with a log line
             raise ProviderError(
                 f"{provider} could not start here; ONNX Runtime would use {self._session.get_providers()[0]};"
                 " check its drivers, or choose --provider cpu."
             )
-        self._input = next(i.name for i in self._session.get_inputs() if i.name not in config.state_names)
+        self._input = "levels" if output == "wave" else "wave"
         self._states = config.state_names
         self._outputs = [output, *(f"next_{name}" for name in config.state_names)]
+        self._check_interface(config)
+
+    def _check_interface(self, config: GraphConfig) -> None:
+        """Raise WeightsError unless the graph takes and returns what config.json says."""
+        states = {name: list(shape) for name, shape in config.states.items()}
+        taken = {i.name: i.shape[1:] for i in self._session.get_inputs()}
+        returned = {o.name: o.shape[1:] for o in self._session.get_outputs()}
+        taken.pop(self._input, None)
+        missing = [name for name in self._outputs if name not in returned]
+        if taken != states or any(returned.get(f"next_{name}") != shape for name, shape in states.items()) or missing:
+            raise WeightsError(
+                f"'{self._path}' must be a graph from {self._input!r} and the states of config.json to"
+                f" {self._outputs[0]!r} and the next states; export it again."
+            )
 
     def run(self, value: NDArray[Any], states: States) -> tuple[NDArray[Any], States]:
         feeds = {self._input: value, **dict(zip(self._states, states, strict=True))}
-        outputs = self._session.run(self._outputs, feeds)
+        try:
+            outputs = self._session.run(self._outputs, feeds)
+        except _onnxruntime_errors() as error:  # what the graph does inside, such as tensors that fit in no memory
+            reason = str(error).splitlines()[0]
+            raise WeightsError(f"'{self._path}' must run on its inputs; ONNX Runtime: {reason}") from error
         return outputs[0], outputs[1:]
 
 

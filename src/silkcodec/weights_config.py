@@ -1,9 +1,17 @@
-"""config.json of a weights folder: what the two graphs are called, hold and must hash to."""
+"""Read config.json of a weights folder: the file names, states and SHA-256 of the two graphs.
+
+A weights folder may come from anywhere. Nothing in it takes more than bounded time and memory: files must be regular
+files of a limited size, and numbers must lie within limits.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
+import os
+import reprlib
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +23,10 @@ from silkcodec.errors import WeightsError
 from silkcodec.tokens import DIMS_PER_TOKEN, FRAME_SAMPLES, LATENT_WIDTH, N_LEVELS, SILK_SAMPLE_RATE
 
 FORMAT = 1  # of config.json; a newer one is refused, not guessed at
+CONFIG_BYTES = 1 << 20
+GRAPH_BYTES = 1 << 28
+MAX_STATES, MAX_STATE_AXES, MAX_STATE_NUMBERS = 256, 8, 1 << 24  # of one graph; 64 MB for each stream
+MAX_NAME = 100  # characters
 _FIXED = {  # what the token format fixes: weights of another shape are not Silk
     "sample_rate": SILK_SAMPLE_RATE,
     "frame_samples": FRAME_SAMPLES,
@@ -48,10 +60,7 @@ class GraphConfig:
             WeightsError: it is missing or is not the file that config.json describes.
         """
         path = folder / self.file
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise WeightsError(f"'{path}' cannot be read: {error.strerror or error}.") from error
+        content = read_bytes(path, GRAPH_BYTES)
         found = hashlib.sha256(content).hexdigest()
         if found != self.sha256:
             raise WeightsError(
@@ -84,46 +93,104 @@ class WeightsConfig:
             WeightsError: it is missing, not understood, of a newer format, or not of Silk's shape.
         """
         path = folder / "config.json"
-        try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            reason = error.strerror or error
-            raise WeightsError(f"A weights folder must hold config.json; '{path}': {reason}.") from error
-        except ValueError as error:
-            raise WeightsError(f"'{path}' must be JSON; {error}.") from error
+        values = read_json(path, "A weights folder must hold config.json; ")
         try:
             return cls._parse(values, path)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            reason = f"{type(error).__name__}: {error}"
-            raise WeightsError(f"'{path}' must describe Silk weights; got {reason}; export it again.") from error
+            reason = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {_short(str(error))}"
+            raise WeightsError(f"'{path}' must describe Silk weights: {reason}; export it again.") from error
 
     @classmethod
     def _parse(cls, values: dict[str, Any], path: Path) -> WeightsConfig:
-        if values["format"] != FORMAT:
-            raise WeightsError(f"'{path}' must be of format {FORMAT}; got {values['format']!r}; upgrade silkcodec.")
+        if values["format"] is True or values["format"] != FORMAT:
+            found = _short(values["format"])
+            raise WeightsError(f"'{path}' must be of format {FORMAT}; got {found}; upgrade silkcodec.")
         for key, fixed in _FIXED.items():
             if values[key] != fixed:
-                raise WeightsError(f"'{path}' must have {key} = {fixed}; got {values[key]!r}.")
+                raise WeightsError(f"'{path}' must have {key} = {fixed}; got {_short(values[key])}.")
         config = cls(
-            name=str(values["name"]),
-            weights_hash=str(values["weights_hash"]),
-            lookahead_samples=int(values["lookahead_samples"]),
-            history_samples=int(values["history_samples"]),
+            name=_text(values, "name"),
+            weights_hash=_text(values, "weights_hash"),
+            lookahead_samples=_integer("lookahead_samples", values["lookahead_samples"], 1, FRAME_SAMPLES),
+            history_samples=_integer("history_samples", values["history_samples"], 0, MAX_STATE_NUMBERS),
             encoder=_graph(values["encoder"]),
             decoder=_graph(values["decoder"]),
         )
         digests = config.encoder.sha256 + config.decoder.sha256
         if hashlib.sha256(digests.encode()).hexdigest()[:12] != config.weights_hash:
             raise WeightsError(f"'{path}' must have the weights_hash of its two graphs; export it again.")
-        if not 0 < config.lookahead_samples <= FRAME_SAMPLES:
-            raise WeightsError(f"'{path}' must have lookahead_samples of 1..{FRAME_SAMPLES}.")
         if config.encoder.states.get("state_wave") != (config.history_samples + config.lookahead_samples,):
             raise WeightsError(f"'{path}' must have an encoder state 'state_wave' of history + look-ahead.")
         return config
 
 
+def read_bytes(path: Path, limit: int, needed: str = "") -> bytes:
+    """Return the content of a regular file of at most `limit` bytes.
+
+    Args:
+        needed: the start of the message if the file cannot be read.
+
+    Raises:
+        WeightsError: no such file, a pipe, a device or a folder, or more bytes.
+    """
+    try:
+        # Without O_NONBLOCK, opening a named pipe waits for its other end.
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        with open(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise WeightsError(f"'{path}' must be a regular file.")
+            size = os.fstat(descriptor).st_size
+            if size > limit:
+                raise WeightsError(f"'{path}' must be at most {limit:,} bytes; got {size:,}.")
+            return file.read(limit)
+    except OSError as error:
+        reason = error.strerror or error
+        raise WeightsError(
+            f"{needed}'{path}': {reason}." if needed else f"'{path}' cannot be read: {reason}."
+        ) from error
+
+
+def read_json(path: Path, needed: str = "") -> Any:
+    """Return the value of a JSON file of at most 1 MB. Raises WeightsError; `needed` as in `read_bytes`."""
+    try:
+        return json.loads(read_bytes(path, CONFIG_BYTES, needed).decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise WeightsError(f"'{path}' must be JSON; {_short(str(error))}.") from error
+
+
 def _graph(values: dict[str, Any]) -> GraphConfig:
-    if Path(values["file"]).name != values["file"]:
-        raise ValueError(f"a file name without a folder is needed, not {values['file']!r}")
-    states = {str(state["name"]): tuple(int(n) for n in state["shape"]) for state in values["states"]}
-    return GraphConfig(file=values["file"], sha256=str(values["sha256"]), states=states)
+    file = _text(values, "file")
+    if Path(file).name != file:
+        raise ValueError(f"file must be a file name without a folder; got {file!r}")
+    given = values["states"]
+    if not isinstance(given, list) or len(given) > MAX_STATES:
+        raise ValueError(f"states must be a list of at most {MAX_STATES}")
+    states = {_text(state, "name"): _shape(state["shape"]) for state in given}
+    if sum(math.prod(shape) for shape in states.values()) > MAX_STATE_NUMBERS:
+        raise ValueError(f"the states must hold at most {MAX_STATE_NUMBERS:,} numbers together")
+    return GraphConfig(file=file, sha256=_text(values, "sha256"), states=states)
+
+
+def _shape(values: Any) -> tuple[int, ...]:
+    if not isinstance(values, list) or not 1 <= len(values) <= MAX_STATE_AXES:
+        raise ValueError(f"the shape of a state must be a list of 1..{MAX_STATE_AXES}; got {_short(values)}")
+    return tuple(_integer("an axis of a state", value, 1, MAX_STATE_NUMBERS) for value in values)
+
+
+def _integer(name: str, value: Any, low: int, high: int) -> int:
+    if type(value) is not int or not low <= value <= high:
+        raise ValueError(f"{name} must be an integer of {low}..{high}; got {_short(value)}")
+    return value
+
+
+def _text(values: dict[str, Any], name: str) -> str:
+    value = values[name]
+    if not isinstance(value, str) or not 1 <= len(value) <= MAX_NAME or not value.isprintable():
+        raise ValueError(f"{name} must be a printable text of 1..{MAX_NAME} characters; got {_short(value)}")
+    return value
+
+
+def _short(value: Any) -> str:
+    """A value for a message: one line of limited length."""
+    text = value if isinstance(value, str) and value.isprintable() else reprlib.repr(value)
+    return text if len(text) <= 2 * MAX_NAME else f"{text[: 2 * MAX_NAME]}..."

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import json
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from silkcodec.errors import MissingExtraError, WeightsError
+from silkcodec.weights_config import read_json
 
 if TYPE_CHECKING:
     import torch
@@ -81,10 +81,7 @@ def find_weights(name: str, source: str, files: Sequence[str] = (SAFETENSORS,)) 
         raise WeightsError(f"The source of '{name}' must be a folder or a repository like owner/name; got '{source}'.")
     else:
         weights, config = _from_hub(name, source, files), _from_hub(name, source, ("config.json",))
-    try:
-        fields = json.loads(config.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise WeightsError(f"'{config}' must be a JSON file; {error}; download it again.") from error
+    fields = read_json(config)
     if not isinstance(fields, dict):
         raise WeightsError(f"'{config}' must hold the fields of a model; got {type(fields).__name__}.")
     return Weights(fields, weights)

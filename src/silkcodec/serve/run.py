@@ -12,6 +12,10 @@ import logging
 import math
 import os
 import socket
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -19,12 +23,12 @@ import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from silkcodec.errors import ArgumentError
+from silkcodec.errors import ArgumentError, WeightsError
 from silkcodec.serve import logs, uploads
 from silkcodec.serve.app import build
 from silkcodec.serve.service import UPLOADS, Service
 from silkcodec.serve.settings import Limits, Settings
-from silkcodec.weights_config import WeightsConfig
+from silkcodec.tokens import FRAME_SAMPLES
 
 log = logging.getLogger("silkcodec.serve")
 
@@ -41,14 +45,38 @@ def serve(settings: Settings) -> None:
     Raises:
         ArgumentError: the port cannot be had. WeightsError: no such model.
     """
-    from silkcodec.silk import EMBEDDED
-
-    WeightsConfig.read(settings.weights or EMBEDDED)  # here, in one line, and not in every worker over and over
+    check_weights(settings.weights)  # here, in one line, and not in every worker over and over
     listening = _listen(settings)
     _allow_many_files()
     logs.configure()
     with uploads.private_folder() as folder, contextlib.closing(listening):
         asyncio.run(_serve(settings, folder, listening))
+
+
+def check_weights(folder: Path | None) -> None:
+    """Encode and decode a frame with these weights, in a process that ends: its memory does not stay with the front.
+
+    Args:
+        folder: None: the embedded weights.
+
+    Raises:
+        WeightsError: the folder does not hold a model that runs.
+    """
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        try:
+            pool.submit(_try_weights, folder).result()
+        except BrokenProcessPool as error:
+            what = f"'{folder}'" if folder else "The embedded weights"
+            raise WeightsError(f"{what} must hold a model that runs; the process that tried it crashed.") from error
+
+
+def _try_weights(folder: Path | None) -> None:
+    import numpy as np
+
+    from silkcodec.silk import Silk
+
+    codec = Silk(folder, threads=1)
+    codec.decode(codec.encode(np.zeros(FRAME_SAMPLES, np.float32)))
 
 
 async def _serve(settings: Settings, folder: Any, listening: socket.socket) -> None:

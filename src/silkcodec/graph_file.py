@@ -1,0 +1,87 @@
+"""What an ONNX file may contain before ONNX Runtime loads it, read from its bytes without the `onnx` package.
+
+ONNX Runtime reads weights from other files where a tensor names one, relative to the working directory, and no SHA-256
+covers those. So a graph must hold all its weights. It must also be flat: without subgraphs there is no loop, so the
+work of a call is bounded by the size of the file and of its tensors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from silkcodec.errors import WeightsError
+
+# The messages of onnx.proto that can hold a tensor: field number -> message. What is not listed holds none.
+_FIELDS: dict[str, dict[int, str]] = {
+    "model": {7: "graph", 20: "training", 25: "function"},
+    "graph": {1: "node", 5: "tensor", 15: "sparse"},
+    "node": {5: "attribute"},
+    "attribute": {5: "tensor", 6: "subgraph", 10: "tensor", 11: "subgraph", 22: "sparse", 23: "sparse"},
+    "sparse": {1: "tensor", 2: "tensor"},
+    "tensor": {13: "external data", 14: "external data"},
+}
+_REFUSED = {
+    "external data": "keeps weights in another file",
+    "subgraph": "contains a subgraph, as loops do",
+    "function": "contains functions",
+    "training": "contains training information",
+}
+_DATA_LOCATION, _EMBEDDED = 14, 0  # TensorProto.data_location: 0 is the default
+
+
+def check_graph_file(content: bytes, name: str) -> None:
+    """Raise WeightsError unless `content` is an ONNX model that is flat and holds all its weights.
+
+    Args:
+        name: of the file, for messages.
+    """
+    todo = [("model", memoryview(content))]
+    try:
+        while todo:
+            kind, message = todo.pop()
+            for number, value in _fields(message):
+                found = _FIELDS[kind].get(number)
+                if found is None or (number == _DATA_LOCATION and value == _EMBEDDED):
+                    continue
+                if found in _REFUSED:
+                    fault = _REFUSED[found]
+                    raise WeightsError(f"'{name}' must be a flat ONNX graph with all its weights; it {fault}.")
+                if not isinstance(value, memoryview):
+                    raise ValueError(f"field {number} of a {kind} is no message")
+                todo.append((found, value))
+    except (ValueError, IndexError) as error:
+        raise WeightsError(f"'{name}' must be a model; it is no ONNX file: {error}.") from error
+
+
+def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
+    """Yield the number and the value of each field of a protobuf message. Raises ValueError, IndexError."""
+    at = 0
+    while at < len(message):
+        tag, at = _varint(message, at)
+        number, wire_type = tag >> 3, tag & 7
+        value: int | memoryview
+        if wire_type == 0:
+            value, at = _varint(message, at)
+        elif wire_type in (1, 2, 5):
+            length = {1: 8, 5: 4}.get(wire_type, 0)
+            if wire_type == 2:
+                length, at = _varint(message, at)
+            value, at = message[at : at + length], at + length
+            if at > len(message):
+                raise ValueError("it is cut short")
+        else:
+            raise ValueError(f"it has a field of type {wire_type}")
+        if not 1 <= number < 1 << 29:
+            raise ValueError(f"it has a field {number}")
+        yield number, value
+
+
+def _varint(message: memoryview, at: int) -> tuple[int, int]:
+    value = 0
+    for shift in range(0, 70, 7):
+        byte = message[at]
+        at += 1
+        value |= (byte & 127) << shift
+        if byte < 128:
+            return value & (1 << 64) - 1, at
+    raise ValueError("it has a number of more than 64 bits")

@@ -1,0 +1,220 @@
+"""Whatever a weights folder holds, loading it is one clear error within bounded time and memory, or a working codec."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from silkcodec.errors import WeightsError
+from silkcodec.graph_file import check_graph_file
+from silkcodec.peers.weights import find_weights
+from silkcodec.silk import Silk
+
+
+@pytest.fixture
+def folder(weights_folder: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(weights_folder, tmp_path / "weights"))
+
+
+def config_of(folder: Path) -> dict[str, Any]:
+    return dict(json.loads((folder / "config.json").read_text()))
+
+
+def save(folder: Path, config: dict[str, Any]) -> None:
+    """With hashes that fit the files."""
+    for part in ("encoder", "decoder"):
+        content = (folder / config[part]["file"]).read_bytes()
+        config[part]["sha256"] = hashlib.sha256(content).hexdigest()
+    both = config["encoder"]["sha256"] + config["decoder"]["sha256"]
+    config["weights_hash"] = hashlib.sha256(both.encode()).hexdigest()[:12]
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+def refusal(folder: Path) -> str:
+    with pytest.raises(WeightsError) as caught:
+        codec = Silk(folder, threads=1)
+        codec.decode(codec.encode(np.zeros(9600, np.float32)))
+    text = str(caught.value)
+    assert len(text) < 700 and text.isprintable()
+    return text
+
+
+# --- config.json
+
+
+def set_state(shape: object) -> Callable[[dict[str, Any]], None]:
+    def change(config: dict[str, Any]) -> None:
+        config["encoder"]["states"][1]["shape"] = shape
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (set_state([2**40]), "axis of a state must be an integer of 1..16777216"),
+        (set_state([2**62, 8]), "axis of a state"),
+        (set_state([4096] * 3), "at most 16,777,216 numbers"),
+        (set_state([-1]), "axis of a state"),
+        (set_state([1.5]), "axis of a state"),
+        (set_state([1] * 100), "list of 1..8"),
+        (set_state([7, 256]), "states of config.json"),
+        (lambda c: c["decoder"].update(states=[]), "states of config.json"),
+        (lambda c: c["decoder"]["states"].extend({"name": f"s{i}", "shape": [1]} for i in range(300)), "at most 256"),
+        (lambda c: c["encoder"].update(file="a\0b"), "file must be a printable text"),
+        (lambda c: c["encoder"].update(file=".."), "cannot be read"),
+        (lambda c: c.update(name="x\n\x1b[31m@evil" * 100), "name must be a printable text"),
+        (lambda c: c.update(lookahead_samples=True), "lookahead_samples must be an integer"),
+        (lambda c: c.update(lookahead_samples=float("nan")), "lookahead_samples must be an integer"),
+        (lambda c: c.update(history_samples=-(2**80)), "history_samples must be an integer"),
+        (lambda c: c.update(format=True), "format 1; got True"),
+        (lambda c: c.update(format="x" * 100_000), "format 1; got "),
+        (lambda c: c.update(encoder=c["decoder"]), "state_wave"),
+    ],
+)
+def test_absurd_values_are_refused(folder: Path, change: Callable[[dict[str, Any]], None], words: str) -> None:
+    config = config_of(folder)
+    change(config)
+    both = config["encoder"]["sha256"] + config["decoder"]["sha256"]
+    config["weights_hash"] = hashlib.sha256(both.encode()).hexdigest()[:12]
+    (folder / "config.json").write_text(json.dumps(config))
+    assert words in refusal(folder)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (b"[" * 200_000, "must be JSON; maximum recursion"),
+        (b"\xff\xfe\0", "must be JSON"),
+        (b"9" * 10_000, "must be JSON"),
+        (b'{"format": 1, "x": "' + b"a" * (1 << 20) + b'"}', "at most 1,048,576 bytes"),
+        (b"[]", "must describe Silk weights"),
+        (b'{"format": 1e400}', "format 1; got inf"),
+    ],
+    ids=["deep", "binary", "digits", "large", "list", "infinite"],
+)
+def test_files_that_are_no_config_are_refused(folder: Path, text: bytes, words: str) -> None:
+    (folder / "config.json").write_bytes(text)
+    assert words in refusal(folder)
+    (folder / "model.safetensors").write_bytes(b"")
+    if "JSON" in words or "bytes" in words:
+        with pytest.raises(WeightsError, match=words):
+            find_weights("mimi", str(folder))
+
+
+def test_an_infinite_number_is_refused(folder: Path) -> None:
+    text = (folder / "config.json").read_text()
+    (folder / "config.json").write_text(text.replace('"lookahead_samples": 480', '"lookahead_samples": 1e400'))
+    assert "lookahead_samples must be an integer of 1..9600; got inf" in refusal(folder)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+@pytest.mark.parametrize("name", ["config.json", "encoder.onnx", "decoder.onnx"])
+def test_files_without_an_end_are_refused(folder: Path, name: str) -> None:
+    path = folder / name
+    for make in (os.mkfifo, lambda path: os.symlink("/dev/zero", path)):
+        path.unlink()
+        make(path)
+        assert f"{name}' must be a regular file" in refusal(folder)
+    path.unlink()
+    with open(path, "wb") as file:
+        file.truncate(200 << 30)  # without a byte on the disk
+    assert "bytes; got 214,748,364,800" in refusal(folder)
+
+
+# --- graphs
+
+
+def test_a_graph_of_another_interface_is_refused(folder: Path) -> None:
+    shutil.copy(folder / "decoder.onnx", folder / "encoder.onnx")
+    save(folder, config_of(folder))
+    assert "must be a graph from 'wave'" in refusal(folder)
+
+
+@pytest.mark.parametrize("where", ["secret.bin", "../secret.bin", "/etc/passwd"])
+def test_weights_outside_the_graph_are_refused(folder: Path, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ONNX Runtime would read them from the working directory, which no SHA-256 covers."""
+    onnx = pytest.importorskip("onnx", reason="needs [train]")
+    model = onnx.load(folder / "encoder.onnx")
+    largest = max(model.graph.initializer, key=lambda tensor: len(tensor.raw_data))
+    for place in (folder, folder.parent):
+        (place / "secret.bin").write_bytes(bytes(len(largest.raw_data)))
+    length = str(len(largest.raw_data))
+    largest.ClearField("raw_data")
+    largest.data_location = onnx.TensorProto.EXTERNAL
+    for key, value in (("location", where), ("offset", "0"), ("length", length)):
+        entry = largest.external_data.add()
+        entry.key, entry.value = key, value
+    (folder / "encoder.onnx").write_bytes(model.SerializeToString())
+    save(folder, config_of(folder))
+    monkeypatch.chdir(folder)
+    assert "it keeps weights in another file" in refusal(folder)
+
+
+def message(*fields: tuple[int, bytes | int]) -> bytes:
+    """A protobuf message."""
+    data = b""
+    for number, value in fields:
+        if isinstance(value, int):
+            data += bytes([number << 3, value])
+        else:
+            data += bytes([number << 3 & 127 | 128 | 2, number >> 4]) + struct.pack("B", len(value)) + value
+    return data
+
+
+EXTERNAL = message((14, 1))
+LISTED = message((13, message((1, b"location"), (2, b"x.bin"))))
+
+
+@pytest.mark.parametrize("tensor", [EXTERNAL, LISTED], ids=["location", "entries"])
+@pytest.mark.parametrize(
+    "path",
+    [(7, 5), (7, 15, 1), (7, 15, 2), (7, 1, 5, 5), (7, 1, 5, 10), (7, 1, 5, 22, 1), (7, 1, 5, 23, 2)],
+    ids=str,
+)
+def test_weights_in_another_file_are_found_wherever_a_tensor_can_be(path: tuple[int, ...], tensor: bytes) -> None:
+    for data, external in ((tensor, True), (message((14, 0), (9, b"1234")), False)):
+        for number in reversed(path):
+            data = message((number, b""), (number, data))
+        if external:
+            with pytest.raises(WeightsError, match="keeps weights in another file"):
+                check_graph_file(data, "a.onnx")
+        else:
+            check_graph_file(data, "a.onnx")
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (message((7, message((1, message((5, message((6, b"")))))))), "a subgraph, as loops do"),
+        (message((7, message((1, message((5, message((11, b"")))))))), "a subgraph"),
+        (message((25, b"")), "functions"),
+        (b"ORTM" * 10, "no ONNX file"),
+        (b"\x3a\x7f", "cut short"),
+        (b"\xff" * 20, "more than 64 bits"),
+        (b"\x3a", "no ONNX file"),
+        (message((7, 1)), "is no message"),
+    ],
+)
+def test_what_is_no_flat_graph_is_refused(data: bytes, words: str) -> None:
+    with pytest.raises(WeightsError, match=words):
+        check_graph_file(data, "a.onnx")
+
+
+def test_the_server_tries_its_weights_before_it_starts(folder: Path) -> None:
+    run = pytest.importorskip("silkcodec.serve.run", reason="needs [serve]")
+    from silkcodec.serve.settings import Limits, Settings
+
+    (folder / "decoder.onnx").write_bytes(b"not a model")
+    save(folder, config_of(folder))
+    with pytest.raises(WeightsError, match=r"decoder\.onnx' must be a model"):
+        run.serve(Settings("127.0.0.1", 0, None, 1, 1, 8, folder, Limits()))
