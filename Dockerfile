@@ -1,19 +1,22 @@
 # silk serve in a container:   docker build -t silk .   &&   docker run --rm -p 8000:8000 -e SILK_TOKEN silk
-# A test lints this file; docs/server.md says how its steps were tried.
+# A test lints this file; docs/server.md says how its steps were tried, and how to pin the image below by its digest.
+ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 
-FROM python:3.12-slim-bookworm AS build
+FROM ${PYTHON_IMAGE} AS build
 WORKDIR /build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
-RUN python -m venv /opt/silk
-# What changes seldom first: the packages, of the versions that the tests ran with.
-COPY constraints.txt ./
-RUN /opt/silk/bin/pip install -c constraints.txt \
-    numpy onnxruntime soundfile soxr typer rich constriction fastapi uvicorn websockets prometheus-client
+# The packages first, because they change seldom: the versions that the tests ran with, each with its hashes (make lock).
+COPY requirements/image.txt requirements/image-build.txt ./
+RUN python -m venv /opt/silk \
+    && /opt/silk/bin/pip install --require-hashes --only-binary :all: -r image.txt \
+    && python -m venv /opt/build \
+    && /opt/build/bin/pip install --require-hashes --only-binary :all: -r image-build.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY src ./src
-RUN /opt/silk/bin/pip install -c constraints.txt '.[serve,entropy]'
+RUN /opt/build/bin/pip wheel --no-deps --no-index --no-build-isolation --wheel-dir dist . \
+    && /opt/silk/bin/pip install --no-deps --no-index dist/*.whl
 
-FROM python:3.12-slim-bookworm
+FROM ${PYTHON_IMAGE}
 RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin silk
 COPY --from=build /opt/silk /opt/silk
 ENV PATH=/opt/silk/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 OMP_NUM_THREADS=1

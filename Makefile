@@ -19,9 +19,11 @@ CLASSICAL := codec2:700C,codec2:1200,codec2:2400,codec2:3200,opus:6k,speex:5.95k
 ONE_SOURCE := --folds 2 --seconds 40 --speakers 24 --no-sounds --rebuild 0
 TRAINED := $(foreach quantizer,fsq rvq vq multiscale,--run $(RUNS)/$(quantizer))
 WORDS := $(BIN)/silk compare --split valid --codecs silk,$(CLASSICAL) --model whisper=$(WHISPER) --force
+UV_LOCK := UV_CUSTOM_COMPILE_COMMAND='make lock' $(BIN)/uv pip compile --quiet --generate-hashes --no-annotate \
+	--python-version 3.11 --python-platform x86_64-manylinux_2_28 -c constraints.txt
 LAB := --force -o docs/lab --results lab/src/silkcodec_lab
 
-.PHONY: demo web wheel test check bench bench-codecs bench-corpus bench-server quality lm-cost lab-models lab export setup clean
+.PHONY: demo web wheel test check bench bench-codecs bench-corpus bench-server quality lm-cost lab-models lab export lock setup clean
 
 demo: $(LIGHT)
 	$(BIN)/silk roundtrip samples/english.flac samples/mandarin.flac samples/arabic.flac -o out --force
@@ -106,6 +108,12 @@ bench-server: $(FULL)
 # make export RUN=runs/default
 export: $(FULL)
 	$(BIN)/silk export $(RUN) -o src/silkcodec/weights --results bench/quality/results.json
+
+# The hashes of what the Dockerfile installs, of the versions in constraints.txt. Run it when either changes.
+lock: $(LIGHT)
+	$(PIP) -c constraints.txt uv
+	$(UV_LOCK) pyproject.toml --extra serve --extra entropy -o requirements/image.txt
+	echo hatchling | $(UV_LOCK) - -o requirements/image-build.txt
 
 setup: $(FULL)
 

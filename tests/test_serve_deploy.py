@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -28,10 +29,41 @@ def test_the_dockerfile_copies_what_is_there_and_is_not_root() -> None:
     for words in re.findall(r"^COPY (?!--from)(.+) \S+$", text, re.MULTILINE):
         for word in words.split():
             assert (ROOT / word).exists() and f"!{word}" in ignored
-    assert text.count("FROM ") == 2 and re.search(r"^USER 10001$", text, re.MULTILINE)
-    installed = set(re.search(r"numpy.*", text).group().split())  # type: ignore[union-attr]
-    pinned = (ROOT / "constraints.txt").read_text(encoding="utf-8").lower().replace("_", "-")
-    assert all(f"\n{name}==" in pinned for name in installed)
+    assert text.count("\nFROM ") == 2 and re.search(r"^USER 10001$", text, re.MULTILINE)
+
+
+def test_the_image_installs_nothing_without_a_hash() -> None:
+    text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    installs = re.findall(r"pip (?:install|wheel|download) (.*)", text)
+    locks = [re.search(r"--require-hashes --only-binary :all: -r (\S+)", options) for options in installs]
+    assert all(lock or "--no-deps --no-index" in options for lock, options in zip(locks, installs, strict=True))
+    assert [lock.group(1) for lock in locks if lock] == ["image.txt", "image-build.txt"]
+    assert set(re.findall(r"^FROM (\S+)", text, re.MULTILINE)) == {"${PYTHON_IMAGE}"}  # so that a digest can be given
+    assert "--build-arg PYTHON_IMAGE=" in DOCUMENT
+
+
+def test_the_locks_are_complete_and_of_the_tested_versions() -> None:
+    """What `make lock` wrote has every direct requirement, and the versions of constraints.txt."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    wanted = project["project"]["dependencies"] + project["project"]["optional-dependencies"]["serve"]
+    pinned = pins(ROOT / "constraints.txt")
+    for name, needed in (("image.txt", wanted), ("image-build.txt", project["build-system"]["requires"])):
+        lock = pins(ROOT / "requirements" / name)
+        assert {normal(re.split(r"[^\w.-]", requirement)[0]) for requirement in needed} <= lock.keys()
+        assert {package: pinned.get(package) for package in lock} == lock
+        text = (ROOT / "requirements" / name).read_text(encoding="utf-8")
+        entries = re.split(r"^(?=\S+==)", text, flags=re.MULTILINE)
+        assert all(re.search(r"--hash=sha256:[0-9a-f]{64}", entry) for entry in entries[1:])
+
+
+def normal(name: str) -> str:
+    """The name of a package as indexes compare it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def pins(file: Path) -> dict[str, str]:
+    lines = re.findall(r"^(\S+?)==([^\s;]+)", file.read_text(encoding="utf-8"), re.MULTILINE)
+    return {normal(name): version for name, version in lines}
 
 
 def test_the_unit_is_one(tmp_path: Path) -> None:
