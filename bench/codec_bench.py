@@ -18,8 +18,10 @@ from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
 
-import machine
-from machine import Figures
+import subprocesses
+from subprocesses import Figures
+
+from silkcodec.evaluate import machine
 
 BENCH = Path(__file__).resolve().parent
 SAMPLES = BENCH.parent / "samples"
@@ -81,7 +83,7 @@ class Bench:
                 clips.append(self.clips[sizes.long_s])
             for clip in clips:
                 found["counted"] += worker("count", clip, named, threads=sizes.threads)[named]["counted"]
-        except machine.CommandError as error:
+        except subprocesses.CommandError as error:
             return self._failed(error)
         return found
 
@@ -90,7 +92,7 @@ class Bench:
         named = [self._named(name) for name in names]
         try:
             found = worker("count", self.clips[self.sizes.speed_s], *named, threads=self.sizes.threads)
-        except machine.CommandError as error:
+        except subprocesses.CommandError as error:
             return dict.fromkeys(names, self._failed(error))
         return {name: {**found[key], "speed": None} for name, key in zip(names, named, strict=True)}
 
@@ -98,21 +100,21 @@ class Bench:
         model = model_of(name)
         return f"{name}@{self.folder / model}" if model else name
 
-    def _failed(self, error: machine.CommandError) -> Figures:
+    def _failed(self, error: subprocesses.CommandError) -> Figures:
         last = (error.said or "it said nothing").splitlines()[-1]
         return {"failed": last.replace(f"{self.folder}/", "")}
 
     def _tile(self, duration_s: float) -> Path:
         """The samples again and again, as a file of so many seconds."""
         clip = self.folder / f"{duration_s:g}.wav"
-        machine.run([sys.executable, BENCH / "speed_worker.py", "tile", SAMPLES, clip, str(duration_s)])
+        subprocesses.run([sys.executable, BENCH / "speed_worker.py", "tile", SAMPLES, clip, str(duration_s)])
         return clip
 
 
 def worker(verb: str, *arguments: str | Path | float, threads: int = 2) -> Figures:
     """One measurement of `codec_worker.py` in a process of its own."""
     command = [sys.executable, BENCH / "codec_worker.py", verb, *map(str, arguments), "--threads", str(threads)]
-    return json.loads(machine.run(command, {"OMP_NUM_THREADS": str(threads)}).stdout)
+    return json.loads(subprocesses.run(command, {"OMP_NUM_THREADS": str(threads)}).stdout)
 
 
 def measure_all(names: list[str], bench: Bench) -> dict[str, Figures]:
@@ -174,12 +176,12 @@ def main() -> None:
             models = sorted({model for name in names if (model := model_of(name))})
             if models:
                 say(f"building {', '.join(models)} with random weights")
-                machine.run([sys.executable, BENCH / "random_peers.py", folder, *models])
+                subprocesses.run([sys.executable, BENCH / "random_peers.py", folder, *models])
             found_of = measure_all(names, Bench(sizes, Path(folder)))
-    except machine.CommandError as error:
+    except subprocesses.CommandError as error:
         sys.exit(str(error))
     figures = {"sizes": asdict(sizes), "codecs": found_of}
-    took_s = machine.write_result(options.out, "silk codecs", options.quick, found, before, figures)
+    took_s = subprocesses.write_result(options.out, "silk codecs", options.quick, found, before, figures)
     say(f"wrote {options.out} in {took_s:.0f} s")
 
 

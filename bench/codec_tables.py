@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +9,8 @@ import findings
 from findings import Figures
 
 from silkcodec.catalogue import codebooks, frame_rates
-from silkcodec.evaluate.report import number, table
+from silkcodec.evaluate.markdown import number, table
+from silkcodec.evaluate.results import to_json
 
 KIND = "silk codecs"
 NOT_YET = "Not measured yet: `make bench-codecs`."
@@ -84,7 +84,7 @@ def stale(root: Path, bench: Path) -> dict[Path, str]:
     result = findings.read_result(bench / "codecs.json", KIND)
     if result is None:
         return {}
-    text = json.dumps(packaged(result), indent=1) + "\n"
+    text = to_json(packaged(result))
     path = root / RATES
     return {} if path.exists() and path.read_text(encoding="utf-8") == text else {path: text}
 

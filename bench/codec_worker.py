@@ -17,8 +17,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from machine import Figures, max_rss_mb
 from speed_worker import WARM_UP_S, timed
+from subprocesses import Figures, max_rss_mb
 
 NOT_LEARNED = {"encoder.mel.filters", "decoder.head.window"}  # constants that Silk's graphs name like weights
 

@@ -17,15 +17,13 @@ from types import ModuleType
 from typing import Any
 
 from silkcodec import codec as registry
+from silkcodec.evaluate import markdown
 from silkcodec.peers import codec2, dac, encodec, mimi, opus, snac, speex
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENT = ROOT / "docs" / "codecs.md"
 BEGIN, END = "<!-- codecs -->\n", "<!-- /codecs -->\n"
-HEADER = """\
-| codec | published as | rate | quantizer | codebooks | frames/s | tokens/s | kbit/s | latency |
-|---|---|---|---|---|---|---|---|---|
-"""
+HEADER = ("codec", "published as", "rate", "quantizer", "codebooks", "frames/s", "tokens/s", "kbit/s", "latency")
 MODULES = {"codec2": codec2, "dac": dac, "encodec": encodec, "mimi": mimi, "opus": opus, "snac": snac, "speex": speex}
 SHOWN = {"mimi": ("1", "8", "32")}  # of its 32 presets, which differ in nothing but their number
 
@@ -57,15 +55,15 @@ def load_all(folder: Path) -> dict[str, Any]:
     return loaded
 
 
-def row(name: str, codec: Any) -> str:
-    """One line of the table."""
+def row(name: str, codec: Any) -> list[str]:
+    """Return the cells of one line of the table."""
     base, _, preset = name.partition(":")
     default = getattr(MODULES.get(base), "DEFAULT_PRESET", None) == preset
     source = repository(base, preset)
     sizes = " + ".join(f"{n} x {size:,}" for size, n in Counter(codec.codebook_sizes).items())
     rates = list(dict.fromkeys(codec.frame_rates))
     bits = sum(rate * math.log2(size) for size, rate in zip(codec.codebook_sizes, codec.frame_rates, strict=True))
-    cells = [
+    return [
         f"`{name}`{' *' if default else ''}",
         f"[{source}](https://huggingface.co/{source})" if source else "in the package" if base == "silk" else "",
         f"{codec.sample_rate / 1000:g} kHz",
@@ -76,12 +74,11 @@ def row(name: str, codec: Any) -> str:
         f"{bits / 1000:.2f}",
         f"{1000 * codec.latency_s:.0f} ms",
     ]
-    return f"| {' | '.join(cells)} |\n"
 
 
 def table(loaded: dict[str, Any]) -> str:
     """The whole table, in Markdown."""
-    return HEADER + "".join(row(name, codec) for name, codec in loaded.items())
+    return markdown.table(HEADER, [row(name, codec) for name, codec in loaded.items()], numeric=False) + "\n"
 
 
 def _number(value: float) -> str:

@@ -27,10 +27,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import machine
-from machine import Figures
+import subprocesses
+from subprocesses import Figures
 
 from silkcodec import manifest
+from silkcodec.evaluate import machine
 
 SCRIPT = Path(__file__).resolve()
 SEED = 6
@@ -77,7 +78,7 @@ def command(engine: str, listed: Path, out: Path, workers: int) -> list[str]:
 
 def uninterrupted(engine: str, listed: Path, out: Path, workers: int) -> Figures:
     """One run to its end: throughput, memory, and what each shard took, in the order they were done."""
-    done = machine.run(command(engine, listed, out, workers))
+    done = subprocesses.run(command(engine, listed, out, workers))
     report = json.loads(done.stdout)
     records = ledger(out)
     quarter = max(1, len(records) // 4)
@@ -102,7 +103,7 @@ def start(engine: str, listed: Path, out: Path) -> float:
     """Seconds that a run takes beside its work: one recording, one worker."""
     one = listed.with_name("one.jsonl")
     one.write_text(listed.read_text(encoding="utf-8").partition("\n")[0] + "\n", encoding="utf-8")
-    done = machine.run(command(engine, one, out, 1))
+    done = subprocesses.run(command(engine, one, out, 1))
     return done.wall_s - sum(record["wall_s"] for record in ledger(out))
 
 
@@ -130,7 +131,7 @@ def interrupted(engine: str, listed: Path, out: Path, workers: int, kills: int) 
             run.wait()
             left_over += bury(family)
         seen.append(len(ledger(out)))
-    done = machine.run(words)
+    done = subprocesses.run(words)
     report = json.loads(done.stdout)
     return {
         "kills": kills,
@@ -228,11 +229,11 @@ def single(listed: Path, hours: float) -> None:
 def measure(speech: Path, work: Path, out: Path, sizes: Sizes, quick: bool) -> None:
     listed = work / "speech.jsonl"
     rows = choose(speech, sizes.hours, listed)
-    found, since = machine.idle_conditions(), machine.clocks()
+    found, since = subprocesses.idle_conditions(), machine.clocks()
     workers = int(found["cores"])
     print(f"{len(rows)} recordings; one process", flush=True)
     words = [sys.executable, SCRIPT, "--single", listed, "--hours", str(sizes.single_hours)]
-    alone = json.loads(machine.run([str(word) for word in words]).stdout)
+    alone = json.loads(subprocesses.run([str(word) for word in words]).stdout)
     figures: Figures = {"single": alone, "engines": {}, "killed": {}}
     for engine in ENGINES:
         print(f"{engine}, to its end", flush=True)
@@ -254,7 +255,7 @@ def measure(speech: Path, work: Path, out: Path, sizes: Sizes, quick: bool) -> N
         "codec": alone.pop("codec"),
         "versions": {name: version(name) for name in names},
     }
-    took_s = machine.write_result(out, "silk corpus", quick, found, since, figures)
+    took_s = subprocesses.write_result(out, "silk corpus", quick, found, since, figures)
     print(f"{out}: in {took_s:.0f} s")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import findings
 from findings import Figures
 
-from silkcodec.evaluate.report import number, table
+from silkcodec.evaluate.markdown import number, table
 
 NO_CORPUS = "Not measured yet: `python bench/corpus.py --speech FOLDER --out bench/corpus.json`."
 NO_SCALING = "Not computed yet: `python bench/scaling.py --corpus bench/corpus.json --out bench/scaling.json`."

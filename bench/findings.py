@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from silkcodec.evaluate.report import number
+from silkcodec.evaluate.markdown import number
 
 Figures = dict[str, Any]
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from silkcodec.evaluate.report import number
+from silkcodec.evaluate.markdown import number, table
 from silkcodec_lab.gradient.page import LABELS
 from silkcodec_lab.pages import committed, load_result
 
@@ -33,8 +33,7 @@ def laboratory(_: Path) -> str:
         found = [load_result(path) for path in committed(name) if path.stem == name]
         answer = f"{ANSWERS[name](found[0])} [Page](docs/lab/{name}.md)" if found else "not measured yet"
         rows.append([f"`{name}`", question, answer])
-    lines = [["`silk lab`", "question", "answer"], ["---"] * 3, *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    return table(["`silk lab`", "question", "answer"], rows, numeric=False)
 
 
 def _quantization_error(result: Result) -> str:

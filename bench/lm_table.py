@@ -7,7 +7,7 @@ from pathlib import Path
 
 import findings
 
-from silkcodec.evaluate.report import number, table
+from silkcodec.evaluate.markdown import number, table
 
 MISSING = "Not measured yet: `python examples/speech_lm/train.py SPEECH -o RUN --results bench/speech_lm.json`."
 

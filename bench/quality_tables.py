@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,9 @@ from typing import Any
 import findings
 from findings import TableError
 
-from silkcodec.evaluate.report import digits, interval, load_result, measured, number, side_by_side, table
+from silkcodec.evaluate.markdown import digits, interval, number, table
+from silkcodec.evaluate.report import load_result, measured, side_by_side
+from silkcodec.evaluate.results import to_json
 
 Figures = dict[str, Any]
 
@@ -189,7 +190,7 @@ def keep(bench: Path) -> Path:
         kept["network"] = findings.network(config)
     path = bench / "history" / f"{result['created'][:10]}-{codec_id.partition('@')[2]}.json"
     path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+    path.write_text(to_json(kept), encoding="utf-8")
     return path
 
 

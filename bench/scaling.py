@@ -25,8 +25,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import findings
-import machine
-from machine import Figures
+import subprocesses
+from subprocesses import Figures
+
+from silkcodec.evaluate import machine
 
 KIND = "silk scaling"
 PLANS = ((1e5, 100), (1e5, 1_000), (1e7, 1_000), (1e7, 10_000))  # hours, workers
@@ -224,7 +226,7 @@ def main() -> None:
         "plans": [plan(h, n, DEFAULT_SHARD_HOURS, corpus, measured, assumed) for h, n in PLANS],
         "shard_sizes": [plan(1e5, 1_000, size, corpus, measured, assumed) for size in SHARD_HOURS],
     }
-    took_s = machine.write_result(options.out, KIND, corpus["quick"], found, since, figures)
+    took_s = subprocesses.write_result(options.out, KIND, corpus["quick"], found, since, figures)
     print(f"{options.out}: in {took_s:.0f} s")
 
 

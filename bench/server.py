@@ -27,7 +27,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import machine
+import subprocesses
+
+from silkcodec.evaluate import machine
+from silkcodec.evaluate.results import to_json
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "tests"))
@@ -258,7 +261,7 @@ def memory(mode: str, workers: int, few: int, many: int, seconds: float) -> Figu
 
 def stacking(n_frames: int) -> list[Figures]:
     """Stacked calls against single ones, in a process of their own."""
-    done = machine.run([sys.executable, HERE / "server_stack.py", str(n_frames)], {"OMP_NUM_THREADS": "1"})
+    done = subprocesses.run([sys.executable, HERE / "server_stack.py", str(n_frames)], {"OMP_NUM_THREADS": "1"})
     rows: list[Figures] = json.loads(done.stdout)
     return rows
 
@@ -276,7 +279,7 @@ def main() -> None:
     if options.memory:
         result = json.loads(options.out.read_text(encoding="utf-8"))
         result["memory"] = {mode: memory(mode, options.workers, *sizes) for mode in MODES}
-        options.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        options.out.write_text(to_json(result), encoding="utf-8")
         return
     found, since = machine.conditions(), machine.clocks()
     figures: Figures = {"stacking": stacking(2 if options.quick else 40)}
@@ -297,7 +300,7 @@ def main() -> None:
         figures["faults"]["exit_code"] = server.stop()
     finally:
         server.stop(signal.SIGKILL)
-    took_s = machine.write_result(options.out, KIND, options.quick, found, since, figures)
+    took_s = subprocesses.write_result(options.out, KIND, options.quick, found, since, figures)
     print(f"wrote {options.out} after {took_s:.0f} s")
 
 

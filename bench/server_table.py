@@ -8,7 +8,7 @@ from pathlib import Path
 import findings
 from findings import Figures
 
-from silkcodec.evaluate.report import number, table
+from silkcodec.evaluate.markdown import number, table
 
 KIND = "silk server"
 NOT_YET = "Not measured yet: `python bench/server.py --out bench/server.json`."

@@ -19,8 +19,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import machine
-from machine import Figures, Run
+import subprocesses
+from subprocesses import Figures, Run
+
+from silkcodec.evaluate import machine
 
 BENCH = Path(__file__).resolve().parent
 SAMPLES = BENCH.parent / "samples"
@@ -48,12 +50,12 @@ def silk(*arguments: str | Path) -> Run:
     found = str(script) if script.exists() else shutil.which("silk")
     if found is None:
         sys.exit("The command 'silk' must be installed beside this Python; run: pip install -e .")
-    return machine.run([found, *arguments])
+    return subprocesses.run([found, *arguments])
 
 
 def worker(*arguments: str | Path | float) -> Figures:
     """One measurement of `speed_worker.py` in a process of its own."""
-    return json.loads(machine.run([sys.executable, WORKER, *map(str, arguments)]).stdout)
+    return json.loads(subprocesses.run([sys.executable, WORKER, *map(str, arguments)]).stdout)
 
 
 def median_of(n_runs: int, measure: Callable[[], float]) -> Figures:
@@ -129,9 +131,9 @@ def main() -> None:
         found |= worker("versions")
         with tempfile.TemporaryDirectory(prefix="silk-bench-") as folder:
             figures = measure(QUICK if options.quick else Sizes(), Path(folder))
-    except machine.CommandError as error:
+    except subprocesses.CommandError as error:
         sys.exit(str(error))
-    took_s = machine.write_result(options.out, "silk speed", options.quick, found, before, figures)
+    took_s = subprocesses.write_result(options.out, "silk speed", options.quick, found, before, figures)
     say(f"wrote {options.out} in {took_s:.0f} s")
 
 

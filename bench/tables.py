@@ -33,7 +33,7 @@ import server_table
 import web_table
 from findings import TableError
 
-from silkcodec.evaluate.report import number, table
+from silkcodec.evaluate.markdown import number, table
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = ("README.md", "docs/*.md", "bench/README.md", "web/README.md")

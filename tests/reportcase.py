@@ -9,7 +9,7 @@ import numpy as np
 
 import silkcodec
 from silkcodec import audio
-from silkcodec.evaluate import align, codebooks, summary
+from silkcodec.evaluate import align, codebooks, statistics
 from silkcodec.evaluate.listening import REFERENCE, Listening
 from silkcodec.evaluate.metrics import SAMPLE_RATE, Pair, find_metrics, measure_all
 
@@ -44,9 +44,9 @@ def _result(codecs: list[str], rows: list[dict[str, Any]], loaded: dict[str, Any
         name: {key: np.array([row["metrics"][key] for row in rows if row["codec"] == name]) for key in METRICS}
         for name in codecs
     }
-    means = {name: {key: summary.bootstrap(values[name][key]) for key in METRICS} for name in codecs}
+    means = {name: {key: statistics.bootstrap(values[name][key]) for key in METRICS} for name in codecs}
     minus = {
-        name: {key: summary.bootstrap(values[codecs[0]][key] - values[name][key]) for key in METRICS}
+        name: {key: statistics.bootstrap(values[codecs[0]][key] - values[name][key]) for key in METRICS}
         for name in codecs[1:]
     }
     metrics = {

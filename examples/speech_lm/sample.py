@@ -22,6 +22,7 @@ from safetensors.torch import load_file
 import silkcodec
 from silkcodec import audio, lm, picture
 from silkcodec.errors import ArgumentError, SilkError
+from silkcodec.evaluate.results import to_json
 from silkcodec.mel import log_mel
 from silkcodec.stream import StreamDecoder
 
@@ -91,7 +92,7 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     if args.results:
         result = json.loads(args.results.read_text())
         result["sampling"] = {**figures, "seconds": args.seconds, "temperature": args.temperature}
-        args.results.write_text(json.dumps(result, indent=1) + "\n")
+        args.results.write_text(to_json(result))
     return figures
 
 

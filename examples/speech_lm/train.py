@@ -14,7 +14,6 @@ import random
 import sys
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +26,8 @@ from safetensors.torch import save_file
 import silkcodec
 from silkcodec import audio, lm
 from silkcodec.errors import ArgumentError, SilkError
+from silkcodec.evaluate import machine, results
 from silkcodec.evaluate.clips import find_clips
-from silkcodec.lab import machine
 from silkcodec.train.precision import has_bfloat16
 
 BFLOAT16 = has_bfloat16(torch.device("cpu"))  # a processor that only imitates it is many times faster in float32
@@ -201,8 +200,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     save(args.run, model, speech, args)
     least = min(curve, key=lambda point: point["held_out"])
     result = {
-        "kind": "silk speech lm", "format": 1, "version": silkcodec.__version__,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"), "codec": speech.layout.codec,
+        **results.head("silk speech lm", 1), "codec": speech.layout.codec,
         "quick": len(speech.train) < 9000,  # less than an hour says little
         "settings": {name: getattr(args, name) for name in (
             "splits", "hours", "steps", "batch", "window", "width", "layers", "heads", "learning_rate", "seed")}
@@ -218,7 +216,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     print(f"held out, bits a frame: raw {result['bits_per_frame']['raw']:.0f}, unigram {curve[0]['held_out']:.1f},"
           f" model {least['held_out']:.1f} (step {least['step']})")  # fmt: skip
     if args.results:
-        args.results.write_text(json.dumps(result, indent=1) + "\n")
+        args.results.write_text(results.to_json(result))
     return result
 
 

@@ -250,7 +250,7 @@ def show_comparison(result: dict[str, Any], folder: os.PathLike[str]) -> None:
 
 
 def _comparison_rows(result: dict[str, Any], metrics: Sequence[str]) -> list[dict[str, str]]:
-    from silkcodec.evaluate import report
+    from silkcodec.evaluate import markdown, report
 
     rows = []
     for name in result["settings"]["codecs"]:
@@ -258,10 +258,10 @@ def _comparison_rows(result: dict[str, Any], metrics: Sequence[str]) -> list[dic
         row = {"codec": name}
         if result["kind"] == "silk compare":
             row["frames/s"] = report.frame_rates(codec)
-            row["tokens/s"] = report.number(codec.get("tokens_per_second"), 1)
-            row["bit/s"] = report.number(codec.get("bits_per_second"), 0)
+            row["tokens/s"] = markdown.number(codec.get("tokens_per_second"), 1)
+            row["bit/s"] = markdown.number(codec.get("bits_per_second"), 0)
         for metric in metrics:
-            row[result["metrics"][metric]["label"]] = report.number(means[metric]["mean"], report.digits(metric))
+            row[result["metrics"][metric]["label"]] = markdown.number(means[metric]["mean"], markdown.digits(metric))
         for way in ("encode", "decode") if result["kind"] == "silk compare" else ():
             speed = codec.get(f"{way}_times_real_time")
             row[way] = "-" if speed is None else f"{speed:.0f}x"

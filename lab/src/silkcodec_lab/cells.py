@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from silkcodec.evaluate.report import digits, interval, number
+from silkcodec.evaluate.markdown import digits, interval, number
 from silkcodec_lab.pages import Result
 
 Metrics = dict[str, Any]  # by name: {"mean", "low", "high", "n"}

@@ -9,14 +9,13 @@ from __future__ import annotations
 import json
 import os
 import re
-from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import silkcodec
 from silkcodec.errors import ArgumentError
+from silkcodec.evaluate import results
 from silkcodec.output import check_output, replacing
 
 Result = dict[str, Any]
@@ -49,13 +48,8 @@ WIDTH = 120  # characters of a line
 
 
 def head(experiment: str) -> Result:
-    """What every result begins with."""
-    return {
-        "kind": f"silk lab {experiment}",
-        "format": FORMAT,
-        "version": silkcodec.__version__,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
+    """Return the fields that every result of an experiment begins with."""
+    return results.head(f"silk lab {experiment}", FORMAT)
 
 
 def load_result(path: str | os.PathLike[str]) -> Result:
@@ -141,16 +135,7 @@ def write(result: Result, folder: str | os.PathLike[str], *, overwrite: bool = F
 def write_json(result: Result, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
     """The result itself, at six significant digits: the rest is noise. Raises OutputError."""
     with replacing(path, overwrite=overwrite) as file:
-        file.write((json.dumps(rounded(result), indent=1, allow_nan=False) + "\n").encode())
-
-
-def rounded(value: Any) -> Any:
-    """JSON-ready values, floats at six significant digits."""
-    if isinstance(value, float):
-        return float(f"{value:.6g}")
-    if isinstance(value, dict):
-        return {key: rounded(item) for key, item in value.items()}
-    return [rounded(item) for item in value] if isinstance(value, (list, tuple)) else value
+        file.write(results.to_json(results.rounded(result)).encode())
 
 
 def made(result: Result) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from silkcodec.errors import ArgumentError
+from silkcodec.evaluate.markdown import digits, interval, number, table
 
 FORMAT = 2  # of the result's JSON
 KINDS = ("silk compare", "silk score")
@@ -67,41 +68,11 @@ def to_markdown(result: Result) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def number(value: float | None, n_digits: int) -> str:
-    """A figure of a table; a dash where there is none."""
-    return "-" if value is None else f"{value:.{n_digits}f}"
-
-
-def interval(entry: Mapping[str, Any], n_digits: int) -> str:
-    """A mean with its 95 % interval: `2.02 [1.95, 2.10]`."""
-    if entry["mean"] is None:
-        return "-"
-    low, high = number(entry["low"], n_digits), number(entry["high"], n_digits)
-    return f"{number(entry['mean'], n_digits)} [{low}, {high}]"
-
-
-def digits(metric: str) -> int:
-    """How many digits after the point a metric is worth, by its name."""
-    if metric.endswith("_cents"):
-        return 0
-    return 1 if metric.endswith("_db") else 3 if "stoi" in metric else 2
-
-
 def frame_rates(codec: Mapping[str, Any]) -> str:
     """A codec's frame rate, or of a multi-scale one the slowest and the fastest: `12.0..47.0`."""
     slowest = codec.get("frame_rate_hz")
     fastest = max((book["frame_rate_hz"] for book in codec.get("codebooks") or ()), default=slowest)
     return number(slowest, 1) if slowest == fastest else f"{number(slowest, 1)}..{number(fastest, 1)}"
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table. The first column is names; figures are read from the right."""
-    rule = ["---"] + ["---:"] * (len(header) - 1)
-    return "\n".join(_row(cells) for cells in [header, rule, *rows])
-
-
-def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
 
 
 def measured(result: Result) -> list[str]:

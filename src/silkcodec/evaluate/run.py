@@ -12,21 +12,19 @@ measures only that one. What a codec cannot do is told in the result; it does no
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import silkcodec
 from silkcodec import audio
 from silkcodec.errors import ArgumentError, AudioError, SilkError
 from silkcodec.evaluate import listening, metrics, report, summary
 from silkcodec.evaluate.clips import Clip, find_clips
 from silkcodec.evaluate.measure import Task
+from silkcodec.evaluate.results import head, to_json
 from silkcodec.evaluate.rows import Row, RowsFile, content_hash, joined, only, row_key, still_good
 from silkcodec.evaluate.workers import measure_here, measure_in_processes
 from silkcodec.output import check_output, replacing
@@ -117,10 +115,7 @@ def conclude(
         "by": list(by),
     }
     result = {
-        "kind": kind,
-        "format": report.FORMAT,
-        "version": silkcodec.__version__,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        **head(kind, report.FORMAT),
         "settings": settings,
         "clips": {"n": len(clips), "duration_s": sum(durations.values())},
         "metrics": {metric.name: _described(metric) for metric in measured},
@@ -140,7 +135,7 @@ def write(
     from silkcodec.evaluate import html
 
     texts = {
-        "results.json": lambda: json.dumps(result, indent=1, allow_nan=False) + "\n",
+        "results.json": lambda: to_json(result),
         "report.md": lambda: report.to_markdown(result),
         "report.html": lambda: html.to_html(result, heard),
     }

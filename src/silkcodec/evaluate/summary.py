@@ -3,63 +3,21 @@
 Every codec is judged on the same clips: a metric's mean is over the clips where *every* codec has a value.
 What that leaves out is counted and listed. A codec without any value does not shrink the others' set.
 
-The interval is the percentile bootstrap over clips (Efron 1979): 2,000 draws of as many clips with
-replacement, the same draws for all codecs. It tells how much the mean depends on which clips were taken, no
-more: clips of one speaker count as independent. An error rate is errors over words, so its mean weighs every
-clip by the words of its reference, and so do the draws.
+The interval is the bootstrap over clips (`statistics.bootstrap`), with the same draws for all codecs. An error rate is
+errors over words, so its mean weighs every clip by the words of its reference, and so do the draws.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from silkcodec.evaluate import codebooks
+from silkcodec.evaluate.statistics import Floats, bootstrap
 
 Row = dict[str, Any]
-Floats = NDArray[np.float64]
-
-N_DRAWS = 2_000
-
-
-def bootstrap(
-    values: Sequence[float] | Floats,
-    seed: int = 0,
-    n_draws: int = N_DRAWS,
-    weights: Sequence[float] | Floats | None = None,
-) -> dict[str, Any]:
-    """Mean of [n] values and the 2.5 % and 97.5 % percentiles of the means of `n_draws` resamples.
-
-    Args:
-        weights: [n], of the values in every mean; None: all the same.
-
-    Returns:
-        {"mean", "low", "high", "n"}; the first three None where n or the sum of the weights is 0. With weights
-        also {"weight"}: their sum.
-    """
-    array = np.asarray(values, dtype=np.float64)
-    weight = np.ones(array.size) if weights is None else np.asarray(weights, dtype=np.float64)
-    total = {} if weights is None else {"weight": float(weight.sum())}
-    if array.size == 0 or weight.sum() == 0:
-        return {"mean": None, "low": None, "high": None, "n": int(array.size), **total}
-    times = _draws(seed, n_draws, int(array.size))
-    drawn = times @ weight
-    means = (times @ (weight * array))[drawn > 0] / drawn[drawn > 0]  # a draw of only empty references has no mean
-    low, high = np.percentile(means, [2.5, 97.5])
-    mean = float((weight * array).sum() / weight.sum())
-    return {"mean": mean, "low": float(low), "high": float(high), "n": int(array.size), **total}
-
-
-@lru_cache(maxsize=1)  # the same draws for all codecs and metrics of as many clips
-def _draws(seed: int, n_draws: int, n_clips: int) -> Floats:
-    """How often each draw takes each clip: float64 [n_draws, n_clips]."""
-    drawn = np.random.default_rng(seed).integers(0, n_clips, size=(n_draws, n_clips))
-    drawn += np.arange(n_draws)[:, None] * n_clips
-    return np.bincount(drawn.ravel(), minlength=n_draws * n_clips).reshape(n_draws, n_clips).astype(np.float64)
 
 
 def summarize(

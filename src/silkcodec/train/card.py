@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from silkcodec.errors import ArgumentError, SilkError
-from silkcodec.evaluate import report
+from silkcodec.evaluate import markdown, report
 from silkcodec.train import checkpoint
 from silkcodec.train.config import StageConfig, TrainConfig, load_config
 from silkcodec.train.data import read_index
@@ -123,12 +123,13 @@ def data_lines(config: TrainConfig) -> list[str]:
             hours[source] += float(row.get("duration_s", 0)) / 3600
             licences[source].add(row.get("licence", "none"))
             languages[source].add(row.get("language", ""))
-    lines = ["| source | hours | languages | licences as stated |", "|---|---|---|---|"]
-    for source in sorted(hours, key=lambda name: -hours[name]):
-        stated = "; ".join(sorted(licences[source]))
-        lines.append(f"| {source} | {hours[source]:.2f} | {len(languages[source])} | {stated} |")
+    cells = [
+        [source, f"{hours[source]:.2f}", str(len(languages[source])), "; ".join(sorted(licences[source]))]
+        for source in sorted(hours, key=lambda name: -hours[name])
+    ]
     every = {language for names in languages.values() for language in names}
-    return [*lines, "", f"Together {sum(hours.values()):.1f} hours, {len(every)} languages and variants."]
+    shown = markdown.table(["source", "hours", "languages", "licences as stated"], cells, numeric=False)
+    return [shown, "", f"Together {sum(hours.values()):.1f} hours, {len(every)} languages and variants."]
 
 
 def quality_lines(results: dict | None, weights_hash: str) -> list[str]:
@@ -144,15 +145,14 @@ def quality_lines(results: dict | None, weights_hash: str) -> list[str]:
         raise ArgumentError(f"results must be of silk@{weights_hash}; they are of {measured}: run silk compare again.")
     shown = ("pesq_wb", "stoi", "estoi", "visqol", "mel_distance", "speaker_similarity")
     names = [name for name in shown if name in report.measured(results)]
-    lines = [
+    rows = []
+    for codec in results["settings"]["codecs"]:
+        rate = markdown.number(results["codecs"][codec].get("bits_per_second"), 0)
+        figures = (markdown.interval(results["means"][codec][name], markdown.digits(name)) for name in names)
+        rows.append([codec, rate, *figures])
+    return [
         f"{results['clips']['n']} clips kept out of training, {results['clips']['duration_s'] / 3600:.2f} hours, every"
         " codec on the same clips; mean and 95 % bootstrap interval.",
         "",
-        "| codec | bit/s | " + " | ".join(results["metrics"][name]["label"] for name in names) + " |",
-        "|---" * (len(names) + 2) + "|",
+        markdown.table(["codec", "bit/s", *(results["metrics"][name]["label"] for name in names)], rows),
     ]
-    for codec in results["settings"]["codecs"]:
-        figures = [report.interval(results["means"][codec][name], report.digits(name)) for name in names]
-        rate = report.number(results["codecs"][codec].get("bits_per_second"), 0)
-        lines.append(f"| {codec} | {rate} | " + " | ".join(figures) + " |")
-    return lines

@@ -26,10 +26,10 @@ from silkcodec import audio, mel
 from silkcodec.errors import ArgumentError
 from silkcodec.evaluate.clips import Clip, find_clips
 from silkcodec.evaluate.metrics import SAMPLE_RATE
-from silkcodec.evaluate.summary import bootstrap
+from silkcodec.evaluate.statistics import bootstrap
 from silkcodec.output import check_output
-from silkcodec_lab import machine
 from silkcodec_lab.bandwidth.workers import BEST, FIRST, RANDOM, Bench, Pool, Recipe, Wave, greedy_order
+from silkcodec_lab.conditions import Conditions
 from silkcodec_lab.pages import Result, head
 
 Progress = Callable[[int, int, str], None]  # done, in all, at what
@@ -120,7 +120,7 @@ def bandwidth(
         check_output(Path(folder) / file, overwrite=overwrite)
     original = bench.read(listened, plan.listen_s)
     jobs = min(plan.jobs or os.cpu_count() or 1, len(clips))
-    found, before = machine.conditions(), _clocks()
+    conditions = Conditions()
     n_order_steps = sum(range(2, n_groups + 1))
     steps = itertools.count(1)
 
@@ -151,7 +151,7 @@ def bandwidth(
             **{name: getattr(plan, name) for name in ("points", "n_draws", "clip_s", "order_s", "listen_s", "seed")},
         },
         "speech": {"n_clips": len(clips), "duration_s": measured.duration_s},
-        "machine": {**found, "others_cores": machine.others_cores(before, _clocks())},
+        "machine": conditions.facts(),
         "metrics": {metric.name: {"label": metric.label, "better": metric.better} for metric in bench.metrics},
         "codecs": {
             name: {
@@ -195,13 +195,6 @@ def _find(
 
 def _kinds(bench: Bench) -> list[str]:
     return [name.removeprefix("run:") for name in bench.codecs if name.startswith("run:")]
-
-
-def _clocks() -> machine.Clocks:
-    """`machine.clocks`, our processes that have ended being ours."""
-    clock, everybody, own = machine.clocks()
-    times = os.times()
-    return clock, everybody, own + times.children_user + times.children_system
 
 
 class _Measured:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from silkcodec.evaluate.report import digits, number, table
+from silkcodec.evaluate.markdown import digits, number, table
 from silkcodec_lab.bandwidth.figure import HOW, figure
 from silkcodec_lab.cells import cells, heads, of, verdict
 from silkcodec_lab.pages import Result, made

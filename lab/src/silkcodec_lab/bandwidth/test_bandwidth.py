@@ -18,6 +18,7 @@ from silkcodec import audio
 from silkcodec.cli import app
 from silkcodec.errors import ArgumentError, OutputError, TokensError
 from silkcodec.evaluate.clips import find_clips
+from silkcodec.evaluate.results import rounded
 from silkcodec.nn.model import SilkModel
 from silkcodec.quantizers import FSQ, RVQ, VQ, MultiScaleRVQ
 from silkcodec.silk import Silk
@@ -241,7 +242,7 @@ def measured(clips: Path, run_folders: dict[str, Path], tmp_path_factory: pytest
     folder = tmp_path_factory.mktemp("audio") / "bandwidth_audio"
     runs = [run_folders["fsq"], run_folders["rvq"]]
     result = bandwidth([clips], ["silk"], folder=folder, runs=runs, plan=PLAN)
-    return json.dumps(pages.rounded(result)), folder
+    return json.dumps(rounded(result)), folder
 
 
 @pytest.fixture
@@ -332,7 +333,7 @@ def test_a_third_of_the_clips_is_for_the_order_and_more_groups_are_nearer(clips:
 
 
 def test_without_clips_for_the_order_there_is_none(clips: Path, tmp_path: Path) -> None:
-    result = pages.rounded(bandwidth([clips / "0.wav"], ["silk"], folder=tmp_path, plan=PLAN))
+    result = rounded(bandwidth([clips / "0.wav"], ["silk"], folder=tmp_path, plan=PLAN))
     assert result["order"] is None and {point["how"] for point in result["points"]} == {"first"}
     assert "Which of Silk's groups" not in pages.render(result)
     assert bandwidth_figure.figure(result).startswith(b"\x89PNG")

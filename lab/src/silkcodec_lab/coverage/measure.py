@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from silkcodec.errors import ArgumentError
 from silkcodec.evaluate.clips import filter_of
 from silkcodec.evaluate.metrics import find_metrics
-from silkcodec_lab import machine
+from silkcodec_lab.conditions import Conditions
 from silkcodec_lab.coverage import fit as coverage_fit
 from silkcodec_lab.coverage import reconstruction as coverage_rebuilt
 from silkcodec_lab.coverage.fit import Measured
@@ -99,7 +99,7 @@ def coverage(
             metric.require()
     if not tests or {HEARD, NEW} & set(tests):
         raise ArgumentError(f"one test group at least is needed, and none named {HEARD} or {NEW}; got {list(tests)}.")
-    before = machine.clocks()
+    conditions = Conditions()
     trained, _ = speakers_of(train, plan.patches, plan.seed, sounds=plan.sounds)
     names = [speaker.name for speaker in trained]
     found = {
@@ -146,7 +146,7 @@ def coverage(
         "views": views,
         "sounds": sounds,
         "rebuilt": rebuilt,
-        "machine": {**machine.conditions(), "others_cores": machine.others_cores(before, machine.clocks())},
+        "machine": conditions.facts(),
     }
 
 

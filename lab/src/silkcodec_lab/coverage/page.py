@@ -6,7 +6,7 @@ from math import expm1
 from shlex import quote
 from typing import Any
 
-from silkcodec.evaluate.report import interval, number, table
+from silkcodec.evaluate.markdown import interval, number, table
 from silkcodec_lab.coverage import about
 from silkcodec_lab.coverage.figure import HEARD, NEW, VIEWS, headline, label
 from silkcodec_lab.coverage.figure import figure as figure  # of this page

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from silkcodec.evaluate.markdown import digits, interval, number, table
 from silkcodec.evaluate.metrics import METRICS
-from silkcodec.evaluate.report import digits, interval, number, table
 from silkcodec_lab.coverage.figure import HEARD, NEW, label
 from silkcodec_lab.coverage.intervals import FEW, in_order
 from silkcodec_lab.pages import Result

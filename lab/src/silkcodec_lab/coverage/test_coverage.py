@@ -16,6 +16,7 @@ from silkcodec import audio
 from silkcodec.cli import app
 from silkcodec.errors import ArgumentError
 from silkcodec.evaluate.clips import find_clips
+from silkcodec.evaluate.results import rounded
 from silkcodec_lab import pages
 from silkcodec_lab.coverage import fit as coverage_fit
 from silkcodec_lab.coverage.fit import Chain, Grid
@@ -236,7 +237,7 @@ def test_filters_choose_clips_and_low_bandwidth_is_left_out(index: Path) -> None
 def result(index: Path) -> dict[str, Any]:
     tests = {"mandarin": f"{index}:language=zh*", "arabic": f"{index}:language=ar"}
     plan = Plan(vq=(16,), rvq_entries=8, rvq_lengths=(1, 2), hold_out="source", folds=2)
-    return json.loads(json.dumps(pages.rounded(coverage(f"{index}:language=en", tests, plan=plan))))
+    return json.loads(json.dumps(rounded(coverage(f"{index}:language=en", tests, plan=plan))))
 
 
 def test_a_run_says_who_was_measured_how(result: dict[str, Any], index: Path) -> None:

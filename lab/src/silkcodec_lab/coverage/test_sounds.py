@@ -15,6 +15,7 @@ from silkcodec.cli import app
 from silkcodec.errors import ArgumentError
 from silkcodec.evaluate.clips import Clip
 from silkcodec.evaluate.metrics.pitch import find_f0
+from silkcodec.evaluate.results import rounded
 from silkcodec_lab import pages
 from silkcodec_lab.coverage import fit as coverage_fit
 from silkcodec_lab.coverage import griffin_lim
@@ -233,7 +234,7 @@ def result(index: Path) -> dict[str, Any]:
     rebuilding = Rebuilding(2, seconds=1.0, steps=2, codecs=())
     tests = {"mandarin": f"{index}:language=zh"}
     found = coverage(f"{index}:language=en", tests, plan=plan, name="coverage_test", rebuilding=rebuilding)
-    return json.loads(json.dumps(pages.rounded(found)))
+    return json.loads(json.dumps(rounded(found)))
 
 
 def test_every_group_is_heard_again_through_every_quantizer(result: dict[str, Any]) -> None:

@@ -21,7 +21,7 @@ from silkcodec.errors import ArgumentError
 from silkcodec.evaluate.clips import Clip, find_clips
 from silkcodec.mel import FRAME, LOOKAHEAD, SAMPLE_RATE
 from silkcodec.quantizers import QUANTIZERS
-from silkcodec_lab import machine
+from silkcodec_lab.conditions import Conditions
 from silkcodec_lab.gradient.agreement import difference
 from silkcodec_lab.gradient.model import Model, Plan, Records, Wave
 from silkcodec_lab.gradient.training import train_tiny
@@ -68,7 +68,7 @@ def gradient(
         raise ArgumentError(f"clips must be at least 1; got {clips}.")
     found = find_clips(inputs, split=split)
     random.Random(plan.seed).shuffle(found)
-    conditions, before = machine.conditions(), machine.clocks()
+    conditions = Conditions()
     with tempfile.TemporaryDirectory() as folder:
         if runs:
             models = [Model(Path(run)) for run in runs]
@@ -96,7 +96,7 @@ def gradient(
             "duration_s": sum(map(len, waves)) / SAMPLE_RATE,
             "counted_s": sum(map(len, counted)) / SAMPLE_RATE,
         },
-        "machine": {**conditions, "others_cores": machine.others_cores(before, machine.clocks())},
+        "machine": conditions.facts(),
         "models": measured,
         "differences": _differences(records, plan.seed),
     }

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from silkcodec.errors import ArgumentError
-from silkcodec.evaluate.summary import bootstrap
+from silkcodec.evaluate.statistics import bootstrap
 from silkcodec.mel import FRAME, HISTORY, LOOKAHEAD, SAMPLE_RATE
 from silkcodec.nn.model import SilkModel, fresh_states
 from silkcodec.train.losses import NAMES, SpectralLoss

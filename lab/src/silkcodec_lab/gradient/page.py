@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from silkcodec.evaluate.report import interval, number, table
+from silkcodec.evaluate.markdown import interval, number, table
 from silkcodec_lab.gradient.figure import LABELS, figure
 from silkcodec_lab.pages import Result, made
 

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from silkcodec import audio
 from silkcodec.cli import app
 from silkcodec.errors import ArgumentError, WeightsError
+from silkcodec.evaluate.results import rounded
 from silkcodec.nn.model import SilkModel, fresh_states
 from silkcodec.quantizers import FSQ, QUANTIZERS, RVQ, VQ, MultiScaleRVQ
 from silkcodec.train.config import load_config
@@ -264,7 +265,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def measured(clips: Path) -> str:
-    return json.dumps(pages.rounded(gradient([clips], plan=PLAN)))
+    return json.dumps(rounded(gradient([clips], plan=PLAN)))
 
 
 @pytest.fixture
@@ -323,7 +324,7 @@ def test_the_answer_follows_the_numbers(result: dict[str, Any], shifts: tuple[fl
 def test_runs_are_taken_and_a_broken_one_is_refused(clips: Path, tmp_path: Path) -> None:
     waves = [speechlike(2.4, seed=0)]
     (run,) = training.train_tiny(waves, tmp_path / "trained", 2, ["fsq"])
-    result = pages.rounded(gradient([clips / "0.wav"], runs=[run], plan=PLAN))
+    result = rounded(gradient([clips / "0.wav"], runs=[run], plan=PLAN))
     assert result["settings"]["runs"] == 1 and result["differences"] == {} and "no FSQ" in pages.render(result)
     with pytest.raises(ArgumentError, match="asked for once; got fsq, fsq"):
         gradient([clips], runs=[run, run], plan=PLAN)

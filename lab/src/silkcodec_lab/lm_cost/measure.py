@@ -26,10 +26,10 @@ from silkcodec import audio
 from silkcodec.codec import Codec, load
 from silkcodec.errors import ArgumentError
 from silkcodec.evaluate.clips import Clip, find_clips
-from silkcodec.evaluate.summary import bootstrap
+from silkcodec.evaluate.statistics import bootstrap
 from silkcodec.lm.layout import Frames, Layout
 from silkcodec.tokens import DIMS_PER_TOKEN, Tokens, codebook_sizes
-from silkcodec_lab import machine
+from silkcodec_lab.conditions import Conditions
 from silkcodec_lab.lm_cost import training
 from silkcodec_lab.lm_cost.arithmetic import arithmetic
 from silkcodec_lab.lm_cost.model import FrameModel
@@ -117,7 +117,7 @@ def lm_cost(
     plan = Plan(**{**vars(plan), "window_s": min(plan.window_s, speech.train_s, speech.held_out_s)})
     n_steps = plan.n_steps(speech.train_s)
     done, total = itertools.count(1), n_steps * sum(view.bits for view in views)
-    found, before, measured = machine.conditions(), machine.clocks(), {}
+    conditions, measured = Conditions(), {}
     trained = {view.base for view in views if view.bits}
     for base in sorted(loaded, key=lambda base: base in trained):  # what takes seconds, first: it may fail
         codec, those = loaded.pop(base), [view for view in views if view.base == base]
@@ -147,7 +147,7 @@ def lm_cost(
             name: {"n_clips": len(parts), "duration_s": sum(seconds for _, seconds in parts)}
             for name, parts in (("train", speech.train), ("held_out", speech.held_out))
         },
-        "machine": {**found, "others_cores": machine.others_cores(before, machine.clocks())},
+        "machine": conditions.facts(),
         "codecs": figures,
     }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from typing import Any
 
-from silkcodec.evaluate.report import interval, number, table
+from silkcodec.evaluate.markdown import interval, number, table
 from silkcodec_lab.pages import Result, made
 
 NOTABLE_RISE = 0.005  # of held-out bits above their lowest: more than that is called overfitting

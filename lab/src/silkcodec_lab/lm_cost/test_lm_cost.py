@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from silkcodec import audio
 from silkcodec.cli import app
 from silkcodec.errors import ArgumentError, TokensError
+from silkcodec.evaluate.results import rounded
 from silkcodec.tokens import Tokens
 from silkcodec_lab import pages
 from silkcodec_lab.lm_cost import arithmetic as arithmetic_module
@@ -206,7 +207,7 @@ def measured(clips: Path) -> str:
     plan = Plan(passes=2, window_s=1.2, threads=1, size=TINY)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training, "TIMED_S", 0.0)
-        return json.dumps(pages.rounded(lm_cost([clips], ["silk", "silk/4"], cost_only=["silk/1"], plan=plan)))
+        return json.dumps(rounded(lm_cost([clips], ["silk", "silk/4"], cost_only=["silk/1"], plan=plan)))
 
 
 @pytest.fixture

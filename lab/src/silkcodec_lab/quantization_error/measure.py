@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from silkcodec import audio, mel
 from silkcodec.errors import ArgumentError
-from silkcodec.evaluate.summary import bootstrap
+from silkcodec.evaluate.statistics import bootstrap
 from silkcodec.silk import Silk
-from silkcodec_lab import machine
 from silkcodec_lab.chains import LLOYD_STEPS, Chain, Grid, bits_of, split_bits
+from silkcodec_lab.conditions import Conditions
 from silkcodec_lab.lm_cost.measure import BLOCK_S, Part, Speech, choose_speech
 from silkcodec_lab.pages import Result, head
 
@@ -68,7 +68,7 @@ def quantization_error(
     if n_seeds < 1:
         raise ArgumentError(f"n_seeds must be at least 1; got {n_seeds}.")
     speech = choose_speech(inputs, splits, 60 * train_minutes, 60 * held_out_minutes, seed)
-    found, before = machine.conditions(), machine.clocks()
+    conditions = Conditions()
     codec = Silk()
     sources: dict[str, Callable[[NDArray[np.float32]], Vectors]] = {
         "mel": mel_patches,
@@ -104,7 +104,7 @@ def quantization_error(
         },
         "codec_id": codec.codec_id,
         "speech": _counted(speech),
-        "machine": {**found, "others_cores": machine.others_cores(before, machine.clocks())},
+        "machine": conditions.facts(),
         "latents": latents,
     }
 

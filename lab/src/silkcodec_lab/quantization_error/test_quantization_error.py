@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from silkcodec import audio
 from silkcodec.cli import app
 from silkcodec.errors import ArgumentError
+from silkcodec.evaluate.results import rounded
 from silkcodec.silk import Silk
 from silkcodec_lab import chains, pages
 from silkcodec_lab.chains import Chain, Grid, bits_of, split_bits
@@ -194,7 +195,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def result(clips: Path) -> dict[str, Any]:
-    return pages.rounded(quantization_error([clips], n_seeds=2, bits=[1, 4, 8]))
+    return rounded(quantization_error([clips], n_seeds=2, bits=[1, 4, 8]))
 
 
 def test_more_bits_lose_less(result: dict[str, Any]) -> None:

@@ -21,8 +21,8 @@ from torch import Tensor
 from silkcodec import audio, mel
 from silkcodec.errors import ArgumentError
 from silkcodec.evaluate.clips import find_clips
-from silkcodec_lab import machine
 from silkcodec_lab.chains import LLOYD_STEPS, Chain, nearest
+from silkcodec_lab.conditions import Conditions
 from silkcodec_lab.pages import Result, head
 
 COLUMN_S = mel.HOP / mel.SAMPLE_RATE  # 10 ms
@@ -66,7 +66,7 @@ def residual(
         raise ArgumentError(f"n_codebooks must be 1..{MAX_CODEBOOKS}; got {n_codebooks}.")
     if entries < 2:
         raise ArgumentError(f"entries must be at least 2; got {entries}.")
-    found, before = machine.conditions(), machine.clocks()
+    conditions = Conditions()
     recording = columns(audio.read(path, mel.SAMPLE_RATE))
     if not 0 <= at_s < len(recording) * COLUMN_S:
         raise ArgumentError(f"the moment must be 0..{len(recording) * COLUMN_S:.2f} s for '{path}'; got {at_s:g} s.")
@@ -97,7 +97,7 @@ def residual(
         },
         "speech": {"n_clips": n_clips, "duration_s": n_heard * COLUMN_S, "n_columns": len(fitted)},
         "recording_s": len(recording) * COLUMN_S,
-        "machine": {**found, "others_cores": machine.others_cores(before, machine.clocks())},
+        "machine": conditions.facts(),
         "band_hz": band_centres_hz().tolist(),
         "vector": vector.tolist(),
         "mean": mean.tolist(),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 
-from silkcodec.evaluate.report import number, table
+from silkcodec.evaluate.markdown import number, table
 from silkcodec_lab.pages import Result, made
 
 DB = 20 / math.log(10)  # of a natural logarithm of a magnitude

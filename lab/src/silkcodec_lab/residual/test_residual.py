@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from silkcodec import audio
 from silkcodec.cli import app
 from silkcodec.errors import ArgumentError, AudioError
+from silkcodec.evaluate.results import rounded
 from silkcodec.quantizers import Codebook
 from silkcodec_lab import pages
 from silkcodec_lab.chains import Chain
@@ -101,7 +102,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def result(clips: Path) -> dict[str, Any]:
-    return pages.rounded(residual(clips / "0.wav", 1.0, speech=[clips], n_codebooks=8, entries=16))
+    return rounded(residual(clips / "0.wav", 1.0, speech=[clips], n_codebooks=8, entries=16))
 
 
 def test_what_was_measured(result: dict[str, Any], clips: Path) -> None:
@@ -113,7 +114,7 @@ def test_what_was_measured(result: dict[str, Any], clips: Path) -> None:
     assert DB * np.sqrt(np.square(left).mean()) == pytest.approx(result["stages"][-1]["error_db"], rel=1e-3)
     assert result["heard_error_db"][-1] < result["recording_error_db"][-1]
     assert (
-        pages.rounded(residual(clips / "0.wav", 1.0, speech=[clips], n_codebooks=8, entries=16))["stages"]
+        rounded(residual(clips / "0.wav", 1.0, speech=[clips], n_codebooks=8, entries=16))["stages"]
         == (result["stages"])
     )
 

@@ -26,10 +26,10 @@ from silkcodec.codec import Codec, load
 from silkcodec.errors import ArgumentError
 from silkcodec.evaluate.clips import find_clips
 from silkcodec.evaluate.metrics import SAMPLE_RATE, Pair, find_metrics, measure_all
-from silkcodec.evaluate.summary import bootstrap
+from silkcodec.evaluate.statistics import bootstrap
 from silkcodec.silk import Silk
 from silkcodec.tokens import FRAME_SAMPLES, Tokens
-from silkcodec_lab import machine
+from silkcodec_lab.conditions import Conditions
 from silkcodec_lab.pages import Result, head
 from silkcodec_lab.robustness.damage import (
     METHODS,
@@ -124,7 +124,7 @@ def robustness(
     if not loaded:
         raise ArgumentError("the experiment needs one codec at least; got none.")
     clips = find_clips(inputs, split=split, limit=limit, seed=plan.seed)
-    found, before = machine.conditions(), machine.clocks()
+    conditions = Conditions()
     measured, total_s = _Measured(metrics), 0.0
     silk = loaded.get("silk")
     n_steps = len(clips) * (len(loaded) + (silk is not None))
@@ -158,7 +158,7 @@ def robustness(
             **vars(plan),
         },
         "speech": {"n_clips": len(clips), "duration_s": total_s},
-        "machine": {**found, "others_cores": machine.others_cores(before, machine.clocks())},
+        "machine": conditions.facts(),
         "metrics": {metric.name: {"label": metric.label, "better": metric.better} for metric in metrics},
         "codecs": measured.facts,
         **measured.summary(plan.seed, [name for name in loaded if name.startswith("run:")]),

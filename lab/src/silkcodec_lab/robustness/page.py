@@ -6,7 +6,7 @@ import io
 from collections.abc import Iterator
 from typing import Any
 
-from silkcodec.evaluate.report import number, table
+from silkcodec.evaluate.markdown import number, table
 from silkcodec_lab.cells import cells, heads, of, verdict
 from silkcodec_lab.pages import Result, made
 

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from silkcodec import audio
 from silkcodec.cli import app
 from silkcodec.errors import ArgumentError, WeightsError
+from silkcodec.evaluate.results import rounded
 from silkcodec.nn.model import SilkModel
 from silkcodec.silk import Silk
 from silkcodec.tokens import Tokens, codebook_sizes
@@ -181,7 +182,7 @@ PLAN = Plan(flip_rates=(0.0, 0.1), loss_rates=(0.0, 0.4), bursts=(0.0, 2.0), n_s
 
 @pytest.fixture(scope="module")
 def measured(clips: Path, run: Path) -> str:
-    return json.dumps(pages.rounded(robustness([clips], ["silk"], runs=[run], plan=PLAN)))
+    return json.dumps(rounded(robustness([clips], ["silk"], runs=[run], plan=PLAN)))
 
 
 @pytest.fixture
@@ -221,7 +222,7 @@ def test_what_is_disturbed_is_apart_and_comes_back(result: dict[str, Any]) -> No
 
 
 def test_the_same_seed_gives_the_same(result: dict[str, Any], clips: Path) -> None:
-    again = json.loads(json.dumps(pages.rounded(robustness([clips], ["silk"], plan=PLAN))))
+    again = json.loads(json.dumps(rounded(robustness([clips], ["silk"], plan=PLAN))))
     assert again["losses"] == result["losses"] and again["recovery"] == result["recovery"]
     assert again["flips"] == [entry for entry in result["flips"] if entry["codec"] == "silk"]
 
@@ -256,7 +257,7 @@ def test_runs_are_compared_by_what_the_flips_have_cost_them(
     config = load_config("tiny", ["model.quantizer=fsq"])
     (other / "config.toml").write_text(dump_config(config))
     checkpoint.save(other / "checkpoint.safetensors", {"ema": SilkModel(config.model).state_dict()}, {"step": 0})
-    result = pages.rounded(robustness([clips], [], runs=[other, run], plan=PLAN))
+    result = rounded(robustness([clips], [], runs=[other, run], plan=PLAN))
     clean = {entry["codec"]: entry["metrics"]["mel_distance"]["mean"] for entry in result["clean"]}
     flips = {(entry["codec"], entry["rate"]): entry for entry in result["flips"]}
     assert [key for key, entry in flips.items() if "against" in entry] == [("run:rvq", 0.0), ("run:rvq", 0.1)]
@@ -268,7 +269,7 @@ def test_runs_are_compared_by_what_the_flips_have_cost_them(
 
 
 def test_without_silk_no_frames_are_lost(clips: Path, run: Path) -> None:
-    result = pages.rounded(robustness([clips / "0.wav"], [], runs=[run], plan=PLAN))
+    result = rounded(robustness([clips / "0.wav"], [], runs=[run], plan=PLAN))
     assert result["losses"] == result["recovery"] == [] and len(result["flips"]) == 2
     assert "Lost frames" not in pages.render(result)
 

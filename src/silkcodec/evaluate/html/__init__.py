@@ -25,7 +25,8 @@ from silkcodec.evaluate.html import charts, listen, tables
 from silkcodec.evaluate.html.columns import Result, first, names
 from silkcodec.evaluate.html.markup import Markup, data, el, join
 from silkcodec.evaluate.listening import Listening
-from silkcodec.evaluate.report import digits, failures
+from silkcodec.evaluate.markdown import digits
+from silkcodec.evaluate.report import failures
 
 _HERE = Path(__file__).parent
 _SCRIPTS = ("table.js", "player.js", "plot.js")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from silkcodec.evaluate.markdown import digits
 from silkcodec.evaluate.metrics import METRICS
-from silkcodec.evaluate.report import digits
 
 Result = dict[str, Any]
-Entry = dict[str, Any]  # {"mean", "low", "high", "n"}, as `summary.bootstrap` makes it
+Entry = dict[str, Any]  # {"mean", "low", "high", "n"}, as `statistics.bootstrap` makes it
 
 RATES, QUALITY, COST = "Rates", "Quality", "Cost"
 

@@ -18,7 +18,7 @@ from silkcodec.evaluate.html.columns import (
     signed,
 )
 from silkcodec.evaluate.html.markup import Markup, el, join
-from silkcodec.evaluate.report import digits
+from silkcodec.evaluate.markdown import digits
 
 ARROWS = {"higher": "↑", "lower": "↓", "zero": "→0"}
 _DIRECTION = {"higher": "higher is better", "lower": "lower is better", "zero": "nearer to 0 is better"}

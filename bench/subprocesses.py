@@ -1,4 +1,4 @@
-"""What every measurement here needs: commands in processes of their own, and what machine they ran on.
+"""What every measurement here needs: commands in processes of their own, and results with their conditions.
 
 A benchmark's own process imports this and nothing heavy: on Linux a child's peak memory starts at that of the
 process it was forked from.
@@ -6,21 +6,20 @@ process it was forked from.
 
 from __future__ import annotations
 
-import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from silkcodec.evaluate import results
+from silkcodec.evaluate.machine import Clocks, clocks, conditions, others_cores
+
 Figures = dict[str, Any]
-Clocks = tuple[float, float | None, float]
 
 
 class CommandError(Exception):
@@ -70,17 +69,6 @@ def max_rss_mb(usage: Any) -> float:
     return usage.ru_maxrss * (1e-6 if sys.platform == "darwin" else 1.024e-3)  # bytes there, KiB here
 
 
-def conditions() -> Figures:
-    """The machine, and how busy it was in the minute before anything is measured."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return {
-        "cpu": _cpu_model(),
-        "cores": cores,
-        "system": f"{platform.system()} {platform.machine()}",
-        "load_before": os.getloadavg()[0],  # of the last minute; 0: quiet
-    }
-
-
 def idle_conditions(seconds: float = 5.0) -> Figures:
     """`conditions()`, and how busy others are while we wait.
 
@@ -90,26 +78,6 @@ def idle_conditions(seconds: float = 5.0) -> Figures:
     found, since = conditions(), clocks()
     time.sleep(seconds)
     return {**found, "others_cores": others_cores(since, clocks())}
-
-
-def clocks() -> Clocks:
-    """Seconds: of the clock; that all processes of the machine have computed (None: not Linux); and ours of that."""
-    own = os.times()
-    ours_s = own.user + own.system + own.children_user + own.children_system
-    try:
-        fields = Path("/proc/stat").read_text(encoding="utf-8").split("\n", 1)[0].split()[1:]
-    except OSError:
-        return time.perf_counter(), None, ours_s
-    # user nice system IDLE IOWAIT irq softirq steal: what a neighbour steals is lost to us just the same.
-    ticks = sum(int(field) for i, field in enumerate(fields[:8]) if i not in (3, 4))
-    return time.perf_counter(), ticks / os.sysconf("SC_CLK_TCK"), ours_s
-
-
-def others_cores(before: Clocks, after: Clocks) -> float | None:
-    """How many cores everybody else kept busy between two calls of `clocks`, on average."""
-    if before[1] is None or after[1] is None:
-        return None
-    return max(0.0, (after[1] - before[1]) - (after[2] - before[2])) / (after[0] - before[0])
 
 
 def write_result(path: Path, kind: str, quick: bool, found: Figures, since: Clocks, figures: Figures) -> float:
@@ -124,32 +92,11 @@ def write_result(path: Path, kind: str, quick: bool, found: Figures, since: Cloc
     """
     now = clocks()
     result = {
-        "kind": kind,
-        "format": 1,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        **results.head(kind, 1),
         "quick": quick,
         "took_s": now[0] - since[0],
         "conditions": {"others_cores": others_cores(since, now), **found},
         **figures,
     }
-    path.write_text(json.dumps(_rounded(result), indent=1) + "\n", encoding="utf-8")
+    path.write_text(results.to_json(results.rounded(result)), encoding="utf-8")
     return now[0] - since[0]
-
-
-def _cpu_model() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or "unknown"
-    found = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-    numbers = [f"{label} {found[key]}" for label, key in (("family", "cpu family"), ("model", "model")) if key in found]
-    return f"{found.get('model name', 'unknown')} ({', '.join(numbers)})"
-
-
-def _rounded(value: Any) -> Any:
-    """Six significant digits: the rest of a clock is noise."""
-    if isinstance(value, float):
-        return float(f"{value:.6g}")
-    if isinstance(value, dict):
-        return {key: _rounded(item) for key, item in value.items()}
-    return [_rounded(item) for item in value] if isinstance(value, list) else value

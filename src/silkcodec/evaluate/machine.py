@@ -1,0 +1,54 @@
+"""The machine that a measurement ran on, and what else ran there meanwhile. Times mean nothing without it.
+
+Nothing heavy is imported: on Linux a child's peak memory starts at that of the process it was forked from.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from pathlib import Path
+from typing import Any
+
+Clocks = tuple[float, float | None, float]
+
+
+def conditions() -> dict[str, Any]:
+    """Return processor, usable cores, system, and the load of the last minute."""
+    return {
+        "cpu": _cpu_model(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "load_before": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,  # 0: idle
+    }
+
+
+def clocks() -> Clocks:
+    """Return wall time, processor time of all processes (None: not Linux), and of this one with its children, in s."""
+    own = os.times()
+    ours_s = own.user + own.system + own.children_user + own.children_system
+    try:
+        fields = Path("/proc/stat").read_text(encoding="utf-8").split("\n", 1)[0].split()[1:]
+    except OSError:
+        return time.perf_counter(), None, ours_s
+    # user nice system IDLE IOWAIT irq softirq steal: time that another virtual machine takes is lost as well.
+    ticks = sum(int(field) for i, field in enumerate(fields[:8]) if i not in (3, 4))
+    return time.perf_counter(), ticks / os.sysconf("SC_CLK_TCK"), ours_s
+
+
+def others_cores(before: Clocks, after: Clocks) -> float | None:
+    """Return how many cores other processes used between two calls of `clocks`, on average; None: not known."""
+    if before[1] is None or after[1] is None:
+        return None
+    return max(0.0, (after[1] - before[1]) - (after[2] - before[2])) / max(after[0] - before[0], 1e-9)
+
+
+def _cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or "unknown"
+    found = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    numbers = [f"{label} {found[key]}" for label, key in (("family", "cpu family"), ("model", "model")) if key in found]
+    return f"{found.get('model name', 'unknown')} ({', '.join(numbers)})"

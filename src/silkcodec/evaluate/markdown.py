@@ -1,0 +1,36 @@
+"""Numbers and tables as Markdown: the one renderer of reports, model cards, pages and documents."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def number(value: float | None, n_digits: int) -> str:
+    """Return a number as the text of a table cell; a dash for None."""
+    return "-" if value is None else f"{value:.{n_digits}f}"
+
+
+def interval(entry: Mapping[str, Any], n_digits: int) -> str:
+    """Return a mean with its 95 % interval: `2.02 [1.95, 2.10]`."""
+    if entry["mean"] is None:
+        return "-"
+    low, high = number(entry["low"], n_digits), number(entry["high"], n_digits)
+    return f"{number(entry['mean'], n_digits)} [{low}, {high}]"
+
+
+def digits(metric: str) -> int:
+    """Return how many digits after the point a metric is shown with, by its name."""
+    if metric.endswith("_cents"):
+        return 0
+    return 1 if metric.endswith("_db") else 3 if "stoi" in metric else 2
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, numeric: bool = True) -> str:
+    """Return a Markdown table. Its first column is aligned left, and the others right if they are numeric."""
+    rule = ["---"] + ["---:" if numeric else "---"] * (len(header) - 1)
+    return "\n".join(_row(cells) for cells in [header, rule, *rows])
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"

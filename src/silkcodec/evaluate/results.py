@@ -1,0 +1,72 @@
+"""Results of measurements as JSON: their head, and a text with one record per line, so that diffs can be read."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import silkcodec
+
+RECORD_DEPTH = 3  # an item of a list that holds at most this many levels of containers is a record
+
+
+def head(kind: str, result_format: int) -> dict[str, Any]:
+    """Return the fields that every result begins with: kind, format, version of silkcodec, and time."""
+    return {
+        "kind": kind,
+        "format": result_format,
+        "version": silkcodec.__version__,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def rounded(value: Any) -> Any:
+    """Return a JSON value with floats at six significant digits; the rest is noise."""
+    if isinstance(value, float):
+        return float(f"{value:.6g}")
+    if isinstance(value, dict):
+        return {key: rounded(item) for key, item in value.items()}
+    return [rounded(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def to_json(result: Any) -> str:
+    """Return a result as JSON with one record per line.
+
+    A list of objects or of lists has one item per line, and an object one member per line unless it is flat.
+
+    >>> result = {"kind": "k", "means": {"silk": {"n": 2, "mean": 0.5}}, "rows": [{"a": [1, 2]}, {"a": []}]}
+    >>> print(to_json(result), end="")
+    {
+     "kind": "k",
+     "means": {
+      "silk": {"n": 2, "mean": 0.5}
+     },
+     "rows": [
+      {"a": [1, 2]},
+      {"a": []}
+     ]
+    }
+    """
+    return _lines(result, "", is_item=False, is_root=True) + "\n"
+
+
+def _lines(value: Any, indent: str, *, is_item: bool, is_root: bool = False) -> str:
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
+    is_record = _depth(value) <= (RECORD_DEPTH if is_item else 1)
+    if not items or (is_record and not is_root):
+        return json.dumps(value, allow_nan=False)
+    deeper = indent + " "
+    if isinstance(value, dict):
+        parts = [f"{json.dumps(str(key))}: {_lines(item, deeper, is_item=False)}" for key, item in value.items()]
+        begin, end = "{}"
+    else:
+        parts = [_lines(item, deeper, is_item=True) for item in value]
+        begin, end = "[]"
+    return begin + "\n" + ",\n".join(deeper + part for part in parts) + f"\n{indent}{end}"
+
+
+def _depth(value: Any) -> int:
+    """Return how many levels of containers a value has; 0: none."""
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else None
+    return 0 if items is None else 1 + max(map(_depth, items), default=0)

@@ -1,0 +1,59 @@
+"""Means and their 95 % confidence intervals.
+
+The interval is the percentile bootstrap (Efron 1979): 2,000 draws of as many values with replacement. It shows how much
+the mean depends on which clips were taken, and no more: clips of one speaker count as independent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+N_DRAWS = 2_000
+
+
+def bootstrap(
+    values: Sequence[float] | Floats,
+    seed: int = 0,
+    n_draws: int = N_DRAWS,
+    weights: Sequence[float] | Floats | None = None,
+) -> dict[str, Any]:
+    """Return the mean of [n] values, and the 2.5 % and 97.5 % percentiles of the means of `n_draws` resamples.
+
+    Args:
+        weights: [n], of the values in every mean; None: all equal.
+
+    Returns:
+        {"mean", "low", "high", "n"}; the first three are None where n or the sum of the weights is 0. With weights
+        also {"weight"}: their sum.
+    """
+    array = np.asarray(values, dtype=np.float64)
+    weight = np.ones(array.size) if weights is None else np.asarray(weights, dtype=np.float64)
+    total = {} if weights is None else {"weight": float(weight.sum())}
+    if array.size == 0 or weight.sum() == 0:
+        return {"mean": None, "low": None, "high": None, "n": int(array.size), **total}
+    times = _draws(seed, n_draws, int(array.size))
+    drawn = times @ weight
+    means = (times @ (weight * array))[drawn > 0] / drawn[drawn > 0]  # a draw of only empty references has no mean
+    mean = float((weight * array).sum() / weight.sum())
+    return {"mean": mean, **percentiles(means), "n": int(array.size), **total}
+
+
+def percentiles(means: Floats) -> dict[str, float]:
+    """Return the bounds {"low", "high"} of the 95 % interval of the means of resamples."""
+    low, high = np.percentile(means, [2.5, 97.5])
+    return {"low": float(low), "high": float(high)}
+
+
+@lru_cache(maxsize=1)  # the same draws for all codecs and metrics of as many clips
+def _draws(seed: int, n_draws: int, n_values: int) -> Floats:
+    """Return how often each draw takes each value: float64 [n_draws, n_values]."""
+    drawn = np.random.default_rng(seed).integers(0, n_values, size=(n_draws, n_values))
+    drawn += np.arange(n_draws)[:, None] * n_values
+    return np.bincount(drawn.ravel(), minlength=n_draws * n_values).reshape(n_draws, n_values).astype(np.float64)
