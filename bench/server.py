@@ -29,6 +29,7 @@ from typing import Any
 
 import subprocesses
 
+from silkcodec.cores import available_cores
 from silkcodec.evaluate import machine
 from silkcodec.evaluate.results import to_json
 
@@ -271,7 +272,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--quick", action="store_true", help="few streams, seconds: whether it works")
     parser.add_argument("--seconds", type=float, default=120.0, help="to hold the largest number")
-    parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--workers", type=int, default=available_cores())
     parser.add_argument("--memory", action="store_true", help="only memory, into the result that is there")
     options = parser.parse_args()
     short_s, long_s, most = (4.0, 4.0, 2) if options.quick else (15.0, options.seconds, 512)

@@ -16,7 +16,7 @@ PACKAGE = ROOT / "silkcodec"
 
 # A module imports only from its own floor or one below, at its top. Parts of a name count for all below it.
 FLOORS = [
-    {"errors", "tokens", "mel"},
+    {"errors", "tokens", "mel", "cores"},
     {"output", "audio", "container", "lm", "weights_config", "graph_file"}
     | {"compare", "lettering", "picture", "manifest"},
     {"codec", "silk", "stream"},

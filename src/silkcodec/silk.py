@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from silkcodec import audio
+from silkcodec.cores import available_cores
 from silkcodec.errors import ArgumentError, ProviderError, TokensError, WeightsError
 from silkcodec.graph_file import check_graph_file
 from silkcodec.stream import StreamDecoder, StreamEncoder
@@ -80,7 +81,7 @@ class Silk:
         if threads is not None and threads < 1:
             raise ArgumentError(f"threads must be at least 1, or None for the default; got {threads}.")
         self.folder = EMBEDDED if folder is None else Path(folder)
-        self.threads = threads or min(self.MAX_THREADS, _available_cpus())
+        self.threads = threads or min(self.MAX_THREADS, available_cores())
         self.provider = _find_provider(provider)
         self.config = WeightsConfig.read(self.folder)
         self.name = "silk"
@@ -345,9 +346,3 @@ def _find_provider(provider: str) -> str:
             " run: pip install onnxruntime-gpu"
         )
     return PROVIDERS[provider]
-
-
-def _available_cpus() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

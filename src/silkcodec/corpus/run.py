@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from silkcodec import __version__
+from silkcodec.cores import available_cores
 from silkcodec.corpus import arrow, local, sources
 from silkcodec.corpus import plan as planning
 from silkcodec.corpus.ledger import Ledger, Record, alone
@@ -165,7 +166,7 @@ def _work(job: Job, plan: Plan, ledger: Ledger, options: Options, progress: Prog
     starts(0)
     if not todo:
         return
-    n_workers = options.workers or _cores()
+    n_workers = options.workers or available_cores()
     if options.engine == "ray":
         from silkcodec.corpus import ray
 
@@ -206,7 +207,7 @@ def _report(
         "ids_renamed": plan.n_renamed,
         "this_run": {
             "engine": options.engine,
-            "workers": options.workers or _cores(),
+            "workers": options.workers or available_cores(),
             "shards": len(now),
             "hours": done_s / 3600,
             "wall_s": wall_s,
@@ -223,7 +224,3 @@ def _write_quarantine(folder: Path, plan: Plan, records: dict[int, Record]) -> N
     with replacing(folder / "quarantine.jsonl", overwrite=True) as file:
         for line in lines:
             file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

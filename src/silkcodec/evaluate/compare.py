@@ -13,6 +13,7 @@ from pathlib import Path
 
 from silkcodec.codec import codecs as codec_names
 from silkcodec.codec import parse
+from silkcodec.cores import available_cores
 from silkcodec.errors import ArgumentError, SilkError
 from silkcodec.evaluate import memory
 from silkcodec.evaluate.run import Candidate, Options, Progress, Result, carry_out, conclude, prepare, problem
@@ -63,7 +64,7 @@ def compare(
 
 def _described(names: Sequence[str], clip: Path, options: Options, isolate: bool) -> dict[str, memory.Described]:
     """What each codec says of itself. Raises for a preset that there is not, and if no codec can be used."""
-    threads = max(1, (os.cpu_count() or 1) // options.processes)
+    threads = max(1, available_cores() // options.processes)
 
     def describe(name: str) -> memory.Described:
         return memory.describe_apart(name, clip, threads) if isolate else memory.describe(name)

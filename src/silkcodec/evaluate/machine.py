@@ -11,6 +11,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from silkcodec.cores import available_cores
+
 Clocks = tuple[float, float | None, float]
 
 
@@ -18,7 +20,7 @@ def conditions() -> dict[str, Any]:
     """Return processor, usable cores, system, and the load of the last minute."""
     return {
         "cpu": _cpu_model(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": available_cores(),
         "system": f"{platform.system()} {platform.machine()}",
         "load_before": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,  # 0: idle
     }

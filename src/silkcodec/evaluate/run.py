@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from silkcodec import audio
+from silkcodec.cores import available_cores
 from silkcodec.errors import ArgumentError, AudioError, SilkError
 from silkcodec.evaluate import listening, metrics, report, summary
 from silkcodec.evaluate.clips import Clip, find_clips
@@ -63,7 +64,7 @@ class Options:
 
     @property
     def processes(self) -> int:
-        return self.jobs or os.cpu_count() or 1
+        return self.jobs or available_cores()
 
 
 @dataclass(frozen=True)

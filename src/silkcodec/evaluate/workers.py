@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 
+from silkcodec.cores import available_cores
 from silkcodec.errors import SilkError
 from silkcodec.evaluate.measure import Measurer, Task, failure
 from silkcodec.evaluate.rows import Row
@@ -39,7 +40,7 @@ def measure_in_processes(
         groups: tasks, those of one clip together.
     """
     jobs = min(jobs, len(groups))
-    threads = max(1, (os.cpu_count() or 1) // max(jobs, 1))
+    threads = max(1, available_cores() // max(jobs, 1))
     waiting = deque(deque(group) for group in groups)
     workers: list[_Worker] = []
     try:

@@ -9,6 +9,7 @@ import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from silkcodec.cores import available_cores
 from silkcodec.errors import ArgumentError
 
 TOKEN_VARIABLE = "SILK_TOKEN"
@@ -96,7 +97,7 @@ class Settings:
 
 def default_workers() -> int:
     """One for each core that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return available_cores()
 
 
 def read_token(file: Path | None) -> str | None:

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from silkcodec import audio, mel
+from silkcodec.cores import available_cores
 from silkcodec.errors import ArgumentError
 from silkcodec.evaluate.clips import Clip, find_clips
 from silkcodec.evaluate.metrics import SAMPLE_RATE
@@ -119,7 +120,7 @@ def bandwidth(
     for file in ["original.flac", *(entry["file"] for entry in heard)]:
         check_output(Path(folder) / file, overwrite=overwrite)
     original = bench.read(listened, plan.listen_s)
-    jobs = min(plan.jobs or os.cpu_count() or 1, len(clips))
+    jobs = min(plan.jobs or available_cores(), len(clips))
     conditions = Conditions()
     n_order_steps = sum(range(2, n_groups + 1))
     steps = itertools.count(1)

@@ -1,0 +1,63 @@
+"""Count the processor cores that this process may use: the affinity mask and the CPU quota of its control groups.
+
+A container that is limited with `docker run --cpus 2` still sees all the cores of its host. Threads beyond the quota
+only make the kernel stop all of them until the next period begins.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+GROUPS = Path("/proc/self/cgroup")  # this process's control groups: ID:CONTROLLERS:PATH, one a line
+MOUNT = Path("/sys/fs/cgroup")
+
+
+def available_cores() -> int:
+    """Return the number of cores that this process may use, at least 1. Half a core of quota counts as one."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, math.ceil(min(cores, cpu_quota())))
+
+
+def cpu_quota(groups: Path = GROUPS, mount: Path = MOUNT) -> float:
+    """Return the quota in cores of the tightest control group that holds this process; infinite without one.
+
+    Both versions are read: cpu.max of version 2, cpu.cfs_quota_us and cpu.cfs_period_us of version 1.
+    """
+    try:
+        lines = groups.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):  # not Linux, or no /proc
+        return math.inf
+    quotas = [math.inf]
+    for line in lines:
+        _, controllers, path = (*line.split(":", 2), "", "")[:3]
+        if not controllers:
+            quotas += [_ratio(_words(folder / "cpu.max")) for folder in _up(mount, path)]
+        elif "cpu" in controllers.split(","):
+            for name in (controllers, "cpu"):
+                for folder in _up(mount / name, path):
+                    quotas.append(_ratio(_words(folder / "cpu.cfs_quota_us") + _words(folder / "cpu.cfs_period_us")))
+    return min(quotas)
+
+
+def _up(mount: Path, path: str) -> Iterator[Path]:
+    """A group's folder and those of its parents. A container may see only its own group, mounted at the top."""
+    parts = [part for part in path.split("/") if part not in ("", ".", "..")]
+    for n in range(len(parts), -1, -1):
+        yield mount.joinpath(*parts[:n])
+
+
+def _words(file: Path) -> list[str]:
+    try:
+        return file.read_text(encoding="ascii").split()
+    except (OSError, UnicodeDecodeError):
+        return []
+
+
+def _ratio(words: list[str]) -> float:
+    """Quota and period, both in microseconds, as a number of cores; "max" and -1 mean no quota."""
+    if len(words) != 2 or not all(word.isdigit() for word in words) or int(words[1]) == 0 or int(words[0]) == 0:
+        return math.inf
+    return int(words[0]) / int(words[1])
