@@ -17,9 +17,10 @@ from typing import Any
 from playwright.sync_api import Page, sync_playwright
 
 from silkcodec import explain
+from silkcodec.evaluate import machine
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "bench"))
-import machine
+import subprocesses
 
 RUNS = 5
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
@@ -28,7 +29,7 @@ SAMPLES = ("English", "Mandarin", "Arabic")
 
 def main() -> None:
     chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
-    found, since = machine.idle_conditions(), machine.clocks()  # not all of Chromium's processes are our children
+    found, since = subprocesses.idle_conditions(), machine.clocks()  # not all of Chromium's processes are our children
     with explain.server() as server, sync_playwright() as tools:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -40,7 +41,7 @@ def main() -> None:
         thread.join()
     median = {key: round(statistics.median(run[key] for run in runs), 4) for key in runs[0]}
     figures = {"chromium": version, "runs": RUNS, "threads": 1, "median": median}
-    machine.write_result(Path(sys.argv[1]), "silk web", False, found, since, figures)
+    subprocesses.write_result(Path(sys.argv[1]), "silk web", False, found, since, figures)
     print(json.dumps(figures, indent=1))
 
 

@@ -4,7 +4,7 @@
     verbs.py     options and steps that the verbs share
     pages.py     a result (JSON) -> its page: question, method, result, what would change the conclusion
     cells.py     metrics of a result as table cells and as words
-    speech.py    clips to train on and clips to hold out
+    selection.py clips to train on and clips to hold out
     conditions.py  machine, versions, and other processes meanwhile
     runs.py      the model of a training run behind the Codec protocol
     chains.py    chains of codebooks and scalar grids, fitted to vectors

@@ -1,9 +1,18 @@
-"""What a coverage result is about, of the three kinds that there are, in words: for its page."""
+"""Words that the page and the figures of the coverage experiment share: titles, names, and what a result is about."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from silkcodec_lab.coverage.intervals import NEW
 from silkcodec_lab.pages import Result
+
+AGAIN = "again"  # Griffin-Lim of the same spectrogram from other random phases
+KINDS = {"vq": "VQ", "rvq": "RVQ", "fsq": "FSQ"}
+VIEWS = {
+    "level": "Level taken out",
+    "channel": "Level and each speaker's mean spectrum taken out",
+}
 
 TITLE = "Does a codebook cover a language that it never heard?"
 
@@ -92,3 +101,19 @@ def vectors(result: Result) -> str:
         f"{patches['per_speaker']:,} vectors of {patches['seconds']:g} s a speaker. Everything is done twice: so, and "
         "with the speaker's mean patch taken out, which takes away the colour of the microphone and some of the voice."
     )
+
+
+def headline(found: dict[str, Any]) -> str:
+    """Return the quantizer that is drawn and listed by source: the largest single codebook."""
+    sizes = {name: one["bits"] for name, one in found["quantizers"].items() if one["kind"] == "vq"}
+    return max(sizes, key=lambda name: sizes[name])
+
+
+def label(quantizer: str) -> str:
+    """Return the name of a quantizer as it is printed.
+
+    >>> label("rvq 4x256")
+    'RVQ 4 x 256'
+    """
+    kind, size = quantizer.split()
+    return f"{KINDS[kind]} {size.replace('x', ' x ')}" + (" bit" if kind == "fsq" else "")

@@ -1,19 +1,16 @@
-"""The figure of the coverage experiment, and the names that it shares with the page."""
+"""The figure of the coverage experiment."""
 
 from __future__ import annotations
 
 import io
 from typing import Any
 
+from silkcodec_lab.coverage.about import VIEWS, headline, label
+from silkcodec_lab.coverage.intervals import HEARD, NEW
+from silkcodec_lab.coverage.sounds_figure import draw
 from silkcodec_lab.pages import Result
 
-HEARD, NEW = "heard", "new"
-KINDS = {"vq": "VQ", "rvq": "RVQ", "fsq": "FSQ"}
 TAKEN_OUT = {"level": "level taken out", "channel": "mean spectrum taken out too"}
-VIEWS = {
-    "level": "Level taken out",
-    "channel": "Level and each speaker's mean spectrum taken out",
-}
 
 
 def figure(result: Result) -> bytes:
@@ -27,8 +24,6 @@ def figure(result: Result) -> bytes:
     FigureCanvasAgg(drawing)
     panels = drawing.subplots(n_rows, 3)
     if more:
-        from silkcodec_lab.coverage.sounds_figure import draw
-
         known = list(next(iter(result["views"]["level"]["quantizers"].values()))["groups"])
         draw(panels[-1], result, lambda group: _color(group, known), label)
     for view, (left, middle, right) in zip(VIEWS, panels[: len(VIEWS)], strict=True):
@@ -91,15 +86,3 @@ def _color(group: str, groups: list[str]) -> str:
     fixed = {HEARD: "0.6", NEW: "black"}
     others = [name for name in groups if name not in fixed]
     return fixed[group] if group in fixed else f"C{others.index(group) % 10}"
-
-
-def headline(found: dict[str, Any]) -> str:
-    """The quantizer that is drawn and told by source: the largest single codebook."""
-    sizes = {name: one["bits"] for name, one in found["quantizers"].items() if one["kind"] == "vq"}
-    return max(sizes, key=lambda name: sizes[name])
-
-
-def label(quantizer: str) -> str:
-    """`rvq 4x256` -> `RVQ 4 x 256`."""
-    kind, size = quantizer.split()
-    return f"{KINDS[kind]} {size.replace('x', ' x ')}" + (" bit" if kind == "fsq" else "")

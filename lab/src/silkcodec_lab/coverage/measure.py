@@ -15,7 +15,7 @@ Every speaker weighs the same; intervals are bootstraps over speakers.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -25,16 +25,15 @@ from silkcodec.errors import ArgumentError
 from silkcodec.evaluate.clips import filter_of
 from silkcodec.evaluate.metrics import find_metrics
 from silkcodec_lab.conditions import Conditions
-from silkcodec_lab.coverage import fit as coverage_fit
-from silkcodec_lab.coverage import reconstruction as coverage_rebuilt
-from silkcodec_lab.coverage.fit import Measured
+from silkcodec_lab.coverage import reconstruction, vector_fits
 from silkcodec_lab.coverage.intervals import HEARD, NEW, Floats, difference, interval, weighted_quantile
+from silkcodec_lab.coverage.plan import Plan
 from silkcodec_lab.coverage.reconstruction import Rebuilding
-from silkcodec_lab.coverage.sounds import Sounds, pick
-from silkcodec_lab.coverage.speech import Patches, Speaker, speakers_of
+from silkcodec_lab.coverage.sounds import Sounds
+from silkcodec_lab.coverage.speech import Speaker, speakers_of
+from silkcodec_lab.coverage.vector_fits import Measured
 from silkcodec_lab.pages import Result, head
 
-HOLD_OUT = ("speaker", "source")
 VIEWS = ("level", "channel")  # what was taken out of the vectors: their level; also the speaker's mean spectrum
 COVERED = 0.95  # share of the heard speakers' unheard vectors within the radius
 TAIL = 0.2  # of a training speaker's vectors, the last ones, that no quantizer is fitted on
@@ -43,32 +42,6 @@ BINS = np.linspace(0, 3, 31)  # of the histogram of errors, in radii; the last b
 
 Progress = Callable[[int, int, str], None]  # fits done, fits in all, what is at work
 Groups = Mapping[str, Sequence[Speaker]]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is fitted, and on whom; `sounds`: also what becomes of tones, Arabic sounds and pitch."""
-
-    vq: tuple[int, ...] = (64, 1024)
-    rvq_entries: int = 256
-    rvq_lengths: tuple[int, ...] = (1, 2, 4, 8)
-    hold_out: str = "speaker"
-    folds: int = 4
-    sounds: bool = False
-    kmeans_steps: int = 10
-    seed: int = 0
-    patches: Patches = field(default_factory=Patches)
-
-    def __post_init__(self) -> None:
-        if self.hold_out not in HOLD_OUT:
-            raise ArgumentError(f"--hold-out must be one of {', '.join(HOLD_OUT)}; got '{self.hold_out}'.")
-        if self.sounds and self.patches.of != "mel":
-            raise ArgumentError("what sounds a vector holds is only told of --vectors mel; give --no-sounds.")
-        if self.folds < 2:
-            raise ArgumentError(f"--folds must be at least 2; got {self.folds}.")
-
-    def key(self, speaker: Speaker) -> str:
-        return speaker.name if self.hold_out == "speaker" else speaker.source
 
 
 def coverage(
@@ -95,7 +68,7 @@ def coverage(
     """
     plan = plan or Plan()
     if plan.sounds or rebuilding is not None:
-        for metric in find_metrics(coverage_rebuilt.METRICS):
+        for metric in find_metrics(reconstruction.METRICS):
             metric.require()
     if not tests or {HEARD, NEW} & set(tests):
         raise ArgumentError(f"one test group at least is needed, and none named {HEARD} or {NEW}; got {list(tests)}.")
@@ -125,7 +98,7 @@ def coverage(
     views["channel"].pop("sounds")
     rebuilt = None
     if rebuilding is not None:
-        rebuilt = coverage_rebuilt.rebuilt(train, tests, plan, rebuilding, split(trained, plan))
+        rebuilt = reconstruction.rebuilt(train, tests, plan, rebuilding, split(trained, plan))
         if progress is not None:
             progress(1, 1, "rebuilt")
     return {
@@ -204,21 +177,21 @@ def measure(train: Sequence[Speaker], tests: Groups, plan: Plan, advance: Callab
             raise ArgumentError(
                 f"a codebook of {largest} entries needs as many vectors; the training speech has {len(vectors)}."
             )
-        fitted, facts = coverage_fit.fit(
+        fitted, facts = vector_fits.fit(
             vectors, plan.vq, (plan.rvq_entries, plan.rvq_lengths), plan.seed + index, plan.kmeans_steps
         )
         ends = [(speaker, slice(_cut(speaker), None)) for speaker in heard if _cut(speaker) < len(speaker.vectors)]
-        tails = [(speaker.name, coverage_fit.measure(fitted, speaker.vectors[end])) for speaker, end in ends]
+        tails = [(speaker.name, vector_fits.measure(fitted, speaker.vectors[end])) for speaker, end in ends]
         radii = {name: weighted_quantile([tail[name].error for _, tail in tails], COVERED) for name in facts}
         for name in facts:
             own = tallies.setdefault(name, {})
             own.setdefault(HEARD, Tally()).add(radii[name], [(speaker, tail[name]) for speaker, tail in tails])
         for name in facts.keys() & sounds.told:
             for (speaker, end), (_, tail) in zip(ends, tails, strict=True):
-                sounds.add(name, HEARD, speaker.name, pick(speaker, end), tail[name].error <= radii[name])
+                sounds.add(name, HEARD, speaker.name, speaker.classes_of(end), tail[name].error <= radii[name])
         for group, speakers in groups.items():
             able = [s for s in speakers if plan.key(s) in held_out or plan.key(s) not in keys]
-            done = [(speaker.name, coverage_fit.measure(fitted, speaker.vectors)) for speaker in able]
+            done = [(speaker.name, vector_fits.measure(fitted, speaker.vectors)) for speaker in able]
             for name in facts:
                 tally = tallies[name].setdefault(group, Tally())
                 tally.add(radii[name], [(speaker, measured[name]) for speaker, measured in done])

@@ -8,9 +8,9 @@ from typing import Any
 
 from silkcodec.evaluate.markdown import interval, number, table
 from silkcodec_lab.coverage import about
-from silkcodec_lab.coverage.figure import HEARD, NEW, VIEWS, headline, label
+from silkcodec_lab.coverage.about import VIEWS, headline, label
 from silkcodec_lab.coverage.figure import figure as figure  # of this page
-from silkcodec_lab.coverage.intervals import FEW
+from silkcodec_lab.coverage.intervals import FEW, HEARD, NEW
 from silkcodec_lab.coverage.sounds_page import rebuilt_findings, rebuilt_method, sounds_findings, sounds_method
 from silkcodec_lab.pages import Result, made
 

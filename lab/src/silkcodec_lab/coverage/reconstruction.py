@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,19 +23,17 @@ from silkcodec.codec import load
 from silkcodec.errors import ArgumentError
 from silkcodec.evaluate.clips import Clip
 from silkcodec.evaluate.metrics import Metric, Pair, find_metrics, measure_all
-from silkcodec_lab.coverage import fit as coverage_fit
+from silkcodec_lab.coverage import vector_fits
+from silkcodec_lab.coverage.about import AGAIN
 from silkcodec_lab.coverage.griffin_lim import magnitudes, wave_of
 from silkcodec_lab.coverage.intervals import HEARD, NEW, Floats, difference, in_order, interval
+from silkcodec_lab.coverage.plan import Plan
 from silkcodec_lab.coverage.speech import LOUD, Patches, Vectors, cut, decibels, voices_of
-
-if TYPE_CHECKING:
-    from silkcodec_lab.coverage.measure import Plan
 
 Wave = NDArray[np.float32]
 Values = dict[str, dict[str, dict[str, dict[str, float | None]]]]  # of what, group, speaker, metric
 
 METRICS = ("mel_distance", "stoi", "f0_rmse_cents", "voicing_error")
-AGAIN = "again"
 LOUD_DB = 34.0  # of the loud columns, as sums over bands: about -26 dB of full scale in the waves that are made
 SHORTEST_S = 1.0  # of an excerpt
 
@@ -99,7 +97,7 @@ def rebuilt(
                 if able and able[place % len(able)] == index:
                     for what, found in _hear(voice, fitted, patches, rebuilding, metrics, plan.seed).items():
                         values.setdefault(what, {}).setdefault(group, {})[voice.name] = found
-    quantizers = list(values)
+    quantized = list(values)
     for name, codec in _codecs(rebuilding):
         for group, voices in groups.items():
             for voice in voices:
@@ -112,7 +110,7 @@ def rebuilt(
         "settings": {**asdict(rebuilding), "runs": len(rebuilding.runs), "width": patches.width},
         "metrics": METRICS,
         "grids": {name: grid for name, grid in grids.items() if grid in values},
-        "codecs": [name for name in values if name not in quantizers],
+        "codecs": [name for name in values if name not in quantized],
         "of": {what: _summary(what, values, grids.get(what), plan.seed) for what in values},
     }
 
@@ -149,7 +147,7 @@ def _fit(heard: Sequence[Voice], plan: Plan, index: int) -> tuple[Any, dict[str,
     vectors = np.concatenate([voice.vectors for voice in heard])
     largest = 2 ** int(np.log2(max(2, len(vectors) / 4)))
     size, entries = min(max(plan.vq), largest), min(plan.rvq_entries, largest)
-    return coverage_fit.fit(vectors, (size,), (entries, (max(plan.rvq_lengths),)), plan.seed + index, plan.kmeans_steps)
+    return vector_fits.fit(vectors, (size,), (entries, (max(plan.rvq_lengths),)), plan.seed + index, plan.kmeans_steps)
 
 
 def _may(group: str, key: str, held_out: set[str], keys: set[str]) -> bool:
@@ -171,7 +169,7 @@ def _hear(
     reference = sound(columns, seed)
     shared: dict[str, Any] = {}
     waves = {AGAIN: sound(columns, seed + 1)}
-    for name, again in coverage_fit.rebuild(fitted, columns[spoken]).items():
+    for name, again in vector_fits.rebuild(fitted, columns[spoken]).items():
         whole = columns.copy()
         whole[spoken] = np.clip(again, -patches.floor_db, None)
         waves[name] = sound(whole, seed)
@@ -179,7 +177,7 @@ def _hear(
 
 
 def loudest_down(bands: NDArray[np.float32], patches: Patches) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Columns in dB below their loud level, clamped, as `coverage_speech.cut` has them; and which hold speech."""
+    """Columns in dB below their loud level, clamped, as `speech.cut` has them; and which hold speech."""
     level = 10 * np.log10((10 ** (bands.astype(np.float64) / 10)).sum(axis=1))
     loud = np.percentile(level, LOUD)
     return np.maximum(bands - loud, -patches.floor_db).astype(np.float32), level > loud - patches.silence_db

@@ -1,8 +1,7 @@
-"""What each vector holds, as far as is known: a word's or a syllable's sounds, by its file's name; its pitch, by DIO.
+"""Classes of vectors: the sounds of a word or syllable, by its file's name (`labels.py`); and the pitch, by DIO.
 
-Some clips join short files with silence between them, and their manifest lists these files in `original_paths`: the
-name of a syllable's file may say its tone (`qiao3.mp3`, `ㄅㄨ2/3.ogg`), that of an Arabic word which word it is.
-Where a clip's long silences are not as many as there should be, nothing is said of it.
+Some clips join short files with silence between them, and their manifest lists these files. A clip is skipped where
+the number of long silences does not fit the number of files.
 
     kind      classes                                     of
     tone      1..4                                        Mandarin syllables
@@ -13,9 +12,8 @@ Where a clip's long silences are not as many as there should be, nothing is said
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,16 +22,13 @@ from silkcodec import mel
 from silkcodec.evaluate.clips import Clip
 from silkcodec.evaluate.metrics.pitch import F0_PERIOD_MS, find_f0
 from silkcodec_lab.coverage.intervals import HEARD, NEW, Floats, difference, in_order, interval
-
-if TYPE_CHECKING:
-    from silkcodec_lab.coverage.speech import Speaker
+from silkcodec_lab.coverage.labels import rules
 
 Labels = NDArray[np.str_]  # [N], "" where nothing is known
 
-EMPHATIC, PHARYNGEAL, NEITHER = "emphatic", "pharyngeal", "neither"
 KINDS = {
     "tone": ("1", "2", "3", "4"),
-    "sound": (EMPHATIC, PHARYNGEAL, NEITHER),
+    "sound": ("emphatic", "pharyngeal", "neither"),
     "height": ("below 120 Hz", "120 to 180 Hz", "180 to 260 Hz", "above 260 Hz"),
     "movement": ("falls fast", "falls", "level", "rises", "rises fast"),
 }
@@ -44,45 +39,9 @@ MOVING_MS = 80.0  # over which the movement is measured; at least three quarters
 
 FEWEST = 10  # vectors of a class, and as many of the rest of its kind, that a speaker needs to be counted
 
-# Words of the Arabic commands whose Arabic form leaves no doubt (numbers, yes and no, right and left):
-# sifr, wahid, ithnan, thalatha, arba'a, khamsa, sitta, sab'a, thamaniya, tis'a; na'am, la; yamin, yasar.
-WORDS = {
-    **dict.fromkeys(["zero"], EMPHATIC),
-    **dict.fromkeys(["one", "four", "seven", "nine", "yes"], PHARYNGEAL),
-    **dict.fromkeys(["two", "three", "five", "six", "eight", "no", "right", "left"], NEITHER),
-}
-LETTERS = {
-    **dict.fromkeys(range(0x0621, 0x064B), NEITHER),
-    **dict.fromkeys((0x0635, 0x0636, 0x0637, 0x0638), EMPHATIC),  # sad dad tah zah
-    **dict.fromkeys((0x062D, 0x0639), PHARYNGEAL),  # hah ain
-}
-PINYIN = re.compile(r"(?:^|[-/])[a-zü]+([1-4])\.\w+$")
-ZHUYIN = re.compile(r"[\u3105-\u3129]([2-4]?)/\d+\.\w+$")
-COMMAND = re.compile(r"^dataset/([a-z ]+)/[^/]+$")
-LETTER = re.compile(r"alphabet/U(06[0-9A-F]{2})\.\w+$")
-
 STEP = 120  # samples: 5 ms, in which silence is looked for
 SHORTEST_GAP = 20  # steps: 100 ms of silence between two files at least
 CLEARLY = 0.8  # the longest silence that is no gap is so much shorter than the shortest that is
-
-
-def label_of(path: str, language: str) -> tuple[str, str] | None:
-    """Kind and class of a file, by its name; None: it says nothing.
-
-    >>> label_of("64k/syllabs/cmn-qiao3.mp3", "zh"), label_of("dataset/zero/00000001_NO_01.wav", "ar")
-    (('tone', '3'), ('sound', 'emphatic'))
-    """
-    if language.startswith("zh"):
-        if found := PINYIN.search(path):
-            return "tone", found[1]
-        if found := ZHUYIN.search(path):
-            return "tone", found[1] or "1"
-    if language.startswith("ar"):
-        if (found := COMMAND.search(path)) and found[1] in WORDS:
-            return "sound", WORDS[found[1]]
-        if (found := LETTER.search(path)) and int(found[1], 16) in LETTERS:
-            return "sound", LETTERS[int(found[1], 16)]
-    return None
 
 
 def parts_of(wave: NDArray[np.float32], n: int) -> list[tuple[int, int]] | None:
@@ -117,11 +76,10 @@ def classes_of(wave: NDArray[np.float32], clip: Clip, starts: NDArray[np.int64],
     """Class of each vector, by kind: of `columns` mel columns from the column `starts`, of the whole clip's wave."""
     found = pitch_classes(find_f0(wave), starts, columns)
     middles = (starts + columns / 2) * mel.HOP
-    paths = [path for path in clip.columns.get("original_paths", "").split(";") if path]
-    labels = [label_of(path, clip.columns.get("language", "")) for path in paths]
+    labels = rules().labels_of(clip)
     for kind in ("tone", "sound"):
         found[kind] = np.full(len(starts), "", dtype="<U16")
-    parts = parts_of(wave, len(paths)) if any(labels) else None
+    parts = parts_of(wave, len(labels)) if any(labels) else None
     for label, (begin, end) in zip(labels, parts or (), strict=False):
         if label is not None:
             found[label[0]][(middles >= begin) & (middles < end)] = label[1]
@@ -210,8 +168,3 @@ class Sounds:
         """[speakers, 3]: of the folds."""
         found = self._found[(key[0], key[1], key[2], key[3])]
         return np.array([np.mean(folds, axis=0) for folds in found.values()], dtype=np.float64)
-
-
-def pick(speaker: Speaker, kept: NDArray[Any] | slice) -> dict[str, Labels]:
-    """The classes of some of a speaker's vectors."""
-    return {kind: labels[kept] for kind, labels in speaker.classes.items()}

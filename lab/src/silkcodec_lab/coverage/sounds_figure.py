@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from silkcodec.evaluate.metrics import METRICS
+from silkcodec_lab.coverage.about import AGAIN
 from silkcodec_lab.coverage.intervals import in_order
-from silkcodec_lab.coverage.sounds_page import AGAIN
 from silkcodec_lab.pages import Result
 
 

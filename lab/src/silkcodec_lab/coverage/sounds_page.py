@@ -6,11 +6,10 @@ from typing import Any
 
 from silkcodec.evaluate.markdown import digits, interval, number, table
 from silkcodec.evaluate.metrics import METRICS
-from silkcodec_lab.coverage.figure import HEARD, NEW, label
-from silkcodec_lab.coverage.intervals import FEW, in_order
+from silkcodec_lab.coverage.about import AGAIN, label
+from silkcodec_lab.coverage.intervals import FEW, HEARD, NEW, in_order
 from silkcodec_lab.pages import Result
 
-AGAIN = "again"  # Griffin-Lim from another beginning
 KIND_TITLES = {"tone": "tone", "sound": "Arabic sound", "height": "F0", "movement": "F0 movement"}
 
 

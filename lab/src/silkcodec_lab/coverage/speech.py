@@ -99,7 +99,7 @@ class Speaker:
         vectors: in the order of time.
         range_db: mean distance of loud and quiet columns of the clips: with noise it shrinks.
         bandwidth_hz: mean of what the manifest says; None: it does not.
-        classes: what is known of each vector, by kind: see `coverage_sounds`.
+        classes: what is known of each vector, by kind: see `sounds.py`.
         pieces: so many vectors in a row are one moment.
     """
 
@@ -115,6 +115,10 @@ class Speaker:
         """Less the speaker's own mean patch: no microphone's colour is left, nor the voice's."""
         whole = self.vectors.reshape(len(self.vectors) // self.pieces, -1)
         return replace(self, vectors=(whole - whole.mean(axis=0)).reshape(self.vectors.shape))
+
+    def classes_of(self, kept: slice) -> dict[str, Labels]:
+        """Return the classes of some of the vectors, by kind."""
+        return {kind: labels[kept] for kind, labels in self.classes.items()}
 
 
 def voice(clip: Clip, root: str) -> tuple[str, str]:

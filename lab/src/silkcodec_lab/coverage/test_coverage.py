@@ -18,8 +18,7 @@ from silkcodec.errors import ArgumentError
 from silkcodec.evaluate.clips import find_clips
 from silkcodec.evaluate.results import rounded
 from silkcodec_lab import pages
-from silkcodec_lab.coverage import fit as coverage_fit
-from silkcodec_lab.coverage.fit import Chain, Grid
+from silkcodec_lab.coverage import vector_fits
 from silkcodec_lab.coverage.measure import (
     NEW,
     Plan,
@@ -32,6 +31,7 @@ from silkcodec_lab.coverage.measure import (
     weighted_quantile,
 )
 from silkcodec_lab.coverage.speech import Patches, Speaker, cut, speakers_of
+from silkcodec_lab.coverage.vector_fits import NestedChain, NestedGrid
 from speechlike import speechlike
 
 SAMPLES = Path(__file__).resolve().parents[4] / "samples"
@@ -84,11 +84,11 @@ def test_the_grid_has_no_favourites_among_uniform_groups_and_the_codebook_has() 
 
     vectors = mostly_left(np.random.default_rng(0)).astype("f4")
     left, right = (np.linspace(a, b, 4_001)[:, None].astype("f4") for a, b in ((-1, 0), (0, 1)))
-    chain = Chain(vectors, 16, [1], 0, 10)
+    chain = NestedChain(vectors, 16, [1], 0, 10)
     assert chain.measure(right)[1].error.mean() > 1.5 * chain.measure(left)[1].error.mean()
 
     even = np.linspace(-1, 1, 8_001)[:, None].astype("f4")
-    grid = Grid(even, [4], 0)
+    grid = NestedGrid(even, [4], 0)
     errors = [grid.measure(part)[4].error.mean() for part in (left, right)]
     assert errors[0] == pytest.approx(errors[1], rel=0.01)
     ((bits, width),) = grid.allocations[4].values()
@@ -100,7 +100,7 @@ def test_the_grid_has_no_favourites_among_uniform_groups_and_the_codebook_has() 
 
 def test_the_grid_gives_bits_to_what_varies_and_never_more_than_asked() -> None:
     vectors = (np.random.default_rng(0).normal(size=(3_000, 3)) * [8, 2, 0.01]).astype("f4")
-    grid = Grid(vectors, [0, 1, 4, 9], 0)
+    grid = NestedGrid(vectors, [0, 1, 4, 9], 0)
     for bits, allocation in grid.allocations.items():
         assert sum(own for own, _ in allocation.values()) == bits
     assert grid.allocations[4][0][0] == 3 and grid.allocations[4][1][0] == 1  # 2 bits more for 4 times the spread
@@ -114,22 +114,22 @@ def test_the_grid_does_not_mind_how_the_axes_lie() -> None:
     vectors = generator.normal(size=(2_000, 4)) * [4, 2, 1, 0.5]
     turn = np.linalg.qr(generator.normal(size=(4, 4)))[0]
     plain, turned = ((v + 5).astype("f4") for v in (vectors, vectors @ turn))
-    errors = [Grid(v, [6], 0).measure(v)[6].error for v in (plain, turned)]
+    errors = [NestedGrid(v, [6], 0).measure(v)[6].error for v in (plain, turned)]
     assert errors[0].mean() == pytest.approx(errors[1].mean(), rel=1e-3)
 
 
 def test_a_longer_chain_leaves_less_and_its_first_part_is_a_shorter_chain() -> None:
     vectors = np.random.default_rng(0).normal(size=(500, 3)).astype("f4")
-    found = Chain(vectors, 8, [1, 2, 4], 0, 10).measure(vectors)
+    found = NestedChain(vectors, 8, [1, 2, 4], 0, 10).measure(vectors)
     assert found[4].error.mean() < found[2].error.mean() < found[1].error.mean()
     assert np.array_equal(found[4].codes[:, :2], found[2].codes)
 
 
 def test_every_codebook_has_a_grid_of_as_many_bits() -> None:
     vectors = np.random.default_rng(0).normal(size=(300, 4)).astype("f4")
-    fitted, facts = coverage_fit.fit(vectors, (8, 32), (4, (1, 3)), 0, 5)
+    fitted, facts = vector_fits.fit(vectors, (8, 32), (4, (1, 3)), 0, 5)
     assert list(facts) == ["vq 8", "vq 32", "rvq 1x4", "rvq 3x4", "fsq 2", "fsq 3", "fsq 5", "fsq 6"]
-    assert set(coverage_fit.measure(fitted, vectors)) == set(facts)
+    assert set(vector_fits.measure(fitted, vectors)) == set(facts)
     for fact in facts.values():
         assert f"fsq {fact['bits']}" in facts
 

@@ -17,11 +17,10 @@ from silkcodec.evaluate.clips import Clip
 from silkcodec.evaluate.metrics.pitch import find_f0
 from silkcodec.evaluate.results import rounded
 from silkcodec_lab import pages
-from silkcodec_lab.coverage import fit as coverage_fit
-from silkcodec_lab.coverage import griffin_lim
-from silkcodec_lab.coverage import reconstruction as coverage_rebuilt
+from silkcodec_lab.coverage import griffin_lim, reconstruction, vector_fits
+from silkcodec_lab.coverage.labels import rules
 from silkcodec_lab.coverage.measure import Plan, Rebuilding, coverage
-from silkcodec_lab.coverage.sounds import Sounds, classes_of, label_of, parts_of, pitch_classes
+from silkcodec_lab.coverage.sounds import Sounds, classes_of, parts_of, pitch_classes
 from silkcodec_lab.coverage.speech import Patches, cut_at, cut_latents, speakers_of
 from speechlike import speechlike
 
@@ -54,7 +53,7 @@ RATE = mel.SAMPLE_RATE
     ],
 )
 def test_a_name_tells_a_sound_or_nothing(path: str, language: str, label: tuple[str, str] | None) -> None:
-    assert label_of(path, language) == label
+    assert rules().label_of(path, language) == label
 
 
 def joined(lengths_s: list[float], gap_s: float = 0.15, breath_s: float = 0.05) -> np.ndarray:
@@ -157,24 +156,24 @@ def test_the_pitch_survives_the_way_through_the_mel(hz: float) -> None:
 
 def test_what_a_quantizer_says_again_is_as_wrong_as_it_measures() -> None:
     vectors = (np.random.default_rng(0).normal(size=(600, 5)) * [5, 3, 2, 1, 0.1]).astype("f4")
-    fitted, facts = coverage_fit.fit(vectors, (16,), (8, (1, 3)), 0, 5)
-    measured, again = coverage_fit.measure(fitted, vectors), coverage_fit.rebuild(fitted, vectors)
+    fitted, facts = vector_fits.fit(vectors, (16,), (8, (1, 3)), 0, 5)
+    measured, again = vector_fits.measure(fitted, vectors), vector_fits.rebuild(fitted, vectors)
     assert set(measured) == set(again) == set(facts)
     for name, one in measured.items():
-        assert np.abs(coverage_fit.rms(again[name] - vectors) - one.error).max() < 1e-4
+        assert np.abs(vector_fits.rms(again[name] - vectors) - one.error).max() < 1e-4
 
 
 def test_an_error_is_set_against_new_speakers_and_the_grid() -> None:
     def errors(new: list[float], group: list[float]) -> dict[str, Any]:
         groups = {"new": new, "t": group}
         return {
-            name: {f"{name}{i}": dict.fromkeys(coverage_rebuilt.METRICS, v) for i, v in enumerate(values)}
+            name: {f"{name}{i}": dict.fromkeys(reconstruction.METRICS, v) for i, v in enumerate(values)}
             for name, values in groups.items()
         }
 
     values = {"vq 8": errors([10, 12], [20, 24]), "fsq 3": errors([9, 9], [12, 14])}
     values["vq 8"]["t"]["t0"]["stoi"] = None  # nothing to measure: that speaker drops out, of this metric only
-    found = coverage_rebuilt._summary("vq 8", values, "fsq 3", 0)
+    found = reconstruction._summary("vq 8", values, "fsq 3", 0)
     assert found["f0_rmse_cents"]["t"]["against_new"]["mean"] == pytest.approx(22 - 11)
     assert found["f0_rmse_cents"]["t"]["beyond_grid_and_new"]["mean"] == pytest.approx((8 + 10) / 2 - (1 + 3) / 2)
     assert found["stoi"]["t"]["mean"] == {"mean": 24.0, "low": None, "high": None, "n": 1}

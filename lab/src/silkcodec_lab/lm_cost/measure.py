@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import random
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -22,10 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from silkcodec import audio
 from silkcodec.codec import Codec, load
 from silkcodec.errors import ArgumentError
-from silkcodec.evaluate.clips import Clip, find_clips
 from silkcodec.evaluate.statistics import bootstrap
 from silkcodec.lm.layout import Frames, Layout
 from silkcodec.tokens import DIMS_PER_TOKEN, Tokens, codebook_sizes
@@ -35,30 +32,11 @@ from silkcodec_lab.lm_cost.arithmetic import arithmetic
 from silkcodec_lab.lm_cost.model import FrameModel
 from silkcodec_lab.lm_cost.training import Plan
 from silkcodec_lab.pages import Result, head
+from silkcodec_lab.selection import SAMPLE_RATE, Part, select, waves
 
-SAMPLE_RATE = 24_000  # Hz, at which clips are read; codecs resample to their own
-BLOCK_S = 60.0  # longer clips are encoded in pieces of this
-HELD_OUT_SHARE = 10  # without splits, one clip of so many is held out
 REGROUPED = re.compile(r"silk/(\d+)")
 
 Progress = Callable[[int, int, str], None]  # steps done, steps in all, the codec at work
-Part = tuple[Clip, float]  # a clip and the seconds of it that are taken
-
-
-@dataclass(frozen=True)
-class Speech:
-    """What to train on and what to score; both long enough for one window."""
-
-    train: list[Part]
-    held_out: list[Part]
-
-    @property
-    def train_s(self) -> float:
-        return sum(seconds for _, seconds in self.train)
-
-    @property
-    def held_out_s(self) -> float:
-        return sum(seconds for _, seconds in self.held_out)
 
 
 @dataclass(frozen=True)
@@ -113,7 +91,7 @@ def lm_cost(
     """
     plan = plan or Plan()
     loaded, views = _load_all(codecs, cost_only)
-    speech = choose_speech(inputs, splits, 60 * train_minutes, 60 * held_out_minutes, plan.seed)
+    speech = select(inputs, splits, 60 * train_minutes, 60 * held_out_minutes, plan.seed)
     plan = Plan(**{**vars(plan), "window_s": min(plan.window_s, speech.train_s, speech.held_out_s)})
     n_steps = plan.n_steps(speech.train_s)
     done, total = itertools.count(1), n_steps * sum(view.bits for view in views)
@@ -143,51 +121,10 @@ def lm_cost(
             "equal_time_s": equal_time_s,
             **asdict(plan),
         },
-        "speech": {
-            name: {"n_clips": len(parts), "duration_s": sum(seconds for _, seconds in parts)}
-            for name, parts in (("train", speech.train), ("held_out", speech.held_out))
-        },
+        "speech": speech.facts(),
         "machine": conditions.facts(),
         "codecs": figures,
     }
-
-
-def choose_speech(
-    inputs: Sequence[str | os.PathLike[str]],
-    splits: tuple[str, str] | None,
-    train_s: float,
-    held_out_s: float,
-    seed: int,
-) -> Speech:
-    """Clips in random order, as many as fill the seconds; the last one is cut.
-
-    Raises:
-        ArgumentError: no seconds, or less than two clips. AudioError: see `find_clips`.
-    """
-    if not (train_s > 0 and held_out_s > 0):
-        raise ArgumentError(f"speech must be more than 0 minutes; got {train_s / 60:g} and {held_out_s / 60:g}.")
-    if splits is not None:
-        train, held_out = (find_clips(inputs, split=split) for split in splits)
-        random.Random(seed).shuffle(train)
-        random.Random(seed).shuffle(held_out)
-    else:
-        clips = find_clips(inputs)
-        if len(clips) < 2:
-            raise ArgumentError(f"the experiment needs two clips at least, one to hold out; got {len(clips)}.")
-        random.Random(seed).shuffle(clips)
-        n_held_out = -(-len(clips) // HELD_OUT_SHARE)
-        train, held_out = clips[n_held_out:], clips[:n_held_out]
-    return Speech(_fill(train, train_s), _fill(held_out, held_out_s))
-
-
-def _fill(clips: list[Clip], duration_s: float) -> list[Part]:
-    parts: list[Part] = []
-    for clip in clips:
-        taken_s = min(audio.duration_s(clip.path), duration_s - sum(seconds for _, seconds in parts))
-        if taken_s <= 0:
-            break
-        parts.append((clip, taken_s))
-    return parts
 
 
 def encode(codec: Codec, parts: list[Part], limit_s: float) -> Iterator[Tokens]:
@@ -197,10 +134,8 @@ def encode(codec: Codec, parts: list[Part], limit_s: float) -> Iterator[Tokens]:
         if left_s <= 0:
             return
         limit_s -= left_s
-        with audio.Reader(clip.path, SAMPLE_RATE) as reader:
-            while left_s > 0 and len(wave := reader.read(round(min(left_s, BLOCK_S) * SAMPLE_RATE))):
-                left_s -= BLOCK_S
-                yield codec.encode(wave, SAMPLE_RATE)
+        for wave in waves((clip, left_s)):
+            yield codec.encode(wave, SAMPLE_RATE)
 
 
 def _load_all(codecs: Sequence[str], cost_only: Sequence[str]) -> tuple[dict[str, Codec], list[View]]:

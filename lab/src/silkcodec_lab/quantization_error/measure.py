@@ -9,23 +9,22 @@ are rounded, in fours, as `Tokens.regroup(4)` groups them: at 12 bits its roundi
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from silkcodec import audio, mel
+from silkcodec import mel
 from silkcodec.errors import ArgumentError
 from silkcodec.evaluate.statistics import bootstrap
 from silkcodec.silk import Silk
 from silkcodec_lab.chains import LLOYD_STEPS, Chain, Grid, bits_of, split_bits
 from silkcodec_lab.conditions import Conditions
-from silkcodec_lab.lm_cost.measure import BLOCK_S, Part, Speech, choose_speech
 from silkcodec_lab.pages import Result, head
+from silkcodec_lab.selection import Part, select, waves
 
-SAMPLE_RATE = mel.SAMPLE_RATE
 BITS = tuple(range(1, 13))  # of a vector: codebooks of 2..4,096
 PATCH_COLUMNS, PATCH_BANDS = 4, 4  # of a mel patch: 40 ms of 4 bands
 SILK_DIMS = 4  # numbers of a frame that make one vector of Silk's latents
@@ -67,7 +66,7 @@ def quantization_error(
     """
     if n_seeds < 1:
         raise ArgumentError(f"n_seeds must be at least 1; got {n_seeds}.")
-    speech = choose_speech(inputs, splits, 60 * train_minutes, 60 * held_out_minutes, seed)
+    speech = select(inputs, splits, 60 * train_minutes, 60 * held_out_minutes, seed)
     conditions = Conditions()
     codec = Silk()
     sources: dict[str, Callable[[NDArray[np.float32]], Vectors]] = {
@@ -103,7 +102,7 @@ def quantization_error(
             "lloyd_steps": LLOYD_STEPS,
         },
         "codec_id": codec.codec_id,
-        "speech": _counted(speech),
+        "speech": speech.facts(),
         "machine": conditions.facts(),
         "latents": latents,
     }
@@ -211,24 +210,10 @@ def silk_vectors(codec: Silk, wave: NDArray[np.float32]) -> Vectors:
 def _vectors(parts: Sequence[Part], vectors_of: Callable[[NDArray[np.float32]], Vectors], *, of: str) -> list[Vectors]:
     """Of each clip. Raises ArgumentError: all clips are too short for one."""
     clips = []
-    for clip, seconds in parts:
-        blocks = [vectors_of(wave) for wave in _waves(os.fspath(clip.path), seconds)]
+    for part in parts:
+        blocks = [vectors_of(wave) for wave in waves(part)]
         if blocks and sum(map(len, blocks)):
             clips.append(np.concatenate(blocks))
     if not clips:
         raise ArgumentError(f"the clips must have one frame of 400 ms at least for '{of}'; none has.")
     return clips
-
-
-def _waves(path: str, seconds: float) -> Iterator[NDArray[np.float32]]:
-    with audio.Reader(path, SAMPLE_RATE) as reader:
-        while seconds > 0 and len(wave := reader.read(round(min(seconds, BLOCK_S) * SAMPLE_RATE))):
-            seconds -= BLOCK_S
-            yield wave
-
-
-def _counted(speech: Speech) -> dict[str, Any]:
-    return {
-        name: {"n_clips": len(parts), "duration_s": sum(seconds for _, seconds in parts)}
-        for name, parts in (("train", speech.train), ("held_out", speech.held_out))
-    }

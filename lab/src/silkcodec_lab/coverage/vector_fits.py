@@ -44,8 +44,8 @@ def rms(difference: NDArray[Any]) -> NDArray[np.float64]:
     return np.sqrt(np.square(difference, dtype=np.float64).mean(axis=1))
 
 
-class Chain:
-    """One codebook (VQ) or several (RVQ), by k-means on what the ones before it left; measured at some lengths."""
+class NestedChain:
+    """One codebook (VQ) or several (RVQ), by k-means on the residual of those before; measured at several lengths."""
 
     def __init__(self, vectors: Vectors, entries: int, lengths: Sequence[int], seed: int, steps: int) -> None:
         self.lengths, self.entries = tuple(lengths), entries
@@ -82,8 +82,8 @@ class Chain:
         return found
 
 
-class Grid:
-    """The scalar grid at some numbers of bits a vector."""
+class NestedGrid:
+    """The scalar grid at several numbers of bits per vector."""
 
     def __init__(self, vectors: Vectors, bits: Sequence[int], seed: int) -> None:
         exact = vectors.astype(np.float64)
@@ -166,11 +166,11 @@ def best_width(values: NDArray[np.float64], bits: int) -> tuple[float, float]:
 
 def fit(
     vectors: Vectors, vq: Sequence[int], rvq: tuple[int, Sequence[int]], seed: int, steps: int
-) -> tuple[list[tuple[str, Chain | Grid]], dict[str, dict[str, Any]]]:
+) -> tuple[list[tuple[str, NestedChain | NestedGrid]], dict[str, dict[str, Any]]]:
     """All quantizers, and what each is: kind, bits a vector, and the grid (`fsq`) at as many bits."""
     entries, lengths = rvq
-    chains = [Chain(vectors, size, [1], seed, steps) for size in vq]
-    chains.append(Chain(vectors, entries, lengths, seed, steps))
+    chains = [NestedChain(vectors, size, [1], seed, steps) for size in vq]
+    chains.append(NestedChain(vectors, entries, lengths, seed, steps))
     facts: dict[str, dict[str, Any]] = {}
     for size in vq:
         facts[f"vq {size}"] = {"kind": "vq", "bits": int(np.log2(size))}
@@ -178,11 +178,11 @@ def fit(
         facts[f"rvq {length}x{entries}"] = {"kind": "rvq", "bits": length * int(np.log2(entries))}
     bits = sorted({fact["bits"] for fact in facts.values()})
     facts |= {f"fsq {n}": {"kind": "fsq", "bits": n} for n in bits}
-    named: list[tuple[str, Chain | Grid]] = [("vq", chain) for chain in chains[:-1]]
-    return [*named, ("rvq", chains[-1]), ("fsq", Grid(vectors, bits, seed))], facts
+    named: list[tuple[str, NestedChain | NestedGrid]] = [("vq", chain) for chain in chains[:-1]]
+    return [*named, ("rvq", chains[-1]), ("fsq", NestedGrid(vectors, bits, seed))], facts
 
 
-def measure(fitted: Sequence[tuple[str, Chain | Grid]], vectors: Vectors) -> dict[str, Measured]:
+def measure(fitted: Sequence[tuple[str, NestedChain | NestedGrid]], vectors: Vectors) -> dict[str, Measured]:
     """What every quantizer does to the vectors, by its name."""
     found: dict[str, Measured] = {}
     for kind, quantizer in fitted:
@@ -190,7 +190,7 @@ def measure(fitted: Sequence[tuple[str, Chain | Grid]], vectors: Vectors) -> dic
     return found
 
 
-def rebuild(fitted: Sequence[tuple[str, Chain | Grid]], vectors: Vectors) -> dict[str, Vectors]:
+def rebuild(fitted: Sequence[tuple[str, NestedChain | NestedGrid]], vectors: Vectors) -> dict[str, Vectors]:
     """What every quantizer makes of the vectors, by its name."""
     found: dict[str, Vectors] = {}
     for kind, quantizer in fitted:
@@ -198,6 +198,6 @@ def rebuild(fitted: Sequence[tuple[str, Chain | Grid]], vectors: Vectors) -> dic
     return found
 
 
-def _name(kind: str, quantizer: Chain | Grid, size: int) -> str:
-    entries = quantizer.entries if isinstance(quantizer, Chain) else 0
+def _name(kind: str, quantizer: NestedChain | NestedGrid, size: int) -> str:
+    entries = quantizer.entries if isinstance(quantizer, NestedChain) else 0
     return {"vq": f"vq {entries}", "rvq": f"rvq {size}x{entries}", "fsq": f"fsq {size}"}[kind]

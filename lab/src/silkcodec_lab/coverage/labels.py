@@ -1,0 +1,74 @@
+"""Path of an original file -> the sounds that it holds, by the rules of `sounds.toml`."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from silkcodec.evaluate.clips import Clip
+
+RULES = Path(__file__).with_name("sounds.toml")
+
+Label = tuple[str, str]  # kind and class
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule; see `sounds.toml`."""
+
+    language: str
+    kind: str
+    pattern: re.Pattern[str]
+    classes: dict[str, str]  # text -> class
+    empty: str
+
+    def label_of(self, path: str, language: str) -> Label | None:
+        found = self.pattern.search(path) if language.startswith(self.language) else None
+        if found is None:
+            return None
+        label = self.classes.get(found[1]) if self.classes else found[1] or self.empty
+        return None if label is None else (self.kind, label)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """All rules, and the columns of a manifest that they need."""
+
+    language: str
+    paths: str
+    rules: tuple[Rule, ...]
+
+    def label_of(self, path: str, language: str) -> Label | None:
+        """Return kind and class of a file, by its path; None: no rule holds.
+
+        >>> rules().label_of("64k/syllabs/cmn-qiao3.mp3", "zh"), rules().label_of("dataset/zero/1.wav", "ar")
+        (('tone', '3'), ('sound', 'emphatic'))
+        """
+        labels = (rule.label_of(path, language) for rule in self.rules)
+        return next((label for label in labels if label is not None), None)
+
+    def labels_of(self, clip: Clip) -> list[Label | None]:
+        """Return the label of each file that a clip joins; empty where the manifest lists none."""
+        language = clip.columns.get(self.language, "")
+        paths = [path for path in clip.columns.get(self.paths, "").split(";") if path]
+        return [self.label_of(path, language) for path in paths]
+
+
+@cache
+def rules() -> Rules:
+    """Return the rules of `sounds.toml`."""
+    found = tomllib.loads(RULES.read_text(encoding="utf-8"))
+    read = [
+        Rule(
+            one["language"],
+            one["kind"],
+            re.compile(one["pattern"]),
+            {text: name for name, texts in one.get("classes", {}).items() for text in texts},
+            one.get("empty", ""),
+        )
+        for one in found["rule"]
+    ]
+    return Rules(found["language"], found["paths"], tuple(read))
