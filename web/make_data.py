@@ -81,7 +81,7 @@ def landscape() -> dict[str, Any]:
 
 
 def coverage() -> dict[str, Any]:
-    """Return what the page's figure shows of `silk lab coverage`: coverage by group, and its distance to the control."""
+    """Return what the page shows of `silk lab coverage`: coverage by group, and its distance to the control."""
     result = json.loads((ROOT / "lab/src/silkcodec_lab/coverage/results/coverage.json").read_text(encoding="utf-8"))
     views: dict[str, Any] = {}
     for view, found in result["views"].items():
