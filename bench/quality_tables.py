@@ -15,7 +15,7 @@ from typing import Any
 import findings
 from findings import TableError
 
-from silkcodec.evaluate.markdown import digits, interval, number, table
+from silkcodec.evaluate.markdown import ARROWS, digits, interval, number, table
 from silkcodec.evaluate.report import load_result, measured, side_by_side
 from silkcodec.evaluate.results import to_json
 
@@ -284,9 +284,8 @@ def _clips_note(bench: Path, result: Figures) -> str:
 
 
 def _metric_headers(result: Figures, names: Sequence[str]) -> list[str]:
-    arrows = {"higher": "↑", "lower": "↓", "zero": "→ 0"}
     cells = []
     for name in names:
         metric = result["metrics"].get(name)
-        cells.append(f"{metric['label']} {arrows[metric['better']]}" if metric else name)
+        cells.append(f"{metric['label']} {ARROWS[metric['better']]}" if metric else name)
     return cells

@@ -269,6 +269,15 @@ def test_a_codec_that_cannot_be_used_does_not_take_the_others_along(corpus: Path
     assert "**unloadable could not be used: " in (tmp_path / "out/report.md").read_text()
 
 
+def test_the_original_is_a_row_of_its_own(corpus: Path, tmp_path: Path) -> None:
+    result = measure(corpus, ["half", "original"], tmp_path / "out")
+    assert list(result["means"]) == ["half", "original"]
+    assert result["means"]["original"]["mel_distance"]["mean"] == 0.0
+    assert "tokens_per_second" not in result["codecs"]["original"]
+    with pytest.raises(ArgumentError, match="codec"):
+        measure(corpus, ["original"])
+
+
 def test_without_any_usable_codec_there_is_no_result(corpus: Path, tmp_path: Path) -> None:
     with pytest.raises(SilkError, match="pip install"):
         measure(corpus, ["unloadable"], tmp_path / "out")

@@ -313,7 +313,7 @@ def export(
 def compare(
     inputs: Clips,
     codecs: Annotated[
-        str, typer.Option("--codecs", help="Names with commas: silk,mimi:8,opus:6k. Differences are to the first.")
+        str, typer.Option("--codecs", help="Codecs, and `original` for the clips themselves, with commas.")
     ] = "silk",
     output: Report = Path("comparison"),
     metrics: Metrics = None,

@@ -18,6 +18,8 @@ from silkcodec.errors import ArgumentError, SilkError
 from silkcodec.evaluate import memory
 from silkcodec.evaluate.run import Candidate, Options, Progress, Result, carry_out, conclude, prepare, problem
 
+ORIGINAL = "original"  # stands for the clips themselves: what each metric gives where nothing is lost
+
 
 def compare(
     inputs: Sequence[str | os.PathLike[str]],
@@ -32,7 +34,8 @@ def compare(
 
     Args:
         inputs: audio files, folders, or manifests.
-        codecs: names as `silkcodec.load` takes them; differences are taken against the first.
+        codecs: names as `silkcodec.load` takes them, and "original" for the clips themselves; differences are
+            taken against the first.
         folder: for the result, the report and the rows; None: nothing is written.
         options: see `Options`.
         isolate: run codecs in processes of their own, so that one that crashes fails alone, and measure their
@@ -50,15 +53,19 @@ def compare(
     names = list(dict.fromkeys(codecs))
     _check_names(names)
     measured, clips = prepare(inputs, folder, options)
-    described = _described(names, next(clip.path for clip in clips if problem(clip) is None), options, isolate)
+    coded = [name for name in names if name != ORIGINAL]
+    described = _described(coded, next(clip.path for clip in clips if problem(clip) is None), options, isolate)
     labels = _labels(names)
+    originals = {clip.name: clip.path for clip in clips}
     candidates = [
-        Candidate(labels[name], name, f"{found.codec_id} {found.layout}")
-        for name, found in described.items()
-        if not found.failed
+        Candidate(ORIGINAL, originals)
+        if name == ORIGINAL
+        else Candidate(labels[name], name, f"{described[name].codec_id} {described[name].layout}")
+        for name in names
+        if name == ORIGINAL or not described[name].failed
     ]
     rows = carry_out(clips, candidates, measured, folder, options, isolate=isolate, progress=progress)
-    facts = {labels[name]: found.facts for name, found in described.items()}
+    facts = {labels[name]: described[name].facts if name in described else {} for name in names}
     return conclude("silk compare", clips, facts, rows, measured, folder, options)
 
 
@@ -82,12 +89,12 @@ def _described(names: Sequence[str], clip: Path, options: Options, isolate: bool
 
 def _check_names(names: Sequence[str]) -> None:
     """A slip of the fingers is found before anything is loaded; presets are found out by loading."""
-    if not names or not all(names):
+    if not all(names) or not set(names) - {ORIGINAL}:
         raise ArgumentError("One codec at least must be named, and none may be empty: --codecs silk,opus:6k.")
     known = codec_names()
     for name in names:
-        if parse(name)[0] not in known and not Path(name).is_dir():
-            raise ArgumentError(f"A codec must be {', '.join(known)} or a folder of weights; got '{name}'.")
+        if name != ORIGINAL and parse(name)[0] not in known and not Path(name).is_dir():
+            raise ArgumentError(f"A codec must be {', '.join(known)}, original or a folder of weights; got '{name}'.")
 
 
 def _labels(names: Sequence[str]) -> dict[str, str]:

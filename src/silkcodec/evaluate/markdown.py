@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+ARROWS = {"higher": "↑", "lower": "↓", "zero": "→ 0", "original": "→ original"}
+"""Which way is better, as `Metric.better` says it, in a column's heading."""
+
 
 def number(value: float | None, n_digits: int) -> str:
     """Return a number as the text of a table cell; a dash for None."""
@@ -23,7 +26,7 @@ def digits(metric: str) -> int:
     """Return how many digits after the point a metric is shown with, by its name."""
     if metric.endswith("_cents"):
         return 0
-    return 1 if metric.endswith("_db") else 3 if "stoi" in metric else 2
+    return 1 if metric.endswith(("_db", "_percent")) else 3 if "stoi" in metric else 2
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, numeric: bool = True) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from silkcodec.errors import ArgumentError
-from silkcodec.evaluate.markdown import digits, interval, number, table
+from silkcodec.evaluate.markdown import ARROWS, digits, interval, number, table
 
 FORMAT = 2  # of the result's JSON
 KINDS = ("silk compare", "silk score")
@@ -82,9 +82,8 @@ def measured(result: Result) -> list[str]:
 
 def metric_heading(metric: Mapping[str, Any]) -> str:
     """A metric over its column, with its unit and which way is better: `PESQ-WB (MOS-LQO) ↑`."""
-    arrow = {"higher": "↑", "lower": "↓", "zero": "→ 0"}[metric["better"]]
     unit = f" ({metric['unit']})" if metric["unit"] else ""
-    return f"{metric['label']}{unit} {arrow}"
+    return f"{metric['label']}{unit} {ARROWS[metric['better']]}"
 
 
 def side_by_side(names: Sequence[str]) -> list[Sequence[str]]:

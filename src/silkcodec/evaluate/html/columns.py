@@ -71,7 +71,7 @@ class Column:
     group: str
     label: str
     unit: str
-    better: str  # "higher", "lower", "zero" or ""
+    better: str  # as `Metric.better`, or ""
     n_digits: int | None  # None: as many as the number needs, up to 2
     what: str
     cells: dict[str, Cell]
@@ -147,7 +147,7 @@ def _with_best(column: Column, first: str) -> Column:
     between two others it is whether their intervals overlap. Without an interval a tie is the same figure as shown.
     """
     known = {name: cell for name, cell in column.cells.items() if cell.value is not None}
-    if not column.better or len(known) < 2:
+    if column.better in ("", "original") or len(known) < 2:
         return column
     best = min(known, key=lambda name: badness(column.better, known[name].value or 0.0))
     tied = frozenset(name for name in known if name == best or _tied(column, known, name, best, first))

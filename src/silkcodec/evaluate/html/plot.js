@@ -7,7 +7,12 @@ if (area) {
   const xChoice = document.getElementById("plot-x");
   const yChoice = document.getElementById("plot-y");
   const across = { bits_per_second: "Bits per second", tokens_per_second: "Tokens per second" };
-  const say = { higher: "higher is better", lower: "lower is better", zero: "nearer to 0 is better" };
+  const say = {
+    higher: "higher is better",
+    lower: "lower is better",
+    zero: "nearer to 0 is better",
+    original: "nearer to the original is better",
+  };
 
   const element = (tag, attributes, text) => {
     const made = document.createElementNS("http://www.w3.org/2000/svg", tag);

@@ -18,10 +18,14 @@ from silkcodec.evaluate.html.columns import (
     signed,
 )
 from silkcodec.evaluate.html.markup import Markup, el, join
-from silkcodec.evaluate.markdown import digits
+from silkcodec.evaluate.markdown import ARROWS, digits
 
-ARROWS = {"higher": "↑", "lower": "↓", "zero": "→0"}
-_DIRECTION = {"higher": "higher is better", "lower": "lower is better", "zero": "nearer to 0 is better"}
+_DIRECTION = {
+    "higher": "higher is better",
+    "lower": "lower is better",
+    "zero": "nearer to 0 is better",
+    "original": "nearer to the original is better",
+}
 _DASH = "\N{EN DASH}"
 
 

@@ -7,6 +7,7 @@ for all metrics). A metric that works at another rate takes both waves resampled
     signal.py  of two waves alone: PESQ, STOI, ESTOI, mel distance, SI-SDR, level
     visqol.py  ViSQOL
     pitch.py   F0 and voicing
+    texture.py grain, bandwidth and flatness of noisy sounds
     speaker.py whether it is the same voice
     words.py   word and character error rates by a recogniser
     mos.py     predicted opinion of the output alone
@@ -36,6 +37,7 @@ from silkcodec.evaluate.metrics.mos import MOS_METRICS
 from silkcodec.evaluate.metrics.pitch import PITCH_METRICS
 from silkcodec.evaluate.metrics.signal import SIGNAL_METRICS
 from silkcodec.evaluate.metrics.speaker import SPEAKER_METRICS
+from silkcodec.evaluate.metrics.texture import TEXTURE_METRICS
 from silkcodec.evaluate.metrics.visqol import VISQOL_METRICS
 from silkcodec.evaluate.metrics.words import WORD_METRICS
 
@@ -58,6 +60,7 @@ METRICS: dict[str, Metric] = {
     for metric in (
         *SIGNAL_METRICS,
         *VISQOL_METRICS,
+        *TEXTURE_METRICS,
         *PITCH_METRICS,
         *SPEAKER_METRICS,
         *WORD_METRICS,

@@ -107,6 +107,7 @@ class Metric:
     """One column of the report.
 
     Attributes:
+        better: which values are better; "original": those near the value of the original itself.
         measure: `measure(pair)`, or `measure(pair, model)` where there is a `model_key`.
         worst: stands in where the reference is speech and the output is silent; None: the metric copes.
         weighted_by: what its values weigh in a mean, "words"; empty: all the same.
@@ -120,7 +121,7 @@ class Metric:
     name: str
     label: str
     unit: str
-    better: Literal["higher", "lower", "zero"]
+    better: Literal["higher", "lower", "zero", "original"]
     measure: Callable[..., float | Weighted]
     worst: float | None = None
     weighted_by: str = ""

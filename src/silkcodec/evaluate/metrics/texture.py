@@ -1,0 +1,218 @@
+"""Texture: whether noisy sounds keep their grain and their treble. No training loss of Silk measures either.
+
+A codec that averages over what it cannot encode returns fricatives with a smooth spectrum: the mel distance stays
+small, and the result sounds synthetic. Real fricatives are noise, whose log spectrum scatters about its envelope.
+
+All metrics here use spectra of 1,024 samples (43 ms, Hann window, hop 512) at 24 kHz. The frames are chosen by the
+reference alone, so that no codec can choose its own:
+
+- fricative: more power from 4 to 7.4 kHz than from 0.1 to 2.5 kHz; that power at most 20 dB below its 99th percentile
+  and at most 40 dB below the loudest frame's power;
+- unvoiced: WORLD finds no F0 within the frame, whose power is at most 40 dB below the loudest frame's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from silkcodec.evaluate.metrics.base import SAMPLE_RATE, Metric, Pair, UndefinedMetric, Wave
+from silkcodec.evaluate.metrics.pitch import F0_PERIOD_MS, find_f0
+
+Power = NDArray[np.float64]  # [frames, bins]
+Frames = NDArray[np.int64]  # frame numbers
+
+WINDOW = 1024  # samples
+HOP = 512  # samples
+HZ = np.fft.rfftfreq(WINDOW, 1 / SAMPLE_RATE)
+POWER_FLOOR = 1e-12  # for logarithms; 16-bit rounding noise alone is 1e-8
+BLOCK = 4000  # frames analysed at a time, 85 s: an hour needs no more memory
+
+MIN_FRAMES = 10  # 0.2 s
+FRICATIVE_HZ, VOWEL_HZ = (4000.0, 7400.0), (100.0, 2500.0)
+BELOW_FRICATIVES_DB, BELOW_LOUDEST_DB = 20.0, 40.0
+
+SCATTER_HZ = (4200.0, 7400.0)
+ENVELOPE_HZ = 400.0  # width of the Hann kernel that smooths the log spectrum
+ENERGY_SHARE = 0.99
+HIGH_HZ = (7750.0, 10000.0)
+TOP_HZ, TOP_DB = (9000.0, 10000.0), -30.0  # full band: at least this much power density there, over SCATTER_HZ
+FLATNESS_HZ = (300.0, 7400.0)
+FLATNESS_FLOOR = 1e-6  # of a frame's mean: what lies lower is inaudible, and may be rounding noise
+FLATNESS_WORST_DB, HIGH_WORST_DB = -60.0, -100.0
+
+
+def fricative_scatter_db(pair: Pair) -> float:
+    """Scatter of the output's log spectrum about its smooth envelope in fricatives, 4.2 to 7.4 kHz, in dB.
+
+    The envelope is the log spectrum smoothed along frequency by a Hann kernel 400 Hz wide; the scatter is the root
+    mean square of what is left, over bins and frames. White noise has 4.9 dB, recorded fricatives 5.1 to 5.5 dB.
+    """
+    return scatter_db(_power_of_output(pair, _fricatives(pair)))
+
+
+def bandwidth_percent(pair: Pair) -> float:
+    """Frequency below which 99 % of the energy in fricatives lies, over that of the reference, minus 1; in percent."""
+    frames = _fricatives(pair)
+    return 100.0 * (bandwidth_hz(_power_of_output(pair, frames)) / bandwidth_hz(_power_of_reference(pair, frames)) - 1)
+
+
+def high_band_db(pair: Pair) -> float:
+    """Power from 7.75 to 10 kHz in fricatives, relative to the reference, in dB; only for full-band references.
+
+    Raises:
+        UndefinedMetric: the reference's power density from 9 to 10 kHz is 30 dB or more below that of fricatives.
+    """
+    frames = _fricatives(pair)
+    reference = _power_of_reference(pair, frames)
+    top_db = _to_db(_density(reference, TOP_HZ)) - _to_db(_density(reference, SCATTER_HZ))
+    if top_db < TOP_DB:
+        raise UndefinedMetric(f"The high band needs a full-band reference; power from 9 kHz is {top_db:.0f} dB lower.")
+    output = _power_of_output(pair, frames)
+    return max(float(_to_db(_density(output, HIGH_HZ)) - _to_db(_density(reference, HIGH_HZ))), HIGH_WORST_DB)
+
+
+def flatness_db(pair: Pair) -> float:
+    """Spectral flatness of unvoiced frames, 0.3 to 7.4 kHz, minus that of the reference, in dB.
+
+    Flatness is the geometric over the arithmetic mean of the power spectrum. Above 0: the output is too smooth.
+    """
+    frames: Frames = pair.of_reference("unvoiced frames", _unvoiced_frames)
+    if len(frames) < MIN_FRAMES:
+        raise UndefinedMetric("Flatness needs 0.2 s of unvoiced sound in the reference; found less.")
+    return _flatness_db(power_of(pair.output, frames)) - _flatness_db(power_of(pair.reference, frames))
+
+
+def fricative_frames(wave: Wave) -> Frames:
+    """Numbers of the fricative frames of a wave at 24 kHz, float32 [T]; see the module's text."""
+    total, high, low = (np.concatenate(parts) for parts in zip(*_powers(wave), strict=True))
+    if not high.any():
+        return np.zeros(0, dtype=np.int64)
+    high_db = _to_db(high)
+    loud = (high_db > np.percentile(high_db, 99) - BELOW_FRICATIVES_DB) & (
+        high_db > _to_db(total.max()) - BELOW_LOUDEST_DB
+    )
+    return np.flatnonzero(loud & (high > low))
+
+
+def scatter_db(power: Power) -> float:
+    """Root mean square of the log spectra about their envelopes, 4.2 to 7.4 kHz, in dB, of [frames, bins]."""
+    logarithm = _to_db(power)
+    width = int(ENVELOPE_HZ / HZ[1]) | 1
+    kernel = np.hanning(width + 2)[1:-1]
+    kernel /= kernel.sum()
+    envelope = np.apply_along_axis(np.convolve, 1, logarithm, kernel, "same")
+    return float(np.sqrt(np.mean(np.square((logarithm - envelope)[:, _bins(SCATTER_HZ)]))))
+
+
+def bandwidth_hz(power: Power) -> float:
+    """Frequency below which 99 % of the energy of [frames, bins] lies."""
+    energy = np.cumsum(power.sum(axis=0))
+    return float(np.interp(ENERGY_SHARE * energy[-1], energy, HZ))
+
+
+def power_of(wave: Wave, frames: Frames) -> Power:
+    """Power spectra of some frames of a wave at 24 kHz: float64 [len(frames), 513]."""
+    padded = np.pad(wave, (WINDOW // 2, WINDOW))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP]
+    spectrum = np.fft.rfft(windows[frames] * np.hanning(WINDOW), axis=1)
+    return np.square(np.abs(spectrum)) / WINDOW
+
+
+def _powers(wave: Wave) -> Iterator[tuple[NDArray[np.float64], ...]]:
+    """Of a block of frames each: power in all, in the band of fricatives, in that of vowels."""
+    n_frames = len(wave) // HOP + 1
+    for start in range(0, n_frames, BLOCK):
+        power = power_of(wave, np.arange(start, min(start + BLOCK, n_frames)))
+        yield power.sum(axis=1), power[:, _bins(FRICATIVE_HZ)].sum(axis=1), power[:, _bins(VOWEL_HZ)].sum(axis=1)
+
+
+def _fricatives(pair: Pair) -> Frames:
+    frames: Frames = pair.of_reference("fricative frames", fricative_frames)
+    if len(frames) < MIN_FRAMES:
+        raise UndefinedMetric("Fricatives of 0.2 s are needed in the reference; found less.")
+    return frames
+
+
+def _power_of_reference(pair: Pair, frames: Frames) -> Power:
+    power: Power = pair.of_reference("power in fricatives", lambda wave: power_of(wave, frames))
+    return power
+
+
+def _power_of_output(pair: Pair, frames: Frames) -> Power:
+    power: Power = pair.of_output("power in fricatives", lambda wave: power_of(wave, frames))
+    return power
+
+
+def _unvoiced_frames(wave: Wave) -> Frames:
+    total_db = _to_db(np.concatenate([total for total, _, _ in _powers(wave)]))
+    voiced_s = F0_PERIOD_MS / 1000 * np.flatnonzero(find_f0(wave) > 0)
+    centres_s = np.arange(len(total_db)) * HOP / SAMPLE_RATE
+    half_s = WINDOW / 2 / SAMPLE_RATE
+    n_voiced = np.searchsorted(voiced_s, centres_s + half_s) - np.searchsorted(voiced_s, centres_s - half_s)
+    return np.flatnonzero((n_voiced == 0) & (total_db > total_db.max() - BELOW_LOUDEST_DB))
+
+
+def _flatness_db(power: Power) -> float:
+    band = power[:, _bins(FLATNESS_HZ)]
+    band = np.maximum(band, FLATNESS_FLOOR * band.mean(axis=1, keepdims=True))
+    return float(np.mean(_to_db(band).mean(axis=1) - _to_db(band.mean(axis=1))))
+
+
+def _bins(band_hz: tuple[float, float]) -> slice:
+    return slice(*np.searchsorted(HZ, band_hz))
+
+
+def _density(power: Power, band_hz: tuple[float, float]) -> float:
+    return float(power[:, _bins(band_hz)].mean())
+
+
+def _to_db(power: NDArray[np.float64] | float) -> NDArray[np.float64]:
+    return 10.0 * np.log10(np.asarray(power) + POWER_FLOOR)
+
+
+TEXTURE_METRICS = (
+    Metric(
+        "fricative_scatter_db",
+        "Fricative scatter",
+        "dB",
+        "original",
+        fricative_scatter_db,
+        worst=0.0,
+        what="scatter of the log spectrum about its envelope in fricatives; below the original's: too smooth",
+        source="own; definition in `metrics/texture.py`",
+    ),
+    Metric(
+        "bandwidth_percent",
+        "Bandwidth",
+        "%",
+        "zero",
+        bandwidth_percent,
+        worst=-100.0,
+        what="frequency below which 99 % of the energy in fricatives lies, over the original's, minus 1",
+        source="own",
+    ),
+    Metric(
+        "high_band_db",
+        "High band",
+        "dB",
+        "zero",
+        high_band_db,
+        worst=HIGH_WORST_DB,
+        what="power from 7.75 to 10 kHz in fricatives over the original's; full-band originals only",
+        source="own",
+    ),
+    Metric(
+        "flatness_db",
+        "Flatness",
+        "dB",
+        "zero",
+        flatness_db,
+        worst=FLATNESS_WORST_DB,
+        what="spectral flatness of unvoiced frames minus the original's; above 0: too smooth",
+        source="own; F0 by `pyworld`",
+        packages=("pyworld",),
+    ),
+)
