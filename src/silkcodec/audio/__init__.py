@@ -7,6 +7,10 @@ how its input is cut (a test holds this), so neither do the tokens.
     file -Reader-> blocks [n] -> encoder          decoder -> blocks [n] -Writer-> file
     array -as_wave-> wave [T]
 
+opening     a path, pipe or file -> something that can be decoded
+headers     the length that a file promises against the bytes that are there; ogg, mpeg: the same for these
+spans       a part of a file as a file
+ffmpeg      what libsndfile cannot read
 kinds       which suffixes are sound, and which of them need ffmpeg
 arrays      arrays -> checked mono waves
 resampling  one rate -> another
@@ -16,7 +20,8 @@ writing     mono blocks -> files
 
 from silkcodec.audio.arrays import MAX_CHANNELS, MAX_PEAK, as_block, as_wave
 from silkcodec.audio.kinds import FFMPEG_SUFFIXES, NATIVE_SUFFIXES, SUFFIXES, is_readable, is_sound, needs_ffmpeg
-from silkcodec.audio.reading import Reader, blocks, duration_s, read, source_name
+from silkcodec.audio.opening import source_name
+from silkcodec.audio.reading import Reader, blocks, duration_s, read
 from silkcodec.audio.resampling import (
     DEFAULT_RATE,
     MAX_RATE,

@@ -8,8 +8,8 @@ here is opened like any other and fails with `needs_ffmpeg`.
 from __future__ import annotations
 
 import os
-import shutil
 
+from silkcodec.audio import ffmpeg
 from silkcodec.errors import AudioError
 
 NATIVE_SUFFIXES = (
@@ -35,12 +35,7 @@ def is_sound(name: str | os.PathLike[str]) -> bool:
 
 def is_readable(name: str | os.PathLike[str]) -> bool:
     """Return whether files of this suffix can be read here: natively, or because ffmpeg is on PATH."""
-    return _suffix(name) not in FFMPEG_SUFFIXES or ffmpeg() is not None
-
-
-def ffmpeg() -> str | None:
-    """Return the path of the ffmpeg command, or None where it is not on PATH."""
-    return shutil.which("ffmpeg")
+    return _suffix(name) not in FFMPEG_SUFFIXES or ffmpeg.command() is not None
 
 
 def needs_ffmpeg(name: str) -> AudioError:

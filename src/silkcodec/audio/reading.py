@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import os
-import shutil
-import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 import soundfile
 
+from silkcodec.audio import headers
 from silkcodec.audio.arrays import check_samples, to_mono
-from silkcodec.audio.kinds import is_readable, needs_ffmpeg
+from silkcodec.audio.opening import open_sound, source_name
 from silkcodec.audio.resampling import DEFAULT_RATE, Resampler, Wave, check_rate
 from silkcodec.errors import AudioError
 
 PART_SLACK_S = 0.1  # that a part may be longer than what is left of its file
+_ESTIMATED = ("MP3", "FFMPEG")  # formats whose true length is known only at the end
 READ_VALUES = 1 << 18  # samples x channels taken from a file at once: 1 MB
 
 
@@ -35,8 +33,8 @@ class Reader:
             up to `PART_SLACK_S` after the file, as durations that somebody has rounded do.
 
     Attributes:
-        name: for messages. file_rate: Hz. n_channels: of the file. duration_s: what the file's header
-            promises of all of it, known before anything is decoded; an estimate for MP3.
+        name: for messages. file_rate: Hz. n_channels: of the file. duration_s: of all of it by the
+            file's header; 0 where that does not say, as in a FLAC that was written to a pipe; an estimate for MP3.
 
     Raises:
         AudioError: at once, or at any read: the file is missing, not audio, damaged, or holds NaN or Inf; it has no
@@ -56,7 +54,7 @@ class Reader:
         self.name = source_name(source)
         self._files = ExitStack()
         try:
-            self._sound = self._files.enter_context(_open_sound(source, self.name, self._files))
+            self._sound = open_sound(source, self.name, self._files)
             self.file_rate = check_rate(self._sound.samplerate)
             self._wanted = self._go_to(start_s, duration_s)
             if channel is not None and not 0 <= channel < self._sound.channels:
@@ -66,7 +64,7 @@ class Reader:
             raise
         self._channel = channel
         self.n_channels: int = self._sound.channels
-        self.duration_s = self._sound.frames / self.file_rate
+        self.duration_s = self._sound.n_frames / self.file_rate
         self._resampler = Resampler(self.file_rate, self.sample_rate)
         self._taken = 0  # samples per channel decoded so far
         self._ended = False
@@ -100,12 +98,11 @@ class Reader:
                 n = min(n, self._wanted - self._taken)
             buffer = np.empty((n, self.n_channels), dtype=np.float32)
             try:
-                # Not SoundFile.read: that stops at the header's count, which for MP3 is an estimate.
-                n = self._sound.buffer_read_into(buffer, "float32") if n else 0
+                n = self._sound.read_into(buffer) if n else 0
             except soundfile.LibsndfileError as error:
                 raise AudioError(
-                    f"{self.name} is damaged after {(self._first + self._taken) / self.file_rate:.3f} s:"
-                    f" {error.error_string.rstrip('.')}."
+                    f"{self.name} is damaged or cut short after {(self._first + self._taken) / self.file_rate:.3f} s:"
+                    f" {error.error_string.rstrip('.').removeprefix('Error : ')}."
                 ) from error
             block = to_mono(buffer[:n]) if self._channel is None else buffer[:n, self._channel].copy()
             check_samples(block, self._first + self._taken, self.file_rate, self.name)
@@ -132,10 +129,7 @@ class Reader:
             try:
                 self._sound.seek(first)
             except (soundfile.LibsndfileError, RuntimeError) as error:  # also where it is a stream that cannot
-                held_s = self._sound.frames / self.file_rate
-                raise AudioError(
-                    f"A part must lie within the {held_s:.3f} s of {self.name}; got {start_s:g} s."
-                ) from error
+                raise AudioError(f"A part must lie within {self.name}; {start_s:g} s is beyond its end.") from error
         self._first = first
         return wanted
 
@@ -147,11 +141,13 @@ class Reader:
             if missing_s > PART_SLACK_S:
                 raise AudioError(f"A part must lie within {self.name}; it goes {missing_s:.3f} s beyond its end.")
             return
-        if self._taken < self._sound.frames and self._sound.format != "MP3":
+        if self._taken < self._sound.n_frames and self._sound.format not in _ESTIMATED:
             raise AudioError(
-                f"{self.name} is cut short or damaged: its header promises {self._sound.frames} samples,"
+                f"{self.name} is cut short or damaged: its header promises {self._sound.n_frames} samples,"
                 f" {self._taken} could be read."
             )
+        if self._sound.format == "FLAC" and headers.has_another_flac(self._sound.file):
+            raise AudioError(f"{self.name} joins several FLAC files, of which one can be read; take them apart.")
 
     def close(self) -> None:
         """Close the file."""
@@ -162,60 +158,6 @@ class Reader:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def source_name(source: object) -> str:
-    """How messages call a source: its quoted path, or "standard input"."""
-    if isinstance(source, (str, os.PathLike)):
-        return "standard input" if os.fspath(source) == "-" else f"'{os.fspath(source)}'"
-    name = getattr(source, "name", None)
-    return f"'{name}'" if isinstance(name, str) else "the file"
-
-
-def _open_sound(source: Any, name: str, files: ExitStack) -> Any:
-    """A soundfile.SoundFile; temporary files it needs are left to `files`."""
-    if isinstance(source, (str, os.PathLike)):
-        if os.fspath(source) == "-":
-            source = _spooled(sys.stdin.buffer, files)
-        else:
-            path = Path(source)
-            if path.is_dir():
-                raise AudioError(f"A sound file is needed; {name} is a folder.")
-            try:
-                with open(path, "rb") as file:
-                    source = os.fspath(path) if file.seekable() else _spooled(file, files)
-                    empty = file.seekable() and path.stat().st_size == 0
-            except (OSError, ValueError) as error:  # ValueError: a path with a null byte in it
-                reason = getattr(error, "strerror", None) or error
-                raise AudioError(f"{name} cannot be read: {reason}.") from error
-            if empty:
-                raise AudioError(f"A sound file is needed; {name} is empty (0 bytes).")
-    elif not (hasattr(source, "seekable") and source.seekable()):
-        source = _spooled(source, files)
-    try:
-        return soundfile.SoundFile(source)
-    except soundfile.LibsndfileError as error:
-        if not is_readable(name.strip("'")):
-            raise needs_ffmpeg(name) from error
-        reason = error.error_string.rstrip(".")
-        raise AudioError(
-            f"{name} cannot be read as audio ({reason}); WAV, FLAC, OGG, Opus, MP3 and AIFF can."
-        ) from error
-    except TypeError as error:  # soundfile guesses by the name that this is headerless audio, e.g. "x.raw"
-        raise AudioError(f"{name} has no header that tells its rate; convert it to WAV first.") from error
-
-
-def _spooled(pipe: Any, files: ExitStack) -> Any:
-    """A pipe's bytes in a temporary file, on disk: as bounded in memory as everything else."""
-    copy: Any = files.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - `files` closes it
-    try:
-        shutil.copyfileobj(pipe, copy)
-    except OSError as error:
-        raise AudioError(f"The piped audio could not be stored: {error.strerror or error}.") from error
-    if copy.tell() == 0:
-        raise AudioError("Audio is needed on standard input; got nothing.")
-    copy.seek(0)
-    return copy
 
 
 def read(source: str | os.PathLike[str] | BinaryIO, sample_rate: float = DEFAULT_RATE) -> Wave:
@@ -233,6 +175,6 @@ def blocks(
 
 
 def duration_s(source: str | os.PathLike[str] | BinaryIO) -> float:
-    """The length of a sound file in seconds by its header: opens it, decodes nothing. Raises AudioError."""
+    """Return the length of a sound file in seconds by its header, decoding nothing; see `Reader`. Raises AudioError."""
     with Reader(source) as reader:
         return reader.duration_s

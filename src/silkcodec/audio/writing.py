@@ -13,10 +13,13 @@ from typing import Any, BinaryIO
 import numpy as np
 import soundfile
 
-from silkcodec.audio.reading import source_name
+from silkcodec.audio.opening import source_name
 from silkcodec.audio.resampling import DEFAULT_RATE, Wave, check_rate
 from silkcodec.errors import ArgumentError, OutputError
 from silkcodec.output import replacing, standard_output
+
+# libsndfile's Vorbis encoder takes memory for a whole piece on the stack, which overflows at about 2 million samples.
+PIECE_SAMPLES = 1 << 14
 
 _FORMATS = {  # suffix -> (libsndfile's major format, its subtype) of the files that `Writer` makes
     ".wav": ("WAV", "PCM_16"),
@@ -131,7 +134,8 @@ class _Sound:
 
     def write(self, block: Wave) -> None:
         try:
-            self._sound.write(block)
+            for start in range(0, len(block), PIECE_SAMPLES):
+                self._sound.write(block[start : start + PIECE_SAMPLES])
         except (AssertionError, soundfile.LibsndfileError) as error:  # soundfile asserts that all was written
             self._file.check()
             raise OutputError(f"The sound file could not be written: {error or 'a short write'}.") from error

@@ -1,0 +1,247 @@
+"""Compare the length that a sound file's header promises with the bytes that are there.
+
+libsndfile takes a file that was cut short for a shorter recording, and takes some sizes that mean "unknown" for no
+samples at all. So the size is looked up here, in the file's own structure:
+
+    promised > there    the file is cut short: an error
+    unknown             the file was written to a pipe: libsndfile is given the size that is there
+    several recordings  chained Ogg, joined MP3: each is a span of its own
+
+Sizes that mean "unknown" are 0, 0xFFFFFFFF and what sox and arecord write: 0x7FFFFxxx, 0x7F0000xx, 0x80000000.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+from silkcodec.audio import mpeg, ogg
+from silkcodec.audio.spans import Span
+from silkcodec.errors import AudioError
+
+_MAX_CHUNKS = 10_000
+_ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+_FLAC = b"fLaC\0\0\0\x22"  # with the head of the block that must come first
+
+
+@dataclass
+class _Data:
+    """The samples of a file: where they begin, the bytes that are promised, and the field that says so.
+
+    Attributes:
+        field: offset of the field in the file. form: its struct format. extra: what it counts beside the samples.
+    """
+
+    start: int
+    promised: int
+    field: int
+    form: str
+    extra: int = 0
+
+
+def spans(file: BinaryIO, name: str) -> list[Span]:
+    """Return the recordings of a file where libsndfile must not read it as it is, else an empty list.
+
+    Args:
+        file: open and seekable; it is left at byte 0. name: for messages.
+
+    Raises:
+        AudioError: the file ends before its header says.
+    """
+    size = file.seek(0, 2)
+    try:
+        return _spans(file, size, name)
+    except (struct.error, IndexError):  # cut within the header: libsndfile says so
+        return []
+    finally:
+        file.seek(0)
+
+
+def check_log(sound: Any, name: str) -> None:
+    """Refuse a file of a rarer format that libsndfile found shorter than its header says.
+
+    Args:
+        sound: a soundfile.SoundFile. name: for messages.
+    """
+    if sound.format not in ("AVR", "SVX", "MAT4", "MAT5", "MPC2K", "VOC", "WVE"):
+        return
+    log = sound.extra_info
+    counts = re.findall(r"(?:Frames|Cols)\s*: (\d+)", log)
+    promised = int(counts[-1]) if counts else 0
+    if "truncated" in log or "ata length" in log or promised > sound.frames:
+        raise AudioError(f"{name} is cut short: it holds fewer samples than its header promises.")
+
+
+def has_another_flac(file: BinaryIO) -> bool:
+    """Return whether a FLAC file is followed by another one; its header says nothing of that. Reads all bytes."""
+    file.seek(0)
+    before, n_found = b"", 0
+    while n_found < 2 and (block := file.read(1 << 20)):
+        n_found += (before + block).count(_FLAC)
+        before = (before + block)[-len(_FLAC) + 1 :]
+    return n_found > 1
+
+
+def _spans(file: BinaryIO, size: int, name: str) -> list[Span]:
+    start = 0
+    while tag := mpeg.id3_bytes(_read(file, start, 10)):
+        start += tag
+    head = _read(file, start, 16)
+    if head[:4] == b"OggS":
+        return _several(file, ogg.links(file, size, name))
+    if start or mpeg.frame_bytes(head):
+        return _several(file, mpeg.parts(file, size, start, name)) if head[:4] != b"fLaC" else []
+    for magic, find in _FINDERS.items():
+        if head.startswith(magic):
+            found = find(file, size)
+            return _sized(file, size, name, found) if found else []
+    return []
+
+
+def _several(file: BinaryIO, found: list[tuple[int, int]]) -> list[Span]:
+    return [Span(file, start, end) for start, end in found] if len(found) > 1 else []
+
+
+def _sized(file: BinaryIO, size: int, name: str, data: _Data) -> list[Span]:
+    there = size - data.start
+    if _is_unknown(data.promised + data.extra, data.form) or _is_unknown(data.promised, data.form):
+        try:
+            true_size = struct.pack(data.form, there + data.extra)
+        except struct.error as error:
+            raise AudioError(f"{name} is larger than the 4 GB its format can hold; convert it to FLAC.") from error
+        return [Span(file, 0, size, {data.field: true_size})]
+    if data.promised > there:
+        raise AudioError(
+            f"{name} is cut short: its header promises {data.promised:,} bytes of sound, {max(0, there):,} are there."
+        )
+    return []
+
+
+def _is_unknown(promised: int, form: str) -> bool:
+    if promised <= 0:
+        return True
+    if form[-1] in "qQ":
+        return promised >= 2**63 - 4096
+    return 0x7EFF_F000 <= promised <= 0x8000_0000 or promised >= 0xFFFF_F000
+
+
+def _riff(file: BinaryIO, size: int) -> _Data | None:
+    """WAV, its big-endian form RIFX, and RF64, whose 64-bit sizes are in a chunk of their own."""
+    magic, riff_bytes = struct.unpack("<4sI", _read(file, 0, 8))
+    order = ">" if magic == b"RIFX" else "<"
+    long_field = 0
+    for chunk, at, n in _chunks(file, size, 12, f"{order}4sI", padded=2):
+        if chunk == b"ds64":
+            long_field = at + 8
+        if chunk == b"data":
+            if magic in (b"RF64", b"BW64") and n == 0xFFFF_FFFF and long_field:
+                return _Data(at, struct.unpack("<Q", _read(file, long_field, 8))[0], long_field, "<Q")
+            if n == 0 and riff_bytes + 8 == size:  # an empty recording: nothing was streamed
+                return None
+            return _Data(at, n, at - 4, f"{order}I")
+    return None
+
+
+def _form(file: BinaryIO, size: int) -> _Data | None:
+    """AIFF and AIFF-C; IFF/8SVX."""
+    form_bytes = struct.unpack(">I", _read(file, 4, 4))[0]
+    for chunk, at, n in _chunks(file, size, 12, ">4sI", padded=2):
+        if chunk in (b"SSND", b"BODY"):
+            extra = 8 if chunk == b"SSND" else 0  # an offset and a block size
+            if n <= extra and form_bytes + 8 == size:
+                return None
+            return _Data(at + extra, n - extra, at - 4, ">I", extra)
+    return None
+
+
+def _w64(file: BinaryIO, size: int) -> _Data | None:
+    for chunk, at, n in _chunks(file, size, 40, "<16sQ", padded=8, counts_itself=True):
+        if chunk[:4] == b"data":
+            return _Data(at, n, at - 8, "<Q", 24)
+    return None
+
+
+def _caf(file: BinaryIO, size: int) -> _Data | None:
+    for chunk, at, n in _chunks(file, size, 8, ">4sq"):
+        if chunk == b"data":
+            return _Data(at + 4, n - 4, at - 8, ">q", 4)  # a count of edits
+    return None
+
+
+def _au(file: BinaryIO, size: int) -> _Data | None:
+    order = "<" if _read(file, 0, 1) == b"d" else ">"
+    start, promised = struct.unpack(f"{order}II", _read(file, 4, 8))
+    return _Data(start, promised, 8, f"{order}I") if promised or start < size else None
+
+
+def _nist(file: BinaryIO, size: int) -> _Data | None:
+    """NIST SPHERE: a header of text. What is compressed (shorten) has no length that can be compared."""
+    head = _read(file, 0, 4096)
+    start = int(found[1]) if (found := re.match(rb"NIST_1A\s+(\d+)\s", head)) else 0
+    fields = {key: value for key, value in re.findall(rb"(?m)^(\w+) -\w+ (\S+)", head[:start])}
+    sizes = [fields.get(key, b"") for key in (b"sample_count", b"sample_n_bytes", b"channel_count")]
+    if b"," in fields.get(b"sample_coding", b"") or not all(text.isdigit() for text in sizes):
+        return None
+    n, width, channels = map(int, sizes)
+    if n == 0 or n * width == size - start:  # some writers count the samples of all channels
+        return None
+    return _Data(start, n * width * channels, 0, ">q")
+
+
+def _sds(file: BinaryIO, size: int) -> _Data | None:
+    """MIDI sample dump: packets of 127 bytes, numbers of 7 bits a byte."""
+    head = _read(file, 0, 13)
+    n_bits, n_samples = head[6], head[10] | head[11] << 7 | head[12] << 14
+    in_packet = 60 if n_bits <= 14 else 40 if n_bits <= 21 else 30
+    return _Data(21, -(-n_samples // in_packet) * 127, 0, ">q") if n_samples else None
+
+
+def _asf(file: BinaryIO, size: int) -> _Data | None:
+    """WMA: the size of the whole file stands in its properties, unless it was broadcast."""
+    head = _read(file, 0, 1 << 16)
+    at = head.find(_ASF_PROPERTIES)
+    if at < 0:
+        return None
+    n_bytes, flags = struct.unpack_from("<40xQ40xI", head, at)
+    return _Data(0, n_bytes, 0, ">q") if n_bytes and not flags & 1 else None
+
+
+_FINDERS: dict[bytes, Callable[[BinaryIO, int], _Data | None]] = {
+    b"RIFF": _riff,
+    b"RIFX": _riff,
+    b"RF64": _riff,
+    b"BW64": _riff,
+    b"FORM": _form,
+    b"riff": _w64,
+    b"caff": _caf,
+    b".snd": _au,
+    b"dns.": _au,
+    b"NIST": _nist,
+    b"\xf0\x7e": _sds,
+    b"\x30\x26\xb2\x75": _asf,
+}
+
+
+def _chunks(
+    file: BinaryIO, size: int, at: int, form: str, *, padded: int = 1, counts_itself: bool = False
+) -> Iterator[tuple[bytes, int, int]]:
+    """Yield (name, first byte of its content, bytes of content) of each chunk of a file."""
+    header = struct.calcsize(form)
+    for _ in range(_MAX_CHUNKS):
+        if at + header > size:
+            return
+        chunk, n = struct.unpack(form, _read(file, at, header))
+        if counts_itself:
+            n -= header
+        yield chunk, at + header, n
+        if n < 0:
+            return
+        at += header + n + -n % padded
+
+
+def _read(file: BinaryIO, at: int, n: int) -> bytes:
+    file.seek(at)
+    return file.read(n)

@@ -1,0 +1,136 @@
+"""Find the recordings in an MP3 file (also Layer I and II), and check that its last frame is there.
+
+Files that were joined byte by byte hold several recordings, each with its own Xing, Info or VBRI frame, after which
+decoders stop. The frames are counted here, because only that frame says how many there must be.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from silkcodec.errors import AudioError
+
+_BITRATES = {  # kbit/s, by (MPEG version is 1, layer)
+    (True, 1): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
+    (True, 2): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
+    (True, 3): (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
+    (False, 1): (32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256),
+    (False, 2): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+    (False, 3): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+}
+_RATES = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 12_000, 8_000)}  # Hz, by version bits
+_HEAD = 64  # bytes read of each frame: enough for its header and the count in a Xing or VBRI frame
+_SEARCH = 1 << 16  # bytes in which the next frame is looked for after some that belong to none
+
+
+@dataclass
+class _Part:
+    """One recording: where it begins, the frames counted, and the frames that its first one promises."""
+
+    start: int
+    promised: int
+    n_frames: int = 0
+
+
+def parts(file: BinaryIO, size: int, start: int, name: str) -> list[tuple[int, int]]:
+    """Return (first byte, end) of each recording of an MP3 file whose first frame or tag is at `start`.
+
+    Raises:
+        AudioError: the file ends within a frame, or holds fewer frames than it promises.
+    """
+    found: list[_Part] = []
+    for at, end, promised, tagged in _frames(file, size, start):
+        if end > size:
+            raise AudioError(f"{name} is cut short: its last frame is not complete.")
+        if not found or promised is not None or tagged is not None:
+            first = at if tagged is None else tagged
+            found.append(_Part(first if found else 0, promised or 0))
+        found[-1].n_frames += 1
+    for part in found:
+        if part.n_frames < part.promised:
+            raise AudioError(
+                f"{name} is cut short: its header promises {part.promised:,} frames, {part.n_frames:,} are there."
+            )
+    return [(part.start, after) for part, after in zip(found, [*(p.start for p in found[1:]), size], strict=True)]
+
+
+def frame_bytes(head: bytes) -> int:
+    """Return the length of the MPEG frame that begins with these 4 bytes, 0 where they begin none."""
+    if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
+        return 0
+    version, layer = head[1] >> 3 & 3, 4 - (head[1] >> 1 & 3)
+    bitrate, rate = head[2] >> 4, head[2] >> 2 & 3
+    if version == 1 or layer == 4 or bitrate in (0, 15) or rate == 3:
+        return 0
+    bits_per_s, hz, padding = (
+        _BITRATES[version == 3, layer][bitrate - 1] * 1000,
+        _RATES[version][rate],
+        head[2] >> 1 & 1,
+    )
+    if layer == 1:
+        return (12 * bits_per_s // hz + padding) * 4
+    return (72 if layer == 3 and version != 3 else 144) * bits_per_s // hz + padding
+
+
+def _frames(file: BinaryIO, size: int, at: int) -> Iterator[tuple[int, int, int | None, int | None]]:
+    """Yield (first byte, end, frames promised by it or None, first byte of an ID3 tag before it or None)."""
+    tagged, kind = None, b""
+    while at < size:
+        file.seek(at)
+        head = file.read(_HEAD)
+        n = frame_bytes(head)
+        if n:
+            yield at, at + n, _promised(head), tagged
+            at, tagged, kind = at + n, None, _kind(head)
+        elif id3_bytes(head):
+            tagged, at = at, at + id3_bytes(head)
+        else:
+            at = _next_frame(file, at, kind)
+            if at < 0:
+                return
+
+
+def _next_frame(file: BinaryIO, at: int, kind: bytes) -> int:
+    """Return where two frames of a kind follow each other, or an ID3v2 tag begins, after other bytes; -1: nowhere."""
+    file.seek(at)
+    content = file.read(_SEARCH)
+    for found in re.finditer(rb"\xff[\xe0-\xff]|ID3[\x02-\x04]\x00", content[1:]):
+        i = 1 + found.start()
+        n = frame_bytes(content[i : i + 4])
+        after = content[i + n : i + n + 4]
+        same = n and frame_bytes(after) and _kind(after) == _kind(content[i : i + 4]) and kind in (b"", _kind(after))
+        if same or id3_bytes(content[i : i + 10]):
+            return at + i
+    return -1
+
+
+def _kind(head: bytes) -> bytes:
+    """Return version, layer and sample rate of a frame: the same in all frames of a recording."""
+    return bytes((head[1] & 0x1E, head[2] & 0x0C))
+
+
+def _promised(head: bytes) -> int | None:
+    """Return the number of frames that a Xing, Info or VBRI frame promises, None for any other frame."""
+    if head[36:40] == b"VBRI":
+        return int(struct.unpack(">I", head[50:54])[0])
+    one = head[1] >> 3 & 3 == 3
+    mono = head[3] >> 6 == 3
+    at = 4 + ((17 if mono else 32) if one else (9 if mono else 17))
+    if head[at : at + 4] not in (b"Xing", b"Info"):
+        return None
+    flags, n_frames = struct.unpack(">II", head[at + 4 : at + 12])
+    return int(n_frames) if flags & 1 else 0
+
+
+def id3_bytes(head: bytes) -> int:
+    """Return the length of the ID3v2 tag that begins with these 10 bytes, 0 where they begin none."""
+    if head[:3] != b"ID3" or len(head) < 10:
+        return 0
+    length = 0
+    for byte in head[6:10]:
+        length = length << 7 | byte & 0x7F
+    return 10 + length + (10 if head[5] & 0x10 else 0)

@@ -1,0 +1,65 @@
+"""Find the links of an Ogg file, and check that its last page is there (RFC 3533).
+
+page     "OggS", version, flags, granule position, serial, number, CRC, n segments, their lengths, the segments
+link     pages from those that begin a stream (flag BOS) to the one that ends it (flag EOS)
+chain    links one after the other: what internet radio sends, and what `cat a.ogg b.ogg` makes
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+from silkcodec.errors import AudioError
+
+_BOS, _EOS = 2, 4
+_PAGE = struct.Struct("<4sBBqIIIB")
+_SOUND = (b"\x01vorbis", b"OpusHead", b"\x7fFLAC", b"Speex   ")  # how the first packet of a stream of sound begins
+
+
+@dataclass
+class _Link:
+    start: int
+    begun: bool = False  # pages other than the first ones have been seen
+    ended: dict[int, bool] = field(default_factory=dict)  # streams of sound by serial: whether their last page is there
+
+
+def links(file: BinaryIO, size: int, name: str) -> list[tuple[int, int]]:
+    """Return (first byte, end) of each link of an Ogg file.
+
+    Raises:
+        AudioError: the file ends within a page, before the page that ends a stream of sound, or has bytes that
+            belong to no page.
+    """
+    found: list[_Link] = []
+    at = 0
+    while at < size:
+        file.seek(at)
+        head = file.read(_PAGE.size)
+        if len(head) < _PAGE.size or head[:4] != b"OggS":
+            if b"OggS".startswith(head[:4]) or not head[:4].strip(b"\0"):
+                break  # cut within a header, or padded with zeros
+            raise AudioError(f"{name} is damaged at byte {at:,}: an Ogg page must begin there.")
+        _, _, flags, _, serial, _, _, n_segments = _PAGE.unpack(head)
+        lengths = file.read(n_segments)
+        end = at + _PAGE.size + n_segments + sum(lengths)
+        if len(lengths) < n_segments or end > size:
+            raise AudioError(f"{name} is cut short: its last Ogg page is not complete.")
+        if flags & _BOS:
+            if not found or found[-1].begun:
+                found.append(_Link(at))
+            if file.read(8).startswith(_SOUND):
+                found[-1].ended[serial] = False
+        elif found:
+            found[-1].begun = True
+        if flags & _EOS and found and serial in found[-1].ended:
+            found[-1].ended[serial] = True
+        at = end
+    for link in found:
+        if not all(link.ended.values()):
+            raise AudioError(
+                f"{name} is cut short: the page that ends an Ogg stream is missing; to accept what is there, rewrite"
+                " it: ffmpeg -i IN -c copy OUT."
+            )
+    return [(link.start, after) for link, after in zip(found, [*(link.start for link in found[1:]), size], strict=True)]

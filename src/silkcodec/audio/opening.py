@@ -1,0 +1,200 @@
+"""Open a path, a pipe or a binary file as a sound that can be decoded from its beginning to its end.
+
+    Native   a recording that libsndfile reads           Chain    several of them, one after the other
+    Decoded  one that ffmpeg decodes (ffmpeg.py)
+
+All three have `format`, `samplerate`, `channels`, `frames` (0 where the length is unknown), `seek` and `read_into`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from silkcodec.audio import ffmpeg, headers
+from silkcodec.audio.kinds import needs_ffmpeg
+from silkcodec.audio.spans import Span
+from silkcodec.errors import AudioError
+
+_MAX_FRAMES = 1 << 62  # libsndfile's count for a FLAC of unknown length is above it
+_MALFORMED = (2, 3)  # libsndfile's errors that mean damage, not an unknown encoding
+
+
+class Native(soundfile.SoundFile):
+    """A recording that libsndfile reads."""
+
+    def __init__(self, source: Any, file: Any) -> None:
+        """Open `source`, a path or an open file, whose bytes can also be read from `file`."""
+        self.file = file
+        self._taken = 0  # samples per channel up to the position
+        super().__init__(source)
+
+    def seekable(self) -> bool:
+        """Return False: soundfile would seek after each read, which not every format can."""
+        return False
+
+    @property
+    def n_frames(self) -> int:
+        """Samples per channel by the header, 0 where it does not say."""
+        return 0 if self.frames > _MAX_FRAMES else int(self.frames)
+
+    def read_into(self, buffer: NDArray[np.float32]) -> int:
+        """Decode into float32 [n, channels] and return how many were decoded; 0 at the end."""
+        if self.format == "FLAC" and self.n_frames:
+            # Tags may follow the last frame, which the decoder would take for damage.
+            buffer = buffer[: max(0, self.n_frames - self._taken)]
+        # Not SoundFile.read: that stops at the header's count, which for MP3 is an estimate.
+        n = int(self.buffer_read_into(buffer, "float32")) if len(buffer) else 0
+        self._taken += n
+        return n
+
+    def seek(self, frames: int, whence: int = os.SEEK_SET) -> int:
+        """Go to a sample, counted from 0."""
+        self._taken = int(super().seek(frames, whence))
+        return self._taken
+
+
+class Chain:
+    """Recordings of one rate and number of channels, one after the other.
+
+    Raises:
+        AudioError: they differ in rate or channels.
+    """
+
+    def __init__(self, spans: list[Span], name: str, files: ExitStack) -> None:
+        self._spans, self._files = spans, files
+        self._n_frames = []
+        shapes = set()
+        for span in spans:
+            span.seek(0)
+            with Native(span, span) as sound:
+                shapes.add((sound.samplerate, sound.channels))
+                self._n_frames.append(sound.n_frames)
+                self.samplerate, self.channels, self.format = sound.samplerate, sound.channels, sound.format
+        if len(shapes) > 1:
+            listed = ", ".join(f"{rate} Hz x {channels}" for rate, channels in sorted(shapes))
+            raise AudioError(f"{name} joins recordings of different rates or channels ({listed}); take them apart.")
+        self.n_frames = sum(self._n_frames)
+        self._open(0)
+
+    def _open(self, number: int) -> None:
+        self._number = number
+        self._spans[number].seek(0)
+        self._sound = self._files.enter_context(Native(self._spans[number], self._spans[number]))
+
+    def seek(self, first: int) -> None:
+        """Go to a sample of the whole, counted from 0."""
+        number = 0
+        while number < len(self._spans) - 1 and first >= self._n_frames[number]:
+            first -= self._n_frames[number]
+            number += 1
+        self._open(number)
+        self._sound.seek(first)
+
+    def read_into(self, buffer: NDArray[np.float32]) -> int:
+        """Decode into float32 [n, channels] and return how many were decoded; 0 at the end of the last one."""
+        while True:
+            n = self._sound.read_into(buffer)
+            if n or self._number == len(self._spans) - 1:
+                return n
+            self._sound.close()
+            self._open(self._number + 1)
+
+
+def open_sound(source: Any, name: str, files: ExitStack) -> Any:
+    """Return a `Native`, `Chain` or `ffmpeg.Decoded`. What it holds open is left to `files`.
+
+    Args:
+        source: a path, "-" or a binary file. name: for messages.
+
+    Raises:
+        AudioError: it is missing, empty, cut short or not sound, or it needs ffmpeg.
+    """
+    path, file = _file(source, name, files)
+    spans = headers.spans(file, name)
+    head = file.read(ffmpeg.HEAD_BYTES)
+    file.seek(0)
+    try:
+        if len(spans) > 1:
+            return Chain(spans, name, files)
+        sound = files.enter_context(Native(spans[0] if spans else path or file, file))
+        headers.check_log(sound, name)
+        return sound
+    except soundfile.LibsndfileError as error:
+        demuxer = ffmpeg.demuxer(head)
+        if demuxer and (demuxer not in ffmpeg.NATIVE or error.code not in _MALFORMED):
+            command = ffmpeg.command()
+            if command:
+                return files.enter_context(ffmpeg.Decoded(command, demuxer, path or _copied(file, files), name))
+            if demuxer not in ffmpeg.NATIVE:
+                raise needs_ffmpeg(name) from error
+        reason = error.error_string.rstrip(".")
+        raise AudioError(
+            f"{name} cannot be read as audio ({reason}); WAV, FLAC, OGG, Opus, MP3 and AIFF can."
+        ) from error
+    except TypeError as error:  # soundfile guesses by the name that this is headerless audio, e.g. "x.raw"
+        raise AudioError(f"{name} has no header that tells its rate; convert it to WAV first.") from error
+
+
+def source_name(source: object) -> str:
+    """Return what messages call a source: its quoted path, or "standard input"."""
+    if isinstance(source, (str, os.PathLike)):
+        return "standard input" if os.fspath(source) == "-" else f"'{os.fspath(source)}'"
+    name = getattr(source, "name", None)
+    return f"'{name}'" if isinstance(name, str) else "the file"
+
+
+def _file(source: Any, name: str, files: ExitStack) -> tuple[str | None, BinaryIO]:
+    """Return a source's path, if it has one that can be opened again, and the source as a file that can seek."""
+    if not isinstance(source, (str, os.PathLike)):
+        return None, source if hasattr(source, "seekable") and source.seekable() else _spooled(source, files)
+    if os.fspath(source) == "-":
+        return None, _spooled(sys.stdin.buffer, files)
+    path = Path(source)
+    if path.is_dir():
+        raise AudioError(f"A sound file is needed; {name} is a folder.")
+    try:
+        file = files.enter_context(path.open("rb"))
+        if not file.seekable():
+            return None, _spooled(file, files)
+        empty = path.stat().st_size == 0
+    except (OSError, ValueError) as error:  # ValueError: a path with a null byte in it
+        reason = getattr(error, "strerror", None) or error
+        raise AudioError(f"{name} cannot be read: {reason}.") from error
+    if empty:
+        raise AudioError(f"A sound file is needed; {name} is empty (0 bytes).")
+    return os.fspath(path), file
+
+
+def _spooled(pipe: Any, files: ExitStack) -> BinaryIO:
+    """Copy a pipe to a temporary file: most sound formats cannot be read from a pipe."""
+    copy: Any = files.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - `files` closes it
+    try:
+        shutil.copyfileobj(pipe, copy)
+    except OSError as error:
+        raise AudioError(f"The piped audio could not be stored: {error.strerror or error}.") from error
+    if copy.tell() == 0:
+        raise AudioError("Audio is needed on standard input; got nothing.")
+    copy.seek(0)
+    return copy
+
+
+def _copied(file: BinaryIO, files: ExitStack) -> str:
+    """Copy an open file to one with a path, which another program can open."""
+    copy = files.enter_context(tempfile.NamedTemporaryFile())  # noqa: SIM115 - `files` closes it
+    file.seek(0)
+    try:
+        shutil.copyfileobj(file, copy)
+        copy.flush()
+    except OSError as error:
+        raise AudioError(f"The audio could not be stored for ffmpeg: {error.strerror or error}.") from error
+    return copy.name

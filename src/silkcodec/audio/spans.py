@@ -1,0 +1,55 @@
+"""Present a part of an open file as a file of its own, with some bytes replaced.
+
+libsndfile reads one recording per file and trusts its sizes. A chained Ogg file is given to it link by link, and a
+header that was written before the length was known is given to it with the true size in place.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Mapping
+from typing import Any, BinaryIO
+
+
+class Span(io.RawIOBase):
+    """Bytes `start` to `end` of an open, seekable file. The file stays open when the span is closed.
+
+    Args:
+        patches: bytes to return in place of those in the file, by their offset in the file.
+    """
+
+    def __init__(self, file: BinaryIO, start: int, end: int, patches: Mapping[int, bytes] | None = None) -> None:
+        self._file, self._start, self._size, self._at = file, start, end - start, 0
+        self._patches = {at - start: content for at, content in (patches or {}).items()}
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seekable(self) -> bool:
+        """Return True."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill `buffer` from the current position and return the number of bytes; 0 at the end."""
+        view = memoryview(buffer).cast("B")
+        self._file.seek(self._start + self._at)
+        content = bytearray(self._file.read(max(0, min(len(view), self._size - self._at))))
+        for at, patch in self._patches.items():
+            for i, byte in enumerate(patch, start=at - self._at):
+                if 0 <= i < len(content):
+                    content[i] = byte
+        view[: len(content)] = content
+        self._at += len(content)
+        return len(content)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move to a position within the span and return it."""
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
+        self._at = max(0, base + offset)
+        return self._at
+
+    def tell(self) -> int:
+        """Return the position within the span."""
+        return self._at
