@@ -149,6 +149,16 @@ def test_a_flac_of_unknown_length_is_decoded_to_its_end(tmp_path: Path) -> None:
         n_read(bytes(unknown[:-3]))
 
 
+@pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
+def test_a_damaged_ogg_page_is_refused(subtype: str) -> None:
+    content = written("OGG", subtype)
+    for at in range(len(content) // 10, len(content), len(content) // 40):
+        damaged = bytearray(content)
+        damaged[at] ^= 1
+        with pytest.raises(AudioError, match=r"damaged|cut short"):
+            n_read(bytes(damaged))
+
+
 # --- joined, and followed by something else
 
 

@@ -10,6 +10,7 @@ import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import BinaryIO
 
 from silkcodec.errors import AudioError
@@ -60,17 +61,19 @@ def parts(file: BinaryIO, size: int, start: int, name: str) -> list[tuple[int, i
 
 def frame_bytes(head: bytes) -> int:
     """Return the length of the MPEG frame that begins with these 4 bytes, 0 where they begin none."""
-    if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
+    return _frame_bytes(head[1], head[2]) if len(head) >= 4 and head[0] == 0xFF else 0
+
+
+@cache
+def _frame_bytes(second: int, third: int) -> int:
+    if second & 0xE0 != 0xE0:
         return 0
-    version, layer = head[1] >> 3 & 3, 4 - (head[1] >> 1 & 3)
-    bitrate, rate = head[2] >> 4, head[2] >> 2 & 3
+    version, layer = second >> 3 & 3, 4 - (second >> 1 & 3)
+    bitrate, rate = third >> 4, third >> 2 & 3
     if version == 1 or layer == 4 or bitrate in (0, 15) or rate == 3:
         return 0
-    bits_per_s, hz, padding = (
-        _BITRATES[version == 3, layer][bitrate - 1] * 1000,
-        _RATES[version][rate],
-        head[2] >> 1 & 1,
-    )
+    bits_per_s = _BITRATES[version == 3, layer][bitrate - 1] * 1000
+    hz, padding = _RATES[version][rate], third >> 1 & 1
     if layer == 1:
         return (12 * bits_per_s // hz + padding) * 4
     return (72 if layer == 3 and version != 3 else 144) * bits_per_s // hz + padding
@@ -79,9 +82,13 @@ def frame_bytes(head: bytes) -> int:
 def _frames(file: BinaryIO, size: int, at: int) -> Iterator[tuple[int, int, int | None, int | None]]:
     """Yield (first byte, end, frames promised by it or None, first byte of an ID3 tag before it or None)."""
     tagged, kind = None, b""
+    block, base = b"", at
     while at < size:
-        file.seek(at)
-        head = file.read(_HEAD)
+        head = block[at - base : at - base + _HEAD]
+        if len(head) < _HEAD:
+            file.seek(at)
+            block, base = file.read(_SEARCH), at
+            head = block[:_HEAD]
         n = frame_bytes(head)
         if n:
             yield at, at + n, _promised(head), tagged

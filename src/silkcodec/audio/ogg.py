@@ -8,6 +8,7 @@ chain    links one after the other: what internet radio sends, and what `cat a.o
 from __future__ import annotations
 
 import struct
+import zlib
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
@@ -15,6 +16,7 @@ from silkcodec.errors import AudioError
 
 _BOS, _EOS = 2, 4
 _PAGE = struct.Struct("<4sBBqIIIB")
+_MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 _SOUND = (b"\x01vorbis", b"OpusHead", b"\x7fFLAC", b"Speex   ")  # how the first packet of a stream of sound begins
 
 
@@ -29,27 +31,32 @@ def links(file: BinaryIO, size: int, name: str) -> list[tuple[int, int]]:
     """Return (first byte, end) of each link of an Ogg file.
 
     Raises:
-        AudioError: the file ends within a page, before the page that ends a stream of sound, or has bytes that
-            belong to no page.
+        AudioError: a page is damaged, which decoders would skip without a word; bytes belong to no page; the file
+            ends within a page, or before the one that ends a stream of sound.
     """
     found: list[_Link] = []
     at = 0
     while at < size:
         file.seek(at)
         head = file.read(_PAGE.size)
-        if len(head) < _PAGE.size or head[:4] != b"OggS":
-            if b"OggS".startswith(head[:4]) or not head[:4].strip(b"\0"):
-                break  # cut within a header, or padded with zeros
+        if not head.strip(b"\0"):
+            break  # padding
+        if head[:4] != b"OggS"[: len(head)]:
             raise AudioError(f"{name} is damaged at byte {at:,}: an Ogg page must begin there.")
-        _, _, flags, _, serial, _, _, n_segments = _PAGE.unpack(head)
+        if len(head) < _PAGE.size:
+            raise AudioError(f"{name} is cut short: its last Ogg page is not complete.")
+        _, _, flags, _, serial, _, crc, n_segments = _PAGE.unpack(head)
         lengths = file.read(n_segments)
+        content = file.read(sum(lengths))
         end = at + _PAGE.size + n_segments + sum(lengths)
         if len(lengths) < n_segments or end > size:
             raise AudioError(f"{name} is cut short: its last Ogg page is not complete.")
+        if _crc(head[:22] + bytes(4) + head[26:] + lengths + content) != crc:
+            raise AudioError(f"{name} is damaged at byte {at:,}: the checksum of an Ogg page is wrong.")
         if flags & _BOS:
             if not found or found[-1].begun:
                 found.append(_Link(at))
-            if file.read(8).startswith(_SOUND):
+            if content.startswith(_SOUND):
                 found[-1].ended[serial] = False
         elif found:
             found[-1].begun = True
@@ -63,3 +70,9 @@ def links(file: BinaryIO, size: int, name: str) -> list[tuple[int, int]]:
                 " it: ffmpeg -i IN -c copy OUT."
             )
     return [(link.start, after) for link, after in zip(found, [*(link.start for link in found[1:]), size], strict=True)]
+
+
+def _crc(content: bytes) -> int:
+    """Return Ogg's CRC-32: zlib's, but with the bits of each byte and of the result in the other order."""
+    mirrored = zlib.crc32(content.translate(_MIRRORED), 0xFFFF_FFFF) ^ 0xFFFF_FFFF
+    return int.from_bytes(mirrored.to_bytes(4, "little").translate(_MIRRORED), "big")
