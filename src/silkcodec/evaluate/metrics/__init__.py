@@ -9,6 +9,7 @@ for all metrics). A metric that works at another rate takes both waves resampled
     pitch.py   F0 and voicing
     texture.py grain, bandwidth and flatness of noisy sounds
     speaker.py whether it is the same voice
+    moonshine.py words by a second recognizer family
     words.py   word and character error rates by a recogniser
     mos.py     predicted opinion of the output alone
     foreign.py packages and model files of others: found, imported, kept repeatable
@@ -33,6 +34,7 @@ from silkcodec.evaluate.metrics.base import (
     is_silent,
     rms_dbfs,
 )
+from silkcodec.evaluate.metrics.moonshine import MOONSHINE_METRICS
 from silkcodec.evaluate.metrics.mos import MOS_METRICS
 from silkcodec.evaluate.metrics.pitch import PITCH_METRICS
 from silkcodec.evaluate.metrics.signal import SIGNAL_METRICS
@@ -64,6 +66,7 @@ METRICS: dict[str, Metric] = {
         *PITCH_METRICS,
         *SPEAKER_METRICS,
         *WORD_METRICS,
+        *MOONSHINE_METRICS,
         *MOS_METRICS,
     )
 }

@@ -1,0 +1,162 @@
+"""Words by a second recognizer family: Moonshine tiny (arXiv 2410.15608), which knows English only.
+
+Silk may be trained with a loss on Whisper's features. A recognizer of another family shows whether the words are
+clearer, or only clearer to Whisper.
+
+The network runs in ONNX Runtime on one thread and decodes greedily, so it repeats itself exactly. Its files are
+those of the package `moonshine-voice`, or of a folder given under the key "moonshine".
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from silkcodec.errors import WeightsError
+from silkcodec.evaluate.metrics.base import Metric, Pair, UndefinedMetric, Wave, Weighted, is_silent, rms_dbfs
+from silkcodec.evaluate.metrics.foreign import package_file
+from silkcodec.evaluate.metrics.words import error_rate
+
+RATE = 16_000  # Hz
+MAX_S = 30.0  # longer waves are cut into equal parts
+LEVEL_DBFS = -23.0
+MIN_SAMPLES = 1600  # 0.1 s; the convolutions need 895 samples
+TOKENS_PER_S, TOKENS_MORE = 6.5, 8  # as Moonshine limits them, so that a repeating decoder stops
+START, END = 1, 2  # token numbers
+FILES = ("encoder_model.ort", "decoder_model_merged.ort", "tokenizer.bin")
+
+
+def dwer_moonshine(pair: Pair, model: str | None) -> Weighted:
+    """Word error rate against Moonshine's own transcript of the original, in percent; English clips only."""
+    language = pair.columns.get("language", "").replace("_", "-").split("-")[0].lower()
+    if language != "en":
+        raise UndefinedMetric(
+            f"Moonshine tiny knows English only; the manifest's column 'language' must be 'en', got {language!r}."
+        )
+    folder = model or str(_packaged())
+    key = f"transcript by moonshine {folder}"
+    original, output = pair.both(key, lambda wave: transcribe(wave, folder), RATE)
+    return error_rate(original, output, "words", "en")
+
+
+def transcribe(wave: Wave, folder: str) -> str:
+    """Return Moonshine's transcript of a wave, float32 [T] at 16 kHz; an empty text for silence.
+
+    The wave is brought to one level first: the network's transcripts depend on it, and `level_db` measures it.
+    """
+    if is_silent(wave):
+        return ""
+    network = _network(folder)
+    wave = wave * np.float32(10 ** ((LEVEL_DBFS - rms_dbfs(wave)) / 20))
+    parts = np.array_split(wave, max(1, -(-len(wave) // int(MAX_S * RATE))))
+    return " ".join(network.transcribe(part) for part in parts if len(part) >= MIN_SAMPLES and not is_silent(part))
+
+
+class Network:
+    """Moonshine's encoder, decoder and vocabulary.
+
+    Args:
+        folder: holds `FILES`.
+
+    Raises:
+        WeightsError: a file is missing or is no such network.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        try:
+            self._encoder, self._decoder = (
+                onnxruntime.InferenceSession(str(folder / name), options, providers=["CPUExecutionProvider"])
+                for name in FILES[:2]
+            )
+            self._vocabulary = vocabulary((folder / FILES[2]).read_bytes())
+        except Exception as error:  # ONNX Runtime's errors share no class
+            reason = str(error).splitlines()[0]
+            raise WeightsError(
+                f"moonshine must be a folder with {', '.join(FILES)}; '{folder.name}': {reason}"
+            ) from error
+        self._inputs = {entry.name: entry.shape for entry in self._decoder.get_inputs()}
+        self._outputs = [entry.name for entry in self._decoder.get_outputs()]
+
+    def transcribe(self, wave: Wave) -> str:
+        """Return the text of a wave of at most 30 s, float32 [T] at 16 kHz."""
+        mask = np.ones((1, len(wave)), dtype=np.int64)
+        (hidden,) = self._encoder.run(None, {"input_values": wave[None], "attention_mask": mask})
+        state: dict[str, NDArray[Any]] = {
+            name: np.zeros((1, shape[1], 0, shape[3]), dtype=np.float32)
+            for name, shape in self._inputs.items()
+            if name.startswith("past")
+        }
+        fixed = {"encoder_hidden_states": hidden, "encoder_attention_mask": mask}
+        tokens = [START]
+        for step in range(int(TOKENS_PER_S * len(wave) / RATE) + TOKENS_MORE):
+            last = {"input_ids": np.array([[tokens[-1]]]), "use_cache_branch": np.array([step > 0])}
+            logits, *present = self._decoder.run(self._outputs, fixed | last | state)
+            tokens.append(int(logits[0, -1].argmax()))
+            if tokens[-1] == END:
+                break
+            for name, value in zip(self._outputs[1:], present, strict=True):
+                if step == 0 or ".decoder." in name:  # the encoder's part stays as the first step made it
+                    state[name.replace("present", "past_key_values")] = value
+        text = b"".join(self._vocabulary[token] for token in tokens[1:] if token > END)
+        return text.decode(errors="replace").replace("\N{LOWER ONE EIGHTH BLOCK}", " ").strip()
+
+
+def vocabulary(table: bytes) -> list[bytes]:
+    """Return the tokens of a tokenizer.bin: each its length (one byte, or two from 128 on), then its bytes."""
+    tokens, position = [], 0
+    while position < len(table):
+        length = table[position]
+        position += 1
+        if length >= 128:
+            length += 128 * table[position] - 128
+            position += 1
+        tokens.append(table[position : position + length])
+        position += length
+    return tokens
+
+
+@cache
+def _network(folder: str) -> Network:
+    return Network(Path(folder))
+
+
+def _packaged() -> Path | None:
+    file = package_file("moonshine_voice", f"assets/tiny-en/{FILES[0]}")
+    return None if file is None else file.parent
+
+
+def _lacks(model: str | None) -> str | None:
+    if model is None and _packaged() is None:
+        return (
+            f"Moonshine needs its network: --model moonshine=FOLDER (with {', '.join(FILES)}), or run: "
+            "pip install --no-deps moonshine-voice==0.0.73"
+        )
+    if model is not None and not all((Path(model) / name).is_file() for name in FILES):
+        return f"moonshine must be a folder with {', '.join(FILES)}; '{model}' is not."
+    return None
+
+
+MOONSHINE_METRICS = (
+    Metric(
+        "dwer_moonshine",
+        "dWER Moonshine",
+        "%",
+        "lower",
+        dwer_moonshine,
+        weighted_by="words",
+        what="English words recognized otherwise than in the original, by another family than Whisper",
+        source="Moonshine tiny, arXiv 2410.15608; `moonshine-voice`",
+        packages=("rapidfuzz",),
+        extra="asr",
+        model_key="moonshine",
+        lacks=_lacks,
+    ),
+)
