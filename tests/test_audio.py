@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,20 +28,48 @@ def sine(n_samples: int, sample_rate: int = 24_000, hz: float = 440.0) -> np.nda
 
 
 def test_integers_are_scaled_to_full_scale() -> None:
-    for dtype in (np.int8, np.int16, np.int32, np.int64):
+    for dtype in (np.int8, np.int16, np.int32):
         lowest = np.array([np.iinfo(dtype).min, 0], dtype=dtype)
         assert audio.as_wave(lowest, 24_000).tolist() == [-1.0, 0.0]
     assert audio.as_wave(np.array([0, 128], dtype=np.uint8), 24_000).tolist() == [-1.0, 0.0]
 
 
+@pytest.mark.parametrize("dtype", [list, np.int64, np.int32])
+def test_wide_integers_that_hold_16_bit_values_are_refused(speech: np.ndarray, dtype: Any) -> None:
+    """Scaled by the range of their type they would become silence."""
+    values = np.rint(speech * 32_768).astype(np.int16)
+    wide = values.tolist() if dtype is list else values.astype(dtype)
+    for call in (lambda x: audio.as_wave(x, 24_000), lambda x: audio.as_block(x, 24_000)):
+        with pytest.raises(AudioError, match=r"convert 16-bit values .*np.int16"):
+            call(wide)
+        with pytest.raises(AudioError, match="convert 16-bit values"):
+            call(wide[5000:5005])
+        assert not call([0, 0, 0]).any() and not call(np.zeros(7, np.int64)).any()  # zero at any scale
+
+
+def test_int32_of_full_scale_is_taken_however_quiet(speech: np.ndarray) -> None:
+    from_16_bits = np.rint(speech * 32_768).astype(np.int32) << 16
+    from_24_bits = np.rint(speech * 100).astype(np.int32) << 8  # 98 dB below full scale
+    from_32_bits = np.rint(speech.astype(np.float64) * 2**31).astype(np.int32)
+    for samples in (from_16_bits, from_24_bits, from_32_bits):
+        np.testing.assert_allclose(audio.as_wave(samples, 24_000), samples / 2.0**31, atol=1e-9)
+        np.testing.assert_allclose(audio.as_block(samples[:4000], 24_000), samples[:4000] / 2.0**31, atol=1e-9)
+    quiet = from_32_bits // 1000  # 24-bit values not shifted, or a very quiet recording: nobody can tell
+    with pytest.raises(AudioError, match="full scale"):
+        audio.as_wave(quiet, 24_000)
+    audio.as_block(quiet, 24_000)  # a pause in a stream
+
+
 def test_channels_are_averaged_whichever_side_they_are_on() -> None:
     rng = np.random.default_rng(0)
-    channels = rng.uniform(-1, 1, (5, 1000)).astype(np.float32)
+    channels = rng.uniform(-1, 1, (2, 1000)).astype(np.float32)
     wave = audio.as_wave(channels, 24_000)
     assert wave.shape == (1000,)
     np.testing.assert_allclose(wave, channels.mean(axis=0), atol=1e-6)
     for same in (channels.T, np.ascontiguousarray(channels.T), np.asfortranarray(channels)):
         np.testing.assert_array_equal(audio.as_wave(same, 24_000), wave)
+    surround = rng.uniform(-1, 1, (1000, 6)).astype(np.float32)
+    np.testing.assert_allclose(audio.as_wave(surround, 24_000), surround.mean(axis=1), atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -54,7 +83,20 @@ def test_channels_are_averaged_whichever_side_they_are_on() -> None:
         (np.array([0.0, 12345.0]), "scale integers"),
         (np.zeros((2, 3, 4), np.float32), "one clip at a time"),
         (np.zeros((100, 200), np.float32), "one clip at a time"),
-        (np.float32(1), "got shape ()"),
+        (np.zeros((8, 24_000), np.float32), "one clip at a time, several to encode_batch"),
+        (np.zeros((1, 1, 24_000), np.float32), "one clip at a time, or several to encode_batch"),
+        (np.float32(1), "a single number; the order of the arguments"),
+        (24_000, "a single number; the order of the arguments"),
+        ("a.wav", "got 'a.wav'; read a file first"),
+        (Path("a.wav"), "got 'a.wav'; read a file first"),
+        (None, "got None"),
+        (b"RIFF", "np.frombuffer"),
+        (bytearray(8), "np.frombuffer"),
+        (memoryview(b"RIFF"), "np.frombuffer"),
+        ({"array": [0.0], "sampling_rate": 24_000}, "a mapping with the keys 'array', 'sampling_rate'"),
+        ((np.zeros(9), 24_000), "unpack it"),
+        ((sample for sample in (0.0, 0.1)), "objects such as a generator"),
+        ([0.0, None], "objects such as a"),
         (np.array(["a"]), "floats or signed integers"),
         (np.zeros(3, complex), "floats or signed integers"),
         (np.zeros(3, bool), "floats or signed integers"),
@@ -70,6 +112,17 @@ def test_what_is_not_a_wave_is_refused(array: object, words: str) -> None:
 def test_impossible_sample_rates_are_refused(rate: float) -> None:
     with pytest.raises(AudioError, match="whole number of Hz"):
         audio.as_wave(np.zeros(10, np.float32), rate)
+
+
+@pytest.mark.parametrize("rate", [None, "24000", True, np.zeros(9600, np.float32), [24_000], {}])
+def test_a_rate_that_is_not_a_number_is_refused(rate: Any) -> None:
+    with pytest.raises(AudioError, match="sample_rate must be a number of Hz"):
+        audio.as_wave(np.zeros(10, np.float32), rate)
+
+
+@pytest.mark.parametrize("rate", [24_000, 24_000.0, np.int32(24_000), np.float64(24_000), np.array(24_000)])
+def test_any_kind_of_number_is_a_rate(rate: Any) -> None:
+    assert len(audio.as_wave(np.zeros(10, np.float32), rate)) == 10
 
 
 # --- resampling

@@ -90,7 +90,7 @@ class Codec(Protocol):
         """Tokens of a wave.
 
         Args:
-            wave: [T], [T, C] or [C, T]; floats of full scale 1, or integers. Channels are averaged.
+            wave: [T], [T, C] or [C, T]; floats of full scale 1, or int8, int16 or int32. Channels are averaged.
             sample_rate: of `wave`, Hz; it is resampled to the codec's own.
             n_codebooks: keep only the first of them; None keeps all. Bit rate is an argument, never a mode.
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
+from numbers import Number, Real
 from typing import Any
 
 import numpy as np
@@ -12,28 +15,39 @@ from silkcodec.errors import AudioError
 
 MAX_PEAK = 64.0  # full scale is 1; far above it are integers that were cast, not scaled
 MAX_CHANNELS = 64  # a 2-D array whose smaller side is above this is not [T, C] or [C, T]
+INT16_PEAK, INT24_PEAK = 1 << 15, 1 << 23
+MAX_ROWS = 2  # channels of an array [C, T]: with more rows it is as likely a batch, whose mean means nothing
 
 
 def as_wave(array: ArrayLike, sample_rate: float, to_rate: float = DEFAULT_RATE) -> Wave:
-    """An array of samples as a mono wave, float32 [T'], at `to_rate`.
+    """Return an array of samples as a mono wave, float32 [T'], at `to_rate`.
 
     Args:
-        array: [T], [T, C] or [C, T] (the shorter side is the channels; they are averaged). Floats are
-            taken as they are, full scale 1; integers are scaled by their type's range. Anything NumPy can
-            read: arrays, lists, tensors on the CPU.
+        array: [T], [T, C] with up to 64 channels, or [C, T] with 1 or 2 (the shorter side is the channels; they are
+            averaged). Anything NumPy can read: arrays, lists, tensors on the CPU. Floats have full scale 1.
+            Integers are scaled by the range of their type: int8, int16, or int32 that uses its range. int64, and
+            with it a list of integers, has no full scale and is refused, unless it is all zeros.
         sample_rate: of `array`, Hz.
         to_rate: of the result, Hz.
 
     Raises:
-        AudioError: no samples, NaN or Inf, samples far beyond full scale, a shape or type that is no wave.
+        AudioError: no samples, NaN or Inf, samples far from full scale, a shape or type that is not a wave.
 
     >>> as_wave(np.array([[0, 16384], [16384, 0]] * 2, dtype=np.int16), 24000).tolist()
     [0.25, 0.25, 0.25, 0.25]
     """
     from_rate, to_rate = check_rate(sample_rate), check_rate(to_rate)
     samples = _as_array(array)
-    transposed = samples.ndim == 2 and samples.shape[0] < samples.shape[1]
-    mono = as_block(samples.T if transposed else samples, from_rate)
+    _check_shape(samples)
+    if samples.ndim == 2 and samples.shape[0] < samples.shape[1]:
+        if samples.shape[0] > MAX_ROWS:
+            raise AudioError(
+                f"A wave [channels, samples] must have 1 or 2 channels; got shape {samples.shape}; pass one clip at a"
+                " time, several to encode_batch, and of more channels one or their mean."
+            )
+        samples = samples.T
+    _check_full_scale(samples, INT24_PEAK)
+    mono = as_block(samples, from_rate)
     if len(mono) == 0:
         raise AudioError("A wave must hold at least 1 sample; got 0.")
     if from_rate == to_rate:
@@ -43,30 +57,90 @@ def as_wave(array: ArrayLike, sample_rate: float, to_rate: float = DEFAULT_RATE)
 
 
 def as_block(array: ArrayLike, sample_rate: int, start: int = 0) -> Wave:
-    """A piece of a stream as mono, float32 [n], at its own rate. Like `as_wave`, but n may be 0.
+    """Return a piece of a stream as mono, float32 [n], at its own rate. Like `as_wave`, but n may be 0.
 
     Args:
         array: [n] or [n, C]; which side is which is not guessed, for a piece can be one sample long.
         start: samples of the stream before this piece, for the message that says where a NaN is.
     """
     samples = _as_array(array)
-    if samples.ndim not in (1, 2) or (samples.ndim == 2 and samples.shape[1] > MAX_CHANNELS):
-        raise AudioError(
-            "A wave must be [samples], [samples, channels] or [channels, samples];"
-            f" got shape {samples.shape}; pass one clip at a time."
-        )
+    _check_shape(samples)
+    if samples.ndim == 2 and samples.shape[1] > MAX_CHANNELS:
+        raise _wrong_shape(samples)
     if samples.size == 0:
         return np.zeros(0, dtype=np.float32)
+    _check_full_scale(samples, INT16_PEAK)
     mono = to_mono(_to_float(samples))
     check_samples(mono, start, sample_rate, "the wave")
     return mono
 
 
 def _as_array(array: ArrayLike) -> NDArray[Any]:
+    mistake = _mistake(array)
+    if mistake:
+        raise AudioError(f"A wave must be an array of samples; got {mistake}.")
     try:
         return np.asarray(array)
     except (TypeError, ValueError, RuntimeError) as error:  # ragged lists, tensors on a GPU
         raise AudioError(f"A wave must be something NumPy can read as an array; {error}") from error
+
+
+def _mistake(array: object) -> str | None:
+    """What was passed instead of samples, and what to do; None for what may be samples."""
+    if array is None:
+        return "None"
+    if isinstance(array, (str, os.PathLike)):
+        return f"'{os.fspath(array)!s:.80}'; read a file first: silkcodec.audio.read(path) returns its wave at 24 kHz"
+    if isinstance(array, (bytes, bytearray)) or (isinstance(array, memoryview) and array.format == "B"):
+        return "bytes; name the type of their samples: np.frombuffer(data, dtype=np.int16)"
+    if isinstance(array, Mapping):
+        keys = ", ".join(map(repr, list(array)[:4]))
+        return f"a mapping with the keys {keys}; pass its samples and its rate: encode(clip['array'], rate)"
+    if isinstance(array, tuple) and len(array) == 2 and isinstance(array[1], Real) and not isinstance(array[0], Real):
+        return "a tuple of samples and a number; unpack it: encode(*pair)"
+    if isinstance(array, Number) or getattr(array, "ndim", None) == 0:
+        return "a single number; the order of the arguments is (wave, sample_rate)"
+    return None
+
+
+def _check_shape(samples: NDArray[Any]) -> None:
+    if samples.dtype.kind == "O":
+        raise AudioError(f"A wave must be an array of numbers; got objects such as a {_first_type(samples)}.")
+    if samples.ndim not in (1, 2) or (samples.ndim == 2 and min(samples.shape) > MAX_CHANNELS):
+        raise _wrong_shape(samples)
+
+
+def _first_type(samples: NDArray[Any]) -> str:
+    return type(samples.item() if samples.ndim == 0 else next(iter(samples.flat), None)).__name__
+
+
+def _wrong_shape(samples: NDArray[Any]) -> AudioError:
+    return AudioError(
+        "A wave must be [samples], [samples, channels] or [channels, samples];"
+        f" got shape {samples.shape}; pass one clip at a time, or several to encode_batch."
+    )
+
+
+def _check_full_scale(samples: NDArray[Any], peak: int) -> None:
+    """Refuse wide integers that hold 16-bit values: scaled by the range of their type they would be silence.
+
+    Zeros are zeros at any scale. int32 that came from 24 bits or fewer by shifting is a multiple of 256, however
+    quiet. Any other int32 must go beyond `peak`: for a whole wave the range of 24 bits; for a piece of a stream,
+    which may be a pause, that of 16.
+    """
+    if samples.dtype.kind != "i" or samples.dtype.itemsize < 4 or not samples.any():
+        return
+    highest = max(-int(samples.min()), int(samples.max()))
+    if samples.dtype.itemsize > 4:
+        raise AudioError(
+            f"Integer samples must be int8, int16 or int32; got {samples.dtype} with a peak of {highest}, whose full"
+            " scale is unknown; convert 16-bit values with np.asarray(wave, np.int16), or divide by full scale."
+        )
+    if highest <= peak and (samples & 0xFF).any():
+        raise AudioError(
+            f"int32 samples must have full scale 2147483648; got a peak of {highest}; convert 16-bit values with"
+            " .astype(np.int16), or divide by their full scale."
+        )
 
 
 def _to_float(samples: NDArray[Any]) -> Wave:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -17,12 +18,27 @@ MIN_RATE, MAX_RATE = 1_000, 1_000_000  # Hz; outside are rates in kHz and other 
 
 
 def check_rate(sample_rate: float) -> int:
-    """`sample_rate` as a whole number of Hz, 1,000 to 1,000,000. Raises AudioError."""
+    """Return `sample_rate` as a whole number of Hz, 1,000 to 1,000,000. Raises AudioError."""
+    if getattr(sample_rate, "ndim", None) == 0 and hasattr(sample_rate, "item"):
+        sample_rate = sample_rate.item()  # an array or a tensor of one number
+    if isinstance(sample_rate, bool) or not isinstance(sample_rate, Real):
+        raise AudioError(
+            f"sample_rate must be a number of Hz, such as 24000; got {_described(sample_rate)};"
+            " the order of the arguments is (wave, sample_rate)."
+        )
     if not MIN_RATE <= sample_rate <= MAX_RATE or int(sample_rate) != sample_rate:
         raise AudioError(
             f"sample_rate must be a whole number of Hz, {MIN_RATE}..{MAX_RATE}; got {sample_rate!r}; 24 kHz is 24000."
         )
     return int(sample_rate)
+
+
+def _described(value: object) -> str:
+    """A value that should have been a number, in a few words."""
+    if isinstance(value, (bool, str, bytes, type(None))):
+        return f"{value!r:.60}"
+    shape = getattr(value, "shape", None)
+    return f"{type(value).__name__} of shape {tuple(shape)}" if shape else f"an object of type {type(value).__name__}"
 
 
 def resampled_length(n_samples: int, from_rate: int, to_rate: int) -> int:
