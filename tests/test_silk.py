@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
+import multiprocessing
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -108,6 +111,88 @@ def test_foreign_tokens_are_refused(codec: Silk, speech: np.ndarray) -> None:
         codec.decode(Tokens((np.zeros(3, int),), (8**7,), (2.5,), 24_000, 9600, codec.codec_id))
 
 
+def test_bare_codes_are_codebooks_by_frames(codec: Silk, speech: np.ndarray) -> None:
+    tokens = codec.encode(speech, 24_000)
+    wave, codes = codec.decode(tokens), np.stack(tokens.codes)  # [19, 11]
+    for same in (codes, codes.astype(np.int32), codes.tolist(), tokens.codes):
+        np.testing.assert_array_equal(codec.decode(same, n_samples=len(speech)), wave)
+    whole = codec.decode(codes)
+    assert len(whole) == 11 * 9600
+    np.testing.assert_array_equal(whole[: len(wave)], wave)
+    few = codec.encode(speech, 24_000, n_codebooks=5)
+    np.testing.assert_array_equal(
+        codec.decode(few.codes, n_samples=len(speech), n_codebooks=5), codec.decode(few)
+    )
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda t: np.stack(t.codes, axis=1), r"must be \[19 codebooks, frames\]; got \[11, 19\], .* pass codes\.T"),
+        (lambda t: np.stack(t.codes)[:5], r"got \[5, 11\]; if there are only 5 codebooks, say n_codebooks=5"),
+        (lambda t: np.stack(t.codes)[None], r"shape \(1, 19, 11\); pass one clip: codes\[0\]"),
+        (lambda t: t.codes[0], r"shape \(11,\)"),
+        (lambda t: np.stack(t.codes) + 0.5, "must be an array of integers"),
+        (lambda t: np.stack(t.codes) - 8**7, r"must be 0\.\.2097151"),
+        (lambda t: None, "got None"),
+        (lambda t: "a.silk", "got a str"),
+        (lambda t: {"codes": t.codes}, "got a dict"),
+        (lambda t: [t], "rows of codes"),
+        (lambda t: t.to_levels().T, r"got \[128, 11\]"),
+    ],
+)
+def test_what_is_no_tokens_is_refused(codec: Silk, speech: np.ndarray, make: Any, words: str) -> None:
+    with pytest.raises(TokensError, match=words):
+        codec.decode(make(codec.encode(speech, 24_000)))
+
+
+def test_lengths_and_layouts_are_not_guessed(codec: Silk, speech: np.ndarray) -> None:
+    tokens = codec.encode(speech, 24_000)
+    with pytest.raises(TokensError, match="make 11 Silk frames in every codebook; got 10"):
+        codec.decode(np.stack(tokens.codes)[:, :10], n_samples=len(speech))
+    for options in ({"n_samples": 9600}, {"n_codebooks": 19}):
+        with pytest.raises(ArgumentError, match="bare codes only"):
+            codec.decode(tokens, **options)
+    with pytest.raises(TokensError, match="frames in every codebook"):
+        codec.tokens(np.stack(tokens.codes), len(speech))  # [K, F] where [F, K] is wanted
+    for one in (tokens, None, tokens.codes[0]):
+        with pytest.raises(ArgumentError, match="must be a list of recordings"):
+            codec.decode_batch(one)  # type: ignore[arg-type]
+    for wave in (speech, speech[:3].tolist(), "a.wav"):
+        with pytest.raises(ArgumentError, match="must be a list of recordings"):
+            codec.encode_batch(wave)
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_other_processes_make_their_own(
+    weights_folder: Path, speech: np.ndarray, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a Pool or a DataLoader; forkserver is the default of Linux from Python 3.14."""
+    if method not in multiprocessing.get_all_start_methods():
+        pytest.skip(f"no {method} here")
+    monkeypatch.chdir(weights_folder.parent)
+    codec = Silk(weights_folder.name, threads=1)  # a relative path
+    clips = [speech[:9600], speech[:30_000]]
+    tokens = [codec.encode(clip) for clip in clips]  # its model is loaded: sessions cannot be sent
+    with multiprocessing.get_context(method).Pool(1) as pool:
+        assert pool.map(codec.encode, clips) == tokens
+        wave = pool.apply(codec.decode, (tokens[1],))
+    np.testing.assert_array_equal(wave, codec.decode(tokens[1]))
+
+
+def test_a_copy_keeps_its_arguments_and_its_weights(weights_copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    codec = Silk(weights_copy, threads=3)
+    monkeypatch.chdir("/")
+    copied = copy.deepcopy(codec)
+    assert (copied.codec_id, copied.threads, copied.folder) == (codec.codec_id, 3, weights_copy)
+    assert copy.deepcopy(Silk()).codec_id == Silk().codec_id
+    config = json.loads((weights_copy / "config.json").read_text())
+    config["name"] = "other"
+    (weights_copy / "config.json").write_text(json.dumps(config))
+    with pytest.raises(WeightsError, match="changed"):
+        copy.deepcopy(codec)
+
+
 def test_the_golden_fixture_is_reproduced(codec: Silk, weights_folder: Path) -> None:
     path = weights_folder / "golden.npz"
     if not path.exists():
@@ -133,13 +218,28 @@ def test_load_finds_codecs_by_name_and_by_folder(weights_folder: Path, tmp_path:
         "nonesuch": "or a folder of weights; got 'nonesuch'",
         "silk:fast": "no presets; got 'fast'",
         "opus:1k": "preset",
+        "Mimi": "Did you mean 'mimi'",
+        "encodec_24khz": "Did you mean 'encodec'",
+        None: "named by a str",
+        b"silk": "named by a str",
+        8: "named by a str",
     }.items():
         with pytest.raises(ArgumentError, match=words):
+            silkcodec.load(name)  # type: ignore[call-overload]
+    for name, words in {
+        "kyutai/mimi": "say 'mimi@kyutai/mimi'",
+        "facebook/encodec_24khz": "say 'encodec@facebook/encodec_24khz'",
+        "./nowhere": r"'\./nowhere' must be a folder of Silk weights; there is none\.$",
+    }.items():
+        with pytest.raises(WeightsError, match=words):
             silkcodec.load(name)
     with pytest.raises(ArgumentError, match=r"takes threads, provider; got 'device'"):
         load("silk", device="gpu")
-    with pytest.raises(ArgumentError, match="threads must be at least 1"):
-        load(weights_folder, threads=0)
+    for threads in (0, "4", 1.5, True):
+        with pytest.raises(ArgumentError, match="threads must be a whole number of at least 1"):
+            load(weights_folder, threads=threads)
+    with pytest.raises(ArgumentError, match="must be a str or a path"):
+        Silk(8)  # type: ignore[arg-type]
     with pytest.raises(WeightsError, match=r"must hold config\.json"):
         load(tmp_path)
 

@@ -111,7 +111,21 @@ def test_fewer_codebooks_are_the_first_ones(codec: Silk, speech: np.ndarray) -> 
     stream = StreamEncoder(codec, n_codebooks=5)
     codes = np.concatenate([stream.feed(speech), stream.flush()])
     np.testing.assert_array_equal(codes, whole_codes(codec, speech)[:, :5])
-    assert len(StreamDecoder(codec).feed(codes)) == len(codes) * FRAME
+    assert len(StreamDecoder(codec, n_codebooks=5).feed(codes)) == len(codes) * FRAME
+    with pytest.raises(TokensError, match=r"must be \[frames, 19 codebooks\]; .* say n_codebooks=5"):
+        StreamDecoder(codec).feed(codes)
+    with pytest.raises(TokensError, match=r"must be \[frames, 5 codebooks\]"):
+        StreamDecoder(codec, n_codebooks=5).feed(codes[:, :4])
+
+
+def test_codes_the_wrong_way_round_are_refused(codec: Silk, speech: np.ndarray) -> None:
+    codes = np.stack(codec.encode(speech).codes)  # [19, 11], as Tokens and other codecs have them
+    for n_frames in (1, 5, 11):
+        with pytest.raises(TokensError, match=r"looks like \[codebooks, frames\]; pass codes\.T"):
+            StreamDecoder(codec).feed(codes[:, :n_frames])
+    with pytest.raises(TokensError, match=r"must be \[frames, 128 codebooks\]"):
+        StreamDecoder(codec, dims_per_token=1).feed(codes.T)
+    assert len(StreamDecoder(codec).feed(codes.T)) == 11 * FRAME
 
 
 def test_stereo_chunks_are_mixed_even_if_one_sample_long(codec: Silk, speech: np.ndarray) -> None:
@@ -135,6 +149,12 @@ def test_wrong_use_is_named(codec: Silk, speech: np.ndarray) -> None:
         StreamEncoder(codec, n_codebooks=20)
     with pytest.raises(AudioError, match="whole number of Hz"):
         StreamEncoder(codec, 24)
+    with pytest.raises(AudioError, match="convert 16-bit values"):
+        StreamEncoder(codec).feed([12_000, -12_000])
+    with pytest.raises(ArgumentError, match="must have a loaded Silk"):
+        StreamEncoder("silk")  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match="must have a loaded Silk"):
+        StreamDecoder(None)  # type: ignore[arg-type]
     decoder = StreamDecoder(codec)
     for wrong in (
         np.full((1, 19), 8**7),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import pickle
 from typing import Any
 
 import numpy as np
@@ -125,6 +126,14 @@ def test_codes_are_copied_and_read_only() -> None:
         it.codes[0][0] = 1
 
 
+def test_another_process_gets_equal_and_read_only_tokens() -> None:
+    for it in (silk(3, 28_799), mimi_like()):
+        copied = pickle.loads(pickle.dumps(it))
+        assert copied == it
+        with pytest.raises(ValueError, match="read-only"):
+            copied.codes[0][0] = 1
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -138,6 +147,9 @@ def test_codes_are_copied_and_read_only() -> None:
         ({"codes": tuple(np.zeros((1, 5), int) for _ in range(8))}, "one row"),
         ({"codes": tuple(np.zeros(0, int) for _ in range(8))}, "at least one code"),
         ({"codes": ([[1], [2, 3]],) * 8}, "must be an array of integers"),
+        ({"codes": None}, "must be sequences"),
+        ({"codebook_sizes": 2048}, "must be sequences"),
+        ({"frame_rates": ("fast",) * 8}, "must be sequences"),
         ({"codebook_sizes": (0,) * 8}, "codebook size must be an integer of at least 1; got 0"),
         ({"frame_rates": (0.0,) * 8}, "positive"),
         ({"frame_rates": (float("nan"),) * 8}, "positive"),

@@ -21,10 +21,11 @@ from __future__ import annotations
 import importlib
 import inspect
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, overload, runtime_checkable
 
-from silkcodec.errors import ArgumentError
+from silkcodec.errors import ArgumentError, WeightsError
 
 if TYPE_CHECKING:  # not NumPy either: a list of codecs is there at once
     import numpy as np
@@ -74,6 +75,7 @@ class Codec(Protocol):
         latency_s: how far ahead of a sample of the output the input must be known: the frame and the look-ahead
             of encoder and decoder; None where nobody knows.
         deterministic: False where `decode` does not repeat itself.
+        decode(codes, n_samples=...): bare codes, int [K, F], without their Tokens.
         encode_batch, decode_batch: many clips at once, and `batch_exact`: whether they give what single calls give.
     """
 
@@ -114,7 +116,7 @@ def load(name: Literal["silk"] = "silk", *, threads: int | None = None, provider
 @overload
 def load(name: str | os.PathLike[str], **options: Any) -> Codec: ...
 def load(name: str | os.PathLike[str] = "silk", **options: Any) -> Codec:
-    """A codec by name; never is another one given in its place.
+    """Return a codec by name; it never falls back to another one.
 
     Args:
         name: one of `codecs()`, with a preset after a colon where it has any ("opus:6k"), and after an @ where
@@ -133,17 +135,35 @@ def load(name: str | os.PathLike[str] = "silk", **options: Any) -> Codec:
     Traceback (most recent call last):
     silkcodec.errors.ArgumentError: A codec must be codec2, dac, ... or a folder of weights; got 'nonesuch'.
     """
+    if not isinstance(name, (str, os.PathLike)):
+        raise ArgumentError(f"A codec must be named by a str, or by the path of a folder of weights; got {name!r}.")
     known = codecs()
-    text = os.fspath(name)
+    text = str(os.fspath(name))
     base, preset, source = parse(text)
     if isinstance(name, str) and base in known:
         return _build(text, known[base], preset, source, options)
     if isinstance(name, os.PathLike) or "/" in text or os.sep in text or Path(text).is_dir():
+        if not Path(text).exists() and isinstance(name, str):
+            raise WeightsError(f"'{text}' must be a folder of Silk weights; there is none.{_advice(text, known)}")
         from silkcodec.silk import Silk
 
         _check_options(text, Silk, options)
         return Silk(text, **options)
-    raise ArgumentError(f"A codec must be {', '.join(sorted(known))} or a folder of weights; got '{text}'.")
+    raise ArgumentError(
+        f"A codec must be {', '.join(sorted(known))} or a folder of weights; got '{text}'.{_advice(text, known)}"
+    )
+
+
+def _advice(text: str, known: Iterable[str]) -> str:
+    """What may have been meant by a name that is none: a repository of the hub, or a slip of the keyboard."""
+    import difflib
+
+    base = parse(text)[0].lower()
+    for name in known:
+        if name in base.rpartition("/")[2] and base.count("/") == 1 and name != "silk":
+            return f" For a repository of the Hugging Face hub say '{name}@{text}'."
+    near = difflib.get_close_matches(base, list(known), n=1) or [name for name in known if name in base]
+    return f" Did you mean '{near[0]}'?" if near else ""
 
 
 def parse(name: str) -> tuple[str, str | None, str | None]:

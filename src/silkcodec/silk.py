@@ -21,9 +21,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from silkcodec import audio
+from silkcodec.bare_codes import as_tokens, check_batch
 from silkcodec.cores import available_cores
 from silkcodec.errors import ArgumentError, ProviderError, TokensError, WeightsError
 from silkcodec.graph_file import check_graph_file
+from silkcodec.rebuilt import absolute, recipe
 from silkcodec.stream import StreamDecoder, StreamEncoder
 from silkcodec.tokens import (
     FRAME_SAMPLES,
@@ -78,8 +80,10 @@ class Silk:
         threads: int | None = None,
         provider: str = "cpu",
     ) -> None:
-        if threads is not None and threads < 1:
-            raise ArgumentError(f"threads must be at least 1, or None for the default; got {threads}.")
+        if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
+            raise ArgumentError(f"threads must be a whole number of at least 1, or None; got {threads!r}.")
+        if folder is not None and not isinstance(folder, (str, os.PathLike)):
+            raise ArgumentError(f"A folder of weights must be a str or a path; got {folder!r}.")
         self.folder = EMBEDDED if folder is None else Path(folder)
         self.threads = threads or min(self.MAX_THREADS, available_cores())
         self.provider = _find_provider(provider)
@@ -93,6 +97,12 @@ class Silk:
         self.latency_s = (FRAME_SAMPLES + self.lookahead_samples) / SILK_SAMPLE_RATE
         self._graphs: dict[str, _Graph] = {}
         self._lock = threading.Lock()
+
+        self._made_from = {"folder": absolute(folder), "threads": threads, "provider": provider}
+
+    def __reduce__(self) -> Any:
+        """Send this codec to another process as its arguments; there it loads its own model. See `rebuilt.py`."""
+        return recipe(self, **self._made_from)
 
     def __repr__(self) -> str:
         return f"Silk({self.codec_id!r}, threads={self.threads}, provider={self.provider!r})"
@@ -124,12 +134,20 @@ class Silk:
         codes = np.concatenate([stream.feed(audio.as_wave(wave, sample_rate)), stream.flush()])
         return self.tokens(codes, stream.n_samples)
 
-    def decode(self, tokens: Tokens) -> Wave:
-        """The wave of these tokens, regrouped or partial ones too: float32 [tokens.n_samples] at 24 kHz.
+    def decode(
+        self, tokens: Tokens | ArrayLike, *, n_samples: int | None = None, n_codebooks: int | None = None
+    ) -> Wave:
+        """Return the wave of these tokens, regrouped or partial ones too: float32 [n_samples] at 24 kHz.
+
+        Args:
+            tokens: what `encode` returned; or bare codes, int [K, F], one row per codebook, as `Tokens.codes`.
+            n_samples: of the wave, of bare codes only; None: all that the frames hold, 9,600 each.
+            n_codebooks: K, of bare codes only; None: 19.
 
         Raises:
-            TokensError: the tokens of another codec, or of other weights.
+            TokensError: the tokens of another codec, or of other weights; codes of another shape or out of range.
         """
+        tokens = as_tokens(self, tokens, n_samples, n_codebooks)
         levels = self._levels(tokens)
         return StreamDecoder(self).feed_levels(levels)[: tokens.n_samples]
 
@@ -169,15 +187,18 @@ class Silk:
         return self._map(self.decode, many)
 
     def _map(self, call: Any, items: Sequence[Any]) -> list[Any]:
+        check_batch(items)
         with ThreadPoolExecutor(min(self.threads, max(1, len(items)))) as pool:
             return list(pool.map(call, items))
 
     def tokens(self, codes: ArrayLike, n_samples: int) -> Tokens:
-        """Codes of a stream, int [F, K], as Tokens of this model. Raises TokensError."""
+        """Return the codes of a stream, int [F, K], as Tokens of this model. Raises TokensError."""
         columns = np.asarray(codes).T
         k = len(columns)
         sizes, rates = self.codebook_sizes[:k], self.frame_rates[:k]
-        return Tokens(tuple(columns), sizes, rates, SILK_SAMPLE_RATE, n_samples, self.codec_id)
+        tokens = Tokens(tuple(columns), sizes, rates, SILK_SAMPLE_RATE, n_samples, self.codec_id)
+        self._check_lengths(tokens)
+        return tokens
 
     # --- frames: what stream.py calls
 
@@ -251,10 +272,15 @@ class Silk:
         k = len(tokens.codes)
         if tokens.codebook_sizes != self.codebook_sizes[:k] or tokens.frame_rates != self.frame_rates[:k]:
             raise TokensError(f"Tokens of Silk must be the first of its 19 codebooks; got {tokens!r}.")
+        self._check_lengths(tokens)
+        return self.codes_to_levels(np.stack(tokens.codes, axis=1))
+
+    def _check_lengths(self, tokens: Tokens) -> None:
+        """Hold the number of frames to the length of the wave: Tokens do so only where all 19 groups are there."""
         lengths = {len(codes) for codes in tokens.codes}
         if lengths != {n_frames(tokens.n_samples)}:
-            raise TokensError(f"{tokens.n_samples} samples must have {n_frames(tokens.n_samples)} frames.")
-        return self.codes_to_levels(np.stack(tokens.codes, axis=1))
+            wanted, got = n_frames(tokens.n_samples), ", ".join(map(str, sorted(lengths)))
+            raise TokensError(f"{tokens.n_samples} samples make {wanted} Silk frames in every codebook; got {got}.")
 
     def _graph(self, output: str) -> _Graph:
         with self._lock:  # two threads that need it first must not both build it

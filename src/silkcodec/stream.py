@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from silkcodec import audio
+from silkcodec.bare_codes import check_frames
 from silkcodec.errors import ArgumentError
 from silkcodec.tokens import (
     DIMS_PER_TOKEN,
@@ -26,6 +27,7 @@ from silkcodec.tokens import (
     LATENT_WIDTH,
     N_LEVELS,
     SILK_SAMPLE_RATE,
+    codebook_sizes,
     codes_to_levels,
     levels_to_codes,
 )
@@ -63,7 +65,7 @@ class StreamEncoder:
     """
 
     def __init__(self, codec: Silk, sample_rate: float = SILK_SAMPLE_RATE, *, n_codebooks: int | None = None) -> None:
-        self._codec = codec
+        self._codec = _silk(codec)
         self._n_codebooks = codec.check_n_codebooks(n_codebooks)
         self._resampler = audio.Resampler(audio.check_rate(sample_rate), SILK_SAMPLE_RATE)
         self._states = codec.encoder_states()
@@ -145,6 +147,7 @@ class StreamDecoder:
     Args:
         codec: a loaded Silk; see `StreamEncoder`.
         dims_per_token: the grouping of the codes that will be fed; see `Tokens.regroup`.
+        n_codebooks: how many of the 19 codebooks will be fed, if the encoder kept only the first; None: all.
 
     A frame that did not come is concealed: the decoder is given the middle of all levels in its place and goes on from
     its state, in the voice it has in mind, and a fade takes that to silence. What comes after the loss rises from
@@ -165,9 +168,16 @@ class StreamDecoder:
     ...     play(stream.conceal() if codes is None else stream.feed(codes))
     """
 
-    def __init__(self, codec: Silk, *, dims_per_token: int = DIMS_PER_TOKEN) -> None:
-        self._codec = codec
+    def __init__(
+        self, codec: Silk, *, dims_per_token: int = DIMS_PER_TOKEN, n_codebooks: int | None = None
+    ) -> None:
+        self._codec = _silk(codec)
         self._dims_per_token = dims_per_token
+        self._n_codebooks = len(codebook_sizes(dims_per_token))
+        if n_codebooks is not None:
+            if dims_per_token != DIMS_PER_TOKEN:
+                raise ArgumentError("n_codebooks must be None for codes that are grouped differently.")
+            self._n_codebooks = codec.check_n_codebooks(n_codebooks)
         self._states = codec.decoder_states()
         self._n_lost = FADE_FRAMES  # frames since the last one that came: nothing has come, so nothing goes on
         self.n_frames = 0
@@ -177,7 +187,8 @@ class StreamDecoder:
         """Codes in, samples out.
 
         Args:
-            codes: int [F, K], any F, 0 too; with K below 19 the missing groups get their middle.
+            codes: int [F, K], any F, 0 too, K being 19, or what `n_codebooks` or the grouping says. Groups that are
+                missing get their middle level. `Tokens.codes` is the other way round: np.stack(tokens.codes, axis=1).
 
         Returns:
             float32 [F * 9600] at 24 kHz. The last frame of a recording is filled up: cut at n_samples.
@@ -185,6 +196,7 @@ class StreamDecoder:
         Raises:
             TokensError: codes out of range or of another shape.
         """
+        codes = check_frames(codes, self._n_codebooks, "codes of a stream")
         if self._dims_per_token == DIMS_PER_TOKEN:
             levels = self._codec.codes_to_levels(codes)
         else:
@@ -238,6 +250,13 @@ class StreamDecoder:
             at = start * FRAME_SAMPLES
             wave[at : at + len(part) * FRAME_SAMPLES], self._states = self._codec.decode_frames(part, self._states)
         return wave
+
+
+def _silk(codec: Silk) -> Silk:
+    """Refuse what cannot stream: the name of a codec, or another codec than Silk. Raises ArgumentError."""
+    if not hasattr(codec, "encoder_states"):
+        raise ArgumentError(f"A stream must have a loaded Silk, such as silkcodec.load(); got {codec!r}.")
+    return codec
 
 
 def _fade(n_lost: int, n_samples: int) -> Wave:

@@ -67,13 +67,17 @@ class Tokens:
     codec: str
 
     def __post_init__(self) -> None:
-        sizes = tuple(_as_int(size, "a codebook size", 1) for size in self.codebook_sizes)
+        try:
+            sizes = tuple(_as_int(size, "a codebook size", 1) for size in self.codebook_sizes)
+            rates = tuple(float(rate) for rate in self.frame_rates)
+            len(self.codes)
+        except (TypeError, ValueError) as error:
+            raise TokensError(f"codes, codebook_sizes and frame_rates must be sequences; {error}.") from error
         if not sizes or not len(self.codes) == len(sizes) == len(self.frame_rates):
             raise TokensError(
                 "codes, codebook_sizes and frame_rates must have one entry per codebook; "
                 f"got {len(self.codes)}, {len(sizes)} and {len(self.frame_rates)}."
             )
-        rates = tuple(float(rate) for rate in self.frame_rates)
         if not all(math.isfinite(rate) and rate > 0 for rate in rates):
             raise TokensError(f"frame rates must be positive numbers (Hz); got {rates}.")
         if not isinstance(self.codec, str) or not self.codec or not self.codec.isprintable():
@@ -98,6 +102,11 @@ class Tokens:
 
     def __hash__(self) -> int:
         return hash((self._layout, *(codes.tobytes() for codes in self.codes)))
+
+    def __reduce__(self) -> Any:
+        """Send the fields to another process, and check them there: so the arrays are read-only there, too."""
+        layout = self.codebook_sizes, self.frame_rates, self.sample_rate, self.n_samples, self.codec
+        return Tokens, (self.codes, *layout)
 
     @property
     def _layout(self) -> tuple[object, ...]:

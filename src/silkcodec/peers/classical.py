@@ -11,11 +11,16 @@ sound.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from silkcodec import audio
+from silkcodec.bare_codes import as_tokens
+from silkcodec.codec import parse
 from silkcodec.errors import ArgumentError, MissingExtraError, SilkError, TokensError
+from silkcodec.rebuilt import recipe
 from silkcodec.tokens import Tokens
 
 Codes = NDArray[np.int64]
@@ -52,6 +57,10 @@ class PacketCodec:
         self.codebook_sizes = (1 << width,) * (packet_bits // width)
         self.frame_rates = (sample_rate / packet_samples,) * len(self.codebook_sizes)
 
+    def __reduce__(self) -> Any:
+        """Send this codec to another process as its arguments. See `rebuilt.py`."""
+        return recipe(self, preset=parse(self.name)[1])
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r})"
 
@@ -62,11 +71,7 @@ class PacketCodec:
             AudioError: no samples, NaN or Inf, not a wave.
             ArgumentError: n_codebooks is not the number of symbols in a packet: it cannot be thinned out.
         """
-        k = len(self.codebook_sizes)
-        if n_codebooks not in (None, k):
-            raise ArgumentError(
-                f"n_codebooks must be {k} for '{self.name}'; got {n_codebooks}; a preset chooses the bit rate."
-            )
+        self.check_n_codebooks(n_codebooks)
         mono = audio.as_wave(wave, sample_rate, self.sample_rate)
         padded = np.zeros(self._n_packets(len(mono)) * self.packet_samples, dtype=np.float32)
         padded[: len(mono)] = mono
@@ -80,12 +85,29 @@ class PacketCodec:
             codec=self.name,
         )
 
-    def decode(self, tokens: Tokens) -> Wave:
-        """Tokens -> float32 [n_samples], without the codec's delay.
+    def check_n_codebooks(self, n_codebooks: int | None) -> int:
+        """Return the number of symbols in a packet. Raises ArgumentError: n_codebooks is another number."""
+        k = len(self.codebook_sizes)
+        if n_codebooks not in (None, k):
+            raise ArgumentError(
+                f"n_codebooks must be {k} for '{self.name}'; got {n_codebooks}; a preset chooses the bit rate."
+            )
+        return k
+
+    def decode(
+        self, tokens: Tokens | ArrayLike, *, n_samples: int | None = None, n_codebooks: int | None = None
+    ) -> Wave:
+        """Return the wave of these tokens, float32 [n_samples], without the codec's delay.
+
+        Args:
+            tokens: what `encode` returned; or bare codes, int [K, F], one row per codebook, as `Tokens.codes`.
+            n_samples: of the wave, of bare codes only; None: all that the packets hold.
+            n_codebooks: K, of bare codes only; only one number is right.
 
         Raises:
             TokensError: tokens of another codec or preset, or bits that are no packet.
         """
+        tokens = as_tokens(self, tokens, n_samples, n_codebooks)
         self._check_tokens(tokens)
         codes = np.stack(tokens.codes, axis=1)
         wave = self._decode_packets(codes_to_packets(codes, self.packet_bits))

@@ -19,6 +19,7 @@ from silkcodec.peers import neural
 from silkcodec.peers.presets import choose
 from silkcodec.peers.reach import pieces, snake_decoder, snake_encoder
 from silkcodec.peers.weights import find_weights, load_transformer, require
+from silkcodec.rebuilt import absolute
 
 if TYPE_CHECKING:
     import torch
@@ -45,6 +46,7 @@ class Dac(neural.NeuralCodec):
     def __init__(self, preset: str | None = None, *, source: str | None = None) -> None:
         preset = choose("dac", preset, PRESETS, DEFAULT_PRESET)
         self.name = f"dac:{preset}"
+        self._source = absolute(source)
         require(self.name, "torch", "transformers", "safetensors")
         from transformers import DacModel
 

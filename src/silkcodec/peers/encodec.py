@@ -22,6 +22,7 @@ from silkcodec.peers import neural
 from silkcodec.peers.presets import choose
 from silkcodec.peers.reach import pieces, seanet_decoder, seanet_encoder
 from silkcodec.peers.weights import find_weights, load_transformer, require
+from silkcodec.rebuilt import absolute
 
 if TYPE_CHECKING:
     import torch
@@ -60,6 +61,7 @@ class Encodec(neural.NeuralCodec):
         preset = choose("encodec", preset, PRESETS, DEFAULT_PRESET)
         self.name = f"encodec:{preset}"
         self._stereo = preset.startswith("stereo")
+        self._source = absolute(source)
         require(self.name, "torch", "transformers", "safetensors")
         from transformers import EncodecModel
 

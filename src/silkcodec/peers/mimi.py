@@ -20,6 +20,7 @@ from silkcodec.peers import neural
 from silkcodec.peers.presets import choose
 from silkcodec.peers.reach import pieces, seanet_decoder, seanet_encoder
 from silkcodec.peers.weights import find_weights, load_transformer, require
+from silkcodec.rebuilt import absolute
 
 if TYPE_CHECKING:
     import torch
@@ -47,6 +48,7 @@ class Mimi(neural.NeuralCodec):
     def __init__(self, preset: str | None = None, *, source: str | None = None) -> None:
         preset = choose("mimi", preset, PRESETS, DEFAULT_PRESET)
         self.name = f"mimi:{preset}"
+        self._source = absolute(source)
         require(self.name, "torch", "transformers", "safetensors")
         from transformers import MimiModel
 

@@ -8,13 +8,16 @@ PyTorch and the models' packages are imported when a codec is built, never befor
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from silkcodec import audio
+from silkcodec.bare_codes import as_tokens, check_batch
+from silkcodec.codec import parse
 from silkcodec.errors import ArgumentError, TokensError
+from silkcodec.rebuilt import recipe
 from silkcodec.tokens import Tokens
 
 if TYPE_CHECKING:
@@ -44,6 +47,7 @@ class NeuralCodec:
 
     name: str
     codec_id: str
+    _source: str | None  # of the weights, as an absolute path where it is a folder; None: as published
     sample_rate: int
     latency_s: float
     codebook_sizes: tuple[int, ...]  # of the preset
@@ -55,6 +59,10 @@ class NeuralCodec:
         """Sizes and rates (Hz) of all the model's codebooks, of which the preset uses the first."""
         self.all_codebook_sizes, self.all_frame_rates = tuple(sizes), tuple(rates)
         self.codebook_sizes, self.frame_rates = self.all_codebook_sizes[:n_preset], self.all_frame_rates[:n_preset]
+
+    def __reduce__(self) -> Any:
+        """Send this codec to another process as its arguments; there it loads its own model. See `rebuilt.py`."""
+        return recipe(self, preset=parse(self.name)[1], source=self._source)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r}, {self.codec_id!r})"
@@ -80,14 +88,22 @@ class NeuralCodec:
             codec=self.codec_id,
         )
 
-    def decode(self, tokens: Tokens) -> Wave:
-        """The wave of these tokens, of any preset of these weights: float32 [tokens.n_samples].
+    def decode(
+        self, tokens: Tokens | ArrayLike, *, n_samples: int | None = None, n_codebooks: int | None = None
+    ) -> Wave:
+        """Return the wave of these tokens, of any preset of these weights: float32 [tokens.n_samples].
+
+        Args:
+            tokens: what `encode` returned; or bare codes, int [K, F], one row per codebook, as `Tokens.codes`.
+            n_samples: of the wave, of bare codes only; None: what their frames span.
+            n_codebooks: K, of bare codes only; None: all of the preset's.
 
         Raises:
             TokensError: of another codec or other weights, or their number does not fit their n_samples.
         """
         import torch
 
+        tokens = as_tokens(self, tokens, n_samples, n_codebooks)
         self.check_tokens(tokens)
         with torch.inference_mode():
             wave = self._decode([torch.tensor(row) for row in tokens.codes], tokens.n_samples)
@@ -99,10 +115,12 @@ class NeuralCodec:
         self, waves: Sequence[ArrayLike], sample_rate: int, *, n_codebooks: int | None = None
     ) -> list[Tokens]:
         """Tokens of many clips of any lengths: what `encode` makes of each, to the bit. See `batch_exact`."""
+        check_batch(waves)
         return [self.encode(wave, sample_rate, n_codebooks=n_codebooks) for wave in waves]
 
     def decode_batch(self, many: Sequence[Tokens]) -> list[Wave]:
         """The waves of many clips: what `decode` makes of each, to the bit."""
+        check_batch(many)
         return [self.decode(tokens) for tokens in many]
 
     def check_n_codebooks(self, n_codebooks: int | None) -> int:

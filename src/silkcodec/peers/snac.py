@@ -23,6 +23,7 @@ from silkcodec.peers import neural
 from silkcodec.peers.presets import choose
 from silkcodec.peers.reach import pieces, snake_decoder, snake_encoder
 from silkcodec.peers.weights import SAFETENSORS, TORCH_FILE, Weights, find_weights, load_state, require
+from silkcodec.rebuilt import absolute
 
 if TYPE_CHECKING:
     import torch
@@ -51,6 +52,7 @@ class Snac(neural.NeuralCodec):
     def __init__(self, preset: str | None = None, *, source: str | None = None) -> None:
         preset = choose("snac", preset, PRESETS, DEFAULT_PRESET)
         self.name = f"snac:{preset}"
+        self._source = absolute(source)
         require(self.name, "torch", "snac", "safetensors", "huggingface_hub")
 
         files = (SAFETENSORS, TORCH_FILE)

@@ -1,0 +1,103 @@
+"""Read bare codes, without the Tokens around them: what other codecs' interfaces pass about as [codebooks, frames]."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from numbers import Number
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from silkcodec.errors import ArgumentError, TokensError
+from silkcodec.tokens import Tokens
+
+WANTED = "Tokens, or codes [codebooks, frames] with n_samples"
+
+
+def as_tokens(codec: Any, given: Any, n_samples: int | None = None, n_codebooks: int | None = None) -> Tokens:
+    """Return Tokens as they are, and bare codes as Tokens of this codec.
+
+    Args:
+        codec: gives the layout: sizes and rates of the codebooks, sample rate, identity.
+        given: Tokens, or integers [K, F]: an array, or one array per codebook, as `Tokens.codes` is.
+        n_samples: of the wave, of bare codes only; None: as many as the frames hold.
+        n_codebooks: K of bare codes; None: all of the codec's. Never guessed from the shape.
+
+    Raises:
+        TokensError: neither of the two, or codes of another layout. ArgumentError: n_codebooks is out of range, or
+            one of the last two was passed with Tokens.
+    """
+    if isinstance(given, Tokens):
+        if n_samples is not None or n_codebooks is not None:
+            raise ArgumentError("n_samples and n_codebooks must be passed with bare codes only; Tokens hold their own.")
+        return given
+    n_books = codec.check_n_codebooks(n_codebooks)
+    rows = _rows(given)
+    if len(rows) != n_books:
+        raise _wrong_layout(rows, n_books, codec.name)
+    sizes, rates = codec.codebook_sizes[:n_books], codec.frame_rates[:n_books]
+    if n_samples is None:
+        n_samples = round(len(rows[0]) * codec.sample_rate / rates[0]) - getattr(codec, "delay_samples", 0)
+    identity = getattr(codec, "codec_id", codec.name)
+    return Tokens(tuple(rows), sizes, rates, codec.sample_rate, n_samples, identity)
+
+
+def check_frames(codes: Any, n_codebooks: int, what: str) -> NDArray[Any]:
+    """Return the codes of a stream as an array [F, K], K being exactly n_codebooks.
+
+    Raises:
+        TokensError: another shape. It says so if the codes are the wrong way round.
+    """
+    array = _array(codes)
+    if array.ndim != 2 or array.shape[1] != n_codebooks:
+        hint = ""
+        if array.ndim == 2 and array.shape[0] == n_codebooks:
+            hint = ", which looks like [codebooks, frames]; pass codes.T"
+        elif array.ndim == 2 and 1 <= array.shape[1] < n_codebooks:
+            hint = f"; if there are only {array.shape[1]} codebooks, say n_codebooks={array.shape[1]}"
+        raise TokensError(f"{what} must be [frames, {n_codebooks} codebooks]; got shape {array.shape}{hint}.")
+    return array
+
+
+def check_batch(items: Any) -> None:
+    """Refuse one recording where a list of them is wanted. Raises ArgumentError."""
+    single = isinstance(items, (Tokens, str, bytes, Mapping)) or getattr(items, "ndim", 2) < 2
+    listed = isinstance(items, (list, tuple)) and len(items) > 0
+    if single or not hasattr(items, "__len__") or (listed and isinstance(items[0], Number)):
+        raise ArgumentError(f"A batch must be a list of recordings; got {_kind(items)}; put one recording into a list.")
+
+
+def _rows(given: Any) -> list[NDArray[Any]]:
+    """One array per codebook."""
+    if isinstance(given, (str, bytes, bytearray, Mapping)) or not hasattr(given, "__len__"):
+        raise TokensError(f"decode needs {WANTED}; got {_kind(given)}.")
+    shape = getattr(given, "shape", None)
+    if shape is not None and len(shape) != 2:
+        fix = "codes[0]" if len(shape) == 3 else "codes[None]" if len(shape) == 1 else "an array of 2 dimensions"
+        raise TokensError(f"decode needs {WANTED}; got codes of shape {tuple(shape)}; pass one clip: {fix}.")
+    rows = [_array(row) for row in given]
+    if any(row.ndim != 1 for row in rows):
+        raise TokensError(f"decode needs {WANTED}; got {len(rows)} entries that are not rows of codes.")
+    return rows
+
+
+def _array(values: Any) -> NDArray[Any]:
+    try:
+        return np.asarray(values)
+    except (TypeError, ValueError, RuntimeError) as error:  # ragged lists, tensors on a GPU
+        raise TokensError(f"codes must be something NumPy can read as an array; {error}") from error
+
+
+def _wrong_layout(rows: list[NDArray[Any]], n_books: int, name: str) -> TokensError:
+    lengths = {len(row) for row in rows}
+    shape = f"[{len(rows)}, {lengths.pop() if len(lengths) == 1 else 'different lengths'}]"
+    if rows and all(len(row) == n_books for row in rows):
+        hint = ", which looks like [frames, codebooks]; pass codes.T"
+    else:
+        hint = f"; if there are only {len(rows)} codebooks, say n_codebooks={len(rows)}" if len(rows) < n_books else ""
+    return TokensError(f"Codes of '{name}' must be [{n_books} codebooks, frames]; got {shape}{hint}.")
+
+
+def _kind(value: object) -> str:
+    return "None" if value is None else f"a {type(value).__name__}"
