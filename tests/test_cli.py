@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from silkcodec import audio, container, paths
+from silkcodec import audio, console, container, paths
 from silkcodec.cli import app
 from silkcodec.silk import Silk
 
@@ -328,3 +328,53 @@ def test_a_closed_or_full_output_is_one_line(folder: Path, sound: str, weights_f
     process.stderr.close()
     assert process.wait(timeout=30) == 2
     assert stderr == b"silk: standard output cannot be written: Broken pipe.\n"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a shell")
+def test_closed_standard_streams_are_one_line_or_nothing(folder: Path, sound: str, weights_folder: Path) -> None:
+    """As daemons and some schedulers start their programs."""
+    python, weights = f"'{sys.executable}' -m silkcodec.cli", f"--weights '{weights_folder}'"
+
+    def shell(line: str) -> tuple[int, bytes]:
+        done = subprocess.run(["sh", "-c", line], capture_output=True, timeout=60)
+        return done.returncode, done.stderr
+
+    assert shell(f"{python} encode - -o b.silk {weights} <&-") == (
+        2,
+        b"silk: Standard input is closed; name a file, or open it: < FILE.\n",
+    )
+    assert not (folder / "b.silk").exists()
+    assert shell(f"{python} encode {sound} {weights} <&- >&- 2>&-") == (0, b"")
+    assert shell(f"{python} decode a.silk -o - {weights} >&-") == (
+        2,
+        b"silk: Standard output is closed; name a file with -o, or open it: > FILE.\n",
+    )
+    for verb in ("decode", "info", "roundtrip"):
+        code, stderr = shell(f"{python} {verb} - -o c.wav {weights} <&-" if verb != "info" else f"{python} info - <&-")
+        assert (code, stderr) == (2, b"silk: Standard input is closed; name a file, or open it: < FILE.\n"), verb
+    # With standard error closed, the results of a pipe must not end up among its bytes.
+    line = f"{python} decode a.silk -o - {weights} 2>&-"
+    piped = subprocess.run(["sh", "-c", line], stdout=subprocess.PIPE, timeout=60).stdout
+    assert len(piped) == 44 + 2 * 30_000 and piped[:4] == b"RIFF"
+
+
+def test_long_runs_without_a_terminal_print_a_line_a_minute(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_s = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now_s[0])
+
+    def lines(call: Callable[[], None]) -> list[str]:
+        for _ in range(29):  # 4 min 50 s
+            now_s[0] += 10
+            call()
+        return capsys.readouterr().err.splitlines()
+
+    with console.progress(7200, "encode") as advance:
+        assert lines(lambda: advance(100)) == [
+            f"silk: encode: {600 * n} of 7200 s of sound ({100 * n / 12:.0f} %), after {n}:00 min" for n in range(1, 5)
+        ]
+    with console.progress(0, "encode") as advance:  # a pipe, whose length is not known
+        assert lines(lambda: advance(1))[0] == "silk: encode: 6 s of sound, after 1:00 min"
+    with console.counting("tokenize") as count:
+        assert lines(lambda: count(3, 9, "2.00 h"))[0] == "silk: tokenize: 3 of 9, 2.00 h, after 1:00 min"

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from silkcodec import __version__
+from silkcodec import __version__, stdio
 from silkcodec.corpus import cli as corpus_cli
 from silkcodec.errors import ArgumentError, MissingExtraError, SilkError
 from silkcodec.serve import cli as serve_cli
@@ -465,6 +465,7 @@ def _terminate(*_: object) -> NoReturn:
 
 def main() -> None:
     """The entry point."""
+    stdio.replace_closed()
     signal.signal(signal.SIGTERM, _terminate)
     try:
         app()

@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
@@ -43,11 +44,35 @@ def results_file(jobs: Sequence[Job]) -> TextIO:
     return sys.stderr if any(job.target == STANDARD for job in jobs) else sys.stdout
 
 
+class _Minutes:
+    """The progress of a long run in a log file: at most one line a minute, none in the first."""
+
+    EVERY_S = 60.0
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._began_s = self._shown_s = time.monotonic()
+
+    def show(self, text: str) -> None:
+        now_s = time.monotonic()
+        if now_s - self._shown_s >= self.EVERY_S:
+            self._shown_s = now_s
+            print(f"silk: {self._what}: {text}, after {seconds(now_s - self._began_s)}", file=sys.stderr, flush=True)
+
+
 @contextmanager
 def progress(total_s: float, what: str) -> Iterator[Advance]:
-    """A bar on standard error that counts seconds of sound; nothing where that is no terminal."""
+    """Show a bar on standard error that counts seconds of sound; without a terminal, a line a minute."""
     if not sys.stderr.isatty():
-        yield lambda seconds: None
+        minutes, done_s = _Minutes(what), 0.0
+
+        def advance(seconds: float) -> None:
+            nonlocal done_s
+            done_s += seconds
+            share = f" of {total_s:.0f} s of sound ({100 * done_s / total_s:.0f} %)" if total_s else " s of sound"
+            minutes.show(f"{done_s:.0f}{share}")
+
+        yield advance
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -66,10 +91,11 @@ def progress(total_s: float, what: str) -> Iterator[Advance]:
 
 
 @contextmanager
-def counting(what: str) -> Iterator[Callable[[int, int, str], None] | None]:
-    """A bar on standard error that is told (done, total, name); None where that is no terminal."""
+def counting(what: str) -> Iterator[Callable[[int, int, str], None]]:
+    """Show a bar on standard error, called with (done, total, name); without a terminal, a line a minute."""
     if not sys.stderr.isatty():
-        yield None
+        minutes = _Minutes(what)
+        yield lambda done, total, at: minutes.show(f"{done} of {total}, {at}")
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
