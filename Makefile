@@ -21,9 +21,13 @@ TRAINED := $(foreach quantizer,fsq rvq vq multiscale,--run $(RUNS)/$(quantizer))
 WORDS := $(BIN)/silk compare --split valid --codecs silk,$(CLASSICAL) --model whisper=$(WHISPER) --force
 UV_LOCK := UV_CUSTOM_COMPILE_COMMAND='make lock' $(BIN)/uv pip compile --quiet --generate-hashes --no-annotate \
 	--python-version 3.11 --python-platform x86_64-manylinux_2_28 -c constraints.txt
+MINUTES ?= 5
+LOWEST := .venv-lowest
+LIGHT_TESTS := audio bad_input cli container container_damage container_format container_output contract corpus \
+	corpus_reading corpus_sources errors lm manifest serve serve_limits silk stream tokens weights_folder
 LAB := --force -o docs/lab --results lab/src/silkcodec_lab
 
-.PHONY: demo web wheel test check bench bench-codecs bench-corpus bench-server quality lm-cost lab-models lab export lock setup clean
+.PHONY: demo web wheel test test-lowest fuzz check bench bench-codecs bench-corpus bench-server quality lm-cost lab-models lab export lock setup clean
 
 demo: $(LIGHT)
 	$(BIN)/silk roundtrip samples/english.flac samples/mandarin.flac samples/arabic.flac -o out --force
@@ -37,7 +41,21 @@ $(SITE): $(LIGHT) src/silkcodec/weights/config.json bench/codecs.json lab/src/si
 	cd web && npm ci --no-audit --no-fund && npm run build
 
 test: $(FULL) $(if $(shell command -v npm),$(SITE))
-	$(BIN)/python -m pytest
+	@mkdir -p out; nice -n 19 $(BIN)/python fuzz/run.py --minutes 1 --seed 1 >out/fuzz.log 2>&1 & fuzz=$$!; \
+	$(BIN)/python -m pytest; tests=$$?; wait $$fuzz || tests=1; cat out/fuzz.log; exit $$tests
+
+# Coverage-guided, of everything that strangers can send; fuzz/run.py says what to do with what it finds.
+fuzz: $(FULL)
+	$(BIN)/python fuzz/run.py --minutes $(MINUTES) --work out/fuzz
+
+# The light tests with the lowest versions that pyproject.toml allows.
+test-lowest: $(LIGHT)
+	$(PIP) -c constraints.txt uv
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(LOWEST)
+	$(BIN)/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct \
+		-e '.[entropy,corpus,serve]' 'click>=8.2'
+	$(BIN)/uv pip install --quiet --python $(LOWEST)/bin/python pytest hypothesis
+	$(LOWEST)/bin/python -m pytest -o filterwarnings=default $(addprefix tests/test_,$(addsuffix .py,$(LIGHT_TESTS)))
 
 # With the page inside.
 wheel: $(FULL) $(SITE)
@@ -140,4 +158,4 @@ $(FULL): $(LIGHT) lab/pyproject.toml $(wildcard requirements/*)
 	touch $@
 
 clean:
-	rm -rf $(VENV) out dist build src/silkcodec/site web/node_modules web/public/data
+	rm -rf $(VENV) $(LOWEST) out dist build src/silkcodec/site web/node_modules web/public/data

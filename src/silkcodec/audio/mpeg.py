@@ -56,7 +56,8 @@ def parts(file: BinaryIO, size: int, start: int, name: str) -> list[tuple[int, i
             raise AudioError(
                 f"{name} is cut short: its header promises {part.promised:,} frames, {part.n_frames:,} are there."
             )
-    return [(part.start, after) for part, after in zip(found, [*(p.start for p in found[1:]), size], strict=True)]
+    ends = [*(part.start for part in found[1:]), size]
+    return [(part.start, end) for part, end in zip(found, ends, strict=False)]  # without a frame: nothing
 
 
 def frame_bytes(head: bytes) -> int:

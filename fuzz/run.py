@@ -1,0 +1,78 @@
+"""Fuzz what strangers can send, with coverage-guided mutation (atheris, which is libFuzzer).
+
+    python fuzz/run.py --minutes 5                 every target for its share of the time
+    python fuzz/run.py --minutes 5 sound weights   these targets
+    python fuzz/run.py --replay FILE               one input again, with its traceback
+
+An input that ends in anything but a SilkError, needs more than 10 s or more than 2 GB is written to fuzz/crashes, and
+the exit code is 1. Fix the fault, and add the input to fuzz/corpus/TARGET, where a test replays it. The corpus in the
+repository stays small and is not written to. What the fuzzer finds beside it is kept in the folder of --work.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+CRASHES = HERE / "crashes"
+TARGETS = ("silk_file", "messages", "weights", "sound", "corpus_tar", "corpus_arrow")
+MAX_BYTES = 16_384
+TIMEOUT_S, MEMORY_MB = 10, 2048
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("targets", nargs="*", choices=[*TARGETS, []], help="Default: all.")
+    parser.add_argument("--minutes", type=float, default=1.0, help="Of all targets together.")
+    parser.add_argument("--seed", type=int, default=0, help="Random seed; 0: another each time.")
+    parser.add_argument("--work", type=Path, help="Folder to keep inputs with new coverage in.")
+    parser.add_argument("--replay", type=Path, help="Run this input of fuzz/crashes or fuzz/corpus alone.")
+    options = parser.parse_args()
+    if options.replay:
+        return replay(options.replay)
+    if importlib.util.find_spec("atheris") is None:
+        print("fuzz: skipped: needs atheris, which pip install 'silkcodec[dev]' brings on Linux")
+        return 0
+    targets = options.targets or TARGETS
+    with tempfile.TemporaryDirectory(prefix="silk-fuzz-work-") as work:
+        seconds = max(1, round(60 * options.minutes / len(targets)))
+        failed = [t for t in targets if fuzz(t, seconds, options.seed, options.work or Path(work))]
+    print(f"fuzz: {', '.join(failed)} failed; see {CRASHES}" if failed else "fuzz: nothing found")
+    return 1 if failed else 0
+
+
+def fuzz(target: str, seconds: int, seed: int, work: Path) -> bool:
+    """Fuzz one target in a process of its own. Return whether something was found."""
+    found, crashes = work / target, CRASHES / target
+    found.mkdir(parents=True, exist_ok=True)
+    crashes.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, str(HERE / "run_target.py"), target, str(found), str(HERE / "corpus" / target)]
+    command += [f"-max_total_time={seconds}", f"-max_len={MAX_BYTES}", f"-timeout={TIMEOUT_S}", f"-seed={seed}"]
+    command += [f"-rss_limit_mb={MEMORY_MB}", f"-artifact_prefix={crashes}/", "-print_final_stats=1", "-verbosity=1"]
+    result = subprocess.run(command, capture_output=True, text=True, errors="replace")
+    lines = result.stderr.splitlines() + result.stdout.splitlines()
+    runs = next((line.split()[-1] for line in lines if "number_of_executed_units" in line), "?")
+    coverage = next((word for line in reversed(lines) if " cov: " in line for word in [line.split(" cov: ")[1]]), "? ")
+    print(f"fuzz: {target:<13} {runs} inputs, {coverage.split()[0]} edges, exit code {result.returncode}", flush=True)
+    if result.returncode:
+        print("\n".join(lines[-60:]))
+    return result.returncode != 0
+
+
+def replay(path: Path) -> int:
+    """Run one input, whose folder names its target, without the fuzzer."""
+    sys.path.insert(0, str(HERE))
+    import targets
+
+    targets.run(path.resolve().parent.name, path.read_bytes())
+    print("fuzz: this input is harmless now")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

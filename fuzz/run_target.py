@@ -1,0 +1,24 @@
+"""The process of one target: `run.py` starts it. Arguments: the target, then libFuzzer's."""
+
+from __future__ import annotations
+
+import atexit
+import sys
+from pathlib import Path
+
+import atheris
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+with atheris.instrument_imports(include=["silkcodec"]):
+    import targets
+
+NAME = sys.argv.pop(1)
+
+
+def one(data: bytes) -> None:
+    targets.run(NAME, data)
+
+
+atexit.register(targets.clean)
+atheris.Setup(sys.argv, one)
+atheris.Fuzz()

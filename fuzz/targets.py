@@ -1,0 +1,190 @@
+"""What is fuzzed: functions of bytes that a stranger could send. Each may raise SilkError and nothing else.
+
+`run.py` feeds them with what a coverage-guided fuzzer makes of the files in `corpus/NAME`; `tests/test_fuzz.py` feeds
+them with those files.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import struct
+import tempfile
+import warnings
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from silkcodec import audio, container
+from silkcodec.container import layout
+from silkcodec.corpus import arrow, sources, tars
+from silkcodec.corpus.items import Item
+from silkcodec.errors import SilkError
+from silkcodec.graph_file import check_graph_file
+from silkcodec.serve.filejobs import from_json
+from silkcodec.serve.protocol import Session
+from silkcodec.weights_config import WeightsConfig
+
+T = TypeVar("T")
+MAX_SOUND_S = 60.0  # of one input; more is cut off here, as the callers' limits do
+MAX_ITEMS = 1000
+FOLDER = Path(tempfile.mkdtemp(prefix="silk-fuzz-"))  # `clean` removes it
+
+
+class Pipe(io.RawIOBase):
+    """A file that is not seekable and gives a few bytes at a time."""
+
+    def __init__(self, data: bytes) -> None:
+        self._file = io.BytesIO(data)
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, n: int = -1) -> bytes:
+        return self._file.read(min(n, 37))
+
+
+def silk_file(data: bytes) -> None:
+    """A .silk file. A first byte of 1 means that all its checksums are put right: a forged file, not a damaged one."""
+    file = reseal(data[1:]) if data[:1] == b"\1" else data[1:]
+    tokens = _or_none(lambda: container.read(io.BytesIO(file)))
+    piped = _or_none(lambda: container.read(Pipe(file)))  # type: ignore[arg-type]
+    contents = _or_none(lambda: container.info(io.BytesIO(file)))
+    salvaged = _or_none(lambda: container.salvage(io.BytesIO(file)))
+    part = _or_none(lambda: container.salvage(io.BytesIO(file), start_s=0.4, duration_s=1.2))
+    assert tokens == piped, "a pipe gives other tokens than a file"
+    if tokens is None:
+        assert salvaged is None or salvaged.damage is not None, "salvage found no damage where read did"
+    else:
+        assert salvaged is not None and salvaged.tokens == tokens and salvaged.damage is None
+        assert contents is not None and contents.n_samples == tokens.n_samples
+        again = io.BytesIO()
+        container.write(tokens, again)
+        assert container.read(io.BytesIO(again.getvalue())) == tokens
+    if part is not None:
+        assert salvaged is not None, "a part can be read of which the whole cannot"
+        np.testing.assert_array_equal(
+            part.tokens.to_levels(), salvaged.tokens.to_levels()[1 : 1 + part.tokens.n_frames]
+        )
+
+
+def reseal(file: bytes) -> bytes:
+    """Put right every checksum of a .silk file, as far as its lengths make sense."""
+    data = bytearray(file)
+    if len(data) < layout.PREFIX.size:
+        return file
+    at = struct.unpack_from("<H", data, 10)[0]
+    if not layout.PREFIX.size + 4 <= at <= len(data):
+        return file
+    crc = zlib.crc32(data[: at - 4])
+    struct.pack_into("<I", data, at - 4, crc)
+    while at + layout.CHUNK.size <= len(data):
+        end = at + layout.CHUNK.size + struct.unpack_from("<I", data, at + 8)[0]
+        crc = zlib.crc32(data[at + 16 : end], zlib.crc32(data[at : at + 12], crc))
+        struct.pack_into("<I", data, at + 12, crc)
+        at = end
+    return bytes(data)
+
+
+def sound(data: bytes) -> None:
+    """A sound file of any format that is read."""
+    seconds = 0.0
+    with audio.Reader(io.BytesIO(data)) as reader:
+        for block in reader.blocks(10.0):
+            assert np.isfinite(block).all() and block.dtype == np.float32 and block.ndim == 1
+            seconds += len(block) / audio.DEFAULT_RATE
+            if seconds > MAX_SOUND_S:
+                return
+
+
+def corpus_tar(data: bytes) -> None:
+    """A tar of recordings."""
+    path = FOLDER / "x.tar"
+    path.write_bytes(data)
+    for count, item in enumerate(sources.items(sources.roots([path]), False)):
+        if count > MAX_ITEMS:
+            return
+        if isinstance(item, Item) and item.kind == "tar":
+            window = tars.Window(str(path), *item.at, "n")
+            window.read()
+            window.close()
+            assert ".." not in item.place.split("/")
+
+
+def corpus_arrow(data: bytes) -> None:
+    """A folder of `datasets.save_to_disk`."""
+    folder = FOLDER / "arrow"
+    folder.mkdir(exist_ok=True)
+    (folder / "data.arrow").write_bytes(data)
+    (folder / "state.json").write_text(json.dumps({"_data_files": [{"filename": "data.arrow"}]}), encoding="utf-8")
+    arrow._batches.cache_clear()
+    for count, item in enumerate(sources.items(sources.roots([folder]), False)):
+        if count > MAX_ITEMS:
+            return
+        if isinstance(item, Item) and item.kind == "arrow":
+            arrow.content(str(folder / "data.arrow"), item.at)
+
+
+def weights(data: bytes) -> None:
+    """A first byte of 1: an ONNX graph; else config.json of a weights folder."""
+    if data[:1] == b"\1":
+        check_graph_file(data[1:], "encoder.onnx")
+        return
+    folder = FOLDER / "weights"
+    folder.mkdir(exist_ok=True)
+    (folder / "config.json").write_bytes(data[1:])
+    config = WeightsConfig.read(folder)
+    for graph in (config.encoder, config.decoder):
+        graph.fresh_states()
+
+
+def messages(data: bytes) -> None:
+    """What a client sends: a first byte of 1: the JSON of /v1/decode; else WebSocket messages, split at zero bytes.
+
+    A message that begins with B is binary, with digits of base 16.
+    """
+    if data[:1] == b"\1":
+        from_json(data[1:], "silk@0a1b2c3d4e5f", MAX_SOUND_S)
+        return
+    session = Session(MAX_SOUND_S)
+    for message in data[1:].split(b"\0"):
+        text = message.decode("utf-8", errors="replace")
+        pieces = session.receive(_bytes_of(text[1:]) if text.startswith("B") else text)
+        assert sum(map(len, pieces)) <= 4 * len(data) + 8
+    for piece in session.end():
+        assert piece
+
+
+def _bytes_of(text: str) -> bytes:
+    digits = "".join(c for c in text if c in "0123456789abcdef")
+    return bytes.fromhex(digits[: len(digits) // 2 * 2])
+
+
+def _or_none(call: Callable[[], T]) -> T | None:
+    try:
+        return call()
+    except SilkError:
+        return None
+
+
+TARGETS: dict[str, Callable[[bytes], None]] = {
+    target.__name__: target for target in (silk_file, sound, corpus_tar, corpus_arrow, weights, messages)
+}
+
+
+def run(name: str, data: bytes) -> None:
+    """Give one input to a target. Anything but a SilkError goes on: it is a bug."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            TARGETS[name](data)
+        except SilkError as error:
+            assert str(error).isprintable(), "an error must be one line"
+
+
+def clean() -> None:
+    shutil.rmtree(FOLDER, ignore_errors=True)
