@@ -37,6 +37,25 @@ def test_a_delay_is_found_where_only_the_envelope_is_kept(delay_ms: int) -> None
     assert found.n_samples == pytest.approx(delay, abs=3 * RATE // 1000)
 
 
+def test_a_false_lag_of_the_waveform_is_not_believed() -> None:
+    # A low voice with odd harmonics only: with its phases turned by 180 degrees, the waveform agrees best 8 ms off.
+    time_s = np.arange(3 * RATE) / RATE
+    voice = sum(np.sin(2 * np.pi * 62.5 * k * time_s) for k in range(3, 40, 2)) * np.hanning(RATE // 2)[
+        np.arange(3 * RATE) % (RATE // 2)
+    ]
+    wave = (0.02 * voice).astype(np.float32)
+    assert abs(align._waveform_delay(wave, -wave, RATE // 2).n_samples) == 0.008 * RATE
+    assert align.find_delay(wave, -wave, RATE) == align.Delay(0, "envelope", pytest.approx(1.0))
+
+
+@pytest.mark.parametrize("delay", [0, 7, 100, 2400])
+def test_a_constant_delay_of_a_waveform_codec_is_found_to_the_sample(delay: int) -> None:
+    # Quantized to 16 steps, which is coarse: the waveforms still agree.
+    coarse = (np.round(SPEECH * 16) / 16).astype(np.float32)
+    found = align.find_delay(SPEECH, align.shifted(coarse, -delay, len(SPEECH)), RATE)
+    assert (found.n_samples, found.method) == (delay, "waveform")
+
+
 def test_alignment_undoes_a_delay_for_every_metric() -> None:
     late = np.concatenate([np.zeros(1234, dtype=np.float32), SPEECH])  # longer than the reference, too
     delay = align.find_delay(SPEECH, late, RATE)

@@ -23,7 +23,7 @@ from silkcodec.evaluate.metrics import Metric
 
 Row = dict[str, Any]
 
-VERSION = 2  # raise it when the alignment or a row changes: older rows are then measured anew
+VERSION = 3  # raise it when the alignment or a row changes: older rows are then measured anew
 MAX_COLUMN_CHARS = 80  # longer values (lists of files, notes) are not written into every row
 PER_METRIC = ("metrics", "undefined", "weights", "measured_with")  # the parts of a row that lines of a key share
 
