@@ -88,7 +88,7 @@ def coverage() -> dict[str, Any]:
         views[view] = {
             quantizer: {
                 "groups": {group: values["inside"] for group, values in one["groups"].items()},
-                "against_new": {group: values["inside"] for group, values in one["against_new"].items()},
+                "against_unseen": {group: values["inside"] for group, values in one["against_unseen"].items()},
                 "sources": {group: values["by_source"] for group, values in one["groups"].items()},
             }
             for quantizer, one in found["quantizers"].items()

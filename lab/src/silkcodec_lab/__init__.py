@@ -17,8 +17,8 @@
     robustness/          flipped bits and lost frames
     bandwidth/           quality at fewer tokens and bits per second
 
-Each experiment is one folder: verb.py (its options), measure.py (the measurement), page.py (page and figure), its
-tests, and results/ (the committed JSON).
+Each experiment is one folder: verb.py (its options), measure.py (the measurement), page.py (page and figure), answer.py
+(the answer in a sentence), its tests, and results/ (the committed JSON).
 """
 
 __version__ = "0.1.0"

@@ -21,15 +21,15 @@ from silkcodec.output import check_output, replacing
 Result = dict[str, Any]
 
 EXPERIMENTS = {
-    "lm-cost": "silkcodec_lab.lm_cost",
-    "robustness": "silkcodec_lab.robustness",
-    "coverage": "silkcodec_lab.coverage",
     "quantization-error": "silkcodec_lab.quantization_error",
     "residual": "silkcodec_lab.residual",
+    "coverage": "silkcodec_lab.coverage",
     "gradient": "silkcodec_lab.gradient",
     "bandwidth": "silkcodec_lab.bandwidth",
+    "robustness": "silkcodec_lab.robustness",
+    "lm-cost": "silkcodec_lab.lm_cost",
 }
-"""Experiment -> its package, whose module `page` has:
+"""Experiment -> its package. Its module `answer` has QUESTION and answer(result), for the table of README; `page` has:
 
     TITLE, QUESTION, WOULD_CHANGE       the same for every result; the last a sequence of reasons
     method(result), findings(result)    lists of paragraphs and tables (Markdown)
@@ -40,9 +40,7 @@ EXPERIMENTS = {
 A result may have a name of its own, `EXPERIMENT_word` (`check_name`): its page and figure are called so.
 """
 
-OLD_NAMES = {"burden": "lm-cost", "snap": "quantization-error"}  # of experiments, in results of earlier versions
-
-FORMAT = 1
+FORMAT = 2  # of a result
 QUIET_CORES = 0.1  # that other processes may use meanwhile; above it, times are not to be trusted
 WIDTH = 120  # characters of a line
 
@@ -61,10 +59,11 @@ def load_result(path: str | os.PathLike[str]) -> Result:
     try:
         result = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ArgumentError(f"a result must be JSON of 'silk lab'; '{path}' cannot be read: {error}.") from error
+        raise ArgumentError(f"A result must be JSON of 'silk lab'; '{path}' cannot be read: {error}.") from error
     if not isinstance(result, dict) or _experiment(result) not in EXPERIMENTS or result.get("format") != FORMAT:
         raise ArgumentError(
-            f"a result must be JSON of 'silk lab' ({', '.join(EXPERIMENTS)}), format {FORMAT}; '{path}' is not."
+            f"A result must be JSON of 'silk lab' ({', '.join(EXPERIMENTS)}), format {FORMAT}; '{path}' is not. "
+            "Measure it again."
         )
     return result
 
@@ -155,8 +154,7 @@ def made(result: Result) -> str:
 
 
 def _experiment(result: Result) -> str:
-    name = str(result.get("kind", "")).removeprefix("silk lab ")
-    return OLD_NAMES.get(name, name)
+    return str(result.get("kind", "")).removeprefix("silk lab ")
 
 
 def _page_of(result: Result) -> ModuleType:

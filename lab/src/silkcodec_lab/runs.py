@@ -124,8 +124,8 @@ def decode_cut(quantizer: nn.Module, codes: Tensor) -> Tensor:
     """codes [..., K] in the network's order, -1 where one is left out -> latent float32 [..., D].
 
     What is left out adds nothing to a residual chain (RVQ, multi-scale), as quantizer dropout has trained RVQ for; a
-    vector of VQ becomes the mean of what its codebook has heard; a dimension of FSQ takes the middle level, 0 in the
-    latent, as in Silk. Only RVQ has been trained to be cut.
+    vector of VQ becomes the mean of its codebook's training vectors; a dimension of FSQ takes the middle level, 0 in
+    the latent, as in Silk. Only RVQ has been trained to be cut.
     """
     left_out, chosen = codes < 0, codes.clamp(min=0)
     if isinstance(quantizer, FSQ):

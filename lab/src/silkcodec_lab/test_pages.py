@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from silkcodec.errors import ArgumentError
 from silkcodec_lab import pages
 from silkcodec_lab.cli import OLD_NAMES, VERBS, lab
 
@@ -33,13 +34,13 @@ def test_every_experiment_is_a_verb_and_old_names_are_hidden() -> None:
     assert verbs == set(pages.EXPERIMENTS)
     text = CliRunner().invoke(lab, ["--help"]).stdout
     assert all(f" {name} " in text for name in verbs)
-    for old, verb in OLD_NAMES.items():
+    for old in OLD_NAMES:
         assert f" {old} " not in text and CliRunner().invoke(lab, [old, "--help"]).exit_code == 0
-        assert pages.OLD_NAMES[old] == verb.__name__.replace("_", "-")
 
 
-def test_a_result_of_an_old_name_is_read(tmp_path: Path) -> None:
+def test_a_result_of_another_format_is_refused(tmp_path: Path) -> None:
     (path,) = pages.committed("lm-cost")
     result = json.loads(path.read_text(encoding="utf-8"))
-    (tmp_path / "burden.json").write_text(json.dumps({**result, "kind": "silk lab burden"}))
-    assert pages.render(pages.load_result(tmp_path / "burden.json")) == pages.render(result)
+    (tmp_path / "old.json").write_text(json.dumps({**result, "format": 1}))
+    with pytest.raises(ArgumentError, match="Measure it again"):
+        pages.load_result(tmp_path / "old.json")

@@ -19,7 +19,7 @@ export interface Interval {
 
 export interface Covered {
   groups: Record<string, Interval>;
-  against_new: Record<string, Interval>;
+  against_unseen: Record<string, Interval>;
   sources: Record<string, Record<string, { n: number; inside: number; error_db: number }>>;
 }
 

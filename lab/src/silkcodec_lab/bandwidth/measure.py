@@ -116,8 +116,8 @@ def bandwidth(
     bench = Bench(recipe)
     n_groups = len(bench.silk.codebook_sizes) if bench.silk is not None and order_clips else 0
     listened = Path(plan.listen) if plan.listen is not None else clips[0].path
-    heard = _to_hear(bench, ordered=n_groups > 0)
-    for file in ["original.flac", *(entry["file"] for entry in heard)]:
+    examples = _examples(bench, ordered=n_groups > 0)
+    for file in ["original.flac", *(entry["file"] for entry in examples)]:
         check_output(Path(folder) / file, overwrite=overwrite)
     original = bench.read(listened, plan.listen_s)
     jobs = min(plan.jobs or available_cores(), len(clips))
@@ -138,7 +138,7 @@ def bandwidth(
         for done in pool.map("measure", tasks):
             measured.add(done)
             advance(done["clip"])
-    audible = _write_audio(bench, original, heard, best, Path(folder), overwrite)
+    audible = _write_audio(bench, original, examples, best, Path(folder), overwrite)
     return {
         **head("bandwidth"),
         "settings": {
@@ -267,18 +267,18 @@ def _named(key: Key) -> dict[str, Any]:
     return dict(zip(("codec", "kept", "how"), key, strict=True))
 
 
-# --- to hear and to see
+# --- audio examples and spectrograms
 
 
-def _to_hear(bench: Bench, *, ordered: bool) -> list[dict[str, Any]]:
+def _examples(bench: Bench, *, ordered: bool) -> list[dict[str, Any]]:
     """Of every codec a quarter, a half and all of its cuts; of Silk also half its groups, the best."""
-    heard = []
+    examples = []
     for name, found in bench.cuts.items():
         chosen = sorted({found[-(-len(found) * part // 4) - 1] for part in (1, 2, 4)})
-        heard += [_audible(name, kept, FIRST) for kept in chosen]
+        examples += [_audible(name, kept, FIRST) for kept in chosen]
         if name == "silk" and ordered:
-            heard.append(_audible(name, chosen[len(chosen) // 2], BEST))
-    return heard
+            examples.append(_audible(name, chosen[len(chosen) // 2], BEST))
+    return examples
 
 
 def _audible(codec: str, kept: int, how: str) -> dict[str, Any]:
@@ -287,13 +287,13 @@ def _audible(codec: str, kept: int, how: str) -> dict[str, Any]:
 
 
 def _write_audio(
-    bench: Bench, original: Wave, heard: list[dict[str, Any]], best: list[int], folder: Path, overwrite: bool
+    bench: Bench, original: Wave, examples: list[dict[str, Any]], best: list[int], folder: Path, overwrite: bool
 ) -> dict[str, Any]:
     """Writes the waves; returns what the page says of them, with the spectrograms that the figure shows."""
-    shown = _to_show(bench, heard)
+    shown = _to_show(bench, examples)
     files = [{"codec": None, "file": "original.flac", "spectrogram": _spectrogram(original)}]
     audio.write(folder / "original.flac", original, SAMPLE_RATE, overwrite=overwrite)
-    for entry in heard:
+    for entry in examples:
         groups = best[: entry["kept"]] if entry["how"] == BEST else None
         wave = bench.decode(original, entry["codec"], entry["kept"], groups)
         audio.write(folder / entry["file"], wave, SAMPLE_RATE, overwrite=overwrite)
@@ -302,9 +302,9 @@ def _write_audio(
     return {"duration_s": len(original) / SAMPLE_RATE, "bytes": n_bytes, "files": files}
 
 
-def _to_show(bench: Bench, heard: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _to_show(bench: Bench, examples: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """As many as the figure has room for: Silk, then the ends of codecs that can be cut, then the rest."""
-    by_codec = {name: [e for e in heard if e["codec"] == name and e["how"] == FIRST] for name in bench.codecs}
+    by_codec = {name: [e for e in examples if e["codec"] == name and e["how"] == FIRST] for name in bench.codecs}
     order = by_codec.pop("silk", [])[::-1]
     for entries in sorted(by_codec.values(), key=lambda entries: len(entries) == 1):
         order += entries[-1:] + entries[:-1][:1]

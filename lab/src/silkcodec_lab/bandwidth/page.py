@@ -24,7 +24,7 @@ QUESTION = (
 
 FIGURE = (
     "Above, a row a metric: over tokens/s, over bit/s, and Silk with its groups chosen in other ways; bands are 95 % "
-    "intervals over clips. Below, spectrograms of what can be heard, all at one scale."
+    "intervals over clips. Below, spectrograms of the audio examples, all at one scale."
 )
 
 WOULD_CHANGE = (
@@ -49,7 +49,7 @@ CUT = {
     "trained to be cut",
     "RVQ": "the first stages of every vector's chain, as quantizer dropout has trained it",
     "multi-scale RVQ": "the first, slow scales; trained without dropout",
-    "VQ": "the first vectors are kept, the rest is the mean of what the codebook has heard; not trained to be cut",
+    "VQ": "the first vectors are kept, the rest is the mean of the codebook's training vectors; not trained to be cut",
     "split RVQ": "the first codebooks",
     "bit stream": "no cut: each mode is a point",
 }

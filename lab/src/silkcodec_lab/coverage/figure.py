@@ -6,11 +6,11 @@ import io
 from typing import Any
 
 from silkcodec_lab.coverage.about import VIEWS, headline, label
-from silkcodec_lab.coverage.intervals import HEARD, NEW
+from silkcodec_lab.coverage.intervals import SEEN, UNSEEN
 from silkcodec_lab.coverage.sounds_figure import draw
 from silkcodec_lab.pages import Result
 
-TAKEN_OUT = {"level": "level taken out", "channel": "mean spectrum taken out too"}
+REMOVED = {"level": "level removed", "channel": "mean spectrum removed too"}
 
 
 def figure(result: Result) -> bytes:
@@ -33,7 +33,7 @@ def figure(result: Result) -> bytes:
         low = min(left.get_ylim()[0], middle.get_ylim()[0])
         for axes in (left, middle):
             axes.set_ylim(low, 101)
-        left.set(ylabel=f"{TAKEN_OUT[view]}:\nvectors within the radius, %", title="codebooks")
+        left.set(ylabel=f"{REMOVED[view]}:\nvectors within the radius, %", title="codebooks")
         middle.set(title="scalar grid (FSQ) at equal bits")
         _draw_errors(right, found)
     handles, labels = panels[0][0].get_legend_handles_labels()
@@ -60,7 +60,7 @@ def _draw_covered(axes: Any, found: dict[str, Any], *, fsq: bool) -> None:
         places = [place + shift for place in range(len(chosen))]
         axes.errorbar(
             places, means, yerr=reach, fmt="o", markersize=4, capsize=2, linewidth=1, color=_color(group, groups),
-            label={HEARD: "heard speakers", NEW: "new speakers"}.get(group, group),
+            label={SEEN: "seen speakers", UNSEEN: "unseen speakers"}.get(group, group),
         )  # fmt: skip
     labels = [
         f"{one['bits']} bit" if fsq else f"{label(name).replace(' ', chr(10), 1)}\n{one['bits']} bit"
@@ -83,6 +83,6 @@ def _draw_errors(axes: Any, found: dict[str, Any]) -> None:
 
 
 def _color(group: str, groups: list[str]) -> str:
-    fixed = {HEARD: "0.6", NEW: "black"}
+    fixed = {SEEN: "0.6", UNSEEN: "black"}
     others = [name for name in groups if name not in fixed]
     return fixed[group] if group in fixed else f"C{others.index(group) % 10}"

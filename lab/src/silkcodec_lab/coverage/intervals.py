@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-HEARD, NEW = "heard", "new"  # speakers that a quantizer was fitted on; others of the same language
+SEEN, UNSEEN = "seen", "unseen"  # speakers that a quantizer was fitted on; others of the same language
 N_DRAWS = 2_000
 FEW = 5  # speakers; below that an interval over speakers says next to nothing
 
@@ -18,7 +18,7 @@ Floats = NDArray[np.float64]
 
 def in_order(groups: Iterable[str]) -> list[str]:
     """Each group once, the controls first."""
-    return sorted(dict.fromkeys(groups), key=lambda group: {HEARD: 0, NEW: 1}.get(group, 2))
+    return sorted(dict.fromkeys(groups), key=lambda group: {SEEN: 0, UNSEEN: 1}.get(group, 2))
 
 
 def weighted_quantile(parts: Sequence[Floats], share: float) -> float:
@@ -50,5 +50,5 @@ def difference(values: Floats, control: Floats, seed: int, group: str) -> dict[s
     mean, n = float(values.mean() - control.mean()), min(len(values), len(control))
     if n < 2:
         return {"mean": mean, "low": None, "high": None, "n": n}
-    low, high = np.percentile(draws(values, seed, group) - draws(control, seed, NEW), [2.5, 97.5])
+    low, high = np.percentile(draws(values, seed, group) - draws(control, seed, UNSEEN), [2.5, 97.5])
     return {"mean": mean, "low": float(low), "high": float(high), "n": n}

@@ -1,15 +1,15 @@
-"""Does a codebook that learned one language cover another one worse than it covers new speakers of its own?
+"""Does a codebook trained on one language cover another one worse than it covers unseen speakers of its own?
 
-    training speech -> speakers -> folds: fit without some of them -> radius: what 95 % of unheard vectors of the
-    speakers that were heard stay within -> share of every group's vectors within that radius
+    training speech -> speakers -> folds: fit without some of them -> radius: the error that 95 % of the seen speakers'
+    held-out vectors stay within -> share of every group's vectors within that radius
 
-    heard    other speech of the speakers that the quantizer was fitted on: 95 % within, by construction
-    new      speakers of the training language that it was not fitted on: the control
-    others   the test groups, by the same quantizers; their distance to `new` is what a language may explain
+    seen     held-out speech of the speakers that the quantizer was fitted to: 95 % within, by construction
+    unseen   speakers of the training language that it was not fitted to: the control
+    others   the test groups, by the same quantizers; their difference to `unseen` is what a language may explain
 
-A speaker is measured only by quantizers that did not hear anything of its own key (itself, or its source, whichever
-is held out): so where sources are held out, nobody but `heard` meets a microphone from the training speech again.
-Every speaker weighs the same; intervals are bootstraps over speakers.
+A speaker is measured only by quantizers that were not fitted to its own key (the speaker, or its source, whichever is
+held out). So where sources are held out, only `seen` speakers share a microphone with the training speech. Every
+speaker has the same weight; intervals are bootstraps over speakers.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from silkcodec.evaluate.clips import filter_of
 from silkcodec.evaluate.metrics import find_metrics
 from silkcodec_lab.conditions import Conditions
 from silkcodec_lab.coverage import reconstruction, vector_fits
-from silkcodec_lab.coverage.intervals import HEARD, NEW, Floats, difference, interval, weighted_quantile
+from silkcodec_lab.coverage.intervals import SEEN, UNSEEN, Floats, difference, interval, weighted_quantile
 from silkcodec_lab.coverage.plan import Plan
 from silkcodec_lab.coverage.reconstruction import Rebuilding
 from silkcodec_lab.coverage.sounds import Sounds
@@ -35,7 +35,7 @@ from silkcodec_lab.coverage.vector_fits import Measured
 from silkcodec_lab.pages import Result, head
 
 VIEWS = ("level", "channel")  # what was taken out of the vectors: their level; also the speaker's mean spectrum
-COVERED = 0.95  # share of the heard speakers' unheard vectors within the radius
+COVERED = 0.95  # share of the seen speakers' held-out vectors within the radius
 TAIL = 0.2  # of a training speaker's vectors, the last ones, that no quantizer is fitted on
 PER_ENTRY = 4  # vectors that a codebook needs for each entry at least; it is halved until it has them
 BINS = np.linspace(0, 3, 31)  # of the histogram of errors, in radii; the last bin also holds all beyond
@@ -58,7 +58,7 @@ def coverage(
     Args:
         train, tests: selections, see `evaluate.clips.find_clips`; the tests by name.
         name: of the result: its page and figure are called so.
-        rebuilding: what is made audible again and heard; None: nothing.
+        rebuilding: what is resynthesized; None: nothing.
 
     Returns:
         What goes to coverage.json.
@@ -70,8 +70,8 @@ def coverage(
     if plan.sounds or rebuilding is not None:
         for metric in find_metrics(reconstruction.METRICS):
             metric.require()
-    if not tests or {HEARD, NEW} & set(tests):
-        raise ArgumentError(f"one test group at least is needed, and none named {HEARD} or {NEW}; got {list(tests)}.")
+    if not tests or {SEEN, UNSEEN} & set(tests):
+        raise ArgumentError(f"one test group at least is needed, and none named {SEEN} or {UNSEEN}; got {list(tests)}.")
     conditions = Conditions()
     trained, _ = speakers_of(train, plan.patches, plan.seed, sounds=plan.sounds)
     names = [speaker.name for speaker in trained]
@@ -106,14 +106,14 @@ def coverage(
         "name": name,
         "settings": {
             **asdict(plan),
-            "filters": {name: filter_of(text) for name, text in {NEW: train, **tests}.items()},
+            "filters": {name: filter_of(text) for name, text in {UNSEEN: train, **tests}.items()},
             "width": plan.patches.width,
             "views": VIEWS,
             "covered": COVERED,
             "tail": TAIL,
         },
         "groups": {
-            NEW: _facts(trained, 0),
+            UNSEEN: _facts(trained, 0),
             **{name: _facts(speakers, n_left_out) for name, (speakers, n_left_out) in found.items()},
         },
         "views": views,
@@ -133,8 +133,8 @@ def fitting(plan: Plan, train: Sequence[Speaker]) -> Plan:
     return replace(plan, vq=sizes, rvq_entries=min(plan.rvq_entries, largest))
 
 
-def _told(plan: Plan) -> dict[str, str]:
-    """The largest codebook and the longest chain, each with the grid at as many bits: of these sounds are told."""
+def _compared(plan: Plan) -> dict[str, str]:
+    """Return the quantizers to compare sounds on: the largest codebook and the longest chain, with their grids."""
     bits, length = int(np.log2(max(plan.vq))), max(plan.rvq_lengths)
     chain_bits = length * int(np.log2(plan.rvq_entries))
     return {f"vq {max(plan.vq)}": f"fsq {bits}", f"rvq {length}x{plan.rvq_entries}": f"fsq {chain_bits}"}
@@ -164,14 +164,14 @@ def measure(train: Sequence[Speaker], tests: Groups, plan: Plan, advance: Callab
     folds = split(train, plan)
     groups: dict[str, Sequence[Speaker]] = {**tests}
     if len(folds) > 1:
-        groups = {NEW: train, **tests}
+        groups = {UNSEEN: train, **tests}
     tallies: dict[str, dict[str, Tally]] = {}
     facts: dict[str, dict[str, Any]] = {}
     keys = {plan.key(speaker) for speaker in train}
-    sounds = Sounds(_told(plan))
+    sounds = Sounds(_compared(plan))
     for index, held_out in enumerate(folds):
-        heard = [speaker for speaker in train if plan.key(speaker) not in held_out]
-        vectors = np.concatenate([speaker.vectors[: _cut(speaker)] for speaker in heard])
+        trained = [speaker for speaker in train if plan.key(speaker) not in held_out]
+        vectors = np.concatenate([speaker.vectors[: _cut(speaker)] for speaker in trained])
         largest = max(*plan.vq, plan.rvq_entries)
         if len(vectors) < largest:
             raise ArgumentError(
@@ -180,28 +180,28 @@ def measure(train: Sequence[Speaker], tests: Groups, plan: Plan, advance: Callab
         fitted, facts = vector_fits.fit(
             vectors, plan.vq, (plan.rvq_entries, plan.rvq_lengths), plan.seed + index, plan.kmeans_steps
         )
-        ends = [(speaker, slice(_cut(speaker), None)) for speaker in heard if _cut(speaker) < len(speaker.vectors)]
+        ends = [(speaker, slice(_cut(speaker), None)) for speaker in trained if _cut(speaker) < len(speaker.vectors)]
         tails = [(speaker.name, vector_fits.measure(fitted, speaker.vectors[end])) for speaker, end in ends]
         radii = {name: weighted_quantile([tail[name].error for _, tail in tails], COVERED) for name in facts}
         for name in facts:
             own = tallies.setdefault(name, {})
-            own.setdefault(HEARD, Tally()).add(radii[name], [(speaker, tail[name]) for speaker, tail in tails])
-        for name in facts.keys() & sounds.told:
+            own.setdefault(SEEN, Tally()).add(radii[name], [(speaker, tail[name]) for speaker, tail in tails])
+        for name in facts.keys() & sounds.names:
             for (speaker, end), (_, tail) in zip(ends, tails, strict=True):
-                sounds.add(name, HEARD, speaker.name, speaker.classes_of(end), tail[name].error <= radii[name])
+                sounds.add(name, SEEN, speaker.name, speaker.classes_of(end), tail[name].error <= radii[name])
         for group, speakers in groups.items():
             able = [s for s in speakers if plan.key(s) in held_out or plan.key(s) not in keys]
             done = [(speaker.name, vector_fits.measure(fitted, speaker.vectors)) for speaker in able]
             for name in facts:
                 tally = tallies[name].setdefault(group, Tally())
                 tally.add(radii[name], [(speaker, measured[name]) for speaker, measured in done])
-                for one, (_, measured) in zip(able, done, strict=True) if name in sounds.told else ():
+                for one, (_, measured) in zip(able, done, strict=True) if name in sounds.names else ():
                     sounds.add(name, group, one.name, one.classes, measured[name].error <= radii[name])
         advance(index + 1, len(folds))
     sources = {speaker.name: speaker.source for those in groups.values() for speaker in those}
     return {
         "n_folds": len(folds),
-        "control": NEW if NEW in groups else None,
+        "control": UNSEEN if UNSEEN in groups else None,
         "sounds": sounds.summary(plan.seed) if plan.sounds else None,
         "quantizers": {name: {**fact, **_summary(name, tallies, facts, sources, plan)} for name, fact in facts.items()},
     }
@@ -270,11 +270,11 @@ def _summary(
     sources: dict[str, str],
     plan: Plan,
 ) -> dict[str, Any]:
-    """All that is told of one quantizer: its radius, every group, and every group's distance to the control."""
+    """Return the figures of one quantizer: its radius, every group, and every group's difference to the control."""
     own = tallies[name]
     fact = facts[name]
     entries = {"vq": 2 ** fact["bits"], "rvq": plan.rvq_entries}.get(fact["kind"])
-    compared = [tally for group, tally in own.items() if group != HEARD]
+    compared = [tally for group, tally in own.items() if group != SEEN]
     n_used = min(sum(map(len, fold)) for tally in compared for fold in tally.codes if fold) if entries else 0
     groups, apart = {}, {}
     for group, tally in own.items():
@@ -283,25 +283,25 @@ def _summary(
             "inside": interval(tally.of("inside"), plan.seed, group),
             "error_db": interval(tally.of("error"), plan.seed, group),
             "histogram": tally.of("histogram").mean(axis=0).tolist(),
-            "used": tally.used(n_used, entries, plan.seed) if entries and group != HEARD else None,
+            "used": tally.used(n_used, entries, plan.seed) if entries and group != SEEN else None,
             "clipped": float(tally.of("clipped").mean()) if tally.clipped else None,
-            "by_source": _by_source([sources.get(speaker, "") for speaker in names], tally) if group != HEARD else {},
+            "by_source": _by_source([sources.get(speaker, "") for speaker in names], tally) if group != SEEN else {},
         }
-        if NEW in own and group not in (HEARD, NEW):
+        if UNSEEN in own and group not in (SEEN, UNSEEN):
             grid = tallies[f"fsq {fact['bits']}"]
-            excess = {g: np.log(own[g].of("error")) - np.log(grid[g].of("error")) for g in (group, NEW)}
+            excess = {g: np.log(own[g].of("error")) - np.log(grid[g].of("error")) for g in (group, UNSEEN)}
             apart[group] = {
-                "inside": difference(tally.of("inside"), own[NEW].of("inside"), plan.seed, group),
-                "log_error": difference(np.log(tally.of("error")), np.log(own[NEW].of("error")), plan.seed, group),
-                "log_error_beyond_fsq": difference(excess[group], excess[NEW], plan.seed, group),
+                "inside": difference(tally.of("inside"), own[UNSEEN].of("inside"), plan.seed, group),
+                "log_error": difference(np.log(tally.of("error")), np.log(own[UNSEEN].of("error")), plan.seed, group),
+                "log_error_beyond_fsq": difference(excess[group], excess[UNSEEN], plan.seed, group),
                 "inside_beyond_fsq": difference(
                     tally.of("inside") - grid[group].of("inside"),
-                    own[NEW].of("inside") - grid[NEW].of("inside"),
+                    own[UNSEEN].of("inside") - grid[UNSEEN].of("inside"),
                     plan.seed,
                     group,
                 ),
             }
-    return {"radius_db": float(np.mean(own[HEARD].radii)), "used_of": n_used, "groups": groups, "against_new": apart}
+    return {"radius_db": float(np.mean(own[SEEN].radii)), "used_of": n_used, "groups": groups, "against_unseen": apart}
 
 
 def _by_source(sources: Sequence[str], tally: Tally) -> dict[str, dict[str, float]]:

@@ -28,7 +28,7 @@ class Plan:
         if self.hold_out not in HOLD_OUT:
             raise ArgumentError(f"--hold-out must be one of {', '.join(HOLD_OUT)}; got '{self.hold_out}'.")
         if self.sounds and self.patches.of != "mel":
-            raise ArgumentError("what sounds a vector holds is only told of --vectors mel; give --no-sounds.")
+            raise ArgumentError("--sounds needs --vectors mel; for latents give --no-sounds.")
         if self.folds < 2:
             raise ArgumentError(f"--folds must be at least 2; got {self.folds}.")
 

@@ -1,11 +1,11 @@
-"""What is heard of it: speech from quantized mel columns against speech from the same columns unquantized.
+"""Quality of speech from quantized mel columns, compared with speech from the same columns unquantized.
 
     excerpt -> log-mel columns (10 ms, all bands up to LIMIT) -> dB below the loud level -> Griffin-Lim -> a wave
                          |-> those that hold speech through a quantizer -------------> Griffin-Lim -> a wave
 
-Both waves come of columns alone, so what parts them is the quantizer; Griffin-Lim once more from another beginning
-(`again`) says how far two such waves lie apart without any. The quantizers are fitted on the training language only.
-Whole codecs (`codecs`), heard against the excerpt itself, are for comparison: they learned from many languages.
+Both waves are made from columns, so only the quantizer differs. Griffin-Lim from other random phases (`again`) gives
+the difference of two such waves without a quantizer. The quantizers are fitted to the training language only. Complete
+codecs (`codecs`), compared with the excerpt itself, were trained on many languages.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from silkcodec.evaluate.metrics import Metric, Pair, find_metrics, measure_all
 from silkcodec_lab.coverage import vector_fits
 from silkcodec_lab.coverage.about import AGAIN
 from silkcodec_lab.coverage.griffin_lim import magnitudes, wave_of
-from silkcodec_lab.coverage.intervals import HEARD, NEW, Floats, difference, in_order, interval
+from silkcodec_lab.coverage.intervals import SEEN, UNSEEN, Floats, difference, in_order, interval
 from silkcodec_lab.coverage.plan import Plan
 from silkcodec_lab.coverage.speech import LOUD, Patches, Vectors, cut, decibels, voices_of
 
@@ -40,7 +40,7 @@ SHORTEST_S = 1.0  # of an excerpt
 
 @dataclass(frozen=True)
 class Rebuilding:
-    """What is made audible.
+    """What is resynthesized.
 
     Attributes:
         speakers: of each group at most.
@@ -74,28 +74,28 @@ class Voice:
 def rebuilt(
     train: str, tests: Mapping[str, str], plan: Plan, rebuilding: Rebuilding, folds: Sequence[set[str]]
 ) -> dict[str, Any]:
-    """Quality of every group's speech after quantizers that were fitted on the training speech, and after codecs."""
+    """Return the quality of every group's speech after quantizers fitted to the training speech, and after codecs."""
     patches = replace(plan.patches, columns=1, pool=1)
     few = replace(patches, speakers=min(rebuilding.speakers, patches.speakers))
     trained = _voices(train, patches, plan, rebuilding)
     chosen = np.random.default_rng(plan.seed).permutation(len(trained))[: few.speakers]
-    heard = [trained[index] for index in sorted(chosen)]
+    seen = [trained[index] for index in sorted(chosen)]
     names = [voice.name for voice in trained]
     groups = {name: _voices(text, few, plan, rebuilding, without=names) for name, text in tests.items()}
     if len(folds) > 1:
-        groups = {NEW: heard, **groups}
+        groups = {UNSEEN: seen, **groups}
     keys = {voice.key for voice in trained}
     values: Values = {}
     facts: dict[str, dict[str, Any]] = {}
     metrics = find_metrics(METRICS)
-    todo = {HEARD: heard, **groups}
+    todo = {SEEN: seen, **groups}
     for index, held_out in enumerate(folds):
         fitted, facts = _fit([voice for voice in trained if voice.key not in held_out], plan, index)
         for group, voices in todo.items():
             for place, voice in enumerate(voices):
                 able = [n for n, out in enumerate(folds) if _may(group, voice.key, out, keys)]
                 if able and able[place % len(able)] == index:
-                    for what, found in _hear(voice, fitted, patches, rebuilding, metrics, plan.seed).items():
+                    for what, found in _measure(voice, fitted, patches, rebuilding, metrics, plan.seed).items():
                         values.setdefault(what, {}).setdefault(group, {})[voice.name] = found
     quantized = list(values)
     for name, codec in _codecs(rebuilding):
@@ -142,20 +142,20 @@ def _voice(name: str, source: str, clips: Sequence[Clip], patches: Patches, plan
     return Voice(name, name if plan.hold_out == "speaker" else source, excerpt, vectors)
 
 
-def _fit(heard: Sequence[Voice], plan: Plan, index: int) -> tuple[Any, dict[str, dict[str, Any]]]:
+def _fit(seen: Sequence[Voice], plan: Plan, index: int) -> tuple[Any, dict[str, dict[str, Any]]]:
     """The largest codebook, the longest chain, and their grids."""
-    vectors = np.concatenate([voice.vectors for voice in heard])
+    vectors = np.concatenate([voice.vectors for voice in seen])
     largest = 2 ** int(np.log2(max(2, len(vectors) / 4)))
     size, entries = min(max(plan.vq), largest), min(plan.rvq_entries, largest)
     return vector_fits.fit(vectors, (size,), (entries, (max(plan.rvq_lengths),)), plan.seed + index, plan.kmeans_steps)
 
 
 def _may(group: str, key: str, held_out: set[str], keys: set[str]) -> bool:
-    """Whether a fold may measure a voice: the heard ones need to be heard, all others must not be."""
-    return key not in held_out if group == HEARD else key in held_out or key not in keys
+    """Return whether a fold may measure a voice: `SEEN` ones must be in its training set, all others must not."""
+    return key not in held_out if group == SEEN else key in held_out or key not in keys
 
 
-def _hear(
+def _measure(
     voice: Voice, fitted: Any, patches: Patches, rebuilding: Rebuilding, metrics: Sequence[Metric], seed: int
 ) -> dict[str, dict[str, float | None]]:
     """The metrics of what every quantizer makes of an excerpt."""
@@ -203,21 +203,21 @@ def _summary(what: str, values: Values, grid: str | None, seed: int) -> dict[str
             if not np.isfinite(own).any():
                 continue
             groups[group] = {"mean": interval(own[np.isfinite(own)], seed, group)}
-            control = values[what].get(NEW)
-            if control is None or group == NEW:
+            control = values[what].get(UNSEEN)
+            if control is None or group == UNSEEN:
                 continue
-            new = _column(values[what], NEW, metric, list(control))
+            new = _column(values[what], UNSEEN, metric, list(control))
             if np.isfinite(new).any():
-                groups[group]["against_new"] = difference(own[np.isfinite(own)], new[np.isfinite(new)], seed, group)
+                groups[group]["against_unseen"] = difference(own[np.isfinite(own)], new[np.isfinite(new)], seed, group)
             if grid in values:
                 beyond = [
                     _column(values[what], one, metric, list(values[what][one]))
                     - _column(values[grid], one, metric, list(values[what][one]))
-                    for one in (group, NEW)
+                    for one in (group, UNSEEN)
                 ]
                 beyond = [one[np.isfinite(one)] for one in beyond]
                 if all(map(len, beyond)):
-                    groups[group]["beyond_grid_and_new"] = difference(beyond[0], beyond[1], seed, group)
+                    groups[group]["beyond_grid_and_unseen"] = difference(beyond[0], beyond[1], seed, group)
         result[metric] = groups
     return result
 

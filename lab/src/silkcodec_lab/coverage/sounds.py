@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from silkcodec import mel
 from silkcodec.evaluate.clips import Clip
 from silkcodec.evaluate.metrics.pitch import F0_PERIOD_MS, find_f0
-from silkcodec_lab.coverage.intervals import HEARD, NEW, Floats, difference, in_order, interval
+from silkcodec_lab.coverage.intervals import SEEN, UNSEEN, Floats, difference, in_order, interval
 from silkcodec_lab.coverage.labels import rules
 
 Labels = NDArray[np.str_]  # [N], "" where nothing is known
@@ -115,9 +115,9 @@ class Sounds:
     """By quantizer, group, class and speaker: the share of a class's vectors that is covered, and the rest's."""
 
     def __init__(self, quantizers: Mapping[str, str]) -> None:
-        """`quantizers`: those that are told, each with its grid."""
+        """`quantizers`: those that are compared, each with its grid."""
         self.quantizers = dict(quantizers)
-        self.told = {*quantizers, *quantizers.values()}
+        self.names = {*quantizers, *quantizers.values()}
         self._found: dict[tuple[str, str, str, str], dict[str, list[tuple[float, float, float]]]] = {}
 
     def add(
@@ -153,8 +153,8 @@ class Sounds:
                         "grid_apart": interval(theirs, seed, group),
                         "beyond_grid": interval(beyond[group], seed, group),
                     }
-                    if NEW in beyond and group not in (HEARD, NEW):
-                        found[group]["beyond_grid_and_new"] = difference(beyond[group], beyond[NEW], seed, group)
+                    if UNSEEN in beyond and group not in (SEEN, UNSEEN):
+                        found[group]["beyond_grid_and_unseen"] = difference(beyond[group], beyond[UNSEEN], seed, group)
                 if found:
                     result.setdefault(kind, {})[one] = found
         return result

@@ -1,4 +1,4 @@
-"""The figure's row of sounds and pitch: where the codebook loses more than its grid, and the pitch that is left."""
+"""The figure's row of sounds and pitch: codebook minus grid, and the error of F0 after resynthesis."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from silkcodec_lab.pages import Result
 
 
 def draw(panels: Any, result: Result, color: Any, label: Any) -> None:
-    """Three axes: by how F0 moves, by tone and Arabic sound, and the error of F0 in what is heard again."""
+    """Three axes: by how F0 moves, by tone and Arabic sound, and the error of F0 after resynthesis."""
     left, middle, right = panels
     found = result.get("sounds")
     name = next(iter(found)) if found else ""
@@ -20,9 +20,9 @@ def draw(panels: Any, result: Result, color: Any, label: Any) -> None:
     _classes(middle, {**{f"tone {k}": v for k, v in one.get("tone", {}).items()}, **one.get("sound", {})}, color)
     for axes, title in ((left, "how F0 moves"), (middle, "word's tone or Arabic sound")):
         axes.set(title=f"{title}: {label(name)}" if found else title)
-    left.set_ylabel("covered, against the speaker's\nother vectors: codebook less grid, points")
+    left.set_ylabel("coverage relative to the speaker's\nother vectors: codebook minus grid, points")
     if result.get("rebuilt"):
-        _heard(right, result["rebuilt"], color, label)
+        _pitch_error(right, result["rebuilt"], color, label)
     for axes in panels:
         if not axes.has_data():
             axes.set_axis_off()
@@ -40,7 +40,7 @@ def _classes(axes: Any, classes: dict[str, Any], color: Any) -> None:
     axes.grid(axis="y", alpha=0.3)
 
 
-def _heard(axes: Any, found: dict[str, Any], color: Any, label: Any) -> None:
+def _pitch_error(axes: Any, found: dict[str, Any], color: Any, label: Any) -> None:
     metric = "f0_rmse_cents"
     names = [name for name in found["of"] if name not in found["codecs"]]
     groups = in_order(group for name in names for group in found["of"][name][metric])
@@ -51,7 +51,7 @@ def _heard(axes: Any, found: dict[str, Any], color: Any, label: Any) -> None:
                 _bar(axes, place + shift, found["of"][name][metric][group]["mean"], 1, color(group))
     labels = ["no\nquantizer" if name == AGAIN else label(name).replace(" ", "\n", 1) for name in names]
     axes.set_xticks(range(len(names)), labels, fontsize=8)
-    axes.set(title="pitch of what is heard again", ylabel=f"{METRICS[metric].label}, cents", ylim=(0, None))
+    axes.set(title="F0 error after resynthesis", ylabel=f"{METRICS[metric].label}, cents", ylim=(0, None))
     axes.grid(axis="y", alpha=0.3)
 
 

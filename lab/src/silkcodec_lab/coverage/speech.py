@@ -37,7 +37,7 @@ Columns = NDArray[np.int64]  # [N], of the log-mel
 OF = ("mel", "latents")
 LOUD = 95  # percentile of the columns' levels that stands for a clip's level
 PIECES = 8  # of Silk's latent of a frame: vectors of 16 numbers
-LOUD_LEVEL = 0.1  # root mean square of a clip's loud columns before Silk hears it
+LOUD_LEVEL = 0.1  # root mean square of a clip's loud columns before Silk encodes it
 LONGEST = 600 * mel.SAMPLE_RATE  # samples of a clip that are looked at
 QUIET = 10  # percentile that stands for its background; the distance is a measure of its noise
 
@@ -142,15 +142,15 @@ def voices_of(
     for clip in find_clips([text]):
         if float(clip.columns.get("bandwidth_hz_est", patches.limit_hz)) >= patches.limit_hz:
             voices.setdefault(voice(clip, root), []).append(clip)
-    heard = {key for key in voices if key[0] in set(without)}
-    chosen = sorted(set(voices) - heard)
+    left_out = {key for key in voices if key[0] in set(without)}
+    chosen = sorted(set(voices) - left_out)
     if len(chosen) > patches.speakers:
         chosen = sorted(random.Random(seed).sample(chosen, patches.speakers))
 
     def shuffled(name: str, clips: list[Clip]) -> list[Clip]:
         return random.Random(f"{seed} {Path(name).name}").sample(clips, len(clips))
 
-    return {key: shuffled(key[0], voices[key]) for key in chosen}, len(heard)
+    return {key: shuffled(key[0], voices[key]) for key in chosen}, len(left_out)
 
 
 def speakers_of(
@@ -168,7 +168,7 @@ def speakers_of(
     found = [speaker for speaker in found if len(speaker.vectors)]
     if not found:
         raise ArgumentError(
-            f"'{text}' must hold speech of new speakers up to {patches.limit_hz:g} Hz; it holds none "
+            f"'{text}' must hold speech of other speakers up to {patches.limit_hz:g} Hz; it holds none "
             f"({n_left_out} speakers of it are in the training set)."
         )
     return found, n_left_out

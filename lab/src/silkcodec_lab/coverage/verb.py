@@ -44,7 +44,7 @@ def coverage(
 ) -> None:
     """Measure whether a codebook covers a language that is not in its training set.
 
-    Fits codebooks to one group's speech and measures other groups, against new speakers of the first and against FSQ.
+    Fits codebooks to one group's speech and measures other groups, relative to unseen speakers of the first and to FSQ.
 
     FILTER is column=value, separated by commas: language=zh*,source=a|b.
     """

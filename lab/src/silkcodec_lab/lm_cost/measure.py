@@ -100,7 +100,7 @@ def lm_cost(
     for base in sorted(loaded, key=lambda base: base in trained):  # what takes seconds, first: it may fail
         codec, those = loaded.pop(base), [view for view in views if view.base == base]
         encoded = list(encode(codec, speech.train, speech.train_s if base in trained else plan.window_s))
-        unheard = list(encode(codec, speech.held_out, speech.held_out_s if base in trained else 0.0))
+        held_out = list(encode(codec, speech.held_out, speech.held_out_s if base in trained else 0.0))
         del codec  # and its memory, before training begins
         for view in those:
 
@@ -108,7 +108,7 @@ def lm_cost(
                 if progress is not None:
                     progress(next(done), total, name)
 
-            measured[view.name] = _measure(view, encoded, unheard, n_steps, plan, advance)
+            measured[view.name] = _measure(view, encoded, held_out, n_steps, plan, advance)
     figures = {view.name: measured[view.name] for view in views}
     equal_time_s = _compare_at_equal_time(figures)
     return {
@@ -163,24 +163,24 @@ def _load_all(codecs: Sequence[str], cost_only: Sequence[str]) -> tuple[dict[str
 
 
 def _measure(
-    view: View, encoded: list[Tokens], unheard: list[Tokens], n_steps: int, plan: Plan, advance: training.Advance
+    view: View, encoded: list[Tokens], held_out: list[Tokens], n_steps: int, plan: Plan, advance: training.Advance
 ) -> dict[str, Any]:
     """All figures of one view."""
-    encoded, unheard = [view.of(tokens) for tokens in encoded], [view.of(tokens) for tokens in unheard]
+    encoded, held_out = ([view.of(tokens) for tokens in part] for part in (encoded, held_out))
     layout = Layout.of(max(encoded, key=lambda tokens: tokens.n_frames))
     frames = join(layout, encoded)
     sizes, rate = layout.head_sizes, layout.frame_rate
     figures: dict[str, Any] = {"codec_id": encoded[0].codec, "cost_only": not view.bits, **arithmetic(layout)}
     step_speech_s = plan.batch * plan.window_frames(rate) / rate
     if view.bits:
-        held_out = join(layout, unheard)
-        model, run = training.train(sizes, rate, frames, held_out, n_steps, plan, advance)
+        held_out_frames = join(layout, held_out)
+        model, run = training.train(sizes, rate, frames, held_out_frames, n_steps, plan, advance)
         step_s = run["wall_s"] / n_steps
         reached = bootstrap(run["bits_per_second_of_windows"], plan.seed)
         figures |= {
             "bits_per_second": reached,
             "share_of_raw_bits": reached["mean"] / layout.raw_bits_per_second,
-            "order0_bits_per_second": training.order0_bits_per_second(sizes, rate, frames, held_out),
+            "order0_bits_per_second": training.order0_bits_per_second(sizes, rate, frames, held_out_frames),
             "train_wall_s": run["wall_s"],
             "curve": run["curve"],
         }

@@ -37,7 +37,7 @@ WOULD_CHANGE = (
 def method(result: Result) -> list[str]:
     settings, size = result["settings"], result["settings"]["size"]
     parts = _parameters(result)
-    heard_h = settings["n_steps"] * settings["batch"] * settings["window_s"] / 3600
+    trained_h = settings["n_steps"] * settings["batch"] * settings["window_s"] / 3600
     return [
         "**Counted.** Frames, tokens and codebooks are those of tokens that were produced. *Flat* is one step a "
         "token; *frames* is one step a frame, its tokens predicted at once or by a small model of their own; the "
@@ -57,7 +57,7 @@ def method(result: Result) -> list[str]:
         f"**Trained** on the same speech, {_speech(result['speech']['train'])}, with AdamW at "
         f"{settings['learning_rate']:g} after {settings['warmup_steps']} steps of warm-up, seed {settings['seed']}, "
         f"{settings['n_steps']} steps of {settings['batch']} windows of {settings['window_s']:.3g} s at the same "
-        f"moments for every codec: {heard_h:.2g} h heard in all. The learning rate stays constant, so each point of "
+        f"moments for every codec: {trained_h:.2g} h in all. The learning rate stays constant, so each point of "
         "a curve is what a run that ended there had reached.",
         f"**Scored** on held-out speech, {_speech(result['speech']['held_out'])}, in windows of the same length, "
         "each from its own start. Bits per second are the cross-entropy of all tokens, summed, over the seconds of "
@@ -168,7 +168,7 @@ def _overfitted(trained: dict[str, Any]) -> list[str]:
         if last > (1 + NOTABLE_RISE) * lowest["bits_per_second"]:
             sentences.append(
                 f"`{name}` **overfits**: its bits had been down at {_percent(_share(lowest, found))} of the raw ones "
-                f"after {lowest['speech_s']:.0f} s heard and rose again, with "
+                f"after {lowest['speech_s']:.0f} s of training speech and rose again, with "
                 f"{_millions(found['parameters']['vocabulary'])} parameters for its vocabulary alone. It needs more "
                 "speech than this, or smaller heads."
             )
@@ -220,7 +220,7 @@ def how_made(result: Result) -> str:
 
 
 def figure(result: Result) -> bytes:
-    """A PNG: steps for a minute of speech, and the curves over speech heard and over training time."""
+    """A PNG: steps for a minute of speech, and the curves over training speech and training time."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # not pyplot: no state, no display
     from matplotlib.figure import Figure
 
@@ -237,7 +237,7 @@ def figure(result: Result) -> bytes:
     bars.margins(x=0.15)
     bars.invert_yaxis()
     bars.legend(fontsize=8, loc="lower center", bbox_to_anchor=(0.5, -0.25), ncols=2)
-    for axes, key, label in ((speech, "speech_s", "speech heard, s"), (seconds, "wall_s", "training time, s")):
+    for axes, key, label in ((speech, "speech_s", "training speech, s"), (seconds, "wall_s", "training time, s")):
         for name, found in codecs.items():
             if not found["cost_only"]:
                 points = found["curve"][1:]  # the first is 1 at 0, which a logarithmic axis has not

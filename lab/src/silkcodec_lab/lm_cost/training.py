@@ -83,10 +83,10 @@ def train(
     """
     n_window = min(plan.window_frames(frame_rate), len(frames), len(held_out))
     model, optimizer = _model(head_sizes, plan)
-    speech, unheard = torch.from_numpy(frames), torch.from_numpy(held_out)
+    speech, scored = torch.from_numpy(frames), torch.from_numpy(held_out)
     rng = np.random.default_rng(plan.seed)
     at = {max(1, round(share * n_steps)) for share in CHECKPOINTS}
-    untrained = float(score(model, unheard, n_window, frame_rate).mean())
+    untrained = float(score(model, scored, n_window, frame_rate).mean())
     curve = [{"step": 0, "speech_s": 0.0, "wall_s": 0.0, "bits_per_second": untrained}]
     wall_s, windows = 0.0, np.zeros(0)
     with threads(plan.threads):
@@ -98,9 +98,14 @@ def train(
             wall_s += time.perf_counter() - began
             advance(1)
             if step in at:
-                windows = score(model, unheard, n_window, frame_rate)
-                heard_s = step * plan.batch * n_window / frame_rate
-                point = {"step": step, "speech_s": heard_s, "wall_s": wall_s, "bits_per_second": float(windows.mean())}
+                windows = score(model, scored, n_window, frame_rate)
+                speech_s = step * plan.batch * n_window / frame_rate
+                point = {
+                    "step": step,
+                    "speech_s": speech_s,
+                    "wall_s": wall_s,
+                    "bits_per_second": float(windows.mean()),
+                }
                 curve.append(point)
     return model, {"curve": curve, "bits_per_second_of_windows": windows.tolist(), "wall_s": wall_s}
 
@@ -118,7 +123,8 @@ def order0_bits_per_second(head_sizes: NDArray[np.int64], frame_rate: float, fra
     """What held-out speech costs by the frequencies of each head's codes in the training speech alone.
 
     A cross-entropy between two recordings, not the entropy of one: that of a few thousand tokens of a large
-    codebook comes out far too low, for most codes never came. Here what was never heard costs what it costs.
+    codebook is far too low, since most codes never occur. Here codes that are not in the training set have a finite
+    cost.
     """
     total = 0.0
     for p, h in np.argwhere(head_sizes > 1):

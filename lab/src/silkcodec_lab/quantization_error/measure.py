@@ -135,21 +135,21 @@ def compare(
 def _run(name: str, bits: int, train: Vectors, held_out: Sequence[Vectors], seed: int) -> dict[str, Any] | None:
     """One fit: its error over the vectors it was fitted to, and over each clip it was not; None: it cannot be made."""
     drawn = np.random.default_rng(seed).permutation(len(train))[:MAX_VECTORS]
-    heard = torch.from_numpy(train[drawn])
+    fitted = torch.from_numpy(train[drawn])
     quantizer: Chain | Grid
     if name in CHAIN:
         sizes = split_bits(bits, CHAIN[name])
-        if 1 in sizes or max(sizes) * FEWEST_PER_ENTRY > len(heard):
+        if 1 in sizes or max(sizes) * FEWEST_PER_ENTRY > len(fitted):
             return None
-        quantizer = Chain.fit(heard, sizes, seed)
+        quantizer = Chain.fit(fitted, sizes, seed)
     else:
-        quantizer = Grid(heard, bits, rotated=name == "fsq_pca")
+        quantizer = Grid(fitted, bits, rotated=name == "fsq_pca")
         sizes = quantizer.sizes
     assert bits_of(sizes) == bits, (name, bits, sizes)
-    spread = float((heard - heard.mean(dim=0)).square().sum())
+    spread = float((fitted - fitted.mean(dim=0)).square().sum())
     return {
         "sizes": sizes,
-        "heard": _squared_error(quantizer, heard) / max(spread, 1e-30),
+        "train": _squared_error(quantizer, fitted) / max(spread, 1e-30),
         "clips": [_squared_error(quantizer, torch.from_numpy(clip)) for clip in held_out],
     }
 
@@ -170,7 +170,7 @@ def _summary(
     return {
         "bits": bits,
         "sizes": made[0]["sizes"],
-        "heard": float(np.mean([run["heard"] for run in made])),
+        "train": float(np.mean([run["train"] for run in made])),
         "held_out": _over_clips(clips.mean(axis=0), variances, seed),
         "seeds": (clips.sum(axis=1) / total).tolist(),
     }

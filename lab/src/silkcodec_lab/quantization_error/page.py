@@ -37,11 +37,11 @@ WOULD_CHANGE = (
     "**Other vectors.** A grid cannot use what numbers have in common, a codebook can: longer patches have more of "
     "it. And a codebook cannot be made for many bits at once: for the 21 bits of one of Silk's tokens it would need "
     "2,097,152 entries.",
-    "**Another error.** Squared error weighs what is loud and what varies, not what is heard.",
-    "**More training speech.** Error on what was heard rises with it, and error on held-out speech falls, until they "
-    "meet: how far apart they are is a matter of vectors per entry.",
-    "**Held-out speech that is further away.** Which of these speakers, rooms and languages were heard is the "
-    "inputs' matter; `silk lab coverage` asks it of languages.",
+    "**Another error.** Squared error weighs what is loud and what varies, not what is audible.",
+    "**More training speech.** Error on the training speech rises with it, and error on held-out speech falls, until "
+    "they meet. The gap depends on the number of vectors per entry.",
+    "**Held-out speech of other speakers, rooms and languages.** The inputs decide which of these are in the training "
+    "speech; `silk lab coverage` varies the language.",
 )
 
 
@@ -76,13 +76,13 @@ def findings(result: Result) -> list[str]:
 
 
 def _table(found: dict[str, Any]) -> str:
-    """Held-out errors: a row a size, a column a quantizer, and what VQ loses of what it heard."""
+    """Held-out errors: a row a size, a column a quantizer, and the error of VQ on its training vectors."""
     several = _several(found)
     rows = []
     for i, bits in enumerate(_bits(found)):
         points = {name: found["quantizers"][name][i] for name in QUANTIZERS}
         cells = [_error(point, several) for point in points.values()]
-        rows.append([f"{2**bits:,}", str(bits), *cells, number(points["vq"] and points["vq"]["heard"], 3)])
+        rows.append([f"{2**bits:,}", str(bits), *cells, number(points["vq"] and points["vq"]["train"], 3)])
     return table(["entries", "bits", *QUANTIZERS.values(), "VQ, training speech"], rows)
 
 
@@ -190,7 +190,7 @@ def _several(found: dict[str, Any]) -> bool:
 
 
 def _gap(point: dict[str, Any]) -> float:
-    return float(point["held_out"]["mean"] / max(point["heard"], 1e-12))
+    return float(point["held_out"]["mean"] / max(point["train"], 1e-12))
 
 
 def _error(point: dict[str, Any] | None, several: bool) -> str:

@@ -146,7 +146,7 @@ def test_held_out_error_is_weighed_by_what_a_clip_varies() -> None:
     clips = [train[:1_000], 0.5 * train[1_000:1_100]]
     found = compare(train, clips, [2], [0, 1], lambda: None)
     point = found["quantizers"]["fsq"][0]
-    assert point["heard"] == pytest.approx(1 / 4, rel=0.03) and point["sizes"] == [2, 2]
+    assert point["train"] == pytest.approx(1 / 4, rel=0.03) and point["sizes"] == [2, 2]
     lost = sum(np.square(clip - (np.sign(clip - train.mean(0)) / 2 + train.mean(0))).sum() for clip in clips)
     varied = sum(np.square(clip - train.mean(0)).sum() for clip in clips)
     assert point["held_out"]["mean"] == pytest.approx(lost / varied, rel=0.01)
@@ -201,8 +201,8 @@ def result(clips: Path) -> dict[str, Any]:
 def test_more_bits_lose_less(result: dict[str, Any]) -> None:
     for found in result["latents"].values():
         for name in QUANTIZERS:
-            heard = [point["heard"] for point in found["quantizers"][name] if point]
-            assert heard == sorted(heard, reverse=True) and 0 < heard[-1] < 1
+            errors = [point["train"] for point in found["quantizers"][name] if point]
+            assert errors == sorted(errors, reverse=True) and 0 < errors[-1] < 1
     assert result["latents"]["silk"]["vectors_per_second"] == pytest.approx(80, rel=0.1)
     assert 0 < result["latents"]["silk"]["own_rounding"]["held_out"]["mean"] < 0.2
 

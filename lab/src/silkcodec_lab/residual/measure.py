@@ -71,14 +71,13 @@ def residual(
     if not 0 <= at_s < len(recording) * COLUMN_S:
         raise ArgumentError(f"the moment must be 0..{len(recording) * COLUMN_S:.2f} s for '{path}'; got {at_s:g} s.")
     place = min(int(at_s / COLUMN_S + 1e-6), len(recording) - 1)
-    heard, n_clips = _speech(Path(path), recording, place, speech, minutes, seed)
-    if len(heard) < FEWEST_PER_ENTRY * entries:
+    training, n_clips = _speech(Path(path), recording, place, speech, minutes, seed)
+    if len(training) < FEWEST_PER_ENTRY * entries:
         raise ArgumentError(
             f"{entries} entries need {FEWEST_PER_ENTRY * entries * COLUMN_S:.2f} s of speech to be fitted to; got "
-            f"{len(heard) * COLUMN_S:.2f} s; give more with --speech, or take fewer --entries."
+            f"{len(training) * COLUMN_S:.2f} s; give more with --speech, or take fewer --entries."
         )
-    n_heard, drawn = len(heard), np.random.default_rng(seed).permutation(len(heard))[:MAX_COLUMNS]
-    fitted = torch.from_numpy(heard[drawn])
+    fitted = torch.from_numpy(training[np.random.default_rng(seed).permutation(len(training))[:MAX_COLUMNS]])
     chain = Chain.fit(fitted, [entries] * n_codebooks, seed)
     vector, mean = recording[place], fitted.mean(dim=0).numpy()
     stages, sums = follow(chain, vector, mean)
@@ -95,7 +94,7 @@ def residual(
             "lloyd_steps": LLOYD_STEPS,
             "near_s": NEAR_S,
         },
-        "speech": {"n_clips": n_clips, "duration_s": n_heard * COLUMN_S, "n_columns": len(fitted)},
+        "speech": {"n_clips": n_clips, "duration_s": len(training) * COLUMN_S, "n_columns": len(fitted)},
         "recording_s": len(recording) * COLUMN_S,
         "machine": conditions.facts(),
         "band_hz": band_centres_hz().tolist(),
@@ -105,7 +104,7 @@ def residual(
         "stages": stages,
         "sums": {str(k): sums[k - 1].tolist() for k in sorted({*SHOWN, n_codebooks}) if k <= n_codebooks},
         "recording_error_db": errors_db(chain, torch.from_numpy(recording)),
-        "heard_error_db": errors_db(chain, fitted),
+        "train_error_db": errors_db(chain, fitted),
     }
 
 

@@ -23,8 +23,8 @@ QUESTION = (
 
 WOULD_CHANGE = (
     "**Another moment.** This is one column of 10 ms; the dashed and dotted curves say how far it is like others.",
-    "**More speech to fit to, another codebook size.** What is left of heard columns falls with every codebook, until "
-    "each has its own entries; what is left of unheard ones stops falling where the chain begins to learn columns by "
+    "**More speech to fit to, another codebook size.** The error of training columns falls with every codebook, until "
+    "each has its own entries; that of other columns stops falling where the chain begins to learn columns by "
     "heart.",
     "**A chain that was trained with an encoder and a decoder.** Here every codebook is fitted, by k-means, to what "
     "the ones before it leave over, and the vector is a spectrum, not a latent.",
@@ -37,11 +37,11 @@ def method(result: Result) -> list[str]:
     settings, speech = result["settings"], result["speech"]
     clips = f"{speech['n_clips']} clips" if speech["n_clips"] > 1 else "one clip"
     if settings["fitted_to"] == "speech":
-        source = f"{speech['duration_s']:.3g} s of other speech, {clips}: no codebook has heard the recording"
+        source = f"{speech['duration_s']:.3g} s of other speech, {clips}: the recording is not among it"
     else:
         source = (
             f"the rest of the recording, {speech['duration_s']:.3g} s, without {settings['near_s']:g} s on either side "
-            "of the moment: the speaker and the room were heard"
+            "of the moment: the speaker and the room are in the training set"
         )
     return [
         f"**The vector.** The column of the log-mel spectrogram (128 bands, 10 ms) at {settings['at_s']:.2f} s of "
@@ -62,21 +62,21 @@ def findings(result: Result) -> list[str]:
     stages, off_by = result["stages"], max(stage["sum_off_by"] for stage in result["stages"])
     first, last = stages[0], stages[-1]
     worse = [k for k, stage in enumerate(stages, 1) if stage["error_db"] > stage["before_db"]]
-    recording, heard = result["recording_error_db"], result["heard_error_db"]
+    recording, trained = result["recording_error_db"], result["train_error_db"]
     half = next((k for k, stage in enumerate(stages, 1) if stage["error_db"] <= first["error_db"] / 2), None)
     text = (
         f"The mean column is {result['mean_error_db']:.2f} dB away; the first codebook leaves {first['error_db']:.2f} "
         f"dB, and all {len(stages)} leave **{last['error_db']:.2f} dB**"
         + (f"; half of what the first left is reached after {half}." if half else "; that is more than half of it.")
         + f" Over the whole recording, {recording[0]:.2f} and {recording[-1]:.2f} dB; over the columns that the "
-        f"codebooks were fitted to, {heard[0]:.2f} and {heard[-1]:.2f} dB."
+        f"codebooks were fitted to, {trained[0]:.2f} and {trained[-1]:.2f} dB."
     )
     if worse:
         text += (
             f" At {len(worse)} of the {len(stages)} stages (the first is stage {worse[0]}) even the nearest entry was "
             "longer than what it could mend: more was left after it than before."
         )
-    if by_heart := next((k for k, left in enumerate(heard, 1) if left < BY_HEART_DB), None):
+    if by_heart := next((k for k, left in enumerate(trained, 1) if left < BY_HEART_DB), None):
         text += (
             f" **The chain learned its speech by heart**: from stage {by_heart} on nothing is left of the columns it "
             "was fitted to, so further codebooks have nothing to learn from, whatever is left of others."
@@ -107,7 +107,7 @@ def _table(result: Result) -> str:
                 number(stage["next_best_db"], 2),
                 f"{100 * stage['share_left']:.2f} %",
                 number(result["recording_error_db"][k], 2),
-                number(result["heard_error_db"][k], 2),
+                number(result["train_error_db"][k], 2),
             ]
         )
     return table(header, rows)
@@ -153,7 +153,7 @@ def figure(result: Result) -> bytes:
         label="this moment (0: the mean column)",
     )
     left.plot(stages, result["recording_error_db"], "--", color="#d1495b", label="the whole recording")
-    left.plot(stages, result["heard_error_db"], ":", color="#0b6fa4", linewidth=2, label="what was fitted to")
+    left.plot(stages, result["train_error_db"], ":", color="#0b6fa4", linewidth=2, label="what was fitted to")
     left.set(
         xlabel="codebooks", ylabel="left, dB (root mean square over bands)", title="what is left over", ylim=(0, None)
     )

@@ -112,7 +112,7 @@ def test_what_was_measured(result: dict[str, Any], clips: Path) -> None:
     assert max(stage["sum_off_by"] for stage in result["stages"]) < 1e-12
     left = np.array(result["vector"]) - result["sums"]["8"]
     assert DB * np.sqrt(np.square(left).mean()) == pytest.approx(result["stages"][-1]["error_db"], rel=1e-3)
-    assert result["heard_error_db"][-1] < result["recording_error_db"][-1]
+    assert result["train_error_db"][-1] < result["recording_error_db"][-1]
     assert (
         rounded(residual(clips / "0.wav", 1.0, speech=[clips], n_codebooks=8, entries=16))["stages"]
         == (result["stages"])
@@ -133,7 +133,7 @@ def test_the_page_says_what_was_measured(result: dict[str, Any], tmp_path: Path)
     assert "| 8 | 32 |" in text and "of other speech, 2 clips" in text
     assert "learned its speech" not in text
     assert "exactly" in pages.render({**result, "stages": [{**stage, "sum_off_by": 0.0} for stage in result["stages"]]})
-    assert "from stage 3 on" in pages.render({**result, "heard_error_db": [2.0, 1.0] + 6 * [0.0]})
+    assert "from stage 3 on" in pages.render({**result, "train_error_db": [2.0, 1.0] + 6 * [0.0]})
     result["stages"][3]["sum_off_by"] = 0.5
     assert "The sums are wrong" in pages.render(result)
 

@@ -28,8 +28,7 @@ FIGURE = (
 WOULD_CHANGE = (
     "**Protection.** Nothing is protected here. A transport that finds damage turns flipped bits into lost frames; one "
     "that repairs it pays with bits that could have gone into more tokens.",
-    "**A decoder trained on damage.** Silk's has heard none. Training with flipped levels and lost frames would "
-    "cost no bits.",
+    "**A decoder trained on damage.** Silk's was not. Training with flipped levels and lost frames would cost no bits.",
     "**Other lengths of a frame.** Silk loses 400 ms at once, a codec of short frames 20 or 40: at the same share of "
     "lost time its gaps are shorter and easier to fill. Interleaving Silk's groups over frames would trade latency for "
     "shorter gaps.",

@@ -1,0 +1,27 @@
+"""The experiment's question and answer, each in a sentence or two."""
+
+from __future__ import annotations
+
+from silkcodec.evaluate.markdown import number
+from silkcodec_lab.pages import Result
+
+QUESTION = "how much quality is left at fewer tokens per second?"
+
+
+def answer(result: Result) -> str:
+    """Return the answer with the figures of a result."""
+    whole, half = {}, {}
+    for name in (name for name in result["codecs"] if name.startswith("run:")):
+        points = [point for point in result["points"] if point["codec"] == name and point["how"] == "first"]
+        full = max(points, key=lambda point: point["kept"])
+        close = min(points, key=lambda point: abs(point["bits_per_second"] - full["bits_per_second"] / 2))
+        whole[name], half[name] = (point["metrics"]["stoi"]["mean"] for point in (full, close))
+    order = sorted(whole, key=lambda name: -whole[name])
+
+    def listed(values: dict[str, float], n_digits: int) -> str:
+        return ", ".join(f"{name.removeprefix('run:')} {number(values[name], n_digits)}" for name in order)
+
+    return (
+        f"STOI of small models with the same training and bits: {listed(whole, 3)}. At about half the bits: "
+        f"{listed(half, 2)} (only RVQ was trained with fewer codebooks)."
+    )

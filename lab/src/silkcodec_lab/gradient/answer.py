@@ -1,0 +1,34 @@
+"""The experiment's question and answer, each in a sentence or two."""
+
+from __future__ import annotations
+
+from silkcodec.evaluate.markdown import number
+from silkcodec_lab.gradient.figure import LABELS
+from silkcodec_lab.pages import Result
+
+QUESTION = "how well does the straight-through gradient predict the change of the loss?"
+
+
+def answer(result: Result) -> str:
+    """Return the answer with the figures of a result."""
+    if not result["differences"]:
+        return "No FSQ was measured."
+    models = result["models"]
+    at = next(i for i, entry in enumerate(models["fsq"]["steps_of"]["number"]) if entry["step"] == 1)
+    correlations = ", ".join(
+        f"{LABELS[name]} {number(found['steps_of']['number'][at]['correlation']['mean'], 2)}"
+        for name, found in sorted(models.items(), key=lambda item: item[0] != "fsq")
+    )
+    not_better = [
+        LABELS[name]
+        for name, found in result["differences"].items()
+        if not any(entry["mean"] is not None and entry["low"] > 0 for entry in found["frame"])
+    ]
+    frame = f"no better than {' or '.join(not_better)}" if not_better else "better than the others"
+    losses = sorted(models, key=lambda name: models[name]["loss"]["mean"])
+    return (
+        f"Correlation of predicted and actual change, one number moved by a cell: {correlations}. For a whole frame "
+        f"FSQ is {frame}. Loss after {models['fsq']['steps']:,} steps of training: "
+        + ", ".join(f"{LABELS[name]} {number(models[name]['loss']['mean'], 2)}" for name in losses)
+        + "."
+    )
