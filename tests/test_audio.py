@@ -263,6 +263,17 @@ def test_loud_samples_are_clipped_not_wrapped(tmp_path: Path) -> None:
     np.testing.assert_allclose(audio.read(tmp_path / "a.wav"), [1, -1], atol=1e-4)
 
 
+@pytest.mark.parametrize(("subtype", "width"), [("PCM_16", 2), ("PCM_24", 3)])
+def test_samples_are_rounded_not_cut_off(tmp_path: Path, speech: np.ndarray, subtype: str, width: int) -> None:
+    """libsndfile rounds floats down, so that what is almost silence would become a constant -1."""
+    step = 2.0 ** -(8 * width - 1)
+    wave = np.concatenate([speech, np.full(9, -0.4 * step), [1.0, -1.0]]).astype(np.float32)
+    audio.write(tmp_path / "a.wav", wave, subtype=subtype)
+    written = audio.read(tmp_path / "a.wav")
+    np.testing.assert_allclose(written, np.clip(wave, -1, 1 - step), atol=0.5001 * step)
+    assert not written[len(speech) : -2].any()
+
+
 def test_an_existing_file_is_kept_unless_told(tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     path.write_bytes(b"precious")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -378,3 +379,74 @@ def test_long_runs_without_a_terminal_print_a_line_a_minute(
         assert lines(lambda: advance(1))[0] == "silk: encode: 6 s of sound, after 1:00 min"
     with console.counting("tokenize") as count:
         assert lines(lambda: count(3, 9, "2.00 h"))[0] == "silk: tokenize: 3 of 9, 2.00 h, after 1:00 min"
+
+
+@pytest.fixture
+def loud(folder: Path, codec: Silk, speech: np.ndarray) -> tuple[str, np.ndarray]:
+    """A .silk file whose wave goes beyond full scale, and that wave."""
+    tokens = codec.encode(2 * speech[:30_000] / np.abs(speech[:30_000]).max())
+    container.write(tokens, folder / "loud.silk")
+    wave = codec.decode(tokens)
+    if np.abs(wave).max() <= 1:
+        pytest.skip("these weights keep within full scale")
+    return "loud.silk", wave
+
+
+def test_clipping_is_counted_and_reported(silk: Run, loud: tuple[str, np.ndarray]) -> None:
+    name, wave = loud
+    n_clipped, peak = int((np.abs(wave) > 1).sum()), float(np.abs(wave).max())
+    result = silk("decode", name)
+    assert f"loud.wav: {n_clipped} samples were clipped, at most by {20 * np.log10(peak):.1f} dB" in result.stderr
+    assert "--rescale" in result.stderr
+    found = json.loads(silk("decode", name, "--json", "--force").stdout)
+    assert found["n_clipped"] == n_clipped and found["peak"] == pytest.approx(peak, rel=1e-3)
+    quiet = json.loads(silk("decode", name, "--duration", "0.01", "--json", "--force").stdout)
+    assert quiet["n_clipped"] == 0
+
+
+@pytest.mark.parametrize("target", ["out.wav", "out.flac", "-"])
+def test_rescale_keeps_the_shape_of_a_loud_wave(
+    silk: Run, loud: tuple[str, np.ndarray], folder: Path, target: str
+) -> None:
+    name, wave = loud
+    result = silk("decode", name, "--rescale", "-o", target)
+    assert "clipped" not in result.stderr
+    written = audio.read(io.BytesIO(result.stdout_bytes) if target == "-" else folder / target)
+    assert np.abs(written).max() == pytest.approx(1, abs=1e-4)
+    np.testing.assert_allclose(written, wave / np.abs(wave).max(), atol=1e-3)
+
+
+def test_rescale_leaves_other_waves_alone(silk: Run, sound: str, folder: Path) -> None:
+    silk("encode", sound)
+    silk("decode", "a.silk", "-o", "plain.wav")
+    silk("decode", "a.silk", "-o", "rescaled.wav", "--rescale")
+    assert (folder / "plain.wav").read_bytes() == (folder / "rescaled.wav").read_bytes()
+
+
+@pytest.mark.parametrize(("subtype", "step"), [("16", 2**-16), ("24", 2**-24), ("float", 1e-9)])
+@pytest.mark.parametrize("target", ["out.wav", "-"])
+def test_sample_types(
+    silk: Run, sound: str, folder: Path, codec: Silk, speech: np.ndarray, subtype: str, step: float, target: str
+) -> None:
+    silk("encode", sound)
+    wave = codec.decode(container.read("a.silk"))
+    result = silk("decode", "a.silk", "-o", target, "--subtype", subtype)
+    written = audio.read(io.BytesIO(result.stdout_bytes) if target == "-" else folder / target)
+    np.testing.assert_allclose(written, wave, atol=1.01 * step + 1e-7)
+
+
+def test_float_keeps_what_integers_clip(silk: Run, loud: tuple[str, np.ndarray], folder: Path) -> None:
+    name, wave = loud
+    assert "clipped" not in silk("decode", name, "--subtype", "float").stderr
+    np.testing.assert_allclose(audio.read(folder / "loud.wav"), wave, atol=1e-6)
+    silk("decode", name, "--subtype", "8", code=2)
+    silk("decode", name, "--subtype", "float", "--format", "flac", code=2)
+
+
+def test_roundtrip_reports_and_avoids_clipping(silk: Run, folder: Path, loud: tuple[str, np.ndarray]) -> None:
+    silk("decode", "loud.silk", "--subtype", "float")
+    audio.write(folder / "in.wav", audio.read("loud.wav"), subtype="FLOAT")
+    found = json.loads(silk("roundtrip", "in.wav", "--json", "--subtype", "float").stdout)
+    assert found["n_clipped"] == 0 and found["peak"] > 0
+    again = json.loads(silk("roundtrip", "in.wav", "--json", "--force", "--rescale").stdout)
+    assert again["n_clipped"] == 0 and again["mel_distance"] == found["mel_distance"]

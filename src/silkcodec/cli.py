@@ -85,6 +85,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print results as JSON, one o
 Entropy = Annotated[bool, typer.Option("--entropy", help="Smaller files by range coding (extra [entropy]).")]
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads.")]
 Provider = Annotated[str, typer.Option("--provider", help="cpu or cuda.")]
+Rescale = Annotated[bool, typer.Option("--rescale", help="Scale a wave that would clip down to full scale.")]
+Subtype = Annotated[str, typer.Option("--subtype", help="Sample type of the wave: 16, 24 or float.")]
 Clips = Annotated[
     list[str],
     typer.Argument(
@@ -159,6 +161,8 @@ def decode(
     start_s: Annotated[float, typer.Option("--start", help="Seconds: decode from here.")] = 0.0,
     duration_s: Annotated[float | None, typer.Option("--duration", help="Seconds: decode so much.")] = None,
     recover: Annotated[bool, typer.Option("--recover", help="Of a damaged file, what lies before it.")] = False,
+    rescale: Rescale = False,
+    subtype: Subtype = "",
     as_json: Json = False,
     threads: Threads = None,
     provider: Provider = "cpu",
@@ -168,11 +172,12 @@ def decode(
     from silkcodec import audio, console, files, paths
 
     suffix = "." + file_format.lower().lstrip(".")
-    audio.output_format(f"out{suffix}")
+    sample_type = _sample_type(subtype)
+    audio.output_format(f"out{suffix}", sample_type)
     jobs = paths.plan(inputs, output, paths.SILK, suffix, overwrite=force, skip_existing=skip_existing)
     for job in jobs:
         if job.target != paths.STANDARD:
-            audio.output_format(job.target)
+            audio.output_format(job.target, sample_type)
     if not recover:  # else what is damaged is read as far as it goes
         jobs, total_s, unreadable = console.probe(jobs, files.silk_duration_s)
     else:
@@ -188,6 +193,8 @@ def decode(
             recover=recover,
             start_s=start_s,
             duration_s=duration_s,
+            subtype=sample_type,
+            rescale=rescale,
             advance=advance,
         )
         console.show_coding(done, as_json, jobs)
@@ -201,6 +208,8 @@ def roundtrip(
     output: Out = None,
     force: Force = False,
     entropy: Entropy = False,
+    rescale: Rescale = False,
+    subtype: Subtype = "",
     as_json: Json = False,
     threads: Threads = None,
     provider: Provider = "cpu",
@@ -217,14 +226,25 @@ def roundtrip(
     if inputs == [paths.STANDARD] and output is None:
         raise ArgumentError("A round trip of standard input needs a name for its wave: -o NAME.wav.")
     jobs = paths.plan(inputs, output, paths.AUDIO, ".silk.wav", overwrite=force)
-    check_targets([job.target for job in jobs], overwrite=force)
+    sample_type = _sample_type(subtype)
+    check_targets([job.target for job in jobs], overwrite=force, subtype=sample_type)
     jobs, total_s, unreadable = console.probe(jobs, audio.duration_s)
     codec = _load(threads, provider, weights, encode=bool(jobs), decode=bool(jobs))
     done: list[Roundtrip] = []
 
     def work(job: paths.Job, advance: files.Advance) -> None:
-        trip = roundtrip_file(codec, job.source, job.target, entropy=entropy, overwrite=force, advance=advance)
+        trip = roundtrip_file(
+            codec,
+            job.source,
+            job.target,
+            entropy=entropy,
+            overwrite=force,
+            subtype=sample_type,
+            rescale=rescale,
+            advance=advance,
+        )
         done.append(trip)
+        console.show_clipping(trip.decoding)
         if as_json:
             console.show_json(console.roundtrip_json(trip))
 
@@ -426,6 +446,14 @@ def _check_entropy(entropy: bool) -> None:
         from silkcodec.container import payload
 
         payload.require()
+
+
+def _sample_type(name: str) -> str | None:
+    """Return libsndfile's name of a sample type; None: the default of the format. Raises ArgumentError."""
+    known = {"": None, "16": "PCM_16", "24": "PCM_24", "float": "FLOAT"}
+    if name not in known:
+        raise ArgumentError(f"--subtype must be 16, 24 or float; got '{name}'.")
+    return known[name]
 
 
 def _load(

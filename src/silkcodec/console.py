@@ -6,6 +6,7 @@ Results go to standard output, everything else to standard error; rich is import
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import sys
@@ -187,6 +188,7 @@ def show_table(rows: Sequence[dict[str, str]], file: TextIO | None = None, text:
 def show_coding(coding: Coding, as_json: bool, jobs: Sequence[Job]) -> None:
     """What became of one file, one of these jobs."""
     file = results_file(jobs)
+    show_clipping(coding)
     if as_json:
         show_json(coding_json(coding), file)
         return
@@ -198,6 +200,18 @@ def show_coding(coding: Coding, as_json: bool, jobs: Sequence[Job]) -> None:
     )
     if coding.damage:
         print(f"silk: recovered what lies before the damage: {coding.damage}", file=sys.stderr)
+
+
+def show_clipping(coding: Coding) -> None:
+    """Report samples beyond full scale that were clipped."""
+    if coding.n_clipped and coding.peak:
+        fail(
+            SilkError(
+                f"{coding.n_clipped:,} samples were clipped, at most by {20 * math.log10(coding.peak):.1f} dB;"
+                " use --rescale or --subtype float to keep them."
+            ),
+            f"{coding.target}: ",
+        )
 
 
 def coding_json(coding: Coding) -> dict[str, Any]:
@@ -215,6 +229,8 @@ def coding_json(coding: Coding) -> dict[str, Any]:
         "wall_s": coding.wall_s,
         "x_realtime": coding.x_realtime,
     }
+    if coding.peak is not None:
+        values |= {"peak": coding.peak, "n_clipped": coding.n_clipped}
     return values | ({"damage": coding.damage} if coding.damage else {})
 
 
@@ -229,6 +245,8 @@ def roundtrip_json(trip: Roundtrip) -> dict[str, Any]:
         "encode_x_realtime": there.x_realtime,
         "decode_s": back.wall_s,
         "decode_x_realtime": back.x_realtime,
+        "peak": back.peak,
+        "n_clipped": back.n_clipped,
         "mel_distance": trip.mel_distance,
     }
 

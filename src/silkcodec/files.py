@@ -27,6 +27,7 @@ from silkcodec.output import replacing, standard_output
 from silkcodec.silk import Silk
 from silkcodec.stream import StreamDecoder, StreamEncoder
 from silkcodec.tokens import FRAME_SAMPLES, SILK_FRAME_RATE, SILK_SAMPLE_RATE
+from silkcodec.wave_file import WaveFile
 
 BLOCK_S = 10.0  # taken from a sound file at once
 PREROLL_FRAMES = 8  # decoded before a part and thrown away: the decoder remembers a few frames
@@ -47,6 +48,8 @@ class Coding:
         file_bytes: of the .silk file.
         wall_s: reading, computing and writing; not loading the model.
         damage: what was wrong with a file that was read up to its damage, on request.
+        n_clipped, peak: of a decoded file, the samples beyond full scale that its sample type could not hold, and
+            the highest of the decoded wave, before it was rescaled. Full scale is 1.
     """
 
     source: str
@@ -58,6 +61,8 @@ class Coding:
     file_bytes: int
     wall_s: float
     damage: str | None = None
+    n_clipped: int | None = None
+    peak: float | None = None
 
     @property
     def duration_s(self) -> float:
@@ -155,25 +160,29 @@ def decode_file(
     recover: bool = False,
     start_s: float = 0.0,
     duration_s: float | None = None,
+    subtype: str | None = None,
+    rescale: bool = False,
     advance: Advance = nothing,
 ) -> Coding:
-    """A .silk file into a sound file at 24 kHz; the target's suffix names the format.
+    """Decode a .silk file into a sound file at 24 kHz; the target's suffix names the format.
 
     Args:
         source, target: paths, or "-" for standard input and output; the source may be a binary file.
         recover: of a damaged file write what lies before the damage, and name that in the result.
         start_s, duration_s: decode this part only.
+        subtype, rescale: of the sound file; see `WaveFile`.
 
     Raises:
         ContainerError, OutputError, ArgumentError; TokensError if other weights made the file.
     """
     started = time.perf_counter()
     with Playback(codec, source, recover=recover, start_s=start_s, duration_s=duration_s) as playback:
-        with audio.Writer(target, overwrite=overwrite, n_samples=playback.n_samples_promised) as writer:
+        n_samples = playback.n_samples_promised
+        with WaveFile(target, overwrite=overwrite, n_samples=n_samples, subtype=subtype, rescale=rescale) as file:
             for wave in playback.blocks():
-                writer.write(wave)
+                file.write(wave)
                 advance(len(wave) / SILK_SAMPLE_RATE)
-        return playback.coding(_name(source), _name(target), time.perf_counter() - started)
+        return playback.coding(_name(source), _name(target), time.perf_counter() - started, file)
 
 
 class Playback:
@@ -255,8 +264,8 @@ class Playback:
         self._n_samples += len(part)
         return part
 
-    def coding(self, source: str, target: str, wall_s: float) -> Coding:
-        """What has been decoded, in numbers. The frames include those decoded ahead of a part."""
+    def coding(self, source: str, target: str, wall_s: float, file: WaveFile) -> Coding:
+        """Return what has been decoded, in numbers. The frames include those decoded ahead of a part."""
         return Coding(
             source=source,
             target=target,
@@ -267,6 +276,8 @@ class Playback:
             file_bytes=self._reader.n_bytes,
             wall_s=wall_s,
             damage=self.damage,
+            n_clipped=file.n_clipped,
+            peak=file.peak,
         )
 
     def __enter__(self) -> Playback:

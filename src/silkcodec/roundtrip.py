@@ -20,6 +20,7 @@ from silkcodec.files import Advance, Coding, Playback, encode_file, nothing
 from silkcodec.output import check_output, replacing
 from silkcodec.silk import Silk
 from silkcodec.tokens import SILK_SAMPLE_RATE
+from silkcodec.wave_file import WaveFile
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,12 @@ def targets(wave_path: str) -> tuple[str, str]:
     return base if base.endswith(".silk") else f"{base}.silk", f"{base}.png"
 
 
-def check_targets(wave_paths: Sequence[str], *, overwrite: bool) -> None:
-    """Whether all files of these round trips can be written. Raises OutputError, ArgumentError."""
+def check_targets(wave_paths: Sequence[str], *, overwrite: bool, subtype: str | None = None) -> None:
+    """Check whether all files of these round trips can be written. Raises OutputError, ArgumentError."""
     for wave_path in wave_paths:
         if wave_path == "-":
             raise ArgumentError("A round trip makes three files; name a file or a folder with -o, not -.")
-        audio.output_format(wave_path)
+        audio.output_format(wave_path, subtype)
         for path in (wave_path, *targets(wave_path)):
             check_output(path, overwrite=overwrite)
 
@@ -55,6 +56,8 @@ def roundtrip_file(
     *,
     entropy: bool = False,
     overwrite: bool = False,
+    subtype: str | None = None,
+    rescale: bool = False,
     advance: Advance = nothing,
 ) -> Roundtrip:
     """Encode a sound file, decode that, and measure and draw what became of the sound.
@@ -63,13 +66,14 @@ def roundtrip_file(
         source: a path, or "-" for standard input.
         wave_path: of the decoded wave; the other two files go beside it, see `targets`.
         entropy: range-code the .silk file.
+        subtype, rescale: of the decoded wave; see `WaveFile`.
         advance: called with seconds of sound, which add up to its duration.
 
     Raises:
         AudioError, OutputError; MissingExtraError for `entropy` without its extra.
     """
     silk_path, picture_path = targets(wave_path)
-    check_targets([wave_path], overwrite=overwrite)
+    check_targets([wave_path], overwrite=overwrite, subtype=subtype)
 
     def half(seconds: float) -> None:
         advance(seconds / 2)
@@ -82,16 +86,16 @@ def roundtrip_file(
         comparison = Comparison(encoding.n_samples, picture.PANEL_WIDTH)
         playback = stack.enter_context(Playback(codec, silk_path))
         reader = stack.enter_context(audio.Reader(original))
-        with audio.Writer(wave_path, overwrite=overwrite) as writer:
+        with WaveFile(wave_path, overwrite=overwrite, subtype=subtype, rescale=rescale) as file:
             wall_s, started = 0.0, time.perf_counter()
             for wave in playback.blocks():
-                writer.write(wave)
+                file.write(wave)
                 wall_s += time.perf_counter() - started  # of decoding: without the comparison
                 comparison.feed(reader.read(len(wave)), wave)
                 half(len(wave) / SILK_SAMPLE_RATE)
                 started = time.perf_counter()
         comparison.finish()
-        decoding = playback.coding(silk_path, wave_path, wall_s)
+        decoding = playback.coding(silk_path, wave_path, wall_s, file)
 
     encoding = replace(encoding, source=source)
     with replacing(picture_path, overwrite=overwrite) as file:

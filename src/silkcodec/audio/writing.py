@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import soundfile
+from numpy.typing import NDArray
 
 from silkcodec.audio.opening import source_name
 from silkcodec.audio.resampling import DEFAULT_RATE, Wave, check_rate
@@ -30,15 +31,26 @@ _FORMATS = {  # suffix -> (libsndfile's major format, its subtype) of the files 
     ".aiff": ("AIFF", "PCM_16"),
 }
 _WAV_LIMIT = 2**32 - 1024  # bytes; WAV and AIFF count them in 32 bits
-_SAMPLE_BYTES = {"PCM_16": 2, "PCM_24": 3, "FLOAT": 4}
+_INTEGER_BYTES = {"PCM_16": 2, "PCM_24": 3}
+_SAMPLE_BYTES = {**_INTEGER_BYTES, "FLOAT": 4}
 
 
-def output_format(path: str | os.PathLike[str]) -> tuple[str, str]:
-    """libsndfile's (format, subtype) for a file of this name. Raises ArgumentError for an unknown suffix."""
+def output_format(path: str | os.PathLike[str], subtype: str | None = None) -> tuple[str, str]:
+    """Return libsndfile's (format, subtype) for a file of this name.
+
+    Args:
+        subtype: wanted instead of the format's own: "PCM_16", "PCM_24", "FLOAT".
+
+    Raises:
+        ArgumentError: the suffix is unknown, or the format has no such subtype.
+    """
     suffix = Path(path).suffix.lower()
     if suffix not in _FORMATS:
         raise ArgumentError(f"A sound file to write must end in one of {' '.join(_FORMATS)}; got '{os.fspath(path)}'.")
-    return _FORMATS[suffix]
+    file_format, default = _FORMATS[suffix]
+    if subtype is not None and not soundfile.check_format(file_format, subtype):
+        raise ArgumentError(f"A {suffix} file must have another sample type; got {subtype}; .wav and .w64 know it.")
+    return file_format, subtype or default
 
 
 class Writer:
@@ -51,6 +63,10 @@ class Writer:
         overwrite: whether a file of that name may be replaced.
         n_samples: how many will come, if known: goes to the header of a WAV that is sent down a pipe.
         subtype: libsndfile's name of another sample type, "FLOAT" or "PCM_24", for instance.
+
+    Attributes:
+        n_samples: written so far. peak: the highest absolute value among them, full scale being 1.
+        n_clipped: how many were beyond full scale in a format that cannot hold them.
 
     Use it in a `with` block: leaving it by an error discards the file.
 
@@ -69,19 +85,20 @@ class Writer:
         subtype: str | None = None,
     ) -> None:
         self.sample_rate = check_rate(sample_rate)
-        self.n_samples = 0
+        self.n_samples, self.n_clipped, self.peak = 0, 0, 0.0
         self.name = "standard output" if target == "-" else source_name(target)
         self._files = ExitStack()
         file_format, default_subtype = "WAV", "PCM_16"
         file: Any = standard_output() if target == "-" else target
         if isinstance(target, (str, os.PathLike)) and target != "-":
-            file_format, default_subtype = output_format(target)
+            file_format, default_subtype = output_format(target, subtype)
             file = self._files.enter_context(replacing(target, overwrite=overwrite))
         subtype = subtype or default_subtype
+        self._clips = subtype not in ("FLOAT", "DOUBLE")
         counted = file_format in ("WAV", "AIFF")
         self._limit = _WAV_LIMIT // _SAMPLE_BYTES.get(subtype, 8) if counted else None
         if file_format == "WAV" and not file.seekable():
-            self._sink: _PipedWav | _Sound = _PipedWav(file, self.sample_rate, n_samples)
+            self._sink: _PipedWav | _Sound = _PipedWav(file, self.sample_rate, n_samples, subtype)
             self._limit = None
             return
         try:
@@ -91,11 +108,15 @@ class Writer:
             raise
 
     def write(self, block: Wave) -> None:
-        """Append float32 [n]; beyond [-1, 1] it is clipped where the format holds integers."""
+        """Append float32 [n]; beyond [-1, 1] it is clipped, and counted, where the format holds integers."""
         self.n_samples += len(block)
         if self._limit is not None and self.n_samples > self._limit:
             raise OutputError(f"{self.name} would pass 4 GB, its format's limit; write .flac or .w64.")
         if len(block):
+            peak = float(max(-block.min(), block.max()))
+            self.peak = max(self.peak, peak)
+            if self._clips and peak > 1:
+                self.n_clipped += int(np.count_nonzero(np.abs(block) > 1))
             self._sink.write(np.ascontiguousarray(block, dtype=np.float32))
 
     def close(self) -> None:
@@ -121,6 +142,7 @@ class _Sound:
 
     def __init__(self, file: Any, sample_rate: int, file_format: str, subtype: str) -> None:
         self._file = _Recorder(file)
+        self._width = _INTEGER_BYTES.get(subtype)
         try:
             self._sound = soundfile.SoundFile(
                 self._file, "w", samplerate=sample_rate, channels=1, format=file_format, subtype=subtype
@@ -133,9 +155,13 @@ class _Sound:
             ) from error
 
     def write(self, block: Wave) -> None:
+        samples: NDArray[Any] = block
+        if self._width:  # libsndfile rounds floats down, half a step on average: silence would become -1
+            samples = _integers(block, self._width)
+            samples = samples.astype(np.int16) if self._width == 2 else samples << 8
         try:
             for start in range(0, len(block), PIECE_SAMPLES):
-                self._sound.write(block[start : start + PIECE_SAMPLES])
+                self._sound.write(samples[start : start + PIECE_SAMPLES])
         except (AssertionError, soundfile.LibsndfileError) as error:  # soundfile asserts that all was written
             self._file.check()
             raise OutputError(f"The sound file could not be written: {error or 'a short write'}.") from error
@@ -145,6 +171,12 @@ class _Sound:
         self._sound.close()
         if not failed:
             self._file.check()
+
+
+def _integers(block: Wave, width: int) -> NDArray[np.int32]:
+    """Round to integers of `width` bytes, clipped to their range."""
+    scale = 1 << (8 * width - 1)
+    return np.clip(np.rint(block * np.float64(scale)), -scale, scale - 1).astype(np.int32)
 
 
 class _Recorder:
@@ -184,19 +216,25 @@ class _Recorder:
 
 
 class _PipedWav:
-    """WAV, 16 bits, to a file that cannot seek: the length goes into the header first, or "endless"."""
+    """WAV to a file that cannot seek: the length goes into the header first, or "endless"."""
 
-    def __init__(self, file: Any, sample_rate: int, n_samples: int | None) -> None:
+    def __init__(self, file: Any, sample_rate: int, n_samples: int | None, subtype: str) -> None:
         self._file = file
-        n_bytes = 0xFFFFFFFF if n_samples is None else min(2 * n_samples, 0xFFFFFFFF)
+        if subtype not in _SAMPLE_BYTES:
+            raise ArgumentError(f"WAV in a pipe must be {', '.join(_SAMPLE_BYTES)}; got {subtype}.")
+        self._width, width, tag = _INTEGER_BYTES.get(subtype), _SAMPLE_BYTES[subtype], 3 if subtype == "FLOAT" else 1
+        n_bytes = 0xFFFFFFFF if n_samples is None else min(width * n_samples, 0xFFFFFFFF)
         riff_bytes = min(n_bytes + 36, 0xFFFFFFFF)
         header = struct.pack("<4sI4s", b"RIFF", riff_bytes, b"WAVE")
-        header += struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, sample_rate, 2 * sample_rate, 2, 16)
+        header += struct.pack("<4sIHHIIHH", b"fmt ", 16, tag, 1, sample_rate, width * sample_rate, width, 8 * width)
         file.write(header + struct.pack("<4sI", b"data", n_bytes))
 
     def write(self, block: Wave) -> None:
-        integers = np.clip(np.rint(block * np.float32(32768)), -32768, 32767).astype("<i2")
-        self._file.write(integers.tobytes())
+        if self._width is None:
+            self._file.write(block.astype("<f4").tobytes())
+            return
+        integers = _integers(block, self._width).astype("<i4")
+        self._file.write(integers.view(np.uint8).reshape(-1, 4)[:, : self._width].tobytes())
 
     def close(self, failed: bool) -> None:
         if not failed:

@@ -125,6 +125,10 @@ def write(
         MissingExtraError: entropy without constriction installed.
         OutputError: a file that exists already, a full disk.
     """
+    if not isinstance(tokens, Tokens):
+        raise TokensError(
+            f"A .silk file must be made of Tokens; got a {type(tokens).__name__}; the order is write(tokens, file)."
+        )
     if tokens.dims_per_token is None:
         raise TokensError(
             "a .silk file holds tokens of Silk's layout only (128 dimensions of 8 levels at 2.5 Hz); "
