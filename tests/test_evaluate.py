@@ -102,6 +102,14 @@ def test_a_path_that_looks_like_a_filter_is_a_path(corpus: Path) -> None:
     assert [clip.name for clip in find_clips([corpus / "a:b=c.wav"])] == ["a:b=c.wav"]
 
 
+def test_the_paths_of_a_manifest_may_be_relative_to_another_folder(corpus: Path, tmp_path: Path) -> None:
+    (tmp_path / "list.tsv").write_text("path\tgroup\nv/1.wav\tx\na.wav\ty\n", encoding="utf-8")
+    (clip,) = find_clips([f"{tmp_path / 'list.tsv'}:group=x"], root=corpus)
+    assert (clip.name, clip.path) == ("v/1.wav", corpus / "v" / "1.wav")
+    with pytest.raises(AudioError, match=r"'a\.wav'|'v/1\.wav'"):
+        find_clips([tmp_path / "list.tsv"])
+
+
 def test_a_limit_draws_the_same_clips_for_the_same_seed(corpus: Path) -> None:
     draws = [[clip.name for clip in find_clips([corpus], limit=3, seed=seed)] for seed in (0, 0, 1, 2, 3)]
     assert draws[0] == draws[1] and len(draws[0]) == 3

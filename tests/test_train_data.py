@@ -6,13 +6,14 @@ import json
 import os
 import time
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from silkcodec import audio
+from silkcodec import audio, manifest
 from silkcodec.errors import ArgumentError, OutputError
 from silkcodec.mel import FRAME, LOOKAHEAD, SAMPLE_RATE
 from silkcodec.train import data
@@ -58,6 +59,50 @@ def test_split_by_the_index_column(folder: Path) -> None:
     assert split_files(by_language)["valid"] == ["b/02.wav"]
     (folder / "index.csv").write_text("\n".join(rows).replace("\t", ","), encoding="utf-8")
     assert split_files(DataConfig(folder=str(folder), index="index.csv")) == splits
+
+
+def test_training_leaves_out_what_evaluation_holds_out(folder: Path, tmp_path: Path) -> None:
+    rows = [
+        "path\tsplit\tsource\tlanguage\tspeaker",
+        "b/00.wav\ttrain\tbooks\ten\tann",  # held out as a clip
+        "a/01.wav\ttrain\tbooks\ten\tann",
+        "b/02.wav\ttrain\tbooks\tth\tbob",  # its language
+        "a/03.wav\ttrain\tradio\ten\tcid",  # its source
+        "b/04.wav\tvalid\tbooks\ten\teve",  # its speaker
+        "a/05.wav\ttrain\tgames\ten\teve",  # another source's speaker of that name
+        "b/06.wav\tvalid\tgames\ten\tann",
+    ]
+    (folder / "INDEX.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    clips = [
+        "path\tsource\tlanguage\tspeaker\theld_out",
+        "b/00.wav\tbooks\ten\tann\tclip",
+        "x.wav\tnews\tth\tdan\tlanguage",
+        "y.wav\tradio\tfr\tdan\tsource",
+        "z.wav\tbooks\ten\teve\tspeaker",
+        "a/01.wav\tbooks\ten\tann\tnothing",
+    ]
+    (tmp_path / "clips.tsv").write_text("\n".join(clips) + "\n", encoding="utf-8")
+    config = DataConfig(folder=str(folder), index="INDEX.tsv", exclude=str(tmp_path / "clips.tsv"))
+    assert split_files(config) == {"train": ["a/01.wav", "a/05.wav"], "valid": ["b/06.wav"]}
+    with pytest.raises(ArgumentError, match=r"data\.index"):
+        split_files(replace(config, index=""))
+    (tmp_path / "clips.tsv").write_text("\n".join([clips[0], clips[1].replace("clip", "room")]), encoding="utf-8")
+    with pytest.raises(ArgumentError, match="'room'"):
+        split_files(config)
+
+
+def test_the_committed_evaluation_list_keeps_its_promises() -> None:
+    rows = manifest.read(Path(__file__).parent.parent / "bench" / "evaluation" / "clips.tsv")
+    unseen = [row for row in rows if row["group"] != "training"]
+    assert len({row["path"] for row in rows}) == len(rows)
+    english = [row for row in unseen if row["group"] == "english-read" and row["kind"] == "sentences"]
+    assert 3 * len(english) >= len(unseen)
+    assert {row["held_out"] for row in unseen if row["group"] == "unseen-language"} == {"language"}
+    assert {row["held_out"] for row in unseen if row["group"] == "unseen-source"} == {"source"}
+    trained = [row for row in rows if row["group"] == "training"]
+    for column in ("source", "language"):
+        assert not {row[column] for row in rows if row["held_out"] == column} & {row[column] for row in trained}
+    assert [row["gap"] for row in trained] == ["training"] * sum(row.get("gap") == "unseen" for row in unseen)
 
 
 def test_split_by_hash_is_stable_and_disjoint(folder: Path) -> None:

@@ -102,6 +102,9 @@ Models = Annotated[
 Split = Annotated[str | None, typer.Option("--split", help="Only these rows of a manifest.")]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="So many clips, drawn at random.")]
 Seed = Annotated[int, typer.Option("--seed", help="Of that draw.")]
+Root = Annotated[
+    Path | None, typer.Option("--root", help="Folder of the paths in a manifest, if not its own.")
+]
 By = Annotated[str | None, typer.Option("--by", help="Columns of a manifest to split the result by.")]
 Jobs = Annotated[int | None, typer.Option("--jobs", min=1, help="Processes; 1 to measure speed.")]
 Listen = Annotated[int, typer.Option("--listen", min=0, help="So many clips to listen to in the report.")]
@@ -339,6 +342,7 @@ def compare(
     metrics: Metrics = None,
     models: Models = None,
     split: Split = None,
+    root: Root = None,
     limit: Limit = None,
     seed: Seed = 0,
     by: By = None,
@@ -354,7 +358,7 @@ def compare(
     """
     from silkcodec.evaluate.compare import compare
 
-    options = _options(metrics, models, split, limit, seed, by, jobs, listen, force)
+    options = _options(metrics, models, split, limit, seed, by, jobs, listen, force, root)
     _report(lambda progress: compare(inputs, _listed(codecs), output, options, progress=progress), output, as_json)
 
 
@@ -368,6 +372,7 @@ def score(
     metrics: Metrics = None,
     models: Models = None,
     split: Split = None,
+    root: Root = None,
     limit: Limit = None,
     seed: Seed = 0,
     by: By = None,
@@ -379,7 +384,7 @@ def score(
     """Measure reconstructions that were made elsewhere, and report."""
     from silkcodec.evaluate.score import score
 
-    options = _options(metrics, models, split, limit, seed, by, jobs, listen, force)
+    options = _options(metrics, models, split, limit, seed, by, jobs, listen, force, root)
     _report(lambda progress: score(reference, degraded, output, options, progress=progress), output, as_json)
 
 
@@ -405,6 +410,7 @@ def _options(
     jobs: int | None,
     listen: int,
     force: bool,
+    root: Path | None,
 ) -> Any:
     """What compare and score have in common, as `evaluate.run.Options`."""
     from silkcodec.evaluate.run import Options
@@ -416,7 +422,7 @@ def _options(
             raise ArgumentError(f"--model must be KEY=NAME_OR_PATH; got '{text}'.")
         given[key] = model
     names, columns = (None if text is None else _listed(text) for text in (metrics, by))
-    return Options(names, given, split, limit, seed, columns, jobs, listen, force)
+    return Options(names, given, split, limit, seed, columns, jobs, listen, force, root)
 
 
 def _listed(text: str) -> list[str]:

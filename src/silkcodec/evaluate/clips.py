@@ -42,6 +42,7 @@ def find_clips(
     split: str | None = None,
     limit: int | None = None,
     seed: int = 0,
+    root: str | os.PathLike[str] | None = None,
 ) -> list[Clip]:
     """All clips of some files, folders (searched to any depth) and manifests, sorted by name.
 
@@ -52,6 +53,7 @@ def find_clips(
         split: only rows of a manifest whose column `split` is this.
         limit: at most so many clips, drawn at random: the same ones for the same seed and clips.
         seed: of that draw.
+        root: the folder that the paths in manifests are relative to; None: the folder of the manifest.
 
     Raises:
         ArgumentError: no input, a split of something that has none, a filter that no row passes, a limit below 1,
@@ -73,7 +75,8 @@ def find_clips(
         if not path.exists():
             raise AudioError(f"A clip, folder or manifest must exist; '{path}' does not.")
         if path.is_file() and manifest.is_manifest(path):
-            clips += _filtered(_from_manifest(path, split), conditions, path)
+            folder = path.parent if root is None else Path(root)
+            clips += _filtered(_from_manifest(path, split, folder), conditions, path)
         elif conditions:
             raise ArgumentError(f"A filter can only choose of a manifest (INDEX.tsv); got '{text}'.")
         elif split is not None:
@@ -127,7 +130,7 @@ def _from_folder(folder: Path) -> list[Clip]:
     return [Clip(path, path.relative_to(folder).as_posix()) for path in found]
 
 
-def _from_manifest(file: Path, split: str | None) -> list[Clip]:
+def _from_manifest(file: Path, split: str | None, root: Path) -> list[Clip]:
     rows = manifest.read(file)
     chosen = rows
     if split is not None:
@@ -137,12 +140,12 @@ def _from_manifest(file: Path, split: str | None) -> list[Clip]:
             raise ArgumentError(f"'{file}' has no clips of the split {split!r}; it has: {splits}.")
         _mark_seen(chosen, [row for row in rows if row.get("split") != split])
     for row in chosen:
-        if not (file.parent / row["path"]).is_file():
-            raise AudioError(f"'{file}' names '{row['path']}', which does not exist beside it.")
+        if not (root / row["path"]).is_file():
+            raise AudioError(f"'{file}' names '{row['path']}', which does not exist in '{root}'.")
         if row.get("offset", "0").strip("0."):  # NeMo cuts clips out of long files so
             raise ArgumentError(f"A row must stand for a whole file; '{row['path']}' of '{file}' begins inside one.")
-    paths = [Path(os.path.abspath(file.parent / row["path"])) for row in chosen]
-    folder = Path(os.path.abspath(file.parent))
+    paths = [Path(os.path.abspath(root / row["path"])) for row in chosen]
+    folder = Path(os.path.abspath(root))
     if not all(path.is_relative_to(folder) for path in paths):
         folder = Path(_shared_folder(paths))  # absolute paths, or ../: a name must not hold a place on this machine
     clips = []

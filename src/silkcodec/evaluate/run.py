@@ -49,6 +49,7 @@ class Options:
         by: columns of the manifest to split the means by; None: speaker_seen and language_seen where there are any.
         jobs: processes; None: as many as there are cores. Measure speed with 1.
         listen: so many clips, the first by name, are kept and can be listened to in the report.
+        root: the folder that the paths in manifests are relative to; None: the folder of the manifest.
         overwrite: replace the files of an earlier run; its rows and audio are used again in any case.
     """
 
@@ -61,6 +62,7 @@ class Options:
     jobs: int | None = None
     listen: int = LISTEN
     overwrite: bool = False
+    root: str | os.PathLike[str] | None = None
 
     @property
     def processes(self) -> int:
@@ -165,7 +167,7 @@ def prepare(
             raise ArgumentError(f"The output must be a folder; '{folder}' is a file.")
         for name in FILES:
             check_output(Path(folder) / name, overwrite=options.overwrite)
-    clips = find_clips(inputs, split=options.split, limit=options.limit, seed=options.seed)
+    clips = find_clips(inputs, split=options.split, limit=options.limit, seed=options.seed, root=options.root)
     known = {column for clip in clips for column in clip.columns}
     for column in options.by or ():
         if column not in known:

@@ -37,6 +37,7 @@ class DataConfig:
     index: str = ""  # optional table (.tsv, .csv) inside `folder` with a column `path`
     split_column: str = "split"  # column of `index` that says which files are for validation
     valid_value: str = "valid"  # its value for them; every other row trains
+    exclude: str = ""  # optional table of evaluation clips; neither split holds what its column `held_out` names
     valid_percent: float = 5.0  # without an index: share of files held out, chosen by a hash of their name
     cache: str = ""  # folder for the decoded audio (24 kHz int16, 173 MB an hour); default: <run>/../cache
     crop_frames: int = 10  # frames of 400 ms in a crop

@@ -27,6 +27,13 @@ from silkcodec.mel import FRAME, LOOKAHEAD, SAMPLE_RATE
 from silkcodec.train.config import DataConfig
 
 DECODERS = min(8, available_cores())  # files decoded at a time: the libraries that do it let other threads run
+HELD_OUT: dict[str, tuple[str, ...]] = {  # word in a list of evaluation clips -> the columns that must not be equal
+    "source": ("source",),
+    "language": ("language",),
+    "speaker": ("source", "speaker"),
+    "clip": ("path",),
+    "nothing": (),
+}
 AHEAD = 4  # batches made before they are asked for
 
 
@@ -43,14 +50,17 @@ def split_files(config: DataConfig) -> dict[str, list[str]]:
     """Paths below the folder for 'train' and 'valid': by the index column if there is one, else by a hash.
 
     Raises:
-        ArgumentError: no folder, no audio in it, no such column.
+        ArgumentError: no folder, no audio in it, no such column; an `exclude` without an index.
     """
     folder = Path(config.folder)
+    if config.exclude and not config.index:
+        raise ArgumentError(f"data.exclude needs data.index, which names languages; got {config.exclude!r} alone.")
     if not config.folder or not folder.is_dir():
         raise ArgumentError(f"data.folder must be a folder of audio; got {config.folder!r}.")
     splits: dict[str, list[str]] = {"train": [], "valid": []}
     if config.index:
-        for row in read_index(folder / config.index, ("path", config.split_column)):
+        rows = read_index(folder / config.index, ("path", config.split_column))
+        for row in without_held_out(rows, config.exclude) if config.exclude else rows:
             splits["valid" if row.get(config.split_column) == config.valid_value else "train"].append(row["path"])
     else:
         for file in sorted(folder.rglob("*")):
@@ -64,6 +74,34 @@ def split_files(config: DataConfig) -> dict[str, list[str]]:
     if not splits["train"]:
         raise ArgumentError(f"data.folder must hold audio to train on; found none in {folder}.")
     return splits
+
+
+def without_held_out(rows: list[dict[str, str]], file: str) -> list[dict[str, str]]:
+    """Return the rows of an index that evaluation does not keep for itself.
+
+    Args:
+        file: a table of evaluation clips with the columns path, source, language, speaker and held_out. held_out says
+            what training must not contain: the "source" or the "language" of the clip, its "speaker" in that source,
+            the "clip" itself, or "nothing".
+
+    Raises:
+        ArgumentError: the table is missing or lacks a column; another word in held_out.
+    """
+    kept_back: dict[str, set[tuple[str, ...]]] = {name: set() for name in HELD_OUT}
+    for clip in read_index(Path(file), ("path", "source", "language", "speaker", "held_out")):
+        held_out = clip.get("held_out", "")
+        if held_out not in HELD_OUT:
+            raise ArgumentError(f"held_out must be one of {', '.join(HELD_OUT)}; got {held_out!r} in {file}.")
+        kept_back[held_out].add(_identity(clip, HELD_OUT[held_out]))
+    return [
+        row
+        for row in rows
+        if not any(columns and _identity(row, columns) in kept_back[name] for name, columns in HELD_OUT.items())
+    ]
+
+
+def _identity(row: dict[str, str], columns: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(row.get(column, "") for column in columns)
 
 
 def read_index(file: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
