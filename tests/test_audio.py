@@ -72,6 +72,16 @@ def test_channels_are_averaged_whichever_side_they_are_on() -> None:
     np.testing.assert_allclose(audio.as_wave(surround, 24_000), surround.mean(axis=1), atol=1e-6)
 
 
+def test_channels_that_cancel_are_warned_of() -> None:
+    left, right = (np.random.default_rng(seed).normal(0, 0.1, 4800).astype(np.float32) for seed in (0, 1))
+    for pair in ([left, -left], [left, -0.8 * left]):
+        with pytest.warns(UserWarning, match="cancel each other"):
+            audio.as_wave(np.stack(pair), 24_000)
+    for pair in ([left, left], [left, right], [left, 0 * left], [0 * left, 0 * left]):  # a warning is an error here
+        audio.as_wave(np.stack(pair), 24_000)
+        audio.as_wave(np.stack(pair, axis=1), 24_000)
+
+
 @pytest.mark.parametrize(
     ("array", "words"),
     [

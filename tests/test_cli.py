@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 from typer.testing import CliRunner
 
 from silkcodec import audio, console, container, paths
@@ -261,6 +262,10 @@ def test_outputs_are_checked_before_the_model_is_read(silk: Run, folder: Path, s
         (["encode", "a.wav", "b.wav", "-o", "a.wav"], "must be a folder; 'a.wav' is a file"),
         (["encode", "a.wav", "sub/a.wav", "-o", "out"], "would both become 'out/a.silk'"),
         (["encode", "a.wav", "-o", "a.wav", "--force"], "must not be an input"),
+        (["encode", "a.wav", "-o", "x.wav"], "must end in .silk; got 'x.wav'"),
+        (["encode", "a.wav", "-o", "x.M4A"], "must end in .silk; got 'x.M4A'"),
+        (["encode", "a.wav", "--channel", "1"], "channel must be 0..0 for 'a.wav'; got 1"),
+        (["roundtrip", "a.wav", "--channel", "1"], "channel must be 0..0 for 'a.wav'; got 1"),
         (["encode", "-", "a.wav"], "must be the only input"),
         (["encode", "a.wav", "b.wav", "-o", "-"], "can take one file; got 2"),
         (["encode", "*.flac"], "'*.flac' matches none"),
@@ -287,6 +292,44 @@ def test_names_without_a_known_suffix_keep_all_of_their_name() -> None:
     job = paths.Job("talk.v2", "talk.v2.silk")
     assert paths._renamed(Path(job.source), ".silk") == job.target
     assert paths._renamed(Path("talk.v2.MP3"), ".silk") == "talk.v2.silk"
+
+
+def test_files_that_differ_only_in_their_suffix_keep_it(folder: Path, sound: str, silk: Run) -> None:
+    Path("in").mkdir()
+    for name in ("a.wav", "a.flac", "b.wav"):
+        audio.write(Path("in") / name, audio.read(sound))
+    silk("encode", "in", "-o", "out")
+    assert files_below(Path("out")) == ["a.flac.silk", "a.wav.silk", "b.silk"]
+    silk("decode", "out", "-o", "back")
+    assert files_below(Path("back")) == ["a.flac.wav", "a.wav.wav", "b.wav"]
+    silk("roundtrip", "in", "-o", "trip")
+    assert {"a.flac.silk.wav", "a.wav.silk.wav", "b.silk.wav"} < set(files_below(Path("trip")))
+
+
+def test_recordings_that_need_ffmpeg_are_counted_not_skipped(
+    folder: Path, sound: str, silk: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(folder))
+    Path("b.m4a").write_bytes(b"\0\0\0\x20ftypM4A " + bytes(100))
+    audio.write("c.wav", audio.read(sound))
+    result = silk("encode", ".", "-o", "out", code=2)
+    assert "'b.m4a' is in a format that needs ffmpeg" in result.stderr and "1 of 3 files failed" in result.stderr
+    assert files_below(Path("out")) == ["a.silk", "c.silk"]
+
+
+def test_channels_that_cancel_are_reported_and_one_can_be_chosen(folder: Path, sound: str, silk: Run) -> None:
+    wave = audio.read(sound)
+    soundfile.write("anti.wav", np.stack([wave, -wave], axis=1), 24_000)
+    result = silk("encode", "anti.wav", "-o", "mean.silk", "--json")
+    assert "channels of 'anti.wav' cancel each other" in result.stderr
+    assert "cancel" in json.loads(result.stdout)["warning"]
+    soundfile.write("two.wav", np.stack([wave[::-1], wave], axis=1), 24_000)
+    silk("encode", sound, "-o", "a.silk")
+    for name, channel in (("anti", "0"), ("two", "1"), ("two", "0")):
+        assert not silk("encode", f"{name}.wav", "-o", f"{name}{channel}.silk", "--channel", channel).stderr
+    assert container.read("anti0.silk") == container.read("two1.silk") == container.read("a.silk")
+    assert container.read("two0.silk") != container.read("a.silk")
+    assert not silk("roundtrip", "anti.wav", "--channel", "0").stderr
 
 
 def silk_process(*words: str, **options: Any) -> subprocess.Popen[bytes]:

@@ -83,6 +83,9 @@ Force = Annotated[bool, typer.Option("--force", help="Overwrite files that exist
 Skip = Annotated[bool, typer.Option("--skip-existing", help="Leave out what is there already.")]
 Json = Annotated[bool, typer.Option("--json", help="Print results as JSON, one object a line.")]
 Entropy = Annotated[bool, typer.Option("--entropy", help="Smaller files by range coding (extra [entropy]).")]
+Channel = Annotated[
+    int | None, typer.Option("--channel", min=0, help="Encode this channel, counted from 0. Default: the mean of all.")
+]
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads.")]
 Provider = Annotated[str, typer.Option("--provider", help="cpu or cuda.")]
 Rescale = Annotated[bool, typer.Option("--rescale", help="Scale a wave that would clip down to full scale.")]
@@ -134,21 +137,24 @@ def encode(
     force: Force = False,
     skip_existing: Skip = False,
     entropy: Entropy = False,
+    channel: Channel = None,
     as_json: Json = False,
     threads: Threads = None,
     provider: Provider = "cpu",
     weights: Weights = None,
 ) -> None:
-    """Sound files to .silk files."""
+    """Encode sound files to .silk files."""
     from silkcodec import audio, console, files, paths
 
     _check_entropy(entropy)
     jobs = paths.plan(inputs, output, paths.AUDIO, ".silk", overwrite=force, skip_existing=skip_existing)
-    jobs, total_s, unreadable = console.probe(jobs, audio.duration_s)
+    jobs, total_s, unreadable = console.probe(jobs, lambda source: audio.duration_s(source, channel))
     codec = _load(threads, provider, weights, encode=bool(jobs))
 
     def work(job: paths.Job, advance: files.Advance) -> None:
-        done = files.encode_file(codec, job.source, job.target, entropy=entropy, overwrite=force, advance=advance)
+        done = files.encode_file(
+            codec, job.source, job.target, entropy=entropy, channel=channel, overwrite=force, advance=advance
+        )
         console.show_coding(done, as_json, jobs)
 
     _finish(console.run_jobs(jobs, total_s, "encode", work) + unreadable, len(jobs) + unreadable)
@@ -213,6 +219,7 @@ def roundtrip(
     entropy: Entropy = False,
     rescale: Rescale = False,
     subtype: Subtype = "",
+    channel: Channel = None,
     as_json: Json = False,
     threads: Threads = None,
     provider: Provider = "cpu",
@@ -231,7 +238,7 @@ def roundtrip(
     jobs = paths.plan(inputs, output, paths.AUDIO, ".silk.wav", overwrite=force)
     sample_type = _sample_type(subtype)
     check_targets([job.target for job in jobs], overwrite=force, subtype=sample_type)
-    jobs, total_s, unreadable = console.probe(jobs, audio.duration_s)
+    jobs, total_s, unreadable = console.probe(jobs, lambda source: audio.duration_s(source, channel))
     codec = _load(threads, provider, weights, encode=bool(jobs), decode=bool(jobs))
     done: list[Roundtrip] = []
 
@@ -241,12 +248,14 @@ def roundtrip(
             job.source,
             job.target,
             entropy=entropy,
+            channel=channel,
             overwrite=force,
             subtype=sample_type,
             rescale=rescale,
             advance=advance,
         )
         done.append(trip)
+        console.show_warning(trip.encoding)
         console.show_clipping(trip.decoding)
         if as_json:
             console.show_json(console.roundtrip_json(trip))

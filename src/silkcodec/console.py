@@ -189,6 +189,7 @@ def show_coding(coding: Coding, as_json: bool, jobs: Sequence[Job]) -> None:
     """What became of one file, one of these jobs."""
     file = results_file(jobs)
     show_clipping(coding)
+    show_warning(coding)
     if as_json:
         show_json(coding_json(coding), file)
         return
@@ -214,6 +215,12 @@ def show_clipping(coding: Coding) -> None:
         )
 
 
+def show_warning(coding: Coding) -> None:
+    """Print what is doubtful about a file that was encoded."""
+    if coding.warning:
+        print(f"silk: warning: {coding.warning}", file=sys.stderr)
+
+
 def coding_json(coding: Coding) -> dict[str, Any]:
     """A coding's numbers, units in their names."""
     values = {
@@ -231,7 +238,8 @@ def coding_json(coding: Coding) -> dict[str, Any]:
     }
     if coding.peak is not None:
         values |= {"peak": coding.peak, "n_clipped": coding.n_clipped}
-    return values | ({"damage": coding.damage} if coding.damage else {})
+    found = {"damage": coding.damage, "warning": coding.warning}
+    return values | {key: value for key, value in found.items() if value}
 
 
 def roundtrip_json(trip: Roundtrip) -> dict[str, Any]:

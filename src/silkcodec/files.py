@@ -50,6 +50,7 @@ class Coding:
         damage: what was wrong with a file that was read up to its damage, on request.
         n_clipped, peak: of a decoded file, the samples beyond full scale that its sample type could not hold, and
             the highest of the decoded wave, before it was rescaled. Full scale is 1.
+        warning: what is doubtful about a sound file that was encoded: its channels cancel each other.
     """
 
     source: str
@@ -63,6 +64,7 @@ class Coding:
     damage: str | None = None
     n_clipped: int | None = None
     peak: float | None = None
+    warning: str | None = None
 
     @property
     def duration_s(self) -> float:
@@ -118,20 +120,22 @@ def encode_file(
     target: str | os.PathLike[str],
     *,
     entropy: bool = False,
+    channel: int | None = None,
     overwrite: bool = False,
     advance: Advance = nothing,
 ) -> Coding:
-    """A sound file into a .silk file.
+    """Encode a sound file to a .silk file.
 
     Args:
         source, target: paths, or "-" for standard input and output; the source may be a binary file.
         entropy: range-code it.
+        channel: the one to encode, counted from 0; None: the mean of all.
 
     Raises:
         AudioError, OutputError; MissingExtraError for `entropy` without its extra.
     """
     started = time.perf_counter()
-    with audio.Reader(source) as reader, _silk_output(target, overwrite) as file:
+    with audio.Reader(source, channel=channel) as reader, _silk_output(target, overwrite) as file:
         stream, counter = StreamEncoder(codec), Counter(codec.codebook_sizes)
         with SilkWriter(file, codec=codec.codec_id, entropy=entropy) as writer:
             for block in reader.blocks(BLOCK_S):
@@ -148,6 +152,7 @@ def encode_file(
         n_bits=counter.n_bits,
         file_bytes=writer.n_bytes,
         wall_s=time.perf_counter() - started,
+        warning=reader.warning,
     )
 
 

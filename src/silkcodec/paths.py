@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +55,7 @@ def plan(
         silk encode one two -o out             one/a.wav -> out/one/a.silk
         silk encode 'speech/**/*.wav' -o out   the tree below speech/, as with the folder
         silk encode - < a.wav > a.silk         pipes
+        silk encode speech                     a.flac beside a.wav -> a.flac.silk, a.wav.silk
 
     Args:
         inputs: files, folders, patterns, or "-".
@@ -69,10 +71,13 @@ def plan(
             that do not fit together. OutputError: an output exists or cannot be written.
     """
     found = _find(inputs, kind)
-    jobs = [Job(source, _target(source, below, output, target_suffix, found)) for source, below in found]
+    jobs = _distinct(found, output, target_suffix)
     if output == STANDARD and len(jobs) > 1:
         raise ArgumentError(f"Standard output (-) can take one file; got {len(jobs)}; name a folder with -o.")
     _check_distinct(jobs)
+    for job in jobs:
+        if target_suffix in SILK.suffixes and Path(job.target).suffix.lower() in AUDIO.suffixes:
+            raise ArgumentError(f"The output must end in {target_suffix}; got '{job.target}'.")
     if skip_existing:
         jobs = [job for job in jobs if job.target == STANDARD or not os.path.exists(job.target)]
     for job in jobs:
@@ -84,6 +89,18 @@ def plan(
 def sources(inputs: Sequence[str], kind: Kind) -> list[str]:
     """Only the inputs of `plan`, for a verb that writes nothing. Raises the same."""
     return [source for source, _ in _find(inputs, kind)]
+
+
+def _distinct(found: list[tuple[str, str | None]], output: str | None, suffix: str) -> list[Job]:
+    """The jobs. Those of files that differ only in their suffix keep it: a.flac and a.wav would both become a.silk."""
+    jobs = [Job(source, _target(source, below, output, suffix, found)) for source, below in found]
+    n_jobs = Counter(job.target for job in jobs)
+    n_suffixes = Counter(target for target, _ in {(job.target, Path(job.source).suffix) for job in jobs})
+    for i, (source, below) in enumerate(found):
+        target = jobs[i].target
+        if target != STANDARD and 1 < n_jobs[target] == n_suffixes[target]:
+            jobs[i] = Job(source, _target(source, below, output, Path(source).suffix + suffix, found))
+    return jobs
 
 
 def _find(inputs: Sequence[str], kind: Kind) -> list[tuple[str, str | None]]:

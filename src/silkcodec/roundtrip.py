@@ -55,6 +55,7 @@ def roundtrip_file(
     wave_path: str,
     *,
     entropy: bool = False,
+    channel: int | None = None,
     overwrite: bool = False,
     subtype: str | None = None,
     rescale: bool = False,
@@ -67,6 +68,7 @@ def roundtrip_file(
         wave_path: of the decoded wave; the other two files go beside it, see `targets`.
         entropy: range-code the .silk file.
         subtype, rescale: of the decoded wave; see `WaveFile`.
+        channel: the one to encode, counted from 0; None: the mean of all.
         advance: called with seconds of sound, which add up to its duration.
 
     Raises:
@@ -80,12 +82,14 @@ def roundtrip_file(
 
     with ExitStack() as stack:
         original: Any = _stored(stack) if source == "-" else source
-        encoding = encode_file(codec, original, silk_path, entropy=entropy, overwrite=overwrite, advance=half)
+        encoding = encode_file(
+            codec, original, silk_path, entropy=entropy, channel=channel, overwrite=overwrite, advance=half
+        )
         if source == "-":
             original.seek(0)
         comparison = Comparison(encoding.n_samples, picture.PANEL_WIDTH)
         playback = stack.enter_context(Playback(codec, silk_path))
-        reader = stack.enter_context(audio.Reader(original))
+        reader = stack.enter_context(audio.Reader(original, channel=channel))
         with WaveFile(wave_path, overwrite=overwrite, subtype=subtype, rescale=rescale) as file:
             wall_s, started = 0.0, time.perf_counter()
             for wave in playback.blocks():

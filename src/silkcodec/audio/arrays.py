@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping
 from numbers import Number, Real
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from silkcodec.audio.channels import Downmix, to_mono
 from silkcodec.audio.resampling import DEFAULT_RATE, Resampler, Wave, check_rate
 from silkcodec.errors import AudioError
 
@@ -50,6 +52,7 @@ def as_wave(array: ArrayLike, sample_rate: float, to_rate: float = DEFAULT_RATE)
     mono = as_block(samples, from_rate)
     if len(mono) == 0:
         raise AudioError("A wave must hold at least 1 sample; got 0.")
+    _warn_of_cancelling(samples, mono)
     if from_rate == to_rate:
         return mono
     resampler = Resampler(from_rate, to_rate)
@@ -73,6 +76,17 @@ def as_block(array: ArrayLike, sample_rate: int, start: int = 0) -> Wave:
     mono = to_mono(_to_float(samples))
     check_samples(mono, start, sample_rate, "the wave")
     return mono
+
+
+def _warn_of_cancelling(samples: NDArray[Any], mono: Wave) -> None:
+    downmix = Downmix()
+    if samples.ndim == 2:
+        downmix.add(_to_float(samples), mono)
+    if downmix.cancels:
+        warnings.warn(
+            "The channels of the wave cancel each other, so most of the sound is lost in their mean; pass one channel.",
+            stacklevel=3,
+        )
 
 
 def _as_array(array: ArrayLike) -> NDArray[Any]:
@@ -153,18 +167,6 @@ def _to_float(samples: NDArray[Any]) -> Wave:
     if samples.dtype == np.uint8:  # as in WAV files: 128 is silence
         return (samples.astype(np.float32) - np.float32(128)) / np.float32(128)
     raise AudioError(f"Samples must be floats or signed integers; got {samples.dtype}; convert them first.")
-
-
-def to_mono(samples: Wave) -> Wave:
-    """[T] or [T, C] -> the mean of the channels [T], summed in one order whatever the memory layout is."""
-    if samples.ndim == 1:
-        return samples
-    total = samples[:, 0].copy()
-    for channel in range(1, samples.shape[1]):
-        total += samples[:, channel]
-    if samples.shape[1] > 1:
-        total /= samples.shape[1]
-    return total
 
 
 def check_samples(wave: Wave, start: int, sample_rate: int, name: str) -> None:

@@ -11,7 +11,8 @@ import numpy as np
 import soundfile
 
 from silkcodec.audio import headers
-from silkcodec.audio.arrays import check_samples, to_mono
+from silkcodec.audio.arrays import check_samples
+from silkcodec.audio.channels import Downmix
 from silkcodec.audio.opening import open_sound, source_name
 from silkcodec.audio.resampling import DEFAULT_RATE, Resampler, Wave, check_rate
 from silkcodec.errors import AudioError
@@ -65,6 +66,7 @@ class Reader:
         self._channel = channel
         self.n_channels: int = self._sound.channels
         self.duration_s = self._sound.n_frames / self.file_rate
+        self._downmix = Downmix()
         self._resampler = Resampler(self.file_rate, self.sample_rate)
         self._taken = 0  # samples per channel decoded so far
         self._ended = False
@@ -90,6 +92,16 @@ class Reader:
         while len(block := self.read(n_samples)):
             yield block
 
+    @property
+    def warning(self) -> str | None:
+        """What is doubtful about the samples read so far: their channels cancel each other. None: nothing."""
+        if not self._downmix.cancels:
+            return None
+        return (
+            f"The {self.n_channels} channels of {self.name} cancel each other, so most of the sound is lost in their"
+            " mean; choose one with --channel (channel=)."
+        )
+
     def _fill(self) -> bool:
         """Decode and resample a little more into `_held`; False at the end of the file."""
         while not self._ended:
@@ -104,7 +116,7 @@ class Reader:
                     f"{self.name} is damaged or cut short after {(self._first + self._taken) / self.file_rate:.3f} s:"
                     f" {error.error_string.rstrip('.').removeprefix('Error : ')}."
                 ) from error
-            block = to_mono(buffer[:n]) if self._channel is None else buffer[:n, self._channel].copy()
+            block = self._downmix.mix(buffer[:n]) if self._channel is None else buffer[:n, self._channel].copy()
             check_samples(block, self._first + self._taken, self.file_rate, self.name)
             self._taken += n
             if n == 0:
@@ -174,7 +186,7 @@ def blocks(
         yield from reader.blocks(block_s)
 
 
-def duration_s(source: str | os.PathLike[str] | BinaryIO) -> float:
+def duration_s(source: str | os.PathLike[str] | BinaryIO, channel: int | None = None) -> float:
     """Return the length of a sound file in seconds by its header, decoding nothing; see `Reader`. Raises AudioError."""
-    with Reader(source) as reader:
+    with Reader(source, channel=channel) as reader:
         return reader.duration_s

@@ -1,0 +1,52 @@
+"""Average channels, and notice where they cancel each other."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from silkcodec.audio.resampling import Wave
+
+_SILENCE = 1e-10  # mean square; -100 dB
+_CANCELLED = 0.2  # of the energy that the mean of unrelated channels has
+
+
+class Downmix:
+    """The mean of the channels of a stream, with a record of how much of its energy the mean has kept."""
+
+    def __init__(self) -> None:
+        self._n_values, self._of_channels, self._of_mean = 0, 0.0, 0.0
+
+    def mix(self, samples: Wave) -> Wave:
+        """Return the mean of the channels [n] of float32 [n, C]."""
+        mean = to_mono(samples)
+        self.add(samples, mean)
+        return mean
+
+    def add(self, samples: Wave, mean: Wave) -> None:
+        """Count channels [n, C] or [C, n] and their mean [n]."""
+        if samples.ndim == 2 and min(samples.shape) > 1:
+            self._n_values += samples.size
+            self._of_channels += _energy(samples)
+            self._of_mean += _energy(mean) * (samples.size // len(mean)) ** 2
+
+    @property
+    def cancels(self) -> bool:
+        """Whether the channels cancel: their mean has under a fifth of the energy that unrelated channels leave."""
+        return self._of_channels > _SILENCE * self._n_values and self._of_mean < _CANCELLED * self._of_channels
+
+
+def to_mono(samples: Wave) -> Wave:
+    """Return the mean of the channels [T] of [T] or [T, C], summed in one order whatever the memory layout is."""
+    if samples.ndim == 1:
+        return samples
+    total = samples[:, 0].copy()
+    for channel in range(1, samples.shape[1]):
+        total += samples[:, channel]
+    if samples.shape[1] > 1:
+        total /= samples.shape[1]
+    return total
+
+
+def _energy(samples: NDArray[np.float32]) -> float:
+    return float(np.vdot(samples, samples))
