@@ -257,6 +257,10 @@ def test_a_part_is_read_without_what_comes_after_it() -> None:
     part = container.read(file, start_s=40, duration_s=10)
     np.testing.assert_array_equal(part.to_levels(), tokens.to_levels()[100:125])
     assert file.n_read == HEADER_BYTES + 6 * (16 + 25 * 48)  # the chunks before it, its own, and one more
+    file.seek(0)
+    with container.Reader(file) as reader:
+        assert len(list(reader.frames(0, 25))) == 1
+        assert reader.n_bytes == len(file.getvalue())  # what a report of a decoded part calls the size of the file
 
 
 @pytest.mark.parametrize("entropy", [False, True])

@@ -79,6 +79,7 @@ class Reader:
             before = chunk.first_frame
             if last is not None and before >= last:
                 if self._input.seekable:
+                    self._input.go_to_end()
                     return
                 continue
             begin, end = max(0, first - before), min(chunk.n_frames, (last or math.inf) - before)
@@ -104,7 +105,7 @@ class Reader:
 
     @property
     def n_bytes(self) -> int:
-        """Bytes passed so far."""
+        """Bytes passed so far; after a part, all bytes of the file."""
         return self._input.offset
 
     @property
@@ -242,6 +243,14 @@ class _Input:
         data = b"".join(pieces)
         self.offset += len(data)
         return data
+
+    def go_to_end(self) -> None:
+        """Pass over the rest of a seekable file without reading it."""
+        try:
+            self.offset -= self._file.tell()
+            self.offset += self._file.seek(0, os.SEEK_END)
+        except OSError as error:
+            raise self._unreadable(error) from error
 
     def close(self) -> None:
         if self._owned:
