@@ -22,12 +22,21 @@ WORDS := $(BIN)/silk compare --split valid --codecs silk,$(CLASSICAL) --model wh
 UV_LOCK := UV_CUSTOM_COMPILE_COMMAND='make lock' $(BIN)/uv pip compile --quiet --generate-hashes --no-annotate \
 	--python-version 3.11 --python-platform x86_64-manylinux_2_28 -c constraints.txt
 MINUTES ?= 5
-LOWEST := .venv-lowest
+VENV_LIGHT := .venv-light
 LIGHT_TESTS := audio bad_input cli container container_damage container_format container_output contract corpus \
 	corpus_reading corpus_sources errors lm manifest serve serve_limits silk stream tokens weights_folder
+define light_tests
+	$(PIP) -c constraints.txt uv
+	$(BIN)/uv venv --quiet --clear --python $(PYTHON) $(VENV_LIGHT)
+	$(BIN)/uv pip install --quiet --python $(VENV_LIGHT)/bin/python --resolution $(1) \
+		-e '.[entropy,corpus,serve]' 'click>=8.2'
+	$(BIN)/uv pip install --quiet --python $(VENV_LIGHT)/bin/python pytest hypothesis
+	$(VENV_LIGHT)/bin/python -m pytest -o filterwarnings=default \
+		$(addprefix tests/test_,$(addsuffix .py,$(LIGHT_TESTS)))
+endef
 LAB := --force -o docs/lab --results lab/src/silkcodec_lab
 
-.PHONY: demo web wheel test test-lowest fuzz check bench bench-codecs bench-corpus bench-server quality lm-cost lab-models lab export lock setup clean
+.PHONY: demo web wheel test test-lowest test-newest fuzz check bench bench-codecs bench-corpus bench-server quality lm-cost lab-models lab export lock setup clean
 
 demo: $(LIGHT)
 	$(BIN)/silk roundtrip samples/english.flac samples/mandarin.flac samples/arabic.flac -o out --force
@@ -48,14 +57,13 @@ test: $(FULL) $(if $(shell command -v npm),$(SITE))
 fuzz: $(FULL)
 	$(BIN)/python fuzz/run.py --minutes $(MINUTES) --work out/fuzz
 
-# The light tests with the lowest versions that pyproject.toml allows.
+# The light tests with the lowest versions that pyproject.toml allows, and with the newest that there are:
+# make test-newest PYTHON=python3.13
 test-lowest: $(LIGHT)
-	$(PIP) -c constraints.txt uv
-	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(LOWEST)
-	$(BIN)/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct \
-		-e '.[entropy,corpus,serve]' 'click>=8.2'
-	$(BIN)/uv pip install --quiet --python $(LOWEST)/bin/python pytest hypothesis
-	$(LOWEST)/bin/python -m pytest -o filterwarnings=default $(addprefix tests/test_,$(addsuffix .py,$(LIGHT_TESTS)))
+	$(call light_tests,lowest-direct)
+
+test-newest: $(LIGHT)
+	$(call light_tests,highest)
 
 # With the page inside.
 wheel: $(FULL) $(SITE)
@@ -158,4 +166,4 @@ $(FULL): $(LIGHT) lab/pyproject.toml $(wildcard requirements/*)
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(LOWEST) out dist build src/silkcodec/site web/node_modules web/public/data
+	rm -rf $(VENV) $(VENV_LIGHT) out dist build src/silkcodec/site web/node_modules web/public/data
