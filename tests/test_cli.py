@@ -493,3 +493,21 @@ def test_roundtrip_reports_and_avoids_clipping(silk: Run, folder: Path, loud: tu
     assert found["n_clipped"] == 0 and found["peak"] > 0
     again = json.loads(silk("roundtrip", "in.wav", "--json", "--force", "--rescale").stdout)
     assert again["n_clipped"] == 0 and again["mel_distance"] == found["mel_distance"]
+
+
+def test_quiet_and_offset_recordings_are_reported_and_normalised(silk: Run, folder: Path, speech: np.ndarray) -> None:
+    audio.write("quiet.wav", speech[:30_000] * np.float32(0.005), subtype="FLOAT")
+    audio.write("offset.wav", speech[:30_000] + np.float32(0.2), subtype="FLOAT")
+    assert "quiet.wav: the recording is quiet" in silk("encode", "quiet.wav").stderr
+    assert "offset.wav: the recording has a DC offset of 0.20" in silk("encode", "offset.wav").stderr
+    result = silk("encode", "quiet.wav", "offset.wav", "--normalize", "--force", "--json")
+    assert "--normalize" not in result.stderr
+    quiet, offset = map(json.loads, result.stdout.splitlines())
+    assert quiet["level_dbfs"] < -60 and quiet["gain"] < 0.05
+    assert offset["offset"] == pytest.approx(0.2, abs=0.01)
+    info = json.loads(silk("info", "quiet.silk", "--json").stdout)
+    assert (info["format_version"], info["gain"]) == (2, pytest.approx(quiet["gain"]))
+    piped = silk("encode", "-", "-o", "-", "--normalize", stdin=(folder / "quiet.wav").read_bytes())
+    assert piped.stdout_bytes == (folder / "quiet.silk").read_bytes()
+    trip = json.loads(silk("roundtrip", "quiet.wav", "--normalize", "--json", "--force").stdout)
+    assert 0 < trip["peak"] < 0.1

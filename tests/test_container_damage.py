@@ -234,10 +234,10 @@ def test_foreign_files_are_named(tmp_path: Path, data: bytes, message: str) -> N
 
 def test_a_newer_version_says_to_upgrade() -> None:
     data = to_bytes(tokens_of(3))
-    newer = bytearray(data[:12] + b"what version 2 may hold" + b"\0\0\0\0")
-    struct.pack_into("<HH", newer, 8, 2, len(newer))
+    newer = bytearray(data[:12] + b"what version 3 may hold" + b"\0\0\0\0")
+    struct.pack_into("<HH", newer, 8, 3, len(newer))
     struct.pack_into("<I", newer, len(newer) - 4, zlib.crc32(newer[:-4]))
-    with pytest.raises(ContainerError, match="version 2; this silkcodec reads version 1: run pip install"):
+    with pytest.raises(ContainerError, match="version 3; this silkcodec reads version 2: run pip install"):
         from_bytes(bytes(newer) + data)
     flipped = bytearray(data)
     flipped[8] = 2

@@ -17,7 +17,7 @@ PACKAGE = ROOT / "silkcodec"
 # A module imports only from its own floor or one below, at its top. Parts of a name count for all below it.
 FLOORS = [
     {"errors", "tokens", "mel", "cores"},
-    {"output", "audio", "container", "lm", "weights_config", "graph_file", "bare_codes", "rebuilt", "stdio"}
+    {"output", "audio", "container", "lm", "weights_config", "graph_file", "bare_codes", "rebuilt", "stdio", "level"}
     | {"compare", "lettering", "picture", "manifest"},
     {"codec", "silk", "stream"},
     {"paths", "files", "wave_file", "roundtrip", "console", "catalogue", "explain"}

@@ -100,7 +100,7 @@ def test_any_grouping_and_fewer_codebooks_are_concealed(codec: Silk, codes: np.n
     tokens = codec.tokens(codes, len(codes) * FRAME)
     regrouped = StreamDecoder(codec, dims_per_token=4)
     regrouped.feed(np.stack(tokens.regroup(4).codes, axis=1)[:3])
-    plain, fewer = StreamDecoder(codec), StreamDecoder(codec)
+    plain, fewer = StreamDecoder(codec), StreamDecoder(codec, n_codebooks=5)
     plain.feed(codes[:3])
     np.testing.assert_array_equal(regrouped.conceal(2), plain.conceal(2))
     fewer.feed(codes[:3, :5])

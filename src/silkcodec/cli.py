@@ -89,6 +89,9 @@ Channel = Annotated[
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads.")]
 Provider = Annotated[str, typer.Option("--provider", help="cpu or cuda.")]
 Rescale = Annotated[bool, typer.Option("--rescale", help="Scale a wave that would clip down to full scale.")]
+Normalize = Annotated[
+    bool, typer.Option("--normalize", help="Remove DC and encode at the best level; decoding restores it.")
+]
 Subtype = Annotated[str, typer.Option("--subtype", help="Sample type of the wave: 16, 24 or float.")]
 Clips = Annotated[
     list[str],
@@ -138,6 +141,7 @@ def encode(
     skip_existing: Skip = False,
     entropy: Entropy = False,
     channel: Channel = None,
+    normalize: Normalize = False,
     as_json: Json = False,
     threads: Threads = None,
     provider: Provider = "cpu",
@@ -153,7 +157,14 @@ def encode(
 
     def work(job: paths.Job, advance: files.Advance) -> None:
         done = files.encode_file(
-            codec, job.source, job.target, entropy=entropy, channel=channel, overwrite=force, advance=advance
+            codec,
+            job.source,
+            job.target,
+            entropy=entropy,
+            channel=channel,
+            overwrite=force,
+            normalize=normalize,
+            advance=advance,
         )
         console.show_coding(done, as_json, jobs)
 
@@ -217,6 +228,7 @@ def roundtrip(
     output: Out = None,
     force: Force = False,
     entropy: Entropy = False,
+    normalize: Normalize = False,
     rescale: Rescale = False,
     subtype: Subtype = "",
     channel: Channel = None,
@@ -252,10 +264,12 @@ def roundtrip(
             overwrite=force,
             subtype=sample_type,
             rescale=rescale,
+            normalize=normalize,
             advance=advance,
         )
         done.append(trip)
         console.show_warning(trip.encoding)
+        console.show_level(trip.encoding)
         console.show_clipping(trip.decoding)
         if as_json:
             console.show_json(console.roundtrip_json(trip))

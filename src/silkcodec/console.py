@@ -188,6 +188,7 @@ def show_table(rows: Sequence[dict[str, str]], file: TextIO | None = None, text:
 def show_coding(coding: Coding, as_json: bool, jobs: Sequence[Job]) -> None:
     """What became of one file, one of these jobs."""
     file = results_file(jobs)
+    show_level(coding)
     show_clipping(coding)
     show_warning(coding)
     if as_json:
@@ -201,6 +202,16 @@ def show_coding(coding: Coding, as_json: bool, jobs: Sequence[Job]) -> None:
     )
     if coding.damage:
         print(f"silk: recovered what lies before the damage: {coding.damage}", file=sys.stderr)
+
+
+def show_level(coding: Coding) -> None:
+    """Report a recording that would be encoded better if it were normalised."""
+    if coding.level is None or coding.gain != 1 or not (coding.level.is_quiet or coding.level.is_offset):
+        return
+    what = f"is quiet ({coding.level.dbfs:.0f} dBFS)" if coding.level.is_quiet else ""
+    offset = f"has a DC offset of {coding.level.offset:.2f}" if coding.level.is_offset else ""
+    both = " and ".join(filter(None, (what, offset)))
+    fail(SilkError(f"the recording {both}, which costs quality; --normalize encodes it better."), f"{coding.source}: ")
 
 
 def show_clipping(coding: Coding) -> None:
@@ -236,6 +247,9 @@ def coding_json(coding: Coding) -> dict[str, Any]:
         "wall_s": coding.wall_s,
         "x_realtime": coding.x_realtime,
     }
+    if coding.level is not None:
+        values |= {"level_dbfs": coding.level.dbfs, "offset": coding.level.offset}
+    values["gain"] = coding.gain
     if coding.peak is not None:
         values |= {"peak": coding.peak, "n_clipped": coding.n_clipped}
     found = {"damage": coding.damage, "warning": coding.warning}
@@ -329,6 +343,7 @@ def show_contents(source: str, contents: Contents, as_json: bool) -> None:
         "source": source,
         "codec": header.codec,
         "format_version": header.version,
+        "gain": header.gain,
         "sample_rate": header.sample_rate,
         "n_samples": n_samples,
         "duration_s": n_samples / header.sample_rate,

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -22,7 +24,8 @@ from numpy.typing import NDArray
 from silkcodec import audio, container
 from silkcodec.container import Reader as SilkReader
 from silkcodec.container import Writer as SilkWriter
-from silkcodec.errors import ArgumentError, ContainerError
+from silkcodec.errors import ArgumentError, AudioError, ContainerError
+from silkcodec.level import Level, Meter
 from silkcodec.output import replacing, standard_output
 from silkcodec.silk import Silk
 from silkcodec.stream import StreamDecoder, StreamEncoder
@@ -48,6 +51,8 @@ class Coding:
         file_bytes: of the .silk file.
         wall_s: reading, computing and writing; not loading the model.
         damage: what was wrong with a file that was read up to its damage, on request.
+        level: of an encoded sound file, before it was normalised.
+        gain: what the decoded wave is multiplied with; not 1: the recording was normalised.
         n_clipped, peak: of a decoded file, the samples beyond full scale that its sample type could not hold, and
             the highest of the decoded wave, before it was rescaled. Full scale is 1.
         warning: what is doubtful about a sound file that was encoded: its channels cancel each other.
@@ -62,6 +67,8 @@ class Coding:
     file_bytes: int
     wall_s: float
     damage: str | None = None
+    level: Level | None = None
+    gain: float = 1.0
     n_clipped: int | None = None
     peak: float | None = None
     warning: str | None = None
@@ -122,6 +129,7 @@ def encode_file(
     entropy: bool = False,
     channel: int | None = None,
     overwrite: bool = False,
+    normalize: bool = False,
     advance: Advance = nothing,
 ) -> Coding:
     """Encode a sound file to a .silk file.
@@ -130,16 +138,28 @@ def encode_file(
         source, target: paths, or "-" for standard input and output; the source may be a binary file.
         entropy: range-code it.
         channel: the one to encode, counted from 0; None: the mean of all.
+        normalize: read the file twice: to measure it, and to encode it without its offset at the level at which
+            speech is encoded best. The file holds the gain, and decoding it restores the level.
 
     Raises:
         AudioError, OutputError; MissingExtraError for `entropy` without its extra.
     """
     started = time.perf_counter()
-    with audio.Reader(source, channel=channel) as reader, _silk_output(target, overwrite) as file:
-        stream, counter = StreamEncoder(codec), Counter(codec.codebook_sizes)
-        with SilkWriter(file, codec=codec.codec_id, entropy=entropy) as writer:
+    with ExitStack() as stack:
+        place, level, gain = source, None, 1.0
+        if normalize:
+            place = rereadable(source, stack)
+            level = measure_file(place, channel=channel)
+            gain = 1 / level.scale
+            if place is not source or not isinstance(place, (str, os.PathLike)):
+                place.seek(0)  # type: ignore[union-attr]
+        reader = stack.enter_context(audio.Reader(place, channel=channel))
+        file = stack.enter_context(_silk_output(target, overwrite))
+        stream, counter, meter = StreamEncoder(codec), Counter(codec.codebook_sizes), Meter()
+        with SilkWriter(file, codec=codec.codec_id, entropy=entropy, gain=gain) as writer:
             for block in reader.blocks(BLOCK_S):
-                writer.write(counter.add(stream.feed(block)))
+                meter.feed(block)
+                writer.write(counter.add(stream.feed(block if level is None else level.apply(block))))
                 advance(len(block) / SILK_SAMPLE_RATE)
             writer.write(counter.add(stream.flush()))
             writer.finish(stream.n_samples)
@@ -153,7 +173,32 @@ def encode_file(
         file_bytes=writer.n_bytes,
         wall_s=time.perf_counter() - started,
         warning=reader.warning,
+        level=meter.level(),
+        gain=gain,
     )
+
+
+def measure_file(source: str | os.PathLike[str] | BinaryIO, *, channel: int | None = None) -> Level:
+    """Return the level of a sound file, or of one channel, in bounded memory. Raises AudioError."""
+    meter = Meter()
+    with audio.Reader(source, channel=channel) as reader:
+        for block in reader.blocks(BLOCK_S):
+            meter.feed(block)
+    return meter.level()
+
+
+def rereadable(source: Any, stack: ExitStack) -> Any:
+    """Return a source that can be read twice: a pipe is copied into a temporary file. Raises AudioError."""
+    if source == "-":
+        source = sys.stdin.buffer
+    elif isinstance(source, (str, os.PathLike)) or source.seekable():
+        return source
+    copy: Any = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - `stack` closes it
+    shutil.copyfileobj(source, copy)
+    if copy.tell() == 0:
+        raise AudioError("Audio is needed on standard input; got nothing.")
+    copy.seek(0)
+    return copy
 
 
 def decode_file(
@@ -222,6 +267,7 @@ class Playback:
             self._reader.close()
             raise
         self._counter = Counter(header.codebook_sizes)
+        self._gain = np.float32(header.gain)
         self._n_samples = 0
         self.damage: str | None = None
 
@@ -248,6 +294,7 @@ class Playback:
                 yield self._cut(held, at, math.inf)
                 at += len(held)
                 held = self._stream.feed(self._counter.add(codes))
+                held *= self._gain
             self._reader.expect_end_of_file()
         except ContainerError as error:
             if not self._recover or self._counter.n_frames == 0:
@@ -281,6 +328,7 @@ class Playback:
             file_bytes=self._reader.n_bytes,
             wall_s=wall_s,
             damage=self.damage,
+            gain=float(self._gain),
             n_clipped=file.n_clipped,
             peak=file.peak,
         )

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import os
-import shutil
-import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from silkcodec import audio, picture
 from silkcodec.compare import Comparison
-from silkcodec.errors import ArgumentError, AudioError
-from silkcodec.files import Advance, Coding, Playback, encode_file, nothing
+from silkcodec.errors import ArgumentError
+from silkcodec.files import Advance, Coding, Playback, encode_file, nothing, rereadable
 from silkcodec.output import check_output, replacing
 from silkcodec.silk import Silk
 from silkcodec.tokens import SILK_SAMPLE_RATE
@@ -59,6 +55,7 @@ def roundtrip_file(
     overwrite: bool = False,
     subtype: str | None = None,
     rescale: bool = False,
+    normalize: bool = False,
     advance: Advance = nothing,
 ) -> Roundtrip:
     """Encode a sound file, decode that, and measure and draw what became of the sound.
@@ -69,6 +66,7 @@ def roundtrip_file(
         entropy: range-code the .silk file.
         subtype, rescale: of the decoded wave; see `WaveFile`.
         channel: the one to encode, counted from 0; None: the mean of all.
+        normalize: see `encode_file`.
         advance: called with seconds of sound, which add up to its duration.
 
     Raises:
@@ -81,9 +79,16 @@ def roundtrip_file(
         advance(seconds / 2)
 
     with ExitStack() as stack:
-        original: Any = _stored(stack) if source == "-" else source
+        original = rereadable(source, stack)
         encoding = encode_file(
-            codec, original, silk_path, entropy=entropy, channel=channel, overwrite=overwrite, advance=half
+            codec,
+            original,
+            silk_path,
+            entropy=entropy,
+            channel=channel,
+            overwrite=overwrite,
+            normalize=normalize,
+            advance=half,
         )
         if source == "-":
             original.seek(0)
@@ -105,16 +110,6 @@ def roundtrip_file(
     with replacing(picture_path, overwrite=overwrite) as file:
         file.write(_draw(encoding, comparison))
     return Roundtrip(encoding, decoding, comparison.mel_distance, picture_path)
-
-
-def _stored(stack: ExitStack) -> Any:
-    """Standard input in a temporary file: it is read twice."""
-    copy: Any = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - `stack` closes it
-    shutil.copyfileobj(sys.stdin.buffer, copy)
-    if copy.tell() == 0:
-        raise AudioError("Audio is needed on standard input; got nothing.")
-    copy.seek(0)
-    return copy
 
 
 def _draw(encoding: Coding, comparison: Comparison) -> bytes:

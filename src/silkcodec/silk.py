@@ -46,6 +46,7 @@ States = list[NDArray[np.float32]]
 
 EMBEDDED = Path(__file__).parent / "weights"
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+SILENT_PEAK = 2.0**-15  # one step of 16 bits, -90 dBFS; what Silk makes of zeros is below it
 MIDDLE_LEVEL = N_LEVELS // 2  # the level nearest to 0 in the latent: what a dropped dimension is set to
 
 
@@ -240,9 +241,12 @@ class Silk:
             states: of the streams, each stacked to [B, ...].
 
         Returns:
-            uint8 or float32 [B, 1, 128], or float32 [B, F * 9600]; the next states.
+            uint8 or float32 [B, 1, 128], or float32 [B, F * 9600] in which silent frames are 0; the next states.
         """
-        return self._graph(output).run(value, states)
+        result, states = self._graph(output).run(value, states)
+        if output == "wave":
+            _silence(result)
+        return result, states
 
     def check_codec_id(self, codec_id: str) -> None:
         """Refuse what other weights made: it would decode to noise. Raises TokensError."""
@@ -288,6 +292,15 @@ class Silk:
                 config = self.config.decoder if output == "wave" else self.config.encoder
                 self._graphs[output] = _Graph(self.folder, config, output, self.threads, self.provider)
             return self._graphs[output]
+
+
+def _silence(wave: NDArray[np.float32]) -> None:
+    """Set frames of [B, F * 9600] that stay below one step of 16 bits to 0: digital silence stays digital silence.
+
+    Frame by frame, so that it is the same in a stream.
+    """
+    frames = wave.reshape(wave.shape[0], -1, FRAME_SAMPLES)
+    frames[np.abs(frames).max(axis=2) < SILENT_PEAK] = 0
 
 
 class _Graph:

@@ -27,9 +27,10 @@ from .payload import RAW_FRAME_BYTES
 
 # As PNG's: the first byte is in no text, and CR LF and Ctrl-Z show a transfer that took the file for text.
 MAGIC = b"\x89SILK\r\n\x1a"
-VERSION = 1
+VERSION = 2  # the newest that is read; a file is written in the oldest that can hold it
 MAX_CHUNK_FRAMES = 4096  # 27 minutes; so a chunk is under 200 kB, whatever its header claims
 MAX_CODEC_BYTES = 255
+MIN_GAIN, MAX_GAIN = 1e-6, 1e6
 
 # Three things stay as they are in every version to come, so that an old reader can tell a newer file from a
 # damaged one: the prefix, the length in it, and a CRC in the header's last 4 bytes.
@@ -37,6 +38,7 @@ PREFIX = struct.Struct("<8s H H")  # magic, version, length of the whole header
 FIELDS = struct.Struct(
     "<I I Q B B"
 )  # sample rate, frame samples, n_samples, dims per token, length of the codec
+GAIN = struct.Struct("<f")  # version 2 alone has it, after the codec
 CRC = struct.Struct("<I")
 CHUNK = struct.Struct("<4s I I I")  # kind, frames, payload bytes, CRC
 END_PAYLOAD = struct.Struct("<Q")  # n_samples
@@ -65,6 +67,7 @@ class Header:
         codec: name and weights hash: "silk@0a1b2c3d4e5f".
         dims_per_token: FSQ dimensions in one code, 1..20.
         n_samples: of the wave; None: not known when the header was written (a stream).
+        gain: the factor for the decoded wave of a recording that was normalised; 1: it was not.
     """
 
     codec: str
@@ -72,7 +75,8 @@ class Header:
     n_samples: int | None = None
     sample_rate: int = SILK_SAMPLE_RATE
     frame_samples: int = FRAME_SAMPLES
-    version: int = VERSION
+    version: int = 1
+    gain: float = 1.0
 
     @property
     def codebook_sizes(self) -> tuple[int, ...]:
@@ -94,8 +98,9 @@ class Header:
         codebook_sizes(self.dims_per_token)  # raises if it is not 1..20
         n_samples = UNKNOWN if self.n_samples is None else check_n_samples(self.n_samples)
         fields = FIELDS.pack(self.sample_rate, self.frame_samples, n_samples, self.dims_per_token, len(codec))
-        length = PREFIX.size + len(fields) + len(codec) + CRC.size
-        body = PREFIX.pack(MAGIC, self.version, length) + fields + codec
+        gain = GAIN.pack(_checked_gain(self.gain)) if self.version >= 2 else b""
+        length = PREFIX.size + len(fields) + len(codec) + len(gain) + CRC.size
+        body = PREFIX.pack(MAGIC, self.version, length) + fields + codec + gain
         return body + CRC.pack(zlib.crc32(body))
 
 
@@ -115,6 +120,12 @@ class Chunk:
     first_frame: int
     n_frames: int
     n_bytes: int
+
+
+def _checked_gain(gain: float) -> float:
+    if not MIN_GAIN <= gain <= MAX_GAIN:
+        raise ArgumentError(f"gain must be {MIN_GAIN:g}..{MAX_GAIN:g}; got {gain!r}.")
+    return float(gain)
 
 
 def check_n_samples(n_samples: int) -> int:
@@ -152,7 +163,7 @@ def parse_header(name: str, data: bytes) -> Header:
     """The header of the bytes that its own length delimits.
 
     Raises:
-        ContainerError: a checksum that does not hold, a newer version, or values that no version 1 has.
+        ContainerError: a checksum that does not hold, a newer version, or values that no writer makes.
     """
     _, version, length = PREFIX.unpack_from(data)
     (crc,) = CRC.unpack_from(data, length - CRC.size)
@@ -167,10 +178,11 @@ def parse_header(name: str, data: bytes) -> Header:
             len(MAGIC),
         )
     start = PREFIX.size + FIELDS.size
-    if length < start + CRC.size:
+    end = length - CRC.size - (GAIN.size if version >= 2 else 0)
+    if length < start + CRC.size or end < start:
         raise _impossible(name, PREFIX.size, f"a header of {length} bytes")
     sample_rate, frame_samples, n_samples, dims, codec_bytes = FIELDS.unpack_from(data, PREFIX.size)
-    codec = data[start : -CRC.size].decode(errors="replace")
+    codec = data[start:end].decode(errors="replace")
     if version < 1:
         raise _impossible(name, len(MAGIC), f"version {version}")
     if (sample_rate, frame_samples) != (SILK_SAMPLE_RATE, FRAME_SAMPLES):
@@ -179,10 +191,13 @@ def parse_header(name: str, data: bytes) -> Header:
         raise _impossible(name, PREFIX.size + 8, "a recording of 0 samples")
     if not 1 <= dims <= MAX_DIMS_PER_TOKEN:
         raise _impossible(name, PREFIX.size + 16, f"{dims} dimensions per token")
-    if codec_bytes != length - start - CRC.size or not codec or not codec.isprintable() or "\ufffd" in codec:
+    if codec_bytes != end - start or not codec or not codec.isprintable() or "\ufffd" in codec:
         raise _impossible(name, start - 1, f"the codec name {codec!r}")
+    (gain,) = GAIN.unpack_from(data, end) if version >= 2 else (1.0,)
+    if not MIN_GAIN <= gain <= MAX_GAIN:
+        raise _impossible(name, end, f"a gain of {gain}")
     known = None if n_samples == UNKNOWN else n_samples
-    return Header(codec, dims, known, sample_rate, frame_samples, version)
+    return Header(codec, dims, known, sample_rate, frame_samples, version, gain)
 
 
 def is_possible_chunk(kind: bytes, frames: int, n_bytes: int) -> bool:
@@ -199,5 +214,5 @@ def is_possible_chunk(kind: bytes, frames: int, n_bytes: int) -> bool:
 def _impossible(name: str, offset: int, what: str) -> ContainerError:
     # The checksum holds, so this is not damage: somebody wrote it.
     return ContainerError(
-        f"{name} is no .silk file of version {VERSION}: at byte {offset} it claims {what}.", offset
+        f"{name} is not a .silk file that silkcodec writes: at byte {offset} it claims {what}.", offset
     )

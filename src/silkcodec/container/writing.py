@@ -40,6 +40,7 @@ class Writer:
         codec: name and weights hash, as in `Tokens.codec`.
         dims_per_token: the grouping that `write` takes codes in and that a reader gets back, 1..20.
         n_samples: of the wave, for the header; None: not known yet, given to `finish`.
+        gain: the factor for the decoded wave, of a recording that was normalised. Not 1: a file of version 2.
         entropy: range-code each chunk that gets smaller by it.
         chunk_frames: frames in a chunk, 1..4096; None: 25, or 75 range-coded. A reader sees whole chunks.
         overwrite: whether a file at that path may be replaced.
@@ -61,6 +62,7 @@ class Writer:
         codec: str,
         dims_per_token: int = DIMS_PER_TOKEN,
         n_samples: int | None = None,
+        gain: float = 1.0,
         entropy: bool = False,
         chunk_frames: int | None = None,
         overwrite: bool = False,
@@ -71,7 +73,7 @@ class Writer:
             raise ArgumentError(f"chunk_frames must be 1..{MAX_CHUNK_FRAMES}; got {chunk_frames}.")
         if entropy:
             payload.require()  # now, and not when half an hour has been encoded
-        self.header = Header(codec, dims_per_token, n_samples)
+        self.header = Header(codec, dims_per_token, n_samples, version=1 if gain == 1 else 2, gain=gain)
         header = self.header.to_bytes()
         self.n_frames = 0
         self.n_bytes = 0

@@ -1,0 +1,125 @@
+"""Measure the level of a recording, and bring it to the level at which speech is encoded best.
+
+Below about -45 dBFS, and with a constant offset (DC) beyond 0.05, a recording loses intelligibility in the codec. The
+level of a whole recording can be known only at its end. So a stream, and whatever must equal one, is encoded as it is;
+a file can be read twice, and be normalised on request.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from silkcodec import audio
+
+Wave = NDArray[np.float32]
+
+TARGET_DBFS = -26.0  # the usual level of speech in codec tests (ITU-T P.56)
+QUIET_DBFS = -45.0  # below it normalising is worth it
+HIGH_OFFSET = 0.05  # above it removing the offset is worth it
+MAX_GAIN = 1000.0  # 60 dB
+MAX_PEAK = 0.99
+SILENCE = 1e-7  # of full scale, -140 dBFS: nothing to normalise
+PIECE_SAMPLES = 2400  # 100 ms
+GATE = 0.1  # of the mean power: pieces below it are pauses, as in ITU-R BS.1770
+
+
+@dataclass(frozen=True)
+class Level:
+    """The level of a recording.
+
+    Attributes:
+        offset: the mean of its samples (DC).
+        active: RMS of what is not a pause, without the offset. peak: the highest absolute value without the offset.
+    """
+
+    offset: float
+    active: float
+    peak: float
+
+    @property
+    def dbfs(self) -> float:
+        """The active level, in dB of full scale."""
+        return 20 * float(np.log10(max(self.active, SILENCE)))
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether there is something, but so quiet that it is encoded worse."""
+        return self.active > SILENCE and self.dbfs < QUIET_DBFS
+
+    @property
+    def is_offset(self) -> bool:
+        """Whether the offset is so high that the recording is encoded worse."""
+        return abs(self.offset) > HIGH_OFFSET
+
+    @property
+    def scale(self) -> float:
+        """The factor that brings the recording to TARGET_DBFS, without exceeding full scale."""
+        if self.active <= SILENCE:
+            return 1.0
+        return min(10 ** (TARGET_DBFS / 20) / self.active, MAX_PEAK / self.peak, MAX_GAIN)
+
+    def apply(self, block: Wave) -> Wave:
+        """Return a piece of the recording, normalised: float32 [n]."""
+        return ((block - np.float32(self.offset)) * np.float32(self.scale)).astype(np.float32)
+
+
+class Meter:
+    """Measures the level of a recording that is fed in pieces, in bounded memory: 16 bytes for each 100 ms."""
+
+    def __init__(self) -> None:
+        self._sums: list[NDArray[np.float64]] = []  # [n, 3] each: samples of a piece, their sum and their energy
+        self._rest = np.zeros(0, np.float32)  # the piece that is not yet full: how the input is cut changes nothing
+        self._low, self._high = np.inf, -np.inf
+
+    def feed(self, block: Wave) -> None:
+        """Add float32 [n]."""
+        if not len(block):
+            return
+        self._low, self._high = min(self._low, float(block.min())), max(self._high, float(block.max()))
+        held = np.concatenate([self._rest, block])
+        whole = len(held) // PIECE_SAMPLES * PIECE_SAMPLES
+        self._rest = held[whole:]
+        if whole:
+            self._sums.append(_sums(held[:whole].reshape(-1, PIECE_SAMPLES)))
+
+    def level(self) -> Level:
+        """Return the level of what was fed."""
+        pieces = [*self._sums, *([_sums(self._rest[None])] if len(self._rest) else [])]
+        if not pieces or self._low == self._high:
+            return Level(self._low if pieces else 0.0, 0.0, 0.0)
+        counts, sums, energies = np.concatenate(pieces).T
+        offset = float(sums.sum() / counts.sum())
+        powers = np.maximum(energies - 2 * offset * sums + counts * offset**2, 0) / counts
+        gate = GATE * float(np.average(powers, weights=counts))
+        loud = powers >= gate
+        active = float(np.sqrt(np.average(powers[loud], weights=counts[loud])))
+        return Level(offset, active, max(self._high - offset, offset - self._low))
+
+
+def _sums(pieces: Wave) -> NDArray[np.float64]:
+    """Pieces [n, m] -> for each the number of samples, their sum and their energy, [n, 3]."""
+    exact = pieces.astype(np.float64)
+    counts = np.full(len(pieces), pieces.shape[1])
+    return np.stack([counts, exact.sum(axis=1), (exact**2).sum(axis=1)], axis=1)
+
+
+def normalize(wave: ArrayLike, sample_rate: float) -> tuple[Wave, float]:
+    """Return a whole recording at the level that is encoded best, and the gain that undoes it.
+
+    Args:
+        wave, sample_rate: see `Codec.encode`.
+
+    Returns:
+        float32 [T'] at 24 kHz without its offset; the factor for the decoded wave.
+
+    >>> wave, gain = normalize(recording, 48_000)                           # doctest: +SKIP
+    >>> decoded = codec.decode(codec.encode(wave)) * gain                   # doctest: +SKIP
+    """
+    mono = audio.as_wave(wave, sample_rate)
+    meter = Meter()
+    meter.feed(mono)
+    level = meter.level()
+    return level.apply(mono), 1 / level.scale
