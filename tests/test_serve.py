@@ -6,7 +6,11 @@ import io
 import itertools
 import json
 import logging
+import os
 import random
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +19,7 @@ import pytest
 
 from silkcodec import audio, container
 from silkcodec.errors import ArgumentError, AudioError, SilkError, TokensError
-from silkcodec.serve import access, filejobs, logs, protocol
+from silkcodec.serve import access, filejobs, logs, protocol, uploads
 from silkcodec.serve.batcher import FRAME_S, Batcher, exact_sizes
 from silkcodec.serve.filejobs import Cancelled, Job, TooLongError
 from silkcodec.serve.protocol import ProtocolError, Session
@@ -148,7 +152,7 @@ def test_any_cut_of_the_samples_gives_the_tokens_of_encode(codec: Silk, speech: 
         messages: list[str | bytes] = [start(task="encode", sample_rate=rate, samples=kind)]
         data, at = wave.tobytes(), 0
         while at < len(data):
-            n = 4 * rng.randrange([10, 3_000, 60_000][seed])
+            n = 4 * rng.randrange(1, [10, 3_000, 60_000][seed])
             messages.append(data[at : at + n])
             at += n
         pieces = pieces_of(session, *messages, '{"type": "end"}')
@@ -211,6 +215,11 @@ GARBAGE = [
     start(task="encode", n_codebooks=20),
     start(task="decode", n_samples=0),
     start(task="encode", secret=1),
+    *(
+        start(**({"task": "encode"} | {name: None}))
+        for name in ("task", "sample_rate", "n_codebooks", "samples", "tokens")
+    ),
+    " " * (1 << 16) + "{}",
 ]
 
 
@@ -225,7 +234,10 @@ def test_garbage_is_refused_in_a_sentence(message: str | bytes) -> None:
     "message",
     [
         b"\0" * 75,
+        b"",
         "{}",
+        '{"type": "end", "pad": []}',
+        json.dumps({"type": "tokens", "codes": [[0] * 19], "pad": []}),
         start(task="decode"),
         '{"type": "tokens"}',
         '{"type": "tokens", "codes": []}',
@@ -325,6 +337,33 @@ def test_tokens_that_are_none_are_refused(text: str) -> None:
         filejobs.from_json(text, "silk@0a1b2c3d4e5f", 60)
 
 
+def test_memory_is_bounded() -> None:
+    code = (
+        "from silkcodec.serve import worker\n"
+        "worker.limit_memory(64 << 20)\n"
+        "try: bytearray(1 << 30)\n"
+        "except MemoryError as error: print(worker.refusal('a', error)['code'])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert result.stdout == "too_large\n", result.stderr
+
+
+def test_folders_of_killed_servers_are_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    left, fresh, other = (tmp_path / name for name in ("silk-serve-left", "silk-serve-fresh", "other"))
+    for folder in (left, fresh, other):
+        (folder / "request").mkdir(parents=True)
+    (tmp_path / "silk-serve-link").symlink_to(other)
+    (left / "request" / "upload").write_bytes(b"x")
+    with uploads.private_folder() as running:
+        for folder in (left, other, running):
+            os.utime(folder, (0, 0))
+        with uploads.private_folder() as second:
+            assert not left.exists()
+            assert running.exists() and second.exists() and fresh.exists() and (other / "request").exists()
+    assert not running.exists() and not second.exists()
+
+
 # --- access, settings, logs
 
 
@@ -355,16 +394,28 @@ def test_the_token() -> None:
     token = "0123456789abcdef"
     assert is_token(token, token) and is_token(None, None) and not is_token(None, token)
     assert not is_token(token + "0", token) and not is_token("", token) and not is_token("é" * 16, token)
-    assert access.may_enter(token, {"authorization": f"bearer {token}"})
-    assert access.may_enter(token, {}, ["silk.v1", f"silk.bearer.{token}"])
+    access.check(token, {"authorization": f"bearer {token}"})
+    access.check(token, {"host": "elsewhere", "origin": "https://elsewhere"}, ["silk.v1", f"silk.bearer.{token}"])
     for wrong in ({}, {"authorization": token}, {"authorization": "Basic 0123456789abcdef"}):
-        assert not access.may_enter(token, wrong)
+        with pytest.raises(access.DeniedError):
+            access.check(token, wrong)
 
 
 def test_without_a_token_no_page_from_elsewhere_comes_in() -> None:
-    assert access.may_enter(None, {}) and access.may_enter(None, {"origin": "http://localhost:3000"})
+    access.check(None, {})
+    access.check(None, {"origin": "http://localhost:3000", "host": "[::1]:8000"})
     for origin in ("https://evil.example", "null", "http://[", "http://127.0.0.1.evil.example"):
-        assert not access.may_enter(None, {"origin": origin, "host": "evil.example"})
+        with pytest.raises(access.DeniedError):
+            access.check(None, {"origin": origin, "host": "localhost"})
+
+
+def test_without_a_token_a_name_that_was_rebound_to_this_machine_is_refused() -> None:
+    for host in ("localhost", "localhost:8000", "127.0.0.1:8000", "[::1]"):
+        access.check(None, {"host": host})
+    for host in ("evil.example", "evil.example:8000", "127.0.0.1.evil.example", "[", "", "192.168.1.2:8000"):
+        with pytest.raises(access.DeniedError, match="localhost"):
+            access.check(None, {"host": host})
+    access.check(None, {"host": "192.168.1.2:8000"}, loopback=False)  # --no-token on an address of the network
 
 
 def test_settings_that_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -380,7 +431,7 @@ def test_settings_that_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(ArgumentError):
         Limits(duration_s=float("nan"))
     monkeypatch.setenv("SILK_TOKEN", "short")
-    with pytest.raises(ArgumentError, match="16 or more"):
+    with pytest.raises(ArgumentError, match=r"at least 16 characters .* got one of 5 .* openssl rand -hex 32"):
         read_token(None)
     monkeypatch.delenv("SILK_TOKEN")
     assert read_token(None) is None

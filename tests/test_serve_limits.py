@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,9 @@ from websockets.sync.client import connect
 from silkcodec.errors import SilkError
 from silkcodec.serve.app import build
 from silkcodec.serve.client import Client, ServerError
+from silkcodec.serve.connections import Budget, http_class, websocket_class
 from silkcodec.serve.pool import BusyError
 from silkcodec.serve.processes import Ended, Frame, RefusedError
-from silkcodec.serve.run import protocol_class
 from silkcodec.serve.service import Service
 from silkcodec.serve.settings import Limits, Settings
 
@@ -93,7 +93,8 @@ def front(folder: Path, token: str | None = None, **limits: Any) -> Iterator[tup
     async def main() -> None:
         service = Service.of(Settings(token=token, limits=Limits(**limits)), folder)
         service.pool = pool  # type: ignore[assignment]
-        options = {"http": protocol_class(service.limits), "ws": "websockets-sansio", "log_config": None}
+        options: dict[str, Any] = {"http": http_class(service.limits), "ws": websocket_class(service.limits)}
+        options |= {"log_config": None, "ws_per_message_deflate": False}
         server = uvicorn.Server(uvicorn.Config(build(service), access_log=False, ws_ping_interval=None, **options))
         found.update(service=service, server=server)
         loop_ready.set()
@@ -129,9 +130,53 @@ def test_who_sends_no_request_is_closed(tmp_path: Path) -> None:
         assert silent.recv(100) == b"" and dribbling.recv(100) == b""
 
 
+def is_open(connection: socket.socket) -> bool:
+    connection.setblocking(False)
+    try:
+        return connection.recv(1) != b""
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+
+
+def test_half_open_connections_shut_nobody_out(tmp_path: Path) -> None:
+    with ExitStack() as open_ones, front(tmp_path, client_waiting=4, pressed_s=0.2) as (url, _, _):
+        half_open = [open_ones.enter_context(raw(url)) for _ in range(20)]
+        for connection in half_open:
+            connection.sendall(b"G")
+        assert Client(url)._request("/health/ready")
+        assert until(lambda: sum(map(is_open, half_open)) <= 4), "under pressure they have pressed_s, not header_s"
+        assert Client(url)._request("/health/ready")
+        assert sum(map(is_open, half_open)) > 0, "few of them may take their time"
+
+
+def test_the_oldest_connection_that_waits_is_closed_for_a_new_one(tmp_path: Path) -> None:
+    with ExitStack() as open_ones, front(tmp_path, most_waiting=3) as (url, _, _):
+        silent = []
+        for n in range(1, 6):
+            silent.append(open_ones.enter_context(raw(url)))
+            assert until(lambda n=n: sum(map(is_open, silent)) == min(n, 3))
+        assert [is_open(connection) for connection in silent] == [False, False, True, True, True]
+        assert Client(url)._request("/health/ready")
+
+
+def test_health_checks_have_room_of_their_own(tmp_path: Path) -> None:
+    with front(tmp_path, client_requests=1) as (url, pool, _):
+        with raw(url) as working:
+            working.sendall(b"POST /v1/encode HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\nwait")
+            assert until(lambda: list(tmp_path.glob("*/upload")))
+            with pytest.raises(ServerError, match="1 requests open") as caught:
+                Client(url).codecs()
+            assert (caught.value.status, caught.value.code) == (429, "rate")
+            assert Client(url)._request("/health/ready")
+        assert until(lambda: pool.cancelled == 1)
+        assert Client(url).codecs()
+
+
 def test_a_slow_upload_ends(tmp_path: Path) -> None:
     with front(tmp_path, upload_s=0.3) as (url, _, _), raw(url) as slow:
-        slow.sendall(b"POST /v1/encode HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nRI")
+        slow.sendall(b"POST /v1/encode HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nRI")
         answer = slow.recv(2000)
         assert answer.startswith(b"HTTP/1.1 408") and (b"too_slow" in answer or b"too_slow" in slow.recv(2000))
         assert list(tmp_path.iterdir()) == []
@@ -139,7 +184,7 @@ def test_a_slow_upload_ends(tmp_path: Path) -> None:
 
 def test_a_body_is_counted_where_it_does_not_say_its_length(tmp_path: Path) -> None:
     with front(tmp_path, body_bytes=1000) as (url, _, _), raw(url) as endless:
-        endless.sendall(b"POST /v1/encode HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+        endless.sendall(b"POST /v1/encode HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n")
         endless.sendall(b"400\r\n" + b"x" * 1024 + b"\r\n")
         assert endless.recv(2000).startswith(b"HTTP/1.1 413")
         assert until(lambda: list(tmp_path.iterdir()) == [])
@@ -148,7 +193,7 @@ def test_a_body_is_counted_where_it_does_not_say_its_length(tmp_path: Path) -> N
 def test_work_stops_when_nobody_waits_for_it(tmp_path: Path) -> None:
     with front(tmp_path) as (url, pool, _):
         with raw(url) as leaving:
-            leaving.sendall(b"POST /v1/encode HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nwait")
+            leaving.sendall(b"POST /v1/encode HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\nwait")
             assert until(lambda: list(tmp_path.glob("*/upload")))
         assert until(lambda: pool.cancelled == 1) and until(lambda: list(tmp_path.iterdir()) == [])
 
@@ -156,7 +201,7 @@ def test_work_stops_when_nobody_waits_for_it(tmp_path: Path) -> None:
 def test_one_address_does_not_take_all_places_for_uploads(tmp_path: Path) -> None:
     with front(tmp_path, files=1) as (url, _, service):
         with raw(url) as slow:
-            slow.sendall(b"POST /v1/encode HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nRI")
+            slow.sendall(b"POST /v1/encode HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nRI")
             assert until(lambda: list(tmp_path.glob("*/upload")))
             with pytest.raises(ServerError, match="1 uploads open") as caught:
                 Client(url).encode(b"x")
@@ -164,6 +209,92 @@ def test_one_address_does_not_take_all_places_for_uploads(tmp_path: Path) -> Non
             with service.uploads.one("another address"):
                 pass
         assert until(lambda: list(tmp_path.iterdir()) == [])
+
+
+def test_json_has_a_limit_of_its_own(tmp_path: Path) -> None:
+    with front(tmp_path, duration_s=4.0) as (url, _, service):
+        client, body = Client(url), b" " * (service.limits.json_bytes + 1)
+        with pytest.raises(ServerError) as caught:
+            client._request("/v1/decode", body, "application/json")
+        assert (caught.value.status, caught.value.code) == (413, "too_large")
+        for content, kind in ((body, "application/vnd.silk"), (body[1:], "application/json")):
+            assert client._request("/v1/decode", content, kind) == b"result"
+    longest = {"codes": [[7] * 128] * 1500}  # 600 s, one dimension per token, indented
+    assert len(json.dumps(longest, indent=4)) < Limits().json_bytes < 4e6
+
+
+def upgraded(url: str, start: bytes) -> socket.socket:
+    """A WebSocket without a library, after its first message; what it sends is masked with zeros."""
+    connection = raw(url)
+    connection.sendall(
+        b"GET /v1/stream HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n"
+    )
+    assert connection.recv(2000).startswith(b"HTTP/1.1 101")
+    connection.sendall(bytes([129, 128 | len(start)]) + bytes(4) + start)
+    assert b"started" in connection.recv(2000)
+    return connection
+
+
+def test_a_flood_of_pings_is_read_within_the_budget(tmp_path: Path) -> None:
+    ping, pong, n = bytes([137, 128, 0, 0, 0, 0]), bytes([138, 0]), 3000
+    with front(tmp_path, stream_messages=100) as (url, _, _), upgraded(url, START.encode()) as flood:
+        flood.sendall(ping * n)
+        pongs = flood.recv(100)
+        with connect(url.replace("http", "ws") + "/v1/stream") as neighbour:
+            neighbour.send(START)
+            neighbour.recv(5)
+            neighbour.send(bytes(76))
+            assert len(neighbour.recv(5)) == 19_200
+        flood.settimeout(0.2)
+        with suppress(TimeoutError):
+            while True:
+                pongs += flood.recv(10_000)
+        assert 0 < pongs.count(pong) < n / 2, "after a piece of 4,096 bytes it is not read for some seconds"
+
+
+def test_a_stream_that_sends_empty_messages_is_closed(tmp_path: Path) -> None:
+    with front(tmp_path) as (url, pool, _), connect(url.replace("http", "ws") + "/v1/stream") as empty:
+        empty.send(START)
+        empty.recv(5)
+        empty.send(b"")
+        assert "must not be empty" in json.loads(empty.recv(5))["message"]
+        assert until(lambda: pool.streams[0].closed)
+
+
+def test_a_budget_allows_a_second_at_once_and_then_its_rate() -> None:
+    now = 0.0
+    budget = Budget(100, lambda: now)
+    assert budget.spend(60) == budget.spend(40) == 0
+    assert budget.spend(50) == pytest.approx(0.5)
+    now = 0.5
+    assert budget.spend(0) == 0 and budget.spend(1) == pytest.approx(0.01)
+    now = 100.0
+    assert budget.spend(100) == 0
+
+
+def test_who_has_no_token_uses_up_no_rate(tmp_path: Path) -> None:
+    token = "0123456789abcdef"
+    with front(tmp_path, token, per_minute=30) as (url, _, _):
+        answers = []
+        for _ in range(5):
+            with pytest.raises(ServerError) as caught:
+                Client(url, "wrong-wrong-wrong").codecs()
+            answers.append(caught.value.status)
+        assert answers == [401, 401, 401, 429, 429]
+        for _ in range(3):
+            assert Client(url, token).codecs()
+
+
+def test_a_bug_closes_the_stream_with_an_error(tmp_path: Path) -> None:
+    with front(tmp_path) as (url, pool, _):
+        pool.error = TypeError("a bug")
+        with connect(url.replace("http", "ws") + "/v1/stream") as stream:
+            stream.send(START)
+            assert json.loads(stream.recv(5))["code"] == "internal"
+            with pytest.raises(ConnectionClosed) as closed:
+                stream.recv(5)
+            assert closed.value.rcvd is not None and closed.value.rcvd.code == 1011
 
 
 def test_idle_and_slow_streams_are_closed(tmp_path: Path) -> None:
@@ -176,17 +307,10 @@ def test_idle_and_slow_streams_are_closed(tmp_path: Path) -> None:
             with pytest.raises(ConnectionClosed) as caught:
                 idle.recv(5)
             assert caught.value.rcvd is not None and caught.value.rcvd.code == 1008
-        with raw(url) as deaf:
+        with upgraded(url, START.encode()) as deaf:
             deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            deaf.sendall(
-                b"GET /v1/stream HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n"
-            )
-            deaf.recv(2000)
             frames = bytes(76 * 1000)
-            for kind, data in ((1, START.encode()), (2, frames)):
-                size = bytes([128 | len(data)]) if len(data) < 126 else b"\xff" + len(data).to_bytes(8, "big")
-                deaf.sendall(bytes([128 | kind]) + size + bytes(4) + data)  # masked with zeros
+            deaf.sendall(b"\x82\xff" + len(frames).to_bytes(8, "big") + bytes(4) + frames)
             assert until(lambda: len(pool.streams) == 2 and pool.streams[1].closed), "it takes nothing, and is let go"
             assert pool.streams[1].n < 1000, "what it does not take is not computed"
         assert until(lambda: not service.sessions)

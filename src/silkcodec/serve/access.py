@@ -1,4 +1,4 @@
-"""Who may come in: bearer token, origin, rate, and how many streams at once."""
+"""Access: bearer token, origin and host, request rate, and how many streams may be open at once."""
 
 from __future__ import annotations
 
@@ -21,6 +21,10 @@ class RateError(SilkError):
     def __init__(self, text: str, retry_s: float) -> None:
         super().__init__(text)
         self.retry_s = retry_s
+
+
+class DeniedError(SilkError):
+    """A request without the token, or from a web page that must not use this server."""
 
 
 class Rate:
@@ -63,7 +67,7 @@ class Places:
 
     @contextmanager
     def one(self, client: str) -> Iterator[None]:
-        """A place, for as long as the block lasts. Raises RateError: none is free."""
+        """Hold a place for as long as the block lasts. Raises RateError: none is free."""
         if self._open.total() >= self._total:
             raise RateError(f"All {self._total} {self._what} of this server are taken; come again later.", 1.0)
         if self._open[client] >= self._each:
@@ -84,19 +88,35 @@ def bearer(headers: Mapping[str, str], subprotocols: Sequence[str] = ()) -> str 
     return next((p.removeprefix(TOKEN_SUBPROTOCOL) for p in subprotocols if p.startswith(TOKEN_SUBPROTOCOL)), None)
 
 
-def may_enter(token: str | None, headers: Mapping[str, str], subprotocols: Sequence[str] = ()) -> bool:
-    """Whether a client shows the token; where none is asked for, whether it is no web page from elsewhere.
+def check(
+    token: str | None, headers: Mapping[str, str], subprotocols: Sequence[str] = (), *, loopback: bool = True
+) -> None:
+    """Check that a client shows the token; without one, that no web page from elsewhere is behind the request.
 
-    A page of any site that the user of this machine looks at can reach a server on its loopback address. Its
-    browser says so in `Origin`, which must be this machine too; `Host` proves nothing, a name can point anywhere.
+    A page of any site in a browser on this machine can reach a server on the loopback address. The browser sends
+    `Origin`, which must be this machine. Where a page's own name resolves to the loopback address (DNS rebinding),
+    there may be no `Origin`, but that name is in `Host`, so it must be this machine too.
+
+    Args:
+        loopback: whether the server listens on a loopback address only.
+
+    Raises:
+        DeniedError: no.
     """
     if token is not None:
-        return is_token(bearer(headers, subprotocols), token)
-    origin = headers.get("origin")
-    if origin is None:
-        return True
+        if not is_token(bearer(headers, subprotocols), token):
+            raise DeniedError("The server's bearer token is required, in the header Authorization.")
+        return
+    origin, host = headers.get("origin"), headers.get("host")
+    if origin is not None and not _is_here(origin):
+        raise DeniedError("A server without a token must be used by pages of this machine only; start it with one.")
+    if loopback and host is not None and not _is_here(f"//{host}"):
+        raise DeniedError("A server without a token must be addressed as localhost or 127.0.0.1; start it with one.")
+
+
+def _is_here(url: str) -> bool:
     try:
-        host = urlsplit(origin).hostname
+        host = urlsplit(url).hostname
     except ValueError:
         return False
     return host is not None and is_loopback(host)

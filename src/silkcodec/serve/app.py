@@ -24,7 +24,7 @@ from silkcodec.serve.processes import LostError, RefusedError
 from silkcodec.serve.service import Service
 from silkcodec.tokens import SILK_FRAME_RATE
 
-STATUS = {"too_long": 413, "bad_audio": 415, "not_supported": 415, "internal": 500, "not_stored": 503}  # others: 400
+STATUS = {"too_long": 413, "too_large": 413, "bad_audio": 415, "not_supported": 415, "internal": 500, "not_stored": 503}
 SILK_TYPE, JSON_TYPE = "application/vnd.silk", "application/json"
 WAVE_TYPES = {"wav": "audio/wav", "flac": "audio/flac"}
 
@@ -227,7 +227,8 @@ async def _coded(request: Request, service: Service, fields: dict[str, Any], med
     client = request.client.host if request.client else "-"
     with service.uploads.one(client), uploads.request_folder(service.folder) as folder:
         source, target = folder / "upload", folder / f"result.{fields['wanted']}"
-        await uploads.save(request, source, limits.body_bytes, limits.upload_s)
+        max_bytes = limits.json_bytes if fields["given"] == "json" else limits.body_bytes
+        await uploads.save(request, source, max_bytes, limits.upload_s)
         job = {"source": str(source), "target": str(target), "max_s": limits.duration_s, **fields}
         work = asyncio.create_task(service.pool.run_job(job))
         seconds = await uploads.or_vanished(request, work)
@@ -243,13 +244,11 @@ def _refuse_form(request: Request) -> None:
 
 
 def _guard(service: Service) -> Any:
-    """What comes before every route but health: rate, token, and that the server does not go down."""
+    """Return the check of every route but health: the token, the rate, and whether the server is draining."""
     scheme = HTTPBearer(auto_error=False, description="The server's token.")  # for OpenAPI; the check is ours
 
     async def guard(request: Request, _: Annotated[Any, Depends(scheme)]) -> None:
-        service.rate.take(request.client.host if request.client else "-")
-        if not access.may_enter(service.settings.token, request.headers):
-            raise ApiError(401, "unauthorized", "A bearer token is needed, and not this one.")
+        service.admit(request.client.host if request.client else "-", request.headers)
         if service.draining.is_set():
             raise ApiError(503, "draining", "The server goes down; come again.", 1.0)
 
@@ -273,6 +272,10 @@ def _add_errors(app: FastAPI, service: Service) -> None:
     @on(ApiError)
     async def api(_: Request, error: ApiError) -> Response:
         return answer(error.status, error.code, str(error), error.retry_s)
+
+    @on(access.DeniedError)
+    async def denied(_: Request, error: access.DeniedError) -> Response:
+        return answer(401, "unauthorized", str(error))
 
     @on(access.RateError)
     async def rate(_: Request, error: access.RateError) -> Response:

@@ -7,9 +7,10 @@ import logging
 import time
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from silkcodec.serve import logs
+from silkcodec.serve import access, logs
 from silkcodec.serve.service import Service
 
 log = logging.getLogger("silkcodec.serve")
@@ -47,11 +48,24 @@ class Books:
                 raise _SlowClient from None
 
         try:
-            await self._app(scope, receive, sent)
+            await self._within_limits(scope, receive, sent)
         except _SlowClient:
             status = 499
         finally:
             self._write(scope, status, n_bytes, time.monotonic() - started)
+
+    async def _within_limits(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, where a place is free; a health check needs none, so that nobody can make the server look down."""
+        if scope["path"].startswith("/health/"):
+            await self._app(scope, receive, send)
+            return
+        try:
+            with self._service.requests.one(scope["client"][0] if scope.get("client") else "-"):
+                await self._app(scope, receive, send)
+        except access.RateError as error:
+            self._service.metrics.refused.labels("rate").inc()
+            body = {"error": "rate", "message": str(error), "request_id": logs.request_id.get()}
+            await JSONResponse(body, 429, {"Retry-After": "1"})(scope, receive, send)
 
     def _write(self, scope: Scope, status: int, n_bytes: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "other")  # not the path: anybody can make up any number of those

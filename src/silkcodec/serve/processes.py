@@ -108,6 +108,7 @@ class Worker:
             weights = None if self._settings.weights is None else os.fspath(self._settings.weights)
             options = {"fd": theirs.fileno(), "role": self.role, "weights": weights}
             options |= {"batch": self._settings.batch, "sizes": self.sizes}
+            options["memory"] = self._settings.limits.worker_bytes
             command = (sys.executable, "-m", "silkcodec.serve.worker", json.dumps(options))
             self._process = await asyncio.create_subprocess_exec(
                 *command, pass_fds=[theirs.fileno()], stdin=asyncio.subprocess.DEVNULL

@@ -15,7 +15,7 @@ become much work at once, and small ones do not become many messages to the work
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,7 +32,7 @@ LOOKAHEAD_SAMPLES = 480
 
 # Close codes, RFC 6455 and its registry at IANA.
 NORMAL, GOING_AWAY, POLICY, INTERNAL, RESTART, TRY_LATER = 1000, 1001, 1008, 1011, 1012, 1013
-UNSUPPORTED = 1003
+TOO_BIG = 1009
 
 
 class ProtocolError(SilkError):
@@ -73,19 +73,19 @@ class Session:
     """What a client has said so far.
 
     Args:
-        max_s: of sound.
+        max_s: of sound. max_text: characters of one text message.
 
     Attributes:
         start: once it was said. ended: whether the client has said so.
         n_samples_in, n_frames_in: that have come: samples at the client's rate, or frames of codes.
     """
 
-    def __init__(self, max_s: float) -> None:
+    def __init__(self, max_s: float, max_text: int = 1 << 16) -> None:
         self.start: Start | None = None
         self.ended = False
         self.n_samples_in = 0
         self.n_frames_in = 0
-        self._max_s = max_s
+        self._max_s, self._max_text = max_s, max_text
         self._held = bytearray()  # samples that do not complete a frame yet
         self._n_cut = 0  # samples that have gone to the worker
         self._next_frame = LOOKAHEAD_SAMPLES + FRAME_SAMPLES  # samples that must be there for the next frame
@@ -101,6 +101,9 @@ class Session:
         if isinstance(message, bytes):
             yield from self._binary(message)
             return
+        if len(message) > self._max_text:
+            text = f"A text message must have at most {self._max_text} characters; got {len(message)}."
+            raise ProtocolError(text, "too_large", TOO_BIG)
         given = _object(message)
         kind = given.pop("type", None)
         if self.start is None:
@@ -108,8 +111,10 @@ class Session:
                 raise ProtocolError(f"The first message must be of type 'start'; got {kind!r:.40}.")
             self.start = _start(given)
         elif kind == "end":
+            _refuse_unknown(kind, given, ())
             yield from self.end()
         elif kind == "tokens" and self.start.task == "decode":
+            _refuse_unknown(kind, given, ("codes",))
             yield from self._codes(given.get("codes"))
         else:
             raise ProtocolError(f"A message of type {kind!r:.40} is not expected here.")
@@ -124,6 +129,8 @@ class Session:
         if start is None:
             raise ProtocolError("The first message must be of type 'start'; got binary data.")
         width = SAMPLE_BYTES[start.samples] if start.task == "encode" else 4 * start.n_codebooks
+        if not message:
+            raise ProtocolError("A binary message must not be empty.")
         if len(message) % width:
             what = "samples" if start.task == "encode" else f"frames of {start.n_codebooks} int32"
             raise ProtocolError(f"A binary message must hold whole {what} of {width} bytes; got {len(message)} bytes.")
@@ -234,20 +241,25 @@ def _object(message: str) -> dict[str, Any]:
 
 
 def _start(given: dict[str, Any]) -> Start:
-    unknown = set(given) - set(Start.__dataclass_fields__)
-    if unknown:
-        raise ProtocolError(f"'start' does not know {min(unknown)!r:.40}.")
+    _refuse_unknown("start", given, Start.__dataclass_fields__)
     choices_of = {"task": ("encode", "decode"), "samples": tuple(SAMPLE_BYTES), "tokens": ("json", "binary")}
     for name, choices in choices_of.items():
         if given.get(name, None if name == "task" else choices[0]) not in choices:
             raise ProtocolError(f"'{name}' must be {' or '.join(choices)}; got {given.get(name)!r:.40}.")
     ranges = (
-        ("sample_rate", audio.MIN_RATE, audio.MAX_RATE, SILK_SAMPLE_RATE),
-        ("n_codebooks", 1, N_CODEBOOKS, N_CODEBOOKS),
-        ("n_samples", 1, 2**62, None),
+        ("sample_rate", audio.MIN_RATE, audio.MAX_RATE),
+        ("n_codebooks", 1, N_CODEBOOKS),
+        ("n_samples", 1, 2**62),
     )
-    for name, low, high, default in ranges:
-        value = given.get(name, default)
-        if value is not None and (type(value) is not int or not low <= value <= high):
-            raise ProtocolError(f"'{name}' must be {low}..{high}; got {value!r:.40}.")
+    for name, low, high in ranges:
+        value = given.get(name, low)
+        if name == "n_samples" and value is None:  # its default
+            continue
+        if type(value) is not int or not low <= value <= high:
+            raise ProtocolError(f"'{name}' must be an integer, {low} to {high}; got {value!r:.40}.")
     return Start(**given)
+
+
+def _refuse_unknown(kind: str, given: dict[str, Any], known: Iterable[str]) -> None:
+    if unknown := set(given) - set(known):
+        raise ProtocolError(f"A message of type '{kind}' must not have the field {min(unknown)!r:.40}.")

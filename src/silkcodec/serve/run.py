@@ -19,15 +19,13 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import h11
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from silkcodec.errors import ArgumentError, WeightsError
-from silkcodec.serve import logs, uploads
+from silkcodec.serve import connections, logs, uploads
 from silkcodec.serve.app import build
-from silkcodec.serve.service import UPLOADS, Service
-from silkcodec.serve.settings import Limits, Settings
+from silkcodec.serve.service import Service
+from silkcodec.serve.settings import Settings
 from silkcodec.tokens import FRAME_SAMPLES
 
 log = logging.getLogger("silkcodec.serve")
@@ -36,7 +34,6 @@ KEEP_ALIVE_S = 5
 PING_S = 20.0  # a vanished WebSocket client is seen within two of them
 BACKLOG = 256
 MANY_FILES = 65_536
-SPARE_CONNECTIONS = 64  # for health, metrics and refusals, beside streams and uploads
 
 
 def serve(settings: Settings) -> None:
@@ -84,13 +81,12 @@ async def _serve(settings: Settings, folder: Any, listening: socket.socket) -> N
     limits = settings.limits
     config = uvicorn.Config(
         build(service),
-        http=protocol_class(limits),
-        ws="websockets-sansio",
+        http=connections.http_class(limits),
+        ws=connections.websocket_class(limits),
         ws_max_size=limits.message_bytes,
         ws_ping_interval=PING_S,
         ws_ping_timeout=PING_S,
         ws_per_message_deflate=False,  # samples do not get smaller, and its buffers cost more than a stream's state
-        limit_concurrency=limits.sessions + UPLOADS * limits.files + SPARE_CONNECTIONS,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=math.ceil(limits.drain_s),
         backlog=BACKLOG,
@@ -139,35 +135,6 @@ class DrainingServer(uvicorn.Server):
             for task in late:
                 task.cancel()
         self.should_exit = True  # uvicorn waits for the requests that run
-
-
-def protocol_class(limits: Limits) -> type[H11Protocol]:
-    """HTTP as uvicorn speaks it, but who opens a connection must also use it, and take what is sent there."""
-
-    class Http(H11Protocol):
-        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-            super().connection_made(transport)
-            connection = transport.get_extra_info("socket")
-            if connection is not None and hasattr(socket, "TCP_USER_TIMEOUT"):
-                # Of a peer that is gone, or does not read, the kernel holds bytes for a quarter of an hour.
-                with contextlib.suppress(OSError):
-                    timeout_ms = round(2e3 * limits.send_s)
-                    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, timeout_ms)
-            self._seen: Any = None
-            self.loop.call_later(limits.header_s, self._check_progress)
-
-        def _check_progress(self) -> None:
-            """Every `header_s`: close what waited for the head of a request all that time."""
-            if self.transport.is_closing() or self.transport.get_protocol() is not self:
-                return  # closed, or a WebSocket by now
-            idle = self.conn.their_state is h11.IDLE
-            if idle and self.cycle is self._seen and (self.cycle is None or self.cycle.response_complete):
-                self.transport.close()
-                return
-            self._seen = self.cycle
-            self.loop.call_later(limits.header_s, self._check_progress)
-
-    return Http
 
 
 def _allow_many_files() -> None:

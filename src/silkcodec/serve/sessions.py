@@ -40,10 +40,7 @@ async def handle(websocket: WebSocket, service: Service) -> None:
     client = websocket.client.host if websocket.client else "-"
     offered = list(websocket.scope.get("subprotocols", ()))
     try:
-        service.rate.take(client)
-        if not access.may_enter(service.settings.token, headers, offered):
-            await _deny(websocket, service, 401, "unauthorized", "A bearer token is needed, and not this one.")
-            return
+        service.admit(client, headers, offered)
         if service.draining.is_set():
             await _deny(websocket, service, 503, "draining", "The server goes down; come again.")
             return
@@ -56,6 +53,8 @@ async def handle(websocket: WebSocket, service: Service) -> None:
                 await _Live(websocket, service, client).run()
             finally:
                 service.sessions.discard(task)
+    except access.DeniedError as error:
+        await _deny(websocket, service, 401, "unauthorized", str(error))
     except access.RateError as error:
         await _deny(websocket, service, 429, "rate", str(error), error.retry_s)
 
@@ -77,7 +76,7 @@ class _Live:
         self._socket = websocket
         self._service = service
         self._client = client
-        self._session = Session(service.limits.session_s)
+        self._session = Session(service.limits.session_s, service.limits.text_chars)
         self._stream: Stream | None = None
         self._n_fed = 0  # pieces' samples at the client's rate, or frames
         self._n_answered = 0  # frames
@@ -98,6 +97,9 @@ class _Live:
             await self._fail(code, str(error), close)
         except ProtocolError as error:
             await self._fail(error.code, str(error), error.close)
+        except Exception:  # a fault of ours: the client must still get an error and a close code
+            log.exception("stream failed")
+            await self._fail("internal", "The server has met a bug of its own.", protocol.INTERNAL)
         finally:
             if self._stream is not None:
                 self._stream.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import math
 import os
 import stat
 from dataclasses import dataclass, field
@@ -11,8 +12,10 @@ from pathlib import Path
 
 from silkcodec.cores import available_cores
 from silkcodec.errors import ArgumentError
+from silkcodec.tokens import SILK_FRAME_RATE
 
 TOKEN_VARIABLE = "SILK_TOKEN"
+JSON_FRAME_BYTES = 2048
 MIN_TOKEN = 16  # characters; `openssl rand -hex 32` makes 64
 
 
@@ -26,11 +29,16 @@ class Limits:
         sessions, client_sessions: streams open at once, of all clients and of one address.
         per_minute: requests and streams that one address may begin; a tenth of them at once.
         upload_s: until an upload must be complete. job_s: until its result must be.
-        header_s: until a connection must have sent a request.
+        header_s: until a connection must have sent the head of a request. pressed_s: the same, while more than
+            `client_waiting` connections of its address or `waiting` of all addresses wait for one.
+        most_waiting: connections that may wait for a head; beyond, the oldest one is closed.
+        requests, client_requests: of HTTP, in work at once, of all clients and of one address; not for health.
         idle_s: until a stream must have sent its next message. session_s: until it must have ended.
         send_s: until a client must have taken what was sent to it.
         drain_s: after SIGTERM, until everything that runs is ended.
-        message_bytes: of one WebSocket message.
+        message_bytes: of one WebSocket message. text_chars: of one that is text.
+        stream_messages, stream_bytes: that are read from one stream per second.
+        worker_bytes: of memory that a worker may take beyond its model.
         window_frames: of one stream that may be in work at once; then its socket is not read.
     """
 
@@ -43,17 +51,32 @@ class Limits:
     upload_s: float = 60.0
     job_s: float = 120.0
     header_s: float = 10.0
+    pressed_s: float = 0.5
+    client_waiting: int = 64
+    waiting: int = 256
+    most_waiting: int = 1024
+    requests: int = 128
+    client_requests: int = 64
     idle_s: float = 30.0
     session_s: float = 4 * 3600.0
     send_s: float = 10.0
     drain_s: float = 20.0
     message_bytes: int = 1 << 20
+    text_chars: int = 1 << 16
+    stream_messages: int = 1000
+    stream_bytes: int = 4 << 20
+    worker_bytes: int = 1 << 30
     window_frames: int = 8
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
             if not value > 0:
                 raise ArgumentError(f"{name} must be above 0; got {value}.")
+
+    @property
+    def json_bytes(self) -> int:
+        """Bytes of an upload of JSON: indented, a frame of 128 codes takes about 1,300."""
+        return min(self.body_bytes, math.ceil(self.duration_s * SILK_FRAME_RATE + 1) * JSON_FRAME_BYTES)
 
 
 @dataclass(frozen=True)
@@ -123,7 +146,8 @@ def read_token(file: Path | None) -> str | None:
     # These characters pass through a header and through a browser's list of WebSocket protocols.
     if len(token) < MIN_TOKEN or not all(c.isascii() and (c.isalnum() or c in "-._~") for c in token):
         raise ArgumentError(
-            f"The token of {source} must be {MIN_TOKEN} or more of A-Z a-z 0-9 - . _ ~; run: openssl rand -hex 32"
+            f"The token of {source} must have at least {MIN_TOKEN} characters of A-Z a-z 0-9 - . _ ~; got one of"
+            f" {len(token)} characters. Make a token with: openssl rand -hex 32"
         )
     return token
 

@@ -6,6 +6,7 @@ import asyncio
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,8 @@ from starlette.requests import ClientDisconnect, Request
 
 from silkcodec.errors import SilkError
 
+PREFIX = "silk-serve-"  # of the folder of a server's uploads, in the system's temporary folder
+FRESH_S = 10.0
 BLOCK = 1 << 18  # bytes sent at once
 
 
@@ -29,9 +32,45 @@ class BodyError(SilkError):
 
 @contextmanager
 def private_folder() -> Iterator[Path]:
-    """A folder for one server's uploads, which no other user can look into."""
-    with tempfile.TemporaryDirectory(prefix="silk-serve-", ignore_cleanup_errors=True) as folder:
-        yield Path(folder)
+    """Make a folder for one server's uploads, readable by this user only, and delete those of killed servers.
+
+    A server holds a lock on its folder. The kernel releases the lock when the server ends, however it ends.
+    """
+    _sweep(Path(tempfile.gettempdir()))
+    with tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True) as name:
+        folder = os.open(name, os.O_RDONLY)
+        try:
+            _lock(folder)
+            yield Path(name)
+        finally:
+            os.close(folder)
+
+
+def _sweep(parent: Path) -> None:
+    for path in parent.glob(f"{PREFIX}*"):
+        try:
+            folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        except OSError:  # another user's, or no folder
+            continue
+        try:
+            # One that was made a moment ago may not be locked yet.
+            status = os.fstat(folder)
+            is_left = status.st_uid == os.geteuid() and time.time() - status.st_mtime > FRESH_S and _lock(folder)
+            if is_left:
+                shutil.rmtree(path, ignore_errors=True)
+        finally:
+            os.close(folder)
+
+
+def _lock(folder: int) -> bool:
+    """Lock an open folder until it is closed; False: another process has it."""
+    try:
+        import fcntl
+
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (ImportError, OSError):  # not a Unix, or a file system without locks: nothing is swept
+        return False
+    return True
 
 
 @contextmanager

@@ -1,6 +1,7 @@
-"""A worker: a process with the model, at the other end of the front's socket.
+r"""A worker: a process with the model, at the other end of the front's socket.
 
-    python -m silkcodec.serve.worker '{"fd": 5, "role": "streams", "batch": 8, "sizes": null, "weights": null}'
+    python -m silkcodec.serve.worker \
+        '{"fd": 5, "role": "streams", "batch": 8, "sizes": null, "weights": null, "memory": 1073741824}'
 
 It ends when the front closes the socket or dies. Signals that stop a service go to all its processes; only the
 front listens to them, and drains.
@@ -56,6 +57,7 @@ CODES = {  # what the client is told -> what went wrong
     OutputError: "not_stored",
     ArgumentError: "bad_argument",
     MissingExtraError: "not_supported",
+    MemoryError: "too_large",
 }
 
 
@@ -172,7 +174,12 @@ def refusal(name: str, error: Exception) -> wire.Head:
     code = next((code for kind, code in CODES.items() if isinstance(error, kind)), "internal")
     if code == "not_stored":  # the message names a place of this machine
         return {"is": "refused", "id": name, "code": code, "text": "The server cannot store the result; come again."}
-    text = " ".join(str(error).split()) if isinstance(error, SilkError) else "The server has met a bug of its own."
+    if isinstance(error, SilkError):
+        text = " ".join(str(error).split())
+    elif isinstance(error, MemoryError):
+        text = "This needs more memory than the server gives to one worker; send less at once."
+    else:
+        text = "The server has met a bug of its own."
     return {"is": "refused", "id": name, "code": code, "text": text}
 
 
@@ -216,6 +223,19 @@ def run_file_jobs(connection: socket.socket, inbox: Inbox, codec: Silk) -> None:
         connection.sendall(wire.pack(answer))
 
 
+def limit_memory(extra_bytes: int) -> None:
+    """Let this process map at most so much more memory than now; beyond, Python raises MemoryError."""
+    try:
+        import resource
+
+        n_pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+    except (ImportError, OSError):  # not Linux
+        return
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    wanted = n_pages * resource.getpagesize() + extra_bytes
+    resource.setrlimit(resource.RLIMIT_AS, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
+
+
 def main(options: dict[str, Any]) -> None:
     """The process."""
     for name in (signal.SIGINT, signal.SIGTERM):
@@ -229,6 +249,7 @@ def main(options: dict[str, Any]) -> None:
             sizes = sizes or exact_sizes(codec, options["batch"])
         else:
             os.nice(NICE)
+        limit_memory(options["memory"])
         try:
             inbox = Inbox(connection)
             connection.sendall(wire.pack({"is": "ready", "codec": codec.codec_id, "sizes": sizes}))
