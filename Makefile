@@ -129,6 +129,7 @@ bench-corpus: $(FULL)
 
 bench-server: $(FULL)
 	$(BIN)/python bench/server.py --out bench/server.json
+	$(BIN)/python bench/server_neighbour.py --out bench/server_neighbour.json
 	$(BIN)/python bench/tables.py
 
 # make export RUN=runs/default

@@ -11,6 +11,7 @@ from findings import Figures
 from silkcodec.evaluate.markdown import number, table
 
 KIND = "silk server"
+NEIGHBOUR_KIND = "silk server neighbour"
 NOT_YET = "Not measured yet: `python bench/server.py --out bench/server.json`."
 MODES = {
     "encode": "streams that encode",
@@ -109,6 +110,27 @@ def faults(bench: Path) -> str:
     return table(["what", "count"], rows)
 
 
+def neighbours(bench: Path) -> str:
+    """Return the table of what one flooding client does to the answers of others."""
+    result = findings.read_result(bench / "server_neighbour.json", NEIGHBOUR_KIND)
+    if result is None:
+        return "Not measured yet: `python bench/server_neighbour.py --out bench/server_neighbour.json`."
+    rows = []
+    for row in result["rows"]:
+        times = [
+            f"{number(row['without'][f'{name}_ms'], 0)} -> {number(row['with'][f'{name}_ms'], 0)}"
+            for name in ("p50", "p99")
+        ]
+        met = "yes" if row["p99_ratio"] <= result["target"] else "**no**"
+        rows.append([row["flood"], *times, number(row["p99_ratio"], 2), met])
+    header = ["one stream floods with", "others: p50 ms, without -> with", "p99 ms", "times", "at most 2"]
+    found = result["conditions"]
+    return (
+        f"{table(header, rows)}\n\nOf {result['streams']} live streams that encode, {result['seconds']:g} s each way,"
+        f" 1 worker, clients on the same {found['cores']} cores, {found['cpu']}, load {found['load_before']:.1f}."
+    )
+
+
 def _conditions(bench: Path, result: Figures) -> str:
     found, server = result["conditions"], result["server"]
     held_s = result["both"]["held"]["seconds"]
@@ -134,4 +156,5 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "server-summary": summary,
     "server-stacking": stacking,
     "server-faults": faults,
+    "server-neighbours": neighbours,
 }

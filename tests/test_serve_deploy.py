@@ -102,5 +102,14 @@ def test_the_documented_limits_are_the_defaults() -> None:
         f"{limits.header_s:g} s for the head",
         f"within {limits.upload_s:g} s",
         f"within {limits.job_s:g} s",
+        f"| {limits.pressed_s:g} s |",
+        f"more than {limits.client_waiting} connections of the address or {limits.waiting} in all",
+        f"| {limits.most_waiting:,};",
+        f"| {limits.requests}, {limits.client_requests} of one address |",
+        f"| {limits.stream_messages:,} per second |",
+        f"| {limits.stream_bytes >> 20} MiB per second |",
+        f"above {limits.text_chars:,} characters",
+        f"2,048 bytes per frame of `--max-seconds`: {limits.json_bytes / 1e6:.0f} MB",
+        f"| {limits.worker_bytes >> 30} GiB |",
     ):
         assert fixed in DOCUMENT, fixed

@@ -1,0 +1,167 @@
+"""Measure what one client that floods `silk serve` does to the answers of others: with and without, in one sitting.
+
+    python bench/server_neighbour.py --out bench/server_neighbour.json        # about 4 minutes
+
+Each flood comes from one stream with the token, as fast as the server reads it, from a process of its own. Beside it,
+live streams encode noise at the speed of speech. Before each flood the same streams are measured without one.
+The latency of a frame is from when its last sample is due to the arrival of its tokens.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import base64
+import json
+import math
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+from websockets.asyncio.client import connect
+
+from silkcodec.evaluate import machine
+from silkcodec.evaluate.results import to_json
+from silkcodec.silk import EMBEDDED
+from silkcodec.tokens import FRAME_SAMPLES, SILK_SAMPLE_RATE
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+
+from servercase import TOKEN, Server
+
+KIND = "silk server neighbour"
+CHUNK_S = 0.1
+LOOKAHEAD = 480
+DRAIN_S = 20.0
+TARGET = 2.0  # times the p99 without a flood
+PAD = ",".join(["[]"] * 20_000)
+
+
+def frame(kind: int, payload: bytes) -> bytes:
+    """One WebSocket frame of a client, masked with zeros."""
+    n = len(payload)
+    if n < 126:
+        size = bytes([128 | n])
+    else:
+        size = b"\xfe" + n.to_bytes(2, "big") if n < 65_536 else b"\xff" + n.to_bytes(8, "big")
+    return bytes([128 | kind]) + size + bytes(4) + payload
+
+
+CODES = json.dumps({"type": "tokens", "codes": [[5] * 19]}).encode()
+FLOODS: dict[str, tuple[dict[str, Any], bytes]] = {  # its first message, and what it repeats
+    "pings": ({"task": "encode"}, frame(9, b"") * 10_000),
+    "empty messages": ({"task": "encode"}, frame(2, b"") * 10_000),
+    "messages of one sample": ({"task": "encode"}, frame(2, bytes(2)) * 10_000),
+    "one frame of codes in a message": ({"task": "decode"}, frame(1, CODES) * 1_000),
+    "padded JSON": ({"task": "decode"}, frame(1, CODES[:-1] + f',"pad":[{PAD}]}}'.encode())),
+    "samples at 1 MHz": ({"task": "encode", "sample_rate": 1_000_000}, frame(2, bytes(1_000_000))),
+}
+
+
+def flood(url: str, name: str) -> None:
+    """Send one flood for ever; when the server closes the stream, open another one."""
+    start, data = FLOODS[name]
+    address = urlsplit(url)
+    while True:
+        with suppress(OSError), socket.create_connection((address.hostname, address.port)) as connection:
+            head = "GET /v1/stream HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            key = base64.b64encode(os.urandom(16)).decode()
+            head += f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\nAuthorization: Bearer {TOKEN}\r\n\r\n"
+            connection.sendall(head.encode() + frame(1, json.dumps({"type": "start", **start}).encode()))
+            connection.setblocking(False)
+            view = memoryview(data)
+            while True:
+                readable, writable, _ = select.select([connection], [connection], [])
+                if readable and connection.recv(1 << 20) == b"":
+                    break
+                if writable:
+                    view = view[connection.send(view) :] or memoryview(data)
+        time.sleep(0.1)  # 600 streams a minute are one address's rate
+
+
+async def live(url: str, seconds: float, latencies: list[float]) -> None:
+    """Add the latency of each frame of one live stream, in seconds."""
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    chunk = (3000 * np.random.default_rng(0).standard_normal(round(CHUNK_S * SILK_SAMPLE_RATE))).astype("<i2").tobytes()
+    async with connect(f"ws{url.removeprefix('http')}/v1/stream", additional_headers=headers) as stream:
+        await stream.send(json.dumps({"type": "start", "task": "encode"}))
+        await stream.recv()
+        started = time.perf_counter()
+
+        async def read() -> None:
+            async for message in stream:
+                answer = json.loads(message)
+                if answer["type"] == "ended":
+                    return
+                needed = LOOKAHEAD + FRAME_SAMPLES * (answer["frame"] + 1)
+                chunks = math.ceil(needed / (CHUNK_S * SILK_SAMPLE_RATE))
+                latencies.append(time.perf_counter() - started - chunks * CHUNK_S)
+
+        reader = asyncio.create_task(read())
+        for n in range(1, round(seconds / CHUNK_S) + 1):
+            await asyncio.sleep(max(0.0, started + n * CHUNK_S - time.perf_counter()))
+            await stream.send(chunk)
+        await stream.send('{"type": "end"}')
+        await asyncio.wait_for(reader, DRAIN_S)
+
+
+async def measure(url: str, n_streams: int, seconds: float) -> dict[str, float]:
+    """Return the percentiles of all frames of concurrent live streams, in ms."""
+    latencies: list[float] = []
+
+    async def one(n: int) -> None:
+        await asyncio.sleep(0.4 * n / n_streams)
+        await live(url, seconds, latencies)
+
+    await asyncio.gather(*map(one, range(n_streams)))
+    p50, p99 = np.percentile(latencies, (50, 99))
+    return {"frames": len(latencies), "p50_ms": round(1e3 * p50, 1), "p99_ms": round(1e3 * p99, 1)}
+
+
+def main() -> None:
+    """Measure all floods, print a table, and write the result where `--out` is given."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--streams", type=int, default=8, help="live streams beside the flood")
+    parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--flood", nargs=2, metavar=("URL", "NAME"), help="only send one flood, until killed")
+    arguments = parser.parse_args()
+    if arguments.flood:
+        flood(*arguments.flood)
+    conditions, created = machine.conditions(), datetime.now(UTC).isoformat(timespec="seconds")
+    server = Server("--rate", "100000", weights=EMBEDDED)
+    rows = []
+    try:
+        for name in FLOODS:
+            alone = asyncio.run(measure(server.url, arguments.streams, arguments.seconds))
+            beside = subprocess.Popen([sys.executable, __file__, "--flood", server.url, name])
+            try:
+                time.sleep(1.0)
+                flooded = asyncio.run(measure(server.url, arguments.streams, arguments.seconds))
+            finally:
+                beside.kill()
+                beside.wait()
+            ratio = round(flooded["p99_ms"] / alone["p99_ms"], 2)
+            rows.append({"flood": name, "without": alone, "with": flooded, "p99_ratio": ratio})
+            print(f"{name:32} p50 {alone['p50_ms']:6.0f} -> {flooded['p50_ms']:6.0f} ms", end="   ")
+            print(f"p99 {alone['p99_ms']:6.0f} -> {flooded['p99_ms']:6.0f} ms   x {ratio}", flush=True)
+    finally:
+        server.stop(signal.SIGKILL)
+    if arguments.out:
+        result = {"kind": KIND, "format": 1, "created": created, "conditions": conditions, "target": TARGET}
+        result |= {"streams": arguments.streams, "seconds": arguments.seconds, "rows": rows}
+        arguments.out.write_text(to_json(result), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
