@@ -3,7 +3,7 @@
     python bench/server_neighbour.py --out bench/server_neighbour.json        # about 4 minutes
 
 Each flood comes from one stream with the token, as fast as the server reads it, from a process of its own. Beside it,
-live streams encode noise at the speed of speech. Before each flood the same streams are measured without one.
+live streams encode noise at the speed of speech. The same streams are measured without a flood, in turn with it.
 The latency of a frame is from when its last sample is due to the arrival of its tokens.
 """
 
@@ -115,8 +115,8 @@ async def live(url: str, seconds: float, latencies: list[float]) -> None:
         await asyncio.wait_for(reader, DRAIN_S)
 
 
-async def measure(url: str, n_streams: int, seconds: float) -> dict[str, float]:
-    """Return the percentiles of all frames of concurrent live streams, in ms."""
+async def measure(url: str, n_streams: int, seconds: float) -> list[float]:
+    """Return the latencies of all frames of concurrent live streams, in seconds."""
     latencies: list[float] = []
 
     async def one(n: int) -> None:
@@ -124,6 +124,11 @@ async def measure(url: str, n_streams: int, seconds: float) -> dict[str, float]:
         await live(url, seconds, latencies)
 
     await asyncio.gather(*map(one, range(n_streams)))
+    return latencies
+
+
+def percentiles(latencies: list[float]) -> dict[str, float]:
+    """Return the percentiles of latencies, in ms."""
     p50, p99 = np.percentile(latencies, (50, 99))
     return {"frames": len(latencies), "p50_ms": round(1e3 * p50, 1), "p99_ms": round(1e3 * p99, 1)}
 
@@ -133,7 +138,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--streams", type=int, default=8, help="live streams beside the flood")
-    parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--rounds", type=int, default=4, help="of so many seconds without and with each flood")
     parser.add_argument("--flood", nargs=2, metavar=("URL", "NAME"), help="only send one flood, until killed")
     arguments = parser.parse_args()
     if arguments.flood:
@@ -143,14 +149,17 @@ def main() -> None:
     rows = []
     try:
         for name in FLOODS:
-            alone = asyncio.run(measure(server.url, arguments.streams, arguments.seconds))
-            beside = subprocess.Popen([sys.executable, __file__, "--flood", server.url, name])
-            try:
-                time.sleep(1.0)
-                flooded = asyncio.run(measure(server.url, arguments.streams, arguments.seconds))
-            finally:
-                beside.kill()
-                beside.wait()
+            found: tuple[list[float], list[float]] = ([], [])
+            for _ in range(arguments.rounds):  # in turn, because the load of other programs changes
+                found[0].extend(asyncio.run(measure(server.url, arguments.streams, arguments.seconds)))
+                beside = subprocess.Popen([sys.executable, __file__, "--flood", server.url, name])
+                try:
+                    time.sleep(1.0)
+                    found[1].extend(asyncio.run(measure(server.url, arguments.streams, arguments.seconds)))
+                finally:
+                    beside.kill()
+                    beside.wait()
+            alone, flooded = map(percentiles, found)
             ratio = round(flooded["p99_ms"] / alone["p99_ms"], 2)
             rows.append({"flood": name, "without": alone, "with": flooded, "p99_ratio": ratio})
             print(f"{name:32} p50 {alone['p50_ms']:6.0f} -> {flooded['p50_ms']:6.0f} ms", end="   ")
@@ -159,7 +168,7 @@ def main() -> None:
         server.stop(signal.SIGKILL)
     if arguments.out:
         result = {"kind": KIND, "format": 1, "created": created, "conditions": conditions, "target": TARGET}
-        result |= {"streams": arguments.streams, "seconds": arguments.seconds, "rows": rows}
+        result |= {"streams": arguments.streams, "seconds": arguments.rounds * arguments.seconds, "rows": rows}
         arguments.out.write_text(to_json(result), encoding="utf-8")
 
 
