@@ -18,7 +18,7 @@ PACKAGE = ROOT / "silkcodec"
 FLOORS = [
     {"errors", "tokens", "mel", "cores"},
     {"output", "audio", "container", "lm", "weights_config", "graph_file", "bare_codes", "rebuilt", "stdio", "level"}
-    | {"compare", "lettering", "picture", "manifest"},
+    | {"compare", "lettering", "picture", "manifest", "worker_process"},
     {"codec", "silk", "stream"},
     {"paths", "files", "wave_file", "roundtrip", "console", "catalogue", "explain"}
     | {"peers", "evaluate", "corpus", "serve"},

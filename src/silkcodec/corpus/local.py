@@ -7,20 +7,17 @@ is refused, and the others of its shard go on.
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
-import sys
-import traceback
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from silkcodec.corpus.plan import Plan, Shard
 from silkcodec.corpus.shard import Job, Record, check_worker, load_codec, tokenize_shard
 from silkcodec.errors import SilkError
+from silkcodec.worker_process import WorkerDied, WorkerProcess
 
 MAX_DEATHS = 3  # of one recording: two can be chance
 
@@ -52,7 +49,22 @@ def tokenize(job: Job, plan: Plan, todo: Sequence[int], n_workers: int, starts: 
         while workers:
             ready = wait([worker.answers for worker in workers])
             for worker in [worker for worker in workers if worker.answers in ready]:
-                answer = worker.answer()
+                try:
+                    answer = worker.answer()
+                except WorkerDied as death:
+                    workers.remove(worker)
+                    worker.end()
+                    if not worker.ready:
+                        raise SilkError(f"No worker could load '{job.codec}': {death}") from death
+                    assert worker.shard is not None
+                    at = worker.shard.index, worker.item
+                    deaths[at] += 1
+                    if deaths[at] >= MAX_DEATHS:
+                        crashed.setdefault(at[0], {})[at[1]] = str(death)
+                    waiting.appendleft(at[0])
+                    workers.append(_Worker(job))
+                    give(workers[-1])
+                    continue
                 if answer is True:
                     continue
                 if isinstance(answer, int):
@@ -62,20 +74,6 @@ def tokenize(job: Job, plan: Plan, todo: Sequence[int], n_workers: int, starts: 
                     if not give(worker):
                         workers.remove(worker)
                         worker.end()
-                elif answer is None:
-                    how = worker.how_it_died()
-                    workers.remove(worker)
-                    worker.end()
-                    if not worker.ready:
-                        raise SilkError(f"No worker could load '{job.codec}': {how}")
-                    assert worker.shard is not None
-                    at = worker.shard.index, worker.item
-                    deaths[at] += 1
-                    if deaths[at] >= MAX_DEATHS:
-                        crashed.setdefault(at[0], {})[at[1]] = how
-                    waiting.appendleft(at[0])
-                    workers.append(_Worker(job))
-                    give(workers[-1])
     finally:
         for worker in workers:
             worker.end()
@@ -89,31 +87,23 @@ class _Worker:
     """
 
     def __init__(self, job: Job) -> None:
-        # Spawned, not forked: a fork copies the thread pools of a loaded model in an unusable state.
-        context = multiprocessing.get_context("spawn")
-        self.answers, theirs = context.Pipe()
         self.ready = False
         self.shard: Shard | None = None
         self.item = 0
-        self._process = context.Process(target=_serve, args=(theirs, job), daemon=True)
-        self._process.start()
-        theirs.close()  # so that its end is seen here
+        self._process = WorkerProcess(_serve, job)
+        self.answers = self._process.connection
 
     def give(self, shard: Shard, crashed: dict[int, str]) -> None:
         self.shard, self.item = shard, 0
-        with suppress(OSError):  # it has died; answer() tells so
-            self.answers.send((shard, crashed))
+        self._process.send((shard, crashed))
 
-    def answer(self) -> int | Record | bool | None:
-        """The number of a recording that begins, the record of the shard that is done, True: ready, None: it died."""
-        try:
-            answer = self.answers.recv()
-        except (EOFError, OSError):
-            return None
-        if isinstance(answer, SilkError):
-            raise answer
-        if isinstance(answer, str):
-            raise RuntimeError(f"a worker has met a bug of ours:\n{answer}")
+    def answer(self) -> int | Record | bool:
+        """The number of a recording that begins, the record of the shard that is done, True: ready.
+
+        Raises:
+            WorkerDied: it has.
+        """
+        answer: int | Record | bool = self._process.receive()
         if answer is True:
             self.ready = True
         elif isinstance(answer, int):
@@ -122,44 +112,20 @@ class _Worker:
             self.shard = None
         return answer
 
-    def how_it_died(self) -> str:
-        from silkcodec.evaluate.workers import death  # which no worker needs, and which would cost each a while
-
-        self._process.join()
-        return death(self._process.exitcode)
-
     def end(self) -> None:
-        """An idle process ends by itself as its pipe is closed; one at work is not waited for."""
-        self.answers.close()
-        if self.shard is None:
-            self._process.join(5)
-        self._process.terminate()
-        self._process.join(5)
-        if self._process.is_alive():
-            self._process.kill()
-            self._process.join()
-        self._process.close()
+        self._process.end(idle=self.shard is None)
 
 
 def _serve(tasks: Connection, job: Job) -> None:
     """The worker's side, until the other end is closed, by its will or its death."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all; the run ends its workers itself
     signal.signal(signal.SIGTERM, _terminate)
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a foreign codec prints is not the result
-    try:
-        one_thread()
-        codec = load_codec(job.codec, job.settings.provider)
-        check_worker(codec, job)
-        tasks.send(True)
-        while True:
-            shard, crashed = tasks.recv()
-            tasks.send(tokenize_shard(codec, shard, job, crashed, tasks.send))
-    except (EOFError, BrokenPipeError, ConnectionResetError):
-        return
-    except SilkError as error:  # a disk that is full, say
-        tasks.send(error)
-    except Exception:
-        tasks.send(traceback.format_exc())
+    one_thread()
+    codec = load_codec(job.codec, job.settings.provider)
+    check_worker(codec, job)
+    tasks.send(True)
+    while True:
+        shard, crashed = tasks.recv()
+        tasks.send(tokenize_shard(codec, shard, job, crashed, tasks.send))
 
 
 def _terminate(*_: Any) -> None:

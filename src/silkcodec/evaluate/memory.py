@@ -22,7 +22,7 @@ import numpy as np
 from silkcodec import audio
 from silkcodec.codec import Codec, load
 from silkcodec.errors import ArgumentError, SilkError
-from silkcodec.evaluate.workers import death
+from silkcodec.worker_process import reason_of
 
 MAX_CLIP_S = 60.0
 TIMEOUT_S = 900.0
@@ -75,7 +75,7 @@ def describe_apart(name: str, clip: Path, threads: int) -> Described:
         if answer.exists():
             return Described(**json.loads(answer.read_text(encoding="utf-8")))
     said = done.stderr.decode(errors="replace").strip().splitlines()
-    return Described(failed=f"{death(done.returncode)} {said[-1] if said else ''}".strip())
+    return Described(failed=f"{reason_of(done.returncode)} {said[-1] if said else ''}".strip())
 
 
 def peak_memory_mb() -> float | None:
