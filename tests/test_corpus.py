@@ -139,7 +139,7 @@ def test_another_plan_is_refused_in_one_sentence(tmp_path: Path, monkeypatch: py
         patch.setenv("PEAKS_WEIGHTS", "ffffffffffff")
         with pytest.raises(OutputError, match="peaks@0123456789ab; got peaks@ffffffffffff"):
             tokenize([folder], out, PEAKS)
-    corpuscodecs.clips(folder, 4)
+    os.replace(corpuscodecs.clips(tmp_path / "more", 4) / "clip003.wav", folder / "clip003.wav")
     with pytest.raises(OutputError, match="begun with other recordings \\(3, now 4"):
         tokenize([folder], out, PEAKS)
     (folder / "clip003.wav").unlink()
@@ -248,15 +248,20 @@ def test_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert "silk: 1 of 4 recordings are quarantined (1 unreadable); see out/quarantine.jsonl" in result.stderr
     assert "nothing to do" in silk("tokenize", "in", "-o", "out", "--codec", "peaks").stdout
     assert json.loads(silk("tokenize", "in", "-o", "out", "--codec", "peaks", "--json").stdout)["rows"] == 3
-    assert "clip001 -> x.wav   0.51 s" in silk("detokenize", "out", "--id", "clip001", "-o", "x.wav").stdout
+    by = ("--codec", "peaks")
+    assert "clip001 -> x.wav   0.51 s" in silk("detokenize", "out", "--id", "clip001", "-o", "x.wav", *by).stdout
     assert len(audio.read("x.wav")) == 12_240
-    silk("detokenize", "out", "--row", "0", "--row", "-1", "-o", "listen")
+    silk("detokenize", "out", "--row", "0", "--row", "-1", "-o", "listen", *by)
     assert sorted(os.listdir("listen")) == ["clip000.wav", "clip002.wav"]
     for words, says in (
         (("detokenize", "out", "--id", "nobody", "-o", "y.wav"), "An id must be of the corpus in 'out'; got 'nobody'."),
         (("detokenize", "out", "--row", "3", "-o", "y.wav"), "--row must be 0..2"),
         (("detokenize", "out", "--row", "0", "-o", "x.wav"), "exists already"),
         (("detokenize", "in", "--row", "0", "-o", "y.wav"), "must have shards"),
+        (("detokenize", "out", "--row", "0", "-o", "y.wav"), "names only built-in codecs; 'out' names 'peaks'"),
+        (("tokenize", "--check", "-o", "in"), "'in' has no plan.json"),
+        (("tokenize", "in", "--check", "-o", "out"), "--check takes no INPUT"),
+        (("tokenize", "-o", "o2"), "got none"),
         (("tokenize", "nowhere", "-o", "o2"), "there is no 'nowhere'"),
         (("tokenize", "in/bad.wav", "-o", "o2", "--codec", "peaks", "--workers", "1"), "No recording could be used"),
         (("tokenize", "in", "-o", "o3", "--format", "csv"), "--format must be parquet or webdataset"),

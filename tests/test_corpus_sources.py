@@ -282,6 +282,22 @@ def test_hostile_tars(tmp_path: Path, clips: Path) -> None:
             found(tmp_path / name)
 
 
+def test_links_do_not_lead_out_of_the_input(tmp_path: Path, clips: Path) -> None:
+    text = json.dumps({"text": "a secret"}).encode()
+    sound = (clips / "clip000.wav").read_bytes()
+    secret = tar(tmp_path / "secret.tar", {"a.wav": sound, "a.json": text})
+    (clips / "link.tar").symlink_to(secret)
+    (clips / "gone.tar").symlink_to("nowhere.tar")
+    items = found(clips)
+    assert [getattr(item, "reason", "used") for item in items] == ["used"] * 3 + ["missing", "outside"]
+    assert "a secret" not in repr(items)
+    assert [item.id for item in found(clips, outside=True)][-1] == "a"
+    inside = tar(clips / "real.tar", {"b.wav": sound})
+    (clips / "link.tar").unlink()
+    (clips / "link.tar").symlink_to(inside.name)
+    assert [item.id for item in found(clips)][-2:] == ["b", "b"]
+
+
 def test_small_files_of_many_hours(tmp_path: Path) -> None:
     import soundfile
 

@@ -191,6 +191,15 @@ def codecs() -> dict[str, str]:
     return dict(sorted((others | _BUILT_IN).items()))
 
 
+def is_built_in(name: str) -> bool:
+    """Return whether a name, as `load` takes it, is a codec of this package without a source of its weights.
+
+    >>> is_built_in("mimi:8"), is_built_in("mimi:8@./weights/mimi"), is_built_in("./weights")
+    (True, False, False)
+    """
+    return name.partition(":")[0] in _BUILT_IN and not set(name) & set("@/\\")
+
+
 def presets(name: str) -> tuple[str, ...]:
     """What may follow the colon after the name of a codec, in the codec's own order; () where it has none.
 

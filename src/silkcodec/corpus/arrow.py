@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from silkcodec.corpus.items import Item, Refusal, Refused, below, meta, refused
+from silkcodec.corpus.items import Item, Refusal, Refused, below, find, meta, refused
 from silkcodec.errors import ArgumentError, MissingExtraError
 
 STATE, SPLITS = "state.json", "dataset_dict.json"  # of one dataset, of several splits
@@ -44,14 +44,19 @@ def items(folder: str, label: str, root: int, allow_outside: bool) -> Iterator[I
     """
     splits = [""]
     if os.path.isfile(os.path.join(folder, SPLITS)):
-        splits = sorted(_strings(folder, SPLITS, "splits", None))
+        splits = sorted(_strings(folder, SPLITS, "splits", None, allow_outside))
     for split in splits:
         state = f"{split}/{STATE}" if split else STATE
         number = 0
-        for name in _strings(folder, below(state, folder, False), "_data_files", "filename"):
+        for name in _strings(folder, below(state, folder, False), "_data_files", "filename", allow_outside):
             place = below(f"{split}/{name}" if split else name, folder, False)
-            for batch_number, batch in enumerate(_batches(os.path.join(folder, place))):
-                for row_number, row in enumerate(_rows(batch, os.path.join(folder, place))):
+            try:
+                file, _ = find(place, folder, allow_outside, label + place)
+            except Refusal as refusal:
+                yield refused(label + place, label + place, refusal)
+                continue
+            for batch_number, batch in enumerate(_batches(file)):
+                for row_number, row in enumerate(_rows(batch, file)):
                     usual = f"{split or 'row'}-{number:08d}"
                     number += 1
                     at = (batch_number, row_number)
@@ -76,16 +81,17 @@ def _item(
         return refused(id, path, refusal)
 
 
-def _strings(folder: str, name: str, key: str, inner: str | None) -> list[str]:
+def _strings(folder: str, name: str, key: str, inner: str | None, allow_outside: bool) -> list[str]:
     """A list of names in one of the dataset's JSON files."""
     file = os.path.join(folder, name)
     try:
+        file, _ = find(name, folder, allow_outside, file)
         with open(file, encoding="utf-8") as handle:
             found = json.load(handle)[key]
         names = [entry[inner] if inner else entry for entry in found]
         if all(isinstance(entry, str) for entry in names):
             return names
-    except (OSError, ValueError, RecursionError, KeyError, TypeError):
+    except (Refusal, OSError, ValueError, RecursionError, KeyError, TypeError):
         pass
     raise ArgumentError(f"A dataset must be as save_to_disk left it; '{file}' is missing or damaged.")
 

@@ -11,15 +11,17 @@ import typer
 from silkcodec.errors import SilkError
 
 Inputs = Annotated[
-    list[str],
-    typer.Argument(metavar="INPUT...", help="Folders, manifests (.tsv .csv .jsonl), .tar, saved datasets."),
+    list[str] | None,
+    typer.Argument(
+        metavar="INPUT...", show_default=False, help="Folders, manifests (.tsv .csv .jsonl), .tar, saved datasets."
+    ),
 ]
 Shards = Annotated[Path, typer.Argument(metavar="OUT", help="A folder that silk tokenize made.")]
 
 
 def tokenize(
-    inputs: Inputs,
-    output: Annotated[Path, typer.Option("-o", "--output", help="A folder for the shards, and to go on from.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the shards; an interrupted run resumes.")],
+    inputs: Inputs = None,
     codec: Annotated[str, typer.Option("--codec", help="As silk codecs lists them: mimi:8, or a folder.")] = "silk",
     file_format: Annotated[str, typer.Option("--format", help="parquet or webdataset.")] = "parquet",
     engine: Annotated[str, typer.Option("--engine", help="local: processes here; ray: a cluster.")] = "local",
@@ -37,16 +39,23 @@ def tokenize(
     provider: Annotated[str, typer.Option("--provider", help="cpu or cuda.")] = "cpu",
     address: Annotated[str | None, typer.Option("--address", help="A Ray cluster, or auto. Default: here.")] = None,
     gpus: Annotated[float, typer.Option("--gpus", min=0, help="Of each Ray worker.")] = 0.0,
+    check: Annotated[
+        bool, typer.Option("--check", help="Check the finished corpus in OUT instead; takes no INPUT.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Tokenise a corpus into Parquet or WebDataset shards (extra [corpus]; clusters: [ray]).
 
-    The same command goes on after any interruption. Recordings that cannot be used are listed in
+    The same command resumes after any interruption. Recordings that cannot be used are listed in
     OUT/quarantine.jsonl and do not stop the others. Exit code 0: every shard is there; 2: it could not be finished,
-    or no recording could be used.
+    no recording could be used, or --check found damage.
     """
     from silkcodec import console
     from silkcodec.corpus.run import Options, tokenize
+
+    if check:
+        _check(inputs, output, as_json)
+        return
 
     options = Options(
         codec,
@@ -62,13 +71,34 @@ def tokenize(
         gpus,
     )
     with console.counting("tokenize") as progress:
-        report = tokenize(inputs, output, options, progress=progress)
+        report = tokenize(inputs or [], output, options, progress=progress)
     if as_json:
         console.show_json(report)
     else:
         _show(report, output)
     if not report["rows"]:
         raise SilkError(f"No recording could be used; '{output / 'quarantine.jsonl'}' says why.")
+
+
+def _check(inputs: list[str] | None, output: Path, as_json: bool) -> None:
+    from silkcodec import console
+    from silkcodec.corpus.checking import check
+
+    if inputs:
+        raise SilkError(f"--check takes no INPUT, only -o OUT; got '{inputs[0]}'.")
+    report = check(output)
+    problems = report["problems"]
+    if as_json:
+        console.show_json(report)
+    else:
+        print(f"{output}: {report['rows']:,} rows in {report['shards'] - len(problems):,} whole shards")
+        for problem in problems:
+            print(f"{problem['file']}: {problem['problem']}")
+    if problems:
+        raise SilkError(
+            f"'{output}' has {len(problems):,} missing or damaged shards of {report['shards']:,}; run the silk"
+            " tokenize command that made it again, which makes only those anew."
+        )
 
 
 def _show(report: dict[str, Any], output: Path) -> None:

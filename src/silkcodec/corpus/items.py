@@ -25,6 +25,7 @@ REASONS = {  # why a recording is not in the corpus
     "row": "its row asks for what cannot be done",
     "outside": "its path leaves the folder of its input",
     "missing": "there is no such file",
+    "changed": "its file was replaced or written to after the plan was made",
     "unreadable": "it is not audio, damaged, cut short or empty",
     "too long": "it is longer than --max-hours-per-file",
     "codec": "the codec failed on it",
@@ -59,6 +60,7 @@ class Item:
         start_s, duration_s: the part; None: to the end.
         channel: of the file, counted from 0; None: the mean of all.
         meta: a JSON object of what else is known: text, speaker, language, ...
+        stamp: size in bytes and time of change in ns of the file, when the plan was made; None: it was not there.
     """
 
     id: str
@@ -71,6 +73,7 @@ class Item:
     duration_s: float | None = None
     channel: int | None = None
     meta: str | None = None
+    stamp: tuple[int, int] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Without what is as usual."""
@@ -79,8 +82,8 @@ class Item:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Item:
-        at = values.get("at")
-        return cls(**{**values, "at": None if at is None else (at[0], at[1])})
+        pairs = {key: tuple(values[key]) for key in ("at", "stamp") if values.get(key) is not None}
+        return cls(**{**values, **pairs})
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,23 +176,38 @@ def below(place: str, folder: str, allow_outside: bool) -> str:
 
 
 def locate(item: Item, folder: str, allow_outside: bool) -> str:
-    """The file of an item, links followed: a regular file, and one within its input.
+    """Return the file of an item, links followed, and check that it is still the one that was planned.
 
-    Asked of the disk right before it is opened, and opened by the name that was asked about.
+    Call it right before the file is opened, and once more after it is read.
 
     Raises:
-        Refusal: it is missing, no file, or a link leads out of the folder.
+        Refusal: see `find`; or the file has changed since the plan was made.
     """
-    real = os.path.realpath(os.path.join(folder, item.place))
+    real, stamp = find(item.place, folder, allow_outside, item.path)
+    if item.stamp is not None and stamp != item.stamp:
+        raise Refusal("changed", f"'{item.path}' was replaced or written to after the plan was made.")
+    return real
+
+
+def find(place: str, folder: str, allow_outside: bool, shown: str) -> tuple[str, tuple[int, int]]:
+    """Return a regular file within an input, links followed, with its stamp: size in bytes, time of change in ns.
+
+    Args:
+        place: below `folder`. shown: as messages call the file.
+
+    Raises:
+        Refusal: it is missing, no regular file, or a link leads out of the folder and that is not allowed.
+    """
+    real = os.path.realpath(os.path.join(folder, place))
     top = os.path.realpath(folder)
     if not allow_outside and os.path.commonpath([real, top]) != top:
-        raise Refusal("outside", f"'{item.path}' must lie in the folder of its input; a link leads out of it.")
+        raise Refusal("outside", f"'{shown}' must lie in the folder of its input; a link leads out of it.")
     try:
-        mode = os.stat(real).st_mode
+        status = os.stat(real)
     except OSError as error:
         missing = isinstance(error, (FileNotFoundError, NotADirectoryError))
         reason = error.strerror or error
-        raise Refusal("missing" if missing else "unreadable", f"'{item.path}' cannot be read: {reason}.") from error
-    if not stat.S_ISREG(mode):  # a pipe or a device could be read for ever
-        raise Refusal("unreadable", f"'{item.path}' must be a file; it is a folder, a pipe or a device.")
-    return real
+        raise Refusal("missing" if missing else "unreadable", f"'{shown}' cannot be read: {reason}.") from error
+    if not stat.S_ISREG(status.st_mode):  # a pipe or a device could be read for ever
+        raise Refusal("unreadable", f"'{shown}' must be a file; it is a folder, a pipe or a device.")
+    return real, (status.st_size, status.st_mtime_ns)

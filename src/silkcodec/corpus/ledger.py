@@ -1,6 +1,6 @@
 """The ledger: what came of each shard, a line of JSON each, appended and synced after the shard is on the disk.
 
-Only the process that leads a run writes it. A shard counts as done when it has a line here and a file of that size;
+Only the process that leads a run writes it. A shard counts as done when it has a line here and a file of that SHA-256;
 the line that a kill has torn is cut off, and its shard done again: the order file, then line, makes that harmless.
 
 It is the only record beside the shards: quarantine.jsonl and report.json are made from it at the end of every run.
@@ -8,6 +8,7 @@ It is the only record beside the shards: quarantine.jsonl and report.json are ma
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -47,7 +48,8 @@ class Ledger:
         except OSError as error:
             raise self._cannot(error) from error
         found = _lines(content[:whole], plan)
-        self.records = {record["shard"]: record for record in found if _is_there(folder, record)}
+        last = {record["shard"]: record for record in found}
+        self.records = {shard: record for shard, record in last.items() if problem(folder, record) is None}
 
     def add(self, record: Record) -> None:
         """Append what came of a shard, and wait until it is on the disk. Raises OutputError."""
@@ -82,11 +84,29 @@ def _lines(content: bytes, plan: str) -> Iterator[Record]:
             continue  # its shard will be done again
 
 
-def _is_there(folder: Path, record: Record) -> bool:
+def read(folder: Path, plan: str) -> dict[int, Record]:
+    """Return the records of a folder's ledger by shard number, whether their files are whole or not."""
     try:
-        return (folder / record["file"]).stat().st_size == record["bytes"]
-    except (OSError, KeyError, TypeError, ValueError):
-        return False
+        content = (folder / NAME).read_bytes()
+    except OSError as error:
+        raise OutputError(f"'{folder / NAME}' cannot be read: {error.strerror or error}.") from error
+    return {record["shard"]: record for record in _lines(content, plan)}
+
+
+def problem(folder: Path, record: Record) -> str | None:
+    """Say what is wrong with the file of a shard; None if its size and SHA-256 are those of the ledger."""
+    try:
+        with open(folder / record["file"], "rb") as file:
+            n_bytes = os.fstat(file.fileno()).st_size
+            if n_bytes != record["bytes"]:
+                return f"it must have {record['bytes']} bytes; it has {n_bytes}"
+            if hashlib.file_digest(file, "sha256").hexdigest() != record["sha256"]:
+                return "its SHA-256 is not the one of the ledger"
+            return None
+    except OSError as error:
+        return f"it cannot be read: {error.strerror or error}"
+    except (KeyError, TypeError, ValueError):
+        return "its line in the ledger is damaged"
 
 
 @contextmanager

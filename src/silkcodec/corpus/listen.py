@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from silkcodec import audio
+from silkcodec.codec import is_built_in
 from silkcodec.corpus.reading import Corpus, codec_of
 from silkcodec.corpus.rows import Row
 from silkcodec.corpus.shard import load_codec
@@ -30,13 +31,13 @@ def detokenize(
     Args:
         folder: of the corpus. output: a sound file for one row, a folder for several; there a row is ID.wav, with
             what no file name should have replaced by "_".
-        codec: as `load` takes it; None: by the corpus's plan.
+        codec: as `load` takes it; None: by the corpus's plan, if that names a built-in codec without a source.
 
     Returns:
         Each row and its file.
 
     Raises:
-        ArgumentError: no such row. OutputError. TokensError: other weights made the corpus.
+        ArgumentError: no such row, or the codec must be given. OutputError. TokensError: other weights made the corpus.
     """
     corpus = Corpus(folder, partial=partial, verify=True)
     rows = list(corpus.find(ids).values()) if ids else []
@@ -55,6 +56,8 @@ def detokenize(
         audio.output_format(target)
         check_output(target, overwrite=overwrite)
     name = codec or codec_of(folder) or rows[0].tokens.codec.partition("@")[0]
+    if codec is None and not is_built_in(name):  # a corpus may be a stranger's: it does not choose what is loaded
+        raise ArgumentError(f"A corpus names only built-in codecs; '{folder}' names {name[:80]!r}: pass --codec.")
     decoder = load_codec(name, "cpu")
     for row, target in zip(rows, targets, strict=True):
         audio.write(target, decoder.decode(row.tokens), decoder.sample_rate, overwrite=overwrite)

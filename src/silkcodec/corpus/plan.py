@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from silkcodec.errors import ArgumentError, OutputError
 from silkcodec.output import replacing
 
 HEADER, BODY = "plan.json", "plan.jsonl"
-KIND, FORMAT = "silk corpus plan", 1
+KIND, FORMAT = "silk corpus plan", 2  # format 1 has no stamps; its shards can be read and checked, not added to
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,10 @@ def make(folder: Path, found: Iterator[Item | Refused], settings: Settings, extr
     """
     begun = read_header(folder)
     if begun is not None:
+        if begun["format"] != FORMAT:
+            raise OutputError(
+                f"'{folder}' was begun by an earlier version of Silk; finish it with that, or choose another output."
+            )
         _check_settings(folder, begun, settings)
     digest = hashlib.sha256(_line(asdict(settings)))
     counts = {"n_items": 0, "n_refused": 0, "n_shards": 0}
@@ -160,7 +165,9 @@ def make(folder: Path, found: Iterator[Item | Refused], settings: Settings, extr
                 put_shard()
         if waiting:
             put_shard()
+    changed = None
     if begun is not None:
+        changed = _first_change(folder / BODY, body)
         body.unlink()
     if not counts["n_items"]:
         why = f"; of {counts['n_refused']} the first: {first.message}" if first else ""
@@ -173,7 +180,7 @@ def make(folder: Path, found: Iterator[Item | Refused], settings: Settings, extr
     elif begun["hash"] != header["hash"]:
         raise OutputError(
             f"'{folder}' was begun with other recordings ({begun['n_items']}, now {counts['n_items']}, or other names,"
-            " order or parts); restore the inputs, or choose another output."
+            f" order, parts or contents{changed or ''}); restore the inputs, or choose another output."
         )
     return Plan(folder, header, settings)
 
@@ -182,13 +189,22 @@ def read_header(folder: Path) -> dict[str, Any] | None:
     """The header of a folder's plan; None where there is none. Raises OutputError where it is damaged."""
     try:
         header = json.loads((folder / HEADER).read_text(encoding="utf-8"))
-        if (header["kind"], header["format"]) == (KIND, FORMAT) and isinstance(header["settings"]["facts"], dict):
+        if header["kind"] == KIND and header["format"] in (1, FORMAT) and isinstance(header["settings"]["facts"], dict):
             return header
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError, KeyError, TypeError):
         pass
     raise OutputError(f"'{folder / HEADER}' must be a plan of this version; it is not; choose another output.")
+
+
+def count_shards(folder: Path) -> int:
+    """Return how many shards the plan of a folder has. Raises OutputError where its body cannot be read."""
+    try:
+        with open(folder / BODY, "rb") as file:
+            return sum(line.startswith(b'{"items":') for line in file)
+    except OSError as error:
+        raise OutputError(f"'{folder / BODY}' cannot be read: {error.strerror or error}.") from error
 
 
 def _check_settings(folder: Path, begun: Mapping[str, Any], settings: Settings) -> None:
@@ -201,6 +217,20 @@ def _check_settings(folder: Path, begun: Mapping[str, Any], settings: Settings) 
         if old != new:
             name = key.replace("_", " ")
             raise OutputError(f"'{folder}' was begun with the {name} {old}; got {new}; choose another output.")
+
+
+def _first_change(old: Path, new: Path) -> str | None:
+    """Name the first recording that differs between two plans, for a message; None if that cannot be told."""
+    with open(old, "rb") as then, open(new, "rb") as now:
+        for before, after in zip(then, now, strict=False):
+            if before == after:
+                continue
+            with suppress(ValueError, LookupError, TypeError, StopIteration, RecursionError):
+                pairs = zip(json.loads(before)["items"], json.loads(after)["items"], strict=False)
+                path = next(str(item["path"]) for known, item in pairs if known != item)
+                return f"; the first is '{path}'"
+            return None
+    return None
 
 
 def _line(values: Mapping[str, Any]) -> bytes:

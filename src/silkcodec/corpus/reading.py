@@ -14,15 +14,16 @@ import re
 import tarfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from silkcodec.corpus.arrow import require
-from silkcodec.corpus.rows import METADATA_KEY, Row, checksum
+from silkcodec.corpus.rows import FORMAT, METADATA_KEY, ROWS_KEY, Row, checksum
 from silkcodec.errors import ArgumentError, TokensError
 from silkcodec.tokens import Tokens
 
+COLUMNS = ("id", "path", "start", "n_samples", "meta", "checksum")  # of a row, beside its codes
 NAME = re.compile(r"tokens-(\d+)-of-(\d+)\.(parquet|tar)")
 
 
@@ -35,7 +36,7 @@ class Corpus:
     Args:
         folder: with the shards. part, parts: only every parts-th shard, from the part-th on: (rank, world size), say.
         partial: take a corpus that is not finished yet for what is there.
-        verify: hold every row to its checksum.
+        verify: check every row against its checksum; what is damaged is an error. False is a little faster.
 
     Raises:
         ArgumentError: no shards, some are missing, or they are damaged.
@@ -48,7 +49,7 @@ class Corpus:
         part: int = 0,
         parts: int = 1,
         partial: bool = False,
-        verify: bool = False,
+        verify: bool = True,
     ) -> None:
         if not 0 <= part < parts:
             raise ArgumentError(f"part must be 0..{parts - 1} of {parts} parts; got {part}.")
@@ -93,7 +94,7 @@ class Corpus:
             for group, n_rows in enumerate(_group_rows(file)):
                 if not missing:
                     break
-                names = _ids(file, group)
+                names = self._ids(file, group)
                 if missing & set(names):
                     rows = list(self._rows(file, group))
                     assert len(rows) == n_rows == len(names)
@@ -104,10 +105,15 @@ class Corpus:
         return {id: found[id] for id in ids}
 
     def _rows(self, file: str, group: int) -> Iterator[Row]:
-        for row in _read_tar(file) if file.endswith(".tar") else _read_parquet(file, group):
-            if self._verify and checksum(row.tokens) != row.checksum:
-                raise ArgumentError(f"Row '{row.id}' of '{file}' must have the checksum {row.checksum}; it is damaged.")
-            yield row
+        return _group(file, group, self._verify)
+
+    def _ids(self, file: str, group: int) -> list[str]:
+        if file.endswith(".tar"):
+            return [row.id for row in self._rows(file, group)]
+        try:
+            return _parquet(file).read_row_group(group, columns=["id"]).column("id").to_pylist()
+        except _damage() as error:
+            raise _damaged(file, error) from error
 
     def _first_rows(self) -> list[int]:
         if self._starts is None:
@@ -122,6 +128,19 @@ class Corpus:
 def read(folder: str | os.PathLike[str], **options: Any) -> Corpus:
     """The rows of a corpus: iterate, index, `len`, `find`. Options and errors: see `Corpus`."""
     return Corpus(folder, **options)
+
+
+def shard_rows(file: str) -> Iterator[Row]:
+    """Yield the rows of one shard, each checked against its checksum. Raises ArgumentError where it is damaged."""
+    for group in _groups(file):
+        yield from _group(file, group, True)
+
+
+def _group(file: str, group: int, verify: bool) -> Iterator[Row]:
+    for version, row in _read_tar(file) if file.endswith(".tar") else _read_parquet(file, group):
+        if verify and checksum(row, version) != row.checksum:
+            raise ArgumentError(f"Row '{row.id}' of '{file}' is damaged: its checksum is not {row.checksum}.")
+        yield row
 
 
 def codec_of(folder: str | os.PathLike[str]) -> str | None:
@@ -149,13 +168,43 @@ def _shards(folder: Path, partial: bool) -> list[str]:
 
 
 def _parquet(file: str) -> Any:
-    pyarrow = require("Reading Parquet")
+    """Open a shard whose footer has as many rows as it should. Raises ArgumentError."""
+    require("Reading Parquet")
     from pyarrow import parquet  # type: ignore[import-untyped]
 
     try:
-        return parquet.ParquetFile(file, memory_map=True)
-    except (pyarrow.ArrowException, OSError) as error:
-        raise ArgumentError(f"A shard must be Parquet; '{file}': {str(error).splitlines()[0]}") from error
+        opened = parquet.ParquetFile(file, memory_map=True, page_checksum_verification=True)
+        if _version(_shared(opened)) > 1:
+            footer = opened.metadata
+            n_rows = sum(footer.row_group(i).num_rows for i in range(footer.num_row_groups))
+            if int(footer.metadata[ROWS_KEY]) != n_rows:
+                raise ValueError(f"it must have {int(footer.metadata[ROWS_KEY])} rows; it has {n_rows}")
+        return opened
+    except _damage() as error:
+        raise _damaged(file, error) from error
+
+
+def _shared(opened: Any) -> dict[str, Any]:
+    return json.loads(opened.schema_arrow.metadata[METADATA_KEY])
+
+
+def _version(shared: dict[str, Any]) -> int:
+    """Return the format version of a shard. Raises ValueError if this version of Silk does not know it."""
+    version = shared["format"]
+    if isinstance(version, bool) or version not in range(1, FORMAT + 1):
+        raise ValueError(f"its format must be 1..{FORMAT}; got {str(version)[:20]}")
+    return int(version)
+
+
+def _damage() -> tuple[type[Exception], ...]:
+    """Return what Arrow and Python raise when they read a damaged Parquet file."""
+    arrow = require("Reading Parquet").ArrowException
+    return arrow, OSError, LookupError, TypeError, ValueError, OverflowError, AttributeError
+
+
+def _damaged(file: str, error: Exception) -> ArgumentError:
+    reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+    return ArgumentError(f"A shard must be Parquet of silk tokenize; '{file}': {reason}")
 
 
 def _groups(file: str) -> range:
@@ -165,62 +214,91 @@ def _groups(file: str) -> range:
 def _group_rows(file: str) -> list[int]:
     """Rows in each row group; a tar is one group."""
     if file.endswith(".tar"):
-        return [len(_ids(file, 0))]
+        return [sum(1 for _ in _read_tar(file))]
     metadata = _parquet(file).metadata
     return [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
 
 
-def _ids(file: str, group: int) -> list[str]:
-    if file.endswith(".tar"):
-        return [row.id for row in _read_tar(file)]
-    return _parquet(file).read_row_group(group, columns=["id"]).column("id").to_pylist()
-
-
-def _read_parquet(file: str, group: int) -> Iterator[Row]:
-    pyarrow = require("Reading Parquet")
+def _read_parquet(file: str, group: int) -> Iterator[tuple[int, Row]]:
+    """(format version, row) of each row of a row group."""
     opened = _parquet(file)
     try:
-        shared = json.loads(opened.schema_arrow.metadata[METADATA_KEY])
+        shared = _shared(opened)
         table = opened.read_row_group(group).combine_chunks()
+        if table.num_rows != opened.metadata.row_group(group).num_rows:
+            raise ValueError("a row group must have the rows that the footer promises")
         codes = table.column("codes").chunk(0)
-        values = [table.column(name).to_pylist() for name in ("id", "path", "start", "n_samples", "meta", "checksum")]
-    except (pyarrow.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
-        raise ArgumentError(f"A shard must be one of silk tokenize; '{file}': {str(error).splitlines()[0]}") from error
-    for i, columns in enumerate(zip(*values, strict=True)):
-        books = codes[i].values
-        yield _row(shared, columns, [books[k].values.to_numpy(zero_copy_only=False) for k in range(len(books))], file)
+        values = [table.column(name).to_pylist() for name in COLUMNS]
+        books = [[book.values.to_numpy(zero_copy_only=False) for book in row] for row in codes]
+        columns = list(zip(*values, books, strict=True))
+    except _damage() as error:
+        raise _damaged(file, error) from error
+    for *row, arrays in columns:
+        yield _version(shared), _row(shared, tuple(row), arrays, file)
 
 
-def _read_tar(file: str) -> Iterator[Row]:
-    """Rows of a tar of ours: nothing of it is trusted, and of no name in it is made a path."""
+def _read_tar(file: str) -> Iterator[tuple[int, Row]]:
+    """(format version, row) of each row of a tar; no name in it becomes a path."""
     try:
         with open(file, "rb") as raw, tarfile.open(fileobj=raw, mode="r:") as tar:
             shared: dict[str, Any] = {}
             arrays: list[Any] = []
-            for member in tar:
-                content = tar.extractfile(member).read()  # type: ignore[union-attr]
-                if member.name.endswith(".json"):
+            n_rows = 0
+            for name, content in _tar_members(tar, raw):
+                if name == f"{n_rows:06d}.json":
                     if shared:
-                        yield _row(shared, _tar_columns(shared), arrays, file)
-                    shared, arrays = json.loads(content), []
-                else:
-                    array = np.load(io.BytesIO(content), allow_pickle=False)
+                        yield _version(shared), _row(shared, _tar_columns(shared), arrays, file)
+                    shared, arrays, n_rows = json.loads(content), [], n_rows + 1
+                elif shared and name.startswith(f"{n_rows - 1:06d}.codes."):
+                    array = _npy(content)
                     arrays += list(array) if array.ndim == 2 else [array]
+                else:
+                    raise ValueError(f"'{name[:40]}' must not follow row {n_rows - 1}")
             if shared:
-                yield _row(shared, _tar_columns(shared), arrays, file)
-    except (tarfile.TarError, OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+                yield _version(shared), _row(shared, _tar_columns(shared), arrays, file)
+    except (tarfile.TarError, OSError, ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
         raise ArgumentError(f"A shard must be a tar of silk tokenize; '{file}': {error}") from error
 
 
+def _tar_members(tar: tarfile.TarFile, raw: BinaryIO) -> Iterator[tuple[str, bytes]]:
+    """(name, content) of each member. Raises TarError where tarfile would take a damaged header for the end."""
+    while (member := tar.next()) is not None:
+        tar.members.clear()  # type: ignore[attr-defined]  # it would keep them all
+        content = tar.extractfile(member).read()  # type: ignore[union-attr]
+        if len(content) != member.size:
+            raise tarfile.ReadError(f"'{member.name}' is cut short")
+        yield member.name, content
+    raw.seek(tar.offset)
+    n_bytes = 0
+    while block := raw.read(1 << 16):
+        n_bytes += len(block)
+        if block.strip(b"\0"):
+            raise tarfile.ReadError(f"byte {tar.offset} must begin a member, or the end; it is damaged")
+    if n_bytes < 2 * tarfile.BLOCKSIZE:
+        raise tarfile.ReadError("its end is missing")
+
+
+def _npy(content: bytes) -> Any:
+    try:
+        return np.load(io.BytesIO(content), allow_pickle=False)
+    except Exception as error:  # NumPy parses the header with Python's parser, which raises many types
+        raise ValueError(f"an array is damaged: {error}") from error
+
+
 def _tar_columns(values: dict[str, Any]) -> tuple[Any, ...]:
-    return tuple(values[name] for name in ("id", "path", "start", "n_samples", "meta", "checksum"))
+    return tuple(values[name] for name in COLUMNS)
 
 
 def _row(shared: dict[str, Any], columns: tuple[Any, ...], codes: list[Any], file: str) -> Row:
     id, path, start, n_samples, meta, written = columns
-    sizes, rates = tuple(shared["codebook_sizes"]), tuple(shared["frame_rates"])
     try:
+        sizes, rates = tuple(shared["codebook_sizes"]), tuple(shared["frame_rates"])
         tokens = Tokens(tuple(codes), sizes, rates, shared["sample_rate"], n_samples, shared["codec"])
+        known = json.loads(meta) if meta else {}
+        if not (isinstance(id, str) and isinstance(path, str) and isinstance(start, float) and isinstance(known, dict)):
+            raise ValueError("a field is of another type")
+        return Row(id, path, start, tokens, known, written)
     except TokensError as error:
         raise ArgumentError(f"Row '{id}' of '{file}' is damaged: {error}") from error
-    return Row(id, path, start, tokens, json.loads(meta) if meta else {}, written)
+    except (LookupError, TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise ArgumentError(f"Row {str(id)[:60]!r} of '{file}' is damaged: {error}") from error

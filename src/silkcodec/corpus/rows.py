@@ -7,6 +7,10 @@ WebDataset: one tar per shard; of each row NAME.json and NAME.codes.npy, int32 o
 NAME.codes.0.npy, NAME.codes.1.npy, ..., one codebook each. NAME is a number: no id can become the name of a file.
 
 Both are the same bytes for the same rows, whoever writes them.
+
+Shards have a format version. Version 2 is written: a row's checksum covers all its fields, Parquet pages have
+checksums, and the footer of a Parquet file has the number of its rows. Version 1, whose checksum covers the tokens
+only, can still be read.
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ import io
 import json
 import tarfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +31,8 @@ from silkcodec.corpus.plan import Facts
 from silkcodec.tokens import Tokens
 
 METADATA_KEY = b"silkcodec"
+ROWS_KEY = b"silkcodec.rows"  # of the footer: how many rows the file has
+FORMAT = 2
 GROUP_TOKENS = 1 << 20  # in a row group of Parquet, about: what a writer or reader must have in memory, 4 MB
 GROUP_ROWS = 512
 SUFFIXES = {"parquet": ".parquet", "webdataset": ".tar"}  # by format
@@ -41,7 +47,7 @@ class Row:
         start: where in the recording it begins, seconds.
         tokens: how long it is, too.
         meta: what else was known of the recording: text, speaker, ...
-        checksum: as it was written; see `checksum`.
+        checksum: as it was written; see `checksum` and `sealed`.
     """
 
     id: str
@@ -52,9 +58,24 @@ class Row:
     checksum: str
 
 
-def checksum(tokens: Tokens) -> str:
-    """16 hex digits of the SHA-256 of what was encoded to what: codec, sample rate, length, codes as int64."""
+def sealed(id: str, path: str, start: float, tokens: Tokens, meta: Mapping[str, Any]) -> Row:
+    """Return a row with its checksum."""
+    row = Row(id, path, start, tokens, meta, "")
+    return replace(row, checksum=checksum(row))
+
+
+def checksum(row: Row, version: int = FORMAT) -> str:
+    """Return 16 hex digits of the SHA-256 of a row's fields, the codes as int64.
+
+    Args:
+        version: format version of the shard; 1 covers the codec, the sample rate, the length and the codes only.
+    """
+    tokens = row.tokens
     digest = hashlib.sha256(f"{tokens.codec} {tokens.sample_rate} {tokens.n_samples}".encode())
+    if version > 1:
+        rates = [float(rate) for rate in tokens.frame_rates]
+        fields = [version, row.id, row.path, float(row.start), _meta(row), list(tokens.codebook_sizes), rates]
+        digest.update(json.dumps(fields).encode())
     for codes in tokens.codes:
         digest.update(f" {len(codes)} ".encode())
         digest.update(codes.astype("<i8").tobytes())
@@ -86,7 +107,7 @@ def schema(facts: Facts) -> Any:
 
 def _shared(facts: Facts) -> dict[str, Any]:
     return {
-        "format": 1,
+        "format": FORMAT,
         "codec": facts.codec,
         "sample_rate": facts.sample_rate,
         "codebook_sizes": list(facts.codebook_sizes),
@@ -116,12 +137,15 @@ class ParquetWriter:
             use_dictionary=["codec", "path"],
             column_encoding={column: "DELTA_BINARY_PACKED"},  # as many bits as the codes have, not 32
             write_statistics=["id", "path", "start", "n_samples"],
+            write_page_checksum=True,
         )
+        self._n_rows = 0
         self._rows: list[Row] = []
         self._n_tokens = 0
 
     def add(self, row: Row) -> None:
         self._rows.append(row)
+        self._n_rows += 1
         self._n_tokens += row.tokens.n_tokens
         if len(self._rows) == GROUP_ROWS or self._n_tokens >= GROUP_TOKENS:
             self._flush()
@@ -129,6 +153,7 @@ class ParquetWriter:
     def close(self) -> None:
         if self._rows:
             self._flush()
+        self._writer.add_key_value_metadata({ROWS_KEY: str(self._n_rows)})
         self._writer.close()
 
     def _flush(self) -> None:

@@ -32,7 +32,7 @@ from silkcodec.codec import Codec, codecs, load, parse
 from silkcodec.corpus import arrow
 from silkcodec.corpus.items import Item, Refusal, Refused, locate, refused
 from silkcodec.corpus.plan import Facts, Settings, Shard
-from silkcodec.corpus.rows import SUFFIXES, WRITERS, Row, checksum
+from silkcodec.corpus.rows import SUFFIXES, WRITERS, Row, sealed
 from silkcodec.corpus.tars import Window
 from silkcodec.errors import ArgumentError, AudioError, OutputError, SilkError, TokensError, WeightsError
 from silkcodec.output import replacing
@@ -172,7 +172,8 @@ def _encoded(codec: Codec, item: Item, job: Job) -> Iterator[Row]:
             reader = _opened(item, job, files)
             for number, (start_s, tokens) in enumerate(_tokens(codec, reader, item, settings)):
                 id = item.id if settings.max_segment_s is None else f"{item.id}#{number}"
-                yield Row(id, item.path, item.start_s + start_s, tokens, columns, checksum(tokens))
+                yield sealed(id, item.path, item.start_s + start_s, tokens, columns)
+        locate(item, job.folders[item.root], settings.allow_outside)  # it may have changed while it was read
     except AudioError as error:
         raise Refusal("unreadable", str(error)) from error
     except (TokensError, ArgumentError) as error:

@@ -15,13 +15,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from silkcodec import audio, manifest
 from silkcodec.corpus import arrow, lhotse, tars
-from silkcodec.corpus.items import Item, Refusal, Refused, below, check_names, meta, refused, seconds
+from silkcodec.corpus.items import Item, Refusal, Refused, below, check_names, find, meta, refused, seconds
 from silkcodec.errors import ArgumentError, AudioError
 
 NOT_META = ("path", "id", "start", "offset", "duration")  # columns of a manifest that say which sound it is
@@ -81,13 +81,25 @@ def items(found: Sequence[Root], allow_outside: bool) -> Iterator[Item | Refused
         ArgumentError: a manifest, tar or dataset that cannot be read.
     """
     for number, root in enumerate(found):
+        last, stamp = "", None  # many items of a tar have one file
         for item in _KINDS[root.kind](root, number, allow_outside):
             if isinstance(item, Item):
                 try:
                     check_names(item)
+                    if item.place != last:
+                        last, stamp = item.place, _stamp(root, item, allow_outside)
+                    item = replace(item, stamp=stamp)
                 except Refusal as refusal:
                     item = refused(item.id, item.path, refusal)
             yield item
+
+
+def _stamp(root: Root, item: Item, allow_outside: bool) -> tuple[int, int] | None:
+    """The stamp of an item's file; None where there is none to read, which its worker will report."""
+    try:
+        return find(item.place, root.folder, allow_outside, item.path)[1]
+    except Refusal:
+        return None
 
 
 def _folder(root: Root, number: int, allow_outside: bool) -> Iterator[Item | Refused]:
@@ -109,7 +121,7 @@ def _folder(root: Root, number: int, allow_outside: bool) -> Iterator[Item | Ref
     for place in sorted(places):
         if place.lower().endswith(".tar"):
             try:
-                yield from _tar(root, number, place)
+                yield from _tar(root, number, place, allow_outside)
             except ArgumentError as problem:  # one of many
                 yield refused(root.label + place, root.label + place, Refusal("unreadable", str(problem)))
         else:
@@ -120,13 +132,14 @@ def _whole(root: Root, number: int, place: str) -> Item:
     return Item(root.label + os.path.splitext(place)[0], root.label + place, number, place)
 
 
-def _tar(root: Root, number: int, place: str) -> Iterator[Item | Refused]:
-    file = os.path.join(root.folder, place)
-    if not os.path.isfile(file):  # a dangling link, a pipe
-        problem = Refusal("unreadable", f"'{place}' must be a file; it is a link to none, or a pipe.")
-        yield refused(place, place, problem)
+def _tar(root: Root, number: int, place: str, allow_outside: bool) -> Iterator[Item | Refused]:
+    shown = root.label + place
+    try:
+        file, _ = find(place, root.folder, allow_outside, shown)
+    except Refusal as refusal:
+        yield refused(shown, shown, refusal)
         return
-    yield from tars.items(file, place, root.label + place, number)
+    yield from tars.items(file, place, shown, number)
 
 
 def _manifest(root: Root, number: int, allow_outside: bool) -> Iterator[Item | Refused]:
@@ -162,6 +175,6 @@ _KINDS: dict[str, Any] = {
     "folder": _folder,
     "dataset": lambda root, number, outside: arrow.items(root.folder, root.label, number, outside),
     "manifest": _manifest,
-    "tar": lambda root, number, outside: _tar(root, number, root.name),
+    "tar": lambda root, number, outside: _tar(root, number, root.name, outside),
     "file": lambda root, number, outside: [_whole(root, number, root.name)],
 }

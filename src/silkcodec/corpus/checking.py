@@ -1,0 +1,45 @@
+"""`silk tokenize --check`: whether a corpus is whole and undamaged. Nothing is written."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from silkcodec.corpus import ledger
+from silkcodec.corpus.plan import count_shards, read_header
+from silkcodec.corpus.reading import shard_rows
+from silkcodec.errors import ArgumentError
+
+
+def check(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """Check every shard of a corpus against the plan, the ledger and the checksums of its rows.
+
+    Returns:
+        shards: of the plan. rows: in the shards that are whole. problems: {"file", "problem"} for each other shard.
+
+    Raises:
+        ArgumentError: the folder has no plan. OutputError: the plan or the ledger cannot be read.
+    """
+    folder = Path(folder)
+    header = read_header(folder)
+    if header is None:
+        raise ArgumentError(f"--check needs a folder that silk tokenize made; '{folder}' has no plan.json.")
+    records = ledger.read(folder, str(header["hash"]))
+    n_shards, n_rows = count_shards(folder), 0
+    problems = []
+    for index in range(n_shards):
+        record = records.get(index)
+        name = f"shard {index}" if record is None else str(record.get("file", f"shard {index}"))
+        problem = "it has no line in the ledger" if record is None else ledger.problem(folder, record)
+        if record is not None and problem is None:
+            try:
+                found = sum(1 for _ in shard_rows(os.fspath(folder / name)))
+                if found != record.get("rows"):
+                    problem = f"it must have {record.get('rows')} rows; it has {found}"
+                n_rows += found
+            except ArgumentError as error:
+                problem = str(error)
+        if problem is not None:
+            problems.append({"file": name, "problem": problem})
+    return {"shards": n_shards, "rows": n_rows, "problems": problems}
