@@ -189,6 +189,25 @@ def test_joined_flac_files_are_refused() -> None:
         n_read(one + one)
 
 
+@pytest.mark.parametrize("file_format", ["WAV", "WAVEX", "RF64", "AIFF", "AU", "NIST"])
+@pytest.mark.parametrize("n_samples", [N, N + 1])
+def test_other_joined_files_are_refused(file_format: str, n_samples: int) -> None:
+    one = written(file_format, "PCM_U8" if file_format == "WAV" else None, n_samples=n_samples)
+    assert n_read(one) == n_samples
+    with pytest.raises(AudioError, match="joins several"):
+        n_read(one + one)
+
+
+@pytest.mark.parametrize("size", [0xFFFF_FFFF, 2 * N])
+def test_a_wav_beyond_4_gb_is_refused(tmp_path: Path, size: int) -> None:
+    content = written("WAV")
+    with open(tmp_path / "a.wav", "wb") as file:
+        file.write(resized(content, (content.find(b"data") + 4, "<I", size)))
+        file.truncate(5 << 30)  # a hole, which takes no space
+    with pytest.raises(AudioError, match="4 GB"):
+        audio.duration_s(tmp_path / "a.wav")
+
+
 @pytest.mark.parametrize("file_format", ["WAV", "FLAC", "MP3", "OGG", "AIFF"])
 def test_what_follows_the_sound_does_not_matter(file_format: str) -> None:
     after = bytes(512) if file_format == "OGG" else b"TAG" + bytes(125)

@@ -118,7 +118,7 @@ def _expand(typed: str, kind: Kind, *, several: bool) -> list[tuple[str, str | N
     if path.is_dir():
         files = sorted(p for p in path.rglob("*") if p.suffix.lower() in kind.suffixes and _visible(p, path))
         if not files:
-            raise kind.error(f"A folder must hold {kind.name} files; '{typed}' has none ({' '.join(kind.suffixes)}).")
+            raise kind.error(f"A folder must hold {kind.name} files; '{typed}' has none.")
         top = Path(path.resolve().name) if several else Path()
         return [(str(file), str(top / file.relative_to(path))) for file in files]
     if not os.path.lexists(path) and glob.has_magic(typed):

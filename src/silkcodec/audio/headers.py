@@ -24,6 +24,7 @@ from silkcodec.errors import AudioError
 
 _MAX_CHUNKS = 10_000
 _ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+_JOINABLE = (b"RIFF", b"RIFX", b"RF64", b"FORM", b".snd", b"NIST")
 _FLAC = b"fLaC\0\0\0\x22"  # with the head of the block that must come first
 
 
@@ -107,16 +108,17 @@ def _several(file: BinaryIO, found: list[tuple[int, int]]) -> list[Span]:
 
 def _sized(file: BinaryIO, size: int, name: str, data: _Data) -> list[Span]:
     there = size - data.start
+    if data.form[-1] == "I" and there > 0xFFFF_FFFF:
+        raise AudioError(f"{name} is larger than the 4 GB that its format can count; convert it to FLAC or W64.")
     if _is_unknown(data.promised + data.extra, data.form) or _is_unknown(data.promised, data.form):
-        try:
-            true_size = struct.pack(data.form, there + data.extra)
-        except struct.error as error:
-            raise AudioError(f"{name} is larger than the 4 GB its format can hold; convert it to FLAC.") from error
-        return [Span(file, 0, size, {data.field: true_size})]
+        return [Span(file, 0, size, {data.field: struct.pack(data.form, there + data.extra)})]
     if data.promised > there:
         raise AudioError(
             f"{name} is cut short: its header promises {data.promised:,} bytes of sound, {max(0, there):,} are there."
         )
+    magic, end = _read(file, 0, 4), data.start + data.promised
+    if magic in _JOINABLE and magic in (_read(file, end, 4), _read(file, end + 1, 4)):  # after an odd number, a byte
+        raise AudioError(f"{name} joins several recordings, of which one can be read; take them apart.")
     return []
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import BinaryIO
@@ -174,8 +175,7 @@ class Reader:
 
 def read(source: str | os.PathLike[str] | BinaryIO, sample_rate: float = DEFAULT_RATE) -> Wave:
     """A whole sound file as a mono wave, float32 [T], at `sample_rate` Hz. Raises AudioError."""
-    with Reader(source, sample_rate) as reader:
-        return np.concatenate(list(reader.blocks()))
+    return np.concatenate(list(blocks(source, sample_rate=sample_rate)))
 
 
 def blocks(
@@ -184,6 +184,8 @@ def blocks(
     """A sound file as blocks of a mono wave, float32 [n], in bounded memory. Raises AudioError."""
     with Reader(source, sample_rate) as reader:
         yield from reader.blocks(block_s)
+        if reader.warning:
+            warnings.warn(reader.warning, stacklevel=2)
 
 
 def duration_s(source: str | os.PathLike[str] | BinaryIO, channel: int | None = None) -> float:

@@ -124,9 +124,9 @@ def _shared_folder(files: Sequence[Path]) -> str:
 
 
 def _from_folder(folder: Path) -> list[Clip]:
-    found = [p for p in folder.rglob("*") if p.suffix.lower() in audio.SUFFIXES and p.is_file()]
+    found = [p for p in folder.rglob("*") if audio.is_sound(p) and p.is_file()]
     if not found:
-        raise AudioError(f"A folder must hold audio ({' '.join(audio.SUFFIXES)}); '{folder}' holds none.")
+        raise AudioError(f"A folder must hold sound files; '{folder}' holds none.")
     return [Clip(path, path.relative_to(folder).as_posix()) for path in found]
 
 

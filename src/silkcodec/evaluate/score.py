@@ -70,9 +70,9 @@ def matched(clips: Sequence[Clip], place: Path, reference: Path, *, chosen: bool
         if len(clips) != 1 or reference.is_dir():
             raise ArgumentError(f"Of a folder of references the reconstructions must be one too; '{place}' is a file.")
         return {clips[0].name: place}
-    files = [path for path in place.rglob("*") if path.suffix.lower() in audio.SUFFIXES and path.is_file()]
+    files = [path for path in place.rglob("*") if audio.is_sound(path) and path.is_file()]
     if not files:
-        raise AudioError(f"A folder must hold audio ({' '.join(audio.SUFFIXES)}); '{place}' holds none.")
+        raise AudioError(f"A folder must hold sound files; '{place}' holds none.")
     by_clip = {clip.name: str(PurePosixPath(clip.name).with_suffix("")) for clip in clips}
     by_file = {path: path.relative_to(place).with_suffix("").as_posix() for path in files}
     if not set(by_clip.values()) & set(by_file.values()):

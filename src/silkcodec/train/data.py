@@ -64,7 +64,7 @@ def split_files(config: DataConfig) -> dict[str, list[str]]:
             splits["valid" if row.get(config.split_column) == config.valid_value else "train"].append(row["path"])
     else:
         for file in sorted(folder.rglob("*")):
-            if file.suffix.lower() in audio.SUFFIXES and file.is_file():
+            if audio.is_sound(file) and file.is_file():
                 name = file.relative_to(folder).as_posix()
                 held_out = int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) % 10_000 < config.valid_percent * 100
                 splits["valid" if held_out else "train"].append(name)
