@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import shutil
@@ -16,6 +17,10 @@ import soundfile
 from silkcodec import audio
 from silkcodec.audio import ffmpeg
 from silkcodec.errors import AudioError
+from silkcodec.evaluate.clips import find_clips
+from silkcodec.evaluate.run import problem
+from silkcodec.evaluate.score import matched
+from silkcodec.serve import filejobs
 
 N = 24_000  # samples of a short recording
 
@@ -219,6 +224,21 @@ def test_every_format_of_libsndfile_is_read_whole() -> None:
         assert n_read(written(file_format)) == N, file_format
 
 
+FUZZED = ("WAV", "RF64", "W64", "AIFF", "AU", "CAF", "NIST", "FLAC", "OGG", "MP3", "VOC", "SDS", "MAT5")
+
+
+@pytest.mark.parametrize("file_format", FUZZED)
+def test_a_damaged_header_is_an_audio_error_or_still_sound(file_format: str) -> None:
+    content = written(file_format, n_samples=2400)
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        damaged = bytearray(content)
+        for at in rng.integers(0, 120, rng.integers(1, 4)):
+            damaged[at] = rng.choice([0, 255, rng.integers(256)])
+        with contextlib.suppress(AudioError):
+            n_read(bytes(damaged))
+
+
 # --- formats that only ffmpeg reads
 
 M4A = b"\0\0\0\x20ftypM4A " + bytes(200)
@@ -276,6 +296,35 @@ def test_without_ffmpeg_the_error_says_what_to_do(tmp_path: Path, monkeypatch: p
         audio.duration_s(tmp_path / "b.m4a")
     assert audio.is_sound("a/B.M4A") and not audio.is_readable("a.m4a")
     assert audio.is_readable("a.wav") and not audio.is_sound("a.txt")
+
+
+def test_every_verb_reports_recordings_that_need_ffmpeg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("a.wav", "b.wav"):
+        audio.write(folder / name, noise())
+    (folder / "c.m4a").write_bytes(M4A)
+    clips = find_clips([folder])
+    assert [clip.name for clip in clips] == ["a.wav", "b.wav", "c.m4a"]
+    assert "needs ffmpeg" in str(problem(clips[2])) and problem(clips[0]) is None
+    assert set(matched(clips, folder, folder, chosen=False)) == {"a.wav", "b.wav", "c.m4a"}
+    with pytest.raises(AudioError, match="'the upload' is in a format that needs ffmpeg"):
+        filejobs.work(None, filejobs.Job(folder / "c.m4a", tmp_path / "out", "audio", "silk", 60), lambda: False)  # type: ignore[arg-type]
+
+
+def test_training_reports_recordings_that_need_ffmpeg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = pytest.importorskip("silkcodec.train.data")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    folder, said = tmp_path / "in", []
+    folder.mkdir()
+    for name in ("a.wav", "d.wav"):
+        audio.write(folder / name, noise())
+    (folder / "c.m4a").write_bytes(M4A)
+    config = data.DataConfig(folder=str(folder), valid_percent=0)
+    names = data.split_files(config)["train"]
+    assert [clip.path for clip in data.pack(config, "train", tmp_path / "cache", said.append).clips] != names
+    assert len(said) == 1 and "c.m4a' is in a format that needs ffmpeg" in said[0]
 
 
 def test_a_playlist_is_never_given_to_ffmpeg() -> None:

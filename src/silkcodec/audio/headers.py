@@ -44,7 +44,7 @@ class _Data:
 
 
 def spans(file: BinaryIO, name: str) -> list[Span]:
-    """Return the recordings of a file where libsndfile must not read it as it is, else an empty list.
+    """Return the recordings of a file: one, except in chained Ogg and joined MP3.
 
     Args:
         file: open and seekable; it is left at byte 0. name: for messages.
@@ -54,11 +54,12 @@ def spans(file: BinaryIO, name: str) -> list[Span]:
     """
     size = file.seek(0, 2)
     try:
-        return _spans(file, size, name)
+        found = _spans(file, size, name)
     except (struct.error, IndexError):  # cut within the header: libsndfile says so
-        return []
+        found = []
     finally:
         file.seek(0)
+    return found or [Span(file, 0, size)]
 
 
 def check_log(sound: Any, name: str) -> None:
@@ -87,6 +88,7 @@ def has_another_flac(file: BinaryIO) -> bool:
 
 
 def _spans(file: BinaryIO, size: int, name: str) -> list[Span]:
+    """Return the recordings of a file that libsndfile must not read as it is, else an empty list."""
     start = 0
     while tag := mpeg.id3_bytes(_read(file, start, 10)):
         start += tag

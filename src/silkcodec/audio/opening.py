@@ -126,7 +126,7 @@ def open_sound(source: Any, name: str, files: ExitStack) -> Any:
     try:
         if len(spans) > 1:
             return Chain(spans, name, files)
-        sound = files.enter_context(Native(spans[0] if spans else path or file, file))
+        sound = files.enter_context(Native(path if path and spans[0].is_whole_file else spans[0], file))
         headers.check_log(sound, name)
         return sound
     except soundfile.LibsndfileError as error:

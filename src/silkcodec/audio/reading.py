@@ -175,7 +175,11 @@ class Reader:
 
 def read(source: str | os.PathLike[str] | BinaryIO, sample_rate: float = DEFAULT_RATE) -> Wave:
     """A whole sound file as a mono wave, float32 [T], at `sample_rate` Hz. Raises AudioError."""
-    return np.concatenate(list(blocks(source, sample_rate=sample_rate)))
+    with Reader(source, sample_rate) as reader:
+        wave = np.concatenate(list(reader.blocks()))
+    if reader.warning:
+        warnings.warn(reader.warning, stacklevel=2)
+    return wave
 
 
 def blocks(

@@ -23,6 +23,11 @@ class Span(io.RawIOBase):
         self._file, self._start, self._size, self._at = file, start, end - start, 0
         self._patches = {at - start: content for at, content in (patches or {}).items()}
 
+    @property
+    def is_whole_file(self) -> bool:
+        """Whether these are the bytes of the file as they are."""
+        return self._start == 0 and not self._patches and self._size == self._file.seek(0, os.SEEK_END)
+
     def readable(self) -> bool:
         """Return True."""
         return True
@@ -34,8 +39,11 @@ class Span(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         """Fill `buffer` from the current position and return the number of bytes; 0 at the end."""
         view = memoryview(buffer).cast("B")
+        n = min(len(view), self._size - self._at)
+        if n <= 0:  # libsndfile seeks to where a damaged header says, however far
+            return 0
         self._file.seek(self._start + self._at)
-        content = bytearray(self._file.read(max(0, min(len(view), self._size - self._at))))
+        content = bytearray(self._file.read(n))
         for at, patch in self._patches.items():
             for i, byte in enumerate(patch, start=at - self._at):
                 if 0 <= i < len(content):
