@@ -152,7 +152,7 @@ def encode_file(
             level = measure_file(place, channel=channel)
             gain = 1 / level.scale
             if place is not source or not isinstance(place, (str, os.PathLike)):
-                place.seek(0)  # type: ignore[union-attr]
+                place.seek(0)
         reader = stack.enter_context(audio.Reader(place, channel=channel))
         file = stack.enter_context(_silk_output(target, overwrite))
         stream, counter, meter = StreamEncoder(codec), Counter(codec.codebook_sizes), Meter()

@@ -95,16 +95,16 @@ def roundtrip_file(
         comparison = Comparison(encoding.n_samples, picture.PANEL_WIDTH)
         playback = stack.enter_context(Playback(codec, silk_path))
         reader = stack.enter_context(audio.Reader(original, channel=channel))
-        with WaveFile(wave_path, overwrite=overwrite, subtype=subtype, rescale=rescale) as file:
+        with WaveFile(wave_path, overwrite=overwrite, subtype=subtype, rescale=rescale) as decoded:
             wall_s, started = 0.0, time.perf_counter()
             for wave in playback.blocks():
-                file.write(wave)
+                decoded.write(wave)
                 wall_s += time.perf_counter() - started  # of decoding: without the comparison
                 comparison.feed(reader.read(len(wave)), wave)
                 half(len(wave) / SILK_SAMPLE_RATE)
                 started = time.perf_counter()
         comparison.finish()
-        decoding = playback.coding(silk_path, wave_path, wall_s, file)
+        decoding = playback.coding(silk_path, wave_path, wall_s, decoded)
 
     encoding = replace(encoding, source=source)
     with replacing(picture_path, overwrite=overwrite) as file:
