@@ -253,6 +253,13 @@ def test_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert len(audio.read("x.wav")) == 12_240
     silk("detokenize", "out", "--row", "0", "--row", "-1", "-o", "listen", *by)
     assert sorted(os.listdir("listen")) == ["clip000.wav", "clip002.wav"]
+    quiet = corpuscodecs.Peaks.decode
+    monkeypatch.setattr(corpuscodecs.Peaks, "decode", lambda self, tokens: 9 * quiet(self, tokens))
+    row = ("detokenize", "out", "--row", "0", "--force", "-o", "loud.wav", *by)
+    assert "loud.wav: " in silk(*row).stderr and "samples were clipped" in silk(*row).stderr
+    for kept in (("--rescale",), ("--subtype", "float")):
+        assert "clipped" not in silk(*row, *kept).stderr
+    monkeypatch.setattr(corpuscodecs.Peaks, "decode", quiet)
     for words, says in (
         (("detokenize", "out", "--id", "nobody", "-o", "y.wav"), "An id must be of the corpus in 'out'; got 'nobody'."),
         (("detokenize", "out", "--row", "3", "-o", "y.wav"), "--row must be 0..2"),

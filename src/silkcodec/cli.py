@@ -190,9 +190,10 @@ def decode(
 ) -> None:
     """.silk files to sound files, mono, 24 kHz."""
     from silkcodec import audio, console, files, paths
+    from silkcodec.wave_file import sample_type_of
 
     suffix = "." + file_format.lower().lstrip(".")
-    sample_type = _sample_type(subtype)
+    sample_type = sample_type_of(subtype)
     audio.output_format(f"out{suffix}", sample_type)
     jobs = paths.plan(inputs, output, paths.SILK, suffix, overwrite=force, skip_existing=skip_existing)
     for job in jobs:
@@ -243,12 +244,13 @@ def roundtrip(
     """
     from silkcodec import audio, console, files, paths
     from silkcodec.roundtrip import Roundtrip, check_targets, roundtrip_file
+    from silkcodec.wave_file import sample_type_of
 
     _check_entropy(entropy)
     if inputs == [paths.STANDARD] and output is None:
         raise ArgumentError("A round trip of standard input needs a name for its wave: -o NAME.wav.")
     jobs = paths.plan(inputs, output, paths.AUDIO, ".silk.wav", overwrite=force)
-    sample_type = _sample_type(subtype)
+    sample_type = sample_type_of(subtype)
     check_targets([job.target for job in jobs], overwrite=force, subtype=sample_type)
     jobs, total_s, unreadable = console.probe(jobs, lambda source: audio.duration_s(source, channel))
     codec = _load(threads, provider, weights, encode=bool(jobs), decode=bool(jobs))
@@ -270,7 +272,7 @@ def roundtrip(
         done.append(trip)
         console.show_warning(trip.encoding)
         console.show_level(trip.encoding)
-        console.show_clipping(trip.decoding)
+        console.show_clipping(trip.decoding.target, trip.decoding.n_clipped, trip.decoding.peak)
         if as_json:
             console.show_json(console.roundtrip_json(trip))
 
@@ -475,14 +477,6 @@ def _check_entropy(entropy: bool) -> None:
         from silkcodec.container import payload
 
         payload.require()
-
-
-def _sample_type(name: str) -> str | None:
-    """Return libsndfile's name of a sample type; None: the default of the format. Raises ArgumentError."""
-    known = {"": None, "16": "PCM_16", "24": "PCM_24", "float": "FLOAT"}
-    if name not in known:
-        raise ArgumentError(f"--subtype must be 16, 24 or float; got '{name}'.")
-    return known[name]
 
 
 def _load(

@@ -189,7 +189,7 @@ def show_coding(coding: Coding, as_json: bool, jobs: Sequence[Job]) -> None:
     """What became of one file, one of these jobs."""
     file = results_file(jobs)
     show_level(coding)
-    show_clipping(coding)
+    show_clipping(coding.target, coding.n_clipped, coding.peak)
     show_warning(coding)
     if as_json:
         show_json(coding_json(coding), file)
@@ -214,16 +214,11 @@ def show_level(coding: Coding) -> None:
     fail(SilkError(f"the recording {both}, which costs quality; --normalize encodes it better."), f"{coding.source}: ")
 
 
-def show_clipping(coding: Coding) -> None:
-    """Report samples beyond full scale that were clipped."""
-    if coding.n_clipped and coding.peak:
-        fail(
-            SilkError(
-                f"{coding.n_clipped:,} samples were clipped, at most by {20 * math.log10(coding.peak):.1f} dB;"
-                " use --rescale or --subtype float to keep them."
-            ),
-            f"{coding.target}: ",
-        )
+def show_clipping(target: str, n_clipped: int | None, peak: float | None) -> None:
+    """Report samples of a file that were beyond full scale, and clipped."""
+    if n_clipped and peak:
+        what = f"{n_clipped:,} samples were clipped, at most by {20 * math.log10(peak):.1f} dB"
+        fail(SilkError(f"{what}; use --rescale or --subtype float to keep them."), f"{target}: ")
 
 
 def show_warning(coding: Coding) -> None:

@@ -12,12 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from silkcodec import audio
-from silkcodec.errors import OutputError
+from silkcodec.errors import ArgumentError, OutputError
 
 FULL_SCALE = 32_767 / 32_768  # the highest sample that 16 bits hold
 BLOCK_BYTES = 1 << 20  # of a held wave, at once
 
 Wave = NDArray[np.float32]
+
+
+def sample_type_of(name: str) -> str | None:
+    """Return libsndfile's name of a sample type; None for "", the default of the format. Raises ArgumentError."""
+    known = {"": None, "16": "PCM_16", "24": "PCM_24", "float": "FLOAT"}
+    if name not in known:
+        raise ArgumentError(f"--subtype must be 16, 24 or float; got '{name}'.")
+    return known[name]
 
 
 class WaveFile:
@@ -26,7 +34,7 @@ class WaveFile:
     Speech with a peak near full scale often decodes to a little more than full scale, which integers cannot hold.
 
     Args:
-        target, overwrite, n_samples, subtype: see `audio.Writer`.
+        target, sample_rate, overwrite, n_samples, subtype: see `audio.Writer`.
         rescale: if the peak is beyond full scale, scale the whole wave down to it. The wave is held in a temporary
             file until its peak is known.
 
@@ -37,6 +45,7 @@ class WaveFile:
     def __init__(
         self,
         target: str | os.PathLike[str] | BinaryIO,
+        sample_rate: float = audio.DEFAULT_RATE,
         *,
         overwrite: bool = False,
         n_samples: int | None = None,
@@ -46,7 +55,7 @@ class WaveFile:
         self.peak = 0.0
         self._files = ExitStack()
         self._writer = self._files.enter_context(
-            audio.Writer(target, overwrite=overwrite, n_samples=n_samples, subtype=subtype)
+            audio.Writer(target, sample_rate, overwrite=overwrite, n_samples=n_samples, subtype=subtype)
         )
         self._held: Any = None
         if rescale:

@@ -131,12 +131,25 @@ def detokenize(
     codec: Annotated[str | None, typer.Option("--codec", help="Default: the one that made the corpus.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite files that exist.")] = False,
     partial: Annotated[bool, typer.Option("--partial", help="Of a corpus that is not finished.")] = False,
+    rescale: Annotated[bool, typer.Option("--rescale", help="Scale a wave that would clip.")] = False,
+    subtype: Annotated[str, typer.Option("--subtype", help="Sample type of the waves: 16, 24 or float.")] = "",
 ) -> None:
-    """Rows of a tokenised corpus as sound."""
+    """Decode rows of a tokenised corpus to sound files."""
+    from silkcodec import console
     from silkcodec.corpus.listen import detokenize
+    from silkcodec.wave_file import sample_type_of
 
     done = detokenize(
-        folder, output, ids=ids or (), numbers=rows or (), codec=codec, overwrite=force, partial=partial
+        folder,
+        output,
+        ids=ids or (),
+        numbers=rows or (),
+        codec=codec,
+        overwrite=force,
+        partial=partial,
+        subtype=sample_type_of(subtype),
+        rescale=rescale,
     )
-    for row, target in done:
+    for row, target, file in done:
+        console.show_clipping(target, file.n_clipped, file.peak)
         print(f"{row.id} -> {target}   {row.tokens.duration_s:.2f} s from {row.start:.2f} s of {row.path}")

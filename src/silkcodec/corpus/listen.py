@@ -14,6 +14,7 @@ from silkcodec.corpus.rows import Row
 from silkcodec.corpus.shard import load_codec
 from silkcodec.errors import ArgumentError
 from silkcodec.output import check_output
+from silkcodec.wave_file import WaveFile
 
 
 def detokenize(
@@ -25,16 +26,19 @@ def detokenize(
     codec: str | None = None,
     overwrite: bool = False,
     partial: bool = False,
-) -> list[tuple[Row, str]]:
+    subtype: str | None = None,
+    rescale: bool = False,
+) -> list[tuple[Row, str, WaveFile]]:
     """Decode rows, by id or by number.
 
     Args:
         folder: of the corpus. output: a sound file for one row, a folder for several; there a row is ID.wav, with
             what no file name should have replaced by "_".
         codec: as `load` takes it; None: by the corpus's plan, if that names a built-in codec without a source.
+        subtype, rescale: of the sound files; see `WaveFile`.
 
     Returns:
-        Each row and its file.
+        Each row, the path of its file, and the file as it was written: what it clipped.
 
     Raises:
         ArgumentError: no such row, or the codec must be given. OutputError. TokensError: other weights made the corpus.
@@ -53,15 +57,19 @@ def detokenize(
         if len(set(targets)) < len(targets):
             raise ArgumentError("Rows must have ids that differ as file names; these do not: decode them one by one.")
     for target in targets:
-        audio.output_format(target)
+        audio.output_format(target, subtype)
         check_output(target, overwrite=overwrite)
     name = codec or codec_of(folder) or rows[0].tokens.codec.partition("@")[0]
     if codec is None and not is_built_in(name):  # a corpus may be a stranger's: it does not choose what is loaded
         raise ArgumentError(f"A corpus names only built-in codecs; '{folder}' names {name[:80]!r}: pass --codec.")
     decoder = load_codec(name, "cpu")
+    done = []
     for row, target in zip(rows, targets, strict=True):
-        audio.write(target, decoder.decode(row.tokens), decoder.sample_rate, overwrite=overwrite)
-    return list(zip(rows, map(str, targets), strict=True))
+        wave = decoder.decode(row.tokens)
+        with WaveFile(target, decoder.sample_rate, overwrite=overwrite, subtype=subtype, rescale=rescale) as file:
+            file.write(wave)
+        done.append((row, str(target), file))
+    return done
 
 
 def _file_name(id: str) -> str:
