@@ -1,7 +1,7 @@
-"""What the straight-through estimator promises of a step of the latent, and what the step does.
+"""The change of the loss that the straight-through estimator predicts for a step of the latent, and the actual one.
 
-    promise   <g, step>, g = the decoder's gradient at the snapped latent: what the estimator passes on unchanged
-    effect    (L(snap(y + step)) - L(snap(y - step))) / 2, through quantizer and decoder
+    predicted  <g, step>, g = the decoder's gradient at the quantized latent, which the estimator passes on unchanged
+    actual     (L(snap(y + step)) - L(snap(y - step))) / 2, through quantizer and decoder
 
 y is what snaps: of FSQ the bounded number (tanh before it is smooth, its gradient exact), of a codebook the latent.
 L(snap(y)) is piecewise constant: at almost every y its gradient is 0. What a step does depends on its size.
@@ -25,7 +25,7 @@ Sums = dict[str, Any]  # of one clip, or of all clips of each draw: name -> floa
 Snap = Callable[[Tensor], tuple[Tensor, Tensor]]  # y [n, D] -> what the decoder sees [n, D], codes [n, K]
 
 N_DRAWS = 2_000
-SHARE_UNDEFINED = 0.025  # of the draws: above it, a figure is not told
+SHARE_UNDEFINED = 0.025  # of the draws: above it, a figure is undefined
 
 
 class Snapping:
@@ -92,10 +92,10 @@ class Place:
 
 
 @torch.no_grad()
-def effects(place: Place, snap: Snap, steps: Tensor) -> tuple[Floats, NDArray[np.bool_]]:
+def changes(place: Place, snap: Snap, steps: Tensor) -> tuple[Floats, NDArray[np.bool_]]:
     """steps [n, D] -> half the loss's difference between y + step and y - step, [n]; whether the codes differ, [n].
 
-    Where they do not differ nothing is computed: the effect is 0.
+    Where they do not differ nothing is computed: the change is 0.
     """
     start = place.snapped if snap is identity else place.y
     (high, high_codes), (low, low_codes) = snap(start + steps), snap(start - steps)
@@ -108,29 +108,29 @@ def effects(place: Place, snap: Snap, steps: Tensor) -> tuple[Floats, NDArray[np
 
 
 def agreement(place: Place, snap: Snap, directions: Tensor, size: float, *, smoothed: bool = False) -> Sums:
-    """Sums over steps of `size` times each direction [n, D]: promise and effect in units of size times |gradient|.
+    """Return sums over steps of `size` times each direction [n, D], in units of size times |gradient|.
 
     Args:
         directions: standard Gaussian in all numbers where `smoothed`; else any.
         smoothed: also estimate the gradient of the loss smoothed by Gaussian noise of this size,
-            E[effect * direction] / size, from each half of the steps alone. The promise is a control variate: its
+            E[actual * direction] / size, from each half of the steps alone. The prediction is a control variate: its
             own expectation, the gradient, is known, so only what differs from it has to be averaged.
     """
     norm = max(float(place.gradient.norm()), 1e-30)
     unit = (place.gradient / norm).double().numpy()
     along = directions.double().numpy()
-    effect, moved = effects(place, snap, size * directions)
-    effect, promise = effect / (size * norm), along @ unit
+    actual, moved = changes(place, snap, size * directions)
+    actual, predicted = actual / (size * norm), along @ unit
     sums = {
-        "n": len(promise),
+        "n": len(predicted),
         "moved": int(moved.sum()),
-        "same_sign": int((effect * promise > 0)[moved].sum()),
-        "sp": float(effect @ promise),
-        "ss": float(effect @ effect),
-        "pp": float(promise @ promise),
+        "same_sign": int((actual * predicted > 0)[moved].sum()),
+        "sp": float(actual @ predicted),
+        "ss": float(actual @ actual),
+        "pp": float(predicted @ predicted),
     }
     if smoothed:
-        beyond = (effect - promise)[:, None] * along
+        beyond = (actual - predicted)[:, None] * along
         first, second = unit + beyond[::2].mean(axis=0), unit + beyond[1::2].mean(axis=0)
         sums |= {"clips": 1, "dot": float(unit @ (first + second) / 2), "ab": float(first @ second)}
         sums |= {"aa": float(first @ first), "bb": float(second @ second)}
@@ -138,7 +138,9 @@ def agreement(place: Place, snap: Snap, directions: Tensor, size: float, *, smoo
 
 
 def descent(place: Place, snap: Snap, size: float) -> Sums:
-    """What a step against the gradient does, as a share of what it promises; `size` is the root mean square per number.
+    """Return the decrease of the loss by a step against the gradient, as a share of the predicted one.
+
+    `size` is the root mean square per number.
 
     From where nothing has snapped yet, y; for the control from the snapped latent.
     """
@@ -176,9 +178,9 @@ def snapping(snap: Snap, y: Tensor, directions: Tensor, size: float, unit: int) 
 FIGURES: dict[str, Callable[[Sums], Any]] = {
     "no_effect": lambda s: 1 - s["moved"] / s["n"],
     "same_sign": lambda s: s["same_sign"] / s["moved"],  # of the steps that moved a code
-    "correlation": lambda s: s["sp"] / np.sqrt(s["ss"] * s["pp"]),  # of promise and effect; both have mean 0
-    "slope": lambda s: s["sp"] / s["pp"],  # effect per promise
-    "size": lambda s: np.sqrt(s["ss"] / s["pp"]),  # of the effects, per promise
+    "correlation": lambda s: s["sp"] / np.sqrt(s["ss"] * s["pp"]),  # of predicted and actual changes; both have mean 0
+    "slope": lambda s: s["sp"] / s["pp"],  # actual per predicted change
+    "size": lambda s: np.sqrt(s["ss"] / s["pp"]),  # of the actual changes, per predicted one
     "cosine": lambda s: s["dot"] / np.sqrt(s["ab"] * s["clips"]),  # of the gradient and the smoothed loss's
     "norm": lambda s: np.sqrt(s["ab"] / s["clips"]),  # of the smoothed loss's gradient, per the estimator's
     "reliability": lambda s: s["ab"] / np.sqrt(s["aa"] * s["bb"]),  # cosine of two halves of the estimate
@@ -195,13 +197,13 @@ def pooled(figure: str, records: Sequence[Sums], seed: int = 0) -> dict[str, Any
         {"mean", "low", "high", "n"}, the first three None where it is undefined (0/0, the root of a negative estimate)
         in more than 2.5 % of the draws.
     """
-    return _told(*_drawn(figure, records, seed), len(records))
+    return _figure(*_drawn(figure, records, seed), len(records))
 
 
 def difference(figure: str, ours: Sequence[Sums], theirs: Sequence[Sums], seed: int = 0) -> dict[str, Any]:
     """`pooled` of one minus the other, the same clips in the same order, drawn together."""
     (mean, draws), (other, others) = _drawn(figure, ours, seed), _drawn(figure, theirs, seed)
-    return _told(mean - other, draws - others, len(ours))
+    return _figure(mean - other, draws - others, len(ours))
 
 
 def _drawn(figure: str, records: Sequence[Sums], seed: int) -> tuple[float, Floats]:
@@ -214,7 +216,7 @@ def _drawn(figure: str, records: Sequence[Sums], seed: int) -> tuple[float, Floa
     return float(mean), draws
 
 
-def _told(mean: float, draws: Floats, n: int) -> dict[str, Any]:
+def _figure(mean: float, draws: Floats, n: int) -> dict[str, Any]:
     defined = draws[np.isfinite(draws)]
     if not np.isfinite(mean) or len(defined) < (1 - SHARE_UNDEFINED) * len(draws):
         return {"mean": None, "low": None, "high": None, "n": n}

@@ -14,7 +14,7 @@ LOWEST_KEPT = -1.0  # of the picture; the table has the rest
 
 
 def figure(result: Result) -> bytes:
-    """A PNG. Above, correlations and descent; below, steps without effect, training, use of the codes."""
+    """A PNG. Above, correlations and descent; below, steps that change no code, training, use of the codes."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # not pyplot: no state, no display
     from matplotlib.figure import Figure
 
@@ -33,13 +33,17 @@ def figure(result: Result) -> bytes:
         _line(still, steps_of.get("vector", []), "no_effect", colour, "--")
         steps, losses = ([line[of] for line in found["curves"]] for of in ("step", "loss"))
         loss.plot(steps, losses, color=colour, marker="o", markersize=4, linewidth=1.5)
-    frame.set(title="whole frame, random steps", ylabel="correlation of promise and effect", ylim=(-0.25, 1.02))
-    alone.set(
-        title="one number, or one vector (dashed)", ylabel="correlation of promise and effect", ylim=(-0.25, 1.02)
+    frame.set(
+        title="whole frame, random steps", ylabel="correlation of predicted and actual change", ylim=(-0.25, 1.02)
     )
-    kept.set(title="steps against the gradient", ylabel="decrease of the loss, share of the promised")
+    alone.set(
+        title="one number, or one vector (dashed)",
+        ylabel="correlation of predicted and actual change",
+        ylim=(-0.25, 1.02),
+    )
+    kept.set(title="steps against the gradient", ylabel="decrease of the loss, share of the predicted")
     kept.set_ylim(LOWEST_KEPT, 1.5)
-    still.set(title="steps without effect: one number, one vector (dashed)", ylabel="share", ylim=(-0.02, 1.02))
+    still.set(title="steps that change no code: one number, one vector (dashed)", ylabel="share", ylim=(-0.02, 1.02))
     loss.set(title="training", xlabel="step", ylabel="mean loss since the last validation")
     loss.grid(alpha=0.3)
     for axes in (frame, alone, kept, still):
@@ -58,17 +62,17 @@ def figure(result: Result) -> bytes:
 
 
 def _line(axes: Any, entries: list[dict[str, Any]], of: str, colour: str, style: str, label: str = "") -> None:
-    told = [entry for entry in entries if entry[of]["mean"] is not None]
-    if not told:
+    defined = [entry for entry in entries if entry[of]["mean"] is not None]
+    if not defined:
         return
-    steps = [entry["step"] for entry in told]
+    steps = [entry["step"] for entry in defined]
     marker = "" if style == ":" else "o"
     axes.plot(
-        steps, [entry[of]["mean"] for entry in told], style, color=colour, marker=marker, markersize=4,
+        steps, [entry[of]["mean"] for entry in defined], style, color=colour, marker=marker, markersize=4,
         linewidth=1.5 if style == "-" else 1.1, label=label or None,
     )  # fmt: skip
-    if style == "-" and told[0][of]["n"] > 1:  # the bands of all lines would hide each other
-        low, high = ([entry[of][side] for entry in told] for side in ("low", "high"))
+    if style == "-" and defined[0][of]["n"] > 1:  # the bands of all lines would hide each other
+        low, high = ([entry[of][side] for entry in defined] for side in ("low", "high"))
         axes.fill_between(steps, low, high, color=colour, alpha=0.13, linewidth=0)
 
 

@@ -1,10 +1,10 @@
-"""The straight-through estimator: what it promises of a step of the latent against what the step does; and training.
+"""The straight-through estimator: predicted and actual change of the loss for a step of the latent; and training.
 
     clip -encoder-> latent -(smooth part)-> y -snap-> what the decoder sees -decoder-> wave -training's loss-> L
 
 Snapping has no gradient, so training takes the decoder's gradient at the snapped latent for the gradient at y. Here the
-true effect of a step of y is computed, through snapping and decoder, for steps from far below a cell to several cells,
-and the same without snapping as a control: what disagrees there too is the decoder's curvature.
+actual change for a step of y is computed, through quantizer and decoder, for steps from far below a cell to several
+cells, and the same without quantization as a control: a difference there is due to the decoder's curvature.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from silkcodec_lab.gradient.model import Model, Plan, Records, Wave
 from silkcodec_lab.gradient.training import train_tiny
 from silkcodec_lab.pages import Result, head
 
-COMPARED = {  # what is told of FSQ and another: the figure, what is moved in FSQ, what in the other
+COMPARED = {  # comparisons of FSQ and another: the figure, what is moved in FSQ, what in the other
     "frame": ("correlation", "frame", "frame"),
     "without snapping": ("correlation", "frame, control", "frame, control"),
     "quantizer alone": ("correlation", "snapping", "snapping"),

@@ -1,4 +1,4 @@
-"""The model of a run, and steps of the latent at one frame of a clip, against what the estimator promises of them."""
+"""The model of a run, and steps of the latent at one frame of a clip: predicted and actual change of the loss."""
 
 from __future__ import annotations
 

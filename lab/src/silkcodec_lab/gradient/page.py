@@ -14,39 +14,39 @@ FEW_CLIPS = 10
 COMPARED = {
     "frame": "a whole frame",
     "number": "one number",
-    "unit": "FSQ's number against the other's vector",
-    "without snapping": "a whole frame without snapping",
+    "unit": "FSQ's number and the other's vector",
+    "without snapping": "a whole frame without quantization",
     "quantizer alone": "the quantizer alone",
 }
 
-TITLE = "Does the straight-through estimator tell the truth?"
+TITLE = "How good is the straight-through gradient?"
 
 QUESTION = (
-    "Snapping to a codebook or a grid has no gradient, so training takes the decoder's gradient at the snapped latent "
-    "for the gradient before snapping. How well does that agree with what a change of the latent does to the loss, is "
-    "it closer to the truth for FSQ, which snaps every number by itself, than for codebooks, which snap whole vectors, "
-    "and what do the four quantizers come to in training?"
+    "Quantization has no useful gradient, so training uses the decoder's gradient at the quantized latent in place of "
+    "the gradient before quantization. How well does it predict the change of the loss for a step of the latent? Is it "
+    "more accurate for FSQ, which quantizes every number by itself, than for codebooks, which quantize vectors? And "
+    "how do the four quantizers compare after training?"
 )
 
 FIGURE = (
-    "A colour a quantizer, step sizes in cells. Solid: through the quantizer; dotted: the same steps without snapping, "
-    "where what is missing from 1 is the decoder's curvature. Bands: intervals. Dashed: a whole vector of a codebook "
-    "is moved. Black ticks on the bars: what codes chosen evenly would show."
+    "One colour per quantizer; step sizes in cells. Solid: through the quantizer. Dotted: the same steps without "
+    "quantization, where the difference to 1 is due to the decoder's curvature. Bands: intervals. Dashed: a whole "
+    "vector of a codebook is moved. Black ticks on the bars: the value for uniformly chosen codes."
 )
 
 WOULD_CHANGE = (
-    "**Steps of training.** What a step of the optimiser moves a latent by, in cells, was not measured, and it moves "
-    "all frames at once, for thousands of steps: errors that differ from step to step average out. The slope tells "
-    "what is left on average, the correlation what one step is worth.",
+    "**Steps of training.** How far a step of the optimiser moves a latent, in cells, was not measured. It moves all "
+    "frames at once, for thousands of steps, so errors that differ from step to step average out. The slope is the "
+    "average, and the correlation the quality of a single step.",
     "**The cell.** Steps are compared at equal shares of each quantizer's own root mean square error, not at equal "
     "lengths.",
-    "**More models.** One run a quantizer, one seed, a thousand steps at most: two runs of the same quantizer would "
-    "differ too, and no interval here knows by how much.",
+    "**More models.** There is one run per quantizer, with one seed and at most a thousand steps. Two runs of the same "
+    "quantizer would differ too, and no interval here includes that.",
     "**Other ways to train a codebook.** Rotation instead of a copy of the gradient, random restarts, a projection to "
     "few numbers, another weight of the commitment loss. That loss has a gradient of its own, which is exact; it is "
     "left out here.",
-    "**Other losses.** An adversary's loss is rougher than a spectral one; the last stage of training has no estimator "
-    "at all, because the encoder stands still.",
+    "**Other losses.** A discriminator's loss is less smooth than a spectral one. The last stage of training needs no "
+    "estimator, because the encoder is frozen.",
 )
 
 
@@ -63,8 +63,8 @@ def method(result: Result) -> list[str]:
     else:
         models = (
             f"**Models.** {names}: **tiny ones, trained for {settings['train_steps']} steps just before, on the very "
-            "clips that they are measured on**, by the training's own loop and losses. They show that the experiment "
-            "runs; of the quantizers they tell nothing."
+            "clips that they are measured on**, with the loop and losses of `silk train`. They show that the "
+            "experiment runs and say nothing about the quantizers."
         )
     clips = "clip" if speech["n_clips"] == 1 else "clips"
     return [
@@ -73,25 +73,29 @@ def method(result: Result) -> list[str]:
         f"{settings['clip_s']:g} s each: in one frame of each, 128 numbers, drawn from its louder half, the same "
         f"frames and random numbers for all models, seed {settings['seed']}. Codes are counted on "
         f"{speech['counted_s'] / 60:.1f} min. Intervals are 95 % bootstraps over clips; differences are drawn in pairs."
-        + (" **So few clips are a trial run**: their intervals tell little." if speech["n_clips"] < FEW_CLIPS else ""),
-        "**Promise and effect.** *y* is what snaps: of a codebook the latent, of FSQ the number after its tanh, which "
-        "is smooth and has an exact gradient. The estimator passes on the decoder's gradient *g* at the snapped "
-        "latent, and so promises that a step *d* changes the loss by *g d*. The effect is half the loss's difference "
-        "between *y + d* and *y - d*, both snapped, decoded and compared: a finite difference. The loss is the "
-        f"training's ({', '.join(f'{weight:g} {name}' for name, weight in some['weights'].items())}), over "
-        f"{settings['span']} frames from the one that is moved. As a function of *y* it is piecewise constant: its "
-        "gradient is 0 nearly everywhere, so what is true depends on the size of the step.",
+        + (
+            " **This is a trial run**: there are too few clips for useful intervals."
+            if speech["n_clips"] < FEW_CLIPS
+            else ""
+        ),
+        "**Predicted and actual change.** *y* is the input of the quantizer: for a codebook the latent, for FSQ the "
+        "number after its tanh, which is smooth and has an exact gradient. The estimator passes on the decoder's "
+        "gradient *g* at the quantized latent, so it predicts that a step *d* changes the loss by *g d*. The actual "
+        "change is half the difference of the loss between *y + d* and *y - d*, both quantized and decoded. The loss "
+        f"is that of training ({', '.join(f'{weight:g} {name}' for name, weight in some['weights'].items())}), over "
+        f"{settings['span']} frames from the one that is moved. It is a piecewise constant function of *y*, whose "
+        "gradient is 0 almost everywhere, so the actual change depends on the size of the step.",
         "**Cells.** A step's size is the root mean square per number that is moved, in cells; a cell is the root mean "
-        "square error of snapping times the root of 12: of FSQ, the distance of two levels. *Whole frame*: all 128 "
-        "numbers in Gaussian directions. *One number*, and *one vector* of as many numbers as a codebook snaps "
-        "together. *Without snapping*: the same steps from the snapped latent straight into the decoder.",
-        "**Figures.** *No effect*: share of steps that change no code. *Correlation* of promise and effect: 1 where "
-        "the estimator tells every step's effect but for one factor, 0 where it tells nothing. *Slope*: effect per "
-        "promise, by regression. *Cosine* and *norm*: of *g* against the gradient of the loss smoothed by Gaussian "
-        "noise of this size, estimated from antithetic pairs with the promise as control variate; its square is the "
-        "product of two independent halves, so that noise does not lengthen it (a cosine may exceed 1 by chance; a "
-        "dash: not told from noise); *reliability* is the cosine of the two halves. *Kept*: decrease of the loss by a "
-        "step along -*g*, as a share of the promised one.",
+        "square quantization error times the root of 12; for FSQ it is the distance of two levels. *Whole frame*: all "
+        "128 numbers in Gaussian directions. *One number*, and *one vector* of as many numbers as a codebook quantizes "
+        "together. *Without quantization*: the same steps from the quantized latent, directly into the decoder.",
+        "**Figures.** *No change*: share of steps that change no code. *Correlation* of predicted and actual change: 1 "
+        "where they are proportional. *Slope*: actual per predicted change, by regression. *Cosine* and *norm*: of *g* "
+        "and the gradient of the loss smoothed by Gaussian noise of this size, which is estimated from antithetic "
+        "pairs with the prediction as control variate. Its square is the product of two independent halves, so noise "
+        "does not increase it (a cosine may exceed 1 by chance; a dash: not significantly different from noise). "
+        "*Reliability* is the cosine of the two halves. *Kept*: decrease of the loss by a step along -*g*, as a share "
+        "of the predicted one.",
     ]
 
 
@@ -99,7 +103,7 @@ def findings(result: Result) -> list[str]:
     several = result["speech"]["n_clips"] > 1
     return [
         FIGURE,
-        "### Is FSQ's gradient closer to the truth?",
+        "### Is the prediction better for FSQ?",
         *_verdict(result),
         "### Steps of a whole frame",
         _frames(result, several),
@@ -108,14 +112,14 @@ def findings(result: Result) -> list[str]:
         "### Steps against the gradient",
         _descents(result, several),
         "### The quantizer alone",
-        "How what the decoder sees moves when *y* moves, of all frames of the clips, against the estimator's belief "
-        "that it moves as much and in the same direction. No decoder, no loss.",
+        "How the quantized latent moves when *y* moves, for all frames of the clips. The estimator assumes that it "
+        "moves as much and in the same direction. No decoder, no loss.",
         _snapping(result, several),
         "### Training",
         _models(result, several),
         _training_note(result),
         _codebooks(result),
-        "### The machinery",
+        "### Check of the method",
         _check(result, several),
     ]
 
@@ -124,10 +128,10 @@ def findings(result: Result) -> list[str]:
 
 
 def _verdict(result: Result) -> list[str]:
-    """Whichever way it falls: for every other quantizer, at how many step sizes FSQ is told apart."""
+    """Return, for every other quantizer, at which step sizes FSQ differs significantly."""
     if not result["differences"]:
         return ["There is no FSQ among the models, or nothing to compare it with."]
-    told: list[str] = []
+    lines: list[str] = []
     sides: set[int] = set()
     for other, found in result["differences"].items():
         parts = []
@@ -139,18 +143,18 @@ def _verdict(result: Result) -> list[str]:
                 sides |= {1} if better else set()
                 sides |= {-1} if worse else set()
                 sides |= {0} if len(better) + len(worse) < len(entries) else set()
-            where = [f"{word} at {', '.join(at)} cells" for word, at in (("closer", better), ("further", worse)) if at]
-            parts.append(f"{words}: {' and '.join(where) if where else 'not told apart at any size'}")
-        told.append(f"- Against {LABELS[other]}, {'; '.join(parts)}.")
+            where = [f"{word} at {', '.join(at)} cells" for word, at in (("better", better), ("worse", worse)) if at]
+            parts.append(f"{words}: {' and '.join(where) if where else 'not significantly different at any size'}")
+        lines.append(f"- Against {LABELS[other]}, {'; '.join(parts)}.")
     partly = ", which is not everywhere." if 0 in sides else "."
     if 1 in sides and -1 in sides:
-        answer = "**It depends on the step**: closer at some sizes, further at others."
+        answer = "**It depends on the step**: better at some sizes, worse at others."
     elif 1 in sides:
-        answer = f"**Yes**, where they can be told apart{partly}"
+        answer = f"**Yes**, where the difference is significant{partly}"
     elif -1 in sides:
-        answer = f"**No, it is further**, where they can be told apart{partly}"
+        answer = f"**No, it is worse**, where the difference is significant{partly}"
     else:
-        answer = "**Not told apart** at any size of step."
+        answer = "**Not significantly different** at any size of step."
     n = sum(len(found[kind]) for found in result["differences"].values() for kind in COMPARED)
     rows = []
     for other, found in result["differences"].items():
@@ -159,31 +163,31 @@ def _verdict(result: Result) -> list[str]:
             rows.append([f"FSQ - {LABELS[other]}", f"{entry['step']:g}", *cells])
     head = ["paired difference of correlations", "step, cells", *COMPARED.values(), "kept of a step along -g"]
     return [
-        ("" if result["settings"]["runs"] else "Of tiny models, which tell nothing of the quantizers: ")
-        + f"{answer} By the correlation of promise and effect, of steps of a whole frame and of one number; of {n} "
-        "comparisons with 95 % intervals, one in twenty may be told apart by chance:",
-        "\n".join(told),
+        ("" if result["settings"]["runs"] else "For tiny models, which say nothing about the quantizers: ")
+        + f"{answer} The measure is the correlation of predicted and actual change, for steps of a whole frame and "
+        f"of one number. Of {n} comparisons with 95 % intervals, one in twenty may be significant by chance:",
+        "\n".join(lines),
         _ceiling(result),
         table(head, rows),
     ]
 
 
 def _ceiling(result: Result) -> str:
-    """Which size of step the estimator tells most of, and what is lost on either side."""
-    told = []
+    """Return the step size with the best prediction, and what limits it on either side."""
+    best_of = []
     for name, found in result["models"].items():
         through, without = found["steps_of"]["frame"], found["steps_of"]["frame, control"]
         pairs = [(a, b) for a, b in zip(through, without, strict=True) if a["correlation"]["mean"] is not None]
         if pairs:
             best, control = max(pairs, key=lambda pair: pair[0]["correlation"]["mean"])
-            told.append(
+            best_of.append(
                 f"{LABELS[name]} {best['correlation']['mean']:.2f} at {best['step']:g} cells "
-                f"({control['correlation']['mean']:.2f} without snapping)"
+                f"({control['correlation']['mean']:.2f} without quantization)"
             )
     return (
-        f"The estimator tells most of a whole frame's step at: {'; '.join(told)}. Smaller steps are lost to "
-        "snapping, which moves by a cell or not at all; larger ones to the decoder's curvature, with or without it. "
-        "Where FSQ differs from another without snapping too, that is the two decoders, not the estimator."
+        f"Best correlation for steps of a whole frame: {'; '.join(best_of)}. Smaller steps are limited by "
+        "quantization, which moves by a cell or not at all; larger ones by the decoder's curvature. Where FSQ also "
+        "differs from another quantizer without quantization, the cause is the decoder, not the estimator."
     )
 
 
@@ -205,7 +209,7 @@ def _frames(result: Result, several: bool) -> str:
                     number(entry["reliability"]["mean"], 2) if "reliability" in entry else "",
                 ]
             )
-    head = ["", "step, cells", "correlation", "without snapping", "slope", "cosine", "norm", "reliability"]
+    head = ["", "step, cells", "correlation", "without quantization", "slope", "cosine", "norm", "reliability"]
     return table(head, rows)
 
 
@@ -217,7 +221,7 @@ def _alone(result: Result, several: bool) -> str:
                 what = "one number" if kind == "number" else f"one vector of {found['unit']}"
                 figures = (entry[of] for of in ("no_effect", "same_sign", "correlation", "slope"))
                 rows.append([f"{LABELS[name]}, {what}", f"{entry['step']:g}", *(_cell(e, several) for e in figures)])
-    head = ["", "step, cells", "no effect", "right sign, of those with one", "correlation", "slope"]
+    head = ["", "step, cells", "no change", "right sign, of the others", "correlation", "slope"]
     return table(head, rows)
 
 
@@ -233,7 +237,7 @@ def _descents(result: Result, several: bool) -> str:
                     *(_cell(e, several) for e in (entry["lowered"], entry["kept"], control["kept"])),
                 ]
             )
-    return table(["", "step, cells", "no effect", "lowers the loss", "kept", "kept without snapping"], rows)
+    return table(["", "step, cells", "no change", "lowers the loss", "kept", "kept without quantization"], rows)
 
 
 def _snapping(result: Result, several: bool) -> str:
@@ -246,7 +250,7 @@ def _snapping(result: Result, several: bool) -> str:
         for name, found in result["models"].items()
         for entry in found["steps_of"]["snapping"]
     ]
-    return table(["", "step, cells", "vectors (FSQ: numbers) that stay", "cosine", "slope"], rows)
+    return table(["", "step, cells", "vectors (FSQ: numbers) unchanged", "cosine", "slope"], rows)
 
 
 def _models(result: Result, several: bool) -> str:
@@ -271,7 +275,7 @@ def _models(result: Result, several: bool) -> str:
             ]
         )
     head = ["", "steps", "training loss", "loss here", "PESQ-WB ↑", "STOI ↑", "mel distance ↓", "gradient norm"]
-    return table([*head, "bits used of a frame's", "codes never seen"], rows)
+    return table([*head, "bits used of a frame's", "codes never used"], rows)
 
 
 def _training_note(result: Result) -> str:
@@ -281,8 +285,8 @@ def _training_note(result: Result) -> str:
     ]
     for other, found in result["differences"].items():
         loss = found["loss"]
-        which = "lower" if loss["high"] < 0 else "higher" if loss["low"] > 0 else "not told apart"
-        parts.append(f"FSQ's loss here less that of {LABELS[other]}: {_signed(loss, 3)}, {which}.")
+        which = "lower" if loss["high"] < 0 else "higher" if loss["low"] > 0 else "not significantly different"
+        parts.append(f"FSQ's loss here minus that of {LABELS[other]}: {_signed(loss, 3)}, {which}.")
     return " ".join(parts)
 
 
@@ -303,11 +307,10 @@ def _codebooks(result: Result) -> str:
                     f"{2 ** book['bits']:,.1f}",
                 ]
             )
-    head = ["codebook", "entries", "codes seen of each", "never seen", "if even", "bits of a code", "if even"]
+    head = ["codebook", "entries", "codes counted", "never used", "if uniform", "bits per code", "if uniform"]
     return table([*head, "perplexity"], rows) + (
-        "\n\nEntropy of single codes, their dependence not counted. *If even*: what as few codes "
-        "would show of entries that are all chosen equally often. A codebook that several vectors share counts "
-        "them all."
+        "\n\nEntropy of single codes, without their dependence. *If uniform*: the value for as many codes from "
+        "entries that are all chosen equally often. A codebook that several vectors share counts all of them."
     )
 
 
@@ -322,12 +325,12 @@ def _check(result: Result, several: bool) -> str:
     step = next(iter(result["models"].values()))["steps_of"]["check"][0]["step"]
     head = ["", "cell", "to the nearest other code", "spread of y", "correlation", "slope"]
     return (
-        f"The decoder has an exact gradient: without snapping, finite differences of {step:g} cells must agree with "
-        "it. They are to do so for the loss without its loudness term. That term holds a factor of its own constant "
-        "for the gradient (how much an added sound is charged above a missing one), so its gradient is not quite that "
-        "of its value: the last two columns, of the whole loss, are the most that any figure above can reach at small "
-        "steps. A codebook's nearest other code is a distance over the root of its length; of a chain, that of its "
-        "last codebook.\n\n"
+        f"The decoder has an exact gradient, so without quantization finite differences of {step:g} cells must agree "
+        "with it. They must do so for the loss without its loudness term. The gradient of that term treats one of its "
+        "factors as constant (the extra weight of added sound), so it is not exactly the gradient of its value. The "
+        "last two columns, for the whole loss, are therefore the upper limit of all figures above at small steps. The "
+        "distance to a codebook's nearest other code is divided by the root of its length; for a chain it is that of "
+        "the last codebook.\n\n"
     ) + table([*head, "whole loss: correlation", "slope"], rows)
 
 

@@ -1,4 +1,4 @@
-"""Promise and effect agree where they must: an identity, a straight decoder, rounding whose smoothing is known."""
+"""Predicted and actual changes agree where they must: identity, linear decoder, rounding of known smoothing."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def figure(name: str, sums: Sums) -> float:
 
 
 @pytest.mark.parametrize("size", [0.01, 1.0, 100.0])
-def test_an_identity_and_a_straight_decoder_keep_every_promise(size: float) -> None:
+def test_an_identity_and_a_straight_decoder_agree_with_every_prediction(size: float) -> None:
     place = at(identity)
     sums = agreement(place, identity, gaussian(40), size, smoothed=True)
     for name, expected in (("correlation", 1), ("slope", 1), ("cosine", 1), ("norm", 1), ("no_effect", 0)):
@@ -102,7 +102,7 @@ def test_the_gradient_is_taken_at_the_snapped_latent() -> None:
 # --- rounding, where the truth is known
 
 
-def test_far_below_a_cell_rounding_has_no_effect_and_at_the_wall_a_huge_one() -> None:
+def test_far_below_a_cell_rounding_changes_nothing_and_at_the_wall_a_huge_one() -> None:
     middle = Place.at(torch.full((D,), 5.0), rounding, straight)  # as far from every wall as can be
     sums = agreement(middle, rounding, torch.eye(D), 0.4)
     assert figure("no_effect", sums) == 1 and sums["ss"] == 0
@@ -113,7 +113,7 @@ def test_far_below_a_cell_rounding_has_no_effect_and_at_the_wall_a_huge_one() ->
     assert figure("correlation", sums) == pytest.approx(1)  # the right direction, but for the factor
 
 
-def test_steps_of_whole_cells_keep_every_promise() -> None:
+def test_steps_of_whole_cells_agree_with_every_prediction() -> None:
     sums = agreement(at(rounding), rounding, torch.eye(D), 2.0)
     assert figure("correlation", sums) == pytest.approx(1) and figure("slope", sums) == pytest.approx(1)
 
@@ -298,7 +298,7 @@ def test_the_page_is_what_the_json_says(result: dict[str, Any], tmp_path: Path) 
     written, drawn = pages.write(result, tmp_path / "pages")
     text = written.read_text(encoding="utf-8")
     assert text == pages.render(result) and drawn.read_bytes().startswith(b"\x89PNG")
-    for words in ("tiny ones, trained for 2 steps", "trial run", "### Is FSQ's gradient", "FSQ - VQ | 0.1 |"):
+    for words in ("tiny ones, trained for 2 steps", "trial run", "FSQ - VQ | 0.1 |"):
         assert words in text
     book = result["models"]["vq"]["usage"][0]
     assert f"| VQ, the only one | 4,096 | {book['n_codes']:,} |" in text
@@ -308,9 +308,9 @@ def test_the_page_is_what_the_json_says(result: dict[str, Any], tmp_path: Path) 
     ("shifts", "says"),
     [
         ((0.2, 0.2), "**Yes**"),
-        ((-0.2, -0.2), "**No, it is further**"),
+        ((-0.2, -0.2), "**No, it is worse**"),
         ((0.2, -0.2), "**It depends on the step**"),
-        ((0.0, 0.0), "**Not told apart**"),
+        ((0.0, 0.0), "**Not significantly different**"),
     ],
 )
 def test_the_answer_follows_the_numbers(result: dict[str, Any], shifts: tuple[float, float], says: str) -> None:

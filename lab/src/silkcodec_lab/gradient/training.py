@@ -51,9 +51,9 @@ def curves(run: Path, weights: dict[str, float]) -> list[dict[str, Any]]:
 def usage(quantizer: Any, codes: Codes, seed: int = 0) -> list[dict[str, Any]]:
     """How often the entries of each codebook were chosen: codes [F, K] of held-out frames.
 
-    A codebook that several vectors share counts all of them. The dimensions of FSQ are told together. What would be
-    seen of entries that are chosen evenly, from as few codes, stands beside it: of many entries and few codes, some
-    are never chosen and the entropy falls short whatever the codebook.
+    A codebook that several vectors share counts all of them. The dimensions of FSQ are summarised together. The same
+    figures for uniformly chosen entries and as few codes are given beside: with many entries and few codes, some are
+    never chosen and the entropy is too low for any codebook.
 
     Returns:
         one dict a codebook: "name", "books" (128 for FSQ), "entries" (of each), "codes_per_frame", "n_codes" (seen of
@@ -141,7 +141,7 @@ def train_tiny(waves: Sequence[NDArray[np.float32]], folder: Path, steps: int, q
         data = dataclasses.replace(config.data, folder=str(folder / "speech"), cache=str(folder / "cache"))
         stage = dataclasses.replace(config.stage[0], steps=steps)
         trainer = Trainer(dataclasses.replace(config, data=data, stage=(stage,)), folder / quantizer)
-        trainer.progress.quiet = True  # the experiment tells how far it is
+        trainer.progress.quiet = True  # the experiment has a progress bar of its own
         trainer.run()
         runs.append(folder / quantizer)
     return runs
