@@ -1,5 +1,5 @@
 # On a fresh machine: `make demo` sets up and runs the codec on the samples, `make test` sets up and tests.
-# SPEECH is a folder of speech with an INDEX.tsv, for `make quality` and training.
+# SPEECH is a folder of speech with an INDEX.tsv: for training, and for `make quality`, which reads bench/evaluation/clips.tsv.
 PYTHON ?= python3
 SPEECH ?= ../shared/speech
 RUNS ?= runs
@@ -18,7 +18,10 @@ ENGLISH := $(IN)en|en_GB
 CLASSICAL := codec2:700C,codec2:1200,codec2:2400,codec2:3200,opus:6k,speex:5.95k
 ONE_SOURCE := --folds 2 --seconds 40 --speakers 24 --no-sounds --rebuild 0
 TRAINED := $(foreach quantizer,fsq rvq vq multiscale,--run $(RUNS)/$(quantizer))
-WORDS := $(BIN)/silk compare --split valid --codecs silk,$(CLASSICAL) --model whisper=$(WHISPER) --force
+CLIPS := bench/evaluation/clips.tsv
+EVALUATE := $(BIN)/silk compare --root $(SPEECH) --force
+ALL := --codecs silk,$(CLASSICAL),original
+NATURALNESS := distillmos,pesq_wb,stoi,estoi,speaker_similarity,fricative_scatter_db,flatness_db,bandwidth_percent,high_band_db
 UV_LOCK := UV_CUSTOM_COMPILE_COMMAND='make lock' $(BIN)/uv pip compile --quiet --generate-hashes --no-annotate \
 	--python-version 3.11 --python-platform x86_64-manylinux_2_28 -c constraints.txt
 MINUTES ?= 5
@@ -83,10 +86,12 @@ bench-codecs: $(FULL)
 	$(BIN)/python bench/tables.py
 
 quality: $(FULL)
-	$(BIN)/silk compare $(SPEECH) --split valid --codecs silk,$(CLASSICAL) -o bench/quality --force --metrics \
-		pesq_wb,stoi,estoi,visqol,mel_distance,si_sdr_db,level_db,f0_correlation,voicing_error,speaker_similarity
-	$(WORDS) "$(ENGLISH)|en-zh" --metrics dwer,dcer -o bench/quality/english
-	$(WORDS) "$(IN)zh*" --metrics dcer -o bench/quality/mandarin
+	$(EVALUATE) "$(CLIPS):group=english-read|seen-source|unseen-source|unseen-language" $(ALL) --by group -o bench/quality \
+		--metrics $(NATURALNESS),visqol,mel_distance,si_sdr_db,level_db,f0_correlation,voicing_error
+	$(EVALUATE) "$(CLIPS):group=english-read" $(ALL) --metrics dwer,dwer_moonshine,dcer \
+		--model whisper=$(WHISPER) -o bench/quality/english
+	$(EVALUATE) "$(CLIPS):language=zh*,group=seen-source" $(ALL) --metrics dcer --model whisper=$(WHISPER) -o bench/quality/mandarin
+	$(EVALUATE) "$(CLIPS):gap=training|unseen" --by gap --codecs silk --metrics $(NATURALNESS),mel_distance -o bench/quality/gap
 	$(BIN)/python bench/tables.py
 
 # The neural baselines have random weights here: of them lengths and times are measured, bits are not.

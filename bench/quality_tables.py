@@ -1,13 +1,15 @@
 """What `silk compare` found -> the tables of how good Silk is, and the figure of how it uses its levels.
 
-    quality/results.json                     every clip of the validation split
-    quality/english/, quality/mandarin/      the words of its English and Mandarin clips, as a recogniser hears them
+    quality/results.json                     the evaluation clips (evaluation/clips.tsv) without the training speech
+    quality/english/, quality/mandarin/      words of its English and Mandarin clips, by recognizers
+    quality/gap/                             Silk on training speech and on unseen speech of the same sources
     history/*.json                           earlier weights
 """
 
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,15 +18,28 @@ import findings
 from findings import TableError
 
 from silkcodec.evaluate.markdown import ARROWS, digits, interval, number, table
-from silkcodec.evaluate.report import load_result, measured, side_by_side
+from silkcodec.evaluate.metrics import METRICS
+from silkcodec.evaluate.report import load_result, measured
 from silkcodec.evaluate.results import to_json
 
 Figures = dict[str, Any]
 
 QUALITY = Path("quality", "results.json")
-WORDS = {"English": ("english", ("dwer", "dcer")), "Mandarin": ("mandarin", ("dcer",))}  # which writes no spaces
-GROUPED = ("pesq_wb", "stoi", "mel_distance")
-PROGRESS = ("pesq_wb", "stoi", "estoi", "visqol", "mel_distance")
+GAP = Path("quality", "gap", "results.json")
+WORDS = {  # Mandarin writes no spaces
+    "English": ("english", ("dwer", "dwer_moonshine", "dcer")),
+    "Mandarin": ("mandarin", ("dcer",)),
+}
+ENGLISH = "english-read"  # of the column `group` in evaluation/clips.tsv
+NATURALNESS = "distillmos"
+# Training losses are close to PESQ, STOI, ESTOI and the mel distance: no table shows only these.
+COLUMNS = (
+    (NATURALNESS, "visqol", "speaker_similarity", "pesq_wb", "stoi", "estoi"),
+    ("fricative_scatter_db", "flatness_db", "bandwidth_percent", "high_band_db"),
+    ("mel_distance", "level_db", "si_sdr_db", "f0_correlation", "voicing_error"),
+)
+GROUPED = (NATURALNESS, "fricative_scatter_db", "pesq_wb", "stoi", "mel_distance")
+PROGRESS = (NATURALNESS, "fricative_scatter_db", "visqol", "pesq_wb", "stoi", "estoi", "mel_distance")
 NOT_YET = "Not measured yet: `make quality`."
 LEVELS_FIGURE = Path("docs", "levels.png")
 
@@ -34,27 +49,54 @@ def quality(bench: Path) -> str:
     result = _read(bench / QUALITY)
     if result is None:
         return NOT_YET
-    codecs, means = result["settings"]["codecs"], result["means"]
-    parts = []
-    for shown in side_by_side(measured(result)):
-        rows = [
-            [codec, *_rates(result, codec), *(interval(means[codec][name], digits(name)) for name in shown)]
-            for codec in codecs
-        ]
-        parts.append(table(["codec", "tokens/s", "bit/s", *_metric_headers(result, shown)], rows))
-    if findings.targets(bench)["quality"]["codec"] in codecs:
+    parts = _tables(result, result["means"])
+    if findings.targets(bench)["quality"]["codec"] in result["settings"]["codecs"]:
         parts.append(table(["silk's target", "measured", "target", "met"], _targets(bench, result)))
     return "\n\n".join([*parts, _clips_note(bench, result)])
 
 
+def quality_english(bench: Path) -> str:
+    """Return every codec on the read English sentences among those clips, and the words of them."""
+    result = _read(bench / QUALITY)
+    group = {} if result is None else result["groups"].get("group", {}).get(ENGLISH, {})
+    if result is None or not group:
+        return NOT_YET
+    tables = _tables(result, group["codecs"])
+    return "\n\n".join([*tables, f"{group['n_clips']} clips of read English sentences, of the run above."])
+
+
+def quality_gap(bench: Path) -> str:
+    """Return Silk on training speech and on unseen speech of the same sources, and the difference."""
+    result = _read(bench / GAP)
+    groups = {} if result is None else result["groups"].get("gap", {})
+    if result is None or set(groups) != {"training", "unseen"}:
+        return NOT_YET
+    codec = findings.targets(bench)["quality"]["codec"]
+    shown = [name for columns in COLUMNS for name in columns if name in measured(result)]
+    rows = []
+    for name in shown:
+        known, new = (groups[value]["codecs"][codec][name] for value in ("training", "unseen"))
+        cells = [interval(entry, digits(name)) for entry in (known, new, _minus(known, new))]
+        rows.append([_metric_headers(result, [name])[0], *cells])
+    counts = [f"{groups[value]['n_clips']} clips" for value in ("training", "unseen")]
+    header = ["silk", f"training speech, {counts[0]}", f"unseen speech, {counts[1]}", "gap"]
+    note = "The interval of the gap combines those of the two means, which are of different clips."
+    return f"{table(header, rows)}\n\n{note} {_clips_note(bench, result)}"
+
+
 def words(bench: Path) -> str:
-    """What a recogniser mishears of each codec's output that it heard right in the original, by language."""
+    """Return the errors of recognizers on each codec's output against their transcripts of the original."""
     results = {language: _read(bench / "quality" / folder / "results.json") for language, (folder, _) in WORDS.items()}
     known = {language: result for language, result in results.items() if result is not None}
     if not known:
         return NOT_YET
     targets = findings.targets(bench)["quality"]
-    columns = [(language, name) for language in known for name in WORDS[language][1]]
+    columns = [
+        (language, name)
+        for language in known
+        for name in WORDS[language][1]
+        if name in measured(known[language])
+    ]
     headers = [f"{language} {known[language]['metrics'][name]['label']} % ↓" for language, name in columns]
     rows = []
     first = next(iter(known.values()))
@@ -64,14 +106,15 @@ def words(bench: Path) -> str:
     judged = []
     for language, name in columns:
         entry = known[language]["means"][targets["codec"]][name]
-        cells = findings.judged(entry["mean"], targets["words"][name], "%", 0)
+        cells = findings.judged(entry["mean"], targets["words"][language][name], "%", 0)
         judged.append([f"{language} {known[language]['metrics'][name]['label']}", interval(entry, 1), *cells])
     notes = [f"{language}: {_clips_note(bench, result)}" for language, result in known.items()]
     return "\n\n".join(
         [
             table(["codec", "tokens/s", "bit/s", *headers], rows),
             table(["silk's target", "measured", "target", "met"], judged),
-            f"By Whisper {_whisper(first)} against its own transcript of the original. {' '.join(notes)}",
+            f"By Whisper {_whisper(first)} and, where the column says so, Moonshine tiny, each against its own "
+            f"transcript of the original. {' '.join(notes)}",
         ]
     )
 
@@ -96,7 +139,7 @@ def published(bench: Path) -> str:
 
 
 def quality_groups(bench: Path) -> str:
-    """The same means, split by what training had heard: its speakers, its languages."""
+    """Return the same means by group of clips."""
     result = _read(bench / QUALITY)
     if result is None:
         return NOT_YET
@@ -169,6 +212,8 @@ def progress(bench: Path) -> str:
 
 TABLES: dict[str, Callable[[Path], str]] = {
     "quality": quality,
+    "quality-english": quality_english,
+    "quality-gap": quality_gap,
     "words": words,
     "published": published,
     "quality-groups": quality_groups,
@@ -220,6 +265,35 @@ def draw_levels(bench: Path) -> bytes | None:
     return image.getvalue()
 
 
+def _tables(result: Figures, means: Figures) -> list[str]:
+    """Return the tables of COLUMNS for means by codec, of what was measured; a sentence if naturalness was not."""
+    parts = []
+    for columns in COLUMNS:
+        shown = [name for name in columns if name in measured(result)]
+        rows = [
+            [codec, *_rates(result, codec), *(interval(means[codec][name], digits(name)) for name in shown)]
+            for codec in result["settings"]["codecs"]
+        ]
+        if shown:
+            parts.append(table(["codec", "tokens/s", "bit/s", *_metric_headers(result, shown)], rows))
+    if NATURALNESS not in measured(result):
+        parts.append(
+            "**Naturalness (DistillMOS) was not measured in this run**: PESQ, STOI and the mel distance are close to "
+            "training losses and do not show it."
+        )
+    return parts
+
+
+def _minus(a: Figures, b: Figures) -> Figures:
+    """Return the difference of two independent means; its interval from the half widths of theirs."""
+    if a["mean"] is None or b["mean"] is None:
+        return {"mean": None}
+    mean = a["mean"] - b["mean"]
+    low = math.hypot(a["mean"] - a["low"], b["high"] - b["mean"])
+    high = math.hypot(a["high"] - a["mean"], b["mean"] - b["low"])
+    return {"mean": mean, "low": mean - low, "high": mean + high}
+
+
 def _read(path: Path) -> Figures | None:
     return load_result(path) if path.exists() else None
 
@@ -243,7 +317,7 @@ def _rates(result: Figures, codec: str) -> list[str]:
 
 
 def _label(result: Figures, metric: str) -> str:
-    return str(result["metrics"].get(metric, {"label": metric})["label"])
+    return str(result["metrics"].get(metric, {"label": METRICS[metric].label})["label"])
 
 
 def _targets(bench: Path, result: Figures) -> list[list[str]]:

@@ -11,7 +11,7 @@ from silkcodec.errors import ArgumentError, SilkError
 from silkcodec.evaluate import markdown, report
 from silkcodec.train import checkpoint
 from silkcodec.train.config import StageConfig, TrainConfig, load_config
-from silkcodec.train.data import read_index
+from silkcodec.train.data import read_index, without_held_out
 
 
 def model_card(config: TrainConfig, progress: dict[str, Any], written: dict, results: dict | None, out: Path) -> str:
@@ -110,6 +110,7 @@ def data_lines(config: TrainConfig) -> list[str]:
         return [f"The files of one folder, {100 - config.data.valid_percent:g} % of them."]
     try:
         rows = read_index(Path(config.data.folder) / config.data.index, ("path", config.data.split_column))
+        rows = without_held_out(rows, config.data.exclude) if config.data.exclude else rows
     except ArgumentError:
         return ["The training folder was not at hand when this card was written."]
     if not all(any(name in row for row in rows) for name in ("source", "licence", "duration_s")):
@@ -143,7 +144,10 @@ def quality_lines(results: dict | None, weights_hash: str) -> list[str]:
     measured = results["codecs"].get("silk", {}).get("codec_id", "another codec")
     if measured != f"silk@{weights_hash}":
         raise ArgumentError(f"results must be of silk@{weights_hash}; they are of {measured}: run silk compare again.")
-    shown = ("pesq_wb", "stoi", "estoi", "visqol", "mel_distance", "speaker_similarity")
+    shown = (  # those that no training loss is close to come first
+        *("distillmos", "fricative_scatter_db", "visqol", "speaker_similarity"),
+        *("pesq_wb", "stoi", "estoi", "mel_distance"),
+    )
     names = [name for name in shown if name in report.measured(results)]
     rows = []
     for codec in results["settings"]["codecs"]:
