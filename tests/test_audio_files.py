@@ -350,3 +350,10 @@ def test_the_real_ffmpeg_is_understood(tmp_path: Path, suffix: str) -> None:
         content = made.read_bytes()
         with pytest.raises(AudioError):
             n_read(content[: len(content) // 2])
+
+
+def test_the_page_lists_the_suffixes() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "sound-files.md").read_text(encoding="utf-8")
+    cells = [line.split("|")[2] for line in page.splitlines() if line.startswith("|")]
+    listed = [tuple(cell.strip(" `").split()) for cell in cells if cell.startswith(" `.")]
+    assert listed == [audio.NATIVE_SUFFIXES, audio.FFMPEG_SUFFIXES]
