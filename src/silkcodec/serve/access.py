@@ -105,13 +105,17 @@ def check(
     """
     if token is not None:
         if not is_token(bearer(headers, subprotocols), token):
-            raise DeniedError("The server's bearer token is required, in the header Authorization.")
+            raise DeniedError("The bearer token is missing or wrong; send it in the header Authorization.")
         return
     origin, host = headers.get("origin"), headers.get("host")
     if origin is not None and not _is_here(origin):
-        raise DeniedError("A server without a token must be used by pages of this machine only; start it with one.")
+        raise DeniedError(
+            f"The Origin must be a page of this machine; got {origin!r:.60}. A server with a token takes any."
+        )
     if loopback and host is not None and not _is_here(f"//{host}"):
-        raise DeniedError("A server without a token must be addressed as localhost or 127.0.0.1; start it with one.")
+        raise DeniedError(
+            f"The Host must be localhost or a loopback address; got {host!r:.60}. A server with a token takes any."
+        )
 
 
 def _is_here(url: str) -> bool:
