@@ -28,6 +28,7 @@ import corpus_table
 import findings
 import lab_table
 import lm_table
+import loudness_table
 import quality_tables
 import server_table
 import web_table
@@ -116,6 +117,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     **codec_tables.TABLES,
     **lab_table.TABLES,
     **lm_table.TABLES,
+    **loudness_table.TABLES,
     **corpus_table.TABLES,
     **server_table.TABLES,
     **web_table.TABLES,

@@ -1,0 +1,40 @@
+"""loudness.json, of loudness.py -> the table of docs/quality.md."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import findings
+
+from silkcodec.evaluate.markdown import number, table
+
+MISSING = "Not measured yet: `python bench/loudness.py --out bench/loudness.json`."
+CHANGES = (("level_dbfs", "{:g} dBFS"), ("offset", "DC offset of {:g}"))  # field of a row, how it is shown
+
+
+def loudness(bench: Path) -> str:
+    """STOI by level and by offset, as it is and normalised."""
+    result = findings.read_result(bench / "loudness.json", "silk loudness")
+    if result is None:
+        return MISSING
+    files = list(dict.fromkeys(row["file"] for row in result["rows"]))
+    rows = []
+    for field, text in CHANGES:
+        for value in dict.fromkeys(row[field] for row in result["rows"] if field in row):
+            found = {row["file"]: row for row in result["rows"] if row.get(field) == value}
+            rows.append([text.format(value), *(_cell(found[name]) for name in files)])
+    heads = ["recording", *(name.partition(".")[0] for name in files)]
+    remark = findings.not_embedded(bench, result["codec"])
+    return (
+        f"{table(heads, rows)}\n\nSTOI of the samples, encoded as they are -> with `--normalize`."
+        f" Levels are RMS, rounded to 16 bits. {result['codec']}{remark}; {result['created'][:10]}."
+    )
+
+
+def _cell(row: dict[str, Any]) -> str:
+    return f"{number(row['plain'], 3)} -> {number(row['normalized'], 3)}"
+
+
+TABLES: dict[str, Callable[[Path], str]] = {"loudness": loudness}
