@@ -75,3 +75,50 @@ def test_the_command_refuses_them_with_one_line(tmp_path: Path) -> None:
         result = CliRunner().invoke(app, ["compare", str(tmp_path / name), "-o", str(tmp_path / "out")])
         assert result.exit_code == 2 and result.stderr.count("\n") == 1 and name in result.stderr, name
         assert result.stderr.startswith("silk: ") and not (tmp_path / "out").exists()
+
+
+def good_and_bad(file: Path, layout: manifest.Layout = manifest.USUAL) -> list[str]:
+    return [
+        "bad" if isinstance(row, ArgumentError) else str(row.get("path")) for _, row in manifest.records(file, layout)
+    ]
+
+
+BAD_LINES = {
+    "wide.csv": b"path,text\na,x\nb," + b"y" * 131_073 + b"\nc,z\n",
+    "quotes.csv": b'path,text\na,x\nb,"y" z\nc,z\n',
+    "wide.tsv": b"path\ttext\na\tx\nb\t" + b"y" * 131_073 + b"\nc\tz\n",
+    "list.jsonl": b'{"path": "a"}\n["b"]\n{"path": "c"}\n',
+    "torn.jsonl": b'{"path": "a"}\n{"path":\n{"path": "c"}\n',
+    "long.jsonl": b'{"path": "a"}\n"' + b"x" * (1 << 24) + b'"\n{"path": "c"}\n',
+    "long.tsv": b"path\ttext\na\tx\n" + b"\t" * (1 << 24) + b"\nc\tz\n",
+    "wav.scp": b"1 a\n2 sph2pipe x.sph |\n3 c\n",
+    "ark.scp": b"1\ta\n2\tx.ark:57\n3\tc\n",
+}
+
+
+@pytest.mark.parametrize("name", BAD_LINES)
+def test_a_bad_line_does_not_end_the_others(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(BAD_LINES[name])
+    assert good_and_bad(tmp_path / name) == ["a", "bad", "c"]
+
+
+def test_an_unclosed_quote_swallows_no_rows_silently(tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text('path,text\na,x\nb,"y\nc,z\nd,z\n')
+    *_, (line, problem) = manifest.records(tmp_path / "m.csv")
+    assert line == 3 and "Lines 3 to 5" in str(problem)
+
+
+def test_other_columns_separators_and_encodings(tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_bytes("wav_filename;transcript;path\n\xfc.wav;so, so;9\n".encode("latin-1"))
+    layout = manifest.Layout((("path", "wav_filename"), ("text", "transcript")), ";", "latin-1")
+    ((_, row),) = manifest.records(tmp_path / "m.csv", layout)
+    assert row == {"path": "\xfc.wav", "text": "so, so"}
+    (tmp_path / "u.tsv").write_bytes("path\ttext\na\tb\n".encode("utf-16"))
+    assert good_and_bad(tmp_path / "u.tsv", manifest.Layout(encoding="utf-16")) == ["a"]
+    for wrong in ({"encoding": "klingon"}, {"encoding": "hex"}, {"separator": ";;"}, {"separator": ""}):
+        with pytest.raises(ArgumentError, match=r"The (encoding|separator) must be"):
+            manifest.Layout(**wrong)  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match="--encoding"):
+        list(manifest.records(tmp_path / "u.tsv"))
+    with pytest.raises(ArgumentError, match="must have the column file;"):
+        list(manifest.records(tmp_path / "m.csv", manifest.Layout((("path", "file"),), ";", "latin-1")))

@@ -5,29 +5,68 @@
 
     {"audio_filepath": "v/one.flac", "text": "hello there"}  a .jsonl (or .json): one object a line
 
-Any of them may be compressed (.jsonl.gz). Paths are relative to the manifest's own folder, or absolute.
+    one v/one.flac                                           a wav.scp of Kaldi: id and path
+
+Any of them may be compressed (.jsonl.gz). Paths are relative to the manifest's own folder, or absolute. A `Layout`
+describes tables with other column names, another separator or another encoding.
 """
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
 import json
 import os
+import re
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
 from silkcodec.errors import ArgumentError
 
 INDEX_NAME = "INDEX.tsv"  # a folder's own manifest
-SUFFIXES = (".tsv", ".csv", ".jsonl", ".json")
-PATH_KEYS = ("path", "audio_filepath")  # the second is NeMo's; rows have it as "path"
+SUFFIXES = (".tsv", ".csv", ".jsonl", ".json", ".scp")
+PATH_KEYS = ("path", "audio_filepath", "file_name")  # the last two are NeMo's and AudioFolder's; rows have "path"
 
 MAX_LINE = 1 << 24  # characters: a few bytes of .gz can hold a line of gigabytes
 
 Row = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a manifest is written, where it is not the usual way.
+
+    Attributes:
+        columns: (name, column) pairs: the column that has the path, id, start, duration, text, ...
+        separator: between the fields of a table; None: a comma in a .csv, a tab in a .tsv.
+        encoding: as Python names it.
+
+    Raises:
+        ArgumentError: no such encoding, or the separator is not one character.
+    """
+
+    columns: tuple[tuple[str, str], ...] = ()
+    separator: str | None = None
+    encoding: str = "utf-8"
+
+    def __post_init__(self) -> None:
+        try:
+            "".encode(self.encoding)
+        except (LookupError, ValueError):
+            raise ArgumentError(f"The encoding must be one of Python's, e.g. latin-1; got {self.encoding!r}.") from None
+        if self.separator is not None and (len(self.separator) != 1 or self.separator in '"\r\n'):
+            raise ArgumentError(f"The separator must be one character, e.g. ';'; got {self.separator!r}.")
+
+
+USUAL = Layout()
+
+
+class HeaderError(ArgumentError):
+    """A table whose first line does not name a column of paths."""
 
 
 def is_manifest(path: str | os.PathLike[str]) -> bool:
@@ -43,6 +82,8 @@ def read(file: str | os.PathLike[str]) -> list[Row]:
     """
     rows: list[Row] = []
     for number, columns in records(file):
+        if isinstance(columns, ArgumentError):
+            raise columns
         row = as_row(columns)
         if row is None:
             raise ArgumentError(f"Line {number} of '{file}' must have a {' or '.join(PATH_KEYS)}; it has none.")
@@ -57,25 +98,45 @@ def as_row(columns: dict[str, Any]) -> Row | None:
     return None if path is None else {"path": path, **row}
 
 
-def records(file: str | os.PathLike[str]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(line number, what stands there) of each line of a manifest, one at a time: JSON objects as they are.
+def records(
+    file: str | os.PathLike[str], layout: Layout = USUAL
+) -> Iterator[tuple[int, dict[str, Any] | ArgumentError]]:
+    """Yield (line number, columns) of each line of a manifest, one at a time: JSON objects as they are.
+
+    A line that is no row gives the error to report in place of its columns; the lines after it follow.
 
     Raises:
-        ArgumentError: it cannot be read, is damaged, or has no line; says which line.
+        ArgumentError: the file cannot be read, is not text of that encoding, has no path column, or has no line.
     """
     file = Path(file)
     empty = True
     try:
-        with _opened(file) as handle:
-            found = _objects(handle, file) if _suffix(file) in (".jsonl", ".json") else _table(handle, file)
+        with _opened(file, layout) as handle:
+            lines = _Lines(handle, file)
+            suffix = _suffix(file)
+            if suffix in (".jsonl", ".json"):
+                found = _objects(lines, file)
+            else:
+                found = _scp(lines, file) if suffix == ".scp" else _table(lines, file, layout)
             for number, columns in found:
                 empty = False
-                yield number, columns
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error, zlib.error) as error:
+                yield number, columns if isinstance(columns, ArgumentError) else _renamed(columns, layout)
+    except UnicodeError as error:
+        raise ArgumentError(
+            f"A manifest must be text in {layout.encoding}; '{file}' is not ({error}). Convert it to UTF-8, or name"
+            " its encoding with silk tokenize --encoding."
+        ) from error
+    except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or error
-        raise ArgumentError(f"A manifest must be a table or JSON lines in UTF-8; '{file}': {reason}.") from error
+        raise ArgumentError(f"A manifest must be a table or JSON lines; '{file}': {reason}.") from error
     if empty:
         raise ArgumentError(f"A manifest must have rows, one per recording; '{file}' has none.")
+
+
+def _renamed(columns: dict[str, Any], layout: Layout) -> dict[str, Any]:
+    taken = {name: columns[column] for name, column in layout.columns if column in columns}
+    given = {column for _, column in layout.columns}
+    return {**{key: value for key, value in columns.items() if key not in given}, **taken}
 
 
 def _suffix(file: Path) -> str:
@@ -84,45 +145,112 @@ def _suffix(file: Path) -> str:
     return Path(file.stem).suffix.lower() if suffix == ".gz" else suffix
 
 
-def _opened(file: Path) -> TextIO:
+def _opened(file: Path, layout: Layout) -> TextIO:
     # -sig: spreadsheets write a byte order mark
+    encoding = "utf-8-sig" if codecs.lookup(layout.encoding).name == "utf-8" else layout.encoding
     if file.suffix.lower() == ".gz":
-        return gzip.open(file, "rt", encoding="utf-8-sig", newline="")
-    return open(file, encoding="utf-8-sig", newline="")
+        return gzip.open(file, "rt", encoding=encoding, newline="")
+    return open(file, encoding=encoding, newline="")
 
 
-def _lines(handle: TextIO, file: Path) -> Iterator[str]:
-    """Lines of a length that fits the memory."""
-    for number, line in enumerate(iter(lambda: handle.readline(MAX_LINE), ""), start=1):
-        if len(line) == MAX_LINE:
-            raise ArgumentError(f"Line {number} of '{file}' must be shorter than {MAX_LINE:,} characters; it is not.")
-        yield line
+class _Lines(Iterator[str]):
+    """Lines of a bounded length. A longer one raises ArgumentError and is skipped: the next call gives the next line.
+
+    Attributes:
+        number: of the line that was given last, from 1.
+    """
+
+    def __init__(self, handle: TextIO, file: Path) -> None:
+        self._handle, self._file = handle, file
+        self.number = 0
+
+    def __next__(self) -> str:
+        line = self._handle.readline(MAX_LINE)
+        if not line:
+            raise StopIteration
+        self.number += 1
+        if len(line) < MAX_LINE or line.endswith("\n"):
+            return line
+        while rest := self._handle.readline(MAX_LINE):
+            if rest.endswith("\n"):
+                break
+        raise ArgumentError(f"Line {self.number} of '{self._file}' must be shorter than {MAX_LINE:,} characters.")
 
 
-def _table(handle: TextIO, file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Line numbers and rows of a table. Tabs need no quotes, and speech has many: in a .tsv they are text."""
-    lines = _lines(handle, file)
-    comma = _suffix(file) == ".csv"
-    reader = csv.DictReader(lines) if comma else csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
-    if reader.fieldnames is not None and not set(PATH_KEYS) & set(reader.fieldnames):
-        named = ", ".join(reader.fieldnames)[:200]
-        raise ArgumentError(f"A manifest must have a column {' or '.join(PATH_KEYS)}; '{file}' has: {named}.")
-    for row in reader:
-        yield reader.line_num, {key: value for key, value in row.items() if key}  # None: surplus fields
-
-
-def _objects(handle: TextIO, file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    for number, line in enumerate(_lines(handle, file), start=1):
-        if not line.strip():
-            continue
+def _each(lines: Iterator[Any]) -> Iterator[Any]:
+    """Each line, or the error in its place."""
+    while True:
         try:
-            row = json.loads(line)
-        except (ValueError, RecursionError):
-            row = None
-        if not isinstance(row, dict):
-            shown = line.strip()[:60]
-            raise ArgumentError(f"Line {number} of '{file}' must be a JSON object; got {shown!r}.")
-        yield number, row
+            yield next(lines)
+        except StopIteration:
+            return
+        except (ArgumentError, csv.Error) as error:
+            yield error
+
+
+def _table(lines: _Lines, file: Path, layout: Layout) -> Iterator[tuple[int, dict[str, Any] | ArgumentError]]:
+    """Line numbers and rows of a table. Tabs need no quotes, and speech has many: in a .tsv they are text."""
+    comma = _suffix(file) == ".csv"
+    separator = layout.separator or ("," if comma else "\t")
+    quoting: Any = csv.QUOTE_MINIMAL if comma else csv.QUOTE_NONE
+    rows = _each(csv.reader(lines, delimiter=separator, quoting=quoting, strict=True))
+    header: Any = next(rows, [])
+    if isinstance(header, Exception):
+        raise HeaderError(f"Line 1 of '{file}' must be a header: {header}.")
+    _check_header(header, file, layout)
+    first = lines.number + 1
+    for values in rows:
+        if isinstance(values, Exception):
+            where = f"Line {first}" if first >= lines.number else f"Lines {first} to {lines.number}"
+            yield first, ArgumentError(f"{where} of '{file}' cannot be read as a row: {values}.")
+        elif values:
+            yield lines.number, {key: value for key, value in zip(header, values, strict=False) if key}
+        first = lines.number + 1
+
+
+def _check_header(header: list[str], file: Path, layout: Layout) -> None:
+    missing = [column for _, column in layout.columns if column not in header]
+    has_path = set(PATH_KEYS) & set(header) or "path" in dict(layout.columns)
+    if not header or (has_path and not missing):
+        return
+    wanted = f"the column {missing[0]}" if missing else f"a column {' or '.join(PATH_KEYS)}"
+    named = ", ".join(header)[:200]
+    raise HeaderError(
+        f"A manifest must have {wanted}; '{file}' has: {named}. silk tokenize takes --column path=NAME and --separator."
+    )
+
+
+def _objects(lines: _Lines, file: Path) -> Iterator[tuple[int, dict[str, Any] | ArgumentError]]:
+    for line in _each(lines):
+        if isinstance(line, Exception):
+            yield lines.number, ArgumentError(str(line))
+        elif line.strip():
+            try:
+                row = json.loads(line)
+            except (ValueError, RecursionError):
+                row = None
+            if not isinstance(row, dict):
+                row = ArgumentError(
+                    f"Line {lines.number} of '{file}' must be a JSON object; got {line.strip()[:60]!r}."
+                )
+            yield lines.number, row
+
+
+def _scp(lines: _Lines, file: Path) -> Iterator[tuple[int, dict[str, Any] | ArgumentError]]:
+    """Kaldi's wav.scp. Its commands are never run."""
+    for line in _each(lines):
+        where = f"Line {lines.number} of '{file}'"
+        if isinstance(line, Exception):
+            yield lines.number, ArgumentError(str(line))
+            continue
+        id, _, path = line.strip().partition(" ") if "\t" not in line else line.strip().partition("\t")
+        path = path.strip()
+        if path.endswith("|"):
+            yield lines.number, ArgumentError(f"{where} is a command, which is never run; write its output to a file.")
+        elif re.search(r"\.ark:\d+$", path):
+            yield lines.number, ArgumentError(f"{where} is a part of a Kaldi archive; copy it to a sound file first.")
+        elif id:
+            yield lines.number, {"id": id, "path": path}
 
 
 def _text(value: Any) -> str:

@@ -1,4 +1,6 @@
-"""Hugging Face datasets saved on disk (`Dataset.save_to_disk`): Arrow files with an Audio column, bytes or paths.
+"""Hugging Face datasets on disk: Arrow files of `Dataset.save_to_disk`, and Parquet files as the hub has them.
+
+Both have an Audio column, a struct of bytes and path.
 
 Read through pyarrow, mapped into memory: `datasets` itself is not needed. Each file is checked whole, once, before
 any of its offsets is trusted.
@@ -9,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -116,13 +119,7 @@ def _rows(batch: Any, file: str) -> Iterator[dict[str, Any]]:
     column = _audio_column(batch.schema)
     if column is None:
         raise ArgumentError(f"A dataset must have an Audio column (bytes, path); '{file}' has: {batch.schema.names}.")
-    pyarrow = require("A Hugging Face dataset")
-    types = pyarrow.types
-    plain = [
-        name
-        for name, kind in zip(batch.schema.names, batch.schema.types, strict=True)
-        if types.is_string(kind) or types.is_large_string(kind) or types.is_primitive(kind)
-    ]
+    plain = _plain_columns(batch.schema)
     sounds = batch.column(column)
     has_bytes, paths = sounds.field("bytes").is_valid().to_pylist(), sounds.field("path").to_pylist()
     there = sounds.is_valid().to_pylist()
@@ -131,6 +128,16 @@ def _rows(batch: Any, file: str) -> Iterator[dict[str, Any]]:
         row: dict[str, Any] = {name: _plain(values[name][i]) for name in plain if values[name][i] is not None}
         row["sound"] = {"has_bytes": there[i] and has_bytes[i], "path": paths[i] if there[i] else None}
         yield row
+
+
+def _plain_columns(schema: Any) -> list[str]:
+    types = require("A Hugging Face dataset").types
+    kinds = zip(schema.names, schema.types, strict=True)
+    return [
+        name
+        for name, kind in kinds
+        if types.is_string(kind) or types.is_large_string(kind) or types.is_primitive(kind)
+    ]
 
 
 def _plain(value: Any) -> Any:
@@ -145,8 +152,94 @@ def _audio_column(schema: Any) -> str | None:
     return None
 
 
-def content(file: str, at: tuple[int, int]) -> bytes:
-    """The bytes of a row's sound, by the numbers of its batch and its row. Raises Refusal where it is gone."""
+def has_audio(file: str) -> bool:
+    """Return whether a Parquet file has an Audio column. Raises ArgumentError where it is damaged."""
+    return _audio_column(_parquet(file).schema_arrow) is not None
+
+
+def parquet_items(
+    file: str, place: str, shown: str, root: int, folder: str, allow_outside: bool
+) -> Iterator[Item | Refused]:
+    """The recordings of a Parquet file. Sound is not read where the statistics say that every row has some.
+
+    Args:
+        file: to open. place, root: as in `Item`. shown: the file, as paths of rows begin.
+
+    Raises:
+        ArgumentError: it is damaged, or has no Audio column.
+    """
+    opened = _parquet(file)
+    audio = _audio_column(opened.schema_arrow)
+    if audio is None:
+        named = opened.schema_arrow.names
+        raise ArgumentError(f"A Parquet input must have an Audio column (bytes, path); '{shown}' has: {named}.")
+    plain, number = _plain_columns(opened.schema_arrow), 0
+    stem = os.path.splitext(place)[0]
+    try:
+        for group in range(opened.num_row_groups):
+            values = opened.read_row_group(group, columns=[*plain, f"{audio}.path"]).to_pylist()
+            has_bytes = _has_bytes(opened, group, audio, len(values))
+            for i, row in enumerate(values):
+                path = (row.pop(audio) or {}).get("path")
+                columns = {key: _plain(value) for key, value in row.items() if value is not None}
+                columns["sound"] = {"has_bytes": has_bytes[i], "path": path}
+                found = _item(
+                    columns, f"{stem}-{number:08d}", f"{shown}#{number}", root, place, (group, i), folder, allow_outside
+                )
+                number += 1
+                yield replace(found, kind="parquet") if isinstance(found, Item) and found.at else found
+    except _broken() as error:
+        raise _unreadable(file, error) from error
+
+
+def _has_bytes(opened: Any, group: int, audio: str, n_rows: int) -> list[bool]:
+    metadata = opened.metadata.row_group(group)
+    columns = [metadata.column(i) for i in range(metadata.num_columns)]
+    statistics = next(one.statistics for one in columns if one.path_in_schema == f"{audio}.bytes")
+    if statistics is not None and statistics.has_null_count and statistics.null_count == 0:
+        return [True] * n_rows
+    sounds = opened.read_row_group(group, columns=[f"{audio}.bytes"]).column(audio).combine_chunks()
+    return sounds.field("bytes").is_valid().to_pylist()
+
+
+def _parquet(file: str) -> Any:
+    require("A Parquet dataset")
+    from pyarrow import parquet
+
+    try:
+        return parquet.ParquetFile(file, memory_map=True, page_checksum_verification=True)
+    except _broken() as error:
+        raise _unreadable(file, error) from error
+
+
+def _broken() -> tuple[type[Exception], ...]:
+    return require("A Parquet dataset").ArrowException, OSError, ValueError, LookupError, TypeError, StopIteration
+
+
+def _unreadable(file: str, error: Exception) -> ArgumentError:
+    reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+    return ArgumentError(f"'{file}' cannot be read as Parquet: {reason}.")
+
+
+@lru_cache(maxsize=1)
+def _group_sounds(file: str, group: int) -> Any:
+    """The sounds of a row group: neighbouring rows are encoded one after the other."""
+    try:
+        opened = _parquet(file)
+        audio = _audio_column(opened.schema_arrow)
+        return opened.read_row_group(group, columns=[f"{audio}.bytes"]).column(audio).combine_chunks().field("bytes")
+    except _broken() as error:
+        raise _unreadable(file, error) from error
+
+
+def content(file: str, kind: str, at: tuple[int, int]) -> bytes:
+    """Return the bytes of a row's sound by its batch or row group and its row. Raises Refusal if they are gone."""
+    if kind == "parquet":
+        sounds = _group_sounds(file, at[0])
+        found = sounds[at[1]].as_py() if at[1] < len(sounds) else None
+        if found is None:
+            raise Refusal("missing", f"'{file}' must have sound in row {at[1]} of row group {at[0]}; it has changed.")
+        return bytes(found)
     batches = _batches(file)
     if not (at[0] < len(batches) and at[1] < batches[at[0]].num_rows):
         raise Refusal("missing", f"'{file}' must have row {at[1]} in batch {at[0]}; the dataset has changed.")

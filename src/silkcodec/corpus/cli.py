@@ -13,7 +13,7 @@ from silkcodec.errors import SilkError
 Inputs = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="INPUT...", show_default=False, help="Folders, manifests (.tsv .csv .jsonl), .tar, saved datasets."
+        metavar="INPUT...", show_default=False, help="Folders, manifests, .tar, .parquet, saved datasets."
     ),
 ]
 Shards = Annotated[Path, typer.Argument(metavar="OUT", help="A folder that silk tokenize made.")]
@@ -36,6 +36,16 @@ def tokenize(
     allow_outside: Annotated[
         bool, typer.Option("--allow-outside", help="Let manifests and links lead out of the input's folder.")
     ] = False,
+    root: Annotated[
+        str | None, typer.Option("--root", help="Folder of a manifest's paths. Default: the manifest's own.")
+    ] = None,
+    columns: Annotated[
+        list[str] | None, typer.Option("--column", help="Column of a manifest: path=wav_filename. Repeatable.")
+    ] = None,
+    separator: Annotated[
+        str | None, typer.Option("--separator", help="Field separator of manifests: ';', tab. Default: by suffix.")
+    ] = None,
+    encoding: Annotated[str, typer.Option("--encoding", help="Text encoding of manifests: latin-1, utf-16.")] = "utf-8",
     provider: Annotated[str, typer.Option("--provider", help="cpu or cuda.")] = "cpu",
     address: Annotated[str | None, typer.Option("--address", help="A Ray cluster, or auto. Default: here.")] = None,
     gpus: Annotated[float, typer.Option("--gpus", min=0, help="Of each Ray worker.")] = 0.0,
@@ -69,6 +79,10 @@ def tokenize(
         allow_outside,
         address,
         gpus,
+        root,
+        tuple(columns or ()),
+        separator,
+        encoding,
     )
     with console.counting("tokenize") as progress:
         report = tokenize(inputs or [], output, options, progress=progress)

@@ -55,8 +55,9 @@ class Item:
         path: as the row shows it: below its input, with "/"; of a member of a tar "speech.tar/a/b.flac".
         root: the number of the input.
         place: the file to open, below the root's folder (absolute only where --allow-outside let it be).
-        kind: "file": a sound file; "tar": bytes within a tar; "arrow": bytes within an Arrow file.
-        at: of "tar" the offset and size in bytes; of "arrow" the numbers of the batch and of the row in it.
+        kind: "file": a sound file; "tar", "arrow", "parquet": bytes within such a file.
+        at: of "tar" the offset and size in bytes; of "arrow" and "parquet" the numbers of the
+            batch or row group and of the row in it.
         start_s, duration_s: the part; None: to the end.
         channel: of the file, counted from 0; None: the mean of all.
         meta: a JSON object of what else is known: text, speaker, language, ...

@@ -1,4 +1,6 @@
-"""Lhotse cuts (JSON Lines of `CutSet.to_file`), read without Lhotse: a MonoCut or MultiCut is a part of a file.
+"""Lhotse's cuts and recordings (JSON Lines of `CutSet.to_file` and `RecordingSet.to_file`), read without Lhotse.
+
+A MonoCut or MultiCut is a part of a file, a recording a whole one.
 
 What only Lhotse can compute (mixed or padded cuts, transforms such as a change of speed) and what is not in a file
 (URLs, shell commands, bytes in the manifest) is refused cut by cut; no command of a manifest is ever run.
@@ -32,8 +34,7 @@ def part(cut: Mapping[str, Any]) -> tuple[str, dict[str, Any], dict[str, str]]:
     recording = cut.get("recording")
     if not isinstance(recording, dict):
         raise Refusal("row", "A cut must carry its recording; this has none, or features alone.")
-    if recording.get("transforms"):
-        raise Refusal("row", "A cut must be of its file as it is; this has transforms: save its audio first.")
+    _check_transforms(recording)
     source, channel = _source(recording.get("sources"), cut.get("channel"))
     fields = {
         "start_s": seconds(cut.get("start"), "start") or 0.0,
@@ -41,6 +42,29 @@ def part(cut: Mapping[str, Any]) -> tuple[str, dict[str, Any], dict[str, str]]:
         "channel": channel,
     }
     return source, fields, _known(cut.get("supervisions"))
+
+
+def is_recording(row: Mapping[str, Any]) -> bool:
+    """Return whether a line of a manifest is a recording of a RecordingSet."""
+    return isinstance(row.get("sources"), list) and "id" in row and "sampling_rate" in row
+
+
+def whole(recording: Mapping[str, Any]) -> str:
+    """Return the path of the file of a recording. Raises Refusal: it is not one file, or has transforms."""
+    _check_transforms(recording)
+    sources = recording["sources"]
+    channels = sources[0].get("channels") if len(sources) == 1 and isinstance(sources[0], dict) else None
+    if not isinstance(channels, list):
+        raise Refusal("row", f"A recording must be one file; got {len(sources)} sources.")
+    return _source(sources, channels)[0]
+
+
+def _check_transforms(recording: Mapping[str, Any]) -> None:
+    """Refuse what changes the sound. A `resample` does not matter: the codec resamples the file itself."""
+    transforms = recording.get("transforms") or []
+    names = [one.get("name") if isinstance(one, dict) else one for one in transforms]
+    if any(name != "Resample" for name in names):
+        raise Refusal("row", "A recording must be its file as it is; this has transforms: save its audio first.")
 
 
 def _source(sources: object, channel: object) -> tuple[str, int | None]:

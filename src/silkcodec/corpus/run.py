@@ -21,7 +21,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from silkcodec import __version__
+from silkcodec import __version__, manifest
 from silkcodec.cores import available_cores
 from silkcodec.corpus import arrow, local, sources
 from silkcodec.corpus import plan as planning
@@ -49,6 +49,9 @@ class Options:
         workers: processes, each of one thread; None: one per core (of this machine).
         address: of a Ray cluster, or "auto"; None: Ray is started here.
         gpus: of each Ray worker.
+        root: the folder that paths of manifests are relative to; None: each manifest's own.
+        columns: of the manifests, "path=wav_filename".
+        separator, encoding: of the manifests; see `manifest.Layout`.
         others: see `plan.Settings`; max_hours None: 10, or 1 for a codec that takes whole waves only.
     """
 
@@ -63,6 +66,10 @@ class Options:
     allow_outside: bool = False
     address: str | None = None
     gpus: float = 0.0
+    root: str | None = None
+    columns: tuple[str, ...] = ()
+    separator: str | None = None
+    encoding: str = "utf-8"
 
 
 def tokenize(
@@ -89,7 +96,7 @@ def tokenize(
     started = time.perf_counter()
     options = options or Options()
     _check(options)
-    found = sources.roots(inputs, output)
+    found = sources.roots(inputs, output, below=options.root, layout=_layout(options))
     name = absolute_codec(options.codec)
     facts = facts_of(load_codec(name, options.provider))
     settings = Settings(
@@ -115,6 +122,15 @@ def tokenize(
         with replacing(folder / "report.json", overwrite=True) as file:
             file.write((json.dumps(report, indent=1, ensure_ascii=False) + "\n").encode())
     return report
+
+
+def _layout(options: Options) -> manifest.Layout:
+    pairs = [column.partition("=") for column in options.columns]
+    for name, equals, column in pairs:
+        if not (name and equals and column):
+            raise ArgumentError(f"--column must be NAME=COLUMN, e.g. path=wav_filename; got '{name}{equals}{column}'.")
+    separator = "\t" if options.separator in ("tab", "\\t") else options.separator
+    return manifest.Layout(tuple((name, column) for name, _, column in pairs), separator, options.encoding)
 
 
 def _check(options: Options) -> None:

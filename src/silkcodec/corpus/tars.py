@@ -52,7 +52,7 @@ def items(file: str, place: str, shown: str, root: int) -> Iterator[Item | Refus
         if key != sample.key:
             yield from _of(sample, place, shown, root)
             sample = _Sample(key)
-        if os.path.splitext(name)[1].lower() in audio.SUFFIXES:
+        if audio.is_sound(name):
             if size < 0:
                 problem = Refusal("unreadable", f"'{shown}/{name}' must be plain bytes; it is a link or has holes.")
                 yield refused(key, f"{shown}/{name}", problem)
