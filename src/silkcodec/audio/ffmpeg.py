@@ -60,12 +60,13 @@ class Decoded:
     """
 
     format = "FFMPEG"
+    is_estimate = True  # of n_frames; _check_end compares it
 
     def __init__(self, command: str, demuxer: str, path: str, name: str) -> None:
         self._path = f"file:{os.path.abspath(path)}"
         self._arguments = [
             *(command, "-nostdin", "-hide_banner", "-nostats", "-protocol_whitelist", "file,pipe"),
-            *("-max_error_rate", "0", "-f", demuxer, "-i", self._path, "-map", "0:a:0"),
+            *("-max_error_rate", "0", "-threads", "1", "-f", demuxer, "-i", self._path, "-map", "0:a:0"),
             *("-c:a", "pcm_f32le", "-f", "wav", "-bitexact", "pipe:1"),
         ]
         self._name = name

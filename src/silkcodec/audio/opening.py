@@ -3,7 +3,8 @@
     Native   a recording that libsndfile reads           Chain    several of them, one after the other
     Decoded  one that ffmpeg decodes (ffmpeg.py)
 
-All three have `format`, `samplerate`, `channels`, `frames` (0 where the length is unknown), `seek` and `read_into`.
+All three have `format`, `samplerate`, `channels`, `n_frames` (0 where the length is unknown), `is_estimate`, `seek`
+and `read_into`.
 """
 
 from __future__ import annotations
@@ -47,6 +48,11 @@ class Native(soundfile.SoundFile):
         """Samples per channel by the header, 0 where it does not say."""
         return 0 if self.frames > _MAX_FRAMES else int(self.frames)
 
+    @property
+    def is_estimate(self) -> bool:
+        """Whether `n_frames` is an estimate, as in MP3 and in WAV files that hold MP3."""
+        return str(self.subtype).startswith("MPEG")
+
     def read_into(self, buffer: NDArray[np.float32]) -> int:
         """Decode into float32 [n, channels] and return how many were decoded; 0 at the end."""
         if self.format == "FLAC" and self.n_frames:
@@ -80,6 +86,7 @@ class Chain:
                 shapes.add((sound.samplerate, sound.channels))
                 self._n_frames.append(sound.n_frames)
                 self.samplerate, self.channels, self.format = sound.samplerate, sound.channels, sound.format
+                self.is_estimate = sound.is_estimate
         if len(shapes) > 1:
             listed = ", ".join(f"{rate} Hz x {channels}" for rate, channels in sorted(shapes))
             raise AudioError(f"{name} joins recordings of different rates or channels ({listed}); take them apart.")

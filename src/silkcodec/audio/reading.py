@@ -19,16 +19,16 @@ from silkcodec.audio.resampling import DEFAULT_RATE, Resampler, Wave, check_rate
 from silkcodec.errors import AudioError
 
 PART_SLACK_S = 0.1  # that a part may be longer than what is left of its file
-_ESTIMATED = ("MP3", "FFMPEG")  # formats whose true length is known only at the end
 READ_VALUES = 1 << 18  # samples x channels taken from a file at once: 1 MB
 
 
 class Reader:
-    """A sound file as a stream of mono samples at one rate, in bounded memory.
+    """Read a sound file as a stream of mono samples at one rate, in bounded memory.
 
     Args:
         source: a path, "-" for standard input, or a binary file. What cannot seek (a pipe) is copied to
-            a temporary file first: most sound formats cannot be read from a pipe.
+            a temporary file first: most sound formats cannot be read from a pipe. See docs/sound-files.md for what is
+            read, joined and refused.
         sample_rate: of the samples that come out, Hz.
         channel: take this one of the file, counted from 0; None takes the mean of all.
         start_s, duration_s: only this part of the file, which nothing before it has to be decoded for. It may end
@@ -74,7 +74,7 @@ class Reader:
         self._held: list[Wave] = []  # decoded, not yet asked for
 
     def read(self, n_samples: int) -> Wave:
-        """The next samples, float32 [n_samples]; fewer at the end, and [0] after it."""
+        """Return the next samples, float32 [n_samples]; fewer at the end, and [0] after it."""
         parts, missing = [], n_samples
         while missing > 0:
             if not self._held and not self._fill():
@@ -88,7 +88,7 @@ class Reader:
         return np.concatenate(parts) if parts else np.zeros(0, dtype=np.float32)
 
     def blocks(self, block_s: float = 10.0) -> Iterator[Wave]:
-        """The rest of the file as blocks, float32 [block_s * sample_rate], the last one shorter."""
+        """Yield the rest of the file as blocks, float32 [block_s * sample_rate], the last one shorter."""
         n_samples = max(1, round(block_s * self.sample_rate))
         while len(block := self.read(n_samples)):
             yield block
@@ -154,7 +154,7 @@ class Reader:
             if missing_s > PART_SLACK_S:
                 raise AudioError(f"A part must lie within {self.name}; it goes {missing_s:.3f} s beyond its end.")
             return
-        if self._taken < self._sound.n_frames and self._sound.format not in _ESTIMATED:
+        if self._taken < self._sound.n_frames and not self._sound.is_estimate:
             raise AudioError(
                 f"{self.name} is cut short or damaged: its header promises {self._sound.n_frames} samples,"
                 f" {self._taken} could be read."
@@ -174,7 +174,7 @@ class Reader:
 
 
 def read(source: str | os.PathLike[str] | BinaryIO, sample_rate: float = DEFAULT_RATE) -> Wave:
-    """A whole sound file as a mono wave, float32 [T], at `sample_rate` Hz. Raises AudioError."""
+    """Return a whole sound file as a mono wave, float32 [T], at `sample_rate` Hz. Raises AudioError."""
     with Reader(source, sample_rate) as reader:
         wave = np.concatenate(list(reader.blocks()))
     if reader.warning:
@@ -185,7 +185,7 @@ def read(source: str | os.PathLike[str] | BinaryIO, sample_rate: float = DEFAULT
 def blocks(
     source: str | os.PathLike[str] | BinaryIO, block_s: float = 10.0, sample_rate: float = DEFAULT_RATE
 ) -> Iterator[Wave]:
-    """A sound file as blocks of a mono wave, float32 [n], in bounded memory. Raises AudioError."""
+    """Yield a sound file as blocks of a mono wave, float32 [n], in bounded memory. Raises AudioError."""
     with Reader(source, sample_rate) as reader:
         yield from reader.blocks(block_s)
         if reader.warning:
