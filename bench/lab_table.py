@@ -1,4 +1,4 @@
-"""The laboratory's results -> the table of README: every experiment, its question, and its answer in a sentence.
+"""The laboratory's results -> the table of docs/results.md: every experiment, its question, and its answer in a sentence.
 
 The answers are computed from the JSON (`silkcodec_lab.EXPERIMENT.answer`), so a rerun that changes a finding changes
 its sentence.
@@ -20,7 +20,7 @@ def laboratory(_: Path) -> str:
     for name, package in EXPERIMENTS.items():
         module = import_module(f"{package}.answer")
         found = [load_result(path) for path in committed(name) if path.stem == name]
-        answer = f"{module.answer(found[0])} [Page](docs/lab/{name}.md)" if found else "not measured yet"
+        answer = f"{module.answer(found[0])} [Page](lab/{name}.md)" if found else "not measured yet"
         rows.append([f"`{name}`", module.QUESTION, answer])
     return table(["`silk lab`", "question", "answer"], rows, numeric=False)
 

@@ -23,6 +23,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import choose_table
 import codec_tables
 import corpus_table
 import findings
@@ -113,6 +114,7 @@ def _lengths(result: Figures) -> str:
 
 TABLES: dict[str, Callable[[Path], str]] = {
     "speed": speed,
+    **choose_table.TABLES,
     **quality_tables.TABLES,
     **codec_tables.TABLES,
     **lab_table.TABLES,

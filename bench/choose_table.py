@@ -1,0 +1,86 @@
+"""held_out.json and codecs.json -> whether to use Silk: README's table, and the whole of it for the results page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import findings
+from findings import Figures
+
+from silkcodec.evaluate.markdown import number, table
+
+USES = {  # codec: what it is the best choice for
+    "silk": "few tokens for a language model, CPU, streaming; early weights",
+    "mimi:8": "natural voice at 12.5 Hz; 80 ms latency",
+    "snac:24k": "natural voice at few tokens, no streaming",
+    "encodec:6k": "words and music at 600 tokens/s",
+    "dac:44k": "music and full band at 775 tokens/s",
+    "opus:6k": "telephony and archives: no model needed",
+}
+QUALITY = (  # key, title, digits
+    ("distillmos", "DistillMOS ↑", 2),
+    ("pesq_wb", "PESQ-WB ↑", 2),
+    ("stoi", "STOI ↑", 3),
+    ("wer", "WER % ↓", 1),
+    ("wer_moonshine", "WER %, Moonshine ↓", 1),
+    ("speaker_similarity", "speaker similarity ↑", 3),
+)
+
+
+def choose(bench: Path) -> str:
+    """One row per codec: tokens, bits, naturalness, words, speed, and what it is for."""
+    held_out, measured = _read(bench)
+    rows = []
+    for name, use in USES.items():
+        codec, quality = measured["codecs"][name], held_out["codecs"].get(name, {})
+        speed = codec["speed"]
+        rows.append(
+            [
+                f"**{name}**" if name == "silk" else name,
+                number(codec["tokens_per_second"], 1),
+                number(codec["bits_per_second"], 0),
+                *(_cell(quality, key, digits) for key, _, digits in QUALITY[:2]),
+                _cell(quality, "wer", 1),
+                f"{_times(speed['encode'])} / {_times(speed['decode'])}",
+                use,
+            ]
+        )
+    head = ["codec", "tokens/s", "bit/s", "DistillMOS ↑", "PESQ-WB ↑", "WER % ↓", "encode / decode", "good for"]
+    return table(head, rows)
+
+
+def held_out(bench: Path) -> str:
+    """Every codec of the held-out run, with all its figures."""
+    result, _ = _read(bench)
+    rows = [
+        [
+            f"**{name}**" if name == "silk" else name,
+            _cell(codec, "tokens_per_second", 1),
+            _cell(codec, "kbps", 2),
+            *(_cell(codec, key, digits) for key, _, digits in QUALITY),
+        ]
+        for name, codec in result["codecs"].items()
+    ]
+    head = ["codec", "tokens/s", "kbit/s", *(title for _, title, _ in QUALITY)]
+    return f"{table(head, rows)}\n\n{result['conditions']} {result['codecs']['silk']['weights']}, {result['created']}."
+
+
+def _read(bench: Path) -> tuple[Figures, Figures]:
+    held_out = findings.read_result(bench / "held_out.json", "silk held-out")
+    measured = findings.read_result(bench / "codecs.json", "silk codecs")
+    if held_out is None or measured is None:
+        raise findings.TableError("held_out.json and codecs.json must both be there for the table of codecs to choose.")
+    return held_out, measured
+
+
+def _cell(figures: Figures, key: str, digits: int) -> str:
+    return number(figures[key], digits) if key in figures else "-"
+
+
+def _times(speed: Figures) -> str:
+    value = speed["times_real_time"]
+    return f"{number(value, 0 if value >= 10 else 1)}x"
+
+
+TABLES: dict[str, Callable[[Path], str]] = {"choose": choose, "held-out": held_out}
