@@ -232,7 +232,7 @@ def _group_sounds(file: str, group: int) -> Any:
         raise _unreadable(file, error) from error
 
 
-def content(file: str, kind: str, at: tuple[int, int]) -> bytes:
+def content(file: str, at: tuple[int, int], kind: str = "arrow") -> bytes:
     """Return the bytes of a row's sound by its batch or row group and its row. Raises Refusal if they are gone."""
     if kind == "parquet":
         sounds = _group_sounds(file, at[0])

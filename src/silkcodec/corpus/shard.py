@@ -192,7 +192,7 @@ def _opened(item: Item, job: Job, files: ExitStack) -> audio.Reader:
         file = files.enter_context(Window(file, *item.at, item.path))
     elif item.at is not None:
         try:
-            file = files.enter_context(BytesIO(arrow.content(file, item.kind, item.at)))
+            file = files.enter_context(BytesIO(arrow.content(file, item.at, item.kind)))
         except ArgumentError as error:  # it was whole when the plan was made
             raise Refusal("unreadable", str(error)) from error
     rate, part = job.settings.facts.sample_rate, (item.start_s, item.duration_s)
