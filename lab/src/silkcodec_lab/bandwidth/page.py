@@ -14,34 +14,34 @@ __all__ = ["QUESTION", "TITLE", "WOULD_CHANGE", "figure", "findings", "how_made"
 
 FEW_CLIPS = 10
 
-TITLE = "How much quality do fewer tokens keep?"
+TITLE = "How much quality is left at fewer tokens per second?"
 
 QUESTION = (
-    "A codec's tokens can be cut: fewer codebooks of a residual chain, fewer groups of Silk's dimensions. How much "
-    "quality is left at which number of tokens and bits per second, for each quantizer, and does it matter which of "
+    "A codec can use fewer codebooks: fewer stages of a residual chain, or fewer groups of Silk's dimensions. How much "
+    "quality is left at a given number of tokens and bits per second, for each quantizer, and does it matter which of "
     "Silk's groups are kept?"
 )
 
 FIGURE = (
-    "Above, a row a metric: over tokens/s, over bit/s, and Silk with its groups chosen in other ways; bands are 95 % "
+    "Above, one row per metric: over tokens/s, over bit/s, and Silk with other choices of groups; bands are 95 % "
     "intervals over clips. Below, spectrograms of the audio examples, all at one scale."
 )
 
 WOULD_CHANGE = (
-    "**Training for the cut.** FSQ here, Silk included, has never lost a dimension in training; RVQ has (quantizer "
+    "**Training for the cut.** FSQ here, Silk included, was not trained with missing dimensions; RVQ was (quantizer "
     "dropout). Nested dropout (keep the first n groups, n drawn anew for every batch) would order Silk's groups, "
-    "coarse first, perhaps at some cost to the whole. Without it these curves tell what cutting does, not what FSQ can "
-    "do.",
-    "**What stands in for what is cut.** The middle level, the codebook's mean and an added zero are the plainest "
-    "choices. Each dimension's own mean, or a decoder that is told what is missing, may do better.",
+    "coarse first, perhaps at some cost to the whole. Without it these curves are a lower bound for "
+    "FSQ.",
+    "**Replacement of missing codes.** The middle level, the codebook's mean and zero are the simplest choices. Each "
+    "dimension's own mean, or a decoder conditioned on what is missing, may be better.",
     "**A decoder trained longer.** The runs are small models on a small budget, the same for all. They are to be "
     "compared with each other, not with Silk or the classical codecs.",
-    "**Another order.** Greedy removal does not try all choices, and takes mel distance for quality. An order "
-    "sought for intelligibility may keep more of it.",
+    "**Another order.** Greedy removal does not try all choices, and it minimises mel distance. An order "
+    "optimised for intelligibility may keep more of it.",
     "**Other ways to fewer tokens.** Grouping more FSQ dimensions to one token makes fewer tokens of the same bits; a "
     "slower frame or fewer levels, trained for, makes fewer bits.",
-    "**Listening.** PESQ and STOI compare with the original and know nothing of what is plausible; the audio is here.",
-    "**Other speech.** The intervals tell of these clips only, and clips of one speaker count as independent.",
+    "**Listening.** PESQ and STOI compare with the original and do not measure naturalness. Audio is below.",
+    "**Other speech.** The intervals are for these clips only, and clips of one speaker count as independent.",
 )
 
 CUT = {
@@ -61,7 +61,11 @@ def method(result: Result) -> list[str]:
         f"**Speech.** {speech['n_clips']} clips, {speech['duration_s']:.0f} s, each at most {settings['clip_s']:g} s. "
         "Quality is measured against the original; values are means over clips with 95 % bootstrap intervals, "
         "differences are taken clip by clip."
-        + (" **So few clips are a trial run**: their intervals tell little." if speech["n_clips"] < FEW_CLIPS else ""),
+        + (
+            " **This is a trial run**: there are too few clips for useful intervals."
+            if speech["n_clips"] < FEW_CLIPS
+            else ""
+        ),
         "**Cuts.** `encode(n_codebooks=k)`, at most "
         f"{settings['points']} values of k for a codec. Tokens and bits per second are counted from the tokens that "
         "came out; a token of FSQ may hold one dimension or many, so bits are the fairer measure between quantizers. "
@@ -78,9 +82,9 @@ def method(result: Result) -> list[str]:
         parts.append(
             f"**Order of Silk's groups.** *First*: group 1 to k. *Random*: k groups, drawn {settings['n_draws']} times "
             f"for each clip, a clip's value being the mean. *Best*: greedy removal on other speech "
-            f"({order['n_clips']} x {settings['order_s']:g} s): from all groups on, the one is dropped without which "
-            "the mel distance grows least, again and again. The last group has 2 dimensions, all others 7; random "
-            "choices leave it out, so that they have as many bits as the first."
+            f"({order['n_clips']} x {settings['order_s']:g} s): starting from all groups, the group whose removal "
+            "increases the mel distance least is dropped, repeatedly. The last group has 2 dimensions, all others 7; "
+            "random choices leave it out, so that they have as many bits as the first."
         )
     return parts
 
@@ -100,7 +104,7 @@ def findings(result: Result) -> list[str]:
         parts += ["### Quantizers at equal bits", _differences(result, _is_run), _runs_note(result)]
     if any(map(_is_whole, result["compared"])):
         parts += ["### Silk whole against other codecs", _differences(result, _is_whole)]
-    return [*parts, "### To hear", _audio(result)]
+    return [*parts, "### Audio examples", _audio(result)]
 
 
 # --- tables
@@ -159,8 +163,8 @@ def _audio(result: Result) -> str:
 
 
 def _halves(result: Result) -> Iterator[str]:
-    """What each codec that can be cut keeps at about half its bits."""
-    told, lost = [], {}
+    """Return the quality of each codec at about half its bits, where it can use fewer codebooks."""
+    lines, lost = [], {}
     for name, codec in result["codecs"].items():
         points = list(of(result["points"], codec=name, how="first"))
         if len(points) < 2:
@@ -176,25 +180,25 @@ def _halves(result: Result) -> Iterator[str]:
         if "stoi" in half["metrics"] and "stoi" in whole["metrics"]:
             lost[name] = whole["metrics"]["stoi"]["mean"] - half["metrics"]["stoi"]["mean"]
         cut = f"{half['kept']} of {codec['n_codebooks']} ({share:.0f} % of its bits)"
-        told.append(f"- `{name}`, {cut}: {', '.join(parts)}")
-    if told:
-        yield "From all codebooks to the cut that is nearest to half the bits:"
-        yield "\n".join(told)
+        lines.append(f"- `{name}`, {cut}: {', '.join(parts)}")
+    if lines:
+        yield "From all codebooks to the number that is nearest to half the bits:"
+        yield "\n".join(lines)
     if len(lost) > 1:
         by_loss = ", ".join(f"`{name}` {lost[name]:.3f}" for name in sorted(lost, key=lambda name: lost[name]))
-        yield f"STOI lost by that cut, from the least to the most: {by_loss}."
+        yield f"Loss of STOI, smallest first: {by_loss}."
 
 
 def _order_note(result: Result) -> str:
     order = result["order"]
-    told = [
+    verdicts = [
         verdict(result, (entry["metrics"] for entry in result["compared"] if entry["of"]["how"] == how))
         for how in ("random", "best")
     ]
     best = ", ".join(str(group + 1) for group in order["groups"])
     return (
-        f"Beyond its interval, against the first groups, random ones: {told[0]}. The best found: {told[1]}. The order "
-        f"found, from the group to keep longest to the first to go: {best}."
+        f"Compared with the first groups, significantly: random groups: {verdicts[0]}; the best found: {verdicts[1]}. "
+        f"The order found, from the most important group to the least: {best}."
     )
 
 
@@ -202,13 +206,13 @@ def _runs_note(result: Result) -> str:
     compared = list(filter(_is_run, result["compared"]))
     reference = compared[0]["minus"]["codec"]
     others = dict.fromkeys(e["of"]["codec"] for e in compared)
-    told = []
+    lines = []
     for other in others:
         against = [e for e in compared if e["of"]["codec"] == other]
         whole = verdict(result, (e["metrics"] for e in against if _is_full(result, e)))
         cut = verdict(result, (e["metrics"] for e in against if not _is_full(result, e)))
-        told.append(f"- `{other}` whole: {whole}." + (f" Cut: {cut}." if cut else ""))
-    return f"Beyond its interval, against `{reference}` at equal bits:\n\n" + "\n".join(told)
+        lines.append(f"- `{other}` whole: {whole}." + (f" Cut: {cut}." if cut else ""))
+    return f"Compared with `{reference}` at equal bits, significantly:\n\n" + "\n".join(lines)
 
 
 def _is_order(entry: dict[str, Any]) -> bool:

@@ -13,24 +13,22 @@ NOTABLE_RISE = 0.005  # of held-out bits above their lowest: more than that is c
 TITLE = "What do a codec's tokens cost a language model?"
 
 QUESTION = (
-    "A voice language model reads and writes the tokens of a codec. What do they cost it: how many steps for a "
-    "minute of speech, how large a vocabulary, how many bits does it take to say what comes next, and how long do "
-    "training and sampling take?"
+    "A voice language model reads and writes the tokens of a codec. What do they cost: how many steps per minute of "
+    "speech, how large a vocabulary, how many bits per second to predict, and how much time for training and sampling?"
 )
 
 WOULD_CHANGE = (
     "**More speech, a larger model, more steps.** Bits fall with each, and not equally fast for every codec: a "
-    "codec with a larger vocabulary needs more speech before its heads know anything. The order above is of a tiny "
-    "model with little to learn from.",
-    "**Another split between body and depth.** All codecs get the same two parts; a codec of few, wide frames may "
-    "want a larger depth part, one of many, narrow frames a longer context.",
+    "codec with a larger vocabulary needs more speech before its heads learn anything. The ranking above is for a "
+    "tiny model and little speech.",
+    "**Another split between body and depth.** All codecs get the same two parts; a codec with few, large frames may "
+    "need a larger depth part, and one with many small frames a longer context.",
     "**A chain instead of independent heads.** The heads of a factorised token are predicted at once. Regrouped to "
-    "smaller tokens (`silk/4`, `silk/1`) more of them see each other, at the price of more steps.",
-    "**Other hardware, a larger body.** The times are of a tiny model on a CPU, where a step is as much the cost of "
-    "its calls as of its arithmetic. The counts of steps stay; what a step of the body costs beside one of the depth "
-    "part does not.",
+    "smaller tokens (`silk/4`, `silk/1`) more of them are conditioned on each other, at the cost of more steps.",
+    "**Other hardware, a larger body.** The times are for a tiny model on a CPU, where overhead is as large as the "
+    "arithmetic. The counts of steps do not depend on it; the relative cost of body and depth steps does.",
     "**Trained weights for the codecs marked as cost only.** Their times would stay, and they would get bits.",
-    "**What the tokens are worth.** Nothing here says how good the speech is that they hold.",
+    "**Quality.** Nothing here measures the quality of the decoded speech.",
 )
 
 
@@ -62,7 +60,7 @@ def method(result: Result) -> list[str]:
         f"**Scored** on held-out speech, {_speech(result['speech']['held_out'])}, in windows of the same length, "
         "each from its own start. Bits per second are the cross-entropy of all tokens, summed, over the seconds of "
         "their frames; the interval is the 95 % bootstrap over windows, not over training runs: there was one. "
-        "*Frequencies* is what the codes cost by how often each head had them in the training speech.",
+        "*Frequencies* is the cost by the frequency of each head's codes in the training speech.",
     ]
 
 
@@ -75,8 +73,8 @@ def findings(result: Result) -> list[str]:
             "### Predicted",
             _predicted(trained, result["settings"]["equal_time_s"]),
             "**Bits per second of different codecs do not compare as quality**: a codec that keeps less of the "
-            "speech has fewer bits to predict. What compares is the share of the raw bits that is left (how "
-            "predictable the tokens are to a model of this size) and what it took.",
+            "speech has fewer bits to predict. The share of the raw bits can be compared (how predictable the tokens "
+            "are for a model of this size), and so can the cost of training.",
             *_overfitted(trained),
         ]
     parts += ["### Timed", _timed(codecs)]
@@ -160,14 +158,14 @@ def _predicted(trained: dict[str, Any], equal_time_s: float) -> str:
 
 
 def _overfitted(trained: dict[str, Any]) -> list[str]:
-    """A sentence for each codec whose held-out bits had been lower before: more parameters than speech."""
+    """Return a sentence for each codec whose held-out bits rise again."""
     sentences = []
     for name, found in trained.items():
         lowest = min(found["curve"], key=lambda point: point["bits_per_second"])
         last = found["curve"][-1]["bits_per_second"]
         if last > (1 + NOTABLE_RISE) * lowest["bits_per_second"]:
             sentences.append(
-                f"`{name}` **overfits**: its bits had been down at {_percent(_share(lowest, found))} of the raw ones "
+                f"`{name}` **overfits**: its bits fell to {_percent(_share(lowest, found))} of the raw ones "
                 f"after {lowest['speech_s']:.0f} s of training speech and rose again, with "
                 f"{_millions(found['parameters']['vocabulary'])} parameters for its vocabulary alone. It needs more "
                 "speech than this, or smaller heads."

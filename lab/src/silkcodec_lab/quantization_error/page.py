@@ -22,21 +22,21 @@ TITLES = {
 COLOURS = {"vq": "#0b6fa4", "rvq2": "#12908e", "rvq4": "#7cb518", "fsq": "#d1495b", "fsq_pca": "#f0a202"}
 MARKS = {"vq": "o", "rvq2": "s", "rvq4": "D", "fsq": "^", "fsq_pca": "v"}
 
-TITLE = "What does snapping to a codebook cost?"
+TITLE = "How large is the quantization error of a codebook?"
 
 QUESTION = (
-    "A quantizer replaces a vector by the nearest of a few that it may use. How far does speech move by that, how "
-    "does it depend on how many there are, and does a learned codebook lose more than a fixed grid on speech that it "
-    "was not fitted to?"
+    "A quantizer replaces a vector by the nearest entry of a codebook. How large is the error, how does it depend on "
+    "the size of the codebook, and does a learned codebook lose more than a fixed grid on speech that it was not "
+    "fitted to?"
 )
 
 WOULD_CHANGE = (
-    "**Latents that were trained with the quantizer.** Here the vectors are given and the quantizer comes after. In "
-    "a codec the encoder learns what its own quantizer keeps well; Silk's latents did so for FSQ, which is why they "
-    "favour it. Only models trained with each quantizer settle that.",
-    "**Other vectors.** A grid cannot use what numbers have in common, a codebook can: longer patches have more of "
-    "it. And a codebook cannot be made for many bits at once: for the 21 bits of one of Silk's tokens it would need "
-    "2,097,152 entries.",
+    "**Latents that were trained with the quantizer.** Here the vectors are fixed and the quantizers are fitted to "
+    "them. In a codec the encoder adapts to its quantizer; Silk's latents were trained with FSQ and therefore favour "
+    "it. Only models trained with each quantizer can settle that.",
+    "**Other vectors.** A codebook can use the correlation of numbers and a grid cannot; longer patches have more of "
+    "it. But the size of a codebook is limited: for the 21 bits of one of Silk's tokens it would need 2,097,152 "
+    "entries.",
     "**Another error.** Squared error weighs what is loud and what varies, not what is audible.",
     "**More training speech.** Error on the training speech rises with it, and error on held-out speech falls, until "
     "they meet. The gap depends on the number of vectors per entry.",
@@ -54,17 +54,17 @@ def method(result: Result) -> list[str]:
         f"({silk['vectors_per_second']:.0f} a second), as `silk/4` groups them to tokens of 4,096 codes.",
         f"**Fitted** to {_speech(speech['train'])}, at most {settings['max_vectors']:,} vectors of it drawn at random "
         f"({mel['n_train']:,} patches, {silk['n_train']:,} of Silk's): *VQ*, one codebook, by k-means (Lloyd's, up to "
-        f"{settings['lloyd_steps']} steps; the `Codebook` of `silkcodec.quantizers`; an entry that nothing chose is "
-        "moved onto a vector). *RVQ*, two or four codebooks one after another, the bits divided evenly. *FSQ*, each "
-        "number to one of a power of two of levels at equal distance about its mean, the bits and the distances "
-        "fitted to the training speech; *rotated*: the same for the principal components, as the linear layer that "
-        "stands before FSQ in a codec may turn the vector. In every row all spend the same bits on every vector.",
+        f"{settings['lloyd_steps']} steps; the `Codebook` of `silkcodec.quantizers`; an unused entry is moved onto a "
+        "vector). *RVQ*: two or four codebooks in a chain, with the bits divided evenly. *FSQ*: each number is rounded "
+        "to one of 2^b uniform levels around its mean, with bits and steps fitted to the training speech. *Rotated*: "
+        "the same for the principal components, since the linear layer before FSQ in a codec can rotate the vector. "
+        "In every row all use the same bits per vector.",
         f"**Scored** on held-out speech, {_speech(speech['held_out'])}. The error is the share of the variance that is "
-        "lost: squared distance to what the vector became, over the squared distance to the training speech's mean. "
-        "One entry would lose 1. Mean of "
+        "lost: squared quantization error over the squared distance to the mean of the training speech. With a single "
+        "entry it would be 1. Mean of "
         f"{settings['n_seeds']} fits with different seeds; intervals are the 95 % bootstrap over held-out clips.",
-        f"A codebook needs {settings['fewest_per_entry']} training vectors an entry here; what has fewer is left out: "
-        "it would be a copy of the training speech.",
+        f"Codebooks with fewer than {settings['fewest_per_entry']} training vectors per entry are skipped; they would "
+        "be a copy of the training speech.",
     ]
 
 
@@ -87,7 +87,7 @@ def _table(found: dict[str, Any]) -> str:
 
 
 def _findings(name: str, found: dict[str, Any]) -> list[str]:
-    """What the largest size says, whichever way."""
+    """Return the findings at the largest size."""
     sentences = []
     largest = max(_bits(found))
     common = [bits for bits in _bits(found) if all(_at(found, of, bits) for of in QUANTIZERS)]
@@ -95,30 +95,31 @@ def _findings(name: str, found: dict[str, Any]) -> list[str]:
     last = {of: point for of in QUANTIZERS if (point := _at(found, of, bits))}
     best, *others = sorted(last, key=lambda of: last[of]["held_out"]["mean"])
     sentences.append(
-        f"At {bits} bits, {2**bits:,} entries, **{QUANTIZERS[best]}** keeps most: it loses {_percent(last[best])} of "
-        f"the variance of held-out speech; {', '.join(f'{QUANTIZERS[of]} {_percent(last[of])}' for of in others)}."
+        f"At {bits} bits, {2**bits:,} entries, **{QUANTIZERS[best]}** has the smallest error: it loses "
+        f"{_percent(last[best])} of the variance of held-out speech; "
+        f"{', '.join(f'{QUANTIZERS[of]} {_percent(last[of])}' for of in others)}."
     )
     if missing := [QUANTIZERS[of] for of in QUANTIZERS if not _at(found, of, largest)]:
         sentences.append(f"Too little training speech for {', '.join(missing)} of {2**largest:,} entries.")
     if found["dim"] > largest:
         sentences.append(
-            f"FSQ as it stands has less than one bit for each of the {found['dim']} numbers, and cannot use that they "
-            "rise and fall together: rotated, it can."
+            f"FSQ without rotation has less than one bit for each of the {found['dim']} numbers and cannot use their "
+            "correlation; with rotation it can."
         )
     gaps = {of: found["quantizers"][of] for of in QUANTIZERS}
-    told = []
+    ratios = []
     for of, points in gaps.items():
         largest = [point for point in points if point][-1]
-        told.append(f"{QUANTIZERS[of]} {_gap(largest):.2f} (at {2 ** largest['bits']:,})")
+        ratios.append(f"{QUANTIZERS[of]} {_gap(largest):.2f} (at {2 ** largest['bits']:,})")
     sentences.append(
         "Error on held-out speech over error on the training speech, at the largest size that could be fitted: "
-        f"{', '.join(told)}. Above 1, a part of that is the held-out speech's own: the smallest VQ has "
+        f"{', '.join(ratios)}. Part of the excess over 1 is due to the held-out speech itself: the smallest VQ has "
         f"{_gap(next(point for point in gaps['vq'] if point)):.2f}."
     )
     if name == "silk":
         own = found["own_rounding"]
         sentences.append(
-            f"Silk's own rounding, every number to one of 8 whole ones, {own['bits']} bits, with nothing fitted, loses "
+            f"Silk's own rounding ({own['bits']} bits: each number to one of 8 levels, nothing fitted) loses "
             f"{_percent(own)}."
         )
     return [" ".join(sentences)]

@@ -13,21 +13,20 @@ TICKS_HZ = (100, 500, 1_000, 2_000, 4_000, 8_000)
 BY_HEART_DB = 0.01  # left of what was fitted to: less is nothing
 EXACT = 1e-6  # of a natural logarithm: sums that are off by less are right
 
-TITLE = "What does each codebook of a residual chain still give?"
+TITLE = "How much error does each codebook of a residual chain remove?"
 
 QUESTION = (
-    "Residual quantization says a vector as a sum: the nearest entry of a first codebook, plus the nearest entry of a "
-    "second one to what the first left over, and so on. What does each codebook of the chain still give, at one moment "
-    "of one recording?"
+    "Residual quantization writes a vector as a sum: the nearest entry of a first codebook, plus the entry of a second "
+    "one that is nearest to the residual, and so on. How much error does each codebook remove, at one moment of one "
+    "recording?"
 )
 
 WOULD_CHANGE = (
-    "**Another moment.** This is one column of 10 ms; the dashed and dotted curves say how far it is like others.",
+    "**Another moment.** This is one column of 10 ms; the dashed and dotted curves are averages over many columns.",
     "**More speech to fit to, another codebook size.** The error of training columns falls with every codebook, until "
-    "each has its own entries; that of other columns stops falling where the chain begins to learn columns by "
-    "heart.",
-    "**A chain that was trained with an encoder and a decoder.** Here every codebook is fitted, by k-means, to what "
-    "the ones before it leave over, and the vector is a spectrum, not a latent.",
+    "each has its own entries; that of other columns stops falling where the chain begins to overfit.",
+    "**A chain that was trained with an encoder and a decoder.** Here every codebook is fitted by k-means to the "
+    "residual of those before it, and the vector is a spectrum, not a latent.",
     "**A search of more than the nearest.** Each stage takes the nearest entry, which need not be the best for the "
     "sum: a beam search finds sums that are at least as near.",
 )
@@ -49,12 +48,12 @@ def method(result: Result) -> list[str]:
         f"**The chain.** {settings['n_codebooks']} codebooks of {settings['entries']:,} entries, "
         f"{math.log2(settings['entries']):.3g} bits each, fitted to {speech['n_columns']:,} columns of {source}. Each "
         f"is fitted by k-means (Lloyd's, up to {settings['lloyd_steps']} steps; the `Codebook` of "
-        "`silkcodec.quantizers`) to what the codebooks before it left over.",
-        "**The figures** are root mean squares over the bands, in dB: *left* is how far the sum so far is from the "
-        "spectrum; *entry*, how long the entry is that was chosen; *next best*, what the second nearest would have "
-        "left; *cosine*, between the entry and what it was chosen for; *variance left*, the squared distance over the "
-        "one from the mean column. After each stage the entries so far and what is left are added, and compared with "
-        "the vector.",
+        "`silkcodec.quantizers`) to the residual of the codebooks before it.",
+        "**The figures** are root mean squares over the bands, in dB. *Left*: distance of the sum so far from the "
+        "spectrum. *Entry*: length of the chosen entry. *Next best*: the error with the second nearest entry. "
+        "*Cosine*: between the entry and the residual that it quantizes. *Variance left*: the squared error over the "
+        "squared distance from the mean column. As a check, the entries so far and the residual are added after each "
+        "stage and compared with the vector.",
     ]
 
 
@@ -73,19 +72,19 @@ def findings(result: Result) -> list[str]:
     )
     if worse:
         text += (
-            f" At {len(worse)} of the {len(stages)} stages (the first is stage {worse[0]}) even the nearest entry was "
-            "longer than what it could mend: more was left after it than before."
+            f" At {len(worse)} of the {len(stages)} stages (the first is stage {worse[0]}) even the nearest entry "
+            "increased the error."
         )
     if by_heart := next((k for k, left in enumerate(trained, 1) if left < BY_HEART_DB), None):
         text += (
-            f" **The chain learned its speech by heart**: from stage {by_heart} on nothing is left of the columns it "
-            "was fitted to, so further codebooks have nothing to learn from, whatever is left of others."
+            f" **The chain overfits**: from stage {by_heart} on the error of its training columns is 0, so further "
+            "codebooks cannot learn anything."
         )
     checked = (
-        "**Sums checked.** After every stage the entries and what is left add up to the vector"
+        "**Sums checked.** After every stage the entries and the residual add up to the vector"
         + (f"; they are off by {off_by:.1e} at most." if off_by else " exactly.")
         if off_by < EXACT
-        else f"**The sums are wrong**: entries and what is left differ from the vector by {off_by:.3g}."
+        else f"**The sums are wrong**: entries and residual differ from the vector by {off_by:.3g}."
     )
     return [text, checked, _table(result)]
 

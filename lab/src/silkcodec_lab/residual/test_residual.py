@@ -131,7 +131,7 @@ def test_the_page_says_what_was_measured(result: dict[str, Any], tmp_path: Path)
     assert text == pages.render(result) and figure.read_bytes().startswith(b"\x89PNG")
     assert f"**{result['stages'][-1]['error_db']:.2f} dB**" in text and "Sums checked" in text
     assert "| 8 | 32 |" in text and "of other speech, 2 clips" in text
-    assert "learned its speech" not in text
+    assert "overfits" not in text
     assert "exactly" in pages.render({**result, "stages": [{**stage, "sum_off_by": 0.0} for stage in result["stages"]]})
     assert "from stage 3 on" in pages.render({**result, "train_error_db": [2.0, 1.0] + 6 * [0.0]})
     result["stages"][3]["sum_off_by"] = 0.5

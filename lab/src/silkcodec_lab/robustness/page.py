@@ -16,25 +16,25 @@ STYLES = {"silence": "--", "interpolated": ":", "concealed": "-"}
 TITLE = "What do flipped bits and lost frames do?"
 
 QUESTION = (
-    "Tokens travel: through radio, packets that do not come, files that are damaged. What does a flipped bit or a lost "
-    "frame do to the speech, how much of the loss can the decoder conceal, and how long does the damage last?"
+    "Tokens can be damaged: by radio links, lost packets and damaged files. What does a flipped bit or a lost frame do "
+    "to the speech, how much of the loss can the decoder conceal, and how long does the damage last?"
 )
 
 FIGURE = (
-    "Above, flipped bits, a colour a codec; below, lost frames of Silk, a colour a kind of loss. Level dotted lines: "
+    "Above: flipped bits, one colour per codec. Below: lost frames of Silk, one colour per kind of loss. Dotted lines: "
     "undamaged. Bands: intervals of the solid lines."
 )
 
 WOULD_CHANGE = (
-    "**Protection.** Nothing is protected here. A transport that finds damage turns flipped bits into lost frames; one "
-    "that repairs it pays with bits that could have gone into more tokens.",
+    "**Protection.** Nothing is protected here. A transport that detects damage turns flipped bits into lost frames; "
+    "one that corrects errors needs bits that could be used for more tokens.",
     "**A decoder trained on damage.** Silk's was not. Training with flipped levels and lost frames would cost no bits.",
     "**Other lengths of a frame.** Silk loses 400 ms at once, a codec of short frames 20 or 40: at the same share of "
     "lost time its gaps are shorter and easier to fill. Interleaving Silk's groups over frames would trade latency for "
     "shorter gaps.",
-    "**Listening.** PESQ, STOI and the mel distance compare with what was said; whether a voice that murmurs on annoys "
-    "less than a hole they do not tell.",
-    "**Other speech.** The intervals tell of these clips only, and clips of one speaker count as independent.",
+    "**Listening.** PESQ, STOI and the mel distance compare with the original. They do not measure whether concealment "
+    "is less annoying than a gap.",
+    "**Other speech.** The intervals are for these clips only, and clips of one speaker count as independent.",
 )
 
 
@@ -46,17 +46,21 @@ def method(result: Result) -> list[str]:
         f"Everything is drawn {settings['n_seeds']} times for each clip, seed {settings['seed']}, the same draws for "
         "all methods; a clip's value is the mean of its draws, the interval the 95 % bootstrap over clips. Quality is "
         "measured against the original, not against the undamaged output."
-        + (" **So few clips are a trial run**: their intervals tell little." if speech["n_clips"] < FEW_CLIPS else ""),
+        + (
+            " **This is a trial run**: there are too few clips for useful intervals."
+            if speech["n_clips"] < FEW_CLIPS
+            else ""
+        ),
         f"**Flipped bits.** {bits}. Each bit of the tokens is flipped with the given probability, independently of the "
-        "others; the decoder does not know. A code is written as its number in binary: of Silk's levels that is three "
-        "bits each, so one bit moves one of the 128 numbers of one frame by 1, 2 or 4 of 8 levels, and cannot reach "
-        "any other. Of a residual codebook it names another entry, of a classical codec another parameter.",
+        "others, without the decoder's knowledge. A code is written in binary. Each of Silk's levels has 3 bits, so "
+        "one bit moves one of the 128 numbers of one frame by 1, 2 or 4 of 8 levels and affects no other number. In a "
+        "residual codebook it selects another entry, in a classical codec another parameter.",
     ]
     if result["losses"]:
         parts += [
             "**Lost frames.** A share of Silk's frames (400 ms each) is lost, each by itself or in bursts (Gilbert's "
-            "model of two states); the decoder knows which. *Silence* puts zeros in their place and goes on with the "
-            "state that it had. *Repeated* decodes the last frame's levels again, *interpolated* those on the line "
+            "model of two states); the decoder knows which. *Silence* puts zeros in their place and keeps the "
+            "state. *Repeated* decodes the last frame's levels again, *interpolated* those on the line "
             "between the last and the next frame, for which it has to wait. *Concealed* is `StreamDecoder.conceal`: "
             "the middle of all levels, decoded from the state as it is, fading to silence.",
             "**Recovery.** One frame is disturbed; how far each frame after it is from the undisturbed output, as mel "
@@ -86,8 +90,8 @@ def _flips(result: Result) -> str:
 
 
 def _flips_note(result: Result) -> str:
-    """For every codec, the highest rate that its quality withstands: STOI falls by less than 0.02."""
-    told = []
+    """Return, for every codec, the highest rate at which STOI falls by less than 0.02."""
+    sentences = []
     for codec in result["codecs"]:
         clean = next(of(result["clean"], codec=codec))["metrics"].get("stoi")
         entries = [entry for entry in of(result["flips"], codec=codec) if "stoi" in entry["metrics"]]
@@ -97,8 +101,8 @@ def _flips_note(result: Result) -> str:
         worst = entries[-1]
         fallen = clean["mean"] - worst["metrics"]["stoi"]["mean"]
         limit = f"up to a rate of {max(held):g}" if held else "at none of the rates"
-        told.append(f"`{codec}` keeps its STOI within 0.02 {limit} and loses {fallen:.3f} at {worst['rate']:g}")
-    return "; ".join(told) + "." if told else ""
+        sentences.append(f"`{codec}` keeps its STOI within 0.02 {limit} and loses {fallen:.3f} at {worst['rate']:g}")
+    return "; ".join(sentences) + "." if sentences else ""
 
 
 def _against(result: Result) -> Iterator[str]:
@@ -110,10 +114,10 @@ def _against(result: Result) -> Iterator[str]:
             rows.append([f"{entry['codec']} - {other}", f"{entry['rate']:g}", *cells(result, difference, signed=True)])
             differences.setdefault((entry["codec"], other), []).append(difference)
     if rows:
-        yield "The runs differ in the quantizer alone. The change from a run's own undamaged output, against another's:"
+        yield "The runs differ only in the quantizer. Change from a run's undamaged output, minus that of another run:"
         yield table(["paired difference of the change", "rate", *heads(result)], rows)
         yield " ".join(
-            f"`{run}` under flips, against `{other}` and beyond its interval: {verdict(result, found)} rates."
+            f"`{run}` compared with `{other}` under flips, significantly: {verdict(result, found)} rates."
             for (run, other), found in differences.items()
         )
 
@@ -152,12 +156,12 @@ def _burst(burst: float) -> str:
 
 
 def _losses_note(result: Result) -> str:
-    """Where concealment differs from the other methods beyond its interval."""
-    told = []
+    """Return how often concealment differs significantly from the other methods."""
+    sentences = []
     for other in next(entry["gain"] for entry in result["losses"] if "gain" in entry):
         gains = [entry["gain"][other] for entry in result["losses"] if "gain" in entry and entry["rate"]]
-        told.append(f"Than *{other}*, *concealed* is, beyond its interval: {verdict(result, gains)} conditions.")
-    return " ".join(told)
+        sentences.append(f"*Concealed* compared with *{other}*, significantly: {verdict(result, gains)} conditions.")
+    return " ".join(sentences)
 
 
 def _recovery(result: Result) -> str:
