@@ -1,4 +1,4 @@
-"""The laboratory's results -> the table of docs/results.md: every experiment, its question, and its answer in a sentence.
+"""The laboratory's results -> the table of docs/results.md: each experiment with its question and its answer.
 
 The answers are computed from the JSON (`silkcodec_lab.EXPERIMENT.answer`), so a rerun that changes a finding changes
 its sentence.

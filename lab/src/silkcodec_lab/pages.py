@@ -29,7 +29,7 @@ EXPERIMENTS = {
     "robustness": "silkcodec_lab.robustness",
     "lm-cost": "silkcodec_lab.lm_cost",
 }
-"""Experiment -> its package. Its module `answer` has QUESTION and answer(result), for the table of README; `page` has:
+"""Experiment -> its package. Module `answer`: QUESTION and answer(result), for docs/results.md. Module `page`:
 
     TITLE, QUESTION, WOULD_CHANGE       the same for every result; the last a sequence of reasons
     method(result), findings(result)    lists of paragraphs and tables (Markdown)
