@@ -32,7 +32,7 @@ define light_tests
 	$(PIP) -c constraints.txt uv
 	$(BIN)/uv venv --quiet --clear --python $(PYTHON) $(VENV_LIGHT)
 	$(BIN)/uv pip install --quiet --python $(VENV_LIGHT)/bin/python --resolution $(1) \
-		-e '.[entropy,corpus,serve]' 'click>=8.2'
+		-e '.[entropy,corpus,serve]'
 	$(BIN)/uv pip install --quiet --python $(VENV_LIGHT)/bin/python pytest hypothesis
 	$(VENV_LIGHT)/bin/python -m pytest -o filterwarnings=default \
 		$(addprefix tests/test_,$(addsuffix .py,$(LIGHT_TESTS)))
