@@ -18,6 +18,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from silkcodec.errors import SilkError
+from silkcodec.serve import connections
 from silkcodec.serve.app import build
 from silkcodec.serve.client import Client, ServerError
 from silkcodec.serve.connections import Budget, http_class, websocket_class
@@ -209,6 +210,16 @@ def test_one_address_does_not_take_all_places_for_uploads(tmp_path: Path) -> Non
             with service.uploads.one("another address"):
                 pass
         assert until(lambda: list(tmp_path.iterdir()) == [])
+
+
+def test_a_body_that_is_costly_to_parse_is_read_slowly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "PAUSE", 1e4)
+    with front(tmp_path, "0123456789abcdef") as (url, _, _), raw(url) as chunks:
+        chunks.sendall(b"POST /v1/encode HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n")
+        chunks.settimeout(0.5)
+        with pytest.raises(TimeoutError):
+            chunks.sendall(b"1\r\nx\r\n" * 4_000_000)
+        assert Client(url)._request("/health/ready")
 
 
 def test_json_has_a_limit_of_its_own(tmp_path: Path) -> None:

@@ -24,6 +24,8 @@ from websockets.server import ServerProtocol
 from silkcodec.serve.settings import Limits
 
 READ_BYTES = 4096  # at most 682 WebSocket frames, about 10 ms to parse
+PARSE_S = 1e-3  # of processor time, for one piece of HTTP; a piece of an ordinary upload takes a tenth of it
+PAUSE = 9.0  # times as long a connection that takes longer is not read: it has a tenth of the event loop at most
 
 
 class Waiting:
@@ -98,6 +100,18 @@ def http_class(limits: Limits) -> type[H11Protocol]:
         def connection_lost(self, exc: Exception | None) -> None:
             waiting.remove(self.transport)
             super().connection_lost(exc)
+
+        def data_received(self, data: bytes) -> None:
+            started = time.thread_time()
+            super().data_received(data)
+            seconds = time.thread_time() - started
+            if seconds > PARSE_S and not self._is_gone():  # a body in chunks of a byte, for example
+                self.transport.pause_reading()
+                self.loop.call_later(PAUSE * seconds, self._read_on)
+
+        def _read_on(self) -> None:
+            if not self._is_gone() and not self.flow.read_paused:
+                self.transport.resume_reading()
 
         def handle_events(self) -> None:
             super().handle_events()
