@@ -160,7 +160,9 @@ def has_audio(file: str) -> bool:
 def parquet_items(
     file: str, place: str, shown: str, root: int, folder: str, allow_outside: bool
 ) -> Iterator[Item | Refused]:
-    """The recordings of a Parquet file. Sound is not read where the statistics say that every row has some.
+    """The recordings of a Parquet file. Their bytes are not read, so a row without any is refused when it is encoded.
+
+    Nor are the statistics of the columns: PyArrow ends the process where some of them are damaged.
 
     Args:
         file: to open. place, root: as in `Item`. shown: the file, as paths of rows begin.
@@ -178,28 +180,17 @@ def parquet_items(
     try:
         for group in range(opened.num_row_groups):
             values = opened.read_row_group(group, columns=[*plain, f"{audio}.path"]).to_pylist()
-            has_bytes = _has_bytes(opened, group, audio, len(values))
             for i, row in enumerate(values):
                 path = (row.pop(audio) or {}).get("path")
                 columns = {key: _plain(value) for key, value in row.items() if value is not None}
-                columns["sound"] = {"has_bytes": has_bytes[i], "path": path}
+                columns["sound"] = {"has_bytes": True, "path": path}
                 found = _item(
                     columns, f"{stem}-{number:08d}", f"{shown}#{number}", root, place, (group, i), folder, allow_outside
                 )
                 number += 1
-                yield replace(found, kind="parquet") if isinstance(found, Item) and found.at else found
+                yield replace(found, kind="parquet") if isinstance(found, Item) else found
     except _broken() as error:
         raise _unreadable(file, error) from error
-
-
-def _has_bytes(opened: Any, group: int, audio: str, n_rows: int) -> list[bool]:
-    metadata = opened.metadata.row_group(group)
-    columns = [metadata.column(i) for i in range(metadata.num_columns)]
-    statistics = next(one.statistics for one in columns if one.path_in_schema == f"{audio}.bytes")
-    if statistics is not None and statistics.has_null_count and statistics.null_count == 0:
-        return [True] * n_rows
-    sounds = opened.read_row_group(group, columns=[f"{audio}.bytes"]).column(audio).combine_chunks()
-    return sounds.field("bytes").is_valid().to_pylist()
 
 
 def _parquet(file: str) -> Any:
@@ -213,7 +204,8 @@ def _parquet(file: str) -> Any:
 
 
 def _broken() -> tuple[type[Exception], ...]:
-    return require("A Parquet dataset").ArrowException, OSError, ValueError, LookupError, TypeError, StopIteration
+    arrow = require("A Parquet dataset").ArrowException
+    return arrow, OSError, ValueError, LookupError, TypeError, AttributeError
 
 
 def _unreadable(file: str, error: Exception) -> ArgumentError:
@@ -238,7 +230,7 @@ def content(file: str, at: tuple[int, int], kind: str = "arrow") -> bytes:
         sounds = _group_sounds(file, at[0])
         found = sounds[at[1]].as_py() if at[1] < len(sounds) else None
         if found is None:
-            raise Refusal("missing", f"'{file}' must have sound in row {at[1]} of row group {at[0]}; it has changed.")
+            raise Refusal("row", f"'{file}' must have bytes in row {at[1]} of row group {at[0]}; a path does not do.")
         return bytes(found)
     batches = _batches(file)
     if not (at[0] < len(batches) and at[1] < batches[at[0]].num_rows):

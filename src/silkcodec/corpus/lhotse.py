@@ -62,8 +62,8 @@ def whole(recording: Mapping[str, Any]) -> str:
 def _check_transforms(recording: Mapping[str, Any]) -> None:
     """Refuse what changes the sound. A `resample` does not matter: the codec resamples the file itself."""
     transforms = recording.get("transforms") or []
-    names = [one.get("name") if isinstance(one, dict) else one for one in transforms]
-    if any(name != "Resample" for name in names):
+    known = isinstance(transforms, list) and all(isinstance(one, dict) for one in transforms)
+    if not known or any(one.get("name") != "Resample" for one in transforms):
         raise Refusal("row", "A recording must be its file as it is; this has transforms: save its audio first.")
 
 
