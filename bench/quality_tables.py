@@ -62,6 +62,9 @@ def quality_english(bench: Path) -> str:
     if result is None or not group:
         return NOT_YET
     tables = _tables(result, group["codecs"])
+    folder, names = WORDS["English"]
+    if (spoken := _read(bench / "quality" / folder / "results.json")) is not None and not spoken["settings"]["split"]:
+        tables += _tables(spoken, spoken["means"], [names])
     return "\n\n".join([*tables, f"{group['n_clips']} clips of read English sentences, of the run above."])
 
 
@@ -265,10 +268,10 @@ def draw_levels(bench: Path) -> bytes | None:
     return image.getvalue()
 
 
-def _tables(result: Figures, means: Figures) -> list[str]:
-    """Return the tables of COLUMNS for means by codec, of what was measured; a sentence if naturalness was not."""
+def _tables(result: Figures, means: Figures, groups: Sequence[Sequence[str]] = COLUMNS) -> list[str]:
+    """Return a table for each group of metrics, of what was measured; a sentence if naturalness should have been."""
     parts = []
-    for columns in COLUMNS:
+    for columns in groups:
         shown = [name for name in columns if name in measured(result)]
         rows = [
             [codec, *_rates(result, codec), *(interval(means[codec][name], digits(name)) for name in shown)]
@@ -276,7 +279,7 @@ def _tables(result: Figures, means: Figures) -> list[str]:
         ]
         if shown:
             parts.append(table(["codec", "tokens/s", "bit/s", *_metric_headers(result, shown)], rows))
-    if NATURALNESS not in measured(result):
+    if groups is COLUMNS and NATURALNESS not in measured(result):
         parts.append(
             "**Naturalness (DistillMOS) was not measured in this run**: PESQ, STOI and the mel distance are close to "
             "training losses and do not show it."
@@ -361,5 +364,6 @@ def _metric_headers(result: Figures, names: Sequence[str]) -> list[str]:
     cells = []
     for name in names:
         metric = result["metrics"].get(name)
-        cells.append(f"{metric['label']} {ARROWS[metric['better']]}" if metric else name)
+        unit = f" ({metric['unit']})" if metric and metric["unit"] in ("dB", "%") else ""  # the others are scales
+        cells.append(f"{metric['label']}{unit} {ARROWS[metric['better']]}" if metric else name)
     return cells

@@ -257,7 +257,14 @@ def test_english_sentences_and_the_gap_are_tables_of_their_own(tables: ModuleTyp
     result["groups"] = {"group": {"english-read": group}}
     (bench / "quality/results.json").write_text(json.dumps(result), encoding="utf-8")
     text = shown(tables, "quality-english", bench)
-    assert "0.700 [0.690, 0.710]" in text and "2 clips of read English sentences" in text
+    assert "0.700 [0.690, 0.710]" in text and "dwer" not in text and "2 clips of read English sentences" in text
+
+    words = {**result, "settings": {**result["settings"], "split": None}}
+    words["metrics"] = {"dwer": {"label": "dWER", "unit": "%", "better": "lower"}}
+    words["means"] = {name: {"dwer": entry(7.0)} for name in result["codecs"]}
+    (bench / "quality/english").mkdir()
+    (bench / "quality/english/results.json").write_text(json.dumps(words), encoding="utf-8")
+    assert "| dWER (%) ↓ |" in shown(tables, "quality-english", bench)
 
     assert "Not measured yet" in shown(tables, "quality-gap", bench)
     codecs = [{"silk": {**result["means"]["silk"], "stoi": entry(value)}} for value in (0.9, 0.8)]
