@@ -26,7 +26,7 @@ REASONS = {  # why a recording is not in the corpus
     "outside": "its path leaves the folder of its input",
     "missing": "there is no such file",
     "changed": "its file was replaced or written to after the plan was made",
-    "unreadable": "it is not audio, damaged, cut short or empty",
+    "unreadable": "it is not audio, damaged, cut short or empty, or needs ffmpeg",
     "too long": "it is longer than --max-hours-per-file",
     "codec": "the codec failed on it",
     "crash": "the process that encoded it died, each time",
