@@ -26,8 +26,9 @@ UV_LOCK := UV_CUSTOM_COMPILE_COMMAND='make lock' $(BIN)/uv pip compile --quiet -
 	--python-version 3.11 --python-platform x86_64-manylinux_2_28 -c constraints.txt
 MINUTES ?= 5
 VENV_LIGHT := .venv-light
-LIGHT_TESTS := audio bad_input cli container container_damage container_format container_output contract corpus \
-	corpus_reading corpus_sources errors lm manifest serve serve_limits silk stream tokens weights_folder
+LIGHT_TESTS := audio/test_audio.py cli container corpus/test_corpus.py corpus/test_corpus_reading.py \
+	corpus/test_corpus_sources.py lm/test_lm.py serve/test_serve.py serve/test_serve_limits.py silk \
+	test_contract.py test_errors.py test_manifest.py test_tokens.py
 define light_tests
 	$(PIP) -c constraints.txt uv
 	$(BIN)/uv venv --quiet --clear --python $(PYTHON) $(VENV_LIGHT)
@@ -35,7 +36,7 @@ define light_tests
 		-e '.[entropy,corpus,serve]'
 	$(BIN)/uv pip install --quiet --python $(VENV_LIGHT)/bin/python pytest hypothesis
 	$(VENV_LIGHT)/bin/python -m pytest -o filterwarnings=default \
-		$(addprefix tests/test_,$(addsuffix .py,$(LIGHT_TESTS)))
+		$(addprefix tests/,$(LIGHT_TESTS))
 endef
 LAB := --force -o docs/lab --results lab/src/silkcodec_lab
 

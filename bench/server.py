@@ -34,7 +34,7 @@ from silkcodec.evaluate import machine
 from silkcodec.evaluate.results import to_json
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent / "tests"))
+sys.path.insert(0, str(HERE.parent / "tests" / "helpers"))
 
 from servercase import Server  # noqa: E402 - the tests' own
 

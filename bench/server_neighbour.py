@@ -35,7 +35,7 @@ from silkcodec.evaluate.results import to_json
 from silkcodec.silk import EMBEDDED
 from silkcodec.tokens import FRAME_SAMPLES, SILK_SAMPLE_RATE
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "helpers"))
 
 from servercase import TOKEN, Server
 

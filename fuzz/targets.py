@@ -1,7 +1,7 @@
 """What is fuzzed: functions of bytes that a stranger could send. Each may raise SilkError and nothing else.
 
-`run.py` feeds them with what a coverage-guided fuzzer makes of the files in `corpus/NAME`; `tests/test_fuzz.py` feeds
-them with those files.
+`run.py` feeds them with what a coverage-guided fuzzer makes of the files in `corpus/NAME`;
+`tests/repository/test_fuzz.py` feeds them with those files.
 """
 
 from __future__ import annotations

@@ -22,6 +22,7 @@ import pytest
 from numpy.typing import NDArray
 
 import silkcodec
+from repository import ROOT
 from silkcodec import audio
 from silkcodec import codec as registry
 from silkcodec.codec import Codec
@@ -29,7 +30,6 @@ from silkcodec.errors import ArgumentError, AudioError, TokensError
 from silkcodec.tokens import Tokens
 from speechlike import speechlike
 
-ROOT = Path(__file__).parent.parent
 DOCUMENT = (ROOT / "docs" / "codecs.md").read_text(encoding="utf-8")
 
 WEIGHTS = {  # name -> the random peer that stands for its weights

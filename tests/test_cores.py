@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from repository import ROOT
 from silkcodec import cores
-
-ROOT = Path(__file__).parent.parent
 
 
 def tree(folder: Path, groups: str, files: dict[str, str]) -> tuple[Path, Path]:

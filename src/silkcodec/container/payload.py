@@ -18,7 +18,7 @@ would cost more than it saves: 128 x 8 entries are most of what 25 frames are wo
 Why every machine decodes the same: `constriction` takes probabilities as floats and, with perfect=False,
 makes integers of them as floor(cumulative * (2**24 - 8) / total) + symbol. The floats given to it here are
 integers that add up to exactly 2**24 - 8: so its scale is exactly 1, each of its sums is an integer far below
-2**53, nothing rounds, and the coder's table is the integer table made here. `tests/test_container.py` reads
+2**53, nothing rounds, and the coder's table is the integer table made here. `tests/container/test_container.py` reads
 the same bytes with a range decoder of a few lines of Python integers.
 """
 

@@ -1,0 +1,316 @@
+"""Figures in the documents are what the JSON in bench/ says, and a target that was missed says so."""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from repository import ROOT
+
+DOCUMENT = "# Title\n\n<!-- bench:{0} -->\nwritten before\n<!-- /bench:{0} -->\n\nEnd.\n"
+
+
+@pytest.fixture(scope="module")
+def tables() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("bench_tables", ROOT / "bench" / "tables.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def shown(tables: ModuleType, name: str, bench: Path) -> str:
+    return str(tables.TABLES[name](bench))
+
+
+def entry(mean: float) -> dict[str, Any]:
+    return {"mean": mean, "low": mean - 0.01, "high": mean + 0.01, "n": 3}
+
+
+def quality(stoi: float, weights: str = "silk@aaaaaaaaaaaa", created: str = "2026-01-02T00:00:00+00:00") -> Any:
+    """A result as `silk compare` writes it: STOI of the one given, Codec2 at 0.80."""
+    codecs = ["silk", "codec2:1200", "codec2:3200", "opus:6k"]
+    rates = {"n_clips": 3, "n_failed": 0, "tokens_per_second": 47.5, "bits_per_second": 960.0}
+    return {
+        "kind": "silk compare",
+        "format": 2,
+        "version": "0.1.0",
+        "created": created,
+        "settings": {"codecs": codecs, "split": "valid", "limit": None, "seed": 0, "by": [], "jobs": 1},
+        "clips": {"n": 3, "duration_s": 36.0},
+        "metrics": {
+            "pesq_wb": {"label": "PESQ-WB", "unit": "MOS-LQO", "better": "higher"},
+            "stoi": {"label": "STOI", "unit": "", "better": "higher"},
+            "visqol": {"label": "ViSQOL", "unit": "MOS-LQO", "better": "higher"},
+        },
+        "codecs": {name: {**rates, "codec_id": weights if name == "silk" else name} for name in codecs},
+        "means": {
+            name: {"pesq_wb": entry(1.9), "stoi": entry(stoi if name == "silk" else 0.80), "visqol": entry(2.5)}
+            for name in codecs
+        },
+        "differences": {
+            "of": "silk",
+            "minus": {
+                name: {"pesq_wb": entry(0.2), "stoi": entry(stoi - 0.80), "visqol": entry(0.1)} for name in codecs[1:]
+            },
+        },
+        "groups": {
+            "speaker_seen": {
+                "seen": {"n_clips": 3, "codecs": {n: {"pesq_wb": entry(1.5), "stoi": entry(0.8)} for n in codecs}}
+            }
+        },
+        "left_out": [],
+    }
+
+
+def speed() -> Any:
+    """A result as `bench/speed.py` writes it, with every target met."""
+    return {
+        "kind": "silk speed",
+        "format": 1,
+        "created": "2026-01-02T00:00:00+00:00",
+        "quick": False,
+        "took_s": 200.0,
+        "conditions": {
+            "cpu": "a CPU",
+            "cores": 2,
+            "system": "Linux x86_64",
+            "load_before": 0.1,
+            "others_cores": 0.01,
+            "threads": 2,
+            "provider": "CPUExecutionProvider",
+            "codec": "silk@aaaaaaaaaaaa",
+            "versions": {"python": "3.11.7"},
+        },
+        "start": {name: {"median_s": 0.2, "n_runs": 7} for name in ("help", "encode_10_s", "import", "load")},
+        **{
+            name: {
+                "encode_times_real_time": 70.0,
+                "decode_times_real_time": 70.0,
+                "tokens_per_second": 47.5,
+                "bits_per_second": 960.0,
+                "n_clips": 24,
+            }
+            for name in ("library", "library_one_thread", "batch", "command")
+        },
+        "stream": {way: {"p50_ms": 5.0, "p99_ms": 9.0} for way in ("encode", "decode")},
+        "memory": {
+            "short_s": 600.0,
+            "long_s": 3600.0,
+            **{way: {"short_mb": 150.0, "long_mb": 155.0, "growth_mb": 5.0} for way in ("encode", "decode")},
+        },
+        "size": {"files": [{"file": "a.flac", "duration_s": 5.0}], "entropy_gain_percent": None},
+    }
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Path:
+    """A folder bench/ with our targets and made-up results."""
+    folder = tmp_path / "bench"
+    folder.mkdir()
+    targets = (ROOT / "bench" / "targets.json").read_text(encoding="utf-8")
+    (folder / "targets.json").write_text(targets, encoding="utf-8")
+    (folder / "quality").mkdir()
+    (folder / "quality/results.json").write_text(json.dumps(quality(0.89)), encoding="utf-8")
+    (folder / "speed.json").write_text(json.dumps(speed()), encoding="utf-8")
+    return folder
+
+
+def test_no_table_in_our_documents_is_stale(tables: ModuleType) -> None:
+    found = [path.relative_to(ROOT).as_posix() for path in tables.stale(ROOT, ROOT / "bench")]
+    assert found == [], "run: python bench/tables.py"
+
+
+def test_no_result_names_a_place_on_the_machine_it_was_measured_on() -> None:
+    for path in (ROOT / "bench").rglob("*.json"):
+        text = path.read_text(encoding="utf-8")
+        assert not [start for start in ('"/', "'/", "/home/", "/tmp/", "file:/") if start in text], path.name
+
+
+def test_every_table_is_in_a_document(tables: ModuleType) -> None:
+    paths = [path for pattern in tables.DOCUMENTS for path in ROOT.glob(pattern)]
+    text = "".join(path.read_text(encoding="utf-8") for path in paths)
+    assert [name for name in tables.TABLES if f"<!-- bench:{name} -->" not in text] == []
+
+
+@pytest.mark.parametrize("name", ["speed", "quality", "published", "quality-groups", "progress"])
+def test_filling_twice_is_filling_once(tables: ModuleType, bench: Path, name: str) -> None:
+    once = tables.fill(DOCUMENT.format(name), bench)
+    assert "written before" not in once and once.startswith("# Title\n") and once.endswith("\nEnd.\n")
+    assert tables.fill(once, bench) == once
+
+
+@pytest.mark.parametrize(
+    "name", ["speed", "quality", "quality-times", "words", "published", "quality-groups", "levels", "progress"]
+)
+def test_what_was_not_measured_says_so(tables: ModuleType, tmp_path: Path, name: str) -> None:
+    assert "Not measured yet" in tables.fill(DOCUMENT.format(name), tmp_path)
+
+
+def test_a_changed_figure_makes_a_document_stale(tables: ModuleType, bench: Path) -> None:
+    root = bench.parent
+    readme = root / "README.md"
+    readme.write_text(tables.fill(DOCUMENT.format("quality"), bench), encoding="utf-8")
+    assert tables.stale(root, bench) == {}
+    (bench / "quality/results.json").write_text(json.dumps(quality(0.90)), encoding="utf-8")
+    assert list(tables.stale(root, bench)) == [readme]
+
+
+def test_a_missed_target_shows(tables: ModuleType, bench: Path) -> None:
+    assert "**no**" not in shown(tables, "quality", bench)
+    (bench / "quality/results.json").write_text(json.dumps(quality(0.87)), encoding="utf-8")
+    missed = [line for line in shown(tables, "quality", bench).splitlines() if "**no**" in line]
+    assert missed == ["| STOI | 0.870 [0.860, 0.880] | at least 0.880 | **no** |"]
+    reached = [line for line in shown(tables, "published", bench).splitlines() if line.endswith("yes |")]
+    assert not reached and "| 2.25 | 1.90 [1.89, 1.91] | **no** |" in shown(tables, "published", bench)
+
+    assert "**no**" not in tables.speed(bench)
+    slow = copy.deepcopy(speed())
+    slow["library"]["encode_times_real_time"] = 59.9
+    slow["memory"]["decode"]["growth_mb"] = 50.1
+    (bench / "speed.json").write_text(json.dumps(slow), encoding="utf-8")
+    assert tables.speed(bench).count("**no**") == 2
+
+
+def test_a_figure_without_its_comparison_is_not_called_met(tables: ModuleType, bench: Path) -> None:
+    result = quality(0.89)
+    result["differences"]["minus"].pop("codec2:3200")
+    del result["metrics"]["visqol"]
+    for figures in [*result["means"].values(), *result["differences"]["minus"].values()]:
+        del figures["visqol"]
+    (bench / "quality/results.json").write_text(json.dumps(result), encoding="utf-8")
+    assert shown(tables, "quality", bench).count("not measured") == 6  # naturalness twice, scatter; differences
+
+
+def test_a_busy_machine_and_other_weights_are_told(tables: ModuleType, bench: Path) -> None:
+    assert "not idle" not in tables.speed(bench) and "not the embedded" not in tables.speed(bench)
+    busy = speed()
+    busy["conditions"]["others_cores"] = 1.8
+    (bench / "speed.json").write_text(json.dumps(busy), encoding="utf-8")
+    weights = bench.parent / "src" / "silkcodec" / "weights"
+    weights.mkdir(parents=True)
+    states = {"states": [{"name": "state_wave", "shape": [784]}]}
+    config = {"weights_hash": "aaaaaaaaaaaa", "encoder": states, "decoder": states}
+    (weights / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    tables.quality_tables.keep(bench)
+    other = {**config, "weights_hash": "bbbbbbbbbbbb"}
+    (weights / "config.json").write_text(json.dumps(other), encoding="utf-8")
+    assert "earlier weights of the same network" in tables.speed(bench)
+    other["encoder"] = {"states": [{"name": "state_wave", "shape": [999]}]}
+    (weights / "config.json").write_text(json.dumps(other), encoding="utf-8")
+    assert "not idle" in tables.speed(bench)
+    assert "not the embedded weights" in tables.speed(bench)
+    assert "not the embedded weights" in shown(tables, "quality", bench)
+
+
+def test_quality_shows_no_times(tables: ModuleType, bench: Path) -> None:
+    result = quality(0.89)
+    result["codecs"]["silk"] |= {"encode_times_real_time": 12345.0, "decode_times_real_time": 12345.0}
+    (bench / "quality/results.json").write_text(json.dumps(result), encoding="utf-8")
+    assert "12345" not in shown(tables, "quality", bench)
+
+
+def test_progress_is_a_row_per_weights_oldest_first(tables: ModuleType, bench: Path) -> None:
+    assert tables.quality_tables.keep(bench).name == "2026-01-02-aaaaaaaaaaaa.json"
+    newer = quality(0.92, "silk@cccccccccccc", "2026-02-03T00:00:00+00:00")
+    (bench / "quality/results.json").write_text(json.dumps(newer), encoding="utf-8")
+    rows = shown(tables, "progress", bench).splitlines()[2:]
+    assert [row.split(" | ")[1] for row in rows] == ["silk@aaaaaaaaaaaa", "silk@cccccccccccc"]
+    assert "0.890" in rows[0] and "0.920" in rows[1]
+
+
+def test_words_are_a_column_a_language_and_judged(tables: ModuleType, bench: Path) -> None:
+    assert "Not measured yet" in shown(tables, "words", bench)
+    for folder, names in (("english", ("dwer", "dcer")), ("mandarin", ("dcer",))):
+        result = quality(0.89)
+        result["settings"]["models"] = {"whisper": "whisper-base"}
+        result["metrics"] = {name: {"label": name, "unit": "%", "better": "lower"} for name in names}
+        worse = {"opus:6k": 4.0}
+        result["means"] = {c: {n: entry(worse.get(c, 12.0)) for n in names} for c in result["settings"]["codecs"]}
+        (bench / "quality" / folder).mkdir()
+        (bench / "quality" / folder / "results.json").write_text(json.dumps(result), encoding="utf-8")
+    lines = shown(tables, "words", bench).splitlines()
+    assert lines[0] == "| codec | tokens/s | bit/s | English dwer % ↓ | English dcer % ↓ | Mandarin dcer % ↓ |"
+    missed = [line for line in lines if "**no**" in line]
+    assert len(missed) == 2 and missed[0].startswith("| English dwer | 12.0 [12.0, 12.0] | at most 8 %")
+    assert "By Whisper base" in lines[-1]
+    told = [line for line in shown(tables, "published", bench).splitlines() if "WER" in line]
+    assert told and all("| 12.0 [12.0, 12.0] | **no** |" in line for line in told)
+
+
+def test_no_table_shows_only_what_the_losses_know(tables: ModuleType, bench: Path) -> None:
+    known = {"pesq_wb", "stoi", "estoi", "mel_distance"}
+    for columns in (*tables.quality_tables.COLUMNS, tables.quality_tables.GROUPED, tables.quality_tables.PROGRESS):
+        assert set(columns) - known
+    assert "Naturalness (DistillMOS) was not measured" in shown(tables, "quality", bench)
+
+
+def test_english_sentences_and_the_gap_are_tables_of_their_own(tables: ModuleType, bench: Path) -> None:
+    assert "Not measured yet" in shown(tables, "quality-english", bench)
+    result = quality(0.89)
+    group = {"n_clips": 2, "codecs": {name: {**result["means"][name], "stoi": entry(0.7)} for name in result["codecs"]}}
+    result["groups"] = {"group": {"english-read": group}}
+    (bench / "quality/results.json").write_text(json.dumps(result), encoding="utf-8")
+    text = shown(tables, "quality-english", bench)
+    assert "0.700 [0.690, 0.710]" in text and "dwer" not in text and "2 clips of read English sentences" in text
+
+    words = {**result, "settings": {**result["settings"], "split": None}}
+    words["metrics"] = {"dwer": {"label": "dWER", "unit": "%", "better": "lower"}}
+    words["means"] = {name: {"dwer": entry(7.0)} for name in result["codecs"]}
+    (bench / "quality/english").mkdir()
+    (bench / "quality/english/results.json").write_text(json.dumps(words), encoding="utf-8")
+    assert "| dWER (%) ↓ |" in shown(tables, "quality-english", bench)
+
+    assert "Not measured yet" in shown(tables, "quality-gap", bench)
+    codecs = [{"silk": {**result["means"]["silk"], "stoi": entry(value)}} for value in (0.9, 0.8)]
+    parts = zip(("training", "unseen"), codecs, strict=True)
+    result["groups"] = {"gap": {part: {"n_clips": 2, "codecs": means} for part, means in parts}}
+    (bench / "quality/gap").mkdir()
+    (bench / "quality/gap/results.json").write_text(json.dumps(result), encoding="utf-8")
+    (row,) = [line for line in shown(tables, "quality-gap", bench).splitlines() if line.startswith("| STOI")]
+    assert row.endswith("| 0.900 [0.890, 0.910] | 0.800 [0.790, 0.810] | 0.100 [0.086, 0.114] |")
+
+
+def test_times_say_how_many_clips_ran_at_once(tables: ModuleType, bench: Path) -> None:
+    result = quality(0.89)
+    result["codecs"]["silk"] |= {
+        "encode_times_real_time": 1_050.4, "decode_times_real_time": 2.0, "timed_with_jobs": 2, "latency_ms": 420.0,
+    }  # fmt: skip
+    (bench / "quality/results.json").write_text(json.dumps(result), encoding="utf-8")
+    text = shown(tables, "quality-times", bench)
+    assert "| 1,050x | 2x | 420 ms |" in text and "2 clips at once" in text
+    assert text.splitlines()[-3].endswith("|  |  |  |")  # a codec that was not timed
+
+
+def test_levels_are_told_and_drawn(tables: ModuleType, bench: Path) -> None:
+    assert "Not measured yet" in shown(tables, "levels", bench) and tables.quality_tables.draw_levels(bench) is None
+    result = quality(0.89)
+    result["codecs"]["silk"]["dimensions"] = {
+        "n_levels": 8, "n_frames": 20_000, "n_used": [8] * 127 + [7], "perplexity": [6.5] * 127 + [5.0],
+        "entropy_bits": [2.7] * 128, "entropy_bits_per_second": 864.0,
+    }  # fmt: skip
+    (bench / "quality/results.json").write_text(json.dumps(result), encoding="utf-8")
+    text = shown(tables, "levels", bench)
+    assert "5.00 to 6.50, mean 6.49; 1 of the 128" in text and "345.6 of the 384 bits" in text
+    assert tables.quality_tables.draw_levels(bench).startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("<!-- bench:nonesuch -->\n<!-- /bench:nonesuch -->\n", "must be one of"),
+        ("<!-- bench:speed -->\n", "pairs"),
+        ("<!-- /bench:speed -->\n", "pairs"),
+        ("<!-- bench:speed -->\n<!-- bench:quality -->\n", "pairs"),
+        ("<!-- bench:speed -->\n<!-- /bench:quality -->\n", "pairs"),
+    ],
+)
+def test_damaged_markers_are_refused(tables: ModuleType, bench: Path, text: str, says: str) -> None:
+    with pytest.raises(tables.TableError, match=says):
+        tables.fill(text, bench)

@@ -1,0 +1,37 @@
+"""The table in docs/metrics.md is the one that the code has."""
+
+from __future__ import annotations
+
+from repository import DOCS
+from silkcodec.evaluate.metrics import METRICS, Metric
+
+PAGE = DOCS / "metrics.md"
+
+
+def needs(metric: Metric) -> str:
+    extra = [f"`[{metric.extra}]`"] if metric.packages else []
+    model = [f"a model, `{metric.model_key}=`"] if metric.model_key else []
+    return ", ".join([*extra, *([metric.needs] if metric.needs else []), *model]) or "nothing"
+
+
+def table() -> str:
+    lines = ["| name | column | what it says | unit | better | needs | source |", "|---|---|---|---|---|---|---|"]
+    for metric in METRICS.values():
+        better = {"higher": "higher", "lower": "lower", "zero": "at zero", "original": "at the original"}[metric.better]
+        cells = (f"`{metric.name}`", metric.label, metric.what, metric.unit, better, needs(metric), metric.source)
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def test_the_documented_table_is_the_one_of_the_code() -> None:
+    assert table() in PAGE.read_text(encoding="utf-8"), (
+        "print it with: PYTHONPATH=tests/helpers python tests/evaluate/test_metrics_docs.py"
+    )
+
+
+def test_every_metric_says_what_it_is_and_where_it_comes_from() -> None:
+    assert [metric.name for metric in METRICS.values() if not (metric.what and metric.source and metric.label)] == []
+
+
+if __name__ == "__main__":
+    print(table())

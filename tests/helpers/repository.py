@@ -1,0 +1,9 @@
+"""Folders of the checkout, for tests that read its files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+SAMPLES = ROOT / "samples"

@@ -1,0 +1,45 @@
+"""docs/language-models.md: its code runs, its sizes are counted."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from repository import DOCS
+from silkcodec import lm
+from silkcodec.silk import Silk
+
+TEXT = (DOCS / "language-models.md").read_text(encoding="utf-8")
+
+
+def blocks(kind: str) -> list[str]:
+    return re.findall(rf"^```{kind}\n(.*?)^```", TEXT, re.S | re.M)
+
+
+def test_the_code_runs(speech: Any) -> None:
+    names: dict[str, Any] = {"wave": speech, "sample_rate": 24_000}
+    assert len(blocks("python")) == 6
+    exec("\n".join(blocks("python")), names)
+
+
+def test_the_code_of_transformers_runs(speech: Any, codec: Silk, weights_folder: Path, tmp_path: Path) -> None:
+    for package in ("torch", "transformers", "onnx"):
+        pytest.importorskip(package, reason="needs [peers] and [train]")
+    from silkcodec.hf.export import export
+
+    export(weights_folder, tmp_path)
+    (code,) = blocks("python transformers")
+    names: dict[str, Any] = {"wave": speech, "sample_rate": 24_000, "tokens": codec.encode(speech)}
+    exec(code.replace('"hub/silk"', repr(str(tmp_path))), names)
+
+
+def test_the_sizes_are_counted(codec: Silk) -> None:
+    rows = re.findall(r"^\| (\d+) \| (.*) \|$", TEXT, re.M)
+    assert [int(dims) for dims, _ in rows] == [1, 2, 3, 4, 7]
+    for dims, cells in rows:
+        layout = lm.Layout.of_codec(codec, dims_per_token=int(dims))
+        counted = layout.n_tokens, layout.tokens_per_second, layout.codebook_sizes[0], sum(layout.codebook_sizes)
+        assert [float(cell.replace(",", "")) for cell in cells.split(" | ")] == list(counted)

@@ -1,0 +1,150 @@
+"""The example of examples/speech_lm: it trains, its causes come before their effects, it speaks frame by frame."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from repository import ROOT
+
+pytest.importorskip("torch", reason="needs [train]")
+
+import torch
+
+from silkcodec import audio
+from silkcodec.silk import Silk
+from speechlike import speechlike
+
+EXAMPLE = ROOT / "examples" / "speech_lm"
+TINY = ["--steps", "4", "--batch", "2", "--width", "16", "--layers", "1", "--heads", "2", "--threads", "1"]
+
+
+@pytest.fixture(scope="module")
+def example() -> Iterator[Any]:
+    """Its three files, as they import each other when they are run."""
+    names = ("model", "train", "sample")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(EXAMPLE))
+        before = {name: sys.modules.pop(name) for name in names if name in sys.modules}
+        threads = torch.get_num_threads()
+        yield tuple(__import__(name) for name in names)
+        torch.set_num_threads(threads)
+        for name in names:
+            sys.modules.pop(name)
+        sys.modules.update(before)
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("speech")
+    for seed in range(3):
+        audio.write(folder / f"{seed}.wav", speechlike(2.0, seed=seed), 24_000)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(example: Any, clips: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("run")
+    example[1].main([str(clips), "-o", str(folder / "run"), "--results", str(folder / "result.json"), *TINY])
+    return folder, json.loads((folder / "result.json").read_text())
+
+
+def test_it_trains_and_tells_what_it_learned(trained: tuple[Path, dict[str, Any]]) -> None:
+    folder, result = trained
+    assert sorted(path.name for path in (folder / "run").iterdir()) == ["config.json", "model.safetensors"]
+    bits = result["bits_per_frame"]
+    assert bits["raw"] == 384 and 300 < bits["unigram"] < 420 and bits["model"] <= bits["unigram"]
+    assert [point["step"] for point in result["curve"]] == [0, 1, 2, 3, 4]
+    assert result["speech"]["train"] == {"n_clips": 2, "duration_s": 4.0}
+    assert result["kind"] == "silk speech lm" and "cpu" in result["conditions"]
+    assert str(folder) not in json.dumps(result)
+
+
+def test_its_figures_become_the_table_of_the_document(trained: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    import lm_table
+
+    assert lm_table.speech_lm(tmp_path) == lm_table.MISSING
+    result = {**trained[1], "sampling": {"first_audio_s": 0.0812, "times_real_time": 4.56}}
+    (tmp_path / "speech_lm.json").write_text(json.dumps(result))
+    text = lm_table.speech_lm(tmp_path)
+    assert "| the tokens as they are | 384 |" in text and "| the model |" in text
+    assert "the first audio came after 81 ms" in text and "4.6 s of speech a second" in text
+
+
+def test_it_speaks_and_the_first_sound_comes_after_one_frame(
+    example: Any, trained: tuple[Path, dict[str, Any]], clips: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, _ = trained
+    words = [str(folder / "run"), "-o", str(folder / "out.wav"), "--seconds", "1.2"]
+    figures = example[2].main([*words, "--results", str(folder / "result.json")])
+    wave = audio.read(folder / "out.wav")
+    assert len(wave) == 28_800 and np.isfinite(wave).all() and (folder / "out.png").read_bytes().startswith(b"\x89PNG")
+    assert re.search(r"first audio after \d+ ms", capsys.readouterr().err)
+    assert figures["first_audio_s"] > 0 and json.loads((folder / "result.json").read_text())["sampling"] == {
+        **figures, "seconds": 1.2, "temperature": 0.9,
+    }  # fmt: skip
+    example[2].main([*words, "--prompt", str(clips / "0.wav"), "--prompt-seconds", "0.8"])
+    assert not np.array_equal(audio.read(folder / "out.wav"), wave)
+
+
+def test_a_model_says_nothing_of_a_token_by_itself_or_what_comes_after(example: Any) -> None:
+    model = model_of(example)
+    codes = torch.randint(0, 8, (1, 4, 3, 2), generator=torch.Generator().manual_seed(1))
+    codes[:, :, 2, 1] = 0  # a head of one code
+    before = model.bits(codes)
+    later = codes.clone()
+    later[0, 2, 0, 0] = 7 - later[0, 2, 0, 0]
+    after = model.bits(later)
+    assert torch.equal(after[0, :2], before[0, :2]) and after[0, 2] != before[0, 2] and after[0, 3] != before[0, 3]
+
+
+def test_what_is_drawn_is_what_the_predictions_say(example: Any) -> None:
+    """Heads so sure that the draw is the likeliest code: cache, window and chain must agree with one long pass."""
+    model = model_of(example, spread=400.0)
+    stream = model.stream(torch.Generator().manual_seed(0))
+    frames = torch.stack([frame for frame, _ in zip(stream, range(4), strict=False)])
+    assert model.bits(frames[None]).max() < 0.5 and len(frames.unique(dim=0)) > 1
+    again = model.stream(torch.Generator().manual_seed(0), prompt=frames[:2])
+    assert torch.equal(next(again), frames[2]) and torch.equal(next(again), frames[3])
+    assert (frames[:, 2, 1] == 0).all(), "a head of one code has no other"
+
+
+def model_of(example: Any, spread: float = 1.0) -> Any:
+    torch.manual_seed(3)
+    model = example[0].SpeechModel(torch.tensor([[8, 8], [8, 8], [8, 1]]), window=4, width=16, layers=2, heads=2).eval()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name in ("out", "chain"):
+                parameter.normal_(std=spread)
+            elif name.endswith(("out.weight", "down.weight")):
+                parameter.normal_(std=0.3)
+            elif name in ("vectors", "which", "start"):
+                parameter.normal_()
+    return model
+
+
+def test_a_corpus_of_tokens_is_read_as_it_is(
+    example: Any, codec: Silk, clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What `silk tokenize` wrote, which tests/test_corpus.py reads back, is trained on without a codec."""
+    from silkcodec import corpus
+
+    every = [codec.encode(audio.read(path)) for path in sorted(clips.iterdir())]
+    rows = [corpus.Row(str(i), f"{i}.wav", 0.0, tokens, {}, "") for i, tokens in enumerate(every)]
+    monkeypatch.setattr(corpus, "read", lambda folder: rows, raising=False)
+    (tmp_path / "tokens-00000-of-00001.parquet").touch()
+    result = example[1].main([str(tmp_path), "-o", str(tmp_path / "run"), *TINY])
+    assert result["speech"]["train"]["n_clips"] == 2 and result["codec"] == codec.codec_id
+
+
+@pytest.mark.parametrize("part", [1, 2])
+def test_what_is_not_there_is_said_in_one_line(example: Any, part: int, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="nowhere"):
+        example[part].main(["nowhere", "-o", str(tmp_path / "out.wav")])

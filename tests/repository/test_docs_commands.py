@@ -1,0 +1,241 @@
+"""Every command of README.md and docs/: run as it stands, or parsed by the real command line with a reason why not."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import tomllib
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from repository import ROOT
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PROGRAMS = (
+    "silk",
+    "pip",
+    "python",
+    "python3",
+    "curl",
+    "make",
+    "docker",
+    "hf",
+    "torchrun",
+    "export",
+    "openssl",
+    "cp",
+    "npm",
+)
+PATIENCE_S = 60.0
+
+# The first words of commands that are not run -> why. What Silk's own command line would read is checked all the same.
+NOT_RUN = {
+    "make": "sets up environments, or runs for minutes to hours",
+    "pip install": "installs from the network",
+    "python3 -m venv": "installs from the network, and writes to /opt",
+    "openssl rand -hex 32 | install": "writes to /etc",
+    "cp deploy/silk.service": "writes to /etc, and starts a service",
+    "docker": "needs Docker and a registry",
+    "hf download": "needs the network",
+    "torchrun": "needs several GPUs",
+    "python bench/": "measures for minutes to hours",
+    "silk train": "trains for hours",
+    "silk export runs/": "needs a run that was trained for hours",
+    "silk export -o hub/silk": "needs PyTorch; tests/test_transformers.py runs it",
+    "silk explain": "needs the page, which Node.js builds",
+    "silk compare": "needs the weights of other codecs or recognizers, or runs for minutes",
+    "silk score": "runs every metric that is installed, for a minute; tests/test_score.py runs it",
+    "silk tokenize /mnt": "needs a cluster",
+}
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command, and its page and block."""
+
+    page: str
+    block: int
+    text: str
+
+    @property
+    def reason(self) -> str | None:
+        """Why it is not run; None: it is."""
+        return next((why for start, why in NOT_RUN.items() if f"{self.text} ".startswith(start)), None)
+
+
+def commands(page: Path) -> Iterator[Command]:
+    """The commands of fenced blocks of a shell, and of unmarked or indented blocks that begin with a program."""
+    text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+    name = str(page.relative_to(ROOT))
+    for n, match in enumerate(re.finditer(r"^```(\w*)[^\n]*\n(.*?)^```|((?:^    \S.*\n)+)", text, re.S | re.M)):
+        kind, fenced, indented = match.groups()
+        if kind not in ("", "sh", "bash", "console", None):
+            continue
+        for line in (fenced or indented).splitlines():
+            words = shlex.split(line, comments=True) if line.count("'") % 2 == 0 else line.split()
+            is_command = bool(words) and (words[0] in PROGRAMS or bool(re.match(r"[A-Z_]+=", words[0])))
+            if is_command:
+                yield Command(name, n, re.sub(r"\s+# .*", "", line).strip())
+            else:
+                assert kind not in ("sh", "bash", "console") or not words, f"{name}: what is '{line}'?"
+
+
+ALL = [command for page in PAGES for command in commands(page)]
+INLINE = [
+    Command(str(page.relative_to(ROOT)), -1, text)
+    for page in PAGES
+    for text in re.findall(r"`(silk [a-z][^`|\n]*)`", page.read_text(encoding="utf-8"))
+]
+
+
+def words_of(command: Command) -> list[str]:
+    return [word for word in shlex.split(command.text, comments=True) if not re.match(r"[A-Z_]+=", word)]
+
+
+@pytest.mark.parametrize("command", [*ALL, *INLINE], ids=lambda command: f"{command.page}: {command.text}")
+def test_the_command_is_one(command: Command) -> None:
+    """Programs, options, values, targets, extras and scripts exist, whether or not the command is run."""
+    words = words_of(command)
+    if words[0] == "silk":
+        if command.text != "silk shout":  # another package's, in the page on such packages
+            parse(words[1:], whole=command.block >= 0)
+    elif words[0] == "make":
+        targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
+        assert {word for word in words[1:] if "=" not in word} <= set(targets)
+    elif words[0] == "python" and words[1].endswith(".py"):
+        shown = subprocess.run(
+            [sys.executable, ROOT / words[1], "--help"], capture_output=True, text=True, timeout=PATIENCE_S
+        )
+        assert shown.returncode == 0 and all(word in shown.stdout for word in words[2:] if word.startswith("--"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    for extras in re.findall(r"(?:silkcodec|\.)\[([\w,-]+)\]", command.text):
+        assert set(extras.split(",")) <= set(project["optional-dependencies"])
+
+
+def parse(words: list[str], whole: bool) -> None:
+    """Read arguments as `silk` does, and stop there. `whole`: arguments that are required must be there."""
+    from typer.main import get_command
+
+    from silkcodec.cli import app
+
+    command: Any = get_command(app)
+    context = None
+    while hasattr(command, "get_command") and words:
+        name, *words = words
+        found = command.get_command(context, name)
+        if found is None and name == "lab":
+            pytest.skip("needs silkcodec-lab")
+        assert found is not None, f"silk has no verb '{name}'"
+        command = found
+    try:
+        if words or whole:
+            command.make_context("silk", list(words))
+    except Exception as error:
+        if whole or type(error).__name__ != "MissingParameter":
+            raise AssertionError(str(error)) from error
+
+
+def test_what_is_not_run_is_there() -> None:
+    unused = [start for start in NOT_RUN if not any(f"{one.text} ".startswith(start) for one in [*ALL, *INLINE])]
+    assert [start for start in unused if start not in ("torchrun", "silk explain")] == []
+
+
+BLOCKS = sorted({(one.page, one.block) for one in ALL if one.reason is None})
+
+
+@pytest.mark.parametrize(("page", "block"), BLOCKS)
+def test_the_block_runs(page: str, block: int, tmp_path: Path) -> None:
+    """In a folder with the files that the pages name, line after line, on a free port."""
+    lines = [one.text for one in ALL if (one.page, one.block) == (page, block) and one.reason is None]
+    if any("tokenize" in line for line in lines):
+        pytest.importorskip("pyarrow", reason="needs [corpus]")
+    for program in {line.split()[0] for line in lines} & {"curl", "openssl"}:
+        if shutil.which(program) is None:
+            pytest.skip(f"needs {program}")
+    prepare(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    script = [line.replace(":8000", f":{port}").replace("http://HOST", "http://127.0.0.1") for line in lines]
+    with shell(tmp_path) as run:
+        for line in script:
+            if line.startswith("silk serve"):
+                pytest.importorskip("uvicorn", reason="needs [serve]")
+                run(line.replace("0.0.0.0", "127.0.0.1") + f" --port {port} --workers 1 &")
+                wait_for(port)
+            else:
+                run(line)
+    for target in (word for line in lines for word in re.findall(r"-o (\S+)", line)):
+        assert (tmp_path / target).exists(), f"{target} was not written"
+
+
+def prepare(folder: Path) -> None:
+    """The files that the pages name: one second of a sample under each name."""
+    from silkcodec import audio
+    from silkcodec.silk import EMBEDDED
+
+    wave = audio.read(ROOT / "samples" / "english.flac")[:24_000]
+    for name in ("speech.wav", "talk.flac", "recordings/a.wav", "recordings/clip000.wav", "speech/clip000.wav"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        audio.write(folder / name, wave)
+    audio.write(folder / "speech" / "other.wav", wave[::-1].copy())
+    audio.write(folder / "speech" / "third.wav", wave / 2)
+    shutil.copytree(EMBEDDED, folder / "weights" / "mine")
+
+
+@contextmanager
+def shell(folder: Path) -> Iterator[Any]:
+    """A shell in a folder, with `silk` of this tree; a line that fails fails the test."""
+    (folder / "bin").mkdir()
+    silk = folder / "bin" / "silk"
+    silk.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m silkcodec.cli "$@"\n', encoding="utf-8")
+    silk.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{silk.parent}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
+    environment.pop("SILK_TOKEN", None)
+    with open(folder / "shell.txt", "w+", encoding="utf-8") as output:
+        process = subprocess.Popen(
+            ["sh"], stdin=subprocess.PIPE, stdout=output, stderr=output, text=True, cwd=folder, env=environment
+        )
+        assert process.stdin is not None
+
+        def run(line: str) -> None:
+            assert process.stdin is not None
+            done = folder / "done"
+            done.unlink(missing_ok=True)
+            process.stdin.write(f"{line}\necho $? > done.part; mv done.part done\n")
+            process.stdin.flush()
+            until = time.monotonic() + PATIENCE_S
+            while not done.exists():
+                assert time.monotonic() < until, f"{line}: no end"
+                time.sleep(0.02)
+            status = done.read_text(encoding="utf-8").strip()
+            assert status == "0", f"{line}: exit {status}\n{(folder / 'shell.txt').read_text(encoding='utf-8')}"
+
+        try:
+            yield run
+        finally:
+            process.stdin.write('[ -z "$!" ] || kill "$!"; wait\n')  # $!: the server
+            process.stdin.close()
+            process.wait(PATIENCE_S)
+
+
+def wait_for(port: str) -> None:
+    until = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health/ready", timeout=10):
+                return
+        except OSError:
+            assert time.monotonic() < until, "the server does not answer"
+            time.sleep(0.1)

@@ -1,0 +1,208 @@
+"""The house rules of imports: they point one way, each library has one door, and looking costs nothing."""
+
+from __future__ import annotations
+
+import ast
+import doctest
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from repository import ROOT
+
+SOURCE = ROOT / "src"
+PACKAGE = SOURCE / "silkcodec"
+
+# A module imports only from its own floor or one below, at its top. Parts of a name count for all below it.
+FLOORS = [
+    {"errors", "tokens", "mel", "cores"},
+    {"output", "audio", "container", "lm", "weights_config", "graph_file", "bare_codes", "rebuilt", "stdio", "level"}
+    | {"compare", "lettering", "picture", "manifest", "worker_process"},
+    {"codec", "silk", "stream"},
+    {"paths", "files", "wave_file", "roundtrip", "console", "catalogue", "explain"}
+    | {"peers", "evaluate", "corpus", "serve"},
+    {"commands"},
+    {"cli", "__main__"},
+]
+SIDE_WING = {
+    "nn",
+    "quantizers",
+    "train",
+    "hf",
+}  # PyTorch; reached by cli inside functions
+
+DOORS = {  # library -> the only modules that may import it
+    "onnxruntime": {"silk", "train", "evaluate.metrics"},  # train: the parity check of an export
+    "soundfile": {"audio"},
+    "soxr": {"audio"},
+    "constriction": {"container.payload"},
+    "typer": {"cli", "commands", "corpus.cli", "serve.cli"},
+    "rich": {"console", "train", "evaluate"},
+    "torch": SIDE_WING | {"peers", "evaluate.metrics"},
+    "transformers": {"peers", "hf", "evaluate.metrics"},
+    "huggingface_hub": {"peers"},
+    "snac": {"peers"},
+    "ray": {"corpus.ray"},
+    "pyarrow": {"corpus"},
+    "fastapi": {"serve"},
+    "starlette": {"serve"},
+    "uvicorn": {"serve.connections", "serve.run"},
+    "websockets": {"serve.client", "serve.connections"},
+    "prometheus_client": {"serve.metrics"},
+    "matplotlib": {"train", "evaluate"},
+    "pesq": {"evaluate"},
+    "pystoi": {"evaluate"},
+    "pyworld": {"evaluate"},
+    "visqol": {"evaluate"},
+    "faster_whisper": {"evaluate"},
+    "rapidfuzz": {"evaluate"},
+    "distillmos": {"evaluate"},
+}
+FORBIDDEN = {"pickle", "dill", "joblib", "shelve"}  # no pickle, anywhere
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def imports(name: str, *, top_only: bool) -> set[str]:
+    """Absolute names that a module imports; `from a import b` gives a and a.b, which may be a module."""
+    tree = ast.parse(MODULES[name].read_text(encoding="utf-8"))
+    found: set[str] = set()
+    is_package = MODULES[name].name == "__init__.py"
+    here = ["silkcodec", *(name.split(".") if name else [])]
+
+    def visit(node: ast.AST) -> None:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)) and top_only:
+                continue
+            if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+                continue
+            if isinstance(child, ast.Import):
+                found.update(alias.name for alias in child.names)
+            if isinstance(child, ast.ImportFrom):
+                up = child.level - 1 if is_package else child.level
+                base = here[: len(here) - up] if child.level else []
+                source = ".".join([*base, *([child.module] if child.module else [])])
+                found.update({source} | {f"{source}.{alias.name}" for alias in child.names})
+            visit(child)
+
+    visit(tree)
+    return found
+
+
+def own(found: set[str]) -> set[str]:
+    """Of these, the modules of ours, without the package's name."""
+    names = {name.removeprefix("silkcodec.") for name in found if name.startswith("silkcodec.")}
+    return {name for name in names if name in MODULES}
+
+
+def floor(name: str) -> int | None:
+    return next((i for i, names in enumerate(FLOORS) if name.split(".")[0] in names), None)
+
+
+def test_every_module_has_its_place() -> None:
+    homeless = [name for name in MODULES if name and floor(name) is None and name.split(".")[0] not in SIDE_WING]
+    assert homeless == [], "give new modules a floor in this test"
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name])
+def test_imports_point_one_way(name: str) -> None:
+    wing = name.split(".")[0] in SIDE_WING
+    for other in own(imports(name, top_only=True)):
+        if other.split(".")[0] in SIDE_WING:
+            assert wing, f"{name} imports {other} of the side wing at its top"
+        elif not wing:
+            here, there = floor(name), floor(other)
+            assert here is not None and there is not None and there <= here, f"{name} imports {other}, above it"
+    if not wing:
+        reached = {other.split(".")[0] for other in own(imports(name, top_only=False))} & SIDE_WING
+        assert not reached or name.split(".")[0] == "cli", f"{name} reaches the side wing {reached}"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_each_library_has_one_door(name: str) -> None:
+    for full in imports(name, top_only=False):
+        library = full.split(".")[0]
+        assert library not in FORBIDDEN, f"{name} imports {library}"
+        doors = DOORS.get(library)
+        if doors is not None:
+            inside = any(name == door or name.startswith(f"{door}.") for door in doors)
+            assert inside, f"{name} imports {library}, whose door is {sorted(doors)}"
+
+
+def loaded_after(code: str) -> set[str]:
+    script = f"import sys\n{code}\nprint(*sorted({{name.split('.')[0] for name in sys.modules}}), file=sys.stderr)"
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0, result.stderr
+    return set(result.stderr.split())
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    heavy = {"numpy", "onnxruntime", "soundfile", "soxr", "typer", "rich", "torch", "scipy", "constriction"}
+    assert not loaded_after("import silkcodec; silkcodec.__version__; dir(silkcodec)") & heavy
+    assert not loaded_after("from silkcodec import load, Codec, Tokens, SilkError") & (heavy - {"numpy"})
+
+
+def test_help_loads_nothing_heavy() -> None:
+    heavy = {"numpy", "onnxruntime", "soundfile", "soxr", "rich", "torch", "scipy", "constriction"}
+    for words in (["--help"], ["encode", "--help"], ["--version"]):
+        code = f"""
+from silkcodec.cli import app
+try:
+    app({words!r})
+except SystemExit as end:
+    assert not end.code
+"""
+        assert not loaded_after(code) & heavy
+
+
+def test_light_modules_need_no_extra() -> None:
+    """All but the side wing can be imported with only the light libraries there."""
+    blocked = (
+        "torch",
+        "safetensors",
+        "constriction",
+        "matplotlib",
+        "pesq",
+        "pystoi",
+        "pyworld",
+        "transformers",
+        "faster_whisper",
+        "rapidfuzz",
+        "scipy",
+        "onnx",
+        "pycodec2",
+        "transformers",
+        "huggingface_hub",
+        "snac",
+        "pyarrow",
+        "ray",
+    )
+    light = [f"silkcodec.{name}" for name in MODULES if name and name.split(".")[0] not in SIDE_WING]
+    light = [name for name in light if not name.endswith("__main__")]
+    code = f"""
+import importlib, importlib.abc
+class Blocker(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {blocked!r}:
+            raise ModuleNotFoundError(f"{{name}} is an extra", name=name)
+sys.meta_path.insert(0, Blocker())
+for name in {light!r}:
+    importlib.import_module(name)
+"""
+    assert not loaded_after(code) & set(blocked)
+
+
+@pytest.mark.parametrize("name", ["audio.arrays", "codec", "stream", "tokens", "errors"])
+def test_examples_in_docstrings_run(name: str) -> None:
+    module = importlib.import_module(f"silkcodec.{name}")
+    result = doctest.testmod(module, optionflags=doctest.IGNORE_EXCEPTION_DETAIL)
+    assert result.failed == 0

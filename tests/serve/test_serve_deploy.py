@@ -1,0 +1,116 @@
+"""What is needed around the server: container, unit, documentation."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from repository import ROOT
+
+DOCUMENT = (ROOT / "docs" / "server.md").read_text(encoding="utf-8")
+
+
+def test_the_dockerfile_has_nothing_to_lint() -> None:
+    hadolint = shutil.which("hadolint", path=str(Path(sys.executable).parent)) or shutil.which("hadolint")
+    if hadolint is None:
+        pytest.skip("needs hadolint")
+    result = subprocess.run([hadolint, str(ROOT / "Dockerfile")], capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0, result.stdout
+
+
+def test_the_dockerfile_copies_what_is_there_and_is_not_root() -> None:
+    text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    ignored = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    for words in re.findall(r"^COPY (?!--from)(.+) \S+$", text, re.MULTILINE):
+        for word in words.split():
+            assert (ROOT / word).exists() and f"!{word}" in ignored
+    assert text.count("\nFROM ") == 2 and re.search(r"^USER 10001$", text, re.MULTILINE)
+
+
+def test_the_image_installs_nothing_without_a_hash() -> None:
+    text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    installs = re.findall(r"pip (?:install|wheel|download) (.*)", text)
+    locks = [re.search(r"--require-hashes --only-binary :all: -r (\S+)", options) for options in installs]
+    assert all(lock or "--no-deps --no-index" in options for lock, options in zip(locks, installs, strict=True))
+    assert [lock.group(1) for lock in locks if lock] == ["image.txt", "image-build.txt"]
+    assert set(re.findall(r"^FROM (\S+)", text, re.MULTILINE)) == {"${PYTHON_IMAGE}"}  # so that a digest can be given
+    assert "--build-arg PYTHON_IMAGE=" in DOCUMENT
+
+
+def test_the_locks_are_complete_and_of_the_tested_versions() -> None:
+    """What `make lock` wrote has every direct requirement, and the versions of constraints.txt."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    wanted = project["project"]["dependencies"] + project["project"]["optional-dependencies"]["serve"]
+    pinned = pins(ROOT / "constraints.txt")
+    for name, needed in (("image.txt", wanted), ("image-build.txt", project["build-system"]["requires"])):
+        lock = pins(ROOT / "requirements" / name)
+        assert {normal(re.split(r"[^\w.-]", requirement)[0]) for requirement in needed} <= lock.keys()
+        assert {package: pinned.get(package) for package in lock} == lock
+        text = (ROOT / "requirements" / name).read_text(encoding="utf-8")
+        entries = re.split(r"^(?=\S+==)", text, flags=re.MULTILINE)
+        assert all(re.search(r"--hash=sha256:[0-9a-f]{64}", entry) for entry in entries[1:])
+
+
+def normal(name: str) -> str:
+    """The name of a package as indexes compare it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def pins(file: Path) -> dict[str, str]:
+    lines = re.findall(r"^(\S+?)==([^\s;]+)", file.read_text(encoding="utf-8"), re.MULTILINE)
+    return {normal(name): version for name, version in lines}
+
+
+def test_the_unit_is_one(tmp_path: Path) -> None:
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("needs systemd-analyze")
+    text = (ROOT / "deploy" / "silk.service").read_text(encoding="utf-8")
+    unit = tmp_path / "silk.service"
+    unit.write_text(text.replace("/opt/silk/bin/silk", sys.executable), encoding="utf-8")
+    result = subprocess.run(["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0 and "silk.service" not in result.stderr, result.stderr
+
+
+def test_the_document_has_every_option_metric_and_close_code() -> None:
+    metrics = pytest.importorskip("silkcodec.serve.metrics", reason="needs [serve]").Metrics()
+    for family in metrics.registry.collect():
+        assert f"`{family.name}`" in DOCUMENT, family.name
+    command = (ROOT / "src" / "silkcodec" / "serve" / "cli.py").read_text(encoding="utf-8")
+    known = {"--host", "--port", "--token-file", "--weights"}  # not limits
+    for option in set(re.findall(r'"(--[a-z-]+)"', command)) - known:
+        assert f"`{option}`" in DOCUMENT, option
+    for code in (1000, 1001, 1008, 1009, 1011, 1012, 1013):
+        assert f"| {code} |" in DOCUMENT
+
+
+def test_the_documented_limits_are_the_defaults() -> None:
+    from silkcodec.serve.settings import Limits
+
+    limits = Limits()
+    assert (limits.body_bytes >> 20, limits.duration_s, limits.sessions, limits.per_minute) == (32, 600, 64, 600)
+    for fixed in (
+        f"{limits.files} uploads",
+        f"{limits.window_frames} frames of a stream",
+        f"{limits.session_s / 3600:g} hours",
+        f"{limits.idle_s:g} s\nwithout a message",
+        f"{limits.send_s:g} s for a client",
+        f"{limits.header_s:g} s for the head",
+        f"within {limits.upload_s:g} s",
+        f"within {limits.job_s:g} s",
+        f"| {limits.pressed_s:g} s |",
+        f"more than {limits.client_waiting} connections of the address or {limits.waiting} in all",
+        f"| {limits.most_waiting:,};",
+        f"| {limits.requests}, {limits.client_requests} of one address |",
+        f"| {limits.stream_messages:,} per second |",
+        f"| {limits.stream_bytes >> 20} MiB per second |",
+        f"above {limits.text_chars:,} characters",
+        f"2,048 bytes per frame of `--max-seconds`: {limits.json_bytes / 1e6:.0f} MB",
+        f"| {limits.worker_bytes >> 30} GiB |",
+    ):
+        assert fixed in DOCUMENT, fixed

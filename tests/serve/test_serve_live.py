@@ -1,0 +1,434 @@
+"""silk serve as a process: files, streams, OpenAPI, hostile clients, a worker killed, the drain."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import chromium
+from repository import ROOT
+from servercase import Server
+from silkcodec import audio
+from silkcodec.serve import pool as pools
+from silkcodec.serve import processes
+from silkcodec.serve.client import ServerError
+from silkcodec.serve.metrics import Metrics
+from silkcodec.serve.settings import Limits, Settings
+from silkcodec.silk import Silk
+from silkcodec.tokens import FRAME_SAMPLES
+
+
+@pytest.fixture(scope="module")
+def server(weights_folder: Path) -> Iterator[Server]:
+    limits = (
+        "--max-mb",
+        "1",
+        "--max-seconds",
+        "20",
+        "--max-streams",
+        "6",
+        "--rate",
+        "100000",
+        "--drain",
+        "5",
+        "--batch",
+        "2",
+    )
+    server = Server(*limits, weights=weights_folder, workers=2)
+    yield server
+    server.stop(signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def sound(speech: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("serve") / "a.flac"
+    audio.write(path, speech[:30_000])
+    return path
+
+
+def codes_of(tokens: Any) -> Any:
+    return np.stack(tokens.codes, axis=1)
+
+
+def no_streams(server: Server) -> None:
+    until = time.monotonic() + 10
+    while server.metric("silk_streams") and time.monotonic() < until:
+        time.sleep(0.05)
+    assert server.metric("silk_streams") == 0
+
+
+def test_files_there_and_back(server: Server, codec: Silk, sound: Path) -> None:
+    expected = codec.encode(audio.read(sound))
+    assert server.client.encode(sound) == server.client.encode(sound.read_bytes()) == expected
+    np.testing.assert_allclose(server.client.decode(expected), codec.decode(expected), atol=1e-4)
+    assert server.client.codecs()["serving"]["codec"] == codec.codec_id
+
+
+def test_json_and_accept(server: Server, codec: Silk, sound: Path) -> None:
+    headers = {"Authorization": f"Bearer {server.token}", "Accept": "application/json"}
+    status, answer = http(server, "POST", "/v1/encode", sound.read_bytes(), headers | {"X-Request-ID": "mine"})
+    assert status == 200 and json.loads(answer)["codes"] == codes_of(codec.encode(audio.read(sound))).tolist()
+    headers = {"Authorization": f"Bearer {server.token}", "Content-Type": "application/json", "Accept": "audio/flac"}
+    status, answer = http(server, "POST", "/v1/decode", answer, headers)
+    assert status == 200 and answer[:4] == b"fLaC"
+    line = server.wait_for("request", request_id="mine")
+    assert line["path"] == "/v1/encode" and line["status"] == 200
+
+
+def http(
+    server: Server, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
+) -> tuple[int, bytes]:
+    from http.client import HTTPConnection
+
+    connection = HTTPConnection("127.0.0.1", server.port, timeout=30)
+    try:
+        connection.request(method, path, body, headers or {})
+        response = connection.getresponse()
+        return response.status, response.read()
+    finally:
+        connection.close()
+
+
+def test_nothing_without_the_token(server: Server, sound: Path) -> None:
+    for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic eDp5"}):
+        for method, path in (
+            ("GET", "/v1/codecs"),
+            ("POST", "/v1/encode"),
+            ("POST", "/v1/decode"),
+            ("GET", "/metrics"),
+        ):
+            status, answer = http(server, method, path, b"x" if method == "POST" else None, headers)
+            assert status == 401 and json.loads(answer)["error"] == "unauthorized"
+    server.token, token = "wrong-wrong-wrong", server.token
+    try:
+        with pytest.raises(ServerError) as caught:
+            server.client.encoder()
+        assert caught.value.status == 401
+    finally:
+        server.token = token
+    assert http(server, "GET", "/health/live")[0] == http(server, "GET", "/health/ready")[0] == 200
+
+
+def test_bad_uploads_are_refused(server: Server, tmp_path: Path) -> None:
+    audio.write(tmp_path / "long.flac", np.zeros(24_000 * 30, np.float32))
+    bearer = {"Authorization": f"Bearer {server.token}"}
+    form = {"Content-Type": "multipart/form-data; boundary=x"}
+    for path, body, headers, status, word in (
+        ("/v1/encode", os.urandom(1000), {}, 415, "bad_audio"),
+        ("/v1/encode", b"", {}, 400, "empty"),
+        ("/v1/encode", b"x" * ((1 << 20) + 1), {}, 413, "too_large"),
+        ("/v1/encode", (tmp_path / "long.flac").read_bytes(), {}, 413, "too_long"),
+        ("/v1/encode", b"--x--", form, 415, "form"),
+        ("/v1/encode?format=mp3", b"x", {}, 422, "bad_argument"),
+        ("/v1/encode?dims_per_token=21", b"x", {}, 422, "bad_argument"),
+        ("/v1/decode", b"/etc/passwd", {}, 400, "bad_silk_file"),
+        ("/v1/decode", b'{"codes": [["../../etc/passwd"]]}', {"Content-Type": "application/json"}, 400, "bad_tokens"),
+        ("/v1/nothing", b"x", {}, 404, "http"),
+        ("/v1/codecs", b"x", {}, 405, "http"),
+    ):
+        got, answer = http(server, "POST", path, body, bearer | headers)
+        assert (got, json.loads(answer)["error"]) == (status, word), answer
+
+
+def test_streams_both_ways_at_once(server: Server, codec: Silk, speech: Any) -> None:
+    wave = speech[:50_000]
+    expected = codec.encode(wave)
+    with server.client.encoder() as encoder, server.client.decoder() as decoder:
+        heard, codes = [], []
+        for at in range(0, len(wave), 4_800):
+            codes.append(encoder.feed(wave[at : at + 4_800]))
+            heard.append(decoder.feed(codes[-1]))
+        codes.append(encoder.flush())
+        heard += [decoder.feed(codes[-1]), decoder.flush()]
+        assert encoder.ended == {"type": "ended", "n_samples": len(wave), "n_frames": 6}
+    np.testing.assert_array_equal(np.concatenate(codes), codes_of(expected))
+    np.testing.assert_allclose(np.concatenate(heard)[: len(wave)], codec.decode(expected), atol=1e-4)
+    with server.client.encoder(16_000, n_codebooks=3) as encoder:
+        few = np.concatenate([encoder.feed(wave), encoder.flush()])
+    np.testing.assert_array_equal(few, codes_of(codec.encode(wave, 16_000, n_codebooks=3)))
+
+
+def test_much_at_once_comes_back_whole(server: Server, codec: Silk) -> None:
+    codes = np.zeros((120, 19), np.int64)
+    with server.client.decoder() as decoder:
+        first = decoder.feed(codes)
+        assert len(first) + len(decoder.flush()) == 120 * 9_600
+
+
+def test_places_end_and_are_given_back(server: Server) -> None:
+    open_streams = [server.client.encoder() for _ in range(6)]
+    with pytest.raises(ServerError, match="6 streams") as caught:
+        server.client.encoder()
+    assert caught.value.status == 429
+    for stream in open_streams:
+        stream.close()
+    no_streams(server)
+    server.client.encoder().close()
+
+
+def test_garbage_and_disconnects_harm_nobody(server: Server, codec: Silk, speech: Any) -> None:
+    from websockets.exceptions import ConnectionClosed
+    from websockets.sync.client import connect
+
+    address = f"ws://127.0.0.1:{server.port}/v1/stream"
+    browser = ["silk.v1", f"silk.bearer.{server.token}"]
+    wave, codes = speech[:40_000], []
+    with server.client.encoder() as neighbour:
+        codes.append(neighbour.feed(wave[:15_000]))
+        for message in ("}{", "null", b"\xff" * 100, '{"type": "end"}', json.dumps({"type": "start", "task": "x"})):
+            with connect(address, subprotocols=browser) as garbage:  # type: ignore[arg-type]
+                assert garbage.subprotocol == "silk.v1"
+                garbage.send(message)
+                assert json.loads(garbage.recv(10))["type"] == "error"
+                with pytest.raises(ConnectionClosed) as caught:
+                    garbage.recv(10)
+                assert caught.value.rcvd is not None and caught.value.rcvd.code == 1008
+        with connect(address, subprotocols=browser) as large:  # type: ignore[arg-type]
+            with pytest.raises(ConnectionClosed) as caught:
+                large.send(b"\0" * (2 << 20))
+                large.recv(10)
+            assert caught.value.rcvd is not None and caught.value.rcvd.code == 1009
+        for _ in range(3):  # gone without a word, in the middle of a frame and of an upload
+            stream = server.client.encoder()
+            stream.feed(wave[:30_000])
+            abort(stream._socket.socket)
+            upload = socket.create_connection(("127.0.0.1", server.port))
+            head = f"POST /v1/encode HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {server.token}\r\n"
+            upload.sendall(head.encode() + b"Content-Length: 90000\r\n\r\nRIFF")
+            abort(upload)
+            stream.close()
+        codes += [neighbour.feed(wave[15_000:]), neighbour.flush()]
+    np.testing.assert_array_equal(np.concatenate(codes), codes_of(codec.encode(wave)))
+    no_streams(server)
+    assert server.metric("silk_files") == 0 and server.metric("silk_worker_restarts_total") == 0
+
+
+def abort(connection: socket.socket) -> None:
+    """Reset it rather than close it."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    if connection.fileno() >= 0:
+        connection.shutdown(socket.SHUT_RDWR)
+        connection.close()
+
+
+def test_the_javascript_example(server: Server, codec: Silk, speech: Any) -> None:
+    node = shutil.which("node")
+    version = int(subprocess.run([node, "-v"], capture_output=True, text=True).stdout[1:3]) if node else 0
+    if node is None or version < 20:
+        pytest.skip("needs Node 20 or newer")
+    options = [] if version >= 22 else ["--experimental-websocket"]
+    script = str(ROOT / "examples" / "stream.mjs")
+    samples = np.rint(speech[:30_000] * 32_768).astype("<i2")
+    command = [node, *options, script, server.url, server.token or ""]
+    result = subprocess.run(command, input=samples.tobytes(), capture_output=True, timeout=60)
+    assert result.returncode == 0, result.stderr
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [line["codes"] for line in lines[:-1]] == codes_of(codec.encode(samples)).tolist()
+    assert lines[-1] == {"type": "ended", "n_samples": 30_000, "n_frames": 4}
+    command[-1] = "wrong-wrong-wrong"
+    assert subprocess.run(command, input=b"", capture_output=True, timeout=60).returncode != 0
+
+
+def test_the_page_with_a_microphone(server: Server) -> None:
+    """examples/stream.html in a browser: what the microphone hears comes back as tokens, and is played."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs the extra [dev]: playwright")
+    if chromium.CHROMIUM is None:
+        pytest.skip("needs Chromium: apt-get install chromium")
+    folder = ROOT / "examples"
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder))) as pages:
+        thread = threading.Thread(target=pages.serve_forever)
+        thread.start()
+        try:
+            with playwright.sync_playwright() as tools:
+                flags = [*chromium.FLAGS, *chromium.MICROPHONE]
+                browser = tools.chromium.launch(executable_path=chromium.CHROMIUM, args=flags)
+                page = browser.new_page()
+                page.add_init_script(COUNT_PLAYED)
+                page.goto(f"http://127.0.0.1:{pages.server_port}/stream.html")
+                page.locator("#url").fill(server.url)
+                page.locator("#token").fill("wrong-wrong-wrong")
+                page.locator("#start").click()
+                page.wait_for_function("document.getElementById('state').textContent.includes('closed')")
+                page.locator("#token").fill(server.token)
+                page.locator("#start").click()
+                page.wait_for_function("document.getElementById('tokens').textContent.split('\\n').length > 4")
+                page.locator("#stop").click()
+                page.wait_for_function("document.getElementById('state').textContent === 'Done.'")
+                lines = str(page.locator("#tokens").text_content()).splitlines()[::-1]
+                played = page.evaluate("window.played")
+                browser.close()
+        finally:
+            pages.shutdown()
+            thread.join()
+    assert [int(line.split(":")[0]) for line in lines] == list(range(len(lines)))
+    codes = np.array([[int(code) for code in line.split(":")[1].split()] for line in lines])
+    assert codes.shape == (len(lines), 19) and len(np.unique(codes[:, 0])) > 1
+    assert played["samples"] == len(lines) * FRAME_SAMPLES and played["peak"] > 1e-3
+
+
+COUNT_PLAYED = """
+window.played = { samples: 0, peak: 0 };
+const start = AudioBufferSourceNode.prototype.start;
+AudioBufferSourceNode.prototype.start = function (...when) {
+  const samples = this.buffer.getChannelData(0);
+  window.played.samples += samples.length;
+  for (const sample of samples) window.played.peak = Math.max(window.played.peak, Math.abs(sample));
+  return start.apply(this, when);
+};
+"""
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *arguments: object) -> None:
+        """Nothing."""
+
+
+def test_openapi_holds_what_it_says(server: Server) -> None:
+    schemathesis = pytest.importorskip("schemathesis")
+    from hypothesis import HealthCheck, Phase, given, settings
+    from schemathesis.checks import not_a_server_error
+    from schemathesis.specs.openapi.checks import response_schema_conformance, status_code_conformance
+
+    schema = schemathesis.openapi.from_url(f"{server.url}/openapi.json")
+    assert {"/v1/encode", "/v1/decode", "/v1/codecs", "/health/live", "/health/ready", "/metrics"} <= set(schema)
+    checks = [not_a_server_error, status_code_conformance, response_schema_conformance]
+    for operation in schema.get_all_operations():
+        case = operation.ok().as_strategy()
+
+        @given(case=case)
+        @settings(
+            max_examples=4,
+            deadline=None,
+            database=None,
+            phases=[Phase.generate],
+            derandomize=True,
+            suppress_health_check=list(HealthCheck),
+        )
+        def holds(case: Any) -> None:
+            case.call_and_validate(headers={"Authorization": f"Bearer {server.token}"}, checks=checks)
+
+        holds()
+    assert server.get("/health/ready")[0] == 200
+
+
+def test_a_worker_killed_harms_its_own_streams_only(server: Server, codec: Silk, speech: Any, sound: Path) -> None:
+    wave = speech[:40_000]
+    streams = [server.client.encoder() for _ in range(4)]
+    codes = [[stream.feed(wave[:15_000])] for stream in streams]
+    victim = server.workers("streams")[0]
+    os.kill(victim, signal.SIGKILL)
+    server.wait_for("worker died", pid=victim, exit_code=-9)
+    lost = 0
+    for stream, parts in zip(streams, codes, strict=True):
+        try:
+            parts += [stream.feed(wave[15_000:]), stream.flush()]
+            np.testing.assert_array_equal(np.concatenate(parts), codes_of(codec.encode(wave)))
+        except ServerError as error:
+            lost += 1
+            assert error.code == "worker_lost" and "died" in str(error)
+        finally:
+            stream.close()
+    assert lost == 2
+    os.kill(server.workers("files")[0], signal.SIGKILL)
+    assert server.client.encode(sound) == codec.encode(audio.read(sound)), "done by the next worker"
+    server.wait_for("worker ready", role="streams")
+    assert server.metric("silk_worker_restarts_total") == 2
+    assert server.get("/health/ready")[0] == 200
+
+
+def test_sigterm_drains(server: Server, codec: Silk, speech: Any) -> None:
+    wave = speech[:50_000]
+    one, other = server.client.encoder(), server.client.encoder()
+    with one, other:
+        codes = [one.feed(wave[:20_000])]
+        began = [other.feed(wave[:20_000])]
+        server.process.send_signal(signal.SIGTERM)
+        server.wait_for("draining", streams=2)
+        codes += [one.feed(wave[20_000:]), one.flush()]  # what runs may come to its end
+        np.testing.assert_array_equal(np.concatenate(codes), codes_of(codec.encode(wave)))
+        with pytest.raises(ServerError, match="cannot be reached"):
+            server.client.encode(b"x")
+        messages = list(other._messages(10))  # what does not end is ended, with its last frame
+        assert messages[0]["type"] in ("draining", "tokens") or isinstance(messages[0], bytes)
+        began += [np.frombuffer(m, "<i4").reshape(-1, 19) for m in messages if isinstance(m, bytes)]
+        assert other.ended is not None and other.ended["n_samples"] == 20_000
+        np.testing.assert_array_equal(np.concatenate(began), codes_of(codec.encode(wave[:20_000])))
+        with pytest.raises(ServerError) as caught:
+            other._take(10)
+        assert caught.value.status == 1001 and "goes down" in str(caught.value)
+    assert server.stop() == 0
+    assert server.workers("streams") and not any(exists(pid) for pid in server.workers("streams"))
+
+
+def exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_a_worker_that_hangs_is_replaced(weights_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "PING_S", 0.1)
+
+    async def hang() -> tuple[float, int]:
+        metrics = Metrics()
+        pool = pools.Pool(Settings(weights=weights_folder), metrics)
+        pool._roles = ["files"]
+        pool.start()
+        while not (ready := pool.workers("files")):
+            await asyncio.sleep(0.05)
+        heard = ready[0]._heard
+        async with asyncio.timeout(20):
+            while ready[0]._heard == heard:  # until it answers
+                await asyncio.sleep(0.05)
+        monkeypatch.setattr(processes, "SILENT_S", 0.5)
+        pid = ready[0].pid or 0
+        os.kill(pid, signal.SIGSTOP)
+        deadline = time.monotonic() + 30
+        while not metrics.restarts.labels("files")._value.get() and time.monotonic() < deadline:
+            await asyncio.sleep(0.05)
+        monkeypatch.setattr(processes, "SILENT_S", 60.0)
+        n: float = metrics.restarts.labels("files")._value.get()
+        await pool.close()
+        return n, pid
+
+    n, pid = asyncio.run(hang())
+    assert n == 1 and not exists(pid)
+
+
+def test_a_model_that_cannot_load_does_not_eat_a_core(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pools, "PAUSES_S", (0.0, 30.0))
+
+    async def tries() -> tuple[float, bool]:
+        metrics = Metrics()
+        pool = pools.Pool(Settings(weights=tmp_path, limits=Limits(job_s=0.2)), metrics)
+        pool._roles = pool._roles[:1]
+        pool.start()
+        deadline = time.monotonic() + 30
+        while (n := metrics.restarts.labels("streams")._value.get()) < 2 and time.monotonic() < deadline:
+            await asyncio.sleep(0.05)
+        with pytest.raises(pools.BusyError):
+            await pool.open_stream({})
+        with pytest.raises(TimeoutError):
+            await pool.run_job({})
+        await pool.close()
+        return n, pool.is_ready
+
+    assert asyncio.run(tries()) == (2, False)

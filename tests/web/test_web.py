@@ -1,0 +1,465 @@
+"""The page of `silk explain` in a real browser, over the built site: the model lives there, and every figure reacts.
+
+Needs what `make web` builds (Node.js) and Chromium; where one is missing, the tests say so and are skipped.
+"""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+import chromium
+from chromium import CHROMIUM
+from repository import ROOT
+from silkcodec import container, explain
+
+WEB = ROOT / "web"
+FLAGS = [*chromium.FLAGS, *chromium.MICROPHONE]
+SECTIONS = (
+    "problem", "spectrogram", "encoder", "codebook", "quantize", "residual", "coverage", "landscape", "gradient",
+    "bandwidth", "voice", "quiz",
+)  # fmt: skip
+SAMPLES = ("English", "Mandarin", "Arabic")
+
+Open = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs the extra [dev]: playwright")
+    if CHROMIUM is None:
+        pytest.skip("needs Chromium: apt-get install chromium")
+    if not (explain.SITE / "index.html").is_file():
+        pytest.skip("needs the built page: make web (and Node.js for it)")
+    with playwright.sync_playwright() as tools:
+        launched = tools.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield launched
+        launched.close()
+
+
+@pytest.fixture(scope="module")
+def address(weights_folder: Path) -> Iterator[str]:
+    with explain.server(weights=weights_folder) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def opened(browser: Any, address: str) -> Iterator[Open]:
+    """Opens the page in a profile of its own; no error in the console and no request elsewhere may come of it."""
+    contexts, troubles, requests = [], [], []
+
+    def open_(width: int = 1280, theme: str = "light", before: Callable[[Any], None] | None = None) -> Any:
+        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=theme)
+        context.grant_permissions(["microphone"], origin=address.rstrip("/"))
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(30_000)
+        page.on("console", lambda one: troubles.append(one.text) if one.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: troubles.append(str(error)))
+        page.on("request", lambda request: requests.append(request.url))
+        if before:
+            before(page)
+        page.goto(address)
+        return page
+
+    yield open_
+    for context in contexts:
+        context.close()
+    assert troubles == []
+    assert [url for url in requests if not url.startswith((address, "data:", "blob:"))] == []
+
+
+@pytest.fixture(scope="module")
+def loaded(opened: Open) -> Any:
+    """A page with the live model, which the tests that leave nothing behind share."""
+    page = opened()
+    wait_ready(page)
+    return page
+
+
+@pytest.fixture
+def live(loaded: Any) -> Any:
+    """That page, showing the English sample, back on line."""
+    loaded.context.set_offline(False)
+    choose(loaded, "English")
+    return loaded
+
+
+def wait(page: Any, condition: Callable[[], Any], what: str, seconds: float = 60.0) -> None:
+    """Not the browser tool's own waiting: that evaluates strings in the page, which the page's policy forbids."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"{what} did not come true; the page says: {page.locator('header').inner_text()}"
+        page.wait_for_timeout(25)
+
+
+def status(page: Any) -> str:
+    return str(page.locator("header .status").inner_text())
+
+
+def wait_ready(page: Any) -> None:
+    wait(page, lambda: "same tokens" in status(page), "the live model's comparison")
+
+
+def choose(page: Any, title: str) -> None:
+    page.locator("header").get_by_role("button", name=title, exact=True).click()
+
+
+def section(page: Any, name: str) -> Any:
+    return page.locator(f"section#{name}")
+
+
+def number(page: Any, name: str, label: str) -> str:
+    """What stands below a label among a figure's numbers."""
+    found = section(page, name).locator("dl.numbers div", has=page.get_by_text(label, exact=True)).first
+    return str(found.locator("dd").inner_text())
+
+
+def slide(page: Any, name: str, label: str, value: float) -> None:
+    found = section(page, name).get_by_role("slider", name=label, exact=False).first
+    found.evaluate(
+        "(one, value) => { one.value = value; one.dispatchEvent(new Event('input', { bubbles: true })); }", str(value)
+    )
+
+
+def picture(page: Any, name: str, index: int = 0) -> str:
+    return str(section(page, name).locator("canvas").nth(index).evaluate("one => one.toDataURL()"))
+
+
+def upload(page: Any, name: str, content: bytes) -> None:
+    page.locator("header input[type=file]").set_input_files({"name": name, "mimeType": "", "buffer": content})
+
+
+def wav(wave: Any, sample_rate: int = 24_000, subtype: str = "FLOAT") -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, wave, sample_rate, format="WAV", subtype=subtype)
+    return file.getvalue()
+
+
+def title(page: Any) -> str:
+    return str(page.locator("header .choice [aria-pressed=true]").inner_text())
+
+
+def told(page: Any) -> str:
+    message = page.locator("header .told.error, header .told.note")
+    wait(page, lambda: message.count() == 1, "a message")
+    return str(message.inner_text())
+
+
+def saved(page: Any, button: str) -> bytes:
+    with page.expect_download() as download:
+        section(page, "voice").get_by_role("button", name=button).click()
+    return Path(download.value.path()).read_bytes()
+
+
+def test_vitest() -> None:
+    if not (WEB / "node_modules" / "vitest").is_dir():
+        pytest.skip("needs web/node_modules: make web (and Node.js for it)")
+    done = subprocess.run(["npx", "vitest", "run"], cwd=WEB, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+
+
+def test_recorded_stages_are_there_before_the_model(opened: Open) -> None:
+    page = opened(before=lambda page: page.route("**/weights/*.onnx", lambda route: None))  # never answered
+    page.locator("section#voice [role=gridcell]").first.wait_for()
+    assert "loading" in status(page)
+    assert [one.get_attribute("id") for one in page.locator("main section").all()] == list(SECTIONS)
+    assert picture(page, "encoder", 1) != picture(page, "encoder", 0)
+    assert page.get_by_role("button", name="Random token here").is_disabled()
+    choose(page, "Arabic")
+    assert title(page) == "Arabic"
+    page.close()
+
+
+def test_without_the_model_the_samples_still_work(opened: Open) -> None:
+    newer = '{"format": 99}'
+    page = opened(before=lambda page: page.route("**/weights/config.json", lambda route: route.fulfill(body=newer)))
+    wait(page, lambda: "did not load" in status(page), "the failure")
+    before = picture(page, "encoder")
+    choose(page, "Mandarin")
+    assert picture(page, "encoder") != before
+    upload(page, "voice.wav", wav(np.zeros(2400, np.float32)))
+    assert "only the samples can be shown" in told(page)
+    page.close()
+
+
+def test_tokens_are_pythons(live: Any, weights_folder: Path) -> None:
+    """The golden wave goes in as a file; the .silk file and the wave that come out are what Python makes of it."""
+    golden = np.load(weights_folder / "golden.npz")
+    upload(live, "golden.wav", wav(golden["wave"]))
+    wait(live, lambda: title(live) == "golden.wav", "the golden wave")
+    tokens = container.read(io.BytesIO(saved(live, "Download .silk")))
+    assert np.array_equal(tokens.to_levels(), golden["levels"])
+    assert tokens.n_samples == len(golden["wave"])
+    decoded, _ = soundfile.read(io.BytesIO(saved(live, "Download .wav")), dtype="float32")
+    assert np.abs(decoded - golden["decoded"]).max() < 2e-4
+
+
+@pytest.mark.parametrize("sample", SAMPLES)
+def test_samples_have_pythons_tokens(live: Any, sample: str) -> None:
+    choose(live, sample)
+    wait_ready(live)
+    assert "the same tokens in all" in status(live)
+
+
+def test_a_silk_file_of_pythons_is_decoded(live: Any, codec: Any, speech: Any) -> None:
+    file = io.BytesIO()
+    tokens = codec.encode(speech)
+    container.write(tokens, file)
+    upload(live, "speech.silk", file.getvalue())
+    wait(live, lambda: title(live) == "speech.silk", "the .silk file")
+    assert "holds tokens only" in told(live)
+    decoded, _ = soundfile.read(io.BytesIO(saved(live, "Download .wav")), dtype="float32")
+    assert np.abs(decoded - codec.decode(tokens)).max() < 2e-4
+
+
+def record_voice(live: Any) -> None:
+    header = live.locator("header")
+    header.get_by_role("button", name="Record").click()
+    live.wait_for_timeout(1_500)
+    header.get_by_role("button", name="Stop").click()
+    wait(live, lambda: title(live) == "Your voice", "the recorded voice")
+
+
+def test_the_microphone(live: Any) -> None:
+    record_voice(live)
+    tokens = container.read(io.BytesIO(saved(live, "Download .silk")))
+    assert 0.5 < tokens.duration_s < 6
+
+
+def test_what_is_no_sound_is_told_kindly(live: Any) -> None:
+    upload(live, "letter.wav", b"Dear Silk, I am not a sound." * 50)
+    assert "“letter.wav” is not a sound that this browser can read" in told(live)
+    upload(live, "nothing.wav", b"")
+    wait(live, lambda: "is empty" in told(live), "the empty file")
+    upload(live, "damaged.silk", b"\x89SILK\r\n\x1a" + bytes(60))
+    wait(live, lambda: "is damaged at byte" in told(live), "the damaged file")
+    assert title(live) == "English"  # nothing was lost
+
+
+def test_silence_is_taken_and_told(live: Any) -> None:
+    upload(live, "silence.wav", wav(np.zeros(30_000, np.float32), 16_000))
+    wait(live, lambda: title(live) == "silence.wav", "silence")
+    assert "It is silent" in told(live)
+    assert live.locator("section#voice [role=row]").first.locator("[role=gridcell]").count() == 5
+
+
+def test_ten_minutes_are_cut_and_told(live: Any, tmp_path: Path) -> None:
+    hum = 0.1 * np.sin(np.arange(8_000) / 5)
+    (tmp_path / "talk.wav").write_bytes(wav(np.tile(hum, 600), 8_000, "PCM_16"))
+    live.locator("header input[type=file]").set_input_files(tmp_path / "talk.wav")
+    wait(live, lambda: title(live) == "talk.wav", "the long file", 120)
+    assert "10:00 min long; the figures show its first 30 s" in told(live)
+    assert number(live, "voice", "as 16-bit samples") == "1,440,000 bytes"
+
+
+def test_with_the_network_cut_all_goes_on(live: Any) -> None:
+    live.context.set_offline(True)
+    choose(live, "Mandarin")
+    wait_ready(live)
+    upload(live, "hum.wav", wav((0.2 * np.sin(np.arange(24_000) / 20)).astype(np.float32)))
+    wait(live, lambda: title(live) == "hum.wav", "a file")
+    record_voice(live)
+    section(live, "voice").get_by_role("button", name="Random frame").click()
+    wait(live, lambda: section(live, "voice").locator(".matrix .changed").count() > 0, "a changed frame")
+
+
+def test_problem_reacts(live: Any) -> None:
+    before = picture(live, "problem"), number(live, "problem", "samples")
+    slide(live, "problem", "Which second", 1)
+    slide(live, "problem", "Someone talks for", 0)
+    assert picture(live, "problem") != before[0]
+    assert number(live, "problem", "samples") == "24,000" != before[1]
+
+
+def test_spectrogram_zooms_scrubs_and_takes_a_region(live: Any) -> None:
+    whole = picture(live, "spectrogram")
+    slide(live, "spectrogram", "Shown", 2)
+    assert picture(live, "spectrogram") != whole
+    bars = section(live, "spectrogram").locator("svg").last.inner_html()
+    slide(live, "spectrogram", "Moment", 60)
+    assert section(live, "spectrogram").locator("svg").last.inner_html() != bars
+    slide(live, "spectrogram", "Shown", 6)
+    box = section(live, "spectrogram").locator("canvas").first.bounding_box()
+    section(live, "spectrogram").locator("canvas").first.scroll_into_view_if_needed()
+    box = section(live, "spectrogram").locator("canvas").first.bounding_box()
+    live.mouse.move(box["x"] + 100, box["y"] + 50)
+    live.mouse.down()
+    live.mouse.move(box["x"] + 300, box["y"] + 60, steps=4)
+    live.mouse.up()
+    button = section(live, "spectrogram").get_by_role("button", name="Play the region")
+    button.click()
+    assert button.get_attribute("aria-pressed") == "true"
+    wait(live, lambda: button.get_attribute("aria-pressed") == "false", "the end of the region", 10)
+
+
+def test_encoder_follows_the_frame(live: Any) -> None:
+    pictures = [picture(live, "encoder", i) for i in (2, 3)]
+    slide(live, "encoder", "Frame", 0)
+    assert [picture(live, "encoder", i) for i in (2, 3)] != pictures
+    assert "frame 1" in section(live, "encoder").get_by_role("slider", name="Frame").get_attribute("aria-valuetext")
+
+
+def test_codebook_snaps_and_is_walked_by_keys(live: Any) -> None:
+    board = section(live, "codebook").get_by_role("slider", name="Entry of the codebook")
+    nearest = board.get_attribute("aria-valuenow")
+    off = number(live, "codebook", "this one is off by")
+    board.focus()
+    live.keyboard.press("ArrowDown")
+    live.keyboard.press("ArrowRight")
+    assert board.get_attribute("aria-valuenow") != nearest
+    assert float(number(live, "codebook", "this one is off by").split()[0]) > float(off.split()[0])
+    slide(live, "codebook", "Moment", 3)
+    assert number(live, "codebook", "this one is off by") != off
+    button = section(live, "codebook").get_by_role("button", name="All moments, each snapped")
+    button.click()
+    wait(live, lambda: button.get_attribute("aria-pressed") == "true", "the whisper", 10)
+    button.click()
+
+
+def test_quantization_error_falls_with_the_codebooks_size(live: Any) -> None:
+    errors, pictures = [], set()
+    for size in (0, 4, 10, 14):  # 2, 8, 64, 256
+        slide(live, "quantize", "Entries", size)
+        errors.append(float(number(live, "quantize", "error, in levels")))
+        pictures.add(picture(live, "quantize"))
+    assert errors == sorted(errors, reverse=True) and errors[-1] < 0.5 * errors[0]
+    assert len(pictures) == 4
+    section(live, "quantize").get_by_label("Silk's grid").check()
+    assert number(live, "quantize", "entries") == "64"
+    assert float(number(live, "quantize", "error, in levels")) < 0.35  # evenly spread within a level: 0.29
+    button = section(live, "quantize").get_by_role("button", name="Hear it")
+    button.click()
+    wait(live, lambda: button.get_attribute("aria-pressed") == "true", "what one hears", 20)
+    button.click()
+    section(live, "quantize").get_by_label("learned from speech").check()
+
+
+def test_each_codebook_of_the_chain_takes_something_off(live: Any) -> None:
+    errors = []
+    for length in range(1, 9):
+        slide(live, "residual", "Codebooks", length)
+        assert section(live, "residual").locator(".stages > div").count() == length
+        errors.append(float(number(live, "residual", "everywhere").split()[0]))
+    assert all(after < before for before, after in pairwise(errors))
+    assert number(live, "residual", "tokens a second") == "400"
+
+
+def test_coverage_changes_with_quantizer_and_view(live: Any) -> None:
+    figure = section(live, "coverage").locator("figure")
+    seen = {figure.inner_text()}
+    figure.get_by_label("Quantizer").select_option("fsq 10")
+    seen.add(figure.inner_text())
+    figure.get_by_label("Taken out before").select_option("channel")
+    seen.add(figure.inner_text())
+    assert len(seen) == 3 and "the control" in figure.inner_text()
+    figure.get_by_label("show each source").check()
+    assert figure.locator(".source").count() > 5
+
+
+def test_landscape_sorts(live: Any) -> None:
+    rows = section(live, "landscape").locator("tbody th")
+    assert rows.first.inner_text() == "silk"
+    head = section(live, "landscape").get_by_role("columnheader", name="tokens/s")
+    head.get_by_role("button").click()
+    assert rows.last.inner_text() == "silk" and head.get_attribute("aria-sort") == "descending"
+    section(live, "landscape").get_by_role("columnheader", name="kbit/s").get_by_role("button").focus()
+    live.keyboard.press("Enter")
+    assert rows.first.inner_text() == "silk"
+    slide(live, "landscape", "Someone talks for", 10)
+    assert "28,500" in section(live, "landscape").locator(".chart").inner_text()
+    head.get_by_role("button").click()
+
+
+def test_only_the_straight_through_gradient_trains(live: Any) -> None:
+    slide(live, "gradient", "The number", -3)
+    slide(live, "gradient", "Level that the loss would like", 6)
+    train = section(live, "gradient").get_by_role("button", name="Train")
+    section(live, "gradient").get_by_label("true", exact=True).check()
+    train.click()
+    assert number(live, "gradient", "gradient") == "0"
+    assert number(live, "gradient", "after training") == "level 1"
+    section(live, "gradient").get_by_label("straight-through", exact=True).check()
+    train.click()
+    assert number(live, "gradient", "gradient") == "\N{MINUS SIGN}10"
+    assert number(live, "gradient", "after training") == "level 6"
+
+
+def test_fewer_groups_and_flipped_bits_are_decoded(live: Any) -> None:
+    def distance() -> float:
+        wait(live, lambda: "dB" in number(live, "bandwidth", "mel distance"), "a distance", 30)
+        return float(number(live, "bandwidth", "mel distance").split()[0])
+
+    whole, before = distance(), picture(live, "bandwidth", 1)
+    slide(live, "bandwidth", "Groups kept", 6)
+    fewer = distance()
+    assert fewer > whole and picture(live, "bandwidth", 1) != before
+    assert number(live, "bandwidth", "sent") == "315 bit/s"
+    section(live, "bandwidth").get_by_role("button", name="Reset").click()
+    slide(live, "bandwidth", "Bits flipped", 8)
+    assert distance() > whole
+    section(live, "bandwidth").get_by_role("button", name="Reset").click()
+    slide(live, "bandwidth", "Numbers to a token", 3)
+    assert number(live, "bandwidth", "tokens a second") == "80.0" and number(live, "bandwidth", "vocabulary") == "4,096"
+
+
+def test_tokens_are_edited_heard_and_saved(live: Any) -> None:
+    voice = section(live, "voice")
+    original = container.read(io.BytesIO(saved(live, "Download .silk"))).to_levels()
+    voice.locator("[data-at='2-3']").click()
+    live.keyboard.press("ArrowRight")
+    live.keyboard.press("ArrowDown")
+    assert voice.get_by_text("Frame 4, group 5").count() == 1
+    level = original[3, 4 * 7]
+    slide(live, "voice", "Number 29", (level + 1) % 8)
+    edited = container.read(io.BytesIO(saved(live, "Download .silk"))).to_levels()
+    assert list(map(tuple, np.argwhere(edited != original))) == [(3, 28)] and edited[3, 28] == (level + 1) % 8
+    assert voice.locator(".matrix .changed").count() == 1
+    button = voice.get_by_role("button", name="Changed tokens")
+    button.click()
+    wait(live, lambda: button.get_attribute("aria-pressed") == "true", "the changed tokens", 20)
+    voice.get_by_role("button", name="Undo all").click()
+    assert voice.locator(".matrix .changed").count() == 0
+
+
+def test_quiz_and_terms_answer(live: Any) -> None:
+    quiz = section(live, "quiz")
+    for question in quiz.locator(".choices").all():
+        question.get_by_role("button").first.click()
+    assert "of 6 right" in quiz.locator(".score").inner_text()
+    assert all(text for text in quiz.locator(".why").all_inner_texts())
+    term = section(live, "problem").get_by_role("button", name="language model")
+    term.focus()
+    tooltip = section(live, "problem").get_by_role("tooltip").filter(visible=True)
+    assert "predicts the next token" in tooltip.inner_text()
+    live.keyboard.press("Escape")
+    assert section(live, "problem").get_by_role("tooltip").filter(visible=True).count() == 0
+
+
+@pytest.mark.parametrize(("width", "theme"), [(1280, "light"), (390, "dark")])
+def test_it_fits_and_axe_finds_nothing(opened: Open, width: int, theme: str) -> None:
+    axe = WEB / "node_modules" / "axe-core" / "axe.min.js"
+    if not axe.is_file():
+        pytest.skip("needs web/node_modules: make web (and Node.js for it)")
+    page = opened(width=width, theme=theme)
+    wait_ready(page)
+    page.locator("details").evaluate_all("all => all.forEach(one => one.open = true)")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.evaluate(axe.read_text(encoding="utf-8"))
+    found = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")["violations"]
+    assert [(one["id"], [node["target"] for node in one["nodes"]][:4]) for one in found] == []
+    page.close()
