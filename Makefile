@@ -97,9 +97,9 @@ quality: $(FULL)
 
 # The neural baselines have random weights here: of them lengths and times are measured, bits are not.
 lm-cost: $(FULL)
-	$(BIN)/python bench/random_peers.py out/peers mimi snac_24khz encodec_24khz dac_44khz
+	$(BIN)/python bench/random_baselines.py out/baselines mimi snac_24khz encodec_24khz dac_44khz
 	$(BIN)/silk lab lm-cost $(SPEECH) --splits train,valid --codecs silk,silk/4,codec2:1200,opus:6k \
-		--cost-only mimi:8@out/peers/mimi,snac:24k@out/peers/snac_24khz,encodec:6k@out/peers/encodec_24khz,dac:44k@out/peers/dac_44khz \
+		--cost-only mimi:8@out/baselines/mimi,snac:24k@out/baselines/snac_24khz,encodec:6k@out/baselines/encodec_24khz,dac:44k@out/baselines/dac_44khz \
 		$(LAB)/lm_cost/results/lm-cost.json
 
 # The laboratory's four small models, about 15 minutes each on two cores: one code, budget and seed, four quantizers.

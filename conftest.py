@@ -83,16 +83,16 @@ def speech() -> Any:
 
 
 @pytest.fixture(scope="session")
-def random_peer(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Writes a neural peer's published architecture, cut to few channels, with random weights: "mimi" -> folder."""
-    pytest.importorskip("transformers", reason="needs [peers]")
-    pytest.importorskip("torch", reason="needs [peers]")
-    path = Path(__file__).parent / "bench" / "random_peers.py"
-    spec = importlib.util.spec_from_file_location("random_peers", path)
+def random_baseline(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Writes a neural baseline's published architecture, cut to few channels, with random weights: "mimi" -> folder."""
+    pytest.importorskip("transformers", reason="needs [baselines]")
+    pytest.importorskip("torch", reason="needs [baselines]")
+    path = Path(__file__).parent / "bench" / "random_baselines.py"
+    spec = importlib.util.spec_from_file_location("random_baselines", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    folder = tmp_path_factory.mktemp("peers")
+    folder = tmp_path_factory.mktemp("baselines")
 
     def write(name: str) -> Path:
         target: Path = folder / name

@@ -3,8 +3,8 @@
     python bench/codec_bench.py --out bench/codecs.json        # about 12 minutes on two quiet cores
     python bench/codec_bench.py --out /tmp/quick.json --quick  # the same on short clips: does it run?
 
-The peers are built in their published architecture with random weights (`random_peers.py`), saved, and loaded as
-published weights would be: rates, speed and memory do not depend on what the weights are. Every codec has a process
+The baselines are built in their published architecture with random weights (`random_baselines.py`), saved, and loaded
+as published weights would be: rates, speed and memory do not depend on what the weights are. Every codec has a process
 of its own, gets the same speech at its own sample rate, and is measured by the same lines of `codec_worker.py`.
 """
 
@@ -62,10 +62,10 @@ QUICK = Sizes(speed_s=2.0, count_s=3.0, long_s=4.0, patience_s=5.0, runs=1, leas
 
 
 class Bench:
-    """The measurements of one run: which sizes, and where the clips and the peers' weights are.
+    """The measurements of one run: which sizes, and where the clips and the baselines' weights are.
 
     Args:
-        folder: for the clips; it also holds a folder of weights for each of the peers' models.
+        folder: for the clips; it also holds a folder of weights for each of the baselines' models.
     """
 
     def __init__(self, sizes: Sizes, folder: Path) -> None:
@@ -140,7 +140,7 @@ def say(what: str) -> None:
 
 
 def model_of(name: str) -> str | None:
-    """The model of `random_peers.py` that a preset runs on; None: it needs none.
+    """The model of `random_baselines.py` that a preset runs on; None: it needs none.
 
     >>> model_of("dac:44k"), model_of("encodec:stereo-6k"), model_of("mimi:8"), model_of("opus:6k")
     ('dac_44khz', 'encodec_48khz', 'mimi', None)
@@ -176,7 +176,7 @@ def main() -> None:
             models = sorted({model for name in names if (model := model_of(name))})
             if models:
                 say(f"building {', '.join(models)} with random weights")
-                subprocesses.run([sys.executable, BENCH / "random_peers.py", folder, *models])
+                subprocesses.run([sys.executable, BENCH / "random_baselines.py", folder, *models])
             found_of = measure_all(names, Bench(sizes, Path(folder)))
     except subprocesses.CommandError as error:
         sys.exit(str(error))

@@ -14,7 +14,7 @@ from silkcodec.evaluate.results import to_json
 
 KIND = "silk codecs"
 NOT_YET = "Not measured yet: `make bench-codecs`."
-RATES = Path("src", "silkcodec", "peers", "rates.json")
+RATES = Path("src", "silkcodec", "baselines", "rates.json")
 
 
 def rates(bench: Path) -> str:
@@ -188,7 +188,7 @@ def _speed_notes(bench: Path, result: Figures, ours: str) -> str:
     sentences = [
         f"Encode and decode: times real time, the median of {sizes['runs']} runs or more on {sizes['speed_s']:g} s of "
         "speech at the codec's own sample rate. Peak memory: resident, of a fresh process that takes that speech there "
-        "and back. Load: until ready to run, imports included. The neural peers have **random weights in their "
+        "and back. Load: until ready to run, imports included. The neural baselines have **random weights in their "
         "published architecture**, on which speed and memory do not depend, and run in PyTorch, float32, a long clip "
         f"in pieces of 10 s; {ours} runs on ONNX Runtime.",
         f"{found['codec']}{findings.not_embedded(bench, found['codec'], times=True)}; {found['threads']} threads, "

@@ -2,7 +2,7 @@
 
     python bench/codecs_table.py
 
-The neural peers are built with random weights in their published architectures, cut to few channels: names,
+The neural baselines are built with random weights in their published architectures, cut to few channels: names,
 rates, codebooks and latency are those of the published ones. Rates that were *measured* are in bench/codecs.json.
 """
 
@@ -17,8 +17,8 @@ from types import ModuleType
 from typing import Any
 
 from silkcodec import codec as registry
+from silkcodec.baselines import codec2, dac, encodec, mimi, opus, snac, speex
 from silkcodec.evaluate import markdown
-from silkcodec.peers import codec2, dac, encodec, mimi, opus, snac, speex
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENT = ROOT / "docs" / "codecs.md"
@@ -40,7 +40,7 @@ def repository(base: str, preset: str) -> str | None:
 
 def load_all(folder: Path) -> dict[str, Any]:
     """One codec for each row, by name; the neural ones from small random weights that are written to `folder`."""
-    peers = _random_peers()
+    baselines = _random_baselines()
     loaded = {}
     for base in sorted(registry._BUILT_IN, key=lambda name: (name != "silk", name)):
         for preset in SHOWN.get(base, registry.presets(base)) or ("",):
@@ -50,7 +50,7 @@ def load_all(folder: Path) -> dict[str, Any]:
                 continue
             target = folder / source.split("/")[1]
             if not target.exists():
-                peers.write_model(target.name, folder, small=True)
+                baselines.write_model(target.name, folder, small=True)
             loaded[name] = registry.load(f"{name}@{target}")
     return loaded
 
@@ -85,8 +85,8 @@ def _number(value: float) -> str:
     return f"{value:.2f}".rstrip("0").rstrip(".")
 
 
-def _random_peers() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("random_peers", ROOT / "bench" / "random_peers.py")
+def _random_baselines() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("random_baselines", ROOT / "bench" / "random_baselines.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -1,6 +1,6 @@
-"""What every codec promises: Silk, its neural peers, the classical codecs, and one of a third party.
+"""What every codec promises: Silk, its neural baselines, the classical codecs, and one of a third party.
 
-The neural peers are small ones with random weights, written to disk and loaded back as the published ones are.
+The neural baselines are small ones with random weights, written to disk and loaded back as the published ones are.
 The third party's is the example of docs/codecs.md, installed as another package would install it.
 """
 
@@ -32,7 +32,7 @@ from speechlike import speechlike
 
 DOCUMENT = (ROOT / "docs" / "codecs.md").read_text(encoding="utf-8")
 
-WEIGHTS = {  # name -> the random peer that stands for its weights
+WEIGHTS = {  # name -> the random baseline that stands for its weights
     "encodec:6k": "encodec_24khz",
     "encodec:stereo-6k": "encodec_48khz",
     "dac:16k": "dac_16khz",
@@ -97,8 +97,8 @@ def loader(request: pytest.FixtureRequest) -> Callable[[str], Any]:
         if name not in WEIGHTS:
             return silkcodec.load(name)
         if name.startswith("snac"):
-            pytest.importorskip("snac", reason="needs [peers]")
-        return silkcodec.load(f"{name}@{request.getfixturevalue('random_peer')(WEIGHTS[name])}")
+            pytest.importorskip("snac", reason="needs [baselines]")
+        return silkcodec.load(f"{name}@{request.getfixturevalue('random_baseline')(WEIGHTS[name])}")
 
     return load
 
@@ -330,14 +330,14 @@ def test_every_preset_is_known_to_its_codec() -> None:
         registry.presets("nonesuch")
 
 
-def test_the_page_lists_every_codec_as_it_is(tmp_path: Path, random_peer: Callable[[str], Path]) -> None:
+def test_the_page_lists_every_codec_as_it_is(tmp_path: Path, random_baseline: Callable[[str], Path]) -> None:
     """Written by `python bench/codecs_table.py`."""
     if any(map(registry.missing, registry._BUILT_IN)) or None in map(find_library, ("opus", "speex")):
-        pytest.skip("needs [peers] and [classical]")
+        pytest.skip("needs [baselines] and [classical]")
     path = ROOT / "bench" / "codecs_table.py"
     spec = importlib.util.spec_from_file_location("codecs_table", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    folder = {random_peer(name).parent for name in WEIGHTS.values()}.pop()
+    folder = {random_baseline(name).parent for name in WEIGHTS.values()}.pop()
     assert module.table(module.load_all(folder)) in DOCUMENT, "run python bench/codecs_table.py"

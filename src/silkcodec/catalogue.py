@@ -1,6 +1,6 @@
 """`silk codecs`: every codec and preset, what it makes of a second of speech, and whether it can be used here.
 
-Nothing is loaded: rates were measured (`peers/rates.py`), and a package is only looked for. Codecs that other
+Nothing is loaded: rates were measured (`baselines/rates.py`), and a package is only looked for. Codecs that other
 packages brought are listed without rates.
 """
 
@@ -12,7 +12,7 @@ from itertools import groupby
 from typing import Any
 
 from silkcodec import codec, console
-from silkcodec.peers import rates
+from silkcodec.baselines import rates
 
 MANY = 10  # presets of one codec; of more, the table shows those that stand for it
 

@@ -340,7 +340,7 @@ def export(
     the same bytes, so a card can be filled in later by exporting again with --results.
 
     With --format transformers, a folder that AutoModel.from_pretrained reads and that can be pushed to the Hugging
-    Face hub (extras [train,peers]): of a run, of a folder of weights, or of the embedded ones if none is named.
+    Face hub (extras [train,baselines]): of a run, of a folder of weights, or of the embedded ones if none is named.
     """
     if file_format not in ("onnx", "transformers"):
         raise ArgumentError(f"--format must be onnx or transformers; got '{file_format}'.")

@@ -1,6 +1,6 @@
 """What a codec is here, and how to get one. Read this first.
 
-A codec turns a wave into tokens and back. Silk, its peers and the classical codecs all implement the one
+A codec turns a wave into tokens and back. Silk, the neural baselines and the classical codecs all implement the one
 Protocol below, so whatever works with one works with all:
 
     codec = silkcodec.load("silk")                    # or "mimi:8", "opus:6k", "path/to/weights"
@@ -39,23 +39,23 @@ ENTRY_POINTS = "silkcodec.codecs"
 
 _BUILT_IN = {
     "silk": "silkcodec.silk:load",
-    "codec2": "silkcodec.peers.codec2:Codec2",
-    "dac": "silkcodec.peers.dac:Dac",
-    "encodec": "silkcodec.peers.encodec:Encodec",
-    "gsm": "silkcodec.peers.gsm:Gsm",
-    "mimi": "silkcodec.peers.mimi:Mimi",
-    "opus": "silkcodec.peers.opus:Opus",
-    "snac": "silkcodec.peers.snac:Snac",
-    "speex": "silkcodec.peers.speex:Speex",
+    "codec2": "silkcodec.baselines.codec2:Codec2",
+    "dac": "silkcodec.baselines.dac:Dac",
+    "encodec": "silkcodec.baselines.encodec:Encodec",
+    "gsm": "silkcodec.baselines.gsm:Gsm",
+    "mimi": "silkcodec.baselines.mimi:Mimi",
+    "opus": "silkcodec.baselines.opus:Opus",
+    "snac": "silkcodec.baselines.snac:Snac",
+    "speex": "silkcodec.baselines.speex:Speex",
 }
 
 _NEEDS = {  # name -> packages, the extra that brings them
     "codec2": (("pycodec2",), "classical"),
-    "dac": (("torch", "transformers", "safetensors"), "peers"),
-    "encodec": (("torch", "transformers", "safetensors"), "peers"),
-    "mimi": (("torch", "transformers", "safetensors"), "peers"),
+    "dac": (("torch", "transformers", "safetensors"), "baselines"),
+    "encodec": (("torch", "transformers", "safetensors"), "baselines"),
+    "mimi": (("torch", "transformers", "safetensors"), "baselines"),
     "opus": (("opuslib",), "classical"),
-    "snac": (("torch", "snac", "safetensors", "huggingface_hub"), "peers"),
+    "snac": (("torch", "snac", "safetensors", "huggingface_hub"), "baselines"),
 }
 
 

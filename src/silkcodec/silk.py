@@ -61,7 +61,7 @@ class Silk:
     Attributes:
         name, sample_rate, codebook_sizes, frame_rates: see `Codec`.
         codec_id: name and hash of the weights, as its tokens carry it: "silk@0a1b2c3d4e5f".
-        quantizer, latency_s, batch_exact: as the peers have them; the latency is a frame and the look-ahead.
+        quantizer, latency_s, batch_exact: as the baselines have them; the latency is a frame and the look-ahead.
 
     Raises:
         WeightsError: files that are missing, damaged or of a newer format. The graphs themselves are read

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from silkcodec import audio
+from silkcodec.baselines import classical, codec2, opus, speex
 from silkcodec.codec import Codec, load
 from silkcodec.errors import ArgumentError, MissingExtraError, TokensError
 from silkcodec.evaluate import align
-from silkcodec.peers import classical, codec2, opus, speex
 from silkcodec.tokens import Tokens
 from speechlike import speechlike
 

@@ -21,13 +21,13 @@ from silkcodec import codec as registry
 from silkcodec.errors import MissingExtraError, TokensError, WeightsError
 from speechlike import speechlike
 
-torch = pytest.importorskip("torch", reason="needs [peers]")
-pytest.importorskip("transformers", reason="needs [peers]")
-pytest.importorskip("snac", reason="needs [peers]")
+torch = pytest.importorskip("torch", reason="needs [baselines]")
+pytest.importorskip("transformers", reason="needs [baselines]")
+pytest.importorskip("snac", reason="needs [baselines]")
 
-from silkcodec.peers import mimi, neural, reach, snac, weights  # noqa: E402 - after the check that they can be used
+from silkcodec.baselines import mimi, neural, reach, snac, weights  # noqa: E402 - after the check that they can be used
 
-RandomPeer = Callable[[str], Path]
+RandomBaseline = Callable[[str], Path]
 
 FOLDERS = {
     "encodec:6k": "encodec_24khz",
@@ -41,13 +41,13 @@ FOLDERS = {
 
 
 @pytest.fixture
-def load(random_peer: RandomPeer) -> Callable[[str], Any]:
-    return lambda name: silkcodec.load(f"{name}@{random_peer(FOLDERS[name])}")
+def load(random_baseline: RandomBaseline) -> Callable[[str], Any]:
+    return lambda name: silkcodec.load(f"{name}@{random_baseline(FOLDERS[name])}")
 
 
-def weights_copy(random_peer: RandomPeer, name: str, folder: Path) -> Path:
-    """A copy of a random peer that a test may damage."""
-    return Path(shutil.copytree(random_peer(name), folder / name))
+def weights_copy(random_baseline: RandomBaseline, name: str, folder: Path) -> Path:
+    """A copy of a random baseline that a test may damage."""
+    return Path(shutil.copytree(random_baseline(name), folder / name))
 
 
 # --- the same numbers as the models' own code
@@ -188,10 +188,10 @@ def test_reach_of_known_convolutions() -> None:
 
 
 def test_presets_of_the_same_weights_read_each_others_tokens(
-    load: Callable[[str], Any], random_peer: RandomPeer
+    load: Callable[[str], Any], random_baseline: RandomBaseline
 ) -> None:
     wave = speechlike(0.9)
-    eight, three = load("mimi:8"), silkcodec.load(f"mimi:3@{random_peer('mimi')}")
+    eight, three = load("mimi:8"), silkcodec.load(f"mimi:3@{random_baseline('mimi')}")
     tokens = eight.encode(wave, 24_000, n_codebooks=3)
     assert tokens == three.encode(wave, 24_000)
     assert np.array_equal(three.decode(tokens), eight.decode(tokens))
@@ -199,9 +199,9 @@ def test_presets_of_the_same_weights_read_each_others_tokens(
 
 
 def test_tokens_of_other_weights_are_refused(
-    load: Callable[[str], Any], random_peer: RandomPeer, tmp_path: Path
+    load: Callable[[str], Any], random_baseline: RandomBaseline, tmp_path: Path
 ) -> None:
-    folder = weights_copy(random_peer, "mimi", tmp_path)
+    folder = weights_copy(random_baseline, "mimi", tmp_path)
     file = folder / weights.SAFETENSORS
     content = bytearray(file.read_bytes())
     content[-1] ^= 1  # the last bit of a weight
@@ -216,8 +216,8 @@ def test_tokens_of_other_weights_are_refused(
 # --- weights
 
 
-def test_snac_is_read_as_it_was_published_but_never_runs_what_is_in_it(random_peer: RandomPeer, tmp_path: Path) -> None:
-    folder = weights_copy(random_peer, "snac_24khz", tmp_path)
+def test_the_published_pickle_of_snac_is_read_but_never_run(random_baseline: RandomBaseline, tmp_path: Path) -> None:
+    folder = weights_copy(random_baseline, "snac_24khz", tmp_path)
     tensors = silkcodec.load(f"snac:24k@{folder}")
     state = tensors._model.state_dict()
     (folder / weights.SAFETENSORS).unlink()
@@ -241,29 +241,29 @@ def test_snac_is_read_as_it_was_published_but_never_runs_what_is_in_it(random_pe
     assert not Path("attacked").exists()
 
 
-def test_weights_that_cannot_be_used_say_why(random_peer: RandomPeer, tmp_path: Path) -> None:
+def test_weights_that_cannot_be_used_say_why(random_baseline: RandomBaseline, tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
-    dac = random_peer("dac_16khz")
+    dac = random_baseline("dac_16khz")
     for name, reason in (
         (f"mimi@{empty}", "must hold config.json and model.safetensors"),
         (f"mimi@{tmp_path}/nowhere", "must be a folder or a repository like owner/name"),
         ("mimi@nowhere", "must be a folder or a repository like owner/name"),
         (f"mimi@{dac}", "must be of a model of type mimi; .* holds 'dac'"),
         (f"dac:24k@{dac}", "must have sampling_rate 24000; .* has 16000"),
-        (f"encodec:stereo-6k@{random_peer('encodec_24khz')}", "must have audio_channels 2"),
-        (f"snac:24k@{random_peer('snac_32khz')}", "must have sampling_rate 24000"),
+        (f"encodec:stereo-6k@{random_baseline('encodec_24khz')}", "must have audio_channels 2"),
+        (f"snac:24k@{random_baseline('snac_32khz')}", "must have sampling_rate 24000"),
     ):
         with pytest.raises(WeightsError, match=reason) as caught:
             silkcodec.load(name)
         assert "\n" not in str(caught.value)
 
 
-def test_damaged_weights_are_refused(random_peer: RandomPeer, tmp_path: Path) -> None:
+def test_damaged_weights_are_refused(random_baseline: RandomBaseline, tmp_path: Path) -> None:
     from safetensors.torch import load, save
 
     for name, repository in (("dac:16k", "dac_16khz"), ("snac:24k", "snac_24khz")):
-        folder = weights_copy(random_peer, repository, tmp_path)
+        folder = weights_copy(random_baseline, repository, tmp_path)
         file = folder / weights.SAFETENSORS
         whole = file.read_bytes()
         state = load(whole)
@@ -284,8 +284,8 @@ def test_damaged_weights_are_refused(random_peer: RandomPeer, tmp_path: Path) ->
                 silkcodec.load(f"{name}@{folder}")
 
 
-def test_a_config_that_is_no_models_is_refused(random_peer: RandomPeer, tmp_path: Path) -> None:
-    folder = weights_copy(random_peer, "snac_24khz", tmp_path)
+def test_a_config_that_is_no_models_is_refused(random_baseline: RandomBaseline, tmp_path: Path) -> None:
+    folder = weights_copy(random_baseline, "snac_24khz", tmp_path)
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"unknown": 1}))
     with pytest.raises(WeightsError, match="must hold the config of a SNAC model"):
@@ -293,9 +293,9 @@ def test_a_config_that_is_no_models_is_refused(random_peer: RandomPeer, tmp_path
 
 
 def test_what_is_in_the_hubs_cache_is_used_without_asking_the_network(
-    random_peer: RandomPeer, monkeypatch: pytest.MonkeyPatch
+    random_baseline: RandomBaseline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder, calls = random_peer("mimi"), []
+    folder, calls = random_baseline("mimi"), []
 
     def cached(repository: str, file: str, *, local_files_only: bool = False) -> str:
         calls.append((repository, file, local_files_only))
@@ -342,26 +342,26 @@ def test_without_cache_and_network_the_error_names_the_commands(monkeypatch: pyt
 )
 def test_a_missing_package_names_the_pip_command(name: str, package: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(MissingExtraError, match=rf"needs '{package}'.*pip install 'silkcodec\[peers\]'"):
+    with pytest.raises(MissingExtraError, match=rf"needs '{package}'.*pip install 'silkcodec\[baselines\]'"):
         silkcodec.load(name)
 
 
 def test_the_registry_tells_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert registry.missing("mimi:8") is None and registry.missing("silk") is None
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert registry.missing("mimi:8") == registry.missing("snac") == "pip install 'silkcodec[peers]'"
+    assert registry.missing("mimi:8") == registry.missing("snac") == "pip install 'silkcodec[baselines]'"
     assert registry.missing("opus:6k") == "pip install 'silkcodec[classical]'"
     assert registry.missing("gsm") is registry.missing("silk") is None
 
 
 def test_loading_prints_nothing_and_leaves_the_libraries_as_they_were(
-    load: Callable[[str], Any], random_peer: RandomPeer, capfd: pytest.CaptureFixture[str]
+    load: Callable[[str], Any], random_baseline: RandomBaseline, capfd: pytest.CaptureFixture[str]
 ) -> None:
     from huggingface_hub.utils import are_progress_bars_disabled
     from transformers.utils import logging
 
     for name in FOLDERS:
-        random_peer(FOLDERS[name])
+        random_baseline(FOLDERS[name])
     capfd.readouterr()
     verbosity, bars = logging.get_verbosity(), (logging.is_progress_bar_enabled(), are_progress_bars_disabled())
     for name in FOLDERS:

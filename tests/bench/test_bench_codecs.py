@@ -17,7 +17,7 @@ import pytest
 
 from repository import ROOT
 from silkcodec import audio, catalogue, codec
-from silkcodec.peers import rates
+from silkcodec.baselines import rates
 
 BENCH = ROOT / "bench"
 
@@ -61,7 +61,7 @@ def measured(encode: float, decode: float, memory_mb: float, **changes: Any) -> 
 
 
 def result() -> dict[str, Any]:
-    """A result of codec_bench.py: one peer that is slow enough, one that is not, a classical codec."""
+    """A result of codec_bench.py: one baseline that is slow enough, one that is not, a classical codec."""
     return {
         "kind": "silk codecs",
         "format": 1,
@@ -117,11 +117,11 @@ def test_a_codec_is_measured_through_the_real_path(clip: Path) -> None:
         assert speed[way]["times_real_time"] == pytest.approx(1.3 / speed[way]["median_s"])
 
 
-def test_a_peer_with_random_weights_is_measured_like_a_published_one(clip: Path, tmp_path: Path) -> None:
+def test_a_baseline_with_random_weights_is_measured_like_a_published_one(clip: Path, tmp_path: Path) -> None:
     pytest.importorskip("transformers")
-    import random_peers
+    import random_baselines
 
-    random_peers.write_model("mimi", tmp_path, small=True)
+    random_baselines.write_model("mimi", tmp_path, small=True)
     name = f"mimi:8@{tmp_path / 'mimi'}"
     found = worker("measure", clip, name, "--runs", "1")
     assert found["frame_rates_hz"] == [12.5] * 8 and found["codebook_sizes"] == [2048] * 8
@@ -138,12 +138,12 @@ def test_presets_of_one_codec_are_counted_in_one_process(clip: Path) -> None:
     assert all(row["parameters"] is None for row in found.values())
 
 
-def test_every_preset_of_a_peer_has_a_model_to_run_on() -> None:
+def test_every_preset_of_a_baseline_has_a_model_to_run_on() -> None:
     pytest.importorskip("transformers")
-    import random_peers
+    import random_baselines
 
     models = {codec_bench.model_of(name) for name in worker("presets")}
-    assert models - {None} == set(random_peers.MODELS)
+    assert models - {None} == set(random_baselines.MODELS)
 
 
 def test_speed_is_measured_of_presets_that_there_are() -> None:

@@ -338,9 +338,9 @@ def test_damaged_datasets_are_one_sentence(tmp_path: Path) -> None:
         found(saved)
 
 
-def test_a_neural_peer(tmp_path: Path, clips: Path, random_peer: Any) -> None:
+def test_a_neural_baseline(tmp_path: Path, clips: Path, random_baseline: Any) -> None:
     """Run by hand once through processes too, which import PyTorch for a minute on a busy machine."""
-    codec = load_codec(f"mimi:8@{random_peer('mimi')}", "cpu")
+    codec = load_codec(f"mimi:8@{random_baseline('mimi')}", "cpu")
     made, refused = rows(tmp_path / "out", clips, codec=codec)
     assert refused == {}
     assert [row.tokens for row in made] == [codec.encode(audio.read(clips / row.path), RATE) for row in made]

@@ -267,7 +267,7 @@ def test_a_clip_that_one_codec_fails_counts_for_none(corpus: Path, fault: str, s
 
 def test_a_codec_that_cannot_be_used_does_not_take_the_others_along(corpus: Path, tmp_path: Path) -> None:
     result = measure(corpus, ["unloadable", "half", "same", "unloadable:raises"], tmp_path / "out")
-    assert "pip install 'silkcodec[peers]'" in result["codecs"]["unloadable"]["failed"]
+    assert "pip install 'silkcodec[baselines]'" in result["codecs"]["unloadable"]["failed"]
     assert "no such library" in result["codecs"]["unloadable:raises"]["failed"]
     assert result["codecs"]["unloadable"]["n_failed"] == 4
     assert result["means"]["half"]["level_db"]["n"] == 3

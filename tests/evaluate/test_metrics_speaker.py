@@ -12,7 +12,7 @@ from silkcodec import audio
 from silkcodec.errors import ArgumentError, WeightsError
 from silkcodec.evaluate.metrics import SAMPLE_RATE, Pair, find_metrics, speaker
 
-torch = pytest.importorskip("torch", reason="needs the extra [peers]")
+torch = pytest.importorskip("torch", reason="needs the extra [baselines]")
 def wave(name: str, half: int) -> np.ndarray:
     """One half of a sample, 2 s: float32 [48000]."""
     whole = audio.read(SAMPLES / f"{name}.flac", SAMPLE_RATE)
@@ -33,7 +33,7 @@ def test_the_same_voice_is_closer_than_another() -> None:
 @pytest.fixture(scope="module")
 def xvector(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A folder as the hub has them: WavLM for speaker verification, small and untrained."""
-    transformers = pytest.importorskip("transformers", reason="needs the extra [peers]")
+    transformers = pytest.importorskip("transformers", reason="needs the extra [baselines]")
     folder = tmp_path_factory.mktemp("xvector")
     torch.manual_seed(0)
     config = transformers.WavLMConfig(

@@ -13,8 +13,8 @@ import pytest
 
 from repository import SAMPLES
 
-pytest.importorskip("torch", reason="needs [peers]")
-pytest.importorskip("transformers", reason="needs [peers]")
+pytest.importorskip("torch", reason="needs [baselines]")
+pytest.importorskip("transformers", reason="needs [baselines]")
 pytest.importorskip("onnx", reason="needs [train]")
 
 import torch

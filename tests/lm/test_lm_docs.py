@@ -27,7 +27,7 @@ def test_the_code_runs(speech: Any) -> None:
 
 def test_the_code_of_transformers_runs(speech: Any, codec: Silk, weights_folder: Path, tmp_path: Path) -> None:
     for package in ("torch", "transformers", "onnx"):
-        pytest.importorskip(package, reason="needs [peers] and [train]")
+        pytest.importorskip(package, reason="needs [baselines] and [train]")
     from silkcodec.hf.export import export
 
     export(weights_folder, tmp_path)

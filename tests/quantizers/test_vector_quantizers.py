@@ -85,7 +85,7 @@ def test_a_coarse_codebook_quantizes_the_mean_of_its_stretch() -> None:
 def test_snac_has_the_same_codes() -> None:
     """Against the authors' own package, its projections made the identity; it compares directions, so the
     entries and the vectors have length 1 here."""
-    snac = pytest.importorskip("snac.vq", reason="the package snac, of the extra [peers]")
+    snac = pytest.importorskip("snac.vq", reason="the package snac, of the extra [baselines]")
     theirs = snac.VectorQuantize(input_dim=8, codebook_size=64, codebook_dim=8, stride=2).eval()
     for projection in (theirs.in_proj, theirs.out_proj):
         weight = projection.parametrizations.weight

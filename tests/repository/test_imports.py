@@ -23,7 +23,7 @@ FLOORS = [
     | {"compare", "lettering", "picture", "manifest", "worker_process"},
     {"codec", "silk", "stream"},
     {"paths", "files", "wave_file", "roundtrip", "console", "catalogue", "explain"}
-    | {"peers", "evaluate", "corpus", "serve"},
+    | {"baselines", "evaluate", "corpus", "serve"},
     {"commands"},
     {"cli", "__main__"},
 ]
@@ -41,10 +41,10 @@ DOORS = {  # library -> the only modules that may import it
     "constriction": {"container.payload"},
     "typer": {"cli", "commands", "corpus.cli", "serve.cli"},
     "rich": {"console", "train", "evaluate"},
-    "torch": SIDE_WING | {"peers", "evaluate.metrics"},
-    "transformers": {"peers", "hf", "evaluate.metrics"},
-    "huggingface_hub": {"peers"},
-    "snac": {"peers"},
+    "torch": SIDE_WING | {"baselines", "evaluate.metrics"},
+    "transformers": {"baselines", "hf", "evaluate.metrics"},
+    "huggingface_hub": {"baselines"},
+    "snac": {"baselines"},
     "ray": {"corpus.ray"},
     "pyarrow": {"corpus"},
     "fastapi": {"serve"},

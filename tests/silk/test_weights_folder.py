@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from silkcodec.baselines.weights import find_weights
 from silkcodec.errors import WeightsError
 from silkcodec.graph_file import check_graph_file
-from silkcodec.peers.weights import find_weights
 from silkcodec.silk import Silk
 
 

@@ -133,6 +133,6 @@ def _terminate(*_: Any) -> None:
 
 
 def one_thread() -> None:
-    """Hold foreign codecs to one thread, before their libraries are imported: see shard.py."""
+    """Hold baseline codecs to one thread, before their libraries are imported: see shard.py."""
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = "1"

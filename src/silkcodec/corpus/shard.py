@@ -182,7 +182,7 @@ def _encoded(codec: Codec, item: Item, job: Job) -> Iterator[Row]:
         raise  # a Refusal, or nothing that a recording is to blame for
     except OSError as error:
         raise Refusal("unreadable", f"'{item.path}' cannot be read: {error.strerror or error}.") from error
-    except Exception as error:  # a foreign codec's: whatever it is, the night's other recordings go on; it is counted
+    except Exception as error:  # a baseline codec's: whatever it is, the night's other recordings go on; it is counted
         raise Refusal("codec", f"The codec failed on '{item.path}': {type(error).__name__}: {error}") from error
 
 

@@ -79,7 +79,7 @@ class Measurer:
             facts, output = self._made(task)
         except SilkError as error:
             return row | failure(str(error).replace(str(task.source), task.codec))
-        except Exception as error:  # a foreign codec may raise anything: its row says so, the others go on
+        except Exception as error:  # a baseline codec may raise anything: its row says so, the others go on
             return row | failure(f"{type(error).__name__}: {error}")
         return row | facts | self._measured(task, output)
 

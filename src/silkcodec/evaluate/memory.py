@@ -114,7 +114,7 @@ def _described(name: str) -> tuple[Described, Codec | None]:
         return described, codec
     except SilkError as error:
         return Described(failed=str(error), refused=refused and isinstance(error, ArgumentError)), None
-    except Exception as error:  # a foreign codec may raise anything: it is reported, the others go on
+    except Exception as error:  # a baseline codec may raise anything: it is reported, the others go on
         return Described(failed=f"{type(error).__name__}: {error}"), None
 
 

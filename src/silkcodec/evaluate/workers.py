@@ -1,4 +1,4 @@
-"""Tasks in processes of their own: a foreign codec that crashes takes its clip along, not the run.
+"""Tasks in processes of their own: a baseline codec that crashes takes its clip along, not the run.
 
 Each worker is asked for one row at a time, so that when it dies it is known what of: that row has failed, a
 new worker takes its place. All tasks of one clip go to one worker, which has read it already.

@@ -1,4 +1,4 @@
-"""Silk behind the classes of Hugging Face `transformers` (extra [peers]).
+"""Silk behind the classes of Hugging Face `transformers` (extra [baselines]).
 
     import silkcodec.hf                                  # registers what follows with the Auto classes
     from transformers import AutoFeatureExtractor, AutoModel, AutoTokenizer
@@ -30,7 +30,7 @@ try:
 except ModuleNotFoundError as error:
     if error.name is None or error.name.startswith("silkcodec"):
         raise
-    raise MissingExtraError("silkcodec.hf", error.name, "peers") from error
+    raise MissingExtraError("silkcodec.hf", error.name, "baselines") from error
 
 __all__ = ["SilkConfig", "SilkFeatureExtractor", "SilkModel", "SilkTokenizer"]
 

@@ -24,10 +24,10 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import numpy_helper
 from safetensors.torch import save
 
+from silkcodec.baselines.weights import SAFETENSORS, find_weights, load_transformer
 from silkcodec.errors import OutputError, WeightsError
 from silkcodec.hf import SilkConfig, SilkFeatureExtractor, SilkModel, SilkTokenizer
 from silkcodec.nn.layers import STEPS
-from silkcodec.peers.weights import SAFETENSORS, find_weights, load_transformer
 from silkcodec.silk import EMBEDDED
 from silkcodec.train import export as weights_export
 from silkcodec.weights_config import WeightsConfig
@@ -45,7 +45,7 @@ tags: [audio, speech, codec, tokenizer, silkcodec]
 
 A neural speech codec for voice language models: 24 kHz speech in 47.5 tokens a second (960 bit/s) and back.
 
-    pip install 'silkcodec[peers]'
+    pip install 'silkcodec[baselines]'
 
 ```python
 import silkcodec.hf  # registers Silk with the Auto classes

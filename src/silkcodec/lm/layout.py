@@ -33,7 +33,7 @@ from silkcodec.tokens import SILK_FRAME_RATE, SILK_SAMPLE_RATE, Tokens, codebook
 if TYPE_CHECKING:
     from silkcodec.codec import Codec
 
-MAX_HEAD = 4_096  # codes that one softmax predicts; the largest of the peers' codebooks
+MAX_HEAD = 4_096  # codes that one softmax predicts; the largest of the baselines' codebooks
 DIGIT = 8  # codes of a head of a factorised token
 
 Frames = NDArray[np.int64]  # [F, P, H]

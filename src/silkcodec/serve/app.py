@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from silkcodec import __version__, catalogue, codec
-from silkcodec.peers import rates
+from silkcodec.baselines import rates
 from silkcodec.serve import access, logs, sessions, uploads
 from silkcodec.serve.books import Books
 from silkcodec.serve.pool import BusyError

@@ -120,7 +120,7 @@ MOS_METRICS = (
         source="arXiv 2502.05356; `distillmos`",
         needs="`distillmos`",
         packages=("torch",),
-        extra="peers",
+        extra="baselines",
         lacks=_lacks_distillmos,
     ),
 )

@@ -154,7 +154,7 @@ def _lacks(model: str | None) -> str | None:
     if model is not None and model.endswith(".pt"):
         return None if Path(model).is_file() else f"speaker must be a file of weights; there is no '{model}'."
     if model is not None and not is_installed("transformers"):
-        return str(MissingExtraError("The metric Speaker similarity", "transformers", "peers"))
+        return str(MissingExtraError("The metric Speaker similarity", "transformers", "baselines"))
     return None
 
 
@@ -169,7 +169,7 @@ SPEAKER_METRICS = (
         what="cosine of the speaker embeddings of output and original; up to 1",
         source="the model given: an x-vector network of `transformers`, or GE2E (arXiv 1710.10467)",
         packages=("torch",),
-        extra="peers",
+        extra="baselines",
         model_key="speaker",
         lacks=_lacks,
     ),

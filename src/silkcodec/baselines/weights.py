@@ -1,4 +1,4 @@
-"""Finding and loading the weights of the neural peers: a folder, or the Hugging Face hub by way of its cache.
+"""Finding and loading the weights of the neural baselines: a folder, or the Hugging Face hub by way of its cache.
 
 What is in the cache is used as it is, without asking the network. Files are safetensors; see `load_state` for
 the one exception. What a codec makes carries the hash of the weights file, so that tokens never meet a model
@@ -33,7 +33,7 @@ def require(codec: str, *packages: str) -> None:
                 warnings.simplefilter("ignore", DeprecationWarning)
                 importlib.import_module(package)
         except ModuleNotFoundError as error:
-            raise MissingExtraError(f"The codec '{codec}'", error.name or package, "peers") from error
+            raise MissingExtraError(f"The codec '{codec}'", error.name or package, "baselines") from error
 
 
 @dataclass(frozen=True)

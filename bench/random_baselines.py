@@ -1,6 +1,6 @@
-"""The published architectures of the neural peers with random weights, in the format of the published ones.
+"""The published architectures of the neural baselines with random weights, in the format of the published ones.
 
-    python bench/random_peers.py OUT_FOLDER [NAMES...] [--small]
+    python bench/random_baselines.py OUT_FOLDER [NAMES...] [--small]
 
 writes OUT_FOLDER/<repository's name> for each of `MODELS`, so that `silkcodec.load("mimi:8@OUT_FOLDER/mimi")`
 takes the same path as with the weights of the hub. Token rate, bit rate, speed and memory do not depend on
@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from silkcodec.peers.weights import require
+from silkcodec.baselines.weights import require
 
 SEED = 0
 SNAC_GAIN = 1.2  # its layers, as they are initialised, let little through

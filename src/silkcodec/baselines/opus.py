@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from silkcodec.baselines import classical
+from silkcodec.baselines.presets import choose
 from silkcodec.errors import MissingExtraError, TokensError
-from silkcodec.peers import classical
-from silkcodec.peers.presets import choose
 
 SAMPLE_RATE = 24_000  # Hz: one of the five that libopus takes
 PACKET = 480  # samples: 20 ms

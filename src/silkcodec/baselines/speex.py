@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 
+from silkcodec.baselines import classical
+from silkcodec.baselines.presets import choose
 from silkcodec.errors import TokensError
-from silkcodec.peers import classical
-from silkcodec.peers.presets import choose
 
 COMPLEXITY = 10  # the most
 DEFAULT_PRESET = "5.95k"

@@ -20,9 +20,9 @@ from typing import Any
 
 import numpy as np
 
+from silkcodec.baselines import classical
+from silkcodec.baselines.presets import choose
 from silkcodec.errors import MissingExtraError
-from silkcodec.peers import classical
-from silkcodec.peers.presets import choose
 
 SAMPLE_RATE = 8_000  # Hz
 DEFAULT_PRESET = "1200"

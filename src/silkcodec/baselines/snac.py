@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from silkcodec.baselines import neural
+from silkcodec.baselines.presets import choose
+from silkcodec.baselines.reach import pieces, snake_decoder, snake_encoder
+from silkcodec.baselines.weights import SAFETENSORS, TORCH_FILE, Weights, find_weights, load_state, require
 from silkcodec.errors import WeightsError
-from silkcodec.peers import neural
-from silkcodec.peers.presets import choose
-from silkcodec.peers.reach import pieces, snake_decoder, snake_encoder
-from silkcodec.peers.weights import SAFETENSORS, TORCH_FILE, Weights, find_weights, load_state, require
 from silkcodec.rebuilt import absolute
 
 if TYPE_CHECKING:

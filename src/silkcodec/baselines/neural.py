@@ -1,6 +1,6 @@
-"""What the neural peers (EnCodec, DAC, Mimi, SNAC) share: checks, Tokens, batches.
+"""What the neural baselines (EnCodec, DAC, Mimi, SNAC) share: checks, Tokens, batches.
 
-A peer's file holds its presets and two methods, `_encode` and `_decode`; here is everything around them. Its
+A baseline's file holds its presets and two methods, `_encode` and `_decode`; here is everything around them. Its
 weights come through `weights.py`, and long audio goes through its convolutions in pieces, see `reach.py`.
 PyTorch and the models' packages are imported when a codec is built, never before.
 """
@@ -29,7 +29,7 @@ PIECE_S = 10.0  # of audio at once: bounds the memory; most utterances are one p
 
 
 class NeuralCodec:
-    """The base of the neural peers: a `Codec` around a PyTorch model. Stateless between calls.
+    """The base of the neural baselines: a `Codec` around a PyTorch model. Stateless between calls.
 
     Attributes:
         name: with the preset, without the source: "mimi:8".
@@ -152,7 +152,7 @@ class NeuralCodec:
         """Frames of `hop` samples in a piece of a long clip."""
         return max(1, int(PIECE_S * self.sample_rate) // hop)
 
-    # --- what a peer fills in
+    # --- what a baseline fills in
 
     def _n_codes(self, n_samples: int) -> tuple[int, ...]:
         """The number of codes of each of the model's codebooks that a wave of n_samples makes."""

@@ -16,10 +16,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from silkcodec.peers import neural
-from silkcodec.peers.presets import choose
-from silkcodec.peers.reach import pieces, seanet_decoder, seanet_encoder
-from silkcodec.peers.weights import find_weights, load_transformer, require
+from silkcodec.baselines import neural
+from silkcodec.baselines.presets import choose
+from silkcodec.baselines.reach import pieces, seanet_decoder, seanet_encoder
+from silkcodec.baselines.weights import find_weights, load_transformer, require
 from silkcodec.rebuilt import absolute
 
 if TYPE_CHECKING:

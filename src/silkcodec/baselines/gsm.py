@@ -8,8 +8,8 @@ GSM counts, as 52 symbols of 5 bits.
 from __future__ import annotations
 
 from silkcodec import audio
+from silkcodec.baselines import classical
 from silkcodec.errors import ArgumentError
-from silkcodec.peers import classical
 
 SAMPLE_RATE = 8_000  # Hz
 PACKET = 160  # samples: 20 ms

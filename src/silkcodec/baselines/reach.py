@@ -4,7 +4,7 @@ A piece goes in with as much of its neighbours on both sides as the layers reach
 out: the same numbers as in one piece (up to float32 rounding, which decides where two codes are equally
 near), in the memory of one piece. The reach to the right is also the latency of a codec that is not causal.
 
-The four neural peers are two families: SEANet (EnCodec, Mimi; causal) and the one with snake activations (DAC,
+The four neural baselines are two families: SEANet (EnCodec, Mimi; causal) and the one with snake activations (DAC,
 SNAC; symmetric).
 """
 
