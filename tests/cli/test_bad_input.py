@@ -41,6 +41,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codec: Silk, speech: 
     Path("newer.silk").write_bytes(good[:8] + b"\x63\0" + good[10:])
     Path("longer.silk").write_bytes(good + b"more")
     Path("empty.silk").write_bytes(b"")
+    Path("skype.silk").write_bytes(b"#!SILK_V3" + bytes(100))
+    Path("wechat.silk").write_bytes(b"\x02#!SILK_V3" + bytes(100))
     Path("wave.silk").write_bytes(Path("good.wav").read_bytes())
     container.write(replace(tokens, codec="silk@000000000000"), "other.silk")
     Path("taken.silk").write_bytes(b"precious")
@@ -68,6 +70,8 @@ DECODE = {
     "silence": "'silence' has none",
     "empty.silk": "empty.silk",
     "wave.silk": "WAV",
+    "skype.silk": "Skype's SILK codec",
+    "wechat.silk": "Skype's SILK codec",
     "text.wav": "text.wav",
     "cut.silk": "cut short",
     "flipped.silk": "damaged at byte",
@@ -98,7 +102,7 @@ def test_bad_input_is_one_line_and_exit_2(place: Path, weights_folder: Path, ver
     assert {path: path.read_bytes() for path in place.rglob("*") if path.is_file()} == before
 
 
-@pytest.mark.parametrize("name", ["missing", "empty", "wave", "newer"])
+@pytest.mark.parametrize("name", ["missing", "empty", "wave", "skype", "newer"])
 def test_info_names_what_is_no_silk_file(place: Path, name: str) -> None:
     result = CliRunner().invoke(app, ["info", f"{name}.silk"])
     assert result.exit_code == 2

@@ -219,6 +219,8 @@ def test_nothing_before_the_damage_is_an_error_even_with_recover() -> None:
         (b"OggS\0\2", "it is an Ogg file"),
         (b"fLaC\0\0\0\x22", "it is a FLAC file"),
         (b"ID3\4\0", "it is an MP3 file"),
+        (b"#!SILK_V3\x1c\0", "Skype's SILK codec"),
+        (b"\x02#!SILK_V3\x1c\0", "Skype's SILK codec"),
         (b"hello, world", "it starts with b'hello, w'"),
         (b"\x89SILK\n\x1a\1\0", "text mode"),
         (b"\x89SI", "cut short: it ends at byte 3"),

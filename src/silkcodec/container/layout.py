@@ -57,6 +57,7 @@ FOREIGN = {
     b"PK\x03\x04": "a zip or npz file",
     b"\x1f\x8b": "a gzip file",
 }
+SKYPE = b"#!SILK_V3"  # magic of a .silk file of Skype's SILK codec; WeChat and QQ write a byte 0x02 before it
 
 
 @dataclass(frozen=True)
@@ -146,14 +147,25 @@ def chunk_crc(kind: bytes, frames: int, payload: bytes, crc_before: int) -> int:
     return zlib.crc32(payload, zlib.crc32(CHUNK.pack(kind, frames, len(payload), 0)[:-4], crc_before))
 
 
-def check_magic(name: str, start: bytes) -> None:
-    """Refuses what does not start as a .silk file, and says what it is where that is plain to see."""
+def check_magic(name: str, prefix: bytes) -> None:
+    """Check that the first bytes of a file are those of a .silk file.
+
+    Raises:
+        ContainerError: they are not. It names the format of the file if that is known.
+    """
+    start = prefix[: len(MAGIC)]
     if not start:
         raise ContainerError(f"{name} must hold a .silk file; it is empty.", 0)
     if MAGIC.startswith(start):  # all of it, or less than the magic itself
         return
     if start.startswith(MAGIC[:5]):
         raise ContainerError(f"{name} is a .silk file damaged at byte 5, as by a transfer in text mode.", 5)
+    if prefix.removeprefix(b"\x02").startswith(SKYPE):
+        raise ContainerError(
+            f"{name} is a recording of Skype's SILK codec, as WeChat writes them, which silkcodec does not read: "
+            "convert it to WAV with a SILK decoder, then run silk encode.",
+            0,
+        )
     foreign = next((what for magic, what in FOREIGN.items() if start.startswith(magic)), None)
     looks_like = f"is {foreign}" if foreign else f"starts with {start!r}"
     raise ContainerError(f"{name} must start as a .silk file does; it {looks_like}: encode it first.", 0)

@@ -22,7 +22,6 @@ from .layout import (
     CRC,
     END,
     END_PAYLOAD,
-    MAGIC,
     PREFIX,
     Chunk,
     Header,
@@ -127,7 +126,7 @@ class Reader:
 
     def _read_header(self) -> tuple[Header, int]:
         prefix = self._input.read(PREFIX.size)
-        check_magic(self.name, prefix[: len(MAGIC)])
+        check_magic(self.name, prefix)
         if len(prefix) < PREFIX.size:
             raise self._cut_short("inside its header")
         length: int = PREFIX.unpack(prefix)[2]
