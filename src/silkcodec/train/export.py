@@ -20,11 +20,12 @@ import re
 import tempfile
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import torch
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
@@ -81,7 +82,7 @@ def export(run: str | Path, out: str | Path, results: dict | None = None) -> dic
 
 def write_folder(out: Path, config: TrainConfig, model: SilkModel, progress: dict, results: dict | None) -> dict:
     """Write all `FILES` and hold the graphs to the network; returns config.json's content."""
-    described = {}
+    described: dict[str, dict[str, Any]] = {}
     for name, graph in (("encoder", EncoderGraph(model)), ("decoder", DecoderGraph(model))):
         data = to_onnx(graph)
         (out / f"{name}.onnx").write_bytes(data)
@@ -149,7 +150,7 @@ class DecoderGraph(nn.Module):
         self.shapes = model.decoder.state_shapes()
         self.inputs, self.outputs = ["levels"], ["wave"]
         self.register_buffer("inverse_basis", inverse_dft())
-        self.decoder.head.inverse = self.inverse  # the same transform as a matrix product
+        self.decoder.head.inverse = self.inverse  # type: ignore[method-assign]  # the same transform as a matrix product
 
     def inverse(self, real: Tensor, imaginary: Tensor) -> Tensor:
         return torch.cat([real, imaginary], dim=-1) @ self.inverse_basis
@@ -252,7 +253,7 @@ def filter_nodes(name: str) -> Nodes:
     nodes, parts, kept = Nodes(name), [], 0
     for band in (first, first + 1):
         heights = np.take_along_axis(filters, band[:, None], axis=1)  # [513, 1]
-        kept += np.count_nonzero(heights)
+        kept += int(np.count_nonzero(heights))
         one_hot = (nodes.constant(band), nodes.constant(np.array(N_MELS)), nodes.constant(np.array([0, 1], np.float32)))
         parts.append(nodes.add("Mul", nodes.add("OneHot", *one_hot), nodes.constant(heights)))
     assert kept == np.count_nonzero(filters)
@@ -268,7 +269,7 @@ class Nodes:
         self.list: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
 
-    def add(self, op: str, *inputs: str, **attributes: int) -> str:
+    def add(self, op: str, *inputs: str, **attributes: Any) -> str:
         name = f"{self.prefix}_{op.lower()}{len(self.list)}"
         self.list.append(helper.make_node(op, list(inputs), [name], **attributes))
         return name

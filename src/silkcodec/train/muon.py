@@ -42,7 +42,7 @@ class Muon(torch.optim.Optimizer):
         self.dtype = dtype
 
     @torch.no_grad()
-    def step(self) -> None:  # type: ignore[override]  # no closure
+    def step(self) -> None:  # without a closure
         for group in self.param_groups:
             by_shape: dict[torch.Size, list[Tensor]] = defaultdict(list)
             for parameter in group["params"]:

@@ -22,5 +22,5 @@ def has_bfloat16(device: torch.device) -> bool:
     """Whether the device computes in bfloat16, instead of imitating it."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)  # since Ampere
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # not in older versions
+    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # not in older versions
     return any(capabilities.get(name, False) for name in NATIVE_BF16)
