@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -267,6 +269,43 @@ def head_of_spectra() -> InverseSTFTHead:
     head = InverseSTFTHead(4)
     head.project = Spectrum()
     return head
+
+
+@pytest.fixture(scope="module")
+def noisy_model() -> SilkModel:
+    torch.manual_seed(4)
+    return SilkModel(dataclasses.replace(TINY, noise=True)).eval()
+
+
+def test_noise_depends_on_the_position_alone(noisy_model: SilkModel) -> None:
+    """Any cut of a stream gives the same wave, and two streams in a batch the same noise."""
+    levels = torch.randint(0, 8, (2, 5, 128))
+    levels[1] = levels[0]
+    with torch.inference_mode():
+        latent = noisy_model.quantizer.decode(levels)
+        states = fresh_states(noisy_model.decoder.state_shapes(), 2, CPU)
+        whole, last = noisy_model.decoder(latent, states)
+        parts = []
+        for begin, end in ((0, 1), (1, 4), (4, 5)):
+            part, states = noisy_model.decoder(latent[:, begin:end], states)
+            parts.append(part)
+    assert torch.allclose(torch.cat(parts, dim=1), whole, atol=1e-5)
+    assert torch.equal(whole[0], whole[1])
+    assert float(last[-1][0]) == 200 and torch.equal(last[-1], states[-1])
+
+
+def test_noise_has_the_predicted_spectrum(noisy_model: SilkModel) -> None:
+    """The same magnitude everywhere gives white noise, no two columns alike."""
+    head = noisy_model.decoder.head
+    x = torch.zeros(1, 400, TINY.conv_width)
+    with torch.no_grad():
+        level = head.noise_magnitude(x)
+        index = head.noise_index(torch.tensor([[7900.0]]), 400)  # past the end of the table
+        noise = torch.view_as_complex(head.noise_table[index])[0]
+    assert torch.allclose(level, level[0, 0, 0].expand_as(level)) and float(level[0, 0, 0]) > 0
+    assert float(noise.abs().square().mean()) == pytest.approx(1.0, abs=0.05)
+    alike = noise @ noise.conj().T / noise.shape[1]
+    assert float((alike - torch.diag(alike.diagonal())).abs().max()) < 0.35
 
 
 def test_the_head_rebuilds_a_wave_from_its_own_stft() -> None:

@@ -34,7 +34,7 @@ from silkcodec.train.validate import validate
 from speechlike import speechlike
 
 SMALL = ["data.crop_frames=1", "optim.threads=1", "log.validate_clip_s=1.2", "log.progress_steps=1",
-         "adversary.width=2", "adversary.periods=[2]", "adversary.fft_sizes=[78]"]  # fmt: skip
+         "adversary.width=2", "adversary.periods=[2]", "adversary.fft_sizes=[128]"]  # fmt: skip
 STAGE = '[[stage]]\nname = "{}"\nsteps = {}\nlosses = {{ mel = 1.0, {} }}\ntrain_encoder = {}\n'
 RECONSTRUCTION = STAGE.format("reconstruction", 24, "convergence = 0.5", "true")
 ADVERSARIAL = STAGE.format("adversarial", 3, "adversarial = 0.1, features = 0.1", "true")

@@ -22,4 +22,5 @@ class ModelConfig:
     mel_floor: float = 1e-3  # magnitudes below this (-108 dB of a full-scale sine) are not told apart by the encoder
     mel_mean: float = -1.6  # natural-log mel magnitude, taken off before the first layer
     mel_std: float = 3.2
+    noise: bool = False  # whether the decoder's head adds noise of a predicted spectrum; see nn/decoder.py
     quantizer: str = "fsq"  # or vq, rvq, multiscale: for the laboratory; only fsq makes Silk's tokens

@@ -11,10 +11,16 @@ frame, as far as the encoder has looked ahead:
     samples   |<------------ frame t: 9600 ------------>|<-480->|
     column 38                               [---- 720 ----]
     column 39                                     [---- 720 ----]
+
+With ``noise`` in the config, the head also predicts the magnitude of a noise spectrum, one value every 200 Hz, and adds
+complex noise of that magnitude: fricatives are noise, and a network that predicts magnitudes alone returns their mean,
+a spectrum without grain. The noise is a fixed table indexed by the position of the column in the stream, so decoding
+stays deterministic (harmonic-plus-noise synthesis: Serra and Smith, 1990, https://doi.org/10.2307/3680788).
 """
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -26,32 +32,71 @@ from silkcodec.nn.layers import STEPS, ConvNeXtBlock, Transformer
 OVERLAP = 3  # columns whose windows cover a sample
 WINDOW = OVERLAP * HOP  # 720 samples: 30 ms
 BINS = WINDOW // 2 + 1
+BINS_PER_KNOT = 6  # the noise magnitude is linear between knots 200 Hz apart
+N_KNOTS = (BINS - 1) // BINS_PER_KNOT + 1
+NOISE_LENGTH = 7919  # complex values in the table; a prime, so that 7,919 columns (79 s) pass before any noise repeats
+QUIET = -4.0  # natural log of the noise magnitude before training: about -60 dBFS
 MAX_LOG_MAGNITUDE = 6.0  # e^6 = 403 > 360, what a full-scale sine gives under this window
 
 
 class InverseSTFTHead(nn.Module):
     """Column features -> log-magnitude and phase -> windowed frames, overlapped and added."""
 
-    def __init__(self, width: int):
+    def __init__(self, width: int, noise: bool = False):
         super().__init__()
         self.project = nn.Linear(width, 2 * BINS)
+        self.noise = nn.Linear(width, N_KNOTS) if noise else None
+        if noise:
+            self.register_buffer("noise_table", noise_table(), persistent=False)
         # Sum over overlapping columns of hann(720)^2 at hop 240 is 3 * 3/8 everywhere, so this divides it out.
         self.register_buffer("window", torch.from_numpy(hann(WINDOW)) / (OVERLAP * 3 / 8), persistent=False)
         self.state_shape = (OVERLAP - 1, WINDOW)
 
-    def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """x [B, T, C], state [B, 2, 720] (the last two columns' frames) -> wave float32 [B, T * 240], next state."""
+    def forward(self, x: Tensor, state: Tensor, position: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return the wave float32 [B, T * 240] of column features, and the next state.
+
+        Args:
+            x: column features, [B, T, C].
+            state: the windowed frames of the last two columns, [B, 2, 720].
+            position: index of the first column in its stream, float32 [B, 1], modulo 7,919; only read with noise.
+        """
         log_magnitude, phase = self.project(x).float().chunk(2, dim=-1)  # [B, T, 361] each
         magnitude = torch.exp(torch.clamp(log_magnitude, max=MAX_LOG_MAGNITUDE))
-        frames = self.inverse(magnitude * torch.cos(phase), magnitude * torch.sin(phase))
+        real, imaginary = magnitude * torch.cos(phase), magnitude * torch.sin(phase)
+        if self.noise is not None:
+            level = self.noise_magnitude(x)  # [B, T, 361]
+            noise = self.noise_table[self.noise_index(position, x.shape[1])]  # [B, T, 361, 2]
+            real, imaginary = real + level * noise[..., 0], imaginary + level * noise[..., 1]
+        frames = self.inverse(real, imaginary)
         seen = torch.cat([state, frames * self.window], dim=1)  # [B, 2 + T, 720]
         newest, middle, oldest = seen.split(HOP, dim=-1)
         wave = newest[:, 2:] + middle[:, 1:-1] + oldest[:, :-2]  # [B, T, 240]
         return wave.flatten(1), seen[:, -(OVERLAP - 1) :]
 
+    def noise_magnitude(self, x: Tensor) -> Tensor:
+        """x [B, T, C] -> magnitude of the noise in every bin, [B, T, 361]."""
+        knots = torch.clamp(self.noise(x).float() + QUIET, max=MAX_LOG_MAGNITUDE)[..., None]  # [B, T, 61, 1]
+        fraction = torch.arange(BINS_PER_KNOT, device=x.device, dtype=torch.float32) / BINS_PER_KNOT
+        between = knots[:, :, :-1] + (knots[:, :, 1:] - knots[:, :, :-1]) * fraction  # [B, T, 60, 6]
+        return torch.exp(torch.cat([between.flatten(2), knots[:, :, -1]], dim=-1))
+
+    def noise_index(self, position: Tensor, n_columns: int | Tensor) -> Tensor:
+        """Rows of the table for every bin of the columns from `position` [B, 1] on: int64 [B, T, 361]."""
+        column = (position.long() + torch.arange(n_columns, device=position.device)) % NOISE_LENGTH  # [B, T]
+        return (column[..., None] * BINS + torch.arange(BINS, device=position.device)) % NOISE_LENGTH
+
     def inverse(self, real: Tensor, imaginary: Tensor) -> Tensor:
         """Real inverse FFT, [B, T, 361] twice -> [B, T, 720]."""
         return torch.fft.irfft(torch.complex(real, imaginary), WINDOW)
+
+
+def noise_table() -> Tensor:
+    """Complex normal noise of unit power as float32 [7919, 2], rounded to float16 as it is stored.
+
+    `RandomState` is the generator whose stream NumPy guarantees never to change.
+    """
+    noise = np.random.RandomState(24_000).standard_normal((NOISE_LENGTH, 2)) / np.sqrt(2)
+    return torch.from_numpy(noise.astype(np.float16).astype(np.float32))
 
 
 class Decoder(nn.Module):
@@ -66,16 +111,27 @@ class Decoder(nn.Module):
             ConvNeXtBlock(config.conv_width, config.conv_expansion) for _ in range(config.decoder_convs)
         )
         self.norm = nn.LayerNorm(config.conv_width)
-        self.head = InverseSTFTHead(config.conv_width)
+        self.head = InverseSTFTHead(config.conv_width, config.noise)
 
     def state_shapes(self) -> dict[str, tuple[int, ...]]:
         """Name -> shape (without the batch) of every streaming state; a fresh stream is all zeros."""
         shapes = {f"state_layer{i}": shape for i, shape in enumerate(self.transformer.state_shapes)}
         shapes |= {f"state_conv{i}": block.state_shape for i, block in enumerate(self.convs)}
-        return shapes | {"state_head": self.head.state_shape}
+        shapes["state_head"] = self.head.state_shape
+        return shapes | ({"state_position": (1,)} if self.head.noise is not None else {})
 
     def forward(self, latent: Tensor, states: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """latent float32 [B, F, 128] in [-1, 1], one state per block -> wave float32 [B, F * 9600], next states."""
+        x, next_states = self.columns(latent, states)
+        position = states[-1] if self.head.noise is not None else None
+        wave, state = self.head(x, states[len(next_states)], position)
+        next_states.append(state)
+        if position is not None:
+            next_states.append((position + x.shape[1]) % NOISE_LENGTH)
+        return wave, next_states
+
+    def columns(self, latent: Tensor, states: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """latent [B, F, 128], states -> features of the columns [B, F * 40, C], next states of the layers before the head."""
         n_layers = len(self.transformer.layers)
         x = self.unfold(latent).unflatten(-1, (STEPS, -1))  # [B, F, 10, D]
         x, next_states = self.transformer(x, states[:n_layers])
@@ -83,5 +139,4 @@ class Decoder(nn.Module):
         for block, state in zip(self.convs, states[n_layers:], strict=False):
             x, state = block(x, state)
             next_states.append(state)
-        wave, state = self.head(self.norm(x), states[-1])
-        return wave, [*next_states, state]
+        return self.norm(x), next_states

@@ -17,7 +17,7 @@ from silkcodec.quantizers import QUANTIZERS, Quantized
 class Reconstruction(NamedTuple):
     """One pass through the network."""
 
-    wave: Tensor  # float32 [B, F * 9600]
+    wave: Tensor  # float32 [N * B, F * 9600]: of each of the N draws of the decoder's noise, the whole batch
     codes: Tensor  # int64 [B, F, K]: of FSQ the levels, K = 128
     loss: Tensor  # scalar, the quantizer's own loss
 
@@ -38,11 +38,22 @@ class SilkModel(nn.Module):
         self.decoder = Decoder(self.config)
         self.apply(initialise)
 
-    def forward(self, wave: Tensor) -> Reconstruction:
-        """wave float32 [B, F * 9600 + 480]: F whole frames and the look-ahead of the last -> their reconstruction."""
+    def forward(self, wave: Tensor, positions: Tensor | None = None) -> Reconstruction:
+        """Encode, quantize and decode crops.
+
+        Args:
+            wave: float32 [B, F * 9600 + 480], F whole frames and the look-ahead of the last.
+            positions: where each draw of the decoder's noise begins, float32 [N, B] (see `Decoder`); None: one draw from 0.
+        """
         quantized = self._quantized(wave)
         states = fresh_states(self.decoder.state_shapes(), len(wave), wave.device)
-        decoded, _ = self.decoder(quantized.latent, states)
+        if positions is None:
+            decoded, _ = self.decoder(quantized.latent, states)
+            return Reconstruction(decoded, quantized.codes, quantized.loss)
+        columns, before = self.decoder.columns(quantized.latent, states)
+        n_draws = len(positions)
+        head = states[len(before)].repeat(n_draws, 1, 1)
+        decoded, _ = self.decoder.head(columns.repeat(n_draws, 1, 1), head, positions.reshape(-1, 1))
         return Reconstruction(decoded, quantized.codes, quantized.loss)
 
     @torch.inference_mode()

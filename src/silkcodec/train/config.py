@@ -4,7 +4,7 @@
     [optim]
     batch_crops = 24            # only what differs
 
-Packaged configs, in `configs/`: ``base``, ``default``, ``gpu``, ``tiny``, ``small`` and its ``fsq``, ``vq``, ``rvq``,
+Packaged configs, in `configs/`: ``base``, ``default``, ``decoder``, ``gpu``, ``tiny``, ``small`` and its ``fsq``, ``vq``, ``rvq``,
 ``multiscale``.
 """
 
@@ -38,6 +38,8 @@ class DataConfig:
     split_column: str = "split"  # column of `index` that says which files are for validation
     valid_value: str = "valid"  # its value for them; every other row trains
     exclude: str = ""  # optional table of evaluation clips; neither split holds what its column `held_out` names
+    bandwidth_column: str = ""  # column of `index` with the bandwidth of each file in Hz
+    min_bandwidth_hz: float = 0.0  # files below it do not train: from band-limited targets a decoder learns empty treble
     valid_percent: float = 5.0  # without an index: share of files held out, chosen by a hash of their name
     cache: str = ""  # folder for the decoded audio (24 kHz int16, 173 MB an hour); default: <run>/../cache
     crop_frames: int = 10  # frames of 400 ms in a crop
@@ -56,7 +58,7 @@ class OptimConfig:
     learning_rate: float = 1.5e-3
     weight_decay: float = 0.01
     warmup_steps: int = 200
-    clip_norm: float = 1.0
+    clip_norm: float = 10.0  # gradients are 5 to 8 long; clipping every step would hide the size of a bad one
     ema_decay: float = 0.999  # of the weights that are validated and exported
     # auto: bf16 where the device computes in it, else fp32. The quantizer, the mel and the losses are float32 always.
     precision: str = "auto"
@@ -70,8 +72,10 @@ class AdversaryConfig:
 
     width: int = 32  # channels; 8 is bearable on a CPU
     periods: tuple[int, ...] = (2, 3, 5, 7, 11)  # samples
-    fft_sizes: tuple[int, ...] = (78, 126, 206, 334, 542, 876, 1418, 2296)  # samples
+    fft_sizes: tuple[int, ...] = (512, 1024, 2048)  # samples
     learning_rate: float = 2e-4
+    every_steps: int = 1  # steps of the codec for each of theirs
+    ramp_steps: int = 0  # steps over which the weight of `adversarial` rises from 0 in a stage
     crop_s: float = 0.0  # they hear a stretch this long out of every crop, another in each step; 0: the whole crop
 
 
@@ -95,6 +99,7 @@ class StageConfig:
     learning_rate_scale: float = 1.0  # times optim.learning_rate
     decay_share: float = 0.25  # share of the stage over which the learning rate falls linearly to zero
     train_encoder: bool = True  # false: the encoder is frozen, so tokens no longer change
+    train_decoder: bool = True  # false, with train_encoder false: only the discriminators learn
 
 
 @dataclass(frozen=True)
@@ -297,6 +302,11 @@ def _check(config: TrainConfig) -> None:
         _must(bool(config.recognizer.weights), rule, config.recognizer.weights)
         _must(data.crop_frames <= 75, "data.crop_frames must be at most 75, Whisper's 30 s, with it", data.crop_frames)
     _must(len(config.stage) >= 1, "a config must have at least one [[stage]]", "none")
+    _must(config.adversary.every_steps >= 1, "adversary.every_steps must be at least 1", config.adversary.every_steps)
+    rule = "adversary.fft_sizes must be at least 128"
+    _must(all(n_fft >= 128 for n_fft in config.adversary.fft_sizes), rule, list(config.adversary.fft_sizes))
+    rule = "data.bandwidth_column must name a column of data.index if data.min_bandwidth_hz is set"
+    _must(not data.min_bandwidth_hz or bool(data.index and data.bandwidth_column), rule, data.bandwidth_column)
     for i, stage in enumerate(config.stage):
         length = {"steps": stage.steps, "minutes": stage.minutes}
         rule = f"stage.{i} must have steps of at least 1 or minutes above 0, and not both"
@@ -305,6 +315,9 @@ def _check(config: TrainConfig) -> None:
         unknown = [name for name in stage.losses if name not in LOSSES]
         _must(not unknown, f"stage.{i}.losses may hold {', '.join(LOSSES)}", unknown)
         _must(any(stage.losses.values()), f"stage.{i}.losses must weigh at least one loss", stage.losses)
+        rule = f"stage.{i}.train_decoder = false needs train_encoder = false and the loss adversarial or features"
+        adversarial = bool(stage.losses.get("adversarial") or stage.losses.get("features"))
+        _must(stage.train_decoder or (adversarial and not stage.train_encoder), rule, stage.train_encoder)
 
 
 def _must(held: bool, rule: str, got: Any) -> None:

@@ -59,9 +59,13 @@ def split_files(config: DataConfig) -> dict[str, list[str]]:
         raise ArgumentError(f"data.folder must be a folder of audio; got {config.folder!r}.")
     splits: dict[str, list[str]] = {"train": [], "valid": []}
     if config.index:
-        rows = read_index(folder / config.index, ("path", config.split_column))
+        columns = ("path", config.split_column, *([config.bandwidth_column] if config.min_bandwidth_hz else []))
+        rows = read_index(folder / config.index, columns)
         for row in without_held_out(rows, config.exclude) if config.exclude else rows:
-            splits["valid" if row.get(config.split_column) == config.valid_value else "train"].append(row["path"])
+            if row.get(config.split_column) == config.valid_value:
+                splits["valid"].append(row["path"])
+            elif not config.min_bandwidth_hz or _hertz(row, config) >= config.min_bandwidth_hz:
+                splits["train"].append(row["path"])
     else:
         for file in sorted(folder.rglob("*")):
             if audio.is_sound(file) and file.is_file():
@@ -102,6 +106,14 @@ def without_held_out(rows: list[dict[str, str]], file: str) -> list[dict[str, st
 
 def _identity(row: dict[str, str], columns: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(row.get(column, "") for column in columns)
+
+
+def _hertz(row: dict[str, str], config: DataConfig) -> float:
+    text = row.get(config.bandwidth_column, "0")
+    try:
+        return float(text)
+    except ValueError:
+        raise ArgumentError(f"{config.bandwidth_column} must be a number of Hz; got {text!r} for {row['path']}.") from None
 
 
 def read_index(file: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:

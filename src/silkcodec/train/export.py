@@ -404,6 +404,9 @@ def load_weights(model: SilkModel, folder: Path) -> None:
             value = torch.from_numpy(numpy_helper.to_array(tensor).copy())
             name = tensor.name.removesuffix(".half")  # as `name_weights` and `store_half` named them
             found[name.removesuffix(".T")] = value.T if name.endswith(".T") else value
+    for name in ("decoder.head.noise.weight", "decoder.head.noise.bias"):  # weights from before there was noise have none
+        if name in parameters and name not in found:
+            found[name] = parameters[name].detach()
     wrong = [name for name, p in parameters.items() if name not in found or found[name].shape != p.shape]
     if wrong:
         raise WeightsError(

@@ -1,7 +1,8 @@
 """The training loop: one run folder, resumed wherever it stopped.
 
     <run>/config.toml          the whole config, saved at the start
-    <run>/checkpoint.safetensors   everything to go on from, written every few minutes
+    <run>/checkpoint.safetensors   everything needed to resume, written every few minutes
+    <run>/stable.safetensors   the same, before the learning rate began to fall in the last stage
     <run>/history.jsonl        one line a validation: its scores, and the mean training losses since the last one
     <run>/tensorboard/  <run>/audio/
 
@@ -27,6 +28,7 @@ from torch import Tensor, nn
 from silkcodec.errors import ArgumentError, OutputError, SilkError, WeightsError
 from silkcodec.mel import FRAME, SAMPLE_RATE
 from silkcodec.nn.discriminators import Discriminators, adversarial_losses, discriminator_loss
+from silkcodec.nn.decoder import NOISE_LENGTH
 from silkcodec.nn.model import SilkModel
 from silkcodec.train import checkpoint, memory, revive
 from silkcodec.train.config import StageConfig, TrainConfig, dump_config, load_config
@@ -98,6 +100,7 @@ class Trainer:
         self.stage_index, self.step, self.steps_in_stage = 0, 0, 0
         self.seconds, self.seconds_in_stage = 0.0, 0.0  # spent in training steps, over all resumptions
         self.validated_step = -1  # the last one
+        self.stable_stage = -1  # the stage whose weights before the decay are in stable.safetensors
         self.skipped, self.skipped_in_row = 0, 0  # steps without a finite gradient
         if (file := run / "checkpoint.safetensors").exists():
             self._resume(file)
@@ -167,10 +170,12 @@ class Trainer:
             groups[f"optimizer_{name}"] = checkpoint.optimizer_tensors(optimizer)
         return groups
 
-    def save(self) -> None:
+    def save(self, name: str = "checkpoint.safetensors") -> None:
+        """Write everything that is needed to resume."""
         where = {"stage": self.stage_index, "steps_in_stage": self.steps_in_stage, "step": self.step}
         where |= {"seconds": self.seconds, "seconds_in_stage": self.seconds_in_stage, "skipped": self.skipped}
-        checkpoint.save(self.folder / "checkpoint.safetensors", self._groups(), where)
+        where |= {"stable_stage": self.stable_stage}
+        checkpoint.save(self.folder / name, self._groups(), where)
 
     def _resume(self, file: Path) -> None:
         groups, progress = checkpoint.load(file)
@@ -183,6 +188,7 @@ class Trainer:
         self.step, self.seconds = progress["step"], progress["seconds"]
         self.seconds_in_stage = progress.get("seconds_in_stage", 0.0)  # not in the checkpoints of earlier versions
         self.skipped = progress.get("skipped", 0)
+        self.stable_stage = progress.get("stable_stage", self.stage_index)
         self.progress.say(f"resumed at step {self.step}, {self.seconds / 3600:.2f} h into the run")
 
     def _restore_optimizers(self, names: Iterable[str], groups: dict[str, dict[str, Tensor]], file: Path) -> None:
@@ -191,13 +197,19 @@ class Trainer:
                 checkpoint.restore_optimizer(self.optimizers[name], tensors, file)
 
     def _start_from(self, source: Path) -> None:
-        """Fill the network, and its average, from a folder of exported weights or from another run's average.
+        """Fill the network, and its average, from exported weights, a run's average, or a checkpoint's raw weights.
 
-        A run that used the same optimisers brings their state too, which the first steps would have to find again.
+        A run that used the same optimisers brings their state too, which the first steps would have to find again, and
+        its discriminators, if they have the same sizes.
         """
-        if (file := source / "checkpoint.safetensors").exists():
+        is_checkpoint = source.suffix == ".safetensors"  # the raw weights: those that the optimisers' state belongs to
+        if (file := source if is_checkpoint else source / "checkpoint.safetensors").exists():
             groups, _ = checkpoint.load(file)
-            checkpoint.fill(self.model, groups, "ema", file)
+            checkpoint.fill(self.model, groups, "model" if is_checkpoint else "ema", file)
+            if self.discriminators is not None and _same_shapes(self.discriminators, groups.get("discriminators")):
+                checkpoint.fill(self.discriminators, groups, "discriminators", file)
+                self._restore_optimizers(["discriminators"], groups, file)
+                self.progress.say(f"discriminators taken from {file}")
             ours = self.optimizers.keys() - {"discriminators"}
             if ours == {name for name in ("adamw", "muon") if groups.get(f"optimizer_{name}")}:
                 self._restore_optimizers(ours, groups, file)
@@ -243,6 +255,7 @@ class Trainer:
     def _run_stage(self, stage: StageConfig, interrupts: Interrupts) -> None:
         for part in (self.model.encoder, self.model.quantizer):
             part.requires_grad_(stage.train_encoder)
+        self.model.decoder.requires_grad_(stage.train_decoder)
         if not stage.train_encoder and self.steps_in_stage == 0:
             # The averaged encoder is what is exported: freeze that one, so that the decoder learns from the
             # tokens it will get, and no token changes any more.
@@ -253,6 +266,9 @@ class Trainer:
         saved = time.monotonic()
         done = self._done(stage)
         while done < 1:
+            if self.rank == 0 and done >= 1 - stage.decay_share and self.stable_stage != self.stage_index:
+                self.stable_stage = self.stage_index
+                self.save("stable.safetensors")  # later runs continue from here, where the learning rate is still high
             begun = time.monotonic()
             values = self._step(stage, done, network, spectral)
             self.step, self.steps_in_stage = self.step + 1, self.steps_in_stage + 1
@@ -318,26 +334,33 @@ class Trainer:
         batch = self.batches.take(self.step).to(self.device, non_blocking=True)
         target = batch[:, : config.data.crop_frames * FRAME]
         with self._autocast():
-            reconstruction = network(batch)
+            reconstruction = network(batch, self._positions(len(batch)))
         wave = reconstruction.wave
-        terms = dict(spectral(wave, target))
-        if stage.losses.get("recognizer"):
-            heard = -(-config.recognizer.crops // self.world)
-            terms["recognizer"] = self.recognizer(wave[:heard], target[:heard])
         values: dict[str, float] = {}
         adversarial = self.discriminators is not None and any(stage.losses.get(name) for name in ADVERSARIAL)
         if adversarial:
-            original, decoded = at_one_level(*(both[:, self._stretch()] for both in (target, wave)))
-            values["discriminator"] = self._train_discriminators(original, decoded.detach())
-            self.discriminators.requires_grad_(False)  # this pass is for the gradient of the wave
-            with self._autocast():
-                fake = self.discriminators(decoded)
-                with torch.no_grad():
-                    real = self.discriminators(original)
-            self.discriminators.requires_grad_(True)
-            terms |= adversarial_losses(real, fake)
-        total = reconstruction.loss + sum(weight * terms[name] for name, weight in stage.losses.items() if weight)
+            loss, learned = self._compare(target, wave[: len(target)])
+            values["discriminator"] = float(loss.detach())
+            gradients = self._discriminator_gradients(loss, keep=stage.train_decoder)
+            if not stage.train_decoder:
+                self._update_discriminators(stage, done, gradients)
+                return values
+        terms = dict(spectral(wave, target))
+        if adversarial:
+            terms |= learned
+        if stage.losses.get("recognizer"):
+            n_crops = -(-config.recognizer.crops // self.world)
+            terms["recognizer"] = self.recognizer(wave[:n_crops], target[:n_crops])
+        weights = dict(stage.losses)
+        if config.adversary.ramp_steps and "adversarial" in weights:
+            weights["adversarial"] *= min(1.0, self.steps_in_stage / config.adversary.ramp_steps)
+        total = reconstruction.loss + sum(weight * terms[name] for name, weight in weights.items() if weight)
+        if adversarial:
+            self.discriminators.requires_grad_(False)  # the graph goes through them, but their gradient is not needed
         total.backward()
+        if adversarial:
+            self.discriminators.requires_grad_(True).zero_grad(set_to_none=True)
+            self._update_discriminators(stage, done, gradients)
         values["gradient"] = float(nn.utils.clip_grad_norm_(self.model.parameters(), config.optim.clip_norm))
         if self._any(not math.isfinite(values["gradient"] + float(total.detach()))):
             self._skip()
@@ -375,26 +398,53 @@ class Trainer:
                 " lower optim.learning_rate, and the same command goes on from the last checkpoint."
             )
 
-    def _train_discriminators(self, target: Tensor, fake: Tensor) -> float:
+    def _positions(self, batch: int) -> Tensor | None:
+        """Where two draws of the decoder's noise begin, float32 [2, B]; None if it has no noise."""
+        if not self.config.model.noise:
+            return None
+        rng = np.random.default_rng((self.config.seed, self.step, self.rank, 2))
+        return torch.from_numpy(rng.integers(NOISE_LENGTH, size=(2, batch)).astype(np.float32)).to(self.device)
+
+    def _compare(self, target: Tensor, wave: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the discriminators' own loss, and the codec's losses, of originals and decoded waves.
+
+        Both sides learn from the same scores and feature maps, so those of the originals are computed once a step.
+        """
+        original, decoded = at_one_level(*(both[:, self._stretch()] for both in (target, wave)))
+        with self._autocast():  # two passes: as one batch, the codec's backward pass would go through the originals too
+            real, fake = self.discriminators(original), self.discriminators(decoded)
+        return discriminator_loss(real, fake), adversarial_losses(real, fake)
+
+    def _discriminator_gradients(self, loss: Tensor, keep: bool) -> list[Tensor] | None:
+        """Gradients of the discriminators' loss; None in the steps in which they do not learn. `keep` keeps the graph."""
+        if self.step % self.config.adversary.every_steps:
+            return None
+        return list(torch.autograd.grad(loss, list(self.discriminators.parameters()), retain_graph=keep))
+
+    def _update_discriminators(self, stage: StageConfig, done: float, gradients: list[Tensor] | None) -> None:
+        """Take one step with these gradients. After the codec's backward pass, which needs the weights as they were."""
+        if gradients is None:
+            return
         optimizer = self.optimizers["discriminators"]
-        optimizer.zero_grad(set_to_none=True)
-        with self._autocast():
-            loss = discriminator_loss(self.discriminators(target), self.discriminators(fake))
-        loss.backward()
         if self.world > 1:
-            for parameter in self.discriminators.parameters():
-                torch.distributed.all_reduce(parameter.grad)
-                parameter.grad /= self.world
-        gradients = [parameter.grad for parameter in self.discriminators.parameters()]
-        if math.isfinite(float(nn.utils.get_total_norm(gradients))):  # the same in all processes by now
-            optimizer.step()
+            for gradient in gradients:
+                torch.distributed.all_reduce(gradient)
+                gradient /= self.world
+        if not math.isfinite(float(nn.utils.get_total_norm(gradients))):  # the same in all processes by now
+            return
+        for parameter, gradient in zip(self.discriminators.parameters(), gradients, strict=True):
+            parameter.grad = gradient
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(self.config.adversary.learning_rate, 0, stage, self.steps_in_stage, done)
+        optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        return float(loss.detach())
 
     @torch.no_grad()
     def _average(self) -> None:
-        """Exponential moving average; the decay grows from 0.1, so that early averages are not all start."""
-        decay = min(self.config.optim.ema_decay, (1 + self.step) / (10 + self.step))
+        """Update the moving average. From random weights its decay grows from 0.1, so that it soon forgets them."""
+        decay = self.config.optim.ema_decay
+        if not self.config.init:
+            decay = min(decay, (1 + self.step) / (10 + self.step))
         torch._foreach_lerp_(list(self.ema.parameters()), list(self.model.parameters()), 1 - decay)
         for mine, theirs in zip(self.ema.buffers(), self.model.buffers(), strict=True):
             mine.copy_(theirs)  # learned codebooks, which are running means already; other buffers never change
@@ -403,6 +453,11 @@ class Trainer:
         scores = validate(self.ema, self.valid_waves, self.folder / "audio" / f"step_{self.step:07d}")
         self.progress.report(self.step, scores, {"hours": round(self.seconds / 3600, 4), "skipped": self.skipped})
         self.validated_step = self.step
+
+
+def _same_shapes(module: nn.Module, tensors: dict[str, Tensor] | None) -> bool:
+    ours = {name: tensor.shape for name, tensor in module.state_dict().items()}
+    return tensors is not None and ours == {name: tensor.shape for name, tensor in tensors.items()}
 
 
 def at_one_level(target: Tensor, wave: Tensor) -> tuple[Tensor, Tensor]:

@@ -5,6 +5,8 @@ Losses are keyed by name; a stage's config gives each a weight, and the total is
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -18,7 +20,11 @@ NAMES = ("mel", "convergence", "magnitude", "loudness", "envelope")
 
 
 class SpectralLoss(nn.Module):
-    """Multi-resolution spectral losses between two waves, float32 [B, T] each.
+    """Multi-resolution spectral losses between decoded waves, float32 [N * B, T], and their originals, [B, T].
+
+    With N = 2, the same recordings decoded with two draws of noise, the first three are energy distances: the mean distance
+    of the draws to the original less half the distance between the draws. A predicted mean without grain then loses to noise of the
+    right spectrum (Gritsenko et al., 2020, https://arxiv.org/abs/2008.01160). The others compare the first draw.
 
     Returns:
         ``mel``: mean absolute difference of natural-log mel magnitudes, averaged over resolutions
@@ -41,19 +47,37 @@ class SpectralLoss(nn.Module):
 
     def forward(self, wave: Tensor, target: Tensor) -> dict[str, Tensor]:
         losses = {name: wave.new_zeros(()) for name in ("mel", "convergence", "magnitude")}
-        both = torch.cat([wave, target])  # one transform for both
+        n_draws = len(wave) // len(target)
+        together = torch.cat([wave, target])  # one transform for all
         for n_fft in RESOLUTIONS:
             window, filters = getattr(self, f"window_{n_fft}"), getattr(self, f"filters_{n_fft}")
             floor = SOFT_FLOOR * n_fft / 1024
             # The tiny addend keeps the square root's gradient finite at silence.
-            magnitude = torch.sqrt(power_spectrum(both, window) + 1e-9)  # [2 B, frames, bins]
-            losses["mel"] += functional.l1_loss(*torch.log(magnitude @ filters + floor).chunk(2))
-            ours, theirs = magnitude.chunk(2)
-            error = torch.linalg.vector_norm(ours - theirs, dim=(1, 2))
-            losses["convergence"] += (error / torch.linalg.vector_norm(theirs, dim=(1, 2)).clamp(min=1.0)).mean()
-            losses["magnitude"] += functional.l1_loss(torch.log(ours + floor), torch.log(theirs + floor))
+            magnitude = torch.sqrt(power_spectrum(together, window) + 1e-9)  # [(N + 1) B, frames, bins]
+            scale = torch.linalg.vector_norm(magnitude[-len(target) :], dim=(1, 2)).clamp(min=1.0)
+            losses["mel"] += energy_distance(torch.log(magnitude @ filters + floor), n_draws, functional.l1_loss)
+            losses["magnitude"] += energy_distance(torch.log(magnitude + floor), n_draws, functional.l1_loss)
+            losses["convergence"] += energy_distance(
+                magnitude, n_draws, lambda a, b, scale=scale: (torch.linalg.vector_norm(a - b, dim=(1, 2)) / scale).mean()
+            )
         losses = {name: value / len(RESOLUTIONS) for name, value in losses.items()}
+        both = torch.cat([wave[: len(target)], target])
         return losses | {"loudness": self.loudness(both), "envelope": self.envelope(both)}
+
+
+def energy_distance(together: Tensor, n_draws: int, distance: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """Distance of one draw to the original; of two draws, their mean less half the distance between the draws.
+
+    Args:
+        together: features of the draws, then of the original, [(N + 1) B, ...].
+        n_draws: N, 1 or 2.
+        distance: between features [B, ...] of two waves -> a scalar.
+    """
+    *draws, original = together.chunk(n_draws + 1)
+    if n_draws == 1:
+        return distance(draws[0], original)
+    first, second = draws
+    return 0.5 * (distance(first, original) + distance(second, original) - distance(first, second))
 
 
 def power_spectrum(wave: Tensor, window: Tensor, overlap: int = 4) -> Tensor:
