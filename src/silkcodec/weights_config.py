@@ -26,6 +26,7 @@ FORMAT = 1  # of config.json; a newer one is refused, not guessed at
 CONFIG_BYTES = 1 << 20
 GRAPH_BYTES = 1 << 28
 MAX_STATES, MAX_STATE_AXES, MAX_STATE_NUMBERS = 256, 8, 1 << 24  # of one graph; 64 MB for each stream
+MAX_SIZE = 1 << 16  # of the network: channels, layers, heads
 MAX_NAME = 100  # characters
 _FIXED = {  # what the token format fixes: weights of another shape are not Silk
     "sample_rate": SILK_SAMPLE_RATE,
@@ -76,6 +77,7 @@ class WeightsConfig:
 
     Attributes:
         weights_hash: 12 hex digits of the SHA-256 of the two graphs' SHA-256s: what tokens are marked with.
+        network: the sizes of the network by the names of `nn.config.ModelConfig`; empty where only the graphs are used.
     """
 
     name: str
@@ -84,6 +86,7 @@ class WeightsConfig:
     history_samples: int
     encoder: GraphConfig
     decoder: GraphConfig
+    network: dict[str, int | float | str]
 
     @classmethod
     def read(cls, folder: Path) -> WeightsConfig:
@@ -115,6 +118,7 @@ class WeightsConfig:
             history_samples=_integer("history_samples", values["history_samples"], 0, MAX_STATE_NUMBERS),
             encoder=_graph(values["encoder"]),
             decoder=_graph(values["decoder"]),
+            network=_sizes(values.get("network", {})),
         )
         digests = config.encoder.sha256 + config.decoder.sha256
         if hashlib.sha256(digests.encode()).hexdigest()[:12] != config.weights_hash:
@@ -169,6 +173,18 @@ def _graph(values: dict[str, Any]) -> GraphConfig:
     if sum(math.prod(shape) for shape in states.values()) > MAX_STATE_NUMBERS:
         raise ValueError(f"the states must hold at most {MAX_STATE_NUMBERS:,} numbers together")
     return GraphConfig(file=file, sha256=_text(values, "sha256"), states=states)
+
+
+def _sizes(values: Any) -> dict[str, int | float | str]:
+    """Check that each size is a number of at most `MAX_SIZE` or a short text; what each must be, the network knows."""
+    if not isinstance(values, dict) or len(values) > MAX_STATES:
+        raise ValueError(f"network must be a table of at most {MAX_STATES} sizes")
+    for name, value in values.items():
+        if isinstance(value, str):
+            _text(values, name)
+        elif not isinstance(value, int | float) or not abs(value) <= MAX_SIZE:
+            raise ValueError(f"network.{name} must be a number of at most {MAX_SIZE:,}; got {_short(value)}")
+    return values
 
 
 def _shape(values: Any) -> tuple[int, ...]:

@@ -267,11 +267,14 @@ def test_wrong_tensors_are_one_sentence(model: Any) -> None:
 
 
 def test_a_folder_that_would_make_other_tokens_is_not_written(
-    weights_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    weights_folder: Path, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(hf_export, "_mel_constants", lambda graph: {"mel_floor": 0.1, "mel_mean": 0.0, "mel_std": 1.0})
+    shutil.copytree(weights_folder, wrong := tmp_path / "wrong")
+    described = json.loads((wrong / "config.json").read_text())
+    described["network"] |= {"mel_floor": 0.1, "mel_mean": 0.0, "mel_std": 1.0}
+    (wrong / "config.json").write_text(json.dumps(described))
     with pytest.raises(WeightsError, match="levels differ"):
-        hf_export.export(weights_folder, tmp_path / "out")
+        hf_export.export(wrong, tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
 
 

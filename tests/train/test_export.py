@@ -62,7 +62,8 @@ def run(speech: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run") / "run"
     stage = 'stage=[{name="all", steps=3, losses={mel=1.0}}]'
     overrides = [f"data.folder={speech}", "data.index=INDEX.tsv", "data.crop_frames=1", "optim.threads=1", stage]
-    trainer = Trainer(load_config("tiny", [*overrides, "model.past_frames=2", "model.noise=true", "log.validate_clip_s=1.0"]), folder)
+    overrides += ["model.past_frames=2", "model.noise=true", "log.validate_clip_s=1.0"]
+    trainer = Trainer(load_config("tiny", overrides), folder)
     trainer.run()
     with torch.no_grad():
         for parameter in trainer.ema.parameters():

@@ -5,9 +5,8 @@
     preprocessor_config.json  SilkFeatureExtractor       tokenizer_config.json   SilkTokenizer
     README.md                 how to load it, and the card of the weights        LICENSE
 
-A weights folder does not tell the sizes of its network; they are read off its graphs: off the shapes of the weights,
-and three constants of the mel off the nodes that use them. Whether all is well, the golden wave says: its tokens and
-its decoded wave must come out of the folder as it is about to be published.
+Before the folder is published, the golden wave is encoded and decoded with it. Tokens and wave must be those of the
+weights.
 """
 
 from __future__ import annotations
@@ -18,16 +17,12 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import numpy as np
-import onnx
 import torch
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-from onnx import numpy_helper
 from safetensors.torch import save
 
 from silkcodec.baselines.weights import SAFETENSORS, find_weights, load_transformer
 from silkcodec.errors import OutputError, WeightsError
 from silkcodec.hf import SilkConfig, SilkFeatureExtractor, SilkModel, SilkTokenizer
-from silkcodec.nn.layers import STEPS
 from silkcodec.silk import EMBEDDED
 from silkcodec.train import export as weights_export
 from silkcodec.weights_config import WeightsConfig
@@ -99,7 +94,9 @@ def export(source: str | Path | None, out: str | Path) -> SilkConfig:
 def write_folder(weights: Path, folder: Path, name: str) -> SilkConfig:
     """A weights folder -> `folder`, which is empty; `name` is what its card calls it."""
     described = WeightsConfig.read(weights)
-    config = SilkConfig(codec=f"{described.name}@{described.weights_hash}", **sizes_of(weights))
+    if not described.network:
+        raise WeightsError(f"config.json must list the sizes of its network; '{weights}' does not. Export it again.")
+    config = SilkConfig(codec=f"{described.name}@{described.weights_hash}", **described.network)
     model = SilkModel(config).eval()
     weights_export.load_weights(model, weights)
     config.architectures, config.dtype = ["SilkModel"], "float32"
@@ -116,64 +113,6 @@ def write_folder(weights: Path, folder: Path, name: str) -> SilkConfig:
     (folder / "LICENSE").write_text(licence(), encoding="utf-8")
     check(folder, weights / "golden.npz")
     return config
-
-
-def sizes_of(weights: Path) -> dict[str, int | float]:
-    """The network's sizes, by the names of `ModelConfig`, off the graphs of a weights folder.
-
-    Raises:
-        WeightsError: missing, damaged, or not the graphs of a Silk network.
-    """
-    described = WeightsConfig.read(weights)
-    try:
-        encoder, decoder = (
-            onnx.load_model_from_string(graph.verified_bytes(weights)).graph
-            for graph in (described.encoder, described.decoder)
-        )
-        shapes = {**_shapes(encoder), **_shapes(decoder)}
-        layer, conv = "encoder.transformer.layers.0", "encoder.convs.0"
-        conv_width, width = shapes[f"{conv}.depthwise.bias"][0], shapes[f"{layer}.norm_ff.bias"][0]
-        cached_steps = described.encoder.states["state_layer0"][1]
-        return {
-            "conv_width": conv_width,
-            "conv_expansion": shapes[f"{conv}.up.bias"][0] // conv_width,
-            "encoder_convs": _count(shapes, "encoder.convs."),
-            "decoder_convs": _count(shapes, "decoder.convs."),
-            "width": width,
-            "heads": width // shapes[f"{layer}.norm_q.weight"][0],
-            "ff_expansion": shapes[f"{layer}.up.bias"][0] // width,
-            "encoder_layers": _count(shapes, "encoder.transformer.layers."),
-            "decoder_layers": _count(shapes, "decoder.transformer.layers."),
-            "past_frames": cached_steps // STEPS,
-            **_mel_constants(encoder),
-        }
-    except (DecodeError, KeyError, StopIteration) as error:
-        reason = f"{type(error).__name__} {error}"
-        raise WeightsError(f"weights must be a folder of a Silk export; {weights}: {reason}.") from None
-
-
-def _shapes(graph: onnx.GraphProto) -> dict[str, tuple[int, ...]]:
-    names = ((tensor.name.removesuffix(".half").removesuffix(".T"), tensor) for tensor in graph.initializer)
-    return {name: tuple(tensor.dims) for name, tensor in names}
-
-
-def _count(shapes: dict[str, tuple[int, ...]], prefix: str) -> int:
-    return len({name.removeprefix(prefix).split(".")[0] for name in shapes if name.startswith(prefix)})
-
-
-def _mel_constants(graph: onnx.GraphProto) -> dict[str, float]:
-    """What is done with the output `mel`: clamped at the logarithm of mel_floor, minus mel_mean, over mel_std."""
-    values = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
-
-    def constant(op: str, of: str) -> tuple[float, str]:
-        node = next(node for node in graph.node if node.op_type == op and node.input[0] == of)
-        return float(values[node.input[1]]), node.output[0]
-
-    log_floor, clamped = constant("Clip", "mel")
-    mean, centred = constant("Sub", clamped)
-    std, _ = constant("Div", centred)
-    found = {"mel_floor": float(np.exp(log_floor)), "mel_mean": mean, "mel_std": std}
-    return {name: float(f"{value:.6g}") for name, value in found.items()}  # as written before float32 rounded them
 
 
 def licence() -> str:

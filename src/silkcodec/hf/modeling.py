@@ -22,7 +22,7 @@ from transformers.utils import ModelOutput
 from silkcodec.errors import ArgumentError, TokensError
 from silkcodec.hf.configuration import SilkConfig
 from silkcodec.mel import FRAME, HISTORY, LOOKAHEAD
-from silkcodec.nn.decoder import Decoder, InverseSTFTHead
+from silkcodec.nn.decoder import Decoder, InverseSTFTHead, noise_table
 from silkcodec.nn.encoder import LATENT, Encoder
 from silkcodec.nn.mel import LogMel
 from silkcodec.nn.model import fresh_states, initialise
@@ -92,6 +92,8 @@ class SilkModel(PreTrainedModel):
             module.filters.copy_(fresh.filters)
         elif isinstance(module, InverseSTFTHead):
             module.window.copy_(InverseSTFTHead(1).window)
+            if module.noise is not None:
+                module.noise_table.copy_(noise_table())
         elif isinstance(module, nn.Linear):
             initialise(module)
         else:

@@ -131,7 +131,7 @@ class Decoder(nn.Module):
         return wave, next_states
 
     def columns(self, latent: Tensor, states: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """latent [B, F, 128], states -> features of the columns [B, F * 40, C], next states of the layers before the head."""
+        """latent [B, F, 128], states -> features of the columns [B, F * 40, C], next states up to the head."""
         n_layers = len(self.transformer.layers)
         x = self.unfold(latent).unflatten(-1, (STEPS, -1))  # [B, F, 10, D]
         x, next_states = self.transformer(x, states[:n_layers])

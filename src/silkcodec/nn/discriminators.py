@@ -23,8 +23,8 @@ Output = tuple[Tensor, list[Tensor]]  # scores of any shape, feature maps
 def convolution(n_in: int, n_out: int, kernel: tuple[int, int], stride: tuple[int, int] = (1, 1)) -> nn.Module:
     """A weight-normalised 2-D convolution, padded by half its kernel, with He initialisation.
 
-    PyTorch's default initialisation shrinks the signal at each layer: scores of speech and of noisy speech then differ by
-    1e-4 to 1e-3, and the discriminator does not begin to learn (He et al., 2015, https://arxiv.org/abs/1502.01852).
+    PyTorch's default initialisation shrinks the signal at each layer. Scores of speech and of noisy speech then differ
+    by 1e-4 to 1e-3, and the discriminator does not begin to learn (He et al., 2015, https://arxiv.org/abs/1502.01852).
     """
     conv = nn.Conv2d(n_in, n_out, kernel, stride, (kernel[0] // 2, kernel[1] // 2))
     nn.init.kaiming_normal_(conv.weight, a=SLOPE)

@@ -43,7 +43,7 @@ class SilkModel(nn.Module):
 
         Args:
             wave: float32 [B, F * 9600 + 480], F whole frames and the look-ahead of the last.
-            positions: where each draw of the decoder's noise begins, float32 [N, B] (see `Decoder`); None: one draw from 0.
+            positions: where each draw of the decoder's noise begins, float32 [N, B]; None: one draw from 0.
         """
         quantized = self._quantized(wave)
         states = fresh_states(self.decoder.state_shapes(), len(wave), wave.device)

@@ -4,8 +4,8 @@
     [optim]
     batch_crops = 24            # only what differs
 
-Packaged configs, in `configs/`: ``base``, ``default``, ``decoder``, ``gpu``, ``tiny``, ``small`` and its ``fsq``, ``vq``, ``rvq``,
-``multiscale``.
+Packaged configs, in `configs/`: ``base``, ``default``, ``decoder``, ``gpu``, ``tiny``, ``small`` and its ``fsq``, ``vq``,
+``rvq``, ``multiscale``.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class DataConfig:
     valid_value: str = "valid"  # its value for them; every other row trains
     exclude: str = ""  # optional table of evaluation clips; neither split holds what its column `held_out` names
     bandwidth_column: str = ""  # column of `index` with the bandwidth of each file in Hz
-    min_bandwidth_hz: float = 0.0  # files below it do not train: from band-limited targets a decoder learns empty treble
+    min_bandwidth_hz: float = 0.0  # files below it do not train; band-limited targets teach a decoder an empty treble
     valid_percent: float = 5.0  # without an index: share of files held out, chosen by a hash of their name
     cache: str = ""  # folder for the decoded audio (24 kHz int16, 173 MB an hour); default: <run>/../cache
     crop_frames: int = 10  # frames of 400 ms in a crop

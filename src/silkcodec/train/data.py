@@ -113,7 +113,8 @@ def _hertz(row: dict[str, str], config: DataConfig) -> float:
     try:
         return float(text)
     except ValueError:
-        raise ArgumentError(f"{config.bandwidth_column} must be a number of Hz; got {text!r} for {row['path']}.") from None
+        column = config.bandwidth_column
+        raise ArgumentError(f"{column} must be a number of Hz; got {text!r} for {row['path']}.") from None
 
 
 def read_index(file: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:

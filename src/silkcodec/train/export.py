@@ -19,6 +19,7 @@ import os
 import re
 import tempfile
 import warnings
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from torch import Tensor, nn
 
 from silkcodec.errors import ArgumentError, OutputError, WeightsError
 from silkcodec.mel import FRAME, HISTORY, HOP, LOOKAHEAD, N_FFT, N_MELS, SAMPLE_RATE, filterbank, hann
+from silkcodec.nn.config import ModelConfig
 from silkcodec.nn.decoder import WINDOW
 from silkcodec.nn.encoder import LATENT
 from silkcodec.nn.mel import log_mel, turn, windowed_dft
@@ -93,13 +95,18 @@ def write_folder(out: Path, config: TrainConfig, model: SilkModel, progress: dic
         "format": FORMAT, "name": "silk", "weights_hash": digest[:12], "sample_rate": SAMPLE_RATE,
         "frame_samples": FRAME, "lookahead_samples": LOOKAHEAD, "history_samples": HISTORY, "hop_samples": HOP,
         "n_mels": N_MELS, "latent_width": LATENT, "n_levels": model.quantizer.n_levels, "dims_per_token": 7,
-        **described,
+        "network": sizes(model.config), **described,
     }  # fmt: skip
     (out / "config.json").write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
     write_golden(model, out)
     check_parity(model, out)
     (out / "README.md").write_text(model_card(config, progress, written, results, out), encoding="utf-8")
     return written
+
+
+def sizes(config: ModelConfig) -> dict[str, int | float]:
+    """What rebuilds the network; the quantizer is FSQ in every export."""
+    return {name: value for name, value in asdict(config).items() if name != "quantizer"}
 
 
 def load_run(run: Path) -> tuple[TrainConfig, SilkModel, dict]:
@@ -404,7 +411,7 @@ def load_weights(model: SilkModel, folder: Path) -> None:
             value = torch.from_numpy(numpy_helper.to_array(tensor).copy())
             name = tensor.name.removesuffix(".half")  # as `name_weights` and `store_half` named them
             found[name.removesuffix(".T")] = value.T if name.endswith(".T") else value
-    for name in ("decoder.head.noise.weight", "decoder.head.noise.bias"):  # weights from before there was noise have none
+    for name in ("decoder.head.noise.weight", "decoder.head.noise.bias"):  # older weights have none
         if name in parameters and name not in found:
             found[name] = parameters[name].detach()
     wrong = [name for name, p in parameters.items() if name not in found or found[name].shape != p.shape]

@@ -27,8 +27,8 @@ from torch import Tensor, nn
 
 from silkcodec.errors import ArgumentError, OutputError, SilkError, WeightsError
 from silkcodec.mel import FRAME, SAMPLE_RATE
-from silkcodec.nn.discriminators import Discriminators, adversarial_losses, discriminator_loss
 from silkcodec.nn.decoder import NOISE_LENGTH
+from silkcodec.nn.discriminators import Discriminators, adversarial_losses, discriminator_loss
 from silkcodec.nn.model import SilkModel
 from silkcodec.train import checkpoint, memory, revive
 from silkcodec.train.config import StageConfig, TrainConfig, dump_config, load_config
@@ -416,7 +416,7 @@ class Trainer:
         return discriminator_loss(real, fake), adversarial_losses(real, fake)
 
     def _discriminator_gradients(self, loss: Tensor, keep: bool) -> list[Tensor] | None:
-        """Gradients of the discriminators' loss; None in the steps in which they do not learn. `keep` keeps the graph."""
+        """Return their gradients, or None in the steps in which they do not learn. `keep` keeps the graph."""
         if self.step % self.config.adversary.every_steps:
             return None
         return list(torch.autograd.grad(loss, list(self.discriminators.parameters()), retain_graph=keep))

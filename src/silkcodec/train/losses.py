@@ -22,9 +22,10 @@ NAMES = ("mel", "convergence", "magnitude", "loudness", "envelope")
 class SpectralLoss(nn.Module):
     """Multi-resolution spectral losses between decoded waves, float32 [N * B, T], and their originals, [B, T].
 
-    With N = 2, the same recordings decoded with two draws of noise, the first three are energy distances: the mean distance
-    of the draws to the original less half the distance between the draws. A predicted mean without grain then loses to noise of the
-    right spectrum (Gritsenko et al., 2020, https://arxiv.org/abs/2008.01160). The others compare the first draw.
+    With N = 2, the same recordings decoded with two draws of noise, the first three are energy distances: the mean
+    distance of the draws to the original, less half the distance between the draws. Noise of the right spectrum then costs
+    less than its mean, which has no grain (Gritsenko et al., 2020, https://arxiv.org/abs/2008.01160). The others compare
+    the first draw.
 
     Returns:
         ``mel``: mean absolute difference of natural-log mel magnitudes, averaged over resolutions
@@ -57,12 +58,16 @@ class SpectralLoss(nn.Module):
             scale = torch.linalg.vector_norm(magnitude[-len(target) :], dim=(1, 2)).clamp(min=1.0)
             losses["mel"] += energy_distance(torch.log(magnitude @ filters + floor), n_draws, functional.l1_loss)
             losses["magnitude"] += energy_distance(torch.log(magnitude + floor), n_draws, functional.l1_loss)
-            losses["convergence"] += energy_distance(
-                magnitude, n_draws, lambda a, b, scale=scale: (torch.linalg.vector_norm(a - b, dim=(1, 2)) / scale).mean()
-            )
+            scaled = magnitude / scale.repeat(n_draws + 1)[:, None, None]
+            losses["convergence"] += energy_distance(scaled, n_draws, mean_norm)
         losses = {name: value / len(RESOLUTIONS) for name, value in losses.items()}
         both = torch.cat([wave[: len(target)], target])
         return losses | {"loudness": self.loudness(both), "envelope": self.envelope(both)}
+
+
+def mean_norm(a: Tensor, b: Tensor) -> Tensor:
+    """Euclidean distance of the features [B, frames, bins] of each wave, mean over the batch."""
+    return torch.linalg.vector_norm(a - b, dim=(1, 2)).mean()
 
 
 def energy_distance(together: Tensor, n_draws: int, distance: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
