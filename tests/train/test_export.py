@@ -349,13 +349,16 @@ def test_weights_come_back(folder: Path, model: SilkModel, run: Path) -> None:
 
 def test_a_run_starts_from_an_exported_folder(folder: Path, model: SilkModel, speech: Path, tmp_path: Path) -> None:
     stage = 'stage=[{name="all", steps=1, losses={mel=1.0}}]'
-    overrides = [f"data.folder={speech}", f"init={folder}", stage, "model.past_frames=2", "optim.threads=1"]
+    sizes = ["model.past_frames=2", "model.noise=true"]
+    overrides = [f"data.folder={speech}", f"init={folder}", stage, *sizes, "optim.threads=1"]
     trainer = Trainer(load_config("tiny", overrides), tmp_path / "run")
     for module_ in (trainer.model, trainer.ema):
         for parameter, filled in zip(model.parameters(), module_.parameters(), strict=True):
             assert torch.equal(parameter, filled)
     with pytest.raises(WeightsError, match=r"must fit the config's \[model\]"):
         Trainer(load_config("tiny", [*overrides, "model.width=48"]), tmp_path / "other")
+    with pytest.raises(WeightsError, match="decoder.head.noise"):  # its noise must not be lost
+        Trainer(load_config("tiny", [*overrides, "model.noise=false"]), tmp_path / "another")
 
 
 @pytest.mark.parametrize("damage", ["missing", "changed", "no config"])

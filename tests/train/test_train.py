@@ -303,6 +303,36 @@ def test_a_run_starts_from_anothers_average(speech: Path, tmp_path: Path, uninte
     assert_same(fresh.model.state_dict(), trainer.model.state_dict())
 
 
+def test_a_run_starts_from_the_raw_weights_before_the_decay_with_their_discriminators(
+    speech: Path, tmp_path: Path
+) -> None:
+    stage = 'stage=[{name="all", steps=4, losses={mel=1.0, adversarial=0.5, features=1.0}, decay_share=0.5}]'
+    overrides = [*short(speech, 1)[:-1], stage]
+    train("tiny", tmp_path / "first", overrides)
+    groups, progress = checkpoint.load(tmp_path / "first" / "stable.safetensors")
+    assert progress["steps_in_stage"] == 2  # of 4: the learning rate falls from here on
+    again = [*overrides, f"init={tmp_path / 'first' / 'stable.safetensors'}", "seed=6"]
+    trainer = Trainer(load_config("tiny", again), tmp_path / "second")
+    assert_same(trainer.model.state_dict(), groups["model"])
+    assert trainer.discriminators is not None
+    assert_same(trainer.discriminators.state_dict(), groups["discriminators"])
+    larger = Trainer(load_config("tiny", [*again, "adversary.width=3"]), tmp_path / "third")
+    assert larger.discriminators is not None  # of other sizes: they begin afresh
+    assert larger.discriminators.state_dict().keys() == groups["discriminators"].keys()
+
+
+def test_a_stage_of_discriminators_alone_changes_nothing_else(speech: Path, tmp_path: Path) -> None:
+    losses = "losses={adversarial=0.5}, train_encoder=false, train_decoder=false"
+    overrides = [*short(speech, 1)[:-1], f'stage=[{{name="discriminators", steps=3, {losses}}}]']
+    trainer = Trainer(load_config("tiny", overrides), tmp_path / "run")
+    assert trainer.discriminators is not None
+    before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+    theirs = {name: value.clone() for name, value in trainer.discriminators.state_dict().items()}
+    trainer.run()
+    assert_same(trainer.model.state_dict(), before)
+    assert [name for name, value in trainer.discriminators.state_dict().items() if not torch.equal(value, theirs[name])]
+
+
 def test_init_that_holds_nothing_or_does_not_fit_is_one_sentence(
     speech: Path, tmp_path: Path, uninterrupted: Path
 ) -> None:
@@ -364,9 +394,11 @@ def test_a_wave_that_is_no_number_does_not_reach_the_discriminators(speech: Path
     stage = 'stage=[{name="a", steps=2, losses={mel=1.0, adversarial=1.0}}]'
     trainer = Trainer(load_config("tiny", [*short(speech, 1), stage]), tmp_path / "run")
     before = {name: tensor.clone() for name, tensor in trainer.discriminators.state_dict().items()}
-    trainer._train_discriminators(torch.zeros(2, 9600), torch.full((2, 9600), math.nan))
-    assert_same(before, trainer.discriminators.state_dict())
-    trainer._train_discriminators(torch.randn(2, 9600), torch.zeros(2, 9600))
+    for wave in (torch.full((2, 9600), math.nan), torch.zeros(2, 9600)):
+        assert_same(before, trainer.discriminators.state_dict())
+        loss, _ = trainer._compare(torch.randn(2, 9600), wave)
+        gradients = trainer._discriminator_gradients(loss, keep=False)
+        trainer._update_discriminators(trainer.config.stage[0], 0.0, gradients)
     assert not torch.equal(*(next(iter(s.values())) for s in (before, trainer.discriminators.state_dict())))
 
 
@@ -436,7 +468,7 @@ def test_discriminators_hear_another_stretch_in_each_step(speech: Path, tmp_path
 @pytest.mark.parametrize("ema_decay", [0.0, 0.5, 0.999])
 def test_moving_average_in_closed_form(ema_decay: float) -> None:
     model, ema = torch.nn.Linear(1, 1, bias=False), torch.nn.Linear(1, 1, bias=False)
-    config = SimpleNamespace(optim=SimpleNamespace(ema_decay=ema_decay))
+    config = SimpleNamespace(optim=SimpleNamespace(ema_decay=ema_decay), init="")
     expected = float(ema.weight.detach())
     for step in range(50):
         with torch.no_grad():

@@ -62,6 +62,16 @@ def test_split_by_the_index_column(folder: Path) -> None:
     assert split_files(DataConfig(folder=str(folder), index="index.csv")) == splits
 
 
+def test_files_below_the_bandwidth_do_not_train(folder: Path) -> None:
+    rows = ["path\tsplit\thz", "b/00.wav\ttrain\t12000", "a/01.wav\tvalid\t4000", "b/02.wav\ttrain\t7900"]
+    (folder / "INDEX.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    config = DataConfig(folder=str(folder), index="INDEX.tsv", bandwidth_column="hz", min_bandwidth_hz=10_000)
+    assert split_files(config) == {"train": ["b/00.wav"], "valid": ["a/01.wav"]}
+    (folder / "INDEX.tsv").write_text("\n".join(rows).replace("7900", "wide"), encoding="utf-8")
+    with pytest.raises(ArgumentError, match="hz must be a number of Hz; got 'wide' for b/02.wav"):
+        split_files(config)
+
+
 def test_training_leaves_out_what_evaluation_holds_out(folder: Path, tmp_path: Path) -> None:
     rows = [
         "path\tsplit\tsource\tlanguage\tspeaker",

@@ -4,8 +4,8 @@
     [optim]
     batch_crops = 24            # only what differs
 
-Packaged configs, in `configs/`: ``base``, ``default``, ``decoder``, ``gpu``, ``tiny``, ``small`` and its ``fsq``, ``vq``,
-``rvq``, ``multiscale``.
+Packaged configs, in `configs/`: ``base``, ``default``, ``decoder``, ``gpu``, ``tiny``, ``small`` and
+its ``fsq``, ``vq``, ``rvq``, ``multiscale``.
 """
 
 from __future__ import annotations

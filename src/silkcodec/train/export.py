@@ -415,6 +415,7 @@ def load_weights(model: SilkModel, folder: Path) -> None:
         if name in parameters and name not in found:
             found[name] = parameters[name].detach()
     wrong = [name for name, p in parameters.items() if name not in found or found[name].shape != p.shape]
+    wrong += [name for name in found if name.startswith("decoder.head.noise.") and name not in parameters]
     if wrong:
         raise WeightsError(
             f"weights must fit the config's [model]; of {folder}, {len(wrong)} tensors do not: {wrong[0]}, ...;"

@@ -23,9 +23,9 @@ class SpectralLoss(nn.Module):
     """Multi-resolution spectral losses between decoded waves, float32 [N * B, T], and their originals, [B, T].
 
     With N = 2, the same recordings decoded with two draws of noise, the first three are energy distances: the mean
-    distance of the draws to the original, less half the distance between the draws. Noise of the right spectrum then costs
-    less than its mean, which has no grain (Gritsenko et al., 2020, https://arxiv.org/abs/2008.01160). The others compare
-    the first draw.
+    distance of the draws to the original, less half the distance between the draws. Noise of the right spectrum then
+    costs less than its mean, which has no grain (Gritsenko et al., 2020, https://arxiv.org/abs/2008.01160). The others
+    compare the first draw.
 
     Returns:
         ``mel``: mean absolute difference of natural-log mel magnitudes, averaged over resolutions
