@@ -357,7 +357,7 @@ def test_a_run_starts_from_an_exported_folder(folder: Path, model: SilkModel, sp
             assert torch.equal(parameter, filled)
     with pytest.raises(WeightsError, match=r"must fit the config's \[model\]"):
         Trainer(load_config("tiny", [*overrides, "model.width=48"]), tmp_path / "other")
-    with pytest.raises(WeightsError, match="decoder.head.noise"):  # its noise must not be lost
+    with pytest.raises(WeightsError, match=r"decoder\.head\.noise"):  # its noise must not be lost
         Trainer(load_config("tiny", [*overrides, "model.noise=false"]), tmp_path / "another")
 
 
