@@ -48,7 +48,7 @@ demo: $(LIGHT)
 # The page of `silk explain`. Its tests are skipped where there is no Node.js to build it.
 web: $(SITE)
 
-$(SITE): $(LIGHT) src/silkcodec/weights/config.json bench/codecs.json lab/src/silkcodec_lab/coverage/results/coverage.json \
+$(SITE): $(LIGHT) src/silkcodec/silk/weights/config.json bench/codecs.json lab/src/silkcodec_lab/coverage/results/coverage.json \
 		$(wildcard web/* web/src/* web/src/*/* web/codebooks/* samples/*.flac)
 	$(BIN)/python web/make_data.py
 	cd web && npm ci --no-audit --no-fund && npm run build
@@ -140,7 +140,7 @@ bench-server: $(FULL)
 
 # make export RUN=runs/default
 export: $(FULL)
-	$(BIN)/silk export $(RUN) -o src/silkcodec/weights --results bench/quality/results.json
+	$(BIN)/silk export $(RUN) -o src/silkcodec/silk/weights --results bench/quality/results.json
 
 # The hashes of what the Dockerfile installs, of the versions in constraints.txt. Run it when either changes.
 lock: $(LIGHT)

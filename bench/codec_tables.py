@@ -8,7 +8,7 @@ from pathlib import Path
 import findings
 from findings import Figures
 
-from silkcodec.catalogue import codebooks, frame_rates
+from silkcodec.baselines.catalogue import codebooks, frame_rates
 from silkcodec.evaluate.markdown import number, table
 from silkcodec.evaluate.results import to_json
 

@@ -54,7 +54,7 @@ def judged(value: float | None, target: Figures, unit: str, digits: int | None =
 
 def embedded(bench: Path) -> Figures | None:
     """The config of the weights that the package holds."""
-    config = bench.parent / "src" / "silkcodec" / "weights" / "config.json"
+    config = bench.parent / "src" / "silkcodec" / "silk" / "weights" / "config.json"
     found: Figures | None = json.loads(config.read_text(encoding="utf-8")) if config.exists() else None
     return found
 

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from silkcodec import audio, level
+from silkcodec import audio
+from silkcodec.audio import level
 from silkcodec.evaluate.metrics import Pair
 from silkcodec.evaluate.metrics.signal import stoi
 from silkcodec.evaluate.results import head, rounded, to_json

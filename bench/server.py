@@ -29,9 +29,9 @@ from typing import Any
 
 import subprocesses
 
-from silkcodec.cores import available_cores
 from silkcodec.evaluate import machine
 from silkcodec.evaluate.results import to_json
+from silkcodec.parallel.cores import available_cores
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "tests" / "helpers"))

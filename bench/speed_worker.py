@@ -112,7 +112,7 @@ def batch(options: argparse.Namespace) -> Figures:
 
 def stream(options: argparse.Namespace) -> Figures:
     """What each 400 ms frame costs, fed one by one: StreamEncoder.feed, then StreamDecoder.feed of its codes."""
-    from silkcodec.stream import StreamDecoder, StreamEncoder
+    from silkcodec.silk.stream import StreamDecoder, StreamEncoder
     from silkcodec.tokens import FRAME_SAMPLES
 
     codec, wave = _ready(options)

@@ -24,10 +24,10 @@ from silkcodec.container import layout
 from silkcodec.corpus import arrow, sources, tars
 from silkcodec.corpus.items import Item
 from silkcodec.errors import SilkError
-from silkcodec.graph_file import check_graph_file
 from silkcodec.serve.filejobs import from_json
 from silkcodec.serve.protocol import Session
-from silkcodec.weights_config import WeightsConfig
+from silkcodec.silk.graph_file import check_graph_file
+from silkcodec.silk.weights_config import WeightsConfig
 
 T = TypeVar("T")
 MAX_SOUND_S = 60.0  # of one input; more is cut off here, as the callers' limits do

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from repository import ROOT
-from silkcodec import cores
+from silkcodec.parallel import cores
 
 
 def tree(folder: Path, groups: str, files: dict[str, str]) -> tuple[Path, Path]:

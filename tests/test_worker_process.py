@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from silkcodec.errors import ArgumentError
-from silkcodec.worker_process import WorkerDied, WorkerProcess, reason_of
+from silkcodec.parallel.worker_process import WorkerDied, WorkerProcess, reason_of
 
 
 def serve(tasks: Connection, factor: int) -> None:

@@ -16,8 +16,8 @@ from typing import Any
 
 from playwright.sync_api import Page, sync_playwright
 
-from silkcodec import explain
 from silkcodec.evaluate import machine
+from silkcodec.serve import explain
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "bench"))
 import subprocesses

@@ -16,7 +16,7 @@ from typing import Any
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
-from silkcodec import explain
+from silkcodec.serve import explain
 
 WIDTHS = {"desktop": (1280, 900), "phone": (390, 844)}  # CSS pixels
 THEMES = ("light", "dark")

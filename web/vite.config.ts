@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 import { svelte } from "@sveltejs/vite-plugin-svelte";
 import { defineConfig, type Plugin } from "vite";
 
-const weights = fileURLToPath(new URL("../src/silkcodec/weights", import.meta.url));
+const weights = fileURLToPath(new URL("../src/silkcodec/silk/weights", import.meta.url));
 
 /** In `npm run dev`, the model is served from the package's own folder, as `silk explain` does it. */
 function packagedWeights(): Plugin {

@@ -24,7 +24,7 @@ from silkcodec import audio, lm, picture
 from silkcodec.errors import ArgumentError, SilkError
 from silkcodec.evaluate.results import to_json
 from silkcodec.mel import log_mel
-from silkcodec.stream import StreamDecoder
+from silkcodec.silk.stream import StreamDecoder
 
 
 def load(run: Path) -> tuple[SpeechModel, dict[str, Any]]:

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from repository import ROOT
-from silkcodec import audio, catalogue, codec
-from silkcodec.baselines import rates
+from silkcodec import audio, cli, codec
+from silkcodec.baselines import catalogue, rates
 
 BENCH = ROOT / "bench"
 
@@ -237,26 +237,26 @@ def test_a_codec_of_another_package_is_listed_as_not_measured() -> None:
     found = {row["name"]: row for row in catalogue.rows(rates.measured(), {**codec.codecs(), "theirs": "x.y:Z"})}
     assert set(rates.measured()) < set(found)
     assert found["theirs"] == {"name": "theirs", "module": "x.y", "needs": ""}
-    assert catalogue._cells(found["theirs"])["tokens/s"] == "not measured"
+    assert catalogue.cells(found["theirs"])["tokens/s"] == "not measured"
 
 
 def test_a_missing_package_is_named_with_its_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(codec, "missing", lambda name: "pip install 'x[y]'" if name in ("mimi", "snac") else None)
     found = catalogue.rows(rates.measured(), codec.codecs())
     assert "Not installed: mimi, snac; run: pip install 'x[y]'" in catalogue.notes(found, [])
-    cells = {row["name"]: catalogue._cells(row)["installed"] for row in found}
+    cells = {row["name"]: catalogue.cells(row)["installed"] for row in found}
     assert (cells["silk"], cells["mimi:8"]) == ("yes", "no")
 
 
 def test_the_list_is_short_and_says_what_it_leaves_out(capsys: pytest.CaptureFixture[str]) -> None:
-    catalogue.show(False)
+    cli.list_codecs()
     text = capsys.readouterr().out
     assert "mimi:8 " in text and "mimi:9 " not in text and "30 more presets of mimi" in text
     assert "82.0 = 11.719 + 23.438 + 46.875" in text
 
 
 def test_listing_loads_no_codec() -> None:
-    code = "import sys; from silkcodec import catalogue; catalogue.show(False); print(*sys.modules)"
+    code = "import sys; from silkcodec.cli import list_codecs; list_codecs(); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     loaded = {name.split(".")[0] for name in done.stdout.splitlines()[-1].split()}
     assert not loaded & {"torch", "transformers", "onnxruntime", "numpy", "scipy"}, done.stderr

@@ -84,7 +84,7 @@ def test_shards_of_many_hours_are_sums_of_measured_ones(tmp_path: Path) -> None:
 
 
 def test_the_tables_are_made_of_the_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "src/silkcodec/weights").mkdir(parents=True)
+    (tmp_path / "src/silkcodec/silk/weights").mkdir(parents=True)
     bench = tmp_path / "bench"
     bench.mkdir()
     for name, table in corpus_table.TABLES.items():

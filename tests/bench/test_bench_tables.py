@@ -193,7 +193,7 @@ def test_a_busy_machine_and_other_weights_are_told(tables: ModuleType, bench: Pa
     busy = speed()
     busy["conditions"]["others_cores"] = 1.8
     (bench / "speed.json").write_text(json.dumps(busy), encoding="utf-8")
-    weights = bench.parent / "src" / "silkcodec" / "weights"
+    weights = bench.parent / "src" / "silkcodec" / "silk" / "weights"
     weights.mkdir(parents=True)
     states = {"states": [{"name": "state_wave", "shape": [784]}]}
     config = {"weights_hash": "aaaaaaaaaaaa", "encoder": states, "decoder": states}

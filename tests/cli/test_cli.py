@@ -21,8 +21,8 @@ import pytest
 import soundfile
 from typer.testing import CliRunner
 
-from silkcodec import audio, console, container, paths
-from silkcodec.cli import app
+from silkcodec import audio, container
+from silkcodec.cli import app, console, paths
 from silkcodec.silk import Silk
 
 Run = Callable[..., Any]
@@ -216,7 +216,7 @@ def test_the_picture_axes_are_round_numbers() -> None:
 
 
 def test_streamed_mel_is_the_mel(speech: np.ndarray) -> None:
-    from silkcodec.compare import Comparison, MelStream
+    from silkcodec.files.comparison import Comparison, MelStream
     from silkcodec.mel import log_mel
 
     stream = MelStream()

@@ -12,8 +12,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from silkcodec import commands
-from silkcodec.cli import app
+from silkcodec.cli import app, commands
 from silkcodec.errors import ArgumentError
 
 GROUP = "silkcodec.commands"

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from silkcodec import explain
 from silkcodec.cli import app
 from silkcodec.errors import ArgumentError, SilkError, WeightsError
+from silkcodec.serve import explain
 
 
 @pytest.fixture
@@ -97,7 +97,8 @@ def test_the_verb_without_a_built_page(monkeypatch: pytest.MonkeyPatch, tmp_path
 def test_the_verb_says_where_the_page_is_and_ends_by_ctrl_c(site: Path) -> None:
     code = f"""
 import pathlib, signal, sys
-from silkcodec import cli, explain
+from silkcodec import cli
+from silkcodec.serve import explain
 signal.signal(signal.SIGINT, signal.default_int_handler)  # also where the tests run in the background
 explain.server.__defaults__ = (0, None, pathlib.Path({str(site)!r}))
 sys.argv = ["silk", "explain", "--no-browser"]

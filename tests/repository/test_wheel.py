@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 from repository import ROOT
 
 HEAVY = ("nn", "quantizers", "train", "hf", "serve")  # need extras
-LIGHT_OF_HEAVY = ["silkcodec.serve.cli"]  # for `silk serve --help`
+LIGHT_OF_HEAVY = ["silkcodec.cli.serving"]  # for `silk serve --help`
 
 
 def run(*command: str, env: dict[str, str] | None = None, cwd: Path | None = None) -> str:
@@ -87,6 +87,6 @@ def test_roundtrip_runs_without_extras(bare: Path, python: list[str], tmp_path: 
 
 
 def test_the_wheel_carries_the_model_and_its_card(bare: Path) -> None:
-    weights = bare / "silkcodec" / "weights"
+    weights = bare / "silkcodec" / "silk" / "weights"
     assert {"config.json", "encoder.onnx", "decoder.onnx", "README.md"} <= {p.name for p in weights.iterdir()}
     assert sum(p.stat().st_size for p in weights.glob("*.onnx")) < 40e6

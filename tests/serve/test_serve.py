@@ -26,7 +26,7 @@ from silkcodec.serve.protocol import ProtocolError, Session
 from silkcodec.serve.settings import Limits, Settings, is_loopback, is_token, read_token
 from silkcodec.serve.worker import bytes_of, samples_of
 from silkcodec.silk import Silk
-from silkcodec.stream import StreamDecoder
+from silkcodec.silk.stream import StreamDecoder
 from silkcodec.tokens import FRAME_SAMPLES, codebook_sizes
 
 # --- batcher

@@ -81,7 +81,7 @@ def test_the_document_has_every_option_metric_and_close_code() -> None:
     metrics = pytest.importorskip("silkcodec.serve.metrics", reason="needs [serve]").Metrics()
     for family in metrics.registry.collect():
         assert f"`{family.name}`" in DOCUMENT, family.name
-    command = (ROOT / "src" / "silkcodec" / "serve" / "cli.py").read_text(encoding="utf-8")
+    command = (ROOT / "src" / "silkcodec" / "cli" / "serving.py").read_text(encoding="utf-8")
     known = {"--host", "--port", "--token-file", "--weights"}  # not limits
     for option in set(re.findall(r'"(--[a-z-]+)"', command)) - known:
         assert f"`{option}`" in DOCUMENT, option

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from silkcodec import audio, container, files, level
+from silkcodec import audio, container, files
+from silkcodec.audio import level
 from silkcodec.container import layout
 from silkcodec.errors import ArgumentError, ContainerError
 from silkcodec.silk import Silk
-from silkcodec.stream import StreamDecoder
+from silkcodec.silk.stream import StreamDecoder
 from silkcodec.tokens import Tokens
 
 

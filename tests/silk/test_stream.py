@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from silkcodec.errors import ArgumentError, AudioError, TokensError
 from silkcodec.silk import Silk
-from silkcodec.stream import LATENCY_S, StreamDecoder, StreamEncoder
+from silkcodec.silk.stream import LATENCY_S, StreamDecoder, StreamEncoder
 
 FRAME, LOOKAHEAD = 9600, 480
 

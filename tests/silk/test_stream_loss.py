@@ -7,7 +7,7 @@ import pytest
 
 from silkcodec.errors import ArgumentError
 from silkcodec.silk import Silk
-from silkcodec.stream import FADE_FRAMES, RISE_SAMPLES, StreamDecoder
+from silkcodec.silk.stream import FADE_FRAMES, RISE_SAMPLES, StreamDecoder
 from silkcodec.tokens import levels_to_codes
 
 FRAME = 9600

@@ -16,8 +16,8 @@ import pytest
 
 from silkcodec.baselines.weights import find_weights
 from silkcodec.errors import WeightsError
-from silkcodec.graph_file import check_graph_file
 from silkcodec.silk import Silk
+from silkcodec.silk.graph_file import check_graph_file
 
 
 @pytest.fixture

@@ -21,7 +21,8 @@ import soundfile
 import chromium
 from chromium import CHROMIUM
 from repository import ROOT
-from silkcodec import container, explain
+from silkcodec import container
+from silkcodec.serve import explain
 
 WEB = ROOT / "web"
 FLAGS = [*chromium.FLAGS, *chromium.MICROPHONE]

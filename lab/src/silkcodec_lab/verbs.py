@@ -40,7 +40,7 @@ def run(
     Raises:
         OutputError: a file exists or cannot be written; checked before anything is measured.
     """
-    from silkcodec import console
+    from silkcodec.cli import console
     from silkcodec_lab import pages
 
     results = results or output / f"{name}.json"

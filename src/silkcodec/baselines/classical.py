@@ -20,7 +20,7 @@ from silkcodec import audio
 from silkcodec.bare_codes import as_tokens
 from silkcodec.codec import parse
 from silkcodec.errors import ArgumentError, MissingExtraError, SilkError, TokensError
-from silkcodec.rebuilt import recipe
+from silkcodec.parallel.rebuilt import recipe
 from silkcodec.tokens import Tokens
 
 Codes = NDArray[np.int64]

@@ -20,7 +20,7 @@ from silkcodec.baselines import neural
 from silkcodec.baselines.presets import choose
 from silkcodec.baselines.reach import pieces, seanet_decoder, seanet_encoder
 from silkcodec.baselines.weights import find_weights, load_transformer, require
-from silkcodec.rebuilt import absolute
+from silkcodec.parallel.rebuilt import absolute
 
 if TYPE_CHECKING:
     import torch

@@ -17,7 +17,7 @@ from silkcodec import audio
 from silkcodec.bare_codes import as_tokens, check_batch
 from silkcodec.codec import parse
 from silkcodec.errors import ArgumentError, TokensError
-from silkcodec.rebuilt import recipe
+from silkcodec.parallel.rebuilt import recipe
 from silkcodec.tokens import Tokens
 
 if TYPE_CHECKING:

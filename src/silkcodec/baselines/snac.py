@@ -23,7 +23,7 @@ from silkcodec.baselines.presets import choose
 from silkcodec.baselines.reach import pieces, snake_decoder, snake_encoder
 from silkcodec.baselines.weights import SAFETENSORS, TORCH_FILE, Weights, find_weights, load_state, require
 from silkcodec.errors import WeightsError
-from silkcodec.rebuilt import absolute
+from silkcodec.parallel.rebuilt import absolute
 
 if TYPE_CHECKING:
     import torch

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from silkcodec.errors import MissingExtraError, WeightsError
-from silkcodec.weights_config import read_json
+from silkcodec.silk.weights_config import read_json
 
 if TYPE_CHECKING:
     import torch

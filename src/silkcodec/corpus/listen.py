@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from silkcodec import audio
+from silkcodec.audio.wave_file import WaveFile
 from silkcodec.codec import is_built_in
 from silkcodec.corpus.reading import Corpus, codec_of
 from silkcodec.corpus.rows import Row
 from silkcodec.corpus.shard import load_codec
 from silkcodec.errors import ArgumentError
 from silkcodec.output import check_output
-from silkcodec.wave_file import WaveFile
 
 
 def detokenize(

@@ -17,7 +17,7 @@ from typing import Any
 from silkcodec.corpus.plan import Plan, Shard
 from silkcodec.corpus.shard import Job, Record, check_worker, load_codec, tokenize_shard
 from silkcodec.errors import SilkError
-from silkcodec.worker_process import WorkerDied, WorkerProcess
+from silkcodec.parallel.worker_process import WorkerDied, WorkerProcess
 
 MAX_DEATHS = 3  # of one recording: two can be chance
 

@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 from silkcodec import __version__, manifest
-from silkcodec.cores import available_cores
 from silkcodec.corpus import arrow, local, sources
 from silkcodec.corpus import plan as planning
 from silkcodec.corpus.ledger import Ledger, Record, alone
@@ -31,6 +30,7 @@ from silkcodec.corpus.rows import SUFFIXES
 from silkcodec.corpus.shard import Job, absolute_codec, facts_of, load_codec
 from silkcodec.errors import ArgumentError
 from silkcodec.output import replacing
+from silkcodec.parallel.cores import available_cores
 
 ENGINES = ("local", "ray")
 MAX_HOURS = {True: 10.0, False: 1.0}  # of one recording, by whether its codec streams: the others hold it in memory

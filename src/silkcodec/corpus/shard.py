@@ -37,7 +37,7 @@ from silkcodec.corpus.tars import Window
 from silkcodec.errors import ArgumentError, AudioError, OutputError, SilkError, TokensError, WeightsError
 from silkcodec.output import replacing
 from silkcodec.silk import Silk
-from silkcodec.stream import StreamEncoder
+from silkcodec.silk.stream import StreamEncoder
 from silkcodec.tokens import Tokens
 
 BLOCK_S = 10.0  # read from a file at once

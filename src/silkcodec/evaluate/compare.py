@@ -13,10 +13,10 @@ from pathlib import Path
 
 from silkcodec.codec import codecs as codec_names
 from silkcodec.codec import parse
-from silkcodec.cores import available_cores
 from silkcodec.errors import ArgumentError, SilkError
 from silkcodec.evaluate import memory
 from silkcodec.evaluate.run import Candidate, Options, Progress, Result, carry_out, conclude, prepare, problem
+from silkcodec.parallel.cores import available_cores
 
 ORIGINAL = "original"  # stands for the clips themselves: what each metric gives where nothing is lost
 

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from silkcodec.cores import available_cores
+from silkcodec.parallel.cores import available_cores
 
 Clocks = tuple[float, float | None, float]
 

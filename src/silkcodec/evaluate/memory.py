@@ -22,7 +22,7 @@ import numpy as np
 from silkcodec import audio
 from silkcodec.codec import Codec, load
 from silkcodec.errors import ArgumentError, SilkError
-from silkcodec.worker_process import reason_of
+from silkcodec.parallel.worker_process import reason_of
 
 MAX_CLIP_S = 60.0
 TIMEOUT_S = 900.0

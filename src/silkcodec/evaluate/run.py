@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 from silkcodec import audio
-from silkcodec.cores import available_cores
 from silkcodec.errors import ArgumentError, AudioError, SilkError
 from silkcodec.evaluate import listening, metrics, report, summary
 from silkcodec.evaluate.clips import Clip, find_clips
@@ -29,6 +28,7 @@ from silkcodec.evaluate.results import head, to_json
 from silkcodec.evaluate.rows import Row, RowsFile, content_hash, joined, only, row_key, still_good
 from silkcodec.evaluate.workers import measure_here, measure_in_processes
 from silkcodec.output import check_output, replacing
+from silkcodec.parallel.cores import available_cores
 
 DEFAULT_BY = ("speaker_seen", "language_seen")
 LISTEN = 3

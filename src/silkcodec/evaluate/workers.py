@@ -11,10 +11,10 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from multiprocessing.connection import Connection, wait
 
-from silkcodec.cores import available_cores
 from silkcodec.evaluate.measure import Measurer, Task, failure
 from silkcodec.evaluate.rows import Row
-from silkcodec.worker_process import WorkerDied, WorkerProcess
+from silkcodec.parallel.cores import available_cores
+from silkcodec.parallel.worker_process import WorkerDied, WorkerProcess
 
 
 def measure_here(

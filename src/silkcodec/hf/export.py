@@ -24,8 +24,8 @@ from silkcodec.baselines.weights import SAFETENSORS, find_weights, load_transfor
 from silkcodec.errors import OutputError, WeightsError
 from silkcodec.hf import SilkConfig, SilkFeatureExtractor, SilkModel, SilkTokenizer
 from silkcodec.silk import EMBEDDED
+from silkcodec.silk.weights_config import WeightsConfig
 from silkcodec.train import export as weights_export
-from silkcodec.weights_config import WeightsConfig
 
 LICENCE = Path(__file__).parents[3] / "LICENSE"  # of a source tree, where the package is not installed
 

@@ -15,8 +15,8 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from silkcodec import __version__, catalogue, codec
-from silkcodec.baselines import rates
+from silkcodec import __version__, codec
+from silkcodec.baselines import catalogue, rates
 from silkcodec.serve import access, logs, sessions, uploads
 from silkcodec.serve.books import Books
 from silkcodec.serve.pool import BusyError

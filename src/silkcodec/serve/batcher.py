@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from silkcodec.silk import Silk, States
-from silkcodec.stream import StreamEncoder
+from silkcodec.silk.stream import StreamEncoder
 from silkcodec.tokens import FRAME_SAMPLES, LATENT_WIDTH, N_LEVELS, SILK_SAMPLE_RATE, levels_to_codes
 
 Wave = NDArray[np.float32]

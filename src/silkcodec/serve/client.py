@@ -204,7 +204,7 @@ class _LiveStream:
 
 
 class EncoderStream(_LiveStream):
-    """Samples to codes, as `silkcodec.stream.StreamEncoder`: the same tokens to the bit."""
+    """Samples to codes, as `silkcodec.silk.stream.StreamEncoder`: the same tokens to the bit."""
 
     def __init__(self, url: str, headers: dict[str, str], sample_rate: int, n_codebooks: int, timeout_s: float) -> None:
         self._k = n_codebooks
@@ -229,7 +229,7 @@ class EncoderStream(_LiveStream):
 
 
 class DecoderStream(_LiveStream):
-    """Codes to samples, as `silkcodec.stream.StreamDecoder`."""
+    """Codes to samples, as `silkcodec.silk.stream.StreamDecoder`."""
 
     def __init__(self, url: str, headers: dict[str, str], timeout_s: float) -> None:
         super().__init__(url, headers, {"task": "decode", "samples": "f32le"}, timeout_s)

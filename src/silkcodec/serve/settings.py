@@ -10,8 +10,8 @@ import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from silkcodec.cores import available_cores
 from silkcodec.errors import ArgumentError
+from silkcodec.parallel.cores import available_cores
 from silkcodec.tokens import SILK_FRAME_RATE
 
 TOKEN_VARIABLE = "SILK_TOKEN"

@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from silkcodec import audio, manifest
-from silkcodec.cores import available_cores
 from silkcodec.errors import ArgumentError, AudioError, OutputError
 from silkcodec.mel import FRAME, LOOKAHEAD, SAMPLE_RATE
+from silkcodec.parallel.cores import available_cores
 from silkcodec.train.config import DataConfig
 
 DECODERS = min(8, available_cores())  # files decoded at a time: the libraries that do it let other threads run

@@ -37,11 +37,11 @@ from silkcodec.nn.decoder import WINDOW
 from silkcodec.nn.encoder import LATENT
 from silkcodec.nn.mel import log_mel, turn, windowed_dft
 from silkcodec.nn.model import SilkModel, fresh_states
+from silkcodec.silk.weights_config import FORMAT, WeightsConfig
 from silkcodec.train import checkpoint
 from silkcodec.train.card import model_card
 from silkcodec.train.config import TrainConfig, load_config
 from silkcodec.train.requirements import EXPORT, require
-from silkcodec.weights_config import FORMAT, WeightsConfig
 
 OPSET = 18
 SMALL = 1024  # tensors up to this many values keep float32: norms and biases cost little and matter

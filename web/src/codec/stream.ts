@@ -1,5 +1,5 @@
 /**
- * Streaming, as `silkcodec/stream.py`: samples in, frames out, one frame at a time, with the state passed along.
+ * Streaming, as `silkcodec/silk/stream.py`: samples in, frames out, one frame at a time, with the state passed along.
  *
  *     samples  |<-- 480 -->|<-------------- 9600 -------------->|<-------------- 9600 -------------->| ...
  *              primes the   frame 0 is encoded when these are    frame 1

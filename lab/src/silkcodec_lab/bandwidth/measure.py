@@ -23,12 +23,12 @@ from typing import Any
 import numpy as np
 
 from silkcodec import audio, mel
-from silkcodec.cores import available_cores
 from silkcodec.errors import ArgumentError
 from silkcodec.evaluate.clips import Clip, find_clips
 from silkcodec.evaluate.metrics import SAMPLE_RATE
 from silkcodec.evaluate.statistics import bootstrap
 from silkcodec.output import check_output
+from silkcodec.parallel.cores import available_cores
 from silkcodec_lab.bandwidth.workers import BEST, FIRST, RANDOM, Bench, Pool, Recipe, Wave, greedy_order
 from silkcodec_lab.conditions import Conditions
 from silkcodec_lab.pages import Result, head

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from silkcodec.errors import ArgumentError
 from silkcodec.silk import Silk
-from silkcodec.stream import StreamDecoder
+from silkcodec.silk.stream import StreamDecoder
 from silkcodec.tokens import FRAME_SAMPLES, Tokens
 
 METHODS = ("silence", "repeated", "interpolated", "concealed")  # what stands in place of a lost frame; the last is ours

@@ -18,8 +18,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from silkcodec import lettering
 from silkcodec.mel import N_MELS, SAMPLE_RATE, filterbank, hz_to_mel
+from silkcodec.picture import lettering
 
 Image = NDArray[np.uint8]  # [height, width, 3]
 

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from silkcodec import __version__, stdio
-from silkcodec.corpus import cli as corpus_cli
+from silkcodec import __version__
+from silkcodec.cli import corpora as corpus_cli
+from silkcodec.cli import serving as serve_cli
+from silkcodec.cli import stdio
 from silkcodec.errors import ArgumentError, MissingExtraError, SilkError
-from silkcodec.serve import cli as serve_cli
 
 if TYPE_CHECKING:
     from silkcodec.silk import Silk
@@ -33,7 +34,7 @@ class _Verbs(TyperGroup):
     """
 
     def list_commands(self, ctx: Any) -> list[str]:
-        from silkcodec import commands
+        from silkcodec.cli import commands
 
         own = super().list_commands(ctx)
         return [*own, *(name for name in commands.names() if name not in own)]
@@ -42,7 +43,7 @@ class _Verbs(TyperGroup):
         own = super().get_command(ctx, cmd_name)
         if own is not None:
             return own
-        from silkcodec import commands  # costs time that the verbs below need not pay
+        from silkcodec.cli import commands  # costs time that the verbs below need not pay
 
         return commands.find(cmd_name)
 
@@ -148,7 +149,8 @@ def encode(
     weights: Weights = None,
 ) -> None:
     """Encode sound files to .silk files."""
-    from silkcodec import audio, console, files, paths
+    from silkcodec import audio, files
+    from silkcodec.cli import console, paths
 
     _check_entropy(entropy)
     jobs = paths.plan(inputs, output, paths.AUDIO, ".silk", overwrite=force, skip_existing=skip_existing)
@@ -189,8 +191,9 @@ def decode(
     weights: Weights = None,
 ) -> None:
     """.silk files to sound files, mono, 24 kHz."""
-    from silkcodec import audio, console, files, paths
-    from silkcodec.wave_file import sample_type_of
+    from silkcodec import audio, files
+    from silkcodec.audio.wave_file import sample_type_of
+    from silkcodec.cli import console, paths
 
     suffix = "." + file_format.lower().lstrip(".")
     sample_type = sample_type_of(subtype)
@@ -242,9 +245,10 @@ def roundtrip(
 
     Writes NAME.silk, NAME.silk.wav and NAME.silk.png, which shows both spectrograms, and prints the numbers.
     """
-    from silkcodec import audio, console, files, paths
-    from silkcodec.roundtrip import Roundtrip, check_targets, roundtrip_file
-    from silkcodec.wave_file import sample_type_of
+    from silkcodec import audio, files
+    from silkcodec.audio.wave_file import sample_type_of
+    from silkcodec.cli import console, paths
+    from silkcodec.files.roundtrip import Roundtrip, check_targets, roundtrip_file
 
     _check_entropy(entropy)
     if inputs == [paths.STANDARD] and output is None:
@@ -288,7 +292,8 @@ def info(inputs: Silks, as_json: Json = False) -> None:
 
     By their headers: no model is loaded.
     """
-    from silkcodec import console, container, paths
+    from silkcodec import container
+    from silkcodec.cli import console, paths
 
     jobs = [paths.Job(source, os.devnull) for source in paths.sources(inputs, paths.SILK)]
 
@@ -302,9 +307,18 @@ def info(inputs: Silks, as_json: Json = False) -> None:
 @app.command("codecs")
 def list_codecs(as_json: Json = False) -> None:
     """The codecs that silkcodec.load knows: measured rates, and whether they can be used here."""
-    from silkcodec import catalogue
+    from silkcodec import codec
+    from silkcodec.baselines import catalogue, rates
+    from silkcodec.cli import console
 
-    catalogue.show(as_json)
+    found = catalogue.rows(rates.measured(), codec.codecs())
+    if as_json:
+        for row in found:
+            console.show_json(row)
+        return
+    shown, left_out = catalogue.short(found)
+    console.show_table([catalogue.cells(row) for row in shown], text=("codebooks", "quantizer"))
+    print("\n".join(catalogue.notes(found, left_out)))
 
 
 @app.command()
@@ -420,7 +434,7 @@ def explain(
     weights: Weights = None,
 ) -> None:
     """A page that shows how codecs work, with the model live in your browser."""
-    from silkcodec.explain import explain
+    from silkcodec.serve.explain import explain
 
     explain(port=port, open_browser=not no_browser, weights=weights)
 
@@ -456,7 +470,7 @@ def _listed(text: str) -> list[str]:
 
 def _report(work: Callable[[Any], dict[str, Any]], folder: Path, as_json: bool) -> None:
     """Do it, show the result, and fail at the end if anything in it did."""
-    from silkcodec import console
+    from silkcodec.cli import console
     from silkcodec.evaluate.report import failures
 
     with console.counting("measure") as progress:
@@ -523,6 +537,3 @@ def main() -> None:
     except KeyboardInterrupt:  # before the verb began
         sys.exit(130)
 
-
-if __name__ == "__main__":
-    main()

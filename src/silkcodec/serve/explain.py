@@ -1,7 +1,7 @@
 """`silk explain`: the page that shows how codecs work, with the real model live in the browser.
 
-The page is built from `web/` into `site/` beside this file, and the model is served from `weights/`, where the package
-has it anyway: no second copy. Only this machine can reach the server, and the page asks no other.
+The page is built from `web/` into `silkcodec/site/`, and the model is served from `silkcodec/silk/weights/`: no second
+copy. Only this machine can reach the server, and the page asks no other.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from urllib.parse import unquote, urlsplit
 
 from silkcodec.errors import ArgumentError, SilkError, WeightsError
 
-SITE = Path(__file__).parent / "site"
-WEIGHTS = Path(__file__).parent / "weights"
+PACKAGE = Path(__file__).parent.parent
+SITE = PACKAGE / "site"
+WEIGHTS = PACKAGE / "silk" / "weights"
 SERVED = ("config.json", "encoder.onnx", "decoder.onnx")  # of the weights; nothing else in that folder is asked for
 TYPES = {  # not left to the machine's own table, which knows .wasm and .js wrongly often enough
     ".bin": "application/octet-stream",

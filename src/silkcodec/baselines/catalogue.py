@@ -1,6 +1,6 @@
 """`silk codecs`: every codec and preset, what it makes of a second of speech, and whether it can be used here.
 
-Nothing is loaded: rates were measured (`baselines/rates.py`), and a package is only looked for. Codecs that other
+Nothing is loaded: rates were measured (`rates.py`), and a package is only looked for. Codecs that other
 packages brought are listed without rates.
 """
 
@@ -11,26 +11,12 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from silkcodec import codec, console
-from silkcodec.baselines import rates
+from silkcodec import codec
 
 MANY = 10  # presets of one codec; of more, the table shows those that stand for it
 
 Rates = Mapping[str, Mapping[str, Any] | None]
 Row = dict[str, Any]
-
-
-def show(as_json: bool) -> None:
-    """All codecs as a table, or all that is known of them as JSON Lines."""
-    measured, registry = rates.measured(), codec.codecs()
-    found = rows(measured, registry)
-    if as_json:
-        for row in found:
-            console.show_json(row)
-        return
-    shown, left_out = short(found)
-    console.show_table([_cells(row) for row in shown], text=("codebooks", "quantizer"))
-    print("\n".join(notes(found, left_out)))
 
 
 def rows(measured: Rates, registry: Mapping[str, str]) -> list[Row]:
@@ -98,7 +84,7 @@ def codebooks(sizes: Sequence[int]) -> str:
     return " + ".join(f"{n} x {size:,}" if n > 1 else f"{size:,}" for n, size in runs)
 
 
-def _cells(row: Row) -> dict[str, str]:
+def cells(row: Row) -> dict[str, str]:
     known = "tokens_per_second" in row
     return {
         "codec": row["name"],

@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from silkcodec import audio, picture
-from silkcodec.compare import Comparison
+from silkcodec.audio.wave_file import WaveFile
 from silkcodec.errors import ArgumentError
 from silkcodec.files import Advance, Coding, Playback, encode_file, nothing, rereadable
+from silkcodec.files.comparison import Comparison
 from silkcodec.output import check_output, replacing
 from silkcodec.silk import Silk
 from silkcodec.tokens import SILK_SAMPLE_RATE
-from silkcodec.wave_file import WaveFile
 
 
 @dataclass(frozen=True)

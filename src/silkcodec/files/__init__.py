@@ -22,15 +22,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from silkcodec import audio, container
+from silkcodec.audio.level import Level, Meter
+from silkcodec.audio.wave_file import WaveFile
 from silkcodec.container import Reader as SilkReader
 from silkcodec.container import Writer as SilkWriter
 from silkcodec.errors import ArgumentError, AudioError, ContainerError
-from silkcodec.level import Level, Meter
 from silkcodec.output import replacing, standard_output
 from silkcodec.silk import Silk
-from silkcodec.stream import StreamDecoder, StreamEncoder
+from silkcodec.silk.stream import StreamDecoder, StreamEncoder
 from silkcodec.tokens import FRAME_SAMPLES, SILK_FRAME_RATE, SILK_SAMPLE_RATE
-from silkcodec.wave_file import WaveFile
 
 BLOCK_S = 10.0  # taken from a sound file at once
 PREROLL_FRAMES = 8  # decoded before a part and thrown away: the decoder remembers a few frames

@@ -60,7 +60,7 @@ def tokenize(
     OUT/quarantine.jsonl and do not stop the others. Exit code 0: every shard is there; 2: it could not be finished,
     no recording could be used, or --check found damage.
     """
-    from silkcodec import console
+    from silkcodec.cli import console
     from silkcodec.corpus.run import Options, tokenize
 
     if check:
@@ -95,7 +95,7 @@ def tokenize(
 
 
 def _check(inputs: list[str] | None, output: Path, as_json: bool) -> None:
-    from silkcodec import console
+    from silkcodec.cli import console
     from silkcodec.corpus.checking import check
 
     if inputs:
@@ -149,9 +149,9 @@ def detokenize(
     subtype: Annotated[str, typer.Option("--subtype", help="Sample type of the waves: 16, 24 or float.")] = "",
 ) -> None:
     """Decode rows of a tokenised corpus to sound files."""
-    from silkcodec import console
+    from silkcodec.audio.wave_file import sample_type_of
+    from silkcodec.cli import console
     from silkcodec.corpus.listen import detokenize
-    from silkcodec.wave_file import sample_type_of
 
     done = detokenize(
         folder,

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any, TextIO
 from silkcodec.errors import SilkError
 
 if TYPE_CHECKING:  # a list of codecs need not wait for what codes files
+    from silkcodec.cli.paths import Job
     from silkcodec.container import Contents
     from silkcodec.files import Advance, Coding
-    from silkcodec.paths import Job
-    from silkcodec.roundtrip import Roundtrip
+    from silkcodec.files.roundtrip import Roundtrip
 
 CONSOLE_METRICS = ("pesq_wb", "stoi", "wer", "mel_distance", "si_sdr_db")  # first in a table that must stay narrow
 PIPE_COLUMNS = 120  # a pipe has no width
@@ -40,7 +40,7 @@ def show_json(value: Any, file: TextIO | None = None) -> None:
 
 def results_file(jobs: Sequence[Job]) -> TextIO:
     """Where results are printed: not into the bytes that go down a pipe."""
-    from silkcodec.paths import STANDARD
+    from silkcodec.cli.paths import STANDARD
 
     return sys.stderr if any(job.target == STANDARD for job in jobs) else sys.stdout
 
@@ -123,7 +123,7 @@ def probe(jobs: Sequence[Job], seconds_of: Callable[[str], float]) -> tuple[list
         The jobs that can be read, the seconds of sound in them, and how many cannot: those of several are
         reported here and left out, while a single one raises.
     """
-    from silkcodec.paths import STANDARD
+    from silkcodec.cli.paths import STANDARD
 
     readable: list[Job] = []
     total_s = 0.0

@@ -22,11 +22,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from silkcodec import audio
 from silkcodec.bare_codes import as_tokens, check_batch
-from silkcodec.cores import available_cores
 from silkcodec.errors import ArgumentError, ProviderError, TokensError, WeightsError
-from silkcodec.graph_file import check_graph_file
-from silkcodec.rebuilt import absolute, recipe
-from silkcodec.stream import StreamDecoder, StreamEncoder
+from silkcodec.parallel.cores import available_cores
+from silkcodec.parallel.rebuilt import absolute, recipe
+from silkcodec.silk.graph_file import check_graph_file
+from silkcodec.silk.stream import StreamDecoder, StreamEncoder
+from silkcodec.silk.weights_config import GraphConfig, WeightsConfig
 from silkcodec.tokens import (
     FRAME_SAMPLES,
     LATENT_WIDTH,
@@ -39,7 +40,6 @@ from silkcodec.tokens import (
     levels_to_codes,
     n_frames,
 )
-from silkcodec.weights_config import GraphConfig, WeightsConfig
 
 Wave = NDArray[np.float32]
 States = list[NDArray[np.float32]]

@@ -33,7 +33,7 @@ from silkcodec.tokens import (
 )
 
 if TYPE_CHECKING:
-    from silkcodec.silk import Silk
+    from silkcodec.silk.codec import Silk
 
 Codes = NDArray[np.int64]
 Wave = NDArray[np.float32]

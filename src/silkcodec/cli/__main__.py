@@ -1,0 +1,5 @@
+"""`python -m silkcodec.cli` is `silk`."""
+
+from silkcodec.cli import main
+
+main()
