@@ -40,7 +40,7 @@ define light_tests
 endef
 LAB := --force -o docs/lab --results lab/src/silkcodec_lab
 
-.PHONY: demo web wheel test test-lowest test-newest fuzz check bench bench-codecs bench-corpus bench-server quality lm-cost lab-models lab export lock setup clean
+.PHONY: demo web wheel release test test-fast test-lowest test-newest fuzz check bench bench-codecs bench-corpus bench-server quality lm-cost lab-models lab export lock setup clean
 
 demo: $(LIGHT)
 	$(BIN)/silk roundtrip samples/english.flac samples/mandarin.flac samples/arabic.flac -o out --force
@@ -57,6 +57,10 @@ test: $(FULL) $(if $(shell command -v npm),$(SITE))
 	@mkdir -p out; nice -n 19 $(BIN)/python fuzz/run.py --minutes 1 --seed 1 >out/fuzz.log 2>&1 & fuzz=$$!; \
 	$(BIN)/python -m pytest; tests=$$?; wait $$fuzz || tests=1; cat out/fuzz.log; exit $$tests
 
+# Without training runs, live servers, browsers and other tests of more than about 5 s.
+test-fast: $(FULL)
+	$(BIN)/python -m pytest -m "not slow and not browser"
+
 # Coverage-guided, of everything that strangers can send; fuzz/run.py says what to do with what it finds.
 fuzz: $(FULL)
 	$(BIN)/python fuzz/run.py --minutes $(MINUTES) --work out/fuzz
@@ -72,6 +76,17 @@ test-newest: $(LIGHT)
 # With the page inside.
 wheel: $(FULL) $(SITE)
 	$(BIN)/python -m build --wheel
+
+# What a release uploads: the sdist and the wheel, checked, and the wheel tried where nothing else is installed.
+release: $(SITE)
+	rm -rf dist out/release
+	$(PYTHON) -m venv out/release/tools
+	out/release/tools/bin/pip install --quiet --disable-pip-version-check -r requirements/release.txt
+	out/release/tools/bin/python -m build
+	out/release/tools/bin/twine check --strict dist/*
+	$(PYTHON) -m venv out/release/clean
+	out/release/clean/bin/pip install --quiet --disable-pip-version-check dist/*.whl
+	out/release/clean/bin/silk roundtrip samples/english.flac -o out/release/roundtrip
 
 check: $(FULL)
 	$(BIN)/ruff check .
