@@ -102,6 +102,7 @@ def bench(tmp_path: Path) -> Path:
 # --- measuring
 
 
+@pytest.mark.slow
 def test_a_codec_is_measured_through_the_real_path(clip: Path) -> None:
     found = worker("measure", clip, "silk", "--runs", "2", "--threads", "1")
     assert (found["tokens_per_second"], found["bits_per_second"]) == (47.5, 960)
@@ -117,6 +118,7 @@ def test_a_codec_is_measured_through_the_real_path(clip: Path) -> None:
         assert speed[way]["times_real_time"] == pytest.approx(1.3 / speed[way]["median_s"])
 
 
+@pytest.mark.slow
 def test_a_baseline_with_random_weights_is_measured_like_a_published_one(clip: Path, tmp_path: Path) -> None:
     pytest.importorskip("transformers")
     import random_baselines
@@ -130,6 +132,7 @@ def test_a_baseline_with_random_weights_is_measured_like_a_published_one(clip: P
     assert found["quantizer"] == "split RVQ" and found["parameters"] > 1000
 
 
+@pytest.mark.slow
 def test_presets_of_one_codec_are_counted_in_one_process(clip: Path) -> None:
     pytest.importorskip("opuslib")
     found = worker("count", clip, "opus:6k", "opus:8k")

@@ -374,6 +374,7 @@ def test_a_closed_or_full_output_is_one_line(folder: Path, sound: str, weights_f
     assert stderr == b"silk: standard output cannot be written: Broken pipe.\n"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="needs a shell")
 def test_closed_standard_streams_are_one_line_or_nothing(folder: Path, sound: str, weights_folder: Path) -> None:
     """As daemons and some schedulers start their programs."""

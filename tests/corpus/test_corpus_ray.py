@@ -18,7 +18,7 @@ from silkcodec.errors import SilkError
 
 pytest.importorskip("pyarrow", reason="needs [corpus]")
 pytest.importorskip("ray", reason="needs [ray]")
-pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own, of which there are many
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # Ray gives many warnings of its own
 
 
 @pytest.fixture(scope="module")

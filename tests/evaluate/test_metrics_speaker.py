@@ -52,6 +52,7 @@ def xvector(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(folder)
 
 
+@pytest.mark.slow
 def test_a_transformers_network_is_loaded_from_its_folder(xvector: str) -> None:
     (metric,) = find_metrics(["speaker_similarity"], {"speaker": xvector})
     assert metric.missing() is None

@@ -30,6 +30,8 @@ from silkcodec.hf import export as hf_export
 from silkcodec.silk import Silk
 from silkcodec.tokens import Tokens
 
+pytestmark = pytest.mark.slow
+
 RECORDINGS = sorted(SAMPLES.glob("*.flac"))
 logging.disable_progress_bar()
 

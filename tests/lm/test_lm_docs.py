@@ -25,6 +25,7 @@ def test_the_code_runs(speech: Any) -> None:
     exec("\n".join(blocks("python")), names)
 
 
+@pytest.mark.slow
 def test_the_code_of_transformers_runs(speech: Any, codec: Silk, weights_folder: Path, tmp_path: Path) -> None:
     for package in ("torch", "transformers", "onnx"):
         pytest.importorskip(package, reason="needs [baselines] and [train]")

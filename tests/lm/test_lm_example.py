@@ -22,6 +22,8 @@ from silkcodec import audio
 from silkcodec.silk import Silk
 from speechlike import speechlike
 
+pytestmark = pytest.mark.slow
+
 EXAMPLE = ROOT / "examples" / "speech_lm"
 TINY = ["--steps", "4", "--batch", "2", "--width", "16", "--layers", "1", "--heads", "2", "--threads", "1"]
 

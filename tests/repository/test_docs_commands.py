@@ -155,6 +155,7 @@ def test_what_is_not_run_is_there() -> None:
 BLOCKS = sorted({(one.page, one.block) for one in ALL if one.reason is None})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("page", "block"), BLOCKS)
 def test_the_block_runs(page: str, block: int, tmp_path: Path) -> None:
     """In a folder with the files that the pages name, line after line, on a free port."""

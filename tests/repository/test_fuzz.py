@@ -13,6 +13,8 @@ import pytest
 
 from repository import ROOT
 
+pytestmark = pytest.mark.slow
+
 FUZZ = ROOT / "fuzz"
 INPUTS = sorted(path for path in (FUZZ / "corpus").glob("*/*") if path.is_file())
 

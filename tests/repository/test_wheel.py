@@ -15,6 +15,8 @@ from packaging.requirements import Requirement
 
 from repository import ROOT
 
+pytestmark = pytest.mark.slow
+
 HEAVY = ("nn", "quantizers", "train", "hf", "serve")  # need extras
 LIGHT_OF_HEAVY = ["silkcodec.cli.serving"]  # for `silk serve --help`
 

@@ -33,6 +33,8 @@ from silkcodec.serve.settings import Limits, Settings
 from silkcodec.silk import Silk
 from silkcodec.tokens import FRAME_SAMPLES
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def server(weights_folder: Path) -> Iterator[Server]:
@@ -245,6 +247,7 @@ def test_the_javascript_example(server: Server, codec: Silk, speech: Any) -> Non
     assert subprocess.run(command, input=b"", capture_output=True, timeout=60).returncode != 0
 
 
+@pytest.mark.browser
 def test_the_page_with_a_microphone(server: Server) -> None:
     """examples/stream.html in a browser: what the microphone hears comes back as tokens, and is played."""
     playwright = pytest.importorskip("playwright.sync_api", reason="needs the extra [dev]: playwright")

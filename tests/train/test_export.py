@@ -42,6 +42,8 @@ from silkcodec.train.export import (
 from silkcodec.train.loop import Trainer
 from speechlike import speechlike
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:

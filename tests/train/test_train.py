@@ -33,6 +33,8 @@ from silkcodec.train.progress import Means, Progress
 from silkcodec.train.validate import validate
 from speechlike import speechlike
 
+pytestmark = pytest.mark.slow
+
 SMALL = ["data.crop_frames=1", "optim.threads=1", "log.validate_clip_s=1.2", "log.progress_steps=1",
          "adversary.width=2", "adversary.periods=[2]", "adversary.fft_sizes=[128]"]  # fmt: skip
 STAGE = '[[stage]]\nname = "{}"\nsteps = {}\nlosses = {{ mel = 1.0, {} }}\ntrain_encoder = {}\n'

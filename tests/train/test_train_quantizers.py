@@ -19,6 +19,8 @@ from silkcodec.train.loop import Trainer
 from silkcodec.train.validate import perplexity
 from speechlike import speechlike
 
+pytestmark = pytest.mark.slow
+
 LEARNED = [name for name in QUANTIZERS if name != "fsq"]
 
 

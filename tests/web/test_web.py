@@ -167,6 +167,7 @@ def saved(page: Any, button: str) -> bytes:
     return Path(download.value.path()).read_bytes()
 
 
+@pytest.mark.slow
 def test_vitest() -> None:
     if not (WEB / "node_modules" / "vitest").is_dir():
         pytest.skip("needs web/node_modules: make web (and Node.js for it)")
