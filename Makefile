@@ -26,8 +26,8 @@ UV_LOCK := UV_CUSTOM_COMPILE_COMMAND='make lock' $(BIN)/uv pip compile --quiet -
 	--python-version 3.11 --python-platform x86_64-manylinux_2_28 -c constraints.txt
 MINUTES ?= 5
 VENV_LIGHT := .venv-light
-LIGHT_TESTS := audio/test_audio.py cli container corpus/test_corpus.py corpus/test_corpus_reading.py \
-	corpus/test_corpus_sources.py lm/test_lm.py serve/test_serve.py serve/test_serve_limits.py silk \
+LIGHT_TESTS := audio/test_audio.py audio/test_level.py cli container corpus/test_corpus.py corpus/test_corpus_reading.py \
+	corpus/test_corpus_sources.py lm/test_lm.py serve/test_serve.py serve/test_explain.py serve/test_serve_limits.py silk \
 	test_contract.py test_errors.py test_manifest.py test_tokens.py
 define light_tests
 	$(PIP) -c constraints.txt uv

@@ -70,6 +70,7 @@ def test_any_number_of_workers_makes_the_same_bytes(tmp_path: Path, file_format:
         assert row.tokens == codec.encode(audio.read(tmp_path / "in" / row.path), 24_000)
 
 
+@pytest.mark.slow
 def test_killed_and_started_again_loses_and_doubles_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     corpuscodecs.clips(tmp_path / "in", 24, 0.1)
     tokenize([tmp_path / "in"], tmp_path / "whole", PEAKS)

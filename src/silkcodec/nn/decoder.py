@@ -75,6 +75,7 @@ class InverseSTFTHead(nn.Module):
 
     def noise_magnitude(self, x: Tensor) -> Tensor:
         """x [B, T, C] -> magnitude of the noise in every bin, [B, T, 361]."""
+        assert self.noise is not None
         knots = torch.clamp(self.noise(x).float() + QUIET, max=MAX_LOG_MAGNITUDE)[..., None]  # [B, T, 61, 1]
         fraction = torch.arange(BINS_PER_KNOT, device=x.device, dtype=torch.float32) / BINS_PER_KNOT
         between = knots[:, :, :-1] + (knots[:, :, 1:] - knots[:, :, :-1]) * fraction  # [B, T, 60, 6]

@@ -146,7 +146,8 @@ class Trainer:
         """Muon for the matrices of the blocks; AdamW for the first and last layers, filters, norms, biases."""
         optim = self.config.optim
         outer = ("encoder.embed", "decoder.head", "position", "depthwise")
-        matrices, rest = [], []
+        matrices: list[nn.Parameter] = []
+        rest: list[nn.Parameter] = []
         for name, parameter in self.model.named_parameters():
             inner = optim.optimizer == "muon" and parameter.ndim == 2 and not any(part in name for part in outer)
             (matrices if inner else rest).append(parameter)
@@ -172,7 +173,7 @@ class Trainer:
 
     def save(self, name: str = "checkpoint.safetensors") -> None:
         """Write everything that is needed to resume."""
-        where = {"stage": self.stage_index, "steps_in_stage": self.steps_in_stage, "step": self.step}
+        where: dict[str, float] = {"stage": self.stage_index, "steps_in_stage": self.steps_in_stage, "step": self.step}
         where |= {"seconds": self.seconds, "seconds_in_stage": self.seconds_in_stage, "skipped": self.skipped}
         where |= {"stable_stage": self.stable_stage}
         checkpoint.save(self.folder / name, self._groups(), where)
@@ -337,8 +338,8 @@ class Trainer:
             reconstruction = network(batch, self._positions(len(batch)))
         wave = reconstruction.wave
         values: dict[str, float] = {}
-        adversarial = self.discriminators is not None and any(stage.losses.get(name) for name in ADVERSARIAL)
-        if adversarial:
+        discriminators = self.discriminators if any(stage.losses.get(name) for name in ADVERSARIAL) else None
+        if discriminators is not None:
             loss, learned = self._compare(target, wave[: len(target)])
             values["discriminator"] = float(loss.detach())
             gradients = self._discriminator_gradients(loss, keep=stage.train_decoder)
@@ -346,20 +347,21 @@ class Trainer:
                 self._update_discriminators(stage, done, gradients)
                 return values
         terms = dict(spectral(wave, target))
-        if adversarial:
+        if discriminators is not None:
             terms |= learned
         if stage.losses.get("recognizer"):
+            assert self.recognizer is not None
             n_crops = -(-config.recognizer.crops // self.world)
             terms["recognizer"] = self.recognizer(wave[:n_crops], target[:n_crops])
         weights = dict(stage.losses)
         if config.adversary.ramp_steps and "adversarial" in weights:
             weights["adversarial"] *= min(1.0, self.steps_in_stage / config.adversary.ramp_steps)
         total = reconstruction.loss + sum(weight * terms[name] for name, weight in weights.items() if weight)
-        if adversarial:
-            self.discriminators.requires_grad_(False)  # the graph goes through them, but their gradient is not needed
+        if discriminators is not None:
+            discriminators.requires_grad_(False)  # the graph goes through them, but their gradient is not needed
         total.backward()
-        if adversarial:
-            self.discriminators.requires_grad_(True).zero_grad(set_to_none=True)
+        if discriminators is not None:
+            discriminators.requires_grad_(True).zero_grad(set_to_none=True)
             self._update_discriminators(stage, done, gradients)
         values["gradient"] = float(nn.utils.clip_grad_norm_(self.model.parameters(), config.optim.clip_norm))
         if self._any(not math.isfinite(values["gradient"] + float(total.detach()))):
@@ -410,6 +412,7 @@ class Trainer:
 
         Both sides learn from the same scores and feature maps, so those of the originals are computed once a step.
         """
+        assert self.discriminators is not None
         original, decoded = at_one_level(*(both[:, self._stretch()] for both in (target, wave)))
         with self._autocast():  # two passes: as one batch, the codec's backward pass would go through the originals too
             real, fake = self.discriminators(original), self.discriminators(decoded)
@@ -419,12 +422,14 @@ class Trainer:
         """Return their gradients, or None in the steps in which they do not learn. `keep` keeps the graph."""
         if self.step % self.config.adversary.every_steps:
             return None
+        assert self.discriminators is not None
         return list(torch.autograd.grad(loss, list(self.discriminators.parameters()), retain_graph=keep))
 
     def _update_discriminators(self, stage: StageConfig, done: float, gradients: list[Tensor] | None) -> None:
         """Take one step with these gradients. After the codec's backward pass, which needs the weights as they were."""
         if gradients is None:
             return
+        assert self.discriminators is not None
         optimizer = self.optimizers["discriminators"]
         if self.world > 1:
             for gradient in gradients:
