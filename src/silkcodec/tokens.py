@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .errors import ArgumentError, TokensError
+from silkcodec.errors import ArgumentError, TokensError
 
 LATENT_WIDTH = 128  # FSQ dimensions of a Silk frame
 N_LEVELS = 8  # values of each

@@ -22,11 +22,11 @@ from typing import BinaryIO
 
 import numpy as np
 
-from ..errors import ArgumentError, ContainerError, TokensError
-from ..tokens import FRAME_SAMPLES, SILK_FRAME_RATE, SILK_SAMPLE_RATE, Codes, Tokens
-from .layout import VERSION, Chunk, Header
-from .reading import Reader
-from .writing import Writer
+from silkcodec.container.layout import VERSION, Chunk, Header
+from silkcodec.container.reading import Reader
+from silkcodec.container.writing import Writer
+from silkcodec.errors import ArgumentError, ContainerError, TokensError
+from silkcodec.tokens import FRAME_SAMPLES, SILK_FRAME_RATE, SILK_SAMPLE_RATE, Codes, Tokens
 
 __all__ = [
     "VERSION",

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import ArgumentError, ContainerError
-from ..tokens import (
+from silkcodec.container.payload import RAW_FRAME_BYTES
+from silkcodec.errors import ArgumentError, ContainerError
+from silkcodec.tokens import (
     DIMS_PER_TOKEN,
     FRAME_SAMPLES,
     MAX_DIMS_PER_TOKEN,
@@ -23,7 +24,6 @@ from ..tokens import (
     codebook_sizes,
     n_frames,
 )
-from .payload import RAW_FRAME_BYTES
 
 # As PNG's: the first byte is in no text, and CR LF and Ctrl-Z show a transfer that took the file for text.
 MAGIC = b"\x89SILK\r\n\x1a"

@@ -29,8 +29,8 @@ from types import ModuleType
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import MissingExtraError
-from ..tokens import LATENT_WIDTH, N_LEVELS
+from silkcodec.errors import MissingExtraError
+from silkcodec.tokens import LATENT_WIDTH, N_LEVELS
 
 RAW_FRAME_BYTES = LATENT_WIDTH * 3 // 8  # 48
 

@@ -13,10 +13,8 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import BinaryIO
 
-from ..errors import ArgumentError, ContainerError
-from ..tokens import SILK_FRAME_RATE, Codes, levels_to_codes, n_frames
-from . import payload
-from .layout import (
+from silkcodec.container import payload
+from silkcodec.container.layout import (
     CHUNK,
     CODED,
     CRC,
@@ -30,6 +28,8 @@ from .layout import (
     is_possible_chunk,
     parse_header,
 )
+from silkcodec.errors import ArgumentError, ContainerError
+from silkcodec.tokens import SILK_FRAME_RATE, Codes, levels_to_codes, n_frames
 
 PIECE_FRAMES = 25
 """The most frames given out at once: 10 s. So 4 kB that hold 27 minutes do not set the memory of a decoder."""

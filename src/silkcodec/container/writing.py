@@ -11,11 +11,21 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..errors import ArgumentError, OutputError, TokensError
-from ..output import replacing
-from ..tokens import DIMS_PER_TOKEN, LATENT_WIDTH, codes_to_levels, n_frames
-from . import payload
-from .layout import CODED, CRC, END, END_PAYLOAD, MAX_CHUNK_FRAMES, RAW, Header, check_n_samples, chunk_bytes
+from silkcodec.container import payload
+from silkcodec.container.layout import (
+    CODED,
+    CRC,
+    END,
+    END_PAYLOAD,
+    MAX_CHUNK_FRAMES,
+    RAW,
+    Header,
+    check_n_samples,
+    chunk_bytes,
+)
+from silkcodec.errors import ArgumentError, OutputError, TokensError
+from silkcodec.output import replacing
+from silkcodec.tokens import DIMS_PER_TOKEN, LATENT_WIDTH, codes_to_levels, n_frames
 
 RAW_CHUNK_FRAMES = 25  # 10 s: 16 bytes of chunk header on 1,200 of payload
 CODED_CHUNK_FRAMES = (
