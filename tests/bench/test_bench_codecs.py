@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 
 from repository import ROOT
-from silkcodec import audio, cli, codec
+from silkcodec import audio, codec
 from silkcodec.baselines import catalogue, rates
+from silkcodec.cli import coding
 
 BENCH = ROOT / "bench"
 
@@ -252,14 +253,14 @@ def test_a_missing_package_is_named_with_its_command(monkeypatch: pytest.MonkeyP
 
 
 def test_the_list_is_short_and_says_what_it_leaves_out(capsys: pytest.CaptureFixture[str]) -> None:
-    cli.list_codecs()
+    coding.codecs()
     text = capsys.readouterr().out
     assert "mimi:8 " in text and "mimi:9 " not in text and "30 more presets of mimi" in text
     assert "82.0 = 11.719 + 23.438 + 46.875" in text
 
 
 def test_listing_loads_no_codec() -> None:
-    code = "import sys; from silkcodec.cli import list_codecs; list_codecs(); print(*sys.modules)"
+    code = "import sys; from silkcodec.cli.coding import codecs; codecs(); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     loaded = {name.split(".")[0] for name in done.stdout.splitlines()[-1].split()}
     assert not loaded & {"torch", "transformers", "onnxruntime", "numpy", "scipy"}, done.stderr

@@ -16,6 +16,10 @@ from silkcodec.cli import app, commands
 from silkcodec.errors import ArgumentError
 
 GROUP = "silkcodec.commands"
+VERBS = [
+    *("encode", "decode", "roundtrip", "info", "codecs", "compare", "score"),
+    *("tokenize", "detokenize", "serve", "train", "export", "explain"),
+]
 
 
 @pytest.fixture
@@ -72,3 +76,25 @@ def test_verbs_of_silk_keep_their_names(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(commands, "entry_points", points.select)
     assert "Cannot be loaded" not in run("--help").stdout
     assert run("encode", "--help").exit_code == 0
+
+
+def test_help_lists_every_verb_once_by_section() -> None:
+    lines = run("--help").stdout.splitlines()
+    sections = [line for line in lines if line.endswith(":") and not line.startswith(" ")]
+    expected = ["Options:", "Codec:", "Comparison:", "Corpus and server:", "Training:", "Learning:"]
+    assert sections[: len(expected)] == expected
+    listed = [line.split()[0] for line in lines if line.startswith("  ") and not line.startswith("   ")]
+    own = [name for name in listed if name in VERBS]
+    assert own == VERBS
+
+
+def test_a_verb_of_another_distribution_may_name_its_section(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = ModuleType("sectioned")
+    module.app = section = typer.Typer(rich_help_panel="Learning")  # type: ignore[attr-defined]
+    section.command("one")(lambda: None)
+    section.command("two")(lambda: None)
+    monkeypatch.setitem(sys.modules, "sectioned", module)
+    points = EntryPoints([EntryPoint("sectioned", "sectioned:app", GROUP)])
+    monkeypatch.setattr(commands, "entry_points", points.select)
+    learning = run("--help").stdout.split("Learning:")[1]
+    assert "sectioned" in learning and "Added by" not in learning

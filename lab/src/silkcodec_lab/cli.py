@@ -25,6 +25,7 @@ lab = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
+    rich_help_panel="Learning",
 )
 for verb in VERBS:
     lab.command(verb.__name__.replace("_", "-"))(verb)

@@ -45,7 +45,12 @@ def _load(entry: EntryPoint) -> Any:
         command = entry.load()
     except Exception as error:  # another distribution's code may raise anything
         command = _broken(entry, error)
-    return typer.main.get_command(command) if isinstance(command, typer.Typer) else command
+    if not isinstance(command, typer.Typer):
+        return command
+    verb = typer.main.get_command(command)
+    if isinstance(command.rich_help_panel, str):  # get_command leaves it out
+        verb.rich_help_panel = command.rich_help_panel
+    return verb
 
 
 def _broken(entry: EntryPoint, error: Exception) -> typer.Typer:

@@ -12,9 +12,7 @@ from silkcodec.errors import SilkError
 
 Inputs = Annotated[
     list[str] | None,
-    typer.Argument(
-        metavar="INPUT...", show_default=False, help="Folders, manifests, .tar, .parquet, saved datasets."
-    ),
+    typer.Argument(metavar="INPUT...", show_default=False, help="Folders, manifests, .tar, .parquet, saved datasets."),
 ]
 Shards = Annotated[Path, typer.Argument(metavar="OUT", help="A folder that silk tokenize made.")]
 
@@ -54,7 +52,9 @@ def tokenize(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
-    """Tokenise a corpus into Parquet or WebDataset shards (extra [corpus]; clusters: [ray]).
+    """Tokenise a corpus into shards (extra [corpus]).
+
+    Shards are Parquet or WebDataset files. A cluster needs the extra [ray].
 
     The same command resumes after any interruption. Recordings that cannot be used are listed in
     OUT/quarantine.jsonl and do not stop the others. Exit code 0: every shard is there; 2: it could not be finished,

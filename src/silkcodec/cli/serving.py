@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from silkcodec.errors import MissingExtraError
+from silkcodec.cli.extras import import_extra
 
 
 def serve(
@@ -33,7 +33,10 @@ def serve(
     drain_s: Annotated[float, typer.Option("--drain", min=1, help="Seconds to end what runs, after SIGTERM.")] = 20.0,
     weights: Annotated[Path | None, typer.Option("--weights", help="A folder of weights made by silk export.")] = None,
 ) -> None:
-    """Serve over HTTP and WebSocket: files, and live streams both ways. Needs the extra [serve]."""
+    """Serve Silk over HTTP and WebSocket (extra [serve]).
+
+    Files, and live streams both ways.
+    """
     settings = import_module("silkcodec.serve.settings")
     limits = settings.Limits(
         body_bytes=max_mb << 20,
@@ -47,10 +50,4 @@ def serve(
     n_workers = workers or settings.default_workers()
     chosen = settings.Settings(host, port, token, n_workers, file_workers, batch, weights, limits)
     chosen.check_open(no_token)
-    try:
-        run = import_module("silkcodec.serve.run")
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.startswith("silkcodec"):
-            raise
-        raise MissingExtraError("The server", error.name, "serve") from error
-    run.serve(chosen)
+    import_extra("silkcodec.serve.run", "The server", "serve").serve(chosen)

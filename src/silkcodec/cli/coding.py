@@ -1,0 +1,242 @@
+"""The verbs of the codec: `encode`, `decode`, `roundtrip`, `info`, `codecs`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from silkcodec.cli.options import (
+    Channel,
+    Entropy,
+    Force,
+    Json,
+    Normalize,
+    Out,
+    Provider,
+    Rescale,
+    Silks,
+    Skip,
+    Sounds,
+    Subtype,
+    Threads,
+    Weights,
+)
+from silkcodec.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from silkcodec.silk import Silk
+
+
+def encode(
+    inputs: Sounds,
+    output: Out = None,
+    force: Force = False,
+    skip_existing: Skip = False,
+    entropy: Entropy = False,
+    channel: Channel = None,
+    normalize: Normalize = False,
+    as_json: Json = False,
+    threads: Threads = None,
+    provider: Provider = "cpu",
+    weights: Weights = None,
+) -> None:
+    """Encode sound files to .silk files."""
+    from silkcodec import audio, files
+    from silkcodec.cli import console, paths
+
+    _check_entropy(entropy)
+    jobs = paths.plan(inputs, output, paths.AUDIO, ".silk", overwrite=force, skip_existing=skip_existing)
+    jobs, total_s, unreadable = console.probe(jobs, lambda source: audio.duration_s(source, channel))
+    codec = _load(threads, provider, weights, encode=bool(jobs))
+
+    def work(job: paths.Job, advance: files.Advance) -> None:
+        done = files.encode_file(
+            codec,
+            job.source,
+            job.target,
+            entropy=entropy,
+            channel=channel,
+            overwrite=force,
+            normalize=normalize,
+            advance=advance,
+        )
+        console.show_coding(done, as_json, jobs)
+
+    _finish(console.run_jobs(jobs, total_s, "encode", work) + unreadable, len(jobs) + unreadable)
+
+
+def decode(
+    inputs: Silks,
+    output: Out = None,
+    force: Force = False,
+    skip_existing: Skip = False,
+    file_format: Annotated[str, typer.Option("--format", help="wav, flac, ogg or opus.")] = "wav",
+    start_s: Annotated[float, typer.Option("--start", help="Seconds: decode from here.")] = 0.0,
+    duration_s: Annotated[float | None, typer.Option("--duration", help="Seconds: decode so much.")] = None,
+    recover: Annotated[bool, typer.Option("--recover", help="Of a damaged file, what lies before it.")] = False,
+    rescale: Rescale = False,
+    subtype: Subtype = "",
+    as_json: Json = False,
+    threads: Threads = None,
+    provider: Provider = "cpu",
+    weights: Weights = None,
+) -> None:
+    """Decode .silk files to sound files: mono, 24 kHz."""
+    from silkcodec import audio, files
+    from silkcodec.audio.wave_file import sample_type_of
+    from silkcodec.cli import console, paths
+
+    suffix = "." + file_format.lower().lstrip(".")
+    sample_type = sample_type_of(subtype)
+    audio.output_format(f"out{suffix}", sample_type)
+    jobs = paths.plan(inputs, output, paths.SILK, suffix, overwrite=force, skip_existing=skip_existing)
+    for job in jobs:
+        if job.target != paths.STANDARD:
+            audio.output_format(job.target, sample_type)
+    if not recover:  # else what is damaged is read as far as it goes
+        jobs, total_s, unreadable = console.probe(jobs, files.silk_duration_s)
+    else:
+        total_s, unreadable = 0.0, 0
+    codec = _load(threads, provider, weights, decode=bool(jobs))
+
+    def work(job: paths.Job, advance: files.Advance) -> None:
+        done = files.decode_file(
+            codec,
+            job.source,
+            job.target,
+            overwrite=force,
+            recover=recover,
+            start_s=start_s,
+            duration_s=duration_s,
+            subtype=sample_type,
+            rescale=rescale,
+            advance=advance,
+        )
+        console.show_coding(done, as_json, jobs)
+
+    _finish(console.run_jobs(jobs, total_s, "decode", work) + unreadable, len(jobs) + unreadable)
+
+
+def roundtrip(
+    inputs: Sounds,
+    output: Out = None,
+    force: Force = False,
+    entropy: Entropy = False,
+    normalize: Normalize = False,
+    rescale: Rescale = False,
+    subtype: Subtype = "",
+    channel: Channel = None,
+    as_json: Json = False,
+    threads: Threads = None,
+    provider: Provider = "cpu",
+    weights: Weights = None,
+) -> None:
+    """Encode and decode sound files, and draw both spectrograms.
+
+    Writes NAME.silk, NAME.silk.wav and NAME.silk.png, which shows both spectrograms, and prints the numbers.
+    """
+    from silkcodec import audio, files
+    from silkcodec.audio.wave_file import sample_type_of
+    from silkcodec.cli import console, paths
+    from silkcodec.files.roundtrip import Roundtrip, check_targets, roundtrip_file
+
+    _check_entropy(entropy)
+    if inputs == [paths.STANDARD] and output is None:
+        raise ArgumentError("A round trip of standard input needs a name for its wave: -o NAME.wav.")
+    jobs = paths.plan(inputs, output, paths.AUDIO, ".silk.wav", overwrite=force)
+    sample_type = sample_type_of(subtype)
+    check_targets([job.target for job in jobs], overwrite=force, subtype=sample_type)
+    jobs, total_s, unreadable = console.probe(jobs, lambda source: audio.duration_s(source, channel))
+    codec = _load(threads, provider, weights, encode=bool(jobs), decode=bool(jobs))
+    done: list[Roundtrip] = []
+
+    def work(job: paths.Job, advance: files.Advance) -> None:
+        trip = roundtrip_file(
+            codec,
+            job.source,
+            job.target,
+            entropy=entropy,
+            channel=channel,
+            overwrite=force,
+            subtype=sample_type,
+            rescale=rescale,
+            normalize=normalize,
+            advance=advance,
+        )
+        done.append(trip)
+        console.show_warning(trip.encoding)
+        console.show_level(trip.encoding)
+        console.show_clipping(trip.decoding.target, trip.decoding.n_clipped, trip.decoding.peak)
+        if as_json:
+            console.show_json(console.roundtrip_json(trip))
+
+    failed = console.run_jobs(jobs, total_s, "round trip", work)
+    if done and not as_json:
+        console.show_roundtrips(done, sys.stdout)
+    _finish(failed + unreadable, len(jobs) + unreadable)
+
+
+def info(inputs: Silks, as_json: Json = False) -> None:
+    """Show what .silk files hold.
+
+    Reads only their headers and loads no model.
+    """
+    from silkcodec import container
+    from silkcodec.cli import console, paths
+
+    jobs = [paths.Job(source, os.devnull) for source in paths.sources(inputs, paths.SILK)]
+
+    def work(job: paths.Job, _: Any) -> None:
+        file = sys.stdin.buffer if job.source == paths.STANDARD else job.source
+        console.show_contents(job.source, container.info(file, recover=True), as_json)
+
+    _finish(console.run_jobs(jobs, 0.0, "info", work), len(jobs))
+
+
+def codecs(as_json: Json = False) -> None:
+    """List the codecs: measured rates, and whether they are installed."""
+    from silkcodec import codec
+    from silkcodec.baselines import catalogue, rates
+    from silkcodec.cli import console
+
+    found = catalogue.rows(rates.measured(), codec.codecs())
+    if as_json:
+        for row in found:
+            console.show_json(row)
+        return
+    shown, left_out = catalogue.short(found)
+    console.show_table([catalogue.cells(row) for row in shown], text=("codebooks", "quantizer"))
+    print("\n".join(catalogue.notes(found, left_out)))
+
+
+def _check_entropy(entropy: bool) -> None:
+    """Before anything is encoded, not after."""
+    if entropy:
+        from silkcodec.container import payload
+
+        payload.require()
+
+
+def _load(
+    threads: int | None, provider: str, weights: Path | None, *, encode: bool = False, decode: bool = False
+) -> Silk:
+    """The model, after everything else was checked; of it only what there is work for."""
+    from silkcodec.silk import Silk
+
+    codec = Silk(weights, threads=threads, provider=provider)
+    codec.prepare(encode=encode, decode=decode)
+    return codec
+
+
+def _finish(failed: int, n_jobs: int) -> None:
+    if n_jobs == 0:
+        print("silk: nothing to do.", file=sys.stderr)
+    if not failed:
+        return
+    if n_jobs > 1:
+        print(f"silk: {failed} of {n_jobs} files failed; the others are done.", file=sys.stderr)
+    raise typer.Exit(2)

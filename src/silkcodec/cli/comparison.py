@@ -1,0 +1,126 @@
+"""The verbs that measure: `compare` codecs, and `score` files made elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from silkcodec.cli.options import (
+    By,
+    Clips,
+    Force,
+    Jobs,
+    Json,
+    Limit,
+    Listen,
+    Metrics,
+    Models,
+    Report,
+    Root,
+    Seed,
+    Split,
+)
+from silkcodec.errors import ArgumentError, SilkError
+
+
+def compare(
+    inputs: Clips,
+    codecs: Annotated[
+        str, typer.Option("--codecs", help="Codecs, and `original` for the clips themselves, with commas.")
+    ] = "silk",
+    output: Report = Path("comparison"),
+    metrics: Metrics = None,
+    models: Models = None,
+    split: Split = None,
+    root: Root = None,
+    limit: Limit = None,
+    seed: Seed = 0,
+    by: By = None,
+    jobs: Jobs = None,
+    listen: Listen = 3,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Measure codecs on the same clips, and report.
+
+    A run that was stopped goes on where it was; with a codec or metric more, only that is measured. Metrics beyond
+    the simplest need the extra [eval].
+    """
+    from silkcodec.evaluate.compare import compare
+
+    options = _options(metrics, models, split, limit, seed, by, jobs, listen, force, root)
+    _report(lambda progress: compare(inputs, _listed(codecs), output, options, progress=progress), output, as_json)
+
+
+def score(
+    reference: Annotated[str, typer.Argument(metavar="REF", help="What was encoded: a folder, manifest or file.")],
+    degraded: Annotated[
+        list[str], typer.Argument(metavar="[NAME=]FOLDER...", help="What came out: the same file names, any suffix.")
+    ],
+    output: Report = Path("scores"),
+    metrics: Metrics = None,
+    models: Models = None,
+    split: Split = None,
+    root: Root = None,
+    limit: Limit = None,
+    seed: Seed = 0,
+    by: By = None,
+    jobs: Jobs = None,
+    listen: Listen = 3,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Measure reconstructions that were made elsewhere, and report."""
+    from silkcodec.evaluate.score import score
+
+    options = _options(metrics, models, split, limit, seed, by, jobs, listen, force, root)
+    _report(lambda progress: score(reference, degraded, output, options, progress=progress), output, as_json)
+
+
+def _options(
+    metrics: str | None,
+    models: list[str] | None,
+    split: str | None,
+    limit: int | None,
+    seed: int,
+    by: str | None,
+    jobs: int | None,
+    listen: int,
+    force: bool,
+    root: Path | None,
+) -> Any:
+    """What compare and score have in common, as `evaluate.run.Options`."""
+    from silkcodec.evaluate.run import Options
+
+    given = {}
+    for text in models or []:
+        key, equals, model = text.partition("=")
+        if not (key and equals and model):
+            raise ArgumentError(f"--model must be KEY=NAME_OR_PATH; got '{text}'.")
+        given[key] = model
+    names, columns = (None if text is None else _listed(text) for text in (metrics, by))
+    return Options(names, given, split, limit, seed, columns, jobs, listen, force, root)
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _report(work: Callable[[Any], dict[str, Any]], folder: Path, as_json: bool) -> None:
+    """Do it, show the result, and fail at the end if anything in it did."""
+    from silkcodec.cli import console
+    from silkcodec.evaluate.report import failures
+
+    with console.counting("measure") as progress:
+        result = work(progress)
+    if as_json:
+        console.show_json(result)
+    else:
+        console.show_comparison(result, folder)
+    failed = failures(result)
+    if failed:
+        more = f" (and {len(failed) - 1} more, see the report)" if len(failed) > 1 else ""
+        raise SilkError(f"The rest is measured, but {failed[0]}{more}")

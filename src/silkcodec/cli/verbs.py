@@ -1,0 +1,62 @@
+"""The group of verbs that `silk` is: its sections, its errors, and verbs of other distributions."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from silkcodec.errors import SilkError
+
+ELSEWHERE = "Added by other distributions"  # the section of verbs that name none
+
+
+class Verbs(TyperGroup):
+    """A group of verbs, its own and those that other distributions add (`commands.py`).
+
+    It turns a SilkError into one line and an exit code. A bug of ours keeps its traceback.
+    """
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        from silkcodec.cli import commands
+
+        own = super().list_commands(ctx)
+        return [*own, *(name for name in commands.names() if name not in own)]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        own = super().get_command(ctx, cmd_name)
+        if own is not None:
+            return own
+        from silkcodec.cli import commands  # costs time that the verbs below need not pay
+
+        return commands.find(cmd_name)
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except SilkError as error:
+            print(f"silk: {' '.join(str(error).split())}", file=sys.stderr)
+            raise typer.Exit(2) from None
+        except KeyboardInterrupt:
+            print("silk: interrupted.", file=sys.stderr)
+            raise typer.Exit(130) from None
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """List the verbs by section.
+
+        A section is the `rich_help_panel` of its verbs. Rich itself would double the time of `silk --help`.
+        """
+        sections: dict[str, list[tuple[str, str]]] = {}
+        commands = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        shown = [(name, command) for name, command in commands if command is not None and not command.hidden]
+        width = max(len(name) for name, _ in shown)
+        for name, command in shown:
+            panel = getattr(command, "rich_help_panel", None)
+            section = panel if isinstance(panel, str) else ELSEWHERE
+            line = (name.ljust(width), command.get_short_help_str(formatter.width - 6 - width))
+            sections.setdefault(section, []).append(line)
+        for section, lines in sections.items():
+            with formatter.section(section):
+                formatter.write_dl(lines)
