@@ -32,7 +32,7 @@ SIDE_WING = {
 }  # PyTorch; reached by cli inside functions
 
 DOORS = {  # library -> the only modules that may import it
-    "onnxruntime": {"silk.codec", "train", "evaluate.metrics"},  # train: the parity check of an export
+    "onnxruntime": {"silk.graphs", "train", "evaluate.metrics"},  # train: the parity check of an export
     "soundfile": {"audio"},
     "soxr": {"audio"},
     "constriction": {"container.payload"},
@@ -203,3 +203,33 @@ def test_examples_in_docstrings_run(name: str) -> None:
     module = importlib.import_module(f"silkcodec.{name}")
     result = doctest.testmod(module, optionflags=doctest.IGNORE_EXCEPTION_DETAIL)
     assert result.failed == 0
+
+
+LIBRARIES = {"torch", "signal"}  # whose private names we use, for want of public ones
+
+
+def private_names_of_others(tree: ast.AST) -> set[str]:
+    """Private names that a module reads and that are not its own: `other._name`, `from other import _name`."""
+    own, read = set(), set()
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            own.add(node.name)
+        elif isinstance(node, ast.Name):
+            own.add(node.id)
+        elif isinstance(node, ast.Attribute):
+            (own if isinstance(node.ctx, ast.Store) else read).add(node.attr)
+            if isinstance(node.value, ast.Name) and node.value.id in {"self", "cls", *LIBRARIES}:
+                own.add(node.attr)
+        elif isinstance(node, ast.ImportFrom):
+            read.update(alias.name for alias in node.names if node.module not in LIBRARIES)
+    return {name for name in read - own if name.startswith("_") and not name.startswith("__")}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_no_module_reads_private_names_of_another(name: str) -> None:
+    assert private_names_of_others(ast.parse(MODULES[name].read_text(encoding="utf-8"))) == set()
+
+
+def test_private_names_of_others_are_found() -> None:
+    code = "from a import _b\nimport c\nc._d\nself._own\n_local = 1\n_local\nc.e"
+    assert private_names_of_others(ast.parse(code)) == {"_b", "_d"}

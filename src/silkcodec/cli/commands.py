@@ -47,7 +47,7 @@ def _load(entry: EntryPoint) -> Any:
         command = _broken(entry, error)
     if not isinstance(command, typer.Typer):
         return command
-    verb = typer.main.get_command(command)
+    verb: Any = typer.main.get_command(command)
     if isinstance(command.rich_help_panel, str):  # get_command leaves it out
         verb.rich_help_panel = command.rich_help_panel
     return verb

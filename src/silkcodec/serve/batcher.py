@@ -22,46 +22,19 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from silkcodec.silk import Silk, States
-from silkcodec.silk.stream import StreamEncoder
+from silkcodec.silk import FrameCutter, Silk, States
 from silkcodec.tokens import FRAME_SAMPLES, LATENT_WIDTH, N_LEVELS, SILK_SAMPLE_RATE, levels_to_codes
 
 Wave = NDArray[np.float32]
 OUTPUTS = {"encode": "levels", "decode": "wave"}  # task -> what its graph is asked for
 FRAME_S = FRAME_SAMPLES / SILK_SAMPLE_RATE
-
-
-class FrameCutter(StreamEncoder):
-    """`StreamEncoder` up to the model: what it would encode, it leaves in `frames`, float32 [9600] each."""
-
-    def __init__(self, codec: Silk, sample_rate: float, n_codebooks: int | None) -> None:
-        super().__init__(codec, sample_rate, n_codebooks=n_codebooks)
-        self.frames: deque[Wave] = deque()
-
-    def _advance(self, levels: list[NDArray[np.uint8]]) -> int:
-        if self._wanted != FRAME_SAMPLES:  # the look-ahead: it primes the state
-            return super()._advance(levels)
-        self.frames.append(self._buffer.copy())
-        self._filled = 0
-        self.n_frames += 1
-        return 1
-
-    @property
-    def states(self) -> States:
-        """Of the encoder, once the look-ahead is there."""
-        return self._states
-
-    @property
-    def n_codebooks(self) -> int:
-        """That are wanted."""
-        return self._n_codebooks
 
 
 @dataclass(frozen=True)
@@ -76,9 +49,12 @@ class Answer:
 class _Stream:
     """A stream's frames that wait, when the next one's turn is, and its state after the last one."""
 
-    def __init__(self, task: str, cutter: FrameCutter | None, states: States | None) -> None:
+    def __init__(
+        self, task: str, cutter: FrameCutter | None, states: States | None, n_codebooks: int | None = None
+    ) -> None:
         self.task = task
         self.cutter = cutter
+        self.n_codebooks = n_codebooks  # that are wanted; None: all
         self.states = states  # None: encode, and not even the look-ahead has come
         self.frames: deque[tuple[float, NDArray[Any]]] = deque()  # (its turn, the frame)
         self.last_turn = -np.inf
@@ -114,7 +90,9 @@ class Batcher:
 
     def open_encoder(self, stream: str, sample_rate: float = SILK_SAMPLE_RATE, n_codebooks: int | None = None) -> None:
         """A stream of samples begins. Raises AudioError, ArgumentError."""
-        self._streams[stream] = _Stream("encode", FrameCutter(self._codec, sample_rate, n_codebooks), None)
+        n_codebooks = self._codec.check_n_codebooks(n_codebooks)
+        cutter = FrameCutter(self._codec.lookahead_samples, sample_rate)
+        self._streams[stream] = _Stream("encode", cutter, None, n_codebooks)
 
     def open_decoder(self, stream: str) -> None:
         """A stream of codes begins."""
@@ -130,26 +108,24 @@ class Batcher:
         if one.cutter is None:
             one.add(list(self._codec.codes_to_levels(values)), self._clock())
         else:
-            one.cutter.feed(values)
-            self._take_frames(one, one.cutter)
+            self._take(one, one.cutter, one.cutter.feed(values))
 
     def end(self, stream: str) -> None:
         """Nothing more will be fed; what is still to come is answered by `step`, and `finished` tells of the end."""
         one = self._streams[stream]
         if one.cutter is not None:
-            one.cutter.flush()
-            self._take_frames(one, one.cutter)
+            self._take(one, one.cutter, one.cutter.flush())
         one.ended = True
 
     def drop(self, stream: str) -> None:
         """Forget a stream, whatever of it waits."""
         self._streams.pop(stream, None)
 
-    def _take_frames(self, one: _Stream, cutter: FrameCutter) -> None:
-        if one.states is None and cutter.frames:
-            one.states = cutter.states
-        one.add(list(cutter.frames), self._clock())
-        cutter.frames.clear()
+    def _take(self, one: _Stream, cutter: FrameCutter, frames: Iterator[Wave]) -> None:
+        cut = list(frames)
+        if one.states is None and cut:
+            one.states = self._codec.encoder_states(prime=cutter.prime)
+        one.add(cut, self._clock())
 
     @property
     def n_waiting(self) -> int:
@@ -189,7 +165,7 @@ class Batcher:
         for name, one, value, after in zip(names, batch, values, states, strict=False):
             one.states = after
             if one.cutter is not None:
-                value = levels_to_codes(value)[:, : one.cutter.n_codebooks]
+                value = levels_to_codes(value)[:, : one.n_codebooks]
             answers.append(Answer(name, one.n_done, value))
             one.n_done += 1
         return task, answers

@@ -3,9 +3,8 @@
 This is the only path through the model: `Silk.encode` feeds the whole wave, the command line feeds a file
 block by block, a microphone feeds 20 ms at a time, and all get the same tokens to the bit.
 
-    samples  |<-- 480 -->|<-------------- 9600 -------------->|<-------------- 9600 -------------->| ...
-              primes the   frame 0 is encoded when these are    frame 1
-              first state  there: 400 ms + 20 ms look-ahead
+    samples -> FrameCutter -> frames -> FrameModel -> levels -> codes     StreamEncoder
+    codes -> levels -> FrameModel -> samples                              StreamDecoder
 
 The encoder is always called with one frame, because the same frame computed in a call of another shape may
 differ in the last bit, and FSQ turns the last bit into another token once in a while.
@@ -13,27 +12,25 @@ differ in the last bit, and FSQ turns the last bit into another token once in a 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from silkcodec import audio
 from silkcodec.bare_codes import check_frames
 from silkcodec.errors import ArgumentError
+from silkcodec.silk.framing import FrameCutter
+from silkcodec.silk.graphs import States
+from silkcodec.silk.model import MIDDLE_LEVEL, FrameModel
 from silkcodec.tokens import (
     DIMS_PER_TOKEN,
     FRAME_SAMPLES,
     LATENT_WIDTH,
-    N_LEVELS,
     SILK_SAMPLE_RATE,
     codebook_sizes,
     codes_to_levels,
     levels_to_codes,
 )
-
-if TYPE_CHECKING:
-    from silkcodec.silk.codec import Silk
 
 Codes = NDArray[np.int64]
 Wave = NDArray[np.float32]
@@ -64,20 +61,24 @@ class StreamEncoder:
     >>> send(stream.flush())                                                # doctest: +SKIP
     """
 
-    def __init__(self, codec: Silk, sample_rate: float = SILK_SAMPLE_RATE, *, n_codebooks: int | None = None) -> None:
-        self._codec = _silk(codec)
+    def __init__(
+        self, codec: FrameModel, sample_rate: float = SILK_SAMPLE_RATE, *, n_codebooks: int | None = None
+    ) -> None:
+        self._codec = _streaming(codec)
         self._n_codebooks = codec.check_n_codebooks(n_codebooks)
-        self._resampler = audio.Resampler(audio.check_rate(sample_rate), SILK_SAMPLE_RATE)
-        self._states = codec.encoder_states()
-        self._buffer = np.zeros(FRAME_SAMPLES, dtype=np.float32)
-        self._filled = 0
-        self._wanted = codec.lookahead_samples  # the look-ahead first, then whole frames
-        self._finished = False
-        self.n_samples = 0
-        self.n_frames = 0
+        self._cutter = FrameCutter(codec.lookahead_samples, sample_rate)
+        self._states: States | None = None
+
+    @property
+    def n_samples(self) -> int:
+        return self._cutter.n_samples
+
+    @property
+    def n_frames(self) -> int:
+        return self._cutter.n_frames
 
     def feed(self, chunk: ArrayLike) -> Codes:
-        """Samples in, codes out.
+        """Encode the next samples.
 
         Args:
             chunk: the next samples, [n] or [n, C], any n, 0 too; see `audio.as_block`.
@@ -88,54 +89,23 @@ class StreamEncoder:
         Raises:
             AudioError: NaN or Inf, or not the shape or type of a wave. ArgumentError: after `flush`.
         """
-        if self._finished:
-            raise ArgumentError("A stream must not be fed after flush; make a new StreamEncoder.")
-        block = audio.as_block(chunk, self._resampler.from_rate, self._resampler.n_in)
-        return self._codes(self._push(self._resampler.feed(block)))
+        return self._encode(self._cutter.feed(chunk))
 
     def flush(self) -> Codes:
-        """The end of the stream: int64 [F, K], the frames not yet complete, filled up with silence.
+        """End the stream: int64 [F, K], the frames not yet complete, filled up with silence.
 
         Raises:
             ArgumentError: the second time.
         """
-        if self._finished:
-            raise ArgumentError("A stream can be flushed once; make a new StreamEncoder.")
-        self._finished = True
-        levels = self._push(self._resampler.flush())
-        missing = -(-self.n_samples // FRAME_SAMPLES) - self.n_frames
-        while missing > 0:
-            self._buffer[self._filled :] = 0
-            missing -= self._advance(levels)
-        return self._codes(levels)
+        return self._encode(self._cutter.flush())
 
-    def _push(self, wave: Wave) -> list[NDArray[np.uint8]]:
-        """Samples at 24 kHz into the buffer -> the levels of the frames that this completes."""
-        self.n_samples += len(wave)
-        levels: list[NDArray[np.uint8]] = []
-        while len(wave):
-            room = self._wanted - self._filled
-            part, wave = wave[:room], wave[room:]
-            self._buffer[self._filled : self._filled + len(part)] = part
-            self._filled += len(part)
-            if self._filled == self._wanted:
-                self._advance(levels)
-        return levels
-
-    def _advance(self, levels: list[NDArray[np.uint8]]) -> int:
-        """Use up a full buffer: prime the state (returns 0), or encode a frame (returns 1)."""
-        full = self._buffer[: self._wanted]
-        self._filled = 0
-        if self._wanted == self._codec.lookahead_samples:
-            self._states = self._codec.encoder_states(prime=full)
-            self._wanted = FRAME_SAMPLES
-            return 0
-        frame_levels, self._states = self._codec.encode_frame(full, self._states)
-        levels.append(frame_levels)
-        self.n_frames += 1
-        return 1
-
-    def _codes(self, levels: list[NDArray[np.uint8]]) -> Codes:
+    def _encode(self, frames: Iterator[Wave]) -> Codes:
+        levels = []
+        for frame in frames:
+            if self._states is None:
+                self._states = self._codec.encoder_states(prime=self._cutter.prime)
+            frame_levels, self._states = self._codec.encode_frame(frame, self._states)
+            levels.append(frame_levels)
         if not levels:
             return np.zeros((0, self._n_codebooks), dtype=np.int64)
         return levels_to_codes(np.concatenate(levels))[:, : self._n_codebooks]
@@ -169,9 +139,9 @@ class StreamDecoder:
     """
 
     def __init__(
-        self, codec: Silk, *, dims_per_token: int = DIMS_PER_TOKEN, n_codebooks: int | None = None
+        self, codec: FrameModel, *, dims_per_token: int = DIMS_PER_TOKEN, n_codebooks: int | None = None
     ) -> None:
-        self._codec = _silk(codec)
+        self._codec = _streaming(codec)
         self._dims_per_token = dims_per_token
         self._n_codebooks = len(codebook_sizes(dims_per_token))
         if n_codebooks is not None:
@@ -236,7 +206,7 @@ class StreamDecoder:
         wave = np.zeros(n_frames * FRAME_SAMPLES, dtype=np.float32)
         n_heard = min(max(FADE_FRAMES - self._n_lost, 0), int(n_frames))
         if n_heard:
-            heard = self._decode(np.full((n_heard, LATENT_WIDTH), N_LEVELS // 2, dtype=np.uint8))
+            heard = self._decode(np.full((n_heard, LATENT_WIDTH), MIDDLE_LEVEL, dtype=np.uint8))
             wave[: len(heard)] = heard * _fade(self._n_lost, len(heard))
         self._n_lost += int(n_frames)
         self.n_frames += int(n_frames)
@@ -252,7 +222,7 @@ class StreamDecoder:
         return wave
 
 
-def _silk(codec: Silk) -> Silk:
+def _streaming(codec: FrameModel) -> FrameModel:
     """Refuse what cannot stream: the name of a codec, or another codec than Silk. Raises ArgumentError."""
     if not hasattr(codec, "encoder_states"):
         raise ArgumentError(f"A stream must have a loaded Silk, such as silkcodec.load(); got {codec!r}.")

@@ -1,0 +1,108 @@
+"""The ONNX graphs of a folder of weights, on ONNX Runtime, which only this module imports."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from silkcodec.errors import ProviderError, WeightsError
+from silkcodec.silk.graph_file import check_graph_file
+from silkcodec.silk.weights_config import GraphConfig
+
+States = list[NDArray[np.float32]]
+
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+
+
+class Graph:
+    """One ONNX graph with streaming state: (input, states) -> (output, next states).
+
+    Args:
+        folder: of the weights.
+        config: what config.json says of the graph.
+        output: "levels", "latent" or "wave".
+        threads: of one call.
+        provider: as ONNX Runtime names it.
+
+    Raises:
+        WeightsError: the file is missing or damaged, or is another graph than config.json describes.
+        ProviderError: the provider does not start.
+    """
+
+    def __init__(self, folder: Path, config: GraphConfig, output: str, threads: int, provider: str) -> None:
+        import onnxruntime  # 0.2 s, which reading a config or listing the codecs need not pay
+
+        self._path = folder / config.file
+        content = config.verified_bytes(folder)
+        check_graph_file(content, str(self._path))
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        # Waiting threads sleep: spinning gains little on a frame's work, costs a core between the frames of a
+        # live stream, and on a busy machine makes two threads slower than one.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.log_severity_level = 3  # errors; its warnings are about optimisations it did not make
+        try:
+            self._session = onnxruntime.InferenceSession(content, options, providers=[provider])
+        except onnxruntime_errors() as error:
+            reason = str(error).splitlines()[0]
+            raise WeightsError(f"'{self._path}' must be a model; ONNX Runtime: {reason}") from error
+        if self._session.get_providers()[0] != provider:  # ONNX Runtime falls back to the CPU with a log line
+            raise ProviderError(
+                f"{provider} could not start here; ONNX Runtime would use {self._session.get_providers()[0]};"
+                " check its drivers, or choose --provider cpu."
+            )
+        self._input = "levels" if output == "wave" else "wave"
+        self._states = config.state_names
+        self._outputs = [output, *(f"next_{name}" for name in config.state_names)]
+        self._check_interface(config)
+
+    def _check_interface(self, config: GraphConfig) -> None:
+        """Raise WeightsError unless the graph takes and returns what config.json says."""
+        states = {name: list(shape) for name, shape in config.states.items()}
+        taken = {i.name: i.shape[1:] for i in self._session.get_inputs()}
+        returned = {o.name: o.shape[1:] for o in self._session.get_outputs()}
+        taken.pop(self._input, None)
+        missing = [name for name in self._outputs if name not in returned]
+        if taken != states or any(returned.get(f"next_{name}") != shape for name, shape in states.items()) or missing:
+            raise WeightsError(
+                f"'{self._path}' must be a graph from {self._input!r} and the states of config.json to"
+                f" {self._outputs[0]!r} and the next states; export it again."
+            )
+
+    def run(self, value: NDArray[Any], states: States) -> tuple[NDArray[Any], States]:
+        """Return the output and the next states. Raises WeightsError if the graph fails on these inputs."""
+        feeds = {self._input: value, **dict(zip(self._states, states, strict=True))}
+        try:
+            outputs = self._session.run(self._outputs, feeds)
+        except onnxruntime_errors() as error:  # what the graph does inside, such as tensors that fit in no memory
+            reason = str(error).splitlines()[0]
+            raise WeightsError(f"'{self._path}' must run on its inputs; ONNX Runtime: {reason}") from error
+        return outputs[0], outputs[1:]
+
+
+def find_provider(provider: str) -> str:
+    """Return ONNX Runtime's name of a provider. Raises ProviderError if this machine does not have it."""
+    if provider not in PROVIDERS:
+        raise ProviderError(f"provider must be {' or '.join(PROVIDERS)}; got '{provider}'.")
+    if provider == "cpu":
+        return PROVIDERS[provider]  # every build has it; do not import onnxruntime to ask
+    import onnxruntime
+
+    if PROVIDERS[provider] not in onnxruntime.get_available_providers():
+        raise ProviderError(
+            f"provider '{provider}' needs ONNX Runtime built for it, which is not installed;"
+            " run: pip install onnxruntime-gpu"
+        )
+    return PROVIDERS[provider]
+
+
+def onnxruntime_errors() -> tuple[type[Exception], ...]:
+    """ONNX Runtime's own exceptions: they have no base but Exception."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    own = [e for e in vars(state).values() if isinstance(e, type) and issubclass(e, Exception)]
+    return (RuntimeError, ValueError, *own)

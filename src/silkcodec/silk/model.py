@@ -1,0 +1,163 @@
+"""The model, frame by frame: a frame's wave -> levels, and levels -> a frame's wave.
+
+    wave [1, 9600] and states  -> encoder.onnx -> levels [1, 1, 128] and the next states
+    levels [1, F, 128], states -> decoder.onnx -> wave [1, F * 9600] and the next states
+
+State is data: both graphs take the state of the stream as inputs and return the next one. So a loaded model holds
+nothing of any recording, and any number of threads may use it at once.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from silkcodec.errors import ArgumentError, TokensError
+from silkcodec.parallel.cores import available_cores
+from silkcodec.silk.graphs import Graph, States, find_provider
+from silkcodec.silk.weights_config import WeightsConfig
+from silkcodec.tokens import (
+    FRAME_SAMPLES,
+    LATENT_WIDTH,
+    N_LEVELS,
+    SILK_FRAME_RATE,
+    SILK_SAMPLE_RATE,
+    codebook_sizes,
+    codes_to_levels,
+    levels_to_codes,
+)
+
+Wave = NDArray[np.float32]
+
+EMBEDDED = Path(__file__).parent / "weights"
+SILENT_PEAK = 2.0**-15  # one step of 16 bits, -90 dBFS; what Silk makes of zeros is below it
+MIDDLE_LEVEL = N_LEVELS // 2  # the level nearest to 0 in the latent: what a dropped dimension is set to
+
+
+class FrameModel:
+    """A folder of weights, loaded: what `StreamEncoder` and `StreamDecoder` call. `Silk` adds whole recordings.
+
+    Arguments, attributes and errors: see `Silk`.
+    """
+
+    DECODE_FRAMES = 5  # in one call of the decoder: a third faster than 1, and 2 s at most of a stream's memory
+    MAX_THREADS = 4  # one frame is too little work for more
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str] | None = None,
+        *,
+        threads: int | None = None,
+        provider: str = "cpu",
+    ) -> None:
+        if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
+            raise ArgumentError(f"threads must be a whole number of at least 1, or None; got {threads!r}.")
+        if folder is not None and not isinstance(folder, (str, os.PathLike)):
+            raise ArgumentError(f"A folder of weights must be a str or a path; got {folder!r}.")
+        self.folder = EMBEDDED if folder is None else Path(folder)
+        self.threads = threads or min(self.MAX_THREADS, available_cores())
+        self.provider = find_provider(provider)
+        self.config = WeightsConfig.read(self.folder)
+        self.name = "silk"
+        self.codec_id = f"{self.config.name}@{self.config.weights_hash}"
+        self.sample_rate = SILK_SAMPLE_RATE
+        self.codebook_sizes = codebook_sizes()
+        self.frame_rates = (SILK_FRAME_RATE,) * len(self.codebook_sizes)
+        self.lookahead_samples = self.config.lookahead_samples
+        self.latency_s = (FRAME_SAMPLES + self.lookahead_samples) / SILK_SAMPLE_RATE
+        self._graphs: dict[str, Graph] = {}
+        self._lock = threading.Lock()
+
+    def prepare(self, *, encode: bool = False, decode: bool = False) -> None:
+        """Read the graphs now rather than when they are first needed. Raises WeightsError, ProviderError."""
+        if encode:
+            self._graph("levels")
+        if decode:
+            self._graph("wave")
+
+    def check_n_codebooks(self, n_codebooks: int | None) -> int:
+        """n_codebooks as a number, all for None. Raises ArgumentError outside 1..19."""
+        k = len(self.codebook_sizes)
+        if n_codebooks is not None and (n_codebooks not in range(1, k + 1)):
+            raise ArgumentError(f"n_codebooks must be 1..{k} for '{self.name}'; got {n_codebooks}.")
+        return k if n_codebooks is None else int(n_codebooks)
+
+    def encoder_states(self, prime: Wave | None = None) -> States:
+        """The encoder's state at the start of a stream; `prime`: its first 480 samples."""
+        states = self.config.encoder.fresh_states()
+        if prime is not None:
+            wave_state = states[self.config.encoder.state_names.index("state_wave")]
+            wave_state[0, self.config.history_samples :] = prime
+        return states
+
+    def encode_frame(self, wave: Wave, states: States) -> tuple[NDArray[np.uint8], States]:
+        """A frame's wave, float32 [9600] (480 samples ahead), states -> levels uint8 [1, 128], states."""
+        levels, states = self.call("levels", wave[None], states)
+        return levels[0], states
+
+    def decoder_states(self) -> States:
+        """The decoder's state at the start of a stream."""
+        return self.config.decoder.fresh_states()
+
+    def decode_frames(self, levels: NDArray[np.uint8], states: States) -> tuple[Wave, States]:
+        """Frames of levels, uint8 [F, 128], and states -> float32 [F * 9600], states."""
+        wave, states = self.call("wave", levels[None], states)
+        return wave[0], states
+
+    def call(self, output: str, value: NDArray[Any], states: States) -> tuple[NDArray[Any], States]:
+        """One call of the model, for B streams at once.
+
+        Args:
+            output: "levels" or "latent" of a frame, "wave" of frames.
+            value: float32 [B, 9600], or for "wave" uint8 [B, F, 128].
+            states: of the streams, each stacked to [B, ...].
+
+        Returns:
+            uint8 or float32 [B, 1, 128], or float32 [B, F * 9600] in which silent frames are 0; the next states.
+        """
+        result, states = self._graph(output).run(value, states)
+        if output == "wave":
+            _silence(result)
+        return result, states
+
+    def check_codec_id(self, codec_id: str) -> None:
+        """Refuse what other weights made: it would decode to noise. Raises TokensError."""
+        if codec_id != self.codec_id:
+            raise TokensError(
+                f"Tokens must be of '{self.codec_id}'; got '{codec_id}';"
+                " load the codec, and the weights, that made them."
+            )
+
+    def codes_to_levels(self, codes: ArrayLike) -> NDArray[np.uint8]:
+        """Codes, int [F, K] -> levels, uint8 [F, 128]; groups beyond K get the middle level.
+
+        Raises:
+            TokensError: codes out of range or of another shape.
+        """
+        array = np.asarray(codes)
+        k = array.shape[1] if array.ndim == 2 else 0
+        if 0 < k < len(self.codebook_sizes) and array.dtype.kind in "iu":
+            middle = levels_to_codes(np.full((1, LATENT_WIDTH), MIDDLE_LEVEL))[:, k:]
+            array = np.concatenate([array, np.repeat(middle, len(array), axis=0)], axis=1)
+        return codes_to_levels(array).astype(np.uint8)
+
+    def _graph(self, output: str) -> Graph:
+        with self._lock:  # two threads that need it first must not both build it
+            if output not in self._graphs:
+                config = self.config.decoder if output == "wave" else self.config.encoder
+                self._graphs[output] = Graph(self.folder, config, output, self.threads, self.provider)
+            return self._graphs[output]
+
+
+def _silence(wave: NDArray[np.float32]) -> None:
+    """Set frames of [B, F * 9600] that stay below one step of 16 bits to 0: digital silence stays digital silence.
+
+    Frame by frame, so that it is the same in a stream.
+    """
+    frames = wave.reshape(wave.shape[0], -1, FRAME_SAMPLES)
+    frames[np.abs(frames).max(axis=2) < SILENT_PEAK] = 0
