@@ -22,8 +22,6 @@ from silkcodec.train.recognizer import RecognizerLoss, load_recognizer
 from silkcodec.train.whisper import load_encoder, log_mel, mel_filters
 from speechlike import speechlike
 
-pytestmark = pytest.mark.slow
-
 WIDTH, HEADS, LAYERS, MELS, POSITIONS = 24, 2, 3, 80, 100
 
 
