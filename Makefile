@@ -7,6 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 LIGHT := $(VENV)/.light
+FAST := $(VENV)/.fast
 FULL := $(VENV)/.full
 SITE := src/silkcodec/site/index.html
 WHISPER := $(VENV)/models/whisper-base
@@ -58,8 +59,9 @@ test: $(FULL) $(if $(shell command -v npm),$(SITE))
 	$(BIN)/python -m pytest; tests=$$?; wait $$fuzz || tests=1; cat out/fuzz.log; exit $$tests
 
 # Without training runs, live servers, browsers and other tests of more than about 5 s.
-test-fast: $(FULL)
-	$(BIN)/python -m pytest -m "not slow and not browser"
+# It installs only what these need; where PyTorch and other extras are missing, their tests are skipped.
+test-fast: $(FAST)
+	$(BIN)/python -m pytest tests -m "not slow and not browser"
 
 # Coverage-guided, of everything that strangers can send; fuzz/run.py says what to do with what it finds.
 fuzz: $(FULL)
@@ -171,6 +173,11 @@ $(VENV)/bin/python:
 
 $(LIGHT): $(VENV)/bin/python pyproject.toml constraints.txt
 	$(PIP) -c constraints.txt -e .
+	touch $@
+
+$(FAST): $(LIGHT) lab/pyproject.toml
+	$(PIP) -c constraints.txt -e '.[entropy,corpus,serve]' pytest hypothesis
+	$(PIP) -c constraints.txt --no-deps -e lab
 	touch $@
 
 # Everything, with the weights of metric models (hashes pinned) and, where apt-get and root are at hand, the system's packages.

@@ -48,6 +48,7 @@ def test_only_english_is_measured() -> None:
 
 
 def test_a_folder_without_the_network_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("rapidfuzz", reason="needs [asr]")
     (metric,) = find_metrics(["dwer_moonshine"], {"moonshine": str(tmp_path)})
     with pytest.raises(ArgumentError, match=r"tokenizer\.bin"):
         metric.require()
