@@ -289,6 +289,7 @@ def test_times_say_how_many_clips_ran_at_once(tables: ModuleType, bench: Path) -
 
 
 def test_levels_are_told_and_drawn(tables: ModuleType, bench: Path) -> None:
+    pytest.importorskip("matplotlib", reason="needs [dev]")
     assert "Not measured yet" in shown(tables, "levels", bench) and tables.quality_tables.draw_levels(bench) is None
     result = quality(0.89)
     result["codecs"]["silk"]["dimensions"] = {
