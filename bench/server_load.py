@@ -23,10 +23,9 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 import silkcodec
 from silkcodec import audio
-from silkcodec.tokens import FRAME_SAMPLES, SILK_SAMPLE_RATE
+from silkcodec.spec import FRAME_SAMPLES, LOOKAHEAD, SILK_SAMPLE_RATE
 
 SAMPLES = Path(__file__).resolve().parent.parent / "samples"
-LOOKAHEAD = 480
 FRAME_S = FRAME_SAMPLES / SILK_SAMPLE_RATE
 GRACE_S = 15.0  # for the last frames to come
 TOLERANCE = 1e-4 + 1 / 32_768  # of samples: the contract, and 16 bits

@@ -33,7 +33,7 @@ from websockets.asyncio.client import connect
 from silkcodec.evaluate import machine
 from silkcodec.evaluate.results import to_json
 from silkcodec.silk import EMBEDDED
-from silkcodec.tokens import FRAME_SAMPLES, SILK_SAMPLE_RATE
+from silkcodec.spec import FRAME_SAMPLES, LOOKAHEAD, SILK_SAMPLE_RATE
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "helpers"))
 
@@ -41,7 +41,6 @@ from servercase import TOKEN, Server
 
 KIND = "silk server neighbour"
 CHUNK_S = 0.1
-LOOKAHEAD = 480
 DRAIN_S = 20.0
 TARGET = 2.0  # times the p99 without a flood
 PAD = ",".join(["[]"] * 20_000)

@@ -18,11 +18,10 @@ import numpy as np
 from silkcodec import audio
 from silkcodec.serve.batcher import run
 from silkcodec.silk import Silk
-from silkcodec.tokens import FRAME_SAMPLES
+from silkcodec.spec import FRAME_SAMPLES, LOOKAHEAD
 
 SAMPLES = Path(__file__).resolve().parent.parent / "samples"
 SIZES = (1, 2, 4, 8, 16)
-LOOKAHEAD = 480
 
 
 def measure(n_frames: int) -> list[dict[str, Any]]:

@@ -60,7 +60,7 @@ def versions(_: argparse.Namespace) -> Figures:
 def tile(options: argparse.Namespace) -> Figures:
     """The samples one after another, again and again, as a 24 kHz WAV file of exactly so many seconds."""
     from silkcodec import audio
-    from silkcodec.tokens import SILK_SAMPLE_RATE
+    from silkcodec.spec import SILK_SAMPLE_RATE
 
     waves = [audio.read(path) for path in speech_files(options.samples)]
     missing = round(options.duration_s * SILK_SAMPLE_RATE)
@@ -113,7 +113,7 @@ def batch(options: argparse.Namespace) -> Figures:
 def stream(options: argparse.Namespace) -> Figures:
     """What each 400 ms frame costs, fed one by one: StreamEncoder.feed, then StreamDecoder.feed of its codes."""
     from silkcodec.silk.stream import StreamDecoder, StreamEncoder
-    from silkcodec.tokens import FRAME_SAMPLES
+    from silkcodec.spec import FRAME_SAMPLES
 
     codec, wave = _ready(options)
     encoder, decoder = StreamEncoder(codec), StreamDecoder(codec)

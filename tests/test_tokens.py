@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import doctest
 import pickle
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from silkcodec import mel, tokens
+from silkcodec import spec, tokens
 from silkcodec.errors import ArgumentError, TokensError
 from silkcodec.tokens import Tokens, codebook_sizes, codes_to_levels, levels_to_codes, n_frames
 
@@ -51,8 +53,19 @@ def test_examples_in_the_docstrings_run() -> None:
     assert result.attempted and not result.failed
 
 
-def test_constants_agree_with_the_spectrogram() -> None:
-    assert (tokens.FRAME_SAMPLES, tokens.SILK_SAMPLE_RATE) == (mel.FRAME, mel.SAMPLE_RATE)
+def test_constants_of_the_format_are_defined_once() -> None:
+    """Another module may give one another name, but no module writes its number again."""
+    package = Path(spec.__file__).parent
+    again = [
+        f"{path.relative_to(package)}: {target.id}"
+        for path in sorted(package.rglob("*.py"))
+        if path.name != "spec.py"
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
+        for target in node.targets
+        if isinstance(target, ast.Name) and node.value.value == getattr(spec, target.id, None)
+    ]
+    assert again == []
 
 
 def test_silk_has_19_groups_18_of_seven_dimensions_and_one_of_two() -> None:

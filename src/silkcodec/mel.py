@@ -22,15 +22,10 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-SAMPLE_RATE = 24_000  # Hz
-N_FFT = 1024  # samples in a window
-HOP = 240  # samples between columns: 10 ms
-N_MELS = 128  # bands
-LOOKAHEAD = 480  # samples past a frame's end that its last column sees: 20 ms
-HISTORY = N_FFT - HOP - LOOKAHEAD  # samples before a column's start that it sees: 304
-FRAME = 9600  # samples in one Silk frame: 400 ms
-COLUMNS = FRAME // HOP  # mel columns in one Silk frame: 40
-FLOOR = 1e-5  # magnitudes below this are clamped before the logarithm
+from silkcodec.spec import COLUMNS, FLOOR, FRAME_SAMPLES, HISTORY, HOP, LOOKAHEAD, N_FFT, N_MELS, SILK_SAMPLE_RATE
+
+SAMPLE_RATE = SILK_SAMPLE_RATE  # Hz
+FRAME = FRAME_SAMPLES
 
 
 def hz_to_mel(hz: NDArray[np.float64] | float) -> NDArray[np.float64]:
@@ -69,7 +64,7 @@ def log_mel(wave: NDArray[np.float32]) -> NDArray[np.float32]:
     Returns:
         float32 [F * 40, 128], with F = ceil(T / 9600); natural log of mel magnitudes, at least log(1e-5).
     """
-    n_columns = -(-len(wave) // FRAME) * COLUMNS
+    n_columns = -(-len(wave) // FRAME_SAMPLES) * COLUMNS
     padded = np.zeros(HISTORY + n_columns * HOP + LOOKAHEAD, dtype=np.float32)
     padded[HISTORY : HISTORY + len(wave)] = wave
     if n_columns == 0:

@@ -24,14 +24,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from silkcodec.errors import ArgumentError, TokensError
+from silkcodec.spec import DIMS_PER_TOKEN, FRAME_SAMPLES, LATENT_WIDTH, N_LEVELS, SILK_FRAME_RATE, SILK_SAMPLE_RATE
 
-LATENT_WIDTH = 128  # FSQ dimensions of a Silk frame
-N_LEVELS = 8  # values of each
-DIMS_PER_TOKEN = 7  # Silk's own grouping
 MAX_DIMS_PER_TOKEN = 20  # 8^20 = 2^60: the widest group whose codes fit an int64
-SILK_SAMPLE_RATE = 24_000  # Hz
-FRAME_SAMPLES = 9_600  # samples in one Silk frame: 400 ms
-SILK_FRAME_RATE = SILK_SAMPLE_RATE / FRAME_SAMPLES  # Hz: 2.5
 
 Codes = NDArray[np.int64]
 

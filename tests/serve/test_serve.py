@@ -27,7 +27,8 @@ from silkcodec.serve.settings import Limits, Settings, is_loopback, is_token, re
 from silkcodec.serve.worker import bytes_of, samples_of
 from silkcodec.silk import Silk
 from silkcodec.silk.stream import StreamDecoder
-from silkcodec.tokens import FRAME_SAMPLES, codebook_sizes
+from silkcodec.spec import FRAME_SAMPLES
+from silkcodec.tokens import codebook_sizes
 
 # --- batcher
 

@@ -31,7 +31,7 @@ from silkcodec.serve.client import ServerError
 from silkcodec.serve.metrics import Metrics
 from silkcodec.serve.settings import Limits, Settings
 from silkcodec.silk import Silk
-from silkcodec.tokens import FRAME_SAMPLES
+from silkcodec.spec import FRAME_SAMPLES
 
 pytestmark = pytest.mark.slow
 

@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from silkcodec import audio
 from silkcodec.errors import ArgumentError, TokensError, WeightsError
 from silkcodec.quantizers import FSQ, RVQ, VQ, MultiScaleRVQ
-from silkcodec.tokens import LATENT_WIDTH, N_LEVELS, SILK_FRAME_RATE, SILK_SAMPLE_RATE, Tokens
+from silkcodec.spec import LATENT_WIDTH, N_LEVELS, SILK_FRAME_RATE, SILK_SAMPLE_RATE
+from silkcodec.tokens import Tokens
 
 Wave = NDArray[np.float32]
 

@@ -26,7 +26,8 @@ from silkcodec.container.layout import VERSION, Chunk, Header
 from silkcodec.container.reading import Reader
 from silkcodec.container.writing import Writer
 from silkcodec.errors import ArgumentError, ContainerError, TokensError
-from silkcodec.tokens import FRAME_SAMPLES, SILK_FRAME_RATE, SILK_SAMPLE_RATE, Codes, Tokens
+from silkcodec.spec import FRAME_SAMPLES, SILK_FRAME_RATE, SILK_SAMPLE_RATE
+from silkcodec.tokens import Codes, Tokens
 
 __all__ = [
     "VERSION",

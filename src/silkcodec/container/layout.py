@@ -16,14 +16,8 @@ import numpy as np
 
 from silkcodec.container.payload import RAW_FRAME_BYTES
 from silkcodec.errors import ArgumentError, ContainerError
-from silkcodec.tokens import (
-    DIMS_PER_TOKEN,
-    FRAME_SAMPLES,
-    MAX_DIMS_PER_TOKEN,
-    SILK_SAMPLE_RATE,
-    codebook_sizes,
-    n_frames,
-)
+from silkcodec.spec import DIMS_PER_TOKEN, FRAME_SAMPLES, SILK_SAMPLE_RATE
+from silkcodec.tokens import MAX_DIMS_PER_TOKEN, codebook_sizes, n_frames
 
 # As PNG's: the first byte is in no text, and CR LF and Ctrl-Z show a transfer that took the file for text.
 MAGIC = b"\x89SILK\r\n\x1a"

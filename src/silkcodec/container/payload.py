@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from silkcodec.errors import MissingExtraError
-from silkcodec.tokens import LATENT_WIDTH, N_LEVELS
+from silkcodec.spec import LATENT_WIDTH, N_LEVELS
 
 RAW_FRAME_BYTES = LATENT_WIDTH * 3 // 8  # 48
 

@@ -29,7 +29,8 @@ from silkcodec.container.layout import (
     parse_header,
 )
 from silkcodec.errors import ArgumentError, ContainerError
-from silkcodec.tokens import SILK_FRAME_RATE, Codes, levels_to_codes, n_frames
+from silkcodec.spec import SILK_FRAME_RATE
+from silkcodec.tokens import Codes, levels_to_codes, n_frames
 
 PIECE_FRAMES = 25
 """The most frames given out at once: 10 s. So 4 kB that hold 27 minutes do not set the memory of a decoder."""

@@ -25,7 +25,8 @@ from silkcodec.container.layout import (
 )
 from silkcodec.errors import ArgumentError, OutputError, TokensError
 from silkcodec.output import replacing
-from silkcodec.tokens import DIMS_PER_TOKEN, LATENT_WIDTH, codes_to_levels, n_frames
+from silkcodec.spec import DIMS_PER_TOKEN, LATENT_WIDTH
+from silkcodec.tokens import codes_to_levels, n_frames
 
 RAW_CHUNK_FRAMES = 25  # 10 s: 16 bytes of chunk header on 1,200 of payload
 CODED_CHUNK_FRAMES = (

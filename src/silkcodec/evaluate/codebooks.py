@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from silkcodec.tokens import LATENT_WIDTH, N_LEVELS, Tokens
+from silkcodec.spec import LATENT_WIDTH, N_LEVELS
+from silkcodec.tokens import Tokens
 
 Counts = tuple[NDArray[np.int64], NDArray[np.int64]]  # codes that occur [U], how often each [U]
 

@@ -30,7 +30,7 @@ from silkcodec.errors import ArgumentError, AudioError, ContainerError
 from silkcodec.output import replacing, standard_output
 from silkcodec.silk import Silk
 from silkcodec.silk.stream import StreamDecoder, StreamEncoder
-from silkcodec.tokens import FRAME_SAMPLES, SILK_FRAME_RATE, SILK_SAMPLE_RATE
+from silkcodec.spec import FRAME_SAMPLES, SILK_FRAME_RATE, SILK_SAMPLE_RATE
 
 BLOCK_S = 10.0  # taken from a sound file at once
 PREROLL_FRAMES = 8  # decoded before a part and thrown away: the decoder remembers a few frames

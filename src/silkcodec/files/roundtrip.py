@@ -16,7 +16,7 @@ from silkcodec.files import Advance, Coding, Playback, encode_file, nothing, rer
 from silkcodec.files.comparison import Comparison
 from silkcodec.output import check_output, replacing
 from silkcodec.silk import Silk
-from silkcodec.tokens import SILK_SAMPLE_RATE
+from silkcodec.spec import SILK_SAMPLE_RATE
 
 
 @dataclass(frozen=True)

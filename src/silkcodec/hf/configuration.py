@@ -8,7 +8,8 @@ from typing import Any
 from transformers import PreTrainedConfig
 
 from silkcodec.nn.config import ModelConfig
-from silkcodec.tokens import DIMS_PER_TOKEN, FRAME_SAMPLES, N_LEVELS, SILK_FRAME_RATE, SILK_SAMPLE_RATE, codebook_sizes
+from silkcodec.spec import DIMS_PER_TOKEN, FRAME_SAMPLES, N_LEVELS, SILK_FRAME_RATE, SILK_SAMPLE_RATE
+from silkcodec.tokens import codebook_sizes
 
 SIZES = tuple(field.name for field in fields(ModelConfig) if field.name != "quantizer")
 

@@ -11,7 +11,7 @@ from transformers import BatchFeature, SequenceFeatureExtractor
 from transformers.utils import logging
 
 from silkcodec import audio
-from silkcodec.tokens import SILK_SAMPLE_RATE
+from silkcodec.spec import SILK_SAMPLE_RATE
 
 logger = logging.get_logger(__name__)
 

@@ -23,11 +23,12 @@ from silkcodec.errors import ArgumentError, TokensError
 from silkcodec.hf.configuration import SilkConfig
 from silkcodec.mel import FRAME, HISTORY, LOOKAHEAD
 from silkcodec.nn.decoder import Decoder, InverseSTFTHead, noise_table
-from silkcodec.nn.encoder import LATENT, Encoder
+from silkcodec.nn.encoder import Encoder
 from silkcodec.nn.mel import LogMel
 from silkcodec.nn.model import fresh_states, initialise
 from silkcodec.quantizers import FSQ
-from silkcodec.tokens import DIMS_PER_TOKEN, SILK_FRAME_RATE, SILK_SAMPLE_RATE, Tokens
+from silkcodec.spec import DIMS_PER_TOKEN, LATENT_WIDTH, SILK_FRAME_RATE, SILK_SAMPLE_RATE
+from silkcodec.tokens import Tokens
 
 PIECE_FRAMES = 25  # that go through the network at once: 10 s
 
@@ -221,7 +222,7 @@ class SilkModel(PreTrainedModel):
 
 def levels_to_codes(levels: Tensor) -> Tensor:
     """Levels int64 [B, F, 128] in 0..7 -> codes int64 [B, 19, F]: `silkcodec.tokens.levels_to_codes` in PyTorch."""
-    padded = nn.functional.pad(levels, (0, -LATENT % DIMS_PER_TOKEN)).unflatten(2, (-1, DIMS_PER_TOKEN))
+    padded = nn.functional.pad(levels, (0, -LATENT_WIDTH % DIMS_PER_TOKEN)).unflatten(2, (-1, DIMS_PER_TOKEN))
     return (padded << 3 * torch.arange(DIMS_PER_TOKEN, device=levels.device)).sum(-1).transpose(1, 2)
 
 
@@ -234,4 +235,4 @@ def codes_to_levels(codes: Tensor, codebook_sizes: Sequence[int]) -> Tensor:
     if bool(((codes < 0) | (codes >= sizes)).any()):
         raise TokensError(f"audio_codes must be below {codebook_sizes[0]} (the last codebook {codebook_sizes[-1]}).")
     shifts = 3 * torch.arange(DIMS_PER_TOKEN, device=codes.device)
-    return ((codes.transpose(1, 2)[..., None] >> shifts) & 7).flatten(2)[..., :LATENT]
+    return ((codes.transpose(1, 2)[..., None] >> shifts) & 7).flatten(2)[..., :LATENT_WIDTH]

@@ -14,7 +14,8 @@ from transformers import PreTrainedTokenizer
 from silkcodec.errors import ArgumentError, TokensError
 from silkcodec.lm import Flat, Layout, from_text, strings, to_text
 from silkcodec.lm.text import TOKEN, name_of
-from silkcodec.tokens import DIMS_PER_TOKEN, SILK_FRAME_RATE, SILK_SAMPLE_RATE, Tokens, codebook_sizes
+from silkcodec.spec import DIMS_PER_TOKEN, SILK_FRAME_RATE, SILK_SAMPLE_RATE
+from silkcodec.tokens import Tokens, codebook_sizes
 
 MAX_DIMS = 4  # in a token of a vocabulary that is still small enough to be listed
 BOS, EOS, PAD = "<|silk:bos|>", "<|silk:eos|>", "<|silk:pad|>"

@@ -28,7 +28,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from silkcodec.errors import ArgumentError, TokensError
-from silkcodec.tokens import SILK_FRAME_RATE, SILK_SAMPLE_RATE, Tokens, codebook_sizes
+from silkcodec.spec import SILK_FRAME_RATE, SILK_SAMPLE_RATE
+from silkcodec.tokens import Tokens, codebook_sizes
 
 if TYPE_CHECKING:
     from silkcodec.codec import Codec

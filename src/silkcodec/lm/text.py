@@ -17,7 +17,8 @@ from collections.abc import Iterator
 
 from silkcodec.errors import TokensError
 from silkcodec.lm.layout import Layout
-from silkcodec.tokens import DIMS_PER_TOKEN, Tokens
+from silkcodec.spec import DIMS_PER_TOKEN
+from silkcodec.tokens import Tokens
 
 END = "end"
 TOKEN = re.compile(r"<\|([^|<>]+?):(?:(\d+):(\d+)|end:(\d+))\|>")

@@ -26,8 +26,9 @@ from torch import Tensor, nn
 
 from silkcodec.mel import HOP, hann
 from silkcodec.nn.config import ModelConfig
-from silkcodec.nn.encoder import COLUMNS_PER_STEP, LATENT
+from silkcodec.nn.encoder import COLUMNS_PER_STEP
 from silkcodec.nn.layers import STEPS, ConvNeXtBlock, Transformer
+from silkcodec.spec import LATENT_WIDTH
 
 OVERLAP = 3  # columns whose windows cover a sample
 WINDOW = OVERLAP * HOP  # 720 samples: 30 ms
@@ -103,7 +104,7 @@ def noise_table() -> Tensor:
 class Decoder(nn.Module):
     def __init__(self, config: ModelConfig):
         super().__init__()
-        self.unfold = nn.Linear(LATENT, config.width * STEPS)
+        self.unfold = nn.Linear(LATENT_WIDTH, config.width * STEPS)
         self.transformer = Transformer(
             config.width, config.heads, config.ff_expansion, config.decoder_layers, config.past_frames
         )

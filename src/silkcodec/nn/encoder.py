@@ -15,8 +15,8 @@ from silkcodec.mel import COLUMNS, HISTORY, LOOKAHEAD, N_MELS
 from silkcodec.nn.config import ModelConfig
 from silkcodec.nn.layers import STEPS, ConvNeXtBlock, Transformer
 from silkcodec.nn.mel import LogMel
+from silkcodec.spec import LATENT_WIDTH
 
-LATENT = 128  # numbers in a frame
 COLUMNS_PER_STEP = COLUMNS // STEPS
 
 
@@ -33,7 +33,7 @@ class Encoder(nn.Module):
         self.transformer = Transformer(
             config.width, config.heads, config.ff_expansion, config.encoder_layers, config.past_frames
         )
-        self.fold = nn.Linear(config.width * STEPS, LATENT)
+        self.fold = nn.Linear(config.width * STEPS, LATENT_WIDTH)
 
     def state_shapes(self) -> dict[str, tuple[int, ...]]:
         """Name -> shape (without the batch) of every streaming state; a fresh stream is all zeros."""

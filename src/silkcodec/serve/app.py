@@ -22,7 +22,7 @@ from silkcodec.serve.books import Books
 from silkcodec.serve.pool import BusyError
 from silkcodec.serve.processes import LostError, RefusedError
 from silkcodec.serve.service import Service
-from silkcodec.tokens import SILK_FRAME_RATE
+from silkcodec.spec import SILK_FRAME_RATE
 
 STATUS = {"too_long": 413, "too_large": 413, "bad_audio": 415, "not_supported": 415, "internal": 500, "not_stored": 503}
 SILK_TYPE, JSON_TYPE = "application/vnd.silk", "application/json"
@@ -163,7 +163,8 @@ def _add_coding(app: FastAPI, service: Service) -> None:
     @app.get("/v1/codecs", tags=["codec"], dependencies=[guard], responses=_problems())
     async def codecs() -> CodecsOut:
         """The codec that this server runs, and those that the package knows, with measured rates."""
-        from silkcodec.tokens import SILK_SAMPLE_RATE, codebook_sizes
+        from silkcodec.spec import SILK_SAMPLE_RATE
+        from silkcodec.tokens import codebook_sizes
 
         serving = CodecOut(
             name="silk",

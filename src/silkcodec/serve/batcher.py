@@ -30,7 +30,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from silkcodec.silk import FrameCutter, Silk, States
-from silkcodec.tokens import FRAME_SAMPLES, LATENT_WIDTH, N_LEVELS, SILK_SAMPLE_RATE, levels_to_codes
+from silkcodec.spec import FRAME_SAMPLES, LATENT_WIDTH, N_LEVELS, SILK_SAMPLE_RATE
+from silkcodec.tokens import levels_to_codes
 
 Wave = NDArray[np.float32]
 OUTPUTS = {"encode": "levels", "decode": "wave"}  # task -> what its graph is asked for

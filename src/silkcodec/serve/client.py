@@ -30,7 +30,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from silkcodec import audio, container
 from silkcodec.errors import ArgumentError, MissingExtraError, SilkError
-from silkcodec.tokens import SILK_SAMPLE_RATE, Tokens, codebook_sizes
+from silkcodec.spec import SILK_SAMPLE_RATE
+from silkcodec.tokens import Tokens, codebook_sizes
 
 Codes = NDArray[np.int64]
 Wave = NDArray[np.float32]

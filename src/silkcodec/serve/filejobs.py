@@ -17,14 +17,8 @@ import numpy as np
 from silkcodec import audio, container, files
 from silkcodec.errors import ArgumentError, SilkError, TokensError
 from silkcodec.silk import Silk
-from silkcodec.tokens import (
-    DIMS_PER_TOKEN,
-    FRAME_SAMPLES,
-    SILK_FRAME_RATE,
-    SILK_SAMPLE_RATE,
-    Tokens,
-    codebook_sizes,
-)
+from silkcodec.spec import DIMS_PER_TOKEN, FRAME_SAMPLES, SILK_FRAME_RATE, SILK_SAMPLE_RATE
+from silkcodec.tokens import Tokens, codebook_sizes
 
 UPLOAD = "the upload"
 WAVES = ("wav", "flac")

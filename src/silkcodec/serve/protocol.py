@@ -24,11 +24,11 @@ import numpy as np
 from silkcodec import audio
 from silkcodec.errors import SilkError
 from silkcodec.serve.filejobs import as_codes
-from silkcodec.tokens import FRAME_SAMPLES, SILK_FRAME_RATE, SILK_SAMPLE_RATE, codebook_sizes
+from silkcodec.spec import FRAME_SAMPLES, LOOKAHEAD, SILK_FRAME_RATE, SILK_SAMPLE_RATE
+from silkcodec.tokens import codebook_sizes
 
 SAMPLE_BYTES = {"s16le": 2, "f32le": 4}
 N_CODEBOOKS = len(codebook_sizes())
-LOOKAHEAD_SAMPLES = 480
 
 # Close codes, RFC 6455 and its registry at IANA.
 NORMAL, GOING_AWAY, POLICY, INTERNAL, RESTART, TRY_LATER = 1000, 1001, 1008, 1011, 1012, 1013
@@ -88,7 +88,7 @@ class Session:
         self._max_s, self._max_text = max_s, max_text
         self._held = bytearray()  # samples that do not complete a frame yet
         self._n_cut = 0  # samples that have gone to the worker
-        self._next_frame = LOOKAHEAD_SAMPLES + FRAME_SAMPLES  # samples that must be there for the next frame
+        self._next_frame = LOOKAHEAD + FRAME_SAMPLES  # samples that must be there for the next frame
 
     def receive(self, message: str | bytes) -> Iterator[bytes]:
         """One message -> pieces for the worker, samples or codes (int32 [F, K]), as bytes.

@@ -26,7 +26,7 @@ from silkcodec.serve import connections, logs, uploads
 from silkcodec.serve.app import build
 from silkcodec.serve.service import Service
 from silkcodec.serve.settings import Settings
-from silkcodec.tokens import FRAME_SAMPLES
+from silkcodec.spec import FRAME_SAMPLES
 
 log = logging.getLogger("silkcodec.serve")
 

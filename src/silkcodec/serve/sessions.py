@@ -24,7 +24,7 @@ from silkcodec.serve.pool import BusyError
 from silkcodec.serve.processes import Ended, Frame, Lost, RefusedError, Stream
 from silkcodec.serve.protocol import ProtocolError, Session
 from silkcodec.serve.service import Service
-from silkcodec.tokens import FRAME_SAMPLES, SILK_FRAME_RATE, SILK_SAMPLE_RATE
+from silkcodec.spec import FRAME_SAMPLES, LOOKAHEAD, SILK_FRAME_RATE, SILK_SAMPLE_RATE
 
 log = logging.getLogger("silkcodec.serve")
 
@@ -163,7 +163,7 @@ class _Live:
         start = self._session.start
         if start is None or start.task == "decode":
             return self._n_fed
-        samples = self._n_fed * SILK_SAMPLE_RATE // start.sample_rate - protocol.LOOKAHEAD_SAMPLES
+        samples = self._n_fed * SILK_SAMPLE_RATE // start.sample_rate - LOOKAHEAD
         return max(0, samples // FRAME_SAMPLES)
 
     async def _write(self) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from silkcodec.errors import ArgumentError
 from silkcodec.parallel.cores import available_cores
-from silkcodec.tokens import SILK_FRAME_RATE
+from silkcodec.spec import SILK_FRAME_RATE
 
 TOKEN_VARIABLE = "SILK_TOKEN"
 JSON_FRAME_BYTES = 2048

@@ -21,7 +21,8 @@ from silkcodec.parallel.rebuilt import absolute, recipe
 from silkcodec.silk.framing import FrameCutter
 from silkcodec.silk.model import FrameModel, Wave
 from silkcodec.silk.stream import StreamDecoder, StreamEncoder
-from silkcodec.tokens import SILK_SAMPLE_RATE, Tokens, n_frames
+from silkcodec.spec import SILK_SAMPLE_RATE
+from silkcodec.tokens import Tokens, n_frames
 
 
 class Silk(FrameModel):

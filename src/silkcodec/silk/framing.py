@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from silkcodec import audio
 from silkcodec.errors import ArgumentError
-from silkcodec.tokens import FRAME_SAMPLES, SILK_SAMPLE_RATE
+from silkcodec.spec import FRAME_SAMPLES, SILK_SAMPLE_RATE
 
 Wave = NDArray[np.float32]
 

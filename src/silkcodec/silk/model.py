@@ -21,16 +21,8 @@ from silkcodec.errors import ArgumentError, TokensError
 from silkcodec.parallel.cores import available_cores
 from silkcodec.silk.graphs import Graph, States, find_provider
 from silkcodec.silk.weights_config import WeightsConfig
-from silkcodec.tokens import (
-    FRAME_SAMPLES,
-    LATENT_WIDTH,
-    N_LEVELS,
-    SILK_FRAME_RATE,
-    SILK_SAMPLE_RATE,
-    codebook_sizes,
-    codes_to_levels,
-    levels_to_codes,
-)
+from silkcodec.spec import FRAME_SAMPLES, LATENT_WIDTH, N_LEVELS, SILK_FRAME_RATE, SILK_SAMPLE_RATE
+from silkcodec.tokens import codebook_sizes, codes_to_levels, levels_to_codes
 
 Wave = NDArray[np.float32]
 

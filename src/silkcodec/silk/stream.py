@@ -22,15 +22,8 @@ from silkcodec.errors import ArgumentError
 from silkcodec.silk.framing import FrameCutter
 from silkcodec.silk.graphs import States
 from silkcodec.silk.model import MIDDLE_LEVEL, FrameModel
-from silkcodec.tokens import (
-    DIMS_PER_TOKEN,
-    FRAME_SAMPLES,
-    LATENT_WIDTH,
-    SILK_SAMPLE_RATE,
-    codebook_sizes,
-    codes_to_levels,
-    levels_to_codes,
-)
+from silkcodec.spec import DIMS_PER_TOKEN, FRAME_SAMPLES, LATENT_WIDTH, SILK_SAMPLE_RATE
+from silkcodec.tokens import codebook_sizes, codes_to_levels, levels_to_codes
 
 Codes = NDArray[np.int64]
 Wave = NDArray[np.float32]

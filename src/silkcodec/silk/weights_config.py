@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from silkcodec.errors import WeightsError
-from silkcodec.tokens import DIMS_PER_TOKEN, FRAME_SAMPLES, LATENT_WIDTH, N_LEVELS, SILK_SAMPLE_RATE
+from silkcodec.spec import DIMS_PER_TOKEN, FRAME_SAMPLES, LATENT_WIDTH, N_LEVELS, SILK_SAMPLE_RATE
 
 FORMAT = 1  # of config.json; a newer one is refused, not guessed at
 CONFIG_BYTES = 1 << 20

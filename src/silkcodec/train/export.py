@@ -34,10 +34,10 @@ from silkcodec.errors import ArgumentError, OutputError, WeightsError
 from silkcodec.mel import FRAME, HISTORY, HOP, LOOKAHEAD, N_FFT, N_MELS, SAMPLE_RATE, filterbank, hann
 from silkcodec.nn.config import ModelConfig
 from silkcodec.nn.decoder import WINDOW
-from silkcodec.nn.encoder import LATENT
 from silkcodec.nn.mel import log_mel, turn, windowed_dft
 from silkcodec.nn.model import SilkModel, fresh_states
 from silkcodec.silk.weights_config import FORMAT, WeightsConfig
+from silkcodec.spec import LATENT_WIDTH
 from silkcodec.train import checkpoint
 from silkcodec.train.card import model_card
 from silkcodec.train.config import TrainConfig, load_config
@@ -94,7 +94,7 @@ def write_folder(out: Path, config: TrainConfig, model: SilkModel, progress: dic
     written = {
         "format": FORMAT, "name": "silk", "weights_hash": digest[:12], "sample_rate": SAMPLE_RATE,
         "frame_samples": FRAME, "lookahead_samples": LOOKAHEAD, "history_samples": HISTORY, "hop_samples": HOP,
-        "n_mels": N_MELS, "latent_width": LATENT, "n_levels": model.quantizer.n_levels, "dims_per_token": 7,
+        "n_mels": N_MELS, "latent_width": LATENT_WIDTH, "n_levels": model.quantizer.n_levels, "dims_per_token": 7,
         "network": sizes(model.config), **described,
     }  # fmt: skip
     (out / "config.json").write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
@@ -190,7 +190,7 @@ def to_onnx(graph: EncoderGraph | DecoderGraph) -> bytes:
     if isinstance(graph, EncoderGraph):
         first, shape = torch.zeros(batch, frames * FRAME), {0: batch_dim, 1: FRAME * frame_dim}
     else:
-        first, shape = torch.zeros(batch, frames, LATENT, dtype=torch.uint8), {0: batch_dim, 1: frame_dim}
+        first, shape = torch.zeros(batch, frames, LATENT_WIDTH, dtype=torch.uint8), {0: batch_dim, 1: frame_dim}
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # the exporter warns of its own deprecations

@@ -20,7 +20,8 @@ from silkcodec.errors import ArgumentError, SilkError
 from silkcodec.evaluate.clips import Clip
 from silkcodec.evaluate.metrics import SAMPLE_RATE, Pair, find_metrics, measure_all
 from silkcodec.silk import MIDDLE_LEVEL, Silk
-from silkcodec.tokens import LATENT_WIDTH, Tokens, levels_to_codes
+from silkcodec.spec import LATENT_WIDTH
+from silkcodec.tokens import Tokens, levels_to_codes
 from silkcodec_lab.runs import RunCodec
 
 METRICS = ("pesq_wb", "stoi", "mel_distance")

@@ -28,7 +28,7 @@ from silkcodec import audio, mel
 from silkcodec.errors import ArgumentError
 from silkcodec.evaluate.clips import Clip, find_clips
 from silkcodec.silk import Silk
-from silkcodec.tokens import LATENT_WIDTH
+from silkcodec.spec import LATENT_WIDTH
 from silkcodec_lab.coverage.sounds import Labels, classes_of
 
 Vectors = NDArray[np.float32]  # [N, D], dB; or levels of FSQ

@@ -18,7 +18,7 @@ from silkcodec import audio
 from silkcodec.errors import WeightsError
 from silkcodec.evaluate.codebooks import entropy_bits
 from silkcodec.quantizers import FSQ, RVQ, MultiScaleRVQ
-from silkcodec.tokens import SILK_SAMPLE_RATE
+from silkcodec.spec import SILK_SAMPLE_RATE
 
 Codes = NDArray[np.int64]
 

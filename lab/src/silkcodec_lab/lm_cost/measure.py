@@ -25,7 +25,8 @@ from silkcodec.codec import Codec, load
 from silkcodec.errors import ArgumentError
 from silkcodec.evaluate.statistics import bootstrap
 from silkcodec.lm.layout import Frames, Layout
-from silkcodec.tokens import DIMS_PER_TOKEN, Tokens, codebook_sizes
+from silkcodec.spec import DIMS_PER_TOKEN
+from silkcodec.tokens import Tokens, codebook_sizes
 from silkcodec_lab.conditions import Conditions
 from silkcodec_lab.lm_cost import training
 from silkcodec_lab.lm_cost.arithmetic import arithmetic

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from silkcodec.errors import ArgumentError
 from silkcodec.silk import Silk
 from silkcodec.silk.stream import StreamDecoder
-from silkcodec.tokens import FRAME_SAMPLES, Tokens
+from silkcodec.spec import FRAME_SAMPLES
+from silkcodec.tokens import Tokens
 
 METHODS = ("silence", "repeated", "interpolated", "concealed")  # what stands in place of a lost frame; the last is ours
 

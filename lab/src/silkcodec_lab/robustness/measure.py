@@ -28,7 +28,8 @@ from silkcodec.evaluate.clips import find_clips
 from silkcodec.evaluate.metrics import SAMPLE_RATE, Pair, find_metrics, measure_all
 from silkcodec.evaluate.statistics import bootstrap
 from silkcodec.silk import Silk
-from silkcodec.tokens import FRAME_SAMPLES, Tokens
+from silkcodec.spec import FRAME_SAMPLES
+from silkcodec.tokens import Tokens
 from silkcodec_lab.conditions import Conditions
 from silkcodec_lab.pages import Result, head
 from silkcodec_lab.robustness.damage import (

@@ -1,0 +1,24 @@
+"""The numbers of the format, each defined once. Nothing is computed from a recording here.
+
+    wave      24,000 samples/s
+    mel       128 bands, a column every 240 samples (10 ms)
+    frame     9,600 samples = 40 columns = 400 ms -> 128 levels of 0..7
+    tokens    18 groups of 7 levels and one of 2: 19 tokens a frame, 47.5 a second, 960 bit/s
+"""
+
+from __future__ import annotations
+
+SILK_SAMPLE_RATE = 24_000  # Hz
+FRAME_SAMPLES = 9_600  # samples in one Silk frame: 400 ms
+SILK_FRAME_RATE = SILK_SAMPLE_RATE / FRAME_SAMPLES  # Hz: 2.5
+LATENT_WIDTH = 128  # FSQ dimensions of a Silk frame
+N_LEVELS = 8  # values of each
+DIMS_PER_TOKEN = 7  # Silk's own grouping
+
+N_FFT = 1024  # samples in a window of the spectrogram
+HOP = 240  # samples between its columns: 10 ms
+N_MELS = 128  # bands
+LOOKAHEAD = 480  # samples past a frame's end that its last column sees: 20 ms
+HISTORY = N_FFT - HOP - LOOKAHEAD  # samples before a column's start that it sees: 304
+COLUMNS = FRAME_SAMPLES // HOP  # mel columns in one Silk frame: 40
+FLOOR = 1e-5  # magnitudes below this are clamped before the logarithm
