@@ -284,6 +284,7 @@ def test_a_page_warns_of_a_control_from_the_same_sources(result: dict[str, Any])
     assert "other groups do not** (`mandarin`)" in pages.render(changed)
 
 
+@pytest.mark.slow
 def test_small_mode_on_the_samples_says_that_it_is_no_evidence(tmp_path: Path) -> None:
     words = ["lab", "coverage", "--train", str(SAMPLES / "english.flac"), "-o", str(tmp_path / "out")]
     words += ["--rebuild", "1"]
