@@ -20,11 +20,10 @@ from model import SpeechModel
 from safetensors.torch import load_file
 
 import silkcodec
-from silkcodec import audio, lm, picture
+from silkcodec import StreamDecoder, audio, lm, picture
 from silkcodec.errors import ArgumentError, SilkError
 from silkcodec.evaluate.results import to_json
 from silkcodec.mel import log_mel
-from silkcodec.silk.stream import StreamDecoder
 
 
 def load(run: Path) -> tuple[SpeechModel, dict[str, Any]]:

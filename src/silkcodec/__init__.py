@@ -16,17 +16,46 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from silkcodec.codec import Codec, load
-    from silkcodec.errors import SilkError
+    from silkcodec.errors import (
+        ArgumentError,
+        AudioError,
+        ContainerError,
+        MissingExtraError,
+        OutputError,
+        ProviderError,
+        SilkError,
+        TokensError,
+        WeightsError,
+    )
+    from silkcodec.silk import StreamDecoder, StreamEncoder
     from silkcodec.tokens import Tokens
 
 __version__ = "0.1.0"
-__all__ = ["Codec", "SilkError", "Tokens", "__version__", "load"]
+__all__ = [
+    "ArgumentError",
+    "AudioError",
+    "Codec",
+    "ContainerError",
+    "MissingExtraError",
+    "OutputError",
+    "ProviderError",
+    "SilkError",
+    "StreamDecoder",
+    "StreamEncoder",
+    "Tokens",
+    "TokensError",
+    "WeightsError",
+    "__version__",
+    "load",
+]
 
 _HOME = {
     "Codec": "silkcodec.codec",
-    "load": "silkcodec.codec",
-    "SilkError": "silkcodec.errors",
+    "StreamDecoder": "silkcodec.silk",
+    "StreamEncoder": "silkcodec.silk",
     "Tokens": "silkcodec.tokens",
+    "load": "silkcodec.codec",
+    **dict.fromkeys((name for name in __all__ if name.endswith("Error")), "silkcodec.errors"),
 }
 
 

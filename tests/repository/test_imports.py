@@ -233,3 +233,10 @@ def test_no_module_reads_private_names_of_another(name: str) -> None:
 def test_private_names_of_others_are_found() -> None:
     code = "from a import _b\nimport c\nc._d\nself._own\n_local = 1\n_local\nc.e"
     assert private_names_of_others(ast.parse(code)) == {"_b", "_d"}
+
+
+def test_every_public_name_is_there() -> None:
+    silkcodec = importlib.import_module("silkcodec")
+    assert all(getattr(silkcodec, name) is not None for name in silkcodec.__all__)
+    errors = importlib.import_module("silkcodec.errors")
+    assert {name for name in vars(errors) if name.endswith("Error")} <= set(silkcodec.__all__)
