@@ -16,8 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from silkcodec import container
+from silkcodec.container import Reader, Writer
 from silkcodec.errors import ArgumentError, TokensError
-from silkcodec.tokens import Tokens
+from silkcodec.tokens import Tokens, levels_to_codes
 from silkfiles import (
     CODEC,
     FAST,
@@ -280,3 +281,27 @@ def test_frames_come_in_small_pieces_however_long_their_chunk_is(entropy: bool) 
 def test_an_impossible_part_is_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ArgumentError, match="must be a number of seconds"):
         from_bytes(to_bytes(tokens_of(3)), **options)
+
+
+@pytest.mark.parametrize("dims_per_token", [7, 4])
+def test_levels_are_written_and_read_as_codes_are(tmp_path: Path, dims_per_token: int) -> None:
+    levels = np.random.default_rng(0).integers(0, 8, (5, 128)).astype(np.uint8)
+    paths = tmp_path / "levels.silk", tmp_path / "codes.silk"
+    for path in paths:
+        with Writer(path, codec="silk@0a1b2c3d4e5f", dims_per_token=dims_per_token, n_samples=5 * 9600) as writer:
+            if path is paths[0]:
+                writer.write_levels(levels)
+            else:
+                writer.write(levels_to_codes(levels, dims_per_token))
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+    with Reader(paths[0]) as reader:
+        np.testing.assert_array_equal(np.concatenate(list(reader.levels())), levels)
+
+
+@pytest.mark.parametrize(
+    "levels", [np.full((1, 128), 8), np.full((1, 128), -1), np.zeros((1, 127), int), np.zeros((1, 128))]
+)
+def test_levels_that_no_frame_has_are_refused(levels: Any) -> None:
+    writer = Writer(io.BytesIO(), codec="silk@0a1b2c3d4e5f")
+    with pytest.raises(TokensError, match=r"^Levels must be"):
+        writer.write_levels(levels)

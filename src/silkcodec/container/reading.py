@@ -13,6 +13,9 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import BinaryIO
 
+import numpy as np
+from numpy.typing import NDArray
+
 from silkcodec.container import payload
 from silkcodec.container.layout import (
     CHUNK,
@@ -70,7 +73,12 @@ class Reader:
             raise
 
     def frames(self, first: int = 0, last: int | None = None) -> Iterator[Codes]:
-        """Yield the codes of frames first..last-1, int64 [F, K], at most PIECE_FRAMES at a time.
+        """Yield the codes of frames first..last-1, int64 [F, K]; see `levels`."""
+        for levels in self.levels(first, last):
+            yield levels_to_codes(levels, self.header.dims_per_token)
+
+    def levels(self, first: int = 0, last: int | None = None) -> Iterator[NDArray[np.uint8]]:
+        """Yield the levels of frames first..last-1, uint8 [F, 128], at most PIECE_FRAMES at a time.
 
         Everything before the part is checked. In a seekable file reading stops one chunk after the part, which shows
         that the part's last frame is not the recording's. A pipe is read to its end.
@@ -87,7 +95,7 @@ class Reader:
                 continue
             levels = self._levels(chunk, data)
             for start in range(begin, int(end), PIECE_FRAMES):
-                yield levels_to_codes(levels[start : min(int(end), start + PIECE_FRAMES)], self.header.dims_per_token)
+                yield levels[start : min(int(end), start + PIECE_FRAMES)].astype(np.uint8)
 
     def chunks(self) -> Iterator[Chunk]:
         """Yield the chunks, checked but not decoded."""

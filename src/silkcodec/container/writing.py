@@ -6,10 +6,10 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from types import TracebackType
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from silkcodec.container import payload
 from silkcodec.container.layout import (
@@ -25,7 +25,7 @@ from silkcodec.container.layout import (
 )
 from silkcodec.errors import ArgumentError, OutputError, TokensError
 from silkcodec.output import replacing
-from silkcodec.spec import DIMS_PER_TOKEN, LATENT_WIDTH
+from silkcodec.spec import DIMS_PER_TOKEN, LATENT_WIDTH, N_LEVELS
 from silkcodec.tokens import codes_to_levels, n_frames
 
 RAW_CHUNK_FRAMES = 25  # 10 s: 16 bytes of chunk header on 1,200 of payload
@@ -104,9 +104,23 @@ class Writer:
             TokensError: codes out of range or of another shape; nothing of them is written.
             OutputError: the disk is full, the pipe is closed.
         """
+        self._write(codes_to_levels(codes, self.header.dims_per_token))
+
+    def write_levels(self, levels: NDArray[np.integer[Any]]) -> None:
+        """Append frames: levels, integers [F, 128] in 0..7, as a file of any grouping holds them.
+
+        Raises:
+            TokensError, OutputError: as `write`.
+        """
+        if levels.ndim != 2 or levels.shape[1] != LATENT_WIDTH or levels.dtype.kind not in "iu":
+            raise TokensError(f"Levels must be integers [F, {LATENT_WIDTH}]; got {levels.dtype} {levels.shape}.")
+        if levels.size and not 0 <= levels.min() <= levels.max() < N_LEVELS:
+            raise TokensError(f"Levels must be 0..{N_LEVELS - 1}; got {levels.min()}..{levels.max()}.")
+        self._write(levels.astype(np.int8))
+
+    def _write(self, levels: payload.Levels) -> None:
         if self._finished:
             raise ArgumentError("nothing can be written to a .silk file after finish().")
-        levels = codes_to_levels(codes, self.header.dims_per_token)
         self.n_frames += len(levels)
         self._levels = np.concatenate([self._levels, levels])
         whole = len(self._levels) // self._chunk_frames * self._chunk_frames

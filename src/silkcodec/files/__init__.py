@@ -93,18 +93,19 @@ class Coding:
 
 
 class Counter:
-    """Counts the codes that pass through `add`."""
+    """Counts the frames that pass through `add`, and their tokens and bits."""
 
     def __init__(self, codebook_sizes: tuple[int, ...]) -> None:
+        self._n_codebooks = len(codebook_sizes)
         self._bits = [math.log2(size) for size in codebook_sizes]
         self.n_frames, self.n_tokens, self.n_bits = 0, 0, 0.0
 
-    def add(self, codes: NDArray[np.int64]) -> NDArray[np.int64]:
-        """int64 [F, K], as it came."""
-        self.n_frames += len(codes)
-        self.n_tokens += codes.size
-        self.n_bits += len(codes) * sum(self._bits)
-        return codes
+    def add(self, levels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Count uint8 [F, 128], and return it as it came."""
+        self.n_frames += len(levels)
+        self.n_tokens += len(levels) * self._n_codebooks
+        self.n_bits += len(levels) * sum(self._bits)
+        return levels
 
 
 def nothing(_: float) -> None:
@@ -159,9 +160,9 @@ def encode_file(
         with SilkWriter(file, codec=codec.codec_id, entropy=entropy, gain=gain) as writer:
             for block in reader.blocks(BLOCK_S):
                 meter.feed(block)
-                writer.write(counter.add(stream.feed(block if level is None else level.apply(block))))
+                writer.write_levels(counter.add(stream.feed_levels(block if level is None else level.apply(block))))
                 advance(len(block) / SILK_SAMPLE_RATE)
-            writer.write(counter.add(stream.flush()))
+            writer.write_levels(counter.add(stream.flush_levels()))
             writer.finish(stream.n_samples)
     return Coding(
         source=_name(source),
@@ -262,7 +263,7 @@ class Playback:
         try:
             header = self._reader.header
             codec.check_codec_id(header.codec)
-            self._stream = StreamDecoder(codec, dims_per_token=header.dims_per_token)
+            self._stream = StreamDecoder(codec)
         except BaseException:
             self._reader.close()
             raise
@@ -290,10 +291,10 @@ class Playback:
         at = first * FRAME_SAMPLES  # the sample with which the held block begins
         held = np.zeros(0, dtype=np.float32)  # until the next one is there: the last one is longer than the wave
         try:
-            for codes in self._reader.frames(first, last):
+            for levels in self._reader.levels(first, last):
                 yield self._cut(held, at, math.inf)
                 at += len(held)
-                held = self._stream.feed(self._counter.add(codes))
+                held = self._stream.feed_levels(self._counter.add(levels))
                 held *= self._gain
             self._reader.expect_end_of_file()
         except ContainerError as error:

@@ -26,6 +26,7 @@ from silkcodec.spec import DIMS_PER_TOKEN, FRAME_SAMPLES, LATENT_WIDTH, SILK_SAM
 from silkcodec.tokens import codebook_sizes, codes_to_levels, levels_to_codes
 
 Codes = NDArray[np.int64]
+Levels = NDArray[np.uint8]
 Wave = NDArray[np.float32]
 
 LATENCY_S = 0.42
@@ -82,7 +83,7 @@ class StreamEncoder:
         Raises:
             AudioError: NaN or Inf, or not the shape or type of a wave. ArgumentError: after `flush`.
         """
-        return self._encode(self._cutter.feed(chunk))
+        return self._codes(self.feed_levels(chunk))
 
     def flush(self) -> Codes:
         """End the stream: int64 [F, K], the frames not yet complete, filled up with silence.
@@ -90,18 +91,27 @@ class StreamEncoder:
         Raises:
             ArgumentError: the second time.
         """
+        return self._codes(self.flush_levels())
+
+    def feed_levels(self, chunk: ArrayLike) -> Levels:
+        """Encode the next samples as `feed` does, to levels of all dimensions: uint8 [F, 128] in 0..7."""
+        return self._encode(self._cutter.feed(chunk))
+
+    def flush_levels(self) -> Levels:
+        """End the stream as `flush` does, with levels: uint8 [F, 128]."""
         return self._encode(self._cutter.flush())
 
-    def _encode(self, frames: Iterator[Wave]) -> Codes:
+    def _encode(self, frames: Iterator[Wave]) -> Levels:
         levels = []
         for frame in frames:
             if self._states is None:
                 self._states = self._codec.encoder_states(prime=self._cutter.prime)
             frame_levels, self._states = self._codec.encode_frame(frame, self._states)
             levels.append(frame_levels)
-        if not levels:
-            return np.zeros((0, self._n_codebooks), dtype=np.int64)
-        return levels_to_codes(np.concatenate(levels))[:, : self._n_codebooks]
+        return np.concatenate(levels) if levels else np.zeros((0, LATENT_WIDTH), dtype=np.uint8)
+
+    def _codes(self, levels: Levels) -> Codes:
+        return levels_to_codes(levels)[:, : self._n_codebooks]
 
 
 class StreamDecoder:
