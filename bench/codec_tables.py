@@ -115,19 +115,19 @@ def _rate_table(codecs: Figures, ours: str) -> str:
 
 
 def _rate_notes(result: Figures) -> str:
-    """What a reader who knows other figures, or counts tokens himself, must be told. A list."""
+    """Return the notes that explain differences from other published token rates, as a list."""
     measured = {name: codec for name, codec in result["codecs"].items() if "failed" not in codec}
     notes = [
-        "All figures are from the codes that the codec made of speech. **tokens/s** and **bit/s** are over the time "
-        "that its frames span: its clock. **counted** is over the duration of the speech, which ends inside a frame: "
-        "what fills the last frame (a window for SNAC, a chunk of 1 s for stereo EnCodec), and what flushes the "
-        "delay of a classical codec, comes on top, and weighs less the longer the speech."
+        "All figures are counted from codes of real speech. **tokens/s** and **bit/s** are relative to the time that "
+        "the frames span. **counted** is relative to the duration of the speech. It includes the padding of the last "
+        "frame (a window for SNAC, a chunk of 1 s for stereo EnCodec) and the frames that flush the delay of a "
+        "classical codec. The longer the speech, the smaller this overhead."
     ]
     if "dac:44k" in measured:
         dac = measured["dac:44k"]
         notes.append(
-            "DAC's usual 774 is 9 x 86, of a rounded frame rate; it is 44,100 / 512 = "
-            f"{dac['frame_rates_hz'][0]:.2f} Hz, so {dac['tokens_per_second']:.1f} tokens/s."
+            "The usual figure of 774 for DAC is 9 x 86, from a rounded frame rate. The exact rate is 44,100 / 512 = "
+            f"{dac['frame_rates_hz'][0]:.2f} Hz, which gives {dac['tokens_per_second']:.1f} tokens/s."
         )
     if "snac:24k" in measured:
         snac = measured["snac:24k"]
@@ -136,10 +136,10 @@ def _rate_notes(result: Figures) -> str:
         rest = " and ".join(f"{measured[name]['tokens_per_second']:.1f} (`{name}`)" for name in others)
         notes.append(
             f"SNAC's model for speech has {len(snac['codebook_sizes'])} codebooks: {clocks} = "
-            f"{snac['tokens_per_second']:.1f} tokens/s. No published model makes the 82.5 with 4 codebooks that is "
-            f"often quoted{f'; those with 4 make {rest}' if rest else ''}."
+            f"{snac['tokens_per_second']:.1f} tokens/s. No published model has the often quoted 82.5 tokens/s "
+            f"with 4 codebooks.{f' Those with 4 codebooks have {rest}.' if rest else ''}"
         )
-    notes.append("**parameters**: learned by gradient; codebooks that are learned as running means are not among them.")
+    notes.append("**parameters** are those learned by gradient. Codebooks learned as running means are not included.")
     return "\n".join(f"- {note}" for note in notes)
 
 
@@ -187,10 +187,10 @@ def _speed_notes(bench: Path, result: Figures, ours: str) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
     sentences = [
         f"Encode and decode: times real time, the median of {sizes['runs']} runs or more on {sizes['speed_s']:g} s of "
-        "speech at the codec's own sample rate. Peak memory: resident, of a fresh process that takes that speech there "
-        "and back. Load: until ready to run, imports included. The neural baselines have **random weights in their "
-        "published architecture**, on which speed and memory do not depend, and run in PyTorch, float32, a long clip "
-        f"in pieces of 10 s; {ours} runs on ONNX Runtime.",
+        "speech at the codec's own sample rate. Peak memory: resident memory of a new process that encodes and decodes "
+        "that speech. Load: time until ready, imports included. The neural baselines have **random weights in their "
+        "published architecture**, because speed and memory do not depend on the weights. They run in PyTorch, "
+        f"float32, with long clips in pieces of 10 s. {ours.capitalize()} runs on ONNX Runtime.",
         f"{found['codec']}{findings.not_embedded(bench, found['codec'], times=True)}; {found['threads']} threads, "
         f"{found['cores']} cores, {found['cpu']}, {found['system']}; {versions}; {result['created'][:10]}.",
         *findings.warnings(result),

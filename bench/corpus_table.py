@@ -37,7 +37,8 @@ def corpus(bench: Path) -> str:
         f" All {same['runs']} runs gave the same bytes: SHA-256 of their checksums {same['sha256_of_all'][:16]}."
         " Growth: the highest peak in the last quarter of the shards over that in the first."
     )
-    columns = ["killed with -9", "times", "shards done by then", "rows at the end", "bytes of an uninterrupted run"]
+    columns = ["killed with -9", "times", "shards done at each kill", "rows at the end"]
+    columns.append("same bytes as an uninterrupted run")
     return "\n\n".join([table(headers, rows), table(columns, kills), f"{note} {_conditions(bench, result)}"])
 
 
@@ -55,7 +56,7 @@ def summary(bench: Path) -> str:
     hours = result["engines"]["local"]["report"]["hours"]
     return (
         f"Measured on {hours:.1f} h of speech with {result['conditions']['workers']} workers: {engines}; all"
-        f" {result['same']['runs']} runs, those killed {kills} times among them, gave the same bytes."
+        f" {result['same']['runs']} runs, including those killed {kills} times, gave the same bytes."
     )
 
 

@@ -19,8 +19,8 @@ def speech_lm(bench: Path) -> str:
         return MISSING
     bits, speech = result["bits_per_frame"], result["speech"]
     rows = [
-        ["the tokens as they are", number(bits["raw"], 0), ""],
-        ["unigram: how often each level comes", number(bits["unigram"], 1), _share(bits["unigram"], bits["raw"])],
+        ["tokens without a model", number(bits["raw"], 0), ""],
+        ["unigram: frequency of each level", number(bits["unigram"], 1), _share(bits["unigram"], bits["raw"])],
         ["the model", number(bits["model"], 1), _share(bits["model"], bits["raw"])],
     ]
     found, settings = result["conditions"], result["settings"]
@@ -29,17 +29,17 @@ def speech_lm(bench: Path) -> str:
     sentences = [
         f"{number(result['parameters'] / 1e6, 1)} M parameters, {settings['steps']} steps of {settings['batch']}"
         f" windows of {number(settings['window'], 0)} s; trained on {trained_h} h, held out {held_out_h} h.",
-        f"Tokenising took {tokenise_min} min, training {train_min} min.",
+        f"Tokenization took {tokenise_min} min, training {train_min} min.",
     ]
     if "sampling" in result:
         said = result["sampling"]
         sentences.append(
-            f"Sampled on one thread, the first audio came after {number(1000 * said['first_audio_s'], 0)} ms, and"
-            f" {number(said['times_real_time'], 1)} s of speech a second."
+            f"With one thread, the first audio is available after {number(1000 * said['first_audio_s'], 0)} ms, and"
+            f" sampling runs at {number(said['times_real_time'], 1)} x real time."
         )
     codec = f"{result['codec']}{findings.not_embedded(bench, result['codec'])}"
     sentences.append(f"{codec}; {found['cores']} cores, {found['cpu']}, {found['system']}; {result['created'][:10]}.")
-    body = table(["held-out speech, bits a frame of 400 ms", "bits", "of the raw"], rows)
+    body = table(["held-out speech, bits per frame of 400 ms", "bits", "of the raw"], rows)
     return "\n\n".join([body, " ".join([*sentences, *findings.warnings(result)])])
 
 
@@ -51,10 +51,10 @@ def summary(bench: Path) -> str:
     bits = result["bits_per_frame"]
     text = (
         f"{number(result['parameters'] / 1e6, 1)} M parameters, {number(result['train_s'] / 60, 0)} min of training:"
-        f" held-out speech costs {number(bits['model'], 0)} of {number(bits['raw'], 0)} bits a frame"
+        f" held-out speech costs {number(bits['model'], 0)} of {number(bits['raw'], 0)} bits per frame"
     )
     if "sampling" in result:
-        text += f", and the first audio is there after {number(1000 * result['sampling']['first_audio_s'], 0)} ms"
+        text += f", and the first audio is available after {number(1000 * result['sampling']['first_audio_s'], 0)} ms"
     return f"{text}."
 
 

@@ -1,9 +1,9 @@
 """What `silk compare` found -> the tables of how good Silk is, and the figure of how it uses its levels.
 
-    quality/results.json                     the evaluation clips (evaluation/clips.tsv) without the training speech
-    quality/english/, quality/mandarin/      words of its English and Mandarin clips, by recognizers
-    quality/gap/                             Silk on training speech and on unseen speech of the same sources
-    history/*.json                           earlier weights
+quality/results.json                     the evaluation clips (evaluation/clips.tsv) without the training speech
+quality/english/, quality/mandarin/      words of its English and Mandarin clips, by recognizers
+quality/gap/                             Silk on training speech and on unseen speech of the same sources
+history/*.json                           earlier weights
 """
 
 from __future__ import annotations
@@ -95,10 +95,7 @@ def words(bench: Path) -> str:
         return NOT_YET
     targets = findings.targets(bench)["quality"]
     columns = [
-        (language, name)
-        for language in known
-        for name in WORDS[language][1]
-        if name in measured(known[language])
+        (language, name) for language in known for name in WORDS[language][1] if name in measured(known[language])
     ]
     headers = [f"{language} {known[language]['metrics'][name]['label']} % ↓" for language, name in columns]
     rows = []
@@ -116,8 +113,8 @@ def words(bench: Path) -> str:
         [
             table(["codec", "tokens/s", "bit/s", *headers], rows),
             table(["silk's target", "measured", "target", "met"], judged),
-            f"By Whisper {_whisper(first)} and, where the column says so, Moonshine tiny, each against its own "
-            f"transcript of the original. {' '.join(notes)}",
+            f"Recognizer: Whisper {_whisper(first)}, or Moonshine tiny in the columns that name it. Each is compared "
+            f"with its own transcript of the original. {' '.join(notes)}",
         ]
     )
 
@@ -157,7 +154,7 @@ def quality_groups(bench: Path) -> str:
 
 
 def times(bench: Path) -> str:
-    """How fast each codec went there and back in that run. Not a benchmark: it measures several clips at once."""
+    """Return the encoding and decoding times of that run. Several clips run at once, so this is no benchmark."""
     result = _read(bench / QUALITY)
     if result is None:
         return NOT_YET
@@ -174,7 +171,7 @@ def times(bench: Path) -> str:
 
 
 def levels(bench: Path) -> str:
-    """How Silk uses the 8 levels of its 128 dimensions, in words."""
+    """Return a paragraph on the use of the 8 levels of the 128 dimensions."""
     result = _read(bench / QUALITY)
     found = None if result is None else _dimensions(bench, result)
     if found is None:
@@ -185,9 +182,9 @@ def levels(bench: Path) -> str:
     return (
         f"Perplexity of the {n_levels} levels of a dimension, over {found['n_frames']:,} frames: "
         f"{min(perplexity):.2f} to {max(perplexity):.2f}, mean {sum(perplexity) / len(perplexity):.2f}; "
-        f"{unused or 'none'} of the {len(perplexity)} dimensions leaves a level unused. If dimensions told nothing "
-        f"of each other, a frame would have {bits:.1f} of the {3 * len(perplexity)} bits: its joint entropy is at most "
-        "that."
+        f"{unused or 'none'} of the {len(perplexity)} dimensions leaves a level unused. The entropies of the "
+        f"dimensions add up to {bits:.1f} of the {3 * len(perplexity)} bits, an upper bound on the joint entropy of a "
+        "frame."
     )
 
 
@@ -352,7 +349,7 @@ def _clips_note(bench: Path, result: Figures) -> str:
     left_out = len({(entry["clip"], entry["metric"]) for entry in result["left_out"]})
     notes = f" {failed} runs of a codec failed." if failed else ""
     if left_out:
-        notes += f" {left_out} figures are missing where a clip allows none, and those clips for all codecs."
+        notes += f" {left_out} values are missing or undefined; their clips are excluded for all codecs."
     return (
         f"{clips['n']} clips{split}{drawn}, {clips['duration_s'] / 3600:.2f} h, the same for every codec, aligned. "
         f"Mean [95 % bootstrap interval over clips].{weights} silkcodec {result['version']}, "

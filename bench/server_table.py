@@ -26,7 +26,7 @@ def _result(bench: Path) -> Figures | None:
 
 
 def capacity(bench: Path) -> str:
-    """The most streams without a late frame."""
+    """Return the table of the most streams without a late frame."""
     result = _result(bench)
     if result is None:
         return NOT_YET
@@ -47,7 +47,7 @@ def capacity(bench: Path) -> str:
 
 
 def summary(bench: Path) -> str:
-    """The same in two sentences, for README."""
+    """Return the same in two sentences, for README."""
     result = _result(bench)
     if result is None:
         return NOT_YET
@@ -59,13 +59,14 @@ def summary(bench: Path) -> str:
         if "p50_ms" in agents.get(task, {})
     )
     return (
-        f"At once for {agents['seconds']:g} s without a late frame, on {cores} cores that the load shares: {most}."
-        f" With so many agents, half and 99 % of the answers come, after a frame's last sample, within: {times}."
+        f"Concurrent streams for {agents['seconds']:g} s without a late frame, on {cores} cores shared with the load"
+        f" generator: {most}. Median and 99th percentile of the response time after a frame's last sample, with that"
+        f" number of agents: {times}."
     )
 
 
 def stacking(bench: Path) -> str:
-    """Stacked calls against single ones."""
+    """Return the table that compares stacked calls with single ones."""
     result = _result(bench)
     if result is None:
         return NOT_YET
@@ -89,23 +90,23 @@ def stacking(bench: Path) -> str:
 
 
 def faults(bench: Path) -> str:
-    """What the others noticed."""
+    """Return the table of the injected faults and their effect on other streams."""
     result = _result(bench)
     if result is None:
         return NOT_YET
     found = result["faults"]
     done = found["faults"]
     rows = [
-        ["voice agents beside the faults", str(found["n"])],
-        ["streams broken off", str(done["disconnects"])],
-        ["garbage sent", str(done["garbage"])],
+        ["voice agents during the faults", str(found["n"])],
+        ["streams reset by the client", str(done["disconnects"])],
+        ["invalid requests and messages sent", str(done["garbage"])],
         ["oversized uploads", str(done["oversized"])],
-        ["slow uploads, all at once", str(done["slow_uploads"])],
+        ["slow uploads, concurrent", str(done["slow_uploads"])],
         ["workers killed with SIGKILL", "1"],
-        ["its streams, told so", str(found["told_of_worker"])],
-        ["other streams: ended with every frame, all right", str(found["outcomes"].get("ended", 0))],
-        ["their frames: missing, wrong, late", f"{found['missing']}, {found['wrong']}, {found['late']}"],
-        ["a new worker took streams after", f"{number(found['restart_s'], 1)} s"],
+        ["streams of that worker, closed with `worker_lost`", str(found["told_of_worker"])],
+        ["other streams, ended with all frames correct", str(found["outcomes"].get("ended", 0))],
+        ["frames of other streams: missing, wrong, late", f"{found['missing']}, {found['wrong']}, {found['late']}"],
+        ["time until a new worker accepted streams", f"{number(found['restart_s'], 1)} s"],
     ]
     return table(["what", "count"], rows)
 
@@ -135,12 +136,12 @@ def _conditions(bench: Path, result: Figures) -> str:
     found, server = result["conditions"], result["server"]
     held_s = result["both"]["held"]["seconds"]
     sentences = [
-        f"Held for {held_s:g} s, every frame compared with what the library makes of the same speech. A frame is late",
-        "when its answer comes more than 400 ms after its last sample.",
+        f"Held for {held_s:g} s, with every frame compared with the library's output for the same speech. A frame is",
+        "late if its response arrives more than 400 ms after its last sample.",
         f"{server['workers']} workers and the generator on the same {found['cores']} cores, {found['cpu']};",
-        f"samples in messages of {server['chunk_ms']:g} ms. MB a stream: of all processes of a fresh server, what",
-        f"{_streams(result, 1)} streams hold more than {_streams(result, 0)}: states of streams partly fill memory",
-        f"that loading the models has left free. {server['codec']}"
+        f"samples in messages of {server['chunk_ms']:g} ms. MB a stream: memory of all processes of a new server with",
+        f"{_streams(result, 1)} streams minus that with {_streams(result, 0)}, per stream. Part of the state fits into",
+        f"memory that loading the models has freed. {server['codec']}"
         f"{findings.not_embedded(bench, server['codec'], times=True)}; {result['created'][:10]}.",
         *findings.warnings(result),
     ]
