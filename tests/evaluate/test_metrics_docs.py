@@ -15,7 +15,7 @@ def needs(metric: Metric) -> str:
 
 
 def table() -> str:
-    lines = ["| name | column | what it says | unit | better | needs | source |", "|---|---|---|---|---|---|---|"]
+    lines = ["| name | column | meaning | unit | better | needs | source |", "|---|---|---|---|---|---|---|"]
     for metric in METRICS.values():
         better = {"higher": "higher", "lower": "lower", "zero": "at zero", "original": "at the original"}[metric.better]
         cells = (f"`{metric.name}`", metric.label, metric.what, metric.unit, better, needs(metric), metric.source)

@@ -152,7 +152,7 @@ MOONSHINE_METRICS = (
         "lower",
         dwer_moonshine,
         weighted_by="words",
-        what="English words recognized otherwise than in the original, by another family than Whisper",
+        what="differences in English words from the transcript of the original, by a second model family",
         source="Moonshine tiny, arXiv 2410.15608; `moonshine-voice`",
         packages=("rapidfuzz",),
         extra="asr",

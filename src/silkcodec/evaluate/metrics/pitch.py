@@ -69,9 +69,7 @@ def find_f0(wave: Wave) -> F0:
     no_version = {"get_distribution": lambda name: SimpleNamespace(version="unknown")}
     pyworld = import_around("pyworld", pkg_resources=no_version)
     double = wave.astype(np.float64)
-    coarse, times_s = pyworld.dio(
-        double, SAMPLE_RATE, f0_floor=F0_MIN_HZ, f0_ceil=F0_MAX_HZ, frame_period=F0_PERIOD_MS
-    )
+    coarse, times_s = pyworld.dio(double, SAMPLE_RATE, f0_floor=F0_MIN_HZ, f0_ceil=F0_MAX_HZ, frame_period=F0_PERIOD_MS)
     f0: F0 = np.zeros_like(coarse) if is_silent(wave) else pyworld.stonemask(double, coarse, times_s, SAMPLE_RATE)
     return f0
 
@@ -84,7 +82,7 @@ PITCH_METRICS = (
         "higher",
         f0_correlation,
         worst=0.0,
-        what="how the melody follows the original's, over frames voiced in both; up to 1",
+        what="correlation of F0 with the original's, over frames voiced in both; up to 1",
         source="as in VERSA, arXiv 2412.17667; WORLD's DIO + StoneMask, `pyworld`",
         packages=("pyworld",),
     ),
@@ -105,7 +103,7 @@ PITCH_METRICS = (
         "%",
         "lower",
         voicing_error,
-        what="frames of 5 ms that changed between voiced and unvoiced",
+        what="share of 5 ms frames that changed between voiced and unvoiced",
         source="Nakatani et al. 2008 (voicing decision error); `pyworld`",
         packages=("pyworld",),
     ),

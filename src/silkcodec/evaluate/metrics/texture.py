@@ -181,7 +181,7 @@ TEXTURE_METRICS = (
         "original",
         fricative_scatter_db,
         worst=0.0,
-        what="scatter of the log spectrum about its envelope in fricatives; below the original's: too smooth",
+        what="scatter of the log spectrum about its envelope in fricatives; below the original: too smooth",
         source="own; definition in `metrics/texture.py`",
     ),
     Metric(
@@ -191,7 +191,7 @@ TEXTURE_METRICS = (
         "zero",
         bandwidth_percent,
         worst=-100.0,
-        what="frequency below which 99 % of the energy in fricatives lies, over the original's, minus 1",
+        what="change of the frequency below which 99 % of the energy in fricatives lies",
         source="own",
     ),
     Metric(
@@ -201,7 +201,7 @@ TEXTURE_METRICS = (
         "zero",
         high_band_db,
         worst=HIGH_WORST_DB,
-        what="power from 7.75 to 10 kHz in fricatives over the original's; full-band originals only",
+        what="power from 7.75 to 10 kHz in fricatives relative to the original; full-band originals only",
         source="own",
     ),
     Metric(

@@ -191,17 +191,15 @@ def _metric(name: str, label: str, measure: Any, unit: Unit, what: str, source: 
 
 
 WORD_METRICS = (
-    _metric("wer", "WER", wer, "words", "words misheard, against the manifest's text", "Whisper, arXiv 2212.04356"),
-    _metric("cer", "CER", cer, "characters", "characters misheard, against the manifest's text", "the same"),
+    _metric("wer", "WER", wer, "words", "word errors relative to the manifest's text", "Whisper, arXiv 2212.04356"),
+    _metric("cer", "CER", cer, "characters", "character errors relative to the manifest's text", "the same"),
     _metric(
         "dwer",
         "dWER",
         dwer,
         "words",
-        "words heard otherwise than in the original by the same recogniser",
+        "word differences from the same recognizer's transcript of the original",
         "as in DASB, arXiv 2406.14294",
     ),
-    _metric(
-        "dcer", "dCER", dcer, "characters", "characters heard otherwise than in the original", "the same"
-    ),
+    _metric("dcer", "dCER", dcer, "characters", "character differences from that transcript", "the same"),
 )
