@@ -253,6 +253,76 @@ def test_what_is_no_sound_is_told_kindly(live: Any) -> None:
     assert title(live) == "English"  # nothing was lost
 
 
+def test_values_that_are_not_numbers_are_refused(live: Any) -> None:
+    upload(live, "broken.wav", wav(np.array([0.1, np.nan, 0.2] * 4000, np.float32)))
+    wait(live, lambda: "not numbers" in told(live), "the refusal")
+    assert title(live) == "English"
+
+
+def test_an_own_recording_stays_when_a_sample_is_chosen(live: Any, speech: Any) -> None:
+    upload(live, "mine.wav", wav(speech))
+    wait(live, lambda: title(live) == "mine.wav", "the file")
+    choose(live, "Arabic")
+    assert title(live) == "Arabic"
+    choose(live, "mine.wav")
+    assert title(live) == "mine.wav"
+
+
+def test_a_sample_chosen_during_an_upload_is_not_replaced(live: Any, speech: Any) -> None:
+    upload(live, "late.wav", wav(np.tile(speech, 6)))
+    wait(live, lambda: live.locator("header progress").count() == 1, "work on the file")
+    choose(live, "Mandarin")
+    wait(live, lambda: live.locator("header progress").count() == 0, "the end of the work")
+    assert title(live) == "Mandarin"
+
+
+def test_waiting_for_the_model_can_be_cancelled(opened: Open) -> None:
+    page = opened(before=lambda page: page.route("**/weights/decoder.onnx", lambda route: None))  # it never arrives
+    upload(page, "voice.wav", wav(np.zeros(2400, np.float32)))
+    page.locator("header").get_by_role("button", name="Cancel").click()
+    wait(page, lambda: page.locator("header progress").count() == 0, "the end of the waiting")
+    assert title(page) == "English"
+    page.close()
+
+
+def test_an_address_of_a_section_shows_it(opened: Open, address: str) -> None:
+    page = opened(before=lambda page: page.goto(f"{address}#gradient"))
+    page.goto("about:blank")
+    page.goto(f"{address}#gradient")
+    wait(page, lambda: 0 <= (section(page, "gradient").bounding_box() or {"y": -1})["y"] < 600, "the section")
+    page.close()
+
+
+def test_a_playing_button_stays_readable_under_the_mouse(live: Any) -> None:
+    button = live.locator("header").get_by_role("button", name="Original")
+    button.click()
+    button.hover()
+    assert button.get_attribute("aria-pressed") == "true"
+    colours = button.evaluate("one => [getComputedStyle(one).color, getComputedStyle(one).backgroundColor]")
+    button.click()
+    assert colours[0] != colours[1]
+
+
+def test_a_phone_holds_the_header_and_every_explanation(opened: Open) -> None:
+    page = opened(390)
+    wait_ready(page)
+    height = page.locator("header").bounding_box()["height"]
+    page.locator("header").get_by_role("button", name="Record").click()
+    stop = page.locator("header").get_by_role("button", name="Stop")
+    wait(page, stop.is_visible, "the button to stop")
+    assert page.locator("header").bounding_box()["height"] <= height + 16  # the status may wrap once
+    stop.click()
+    wait(page, lambda: title(page) == "Your voice", "the recorded voice")
+    terms = [term for term in page.locator(".term").all() if term.is_visible()]
+    assert len(terms) > 20
+    for term in terms:
+        term.locator("button").focus()
+        page.wait_for_timeout(50)
+        box = term.locator("[role=tooltip]").bounding_box()
+        assert 0 <= box["x"] and box["x"] + box["width"] <= 390, term.inner_text()
+    page.close()
+
+
 def test_silence_is_taken_and_told(live: Any) -> None:
     upload(live, "silence.wav", wav(np.zeros(30_000, np.float32), 16_000))
     wait(live, lambda: title(live) == "silence.wav", "silence")

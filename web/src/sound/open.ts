@@ -36,7 +36,10 @@ export function checked(wave: Float32Array): Opened {
     wave = wave.slice(0, longest);
   }
   let peak = 0;
-  for (const sample of wave) peak = Math.max(peak, Math.abs(sample));
+  for (const sample of wave) {
+    if (!Number.isFinite(sample)) throw new SilkError("The recording holds values that are not numbers (NaN or infinity).");
+    peak = Math.max(peak, Math.abs(sample));
+  }
   if (peak < SILENT) notes.push("It is silent: the codec will spend its tokens on nothing, and that is what you will see.");
   if (peak > 1) wave = wave.map((sample) => sample / peak); // a float file may go beyond full scale
   return { wave, note: notes.join(" ") || null };

@@ -34,7 +34,17 @@ class Charts {
   landscape = $state.raw<{ created: string; codecs: CodecRow[] } | null>(null);
   coverage = $state.raw<Coverage | null>(null);
 
+  failed = $state(false);
+
   async load(): Promise<void> {
+    try {
+      await this.#fetch();
+    } catch {
+      this.failed = true;
+    }
+  }
+
+  async #fetch(): Promise<void> {
     const [landscape, coverage] = await Promise.all(["landscape", "coverage"].map(async (name) => (await fetch(`data/${name}.json`)).json()));
     this.landscape = landscape;
     this.coverage = coverage;

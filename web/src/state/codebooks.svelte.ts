@@ -13,8 +13,18 @@ class Store {
   books = $state.raw<Codebooks | null>(null);
   readonly about = about;
 
+  failed = $state(false);
+
   async load(): Promise<void> {
     if (this.books) return;
+    try {
+      await this.#fetch();
+    } catch {
+      this.failed = true;
+    }
+  }
+
+  async #fetch(): Promise<void> {
     const numbers = fromHalf(new Uint16Array(await (await fetch(file)).arrayBuffer()));
     const first = about.entries * about.width;
     const step = about.chain_entries * about.width;

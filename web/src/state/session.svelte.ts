@@ -15,6 +15,8 @@ export type ModelState =
 class Session {
   recording = $state.raw<Recording | null>(null);
   samples = $state.raw<Record<string, Recording>>({});
+  /** The reader's last recording or file: it stays at hand when a sample is shown. */
+  own = $state.raw<Recording | null>(null);
   /** The moment that all figures look at, seconds. */
   moment_s = $state(0);
   model = $state.raw<ModelState>({ phase: "loading", bytes: 0, totalBytes: null });
@@ -58,7 +60,9 @@ class Session {
   }
 
   show(recording: Recording): void {
+    this.cancel(); // what was still being opened must not replace what was chosen after it
     player.stop();
+    if (recording.source !== "sample") this.own = recording;
     this.recording = recording;
     this.moment_s = loudest_s(recording);
     if (recording.source === "sample") void this.#compare(recording);
@@ -101,8 +105,8 @@ class Session {
 
   /** Encodes and decodes a wave, and shows it. */
   async take(wave: Float32Array, name: string, title: string, source: Recording["source"]): Promise<void> {
-    const { model, codec } = await this.#model();
     const signal = (this.#abort = new AbortController()).signal;
+    const { model, codec } = await this.#model(signal);
     const seconds = wave.length / SAMPLE_RATE;
     const encoded = await model.encode(wave, { signal, progress: (share) => (this.work = { what: "Encoding", share: share / 2 }) });
     const decoded = await model.decode(encoded.levels, wave.length, {
@@ -125,9 +129,9 @@ class Session {
 
   async #openSilk(bytes: Uint8Array, fileName: string, name: string): Promise<void> {
     const file = readSilk(bytes, `“${fileName}”`);
-    const { model, codec } = await this.#model();
-    if (file.codec !== codec) throw new SilkError(`“${fileName}” was made by ${file.codec}; this page has ${codec}, which would make noise of it.`);
     const signal = (this.#abort = new AbortController()).signal;
+    const { model, codec } = await this.#model(signal);
+    if (file.codec !== codec) throw new SilkError(`“${fileName}” was made by ${file.codec}; this page has ${codec}, which would make noise of it.`);
     const decoded = await model.decode(file.levels, file.nSamples, { signal, progress: (share) => (this.work = { what: "Decoding", share }) });
     const latents = Float32Array.from(file.levels, (level) => level - 4);
     this.show({ name, title: fileName, source: "silk", codec, wave: decoded.wave, decoded: decoded.wave, latents, levels: file.levels });
@@ -166,8 +170,9 @@ class Session {
     }
   }
 
-  async #model(): Promise<{ model: Model; codec: string }> {
+  async #model(signal?: AbortSignal): Promise<{ model: Model; codec: string }> {
     while (this.model.phase === "loading") {
+      if (signal?.aborted) throw new Cancelled();
       this.work = { what: "Waiting for the model", share: 0 };
       await new Promise((resolve) => setTimeout(resolve, 100));
     }
