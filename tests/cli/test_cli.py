@@ -1,4 +1,4 @@
-"""cli.py: the verbs, on files, folders, patterns and pipes; what they print; how they end."""
+"""cli/: the verbs, on files, folders, patterns and pipes; what they print; how they end."""
 
 from __future__ import annotations
 

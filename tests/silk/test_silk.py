@@ -1,4 +1,4 @@
-"""silk.py and codec.py: the default codec keeps the protocol's promises, and refuses what is not its own."""
+"""silk/ and codec.py: the default codec keeps the protocol's promises, and refuses what is not its own."""
 
 from __future__ import annotations
 

@@ -16,6 +16,8 @@ arrays      arrays -> checked mono waves
 resampling  one rate -> another
 reading     files -> mono blocks
 writing     mono blocks -> files
+wave_file   a decoded wave -> a file, with the peak measured and scaled down if that is asked for
+level       loudness and offset of a recording, for `--normalize`
 """
 
 from silkcodec.audio.arrays import MAX_CHANNELS, MAX_PEAK, as_block, as_wave

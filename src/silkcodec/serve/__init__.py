@@ -16,6 +16,7 @@
     app.py        HTTP; sessions.py: the WebSocket; books.py: request ids, the log and the count of requests
     run.py        the process: listen, drain on SIGTERM
     client.py     a client, without asyncio
+    explain.py    the page of `silk explain`, for this machine only; it needs no extra
 
 **Processes, not threads.** ONNX Runtime lets go of the GIL, so threads would compute as fast. But uploads are
 parsed by C libraries, and memory runs out: what kills a process must kill as little as possible. The front
