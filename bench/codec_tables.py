@@ -167,7 +167,7 @@ def _ratio_table(result: Figures, targets: Figures) -> str:
         if codec["parameters"] is not None:
             judged = findings.judged(min(found["encode"], found["decode"]), targets["times_faster"], "x faster")
         rows.append([name, *times, _times(found["memory"], "less", "more"), *judged])
-    return table([f"{ours} against", "encode", "decode", "there and back", "peak memory", "target", "met"], rows)
+    return table([f"{ours} against", "encode", "decode", "round trip", "peak memory", "target", "met"], rows)
 
 
 def _times(ratio: float, above: str, below: str) -> str:

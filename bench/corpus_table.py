@@ -35,7 +35,7 @@ def corpus(bench: Path) -> str:
     note = (
         f"{result['recordings']} recordings, {hours:.2f} h, {same['shards']} shards."
         f" All {same['runs']} runs gave the same bytes: SHA-256 of their checksums {same['sha256_of_all'][:16]}."
-        " Growth: the highest peak in the last quarter of the shards over that in the first."
+        " Growth: the highest peak in the last quarter of the shards minus that in the first."
     )
     columns = ["killed with -9", "times", "shards done at each kill", "rows at the end"]
     columns.append("same bytes as an uninterrupted run")

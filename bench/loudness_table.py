@@ -28,7 +28,7 @@ def loudness(bench: Path) -> str:
     heads = ["recording", *(name.partition(".")[0] for name in files)]
     remark = findings.not_embedded(bench, result["codec"])
     return (
-        f"{table(heads, rows)}\n\nSTOI of the samples, encoded as they are -> with `--normalize`."
+        f"{table(heads, rows)}\n\nSTOI of the samples, encoded without -> with `--normalize`."
         f" Levels are RMS, rounded to 16 bits. {result['codec']}{remark}; {result['created'][:10]}."
     )
 

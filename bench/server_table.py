@@ -41,7 +41,7 @@ def capacity(bench: Path) -> str:
             shape.append(number(result["memory"][mode]["mb_per_stream"], 2))
             cores = [number(held["server_cores"], 2), number(held["generator_cores"], 2)]
             rows.append([label, str(result[mode]["largest"]), task, *times, *shape, *cores])
-    header = ["what", "most at once", "answers of", "p50 ms", "p99 ms", "max ms", "frames a call"]
+    header = ["what", "most at once", "answers of", "p50 ms", "p99 ms", "max ms", "frames per call"]
     header += ["MB in all", "MB a stream", "cores, server", "cores, generator"]
     return f"{table(header, rows)}\n\n{_conditions(bench, result)}"
 
@@ -124,10 +124,10 @@ def neighbours(bench: Path) -> str:
         ]
         met = "yes" if row["p99_ratio"] <= result["target"] else "**no**"
         rows.append([row["flood"], *times, number(row["p99_ratio"], 2), met])
-    header = ["one stream floods with", "others: p50 ms, without -> with", "p99 ms", "times", "at most 2"]
+    header = ["one stream floods with", "other streams: p50 ms, without -> with", "p99 ms", "ratio", "at most 2"]
     found = result["conditions"]
     return (
-        f"{table(header, rows)}\n\nOf {result['streams']} live streams that encode, {result['seconds']:g} s each way,"
+        f"{table(header, rows)}\n\nResponse times of {result['streams']} live streams that encode, {result['seconds']:g} s each,"
         f" 1 worker, clients on the same {found['cores']} cores, {found['cpu']}, load {found['load_before']:.1f}."
     )
 

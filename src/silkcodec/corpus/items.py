@@ -21,15 +21,15 @@ MAX_META = 1 << 16  # characters of what else is known of a recording
 MAX_SECONDS = 1e8  # three years: beyond it a start or a duration is a slip
 
 REASONS = {  # why a recording is not in the corpus
-    "name": "its id or path has control characters, is no text, or is too long",
-    "row": "its row asks for what cannot be done",
+    "name": "its id or path has control characters, is not valid text, or is too long",
+    "row": "its row has invalid or unsupported values",
     "outside": "its path leaves the folder of its input",
     "missing": "there is no such file",
     "changed": "its file was replaced or written to after the plan was made",
     "unreadable": "it is not audio, damaged, cut short or empty, or needs ffmpeg",
     "too long": "it is longer than --max-hours-per-file",
     "codec": "the codec failed on it",
-    "crash": "the process that encoded it died, each time",
+    "crash": "it crashed every process that encoded it",
 }
 
 
