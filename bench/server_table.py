@@ -86,7 +86,7 @@ def stacking(bench: Path) -> str:
         "numbers that differ",
     ]
     frames = result["stacking"][0]["frames"]
-    return f"{table(header, rows)}\n\nOf {frames} frames of speech, processor time, 1 thread, stacking included."
+    return f"{table(header, rows)}\n\nProcessor time for {frames} frames of speech, 1 thread, stacking included."
 
 
 def faults(bench: Path) -> str:
@@ -127,8 +127,8 @@ def neighbours(bench: Path) -> str:
     header = ["one stream floods with", "other streams: p50 ms, without -> with", "p99 ms", "ratio", "at most 2"]
     found = result["conditions"]
     return (
-        f"{table(header, rows)}\n\nResponse times of {result['streams']} live streams that encode, {result['seconds']:g} s each,"
-        f" 1 worker, clients on the same {found['cores']} cores, {found['cpu']}, load {found['load_before']:.1f}."
+        f"{table(header, rows)}\n\nResponse times of {result['streams']} live streams that encode,"
+        f" {result['seconds']:g} s each, 1 worker, clients on the same {found['cores']} cores, {found['cpu']}, load {found['load_before']:.1f}."
     )
 
 
