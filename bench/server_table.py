@@ -128,7 +128,8 @@ def neighbours(bench: Path) -> str:
     found = result["conditions"]
     return (
         f"{table(header, rows)}\n\nResponse times of {result['streams']} live streams that encode,"
-        f" {result['seconds']:g} s each, 1 worker, clients on the same {found['cores']} cores, {found['cpu']}, load {found['load_before']:.1f}."
+        f" {result['seconds']:g} s each, 1 worker, clients on the same {found['cores']} cores, {found['cpu']},"
+        f" load {found['load_before']:.1f}."
     )
 
 
