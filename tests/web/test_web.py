@@ -319,7 +319,7 @@ def test_a_phone_holds_the_header_and_every_explanation(opened: Open) -> None:
         term.locator("button").focus()
         page.wait_for_timeout(50)
         box = term.locator("[role=tooltip]").bounding_box()
-        assert 0 <= box["x"] and box["x"] + box["width"] <= 390, term.inner_text()
+        assert box["x"] >= 0 and box["x"] + box["width"] <= 390, term.inner_text()
     page.close()
 
 

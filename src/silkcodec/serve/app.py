@@ -251,7 +251,7 @@ def _guard(service: Service) -> Any:
     async def guard(request: Request, _: Annotated[Any, Depends(scheme)]) -> None:
         service.admit(request.client.host if request.client else "-", request.headers)
         if service.draining.is_set():
-            raise ApiError(503, "draining", "The server goes down; come again.", 1.0)
+            raise ApiError(503, "draining", "The server is shutting down. Try again later.", 1.0)
 
     guard.__annotations__["_"] = Annotated[Any, Depends(scheme)]
     guard.__annotations__["request"] = Request

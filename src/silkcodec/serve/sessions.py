@@ -42,7 +42,7 @@ async def handle(websocket: WebSocket, service: Service) -> None:
     try:
         service.admit(client, headers, offered)
         if service.draining.is_set():
-            await _deny(websocket, service, 503, "draining", "The server goes down; come again.")
+            await _deny(websocket, service, 503, "draining", "The server is shutting down. Try again later.")
             return
         with service.places.one(client):
             await websocket.accept(subprotocol=access.SUBPROTOCOL if access.SUBPROTOCOL in offered else None)
