@@ -89,7 +89,7 @@ class Codec(Protocol):
     def frame_rates(self) -> tuple[float, ...]: ...
 
     def encode(self, wave: ArrayLike, sample_rate: int, *, n_codebooks: int | None = None) -> Tokens:
-        """Tokens of a wave.
+        """Return the tokens of a wave.
 
         Args:
             wave: [T], [T, C] or [C, T]; floats of full scale 1, or int8, int16 or int32. Channels are averaged.
@@ -103,7 +103,7 @@ class Codec(Protocol):
         ...
 
     def decode(self, tokens: Tokens) -> NDArray[np.float32]:
-        """The wave of these tokens: float32 [tokens.n_samples], at `sample_rate` Hz.
+        """Return the wave of these tokens: float32 [tokens.n_samples], at `sample_rate` Hz.
 
         Raises:
             TokensError: they are not this codec's.
@@ -167,7 +167,7 @@ def _advice(text: str, known: Iterable[str]) -> str:
 
 
 def parse(name: str) -> tuple[str, str | None, str | None]:
-    """The parts of `codec[:preset][@source]`; None for a part that is not there.
+    """Return the parts of `codec[:preset][@source]`, with None for each missing part.
 
     >>> parse("mimi:8@./weights/mimi"), parse("silk")
     (('mimi', '8', './weights/mimi'), ('silk', None, None))
