@@ -1,6 +1,6 @@
 """Measure the built page in Chromium: what it transfers, when it can be read, how fast its codec is on one thread.
 
-    python web/measure.py bench/web.json    # on a quiet machine; needs playwright and Chromium
+python web/measure.py bench/web.json    # on a quiet machine; needs playwright and Chromium
 """
 
 from __future__ import annotations

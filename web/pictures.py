@@ -1,6 +1,6 @@
 """Pictures of every section of the built page, at desktop and phone width, light and dark, for out/pictures/.
 
-    python web/pictures.py out/pictures     # needs playwright, Chromium and Pillow (extra [dev])
+python web/pictures.py out/pictures     # needs playwright, Chromium and Pillow (extra [dev])
 """
 
 from __future__ import annotations

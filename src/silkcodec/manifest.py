@@ -140,7 +140,7 @@ def _renamed(columns: dict[str, Any], layout: Layout) -> dict[str, Any]:
 
 
 def _suffix(file: Path) -> str:
-    """".jsonl", of "x.jsonl.gz" too."""
+    """ ".jsonl", of "x.jsonl.gz" too."""
     suffix = file.suffix.lower()
     return Path(file.stem).suffix.lower() if suffix == ".gz" else suffix
 

@@ -1,9 +1,9 @@
 """The numbers of the format, each defined once. Nothing is computed from a recording here.
 
-    wave      24,000 samples/s
-    mel       128 bands, a column every 240 samples (10 ms)
-    frame     9,600 samples = 40 columns = 400 ms -> 128 levels of 0..7
-    tokens    18 groups of 7 levels and one of 2: 19 tokens a frame, 47.5 a second, 960 bit/s
+wave      24,000 samples/s
+mel       128 bands, a column every 240 samples (10 ms)
+frame     9,600 samples = 40 columns = 400 ms -> 128 levels of 0..7
+tokens    18 groups of 7 levels and one of 2: 19 tokens a frame, 47.5 a second, 960 bit/s
 """
 
 from __future__ import annotations

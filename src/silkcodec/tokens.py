@@ -227,9 +227,7 @@ class Tokens:
         """
         sequence, k = _as_integers(ids, "ids").astype(np.int64), len(self.codes)
         if sequence.ndim != 1 or not len(sequence) or len(sequence) % k:
-            raise TokensError(
-                f"ids must be whole frames of {k} codes in one row; got shape {sequence.shape}."
-            )
+            raise TokensError(f"ids must be whole frames of {k} codes in one row; got shape {sequence.shape}.")
         frames = sequence.reshape(-1, k)
         if not shared:
             frames = frames - _offsets(self.codebook_sizes)
@@ -293,8 +291,7 @@ def codes_to_levels(codes: ArrayLike, dims_per_token: int = DIMS_PER_TOKEN) -> N
     array = _as_integers(codes, "codes")
     if array.ndim != 2 or array.shape[1] != len(sizes):
         raise TokensError(
-            f"codes of {dims_per_token} dimensions each must have the shape [frames, {len(sizes)}]; "
-            f"got {array.shape}."
+            f"codes of {dims_per_token} dimensions each must have the shape [frames, {len(sizes)}]; got {array.shape}."
         )
     for k, size in enumerate(sizes):
         _check_range(array[:, k], size, f"codes of codebook {k}")

@@ -58,8 +58,7 @@ def same_or_error(data: bytes, tokens: Tokens) -> None:
 
 
 DAMAGED = {
-    entropy: (tokens_of(9, cut=3), to_bytes(tokens_of(9, cut=3), entropy=entropy, chunk_frames=4))
-    for entropy in (0, 1)
+    entropy: (tokens_of(9, cut=3), to_bytes(tokens_of(9, cut=3), entropy=entropy, chunk_frames=4)) for entropy in (0, 1)
 }
 
 
@@ -171,9 +170,7 @@ def test_everything_before_the_damage_can_be_read(known: bool, seekable: bool) -
     def opened() -> Any:
         return io.BytesIO(data) if seekable else Pipe(bytes(data), 100)
 
-    with pytest.raises(
-        ContainerError, match=r"; the 20\.0 s before it can be read with recover\.$"
-    ) as caught:
+    with pytest.raises(ContainerError, match=r"; the 20\.0 s before it can be read with recover\.$") as caught:
         container.read(opened())
     assert caught.value.offset == third and f"byte {third}" in str(caught.value)
     with pytest.warns(container.DamageWarning, match=f"damaged at byte {third}"):

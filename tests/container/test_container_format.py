@@ -117,9 +117,7 @@ def test_range_coding_gains_on_levels_that_are_not_all_as_likely() -> None:
     tokens = tokens_of(75)
     raw, coded = len(to_bytes(tokens)), len(to_bytes(tokens, entropy=True))
     counts = np.stack([(tokens.to_levels() == s).sum(axis=0) for s in range(8)]) / 75
-    bits = -np.where(
-        counts > 0, counts * np.log2(np.maximum(counts, 1e-9)), 0
-    ).sum()  # a frame, if all were known
+    bits = -np.where(counts > 0, counts * np.log2(np.maximum(counts, 1e-9)), 0).sum()  # a frame, if all were known
     assert bits / 8 * 75 < coded < 0.9 * raw
 
 
@@ -147,10 +145,7 @@ def test_probabilities_are_exact_integers_in_the_longest_chunk() -> None:
             1
             + (int(s) * sum(map(int, model.shared)) + 48 * int(h))
             * (2**24 - 8)
-            // sum(
-                int(a) * sum(map(int, model.shared)) + 48 * int(b)
-                for a, b in zip(seen, model.shared, strict=True)
-            )
+            // sum(int(a) * sum(map(int, model.shared)) + 48 * int(b) for a, b in zip(seen, model.shared, strict=True))
             for seen in model.seen[:1]
             for s, h in zip(seen, model.shared, strict=True)
         ]
@@ -168,9 +163,7 @@ def test_the_coded_bytes_are_pinned() -> None:
 PINNED = (620, 1844788454)  # bytes, CRC-32
 
 
-def test_without_constriction_the_error_names_the_extra(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_constriction_the_error_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     coded = to_bytes(tokens_of(60), entropy=True)
     monkeypatch.setitem(sys.modules, "constriction", None)
     for call in (

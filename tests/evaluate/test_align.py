@@ -40,9 +40,10 @@ def test_a_delay_is_found_where_only_the_envelope_is_kept(delay_ms: int) -> None
 def test_a_false_lag_of_the_waveform_is_not_believed() -> None:
     # A low voice with odd harmonics only: with its phases turned by 180 degrees, the waveform agrees best 8 ms off.
     time_s = np.arange(3 * RATE) / RATE
-    voice = sum(np.sin(2 * np.pi * 62.5 * k * time_s) for k in range(3, 40, 2)) * np.hanning(RATE // 2)[
-        np.arange(3 * RATE) % (RATE // 2)
-    ]
+    voice = (
+        sum(np.sin(2 * np.pi * 62.5 * k * time_s) for k in range(3, 40, 2))
+        * np.hanning(RATE // 2)[np.arange(3 * RATE) % (RATE // 2)]
+    )
     wave = (0.02 * voice).astype(np.float32)
     assert abs(align._waveform_delay(wave, -wave, RATE // 2).n_samples) == 0.008 * RATE
     assert align.find_delay(wave, -wave, RATE) == align.Delay(0, "envelope", pytest.approx(1.0))

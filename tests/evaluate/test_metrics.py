@@ -74,9 +74,7 @@ def test_pesq_blames_the_codec_where_only_its_output_holds_no_utterance(
 ) -> None:
     import pesq
 
-    def no_utterance_but_against_itself(
-        rate: int, reference: np.ndarray, output: np.ndarray, mode: str
-    ) -> float:
+    def no_utterance_but_against_itself(rate: int, reference: np.ndarray, output: np.ndarray, mode: str) -> float:
         if output is not reference:
             raise pesq.NoUtterancesError("none")
         return 4.64

@@ -68,8 +68,14 @@ SILENT = {  # metric -> value where the output is silent
     "distillmos": 1.0,
 }
 # metric -> what half the level may change; the mel distance and the level are about level
-LEVEL_MAY_CHANGE = {"pesq_wb": 0.01, "visqol": 0.05, "dnsmos": 0.1, "speaker_similarity": 1e-3, "voicing_error": 0.5,
-                    "flatness_db": 0.01}
+LEVEL_MAY_CHANGE = {
+    "pesq_wb": 0.01,
+    "visqol": 0.05,
+    "dnsmos": 0.1,
+    "speaker_similarity": 1e-3,
+    "voicing_error": 0.5,
+    "flatness_db": 0.01,
+}
 LEVELS = {"mel_distance", "level_db"}
 
 WAVES = {

@@ -13,6 +13,8 @@ from silkcodec.errors import ArgumentError, WeightsError
 from silkcodec.evaluate.metrics import SAMPLE_RATE, Pair, find_metrics, speaker
 
 torch = pytest.importorskip("torch", reason="needs the extra [baselines]")
+
+
 def wave(name: str, half: int) -> np.ndarray:
     """One half of a sample, 2 s: float32 [48000]."""
     whole = audio.read(SAMPLES / f"{name}.flac", SAMPLE_RATE)

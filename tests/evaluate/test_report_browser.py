@@ -244,7 +244,7 @@ def test_differences_take_the_place_of_means(opened: Open, report: str) -> None:
     page = opened(report)
     cell = page.locator("#results tbody tr").nth(1).locator("td").filter(has=page.locator(".difference")).first
     mean = cell.inner_text()
-    page.get_by_text("silk minus each",exact=True).click()
+    page.get_by_text("silk minus each", exact=True).click()
     difference = cell.inner_text()
     assert difference != mean and "to" in difference
     title = cell.get_attribute("title")

@@ -25,9 +25,7 @@ def speech_like(frames: int, seed: int = 0, spread: float = 1.0) -> np.ndarray:
 
 def tokens_of(frames: int = 60, cut: int = 0, seed: int = 0, dims_per_token: int = 7) -> Tokens:
     levels = speech_like(frames, seed)
-    return Tokens.from_levels(
-        levels, n_samples=frames * 9600 - cut, codec=CODEC, dims_per_token=dims_per_token
-    )
+    return Tokens.from_levels(levels, n_samples=frames * 9600 - cut, codec=CODEC, dims_per_token=dims_per_token)
 
 
 def to_bytes(tokens: Tokens, **options: Any) -> bytes:

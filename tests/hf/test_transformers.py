@@ -268,9 +268,7 @@ def test_wrong_tensors_are_one_sentence(model: Any) -> None:
         SilkModel(SilkConfig(conv_width=16, width=20, heads=2)).half().encode(one)
 
 
-def test_a_folder_that_would_make_other_tokens_is_not_written(
-    weights_folder: Path, tmp_path: Path
-) -> None:
+def test_a_folder_that_would_make_other_tokens_is_not_written(weights_folder: Path, tmp_path: Path) -> None:
     shutil.copytree(weights_folder, wrong := tmp_path / "wrong")
     described = json.loads((wrong / "config.json").read_text())
     described["network"] |= {"mel_floor": 0.1, "mel_mean": 0.0, "mel_std": 1.0}

@@ -120,9 +120,7 @@ def test_bare_codes_are_codebooks_by_frames(codec: Silk, speech: np.ndarray) -> 
     assert len(whole) == 11 * 9600
     np.testing.assert_array_equal(whole[: len(wave)], wave)
     few = codec.encode(speech, 24_000, n_codebooks=5)
-    np.testing.assert_array_equal(
-        codec.decode(few.codes, n_samples=len(speech), n_codebooks=5), codec.decode(few)
-    )
+    np.testing.assert_array_equal(codec.decode(few.codes, n_samples=len(speech), n_codebooks=5), codec.decode(few))
 
 
 @pytest.mark.parametrize(

@@ -193,9 +193,7 @@ def test_the_graphs_mel_is_the_reference(
             assert np.abs(found["mel"][i] - other).max() < 0.1
 
 
-def test_the_latent_is_what_was_rounded(
-    sessions: dict[str, onnxruntime.InferenceSession], batch: np.ndarray
-) -> None:
+def test_the_latent_is_what_was_rounded(sessions: dict[str, onnxruntime.InferenceSession], batch: np.ndarray) -> None:
     found, _ = call(sessions["encoder"], batch[:, LOOKAHEAD:], primed(sessions["encoder"], batch))
     assert found["levels"].dtype == np.uint8 and len(np.unique(found["levels"])) >= 4
     assert np.array_equal(np.round(found["latent"]) + 4, found["levels"])
@@ -237,9 +235,7 @@ def test_the_folder_is_complete_and_nothing_else(folder: Path) -> None:
     assert sorted(p.name for p in folder.iterdir()) == files
 
 
-def test_the_config_says_what_the_graphs_are(
-    folder: Path, sessions: dict[str, onnxruntime.InferenceSession]
-) -> None:
+def test_the_config_says_what_the_graphs_are(folder: Path, sessions: dict[str, onnxruntime.InferenceSession]) -> None:
     config = json.loads((folder / "config.json").read_text())
     digests = ""
     for name, session in sessions.items():

@@ -236,9 +236,7 @@ def test_the_history_forgets_what_comes_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["cut short", "other bytes", "empty", "no progress"])
-def test_a_damaged_checkpoint_is_one_sentence(
-    speech: Path, tmp_path: Path, uninterrupted: Path, damage: str
-) -> None:
+def test_a_damaged_checkpoint_is_one_sentence(speech: Path, tmp_path: Path, uninterrupted: Path, damage: str) -> None:
     shutil.copytree(uninterrupted, tmp_path / "run")
     file = tmp_path / "run" / "checkpoint.safetensors"
     if damage == "cut short":
@@ -565,9 +563,7 @@ loop.train("tiny", sys.argv[1], sys.argv[2:])
     assert [line["step"] for line in history(tmp_path / "run")] == [4]
 
 
-def test_the_batch_must_divide_among_processes(
-    speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_batch_must_divide_among_processes(speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "3")
     with pytest.raises(ArgumentError, match="must divide by 3 processes; got 2"):
         train("tiny", tmp_path / "run", short(speech, 1))

@@ -15,6 +15,8 @@ from silkcodec.train.losses import NAMES, SpectralLoss
 from speechlike import speechlike
 
 N_SAMPLES = 19_200
+
+
 @pytest.fixture(scope="module", autouse=True)
 def one_thread() -> None:
     torch.set_num_threads(1)
@@ -174,9 +176,7 @@ def test_feature_matching_of_equal_waves_is_zero(discriminators: Discriminators,
         assert float(adversarial_losses(discriminators(speech), discriminators(speech))["features"]) == 0.0
 
 
-def test_the_adversary_teaches_the_wave_and_learns_itself(
-    discriminators: Discriminators, speech: torch.Tensor
-) -> None:
+def test_the_adversary_teaches_the_wave_and_learns_itself(discriminators: Discriminators, speech: torch.Tensor) -> None:
     fake = noisy(speech, 0.1).requires_grad_(True)
     losses = adversarial_losses(discriminators(speech), discriminators(fake))
     (losses["adversarial"] + losses["features"]).backward()

@@ -66,9 +66,7 @@ def test_a_parameter_without_a_gradient_is_left_alone() -> None:
     ("says", "expected"),
     [({"avx512_bf16": True}, torch.bfloat16), ({"avx512_bf16": False, "avx2": True}, torch.float32)],
 )
-def test_auto_asks_the_processor(
-    monkeypatch: pytest.MonkeyPatch, says: dict[str, bool], expected: torch.dtype
-) -> None:
+def test_auto_asks_the_processor(monkeypatch: pytest.MonkeyPatch, says: dict[str, bool], expected: torch.dtype) -> None:
     monkeypatch.setattr(precision.torch.cpu, "get_capabilities", lambda: says)
     device = torch.device("cpu")
     assert arithmetic("auto", device) is expected

@@ -151,9 +151,7 @@ def write(
     return writer.n_bytes
 
 
-def read(
-    file: File, *, recover: bool = False, start_s: float = 0.0, duration_s: float | None = None
-) -> Tokens:
+def read(file: File, *, recover: bool = False, start_s: float = 0.0, duration_s: float | None = None) -> Tokens:
     """Return the Tokens of a .silk file, or of a part of it.
 
     Everything up to the part is checked, so a part of a damaged file comes from its right place or is an error.

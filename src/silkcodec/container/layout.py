@@ -29,9 +29,7 @@ MIN_GAIN, MAX_GAIN = 1e-6, 1e6
 # Three things stay as they are in every version to come, so that an old reader can tell a newer file from a
 # damaged one: the prefix, the length in it, and a CRC in the header's last 4 bytes.
 PREFIX = struct.Struct("<8s H H")  # magic, version, length of the whole header
-FIELDS = struct.Struct(
-    "<I I Q B B"
-)  # sample rate, frame samples, n_samples, dims per token, length of the codec
+FIELDS = struct.Struct("<I I Q B B")  # sample rate, frame samples, n_samples, dims per token, length of the codec
 GAIN = struct.Struct("<f")  # version 2 alone has it, after the codec
 CRC = struct.Struct("<I")
 CHUNK = struct.Struct("<4s I I I")  # kind, frames, payload bytes, CRC
@@ -87,9 +85,7 @@ class Header:
         """The header with its checksum."""
         codec = self.codec.encode()
         if not 1 <= len(codec) <= MAX_CODEC_BYTES or not self.codec.isprintable():
-            raise ArgumentError(
-                f"codec must be a printable name of 1..{MAX_CODEC_BYTES} bytes; got {self.codec!r}."
-            )
+            raise ArgumentError(f"codec must be a printable name of 1..{MAX_CODEC_BYTES} bytes; got {self.codec!r}.")
         codebook_sizes(self.dims_per_token)  # raises if it is not 1..20
         n_samples = UNKNOWN if self.n_samples is None else check_n_samples(self.n_samples)
         fields = FIELDS.pack(self.sample_rate, self.frame_samples, n_samples, self.dims_per_token, len(codec))
@@ -174,9 +170,7 @@ def parse_header(name: str, data: bytes) -> Header:
     _, version, length = PREFIX.unpack_from(data)
     (crc,) = CRC.unpack_from(data, length - CRC.size)
     if crc != zlib.crc32(data[: -CRC.size]):
-        raise ContainerError(
-            f"{name} is damaged in its header (bytes 0..{length - 1}): the checksum is wrong.", 0
-        )
+        raise ContainerError(f"{name} is damaged in its header (bytes 0..{length - 1}): the checksum is wrong.", 0)
     if version > VERSION:
         raise ContainerError(
             f"{name} is a .silk file of version {version}; "

@@ -160,9 +160,7 @@ class Reader:
                 self._read_end(offset, crc)
                 return
             if self.header.n_frames is not None and self.n_frames + frames > self.header.n_frames:
-                raise self._damaged(
-                    offset, f"a chunk goes beyond the {self.header.n_frames} frames of the header"
-                )
+                raise self._damaged(offset, f"a chunk goes beyond the {self.header.n_frames} frames of the header")
             data = self._checked_payload(offset, kind, frames, n_bytes, crc)
             chunk = Chunk(offset, kind == CODED, self.n_frames, frames, n_bytes)
             self.n_frames += frames
@@ -171,11 +169,7 @@ class Reader:
     def _read_end(self, offset: int, crc: int) -> None:
         data = self._checked_payload(offset, END, 0, END_PAYLOAD.size, crc)
         (n_samples,) = END_PAYLOAD.unpack(data)
-        if (
-            not n_samples
-            or n_frames(n_samples) != self.n_frames
-            or self.header.n_samples not in (None, n_samples)
-        ):
+        if not n_samples or n_frames(n_samples) != self.n_frames or self.header.n_samples not in (None, n_samples):
             raise self._damaged(offset, f"its {self.n_frames} frames are not those of {n_samples} samples")
         self.n_samples = n_samples
         if self._input.seekable:  # a pipe may stay open, and is not waited for
@@ -200,15 +194,11 @@ class Reader:
         return data
 
     def _damaged(self, offset: int, what: str) -> ContainerError:
-        return ContainerError(
-            f"{self.name} is damaged at byte {offset}: {what}{self._what_is_left()}.", offset
-        )
+        return ContainerError(f"{self.name} is damaged at byte {offset}: {what}{self._what_is_left()}.", offset)
 
     def _cut_short(self, where: str) -> ContainerError:
         end = self._input.offset
-        return ContainerError(
-            f"{self.name} is cut short: it ends at byte {end}, {where}{self._what_is_left()}.", end
-        )
+        return ContainerError(f"{self.name} is cut short: it ends at byte {end}, {where}{self._what_is_left()}.", end)
 
     def _what_is_left(self) -> str:
         seconds = self.n_frames / SILK_FRAME_RATE

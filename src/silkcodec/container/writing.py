@@ -29,9 +29,7 @@ from silkcodec.spec import DIMS_PER_TOKEN, LATENT_WIDTH, N_LEVELS
 from silkcodec.tokens import codes_to_levels, n_frames
 
 RAW_CHUNK_FRAMES = 25  # 10 s: 16 bytes of chunk header on 1,200 of payload
-CODED_CHUNK_FRAMES = (
-    75  # 30 s: the model starts afresh in every chunk, and has learnt most of what it will by then
-)
+CODED_CHUNK_FRAMES = 75  # 30 s: the model starts afresh in every chunk, and has learnt most of what it will by then
 
 
 class Writer:
@@ -150,9 +148,7 @@ class Writer:
         known = self.header.n_samples
         total = known if n_samples is None else n_samples
         if total is None or known not in (None, total):
-            raise ArgumentError(
-                f"n_samples must be given to Writer or to finish(); got {known} and {n_samples}."
-            )
+            raise ArgumentError(f"n_samples must be given to Writer or to finish(); got {known} and {n_samples}.")
         check_n_samples(total)
         if n_frames(total) != self.n_frames:
             raise TokensError(f"{total} samples make {n_frames(total)} Silk frames; got {self.n_frames}.")

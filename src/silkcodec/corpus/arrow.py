@@ -134,9 +134,7 @@ def _plain_columns(schema: Any) -> list[str]:
     types = require("A Hugging Face dataset").types
     kinds = zip(schema.names, schema.types, strict=True)
     return [
-        name
-        for name, kind in kinds
-        if types.is_string(kind) or types.is_large_string(kind) or types.is_primitive(kind)
+        name for name, kind in kinds if types.is_string(kind) or types.is_large_string(kind) or types.is_primitive(kind)
     ]
 
 

@@ -1,8 +1,8 @@
 """Reading a corpus back: rows one after the other, by number, or by id.
 
-    from silkcodec import corpus
-    for row in corpus.read("out"):
-        train(row.tokens, row.meta.get("text"))
+from silkcodec import corpus
+for row in corpus.read("out"):
+    train(row.tokens, row.meta.get("text"))
 """
 
 from __future__ import annotations

@@ -83,7 +83,7 @@ def checksum(row: Row, version: int = FORMAT) -> str:
 
 
 def code_type(codebook_sizes: Sequence[int]) -> str:
-    """"int32" where every code fits, else "int64"."""
+    """ "int32" where every code fits, else "int64"."""
     return "int32" if max(codebook_sizes) <= 2**31 else "int64"
 
 

@@ -1,10 +1,10 @@
 """`tokenize`: a corpus of sound -> a corpus of tokens. Stop it in any way, start it again, and it goes on.
 
-    OUT/plan.json plan.jsonl      what is in which shard (plan.py)
-    OUT/tokens-00003-of-00010...  the shards (shard.py, rows.py)
-    OUT/ledger.jsonl              what came of each (ledger.py)
-    OUT/quarantine.jsonl          a line per recording that is not in it, and why
-    OUT/report.json               hours, tokens, bits, failures by reason, speed
+OUT/plan.json plan.jsonl      what is in which shard (plan.py)
+OUT/tokens-00003-of-00010...  the shards (shard.py, rows.py)
+OUT/ledger.jsonl              what came of each (ledger.py)
+OUT/quarantine.jsonl          a line per recording that is not in it, and why
+OUT/report.json               hours, tokens, bits, failures by reason, speed
 """
 
 from __future__ import annotations

@@ -132,9 +132,7 @@ def _folder(root: Root, number: int, allow_outside: bool) -> Iterator[Item | Ref
     errors: list[OSError] = []
     known = _Known(root, allow_outside)
     for folder, folders, files in os.walk(root.folder, onerror=errors.append):
-        folders[:] = [
-            name for name in folders if not name.startswith(".") and os.path.join(folder, name) != root.skip
-        ]
+        folders[:] = [name for name in folders if not name.startswith(".") and os.path.join(folder, name) != root.skip]
         relative = os.path.relpath(folder, root.folder)
         for name in files:
             place = name if relative == os.curdir else os.path.join(relative, name).replace(os.sep, "/")

@@ -55,9 +55,7 @@ class Measurer:
         threads: CPU threads of a codec; None: as many as help.
     """
 
-    def __init__(
-        self, metric_names: Sequence[str], models: Mapping[str, str], threads: int | None = None
-    ) -> None:
+    def __init__(self, metric_names: Sequence[str], models: Mapping[str, str], threads: int | None = None) -> None:
         self._metrics = {metric.name: metric for metric in metrics.find_metrics(metric_names, models)}
         self._threads = threads
         self._codecs: dict[str, Codec] = {}

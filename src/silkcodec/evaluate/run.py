@@ -131,9 +131,7 @@ def conclude(
     return result
 
 
-def write(
-    result: Result, folder: Path, heard: list[listening.Listening], *, overwrite: bool = False
-) -> None:
+def write(result: Result, folder: Path, heard: list[listening.Listening], *, overwrite: bool = False) -> None:
     """The files of a result, complete or not at all. Raises OutputError."""
     from silkcodec.evaluate import html
 

@@ -1,7 +1,7 @@
 """Waveform -> log-mel -> 128 continuous numbers every 400 ms.
 
-    wave [B, F * 9600] -> mel [B, F * 40, 128] -> ConvNeXt at 100 Hz -> 4 columns to 1 step
-    -> transformer at 25 Hz -> the 10 steps of a frame folded into 128 numbers [B, F, 128]
+wave [B, F * 9600] -> mel [B, F * 40, 128] -> ConvNeXt at 100 Hz -> 4 columns to 1 step
+-> transformer at 25 Hz -> the 10 steps of a frame folded into 128 numbers [B, F, 128]
 """
 
 from __future__ import annotations

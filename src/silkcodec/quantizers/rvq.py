@@ -1,7 +1,7 @@
 # SoundStream: An End-to-End Neural Audio Codec (Zeghidour et al., 2021), https://arxiv.org/abs/2107.03312
 """Residual vector quantization: each codebook quantizes what the codebooks before it left over.
 
-    residual 0 = vector;   residual k+1 = residual k - nearest entry of codebook k;   output = the sum of the entries
+residual 0 = vector;   residual k+1 = residual k - nearest entry of codebook k;   output = the sum of the entries
 """
 
 from __future__ import annotations

@@ -275,9 +275,7 @@ def _check(config: TrainConfig) -> None:
     for size in sizes:
         _must(getattr(model, size.name) >= 1, f"model.{size.name} must be at least 1", getattr(model, size.name))
     _must(model.width % (2 * model.heads) == 0, "model.width must be an even number times model.heads", model.width)
-    _must(
-        model.quantizer in QUANTIZERS, f"model.quantizer must be one of {', '.join(QUANTIZERS)}", model.quantizer
-    )
+    _must(model.quantizer in QUANTIZERS, f"model.quantizer must be one of {', '.join(QUANTIZERS)}", model.quantizer)
     _must(model.mel_std > 0, "model.mel_std must be above 0", model.mel_std)
     for name in ("bandwidth_share", "noise_share"):
         _must(0 <= getattr(data, name) <= 1, f"data.{name} must be 0..1", getattr(data, name))

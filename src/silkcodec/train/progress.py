@@ -69,8 +69,12 @@ class Progress:
                 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
                 self.bar = Progress(
-                    TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:.0f}/{task.total:.0f}"),
-                    TimeRemainingColumn(), TextColumn("{task.fields[note]}"), transient=True,
+                    TextColumn("{task.description}"),
+                    BarColumn(),
+                    TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+                    TimeRemainingColumn(),
+                    TextColumn("{task.fields[note]}"),
+                    transient=True,
                 )
                 self.task = self.bar.add_task("", note="", total=1)
                 self.bar.start()
