@@ -92,6 +92,7 @@ release: $(SITE)
 
 check: $(FULL)
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
 bench: $(FULL)
