@@ -1,8 +1,8 @@
-"""A folder of audio -> one file of decoded samples -> random crops.
+"""Decode a folder of audio into one file of samples, and draw random crops from it.
 
 Compressed audio is decoded and resampled once, into ``<split>.i16`` (24 kHz, mono, little-endian int16)
-with ``<split>.json`` beside it; training then reads it through a memory map. Batch *n* of a run depends
-only on the seed and *n*, so a resumed run sees what it would have seen.
+with ``<split>.json`` beside it. Training then reads it through a memory map. Batch *n* of a run depends
+only on the seed and *n*, so a resumed run gets the same batches as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from silkcodec.mel import FRAME, LOOKAHEAD, SAMPLE_RATE
 from silkcodec.parallel.cores import available_cores
 from silkcodec.train.config import DataConfig
 
-DECODERS = min(8, available_cores())  # files decoded at a time: the libraries that do it let other threads run
-HELD_OUT: dict[str, tuple[str, ...]] = {  # word in a list of evaluation clips -> the columns that must not be equal
+DECODERS = min(8, available_cores())  # files decoded in parallel; the decoding libraries release the GIL
+HELD_OUT: dict[str, tuple[str, ...]] = {  # value of `held_out` -> the columns whose values training must not share
     "source": ("source",),
     "language": ("language",),
     "speaker": ("source", "speaker"),
     "clip": ("path",),
     "nothing": (),
 }
-AHEAD = 4  # batches made before they are asked for
+AHEAD = 4  # batches prepared in advance
 
 
 @dataclass(frozen=True)
 class Clip:
-    """One file's place in the decoded audio."""
+    """Locate one file in the decoded audio."""
 
     path: str
     start_samples: int
@@ -47,7 +47,7 @@ class Clip:
 
 
 def split_files(config: DataConfig) -> dict[str, list[str]]:
-    """Paths below the folder for 'train' and 'valid': by the index column if there is one, else by a hash.
+    """Return the relative paths of 'train' and 'valid', split by the index column if given, else by a hash.
 
     Raises:
         ArgumentError: no folder, no audio in it, no such column; an `exclude` without an index.
@@ -72,7 +72,7 @@ def split_files(config: DataConfig) -> dict[str, list[str]]:
                 name = file.relative_to(folder).as_posix()
                 held_out = int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) % 10_000 < config.valid_percent * 100
                 splits["valid" if held_out else "train"].append(name)
-        for empty, other in (("valid", "train"), ("train", "valid")):  # few files: chance may leave a side without
+        for empty, other in (("valid", "train"), ("train", "valid")):  # With few files, a split can be empty.
             if splits[other] and not splits[empty]:
                 splits[empty].append(splits[other][-1] if len(splits[other]) == 1 else splits[other].pop())
     if not splits["train"]:
@@ -81,15 +81,16 @@ def split_files(config: DataConfig) -> dict[str, list[str]]:
 
 
 def without_held_out(rows: list[dict[str, str]], file: str) -> list[dict[str, str]]:
-    """Return the rows of an index that evaluation does not keep for itself.
+    """Return the rows of an index that are not reserved for evaluation.
 
     Args:
-        file: a table of evaluation clips with the columns path, source, language, speaker and held_out. held_out says
-            what training must not contain: the "source" or the "language" of the clip, its "speaker" in that source,
-            the "clip" itself, or "nothing".
+        rows: rows of the index.
+        file: a table of evaluation clips with the columns path, source, language, speaker and held_out. The value of
+            held_out is what training must not contain: the "source" or the "language" of the clip, its "speaker" in
+            that source, the "clip" itself, or "nothing".
 
     Raises:
-        ArgumentError: the table is missing or lacks a column; another word in held_out.
+        ArgumentError: the table is missing or lacks a column, or held_out has another value.
     """
     kept_back: dict[str, set[tuple[str, ...]]] = {name: set() for name in HELD_OUT}
     for clip in read_index(Path(file), ("path", "source", "language", "speaker", "held_out")):
@@ -118,7 +119,7 @@ def _hertz(row: dict[str, str], config: DataConfig) -> float:
 
 
 def read_index(file: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
-    """Rows of a manifest that has the given columns; a row lacks those that are empty in it."""
+    """Return the rows of a manifest that has the given columns. Empty cells are omitted from a row."""
     if not file.is_file():
         raise ArgumentError(f"data.index must be a table in the folder; found no {file}.")
     rows = manifest.read(file)
@@ -129,7 +130,7 @@ def read_index(file: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
 
 
 class Pack:
-    """Decoded audio of one split: `samples`, a memory-mapped int16 array, and the `clips` in it."""
+    """Hold the decoded audio of one split: `samples`, a memory-mapped int16 array, and the `clips` in it."""
 
     def __init__(self, samples: NDArray[np.int16], clips: list[Clip]):
         self.samples, self.clips = samples, clips
@@ -140,7 +141,7 @@ class Pack:
         return float(self.lengths.sum()) / SAMPLE_RATE / 3600
 
     def wave(self, clip: Clip, offset: int, n_samples: int) -> NDArray[np.float32]:
-        """float32 [n_samples] of a clip from `offset`; zeros after its end."""
+        """Return float32 [n_samples] of a clip from `offset` on, zero-padded after its end."""
         wave = np.zeros(n_samples, dtype=np.float32)
         begin = clip.start_samples + offset
         found = self.samples[begin : begin + min(n_samples, clip.n_samples - offset)]
@@ -149,12 +150,13 @@ class Pack:
 
 
 def pack(config: DataConfig, split: str, cache: Path, say: Callable[[str], None] = lambda text: None) -> Pack:
-    """Decode a split into `cache`, unless that was done before for the same files; open it.
+    """Decode a split into `cache`, unless the cache already holds the same files, and open it.
 
-    Unreadable files are named through `say` and left out. A killed decode leaves only a .part file.
+    Unreadable files are reported through `say` and skipped. An interrupted decode leaves only a .part file.
 
     Raises:
-        ArgumentError: no file of the split can be read. OutputError: `cache` cannot be written.
+        ArgumentError: no file of the split can be read.
+        OutputError: `cache` cannot be written.
     """
     names = split_files(config)[split]
     folder = Path(config.folder)
@@ -171,9 +173,9 @@ def pack(config: DataConfig, split: str, cache: Path, say: Callable[[str], None]
 
 
 def _packed(data: Path, table: Path, folder: Path, names: list[str]) -> list[Clip] | None:
-    """The clips of a cache that holds these files as they are now; None if it has to be made again.
+    """Return the clips of a cache that is up to date with these files, or None if it must be rebuilt.
 
-    Files have changed if a size or the time of the newest is another.
+    The files have changed if any size or the modification time of the newest file differs.
     """
     try:
         described = json.loads(table.read_text(encoding="utf-8"))
@@ -183,19 +185,19 @@ def _packed(data: Path, table: Path, folder: Path, names: list[str]) -> list[Cli
         return None
     sizes, newest_ns = _sizes(folder, names)
     now = {"key": _key(names, sizes), "folder": _place(folder), "newest_ns": newest_ns}
-    # The first caches held only the key: what they do not say does not count against them.
+    # The first caches stored only the key, so missing fields are accepted.
     same = "key" in described and all(described.get(name, value) == value for name, value in now.items())
     whole = n_samples == sum(clip.n_samples for clip in clips)
     return clips if same and whole else None
 
 
 def _decode(data: Path, table: Path, folder: Path, names: list[str], say: Callable[[str], None]) -> list[Clip]:
-    """Write the samples, then the table that makes them valid."""
+    """Write the samples, then the table that marks them as complete, and return the clips."""
     data.parent.mkdir(parents=True, exist_ok=True)
-    sizes, newest_ns = _sizes(folder, names)  # before reading: a file that changes meanwhile is found changed
+    sizes, newest_ns = _sizes(folder, names)  # taken before reading, to detect files that change meanwhile
     clips, position, done = [], 0, 0
     with (part := data.with_suffix(".part")).open("wb") as out, ThreadPoolExecutor(DECODERS) as pool:
-        for begin in range(0, len(names), DECODERS):  # no more at a time, for each may be an hour long
+        for begin in range(0, len(names), DECODERS):  # limited, because each file may be an hour long
             some = names[begin : begin + DECODERS]
             for name, samples in zip(some, pool.map(lambda name: _samples(folder / name), some), strict=True):
                 done += 1
@@ -207,7 +209,7 @@ def _decode(data: Path, table: Path, folder: Path, names: list[str], say: Callab
                 position += len(samples)
                 if done % 200 == 0:
                     say(f"decoded {done} of {len(names)} files, {position / SAMPLE_RATE / 3600:.2f} h")
-    table.unlink(missing_ok=True)  # an old table must not be found beside new samples
+    table.unlink(missing_ok=True)  # An old table must never describe new samples.
     os.replace(part, data)
     described = {
         "key": _key(names, sizes), "folder": _place(folder), "newest_ns": newest_ns, "clips": [asdict(c) for c in clips]
@@ -218,7 +220,7 @@ def _decode(data: Path, table: Path, folder: Path, names: list[str], say: Callab
 
 
 def _samples(file: Path) -> NDArray[np.int16] | AudioError:
-    """24 kHz mono, int16 [T], little-endian; what is wrong with the file if it cannot be read."""
+    """Return the samples of a file (24 kHz, mono, little-endian int16 [T]), or the error if it is unreadable."""
     try:
         wave = audio.read(file, SAMPLE_RATE)
     except AudioError as error:
@@ -227,7 +229,7 @@ def _samples(file: Path) -> NDArray[np.int16] | AudioError:
 
 
 def _sizes(folder: Path, names: list[str]) -> tuple[list[int], int]:
-    """Size of each file in bytes (-1: missing), and when the newest was last written, in ns."""
+    """Return the size of each file in bytes (-1 if missing), and the newest modification time in ns."""
     found = [(folder / name).stat() if (folder / name).exists() else None for name in names]
     return [-1 if f is None else f.st_size for f in found], max((f.st_mtime_ns for f in found if f), default=0)
 
@@ -242,9 +244,9 @@ def _place(folder: Path) -> str:
 
 
 def crops(source: Pack, config: DataConfig, n_crops: int, seed: int, step: int) -> Tensor:
-    """Batch number `step`, augmented: float32 [n_crops, crop_frames * 9600 + 480].
+    """Return the augmented batch of a step, float32 [n_crops, crop_frames * 9600 + 480].
 
-    Files are drawn in proportion to their length; one shorter than a crop is followed by zeros.
+    Files are drawn in proportion to their length. Files shorter than a crop are zero-padded.
     """
     rng = np.random.default_rng((seed, step))
     n_samples = config.crop_frames * FRAME + LOOKAHEAD
@@ -258,7 +260,7 @@ def crops(source: Pack, config: DataConfig, n_crops: int, seed: int, step: int) 
 
 
 def augment(wave: NDArray[np.float32], config: DataConfig, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Random gain, sometimes a narrower band, sometimes faint noise. The result is both input and target."""
+    """Apply a random gain and, sometimes, a low-pass filter or faint noise. The result is both input and target."""
     if rng.random() < config.bandwidth_share:
         spectrum = np.fft.rfft(wave)
         hz = np.fft.rfftfreq(len(wave), 1 / SAMPLE_RATE)
@@ -272,12 +274,12 @@ def augment(wave: NDArray[np.float32], config: DataConfig, rng: np.random.Genera
 
 
 class Batches:
-    """The batches of a run in their order, made on other threads while the steps before them go on.
+    """Prepare the batches of a run in order, on background threads.
 
-    A GPU would wait for them otherwise: 64 crops take the time of half a step.
+    Without them a GPU would wait for data: preparing 64 crops takes as long as half a step.
 
     Args:
-        make: step -> its batch. Called on several threads at once.
+        make: function that returns the batch of a step. It is called on several threads at once.
     """
 
     def __init__(self, make: Callable[[int], Tensor]):
@@ -286,7 +288,7 @@ class Batches:
         self.coming: dict[int, Future[Tensor]] = {}
 
     def take(self, step: int) -> Tensor:
-        """The batch of a step; those of the next ones are begun."""
+        """Return the batch of a step, and start preparing the next ones."""
         for ahead in range(step, step + AHEAD):
             if ahead not in self.coming:
                 self.coming[ahead] = self.pool.submit(self.make, ahead)

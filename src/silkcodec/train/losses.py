@@ -1,6 +1,6 @@
-"""Reconstruction losses: how far a decoded wave is from the original, at several resolutions and to the ear.
+"""Compute the reconstruction losses between decoded waves and their originals: spectral and perceptual.
 
-Losses are keyed by name; a stage's config gives each a weight, and the total is the weighted sum.
+Losses are keyed by name. The config of a stage gives each loss a weight, and the total is the weighted sum.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ NAMES = ("mel", "convergence", "magnitude", "loudness", "envelope")
 
 
 class SpectralLoss(nn.Module):
-    """Multi-resolution spectral losses between decoded waves, float32 [N * B, T], and their originals, [B, T].
+    """Compute multi-resolution spectral losses between decoded waves, float32 [N * B, T], and originals, [B, T].
 
-    With N = 2, the same recordings decoded with two draws of noise, the first three are energy distances: the mean
-    distance of the draws to the original, less half the distance between the draws. Noise of the right spectrum then
-    costs less than its mean, which has no grain (Gritsenko et al., 2020, https://arxiv.org/abs/2008.01160). The others
-    compare the first draw.
+    N is 1 or 2. With N = 2, the same recordings are decoded with two draws of noise, and the first three losses are
+    energy distances (Gritsenko et al., 2020, https://arxiv.org/abs/2008.01160): the mean distance of the draws to the
+    original, minus half the distance between the draws. Noise with the right spectrum then has a lower loss than its
+    smooth mean. The other losses use the first draw only.
 
     Returns:
         ``mel``: mean absolute difference of natural-log mel magnitudes, averaged over resolutions
             (Kong et al., HiFi-GAN, 2020; several resolutions as in Kumar et al., DAC, 2023). The soft floor
-            keeps the noise between words from weighing as much as the words.
+            reduces the weight of the background noise between words.
         ``convergence``: ||S - S'|| / ||S|| over magnitudes (Arik et al., 2019), averaged over resolutions.
-        ``magnitude``: mean absolute difference of natural-log STFT magnitudes, every bin (Yamamoto et al.,
-            Parallel WaveGAN, 2020): harmonics, which mel bands blur.
+        ``magnitude``: mean absolute difference of natural-log STFT magnitudes over all bins (Yamamoto et al.,
+            Parallel WaveGAN, 2020). It resolves harmonics, which mel bands blur.
         ``loudness``: see `LoudnessLoss`.
         ``envelope``: see `EnvelopeLoss`.
     """
@@ -49,11 +49,11 @@ class SpectralLoss(nn.Module):
     def forward(self, wave: Tensor, target: Tensor) -> dict[str, Tensor]:
         losses = {name: wave.new_zeros(()) for name in ("mel", "convergence", "magnitude")}
         n_draws = len(wave) // len(target)
-        together = torch.cat([wave, target])  # one transform for all
+        together = torch.cat([wave, target])  # One batched transform is faster than two.
         for n_fft in RESOLUTIONS:
             window, filters = getattr(self, f"window_{n_fft}"), getattr(self, f"filters_{n_fft}")
             floor = SOFT_FLOOR * n_fft / 1024
-            # The tiny addend keeps the square root's gradient finite at silence.
+            # The small constant keeps the gradient of the square root finite for silence.
             magnitude = torch.sqrt(power_spectrum(together, window) + 1e-9)  # [(N + 1) B, frames, bins]
             scale = torch.linalg.vector_norm(magnitude[-len(target) :], dim=(1, 2)).clamp(min=1.0)
             losses["mel"] += energy_distance(torch.log(magnitude @ filters + floor), n_draws, functional.l1_loss)
@@ -66,17 +66,20 @@ class SpectralLoss(nn.Module):
 
 
 def mean_norm(a: Tensor, b: Tensor) -> Tensor:
-    """Euclidean distance of the features [B, frames, bins] of each wave, mean over the batch."""
+    """Return the Euclidean distance between features [B, frames, bins], averaged over the batch."""
     return torch.linalg.vector_norm(a - b, dim=(1, 2)).mean()
 
 
 def energy_distance(together: Tensor, n_draws: int, distance: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-    """Distance of one draw to the original; of two draws, their mean less half the distance between the draws.
+    """Return the energy distance between one or two draws and the original.
+
+    For one draw, this is its distance to the original. For two draws, it is the mean of their distances minus half the
+    distance between the draws.
 
     Args:
         together: features of the draws, then of the original, [(N + 1) B, ...].
         n_draws: N, 1 or 2.
-        distance: between features [B, ...] of two waves -> a scalar.
+        distance: function of the features [B, ...] of two waves that returns a scalar.
     """
     *draws, original = together.chunk(n_draws + 1)
     if n_draws == 1:
@@ -86,28 +89,28 @@ def energy_distance(together: Tensor, n_draws: int, distance: Callable[[Tensor, 
 
 
 def power_spectrum(wave: Tensor, window: Tensor, overlap: int = 4) -> Tensor:
-    """|STFT|^2 of [B, T] -> [B, frames, bins]; a column every window / overlap samples."""
+    """Return the power spectrum |STFT|^2 [B, frames, bins] of waves [B, T], with a hop of window / overlap samples."""
     n_fft = len(window)
     spectrum = torch.stft(wave, n_fft, n_fft // overlap, n_fft, window, return_complex=True)
     return (spectrum.real.square() + spectrum.imag.square()).transpose(1, 2)
 
 
 class LoudnessLoss(nn.Module):
-    """What the ear would notice: differences of loudness per critical band, as in the model behind PESQ.
+    """Compute the differences of loudness per critical band, as in the perceptual model behind PESQ.
 
-    The perceptual model of ITU-T P.862 without its alignments, as a loss (Martin-Donas et al., PMSQE, 2018,
-    https://doi.org/10.1109/LSP.2018.2871419), with closed forms instead of the standard's tables: power in
-    48 bands up to 8 kHz on Traunmueller's Bark scale, the hearing threshold of Terhardt (1979), Zwicker's loudness
-    with exponent 0.23. Differences smaller than a quarter of the loudness itself are masked. What the codec
-    adds is charged more than what it leaves out: up to 12 times, by the ratio of powers.
+    This is the model of ITU-T P.862 without its alignments, used as a loss (Martin-Donas et al., PMSQE, 2018,
+    https://doi.org/10.1109/LSP.2018.2871419). Closed forms replace the tables of the standard: power in 48 bands up to
+    8 kHz on Traunmueller's Bark scale, the hearing threshold of Terhardt (1979), and Zwicker's loudness with exponent
+    0.23. Differences smaller than a quarter of the loudness are masked. Added energy is penalised more than missing
+    energy: up to 12 times, depending on the ratio of powers.
     """
 
     WINDOW = 768  # samples: 32 ms
     BANDS = 48
-    LEVEL_DB = 70.0  # sound pressure level at which the target is taken to be played
+    LEVEL_DB = 70.0  # assumed playback level of the target, dB SPL
     EXPONENT = 0.23
     SCALE = 0.1866  # sone per unit, as in P.862 wide band
-    MASKED = 0.25  # share of the smaller loudness below which a difference is not heard
+    MASKED = 0.25  # share of the smaller loudness below which a difference is inaudible
     ASYMMETRIC_WEIGHT = 0.3
 
     def __init__(self) -> None:
@@ -125,10 +128,11 @@ class LoudnessLoss(nn.Module):
         self.register_buffer("threshold", torch.from_numpy(10 ** (threshold_db / 10)).float(), persistent=False)
 
     def forward(self, both: Tensor) -> Tensor:
-        """both [2 B, T]: B decoded waves, then their B originals. A scalar, 0 for equal waves."""
+        """Return a scalar loss, 0 for equal waves, of `both` [2 B, T]: B decoded waves, then their B originals."""
         power = power_spectrum(both, self.window, overlap=2) @ self.filters  # [2 B, frames, bands]
         target = power[len(power) // 2 :]
-        # One gain for a clip and its original, from the original's louder half: its speech, not its pauses.
+        # A clip and its original share one gain. It comes from the louder half of the original's frames, so that
+        # pauses do not change it.
         frames = target.sum(dim=2)
         level = frames.topk(max(1, frames.shape[1] // 2), dim=1).values.mean(dim=1)
         gain = 10 ** (self.LEVEL_DB / 10) / level.clamp(min=1e-2)
@@ -145,19 +149,20 @@ class LoudnessLoss(nn.Module):
 
 
 class EnvelopeLoss(nn.Module):
-    """What carries the words: how the level of each third of an octave rises and falls over 0.4 s.
+    """Compute 1 - STOI: the mismatch of the temporal envelopes of third-octave bands over segments of 0.4 s.
 
-    1 - STOI (Taal et al., 2011, https://doi.org/10.1109/TASL.2011.2114881), as a loss (Kolbaek et al., 2018,
-    https://doi.org/10.1109/ICASSP.2018.8462040), at the codec's own rate instead of 10 kHz: a window of 26.7 ms,
-    segments of 387 ms, one every 53 ms. STOI cuts out columns that are 40 dB below the clip's loudest; here they weigh
-    nothing where they are, and a segment weighs as much as it has others.
+    STOI (Taal et al., 2011, https://doi.org/10.1109/TASL.2011.2114881) is used as a loss (Kolbaek et al., 2018,
+    https://doi.org/10.1109/ICASSP.2018.8462040). It is computed at the sample rate of the codec instead of 10 kHz, with
+    a window of 26.7 ms and segments of 387 ms, one every 53 ms. STOI removes columns that are 40 dB below the loudest
+    one of the clip. Here these columns stay in place with weight zero, and each segment is weighted by the number of
+    its other columns.
     """
 
-    WINDOW = 640  # samples: 26.7 ms; a column every half of it
-    BANDS, LOWEST = 15, 150.0  # thirds of an octave; the centre of the first, Hz
+    WINDOW = 640  # samples: 26.7 ms; the hop is half of it
+    BANDS, LOWEST = 15, 150.0  # number of third-octave bands; centre of the first, Hz
     SEGMENT, STEP = 29, 4  # columns
-    CLIP = 1 + 10 ** (15 / 20)  # times the original: a band above it is as wrong as it can be
-    PAUSE = 1e-4  # of the loudest column's power
+    CLIP = 1 + 10 ** (15 / 20)  # bands louder than this multiple of the original are clipped to it
+    PAUSE = 1e-4  # columns below this share of the loudest column's power are pauses
 
     def __init__(self) -> None:
         super().__init__()
@@ -168,7 +173,11 @@ class EnvelopeLoss(nn.Module):
         self.register_buffer("bands", torch.from_numpy(bands).float(), persistent=False)
 
     def forward(self, both: Tensor) -> Tensor:
-        """both [2 B, T]: B decoded waves, then their B originals, T >= 8,960. A scalar, 0 for equal waves."""
+        """Return a scalar loss, 0 for equal waves.
+
+        Args:
+            both: waves [2 B, T]: B decoded waves, then their B originals; T >= 8,960.
+        """
         power = power_spectrum(both, self.window, overlap=2)  # [2 B, columns, bins]
         with torch.no_grad():
             loudness = power[len(power) // 2 :].sum(dim=2)  # [B, columns]
@@ -187,5 +196,5 @@ class EnvelopeLoss(nn.Module):
 
 
 def _norm(x: Tensor) -> Tensor:
-    """Of the last axis, with a gradient at zero."""
+    """Return the Euclidean norm over the last axis, with a finite gradient at zero."""
     return torch.sqrt(x.square().sum(dim=-1) + 1e-9)

@@ -1,10 +1,12 @@
-"""What a speech recogniser hears: the distance between its hidden features of a decoded wave and of the original.
+"""Compute the distance between a speech recogniser's hidden features of a decoded wave and of the original.
 
-Intelligibility is what breaks first at low bit rates, and spectral losses do not see it: a wrong consonant costs
-them no more than a breath. A frozen recogniser's features do. Prior art: L1 between WavLM's hidden layers (Parker
-et al., Stable Codec, 2024, https://arxiv.org/abs/2411.19842); reconstructed self-supervised representations as the
-main loss of a streaming codec (Lee et al., JHCodec, 2026, https://arxiv.org/abs/2603.05887); Whisper as a judge of
-what was said (2026, https://arxiv.org/abs/2602.06213).
+At low bit rates, intelligibility degrades first. Spectral losses do not measure it: a wrong consonant changes them no
+more than a breath. The features of a frozen recogniser do. Prior art:
+
+- L1 distance between hidden layers of WavLM (Parker et al., Stable Codec, 2024, https://arxiv.org/abs/2411.19842).
+- Reconstructed self-supervised representations as the main loss of a streaming codec (Lee et al., JHCodec, 2026,
+  https://arxiv.org/abs/2603.05887).
+- Whisper as an evaluator of the spoken content (2026, https://arxiv.org/abs/2602.06213).
 """
 
 from __future__ import annotations
@@ -19,19 +21,19 @@ from silkcodec.mel import SAMPLE_RATE
 from silkcodec.train.config import RecognizerConfig
 from silkcodec.train.whisper import WhisperEncoder, load_encoder, log_mel, mel_filters
 
-SILENT = 1e-3  # a crop that nowhere reaches this level (-60 dBFS) says nothing
+SILENT = 1e-3  # crops whose peak is below this level (-60 dBFS) are ignored
 
 
 class RecognizerLoss(nn.Module):
-    """Distance between what a frozen Whisper hears in two waves, float32 [B, T] each, at most 30 s.
+    """Compute the distance between a frozen Whisper's features of two waves, float32 [B, T] each, at most 30 s.
 
-    Per layer, every channel is shifted and scaled by the mean and the deviation that the original's has over the
-    batch, since a few of a transformer's channels are a hundred times as large as the others; then the mean absolute
-    difference. So 0 is equal, and about 1 is the distance to other speech.
+    In each layer, every channel is normalised by the mean and the standard deviation of the original's features over
+    the batch, because a few channels of a transformer are a hundred times as large as the others. The distance is the
+    mean absolute difference. It is 0 for equal waves and about 1 for unrelated speech.
 
     Args:
-        encoder: frozen; its arithmetic is of the type of its weights, the spectrogram and the distance are float32.
-        layers: whose features are compared, counted from 1; none given: every second one up to the last.
+        encoder: frozen encoder. It computes in the type of its weights; the spectrogram and the distance are float32.
+        layers: layers whose features are compared, counted from 1. If empty, every second one up to the last.
     """
 
     def __init__(self, encoder: WhisperEncoder, layers: tuple[int, ...] = ()):
@@ -44,27 +46,28 @@ class RecognizerLoss(nn.Module):
         self.register_buffer("filters", mel_filters(encoder.n_mels, SAMPLE_RATE), persistent=False)
 
     def features(self, wave: Tensor) -> list[Tensor]:
-        """wave float32 [B, T] at 24 kHz -> of each compared layer float32 [B, T / 480, D]."""
+        """Return the features float32 [B, T / 480, D] of each compared layer, for waves float32 [B, T] at 24 kHz."""
         mel = log_mel(wave, self.filters, SAMPLE_RATE)
         hidden = self.encoder(mel.to(self.encoder.position.dtype))
         return [hidden[layer - 1].float() for layer in self.layers]
 
     def forward(self, wave: Tensor, target: Tensor) -> Tensor:
-        """A scalar; its gradient goes to `wave` only."""
+        """Return a scalar loss whose gradient reaches `wave` only."""
         with torch.no_grad():
             theirs = self.features(target)
             heard = (target.abs().amax(dim=1) > SILENT).float()  # [B]
         total = wave.new_zeros(())
         for our, their in zip(self.features(wave), theirs, strict=True):
-            deviation = their.std(dim=(0, 1)) + 1e-3 * their.std()  # [D]; a channel that never moves is no channel
+            deviation = their.std(dim=(0, 1)) + 1e-3 * their.std()  # [D]; never 0
             total = total + (((our - their) / deviation).abs().mean(dim=(1, 2)) * heard).mean()
         return total / len(theirs)
 
 
 def load_recognizer(config: RecognizerConfig, dtype: torch.dtype) -> RecognizerLoss:
-    """The loss with the weights that the config names, in the given arithmetic.
+    """Return the loss with the weights that the config names, converted to `dtype`.
 
     Raises:
-        WeightsError: `config.weights` is no folder of Whisper weights. ArgumentError: it has no such layers.
+        WeightsError: `config.weights` is not a folder of Whisper weights.
+        ArgumentError: the encoder does not have the layers that the config lists.
     """
     return RecognizerLoss(load_encoder(Path(config.weights)).to(dtype), config.layers)

@@ -1,7 +1,7 @@
-"""Dimensions of FSQ that are stuck on one level: found, and set free without changing what the network makes.
+"""Find FSQ dimensions that are stuck on one level, and reset them without changing the decoded waves.
 
-A number that has run far into the squashing function's flat end gets no gradient, so it never comes back, and three
-bits of every frame say nothing. Learned codebooks have dead codes; this is what FSQ has instead.
+A value deep in the saturated range of the squashing function gets no gradient, so it never leaves its level, and three
+bits of every frame carry no information. Stuck dimensions are the FSQ equivalent of dead codes.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from torch import Tensor
 from silkcodec.nn.model import SilkModel
 from silkcodec.quantizers.fsq import FSQ
 
-FEWEST_FRAMES = 100  # with fewer, a number that seldom moves would be taken for one that cannot
+FEWEST_FRAMES = 100  # with fewer frames, a dimension that changes rarely would be reported as stuck
 
 
 def stuck_dimensions(model: SilkModel, waves: Sequence[np.ndarray]) -> list[int]:
-    """Dimensions that have the same level in every frame of some waves, float32 [T] each.
+    """Return the dimensions that have the same level in every frame of some waves, float32 [T] each.
 
-    None without FSQ, and none in less than 40 s of speech, which is too little to tell.
+    The list is empty for other quantizers than FSQ, and for less than 40 s of speech, which is too little to decide.
     """
     return _stuck(_encoded(model, waves)) if isinstance(model.quantizer, FSQ) else []
 
 
 @torch.no_grad()
 def free(model: SilkModel, waves: Sequence[np.ndarray]) -> list[int]:
-    """Set the stuck dimensions free, in place; returns which they were.
+    """Reset the stuck dimensions in place, and return them.
 
-    Encoder: a random direction of what it knows of a frame, shifted and scaled to mean 0 and deviation 1, which is most
-    of the range. Decoder: what the constant level contributed goes into the bias, and the column starts at zero: the
-    waves decoded stay as they were.
+    In the encoder, a stuck dimension becomes a random projection of the frame's features, normalised to mean 0 and
+    standard deviation 1, which covers most of the range. In the decoder, the contribution of the constant level moves
+    into the bias and the weights of the dimension become zero, so the decoded waves do not change.
     """
     if not isinstance(model.quantizer, FSQ):
         return []
@@ -55,7 +55,7 @@ def free(model: SilkModel, waves: Sequence[np.ndarray]) -> list[int]:
 
 
 def _encoded(model: SilkModel, waves: Sequence[np.ndarray]) -> Tensor:
-    """Codes of all frames of some waves, int64 [F, D]."""
+    """Return the codes int64 [F, D] of all frames of some waves."""
     device = next(model.parameters()).device
     return torch.cat([model.encode(torch.from_numpy(wave)[None].to(device))[0] for wave in waves])
 
