@@ -1,7 +1,7 @@
-"""`silk compare`: codecs on the same clips, there and back, measured in every way there is.
+"""Implement `silk compare`: encode and decode the same clips with several codecs and measure the outputs.
 
-A codec is first loaded in a process of its own (memory.py): one that cannot be used is told in the result, and
-the others go on.
+Each codec is first loaded in a separate process (memory.py). If a codec cannot be used, the result lists it and the
+run continues with the others.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from silkcodec.evaluate import memory
 from silkcodec.evaluate.run import Candidate, Options, Progress, Result, carry_out, conclude, prepare, problem
 from silkcodec.parallel.cores import available_cores
 
-ORIGINAL = "original"  # stands for the clips themselves: what each metric gives where nothing is lost
+ORIGINAL = "original"  # the clips themselves: the value of each metric for a lossless codec
 
 
 def compare(
@@ -30,24 +30,24 @@ def compare(
     isolate: bool = True,
     progress: Progress | None = None,
 ) -> Result:
-    """Measures codecs on the same clips.
+    """Measure codecs on the same clips.
 
     Args:
         inputs: audio files, folders, or manifests.
-        codecs: names as `silkcodec.load` takes them, and "original" for the clips themselves; differences are
-            taken against the first.
-        folder: for the result, the report and the rows; None: nothing is written.
+        codecs: names as `silkcodec.load` takes them, and "original" for the clips themselves. Differences are
+            computed against the first.
+        folder: output folder for the result, the report and the rows. None writes nothing.
         options: see `Options`.
-        isolate: run codecs in processes of their own, so that one that crashes fails alone, and measure their
-            memory. False: in this one, without jobs.
+        isolate: run each codec in a separate process and measure its memory, so that a crash affects only that
+            codec. False runs all codecs in this process and ignores `jobs`.
         progress: called after each row.
 
     Returns:
-        What `results.json` holds: settings, rates, means with intervals, differences, groups, what was left out.
+        The content of `results.json`: settings, rates, means with intervals, differences, groups, missing values.
 
     Raises:
-        ArgumentError, AudioError: the arguments or the clips, before anything is measured.
-        SilkError: no codec can be used at all. OutputError: `folder` cannot be written, or has a result.
+        ArgumentError, AudioError: an argument or a clip is invalid; raised before anything is measured.
+        SilkError: no codec can be used. OutputError: `folder` cannot be written, or already has a result.
     """
     options = options or Options()
     names = list(dict.fromkeys(codecs))
@@ -70,7 +70,7 @@ def compare(
 
 
 def _described(names: Sequence[str], clip: Path, options: Options, isolate: bool) -> dict[str, memory.Described]:
-    """What each codec says of itself. Raises for a preset that there is not, and if no codec can be used."""
+    """Return the description of each codec. Raises if a preset does not exist or no codec can be used."""
     threads = max(1, available_cores() // options.processes)
 
     def describe(name: str) -> memory.Described:
@@ -88,7 +88,7 @@ def _described(names: Sequence[str], clip: Path, options: Options, isolate: bool
 
 
 def _check_names(names: Sequence[str]) -> None:
-    """A slip of the fingers is found before anything is loaded; presets are found out by loading."""
+    """Check the codec names before anything is loaded. Presets can only be checked by loading the codec."""
     if not all(names) or not set(names) - {ORIGINAL}:
         raise ArgumentError("One codec at least must be named, and none may be empty: --codecs silk,opus:6k.")
     known = codec_names()
@@ -98,7 +98,7 @@ def _check_names(names: Sequence[str]) -> None:
 
 
 def _labels(names: Sequence[str]) -> dict[str, str]:
-    """Names for the result: as they were given, but of a local folder only its own name."""
+    """Return the names used in the result: as given, except that a local folder is reduced to its base name."""
     short = {}
     for name in names:
         head, at, source = name.rpartition("@")

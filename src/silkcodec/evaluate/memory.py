@@ -1,9 +1,9 @@
-"""A codec in a process of its own: that it can be used at all, what it is, and the memory it takes.
+"""Describe a codec and measure its memory in a separate process.
 
     python -m silkcodec.evaluate.memory CODEC CLIP ANSWER.json
 
-loads the codec, takes the first minute of the clip there and back, and writes what `Described` holds. The
-memory is that of the whole process, with Python and the libraries that the codec needs: what running it costs.
+loads the codec, encodes and decodes the first minute of the clip, and writes the fields of `Described`. The memory is
+that of the whole process, including Python and the libraries that the codec needs.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ TIMEOUT_S = 900.0
 
 @dataclass(frozen=True)
 class Described:
-    """What a codec says of itself.
+    """Describe a codec.
 
     Attributes:
-        failed: why it cannot be used here; empty: it can, and the rest is known.
-        refused: whether that is its name's fault: there is no such codec or preset.
-        codec_id: name and weights' hash, as its tokens carry it.
-        layout: its name, sizes and rates of the codebooks: what distinguishes presets of the same weights.
-        latency_ms: algorithmic; None: it needs the whole clip, or does not tell.
-        peak_memory_mb: of the process; None: not measured.
+        failed: why the codec cannot be used; empty if it can, and then the other fields are set.
+        refused: whether it failed because no codec or preset has this name.
+        codec_id: name and hash of the weights, as stored in its tokens.
+        layout: name, and sizes and rates of the codebooks. It distinguishes presets that share weights.
+        latency_ms: algorithmic latency; None if the codec needs the whole clip or does not report it.
+        peak_memory_mb: peak memory of the process; None if not measured.
     """
 
     failed: str = ""
@@ -51,19 +51,19 @@ class Described:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What a result says of it."""
+        """Return the fields that a result includes."""
         if self.failed:
             return {"failed": self.failed}
         return {key: getattr(self, key) for key in ("quantizer", "latency_ms", "peak_memory_mb")}
 
 
 def describe(name: str) -> Described:
-    """A codec, loaded in this process."""
+    """Load a codec in this process and return its description."""
     return _described(name)[0]
 
 
 def describe_apart(name: str, clip: Path, threads: int) -> Described:
-    """The same in a fresh process, with its memory: a codec that dies while it loads has failed, that is all."""
+    """Describe a codec in a new process and measure its memory. A crash while loading is reported as a failure."""
     with tempfile.TemporaryDirectory() as folder:
         answer = Path(folder) / "answer.json"
         command = [sys.executable, "-m", "silkcodec.evaluate.memory", name, os.path.abspath(clip), str(answer)]
@@ -79,9 +79,9 @@ def describe_apart(name: str, clip: Path, threads: int) -> Described:
 
 
 def peak_memory_mb() -> float | None:
-    """The most memory that this process has had resident so far, MB; None where the system does not tell.
+    """Return the peak resident memory of this process in MB, or None if the system does not report it.
 
-    Linux: VmHWM, not getrusage: there a process begins with the peak of the one that started it.
+    On Linux it is VmHWM. The peak of getrusage starts at that of the parent process.
     """
     try:
         with open("/proc/self/status", encoding="ascii") as status:
@@ -98,7 +98,7 @@ def peak_memory_mb() -> float | None:
 
 
 def _described(name: str) -> tuple[Described, Codec | None]:
-    """What is known of a codec, and the codec; a tenth of a second goes through to learn which weights it has."""
+    """Return a codec and its description. It encodes a tenth of a second to find out which weights it uses."""
     refused = True
     try:
         codec = load(name)
@@ -114,12 +114,12 @@ def _described(name: str) -> tuple[Described, Codec | None]:
         return described, codec
     except SilkError as error:
         return Described(failed=str(error), refused=refused and isinstance(error, ArgumentError)), None
-    except Exception as error:  # a baseline codec may raise anything: it is reported, the others go on
+    except Exception as error:  # A baseline codec may raise any exception. The result reports it.
         return Described(failed=f"{type(error).__name__}: {error}"), None
 
 
 def main(name: str, clip: str, answer: str) -> None:
-    """Writes the answer twice: should the codec crash on the clip, what it is is known."""
+    """Write the answer before and after the clip, so that the description survives a crash on the clip."""
     described, codec = _described(name)
     _write(described, answer)
     if codec is None:
@@ -127,7 +127,7 @@ def main(name: str, clip: str, answer: str) -> None:
     wave = next(audio.blocks(clip, MAX_CLIP_S))
     try:
         codec.decode(codec.encode(wave, audio.DEFAULT_RATE))
-    except Exception:  # its row will tell why; here it only means that there is no figure
+    except Exception:  # The row of this clip reports the error. Here the memory is left unmeasured.
         return
     _write(replace(described, peak_memory_mb=peak_memory_mb()), answer)
 

@@ -1,11 +1,11 @@
-"""The rows of a run on disk, `rows.jsonl`: what a killed run has done, and what a later one need not do again.
+"""Store the rows of a run on disk in `rows.jsonl`, so that an interrupted or later run can reuse them.
 
-A line is what was measured of one codec on one clip in one go. Its key says what that depends on: the codec
-(name, hash of its weights, layout), the clip (name, hash of its bytes). Lines of one key are one row: a metric
-measured later adds its value by a line of its own. `measured_with` says of each value what it depends on
-besides, so that another model of a metric, or another text of the clip, measures anew.
+Each line holds the measurements of one codec on one clip. Its key is derived from the codec (name, hash of its
+weights, layout) and the clip (name, hash of its bytes). Lines with the same key form one row: a metric measured later
+appends its value in a separate line. `measured_with` records what else each value depends on. A metric is measured
+again if its model or the text of the clip changes.
 
-A last kind of line, with the status "audio", tells that the audio kept of a clip belongs to that key.
+A line with the status "audio" records that the stored audio of a clip belongs to that key.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from silkcodec.evaluate.metrics import Metric
 
 Row = dict[str, Any]
 
-VERSION = 3  # raise it when the alignment or a row changes: older rows are then measured anew
-MAX_COLUMN_CHARS = 80  # longer values (lists of files, notes) are not written into every row
-PER_METRIC = ("metrics", "undefined", "weights", "measured_with")  # the parts of a row that lines of a key share
+VERSION = 3  # Increment when the alignment or the row format changes: older rows are then measured again.
+MAX_COLUMN_CHARS = 80  # Longer values (lists of files, notes) are not written to every row.
+PER_METRIC = ("metrics", "undefined", "weights", "measured_with")  # merged over all lines of a key
 
 
 def row_key(clip: Clip, content: str, identity: str) -> str:
-    """What a row depends on, as 16 hex digits.
+    """Return the key of a row: a hash of everything that it depends on, as 16 hex digits.
 
     Args:
         content: the clip's `content_hash`.
-        identity: of the codec, or of the file that it made.
+        identity: identity of the codec, or of its output file.
     """
     return _digest([VERSION, clip.name, content, identity])
 
 
 def content_hash(path: Path) -> str:
-    """SHA-256 of a file; "unreadable" if it cannot be read: the row will say why."""
+    """Return the SHA-256 of a file, or "unreadable" if it cannot be read. The row then records the reason."""
     try:
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -48,9 +48,9 @@ def content_hash(path: Path) -> str:
 
 
 def metric_identity(metric: Metric, clip: Clip) -> str:
-    """What a metric's value depends on besides the two waves: its model, and what the manifest says of the clip.
+    """Return what a metric's value depends on besides the two waves: its model and the manifest columns of the clip.
 
-    Only metrics with a model or with weights (error rates) read the manifest.
+    Only metrics with a model or with weights (error rates) use the manifest columns.
     """
     if metric.model_key is None and not metric.weighted_by:
         return metric.name
@@ -58,32 +58,32 @@ def metric_identity(metric: Metric, clip: Clip) -> str:
 
 
 def still_good(row: Row | None, metric: Metric, clip: Clip) -> bool:
-    """Whether a row holds this metric, measured as it would be now."""
+    """Return whether a row holds this metric, measured with the current model and manifest columns."""
     return row is not None and row["measured_with"].get(metric.name) == metric_identity(metric, clip)
 
 
 def only(row: Row, names: Sequence[str]) -> Row:
-    """A row with these metrics and no others."""
+    """Return a copy of a row with only the given metrics."""
     if row["status"] != "ok":
         return row
     return row | {part: {name: value for name, value in row[part].items() if name in names} for part in PER_METRIC}
 
 
 def joined(old: Row | None, new: Row) -> Row:
-    """One row of two of the same key: what the newer adds. Times stay those of the first."""
+    """Merge two rows of the same key. Values of the newer row take precedence; times are those of the older."""
     if old is None or old["status"] != "ok":
         return new
     if new["status"] != "ok":
-        return new  # it went through once and fails now: the failure is what there is to tell
+        return new  # The clip succeeded before and fails now: the row reports the failure.
     return old | {part: old[part] | new[part] for part in PER_METRIC} | {"broken": new.get("broken", {})}
 
 
 class RowsFile:
-    """rows.jsonl, read once and appended to.
+    """Read rows.jsonl once and append new rows to it.
 
     Attributes:
-        rows: by key, those that went through; failed ones are tried again.
-        audio: (clip, codec) -> the key of the row that the audio kept of them belongs to.
+        rows: successful rows by key. Failed rows are tried again.
+        audio: (clip, codec) -> key of the row that the stored audio belongs to.
     """
 
     def __init__(self, path: Path) -> None:
@@ -94,7 +94,7 @@ class RowsFile:
             try:
                 row = json.loads(line)
             except ValueError:
-                continue  # the line that a killed run was writing: measured again
+                continue  # An interrupted run left this line incomplete: it is measured again.
             if not isinstance(row, dict) or not isinstance(row.get("key"), str):
                 continue
             if row.get("status") == "audio":
@@ -103,17 +103,17 @@ class RowsFile:
                 self.rows[row["key"]] = joined(self.rows.get(row["key"]), row)
 
     def keep_audio(self, row: Row) -> None:
-        """Notes that the audio of a row was kept."""
+        """Record that the audio of a row was stored."""
         self.append({"key": row["key"], "clip": row["clip"], "codec": row["codec"], "status": "audio"})
 
     def append(self, row: Row) -> None:
-        """One line, on disk before the next clip begins. Raises OutputError: the file cannot be written."""
+        """Append one line and flush it to disk. Raises OutputError if the file cannot be written."""
         columns = {key: text for key, text in row.get("columns", {}).items() if len(text) <= MAX_COLUMN_CHARS}
         line = json.dumps(row | ({"columns": columns} if columns else {}), allow_nan=False) + "\n"
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with open(self.path, "a+b") as file:
-                # A killed run may have left half a line: it must not swallow the next row.
+                # An interrupted run may have left an incomplete line. The next row must start on a new one.
                 file.seek(0, os.SEEK_END)
                 if file.tell() > 0:
                     file.seek(-1, os.SEEK_END)

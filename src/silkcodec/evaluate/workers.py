@@ -1,7 +1,7 @@
-"""Tasks in processes of their own: a baseline codec that crashes takes its clip along, not the run.
+"""Run tasks in worker processes, so that a crash of a baseline codec fails one row and not the run.
 
-Each worker is asked for one row at a time, so that when it dies it is known what of: that row has failed, a
-new worker takes its place. All tasks of one clip go to one worker, which has read it already.
+Each worker processes one row at a time, so a crash is attributed to that row: it is marked as failed and a new worker
+is started. All tasks of a clip go to the same worker, so that the clip is read once.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from silkcodec.parallel.worker_process import WorkerDied, WorkerProcess
 def measure_here(
     groups: Sequence[Sequence[Task]], metric_names: Sequence[str], models: Mapping[str, str]
 ) -> Iterator[Row]:
-    """Rows in this process, one after the other."""
+    """Yield the rows of all tasks, measured in this process one after the other."""
     measurer = Measurer(metric_names, models)
     for group in groups:
         yield from map(measurer, group)
@@ -29,10 +29,10 @@ def measure_here(
 def measure_in_processes(
     groups: Sequence[Sequence[Task]], metric_names: Sequence[str], models: Mapping[str, str], jobs: int
 ) -> Iterator[Row]:
-    """Rows as they come, of up to `jobs` workers that together use no more threads than there are cores.
+    """Yield rows as they finish, from up to `jobs` workers that together use at most one thread per core.
 
     Args:
-        groups: tasks, those of one clip together.
+        groups: tasks, grouped by clip.
     """
     jobs = min(jobs, len(groups))
     threads = max(1, available_cores() // max(jobs, 1))
@@ -61,7 +61,7 @@ def measure_in_processes(
 
 
 class _Worker:
-    """A process that does tasks, and the tasks of the clip it is at; the first is in work."""
+    """Hold a worker process and its remaining tasks of the current clip. The first task is in progress."""
 
     def __init__(
         self, metric_names: Sequence[str], models: Mapping[str, str], threads: int, tasks: deque[Task]
@@ -75,7 +75,7 @@ class _Worker:
         self._process.send(self.tasks[0])
 
     def answer(self) -> tuple[Row, bool]:
-        """The row of the task in work, and whether the process lives on."""
+        """Return the row of the task in progress, and whether the process is still running."""
         task = self.tasks.popleft()
         try:
             return self._process.receive(), True
@@ -88,8 +88,8 @@ class _Worker:
 
 
 def _serve(tasks: Connection, metric_names: list[str], models: dict[str, str], threads: int) -> None:
-    """The worker's side: a task comes, a row goes."""
-    for name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"):  # PyTorch's, and ViSQOL's; neither is imported yet
+    """Receive tasks and send back rows. This function runs in the worker process."""
+    for name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"):  # PyTorch and ViSQOL read these on import
         os.environ.setdefault(name, str(threads))
     measurer = Measurer(metric_names, models, threads)
     while True:
