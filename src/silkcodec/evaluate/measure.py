@@ -1,8 +1,8 @@
-"""One codec on one clip -> one row: the unit of work of a run, in this process or in another.
+"""Measure one codec on one clip and return one row: the unit of work of a run, in this process or in another.
 
     clip -audio.read-> reference [T] at 24 kHz -codec-> tokens -codec-> output -align-> Pair -metrics-> row
 
-For `silk score` the output is read from a file in the codec's place.
+For `silk score` the output is read from a file instead.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ WARM_UP_S = 0.5
 
 @dataclass(frozen=True)
 class Task:
-    """What to measure.
+    """Describe one measurement.
 
     Attributes:
         clip: the reference.
-        codec: its name in the result.
-        source: what to ask for the output: a codec's name as `load` takes it, or the file that holds it.
-        key: of the row, see `rows`.
-        metrics: names of those to measure.
-        audio: folder to keep the reference and the output in, to be listened to; None: neither.
+        codec: name of the codec in the result.
+        source: where the output comes from: a codec name as `load` takes it, or the file that holds the output.
+        key: key of the row, see `rows`.
+        metrics: names of the metrics to measure.
+        audio: folder in which the reference and the output are stored for listening; None stores neither.
     """
 
     clip: Clip
@@ -48,36 +48,36 @@ class Task:
 
 
 class Measurer:
-    """Does tasks one after the other; tasks of one clip in a row read it once, and its transcript and the like.
+    """Run tasks one after the other. Consecutive tasks of one clip share its wave, its transcript and similar data.
 
     Args:
         metric_names, models: as `metrics.find_metrics` takes them.
-        threads: CPU threads of a codec; None: as many as help.
+        threads: CPU threads of a codec; None: the codec decides.
     """
 
     def __init__(self, metric_names: Sequence[str], models: Mapping[str, str], threads: int | None = None) -> None:
         self._metrics = {metric.name: metric for metric in metrics.find_metrics(metric_names, models)}
         self._threads = threads
         self._codecs: dict[str, Codec] = {}
-        self._unusable: dict[str, str] = {}  # metrics whose model cannot be loaded, and why
+        self._unusable: dict[str, str] = {}  # metric -> why its model cannot be loaded
         self._clip: Clip | None = None
         self._wave: metrics.Wave
         self._shared: dict[str, Any] = {}
 
     def __call__(self, task: Task) -> Row:
-        """A row; what a codec or a metric does wrong is in it, not raised."""
+        """Return the row of a task. Errors of a codec or a metric are recorded in the row and not raised."""
         row: Row = {"key": task.key, "clip": task.clip.name, "codec": task.codec, "columns": task.clip.columns}
         try:
             self._open(task.clip)
         except SilkError as error:
-            # By its name: where a clip lies on this machine is nothing that a result should carry.
+            # The clip is identified by its name, because a result must not contain local paths.
             return row | failure(str(error).replace(str(task.clip.path), task.clip.name))
         row["duration_s"] = len(self._wave) / RATE
         try:
             facts, output = self._made(task)
         except SilkError as error:
             return row | failure(str(error).replace(str(task.source), task.codec))
-        except Exception as error:  # a baseline codec may raise anything: its row says so, the others go on
+        except Exception as error:  # A baseline codec may raise any exception. The row records it.
             return row | failure(f"{type(error).__name__}: {error}")
         return row | facts | self._measured(task, output)
 
@@ -88,7 +88,7 @@ class Measurer:
             self._clip = clip
 
     def _made(self, task: Task) -> tuple[Row, metrics.Wave]:
-        """What is known of the output besides how it sounds, and the output, float32 [T2] at 24 kHz."""
+        """Return the fields of the row that do not depend on metrics, and the output, float32 [T2] at 24 kHz."""
         if isinstance(task.source, Path):
             return {}, audio.read(task.source, RATE)
         codec = self._codec(task.source)
@@ -112,7 +112,7 @@ class Measurer:
         return facts, audio.as_wave(decoded, codec.sample_rate, RATE)
 
     def _codec(self, name: str) -> Codec:
-        """Loaded once, and run once: the first run of a network also builds it."""
+        """Return a codec, loaded once and warmed up, because the first run of a network also builds it."""
         if name not in self._codecs:
             base = name.partition(":")[0].partition("@")[0]
             is_silk = base not in set(codec_names()) - {"silk"}  # only Silk takes `threads`
@@ -141,10 +141,10 @@ class Measurer:
                 values, undefined, weights = metrics.measure_all(pair, [metric])
             except SilkError as error:
                 row["broken"][name] = str(error)
-                if not isinstance(error, AudioError):  # no fault of the clip: it would be the same of the next
+                if not isinstance(error, AudioError):  # not caused by the clip, so the next clip would fail too
                     self._unusable[name] = str(error)
                 continue
-            except Exception as error:  # of a foreign package: told in the report, tried again by the next run
+            except Exception as error:  # from a third-party package: reported, and tried again by the next run
                 row["broken"][name] = f"{type(error).__name__}: {error}"
                 continue
             row["metrics"] |= values
@@ -158,5 +158,5 @@ class Measurer:
 
 
 def failure(reason: str) -> Row:
-    """The part of a row that says why there is no other."""
+    """Return the fields of a failed row: the status and the reason."""
     return {"status": "failed", "error": " ".join(reason.split())}

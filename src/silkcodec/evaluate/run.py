@@ -1,13 +1,14 @@
-"""A run: every candidate on every clip, one row each, kept on disk as they come; then the result and the report.
+"""Measure every candidate on every clip, store one row each, and write the result and the reports.
 
-`compare.py` and `score.py` say what the candidates are. Of both is left:
+`compare.py` and `score.py` define the candidates. Both write:
 
-    FOLDER/rows.jsonl     a line per codec and clip, see rows.py: a later run measures only what is not there
+    FOLDER/rows.jsonl     one line per codec and clip, see rows.py
     FOLDER/audio/         a few clips to listen to, see listening.py
-    FOLDER/results.json   the result, kind and format on top; report.md and report.html show it
+    FOLDER/results.json   the result, with kind and format first; report.md and report.html present it
 
-So an interrupted run goes on where it stopped, new weights measure only the new model, one codec or metric more
-measures only that one. What a codec cannot do is told in the result; it does not end the run.
+A run measures only the rows that rows.jsonl lacks. An interrupted run therefore resumes, and a run with new weights, or
+with one more codec or metric, measures only those. Failures of a codec are reported in the result and do not end the
+run.
 """
 
 from __future__ import annotations
@@ -35,22 +36,22 @@ LISTEN = 3
 FILES = ("results.json", "report.md", "report.html")
 
 Result = dict[str, Any]
-Progress = Callable[[int, int, str], None]  # rows done, rows in all, the clip just done
+Progress = Callable[[int, int, str], None]  # rows done, total rows, name of the last clip
 
 
 @dataclass(frozen=True)
 class Options:
-    """What `compare` and `score` have in common.
+    """Hold the options shared by `compare` and `score`.
 
     Attributes:
-        metric_names: of `metrics.METRICS`; None: all. Those that cannot be measured here are told, not measured.
-        models: a model's name or path by its key, {"whisper": "base"}; see `metrics.find_metrics`.
-        split, limit, seed: which clips, see `clips.find_clips`; the seed is also the bootstrap's.
-        by: columns of the manifest to split the means by; None: speaker_seen and language_seen where there are any.
-        jobs: processes; None: as many as there are cores. Measure speed with 1.
-        listen: so many clips, the first by name, are kept and can be listened to in the report.
-        root: the folder that the paths in manifests are relative to; None: the folder of the manifest.
-        overwrite: replace the files of an earlier run; its rows and audio are used again in any case.
+        metric_names: names from `metrics.METRICS`; None: all. Unavailable metrics are reported and skipped.
+        models: model name or path by key, such as {"whisper": "base"}; see `metrics.find_metrics`.
+        split, limit, seed: select the clips, see `clips.find_clips`. The seed is also used for the bootstrap.
+        by: manifest columns to group the means by; None: speaker_seen and language_seen if present.
+        jobs: number of processes; None: one per core. Use 1 to measure speed.
+        listen: number of clips, the first by name, whose audio is stored and included in the report.
+        root: the folder that paths in manifests are relative to; None: the folder of the manifest.
+        overwrite: replace the files of an earlier run. Its rows and audio are reused in any case.
     """
 
     metric_names: Sequence[str] | None = None
@@ -71,13 +72,13 @@ class Options:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A codec in the comparison, or a folder of what one has made.
+    """Represent a codec in the comparison, or a folder with the outputs of one.
 
     Attributes:
-        name: in the result.
-        source: a name as `load` takes it; or the files that hold the outputs, by the name of the clip.
-        identity: of the codec; files are told apart by their content.
-        facts: what the result says of it besides what its rows do.
+        name: name in the result.
+        source: a codec name as `load` takes it, or the output files by clip name.
+        identity: identity of the codec. Files are identified by their content.
+        facts: fields that the result includes in addition to those from the rows.
     """
 
     name: str
@@ -86,7 +87,7 @@ class Candidate:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def task(self, clip: Clip, content: str, audio: Path | None) -> Task:
-        """What there is to measure of a clip whose bytes have the hash `content`; no metrics yet."""
+        """Return the task for a clip whose bytes have the hash `content`, without metrics."""
         if isinstance(self.source, str):
             return Task(clip, self.name, self.source, row_key(clip, content, self.identity), (), audio)
         file = self.source[clip.name]
@@ -102,17 +103,17 @@ def conclude(
     folder: str | os.PathLike[str] | None,
     options: Options,
 ) -> Result:
-    """The result of some rows, written with its reports to a folder.
+    """Return the result of some rows, and write it and its reports to a folder.
 
     Args:
-        facts: name -> what the result says of a codec besides its rows, in the order of the report.
+        facts: name -> fields that the result includes for a codec besides its rows, in the order of the report.
     """
     durations = {row["clip"]: row["duration_s"] for row in rows if "duration_s" in row}
     by = options.by if options.by is not None else [c for c in DEFAULT_BY if any(c in clip.columns for clip in clips)]
     settings = {
         "codecs": list(facts),
         "metrics": None if options.metric_names is None else list(options.metric_names),
-        # A model may be given as a folder: where it lies on this machine is nothing that a result should carry.
+        # A model may be given as a folder. The result must not contain local paths.
         "models": {key: Path(model).name if Path(model).exists() else model for key, model in options.models.items()},
         **{key: getattr(options, key) for key in ("split", "limit", "seed", "jobs")},
         "by": list(by),
@@ -132,7 +133,7 @@ def conclude(
 
 
 def write(result: Result, folder: Path, heard: list[listening.Listening], *, overwrite: bool = False) -> None:
-    """The files of a result, complete or not at all. Raises OutputError."""
+    """Write the files of a result, all or none. Raises OutputError."""
     from silkcodec.evaluate import html
 
     texts = {
@@ -154,7 +155,7 @@ def _described(metric: metrics.Metric) -> dict[str, Any]:
 def prepare(
     inputs: Sequence[str | os.PathLike[str]], folder: str | os.PathLike[str] | None, options: Options
 ) -> tuple[list[metrics.Metric], list[Clip]]:
-    """The metrics and the clips, after everything that can be checked without a codec was checked."""
+    """Return the metrics and the clips, after all checks that need no codec."""
     if options.jobs is not None and options.jobs < 1:
         raise ArgumentError(f"jobs must be at least 1; got {options.jobs}.")
     if options.listen < 0:
@@ -186,7 +187,7 @@ def carry_out(
     isolate: bool,
     progress: Progress | None,
 ) -> list[Row]:
-    """A row per clip and candidate, clip by clip: those of earlier runs, and what was missing of them."""
+    """Return one row per clip and candidate, in clip order: reused from earlier runs, or measured now."""
     available = [metric for metric in measured if metric.missing() is None]
     place = None if folder is None else Path(folder)
     file = None if place is None else RowsFile(place / "rows.jsonl")
@@ -218,7 +219,7 @@ def carry_out(
         if progress is not None:
             progress(done, total, row["clip"])
     return [
-        # The manifest may have been edited since a row was measured: its columns are taken as they are now.
+        # The manifest may have changed since a row was measured, so its current columns are used.
         only(rows[clip.name, candidate.name], [metric.name for metric in available]) | {"columns": clip.columns}
         for clip in clips
         for candidate in candidates
@@ -226,7 +227,7 @@ def carry_out(
 
 
 def _work(tasks: Sequence[Task], names: Sequence[str], options: Options, isolate: bool) -> Iterator[Row]:
-    """Rows as they are done, each with the number of processes that were at work."""
+    """Yield rows as they finish, each with the number of processes in use."""
     groups = [list(group) for _, group in groupby(tasks, key=lambda task: task.clip.name)]
     jobs = min(options.processes, len(groups)) if isolate else 1
     rows = (
@@ -239,14 +240,14 @@ def _work(tasks: Sequence[Task], names: Sequence[str], options: Options, isolate
 
 
 def _is_kept(file: RowsFile, task: Task) -> bool:
-    """Whether the audio of a task is there, made by the same codec of the same clip."""
+    """Return whether the audio of a task is stored and was made by the same codec from the same clip."""
     assert task.audio is not None
     files = [listening.audio_file(task.audio, name) for name in (listening.REFERENCE, task.codec)]
     return file.audio.get((task.clip.name, task.codec)) == task.key and all(map(Path.exists, files))
 
 
 def problem(clip: Clip) -> SilkError | None:
-    """What is wrong with a clip, by its header; None: nothing."""
+    """Return the error found in the header of a clip, or None."""
     try:
         audio.duration_s(clip.path)
     except SilkError as error:

@@ -1,10 +1,10 @@
-"""`silk score`: reconstructions that were made elsewhere, against what they were made of.
+"""Implement `silk score`: measure reconstructions made by other programs against their references.
 
     silk score speech/ ours=out/ours theirs=out/theirs -o scores
 
-Files belong together by their path below the folder, whatever their suffix: speech/ann/1.flac and
-out/ours/ann/1.wav; or, where the trees differ and no name is taken twice, by their name alone. Sample rates may
-differ, and so may lengths and delays: they are measured, and taken out before anything else is.
+Files are matched by their path below the folder, without the suffix: speech/ann/1.flac and out/ours/ann/1.wav. If the
+trees differ and all names are unique, files are matched by name alone. Sample rates, lengths and delays may differ:
+they are measured and corrected first.
 """
 
 from __future__ import annotations
@@ -34,17 +34,19 @@ def score(
     isolate: bool = True,
     progress: Progress | None = None,
 ) -> Result:
-    """Measures reconstructions.
+    """Measure reconstructions against their references.
 
     Args:
-        reference: a folder, a manifest, or a sound file: what they were made of.
-        degraded: folders, or files where the reference is one; "NAME=PATH" names it, else it is called as it is.
+        reference: a folder, a manifest, or a sound file with the original recordings.
+        degraded: folders of reconstructions, or files if the reference is a file. "NAME=PATH" sets the name in the
+            result; otherwise it is derived from the path.
         folder, options, progress: as for `compare.compare`.
-        isolate: measure in processes of their own; False: in this one, without jobs.
+        isolate: measure in separate processes. False measures in this process and ignores `jobs`.
 
     Raises:
-        ArgumentError: files without a counterpart, equal names. AudioError: paths that do not exist, or hold nothing.
-        OutputError: `folder` cannot be written, or has a result.
+        ArgumentError: a file has no counterpart, or two names are equal.
+        AudioError: a path does not exist or holds no files.
+        OutputError: `folder` cannot be written, or already has a result.
     """
     options = options or Options()
     folders = _named(degraded)
@@ -59,12 +61,12 @@ def score(
 
 
 def matched(clips: Sequence[Clip], place: Path, reference: Path, *, chosen: bool) -> dict[str, Path]:
-    """The file of each clip, by the clip's name.
+    """Return the reconstruction of each clip, by the name of the clip.
 
     Args:
-        place: a folder of reconstructions; or a file, where there is one clip.
-        reference: what the clips are of, for messages.
-        chosen: the clips are some of many, so that files without one are nothing to wonder at.
+        place: a folder of reconstructions, or a file if there is one clip.
+        reference: the path of the references, for messages.
+        chosen: whether the clips are a subset, so that files without a clip are not an error.
     """
     if not place.is_dir():
         if len(clips) != 1 or reference.is_dir():
@@ -90,7 +92,7 @@ def matched(clips: Sequence[Clip], place: Path, reference: Path, *, chosen: bool
 
 
 def _named(degraded: Sequence[str]) -> dict[str, Path]:
-    """Name -> path."""
+    """Return the path of each name."""
     named: dict[str, Path] = {}
     for text in degraded:
         name, equals, path = text.partition("=")

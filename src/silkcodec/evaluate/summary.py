@@ -1,10 +1,10 @@
-"""Rows -> means with 95 % intervals, over all clips, by group, and as paired differences.
+"""Compute means with 95 % intervals from rows: over all clips, by group, and as paired differences.
 
-Every codec is judged on the same clips: a metric's mean is over the clips where *every* codec has a value.
-What that leaves out is counted and listed. A codec without any value does not shrink the others' set.
+All codecs are compared on the same clips: the mean of a metric is over the clips where *every* codec has a value.
+Excluded clips are counted and listed. A codec without any value does not reduce the set of clips.
 
-The interval is the bootstrap over clips (`statistics.bootstrap`), with the same draws for all codecs. An error rate is
-errors over words, so its mean weighs every clip by the words of its reference, and so do the draws.
+The intervals come from a bootstrap over clips (`statistics.bootstrap`), with the same draws for all codecs. An error
+rate is errors over words, so its mean and its draws weight every clip by the number of words in its reference.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ def summarize(
     by: Sequence[str],
     seed: int,
 ) -> dict[str, Any]:
-    """All tables of a result.
+    """Return all tables of a result.
 
     Args:
-        rows: as `run.py` makes them, one per codec and clip; none of a codec that could not be used.
-        codecs: what is known of each, in the order of the report; the first that has values is the one that the
-            differences are taken against.
-        metrics: names.
-        by: columns to split by; rows without the column are left out of that split.
-        seed: of the bootstrap.
+        rows: rows from `run.py`, one per codec and clip; none for a codec that could not be used.
+        codecs: known fields of each codec, in the order of the report. Differences are computed against the first
+            codec that has values.
+        metrics: names of the metrics.
+        by: columns to group by. Rows without the column are excluded from that grouping.
+        seed: random seed of the bootstrap.
     """
     n_clips = len({row["clip"] for row in rows})
     names = list(codecs)
@@ -60,7 +60,7 @@ def summarize(
 
 
 class _Paired:
-    """One metric on the clips where every codec has it (a codec without any value: none).
+    """Hold the values of one metric on the clips where every codec has one. Codecs without any value are excluded.
 
     Attributes:
         values: codec -> [n].
@@ -76,8 +76,8 @@ class _Paired:
                 continue
             found[row["codec"]][row["clip"]] = value
             if metric in row["weights"]:
-                # Words of the reference, so the same for all. A codec's silence is scored without listening,
-                # and has no words to tell: the others know.
+                # The weight is the number of words of the reference, so it is the same for all codecs. A silent
+                # output is scored without a transcript, so its row lacks the count and another row supplies it.
                 weights[row["clip"]] = max(row["weights"][metric], weights.get(row["clip"], 0.0))
         measured = [set(by_clip) for by_clip in found.values() if by_clip]
         common = sorted(set.intersection(*measured)) if measured else []
@@ -109,7 +109,7 @@ def _means(rows: Sequence[Row], codecs: Sequence[str], metrics: Sequence[str], s
 
 
 def _differences(rows: Sequence[Row], codecs: Sequence[str], metrics: Sequence[str], seed: int) -> dict[str, Any]:
-    """One codec minus each other one, clip by clip: an interval that excludes 0 is a difference."""
+    """Return paired differences of one codec and each other one. An interval that excludes 0 is significant."""
     usable = {row["codec"] for row in rows if row["status"] == "ok"}
     first = next((codec for codec in codecs if codec in usable), codecs[0])
     compared: dict[str, Any] = {codec: {} for codec in codecs if codec != first}
@@ -121,7 +121,7 @@ def _differences(rows: Sequence[Row], codecs: Sequence[str], metrics: Sequence[s
 
 
 def _rates(rows: Sequence[Row], facts: dict[str, Any], n_clips: int) -> dict[str, Any]:
-    """What is known of one codec: what it says of itself, and what its rows tell over all clips that went through."""
+    """Return the fields of one codec: its description, and rates and times over all its successful rows."""
     done = [row for row in rows if row["status"] == "ok"]
     rates: dict[str, Any] = {"n_clips": n_clips, "n_failed": n_clips - len(done), **facts}
     if not done:
@@ -132,7 +132,7 @@ def _rates(rows: Sequence[Row], facts: dict[str, Any], n_clips: int) -> dict[str
         "delay_ms_largest": max((1000.0 * row["delay_s"] for row in done), key=abs),
         "length_error_samples_largest": max((row["length_error_samples"] for row in done), key=abs),
     }
-    if "codes" not in done[0]:  # a folder of reconstructions: nothing is known of how they were made
+    if "codes" not in done[0]:  # a folder of reconstructions: their codes are not available
         return rates
     return rates | {
         "codec_id": done[0]["codec_id"],
@@ -148,7 +148,7 @@ def _rates(rows: Sequence[Row], facts: dict[str, Any], n_clips: int) -> dict[str
 
 
 def _left_out(rows: Sequence[Row], metrics: Sequence[str]) -> list[dict[str, Any]]:
-    """Every value that is missing, and why: what failed, and references that a metric cannot measure."""
+    """Return every missing value and its reason: a failure, or a reference that the metric cannot measure."""
     missing = []
     for row in rows:
         entry = {"clip": row["clip"], "codec": row["codec"]}
