@@ -1,11 +1,11 @@
-"""The plan: which recordings are in which shard, decided before anything is encoded, and never again.
+"""Assign recordings to shards in a plan, which is fixed before any recording is encoded.
 
     OUT/plan.jsonl   a line per shard, {"items": [...]}, and per refused recording, {"refused": {...}}
     OUT/plan.json    the settings, the counts, and the SHA-256 of both together; written last
 
-A run that finds a plan makes its own from the inputs once more and must come to the same hash: other recordings,
-another codec, other weights or other settings are refused in one sentence. Items stay on the disk, so a plan of
-millions costs the memory of its shards' offsets and of 8 bytes of each id.
+If the folder already has a plan, a run rebuilds the plan from the inputs and compares the hashes. It raises an error
+if the recordings, the codec, the weights or the settings differ. Items stay on the disk, so a plan needs memory only
+for the offsets of its shards and 8 bytes per id.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from silkcodec.errors import ArgumentError, OutputError
 from silkcodec.output import replacing
 
 HEADER, BODY = "plan.json", "plan.jsonl"
-KIND, FORMAT = "silk corpus plan", 2  # format 1 has no stamps; its shards can be read and checked, not added to
+KIND, FORMAT = "silk corpus plan", 2  # Format 1 has no stamps: its shards are read-only.
 
 
 @dataclass(frozen=True)
 class Facts:
-    """A codec as far as a corpus depends on it.
+    """Hold the codec properties that a corpus depends on.
 
     Attributes:
-        codec: its name and the hash of its weights, as its tokens carry it: "silk@0a1b2c3d4e5f".
-        streams: it takes a recording block by block; the others need the whole wave in memory.
+        codec: name and hash of the weights, as stored in the tokens: "silk@0a1b2c3d4e5f".
+        streams: whether the codec encodes block by block. Other codecs need the whole wave in memory.
     """
 
     codec: str
@@ -45,14 +45,15 @@ class Facts:
 
 @dataclass(frozen=True)
 class Settings:
-    """What the bytes of the shards depend on, beside the recordings.
+    """Hold the settings that determine the bytes of the shards, in addition to the recordings.
 
     Attributes:
         file_format: "parquet" or "webdataset".
-        shard_items: recordings in a shard.
-        max_segment_s: longer recordings become several rows, each encoded by itself; None: one row each.
-        max_hours: of sound that one recording may hold.
-        provider: "cpu" or "cuda"; they round differently.
+        shard_items: number of recordings in a shard.
+        max_segment_s: maximum duration of a row, s. Longer recordings become several rows, each encoded separately.
+            None: one row per recording.
+        max_hours: maximum duration of one recording, hours.
+        provider: "cpu" or "cuda". The two round differently.
     """
 
     facts: Facts
@@ -66,20 +67,21 @@ class Settings:
 
 @dataclass(frozen=True)
 class Shard:
-    """The unit of work: some recordings that become one file."""
+    """Hold the recordings that are encoded into one file. A shard is the unit of work."""
 
     index: int
     items: tuple[Item, ...]
 
 
 class Plan:
-    """A plan on the disk.
+    """Read a plan that is stored on the disk.
 
     Attributes:
-        hash: of it all. n_items, n_refused, n_renamed: counts; the last of ids that came twice. counts: items by shard.
+        hash: SHA-256 of the settings, the counts and the body. n_items, n_refused: counts of recordings.
+        n_renamed: number of duplicate ids. counts: number of items by shard.
 
     Raises:
-        OutputError: the body is not what the hash is of.
+        OutputError: the body does not match the hash.
     """
 
     def __init__(self, folder: Path, header: Mapping[str, Any], settings: Settings) -> None:
@@ -104,14 +106,14 @@ class Plan:
         return len(self._offsets)
 
     def shard(self, index: int) -> Shard:
-        """One shard, 0..n_shards - 1, from the disk."""
+        """Read shard `index`, 0..n_shards - 1, from the disk."""
         with open(self._body, "rb") as file:
             file.seek(self._offsets[index])
             values = json.loads(file.readline())
         return Shard(index, tuple(Item.from_json(item) for item in values["items"]))
 
     def refused(self) -> Iterator[Refused]:
-        """What was refused before anything was opened."""
+        """Yield the recordings that were refused while the plan was made."""
         with open(self._body, encoding="utf-8") as file:
             for line in file:
                 if line.startswith('{"refused":'):
@@ -119,11 +121,11 @@ class Plan:
 
 
 def make(folder: Path, found: Iterator[Item | Refused], settings: Settings, extra: Mapping[str, Any]) -> Plan:
-    """The plan of a folder: written now, or the one that is there, if it is the same.
+    """Write the plan of a folder, or return the existing plan if it is identical.
 
     Args:
         found: all recordings.
-        extra: what else the header says, for readers; the hash is not of it.
+        extra: additional header fields for readers. The hash does not cover them.
 
     Raises:
         ArgumentError: no recording can be used. OutputError: the folder holds another plan, or cannot be written.
@@ -186,7 +188,7 @@ def make(folder: Path, found: Iterator[Item | Refused], settings: Settings, extr
 
 
 def read_header(folder: Path) -> dict[str, Any] | None:
-    """The header of a folder's plan; None where there is none. Raises OutputError where it is damaged."""
+    """Return the header of a folder's plan, or None if there is no plan. Raises OutputError if it is damaged."""
     try:
         header = json.loads((folder / HEADER).read_text(encoding="utf-8"))
         if header["kind"] == KIND and header["format"] in (1, FORMAT) and isinstance(header["settings"]["facts"], dict):
@@ -199,7 +201,7 @@ def read_header(folder: Path) -> dict[str, Any] | None:
 
 
 def count_shards(folder: Path) -> int:
-    """Return how many shards the plan of a folder has. Raises OutputError where its body cannot be read."""
+    """Return how many shards the plan of a folder has. Raises OutputError if its body cannot be read."""
     try:
         with open(folder / BODY, "rb") as file:
             return sum(line.startswith(b'{"items":') for line in file)
@@ -208,7 +210,7 @@ def count_shards(folder: Path) -> int:
 
 
 def _check_settings(folder: Path, begun: Mapping[str, Any], settings: Settings) -> None:
-    """Say which setting differs, before the inputs are read. Raises OutputError."""
+    """Compare the settings with those of the plan before the inputs are read. Raises OutputError if one differs."""
     now = json.loads(_line(asdict(settings)))
     then = begun["settings"]
     pairs = [(key, then["facts"].get(key), value) for key, value in now["facts"].items()]
@@ -220,7 +222,7 @@ def _check_settings(folder: Path, begun: Mapping[str, Any], settings: Settings) 
 
 
 def _first_change(old: Path, new: Path) -> str | None:
-    """Name the first recording that differs between two plans, for a message; None if that cannot be told."""
+    """Return the first recording that differs between two plans, for a message; None if it cannot be determined."""
     with open(old, "rb") as then, open(new, "rb") as now:
         for before, after in zip(then, now, strict=False):
             if before == after:
@@ -239,7 +241,7 @@ def _line(values: Mapping[str, Any]) -> bytes:
 
 
 def folder_for(path: str | os.PathLike[str]) -> Path:
-    """The output folder: made if need be, and nobody else's. Raises OutputError."""
+    """Return the output folder and create it if necessary. Raises OutputError if other data uses the folder."""
     folder = Path(path)
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"The output must be a folder; '{folder}' is a file.")

@@ -1,9 +1,9 @@
-"""`tokenize`: a corpus of sound -> a corpus of tokens. Stop it in any way, start it again, and it goes on.
+"""Encode a corpus of sound into a corpus of tokens with `tokenize`. Interrupted runs resume with the same command.
 
-OUT/plan.json plan.jsonl      what is in which shard (plan.py)
+OUT/plan.json plan.jsonl      the recordings of each shard (plan.py)
 OUT/tokens-00003-of-00010...  the shards (shard.py, rows.py)
-OUT/ledger.jsonl              what came of each (ledger.py)
-OUT/quarantine.jsonl          a line per recording that is not in it, and why
+OUT/ledger.jsonl              the result of each shard (ledger.py)
+OUT/quarantine.jsonl          a line per excluded recording, with the reason
 OUT/report.json               hours, tokens, bits, failures by reason, speed
 """
 
@@ -33,26 +33,27 @@ from silkcodec.output import replacing
 from silkcodec.parallel.cores import available_cores
 
 ENGINES = ("local", "ray")
-MAX_HOURS = {True: 10.0, False: 1.0}  # of one recording, by whether its codec streams: the others hold it in memory
+# Maximum duration of one recording, by whether the codec streams. Other codecs hold the whole recording in memory.
+MAX_HOURS = {True: 10.0, False: 1.0}
 Progress = Callable[[int, int, str], None]
 """Told (recordings begun, of how many, what has been done)."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """How to do it.
+    """Hold the options of `tokenize`.
 
     Attributes:
-        codec: as `load` takes it.
+        codec: codec name, as accepted by `load`.
         file_format: "parquet" or "webdataset".
         engine: "local" or "ray".
-        workers: processes, each of one thread; None: one per core (of this machine).
-        address: of a Ray cluster, or "auto"; None: Ray is started here.
-        gpus: of each Ray worker.
-        root: the folder that paths of manifests are relative to; None: each manifest's own.
-        columns: of the manifests, "path=wav_filename".
-        separator, encoding: of the manifests; see `manifest.Layout`.
-        others: see `plan.Settings`; max_hours None: 10, or 1 for a codec that takes whole waves only.
+        workers: number of processes, each with one thread; None: one per core of this machine.
+        address: address of a Ray cluster, or "auto"; None: start Ray on this machine.
+        gpus: number of GPUs per Ray worker.
+        root: base folder of the paths in manifests; None: the folder of each manifest.
+        columns: column names of the manifests, e.g. "path=wav_filename".
+        separator, encoding: format of the manifests; see `manifest.Layout`.
+        others: see `plan.Settings`. max_hours None: 10, or 1 for a codec that encodes whole waves only.
     """
 
     codec: str = "silk"
@@ -79,19 +80,19 @@ def tokenize(
     *,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Tokenise all recordings of some inputs into shards in a folder; what is there already stays.
+    """Tokenise all recordings of the inputs into shards in a folder. Existing shards are kept.
 
     Args:
-        inputs: see sources.py. output: a folder: new, empty, or one that this was begun in.
+        inputs: see sources.py. output: a folder that is new, empty or from an interrupted run.
         progress: see `Progress`.
 
     Returns:
         The report, as in report.json.
 
     Raises:
-        ArgumentError, AudioError: an input or option that cannot be. OutputError: the folder holds something else,
-        another run is at it, or the disk is full. MissingExtraError: an extra is not installed. WeightsError and the
-        like: the codec cannot be loaded.
+        ArgumentError, AudioError: an input or option is invalid. OutputError: the folder holds other data, another
+        run uses it, or the disk is full. MissingExtraError: an extra is not installed. WeightsError and other errors
+        of `load`: the codec cannot be loaded.
     """
     started = time.perf_counter()
     options = options or Options()
@@ -162,7 +163,7 @@ def _check(options: Options) -> None:
 
 
 def _clean(folder: Path) -> None:
-    """Remove what killed runs have left half written: nobody else is at it."""
+    """Remove incomplete files of interrupted runs. This run holds the lock, so no other run uses them."""
     for part in folder.glob(".*.part"):
         part.unlink(missing_ok=True)
 

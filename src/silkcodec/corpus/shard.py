@@ -1,13 +1,13 @@
-"""tokenize_shard: the one pure unit of work. The same shard gives the same bytes, whichever engine and worker does it.
+"""Encode one shard with `tokenize_shard`, a pure function: its output bytes do not depend on the engine or worker.
 
     items of the plan -> audio.Reader -> codec -> rows -> a hidden file, fsync, rename -> tokens-00003-of-00010.parquet
 
-The name of a shard appears only when all its bytes are on the disk. What came of it (`Record`) goes to the ledger of
-the run; a shard without its line there is simply done again, over the file that may be there, with the same bytes. So
-a kill at any moment costs at most the shards in work.
+A shard gets its final name only when all its bytes are on the disk. Its `Record` goes to the ledger of the run. A
+shard without a ledger line is encoded again and overwrites any existing file with the same bytes. An interruption
+therefore loses at most the shards in progress.
 
-Every worker computes with one thread: with more, sums are added in another order, and once in a while that makes
-another token.
+Every worker computes with one thread. With more threads the order of summation changes, which occasionally changes a
+token.
 """
 
 from __future__ import annotations
@@ -40,20 +40,20 @@ from silkcodec.silk import Silk
 from silkcodec.silk.stream import StreamEncoder
 from silkcodec.tokens import Tokens
 
-BLOCK_S = 10.0  # read from a file at once
+BLOCK_S = 10.0  # Duration of one read from a sound file.
 Record = dict[str, Any]
 """A line of the ledger: `tokenize_shard` tells what is in it."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker must know, beside the shard.
+    """Hold the settings that a worker needs in addition to the shard.
 
     Attributes:
-        codec: as `load` takes it.
-        folders: of the inputs, absolute, in the order of `Item.root`.
-        out: the output folder, absolute.
-        plan: the plan's hash. n_shards: of the plan.
+        codec: codec name, as accepted by `load`.
+        folders: absolute paths of the input folders, indexed by `Item.root`.
+        out: absolute path of the output folder.
+        plan: hash of the plan. n_shards: number of shards in the plan.
     """
 
     settings: Settings
@@ -65,9 +65,9 @@ class Job:
 
 
 def load_codec(name: str, provider: str) -> Codec:
-    """The codec for a worker: with one thread. Raises what `load` raises."""
+    """Load the codec for a worker, with one thread. Raises the errors of `load`."""
     base = parse(name)[0]
-    if base == "silk" or base not in codecs():  # a folder of weights is Silk's
+    if base == "silk" or base not in codecs():  # A folder of weights is always a Silk model.
         silk = load(name, threads=1, provider=provider)
         return silk
     if provider != "cpu":
@@ -76,7 +76,10 @@ def load_codec(name: str, provider: str) -> Codec:
 
 
 def facts_of(codec: Codec) -> Facts:
-    """What a corpus depends on. A codec that does not tell its identity is asked for the tokens of half a second."""
+    """Return the codec properties that a corpus depends on.
+
+    If the codec has no identity attribute, encode half a second of sound and read it from the tokens.
+    """
     identity = getattr(codec, "codec_id", None)
     if identity is None:
         identity = codec.encode(np.zeros(codec.sample_rate // 2, np.float32), codec.sample_rate).codec
@@ -85,7 +88,7 @@ def facts_of(codec: Codec) -> Facts:
 
 
 def check_worker(codec: Codec, job: Job) -> None:
-    """A worker has the codec of the plan, and sees its folder. Raises WeightsError, OutputError."""
+    """Check that a worker has the codec of the plan and can access its folder. Raises WeightsError, OutputError."""
     facts = facts_of(codec)
     if facts != job.settings.facts:
         raise WeightsError(f"A worker must have the codec of the plan, {job.settings.facts.codec}; got {facts.codec}.")
@@ -108,20 +111,21 @@ def tokenize_shard(
     crashed: Mapping[int, str] | None = None,
     starts: Callable[[int], None] = lambda number: None,
 ) -> Record:
-    """Encode a shard's recordings and write its file.
+    """Encode the recordings of a shard and write its file.
 
     Args:
-        codec: of `load_codec`.
-        crashed: items, by number, that ended the process that tried them, and how: refused without a try.
-        starts: called with an item's number before it is read.
+        codec: codec returned by `load_codec`.
+        crashed: items that crashed a worker, as {item number: description}. They are refused without another attempt.
+        starts: callback; receives the number of each item before it is read.
 
     Returns:
-        shard, file, sha256, bytes: of the file. items, rows, samples (at the codec's rate), tokens, bits: in it.
-        quarantined: a dict per recording that is not in it. wall_s, cpu_s, peak_mb: of this process's work; only
-        these three may differ from one time to the next.
+        shard, file, sha256, bytes: number, name, hash and size of the file. items, rows, samples (at the codec's
+        rate), tokens, bits: counts for the file. quarantined: a dict per excluded recording. wall_s, cpu_s, peak_mb:
+        resource use of this process. Only these three may differ between runs.
 
     Raises:
-        OutputError: the disk is full, say. WeightsError and the like: it is not one recording that is bad.
+        OutputError: the file cannot be written, e.g. because the disk is full. WeightsError and other errors: the
+            cause is not a single recording.
     """
     started, started_cpu = time.perf_counter(), time.process_time()
     quarantined: list[Refused] = []
@@ -140,7 +144,7 @@ def tokenize_shard(
             except Refusal as refusal:
                 quarantined.append(refused(item.id, item.path, refusal))
                 continue
-            for row in rows:  # of one recording all or none
+            for row in rows:  # A recording contributes all of its rows or none.
                 writer.add(row)
                 total["rows"] += 1
                 total["samples"] += row.tokens.n_samples
@@ -164,7 +168,11 @@ def tokenize_shard(
 
 
 def _encoded(codec: Codec, item: Item, job: Job) -> Iterator[Row]:
-    """The rows of one recording. Raises Refusal; OutputError and other errors that are not the recording's."""
+    """Yield the rows of one recording.
+
+    Raises:
+        Refusal: the recording cannot be used. OutputError and other errors: the recording is not the cause.
+    """
     settings = job.settings
     columns = json.loads(item.meta) if item.meta else {}
     try:
@@ -173,16 +181,17 @@ def _encoded(codec: Codec, item: Item, job: Job) -> Iterator[Row]:
             for number, (start_s, tokens) in enumerate(_tokens(codec, reader, item, settings)):
                 id = item.id if settings.max_segment_s is None else f"{item.id}#{number}"
                 yield sealed(id, item.path, item.start_s + start_s, tokens, columns)
-        locate(item, job.folders[item.root], settings.allow_outside)  # it may have changed while it was read
+        locate(item, job.folders[item.root], settings.allow_outside)  # The file may have changed during the read.
     except AudioError as error:
         raise Refusal("unreadable", str(error)) from error
     except (TokensError, ArgumentError) as error:
         raise Refusal("codec", f"The codec failed on '{item.path}': {error}") from error
     except (SilkError, KeyboardInterrupt):
-        raise  # a Refusal, or nothing that a recording is to blame for
+        raise  # This is a Refusal, or the recording is not the cause.
     except OSError as error:
         raise Refusal("unreadable", f"'{item.path}' cannot be read: {error.strerror or error}.") from error
-    except Exception as error:  # a baseline codec's: whatever it is, the night's other recordings go on; it is counted
+    except Exception as error:
+        # A baseline codec can raise any type. The failure is counted and the other recordings continue.
         raise Refusal("codec", f"The codec failed on '{item.path}': {type(error).__name__}: {error}") from error
 
 
@@ -193,7 +202,7 @@ def _opened(item: Item, job: Job, files: ExitStack) -> audio.Reader:
     elif item.at is not None:
         try:
             file = files.enter_context(BytesIO(arrow.content(file, item.at, item.kind)))
-        except ArgumentError as error:  # it was whole when the plan was made
+        except ArgumentError as error:  # The file was valid when the plan was made.
             raise Refusal("unreadable", str(error)) from error
     rate, part = job.settings.facts.sample_rate, (item.start_s, item.duration_s)
     reader = audio.Reader(file, rate, channel=item.channel, start_s=part[0], duration_s=part[1])
@@ -201,7 +210,7 @@ def _opened(item: Item, job: Job, files: ExitStack) -> audio.Reader:
 
 
 def _tokens(codec: Codec, reader: audio.Reader, item: Item, settings: Settings) -> Iterator[tuple[float, Tokens]]:
-    """(start within the item in s, Tokens) of each row: one, or one for each --max-segment-s."""
+    """Yield (start within the item in s, Tokens) for each row: one row, or one per --max-segment-s."""
     rate = settings.facts.sample_rate
     limit = settings.max_hours * 3600
     promised_s = reader.duration_s - item.start_s if item.duration_s is None else item.duration_s
@@ -226,7 +235,10 @@ def _tokens(codec: Codec, reader: audio.Reader, item: Item, settings: Settings) 
 
 
 def _bounded(reader: audio.Reader, item: Item, settings: Settings) -> Iterator[Any]:
-    """Blocks, until there are more than allowed: a header can lie, and a megabyte of silence can be a year."""
+    """Yield blocks and refuse the item once it exceeds the maximum duration.
+
+    The blocks are counted because a header can be wrong and a small compressed file can decode to hours of silence.
+    """
     left = settings.max_hours * 3600 * settings.facts.sample_rate
     for block in reader.blocks(BLOCK_S):
         left -= len(block)
@@ -256,7 +268,7 @@ def _bits(tokens: Tokens) -> float:
 
 
 class _Hashed:
-    """What is written, and its SHA-256."""
+    """Write to a file and compute the SHA-256 of the written bytes."""
 
     def __init__(self, file: Any) -> None:
         self._file = file
@@ -273,14 +285,14 @@ class _Hashed:
         return self.n_bytes
 
     def flush(self) -> None:
-        """`replacing` does it at the end."""
+        """Do nothing: `replacing` flushes the file at the end."""
 
     def close(self) -> None:
-        """So does it this."""
+        """Do nothing: `replacing` closes the file at the end."""
 
 
 def _peak_mb() -> float | None:
-    """Peak resident memory of this process, MB of 10^6 bytes; None where the system does not tell."""
+    """Return the peak resident memory of this process in MB (10^6 bytes), or None if the system does not report it."""
     try:
         import resource
     except ModuleNotFoundError:
@@ -290,7 +302,7 @@ def _peak_mb() -> float | None:
 
 
 def absolute_codec(name: str) -> str:
-    """A codec's name whose source, if it is a folder here, does not depend on where a worker is."""
+    """Return a codec name with an absolute source folder, so that it is valid in any working directory."""
     codec, at, source = name.partition("@")
     if source and os.path.isdir(os.path.expanduser(source)):
         return f"{codec}{at}{os.path.abspath(os.path.expanduser(source))}"

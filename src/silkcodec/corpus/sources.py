@@ -1,6 +1,6 @@
-"""Inputs as they were typed -> the recordings in them, one after the other, in an order that is always the same.
+"""List the recordings of the inputs, one at a time, in a deterministic order.
 
-    a folder             its sound files and tars to any depth, by path; hidden ones and links to folders are left out
+    a folder             its sound files and tars to any depth, by path; hidden ones and links to folders are skipped
                          with metadata.csv or metadata.jsonl (Hugging Face's AudioFolder): their columns are kept
     a folder of datasets' `save_to_disk`, or a .parquet with an Audio column    see arrow.py
     a manifest           .tsv .csv .jsonl(.gz): path, optional id, start, duration (s); the rest is kept; wav.scp
@@ -8,8 +8,8 @@
     a .tar               WebDataset; see tars.py
     a sound file         itself
 
-Only tars and Arrow files are opened here, for their tables of contents. Paths in manifests are checked by their words
-here and, links followed, where they are opened (`items.locate`).
+This module opens only tars and Arrow files, to list their contents. It checks the text of paths in manifests.
+`items.locate` follows links and checks the result before a file is opened.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from silkcodec.corpus import arrow, lhotse, tars
 from silkcodec.corpus.items import Item, Refusal, Refused, below, check_names, find, meta, refused, seconds
 from silkcodec.errors import ArgumentError, AudioError
 
-METADATA = ("metadata.csv", "metadata.jsonl")  # of an AudioFolder
-NOT_META = ("path", "id", "start", "offset", "duration")  # columns of a manifest that say which sound it is
+METADATA = ("metadata.csv", "metadata.jsonl")  # Metadata files of an AudioFolder.
+NOT_META = ("path", "id", "start", "offset", "duration")  # Manifest columns that select the sound.
 
 
 @dataclass(frozen=True)
 class Root:
-    """An input.
+    """Describe one input.
 
     Attributes:
         kind: "folder", "dataset", "manifest", "tar", "parquet" or "file".
-        folder: that its paths are below; absolute.
-        name: of the file in it, "" where the folder is the input.
-        file: a manifest, which need not be in the folder that its paths are below.
-        layout: of a manifest.
-        label: what the ids and paths of a folder begin with where there are several inputs: "" or "name/".
-        skip: a folder in it that is left out: the output.
+        folder: absolute path of the base folder of its paths.
+        name: name of the file in the folder; "" if the input is the folder.
+        file: path of a manifest, which may be outside `folder`.
+        layout: layout of a manifest.
+        label: prefix of the ids and paths of a folder if there are several inputs: "" or "name/".
+        skip: subfolder that is skipped, which is the output folder.
     """
 
     kind: str
@@ -59,15 +59,15 @@ def roots(
     below: str | os.PathLike[str] | None = None,
     layout: manifest.Layout = manifest.USUAL,
 ) -> list[Root]:
-    """What was typed, as what it is; the output may lie in a folder of them.
+    """Return the kind and location of each input. The output may be inside an input folder.
 
     Args:
-        below: the folder that paths of manifests are relative to; None: each manifest's own.
-        layout: of the manifests.
+        below: base folder of the paths in manifests; None: the folder of each manifest.
+        layout: layout of the manifests.
 
     Raises:
-        ArgumentError: nothing, two folders of one name, or options of manifests without one. AudioError: something
-            that does not exist.
+        ArgumentError: there is no input, two folders have the same name, or manifest options are given without a
+            manifest. AudioError: an input does not exist.
     """
     if below is not None and not os.path.isdir(below):
         raise AudioError(f"--root must be a folder; '{below}' is none.")
@@ -100,13 +100,13 @@ def roots(
 
 
 def items(found: Sequence[Root], allow_outside: bool) -> Iterator[Item | Refused]:
-    """All recordings of these inputs; their ids may still come twice.
+    """Yield all recordings of the inputs. Their ids are not yet unique.
 
     Raises:
-        ArgumentError: a manifest, tar or dataset that cannot be read.
+        ArgumentError: a manifest, tar or dataset cannot be read.
     """
     for number, root in enumerate(found):
-        last, stamp = "", None  # many items of a tar have one file
+        last, stamp = "", None  # Many items can share one tar file.
         for item in _KINDS[root.kind](root, number, allow_outside):
             if isinstance(item, Item):
                 try:
@@ -120,7 +120,7 @@ def items(found: Sequence[Root], allow_outside: bool) -> Iterator[Item | Refused
 
 
 def _stamp(root: Root, item: Item, allow_outside: bool) -> tuple[int, int] | None:
-    """The stamp of an item's file; None where there is none to read, which its worker will report."""
+    """Return the stamp of an item's file, or None if it cannot be read. The worker reports the unreadable file."""
     try:
         return find(item.place, root.folder, allow_outside, item.path)[1]
     except Refusal:
@@ -148,7 +148,7 @@ def _folder(root: Root, number: int, allow_outside: bool) -> Iterator[Item | Ref
         if place.lower().endswith(".tar"):
             try:
                 yield from _tar(root, number, place, allow_outside)
-            except ArgumentError as problem:  # one of many
+            except ArgumentError as problem:  # Skip this file and continue with the others.
                 yield refused(root.label + place, root.label + place, Refusal("unreadable", str(problem)))
         elif place.lower().endswith(".parquet"):
             yield from _parquet(root, number, place, allow_outside, alone=False)
@@ -158,18 +158,18 @@ def _folder(root: Root, number: int, allow_outside: bool) -> Iterator[Item | Ref
 
 
 class _Known:
-    """What the metadata files of an AudioFolder say of the recordings beside and below them.
+    """Collect the metadata of the recordings in an AudioFolder from its metadata files.
 
     https://huggingface.co/docs/datasets/audio_dataset#audiofolder
     """
 
     def __init__(self, root: Root, allow_outside: bool) -> None:
         self._root, self._allow_outside = root, allow_outside
-        self._rows: dict[str, tuple[str, dict[str, str]]] = {}  # by place: the line, and its columns
+        self._rows: dict[str, tuple[str, dict[str, str]]] = {}  # Place -> (line, columns).
         self._refused: list[Refused] = []
 
     def add(self, place: str) -> None:
-        """Read a metadata file. One without any file_name belongs to something else and is ignored."""
+        """Read a metadata file. A file without a file_name column is ignored."""
         shown = self._root.label + place
         found: list[tuple[str, manifest.Row]] = []
         bad: list[Refused] = []
@@ -199,7 +199,7 @@ class _Known:
                 self._refused.append(refused(where, where, refusal))
 
     def item(self, item: Item) -> Item | Refused:
-        """An item with what is known of it."""
+        """Return an item with its metadata."""
         _, columns = self._rows.pop(item.place, ("", {}))
         try:
             return replace(item, meta=meta(columns))
@@ -207,7 +207,7 @@ class _Known:
             return refused(item.id, item.path, refusal)
 
     def left(self) -> Iterator[Refused]:
-        """The rows that no file was found for, and those that cannot be read."""
+        """Yield the metadata rows without a matching file and those that cannot be read."""
         yield from self._refused
         for place, (where, _) in self._rows.items():
             yield refused(where, self._root.label + place, Refusal("missing", f"{where}: there is no file '{place}'."))
@@ -228,7 +228,10 @@ def _tar(root: Root, number: int, place: str, allow_outside: bool) -> Iterator[I
 
 
 def _parquet(root: Root, number: int, place: str, allow_outside: bool, alone: bool) -> Iterator[Item | Refused]:
-    """The rows of a Parquet file with an Audio column; without one it is no recording, unless it was named `alone`."""
+    """Yield the rows of a Parquet file with an Audio column.
+
+    A file without that column is skipped, unless it is an input by itself (`alone`).
+    """
     shown = root.label + place
     try:
         file, _ = find(place, root.folder, allow_outside, shown)
@@ -271,7 +274,7 @@ def _manifest(root: Root, number: int, allow_outside: bool) -> Iterator[Item | R
 
 
 def _part(row: manifest.Row) -> dict[str, Any]:
-    """NeMo calls the start an offset."""
+    """Return the part of the file that a row selects. NeMo manifests name the start "offset"."""
     start = seconds(row.get("start", row.get("offset")), "start")
     return {"start_s": start or 0.0, "duration_s": seconds(row.get("duration"), "duration")}
 
