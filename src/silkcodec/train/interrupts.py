@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a question that the loop asks between two steps."""
+"""Turn Ctrl-C and SIGTERM into a flag that the training loop checks between two steps."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from types import FrameType
 
 
 class Interrupts:
-    """While entered, the first SIGINT or SIGTERM sets `asked`; a second one does what it did before.
+    """Set `asked` at the first SIGINT or SIGTERM within the context; a second signal has its previous effect.
 
-    Outside the main thread Python lets nobody set signal handlers, so there `asked` stays false.
+    Python allows signal handlers in the main thread only, so `asked` stays false in other threads.
     """
 
     def __init__(self) -> None:

@@ -1,13 +1,13 @@
-"""The training loop: one run folder, resumed wherever it stopped.
+"""Train a codec in one run folder, and resume the run from its last checkpoint.
 
-    <run>/config.toml          the whole config, saved at the start
+    <run>/config.toml          the complete config, saved at the start
     <run>/checkpoint.safetensors   everything needed to resume, written every few minutes
-    <run>/stable.safetensors   the same, before the learning rate began to fall in the last stage
-    <run>/history.jsonl        one line a validation: its scores, and the mean training losses since the last one
+    <run>/stable.safetensors   the same, saved before the learning rate decays in the last stage
+    <run>/history.jsonl        one line per validation: its scores, and the mean training losses since the last one
     <run>/tensorboard/  <run>/audio/
 
-Several GPUs: ``torchrun --nproc-per-node 8 -m silkcodec.cli train CONFIG -o RUN``; each process takes its share
-of the batch (PyTorch DDP).
+On several GPUs, run ``torchrun --nproc-per-node 8 -m silkcodec.cli train CONFIG -o RUN``. Each process takes its
+share of the batch (PyTorch DDP).
 """
 
 from __future__ import annotations
@@ -43,24 +43,24 @@ from silkcodec.train.requirements import TRAINING, require
 from silkcodec.train.validate import validate, validation_waves
 
 ADVERSARIAL = ("adversarial", "features")
-MAX_SKIPPED = 20  # steps in a row without a finite gradient, before the run gives up
-INTERRUPTED = 130  # exit status: the shell's for Ctrl-C
+MAX_SKIPPED = 20  # consecutive steps without a finite gradient before the run stops with an error
+INTERRUPTED = 130  # exit status that a shell reports for Ctrl-C
 
 
 def train(config_path: str | Path, run: str | Path, overrides: list[str] | None = None) -> None:
-    """Train as the config says, into folder `run`; go on from its checkpoint if it has one.
+    """Train with a config into the folder `run`, and resume from its checkpoint if there is one.
 
     Args:
         config_path: a TOML file, or the name of a packaged config.
-        run: folder of this run, made if need be.
-        overrides: ``key.path=value`` each, over what the config says.
+        run: folder of this run, created if it does not exist.
+        overrides: ``key.path=value`` each; they override the config.
 
     Raises:
         ArgumentError: the config or its data folder is not usable.
         WeightsError: the run's checkpoint, or what `init` names, is damaged or does not fit the config.
         OutputError: the run's folder or the cache cannot be written.
         MissingExtraError: a package of the extra [train] is not installed.
-        SilkError: the loss is no longer a number; the last checkpoint stays.
+        SilkError: the loss is no longer finite; the last checkpoint is kept.
         SystemExit: interrupted (Ctrl-C, SIGTERM), with status 130, after a checkpoint was saved.
     """
     require("Training", TRAINING)
@@ -71,7 +71,7 @@ def train(config_path: str | Path, run: str | Path, overrides: list[str] | None 
 
 
 class Trainer:
-    """A run: the model and its average, the optimisers, and where it stands."""
+    """Run the training: hold the model, its moving average, the optimisers and the progress."""
 
     def __init__(self, config: TrainConfig, run: Path):
         self.config, self.folder = config, run
@@ -82,7 +82,7 @@ class Trainer:
             )
         self.device = self._device()
         self.dtype = arithmetic(config.optim.precision, self.device)
-        self.recognizer = self._recognizer()  # never in a checkpoint: the config says where its weights are
+        self.recognizer = self._recognizer()  # not saved in checkpoints: the config names its weights
         if config.optim.threads:
             torch.set_num_threads(config.optim.threads)
         torch.manual_seed(config.seed)
@@ -98,8 +98,8 @@ class Trainer:
         self.discriminators = self._discriminators()
         self.optimizers = self._optimizers()
         self.stage_index, self.step, self.steps_in_stage = 0, 0, 0
-        self.seconds, self.seconds_in_stage = 0.0, 0.0  # spent in training steps, over all resumptions
-        self.validated_step = -1  # the last one
+        self.seconds, self.seconds_in_stage = 0.0, 0.0  # spent in training steps, including earlier processes
+        self.validated_step = -1  # step of the last validation
         self.stable_stage = -1  # the stage whose weights before the decay are in stable.safetensors
         self.skipped, self.skipped_in_row = 0, 0  # steps without a finite gradient
         if (file := run / "checkpoint.safetensors").exists():
@@ -122,7 +122,7 @@ class Trainer:
 
     def _pack(self, split: str, cache: Path) -> Pack:
         if self.rank > 0:
-            torch.distributed.barrier()  # the first process decodes, the others find it done
+            torch.distributed.barrier()  # The first process decodes; the others use its cache.
             return pack(self.config.data, split, cache)
         found = pack(self.config.data, split, cache, self.progress.say)
         self.progress.say(f"{split}: {len(found.clips)} files, {found.hours:.2f} h")
@@ -139,11 +139,14 @@ class Trainer:
     def _recognizer(self) -> RecognizerLoss | None:
         if not any(stage.losses.get("recognizer") for stage in self.config.stage):
             return None
-        # Not compiled: nearly all its time is in matrix products, so that saves 5 % of it, after minutes of compiling.
+        # It is not compiled: matrix products take nearly all of its time, so minutes of compiling would save only 5 %.
         return load_recognizer(self.config.recognizer, self.dtype).to(self.device)
 
     def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """Muon for the matrices of the blocks; AdamW for the first and last layers, filters, norms, biases."""
+        """Return the optimisers: Muon for the matrices of the blocks, AdamW for all other parameters.
+
+        The others are the first and last layers, filters, norms and biases.
+        """
         optim = self.config.optim
         outer = ("encoder.embed", "decoder.head", "position", "depthwise")
         matrices: list[nn.Parameter] = []
@@ -172,7 +175,7 @@ class Trainer:
         return groups
 
     def save(self, name: str = "checkpoint.safetensors") -> None:
-        """Write everything that is needed to resume."""
+        """Write everything that is needed to resume to a file in the run folder."""
         where: dict[str, float] = {"stage": self.stage_index, "steps_in_stage": self.steps_in_stage, "step": self.step}
         where |= {"seconds": self.seconds, "seconds_in_stage": self.seconds_in_stage, "skipped": self.skipped}
         where |= {"stable_stage": self.stable_stage}
@@ -187,7 +190,7 @@ class Trainer:
         self._restore_optimizers(self.optimizers, groups, file)
         self.stage_index, self.steps_in_stage = progress["stage"], progress["steps_in_stage"]
         self.step, self.seconds = progress["step"], progress["seconds"]
-        self.seconds_in_stage = progress.get("seconds_in_stage", 0.0)  # not in the checkpoints of earlier versions
+        self.seconds_in_stage = progress.get("seconds_in_stage", 0.0)  # absent from checkpoints of earlier versions
         self.skipped = progress.get("skipped", 0)
         self.stable_stage = progress.get("stable_stage", self.stage_index)
         self.progress.say(f"resumed at step {self.step}, {self.seconds / 3600:.2f} h into the run")
@@ -198,12 +201,12 @@ class Trainer:
                 checkpoint.restore_optimizer(self.optimizers[name], tensors, file)
 
     def _start_from(self, source: Path) -> None:
-        """Fill the network, and its average, from exported weights, a run's average, or a checkpoint's raw weights.
+        """Load the network and its average from exported weights, a run's average, or a checkpoint's raw weights.
 
-        A run that used the same optimisers brings their state too, which the first steps would have to find again, and
-        its discriminators, if they have the same sizes.
+        The optimiser state is loaded too if the other run used the same optimisers; without it, the first steps would
+        have to estimate it again. The discriminators are loaded if they have the same sizes.
         """
-        is_checkpoint = source.suffix == ".safetensors"  # the raw weights: those that the optimisers' state belongs to
+        is_checkpoint = source.suffix == ".safetensors"  # A checkpoint's optimiser state belongs to its raw weights.
         if (file := source if is_checkpoint else source / "checkpoint.safetensors").exists():
             groups, _ = checkpoint.load(file)
             checkpoint.fill(self.model, groups, "model" if is_checkpoint else "ema", file)
@@ -258,18 +261,18 @@ class Trainer:
             part.requires_grad_(stage.train_encoder)
         self.model.decoder.requires_grad_(stage.train_decoder)
         if not stage.train_encoder and self.steps_in_stage == 0:
-            # The averaged encoder is what is exported: freeze that one, so that the decoder learns from the
-            # tokens it will get, and no token changes any more.
+            # Freeze the averaged encoder, because that is the one that is exported. The decoder then trains on the
+            # tokens that it gets in use.
             self.model.encoder.load_state_dict(self.ema.encoder.state_dict())
             self.model.quantizer.load_state_dict(self.ema.quantizer.state_dict())
-        self.model.quantizer.train(stage.train_encoder)  # learned codebooks stand still when the tokens must
+        self.model.quantizer.train(stage.train_encoder)  # Learned codebooks are frozen with the encoder.
         network, spectral = self._compiled()
         saved = time.monotonic()
         done = self._done(stage)
         while done < 1:
             if self.rank == 0 and done >= 1 - stage.decay_share and self.stable_stage != self.stage_index:
                 self.stable_stage = self.stage_index
-                self.save("stable.safetensors")  # later runs continue from here, where the learning rate is still high
+                self.save("stable.safetensors")  # Later runs can start here, before the learning rate decays.
             begun = time.monotonic()
             values = self._step(stage, done, network, spectral)
             self.step, self.steps_in_stage = self.step + 1, self.steps_in_stage + 1
@@ -288,16 +291,16 @@ class Trainer:
                     self._validate()
 
     def _done(self, stage: StageConfig) -> float:
-        """How much of a stage is behind: 0 at its start, 1 at its end."""
+        """Return the completed share of a stage: 0 at its start, 1 at its end."""
         if stage.steps:
             return self.steps_in_stage / stage.steps
         seconds = torch.tensor(self.seconds_in_stage, dtype=torch.float64)
-        if self.world > 1:  # no two processes have taken the same time, but all must leave together
+        if self.world > 1:  # Times differ between processes, but all must stop at the same step.
             torch.distributed.broadcast(seconds := seconds.to(self.device), src=0)
         return min(1.0, float(seconds) / (60 * stage.minutes))
 
     def _stop(self) -> None:
-        """Save, and leave."""
+        """Save a checkpoint and exit with status 130."""
         if self.rank == 0:
             self.save()
             self.progress.say(f"interrupted; step {self.step} is saved, and the same command goes on from there")
@@ -306,7 +309,7 @@ class Trainer:
         raise SystemExit(INTERRUPTED)
 
     def _any(self, flag: bool) -> bool:
-        """Whether the flag is true in any process: all of them must take the same turn."""
+        """Return whether the flag is true in any process, because all processes must take the same branch."""
         if self.world == 1:
             return flag
         votes = torch.tensor(float(flag), device=self.device)
@@ -323,14 +326,14 @@ class Trainer:
         return torch.compile(network, dynamic=False), torch.compile(self.losses, dynamic=False)
 
     def _batch(self, step: int) -> Tensor:
-        """This process's crops of a step, on the CPU: float32 [B, crop_frames * 9600 + 480]."""
+        """Return this process's crops of a step, on the CPU: float32 [B, crop_frames * 9600 + 480]."""
         config = self.config
         share = config.optim.batch_crops // self.world
         batch = crops(self.data["train"], config.data, share, config.seed * 1009 + self.rank, step)
         return batch.pin_memory() if self.device.type == "cuda" else batch
 
     def _step(self, stage: StageConfig, done: float, network: Any, spectral: Any) -> dict[str, float]:
-        """One batch through all optimisers, `done` of the stage being behind; returns what to log."""
+        """Train on one batch and return the values to log. `done` is the completed share of the stage."""
         config = self.config
         batch = self.batches.take(self.step).to(self.device, non_blocking=True)
         target = batch[:, : config.data.crop_frames * FRAME]
@@ -358,7 +361,7 @@ class Trainer:
             weights["adversarial"] *= min(1.0, self.steps_in_stage / config.adversary.ramp_steps)
         total = reconstruction.loss + sum(weight * terms[name] for name, weight in weights.items() if weight)
         if discriminators is not None:
-            discriminators.requires_grad_(False)  # the graph goes through them, but their gradient is not needed
+            discriminators.requires_grad_(False)  # Only the codec needs gradients here.
         total.backward()
         if discriminators is not None:
             discriminators.requires_grad_(True).zero_grad(set_to_none=True)
@@ -379,10 +382,10 @@ class Trainer:
         return values | {name: float(term.detach()) for name, term in terms.items()} | {"learning_rate": rate}
 
     def _stretch(self) -> slice:
-        """The samples of a crop that the discriminators hear in this step."""
+        """Return the slice of a crop that the discriminators get in this step."""
         n_crop = self.config.data.crop_frames * FRAME
         n_heard = round(self.config.adversary.crop_s * SAMPLE_RATE) or n_crop
-        # Not from the batches' generator: what is heard must not decide what is drawn.
+        # A separate generator keeps the batches independent of `crop_s`.
         begin = int(np.random.default_rng((self.config.seed, self.step, 1)).integers(n_crop - n_heard + 1))
         return slice(begin, begin + n_heard)
 
@@ -390,7 +393,11 @@ class Trainer:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.dtype is torch.bfloat16)
 
     def _skip(self) -> None:
-        """Leave the weights as they are. Raises SilkError if no step has worked for a while."""
+        """Skip the update of this step.
+
+        Raises:
+            SilkError: `MAX_SKIPPED` consecutive steps had no finite gradient.
+        """
         self.model.zero_grad(set_to_none=True)
         self.skipped, self.skipped_in_row = self.skipped + 1, self.skipped_in_row + 1
         self.progress.say(f"step {self.step + 1}: no update, its gradient is not finite ({self.skipped} so far)")
@@ -401,32 +408,35 @@ class Trainer:
             )
 
     def _positions(self, batch: int) -> Tensor | None:
-        """Where two draws of the decoder's noise begin, float32 [2, B]; None if it has no noise."""
+        """Return the start positions of two draws of the decoder's noise, float32 [2, B], or None without noise."""
         if not self.config.model.noise:
             return None
         rng = np.random.default_rng((self.config.seed, self.step, self.rank, 2))
         return torch.from_numpy(rng.integers(NOISE_LENGTH, size=(2, batch)).astype(np.float32)).to(self.device)
 
     def _compare(self, target: Tensor, wave: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the discriminators' own loss, and the codec's losses, of originals and decoded waves.
+        """Return the discriminators' loss and the codec's losses, for originals and decoded waves.
 
-        Both sides learn from the same scores and feature maps, so those of the originals are computed once a step.
+        Both use the same scores and feature maps, so those of the originals are computed once per step.
         """
         assert self.discriminators is not None
         original, decoded = at_one_level(*(both[:, self._stretch()] for both in (target, wave)))
-        with self._autocast():  # two passes: as one batch, the codec's backward pass would go through the originals too
+        with self._autocast():  # In one batch, the codec's backward pass would include the originals.
             real, fake = self.discriminators(original), self.discriminators(decoded)
         return discriminator_loss(real, fake), adversarial_losses(real, fake)
 
     def _discriminator_gradients(self, loss: Tensor, keep: bool) -> list[Tensor] | None:
-        """Return their gradients, or None in the steps in which they do not learn. `keep` keeps the graph."""
+        """Return the discriminators' gradients, or None in steps without an update. `keep` retains the graph."""
         if self.step % self.config.adversary.every_steps:
             return None
         assert self.discriminators is not None
         return list(torch.autograd.grad(loss, list(self.discriminators.parameters()), retain_graph=keep))
 
     def _update_discriminators(self, stage: StageConfig, done: float, gradients: list[Tensor] | None) -> None:
-        """Take one step with these gradients. After the codec's backward pass, which needs the weights as they were."""
+        """Update the discriminators with these gradients.
+
+        Call it after the codec's backward pass, which needs the weights of before the update.
+        """
         if gradients is None:
             return
         assert self.discriminators is not None
@@ -435,7 +445,7 @@ class Trainer:
             for gradient in gradients:
                 torch.distributed.all_reduce(gradient)
                 gradient /= self.world
-        if not math.isfinite(float(nn.utils.get_total_norm(gradients))):  # the same in all processes by now
+        if not math.isfinite(float(nn.utils.get_total_norm(gradients))):  # equal in all processes after the reduction
             return
         for parameter, gradient in zip(self.discriminators.parameters(), gradients, strict=True):
             parameter.grad = gradient
@@ -446,13 +456,13 @@ class Trainer:
 
     @torch.no_grad()
     def _average(self) -> None:
-        """Update the moving average. From random weights its decay grows from 0.1, so that it soon forgets them."""
+        """Update the moving average. After a random initialisation, its decay grows from 0.1."""
         decay = self.config.optim.ema_decay
         if not self.config.init:
             decay = min(decay, (1 + self.step) / (10 + self.step))
         torch._foreach_lerp_(list(self.ema.parameters()), list(self.model.parameters()), 1 - decay)
         for mine, theirs in zip(self.ema.buffers(), self.model.buffers(), strict=True):
-            mine.copy_(theirs)  # learned codebooks, which are running means already; other buffers never change
+            mine.copy_(theirs)  # Learned codebooks are already running means; other buffers are constant.
 
     def _validate(self) -> None:
         scores = validate(self.ema, self.valid_waves, self.folder / "audio" / f"step_{self.step:07d}")
@@ -466,20 +476,21 @@ def _same_shapes(module: nn.Module, tensors: dict[str, Tensor] | None) -> bool:
 
 
 def at_one_level(target: Tensor, wave: Tensor) -> tuple[Tensor, Tensor]:
-    """Both float32 [B, T], scaled alike, so that each target has a root mean square of 1; none is raised above 60 dB.
+    """Scale each target and its wave, float32 [B, T], by one gain so that the target has a root mean square of 1.
 
-    At the level of most recordings, 0.05 or so, the discriminators' first layers hardly answer: with this their scores
-    are four times as far apart after 150 steps (docs/training.md).
+    The gain is at most 60 dB. Most recordings have a level near 0.05, at which the first layers of the discriminators
+    hardly respond. With this scaling, their scores are four times as far apart after 150 steps (docs/training.md).
     """
     gain = target.square().mean(dim=1, keepdim=True).sqrt().clamp(min=1e-3).reciprocal()
     return target * gain, wave * gain
 
 
 def learning_rate(peak: float, warmup_steps: int, stage: StageConfig, step: int, done: float) -> float:
-    """Warm-up, then constant, then linear to zero over the stage's last `decay_share` (Hu et al., MiniCPM, 2024).
+    """Return the learning rate of a warmup-stable-decay schedule (Hu et al., MiniCPM, 2024).
 
-    Constant in the middle, so that a run can be made longer after it has begun. `step` counts from the stage's start;
-    `done` is how much of the stage is behind, 0..1.
+    It rises in the warm-up, stays constant, then falls linearly to zero over the last `decay_share` of the stage. The
+    constant part allows extending a run that has already started. `step` counts from the start of the stage; `done` is
+    the completed share of the stage, 0..1.
     """
     warm = min(1.0, (step + 1) / max(1, warmup_steps))
     cool = min(1.0, (1 - done) / stage.decay_share) if stage.decay_share else 1.0

@@ -1,7 +1,7 @@
-"""Muon (Jordan et al., 2024, https://kellerjordan.github.io/posts/muon/), in the arithmetic that a run asks for.
+"""Optimise with Muon (Jordan et al., 2024, https://kellerjordan.github.io/posts/muon/) in a configurable precision.
 
-`torch.optim.Muon` computes in bfloat16 always, which a processor without it imitates: there the optimiser took many
-times as long as the rest of a step. Matrices of one shape go through the iteration together.
+`torch.optim.Muon` always computes in bfloat16. On a processor that emulates bfloat16, the optimiser then takes many
+times as long as the rest of a step. Matrices of equal shape are processed as one batch.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the quintic iteration, chosen for its slope at zero
+COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the quintic iteration, chosen for a steep slope at zero
 ITERATIONS = 5
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum whose update is brought near to the closest orthogonal matrix, for 2-D parameters.
+    """Optimise 2-D parameters by momentum whose update is approximately orthogonalized.
 
     An update has the root mean square of an AdamW step, so that both can share a learning rate (Liu et al., Muon is
-    Scalable for LLM Training, 2025, https://arxiv.org/abs/2502.16982). State and results, in bfloat16, are those of
+    Scalable for LLM Training, 2025, https://arxiv.org/abs/2502.16982). In bfloat16, state and results are those of
     ``torch.optim.Muon(adjust_lr_fn="match_rms_adamw")``.
 
     Args:
         parameters: [n, m] each.
-        dtype: of the iteration's matrix products; moments and weights keep their own.
+        dtype: type of the matrix products in the iteration; moments and weights keep their own type.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Muon(torch.optim.Optimizer):
                 torch._foreach_add_(parameters, list(update.to(parameters[0].dtype)), alpha=-rate)
 
     def _momentum(self, parameter: Tensor, momentum: float) -> Tensor:
-        """The gradient with Nesterov's momentum."""
+        """Return the gradient of a parameter with Nesterov momentum."""
         state = self.state[parameter]
         if not state:
             state["momentum_buffer"] = torch.zeros_like(parameter)
@@ -65,10 +65,10 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonalized(matrices: Tensor, dtype: torch.dtype) -> Tensor:
-    """[k, n, m] -> the same with all singular values brought to 0.7..1.2, by Newton and Schulz's iteration."""
+    """Return matrices [k, n, m] with all singular values moved to 0.7..1.2 by the Newton-Schulz iteration."""
     tall = matrices.shape[1] > matrices.shape[2]
     x = (matrices.mT if tall else matrices).to(dtype)
-    x = x / torch.linalg.matrix_norm(x, keepdim=True).clamp(min=1e-7)  # so that no singular value exceeds 1
+    x = x / torch.linalg.matrix_norm(x, keepdim=True).clamp(min=1e-7)  # no singular value exceeds 1
     a, b, c = COEFFICIENTS
     for _ in range(ITERATIONS):
         gram = x @ x.mT

@@ -1,16 +1,16 @@
-"""Which arithmetic a run's matrix products are in."""
+"""Choose the precision of a run's matrix products."""
 
 from __future__ import annotations
 
 import torch
 
-NATIVE_BF16 = ("avx512_bf16", "amx_bf16", "bf16")  # what processors that compute in bfloat16 say of themselves
+NATIVE_BF16 = ("avx512_bf16", "amx_bf16", "bf16")  # capabilities of CPUs with native bfloat16
 
 
 def arithmetic(precision: str, device: torch.device) -> torch.dtype:
-    """The type that ``optim.precision`` stands for on a device: "bf16", "fp32", or "auto".
+    """Return the type that ``optim.precision`` ("bf16", "fp32" or "auto") selects on a device.
 
-    "auto" is bfloat16 where the device computes in it. A processor that does not imitates it, and a matrix product
+    "auto" selects bfloat16 if the device supports it natively. Other processors emulate it, and a matrix product then
     takes 17 to 50 times as long as in float32.
     """
     if precision == "auto":
@@ -19,8 +19,8 @@ def arithmetic(precision: str, device: torch.device) -> torch.dtype:
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """Whether the device computes in bfloat16, instead of imitating it."""
+    """Return whether the device supports bfloat16 natively instead of emulating it."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)  # since Ampere
-    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # not in older versions
+    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # missing in older versions
     return any(capabilities.get(name, False) for name in NATIVE_BF16)
