@@ -1,1 +1,1 @@
-"""Training: `data` -> `loop` (with `losses`, `stages`) -> `export`. Needs the extra `[train]`."""
+"""Train and export codecs: `data`, then `loop` (with `losses`), then `export`. Requires the extra `[train]`."""

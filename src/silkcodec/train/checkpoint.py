@@ -1,6 +1,6 @@
-"""A checkpoint is one safetensors file: weights, moving averages, optimiser state, and where the run stands.
+"""Save and load checkpoints: one safetensors file with weights, moving averages, optimiser state and progress.
 
-One file and one rename, so a killed process leaves the last whole checkpoint, never half of one.
+The file is written under another name and then renamed, so an interrupted process never leaves a partial checkpoint.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from silkcodec.errors import OutputError, WeightsError
 
 
 def save(file: Path, groups: dict[str, dict[str, Tensor]], progress: dict[str, Any]) -> None:
-    """Write named groups of tensors and a JSON-able `progress`, atomically.
+    """Write named groups of tensors and a JSON-serialisable `progress`, atomically.
 
     Raises:
-        OutputError: the folder cannot be written, or the disk is full; an earlier checkpoint stays as it is.
+        OutputError: the folder cannot be written, or the disk is full; an earlier checkpoint is not changed.
     """
     tensors = {f"{group}/{name}": t.detach().contiguous() for group, ts in groups.items() for name, t in ts.items()}
     part = file.with_suffix(".part")
@@ -35,10 +35,10 @@ def save(file: Path, groups: dict[str, dict[str, Tensor]], progress: dict[str, A
 
 
 def load(file: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
-    """Read what `save` wrote: groups of tensors and the progress.
+    """Read a checkpoint written by `save`, and return its groups of tensors and its progress.
 
     Raises:
-        WeightsError: not a checkpoint, or a damaged one.
+        WeightsError: the file is not a checkpoint, or is damaged.
     """
     groups: dict[str, dict[str, Tensor]] = {}
     try:
@@ -53,10 +53,10 @@ def load(file: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
 
 
 def fill(module: nn.Module, groups: dict[str, dict[str, Tensor]], group: str, file: Path) -> None:
-    """Fill a module from one group of a checkpoint.
+    """Load a module from one group of a checkpoint.
 
     Raises:
-        WeightsError: the group is missing, or of a network of other sizes.
+        WeightsError: the group is missing, or belongs to a network with other sizes.
     """
     try:
         module.load_state_dict(groups[group])
@@ -69,7 +69,7 @@ def fill(module: nn.Module, groups: dict[str, dict[str, Tensor]], group: str, fi
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """An optimiser's state as flat tensors named ``<parameter>.<entry>``."""
+    """Return the state of an optimiser as flat tensors named ``<parameter>.<entry>``."""
     return {
         f"{index}.{name}": value if isinstance(value, Tensor) else torch.tensor(value)
         for index, entries in optimizer.state_dict()["state"].items()
@@ -78,10 +78,10 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], file: Path) -> None:
-    """Put back what `optimizer_tensors` took; hyper-parameters stay the optimiser's own.
+    """Restore the state returned by `optimizer_tensors`, and keep the hyper-parameters of the optimiser.
 
     Raises:
-        WeightsError: the state is of other parameters: another optimiser, say.
+        WeightsError: the state belongs to other parameters, for example to another optimiser.
     """
     shapes = dict(enumerate(p.shape for group in optimizer.param_groups for p in group["params"]))
     state: dict[int, dict[str, Tensor]] = {}

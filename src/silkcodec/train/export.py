@@ -1,12 +1,12 @@
-"""A run's averaged weights -> the folder that `silkcodec.load` reads.
+"""Export a run's averaged weights to the folder that `silkcodec.load` reads.
 
     encoder.onnx  wave, states   -> mel, latent, levels, next states
     decoder.onnx  levels, states -> wave, next states
     config.json   sizes, states and checksums;  golden.npz  a wave, its levels, its decoded wave
     README.md     the model card
 
-Weights are stored in float16 and cast once, when the graph is loaded; all arithmetic is float32. The two Fourier
-bases and the mel filters are not stored at all: a few nodes make them at load time.
+Weights are stored in float16 and cast once, when the graph is loaded. All arithmetic is float32. The two Fourier
+bases and the mel filters are not stored; a few nodes compute them at load time.
 """
 
 from __future__ import annotations
@@ -44,23 +44,23 @@ from silkcodec.train.config import TrainConfig, load_config
 from silkcodec.train.requirements import EXPORT, require
 
 OPSET = 18
-SMALL = 1024  # tensors up to this many values keep float32: norms and biases cost little and matter
+SMALL = 1024  # tensors up to this many values stay float32: norms and biases are small and sensitive to rounding
 FILES = ("encoder.onnx", "decoder.onnx", "golden.npz", "README.md", "config.json")  # the one with the checksums last
-TIE = 1e-3  # levels; a number nearer than this to the edge between two levels may round either way elsewhere
-TRIES = 30  # golden waves, to find one without ties
+TIE = 1e-3  # levels; values closer than this to a rounding boundary may round differently on other machines
+TRIES = 30  # golden waves to try, to find one without ties
 
 
 def export(run: str | Path, out: str | Path, results: dict | None = None) -> dict:
-    """Export a run; returns the config that was written.
+    """Export a run, and return the config that was written.
 
     Args:
         run: folder of a run, with config.toml and checkpoint.safetensors.
-        out: folder to write, made if need be.
-        results: measured quality for the model card (`results.json` of `silk compare`), if there is any.
+        out: folder to write, created if it does not exist.
+        results: measured quality for the model card (`results.json` of `silk compare`), if available.
 
     Raises:
         ArgumentError: a model with another quantizer than FSQ.
-        WeightsError: no such run, or the exported graph disagrees with the network; `out` is left as it was.
+        WeightsError: no such run, or the exported graph disagrees with the network; `out` is not changed.
         OutputError: `out` cannot be written.
         MissingExtraError: a package of the extra [train] is not installed.
     """
@@ -83,7 +83,7 @@ def export(run: str | Path, out: str | Path, results: dict | None = None) -> dic
 
 
 def write_folder(out: Path, config: TrainConfig, model: SilkModel, progress: dict, results: dict | None) -> dict:
-    """Write all `FILES` and hold the graphs to the network; returns config.json's content."""
+    """Write all `FILES`, check the graphs against the network, and return the content of config.json."""
     described: dict[str, dict[str, Any]] = {}
     for name, graph in (("encoder", EncoderGraph(model)), ("decoder", DecoderGraph(model))):
         data = to_onnx(graph)
@@ -105,15 +105,16 @@ def write_folder(out: Path, config: TrainConfig, model: SilkModel, progress: dic
 
 
 def sizes(config: ModelConfig) -> dict[str, int | float]:
-    """What rebuilds the network; the quantizer is FSQ in every export."""
+    """Return the sizes that rebuild the network. The quantizer is FSQ in every export."""
     return {name: value for name, value in asdict(config).items() if name != "quantizer"}
 
 
 def load_run(run: Path) -> tuple[TrainConfig, SilkModel, dict]:
-    """A run's config, its averaged model (weights rounded to float16, as they will be stored) and its progress.
+    """Return a run's config, its averaged model (weights rounded to float16, as they will be stored) and its progress.
 
     Raises:
-        WeightsError: no run, or a damaged one. ArgumentError: its config.
+        WeightsError: there is no run, or it is damaged.
+        ArgumentError: its config is invalid.
     """
     if not (run / "checkpoint.safetensors").exists():
         raise WeightsError(f"a run must hold checkpoint.safetensors; {run} does not. Train first: silk train CONFIG.")
@@ -129,7 +130,7 @@ def load_run(run: Path) -> tuple[TrainConfig, SilkModel, dict]:
 
 
 class EncoderGraph(nn.Module):
-    """The encoder as it is exported: the mel inside, levels out."""
+    """Wrap the encoder for the export: it includes the mel and returns levels."""
 
     def __init__(self, model: SilkModel):
         super().__init__()
@@ -139,7 +140,7 @@ class EncoderGraph(nn.Module):
         self.register_buffer("mel_basis", windowed_dft())
 
     def forward(self, wave: Tensor, states: list[Tensor]) -> list[Tensor]:
-        """wave [B, F * 9600] -> mel [B, F * 40, 128], latent and levels [B, F, 128], next states."""
+        """Return the mel [B, F * 40, 128], latent and levels [B, F, 128], and next states of a wave [B, F * 9600]."""
         seen = torch.cat([states[0], wave], dim=1)
         mel = log_mel(seen, self.mel_basis, self.encoder.mel.filters)
         latent, next_states = self.encoder(mel, states[1:])
@@ -149,11 +150,11 @@ class EncoderGraph(nn.Module):
 
 
 class DecoderGraph(nn.Module):
-    """The decoder as it is exported: levels in, wave out."""
+    """Wrap the decoder for the export: it takes levels and returns a wave."""
 
     def __init__(self, model: SilkModel):
         super().__init__()
-        self.decoder, self.quantizer = copy.deepcopy(model.decoder), model.quantizer  # the network stays as it is
+        self.decoder, self.quantizer = copy.deepcopy(model.decoder), model.quantizer  # The network must not change.
         self.shapes = model.decoder.state_shapes()
         self.inputs, self.outputs = ["levels"], ["wave"]
         self.register_buffer("inverse_basis", inverse_dft())
@@ -163,27 +164,30 @@ class DecoderGraph(nn.Module):
         return torch.cat([real, imaginary], dim=-1) @ self.inverse_basis
 
     def forward(self, levels: Tensor, states: list[Tensor]) -> list[Tensor]:
-        """levels uint8 [B, F, 128] -> wave [B, F * 9600], next states."""
+        """Return the wave [B, F * 9600] of levels uint8 [B, F, 128], and the next states."""
         wave, next_states = self.decoder(self.quantizer.decode(levels), states)
         return [wave, *next_states]
 
 
 def inverse_dft() -> Tensor:
-    """float32 [722, 720]: row k < 361 is c cos(2 pi k n / 720), row 361 + k is -c sin; c = 2/720, 1/720 at the ends."""
+    """Return the inverse DFT as a matrix float32 [722, 720].
+
+    Row k < 361 is c cos(2 pi k n / 720), and row 361 + k is -c sin(2 pi k n / 720). c is 2/720, and 1/720 at the ends.
+    """
     steps = np.arange(WINDOW // 2 + 1)[:, None] * np.arange(WINDOW)[None, :]
     both = np.concatenate([steps, steps + 3 * WINDOW // 4], axis=0) % WINDOW
     return torch.from_numpy(turn(WINDOW)[both] * inverse_weights())
 
 
 def inverse_weights() -> np.ndarray:
-    """float32 [722, 1]: what a real and an imaginary part count in the inverse transform."""
+    """Return the weights float32 [722, 1] of the real and imaginary parts in the inverse transform."""
     weights = np.full(WINDOW // 2 + 1, 2 / WINDOW, dtype=np.float32)
     weights[[0, -1]] = 1 / WINDOW
     return np.concatenate([weights, -weights])[:, None]
 
 
 def to_onnx(graph: EncoderGraph | DecoderGraph) -> bytes:
-    """The graph as an ONNX file: any batch, any number of frames, float16 weights."""
+    """Return the graph as an ONNX file, for any batch size and number of frames, with float16 weights."""
     batch, frames = 2, 3
     states = fresh_states(graph.shapes, batch, torch.device("cpu"))
     batch_dim, frame_dim = torch.export.Dim("batch"), torch.export.Dim("frames", max=4096)
@@ -193,7 +197,7 @@ def to_onnx(graph: EncoderGraph | DecoderGraph) -> bytes:
         first, shape = torch.zeros(batch, frames, LATENT_WIDTH, dtype=torch.uint8), {0: batch_dim, 1: frame_dim}
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # the exporter warns of its own deprecations
+        warnings.simplefilter("ignore")  # The exporter warns about its own deprecations.
         program = torch.onnx.export(
             graph.eval(), (first, states), dynamo=True, opset_version=OPSET, verbose=False,
             input_names=[*graph.inputs, *graph.shapes],
@@ -204,7 +208,7 @@ def to_onnx(graph: EncoderGraph | DecoderGraph) -> bytes:
     compute_tables(model)
     name_weights(model, dict(graph.named_parameters()))
     store_half(model)
-    # What the exporter notes down for its own use depends on line numbers of the code; the graph does not.
+    # The exporter's metadata contains line numbers of the source code, so it would make exports irreproducible.
     del model.metadata_props[:]
     del model.graph.value_info[:]
     for output in model.graph.output:
@@ -219,7 +223,10 @@ def to_onnx(graph: EncoderGraph | DecoderGraph) -> bytes:
 
 
 def compute_tables(model: onnx.ModelProto) -> None:
-    """Replace the stored Fourier bases and mel filters by nodes that make them, to the bit; a runtime folds them."""
+    """Replace the stored Fourier bases and mel filters by nodes that compute them bit-exactly.
+
+    The runtime folds these nodes into constants.
+    """
     makers = {"mel_basis": basis_nodes, "inverse_basis": basis_nodes, "encoder.mel.filters": filter_nodes}
     for tensor in [t for t in model.graph.initializer if t.name in makers]:
         model.graph.initializer.remove(tensor)
@@ -230,10 +237,10 @@ def compute_tables(model: onnx.ModelProto) -> None:
 
 
 def basis_nodes(name: str) -> Nodes:
-    """A Fourier basis, looked up in one turn of the cosine.
+    """Return nodes that look up a Fourier basis in a table of one period of the cosine.
 
-    A runtime's own cosines would differ in the last digits from machine to machine, and the logarithm of a quiet band
-    beside loud ones is made of those digits.
+    Cosines computed by a runtime differ in the last digits between machines. The logarithm of a quiet band beside loud
+    ones depends on those digits.
     """
     is_mel = name == "mel_basis"
     rows, columns, n = (N_FFT, N_FFT // 2 + 1, N_FFT) if is_mel else (WINDOW // 2 + 1, WINDOW, WINDOW)
@@ -251,9 +258,10 @@ def basis_nodes(name: str) -> Nodes:
 
 
 def filter_nodes(name: str) -> Nodes:
-    """The mel filters [513, 128]: of each bin, where its first triangle is, and how high that and the next one are.
+    """Return nodes that compute the mel filters [513, 128] from a sparse form.
 
-    Triangles end where their neighbours peak, so that no bin lies in more than two, and two numbers stand for 128.
+    For each bin, the form holds the index of its first triangle and the heights of that and the next one. Triangles end
+    where their neighbours peak, so each bin lies in at most two of the 128 triangles.
     """
     filters = filterbank()
     first = np.minimum((filters != 0).argmax(axis=1), N_MELS - 2)
@@ -269,7 +277,7 @@ def filter_nodes(name: str) -> Nodes:
 
 
 class Nodes:
-    """A small chain of ONNX nodes in the making, all names under one prefix."""
+    """Build a small chain of ONNX nodes whose names share a prefix."""
 
     def __init__(self, prefix: str):
         self.prefix = prefix
@@ -291,8 +299,10 @@ class Nodes:
 
 
 def name_weights(model: onnx.ModelProto, parameters: dict[str, Tensor]) -> None:
-    """Give folded weights their parameter's name back (``.T`` where transposed), so that two exports can be
-    compared and a network can be filled from one (`load_weights`)."""
+    """Rename folded weights to their parameter's name, with ``.T`` if transposed.
+
+    The names allow comparing two exports, and loading a network from one (`load_weights`).
+    """
     parts: dict[str, np.ndarray] = {}
     for name, parameter in parameters.items():
         array = parameter.detach().numpy()
@@ -317,7 +327,7 @@ def name_weights(model: onnx.ModelProto, parameters: dict[str, Tensor]) -> None:
 
 
 def store_half(model: onnx.ModelProto) -> None:
-    """Store float32 weights of more than 1,024 values as float16, with a cast each."""
+    """Store float32 weights of more than 1,024 values as float16, each followed by a cast."""
     casts = []
     for tensor in list(model.graph.initializer):
         if tensor.data_type != TensorProto.FLOAT or np.prod(tensor.dims) <= SMALL:
@@ -331,10 +341,10 @@ def store_half(model: onnx.ModelProto) -> None:
 
 
 def write_golden(model: SilkModel, out: Path) -> None:
-    """A synthetic wave, what the network makes of it, and nothing to license: for tests in any language.
+    """Write a synthetic wave with its levels and decoded wave, for tests in any language.
 
-    Of a few waves, the first whose numbers all keep away from the edges between levels: where arithmetic is
-    rounded otherwise, its levels must still come out.
+    The wave needs no licence. It is the first of `TRIES` waves whose latent values all stay away from the rounding
+    boundaries, so that machines with different rounding return the same levels.
     """
     graph, clearances = EncoderGraph(model), {}
     for seed in range(TRIES):
@@ -348,9 +358,9 @@ def write_golden(model: SilkModel, out: Path) -> None:
 
 
 def golden_wave(seed: int) -> np.ndarray:
-    """float32 [51120], 2.13 s: a gliding voice in syllables, hiss between them, and faint noise throughout.
+    """Return a synthetic wave float32 [51120], 2.13 s: a gliding voice in syllables, hiss, and faint noise.
 
-    Without the noise the bands above the voice would hold nothing but rounding errors, which no two machines share.
+    Without the noise, the bands above the voice would contain only rounding errors, which differ between machines.
     """
     rng = np.random.default_rng(seed)
     seconds = np.arange(int(2.13 * SAMPLE_RATE)) / SAMPLE_RATE
@@ -365,7 +375,7 @@ def golden_wave(seed: int) -> np.ndarray:
 
 @torch.inference_mode()
 def clearance(graph: EncoderGraph, wave: np.ndarray) -> float:
-    """How near any number of a wave's latent comes to the edge between two levels, in levels: 0 .. 0.5."""
+    """Return the smallest distance of a wave's latent to a boundary between two levels, in levels: 0 .. 0.5."""
     padded = torch.from_numpy(np.pad(wave, (0, -len(wave) % FRAME + LOOKAHEAD)))[None]
     states = fresh_states(graph.shapes, 1, torch.device("cpu"))
     states[0][:, HISTORY:] = padded[:, :LOOKAHEAD]
@@ -374,7 +384,7 @@ def clearance(graph: EncoderGraph, wave: np.ndarray) -> float:
 
 
 def check_parity(model: SilkModel, out: Path) -> None:
-    """The exported graphs must give the network's tokens, and its wave to 1e-4.
+    """Check that the exported graphs return the tokens of the network, and its wave to within 1e-4.
 
     Raises:
         WeightsError: they do not.
@@ -394,7 +404,7 @@ def check_parity(model: SilkModel, out: Path) -> None:
 
 
 def load_weights(model: SilkModel, folder: Path) -> None:
-    """Fill a network from an exported folder: to go on training from published weights.
+    """Load a network from an exported folder, to continue training from published weights.
 
     Raises:
         WeightsError: the folder's graphs are missing, damaged, or not of this network.
@@ -411,7 +421,7 @@ def load_weights(model: SilkModel, folder: Path) -> None:
             value = torch.from_numpy(numpy_helper.to_array(tensor).copy())
             name = tensor.name.removesuffix(".half")  # as `name_weights` and `store_half` named them
             found[name.removesuffix(".T")] = value.T if name.endswith(".T") else value
-    for name in ("decoder.head.noise.weight", "decoder.head.noise.bias"):  # older weights have none
+    for name in ("decoder.head.noise.weight", "decoder.head.noise.bias"):  # Older weights do not have them.
         if name in parameters and name not in found:
             found[name] = parameters[name].detach()
     wrong = [name for name, p in parameters.items() if name not in found or found[name].shape != p.shape]

@@ -1,4 +1,4 @@
-"""What a run says while it runs: a line on the terminal, TensorBoard, and history.jsonl."""
+"""Report the progress of a run: lines on the terminal, TensorBoard, and history.jsonl."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from silkcodec.train.config import StageConfig, TrainConfig
 
 
 class Means:
-    """Running means by name; a name counts only where it appears, for stages differ in their losses."""
+    """Keep running means by name. Each name has its own count, because stages differ in their losses."""
 
     def __init__(self) -> None:
         self.sums: dict[str, tuple[float, int]] = {}
@@ -25,26 +25,26 @@ class Means:
             self.sums[name] = total + value, count + 1
 
     def take(self) -> dict[str, float]:
-        """The means since the last call."""
+        """Return the means since the last call."""
         means = {name: total / count for name, (total, count) in self.sums.items()}
         self.sums = {}
         return means
 
 
 class Progress:
-    """Prints and records; averages the training losses between two lines, and between two validations."""
+    """Print and record progress. Training losses are averaged between two lines, and between two validations."""
 
     def __init__(self, folder: Path, config: TrainConfig, quiet: bool = False):
         self.folder, self.config, self.quiet = folder, config, quiet
         self.recent, self.since_validation = Means(), Means()
-        self.first_step = 1  # that this process records
+        self.first_step = 1  # the first that this process records
         self.count, self.elapsed_s, self.audio_s = 0, 0.0, 0.0
         self.step_s = math.nan  # smoothed
         self.board: Any = None
         self.bar: Any = None
 
     def rewind(self, step: int) -> int:
-        """Forget what a killed process recorded after `step`, for it comes again; the last validation's step or -1."""
+        """Remove the records after `step`, which the resumed run repeats; return the last validation's step or -1."""
         self.first_step, last, lines = step + 1, -1, []
         if not (history := self.folder / "history.jsonl").exists():
             return last
@@ -52,7 +52,7 @@ class Progress:
             try:
                 at = json.loads(line)["step"]
             except (ValueError, KeyError, TypeError):
-                continue  # half a line
+                continue  # an incomplete line
             if at <= step:
                 lines.append(line + "\n")
                 last = at
@@ -93,9 +93,9 @@ class Progress:
     def update(
         self, stage: StageConfig, step: int, done: float, values: dict[str, float], elapsed_s: float, audio_s: float
     ) -> None:
-        """Note one step; every `log.progress_steps` say how the last ones went, with speed and time left.
+        """Record one step, and every `log.progress_steps` steps print mean losses, speed and remaining time.
 
-        `done` is how much of the stage is behind with it, 0..1.
+        `done` is the completed share of the stage including this step, 0..1.
         """
         self.recent.add(values)
         self.since_validation.add(values)
@@ -122,7 +122,7 @@ class Progress:
         self.count, self.elapsed_s, self.audio_s = 0, 0.0, 0.0
 
     def report(self, step: int, scores: dict[str, float], facts: dict[str, float]) -> None:
-        """A validation: its scores, and facts of the run that stand beside them in the history."""
+        """Record a validation: its scores, and facts about the run for the same line of the history."""
         if self.board is not None:
             for name, value in scores.items():
                 self.board.add_scalar(f"valid/{name}", value, step)

@@ -1,4 +1,4 @@
-"""What the extra `[train]` brings, checked before work begins rather than at the first validation."""
+"""Check for the packages of the extra `[train]` before the work begins, not at the first validation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ EXPORT = ("torch", "safetensors", "onnx", "onnxscript")
 
 
 def require(what: str, modules: tuple[str, ...]) -> None:
-    """Fail if one of the modules is not installed. Nothing is imported.
+    """Raise an error if one of the modules is not installed. Nothing is imported.
 
     Raises:
         MissingExtraError: names the module and the pip command.

@@ -1,4 +1,4 @@
-"""Validation during training: a few held-out clips through the averaged weights, measured and kept to listen to."""
+"""Validate the averaged weights during training on a few held-out clips, and keep the decoded audio."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ METRICS = ["pesq_wb", "stoi", "mel_distance"]
 
 
 def validation_waves(source: Pack, config: LogConfig) -> list[np.ndarray]:
-    """The same few clips every time, spread evenly over the split; float32 [T] each."""
+    """Return a fixed set of clips, spread evenly over the split; float32 [T] each."""
     count = min(config.validate_clips, len(source.clips))
     chosen = [source.clips[i * len(source.clips) // count] for i in range(count)]
     n_samples = int(config.validate_clip_s * SAMPLE_RATE)
@@ -27,15 +27,18 @@ def validation_waves(source: Pack, config: LogConfig) -> list[np.ndarray]:
 
 
 def validate(model: SilkModel, waves: list[np.ndarray], folder: Path | None = None) -> dict[str, float]:
-    """Mean PESQ-WB, STOI and mel distance, and the mean perplexity of a codebook (of FSQ: of a dimension's 8 levels).
+    """Return mean PESQ-WB, STOI and mel distance, and the mean perplexity of the codebooks.
+
+    For FSQ, the perplexity is that of the 8 levels of a dimension.
 
     Args:
         model: in eval mode, on any device.
         waves: float32 [T] each, 24 kHz.
-        folder: where to write ``00_original.wav`` and ``00_silk.wav``, over those of an earlier attempt.
+        folder: where to write ``00_original.wav`` and ``00_silk.wav``. Existing files are overwritten.
 
     Returns:
-        each metric over the clips that it is defined for (NaN where it is for none), and ``perplexity``, at least 1.
+        each metric averaged over the clips for which it is defined (NaN if there are none), and ``perplexity``, at
+        least 1.
     """
     device = next(model.parameters()).device
     measures = metrics.find_metrics(METRICS)
@@ -47,11 +50,11 @@ def validate(model: SilkModel, waves: list[np.ndarray], folder: Path | None = No
         seen.append(codes[0].cpu().numpy())
         values, _, _ = metrics.measure_all(metrics.Pair(wave, decoded), measures)
         for name, value in values.items():
-            if value is not None:  # None: silence, there is nothing to measure
+            if value is not None:  # None means silence, for which the metric is undefined.
                 scores[name].append(value)
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
-            # A run that was killed after this step comes by here again.
+            # A resumed run may validate the same step again.
             audio.write(folder / f"{i:02d}_original.wav", wave, SAMPLE_RATE, overwrite=True)
             audio.write(folder / f"{i:02d}_silk.wav", decoded, SAMPLE_RATE, overwrite=True)
     result = {name: float(np.mean(values)) if values else math.nan for name, values in scores.items()}
@@ -59,6 +62,9 @@ def validate(model: SilkModel, waves: list[np.ndarray], folder: Path | None = No
 
 
 def perplexity(codes: np.ndarray) -> float:
-    """e to the entropy of what was seen of one codebook, int [n]: how many codes, used equally, would be as varied."""
+    """Return the perplexity of the codes int [n] of one codebook: e to the power of their entropy.
+
+    It is the number of equally frequent codes with the same entropy.
+    """
     share = np.unique(codes, return_counts=True)[1] / len(codes)
     return float(np.exp(-(share * np.log(share)).sum()))
