@@ -1,6 +1,6 @@
-"""Clips: what to measure on. Files, folders, or manifests (`silkcodec.manifest`) -> a list of Clip.
+"""Find the clips to measure: files, folders, or manifests (`silkcodec.manifest`) -> a list of Clip.
 
-Of a manifest only some rows may be meant: `INDEX.tsv:language=zh*,source=a|b`.
+A filter selects rows of a manifest: `INDEX.tsv:language=zh*,source=a|b`.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ UNKNOWN_SPEAKERS = {"", "unknown", "unnamed", "n/a", "?"}
 
 @dataclass(frozen=True)
 class Clip:
-    """One recording to measure on.
+    """Describe one recording to measure.
 
     Attributes:
-        path: where it lies.
-        name: relative to the manifest, the folder, or the folder that all given files share: the same on every
-            machine.
-        columns: what is known of it, by column of the manifest: "language", "speaker", "text", ... Where a split
-            is asked for also "speaker_seen" and "language_seen": "seen", "unseen" or "unknown", by the rows of
-            all other splits.
+        path: path of the file.
+        name: path relative to the manifest, the folder, or the common folder of all given files. It is the same on
+            every machine.
+        columns: values by column of the manifest: "language", "speaker", "text", ... If a split is selected, also
+            "speaker_seen" and "language_seen": "seen", "unseen" or "unknown", according to the rows of all other
+            splits.
     """
 
     path: Path
@@ -44,21 +44,21 @@ def find_clips(
     seed: int = 0,
     root: str | os.PathLike[str] | None = None,
 ) -> list[Clip]:
-    """All clips of some files, folders (searched to any depth) and manifests, sorted by name.
+    """Return all clips in some files, folders (searched recursively) and manifests, sorted by name.
 
     Args:
-        inputs: paths. A folder with an INDEX.tsv stands for it where a split or a filter is asked for. A filter
-            stands behind a colon: `PATH:column=value,...`, a value being `a|b` or a pattern, as in `language=zh*`;
-            each condition must hold.
-        split: only rows of a manifest whose column `split` is this.
-        limit: at most so many clips, drawn at random: the same ones for the same seed and clips.
-        seed: of that draw.
+        inputs: paths. If a split or a filter is given, a folder with an INDEX.tsv is read as that manifest. A filter
+            follows the path after a colon: `PATH:column=value,...`. A value is `a|b` or a pattern, as in
+            `language=zh*`. All conditions must hold.
+        split: use only the rows of a manifest whose column `split` has this value.
+        limit: maximum number of clips, drawn at random. The same seed and clips give the same draw.
+        seed: random seed for `limit`.
         root: the folder that the paths in manifests are relative to; None: the folder of the manifest.
 
     Raises:
-        ArgumentError: no input, a split of something that has none, a filter that no row passes, a limit below 1,
-            a damaged manifest.
-        AudioError: a path that does not exist, a folder without clips.
+        ArgumentError: there is no input, the input has no splits, no row matches a filter, the limit is below 1, or
+            a manifest is damaged.
+        AudioError: a path does not exist, or a folder has no clips.
     """
     if not inputs:
         raise ArgumentError("One sound file, folder or manifest is needed at least; got none.")
@@ -101,7 +101,7 @@ def find_clips(
 
 
 def filter_of(text: str) -> str:
-    """What stands behind the path of an input, with its colon: `:language=zh*`; else nothing."""
+    """Return the filter of an input with its colon, such as `:language=zh*`, or an empty text."""
     _, colon, conditions = text.rpartition(":")
     return colon + conditions if colon and "=" in conditions and not os.path.exists(text) else ""
 
@@ -142,12 +142,12 @@ def _from_manifest(file: Path, split: str | None, root: Path) -> list[Clip]:
     for row in chosen:
         if not (root / row["path"]).is_file():
             raise AudioError(f"'{file}' names '{row['path']}', which does not exist in '{root}'.")
-        if row.get("offset", "0").strip("0."):  # NeMo cuts clips out of long files so
+        if row.get("offset", "0").strip("0."):  # NeMo marks clips inside long files this way
             raise ArgumentError(f"A row must stand for a whole file; '{row['path']}' of '{file}' begins inside one.")
     paths = [Path(os.path.abspath(root / row["path"])) for row in chosen]
     folder = Path(os.path.abspath(root))
     if not all(path.is_relative_to(folder) for path in paths):
-        folder = Path(_shared_folder(paths))  # absolute paths, or ../: a name must not hold a place on this machine
+        folder = Path(_shared_folder(paths))  # For absolute paths and ../, because a name must not contain a local path
     clips = []
     for path, row in zip(paths, chosen, strict=True):
         columns = {key: value for key, value in row.items() if key != "path"}
@@ -156,9 +156,9 @@ def _from_manifest(file: Path, split: str | None, root: Path) -> list[Clip]:
 
 
 def _mark_seen(chosen: list[dict[str, str]], rest: list[dict[str, str]]) -> None:
-    """Adds speaker_seen and language_seen to `chosen`: whether the other splits hold them too.
+    """Add speaker_seen and language_seen to `chosen`: whether they also occur in the other splits.
 
-    A language is its first subtag: pt_BR was seen where pt was. A speaker is a name, whatever the source.
+    Languages are compared by their first subtag: pt_BR is seen if pt is. Speakers are compared by name, in all sources.
     """
     speakers = {row.get("speaker") or "" for row in rest}
     languages = {_language(row) for row in rest}

@@ -1,11 +1,11 @@
-"""How a codec uses its codebooks: codes used, perplexity, entropy, over all clips.
+"""Measure how a codec uses its codebooks: codes used, perplexity and entropy over all clips.
 
-What a clip's codes are is kept with its row as a histogram per codebook, so that a clip measured last week
-counts without being encoded again. Only codes that occur are kept: a codebook of 8^7 has no 2 million counts.
+The row of each clip stores a histogram of its codes per codebook, so that a later run need not encode the clip again.
+Only codes that occur are stored, because a codebook of 8^7 entries would need 2 million counts.
 
-The entropy is that of single codes (order 0), estimated from their frequencies. It cannot exceed log2(tokens)
-and is biased low where there are few tokens for a codebook's size: read it beside `n_tokens`. Where a codec's
-tokens are packed FSQ levels (Silk: 8^7 codes), the levels of each dimension say more; `dimensions` has them.
+The entropy is that of single codes (order 0), estimated from their frequencies. It cannot exceed log2(tokens) and is
+biased low if there are few tokens for the size of a codebook, so read it together with `n_tokens`. If the tokens are
+packed FSQ levels (Silk: 8^7 codes), the levels of each dimension are more informative; see `dimensions`.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ Counts = tuple[NDArray[np.int64], NDArray[np.int64]]  # codes that occur [U], ho
 
 
 def histogram(tokens: Tokens) -> str:
-    """How often each code of each codebook occurs, as text: a few bytes per different code."""
+    """Return the histogram of each codebook as text: a few bytes per distinct code."""
     counted = [np.unique(codes, return_counts=True) for codes in tokens.codes]
     numbers = [np.array([len(codes) for codes, _ in counted])]
-    for codes, counts in counted:  # differences of sorted codes are small numbers: they compress well
+    for codes, counts in counted:  # Differences of sorted codes are small numbers, so they compress well.
         numbers += [np.diff(codes, prepend=0), counts]
     packed = zlib.compress(np.concatenate(numbers).astype("<i8").tobytes(), 9)
     return base64.b85encode(packed).decode()
 
 
 def unpack(text: str, n_codebooks: int) -> list[Counts]:
-    """The histograms of `histogram`, one per codebook."""
+    """Return the histograms from the text of `histogram`, one per codebook."""
     numbers = np.frombuffer(zlib.decompress(base64.b85decode(text)), dtype="<i8").astype(np.int64)
     found, start = [], n_codebooks
     for n_used in numbers[:n_codebooks]:
@@ -46,7 +46,7 @@ def unpack(text: str, n_codebooks: int) -> list[Counts]:
 
 
 def merged(histograms: Sequence[Counts]) -> Counts:
-    """One histogram of several of the same codebook."""
+    """Merge several histograms of one codebook."""
     codes, place = np.unique(np.concatenate([codes for codes, _ in histograms]), return_inverse=True)
     counts = np.zeros(len(codes), np.int64)
     np.add.at(counts, place, np.concatenate([counts for _, counts in histograms]))
@@ -54,18 +54,18 @@ def merged(histograms: Sequence[Counts]) -> Counts:
 
 
 def entropy_bits(counts: NDArray[np.int64]) -> float:
-    """Entropy of the frequencies, bits per code."""
+    """Return the entropy of the frequencies in bits per code."""
     share = counts[counts > 0] / counts.sum()
-    return float(-(share * np.log2(share)).sum()) + 0.0  # not -0.0
+    return float(-(share * np.log2(share)).sum()) + 0.0  # avoids -0.0
 
 
 def statistics(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Codebook figures of one codec over its rows; those of another layout than the first are left out.
+    """Return the codebook statistics of one codec over its rows. Rows whose layout differs from the first are skipped.
 
     Returns:
         codebooks: [{size, frame_rate_hz, n_tokens, n_used, perplexity, entropy_bits}], in the codec's order;
         entropy_bits_per_second: each codebook's entropy times its rate, summed;
-        dimensions: the same of FSQ levels, only where the codes are Silk's groups, see `_dimensions`.
+        dimensions: the same for FSQ levels, only if the codes are Silk's groups, see `_dimensions`.
     """
     first = rows[0]
     sizes, rates = first["codebook_sizes"], first["frame_rates"]
@@ -93,14 +93,14 @@ def statistics(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _dimensions(totals: Sequence[Counts], dims_per_token: int, frame_rate: float) -> dict[str, Any]:
-    """Of Silk's 128 dimensions of 8 levels, read out of its packed codes: a list entry per dimension.
+    """Return the statistics of Silk's 128 dimensions of 8 levels, unpacked from its codes: one list entry each.
 
-    Their entropies summed are an upper bound of that of the frame, and unlike that of the packed codes not
-    biased: 8 levels are counted well with few frames.
+    The sum of their entropies is an upper bound of the entropy of a frame. Unlike the estimate from the packed codes it
+    is not biased, because few frames suffice to estimate the frequencies of 8 levels.
     """
     level_counts = np.zeros((len(totals) * dims_per_token, N_LEVELS), np.int64)
     for k, (codes, counts) in enumerate(totals):
-        for place in range(dims_per_token):  # 8 = 2^3: a level is three bits of its code
+        for place in range(dims_per_token):  # 8 = 2^3, so a level is three bits of its code
             levels = (codes >> (3 * place)) & (N_LEVELS - 1)
             np.add.at(level_counts[k * dims_per_token + place], levels, counts)
     level_counts = level_counts[:LATENT_WIDTH]

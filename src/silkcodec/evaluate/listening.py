@@ -1,8 +1,8 @@
-"""What a report lets one listen to: a few clips, as they were and as each codec made them.
+"""Store the audio of a few clips for the report: the reference and the output of each codec.
 
     FOLDER/audio/<clip>/reference.flac  <codec>.flac   24 kHz, aligned, the first 10 s
 
-They are kept as files, so that a later run with one codec or metric more need not decode them again.
+The audio is stored as files, so that a later run with one more codec or metric need not decode it again.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from silkcodec import audio
 
-REFERENCE = "reference"  # the key of the untouched clip; it comes first
+REFERENCE = "reference"  # the key of the original clip; it comes first
 MAX_S = 10.0
 
 Wave = NDArray[np.float32]
@@ -26,13 +26,13 @@ Wave = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Listening:
-    """One clip of a report's players.
+    """Hold one clip for the players of a report.
 
     Attributes:
-        clip: its name, as in the rows.
-        sample_rate: of all waves, Hz.
+        clip: name of the clip, as in the rows.
+        sample_rate: sample rate of all waves in Hz.
         waves: "reference" first, then each codec that has the clip, in the order of the report: float32 [T]
-            each, aligned and of one length, at their own levels.
+            each, aligned, of equal length, at their original levels.
     """
 
     clip: str
@@ -41,23 +41,23 @@ class Listening:
 
 
 def clip_folder(folder: Path, clip: str) -> Path:
-    """Where the audio of a clip is kept, in the folder of a run; a clip's name is a relative path."""
+    """Return the folder for the audio of a clip, inside the folder of a run. A clip's name is a relative path."""
     return folder.joinpath("audio", *map(_file_name, PurePosixPath(clip).parts))
 
 
 def audio_file(folder: Path, codec: str) -> Path:
-    """A codec's file in the folder of a clip: opus:6k -> opus-6k.flac."""
+    """Return the file of a codec in the folder of a clip: opus:6k -> opus-6k.flac."""
     return folder / f"{_file_name(codec.replace(':', '-'))}.flac"
 
 
 def keep(folder: Path, codec: str, wave: Wave) -> None:
-    """Writes the first 10 s of a wave, float32 [T] at 24 kHz. Raises OutputError."""
+    """Write the first 10 s of a wave, float32 [T] at 24 kHz. Raises OutputError."""
     n_samples = int(MAX_S * audio.DEFAULT_RATE)
     audio.write(audio_file(folder, codec), wave[:n_samples], audio.DEFAULT_RATE, overwrite=True)
 
 
 def kept(folder: Path, chosen: Mapping[str, Sequence[str]]) -> list[Listening]:
-    """What a run has kept, by clip: these codecs. Raises AudioError: a file is damaged."""
+    """Return the stored audio of the chosen codecs for each clip. Raises AudioError if a file is damaged."""
     found = []
     for clip, codecs in chosen.items():
         names = (REFERENCE, *codecs) if codecs else ()
@@ -68,6 +68,6 @@ def kept(folder: Path, chosen: Mapping[str, Sequence[str]]) -> list[Listening]:
 
 
 def _file_name(name: str) -> str:
-    """A name that every file system takes; a digest keeps apart what would become one."""
+    """Return a file name that is valid on every file system. A digest keeps names unique."""
     plain = re.sub(r"[^\w.-]", "_", name)[:100]
     return plain if plain == name else f"{plain}-{hashlib.sha256(name.encode(errors='replace')).hexdigest()[:6]}"
