@@ -1,4 +1,4 @@
-"""The model card: what a folder of weights was trained on, how long, and what was measured."""
+"""Write the model card: the training data, the duration of the training, and the measured quality."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from silkcodec.train.data import read_index, without_held_out
 
 
 def model_card(config: TrainConfig, progress: dict[str, Any], written: dict, results: dict | None, out: Path) -> str:
-    """Markdown. `results` is what `silk compare` wrote of these weights; without it the card says so."""
+    """Return the model card as Markdown.
+
+    `results` is the output of `silk compare` for these weights. Without it, the card states that nothing was measured.
+    """
     megabytes = sum((out / written[part]["file"]).stat().st_size for part in ("encoder", "decoder")) / 1e6
     stages = ", ".join(f"{stage.name} ({_length(stage)})" for stage in config.stage)
     crop_s = config.data.crop_frames * 0.4
@@ -60,7 +63,7 @@ def losses(config: TrainConfig) -> str:
 
 
 def start_lines(config: TrainConfig) -> list[str]:
-    """What the run began with, and what that began with, as far back as the runs are at hand."""
+    """Return the chain of weights and runs that the run started from, as far as their folders are available."""
     told, seen = [], set()
     while config.init and config.init not in seen:
         seen.add(config.init)
@@ -69,7 +72,7 @@ def start_lines(config: TrainConfig) -> list[str]:
             written = json.loads((source / "config.json").read_text(encoding="utf-8"))
             told.append(f"the weights of Silk {written['weights_hash']}")
             break
-        except (OSError, ValueError, KeyError):  # another run, or weights that are no longer at hand
+        except (OSError, ValueError, KeyError):  # another run, or weights that are no longer available
             name = f"the run {source.name}"
         try:
             config = load_config(source / "config.toml")
@@ -82,7 +85,7 @@ def start_lines(config: TrainConfig) -> list[str]:
 
 
 def judge_lines(config: TrainConfig) -> list[str]:
-    """Which metrics do not judge these weights independently, because training aimed at them."""
+    """Return the metrics that are optimised directly by a training loss, so optimistic for these weights."""
     aimed_at = {name for stage in config.stage for name, weight in stage.losses.items() if weight}
     close = {"loudness": "PESQ", "envelope": "STOI and ESTOI"}
     lines = [
@@ -94,7 +97,7 @@ def judge_lines(config: TrainConfig) -> list[str]:
 
 
 def recognizer_lines(config: TrainConfig) -> list[str]:
-    """Which recogniser the network learned to please, if any stage had one."""
+    """Return the recogniser whose features were a training loss, if any stage used one."""
     if not any(stage.losses.get("recognizer") for stage in config.stage):
         return []
     layers = ", ".join(map(str, config.recognizer.layers)) or "every second one"
@@ -105,7 +108,7 @@ def recognizer_lines(config: TrainConfig) -> list[str]:
 
 
 def data_lines(config: TrainConfig) -> list[str]:
-    """Hours per source and licence, if the index tells; train split only."""
+    """Return the hours of the train split per source and licence, if the index has these columns."""
     if not config.data.index:
         return [f"The files of one folder, {100 - config.data.valid_percent:g} % of them."]
     try:
@@ -134,17 +137,17 @@ def data_lines(config: TrainConfig) -> list[str]:
 
 
 def quality_lines(results: dict | None, weights_hash: str) -> list[str]:
-    """A table of means, if `results` was measured with these very weights.
+    """Return a table of mean scores, if `results` was measured with the same weights.
 
     Raises:
-        ArgumentError: it was measured with others.
+        ArgumentError: it was measured with other weights.
     """
     if results is None:
         return ["Not measured yet: `silk compare` measures it."]
     measured = results["codecs"].get("silk", {}).get("codec_id", "another codec")
     if measured != f"silk@{weights_hash}":
         raise ArgumentError(f"results must be of silk@{weights_hash}; they are of {measured}: run silk compare again.")
-    shown = (  # those that no training loss is close to come first
+    shown = (  # Metrics unrelated to any training loss come first.
         *("distillmos", "fricative_scatter_db", "visqol", "speaker_similarity"),
         *("pesq_wb", "stoi", "estoi", "mel_distance"),
     )

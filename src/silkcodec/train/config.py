@@ -1,8 +1,8 @@
-"""One TOML file says everything about a run; a small file may extend another one.
+"""Read the config of a run from one TOML file, which may extend another one.
 
-    extends = "base.toml"       # a file beside this one, or one of the packaged configs
+    extends = "base.toml"       # a file in the same folder, or one of the packaged configs
     [optim]
-    batch_crops = 24            # only what differs
+    batch_crops = 24            # only the values that differ
 
 Packaged configs, in `configs/`: ``base``, ``default``, ``decoder``, ``gpu``, ``tiny``, ``small`` and
 its ``fsq``, ``vq``, ``rvq``, ``multiscale``.
@@ -31,80 +31,84 @@ LOSSES = ("mel", "convergence", "magnitude", "loudness", "envelope", "adversaria
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Where the speech comes from and how it is cut."""
+    """Configure the source of the speech and how it is cut into crops."""
 
     folder: str = ""  # any folder of audio: wav, flac, ogg, opus, mp3, ...
     index: str = ""  # optional table (.tsv, .csv) inside `folder` with a column `path`
-    split_column: str = "split"  # column of `index` that says which files are for validation
-    valid_value: str = "valid"  # its value for them; every other row trains
-    exclude: str = ""  # optional table of evaluation clips; neither split holds what its column `held_out` names
+    split_column: str = "split"  # column of `index` that marks the validation files
+    valid_value: str = "valid"  # its value for validation files; all other rows are for training
+    exclude: str = ""  # optional table of evaluation clips; its column `held_out` names what both splits omit
     bandwidth_column: str = ""  # column of `index` with the bandwidth of each file in Hz
-    min_bandwidth_hz: float = 0.0  # files below it do not train; band-limited targets teach a decoder an empty treble
-    valid_percent: float = 5.0  # without an index: share of files held out, chosen by a hash of their name
-    cache: str = ""  # folder for the decoded audio (24 kHz int16, 173 MB an hour); default: <run>/../cache
-    crop_frames: int = 10  # frames of 400 ms in a crop
-    gain_db: float = 6.0  # random gain, uniform in +- this
+    min_bandwidth_hz: float = 0.0  # files below are skipped: they train the decoder to omit high frequencies
+    valid_percent: float = 5.0  # without an index: percentage of files held out, by a hash of their name
+    cache: str = ""  # folder for the decoded audio (24 kHz int16, 173 MB per hour); default: <run>/../cache
+    crop_frames: int = 10  # frames of 400 ms per crop
+    gain_db: float = 6.0  # random gain, uniform within +- this value
     bandwidth_share: float = 0.1  # share of crops low-passed at 3.4-8 kHz, input and target alike
     noise_share: float = 0.1  # share of crops with white noise added, input and target alike
-    noise_db: float = -45.0  # loudest such noise, dB below full scale (the quietest is 30 dB less)
+    noise_db: float = -45.0  # loudest noise, dBFS (the quietest is 30 dB below)
 
 
 @dataclass(frozen=True)
 class OptimConfig:
-    """The optimiser, shared by all stages."""
+    """Configure the optimiser, which all stages share."""
 
     optimizer: str = "muon"  # muon (matrices; AdamW for the rest) or adamw
-    batch_crops: int = 12  # crops a step, over all processes
+    batch_crops: int = 12  # crops per step, over all processes
     learning_rate: float = 1.5e-3
     weight_decay: float = 0.01
     warmup_steps: int = 200
-    clip_norm: float = 10.0  # gradients are 5 to 8 long; clipping every step would hide the size of a bad one
+    clip_norm: float = 10.0  # above the usual gradient norms of 5 to 8, so that only outliers are clipped
     ema_decay: float = 0.999  # of the weights that are validated and exported
-    # auto: bf16 where the device computes in it, else fp32. The quantizer, the mel and the losses are float32 always.
+    # "auto" selects bf16 if the device supports it natively, else fp32. The quantizer, the mel and the losses always
+    # use float32.
     precision: str = "auto"
-    compile: bool = True  # torch.compile: a minute at the start, several times faster afterwards
+    compile: bool = True  # torch.compile: takes a minute at the start, then steps are several times faster
     threads: int = 0  # CPU threads; 0 = all cores
 
 
 @dataclass(frozen=True)
 class AdversaryConfig:
-    """The discriminators of stages that weigh ``adversarial`` or ``features``."""
+    """Configure the discriminators of stages with a weight for ``adversarial`` or ``features``."""
 
-    width: int = 32  # channels; 8 is bearable on a CPU
+    width: int = 32  # channels; 8 is practical on a CPU
     periods: tuple[int, ...] = (2, 3, 5, 7, 11)  # samples
     fft_sizes: tuple[int, ...] = (512, 1024, 2048)  # samples
     learning_rate: float = 2e-4
-    every_steps: int = 1  # steps of the codec for each of theirs
+    every_steps: int = 1  # codec steps per discriminator step
     ramp_steps: int = 0  # steps over which the weight of `adversarial` rises from 0 in a stage
-    crop_s: float = 0.0  # they hear a stretch this long out of every crop, another in each step; 0: the whole crop
+    crop_s: float = 0.0  # length of the random segment of every crop that they get in a step; 0: the whole crop
 
 
 @dataclass(frozen=True)
 class RecognizerConfig:
-    """The frozen speech recogniser of stages that weigh ``recognizer``; see `train/recognizer.py`."""
+    """Configure the frozen speech recogniser of stages with a weight for ``recognizer``; see `train/recognizer.py`."""
 
-    weights: str = ""  # folder of Whisper weights: as transformers saves them, or as CTranslate2 converts them
-    layers: tuple[int, ...] = ()  # of its encoder, counted from 1; empty: every second one up to the last
-    crops: int = 4  # of each batch that it hears, over all processes: 4 of 12 add 20 % to a step on a CPU
+    weights: str = ""  # folder of Whisper weights, in the format of transformers or of CTranslate2
+    layers: tuple[int, ...] = ()  # encoder layers, counted from 1; empty: every second one up to the last
+    crops: int = 4  # crops of each batch that it gets, over all processes; 4 of 12 add 20 % to a step on a CPU
 
 
 @dataclass(frozen=True)
 class StageConfig:
-    """One leg of a run, of `steps` or of `minutes`. Each decays its learning rate to zero over its last part."""
+    """Configure one stage of a run, which lasts `steps` or `minutes`.
+
+    Each stage decays its learning rate to zero over its last part.
+    """
 
     name: str
     losses: dict[str, float]  # loss name -> weight; the names are `LOSSES`
     steps: int = 0
-    minutes: float = 0.0  # of training steps, compiling included: for a machine that is rented by the hour
-    learning_rate_scale: float = 1.0  # times optim.learning_rate
+    minutes: float = 0.0  # time spent in training steps, including compilation; useful on rented machines
+    learning_rate_scale: float = 1.0  # multiplies optim.learning_rate
     decay_share: float = 0.25  # share of the stage over which the learning rate falls linearly to zero
-    train_encoder: bool = True  # false: the encoder is frozen, so tokens no longer change
-    train_decoder: bool = True  # false, with train_encoder false: only the discriminators learn
+    train_encoder: bool = True  # false: the encoder is frozen, so the tokens do not change
+    train_decoder: bool = True  # if both are false, only the discriminators are trained
 
 
 @dataclass(frozen=True)
 class LogConfig:
-    """What is written down, and how often."""
+    """Configure how often a run saves, validates and reports."""
 
     checkpoint_minutes: float = 3.0
     validate_steps: int = 500
@@ -116,7 +120,7 @@ class LogConfig:
 @dataclass(frozen=True)
 class TrainConfig:
     seed: int = 1
-    init: str = ""  # what to start from: exported weights, or another run; the run's own checkpoint goes first
+    init: str = ""  # exported weights or another run to start from; the run's own checkpoint has priority
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
@@ -141,7 +145,7 @@ def load_config(path: str | Path, overrides: typing.Sequence[str] = ()) -> Train
 
 
 def dump_config(config: TrainConfig) -> str:
-    """The config as TOML, complete: reading it back needs no other file."""
+    """Return the complete config as TOML, which does not extend any other file."""
     lines = [f"seed = {config.seed}", f"init = {_toml(config.init)}"]
     for name in ("model", "data", "optim", "adversary", "recognizer", "log"):
         lines += ["", f"[{name}]", *_lines(getattr(config, name))]
@@ -160,14 +164,19 @@ def _toml(value: Any) -> str:
     if isinstance(value, dict):
         return "{ " + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + " }"
     if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # TOML's escapes hold JSON's
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # TOML's escapes include those of JSON.
     if isinstance(value, tuple):
         return "[" + ", ".join(_toml(item) for item in value) + "]"
     return repr(value)
 
 
 def _read(path: str | Path, children: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """A config's tree, over that of the one it extends. `children`: the files that led here."""
+    """Return the tree of a config, merged over that of the config it extends.
+
+    Args:
+        path: a file, or the name of a packaged config.
+        children: the files that extend this one, to detect cycles.
+    """
     file = Path(path)
     if not file.suffix:
         file = Path(str(resources.files("silkcodec.train") / "configs" / f"{path}.toml"))
@@ -194,7 +203,7 @@ def _read(path: str | Path, children: tuple[Path, ...] = ()) -> dict[str, Any]:
 
 
 def packaged() -> list[str]:
-    """Names of the configs that come with the package."""
+    """Return the names of the packaged configs."""
     folder = resources.files("silkcodec.train") / "configs"
     return sorted(item.name.removesuffix(".toml") for item in folder.iterdir() if item.name.endswith(".toml"))
 
@@ -208,7 +217,7 @@ def _merge(base: dict[str, Any], delta: dict[str, Any]) -> dict[str, Any]:
 
 
 def _apply(tree: dict[str, Any], override: str) -> None:
-    """``stage.0.steps=2000`` or ``data.folder="speech"``; a bare word is taken as a string."""
+    """Apply an override such as ``stage.0.steps=2000`` or ``data.folder="speech"``. A bare word is a string."""
     name, equals, text = override.partition("=")
     if not equals:
         raise ArgumentError(f"an override must read KEY=VALUE; got {override!r}.")
@@ -227,7 +236,7 @@ def _apply(tree: dict[str, Any], override: str) -> None:
 
 
 def _build(kind: Any, tree: Any, where: str) -> Any:
-    """A dataclass from a dict, every key and type checked."""
+    """Return a dataclass built from a dict, and check every key and type."""
     hints = typing.get_type_hints(kind)
     names = {f.name: f for f in dataclasses.fields(kind)}
     if not isinstance(tree, dict):
@@ -268,7 +277,11 @@ def _value(hint: Any, value: Any, where: str) -> Any:
 
 
 def _check(config: TrainConfig) -> None:
-    """What types do not say. Raises ArgumentError at the first value that no run could use."""
+    """Check the values that types do not cover.
+
+    Raises:
+        ArgumentError: at the first invalid value.
+    """
     model, data, optim, log = config.model, config.data, config.optim, config.log
     _must(config.seed >= 0, "seed must be at least 0", config.seed)
     sizes = [f for f in dataclasses.fields(model) if f.type == "int"]

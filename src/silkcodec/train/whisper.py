@@ -1,11 +1,11 @@
-"""Whisper's encoder (Radford et al., 2022, https://arxiv.org/abs/2212.04356) in PyTorch, frozen, at any length.
+"""Run Whisper's encoder (Radford et al., 2022, https://arxiv.org/abs/2212.04356) in PyTorch, frozen, at any length.
 
-A folder of weights is one of two:
+A folder of weights has one of two formats:
 
-    model.safetensors + config.json   as `transformers` saves a Whisper; only the encoder's tensors are read
-    model.bin                         as CTranslate2 converts one (what faster-whisper downloads), any storage type
+    model.safetensors + config.json   saved by `transformers`; only the tensors of the encoder are read
+    model.bin                         converted by CTranslate2 (used by faster-whisper), any storage type
 
-Nothing here needs either library.
+This module requires neither library.
 """
 
 from __future__ import annotations
@@ -25,24 +25,29 @@ from torch.nn import functional
 from silkcodec.errors import WeightsError
 from silkcodec.mel import filterbank, hz_to_mel, mel_to_hz
 
-SAMPLE_RATE = 16_000  # Hz, of the waves that Whisper learned from
-COLUMNS_PER_S = 100  # mel columns, each of a window of 25 ms
-MAX_S = 30.0  # Whisper has positions for no more
+SAMPLE_RATE = 16_000  # Hz, the sample rate of Whisper's training data
+COLUMNS_PER_S = 100  # mel columns, each from a window of 25 ms
+MAX_S = 30.0  # limit of Whisper's position embeddings
 
 
 def mel_filters(n_mels: int, sample_rate: int) -> Tensor:
-    """float32 [bins up to 8 kHz, n_mels] for windows of 25 ms: bins 40 Hz apart, Slaney's triangles of area 1."""
+    """Return mel filters float32 [bins up to 8 kHz, n_mels] for windows of 25 ms.
+
+    Bins are 40 Hz apart. The filters are Slaney's triangles of area 1.
+    """
     edges = mel_to_hz(np.linspace(0, float(hz_to_mel(SAMPLE_RATE / 2)), n_mels + 2))
     filters = filterbank(n_mels, SAMPLE_RATE // 40, SAMPLE_RATE) * (2 / (edges[2:] - edges[:-2]))
-    # A DFT sums over the samples of a window: 600 at 24 kHz give 1.5 times what 400 at 16 kHz give; squared for power.
+    # A DFT sums over the samples of a window. 600 samples at 24 kHz give 1.5 times the magnitude of 400 at 16 kHz, and
+    # the filters apply to the power, so the factor is squared.
     return torch.from_numpy(filters * (SAMPLE_RATE / sample_rate) ** 2).float()
 
 
 def log_mel(wave: Tensor, filters: Tensor, sample_rate: int) -> Tensor:
-    """Whisper's log-mel of float32 [B, T], differentiable: [B, n_mels, T / hop], log10, 8 decades, about -1 to 1.
+    """Return Whisper's log-mel [B, n_mels, T / hop] of waves float32 [B, T]: log10, 8 decades, about -1 to 1.
 
-    Not resampled: windows of 25 ms every 10 ms have bins 40 Hz apart at any rate, and the bins up to 8 kHz are those
-    of the same wave at 16 kHz, but for the slope of a resampler's filter just below 8 kHz.
+    The function is differentiable. It does not resample: windows of 25 ms every 10 ms have bins 40 Hz apart at any
+    sample rate. The bins up to 8 kHz equal those of the same wave at 16 kHz, except for the transition band of a
+    resampler just below 8 kHz.
     """
     n_fft = sample_rate // 40
     window = torch.hann_window(n_fft, device=wave.device)
@@ -50,12 +55,12 @@ def log_mel(wave: Tensor, filters: Tensor, sample_rate: int) -> Tensor:
     spectrum = spectrum[:, : len(filters), :-1]
     power = spectrum.real.square() + spectrum.imag.square()  # [B, bins, columns]
     logs = torch.log10((filters.T @ power).clamp(min=1e-10))
-    # The floor is no lever for the loss: without the detachment every quiet band would pull at the loudest one.
+    # The floor is detached. Otherwise every quiet band would send a gradient to the loudest one.
     return (torch.maximum(logs, logs.detach().amax(dim=(1, 2), keepdim=True) - 8) + 4) / 4
 
 
 class Layer(nn.Module):
-    """Pre-norm attention over everything, and feed-forward."""
+    """Apply pre-norm full self-attention and a feed-forward network."""
 
     def __init__(self, width: int, heads: int, hidden: int):
         super().__init__()
@@ -68,22 +73,22 @@ class Layer(nn.Module):
         self.down = nn.Linear(hidden, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """x [B, S, D] -> the same."""
+        """Return features of the same shape as x [B, S, D]."""
         q, k, v = (
             part.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # [B, H, S, D / H]
             for part in self.qkv(self.norm_attention(x)).chunk(3, dim=-1)
         )
-        # Written out: the fused CPU kernel is slower backwards.
+        # The attention is written out because the backward pass of the fused CPU kernel is slower.
         weights = ((q @ k.transpose(-1, -2)).float() / q.shape[-1] ** 0.5).softmax(dim=-1).to(v.dtype)
         x = x + self.out((weights @ v).transpose(1, 2).flatten(2))
         return x + self.down(functional.gelu(self.up(self.norm_ff(x))))
 
 
 class WhisperEncoder(nn.Module):
-    """Log-mel columns -> hidden features, one a 20 ms.
+    """Compute hidden features of log-mel columns, one vector per 20 ms.
 
-    Shorter input than Whisper's 30 s is not padded: it gets the first of the positions, so its features are those
-    of a Whisper that hears no silence after it. Against 30 s that saves 87 % of the work for a crop of 4 s.
+    Input shorter than Whisper's 30 s is not padded and uses the first position embeddings, so its features are not
+    affected by trailing silence. For a crop of 4 s, this saves 87 % of the work.
     """
 
     def __init__(self, n_mels: int, width: int, heads: int, hidden: int, n_layers: int, n_positions: int):
@@ -96,7 +101,10 @@ class WhisperEncoder(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def forward(self, mel: Tensor) -> list[Tensor]:
-        """mel [B, n_mels, columns] -> what each layer leaves, [B, ceil(columns / 2), D]; the last one's normalised."""
+        """Return the output [B, ceil(columns / 2), D] of each layer for mel [B, n_mels, columns].
+
+        The output of the last layer is normalised.
+        """
         x = functional.gelu(self.conv2(functional.gelu(self.conv1(mel)))).transpose(1, 2)
         x = x + self.position[: x.shape[1]]
         features = []
@@ -107,10 +115,10 @@ class WhisperEncoder(nn.Module):
 
 
 def load_encoder(folder: Path) -> WhisperEncoder:
-    """The encoder of a folder of Whisper weights: float32, frozen.
+    """Load the encoder from a folder of Whisper weights, in float32 and frozen.
 
     Raises:
-        WeightsError: no such folder, neither format in it, damaged, or not a Whisper.
+        WeightsError: the folder does not exist, has neither format, is damaged, or is not a Whisper model.
     """
     if (folder / "model.safetensors").is_file():
         tensors, heads = _read_transformers(folder)
@@ -133,7 +141,7 @@ def load_encoder(folder: Path) -> WhisperEncoder:
 
 
 def _line(error: Exception) -> str:
-    """The end of what it says, which in PyTorch's lists is the part that names something."""
+    """Return the last line of an error's message, which names the parameter in PyTorch's lists."""
     return (str(error).strip() or type(error).__name__).splitlines()[-1].strip().rstrip(".")
 
 
@@ -162,7 +170,7 @@ def _read_transformers(folder: Path) -> tuple[dict[str, Tensor], int]:
         for name in [name for name in found if name.endswith("self_attn.q_proj.weight")]:
             layer = name.removesuffix("self_attn.q_proj.weight")
             parts = [found.pop(f"{layer}self_attn.{part}_proj.weight") for part in "qkv"]
-            bias = {part: found.pop(f"{layer}self_attn.{part}_proj.bias") for part in "qv"}  # keys have none
+            bias = {part: found.pop(f"{layer}self_attn.{part}_proj.bias") for part in "qv"}  # Keys have no bias.
             found[f"{layer}qkv.weight"] = torch.cat(parts)
             found[f"{layer}qkv.bias"] = torch.cat([bias["q"], torch.zeros_like(bias["q"]), bias["v"]])
     except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
@@ -192,15 +200,15 @@ _CTRANSLATE2 = (
     (r"/beta$", ".bias"),
     (r"/", "."),
 )
-_TYPES = ("<f4", "i1", "<i2", "<i4", "<f2", "<u2")  # the last is bfloat16, which NumPy does not have
-_VERSIONS = range(4, 7)  # of the file format: types are numbered since 4
+_TYPES = ("<f4", "i1", "<i2", "<i4", "<f2", "<u2")  # the last is bfloat16, which NumPy lacks
+_VERSIONS = range(4, 7)  # of the file format; types have numbers since version 4
 
 
 def _read_ctranslate2(file: Path) -> tuple[dict[str, Tensor], int]:
     try:
         variables = _variables(file)
         heads = int(variables.pop("num_heads"))
-        # Integers are stored with what they were multiplied by: one number a row, or one for all.
+        # Integers are stored with their scale: one number per row, or one for the whole tensor.
         scales = {name: variables.pop(name) for name in list(variables) if name.endswith("_scale")}
         for name, scale in scales.items():
             value = variables[name.removesuffix("_scale")]
@@ -211,10 +219,11 @@ def _read_ctranslate2(file: Path) -> tuple[dict[str, Tensor], int]:
 
 
 def _variables(file: Path) -> dict[str, NDArray[np.float32]]:
-    """The encoder's variables by name, as float32.
+    """Return the variables of the encoder by name, as float32.
 
-    The file: version, name of the model's kind, its revision, and the number of variables; then of each its name,
-    dimensions, type, size in bytes, and bytes. All little-endian; a text is its length + 1, itself, and a zero.
+    The file contains the version, the name of the model class, its revision, and the number of variables. For each
+    variable follow its name, dimensions, type, size in bytes, and data. Numbers are little-endian. A string is its
+    length + 1, its characters, and a zero byte.
     """
     variables = {}
     with file.open("rb") as handle:
@@ -233,7 +242,7 @@ def _variables(file: Path) -> dict[str, NDArray[np.float32]]:
             name, shape = text(), [number("I") for _ in range(number("B"))]
             kind_of_number, n_bytes = _TYPES[number("B")], number("I")
             data = handle.read(n_bytes)
-            # Of the settings, which have no dimensions, only two matter here.
+            # Settings have no dimensions. Only two of them are needed here.
             if name.startswith("encoder/") and (shape or name.endswith(("/num_heads", "_scale"))):
                 value = np.frombuffer(data, kind_of_number)
                 if kind_of_number == "<u2":
