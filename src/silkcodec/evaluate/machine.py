@@ -1,6 +1,7 @@
-"""The machine that a measurement ran on, and what else ran there meanwhile. Times mean nothing without it.
+"""Describe the machine of a measurement and its load. Reported times depend on both.
 
-Nothing heavy is imported: on Linux a child's peak memory starts at that of the process it was forked from.
+This module imports nothing large, because on Linux a child's peak memory starts at that of the process it was forked
+from.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ def conditions() -> dict[str, Any]:
         "cpu": _cpu_model(),
         "cores": available_cores(),
         "system": f"{platform.system()} {platform.machine()}",
-        "load_before": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,  # 0: idle
+        "load_before": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,  # 0 means idle
     }
 
 

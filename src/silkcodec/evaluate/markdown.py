@@ -1,4 +1,4 @@
-"""Numbers and tables as Markdown: the one renderer of reports, model cards, pages and documents."""
+"""Format numbers and tables as Markdown for reports, model cards, pages and documents."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A result of `run.compare` or `score.score` (or its JSON) -> Markdown tables. Nothing is measured or typed here."""
+"""Format a result of `compare.compare` or `score.score`, or its JSON, as Markdown tables."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from typing import Any
 from silkcodec.errors import ArgumentError
 from silkcodec.evaluate.markdown import ARROWS, digits, interval, number, table
 
-FORMAT = 2  # of the result's JSON
+FORMAT = 2  # version of the result's JSON
 KINDS = ("silk compare", "silk score")
-METRICS_A_TABLE = 6  # a wider table is not readable
+METRICS_A_TABLE = 6  # maximum; wider tables are hard to read
 
 Result = dict[str, Any]
 
 
 def load_result(path: str | os.PathLike[str]) -> Result:
-    """A result that `silk compare` or `silk score` wrote.
+    """Load a result written by `silk compare` or `silk score`.
 
     Raises:
-        ArgumentError: the file cannot be read or is no such result.
+        ArgumentError: the file cannot be read or does not hold such a result.
     """
     try:
         result = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -35,7 +35,7 @@ def load_result(path: str | os.PathLike[str]) -> Result:
 
 
 def failures(result: Result) -> list[str]:
-    """What went wrong in a run that went on, a sentence each: codecs, clips, metrics that were asked for."""
+    """Return one sentence for each failure of a completed run: codecs, clips and requested metrics."""
     found = [f"{name} could not be used: {c['failed']}" for name, c in result["codecs"].items() if "failed" in c]
     for name, codec in result["codecs"].items():
         if "failed" not in codec and codec["n_failed"]:
@@ -52,7 +52,7 @@ def failures(result: Result) -> list[str]:
 
 
 def to_markdown(result: Result) -> str:
-    """The whole report: what was measured, the tables, differences, groups, and what was left out."""
+    """Return the whole report: the settings, tables, differences, groups and missing values."""
     compared = result["kind"] == "silk compare"
     parts = [_heading(result), "\n".join(f"- **{sentence}**" for sentence in failures(result))]
     if compared:
@@ -69,25 +69,25 @@ def to_markdown(result: Result) -> str:
 
 
 def frame_rates(codec: Mapping[str, Any]) -> str:
-    """A codec's frame rate, or of a multi-scale one the slowest and the fastest: `12.0..47.0`."""
+    """Return the frame rate of a codec, or of a multi-scale codec the lowest and the highest: `12.0..47.0`."""
     slowest = codec.get("frame_rate_hz")
     fastest = max((book["frame_rate_hz"] for book in codec.get("codebooks") or ()), default=slowest)
     return number(slowest, 1) if slowest == fastest else f"{number(slowest, 1)}..{number(fastest, 1)}"
 
 
 def measured(result: Result) -> list[str]:
-    """The metrics that could be measured here, in the order of the report."""
+    """Return the metrics that could be measured, in the order of the report."""
     return [name for name, metric in result["metrics"].items() if "missing" not in metric]
 
 
 def metric_heading(metric: Mapping[str, Any]) -> str:
-    """A metric over its column, with its unit and which way is better: `PESQ-WB (MOS-LQO) ↑`."""
+    """Return the column heading of a metric, with its unit and better direction: `PESQ-WB (MOS-LQO) ↑`."""
     unit = f" ({metric['unit']})" if metric["unit"] else ""
     return f"{metric['label']}{unit} {ARROWS[metric['better']]}"
 
 
 def side_by_side(names: Sequence[str]) -> list[Sequence[str]]:
-    """Metrics in groups that fit beside each other in a table, of about the same size."""
+    """Split metrics into groups of about equal size that each fit into one table."""
     n = -(-len(names) // METRICS_A_TABLE)
     return [names[part * len(names) // n : (part + 1) * len(names) // n] for part in range(n)]
 
@@ -95,11 +95,11 @@ def side_by_side(names: Sequence[str]) -> list[Sequence[str]]:
 def metric_tables(
     result: Result, first: Sequence[str], rows: Sequence[tuple[Sequence[str], Mapping[str, Any]]]
 ) -> list[str]:
-    """Metrics beside each other, in as many tables as it takes to keep them readable.
+    """Return tables with one column per metric, split into several tables to keep them readable.
 
     Args:
         first: the headings of the columns before the metrics.
-        rows: the cells of those, and the entries by metric.
+        rows: the cells of these columns, and the entries by metric.
     """
     tables = []
     for shown in side_by_side(measured(result)):
@@ -153,7 +153,7 @@ def _rates(result: Result) -> str:
 
 
 def _sizes(codec: Mapping[str, Any]) -> str:
-    """`8 x 1024`, or `18 x 2097152 + 1 x 64`."""
+    """Return the codebook sizes: `8 x 1024`, or `18 x 2097152 + 1 x 64`."""
     if not codec.get("codebooks"):
         return number(codec.get("n_codebooks"), 0)
     sizes = [book["size"] for book in codec["codebooks"]]
@@ -268,7 +268,7 @@ def _cost(result: Result) -> str:
 
 
 def reasons(result: Result) -> list[tuple[list[str], list[str], int, str]]:
-    """Why figures are missing: the codecs, the metrics and the number of clips that share a reason."""
+    """Return why values are missing: the codecs, the metrics and the number of clips that share a reason."""
     clips: dict[tuple[str, str, str], set[str]] = {}
     for entry in result["left_out"]:
         clips.setdefault((entry["reason"], entry["metric"], entry["codec"]), set()).add(entry["clip"])

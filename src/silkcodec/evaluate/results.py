@@ -1,4 +1,4 @@
-"""Results of measurements as JSON: their head, and a text with one record per line, so that diffs can be read."""
+"""Write results of measurements as JSON with one record per line, so that diffs are readable."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import silkcodec
 
-RECORD_DEPTH = 3  # an item of a list that holds at most this many levels of containers is a record
+RECORD_DEPTH = 3  # A list item with at most this many levels of containers is a record.
 
 
 def head(kind: str, result_format: int) -> dict[str, Any]:
@@ -22,7 +22,7 @@ def head(kind: str, result_format: int) -> dict[str, Any]:
 
 
 def rounded(value: Any) -> Any:
-    """Return a JSON value with floats at six significant digits; the rest is noise."""
+    """Return a JSON value with floats rounded to six significant digits. Further digits are noise."""
     if isinstance(value, float):
         return float(f"{value:.6g}")
     if isinstance(value, dict):

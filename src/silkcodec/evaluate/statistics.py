@@ -1,7 +1,7 @@
-"""Means and their 95 % confidence intervals.
+"""Compute means and their 95 % confidence intervals.
 
-The interval is the percentile bootstrap (Efron 1979): 2,000 draws of as many values with replacement. It shows how much
-the mean depends on which clips were taken, and no more: clips of one speaker count as independent.
+The interval is the percentile bootstrap (Efron 1979): 2,000 draws of as many values with replacement. It only shows how
+much the mean depends on the choice of clips, and it treats clips of one speaker as independent.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def bootstrap(
     """Return the mean of [n] values, and the 2.5 % and 97.5 % percentiles of the means of `n_draws` resamples.
 
     Args:
-        weights: [n], of the values in every mean; None: all equal.
+        weights: [n], weights of the values in every mean; None: all equal.
 
     Returns:
         {"mean", "low", "high", "n"}; the first three are None where n or the sum of the weights is 0. With weights
@@ -40,7 +40,7 @@ def bootstrap(
         return {"mean": None, "low": None, "high": None, "n": int(array.size), **total}
     times = _draws(seed, n_draws, int(array.size))
     drawn = times @ weight
-    means = (times @ (weight * array))[drawn > 0] / drawn[drawn > 0]  # a draw of only empty references has no mean
+    means = (times @ (weight * array))[drawn > 0] / drawn[drawn > 0]  # A draw of only empty references has no mean.
     mean = float((weight * array).sum() / weight.sum())
     return {"mean": mean, **percentiles(means), "n": int(array.size), **total}
 
@@ -51,7 +51,7 @@ def percentiles(means: Floats) -> dict[str, float]:
     return {"low": float(low), "high": float(high)}
 
 
-@lru_cache(maxsize=1)  # the same draws for all codecs and metrics of as many clips
+@lru_cache(maxsize=1)  # All codecs and metrics with the same number of clips share the draws.
 def _draws(seed: int, n_draws: int, n_values: int) -> Floats:
     """Return how often each draw takes each value: float64 [n_draws, n_values]."""
     drawn = np.random.default_rng(seed).integers(0, n_values, size=(n_draws, n_values))

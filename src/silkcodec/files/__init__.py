@@ -1,8 +1,8 @@
-"""Whole files through the codec, block by block: an hour needs the memory of ten seconds.
+"""Encode and decode whole files block by block: an hour needs the memory of ten seconds.
 
 encode_file      sound file -Reader-> blocks -StreamEncoder-> codes -Writer-> .silk
 decode_file      .silk -Reader-> codes -StreamDecoder-> blocks -Writer-> sound file
-roundtrip_file   both (in roundtrip.py), and what became of the sound: a number and a picture
+roundtrip_file   both (in roundtrip.py), with the mel distance and a picture of both spectrograms
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from silkcodec.silk import Silk
 from silkcodec.silk.stream import StreamDecoder, StreamEncoder
 from silkcodec.spec import FRAME_SAMPLES, SILK_FRAME_RATE, SILK_SAMPLE_RATE
 
-BLOCK_S = 10.0  # taken from a sound file at once
-PREROLL_FRAMES = 8  # decoded before a part and thrown away: the decoder remembers a few frames
+BLOCK_S = 10.0  # length of a block read from a sound file
+PREROLL_FRAMES = 8  # decoded before a part and discarded, because the decoder depends on a few past frames
 
 Wave = NDArray[np.float32]
 Advance = Callable[[float], None]
@@ -42,20 +42,20 @@ Advance = Callable[[float], None]
 
 @dataclass(frozen=True)
 class Coding:
-    """One file that was encoded or decoded, in counted numbers.
+    """Hold the measured numbers of one encoded or decoded file.
 
     Attributes:
         source, target: paths, or "-".
-        n_samples: of the wave at 24 kHz.
-        n_frames, n_tokens, n_bits: of its codes; a code has log2(codebook size) bits.
-        file_bytes: of the .silk file.
-        wall_s: reading, computing and writing; not loading the model.
-        damage: what was wrong with a file that was read up to its damage, on request.
-        level: of an encoded sound file, before it was normalised.
-        gain: what the decoded wave is multiplied with; not 1: the recording was normalised.
-        n_clipped, peak: of a decoded file, the samples beyond full scale that its sample type could not hold, and
-            the highest of the decoded wave, before it was rescaled. Full scale is 1.
-        warning: what is doubtful about a sound file that was encoded: its channels cancel each other.
+        n_samples: number of samples of the wave at 24 kHz.
+        n_frames, n_tokens, n_bits: numbers of frames, tokens and bits. A code has log2(codebook size) bits.
+        file_bytes: size of the .silk file.
+        wall_s: time to read, compute and write, without loading the model.
+        damage: the damage found in a .silk file that was recovered on request.
+        level: level of an encoded sound file before normalisation.
+        gain: factor applied to the decoded wave. If it is not 1, the recording was normalised.
+        n_clipped, peak: for a decoded file, the number of samples beyond full scale that its sample type could not
+            hold, and the peak of the decoded wave before rescaling. Full scale is 1.
+        warning: a problem of an encoded sound file: its channels cancel each other.
     """
 
     source: str
@@ -79,7 +79,7 @@ class Coding:
 
     @property
     def tokens_per_second(self) -> float:
-        """Tokens counted, over the time that their frames span; see `Tokens.tokens_per_second`."""
+        """Return the token count divided by the duration of their frames; see `Tokens.tokens_per_second`."""
         return self.n_tokens * SILK_FRAME_RATE / max(1, self.n_frames)
 
     @property
@@ -88,7 +88,7 @@ class Coding:
 
     @property
     def x_realtime(self) -> float:
-        """Seconds of sound per second of work."""
+        """Return the seconds of sound processed per second of wall time."""
         return self.duration_s / max(self.wall_s, 1e-9)
 
 
@@ -101,7 +101,7 @@ class Counter:
         self.n_frames, self.n_tokens, self.n_bits = 0, 0, 0.0
 
     def add(self, levels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Count uint8 [F, 128], and return it as it came."""
+        """Count the levels, uint8 [F, 128], and return them unchanged."""
         self.n_frames += len(levels)
         self.n_tokens += len(levels) * self._n_codebooks
         self.n_bits += len(levels) * sum(self._bits)
@@ -109,14 +109,14 @@ class Counter:
 
 
 def nothing(_: float) -> None:
-    """Nobody is watching."""
+    """Do nothing: the default progress callback."""
 
 
 def silk_duration_s(path: str) -> float:
-    """The length of a .silk file by its headers: its frames are neither read nor checked.
+    """Return the duration of a .silk file from its headers. The frames are neither read nor checked.
 
     Raises:
-        ContainerError: it is missing, not a .silk file, or its structure is damaged.
+        ContainerError: the file is missing, is not a .silk file, or its structure is damaged.
     """
     contents = container.info(path)
     return (contents.n_samples or contents.n_frames * FRAME_SAMPLES) / SILK_SAMPLE_RATE
@@ -137,10 +137,10 @@ def encode_file(
 
     Args:
         source, target: paths, or "-" for standard input and output; the source may be a binary file.
-        entropy: range-code it.
-        channel: the one to encode, counted from 0; None: the mean of all.
-        normalize: read the file twice: to measure it, and to encode it without its offset at the level at which
-            speech is encoded best. The file holds the gain, and decoding it restores the level.
+        entropy: range-code the file.
+        channel: the channel to encode, counted from 0; None: the mean of all.
+        normalize: remove the offset and encode the recording at the level at which speech is encoded best. This
+            reads the file twice. The .silk file stores the gain, and decoding restores the level.
 
     Raises:
         AudioError, OutputError; MissingExtraError for `entropy` without its extra.
@@ -219,9 +219,9 @@ def decode_file(
 
     Args:
         source, target: paths, or "-" for standard input and output; the source may be a binary file.
-        recover: of a damaged file write what lies before the damage, and name that in the result.
-        start_s, duration_s: decode this part only.
-        subtype, rescale: of the sound file; see `WaveFile`.
+        recover: decode a damaged file up to the damage, and report the damage in the result.
+        start_s, duration_s: decode only this part.
+        subtype, rescale: options of the sound file, see `WaveFile`.
 
     Raises:
         ContainerError, OutputError, ArgumentError; TokensError if other weights made the file.
@@ -237,12 +237,12 @@ def decode_file(
 
 
 class Playback:
-    """A .silk file as blocks of its wave, in bounded memory.
+    """Decode a .silk file into blocks of its wave, in bounded memory.
 
     Args: see `decode_file`.
 
     Attributes:
-        damage: after `blocks`, what was wrong with the file; None: nothing.
+        damage: set after `blocks`: the damage found in the file, or None.
     """
 
     def __init__(
@@ -274,22 +274,22 @@ class Playback:
 
     @property
     def n_samples_promised(self) -> int | None:
-        """How many samples will come, where that is known beforehand."""
+        """Return the number of samples that `blocks` will yield, or None if it is not known in advance."""
         total = self._reader.header.n_samples
         if total is None or self._recover:
             return None
         return max(0, int(min(total, self._end)) - self._start)
 
     def blocks(self) -> Iterator[Wave]:
-        """float32 [n] each, at 24 kHz.
+        """Yield the blocks, float32 [n] each, at 24 kHz.
 
         Raises:
-            ContainerError: the file is damaged. ArgumentError: the part begins after its end.
+            ContainerError: the file is damaged. ArgumentError: the part begins after the end of the file.
         """
         first = max(0, self._start // FRAME_SAMPLES - PREROLL_FRAMES)
         last = None if self._end == math.inf else -(-int(self._end) // FRAME_SAMPLES)
-        at = first * FRAME_SAMPLES  # the sample with which the held block begins
-        held = np.zeros(0, dtype=np.float32)  # until the next one is there: the last one is longer than the wave
+        at = first * FRAME_SAMPLES  # the first sample of the held block
+        held = np.zeros(0, dtype=np.float32)  # Held back, because the last block is longer than the wave.
         try:
             for levels in self._reader.levels(first, last):
                 yield self._cut(held, at, math.inf)
@@ -311,14 +311,14 @@ class Playback:
             )
 
     def _cut(self, wave: Wave, at: int, total: float) -> Wave:
-        """What of a block that begins at sample `at` lies within the part and the recording."""
+        """Return the samples of a block starting at sample `at` that are within the part and the recording."""
         low, high = self._start - at, min(self._end, total) - at
         part = wave[max(0, low) : max(0, int(min(high, len(wave))))]
         self._n_samples += len(part)
         return part
 
     def coding(self, source: str, target: str, wall_s: float, file: WaveFile) -> Coding:
-        """Return what has been decoded, in numbers. The frames include those decoded ahead of a part."""
+        """Return the numbers of the decoded file. The frames include those decoded before a part."""
         return Coding(
             source=source,
             target=target,

@@ -1,7 +1,7 @@
-"""Two waves of one length side by side, as they stream past: their mel distance, and both spectrograms.
+"""Compare two waves of equal length as streams: compute their mel distance and both spectrograms.
 
-An hour's spectrogram is 180 MB; here only as many columns are kept as a picture has, each the mean of the
-10 ms columns that fall on it.
+The spectrogram of an hour takes 180 MB. Only as many columns are kept as a picture has. Each is the mean of the 10 ms
+columns that it covers.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ from silkcodec.mel import HISTORY, HOP, LOOKAHEAD, N_MELS, log_mel
 Wave = NDArray[np.float32]
 Mel = NDArray[np.float32]
 
-_PAST = -(-HISTORY // HOP)  # columns kept so that the next one sees its history
+_PAST = -(-HISTORY // HOP)  # columns kept as the history of the next one
 
 
 class MelStream:
-    """`mel.log_mel` of a stream: feed samples at 24 kHz, get columns float32 [C, 128], one every 10 ms."""
+    """Compute `mel.log_mel` of a stream of samples at 24 kHz: float32 [C, 128], one column every 10 ms."""
 
     def __init__(self) -> None:
-        self._buffer = np.zeros(_PAST * HOP, dtype=np.float32)  # from `_PAST` columns before the next one
+        self._buffer = np.zeros(_PAST * HOP, dtype=np.float32)  # starts `_PAST` columns before the next one
         self._n_samples = 0
         self._n_columns = 0
 
     def feed(self, block: Wave) -> Mel:
-        """float32 [n] -> the columns whose 20 ms of look-ahead have come."""
+        """Add samples, float32 [n], and return the columns whose 20 ms of look-ahead are complete."""
         self._n_samples += len(block)
         self._buffer = np.concatenate([self._buffer, block])
         return self._take((len(self._buffer) - LOOKAHEAD) // HOP - _PAST)
 
     def flush(self) -> Mel:
-        """The rest: ceil(n / 240) columns in all, silence after the end."""
+        """Return the remaining columns, with silence after the end: ceil(n / 240) columns in total."""
         missing = -(-self._n_samples // HOP) - self._n_columns
         self._buffer = np.pad(self._buffer, (0, HOP + LOOKAHEAD))
         return self._take(missing)
@@ -47,11 +47,11 @@ class MelStream:
 
 
 class Comparison:
-    """Feed the same piece of the original and of what a codec made of it; read the results after `finish`.
+    """Compare an original and a decoded wave block by block. The results are available after `finish`.
 
     Args:
-        n_samples: of each wave, 24 kHz.
-        width: columns of the spectrograms that are kept; fewer for a short wave.
+        n_samples: number of samples of each wave at 24 kHz.
+        width: number of spectrogram columns to keep; fewer for a short wave.
 
     Attributes:
         mel_distance: mean absolute difference of the log-mel columns (natural log), as in `silk compare`.
@@ -68,11 +68,11 @@ class Comparison:
         self._n_columns = 0
 
     def feed(self, original: Wave, decoded: Wave) -> None:
-        """Two blocks, float32 [n] each."""
+        """Add the next block of both waves, float32 [n] each."""
         self._add(*(stream.feed(block) for stream, block in zip(self._streams, (original, decoded), strict=True)))
 
     def finish(self) -> None:
-        """The end of both waves."""
+        """Mark the end of both waves and compute the results."""
         self._add(*(stream.flush() for stream in self._streams))
 
     def _add(self, original: Mel, decoded: Mel) -> None:

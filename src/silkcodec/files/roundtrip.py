@@ -1,4 +1,4 @@
-"""A sound file there and back: the .silk file, the decoded wave, a picture of both spectrograms, numbers."""
+"""Encode and decode a sound file: write the .silk file, the decoded wave and a picture of both spectrograms."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from silkcodec.spec import SILK_SAMPLE_RATE
 
 @dataclass(frozen=True)
 class Roundtrip:
-    """Both ways in numbers, the mel distance of the two waves (natural log), and where the picture is."""
+    """Hold the results of encoding and decoding, the mel distance of the waves (natural log) and the picture's path."""
 
     encoding: Coding
     decoding: Coding
@@ -30,7 +30,7 @@ class Roundtrip:
 
 
 def targets(wave_path: str) -> tuple[str, str]:
-    """The .silk file and the picture that go with a wave: a.silk.wav -> a.silk, a.silk.png."""
+    """Return the paths of the .silk file and the picture for a wave: a.silk.wav -> a.silk, a.silk.png."""
     base = os.path.splitext(wave_path)[0]
     return base if base.endswith(".silk") else f"{base}.silk", f"{base}.png"
 
@@ -58,16 +58,16 @@ def roundtrip_file(
     normalize: bool = False,
     advance: Advance = nothing,
 ) -> Roundtrip:
-    """Encode a sound file, decode that, and measure and draw what became of the sound.
+    """Encode and decode a sound file, measure the difference, and draw both spectrograms.
 
     Args:
         source: a path, or "-" for standard input.
-        wave_path: of the decoded wave; the other two files go beside it, see `targets`.
+        wave_path: path of the decoded wave. The other two files are written next to it, see `targets`.
         entropy: range-code the .silk file.
-        subtype, rescale: of the decoded wave; see `WaveFile`.
-        channel: the one to encode, counted from 0; None: the mean of all.
+        subtype, rescale: options of the decoded wave, see `WaveFile`.
+        channel: the channel to encode, counted from 0; None: the mean of all.
         normalize: see `encode_file`.
-        advance: called with seconds of sound, which add up to its duration.
+        advance: called with the seconds of sound done since the last call. They add up to the duration.
 
     Raises:
         AudioError, OutputError; MissingExtraError for `entropy` without its extra.
@@ -99,7 +99,7 @@ def roundtrip_file(
             wall_s, started = 0.0, time.perf_counter()
             for wave in playback.blocks():
                 decoded.write(wave)
-                wall_s += time.perf_counter() - started  # of decoding: without the comparison
+                wall_s += time.perf_counter() - started  # decoding only, without the comparison
                 comparison.feed(reader.read(len(wave)), wave)
                 half(len(wave) / SILK_SAMPLE_RATE)
                 started = time.perf_counter()

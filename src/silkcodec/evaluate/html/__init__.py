@@ -1,14 +1,14 @@
-"""A result -> one HTML file that holds all it needs: tables, sound, pictures, scripts. It asks no network.
+"""Write a result as one self-contained HTML file with tables, sound, pictures and scripts. It loads nothing else.
 
     markup.py    elements, escaped by construction
-    columns.py   what the table shows, and which cells are best
-    tables.py    results, groups, what was left out
+    columns.py   the columns of the table, and which cells are best
+    tables.py    results, groups, missing values
     listen.py    players: FLAC and spectrograms in the page
-    charts.py    token burden and codebooks, drawn without a script
+    charts.py    token rates and codebooks, drawn without a script
     template.html, report.css; table.js sorts, player.js plays, plot.js draws rate against quality
 
-The page's policy lets run only the scripts whose hashes it names, so that a clip called `<script>` would not run
-even if it came through the escaping. Without scripts the page still shows its tables and plays its sound.
+The Content-Security-Policy of the page allows only scripts with the listed hashes. A clip called `<script>` would not
+run even if the escaping failed. Without scripts the page still shows its tables and plays its sound.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ from silkcodec.evaluate.report import failures
 
 _HERE = Path(__file__).parent
 _SCRIPTS = ("table.js", "player.js", "plot.js")
-N_COLOURS = 8  # of report.css; the presets of one codec share one
+N_COLOURS = 8  # defined in report.css; the presets of one codec share a colour
 _NAMES_IN_TITLE = 4
-_FEW_CLIPS = 20  # below it the percentile bootstrap is too narrow to lean on
+_FEW_CLIPS = 20  # With fewer clips the intervals of the percentile bootstrap are too narrow.
 
 
 def to_html(result: Result, listening: Sequence[Listening]) -> str:
-    """The report as one self-contained HTML file.
+    """Return the report as one self-contained HTML file.
 
     Args:
-        result: of kind "silk compare" or "silk score", as `compare` writes it in results.json.
-        listening: the clips to listen to; none: the page has no players.
+        result: a result of kind "silk compare" or "silk score", as `compare` writes it to results.json.
+        listening: the clips to listen to. If empty, the page has no players.
 
     Returns:
-        The file's text, UTF-8. About 0.4 MB for each 10 s of each codec.
+        The text of the file, UTF-8. About 0.4 MB for each 10 s of each codec.
     """
     colours = family_colours(names(result))
     style = Markup(_asset("report.css"))
@@ -67,7 +67,7 @@ def to_html(result: Result, listening: Sequence[Listening]) -> str:
 
 
 def family_colours(codecs: Sequence[str]) -> dict[str, int]:
-    """A colour's number for each codec: `mimi:4` and `mimi:8` share theirs."""
+    """Return the number of a colour for each codec. `mimi:4` and `mimi:8` share a colour."""
     families = list(dict.fromkeys(name.partition(":")[0] for name in codecs))
     return {name: families.index(name.partition(":")[0]) % N_COLOURS for name in codecs}
 
@@ -120,7 +120,7 @@ def _spelled_duration(duration_s: float) -> str:
 
 
 def _sections(result: Result, listening: Sequence[Listening], colours: dict[str, int]) -> list[tuple[str, str, Markup]]:
-    """(id, title, body) of each section that this result has something for."""
+    """Return (id, title, body) of each section that is not empty for this result."""
     found = [("table", "Results", join(_table_tools(result), tables.results(result, colours)))]
     if listening:
         found.append(("listen", "Listen", join(_LISTEN_HINT, listen.players(listening, colours))))
@@ -197,7 +197,7 @@ _BOOKS_HINT = el(
 
 
 def _plottable(result: Result) -> bool:
-    """Whether two codecs have both a rate and a figure of some metric."""
+    """Return whether at least two codecs have both a rate and a value of the same metric."""
     rated = [name for name, rates in result["codecs"].items() if rates.get("bits_per_second")]
     return any(
         sum((result["means"].get(name, {}).get(key) or {}).get("mean") is not None for name in rated) > 1
@@ -275,7 +275,7 @@ def _setting(value: Any) -> str:
 
 
 def _view(result: Result, colours: dict[str, int]) -> dict[str, Any]:
-    """What the plot needs to know besides the result."""
+    """Return the data that the plot needs besides the result."""
     return {
         "codecs": [{"name": name, "colour": colours[name], "family": name.partition(":")[0]} for name in colours],
         "digits": [[key, digits(key)] for key in result["metrics"]],

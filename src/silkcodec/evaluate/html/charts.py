@@ -1,4 +1,4 @@
-"""Drawings that need no script: the token burden as bars, the use of each codebook as columns."""
+"""Draw charts without a script: token rates as bars, and the use of each codebook as columns."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _HEIGHT = 64  # pixels of a codebook's column
 
 
 def burden(result: Result, colours: dict[str, int]) -> Markup | None:
-    """Tokens a second as bars, with what they come to; None where no codec has rates."""
+    """Draw the tokens per second of each codec as bars with details; return None if no codec has rates."""
     rated = {name: rates for name, rates in result["codecs"].items() if rates.get("tokens_per_second")}
     if not rated:
         return None
@@ -51,7 +51,7 @@ def burden(result: Result, colours: dict[str, int]) -> Markup | None:
 
 
 def _made_of(rates: dict[str, Any]) -> str:
-    """`2.5 Hz x 19`, or of a multi-scale codec `12 + 23 + 47 Hz`."""
+    """Return the composition of a token rate: `2.5 Hz x 19`, or for a multi-scale codec `12 + 23 + 47 Hz`."""
     books = rates.get("codebooks") or []
     hertz = [book["frame_rate_hz"] for book in books] or [rates["frame_rate_hz"]]
     if len(set(hertz)) > 1:
@@ -61,7 +61,7 @@ def _made_of(rates: dict[str, Any]) -> str:
 
 
 def codebooks(result: Result, colours: dict[str, int]) -> Markup | None:
-    """A card per codec: how much of each codebook was used; None where nothing is known of any."""
+    """Draw one card per codec with the use of each codebook; return None if no codec has codebook statistics."""
     cards = [
         _card(name, result["codecs"][name], colours[name])
         for name in names(result)
@@ -85,7 +85,7 @@ def _card(name: str, rates: dict[str, Any], colour: int) -> Markup:
 
 
 def _book_columns(books: list[dict[str, Any]], colour: int) -> Markup:
-    """A column per codebook: bits of entropy out of the bits it carries; a line at what its tokens could show."""
+    """Draw one column per codebook: entropy relative to its bits. A line marks the limit set by the token count."""
     pitch = max(6, min(26, 286 // len(books)))
     drawn = []
     for i, book in enumerate(books):
@@ -142,7 +142,7 @@ def _summary(books: list[dict[str, Any]]) -> Markup:
 
 
 def _used(shares: list[float]) -> str:
-    """`0.4 to 32.8 %`; what rounds to nothing is said to be less than the least shown."""
+    """Return a range such as `0.4 to 32.8 %`. Values that round to 0 are shown as less than the smallest step."""
     least, most = (f"{100 * share:.1f}" if share >= 0.0005 else "<0.1" for share in (min(shares), max(shares)))
     return f"{least} %" if least == most else f"{least} to {most} %"
 
@@ -172,7 +172,7 @@ def _book_table(books: list[dict[str, Any]]) -> Markup:
 
 
 def _dimensions(dimensions: dict[str, Any], colour: int) -> Markup:
-    """Of FSQ: the perplexity of each dimension's levels, which few frames suffice to count."""
+    """Draw the perplexity of each FSQ dimension's levels, which few frames suffice to estimate."""
     n_levels, values = dimensions["n_levels"], dimensions["perplexity"]
     height = 40
     bars = [

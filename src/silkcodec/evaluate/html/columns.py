@@ -1,4 +1,4 @@
-"""What the table shows: a column per rate, metric and cost, each with a cell per codec, and which cells are best."""
+"""Build the columns of the table: one per rate, metric and cost, with a cell per codec, and mark the best cells."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Entry = dict[str, Any]  # {"mean", "low", "high", "n"}, as `statistics.bootstrap
 
 RATES, QUALITY, COST = "Rates", "Quality", "Cost"
 
-# key of result["codecs"][name], group, label, unit, which way is better, digits, what it is
+# key in result["codecs"][name], group, label, unit, better direction, digits, description
 _MEASURED: tuple[tuple[str, str, str, str, str, int | None, str], ...] = (
     ("frame_rate_hz", RATES, "Frames", "Hz", "lower", None, "Steps a second of the slowest codebook."),
     ("n_codebooks", RATES, "Codebooks", "", "", 0, "Streams of tokens side by side."),
@@ -55,7 +55,7 @@ _MEASURED: tuple[tuple[str, str, str, str, str, int | None, str], ...] = (
 
 @dataclass(frozen=True)
 class Cell:
-    """One figure; None: there is none. `low` and `high` only where it has an interval."""
+    """Hold one value, or None if it is missing. `low` and `high` are set only if it has an interval."""
 
     value: float | None
     low: float | None = None
@@ -65,23 +65,23 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """A column and its cells by codec. `missing`: why it could not be measured here, and how to get it."""
+    """Hold a column and its cells by codec. `missing` says why it could not be measured and how to enable it."""
 
     key: str
     group: str
     label: str
     unit: str
     better: str  # as `Metric.better`, or ""
-    n_digits: int | None  # None: as many as the number needs, up to 2
+    n_digits: int | None  # None: as many as needed, up to 2
     what: str
     cells: dict[str, Cell]
     missing: str | None = None
     best: str | None = None
-    tied: frozenset[str] = frozenset()  # with the best among them
+    tied: frozenset[str] = frozenset()  # includes the best cell
 
 
 def columns(result: Result) -> list[Column]:
-    """The columns of a result, in order; metrics that are missing after the others; without rates that none has."""
+    """Return the columns of a result in order. Missing metrics come last; rates that no codec has are omitted."""
     measured = [_measured(result, *described) for described in _MEASURED]
     there = [column for column in measured if any(cell.value is not None for cell in column.cells.values())]
     metrics = [_metric(result, key) for key in result["metrics"]]
@@ -94,17 +94,17 @@ def columns(result: Result) -> list[Column]:
 
 
 def names(result: Result) -> list[str]:
-    """The codecs in the report's order."""
+    """Return the codecs in the order of the report."""
     return list(result["codecs"])
 
 
 def first(result: Result) -> str:
-    """The codec that the others are compared with: the first that can be used."""
+    """Return the codec that the others are compared with: the first that can be used."""
     return str(result["differences"]["of"])
 
 
 def number(value: float, n_digits: int | None) -> str:
-    """`1,234`, `47.5`, `-0.07`, with a minus sign that is as wide as a digit."""
+    """Format a number: `1,234`, `47.5`, `-0.07`, with a minus sign as wide as a digit."""
     text = f"{value:,.2f}".rstrip("0").rstrip(".") if n_digits is None else f"{value:,.{n_digits}f}"
     if float(text.replace(",", "")) == 0:
         text = text.lstrip("-")
@@ -112,7 +112,7 @@ def number(value: float, n_digits: int | None) -> str:
 
 
 def signed(value: float, n_digits: int | None) -> str:
-    """A difference: with its sign, also where that is a plus."""
+    """Format a difference with its sign, including a plus sign."""
     text = number(value, n_digits)
     return f"+{text}" if value > 0 and any(c in "123456789" for c in text) else text
 
@@ -141,10 +141,10 @@ def _metric(result: Result, key: str) -> Column:
 
 
 def _with_best(column: Column, first: str) -> Column:
-    """Finds the best cell, and those that cannot be told from it; none where there is nothing to choose between.
+    """Mark the best cell and the cells that do not differ significantly from it; mark none if all are tied.
 
-    Against the first codec the paired difference decides (its interval holds 0: a tie), which is sharper;
-    between two others it is whether their intervals overlap. Without an interval a tie is the same figure as shown.
+    A codec is compared with the first codec by the paired difference, which is more sensitive: a tie if its interval
+    includes 0. Two other codecs are tied if their intervals overlap. Without intervals, equal displayed values tie.
     """
     known = {name: cell for name, cell in column.cells.items() if cell.value is not None}
     if column.better in ("", "original") or len(known) < 2:
@@ -152,12 +152,12 @@ def _with_best(column: Column, first: str) -> Column:
     best = min(known, key=lambda name: badness(column.better, known[name].value or 0.0))
     tied = frozenset(name for name in known if name == best or _tied(column, known, name, best, first))
     if len(tied) == len(known):
-        return column  # a mark on every cell says nothing
+        return column  # Marking every cell is not informative.
     return replace(column, best=best, tied=tied)
 
 
 def badness(better: str, value: float) -> float:
-    """A number that is smaller the better a figure is."""
+    """Return a number that is smaller for better values."""
     return -value if better == "higher" else abs(value) if better == "zero" else value
 
 
@@ -166,7 +166,7 @@ def _tied(column: Column, cells: dict[str, Cell], a: str, b: str, first: str) ->
     if one.low is None or one.high is None or two.low is None or two.high is None:
         digits = column.n_digits
         return number(one.value or 0.0, digits) == number(two.value or 0.0, digits)
-    if column.better == "zero":  # how far from 0, whatever the side: a difference of the two says nothing of that
+    if column.better == "zero":  # The distance from 0 counts, which a signed difference does not show.
         return _nearest(one.low, one.high) <= _farthest(two) and _nearest(two.low, two.high) <= _farthest(one)
     if first in (a, b):
         paired = cells[b if a == first else a].difference

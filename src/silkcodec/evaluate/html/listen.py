@@ -1,7 +1,7 @@
-"""Players: for each clip the reference and every codec's output, as sound and as a spectrogram, in one place.
+"""Build the players: for each clip the reference and the output of every codec, as sound and as a spectrogram.
 
-The sound is FLAC of 16 bits in the page itself. Without scripts each is a plain `<audio>`; with them they are
-played together, in step, and one of them is heard (player.js).
+The sound is embedded in the page as 16-bit FLAC. Without scripts each wave is a plain `<audio>` element. With scripts
+all waves of a clip play in sync and all but one are muted (player.js).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _MARKS_HZ = (500, 2000, 6000)
 
 
 def players(listening: Sequence[Listening], colours: dict[str, int]) -> Markup:
-    """One player a clip, all under one row of tabs where there are several."""
+    """Return one player per clip, under a row of tabs if there are several clips."""
     tabs = [
         el(
             "button",
@@ -135,7 +135,7 @@ def _track(
 
 
 def levels_db(waves: dict[str, Wave]) -> dict[str, float | None]:
-    """Level (RMS) of each wave against the reference's, in dB; None where either is silent."""
+    """Return the RMS level of each wave relative to the reference in dB; None if either is silent."""
     if is_silent(waves[REFERENCE]):
         return dict.fromkeys(waves, None)
     aim_db = rms_dbfs(waves[REFERENCE])
@@ -143,7 +143,7 @@ def levels_db(waves: dict[str, Wave]) -> dict[str, float | None]:
 
 
 def matching_gains_db(waves: dict[str, Wave]) -> dict[str, float]:
-    """What brings each wave to the reference's level, in dB; all lower together where one would pass full scale."""
+    """Return the gain in dB that matches each wave to the reference level, all lowered equally to avoid clipping."""
     gains_db = {name: -(level_db or 0.0) for name, level_db in levels_db(waves).items()}
     peaks = [float(np.abs(wave).max()) * 10 ** (gains_db[name] / 20) for name, wave in waves.items()]
     headroom_db = 20 * float(np.log10(max(1.0, *peaks)))
@@ -151,7 +151,7 @@ def matching_gains_db(waves: dict[str, Wave]) -> dict[str, float]:
 
 
 def _spectrograms(waves: Sequence[Wave], sample_rate: int) -> list[bytes]:
-    """A picture of each on one colour scale, without the columns that only hold padding."""
+    """Return a picture of each wave on a common colour scale, without the columns that only hold padding."""
     at_24k = [audio.as_wave(wave, sample_rate, SAMPLE_RATE) for wave in waves]
     return picture.bare_spectrograms([log_mel(wave)[: -(-len(wave) // HOP)] for wave in at_24k])
 

@@ -1,9 +1,9 @@
-"""HTML and SVG elements as strings, escaped by construction: text becomes markup only through `Markup`.
+"""Build HTML and SVG elements as strings, escaped by construction: text becomes markup only through `Markup`.
 
     el("td", "<b>", class_="best")            -> <td class="best">&lt;b&gt;</td>
     el("p", el("b", "1"), " of ", "2")        -> <p><b>1</b> of 2</p>
 
-Names of codecs, clips and groups come from file names: nothing else stands between them and the page.
+Names of codecs, clips and groups come from file names. This escaping is what keeps them from becoming markup.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ _VOID = {"img", "input", "br", "col"}
 
 
 class Markup(str):
-    """Text that is markup already."""
+    """Mark a text as markup that needs no escaping."""
 
     __slots__ = ()
 
 
 def el(tag: str, *children: str | None, **attributes: str | float | bool | None) -> Markup:
-    """One element.
+    """Return one element.
 
     Args:
-        children: text, which is escaped, or markup; None is nothing.
-        attributes: `class_` is class, `data_codec` is data-codec; None and False leave the attribute out, True
-            gives it no value.
+        children: text, which is escaped, or markup. None is skipped.
+        attributes: `class_` becomes class, `data_codec` becomes data-codec. None and False omit the attribute; True
+            writes it without a value.
     """
     written = "".join(_attribute(name, value) for name, value in attributes.items())
     if tag in _VOID:
@@ -36,13 +36,13 @@ def el(tag: str, *children: str | None, **attributes: str | float | bool | None)
 
 
 def join(*children: str | None) -> Markup:
-    """Pieces one after another: text is escaped, markup is not."""
+    """Concatenate the children: text is escaped, markup is not."""
     pieces = (child if isinstance(child, Markup) else html.escape(child) for child in children if child is not None)
     return Markup("".join(pieces))
 
 
 def data(content: Any, id_: str) -> Markup:
-    """JSON inside a page, which no script element's end can leave: it holds no `<`, `>` or `&`."""
+    """Return JSON for a script element, without `<`, `>` or `&`, so that it cannot close the element."""
     text = json.dumps(content, allow_nan=False, separators=(",", ":"))
     for character in "<>&":
         text = text.replace(character, f"\\u{ord(character):04x}")

@@ -1,4 +1,4 @@
-"""The tables of the page: the results, the groups, what was left out."""
+"""Build the tables of the page: results, groups and missing values."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def swatch(colour: int) -> Markup:
 
 
 def results(result: Result, colours: dict[str, int]) -> Markup:
-    """The main table: a row per codec, columns grouped into rates, quality and cost."""
+    """Return the main table: one row per codec, columns grouped into rates, quality and cost."""
     shown = columns(result)
     missing = [column.key for column in shown if column.missing]
     body = [_row(result, name, colours[name], shown) for name in names(result)]
@@ -100,7 +100,7 @@ def _heads(shown: list[Column], missing: list[str]) -> Markup:
 
 
 def _head(label: str, unit: str, arrow: str, what: str, class_: str, sort: str, opens: bool) -> Markup:
-    """A column's head is a button that sorts; `sort` is the direction that is better, or "text"."""
+    """Return the header of a column, a button that sorts. `sort` is the better direction, or "text"."""
     return el(
         "th",
         el(
@@ -137,7 +137,7 @@ def _row(result: Result, name: str, colour: int, shown: list[Column]) -> Markup:
 
 
 def _about(rates: dict[str, Any]) -> str:
-    """What stands small under a codec's name."""
+    """Return the small text under the name of a codec."""
     if rates.get("failed"):
         return "cannot be used here"
     parts = [rates.get("quantizer") or ""]
@@ -177,7 +177,7 @@ def _spelled(entry: dict[str, Any], n_digits: int | None) -> str:
 
 
 def _difference(column: Column, cell: Cell, name: str, is_first: bool) -> Markup:
-    """The first codec minus this one: shown instead of the means where the reader asks for differences."""
+    """Return the first codec minus this one, shown instead of the mean when the reader selects differences."""
     entry = cell.difference
     if is_first or entry is None:
         return el("span", el("span", name if is_first else _DASH, class_="words"), class_="difference")
@@ -195,7 +195,7 @@ def _difference(column: Column, cell: Cell, name: str, is_first: bool) -> Markup
 
 
 def _whisker(column: Column, cell: Cell) -> Markup:
-    """The interval drawn on the column's own scale, so that the eye can run down a column."""
+    """Draw the interval on the scale of its column, so that the rows of a column can be compared."""
     lows = [other.low for other in column.cells.values() if other.low is not None]
     highs = [other.high for other in column.cells.values() if other.high is not None]
     bottom, width = min(lows), (max(highs) - min(lows)) or 1.0
@@ -214,7 +214,7 @@ def _whisker(column: Column, cell: Cell) -> Markup:
 
 
 def groups(result: Result, colours: dict[str, int]) -> list[Markup]:
-    """A table for each column that the clips were split by."""
+    """Return one table for each manifest column that the clips were grouped by."""
     return [_group(result, column, values, colours) for column, values in result.get("groups", {}).items() if values]
 
 
@@ -251,7 +251,7 @@ def _small_cell(entry: dict[str, Any] | None, n_digits: int) -> Markup:
 
 
 def left_out(result: Result) -> Markup:
-    """Values that are missing: a line per metric, reason and clips, with the codecs that it holds for."""
+    """Return the missing values: one line per metric, reason and set of clips, with the codecs concerned."""
     found: dict[tuple[str, str], dict[str, list[str]]] = {}
     for entry in result["left_out"]:
         found.setdefault((entry["metric"], entry["reason"]), {}).setdefault(entry["codec"], []).append(entry["clip"])
@@ -288,7 +288,7 @@ def _some(clips: tuple[str, ...]) -> str:
 
 
 def lengths(result: Result) -> Markup | None:
-    """What was taken out before anything was measured; None where nothing is known of it."""
+    """Return the delays and length differences corrected before measuring; None if they are not known."""
     rows = []
     for name, codec in result["codecs"].items():
         delay_ms, error = codec.get("delay_ms_largest"), codec.get("length_error_samples_largest")
@@ -306,5 +306,5 @@ def lengths(result: Result) -> Markup | None:
 
 
 def scrolling(table: Markup, label: str, class_: str = "") -> Markup:
-    """A table that scrolls inside itself where it is wider than the page; by the keyboard too."""
+    """Return a table that scrolls horizontally if it is wider than the page, also with the keyboard."""
     return el("div", table, class_=f"scroll {class_}".strip(), tabindex="0", role="group", aria_label=label)
