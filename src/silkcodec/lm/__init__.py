@@ -1,11 +1,11 @@
-"""Tokens for language models: how a recording becomes the rows that a model is trained on, and comes back.
+"""Convert tokens to training sequences for language models and back.
 
-    layout.py      Layout: what a frame of a codec's tokens looks like; codes [F, P], their digits [F, P, H]
+    layout.py      Layout: the order of the tokens in a frame; codes [F, P], their digits [F, P, H]
     sequences.py   Flat, Factorised, Heads: Tokens <-> the integers of a sequence, with bos, eos and pad; delay
-    text.py        Tokens <-> '<|silk:3:17|>...', to be put into a text tokenizer
+    text.py        Tokens <-> '<|silk:3:17|>...', for use with a text tokenizer
 
-Everything comes back without loss. A sequence says whole frames; the number of samples of the recording, which ends
-somewhere in its last frame, is given beside it where it matters (`n_samples`). NumPy is all this needs.
+All conversions are lossless. A sequence holds whole frames. A recording can end within its last frame, so its number
+of samples is passed separately (`n_samples`). This package requires only NumPy.
 
     S  steps of a sequence   F  frames   P  tokens in a frame   H  heads (digits) of a token
 """

@@ -1,17 +1,18 @@
-"""Tokens as a language model gets them: frames of tokens in time order.
+"""Arrange tokens in frames in time order for a language model.
 
-A *frame* is one step of the codec's slowest codebook. Its tokens stand in the order in which their time begins,
-and where two begin at once, the coarser codebook first. One codebook rate: codebook by codebook. SNAC (1 : 2 : 4):
+A *frame* is one step of the codec's slowest codebook. Its tokens are sorted by start time. If two start at the same
+time, the token of the coarser codebook comes first. With a single codebook rate, tokens are in codebook order. Example
+for SNAC (1 : 2 : 4):
 
     codebook 0   a0                            a0 b0 c0 c1 b1 c2 c3
     codebook 1   b0          b1          ->
     codebook 2   c0    c1    c2    c3
 
-Where no codebook has more than 4,096 codes, a token has one *head*, a softmax over all of them. Else all codebooks
-are factorised, exactly, so they must be powers of two: a code is written in base 8, least significant digit first,
-and every digit has a head of 8 (the last one 2, 4 or 8). For Silk these digits are the FSQ levels: 8^7 is seven
-heads of 8, 128 heads a frame. The heads of one token are predicted at once, or one after another by something small;
-one token is one step.
+If no codebook has more than 4,096 codes, a token has one *head*, a softmax over all codes. Otherwise all codebooks are
+factorised exactly, so their sizes must be powers of two. A code is written in base 8, least significant digit first,
+and every digit has a head of 8 codes (the last one 2, 4 or 8). For Silk these digits are the FSQ levels: 8^7 is seven
+heads of 8, with 128 heads per frame. One token is one step. A model predicts the heads of a token in parallel, or
+sequentially with a small module.
 
 Letters: F frames, P tokens in a frame, H heads of a token (unused ones have one code, 0, and so cost 0 bits).
 """
@@ -34,8 +35,8 @@ from silkcodec.tokens import Tokens, codebook_sizes
 if TYPE_CHECKING:
     from silkcodec.codec import Codec
 
-MAX_HEAD = 4_096  # codes that one softmax predicts; the largest of the baselines' codebooks
-DIGIT = 8  # codes of a head of a factorised token
+MAX_HEAD = 4_096  # Codes of one softmax; the largest codebook size among the baseline codecs.
+DIGIT = 8  # Codes per head of a factorised token.
 
 Frames = NDArray[np.int64]  # [F, P, H]
 Codes = NDArray[np.int64]
@@ -43,15 +44,15 @@ Codes = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Layout:
-    """The shape of a frame, and what it takes to make Tokens of frames again.
+    """Describe the frames of a codec and convert between frames and Tokens.
 
     Attributes:
-        codec: of the tokens, as they carry it: "silk@0a1b2c3d4e5f".
-        sample_rate: of the wave, Hz.
-        frame_rates: of the K codebooks, Hz.
-        codebook_sizes: of the K codebooks.
-        codebook_of: of each of a frame's P tokens, which codebook it is of.
-        tokens_per_second: as counted in the tokens that the layout was made of.
+        codec: codec of the tokens, as stored in them: "silk@0a1b2c3d4e5f".
+        sample_rate: sample rate of the wave, Hz.
+        frame_rates: frame rates of the K codebooks, Hz.
+        codebook_sizes: sizes of the K codebooks.
+        codebook_of: codebook index of each of the P tokens in a frame.
+        tokens_per_second: token rate of the tokens from which the layout was made.
 
     >>> import silkcodec                                                    # doctest: +SKIP
     >>> layout = Layout.of_codec(silkcodec.load(), dims_per_token=4)        # doctest: +SKIP
@@ -68,11 +69,11 @@ class Layout:
 
     @classmethod
     def of(cls, tokens: Tokens) -> Layout:
-        """The layout of tokens of any codec.
+        """Return the layout of tokens of any codec.
 
         Raises:
-            TokensError: rates that are not whole multiples of the slowest, codes that do not fill whole frames,
-                or codebooks that cannot be factorised, see `heads`.
+            TokensError: the rates are not whole multiples of the slowest, the codes do not fill whole frames, or the
+                codebooks cannot be factorised; see `heads`.
         """
         ratios = _ratios(tokens.frame_rates)
         lengths = [len(codes) for codes in tokens.codes]
@@ -81,20 +82,20 @@ class Layout:
                 f"the codebooks of {tokens.codec!r} must run at whole multiples of the slowest, in whole frames; "
                 f"got {lengths} codes at {tokens.frame_rates} Hz."
             )
-        heads(tokens.codebook_sizes)  # raises what must hold
+        heads(tokens.codebook_sizes)  # Raises TokensError if the sizes cannot be factorised.
         rates, sizes = tokens.frame_rates, tokens.codebook_sizes
         return cls(tokens.codec, tokens.sample_rate, rates, sizes, _order(ratios), tokens.tokens_per_second)
 
     @classmethod
     def of_codec(cls, codec: Codec, *, dims_per_token: int | None = None) -> Layout:
-        """The layout of the tokens that a codec makes, before it has made any.
+        """Return the layout of the tokens of a codec without encoding anything.
 
         Args:
-            dims_per_token: of Silk: that of its tokens in this grouping, see `Tokens.regroup`.
+            dims_per_token: grouping of Silk's tokens, see `Tokens.regroup`. Only for Silk.
 
         Raises:
-            TokensError: rates that are not whole multiples of the slowest, or codebooks that cannot be factorised.
-            ArgumentError: dims_per_token of another codec than Silk, or outside 1..20.
+            TokensError: the rates are not whole multiples of the slowest, or the codebooks cannot be factorised.
+            ArgumentError: dims_per_token is outside 1..20, or the codec is not Silk.
         """
         sizes, rates = tuple(codec.codebook_sizes), tuple(codec.frame_rates)
         if dims_per_token is not None:
@@ -105,28 +106,28 @@ class Layout:
         ratios = _ratios(rates)
         if ratios is None:
             raise TokensError(f"codebooks must run at whole multiples of the slowest; '{codec.name}' has {rates} Hz.")
-        heads(sizes)  # raises what must hold
+        heads(sizes)  # Raises TokensError if the sizes cannot be factorised.
         name = getattr(codec, "codec_id", codec.name)
         return cls(name, codec.sample_rate, rates, sizes, _order(ratios), min(rates) * sum(ratios))
 
     @property
     def frame_rate(self) -> float:
-        """Of the slowest codebook, Hz."""
+        """Return the rate of the slowest codebook, Hz."""
         return min(self.frame_rates)
 
     @property
     def n_tokens(self) -> int:
-        """Tokens in a frame: P."""
+        """Return the number of tokens in a frame, P."""
         return len(self.codebook_of)
 
     @cached_property
     def token_sizes(self) -> Codes:
-        """Codes of each token of a frame, int64 [P]."""
+        """Return the number of codes of each token of a frame, int64 [P]."""
         return np.array([self.codebook_sizes[k] for k in self.codebook_of], dtype=np.int64)
 
     @cached_property
     def head_sizes(self) -> NDArray[np.int64]:
-        """Codes of each head, int64 [P, H]; 1 where a token has fewer heads than others."""
+        """Return the number of codes of each head, int64 [P, H]. Unused heads of a token have 1."""
         each = heads(self.codebook_sizes)
         rows = [each[k] for k in self.codebook_of]
         width = max(map(len, rows))
@@ -134,19 +135,19 @@ class Layout:
 
     @property
     def raw_bits_per_frame(self) -> float:
-        """What a frame costs without any model: log2 of every codebook's size, as often as it comes."""
+        """Return the bits of a frame without a model: the sum of log2 of the codebook sizes of its tokens."""
         return float(np.log2(self.token_sizes).sum())
 
     @property
     def raw_bits_per_second(self) -> float:
-        """What the tokens cost without any model."""
+        """Return the bit rate of the tokens without a model, bit/s."""
         return self.frame_rate * float(np.log2(self.head_sizes).sum())
 
     def codes(self, tokens: Tokens) -> Codes:
-        """Tokens of this layout -> their codes in time order, int64 [F, P].
+        """Return the codes of tokens of this layout in time order, int64 [F, P].
 
         Raises:
-            TokensError: tokens of another codec or grouping, or that do not fill whole frames.
+            TokensError: the tokens have another codec or grouping, or do not fill whole frames.
         """
         if (tokens.codec, tokens.codebook_sizes) != (self.codec, self.codebook_sizes):
             raise TokensError(
@@ -160,15 +161,15 @@ class Layout:
             n_codes = n_frames * len(columns)
             if len(stream) != n_codes:
                 raise TokensError(f"{n_frames} frames must hold {n_codes} codes of codebook {k}; got {len(stream)}.")
-            codes[:, columns] = stream.reshape(n_frames, len(columns))  # in time order, so row by row
+            codes[:, columns] = stream.reshape(n_frames, len(columns))  # Row by row is time order.
         return codes
 
     def frames(self, tokens: Tokens) -> Frames:
-        """Tokens of this layout -> the code of every head, int64 [F, P, H]. Raises TokensError, as `codes`."""
+        """Return the code of every head for tokens of this layout, int64 [F, P, H]. Raises TokensError like `codes`."""
         return self.split(self.codes(tokens))
 
     def split(self, codes: ArrayLike) -> Frames:
-        """Codes [F, P] -> their digits, the code of every head, int64 [F, P, H]."""
+        """Split codes [F, P] into their digits, the codes of the heads, int64 [F, P, H]."""
         left = self._checked(codes, "codes", (self.n_tokens,), self.token_sizes)
         split = np.zeros((len(left), *self.head_sizes.shape), dtype=np.int64)
         for h, sizes in enumerate(self.head_sizes.T):
@@ -176,20 +177,20 @@ class Layout:
         return split
 
     def join(self, frames: ArrayLike) -> Codes:
-        """The code of every head [F, P, H] -> codes int64 [F, P]: the inverse of `split`."""
+        """Join the codes of the heads [F, P, H] to codes int64 [F, P]. This is the inverse of `split`."""
         digits = self._checked(frames, "frames", self.head_sizes.shape, self.head_sizes)
         places = np.cumprod(np.pad(self.head_sizes, ((0, 0), (1, 0)), constant_values=1)[:, :-1], axis=1)
         joined: Codes = (digits * places).sum(axis=-1)
         return joined
 
     def tokens(self, codes: ArrayLike, n_samples: int | None = None) -> Tokens:
-        """Codes [F, P] -> Tokens: the inverse of `codes`. Those of `frames` go through `join` first.
+        """Convert codes [F, P] to Tokens. This is the inverse of `codes`; apply `join` to the output of `frames` first.
 
         Args:
-            n_samples: of the wave; None: as many as the frames hold.
+            n_samples: number of samples of the wave; None: the length of all frames.
 
         Raises:
-            TokensError: codes out of range or of another shape, or an n_samples that does not fit.
+            TokensError: the codes are out of range or have another shape, or n_samples does not fit the frames.
         """
         array = self._checked(codes, "codes", (self.n_tokens,), self.token_sizes)
         of = np.array(self.codebook_of)
@@ -199,7 +200,7 @@ class Layout:
         return Tokens(streams, self.codebook_sizes, self.frame_rates, self.sample_rate, n_samples, self.codec)
 
     def _checked(self, values: ArrayLike, what: str, shape: tuple[int, ...], sizes: NDArray[Any]) -> Codes:
-        """Integers [F, *shape], each below its size. Raises TokensError."""
+        """Return integers [F, *shape] after checking each against its size. Raises TokensError."""
         array = np.asarray(values)
         if array.ndim != 1 + len(shape) or array.shape[1:] != shape or array.dtype.kind not in "iu":
             wanted = ", ".join(map(str, shape))
@@ -212,10 +213,10 @@ class Layout:
 
 
 def heads(codebook_sizes: tuple[int, ...]) -> list[tuple[int, ...]]:
-    """The heads of a token of each codebook: their sizes multiply to the codebook's.
+    """Return the head sizes of a token of each codebook. Their product is the codebook's size.
 
     Raises:
-        TokensError: one has more than 4,096 codes, and one is not a power of two.
+        TokensError: one codebook has more than 4,096 codes, and a codebook size is not a power of two.
 
     >>> heads((1000, 4096)), heads((8**7, 2**14, 64))
     ([(1000,), (4096,)], [(8, 8, 8, 8, 8, 8, 8), (8, 8, 8, 8, 4), (8, 8)])
@@ -236,7 +237,7 @@ def heads(codebook_sizes: tuple[int, ...]) -> list[tuple[int, ...]]:
 
 
 def _ratios(frame_rates: Sequence[float]) -> list[int] | None:
-    """Each rate as a multiple of the slowest; None where one is not whole."""
+    """Return each rate as a multiple of the slowest, or None if a multiple is not whole."""
     slowest = min(frame_rates)
     ratios = [round(rate / slowest) for rate in frame_rates]
     pairs = zip(ratios, frame_rates, strict=True)
@@ -244,5 +245,5 @@ def _ratios(frame_rates: Sequence[float]) -> list[int] | None:
 
 
 def _order(ratios: Sequence[int]) -> tuple[int, ...]:
-    """Which codebook each token of a frame is of, in the order of their time."""
+    """Return the codebook index of each token of a frame, in time order."""
     return tuple(k for _, k in sorted((step / ratio, k) for k, ratio in enumerate(ratios) for step in range(ratio)))

@@ -1,6 +1,6 @@
-"""Tokens <-> the integers of a sequence: what goes into a language model's embedding, and what it samples.
+"""Convert tokens to the integer sequences of a language model and back.
 
-Three ways, drawn for a codec of 2 tokens a frame (a0 b0 | a1 b1 | a2 b2), each with its bos and eos:
+There are three formats, drawn here for a codec of 2 tokens per frame (a0 b0 | a1 b1 | a2 b2), with bos and eos:
 
     Flat         one row: a token is a step            bos a0 b0 a1 b1 a2 b2 eos
 
@@ -13,8 +13,8 @@ Three ways, drawn for a codec of 2 tokens a frame (a0 b0 | a1 b1 | a2 b2), each 
                  delayed, so that a token can be       bos a0 a1 a2 eos pad                 delays (0, 1)
                  predicted from those of its frame     bos bos b0 b1 b2 eos
 
-All have `encode(tokens)` and `decode(integers, n_samples)`, which takes what a model sampled too: with or without a
-bos, up to the first eos. Steps are rows of the arrays, so those drawn above are the arrays transposed.
+All formats have `encode(tokens)` and `decode(integers, n_samples)`. `decode` also accepts sampled sequences, with or
+without a bos, and reads up to the first eos. Steps are rows of the arrays, so the drawings show the arrays transposed.
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ Ids = NDArray[np.int64]
 
 
 class Flat:
-    """One row of ids of one vocabulary, after that of a text model if there is one.
+    """Convert tokens to one row of ids of one vocabulary, which can follow the vocabulary of a text model.
 
         offset     +0   +1   +2   +3 ...                +3 + size of codebook 0 ...
         text ids   bos  eos  pad  codes of codebook 0   codes of codebook 1          ... size
 
     Args:
-        layout: of the tokens. Silk's own groups make a vocabulary of 37,748,803; in groups of 4 (131,075) or of
-            2 dimensions (4,099) it is one that a model can have: `Layout.of_codec(silk, dims_per_token=2)`.
-        offset: ids that are taken already: the size of the text vocabulary.
-        shared: False gives every codebook ids of its own. True lets all have the same ones, so that the vocabulary
-            is that of the largest; which codebook an id is of, its place in the frame says.
+        layout: layout of the tokens. Silk's default groups need a vocabulary of 37,748,803. Groups of 4 (131,075) or
+            2 dimensions (4,099) give a practical size: `Layout.of_codec(silk, dims_per_token=2)`.
+        offset: number of ids already in use, i.e. the size of the text vocabulary.
+        shared: False: every codebook has separate ids. True: all codebooks share the ids of the largest one, and the
+            position in the frame determines the codebook.
 
     Attributes:
-        bos, eos, pad: the special ids. size: ids in all, those before the offset too.
+        bos, eos, pad: the special ids. size: total number of ids, including those before the offset.
     """
 
     def __init__(self, layout: Layout, *, offset: int = 0, shared: bool = False) -> None:
@@ -60,28 +60,28 @@ class Flat:
         if self.size > np.iinfo(np.int64).max:
             raise TokensError(f"a vocabulary must fit 64 bits; got {self.size} ids: regroup into smaller tokens.")
         before = [0 if shared else sum(sizes[:k]) for k in layout.codebook_of]
-        self._first = np.array(before, dtype=np.int64) + self.offset + len(SPECIALS)  # of each token of a frame, [P]
+        self._first = np.array(before, dtype=np.int64) + self.offset + len(SPECIALS)  # First ids, [P].
 
     def allowed(self, step: int) -> slice:
-        """The ids that the code of step 0, 1, ... (after the bos) can have: sample from `logits[allowed]` alone."""
+        """Return the ids that are valid at step 0, 1, ... (after the bos). Sample only from `logits[allowed]`."""
         p = step % self.layout.n_tokens
         return slice(int(self._first[p]), int(self._first[p] + self.layout.token_sizes[p]))
 
     def encode(self, tokens: Tokens, *, bos: bool = True, eos: bool = True) -> Ids:
-        """Tokens -> ids int64 [bos + F * P + eos]. Raises TokensError: they are not of the layout."""
+        """Convert tokens to ids int64 [bos + F * P + eos]. Raises TokensError if they have another layout."""
         ids = (self.layout.codes(tokens) + self._first).ravel()
         return _framed(ids, self.bos if bos else None, self.eos if eos else None)
 
     def decode(self, ids: ArrayLike, *, n_samples: int | None = None, cut: bool = False) -> Tokens:
-        """Ids -> Tokens: the inverse of `encode`.
+        """Convert ids to Tokens. This is the inverse of `encode`.
 
         Args:
-            ids: int [S], with or without a bos; read up to the first eos or pad.
-            n_samples: of the wave; None: as many as the frames hold.
-            cut: drop the tokens of a frame that is not complete, as a model leaves it whose steps ran out.
+            ids: int [S], with or without a bos, read up to the first eos or pad.
+            n_samples: number of samples of the wave; None: the length of all frames.
+            cut: drop an incomplete last frame, e.g. when a model reached its maximum number of steps.
 
         Raises:
-            TokensError: an id that cannot stand where it does, no whole frame, or one that is not complete.
+            TokensError: an id is invalid at its position, there is no whole frame, or a frame is incomplete.
         """
         row = _integers(ids, 1)
         first = _read(row, row == self.bos, (row == self.eos) | (row == self.pad))
@@ -90,14 +90,15 @@ class Flat:
 
 
 class Factorised:
-    """A token a step, in heads of at most 8 codes (or one head, where no codebook has more than 4,096).
+    """Convert each token to one step with heads of at most 8 codes.
 
-    For Silk: 19 steps a frame, each of seven FSQ levels; the last of a frame has two, its others are always 0.
+    A token has a single head if no codebook has more than 4,096 codes. Silk has 19 steps per frame, each with seven FSQ
+    levels. The last step of a frame has two levels and its other heads are always 0.
 
     Attributes:
-        sizes: codes of each head, int64 [P, H]: the model of step s has those of row s % P.
-        bos, eos, pad: special codes, the same in every head, next to the largest of them.
-        head_size: codes of an embedding that holds all of these: 11 for Silk.
+        sizes: codes of each head, int64 [P, H]. Step s uses row s % P.
+        bos, eos, pad: special codes, the same in every head, numbered after the codes of the largest head.
+        head_size: number of codes of an embedding for all codes and special codes: 11 for Silk.
     """
 
     def __init__(self, layout: Layout) -> None:
@@ -106,14 +107,14 @@ class Factorised:
         self.head_size = int(self.sizes.max()) + len(SPECIALS)
 
     def encode(self, tokens: Tokens, *, bos: bool = True, eos: bool = True) -> Ids:
-        """Tokens -> int64 [bos + F * P + eos, H]. Raises TokensError: they are not of the layout."""
+        """Convert tokens to int64 [bos + F * P + eos, H]. Raises TokensError if they have another layout."""
         steps = self.layout.frames(tokens).reshape(-1, self.sizes.shape[1])
         return _framed(steps, self.bos if bos else None, self.eos if eos else None)
 
     def decode(self, steps: ArrayLike, *, n_samples: int | None = None, cut: bool = False) -> Tokens:
-        """Steps int [S, H] -> Tokens: the inverse of `encode`; arguments and errors as of `Flat.decode`.
+        """Convert steps int [S, H] to Tokens. For the arguments and errors, see `Flat.decode`.
 
-        A step with one special code is one: what the other heads say there does not matter.
+        A step with a special code in any head is a special step, and its other heads are ignored.
         """
         rows = _integers(steps, 2)
         ends = ((rows == self.eos) | (rows == self.pad)).any(axis=1)
@@ -123,17 +124,17 @@ class Factorised:
 
 
 class Heads:
-    """A frame a step, with a head for each of its tokens, or for each digit of them; delayed or not.
+    """Convert each frame to one step with a head per token or per digit, optionally delayed.
 
     Args:
-        delays: steps by which each of the P tokens comes late; None: none does. The delay pattern of MusicGen
+        delays: delay of each of the P tokens in steps; None: no delay. The delay pattern of MusicGen
             (Copet et al., 2023, https://arxiv.org/abs/2306.05284) is `range(P)`.
-        digits: True writes each token in its heads (see `Factorised`): for Silk [S, 19, 7] in place of [S, 19].
+        digits: True splits each token into its digits (see `Factorised`): for Silk [S, 19, 7] instead of [S, 19].
 
     Attributes:
         sizes: codes of each head, int64 [P], or [P, H] with digits.
-        bos, eos, pad: special codes, the same in every head, next to the largest of them.
-        head_size: codes of an embedding that holds all of these.
+        bos, eos, pad: special codes, the same in every head, numbered after the codes of the largest head.
+        head_size: number of codes of an embedding for all codes and special codes.
     """
 
     def __init__(self, layout: Layout, *, delays: Sequence[int] | None = None, digits: bool = False) -> None:
@@ -144,15 +145,15 @@ class Heads:
         self.head_size = int(self.sizes.max()) + len(SPECIALS)
 
     def encode(self, tokens: Tokens, *, bos: bool = True, eos: bool = True) -> Ids:
-        """Tokens -> int64 [bos + F + eos + the largest delay, P], or [..., P, H]. Raises TokensError."""
+        """Convert tokens to int64 [bos + F + eos + largest delay, P], or [..., P, H]. Raises TokensError."""
         rows = self.layout.frames(tokens) if self.digits else self.layout.codes(tokens)
         framed = _framed(rows, self.bos if bos else None, self.eos if eos else None)
         return delay(framed, self.delays, before=self.bos, after=self.pad)
 
     def decode(self, steps: ArrayLike, *, n_samples: int | None = None) -> Tokens:
-        """Steps int [S, P] or [S, P, H] -> Tokens: the inverse of `encode`; arguments and errors as of `Flat.decode`.
+        """Convert steps int [S, P] or [S, P, H] to Tokens. For the arguments and errors, see `Flat.decode`.
 
-        With delays, a recording ends where its first column ends, and each further column must reach as far.
+        With delays, the first column determines the length of a recording. All other columns must be as long.
         """
         rows = undelay(_integers(steps, 1 + self.sizes.ndim), self.delays)
         flat = rows.reshape(len(rows), -1)
@@ -162,17 +163,17 @@ class Heads:
 
 
 def delay(rows: ArrayLike, delays: Sequence[int] | None = None, *, before: int, after: int) -> Ids:
-    """Columns made late: column c of [S, C, ...] by delays[c] steps -> [S + max(delays), C, ...].
+    """Delay column c of [S, C, ...] by delays[c] steps and return [S + max(delays), C, ...].
 
         1 2 3          1 2 3 > >
         4 5 6    ->    < 4 5 6 >         drawn with columns as rows; < is `before`, > is `after`
         7 8 9          < < 7 8 9
 
     Args:
-        delays: of each column; None: 0, 1, 2, ...: the delay pattern.
+        delays: delay of each column; None: the delay pattern 0, 1, 2, ...
 
     Raises:
-        ArgumentError: as many whole numbers of at least 0 as there are columns are needed.
+        ArgumentError: delays is not one whole number of at least 0 per column.
     """
     array = np.asarray(rows)
     late = _delays(range(array.shape[1]) if delays is None else delays, array.shape[1])
@@ -184,10 +185,10 @@ def delay(rows: ArrayLike, delays: Sequence[int] | None = None, *, before: int, 
 
 
 def undelay(rows: ArrayLike, delays: Sequence[int] | None = None) -> Ids:
-    """The inverse of `delay`: [S, C, ...] -> [S - max(delays), C, ...]; what filled the corners is dropped.
+    """Undo `delay`: convert [S, C, ...] to [S - max(delays), C, ...] and drop the fill values.
 
     Raises:
-        ArgumentError: as in `delay`. TokensError: fewer steps than the largest delay.
+        ArgumentError: see `delay`. TokensError: there are fewer steps than the largest delay.
     """
     array = np.asarray(rows)
     late = _delays(range(array.shape[1]) if delays is None else delays, array.shape[1])
@@ -198,7 +199,7 @@ def undelay(rows: ArrayLike, delays: Sequence[int] | None = None) -> Ids:
 
 
 def pad(sequences: Sequence[Ids], fill: int) -> tuple[Ids, NDArray[np.bool_]]:
-    """Sequences of different lengths [S_i, ...] -> one array [B, S, ...] and which steps are true ones, bool [B, S]."""
+    """Pad sequences [S_i, ...] to one array [B, S, ...] and return it with the mask of real steps, bool [B, S]."""
     lengths = np.array([len(sequence) for sequence in sequences])
     batch = np.full((len(sequences), lengths.max(), *sequences[0].shape[1:]), fill, dtype=np.int64)
     for row, sequence in zip(batch, sequences, strict=True):
@@ -207,13 +208,13 @@ def pad(sequences: Sequence[Ids], fill: int) -> tuple[Ids, NDArray[np.bool_]]:
 
 
 def _framed(rows: Ids, bos: int | None, eos: int | None) -> Ids:
-    """A row of bos before, one of eos after."""
+    """Add a row of bos before and a row of eos after the rows."""
     special = [None if code is None else np.full((1, *rows.shape[1:]), code, dtype=np.int64) for code in (bos, eos)]
     return np.concatenate([part for part in (special[0], rows, special[1]) if part is not None])
 
 
 def _read(rows: Ids, starts: NDArray[np.bool_], ends: NDArray[np.bool_]) -> slice:
-    """What lies between a bos, if there is one, and the first eos or pad. Raises TokensError."""
+    """Return the slice between an optional bos and the first eos or pad. Raises TokensError."""
     first = int(len(rows) > 0 and starts[0])
     stop = int(np.argmax(ends)) if ends.any() else len(rows)
     if starts[first:stop].any():
@@ -225,7 +226,7 @@ def _read(rows: Ids, starts: NDArray[np.bool_], ends: NDArray[np.bool_]) -> slic
 
 
 def _whole(rows: Ids, n_tokens: int, cut: bool) -> Ids:
-    """Whole frames of steps. Raises TokensError."""
+    """Return the steps of whole frames. Raises TokensError."""
     n_rest = len(rows) % n_tokens
     if (n_rest and not cut) or n_rest == len(rows):
         raise TokensError(

@@ -1,13 +1,13 @@
-"""Tokens <-> text: '<|silk:3:17|>' is code 17 of codebook 3, to be put into the tokenizer of a text model.
+"""Convert tokens to text and back: '<|silk:3:17|>' is code 17 of codebook 3, for the tokenizer of a text model.
 
     <|silk:0:17|><|silk:1:1804|>...<|silk:18:5|> <|silk:0:9|>...<|silk:18:60|> <|silk:end:21600|>
     '-------- frame 0, in time order --------'   '----- frame 1 -----'        '-- n_samples --'
 
-Silk's tokens in another grouping are called after it: '<|silk/4:31:4095|>'. The end says how many samples the
-recording has; without it, as many as the frames hold.
+The strings of Silk's other groupings include the group size: '<|silk/4:31:4095|>'. The end string holds the number of
+samples of the recording. Without it, a recording has the length of all frames.
 
-A tokenizer that has each of these strings as one token (`strings` lists them) makes one step of a token. Silk's own
-groups are too many for that: 4,096 strings in groups of 2 dimensions, 131,072 in groups of 4.
+If a tokenizer has each of these strings as one token (`strings` lists them), one token is one step. Silk's default
+groups have too many strings for that. Groups of 2 dimensions have 4,096 strings, groups of 4 have 131,072.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ TOKEN = re.compile(r"<\|([^|<>]+?):(?:(\d+):(\d+)|end:(\d+))\|>")
 
 
 def to_text(tokens: Tokens, *, end: bool = True) -> str:
-    """Tokens of any codec as text.
+    """Convert tokens of any codec to text.
 
     Args:
-        end: whether it ends with the number of samples; without, whole frames come back.
+        end: append the number of samples. Without it, the text decodes to whole frames.
 
     Raises:
-        TokensError: codes that do not fill whole frames, or a codec's name that text cannot hold.
+        TokensError: the codes do not fill whole frames, or the codec's name contains a reserved character.
     """
     layout = Layout.of(tokens)
     name = name_of(layout)
@@ -42,14 +42,14 @@ def to_text(tokens: Tokens, *, end: bool = True) -> str:
 
 
 def from_text(text: str, layout: Layout, *, cut: bool = False) -> Tokens:
-    """Text -> Tokens: the inverse of `to_text`. Spaces between the strings do not matter.
+    """Convert text to Tokens. This is the inverse of `to_text`. Spaces between the strings are ignored.
 
     Args:
-        layout: what `to_text` had: `Layout.of_codec(codec)`, or of any tokens like these.
-        cut: drop the tokens of a last frame that is not complete.
+        layout: layout of the encoded tokens, from `Layout.of_codec(codec)` or `Layout.of` with similar tokens.
+        cut: drop the tokens of an incomplete last frame.
 
     Raises:
-        TokensError: anything but the tokens of one recording, in the order of whole frames.
+        TokensError: the text is not the tokens of exactly one recording in whole frames.
     """
     found = segments(text, layout, cut=cut)
     parts = [part for part in found if isinstance(part, Tokens) or part.strip()]
@@ -61,10 +61,10 @@ def from_text(text: str, layout: Layout, *, cut: bool = False) -> Tokens:
 
 
 def segments(text: str, layout: Layout, *, cut: bool = False) -> list[str | Tokens]:
-    """Text in which words and speech take turns, as a language model writes it -> its parts, in order.
+    """Split text with interleaved words and speech tokens, such as the output of a language model, into its parts.
 
     Raises:
-        TokensError: tokens of the layout's codec that are not whole frames in order.
+        TokensError: the tokens of the layout's codec are not whole frames in order.
 
     >>> segments("Hello! <|silk:0:17|>...<|silk:18:5|> Again?", layout)     # doctest: +SKIP
     ['Hello! ', Tokens('silk@0a1b2c3d4e5f', 19 tokens in 19 codebooks, ...), ' Again?']
@@ -111,9 +111,9 @@ def segments(text: str, layout: Layout, *, cut: bool = False) -> list[str | Toke
 
 
 def strings(layout: Layout) -> Iterator[str]:
-    """Every string that a tokenizer must know, codebook by codebook: `tokenizer.add_tokens(list(strings(layout)))`.
+    """Yield the strings to add to a tokenizer, by codebook: `tokenizer.add_tokens(list(strings(layout)))`.
 
-    Also good: `Flat(layout, offset=len(tokenizer))` gives the same codes as ids, without any text.
+    As an alternative, `Flat(layout, offset=len(tokenizer))` converts the same codes to ids without text.
     """
     name = name_of(layout)
     for k, size in enumerate(layout.codebook_sizes):
@@ -121,7 +121,7 @@ def strings(layout: Layout) -> Iterator[str]:
 
 
 def name_of(layout: Layout) -> str:
-    """What the strings of a layout are called: the codec without its hash, and Silk's grouping: "silk", "silk/4"."""
+    """Return the name in a layout's strings: the codec without its hash and Silk's grouping, "silk" or "silk/4"."""
     name, _, _ = layout.codec.partition("@")
     if not TOKEN.fullmatch(f"<|{name}:0:0|>"):
         raise TokensError(f"a codec's name must not have | < > in it to be written as text; got {name!r}.")
