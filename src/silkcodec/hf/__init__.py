@@ -1,6 +1,6 @@
-"""Silk behind the classes of Hugging Face `transformers` (extra [baselines]).
+"""Provide Silk as classes of Hugging Face `transformers` (extra [baselines]).
 
-    import silkcodec.hf                                  # registers what follows with the Auto classes
+    import silkcodec.hf                                  # registers the classes below with the Auto classes
     from transformers import AutoFeatureExtractor, AutoModel, AutoTokenizer
 
     extractor = AutoFeatureExtractor.from_pretrained(folder)
@@ -9,13 +9,13 @@
     found = model.encode(**inputs)                       # audio_codes [B, 19, F], n_samples [B]
     waves = model.decode(found.audio_codes, found.n_samples).audio_values
 
-    configuration.py        SilkConfig: the network's sizes, and whose tokens it makes
+    configuration.py        SilkConfig: the network's sizes and the codec id of its tokens
     modeling.py             SilkModel: encode, decode; the network of silkcodec.nn
     feature_extraction.py   SilkFeatureExtractor: raw audio -> input_values, padding_mask
     tokenization.py         SilkTokenizer: '<|silk/2:3:17|>...' <-> ids
-    export.py               a folder of weights -> a folder to push
+    export.py               convert a folder of weights to a folder that can be pushed
 
-It is not called `transformers`, which would be one name for two things.
+The package is not named `transformers`, to avoid confusion with the library.
 """
 
 from silkcodec.errors import MissingExtraError

@@ -1,4 +1,4 @@
-"""What config.json of a Silk model for `transformers` says."""
+"""Define the contents of config.json of a Silk model for `transformers`."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ SIZES = tuple(field.name for field in fields(ModelConfig) if field.name != "quan
 
 
 class SilkConfig(PreTrainedConfig):
-    """The sizes of the network, and whose tokens it makes.
+    """Store the sizes of the network and the codec id of its tokens.
 
     Args:
-        codec: the name and the hash of the weights, as the package's codec marks its tokens with it:
-            "silk@0a1b2c3d4e5f". Who trains the weights on gives another.
-        sizes: those of `silkcodec.nn.config.ModelConfig`, by name; the ones left out have its defaults. What the
-            token format fixes (the frame, the levels, the groups) is no argument.
+        codec: name and hash of the weights, as stored in the tokens: "silk@0a1b2c3d4e5f". Set another name after
+            fine-tuning the weights.
+        sizes: fields of `silkcodec.nn.config.ModelConfig`, by name, with the defaults of that class. Values that the
+            token format fixes (the frame, the levels, the groups) are not arguments.
     """
 
     model_type = "silkcodec"
@@ -31,7 +31,7 @@ class SilkConfig(PreTrainedConfig):
         for name in SIZES:
             setattr(self, name, sizes.pop(name, defaults[name]))
         self.codec = codec
-        # Written into config.json for those who read it, and put right if it says otherwise.
+        # These values are in config.json for its readers only. Wrong values are overwritten.
         for name, value in (
             ("sampling_rate", SILK_SAMPLE_RATE),
             ("audio_channels", 1),
@@ -46,5 +46,5 @@ class SilkConfig(PreTrainedConfig):
         super().__init__(**sizes)
 
     def network(self) -> ModelConfig:
-        """The sizes as the network takes them."""
+        """Return the sizes as the configuration of the network."""
         return ModelConfig(**{name: getattr(self, name) for name in SIZES})

@@ -1,12 +1,12 @@
-"""A folder of Silk weights -> a folder that `AutoModel.from_pretrained` reads and that can be pushed as it is.
+"""Export a folder of Silk weights to a folder that `AutoModel.from_pretrained` reads and that can be pushed.
 
-    config.json               SilkConfig, with the hash of the weights that the tokens carry
+    config.json               SilkConfig, with the hash of the weights that the tokens store
     model.safetensors         the network: large tensors in float16, as the weights folder stores them
     preprocessor_config.json  SilkFeatureExtractor       tokenizer_config.json   SilkTokenizer
-    README.md                 how to load it, and the card of the weights        LICENSE
+    README.md                 how to load the model, and the card of the weights        LICENSE
 
-Before the folder is published, the golden wave is encoded and decoded with it. Tokens and wave must be those of the
-weights.
+Before the folder is published, the exporter encodes and decodes the golden wave with it. The tokens and the wave must
+match those of the weights.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from silkcodec.silk import EMBEDDED
 from silkcodec.silk.weights_config import WeightsConfig
 from silkcodec.train import export as weights_export
 
-LICENCE = Path(__file__).parents[3] / "LICENSE"  # of a source tree, where the package is not installed
+LICENCE = Path(__file__).parents[3] / "LICENSE"  # For a source tree, where the package is not installed.
 
 CARD = """---
 library_name: transformers
@@ -61,15 +61,15 @@ The codes are those of `silkcodec.load()` with the same weights, `{codec}`. The 
 
 
 def export(source: str | Path | None, out: str | Path) -> SilkConfig:
-    """Write the folder.
+    """Write the weights as a folder for `transformers`.
 
     Args:
-        source: a folder of weights, or of a training run; None: the embedded weights.
-        out: folder to write, made if need be; it may not hold another model.
+        source: a folder of weights or of a training run; None: the embedded weights.
+        out: folder to write, created if necessary. It must not hold another model.
 
     Raises:
-        WeightsError: no weights, damaged ones, or the folder would make other tokens than they do.
-        OutputError: `out` cannot be written, or holds something else.
+        WeightsError: the weights are missing or damaged, or the exported model produces different tokens.
+        OutputError: `out` cannot be written, or holds other data.
         MissingExtraError: a package of the extra [train] is not installed.
     """
     weights_export.require("Export", weights_export.EXPORT)
@@ -92,7 +92,7 @@ def export(source: str | Path | None, out: str | Path) -> SilkConfig:
 
 
 def write_folder(weights: Path, folder: Path, name: str) -> SilkConfig:
-    """A weights folder -> `folder`, which is empty; `name` is what its card calls it."""
+    """Write a weights folder to the empty folder `folder`, with `name` as the model name on its card."""
     described = WeightsConfig.read(weights)
     if not described.network:
         raise WeightsError(f"config.json must list the sizes of its network; '{weights}' does not. Export it again.")
@@ -116,7 +116,7 @@ def write_folder(weights: Path, folder: Path, name: str) -> SilkConfig:
 
 
 def licence() -> str:
-    """The package's. Raises WeightsError where it is not at hand."""
+    """Return the text of the package's licence. Raises WeightsError if it is not found."""
     try:
         text = distribution("silkcodec").read_text("licenses/LICENSE")
     except PackageNotFoundError:
@@ -131,10 +131,10 @@ def licence() -> str:
 
 
 def check(folder: Path, golden_file: Path) -> None:
-    """What is about to be published must make the tokens of the golden wave, and its wave to 1e-4.
+    """Check that the exported model reproduces the golden tokens exactly and the golden wave to 1e-4.
 
     Raises:
-        WeightsError: it does not, or there is no golden wave.
+        WeightsError: the tokens or the wave differ, or there is no golden wave.
     """
     try:
         golden = np.load(golden_file)

@@ -1,4 +1,4 @@
-"""SilkFeatureExtractor: raw audio of any rate and lengths -> what SilkModel takes. Needs no PyTorch."""
+"""Convert raw audio of any rate and length to inputs of SilkModel with SilkFeatureExtractor, without PyTorch."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ logger = logging.get_logger(__name__)
 
 
 class SilkFeatureExtractor(SequenceFeatureExtractor):
-    """Waves to `input_values` [B, 1, T] and `padding_mask` [B, T], as the feature extractor of EnCodec.
+    """Convert waves to `input_values` [B, 1, T] and `padding_mask` [B, T], like the feature extractor of EnCodec.
 
-    Unlike that one it resamples, by the package's resampler, and averages channels: so that what it makes is what
-    `silkcodec.load().encode` makes its tokens of.
+    Unlike EnCodec's, this class resamples with the package's resampler and averages channels. Its output therefore
+    equals the input that `silkcodec.load().encode` prepares.
     """
 
     model_input_names = ["input_values", "padding_mask"]  # noqa: RUF012 - as in transformers
@@ -38,18 +38,18 @@ class SilkFeatureExtractor(SequenceFeatureExtractor):
         return_tensors: str | None = None,
         sampling_rate: int | None = None,
     ) -> BatchFeature:
-        """One wave or a list of them to a batch.
+        """Convert one wave or a list of waves to a batch.
 
         Args:
-            raw_audio: an array [T], [T, C] or [C, T], floats of full scale 1 or integers, a list of floats; or a
-                list of those.
-            padding, truncation, max_length, pad_to_multiple_of: as of any feature extractor; lengths in samples at
-                24 kHz. Padding to the longest is the default.
+            raw_audio: an array [T], [T, C] or [C, T] of floats with full scale 1 or of integers, a list of floats, or
+                a list of any of these.
+            padding, truncation, max_length, pad_to_multiple_of: as for any feature extractor, with lengths in samples
+                at 24 kHz. The default is padding to the longest wave.
             return_tensors: "pt" or "np"; None: lists of arrays.
-            sampling_rate: of `raw_audio`, Hz; without it, 24 kHz are assumed, with a warning in the log.
+            sampling_rate: sample rate of `raw_audio`, Hz. The default is 24 kHz, with a warning in the log.
 
         Raises:
-            AudioError: no samples, NaN or Inf, not a wave.
+            AudioError: there are no samples, a sample is NaN or Inf, or the input is not a wave.
         """
         if sampling_rate is None:
             logger.warning("SilkFeatureExtractor was not told the sampling_rate; it takes the audio for 24 kHz.")

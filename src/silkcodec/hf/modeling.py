@@ -1,12 +1,12 @@
-"""SilkModel: the network of `silkcodec.nn` with the calls of the codecs in `transformers` (EnCodec, Mimi).
+"""Wrap the network of `silkcodec.nn` in SilkModel, with the interface of EnCodec and Mimi in `transformers`.
 
     input_values [B, 1, T], padding_mask [B, T] -> encode -> audio_codes [B, 19, F], n_samples [B]
     audio_codes [B, 19, F], n_samples [B]       -> decode -> audio_values [B, 1, T]
 
-A recording goes through in pieces with the states of the network handed on, so an hour needs the memory of a piece.
-Nothing looks past the end of a row but the 20 ms of look-ahead, which hear silence there as a single clip's do: so a
-row of a padded batch has the codes that it has alone. Numbers are rounded otherwise in batches of another shape, which
-turns a level in some ten million that lies on an edge; the package's own codec does not batch, and is exact.
+The model processes a recording in pieces and carries the network states over, so memory use does not grow with the
+duration. Only the 20 ms of look-ahead extend past the end of a row. They contain silence, as for a single clip, so a
+row of a padded batch has the same codes as the row alone. Rounding depends on the shape of the batch and changes about
+one level in ten million, at a quantization boundary. The package's own codec does not batch, and is exact.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ from silkcodec.quantizers import FSQ
 from silkcodec.spec import DIMS_PER_TOKEN, LATENT_WIDTH, SILK_FRAME_RATE, SILK_SAMPLE_RATE
 from silkcodec.tokens import Tokens
 
-PIECE_FRAMES = 25  # that go through the network at once: 10 s
+PIECE_FRAMES = 25  # Frames per piece: 10 s.
 
 
 @dataclass
 class SilkEncoderOutput(ModelOutput):
-    """What `encode` returns.
+    """Hold the output of `encode`.
 
     Attributes:
-        audio_codes: int64 [B, 19, F]; beyond the end of a row, those of silence.
-        audio_codes_mask: bool [B, F], the frames that are a row's own.
-        n_samples: int64 [B], of each row.
+        audio_codes: int64 [B, 19, F]. Frames after the end of a row hold the codes of silence.
+        audio_codes_mask: bool [B, F], True for the frames of a row and False for padding.
+        n_samples: int64 [B], number of samples of each row.
     """
 
     audio_codes: Tensor | None = None
@@ -50,14 +50,14 @@ class SilkEncoderOutput(ModelOutput):
 
 @dataclass
 class SilkDecoderOutput(ModelOutput):
-    """What `decode` returns: audio_values float32 [B, 1, T], zero beyond the end of a row."""
+    """Hold the output of `decode`: audio_values float32 [B, 1, T], zero after the end of a row."""
 
     audio_values: Tensor | None = None
 
 
 @dataclass
 class SilkOutput(ModelOutput):
-    """What calling the model returns; see the outputs of `encode` and `decode`."""
+    """Hold the output of calling the model; see the outputs of `encode` and `decode`."""
 
     audio_codes: Tensor | None = None
     audio_codes_mask: Tensor | None = None
@@ -66,9 +66,9 @@ class SilkOutput(ModelOutput):
 
 
 class SilkModel(PreTrainedModel):
-    """Silk, 24 kHz speech to 47.5 tokens a second and back.
+    """Encode 24 kHz speech to 47.5 tokens per second and decode it.
 
-    Its weights must stay float32: bfloat16 has too few digits to tell neighbouring levels apart.
+    The weights must stay float32, because bfloat16 lacks the precision to separate adjacent levels.
     """
 
     config: SilkConfig
@@ -86,7 +86,7 @@ class SilkModel(PreTrainedModel):
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        """As training begins; and the constants, which no file holds and `from_pretrained` would leave empty."""
+        """Initialise weights as for training, and set the constants that no file stores and `from_pretrained` skips."""
         if isinstance(module, LogMel):
             fresh = LogMel()
             module.basis.copy_(fresh.basis)
@@ -102,15 +102,15 @@ class SilkModel(PreTrainedModel):
 
     @torch.no_grad()
     def encode(self, input_values: Tensor, padding_mask: Tensor | None = None) -> SilkEncoderOutput:
-        """Waves to codes.
+        """Encode waves to codes.
 
         Args:
             input_values: float32 [B, 1, T] or [B, T] at 24 kHz.
-            padding_mask: [B, T], 1 where a row is its own and 0 after that; None: all of it.
+            padding_mask: [B, T], 1 for samples and 0 for padding at the end; None: no padding.
 
         Raises:
-            ArgumentError: other shapes, a row without a sample, padding that is not at the end, or other weights
-                than float32.
+            ArgumentError: a shape is wrong, a row has no samples, the padding is not at the end, or the weights are
+                not float32.
         """
         wave, n_samples = self._waves(input_values, padding_mask)
         n_frames = -(-n_samples // FRAME)
@@ -129,14 +129,16 @@ class SilkModel(PreTrainedModel):
     def decode(
         self, audio_codes: Tensor, n_samples: int | Tensor | None = None, padding_mask: Tensor | None = None
     ) -> SilkDecoderOutput:
-        """Codes to waves.
+        """Decode codes to waves.
 
         Args:
             audio_codes: int64 [B, 19, F].
-            n_samples: of each row, or of all; None: as many as `padding_mask` [B, T] says, or as the frames hold.
+            n_samples: number of samples of each row or of all rows; None: from `padding_mask` [B, T], otherwise the
+                length of all frames.
 
         Raises:
-            TokensError: codes of another shape or out of range. ArgumentError: n_samples that the frames do not hold.
+            TokensError: the codes have another shape or are out of range. ArgumentError: n_samples does not fit the
+                frames.
         """
         self._check_dtype()
         levels = codes_to_levels(audio_codes, self.config.codebook_sizes)
@@ -159,7 +161,7 @@ class SilkModel(PreTrainedModel):
     def forward(
         self, input_values: Tensor, padding_mask: Tensor | None = None, audio_codes: Tensor | None = None
     ) -> SilkOutput:
-        """There and back: `encode`, unless the codes are given, and `decode`."""
+        """Encode, unless the codes are given, and decode."""
         if audio_codes is None:
             found = self.encode(input_values, padding_mask)
         else:
@@ -169,7 +171,7 @@ class SilkModel(PreTrainedModel):
         return SilkOutput(found.audio_codes, found.audio_codes_mask, found.n_samples, decoded.audio_values)
 
     def to_tokens(self, found: SilkEncoderOutput | SilkOutput) -> list[Tokens]:
-        """The rows as the package's Tokens: for .silk files, `silkcodec.lm`, or a codec without PyTorch."""
+        """Convert the rows to Tokens for .silk files, `silkcodec.lm`, or a codec without PyTorch."""
         if found.audio_codes is None or found.n_samples is None:
             raise ArgumentError("what becomes tokens must have audio_codes and n_samples.")
         rows = zip(found.audio_codes.cpu().numpy(), found.n_samples.tolist(), strict=True)
@@ -180,10 +182,10 @@ class SilkModel(PreTrainedModel):
         ]
 
     def from_tokens(self, many: Sequence[Tokens]) -> SilkEncoderOutput:
-        """Tokens of this model, in any grouping, as one batch to decode.
+        """Convert Tokens of this model, in any grouping, to one batch for decoding.
 
         Raises:
-            TokensError: tokens of another codec, or of other weights.
+            TokensError: the tokens are from another codec or other weights.
         """
         for tokens in many:
             if tokens.codec != self.config.codec:
@@ -198,7 +200,7 @@ class SilkModel(PreTrainedModel):
         return SilkEncoderOutput(*(part.to(self.device) for part in (codes, mask, n_samples)))
 
     def _waves(self, input_values: Tensor, padding_mask: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Rows of samples with silence after their end, float32 [B, T], and their lengths [B]. Raises ArgumentError."""
+        """Return rows of samples padded with silence, float32 [B, T], and their lengths [B]. Raises ArgumentError."""
         self._check_dtype()
         if input_values.ndim == 3 and input_values.shape[1] == 1:
             input_values = input_values[:, 0]
@@ -221,13 +223,13 @@ class SilkModel(PreTrainedModel):
 
 
 def levels_to_codes(levels: Tensor) -> Tensor:
-    """Levels int64 [B, F, 128] in 0..7 -> codes int64 [B, 19, F]: `silkcodec.tokens.levels_to_codes` in PyTorch."""
+    """Convert levels int64 [B, F, 128] in 0..7 to codes int64 [B, 19, F], like `silkcodec.tokens.levels_to_codes`."""
     padded = nn.functional.pad(levels, (0, -LATENT_WIDTH % DIMS_PER_TOKEN)).unflatten(2, (-1, DIMS_PER_TOKEN))
     return (padded << 3 * torch.arange(DIMS_PER_TOKEN, device=levels.device)).sum(-1).transpose(1, 2)
 
 
 def codes_to_levels(codes: Tensor, codebook_sizes: Sequence[int]) -> Tensor:
-    """Codes int64 [B, 19, F] -> levels int64 [B, F, 128]: the inverse. Raises TokensError."""
+    """Convert codes int64 [B, 19, F] to levels int64 [B, F, 128]. Raises TokensError."""
     if codes.ndim != 3 or codes.shape[1] != len(codebook_sizes) or codes.is_floating_point() or not codes.numel():
         got = f"{codes.dtype} {list(codes.shape)}"
         raise TokensError(f"audio_codes must be integers [batch, {len(codebook_sizes)}, frames]; got {got}.")

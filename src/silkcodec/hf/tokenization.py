@@ -1,7 +1,8 @@
-"""SilkTokenizer: text of audio tokens, '<|silk/2:3:17|>...', to ids and back, behind the calls of any tokenizer.
+"""Convert text of audio tokens, '<|silk/2:3:17|>...', to ids and back with SilkTokenizer.
 
-Its ids are counted, not looked up: id = special ids + place of the codebook + code, as `silkcodec.lm.Flat` has it.
-A text model's own tokenizer takes the same strings: `tokenizer.add_tokens(list(lm.strings(layout)))`.
+SilkTokenizer has the interface of any tokenizer. It computes ids without a lookup table, like `silkcodec.lm.Flat`: id =
+number of special ids + offset of the codebook + code. The tokenizer of a text model can use the same strings:
+`tokenizer.add_tokens(list(lm.strings(layout)))`.
 """
 
 from __future__ import annotations
@@ -17,17 +18,17 @@ from silkcodec.lm.text import TOKEN, name_of
 from silkcodec.spec import DIMS_PER_TOKEN, SILK_FRAME_RATE, SILK_SAMPLE_RATE
 from silkcodec.tokens import Tokens, codebook_sizes
 
-MAX_DIMS = 4  # in a token of a vocabulary that is still small enough to be listed
+MAX_DIMS = 4  # Larger groups make the vocabulary too large to list.
 BOS, EOS, PAD = "<|silk:bos|>", "<|silk:eos|>", "<|silk:pad|>"
 
 
 class SilkTokenizer(PreTrainedTokenizer):
-    """Ids of Silk's tokens in groups of so many dimensions, with bos, eos and pad.
+    """Convert Silk's tokens, in groups of a given number of dimensions, to ids with bos, eos and pad.
 
     Args:
-        dims_per_token: 1..4; 2 makes 4,096 strings and 64 of them a frame, 4 makes 131,072 and 32; see
-            `Tokens.regroup`. `transformers` lists a vocabulary to add a token, so that one of 8^7 codes is too large.
-        codec: of the tokens that `to_tokens` makes: "silk@0a1b2c3d4e5f".
+        dims_per_token: 1..4. 2 gives 4,096 strings and 64 tokens per frame, 4 gives 131,072 strings and 32 tokens; see
+            `Tokens.regroup`. `transformers` lists the vocabulary to add a token, so 8^7 codes are too many.
+        codec: codec id of the tokens from `to_tokens`: "silk@0a1b2c3d4e5f".
 
     Raises:
         ArgumentError: dims_per_token outside 1..4.
@@ -43,7 +44,7 @@ class SilkTokenizer(PreTrainedTokenizer):
         order = tuple(range(len(sizes)))
         self.layout = Layout(codec, SILK_SAMPLE_RATE, rates, sizes, order, SILK_FRAME_RATE * len(sizes))
         self.flat = Flat(self.layout)
-        self._first = [self.flat.allowed(k).start for k in range(len(sizes))]  # the id of each codebook's code 0
+        self._first = [self.flat.allowed(k).start for k in range(len(sizes))]  # Id of code 0 by codebook.
         self._specials = (BOS, EOS, PAD)
         for name, token in zip(("bos_token", "eos_token", "pad_token"), self._specials, strict=True):
             kwargs.setdefault(name, token)
@@ -53,11 +54,11 @@ class SilkTokenizer(PreTrainedTokenizer):
 
     @property
     def vocab_size(self) -> int:
-        """All ids, the special ones too."""
+        """Return the number of ids, including the special ones."""
         return self.flat.size
 
     def get_vocab(self) -> dict[str, int]:
-        """Every string and its id: made when asked for."""
+        """Return the id of every string. The dictionary is built on each call."""
         every = enumerate([*self._specials, *strings(self.layout)])
         return {token: i for i, token in every} | self._added_tokens_encoder
 
@@ -65,19 +66,19 @@ class SilkTokenizer(PreTrainedTokenizer):
         self.total_vocab_size = self.flat.size + sum(i >= self.flat.size for i in self._added_tokens_decoder)
 
     def encode_tokens(self, tokens: Tokens) -> list[int]:
-        """Tokens, in any grouping -> ids with bos and eos."""
+        """Convert Tokens in any grouping to ids with bos and eos."""
         ids: list[int] = self.flat.encode(tokens.regroup(self.dims_per_token)).tolist()
         return ids
 
     def to_tokens(self, ids_or_text: list[int] | str, n_samples: int | None = None, *, cut: bool = False) -> Tokens:
-        """Ids or text -> Tokens in Silk's own groups, which any of its decoders takes.
+        """Convert ids or text to Tokens in Silk's default groups, which every Silk decoder accepts.
 
         Args:
-            n_samples: of the wave; None: as many as the frames hold (or as the text says).
-            cut: drop a last frame that is not complete.
+            n_samples: number of samples of the wave; None: from the text, otherwise the length of all frames.
+            cut: drop an incomplete last frame.
 
         Raises:
-            TokensError: not the tokens of one recording in whole frames.
+            TokensError: the input is not the tokens of one recording in whole frames.
         """
         if isinstance(ids_or_text, str):
             found = from_text(ids_or_text, self.layout, cut=cut)
@@ -89,12 +90,12 @@ class SilkTokenizer(PreTrainedTokenizer):
         return Tokens(own.codes, own.codebook_sizes, own.frame_rates, own.sample_rate, n_samples, own.codec)
 
     def to_text(self, tokens: Tokens) -> str:
-        """Tokens, in any grouping -> the text that this tokenizer reads."""
+        """Convert Tokens in any grouping to text for this tokenizer."""
         return to_text(tokens.regroup(self.dims_per_token), end=False)
 
     @property
     def dims_per_token(self) -> int:
-        """FSQ dimensions in a token."""
+        """Return the number of FSQ dimensions in a token."""
         return (self.layout.codebook_sizes[0].bit_length() - 1) // 3
 
     def _tokenize(self, text: str, **_: Any) -> list[str]:
@@ -126,9 +127,9 @@ class SilkTokenizer(PreTrainedTokenizer):
         raise TokensError(f"an id must be 0..{self.flat.size - 1}; got {index}.")
 
     def convert_tokens_to_string(self, tokens: list[str]) -> str:
-        """The strings one after another."""
+        """Concatenate the strings."""
         return "".join(tokens)
 
     def save_vocabulary(self, save_directory: str, filename_prefix: str | None = None) -> tuple[str, ...]:
-        """No file: the vocabulary follows from dims_per_token, which tokenizer_config.json holds."""
+        """Write no file: dims_per_token in tokenizer_config.json defines the vocabulary."""
         return ()
