@@ -1,6 +1,6 @@
-"""What there is to tokenise: an Item is a recording, or a part of one, and where its bytes are; nothing is read yet.
+"""Describe the recordings to tokenise. An `Item` locates a recording, or a part of one, without reading it.
 
-Everything here is data of a few hundred bytes that goes through JSON unchanged: into the plan, and to workers.
+An item takes a few hundred bytes. It is stored in the plan and sent to workers as JSON without loss.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from typing import Any
 
 from silkcodec.errors import SilkError
 
-MAX_NAME = 1_000  # characters of an id or a path
-MAX_META = 1 << 16  # characters of what else is known of a recording
-MAX_SECONDS = 1e8  # three years: beyond it a start or a duration is a slip
+MAX_NAME = 1_000  # Characters of an id or a path.
+MAX_META = 1 << 16  # Characters of the metadata of a recording.
+MAX_SECONDS = 1e8  # About three years: a larger start or duration is an error.
 
-REASONS = {  # why a recording is not in the corpus
+REASONS = {  # Reasons for excluding a recording from the corpus.
     "name": "its id or path has control characters, is not valid text, or is too long",
     "row": "its row has invalid or unsupported values",
     "outside": "its path leaves the folder of its input",
@@ -34,7 +34,7 @@ REASONS = {  # why a recording is not in the corpus
 
 
 class Refusal(SilkError):
-    """One recording that cannot be used, and why; the others go on.
+    """Report one recording that cannot be used. The run continues with the others.
 
     Attributes:
         reason: one of `REASONS`.
@@ -48,20 +48,20 @@ class Refusal(SilkError):
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A recording, or a part of one.
+    """Locate a recording, or a part of one.
 
     Attributes:
         id: unique in the corpus.
-        path: as the row shows it: below its input, with "/"; of a member of a tar "speech.tar/a/b.flac".
-        root: the number of the input.
-        place: the file to open, below the root's folder (absolute only where --allow-outside let it be).
+        path: path stored in the row, relative to its input, with "/". For a tar member: "speech.tar/a/b.flac".
+        root: number of the input.
+        place: file to open, relative to the root's folder (absolute only with --allow-outside).
         kind: "file": a sound file; "tar", "arrow", "parquet": bytes within such a file.
-        at: of "tar" the offset and size in bytes; of "arrow" and "parquet" the numbers of the
-            batch or row group and of the row in it.
-        start_s, duration_s: the part; None: to the end.
-        channel: of the file, counted from 0; None: the mean of all.
-        meta: a JSON object of what else is known: text, speaker, language, ...
-        stamp: size in bytes and time of change in ns of the file, when the plan was made; None: it was not there.
+        at: for "tar", offset and size in bytes; for "arrow" and "parquet", the number of the batch or row group and
+            the number of the row in it.
+        start_s, duration_s: selected part, s; a duration of None extends to the end.
+        channel: channel of the file, counted from 0; None: the mean of all channels.
+        meta: JSON object of metadata: text, speaker, language, ...
+        stamp: file size in bytes and modification time in ns when the plan was made; None: the file was missing.
     """
 
     id: str
@@ -77,7 +77,7 @@ class Item:
     stamp: tuple[int, int] | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Without what is as usual."""
+        """Return the fields that differ from their defaults."""
         usual = {field.name: field.default for field in fields(self)}
         return {key: value for key, value in asdict(self).items() if value != usual[key]}
 
@@ -89,7 +89,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A recording that was refused: a line of quarantine.jsonl."""
+    """Describe a refused recording, which is one line of quarantine.jsonl."""
 
     id: str
     path: str
@@ -101,7 +101,7 @@ class Refused:
 
 
 def refused(id: str, path: str, refusal: Refusal) -> Refused:
-    """With names cut to a length that nobody minds, in characters that every file and terminal can show."""
+    """Return a `Refused` whose id and path are shortened and contain only printable characters."""
     safe = [_safe(text)[:MAX_NAME] for text in (id, path, " ".join(str(refusal).split()))]
     return Refused(safe[0], safe[1], refusal.reason, safe[2])
 
@@ -111,7 +111,7 @@ def _safe(text: str) -> str:
 
 
 def check_names(item: Item) -> None:
-    """Hold an item's id and path to text that is shown, stored and compared without surprises. Raises Refusal."""
+    """Check that an item's id and path are valid text of limited length. Raises Refusal."""
     for what, text in (("id", item.id), ("path", item.path)):
         if not text or len(text) > MAX_NAME or not text.isprintable():
             shown = f"{len(text)} characters" if len(text) > MAX_NAME else repr(text)
@@ -119,11 +119,11 @@ def check_names(item: Item) -> None:
 
 
 class UniqueIds:
-    """Makes ids unique in the order they come: a second "a" becomes "a~2". Keeps 8 bytes of each."""
+    """Make ids unique in order of arrival: the second "a" becomes "a~2". Stores 8 bytes per id."""
 
     def __init__(self) -> None:
         self._seen: set[bytes] = set()
-        self._copies: Counter[str] = Counter()  # only of those that came twice
+        self._copies: Counter[str] = Counter()  # Only duplicate ids.
         self.n_renamed = 0
 
     def __call__(self, id: str) -> str:
@@ -137,7 +137,7 @@ class UniqueIds:
 
 
 def seconds(value: object, what: str) -> float | None:
-    """A start or a duration of a manifest as seconds; None where it says nothing. Raises Refusal."""
+    """Return a start or a duration of a manifest in seconds, or None if it is empty. Raises Refusal."""
     if value is None or value == "":
         return None
     try:
@@ -150,20 +150,20 @@ def seconds(value: object, what: str) -> float | None:
 
 
 def meta(columns: Mapping[str, object]) -> str | None:
-    """What else is known of a recording, as a JSON object, sorted; None where nothing is. Raises Refusal."""
+    """Return the metadata of a recording as a sorted JSON object, or None if there is none. Raises Refusal."""
     if not columns:
         return None
     text = json.dumps(columns, ensure_ascii=False, sort_keys=True)
     if len(text) > MAX_META:
         raise Refusal("row", f"What is known of a recording must be under {MAX_META} characters; got {len(text)}.")
-    return text.encode("utf-8", "replace").decode()  # half a character of UTF-16 cannot be stored
+    return text.encode("utf-8", "replace").decode()  # A lone surrogate cannot be stored.
 
 
 def below(place: str, folder: str, allow_outside: bool) -> str:
-    """A path that a manifest names, by its words alone: relative to the folder of the manifest, with "/".
+    """Return a path of a manifest relative to the manifest's folder, with "/". Only the text is checked.
 
     Raises:
-        Refusal: it leads out of that folder, and nobody has allowed that.
+        Refusal: the path leads out of that folder and `allow_outside` is False.
     """
     if "\0" in place:
         raise Refusal("name", f"The path must not hold a null character; got {place!r}.")
@@ -177,9 +177,9 @@ def below(place: str, folder: str, allow_outside: bool) -> str:
 
 
 def locate(item: Item, folder: str, allow_outside: bool) -> str:
-    """Return the file of an item, links followed, and check that it is still the one that was planned.
+    """Return the file of an item, with links followed, and check that it has not changed since the plan.
 
-    Call it right before the file is opened, and once more after it is read.
+    Call this function right before the file is opened and again after it is read.
 
     Raises:
         Refusal: see `find`; or the file has changed since the plan was made.
@@ -191,13 +191,14 @@ def locate(item: Item, folder: str, allow_outside: bool) -> str:
 
 
 def find(place: str, folder: str, allow_outside: bool, shown: str) -> tuple[str, tuple[int, int]]:
-    """Return a regular file within an input, links followed, with its stamp: size in bytes, time of change in ns.
+    """Return a regular file of an input, with links followed, and its stamp: size in bytes, modification time in ns.
 
     Args:
-        place: below `folder`. shown: as messages call the file.
+        place: path relative to `folder`. shown: name of the file in messages.
 
     Raises:
-        Refusal: it is missing, no regular file, or a link leads out of the folder and that is not allowed.
+        Refusal: the file is missing or not a regular file, or a link leads out of the folder and `allow_outside` is
+            False.
     """
     real = os.path.realpath(os.path.join(folder, place))
     top = os.path.realpath(folder)
@@ -209,6 +210,6 @@ def find(place: str, folder: str, allow_outside: bool, shown: str) -> tuple[str,
         missing = isinstance(error, (FileNotFoundError, NotADirectoryError))
         reason = error.strerror or error
         raise Refusal("missing" if missing else "unreadable", f"'{shown}' cannot be read: {reason}.") from error
-    if not stat.S_ISREG(status.st_mode):  # a pipe or a device could be read for ever
+    if not stat.S_ISREG(status.st_mode):  # Reading a pipe or a device may never end.
         raise Refusal("unreadable", f"'{shown}' must be a file; it is a folder, a pipe or a device.")
     return real, (status.st_size, status.st_mtime_ns)

@@ -1,9 +1,10 @@
-"""The ledger: what came of each shard, a line of JSON each, appended and synced after the shard is on the disk.
+"""Record the result of each shard in the ledger, one JSON line per shard, synced after the shard is on the disk.
 
-Only the process that leads a run writes it. A shard counts as done when it has a line here and a file of that SHA-256;
-the line that a kill has torn is cut off, and its shard done again: the order file, then line, makes that harmless.
+Only the main process of a run writes the ledger. A shard is complete if it has a ledger line and a file with that
+SHA-256. An incomplete line left by an interruption is removed and its shard is encoded again. This is safe because the
+file is always written before the line.
 
-It is the only record beside the shards: quarantine.jsonl and report.json are made from it at the end of every run.
+The ledger is the only record besides the shards. Every run ends by writing quarantine.jsonl and report.json from it.
 """
 
 from __future__ import annotations
@@ -24,16 +25,16 @@ Record = dict[str, Any]
 
 
 class Ledger:
-    """The ledger of an output folder, open to go on.
+    """Open the ledger of an output folder for appending.
 
     Args:
-        plan: the hash of the plan; lines of another one do not count.
+        plan: hash of the plan. Lines of other plans are ignored.
 
     Attributes:
-        records: by shard number.
+        records: records by shard number.
 
     Raises:
-        OutputError: it cannot be read or written.
+        OutputError: the ledger cannot be read or written.
     """
 
     def __init__(self, folder: Path, plan: str) -> None:
@@ -52,11 +53,11 @@ class Ledger:
         self.records = {shard: record for shard, record in last.items() if problem(folder, record) is None}
 
     def add(self, record: Record) -> None:
-        """Append what came of a shard, and wait until it is on the disk. Raises OutputError."""
+        """Append the record of a shard and sync it to the disk. Raises OutputError."""
         line = json.dumps({"plan": self._plan[:16], **record}, ensure_ascii=False).encode() + b"\n"
         try:
             at = self._file.seek(0, os.SEEK_END)
-            if self._file.write(line) != len(line):  # a full disk takes a part before it says so
+            if self._file.write(line) != len(line):  # A full disk can accept part of the line without an error.
                 self._file.truncate(at)
                 raise OSError(28, os.strerror(28))
             os.fsync(self._file.fileno())
@@ -81,11 +82,11 @@ def _lines(content: bytes, plan: str) -> Iterator[Record]:
             if record.pop("plan") == plan[:16] and isinstance(record["shard"], int):
                 yield record
         except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
-            continue  # its shard will be done again
+            continue  # Its shard is encoded again.
 
 
 def read(folder: Path, plan: str) -> dict[int, Record]:
-    """Return the records of a folder's ledger by shard number, whether their files are whole or not."""
+    """Return the records of a folder's ledger by shard number, without checking their files."""
     try:
         content = (folder / NAME).read_bytes()
     except OSError as error:
@@ -94,7 +95,7 @@ def read(folder: Path, plan: str) -> dict[int, Record]:
 
 
 def problem(folder: Path, record: Record) -> str | None:
-    """Say what is wrong with the file of a shard; None if its size and SHA-256 are those of the ledger."""
+    """Return the problem with a shard's file, or None if its size and SHA-256 match the ledger."""
     try:
         with open(folder / record["file"], "rb") as file:
             n_bytes = os.fstat(file.fileno()).st_size
@@ -111,10 +112,10 @@ def problem(folder: Path, record: Record) -> str | None:
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Hold an output folder against a second run; the system lets go when this process ends, however it ends.
+    """Lock an output folder against a second run. The system releases the lock when this process ends.
 
     Raises:
-        OutputError: another run is at it.
+        OutputError: another run uses the folder.
     """
     try:
         import fcntl
@@ -130,6 +131,6 @@ def alone(folder: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise OutputError(f"'{folder}' must be worked on by one run at a time; another one is at it.") from error
-        except OSError:  # a file system without locks
+        except OSError:  # The file system has no locks.
             pass
         yield

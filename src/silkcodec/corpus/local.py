@@ -1,8 +1,8 @@
-"""The engine for one machine: processes, each with a codec and one thread, a shard at a time.
+"""Encode shards on one machine, in processes that each have a codec and one thread.
 
-A process that dies (killed for memory, crashed by a codec) is noticed at once: a new one does its shard again. It
-tells of every recording before it reads it, so it is known which one it died of; after the third time that recording
-is refused, and the others of its shard go on.
+If a process crashes (out of memory, or a crash in a codec), a new process encodes its shard again. A process reports
+the number of every recording before it reads it, which identifies the recording that caused a crash. After three
+crashes that recording is refused and the other recordings of its shard are encoded.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from silkcodec.corpus.shard import Job, Record, check_worker, load_codec, tokeni
 from silkcodec.errors import SilkError
 from silkcodec.parallel.worker_process import WorkerDied, WorkerProcess
 
-MAX_DEATHS = 3  # of one recording: two can be chance
+MAX_DEATHS = 3  # Crashes per recording; two can be chance.
 
 Starts = Callable[[int], None]
 """Called with how many recordings have begun since the last call."""
 
 
 def tokenize(job: Job, plan: Plan, todo: Sequence[int], n_workers: int, starts: Starts) -> Iterator[Record]:
-    """The records of the shards in `todo`, as they are done.
+    """Yield the records of the shards in `todo` in order of completion.
 
     Raises:
-        SilkError: of a worker, where no single recording is to blame.
+        SilkError: a worker failed and no single recording is the cause.
     """
     waiting = deque(todo)
-    crashed: dict[int, dict[int, str]] = {}  # by shard, by item: how
+    crashed: dict[int, dict[int, str]] = {}  # Shard -> item -> description of the crash.
     deaths: Counter[tuple[int, int]] = Counter()
     workers: list[_Worker] = []
 
@@ -80,10 +80,10 @@ def tokenize(job: Job, plan: Plan, todo: Sequence[int], n_workers: int, starts: 
 
 
 class _Worker:
-    """A process that does shards.
+    """Control a process that encodes shards.
 
     Attributes:
-        ready: it has loaded its codec. shard: in work. item: the number of the recording that it is at.
+        ready: whether the codec is loaded. shard: shard in progress. item: number of the current recording.
     """
 
     def __init__(self, job: Job) -> None:
@@ -98,10 +98,10 @@ class _Worker:
         self._process.send((shard, crashed))
 
     def answer(self) -> int | Record | bool:
-        """The number of a recording that begins, the record of the shard that is done, True: ready.
+        """Return the number of a started recording, the record of a finished shard, or True if the worker is ready.
 
         Raises:
-            WorkerDied: it has.
+            WorkerDied: the process has ended.
         """
         answer: int | Record | bool = self._process.receive()
         if answer is True:
@@ -117,7 +117,7 @@ class _Worker:
 
 
 def _serve(tasks: Connection, job: Job) -> None:
-    """The worker's side, until the other end is closed, by its will or its death."""
+    """Run the loop of a worker until the parent closes the connection or ends."""
     signal.signal(signal.SIGTERM, _terminate)
     one_thread()
     codec = load_codec(job.codec, job.settings.provider)
@@ -129,10 +129,10 @@ def _serve(tasks: Connection, job: Job) -> None:
 
 
 def _terminate(*_: Any) -> None:
-    raise SystemExit(128 + signal.SIGTERM)  # through every `with`, so that the unfinished shard is removed
+    raise SystemExit(128 + signal.SIGTERM)  # Unwinds every `with`, which removes the unfinished shard.
 
 
 def one_thread() -> None:
-    """Hold baseline codecs to one thread, before their libraries are imported: see shard.py."""
+    """Limit baseline codecs to one thread. Call this before their libraries are imported; see shard.py."""
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = "1"

@@ -1,7 +1,7 @@
 """Assign recordings to shards in a plan, which is fixed before any recording is encoded.
 
     OUT/plan.jsonl   a line per shard, {"items": [...]}, and per refused recording, {"refused": {...}}
-    OUT/plan.json    the settings, the counts, and the SHA-256 of both together; written last
+    OUT/plan.json    the settings, the counts, and the SHA-256 of settings and plan.jsonl; written last
 
 If the folder already has a plan, a run rebuilds the plan from the inputs and compares the hashes. It raises an error
 if the recordings, the codec, the weights or the settings differ. Items stay on the disk, so a plan needs memory only
@@ -77,7 +77,7 @@ class Plan:
     """Read a plan that is stored on the disk.
 
     Attributes:
-        hash: SHA-256 of the settings, the counts and the body. n_items, n_refused: counts of recordings.
+        hash: SHA-256 of the settings and the body (plan.jsonl). n_items, n_refused: counts of recordings.
         n_renamed: number of duplicate ids. counts: number of items by shard.
 
     Raises:
@@ -222,7 +222,7 @@ def _check_settings(folder: Path, begun: Mapping[str, Any], settings: Settings) 
 
 
 def _first_change(old: Path, new: Path) -> str | None:
-    """Return the first recording that differs between two plans, for a message; None if it cannot be determined."""
+    """Return a message part that names the first recording that differs between two plans, or None if unknown."""
     with open(old, "rb") as then, open(new, "rb") as now:
         for before, after in zip(then, now, strict=False):
             if before == after:

@@ -1,4 +1,4 @@
-"""Reading a corpus back: rows one after the other, by number, or by id.
+"""Read the rows of a corpus in order, by number, or by id.
 
 from silkcodec import corpus
 for row in corpus.read("out"):
@@ -23,23 +23,25 @@ from silkcodec.corpus.rows import FORMAT, METADATA_KEY, ROWS_KEY, Row, checksum
 from silkcodec.errors import ArgumentError, TokensError
 from silkcodec.tokens import Tokens
 
-COLUMNS = ("id", "path", "start", "n_samples", "meta", "checksum")  # of a row, beside its codes
+COLUMNS = ("id", "path", "start", "n_samples", "meta", "checksum")  # Columns of a row except its codes.
 NAME = re.compile(r"tokens-(\d+)-of-(\d+)\.(parquet|tar)")
 
 
 class Corpus:
-    """The rows of a folder of shards; what `read` gives.
+    """Give access to the rows in a folder of shards. `read` returns this class.
 
-    Iterating holds a row group in memory. `corpus[i]` and `len(corpus)` make it a map-style dataset of PyTorch, which
-    a DataLoader can shuffle and share out to its workers; shuffled, every row costs the reading of its row group.
+    Iterating keeps one row group in memory. With `corpus[i]` and `len(corpus)`, a corpus is a map-style dataset of
+    PyTorch, which a DataLoader can shuffle and distribute to its workers. In shuffled order, each row requires
+    reading its whole row group.
 
     Args:
-        folder: with the shards. part, parts: only every parts-th shard, from the part-th on: (rank, world size), say.
-        partial: take a corpus that is not finished yet for what is there.
-        verify: check every row against its checksum; what is damaged is an error. False is a little faster.
+        folder: folder of the shards.
+        part, parts: read only every parts-th shard, starting at number part, e.g. (rank, world size).
+        partial: read the existing shards of an unfinished corpus.
+        verify: check every row against its checksum and raise an error if it is damaged. False is slightly faster.
 
     Raises:
-        ArgumentError: no shards, some are missing, or they are damaged.
+        ArgumentError: there are no shards, or some are missing or damaged.
     """
 
     def __init__(
@@ -56,8 +58,8 @@ class Corpus:
         self.folder = Path(folder)
         self._verify = verify
         self._files = _shards(self.folder, partial)[part::parts]
-        self._starts: list[int] | None = None  # the number of each shard's first row, and of the end
-        self._held: tuple[tuple[str, int], list[Row]] | None = None  # the row group that was asked for last
+        self._starts: list[int] | None = None  # Number of the first row of each shard, then the total.
+        self._held: tuple[tuple[str, int], list[Row]] | None = None  # The row group read last.
 
     def __iter__(self) -> Iterator[Row]:
         for file in self._files:
@@ -84,10 +86,10 @@ class Corpus:
         raise ArgumentError(f"'{file}' must hold the rows that it promises; it does not.")
 
     def find(self, ids: Sequence[str]) -> dict[str, Row]:
-        """The rows of these ids; of several, of a recording that was cut, write each: "a#0", "a#1".
+        """Return the rows of these ids. List each row of a segmented recording: "a#0", "a#1".
 
         Raises:
-            ArgumentError: one is not in the corpus.
+            ArgumentError: an id is not in the corpus.
         """
         missing, found = set(ids), {}
         for file in self._files:
@@ -122,16 +124,16 @@ class Corpus:
         return self._starts
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_held": None}  # what goes to a DataLoader's workers
+        return {**self.__dict__, "_held": None}  # A DataLoader's workers get no cached rows.
 
 
 def read(folder: str | os.PathLike[str], **options: Any) -> Corpus:
-    """The rows of a corpus: iterate, index, `len`, `find`. Options and errors: see `Corpus`."""
+    """Open a corpus for iteration, indexing, `len` and `find`. For the options and errors, see `Corpus`."""
     return Corpus(folder, **options)
 
 
 def shard_rows(file: str) -> Iterator[Row]:
-    """Yield the rows of one shard, each checked against its checksum. Raises ArgumentError where it is damaged."""
+    """Yield the rows of one shard, each checked against its checksum. Raises ArgumentError if one is damaged."""
     for group in _groups(file):
         yield from _group(file, group, True)
 
@@ -144,7 +146,7 @@ def _group(file: str, group: int, verify: bool) -> Iterator[Row]:
 
 
 def codec_of(folder: str | os.PathLike[str]) -> str | None:
-    """The codec that made a corpus, as `load` takes it, by its plan; None where the plan did not come along."""
+    """Return the codec name in a corpus's plan, as accepted by `load`, or None if the folder has no plan."""
     from silkcodec.corpus.plan import read_header
 
     header = read_header(Path(folder))
@@ -168,7 +170,7 @@ def _shards(folder: Path, partial: bool) -> list[str]:
 
 
 def _parquet(file: str) -> Any:
-    """Open a shard whose footer has as many rows as it should. Raises ArgumentError."""
+    """Open a shard and check the number of rows in its footer. Raises ArgumentError."""
     require("Reading Parquet")
     from pyarrow import parquet  # type: ignore[import-untyped]
 
@@ -189,7 +191,7 @@ def _shared(opened: Any) -> dict[str, Any]:
 
 
 def _version(shared: dict[str, Any]) -> int:
-    """Return the format version of a shard. Raises ValueError if this version of Silk does not know it."""
+    """Return the format version of a shard. Raises ValueError if this version of Silk cannot read it."""
     version = shared["format"]
     if isinstance(version, bool) or version not in range(1, FORMAT + 1):
         raise ValueError(f"its format must be 1..{FORMAT}; got {str(version)[:20]}")
@@ -197,7 +199,7 @@ def _version(shared: dict[str, Any]) -> int:
 
 
 def _damage() -> tuple[type[Exception], ...]:
-    """Return what Arrow and Python raise when they read a damaged Parquet file."""
+    """Return the exception types that Arrow and Python raise for a damaged Parquet file."""
     arrow = require("Reading Parquet").ArrowException
     return arrow, OSError, LookupError, TypeError, ValueError, OverflowError, AttributeError
 
@@ -212,7 +214,7 @@ def _groups(file: str) -> range:
 
 
 def _group_rows(file: str) -> list[int]:
-    """Rows in each row group; a tar is one group."""
+    """Return the number of rows in each row group. A tar counts as one group."""
     if file.endswith(".tar"):
         return [sum(1 for _ in _read_tar(file))]
     metadata = _parquet(file).metadata
@@ -220,7 +222,7 @@ def _group_rows(file: str) -> list[int]:
 
 
 def _read_parquet(file: str, group: int) -> Iterator[tuple[int, Row]]:
-    """(format version, row) of each row of a row group."""
+    """Yield (format version, row) for each row of a row group."""
     opened = _parquet(file)
     try:
         shared = _shared(opened)
@@ -238,7 +240,7 @@ def _read_parquet(file: str, group: int) -> Iterator[tuple[int, Row]]:
 
 
 def _read_tar(file: str) -> Iterator[tuple[int, Row]]:
-    """(format version, row) of each row of a tar; no name in it becomes a path."""
+    """Yield (format version, row) for each row of a tar. Member names are never used as paths."""
     try:
         with open(file, "rb") as raw, tarfile.open(fileobj=raw, mode="r:") as tar:
             shared: dict[str, Any] = {}
@@ -261,9 +263,9 @@ def _read_tar(file: str) -> Iterator[tuple[int, Row]]:
 
 
 def _tar_members(tar: tarfile.TarFile, raw: BinaryIO) -> Iterator[tuple[str, bytes]]:
-    """(name, content) of each member. Raises TarError where tarfile would take a damaged header for the end."""
+    """Yield (name, content) for each member. Raises TarError if a damaged header looks like the end to tarfile."""
     while (member := tar.next()) is not None:
-        tar.members.clear()  # type: ignore[attr-defined]  # it would keep them all
+        tar.members.clear()  # type: ignore[attr-defined]  # Otherwise tarfile keeps every member.
         content = tar.extractfile(member).read()  # type: ignore[union-attr]
         if len(content) != member.size:
             raise tarfile.ReadError(f"'{member.name}' is cut short")
@@ -281,7 +283,7 @@ def _tar_members(tar: tarfile.TarFile, raw: BinaryIO) -> Iterator[tuple[str, byt
 def _npy(content: bytes) -> Any:
     try:
         return np.load(io.BytesIO(content), allow_pickle=False)
-    except Exception as error:  # NumPy parses the header with Python's parser, which raises many types
+    except Exception as error:  # NumPy uses Python's parser, which raises many types.
         raise ValueError(f"an array is damaged: {error}") from error
 
 

@@ -1,16 +1,16 @@
-"""A row of a corpus: one recording's tokens and where they come from; and its two forms on the disk.
+"""Define the row of a corpus (one recording's tokens and their origin) and its two file formats.
 
-Parquet: one file per shard; the Arrow schema is `schema`, told in docs/corpus.md. What is the same for all rows (the
-codebooks' sizes and rates) stands in the schema's metadata under "silkcodec", as JSON.
+Parquet: one file per shard. `schema` returns the Arrow schema, which docs/corpus.md describes. The schema's metadata
+holds the values shared by all rows (sizes and rates of the codebooks) under "silkcodec", as JSON.
 
-WebDataset: one tar per shard; of each row NAME.json and NAME.codes.npy, int32 or int64 [K, F]; of a multi-scale codec
-NAME.codes.0.npy, NAME.codes.1.npy, ..., one codebook each. NAME is a number: no id can become the name of a file.
+WebDataset: one tar per shard. Each row has NAME.json and NAME.codes.npy, int32 or int64 [K, F]. A row of a multi-scale
+codec has NAME.codes.0.npy, NAME.codes.1.npy, ..., one per codebook. NAME is a number, so ids never become file names.
 
-Both are the same bytes for the same rows, whoever writes them.
+In both formats the same rows always produce the same bytes.
 
-Shards have a format version. Version 2 is written: a row's checksum covers all its fields, Parquet pages have
-checksums, and the footer of a Parquet file has the number of its rows. Version 1, whose checksum covers the tokens
-only, can still be read.
+Shards have a format version. New shards have version 2: a row's checksum covers all its fields, Parquet pages have
+checksums, and the footer of a Parquet file stores the number of rows. Version 1, whose checksum covers only the
+tokens, is still readable.
 """
 
 from __future__ import annotations
@@ -31,23 +31,23 @@ from silkcodec.corpus.plan import Facts
 from silkcodec.tokens import Tokens
 
 METADATA_KEY = b"silkcodec"
-ROWS_KEY = b"silkcodec.rows"  # of the footer: how many rows the file has
+ROWS_KEY = b"silkcodec.rows"  # Footer key of the number of rows.
 FORMAT = 2
-GROUP_TOKENS = 1 << 20  # in a row group of Parquet, about: what a writer or reader must have in memory, 4 MB
+GROUP_TOKENS = 1 << 20  # Approximate size of a Parquet row group, which readers and writers buffer: 4 MB.
 GROUP_ROWS = 512
-SUFFIXES = {"parquet": ".parquet", "webdataset": ".tar"}  # by format
+SUFFIXES = {"parquet": ".parquet", "webdataset": ".tar"}  # Suffix of each format.
 
 
 @dataclass(frozen=True)
 class Row:
-    """One recording, or one part of one.
+    """Hold the tokens of one recording, or of a part of one.
 
     Attributes:
-        id: unique. path: of the recording, below its input.
-        start: where in the recording it begins, seconds.
-        tokens: how long it is, too.
-        meta: what else was known of the recording: text, speaker, ...
-        checksum: as it was written; see `checksum` and `sealed`.
+        id: unique in the corpus. path: path of the recording, relative to its input.
+        start: start within the recording, s.
+        tokens: the tokens, which include the number of samples.
+        meta: metadata of the recording: text, speaker, ...
+        checksum: checksum stored with the row; see `checksum` and `sealed`.
     """
 
     id: str
@@ -83,12 +83,12 @@ def checksum(row: Row, version: int = FORMAT) -> str:
 
 
 def code_type(codebook_sizes: Sequence[int]) -> str:
-    """ "int32" where every code fits, else "int64"."""
+    """Return "int32" if every code fits, otherwise "int64"."""
     return "int32" if max(codebook_sizes) <= 2**31 else "int64"
 
 
 def schema(facts: Facts) -> Any:
-    """The Arrow schema of a Parquet shard."""
+    """Return the Arrow schema of a Parquet shard."""
     pa = require("Parquet")
     codes = pa.int32() if code_type(facts.codebook_sizes) == "int32" else pa.int64()
     fields = [
@@ -116,10 +116,10 @@ def _shared(facts: Facts) -> dict[str, Any]:
 
 
 class ParquetWriter:
-    """Rows to a Parquet file, in the memory of a row group.
+    """Write rows to a Parquet file with one row group in memory.
 
     Args:
-        file: binary, only written to.
+        file: binary file, open for writing.
     """
 
     def __init__(self, file: Any, facts: Facts) -> None:
@@ -135,7 +135,7 @@ class ParquetWriter:
             compression="zstd",
             compression_level=3,
             use_dictionary=["codec", "path"],
-            column_encoding={column: "DELTA_BINARY_PACKED"},  # as many bits as the codes have, not 32
+            column_encoding={column: "DELTA_BINARY_PACKED"},  # Stores only the bits that the codes need.
             write_statistics=["id", "path", "start", "n_samples"],
             write_page_checksum=True,
         )
@@ -182,7 +182,7 @@ class ParquetWriter:
 
 
 class TarWriter:
-    """Rows to a tar for WebDataset, one at a time. Args: see `ParquetWriter`."""
+    """Write rows to a tar for WebDataset, one at a time. For the arguments, see `ParquetWriter`."""
 
     def __init__(self, file: Any, facts: Facts) -> None:
         self._tar = tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115 - see close()
@@ -209,10 +209,10 @@ class TarWriter:
             for k, column in enumerate(codes):
                 self._put(f"{name}.codes.{k}.npy", _npy(column))
         self._n_rows += 1
-        self._tar.members.clear()  # type: ignore[attr-defined]  # it would keep them all
+        self._tar.members.clear()  # type: ignore[attr-defined]  # Otherwise tarfile keeps every member.
 
     def _put(self, name: str, content: bytes) -> None:
-        member = tarfile.TarInfo(name)  # no time, no owner: the same bytes whoever writes them
+        member = tarfile.TarInfo(name)  # Without time and owner, so that the bytes are reproducible.
         member.size = len(content)
         self._tar.addfile(member, io.BytesIO(content))
 
