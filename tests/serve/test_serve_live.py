@@ -374,7 +374,7 @@ def test_sigterm_drains(server: Server, codec: Silk, speech: Any) -> None:
         np.testing.assert_array_equal(np.concatenate(began), codes_of(codec.encode(wave[:20_000])))
         with pytest.raises(ServerError) as caught:
             other._take(10)
-        assert caught.value.status == 1001 and "goes down" in str(caught.value)
+        assert caught.value.status == 1001 and "shutting down" in str(caught.value)
     assert server.stop() == 0
     assert server.workers("streams") and not any(exists(pid) for pid in server.workers("streams"))
 

@@ -73,6 +73,8 @@ def _item(
     named = columns.pop("id", None)
     id = str(named) if isinstance(named, (str, int)) and str(named) else usual
     try:
+        if not isinstance(sound["path"], str | None):
+            raise Refusal("row", f"The path of an Audio column must be text; got {type(sound['path']).__name__}.")
         if sound["path"]:
             columns.setdefault("file", sound["path"])
         if sound["has_bytes"]:

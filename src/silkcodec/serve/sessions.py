@@ -196,7 +196,7 @@ class _Live:
         left_s = max(0.0, self._service.limits.drain_s - END_S)
         await self._send(protocol.draining(left_s))
         await asyncio.sleep(left_s)
-        self._code, self._reason = protocol.GOING_AWAY, "the server goes down"
+        self._code, self._reason = protocol.GOING_AWAY, "the server is shutting down"
         if not reader.done():
             reader.cancel()
             await asyncio.gather(reader, return_exceptions=True)
