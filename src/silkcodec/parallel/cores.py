@@ -1,7 +1,7 @@
-"""Count the processor cores that this process may use: the affinity mask and the CPU quota of its control groups.
+"""Count the processor cores that this process may use, from the affinity mask and the CPU quota of its control groups.
 
-A container that is limited with `docker run --cpus 2` still sees all the cores of its host. Threads beyond the quota
-only make the kernel stop all of them until the next period begins.
+In a container limited with `docker run --cpus 2` the system still reports all cores of the host. If more threads run
+than the quota allows, the kernel stops all of them until the next period begins.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-GROUPS = Path("/proc/self/cgroup")  # this process's control groups: ID:CONTROLLERS:PATH, one a line
+GROUPS = Path("/proc/self/cgroup")  # control groups of this process, one ID:CONTROLLERS:PATH per line
 MOUNT = Path("/sys/fs/cgroup")
 
 
 def available_cores() -> int:
-    """Return the number of cores that this process may use, at least 1. Half a core of quota counts as one."""
+    """Return the number of cores that this process may use, at least 1. A quota of half a core counts as 1."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, math.ceil(min(cores, cpu_quota())))
 
@@ -43,7 +43,7 @@ def cpu_quota(groups: Path = GROUPS, mount: Path = MOUNT) -> float:
 
 
 def _up(mount: Path, path: str) -> Iterator[Path]:
-    """A group's folder and those of its parents. A container may see only its own group, mounted at the top."""
+    """Yield the folders of a group and its parents. In a container only its own group may be mounted, at the root."""
     parts = [part for part in path.split("/") if part not in ("", ".", "..")]
     for n in range(len(parts), -1, -1):
         yield mount.joinpath(*parts[:n])
@@ -57,7 +57,7 @@ def _words(file: Path) -> list[str]:
 
 
 def _ratio(words: list[str]) -> float:
-    """Quota and period, both in microseconds, as a number of cores; "max" and -1 mean no quota."""
+    """Return a quota and a period, both in microseconds, as a number of cores. "max" and -1 mean no quota."""
     if len(words) != 2 or not all(word.isdigit() for word in words) or int(words[1]) == 0 or int(words[0]) == 0:
         return math.inf
     return int(words[0]) / int(words[1])

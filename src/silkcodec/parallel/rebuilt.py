@@ -1,6 +1,7 @@
-"""Send a codec to another process as what it was made from: sessions, locks and C libraries cannot be sent.
+"""Send a codec to another process as the arguments of its constructor.
 
-So it works under `spawn` and `forkserver`, in a `Pool` and in a `DataLoader`: each worker loads its own.
+Sessions, locks and C libraries cannot be pickled, so each worker loads its own codec. This works under `spawn` and
+`forkserver`, in a `Pool` and in a `DataLoader`.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ from silkcodec.errors import WeightsError
 
 
 def recipe(codec: Any, **arguments: Any) -> tuple[Any, tuple[Any, ...]]:
-    """Return what `__reduce__` must: a codec's type and the arguments of its constructor."""
+    """Return the value for `__reduce__`: the function `rebuild` with a codec's type and constructor arguments."""
     return rebuild, (type(codec), arguments, _identity(codec))
 
 
 def rebuild(kind: type, arguments: dict[str, Any], identity: str) -> Any:
-    """Make the codec again. Raises WeightsError if its weights have changed, and what the constructor raises."""
+    """Build the codec again. Raises WeightsError if its weights have changed, and any error of the constructor."""
     codec = kind(**arguments)
     if _identity(codec) != identity:
         raise WeightsError(f"The weights of '{identity}' have changed since it was made; got '{_identity(codec)}'.")
@@ -25,7 +26,7 @@ def rebuild(kind: type, arguments: dict[str, Any], identity: str) -> Any:
 
 
 def absolute(place: str | os.PathLike[str] | None) -> str | None:
-    """Return a folder's absolute path: another process may have another working directory. What is no folder stays."""
+    """Return the absolute path of a folder, because working directories may differ. Other values are unchanged."""
     if place is None:
         return None
     expanded = os.path.expanduser(place)

@@ -1,11 +1,12 @@
-"""A process that answers tasks, and that may crash or be killed without harm to the one that started it.
+"""Run tasks in a process that may crash or be killed without affecting the process that started it.
 
     leader                                     worker
     WorkerProcess(serve, *arguments)   --->    serve(tasks, *arguments): a loop of tasks.recv() and tasks.send(answer)
     send(task), receive() -> answer
 
-A worker is spawned, not forked: a fork copies the thread pools of a loaded model in an unusable state. What it prints
-goes to standard error, so that a foreign library cannot disturb the output. Ctrl-C is left to the leader.
+A worker is spawned, not forked, because a fork copies the thread pools of a loaded model in an unusable state. Its
+output goes to standard error, so that a third-party library cannot corrupt standard output. The worker ignores Ctrl-C;
+the leader handles it.
 """
 
 from __future__ import annotations
@@ -21,22 +22,22 @@ from typing import Any
 
 from silkcodec.errors import SilkError
 
-PATIENCE_S = 5.0  # that a process has to end by itself, and then after SIGTERM
+PATIENCE_S = 5.0  # time for a process to end by itself, and again after SIGTERM
 
 
 class WorkerDied(Exception):
-    """A worker has ended; the text says how, as the end of a sentence."""
+    """Report that a worker has ended. The text says how, as the end of a sentence."""
 
 
 class WorkerProcess:
-    """The leader's side of a worker.
+    """Start a worker, and send it tasks from the leader.
 
     Args:
         serve: called in the worker with its end of the pipe and the arguments. It returns or raises EOFError when the
             pipe is closed. A SilkError that it raises is raised by `receive`.
 
     Attributes:
-        connection: to wait for answers of several workers with `multiprocessing.connection.wait`.
+        connection: the leader's end of the pipe, for `multiprocessing.connection.wait` on several workers.
     """
 
     def __init__(self, serve: Callable[..., None], *arguments: Any) -> None:
@@ -44,10 +45,10 @@ class WorkerProcess:
         self.connection, theirs = context.Pipe()
         self._process = context.Process(target=_run, args=(theirs, serve, arguments), daemon=True)
         self._process.start()
-        theirs.close()  # so that the death of the worker closes the pipe
+        theirs.close()  # so that the pipe closes when the worker ends
 
     def send(self, task: Any) -> None:
-        """Send a task. If the worker has died, `receive` raises."""
+        """Send a task. If the worker has ended, the next `receive` raises."""
         with suppress(OSError):
             self.connection.send(task)
 
@@ -55,7 +56,7 @@ class WorkerProcess:
         """Wait for an answer.
 
         Raises:
-            WorkerDied: the process has ended. SilkError: the worker's.
+            WorkerDied: the process has ended. SilkError: raised in the worker.
         """
         try:
             answer = self.connection.recv()
@@ -69,7 +70,7 @@ class WorkerProcess:
         return answer
 
     def end(self, *, idle: bool) -> None:
-        """End the process: an idle one ends by itself as its pipe is closed, one at work is terminated."""
+        """End the process. An idle process ends when its pipe is closed; a busy one is terminated."""
         self.connection.close()
         if idle:
             self._process.join(PATIENCE_S)
@@ -82,7 +83,7 @@ class WorkerProcess:
 
 
 def reason_of(exit_code: int | None) -> str:
-    """Return why a process has ended: `the process that ran it was ended by SIGKILL, ...`."""
+    """Return why a process has ended, such as `the process that ran it was ended by SIGKILL, ...`."""
     if exit_code is None or exit_code >= 0:
         return f"the process that ran it ended by itself, with exit code {exit_code}."
     number = -exit_code
@@ -92,21 +93,21 @@ def reason_of(exit_code: int | None) -> str:
 
 
 class _Bug:
-    """An error that is nobody's fault but ours, on its way to the leader."""
+    """Carry an unexpected error, a bug in this package, to the leader."""
 
     def __init__(self, text: str) -> None:
         self.traceback = text
 
 
 def _run(tasks: Connection, serve: Callable[..., None], arguments: tuple[Any, ...]) -> None:
-    """Serve until the other end of the pipe is closed."""
+    """Run `serve` in the worker until the other end of the pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.dup2(2, 1)  # by number: a stream may be closed, or stand for another
+    os.dup2(2, 1)  # by number, because a stream may be closed or replaced
     try:
         serve(tasks, *arguments)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
-    except SilkError as error:  # a full disk, say
+    except SilkError as error:  # such as a full disk
         tasks.send(error)
     except Exception:
         tasks.send(_Bug(traceback.format_exc()))

@@ -1,4 +1,4 @@
-"""A picture of two spectrograms, as PNG, with NumPy and zlib alone: an install without extras can draw it.
+"""Draw two spectrograms as a PNG file with only NumPy and zlib, so that it works without any extra.
 
 +------------------------------------------+
 | title 1                                  |   colours: decibels below the loudest point of both,
@@ -23,17 +23,17 @@ from silkcodec.picture import lettering
 
 Image = NDArray[np.uint8]  # [height, width, 3]
 
-PANEL_WIDTH = 1400  # pixels: at most so many columns of a spectrogram are worth keeping
+PANEL_WIDTH = 1400  # pixels, and so the largest useful number of spectrogram columns
 PANEL_HEIGHT = 3 * N_MELS
-RANGE_DB = 80.0  # from the loudest point down to black
+RANGE_DB = 80.0  # range of the colour scale, from the loudest point down to black
 _LEFT, _RIGHT, _TITLE, _GAP, _BOTTOM = 96, 108, 50, 14, 62  # pixels around the panels
 _BAR = 20  # width of the colour bar
 _INK, _FAINT = (38, 38, 46), (150, 150, 158)
 _TICKS_HZ = (0, 500, 1000, 2000, 3000, 4000, 6000, 8000, 12000)
 _DB_PER_NEPER = 20 / np.log(10)
 
-# "magma" by Nathaniel Smith and Stefan van der Walt (CC0, https://bids.github.io/colormap), every 15th
-# colour: even steps of it look evenly far apart, in grey and to the colour-blind too.
+# Every 15th colour of "magma" by Nathaniel Smith and Stefan van der Walt (CC0, https://bids.github.io/colormap).
+# The colormap is perceptually uniform, also in grey and for colour-blind readers.
 _MAGMA = (
     "000004 090720 1a1042 311165 4a1079 621980 792282 912b81 aa337d"
     " c23b75 d9466b ec5860 f7725c fc8e64 feaa74 fec68a fde2a3 fcfdbf"
@@ -50,8 +50,8 @@ def spectrograms(
 
     Args:
         original, decoded: natural log of mel magnitudes, float32 [C, 128] each.
-        duration_s: what their columns span.
-        titles: one line above each.
+        duration_s: duration that the columns span.
+        titles: one line above each spectrogram.
 
     Returns:
         A PNG file.
@@ -67,39 +67,39 @@ def spectrograms(
 
 
 def bare_spectrograms(mels: Sequence[NDArray[np.float32]]) -> list[bytes]:
-    """Spectrograms without axes, on one colour scale, for a page that has its own axes.
+    """Draw spectrograms without axes on a common colour scale, for a page that has its own axes.
 
     Args:
         mels: natural log of mel magnitudes, float32 [C, 128] each.
 
     Returns:
-        A PNG file each: C pixels wide, 128 high, the highest band on top.
+        One PNG file each: C pixels wide, 128 high, with the highest band at the top.
     """
     return [png(_colours(panel)) for panel in _loudness(mels)]
 
 
 def band_height(hz: float) -> float:
-    """Where a frequency lies on such a picture: 0 at the lower edge .. 1 at the upper."""
+    """Return the vertical position of a frequency in such a picture: 0 at the lower edge .. 1 at the upper."""
     return float(hz_to_mel(hz)) / float(hz_to_mel(SAMPLE_RATE / 2))
 
 
 def _loudness(mels: Sequence[NDArray[np.float32]]) -> list[NDArray[np.floating]]:
-    """Log-mel [C, 128] each -> [128, C], high bands on top: 1 at the loudest point of all, 0 at 80 dB below it."""
-    per_hertz = np.log(filterbank().sum(axis=0))  # or noise in the wide high bands outshines speech
+    """Scale log-mel [C, 128] to [128, C], highest band first: 1 at the overall loudest point, 0 at 80 dB below it."""
+    per_hertz = np.log(filterbank().sum(axis=0))  # Without this, noise in the wide high bands is brighter than speech.
     densities_db = [_DB_PER_NEPER * (mel - per_hertz) for mel in mels]
     top_db = max(float(density.max()) for density in densities_db)
     return [(density.T[::-1] - top_db) / RANGE_DB + 1 for density in densities_db]
 
 
 def png(image: Image) -> bytes:
-    """uint8 [height, width, 3], RGB -> a PNG file (https://www.w3.org/TR/png)."""
+    """Encode an RGB image, uint8 [height, width, 3], as a PNG file (https://www.w3.org/TR/png)."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
     height, width, _ = image.shape
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)  # 8 bits, RGB
-    differences = image.copy()  # filter 1: each pixel as its difference from the one to its left
+    differences = image.copy()  # filter type 1: each pixel minus its left neighbour
     differences[:, 1:] -= image[:, :-1]
     rows = np.concatenate([np.ones((height, 1), np.uint8), differences.reshape(height, -1)], axis=1)
     body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows.tobytes(), 6)) + chunk(b"IEND", b"")
@@ -107,7 +107,7 @@ def png(image: Image) -> bytes:
 
 
 def _panel(image: Image, top: int, loudness: NDArray[np.floating]) -> None:
-    """A spectrogram, its frequency axis and its colour bar."""
+    """Draw a spectrogram, its frequency axis and its colour bar."""
     place = image[top : top + PANEL_HEIGHT, _LEFT : _LEFT + PANEL_WIDTH]
     place[:] = _colours(_stretch(_stretch(loudness, PANEL_WIDTH).T, PANEL_HEIGHT).T)
     _frame(image, top, _LEFT, PANEL_WIDTH)
@@ -140,14 +140,14 @@ def _time_axis(image: Image, top: int, duration_s: float) -> None:
 
 
 def time_step_s(duration_s: float) -> float:
-    """A round distance between the marks of a time axis, so that there are 4 to 12 of them."""
+    """Return a round distance between the ticks of a time axis that gives 4 to 12 ticks."""
     steps = [base * 10.0**power for power in range(-5, 2) for base in (1, 2, 5)]
     steps = [step for step in steps if step <= 20] + [30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0]
     return next((step for step in steps if duration_s / step <= 11), 3600.0 * max(1, int(duration_s / 36000)))
 
 
 def clock(at_s: float, step_s: float) -> str:
-    """A mark's label: seconds with the digits its step needs, or minutes:seconds on a long axis."""
+    """Return the label of a tick: seconds with the digits that the step needs, or minutes:seconds on a long axis."""
     if step_s * 10 > 60:
         return f"{int(at_s) // 60}:{int(at_s) % 60:02d}"
     digits = max(0, -int(np.floor(np.log10(step_s) + 1e-9)))
@@ -155,7 +155,7 @@ def clock(at_s: float, step_s: float) -> str:
 
 
 def _colours(values: NDArray[np.floating]) -> Image:
-    """0..1 [...] -> RGB [..., 3]."""
+    """Map values 0..1 [...] to RGB colours [..., 3]."""
     anchors = np.array([list(bytes.fromhex(colour)) for colour in _MAGMA.split()], dtype=np.float64)
     at = np.linspace(0, 1, len(anchors))
     table = np.stack([np.interp(np.linspace(0, 1, 256), at, channel) for channel in anchors.T], axis=1)
@@ -164,7 +164,7 @@ def _colours(values: NDArray[np.floating]) -> Image:
 
 
 def _stretch(rows: NDArray[np.floating], width: int) -> NDArray[np.floating]:
-    """[N, C] -> [N, width]: linear interpolation between the middles of the columns."""
+    """Resize [N, C] to [N, width] by linear interpolation between the centres of the columns."""
     n = rows.shape[1]
     at = np.clip((np.arange(width) + 0.5) * n / width - 0.5, 0, n - 1)
     left = np.minimum(at.astype(np.intp), max(0, n - 2))
@@ -189,7 +189,7 @@ def _text(
     colour: tuple[int, int, int] = _INK,
     dot: float = 2.0,
 ) -> None:
-    """Text whose capitals are centred on row y; x is its left end, its middle or its right end."""
+    """Draw text with capitals centred on row y. `align` selects whether x is the left end, the centre or the right."""
     ink = lettering.line(text, dot)
     left = x - {"left": 0, "centre": round(ink.shape[1] - dot) // 2, "right": round(ink.shape[1] - dot)}[align]
     left, top = max(0, left), y - round(3.6 * dot)

@@ -1,6 +1,6 @@
-"""Text in pictures without a font library: smooth letters from the 5 x 7 dots of a character terminal.
+"""Draw text without a font library: smooth letters from the 5 x 7 dots of a character terminal.
 
-A letter's dots are joined to strokes, each dot to its neighbours, and a stroke is drawn with a soft edge:
+Neighbouring dots of a letter are joined by strokes, and each stroke is drawn with a soft edge:
 
     . # # # .         o-o-o
     # . . . #        o     o        so any size is smooth, from 60 lines of NumPy
@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 Ink = NDArray[np.float32]  # [height, width], 0 paper .. 1 ink
 
-_ADVANCE = 6  # dots from one letter to the next: 5 and a gap
-_ROWS = 9  # 7, and 2 below the line for g j p q y
-# Characters 32..126; five columns each, two hex digits a column, the lowest bit its top dot.
+_ADVANCE = 6  # dots from one letter to the next: 5 plus a gap
+_ROWS = 9  # 7 above the baseline, 2 below it for g j p q y
+# Characters 32..126: five columns each, two hex digits per column, the lowest bit is the top dot.
 _FONT = (
     "0000000000" "00005f0000" "0007000700" "147f147f14" "242a7f2a12" "2313086462" "3649562050" "0008070300"
     "001c224100" "0041221c00" "2a1c7f1c2a" "08083e0808" "0080703000" "0808080808" "0000606000" "2010080402"
@@ -37,7 +37,7 @@ _FONT = (
 
 
 def line(text: str, dot: float = 2.0) -> Ink:
-    """One line of text; characters outside ASCII become "?".
+    """Draw one line of text. Characters outside ASCII become "?".
 
     Args:
         dot: pixels from one dot of the 5 x 7 grid to the next; capital letters are 7 dots high.
@@ -68,7 +68,7 @@ def _letter(character: str, dot: float) -> Ink:
 
 
 def _strokes(dots: set[tuple[int, int]]) -> list[tuple[tuple[int, int], tuple[int, int]]]:
-    """Dots -> strokes between neighbours; across a corner only where no dot makes the corner itself."""
+    """Return strokes between neighbouring dots. Diagonal strokes are used only if no dot fills the corner."""
     strokes = [((x, y), (x, y)) for x, y in dots]
     for x, y in dots:
         strokes += [((x, y), other) for other in ((x + 1, y), (x, y + 1)) if other in dots]
