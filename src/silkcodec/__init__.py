@@ -6,7 +6,7 @@
     tokens = codec.encode(wave, sample_rate)
     wave = codec.decode(tokens)
 
-Nothing is imported until it is used: `import silkcodec` does no work. Start reading at `codec.py`.
+Submodules are imported on first use, so `import silkcodec` is fast. Start reading at `codec.py`.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'silkcodec' has no attribute {name!r}")
     value = getattr(import_module(_HOME[name]), name)
-    globals()[name] = value  # found directly from now on
+    globals()[name] = value  # The next access finds the name directly, without __getattr__.
     return value
 
 

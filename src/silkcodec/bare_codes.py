@@ -1,4 +1,4 @@
-"""Read bare codes, without the Tokens around them: what other codecs' interfaces pass about as [codebooks, frames]."""
+"""Read bare codes, which other codecs' interfaces pass as arrays [codebooks, frames] without Tokens."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def as_tokens(codec: Any, given: Any, n_samples: int | None = None, n_codebooks:
     """Return Tokens as they are, and bare codes as Tokens of this codec.
 
     Args:
-        codec: gives the layout: sizes and rates of the codebooks, sample rate, identity.
-        given: Tokens, or integers [K, F]: an array, or one array per codebook, as `Tokens.codes` is.
-        n_samples: of the wave, of bare codes only; None: as many as the frames hold.
-        n_codebooks: K of bare codes; None: all of the codec's. Never guessed from the shape.
+        codec: the codec that defines the layout: sizes and rates of the codebooks, sample rate, identity.
+        given: Tokens, or integers [K, F]: an array, or one array per codebook, as in `Tokens.codes`.
+        n_samples: number of samples of the wave, for bare codes only; None: all samples that the frames cover.
+        n_codebooks: K of bare codes; None: all codebooks of the codec. It is never inferred from the shape.
 
     Raises:
-        TokensError: neither of the two, or codes of another layout. ArgumentError: n_codebooks is out of range, or
-            one of the last two was passed with Tokens.
+        TokensError: `given` is neither Tokens nor codes, or the codes have another layout.
+        ArgumentError: n_codebooks is out of range, or n_samples or n_codebooks was passed with Tokens.
     """
     if isinstance(given, Tokens):
         if n_samples is not None or n_codebooks is not None:
@@ -44,10 +44,10 @@ def as_tokens(codec: Any, given: Any, n_samples: int | None = None, n_codebooks:
 
 
 def check_frames(codes: Any, n_codebooks: int, what: str) -> NDArray[Any]:
-    """Return the codes of a stream as an array [F, K], K being exactly n_codebooks.
+    """Return the codes of a stream as an array [F, K], where K is exactly n_codebooks.
 
     Raises:
-        TokensError: another shape. It says so if the codes are the wrong way round.
+        TokensError: the shape is different. The message suggests a fix if the codes are transposed.
     """
     array = _array(codes)
     if array.ndim != 2 or array.shape[1] != n_codebooks:
@@ -61,7 +61,7 @@ def check_frames(codes: Any, n_codebooks: int, what: str) -> NDArray[Any]:
 
 
 def check_batch(items: Any) -> None:
-    """Refuse one recording where a list of them is wanted. Raises ArgumentError."""
+    """Raise ArgumentError if one recording is passed instead of a list of recordings."""
     single = isinstance(items, (Tokens, str, bytes, Mapping)) or getattr(items, "ndim", 2) < 2
     listed = isinstance(items, (list, tuple)) and len(items) > 0
     if single or not hasattr(items, "__len__") or (listed and isinstance(items[0], Number)):
@@ -69,7 +69,7 @@ def check_batch(items: Any) -> None:
 
 
 def _rows(given: Any) -> list[NDArray[Any]]:
-    """One array per codebook."""
+    """Return one array per codebook."""
     if isinstance(given, (str, bytes, bytearray, Mapping)) or not hasattr(given, "__len__"):
         raise TokensError(f"decode needs {WANTED}; got {_kind(given)}.")
     shape = getattr(given, "shape", None)

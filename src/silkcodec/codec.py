@@ -1,14 +1,14 @@
-"""What a codec is here, and how to get one. Read this first.
+"""Define the codec protocol and load codecs by name. Read this module first.
 
-A codec turns a wave into tokens and back. Silk, the neural baselines and the classical codecs all implement the one
-Protocol below, so whatever works with one works with all:
+A codec turns a wave into tokens and back. Silk, the neural baselines and the classical codecs all implement the
+Protocol below, so code that works with one codec works with all of them:
 
     codec = silkcodec.load("silk")                    # or "mimi:8", "opus:6k", "path/to/weights"
     tokens = codec.encode(wave, sample_rate)          # Tokens: codes, their sizes and rates, the length
     again = codec.decode(tokens)                      # float32 [n_samples] at codec.sample_rate
 
-A name is `codec[:preset][@source]`: "dac:44k" is DAC's model for 44.1 kHz with the published weights, and
-"dac:44k@./weights/dac" the same with the weights in that folder (or in another repository of the hub).
+A name is `codec[:preset][@source]`. "dac:44k" is DAC's model for 44.1 kHz with the published weights.
+"dac:44k@./weights/dac" is the same model with the weights of that folder; a repository of the hub works too.
 
 Shapes, in every docstring and comment of this package:
 
@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, overload, runtime_chec
 
 from silkcodec.errors import ArgumentError, WeightsError
 
-if TYPE_CHECKING:  # not NumPy either: a list of codecs is there at once
+if TYPE_CHECKING:  # Importing NumPy here would make listing the codecs slow.
     import numpy as np
     from numpy.typing import ArrayLike, NDArray
 
@@ -49,7 +49,7 @@ _BUILT_IN = {
     "speex": "silkcodec.baselines.speex:Speex",
 }
 
-_NEEDS = {  # name -> packages, the extra that brings them
+_NEEDS = {  # name -> (packages, the extra that installs them)
     "codec2": (("pycodec2",), "classical"),
     "dac": (("torch", "transformers", "safetensors"), "baselines"),
     "encodec": (("torch", "transformers", "safetensors"), "baselines"),
@@ -61,22 +61,22 @@ _NEEDS = {  # name -> packages, the extra that brings them
 
 @runtime_checkable
 class Codec(Protocol):
-    """A wave to tokens and back. Stateless: no call changes what a later call does.
+    """Encode waves to tokens and decode them. A codec is stateless: no call affects a later call.
 
     Attributes:
-        name: as `load` takes it: "silk", "opus:6k".
-        sample_rate: of the wave that `decode` returns, Hz.
+        name: the name that `load` accepts: "silk", "opus:6k".
+        sample_rate: sample rate of the wave that `decode` returns, Hz.
         codebook_sizes: the number of different codes of each of the K codebooks.
-        frame_rates: of each codebook, Hz.
+        frame_rates: frame rate of each codebook, Hz.
 
-    Ours tell more, which others need not and readers ask for with a default:
+    The codecs of this package have more attributes. They are optional, so callers read them with a default:
 
         quantizer: "FSQ", "RVQ", "split RVQ", "multi-scale RVQ" or "bit stream".
-        latency_s: how far ahead of a sample of the output the input must be known: the frame and the look-ahead
-            of encoder and decoder; None where nobody knows.
-        deterministic: False where `decode` does not repeat itself.
-        decode(codes, n_samples=...): bare codes, int [K, F], without their Tokens.
-        encode_batch, decode_batch: many clips at once, and `batch_exact`: whether they give what single calls give.
+        latency_s: the algorithmic latency: the frame and the look-ahead of encoder and decoder; None if unknown.
+        deterministic: False if `decode` may return different waves for the same tokens.
+        decode(codes, n_samples=...): decode bare codes, int [K, F], without Tokens.
+        encode_batch, decode_batch: process many clips at once. `batch_exact`: whether the results equal those of
+            single calls.
     """
 
     @property
@@ -93,11 +93,11 @@ class Codec(Protocol):
 
         Args:
             wave: [T], [T, C] or [C, T]; floats of full scale 1, or int8, int16 or int32. Channels are averaged.
-            sample_rate: of `wave`, Hz; it is resampled to the codec's own.
-            n_codebooks: keep only the first of them; None keeps all. Bit rate is an argument, never a mode.
+            sample_rate: sample rate of `wave`, Hz; the wave is resampled to the codec's own rate.
+            n_codebooks: keep only the first n_codebooks; None keeps all. This sets the bit rate.
 
         Raises:
-            AudioError: no samples, NaN or Inf, not the shape or type of a wave.
+            AudioError: no samples, NaN or Inf, or not the shape or type of a wave.
             ArgumentError: n_codebooks is out of range.
         """
         ...
@@ -106,7 +106,7 @@ class Codec(Protocol):
         """Return the wave of these tokens: float32 [tokens.n_samples], at `sample_rate` Hz.
 
         Raises:
-            TokensError: they are not this codec's.
+            TokensError: the tokens are from another codec.
         """
         ...
 
@@ -119,16 +119,16 @@ def load(name: str | os.PathLike[str] = "silk", **options: Any) -> Codec:
     """Return a codec by name; it never falls back to another one.
 
     Args:
-        name: one of `codecs()`, with a preset after a colon where it has any ("opus:6k"), and after an @ where
-            its weights are, if not where they were published ("mimi:8@./weights/mimi"): a folder, or a
-            repository of the Hugging Face hub. Or a folder of Silk weights as `silk export` makes it.
-        options: the codec's own. Silk's: `threads` (CPU threads; None: as many as help) and `provider`
+        name: one of `codecs()`, optionally with a preset after a colon ("opus:6k") and a source of the weights
+            after an @ ("mimi:8@./weights/mimi"). The source is a folder or a repository of the Hugging Face hub;
+            the default is the published weights. Or a folder of Silk weights that `silk export` wrote.
+        options: options of the codec. For Silk: `threads` (CPU threads; None: chosen automatically) and `provider`
             ("cpu" or "cuda").
 
     Raises:
-        ArgumentError: no codec of that name, no such preset, or it does not know one of the options.
+        ArgumentError: the codec, the preset or one of the options is unknown.
         WeightsError: the model files are missing, damaged, or could not be downloaded.
-        ProviderError: no such provider here.
+        ProviderError: the provider is not available on this machine.
         MissingExtraError: the codec needs a package that is not installed.
 
     >>> load("nonesuch")
@@ -155,7 +155,7 @@ def load(name: str | os.PathLike[str] = "silk", **options: Any) -> Codec:
 
 
 def _advice(text: str, known: Iterable[str]) -> str:
-    """What may have been meant by a name that is none: a repository of the hub, or a slip of the keyboard."""
+    """Return a suggestion for an unknown name: a repository of the hub, or the nearest known name."""
     import difflib
 
     base = parse(text)[0].lower()
@@ -178,21 +178,21 @@ def parse(name: str) -> tuple[str, str | None, str | None]:
 
 
 def codecs() -> dict[str, str]:
-    """The registry: name -> "module:factory", imported only by `load`. Sorted by name.
+    """Return the registry: name -> "module:factory", sorted by name. Only `load` imports the modules.
 
-    A factory is called as `factory(preset, **options)`, preset being what follows the colon or None; where a
-    name has a source after an @, `source=` is one of the options. A factory may name its presets in an
-    attribute `presets`. Other packages add theirs by an entry point of the group "silkcodec.codecs"; the
-    names of ours stay ours. docs/codecs.md shows one.
+    `load` calls `factory(preset, **options)`. The preset is the text after the colon, or None. If the name has a
+    source after an @, the options include `source=`. A factory may list its presets in an attribute `presets`.
+    Other packages add codecs with an entry point of the group "silkcodec.codecs"; they cannot replace a built-in
+    codec. docs/codecs.md has an example.
     """
-    from importlib.metadata import entry_points  # 20 ms that `import silkcodec` need not pay
+    from importlib.metadata import entry_points  # Imported here because it would add 20 ms to `import silkcodec`.
 
     others = {point.name: point.value for point in entry_points(group=ENTRY_POINTS)}
     return dict(sorted((others | _BUILT_IN).items()))
 
 
 def is_built_in(name: str) -> bool:
-    """Return whether a name, as `load` takes it, is a codec of this package without a source of its weights.
+    """Return whether a name that `load` accepts is a built-in codec without a source of its weights.
 
     >>> is_built_in("mimi:8"), is_built_in("mimi:8@./weights/mimi"), is_built_in("./weights")
     (True, False, False)
@@ -201,12 +201,12 @@ def is_built_in(name: str) -> bool:
 
 
 def presets(name: str) -> tuple[str, ...]:
-    """What may follow the colon after the name of a codec, in the codec's own order; () where it has none.
+    """Return the presets of a codec, in the codec's own order; () if it has none.
 
-    Of our own codecs it can be asked where what the codec needs is not installed.
+    For built-in codecs this works without the packages that the codec needs.
 
     Raises:
-        ArgumentError: no codec of that name.
+        ArgumentError: the codec is unknown.
 
     >>> presets("codec2"), presets("silk")
     (('700C', '1200', '1300', '1400', '1600', '2400', '3200'), ())
@@ -218,7 +218,7 @@ def presets(name: str) -> tuple[str, ...]:
 
 
 def missing(name: str) -> str | None:
-    """The pip command that a codec of ours, "mimi" or "mimi:8", still needs here; None: its packages are there."""
+    """Return the pip command that installs the missing packages of a built-in codec ("mimi" or "mimi:8"), or None."""
     from importlib.util import find_spec
 
     packages, extra = _NEEDS.get(parse(name)[0], ((), None))

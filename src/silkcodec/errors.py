@@ -1,4 +1,4 @@
-"""Every error a user can cause, in one tree:
+"""Define every error that a user can cause, as one class hierarchy.
 
     SilkError
     ├── ArgumentError       an argument outside what the call accepts
@@ -10,9 +10,9 @@
     ├── OutputError         a path that cannot be written: it exists, its folder does not, the disk is full
     └── ProviderError       an ONNX Runtime provider (CPU, CUDA, ...) that is not available here
 
-So ``except SilkError`` catches all of them and nothing else: what is not a SilkError is a bug of ours.
+``except SilkError`` catches all of them and nothing else. Any other exception is a bug in this package.
 
-Every message is one line in one form, "what must hold; what was got; what to do":
+Every message is one line: what must hold, the value, and what to do:
 
     n_codebooks must be 1..8 for 'mimi'; got 12.
 """
@@ -23,7 +23,7 @@ from typing import Any
 
 
 class SilkError(Exception):
-    """The base of every error a user can cause. The command line prints it on one line and exits with 2."""
+    """Base class of every error that a user can cause. The command line prints it on one line and exits with 2."""
 
 
 class ArgumentError(SilkError):
@@ -42,8 +42,8 @@ class ContainerError(SilkError):
     """A .silk file that is damaged, cut short, foreign or of a newer format.
 
     Attributes:
-        offset: the byte, counted from the start of the file, at which the file stops making sense;
-            None where no single byte is to blame (a file that is missing, say).
+        offset: the byte, counted from the start of the file, at which the file becomes invalid; None if there is
+            no such byte (for example, if the file is missing).
     """
 
     def __init__(self, message: str, offset: int | None = None) -> None:
@@ -51,7 +51,7 @@ class ContainerError(SilkError):
         self.offset = offset
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # The default rebuilds from `args` alone: raised in a worker process, the error would lose its offset.
+        # The default rebuilds from `args` alone, so an error raised in a worker process would lose its offset.
         return type(self), (str(self), self.offset)
 
 
@@ -65,7 +65,7 @@ class MissingExtraError(SilkError):
     Args:
         what: what needs it, as the start of a sentence: "The PESQ metric".
         package: the module that could not be imported: "pesq".
-        extra: the extra of silkcodec that brings it: "eval".
+        extra: the extra of silkcodec that installs it: "eval".
 
     >>> str(MissingExtraError("The PESQ metric", "pesq", "eval"))
     "The PESQ metric needs 'pesq', which is not installed; run: pip install 'silkcodec[eval]'"

@@ -1,4 +1,4 @@
-"""Manifests: tables of recordings. INDEX.tsv, .csv or .jsonl -> rows, each with a `path` and what else is known of it.
+"""Read manifests, which are tables of recordings: INDEX.tsv, .csv or .jsonl -> rows with a `path` and other columns.
 
     path            speaker  language  text                  a .tsv or .csv: a header line, then a line per clip
     v/one.flac      ann      en        hello there
@@ -38,15 +38,15 @@ Row = dict[str, str]
 
 @dataclass(frozen=True)
 class Layout:
-    """How a manifest is written, where it is not the usual way.
+    """Describe a manifest with other column names, another separator or another encoding.
 
     Attributes:
-        columns: (name, column) pairs: the column that has the path, id, start, duration, text, ...
-        separator: between the fields of a table; None: a comma in a .csv, a tab in a .tsv.
-        encoding: as Python names it.
+        columns: (name, column) pairs: the column that contains the path, id, start, duration, text, ...
+        separator: separator of the fields of a table; None: a comma in a .csv, a tab in a .tsv.
+        encoding: Python's name of the text encoding.
 
     Raises:
-        ArgumentError: no such encoding, or the separator is not one character.
+        ArgumentError: the encoding is unknown, or the separator is not one character.
     """
 
     columns: tuple[tuple[str, str], ...] = ()
@@ -66,19 +66,19 @@ USUAL = Layout()
 
 
 class HeaderError(ArgumentError):
-    """A table whose first line does not name a column of paths."""
+    """The first line of a table does not name a column of paths."""
 
 
 def is_manifest(path: str | os.PathLike[str]) -> bool:
-    """Whether a file is one, by its name."""
+    """Return whether a file name has the suffix of a manifest."""
     return _suffix(Path(path)) in SUFFIXES
 
 
 def read(file: str | os.PathLike[str]) -> list[Row]:
-    """All rows of a manifest. Empty and missing values are left out; whatever is no text is as JSON writes it.
+    """Return all rows of a manifest. Empty and missing values are omitted; values that are not text become JSON.
 
     Raises:
-        ArgumentError: it cannot be read, is damaged, or has a row without a path; says which line.
+        ArgumentError: the file cannot be read, is damaged, or has a row without a path; the message names the line.
     """
     rows: list[Row] = []
     for number, columns in records(file):
@@ -92,7 +92,7 @@ def read(file: str | os.PathLike[str]) -> list[Row]:
 
 
 def as_row(columns: dict[str, Any]) -> Row | None:
-    """What stands in one line, as text, its path as "path"; None where it has none."""
+    """Return the values of one line as text, with its path as "path"; None if it has no path."""
     row = {key: text for key, value in columns.items() if (text := _text(value))}
     path = next((row.pop(key) for key in PATH_KEYS if key in row), None)
     return None if path is None else {"path": path, **row}
@@ -101,9 +101,9 @@ def as_row(columns: dict[str, Any]) -> Row | None:
 def records(
     file: str | os.PathLike[str], layout: Layout = USUAL
 ) -> Iterator[tuple[int, dict[str, Any] | ArgumentError]]:
-    """Yield (line number, columns) of each line of a manifest, one at a time: JSON objects as they are.
+    """Yield (line number, columns) of each line of a manifest, one at a time. JSON objects are not converted.
 
-    A line that is no row gives the error to report in place of its columns; the lines after it follow.
+    For a line that is not a valid row, yield the error in place of its columns and continue with the next line.
 
     Raises:
         ArgumentError: the file cannot be read, is not text of that encoding, has no path column, or has no line.
@@ -140,13 +140,13 @@ def _renamed(columns: dict[str, Any], layout: Layout) -> dict[str, Any]:
 
 
 def _suffix(file: Path) -> str:
-    """ ".jsonl", of "x.jsonl.gz" too."""
+    """Return the suffix in lower case, ignoring ".gz": ".jsonl" for "x.jsonl.gz"."""
     suffix = file.suffix.lower()
     return Path(file.stem).suffix.lower() if suffix == ".gz" else suffix
 
 
 def _opened(file: Path, layout: Layout) -> TextIO:
-    # -sig: spreadsheets write a byte order mark
+    # Spreadsheets write a byte order mark, which "utf-8-sig" removes.
     encoding = "utf-8-sig" if codecs.lookup(layout.encoding).name == "utf-8" else layout.encoding
     if file.suffix.lower() == ".gz":
         return gzip.open(file, "rt", encoding=encoding, newline="")
@@ -154,10 +154,10 @@ def _opened(file: Path, layout: Layout) -> TextIO:
 
 
 class _Lines(Iterator[str]):
-    """Lines of a bounded length. A longer one raises ArgumentError and is skipped: the next call gives the next line.
+    """Iterate over lines of a bounded length. A longer line raises ArgumentError; the next call returns the next line.
 
     Attributes:
-        number: of the line that was given last, from 1.
+        number: number of the last line that was returned, from 1.
     """
 
     def __init__(self, handle: TextIO, file: Path) -> None:
@@ -178,7 +178,7 @@ class _Lines(Iterator[str]):
 
 
 def _each(lines: Iterator[Any]) -> Iterator[Any]:
-    """Each line, or the error in its place."""
+    """Yield each line, or the error in its place."""
     while True:
         try:
             yield next(lines)
@@ -189,7 +189,7 @@ def _each(lines: Iterator[Any]) -> Iterator[Any]:
 
 
 def _table(lines: _Lines, file: Path, layout: Layout) -> Iterator[tuple[int, dict[str, Any] | ArgumentError]]:
-    """Line numbers and rows of a table. Tabs need no quotes, and speech has many: in a .tsv they are text."""
+    """Yield the line numbers and rows of a table. In a .tsv, quotes are text, because transcripts contain many."""
     comma = _suffix(file) == ".csv"
     separator = layout.separator or ("," if comma else "\t")
     quoting: Any = csv.QUOTE_MINIMAL if comma else csv.QUOTE_NONE
@@ -237,7 +237,7 @@ def _objects(lines: _Lines, file: Path) -> Iterator[tuple[int, dict[str, Any] | 
 
 
 def _scp(lines: _Lines, file: Path) -> Iterator[tuple[int, dict[str, Any] | ArgumentError]]:
-    """Kaldi's wav.scp. Its commands are never run."""
+    """Yield the line numbers and rows of a Kaldi wav.scp. Its commands are never run."""
     for line in _each(lines):
         where = f"Line {lines.number} of '{file}'"
         if isinstance(line, Exception):

@@ -1,18 +1,18 @@
-"""The log-mel spectrogram of Silk: the readable reference.
+"""Compute the log-mel spectrogram of Silk: the readable reference.
 
-The exported encoder holds the same computation inside its graph (`nn/mel.py`), so nobody needs this
-module to encode; it is here to read, to plot and to test the graph against.
+The graph of the exported encoder contains the same computation (`nn/mel.py`), so encoding does not use this
+module. It serves as documentation, for plots, and as the reference in the tests of the graph.
 
-Column *j* (10 ms) looks at samples ``[240 j - 304, 240 j + 720)``: one 1024-point periodic Hann window
-that ends `LOOKAHEAD` = 480 samples (20 ms) after the column's own 240 samples. So the last column of a
-frame needs 20 ms of the next frame, and no more:
+Column *j* (10 ms) uses samples ``[240 j - 304, 240 j + 720)``: one 1024-point periodic Hann window that ends
+`LOOKAHEAD` = 480 samples (20 ms) after the column's own 240 samples. The last column of a frame therefore needs
+20 ms of the next frame:
 
     samples   |<------------ frame t: 9600 ------------>|<-480->|
     columns    0   1   2   ...                 38   39
     window 39                       [-------- 1024 ---------]
 
-Magnitude (not power) spectrum, Slaney's mel scale (linear below 1 kHz, logarithmic above), triangles of
-height 1 from 0 to 12 kHz, natural logarithm, clamped at 1e-5.
+The spectrum is the magnitude (not power) spectrum. The mel scale is Slaney's (linear below 1 kHz, logarithmic
+above), with triangles of height 1 from 0 to 12 kHz. The magnitudes are clamped at 1e-5 before the natural logarithm.
 """
 
 from __future__ import annotations
@@ -29,20 +29,23 @@ FRAME = FRAME_SAMPLES
 
 
 def hz_to_mel(hz: NDArray[np.float64] | float) -> NDArray[np.float64]:
-    """Slaney's mel scale (Auditory Toolbox, 1998): 3 mel per 200 Hz below 1 kHz, then 27 mel per factor 6.4."""
+    """Convert Hz to mel on Slaney's scale: 3 mel per 200 Hz below 1 kHz, then 27 mel per factor 6.4.
+
+    Source: Auditory Toolbox, 1998.
+    """
     hz = np.asarray(hz, dtype=np.float64)
     return np.where(hz < 1000.0, hz * 3 / 200, 15.0 + 27.0 / np.log(6.4) * np.log(np.maximum(hz, 1.0) / 1000.0))
 
 
 def mel_to_hz(mel: NDArray[np.float64] | float) -> NDArray[np.float64]:
-    """The inverse of `hz_to_mel`."""
+    """Convert mel to Hz: the inverse of `hz_to_mel`."""
     mel = np.asarray(mel, dtype=np.float64)
     return np.where(mel < 15.0, mel * 200 / 3, 1000.0 * np.exp(np.log(6.4) / 27.0 * (mel - 15.0)))
 
 
 @cache
 def filterbank(n_mels: int = N_MELS, n_fft: int = N_FFT, sample_rate: int = SAMPLE_RATE) -> NDArray[np.float32]:
-    """Triangular mel filters of height 1, float32 [n_fft // 2 + 1, n_mels], from 0 Hz to the Nyquist frequency."""
+    """Return triangular mel filters of height 1 from 0 Hz to Nyquist, float32 [n_fft // 2 + 1, n_mels]."""
     edges = mel_to_hz(np.linspace(0.0, float(hz_to_mel(sample_rate / 2)), n_mels + 2))
     bins = np.linspace(0.0, sample_rate / 2, n_fft // 2 + 1)[:, None]
     rising = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
@@ -51,12 +54,12 @@ def filterbank(n_mels: int = N_MELS, n_fft: int = N_FFT, sample_rate: int = SAMP
 
 
 def hann(n: int = N_FFT) -> NDArray[np.float32]:
-    """The periodic Hann window, float32 [n]."""
+    """Return the periodic Hann window, float32 [n]."""
     return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n) / n)).astype(np.float32)
 
 
 def log_mel(wave: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Log-mel spectrogram of a whole wave, padded with zeros to whole frames of 400 ms.
+    """Return the log-mel spectrogram of a whole wave, padded with zeros to whole frames of 400 ms.
 
     Args:
         wave: float32 [T], mono, 24 kHz.

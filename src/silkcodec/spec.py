@@ -1,4 +1,4 @@
-"""The numbers of the format, each defined once. Nothing is computed from a recording here.
+"""Define the constants of the format, each of them once.
 
 wave      24,000 samples/s
 mel       128 bands, a column every 240 samples (10 ms)
@@ -18,7 +18,7 @@ DIMS_PER_TOKEN = 7  # Silk's own grouping
 N_FFT = 1024  # samples in a window of the spectrogram
 HOP = 240  # samples between its columns: 10 ms
 N_MELS = 128  # bands
-LOOKAHEAD = 480  # samples past a frame's end that its last column sees: 20 ms
-HISTORY = N_FFT - HOP - LOOKAHEAD  # samples before a column's start that it sees: 304
+LOOKAHEAD = 480  # samples past a frame's end that its last column uses: 20 ms
+HISTORY = N_FFT - HOP - LOOKAHEAD  # samples before a column's start that it uses: 304
 COLUMNS = FRAME_SAMPLES // HOP  # mel columns in one Silk frame: 40
 FLOOR = 1e-5  # magnitudes below this are clamped before the logarithm

@@ -1,7 +1,7 @@
-"""Tokens: what a codec makes of a wave, with everything needed to make a wave of it again.
+"""Define Tokens: the codes of a wave and everything needed to decode them.
 
-One type holds flat, residual and multi-scale codecs alike: one integer array per codebook, each with its
-own size and frame rate. What can be derived (duration, tokens per second, bits per second) is derived.
+One type represents flat, residual and multi-scale codecs: one integer array per codebook, each with its own size
+and frame rate. Duration, tokens per second and bits per second are derived from these fields.
 
 Silk's codebooks are *groups* of FSQ dimensions. A frame is 128 levels of 0..7, and a group of n neighbouring
 dimensions is one code, the first dimension least significant:
@@ -9,8 +9,8 @@ dimensions is one code, the first dimension least significant:
     levels   5 1 7 0 2 6 3 | 4 4 0 1 ...        code 0 = 5 + 1*8 + 7*8^2 + 0*8^3 + 2*8^4 + 6*8^5 + 3*8^6
              '-- group 0 --'
 
-Seven dimensions to a group make 18 groups of 8^7 and one of 8^2: 19 tokens a frame, 47.5 a second. FSQ's
-dimensions are independent, so any other grouping holds the same recording: see `Tokens.regroup`.
+Seven dimensions per group make 18 groups of 8^7 and one of 8^2: 19 tokens per frame, 47.5 per second. The FSQ
+dimensions are independent, so any other grouping represents the same recording: see `Tokens.regroup`.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ Codes = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Tokens:
-    """The codes of one recording, and what it takes to read them.
+    """Represent the codes of one recording and their layout.
 
-    Equal when all fields are equal. The arrays are copied in and read-only.
+    Two Tokens are equal if all fields are equal. The constructor copies the arrays and makes them read-only.
 
     Attributes:
         codes: one int64 array [F_k] per codebook, in 0..codebook_sizes[k]-1.
         codebook_sizes: the number of different codes, per codebook.
         frame_rates: Hz, per codebook.
-        sample_rate: Hz, of the wave that was encoded and that `decode` gives back.
-        n_samples: samples of that wave; the last frame is usually longer than what is left of it.
-        codec: name, and 12 hex digits of the SHA-256 of the weights where it has any: "silk@0a1b2c3d4e5f".
+        sample_rate: sample rate of the encoded wave and of the wave that `decode` returns, Hz.
+        n_samples: number of samples of that wave; the last frame usually extends beyond its end.
+        codec: name and, if the codec has weights, 12 hex digits of their SHA-256: "silk@0a1b2c3d4e5f".
 
     Raises:
         TokensError: a code out of range, an array that is not one-dimensional and integer, fields of
@@ -86,7 +86,7 @@ class Tokens:
             "n_samples": _as_int(self.n_samples, "n_samples", 1),
         }
         for name, value in fields.items():
-            object.__setattr__(self, name, value)  # the dataclass is frozen; this is its constructor
+            object.__setattr__(self, name, value)  # The dataclass is frozen, so plain assignment would raise.
         if self.dims_per_token is not None:
             _check_silk_lengths(self.codes, self.n_samples)
 
@@ -99,7 +99,7 @@ class Tokens:
         return hash((self._layout, *(codes.tobytes() for codes in self.codes)))
 
     def __reduce__(self) -> Any:
-        """Send the fields to another process, and check them there: so the arrays are read-only there, too."""
+        """Pickle the fields and rebuild through the constructor, so that the arrays are read-only again."""
         layout = self.codebook_sizes, self.frame_rates, self.sample_rate, self.n_samples, self.codec
         return Tokens, (self.codes, *layout)
 
@@ -115,38 +115,38 @@ class Tokens:
 
     @property
     def n_tokens(self) -> int:
-        """The number of codes in all codebooks."""
+        """Return the number of codes in all codebooks."""
         return sum(len(codes) for codes in self.codes)
 
     @property
     def n_frames(self) -> int:
-        """The number of frames: steps of the slowest codebook (most codecs have one rate for all)."""
+        """Return the number of frames of the slowest codebook (most codecs have one rate for all)."""
         return min(len(codes) for codes in self.codes)
 
     @property
     def duration_s(self) -> float:
-        """The duration of the wave, seconds."""
+        """Return the duration of the wave, seconds."""
         return self.n_samples / self.sample_rate
 
     @property
     def tokens_per_second(self) -> float:
-        """Tokens counted, over the time their frames span: 47.5 for Silk.
+        """Return the number of tokens divided by the time that their frames span: 47.5 for Silk.
 
-        The frames span a little more than the wave (its last frame is filled up with silence), so this is
-        the codec's clock and does not depend on where a recording happens to end.
+        The frames span slightly more time than the wave, because the last frame is padded with silence. The result
+        is therefore the codec's token rate and does not depend on the length of the recording.
         """
         return self.n_tokens * min(self.frame_rates) / self.n_frames
 
     @property
     def bits_per_second(self) -> float:
-        """Bits of the codes counted, over the time their frames span: 960 for Silk."""
+        """Return the bits of the codes divided by the time that their frames span: 960 for Silk."""
         sizes = zip(self.codes, self.codebook_sizes, strict=True)
         bits = sum(len(codes) * math.log2(size) for codes, size in sizes)
         return bits * min(self.frame_rates) / self.n_frames
 
     @property
     def dims_per_token(self) -> int | None:
-        """FSQ dimensions in one code of Silk's layout, 1..20; None for the tokens of another codec."""
+        """Return the FSQ dimensions in one code of Silk's layout, 1..20; None for tokens of another codec."""
         if self.sample_rate != SILK_SAMPLE_RATE or any(rate != SILK_FRAME_RATE for rate in self.frame_rates):
             return None
         dims = (self.codebook_sizes[0].bit_length() - 1) // 3  # 8^n has 3n + 1 bits
@@ -154,7 +154,7 @@ class Tokens:
         return dims if fits else None
 
     def to_levels(self) -> NDArray[np.int8]:
-        """Silk's levels, int8 [F, 128] in 0..7, of tokens in any grouping.
+        """Return Silk's levels, int8 [F, 128] in 0..7, of tokens in any grouping.
 
         Raises:
             TokensError: these are not tokens of Silk's layout.
@@ -166,7 +166,7 @@ class Tokens:
     def from_levels(
         cls, levels: ArrayLike, *, n_samples: int, codec: str, dims_per_token: int = DIMS_PER_TOKEN
     ) -> Tokens:
-        """Tokens of Silk's levels, integers [F, 128] in 0..7 with F = ceil(n_samples / 9600).
+        """Return the Tokens of Silk's levels, integers [F, 128] in 0..7 with F = ceil(n_samples / 9600).
 
         Raises:
             TokensError: levels out of range or of another shape, or an n_samples that does not fit them.
@@ -184,10 +184,10 @@ class Tokens:
         )
 
     def regroup(self, dims_per_token: int) -> Tokens:
-        """The same Silk recording in tokens of another size, without loss.
+        """Return the same Silk recording in tokens of another size, without loss.
 
-        7 dimensions to a token give 19 tokens of 8^7 a frame (Silk's own), 4 give 32 of 4,096, 1 gives 128
-        of 8: a language model chooses between a short sequence and a small vocabulary.
+        7 dimensions per token give 19 tokens of 8^7 per frame (Silk's own grouping), 4 give 32 of 4,096, 1 gives 128
+        of 8. For a language model this is a choice between a short sequence and a small vocabulary.
 
         Raises:
             TokensError: these are not tokens of Silk's layout.
@@ -199,11 +199,11 @@ class Tokens:
         )
 
     def to_ids(self, *, shared: bool = False) -> Codes:
-        """One sequence for a language model: int64 [n_tokens], frame by frame, codebook by codebook.
+        """Return one sequence for a language model: int64 [n_tokens], frame by frame, codebook by codebook.
 
         Args:
             shared: False gives every codebook its own range of a vocabulary of sum(codebook_sizes) ids
-                (code 3 of codebook 1 is codebook_sizes[0] + 3), so that an id says which codebook it is of.
+                (code 3 of codebook 1 is codebook_sizes[0] + 3), so that an id identifies its codebook.
                 True leaves the codes as they are, in one vocabulary of max(codebook_sizes).
 
         Raises:
@@ -215,15 +215,15 @@ class Tokens:
         return (np.stack(self.codes, axis=1) + offsets).ravel()
 
     def from_ids(self, ids: ArrayLike, *, n_samples: int | None = None, shared: bool = False) -> Tokens:
-        """Tokens of a sequence in the layout of these tokens: the inverse of `to_ids`.
+        """Return the Tokens of a sequence in the layout of these tokens: the inverse of `to_ids`.
 
         Args:
-            ids: int [F * codebooks], as a language model made them.
-            n_samples: of the wave; None: as many as the frames hold.
+            ids: int [F * codebooks], for example the output of a language model.
+            n_samples: number of samples of the wave; None: all samples that the frames cover.
             shared: as in `to_ids`.
 
         Raises:
-            TokensError: a sequence that is not whole frames, or an id outside its codebook's range.
+            TokensError: the sequence is not whole frames, or an id is outside its codebook's range.
         """
         sequence, k = _as_integers(ids, "ids").astype(np.int64), len(self.codes)
         if sequence.ndim != 1 or not len(sequence) or len(sequence) % k:
@@ -247,12 +247,12 @@ class Tokens:
 
 
 def n_frames(n_samples: int) -> int:
-    """The number of Silk frames that hold `n_samples` samples at 24 kHz: ceil(n_samples / 9600)."""
+    """Return the number of Silk frames that cover `n_samples` samples at 24 kHz: ceil(n_samples / 9600)."""
     return -(-n_samples // FRAME_SAMPLES)
 
 
 def codebook_sizes(dims_per_token: int = DIMS_PER_TOKEN) -> tuple[int, ...]:
-    """The codebook sizes of Silk's groups, the last one of the dimensions that are left over.
+    """Return the codebook sizes of Silk's groups. The last group has the remaining dimensions.
 
     >>> sizes = codebook_sizes(7)
     >>> len(sizes), sizes[0], sizes[-1]
@@ -265,7 +265,7 @@ def codebook_sizes(dims_per_token: int = DIMS_PER_TOKEN) -> tuple[int, ...]:
 
 
 def levels_to_codes(levels: ArrayLike, dims_per_token: int = DIMS_PER_TOKEN) -> Codes:
-    """Levels, integers [F, 128] in 0..7 -> codes, int64 [F, K]; F may be 0.
+    """Convert levels, integers [F, 128] in 0..7, to codes, int64 [F, K]; F may be 0.
 
     Raises:
         TokensError: levels out of range, not integers, or of another shape.
@@ -282,7 +282,7 @@ def levels_to_codes(levels: ArrayLike, dims_per_token: int = DIMS_PER_TOKEN) -> 
 
 
 def codes_to_levels(codes: ArrayLike, dims_per_token: int = DIMS_PER_TOKEN) -> NDArray[np.int8]:
-    """Codes, integers [F, K] -> levels, int8 [F, 128] in 0..7: the inverse of `levels_to_codes`.
+    """Convert codes, integers [F, K], to levels, int8 [F, 128] in 0..7: the inverse of `levels_to_codes`.
 
     Raises:
         TokensError: codes out of range, not integers, or of another shape.
@@ -305,7 +305,7 @@ def _place_values(dims_per_token: int) -> Codes:
 
 
 def _offsets(sizes: Sequence[int]) -> Codes:
-    """The first id of each codebook in a vocabulary that holds them all, [K]."""
+    """Return the first id of each codebook in the joint vocabulary, [K]."""
     total = sum(sizes)
     if total > np.iinfo(np.int64).max:
         raise TokensError(f"a vocabulary must fit 64 bits; got {total} ids: regroup into smaller tokens.")
@@ -340,8 +340,8 @@ def _as_codes(codes: ArrayLike, size: int, k: int) -> Codes:
     array = _as_integers(codes, what)
     if array.ndim != 1 or not array.size:
         raise TokensError(f"{what} must be one row of at least one code; got shape {array.shape}.")
-    _check_range(array, size, what)  # before the cast: a uint64 may not fit an int64
-    array = array.astype(np.int64)  # always a copy: nobody else can change it
+    _check_range(array, size, what)  # The check precedes the cast because a uint64 may not fit an int64.
+    array = array.astype(np.int64)  # `astype` always copies, so the caller cannot change the array later.
     array.setflags(write=False)
     return array
 
