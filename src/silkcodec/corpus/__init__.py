@@ -1,14 +1,14 @@
-"""A corpus of speech as tokens: `tokenize` makes it, `read` reads it back. Extras [corpus], and [ray] for clusters.
+"""Create a corpus of speech tokens with `tokenize` and read it with `read` (extra [corpus]; [ray] for clusters).
 
-items, sources      what there is: folders, manifests, Lhotse cuts, WebDataset tars, Hugging Face datasets
-plan                which recordings are in which shard, decided first
-shard, rows         the pure unit of work: recordings -> codec -> a Parquet file or a tar, the same bytes every time
-local, ray          who does it: processes here, or a cluster
-ledger, run         what is done; resume after any end; the report
-checking            whether a corpus is whole and undamaged
-reading, listen     rows again, and their sound
+items, sources      the recordings of the inputs: folders, manifests, Lhotse cuts, WebDataset tars, Hugging Face datasets
+plan                the recordings of each shard, fixed before encoding
+shard, rows         the unit of work: recordings -> codec -> a Parquet file or a tar, with reproducible bytes
+local, ray          the engines: processes on this machine, or a cluster
+ledger, run         the finished shards, resuming an interrupted run, the report
+checking            the check that a corpus is complete and undamaged
+reading, listen     reading rows, and decoding them to sound
 
-The format and the guarantees: docs/corpus.md. Nothing is imported before it is asked for.
+docs/corpus.md describes the format and the guarantees. Submodules are imported on first use.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Hugging Face datasets on disk: Arrow files of `Dataset.save_to_disk`, and Parquet files as the hub has them.
+"""Read Hugging Face datasets from disk: Arrow files of `Dataset.save_to_disk`, and Parquet files in the hub's format.
 
 Both have an Audio column, a struct of bytes and path.
 
-Read through pyarrow, mapped into memory: `datasets` itself is not needed. Each file is checked whole, once, before
-any of its offsets is trusted.
+This module reads memory-mapped files with pyarrow and does not need `datasets`. It validates each Arrow file completely
+once, before it uses any offset.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from typing import Any
 from silkcodec.corpus.items import Item, Refusal, Refused, below, find, meta, refused
 from silkcodec.errors import ArgumentError, MissingExtraError
 
-STATE, SPLITS = "state.json", "dataset_dict.json"  # of one dataset, of several splits
+STATE, SPLITS = "state.json", "dataset_dict.json"  # Index files of one dataset and of several splits.
 
 
 def require(what: str) -> Any:
-    """pyarrow. Raises MissingExtraError that names the pip command."""
+    """Import and return pyarrow. Raises MissingExtraError with the pip command."""
     try:
         import pyarrow  # type: ignore[import-untyped]
     except ModuleNotFoundError as error:
@@ -32,18 +32,18 @@ def require(what: str) -> Any:
 
 
 def is_dataset(folder: Path) -> bool:
-    """Whether `save_to_disk` made this folder."""
+    """Return whether a folder was written by `save_to_disk`."""
     return (folder / STATE).is_file() or (folder / SPLITS).is_file()
 
 
 def items(folder: str, label: str, root: int, allow_outside: bool) -> Iterator[Item | Refused]:
-    """The recordings of a dataset, all splits.
+    """Yield the recordings of all splits of a dataset.
 
     Args:
-        label: what paths of rows begin with, "" or "name/".
+        label: prefix of the paths of rows, "" or "name/".
 
     Raises:
-        ArgumentError: it is damaged, or has no Audio column. MissingExtraError: pyarrow is not installed.
+        ArgumentError: the dataset is damaged, or has no Audio column. MissingExtraError: pyarrow is not installed.
     """
     splits = [""]
     if os.path.isfile(os.path.join(folder, SPLITS)):
@@ -87,7 +87,7 @@ def _item(
 
 
 def _strings(folder: str, name: str, key: str, inner: str | None, allow_outside: bool) -> list[str]:
-    """A list of names in one of the dataset's JSON files."""
+    """Return a list of names from one of the dataset's JSON files."""
     file = os.path.join(folder, name)
     try:
         file, _ = find(name, folder, allow_outside, file)
@@ -103,13 +103,13 @@ def _strings(folder: str, name: str, key: str, inner: str | None, allow_outside:
 
 @lru_cache(maxsize=2)
 def _batches(file: str) -> list[Any]:
-    """The record batches of an Arrow file, mapped: nothing is in memory until it is asked for."""
+    """Return the record batches of an Arrow file. The file is memory-mapped, so data is loaded only on access."""
     pyarrow = require("A Hugging Face dataset")
     try:
         with pyarrow.ipc.open_stream(pyarrow.memory_map(file)) as reader:
             batches = list(reader)
         for batch in batches:
-            batch.validate(full=True)  # a forged offset would otherwise read anywhere in memory
+            batch.validate(full=True)  # Otherwise a forged offset could read arbitrary memory.
     except (pyarrow.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0]
         raise ArgumentError(f"A dataset must hold Arrow files of save_to_disk; '{file}': {reason}") from error
@@ -117,7 +117,7 @@ def _batches(file: str) -> list[Any]:
 
 
 def _rows(batch: Any, file: str) -> Iterator[dict[str, Any]]:
-    """Each row of a batch as its plain columns, and "sound": the path, and whether bytes are there."""
+    """Yield each row of a batch as its plain columns and "sound", which is the path and whether it has bytes."""
     column = _audio_column(batch.schema)
     if column is None:
         raise ArgumentError(f"A dataset must have an Audio column (bytes, path); '{file}' has: {batch.schema.names}.")
@@ -141,11 +141,11 @@ def _plain_columns(schema: Any) -> list[str]:
 
 
 def _plain(value: Any) -> Any:
-    return value if isinstance(value, (str, int, float, bool)) else str(value)  # dates and decimals
+    return value if isinstance(value, (str, int, float, bool)) else str(value)  # Dates and decimals become strings.
 
 
 def _audio_column(schema: Any) -> str | None:
-    """The first column that is a struct of bytes and path."""
+    """Return the first column that is a struct of bytes and path."""
     for name, kind in zip(schema.names, schema.types, strict=True):
         if hasattr(kind, "num_fields") and {kind.field(i).name for i in range(kind.num_fields)} >= {"bytes", "path"}:
             return str(name)
@@ -153,22 +153,23 @@ def _audio_column(schema: Any) -> str | None:
 
 
 def has_audio(file: str) -> bool:
-    """Return whether a Parquet file has an Audio column. Raises ArgumentError where it is damaged."""
+    """Return whether a Parquet file has an Audio column. Raises ArgumentError if it is damaged."""
     return _audio_column(_parquet(file).schema_arrow) is not None
 
 
 def parquet_items(
     file: str, place: str, shown: str, root: int, folder: str, allow_outside: bool
 ) -> Iterator[Item | Refused]:
-    """The recordings of a Parquet file. Their bytes are not read, so a row without any is refused when it is encoded.
+    """Yield the recordings of a Parquet file without reading their bytes.
 
-    Nor are the statistics of the columns: PyArrow ends the process where some of them are damaged.
+    A row without bytes is therefore refused only when it is encoded. The column statistics are not read either, because
+    some damaged statistics crash PyArrow.
 
     Args:
-        file: to open. place, root: as in `Item`. shown: the file, as paths of rows begin.
+        file: file to open. place, root: as in `Item`. shown: prefix of the paths of rows.
 
     Raises:
-        ArgumentError: it is damaged, or has no Audio column.
+        ArgumentError: the file is damaged, or has no Audio column.
     """
     opened = _parquet(file)
     audio = _audio_column(opened.schema_arrow)
@@ -215,7 +216,7 @@ def _unreadable(file: str, error: Exception) -> ArgumentError:
 
 @lru_cache(maxsize=1)
 def _group_sounds(file: str, group: int) -> Any:
-    """The sounds of a row group: neighbouring rows are encoded one after the other."""
+    """Return the sounds of a row group. The result is cached, because adjacent rows are encoded in sequence."""
     try:
         opened = _parquet(file)
         audio = _audio_column(opened.schema_arrow)
@@ -225,7 +226,7 @@ def _group_sounds(file: str, group: int) -> Any:
 
 
 def content(file: str, at: tuple[int, int], kind: str = "arrow") -> bytes:
-    """Return the bytes of a row's sound by its batch or row group and its row. Raises Refusal if they are gone."""
+    """Return the sound bytes of a row, by its batch or row group and its row. Raises Refusal if they are missing."""
     if kind == "parquet":
         sounds = _group_sounds(file, at[0])
         found = sounds[at[1]].as_py() if at[1] < len(sounds) else None

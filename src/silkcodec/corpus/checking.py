@@ -1,4 +1,4 @@
-"""`silk tokenize --check`: whether a corpus is whole and undamaged. Nothing is written."""
+"""Check that a corpus is complete and undamaged (`silk tokenize --check`). The check writes nothing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ def check(folder: str | os.PathLike[str]) -> dict[str, Any]:
     """Check every shard of a corpus against the plan, the ledger and the checksums of its rows.
 
     Returns:
-        shards: of the plan. rows: in the shards that are whole. problems: {"file", "problem"} for each other shard.
+        shards: number of shards in the plan. rows: number of rows in the valid shards.
+        problems: {"file", "problem"} for each other shard.
 
     Raises:
         ArgumentError: the folder has no plan. OutputError: the plan or the ledger cannot be read.

@@ -1,9 +1,10 @@
-"""Lhotse's cuts and recordings (JSON Lines of `CutSet.to_file` and `RecordingSet.to_file`), read without Lhotse.
+"""Read Lhotse's cuts and recordings (JSON Lines of `CutSet.to_file` and `RecordingSet.to_file`) without Lhotse.
 
-A MonoCut or MultiCut is a part of a file, a recording a whole one.
+A MonoCut or MultiCut is a part of a file. A recording is a whole file.
 
-What only Lhotse can compute (mixed or padded cuts, transforms such as a change of speed) and what is not in a file
-(URLs, shell commands, bytes in the manifest) is refused cut by cut; no command of a manifest is ever run.
+Two kinds of cuts are refused individually: those that need Lhotse (mixed or padded cuts, transforms such as a change of
+speed), and those whose audio is not in a file (URLs, shell commands, bytes in the manifest). Commands in a manifest are
+never run.
 https://lhotse.readthedocs.io/en/latest/cuts.html
 """
 
@@ -18,15 +19,15 @@ SUPERVISION_COLUMNS = ("text", "speaker", "language", "gender")
 
 
 def is_cut(row: Mapping[str, Any]) -> bool:
-    """Whether a line of a manifest is a cut, of whatever type."""
+    """Return whether a line of a manifest is a cut of any type."""
     return str(row.get("type", "")).endswith("Cut") and "id" in row
 
 
 def part(cut: Mapping[str, Any]) -> tuple[str, dict[str, Any], dict[str, str]]:
-    """A cut as (path of its file, fields of its `Item`, what else is known).
+    """Convert a cut to (path of its file, fields of its `Item`, metadata).
 
     Raises:
-        Refusal: only Lhotse can make it, or it is damaged.
+        Refusal: the cut needs Lhotse, or is damaged.
     """
     kind = cut.get("type")
     if kind not in ("MonoCut", "MultiCut"):
@@ -50,7 +51,7 @@ def is_recording(row: Mapping[str, Any]) -> bool:
 
 
 def whole(recording: Mapping[str, Any]) -> str:
-    """Return the path of the file of a recording. Raises Refusal: it is not one file, or has transforms."""
+    """Return the path of a recording's file. Raises Refusal if it is not a single file or has transforms."""
     _check_transforms(recording)
     sources = recording["sources"]
     channels = sources[0].get("channels") if len(sources) == 1 and isinstance(sources[0], dict) else None
@@ -60,7 +61,7 @@ def whole(recording: Mapping[str, Any]) -> str:
 
 
 def _check_transforms(recording: Mapping[str, Any]) -> None:
-    """Refuse what changes the sound. A `resample` does not matter: the codec resamples the file itself."""
+    """Refuse transforms that change the sound. Resampling is ignored, because the codec resamples the file itself."""
     transforms = recording.get("transforms") or []
     known = isinstance(transforms, list) and all(isinstance(one, dict) for one in transforms)
     if not known or any(one.get("name") != "Resample" for one in transforms):
@@ -68,7 +69,7 @@ def _check_transforms(recording: Mapping[str, Any]) -> None:
 
 
 def _source(sources: object, channel: object) -> tuple[str, int | None]:
-    """The file that holds the channels of a cut, and which of its channels that is; None: all of them."""
+    """Return the file with the channels of a cut and the selected channel, where None selects all channels."""
     wanted = channel if isinstance(channel, list) else [0 if channel is None else channel]
     for source in sources if isinstance(sources, list) else []:
         held = source.get("channels") if isinstance(source, dict) else None
@@ -85,7 +86,7 @@ def _source(sources: object, channel: object) -> tuple[str, int | None]:
 
 
 def _known(supervisions: object) -> dict[str, str]:
-    """Texts one after the other; of speaker and the like what all supervisions agree in."""
+    """Return the joined texts, and the other columns (such as speaker) if they are equal in all supervisions."""
     rows: Sequence[Any] = supervisions if isinstance(supervisions, list) else []
     known: dict[str, str] = {}
     for column in SUPERVISION_COLUMNS:

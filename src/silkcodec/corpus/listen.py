@@ -1,4 +1,4 @@
-"""`detokenize`: rows of a corpus as sound files."""
+"""Decode rows of a corpus to sound files with `detokenize`."""
 
 from __future__ import annotations
 
@@ -29,19 +29,22 @@ def detokenize(
     subtype: str | None = None,
     rescale: bool = False,
 ) -> list[tuple[Row, str, WaveFile]]:
-    """Decode rows, by id or by number.
+    """Decode rows, selected by id or by number, to sound files.
 
     Args:
-        folder: of the corpus. output: a sound file for one row, a folder for several; there a row is ID.wav, with
-            what no file name should have replaced by "_".
-        codec: as `load` takes it; None: by the corpus's plan, if that names a built-in codec without a source.
-        subtype, rescale: of the sound files; see `WaveFile`.
+        folder: folder of the corpus.
+        output: a sound file for one row, a folder for several. In a folder, a row is ID.wav, where "_" replaces the
+            characters that are unsafe in file names.
+        codec: codec name, as accepted by `load`; None: the codec of the corpus's plan, if it is a built-in codec
+            without a source.
+        subtype, rescale: options of the sound files; see `WaveFile`.
 
     Returns:
-        Each row, the path of its file, and the file as it was written: what it clipped.
+        Each row, the path of its file, and the written file with its number of clipped samples.
 
     Raises:
-        ArgumentError: no such row, or the codec must be given. OutputError. TokensError: other weights made the corpus.
+        ArgumentError: a row does not exist, or the codec must be given. OutputError: a file cannot be written.
+        TokensError: the corpus was encoded with other weights.
     """
     corpus = Corpus(folder, partial=partial, verify=True)
     rows = list(corpus.find(ids).values()) if ids else []
@@ -60,7 +63,7 @@ def detokenize(
         audio.output_format(target, subtype)
         check_output(target, overwrite=overwrite)
     name = codec or codec_of(folder) or rows[0].tokens.codec.partition("@")[0]
-    if codec is None and not is_built_in(name):  # a corpus may be a stranger's: it does not choose what is loaded
+    if codec is None and not is_built_in(name):  # An untrusted corpus must not choose which code is loaded.
         raise ArgumentError(f"A corpus names only built-in codecs; '{folder}' names {name[:80]!r}: pass --codec.")
     decoder = load_codec(name, "cpu")
     done = []
@@ -73,5 +76,5 @@ def detokenize(
 
 
 def _file_name(id: str) -> str:
-    """An id as a name for a file: letters, digits and a few signs, never a path, never hidden."""
+    """Convert an id to a safe file name of letters, digits and a few signs, which is never a path or hidden."""
     return re.sub(r"[^\w.,=+~#@-]", "_", id)[:200].lstrip(".") or "_"

@@ -1,11 +1,11 @@
-"""The engine for a cluster: Ray actors, each with a codec, a shard at a time; the same `tokenize_shard`.
+"""Encode shards on a cluster with Ray actors, which each have a codec and call `tokenize_shard`.
 
-Actors, not a pipeline of Ray Data: what a shard is, and when it is done, is already decided by the plan and the
-ledger, and only names and counts travel, so that there is nothing for Ray to split, buffer or spill. All machines
-must see the inputs and the output under the same paths (a network file system). An actor that dies is replaced and
-its shard done again.
+The engine uses actors instead of a Ray Data pipeline. The plan and the ledger already define the shards and their
+completion, and messages contain only names and counts, so Ray has no data to split, buffer or spill. All machines must
+see the inputs and the output under the same paths (a network file system). If an actor crashes, a new one encodes its
+shard again.
 
-The only importer of ray.
+Only this module imports ray.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from silkcodec.corpus.plan import Plan, Shard
 from silkcodec.corpus.shard import Job, Record, check_worker, load_codec, tokenize_shard
 from silkcodec.errors import ArgumentError, MissingExtraError, SilkError
 
-OBJECT_STORE_BYTES = 80 * 1024 * 1024  # the least that Ray takes: shards go to disk, not through it
+OBJECT_STORE_BYTES = 80 * 1024 * 1024  # Ray's minimum: shards are written to disk directly.
 
 
 class _Tokenizer:
-    """An actor: one codec."""
+    """Encode shards with one codec, as a Ray actor."""
 
     def __init__(self, job: Job) -> None:
         one_thread()
@@ -33,7 +33,7 @@ class _Tokenizer:
         self._job = job
 
     def tokenize(self, shard: Shard) -> Record | SilkError:
-        """The record of a shard; a SilkError comes back as a value, as itself and not wrapped by Ray."""
+        """Return the record of a shard. A SilkError is returned as a value, so that Ray does not wrap it."""
         try:
             return tokenize_shard(self._codec, shard, self._job)
         except SilkError as error:
@@ -41,9 +41,9 @@ class _Tokenizer:
 
 
 def require() -> Any:
-    """ray, told not to phone home. Raises MissingExtraError."""
+    """Import and return ray with its usage statistics disabled. Raises MissingExtraError."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # as it will be; else it warns of that
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # The future default; avoids a warning.
     try:
         import ray
     except ModuleNotFoundError as error:
@@ -54,14 +54,15 @@ def require() -> Any:
 def tokenize(
     job: Job, plan: Plan, todo: Sequence[int], n_workers: int, starts: Starts, *, address: str | None, gpus: float
 ) -> Iterator[Record]:
-    """The records of the shards in `todo`, as they are done.
+    """Yield the records of the shards in `todo` in order of completion.
 
     Args:
-        address: of a cluster ("auto": the one that this machine is in); None: start Ray here, for this run.
-        gpus: of each actor; with --provider cuda.
+        address: address of a cluster ("auto": the cluster of this machine); None: start Ray here for this run.
+        gpus: number of GPUs per actor, with --provider cuda.
 
     Raises:
-        SilkError: of a worker, or one shard has ended three. ArgumentError: no cluster at that address.
+        SilkError: a worker failed, or one shard crashed three workers.
+        ArgumentError: there is no cluster at the address.
     """
     ray = require()
     mine = not ray.is_initialized()
@@ -77,7 +78,7 @@ def tokenize(
 def _start(ray: Any, n_workers: int, address: str | None) -> None:
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if address is None:
-        os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's 15 leaves its workers what everybody else leaves
+        os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's default of 15 gives its workers low priority.
         options |= {
             "num_cpus": n_workers,
             "include_dashboard": False,
@@ -95,14 +96,14 @@ def _run(
 ) -> Iterator[Record]:
     Actor = ray.remote(num_cpus=1, num_gpus=gpus)(_Tokenizer)
     deaths: Counter[int] = Counter()
-    working: dict[Any, tuple[Any, int]] = {}  # what an actor will answer -> the actor, the shard
+    working: dict[Any, tuple[Any, int]] = {}  # Pending result -> (actor, shard).
 
     def give(actor: Any) -> None:
         if waiting:
             index = waiting.popleft()
             working[actor.tokenize.remote(plan.shard(index))] = actor, index
         else:
-            ray.kill(actor)  # its core may be what another one waits for, where workers are more than cores
+            ray.kill(actor)  # Frees a core for actors that wait, if workers exceed cores.
 
     for _ in range(min(n_workers, len(waiting))):
         give(Actor.remote(job))
@@ -130,7 +131,7 @@ def _run(
 
 
 def _check_start(error: BaseException) -> None:
-    """Raise what an actor could not begin for: it is not the shard's fault, and trying again is of no use."""
+    """Raise the error that prevented an actor from starting. A retry would fail too, whatever the shard."""
     cause = error.__cause__
     if isinstance(cause, SilkError):
         raise cause

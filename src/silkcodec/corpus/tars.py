@@ -1,9 +1,9 @@
-"""WebDataset tars: which bytes of a tar are which recording. Nothing is extracted, and no name in it is ever a path.
+"""Locate the recordings in WebDataset tars. Nothing is extracted, and member names are never used as paths.
 
-    speech.tar     a/1.flac  a/1.json  a/1.txt  a/2.flac ...        members; up to the first dot is the sample's key
+    speech.tar     a/1.flac  a/1.json  a/1.txt  a/2.flac ...        members; the sample's key ends at the first dot
 
-A tar is read by its headers alone, and a recording later by offset and size, from anywhere, in any order.
-Compressed tars allow neither: sound is compressed already, so they save nothing and are refused.
+Listing a tar reads only its headers and the metadata members. Workers later read the recordings by offset and size, in
+any order. Compressed tars allow neither and are refused. They save no space, because sound is compressed already.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from silkcodec import audio
 from silkcodec.corpus.items import MAX_META, Item, Refusal, Refused, meta, refused
 from silkcodec.errors import ArgumentError
 
-MAX_HEADER = 1 << 20  # bytes that tarfile may read at once: a header can claim gigabytes of "extended" fields
+MAX_HEADER = 1 << 20  # Maximum bytes per read by tarfile: a header can declare gigabytes of "extended" fields.
 
 
 @dataclass
 class _Sample:
-    """Neighbouring members of one key."""
+    """Hold adjacent members with the same key."""
 
     key: str
     sounds: list[tuple[str, int, int]] = field(default_factory=list)  # name, offset, size
@@ -33,13 +33,13 @@ class _Sample:
 
 
 def items(file: str, place: str, shown: str, root: int) -> Iterator[Item | Refused]:
-    """The recordings of a tar.
+    """Yield the recordings of a tar, up to the first damaged header.
 
     Args:
-        file: to open. place, root: as in `Item`. shown: the tar, as paths of rows begin.
+        file: file to open. place, root: as in `Item`. shown: prefix of the paths of rows.
 
     Raises:
-        ArgumentError: it is no tar, or a compressed one. One that is damaged further on gives what is before.
+        ArgumentError: the file is not a tar, or is compressed.
     """
     sample = _Sample("")
     for found in _members(file, shown):
@@ -73,14 +73,14 @@ def _of(sample: _Sample, place: str, shown: str, root: int) -> Iterator[Item | R
 
 
 def _split(name: str) -> tuple[str, str]:
-    """Key and suffix, as WebDataset parts them: "a/b.left.flac" -> "a/b", "left.flac"."""
+    """Split a name into key and suffix like WebDataset: "a/b.left.flac" -> "a/b", "left.flac"."""
     folder, slash, base = name.rpartition("/")
     stem, _, suffix = base.partition(".")
     return folder + slash + stem, suffix.lower()
 
 
 def _columns(suffix: str, content: bytes) -> dict[str, str]:
-    """What a .txt or a .json beside a recording says of it; what is neither says nothing."""
+    """Return the metadata in a .txt or .json member of a sample, or an empty dict for other members."""
     text = content.decode("utf-8", "replace").strip()
     if suffix == "txt":
         return {"text": text} if text else {}
@@ -94,7 +94,10 @@ def _columns(suffix: str, content: bytes) -> dict[str, str]:
 
 
 def _members(file: str, shown: str) -> Iterator[tuple[str, int, int, bytes] | Refused]:
-    """(name, offset, size; -1: not plain bytes, what a .txt or .json holds) of each; last, what damage ended it."""
+    """Yield (name, offset, size, content) for each member, and a `Refused` if damage ends the tar.
+
+    The size is -1 if the member is not plain bytes. The content is that of a .txt or .json, otherwise empty.
+    """
     last = "its first member"
     try:
         opened = open(file, "rb")  # noqa: SIM115 - the next line's `with` closes it
@@ -112,10 +115,10 @@ def _members(file: str, shown: str) -> Iterator[tuple[str, int, int, bytes] | Re
                 member = tar.next()
                 if member is None:
                     raw.seek(tar.offset)
-                    if any(raw.read(tarfile.BLOCKSIZE)):  # tarfile takes garbage for the end
+                    if any(raw.read(tarfile.BLOCKSIZE)):  # tarfile treats garbage as the end.
                         raise tarfile.ReadError("what follows is no header")
                     return
-                tar.members.clear()  # type: ignore[attr-defined]  # else it keeps them all
+                tar.members.clear()  # type: ignore[attr-defined]  # Otherwise tarfile keeps every member.
                 if member.offset_data <= end or member.size < 0:
                     raise tarfile.ReadError("a member lies before the one before it")
                 plain = member.isreg() and not member.issparse()
@@ -136,7 +139,7 @@ def _members(file: str, shown: str) -> Iterator[tuple[str, int, int, bytes] | Re
 
 
 class _Cautious(io.RawIOBase):
-    """A file of which nobody can read much at once."""
+    """Wrap a file and raise an error for reads above MAX_HEADER bytes."""
 
     def __init__(self, file: Any) -> None:
         self._file = file
@@ -154,10 +157,12 @@ class _Cautious(io.RawIOBase):
 
 
 class Window(io.RawIOBase):
-    """Some bytes of a file as a file: what `audio.Reader` gets for a member of a tar. Closes the file with itself.
+    """Present a byte range of a file as a file, so that `audio.Reader` can read a tar member.
+
+    Closing the window closes the file.
 
     Args:
-        name: for messages.
+        name: name for messages.
     """
 
     def __init__(self, file: str, offset: int, size: int, name: str) -> None:
