@@ -1,21 +1,21 @@
-"""Metrics: a reference wave and what a codec made of it -> one number each.
+"""Compute metrics: a reference wave and the output of a codec -> one number each.
 
-Both waves of a `Pair` are mono float32 at 24 kHz, aligned and of one length (`align.py` does that, once,
-for all metrics). A metric that works at another rate takes both waves resampled once, by `Pair.at`.
+Both waves of a `Pair` are mono float32 at 24 kHz, aligned and of equal length. `align.py` aligns them once for all
+metrics. A metric that needs another sample rate gets both waves from `Pair.at`, which resamples them once.
 
-    base.py    Pair, Metric, and when a metric is undefined
-    signal.py  of two waves alone: PESQ, STOI, ESTOI, mel distance, SI-SDR, level
-    visqol.py  ViSQOL
-    pitch.py   F0 and voicing
-    texture.py grain, bandwidth and flatness of noisy sounds
-    speaker.py whether it is the same voice
-    moonshine.py words by a second recognizer family
-    words.py   word and character error rates by a recogniser
-    mos.py     predicted opinion of the output alone
-    foreign.py packages and model files of others: found, imported, kept repeatable
+    base.py      Pair, Metric, and when a metric is undefined
+    signal.py    signal metrics: PESQ, STOI, ESTOI, mel distance, SI-SDR, level
+    visqol.py    ViSQOL
+    pitch.py     F0 and voicing
+    texture.py   grain, bandwidth and flatness of noisy sounds
+    speaker.py   speaker similarity
+    moonshine.py word error rate of a second recognizer family
+    words.py     word and character error rates of a recognizer
+    mos.py       predicted opinion scores of the output alone
+    foreign.py   third-party packages and model files
 
-A metric whose package or model is not there says so (`Metric.missing`) and stops nothing else. Nothing heavy
-is imported before something is measured. docs/metrics.md has the table and what each number does not tell.
+If the package or model of a metric is not installed, `Metric.missing` reports it and the other metrics still run.
+Large packages are imported only when a metric is measured. docs/metrics.md lists the metrics and their limitations.
 """
 
 from __future__ import annotations
@@ -74,13 +74,13 @@ METRICS: dict[str, Metric] = {
 
 
 def find_metrics(names: Sequence[str] | None = None, models: Mapping[str, str] | None = None) -> list[Metric]:
-    """Metrics by name, each with its model; None: all of them.
+    """Return metrics by name, each with its model.
 
-    Those that cannot be measured here are among them: ask `Metric.missing()`, or let `Metric.require()` raise.
+    Unavailable metrics are included: use `Metric.missing()` to detect them, or `Metric.require()` to raise.
 
     Args:
-        names: of `METRICS`.
-        models: a model's name or path by key (`Metric.model_key`), such as {"whisper": "base"}.
+        names: names from `METRICS`; None: all.
+        models: model name or path by key (`Metric.model_key`), such as {"whisper": "base"}.
 
     Raises:
         ArgumentError: an unknown name or key.
@@ -101,14 +101,15 @@ def find_metrics(names: Sequence[str] | None = None, models: Mapping[str, str] |
 def measure_all(
     pair: Pair, metrics: Sequence[Metric]
 ) -> tuple[dict[str, float | None], dict[str, str], dict[str, float]]:
-    """Each metric of a pair, by name; None and a reason where the reference allows no measurement.
+    """Measure all metrics of a pair. A value is None, with a reason, if the reference allows no measurement.
 
     Returns:
-        (values, undefined, weights): value or None by metric name; why, by metric name, where it is None; what
-        the value weighs in a mean, only where that is not 1 (error rates: words or characters of the reference).
+        (values, undefined, weights), each by metric name. values: the value or None. undefined: the reason for each
+        None. weights: the weight of the value in a mean, only if it is not 1 (error rates: words or characters of
+        the reference).
 
     Raises:
-        MissingExtraError, ArgumentError: a metric cannot be measured here (`Metric.missing`).
+        MissingExtraError, ArgumentError: a metric is not available (`Metric.missing`).
     """
     values: dict[str, float | None] = {}
     undefined: dict[str, str] = {}

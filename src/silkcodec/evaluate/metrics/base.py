@@ -1,9 +1,9 @@
-"""What every metric is made of: a `Pair` of waves, a `Metric` that measures it, and when it has no answer.
+"""Define the parts of every metric: a `Pair` of waves, a `Metric` that measures it, and `UndefinedMetric`.
 
-Two kinds of degenerate clip are told apart, because dropping a clip where *the codec* failed would reward it:
+Two kinds of degenerate clips are distinguished, because dropping a clip on which *the codec* failed would reward it:
 
-- the reference holds nothing to measure (silence, too short): `UndefinedMetric`, the same for every codec;
-- the reference is speech but the output is silence: the metric's worst value (`Metric.worst`).
+- The reference holds nothing to measure (silence, too short): `UndefinedMetric`, the same for every codec.
+- The reference is speech but the output is silent: the worst value of the metric (`Metric.worst`).
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from silkcodec.errors import ArgumentError, AudioError, MissingExtraError, SilkE
 
 Wave = NDArray[np.float32]
 
-SAMPLE_RATE = mel.SAMPLE_RATE  # Hz, of both waves of a Pair
-SILENCE_DBFS = -70.0  # RMS below this, relative to full scale, is silence: nothing to measure
+SAMPLE_RATE = mel.SAMPLE_RATE  # Hz, for both waves of a Pair
+SILENCE_DBFS = -70.0  # An RMS level below this, relative to full scale, counts as silence.
 
 
 class UndefinedMetric(AudioError):
-    """The clip holds nothing that this metric could measure: its reference is silent, too short, has no text."""
+    """Report that a metric is undefined for a clip: its reference is silent, too short, or has no text."""
 
 
 class Weighted(NamedTuple):
-    """A value that counts for more where there is more of it: an error rate, by its reference's words."""
+    """Hold a value and its weight in a mean: for an error rate, the number of words of the reference."""
 
     value: float
     weight: float
@@ -38,15 +38,15 @@ class Weighted(NamedTuple):
 
 @dataclass(frozen=True)
 class Pair:
-    """A reference and a codec's output: float32 [T] each, mono, 24 kHz, aligned.
+    """Hold a reference and the output of a codec: float32 [T] each, mono, 24 kHz, aligned.
 
     Attributes:
-        columns: what the manifest knows of the clip: "language", "text", "speaker", ...
-        shared: what was computed of the reference (transcript, F0, embedding). Hand the same dict to all pairs
-            of one clip, so that it is computed once for all codecs; never that of another clip.
+        columns: manifest columns of the clip: "language", "text", "speaker", ...
+        shared: cache of values computed from the reference (transcript, F0, embedding). Pass the same dict to all
+            pairs of one clip, so that they are computed once for all codecs. Never share it between clips.
 
     Raises:
-        ArgumentError: the waves are not one-dimensional and of one length.
+        ArgumentError: the waves are not one-dimensional or differ in length.
         AudioError: a sample is NaN or infinite.
     """
 
@@ -66,23 +66,23 @@ class Pair:
             raise AudioError("reference and output must hold finite samples; got NaN or Inf.")
 
     def at(self, sample_rate: int) -> tuple[Wave, Wave]:
-        """Both waves at another sample rate (Hz), resampled at the first call and kept."""
+        """Return both waves at another sample rate (Hz). They are resampled at the first call and cached."""
         return self._wave_at(self.reference, self.shared, sample_rate), self._wave_at(
             self.output, self._of_output, sample_rate
         )
 
     def both(self, key: str, compute: Callable[[Wave], Any], sample_rate: int = SAMPLE_RATE) -> tuple[Any, Any]:
-        """`compute` of the reference and of the output, each once: several metrics share them."""
+        """Return `compute` of the reference and of the output, each computed once and shared by several metrics."""
         return self.of_reference(key, compute, sample_rate), self.of_output(key, compute, sample_rate)
 
     def of_reference(self, key: str, compute: Callable[[Wave], Any], sample_rate: int = SAMPLE_RATE) -> Any:
-        """`compute(reference at sample_rate)`, once per clip. `key` names everything that it depends on."""
+        """Return `compute(reference at sample_rate)`, computed once per clip. `key` must name all its dependencies."""
         if key not in self.shared:
             self.shared[key] = compute(self._wave_at(self.reference, self.shared, sample_rate))
         return self.shared[key]
 
     def of_output(self, key: str, compute: Callable[[Wave], Any], sample_rate: int = SAMPLE_RATE) -> Any:
-        """`compute(output at sample_rate)`, once per pair."""
+        """Return `compute(output at sample_rate)`, computed once per pair."""
         if key not in self._of_output:
             self._of_output[key] = compute(self._wave_at(self.output, self._of_output, sample_rate))
         return self._of_output[key]
@@ -104,18 +104,19 @@ class Pair:
 
 @dataclass(frozen=True)
 class Metric:
-    """One column of the report.
+    """Describe one metric, a column of the report.
 
     Attributes:
-        better: which values are better; "original": those near the value of the original itself.
-        measure: `measure(pair)`, or `measure(pair, model)` where there is a `model_key`.
-        worst: stands in where the reference is speech and the output is silent; None: the metric copes.
-        weighted_by: what its values weigh in a mean, "words"; empty: all the same.
-        what, source, needs: for the documentation, one line each; `needs` beyond packages of an extra and a model.
-        packages: modules that it needs, of the extra `extra`.
-        model_key: the key under which a model is given, `models[model_key]`.
-        model: the model given: a name or a path; None: none given.
-        lacks: `lacks(model)`: what else is missing, in words; None: nothing.
+        better: which values are better; "original": values close to that of the original itself.
+        measure: `measure(pair)`, or `measure(pair, model)` if there is a `model_key`.
+        worst: value if the reference is speech and the output is silent; None: the metric handles silence itself.
+        weighted_by: the weight of its values in a mean, such as "words"; empty: all weights are equal.
+        what, source, needs: one line each for the documentation. `needs` lists requirements besides the packages of
+            an extra and a model.
+        packages: modules that it needs, installed by the extra `extra`.
+        model_key: the key of its model, `models[model_key]`.
+        model: name or path of the given model, or None.
+        lacks: `lacks(model)` returns a text that says what else is missing, or None.
     """
 
     name: str
@@ -135,16 +136,16 @@ class Metric:
     lacks: Callable[[str | None], str | None] = lambda model: None
 
     def missing(self) -> str | None:
-        """Why it cannot be measured here and how to get it; None: it can. Imports nothing."""
+        """Return why the metric is not available and how to enable it, or None if it is. Imports nothing."""
         error = self._gap()
         return None if error is None else str(error)
 
     def require(self) -> None:
-        """Fails early, before any codec is loaded, if something that this metric needs is missing.
+        """Raise if a requirement of this metric is missing. Call it before any codec is loaded.
 
         Raises:
-            MissingExtraError: a package of an extra; names the pip command.
-            ArgumentError: something else; says what to give.
+            MissingExtraError: a package of an extra is missing; the message has the pip command.
+            ArgumentError: something else is missing; the message says what to pass.
         """
         error = self._gap()
         if error is not None:
@@ -158,15 +159,15 @@ class Metric:
         return None if lacks is None else ArgumentError(lacks)
 
     def __call__(self, pair: Pair) -> float:
-        """The metric of a pair.
+        """Measure the metric of a pair.
 
         Raises:
-            UndefinedMetric: the reference is silent or too short, or the measure gave no number.
+            UndefinedMetric: the reference is silent or too short, or the result is not a number.
         """
         return self.weigh(pair).value
 
     def weigh(self, pair: Pair) -> Weighted:
-        """The metric of a pair, as when called, and what it weighs in a mean: 1 unless `weighted_by`."""
+        """Measure the metric of a pair and return it with its weight in a mean: 1 unless `weighted_by` is set."""
         if is_silent(pair.reference):
             raise UndefinedMetric("the reference must hold sound; got silence.")
         if self.worst is not None and is_silent(pair.output):
@@ -179,19 +180,19 @@ class Metric:
 
 
 def is_installed(package: str) -> bool:
-    """Whether a module can be found, without importing it."""
+    """Return whether a module is installed, without importing it."""
     try:
         return find_spec(package) is not None
-    except ModuleNotFoundError:  # the package above it is missing
+    except ModuleNotFoundError:  # its parent package is missing
         return False
 
 
 def rms_dbfs(wave: Wave) -> float:
-    """Root mean square of a wave relative to full scale (amplitude 1), in dB; -inf for zeros."""
+    """Return the root mean square of a wave relative to full scale (amplitude 1) in dB; -inf for zeros."""
     power = float(np.mean(np.square(wave, dtype=np.float64)))
     return 10.0 * float(np.log10(power)) if power > 0 else -np.inf
 
 
 def is_silent(wave: Wave) -> bool:
-    """Whether a wave's RMS level is below -70 dBFS."""
+    """Return whether the RMS level of a wave is below -70 dBFS."""
     return rms_dbfs(wave) < SILENCE_DBFS

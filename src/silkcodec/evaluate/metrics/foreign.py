@@ -1,4 +1,4 @@
-"""Other people's packages and model files: found without importing them, and loaded in a way that repeats."""
+"""Find third-party packages and model files without importing them, and use them reproducibly."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from silkcodec.evaluate.metrics.base import is_installed
 
 
 def package_file(package: str, path: str) -> Path | None:
-    """A file that an installed package ships, without importing it; None: not there."""
+    """Return the path of a file in an installed package, without importing it, or None if it does not exist."""
     spec = find_spec(package) if is_installed(package) else None
     for folder in (spec.submodule_search_locations if spec else None) or []:
         file = Path(folder) / path
@@ -25,10 +25,10 @@ def package_file(package: str, path: str) -> Path | None:
 
 
 def import_around(module: str, **unused: dict[str, Any]) -> Any:
-    """Imports a module that names others at its top which this use of it does not touch.
+    """Import a module whose top-level imports include modules that are not used here.
 
-    Where one of those is not installed, a stand-in with the given attributes takes its place during the import,
-    and no longer: nothing else may take it for the real one.
+    If one of these is not installed, a stub with the given attributes replaces it during the import only, so that no
+    other code mistakes the stub for the real module.
     """
     stood_in = []
     for name, attributes in unused.items():
@@ -45,7 +45,7 @@ def import_around(module: str, **unused: dict[str, Any]) -> Any:
 
 @contextmanager
 def one_torch_thread() -> Iterator[None]:
-    """Inside, PyTorch computes on one thread: sums come out the same on every machine, workers do not collide."""
+    """Run PyTorch on one thread inside the context, so that sums are reproducible and workers do not compete."""
     import torch
 
     before = torch.get_num_threads()
