@@ -1,6 +1,6 @@
 """Create a corpus of speech tokens with `tokenize` and read it with `read` (extra [corpus]; [ray] for clusters).
 
-items, sources      the recordings of the inputs: folders, manifests, Lhotse cuts, WebDataset tars, Hugging Face datasets
+items, sources      recordings: folders, manifests, Lhotse cuts, WebDataset tars, Hugging Face datasets
 plan                the recordings of each shard, fixed before encoding
 shard, rows         the unit of work: recordings -> codec -> a Parquet file or a tar, with reproducible bytes
 local, ray          the engines: processes on this machine, or a cluster
