@@ -1,1 +1,1 @@
-"""The Silk network in PyTorch: `model.SilkModel` = encoder -> quantizer -> decoder."""
+"""Define the Silk network in PyTorch: `model.SilkModel` = encoder -> quantizer -> decoder."""

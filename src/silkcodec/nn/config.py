@@ -1,4 +1,4 @@
-"""The sizes of the network: everything that must be known to rebuild it from its weights."""
+"""Define the sizes of the network, which are needed to rebuild it from its weights."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Sizes of the Silk network. The frame (400 ms, 40 mel columns, 128 numbers, 8 levels) is fixed by the format."""
+    """Configure the sizes of the network. The format fixes the frame (400 ms, 40 mel columns, 128 values, 8 levels)."""
 
     conv_width: int = 256  # channels at 100 Hz
     conv_expansion: int = 3  # hidden / outer channels of a ConvNeXt block
@@ -18,9 +18,9 @@ class ModelConfig:
     ff_expansion: int = 3  # hidden / outer channels of the feed-forward
     encoder_layers: int = 4  # transformer layers in the encoder
     decoder_layers: int = 4  # transformer layers in the decoder
-    past_frames: int = 4  # frames before the current one that attention sees (400 ms each)
-    mel_floor: float = 1e-3  # magnitudes below this (-108 dB of a full-scale sine) are not told apart by the encoder
-    mel_mean: float = -1.6  # natural-log mel magnitude, taken off before the first layer
+    past_frames: int = 4  # frames before the current one in the attention window (400 ms each)
+    mel_floor: float = 1e-3  # the encoder clamps magnitudes below this (-108 dB of a full-scale sine)
+    mel_mean: float = -1.6  # natural-log mel magnitude, subtracted before the first layer
     mel_std: float = 3.2
     noise: bool = False  # whether the decoder's head adds noise of a predicted spectrum; see nn/decoder.py
-    quantizer: str = "fsq"  # or vq, rvq, multiscale: for the laboratory; only fsq makes Silk's tokens
+    quantizer: str = "fsq"  # or vq, rvq, multiscale, for experiments; only fsq can be exported

@@ -1,21 +1,20 @@
-"""128 quantized numbers every 400 ms -> waveform.
+"""Decode 128 quantized values per 400 ms into a waveform.
 
     latent [B, F, 128] -> unfolded to 10 steps -> transformer at 25 Hz -> 1 step to 4 columns
     -> ConvNeXt at 100 Hz -> magnitude and phase per column -> inverse STFT -> wave [B, F * 9600]
 
-The head follows Vocos (Siuzdak, 2023, https://arxiv.org/abs/2306.00814), made causal: the window of
-column j starts where the column starts, so a sample depends on its own column and the two before it,
-and never on a frame that has not come. The last window of a frame reaches 480 samples into the next
-frame, as far as the encoder has looked ahead:
+The head is a causal variant of Vocos (Siuzdak, 2023, https://arxiv.org/abs/2306.00814). The window of column j starts
+where the column starts, so a sample depends on its own column and the two before it, and never on a future frame. The
+last window of a frame extends 480 samples into the next frame, which equals the look-ahead of the encoder:
 
     samples   |<------------ frame t: 9600 ------------>|<-480->|
     column 38                               [---- 720 ----]
     column 39                                     [---- 720 ----]
 
 With ``noise`` in the config, the head also predicts the magnitude of a noise spectrum, one value every 200 Hz, and adds
-complex noise of that magnitude: fricatives are noise, and a network that predicts magnitudes alone returns their mean,
-a spectrum without grain. The noise is a fixed table indexed by the position of the column in the stream, so decoding
-stays deterministic (harmonic-plus-noise synthesis: Serra and Smith, 1990, https://doi.org/10.2307/3680788).
+complex noise of that magnitude. Fricatives are noise, and a network that predicts only magnitudes returns their smooth
+mean. The noise is a fixed table indexed by the position of the column in the stream, so decoding is deterministic
+(harmonic-plus-noise synthesis: Serra and Smith, 1990, https://doi.org/10.2307/3680788).
 """
 
 from __future__ import annotations
@@ -35,13 +34,13 @@ WINDOW = OVERLAP * HOP  # 720 samples: 30 ms
 BINS = WINDOW // 2 + 1
 BINS_PER_KNOT = 6  # the noise magnitude is linear between knots 200 Hz apart
 N_KNOTS = (BINS - 1) // BINS_PER_KNOT + 1
-NOISE_LENGTH = 7919  # complex values in the table; a prime, so that 7,919 columns (79 s) pass before any noise repeats
+NOISE_LENGTH = 7919  # complex values in the table; it is prime, so the noise repeats only after 7,919 columns (79 s)
 QUIET = -4.0  # natural log of the noise magnitude before training: about -60 dBFS
-MAX_LOG_MAGNITUDE = 6.0  # e^6 = 403 > 360, what a full-scale sine gives under this window
+MAX_LOG_MAGNITUDE = 6.0  # e^6 = 403 > 360, the magnitude of a full-scale sine with this window
 
 
 class InverseSTFTHead(nn.Module):
-    """Column features -> log-magnitude and phase -> windowed frames, overlapped and added."""
+    """Synthesise a wave from column features: log-magnitude and phase, inverse STFT, overlap-add."""
 
     def __init__(self, width: int, noise: bool = False):
         super().__init__()
@@ -49,7 +48,7 @@ class InverseSTFTHead(nn.Module):
         self.noise = nn.Linear(width, N_KNOTS) if noise else None
         if noise:
             self.register_buffer("noise_table", noise_table(), persistent=False)
-        # Sum over overlapping columns of hann(720)^2 at hop 240 is 3 * 3/8 everywhere, so this divides it out.
+        # The sum of hann(720)^2 over overlapping columns with hop 240 is 3 * 3/8 everywhere. Dividing normalises it.
         self.register_buffer("window", torch.from_numpy(hann(WINDOW)) / (OVERLAP * 3 / 8), persistent=False)
         self.state_shape = (OVERLAP - 1, WINDOW)
 
@@ -75,7 +74,7 @@ class InverseSTFTHead(nn.Module):
         return wave.flatten(1), seen[:, -(OVERLAP - 1) :]
 
     def noise_magnitude(self, x: Tensor) -> Tensor:
-        """x [B, T, C] -> magnitude of the noise in every bin, [B, T, 361]."""
+        """Return the magnitude of the noise in every bin, [B, T, 361], of column features x [B, T, C]."""
         assert self.noise is not None
         knots = torch.clamp(self.noise(x).float() + QUIET, max=MAX_LOG_MAGNITUDE)[..., None]  # [B, T, 61, 1]
         fraction = torch.arange(BINS_PER_KNOT, device=x.device, dtype=torch.float32) / BINS_PER_KNOT
@@ -83,19 +82,19 @@ class InverseSTFTHead(nn.Module):
         return torch.exp(torch.cat([between.flatten(2), knots[:, :, -1]], dim=-1))
 
     def noise_index(self, position: Tensor, n_columns: int | Tensor) -> Tensor:
-        """Rows of the table for every bin of the columns from `position` [B, 1] on: int64 [B, T, 361]."""
+        """Return the table rows int64 [B, T, 361] of every bin of the columns from `position` [B, 1] on."""
         column = (position.long() + torch.arange(n_columns, device=position.device)) % NOISE_LENGTH  # [B, T]
         return (column[..., None] * BINS + torch.arange(BINS, device=position.device)) % NOISE_LENGTH
 
     def inverse(self, real: Tensor, imaginary: Tensor) -> Tensor:
-        """Real inverse FFT, [B, T, 361] twice -> [B, T, 720]."""
+        """Return the real inverse FFT [B, T, 720] of real and imaginary parts [B, T, 361]."""
         return torch.fft.irfft(torch.complex(real, imaginary), WINDOW)
 
 
 def noise_table() -> Tensor:
-    """Complex normal noise of unit power as float32 [7919, 2], rounded to float16 as it is stored.
+    """Return complex normal noise of unit power, float32 [7919, 2], rounded to float16 as in the stored weights.
 
-    `RandomState` is the generator whose stream NumPy guarantees never to change.
+    It uses `RandomState` because NumPy guarantees that its stream never changes.
     """
     noise = np.random.RandomState(24_000).standard_normal((NOISE_LENGTH, 2)) / np.sqrt(2)
     return torch.from_numpy(noise.astype(np.float16).astype(np.float32))
@@ -116,14 +115,19 @@ class Decoder(nn.Module):
         self.head = InverseSTFTHead(config.conv_width, config.noise)
 
     def state_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Name -> shape (without the batch) of every streaming state; a fresh stream is all zeros."""
+        """Return the shape (without the batch) of every streaming state by name. All states start as zeros."""
         shapes = {f"state_layer{i}": shape for i, shape in enumerate(self.transformer.state_shapes)}
         shapes |= {f"state_conv{i}": block.state_shape for i, block in enumerate(self.convs)}
         shapes["state_head"] = self.head.state_shape
         return shapes | ({"state_position": (1,)} if self.head.noise is not None else {})
 
     def forward(self, latent: Tensor, states: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """latent float32 [B, F, 128] in [-1, 1], one state per block -> wave float32 [B, F * 9600], next states."""
+        """Return the wave float32 [B, F * 9600] of a latent, and the next states.
+
+        Args:
+            latent: float32 [B, F, 128] in [-1, 1].
+            states: one state per block.
+        """
         x, next_states = self.columns(latent, states)
         position = states[-1] if self.head.noise is not None else None
         wave, state = self.head(x, states[len(next_states)], position)
@@ -133,7 +137,7 @@ class Decoder(nn.Module):
         return wave, next_states
 
     def columns(self, latent: Tensor, states: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """latent [B, F, 128], states -> features of the columns [B, F * 40, C], next states up to the head."""
+        """Return the column features [B, F * 40, C] of a latent [B, F, 128], and the next states up to the head."""
         n_layers = len(self.transformer.layers)
         x = self.unfold(latent).unflatten(-1, (STEPS, -1))  # [B, F, 10, D]
         x, next_states = self.transformer(x, states[:n_layers])

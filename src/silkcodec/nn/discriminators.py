@@ -1,8 +1,8 @@
-"""Two families of discriminators, each returning scores and the feature maps that feature matching compares.
+"""Define two families of discriminators, which return scores and the feature maps for feature matching.
 
-Multi-period (Kong et al., HiFi-GAN, 2020, https://arxiv.org/abs/2010.05646) folds the wave at prime periods;
-multi-band complex STFT (Kumar et al., DAC, 2023, https://arxiv.org/abs/2306.06546) sees real and imaginary parts,
-each band of frequencies through filters of its own.
+Multi-period discriminators (Kong et al., HiFi-GAN, 2020, https://arxiv.org/abs/2010.05646) fold the wave at prime
+periods. Multi-band complex STFT discriminators (Kumar et al., DAC, 2023, https://arxiv.org/abs/2306.06546) take real
+and imaginary parts, with separate filters for each frequency band.
 """
 
 from __future__ import annotations
@@ -21,19 +21,20 @@ Output = tuple[Tensor, list[Tensor]]  # scores of any shape, feature maps
 
 
 def convolution(n_in: int, n_out: int, kernel: tuple[int, int], stride: tuple[int, int] = (1, 1)) -> nn.Module:
-    """A weight-normalised 2-D convolution, padded by half its kernel, with He initialisation.
+    """Return a weight-normalised 2-D convolution, padded by half its kernel, with He initialisation.
 
-    PyTorch's default initialisation shrinks the signal at each layer. Scores of speech and of noisy speech then differ
-    by 1e-4 to 1e-3, and the discriminator does not begin to learn (He et al., 2015, https://arxiv.org/abs/1502.01852).
+    PyTorch's default initialisation attenuates the signal at each layer. Scores of speech and of noisy speech then
+    differ by only 1e-4 to 1e-3, and the discriminator does not start to learn (He et al., 2015,
+    https://arxiv.org/abs/1502.01852).
     """
     conv = nn.Conv2d(n_in, n_out, kernel, stride, (kernel[0] // 2, kernel[1] // 2))
     nn.init.kaiming_normal_(conv.weight, a=SLOPE)
     nn.init.zeros_(conv.bias)
-    return weight_norm(conv)  # begins with g = |v|, so the weights stay as initialised
+    return weight_norm(conv)  # It starts with g = |v|, so the initial weights do not change.
 
 
 class PeriodDiscriminator(nn.Module):
-    """A wave folded at one period into a picture, so that convolutions compare samples one period apart."""
+    """Score a wave that is folded at one period into 2-D, so that convolutions compare samples one period apart."""
 
     def __init__(self, period: int, width: int):
         super().__init__()
@@ -53,7 +54,7 @@ class PeriodDiscriminator(nn.Module):
 
 
 class STFTDiscriminator(nn.Module):
-    """The complex spectrogram of one resolution, in five bands with filters of their own."""
+    """Score the complex spectrogram of one resolution, in five bands with separate filters."""
 
     def __init__(self, n_fft: int, width: int):
         super().__init__()
@@ -67,9 +68,10 @@ class STFTDiscriminator(nn.Module):
 
     @staticmethod
     def stack(n_bins: int, width: int) -> nn.ModuleList:
-        """Five convolutions over [columns, bins]; three of them halve the bins while a kernel's worth is left.
+        """Return five convolutions over [columns, bins]. Three of them halve the bins while enough bins are left.
 
-        In bfloat16 on a processor with AMX, PyTorch 2.13 returns NaN for maps narrower than their kernel.
+        The limit is needed because PyTorch 2.13 returns NaN for maps narrower than their kernel, in bfloat16 on a
+        processor with AMX.
         """
         convs = nn.ModuleList([convolution(2, width, (3, 5))])
         for _ in range(3):
@@ -96,7 +98,7 @@ class STFTDiscriminator(nn.Module):
 
 
 class Discriminators(nn.Module):
-    """All discriminators as one module. `width` sets their cost: 32 on a GPU, 8 to 16 on a CPU."""
+    """Combine all discriminators in one module. `width` determines their cost: use 32 on a GPU, 8 to 16 on a CPU."""
 
     def __init__(self, periods: tuple[int, ...], fft_sizes: tuple[int, ...], width: int):
         super().__init__()
@@ -111,7 +113,10 @@ class Discriminators(nn.Module):
 
 
 def discriminator_loss(real: list[Output], fake: list[Output]) -> Tensor:
-    """Hinge loss (Lim and Ye, 2017): real scores above 1, fake ones below -1; mean over discriminators."""
+    """Return the hinge loss (Lim and Ye, 2017), averaged over discriminators.
+
+    It is zero if all real scores are above 1 and all fake scores are below -1.
+    """
     terms = [
         functional.relu(1 - r).float().mean() + functional.relu(1 + f).float().mean()
         for (r, _), (f, _) in zip(real, fake, strict=True)
@@ -120,7 +125,7 @@ def discriminator_loss(real: list[Output], fake: list[Output]) -> Tensor:
 
 
 def adversarial_losses(real: list[Output], fake: list[Output]) -> dict[str, Tensor]:
-    """For the generator: ``adversarial`` (hinge) and ``features``, the relative L1 distance of feature maps."""
+    """Return the generator's losses: ``adversarial`` (hinge), and ``features``, the relative L1 of feature maps."""
     scores = torch.stack([-f.float().mean() for f, _ in fake]).mean()
     distances = [
         functional.l1_loss(f.float(), r.detach().float()) / r.detach().float().abs().mean().clamp(min=1e-4)

@@ -1,4 +1,4 @@
-"""Waveform -> log-mel -> 128 continuous numbers every 400 ms.
+"""Encode a waveform into 128 continuous values per 400 ms, from its log-mel.
 
 wave [B, F * 9600] -> mel [B, F * 40, 128] -> ConvNeXt at 100 Hz -> 4 columns to 1 step
 -> transformer at 25 Hz -> the 10 steps of a frame folded into 128 numbers [B, F, 128]
@@ -36,25 +36,32 @@ class Encoder(nn.Module):
         self.fold = nn.Linear(config.width * STEPS, LATENT_WIDTH)
 
     def state_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Name -> shape (without the batch) of every streaming state; a fresh stream is all zeros."""
+        """Return the shape (without the batch) of every streaming state by name. All states start as zeros."""
         shapes: dict[str, tuple[int, ...]] = {"state_wave": (HISTORY + LOOKAHEAD,)}
         shapes |= {f"state_conv{i}": block.state_shape for i, block in enumerate(self.convs)}
         shapes |= {f"state_layer{i}": shape for i, shape in enumerate(self.transformer.state_shapes)}
         return shapes
 
     def listen(self, wave: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """wave float32 [B, F * 9600], state [B, 784], the samples just before it -> mel [B, F * 40, 128], next state.
+        """Return the mel [B, F * 40, 128] of a wave, and the next state.
 
-        The stream runs 480 samples ahead of the frames: the state of a fresh stream is 304 zeros and the
-        stream's first 480 samples, and `wave` follows from there.
+        The input is 480 samples ahead of the frames. The state of a new stream is 304 zeros and the first 480 samples
+        of the stream, and `wave` starts after these samples.
+
+        Args:
+            wave: float32 [B, F * 9600].
+            state: the samples just before the wave, [B, 784].
         """
         seen = torch.cat([state, wave], dim=1)
         return self.mel(seen), seen[:, -(HISTORY + LOOKAHEAD) :]
 
     def forward(self, mel: Tensor, states: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """mel float32 [B, F * 40, 128], all states but the wave's -> latent [B, F, 128], unbounded; next states."""
-        # Beside a loud band, what is left of a band this quiet is the rounding of float32, which differs from
-        # runtime to runtime; tokens must not.
+        """Return the unbounded latent [B, F, 128] of mel float32 [B, F * 40, 128], and the next states.
+
+        `states` are all states except that of the wave.
+        """
+        # Next to a loud band, a band this quiet contains only float32 rounding errors. They differ between runtimes,
+        # and the tokens must not.
         heard = torch.clamp(mel, min=math.log(self.config.mel_floor))
         x = self.embed((heard - self.config.mel_mean) / self.config.mel_std)  # [B, F * 40, C]
         next_states = []

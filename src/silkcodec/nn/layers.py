@@ -1,7 +1,7 @@
-"""The two blocks of the network, each with its streaming state as an argument and a result.
+"""Define the two blocks of the network, which take and return their streaming state.
 
-A block is called as ``x, state = block(x, state)``. A fresh stream is all zeros, in training and at
-inference alike, so no mask marks where a stream begins: the network learned what zeros before it mean.
+A block is called as ``x, state = block(x, state)``. A new stream starts with a state of zeros, in training and at
+inference. No mask marks the start of a stream, because the network is trained with these zeros.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-KERNEL = 7  # columns a depthwise convolution sees: 70 ms at 100 Hz
+KERNEL = 7  # columns in the kernel of a depthwise convolution: 70 ms at 100 Hz
 STEPS = 10  # transformer steps in one frame: 400 ms at 25 Hz
 
 
 class ConvNeXtBlock(nn.Module):
-    """Causal ConvNeXt block (Liu et al., 2022, https://arxiv.org/abs/2201.03545), 1-D, padded on the left only."""
+    """Apply a causal 1-D ConvNeXt block (Liu et al., 2022, https://arxiv.org/abs/2201.03545), padded on the left."""
 
     def __init__(self, width: int, expansion: int):
         super().__init__()
@@ -26,18 +26,23 @@ class ConvNeXtBlock(nn.Module):
         self.state_shape = (KERNEL - 1, width)
 
     def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """x [B, T, C] and the last 6 columns before it, state [B, 6, C] -> the same shapes."""
+        """Return the output and the next state, in the shapes of the arguments.
+
+        Args:
+            x: [B, T, C].
+            state: the last 6 columns before x, [B, 6, C].
+        """
         seen = torch.cat([state.to(x.dtype), x], dim=1)  # [B, 6 + T, C]
         y = self.filter(seen, x.shape[1])
         y = self.down(functional.gelu(self.up(self.norm(y))))
         return x + y, seen[:, -(KERNEL - 1) :]
 
     def filter(self, seen: Tensor, n_columns: int | Tensor) -> Tensor:
-        """The depthwise convolution, seen [B, 6 + T, C] -> [B, T, C].
+        """Return the depthwise convolution [B, T, C] of seen [B, 6 + T, C].
 
-        Written as seven shifted products: a compiler fuses them into one pass, where the bfloat16
-        convolution of PyTorch on a CPU takes three times as long as all the rest of the network. ONNX
-        Runtime fuses no such thing, and has a good convolution.
+        It is written as seven shifted products, which `torch.compile` fuses into one pass. PyTorch's bfloat16
+        convolution on a CPU takes three times as long as the rest of the network. ONNX Runtime does not fuse the
+        products and has a fast convolution, so the export uses a convolution.
         """
         if torch.compiler.is_exporting():
             return self.depthwise(seen.transpose(1, 2)).transpose(1, 2)
@@ -48,30 +53,33 @@ class ConvNeXtBlock(nn.Module):
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotary position embedding (Su et al., 2021, https://arxiv.org/abs/2104.09864) of x [B, H, T, C / H]."""
+    """Apply the rotary position embedding (Su et al., 2021, https://arxiv.org/abs/2104.09864) to x [B, H, T, C / H]."""
     a, b = x.chunk(2, dim=-1)
     return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1)
 
 
 def rope_tables(n_positions: int | Tensor, head_width: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """cos and sin, each float32 [n_positions, head_width / 2]; wavelengths from 2 pi to 2 pi 1,000 steps."""
+    """Return cos and sin, each float32 [n_positions, head_width / 2], with wavelengths of 2 pi to 2 pi 1,000 steps."""
     frequency = 1000.0 ** (-torch.arange(0, head_width, 2, device=device, dtype=torch.float32) / head_width)
     angle = torch.arange(n_positions, device=device, dtype=torch.float32)[:, None] * frequency
     return angle.cos(), angle.sin()
 
 
 def block_causal_mask(n_frames: int | Tensor, past_frames: int, device: torch.device) -> Tensor:
-    """bool [F * 10, (P + F) * 10], true where a step may look: its whole frame and `past_frames` before it."""
+    """Return the attention mask, bool [F * 10, (P + F) * 10].
+
+    It is true for the keys that a step attends to: its whole frame and the `past_frames` (P) before it.
+    """
     query = torch.arange(n_frames * STEPS, device=device)[:, None] // STEPS
     key = torch.arange((past_frames + n_frames) * STEPS, device=device)[None, :] // STEPS
     return (key >= query) & (key <= query + past_frames)
 
 
 class TransformerLayer(nn.Module):
-    """Pre-norm attention and feed-forward; attention is block-causal with a bounded past.
+    """Apply pre-norm attention and a feed-forward network. Attention is block-causal with a bounded past.
 
-    The cached keys are kept before rotation and the positions are counted from the start of the cache:
-    only differences of positions matter, so an hour into a stream is no different from its first second.
+    The cache holds keys before rotation, and positions are counted from the start of the cache. Only differences of
+    positions affect the result, so it does not depend on the position in a long stream.
     """
 
     def __init__(self, width: int, heads: int, expansion: int, past_frames: int):
@@ -89,7 +97,14 @@ class TransformerLayer(nn.Module):
         self.state_shape = (2, self.past_steps, width)
 
     def forward(self, x: Tensor, state: Tensor, cos: Tensor, sin: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """x [B, T, D], state [B, 2, P * 10, D] (keys, values), RoPE tables of P * 10 + T rows, mask [T, P * 10 + T]."""
+        """Return the output and the next state, in the shapes of `x` and `state`.
+
+        Args:
+            x: [B, T, D].
+            state: cached keys and values, [B, 2, P * 10, D].
+            cos, sin: RoPE tables of P * 10 + T rows.
+            mask: bool [T, P * 10 + T].
+        """
         q, k, v = self.qkv(self.norm_attention(x)).chunk(3, dim=-1)  # [B, T, D] each
         q = self.norm_q(q.unflatten(-1, (self.heads, -1)))  # [B, T, H, D / H]
         k = self.norm_k(k.unflatten(-1, (self.heads, -1))).flatten(2)
@@ -108,7 +123,7 @@ class TransformerLayer(nn.Module):
 
 
 class Transformer(nn.Module):
-    """A stack of `TransformerLayer` over whole frames, with a learned position inside the frame."""
+    """Stack `TransformerLayer` blocks over whole frames, with a learned position embedding within the frame."""
 
     def __init__(self, width: int, heads: int, expansion: int, n_layers: int, past_frames: int):
         super().__init__()
@@ -123,7 +138,7 @@ class Transformer(nn.Module):
         return [layer.state_shape for layer in self.layers]
 
     def forward(self, x: Tensor, states: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """x [B, F, 10, D], one state a layer -> the same shapes."""
+        """Return the output and the next states, in the shapes of x [B, F, 10, D] and of one state per layer."""
         frames = x.shape[1]
         cos, sin = rope_tables((self.past_frames + frames) * STEPS, self.head_width, x.device)
         mask = block_causal_mask(frames, self.past_frames, x.device)

@@ -1,6 +1,6 @@
-"""The log-mel of `silkcodec.mel` in PyTorch, as one matrix product: in training and in the exported graph alike.
+"""Compute the log-mel of `silkcodec.mel` in PyTorch by one matrix product, in training and in the exported graph.
 
-An FFT would be faster, but rounds differently; one way of computing it means one set of tokens.
+An FFT would be faster, but it rounds differently. A single method of computation ensures that the tokens are the same.
 """
 
 from __future__ import annotations
@@ -11,24 +11,33 @@ from torch import Tensor, nn
 
 from silkcodec.mel import FLOOR, HOP, N_FFT, filterbank, hann
 
-HOPS = -(-N_FFT // HOP)  # hops that a window touches: four whole ones and 64 samples of a fifth
+HOPS = -(-N_FFT // HOP)  # hops that overlap a window: four complete ones and 64 samples of a fifth
 
 
 def turn(n: int) -> np.ndarray:
-    """float32 [n], cos(2 pi m / n). The sine of step m is the cosine of step m + 3 n / 4."""
+    """Return cos(2 pi m / n) as float32 [n]. The sine of step m is the cosine of step m + 3 n / 4."""
     return np.cos(2 * np.pi * np.arange(n) / n).astype(np.float32)
 
 
 def windowed_dft() -> Tensor:
-    """float32 [1024, 1026]: column k < 513 is hann(n) cos(2 pi k n / 1024), column 513 + k the sine."""
+    """Return the windowed DFT as a matrix float32 [1024, 1026].
+
+    Column k < 513 is hann(n) cos(2 pi k n / 1024), and column 513 + k is the same with the sine.
+    """
     steps = np.arange(N_FFT)[:, None] * np.arange(N_FFT // 2 + 1)[None, :]
     both = np.concatenate([steps, steps + 3 * N_FFT // 4], axis=1) % N_FFT
     return torch.from_numpy(turn(N_FFT)[both] * hann(N_FFT)[:, None])
 
 
 def log_mel(seen: Tensor, basis: Tensor, filters: Tensor) -> Tensor:
-    """seen float32 [B, 784 + T], basis [1024, 1026], filters [513, 128] -> natural-log mel [B, T / 240, 128]."""
-    padded = torch.cat([seen, seen[:, : HOPS * HOP - N_FFT]], dim=1)  # to whole hops; the addition is cut off again
+    """Return the natural-log mel [B, T / 240, 128].
+
+    Args:
+        seen: samples, float32 [B, 784 + T].
+        basis: windowed DFT, [1024, 1026].
+        filters: mel filters, [513, 128].
+    """
+    padded = torch.cat([seen, seen[:, : HOPS * HOP - N_FFT]], dim=1)  # to whole hops; the padding is removed below
     hops = padded.unflatten(1, (-1, HOP))  # [B, T / 240 + 4, 240]
     columns = hops.shape[1] - (HOPS - 1)
     windows = torch.cat([hops[:, i : i + columns] for i in range(HOPS)], dim=2)[:, :, :N_FFT]
@@ -38,7 +47,7 @@ def log_mel(seen: Tensor, basis: Tensor, filters: Tensor) -> Tensor:
 
 
 class LogMel(nn.Module):
-    """Windows of 1024 samples every 240 -> natural-log mel magnitudes, as `silkcodec.mel.log_mel`."""
+    """Compute natural-log mel magnitudes of windows of 1024 samples with hop 240, as `silkcodec.mel.log_mel`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -46,5 +55,8 @@ class LogMel(nn.Module):
         self.register_buffer("filters", torch.from_numpy(filterbank().copy()), persistent=False)
 
     def forward(self, seen: Tensor) -> Tensor:
-        """seen float32 [B, 784 + T], the stream from 304 samples before the first column -> [B, T / 240, 128]."""
+        """Return the log-mel [B, T / 240, 128] of samples float32 [B, 784 + T].
+
+        The samples start 304 samples before the first column.
+        """
         return log_mel(seen, self.basis, self.filters)

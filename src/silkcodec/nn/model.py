@@ -1,4 +1,4 @@
-"""The whole network, as it is trained: wave -> encoder -> quantizer -> decoder -> wave."""
+"""Define the complete network for training: wave -> encoder -> quantizer -> decoder -> wave."""
 
 from __future__ import annotations
 
@@ -15,20 +15,23 @@ from silkcodec.quantizers import QUANTIZERS, Quantized
 
 
 class Reconstruction(NamedTuple):
-    """One pass through the network."""
+    """Hold the result of one pass through the network."""
 
-    wave: Tensor  # float32 [N * B, F * 9600]: of each of the N draws of the decoder's noise, the whole batch
-    codes: Tensor  # int64 [B, F, K]: of FSQ the levels, K = 128
+    wave: Tensor  # float32 [N * B, F * 9600]: the whole batch for each of the N draws of the decoder's noise
+    codes: Tensor  # int64 [B, F, K]: for FSQ the levels, K = 128
     loss: Tensor  # scalar, the quantizer's own loss
 
 
 def fresh_states(shapes: dict[str, tuple[int, ...]], batch: int, device: torch.device) -> list[Tensor]:
-    """Zeros: the state of a stream that has not begun."""
+    """Return the states of a new stream, which are zeros."""
     return [torch.zeros(batch, *shape, device=device) for shape in shapes.values()]
 
 
 class SilkModel(nn.Module):
-    """Encoder, quantizer and decoder. `forward` is for training; `encode` and `decode` are the streaming path."""
+    """Combine encoder, quantizer and decoder.
+
+    `forward` is for training; `encode` and `decode` follow the streaming path.
+    """
 
     def __init__(self, config: ModelConfig | None = None):
         super().__init__()
@@ -43,7 +46,7 @@ class SilkModel(nn.Module):
 
         Args:
             wave: float32 [B, F * 9600 + 480], F whole frames and the look-ahead of the last.
-            positions: where each draw of the decoder's noise begins, float32 [N, B]; None: one draw from 0.
+            positions: start of each draw of the decoder's noise, float32 [N, B]. None means one draw from 0.
         """
         quantized = self._quantized(wave)
         states = fresh_states(self.decoder.state_shapes(), len(wave), wave.device)
@@ -58,19 +61,22 @@ class SilkModel(nn.Module):
 
     @torch.inference_mode()
     def encode(self, wave: Tensor) -> Tensor:
-        """wave float32 [B, T] of any length -> codes int64 [B, ceil(T / 9600), K]: of FSQ the 128 levels."""
+        """Return the codes int64 [B, ceil(T / 9600), K] of waves float32 [B, T] of any length.
+
+        For FSQ, they are the 128 levels of each frame.
+        """
         padding = -wave.shape[1] % FRAME + LOOKAHEAD
         return self._quantized(nn.functional.pad(wave, (0, padding))).codes
 
     @torch.inference_mode()
     def decode(self, codes: Tensor, n_samples: int) -> Tensor:
-        """codes int64 [B, F, K] -> wave float32 [B, n_samples]."""
+        """Return the waves float32 [B, n_samples] of codes int64 [B, F, K]."""
         states = fresh_states(self.decoder.state_shapes(), len(codes), codes.device)
         wave, _ = self.decoder(self.quantizer.decode(codes), states)
         return wave[:, :n_samples]
 
     def _quantized(self, wave: Tensor) -> Quantized:
-        """wave float32 [B, F * 9600 + 480], the start of a stream -> its F frames, quantized."""
+        """Return the F quantized frames of the start of a stream, wave float32 [B, F * 9600 + 480]."""
         states = fresh_states(self.encoder.state_shapes(), len(wave), wave.device)
         states[0][:, HISTORY:] = wave[:, :LOOKAHEAD]
         with torch.autocast(wave.device.type, enabled=False):
@@ -80,7 +86,10 @@ class SilkModel(nn.Module):
 
 
 def initialise(module: nn.Module) -> None:
-    """Truncated normal, 0.02, for weights (as Vocos and GPT-2); zeros for biases. Residual outputs start small."""
+    """Initialise weights by a truncated normal of 0.02 (as Vocos and GPT-2), and biases by zeros.
+
+    Outputs of residual branches start small.
+    """
     if isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.02)
         if module.bias is not None:

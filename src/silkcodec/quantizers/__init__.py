@@ -1,4 +1,7 @@
-"""PyTorch quantizers, one interface: latent [..., D] -> `Quantized` (latent, codes, loss); `decode` is the way back."""
+"""Define quantizers in PyTorch with one interface.
+
+`forward` takes a latent [..., D] and returns `Quantized` (latent, codes, loss). `decode` takes the codes.
+"""
 
 from collections.abc import Callable
 

@@ -1,8 +1,7 @@
 # Finite Scalar Quantization: VQ-VAE Made Simple (Mentzer et al., 2023), https://arxiv.org/abs/2309.15505
-"""Finite scalar quantization: each dimension is squashed to a range and rounded, no codebook to learn.
+"""Quantize by finite scalar quantization: squash each dimension to a range and round it, without a learned codebook.
 
-With an even number of levels the range is shifted by half a level, so that it rounds to exactly
-``n_levels`` integers:
+With an even number of levels, the range is shifted by half a level, so that it rounds to exactly ``n_levels`` integers:
 
     level      0    1    2    3    4    5    6    7
     rounded   -4   -3   -2   -1    0    1    2    3        = level - n_levels // 2
@@ -19,24 +18,24 @@ from torch import Tensor, nn
 
 
 class Quantized(NamedTuple):
-    """What every quantizer returns."""
+    """Hold the result of a quantizer."""
 
-    latent: Tensor  # float32 [..., D], what the decoder sees; gradients pass straight through
+    latent: Tensor  # float32 [..., D], input of the decoder; straight-through gradients
     codes: Tensor  # int64 [..., D] for FSQ (levels), [..., K] for codebooks
     loss: Tensor  # scalar, the quantizer's own loss (0 for FSQ)
 
 
 class FSQ(nn.Module):
-    """Rounds every dimension to one of `n_levels` values; the straight-through gradient is per dimension.
+    """Round every dimension to one of `n_levels` values, with a straight-through gradient per dimension.
 
-    Computes in float32 whatever the surrounding autocast: bfloat16 has 8 bits of mantissa, too few to
-    tell neighbouring codes apart near a rounding boundary. There is no implicit codebook: 8^7 entries
-    would be 2,097,152 rows per group, and nothing needs them.
+    It always computes in float32, regardless of autocast: bfloat16 has 8 bits of mantissa, too few to distinguish
+    neighbouring codes near a rounding boundary. The implicit codebook is not stored: its 8^7 entries would be
+    2,097,152 rows per group, and nothing needs them.
 
     Args:
         n_levels: levels per dimension, at least 2.
-        eps: how far beyond the outermost level the range reaches (a share of the range), so that the
-            outermost levels can be reached at a finite input.
+        eps: extension of the range beyond the outermost levels, as a share of the range, so that a finite input can
+            reach these levels.
     """
 
     def __init__(self, n_levels: int = 8, eps: float = 1e-3):
@@ -50,11 +49,11 @@ class FSQ(nn.Module):
         self.shift = math.atanh(self.offset / self.half_range)
 
     def bound(self, latent: Tensor) -> Tensor:
-        """Squash [..., D] of any range into float32 (-half_width - eps, half_width - 1 + eps)."""
+        """Squash an unbounded latent [..., D] into float32 (-half_width - eps, half_width - 1 + eps)."""
         return torch.tanh(latent.float() + self.shift) * self.half_range - self.offset
 
     def forward(self, latent: Tensor) -> Quantized:
-        """latent [..., D], unbounded -> quantized latent in [-1, 1], levels 0..n_levels-1, zero loss."""
+        """Quantize an unbounded latent [..., D]: return a latent in [-1, 1], levels 0..n_levels-1 and a zero loss."""
         with torch.autocast(latent.device.type, enabled=False):
             bounded = self.bound(latent)
             rounded = torch.round(bounded)
@@ -63,5 +62,5 @@ class FSQ(nn.Module):
             return Quantized(straight_through / self.half_width, levels, latent.new_zeros((), dtype=torch.float32))
 
     def decode(self, levels: Tensor) -> Tensor:
-        """levels [..., D], integers 0..n_levels-1 -> what the decoder sees, float32 [..., D]."""
+        """Return the input of the decoder, float32 [..., D], for integer levels [..., D] in 0..n_levels-1."""
         return (levels.float() - self.half_width) / self.half_width

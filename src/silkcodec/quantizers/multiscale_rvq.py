@@ -1,7 +1,7 @@
 # SNAC: Multi-Scale Neural Audio Codec (Siuzdak, Groetschla, Lanzendoerfer, 2024), https://arxiv.org/abs/2410.14411
-"""Multi-scale residual vector quantization: the first codebooks of the chain see a slower clock.
+"""Quantize by multi-scale residual vector quantization: the first codebooks work at a lower frame rate.
 
-A codebook of stride s quantizes the mean of each s neighbouring vectors of the residual; its entry stands for all s:
+A codebook of stride s quantizes the mean of s neighbouring vectors of the residual. Its entry represents all s vectors:
 
     vectors      v0  v1  v2  v3  v4  v5  v6  v7
     stride 4     [---- c0 ----]  [---- c1 ----]
@@ -22,14 +22,14 @@ from silkcodec.quantizers.vq import Codebook
 
 
 class MultiScaleRVQ(nn.Module):
-    """A latent frame cut into a short sequence of vectors, quantized by a chain of codebooks at falling strides.
+    """Split a latent frame into a sequence of vectors, and quantize it by codebooks with decreasing strides.
 
     Args:
-        latent_width: numbers in a frame.
-        vectors: how many vectors a frame is cut into; divides latent_width.
-        strides: of each codebook of the chain; each divides `vectors`.
+        latent_width: values per frame.
+        vectors: number of vectors per frame; must divide latent_width.
+        strides: stride of each codebook; each must divide `vectors`.
         entries: size of each codebook.
-        commitment: weight of the pull of each pooled residual towards the entry it chose.
+        commitment: weight of the commitment loss between each pooled residual and its nearest entry.
     """
 
     def __init__(
@@ -48,7 +48,10 @@ class MultiScaleRVQ(nn.Module):
         self.bits_per_frame = sum(self.codes_per_frame) * math.log2(entries)
 
     def forward(self, latent: Tensor) -> Quantized:
-        """latent [..., D] -> quantized latent [..., D], codes [..., sum of vectors / stride], the commitment loss."""
+        """Return the quantized latent [..., D], the codes and the commitment loss of a latent [..., D].
+
+        The codes have the shape [..., sum of vectors / stride].
+        """
         with torch.autocast(latent.device.type, enabled=False):
             vectors = latent.float().unflatten(-1, (self.vectors, -1))
             residual, output = vectors, torch.zeros_like(vectors)
@@ -70,7 +73,7 @@ class MultiScaleRVQ(nn.Module):
             return Quantized(straight_through.flatten(-2), torch.cat(codes, dim=-1), loss / len(self.codebooks))
 
     def decode(self, codes: Tensor) -> Tensor:
-        """codes [..., sum of vectors / stride] -> latent float32 [..., D]."""
+        """Return the latent float32 [..., D] of codes [..., sum of vectors / stride]."""
         parts = [
             codebook(chosen).repeat_interleave(stride, dim=-2)
             for codebook, chosen, stride in zip(

@@ -1,5 +1,5 @@
 # SoundStream: An End-to-End Neural Audio Codec (Zeghidour et al., 2021), https://arxiv.org/abs/2107.03312
-"""Residual vector quantization: each codebook quantizes what the codebooks before it left over.
+"""Quantize by residual vector quantization: each codebook quantizes the residual of the previous codebooks.
 
 residual 0 = vector;   residual k+1 = residual k - nearest entry of codebook k;   output = the sum of the entries
 """
@@ -17,16 +17,16 @@ from silkcodec.quantizers.vq import Codebook
 
 
 class RVQ(nn.Module):
-    """A latent frame cut into vectors, each quantized by a chain of codebooks.
+    """Split a latent frame into vectors, and quantize each vector by a chain of codebooks.
 
     Args:
-        latent_width: numbers in a frame.
-        vectors: how many vectors a frame is cut into; divides latent_width.
-        codebooks: length of the chain.
+        latent_width: values per frame.
+        vectors: number of vectors per frame; must divide latent_width.
+        codebooks: number of codebooks in the chain.
         entries: size of each codebook.
-        commitment: weight of the pull of each residual towards the entry it chose.
-        dropout: probability that a training batch uses only the first n codebooks, n drawn evenly from 1..codebooks,
-            so that the chain can be cut short afterwards (quantizer dropout, section III-C of the paper).
+        commitment: weight of the commitment loss between each residual and its nearest entry.
+        dropout: probability that a training batch uses only the first n codebooks, with n uniform in 1..codebooks, so
+            that the chain can be truncated after training (quantizer dropout, section III-C of the paper).
     """
 
     def __init__(
@@ -45,9 +45,10 @@ class RVQ(nn.Module):
         self.bits_per_frame = vectors * codebooks * math.log2(entries)
 
     def forward(self, latent: Tensor) -> Quantized:
-        """latent [..., D] -> quantized latent [..., D], codes [..., vectors * codebooks], the commitment loss.
+        """Return the quantized latent [..., D], the codes and the commitment loss of a latent [..., D].
 
-        The codes of one vector stand together, coarse first; -1 for those that dropout left out.
+        The codes have the shape [..., vectors * codebooks]. The codes of one vector are adjacent, from coarse to fine,
+        and are -1 for the codebooks that dropout skipped.
         """
         with torch.autocast(latent.device.type, enabled=False):
             vectors = latent.float().unflatten(-1, (self.vectors, -1))
@@ -70,7 +71,7 @@ class RVQ(nn.Module):
             return Quantized(straight_through.flatten(-2), torch.stack(codes, dim=-1).flatten(-2), loss / n_used)
 
     def decode(self, codes: Tensor) -> Tensor:
-        """codes [..., vectors * codebooks], -1 where one is left out -> latent float32 [..., D]."""
+        """Return the latent float32 [..., D] of codes [..., vectors * codebooks], where -1 skips a codebook."""
         chains = codes.unflatten(-1, (self.vectors, -1)).unbind(-1)
         parts = [
             codebook(chosen.clamp(min=0)) * (chosen >= 0)[..., None]
@@ -80,7 +81,10 @@ class RVQ(nn.Module):
 
     @torch.compiler.disable
     def _draw_length(self) -> int:
-        """How many codebooks this batch uses. From PyTorch's generator: processes of one run need the same seed."""
+        """Return how many codebooks this batch uses.
+
+        It uses PyTorch's generator, so all processes of a run need the same seed.
+        """
         if not self.training or float(torch.rand(())) >= self.dropout:
             return len(self.codebooks)
         return int(torch.randint(1, len(self.codebooks) + 1, ()))

@@ -1,9 +1,9 @@
 # Neural Discrete Representation Learning (van den Oord et al., 2017), https://arxiv.org/abs/1711.00937
-"""Vector quantization: each vector snaps to the nearest entry of a learned codebook.
+"""Quantize by vector quantization: replace each vector by the nearest entry of a learned codebook.
 
-The codebook follows the vectors as exponential moving averages (appendix A.1 of the paper), starts at the k-means
-centres of the first batch, and an entry that is hardly chosen any more is moved onto a vector of the batch
-(SoundStream, https://arxiv.org/abs/2107.03312, section III-C).
+The codebook is initialised with the k-means centres of the first batch, and updated by exponential moving averages
+(appendix A.1 of the paper). Entries that are rarely chosen are replaced by vectors of the batch (SoundStream,
+https://arxiv.org/abs/2107.03312, section III-C).
 """
 
 from __future__ import annotations
@@ -18,14 +18,16 @@ from silkcodec.quantizers.fsq import Quantized
 
 
 class Codebook(nn.Module):
-    """Entries [size, dim] that follow the vectors that choose them. A buffer: no optimiser moves it.
+    """Hold the entries [size, dim] of a codebook, as moving averages of the vectors assigned to them.
+
+    The entries are a buffer, so no optimiser changes them.
 
     Args:
         size: number of entries.
-        dim: length of each.
-        decay: of the moving averages, per training batch.
-        revive_below: an entry chosen fewer times than this, on (moving) average per batch, is moved onto a vector of
-            the batch; as a share of what it would get if all entries were chosen equally often. 0: never.
+        dim: length of an entry.
+        decay: decay of the moving averages per training batch.
+        revive_below: threshold for the replacement of rarely chosen entries by vectors of the batch, as a share of
+            the count at uniform use. It applies to the moving average of the count per batch. 0 disables it.
         kmeans_steps: Lloyd iterations over the first batch.
     """
 
@@ -38,25 +40,28 @@ class Codebook(nn.Module):
         super().__init__()
         self.decay, self.revive_below, self.kmeans_steps = decay, revive_below, kmeans_steps
         self.register_buffer("entries", torch.randn(size, dim))
-        self.register_buffer("counts", torch.ones(size))  # moving average of how often each was chosen in a batch
-        self.register_buffer("sums", self.entries.clone())  # moving average of the sum of the vectors that chose it
+        self.register_buffer("counts", torch.ones(size))  # moving average of assigned vectors per batch
+        self.register_buffer("sums", self.entries.clone())  # moving average of the sum of these vectors
         self.register_buffer("ready", torch.tensor(False))  # whether k-means has run
 
     def nearest(self, vectors: Tensor) -> Tensor:
-        """vectors float32 [..., dim] -> codes int64 [...]: the entry at the smallest Euclidean distance."""
+        """Return the codes int64 [...] of the entries with the smallest Euclidean distance to vectors [..., dim]."""
         flat = vectors.reshape(-1, vectors.shape[-1])
-        # |v - e|^2 = |v|^2 - 2 v.e + |e|^2, and |v|^2 is the same for every entry.
+        # |v - e|^2 = |v|^2 - 2 v.e + |e|^2, and |v|^2 is equal for all entries, so it can be omitted.
         scores = flat @ self.entries.T - 0.5 * self.entries.square().sum(dim=1)
         return scores.argmax(dim=1).view(vectors.shape[:-1])
 
     def forward(self, codes: Tensor) -> Tensor:
-        """codes [...] -> entries float32 [..., dim]."""
+        """Return the entries float32 [..., dim] of codes [...]."""
         return functional.embedding(codes, self.entries)
 
     @torch.compiler.disable
     @torch.no_grad()
     def begin(self, vectors: Tensor) -> None:
-        """k-means over the first batch, vectors [..., dim]; fewer vectors than entries are repeated with a jitter."""
+        """Initialise the entries by k-means over the first batch, vectors [..., dim].
+
+        If there are fewer vectors than entries, the entries are repeated vectors with added noise.
+        """
         if bool(self.ready):
             return
         flat = vectors.detach().reshape(-1, vectors.shape[-1])
@@ -77,7 +82,7 @@ class Codebook(nn.Module):
     @torch.compiler.disable
     @torch.no_grad()
     def follow(self, vectors: Tensor, codes: Tensor) -> None:
-        """Moves the entries towards a batch: vectors [..., dim] and the codes [...] that they chose."""
+        """Update the entries from the vectors [..., dim] of a batch and their codes [...]."""
         flat = vectors.detach().reshape(-1, vectors.shape[-1])
         counts, sums = self._assigned(flat, codes.reshape(-1))
         if _distributed():
@@ -97,19 +102,19 @@ class Codebook(nn.Module):
             self.sums[dead] = picked * fair
 
     def _assigned(self, flat: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
-        """How many vectors chose each entry, [size], and their sum, [size, dim]."""
+        """Return the number of vectors assigned to each entry, [size], and their sum, [size, dim]."""
         counts = torch.zeros_like(self.counts).index_add_(0, codes, torch.ones_like(flat[:, 0]))
         return counts, torch.zeros_like(self.sums).index_add_(0, codes, flat)
 
 
 class VQ(nn.Module):
-    """A latent frame cut into vectors of equal length, each one code of a single codebook.
+    """Split a latent frame into vectors of equal length, and quantize each by the same codebook.
 
     Args:
-        latent_width: numbers in a frame.
-        vectors: how many vectors a frame is cut into; divides latent_width.
-        entries: size of the codebook, shared by all vectors.
-        commitment: weight of the pull of the encoder towards the entry it chose (the paper's beta).
+        latent_width: values per frame.
+        vectors: number of vectors per frame; must divide latent_width.
+        entries: size of the codebook, which all vectors share.
+        commitment: weight of the commitment loss between each vector and its nearest entry (beta in the paper).
     """
 
     def __init__(self, latent_width: int = 128, vectors: int = 32, entries: int = 4096, commitment: float = 0.25):
@@ -120,7 +125,7 @@ class VQ(nn.Module):
         self.bits_per_frame = vectors * math.log2(entries)
 
     def forward(self, latent: Tensor) -> Quantized:
-        """latent [..., D] -> quantized latent [..., D], codes [..., vectors], the commitment loss."""
+        """Return the quantized latent [..., D], codes [..., vectors] and commitment loss of a latent [..., D]."""
         with torch.autocast(latent.device.type, enabled=False):
             vectors = latent.float().unflatten(-1, (self.vectors, -1))
             if self.training:
@@ -134,12 +139,12 @@ class VQ(nn.Module):
             return Quantized(straight_through.flatten(-2), codes, loss)
 
     def decode(self, codes: Tensor) -> Tensor:
-        """codes [..., vectors] -> latent float32 [..., D]."""
+        """Return the latent float32 [..., D] of codes [..., vectors]."""
         return self.codebook(codes).flatten(-2)
 
 
 def _draw(flat: Tensor, n: int) -> Tensor:
-    """n of the vectors [N, dim], at random, each at most once as long as there are enough."""
+    """Return n random vectors of flat [N, dim], without repetition if n <= N."""
     order = torch.randperm(len(flat), device=flat.device)
     return flat[order.repeat(-(-n // len(flat)))[:n]]
 
