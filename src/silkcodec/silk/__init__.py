@@ -1,10 +1,11 @@
-"""Silk, the default codec. The main path, from the bottom up; `docs/architecture.md` draws it.
+"""Implement Silk, the default codec. The modules from the bottom up; `docs/architecture.md` has a diagram.
 
-weights_config.py  config.json of a folder of weights; graph_file.py: refuses what is not a plain ONNX graph
+weights_config.py  config.json of a weights folder
+graph_file.py      rejects files that are not plain ONNX graphs
 graphs.py          the graphs on ONNX Runtime
 model.py           `FrameModel`: a frame's wave -> levels, and levels -> a frame's wave
 framing.py         `FrameCutter`: samples -> frames
-stream.py          `StreamEncoder`, `StreamDecoder`: what has come -> what is ready
+stream.py          `StreamEncoder`, `StreamDecoder`: samples -> codes, codes -> samples, incrementally
 codec.py           `Silk`: whole recordings
 weights/           the embedded weights
 """

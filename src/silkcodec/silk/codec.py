@@ -1,4 +1,4 @@
-"""Silk, the default codec: whole recordings, through the streams of `stream.py`.
+"""Encode and decode whole recordings with Silk, using the streams of `stream.py`.
 
 wave [T] -> StreamEncoder -> 19 codes a frame -> Tokens
 Tokens -> levels [F, 128] -> StreamDecoder -> wave [F * 9600] -> cut to n_samples
@@ -26,22 +26,22 @@ from silkcodec.tokens import Tokens, n_frames
 
 
 class Silk(FrameModel):
-    """Silk: 19 tokens every 400 ms.
+    """Encode and decode speech with Silk: 19 tokens every 400 ms.
 
     Args:
-        folder: of the weights: config.json, encoder.onnx, decoder.onnx; None: the embedded ones.
-        threads: CPU threads of one call; None takes up to `MAX_THREADS` of the machine's.
-        provider: "cpu" or "cuda". Never is another one taken in its place.
+        folder: folder of the weights: config.json, encoder.onnx, decoder.onnx; None: the embedded weights.
+        threads: CPU threads of one call; None uses up to `MAX_THREADS` of the available cores.
+        provider: "cpu" or "cuda". Silk never falls back to another provider.
 
     Attributes:
         name, sample_rate, codebook_sizes, frame_rates: see `Codec`.
-        codec_id: name and hash of the weights, as its tokens carry it: "silk@0a1b2c3d4e5f".
-        quantizer, latency_s, batch_exact: as the baselines have them; the latency is a frame and the look-ahead.
+        codec_id: name and hash of the weights, as stored in the tokens: "silk@0a1b2c3d4e5f".
+        quantizer, latency_s, batch_exact: see `Codec`; the latency is a frame and the look-ahead.
 
     Raises:
-        WeightsError: files that are missing, damaged or of a newer format. The graphs themselves are read
-            when they are first needed: encoding does not wait for the decoder.
-        ProviderError: no such provider on this machine. ArgumentError: threads below 1.
+        WeightsError: files are missing, damaged or of a newer format. The graphs themselves are read on first use,
+            so encoding does not load the decoder.
+        ProviderError: the provider is not available on this machine. ArgumentError: threads is below 1.
     """
 
     quantizer = "FSQ"
@@ -58,25 +58,25 @@ class Silk(FrameModel):
         self._made_from = {"folder": absolute(folder), "threads": threads, "provider": provider}
 
     def __reduce__(self) -> Any:
-        """Send this codec to another process as its arguments; there it loads its own model. See `rebuilt.py`."""
+        """Pickle the constructor arguments; the receiving process loads its own model. See `rebuilt.py`."""
         return recipe(self, **self._made_from)
 
     def __repr__(self) -> str:
         return f"Silk({self.codec_id!r}, threads={self.threads}, provider={self.provider!r})"
 
     def encode(self, wave: ArrayLike, sample_rate: int = SILK_SAMPLE_RATE, *, n_codebooks: int | None = None) -> Tokens:
-        """Tokens of a wave; see `Codec.encode`.
+        """Return the tokens of a wave; see `Codec.encode`.
 
-        The length that the tokens keep is that of the wave at 24 kHz: exact for a 24 kHz wave.
+        The tokens store the length of the wave at 24 kHz, which is exact if the wave has that rate.
 
         Args:
             wave: [T], [T, C] or [C, T].
-            sample_rate: of `wave`, Hz.
-            n_codebooks: keep only the first of 19 groups. They are groups of dimensions, not refinements:
-                the model was not trained to do without some, and quality falls quickly.
+            sample_rate: sample rate of `wave`, Hz.
+            n_codebooks: keep only the first n_codebooks of the 19 groups. The groups are dimensions, not refinements.
+                The model was not trained with missing groups, so quality drops quickly.
 
         Raises:
-            AudioError: no samples, NaN or Inf, not a wave. ArgumentError: n_codebooks outside 1..19.
+            AudioError: no samples, NaN or Inf, or not a wave. ArgumentError: n_codebooks is outside 1..19.
         """
         stream = StreamEncoder(self, n_codebooks=n_codebooks)
         codes = np.concatenate([stream.feed(audio.as_wave(wave, sample_rate)), stream.flush()])
@@ -85,24 +85,25 @@ class Silk(FrameModel):
     def decode(
         self, tokens: Tokens | ArrayLike, *, n_samples: int | None = None, n_codebooks: int | None = None
     ) -> Wave:
-        """Return the wave of these tokens, regrouped or partial ones too: float32 [n_samples] at 24 kHz.
+        """Return the wave of these tokens, float32 [n_samples] at 24 kHz. Regrouped and partial tokens are accepted.
 
         Args:
-            tokens: what `encode` returned; or bare codes, int [K, F], one row per codebook, as `Tokens.codes`.
-            n_samples: of the wave, of bare codes only; None: all that the frames hold, 9,600 each.
-            n_codebooks: K, of bare codes only; None: 19.
+            tokens: the result of `encode`; or bare codes, int [K, F], one row per codebook, as in `Tokens.codes`.
+            n_samples: number of samples of the wave, for bare codes only; None: 9,600 per frame.
+            n_codebooks: K, for bare codes only; None: 19.
 
         Raises:
-            TokensError: the tokens of another codec, or of other weights; codes of another shape or out of range.
+            TokensError: the tokens are from another codec or other weights; codes are of another shape or out of range.
         """
         tokens = as_tokens(self, tokens, n_samples, n_codebooks)
         levels = self._levels(tokens)
         return StreamDecoder(self).feed_levels(levels)[: tokens.n_samples]
 
     def latents(self, wave: ArrayLike, sample_rate: int = SILK_SAMPLE_RATE) -> NDArray[np.float32]:
-        """What FSQ rounds, float32 [F, 128]: bounded to a little beyond -4..3; `rint(latents) + 4` are the levels.
+        """Return the latents before FSQ rounding, float32 [F, 128]: `rint(latents) + 4` are the levels.
 
-        For looking into the model; nothing of a recording is decoded from it. Raises AudioError, as `encode`.
+        The values lie slightly beyond -4..3 at most. They serve to inspect the model; `decode` does not use them.
+        Raises AudioError, like `encode`.
         """
         cutter = FrameCutter(self.lookahead_samples)
         frames = [*cutter.feed(audio.as_wave(wave, sample_rate)), *cutter.flush()]
@@ -119,16 +120,16 @@ class Silk(FrameModel):
         *,
         n_codebooks: int | None = None,
     ) -> list[Tokens]:
-        """Tokens of many clips, of any lengths: what `encode` makes of each, to the bit.
+        """Return the tokens of many clips of any lengths, bit-identical to the results of `encode`.
 
-        The clips are encoded side by side, each in a thread of its own, not padded into one array: so a
-        clip's tokens cannot depend on its neighbours.
+        Each clip is encoded in its own thread. The clips are not padded into one array, so the tokens of a clip
+        cannot depend on the other clips.
         """
         self.prepare(encode=True)
         return self._map(lambda wave: self.encode(wave, sample_rate, n_codebooks=n_codebooks), waves)
 
     def decode_batch(self, many: Sequence[Tokens]) -> list[Wave]:
-        """The waves of many clips: what `decode` makes of each, to the bit."""
+        """Return the waves of many clips, bit-identical to the results of `decode`."""
         self.prepare(decode=True)
         return self._map(self.decode, many)
 
@@ -157,7 +158,7 @@ class Silk(FrameModel):
         return self.codes_to_levels(np.stack(tokens.codes, axis=1))
 
     def _check_lengths(self, tokens: Tokens) -> None:
-        """Hold the number of frames to the length of the wave: Tokens do so only where all 19 groups are there."""
+        """Check the number of frames against the length of the wave; Tokens check it only with all 19 groups."""
         lengths = {len(codes) for codes in tokens.codes}
         if lengths != {n_frames(tokens.n_samples)}:
             wanted, got = n_frames(tokens.n_samples), ", ".join(map(str, sorted(lengths)))
@@ -165,7 +166,7 @@ class Silk(FrameModel):
 
 
 def load(preset: str | None = None, *, threads: int | None = None, provider: str = "cpu") -> Silk:
-    """The embedded model: the factory that the registry names. Raises ArgumentError for a preset."""
+    """Return the embedded model. This is the factory in the registry. Raises ArgumentError for a preset."""
     if preset is not None:
         raise ArgumentError(f"The codec 'silk' has no presets; got '{preset}'; for other weights name a folder.")
     return Silk(threads=threads, provider=provider)

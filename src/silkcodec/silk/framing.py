@@ -1,4 +1,4 @@
-"""Cut a stream of samples into the frames that the encoder takes.
+"""Cut a stream of samples into the frames that are the input of the encoder.
 
 samples  |<-- 480 -->|<-------------- 9600 -------------->|<-------------- 9600 -------------->| ...
           primes the   frame 0 is complete when these are  frame 1
@@ -20,16 +20,16 @@ Wave = NDArray[np.float32]
 
 
 class FrameCutter:
-    """Samples of any rate, in blocks of any length -> frames, float32 [9600] at 24 kHz.
+    """Cut samples of any rate, in blocks of any length, into frames, float32 [9600] at 24 kHz.
 
     Args:
-        lookahead_samples: of the model. The first of them prime the encoder's state, and frames follow.
-        sample_rate: of the samples that will be fed, Hz; they are resampled as they come.
+        lookahead_samples: look-ahead of the model. The first samples prime the encoder's state; frames follow.
+        sample_rate: sample rate of the input, Hz; each block is resampled when it is fed.
 
     Attributes:
-        prime: the first samples, float32 [lookahead_samples]; None until they have come.
-        n_samples: at 24 kHz, so far.
-        n_frames: that have been cut.
+        prime: the first samples, float32 [lookahead_samples]; None until they have been fed.
+        n_samples: number of samples fed so far, at 24 kHz.
+        n_frames: number of frames cut so far.
     """
 
     def __init__(self, lookahead_samples: int, sample_rate: float = SILK_SAMPLE_RATE) -> None:
@@ -46,7 +46,7 @@ class FrameCutter:
         """Add samples and return the frames that they complete, one at a time. Take all of them before the next call.
 
         Args:
-            chunk: the next samples, [n] or [n, C], any n, 0 too; see `audio.as_block`.
+            chunk: the next samples, [n] or [n, C]; n may be 0; see `audio.as_block`.
 
         Raises:
             AudioError: NaN or Inf, or not the shape or type of a wave. ArgumentError: after `flush`.
@@ -57,10 +57,10 @@ class FrameCutter:
         return self._cut(self._resampler.feed(block))
 
     def flush(self) -> Iterator[Wave]:
-        """End the stream and return the frames that are not yet complete, filled up with silence.
+        """End the stream and return the remaining frames, padded with silence.
 
         Raises:
-            ArgumentError: the second time.
+            ArgumentError: the stream was flushed before.
         """
         if self._finished:
             raise ArgumentError("A stream can be flushed once; make a new StreamEncoder.")
@@ -84,7 +84,7 @@ class FrameCutter:
             yield from self._full()
 
     def _full(self) -> Iterator[Wave]:
-        """Empty a full buffer: the look-ahead gives no frame."""
+        """Yield the full buffer as a frame and empty it. The first buffer is the look-ahead, which is not a frame."""
         full = self._buffer[: self._wanted].copy()
         self._filled = 0
         if self.prime is None:

@@ -1,8 +1,8 @@
-"""What an ONNX file may contain before ONNX Runtime loads it, read from its bytes without the `onnx` package.
+"""Check the contents of an ONNX file before ONNX Runtime loads it, without the `onnx` package.
 
-ONNX Runtime reads weights from other files where a tensor names one, relative to the working directory, and no SHA-256
-covers those. So a graph must hold all its weights. It must also be flat: without subgraphs there is no loop, so the
-work of a call is bounded by the size of the file and of its tensors.
+If a tensor names another file, ONNX Runtime reads its weights from there, relative to the working directory. No
+SHA-256 covers such a file, so a graph must contain all its weights. It must also be flat: without subgraphs there are
+no loops, so the size of the file and of its tensors bounds the work of a call.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from silkcodec.errors import WeightsError
 
-# The messages of onnx.proto that can hold a tensor: field number -> message. What is not listed holds none.
+# The messages of onnx.proto that can contain a tensor: field number -> message. The other messages contain none.
 _FIELDS: dict[str, dict[int, str]] = {
     "model": {7: "graph", 20: "training", 25: "function"},
     "graph": {1: "node", 5: "tensor", 15: "sparse"},
@@ -30,10 +30,10 @@ _DATA_LOCATION, _EMBEDDED = 14, 0  # TensorProto.data_location: 0 is the default
 
 
 def check_graph_file(content: bytes, name: str) -> None:
-    """Raise WeightsError unless `content` is an ONNX model that is flat and holds all its weights.
+    """Raise WeightsError unless `content` is an ONNX model that is flat and contains all its weights.
 
     Args:
-        name: of the file, for messages.
+        name: name of the file, for messages.
     """
     todo = [("model", memoryview(content))]
     try:

@@ -1,4 +1,4 @@
-"""The ONNX graphs of a folder of weights, on ONNX Runtime, which only this module imports."""
+"""Run the ONNX graphs of a weights folder. Only this module imports ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 
 class Graph:
-    """One ONNX graph with streaming state: (input, states) -> (output, next states).
+    """Run one ONNX graph with streaming state: (input, states) -> (output, next states).
 
     Args:
-        folder: of the weights.
-        config: what config.json says of the graph.
+        folder: folder of the weights.
+        config: the entry of the graph in config.json.
         output: "levels", "latent" or "wave".
-        threads: of one call.
-        provider: as ONNX Runtime names it.
+        threads: number of threads of one call.
+        provider: ONNX Runtime's name of the provider.
 
     Raises:
-        WeightsError: the file is missing or damaged, or is another graph than config.json describes.
+        WeightsError: the file is missing or damaged, or is not the graph that config.json describes.
         ProviderError: the provider does not start.
     """
 
     def __init__(self, folder: Path, config: GraphConfig, output: str, threads: int, provider: str) -> None:
-        import onnxruntime  # 0.2 s, which reading a config or listing the codecs need not pay
+        import onnxruntime  # Imported here because it takes 0.2 s, also when only a config is read.
 
         self._path = folder / config.file
         content = config.verified_bytes(folder)
@@ -41,10 +41,10 @@ class Graph:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
-        # Waiting threads sleep: spinning gains little on a frame's work, costs a core between the frames of a
-        # live stream, and on a busy machine makes two threads slower than one.
+        # Waiting threads sleep because spinning gains little on the work of one frame. It also occupies a core
+        # between the frames of a live stream, and on a busy machine it makes two threads slower than one.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 3  # errors; its warnings are about optimisations it did not make
+        options.log_severity_level = 3  # Errors only, because the warnings are about skipped optimisations.
         try:
             self._session = onnxruntime.InferenceSession(content, options, providers=[provider])
         except onnxruntime_errors() as error:
@@ -61,7 +61,7 @@ class Graph:
         self._check_interface(config)
 
     def _check_interface(self, config: GraphConfig) -> None:
-        """Raise WeightsError unless the graph takes and returns what config.json says."""
+        """Raise WeightsError unless the inputs and outputs of the graph match config.json."""
         states = {name: list(shape) for name, shape in config.states.items()}
         taken = {i.name: i.shape[1:] for i in self._session.get_inputs()}
         returned = {o.name: o.shape[1:] for o in self._session.get_outputs()}
@@ -78,7 +78,7 @@ class Graph:
         feeds = {self._input: value, **dict(zip(self._states, states, strict=True))}
         try:
             outputs = self._session.run(self._outputs, feeds)
-        except onnxruntime_errors() as error:  # what the graph does inside, such as tensors that fit in no memory
+        except onnxruntime_errors() as error:  # For example, a tensor inside the graph does not fit in memory.
             reason = str(error).splitlines()[0]
             raise WeightsError(f"'{self._path}' must run on its inputs; ONNX Runtime: {reason}") from error
         return outputs[0], outputs[1:]
@@ -89,7 +89,7 @@ def find_provider(provider: str) -> str:
     if provider not in PROVIDERS:
         raise ProviderError(f"provider must be {' or '.join(PROVIDERS)}; got '{provider}'.")
     if provider == "cpu":
-        return PROVIDERS[provider]  # every build has it; do not import onnxruntime to ask
+        return PROVIDERS[provider]  # Every build has the CPU provider, so the slow import is not needed.
     import onnxruntime
 
     if PROVIDERS[provider] not in onnxruntime.get_available_providers():
@@ -101,7 +101,7 @@ def find_provider(provider: str) -> str:
 
 
 def onnxruntime_errors() -> tuple[type[Exception], ...]:
-    """ONNX Runtime's own exceptions: they have no base but Exception."""
+    """Return ONNX Runtime's own exceptions, whose only common base class is Exception."""
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
     own = [e for e in vars(state).values() if isinstance(e, type) and issubclass(e, Exception)]

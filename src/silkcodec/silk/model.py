@@ -1,10 +1,10 @@
-"""The model, frame by frame: a frame's wave -> levels, and levels -> a frame's wave.
+"""Run the model frame by frame: a frame's wave -> levels, and levels -> a frame's wave.
 
     wave [1, 9600] and states  -> encoder.onnx -> levels [1, 1, 128] and the next states
     levels [1, F, 128], states -> decoder.onnx -> wave [1, F * 9600] and the next states
 
-State is data: both graphs take the state of the stream as inputs and return the next one. So a loaded model holds
-nothing of any recording, and any number of threads may use it at once.
+Both graphs take the state of the stream as inputs and return the next state. A loaded model therefore has no state of
+its own, and any number of threads may use it at once.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from silkcodec.tokens import codebook_sizes, codes_to_levels, levels_to_codes
 Wave = NDArray[np.float32]
 
 EMBEDDED = Path(__file__).parent / "weights"
-SILENT_PEAK = 2.0**-15  # one step of 16 bits, -90 dBFS; what Silk makes of zeros is below it
-MIDDLE_LEVEL = N_LEVELS // 2  # the level nearest to 0 in the latent: what a dropped dimension is set to
+SILENT_PEAK = 2.0**-15  # one step of 16 bits, -90 dBFS; the decoded wave of digital silence is below it
+MIDDLE_LEVEL = N_LEVELS // 2  # the level nearest to 0 in the latent; it replaces dropped dimensions
 
 
 class FrameModel:
-    """A folder of weights, loaded: what `StreamEncoder` and `StreamDecoder` call. `Silk` adds whole recordings.
+    """Load a weights folder and run it for `StreamEncoder` and `StreamDecoder`. `Silk` adds whole recordings.
 
     Arguments, attributes and errors: see `Silk`.
     """
 
-    DECODE_FRAMES = 5  # in one call of the decoder: a third faster than 1, and 2 s at most of a stream's memory
-    MAX_THREADS = 4  # one frame is too little work for more
+    DECODE_FRAMES = 5  # Frames per call of the decoder: a third faster than 1, and at most 2 s of audio in memory.
+    MAX_THREADS = 4  # One frame is too little work for more threads.
 
     def __init__(
         self,
@@ -66,21 +66,21 @@ class FrameModel:
         self._lock = threading.Lock()
 
     def prepare(self, *, encode: bool = False, decode: bool = False) -> None:
-        """Read the graphs now rather than when they are first needed. Raises WeightsError, ProviderError."""
+        """Load the graphs now instead of on first use. Raises WeightsError, ProviderError."""
         if encode:
             self._graph("levels")
         if decode:
             self._graph("wave")
 
     def check_n_codebooks(self, n_codebooks: int | None) -> int:
-        """n_codebooks as a number, all for None. Raises ArgumentError outside 1..19."""
+        """Return n_codebooks as a number; None means all. Raises ArgumentError outside 1..19."""
         k = len(self.codebook_sizes)
         if n_codebooks is not None and (n_codebooks not in range(1, k + 1)):
             raise ArgumentError(f"n_codebooks must be 1..{k} for '{self.name}'; got {n_codebooks}.")
         return k if n_codebooks is None else int(n_codebooks)
 
     def encoder_states(self, prime: Wave | None = None) -> States:
-        """The encoder's state at the start of a stream; `prime`: its first 480 samples."""
+        """Return the encoder's state at the start of a stream, whose first 480 samples are `prime`."""
         states = self.config.encoder.fresh_states()
         if prime is not None:
             wave_state = states[self.config.encoder.state_names.index("state_wave")]
@@ -88,29 +88,29 @@ class FrameModel:
         return states
 
     def encode_frame(self, wave: Wave, states: States) -> tuple[NDArray[np.uint8], States]:
-        """A frame's wave, float32 [9600] (480 samples ahead), states -> levels uint8 [1, 128], states."""
+        """Encode a frame's wave, float32 [9600] (480 samples ahead), to levels, uint8 [1, 128], and the next states."""
         levels, states = self.call("levels", wave[None], states)
         return levels[0], states
 
     def decoder_states(self) -> States:
-        """The decoder's state at the start of a stream."""
+        """Return the decoder's state at the start of a stream."""
         return self.config.decoder.fresh_states()
 
     def decode_frames(self, levels: NDArray[np.uint8], states: States) -> tuple[Wave, States]:
-        """Frames of levels, uint8 [F, 128], and states -> float32 [F * 9600], states."""
+        """Decode frames of levels, uint8 [F, 128], to a wave, float32 [F * 9600], and the next states."""
         wave, states = self.call("wave", levels[None], states)
         return wave[0], states
 
     def call(self, output: str, value: NDArray[Any], states: States) -> tuple[NDArray[Any], States]:
-        """One call of the model, for B streams at once.
+        """Call the model once for B streams.
 
         Args:
-            output: "levels" or "latent" of a frame, "wave" of frames.
+            output: "levels" or "latent" of a frame, or "wave" of frames.
             value: float32 [B, 9600], or for "wave" uint8 [B, F, 128].
-            states: of the streams, each stacked to [B, ...].
+            states: states of the streams, each stacked to [B, ...].
 
         Returns:
-            uint8 or float32 [B, 1, 128], or float32 [B, F * 9600] in which silent frames are 0; the next states.
+            uint8 or float32 [B, 1, 128], or float32 [B, F * 9600] with silent frames set to 0; the next states.
         """
         result, states = self._graph(output).run(value, states)
         if output == "wave":
@@ -118,7 +118,7 @@ class FrameModel:
         return result, states
 
     def check_codec_id(self, codec_id: str) -> None:
-        """Refuse what other weights made: it would decode to noise. Raises TokensError."""
+        """Raise TokensError for tokens of other weights, which would decode to noise."""
         if codec_id != self.codec_id:
             raise TokensError(
                 f"Tokens must be of '{self.codec_id}'; got '{codec_id}';"
@@ -126,10 +126,10 @@ class FrameModel:
             )
 
     def codes_to_levels(self, codes: ArrayLike) -> NDArray[np.uint8]:
-        """Codes, int [F, K] -> levels, uint8 [F, 128]; groups beyond K get the middle level.
+        """Convert codes, int [F, K], to levels, uint8 [F, 128]. Groups beyond K get the middle level.
 
         Raises:
-            TokensError: codes out of range or of another shape.
+            TokensError: codes are out of range or of another shape.
         """
         array = np.asarray(codes)
         k = array.shape[1] if array.ndim == 2 else 0
@@ -139,7 +139,7 @@ class FrameModel:
         return codes_to_levels(array).astype(np.uint8)
 
     def _graph(self, output: str) -> Graph:
-        with self._lock:  # two threads that need it first must not both build it
+        with self._lock:  # Without the lock, two threads could both build the graph.
             if output not in self._graphs:
                 config = self.config.decoder if output == "wave" else self.config.encoder
                 self._graphs[output] = Graph(self.folder, config, output, self.threads, self.provider)
@@ -147,9 +147,9 @@ class FrameModel:
 
 
 def _silence(wave: NDArray[np.float32]) -> None:
-    """Set frames of [B, F * 9600] that stay below one step of 16 bits to 0: digital silence stays digital silence.
+    """Set frames of [B, F * 9600] below one step of 16 bits to 0, so that digital silence stays digital silence.
 
-    Frame by frame, so that it is the same in a stream.
+    Each frame is processed separately, so a stream gives the same result.
     """
     frames = wave.reshape(wave.shape[0], -1, FRAME_SAMPLES)
     frames[np.abs(frames).max(axis=2) < SILENT_PEAK] = 0

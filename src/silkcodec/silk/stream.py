@@ -1,13 +1,13 @@
-"""Streaming: `feed` what has come, get what is ready, `flush` at the end.
+"""Encode and decode streams: `feed` the next input, get the complete output, `flush` at the end.
 
-This is the only path through the model: `Silk.encode` feeds the whole wave, the command line feeds a file
-block by block, a microphone feeds 20 ms at a time, and all get the same tokens to the bit.
+This is the only path through the model. `Silk.encode` feeds the whole wave, the command line feeds a file block by
+block, and a live application feeds 20 ms at a time. The tokens are bit-identical in all cases.
 
     samples -> FrameCutter -> frames -> FrameModel -> levels -> codes     StreamEncoder
     codes -> levels -> FrameModel -> samples                              StreamDecoder
 
-The encoder is always called with one frame, because the same frame computed in a call of another shape may
-differ in the last bit, and FSQ turns the last bit into another token once in a while.
+The encoder is always called with one frame. In a call of another shape, the result for the same frame may differ in
+the last bit, and FSQ occasionally turns this difference into another token.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ Wave = NDArray[np.float32]
 LATENCY_S = 0.42
 """From a sample's arrival to the tokens of its frame, at most, without the time to compute: 400 + 20 ms."""
 
-FADE_FRAMES = 3  # in which a concealed loss goes to silence: 1.2 s
-RISE_SAMPLES = 480  # in which the frame after a loss comes back to its level: 20 ms
+FADE_FRAMES = 3  # frames in which a concealed loss fades to silence: 1.2 s
+RISE_SAMPLES = 480  # samples in which the frame after a loss fades in: 20 ms
 
 
 class StreamEncoder:
-    """A stream of samples to a stream of codes.
+    """Encode a stream of samples to a stream of codes.
 
     Args:
         codec: a loaded Silk. Any number of streams can share it, from any threads.
-        sample_rate: of the samples that will be fed, Hz; they are resampled as they come.
-        n_codebooks: keep only the first of the 19.
+        sample_rate: sample rate of the input, Hz; each chunk is resampled when it is fed.
+        n_codebooks: keep only the first n_codebooks of the 19.
 
     Attributes:
-        n_samples: at 24 kHz, so far: what `Tokens.n_samples` is at the end.
-        n_frames: that have come out.
+        n_samples: number of samples fed so far, at 24 kHz; at the end it equals `Tokens.n_samples`.
+        n_frames: number of frames returned so far.
 
     >>> codec = silkcodec.load()                                            # doctest: +SKIP
     >>> stream = StreamEncoder(codec, sample_rate=48_000)                   # doctest: +SKIP
@@ -75,7 +75,7 @@ class StreamEncoder:
         """Encode the next samples.
 
         Args:
-            chunk: the next samples, [n] or [n, C], any n, 0 too; see `audio.as_block`.
+            chunk: the next samples, [n] or [n, C]; n may be 0; see `audio.as_block`.
 
         Returns:
             int64 [F, K]: the frames that became complete, often none.
@@ -86,19 +86,19 @@ class StreamEncoder:
         return self._codes(self.feed_levels(chunk))
 
     def flush(self) -> Codes:
-        """End the stream: int64 [F, K], the frames not yet complete, filled up with silence.
+        """End the stream and return the remaining frames, padded with silence: int64 [F, K].
 
         Raises:
-            ArgumentError: the second time.
+            ArgumentError: the stream was flushed before.
         """
         return self._codes(self.flush_levels())
 
     def feed_levels(self, chunk: ArrayLike) -> Levels:
-        """Encode the next samples as `feed` does, to levels of all dimensions: uint8 [F, 128] in 0..7."""
+        """Encode the next samples like `feed`, but return levels of all dimensions: uint8 [F, 128] in 0..7."""
         return self._encode(self._cutter.feed(chunk))
 
     def flush_levels(self) -> Levels:
-        """End the stream as `flush` does, with levels: uint8 [F, 128]."""
+        """End the stream like `flush`, but return levels: uint8 [F, 128]."""
         return self._encode(self._cutter.flush())
 
     def _encode(self, frames: Iterator[Wave]) -> Levels:
@@ -115,16 +115,16 @@ class StreamEncoder:
 
 
 class StreamDecoder:
-    """A stream of codes to a stream of samples, without delay: a frame in, its 9,600 samples out.
+    """Decode a stream of codes to a stream of samples, without delay: each frame gives its 9,600 samples.
 
     Args:
         codec: a loaded Silk; see `StreamEncoder`.
         dims_per_token: the grouping of the codes that will be fed; see `Tokens.regroup`.
-        n_codebooks: how many of the 19 codebooks will be fed, if the encoder kept only the first; None: all.
+        n_codebooks: the number of codebooks that will be fed, if the encoder kept only the first; None: all 19.
 
-    A frame that did not come is concealed: the decoder is given the middle of all levels in its place and goes on from
-    its state, in the voice it has in mind, and a fade takes that to silence. What comes after the loss rises from
-    where the fade has got to:
+    `conceal` replaces a lost frame. It decodes the middle level in all dimensions from the current state, which
+    continues the voice, and fades the result to silence. The frame after the loss fades in from the gain that the
+    fade has reached:
 
         frame t  | lost     | lost     | lost     | lost     | frame t + 5
         1 -------|--.__     |          |          |          |  .---------
@@ -133,8 +133,8 @@ class StreamDecoder:
                0 |          |       `--|--.._____ |__________||
 
     Attributes:
-        n_frames: that have come out, concealed ones too.
-        n_concealed: how many of them were concealed.
+        n_frames: number of frames returned so far, including concealed ones.
+        n_concealed: number of concealed frames among them.
 
     >>> stream = StreamDecoder(silkcodec.load())                            # doctest: +SKIP
     >>> for codes in received:                                              # doctest: +SKIP
@@ -152,22 +152,22 @@ class StreamDecoder:
                 raise ArgumentError("n_codebooks must be None for codes that are grouped differently.")
             self._n_codebooks = codec.check_n_codebooks(n_codebooks)
         self._states = codec.decoder_states()
-        self._n_lost = FADE_FRAMES  # frames since the last one that came: nothing has come, so nothing goes on
+        self._n_lost = FADE_FRAMES  # Frames lost since the last received one. A loss before any frame is silence.
         self.n_frames = 0
         self.n_concealed = 0
 
     def feed(self, codes: ArrayLike) -> Wave:
-        """Codes in, samples out.
+        """Decode the next codes and return their samples.
 
         Args:
-            codes: int [F, K], any F, 0 too, K being 19, or what `n_codebooks` or the grouping says. Groups that are
-                missing get their middle level. `Tokens.codes` is the other way round: np.stack(tokens.codes, axis=1).
+            codes: int [F, K]; F may be 0; K is 19 unless `n_codebooks` or the grouping sets another number. Missing
+                groups get the middle level. `Tokens.codes` is transposed: pass np.stack(tokens.codes, axis=1).
 
         Returns:
-            float32 [F * 9600] at 24 kHz. The last frame of a recording is filled up: cut at n_samples.
+            float32 [F * 9600] at 24 kHz. The last frame of a recording is padded, so cut the wave at n_samples.
 
         Raises:
-            TokensError: codes out of range or of another shape.
+            TokensError: codes are out of range or of another shape.
         """
         codes = check_frames(codes, self._n_codebooks, "codes of a stream")
         if self._dims_per_token == DIMS_PER_TOKEN:
@@ -177,7 +177,7 @@ class StreamDecoder:
         return self.feed_levels(levels)
 
     def feed_levels(self, levels: NDArray[np.uint8]) -> Wave:
-        """Levels in, uint8 [F, 128], as `Tokens.to_levels` gives them, otherwise as `feed`; not checked."""
+        """Decode levels, uint8 [F, 128], as returned by `Tokens.to_levels`. Like `feed`, but without checks."""
         wave = self._decode(levels)
         if len(levels):
             if self.n_concealed and self._n_lost:
@@ -187,22 +187,22 @@ class StreamDecoder:
         return wave
 
     def conceal(self, n_frames: int = 1) -> Wave:
-        """Samples in the place of frames that were lost: what the state goes on to, fading to silence in 1.2 s.
+        """Return samples that replace lost frames, continuing from the state and fading to silence in 1.2 s.
 
-        The middle of all levels keeps more intelligibility (STOI) at about the same PESQ than the last frame's levels
-        again, or levels between the last and the next frame's, for which one would have to wait: `silk lab robustness`.
+        The middle level gives higher intelligibility (STOI) at about the same PESQ than two alternatives: repeating
+        the levels of the last frame, and interpolating to the next frame, which adds delay. See `silk lab robustness`.
 
-        The state goes on with what was put in. A loss of any length computes FADE_FRAMES frames at most, then the
-        state waits. Before any frame has come there is nothing to go on with: the loss is silence.
+        The decoder's state advances with the middle levels, by at most FADE_FRAMES frames for a loss of any length.
+        If no frame has been received yet, the result is silence.
 
         Args:
-            n_frames: how many, 0 too. Two calls of 1 give what one of 2 gives.
+            n_frames: number of lost frames; may be 0. Two calls with 1 return the same samples as one call with 2.
 
         Returns:
             float32 [n_frames * 9600].
 
         Raises:
-            ArgumentError: n_frames is not a whole number, or below 0.
+            ArgumentError: n_frames is not a whole number, or is below 0.
         """
         if isinstance(n_frames, bool) or not isinstance(n_frames, (int, np.integer)) or n_frames < 0:
             raise ArgumentError(f"n_frames must be a whole number of at least 0; got {n_frames!r}.")
@@ -226,13 +226,13 @@ class StreamDecoder:
 
 
 def _streaming(codec: FrameModel) -> FrameModel:
-    """Refuse what cannot stream: the name of a codec, or another codec than Silk. Raises ArgumentError."""
+    """Raise ArgumentError if `codec` cannot stream: it is the name of a codec, or a codec other than Silk."""
     if not hasattr(codec, "encoder_states"):
         raise ArgumentError(f"A stream must have a loaded Silk, such as silkcodec.load(); got {codec!r}.")
     return codec
 
 
 def _fade(n_lost: int, n_samples: int) -> Wave:
-    """The gain of the samples that follow `n_lost` lost frames: half a cosine from 1 to 0 in FADE_FRAMES frames."""
+    """Return the gain of the samples after `n_lost` lost frames: half a cosine from 1 to 0 in FADE_FRAMES frames."""
     samples = n_lost * FRAME_SAMPLES + np.arange(n_samples)
     return (0.5 + 0.5 * np.cos(np.pi * np.minimum(samples / (FADE_FRAMES * FRAME_SAMPLES), 1))).astype(np.float32)

@@ -1,6 +1,6 @@
 """Read config.json of a weights folder: the file names, states and SHA-256 of the two graphs.
 
-A weights folder may come from anywhere. Nothing in it takes more than bounded time and memory: files must be regular
+A weights folder may come from an untrusted source, so reading it takes bounded time and memory. Files must be regular
 files of a limited size, and numbers must lie within limits.
 """
 
@@ -22,13 +22,13 @@ from numpy.typing import NDArray
 from silkcodec.errors import WeightsError
 from silkcodec.spec import DIMS_PER_TOKEN, FRAME_SAMPLES, LATENT_WIDTH, N_LEVELS, SILK_SAMPLE_RATE
 
-FORMAT = 1  # of config.json; a newer one is refused, not guessed at
+FORMAT = 1  # format of config.json; any other format is rejected
 CONFIG_BYTES = 1 << 20
 GRAPH_BYTES = 1 << 28
 MAX_STATES, MAX_STATE_AXES, MAX_STATE_NUMBERS = 256, 8, 1 << 24  # of one graph; 64 MB for each stream
 MAX_SIZE = 1 << 16  # of the network: channels, layers, heads
 MAX_NAME = 100  # characters
-_FIXED = {  # what the token format fixes: weights of another shape are not Silk
+_FIXED = {  # The token format fixes these values; weights with other values are not Silk.
     "sample_rate": SILK_SAMPLE_RATE,
     "frame_samples": FRAME_SAMPLES,
     "latent_width": LATENT_WIDTH,
@@ -39,7 +39,7 @@ _FIXED = {  # what the token format fixes: weights of another shape are not Silk
 
 @dataclass(frozen=True)
 class GraphConfig:
-    """One ONNX graph: its file, that file's SHA-256, and its streaming states (name -> shape without B)."""
+    """Describe one ONNX graph: its file, the file's SHA-256, and its streaming states (name -> shape without B)."""
 
     file: str
     sha256: str
@@ -47,18 +47,18 @@ class GraphConfig:
 
     @property
     def state_names(self) -> list[str]:
-        """In the order of the graph's inputs."""
+        """Return the names of the states in the order of the graph's inputs."""
         return list(self.states)
 
     def fresh_states(self) -> list[NDArray[np.float32]]:
-        """The states of a stream that has not begun: zeros, float32 [1, *shape]."""
+        """Return the states at the start of a stream: zeros, float32 [1, *shape]."""
         return [np.zeros((1, *shape), dtype=np.float32) for shape in self.states.values()]
 
     def verified_bytes(self, folder: Path) -> bytes:
-        """The graph's file, read once: what is checked is what is loaded.
+        """Return the content of the graph's file, read once, so that the checked bytes are the loaded bytes.
 
         Raises:
-            WeightsError: it is missing or is not the file that config.json describes.
+            WeightsError: the file is missing or is not the file that config.json describes.
         """
         path = folder / self.file
         content = read_bytes(path, GRAPH_BYTES)
@@ -73,11 +73,11 @@ class GraphConfig:
 
 @dataclass(frozen=True)
 class WeightsConfig:
-    """A weights folder's config.json.
+    """Represent the config.json of a weights folder.
 
     Attributes:
-        weights_hash: 12 hex digits of the SHA-256 of the two graphs' SHA-256s: what tokens are marked with.
-        network: the sizes of the network by the names of `nn.config.ModelConfig`; empty where only the graphs are used.
+        weights_hash: 12 hex digits of the SHA-256 of the two graphs' SHA-256s; tokens store it.
+        network: the sizes of the network by the names of `nn.config.ModelConfig`; may be empty, since graphs need none.
     """
 
     name: str
@@ -93,7 +93,7 @@ class WeightsConfig:
         """Read and check `folder`/config.json.
 
         Raises:
-            WeightsError: it is missing, not understood, of a newer format, or not of Silk's shape.
+            WeightsError: the file is missing, invalid, of another format, or not of Silk's shape.
         """
         path = folder / "config.json"
         values = read_json(path, "A weights folder must hold config.json; ")
@@ -135,7 +135,7 @@ def read_bytes(path: Path, limit: int, needed: str = "") -> bytes:
         needed: the start of the message if the file cannot be read.
 
     Raises:
-        WeightsError: no such file, a pipe, a device or a folder, or more bytes.
+        WeightsError: the file is missing, not a regular file (a pipe, a device or a folder), or too large.
     """
     try:
         # Without O_NONBLOCK, opening a named pipe waits for its other end.
@@ -176,7 +176,7 @@ def _graph(values: dict[str, Any]) -> GraphConfig:
 
 
 def _sizes(values: Any) -> dict[str, int | float | str]:
-    """Check that each size is a number of at most `MAX_SIZE` or a short text; what each must be, the network knows."""
+    """Check that each size is a number of at most `MAX_SIZE` or a short text. The network checks the values."""
     if not isinstance(values, dict) or len(values) > MAX_STATES:
         raise ValueError(f"network must be a table of at most {MAX_STATES} sizes")
     for name, value in values.items():
@@ -207,6 +207,6 @@ def _text(values: dict[str, Any], name: str) -> str:
 
 
 def _short(value: Any) -> str:
-    """A value for a message: one line of limited length."""
+    """Return a value as text for a message: one line of limited length."""
     text = value if isinstance(value, str) and value.isprintable() else reprlib.repr(value)
     return text if len(text) <= 2 * MAX_NAME else f"{text[: 2 * MAX_NAME]}..."
