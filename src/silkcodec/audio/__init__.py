@@ -1,22 +1,22 @@
-"""Convert sound files and arrays to a mono wave, float32 [T] in [-1, 1] at the rate that is asked for, and back.
+"""Convert sound files and arrays to a mono wave, float32 [T] in [-1, 1] at the requested rate, and back.
 
-The only importer of soundfile and soxr. There is one path: a whole file is read as blocks, and an array
-is resampled by the same streaming `Resampler` as a file or a microphone. soxr's output does not depend on
-how its input is cut (a test holds this), so neither do the tokens.
+Only this package imports soundfile and soxr. Whole files are read as blocks, and arrays, files and microphones use
+the same streaming `Resampler`. soxr's output does not depend on the block boundaries of its input (a test checks
+this), so the tokens do not depend on them either.
 
     file -Reader-> blocks [n] -> encoder          decoder -> blocks [n] -Writer-> file
     array -as_wave-> wave [T]
 
 opening     a path, pipe or file -> something that can be decoded
-headers     the length that a file promises against the bytes that are there; ogg, mpeg: the same for these
+headers     the length in a file's header, compared with its actual length; ogg, mpeg: the same for these formats
 spans       a part of a file as a file
-ffmpeg      what libsndfile cannot read
-kinds       which suffixes are sound, and which of them need ffmpeg
+ffmpeg      formats that libsndfile cannot read
+kinds       the suffixes of sound files, and which of them need ffmpeg
 arrays      arrays -> checked mono waves
 resampling  one rate -> another
 reading     files -> mono blocks
 writing     mono blocks -> files
-wave_file   a decoded wave -> a file, with the peak measured and scaled down if that is asked for
+wave_file   a decoded wave -> a file, with the peak measured and, on request, scaled down
 level       loudness and offset of a recording, for `--normalize`
 """
 

@@ -15,10 +15,10 @@ from silkcodec.audio.channels import Downmix, to_mono
 from silkcodec.audio.resampling import DEFAULT_RATE, Resampler, Wave, check_rate
 from silkcodec.errors import AudioError
 
-MAX_PEAK = 64.0  # full scale is 1; far above it are integers that were cast, not scaled
+MAX_PEAK = 64.0  # Full scale is 1; values far above it are integers that were cast but not scaled.
 MAX_CHANNELS = 64  # a 2-D array whose smaller side is above this is not [T, C] or [C, T]
 INT16_PEAK, INT24_PEAK = 1 << 15, 1 << 23
-MAX_ROWS = 2  # channels of an array [C, T]: with more rows it is as likely a batch, whose mean means nothing
+MAX_ROWS = 2  # Channels of an array [C, T]; an array with more rows may be a batch, which must not be averaged.
 
 
 def as_wave(array: ArrayLike, sample_rate: float, to_rate: float = DEFAULT_RATE) -> Wave:
@@ -29,11 +29,11 @@ def as_wave(array: ArrayLike, sample_rate: float, to_rate: float = DEFAULT_RATE)
             averaged). Anything NumPy can read: arrays, lists, tensors on the CPU. Floats have full scale 1.
             Integers are scaled by the range of their type: int8, int16, or int32 that uses its range. int64, and
             with it a list of integers, has no full scale and is refused, unless it is all zeros.
-        sample_rate: of `array`, Hz.
-        to_rate: of the result, Hz.
+        sample_rate: sample rate of `array`, Hz.
+        to_rate: sample rate of the result, Hz.
 
     Raises:
-        AudioError: no samples, NaN or Inf, samples far from full scale, a shape or type that is not a wave.
+        AudioError: no samples, NaN or Inf, samples far from full scale, or a shape or type that is not a wave.
 
     >>> as_wave(np.array([[0, 16384], [16384, 0]] * 2, dtype=np.int16), 24000).tolist()
     [0.25, 0.25, 0.25, 0.25]
@@ -63,8 +63,8 @@ def as_block(array: ArrayLike, sample_rate: int, start: int = 0) -> Wave:
     """Return a piece of a stream as mono, float32 [n], at its own rate. Like `as_wave`, but n may be 0.
 
     Args:
-        array: [n] or [n, C]; which side is which is not guessed, for a piece can be one sample long.
-        start: samples of the stream before this piece, for the message that says where a NaN is.
+        array: [n] or [n, C]. The axes are not inferred, because a piece may be one sample long.
+        start: samples of the stream before this piece, for the position in the message about a NaN.
     """
     samples = _as_array(array)
     _check_shape(samples)
@@ -100,7 +100,7 @@ def _as_array(array: ArrayLike) -> NDArray[Any]:
 
 
 def _mistake(array: object) -> str | None:
-    """What was passed instead of samples, and what to do; None for what may be samples."""
+    """Return what was passed instead of samples and how to fix it; None if it may be samples."""
     if array is None:
         return "None"
     if isinstance(array, (str, os.PathLike)):
@@ -136,11 +136,11 @@ def _wrong_shape(samples: NDArray[Any]) -> AudioError:
 
 
 def _check_full_scale(samples: NDArray[Any], peak: int) -> None:
-    """Refuse wide integers that hold 16-bit values: scaled by the range of their type they would be silence.
+    """Reject wide integers with 16-bit values: scaled by the range of their type, they would be silence.
 
-    Zeros are zeros at any scale. int32 that came from 24 bits or fewer by shifting is a multiple of 256, however
-    quiet. Any other int32 must go beyond `peak`: for a whole wave the range of 24 bits; for a piece of a stream,
-    which may be a pause, that of 16.
+    Zeros are valid at any scale. int32 samples that were shifted from 24 bits or fewer are multiples of 256 at any
+    level. Any other int32 array must exceed `peak`: the range of 24 bits for a whole wave, and the range of 16 bits
+    for a piece of a stream, which may be a pause.
     """
     if samples.dtype.kind != "i" or samples.dtype.itemsize < 4 or not samples.any():
         return
@@ -160,7 +160,7 @@ def _check_full_scale(samples: NDArray[Any], peak: int) -> None:
 def _to_float(samples: NDArray[Any]) -> Wave:
     kind, width = samples.dtype.kind, samples.dtype.itemsize
     if kind == "f":
-        with np.errstate(over="ignore"):  # a float64 beyond float32 becomes Inf, and Inf is refused by name
+        with np.errstate(over="ignore"):  # A float64 beyond float32 becomes Inf, which `check_samples` rejects.
             return samples.astype(np.float32)
     if kind == "i":
         return (samples / np.float64(2 ** (8 * width - 1))).astype(np.float32)
@@ -170,8 +170,8 @@ def _to_float(samples: NDArray[Any]) -> Wave:
 
 
 def check_samples(wave: Wave, start: int, sample_rate: int, name: str) -> None:
-    """Refuse NaN, Inf and integers in float's clothing. `start`: the wave's first sample within its file."""
-    if len(wave) == 0 or max(-wave.min(), wave.max()) <= MAX_PEAK:  # False for NaN: it spreads through min
+    """Reject NaN, Inf and unscaled integers in floats. `start` is the position of the wave within its file."""
+    if len(wave) == 0 or max(-wave.min(), wave.max()) <= MAX_PEAK:  # False for NaN, which min propagates.
         return
     bad = np.flatnonzero(~(np.abs(wave) <= MAX_PEAK))[0]
     value, at = float(wave[bad]), start + int(bad)

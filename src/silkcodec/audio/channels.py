@@ -1,4 +1,4 @@
-"""Average channels, and notice where they cancel each other."""
+"""Average channels, and detect channels that cancel each other."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _CANCELLED = 0.2  # of the energy that the mean of unrelated channels has
 
 
 class Downmix:
-    """The mean of the channels of a stream, with a record of how much of its energy the mean has kept."""
+    """Average the channels of a stream and measure how much of their energy the mean retains."""
 
     def __init__(self) -> None:
         self._n_values, self._of_channels, self._of_mean = 0, 0.0, 0.0
@@ -32,12 +32,12 @@ class Downmix:
 
     @property
     def cancels(self) -> bool:
-        """Whether the channels cancel: their mean has under a fifth of the energy that unrelated channels leave."""
+        """Return whether the mean has less than a fifth of the energy that uncorrelated channels would leave."""
         return self._of_channels > _SILENCE * self._n_values and self._of_mean < _CANCELLED * self._of_channels
 
 
 def to_mono(samples: Wave) -> Wave:
-    """Return the mean of the channels [T] of [T] or [T, C], summed in one order whatever the memory layout is."""
+    """Return the mean [T] of the channels of [T] or [T, C]. The order of summation ignores the memory layout."""
     if samples.ndim == 1:
         return samples
     total = samples[:, 0].copy()

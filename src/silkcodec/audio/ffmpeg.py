@@ -1,7 +1,7 @@
-"""Decode what libsndfile cannot read with the ffmpeg command, where it is on PATH.
+"""Decode formats that libsndfile cannot read with the ffmpeg command, if it is on PATH.
 
-ffmpeg is given the one demuxer that the file's first bytes name, and may open that file only: no playlist or
-reference in an untrusted file makes it read another one.
+The first bytes of the file select the demuxer, and ffmpeg may open only that file. A playlist or reference in an
+untrusted file therefore cannot make ffmpeg read another file.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ _DAMAGE = re.compile(r"partial file|ended prematurely|truncat|corrupt|error duri
 _PROBLEM = re.compile(
     _DAMAGE.pattern + r"|error|invalid|not found|exhausted|too small|no such|matches no", re.IGNORECASE
 )
-_MISSING_S = 0.5  # that a recording may be shorter than its header says: encoders round, and add a delay
+_MISSING_S = 0.5  # A recording may be this much shorter than its header says: encoders round and add a delay.
 
 
 def demuxer(head: bytes) -> str | None:
-    """Return the name of ffmpeg's demuxer for a file that begins with these bytes, None for one not known here."""
+    """Return the name of ffmpeg's demuxer for a file that begins with these bytes; None if it is unknown."""
     if len(head) > 1 and head[0] == 0xFF and head[1] & 0xF6 == 0xF0:  # ADTS
         return "aac"
     return next((name for at, magic, name in _MAGIC if head[at : at + len(magic)] == magic), None)
@@ -50,7 +50,7 @@ def command() -> str | None:
 
 
 class Decoded:
-    """A file's first track of sound, decoded by ffmpeg while it is read.
+    """Decode the first audio track of a file with ffmpeg while it is read.
 
     Args:
         command: the ffmpeg command. demuxer: as ffmpeg names it. path: of the file. name: for messages.
@@ -88,7 +88,8 @@ class Decoded:
         hours, minutes, seconds = map(float, found.groups()) if found else (0.0, 0.0, 0.0)
         self._duration_s = hours * 3600 + minutes * 60 + seconds
         n_streams = len(re.findall(r"(?m)^ +Stream #0:", text.partition("Stream mapping")[0]))
-        self._promises = n_streams == 1 and "Estimating duration" not in text  # else it may be a film's, or a guess
+        # With several streams the duration may be that of the video, and ffmpeg sometimes only estimates it.
+        self._promises = n_streams == 1 and "Estimating duration" not in text
         self.n_frames = round(self._duration_s * self.samplerate)
 
     def seek(self, first: int) -> None:
@@ -127,7 +128,7 @@ class Decoded:
         raise AudioError(f"{self._name} cannot be read by ffmpeg: {self._reason()}.")
 
     def _check_end(self) -> None:
-        """Refuse what ffmpeg gave up on, and what ends before its header says."""
+        """Raise AudioError if ffmpeg failed, or if the sound is shorter than the header says."""
         if self._process.wait() or _DAMAGE.search(self._text()):
             raise AudioError(f"{self._name} is cut short or damaged: {self._reason()}.")
         decoded_s = self._taken / self.samplerate

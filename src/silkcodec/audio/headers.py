@@ -1,13 +1,13 @@
-"""Compare the length that a sound file's header promises with the bytes that are there.
+"""Compare the length in a sound file's header with the actual length of the file.
 
-libsndfile takes a file that was cut short for a shorter recording, and takes some sizes that mean "unknown" for no
-samples at all. So the size is looked up here, in the file's own structure:
+libsndfile reads a truncated file as a shorter recording, and it reads some sizes that mean "unknown" as no samples.
+This module therefore parses the structure of the file and compares the sizes:
 
-    promised > there    the file is cut short: an error
-    unknown             the file was written to a pipe: libsndfile is given the size that is there
-    several recordings  chained Ogg, joined MP3: each is a span of its own
+    header > actual     the file is truncated: an error
+    unknown             the file was written to a pipe: libsndfile gets a header with the actual size
+    several recordings  chained Ogg, joined MP3: each recording is a separate span
 
-Sizes that mean "unknown" are 0, 0xFFFFFFFF and what sox and arecord write: 0x7FFFFxxx, 0x7F0000xx, 0x80000000.
+Sizes that mean "unknown" are 0, 0xFFFFFFFF and the values of sox and arecord: 0x7FFFFxxx, 0x7F0000xx, 0x80000000.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ _FLAC = b"fLaC\0\0\0\x22"  # with the head of the block that must come first
 
 @dataclass
 class _Data:
-    """The samples of a file: where they begin, the bytes that are promised, and the field that says so.
+    """Describe the samples of a file: their start, their size by the header, and the field with that size.
 
     Attributes:
-        field: offset of the field in the file. form: its struct format. extra: what it counts beside the samples.
+        field: offset of the field in the file. form: its struct format. extra: bytes it counts besides the samples.
     """
 
     start: int
@@ -55,7 +55,7 @@ def spans(file: BinaryIO, name: str) -> list[Span]:
     size = file.seek(0, 2)
     try:
         found = _spans(file, size, name)
-    except (struct.error, IndexError):  # cut within the header: libsndfile says so
+    except (struct.error, IndexError):  # The header is truncated, and libsndfile reports that.
         found = []
     finally:
         file.seek(0)
@@ -63,7 +63,7 @@ def spans(file: BinaryIO, name: str) -> list[Span]:
 
 
 def check_log(sound: Any, name: str) -> None:
-    """Refuse a file of a rarer format that libsndfile found shorter than its header says.
+    """Raise AudioError for a file of a rarer format that libsndfile found shorter than its header says.
 
     Args:
         sound: a soundfile.SoundFile. name: for messages.
@@ -78,7 +78,7 @@ def check_log(sound: Any, name: str) -> None:
 
 
 def has_another_flac(file: BinaryIO) -> bool:
-    """Return whether a FLAC file is followed by another one; its header says nothing of that. Reads all bytes."""
+    """Return whether another FLAC file follows a FLAC file. This reads all bytes, since no header records it."""
     file.seek(0)
     before, n_found = b"", 0
     while n_found < 2 and (block := file.read(1 << 20)):
@@ -88,7 +88,7 @@ def has_another_flac(file: BinaryIO) -> bool:
 
 
 def _spans(file: BinaryIO, size: int, name: str) -> list[Span]:
-    """Return the recordings of a file that libsndfile must not read as it is, else an empty list."""
+    """Return the recordings of a file that libsndfile cannot read unchanged, else an empty list."""
     start = 0
     while tag := mpeg.id3_bytes(_read(file, start, 10)):
         start += tag
@@ -133,7 +133,7 @@ def _is_unknown(promised: int, form: str) -> bool:
 
 
 def _riff(file: BinaryIO, size: int) -> _Data | None:
-    """WAV, its big-endian form RIFX, and RF64, whose 64-bit sizes are in a chunk of their own."""
+    """Find the samples of WAV, its big-endian form RIFX, and RF64, which has 64-bit sizes in a separate chunk."""
     magic, riff_bytes = struct.unpack("<4sI", _read(file, 0, 8))
     order = ">" if magic == b"RIFX" else "<"
     long_field = 0
@@ -150,7 +150,7 @@ def _riff(file: BinaryIO, size: int) -> _Data | None:
 
 
 def _form(file: BinaryIO, size: int) -> _Data | None:
-    """AIFF and AIFF-C; IFF/8SVX."""
+    """Find the samples of AIFF, AIFF-C and IFF/8SVX."""
     form_bytes = struct.unpack(">I", _read(file, 4, 4))[0]
     for chunk, at, n in _chunks(file, size, 12, ">4sI", padded=2):
         if chunk in (b"SSND", b"BODY"):
@@ -182,7 +182,7 @@ def _au(file: BinaryIO, size: int) -> _Data | None:
 
 
 def _nist(file: BinaryIO, size: int) -> _Data | None:
-    """NIST SPHERE: a header of text. What is compressed (shorten) has no length that can be compared."""
+    """Find the samples of NIST SPHERE, which has a text header. Compressed files (shorten) cannot be checked."""
     head = _read(file, 0, 4096)
     start = int(found[1]) if (found := re.match(rb"NIST_1A\s+(\d+)\s", head)) else 0
     fields = {key: value for key, value in re.findall(rb"(?m)^(\w+) -\w+ (\S+)", head[:start])}
@@ -196,7 +196,7 @@ def _nist(file: BinaryIO, size: int) -> _Data | None:
 
 
 def _sds(file: BinaryIO, size: int) -> _Data | None:
-    """MIDI sample dump: packets of 127 bytes, numbers of 7 bits a byte."""
+    """Find the samples of a MIDI sample dump: packets of 127 bytes, numbers with 7 bits per byte."""
     head = _read(file, 0, 13)
     n_bits, n_samples = head[6], head[10] | head[11] << 7 | head[12] << 14
     in_packet = 60 if n_bits <= 14 else 40 if n_bits <= 21 else 30
@@ -204,7 +204,7 @@ def _sds(file: BinaryIO, size: int) -> _Data | None:
 
 
 def _asf(file: BinaryIO, size: int) -> _Data | None:
-    """WMA: the size of the whole file stands in its properties, unless it was broadcast."""
+    """Find the size of a WMA file in its properties. Broadcast files do not have it."""
     head = _read(file, 0, 1 << 16)
     at = head.find(_ASF_PROPERTIES)
     if at < 0:

@@ -1,8 +1,8 @@
-"""Which files are sound, by their names, and which of them need ffmpeg.
+"""Recognize sound files by their suffix, and list the suffixes that need ffmpeg.
 
-libsndfile reads `NATIVE_SUFFIXES`. ffmpeg, where it is on PATH, reads `FFMPEG_SUFFIXES`. Everything that searches a
-folder or a tar uses `is_sound`, so that no recording is skipped because of its format: a file that cannot be read
-here is opened like any other and fails with `needs_ffmpeg`.
+libsndfile reads `NATIVE_SUFFIXES`. ffmpeg, if it is on PATH, reads `FFMPEG_SUFFIXES`. All code that searches a folder
+or a tar uses `is_sound`, so no recording is silently skipped because of its format: without ffmpeg, opening such a
+file raises `needs_ffmpeg`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def is_readable(name: str | os.PathLike[str]) -> bool:
 
 
 def needs_ffmpeg(name: str) -> AudioError:
-    """Return the error for a recording that only ffmpeg could read. `name` is as messages call the file."""
+    """Return the error for a recording that only ffmpeg can read. `name` is the file's name for messages."""
     return AudioError(
         f"{name} is in a format that needs ffmpeg, which is not on PATH; install ffmpeg (apt install ffmpeg,"
         " brew install ffmpeg, conda install ffmpeg) or convert the file to FLAC."

@@ -1,8 +1,8 @@
-"""Measure the level of a recording, and bring it to the level at which speech is encoded best.
+"""Measure the level of a recording, and normalise it to the level at which the codec works best.
 
-Below about -45 dBFS, and with a constant offset (DC) beyond 0.05, a recording loses intelligibility in the codec. The
-level of a whole recording can be known only at its end. So a stream, and whatever must equal one, is encoded as it is;
-a file can be read twice, and be normalised on request.
+A recording below about -45 dBFS, or with a constant offset (DC) beyond 0.05, loses intelligibility in the codec. The
+level of a recording is known only at its end, so streams are encoded without normalisation. A file can be read twice
+and is normalised on request.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from silkcodec import audio
 Wave = NDArray[np.float32]
 
 TARGET_DBFS = -26.0  # the usual level of speech in codec tests (ITU-T P.56)
-QUIET_DBFS = -45.0  # below it normalising is worth it
-HIGH_OFFSET = 0.05  # above it removing the offset is worth it
+QUIET_DBFS = -45.0  # below this level, normalising helps
+HIGH_OFFSET = 0.05  # above this offset, removing it helps
 MAX_GAIN = 1000.0  # 60 dB
 MAX_PEAK = 0.99
 SILENCE = 1e-7  # of full scale, -140 dBFS: nothing to normalise
 PIECE_SAMPLES = 2400  # 100 ms
-GATE = 0.1  # of the mean power: pieces below it are pauses, as in ITU-R BS.1770
+GATE = 0.1  # fraction of the mean power; pieces below it are pauses, as in ITU-R BS.1770
 
 
 @dataclass(frozen=True)
 class Level:
-    """The level of a recording.
+    """Represent the level of a recording.
 
     Attributes:
         offset: the mean of its samples (DC).
-        active: RMS of what is not a pause, without the offset. peak: the highest absolute value without the offset.
+        active: RMS outside pauses, without the offset. peak: the highest absolute value without the offset.
     """
 
     offset: float
@@ -41,22 +41,22 @@ class Level:
 
     @property
     def dbfs(self) -> float:
-        """The active level, in dB of full scale."""
+        """Return the active level, in dB of full scale."""
         return 20 * float(np.log10(max(self.active, SILENCE)))
 
     @property
     def is_quiet(self) -> bool:
-        """Whether there is something, but so quiet that it is encoded worse."""
+        """Return whether the recording is not silent but too quiet for the codec."""
         return self.active > SILENCE and self.dbfs < QUIET_DBFS
 
     @property
     def is_offset(self) -> bool:
-        """Whether the offset is so high that the recording is encoded worse."""
+        """Return whether the offset is high enough to reduce the quality."""
         return abs(self.offset) > HIGH_OFFSET
 
     @property
     def scale(self) -> float:
-        """The factor that brings the recording to TARGET_DBFS, without exceeding full scale."""
+        """Return the factor that scales the recording to TARGET_DBFS without exceeding full scale."""
         if self.active <= SILENCE:
             return 1.0
         return min(10 ** (TARGET_DBFS / 20) / self.active, MAX_PEAK / self.peak, MAX_GAIN)
@@ -67,11 +67,12 @@ class Level:
 
 
 class Meter:
-    """Measures the level of a recording that is fed in pieces, in bounded memory: 16 bytes for each 100 ms."""
+    """Measure the level of a recording that is fed in pieces. Memory is bounded: 16 bytes per 100 ms."""
 
     def __init__(self) -> None:
         self._sums: list[NDArray[np.float64]] = []  # [n, 3] each: samples of a piece, their sum and their energy
-        self._rest = np.zeros(0, np.float32)  # the piece that is not yet full: how the input is cut changes nothing
+        # The incomplete piece is kept, so that the block boundaries of the input do not affect the result.
+        self._rest = np.zeros(0, np.float32)
         self._low, self._high = np.inf, -np.inf
 
     def feed(self, block: Wave) -> None:
@@ -100,14 +101,14 @@ class Meter:
 
 
 def _sums(pieces: Wave) -> NDArray[np.float64]:
-    """Pieces [n, m] -> for each the number of samples, their sum and their energy, [n, 3]."""
+    """Return the number of samples, their sum and their energy, [n, 3], of pieces [n, m]."""
     exact = pieces.astype(np.float64)
     counts = np.full(len(pieces), pieces.shape[1])
     return np.stack([counts, exact.sum(axis=1), (exact**2).sum(axis=1)], axis=1)
 
 
 def normalize(wave: ArrayLike, sample_rate: float) -> tuple[Wave, float]:
-    """Return a whole recording at the level that is encoded best, and the gain that undoes it.
+    """Return a whole recording at the best level for the codec, and the gain that restores its level.
 
     Args:
         wave, sample_rate: see `Codec.encode`.
