@@ -1,10 +1,10 @@
-"""Words by a second recognizer family: Moonshine tiny (arXiv 2410.15608), which knows English only.
+"""Measure word errors with a second recognizer family: Moonshine tiny (arXiv 2410.15608), English only.
 
 Silk may be trained with a loss on Whisper's features. A recognizer of another family shows whether the words are
 clearer, or only clearer to Whisper.
 
-The network runs in ONNX Runtime on one thread and decodes greedily, so it repeats itself exactly. Its files are
-those of the package `moonshine-voice`, or of a folder given under the key "moonshine".
+The network runs in ONNX Runtime on one thread and decodes greedily, so its results are reproducible. Its files come
+from the package `moonshine-voice`, or from a folder passed under the key "moonshine".
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ RATE = 16_000  # Hz
 MAX_S = 30.0  # longer waves are cut into equal parts
 LEVEL_DBFS = -23.0
 MIN_SAMPLES = 1600  # 0.1 s; the convolutions need 895 samples
-TOKENS_PER_S, TOKENS_MORE = 6.5, 8  # as Moonshine limits them, so that a repeating decoder stops
+TOKENS_PER_S, TOKENS_MORE = 6.5, 8  # Moonshine's own limit, which stops a decoder that repeats itself
 START, END = 1, 2  # token numbers
 FILES = ("encoder_model.ort", "decoder_model_merged.ort", "tokenizer.bin")
 
@@ -46,7 +46,7 @@ def dwer_moonshine(pair: Pair, model: str | None) -> Weighted:
 def transcribe(wave: Wave, folder: str) -> str:
     """Return Moonshine's transcript of a wave, float32 [T] at 16 kHz; an empty text for silence.
 
-    The wave is brought to one level first: the network's transcripts depend on it, and `level_db` measures it.
+    The wave is first scaled to a fixed level, because the transcripts depend on it and `level_db` measures it already.
     """
     if is_silent(wave):
         return ""
@@ -57,13 +57,13 @@ def transcribe(wave: Wave, folder: str) -> str:
 
 
 class Network:
-    """Moonshine's encoder, decoder and vocabulary.
+    """Load Moonshine's encoder, decoder and vocabulary.
 
     Args:
-        folder: holds `FILES`.
+        folder: the folder that holds `FILES`.
 
     Raises:
-        WeightsError: a file is missing or is no such network.
+        WeightsError: a file is missing or does not hold such a network.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -77,7 +77,7 @@ class Network:
                 for name in FILES[:2]
             )
             self._vocabulary = vocabulary((folder / FILES[2]).read_bytes())
-        except Exception as error:  # ONNX Runtime's errors share no class
+        except Exception as error:  # ONNX Runtime's errors have no common base class
             reason = str(error).splitlines()[0]
             raise WeightsError(
                 f"moonshine must be a folder with {', '.join(FILES)}; '{folder.name}': {reason}"
@@ -103,14 +103,14 @@ class Network:
             if tokens[-1] == END:
                 break
             for name, value in zip(self._outputs[1:], present, strict=True):
-                if step == 0 or ".decoder." in name:  # the encoder's part stays as the first step made it
+                if step == 0 or ".decoder." in name:  # The cached encoder part is fixed after the first step.
                     state[name.replace("present", "past_key_values")] = value
         text = b"".join(self._vocabulary[token] for token in tokens[1:] if token > END)
         return text.decode(errors="replace").replace("\N{LOWER ONE EIGHTH BLOCK}", " ").strip()
 
 
 def vocabulary(table: bytes) -> list[bytes]:
-    """Return the tokens of a tokenizer.bin: each its length (one byte, or two from 128 on), then its bytes."""
+    """Return the tokens of a tokenizer.bin. Each has a length (one byte, or two from 128 on) and its bytes."""
     tokens, position = [], 0
     while position < len(table):
         length = table[position]

@@ -1,7 +1,7 @@
-"""Predicted opinion scores: networks that listen to the output alone and guess what people would say.
+"""Predict opinion scores with networks that use the output alone.
 
-They see no original, so they cannot tell whether the words, the voice or the melody are still the same: a codec
-that says something else in a clean voice scores high. Never judge by them alone.
+These metrics do not use the original, so they cannot detect changed words, a changed voice or a changed melody. Clean
+speech with wrong words scores high. Never rely on them alone.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from silkcodec.errors import WeightsError
 from silkcodec.evaluate.metrics.base import Metric, Pair, Wave, is_installed
 from silkcodec.evaluate.metrics.foreign import import_around, one_torch_thread, package_file
 
-MOS_RATE = 16_000  # Hz, of both
-MOS_WORST = 1.0  # the scale's end
-DNSMOS_SAMPLES = int(9.01 * MOS_RATE)  # what the network takes at once
+MOS_RATE = 16_000  # Hz, for both metrics
+MOS_WORST = 1.0  # lower end of the scale
+DNSMOS_SAMPLES = int(9.01 * MOS_RATE)  # input length of the network
 DNSMOS_POLYNOMIAL = (-0.06766283, 1.11546468, 0.04602535)  # of the raw overall score, from Microsoft's dnsmos_local.py
 
 
@@ -83,9 +83,9 @@ def _distillmos_network() -> Any:
     import contextlib
     import io
 
-    # torchaudio reads files for the package's own command line only.
+    # The package uses torchaudio only in its command line, to read files.
     package = import_around("distillmos", torchaudio={})
-    with contextlib.redirect_stdout(io.StringIO()):  # it prints where its weights lie
+    with contextlib.redirect_stdout(io.StringIO()):  # It prints the path of its weights.
         return package.ConvTransformerSQAModel().eval()
 
 

@@ -1,8 +1,8 @@
-"""Melody: how well the fundamental frequency (F0) and the voicing survive.
+"""Measure how well the fundamental frequency (F0) and the voicing are preserved.
 
-F0 is WORLD's DIO refined by StoneMask (Morise et al. 2009, 2016), every 5 ms from 60 to 600 Hz. On pulse
-trains through formants DIO takes 2 to 3 % of the frames for what they are not, WORLD's Harvest 5 to 12 %
-(it fills pauses), and DIO needs a fourteenth of the time. In noise of 10 dB SNR and less Harvest is better.
+F0 is WORLD's DIO refined by StoneMask (Morise et al. 2009, 2016), every 5 ms from 60 to 600 Hz. On pulse trains
+filtered by formants, DIO misclassifies the voicing of 2 to 3 % of the frames and WORLD's Harvest 5 to 12 %, because it
+fills pauses. DIO needs a fourteenth of the time. In noise at 10 dB SNR or less, Harvest is better.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ F0 = NDArray[np.float64]  # [frames of 5 ms], Hz; 0 where unvoiced
 F0_MIN_HZ, F0_MAX_HZ = 60.0, 600.0
 F0_PERIOD_MS = 5.0
 MIN_VOICED_FRAMES = 20  # 100 ms
-F0_WORST_CENTS = 1200.0  # nothing voiced is left: as if every frame were an octave off
+F0_WORST_CENTS = 1200.0  # used if no voiced frame is left: one octave of error in every frame
 
 
 def f0_correlation(pair: Pair) -> float:
@@ -48,7 +48,7 @@ def voicing_error(pair: Pair) -> float:
 
 
 def _voiced_in_both(pair: Pair) -> tuple[F0, F0]:
-    """F0 of both waves, [frames voiced in both]; empty where there are too few of them."""
+    """Return the F0 of both waves, [frames voiced in both]; empty if there are too few such frames."""
     reference, output = _f0_of_both(pair)
     voiced = (reference > 0) & (output > 0)
     if voiced.sum() < MIN_VOICED_FRAMES:
@@ -64,8 +64,8 @@ def _f0_of_both(pair: Pair) -> tuple[F0, F0]:
 
 
 def find_f0(wave: Wave) -> F0:
-    """F0 of a wave at 24 kHz, float64 [frames of 5 ms], Hz; 0 where unvoiced."""
-    # pyworld 0.3.5 asks setuptools' pkg_resources, which newer setuptools no longer have, for its own version.
+    """Return the F0 of a wave at 24 kHz, float64 [frames of 5 ms], Hz; 0 where unvoiced."""
+    # pyworld 0.3.5 reads its version through setuptools' pkg_resources, which newer setuptools lack.
     no_version = {"get_distribution": lambda name: SimpleNamespace(version="unknown")}
     pyworld = import_around("pyworld", pkg_resources=no_version)
     double = wave.astype(np.float64)

@@ -1,7 +1,7 @@
-"""What can be computed of two waves alone: PESQ, STOI, mel distance, SI-SDR, level.
+"""Compute metrics from two waves alone: PESQ, STOI, mel distance, SI-SDR, level.
 
-Level: PESQ brings both waves to one level itself, STOI, ESTOI and SI-SDR do not depend on the level; the
-mel distance does, on purpose, and `level_db` says how far off the level is.
+PESQ normalises the level of both waves itself. STOI, ESTOI and SI-SDR do not depend on the level. The mel distance
+does, on purpose. `level_db` measures the level difference.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import numpy as np
 from silkcodec import mel
 from silkcodec.evaluate.metrics.base import Metric, Pair, UndefinedMetric, Wave, is_silent, rms_dbfs
 
-PESQ_RATE = 16_000  # Hz: P.862.2 knows no other
+PESQ_RATE = 16_000  # Hz, the only rate of P.862.2
 PESQ_MAX_S = 19.0  # see pesq_wb
-PESQ_MIN_S = 0.25  # the reference implementation refuses less
-PESQ_WORST = 0.999  # the lower end of P.862.2's mapping: in loud noise raw scores go below -0.5, that is 1.04
+PESQ_MIN_S = 0.25  # minimum of the reference implementation
+PESQ_WORST = 0.999  # lower end of the mapping in P.862.2; in loud noise raw scores fall below -0.5, which maps to 1.04
 SI_SDR_WORST_DB = -100.0
-SI_SDR_BEST_DB = 100.0  # identical waves are infinitely good; a finite bound keeps the mean a number
+SI_SDR_BEST_DB = 100.0  # Identical waves have an infinite ratio; a finite bound keeps the mean finite.
 
 
 def pesq_wb(pair: Pair) -> float:
@@ -50,14 +50,14 @@ def pesq_wb(pair: Pair) -> float:
 
 
 def _pesq_of_part(pesq: Any, reference: Wave, output: Wave) -> float | None:
-    """PESQ of one part at 16 kHz; None where its reference holds no utterance."""
+    """Return the PESQ of one part at 16 kHz, or None if its reference holds no utterance."""
     if is_silent(output):
         return PESQ_WORST
     try:
         return float(pesq.pesq(PESQ_RATE, reference, output, "wb"))
     except pesq.NoUtterancesError:
         pass
-    try:  # whose fault was it? Against itself, a reference with an utterance always has a score.
+    try:  # A reference with an utterance always has a score against itself.
         pesq.pesq(PESQ_RATE, reference, reference, "wb")
     except pesq.NoUtterancesError:
         return None
@@ -77,11 +77,11 @@ def estoi(pair: Pair) -> float:
 def _stoi(pair: Pair, *, extended: bool) -> float:
     import pystoi
 
-    reference, output = pair.at(PESQ_RATE)  # shared with PESQ: one resampling less
+    reference, output = pair.at(PESQ_RATE)  # the rate of PESQ, so that the waves are resampled only once
     with warnings.catch_warnings():
-        # With under 30 frames of speech (384 ms) pystoi warns and returns 1e-5: that would pass for a score.
+        # With fewer than 30 frames of speech (384 ms) pystoi warns and returns 1e-5, which looks like a score.
         warnings.filterwarnings("error", message="Not enough STFT frames", category=RuntimeWarning)
-        # ESTOI adds noise of the size of rounding errors, from NumPy's global generator: keep it repeatable.
+        # ESTOI adds noise at the level of rounding errors from NumPy's global generator, so it is seeded here.
         state = np.random.get_state()
         np.random.seed(0)
         try:
@@ -97,7 +97,7 @@ def mel_distance(pair: Pair) -> float:
 
     1.0 means a factor e = 8.7 dB in magnitude, on average over all bands and columns. Level counts.
     """
-    columns = -(-len(pair.reference) // mel.HOP)  # without the columns that only hold padding
+    columns = -(-len(pair.reference) // mel.HOP)  # excludes columns that only hold padding
     difference = mel.log_mel(pair.output)[:columns] - mel.log_mel(pair.reference)[:columns]
     return float(np.mean(np.abs(difference)))
 

@@ -1,13 +1,13 @@
-"""Whether it still sounds like the same person: the cosine of two speaker embeddings.
+"""Measure speaker similarity: the cosine of two speaker embeddings.
 
-The model is given under the key "speaker":
+The model is passed under the key "speaker":
 
-- the hub name or folder of a `transformers` network for speaker verification (AutoModelForAudioXVector), such
-  as microsoft/wavlm-base-plus-sv, which the literature uses most;
-- `pretrained.pt`, the weights of Resemblyzer (GE2E, arXiv 1710.10467); without a model given, those of the
-  package `resemblyzer` where it is installed. Its network is small enough to stand here.
+- the hub name or folder of a `transformers` network for speaker verification (AutoModelForAudioXVector), such as
+  microsoft/wavlm-base-plus-sv, the most common one in the literature;
+- `pretrained.pt`, the weights of Resemblyzer (GE2E, arXiv 1710.10467). Without a model, those of the package
+  `resemblyzer` are used if it is installed. This module implements its small network.
 
-Cosines of different models do not compare.
+Cosines of different models are not comparable.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from silkcodec.evaluate.metrics.foreign import one_torch_thread, package_file
 Embedding = NDArray[np.float32]  # [width], of length 1
 
 SPEAKER_RATE = 16_000  # Hz
-SPEAKER_MIN_S = 1.0  # a voice takes a second to be known
-MAX_PART_S = 20.0  # longer clips are embedded in equal parts: memory grows with the square of a part
+SPEAKER_MIN_S = 1.0  # Shorter clips give unreliable embeddings.
+MAX_PART_S = 20.0  # Longer clips are embedded in equal parts, because memory grows with the square of the length.
 
 GE2E_BANDS, GE2E_WIDTH = 40, 256
 GE2E_FFT, GE2E_HOP = 400, 160  # samples
 GE2E_WINDOW, GE2E_STEP = 160, 77  # columns: 1.6 s, 1.3 times a second
-GE2E_COVERAGE = 0.75  # of the last window that must be wave
-GE2E_LEVEL_DBFS = -30.0  # quieter waves are raised to it
-GE2E_PAUSE_DB = 40.0  # windows so far below the loudest are pauses and do not count
+GE2E_COVERAGE = 0.75  # least share of the last window that the wave must cover
+GE2E_LEVEL_DBFS = -30.0  # Quieter waves are amplified to this level.
+GE2E_PAUSE_DB = 40.0  # Windows this far below the loudest are pauses and are skipped.
 
 
 def speaker_similarity(pair: Pair, model: str | None) -> float:
@@ -55,7 +55,7 @@ def speaker_similarity(pair: Pair, model: str | None) -> float:
 
 @cache
 def _embedder(source: str) -> Callable[[Wave], Embedding]:
-    """wave [T] at 16 kHz -> embedding."""
+    """Return a function that maps a wave [T] at 16 kHz to its embedding."""
     return _ge2e(Path(source)) if source.endswith(".pt") else _xvector(source)
 
 
@@ -85,7 +85,7 @@ def _xvector(source: str) -> Callable[[Wave], Embedding]:
 
 
 def _ge2e(file: Path) -> Callable[[Wave], Embedding]:
-    """Resemblyzer's network: 3 LSTM layers over mel energies, a linear layer, ReLU; mean over windows of 1.6 s."""
+    """Load Resemblyzer's network: 3 LSTM layers on mel energies, a linear layer, ReLU; mean over windows of 1.6 s."""
     import torch
     from torch import nn
 
@@ -112,7 +112,7 @@ def _ge2e(file: Path) -> Callable[[Wave], Embedding]:
 
 
 def _ge2e_windows(wave: Wave) -> NDArray[np.float32]:
-    """Mel energies of the windows that hold sound: float32 [windows, 160, 40]."""
+    """Return the mel energies of the windows that hold sound: float32 [windows, 160, 40]."""
     starts = list(range(0, max(1, len(wave) // GE2E_HOP + 2 - GE2E_WINDOW + GE2E_STEP), GE2E_STEP))
     span = GE2E_WINDOW * GE2E_HOP
     if len(starts) > 1 and len(wave) - starts[-1] * GE2E_HOP < GE2E_COVERAGE * span:
@@ -134,8 +134,8 @@ def _ge2e_windows(wave: Wave) -> NDArray[np.float32]:
 
 
 def _mean_direction(parts: list[Any]) -> Embedding:
-    """Mean of the directions of some vectors, as a vector of length 1."""
-    tiny = 1e-12  # a ReLU can leave nothing
+    """Return the mean direction of some vectors, as a vector of length 1."""
+    tiny = 1e-12  # The output of a ReLU can be all zeros.
     mean = np.mean([part / max(float(np.linalg.norm(part)), tiny) for part in parts], axis=0)
     direction: Embedding = (mean / max(float(np.linalg.norm(mean)), tiny)).astype(np.float32)
     return direction
