@@ -1,10 +1,12 @@
-"""Texture: whether noisy sounds keep their grain and their treble. No training loss of Silk measures either.
+"""Measure whether noisy sounds keep their fine structure and high frequencies.
 
-A codec that averages over what it cannot encode returns fricatives with a smooth spectrum: the mel distance stays
-small, and the result sounds synthetic. Real fricatives are noise, whose log spectrum scatters about its envelope.
+No training loss of Silk measures either of them.
 
-All metrics here use spectra of 1,024 samples (43 ms, Hann window, hop 512) at 24 kHz. The frames are chosen by the
-reference alone, so that no codec can choose its own:
+A codec that averages details which it cannot encode returns fricatives with a smooth spectrum. The mel distance stays
+small, but the result sounds synthetic. Real fricatives are noise, whose log spectrum scatters about its envelope.
+
+All metrics here use spectra of 1,024 samples (43 ms, Hann window, hop 512) at 24 kHz. The frames are selected from the
+reference alone, so that they are the same for all codecs:
 
 - fricative: more power from 4 to 7.4 kHz than from 0.1 to 2.5 kHz; that power at most 20 dB below its 99th percentile
   and at most 40 dB below the loudest frame's power;
@@ -27,8 +29,8 @@ Frames = NDArray[np.int64]  # frame numbers
 WINDOW = 1024  # samples
 HOP = 512  # samples
 HZ = np.fft.rfftfreq(WINDOW, 1 / SAMPLE_RATE)
-POWER_FLOOR = 1e-12  # for logarithms; 16-bit rounding noise alone is 1e-8
-BLOCK = 4000  # frames analysed at a time, 85 s: an hour needs no more memory
+POWER_FLOOR = 1e-12  # floor for logarithms; 16-bit rounding noise alone is 1e-8
+BLOCK = 4000  # frames analysed at a time (85 s), so that memory does not grow with the duration
 
 MIN_FRAMES = 10  # 0.2 s
 FRICATIVE_HZ, VOWEL_HZ = (4000.0, 7400.0), (100.0, 2500.0)
@@ -38,9 +40,9 @@ SCATTER_HZ = (4200.0, 7400.0)
 ENVELOPE_HZ = 400.0  # width of the Hann kernel that smooths the log spectrum
 ENERGY_SHARE = 0.99
 HIGH_HZ = (7750.0, 10000.0)
-TOP_HZ, TOP_DB = (9000.0, 10000.0), -30.0  # full band: at least this much power density there, over SCATTER_HZ
+TOP_HZ, TOP_DB = (9000.0, 10000.0), -30.0  # least power density there of a full-band reference, over SCATTER_HZ
 FLATNESS_HZ = (300.0, 7400.0)
-FLATNESS_FLOOR = 1e-6  # of a frame's mean: what lies lower is inaudible, and may be rounding noise
+FLATNESS_FLOOR = 1e-6  # relative to the mean of a frame; lower power is inaudible and may be rounding noise
 FLATNESS_WORST_DB, HIGH_WORST_DB = -60.0, -100.0
 
 
@@ -86,7 +88,7 @@ def flatness_db(pair: Pair) -> float:
 
 
 def fricative_frames(wave: Wave) -> Frames:
-    """Numbers of the fricative frames of a wave at 24 kHz, float32 [T]; see the module's text."""
+    """Return the numbers of the fricative frames of a wave at 24 kHz, float32 [T]; see the module docstring."""
     total, high, low = (np.concatenate(parts) for parts in zip(*_powers(wave), strict=True))
     if not high.any():
         return np.zeros(0, dtype=np.int64)
@@ -98,7 +100,7 @@ def fricative_frames(wave: Wave) -> Frames:
 
 
 def scatter_db(power: Power) -> float:
-    """Root mean square of the log spectra about their envelopes, 4.2 to 7.4 kHz, in dB, of [frames, bins]."""
+    """Return the RMS deviation in dB of log spectra [frames, bins] from their envelopes, from 4.2 to 7.4 kHz."""
     logarithm = _to_db(power)
     width = int(ENVELOPE_HZ / HZ[1]) | 1
     kernel = np.hanning(width + 2)[1:-1]
@@ -108,13 +110,13 @@ def scatter_db(power: Power) -> float:
 
 
 def bandwidth_hz(power: Power) -> float:
-    """Frequency below which 99 % of the energy of [frames, bins] lies."""
+    """Return the frequency in Hz below which 99 % of the energy of [frames, bins] lies."""
     energy = np.cumsum(power.sum(axis=0))
     return float(np.interp(ENERGY_SHARE * energy[-1], energy, HZ))
 
 
 def power_of(wave: Wave, frames: Frames) -> Power:
-    """Power spectra of some frames of a wave at 24 kHz: float64 [len(frames), 513]."""
+    """Return the power spectra of some frames of a wave at 24 kHz: float64 [len(frames), 513]."""
     padded = np.pad(wave, (WINDOW // 2, WINDOW))
     windows = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP]
     spectrum = np.fft.rfft(windows[frames] * np.hanning(WINDOW), axis=1)
@@ -122,7 +124,7 @@ def power_of(wave: Wave, frames: Frames) -> Power:
 
 
 def _powers(wave: Wave) -> Iterator[tuple[NDArray[np.float64], ...]]:
-    """Of a block of frames each: power in all, in the band of fricatives, in that of vowels."""
+    """Yield for each block of frames the total power, the power in the fricative band and in the vowel band."""
     n_frames = len(wave) // HOP + 1
     for start in range(0, n_frames, BLOCK):
         power = power_of(wave, np.arange(start, min(start + BLOCK, n_frames)))

@@ -1,4 +1,4 @@
-"""ViSQOL v3, speech mode: perceived quality by the similarity of gammatone spectrograms (arXiv 2004.09584)."""
+"""Measure ViSQOL v3 in speech mode: quality from the similarity of gammatone spectrograms (arXiv 2004.09584)."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import numpy as np
 
 from silkcodec.evaluate.metrics.base import Metric, Pair, UndefinedMetric, is_installed
 
-VISQOL_RATE = 16_000  # Hz, of speech mode
-VISQOL_MIN_S = 0.7  # a patch of 0.4 s and what the analysis cuts off at either end
-# Patches of the output are looked for so many patches (of 0.4 s) to either side of where they should be. Pairs
-# are aligned: 1 gives the value of the default, 60, in a time that grows with the clip, not with its square.
+VISQOL_RATE = 16_000  # Hz, the rate of speech mode
+VISQOL_MIN_S = 0.7  # a patch of 0.4 s plus the margins that the analysis cuts off at both ends
+# Search range for patches of the output, in patches of 0.4 s before and after the expected position. Pairs are aligned,
+# so 1 gives the same value as the default of 60, and the time grows linearly with the duration, not quadratically.
 SEARCH_PATCHES = 1
-VISQOL_WORST = 1.0  # the scale's end
+VISQOL_WORST = 1.0  # lower end of the scale
 
 
 def visqol(pair: Pair) -> float:
@@ -28,7 +28,7 @@ def visqol(pair: Pair) -> float:
     reference, output = (wave.astype(np.float64) for wave in pair.at(VISQOL_RATE))
     try:
         return float(_api().measure_from_arrays(reference, output, VISQOL_RATE).moslqo)
-    except IndexError:  # no patch was chosen, and that is up to the reference alone
+    except IndexError:  # No patch was selected. The selection depends only on the reference.
         raise UndefinedMetric("ViSQOL needs a patch of 0.4 s with speech in the reference; found none.") from None
 
 

@@ -1,18 +1,18 @@
-"""Whether the words survive: a recogniser's transcript of the output against what was said.
+"""Measure word and character errors: a recognizer's transcript of the output against a reference text.
 
-| name       | against                                         | says                                           |
+| name       | reference                                       | measures                                       |
 |------------|-------------------------------------------------|------------------------------------------------|
-| wer, cer   | the manifest's column `text`                    | the codec's errors and the recogniser's own    |
-| dwer, dcer | the recogniser's transcript of the *original*   | what the codec changed for this recogniser     |
+| wer, cer   | the manifest's column `text`                    | errors of the codec and of the recognizer      |
+| dwer, dcer | the recognizer's transcript of the *original*   | changes by the codec, as recognized            |
 
-The recogniser is Whisper through `faster-whisper`, given under the key "whisper" as a size ("base", fetched from
-the hub once) or a folder. It repeats itself to the letter: temperature 0 and no fallback to sampling, no memory of
-earlier segments, 8-bit weights, one thread. The language is the manifest's column `language`; without one it is
-heard in the original and taken for all outputs.
+The recognizer is Whisper through `faster-whisper`, passed under the key "whisper" as a size ("base", downloaded from
+the hub once) or a folder. Transcripts are reproducible: temperature 0 without fallback to sampling, no conditioning on
+earlier segments, 8-bit weights, one thread. The language is the manifest's column `language`. Without it, Whisper
+detects the language of the original, which is then used for all outputs.
 
-Both texts are brought to one form first (`normalised`). Where words are not written apart (Chinese, Japanese,
-Thai, ...) only characters are counted. Means weigh each clip by its reference's words or characters, so that they
-are errors over words of the whole set.
+Both texts are normalised first (`normalised`). For languages written without spaces (Chinese, Japanese, Thai, ...) only
+characters are counted. Means weight each clip by the words or characters of its reference, so that they equal errors
+over words of the whole set.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from silkcodec.errors import WeightsError
 from silkcodec.evaluate.metrics.base import Metric, Pair, UndefinedMetric, Wave, Weighted, is_silent
 
 WHISPER_RATE = 16_000  # Hz
-WINDOW_S = 30  # what Whisper hears at once
+WINDOW_S = 30  # length of Whisper's input window
 BEAM = 5
-TOKENS_PER_S, TOKENS_MORE = 15, 20  # faster than anybody speaks: ends a recogniser that repeats itself forever
-TOKENS_MOST = 400  # what fits Whisper's decoder beside its prompt
+TOKENS_PER_S, TOKENS_MORE = 15, 20  # faster than any speaker; stops a recognizer that repeats itself endlessly
+TOKENS_MOST = 400  # what fits into Whisper's decoder besides the prompt
 
-UNSPACED = {"zh", "yue", "ja", "th", "lo", "my", "km", "bo"}  # languages that write no spaces between words
-ALIASES = {"cmn": "zh", "nb": "no", "iw": "he", "jv": "jw", "fil": "tl"}  # codes that Whisper calls otherwise
-APOSTROPHES = dict.fromkeys([0x27, 0x60, 0x2BC, 0x2019])  # straight, grave, modifier letter, typographer's
-# Arabic vowel marks and the letter stretcher: recognisers and most texts leave them out.
+UNSPACED = {"zh", "yue", "ja", "th", "lo", "my", "km", "bo"}  # languages written without spaces between words
+ALIASES = {"cmn": "zh", "nb": "no", "iw": "he", "jv": "jw", "fil": "tl"}  # language codes -> Whisper's codes
+APOSTROPHES = dict.fromkeys([0x27, 0x60, 0x2BC, 0x2019])  # straight, grave, modifier letter, typographic
+# Arabic vowel marks and the tatweel, which recognizers and most texts omit.
 ARABIC_MARKS = dict.fromkeys([0x0640, 0x0670, *range(0x064B, 0x0653)])
 
 Unit = Literal["words", "characters"]
@@ -84,10 +84,10 @@ def _transcript_of_output(pair: Pair, model: str, language: str) -> str:
 
 
 def error_rate(reference: str, output: str, unit: Unit, language: str) -> Weighted:
-    """Edit distance of two texts over the reference's length, in percent; the weight is that length.
+    """Return the edit distance of two texts over the length of the reference, in percent. The weight is that length.
 
     Raises:
-        UndefinedMetric: nothing is left of the reference, or the language has no words to count.
+        UndefinedMetric: the normalised reference is empty, or the language is written without word boundaries.
     """
     from rapidfuzz.distance import Levenshtein
 
@@ -103,7 +103,7 @@ def error_rate(reference: str, output: str, unit: Unit, language: str) -> Weight
 
 
 def normalised(text: str) -> str:
-    """One form for texts that sound the same: NFKC, lower case, no apostrophes, other punctuation as spaces.
+    """Normalise a text: NFKC, lower case, apostrophes removed, other punctuation replaced by spaces.
 
     >>> normalised("Don't STOP — well-known, “really”?")
     'dont stop well known really'
@@ -114,7 +114,7 @@ def normalised(text: str) -> str:
 
 
 def transcribe(wave: Wave, model: str, language: str) -> str:
-    """What Whisper hears in a wave, float32 [T] at 16 kHz; nothing in silence."""
+    """Return Whisper's transcript of a wave, float32 [T] at 16 kHz; an empty text for silence."""
     if is_silent(wave):
         return ""
     most = min(TOKENS_MOST, int(TOKENS_PER_S * len(wave) / WHISPER_RATE) + TOKENS_MORE)
@@ -124,17 +124,17 @@ def transcribe(wave: Wave, model: str, language: str) -> str:
         beam_size=BEAM,
         temperature=0.0,
         condition_on_previous_text=False,
-        without_timestamps=len(wave) <= WINDOW_S * WHISPER_RATE,  # longer ones need them, to go on where a window ends
+        without_timestamps=len(wave) <= WINDOW_S * WHISPER_RATE,  # longer waves need them to continue after a window
         max_new_tokens=most,
     )
     return "".join(segment.text for segment in segments)
 
 
 def _language(pair: Pair, model: str) -> str:
-    """The clip's language as Whisper calls it.
+    """Return Whisper's code for the language of the clip.
 
     Raises:
-        UndefinedMetric: Whisper, or this model of it, does not know the language.
+        UndefinedMetric: Whisper, or this Whisper model, does not support the language.
     """
     known = set(_whisper(model).supported_languages)
     named = pair.columns.get("language", "").replace("_", "-").split("-")[0].lower()
@@ -153,7 +153,7 @@ def _whisper(model: str) -> Any:
     from faster_whisper import WhisperModel
     from tqdm import tqdm
 
-    # Its progress bar, even unseen, would make a lock between processes, which a worker that is ended leaves behind.
+    # Even a hidden progress bar creates a lock between processes, which a terminated worker does not release.
     tqdm.set_lock(threading.RLock())
     try:
         return WhisperModel(model, device="cpu", compute_type="int8", cpu_threads=1, num_workers=1)
