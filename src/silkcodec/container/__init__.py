@@ -1,14 +1,14 @@
-"""The .silk file: Tokens <-> bytes. `docs/format.md` describes it to the byte.
+"""Read and write .silk files: Tokens <-> bytes. `docs/format.md` specifies every byte.
 
     write(tokens, "talk.silk")                  whole recordings
     tokens = read("talk.silk")
-    read("talk.silk", start_s=60, duration_s=5) a part of one, without decoding the rest
-    read("talk.silk", recover=True)             the part of a damaged one before the damage
-    info("talk.silk")                           what one holds, checked but not decoded
+    read("talk.silk", start_s=60, duration_s=5) a part of a recording, without decoding the rest
+    read("talk.silk", recover=True)             the part of a damaged file before the damage
+    info("talk.silk")                           the contents, checked but not decoded
     Writer, Reader                              frame by frame, through a pipe, in bounded memory
 
-A file is 48 bytes a frame (960 bit/s) and 1-2 % around them; `entropy=True` makes it smaller where a model's
-levels are not all equally likely. Whatever happens to its bytes, reading returns what was written or raises
+A file has 48 bytes per frame (960 bit/s) and 1-2 % overhead. `entropy=True` makes it smaller if the levels of a
+model are not equally likely. For any corruption of the bytes, reading returns the written data or raises
 ContainerError.
 """
 
@@ -48,17 +48,17 @@ File = str | os.PathLike[str] | BinaryIO
 
 
 class DamageWarning(UserWarning):
-    """`read(file, recover=True)` read a damaged file up to its damage."""
+    """Warn that `read(file, recover=True)` read a damaged file only up to the damage."""
 
 
 @dataclass(frozen=True)
 class Salvage:
-    """What could be read of a file.
+    """Represent the recovered part of a file.
 
     Attributes:
-        tokens: all chunks before the damage; the whole recording if there is none.
-        damage: where and what the damage is; None: there is none.
-        n_samples_lost: samples that `tokens` lacks of the wave; None: the file does not say how many it had.
+        tokens: all chunks before the damage; the whole recording if there is no damage.
+        damage: the position and kind of the damage; None if there is none.
+        n_samples_lost: samples of the wave that are missing in `tokens`; None if the length of the wave is unknown.
     """
 
     tokens: Tokens
@@ -68,12 +68,12 @@ class Salvage:
 
 @dataclass(frozen=True)
 class Contents:
-    """What a file holds, from its header and the headers of its chunks.
+    """Describe the contents of a file, from its header and the headers of its chunks.
 
     Attributes:
-        n_samples: of the wave; None: neither the header nor an end chunk says so.
-        n_bytes: of the file, up to the damage if there is one.
-        damage: what is wrong with the file (`info(..., recover=True)`); None: nothing.
+        n_samples: number of samples of the wave; None if neither the header nor an end chunk has it.
+        n_bytes: size of the file, up to the damage if there is any.
+        damage: the damage of the file (`info(..., recover=True)`); None if there is none.
     """
 
     header: Header
@@ -84,22 +84,22 @@ class Contents:
 
     @property
     def n_frames(self) -> int:
-        """Frames in all chunks."""
+        """Return the number of frames in all chunks."""
         return sum(chunk.n_frames for chunk in self.chunks)
 
     @property
     def payload_bytes(self) -> int:
-        """Bytes of the frames alone: 48 each where they are raw."""
+        """Return the bytes of the frames alone: 48 per raw frame."""
         return sum(chunk.n_bytes for chunk in self.chunks)
 
     @property
     def payload_bps(self) -> float:
-        """Bits of the frames per second of their span: 960 where they are raw."""
+        """Return the bits of the frames per second of their span: 960 for raw frames."""
         return self.payload_bytes * 8 * SILK_FRAME_RATE / max(1, self.n_frames)
 
     @property
     def file_bps(self) -> float:
-        """Bits of the whole file per second of its frames' span."""
+        """Return the bits of the whole file per second of its frames' span."""
         return self.n_bytes * 8 * SILK_FRAME_RATE / max(1, self.n_frames)
 
 
@@ -111,20 +111,20 @@ def write(
     chunk_frames: int | None = None,
     overwrite: bool = False,
 ) -> int:
-    """Writes Silk tokens, in whatever grouping, to a .silk file and returns its size in bytes.
+    """Write Silk tokens in any grouping to a .silk file and return its size in bytes.
 
     Args:
-        tokens: of Silk's layout.
-        file: a path, where the whole file appears or, on any failure, nothing; or a binary file object.
-        entropy: range-code each chunk that gets smaller by it (needs the extra `entropy`; reading then does).
-        chunk_frames: frames in a chunk, 1..4096; None: 25, or 75 range-coded. What damage costs, and what a
-            reader waits for.
+        tokens: tokens of Silk's layout.
+        file: a path, which is created only if writing succeeds; or a binary file object.
+        entropy: range-code each chunk that becomes smaller (needs the extra `entropy`, also for reading).
+        chunk_frames: frames per chunk, 1..4096; None: 25, or 75 if range-coded. Damage loses whole chunks, and a
+            reader waits for whole chunks.
         overwrite: whether a file at that path may be replaced.
 
     Raises:
-        TokensError: tokens of another codec.
-        MissingExtraError: entropy without constriction installed.
-        OutputError: a file that exists already, a full disk.
+        TokensError: the tokens are from another codec.
+        MissingExtraError: `entropy` is set, but constriction is not installed.
+        OutputError: the file exists already, or the disk is full.
     """
     if not isinstance(tokens, Tokens):
         raise TokensError(
@@ -144,7 +144,7 @@ def write(
         chunk_frames=chunk_frames,
         overwrite=overwrite,
     ) as writer:
-        step = 4096  # frames at a time: a long recording is not copied whole
+        step = 4096  # Frames per call, so that a long recording is not copied at once.
         for start in range(0, tokens.n_frames, step):
             writer.write(np.stack([codes[start : start + step] for codes in tokens.codes], axis=1))
         writer.finish()
@@ -154,21 +154,21 @@ def write(
 def read(file: File, *, recover: bool = False, start_s: float = 0.0, duration_s: float | None = None) -> Tokens:
     """Return the Tokens of a .silk file, or of a part of it.
 
-    Everything up to the part is checked, so a part of a damaged file comes from its right place or is an error.
-    Damage after the part does no harm.
+    Everything up to the part is checked, so a damaged file gives the correct part or an error. Damage after the part
+    has no effect.
 
     Args:
         file: a path or a binary file object, which need not be seekable.
-        recover: read a damaged file up to its damage, with a DamageWarning (`salvage` has it as a value).
-        start_s: seconds; the part begins with the frame that holds this moment.
-        duration_s: seconds; the part ends with the frame that holds start_s + duration_s; None: at the end.
-            Decoding a part is not quite the same as cutting the decoded whole, since the decoder remembers:
-            read a second more before it and cut that off.
+        recover: read a damaged file up to its damage, with a DamageWarning (`salvage` returns the damage instead).
+        start_s: seconds; the part begins with the frame that contains this time.
+        duration_s: seconds; the part ends with the frame that contains start_s + duration_s; None: at the end.
+            The decoder has state, so decoding a part differs slightly from cutting the decoded recording: read one
+            second more before the part and cut it off.
 
     Raises:
-        ContainerError: not a .silk file, a newer one, or a damaged one, at byte `offset`.
+        ContainerError: the file is not a .silk file, has a newer version, or is damaged at byte `offset`.
         MissingExtraError: the file is range-coded and constriction is not installed.
-        ArgumentError: a part that is not in the recording.
+        ArgumentError: the part is not in the recording.
     """
     result = salvage(file, start_s=start_s, duration_s=duration_s)
     if result.damage is not None:
@@ -181,11 +181,11 @@ def read(file: File, *, recover: bool = False, start_s: float = 0.0, duration_s:
 def salvage(file: File, *, start_s: float = 0.0, duration_s: float | None = None) -> Salvage:
     """Return the chunks before the damage of a file that may be damaged, and the number of samples lost.
 
-    Only frames are returned whose checksum holds, and the checksums of everything before them. Arguments and errors
-    are those of `read`.
+    A frame is returned only if its checksum and all checksums before it are correct. Arguments and errors are those
+    of `read`.
 
     Raises:
-        ContainerError: the header is damaged, or no frame of the part is before the damage.
+        ContainerError: the header is damaged, or the damage precedes all frames of the part.
     """
     first, last = _part(start_s, duration_s)
     pieces: list[Codes] = []
@@ -219,10 +219,10 @@ def salvage(file: File, *, start_s: float = 0.0, duration_s: float | None = None
 
 
 def info(file: File, *, recover: bool = False) -> Contents:
-    """Return what a .silk file holds. All checksums are verified; no frame is decoded.
+    """Return the contents of a .silk file. All checksums are verified; no frame is decoded.
 
     Raises:
-        ContainerError: not a .silk file, or (unless `recover`) a damaged one.
+        ContainerError: the file is not a .silk file, or (unless `recover`) is damaged.
     """
     chunks: list[Chunk] = []
     damage: ContainerError | None = None
@@ -240,7 +240,7 @@ def info(file: File, *, recover: bool = False) -> Contents:
 
 
 def _part(start_s: float, duration_s: float | None) -> tuple[int, int | None]:
-    """The frames (first, one past the last) that hold a stretch of time."""
+    """Return the frames (first, one past the last) that cover a period of time."""
     if not (math.isfinite(start_s) and start_s >= 0):
         raise ArgumentError(f"start_s must be a number of seconds from 0 on; got {start_s}.")
     start = round(start_s * SILK_SAMPLE_RATE)

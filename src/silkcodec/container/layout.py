@@ -1,9 +1,9 @@
-"""The bytes of a .silk file: a header, chunks of frames, an end chunk. `docs/format.md` has them as a table.
+"""Define the bytes of a .silk file: a header, chunks of frames, an end chunk. `docs/format.md` has a table.
 
     | header | chunk | chunk | ... | end chunk |
 
-Integers are little-endian. Every chunk's checksum starts from that of the chunk before it (the first one's
-from the header's), so each part vouches for all before it: a chunk lost, repeated or from another file shows.
+Integers are little-endian. The checksum of each chunk starts from that of the previous chunk; the first one starts
+from that of the header. A chunk that is lost, repeated or from another file is therefore detected.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from silkcodec.errors import ArgumentError, ContainerError
 from silkcodec.spec import DIMS_PER_TOKEN, FRAME_SAMPLES, SILK_SAMPLE_RATE
 from silkcodec.tokens import MAX_DIMS_PER_TOKEN, codebook_sizes, n_frames
 
-# As PNG's: the first byte is in no text, and CR LF and Ctrl-Z show a transfer that took the file for text.
+# As in PNG, the first byte occurs in no text file, and CR LF and Ctrl-Z reveal a transfer in text mode.
 MAGIC = b"\x89SILK\r\n\x1a"
-VERSION = 2  # the newest that is read; a file is written in the oldest that can hold it
-MAX_CHUNK_FRAMES = 4096  # 27 minutes; so a chunk is under 200 kB, whatever its header claims
+VERSION = 2  # The newest version that can be read. A file is written in the oldest version that can represent it.
+MAX_CHUNK_FRAMES = 4096  # 27 minutes; this limits a chunk to less than 200 kB
 MAX_CODEC_BYTES = 255
 MIN_GAIN, MAX_GAIN = 1e-6, 1e6
 
-# Three things stay as they are in every version to come, so that an old reader can tell a newer file from a
+# Three things must not change in any later version, so that an old reader can distinguish a newer file from a
 # damaged one: the prefix, the length in it, and a CRC in the header's last 4 bytes.
 PREFIX = struct.Struct("<8s H H")  # magic, version, length of the whole header
 FIELDS = struct.Struct("<I I Q B B")  # sample rate, frame samples, n_samples, dims per token, length of the codec
-GAIN = struct.Struct("<f")  # version 2 alone has it, after the codec
+GAIN = struct.Struct("<f")  # only in version 2, after the codec
 CRC = struct.Struct("<I")
 CHUNK = struct.Struct("<4s I I I")  # kind, frames, payload bytes, CRC
 END_PAYLOAD = struct.Struct("<Q")  # n_samples
@@ -54,13 +54,13 @@ SKYPE = b"#!SILK_V3"  # magic of a .silk file of Skype's SILK codec; WeChat and 
 
 @dataclass(frozen=True)
 class Header:
-    """What a .silk file says of itself before its first frame.
+    """Represent the header of a .silk file.
 
     Attributes:
         codec: name and weights hash: "silk@0a1b2c3d4e5f".
         dims_per_token: FSQ dimensions in one code, 1..20.
-        n_samples: of the wave; None: not known when the header was written (a stream).
-        gain: the factor for the decoded wave of a recording that was normalised; 1: it was not.
+        n_samples: samples of the wave; None if unknown when the header was written (a stream).
+        gain: the factor for the decoded wave of a normalised recording; 1 if it was not normalised.
     """
 
     codec: str
@@ -73,16 +73,16 @@ class Header:
 
     @property
     def codebook_sizes(self) -> tuple[int, ...]:
-        """The sizes of the codebooks that the frames are read into."""
+        """Return the codebook sizes of the codes that a reader returns."""
         return codebook_sizes(self.dims_per_token)
 
     @property
     def n_frames(self) -> int | None:
-        """The number of frames, if the header says how many samples there are."""
+        """Return the number of frames, or None if the header does not have the number of samples."""
         return None if self.n_samples is None else n_frames(self.n_samples)
 
     def to_bytes(self) -> bytes:
-        """The header with its checksum."""
+        """Return the bytes of the header with its checksum."""
         codec = self.codec.encode()
         if not 1 <= len(codec) <= MAX_CODEC_BYTES or not self.codec.isprintable():
             raise ArgumentError(f"codec must be a printable name of 1..{MAX_CODEC_BYTES} bytes; got {self.codec!r}.")
@@ -97,7 +97,7 @@ class Header:
 
 @dataclass(frozen=True)
 class Chunk:
-    """One chunk of frames, as its own header states it.
+    """Describe one chunk of frames by its header.
 
     Attributes:
         offset: the byte at which the chunk starts, from the start of the file.
@@ -120,20 +120,20 @@ def _checked_gain(gain: float) -> float:
 
 
 def check_n_samples(n_samples: int) -> int:
-    """`n_samples` if a file can state it."""
+    """Return `n_samples` if a file can store it. Raises ArgumentError otherwise."""
     if not isinstance(n_samples, (int, np.integer)) or not 1 <= n_samples < UNKNOWN:
         raise ArgumentError(f"n_samples must be an integer of at least 1; got {n_samples!r}.")
     return int(n_samples)
 
 
 def chunk_bytes(kind: bytes, frames: int, payload: bytes, crc_before: int) -> tuple[bytes, int]:
-    """A whole chunk, and its checksum for the next one."""
+    """Return the bytes of a whole chunk, and its checksum for the next chunk."""
     crc = chunk_crc(kind, frames, payload, crc_before)
     return CHUNK.pack(kind, frames, len(payload), crc) + payload, crc
 
 
 def chunk_crc(kind: bytes, frames: int, payload: bytes, crc_before: int) -> int:
-    """CRC-32 of a chunk (its header up to the CRC, then its payload), started from the CRC before it."""
+    """Return the CRC-32 of a chunk (its header up to the CRC, then its payload), started from the previous CRC."""
     return zlib.crc32(payload, zlib.crc32(CHUNK.pack(kind, frames, len(payload), 0)[:-4], crc_before))
 
 
@@ -141,7 +141,7 @@ def check_magic(name: str, prefix: bytes) -> None:
     """Check that the first bytes of a file are those of a .silk file.
 
     Raises:
-        ContainerError: they are not. It names the format of the file if that is known.
+        ContainerError: they are not. The message names the format of the file if it is known.
     """
     start = prefix[: len(MAGIC)]
     if not start:
@@ -162,10 +162,10 @@ def check_magic(name: str, prefix: bytes) -> None:
 
 
 def parse_header(name: str, data: bytes) -> Header:
-    """The header of the bytes that its own length delimits.
+    """Parse the bytes of a header, up to the length that the header contains.
 
     Raises:
-        ContainerError: a checksum that does not hold, a newer version, or values that no writer makes.
+        ContainerError: the checksum is wrong, the version is newer, or no writer writes these values.
     """
     _, version, length = PREFIX.unpack_from(data)
     (crc,) = CRC.unpack_from(data, length - CRC.size)
@@ -201,7 +201,7 @@ def parse_header(name: str, data: bytes) -> Header:
 
 
 def is_possible_chunk(kind: bytes, frames: int, n_bytes: int) -> bool:
-    """Whether a writer makes such chunks: asked before anything is read or allocated for a payload."""
+    """Return whether a writer makes such chunks. This is checked before reading or allocating a payload."""
     raw_bytes = frames * RAW_FRAME_BYTES
     fits = {
         RAW: 1 <= frames <= MAX_CHUNK_FRAMES and n_bytes == raw_bytes,
@@ -212,7 +212,7 @@ def is_possible_chunk(kind: bytes, frames: int, n_bytes: int) -> bool:
 
 
 def _impossible(name: str, offset: int, what: str) -> ContainerError:
-    # The checksum holds, so this is not damage: somebody wrote it.
+    # The checksum is correct, so the file is not damaged: it was written with these values.
     return ContainerError(
         f"{name} is not a .silk file that silkcodec writes: at byte {offset} it claims {what}.", offset
     )

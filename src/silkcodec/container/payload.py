@@ -1,15 +1,15 @@
-"""Levels <-> the payload bytes of one chunk: packed as they are, or range-coded.
+"""Convert levels to the payload bytes of one chunk and back, either packed or range-coded.
 
 Raw: a frame is 48 bytes, the little-endian number sum(level[i] * 8**i): level i is bits 3i..3i+2.
 
-Range-coded: levels go, frame by frame and dimension by dimension, through a range coder with a model that
-learns as it goes and starts afresh in every chunk, so that damage stays in its chunk and a stream needs no
-second pass. What the model knows is integers, and so is all that is made of them:
+Range-coded: a range coder with an adaptive model encodes the levels frame by frame and dimension by dimension. The
+model is reset in every chunk, so damage stays within its chunk, and a stream needs no second pass. The state of the
+model and everything derived from it are integers:
 
-- `seen` [128, 8], from 1: a dimension's own past. A level adds 3 to its own cell and, in the first 16 frames,
-  1 to each neighbour's, because FSQ levels are a scale: where there was a 4, a 3 is likelier than a 0.
-- `shared` [8], from 16: how often each level came in any dimension. It learns 128 times as fast, and its
-  distribution counts as 48 in a dimension's own until that has seen enough.
+- `seen` [128, 8], initially 1: counts per dimension. A level adds 3 to its own cell and, in the first 16 frames,
+  1 to each neighbour's, because FSQ levels are ordered: after a 4, a 3 is likelier than a 0.
+- `shared` [8], initially 16: counts of each level in any dimension. It adapts 128 times as fast. Its distribution is
+  added to a dimension's counts with weight 48, which matters until the dimension has enough counts.
 
 Of a dozen such rules this one did well throughout on a stand-in for a model's levels (log-mel frames of
 speech, whitened to 128 numbers and rounded to 8 levels more or less coarsely). A table stored with each chunk
@@ -48,28 +48,27 @@ Table = NDArray[np.int64]
 
 
 class CodedPayloadError(ValueError):
-    """Bytes that no encoder made. The checksum comes first, so only a forged file gets here."""
+    """The bytes are not the output of an encoder. The checksum is verified first, so the file must be forged."""
 
 
 def pack(levels: Levels) -> bytes:
-    """Levels [F, 128] -> 48 F bytes."""
+    """Pack levels [F, 128] into 48 F bytes."""
     bits = (levels.astype(np.uint8)[:, :, None] >> _BITS) & 1  # [F, 128, 3]
     return np.packbits(bits.reshape(len(levels), LATENT_WIDTH * 3), axis=1, bitorder="little").tobytes()
 
 
 def unpack(payload: bytes) -> Levels:
-    """48 F bytes -> levels [F, 128]. Any bytes are levels."""
+    """Unpack 48 F bytes into levels [F, 128]. All bytes are valid."""
     frames = np.frombuffer(payload, np.uint8).reshape(-1, RAW_FRAME_BYTES)
     bits = np.unpackbits(frames, axis=1, bitorder="little").reshape(len(frames), LATENT_WIDTH, 3)
     return (bits << _BITS).sum(axis=2, dtype=np.uint8).astype(np.int8)
 
 
 def encode(levels: Levels) -> bytes:
-    """Levels [F, 128] -> range-coded bytes, a multiple of 4 and at least F.
+    """Encode levels [F, 128] to range-coded bytes, a multiple of 4 and at least F.
 
-    Zeros at the end change nothing (a decoder reads zeros past the end), so a chunk that codes to less than a
-    byte a frame is filled up: that is what lets a reader refuse a forged chunk that claims a thousand frames
-    in four bytes before it makes room for them.
+    A chunk with less than one byte per frame is padded with zeros, which a decoder reads past the end anyway. The
+    padding lets a reader reject a forged chunk, such as a thousand frames in four bytes, before it allocates memory.
 
     Raises:
         MissingExtraError: constriction is not installed.
@@ -85,7 +84,7 @@ def encode(levels: Levels) -> bytes:
 
 
 def decode(payload: bytes, n_frames: int) -> Levels:
-    """Range-coded bytes -> levels [F, 128]: the inverse of `encode`.
+    """Decode range-coded bytes to levels [F, 128]: the inverse of `encode`.
 
     Raises:
         CodedPayloadError: a length that `encode` cannot make, or bytes outside the code.
@@ -101,14 +100,14 @@ def decode(payload: bytes, n_frames: int) -> Levels:
     for frame in levels:
         try:
             frame[:] = decoder.decode(family, model.weights())
-        except AssertionError as error:  # how constriction says that the bytes are outside the code
+        except AssertionError as error:  # constriction raises this for bytes outside the code.
             raise CodedPayloadError("the range coder cannot read its payload") from error
         model.learn(frame)
     return levels
 
 
 class _Model:
-    """How likely each level is in each dimension of the next frame, in integers."""
+    """Estimate the probability of each level in each dimension of the next frame, in integers."""
 
     def __init__(self) -> None:
         self.seen = np.ones((LATENT_WIDTH, N_LEVELS), np.int64)
@@ -116,7 +115,7 @@ class _Model:
         self.n_frames = 0
 
     def table(self) -> Table:
-        """Probabilities in units of 2^-24, int64 [128, 8]: at least 1 each, and 2^24 in every row.
+        """Return probabilities in units of 2^-24, int64 [128, 8]: each at least 1, and each row sums to 2^24.
 
         No product exceeds 2^57 while a chunk has at most 4,096 frames.
         """
@@ -126,7 +125,7 @@ class _Model:
         return table
 
     def weights(self) -> NDArray[np.float64]:
-        """The table as constriction takes it: without the 1 that it adds to each entry itself."""
+        """Return the table for constriction, without the 1 that constriction adds to each entry."""
         return (self.table() - 1).astype(np.float64)
 
     def learn(self, frame: NDArray[np.int8]) -> None:
@@ -136,7 +135,7 @@ class _Model:
 
 
 def require() -> None:
-    """Raises MissingExtraError where `encode` and `decode` would."""
+    """Raise MissingExtraError if `encode` and `decode` would raise it."""
     _constriction()
 
 
