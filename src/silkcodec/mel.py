@@ -12,7 +12,7 @@ Column *j* (10 ms) uses samples ``[240 j - 304, 240 j + 720)``: one 1024-point p
     window 39                       [-------- 1024 ---------]
 
 The spectrum is the magnitude (not power) spectrum. The mel scale is Slaney's (linear below 1 kHz, logarithmic
-above), with triangles of height 1 from 0 to 12 kHz. The magnitudes are clamped at 1e-5 before the natural logarithm.
+above), with triangles of height 1 from 0 to 12 kHz. The mel magnitudes are clamped at 1e-5 before the natural log.
 """
 
 from __future__ import annotations

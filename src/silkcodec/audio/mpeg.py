@@ -1,7 +1,7 @@
 """Find the recordings in an MP3 file (also Layer I and II), and check that its last frame is there.
 
-Files that were joined byte by byte hold several recordings, each with its own Xing, Info or VBRI frame, after which
-decoders stop. The frames are counted here, because only that frame says how many there must be.
+Concatenated files contain several recordings, each with its own Xing, Info or VBRI frame, and decoders stop at the
+next such frame. This module counts the frames and compares the count with the one in that frame.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _SEARCH = 1 << 16  # bytes in which the next frame is looked for after some that
 
 @dataclass
 class _Part:
-    """One recording: where it begins, the frames counted, and the frames that its first one promises."""
+    """Describe one recording: its start, the number of frames by its first frame, and the frames counted."""
 
     start: int
     promised: int
@@ -103,7 +103,7 @@ def _frames(file: BinaryIO, size: int, at: int) -> Iterator[tuple[int, int, int 
 
 
 def _next_frame(file: BinaryIO, at: int, kind: bytes) -> int:
-    """Return where two frames of a kind follow each other, or an ID3v2 tag begins, after other bytes; -1: nowhere."""
+    """Return the next position of two consecutive frames of a kind, or of an ID3v2 tag; -1 if there is none."""
     file.seek(at)
     content = file.read(_SEARCH)
     for found in re.finditer(rb"\xff[\xe0-\xff]|ID3[\x02-\x04]\x00", content[1:]):
@@ -122,7 +122,7 @@ def _kind(head: bytes) -> bytes:
 
 
 def _promised(head: bytes) -> int | None:
-    """Return the number of frames that a Xing, Info or VBRI frame promises, None for any other frame."""
+    """Return the number of frames in a Xing, Info or VBRI frame; None for any other frame."""
     if head[36:40] == b"VBRI":
         return int(struct.unpack(">I", head[50:54])[0])
     one = head[1] >> 3 & 3 == 3

@@ -31,8 +31,8 @@ def links(file: BinaryIO, size: int, name: str) -> list[tuple[int, int]]:
     """Return (first byte, end) of each link of an Ogg file.
 
     Raises:
-        AudioError: a page is damaged, which decoders would skip without a word; bytes belong to no page; the file
-            ends within a page, or before the one that ends a stream of sound.
+        AudioError: a page is damaged, which decoders would skip silently; bytes belong to no page; or the file ends
+            within a page or before the last page of an audio stream.
     """
     found: list[_Link] = []
     at = 0

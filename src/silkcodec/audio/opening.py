@@ -70,10 +70,10 @@ class Native(soundfile.SoundFile):
 
 
 class Chain:
-    """Recordings of one rate and number of channels, one after the other.
+    """Read several recordings of one rate and number of channels, one after the other.
 
     Raises:
-        AudioError: they differ in rate or channels.
+        AudioError: the recordings differ in rate or channels.
     """
 
     def __init__(self, spans: list[Span], name: str, files: ExitStack) -> None:
@@ -118,7 +118,7 @@ class Chain:
 
 
 def open_sound(source: Any, name: str, files: ExitStack) -> Any:
-    """Return a `Native`, `Chain` or `ffmpeg.Decoded`. What it holds open is left to `files`.
+    """Return a `Native`, `Chain` or `ffmpeg.Decoded`. `files` closes its open files.
 
     Args:
         source: a path, "-" or a binary file. name: for messages.
@@ -153,7 +153,7 @@ def open_sound(source: Any, name: str, files: ExitStack) -> Any:
 
 
 def source_name(source: object) -> str:
-    """Return what messages call a source: its quoted path, or "standard input"."""
+    """Return the name of a source for messages: its quoted path, or "standard input"."""
     if isinstance(source, (str, os.PathLike)):
         return "standard input" if os.fspath(source) == "-" else f"'{os.fspath(source)}'"
     name = getattr(source, "name", None)

@@ -18,7 +18,7 @@ from silkcodec.audio.opening import open_sound, source_name
 from silkcodec.audio.resampling import DEFAULT_RATE, Resampler, Wave, check_rate
 from silkcodec.errors import AudioError
 
-PART_SLACK_S = 0.1  # that a part may be longer than what is left of its file
+PART_SLACK_S = 0.1  # a part may extend this far beyond the end of its file
 READ_VALUES = 1 << 18  # samples x channels taken from a file at once: 1 MB
 
 
@@ -26,21 +26,21 @@ class Reader:
     """Read a sound file as a stream of mono samples at one rate, in bounded memory.
 
     Args:
-        source: a path, "-" for standard input, or a binary file. What cannot seek (a pipe) is copied to
-            a temporary file first: most sound formats cannot be read from a pipe. See docs/sound-files.md for what is
-            read, joined and refused.
-        sample_rate: of the samples that come out, Hz.
-        channel: take this one of the file, counted from 0; None takes the mean of all.
-        start_s, duration_s: only this part of the file, which nothing before it has to be decoded for. It may end
-            up to `PART_SLACK_S` after the file, as durations that somebody has rounded do.
+        source: a path, "-" for standard input, or a binary file. A source that cannot seek (a pipe) is copied to a
+            temporary file first, because most sound formats cannot be read from a pipe. docs/sound-files.md lists
+            the files that are read, joined and rejected.
+        sample_rate: sample rate of the returned samples, Hz.
+        channel: read only this channel, counted from 0; None averages all channels.
+        start_s, duration_s: read only this part of the file, without decoding the samples before it. Because
+            durations may be rounded, the part may end up to `PART_SLACK_S` after the file.
 
     Attributes:
-        name: for messages. file_rate: Hz. n_channels: of the file. duration_s: of all of it by the
-            file's header; 0 where that does not say, as in a FLAC that was written to a pipe; an estimate for MP3.
+        name: name for messages. file_rate: Hz. n_channels: channels of the file. duration_s: duration of the file by
+            its header; 0 if unknown, as in a FLAC that was written to a pipe; an estimate for MP3.
 
     Raises:
-        AudioError: at once, or at any read: the file is missing, not audio, damaged, or holds NaN or Inf; it has no
-            such channel or part.
+        AudioError: from the constructor or any read: the file is missing, not audio, damaged, contains NaN or Inf, or
+            does not have the channel or part.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class Reader:
 
     @property
     def warning(self) -> str | None:
-        """What is doubtful about the samples read so far: their channels cancel each other. None: nothing."""
+        """Return a warning if the channels of the samples read so far cancel each other, else None."""
         if not self._downmix.cancels:
             return None
         return (
@@ -104,7 +104,7 @@ class Reader:
         )
 
     def _fill(self) -> bool:
-        """Decode and resample a little more into `_held`; False at the end of the file."""
+        """Decode and resample the next block into `_held`. Return False at the end of the file."""
         while not self._ended:
             n = max(1, READ_VALUES // self.n_channels)
             if self._wanted is not None:
@@ -132,7 +132,7 @@ class Reader:
         return False
 
     def _go_to(self, start_s: float, duration_s: float | None) -> int | None:
-        """Seek to a part; its samples at the file's rate, None for all that there are."""
+        """Seek to a part and return its number of samples at the file's rate, or None for the rest of the file."""
         if not 0 <= start_s < float("inf") or not (duration_s is None or 0 < duration_s < float("inf")):
             raise AudioError(f"A part must start at 0 s or later and last; got {start_s} s, {duration_s} s.")
         first, wanted = round(start_s * self.file_rate), None

@@ -14,7 +14,7 @@ from silkcodec.errors import AudioError
 Wave = NDArray[np.float32]
 
 DEFAULT_RATE = 24_000  # Hz
-MIN_RATE, MAX_RATE = 1_000, 1_000_000  # Hz; outside are rates in kHz and other slips
+MIN_RATE, MAX_RATE = 1_000, 1_000_000  # Hz; other values are mistakes, such as rates in kHz
 
 
 def check_rate(sample_rate: float) -> int:
@@ -34,7 +34,7 @@ def check_rate(sample_rate: float) -> int:
 
 
 def _described(value: object) -> str:
-    """A value that should have been a number, in a few words."""
+    """Return a short description of a value that should have been a number."""
     if isinstance(value, (bool, str, bytes, type(None))):
         return f"{value!r:.60}"
     shape = getattr(value, "shape", None)
@@ -42,17 +42,17 @@ def _described(value: object) -> str:
 
 
 def resampled_length(n_samples: int, from_rate: int, to_rate: int) -> int:
-    """Samples at `to_rate` of a wave of `n_samples` at `from_rate`: rounded, but at least 1 of 1."""
+    """Return the rounded number of samples at `to_rate` of a wave at `from_rate`: at least 1 if it is not empty."""
     if n_samples == 0:
         return 0
     return max(1, (2 * n_samples * to_rate + from_rate) // (2 * from_rate))
 
 
 class Resampler:
-    """A mono stream from one sample rate to another, in blocks of any length.
+    """Resample a mono stream in blocks of any length.
 
-    The blocks put together are the same, to the bit, however the input was cut, and have
-    `resampled_length` samples. Equal rates pass through untouched.
+    The concatenated output is bit-identical for any block boundaries of the input and has `resampled_length` samples.
+    If the rates are equal, the samples are returned unchanged.
     """
 
     def __init__(self, from_rate: int, to_rate: int) -> None:
@@ -65,7 +65,7 @@ class Resampler:
             self._stream = soxr.ResampleStream(self.from_rate, self.to_rate, 1, dtype="float32", quality="HQ")
 
     def feed(self, block: Wave) -> Wave:
-        """float32 [n] at `from_rate` -> float32 [m] at `to_rate`: what can be known by now."""
+        """Resample float32 [n] at `from_rate` and return the samples available so far, float32 [m] at `to_rate`."""
         self.n_in += len(block)
         if self._stream is None:
             self.n_out += len(block)
@@ -75,7 +75,7 @@ class Resampler:
         return np.asarray(out, dtype=np.float32)
 
     def flush(self) -> Wave:
-        """The end of the stream: float32 [m], the samples that were still in the filter."""
+        """End the stream and return the samples that remain in the filter, float32 [m]."""
         if self._stream is None:
             return np.zeros(0, dtype=np.float32)
         tail = self._stream.resample_chunk(np.zeros(0, dtype=np.float32), last=True)

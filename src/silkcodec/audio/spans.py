@@ -1,7 +1,7 @@
 """Present a part of an open file as a file of its own, with some bytes replaced.
 
-libsndfile reads one recording per file and trusts its sizes. A chained Ogg file is given to it link by link, and a
-header that was written before the length was known is given to it with the true size in place.
+libsndfile reads one recording per file and does not check the sizes in its header. So each link of a chained Ogg file
+is passed to it separately, and a header that was written before the length was known gets the actual size.
 """
 
 from __future__ import annotations

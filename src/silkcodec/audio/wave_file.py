@@ -1,4 +1,4 @@
-"""Write a decoded wave to a sound file: its samples beyond full scale are counted, or the whole wave is scaled down."""
+"""Write a decoded wave to a sound file, and count its samples beyond full scale or scale the whole wave down."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def sample_type_of(name: str) -> str | None:
 
 
 class WaveFile:
-    """A decoded wave in a sound file, its samples beyond full scale counted, or scaled down.
+    """Write a decoded wave to a sound file, and count its samples beyond full scale or scale the whole wave down.
 
     Speech with a peak near full scale often decodes to a little more than full scale, which integers cannot hold.
 

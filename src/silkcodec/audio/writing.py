@@ -54,7 +54,7 @@ def output_format(path: str | os.PathLike[str], subtype: str | None = None) -> t
 
 
 class Writer:
-    """Mono blocks to a sound file, in bounded memory; the file appears complete or not at all.
+    """Write mono blocks to a sound file, in bounded memory. The file is created only if it is complete.
 
     Args:
         target: a path (the suffix names the format: .wav .flac .ogg .opus .w64 .aiff; integers of 16 bits
@@ -120,7 +120,7 @@ class Writer:
             self._sink.write(np.ascontiguousarray(block, dtype=np.float32))
 
     def close(self) -> None:
-        """Complete the file and let it appear under its name."""
+        """Complete the file and move it into place."""
         self.__exit__(None, None, None)
 
     def __enter__(self) -> Writer:
@@ -138,7 +138,7 @@ class Writer:
 
 
 class _Sound:
-    """A sound file that libsndfile writes through a Python file."""
+    """Write a sound file with libsndfile through a Python file."""
 
     def __init__(self, file: Any, sample_rate: int, file_format: str, subtype: str) -> None:
         self._file = _Recorder(file)
@@ -180,7 +180,7 @@ def _integers(block: Wave, width: int) -> NDArray[np.int32]:
 
 
 class _Recorder:
-    """Keeps the error of a write: libsndfile calls back from C, where no exception can pass."""
+    """Store the error of a write, because exceptions cannot pass through libsndfile's C callbacks."""
 
     def __init__(self, file: Any) -> None:
         self._file = file
@@ -216,7 +216,7 @@ class _Recorder:
 
 
 class _PipedWav:
-    """WAV to a file that cannot seek: the length goes into the header first, or "endless"."""
+    """Write WAV to a file that cannot seek: the header contains the length if it is known, else the maximum size."""
 
     def __init__(self, file: Any, sample_rate: int, n_samples: int | None, subtype: str) -> None:
         self._file = file
@@ -255,14 +255,14 @@ def write(
 
 
 def encode_headerless(wave: Wave, sample_rate: int, subtype: str) -> bytes:
-    """A wave, float32 [T], as libsndfile's headerless bytes of a sample type: "GSM610", for instance."""
+    """Encode a wave, float32 [T], to libsndfile's headerless bytes of a sample type, for example "GSM610"."""
     file = io.BytesIO()
     soundfile.write(file, wave, sample_rate, format="RAW", subtype=subtype)
     return file.getvalue()
 
 
 def decode_headerless(content: bytes, sample_rate: int, subtype: str) -> Wave:
-    """The inverse of `encode_headerless`: float32 [T]."""
+    """Decode headerless bytes to a wave, float32 [T]: the inverse of `encode_headerless`."""
     wave, _ = soundfile.read(
         io.BytesIO(content), dtype="float32", samplerate=sample_rate, channels=1, format="RAW", subtype=subtype
     )

@@ -1,8 +1,8 @@
 """Read .silk files from a path, a file object or a pipe, one chunk at a time.
 
-Nothing is used before it is checked. A chunk is at most 200 kB whatever its header claims, and the reader verifies its
-checksum first. So memory follows the bytes that are there, not the numbers in them. Chunks before a part are checked
-as well, because their headers say where the part is. That costs little: an hour is 432 kB.
+The reader verifies the checksum of each chunk before it uses the chunk, and it rejects chunks of more than 200 kB. So
+the memory use depends on the actual bytes, not on the sizes in a header. Chunks before a part are checked as well,
+because their headers determine the position of the part. This is fast: an hour is 432 kB.
 """
 
 from __future__ import annotations
@@ -46,20 +46,20 @@ class Reader:
             for codes in reader.frames():  # int64 [F, K]
                 play(decoder.feed(codes))
 
-    Each chunk is checked before its frames are given out, and they are given out as soon as the chunk is there: from
-    a pipe, the reader waits for no byte after it.
+    The reader checks each chunk before it returns its frames. It returns them as soon as the chunk is complete: on a
+    pipe, it does not wait for later bytes.
 
     Args:
         file: a path, or a binary file object, which stays open.
 
     Attributes:
         header: the contents of the file's header.
-        n_frames: frames passed so far, in chunks whose checksum holds.
-        n_samples: of the wave; None until the end chunk is reached, which alone is certain of it.
+        n_frames: frames passed so far, in chunks with a correct checksum.
+        n_samples: samples of the wave; None before the end chunk, because only the end chunk has the final number.
 
     Raises:
-        ContainerError: no such file, not a .silk file, or a damaged header. While reading: damage, at
-            `offset`; what was given out before it is sound.
+        ContainerError: the file is missing, not a .silk file, or its header is damaged. While reading: the file is
+            damaged at `offset`; all frames returned before are correct.
     """
 
     def __init__(self, file: str | os.PathLike[str] | BinaryIO) -> None:
@@ -80,8 +80,8 @@ class Reader:
     def levels(self, first: int = 0, last: int | None = None) -> Iterator[NDArray[np.uint8]]:
         """Yield the levels of frames first..last-1, uint8 [F, 128], at most PIECE_FRAMES at a time.
 
-        Everything before the part is checked. In a seekable file reading stops one chunk after the part, which shows
-        that the part's last frame is not the recording's. A pipe is read to its end.
+        Everything before the part is checked. In a seekable file, reading stops one chunk after the part; that chunk
+        shows that the recording continues after the part. A pipe is read to its end.
         """
         for chunk, data in self._chunks():
             before = chunk.first_frame
@@ -113,16 +113,16 @@ class Reader:
 
     @property
     def n_bytes(self) -> int:
-        """Bytes passed so far; after a part, all bytes of the file."""
+        """Return the number of bytes passed so far; after a part, the size of the file."""
         return self._input.offset
 
     @property
     def name(self) -> str:
-        """The path or name of the file, for messages."""
+        """Return the path or name of the file, for messages."""
         return self._input.name
 
     def close(self) -> None:
-        """Closes the file, if it was given as a path."""
+        """Close the file, if it was given as a path."""
         self._input.close()
 
     def __enter__(self) -> Reader:
@@ -147,7 +147,7 @@ class Reader:
         return parse_header(self.name, prefix + rest), CRC.unpack(rest[-CRC.size :])[0]
 
     def _chunks(self) -> Iterator[tuple[Chunk, bytes]]:
-        """Yield every chunk of frames and its payload, once its checksum holds."""
+        """Yield every chunk of frames and its payload, after its checksum was verified."""
         while self.n_samples is None:
             offset = self._input.offset
             head = self._input.read(CHUNK.size)
@@ -172,7 +172,7 @@ class Reader:
         if not n_samples or n_frames(n_samples) != self.n_frames or self.header.n_samples not in (None, n_samples):
             raise self._damaged(offset, f"its {self.n_frames} frames are not those of {n_samples} samples")
         self.n_samples = n_samples
-        if self._input.seekable:  # a pipe may stay open, and is not waited for
+        if self._input.seekable:  # A pipe may stay open, so the reader does not wait for its end.
             self.expect_end_of_file()
 
     def _levels(self, chunk: Chunk, data: bytes) -> payload.Levels:
@@ -181,7 +181,7 @@ class Reader:
         try:
             return payload.decode(data, chunk.n_frames)
         except payload.CodedPayloadError as error:
-            self.n_frames = chunk.first_frame  # a forged chunk: none of its frames can be read
+            self.n_frames = chunk.first_frame  # The chunk is forged, so none of its frames can be read.
             raise self._damaged(chunk.offset, str(error)) from error
 
     def _checked_payload(self, offset: int, kind: bytes, frames: int, n_bytes: int, crc: int) -> bytes:
@@ -206,7 +206,7 @@ class Reader:
 
 
 class _Input:
-    """Bytes in order from a path, a file object or a pipe, counted from where reading began."""
+    """Read bytes in order from a path, a file object or a pipe, and count them from the start of reading."""
 
     def __init__(self, file: str | os.PathLike[str] | BinaryIO) -> None:
         self.offset = 0
@@ -225,11 +225,11 @@ class _Input:
         self.seekable = self._file.seekable()
 
     def read(self, n: int) -> bytes:
-        """The next n bytes, or fewer at the end of the file. n is small (see `layout`)."""
+        """Return the next n bytes, or fewer at the end of the file. n is small (see `layout`)."""
         pieces, missing = [], n
         while missing:
             try:
-                piece = self._file.read(missing)  # a pipe gives what it has
+                piece = self._file.read(missing)  # A pipe may return fewer bytes.
             except OSError as error:
                 raise self._unreadable(error) from error
             if isinstance(piece, str):
@@ -243,7 +243,7 @@ class _Input:
         return data
 
     def go_to_end(self) -> None:
-        """Pass over the rest of a seekable file without reading it."""
+        """Skip the rest of a seekable file without reading it."""
         try:
             self.offset -= self._file.tell()
             self.offset += self._file.seek(0, os.SEEK_END)

@@ -1,4 +1,4 @@
-"""Writing .silk files: frames as they come, to a path (all of it or nothing) or to a pipe."""
+"""Write .silk files frame by frame, atomically to a path or incrementally to a pipe."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ from silkcodec.spec import DIMS_PER_TOKEN, LATENT_WIDTH, N_LEVELS
 from silkcodec.tokens import codes_to_levels, n_frames
 
 RAW_CHUNK_FRAMES = 25  # 10 s: 16 bytes of chunk header on 1,200 of payload
-CODED_CHUNK_FRAMES = 75  # 30 s: the model starts afresh in every chunk, and has learnt most of what it will by then
+CODED_CHUNK_FRAMES = 75  # 30 s: the model is reset in every chunk and has mostly converged after this time
 
 
 class Writer:
-    """Writes one recording to a .silk file, frame by frame.
+    """Write one recording to a .silk file, frame by frame.
 
-    To a path, the file appears whole when `finish` is called, or not at all: until then the bytes are in a
-    hidden file beside it. To a file object (a pipe, say), bytes go out chunk by chunk; the object stays open.
+    If `file` is a path, the bytes go to a hidden file beside it, and `finish` moves it into place. If `file` is a file
+    object (for example, a pipe), the writer writes chunk by chunk; the object stays open.
 
         with Writer("talk.silk", codec="silk@0a1b2c3d4e5f") as writer:
             for wave in waves:
@@ -47,21 +47,21 @@ class Writer:
     Args:
         file: a path or a binary file object.
         codec: name and weights hash, as in `Tokens.codec`.
-        dims_per_token: the grouping that `write` takes codes in and that a reader gets back, 1..20.
-        n_samples: of the wave, for the header; None: not known yet, given to `finish`.
-        gain: the factor for the decoded wave, of a recording that was normalised. Not 1: a file of version 2.
-        entropy: range-code each chunk that gets smaller by it.
-        chunk_frames: frames in a chunk, 1..4096; None: 25, or 75 range-coded. A reader sees whole chunks.
+        dims_per_token: the grouping of the codes for `write`, which a reader also returns, 1..20.
+        n_samples: samples of the wave, for the header; None if not known yet: pass it to `finish`.
+        gain: the factor for the decoded wave of a normalised recording. Any value but 1 makes a file of version 2.
+        entropy: range-code each chunk that becomes smaller.
+        chunk_frames: frames per chunk, 1..4096; None: 25, or 75 if range-coded. A reader reads whole chunks.
         overwrite: whether a file at that path may be replaced.
 
     Attributes:
-        n_frames: frames taken so far.
+        n_frames: frames passed to `write` so far.
         n_bytes: bytes written so far.
 
     Raises:
-        ArgumentError: an argument out of range.
-        MissingExtraError: entropy without constriction installed.
-        OutputError: a file that exists already or cannot be written.
+        ArgumentError: an argument is out of range.
+        MissingExtraError: `entropy` is set, but constriction is not installed.
+        OutputError: the file exists already or cannot be written.
     """
 
     def __init__(
@@ -81,14 +81,14 @@ class Writer:
         if not 1 <= chunk_frames <= MAX_CHUNK_FRAMES:
             raise ArgumentError(f"chunk_frames must be 1..{MAX_CHUNK_FRAMES}; got {chunk_frames}.")
         if entropy:
-            payload.require()  # now, and not when half an hour has been encoded
+            payload.require()  # Fail now, not after half an hour of encoding.
         self.header = Header(codec, dims_per_token, n_samples, version=1 if gain == 1 else 2, gain=gain)
         header = self.header.to_bytes()
         self.n_frames = 0
         self.n_bytes = 0
         self._entropy = entropy
         self._chunk_frames = chunk_frames
-        self._levels = np.empty((0, LATENT_WIDTH), np.int8)  # frames that wait for their chunk to be full
+        self._levels = np.empty((0, LATENT_WIDTH), np.int8)  # frames of the incomplete chunk
         (self._crc,) = CRC.unpack(header[-CRC.size :])
         self._finished = False
         self._files = ExitStack()
@@ -96,19 +96,19 @@ class Writer:
         self._put(header)
 
     def write(self, codes: ArrayLike) -> None:
-        """Appends frames: codes, integers [F, K] in the writer's grouping; F may be 0.
+        """Append frames: codes, integers [F, K] in the writer's grouping; F may be 0.
 
         Raises:
-            TokensError: codes out of range or of another shape; nothing of them is written.
-            OutputError: the disk is full, the pipe is closed.
+            TokensError: codes are out of range or of another shape; none of them is written.
+            OutputError: the disk is full or the pipe is closed.
         """
         self._write(codes_to_levels(codes, self.header.dims_per_token))
 
     def write_levels(self, levels: NDArray[np.integer[Any]]) -> None:
-        """Append frames: levels, integers [F, 128] in 0..7, as a file of any grouping holds them.
+        """Append frames: levels, integers [F, 128] in 0..7, which are the same in any grouping.
 
         Raises:
-            TokensError, OutputError: as `write`.
+            TokensError, OutputError: see `write`.
         """
         if levels.ndim != 2 or levels.shape[1] != LATENT_WIDTH or levels.dtype.kind not in "iu":
             raise TokensError(f"Levels must be integers [F, {LATENT_WIDTH}]; got {levels.dtype} {levels.shape}.")
@@ -127,7 +127,7 @@ class Writer:
         self._levels = self._levels[whole:]
 
     def flush(self) -> None:
-        """Ends the chunk here, so that a reader at the other end of a pipe gets all frames written so far."""
+        """End the current chunk, so that a reader at the other end of a pipe gets all frames written so far."""
         if len(self._levels):
             self._put_chunk(self._levels)
             self._levels = self._levels[:0]
@@ -135,15 +135,15 @@ class Writer:
             self._file.flush()
 
     def finish(self, n_samples: int | None = None) -> None:
-        """Writes the last frames and the end chunk, and puts the file in its place.
+        """Write the last frames and the end chunk, and move the file into place.
 
         Args:
-            n_samples: of the whole wave; None: as given to the constructor.
+            n_samples: samples of the whole wave; None: the value passed to the constructor.
 
         Raises:
-            ArgumentError: n_samples is given nowhere, or twice and differs.
-            TokensError: the frames written are not ceil(n_samples / 9600).
-            OutputError: the disk is full, the pipe is closed.
+            ArgumentError: n_samples was never passed, or was passed twice with different values.
+            TokensError: the number of frames written is not ceil(n_samples / 9600).
+            OutputError: the disk is full or the pipe is closed.
         """
         known = self.header.n_samples
         total = known if n_samples is None else n_samples
@@ -157,11 +157,11 @@ class Writer:
         self._put(chunk)
         with self._abort_on_error():
             self._file.flush()
-            self._files.close()  # the file appears under its name
+            self._files.close()  # This moves the file into place.
         self._finished = True
 
     def abort(self) -> None:
-        """Gives up: a path is left as it was; what went into a file object stays there, without an end."""
+        """Stop writing. A path is left unchanged; a file object keeps the bytes so far, without an end chunk."""
         self._discard(OutputError("the .silk file was given up."))
 
     def __enter__(self) -> Writer:
@@ -182,7 +182,7 @@ class Writer:
         kind, data = RAW, payload.pack(levels)
         if self._entropy:
             coded = payload.encode(levels)
-            if len(coded) < len(data):  # short chunks and levels that are all as likely do not gain
+            if len(coded) < len(data):  # Short chunks and uniformly distributed levels do not become smaller.
                 kind, data = CODED, coded
         chunk, self._crc = chunk_bytes(kind, len(levels), data, self._crc)
         self._put(chunk)
@@ -190,7 +190,7 @@ class Writer:
     def _put(self, data: bytes) -> None:
         view = memoryview(data)
         with self._abort_on_error():
-            while view:  # an unbuffered file may take less than all of it
+            while view:  # An unbuffered file may write only a part of the bytes.
                 taken = self._file.write(view)
                 if taken is None:
                     raise BlockingIOError("it does not block, and a blocking file is needed")
@@ -209,11 +209,11 @@ class Writer:
 
     def _discard(self, error: BaseException) -> None:
         self._finished = True
-        self._files.__exit__(type(error), error, error.__traceback__)  # what `replacing` made goes
+        self._files.__exit__(type(error), error, error.__traceback__)  # This removes the file of `replacing`.
 
     @contextmanager
     def _abort_on_error(self) -> Iterator[None]:
-        """Leaves nothing half-written behind, also where nobody uses `with`."""
+        """Discard the incomplete file on any error, also if the writer is not used in a `with` block."""
         try:
             yield
         except OSError as error:

@@ -102,7 +102,7 @@ class Silk(FrameModel):
     def latents(self, wave: ArrayLike, sample_rate: int = SILK_SAMPLE_RATE) -> NDArray[np.float32]:
         """Return the latents before FSQ rounding, float32 [F, 128]: `rint(latents) + 4` are the levels.
 
-        The values lie slightly beyond -4..3 at most. They serve to inspect the model; `decode` does not use them.
+        The values are bounded slightly beyond -4..3. They serve to inspect the model; `decode` does not use them.
         Raises AudioError, like `encode`.
         """
         cutter = FrameCutter(self.lookahead_samples)
