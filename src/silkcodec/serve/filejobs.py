@@ -26,11 +26,11 @@ TOKENS = ("silk", "json")
 
 
 class TooLongError(SilkError):
-    """More sound than the server's limit."""
+    """Raised when an upload contains more audio than the server's limit."""
 
 
 class Cancelled(Exception):
-    """Nobody waits for the result any more."""
+    """Raised when the client no longer waits for the result."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Job:
 
 
 def work(codec: Silk, job: Job, is_cancelled: Callable[[], bool]) -> float:
-    """Do it, and return the seconds of sound that went through.
+    """Run the job and return the seconds of audio processed.
 
     Raises:
         SilkError: whatever is wrong with the upload. Cancelled: `is_cancelled` said so between two blocks.

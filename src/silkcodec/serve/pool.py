@@ -74,7 +74,7 @@ class Pool:
         return bool(self.workers("streams") and self.workers("files"))
 
     async def _keep(self, slot: int) -> None:
-        """A worker in this slot, always."""
+        """Keep a worker running in this slot."""
         n_failures = 0
         while not self._closing.is_set():
             worker = self._workers[slot] = Worker(self._roles[slot], self._settings, self._metrics, self._sizes)
