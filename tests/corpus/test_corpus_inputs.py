@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import date
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,7 @@ from test_corpus_sources import found, rows, tar, tokens_of
 
 import corpuscodecs
 from silkcodec import audio, manifest
-from silkcodec.corpus import items, sources
+from silkcodec.corpus import sources
 from silkcodec.corpus.items import Item, Refused
 from silkcodec.errors import ArgumentError, AudioError
 
@@ -33,13 +31,6 @@ def test_one_bad_row_is_quarantined(tmp_path: Path, clips: Path) -> None:
     (tmp_path / "m.csv").write_text("path,text\nin/clip000.wav,a\n,b\nin/clip001.wav," + "x" * 140_000 + "\n")
     made, refused = rows(tmp_path / "out2", tmp_path / "m.csv")
     assert [row.id for row in made] == ["in/clip000"] and refused == {"line 3": "row", "line 4": "row"}
-
-
-def test_columns_of_a_dataset_are_kept_as_text_or_refused() -> None:
-    columns = {"day": date(2026, 11, 28), "price": Decimal("1.50"), "text": "a"}
-    assert json.loads(items.meta(columns) or "") == {"day": "2026-11-28", "price": "1.50", "text": "a"}
-    with pytest.raises(items.Refusal, match="got bytes"):
-        items.meta({"raw": b"\x00"})
 
 
 def test_common_voice(tmp_path: Path, clips: Path) -> None:

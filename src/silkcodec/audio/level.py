@@ -67,7 +67,7 @@ class Level:
 
 
 class Meter:
-    """Measure the level of a recording that is fed in pieces. Memory is bounded: 16 bytes per 100 ms."""
+    """Measure the level of a recording that is fed in pieces. Memory is bounded: 24 bytes per 100 ms."""
 
     def __init__(self) -> None:
         self._sums: list[NDArray[np.float64]] = []  # [n, 3] each: samples of a piece, their sum and their energy

@@ -110,7 +110,8 @@ def _batches(file: str) -> list[Any]:
             batches = list(reader)
         for batch in batches:
             batch.validate(full=True)  # Otherwise a forged offset could read arbitrary memory.
-    except (pyarrow.ArrowException, OSError) as error:
+            _audio_column(batch.schema)  # The names of columns and of their fields may not be UTF-8.
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         reason = str(error).splitlines()[0]
         raise ArgumentError(f"A dataset must hold Arrow files of save_to_disk; '{file}': {reason}") from error
     return batches

@@ -11,8 +11,6 @@ import stat
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from datetime import date, datetime, time, timedelta
-from decimal import Decimal
 from hashlib import blake2b
 from typing import Any
 
@@ -155,19 +153,10 @@ def meta(columns: Mapping[str, object]) -> str | None:
     """Return the metadata of a recording as a sorted JSON object, or None if there is none. Raises Refusal."""
     if not columns:
         return None
-    text = json.dumps(columns, ensure_ascii=False, sort_keys=True, default=_as_text)
+    text = json.dumps(columns, ensure_ascii=False, sort_keys=True)
     if len(text) > MAX_META:
         raise Refusal("row", f"What is known of a recording must be under {MAX_META} characters; got {len(text)}.")
     return text.encode("utf-8", "replace").decode()  # A lone surrogate cannot be stored.
-
-
-def _as_text(value: object) -> str:
-    """Return a date, a time or a decimal number as text. Raises Refusal for values that JSON cannot hold."""
-    if isinstance(value, (date, time, datetime)):  # columns of datasets
-        return value.isoformat()
-    if isinstance(value, (timedelta, Decimal)):
-        return str(value)
-    raise Refusal("row", f"Columns must hold numbers, text, dates or times; got {type(value).__name__}.")
 
 
 def below(place: str, folder: str, allow_outside: bool) -> str:
