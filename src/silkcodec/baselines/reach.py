@@ -20,7 +20,7 @@ from typing import Any
 class Reach:
     """How many samples of a wave a stack of convolutions sees to the left and right of the place it writes.
 
-    Layers are told in order; `step` is the distance of two neighbouring values, in samples of the wave.
+    Add the layers in order; `step` is the distance of two neighbouring values, in samples of the wave.
     """
 
     step: int = 1

@@ -40,7 +40,7 @@ class Metrics:
         self.refused = Counter("silk_refused", "Requests and streams refused.", ["reason"], registry=registry)
 
     def batch(self, task: str, size: int, seconds: float) -> None:
-        """One call of the model."""
+        """Record one call of the model."""
         self.batch_size.labels(task).observe(size)
         self.busy_s.labels(task).inc(seconds)
 

@@ -35,7 +35,7 @@ class RefusedError(SilkError):
 
 
 class LostError(SilkError):
-    """The worker that did it has died."""
+    """Raised when the worker crashed during the request."""
 
 
 @dataclass(frozen=True)

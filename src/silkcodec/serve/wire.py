@@ -20,7 +20,7 @@ MAX_BYTES = 64 << 20  # of a head or body: far above any of ours, so that a slip
 
 
 def pack(head: Head, body: bytes = b"") -> bytes:
-    """A message as bytes."""
+    """Return a message as bytes."""
     text = json.dumps(head, separators=(",", ":")).encode()
     return b"".join((_LENGTHS.pack(len(text), len(body)), text, body))
 
