@@ -131,7 +131,7 @@ class NeuralCodec:
         return k if n_codebooks is None else int(n_codebooks)
 
     def check_tokens(self, tokens: Tokens) -> None:
-        """Hold tokens to what `decode` takes. Raises TokensError."""
+        """Check that `decode` accepts these tokens. Raises TokensError."""
         if tokens.codec != self.codec_id:
             raise TokensError(
                 f"Tokens must be of '{self.codec_id}'; got '{tokens.codec}';"

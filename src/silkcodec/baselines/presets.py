@@ -8,7 +8,7 @@ from silkcodec.errors import ArgumentError
 
 
 def choose(codec: str, preset: str | None, presets: Sequence[str], default: str) -> str:
-    """The preset of a codec's name, or the default one.
+    """Return the preset in a codec's name, or the default preset.
 
     Raises:
         ArgumentError: the codec has no such preset.

@@ -1,4 +1,4 @@
-"""What is kept of every HTTP request: an id, a line of log, a count and the time."""
+"""Request log: an id, a log line, a count and the duration of every HTTP request."""
 
 from __future__ import annotations
 

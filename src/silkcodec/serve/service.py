@@ -24,7 +24,7 @@ class Service:
         folder: private, for uploads.
         rate, strangers: of requests with the token, and of those that were denied.
         places, uploads: of streams, and of uploads from their first byte to their last. requests: of HTTP.
-        draining: set when the server goes down: nothing new begins, and what runs comes to its end.
+        draining: set when the server shuts down; it accepts nothing new and finishes what is running.
         sessions: streams that run.
     """
 
