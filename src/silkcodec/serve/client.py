@@ -192,7 +192,7 @@ class _LiveStream:
             raise ServerError(f"The end must come within {self._timeout_s:g} s; it did not.", "timeout")
 
     def close(self) -> None:
-        """Hang up, ended or not."""
+        """Close the connection, whether or not the stream has ended."""
         self._open.close()
 
     def __enter__(self) -> Self:

@@ -222,7 +222,7 @@ def failure(code: str, text: str) -> str:
 
 
 def draining(within_s: float) -> str:
-    """The server goes down, and ends the stream itself within that time."""
+    """Return the message that the server is shutting down and ends the stream within that time."""
     return _text("draining", within_s=within_s)
 
 

@@ -28,7 +28,7 @@ from silkcodec.spec import FRAME_SAMPLES, LOOKAHEAD, SILK_FRAME_RATE, SILK_SAMPL
 
 log = logging.getLogger("silkcodec.serve")
 
-VANISHED = 1006  # never sent: what the books say of a client that left without a close
+VANISHED = 1006  # never sent: what the request log records for a client that left without a close
 CLOSE_S = 2.0  # for the close frame to go out
 END_S = 3.0  # of the drain time are kept for the last frames
 
@@ -191,7 +191,7 @@ class _Live:
                 raise event
 
     async def _drain(self, reader: asyncio.Task[None]) -> None:
-        """When the server goes down: say so, leave the client time to end, then end the stream as it would have."""
+        """On shutdown: notify the client, leave the client time to end, then end the stream as it would have."""
         await self._service.draining.wait()
         left_s = max(0.0, self._service.limits.drain_s - END_S)
         await self._send(protocol.draining(left_s))

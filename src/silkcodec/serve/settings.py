@@ -119,7 +119,7 @@ class Settings:
 
 
 def default_workers() -> int:
-    """One for each core that this process may use."""
+    """Return the number of cores that this process may use."""
     return available_cores()
 
 
