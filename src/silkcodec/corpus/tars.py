@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from silkcodec import audio
+from silkcodec.audio.spans import Span
 from silkcodec.corpus.items import MAX_META, Item, Refusal, Refused, meta, refused
 from silkcodec.errors import ArgumentError
 
@@ -156,10 +157,8 @@ class _Cautious(io.RawIOBase):
         return self._file.tell()
 
 
-class Window(io.RawIOBase):
-    """Present a byte range of a file as a file, so that `audio.Reader` can read a tar member.
-
-    Closing the window closes the file.
+class Window(Span):
+    """Present a tar member as a file, so that `audio.Reader` can read it. Closing the window closes the tar.
 
     Args:
         name: name for messages.
@@ -167,30 +166,8 @@ class Window(io.RawIOBase):
 
     def __init__(self, file: str, offset: int, size: int, name: str) -> None:
         self._raw = open(file, "rb")  # noqa: SIM115 - closed by close()
-        self._offset, self._size, self._at = offset, size, 0
+        super().__init__(self._raw, offset, offset + size)
         self.name = name
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        view = memoryview(buffer).cast("B")
-        n = max(0, min(len(view), self._size - self._at))
-        self._raw.seek(self._offset + self._at)
-        read = self._raw.readinto(view[:n])
-        self._at += read
-        return read
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
-        self._at = max(0, base + offset)
-        return self._at
-
-    def tell(self) -> int:
-        return self._at
 
     def close(self) -> None:
         self._raw.close()
