@@ -360,11 +360,11 @@ class Trainer:
         if config.adversary.ramp_steps and "adversarial" in weights:
             weights["adversarial"] *= min(1.0, self.steps_in_stage / config.adversary.ramp_steps)
         total = reconstruction.loss + sum(weight * terms[name] for name, weight in weights.items() if weight)
+        # The graph includes the discriminators, but only the codec needs gradients. DDP must see the plain call.
+        codec = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        total.backward(inputs=codec if self.world == 1 else None)
         if discriminators is not None:
-            discriminators.requires_grad_(False)  # Only the codec needs gradients here.
-        total.backward()
-        if discriminators is not None:
-            discriminators.requires_grad_(True).zero_grad(set_to_none=True)
+            discriminators.zero_grad(set_to_none=True)  # DDP has computed them.
             self._update_discriminators(stage, done, gradients)
         values["gradient"] = float(nn.utils.clip_grad_norm_(self.model.parameters(), config.optim.clip_norm))
         if self._any(not math.isfinite(values["gradient"] + float(total.detach()))):
