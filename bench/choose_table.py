@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import findings
+from codec_tables import factor
 from findings import Figures
 
 from silkcodec.evaluate.markdown import number, table
@@ -42,7 +43,7 @@ def choose(bench: Path) -> str:
                 number(codec["bits_per_second"], 0),
                 *(_cell(quality, key, digits) for key, _, digits in QUALITY[:2]),
                 _cell(quality, "wer", 1),
-                f"{_times(speed['encode'])} / {_times(speed['decode'])}",
+                " / ".join(factor(speed[way]["times_real_time"]) for way in ("encode", "decode")),
                 use,
             ]
         )
@@ -76,11 +77,6 @@ def _read(bench: Path) -> tuple[Figures, Figures]:
 
 def _cell(figures: Figures, key: str, digits: int) -> str:
     return number(figures[key], digits) if key in figures else "-"
-
-
-def _times(speed: Figures) -> str:
-    value = speed["times_real_time"]
-    return f"{number(value, 0 if value >= 10 else 1)}x"
 
 
 TABLES: dict[str, Callable[[Path], str]] = {"choose": choose, "held-out": held_out}

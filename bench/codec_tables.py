@@ -147,7 +147,7 @@ def _speed_cells(codec: Figures) -> list[str]:
     if "failed" in codec:
         return [f"failed: {codec['failed']}", "", "", ""]
     speed = codec["speed"]
-    times = [_factor(speed[way]["times_real_time"]) for way in ("encode", "decode")]
+    times = [factor(speed[way]["times_real_time"]) for way in ("encode", "decode")]
     return [*times, f"{speed['peak_memory_mb']:.0f} MB", f"{speed['load_s']:.1f} s"]
 
 
@@ -173,10 +173,10 @@ def _ratio_table(result: Figures, targets: Figures) -> str:
 def _times(ratio: float, above: str, below: str) -> str:
     """`12x faster`, `3.4x slower`."""
     times, word = (ratio, above) if ratio >= 1 else (1 / ratio, below)
-    return f"{_factor(times)} {word}"
+    return f"{factor(times)} {word}"
 
 
-def _factor(value: float) -> str:
+def factor(value: float) -> str:
     """Two digits that count, or all before the point: `0.42x`, `5.1x`, `1,250x`."""
     n_digits = 2 if value < 1 else 1 if value < 9.95 else 0
     return f"{value:,.{n_digits}f}x"
