@@ -46,8 +46,8 @@ def compare(
 ) -> None:
     """Measure codecs on the same clips, and report.
 
-    A run that was stopped goes on where it was; with a codec or metric more, only that is measured. Metrics beyond
-    the simplest need the extra [eval].
+    Interrupted runs resume. If a codec or metric is added, only that is measured. Metrics beyond the simplest need
+    the extra [eval].
     """
     from silkcodec.evaluate.compare import compare
 

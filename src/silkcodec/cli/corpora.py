@@ -141,7 +141,7 @@ def detokenize(
     folder: Shards,
     output: Annotated[Path, typer.Option("-o", "--output", help="A sound file; for several rows a folder.")],
     ids: Annotated[list[str] | None, typer.Option("--id", help="A row by its id. Again for more.")] = None,
-    rows: Annotated[list[int] | None, typer.Option("--row", help="A row by its number, from 0. Again.")] = None,
+    rows: Annotated[list[int] | None, typer.Option("--row", help="A row by its number, from 0. Repeatable.")] = None,
     codec: Annotated[str | None, typer.Option("--codec", help="Default: the one that made the corpus.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite files that exist.")] = False,
     partial: Annotated[bool, typer.Option("--partial", help="Of a corpus that is not finished.")] = False,

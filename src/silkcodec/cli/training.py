@@ -14,7 +14,7 @@ from silkcodec.errors import ArgumentError
 
 def train(
     config: Annotated[str, typer.Argument(help="A TOML file, or a packaged config: default, base, tiny, ...")],
-    run: Annotated[Path, typer.Option("-o", "--run", help="The run's folder; it goes on where it stopped.")],
+    run: Annotated[Path, typer.Option("-o", "--run", help="Folder of the run; an interrupted run resumes.")],
     overrides: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Over what the config says; again.")
     ] = None,
