@@ -177,7 +177,7 @@ $(LIGHT): $(VENV)/bin/python pyproject.toml constraints.txt
 	touch $@
 
 $(FAST): $(LIGHT) lab/pyproject.toml
-	$(PIP) -c constraints.txt -e '.[entropy,corpus,serve]' pytest hypothesis
+	$(PIP) -c constraints.txt -e '.[entropy,corpus,serve]' pytest hypothesis jinja2
 	$(PIP) -c constraints.txt --no-deps -e lab
 	touch $@
 

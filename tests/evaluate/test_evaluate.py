@@ -339,7 +339,7 @@ def test_a_model_that_cannot_be_loaded_is_tried_once(corpus: Path, monkeypatch: 
     monkeypatch.setitem(metrics.METRICS, "judged", judged)
     result = measure(corpus, ["half", "same"], metric_names=["judged", "level_db"], models={"judge": "none"})
     assert tried == ["none"] and result["means"]["half"]["level_db"]["n"] == 3
-    found = [(codecs, names, n_clips) for codecs, names, n_clips, _ in report.reasons(result)]
+    found = [(codecs, names, len(clips)) for codecs, names, clips, _ in report.reasons(result)]
     assert found == [(["half", "same"], ["judged"], 4), (["half", "same"], ["level_db"], 1)]
 
 

@@ -19,7 +19,6 @@ from silkcodec import audio
 from silkcodec.evaluate.html import to_html
 from silkcodec.evaluate.html.columns import columns
 from silkcodec.evaluate.html.listen import matching_gains_db
-from silkcodec.evaluate.html.markup import data, el
 from silkcodec.evaluate.listening import Listening
 
 # Listens in at the loudspeaker: whatever a page sends there also goes through an analyser of 0.7 s.
@@ -383,9 +382,11 @@ def test_a_run_without_one_usable_codec_still_has_a_report(case: tuple[dict[str,
     assert html.count("could not be used: No.") == len(reportcase.CODECS)
 
 
-def test_markup_is_text_unless_made_here() -> None:
-    assert el("td", "<b>", el("i", "&"), class_='a"b') == '<td class="a&quot;b">&lt;b&gt;<i>&amp;</i></td>'
-    assert "<" not in data({"name": "</script><!--"}, "x").removeprefix("<script").removesuffix("</script>")
+def test_names_cannot_close_the_element_that_holds_the_result(case: tuple[dict[str, Any], list[Listening]]) -> None:
+    result = copy.deepcopy(case[0])
+    result["settings"]["split"] = "</script><!--"
+    html = to_html(result, [])
+    assert "</script><!--" not in html and html.count("<script") == html.count("</script>") == 3
 
 
 def test_best_and_what_cannot_be_told_from_it(case: tuple[dict[str, Any], list[Listening]]) -> None:

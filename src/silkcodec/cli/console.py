@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TextIO
 
 from silkcodec.errors import SilkError
@@ -307,7 +308,10 @@ def show_comparison(result: dict[str, Any], folder: os.PathLike[str]) -> None:
         metrics.pop()
     show_table(rows)
     place = os.fspath(folder)
-    print("  ".join(os.path.join(place, name) for name in ("report.html", "report.md", "results.json")))
+    files = [os.path.join(place, name) for name in ("report.html", "report.md", "results.json")]
+    print("  ".join(file for file in files if os.path.exists(file)))
+    if find_spec("jinja2") is None:
+        print("silk: report.html needs jinja2; run: pip install 'silkcodec[eval]'", file=sys.stderr)
 
 
 def _comparison_rows(result: dict[str, Any], metrics: Sequence[str]) -> list[dict[str, str]]:

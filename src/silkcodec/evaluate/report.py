@@ -267,18 +267,18 @@ def _cost(result: Result) -> str:
     return f"{table(['codec', 'encode', 'decode', 'peak memory'], rows)}\n\n{note}"
 
 
-def reasons(result: Result) -> list[tuple[list[str], list[str], int, str]]:
-    """Return why values are missing: the codecs, the metrics and the number of clips that share a reason."""
+def reasons(result: Result) -> list[tuple[list[str], list[str], list[str], str]]:
+    """Return why values are missing: the codecs, the metrics and the clips that share a reason."""
     clips: dict[tuple[str, str, str], set[str]] = {}
     for entry in result["left_out"]:
         clips.setdefault((entry["reason"], entry["metric"], entry["codec"]), set()).add(entry["clip"])
-    of_codecs: dict[tuple[str, str, frozenset[str]], list[str]] = {}
+    of_codecs: dict[tuple[str, str, tuple[str, ...]], list[str]] = {}
     for (reason, metric, codec), names in clips.items():
-        of_codecs.setdefault((reason, metric, frozenset(names)), []).append(codec)
-    of_metrics: dict[tuple[str, tuple[str, ...], frozenset[str]], list[str]] = {}
+        of_codecs.setdefault((reason, metric, tuple(sorted(names))), []).append(codec)
+    of_metrics: dict[tuple[str, tuple[str, ...], tuple[str, ...]], list[str]] = {}
     for (reason, metric, group), codecs in of_codecs.items():
         of_metrics.setdefault((reason, tuple(codecs), group), []).append(metric)
-    return [(list(codecs), metrics, len(group), reason) for (reason, codecs, group), metrics in of_metrics.items()]
+    return [(list(codecs), metrics, list(group), reason) for (reason, codecs, group), metrics in of_metrics.items()]
 
 
 def _lengths(result: Result) -> str:
@@ -299,8 +299,8 @@ def _left_out(result: Result) -> str:
     if not missing:
         return "Nothing: every codec has every figure on every clip."
     rows = [
-        [", ".join(codecs), ", ".join(metrics), str(n_clips), reason]
-        for codecs, metrics, n_clips, reason in reasons(result)
+        [", ".join(codecs), ", ".join(metrics), str(len(clips)), reason]
+        for codecs, metrics, clips, reason in reasons(result)
     ]
     note = "A metric's mean is over the clips where every codec has a figure; these have none:"
     return f"{note}\n\n{table(['codec', 'metric', 'clips', 'why'], rows)}"

@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -133,17 +134,15 @@ def conclude(
 
 
 def write(result: Result, folder: Path, heard: list[listening.Listening], *, overwrite: bool = False) -> None:
-    """Write the files of a result, all or none. Raises OutputError."""
-    from silkcodec.evaluate import html
+    """Write the files of a result; report.html only if Jinja2 is installed. Raises OutputError."""
+    texts = {"results.json": to_json(result), "report.md": report.to_markdown(result)}
+    if find_spec("jinja2") is not None:  # in the extra [eval]
+        from silkcodec.evaluate.html import to_html
 
-    texts = {
-        "results.json": lambda: to_json(result),
-        "report.md": lambda: report.to_markdown(result),
-        "report.html": lambda: html.to_html(result, heard),
-    }
-    for name in FILES:
+        texts["report.html"] = to_html(result, heard)
+    for name, text in texts.items():
         with replacing(folder / name, overwrite=overwrite) as file:
-            file.write(texts[name]().encode(errors="backslashreplace"))
+            file.write(text.encode(errors="backslashreplace"))
 
 
 def _described(metric: metrics.Metric) -> dict[str, Any]:

@@ -12,6 +12,12 @@ Result = dict[str, Any]
 Entry = dict[str, Any]  # {"mean", "low", "high", "n"}, as `statistics.bootstrap` makes it
 
 RATES, QUALITY, COST = "Rates", "Quality", "Cost"
+DIRECTIONS = {
+    "higher": "(higher is better)",
+    "lower": "(lower is better)",
+    "zero": "(nearer to 0 is better)",
+    "original": "(nearer to the original is better)",
+}
 
 # key in result["codecs"][name], group, label, unit, better direction, digits, description
 _MEASURED: tuple[tuple[str, str, str, str, str, int | None, str], ...] = (
@@ -78,6 +84,33 @@ class Column:
     missing: str | None = None
     best: str | None = None
     tied: frozenset[str] = frozenset()  # includes the best cell
+
+    @property
+    def title(self) -> str:
+        """Return the description of the column with its better direction."""
+        return " ".join(text for text in (self.what, DIRECTIONS.get(self.better)) if text)
+
+    def at(self, value: float | None) -> str:
+        """Return where a value lies on the scale of the column, which all its intervals share: `4.0%` to `96.0%`."""
+        bottom = min(cell.low for cell in self.cells.values() if cell.low is not None)
+        width = (max(cell.high for cell in self.cells.values() if cell.high is not None) - bottom) or 1.0
+        return f"{4 + 92 * ((value or 0.0) - bottom) / width:.1f}%"
+
+    def verdict(self, difference: Entry) -> str:
+        """Return the class of a difference: "same", or "ahead" or "behind" for the first codec, or only "told"."""
+        if difference["low"] <= 0 <= difference["high"]:
+            return "same"
+        if self.better not in ("higher", "lower"):
+            return "told"
+        return "ahead" if (difference["mean"] > 0) == (self.better == "higher") else "behind"
+
+    def spelled(self, first: str, name: str) -> str | None:
+        """Return the difference between the first codec and this one in words, if it is known."""
+        entry = self.cells[name].difference
+        if entry is None:
+            return None
+        mean, low, high = (signed(entry[key], self.n_digits) for key in ("mean", "low", "high"))
+        return f"{first} minus {name}: {mean} [{low}, {high}], clip by clip, {entry['n']} clips"
 
 
 def columns(result: Result) -> list[Column]:
