@@ -33,7 +33,7 @@ SHOWN = (
     "silk", "codec2:1200", "mimi:8", "snac:24k", "snac:44k", "encodec:1.5k", "encodec:6k", "dac:16k", "dac:44k",
     "opus:6k", "opus:24k", "gsm",
 )  # fmt: skip
-QUANTIZERS = ("vq 64", "vq 1024", "rvq 1x256", "rvq 8x256", "fsq 6", "fsq 10", "fsq 64")
+QUANTIZERS = ("vq 64", "vq 1024", "rvq 1x256", "rvq 8x256", "fsq 6", "fsq 8", "fsq 10", "fsq 64")
 
 
 def main() -> None:

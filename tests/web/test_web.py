@@ -323,6 +323,92 @@ def test_a_phone_holds_the_header_and_every_explanation(opened: Open) -> None:
     page.close()
 
 
+def test_silence_is_drawn_as_silence(live: Any) -> None:
+    upload(live, "silence.wav", wav(np.zeros(30_000, np.float32), 16_000))
+    wait(live, lambda: title(live) == "silence.wav", "silence")
+    pixels = """one => {
+        const image = one.getContext("2d").getImageData(0, 0, one.width, one.height);
+        return [...new Set(new Uint32Array(image.data.buffer))];
+    }"""
+    quiet = 0xFFECF2F4  # the lowest colour of the scale, #f4f2ec as ABGR
+    for name, index in (("spectrogram", 0), ("encoder", 0), ("bandwidth", 0), ("voice", 0)):
+        assert section(live, name).locator("canvas").nth(index).evaluate(pixels) == [quiet], name
+    bars = section(live, "codebook").locator("svg[aria-label*='at this moment'] rect").all()
+    assert [bar.get_attribute("height") for bar in bars] == ["1"] * 16
+
+
+def test_playing_follows_the_sound_and_leaves_the_moment(live: Any) -> None:
+    moment = section(live, "spectrogram").get_by_role("slider", name="Moment")
+    before, frame = moment.input_value(), picture(live, "encoder", 2)
+    button = live.locator("header").get_by_role("button", name="Original")
+    button.click()
+    wait(live, lambda: picture(live, "encoder", 2) != frame, "another frame", 10)
+    button.click()
+    wait(live, lambda: picture(live, "encoder", 2) == frame, "the chosen frame", 10)
+    assert moment.input_value() == before
+
+
+def test_the_prose_of_coverage_agrees_with_its_figures(live: Any, address: str) -> None:
+    measured = live.request.get(f"{address}data/coverage.json").json()
+    figure = section(live, "coverage").locator("figure")
+    for view, found in measured["views"].items():
+        figure.get_by_label("Taken out before").select_option(view)
+        for quantizer, one in found.items():
+            figure.get_by_label("Quantizer").select_option(quantizer)
+            findings = section(live, "coverage").locator(".findings li").all_inner_texts()
+            assert len(findings) == len(one["against_unseen"])
+            for text, interval in zip(findings, one["against_unseen"].values(), strict=True):
+                judged = "lower" if interval["high"] < 0 else "higher" if interval["low"] > 0 else "not significantly"
+                assert judged in text, (view, quantizer, text)
+
+
+def test_opened_as_a_file_the_page_says_how_to_serve_it(browser: Any) -> None:
+    page = browser.new_page()
+    page.goto((explain.SITE / "index.html").as_uri())
+    assert "silk explain" in page.get_by_text("A browser does not run this page from a file").inner_text()
+    page.close()
+
+
+def test_the_landscape_has_dots_on_its_logarithmic_axis(live: Any) -> None:
+    rows = section(live, "landscape").locator(".chart .row:not(.ticks)")
+    assert rows.locator(".dot").count() == rows.count() > 5
+    widths = rows.locator(".dot").evaluate_all("all => all.map(one => one.getBoundingClientRect().width)")
+    assert len(set(widths)) == 1  # a place, not a length, says how many
+
+
+def test_a_token_is_the_sum_of_its_digits(live: Any) -> None:
+    voice = section(live, "voice")
+    voice.locator("[data-at='1-2']").click()
+    levels = [int(one.input_value()) for one in voice.locator(".levels input").all()]
+    digits = [int(text) for text in voice.locator(".sum b").all_inner_texts()]
+    assert digits == levels
+    code = sum(level * 8**place for place, level in enumerate(levels))
+    assert voice.locator(".sum").inner_text().endswith(f"= {code:,}")
+    assert voice.locator(".token").inner_text().startswith(f"{code:,} ")
+
+
+CONTEXTS = """
+window.made = [];
+let inside = false;
+addEventListener("click", () => { inside = true; setTimeout(() => (inside = false)); }, true);
+window.AudioContext = class extends AudioContext { constructor(...a) { super(...a); window.made.push(inside); } };
+"""
+
+
+def test_sound_starts_in_the_click_itself(opened: Open) -> None:
+    """Safari on iOS plays nothing through an audio context that was made after the click had been handled."""
+    page = opened(before=lambda page: page.add_init_script(CONTEXTS))
+    wait_ready(page)
+    section(page, "quantize").get_by_role("button", name="Hear it").click()
+    button = section(page, "quantize").get_by_role("button", name="Hear it")
+    wait(page, lambda: button.get_attribute("aria-pressed") == "true", "the sound", 20)
+    assert page.evaluate("window.made") == [True]
+    button.click()
+    record_voice(page)
+    assert page.evaluate("window.made") == [True, True]
+    page.close()
+
+
 def test_silence_is_taken_and_told(live: Any) -> None:
     upload(live, "silence.wav", wav(np.zeros(30_000, np.float32), 16_000))
     wait(live, lambda: title(live) == "silence.wav", "silence")

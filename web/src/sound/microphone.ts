@@ -16,11 +16,13 @@ export async function listen(heard: (level: number, seconds: number) => void, fu
   if (!navigator.mediaDevices) throw new SilkError("The browser gives a page the microphone only on https or localhost.");
   // What telephony does to a voice is off: the codec should hear what is there.
   const wanted = { channelCount: 1, echoCancellation: false, noiseSuppression: false, autoGainControl: false };
+  const context = new AudioContext(); // before the first await: iOS starts no context that was made later
   const stream = await navigator.mediaDevices.getUserMedia({ audio: wanted }).catch((error: Error) => {
+    void context.close();
     const denied = error.name === "NotAllowedError";
     throw new SilkError(denied ? "The microphone was not allowed; the browser asks again after a reload." : "No microphone was found.");
   });
-  const context = new AudioContext();
+  await context.resume();
   await context.audioWorklet.addModule(worklet);
   const tap = new AudioWorkletNode(context, "tap", { numberOfOutputs: 0, channelCount: 1, channelCountMode: "explicit" });
   const parts: Float32Array[] = [];

@@ -11,14 +11,23 @@ class Player {
   #context: AudioContext | null = null;
   #source: AudioBufferSourceNode | null = null;
 
+  /**
+   * Makes the audio context. Call it in the handler of a click or a key, before any await: iOS starts no sound from a
+   * context that was made later.
+   */
+  prepare(): void {
+    this.#context ??= new AudioContext();
+    if (this.#context.state !== "running") void this.#context.resume();
+  }
+
   play(name: string, wave: Float32Array, from_s = 0, to_s = wave.length / SAMPLE_RATE): void {
     this.stop();
     const first = Math.max(0, Math.round(from_s * SAMPLE_RATE));
     const part = wave.slice(first, Math.round(to_s * SAMPLE_RATE));
     if (!part.length) return;
     soften(part);
-    const context = (this.#context ??= new AudioContext());
-    void context.resume();
+    this.prepare();
+    const context = this.#context!;
     const buffer = context.createBuffer(1, part.length, SAMPLE_RATE);
     buffer.copyToChannel(part as Float32Array<ArrayBuffer>, 0);
     const source = new AudioBufferSourceNode(context, { buffer });

@@ -1,7 +1,8 @@
 /** A recording with all its stages, and where recordings come from. */
 
-import { logMel } from "../codec/mel";
-import { shapesOf, type Shapes } from "../codec/shapes";
+import { DB, logMel } from "../codec/mel";
+import { LOWEST_DB, shapesOf, type Shapes } from "../codec/shapes";
+import { LOWEST_TOP_DB, fromDb } from "./loudness";
 import { FRAME_SAMPLES, LATENT_WIDTH, SAMPLE_RATE, SilkError } from "../codec/tokens";
 
 export interface Recording {
@@ -80,7 +81,15 @@ export function melOf(wave: Float32Array): Float32Array {
 
 /** The shapes of the spectrum of a wave; computed once. */
 export function shapesOfWave(wave: Float32Array): Shapes {
-  return remembered(shapes, wave, (one) => shapesOf(melOf(one)));
+  return remembered(shapes, wave, (one) => audible(shapesOf(melOf(one))));
+}
+
+/** The shapes of a recording that is nearly silent, relative to a level that can be heard: silence is quiet, not 0 dB. */
+function audible(found: Shapes): Shapes {
+  const least = fromDb(LOWEST_TOP_DB);
+  if (found.loud >= least) return found;
+  const lower_db = (least - found.loud) * DB;
+  return { ...found, loud: least, vectors: found.vectors.map((value) => Math.max(LOWEST_DB, value - lower_db)) };
 }
 
 function remembered<T>(cache: WeakMap<Float32Array, T>, key: Float32Array, make: (key: Float32Array) => T): T {

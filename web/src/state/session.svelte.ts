@@ -51,8 +51,16 @@ class Session {
   }
 
   get frame(): number {
-    if (!this.recording) return 0;
-    return Math.min(framesOf(this.recording) - 1, Math.floor(this.moment_s / FRAME_S + 1e-6));
+    return this.#frameAt(this.moment_s);
+  }
+
+  /** The moment that a figure shows while it follows the sound: where the whole recording is playing, or the chosen moment. */
+  get heard_s(): number {
+    return player.name?.startsWith("whole") && this.recording ? Math.min(player.position_s, duration_s(this.recording) - 1e-3) : this.moment_s;
+  }
+
+  get heardFrame(): number {
+    return this.#frameAt(this.heard_s);
   }
 
   setFrame(frame: number): void {
@@ -121,6 +129,10 @@ class Session {
   async decode(levels: Uint8Array, signal?: AbortSignal): Promise<Float32Array> {
     const { model } = await this.#model();
     return (await model.decode(levels, this.recording?.wave.length ?? 0, { signal })).wave;
+  }
+
+  #frameAt(seconds: number): number {
+    return this.recording ? Math.min(framesOf(this.recording) - 1, Math.floor(seconds / FRAME_S + 1e-6)) : 0;
   }
 
   cancel(): void {
