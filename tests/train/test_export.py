@@ -26,7 +26,7 @@ from silkcodec.nn.model import SilkModel
 from silkcodec.silk import Silk
 from silkcodec.train import export as module
 from silkcodec.train import requirements
-from silkcodec.train.card import start_lines
+from silkcodec.train.card import start_lines, starting_data_lines
 from silkcodec.train.config import dump_config, load_config
 from silkcodec.train.export import (
     SMALL,
@@ -332,6 +332,8 @@ def test_the_card_says_what_a_run_began_with(folder: Path, run: Path, tmp_path: 
     assert told(second).count("the run second") == 1  # whoever edits a config may make a circle
     assert start_lines(load_config("tiny")) == []
     assert "Begun with" not in (folder / "README.md").read_text()
+    listed = "\n".join(starting_data_lines(load_config("tiny", [f"init={folder}"])))
+    assert "| Corpus B | 2.00 |" in listed and starting_data_lines(load_config("tiny")) == []
 
 
 # --- back into a network

@@ -77,7 +77,9 @@ def decode(
     file_format: Annotated[str, typer.Option("--format", help="wav, flac, ogg or opus.")] = "wav",
     start_s: Annotated[float, typer.Option("--start", help="Start at this time, in seconds.")] = 0.0,
     duration_s: Annotated[float | None, typer.Option("--duration", help="Decode this many seconds.")] = None,
-    recover: Annotated[bool, typer.Option("--recover", help="Decode the part of a damaged file before the damage.")] = False,
+    recover: Annotated[
+        bool, typer.Option("--recover", help="Decode the part of a damaged file before the damage.")
+    ] = False,
     rescale: Rescale = False,
     subtype: Subtype = "",
     as_json: Json = False,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from silkcodec.errors import ArgumentError, SilkError
 from silkcodec.evaluate import markdown, report
 from silkcodec.train import checkpoint
 from silkcodec.train.config import StageConfig, TrainConfig, load_config
-from silkcodec.train.data import read_index, without_held_out
+from silkcodec.train.data import index_rows
 
 
 def model_card(config: TrainConfig, progress: dict[str, Any], written: dict, results: dict | None, out: Path) -> str:
@@ -38,9 +39,10 @@ def model_card(config: TrainConfig, progress: dict[str, Any], written: dict, res
         *start_lines(config),
         *judge_lines(config),
         "",
-        "## Speech it learned from",
+        "## Training data",
         "",
         *data_lines(config),
+        *starting_data_lines(config),
         "",
         "## Quality",
         "",
@@ -112,21 +114,19 @@ def data_lines(config: TrainConfig) -> list[str]:
     if not config.data.index:
         return [f"The files of one folder, {100 - config.data.valid_percent:g} % of them."]
     try:
-        rows = read_index(Path(config.data.folder) / config.data.index, ("path", config.data.split_column))
-        rows = without_held_out(rows, config.data.exclude) if config.data.exclude else rows
+        rows = index_rows(config.data)["train"]
     except ArgumentError:
-        return ["The training folder was not at hand when this card was written."]
+        return ["The training folder was not available when this card was written."]
     if not all(any(name in row for row in rows) for name in ("source", "licence", "duration_s")):
         return [f"{len(rows)} files of an index that states no sources."]
     hours: dict[str, float] = defaultdict(float)
     licences: dict[str, set[str]] = defaultdict(set)
     languages: dict[str, set[str]] = defaultdict(set)
     for row in rows:
-        if row.get(config.data.split_column) != config.data.valid_value:
-            source = row.get("source", "not stated")
-            hours[source] += float(row.get("duration_s", 0)) / 3600
-            licences[source].add(row.get("licence", "none"))
-            languages[source].add(row.get("language", ""))
+        source = row.get("source", "not stated")
+        hours[source] += float(row.get("duration_s", 0)) / 3600
+        licences[source].add(row.get("licence", "none"))
+        languages[source].add(row.get("language", ""))
     cells = [
         [source, f"{hours[source]:.2f}", str(len(languages[source])), "; ".join(sorted(licences[source]))]
         for source in sorted(hours, key=lambda name: -hours[name])
@@ -134,6 +134,27 @@ def data_lines(config: TrainConfig) -> list[str]:
     every = {language for names in languages.values() for language in names}
     shown = markdown.table(["source", "hours", "languages", "licences as stated"], cells, numeric=False)
     return [shown, "", f"Together {sum(hours.values()):.1f} hours, {len(every)} languages and variants."]
+
+
+def starting_data_lines(config: TrainConfig) -> list[str]:
+    """Return the training data of the weights that the run started from, as their card lists it."""
+    card, seen = "", set()
+    while config.init and config.init not in seen and not card:
+        seen.add(config.init)
+        source = Path(config.init)
+        try:
+            card = (source / "README.md").read_text(encoding="utf-8")
+            continue
+        except OSError:  # another run, or weights that are no longer available
+            pass
+        try:
+            config = load_config(source / "config.toml")
+        except SilkError:
+            break
+    section = re.search(r"^## (?:Training data|Speech it learned from)\n(.*?)^## ", card, re.DOTALL | re.MULTILINE)
+    if section is None:
+        return []
+    return ["", "The weights that the run started from were trained on:", "", section.group(1).strip()]
 
 
 def quality_lines(results: dict | None, weights_hash: str) -> list[str]:
@@ -158,8 +179,9 @@ def quality_lines(results: dict | None, weights_hash: str) -> list[str]:
         figures = (markdown.interval(results["means"][codec][name], markdown.digits(name)) for name in names)
         rows.append([codec, rate, *figures])
     return [
-        f"{results['clips']['n']} clips kept out of training, {results['clips']['duration_s'] / 3600:.2f} hours, every"
-        " codec on the same clips; mean and 95 % bootstrap interval.",
+        f"{results['clips']['n']} clips that were not training data of this run,"
+        f" {results['clips']['duration_s'] / 3600:.2f} hours, the same for every codec."
+        " Mean and 95 % bootstrap interval. The starting weights may have been trained on some of the clips.",
         "",
         markdown.table(["codec", "bit/s", *(results["metrics"][name]["label"] for name in names)], rows),
     ]

@@ -59,13 +59,8 @@ def split_files(config: DataConfig) -> dict[str, list[str]]:
         raise ArgumentError(f"data.folder must be a folder of audio; got {config.folder!r}.")
     splits: dict[str, list[str]] = {"train": [], "valid": []}
     if config.index:
-        columns = ("path", config.split_column, *([config.bandwidth_column] if config.min_bandwidth_hz else []))
-        rows = read_index(folder / config.index, columns)
-        for row in without_held_out(rows, config.exclude) if config.exclude else rows:
-            if row.get(config.split_column) == config.valid_value:
-                splits["valid"].append(row["path"])
-            elif not config.min_bandwidth_hz or _hertz(row, config) >= config.min_bandwidth_hz:
-                splits["train"].append(row["path"])
+        for name, rows in index_rows(config).items():
+            splits[name] = [row["path"] for row in rows]
     else:
         for file in sorted(folder.rglob("*")):
             if audio.is_sound(file) and file.is_file():
@@ -77,6 +72,23 @@ def split_files(config: DataConfig) -> dict[str, list[str]]:
                 splits[empty].append(splits[other][-1] if len(splits[other]) == 1 else splits[other].pop())
     if not splits["train"]:
         raise ArgumentError(f"data.folder must hold audio to train on; found none in {folder}.")
+    return splits
+
+
+def index_rows(config: DataConfig) -> dict[str, list[dict[str, str]]]:
+    """Return the rows of the index that belong to 'train' and to 'valid'.
+
+    Raises:
+        ArgumentError: there is no index, or it lacks a column or has a value that is not a number.
+    """
+    columns = ("path", config.split_column, *([config.bandwidth_column] if config.min_bandwidth_hz else []))
+    rows = read_index(Path(config.folder) / config.index, columns)
+    splits: dict[str, list[dict[str, str]]] = {"train": [], "valid": []}
+    for row in without_held_out(rows, config.exclude) if config.exclude else rows:
+        if row.get(config.split_column) == config.valid_value:
+            splits["valid"].append(row)
+        elif not config.min_bandwidth_hz or _hertz(row, config) >= config.min_bandwidth_hz:
+            splits["train"].append(row)
     return splits
 
 
