@@ -415,14 +415,31 @@ def test_long_runs_without_a_terminal_print_a_line_a_minute(
             call()
         return capsys.readouterr().err.splitlines()
 
-    with console.progress(7200, "encode") as advance:
-        assert lines(lambda: advance(100)) == [
+    with console.progress([], "encode") as progress:
+        progress.begin("talk.wav")
+        progress.opened(7200)
+        assert lines(lambda: progress.advance(100)) == [
             f"silk: encode: {600 * n} of 7200 s of sound ({100 * n / 12:.0f} %), after {n}:00 min" for n in range(1, 5)
         ]
-    with console.progress(0, "encode") as advance:  # a pipe, whose length is not known
-        assert lines(lambda: advance(1))[0] == "silk: encode: 6 s of sound, after 1:00 min"
+    with console.progress(["-"], "encode") as progress:  # a pipe, whose length is not known
+        assert lines(lambda: progress.advance(1))[0] == "silk: encode: 6 s of sound, after 1:00 min"
     with console.counting("tokenize") as count:
         assert lines(lambda: count(3, 9, "2.00 h"))[0] == "silk: tokenize: 3 of 9, 2.00 h, after 1:00 min"
+
+
+def test_the_total_of_several_files_is_estimated_from_those_that_were_opened(tmp_path: Path) -> None:
+    sources = []
+    for name, n_bytes in (("a", 100), ("b", 50), ("c", 300)):
+        sources.append(str(tmp_path / name))
+        Path(sources[-1]).write_bytes(bytes(n_bytes))
+    shown: list[tuple[float, float]] = []
+    progress = console.Progress(sources, lambda done, total: shown.append((done, total)))
+    for source, duration_s in zip(sources, (10.0, None, 60.0), strict=True):
+        progress.begin(source)
+        if duration_s is not None:  # the second cannot be read
+            progress.opened(duration_s)
+            progress.advance(duration_s)
+    assert shown == [(10.0, pytest.approx(45.0)), (70.0, 70.0)]
 
 
 @pytest.fixture

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -27,9 +26,6 @@ from silkcodec.cli.options import (
 )
 from silkcodec.errors import ArgumentError
 
-if TYPE_CHECKING:
-    from silkcodec.silk import Silk
-
 
 def encode(
     inputs: Sounds,
@@ -45,15 +41,15 @@ def encode(
     weights: Weights = None,
 ) -> None:
     """Encode sound files to .silk files."""
-    from silkcodec import audio, files
+    from silkcodec import files
     from silkcodec.cli import console, paths
+    from silkcodec.silk import Silk
 
     _check_entropy(entropy)
     jobs = paths.plan(inputs, output, paths.AUDIO, ".silk", overwrite=force, skip_existing=skip_existing)
-    jobs, total_s, unreadable = console.probe(jobs, lambda source: audio.duration_s(source, channel))
-    codec = _load(threads, provider, weights, encode=bool(jobs))
+    codec = Silk(weights, threads=threads, provider=provider)
 
-    def work(job: paths.Job, advance: files.Advance) -> None:
+    def work(job: paths.Job, progress: console.Progress) -> None:
         done = files.encode_file(
             codec,
             job.source,
@@ -62,11 +58,12 @@ def encode(
             channel=channel,
             overwrite=force,
             normalize=normalize,
-            advance=advance,
+            opened=progress.opened,
+            advance=progress.advance,
         )
         console.show_coding(done, as_json, jobs)
 
-    _finish(console.run_jobs(jobs, total_s, "encode", work) + unreadable, len(jobs) + unreadable)
+    _finish(console.run_jobs(jobs, "encode", work), len(jobs))
 
 
 def decode(
@@ -91,6 +88,7 @@ def decode(
     from silkcodec import audio, files
     from silkcodec.audio.wave_file import sample_type_of
     from silkcodec.cli import console, paths
+    from silkcodec.silk import Silk
 
     suffix = "." + file_format.lower().lstrip(".")
     sample_type = sample_type_of(subtype)
@@ -99,13 +97,9 @@ def decode(
     for job in jobs:
         if job.target != paths.STANDARD:
             audio.output_format(job.target, sample_type)
-    if not recover:  # else what is damaged is read as far as it goes
-        jobs, total_s, unreadable = console.probe(jobs, files.silk_duration_s)
-    else:
-        total_s, unreadable = 0.0, 0
-    codec = _load(threads, provider, weights, decode=bool(jobs))
+    codec = Silk(weights, threads=threads, provider=provider)
 
-    def work(job: paths.Job, advance: files.Advance) -> None:
+    def work(job: paths.Job, progress: console.Progress) -> None:
         done = files.decode_file(
             codec,
             job.source,
@@ -116,11 +110,12 @@ def decode(
             duration_s=duration_s,
             subtype=sample_type,
             rescale=rescale,
-            advance=advance,
+            opened=progress.opened,
+            advance=progress.advance,
         )
         console.show_coding(done, as_json, jobs)
 
-    _finish(console.run_jobs(jobs, total_s, "decode", work) + unreadable, len(jobs) + unreadable)
+    _finish(console.run_jobs(jobs, "decode", work), len(jobs))
 
 
 def roundtrip(
@@ -141,10 +136,10 @@ def roundtrip(
 
     Writes NAME.silk, NAME.silk.wav and NAME.silk.png, which shows both spectrograms, and prints the numbers.
     """
-    from silkcodec import audio, files
     from silkcodec.audio.wave_file import sample_type_of
     from silkcodec.cli import console, paths
     from silkcodec.files.roundtrip import Roundtrip, check_targets, roundtrip_file
+    from silkcodec.silk import Silk
 
     _check_entropy(entropy)
     if inputs == [paths.STANDARD] and output is None:
@@ -152,11 +147,10 @@ def roundtrip(
     jobs = paths.plan(inputs, output, paths.AUDIO, ".silk.wav", overwrite=force)
     sample_type = sample_type_of(subtype)
     check_targets([job.target for job in jobs], overwrite=force, subtype=sample_type)
-    jobs, total_s, unreadable = console.probe(jobs, lambda source: audio.duration_s(source, channel))
-    codec = _load(threads, provider, weights, encode=bool(jobs), decode=bool(jobs))
+    codec = Silk(weights, threads=threads, provider=provider)
     done: list[Roundtrip] = []
 
-    def work(job: paths.Job, advance: files.Advance) -> None:
+    def work(job: paths.Job, progress: console.Progress) -> None:
         trip = roundtrip_file(
             codec,
             job.source,
@@ -167,7 +161,8 @@ def roundtrip(
             subtype=sample_type,
             rescale=rescale,
             normalize=normalize,
-            advance=advance,
+            opened=progress.opened,
+            advance=progress.advance,
         )
         done.append(trip)
         console.show_warning(trip.encoding)
@@ -176,10 +171,10 @@ def roundtrip(
         if as_json:
             console.show_json(console.roundtrip_json(trip))
 
-    failed = console.run_jobs(jobs, total_s, "round trip", work)
+    failed = console.run_jobs(jobs, "round trip", work)
     if done and not as_json:
         console.show_roundtrips(done, sys.stdout)
-    _finish(failed + unreadable, len(jobs) + unreadable)
+    _finish(failed, len(jobs))
 
 
 def info(inputs: Silks, as_json: Json = False) -> None:
@@ -196,7 +191,7 @@ def info(inputs: Silks, as_json: Json = False) -> None:
         file = sys.stdin.buffer if job.source == paths.STANDARD else job.source
         console.show_contents(job.source, container.info(file, recover=True), as_json)
 
-    _finish(console.run_jobs(jobs, 0.0, "info", work), len(jobs))
+    _finish(console.run_jobs(jobs, "info", work), len(jobs))
 
 
 def codecs(as_json: Json = False) -> None:
@@ -221,17 +216,6 @@ def _check_entropy(entropy: bool) -> None:
         from silkcodec.container import payload
 
         payload.require()
-
-
-def _load(
-    threads: int | None, provider: str, weights: Path | None, *, encode: bool = False, decode: bool = False
-) -> Silk:
-    """The model, after everything else was checked; of it only what there is work for."""
-    from silkcodec.silk import Silk
-
-    codec = Silk(weights, threads=threads, provider=provider)
-    codec.prepare(encode=encode, decode=decode)
-    return codec
 
 
 def _finish(failed: int, n_jobs: int) -> None:

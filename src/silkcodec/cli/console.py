@@ -16,12 +16,12 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TextIO
 
-from silkcodec.errors import SilkError
+from silkcodec.errors import SilkError, WeightsError
 
 if TYPE_CHECKING:  # a list of codecs need not wait for what codes files
     from silkcodec.cli.paths import Job
     from silkcodec.container import Contents
-    from silkcodec.files import Advance, Coding
+    from silkcodec.files import Coding
     from silkcodec.files.roundtrip import Roundtrip
 
 CONSOLE_METRICS = ("pesq_wb", "stoi", "wer", "mel_distance", "si_sdr_db")  # first in a table that must stay narrow
@@ -62,22 +62,50 @@ class _Minutes:
             print(f"silk: {self._what}: {text}, after {seconds(now_s - self._began_s)}", file=sys.stderr, flush=True)
 
 
+class Progress:
+    """Count the seconds of sound that are done, and estimate how many there are from the files opened so far.
+
+    Args:
+        sources: the paths of all files. show: called with the seconds done and in total; the latter is 0 if unknown.
+    """
+
+    def __init__(self, sources: Sequence[str], show: Callable[[float, float], None]) -> None:
+        self._sizes = {source: os.path.getsize(source) for source in sources if os.path.isfile(source)}
+        self._bytes_left = sum(self._sizes.values())  # of files that are not opened yet
+        self._bytes_opened, self._opened_s, self._done_s = 0, 0.0, 0.0
+        self._show = show
+
+    def begin(self, source: str) -> None:
+        """Begin with a file, which may turn out to be unreadable."""
+        self._size = self._sizes.get(source, 0)
+        self._bytes_left -= self._size
+
+    def opened(self, duration_s: float) -> None:
+        """Note the duration of the file, 0 if unknown."""
+        self._bytes_opened += self._size
+        self._opened_s += duration_s
+
+    def advance(self, seconds: float) -> None:
+        """Count seconds of sound as done."""
+        self._done_s += seconds
+        self._show(self._done_s, self._opened_s * (1 + self._bytes_left / max(1, self._bytes_opened)))
+
+
 @contextmanager
-def progress(total_s: float, what: str) -> Iterator[Advance]:
+def progress(sources: Sequence[str], what: str) -> Iterator[Progress]:
     """Show a bar on standard error that counts seconds of sound; without a terminal, a line a minute."""
     if not sys.stderr.isatty():
-        minutes, done_s = _Minutes(what), 0.0
+        minutes = _Minutes(what)
 
-        def advance(seconds: float) -> None:
-            nonlocal done_s
-            done_s += seconds
+        def show(done_s: float, total_s: float) -> None:
             share = f" of {total_s:.0f} s of sound ({100 * done_s / total_s:.0f} %)" if total_s else " s of sound"
             minutes.show(f"{done_s:.0f}{share}")
 
-        yield advance
+        yield Progress(sources, show)
         return
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
 
     columns = (
         TextColumn(what),
@@ -86,10 +114,9 @@ def progress(total_s: float, what: str) -> Iterator[Advance]:
         TimeRemainingColumn(),
     )
     # Where results go to the same terminal, rich prints them above the bar.
-    together = sys.stdout.isatty()
-    with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=together) as bar:
-        task = bar.add_task(what, total=max(total_s, 1e-9))
-        yield lambda seconds: bar.advance(task, seconds)
+    with Bar(*columns, console=Console(stderr=True), transient=True, redirect_stdout=sys.stdout.isatty()) as bar:
+        task = bar.add_task(what, total=1e-9)
+        yield Progress(sources, lambda done, total: bar.update(task, completed=done, total=max(total, 1e-9)))
 
 
 @contextmanager
@@ -114,42 +141,20 @@ def counting(what: str) -> Iterator[Callable[[int, int, str], None]]:
         yield lambda done, total, at: bar.update(task, completed=done, total=total, at=at)
 
 
-def probe(jobs: Sequence[Job], seconds_of: Callable[[str], float]) -> tuple[list[Job], float, int]:
-    """Open every input before any model is loaded.
-
-    Args:
-        seconds_of: the length of an input by its header; it raises what is wrong with it.
-
-    Returns:
-        The jobs that can be read, the seconds of sound in them, and how many cannot: those of several are
-        reported here and left out, while a single one raises.
-    """
-    from silkcodec.cli.paths import STANDARD
-
-    readable: list[Job] = []
-    total_s = 0.0
-    for job in jobs:
-        try:
-            total_s += 0.0 if job.source == STANDARD else seconds_of(job.source)
-            readable.append(job)
-        except SilkError as error:
-            if len(jobs) == 1:
-                raise
-            fail(error)
-    return readable, total_s, len(jobs) - len(readable)
-
-
-def run_jobs(jobs: Sequence[Job], total_s: float, what: str, work: Callable[[Job, Advance], None]) -> int:
-    """Do all jobs; one that fails does not stop the others.
+def run_jobs(jobs: Sequence[Job], what: str, work: Callable[[Job, Progress], None]) -> int:
+    """Do all jobs; one that fails does not stop the others, but weights that do not load do.
 
     Returns:
         The number of jobs that failed; each has been reported on standard error.
     """
     failed = 0
-    with progress(total_s, what) as advance:
+    with progress([job.source for job in jobs], what) as counted:
         for job in jobs:
+            counted.begin(job.source)
             try:
-                work(job, advance)
+                work(job, counted)
+            except WeightsError:
+                raise
             except SilkError as error:
                 failed += 1
                 fail(error, f"{job.source}: " if len(jobs) > 1 and job.source not in str(error) else "")

@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from silkcodec import audio, container
+from silkcodec import audio
 from silkcodec.audio.level import Level, Meter
 from silkcodec.audio.wave_file import WaveFile
 from silkcodec.container import Reader as SilkReader
@@ -112,16 +112,6 @@ def nothing(_: float) -> None:
     """Do nothing: the default progress callback."""
 
 
-def silk_duration_s(path: str) -> float:
-    """Return the duration of a .silk file from its headers. The frames are neither read nor checked.
-
-    Raises:
-        ContainerError: the file is missing, is not a .silk file, or its structure is damaged.
-    """
-    contents = container.info(path)
-    return (contents.n_samples or contents.n_frames * FRAME_SAMPLES) / SILK_SAMPLE_RATE
-
-
 def encode_file(
     codec: Silk,
     source: str | os.PathLike[str] | BinaryIO,
@@ -131,6 +121,7 @@ def encode_file(
     channel: int | None = None,
     overwrite: bool = False,
     normalize: bool = False,
+    opened: Advance = nothing,
     advance: Advance = nothing,
 ) -> Coding:
     """Encode a sound file to a .silk file.
@@ -141,6 +132,8 @@ def encode_file(
         channel: the channel to encode, counted from 0; None: the mean of all.
         normalize: remove the offset and encode the recording at the level at which speech is encoded best. This
             reads the file twice. The .silk file stores the gain, and decoding restores the level.
+        opened: called with the duration in seconds by the file's header, before the model is loaded.
+        advance: called with the seconds of sound done since the last call.
 
     Raises:
         AudioError, OutputError; MissingExtraError for `entropy` without its extra.
@@ -155,12 +148,15 @@ def encode_file(
             if place is not source or not isinstance(place, (str, os.PathLike)):
                 place.seek(0)
         reader = stack.enter_context(audio.Reader(place, channel=channel))
+        opened(reader.duration_s)
+        started += _loading_s(codec, encode=True)
         file = stack.enter_context(_silk_output(target, overwrite))
         stream, counter, meter = StreamEncoder(codec), Counter(codec.codebook_sizes), Meter()
         with SilkWriter(file, codec=codec.codec_id, entropy=entropy, gain=gain) as writer:
             for block in reader.blocks(BLOCK_S):
                 meter.feed(block)
-                writer.write_levels(counter.add(stream.feed_levels(block if level is None else level.apply(block))))
+                normal = block if level is None else level.apply(block)
+                writer.write_levels(counter.add(stream.feed_levels(normal, checked=True)))
                 advance(len(block) / SILK_SAMPLE_RATE)
             writer.write_levels(counter.add(stream.flush_levels()))
             writer.finish(stream.n_samples)
@@ -213,6 +209,7 @@ def decode_file(
     duration_s: float | None = None,
     subtype: str | None = None,
     rescale: bool = False,
+    opened: Advance = nothing,
     advance: Advance = nothing,
 ) -> Coding:
     """Decode a .silk file into a sound file at 24 kHz; the target's suffix names the format.
@@ -222,6 +219,7 @@ def decode_file(
         recover: decode a damaged file up to the damage, and report the damage in the result.
         start_s, duration_s: decode only this part.
         subtype, rescale: options of the sound file, see `WaveFile`.
+        opened, advance: see `encode_file`. The duration is 0 if it is not known in advance.
 
     Raises:
         ContainerError, OutputError, ArgumentError; TokensError if other weights made the file.
@@ -229,6 +227,8 @@ def decode_file(
     started = time.perf_counter()
     with Playback(codec, source, recover=recover, start_s=start_s, duration_s=duration_s) as playback:
         n_samples = playback.n_samples_promised
+        opened((n_samples or 0) / SILK_SAMPLE_RATE)
+        started += _loading_s(codec, decode=True)
         with WaveFile(target, overwrite=overwrite, n_samples=n_samples, subtype=subtype, rescale=rescale) as file:
             for wave in playback.blocks():
                 file.write(wave)
@@ -339,6 +339,13 @@ class Playback:
 
     def __exit__(self, *_: object) -> None:
         self._reader.close()
+
+
+def _loading_s(codec: Silk, **graphs: bool) -> float:
+    """Load graphs of the model that are not loaded yet, and return the seconds it took."""
+    started = time.perf_counter()
+    codec.prepare(**graphs)
+    return time.perf_counter() - started
 
 
 def _silk_output(target: Any, overwrite: bool) -> AbstractContextManager[BinaryIO]:

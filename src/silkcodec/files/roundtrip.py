@@ -56,6 +56,7 @@ def roundtrip_file(
     subtype: str | None = None,
     rescale: bool = False,
     normalize: bool = False,
+    opened: Advance = nothing,
     advance: Advance = nothing,
 ) -> Roundtrip:
     """Encode and decode a sound file, measure the difference, and draw both spectrograms.
@@ -67,6 +68,7 @@ def roundtrip_file(
         subtype, rescale: options of the decoded wave, see `WaveFile`.
         channel: the channel to encode, counted from 0; None: the mean of all.
         normalize: see `encode_file`.
+        opened: see `encode_file`.
         advance: called with the seconds of sound done since the last call. They add up to the duration.
 
     Raises:
@@ -88,11 +90,13 @@ def roundtrip_file(
             channel=channel,
             overwrite=overwrite,
             normalize=normalize,
+            opened=opened,
             advance=half,
         )
         if source == "-":
             original.seek(0)
         comparison = Comparison(encoding.n_samples, picture.PANEL_WIDTH)
+        codec.prepare(decode=True)
         playback = stack.enter_context(Playback(codec, silk_path))
         reader = stack.enter_context(audio.Reader(original, channel=channel))
         with WaveFile(wave_path, overwrite=overwrite, subtype=subtype, rescale=rescale) as decoded:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from silkcodec import audio, container, files
+from silkcodec import container, files
 from silkcodec.errors import ArgumentError, SilkError, TokensError
 from silkcodec.silk import Silk
 from silkcodec.spec import DIMS_PER_TOKEN, FRAME_SAMPLES, SILK_FRAME_RATE, SILK_SAMPLE_RATE
@@ -81,9 +81,10 @@ def _encode(codec: Silk, job: Job, advance: files.Advance) -> None:
     plain = job.wanted == "silk" and job.dims_per_token == DIMS_PER_TOKEN
     coded = job.target if plain else _between(job)
     with _opened(job.source) as file:
-        _check_length(audio.duration_s(file), job.max_s)
-        file.seek(0)
-        files.encode_file(codec, file, coded, entropy=plain and job.entropy, advance=advance)
+        entropy = plain and job.entropy
+        files.encode_file(
+            codec, file, coded, entropy=entropy, opened=lambda s: _check_length(s, job.max_s), advance=advance
+        )
     if plain:
         return
     tokens = container.read(coded).regroup(job.dims_per_token)

@@ -42,19 +42,21 @@ class FrameCutter:
         self.n_samples = 0
         self.n_frames = 0
 
-    def feed(self, chunk: ArrayLike) -> Iterator[Wave]:
+    def feed(self, chunk: ArrayLike, *, checked: bool = False) -> Iterator[Wave]:
         """Add samples and return the frames that they complete, one at a time. Take all of them before the next call.
 
         Args:
             chunk: the next samples, [n] or [n, C]; n may be 0; see `audio.as_block`.
+            checked: the chunk is a block of an `audio.Reader`, which has checked it.
 
         Raises:
             AudioError: NaN or Inf, or not the shape or type of a wave. ArgumentError: after `flush`.
         """
         if self._finished:
             raise ArgumentError("A stream must not be fed after flush; make a new StreamEncoder.")
-        block = audio.as_block(chunk, self._resampler.from_rate, self._resampler.n_in)
-        return self._cut(self._resampler.feed(block))
+        if not checked:
+            chunk = audio.as_block(chunk, self._resampler.from_rate, self._resampler.n_in)
+        return self._cut(self._resampler.feed(np.asarray(chunk)))
 
     def flush(self) -> Iterator[Wave]:
         """End the stream and return the remaining frames, padded with silence.

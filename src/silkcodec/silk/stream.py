@@ -93,9 +93,13 @@ class StreamEncoder:
         """
         return self._codes(self.flush_levels())
 
-    def feed_levels(self, chunk: ArrayLike) -> Levels:
-        """Encode the next samples like `feed`, but return levels of all dimensions: uint8 [F, 128] in 0..7."""
-        return self._encode(self._cutter.feed(chunk))
+    def feed_levels(self, chunk: ArrayLike, *, checked: bool = False) -> Levels:
+        """Encode the next samples like `feed`, but return levels of all dimensions: uint8 [F, 128] in 0..7.
+
+        Args:
+            checked: the chunk is a block of an `audio.Reader`, which has checked it.
+        """
+        return self._encode(self._cutter.feed(chunk, checked=checked))
 
     def flush_levels(self) -> Levels:
         """End the stream like `flush`, but return levels: uint8 [F, 128]."""
