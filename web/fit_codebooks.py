@@ -2,7 +2,7 @@
 
     python web/fit_codebooks.py SPEECH    # a folder with an INDEX.tsv -> web/codebooks/
 
-A vector is the shape of the spectrum in 20 ms, 16 numbers, as `web/src/codec/shapes.ts` describes. The training split
+A vector is the shape of the spectrum in 20 ms, 16 numbers, as `web/src/signal/shapes.ts` describes. The training split
 only; every source gives at most `PER_SOURCE_S`, so that none outweighs the others.
 """
 

@@ -25,6 +25,7 @@ function packagedWeights(): Plugin {
 export default defineConfig({
   base: "./", // works from any folder of any static host
   plugins: [svelte(), packagedWeights()],
+  resolve: { alias: { silkcodec: fileURLToPath(new URL("./codec/src/index.ts", import.meta.url)) } },
   build: {
     outDir: "../src/silkcodec/site", // where the wheel takes it from
     emptyOutDir: true,

@@ -1,13 +1,13 @@
 /** The pure parts, against fixtures that `make_data.py --fixtures` wrote with the Python package. */
 
 import { describe, expect, test } from "vitest";
-import { crc32 } from "../src/codec/crc32";
-import { FILTERS, N_MELS, hzToMel, logMel, melDistanceDb, melToHz } from "../src/codec/mel";
-import { bound, chain, kmeans, levelOf, nearest, rms, roundEven } from "../src/codec/quantize";
-import { WIDTH, shapesOf } from "../src/codec/shapes";
-import { readSilk, writeSilk } from "../src/codec/silkfile";
-import { StreamEncoder, type EncodedFrame, type EncoderGraph } from "../src/codec/stream";
-import { FRAME_SAMPLES, LATENT_WIDTH, codebookSizes, codesToLevels, levelsToCodes, packLevels, unpackLevels } from "../src/codec/tokens";
+import { crc32 } from "../codec/src/crc32";
+import { FILTERS, N_MELS, hzToMel, logMel, melDistanceDb, melToHz } from "../src/signal/mel";
+import { bound, chain, kmeans, levelOf, nearest, rms, roundEven } from "../src/signal/quantize";
+import { WIDTH, shapesOf } from "../src/signal/shapes";
+import { readSilk, writeSilk } from "../codec/src/silkfile";
+import { StreamEncoder, type EncodedFrame, type EncoderGraph } from "../codec/src/stream";
+import { FRAME_SAMPLES, LATENT_WIDTH, codebookSizes, codesToLevels, levelsToCodes, packLevels, unpackLevels } from "../codec/src/tokens";
 import { whisper } from "../src/sound/whisper";
 import { writeWav } from "../src/sound/wav";
 import { fromHalf } from "../src/state/recording";

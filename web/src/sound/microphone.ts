@@ -1,6 +1,6 @@
 /** The microphone: samples as they come, in the reader's own browser; nothing leaves it. */
 
-import { SilkError } from "../codec/tokens";
+import { SilkError } from "silkcodec";
 import { LONGEST_S, resample } from "./open";
 import worklet from "./tap.js?url";
 

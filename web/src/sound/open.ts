@@ -1,6 +1,6 @@
 /** Whatever the reader brings -> a mono wave at 24 kHz, or a sentence that says why not. */
 
-import { SAMPLE_RATE, SilkError } from "../codec/tokens";
+import { SAMPLE_RATE, SilkError } from "silkcodec";
 
 export const LONGEST_S = 30; // that the figures take; the command line takes any length
 const LARGEST_BYTES = 200e6;

@@ -1,6 +1,6 @@
 /** The one loudspeaker of the page: what is started stops what was playing. */
 
-import { SAMPLE_RATE } from "../codec/tokens";
+import { SAMPLE_RATE } from "silkcodec";
 
 class Player {
   /** What is playing, by the name that its button gave it. */

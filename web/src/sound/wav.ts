@@ -1,5 +1,5 @@
 /** A wave as a WAV file, 16 bits. */
-import { SAMPLE_RATE } from "../codec/tokens";
+import { SAMPLE_RATE } from "silkcodec";
 
 export function writeWav(wave: Float32Array): Uint8Array<ArrayBuffer> {
   const file = new Uint8Array(44 + 2 * wave.length);

@@ -3,11 +3,11 @@
  * nothing else: pitch is not, so speech becomes a whisper.
  */
 
-import { fft } from "../codec/fft";
-import { BAND_EDGES_HZ, DB, FILTERS, HOP, N_FFT, bandHz } from "../codec/mel";
-import { generator } from "../codec/quantize";
-import { LOWEST_DB, POOL_BANDS, POOL_COLUMNS, WIDTH } from "../codec/shapes";
-import { SAMPLE_RATE } from "../codec/tokens";
+import { fft } from "../signal/fft";
+import { BAND_EDGES_HZ, DB, FILTERS, HOP, N_FFT, bandHz } from "../signal/mel";
+import { generator } from "../signal/quantize";
+import { LOWEST_DB, POOL_BANDS, POOL_COLUMNS, WIDTH } from "../signal/shapes";
+import { SAMPLE_RATE } from "silkcodec";
 
 const WINDOW = 4 * HOP; // Hann windows of four hops add up to a constant
 const GAIN = 1 / 0.75; // so that the noise, analysed again, has the magnitudes that it was given

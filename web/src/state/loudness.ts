@@ -1,6 +1,6 @@
 /** The loudness scale that all spectrograms on the page share. */
 
-import { DB, N_FFT, N_MELS, peak } from "../codec/mel";
+import { DB, N_FFT, N_MELS, peak } from "../signal/mel";
 
 /** Natural log mel magnitude of a sine wave at full scale: half of the sum of the Hann window. */
 const FULL_SCALE = Math.log(N_FFT / 4);

@@ -1,9 +1,9 @@
 /** A recording with all its stages, and where recordings come from. */
 
-import { DB, logMel } from "../codec/mel";
-import { LOWEST_DB, shapesOf, type Shapes } from "../codec/shapes";
+import { DB, logMel } from "../signal/mel";
+import { LOWEST_DB, shapesOf, type Shapes } from "../signal/shapes";
 import { LOWEST_TOP_DB, fromDb } from "./loudness";
-import { FRAME_SAMPLES, LATENT_WIDTH, SAMPLE_RATE, SilkError } from "../codec/tokens";
+import { FRAME_SAMPLES, LATENT_WIDTH, SAMPLE_RATE, SilkError } from "silkcodec";
 
 export interface Recording {
   name: string; // of a file that is made of it

@@ -1,8 +1,7 @@
 /** What all figures share: the current recording, the moment looked at, the model, and what the reader is told. */
 
-import { Cancelled, Model } from "../codec/model";
-import { readSilk } from "../codec/silkfile";
-import { FRAME_S, SAMPLE_RATE, SilkError } from "../codec/tokens";
+import { Cancelled, Model } from "./live";
+import { FRAME_S, SAMPLE_RATE, SilkError, readSilk } from "silkcodec";
 import { checked, openSound } from "../sound/open";
 import { player } from "../sound/player.svelte";
 import { SAMPLES, duration_s, fetchSample, framesOf, type RecordedStages, type Recording } from "./recording";

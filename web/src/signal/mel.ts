@@ -4,7 +4,7 @@
  */
 
 import { fft } from "./fft";
-import { SAMPLE_RATE, nFrames } from "./tokens";
+import { SAMPLE_RATE, nFrames } from "silkcodec";
 
 export const N_FFT = 1024;
 export const HOP = 240; // samples between columns

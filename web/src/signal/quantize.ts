@@ -1,6 +1,6 @@
 /** Quantizers small enough to watch: FSQ's bound and rounding, nearest entries, k-means, residual chains. */
 
-import { N_LEVELS } from "./tokens";
+import { N_LEVELS } from "silkcodec";
 
 const HALF_RANGE = ((N_LEVELS - 1) * 1.001) / 2;
 const SHIFT = Math.atanh(0.5 / HALF_RANGE);

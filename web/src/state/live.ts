@@ -1,0 +1,3 @@
+/** The live model of the page. */
+
+export { Cancelled, Model } from "silkcodec";
