@@ -436,6 +436,42 @@ def test_with_the_network_cut_all_goes_on(live: Any) -> None:
     wait(live, lambda: section(live, "voice").locator(".matrix .changed").count() > 0, "a changed frame")
 
 
+def test_the_opening_figure_runs_through_all_parts(live: Any) -> None:
+    figure = live.locator("figure.machine")
+    parts = figure.locator("li a")
+    names = ["wave", "spectrogram", "encoder", "128 numbers", "19 tokens", "decoder", "wave"]
+    assert parts.all_inner_texts() == names
+    tops = [box["y"] for box in (one.bounding_box() for one in figure.locator("li .picture").all())]
+    assert len(set(tops)) == 1  # on one line
+    pictures = figure.locator("li canvas")
+    before = [one.evaluate("one => one.toDataURL()") for one in pictures.all()]
+    button = figure.get_by_role("button", name="Play")
+    button.click()
+    wait(live, lambda: "frame 3 " in figure.locator(".clock").inner_text(), "the third frame", 10)
+    after = [one.evaluate("one => one.toDataURL()") for one in pictures.all()]
+    button.click()
+    assert len(before) == 5 and all(one != other for one, other in zip(before, after, strict=True))
+
+
+def test_every_section_shows_where_it_is_in_the_codec(live: Any) -> None:
+    for name in SECTIONS[:-1]:
+        where = section(live, name).locator(".where")
+        lit = where.locator(".lit").all_inner_texts()
+        assert 1 <= len(lit) <= 2 and where.locator(".part").count() == 7, name
+        assert all(one in where.get_attribute("aria-label") for one in lit)
+
+
+def test_nothing_moves_by_itself_under_reduced_motion(opened: Open) -> None:
+    page = opened(before=lambda page: page.emulate_media(reduced_motion="reduce"))
+    wait_ready(page)
+    page.locator("figure.machine").get_by_role("button", name="Play").click()
+    running = "document.getAnimations().filter(one => one.playState === 'running').length"
+    page.wait_for_timeout(500)
+    assert page.evaluate(running) == 0
+    page.locator("figure.machine").get_by_role("button", name="Play").click()
+    page.close()
+
+
 def test_problem_reacts(live: Any) -> None:
     before = picture(live, "problem"), number(live, "problem", "samples")
     slide(live, "problem", "Which second", 1)

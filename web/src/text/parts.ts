@@ -1,0 +1,15 @@
+/** The parts of the codec, in the order in which sound passes them, and the section that explains each. */
+
+import { LATENT_WIDTH, codebookSizes } from "../codec/tokens";
+
+export type Part = "wave" | "spectrogram" | "encoder" | "numbers" | "tokens" | "decoder" | "sound";
+
+export const PARTS: { id: Part; title: string; section: string }[] = [
+  { id: "wave", title: "wave", section: "problem" },
+  { id: "spectrogram", title: "spectrogram", section: "spectrogram" },
+  { id: "encoder", title: "encoder", section: "encoder" },
+  { id: "numbers", title: `${LATENT_WIDTH} numbers`, section: "encoder" },
+  { id: "tokens", title: `${codebookSizes().length} tokens`, section: "quantize" },
+  { id: "decoder", title: "decoder", section: "bandwidth" },
+  { id: "sound", title: "wave", section: "voice" },
+];
