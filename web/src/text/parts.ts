@@ -1,6 +1,6 @@
 /** The parts of the codec, in the order in which sound passes them, and the section that explains each. */
 
-import { LATENT_WIDTH, codebookSizes } from "../codec/tokens";
+import { LATENT_WIDTH, codebookSizes } from "silkcodec";
 
 export type Part = "wave" | "spectrogram" | "encoder" | "numbers" | "tokens" | "decoder" | "sound";
 
