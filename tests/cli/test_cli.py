@@ -433,7 +433,7 @@ def test_the_total_of_several_files_is_estimated_from_those_that_were_opened(tmp
         sources.append(str(tmp_path / name))
         Path(sources[-1]).write_bytes(bytes(n_bytes))
     shown: list[tuple[float, float]] = []
-    progress = console.Progress(sources, lambda done, total: shown.append((done, total)))
+    progress = console.SoundProgress(sources, lambda done, total: shown.append((done, total)))
     for source, duration_s in zip(sources, (10.0, None, 60.0), strict=True):
         progress.begin(source)
         if duration_s is not None:  # the second cannot be read

@@ -16,7 +16,6 @@ arrays      arrays -> checked mono waves
 resampling  one rate -> another
 reading     files -> mono blocks
 writing     mono blocks -> files
-wave_file   a decoded wave -> a file, with the peak measured and, on request, scaled down
 level       loudness and offset of a recording, for `--normalize`
 """
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import struct
+import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +22,8 @@ from silkcodec.output import replacing, standard_output
 
 # libsndfile's Vorbis encoder takes memory for a whole piece on the stack, which overflows at about 2 million samples.
 PIECE_SAMPLES = 1 << 14
+FULL_SCALE = 32_767 / 32_768  # the highest sample that 16 bits hold
+BLOCK_BYTES = 1 << 20  # of a held wave, at once
 
 _FORMATS = {  # suffix -> (libsndfile's major format, its subtype) of the files that `Writer` makes
     ".wav": ("WAV", "PCM_16"),
@@ -53,6 +56,14 @@ def output_format(path: str | os.PathLike[str], subtype: str | None = None) -> t
     return file_format, subtype or default
 
 
+def sample_type_of(name: str) -> str | None:
+    """Return libsndfile's name of a sample type; None for "", the default of the format. Raises ArgumentError."""
+    known = {"": None, "16": "PCM_16", "24": "PCM_24", "float": "FLOAT"}
+    if name not in known:
+        raise ArgumentError(f"--subtype must be 16, 24 or float; got '{name}'.")
+    return known[name]
+
+
 class Writer:
     """Write mono blocks to a sound file, in bounded memory. The file is created only if it is complete.
 
@@ -63,9 +74,11 @@ class Writer:
         overwrite: whether a file of that name may be replaced.
         n_samples: how many will come, if known: goes to the header of a WAV that is sent down a pipe.
         subtype: libsndfile's name of another sample type, "FLOAT" or "PCM_24", for instance.
+        rescale: if the peak is beyond full scale, scale the whole wave down to it. The wave is held in a temporary
+            file until its peak is known.
 
     Attributes:
-        n_samples: written so far. peak: the highest absolute value among them, full scale being 1.
+        n_samples: written so far. peak: the highest absolute value of the blocks, full scale being 1.
         n_clipped: how many were beyond full scale in a format that cannot hold them.
 
     Use it in a `with` block: leaving it by an error discards the file.
@@ -83,11 +96,13 @@ class Writer:
         overwrite: bool = False,
         n_samples: int | None = None,
         subtype: str | None = None,
+        rescale: bool = False,
     ) -> None:
         self.sample_rate = check_rate(sample_rate)
         self.n_samples, self.n_clipped, self.peak = 0, 0, 0.0
         self.name = "standard output" if target == "-" else source_name(target)
         self._files = ExitStack()
+        self._held: Any = self._files.enter_context(tempfile.TemporaryFile()) if rescale else None  # noqa: SIM115
         file_format, default_subtype = "WAV", "PCM_16"
         file: Any = standard_output() if target == "-" else target
         if isinstance(target, (str, os.PathLike)) and target != "-":
@@ -109,15 +124,30 @@ class Writer:
 
     def write(self, block: Wave) -> None:
         """Append float32 [n]; beyond [-1, 1] it is clipped, and counted, where the format holds integers."""
+        if len(block):
+            self.peak = max(self.peak, float(max(-block.min(), block.max())))
+        if self._held is None:
+            self._put(block)
+            return
+        try:
+            self._held.write(np.ascontiguousarray(block, dtype=np.float32))
+        except OSError as error:
+            raise OutputError(f"The decoded wave could not be held in {tempfile.gettempdir()}: {error}.") from error
+
+    def _put(self, block: Wave) -> None:
         self.n_samples += len(block)
         if self._limit is not None and self.n_samples > self._limit:
             raise OutputError(f"{self.name} would pass 4 GB, its format's limit; write .flac or .w64.")
         if len(block):
-            peak = float(max(-block.min(), block.max()))
-            self.peak = max(self.peak, peak)
-            if self._clips and peak > 1:
+            if self._clips and self.peak > 1:
                 self.n_clipped += int(np.count_nonzero(np.abs(block) > 1))
             self._sink.write(np.ascontiguousarray(block, dtype=np.float32))
+
+    def _put_held(self) -> None:
+        scale = np.float32(FULL_SCALE / self.peak if self.peak > FULL_SCALE else 1.0)
+        self._held.seek(0)
+        while held := self._held.read(BLOCK_BYTES):
+            self._put(np.frombuffer(held, dtype=np.float32) * scale)
 
     def close(self) -> None:
         """Complete the file and move it into place."""
@@ -129,8 +159,14 @@ class Writer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        failed = True
         try:
-            self._sink.close(failed=kind is not None)
+            try:
+                if kind is None and self._held is not None:
+                    self._put_held()
+                failed = kind is not None
+            finally:
+                self._sink.close(failed=failed)
         except BaseException as late:
             self._files.__exit__(type(late), late, late.__traceback__)
             raise

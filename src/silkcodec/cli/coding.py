@@ -49,7 +49,7 @@ def encode(
     jobs = paths.plan(inputs, output, paths.AUDIO, ".silk", overwrite=force, skip_existing=skip_existing)
     codec = Silk(weights, threads=threads, provider=provider)
 
-    def work(job: paths.Job, progress: console.Progress) -> None:
+    def work(job: paths.Job, progress: console.SoundProgress) -> None:
         done = files.encode_file(
             codec,
             job.source,
@@ -86,7 +86,7 @@ def decode(
 ) -> None:
     """Decode .silk files to sound files: mono, 24 kHz."""
     from silkcodec import audio, files
-    from silkcodec.audio.wave_file import sample_type_of
+    from silkcodec.audio.writing import sample_type_of
     from silkcodec.cli import console, paths
     from silkcodec.silk import Silk
 
@@ -99,7 +99,7 @@ def decode(
             audio.output_format(job.target, sample_type)
     codec = Silk(weights, threads=threads, provider=provider)
 
-    def work(job: paths.Job, progress: console.Progress) -> None:
+    def work(job: paths.Job, progress: console.SoundProgress) -> None:
         done = files.decode_file(
             codec,
             job.source,
@@ -136,7 +136,7 @@ def roundtrip(
 
     Writes NAME.silk, NAME.silk.wav and NAME.silk.png, which shows both spectrograms, and prints the numbers.
     """
-    from silkcodec.audio.wave_file import sample_type_of
+    from silkcodec.audio.writing import sample_type_of
     from silkcodec.cli import console, paths
     from silkcodec.files.roundtrip import Roundtrip, check_targets, roundtrip_file
     from silkcodec.silk import Silk
@@ -150,7 +150,7 @@ def roundtrip(
     codec = Silk(weights, threads=threads, provider=provider)
     done: list[Roundtrip] = []
 
-    def work(job: paths.Job, progress: console.Progress) -> None:
+    def work(job: paths.Job, progress: console.SoundProgress) -> None:
         trip = roundtrip_file(
             codec,
             job.source,

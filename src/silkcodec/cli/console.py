@@ -62,7 +62,7 @@ class _Minutes:
             print(f"silk: {self._what}: {text}, after {seconds(now_s - self._began_s)}", file=sys.stderr, flush=True)
 
 
-class Progress:
+class SoundProgress:
     """Count the seconds of sound that are done, and estimate how many there are from the files opened so far.
 
     Args:
@@ -92,56 +92,54 @@ class Progress:
 
 
 @contextmanager
-def progress(sources: Sequence[str], what: str) -> Iterator[Progress]:
-    """Show a bar on standard error that counts seconds of sound; without a terminal, a line a minute."""
-    if not sys.stderr.isatty():
-        minutes = _Minutes(what)
-
-        def show(done_s: float, total_s: float) -> None:
-            share = f" of {total_s:.0f} s of sound ({100 * done_s / total_s:.0f} %)" if total_s else " s of sound"
-            minutes.show(f"{done_s:.0f}{share}")
-
-        yield Progress(sources, show)
-        return
+def _bar(what: str, counts: str) -> Iterator[Callable[..., None]]:
+    """Show a bar on standard error, called with what is done, the total and a note."""
     from rich.console import Console
-    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (
         TextColumn(what),
         BarColumn(),
-        TextColumn("{task.percentage:>3.0f} %  {task.completed:.0f} of {task.total:.0f} s of sound"),
+        TextColumn(counts),
         TimeRemainingColumn(),
+        TextColumn("{task.fields[at]}"),
     )
     # Where results go to the same terminal, rich prints them above the bar.
-    with Bar(*columns, console=Console(stderr=True), transient=True, redirect_stdout=sys.stdout.isatty()) as bar:
-        task = bar.add_task(what, total=1e-9)
-        yield Progress(sources, lambda done, total: bar.update(task, completed=done, total=max(total, 1e-9)))
+    together = sys.stdout.isatty()
+    with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=together) as bar:
+        task = bar.add_task(what, total=1e-9, at="")
+        yield lambda done, total, at="": bar.update(task, completed=done, total=max(total, 1e-9), at=at)
+
+
+@contextmanager
+def progress(sources: Sequence[str], what: str) -> Iterator[SoundProgress]:
+    """Show a bar on standard error that counts seconds of sound; without a terminal, a line a minute."""
+    if sys.stderr.isatty():
+        counts = "{task.percentage:>3.0f} %  {task.completed:.0f} of {task.total:.0f} s of sound"
+        with _bar(what, counts) as update:
+            yield SoundProgress(sources, update)
+        return
+    minutes = _Minutes(what)
+
+    def show(done_s: float, total_s: float) -> None:
+        share = f" of {total_s:.0f} s of sound ({100 * done_s / total_s:.0f} %)" if total_s else " s of sound"
+        minutes.show(f"{done_s:.0f}{share}")
+
+    yield SoundProgress(sources, show)
 
 
 @contextmanager
 def counting(what: str) -> Iterator[Callable[[int, int, str], None]]:
     """Show a bar on standard error, called with (done, total, name); without a terminal, a line a minute."""
-    if not sys.stderr.isatty():
-        minutes = _Minutes(what)
-        yield lambda done, total, at: minutes.show(f"{done} of {total}, {at}")
+    if sys.stderr.isatty():
+        with _bar(what, "{task.completed:.0f}/{task.total:.0f}") as update:
+            yield update
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn(what),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[at]}"),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=None, at="")
-        yield lambda done, total, at: bar.update(task, completed=done, total=total, at=at)
+    minutes = _Minutes(what)
+    yield lambda done, total, at: minutes.show(f"{done} of {total}, {at}")
 
 
-def run_jobs(jobs: Sequence[Job], what: str, work: Callable[[Job, Progress], None]) -> int:
+def run_jobs(jobs: Sequence[Job], what: str, work: Callable[[Job, SoundProgress], None]) -> int:
     """Do all jobs; one that fails does not stop the others, but weights that do not load do.
 
     Returns:

@@ -149,7 +149,7 @@ def detokenize(
     subtype: Annotated[str, typer.Option("--subtype", help="Sample type of the waves: 16, 24 or float.")] = "",
 ) -> None:
     """Decode rows of a tokenised corpus to sound files."""
-    from silkcodec.audio.wave_file import sample_type_of
+    from silkcodec.audio.writing import sample_type_of
     from silkcodec.cli import console
     from silkcodec.corpus.listen import detokenize
 

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from silkcodec import audio
-from silkcodec.audio.wave_file import WaveFile
 from silkcodec.codec import is_built_in
 from silkcodec.corpus.reading import Corpus, codec_of
 from silkcodec.corpus.rows import Row
@@ -28,7 +27,7 @@ def detokenize(
     partial: bool = False,
     subtype: str | None = None,
     rescale: bool = False,
-) -> list[tuple[Row, str, WaveFile]]:
+) -> list[tuple[Row, str, audio.Writer]]:
     """Decode rows, selected by id or by number, to sound files.
 
     Args:
@@ -37,7 +36,7 @@ def detokenize(
             characters that are unsafe in file names.
         codec: codec name, as accepted by `load`; None: the codec of the corpus's plan, if it is a built-in codec
             without a source.
-        subtype, rescale: options of the sound files; see `WaveFile`.
+        subtype, rescale: options of the sound files; see `audio.Writer`.
 
     Returns:
         Each row, the path of its file, and the written file with its number of clipped samples.
@@ -69,7 +68,7 @@ def detokenize(
     done = []
     for row, target in zip(rows, targets, strict=True):
         wave = decoder.decode(row.tokens)
-        with WaveFile(target, decoder.sample_rate, overwrite=overwrite, subtype=subtype, rescale=rescale) as file:
+        with audio.Writer(target, decoder.sample_rate, overwrite=overwrite, subtype=subtype, rescale=rescale) as file:
             file.write(wave)
         done.append((row, str(target), file))
     return done

@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 
 from silkcodec import audio
 from silkcodec.audio.level import Level, Meter
-from silkcodec.audio.wave_file import WaveFile
 from silkcodec.container import Reader as SilkReader
 from silkcodec.container import Writer as SilkWriter
 from silkcodec.errors import ArgumentError, AudioError, ContainerError
@@ -218,7 +217,7 @@ def decode_file(
         source, target: paths, or "-" for standard input and output; the source may be a binary file.
         recover: decode a damaged file up to the damage, and report the damage in the result.
         start_s, duration_s: decode only this part.
-        subtype, rescale: options of the sound file, see `WaveFile`.
+        subtype, rescale: options of the sound file, see `audio.Writer`.
         opened, advance: see `encode_file`. The duration is 0 if it is not known in advance.
 
     Raises:
@@ -229,7 +228,7 @@ def decode_file(
         n_samples = playback.n_samples_promised
         opened((n_samples or 0) / SILK_SAMPLE_RATE)
         started += _loading_s(codec, decode=True)
-        with WaveFile(target, overwrite=overwrite, n_samples=n_samples, subtype=subtype, rescale=rescale) as file:
+        with audio.Writer(target, overwrite=overwrite, n_samples=n_samples, subtype=subtype, rescale=rescale) as file:
             for wave in playback.blocks():
                 file.write(wave)
                 advance(len(wave) / SILK_SAMPLE_RATE)
@@ -317,7 +316,7 @@ class Playback:
         self._n_samples += len(part)
         return part
 
-    def coding(self, source: str, target: str, wall_s: float, file: WaveFile) -> Coding:
+    def coding(self, source: str, target: str, wall_s: float, file: audio.Writer) -> Coding:
         """Return the numbers of the decoded file. The frames include those decoded before a part."""
         return Coding(
             source=source,

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from silkcodec import audio, picture
-from silkcodec.audio.wave_file import WaveFile
 from silkcodec.errors import ArgumentError
 from silkcodec.files import Advance, Coding, Playback, encode_file, nothing, rereadable
 from silkcodec.files.comparison import Comparison
@@ -65,7 +64,7 @@ def roundtrip_file(
         source: a path, or "-" for standard input.
         wave_path: path of the decoded wave. The other two files are written next to it, see `targets`.
         entropy: range-code the .silk file.
-        subtype, rescale: options of the decoded wave, see `WaveFile`.
+        subtype, rescale: options of the decoded wave, see `audio.Writer`.
         channel: the channel to encode, counted from 0; None: the mean of all.
         normalize: see `encode_file`.
         opened: see `encode_file`.
@@ -99,7 +98,7 @@ def roundtrip_file(
         codec.prepare(decode=True)
         playback = stack.enter_context(Playback(codec, silk_path))
         reader = stack.enter_context(audio.Reader(original, channel=channel))
-        with WaveFile(wave_path, overwrite=overwrite, subtype=subtype, rescale=rescale) as decoded:
+        with audio.Writer(wave_path, overwrite=overwrite, subtype=subtype, rescale=rescale) as decoded:
             wall_s, started = 0.0, time.perf_counter()
             for wave in playback.blocks():
                 decoded.write(wave)
