@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -155,7 +156,8 @@ def _audio_column(schema: Any) -> str | None:
 
 def has_audio(file: str) -> bool:
     """Return whether a Parquet file has an Audio column. Raises ArgumentError if it is damaged."""
-    return _audio_column(_parquet(file).schema_arrow) is not None
+    with _readable(file):
+        return _audio_column(parquet(file).schema_arrow) is not None
 
 
 def parquet_items(
@@ -172,14 +174,15 @@ def parquet_items(
     Raises:
         ArgumentError: the file is damaged, or has no Audio column.
     """
-    opened = _parquet(file)
+    with _readable(file):
+        opened = parquet(file)
     audio = _audio_column(opened.schema_arrow)
     if audio is None:
         named = opened.schema_arrow.names
         raise ArgumentError(f"A Parquet input must have an Audio column (bytes, path); '{shown}' has: {named}.")
     plain, number = _plain_columns(opened.schema_arrow), 0
     stem = os.path.splitext(place)[0]
-    try:
+    with _readable(file):
         for group in range(opened.num_row_groups):
             values = opened.read_row_group(group, columns=[*plain, f"{audio}.path"]).to_pylist()
             for i, row in enumerate(values):
@@ -191,39 +194,38 @@ def parquet_items(
                 )
                 number += 1
                 yield replace(found, kind="parquet") if isinstance(found, Item) else found
-    except _broken() as error:
-        raise _unreadable(file, error) from error
 
 
-def _parquet(file: str) -> Any:
+def parquet(file: str) -> Any:
+    """Open a Parquet file, memory-mapped. Call this function inside `readable`."""
     require("A Parquet dataset")
     from pyarrow import parquet
 
-    try:
-        return parquet.ParquetFile(file, memory_map=True, page_checksum_verification=True)
-    except _broken() as error:
-        raise _unreadable(file, error) from error
+    return parquet.ParquetFile(file, memory_map=True, page_checksum_verification=True)
 
 
-def _broken() -> tuple[type[Exception], ...]:
+@contextmanager
+def readable(message: str) -> Iterator[None]:
+    """Raise ArgumentError with a message and the reason for what Arrow and Python raise in a damaged Parquet file."""
     arrow = require("A Parquet dataset").ArrowException
-    return arrow, OSError, ValueError, LookupError, TypeError, AttributeError
+    try:
+        yield
+    except (arrow, OSError, LookupError, TypeError, ValueError, OverflowError, AttributeError) as error:
+        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        raise ArgumentError(f"{message}: {reason}.") from error
 
 
-def _unreadable(file: str, error: Exception) -> ArgumentError:
-    reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-    return ArgumentError(f"'{file}' cannot be read as Parquet: {reason}.")
+def _readable(file: str) -> AbstractContextManager[None]:
+    return readable(f"'{file}' cannot be read as Parquet")
 
 
 @lru_cache(maxsize=1)
 def _group_sounds(file: str, group: int) -> Any:
     """Return the sounds of a row group. The result is cached, because adjacent rows are encoded in sequence."""
-    try:
-        opened = _parquet(file)
+    with _readable(file):
+        opened = parquet(file)
         audio = _audio_column(opened.schema_arrow)
         return opened.read_row_group(group, columns=[f"{audio}.bytes"]).column(audio).combine_chunks().field("bytes")
-    except _broken() as error:
-        raise _unreadable(file, error) from error
 
 
 def content(file: str, at: tuple[int, int], kind: str = "arrow") -> bytes:

@@ -13,12 +13,13 @@ import os
 import re
 import tarfile
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from silkcodec.corpus.arrow import require
+from silkcodec.corpus import arrow
 from silkcodec.corpus.rows import FORMAT, METADATA_KEY, ROWS_KEY, Row, checksum
 from silkcodec.errors import ArgumentError, TokensError
 from silkcodec.tokens import Tokens
@@ -112,10 +113,8 @@ class Corpus:
     def _ids(self, file: str, group: int) -> list[str]:
         if file.endswith(".tar"):
             return [row.id for row in self._rows(file, group)]
-        try:
+        with _readable(file):
             return _parquet(file).read_row_group(group, columns=["id"]).column("id").to_pylist()
-        except _damage() as error:
-            raise _damaged(file, error) from error
 
     def _first_rows(self) -> list[int]:
         if self._starts is None:
@@ -171,19 +170,18 @@ def _shards(folder: Path, partial: bool) -> list[str]:
 
 def _parquet(file: str) -> Any:
     """Open a shard and check the number of rows in its footer. Raises ArgumentError."""
-    require("Reading Parquet")
-    from pyarrow import parquet  # type: ignore[import-untyped]
-
-    try:
-        opened = parquet.ParquetFile(file, memory_map=True, page_checksum_verification=True)
+    with _readable(file):
+        opened = arrow.parquet(file)
         if _version(_shared(opened)) > 1:
             footer = opened.metadata
             n_rows = sum(footer.row_group(i).num_rows for i in range(footer.num_row_groups))
             if int(footer.metadata[ROWS_KEY]) != n_rows:
                 raise ValueError(f"it must have {int(footer.metadata[ROWS_KEY])} rows; it has {n_rows}")
         return opened
-    except _damage() as error:
-        raise _damaged(file, error) from error
+
+
+def _readable(file: str) -> AbstractContextManager[None]:
+    return arrow.readable(f"A shard must be Parquet of silk tokenize; '{file}'")
 
 
 def _shared(opened: Any) -> dict[str, Any]:
@@ -196,17 +194,6 @@ def _version(shared: dict[str, Any]) -> int:
     if isinstance(version, bool) or version not in range(1, FORMAT + 1):
         raise ValueError(f"its format must be 1..{FORMAT}; got {str(version)[:20]}")
     return int(version)
-
-
-def _damage() -> tuple[type[Exception], ...]:
-    """Return the exception types that Arrow and Python raise for a damaged Parquet file."""
-    arrow = require("Reading Parquet").ArrowException
-    return arrow, OSError, LookupError, TypeError, ValueError, OverflowError, AttributeError
-
-
-def _damaged(file: str, error: Exception) -> ArgumentError:
-    reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-    return ArgumentError(f"A shard must be Parquet of silk tokenize; '{file}': {reason}")
 
 
 def _groups(file: str) -> range:
@@ -224,7 +211,7 @@ def _group_rows(file: str) -> list[int]:
 def _read_parquet(file: str, group: int) -> Iterator[tuple[int, Row]]:
     """Yield (format version, row) for each row of a row group."""
     opened = _parquet(file)
-    try:
+    with _readable(file):
         shared = _shared(opened)
         table = opened.read_row_group(group).combine_chunks()
         if table.num_rows != opened.metadata.row_group(group).num_rows:
@@ -233,8 +220,6 @@ def _read_parquet(file: str, group: int) -> Iterator[tuple[int, Row]]:
         values = [table.column(name).to_pylist() for name in COLUMNS]
         books = [[book.values.to_numpy(zero_copy_only=False) for book in row] for row in codes]
         columns = list(zip(*values, books, strict=True))
-    except _damage() as error:
-        raise _damaged(file, error) from error
     for *row, arrays in columns:
         yield _version(shared), _row(shared, tuple(row), arrays, file)
 

@@ -16,7 +16,6 @@ import hashlib
 import json
 import math
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
@@ -36,6 +35,7 @@ from silkcodec.corpus.rows import SUFFIXES, WRITERS, Row, sealed
 from silkcodec.corpus.tars import Window
 from silkcodec.errors import ArgumentError, AudioError, OutputError, SilkError, TokensError, WeightsError
 from silkcodec.output import replacing
+from silkcodec.parallel.worker_process import peak_memory_mb
 from silkcodec.silk import Silk
 from silkcodec.silk.stream import StreamEncoder
 from silkcodec.tokens import Tokens
@@ -163,7 +163,7 @@ def tokenize_shard(
         "quarantined": [entry.to_json() for entry in quarantined],
         "wall_s": time.perf_counter() - started,
         "cpu_s": time.process_time() - started_cpu,
-        "peak_mb": _peak_mb(),
+        "peak_mb": peak_memory_mb(),
     }
 
 
@@ -289,16 +289,6 @@ class _Hashed:
 
     def close(self) -> None:
         """Do nothing: `replacing` closes the file at the end."""
-
-
-def _peak_mb() -> float | None:
-    """Return the peak resident memory of this process in MB (10^6 bytes), or None if the system does not report it."""
-    try:
-        import resource
-    except ModuleNotFoundError:
-        return None
-    factor = 1e-6 if sys.platform == "darwin" else 1.024e-3
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * factor
 
 
 def absolute_codec(name: str) -> str:

@@ -22,7 +22,7 @@ import numpy as np
 from silkcodec import audio
 from silkcodec.codec import Codec, load
 from silkcodec.errors import ArgumentError, SilkError
-from silkcodec.parallel.worker_process import reason_of
+from silkcodec.parallel.worker_process import peak_memory_mb, reason_of
 
 MAX_CLIP_S = 60.0
 TIMEOUT_S = 900.0
@@ -76,25 +76,6 @@ def describe_apart(name: str, clip: Path, threads: int) -> Described:
             return Described(**json.loads(answer.read_text(encoding="utf-8")))
     said = done.stderr.decode(errors="replace").strip().splitlines()
     return Described(failed=f"{reason_of(done.returncode)} {said[-1] if said else ''}".strip())
-
-
-def peak_memory_mb() -> float | None:
-    """Return the peak resident memory of this process in MB, or None if the system does not report it.
-
-    On Linux it is VmHWM. The peak of getrusage starts at that of the parent process.
-    """
-    try:
-        with open("/proc/self/status", encoding="ascii") as status:
-            kib = next(int(line.split()[1]) for line in status if line.startswith("VmHWM:"))
-        return kib * 1.024e-3
-    except (OSError, StopIteration):
-        pass
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak * (1e-6 if sys.platform == "darwin" else 1.024e-3)
 
 
 def _described(name: str) -> tuple[Described, Codec | None]:

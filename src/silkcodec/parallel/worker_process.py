@@ -14,6 +14,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
@@ -90,6 +91,25 @@ def reason_of(exit_code: int | None) -> str:
     name = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
     hint = ", perhaps for lack of memory; fewer --jobs need less" if number == 9 else ""
     return f"the process that ran it was ended by {name}{hint}."
+
+
+def peak_memory_mb() -> float | None:
+    """Return the peak resident memory of this process in MB, or None if the system does not report it.
+
+    On Linux it is VmHWM. The peak of getrusage starts at that of the parent process.
+    """
+    try:
+        with open("/proc/self/status", encoding="ascii") as status:
+            kib = next(int(line.split()[1]) for line in status if line.startswith("VmHWM:"))
+        return kib * 1.024e-3
+    except (OSError, StopIteration):
+        pass
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak * (1e-6 if sys.platform == "darwin" else 1.024e-3)
 
 
 class _Bug:

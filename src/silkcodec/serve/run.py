@@ -12,9 +12,7 @@ import logging
 import math
 import os
 import socket
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -22,6 +20,7 @@ from typing import Any
 import uvicorn
 
 from silkcodec.errors import ArgumentError, WeightsError
+from silkcodec.parallel.worker_process import WorkerDied, WorkerProcess
 from silkcodec.serve import connections, logs, uploads
 from silkcodec.serve.app import build
 from silkcodec.serve.service import Service
@@ -59,21 +58,24 @@ def check_weights(folder: Path | None) -> None:
     Raises:
         WeightsError: the folder does not hold a model that runs.
     """
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        try:
-            pool.submit(_try_weights, folder).result()
-        except BrokenProcessPool as error:
-            what = f"'{folder}'" if folder else "The embedded weights"
-            raise WeightsError(f"{what} must hold a model that runs; the process that tried it crashed.") from error
+    worker = WorkerProcess(_try_weights, folder)
+    try:
+        worker.receive()
+    except WorkerDied as error:
+        what = f"'{folder}'" if folder else "The embedded weights"
+        raise WeightsError(f"{what} must hold a model that runs; the process that tried it crashed.") from error
+    finally:
+        worker.end(idle=True)
 
 
-def _try_weights(folder: Path | None) -> None:
+def _try_weights(done: Connection, folder: Path | None) -> None:
     import numpy as np
 
     from silkcodec.silk import Silk
 
     codec = Silk(folder, threads=1)
     codec.decode(codec.encode(np.zeros(FRAME_SAMPLES, np.float32)))
+    done.send(True)
 
 
 async def _serve(settings: Settings, folder: Any, listening: socket.socket) -> None:

@@ -101,6 +101,11 @@ class Pair:
     def duration_s(self) -> float:
         return len(self.reference) / SAMPLE_RATE
 
+    @property
+    def language(self) -> str:
+        """Return the first subtag of the manifest's language, such as "pt" of pt_BR; empty if there is none."""
+        return self.columns.get("language", "").replace("_", "-").split("-")[0].lower()
+
 
 @dataclass(frozen=True)
 class Metric:

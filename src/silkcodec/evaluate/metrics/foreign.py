@@ -43,9 +43,18 @@ def import_around(module: str, **unused: dict[str, Any]) -> Any:
             del sys.modules[name]
 
 
+def onnx_session(file: Path) -> Any:
+    """Load an ONNX graph that runs on one thread, so that sums are reproducible and workers do not compete."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+
+
 @contextmanager
 def one_torch_thread() -> Iterator[None]:
-    """Run PyTorch on one thread inside the context, so that sums are reproducible and workers do not compete."""
+    """Run PyTorch on one thread inside the context, for the same reasons."""
     import torch
 
     before = torch.get_num_threads()

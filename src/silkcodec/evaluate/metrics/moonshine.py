@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from silkcodec.errors import WeightsError
 from silkcodec.evaluate.metrics.base import Metric, Pair, UndefinedMetric, Wave, Weighted, is_silent, rms_dbfs
-from silkcodec.evaluate.metrics.foreign import package_file
+from silkcodec.evaluate.metrics.foreign import onnx_session, package_file
 from silkcodec.evaluate.metrics.words import error_rate
 
 RATE = 16_000  # Hz
@@ -32,10 +32,9 @@ FILES = ("encoder_model.ort", "decoder_model_merged.ort", "tokenizer.bin")
 
 def dwer_moonshine(pair: Pair, model: str | None) -> Weighted:
     """Word error rate against Moonshine's own transcript of the original, in percent; English clips only."""
-    language = pair.columns.get("language", "").replace("_", "-").split("-")[0].lower()
-    if language != "en":
+    if pair.language != "en":
         raise UndefinedMetric(
-            f"Moonshine tiny knows English only; the manifest's column 'language' must be 'en', got {language!r}."
+            f"Moonshine tiny knows English only; the manifest's column 'language' must be 'en', got {pair.language!r}."
         )
     folder = model or str(_packaged())
     key = f"transcript by moonshine {folder}"
@@ -67,15 +66,8 @@ class Network:
     """
 
     def __init__(self, folder: Path) -> None:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
         try:
-            self._encoder, self._decoder = (
-                onnxruntime.InferenceSession(str(folder / name), options, providers=["CPUExecutionProvider"])
-                for name in FILES[:2]
-            )
+            self._encoder, self._decoder = (onnx_session(folder / name) for name in FILES[:2])
             self._vocabulary = vocabulary((folder / FILES[2]).read_bytes())
         except Exception as error:  # ONNX Runtime's errors have no common base class
             reason = str(error).splitlines()[0]

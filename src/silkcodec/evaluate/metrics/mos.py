@@ -14,7 +14,7 @@ import numpy as np
 
 from silkcodec.errors import WeightsError
 from silkcodec.evaluate.metrics.base import Metric, Pair, Wave, is_installed
-from silkcodec.evaluate.metrics.foreign import import_around, one_torch_thread, package_file
+from silkcodec.evaluate.metrics.foreign import import_around, one_torch_thread, onnx_session, package_file
 
 MOS_RATE = 16_000  # Hz, for both metrics
 MOS_WORST = 1.0  # lower end of the scale
@@ -40,11 +40,7 @@ def dnsmos(pair: Pair, model: str | None) -> float:
 
 @cache
 def _dnsmos_session(file: str) -> Any:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+    session = onnx_session(Path(file))
     taken = session.get_inputs()[0]
     if taken.name != "input_1" or taken.shape[-1] != DNSMOS_SAMPLES:
         raise WeightsError(

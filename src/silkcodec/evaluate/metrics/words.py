@@ -137,7 +137,7 @@ def _language(pair: Pair, model: str) -> str:
         UndefinedMetric: Whisper, or this Whisper model, does not support the language.
     """
     known = set(_whisper(model).supported_languages)
-    named = pair.columns.get("language", "").replace("_", "-").split("-")[0].lower()
+    named = pair.language
     language = ALIASES.get(named, named) or pair.of_reference(
         f"language by {model}", lambda wave: _whisper(model).detect_language(wave)[0], WHISPER_RATE
     )
