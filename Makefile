@@ -27,6 +27,8 @@ UV_LOCK := UV_CUSTOM_COMPILE_COMMAND='make lock' $(BIN)/uv pip compile --quiet -
 	--python-version 3.11 --python-platform x86_64-manylinux_2_28 -c constraints.txt
 MINUTES ?= 5
 VENV_LIGHT := .venv-light
+VENV_DOCS := .venv-docs
+DOCS := $(VENV_DOCS)/.installed
 LIGHT_TESTS := audio/test_audio.py audio/test_level.py cli container corpus/test_corpus.py corpus/test_corpus_reading.py \
 	corpus/test_corpus_sources.py lm/test_lm.py serve/test_serve.py serve/test_explain.py serve/test_serve_limits.py silk \
 	test_contract.py test_errors.py test_manifest.py test_tokens.py
@@ -41,7 +43,7 @@ define light_tests
 endef
 LAB := --force -o docs/lab --results lab/src/silkcodec_lab
 
-.PHONY: demo web wheel release test test-fast test-lowest test-newest fuzz check bench bench-codecs bench-corpus bench-server quality lm-cost lab-models lab export lock setup clean
+.PHONY: demo docs web wheel release test test-fast test-lowest test-newest fuzz check bench bench-codecs bench-corpus bench-server quality lm-cost lab-models lab export lock setup clean
 
 demo: $(LIGHT)
 	$(BIN)/silk roundtrip samples/english.flac samples/mandarin.flac samples/arabic.flac -o out --force
@@ -53,6 +55,11 @@ $(SITE): $(LIGHT) src/silkcodec/silk/weights/config.json bench/codecs.json lab/s
 		$(wildcard web/* web/src/* web/src/*/* web/codec/src/* web/codebooks/* samples/*.flac)
 	$(BIN)/python web/make_data.py
 	cd web && npm ci --no-audit --no-fund && npm run build
+
+# The documentation site, in out/site. Every warning is an error, and every link and anchor is checked. SITE_URL and
+# REPOSITORY_URL are where it will be published and where the source is; without them, the site does not say so.
+docs: $(DOCS)
+	PYTHONPATH=src NO_MKDOCS_2_WARNING=1 $(VENV_DOCS)/bin/mkdocs build --strict
 
 test: $(FULL) $(if $(shell command -v npm),$(SITE))
 	@mkdir -p out; nice -n 19 $(BIN)/python fuzz/run.py --minutes 1 --seed 1 >out/fuzz.log 2>&1 & fuzz=$$!; \
@@ -160,11 +167,12 @@ bench-server: $(FULL)
 export: $(FULL)
 	$(BIN)/silk export $(RUN) -o src/silkcodec/silk/weights --results bench/quality/results.json
 
-# The hashes of what the Dockerfile installs, of the versions in constraints.txt. Run it when either changes.
+# The hashes of what the Dockerfile and `make docs` install, of the versions in constraints.txt. Run it when either changes.
 lock: $(LIGHT)
 	$(PIP) -c constraints.txt uv
 	$(UV_LOCK) pyproject.toml --extra serve --extra entropy -o requirements/image.txt
 	echo hatchling | $(UV_LOCK) - -o requirements/image-build.txt
+	$(UV_LOCK) pyproject.toml requirements/docs.in --extra classical -o requirements/docs.txt
 
 setup: $(FULL)
 
@@ -174,6 +182,11 @@ $(VENV)/bin/python:
 
 $(LIGHT): $(VENV)/bin/python pyproject.toml constraints.txt
 	$(PIP) -c constraints.txt -e .
+	touch $@
+
+$(DOCS): requirements/docs.txt
+	$(PYTHON) -m venv $(VENV_DOCS)
+	$(VENV_DOCS)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/docs.txt
 	touch $@
 
 $(FAST): $(LIGHT) lab/pyproject.toml
@@ -196,4 +209,4 @@ $(FULL): $(LIGHT) lab/pyproject.toml $(wildcard requirements/*)
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(VENV_LIGHT) out dist build src/silkcodec/site web/node_modules web/public/data
+	rm -rf $(VENV) $(VENV_LIGHT) $(VENV_DOCS) out dist build src/silkcodec/site web/node_modules web/public/data

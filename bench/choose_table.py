@@ -48,7 +48,8 @@ def choose(bench: Path) -> str:
             ]
         )
     head = ["codec", "tokens/s", "bit/s", "DistillMOS ↑", "PESQ-WB ↑", "WER % ↓", "encode / decode", "good for"]
-    return table(head, rows)
+    header, rule, *lines = table(head, rows).splitlines()
+    return "\n".join([header, f"{rule.removesuffix('---: |')}--- |", *lines])  # the last column is text
 
 
 def held_out(bench: Path) -> str:

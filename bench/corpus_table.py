@@ -1,4 +1,4 @@
-"""corpus.json and scaling.json -> the tables of docs/corpus.md and docs/scaling.md."""
+"""corpus.json and scaling.json -> the tables of docs/results.md and docs/scaling.md."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""loudness.json, of loudness.py -> the table of docs/quality.md."""
+"""loudness.json, of loudness.py -> the table of docs/results.md."""
 
 from __future__ import annotations
 

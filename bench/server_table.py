@@ -1,4 +1,4 @@
-"""server.json -> the tables of docs/server.md."""
+"""server.json -> the tables of docs/results.md."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-// Silk's WebSocket from JavaScript: browsers, and Node 22 or newer. docs/server.md describes the messages.
+// Silk's WebSocket from JavaScript: browsers, and Node 22 or newer. docs/protocol.md describes the messages.
 //
 //   node examples/stream.mjs http://127.0.0.1:8000 TOKEN < speech.s16le     samples (24 kHz, mono) in, tokens out
 //

@@ -1,7 +1,7 @@
 """What every codec promises: Silk, its neural baselines, the classical codecs, and one of a third party.
 
 The neural baselines are small ones with random weights, written to disk and loaded back as the published ones are.
-The third party's is the example of docs/codecs.md, installed as another package would install it.
+The third party's is the example of docs/extending.md, installed as another package would install it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from silkcodec.errors import ArgumentError, AudioError, TokensError
 from silkcodec.tokens import Tokens
 from speechlike import speechlike
 
-DOCUMENT = (ROOT / "docs" / "codecs.md").read_text(encoding="utf-8")
+DOCUMENT = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
 
 WEIGHTS = {  # name -> the random baseline that stands for its weights
     "encodec:6k": "encodec_24khz",
@@ -59,13 +59,13 @@ Wave = NDArray[np.float32]
 
 
 def block(language: str) -> str:
-    """The last piece of code in this language on the page: the example of a third party's codec."""
-    return re.findall(rf"^```{language}\n(.*?)^```", DOCUMENT, flags=re.M | re.S)[-1]
+    """The first piece of code in this language on the page: the example of a third party's codec."""
+    return re.findall(rf"^```{language}\n(.*?)^```", DOCUMENT, flags=re.M | re.S)[0]
 
 
 @pytest.fixture(scope="module")
 def third_party(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """The package of docs/codecs.md, as pip would leave it on the import path."""
+    """The package of docs/extending.md, as pip would leave it on the import path."""
     project = tomllib.loads(block("toml"))["project"]
     site = tmp_path_factory.mktemp("site-packages")
     (site / "acme_mulaw.py").write_text(block("python"))

@@ -183,7 +183,7 @@ def codecs() -> dict[str, str]:
     `load` calls `factory(preset, **options)`. The preset is the text after the colon, or None. If the name has a
     source after an @, the options include `source=`. A factory may list its presets in an attribute `presets`.
     Other packages add codecs with an entry point of the group "silkcodec.codecs"; they cannot replace a built-in
-    codec. docs/codecs.md has an example.
+    codec. docs/extending.md has an example.
     """
     from importlib.metadata import entry_points  # Imported here because it would add 20 ms to `import silkcodec`.
 

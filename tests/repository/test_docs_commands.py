@@ -177,7 +177,7 @@ def test_the_block_runs(page: str, block: int, tmp_path: Path) -> None:
                 wait_for(port)
             else:
                 run(line)
-    for target in (word for line in lines for word in re.findall(r"-o (\S+)", line)):
+    for target in (word for line in lines for word in re.findall(r"-o ([^\s-]\S*)", line)):
         assert (tmp_path / target).exists(), f"{target} was not written"
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from repository import ROOT
 
-DOCUMENT = (ROOT / "docs" / "server.md").read_text(encoding="utf-8")
+DOCUMENT = "".join((ROOT / "docs" / page).read_text(encoding="utf-8") for page in ("server.md", "protocol.md"))
 
 
 def test_the_dockerfile_has_nothing_to_lint() -> None:

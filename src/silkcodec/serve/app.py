@@ -124,7 +124,7 @@ def build(service: Service) -> FastAPI:
     app = FastAPI(
         title="Silk",
         version=__version__,
-        description="A neural speech codec at 47.5 tokens per second. The WebSocket `/v1/stream` is in docs/server.md.",
+        description="A neural speech codec at 47.5 tokens per second. docs/protocol.md describes `/v1/stream`.",
         lifespan=lifespan,
         redoc_url=None,
     )

@@ -1,4 +1,4 @@
-"""The messages of the WebSocket /v1/stream, without a socket: docs/server.md describes them.
+"""The messages of the WebSocket /v1/stream, without a socket: docs/protocol.md describes them.
 
     client                                                  server
     {"type": "start", "task": "encode", ...}        ->

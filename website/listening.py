@@ -1,0 +1,87 @@
+"""Decode the samples with each codec that is installed, and write the players of the page listen.md.
+
+The audio is made when the site is built, by the real codecs, so no decoded audio is committed. A codec whose library is
+missing is named on the page.
+"""
+
+from __future__ import annotations
+
+import html
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+SAMPLES = {
+    "english": "English: spoken coffee orders. The recording has a sample rate of 16 kHz.",
+    "mandarin": "Mandarin: syllables. The recording has a sample rate of 24 kHz.",
+    "arabic": "Arabic: command words. The recording has a sample rate of 16 kHz.",
+}
+CODECS = {"silk": "Silk", "codec2:1200": "Codec2", "opus:6k": "Opus"}
+
+
+AUDIO = "AUDIO/"  # stands for the folder of the audio, whose relative path depends on the page
+
+
+def build(root: Path, folder: Path) -> tuple[dict[str, Path], dict[str, str]]:
+    """Decode every sample with every codec.
+
+    Args:
+        root: the checkout.
+        folder: where the audio is written. Files that are there already are decoded again.
+
+    Returns:
+        The files by their names on the site, and the players of each sample as HTML; "note" says how they were made.
+    """
+    sys.path.insert(0, str(root / "src"))
+    import silkcodec
+    from silkcodec import audio, mel, picture
+
+    folder.mkdir(parents=True, exist_ok=True)
+    codecs: dict[str, Any] = {}
+    missing: list[str] = []
+    for name, title in CODECS.items():
+        try:
+            codecs[name] = silkcodec.load(name)
+            codecs[name].encode(audio.read(root / "samples" / "english.flac")[:24_000], 24_000)
+        except silkcodec.SilkError:
+            if name == "silk":
+                raise
+            missing.append(title)
+    files: dict[str, Path] = {}
+    players = {}
+    for sample, text in SAMPLES.items():
+        original = audio.read(root / "samples" / f"{sample}.flac")
+        versions = [("original", "Original", "the recording", original)]
+        for name, codec in codecs.items():
+            tokens = codec.encode(original, 24_000)
+            rate = f"{tokens.bits_per_second:,.0f} bit/s, {tokens.tokens_per_second:g} tokens/s"
+            wave = audio.as_wave(codec.decode(tokens), codec.sample_rate)[: len(original)]
+            versions.append((name.replace(":", "-"), CODECS[name], rate, wave))
+        pictures = picture.bare_spectrograms([mel.log_mel(wave) for *_, wave in versions])
+        rows = []
+        for (key, title, rate, wave), image in zip(versions, pictures, strict=True):
+            sound, drawn = f"{sample}-{key}.flac", f"{sample}-{key}.png"
+            if key == "original":
+                shutil.copyfile(root / "samples" / f"{sample}.flac", folder / sound)
+            else:
+                audio.write(folder / sound, wave, overwrite=True)
+            (folder / drawn).write_bytes(image)
+            files |= {sound: folder / sound, drawn: folder / drawn}
+            rows.append(_row(sample, title, rate, sound, drawn, len(wave) / 24_000))
+        caption = f"<figcaption>{html.escape(text)}</figcaption>"
+        players[sample] = f'<figure class="silk-listen">{caption}{"".join(rows)}</figure>'
+    made = f"Silk {silkcodec.__version__}, weights {codecs['silk'].codec_id}"
+    note = f"<p><small>Decoded when this page was built, by {html.escape(made)}."
+    if missing:
+        note += f" Not built here, because the library is missing: {', '.join(missing)}."
+    return files, players | {"note": f"{note}</small></p>"}
+
+
+def _row(sample: str, title: str, rate: str, sound: str, drawn: str, duration_s: float) -> str:
+    label = html.escape(f"{title}, {sample}")
+    return (
+        f'<div class="silk-version"><p><strong>{html.escape(title)}</strong> <span>{html.escape(rate)}</span></p>'
+        f'<img src="{AUDIO}{drawn}" alt="Spectrogram of {label}, {duration_s:.1f} s, 0 to 12 kHz" loading="lazy">'
+        f'<audio controls preload="metadata" src="{AUDIO}{sound}" aria-label="{label}"></audio></div>'
+    )
