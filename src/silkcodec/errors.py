@@ -19,6 +19,7 @@ Every message is one line: what must hold, the value, and what to do:
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 
@@ -80,6 +81,23 @@ class MissingExtraError(SilkError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.what, self.package, self.extra)
+
+
+def import_extra(module: str, what: str, extra: str) -> Any:
+    """Import and return a module that needs an extra.
+
+    Args:
+        what, extra: see `MissingExtraError`.
+
+    Raises:
+        MissingExtraError: the module, or a library that it imports, is not installed.
+    """
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("silkcodec"):
+            raise
+        raise MissingExtraError(what, error.name, extra) from error
 
 
 class OutputError(SilkError):

@@ -22,7 +22,7 @@ import numpy as np
 
 from silkcodec.baselines import classical
 from silkcodec.baselines.presets import choose
-from silkcodec.errors import MissingExtraError
+from silkcodec.errors import import_extra
 
 SAMPLE_RATE = 8_000  # Hz
 DEFAULT_PRESET = "1200"
@@ -97,9 +97,6 @@ def _import_pycodec2() -> Any:
         MissingExtraError: the binding is missing, or (MissingLibraryError) the shared library.
     """
     try:
-        import pycodec2
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("The codec 'codec2'", error.name or "pycodec2", "classical") from error
+        return import_extra("pycodec2", "The codec 'codec2'", "classical")
     except ImportError as error:  # the binding is there, the library that it links to is not
         raise classical.MissingLibraryError("The codec 'codec2'", "libcodec2", INSTALL_LIBRARY) from error
-    return pycodec2

@@ -16,7 +16,7 @@ import numpy as np
 
 from silkcodec.baselines import classical
 from silkcodec.baselines.presets import choose
-from silkcodec.errors import MissingExtraError, TokensError
+from silkcodec.errors import TokensError, import_extra
 
 SAMPLE_RATE = 24_000  # Hz: one of the five that libopus takes
 PACKET = 480  # samples: 20 ms
@@ -85,12 +85,9 @@ def _import_opuslib() -> Any:
         MissingExtraError: the binding is missing, or (MissingLibraryError) the shared library.
     """
     try:
-        import opuslib
-        import opuslib.api  # the import that looks for libopus
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("The codec 'opus'", error.name or "opuslib", "classical") from error
+        import_extra("opuslib.api", "The codec 'opus'", "classical")  # the import that looks for libopus
+        return import_extra("opuslib", "The codec 'opus'", "classical")
     except Exception as error:  # where it finds no libopus, opuslib raises Exception itself
         if "Opus library" not in str(error):
             raise
         raise classical.MissingLibraryError("The codec 'opus'", "libopus", INSTALL_LIBRARY) from error
-    return opuslib

@@ -8,7 +8,6 @@ that did not make them.
 from __future__ import annotations
 
 import hashlib
-import importlib
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -16,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from silkcodec.errors import MissingExtraError, WeightsError
+from silkcodec.errors import WeightsError, import_extra
 from silkcodec.silk.weights_config import read_json
 
 if TYPE_CHECKING:
@@ -28,12 +27,9 @@ SAFETENSORS, TORCH_FILE = "model.safetensors", "pytorch_model.bin"
 def require(codec: str, *packages: str) -> None:
     """Import what a codec needs. Raises MissingExtraError that names the pip command."""
     for package in packages:
-        try:
-            with warnings.catch_warnings():  # snac compiles a function in a way that PyTorch now calls deprecated
-                warnings.simplefilter("ignore", DeprecationWarning)
-                importlib.import_module(package)
-        except ModuleNotFoundError as error:
-            raise MissingExtraError(f"The codec '{codec}'", error.name or package, "baselines") from error
+        with warnings.catch_warnings():  # snac compiles a function in a way that PyTorch now calls deprecated
+            warnings.simplefilter("ignore", DeprecationWarning)
+            import_extra(package, f"The codec '{codec}'", "baselines")
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from silkcodec.cli.extras import import_extra
+from silkcodec.errors import import_extra
 
 
 def serve(

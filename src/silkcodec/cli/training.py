@@ -8,8 +8,7 @@ from typing import Annotated
 
 import typer
 
-from silkcodec.cli.extras import import_extra
-from silkcodec.errors import ArgumentError
+from silkcodec.errors import ArgumentError, import_extra
 
 
 def train(

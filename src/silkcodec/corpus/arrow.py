@@ -18,18 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from silkcodec.corpus.items import Item, Refusal, Refused, below, find, meta, refused
-from silkcodec.errors import ArgumentError, MissingExtraError
+from silkcodec.errors import ArgumentError, import_extra
 
 STATE, SPLITS = "state.json", "dataset_dict.json"  # Index files of one dataset and of several splits.
 
 
 def require(what: str) -> Any:
     """Import and return pyarrow. Raises MissingExtraError with the pip command."""
-    try:
-        import pyarrow  # type: ignore[import-untyped]
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(what, "pyarrow", "corpus") from error
-    return pyarrow
+    return import_extra("pyarrow", what, "corpus")
 
 
 def is_dataset(folder: Path) -> bool:

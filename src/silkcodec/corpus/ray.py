@@ -18,7 +18,7 @@ from typing import Any
 from silkcodec.corpus.local import MAX_DEATHS, Starts, one_thread
 from silkcodec.corpus.plan import Plan, Shard
 from silkcodec.corpus.shard import Job, Record, check_worker, load_codec, tokenize_shard
-from silkcodec.errors import ArgumentError, MissingExtraError, SilkError
+from silkcodec.errors import ArgumentError, SilkError, import_extra
 
 OBJECT_STORE_BYTES = 80 * 1024 * 1024  # Ray's minimum: shards are written to disk directly.
 
@@ -44,11 +44,7 @@ def require() -> Any:
     """Import and return ray with its usage statistics disabled. Raises MissingExtraError."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # The future default; avoids a warning.
-    try:
-        import ray
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("The engine 'ray'", "ray", "ray") from error
-    return ray
+    return import_extra("ray", "The engine 'ray'", "ray")
 
 
 def tokenize(
