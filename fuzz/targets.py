@@ -20,7 +20,7 @@ from typing import TypeVar
 import numpy as np
 
 from silkcodec import audio, container
-from silkcodec.container import layout
+from silkcodec.container import structure
 from silkcodec.corpus import arrow, sources, tars
 from silkcodec.corpus.items import Item
 from silkcodec.errors import SilkError
@@ -75,15 +75,15 @@ def silk_file(data: bytes) -> None:
 def reseal(file: bytes) -> bytes:
     """Put right every checksum of a .silk file, as far as its lengths make sense."""
     data = bytearray(file)
-    if len(data) < layout.PREFIX.size:
+    if len(data) < structure.PREFIX.size:
         return file
     at = struct.unpack_from("<H", data, 10)[0]
-    if not layout.PREFIX.size + 4 <= at <= len(data):
+    if not structure.PREFIX.size + 4 <= at <= len(data):
         return file
     crc = zlib.crc32(data[: at - 4])
     struct.pack_into("<I", data, at - 4, crc)
-    while at + layout.CHUNK.size <= len(data):
-        end = at + layout.CHUNK.size + struct.unpack_from("<I", data, at + 8)[0]
+    while at + structure.CHUNK.size <= len(data):
+        end = at + structure.CHUNK.size + struct.unpack_from("<I", data, at + 8)[0]
         crc = zlib.crc32(data[at + 16 : end], zlib.crc32(data[at : at + 12], crc))
         struct.pack_into("<I", data, at + 12, crc)
         at = end

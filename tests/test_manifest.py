@@ -77,9 +77,9 @@ def test_the_command_refuses_them_with_one_line(tmp_path: Path) -> None:
         assert result.stderr.startswith("silk: ") and not (tmp_path / "out").exists()
 
 
-def good_and_bad(file: Path, layout: manifest.Layout = manifest.USUAL) -> list[str]:
+def good_and_bad(file: Path, dialect: manifest.Dialect = manifest.USUAL) -> list[str]:
     return [
-        "bad" if isinstance(row, ArgumentError) else str(row.get("path")) for _, row in manifest.records(file, layout)
+        "bad" if isinstance(row, ArgumentError) else str(row.get("path")) for _, row in manifest.records(file, dialect)
     ]
 
 
@@ -110,15 +110,15 @@ def test_an_unclosed_quote_swallows_no_rows_silently(tmp_path: Path) -> None:
 
 def test_other_columns_separators_and_encodings(tmp_path: Path) -> None:
     (tmp_path / "m.csv").write_bytes("wav_filename;transcript;path\n\xfc.wav;so, so;9\n".encode("latin-1"))
-    layout = manifest.Layout((("path", "wav_filename"), ("text", "transcript")), ";", "latin-1")
-    ((_, row),) = manifest.records(tmp_path / "m.csv", layout)
+    dialect = manifest.Dialect((("path", "wav_filename"), ("text", "transcript")), ";", "latin-1")
+    ((_, row),) = manifest.records(tmp_path / "m.csv", dialect)
     assert row == {"path": "\xfc.wav", "text": "so, so"}
     (tmp_path / "u.tsv").write_bytes("path\ttext\na\tb\n".encode("utf-16"))
-    assert good_and_bad(tmp_path / "u.tsv", manifest.Layout(encoding="utf-16")) == ["a"]
+    assert good_and_bad(tmp_path / "u.tsv", manifest.Dialect(encoding="utf-16")) == ["a"]
     for wrong in ({"encoding": "klingon"}, {"encoding": "hex"}, {"separator": ";;"}, {"separator": ""}):
         with pytest.raises(ArgumentError, match=r"The (encoding|separator) must be"):
-            manifest.Layout(**wrong)  # type: ignore[arg-type]
+            manifest.Dialect(**wrong)  # type: ignore[arg-type]
     with pytest.raises(ArgumentError, match="--encoding"):
         list(manifest.records(tmp_path / "u.tsv"))
     with pytest.raises(ArgumentError, match="must have the column file;"):
-        list(manifest.records(tmp_path / "m.csv", manifest.Layout((("path", "file"),), ";", "latin-1")))
+        list(manifest.records(tmp_path / "m.csv", manifest.Dialect((("path", "file"),), ";", "latin-1")))

@@ -7,7 +7,7 @@
 
     one v/one.flac                                           a wav.scp of Kaldi: id and path
 
-Any of them may be compressed (.jsonl.gz). Paths are relative to the manifest's own folder, or absolute. A `Layout`
+Any of them may be compressed (.jsonl.gz). Paths are relative to the manifest's own folder, or absolute. A `Dialect`
 describes tables with other column names, another separator or another encoding.
 """
 
@@ -37,7 +37,7 @@ Row = dict[str, str]
 
 
 @dataclass(frozen=True)
-class Layout:
+class Dialect:
     """Describe a manifest with other column names, another separator or another encoding.
 
     Attributes:
@@ -62,7 +62,7 @@ class Layout:
             raise ArgumentError(f"The separator must be one character, e.g. ';'; got {self.separator!r}.")
 
 
-USUAL = Layout()
+USUAL = Dialect()
 
 
 class HeaderError(ArgumentError):
@@ -99,7 +99,7 @@ def as_row(columns: dict[str, Any]) -> Row | None:
 
 
 def records(
-    file: str | os.PathLike[str], layout: Layout = USUAL
+    file: str | os.PathLike[str], dialect: Dialect = USUAL
 ) -> Iterator[tuple[int, dict[str, Any] | ArgumentError]]:
     """Yield (line number, columns) of each line of a manifest, one at a time. JSON objects are not converted.
 
@@ -111,19 +111,19 @@ def records(
     file = Path(file)
     empty = True
     try:
-        with _opened(file, layout) as handle:
+        with _opened(file, dialect) as handle:
             lines = _Lines(handle, file)
             suffix = _suffix(file)
             if suffix in (".jsonl", ".json"):
                 found = _objects(lines, file)
             else:
-                found = _scp(lines, file) if suffix == ".scp" else _table(lines, file, layout)
+                found = _scp(lines, file) if suffix == ".scp" else _table(lines, file, dialect)
             for number, columns in found:
                 empty = False
-                yield number, columns if isinstance(columns, ArgumentError) else _renamed(columns, layout)
+                yield number, columns if isinstance(columns, ArgumentError) else _renamed(columns, dialect)
     except UnicodeError as error:
         raise ArgumentError(
-            f"A manifest must be text in {layout.encoding}; '{file}' is not ({error}). Convert it to UTF-8, or name"
+            f"A manifest must be text in {dialect.encoding}; '{file}' is not ({error}). Convert it to UTF-8, or name"
             " its encoding with silk tokenize --encoding."
         ) from error
     except (OSError, EOFError, zlib.error) as error:
@@ -133,9 +133,9 @@ def records(
         raise ArgumentError(f"A manifest must have rows, one per recording; '{file}' has none.")
 
 
-def _renamed(columns: dict[str, Any], layout: Layout) -> dict[str, Any]:
-    taken = {name: columns[column] for name, column in layout.columns if column in columns}
-    given = {column for _, column in layout.columns}
+def _renamed(columns: dict[str, Any], dialect: Dialect) -> dict[str, Any]:
+    taken = {name: columns[column] for name, column in dialect.columns if column in columns}
+    given = {column for _, column in dialect.columns}
     return {**{key: value for key, value in columns.items() if key not in given}, **taken}
 
 
@@ -145,9 +145,9 @@ def _suffix(file: Path) -> str:
     return Path(file.stem).suffix.lower() if suffix == ".gz" else suffix
 
 
-def _opened(file: Path, layout: Layout) -> TextIO:
+def _opened(file: Path, dialect: Dialect) -> TextIO:
     # Spreadsheets write a byte order mark, which "utf-8-sig" removes.
-    encoding = "utf-8-sig" if codecs.lookup(layout.encoding).name == "utf-8" else layout.encoding
+    encoding = "utf-8-sig" if codecs.lookup(dialect.encoding).name == "utf-8" else dialect.encoding
     if file.suffix.lower() == ".gz":
         return gzip.open(file, "rt", encoding=encoding, newline="")
     return open(file, encoding=encoding, newline="")
@@ -188,16 +188,16 @@ def _each(lines: Iterator[Any]) -> Iterator[Any]:
             yield error
 
 
-def _table(lines: _Lines, file: Path, layout: Layout) -> Iterator[tuple[int, dict[str, Any] | ArgumentError]]:
+def _table(lines: _Lines, file: Path, dialect: Dialect) -> Iterator[tuple[int, dict[str, Any] | ArgumentError]]:
     """Yield the line numbers and rows of a table. In a .tsv, quotes are text, because transcripts contain many."""
     comma = _suffix(file) == ".csv"
-    separator = layout.separator or ("," if comma else "\t")
+    separator = dialect.separator or ("," if comma else "\t")
     quoting: Any = csv.QUOTE_MINIMAL if comma else csv.QUOTE_NONE
     rows = _each(csv.reader(lines, delimiter=separator, quoting=quoting, strict=True))
     header: Any = next(rows, [])
     if isinstance(header, Exception):
         raise HeaderError(f"Line 1 of '{file}' must be a header: {header}.")
-    _check_header(header, file, layout)
+    _check_header(header, file, dialect)
     first = lines.number + 1
     for values in rows:
         if isinstance(values, Exception):
@@ -208,9 +208,9 @@ def _table(lines: _Lines, file: Path, layout: Layout) -> Iterator[tuple[int, dic
         first = lines.number + 1
 
 
-def _check_header(header: list[str], file: Path, layout: Layout) -> None:
-    missing = [column for _, column in layout.columns if column not in header]
-    has_path = set(PATH_KEYS) & set(header) or "path" in dict(layout.columns)
+def _check_header(header: list[str], file: Path, dialect: Dialect) -> None:
+    missing = [column for _, column in dialect.columns if column not in header]
+    has_path = set(PATH_KEYS) & set(header) or "path" in dict(dialect.columns)
     if not header or (has_path and not missing):
         return
     wanted = f"the column {missing[0]}" if missing else f"a column {' or '.join(PATH_KEYS)}"

@@ -10,7 +10,7 @@ import pytest
 
 from silkcodec import audio, container, files
 from silkcodec.audio import level
-from silkcodec.container import layout
+from silkcodec.container import structure
 from silkcodec.errors import ArgumentError, ContainerError
 from silkcodec.silk import Silk
 from silkcodec.silk.stream import StreamDecoder
@@ -103,7 +103,7 @@ def with_gain(gain: float) -> bytes:
 
 
 def test_a_gain_makes_a_file_of_version_2() -> None:
-    assert layout.parse_header("it", with_gain(1.0)[:38]).version == 1
+    assert structure.parse_header("it", with_gain(1.0)[:38]).version == 1
     data = with_gain(0.125)
     header = container.info(io.BytesIO(data)).header
     assert (header.version, header.gain) == (2, 0.125)

@@ -216,7 +216,7 @@ def test_the_picture_axes_are_round_numbers() -> None:
 
 
 def test_streamed_mel_is_the_mel(speech: np.ndarray) -> None:
-    from silkcodec.files.comparison import Comparison, MelStream
+    from silkcodec.files.mel_comparison import Comparison, MelStream
     from silkcodec.mel import log_mel
 
     stream = MelStream()

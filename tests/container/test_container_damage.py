@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from silkcodec import container
-from silkcodec.container import layout
+from silkcodec.container import structure
 from silkcodec.errors import ArgumentError, ContainerError
 from silkcodec.files import Playback
 from silkcodec.tokens import Tokens
@@ -268,15 +268,15 @@ def forged_header(**fields: Any) -> bytes:
     values = {"sample_rate": 24_000, "frame_samples": 9_600, "n_samples": 9_600, "dims": 7, "codec_bytes": 4}
     codec = fields.pop("codec", b"silk")
     version = fields.pop("version", 1)
-    packed = layout.FIELDS.pack(*((values | fields)[name] for name in names)) + codec
-    body = layout.PREFIX.pack(layout.MAGIC, version, 12 + len(packed) + 4) + packed
-    return body + layout.CRC.pack(zlib.crc32(body))
+    packed = structure.FIELDS.pack(*((values | fields)[name] for name in names)) + codec
+    body = structure.PREFIX.pack(structure.MAGIC, version, 12 + len(packed) + 4) + packed
+    return body + structure.CRC.pack(zlib.crc32(body))
 
 
 def forged(header: bytes, *chunks: tuple[bytes, int, bytes]) -> bytes:
-    crc = layout.CRC.unpack(header[-4:])[0]
+    crc = structure.CRC.unpack(header[-4:])[0]
     for kind, frames, data in chunks:
-        chunk, crc = layout.chunk_bytes(kind, frames, data, crc)
+        chunk, crc = structure.chunk_bytes(kind, frames, data, crc)
         header += chunk
     return header
 
@@ -346,7 +346,7 @@ def test_header_and_end_must_agree() -> None:
         forged_header() + struct.pack("<4sIII", b"RAW ", 2**32 - 1, 2**32 - 1, 0) + bytes(48),
         forged_header(n_samples=2**63) + struct.pack("<4sIII", b"RAW ", 4096, 4096 * 48, 0) + bytes(48),
         forged(forged_header(n_samples=2**63), (b"CODE", 99, bytes(100)), (b"CODE", 4096, bytes(4092))),
-        layout.MAGIC + struct.pack("<HH", 1, 65_535) + bytes(100),
+        structure.MAGIC + struct.pack("<HH", 1, 65_535) + bytes(100),
     ],
     ids=["samples", "chunk", "payload", "coded", "header"],
 )

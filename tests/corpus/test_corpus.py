@@ -214,9 +214,9 @@ def test_a_full_disk_is_one_sentence(tmp_path: Path, request: pytest.FixtureRequ
 
     found = sources.roots([corpuscodecs.clips(tmp_path / "in", 2)])
     facts = facts_of(load_codec("peaks", "cpu"))
-    settings = plan.Settings(facts, "parquet", 2, None, 1.0, "cpu", False)
+    settings = plan.CorpusSettings(facts, "parquet", 2, None, 1.0, "cpu", False)
     made = plan.make(plan.folder_for(tmp_path / "out"), sources.items(found, False), settings, {"load": "peaks"})
-    job = shard.Job(settings, "peaks", tuple(root.folder for root in found), str(tmp_path / "out"), made.hash, 1)
+    job = shard.ShardJob(settings, "peaks", tuple(root.folder for root in found), str(tmp_path / "out"), made.hash, 1)
     request.getfixturevalue("full_disk")
     with pytest.raises(OutputError, match="cannot be written: No space left on device"):
         shard.tokenize_shard(load_codec("peaks", "cpu"), made.shard(0), job)

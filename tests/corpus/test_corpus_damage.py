@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 import corpuscodecs
 from silkcodec.cli import app
 from silkcodec.corpus import Options, check, read, tokenize
-from silkcodec.corpus.listen import detokenize
+from silkcodec.corpus.detokenizing import detokenize
 from silkcodec.corpus.plan import Facts
 from silkcodec.corpus.rows import SUFFIXES, WRITERS, checksum, sealed
 from silkcodec.errors import ArgumentError, OutputError

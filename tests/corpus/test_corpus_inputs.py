@@ -38,8 +38,8 @@ def test_common_voice(tmp_path: Path, clips: Path) -> None:
     table = tmp_path / "cv" / "train.tsv"
     table.parent.mkdir()
     table.write_text("client_id\tpath\tsentence\nann\tclip000.wav\tso\nbob\t../secret.wav\tno\n")
-    layout = manifest.Layout((("text", "sentence"),))
-    items = list(sources.items(sources.roots([table], below=clips, layout=layout), False))
+    dialect = manifest.Dialect((("text", "sentence"),))
+    items = list(sources.items(sources.roots([table], below=clips, dialect=dialect), False))
     assert isinstance(items[0], Item) and (items[0].path, items[0].root) == ("clip000.wav", 0)
     assert json.loads(items[0].meta or "") == {"client_id": "ann", "text": "so"}
     assert isinstance(items[1], Refused) and items[1].reason == "outside"

@@ -19,10 +19,10 @@ from silkcodec import audio
 from silkcodec.corpus import plan as planning
 from silkcodec.corpus import sources
 from silkcodec.corpus.items import Item, Refused, UniqueIds
-from silkcodec.corpus.plan import Settings
+from silkcodec.corpus.plan import CorpusSettings
 from silkcodec.corpus.reading import Corpus
 from silkcodec.corpus.rows import Row
-from silkcodec.corpus.shard import Job, facts_of, load_codec, shard_name, tokenize_shard
+from silkcodec.corpus.shard import ShardJob, facts_of, load_codec, shard_name, tokenize_shard
 from silkcodec.errors import ArgumentError, AudioError, SilkError
 
 RATE = 24_000
@@ -38,10 +38,10 @@ def rows(
     """The rows of a corpus, and what was refused by id: in this process, so that a test of it is quick."""
     codec = codec or corpuscodecs.Peaks()
     defaults: dict[str, Any] = {"shard_items": 4, "max_segment_s": None, "max_hours": 1.0, "provider": "cpu"}
-    settings = Settings(facts_of(codec), "webdataset", allow_outside=outside, **{**defaults, **more})
+    settings = CorpusSettings(facts_of(codec), "webdataset", allow_outside=outside, **{**defaults, **more})
     roots = sources.roots(inputs)
     plan = planning.make(planning.folder_for(out), sources.items(roots, outside), settings, {"load": "peaks"})
-    job = Job(settings, "peaks", tuple(root.folder for root in roots), str(out), plan.hash, plan.n_shards)
+    job = ShardJob(settings, "peaks", tuple(root.folder for root in roots), str(out), plan.hash, plan.n_shards)
     reasons = {entry.id: entry.reason for entry in plan.refused()}
     for index in range(plan.n_shards):
         record = tokenize_shard(codec, plan.shard(index), job)

@@ -24,7 +24,7 @@ from silkcodec.errors import ArgumentError, AudioError, OutputError, SilkError
 from silkcodec.evaluate import listening, metrics, report, run
 from silkcodec.evaluate.clips import find_clips
 from silkcodec.evaluate.compare import compare
-from silkcodec.evaluate.run import Options
+from silkcodec.evaluate.run import RunOptions
 from speechlike import speechlike
 
 RATE = 24_000
@@ -61,7 +61,7 @@ def measure(
     corpus: Path, names: list[str], folder: Path | None = None, *, progress: Any = None, **options: Any
 ) -> dict[str, Any]:
     """In this process: fast. Tests of processes say so."""
-    given = Options(**{"split": "valid", "metric_names": METRICS, "listen": 0, **options})
+    given = RunOptions(**{"split": "valid", "metric_names": METRICS, "listen": 0, **options})
     return compare([corpus], names, folder, given, isolate=False, progress=progress)
 
 
@@ -533,7 +533,7 @@ def test_a_killed_run_loses_the_clip_in_work_at_most(
     reason="needs opuslib ([classical]) and libopus",
 )
 def test_processes_change_nothing(corpus: Path) -> None:
-    given = Options(metric_names=METRICS, split="valid", jobs=2)
+    given = RunOptions(metric_names=METRICS, split="valid", jobs=2)
     apart = compare([corpus], ["opus:6k"], None, given)
     here = compare([corpus], ["opus:6k"], None, given, isolate=False)
     for key in ("means", "groups", "left_out", "clips"):

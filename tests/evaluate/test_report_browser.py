@@ -18,7 +18,7 @@ from chromium import CHROMIUM, FLAGS
 from silkcodec import audio
 from silkcodec.evaluate.html import to_html
 from silkcodec.evaluate.html.columns import columns
-from silkcodec.evaluate.html.listen import matching_gains_db
+from silkcodec.evaluate.html.players import matching_gains_db
 from silkcodec.evaluate.listening import Listening
 
 # Listens in at the loudspeaker: whatever a page sends there also goes through an analyser of 0.7 s.

@@ -14,7 +14,7 @@ from silkcodec import audio
 from silkcodec.cli import app
 from silkcodec.errors import ArgumentError, AudioError
 from silkcodec.evaluate import report
-from silkcodec.evaluate.run import Options
+from silkcodec.evaluate.run import RunOptions
 from silkcodec.evaluate.score import score
 from speechlike import speechlike
 
@@ -39,7 +39,7 @@ def remade(references: Path, name: str, change: Any, *, rate: int = RATE, suffix
 
 
 def measure(references: Path, *degraded: Any, folder: Path | None = None, **options: Any) -> dict[str, Any]:
-    given = Options(**{"metric_names": METRICS, **options})
+    given = RunOptions(**{"metric_names": METRICS, **options})
     return score(references, [str(path) for path in degraded], folder, given, isolate=False)
 
 

@@ -21,7 +21,7 @@ from silkcodec import audio, container
 from silkcodec.errors import ArgumentError, AudioError, SilkError, TokensError
 from silkcodec.serve import access, filejobs, logs, protocol, uploads
 from silkcodec.serve.batcher import FRAME_S, Batcher, exact_sizes
-from silkcodec.serve.filejobs import Cancelled, Job, TooLongError
+from silkcodec.serve.filejobs import Cancelled, FileJob, TooLongError
 from silkcodec.serve.protocol import ProtocolError, Session
 from silkcodec.serve.settings import Limits, Settings, is_loopback, is_token, read_token
 from silkcodec.serve.worker import bytes_of, samples_of
@@ -263,8 +263,8 @@ def test_a_stream_has_an_end() -> None:
 # --- file jobs
 
 
-def job(source: Path, given: str, wanted: str, **fields: Any) -> Job:
-    return Job(source, source.with_name(f"result.{wanted}"), given, wanted, **({"max_s": 60.0} | fields))
+def job(source: Path, given: str, wanted: str, **fields: Any) -> FileJob:
+    return FileJob(source, source.with_name(f"result.{wanted}"), given, wanted, **({"max_s": 60.0} | fields))
 
 
 def test_an_upload_becomes_what_the_library_makes_of_it(codec: Silk, speech: Any, tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ def test_the_unit_is_one(tmp_path: Path) -> None:
 
 
 def test_the_document_has_every_option_metric_and_close_code() -> None:
-    metrics = pytest.importorskip("silkcodec.serve.metrics", reason="needs [serve]").Metrics()
+    metrics = pytest.importorskip("silkcodec.serve.prometheus", reason="needs [serve]").Metrics()
     for family in metrics.registry.collect():
         assert f"`{family.name}`" in DOCUMENT, family.name
     command = (ROOT / "src" / "silkcodec" / "cli" / "serving.py").read_text(encoding="utf-8")

@@ -28,7 +28,7 @@ from silkcodec import audio
 from silkcodec.serve import pool as pools
 from silkcodec.serve import processes
 from silkcodec.serve.client import ServerError
-from silkcodec.serve.metrics import Metrics
+from silkcodec.serve.prometheus import Metrics
 from silkcodec.serve.settings import Limits, Settings
 from silkcodec.silk import Silk
 from silkcodec.spec import FRAME_SAMPLES

@@ -211,10 +211,10 @@ def test_what_is_no_flat_graph_is_refused(data: bytes, words: str) -> None:
 
 
 def test_the_server_tries_its_weights_before_it_starts(folder: Path) -> None:
-    run = pytest.importorskip("silkcodec.serve.run", reason="needs [serve]")
+    server = pytest.importorskip("silkcodec.serve.server", reason="needs [serve]")
     from silkcodec.serve.settings import Limits, Settings
 
     (folder / "decoder.onnx").write_bytes(b"not a model")
     save(folder, config_of(folder))
     with pytest.raises(WeightsError, match=r"decoder\.onnx' must be a model"):
-        run.serve(Settings("127.0.0.1", 0, None, 1, 1, 8, folder, Limits()))
+        server.serve(Settings("127.0.0.1", 0, None, 1, 1, 8, folder, Limits()))

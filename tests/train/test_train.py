@@ -585,7 +585,7 @@ def test_freed_memory_is_kept_where_glibc_is() -> None:
     code = """
 import resource, sys
 import numpy as np
-from silkcodec.train.memory import keep_freed_pages
+from silkcodec.train.allocator import keep_freed_pages
 done = keep_freed_pages() if sys.argv[1] == "keep" else False
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt

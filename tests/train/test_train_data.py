@@ -301,7 +301,7 @@ def test_a_cache_that_cannot_be_written_is_one_sentence(folder: Path, tmp_path: 
 def pack_of(*waves: np.ndarray) -> Pack:
     clips, start = [], 0
     for i, wave in enumerate(waves):
-        clips.append(data.Clip(f"{i}.wav", start, len(wave)))
+        clips.append(data.PackedClip(f"{i}.wav", start, len(wave)))
         start += len(wave)
     return Pack((np.concatenate(waves) * 32768).astype("<i2"), clips)
 

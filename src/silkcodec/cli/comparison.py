@@ -92,8 +92,8 @@ def _options(
     force: bool,
     root: Path | None,
 ) -> Any:
-    """What compare and score have in common, as `evaluate.run.Options`."""
-    from silkcodec.evaluate.run import Options
+    """What compare and score have in common, as `evaluate.run.RunOptions`."""
+    from silkcodec.evaluate.run import RunOptions
 
     given = {}
     for text in models or []:
@@ -102,7 +102,7 @@ def _options(
             raise ArgumentError(f"--model must be KEY=NAME_OR_PATH; got '{text}'.")
         given[key] = model
     names, columns = (None if text is None else _listed(text) for text in (metrics, by))
-    return Options(names, given, split, limit, seed, columns, jobs, listen, force, root)
+    return RunOptions(names, given, split, limit, seed, columns, jobs, listen, force, root)
 
 
 def _listed(text: str) -> list[str]:

@@ -61,7 +61,7 @@ def tokenize(
     no recording could be used, or --check found damage.
     """
     from silkcodec.cli import console
-    from silkcodec.corpus.run import Options, tokenize
+    from silkcodec.corpus.tokenizing import Options, tokenize
 
     if check:
         _check(inputs, output, as_json)
@@ -151,7 +151,7 @@ def detokenize(
     """Decode rows of a tokenised corpus to sound files."""
     from silkcodec.audio.writing import sample_type_of
     from silkcodec.cli import console
-    from silkcodec.corpus.listen import detokenize
+    from silkcodec.corpus.detokenizing import detokenize
 
     done = detokenize(
         folder,

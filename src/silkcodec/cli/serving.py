@@ -50,4 +50,4 @@ def serve(
     n_workers = workers or settings.default_workers()
     chosen = settings.Settings(host, port, token, n_workers, file_workers, batch, weights, limits)
     chosen.check_open(no_token)
-    import_extra("silkcodec.serve.run", "The server", "serve").serve(chosen)
+    import_extra("silkcodec.serve.server", "The server", "serve").serve(chosen)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from silkcodec.container import payload
-from silkcodec.container.layout import (
+from silkcodec.container.structure import (
     CHUNK,
     CODED,
     CRC,
@@ -225,7 +225,7 @@ class _Input:
         self.seekable = self._file.seekable()
 
     def read(self, n: int) -> bytes:
-        """Return the next n bytes, or fewer at the end of the file. n is small (see `layout`)."""
+        """Return the next n bytes, or fewer at the end of the file. n is small (see `structure`)."""
         pieces, missing = [], n
         while missing:
             try:

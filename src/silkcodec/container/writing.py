@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from silkcodec.container import payload
-from silkcodec.container.layout import (
+from silkcodec.container.structure import (
     CODED,
     CRC,
     END,

@@ -4,9 +4,9 @@ items, sources      recordings: folders, manifests, Lhotse cuts, WebDataset tars
 plan                the recordings of each shard, fixed before encoding
 shard, rows         the unit of work: recordings -> codec -> a Parquet file or a tar, with reproducible bytes
 local, ray          the engines: processes on this machine, or a cluster
-ledger, run         the finished shards, resuming an interrupted run, the report
+ledger, tokenizing  the finished shards, resuming an interrupted run, the report
 checking            the check that a corpus is complete and undamaged
-reading, listen     reading rows, and decoding them to sound
+reading             reading rows; detokenizing: decoding them to sound
 
 docs/corpus.md describes the format and the guarantees. Submodules are imported on first use.
 """
@@ -20,11 +20,15 @@ if TYPE_CHECKING:
     from silkcodec.corpus.checking import check
     from silkcodec.corpus.reading import Corpus, read
     from silkcodec.corpus.rows import Row
-    from silkcodec.corpus.run import Options, tokenize
+    from silkcodec.corpus.tokenizing import Options, tokenize
 
 _HOMES = {
-    **{"Corpus": "reading", "read": "reading", "Row": "rows", "Options": "run", "tokenize": "run"},
+    "Corpus": "reading",
+    "Options": "tokenizing",
+    "Row": "rows",
     "check": "checking",
+    "read": "reading",
+    "tokenize": "tokenizing",
 }
 
 __all__ = ["Corpus", "Options", "Row", "check", "read", "tokenize"]

@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from silkcodec.corpus.plan import Plan, Shard
-from silkcodec.corpus.shard import Job, Record, check_worker, load_codec, tokenize_shard
+from silkcodec.corpus.shard import Record, ShardJob, check_worker, load_codec, tokenize_shard
 from silkcodec.errors import SilkError
 from silkcodec.parallel.worker_process import WorkerDied, WorkerProcess
 
@@ -25,7 +25,7 @@ Starts = Callable[[int], None]
 """Called with how many recordings have begun since the last call."""
 
 
-def tokenize(job: Job, plan: Plan, todo: Sequence[int], n_workers: int, starts: Starts) -> Iterator[Record]:
+def tokenize(job: ShardJob, plan: Plan, todo: Sequence[int], n_workers: int, starts: Starts) -> Iterator[Record]:
     """Yield the records of the shards in `todo` in order of completion.
 
     Raises:
@@ -86,7 +86,7 @@ class _Worker:
         ready: whether the codec is loaded. shard: shard in progress. item: number of the current recording.
     """
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: ShardJob) -> None:
         self.ready = False
         self.shard: Shard | None = None
         self.item = 0
@@ -116,7 +116,7 @@ class _Worker:
         self._process.end(idle=self.shard is None)
 
 
-def _serve(tasks: Connection, job: Job) -> None:
+def _serve(tasks: Connection, job: ShardJob) -> None:
     """Run the loop of a worker until the parent closes the connection or ends."""
     signal.signal(signal.SIGTERM, _terminate)
     one_thread()

@@ -44,7 +44,7 @@ class Facts:
 
 
 @dataclass(frozen=True)
-class Settings:
+class CorpusSettings:
     """Hold the settings that determine the bytes of the shards, in addition to the recordings.
 
     Attributes:
@@ -84,7 +84,7 @@ class Plan:
         OutputError: the body does not match the hash.
     """
 
-    def __init__(self, folder: Path, header: Mapping[str, Any], settings: Settings) -> None:
+    def __init__(self, folder: Path, header: Mapping[str, Any], settings: CorpusSettings) -> None:
         self.hash = str(header["hash"])
         self.n_items, self.n_refused, self.n_renamed = header["n_items"], header["n_refused"], header["n_renamed"]
         self._body = folder / BODY
@@ -120,7 +120,7 @@ class Plan:
                     yield Refused(**json.loads(line)["refused"])
 
 
-def make(folder: Path, found: Iterator[Item | Refused], settings: Settings, extra: Mapping[str, Any]) -> Plan:
+def make(folder: Path, found: Iterator[Item | Refused], settings: CorpusSettings, extra: Mapping[str, Any]) -> Plan:
     """Write the plan of a folder, or return the existing plan if it is identical.
 
     Args:
@@ -209,7 +209,7 @@ def count_shards(folder: Path) -> int:
         raise OutputError(f"'{folder / BODY}' cannot be read: {error.strerror or error}.") from error
 
 
-def _check_settings(folder: Path, begun: Mapping[str, Any], settings: Settings) -> None:
+def _check_settings(folder: Path, begun: Mapping[str, Any], settings: CorpusSettings) -> None:
     """Compare the settings with those of the plan before the inputs are read. Raises OutputError if one differs."""
     now = json.loads(_line(asdict(settings)))
     then = begun["settings"]

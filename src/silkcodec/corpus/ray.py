@@ -17,7 +17,7 @@ from typing import Any
 
 from silkcodec.corpus.local import MAX_DEATHS, Starts, one_thread
 from silkcodec.corpus.plan import Plan, Shard
-from silkcodec.corpus.shard import Job, Record, check_worker, load_codec, tokenize_shard
+from silkcodec.corpus.shard import Record, ShardJob, check_worker, load_codec, tokenize_shard
 from silkcodec.errors import ArgumentError, SilkError, import_extra
 
 OBJECT_STORE_BYTES = 80 * 1024 * 1024  # Ray's minimum: shards are written to disk directly.
@@ -26,7 +26,7 @@ OBJECT_STORE_BYTES = 80 * 1024 * 1024  # Ray's minimum: shards are written to di
 class _Tokenizer:
     """Encode shards with one codec, as a Ray actor."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: ShardJob) -> None:
         one_thread()
         self._codec = load_codec(job.codec, job.settings.provider)
         check_worker(self._codec, job)
@@ -48,7 +48,7 @@ def require() -> Any:
 
 
 def tokenize(
-    job: Job, plan: Plan, todo: Sequence[int], n_workers: int, starts: Starts, *, address: str | None, gpus: float
+    job: ShardJob, plan: Plan, todo: Sequence[int], n_workers: int, starts: Starts, *, address: str | None, gpus: float
 ) -> Iterator[Record]:
     """Yield the records of the shards in `todo` in order of completion.
 
@@ -88,7 +88,7 @@ def _start(ray: Any, n_workers: int, address: str | None) -> None:
 
 
 def _run(
-    ray: Any, job: Job, plan: Plan, waiting: deque[int], n_workers: int, starts: Starts, gpus: float
+    ray: Any, job: ShardJob, plan: Plan, waiting: deque[int], n_workers: int, starts: Starts, gpus: float
 ) -> Iterator[Record]:
     Actor = ray.remote(num_cpus=1, num_gpus=gpus)(_Tokenizer)
     deaths: Counter[int] = Counter()

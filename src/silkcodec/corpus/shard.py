@@ -30,7 +30,7 @@ from silkcodec import audio
 from silkcodec.codec import Codec, codecs, load, parse
 from silkcodec.corpus import arrow
 from silkcodec.corpus.items import Item, Refusal, Refused, locate, refused
-from silkcodec.corpus.plan import Facts, Settings, Shard
+from silkcodec.corpus.plan import CorpusSettings, Facts, Shard
 from silkcodec.corpus.rows import SUFFIXES, WRITERS, Row, sealed
 from silkcodec.corpus.tars import Window
 from silkcodec.errors import ArgumentError, AudioError, OutputError, SilkError, TokensError, WeightsError
@@ -46,7 +46,7 @@ Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Job:
+class ShardJob:
     """Hold the settings that a worker needs in addition to the shard.
 
     Attributes:
@@ -56,7 +56,7 @@ class Job:
         plan: hash of the plan. n_shards: number of shards in the plan.
     """
 
-    settings: Settings
+    settings: CorpusSettings
     codec: str
     folders: tuple[str, ...]
     out: str
@@ -87,7 +87,7 @@ def facts_of(codec: Codec) -> Facts:
     return Facts(identity, codec.sample_rate, tuple(codec.codebook_sizes), tuple(codec.frame_rates), streams)
 
 
-def check_worker(codec: Codec, job: Job) -> None:
+def check_worker(codec: Codec, job: ShardJob) -> None:
     """Check that a worker has the codec of the plan and can access its folder. Raises WeightsError, OutputError."""
     facts = facts_of(codec)
     if facts != job.settings.facts:
@@ -100,14 +100,14 @@ def check_worker(codec: Codec, job: Job) -> None:
         raise OutputError(f"Every worker must see the output under one name; '{job.out}' is not there for one of them.")
 
 
-def shard_name(job: Job, index: int) -> str:
+def shard_name(job: ShardJob, index: int) -> str:
     return f"tokens-{index:05d}-of-{job.n_shards:05d}{SUFFIXES[job.settings.file_format]}"
 
 
 def tokenize_shard(
     codec: Codec,
     shard: Shard,
-    job: Job,
+    job: ShardJob,
     crashed: Mapping[int, str] | None = None,
     starts: Callable[[int], None] = lambda number: None,
 ) -> Record:
@@ -167,7 +167,7 @@ def tokenize_shard(
     }
 
 
-def _encoded(codec: Codec, item: Item, job: Job) -> Iterator[Row]:
+def _encoded(codec: Codec, item: Item, job: ShardJob) -> Iterator[Row]:
     """Yield the rows of one recording.
 
     Raises:
@@ -195,7 +195,7 @@ def _encoded(codec: Codec, item: Item, job: Job) -> Iterator[Row]:
         raise Refusal("codec", f"The codec failed on '{item.path}': {type(error).__name__}: {error}") from error
 
 
-def _opened(item: Item, job: Job, files: ExitStack) -> audio.Reader:
+def _opened(item: Item, job: ShardJob, files: ExitStack) -> audio.Reader:
     file: Any = locate(item, job.folders[item.root], job.settings.allow_outside)
     if item.at is not None and item.kind == "tar":
         file = files.enter_context(Window(file, *item.at, item.path))
@@ -209,7 +209,7 @@ def _opened(item: Item, job: Job, files: ExitStack) -> audio.Reader:
     return files.enter_context(reader)
 
 
-def _tokens(codec: Codec, reader: audio.Reader, item: Item, settings: Settings) -> Iterator[tuple[float, Tokens]]:
+def _tokens(codec: Codec, reader: audio.Reader, item: Item, settings: CorpusSettings) -> Iterator[tuple[float, Tokens]]:
     """Yield (start within the item in s, Tokens) for each row: one row, or one per --max-segment-s."""
     rate = settings.facts.sample_rate
     limit = settings.max_hours * 3600
@@ -234,7 +234,7 @@ def _tokens(codec: Codec, reader: audio.Reader, item: Item, settings: Settings) 
         yield 0.0, _checked(codec.encode(np.concatenate(list(blocks)), rate), settings)
 
 
-def _bounded(reader: audio.Reader, item: Item, settings: Settings) -> Iterator[Any]:
+def _bounded(reader: audio.Reader, item: Item, settings: CorpusSettings) -> Iterator[Any]:
     """Yield blocks and refuse the item once it exceeds the maximum duration.
 
     The blocks are counted because a header can be wrong and a small compressed file can decode to hours of silence.
@@ -247,13 +247,13 @@ def _bounded(reader: audio.Reader, item: Item, settings: Settings) -> Iterator[A
         yield block
 
 
-def _too_long(item: Item, settings: Settings) -> Refusal:
+def _too_long(item: Item, settings: CorpusSettings) -> Refusal:
     more = "" if settings.facts.streams else " --max-segment-s cuts it for a codec that takes whole waves only."
     most = f"{settings.max_hours:g} h (--max-hours-per-file)"
     return Refusal("too long", f"'{item.path}' must hold at most {most}.{more}")
 
 
-def _checked(tokens: Tokens, settings: Settings) -> Tokens:
+def _checked(tokens: Tokens, settings: CorpusSettings) -> Tokens:
     facts = settings.facts
     got = tokens.codec, tokens.sample_rate, tokens.codebook_sizes, tokens.frame_rates
     expected = facts.codec, facts.sample_rate, facts.codebook_sizes, facts.frame_rates

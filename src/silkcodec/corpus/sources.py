@@ -38,7 +38,7 @@ class Root:
         folder: absolute path of the base folder of its paths.
         name: name of the file in the folder; "" if the input is the folder.
         file: path of a manifest, which may be outside `folder`.
-        layout: layout of a manifest.
+        dialect: dialect of a manifest.
         label: prefix of the ids and paths of a folder if there are several inputs: "" or "name/".
         skip: subfolder that is skipped, which is the output folder.
     """
@@ -49,7 +49,7 @@ class Root:
     label: str = ""
     skip: str = ""
     file: str = ""
-    layout: manifest.Layout = manifest.USUAL
+    dialect: manifest.Dialect = manifest.USUAL
 
 
 def roots(
@@ -57,13 +57,13 @@ def roots(
     output: str | os.PathLike[str] = "",
     *,
     below: str | os.PathLike[str] | None = None,
-    layout: manifest.Layout = manifest.USUAL,
+    dialect: manifest.Dialect = manifest.USUAL,
 ) -> list[Root]:
     """Return the kind and location of each input. The output may be inside an input folder.
 
     Args:
         below: base folder of the paths in manifests; None: the folder of each manifest.
-        layout: layout of the manifests.
+        dialect: dialect of the manifests.
 
     Raises:
         ArgumentError: there is no input, two folders have the same name, or manifest options are given without a
@@ -71,7 +71,7 @@ def roots(
     """
     if below is not None and not os.path.isdir(below):
         raise AudioError(f"--root must be a folder; '{below}' is none.")
-    if (below is not None or layout != manifest.USUAL) and not any(map(manifest.is_manifest, inputs)):
+    if (below is not None or dialect != manifest.USUAL) and not any(map(manifest.is_manifest, inputs)):
         raise ArgumentError("--root, --column, --separator and --encoding are for manifests; no input is one.")
     skip = os.path.realpath(output) if output else ""
     if not inputs:
@@ -88,7 +88,7 @@ def roots(
         if manifest.is_manifest(path):
             file = os.path.abspath(path)
             folder = os.path.dirname(file) if below is None else os.path.realpath(below)
-            found.append(Root("manifest", folder, path.name, file=file, layout=layout))
+            found.append(Root("manifest", folder, path.name, file=file, dialect=dialect))
             continue
         real, name = path.resolve(), path.name.lower()
         kind = "tar" if ".tar" in name or ".tgz" in name else "parquet" if name.endswith(".parquet") else "file"
@@ -246,7 +246,7 @@ def _parquet(root: Root, number: int, place: str, allow_outside: bool, alone: bo
 
 
 def _manifest(root: Root, number: int, allow_outside: bool) -> Iterator[Item | Refused]:
-    for line, row in manifest.records(root.file, root.layout):
+    for line, row in manifest.records(root.file, root.dialect):
         id = path = f"line {line}"
         try:
             if isinstance(row, ArgumentError):

@@ -2,8 +2,8 @@
 
     clips.py      files, folders or manifests -> list of Clip
     metrics/      a reference wave and the output of a codec -> numbers
-    measure.py    one codec on one clip -> one row; workers.py: in worker processes; memory.py: memory of a codec
-    rows.py       rows on disk, reused by later runs; listening.py: the same for audio
+    measure.py    one codec on one clip -> one row; workers.py: in worker processes; description.py: a codec
+    stored_rows.py  rows on disk, reused by later runs; listening.py: the same for audio
     run.py        candidates x clips -> rows -> result; compare.py: for codecs; score.py: for existing files
     codebooks.py  codes -> use, perplexity and entropy of codebooks
     statistics.py means and their 95 % intervals

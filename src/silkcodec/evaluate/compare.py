@@ -1,7 +1,7 @@
 """Implement `silk compare`: encode and decode the same clips with several codecs and measure the outputs.
 
-Each codec is first loaded in a separate process (memory.py). If a codec cannot be used, the result lists it and the
-run continues with the others.
+Each codec is first loaded in a separate process (description.py). If a codec cannot be used, the result lists it and
+the run continues with the others.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from pathlib import Path
 from silkcodec.codec import codecs as codec_names
 from silkcodec.codec import parse
 from silkcodec.errors import ArgumentError, SilkError
-from silkcodec.evaluate import memory
-from silkcodec.evaluate.run import Candidate, Options, Progress, Result, carry_out, conclude, prepare, problem
+from silkcodec.evaluate.description import Described, describe, describe_apart
+from silkcodec.evaluate.run import Candidate, Progress, Result, RunOptions, carry_out, conclude, prepare, problem
 from silkcodec.parallel.cores import available_cores
 
 ORIGINAL = "original"  # the clips themselves: the value of each metric for a lossless codec
@@ -25,7 +25,7 @@ def compare(
     inputs: Sequence[str | os.PathLike[str]],
     codecs: Sequence[str] = ("silk",),
     folder: str | os.PathLike[str] | None = None,
-    options: Options | None = None,
+    options: RunOptions | None = None,
     *,
     isolate: bool = True,
     progress: Progress | None = None,
@@ -37,7 +37,7 @@ def compare(
         codecs: names as `silkcodec.load` takes them, and "original" for the clips themselves. Differences are
             computed against the first.
         folder: output folder for the result, the report and the rows. None writes nothing.
-        options: see `Options`.
+        options: see `RunOptions`.
         isolate: run each codec in a separate process and measure its memory, so that a crash affects only that
             codec. False runs all codecs in this process and ignores `jobs`.
         progress: called after each row.
@@ -49,7 +49,7 @@ def compare(
         ArgumentError, AudioError: an argument or a clip is invalid; raised before anything is measured.
         SilkError: no codec can be used. OutputError: `folder` cannot be written, or already has a result.
     """
-    options = options or Options()
+    options = options or RunOptions()
     names = list(dict.fromkeys(codecs))
     _check_names(names)
     measured, clips = prepare(inputs, folder, options)
@@ -69,15 +69,15 @@ def compare(
     return conclude("silk compare", clips, facts, rows, measured, folder, options)
 
 
-def _described(names: Sequence[str], clip: Path, options: Options, isolate: bool) -> dict[str, memory.Described]:
+def _described(names: Sequence[str], clip: Path, options: RunOptions, isolate: bool) -> dict[str, Described]:
     """Return the description of each codec. Raises if a preset does not exist or no codec can be used."""
     threads = max(1, available_cores() // options.processes)
 
-    def describe(name: str) -> memory.Described:
-        return memory.describe_apart(name, clip, threads) if isolate else memory.describe(name)
+    def described_one(name: str) -> Described:
+        return describe_apart(name, clip, threads) if isolate else describe(name)
 
     with ThreadPoolExecutor(options.processes if isolate else 1) as pool:
-        described = dict(zip(names, pool.map(describe, names), strict=True))
+        described = dict(zip(names, pool.map(described_one, names), strict=True))
     for found in described.values():
         if found.refused:
             raise ArgumentError(found.failed)

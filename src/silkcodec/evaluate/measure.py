@@ -20,7 +20,7 @@ from silkcodec.errors import AudioError, SilkError
 from silkcodec.evaluate import align, codebooks, metrics
 from silkcodec.evaluate.clips import Clip
 from silkcodec.evaluate.listening import REFERENCE, keep
-from silkcodec.evaluate.rows import Row, metric_identity
+from silkcodec.evaluate.stored_rows import Row, metric_identity
 
 RATE = metrics.SAMPLE_RATE
 WARM_UP_S = 0.5
@@ -34,7 +34,7 @@ class Task:
         clip: the reference.
         codec: name of the codec in the result.
         source: where the output comes from: a codec name as `load` takes it, or the file that holds the output.
-        key: key of the row, see `rows`.
+        key: key of the row, see `stored_rows`.
         metrics: names of the metrics to measure.
         audio: folder in which the reference and the output are stored for listening; None stores neither.
     """

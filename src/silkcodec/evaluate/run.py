@@ -2,7 +2,7 @@
 
 `compare.py` and `score.py` define the candidates. Both write:
 
-    FOLDER/rows.jsonl     one line per codec and clip, see rows.py
+    FOLDER/rows.jsonl     one line per codec and clip, see stored_rows.py
     FOLDER/audio/         a few clips to listen to, see listening.py
     FOLDER/results.json   the result, with kind and format first; report.md and report.html present it
 
@@ -27,7 +27,7 @@ from silkcodec.evaluate import listening, metrics, report, summary
 from silkcodec.evaluate.clips import Clip, find_clips
 from silkcodec.evaluate.measure import Task
 from silkcodec.evaluate.results import head, to_json
-from silkcodec.evaluate.rows import Row, RowsFile, content_hash, joined, only, row_key, still_good
+from silkcodec.evaluate.stored_rows import Row, RowsFile, content_hash, joined, only, row_key, still_good
 from silkcodec.evaluate.workers import measure_here, measure_in_processes
 from silkcodec.output import check_output, replacing
 from silkcodec.parallel.cores import available_cores
@@ -41,7 +41,7 @@ Progress = Callable[[int, int, str], None]  # rows done, total rows, name of the
 
 
 @dataclass(frozen=True)
-class Options:
+class RunOptions:
     """Hold the options shared by `compare` and `score`.
 
     Attributes:
@@ -102,7 +102,7 @@ def conclude(
     rows: Sequence[Row],
     measured: Sequence[metrics.Metric],
     folder: str | os.PathLike[str] | None,
-    options: Options,
+    options: RunOptions,
 ) -> Result:
     """Return the result of some rows, and write it and its reports to a folder.
 
@@ -152,7 +152,7 @@ def _described(metric: metrics.Metric) -> dict[str, Any]:
 
 
 def prepare(
-    inputs: Sequence[str | os.PathLike[str]], folder: str | os.PathLike[str] | None, options: Options
+    inputs: Sequence[str | os.PathLike[str]], folder: str | os.PathLike[str] | None, options: RunOptions
 ) -> tuple[list[metrics.Metric], list[Clip]]:
     """Return the metrics and the clips, after all checks that need no codec."""
     if options.jobs is not None and options.jobs < 1:
@@ -181,7 +181,7 @@ def carry_out(
     candidates: Sequence[Candidate],
     measured: Sequence[metrics.Metric],
     folder: str | os.PathLike[str] | None,
-    options: Options,
+    options: RunOptions,
     *,
     isolate: bool,
     progress: Progress | None,
@@ -225,7 +225,7 @@ def carry_out(
     ]
 
 
-def _work(tasks: Sequence[Task], names: Sequence[str], options: Options, isolate: bool) -> Iterator[Row]:
+def _work(tasks: Sequence[Task], names: Sequence[str], options: RunOptions, isolate: bool) -> Iterator[Row]:
     """Yield rows as they finish, each with the number of processes in use."""
     groups = [list(group) for _, group in groupby(tasks, key=lambda task: task.clip.name)]
     jobs = min(options.processes, len(groups)) if isolate else 1

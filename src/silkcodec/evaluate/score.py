@@ -18,7 +18,7 @@ from typing import TypeVar
 from silkcodec import audio, manifest
 from silkcodec.errors import ArgumentError, AudioError
 from silkcodec.evaluate.clips import Clip
-from silkcodec.evaluate.run import Candidate, Options, Progress, Result, carry_out, conclude, prepare
+from silkcodec.evaluate.run import Candidate, Progress, Result, RunOptions, carry_out, conclude, prepare
 
 SHOWN = 5  # files named in a message
 
@@ -29,7 +29,7 @@ def score(
     reference: str | os.PathLike[str],
     degraded: Sequence[str],
     folder: str | os.PathLike[str] | None = None,
-    options: Options | None = None,
+    options: RunOptions | None = None,
     *,
     isolate: bool = True,
     progress: Progress | None = None,
@@ -48,7 +48,7 @@ def score(
         AudioError: a path does not exist or holds no files.
         OutputError: `folder` cannot be written, or already has a result.
     """
-    options = options or Options()
+    options = options or RunOptions()
     folders = _named(degraded)
     measured, clips = prepare([reference], folder, options)
     chosen = options.limit is not None or options.split is not None or manifest.is_manifest(reference)

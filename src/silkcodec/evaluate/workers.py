@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from multiprocessing.connection import Connection, wait
 
 from silkcodec.evaluate.measure import Measurer, Task, failure
-from silkcodec.evaluate.rows import Row
+from silkcodec.evaluate.stored_rows import Row
 from silkcodec.parallel.cores import available_cores
 from silkcodec.parallel.worker_process import WorkerDied, WorkerProcess
 

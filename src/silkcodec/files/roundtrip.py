@@ -12,7 +12,7 @@ from pathlib import Path
 from silkcodec import audio, picture
 from silkcodec.errors import ArgumentError
 from silkcodec.files import Advance, Coding, Playback, encode_file, nothing, rereadable
-from silkcodec.files.comparison import Comparison
+from silkcodec.files.mel_comparison import Comparison
 from silkcodec.output import check_output, replacing
 from silkcodec.silk import Silk
 from silkcodec.spec import SILK_SAMPLE_RATE

@@ -12,9 +12,9 @@
     pool.py       all of them: starts, watches and replaces workers, pins streams to them, queues file jobs
     uploads.py    a request's body to a file of a private folder
     access.py     bearer token, rate, who may open how many streams
-    metrics.py    Prometheus; logs.py: JSON lines with a request id
+    prometheus.py Prometheus; logs.py: JSON lines with a request id
     app.py        HTTP; sessions.py: the WebSocket; books.py: request ids, the log and the count of requests
-    run.py        the process: listen, drain on SIGTERM
+    server.py     the process: listen, drain on SIGTERM
     client.py     a client, without asyncio
     explain.py    the page of `silk explain`, for this machine only; it needs no extra
 

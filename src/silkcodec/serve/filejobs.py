@@ -34,7 +34,7 @@ class Cancelled(Exception):
 
 
 @dataclass(frozen=True)
-class Job:
+class FileJob:
     """What to do.
 
     Attributes:
@@ -53,7 +53,7 @@ class Job:
     entropy: bool = False
 
 
-def work(codec: Silk, job: Job, is_cancelled: Callable[[], bool]) -> float:
+def work(codec: Silk, job: FileJob, is_cancelled: Callable[[], bool]) -> float:
     """Run the job and return the seconds of audio processed.
 
     Raises:
@@ -77,7 +77,7 @@ def work(codec: Silk, job: Job, is_cancelled: Callable[[], bool]) -> float:
     return done_s
 
 
-def _encode(codec: Silk, job: Job, advance: files.Advance) -> None:
+def _encode(codec: Silk, job: FileJob, advance: files.Advance) -> None:
     plain = job.wanted == "silk" and job.dims_per_token == DIMS_PER_TOKEN
     coded = job.target if plain else _between(job)
     with _opened(job.source) as file:
@@ -95,7 +95,7 @@ def _encode(codec: Silk, job: Job, advance: files.Advance) -> None:
         job.target.write_text(json.dumps(to_json(tokens)), encoding="utf-8")
 
 
-def _decode(codec: Silk, job: Job, advance: files.Advance) -> None:
+def _decode(codec: Silk, job: FileJob, advance: files.Advance) -> None:
     source = job.source
     if job.given == "json":
         tokens = from_json(job.source.read_bytes(), codec.codec_id, job.max_s)
@@ -110,7 +110,7 @@ def _decode(codec: Silk, job: Job, advance: files.Advance) -> None:
         source.unlink()
 
 
-def _between(job: Job) -> Path:
+def _between(job: FileJob) -> Path:
     """Where a .silk file lies that is neither the upload nor the result."""
     return job.target.with_suffix(".part.silk")
 

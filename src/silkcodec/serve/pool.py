@@ -17,8 +17,8 @@ from contextlib import suppress
 from typing import Any
 
 from silkcodec.errors import SilkError
-from silkcodec.serve.metrics import Metrics
 from silkcodec.serve.processes import STOP_S, LostError, Stream, Worker
+from silkcodec.serve.prometheus import Metrics
 from silkcodec.serve.settings import Settings
 
 log = logging.getLogger("silkcodec.serve")
@@ -134,7 +134,7 @@ class Pool:
         """One file job, when a worker is free; cancelling the call cancels the job.
 
         Args:
-            fields: of `filejobs.Job`.
+            fields: of `filejobs.FileJob`.
 
         Returns:
             Seconds of sound that went through.

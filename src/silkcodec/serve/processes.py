@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from silkcodec.errors import SilkError
 from silkcodec.serve import wire
-from silkcodec.serve.metrics import Metrics
+from silkcodec.serve.prometheus import Metrics
 from silkcodec.serve.settings import Settings
 
 log = logging.getLogger("silkcodec.serve")

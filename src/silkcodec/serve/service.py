@@ -9,8 +9,8 @@ from pathlib import Path
 
 from silkcodec.serve import access
 from silkcodec.serve.access import Places, Rate
-from silkcodec.serve.metrics import Metrics
 from silkcodec.serve.pool import Pool
+from silkcodec.serve.prometheus import Metrics
 from silkcodec.serve.settings import Limits, Settings, is_loopback
 
 UPLOADS = 4  # times as many may be on their way as may wait for a worker: most of that time is the client's network

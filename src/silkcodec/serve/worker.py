@@ -208,7 +208,7 @@ def run_file_jobs(connection: socket.socket, inbox: Inbox, codec: Silk) -> None:
         head = waiting.pop(0)
         name = head["id"]
         fields = {key: value for key, value in head.items() if key not in ("do", "id", "source", "target")}
-        job = filejobs.Job(Path(head["source"]), Path(head["target"]), **fields)
+        job = filejobs.FileJob(Path(head["source"]), Path(head["target"]), **fields)
         try:
             seconds = filejobs.work(codec, job, is_cancelled)
             answer: dict[str, Any] = {"is": "done", "id": name, "seconds": seconds}

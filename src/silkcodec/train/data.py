@@ -38,7 +38,7 @@ AHEAD = 4  # batches prepared in advance
 
 
 @dataclass(frozen=True)
-class Clip:
+class PackedClip:
     """Locate one file in the decoded audio."""
 
     path: str
@@ -144,7 +144,7 @@ def read_index(file: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
 class Pack:
     """Hold the decoded audio of one split: `samples`, a memory-mapped int16 array, and the `clips` in it."""
 
-    def __init__(self, samples: NDArray[np.int16], clips: list[Clip]):
+    def __init__(self, samples: NDArray[np.int16], clips: list[PackedClip]):
         self.samples, self.clips = samples, clips
         self.lengths = np.array([clip.n_samples for clip in clips], dtype=np.int64)
 
@@ -152,7 +152,7 @@ class Pack:
     def hours(self) -> float:
         return float(self.lengths.sum()) / SAMPLE_RATE / 3600
 
-    def wave(self, clip: Clip, offset: int, n_samples: int) -> NDArray[np.float32]:
+    def wave(self, clip: PackedClip, offset: int, n_samples: int) -> NDArray[np.float32]:
         """Return float32 [n_samples] of a clip from `offset` on, zero-padded after its end."""
         wave = np.zeros(n_samples, dtype=np.float32)
         begin = clip.start_samples + offset
@@ -184,14 +184,14 @@ def pack(config: DataConfig, split: str, cache: Path, say: Callable[[str], None]
     return Pack(np.memmap(data, dtype="<i2", mode="r"), clips)
 
 
-def _packed(data: Path, table: Path, folder: Path, names: list[str]) -> list[Clip] | None:
+def _packed(data: Path, table: Path, folder: Path, names: list[str]) -> list[PackedClip] | None:
     """Return the clips of a cache that is up to date with these files, or None if it must be rebuilt.
 
     The files have changed if any size or the modification time of the newest file differs.
     """
     try:
         described = json.loads(table.read_text(encoding="utf-8"))
-        clips = [Clip(**clip) for clip in described["clips"]]
+        clips = [PackedClip(**clip) for clip in described["clips"]]
         n_samples = data.stat().st_size // 2
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -203,7 +203,7 @@ def _packed(data: Path, table: Path, folder: Path, names: list[str]) -> list[Cli
     return clips if same and whole else None
 
 
-def _decode(data: Path, table: Path, folder: Path, names: list[str], say: Callable[[str], None]) -> list[Clip]:
+def _decode(data: Path, table: Path, folder: Path, names: list[str], say: Callable[[str], None]) -> list[PackedClip]:
     """Write the samples, then the table that marks them as complete, and return the clips."""
     data.parent.mkdir(parents=True, exist_ok=True)
     sizes, newest_ns = _sizes(folder, names)  # taken before reading, to detect files that change meanwhile
@@ -217,7 +217,7 @@ def _decode(data: Path, table: Path, folder: Path, names: list[str], say: Callab
                     say(f"left out {name}: {samples}")
                     continue
                 out.write(samples.tobytes())
-                clips.append(Clip(name, position, len(samples)))
+                clips.append(PackedClip(name, position, len(samples)))
                 position += len(samples)
                 if done % 200 == 0:
                     say(f"decoded {done} of {len(names)} files, {position / SAMPLE_RATE / 3600:.2f} h")

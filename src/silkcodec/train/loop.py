@@ -30,7 +30,7 @@ from silkcodec.mel import FRAME, SAMPLE_RATE
 from silkcodec.nn.decoder import NOISE_LENGTH
 from silkcodec.nn.discriminators import Discriminators, adversarial_losses, discriminator_loss
 from silkcodec.nn.model import SilkModel
-from silkcodec.train import checkpoint, memory, revive
+from silkcodec.train import allocator, checkpoint, revive
 from silkcodec.train.config import StageConfig, TrainConfig, dump_config, load_config
 from silkcodec.train.data import Batches, Pack, crops, pack
 from silkcodec.train.interrupts import Interrupts
@@ -66,7 +66,7 @@ def train(config_path: str | Path, run: str | Path, overrides: list[str] | None 
     require("Training", TRAINING)
     config = load_config(config_path, overrides or ())
     if not torch.cuda.is_available():
-        memory.keep_freed_pages()
+        allocator.keep_freed_pages()
     Trainer(config, Path(run)).run()
 
 

@@ -28,7 +28,7 @@ def gradient(
 
     Without runs, tiny models are trained on IN first, one for each quantizer.
     """
-    from silkcodec.train.memory import keep_freed_pages
+    from silkcodec.train.allocator import keep_freed_pages
     from silkcodec_lab.gradient import measure
 
     keep_freed_pages()

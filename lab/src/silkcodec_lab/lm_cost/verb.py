@@ -31,7 +31,7 @@ def lm_cost(
 
     Trains the same tiny model on each codec's tokens of the same speech. Reports bits per second, steps and seconds.
     """
-    from silkcodec.train.memory import keep_freed_pages
+    from silkcodec.train.allocator import keep_freed_pages
     from silkcodec_lab.lm_cost import measure
     from silkcodec_lab.lm_cost.training import Plan
 

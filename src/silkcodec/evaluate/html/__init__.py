@@ -2,7 +2,7 @@
 
     columns.py    the columns of the table, and which cells are best
     numbers.py    texts and sums that the templates show
-    listen.py     players: FLAC and spectrograms in the page
+    players.py    players: FLAC and spectrograms in the page
     report.html   the page, a Jinja template; sections/: one template per section
     report.css; table.js sorts, player.js plays, plot.js draws rate against quality
 
@@ -25,8 +25,9 @@ from jinja2 import Environment, PackageLoader
 from jinja2.ext import Extension
 
 from silkcodec.evaluate import report
-from silkcodec.evaluate.html import listen, numbers
+from silkcodec.evaluate.html import numbers
 from silkcodec.evaluate.html.columns import Result, columns, first, names, number, signed
+from silkcodec.evaluate.html.players import players
 from silkcodec.evaluate.listening import Listening
 from silkcodec.evaluate.markdown import ARROWS, digits
 from silkcodec.picture import band_height
@@ -96,7 +97,7 @@ def to_html(result: Result, listening: Sequence[Listening]) -> str:
         columns=shown,
         groups=Counter(column.group for column in shown),
         arrows=ARROWS,
-        players=listen.players(listening),
+        players=players(listening),
         rated=filled["burden"],
         plotted=[key for key in result["metrics"] if numbers.n_measured(result, key, names(result))],
         measured=report.measured(result),

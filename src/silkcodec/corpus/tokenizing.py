@@ -25,9 +25,9 @@ from silkcodec import __version__, manifest
 from silkcodec.corpus import arrow, local, sources
 from silkcodec.corpus import plan as planning
 from silkcodec.corpus.ledger import Ledger, Record, alone
-from silkcodec.corpus.plan import Plan, Settings
+from silkcodec.corpus.plan import CorpusSettings, Plan
 from silkcodec.corpus.rows import SUFFIXES
-from silkcodec.corpus.shard import Job, absolute_codec, facts_of, load_codec
+from silkcodec.corpus.shard import ShardJob, absolute_codec, facts_of, load_codec
 from silkcodec.errors import ArgumentError
 from silkcodec.output import replacing
 from silkcodec.parallel.cores import available_cores
@@ -52,8 +52,8 @@ class Options:
         gpus: number of GPUs per Ray worker.
         root: base folder of the paths in manifests; None: the folder of each manifest.
         columns: column names of the manifests, e.g. "path=wav_filename".
-        separator, encoding: format of the manifests; see `manifest.Layout`.
-        others: see `plan.Settings`. max_hours None: 10, or 1 for a codec that encodes whole waves only.
+        separator, encoding: format of the manifests; see `manifest.Dialect`.
+        others: see `plan.CorpusSettings`. max_hours None: 10, or 1 for a codec that encodes whole waves only.
     """
 
     codec: str = "silk"
@@ -97,10 +97,10 @@ def tokenize(
     started = time.perf_counter()
     options = options or Options()
     _check(options)
-    found = sources.roots(inputs, output, below=options.root, layout=_layout(options))
+    found = sources.roots(inputs, output, below=options.root, dialect=_dialect(options))
     name = absolute_codec(options.codec)
     facts = facts_of(load_codec(name, options.provider))
-    settings = Settings(
+    settings = CorpusSettings(
         facts=facts,
         file_format=options.file_format,
         shard_items=options.shard_items,
@@ -114,7 +114,9 @@ def tokenize(
         _clean(folder)
         extra = {"load": name, "inputs": [os.fspath(path) for path in inputs], "version": __version__}
         plan = planning.make(folder, sources.items(found, options.allow_outside), settings, extra)
-        job = Job(settings, name, tuple(root.folder for root in found), str(folder.resolve()), plan.hash, plan.n_shards)
+        job = ShardJob(
+            settings, name, tuple(root.folder for root in found), str(folder.resolve()), plan.hash, plan.n_shards
+        )
         with Ledger(folder, plan.hash) as ledger:
             before = set(ledger.records)
             _work(job, plan, ledger, options, progress)
@@ -125,13 +127,13 @@ def tokenize(
     return report
 
 
-def _layout(options: Options) -> manifest.Layout:
+def _dialect(options: Options) -> manifest.Dialect:
     pairs = [column.partition("=") for column in options.columns]
     for name, equals, column in pairs:
         if not (name and equals and column):
             raise ArgumentError(f"--column must be NAME=COLUMN, e.g. path=wav_filename; got '{name}{equals}{column}'.")
     separator = "\t" if options.separator in ("tab", "\\t") else options.separator
-    return manifest.Layout(tuple((name, column) for name, _, column in pairs), separator, options.encoding)
+    return manifest.Dialect(tuple((name, column) for name, _, column in pairs), separator, options.encoding)
 
 
 def _check(options: Options) -> None:
@@ -168,7 +170,7 @@ def _clean(folder: Path) -> None:
         part.unlink(missing_ok=True)
 
 
-def _work(job: Job, plan: Plan, ledger: Ledger, options: Options, progress: Progress | None) -> None:
+def _work(job: ShardJob, plan: Plan, ledger: Ledger, options: Options, progress: Progress | None) -> None:
     todo = [index for index in range(plan.n_shards) if index not in ledger.records]
     begun = sum(plan.counts) - sum(plan.counts[index] for index in todo)
     done_s, since = 0.0, time.perf_counter()
@@ -196,7 +198,7 @@ def _work(job: Job, plan: Plan, ledger: Ledger, options: Options, progress: Prog
 
 
 def _report(
-    plan: Plan, ledger: Ledger, before: set[int], options: Options, settings: Settings, wall_s: float
+    plan: Plan, ledger: Ledger, before: set[int], options: Options, settings: CorpusSettings, wall_s: float
 ) -> dict[str, Any]:
     records = [ledger.records[index] for index in range(plan.n_shards)]
     now = [record for record in records if record["shard"] not in before]

@@ -1,6 +1,6 @@
 """Describe a codec and measure its memory in a separate process.
 
-    python -m silkcodec.evaluate.memory CODEC CLIP ANSWER.json
+    python -m silkcodec.evaluate.description CODEC CLIP ANSWER.json
 
 loads the codec, encodes and decodes the first minute of the clip, and writes the fields of `Described`. The memory is
 that of the whole process, including Python and the libraries that the codec needs.
@@ -66,7 +66,7 @@ def describe_apart(name: str, clip: Path, threads: int) -> Described:
     """Describe a codec in a new process and measure its memory. A crash while loading is reported as a failure."""
     with tempfile.TemporaryDirectory() as folder:
         answer = Path(folder) / "answer.json"
-        command = [sys.executable, "-m", "silkcodec.evaluate.memory", name, os.path.abspath(clip), str(answer)]
+        command = [sys.executable, "-m", "silkcodec.evaluate.description", name, os.path.abspath(clip), str(answer)]
         environment = {"OMP_NUM_THREADS": str(threads), **os.environ}
         try:
             done = subprocess.run(command, env=environment, capture_output=True, timeout=TIMEOUT_S, check=False)
