@@ -54,21 +54,21 @@ def silk_file(data: bytes) -> None:
     tokens = _or_none(lambda: container.read(io.BytesIO(file)))
     piped = _or_none(lambda: container.read(Pipe(file)))  # type: ignore[arg-type]
     contents = _or_none(lambda: container.info(io.BytesIO(file)))
-    salvaged = _or_none(lambda: container.salvage(io.BytesIO(file)))
-    part = _or_none(lambda: container.salvage(io.BytesIO(file), start_s=0.4, duration_s=1.2))
+    recovered_part = _or_none(lambda: container.read_damaged(io.BytesIO(file)))
+    part = _or_none(lambda: container.read_damaged(io.BytesIO(file), start_s=0.4, duration_s=1.2))
     assert tokens == piped, "a pipe gives other tokens than a file"
     if tokens is None:
-        assert salvaged is None or salvaged.damage is not None, "salvage found no damage where read did"
+        assert recovered_part is None or recovered_part.damage is not None, "read_damaged found no damage, but read did"
     else:
-        assert salvaged is not None and salvaged.tokens == tokens and salvaged.damage is None
+        assert recovered_part is not None and recovered_part.tokens == tokens and recovered_part.damage is None
         assert contents is not None and contents.n_samples == tokens.n_samples
         again = io.BytesIO()
         container.write(tokens, again)
         assert container.read(io.BytesIO(again.getvalue())) == tokens
     if part is not None:
-        assert salvaged is not None, "a part can be read of which the whole cannot"
+        assert recovered_part is not None, "a part can be read, but the whole file cannot"
         np.testing.assert_array_equal(
-            part.tokens.to_levels(), salvaged.tokens.to_levels()[1 : 1 + part.tokens.n_frames]
+            part.tokens.to_levels(), recovered_part.tokens.to_levels()[1 : 1 + part.tokens.n_frames]
         )
 
 

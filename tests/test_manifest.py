@@ -45,8 +45,8 @@ def test_values_are_text_and_empty_ones_are_left_out(tmp_path: Path) -> None:
 
 
 HOSTILE = {
-    "empty.tsv": (b"", "must have rows"),
-    "header.csv": (b"path,text\n", "must have rows"),
+    "empty.tsv": (b"", "must have at least one row"),
+    "header.csv": (b"path,text\n", "must have at least one row"),
     "column.tsv": (b"file\ttext\na\tb\n", "must have a column path or audio_filepath"),
     "hole.csv": (b"path,text\na.wav,x\n,y\n", "Line 3"),
     "bad.jsonl": (b'{"path": "a.wav"}\n{"path": \n', "Line 2"),

@@ -239,12 +239,12 @@ def test_an_id_of_another_codebook_is_refused() -> None:
 
 
 def test_a_multi_scale_codec_has_no_single_sequence() -> None:
-    with pytest.raises(TokensError, match="one frame rate"):
+    with pytest.raises(TokensError, match="the same frame rate"):
         snac_like().to_ids()
 
 
 def test_a_vocabulary_beyond_64_bits_is_refused() -> None:
     assert len(silk(1).regroup(20).to_ids()) == 7  # 7 codebooks of up to 2^60: just fits
     huge = Tokens((np.zeros(1, int),) * 9, (2**60,) * 9, (1.0,) * 9, 24_000, 1, "other")
-    with pytest.raises(TokensError, match="regroup into smaller tokens"):
+    with pytest.raises(TokensError, match="Regroup into smaller tokens"):
         huge.to_ids()

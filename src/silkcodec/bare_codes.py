@@ -1,4 +1,4 @@
-"""Read bare codes, which other codecs' interfaces pass as arrays [codebooks, frames] without Tokens."""
+"""Convert bare codes to Tokens. Bare codes are arrays [codebooks, frames], as in the interfaces of other codecs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WANTED = "Tokens, or codes [codebooks, frames] with n_samples"
 
 
 def as_tokens(codec: Any, given: Any, n_samples: int | None = None, n_codebooks: int | None = None) -> Tokens:
-    """Return Tokens as they are, and bare codes as Tokens of this codec.
+    """Return Tokens unchanged, and convert bare codes to Tokens of a codec.
 
     Args:
         codec: the codec that defines the layout: sizes and rates of the codebooks, sample rate, identity.
@@ -30,13 +30,13 @@ def as_tokens(codec: Any, given: Any, n_samples: int | None = None, n_codebooks:
     """
     if isinstance(given, Tokens):
         if n_samples is not None or n_codebooks is not None:
-            raise ArgumentError("n_samples and n_codebooks must be passed with bare codes only; Tokens hold their own.")
+            raise ArgumentError("n_samples and n_codebooks are for bare codes only; omit them with Tokens.")
         return given
-    n_books = codec.check_n_codebooks(n_codebooks)
+    k = codec.check_n_codebooks(n_codebooks)
     rows = _rows(given)
-    if len(rows) != n_books:
-        raise _wrong_layout(rows, n_books, codec.name)
-    sizes, rates = codec.codebook_sizes[:n_books], codec.frame_rates[:n_books]
+    if len(rows) != k:
+        raise _wrong_layout(rows, k, codec.name)
+    sizes, rates = codec.codebook_sizes[:k], codec.frame_rates[:k]
     if n_samples is None:
         n_samples = round(len(rows[0]) * codec.sample_rate / rates[0]) - getattr(codec, "delay_samples", 0)
     identity = getattr(codec, "codec_id", codec.name)
@@ -55,7 +55,7 @@ def check_frames(codes: Any, n_codebooks: int, what: str) -> NDArray[Any]:
         if array.ndim == 2 and array.shape[0] == n_codebooks:
             hint = ", which looks like [codebooks, frames]; pass codes.T"
         elif array.ndim == 2 and 1 <= array.shape[1] < n_codebooks:
-            hint = f"; if there are only {array.shape[1]} codebooks, say n_codebooks={array.shape[1]}"
+            hint = f"; if there are only {array.shape[1]} codebooks, pass n_codebooks={array.shape[1]}"
         raise TokensError(f"{what} must be [frames, {n_codebooks} codebooks]; got shape {array.shape}{hint}.")
     return array
 
@@ -65,7 +65,9 @@ def check_batch(items: Any) -> None:
     single = isinstance(items, (Tokens, str, bytes, Mapping)) or getattr(items, "ndim", 2) < 2
     listed = isinstance(items, (list, tuple)) and len(items) > 0
     if single or not hasattr(items, "__len__") or (listed and isinstance(items[0], Number)):
-        raise ArgumentError(f"A batch must be a list of recordings; got {_kind(items)}; put one recording into a list.")
+        raise ArgumentError(
+            f"A batch must be a list of recordings; got {_kind(items)}. Wrap a single recording in a list."
+        )
 
 
 def _rows(given: Any) -> list[NDArray[Any]]:
@@ -75,10 +77,10 @@ def _rows(given: Any) -> list[NDArray[Any]]:
     shape = getattr(given, "shape", None)
     if shape is not None and len(shape) != 2:
         fix = "codes[0]" if len(shape) == 3 else "codes[None]" if len(shape) == 1 else "an array of 2 dimensions"
-        raise TokensError(f"decode needs {WANTED}; got codes of shape {tuple(shape)}; pass one clip: {fix}.")
+        raise TokensError(f"decode needs {WANTED}; got codes of shape {tuple(shape)}. Pass one clip: {fix}.")
     rows = [_array(row) for row in given]
     if any(row.ndim != 1 for row in rows):
-        raise TokensError(f"decode needs {WANTED}; got {len(rows)} entries that are not rows of codes.")
+        raise TokensError(f"decode needs {WANTED}; got {len(rows)} entries that are not one-dimensional.")
     return rows
 
 
@@ -86,17 +88,17 @@ def _array(values: Any) -> NDArray[Any]:
     try:
         return np.asarray(values)
     except (TypeError, ValueError, RuntimeError) as error:  # ragged lists, tensors on a GPU
-        raise TokensError(f"codes must be something NumPy can read as an array; {error}") from error
+        raise TokensError(f"codes must be convertible to a NumPy array; {error}") from error
 
 
-def _wrong_layout(rows: list[NDArray[Any]], n_books: int, name: str) -> TokensError:
+def _wrong_layout(rows: list[NDArray[Any]], k: int, name: str) -> TokensError:
     lengths = {len(row) for row in rows}
     shape = f"[{len(rows)}, {lengths.pop() if len(lengths) == 1 else 'different lengths'}]"
-    if rows and all(len(row) == n_books for row in rows):
+    if rows and all(len(row) == k for row in rows):
         hint = ", which looks like [frames, codebooks]; pass codes.T"
     else:
-        hint = f"; if there are only {len(rows)} codebooks, say n_codebooks={len(rows)}" if len(rows) < n_books else ""
-    return TokensError(f"Codes of '{name}' must be [{n_books} codebooks, frames]; got {shape}{hint}.")
+        hint = f"; if there are only {len(rows)} codebooks, pass n_codebooks={len(rows)}" if len(rows) < k else ""
+    return TokensError(f"Codes of '{name}' must be [{k} codebooks, frames]; got {shape}{hint}.")
 
 
 def _kind(value: object) -> str:

@@ -5,14 +5,15 @@ Protocol below, so code that works with one codec works with all of them:
 
     codec = silkcodec.load("silk")                    # or "mimi:8", "opus:6k", "path/to/weights"
     tokens = codec.encode(wave, sample_rate)          # Tokens: codes, their sizes and rates, the length
-    again = codec.decode(tokens)                      # float32 [n_samples] at codec.sample_rate
+    decoded = codec.decode(tokens)                    # float32 [n_samples] at codec.sample_rate
 
 A name is `codec[:preset][@source]`. "dac:44k" is DAC's model for 44.1 kHz with the published weights.
-"dac:44k@./weights/dac" is the same model with the weights of that folder; a repository of the hub works too.
+"dac:44k@./weights/dac" is the same model with the weights of that folder. The source may also be a Hugging Face
+repository.
 
 Shapes, in every docstring and comment of this package:
 
-    B  batch            T  samples of a wave        F  frames (steps of a codec's clock)
+    B  batch            T  samples of a wave        F  frames (time steps of a codec)
     M  mel bands        D  width of the latent      K  codebooks
 """
 
@@ -66,7 +67,7 @@ class Codec(Protocol):
     Attributes:
         name: the name that `load` accepts: "silk", "opus:6k".
         sample_rate: sample rate of the wave that `decode` returns, Hz.
-        codebook_sizes: the number of different codes of each of the K codebooks.
+        codebook_sizes: number of codes in each of the K codebooks.
         frame_rates: frame rate of each codebook, Hz.
 
     The codecs of this package have more attributes. They are optional, so callers read them with a default:
@@ -116,12 +117,12 @@ def load(name: Literal["silk"] = "silk", *, threads: int | None = None, provider
 @overload
 def load(name: str | os.PathLike[str], **options: Any) -> Codec: ...
 def load(name: str | os.PathLike[str] = "silk", **options: Any) -> Codec:
-    """Return a codec by name; it never falls back to another one.
+    """Load a codec by name. This function never falls back to another codec.
 
     Args:
-        name: one of `codecs()`, optionally with a preset after a colon ("opus:6k") and a source of the weights
-            after an @ ("mimi:8@./weights/mimi"). The source is a folder or a repository of the Hugging Face hub;
-            the default is the published weights. Or a folder of Silk weights that `silk export` wrote.
+        name: one of `codecs()`, optionally with a preset after a colon ("opus:6k") and a weights source after an @
+            ("mimi:8@./weights/mimi"). The source is a folder or a Hugging Face repository; the default is the
+            published weights. The name may also be a folder of Silk weights that `silk export` wrote.
         options: options of the codec. For Silk: `threads` (CPU threads; None: chosen automatically) and `provider`
             ("cpu" or "cuda").
 
@@ -133,10 +134,10 @@ def load(name: str | os.PathLike[str] = "silk", **options: Any) -> Codec:
 
     >>> load("nonesuch")
     Traceback (most recent call last):
-    silkcodec.errors.ArgumentError: A codec must be codec2, dac, ... or a folder of weights; got 'nonesuch'.
+    silkcodec.errors.ArgumentError: A codec must be one of codec2, dac, ... or a weights folder; got 'nonesuch'.
     """
     if not isinstance(name, (str, os.PathLike)):
-        raise ArgumentError(f"A codec must be named by a str, or by the path of a folder of weights; got {name!r}.")
+        raise ArgumentError(f"A codec must be a name (str) or the path of a weights folder; got {name!r}.")
     known = codecs()
     text = str(os.fspath(name))
     base, preset, source = parse(text)
@@ -144,24 +145,24 @@ def load(name: str | os.PathLike[str] = "silk", **options: Any) -> Codec:
         return _build(text, known[base], preset, source, options)
     if isinstance(name, os.PathLike) or "/" in text or os.sep in text or Path(text).is_dir():
         if not Path(text).exists() and isinstance(name, str):
-            raise WeightsError(f"'{text}' must be a folder of Silk weights; there is none.{_advice(text, known)}")
+            raise WeightsError(f"Weights folder not found: '{text}'.{_advice(text, known)}")
         from silkcodec.silk import Silk
 
         _check_options(text, Silk, options)
         return Silk(text, **options)
     raise ArgumentError(
-        f"A codec must be {', '.join(sorted(known))} or a folder of weights; got '{text}'.{_advice(text, known)}"
+        f"A codec must be one of {', '.join(sorted(known))} or a weights folder; got '{text}'.{_advice(text, known)}"
     )
 
 
 def _advice(text: str, known: Iterable[str]) -> str:
-    """Return a suggestion for an unknown name: a repository of the hub, or the nearest known name."""
+    """Return a suggestion for an unknown name: a Hugging Face repository, or the nearest known name."""
     import difflib
 
     base = parse(text)[0].lower()
     for name in known:
         if name in base.rpartition("/")[2] and base.count("/") == 1 and name != "silk":
-            return f" For a repository of the Hugging Face hub say '{name}@{text}'."
+            return f" For a Hugging Face repository, pass '{name}@{text}'."
     near = difflib.get_close_matches(base, list(known), n=1) or [name for name in known if name in base]
     return f" Did you mean '{near[0]}'?" if near else ""
 
@@ -182,7 +183,7 @@ def codecs() -> dict[str, str]:
 
     `load` calls `factory(preset, **options)`. The preset is the text after the colon, or None. If the name has a
     source after an @, the options include `source=`. A factory may list its presets in an attribute `presets`.
-    Other packages add codecs with an entry point of the group "silkcodec.codecs"; they cannot replace a built-in
+    Other packages add codecs with an entry point in the group "silkcodec.codecs". They cannot replace a built-in
     codec. docs/extending.md has an example.
     """
     from importlib.metadata import entry_points  # Imported here because it would add 20 ms to `import silkcodec`.
@@ -192,7 +193,7 @@ def codecs() -> dict[str, str]:
 
 
 def is_built_in(name: str) -> bool:
-    """Return whether a name that `load` accepts is a built-in codec without a source of its weights.
+    """Return whether a name that `load` accepts is a built-in codec without a weights source.
 
     >>> is_built_in("mimi:8"), is_built_in("mimi:8@./weights/mimi"), is_built_in("./weights")
     (True, False, False)
@@ -213,7 +214,7 @@ def presets(name: str) -> tuple[str, ...]:
     """
     known = codecs()
     if name not in known:
-        raise ArgumentError(f"A codec must be {', '.join(sorted(known))}; got '{name}'.")
+        raise ArgumentError(f"A codec must be one of {', '.join(sorted(known))}; got '{name}'.")
     return tuple(getattr(_factory(known[name]), "presets", ()))
 
 
@@ -236,7 +237,7 @@ def _build(name: str, target: str, preset: str | None, source: str | None, optio
     factory = _factory(target)
     if source is not None:
         if not _accepts(factory, "source"):
-            raise ArgumentError(f"'{parse(name)[0]}' must be named without a source after an @; got '{name}'.")
+            raise ArgumentError(f"The codec '{parse(name)[0]}' accepts no source after an @; got '{name}'.")
         options = {**options, "source": source}
     _check_options(name, factory, options)
     codec: Codec = factory(preset, **options)
@@ -255,5 +256,5 @@ def _check_options(name: str, factory: Any, options: dict[str, Any]) -> None:
     accepted = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
     for option in options:
         if option not in accepted:
-            takes = f"takes {', '.join(accepted)}" if accepted else "takes no options"
+            takes = f"accepts {', '.join(accepted)}" if accepted else "accepts no options"
             raise ArgumentError(f"The codec '{name}' {takes}; got {option!r}.")

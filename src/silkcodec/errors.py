@@ -1,18 +1,18 @@
 """Define every error that a user can cause, as one class hierarchy.
 
     SilkError
-    ├── ArgumentError       an argument outside what the call accepts
+    ├── ArgumentError       an argument that the call does not accept
     ├── AudioError          a wave or an audio file that cannot be used: missing, empty, not audio, NaN or Inf
     ├── TokensError         codes out of range, of the wrong shape, or of another codec
-    ├── ContainerError      a .silk file that is damaged, cut short, foreign or too new; `offset`: the byte
+    ├── ContainerError      a .silk file that is damaged, truncated, of another format or too new; `offset`: the byte
     ├── WeightsError        model files that are missing, damaged, or that do not fit this version
     ├── MissingExtraError   an optional dependency is not installed; names the pip command
     ├── OutputError         a path that cannot be written: it exists, its folder does not, the disk is full
-    └── ProviderError       an ONNX Runtime provider (CPU, CUDA, ...) that is not available here
+    └── ProviderError       an ONNX Runtime provider (CPU, CUDA, ...) that is not available on this machine
 
 ``except SilkError`` catches all of them and nothing else. Any other exception is a bug in this package.
 
-Every message is one line: what must hold, the value, and what to do:
+Every message is one line. It states the requirement, the value and, if it is not obvious, the remedy:
 
     n_codebooks must be 1..8 for 'mimi'; got 12.
 """
@@ -28,19 +28,19 @@ class SilkError(Exception):
 
 
 class ArgumentError(SilkError):
-    """An argument outside what the call accepts."""
+    """Report an argument that the call does not accept."""
 
 
 class AudioError(SilkError):
-    """A wave or an audio file that cannot be used: missing, empty, not audio, NaN or Inf."""
+    """Report a wave or an audio file that cannot be used: missing, empty, not audio, or with NaN or Inf."""
 
 
 class TokensError(SilkError):
-    """Codes out of range, of the wrong shape or type, or made by another codec."""
+    """Report codes that are out of range, of the wrong shape or type, or from another codec."""
 
 
 class ContainerError(SilkError):
-    """A .silk file that is damaged, cut short, foreign or of a newer format.
+    """Report a .silk file that is damaged, truncated, of another format or of a newer version.
 
     Attributes:
         offset: the byte, counted from the start of the file, at which the file becomes invalid; None if there is
@@ -57,14 +57,14 @@ class ContainerError(SilkError):
 
 
 class WeightsError(SilkError):
-    """Model files that are missing, damaged, or that do not fit this version of the package."""
+    """Report model files that are missing, damaged, or do not match this version of the package."""
 
 
 class MissingExtraError(SilkError):
-    """An optional dependency is not installed.
+    """Report an optional dependency that is not installed.
 
     Args:
-        what: what needs it, as the start of a sentence: "The PESQ metric".
+        what: the feature that needs it, as the start of a sentence: "The PESQ metric".
         package: the module that could not be imported: "pesq".
         extra: the extra of silkcodec that installs it: "eval".
 
@@ -101,8 +101,8 @@ def import_extra(module: str, what: str, extra: str) -> Any:
 
 
 class OutputError(SilkError):
-    """A path that cannot be written: it exists already, its folder does not exist, the disk is full."""
+    """Report a path that cannot be written: it exists already, its folder does not exist, or the disk is full."""
 
 
 class ProviderError(SilkError):
-    """An ONNX Runtime execution provider that is not available on this machine."""
+    """Report an ONNX Runtime execution provider that is not available on this machine."""

@@ -1,14 +1,14 @@
-"""Read manifests, which are tables of recordings: INDEX.tsv, .csv or .jsonl -> rows with a `path` and other columns.
+"""Read manifests. A manifest is a table of recordings; each row has a `path` and may have other columns.
 
-    path            speaker  language  text                  a .tsv or .csv: a header line, then a line per clip
+    path            speaker  language  text                  a .tsv or .csv: a header line, then one line per clip
     v/one.flac      ann      en        hello there
 
-    {"audio_filepath": "v/one.flac", "text": "hello there"}  a .jsonl (or .json): one object a line
+    {"audio_filepath": "v/one.flac", "text": "hello there"}  a .jsonl (or .json): one object per line
 
     one v/one.flac                                           a wav.scp of Kaldi: id and path
 
-Any of them may be compressed (.jsonl.gz). Paths are relative to the manifest's own folder, or absolute. A `Dialect`
-describes tables with other column names, another separator or another encoding.
+Each of them may be compressed with gzip (.jsonl.gz). Paths are relative to the manifest's own folder, or absolute. A
+`Dialect` describes tables with other column names, another separator or another encoding.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from silkcodec.errors import ArgumentError
 
 INDEX_NAME = "INDEX.tsv"  # a folder's own manifest
 SUFFIXES = (".tsv", ".csv", ".jsonl", ".json", ".scp")
-PATH_KEYS = ("path", "audio_filepath", "file_name")  # the last two are NeMo's and AudioFolder's; rows have "path"
+PATH_KEYS = ("path", "audio_filepath", "file_name")  # The last two: NeMo, AudioFolder. Rows use "path".
 
-MAX_LINE = 1 << 24  # characters: a few bytes of .gz can hold a line of gigabytes
+MAX_LINE = 1 << 24  # Characters. A small .gz file can contain a line of gigabytes.
 
 Row = dict[str, str]
 
@@ -57,7 +57,9 @@ class Dialect:
         try:
             "".encode(self.encoding)
         except (LookupError, ValueError):
-            raise ArgumentError(f"The encoding must be one of Python's, e.g. latin-1; got {self.encoding!r}.") from None
+            raise ArgumentError(
+                f"The encoding must be a Python text encoding, e.g. latin-1; got {self.encoding!r}."
+            ) from None
         if self.separator is not None and (len(self.separator) != 1 or self.separator in '"\r\n'):
             raise ArgumentError(f"The separator must be one character, e.g. ';'; got {self.separator!r}.")
 
@@ -66,7 +68,7 @@ USUAL = Dialect()
 
 
 class HeaderError(ArgumentError):
-    """The first line of a table does not name a column of paths."""
+    """Report that the header of a table has no path column."""
 
 
 def is_manifest(path: str | os.PathLike[str]) -> bool:
@@ -86,7 +88,7 @@ def read(file: str | os.PathLike[str]) -> list[Row]:
             raise columns
         row = as_row(columns)
         if row is None:
-            raise ArgumentError(f"Line {number} of '{file}' must have a {' or '.join(PATH_KEYS)}; it has none.")
+            raise ArgumentError(f"Line {number} of '{file}' must have a path ({' or '.join(PATH_KEYS)}); it has none.")
         rows.append(row)
     return rows
 
@@ -106,7 +108,7 @@ def records(
     For a line that is not a valid row, yield the error in place of its columns and continue with the next line.
 
     Raises:
-        ArgumentError: the file cannot be read, is not text of that encoding, has no path column, or has no line.
+        ArgumentError: the file cannot be read, is not text in that encoding, has no path column, or has no rows.
     """
     file = Path(file)
     empty = True
@@ -123,14 +125,14 @@ def records(
                 yield number, columns if isinstance(columns, ArgumentError) else _renamed(columns, dialect)
     except UnicodeError as error:
         raise ArgumentError(
-            f"A manifest must be text in {dialect.encoding}; '{file}' is not ({error}). Convert it to UTF-8, or name"
-            " its encoding with silk tokenize --encoding."
+            f"A manifest must be text in {dialect.encoding}; '{file}' is not ({error}). Convert it to UTF-8, or pass"
+            " its encoding to silk tokenize with --encoding."
         ) from error
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or error
-        raise ArgumentError(f"A manifest must be a table or JSON lines; '{file}': {reason}.") from error
+        raise ArgumentError(f"The manifest '{file}' cannot be read: {reason}.") from error
     if empty:
-        raise ArgumentError(f"A manifest must have rows, one per recording; '{file}' has none.")
+        raise ArgumentError(f"A manifest must have at least one row; '{file}' has none.")
 
 
 def _renamed(columns: dict[str, Any], dialect: Dialect) -> dict[str, Any]:
@@ -196,7 +198,7 @@ def _table(lines: _Lines, file: Path, dialect: Dialect) -> Iterator[tuple[int, d
     rows = _each(csv.reader(lines, delimiter=separator, quoting=quoting, strict=True))
     header: Any = next(rows, [])
     if isinstance(header, Exception):
-        raise HeaderError(f"Line 1 of '{file}' must be a header: {header}.")
+        raise HeaderError(f"Line 1 of '{file}' cannot be read as a header: {header}.")
     _check_header(header, file, dialect)
     first = lines.number + 1
     for values in rows:
@@ -216,7 +218,8 @@ def _check_header(header: list[str], file: Path, dialect: Dialect) -> None:
     wanted = f"the column {missing[0]}" if missing else f"a column {' or '.join(PATH_KEYS)}"
     named = ", ".join(header)[:200]
     raise HeaderError(
-        f"A manifest must have {wanted}; '{file}' has: {named}. silk tokenize takes --column path=NAME and --separator."
+        f"A manifest must have {wanted}; '{file}' has: {named}. For other names or separators, pass --column path=NAME"
+        " or --separator to silk tokenize."
     )
 
 
@@ -246,9 +249,12 @@ def _scp(lines: _Lines, file: Path) -> Iterator[tuple[int, dict[str, Any] | Argu
         id, _, path = line.strip().partition(" ") if "\t" not in line else line.strip().partition("\t")
         path = path.strip()
         if path.endswith("|"):
-            yield lines.number, ArgumentError(f"{where} is a command, which is never run; write its output to a file.")
+            yield (
+                lines.number,
+                ArgumentError(f"{where} is a command, which Silk never runs; save its output as a file."),
+            )
         elif re.search(r"\.ark:\d+$", path):
-            yield lines.number, ArgumentError(f"{where} is a part of a Kaldi archive; copy it to a sound file first.")
+            yield lines.number, ArgumentError(f"{where} is an entry of a Kaldi archive; save it as a sound file first.")
         elif id:
             yield lines.number, {"id": id, "path": path}
 

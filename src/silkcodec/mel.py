@@ -1,7 +1,7 @@
-"""Compute the log-mel spectrogram of Silk: the readable reference.
+"""Compute the log-mel spectrogram of Silk. This module is the readable reference implementation.
 
 The graph of the exported encoder contains the same computation (`nn/mel.py`), so encoding does not use this
-module. It serves as documentation, for plots, and as the reference in the tests of the graph.
+module. It serves for documentation, for plots, and as the reference in the tests of the graph.
 
 Column *j* (10 ms) uses samples ``[240 j - 304, 240 j + 720)``: one 1024-point periodic Hann window that ends
 `LOOKAHEAD` = 480 samples (20 ms) after the column's own 240 samples. The last column of a frame therefore needs

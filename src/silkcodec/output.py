@@ -1,8 +1,8 @@
-"""Files that appear under their name only when they are complete.
+"""Write files that appear under their final name only when they are complete.
 
-Everything Silk writes goes through `replacing`: the bytes go to a hidden file beside the target, which is
-renamed onto the target at the very end. So a killed process, a full disk or an error half way leaves
-either the old file or none, never half of one.
+Everything that Silk writes goes through `replacing`. It writes to a hidden file beside the target and renames that file
+to the target at the end. A killed process, a full disk or an error therefore leaves the old file or no file, but never
+a partial one.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from silkcodec.errors import OutputError
 
 
 def check_output(path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
-    """Say whether `path` can be written, before any work is done for it; nothing is created.
+    """Check that `path` can be written, before any work is done for it. Nothing is created.
 
     Returns:
-        The path. Missing folders above it are fine: `replacing` makes them.
+        The path. Its parent folders may be missing, because `replacing` creates them.
 
     Raises:
-        OutputError: it exists already (and `overwrite` is False), is a folder, or lies where nothing can
-            be written.
+        OutputError: the path exists already (and `overwrite` is False), is a folder, or is in a folder without write
+            permission.
     """
     path = Path(path)
     if path.is_dir():
-        raise OutputError(f"The output must be a file; '{path}' is a folder; add a file name.")
+        raise OutputError(f"The output must be a file; '{path}' is a folder. Add a file name.")
     if _is_device(path):
         return path
     if path.exists():
@@ -52,16 +52,16 @@ def check_output(path: str | os.PathLike[str], *, overwrite: bool = False) -> Pa
 
 @contextmanager
 def replacing(path: str | os.PathLike[str], *, overwrite: bool = False, durable: bool = False) -> Iterator[BinaryIO]:
-    """Open `path` for writing bytes; the file appears when the block ends without an error, or not at all.
+    """Open `path` for writing bytes. The file appears only if the `with` block ends without an error.
 
-    Folders above it are made. A device such as /dev/null is written directly: it cannot be replaced.
+    Missing parent folders are created. A device such as /dev/null is written directly, because it cannot be replaced.
 
     Args:
-        overwrite: a file of that name may be replaced.
-        durable: wait until the bytes, and then the name, are on the disk: a loss of power keeps them too.
+        overwrite: whether an existing file may be replaced.
+        durable: sync the bytes, and then the file name, to the disk, so that they survive a power failure.
 
     Raises:
-        OutputError: see `check_output`; also when the disk is full.
+        OutputError: see `check_output`; or the disk is full.
     """
     path = check_output(path, overwrite=overwrite)
     try:
@@ -69,16 +69,16 @@ def replacing(path: str | os.PathLike[str], *, overwrite: bool = False, durable:
             with open(path, "wb", buffering=0) as device:
                 yield _Guarded(device, path)  # type: ignore[misc]
             return
-        path = Path(os.path.realpath(path))  # a link is followed, not replaced by a file
+        path = Path(os.path.realpath(path))  # Follow a link instead of replacing it.
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise _cannot_write(path, error) from error
     part = path.with_name(f".{path.name[:80]}.{secrets.token_hex(4)}.part")
     with ExitStack() as undo:
-        undo.callback(part.unlink, missing_ok=True)  # set up before the file is there: Ctrl-C may come at any time
+        undo.callback(part.unlink, missing_ok=True)  # Before the file exists, because Ctrl-C can come at any time.
         try:
-            # Not tempfile: that makes files only their owner may read, whatever the umask says.
-            raw = open(part, "x+b", buffering=0)  # noqa: SIM115 - closed on every way out
+            # Files of tempfile are readable only by their owner, whatever the umask is.
+            raw = open(part, "x+b", buffering=0)  # noqa: SIM115 - `undo` closes it
             undo.callback(raw.close)
         except OSError as error:
             raise _cannot_write(path, error) from error
@@ -97,7 +97,7 @@ def replacing(path: str | os.PathLike[str], *, overwrite: bool = False, durable:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Put a folder's list of names on the disk, where the system can open folders (Windows cannot)."""
+    """Sync the list of names in a folder to the disk. Windows cannot open folders, so this does nothing there."""
     if os.name == "posix":
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -107,23 +107,25 @@ def _sync_folder(folder: Path) -> None:
 
 
 def standard_output() -> BinaryIO:
-    """Standard output for bytes: what cannot be written to it (a closed pipe, say) is an OutputError.
+    """Return standard output for bytes. A failed write, e.g. to a closed pipe, raises OutputError.
 
     Raises:
-        OutputError: it is a terminal, which bytes would only confuse.
+        OutputError: standard output is a terminal.
     """
     if sys.stdout.isatty():
-        raise OutputError("Bytes must not go to a terminal; send them to a file or a pipe: > FILE, | COMMAND.")
+        raise OutputError(
+            "Binary output must not go to a terminal; redirect it to a file or a pipe: > FILE, | COMMAND."
+        )
     stdout = sys.stdout.buffer
-    # Past Python's own buffer, which would try again at exit what a closed pipe has already refused.
+    # Bypass Python's buffer, because it would retry a failed write to a closed pipe at exit.
     return _Guarded(getattr(stdout, "raw", stdout), "standard output")  # type: ignore[return-value]
 
 
 class _Guarded(io.RawIOBase):
-    """A file whose failures are OutputErrors, so that a full disk is told apart from an unreadable input.
+    """Wrap a file so that failed writes raise OutputError, which distinguishes a full disk from an unreadable input.
 
-    Collects small writes (headers, frames of 48 bytes) into larger ones; unlike `io.BufferedWriter` it
-    does not try again, when it is closed, to write what the disk has already refused.
+    Small writes (headers, frames of 48 bytes) are collected into larger ones. Unlike `io.BufferedWriter`, this class
+    does not retry a failed write when it is closed.
     """
 
     BUFFER = 1 << 16  # bytes
@@ -134,7 +136,7 @@ class _Guarded(io.RawIOBase):
         self._pending = bytearray()
 
     def write(self, data: Any) -> int:
-        """Write all of `data`, bytes or anything with a buffer."""
+        """Write all of `data`: bytes or any object with a buffer. Return the number of bytes."""
         view = memoryview(data).cast("B")
         self._pending += view
         if len(self._pending) >= self.BUFFER:
@@ -142,7 +144,7 @@ class _Guarded(io.RawIOBase):
         return len(view)
 
     def flush(self) -> None:
-        """Hand everything to the operating system."""
+        """Pass all buffered bytes to the operating system. Raises OutputError."""
         pending, self._pending = memoryview(bytes(self._pending)), bytearray()
         try:
             while pending:
@@ -151,38 +153,38 @@ class _Guarded(io.RawIOBase):
             raise _cannot_write(self._name, error) from error
 
     def read(self, size: int = -1) -> bytes:
-        """Read back what was written, as writers that patch their header do."""
+        """Read bytes back. Writers that patch their header need this."""
         self.flush()
         return self._file.read(size)
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Move in the file."""
+        """Move to a position in the file and return it."""
         self.flush()
         return self._file.seek(offset, whence)
 
     def tell(self) -> int:
-        """The position in bytes, buffered ones included."""
+        """Return the position in bytes, including buffered bytes."""
         return self._file.tell() + len(self._pending)
 
     def truncate(self, size: int | None = None) -> int:
-        """Cut the file to `size` bytes."""
+        """Truncate the file to `size` bytes and return the new size."""
         self.flush()
         return self._file.truncate(size)
 
     def readable(self) -> bool:
-        """Whether what was written can be read back."""
+        """Return whether written bytes can be read back."""
         return self._file.readable()
 
     def writable(self) -> bool:
-        """Always."""
+        """Return True."""
         return True
 
     def seekable(self) -> bool:
-        """Whether the position can be moved: yes for files, no for most devices."""
+        """Return whether the position can be moved: True for files, False for most devices."""
         return self._file.seekable()
 
     def close(self) -> None:
-        """Flushing is `replacing`'s business: a file that failed must not be written to once more."""
+        """Close without flushing. `replacing` flushes a complete file, and a failed write must not be retried."""
         self._pending.clear()
         super().close()
 

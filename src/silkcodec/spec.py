@@ -1,9 +1,9 @@
-"""Define the constants of the format, each of them once.
+"""Define the constants of the token format. Other modules import them from here.
 
 wave      24,000 samples/s
 mel       128 bands, a column every 240 samples (10 ms)
 frame     9,600 samples = 40 columns = 400 ms -> 128 levels of 0..7
-tokens    18 groups of 7 levels and one of 2: 19 tokens a frame, 47.5 a second, 960 bit/s
+tokens    18 groups of 7 levels and one of 2: 19 tokens per frame, 47.5 per second, 960 bit/s
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ SILK_SAMPLE_RATE = 24_000  # Hz
 FRAME_SAMPLES = 9_600  # samples in one Silk frame: 400 ms
 SILK_FRAME_RATE = SILK_SAMPLE_RATE / FRAME_SAMPLES  # Hz: 2.5
 LATENT_WIDTH = 128  # FSQ dimensions of a Silk frame
-N_LEVELS = 8  # values of each
+N_LEVELS = 8  # possible levels of each dimension
 DIMS_PER_TOKEN = 7  # Silk's own grouping
 
-N_FFT = 1024  # samples in a window of the spectrogram
-HOP = 240  # samples between its columns: 10 ms
-N_MELS = 128  # bands
+N_FFT = 1024  # samples in a spectrogram window
+HOP = 240  # samples between spectrogram columns: 10 ms
+N_MELS = 128  # mel bands
 LOOKAHEAD = 480  # samples past a frame's end that its last column uses: 20 ms
 HISTORY = N_FFT - HOP - LOOKAHEAD  # samples before a column's start that it uses: 304
 COLUMNS = FRAME_SAMPLES // HOP  # mel columns in one Silk frame: 40

@@ -39,15 +39,15 @@ class Tokens:
 
     Attributes:
         codes: one int64 array [F_k] per codebook, in 0..codebook_sizes[k]-1.
-        codebook_sizes: the number of different codes, per codebook.
-        frame_rates: Hz, per codebook.
+        codebook_sizes: number of codes in each codebook.
+        frame_rates: frame rate of each codebook, Hz.
         sample_rate: sample rate of the encoded wave and of the wave that `decode` returns, Hz.
         n_samples: number of samples of that wave; the last frame usually extends beyond its end.
         codec: name and, if the codec has weights, 12 hex digits of their SHA-256: "silk@0a1b2c3d4e5f".
 
     Raises:
         TokensError: a code out of range, an array that is not one-dimensional and integer, fields of
-            different lengths, or an n_samples that Silk's number of frames does not fit.
+            different lengths, or an n_samples that does not match the number of Silk frames.
 
     >>> tokens = Tokens.from_levels(np.zeros((3, 128), int), n_samples=24_000, codec="silk@0a1b2c3d4e5f")
     >>> tokens.n_tokens, tokens.tokens_per_second, tokens.bits_per_second, tokens.duration_s
@@ -146,7 +146,7 @@ class Tokens:
 
     @property
     def dims_per_token(self) -> int | None:
-        """Return the FSQ dimensions in one code of Silk's layout, 1..20; None for tokens of another codec."""
+        """Return the number of FSQ dimensions in one code of Silk's layout, 1..20; None for tokens of another codec."""
         if self.sample_rate != SILK_SAMPLE_RATE or any(rate != SILK_FRAME_RATE for rate in self.frame_rates):
             return None
         dims = (self.codebook_sizes[0].bit_length() - 1) // 3  # 8^n has 3n + 1 bits
@@ -211,7 +211,7 @@ class Tokens:
         """
         offsets = np.zeros(1, np.int64) if shared else _offsets(self.codebook_sizes)
         if len({len(codes) for codes in self.codes}) != 1:
-            raise TokensError(f"one sequence needs codebooks of one frame rate; got {self.frame_rates} Hz.")
+            raise TokensError(f"to_ids needs codebooks with the same frame rate; got {self.frame_rates} Hz.")
         return (np.stack(self.codes, axis=1) + offsets).ravel()
 
     def from_ids(self, ids: ArrayLike, *, n_samples: int | None = None, shared: bool = False) -> Tokens:
@@ -308,7 +308,7 @@ def _offsets(sizes: Sequence[int]) -> Codes:
     """Return the first id of each codebook in the joint vocabulary, [K]."""
     total = sum(sizes)
     if total > np.iinfo(np.int64).max:
-        raise TokensError(f"a vocabulary must fit 64 bits; got {total} ids: regroup into smaller tokens.")
+        raise TokensError(f"a vocabulary must have at most 2^63 - 1 ids; got {total}. Regroup into smaller tokens.")
     return np.cumsum((0, *sizes[:-1]), dtype=np.int64)
 
 
@@ -317,7 +317,7 @@ def _check_silk_lengths(codes: Sequence[Codes], n_samples: int) -> None:
     expected = n_frames(n_samples)
     if lengths != {expected}:
         got = ", ".join(map(str, sorted(lengths)))
-        raise TokensError(f"{n_samples} samples make {expected} Silk frames in every codebook; got {got}.")
+        raise TokensError(f"{n_samples} samples need {expected} Silk frames in every codebook; got {got}.")
 
 
 def _check_range(array: NDArray[Any], size: int, what: str) -> None:
@@ -339,7 +339,7 @@ def _as_codes(codes: ArrayLike, size: int, k: int) -> Codes:
     what = f"codes of codebook {k}"
     array = _as_integers(codes, what)
     if array.ndim != 1 or not array.size:
-        raise TokensError(f"{what} must be one row of at least one code; got shape {array.shape}.")
+        raise TokensError(f"{what} must be a one-dimensional array of at least one code; got shape {array.shape}.")
     _check_range(array, size, what)  # The check precedes the cast because a uint64 may not fit an int64.
     array = array.astype(np.int64)  # `astype` always copies, so the caller cannot change the array later.
     array.setflags(write=False)

@@ -40,9 +40,9 @@ def test_wide_integers_that_hold_16_bit_values_are_refused(speech: np.ndarray, d
     values = np.rint(speech * 32_768).astype(np.int16)
     wide = values.tolist() if dtype is list else values.astype(dtype)
     for call in (lambda x: audio.as_wave(x, 24_000), lambda x: audio.as_block(x, 24_000)):
-        with pytest.raises(AudioError, match=r"convert 16-bit values .*np.int16"):
+        with pytest.raises(AudioError, match=r"Convert 16-bit values .*np.int16"):
             call(wide)
-        with pytest.raises(AudioError, match="convert 16-bit values"):
+        with pytest.raises(AudioError, match="Convert 16-bit values"):
             call(wide[5000:5005])
         assert not call([0, 0, 0]).any() and not call(np.zeros(7, np.int64)).any()  # zero at any scale
 
@@ -90,15 +90,15 @@ def test_channels_that_cancel_are_warned_of() -> None:
         (np.array([0.0, np.nan]), "finite; got nan at sample 1"),
         (np.array([0.0, 0.1, -np.inf]), "finite; got -inf at sample 2"),
         (np.array([0.0, 1e300]), "finite; got inf at sample 1"),
-        (np.array([0.0, 12345.0]), "scale integers"),
+        (np.array([0.0, 12345.0]), "Scale integers"),
         (np.zeros((2, 3, 4), np.float32), "one clip at a time"),
         (np.zeros((100, 200), np.float32), "one clip at a time"),
-        (np.zeros((8, 24_000), np.float32), "one clip at a time, several to encode_batch"),
+        (np.zeros((8, 24_000), np.float32), "encode_batch for several clips"),
         (np.zeros((1, 1, 24_000), np.float32), "one clip at a time, or several to encode_batch"),
         (np.float32(1), "a single number; the order of the arguments"),
         (24_000, "a single number; the order of the arguments"),
-        ("a.wav", "got 'a.wav'; read a file first"),
-        (Path("a.wav"), "got 'a.wav'; read a file first"),
+        ("a.wav", "got 'a.wav'; to read a file"),
+        (Path("a.wav"), "got 'a.wav'; to read a file"),
         (None, "got None"),
         (b"RIFF", "np.frombuffer"),
         (bytearray(8), "np.frombuffer"),
@@ -110,7 +110,7 @@ def test_channels_that_cancel_are_warned_of() -> None:
         (np.array(["a"]), "floats or signed integers"),
         (np.zeros(3, complex), "floats or signed integers"),
         (np.zeros(3, bool), "floats or signed integers"),
-        ([[1.0], [1.0, 2.0]], "NumPy can read"),
+        ([[1.0], [1.0, 2.0]], "convertible to a NumPy array"),
     ],
 )
 def test_what_is_not_a_wave_is_refused(array: object, words: str) -> None:
@@ -224,7 +224,7 @@ def test_files_that_are_not_audio_are_named_with_the_reason(tmp_path: Path) -> N
         "empty.wav": "empty",
         "text.wav": "cannot be read as audio",
         "a.raw": "no header",
-        "silent.wav": "holds none",
+        "silent.wav": "has none",
         ".": "folder",
     }.items():
         with pytest.raises(AudioError, match=words) as caught:

@@ -51,11 +51,11 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codec: Silk, speech: 
 
 
 ENCODE = {
-    "missing.wav": "there is no 'missing.wav'",
+    "missing.wav": "Input not found: 'missing.wav'",
     "silence": "'silence' has none",
     "empty.wav": "'empty.wav' is empty",
     "text.wav": "'text.wav' cannot be read as audio",
-    "zero.wav": "'zero.wav' holds none",
+    "zero.wav": "'zero.wav' has none",
     "nan.wav": "must be finite; got nan at sample 2",
     "inf.wav": "must be finite; got inf at sample 2",
     "huge.wav": "got 20000 at sample 2",
@@ -66,22 +66,22 @@ ENCODE = {
     "good.wav --weights silence": "must hold config.json",
 }
 DECODE = {
-    "missing.silk": "there is no 'missing.silk'",
+    "missing.silk": "Input not found: 'missing.silk'",
     "silence": "'silence' has none",
     "empty.silk": "empty.silk",
     "wave.silk": "WAV",
     "skype.silk": "Skype's SILK codec",
     "wechat.silk": "Skype's SILK codec",
     "text.wav": "text.wav",
-    "cut.silk": "cut short",
+    "cut.silk": "truncated",
     "flipped.silk": "damaged at byte",
     "newer.silk": "newer",
     "longer.silk": "more bytes follow",
     "other.silk": "got 'silk@000000000000'",
     "good.silk -o taken.wav": "'taken.wav' exists already",
     "good.silk -o text.wav/x.wav": "'text.wav' is a file, not a folder",
-    "good.silk -o out.xyz": "must end in one of",
-    "good.silk -o silence/out.wav --start -1": "must start at 0 s or later",
+    "good.silk -o out.xyz": "must be one of",
+    "good.silk -o silence/out.wav --start -1": "start_s must be at least 0",
 }
 CASES = [("encode", *case) for case in ENCODE.items()] + [("roundtrip", *case) for case in ENCODE.items()]
 CASES += [("decode", *case) for case in DECODE.items()]
@@ -112,7 +112,7 @@ def test_info_names_what_is_no_silk_file(place: Path, name: str) -> None:
 def test_info_shows_what_is_left_of_a_damaged_file(place: Path) -> None:
     result = CliRunner().invoke(app, ["info", "cut.silk"])
     assert result.exit_code == 2
-    assert "codec" in result.stdout and "cut short" in result.stderr
+    assert "codec" in result.stdout and "truncated" in result.stderr
 
 
 @pytest.mark.parametrize("rate", [8_000, 44_100, 192_000])

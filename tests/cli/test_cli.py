@@ -131,7 +131,7 @@ def test_recover_writes_what_is_before_the_damage(silk: Run, folder: Path, speec
     silk("encode", "a.wav")
     Path("b.silk").write_bytes(Path("a.silk").read_bytes()[:-100])
     result = silk("decode", "b.silk", code=2)
-    assert "b.silk is cut short" in result.stderr and not Path("b.wav").exists()
+    assert "b.silk is truncated" in result.stderr and not Path("b.wav").exists()
     result = silk("decode", "b.silk", "--recover")
     assert "recovered" in result.stderr
     assert len(audio.read("b.wav")) == 25 * 9600
@@ -245,7 +245,7 @@ def test_a_bad_file_does_not_lose_the_others(silk: Run, folder: Path, sound: str
     assert files_below(folder / "out") == ["1.silk", "4.silk"]
     assert "'in/2.wav' cannot be read as audio" in result.stderr
     assert "'in/3.wav'" in result.stderr
-    assert result.stderr.splitlines()[-1] == "silk: 2 of 4 files failed; the others are done."
+    assert result.stderr.splitlines()[-1] == "silk: 2 of 4 files failed; the others were processed."
 
 
 def test_outputs_are_checked_before_the_model_is_read(silk: Run, folder: Path, sound: str) -> None:
@@ -260,21 +260,21 @@ def test_outputs_are_checked_before_the_model_is_read(silk: Run, folder: Path, s
     ("words", "said"),
     [
         (["encode", "a.wav", "b.wav", "-o", "a.wav"], "must be a folder; 'a.wav' is a file"),
-        (["encode", "a.wav", "sub/a.wav", "-o", "out"], "would both become 'out/a.silk'"),
+        (["encode", "a.wav", "sub/a.wav", "-o", "out"], "have the same output 'out/a.silk'"),
         (["encode", "a.wav", "-o", "a.wav", "--force"], "must not be an input"),
         (["encode", "a.wav", "-o", "x.wav"], "must end in .silk; got 'x.wav'"),
         (["encode", "a.wav", "-o", "x.M4A"], "must end in .silk; got 'x.M4A'"),
         (["encode", "a.wav", "--channel", "1"], "channel must be 0..0 for 'a.wav'; got 1"),
         (["roundtrip", "a.wav", "--channel", "1"], "channel must be 0..0 for 'a.wav'; got 1"),
         (["encode", "-", "a.wav"], "must be the only input"),
-        (["encode", "a.wav", "b.wav", "-o", "-"], "can take one file; got 2"),
-        (["encode", "*.flac"], "'*.flac' matches none"),
-        (["decode", "a.wav", "--format", "exe"], "must end in one of"),
+        (["encode", "a.wav", "b.wav", "-o", "-"], "accepts only one file; got 2"),
+        (["encode", "*.flac"], "No file matches the pattern '*.flac'"),
+        (["decode", "a.wav", "--format", "exe"], "must be one of"),
         (["roundtrip", "-"], "needs a name"),
         (["roundtrip", "a.wav", "-o", "-"], "not -"),
         (["encode", "a.wav", "--provider", "tpu"], "provider must be cpu or cuda"),
-        (["train", "missing.toml", "-o", "run"], "there is no 'missing.toml'"),
-        (["export", "missing", "-o", "out"], "there is no 'missing'"),
+        (["train", "missing.toml", "-o", "run"], "Config not found: 'missing.toml'"),
+        (["export", "missing", "-o", "out"], "Run not found: 'missing'"),
     ],
 )
 def test_wrong_use_is_one_line(folder: Path, sound: str, words: list[str], said: str) -> None:
@@ -419,10 +419,10 @@ def test_long_runs_without_a_terminal_print_a_line_a_minute(
         progress.begin("talk.wav")
         progress.opened(7200)
         assert lines(lambda: progress.advance(100)) == [
-            f"silk: encode: {600 * n} of 7200 s of sound ({100 * n / 12:.0f} %), after {n}:00 min" for n in range(1, 5)
+            f"silk: encode: {600 * n} of 7200 s of audio ({100 * n / 12:.0f} %), after {n}:00 min" for n in range(1, 5)
         ]
     with console.progress(["-"], "encode") as progress:  # a pipe, whose length is not known
-        assert lines(lambda: progress.advance(1))[0] == "silk: encode: 6 s of sound, after 1:00 min"
+        assert lines(lambda: progress.advance(1))[0] == "silk: encode: 6 s of audio, after 1:00 min"
     with console.counting("tokenize") as count:
         assert lines(lambda: count(3, 9, "2.00 h"))[0] == "silk: tokenize: 3 of 9, 2.00 h, after 1:00 min"
 
@@ -457,7 +457,7 @@ def test_clipping_is_counted_and_reported(silk: Run, loud: tuple[str, np.ndarray
     name, wave = loud
     n_clipped, peak = int((np.abs(wave) > 1).sum()), float(np.abs(wave).max())
     result = silk("decode", name)
-    assert f"loud.wav: {n_clipped} samples were clipped, at most by {20 * np.log10(peak):.1f} dB" in result.stderr
+    assert f"loud.wav: {n_clipped} samples were clipped, by up to {20 * np.log10(peak):.1f} dB" in result.stderr
     assert "--rescale" in result.stderr
     found = json.loads(silk("decode", name, "--json", "--force").stdout)
     assert found["n_clipped"] == n_clipped and found["peak"] == pytest.approx(peak, rel=1e-3)

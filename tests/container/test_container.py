@@ -40,7 +40,7 @@ def test_what_is_written_is_read(tokens: Tokens, entropy: bool, chunk_frames: in
     data = to_bytes(tokens, entropy=entropy, chunk_frames=chunk_frames)
     assert from_bytes(data) == tokens
     assert container.read(Pipe(data)) == tokens
-    assert container.salvage(io.BytesIO(data)) == container.Salvage(tokens, None, 0)
+    assert container.read_damaged(io.BytesIO(data)) == container.Recovered(tokens, None, 0)
 
 
 @pytest.mark.parametrize("n_samples", [1, 9_599, 9_600, 9_601, 240_000, 240_001])
@@ -173,7 +173,7 @@ def test_a_writer_refuses_what_does_not_add_up() -> None:
     with pytest.raises(ArgumentError, match="after finish"):
         writer.write(codes)
     with (
-        pytest.raises(ArgumentError, match="n_samples must be given"),
+        pytest.raises(ArgumentError, match="n_samples must be passed"),
         container.Writer(io.BytesIO(), codec=CODEC) as writer,
     ):
         writer.write(codes)
@@ -205,7 +205,7 @@ def test_a_writer_refuses_arguments_before_it_makes_a_file(
 
 def test_tokens_of_another_codec_are_refused(tmp_path: Path) -> None:
     mimi = Tokens((np.arange(5),) * 8, (2048,) * 8, (12.5,) * 8, 24_000, 9_000, "mimi@abc")
-    with pytest.raises(TokensError, match=r"holds tokens of Silk's layout only.*'mimi@abc'"):
+    with pytest.raises(TokensError, match=r"can store only tokens of Silk's layout.*'mimi@abc'"):
         container.write(mimi, tmp_path / "a.silk")
     assert not list(tmp_path.iterdir())
 

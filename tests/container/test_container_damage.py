@@ -40,14 +40,14 @@ def same_or_error(data: bytes, tokens: Tokens) -> None:
         assert error.offset is not None and 0 <= error.offset <= len(data)
         assert str(error.offset) in str(error) or error.offset == 0 or "version" in str(error)
     try:
-        result = container.salvage(io.BytesIO(data))
+        result = container.read_damaged(io.BytesIO(data))
     except ContainerError:
         return
-    salvaged, levels = result.tokens.to_levels(), tokens.to_levels()
-    np.testing.assert_array_equal(salvaged, levels[: len(salvaged)])
+    recovered_part, levels = result.tokens.to_levels(), tokens.to_levels()
+    np.testing.assert_array_equal(recovered_part, levels[: len(recovered_part)])
     for first, last in ((1, 3), (5, 8)):
         try:
-            part = container.salvage(io.BytesIO(data), start_s=first * 0.4, duration_s=(last - first) * 0.4)
+            part = container.read_damaged(io.BytesIO(data), start_s=first * 0.4, duration_s=(last - first) * 0.4)
         except ContainerError:
             continue
         wanted = levels[first:last]
@@ -148,7 +148,7 @@ def test_whole_chunks_swapped_dropped_or_repeated_are_noticed() -> None:
 @FAST
 @given(data=st.binary(max_size=200), prefix=st.sampled_from([0, 8, 12, 20, HEADER_BYTES, HEADER_BYTES + 16]))
 def test_random_bytes_are_refused(data: bytes, prefix: int) -> None:
-    for reading in (container.read, container.salvage, container.info):
+    for reading in (container.read, container.read_damaged, container.info):
         with pytest.raises(ContainerError):
             reading(io.BytesIO(DAMAGED[1][1][:prefix] + data))
 
@@ -170,38 +170,38 @@ def test_everything_before_the_damage_can_be_read(known: bool, seekable: bool) -
     def opened() -> Any:
         return io.BytesIO(data) if seekable else Pipe(bytes(data), 100)
 
-    with pytest.raises(ContainerError, match=r"; the 20\.0 s before it can be read with recover\.$") as caught:
+    with pytest.raises(ContainerError, match=r"To read the 20\.0 s before it, use recover\.$") as caught:
         container.read(opened())
     assert caught.value.offset == third and f"byte {third}" in str(caught.value)
     with pytest.warns(container.DamageWarning, match=f"damaged at byte {third}"):
         recovered = container.read(opened(), recover=True)
     np.testing.assert_array_equal(recovered.to_levels(), tokens.to_levels()[:50])
     assert recovered.n_samples == 50 * 9600
-    salvaged = container.salvage(opened())
-    assert salvaged.tokens == recovered and str(salvaged.damage) == str(caught.value)
-    assert salvaged.n_samples_lost == (10 * 9600 - 100 if known else None)
+    recovered_part = container.read_damaged(opened())
+    assert recovered_part.tokens == recovered and str(recovered_part.damage) == str(caught.value)
+    assert recovered_part.n_samples_lost == (10 * 9600 - 100 if known else None)
     if seekable:  # a part that the damage is not in needs no recovery
         part = container.read(opened(), start_s=2, duration_s=4)
         np.testing.assert_array_equal(part.to_levels(), tokens.to_levels()[5:15])
     with pytest.raises(ContainerError):  # and one that it is in has nothing to give
-        container.salvage(opened(), start_s=22)
+        container.read_damaged(opened(), start_s=22)
 
 
 def test_a_lost_end_loses_no_frames() -> None:
     tokens = tokens_of(60, cut=100)
     cut = to_bytes(tokens)[:-3]
-    assert container.salvage(io.BytesIO(cut)).tokens == tokens
-    assert container.salvage(io.BytesIO(cut)).n_samples_lost == 0
+    assert container.read_damaged(io.BytesIO(cut)).tokens == tokens
+    assert container.read_damaged(io.BytesIO(cut)).n_samples_lost == 0
     contents = container.info(io.BytesIO(cut), recover=True)
     assert contents.n_frames == 60 and contents.damage is not None
-    with pytest.raises(ContainerError, match="cut short"):
+    with pytest.raises(ContainerError, match="truncated"):
         container.info(io.BytesIO(cut))
 
 
 def test_nothing_before_the_damage_is_an_error_even_with_recover() -> None:
     data = to_bytes(tokens_of(60))
     for end in (30, HEADER_BYTES, HEADER_BYTES + 500):
-        with pytest.raises(ContainerError, match="cut short"):
+        with pytest.raises(ContainerError, match="truncated"):
             from_bytes(data[:end], recover=True)
 
 
@@ -220,7 +220,7 @@ def test_nothing_before_the_damage_is_an_error_even_with_recover() -> None:
         (b"\x02#!SILK_V3\x1c\0", "Skype's SILK codec"),
         (b"hello, world", "it starts with b'hello, w'"),
         (b"\x89SILK\n\x1a\1\0", "text mode"),
-        (b"\x89SI", "cut short: it ends at byte 3"),
+        (b"\x89SI", "truncated: it ends at byte 3"),
     ],
 )
 def test_foreign_files_are_named(tmp_path: Path, data: bytes, message: str) -> None:
@@ -236,11 +236,11 @@ def test_a_newer_version_says_to_upgrade() -> None:
     newer = bytearray(data[:12] + b"what version 3 may hold" + b"\0\0\0\0")
     struct.pack_into("<HH", newer, 8, 3, len(newer))
     struct.pack_into("<I", newer, len(newer) - 4, zlib.crc32(newer[:-4]))
-    with pytest.raises(ContainerError, match="version 3; this silkcodec reads version 2: run pip install"):
+    with pytest.raises(ContainerError, match="version 3; this silkcodec reads versions up to 2"):
         from_bytes(bytes(newer) + data)
     flipped = bytearray(data)
     flipped[8] = 2
-    with pytest.raises(ContainerError, match="damaged in its header"):
+    with pytest.raises(ContainerError, match=r"header of .* is damaged"):
         from_bytes(bytes(flipped))
 
 
@@ -290,7 +290,7 @@ def test_the_forger_can_write_true_files() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "claims"),
+    ("fields", "declares"),
     [
         ({"sample_rate": 44_100}, "9600 samples at 44100 Hz"),
         ({"frame_samples": 0}, "frames of 0 samples"),
@@ -334,7 +334,7 @@ def test_a_forged_chunk_is_refused(chunks: list[tuple[bytes, int, bytes]], n_sam
 
 def test_header_and_end_must_agree() -> None:
     chunks = (b"RAW ", 1, bytes(48)), (b"END ", 0, struct.pack("<Q", 9_599))
-    with pytest.raises(ContainerError, match="its 1 frames are not those of 9599 samples"):
+    with pytest.raises(ContainerError, match="its 1 frames do not match 9599 samples"):
         from_bytes(forged(forged_header(n_samples=9_600), *chunks))
     assert from_bytes(forged(forged_header(n_samples=2**64 - 1), *chunks)).n_samples == 9_599
 

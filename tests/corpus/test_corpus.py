@@ -21,7 +21,7 @@ import corpuscodecs
 from silkcodec import audio
 from silkcodec.cli import app
 from silkcodec.corpus import Options, read, tokenize
-from silkcodec.corpus.ledger import Ledger, alone
+from silkcodec.corpus.ledger import Ledger, locked
 from silkcodec.corpus.shard import facts_of, load_codec
 from silkcodec.errors import ArgumentError, OutputError
 from silkcodec.silk import Silk
@@ -130,9 +130,9 @@ def test_another_plan_is_refused_in_one_sentence(tmp_path: Path, monkeypatch: py
     tokenize([folder], out, PEAKS)
     before = shards(out)
     for options, says in (
-        (Options("peaks", shard_items=3), "begun with the shard items 2; got 3"),
-        (Options("silk", shard_items=2), "begun with the codec peaks@"),
-        (Options("peaks", "webdataset", shard_items=2), "begun with the file format parquet"),
+        (Options("peaks", shard_items=3), "started with the shard items 2; got 3"),
+        (Options("silk", shard_items=2), "started with the codec peaks@"),
+        (Options("peaks", "webdataset", shard_items=2), "started with the file format parquet"),
     ):
         with pytest.raises(OutputError, match=says):
             tokenize([folder], out, options)
@@ -141,7 +141,7 @@ def test_another_plan_is_refused_in_one_sentence(tmp_path: Path, monkeypatch: py
         with pytest.raises(OutputError, match="peaks@0123456789ab; got peaks@ffffffffffff"):
             tokenize([folder], out, PEAKS)
     os.replace(corpuscodecs.clips(tmp_path / "more", 4) / "clip003.wav", folder / "clip003.wav")
-    with pytest.raises(OutputError, match="begun with other recordings \\(3, now 4"):
+    with pytest.raises(OutputError, match="started with other recordings \\(3, now 4"):
         tokenize([folder], out, PEAKS)
     (folder / "clip003.wav").unlink()
     with open(out / "plan.jsonl", "ab") as body:
@@ -149,14 +149,14 @@ def test_another_plan_is_refused_in_one_sentence(tmp_path: Path, monkeypatch: py
     with pytest.raises(OutputError, match="it was changed"):
         tokenize([folder], out, PEAKS)
     assert shards(out) == before
-    with pytest.raises(OutputError, match=r"must be empty, or hold a corpus; it holds 'clip000\.wav'"):
+    with pytest.raises(OutputError, match=r"must be empty or contain a corpus; it contains 'clip000\.wav'"):
         tokenize([folder], folder, PEAKS)
 
 
 def test_two_runs_at_once_are_refused(tmp_path: Path) -> None:
     corpuscodecs.clips(tmp_path / "in", 1)
     (tmp_path / "out").mkdir()
-    with alone(tmp_path / "out"), pytest.raises(OutputError, match="one run at a time"):
+    with locked(tmp_path / "out"), pytest.raises(OutputError, match="Another run is using"):
         tokenize([tmp_path / "in"], tmp_path / "out", PEAKS)
 
 
@@ -262,19 +262,19 @@ def test_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         assert "clipped" not in silk(*row, *kept).stderr
     monkeypatch.setattr(corpuscodecs.Peaks, "decode", quiet)
     for words, says in (
-        (("detokenize", "out", "--id", "nobody", "-o", "y.wav"), "An id must be of the corpus in 'out'; got 'nobody'."),
+        (("detokenize", "out", "--id", "nobody", "-o", "y.wav"), "The id 'nobody' is not in the corpus 'out'."),
         (("detokenize", "out", "--row", "3", "-o", "y.wav"), "--row must be 0..2"),
         (("detokenize", "out", "--row", "0", "-o", "x.wav"), "exists already"),
         (("detokenize", "in", "--row", "0", "-o", "y.wav"), "must have shards"),
-        (("detokenize", "out", "--row", "0", "-o", "y.wav"), "names only built-in codecs; 'out' names 'peaks'"),
+        (("detokenize", "out", "--row", "0", "-o", "y.wav"), "'out' names the codec 'peaks', which is not built in"),
         (("tokenize", "--check", "-o", "in"), "'in' has no plan.json"),
-        (("tokenize", "in", "--check", "-o", "out"), "--check takes no INPUT"),
+        (("tokenize", "in", "--check", "-o", "out"), "--check accepts only -o OUT"),
         (("tokenize", "-o", "o2"), "got none"),
-        (("tokenize", "nowhere", "-o", "o2"), "there is no 'nowhere'"),
+        (("tokenize", "nowhere", "-o", "o2"), "Input not found: 'nowhere'"),
         (("tokenize", "in/bad.wav", "-o", "o2", "--codec", "peaks", "--workers", "1"), "No recording could be used"),
         (("tokenize", "in", "-o", "o3", "--format", "csv"), "--format must be parquet or webdataset"),
         (("tokenize", "in", "-o", "o3", "--codec", "peaks", "--provider", "cuda"), "--provider must be cpu"),
-        (("tokenize", "in", "-o", "o3", "--address", "auto"), "are of --engine ray"),
+        (("tokenize", "in", "-o", "o3", "--address", "auto"), "are for --engine ray only"),
     ):
         assert says in silk(*words, code=2).stderr
     assert not Path("o3").exists()

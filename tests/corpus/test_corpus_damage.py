@@ -107,7 +107,7 @@ def test_check_and_resumption_find_a_damaged_shard(made: Path) -> None:
     out = made / "out"
     assert check(out) == {"shards": 3, "rows": 3, "problems": []}
     result = CliRunner().invoke(app, ["tokenize", "--check", "-o", str(out)])
-    assert result.exit_code == 0 and "3 rows in 3 whole shards" in result.stdout
+    assert result.exit_code == 0 and "3 rows in 3 complete shards" in result.stdout
     path = out / "tokens-00001-of-00003.parquet"
     whole = path.read_bytes()
     path.write_bytes(whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:])
@@ -137,6 +137,6 @@ def test_a_corpus_does_not_choose_what_is_loaded(made: Path) -> None:
     header = json.loads(plan.read_text())
     for load in ("./weights", "mimi:8@someone/else", "//server/share", "snac:24k@x", "silk\n", "peaks"):
         plan.write_text(json.dumps({**header, "load": load}))
-        with pytest.raises(ArgumentError, match="pass --codec"):
+        with pytest.raises(ArgumentError, match="Pass it with --codec"):
             detokenize(made / "out", made / "x.wav", numbers=[0])
     assert detokenize(made / "out", made / "x.wav", numbers=[0], codec="peaks")

@@ -55,6 +55,6 @@ def test_a_recording_that_ends_its_actors_is_told_of(
     tmp_path: Path, cluster: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     audio.write(tmp_path / "in" / "kills.wav", np.zeros(corpuscodecs.KILLS, np.float32))
-    monkeypatch.setattr(engine, "MAX_DEATHS", 2)
-    with pytest.raises(SilkError, match="Shard 0 has ended 2 workers; run the same command with --engine local"):
+    monkeypatch.setattr(engine, "MAX_CRASHES", 2)
+    with pytest.raises(SilkError, match=r"Shard 0 crashed 2 workers\. Run the same command with --engine local"):
         tokenize([tmp_path / "in"], tmp_path / "out", Options("peaks", engine="ray", workers=1))

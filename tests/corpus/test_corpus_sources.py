@@ -315,7 +315,7 @@ def test_small_files_of_many_hours(tmp_path: Path) -> None:
     [
         (gzip.compress(b'{"path": "a"}\n')[:-9], "manifest must be"),
         (b"\x1f\x8bnothing", "manifest must be"),
-        (gzip.compress(b""), "must have rows"),
+        (gzip.compress(b""), "must have at least one row"),
     ],
 )
 def test_a_damaged_manifest_is_one_sentence(tmp_path: Path, content: bytes, says: str) -> None:
@@ -348,7 +348,7 @@ def test_a_neural_baseline(tmp_path: Path, clips: Path, random_baseline: Any) ->
 
 def test_nothing_to_do_is_said(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ArgumentError, match="none was found"):
+    with pytest.raises(ArgumentError, match="none can be used"):
         rows(tmp_path / "out", tmp_path / "empty")
-    with pytest.raises(AudioError, match="there is no"):
+    with pytest.raises(AudioError, match="Input not found"):
         found(tmp_path / "nowhere")

@@ -498,7 +498,7 @@ def test_a_codec_that_crashes_fails_alone(corpus: Path, tmp_path: Path) -> None:
     assert json.loads(result.stdout) == found
     assert found["codecs"]["failing:crashes"]["n_failed"] == 1
     assert any("SIGSEGV" in entry["reason"] for entry in found["left_out"])
-    assert "exit code 3" in found["codecs"]["unloadable:dies"]["failed"]
+    assert "exited with code 3" in found["codecs"]["unloadable:dies"]["failed"]
     half = found["codecs"]["half"]
     assert half["n_failed"] == 0 and half["peak_memory_mb"] > 20 and half["timed_with_jobs"] == 1
 

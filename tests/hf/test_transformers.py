@@ -296,9 +296,9 @@ def test_a_run_is_exported_to_weights_first(
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["export", "-o", "out"], "A run must be a folder"),
-        (["export", "nowhere", "-o", "out", "--format", "transformers"], "there is no 'nowhere'"),
-        (["export", "empty", "-o", "out", "--format", "transformers"], "must hold config.json"),
+        (["export", "-o", "out"], "The run is missing"),
+        (["export", "nowhere", "-o", "out", "--format", "transformers"], "Run not found: 'nowhere'"),
+        (["export", "empty", "-o", "out", "--format", "transformers"], "must contain config.json"),
         (["export", "empty", "-o", "out", "--format", "tflite"], "onnx or transformers"),
     ],
 )

@@ -224,9 +224,9 @@ def test_delayed_steps_that_ran_out_hold_the_frames_that_all_columns_reached() -
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda ids, flat: ids[:1], "a frame at least"),
+        (lambda ids, flat: ids[:1], "at least one frame"),
         (lambda ids, flat: np.insert(ids, 5, flat.bos), "bos must be the first"),
-        (lambda ids, flat: ids[::-1], "a frame at least"),
+        (lambda ids, flat: ids[::-1], "at least one frame"),
         (lambda ids, flat: ids.astype(float), "must be integers"),
         (lambda ids, flat: ids[None], "of 1 dimensions"),
         (lambda ids, flat: np.where(np.arange(len(ids)) == 3, flat.size - 1, ids), r"codes\[0, 2\] must be 0..4095"),
@@ -258,7 +258,7 @@ def test_text_that_is_not_one_recording_is_refused(text: str, says: str) -> None
 def test_tokens_of_another_codec_or_grouping_are_refused() -> None:
     flat = lm.Flat(lm.Layout.of(silk()))
     for other in (silk(dims=4), tokens([[1]], (4,), (12.5,))):
-        with pytest.raises(TokensError, match="as their layout says"):
+        with pytest.raises(TokensError, match="as in the layout"):
             flat.encode(other)
 
 

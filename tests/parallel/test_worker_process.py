@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from silkcodec.errors import ArgumentError
-from silkcodec.parallel.worker_process import WorkerDied, WorkerProcess, reason_of
+from silkcodec.parallel.worker_process import WorkerExited, WorkerProcess, reason_of
 
 
 def serve(tasks: Connection, factor: int) -> None:
@@ -46,9 +46,9 @@ def ask(worker: WorkerProcess, task: Any) -> Any:
 def test_a_worker_answers_until_it_is_killed(start: Callable[[], WorkerProcess], capfd: Any) -> None:
     worker = start()
     assert [ask(worker, task) for task in (1, 2)] == [3, 6]
-    with pytest.raises(WorkerDied, match="SIGKILL"):
+    with pytest.raises(WorkerExited, match="SIGKILL"):
         ask(worker, "kill")
-    with pytest.raises(WorkerDied, match="SIGKILL"):
+    with pytest.raises(WorkerExited, match="SIGKILL"):
         ask(worker, 1)
     assert capfd.readouterr().out == ""
 

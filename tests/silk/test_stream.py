@@ -112,7 +112,7 @@ def test_fewer_codebooks_are_the_first_ones(codec: Silk, speech: np.ndarray) -> 
     codes = np.concatenate([stream.feed(speech), stream.flush()])
     np.testing.assert_array_equal(codes, whole_codes(codec, speech)[:, :5])
     assert len(StreamDecoder(codec, n_codebooks=5).feed(codes)) == len(codes) * FRAME
-    with pytest.raises(TokensError, match=r"must be \[frames, 19 codebooks\]; .* say n_codebooks=5"):
+    with pytest.raises(TokensError, match=r"must be \[frames, 19 codebooks\]; .* pass n_codebooks=5"):
         StreamDecoder(codec).feed(codes)
     with pytest.raises(TokensError, match=r"must be \[frames, 5 codebooks\]"):
         StreamDecoder(codec, n_codebooks=5).feed(codes[:, :4])
@@ -149,11 +149,11 @@ def test_wrong_use_is_named(codec: Silk, speech: np.ndarray) -> None:
         StreamEncoder(codec, n_codebooks=20)
     with pytest.raises(AudioError, match="whole number of Hz"):
         StreamEncoder(codec, 24)
-    with pytest.raises(AudioError, match="convert 16-bit values"):
+    with pytest.raises(AudioError, match="Convert 16-bit values"):
         StreamEncoder(codec).feed([12_000, -12_000])
-    with pytest.raises(ArgumentError, match="must have a loaded Silk"):
+    with pytest.raises(ArgumentError, match="needs a loaded Silk"):
         StreamEncoder("silk")  # type: ignore[arg-type]
-    with pytest.raises(ArgumentError, match="must have a loaded Silk"):
+    with pytest.raises(ArgumentError, match="needs a loaded Silk"):
         StreamDecoder(None)  # type: ignore[arg-type]
     decoder = StreamDecoder(codec)
     for wrong in (

@@ -137,7 +137,7 @@ def test_files_without_an_end_are_refused(folder: Path, name: str) -> None:
 def test_a_graph_of_another_interface_is_refused(folder: Path) -> None:
     shutil.copy(folder / "decoder.onnx", folder / "encoder.onnx")
     save(folder, config_of(folder))
-    assert "must be a graph from 'wave'" in refusal(folder)
+    assert "must have the input 'wave'" in refusal(folder)
 
 
 @pytest.mark.parametrize("where", ["secret.bin", "../secret.bin", "/etc/passwd"])
@@ -157,7 +157,7 @@ def test_weights_outside_the_graph_are_refused(folder: Path, where: str, monkeyp
     (folder / "encoder.onnx").write_bytes(model.SerializeToString())
     save(folder, config_of(folder))
     monkeypatch.chdir(folder)
-    assert "it keeps weights in another file" in refusal(folder)
+    assert "it stores weights in another file" in refusal(folder)
 
 
 def message(*fields: tuple[int, bytes | int]) -> bytes:
@@ -186,7 +186,7 @@ def test_weights_in_another_file_are_found_wherever_a_tensor_can_be(path: tuple[
         for number in reversed(path):
             data = message((number, b""), (number, data))
         if external:
-            with pytest.raises(WeightsError, match="keeps weights in another file"):
+            with pytest.raises(WeightsError, match="stores weights in another file"):
                 check_graph_file(data, "a.onnx")
         else:
             check_graph_file(data, "a.onnx")
@@ -195,14 +195,14 @@ def test_weights_in_another_file_are_found_wherever_a_tensor_can_be(path: tuple[
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        (message((7, message((1, message((5, message((6, b"")))))))), "a subgraph, as loops do"),
+        (message((7, message((1, message((5, message((6, b"")))))))), "a subgraph, e.g. a loop"),
         (message((7, message((1, message((5, message((11, b"")))))))), "a subgraph"),
         (message((25, b"")), "functions"),
-        (b"ORTM" * 10, "no ONNX file"),
-        (b"\x3a\x7f", "cut short"),
+        (b"ORTM" * 10, "not an ONNX file"),
+        (b"\x3a\x7f", "truncated"),
         (b"\xff" * 20, "more than 64 bits"),
-        (b"\x3a", "no ONNX file"),
-        (message((7, 1)), "is no message"),
+        (b"\x3a", "not an ONNX file"),
+        (message((7, 1)), "is not a message"),
     ],
 )
 def test_what_is_no_flat_graph_is_refused(data: bytes, words: str) -> None:

@@ -148,7 +148,7 @@ def test_a_folder_that_cannot_be_used_is_one_sentence(tmp_path: Path, folder: Pa
         "must hold audio": DataConfig(folder=str(tmp_path / "none")),
         "found no": DataConfig(folder=str(folder), index="nosuch.tsv"),
         "the columns path, split": DataConfig(folder=str(folder), index="INDEX.tsv"),
-        "must have rows": DataConfig(folder=str(folder), index="empty.tsv"),
+        "must have at least one row": DataConfig(folder=str(folder), index="empty.tsv"),
     }
     for message, config in cases.items():
         with pytest.raises(ArgumentError, match=message):
@@ -374,10 +374,10 @@ def test_errors_of_reading_are_the_only_ones_that_leave_a_file_out(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(source: Path, sample_rate: int) -> np.ndarray:
-        raise RuntimeError("a bug of ours")
+        raise RuntimeError("a bug in silkcodec")
 
     monkeypatch.setattr(data.audio, "read", broken)
-    with pytest.raises(RuntimeError, match="a bug of ours"):
+    with pytest.raises(RuntimeError, match="a bug in silkcodec"):
         pack(DataConfig(folder=str(folder)), "train", tmp_path / "cache")
 
 

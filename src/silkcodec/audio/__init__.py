@@ -8,7 +8,7 @@ this), so the tokens do not depend on them either.
     array -as_wave-> wave [T]
 
 opening     a path, pipe or file -> something that can be decoded
-headers     the length in a file's header, compared with its actual length; ogg, mpeg: the same for these formats
+headers     the length in a file's header, compared with the actual length; ogg, mpeg: the same for these formats
 spans       a part of a file as a file
 ffmpeg      formats that libsndfile cannot read
 kinds       the suffixes of sound files, and which of them need ffmpeg

@@ -1,4 +1,4 @@
-"""Turn arrays into checked mono waves."""
+"""Convert arrays to checked mono waves."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def as_wave(array: ArrayLike, sample_rate: float, to_rate: float = DEFAULT_RATE)
         array: [T], [T, C] with up to 64 channels, or [C, T] with 1 or 2 (the shorter side is the channels; they are
             averaged). Anything NumPy can read: arrays, lists, tensors on the CPU. Floats have full scale 1.
             Integers are scaled by the range of their type: int8, int16, or int32 that uses its range. int64, and
-            with it a list of integers, has no full scale and is refused, unless it is all zeros.
+            therefore a list of integers, has no full scale. It raises AudioError unless all values are zero.
         sample_rate: sample rate of `array`, Hz.
         to_rate: sample rate of the result, Hz.
 
@@ -44,14 +44,14 @@ def as_wave(array: ArrayLike, sample_rate: float, to_rate: float = DEFAULT_RATE)
     if samples.ndim == 2 and samples.shape[0] < samples.shape[1]:
         if samples.shape[0] > MAX_ROWS:
             raise AudioError(
-                f"A wave [channels, samples] must have 1 or 2 channels; got shape {samples.shape}; pass one clip at a"
-                " time, several to encode_batch, and of more channels one or their mean."
+                f"A wave [channels, samples] must have 1 or 2 channels; got shape {samples.shape}. Pass a single clip,"
+                " use encode_batch for several clips, or select or average the channels first."
             )
         samples = samples.T
     _check_full_scale(samples, INT24_PEAK)
     mono = as_block(samples, from_rate)
     if len(mono) == 0:
-        raise AudioError("A wave must hold at least 1 sample; got 0.")
+        raise AudioError("A wave must have at least 1 sample; got 0.")
     _warn_of_cancelling(samples, mono)
     if from_rate == to_rate:
         return mono
@@ -64,7 +64,10 @@ def as_block(array: ArrayLike, sample_rate: int, start: int = 0) -> Wave:
 
     Args:
         array: [n] or [n, C]. The axes are not inferred, because a piece may be one sample long.
-        start: samples of the stream before this piece, for the position in the message about a NaN.
+        start: number of samples before this piece, for positions in error messages.
+
+    Raises:
+        AudioError: see `as_wave`.
     """
     samples = _as_array(array)
     _check_shape(samples)
@@ -84,7 +87,7 @@ def _warn_of_cancelling(samples: NDArray[Any], mono: Wave) -> None:
         downmix.add(_to_float(samples), mono)
     if downmix.cancels:
         warnings.warn(
-            "The channels of the wave cancel each other, so most of the sound is lost in their mean; pass one channel.",
+            "The channels of the wave cancel each other, so their mean loses most of the sound. Pass a single channel.",
             stacklevel=3,
         )
 
@@ -96,7 +99,7 @@ def _as_array(array: ArrayLike) -> NDArray[Any]:
     try:
         return np.asarray(array)
     except (TypeError, ValueError, RuntimeError) as error:  # ragged lists, tensors on a GPU
-        raise AudioError(f"A wave must be something NumPy can read as an array; {error}") from error
+        raise AudioError(f"A wave must be convertible to a NumPy array; {error}") from error
 
 
 def _mistake(array: object) -> str | None:
@@ -104,12 +107,12 @@ def _mistake(array: object) -> str | None:
     if array is None:
         return "None"
     if isinstance(array, (str, os.PathLike)):
-        return f"'{os.fspath(array)!s:.80}'; read a file first: silkcodec.audio.read(path) returns its wave at 24 kHz"
+        return f"'{os.fspath(array)!s:.80}'; to read a file, use silkcodec.audio.read(path), which returns 24 kHz"
     if isinstance(array, (bytes, bytearray)) or (isinstance(array, memoryview) and array.format == "B"):
-        return "bytes; name the type of their samples: np.frombuffer(data, dtype=np.int16)"
+        return "bytes; convert them with the type of the samples: np.frombuffer(data, dtype=np.int16)"
     if isinstance(array, Mapping):
         keys = ", ".join(map(repr, list(array)[:4]))
-        return f"a mapping with the keys {keys}; pass its samples and its rate: encode(clip['array'], rate)"
+        return f"a mapping with the keys {keys}; pass the samples and the rate separately: encode(clip['array'], rate)"
     if isinstance(array, tuple) and len(array) == 2 and isinstance(array[1], Real) and not isinstance(array[0], Real):
         return "a tuple of samples and a number; unpack it: encode(*pair)"
     if isinstance(array, Number) or getattr(array, "ndim", None) == 0:
@@ -131,7 +134,7 @@ def _first_type(samples: NDArray[Any]) -> str:
 def _wrong_shape(samples: NDArray[Any]) -> AudioError:
     return AudioError(
         "A wave must be [samples], [samples, channels] or [channels, samples];"
-        f" got shape {samples.shape}; pass one clip at a time, or several to encode_batch."
+        f" got shape {samples.shape}. Pass one clip at a time, or several to encode_batch."
     )
 
 
@@ -148,11 +151,11 @@ def _check_full_scale(samples: NDArray[Any], peak: int) -> None:
     if samples.dtype.itemsize > 4:
         raise AudioError(
             f"Integer samples must be int8, int16 or int32; got {samples.dtype} with a peak of {highest}, whose full"
-            " scale is unknown; convert 16-bit values with np.asarray(wave, np.int16), or divide by full scale."
+            " scale is unknown. Convert 16-bit values with np.asarray(wave, np.int16), or divide by full scale."
         )
     if highest <= peak and (samples & 0xFF).any():
         raise AudioError(
-            f"int32 samples must have full scale 2147483648; got a peak of {highest}; convert 16-bit values with"
+            f"int32 samples must have full scale 2147483648; got a peak of {highest}. Convert 16-bit values with"
             " .astype(np.int16), or divide by their full scale."
         )
 
@@ -164,18 +167,18 @@ def _to_float(samples: NDArray[Any]) -> Wave:
             return samples.astype(np.float32)
     if kind == "i":
         return (samples / np.float64(2 ** (8 * width - 1))).astype(np.float32)
-    if samples.dtype == np.uint8:  # as in WAV files: 128 is silence
+    if samples.dtype == np.uint8:  # As in WAV files, 128 is silence.
         return (samples.astype(np.float32) - np.float32(128)) / np.float32(128)
-    raise AudioError(f"Samples must be floats or signed integers; got {samples.dtype}; convert them first.")
+    raise AudioError(f"Samples must be floats or signed integers; got {samples.dtype}. Convert them first.")
 
 
 def check_samples(wave: Wave, start: int, sample_rate: int, name: str) -> None:
-    """Reject NaN, Inf and unscaled integers in floats. `start` is the position of the wave within its file."""
+    """Raise AudioError for NaN, Inf or unscaled integers in floats. `start` is the position of the wave in its file."""
     if len(wave) == 0 or max(-wave.min(), wave.max()) <= MAX_PEAK:  # False for NaN, which min propagates.
         return
     bad = np.flatnonzero(~(np.abs(wave) <= MAX_PEAK))[0]
     value, at = float(wave[bad]), start + int(bad)
     where = f"got {value:g} at sample {at} ({at / sample_rate:.3f} s) of {name}"
     if np.isfinite(value):
-        raise AudioError(f"Float samples must be near [-1, 1]; {where}; scale integers first.")
-    raise AudioError(f"Samples must be finite; {where}; repair it first.")
+        raise AudioError(f"Float samples must be near [-1, 1]; {where}. Scale integers first.")
+    raise AudioError(f"Samples must be finite; {where}. Remove NaN and Inf first.")

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from silkcodec.audio.resampling import Wave
 
 _SILENCE = 1e-10  # mean square; -100 dB
-_CANCELLED = 0.2  # of the energy that the mean of unrelated channels has
+_CANCELLED = 0.2  # threshold, relative to the energy of the mean of uncorrelated channels
 
 
 class Downmix:
@@ -18,13 +18,13 @@ class Downmix:
         self._n_values, self._of_channels, self._of_mean = 0, 0.0, 0.0
 
     def mix(self, samples: Wave) -> Wave:
-        """Return the mean of the channels [n] of float32 [n, C]."""
+        """Return the mean [n] of the channels of float32 [n, C], and include them in the measurement."""
         mean = to_mono(samples)
         self.add(samples, mean)
         return mean
 
     def add(self, samples: Wave, mean: Wave) -> None:
-        """Count channels [n, C] or [C, n] and their mean [n]."""
+        """Include channels [n, C] or [C, n] and their mean [n] in the measurement."""
         if samples.ndim == 2 and min(samples.shape) > 1:
             self._n_values += samples.size
             self._of_channels += _energy(samples)

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from silkcodec.errors import AudioError
 
-HEAD_BYTES = 16  # of a file, which `demuxer` needs
+HEAD_BYTES = 16  # number of first bytes of a file that `demuxer` needs
 NATIVE = ("wav", "ogg", "caf", "aiff", "au", "nistsphere", "flac")
-"""Demuxers of containers that libsndfile reads; ffmpeg is asked only for encodings that libsndfile lacks."""
+"""Demuxers of containers that libsndfile reads. For these, ffmpeg is used only if libsndfile lacks the encoding."""
 
 _MAGIC = (  # (offset, bytes, demuxer)
     (4, b"ftyp", "mov"), (4, b"moov", "mov"), (4, b"mdat", "mov"), (4, b"wide", "mov"), (4, b"free", "mov"),
@@ -34,7 +34,7 @@ _DAMAGE = re.compile(r"partial file|ended prematurely|truncat|corrupt|error duri
 _PROBLEM = re.compile(
     _DAMAGE.pattern + r"|error|invalid|not found|exhausted|too small|no such|matches no", re.IGNORECASE
 )
-_MISSING_S = 0.5  # A recording may be this much shorter than its header says: encoders round and add a delay.
+_MISSING_S = 0.5  # A recording may be this much shorter than in its header, because encoders round and add delay.
 
 
 def demuxer(head: bytes) -> str | None:
@@ -45,7 +45,7 @@ def demuxer(head: bytes) -> str | None:
 
 
 def command() -> str | None:
-    """Return the path of the ffmpeg command, or None where it is not on PATH."""
+    """Return the path of the ffmpeg command, or None if it is not on PATH."""
     return shutil.which("ffmpeg")
 
 
@@ -53,14 +53,15 @@ class Decoded:
     """Decode the first audio track of a file with ffmpeg while it is read.
 
     Args:
-        command: the ffmpeg command. demuxer: as ffmpeg names it. path: of the file. name: for messages.
+        command: the ffmpeg command. demuxer: ffmpeg's name of the demuxer. path: path of the file. name: name for
+            messages.
 
     Raises:
-        AudioError: at once or at any read: ffmpeg finds no sound, or the file is damaged or cut short.
+        AudioError: from the constructor or any read: ffmpeg finds no audio, or the file is damaged or truncated.
     """
 
     format = "FFMPEG"
-    is_estimate = True  # of n_frames; _check_end compares it
+    is_estimate = True  # n_frames is an estimate. _check_end compares it with the decoded length.
 
     def __init__(self, command: str, demuxer: str, path: str, name: str) -> None:
         self._path = f"file:{os.path.abspath(path)}"
@@ -88,12 +89,12 @@ class Decoded:
         hours, minutes, seconds = map(float, found.groups()) if found else (0.0, 0.0, 0.0)
         self._duration_s = hours * 3600 + minutes * 60 + seconds
         n_streams = len(re.findall(r"(?m)^ +Stream #0:", text.partition("Stream mapping")[0]))
-        # With several streams the duration may be that of the video, and ffmpeg sometimes only estimates it.
-        self._promises = n_streams == 1 and "Estimating duration" not in text
+        # With several streams the duration may be that of the video. In other cases ffmpeg only estimates it.
+        self._has_exact_duration = n_streams == 1 and "Estimating duration" not in text
         self.n_frames = round(self._duration_s * self.samplerate)
 
     def seek(self, first: int) -> None:
-        """Go to a sample, by decoding and dropping those before it."""
+        """Move to a sample by decoding and dropping those before it."""
         if first < self._taken:
             self.__exit__()
             self._start()
@@ -102,7 +103,7 @@ class Decoded:
             pass
 
     def read_into(self, buffer: NDArray[np.float32]) -> int:
-        """Decode into float32 [n, channels] and return how many were decoded; 0 at the end."""
+        """Decode into float32 [n, channels] and return the number of decoded samples per channel; 0 at the end."""
         n = self._output.readinto(buffer.data.cast("B")) // (4 * self.channels)
         self._taken += n
         if n < len(buffer):
@@ -114,7 +115,7 @@ class Decoded:
         return self._process.stdout
 
     def _header(self) -> tuple[int, int]:
-        """Read up to the first sample of the WAV that ffmpeg writes; return its channels and rate."""
+        """Read the output of ffmpeg, a WAV, up to the first sample, and return its channels and rate."""
         shape = (0, 0)
         if self._output.read(12)[8:] == b"WAVE":
             while len(head := self._output.read(8)) == 8:
@@ -128,26 +129,26 @@ class Decoded:
         raise AudioError(f"{self._name} cannot be read by ffmpeg: {self._reason()}.")
 
     def _check_end(self) -> None:
-        """Raise AudioError if ffmpeg failed, or if the sound is shorter than the header says."""
+        """Raise AudioError if ffmpeg failed, or if the audio is shorter than in the header."""
         if self._process.wait() or _DAMAGE.search(self._text()):
-            raise AudioError(f"{self._name} is cut short or damaged: {self._reason()}.")
+            raise AudioError(f"{self._name} is truncated or damaged: {self._reason()}.")
         decoded_s = self._taken / self.samplerate
-        if self._promises and decoded_s < self._duration_s - _MISSING_S:
+        if self._has_exact_duration and decoded_s < self._duration_s - _MISSING_S:
             raise AudioError(
-                f"{self._name} is cut short: its header promises {self._duration_s:.2f} s, {decoded_s:.2f} s are there."
+                f"{self._name} is truncated: its header declares {self._duration_s:.2f} s; it has {decoded_s:.2f} s."
             )
 
     def _text(self) -> str:
-        """Return what ffmpeg has written to its log."""
+        """Return the log of ffmpeg."""
         self._log.seek(0)
         text: str = self._log.read(1 << 20).decode("utf-8", "replace")
         self._log.seek(0, os.SEEK_END)
         return text
 
     def _reason(self) -> str:
-        """Return the first problem in ffmpeg's log, without the prefix of its line and the path."""
+        """Return the first problem in ffmpeg's log, without the line prefix and the path."""
         lines = [line for line in self._text().splitlines() if _PROBLEM.search(line) and not line.startswith(" ")]
-        line = re.sub(r"^(\[[^\]]*\] *)+", "", (lines or ["ffmpeg gave no reason"])[0])
+        line = re.sub(r"^(\[[^\]]*\] *)+", "", (lines or ["ffmpeg reported no reason"])[0])
         return line.replace(self._path, "the file").strip().rstrip(".")
 
     def __enter__(self) -> Decoded:

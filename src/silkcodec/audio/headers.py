@@ -25,19 +25,21 @@ from silkcodec.errors import AudioError
 _MAX_CHUNKS = 10_000
 _ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 _JOINABLE = (b"RIFF", b"RIFX", b"RF64", b"FORM", b".snd", b"NIST")
-_FLAC = b"fLaC\0\0\0\x22"  # with the head of the block that must come first
+_FLAC = b"fLaC\0\0\0\x22"  # magic and the header of the mandatory first block
 
 
 @dataclass
 class _Data:
-    """Describe the samples of a file: their start, their size by the header, and the field with that size.
+    """Describe the samples of a file by its header.
 
     Attributes:
-        field: offset of the field in the file. form: its struct format. extra: bytes it counts besides the samples.
+        start: offset of the first sample.
+        declared: size of the samples in the header, bytes.
+        field: offset of the size field. form: its struct format. extra: bytes that it counts besides the samples.
     """
 
     start: int
-    promised: int
+    declared: int
     field: int
     form: str
     extra: int = 0
@@ -47,10 +49,10 @@ def spans(file: BinaryIO, name: str) -> list[Span]:
     """Return the recordings of a file: one, except in chained Ogg and joined MP3.
 
     Args:
-        file: open and seekable; it is left at byte 0. name: for messages.
+        file: an open, seekable file. Its position is 0 afterwards. name: name for messages.
 
     Raises:
-        AudioError: the file ends before its header says.
+        AudioError: the file is shorter than in its header.
     """
     size = file.seek(0, 2)
     try:
@@ -63,22 +65,22 @@ def spans(file: BinaryIO, name: str) -> list[Span]:
 
 
 def check_log(sound: Any, name: str) -> None:
-    """Raise AudioError for a file of a rarer format that libsndfile found shorter than its header says.
+    """Raise AudioError if libsndfile reports that a file of a rare format is shorter than in its header.
 
     Args:
-        sound: a soundfile.SoundFile. name: for messages.
+        sound: a soundfile.SoundFile. name: name for messages.
     """
     if sound.format not in ("AVR", "SVX", "MAT4", "MAT5", "MPC2K", "VOC", "WVE"):
         return
     log = sound.extra_info
     counts = re.findall(r"(?:Frames|Cols)\s*: (\d+)", log)
-    promised = int(counts[-1]) if counts else 0
-    if "truncated" in log or "ata length" in log or promised > sound.frames:
-        raise AudioError(f"{name} is cut short: it holds fewer samples than its header promises.")
+    declared = int(counts[-1]) if counts else 0
+    if "truncated" in log or "ata length" in log or declared > sound.frames:
+        raise AudioError(f"{name} is truncated: it has fewer samples than its header declares.")
 
 
 def has_another_flac(file: BinaryIO) -> bool:
-    """Return whether another FLAC file follows a FLAC file. This reads all bytes, since no header records it."""
+    """Return whether another FLAC file follows a FLAC file. This reads all bytes, because no header records it."""
     file.seek(0)
     before, n_found = b"", 0
     while n_found < 2 and (block := file.read(1 << 20)):
@@ -88,7 +90,7 @@ def has_another_flac(file: BinaryIO) -> bool:
 
 
 def _spans(file: BinaryIO, size: int, name: str) -> list[Span]:
-    """Return the recordings of a file that libsndfile cannot read unchanged, else an empty list."""
+    """Return the recordings of a file that libsndfile cannot read unchanged, or an empty list."""
     start = 0
     while tag := mpeg.id3_bytes(_read(file, start, 10)):
         start += tag
@@ -109,27 +111,30 @@ def _several(file: BinaryIO, found: list[tuple[int, int]]) -> list[Span]:
 
 
 def _sized(file: BinaryIO, size: int, name: str, data: _Data) -> list[Span]:
-    there = size - data.start
-    if data.form[-1] == "I" and there > 0xFFFF_FFFF:
-        raise AudioError(f"{name} is larger than the 4 GB that its format can count; convert it to FLAC or W64.")
-    if _is_unknown(data.promised + data.extra, data.form) or _is_unknown(data.promised, data.form):
-        return [Span(file, 0, size, {data.field: struct.pack(data.form, there + data.extra)})]
-    if data.promised > there:
+    actual = size - data.start
+    if data.form[-1] == "I" and actual > 0xFFFF_FFFF:
+        raise AudioError(f"{name} is larger than 4 GB, the limit of its format; convert it to FLAC or W64.")
+    if _is_unknown(data.declared + data.extra, data.form) or _is_unknown(data.declared, data.form):
+        return [Span(file, 0, size, {data.field: struct.pack(data.form, actual + data.extra)})]
+    if data.declared > actual:
         raise AudioError(
-            f"{name} is cut short: its header promises {data.promised:,} bytes of sound, {max(0, there):,} are there."
+            f"{name} is truncated: its header declares {data.declared:,} bytes of audio; it has {max(0, actual):,}."
         )
-    magic, end = _read(file, 0, 4), data.start + data.promised
-    if magic in _JOINABLE and magic in (_read(file, end, 4), _read(file, end + 1, 4)):  # after an odd number, a byte
-        raise AudioError(f"{name} joins several recordings, of which one can be read; take them apart.")
+    magic, end = _read(file, 0, 4), data.start + data.declared
+    if magic in _JOINABLE and magic in (
+        _read(file, end, 4),
+        _read(file, end + 1, 4),
+    ):  # A padding byte follows an odd size.
+        raise AudioError(f"{name} contains several joined recordings, but only the first can be read; split the file.")
     return []
 
 
-def _is_unknown(promised: int, form: str) -> bool:
-    if promised <= 0:
+def _is_unknown(declared: int, form: str) -> bool:
+    if declared <= 0:
         return True
     if form[-1] in "qQ":
-        return promised >= 2**63 - 4096
-    return 0x7EFF_F000 <= promised <= 0x8000_0000 or promised >= 0xFFFF_F000
+        return declared >= 2**63 - 4096
+    return 0x7EFF_F000 <= declared <= 0x8000_0000 or declared >= 0xFFFF_F000
 
 
 def _riff(file: BinaryIO, size: int) -> _Data | None:
@@ -143,7 +148,7 @@ def _riff(file: BinaryIO, size: int) -> _Data | None:
         if chunk == b"data":
             if magic in (b"RF64", b"BW64") and n == 0xFFFF_FFFF and long_field:
                 return _Data(at, struct.unpack("<Q", _read(file, long_field, 8))[0], long_field, "<Q")
-            if n == 0 and riff_bytes + 8 == size:  # an empty recording: nothing was streamed
+            if n == 0 and riff_bytes + 8 == size:  # A complete file without samples.
                 return None
             return _Data(at, n, at - 4, f"{order}I")
     return None
@@ -177,8 +182,8 @@ def _caf(file: BinaryIO, size: int) -> _Data | None:
 
 def _au(file: BinaryIO, size: int) -> _Data | None:
     order = "<" if _read(file, 0, 1) == b"d" else ">"
-    start, promised = struct.unpack(f"{order}II", _read(file, 4, 8))
-    return _Data(start, promised, 8, f"{order}I") if promised or start < size else None
+    start, declared = struct.unpack(f"{order}II", _read(file, 4, 8))
+    return _Data(start, declared, 8, f"{order}I") if declared or start < size else None
 
 
 def _nist(file: BinaryIO, size: int) -> _Data | None:
@@ -190,7 +195,7 @@ def _nist(file: BinaryIO, size: int) -> _Data | None:
     if b"," in fields.get(b"sample_coding", b"") or not all(text.isdigit() for text in sizes):
         return None
     n, width, channels = map(int, sizes)
-    if n == 0 or n * width == size - start:  # some writers count the samples of all channels
+    if n == 0 or n * width == size - start:  # Some writers count the samples of all channels.
         return None
     return _Data(start, n * width * channels, 0, ">q")
 

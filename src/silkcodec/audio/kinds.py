@@ -22,10 +22,10 @@ FFMPEG_SUFFIXES = (
     *(".m4a", ".m4b", ".mp4", ".mov", ".3gp", ".3g2", ".aac", ".webm", ".weba", ".mka", ".mkv", ".wma", ".asf"),
     *(".amr", ".awb", ".ac3", ".ape", ".wv", ".tta", ".spx", ".avi", ".flv"),
 )
-"""Suffixes of formats, films among them, whose sound only ffmpeg reads."""
+"""Suffixes of audio and video formats that only ffmpeg reads."""
 
 SUFFIXES = NATIVE_SUFFIXES + FFMPEG_SUFFIXES
-"""Suffixes that mark a file of a folder as sound. A file that is named by itself may have any name."""
+"""Suffixes of sound files in a folder. A file that is passed by name may have any suffix."""
 
 
 def is_sound(name: str | os.PathLike[str]) -> bool:
@@ -39,9 +39,9 @@ def is_readable(name: str | os.PathLike[str]) -> bool:
 
 
 def needs_ffmpeg(name: str) -> AudioError:
-    """Return the error for a recording that only ffmpeg can read. `name` is the file's name for messages."""
+    """Return the error for a recording that only ffmpeg can read. `name` is the file's name in the message."""
     return AudioError(
-        f"{name} is in a format that needs ffmpeg, which is not on PATH; install ffmpeg (apt install ffmpeg,"
+        f"{name} is in a format that needs ffmpeg, which is not on PATH. Install ffmpeg (apt install ffmpeg,"
         " brew install ffmpeg, conda install ffmpeg) or convert the file to FLAC."
     )
 

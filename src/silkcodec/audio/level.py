@@ -21,7 +21,7 @@ QUIET_DBFS = -45.0  # below this level, normalising helps
 HIGH_OFFSET = 0.05  # above this offset, removing it helps
 MAX_GAIN = 1000.0  # 60 dB
 MAX_PEAK = 0.99
-SILENCE = 1e-7  # of full scale, -140 dBFS: nothing to normalise
+SILENCE = 1e-7  # -140 dBFS: a level at or below this is not normalised
 PIECE_SAMPLES = 2400  # 100 ms
 GATE = 0.1  # fraction of the mean power; pieces below it are pauses, as in ITU-R BS.1770
 
@@ -76,7 +76,7 @@ class Meter:
         self._low, self._high = np.inf, -np.inf
 
     def feed(self, block: Wave) -> None:
-        """Add float32 [n]."""
+        """Add a piece of the recording, float32 [n]."""
         if not len(block):
             return
         self._low, self._high = min(self._low, float(block.min())), max(self._high, float(block.max()))
@@ -87,7 +87,7 @@ class Meter:
             self._sums.append(_sums(held[:whole].reshape(-1, PIECE_SAMPLES)))
 
     def level(self) -> Level:
-        """Return the level of what was fed."""
+        """Return the level of all pieces fed so far."""
         pieces = [*self._sums, *([_sums(self._rest[None])] if len(self._rest) else [])]
         if not pieces or self._low == self._high:
             return Level(self._low if pieces else 0.0, 0.0, 0.0)

@@ -1,4 +1,4 @@
-"""Find the recordings in an MP3 file (also Layer I and II), and check that its last frame is there.
+"""Find the recordings in an MP3 file (also Layer I and II), and check that its last frame is complete.
 
 Concatenated files contain several recordings, each with its own Xing, Info or VBRI frame, and decoders stop at the
 next such frame. This module counts the frames and compares the count with the one in that frame.
@@ -25,15 +25,15 @@ _BITRATES = {  # kbit/s, by (MPEG version is 1, layer)
 }
 _RATES = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 12_000, 8_000)}  # Hz, by version bits
 _HEAD = 64  # bytes read of each frame: enough for its header and the count in a Xing or VBRI frame
-_SEARCH = 1 << 16  # bytes in which the next frame is looked for after some that belong to none
+_SEARCH = 1 << 16  # bytes to search for the next frame after bytes that belong to no frame
 
 
 @dataclass
 class _Part:
-    """Describe one recording: its start, the number of frames by its first frame, and the frames counted."""
+    """Describe one recording: its start, the number of frames that its first frame declares, and the counted frames."""
 
     start: int
-    promised: int
+    declared: int
     n_frames: int = 0
 
 
@@ -41,27 +41,27 @@ def parts(file: BinaryIO, size: int, start: int, name: str) -> list[tuple[int, i
     """Return (first byte, end) of each recording of an MP3 file whose first frame or tag is at `start`.
 
     Raises:
-        AudioError: the file ends within a frame, or holds fewer frames than it promises.
+        AudioError: the file ends within a frame, or has fewer frames than it declares.
     """
     found: list[_Part] = []
-    for at, end, promised, tagged in _frames(file, size, start):
+    for at, end, declared, tagged in _frames(file, size, start):
         if end > size:
-            raise AudioError(f"{name} is cut short: its last frame is not complete.")
-        if not found or promised is not None or tagged is not None:
+            raise AudioError(f"{name} is truncated: its last frame is incomplete.")
+        if not found or declared is not None or tagged is not None:
             first = at if tagged is None else tagged
-            found.append(_Part(first if found else 0, promised or 0))
+            found.append(_Part(first if found else 0, declared or 0))
         found[-1].n_frames += 1
     for part in found:
-        if part.n_frames < part.promised:
+        if part.n_frames < part.declared:
             raise AudioError(
-                f"{name} is cut short: its header promises {part.promised:,} frames, {part.n_frames:,} are there."
+                f"{name} is truncated: its header declares {part.declared:,} frames; it has {part.n_frames:,}."
             )
     ends = [*(part.start for part in found[1:]), size]
-    return [(part.start, end) for part, end in zip(found, ends, strict=False)]  # without a frame: nothing
+    return [(part.start, end) for part, end in zip(found, ends, strict=False)]  # Empty if there are no frames.
 
 
 def frame_bytes(head: bytes) -> int:
-    """Return the length of the MPEG frame that begins with these 4 bytes, 0 where they begin none."""
+    """Return the length of the MPEG frame that begins with these 4 bytes, or 0 if they do not begin a frame."""
     return _frame_bytes(head[1], head[2]) if len(head) >= 4 and head[0] == 0xFF else 0
 
 
@@ -81,7 +81,7 @@ def _frame_bytes(second: int, third: int) -> int:
 
 
 def _frames(file: BinaryIO, size: int, at: int) -> Iterator[tuple[int, int, int | None, int | None]]:
-    """Yield (first byte, end, frames promised by it or None, first byte of an ID3 tag before it or None)."""
+    """Yield (first byte, end, declared number of frames or None, first byte of an ID3 tag before it or None)."""
     tagged, kind = None, b""
     block, base = b"", at
     while at < size:
@@ -92,7 +92,7 @@ def _frames(file: BinaryIO, size: int, at: int) -> Iterator[tuple[int, int, int 
             head = block[:_HEAD]
         n = frame_bytes(head)
         if n:
-            yield at, at + n, _promised(head), tagged
+            yield at, at + n, _declared(head), tagged
             at, tagged, kind = at + n, None, _kind(head)
         elif id3_bytes(head):
             tagged, at = at, at + id3_bytes(head)
@@ -117,11 +117,11 @@ def _next_frame(file: BinaryIO, at: int, kind: bytes) -> int:
 
 
 def _kind(head: bytes) -> bytes:
-    """Return version, layer and sample rate of a frame: the same in all frames of a recording."""
+    """Return the version, layer and sample rate of a frame, which are the same in all frames of a recording."""
     return bytes((head[1] & 0x1E, head[2] & 0x0C))
 
 
-def _promised(head: bytes) -> int | None:
+def _declared(head: bytes) -> int | None:
     """Return the number of frames in a Xing, Info or VBRI frame; None for any other frame."""
     if head[36:40] == b"VBRI":
         return int(struct.unpack(">I", head[50:54])[0])
@@ -135,7 +135,7 @@ def _promised(head: bytes) -> int | None:
 
 
 def id3_bytes(head: bytes) -> int:
-    """Return the length of the ID3v2 tag that begins with these 10 bytes, 0 where they begin none."""
+    """Return the length of the ID3v2 tag that begins with these 10 bytes, or 0 if they do not begin a tag."""
     if head[:3] != b"ID3" or len(head) < 10:
         return 0
     length = 0

@@ -1,8 +1,8 @@
-"""Find the links of an Ogg file, and check that its last page is there (RFC 3533).
+"""Find the links of an Ogg file, and check that no page is damaged or missing (RFC 3533).
 
 page     "OggS", version, flags, granule position, serial, number, CRC, n segments, their lengths, the segments
 link     pages from those that begin a stream (flag BOS) to the one that ends it (flag EOS)
-chain    links one after the other: what internet radio sends, and what `cat a.ogg b.ogg` makes
+chain    consecutive links, as in internet radio and in the output of `cat a.ogg b.ogg`
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from silkcodec.errors import AudioError
 _BOS, _EOS = 2, 4
 _PAGE = struct.Struct("<4sBBqIIIB")
 _MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
-_SOUND = (b"\x01vorbis", b"OpusHead", b"\x7fFLAC", b"Speex   ")  # how the first packet of a stream of sound begins
+_SOUND = (b"\x01vorbis", b"OpusHead", b"\x7fFLAC", b"Speex   ")  # first bytes of an audio stream
 
 
 @dataclass
 class _Link:
     start: int
-    begun: bool = False  # pages other than the first ones have been seen
-    ended: dict[int, bool] = field(default_factory=dict)  # streams of sound by serial: whether their last page is there
+    begun: bool = False  # whether pages after the first pages of the streams were read
+    ended: dict[int, bool] = field(default_factory=dict)  # audio streams by serial: whether the last page was read
 
 
 def links(file: BinaryIO, size: int, name: str) -> list[tuple[int, int]]:
@@ -44,13 +44,13 @@ def links(file: BinaryIO, size: int, name: str) -> list[tuple[int, int]]:
         if head[:4] != b"OggS"[: len(head)]:
             raise AudioError(f"{name} is damaged at byte {at:,}: an Ogg page must begin there.")
         if len(head) < _PAGE.size:
-            raise AudioError(f"{name} is cut short: its last Ogg page is not complete.")
+            raise AudioError(f"{name} is truncated: its last Ogg page is incomplete.")
         _, _, flags, _, serial, _, crc, n_segments = _PAGE.unpack(head)
         lengths = file.read(n_segments)
         content = file.read(sum(lengths))
         end = at + _PAGE.size + n_segments + sum(lengths)
         if len(lengths) < n_segments or end > size:
-            raise AudioError(f"{name} is cut short: its last Ogg page is not complete.")
+            raise AudioError(f"{name} is truncated: its last Ogg page is incomplete.")
         if _crc(head[:22] + bytes(4) + head[26:] + lengths + content) != crc:
             raise AudioError(f"{name} is damaged at byte {at:,}: the checksum of an Ogg page is wrong.")
         if flags & _BOS:
@@ -66,13 +66,13 @@ def links(file: BinaryIO, size: int, name: str) -> list[tuple[int, int]]:
     for link in found:
         if not all(link.ended.values()):
             raise AudioError(
-                f"{name} is cut short: the page that ends an Ogg stream is missing; to accept what is there, rewrite"
-                " it: ffmpeg -i IN -c copy OUT."
+                f"{name} is truncated: the last page of an Ogg stream is missing. To use the existing pages, rewrite"
+                " the file: ffmpeg -i IN -c copy OUT."
             )
     return [(link.start, after) for link, after in zip(found, [*(link.start for link in found[1:]), size], strict=True)]
 
 
 def _crc(content: bytes) -> int:
-    """Return Ogg's CRC-32: zlib's, but with the bits of each byte and of the result in the other order."""
+    """Return Ogg's CRC-32, which is zlib's with the bits of each byte and of the result in reverse order."""
     mirrored = zlib.crc32(content.translate(_MIRRORED), 0xFFFF_FFFF) ^ 0xFFFF_FFFF
     return int.from_bytes(mirrored.to_bytes(4, "little").translate(_MIRRORED), "big")

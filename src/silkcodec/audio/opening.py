@@ -1,10 +1,10 @@
-"""Open a path, a pipe or a binary file as a sound that can be decoded from its beginning to its end.
+"""Open a path, a pipe or a binary file as audio that can be decoded from beginning to end.
 
-    Native   a recording that libsndfile reads           Chain    several of them, one after the other
-    Decoded  one that ffmpeg decodes (ffmpeg.py)
+    Native   a recording that libsndfile reads           Chain    several such recordings, one after the other
+    Decoded  a recording that ffmpeg decodes (ffmpeg.py)
 
-All three have `format`, `samplerate`, `channels`, `n_frames` (0 where the length is unknown), `is_estimate`, `seek`
-and `read_into`.
+All three have `format`, `samplerate`, `channels`, `n_frames` (0 if the length is unknown), `is_estimate`, `seek` and
+`read_into`.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from silkcodec.audio.kinds import needs_ffmpeg
 from silkcodec.audio.spans import Span
 from silkcodec.errors import AudioError
 
-_MAX_FRAMES = 1 << 62  # libsndfile's count for a FLAC of unknown length is above it
-_MALFORMED = (2, 3)  # libsndfile's errors that mean damage, not an unknown encoding
+_MAX_FRAMES = 1 << 62  # For a FLAC of unknown length, libsndfile reports more.
+_MALFORMED = (2, 3)  # Error codes of libsndfile that mean damage, not an unknown encoding.
 
 
 class Native(soundfile.SoundFile):
-    """A recording that libsndfile reads."""
+    """Read a recording with libsndfile."""
 
     def __init__(self, source: Any, file: Any) -> None:
         """Open `source`, a path or an open file, whose bytes can also be read from `file`."""
@@ -40,31 +40,31 @@ class Native(soundfile.SoundFile):
         super().__init__(source)
 
     def seekable(self) -> bool:
-        """Return False: soundfile would seek after each read, which not every format can."""
+        """Return False, because soundfile would otherwise seek after each read, which some formats do not support."""
         return False
 
     @property
     def n_frames(self) -> int:
-        """Samples per channel by the header, 0 where it does not say."""
+        """Return the number of samples per channel in the header, or 0 if it is unknown."""
         return 0 if self.frames > _MAX_FRAMES else int(self.frames)
 
     @property
     def is_estimate(self) -> bool:
-        """Whether `n_frames` is an estimate, as in MP3 and in WAV files that hold MP3."""
+        """Return whether `n_frames` is an estimate, as in MP3 and in WAV files with MP3 content."""
         return str(self.subtype).startswith("MPEG")
 
     def read_into(self, buffer: NDArray[np.float32]) -> int:
-        """Decode into float32 [n, channels] and return how many were decoded; 0 at the end."""
+        """Decode into float32 [n, channels] and return the number of decoded samples per channel; 0 at the end."""
         if self.format == "FLAC" and self.n_frames:
-            # Tags may follow the last frame, which the decoder would take for damage.
+            # Tags may follow the last frame. The decoder would report them as damage.
             buffer = buffer[: max(0, self.n_frames - self._taken)]
-        # Not SoundFile.read: that stops at the header's count, which for MP3 is an estimate.
+        # SoundFile.read is not used, because it stops at the header's count, which is an estimate for MP3.
         n = int(self.buffer_read_into(buffer, "float32")) if len(buffer) else 0
         self._taken += n
         return n
 
     def seek(self, frames: int, whence: int = os.SEEK_SET) -> int:
-        """Go to a sample, counted from 0."""
+        """Move to a sample, counted from 0, and return its number."""
         self._taken = int(super().seek(frames, whence))
         return self._taken
 
@@ -89,7 +89,9 @@ class Chain:
                 self.is_estimate = sound.is_estimate
         if len(shapes) > 1:
             listed = ", ".join(f"{rate} Hz x {channels}" for rate, channels in sorted(shapes))
-            raise AudioError(f"{name} joins recordings of different rates or channels ({listed}); take them apart.")
+            raise AudioError(
+                f"{name} contains joined recordings of different rates or channels ({listed}); split the file."
+            )
         self.n_frames = sum(self._n_frames)
         self._open(0)
 
@@ -99,7 +101,7 @@ class Chain:
         self._sound = self._files.enter_context(Native(self._spans[number], self._spans[number]))
 
     def seek(self, first: int) -> None:
-        """Go to a sample of the whole, counted from 0."""
+        """Move to a sample of the whole chain, counted from 0."""
         number = 0
         while number < len(self._spans) - 1 and first >= self._n_frames[number]:
             first -= self._n_frames[number]
@@ -108,7 +110,7 @@ class Chain:
         self._sound.seek(first)
 
     def read_into(self, buffer: NDArray[np.float32]) -> int:
-        """Decode into float32 [n, channels] and return how many were decoded; 0 at the end of the last one."""
+        """Decode into float32 [n, channels] and return the number of decoded samples per channel; 0 at the end."""
         while True:
             n = self._sound.read_into(buffer)
             if n or self._number == len(self._spans) - 1:
@@ -121,10 +123,10 @@ def open_sound(source: Any, name: str, files: ExitStack) -> Any:
     """Return a `Native`, `Chain` or `ffmpeg.Decoded`. `files` closes its open files.
 
     Args:
-        source: a path, "-" or a binary file. name: for messages.
+        source: a path, "-" or a binary file. name: name for messages.
 
     Raises:
-        AudioError: it is missing, empty, cut short or not sound, or it needs ffmpeg.
+        AudioError: the source is missing, empty, truncated or not audio, or it needs ffmpeg.
     """
     path, file = _file(source, name, files)
     spans = headers.spans(file, name)
@@ -146,10 +148,10 @@ def open_sound(source: Any, name: str, files: ExitStack) -> Any:
                 raise needs_ffmpeg(name) from error
         reason = error.error_string.rstrip(".")
         raise AudioError(
-            f"{name} cannot be read as audio ({reason}); WAV, FLAC, OGG, Opus, MP3 and AIFF can."
+            f"{name} cannot be read as audio ({reason}). Convert it to WAV, FLAC, OGG, Opus, MP3 or AIFF."
         ) from error
-    except TypeError as error:  # soundfile guesses by the name that this is headerless audio, e.g. "x.raw"
-        raise AudioError(f"{name} has no header that tells its rate; convert it to WAV first.") from error
+    except TypeError as error:  # soundfile expects headerless audio if the name is, e.g., "x.raw".
+        raise AudioError(f"{name} has no header with a sample rate; convert it to WAV first.") from error
 
 
 def source_name(source: object) -> str:
@@ -161,42 +163,42 @@ def source_name(source: object) -> str:
 
 
 def _file(source: Any, name: str, files: ExitStack) -> tuple[str | None, BinaryIO]:
-    """Return a source's path, if it has one that can be opened again, and the source as a file that can seek."""
+    """Return the path of a source, or None if it cannot be reopened by path, and the source as a seekable file."""
     if not isinstance(source, (str, os.PathLike)):
         return None, source if hasattr(source, "seekable") and source.seekable() else _spooled(source, files)
     if os.fspath(source) == "-":
         return None, _spooled(sys.stdin.buffer, files)
     path = Path(source)
     if path.is_dir():
-        raise AudioError(f"A sound file is needed; {name} is a folder.")
+        raise AudioError(f"The input must be a sound file; {name} is a folder.")
     try:
         file = files.enter_context(path.open("rb"))
         if not file.seekable():
             return None, _spooled(file, files)
         empty = path.stat().st_size == 0
-    except (OSError, ValueError) as error:  # ValueError: a path with a null byte in it
+    except (OSError, ValueError) as error:  # ValueError: the path contains a null byte.
         reason = getattr(error, "strerror", None) or error
         raise AudioError(f"{name} cannot be read: {reason}.") from error
     if empty:
-        raise AudioError(f"A sound file is needed; {name} is empty (0 bytes).")
+        raise AudioError(f"The input must be a sound file; {name} is empty (0 bytes).")
     return os.fspath(path), file
 
 
 def _spooled(pipe: Any, files: ExitStack) -> BinaryIO:
-    """Copy a pipe to a temporary file: most sound formats cannot be read from a pipe."""
+    """Copy a pipe to a temporary file, because most sound formats cannot be read from a pipe."""
     copy: Any = files.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - `files` closes it
     try:
         shutil.copyfileobj(pipe, copy)
     except OSError as error:
         raise AudioError(f"The piped audio could not be stored: {error.strerror or error}.") from error
     if copy.tell() == 0:
-        raise AudioError("Audio is needed on standard input; got nothing.")
+        raise AudioError("Standard input is empty; it must be a sound file.")
     copy.seek(0)
     return copy
 
 
 def _copied(file: BinaryIO, files: ExitStack) -> str:
-    """Copy an open file to one with a path, which another program can open."""
+    """Copy an open file to a temporary file with a path, which another program can open."""
     copy = files.enter_context(tempfile.NamedTemporaryFile())  # noqa: SIM115 - `files` closes it
     file.seek(0)
     try:

@@ -19,7 +19,7 @@ from silkcodec.audio.resampling import DEFAULT_RATE, Resampler, Wave, check_rate
 from silkcodec.errors import AudioError
 
 PART_SLACK_S = 0.1  # a part may extend this far beyond the end of its file
-READ_VALUES = 1 << 18  # samples x channels taken from a file at once: 1 MB
+READ_VALUES = 1 << 18  # samples x channels per read: 1 MB
 
 
 class Reader:
@@ -71,7 +71,7 @@ class Reader:
         self._resampler = Resampler(self.file_rate, self.sample_rate)
         self._taken = 0  # samples per channel decoded so far
         self._ended = False
-        self._held: list[Wave] = []  # decoded, not yet asked for
+        self._held: list[Wave] = []  # decoded but not yet returned
 
     def read(self, n_samples: int) -> Wave:
         """Return the next samples, float32 [n_samples]; fewer at the end, and [0] after it."""
@@ -99,8 +99,8 @@ class Reader:
         if not self._downmix.cancels:
             return None
         return (
-            f"The {self.n_channels} channels of {self.name} cancel each other, so most of the sound is lost in their"
-            " mean; choose one with --channel (channel=)."
+            f"The {self.n_channels} channels of {self.name} cancel each other, so their mean loses most of the sound."
+            " Choose one with --channel (channel=)."
         )
 
     def _fill(self) -> bool:
@@ -114,7 +114,7 @@ class Reader:
                 n = self._sound.read_into(buffer) if n else 0
             except soundfile.LibsndfileError as error:
                 raise AudioError(
-                    f"{self.name} is damaged or cut short after {(self._first + self._taken) / self.file_rate:.3f} s:"
+                    f"{self.name} is damaged or truncated after {(self._first + self._taken) / self.file_rate:.3f} s:"
                     f" {error.error_string.rstrip('.').removeprefix('Error : ')}."
                 ) from error
             block = self._downmix.mix(buffer[:n]) if self._channel is None else buffer[:n, self._channel].copy()
@@ -134,33 +134,37 @@ class Reader:
     def _go_to(self, start_s: float, duration_s: float | None) -> int | None:
         """Seek to a part and return its number of samples at the file's rate, or None for the rest of the file."""
         if not 0 <= start_s < float("inf") or not (duration_s is None or 0 < duration_s < float("inf")):
-            raise AudioError(f"A part must start at 0 s or later and last; got {start_s} s, {duration_s} s.")
+            raise AudioError(f"start_s must be at least 0 and duration_s above 0; got {start_s} and {duration_s}.")
         first, wanted = round(start_s * self.file_rate), None
         if duration_s is not None:
             wanted = max(1, round(duration_s * self.file_rate))
         if first:
             try:
                 self._sound.seek(first)
-            except (soundfile.LibsndfileError, RuntimeError) as error:  # also where it is a stream that cannot
-                raise AudioError(f"A part must lie within {self.name}; {start_s:g} s is beyond its end.") from error
+            except (soundfile.LibsndfileError, RuntimeError) as error:  # RuntimeError: the format cannot seek.
+                raise AudioError(
+                    f"The part must be within {self.name}; it starts at {start_s:g} s, after the end."
+                ) from error
         self._first = first
         return wanted
 
     def _check_complete(self) -> None:
         if self._taken == 0:
-            raise AudioError(f"A sound file must hold at least 1 sample; {self.name} holds none.")
+            raise AudioError(f"A sound file must have at least 1 sample; {self.name} has none.")
         if self._wanted is not None or self._first:
             missing_s = ((self._wanted or 0) - self._taken) / self.file_rate
             if missing_s > PART_SLACK_S:
-                raise AudioError(f"A part must lie within {self.name}; it goes {missing_s:.3f} s beyond its end.")
+                raise AudioError(f"The part must be within {self.name}; it extends {missing_s:.3f} s beyond the end.")
             return
         if self._taken < self._sound.n_frames and not self._sound.is_estimate:
             raise AudioError(
-                f"{self.name} is cut short or damaged: its header promises {self._sound.n_frames} samples,"
-                f" {self._taken} could be read."
+                f"{self.name} is truncated or damaged: its header declares {self._sound.n_frames:,} samples;"
+                f" only {self._taken:,} could be read."
             )
         if self._sound.format == "FLAC" and headers.has_another_flac(self._sound.file):
-            raise AudioError(f"{self.name} joins several FLAC files, of which one can be read; take them apart.")
+            raise AudioError(
+                f"{self.name} contains several joined FLAC files, but only the first can be read; split the file."
+            )
 
     def close(self) -> None:
         """Close the file."""
@@ -193,6 +197,6 @@ def blocks(
 
 
 def duration_s(source: str | os.PathLike[str] | BinaryIO, channel: int | None = None) -> float:
-    """Return the length of a sound file in seconds by its header, decoding nothing; see `Reader`. Raises AudioError."""
+    """Return the duration of a sound file from its header, s, without decoding; see `Reader`. Raises AudioError."""
     with Reader(source, channel=channel) as reader:
         return reader.duration_s

@@ -1,4 +1,4 @@
-"""Change the sample rate of a mono stream. The only importer of soxr."""
+"""Change the sample rate of a mono stream. Only this module imports soxr."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from silkcodec.errors import AudioError
 Wave = NDArray[np.float32]
 
 DEFAULT_RATE = 24_000  # Hz
-MIN_RATE, MAX_RATE = 1_000, 1_000_000  # Hz; other values are mistakes, such as rates in kHz
+MIN_RATE, MAX_RATE = 1_000, 1_000_000  # Hz; other values are usually mistakes, such as rates in kHz
 
 
 def check_rate(sample_rate: float) -> int:
     """Return `sample_rate` as a whole number of Hz, 1,000 to 1,000,000. Raises AudioError."""
     if getattr(sample_rate, "ndim", None) == 0 and hasattr(sample_rate, "item"):
-        sample_rate = sample_rate.item()  # an array or a tensor of one number
+        sample_rate = sample_rate.item()  # An array or a tensor of one number.
     if isinstance(sample_rate, bool) or not isinstance(sample_rate, Real):
         raise AudioError(
-            f"sample_rate must be a number of Hz, such as 24000; got {_described(sample_rate)};"
-            " the order of the arguments is (wave, sample_rate)."
+            f"sample_rate must be a number of Hz, such as 24000; got {_described(sample_rate)}."
+            " The order of the arguments is (wave, sample_rate)."
         )
     if not MIN_RATE <= sample_rate <= MAX_RATE or int(sample_rate) != sample_rate:
         raise AudioError(
-            f"sample_rate must be a whole number of Hz, {MIN_RATE}..{MAX_RATE}; got {sample_rate!r}; 24 kHz is 24000."
+            f"sample_rate must be a whole number of Hz, {MIN_RATE}..{MAX_RATE}; got {sample_rate!r}. 24 kHz is 24000."
         )
     return int(sample_rate)
 
@@ -80,7 +80,7 @@ class Resampler:
             return np.zeros(0, dtype=np.float32)
         tail = self._stream.resample_chunk(np.zeros(0, dtype=np.float32), last=True)
         missing = resampled_length(self.n_in, self.from_rate, self.to_rate) - self.n_out
-        exact = np.zeros(max(0, missing), dtype=np.float32)  # soxr can be a sample short or long
+        exact = np.zeros(max(0, missing), dtype=np.float32)  # soxr can return one sample too few or too many.
         exact[: len(tail)] = tail[: len(exact)]
         self.n_out += len(exact)
         return exact

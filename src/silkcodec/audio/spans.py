@@ -1,7 +1,7 @@
 """Present a part of an open file as a file of its own, with some bytes replaced.
 
-libsndfile reads one recording per file and does not check the sizes in its header. So each link of a chained Ogg file
-is passed to it separately, and a header that was written before the length was known gets the actual size.
+libsndfile reads one recording per file and does not check the sizes in its header. Each link of a chained Ogg file is
+therefore passed to it separately, and a header that was written before the length was known gets the actual size.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 
 class Span(io.RawIOBase):
-    """Bytes `start` to `end` of an open, seekable file. The file stays open when the span is closed.
+    """Give access to the bytes `start` to `end` of an open, seekable file. Closing the span leaves the file open.
 
     Args:
         patches: bytes to return in place of those in the file, by their offset in the file.
@@ -25,7 +25,7 @@ class Span(io.RawIOBase):
 
     @property
     def is_whole_file(self) -> bool:
-        """Whether these are the bytes of the file as they are."""
+        """Return whether the span is the whole file without patches."""
         return self._start == 0 and not self._patches and self._size == self._file.seek(0, os.SEEK_END)
 
     def readable(self) -> bool:
@@ -40,7 +40,7 @@ class Span(io.RawIOBase):
         """Fill `buffer` from the current position and return the number of bytes; 0 at the end."""
         view = memoryview(buffer).cast("B")
         n = min(len(view), self._size - self._at)
-        if n <= 0:  # libsndfile seeks to where a damaged header says, however far
+        if n <= 0:  # With a damaged header, libsndfile may seek far beyond the end.
             return 0
         self._file.seek(self._start + self._at)
         content = bytearray(self._file.read(n))

@@ -20,12 +20,12 @@ from silkcodec.audio.resampling import DEFAULT_RATE, Wave, check_rate
 from silkcodec.errors import ArgumentError, OutputError
 from silkcodec.output import replacing, standard_output
 
-# libsndfile's Vorbis encoder takes memory for a whole piece on the stack, which overflows at about 2 million samples.
+# libsndfile's Vorbis encoder stores a whole piece on the stack, which overflows at about 2 million samples.
 PIECE_SAMPLES = 1 << 14
-FULL_SCALE = 32_767 / 32_768  # the highest sample that 16 bits hold
-BLOCK_BYTES = 1 << 20  # of a held wave, at once
+FULL_SCALE = 32_767 / 32_768  # highest 16-bit sample
+BLOCK_BYTES = 1 << 20  # bytes per read of the temporary file
 
-_FORMATS = {  # suffix -> (libsndfile's major format, its subtype) of the files that `Writer` makes
+_FORMATS = {  # suffix -> (libsndfile's major format, default subtype)
     ".wav": ("WAV", "PCM_16"),
     ".flac": ("FLAC", "PCM_16"),
     ".ogg": ("OGG", "VORBIS"),
@@ -33,7 +33,7 @@ _FORMATS = {  # suffix -> (libsndfile's major format, its subtype) of the files 
     ".w64": ("W64", "PCM_16"),
     ".aiff": ("AIFF", "PCM_16"),
 }
-_WAV_LIMIT = 2**32 - 1024  # bytes; WAV and AIFF count them in 32 bits
+_WAV_LIMIT = 2**32 - 1024  # bytes; WAV and AIFF store the size in 32 bits
 _INTEGER_BYTES = {"PCM_16": 2, "PCM_24": 3}
 _SAMPLE_BYTES = {**_INTEGER_BYTES, "FLOAT": 4}
 
@@ -42,22 +42,24 @@ def output_format(path: str | os.PathLike[str], subtype: str | None = None) -> t
     """Return libsndfile's (format, subtype) for a file of this name.
 
     Args:
-        subtype: wanted instead of the format's own: "PCM_16", "PCM_24", "FLOAT".
+        subtype: "PCM_16", "PCM_24" or "FLOAT"; None: the default of the format.
 
     Raises:
-        ArgumentError: the suffix is unknown, or the format has no such subtype.
+        ArgumentError: the suffix is unknown, or the format does not support the subtype.
     """
     suffix = Path(path).suffix.lower()
     if suffix not in _FORMATS:
-        raise ArgumentError(f"A sound file to write must end in one of {' '.join(_FORMATS)}; got '{os.fspath(path)}'.")
+        raise ArgumentError(
+            f"The suffix of the sound file must be one of {' '.join(_FORMATS)}; got '{os.fspath(path)}'."
+        )
     file_format, default = _FORMATS[suffix]
     if subtype is not None and not soundfile.check_format(file_format, subtype):
-        raise ArgumentError(f"A {suffix} file must have another sample type; got {subtype}; .wav and .w64 know it.")
+        raise ArgumentError(f"A {suffix} file cannot have the sample type {subtype}; use .wav or .w64.")
     return file_format, subtype or default
 
 
 def sample_type_of(name: str) -> str | None:
-    """Return libsndfile's name of a sample type; None for "", the default of the format. Raises ArgumentError."""
+    """Return libsndfile's name of a sample type (16, 24, float); None for "", the default. Raises ArgumentError."""
     known = {"": None, "16": "PCM_16", "24": "PCM_24", "float": "FLOAT"}
     if name not in known:
         raise ArgumentError(f"--subtype must be 16, 24 or float; got '{name}'.")
@@ -68,24 +70,26 @@ class Writer:
     """Write mono blocks to a sound file, in bounded memory. The file is created only if it is complete.
 
     Args:
-        target: a path (the suffix names the format: .wav .flac .ogg .opus .w64 .aiff; integers of 16 bits
-            where a format knows them), "-" for WAV on standard output, or a binary file (WAV).
-        sample_rate: Hz.
-        overwrite: whether a file of that name may be replaced.
-        n_samples: how many will come, if known: goes to the header of a WAV that is sent down a pipe.
-        subtype: libsndfile's name of another sample type, "FLOAT" or "PCM_24", for instance.
-        rescale: if the peak is beyond full scale, scale the whole wave down to it. The wave is held in a temporary
-            file until its peak is known.
+        target: a path, whose suffix selects the format (.wav .flac .ogg .opus .w64 .aiff); "-" for WAV on standard
+            output; or a binary file (WAV).
+        sample_rate: sample rate of the file, Hz.
+        overwrite: whether an existing file may be replaced.
+        n_samples: number of samples that will be written, if known. It is needed for the header of a WAV in a pipe.
+        subtype: libsndfile's name of the sample type, such as "FLOAT" or "PCM_24"; None: 16-bit integers, or the
+            codec of .ogg and .opus.
+        rescale: scale the whole wave down to full scale if its peak is above. The wave is stored in a temporary file
+            until its peak is known.
 
     Attributes:
-        n_samples: written so far. peak: the highest absolute value of the blocks, full scale being 1.
-        n_clipped: how many were beyond full scale in a format that cannot hold them.
+        n_samples: number of samples written so far.
+        peak: highest absolute value of the blocks before scaling, where full scale is 1.
+        n_clipped: number of samples beyond full scale that were clipped; always 0 for floats.
 
-    Use it in a `with` block: leaving it by an error discards the file.
+    Use the writer in a `with` block. If the block ends with an error, the file is discarded.
 
     Raises:
         OutputError: the file exists, cannot be written, or the disk is full.
-        ArgumentError: the suffix is unknown.
+        ArgumentError: the suffix is unknown, or the format does not support the subtype or the sample rate.
     """
 
     def __init__(
@@ -123,7 +127,7 @@ class Writer:
             raise
 
     def write(self, block: Wave) -> None:
-        """Append float32 [n]; beyond [-1, 1] it is clipped, and counted, where the format holds integers."""
+        """Append samples, float32 [n]. Integer formats clip and count values beyond [-1, 1]. Raises OutputError."""
         if len(block):
             self.peak = max(self.peak, float(max(-block.min(), block.max())))
         if self._held is None:
@@ -132,12 +136,12 @@ class Writer:
         try:
             self._held.write(np.ascontiguousarray(block, dtype=np.float32))
         except OSError as error:
-            raise OutputError(f"The decoded wave could not be held in {tempfile.gettempdir()}: {error}.") from error
+            raise OutputError(f"The decoded wave could not be stored in {tempfile.gettempdir()}: {error}.") from error
 
     def _put(self, block: Wave) -> None:
         self.n_samples += len(block)
         if self._limit is not None and self.n_samples > self._limit:
-            raise OutputError(f"{self.name} would pass 4 GB, its format's limit; write .flac or .w64.")
+            raise OutputError(f"{self.name} would exceed 4 GB, the limit of its format; write .flac or .w64.")
         if len(block):
             if self._clips and self.peak > 1:
                 self.n_clipped += int(np.count_nonzero(np.abs(block) > 1))
@@ -187,18 +191,18 @@ class _Sound:
             self._file.check()
             reason = getattr(error, "error_string", error)
             raise ArgumentError(
-                f"{file_format} {subtype} at {sample_rate} Hz cannot be written ({reason}); choose another."
+                f"{file_format} {subtype} at {sample_rate} Hz cannot be written ({reason}); choose another format."
             ) from error
 
     def write(self, block: Wave) -> None:
         samples: NDArray[Any] = block
-        if self._width:  # libsndfile rounds floats down, half a step on average: silence would become -1
+        if self._width:  # libsndfile rounds floats down, so silence would become -1.
             samples = _integers(block, self._width)
             samples = samples.astype(np.int16) if self._width == 2 else samples << 8
         try:
             for start in range(0, len(block), PIECE_SAMPLES):
                 self._sound.write(samples[start : start + PIECE_SAMPLES])
-        except (AssertionError, soundfile.LibsndfileError) as error:  # soundfile asserts that all was written
+        except (AssertionError, soundfile.LibsndfileError) as error:  # soundfile asserts that all samples were written.
             self._file.check()
             raise OutputError(f"The sound file could not be written: {error or 'a short write'}.") from error
         self._file.check()
@@ -226,7 +230,7 @@ class _Recorder:
         if self.error is None:
             try:
                 self._file.write(data)
-            except Exception as error:  # raised again, as it was, by check()
+            except Exception as error:  # check() raises it again.
                 self.error = error
         return len(data) if self.error is None else 0
 
@@ -243,7 +247,7 @@ class _Recorder:
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         try:
             return self._file.seek(offset, whence)
-        except Exception as error:  # as in write
+        except Exception as error:  # check() raises it.
             self.error = self.error or error
             return 0
 
@@ -257,7 +261,9 @@ class _PipedWav:
     def __init__(self, file: Any, sample_rate: int, n_samples: int | None, subtype: str) -> None:
         self._file = file
         if subtype not in _SAMPLE_BYTES:
-            raise ArgumentError(f"WAV in a pipe must be {', '.join(_SAMPLE_BYTES)}; got {subtype}.")
+            raise ArgumentError(
+                f"The sample type of WAV in a pipe must be one of {', '.join(_SAMPLE_BYTES)}; got {subtype}."
+            )
         self._width, width, tag = _INTEGER_BYTES.get(subtype), _SAMPLE_BYTES[subtype], 3 if subtype == "FLOAT" else 1
         n_bytes = 0xFFFFFFFF if n_samples is None else min(width * n_samples, 0xFFFFFFFF)
         riff_bytes = min(n_bytes + 36, 0xFFFFFFFF)

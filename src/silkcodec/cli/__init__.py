@@ -1,4 +1,4 @@
-"""The command `silk`: one module per group of verbs. Each verb checks its paths and calls one function.
+"""Define the command `silk`, with one module per group of verbs. Each verb checks its paths and calls one function.
 
     coding.py      encode, decode, roundtrip, info, codecs
     comparison.py  compare, score
@@ -6,11 +6,11 @@
     training.py    train, export
     learning.py    explain
     verbs.py       the group itself; commands.py: verbs of other distributions
-    options.py     what several verbs share
-    paths.py       inputs and outputs -> jobs; console.py: what is printed; stdio.py: closed standard streams
+    options.py     options that several verbs share
+    paths.py       inputs and outputs -> jobs; console.py: printing; stdio.py: closed standard streams
 
-Every SilkError is one line on standard error and exit code 2; Ctrl-C is 130. Modules that are slow to import are
-imported inside the verbs, so that `silk --help` answers at once. Nothing outside this package imports it.
+A SilkError prints one line on standard error and exits with code 2. Ctrl-C exits with code 130. The verbs import slow
+modules only when they run, so that `silk --help` is fast. No module outside this package imports it.
 """
 
 from __future__ import annotations
@@ -65,14 +65,14 @@ for section, verbs in SECTIONS.items():
 
 
 def _terminate(*_: object) -> NoReturn:
-    raise SystemExit(128 + signal.SIGTERM)  # through every `with`, so that unfinished files are removed
+    raise SystemExit(128 + signal.SIGTERM)  # Unwinds every `with`, which removes unfinished files.
 
 
 def main() -> None:
-    """The entry point."""
+    """Run the command line. This is the entry point of `silk`."""
     stdio.replace_closed()
     signal.signal(signal.SIGTERM, _terminate)
     try:
         app()
-    except KeyboardInterrupt:  # before the verb began
+    except KeyboardInterrupt:  # Ctrl-C before the verb started
         sys.exit(130)

@@ -1,4 +1,4 @@
-"""`python -m silkcodec.cli` is `silk`."""
+"""Run `silk` as `python -m silkcodec.cli`."""
 
 from silkcodec.cli import main
 

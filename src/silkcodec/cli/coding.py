@@ -1,4 +1,4 @@
-"""The verbs of the codec: `encode`, `decode`, `roundtrip`, `info`, `codecs`."""
+"""Define the verbs of the codec: `encode`, `decode`, `roundtrip`, `info`, `codecs`."""
 
 from __future__ import annotations
 
@@ -134,7 +134,8 @@ def roundtrip(
 ) -> None:
     """Encode and decode sound files, and draw both spectrograms.
 
-    Writes NAME.silk, NAME.silk.wav and NAME.silk.png, which shows both spectrograms, and prints the numbers.
+    Writes NAME.silk, NAME.silk.wav and NAME.silk.png (both spectrograms), and prints rates, speeds and the mel
+    distance.
     """
     from silkcodec.audio.writing import sample_type_of
     from silkcodec.cli import console, paths
@@ -143,7 +144,7 @@ def roundtrip(
 
     _check_entropy(entropy)
     if inputs == [paths.STANDARD] and output is None:
-        raise ArgumentError("A round trip of standard input needs a name for its wave: -o NAME.wav.")
+        raise ArgumentError("A round trip of standard input needs a name for the output; pass -o NAME.wav.")
     jobs = paths.plan(inputs, output, paths.AUDIO, ".silk.wav", overwrite=force)
     sample_type = sample_type_of(subtype)
     check_targets([job.target for job in jobs], overwrite=force, subtype=sample_type)
@@ -178,7 +179,7 @@ def roundtrip(
 
 
 def info(inputs: Silks, as_json: Json = False) -> None:
-    """Show what .silk files hold.
+    """Show the contents of .silk files.
 
     Reads only their headers and loads no model.
     """
@@ -195,7 +196,7 @@ def info(inputs: Silks, as_json: Json = False) -> None:
 
 
 def codecs(as_json: Json = False) -> None:
-    """List the codecs: measured rates, and whether they are installed."""
+    """List the codecs with their measured rates, and whether they are installed."""
     from silkcodec import codec
     from silkcodec.baselines import catalogue, rates
     from silkcodec.cli import console
@@ -211,7 +212,7 @@ def codecs(as_json: Json = False) -> None:
 
 
 def _check_entropy(entropy: bool) -> None:
-    """Before anything is encoded, not after."""
+    """Raise MissingExtraError before anything is encoded if --entropy is set without its extra."""
     if entropy:
         from silkcodec.container import payload
 
@@ -224,5 +225,5 @@ def _finish(failed: int, n_jobs: int) -> None:
     if not failed:
         return
     if n_jobs > 1:
-        print(f"silk: {failed} of {n_jobs} files failed; the others are done.", file=sys.stderr)
+        print(f"silk: {failed} of {n_jobs} files failed; the others were processed.", file=sys.stderr)
     raise typer.Exit(2)

@@ -1,9 +1,9 @@
-"""Verbs of `silk` that other distributions add, through the entry point group `silkcodec.commands`.
+"""Find verbs of `silk` that other distributions add through the entry point group `silkcodec.commands`.
 
     [project.entry-points."silkcodec.commands"]
-    lab = "silkcodec_lab.cli:lab"          # the verb, and a typer.Typer or a click command
+    lab = "silkcodec_lab.cli:lab"          # verb = "module:attribute", a typer.Typer or a click command
 
-The group is read only for a verb that `silk` does not have itself, and for `silk --help`.
+The group is read only for `silk --help` and for verbs that `silk` does not define itself.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ import typer
 from silkcodec.errors import SilkError
 
 GROUP = "silkcodec.commands"
-INSTALL = {"lab": "pip install ./lab"}  # our verbs that are distributions of their own, installed from a checkout
+INSTALL = {
+    "lab": "pip install ./lab"
+}  # Verbs of this project in separate distributions, which are installed from a checkout.
 
 
 def names() -> list[str]:
@@ -27,10 +29,10 @@ def names() -> list[str]:
 def find(name: str) -> Any:
     """Return the click command of a verb, or None if no distribution adds it.
 
-    A verb that cannot be imported raises its SilkError when it is called, so that `silk --help` still works.
+    If a verb cannot be imported, its command raises a SilkError when it is called, so that `silk --help` still works.
 
     Raises:
-        SilkError: the verb is one of ours and is not installed.
+        SilkError: the verb is in `INSTALL` and is not installed.
     """
     entry = next(iter(entry_points(group=GROUP, name=name)), None)
     if entry is not None:
@@ -43,12 +45,12 @@ def find(name: str) -> Any:
 def _load(entry: EntryPoint) -> Any:
     try:
         command = entry.load()
-    except Exception as error:  # another distribution's code may raise anything
+    except Exception as error:  # Code of another distribution can raise any exception.
         command = _broken(entry, error)
     if not isinstance(command, typer.Typer):
         return command
     verb: Any = typer.main.get_command(command)
-    if isinstance(command.rich_help_panel, str):  # get_command leaves it out
+    if isinstance(command.rich_help_panel, str):  # get_command drops it.
         verb.rich_help_panel = command.rich_help_panel
     return verb
 

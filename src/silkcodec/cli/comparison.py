@@ -1,4 +1,4 @@
-"""The verbs that measure: `compare` codecs, and `score` files made elsewhere."""
+"""Define the verbs that measure: `compare` for codecs, and `score` for files from other programs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from silkcodec.errors import ArgumentError, SilkError
 def compare(
     inputs: Clips,
     codecs: Annotated[
-        str, typer.Option("--codecs", help="Codecs, and `original` for the clips themselves, with commas.")
+        str, typer.Option("--codecs", help="Codecs, separated by commas; `original`: the clips.")
     ] = "silk",
     output: Report = Path("comparison"),
     metrics: Metrics = None,
@@ -44,10 +44,10 @@ def compare(
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Measure codecs on the same clips, and report.
+    """Measure codecs on the same clips and write a report.
 
-    Interrupted runs resume. If a codec or metric is added, only that is measured. Metrics beyond the simplest need
-    the extra [eval].
+    Interrupted runs resume. If you add a codec or a metric, only the new one is measured. Most metrics need the extra
+    [eval].
     """
     from silkcodec.evaluate.compare import compare
 
@@ -56,9 +56,9 @@ def compare(
 
 
 def score(
-    reference: Annotated[str, typer.Argument(metavar="REF", help="What was encoded: a folder, manifest or file.")],
+    reference: Annotated[str, typer.Argument(metavar="REF", help="The originals: a folder, manifest or file.")],
     degraded: Annotated[
-        list[str], typer.Argument(metavar="[NAME=]FOLDER...", help="What came out: the same file names, any suffix.")
+        list[str], typer.Argument(metavar="[NAME=]FOLDER...", help="Decoded files with the same names and any suffix.")
     ],
     output: Report = Path("scores"),
     metrics: Metrics = None,
@@ -73,7 +73,7 @@ def score(
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Measure reconstructions that were made elsewhere, and report."""
+    """Measure files that another program decoded and write a report."""
     from silkcodec.evaluate.score import score
 
     options = _options(metrics, models, split, limit, seed, by, jobs, listen, force, root)
@@ -92,7 +92,7 @@ def _options(
     force: bool,
     root: Path | None,
 ) -> Any:
-    """What compare and score have in common, as `evaluate.run.RunOptions`."""
+    """Return the common options of compare and score as `evaluate.run.RunOptions`."""
     from silkcodec.evaluate.run import RunOptions
 
     given = {}
@@ -110,7 +110,7 @@ def _listed(text: str) -> list[str]:
 
 
 def _report(work: Callable[[Any], dict[str, Any]], folder: Path, as_json: bool) -> None:
-    """Do it, show the result, and fail at the end if anything in it did."""
+    """Run the work and show its result. Raises SilkError at the end if a measurement failed."""
     from silkcodec.cli import console
     from silkcodec.evaluate.report import failures
 
@@ -123,4 +123,4 @@ def _report(work: Callable[[Any], dict[str, Any]], folder: Path, as_json: bool) 
     failed = failures(result)
     if failed:
         more = f" (and {len(failed) - 1} more, see the report)" if len(failed) > 1 else ""
-        raise SilkError(f"The rest is measured, but {failed[0]}{more}")
+        raise SilkError(f"Some measurements failed: {failed[0]}{more}")

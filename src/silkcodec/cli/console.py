@@ -1,6 +1,6 @@
-"""What the command line shows: results as lines, tables or JSON; progress; failures.
+"""Print results as lines, tables or JSON, and show progress and failures.
 
-Results go to standard output, everything else to standard error; rich is imported where it is used.
+Results go to standard output, and everything else goes to standard error. Rich is imported only when it is needed.
 """
 
 from __future__ import annotations
@@ -18,36 +18,36 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from silkcodec.errors import SilkError, WeightsError
 
-if TYPE_CHECKING:  # a list of codecs need not wait for what codes files
+if TYPE_CHECKING:  # `silk codecs` does not need these slow imports.
     from silkcodec.cli.paths import Job
     from silkcodec.container import Contents
     from silkcodec.files import Coding
     from silkcodec.files.roundtrip import Roundtrip
 
-CONSOLE_METRICS = ("pesq_wb", "stoi", "wer", "mel_distance", "si_sdr_db")  # first in a table that must stay narrow
-PIPE_COLUMNS = 120  # a pipe has no width
+CONSOLE_METRICS = ("pesq_wb", "stoi", "wer", "mel_distance", "si_sdr_db")  # Shown first if a table must be narrow.
+PIPE_COLUMNS = 120  # Assumed width of a pipe.
 
 
 def fail(error: BaseException, about: str = "") -> None:
-    """One line on standard error."""
+    """Print an error as one line on standard error, after the prefix `about`."""
     text = " ".join(str(error).split())
     print(f"silk: {about}{text}", file=sys.stderr)
 
 
 def show_json(value: Any, file: TextIO | None = None) -> None:
-    """One JSON object on one line: JSON Lines, as each result is ready."""
+    """Print a value as one line of JSON and flush it, so that each result appears when it is ready."""
     print(json.dumps(value, ensure_ascii=False), file=file or sys.stdout, flush=True)
 
 
 def results_file(jobs: Sequence[Job]) -> TextIO:
-    """Where results are printed: not into the bytes that go down a pipe."""
+    """Return the stream for results: standard error if a job writes its output to standard output."""
     from silkcodec.cli.paths import STANDARD
 
     return sys.stderr if any(job.target == STANDARD for job in jobs) else sys.stdout
 
 
 class _Minutes:
-    """The progress of a long run in a log file: at most one line a minute, none in the first."""
+    """Print the progress of a long run to a log, at most one line per minute and none in the first minute."""
 
     EVERY_S = 60.0
 
@@ -63,37 +63,38 @@ class _Minutes:
 
 
 class SoundProgress:
-    """Count the seconds of sound that are done, and estimate how many there are from the files opened so far.
+    """Count the processed seconds of audio, and estimate the total from the files opened so far.
 
     Args:
-        sources: the paths of all files. show: called with the seconds done and in total; the latter is 0 if unknown.
+        sources: paths of all files.
+        show: called with the processed seconds and the total in seconds, which is 0 if it is unknown.
     """
 
     def __init__(self, sources: Sequence[str], show: Callable[[float, float], None]) -> None:
         self._sizes = {source: os.path.getsize(source) for source in sources if os.path.isfile(source)}
-        self._bytes_left = sum(self._sizes.values())  # of files that are not opened yet
+        self._bytes_left = sum(self._sizes.values())  # bytes of files that are not opened yet
         self._bytes_opened, self._opened_s, self._done_s = 0, 0.0, 0.0
         self._show = show
 
     def begin(self, source: str) -> None:
-        """Begin with a file, which may turn out to be unreadable."""
+        """Note the start of a file, which may be unreadable."""
         self._size = self._sizes.get(source, 0)
         self._bytes_left -= self._size
 
     def opened(self, duration_s: float) -> None:
-        """Note the duration of the file, 0 if unknown."""
+        """Note the duration of the opened file; 0 if unknown."""
         self._bytes_opened += self._size
         self._opened_s += duration_s
 
     def advance(self, seconds: float) -> None:
-        """Count seconds of sound as done."""
+        """Add seconds of audio to the processed ones."""
         self._done_s += seconds
         self._show(self._done_s, self._opened_s * (1 + self._bytes_left / max(1, self._bytes_opened)))
 
 
 @contextmanager
 def _bar(what: str, counts: str) -> Iterator[Callable[..., None]]:
-    """Show a bar on standard error, called with what is done, the total and a note."""
+    """Show a progress bar on standard error. The yielded callback takes (done, total, note)."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -104,7 +105,7 @@ def _bar(what: str, counts: str) -> Iterator[Callable[..., None]]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[at]}"),
     )
-    # Where results go to the same terminal, rich prints them above the bar.
+    # If results go to the same terminal, rich prints them above the bar.
     together = sys.stdout.isatty()
     with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=together) as bar:
         task = bar.add_task(what, total=1e-9, at="")
@@ -113,16 +114,16 @@ def _bar(what: str, counts: str) -> Iterator[Callable[..., None]]:
 
 @contextmanager
 def progress(sources: Sequence[str], what: str) -> Iterator[SoundProgress]:
-    """Show a bar on standard error that counts seconds of sound; without a terminal, a line a minute."""
+    """Show a progress bar in seconds of audio on standard error; without a terminal, print one line per minute."""
     if sys.stderr.isatty():
-        counts = "{task.percentage:>3.0f} %  {task.completed:.0f} of {task.total:.0f} s of sound"
+        counts = "{task.percentage:>3.0f} %  {task.completed:.0f} of {task.total:.0f} s of audio"
         with _bar(what, counts) as update:
             yield SoundProgress(sources, update)
         return
     minutes = _Minutes(what)
 
     def show(done_s: float, total_s: float) -> None:
-        share = f" of {total_s:.0f} s of sound ({100 * done_s / total_s:.0f} %)" if total_s else " s of sound"
+        share = f" of {total_s:.0f} s of audio ({100 * done_s / total_s:.0f} %)" if total_s else " s of audio"
         minutes.show(f"{done_s:.0f}{share}")
 
     yield SoundProgress(sources, show)
@@ -130,7 +131,10 @@ def progress(sources: Sequence[str], what: str) -> Iterator[SoundProgress]:
 
 @contextmanager
 def counting(what: str) -> Iterator[Callable[[int, int, str], None]]:
-    """Show a bar on standard error, called with (done, total, name); without a terminal, a line a minute."""
+    """Show a progress bar on standard error; without a terminal, print one line per minute.
+
+    The yielded callback takes (done, total, name of the current item).
+    """
     if sys.stderr.isatty():
         with _bar(what, "{task.completed:.0f}/{task.total:.0f}") as update:
             yield update
@@ -140,10 +144,13 @@ def counting(what: str) -> Iterator[Callable[[int, int, str], None]]:
 
 
 def run_jobs(jobs: Sequence[Job], what: str, work: Callable[[Job, SoundProgress], None]) -> int:
-    """Do all jobs; one that fails does not stop the others, but weights that do not load do.
+    """Run all jobs. A failed job is reported on standard error, and the others continue.
 
     Returns:
-        The number of jobs that failed; each has been reported on standard error.
+        The number of failed jobs.
+
+    Raises:
+        WeightsError: the weights cannot be loaded, so every job would fail.
     """
     failed = 0
     with progress([job.source for job in jobs], what) as counted:
@@ -160,12 +167,16 @@ def run_jobs(jobs: Sequence[Job], what: str, work: Callable[[Job, SoundProgress]
 
 
 def table_width(rows: Sequence[dict[str, str]]) -> int:
-    """Columns of a terminal that `show_table` needs."""
+    """Return the number of terminal columns that `show_table` needs."""
     return sum(max(len(key), *(len(row[key]) for row in rows)) + 3 for key in rows[0]) + 2
 
 
 def show_table(rows: Sequence[dict[str, str]], file: TextIO | None = None, text: Sequence[str] = ()) -> None:
-    """Rows under their keys, those of `text` set to the left; on a narrow terminal, one value a line."""
+    """Print rows as a table; on a narrow terminal, print one value per line.
+
+    Args:
+        text: keys of the columns that are left-aligned, in addition to the first one.
+    """
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
@@ -174,7 +185,7 @@ def show_table(rows: Sequence[dict[str, str]], file: TextIO | None = None, text:
     needed = table_width(rows)
     console = Console(file=file, highlight=False)
     if not file.isatty():
-        console.width = max(needed, 80)  # a file or a pipe has no width: never wrap there
+        console.width = max(needed, 80)  # A file or a pipe has no width, so lines are not wrapped.
     if needed <= console.width:
         table = Table(box=SIMPLE_HEAD, pad_edge=False)
         for i, key in enumerate(rows[0]):
@@ -190,7 +201,7 @@ def show_table(rows: Sequence[dict[str, str]], file: TextIO | None = None, text:
 
 
 def show_coding(coding: Coding, as_json: bool, jobs: Sequence[Job]) -> None:
-    """What became of one file, one of these jobs."""
+    """Print the result of encoding or decoding one file, with its warnings."""
     file = results_file(jobs)
     show_level(coding)
     show_clipping(coding.target, coding.n_clipped, coding.peak)
@@ -205,34 +216,34 @@ def show_coding(coding: Coding, as_json: bool, jobs: Sequence[Job]) -> None:
         flush=True,
     )
     if coding.damage:
-        print(f"silk: recovered what lies before the damage: {coding.damage}", file=sys.stderr)
+        print(f"silk: recovered the part before the damage: {coding.damage}", file=sys.stderr)
 
 
 def show_level(coding: Coding) -> None:
-    """Report a recording that would be encoded better if it were normalised."""
+    """Print a warning if a recording is so quiet or offset that normalising it would help."""
     if coding.level is None or coding.gain != 1 or not (coding.level.is_quiet or coding.level.is_offset):
         return
     what = f"is quiet ({coding.level.dbfs:.0f} dBFS)" if coding.level.is_quiet else ""
     offset = f"has a DC offset of {coding.level.offset:.2f}" if coding.level.is_offset else ""
     both = " and ".join(filter(None, (what, offset)))
-    fail(SilkError(f"the recording {both}, which costs quality; --normalize encodes it better."), f"{coding.source}: ")
+    fail(SilkError(f"the recording {both}, which reduces quality; use --normalize."), f"{coding.source}: ")
 
 
 def show_clipping(target: str, n_clipped: int | None, peak: float | None) -> None:
-    """Report samples of a file that were beyond full scale, and clipped."""
+    """Print a warning if samples of a file exceeded full scale and were clipped."""
     if n_clipped and peak:
-        what = f"{n_clipped:,} samples were clipped, at most by {20 * math.log10(peak):.1f} dB"
-        fail(SilkError(f"{what}; use --rescale or --subtype float to keep them."), f"{target}: ")
+        what = f"{n_clipped:,} samples were clipped, by up to {20 * math.log10(peak):.1f} dB"
+        fail(SilkError(f"{what}; use --rescale or --subtype float to avoid this."), f"{target}: ")
 
 
 def show_warning(coding: Coding) -> None:
-    """Print what is doubtful about a file that was encoded."""
+    """Print the warning about an encoded file, if there is one."""
     if coding.warning:
         print(f"silk: warning: {coding.warning}", file=sys.stderr)
 
 
 def coding_json(coding: Coding) -> dict[str, Any]:
-    """A coding's numbers, units in their names."""
+    """Return the numbers of one file as a JSON object, with units in the names."""
     values = {
         "source": coding.source,
         "target": coding.target,
@@ -256,37 +267,37 @@ def coding_json(coding: Coding) -> dict[str, Any]:
 
 
 def roundtrip_json(trip: Roundtrip) -> dict[str, Any]:
-    """A round trip's numbers."""
-    there, back = trip.encoding, trip.decoding
+    """Return the numbers of a round trip as a JSON object."""
+    encoding, decoding = trip.encoding, trip.decoding
     return {
-        **{key: value for key, value in coding_json(there).items() if key not in ("wall_s", "x_realtime")},
-        "wave": back.target,
+        **{key: value for key, value in coding_json(encoding).items() if key not in ("wall_s", "x_realtime")},
+        "wave": decoding.target,
         "picture": trip.picture,
-        "encode_s": there.wall_s,
-        "encode_x_realtime": there.x_realtime,
-        "decode_s": back.wall_s,
-        "decode_x_realtime": back.x_realtime,
-        "peak": back.peak,
-        "n_clipped": back.n_clipped,
+        "encode_s": encoding.wall_s,
+        "encode_x_realtime": encoding.x_realtime,
+        "decode_s": decoding.wall_s,
+        "decode_x_realtime": decoding.x_realtime,
+        "peak": decoding.peak,
+        "n_clipped": decoding.n_clipped,
         "mel_distance": trip.mel_distance,
     }
 
 
 def show_roundtrips(done: Sequence[Roundtrip], file: TextIO) -> None:
-    """The table of `silk roundtrip`, and where the files are."""
+    """Print the table of `silk roundtrip` and the paths of the files."""
     rows = []
     for trip in done:
-        there, back = trip.encoding, trip.decoding
+        encoding, decoding = trip.encoding, trip.decoding
         rows.append(
             {
-                "file": os.path.basename(there.source),
-                "duration": seconds(there.duration_s),
-                "tokens": f"{there.n_tokens:,}",
-                "tokens/s": f"{there.tokens_per_second:g}",
-                "bit/s": f"{there.bits_per_second:g}",
-                "bytes": f"{there.file_bytes:,}",
-                "encode": f"{there.wall_s:.2f} s = {there.x_realtime:.0f}x",
-                "decode": f"{back.wall_s:.2f} s = {back.x_realtime:.0f}x",
+                "file": os.path.basename(encoding.source),
+                "duration": seconds(encoding.duration_s),
+                "tokens": f"{encoding.n_tokens:,}",
+                "tokens/s": f"{encoding.tokens_per_second:g}",
+                "bit/s": f"{encoding.bits_per_second:g}",
+                "bytes": f"{encoding.file_bytes:,}",
+                "encode": f"{encoding.wall_s:.2f} s = {encoding.x_realtime:.0f}x",
+                "decode": f"{decoding.wall_s:.2f} s = {decoding.x_realtime:.0f}x",
                 "mel distance": f"{trip.mel_distance:.2f}",
             }
         )
@@ -296,7 +307,7 @@ def show_roundtrips(done: Sequence[Roundtrip], file: TextIO) -> None:
 
 
 def show_comparison(result: dict[str, Any], folder: os.PathLike[str]) -> None:
-    """The table of `silk compare` and `silk score`, as wide as a terminal allows, and where the report is."""
+    """Print the table of `silk compare` or `silk score`, with the metrics that fit, and the paths of the report."""
     from silkcodec.evaluate import report
 
     some = [
@@ -310,8 +321,8 @@ def show_comparison(result: dict[str, Any], folder: os.PathLike[str]) -> None:
     while table_width(rows := _comparison_rows(result, metrics)) > width and len(metrics) > 1:
         metrics.pop()
     show_table(rows)
-    place = os.fspath(folder)
-    files = [os.path.join(place, name) for name in ("report.html", "report.md", "results.json")]
+    base = os.fspath(folder)
+    files = [os.path.join(base, name) for name in ("report.html", "report.md", "results.json")]
     print("  ".join(file for file in files if os.path.exists(file)))
     if find_spec("jinja2") is None:
         print("silk: report.html needs jinja2; run: pip install 'silkcodec[eval]'", file=sys.stderr)
@@ -338,7 +349,7 @@ def _comparison_rows(result: dict[str, Any], metrics: Sequence[str]) -> list[dic
 
 
 def show_contents(source: str, contents: Contents, as_json: bool) -> None:
-    """What `silk info` says of a file. Raises its damage, after what could be read."""
+    """Print the contents of a file for `silk info`, and then raise its damage if there is any."""
     header, n_codebooks = contents.header, len(contents.header.codebook_sizes)
     n_samples = contents.n_samples or contents.n_frames * header.frame_samples
     values: dict[str, Any] = {
@@ -372,7 +383,7 @@ def show_contents(source: str, contents: Contents, as_json: bool) -> None:
 
 
 def seconds(value: float) -> str:
-    """A duration to read: 0.12 s, 8.3 s, 12:05 min, 1:02:03 h."""
+    """Return a duration as text: 0.12 s, 8.30 s, 12:05 min, 1:02:03 h."""
     if value < 60:
         return f"{value:.2f} s"
     whole = round(value)

@@ -1,4 +1,4 @@
-"""The verbs `silk tokenize` and `silk detokenize`: options, progress, what is printed at the end."""
+"""Define the verbs `silk tokenize` and `silk detokenize`: their options, progress and output."""
 
 from __future__ import annotations
 
@@ -14,51 +14,57 @@ Inputs = Annotated[
     list[str] | None,
     typer.Argument(metavar="INPUT...", show_default=False, help="Folders, manifests, .tar, .parquet, saved datasets."),
 ]
-Shards = Annotated[Path, typer.Argument(metavar="OUT", help="A folder that silk tokenize made.")]
+Shards = Annotated[Path, typer.Argument(metavar="OUT", help="A folder that silk tokenize wrote.")]
 
 
 def tokenize(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the shards; an interrupted run resumes.")],
     inputs: Inputs = None,
-    codec: Annotated[str, typer.Option("--codec", help="As silk codecs lists them: mimi:8, or a folder.")] = "silk",
+    codec: Annotated[str, typer.Option("--codec", help="Codec, e.g. mimi:8, or a folder of weights.")] = "silk",
     file_format: Annotated[str, typer.Option("--format", help="parquet or webdataset.")] = "parquet",
-    engine: Annotated[str, typer.Option("--engine", help="local: processes here; ray: a cluster.")] = "local",
-    workers: Annotated[int | None, typer.Option("--workers", min=1, help="Of one thread each. Default: cores.")] = None,
-    shard_items: Annotated[int, typer.Option("--shard-items", min=1, help="Recordings in a shard.")] = 256,
+    engine: Annotated[
+        str, typer.Option("--engine", help="local (processes on this machine) or ray (a cluster).")
+    ] = "local",
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, help="Processes with one thread each. Default: one per core.")
+    ] = None,
+    shard_items: Annotated[int, typer.Option("--shard-items", min=1, help="Recordings per shard.")] = 256,
     max_segment_s: Annotated[
-        float | None, typer.Option("--max-segment-s", help="Cut longer recordings into rows of so many seconds.")
+        float | None, typer.Option("--max-segment-s", help="Split recordings into rows of at most N seconds.")
     ] = None,
     max_hours: Annotated[
-        float | None, typer.Option("--max-hours-per-file", help="Quarantine longer ones. Default: 10; whole waves: 1.")
+        float | None,
+        typer.Option("--max-hours-per-file", help="Quarantine longer recordings. Default: 10 for Silk, else 1."),
     ] = None,
     allow_outside: Annotated[
-        bool, typer.Option("--allow-outside", help="Let manifests and links lead out of the input's folder.")
+        bool, typer.Option("--allow-outside", help="Allow paths and links that leave the input folder.")
     ] = False,
     root: Annotated[
-        str | None, typer.Option("--root", help="Folder of a manifest's paths. Default: the manifest's own.")
+        str | None, typer.Option("--root", help="Base folder of a manifest's paths. Default: its own folder.")
     ] = None,
     columns: Annotated[
-        list[str] | None, typer.Option("--column", help="Column of a manifest: path=wav_filename. Repeatable.")
+        list[str] | None, typer.Option("--column", help="Manifest column name, e.g. path=wav_filename. Repeatable.")
     ] = None,
     separator: Annotated[
-        str | None, typer.Option("--separator", help="Field separator of manifests: ';', tab. Default: by suffix.")
+        str | None,
+        typer.Option("--separator", help="Field separator of manifests, e.g. ';' or tab. Default: by suffix."),
     ] = None,
-    encoding: Annotated[str, typer.Option("--encoding", help="Text encoding of manifests: latin-1, utf-16.")] = "utf-8",
+    encoding: Annotated[str, typer.Option("--encoding", help="Text encoding of manifests, e.g. latin-1.")] = "utf-8",
     provider: Annotated[str, typer.Option("--provider", help="cpu or cuda.")] = "cpu",
-    address: Annotated[str | None, typer.Option("--address", help="A Ray cluster, or auto. Default: here.")] = None,
-    gpus: Annotated[float, typer.Option("--gpus", min=0, help="Of each Ray worker.")] = 0.0,
-    check: Annotated[
-        bool, typer.Option("--check", help="Check the finished corpus in OUT instead; takes no INPUT.")
-    ] = False,
+    address: Annotated[
+        str | None, typer.Option("--address", help="Ray cluster, or auto. Default: this machine.")
+    ] = None,
+    gpus: Annotated[float, typer.Option("--gpus", min=0, help="GPUs per Ray worker.")] = 0.0,
+    check: Annotated[bool, typer.Option("--check", help="Check the finished corpus in OUT; needs no INPUT.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Tokenise a corpus into shards (extra [corpus]).
 
     Shards are Parquet or WebDataset files. A cluster needs the extra [ray].
 
-    The same command resumes after any interruption. Recordings that cannot be used are listed in
-    OUT/quarantine.jsonl and do not stop the others. Exit code 0: every shard is there; 2: it could not be finished,
-    no recording could be used, or --check found damage.
+    To resume an interrupted run, run the same command again. Recordings that cannot be used are listed in
+    OUT/quarantine.jsonl, and the run continues. Exit code 0: every shard is complete. Exit code 2: the run could not
+    finish, no recording could be used, or --check found damage.
     """
     from silkcodec.cli import console
     from silkcodec.corpus.tokenizing import Options, tokenize
@@ -91,7 +97,7 @@ def tokenize(
     else:
         _show(report, output)
     if not report["rows"]:
-        raise SilkError(f"No recording could be used; '{output / 'quarantine.jsonl'}' says why.")
+        raise SilkError(f"No recording could be used; see the reasons in '{output / 'quarantine.jsonl'}'.")
 
 
 def _check(inputs: list[str] | None, output: Path, as_json: bool) -> None:
@@ -99,19 +105,19 @@ def _check(inputs: list[str] | None, output: Path, as_json: bool) -> None:
     from silkcodec.corpus.checking import check
 
     if inputs:
-        raise SilkError(f"--check takes no INPUT, only -o OUT; got '{inputs[0]}'.")
+        raise SilkError(f"--check accepts only -o OUT and no INPUT; got '{inputs[0]}'.")
     report = check(output)
     problems = report["problems"]
     if as_json:
         console.show_json(report)
     else:
-        print(f"{output}: {report['rows']:,} rows in {report['shards'] - len(problems):,} whole shards")
+        print(f"{output}: {report['rows']:,} rows in {report['shards'] - len(problems):,} complete shards")
         for problem in problems:
             print(f"{problem['file']}: {problem['problem']}")
     if problems:
         raise SilkError(
-            f"'{output}' has {len(problems):,} missing or damaged shards of {report['shards']:,}; run the silk"
-            " tokenize command that made it again, which makes only those anew."
+            f"'{output}' has {len(problems):,} missing or damaged shards of {report['shards']:,}. To restore only"
+            " these, run the silk tokenize command of this corpus again."
         )
 
 
@@ -127,7 +133,7 @@ def _show(report: dict[str, Any], output: Path) -> None:
             f" = {run['x_realtime']:.0f} x real time with {run['workers']} workers"
         )
     else:
-        print("this run: nothing to do, all shards are there")
+        print("this run: nothing to do, all shards are complete")
     if report["quarantined"]:
         reasons = ", ".join(f"{n:,} {reason}" for reason, n in report["quarantined_by_reason"].items())
         print(
@@ -139,13 +145,13 @@ def _show(report: dict[str, Any], output: Path) -> None:
 
 def detokenize(
     folder: Shards,
-    output: Annotated[Path, typer.Option("-o", "--output", help="A sound file; for several rows a folder.")],
-    ids: Annotated[list[str] | None, typer.Option("--id", help="A row by its id. Again for more.")] = None,
-    rows: Annotated[list[int] | None, typer.Option("--row", help="A row by its number, from 0. Repeatable.")] = None,
-    codec: Annotated[str | None, typer.Option("--codec", help="Default: the one that made the corpus.")] = None,
+    output: Annotated[Path, typer.Option("-o", "--output", help="A sound file, or a folder for several rows.")],
+    ids: Annotated[list[str] | None, typer.Option("--id", help="Id of a row. Repeatable.")] = None,
+    rows: Annotated[list[int] | None, typer.Option("--row", help="Number of a row, from 0. Repeatable.")] = None,
+    codec: Annotated[str | None, typer.Option("--codec", help="Codec. Default: the codec of the corpus.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite files that exist.")] = False,
-    partial: Annotated[bool, typer.Option("--partial", help="Of a corpus that is not finished.")] = False,
-    rescale: Annotated[bool, typer.Option("--rescale", help="Scale a wave that would clip.")] = False,
+    partial: Annotated[bool, typer.Option("--partial", help="Accept an unfinished corpus.")] = False,
+    rescale: Annotated[bool, typer.Option("--rescale", help="Scale a wave down if it would clip.")] = False,
     subtype: Annotated[str, typer.Option("--subtype", help="Sample type of the waves: 16, 24 or float.")] = "",
 ) -> None:
     """Decode rows of a tokenised corpus to sound files."""

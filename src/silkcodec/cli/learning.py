@@ -1,4 +1,4 @@
-"""The verb `explain`. Experiments are verbs of `silk lab`, a distribution of its own."""
+"""Define the verb `explain`. Experiments are verbs of `silk lab`, which is a separate distribution."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from silkcodec.cli.options import Weights
 
 
 def explain(
-    no_browser: Annotated[bool, typer.Option("--no-browser", help="Only say where the page is.")] = False,
-    port: Annotated[int, typer.Option("--port", help="Of this machine, which alone can reach it; 0: a free one.")] = 0,
+    no_browser: Annotated[
+        bool, typer.Option("--no-browser", help="Print the address without opening a browser.")
+    ] = False,
+    port: Annotated[int, typer.Option("--port", help="Local port of the page; 0: any free port.")] = 0,
     weights: Weights = None,
 ) -> None:
-    """Open a page that shows how codecs work, with the model in it."""
+    """Open a local web page that explains codecs, with the model in it."""
     from silkcodec.serve.explain import explain
 
     explain(port=port, open_browser=not no_browser, weights=weights)

@@ -1,4 +1,4 @@
-"""What the command line was told -> which file goes where, all checked before any work begins."""
+"""Convert the arguments of a command to jobs (input and output files), and check all of them before any work begins."""
 
 from __future__ import annotations
 
@@ -18,7 +18,13 @@ STANDARD = "-"  # standard input, standard output
 
 @dataclass(frozen=True)
 class Kind:
-    """What a verb reads: which files of a folder it takes, and what is wrong where there are none."""
+    """Describe the files that a verb reads.
+
+    Attributes:
+        name: name of the kind, for messages.
+        suffixes: suffixes of the files to select from a folder.
+        error: error to raise if there are no such files.
+    """
 
     name: str
     suffixes: tuple[str, ...]
@@ -31,7 +37,7 @@ SILK = Kind(".silk", (".silk",), ContainerError)
 
 @dataclass(frozen=True)
 class Job:
-    """One file to read and what to write: paths, or "-"."""
+    """Hold one input and its output: paths, or "-" for standard input and output."""
 
     source: str
     target: str
@@ -46,34 +52,38 @@ def plan(
     overwrite: bool = False,
     skip_existing: bool = False,
 ) -> list[Job]:
-    """Inputs as they were typed -> jobs, none of which another one or an existing file stands in the way of.
+    """Convert inputs to jobs, and check that no output conflicts with another file.
 
         silk encode a.wav                      a.silk, beside it
         silk encode a.wav -o b.silk            b.silk
         silk encode a.wav b.wav -o out         out/a.silk  out/b.silk
         silk encode speech -o out              speech/x/a.wav -> out/x/a.silk
         silk encode one two -o out             one/a.wav -> out/one/a.silk
-        silk encode 'speech/**/*.wav' -o out   the tree below speech/, as with the folder
+        silk encode 'speech/**/*.wav' -o out   the tree below speech/, as for the folder
         silk encode - < a.wav > a.silk         pipes
         silk encode speech                     a.flac beside a.wav -> a.flac.silk, a.wav.silk
 
     Args:
         inputs: files, folders, patterns, or "-".
-        output: None: beside each input; a folder if it is one, ends in "/", has no
-            suffix, or is to hold several; or a file.
-        kind: what is read.
-        target_suffix: ".silk", ".wav".
-        overwrite: existing outputs may be replaced.
-        skip_existing: jobs whose output exists are left out.
+        output: a file, a folder, or "-". It is a folder if it exists as one, ends in "/", has no suffix, or if
+            there are several inputs. None: beside each input.
+        kind: kind of the input files.
+        target_suffix: suffix of the outputs: ".silk", ".wav".
+        overwrite: whether existing outputs may be replaced.
+        skip_existing: skip inputs whose output exists.
+
+    Returns:
+        One job per input file.
 
     Raises:
-        AudioError, ContainerError: a missing input, a folder without any. ArgumentError: inputs and output
-            that do not fit together. OutputError: an output exists or cannot be written.
+        AudioError, ContainerError: an input does not exist, or a folder has no files of this kind.
+        ArgumentError: the inputs and the output are incompatible.
+        OutputError: an output exists or cannot be written.
     """
     found = _find(inputs, kind)
     jobs = _distinct(found, output, target_suffix)
     if output == STANDARD and len(jobs) > 1:
-        raise ArgumentError(f"Standard output (-) can take one file; got {len(jobs)}; name a folder with -o.")
+        raise ArgumentError(f"Standard output (-) accepts only one file; got {len(jobs)}. Pass a folder with -o.")
     _check_distinct(jobs)
     for job in jobs:
         if target_suffix in SILK.suffixes and Path(job.target).suffix.lower() in AUDIO.suffixes:
@@ -87,12 +97,12 @@ def plan(
 
 
 def sources(inputs: Sequence[str], kind: Kind) -> list[str]:
-    """Only the inputs of `plan`, for a verb that writes nothing. Raises the same."""
+    """Return the input files of `plan`, for a verb that writes nothing. Raises the errors of `plan`."""
     return [source for source, _ in _find(inputs, kind)]
 
 
 def _distinct(found: list[tuple[str, str | None]], output: str | None, suffix: str) -> list[Job]:
-    """The jobs. Those of files that differ only in their suffix keep it: a.flac and a.wav would both become a.silk."""
+    """Return the jobs. Outputs of inputs that differ only in the suffix keep it: a.flac.silk and a.wav.silk."""
     jobs = [Job(source, _target(source, below, output, suffix, found)) for source, below in found]
     n_jobs = Counter(job.target for job in jobs)
     n_suffixes = Counter(target for target, _ in {(job.target, Path(job.source).suffix) for job in jobs})
@@ -111,25 +121,25 @@ def _find(inputs: Sequence[str], kind: Kind) -> list[tuple[str, str | None]]:
 
 
 def _expand(typed: str, kind: Kind, *, several: bool) -> list[tuple[str, str | None]]:
-    """(source, where it lies below the folder or pattern that named it) of each file that `typed` names."""
+    """Return (path, path relative to the folder or pattern) of each file that an argument selects."""
     if typed == STANDARD:
         return [(typed, None)]
     path = Path(typed)
     if path.is_dir():
         files = sorted(p for p in path.rglob("*") if p.suffix.lower() in kind.suffixes and _visible(p, path))
         if not files:
-            raise kind.error(f"A folder must hold {kind.name} files; '{typed}' has none.")
+            raise kind.error(f"The folder must contain {kind.name} files; '{typed}' has none.")
         top = Path(path.resolve().name) if several else Path()
         return [(str(file), str(top / file.relative_to(path))) for file in files]
     if not os.path.lexists(path) and glob.has_magic(typed):
         names = sorted(name for name in glob.glob(typed, recursive=True) if os.path.isfile(name))
         if not names:
-            raise kind.error(f"A pattern must match a file; '{typed}' matches none.")
+            raise kind.error(f"No file matches the pattern '{typed}'.")
         fixed = Path(typed).parts
         top = Path(*fixed[: next(i for i, part in enumerate(fixed) if glob.has_magic(part))])
         return [(name, os.path.relpath(name, top)) for name in names]
     if not path.exists():
-        raise kind.error(f"An input must exist; there is no '{typed}'.")
+        raise kind.error(f"Input not found: '{typed}'.")
     return [(typed, None)]
 
 
@@ -146,18 +156,18 @@ def _target(
         return _renamed(Path(source), suffix)
     many = len(found) > 1 or below is not None
     folder = output.endswith(("/", os.sep)) or os.path.isdir(output)
-    named = bool(Path(output).suffix) or os.path.lexists(output) or source == STANDARD  # else: `-o out`
+    named = bool(Path(output).suffix) or os.path.lexists(output) or source == STANDARD  # False for `-o out`
     if not many and not folder and named:
         return output
     if source == STANDARD:
-        raise ArgumentError("An output for standard input must be a file or -; got a folder.")
+        raise ArgumentError(f"The output for standard input must be a file or -; got the folder '{output}'.")
     if os.path.exists(output) and not os.path.isdir(output):
-        raise ArgumentError(f"An output for several files must be a folder; '{output}' is a file.")
+        raise ArgumentError(f"The output for several files must be a folder; '{output}' is a file.")
     return _renamed(Path(output) / (below or Path(source).name), suffix)
 
 
 def _renamed(path: Path, suffix: str) -> str:
-    """Another suffix in the place of one that we know; what else follows a dot is part of the name."""
+    """Replace a known suffix of audio or .silk files. Any other suffix is treated as a part of the name."""
     known = path.suffix.lower() in (*AUDIO.suffixes, *SILK.suffixes)
     return str(path.with_suffix(suffix) if known else path.with_name(path.name + suffix))
 
@@ -168,9 +178,11 @@ def _check_distinct(jobs: list[Job]) -> None:
     for job in jobs:
         if job.target == STANDARD:
             continue
-        place = os.path.realpath(job.target)
-        if place in sources:
-            raise ArgumentError(f"An output must not be an input; got '{job.target}'; choose another with -o.")
-        if place in taken:
-            raise ArgumentError(f"'{taken[place]}' and '{job.source}' would both become '{job.target}'; do them apart.")
-        taken[place] = job.source
+        target = os.path.realpath(job.target)
+        if target in sources:
+            raise ArgumentError(f"The output must not be an input; got '{job.target}'. Choose another with -o.")
+        if target in taken:
+            raise ArgumentError(
+                f"'{taken[target]}' and '{job.source}' have the same output '{job.target}'; run them separately."
+            )
+        taken[target] = job.source

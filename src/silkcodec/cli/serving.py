@@ -1,4 +1,4 @@
-"""The verb `silk serve`: its options, and nothing heavy."""
+"""Define the verb `silk serve` and its options, without slow imports."""
 
 from __future__ import annotations
 
@@ -13,29 +13,33 @@ from silkcodec.errors import import_extra
 
 def serve(
     host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", min=0, max=65_535, help="0: any that is free.")] = 8000,
+    port: Annotated[int, typer.Option("--port", min=0, max=65_535, help="Port to listen on; 0: any free port.")] = 8000,
     token_file: Annotated[
-        Path | None, typer.Option("--token-file", help="With the bearer token. Default: the variable SILK_TOKEN.")
+        Path | None, typer.Option("--token-file", help="File with the bearer token. Default: the variable SILK_TOKEN.")
     ] = None,
-    no_token: Annotated[bool, typer.Option("--no-token", help="Let everybody in, from other machines too.")] = False,
+    no_token: Annotated[bool, typer.Option("--no-token", help="Allow all clients without a token.")] = False,
     workers: Annotated[
-        int | None, typer.Option("--workers", min=1, help="Processes for live streams. Default: one a core.")
+        int | None, typer.Option("--workers", min=1, help="Processes for live streams. Default: one per core.")
     ] = None,
     file_workers: Annotated[int, typer.Option("--file-workers", min=1, help="Processes for uploads.")] = 1,
-    batch: Annotated[int, typer.Option("--batch", min=1, max=64, help="Frames in one call of the model.")] = 8,
-    streams: Annotated[int, typer.Option("--max-streams", min=1, help="Streams open at once.")] = 64,
+    batch: Annotated[int, typer.Option("--batch", min=1, max=64, help="Frames per model call.")] = 8,
+    streams: Annotated[int, typer.Option("--max-streams", min=1, help="Maximum number of open streams.")] = 64,
     client_streams: Annotated[
-        int | None, typer.Option("--max-client-streams", min=1, help="Of one address. Default: all of them.")
+        int | None, typer.Option("--max-client-streams", min=1, help="Maximum per address. Default: no separate limit.")
     ] = None,
-    rate: Annotated[int, typer.Option("--rate", min=1, help="Requests and streams a minute of one address.")] = 600,
-    max_mb: Annotated[int, typer.Option("--max-mb", min=1, help="Of an upload.")] = 32,
-    max_s: Annotated[float, typer.Option("--max-seconds", min=1, help="Of the sound in an upload.")] = 600.0,
-    drain_s: Annotated[float, typer.Option("--drain", min=1, help="Seconds to end what runs, after SIGTERM.")] = 20.0,
-    weights: Annotated[Path | None, typer.Option("--weights", help="A folder of weights made by silk export.")] = None,
+    rate: Annotated[int, typer.Option("--rate", min=1, help="Requests and streams per minute and address.")] = 600,
+    max_mb: Annotated[int, typer.Option("--max-mb", min=1, help="Maximum size of an upload, MB.")] = 32,
+    max_s: Annotated[
+        float, typer.Option("--max-seconds", min=1, help="Maximum duration of an upload, seconds.")
+    ] = 600.0,
+    drain_s: Annotated[
+        float, typer.Option("--drain", min=1, help="Seconds to finish running work after SIGTERM.")
+    ] = 20.0,
+    weights: Annotated[Path | None, typer.Option("--weights", help="Weights folder that silk export wrote.")] = None,
 ) -> None:
     """Serve Silk over HTTP and WebSocket (extra [serve]).
 
-    Files, and live streams both ways.
+    The server encodes and decodes uploaded files and live streams.
     """
     settings = import_module("silkcodec.serve.settings")
     limits = settings.Limits(

@@ -1,4 +1,4 @@
-"""The group of verbs that `silk` is: its sections, its errors, and verbs of other distributions."""
+"""Define the verb group of `silk`: its sections, its error handling, and verbs of other distributions."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from typer.core import TyperGroup
 
 from silkcodec.errors import SilkError
 
-ELSEWHERE = "Added by other distributions"  # the section of verbs that name none
+ELSEWHERE = "Added by other distributions"  # section of verbs without a `rich_help_panel`
 
 
 class Verbs(TyperGroup):
-    """A group of verbs, its own and those that other distributions add (`commands.py`).
+    """Provide the verbs of `silk` and those that other distributions add (`commands.py`).
 
-    It turns a SilkError into one line and an exit code. A bug of ours keeps its traceback.
+    A SilkError becomes one line on standard error and an exit code. Any other exception is a bug and keeps its
+    traceback.
     """
 
     def list_commands(self, ctx: Any) -> list[str]:
@@ -29,7 +30,7 @@ class Verbs(TyperGroup):
         own = super().get_command(ctx, cmd_name)
         if own is not None:
             return own
-        from silkcodec.cli import commands  # costs time that the verbs below need not pay
+        from silkcodec.cli import commands  # Imported here because most verbs do not need it.
 
         return commands.find(cmd_name)
 
@@ -46,7 +47,7 @@ class Verbs(TyperGroup):
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """List the verbs by section.
 
-        A section is the `rich_help_panel` of its verbs. Rich itself would double the time of `silk --help`.
+        The `rich_help_panel` of a verb is its section. Formatting with Rich would double the time of `silk --help`.
         """
         sections: dict[str, list[tuple[str, str]]] = {}
         commands = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]

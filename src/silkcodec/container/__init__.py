@@ -8,8 +8,7 @@
     Writer, Reader                              frame by frame, through a pipe, in bounded memory
 
 A file has 48 bytes per frame (960 bit/s) and 1-2 % overhead. `entropy=True` makes it smaller if the levels of a
-model are not equally likely. For any corruption of the bytes, reading returns the written data or raises
-ContainerError.
+model are not equally likely. If the bytes are corrupted, reading returns the original data or raises ContainerError.
 """
 
 from __future__ import annotations
@@ -36,11 +35,11 @@ __all__ = [
     "DamageWarning",
     "Header",
     "Reader",
-    "Salvage",
+    "Recovered",
     "Writer",
     "info",
     "read",
-    "salvage",
+    "read_damaged",
     "write",
 ]
 
@@ -52,7 +51,7 @@ class DamageWarning(UserWarning):
 
 
 @dataclass(frozen=True)
-class Salvage:
+class Recovered:
     """Represent the recovered part of a file.
 
     Attributes:
@@ -116,10 +115,10 @@ def write(
     Args:
         tokens: tokens of Silk's layout.
         file: a path, which is created only if writing succeeds; or a binary file object.
-        entropy: range-code each chunk that becomes smaller (needs the extra `entropy`, also for reading).
-        chunk_frames: frames per chunk, 1..4096; None: 25, or 75 if range-coded. Damage loses whole chunks, and a
-            reader waits for whole chunks.
-        overwrite: whether a file at that path may be replaced.
+        entropy: range-code each chunk that becomes smaller (needs the extra `entropy`, for reading too).
+        chunk_frames: frames per chunk, 1..4096; None: 25, or 75 if range-coded. Damage makes whole chunks unreadable,
+            and a reader waits for whole chunks.
+        overwrite: whether an existing file may be replaced.
 
     Raises:
         TokensError: the tokens are from another codec.
@@ -128,11 +127,11 @@ def write(
     """
     if not isinstance(tokens, Tokens):
         raise TokensError(
-            f"A .silk file must be made of Tokens; got a {type(tokens).__name__}; the order is write(tokens, file)."
+            f"A .silk file needs Tokens; got a {type(tokens).__name__}. The order of the arguments is (tokens, file)."
         )
     if tokens.dims_per_token is None:
         raise TokensError(
-            "a .silk file holds tokens of Silk's layout only (128 dimensions of 8 levels at 2.5 Hz); "
+            "a .silk file can store only tokens of Silk's layout (128 dimensions of 8 levels at 2.5 Hz); "
             f"got {len(tokens.codes)} codebooks of {tokens.codec!r}."
         )
     with Writer(
@@ -159,18 +158,18 @@ def read(file: File, *, recover: bool = False, start_s: float = 0.0, duration_s:
 
     Args:
         file: a path or a binary file object, which need not be seekable.
-        recover: read a damaged file up to its damage, with a DamageWarning (`salvage` returns the damage instead).
+        recover: read a damaged file up to its damage, with a DamageWarning (`read_damaged` returns the damage instead).
         start_s: seconds; the part begins with the frame that contains this time.
-        duration_s: seconds; the part ends with the frame that contains start_s + duration_s; None: at the end.
-            The decoder has state, so decoding a part differs slightly from cutting the decoded recording: read one
-            second more before the part and cut it off.
+        duration_s: seconds; the part ends with the frame that contains start_s + duration_s; None: read to the end.
+            The decoder has state, so decoding a part differs slightly from cutting the decoded recording. To avoid
+            this, read one more second before the part and cut it off after decoding.
 
     Raises:
         ContainerError: the file is not a .silk file, has a newer version, or is damaged at byte `offset`.
         MissingExtraError: the file is range-coded and constriction is not installed.
         ArgumentError: the part is not in the recording.
     """
-    result = salvage(file, start_s=start_s, duration_s=duration_s)
+    result = read_damaged(file, start_s=start_s, duration_s=duration_s)
     if result.damage is not None:
         if not recover:
             raise result.damage
@@ -178,8 +177,8 @@ def read(file: File, *, recover: bool = False, start_s: float = 0.0, duration_s:
     return result.tokens
 
 
-def salvage(file: File, *, start_s: float = 0.0, duration_s: float | None = None) -> Salvage:
-    """Return the chunks before the damage of a file that may be damaged, and the number of samples lost.
+def read_damaged(file: File, *, start_s: float = 0.0, duration_s: float | None = None) -> Recovered:
+    """Return the part of a file before its damage, if there is any, and the number of lost samples.
 
     A frame is returned only if its checksum and all checksums before it are correct. Arguments and errors are those
     of `read`.
@@ -215,7 +214,7 @@ def salvage(file: File, *, start_s: float = 0.0, duration_s: float | None = None
         codec=reader.header.codec,
     )
     lost = None if whole is None and damage else int(min(whole or held, end)) - begin - tokens.n_samples
-    return Salvage(tokens, damage, lost)
+    return Recovered(tokens, damage, lost)
 
 
 def info(file: File, *, recover: bool = False) -> Contents:
@@ -242,7 +241,7 @@ def info(file: File, *, recover: bool = False) -> Contents:
 def _part(start_s: float, duration_s: float | None) -> tuple[int, int | None]:
     """Return the frames (first, one past the last) that cover a period of time."""
     if not (math.isfinite(start_s) and start_s >= 0):
-        raise ArgumentError(f"start_s must be a number of seconds from 0 on; got {start_s}.")
+        raise ArgumentError(f"start_s must be a number of seconds of at least 0; got {start_s}.")
     start = round(start_s * SILK_SAMPLE_RATE)
     if duration_s is None:
         return start // FRAME_SAMPLES, None

@@ -1,6 +1,6 @@
 """Convert levels to the payload bytes of one chunk and back, either packed or range-coded.
 
-Raw: a frame is 48 bytes, the little-endian number sum(level[i] * 8**i): level i is bits 3i..3i+2.
+Raw: a frame is 48 bytes, the little-endian number sum(level[i] * 8**i). Level i is bits 3i..3i+2.
 
 Range-coded: a range coder with an adaptive model encodes the levels frame by frame and dimension by dimension. The
 model is reset in every chunk, so damage stays within its chunk, and a stream needs no second pass. The state of the
@@ -11,15 +11,15 @@ model and everything derived from it are integers:
 - `shared` [8], initially 16: counts of each level in any dimension. It adapts 128 times as fast. Its distribution is
   added to a dimension's counts with weight 48, which matters until the dimension has enough counts.
 
-Of a dozen such rules this one did well throughout on a stand-in for a model's levels (log-mel frames of
-speech, whitened to 128 numbers and rounded to 8 levels more or less coarsely). A table stored with each chunk
-would cost more than it saves: 128 x 8 entries are most of what 25 frames are worth.
+This rule was chosen from about a dozen. They were compared on a substitute for a model's levels: log-mel frames of
+speech, whitened to 128 numbers and rounded to 8 levels with several step sizes. Storing a table in each chunk would
+cost more than it saves, because 128 x 8 entries are nearly as large as 25 frames.
 
-Why every machine decodes the same: `constriction` takes probabilities as floats and, with perfect=False,
-makes integers of them as floor(cumulative * (2**24 - 8) / total) + symbol. The floats given to it here are
-integers that add up to exactly 2**24 - 8: so its scale is exactly 1, each of its sums is an integer far below
-2**53, nothing rounds, and the coder's table is the integer table made here. `tests/container/test_container.py` reads
-the same bytes with a range decoder of a few lines of Python integers.
+Every machine decodes the same levels. `constriction` takes probabilities as floats. With perfect=False it converts them
+to integers: floor(cumulative * (2**24 - 8) / total) + symbol. The floats passed here are integers whose sum is exactly
+2**24 - 8. The scale is therefore exactly 1, each partial sum is an integer far below 2**53, and nothing is rounded. The
+coder's table equals the integer table of this module. `tests/container/test_container.py` decodes the same bytes with a
+range decoder of a few lines of Python integers.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from silkcodec.spec import LATENT_WIDTH, N_LEVELS
 
 RAW_FRAME_BYTES = LATENT_WIDTH * 3 // 8  # 48
 
-_TOTAL = 1 << 24  # constriction's fixed-point one
+_TOTAL = 1 << 24  # a probability of 1 in constriction's fixed-point numbers
 _SHARED_WEIGHT = 48
 _LEVEL = np.arange(N_LEVELS)
 _DISTANCE = np.abs(_LEVEL[:, None] - _LEVEL)
@@ -48,7 +48,7 @@ Table = NDArray[np.int64]
 
 
 class CodedPayloadError(ValueError):
-    """The bytes are not the output of an encoder. The checksum is verified first, so the file must be forged."""
+    """Report bytes that no encoder writes. Their checksum was correct, so the file must be forged."""
 
 
 def pack(levels: Levels) -> bytes:
@@ -87,11 +87,11 @@ def decode(payload: bytes, n_frames: int) -> Levels:
     """Decode range-coded bytes to levels [F, 128]: the inverse of `encode`.
 
     Raises:
-        CodedPayloadError: a length that `encode` cannot make, or bytes outside the code.
+        CodedPayloadError: `encode` never writes this length or these bytes.
         MissingExtraError: constriction is not installed.
     """
     if len(payload) % 4 or len(payload) < n_frames:
-        raise CodedPayloadError(f"{len(payload)} bytes cannot hold {n_frames} range-coded frames")
+        raise CodedPayloadError(f"{len(payload)} bytes cannot contain {n_frames} range-coded frames")
     coder = _constriction().stream
     words = np.frombuffer(payload, "<u4").astype(np.uint32)
     decoder, family = coder.queue.RangeDecoder(words), coder.model.Categorical(perfect=False)
@@ -100,8 +100,8 @@ def decode(payload: bytes, n_frames: int) -> Levels:
     for frame in levels:
         try:
             frame[:] = decoder.decode(family, model.weights())
-        except AssertionError as error:  # constriction raises this for bytes outside the code.
-            raise CodedPayloadError("the range coder cannot read its payload") from error
+        except AssertionError as error:  # constriction raises this for invalid bytes.
+            raise CodedPayloadError("the range decoder cannot read the payload") from error
         model.learn(frame)
     return levels
 
@@ -121,7 +121,7 @@ class _Model:
         """
         mixed = self.seen * self.shared.sum() + _SHARED_WEIGHT * self.shared
         table = 1 + mixed * (_TOTAL - N_LEVELS) // mixed.sum(axis=1, keepdims=True)
-        table[:, -1] += _TOTAL - table.sum(axis=1)  # what the divisions left over: 0..7
+        table[:, -1] += _TOTAL - table.sum(axis=1)  # the remainder of the divisions, 0..7
         return table
 
     def weights(self) -> NDArray[np.float64]:
@@ -129,6 +129,7 @@ class _Model:
         return (self.table() - 1).astype(np.float64)
 
     def learn(self, frame: NDArray[np.int8]) -> None:
+        """Update the counts with the levels of a frame, [128]."""
         self.seen += (_EARLY_STEP if self.n_frames < _EARLY_FRAMES else _STEP)[frame]
         self.shared += np.bincount(frame, minlength=N_LEVELS)
         self.n_frames += 1

@@ -1,8 +1,8 @@
 """Read .silk files from a path, a file object or a pipe, one chunk at a time.
 
-The reader verifies the checksum of each chunk before it uses the chunk, and it rejects chunks of more than 200 kB. So
-the memory use depends on the actual bytes, not on the sizes in a header. Chunks before a part are checked as well,
-because their headers determine the position of the part. This is fast: an hour is 432 kB.
+The reader verifies the checksum of each chunk before it uses the chunk, and it rejects chunks of more than 200 kB. The
+memory use therefore depends on the actual bytes, not on the sizes in a header. Chunks before a part are checked too,
+because their headers determine the position of the part. This is fast, because an hour has only 432 kB.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from silkcodec.spec import SILK_FRAME_RATE
 from silkcodec.tokens import Codes, levels_to_codes, n_frames
 
 PIECE_FRAMES = 25
-"""The most frames given out at once: 10 s. So 4 kB that hold 27 minutes do not set the memory of a decoder."""
+"""Maximum frames per yielded array: 10 s. This limits memory, because a chunk of 4 kB can contain 27 minutes."""
 
 
 class Reader:
@@ -54,11 +54,11 @@ class Reader:
 
     Attributes:
         header: the contents of the file's header.
-        n_frames: frames passed so far, in chunks with a correct checksum.
-        n_samples: samples of the wave; None before the end chunk, because only the end chunk has the final number.
+        n_frames: number of frames read so far, in chunks with a correct checksum.
+        n_samples: number of samples of the wave; None until the end chunk was read, which stores the final number.
 
     Raises:
-        ContainerError: the file is missing, not a .silk file, or its header is damaged. While reading: the file is
+        ContainerError: the file is missing or not a .silk file, or its header is damaged. While reading, the file is
             damaged at `offset`; all frames returned before are correct.
     """
 
@@ -80,8 +80,11 @@ class Reader:
     def levels(self, first: int = 0, last: int | None = None) -> Iterator[NDArray[np.uint8]]:
         """Yield the levels of frames first..last-1, uint8 [F, 128], at most PIECE_FRAMES at a time.
 
-        Everything before the part is checked. In a seekable file, reading stops one chunk after the part; that chunk
-        shows that the recording continues after the part. A pipe is read to its end.
+        Everything before the part is checked. In a seekable file, reading stops one chunk after the part. A pipe is
+        read to its end.
+
+        Raises:
+            ContainerError: the file is damaged.
         """
         for chunk, data in self._chunks():
             before = chunk.first_frame
@@ -98,7 +101,7 @@ class Reader:
                 yield levels[start : min(int(end), start + PIECE_FRAMES)].astype(np.uint8)
 
     def chunks(self) -> Iterator[Chunk]:
-        """Yield the chunks, checked but not decoded."""
+        """Yield the chunks, checked but not decoded. Raises ContainerError."""
         for chunk, _ in self._chunks():
             yield chunk
 
@@ -113,7 +116,7 @@ class Reader:
 
     @property
     def n_bytes(self) -> int:
-        """Return the number of bytes passed so far; after a part, the size of the file."""
+        """Return the number of bytes read so far or, after a part of a seekable file, the size of the file."""
         return self._input.offset
 
     @property
@@ -122,7 +125,7 @@ class Reader:
         return self._input.name
 
     def close(self) -> None:
-        """Close the file, if it was given as a path."""
+        """Close the file if it was opened from a path."""
         self._input.close()
 
     def __enter__(self) -> Reader:
@@ -140,7 +143,7 @@ class Reader:
             raise self._cut_short("inside its header")
         length: int = PREFIX.unpack(prefix)[2]
         if length < PREFIX.size + CRC.size:
-            raise self._damaged(PREFIX.size - 2, f"a header has no {length} bytes")
+            raise self._damaged(PREFIX.size - 2, f"a header cannot have {length} bytes")
         rest = self._input.read(length - PREFIX.size)
         if len(rest) < length - PREFIX.size:
             raise self._cut_short("inside its header")
@@ -155,12 +158,12 @@ class Reader:
                 raise self._cut_short("before its end chunk")
             kind, frames, n_bytes, crc = CHUNK.unpack(head)
             if not is_possible_chunk(kind, frames, n_bytes):
-                raise self._damaged(offset, f"no chunk {kind!r} has {frames} frames in {n_bytes} bytes")
+                raise self._damaged(offset, f"a chunk {kind!r} cannot have {frames} frames in {n_bytes} bytes")
             if kind == END:
                 self._read_end(offset, crc)
                 return
             if self.header.n_frames is not None and self.n_frames + frames > self.header.n_frames:
-                raise self._damaged(offset, f"a chunk goes beyond the {self.header.n_frames} frames of the header")
+                raise self._damaged(offset, f"a chunk exceeds the {self.header.n_frames} frames of the header")
             data = self._checked_payload(offset, kind, frames, n_bytes, crc)
             chunk = Chunk(offset, kind == CODED, self.n_frames, frames, n_bytes)
             self.n_frames += frames
@@ -170,7 +173,7 @@ class Reader:
         data = self._checked_payload(offset, END, 0, END_PAYLOAD.size, crc)
         (n_samples,) = END_PAYLOAD.unpack(data)
         if not n_samples or n_frames(n_samples) != self.n_frames or self.header.n_samples not in (None, n_samples):
-            raise self._damaged(offset, f"its {self.n_frames} frames are not those of {n_samples} samples")
+            raise self._damaged(offset, f"its {self.n_frames} frames do not match {n_samples} samples")
         self.n_samples = n_samples
         if self._input.seekable:  # A pipe may stay open, so the reader does not wait for its end.
             self.expect_end_of_file()
@@ -194,15 +197,15 @@ class Reader:
         return data
 
     def _damaged(self, offset: int, what: str) -> ContainerError:
-        return ContainerError(f"{self.name} is damaged at byte {offset}: {what}{self._what_is_left()}.", offset)
+        return ContainerError(f"{self.name} is damaged at byte {offset}: {what}{self._recoverable()}.", offset)
 
     def _cut_short(self, where: str) -> ContainerError:
         end = self._input.offset
-        return ContainerError(f"{self.name} is cut short: it ends at byte {end}, {where}{self._what_is_left()}.", end)
+        return ContainerError(f"{self.name} is truncated: it ends at byte {end}, {where}{self._recoverable()}.", end)
 
-    def _what_is_left(self) -> str:
+    def _recoverable(self) -> str:
         seconds = self.n_frames / SILK_FRAME_RATE
-        return f"; the {seconds:.1f} s before it can be read with recover" if self.n_frames else ""
+        return f". To read the {seconds:.1f} s before it, use recover" if self.n_frames else ""
 
 
 class _Input:

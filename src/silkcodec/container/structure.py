@@ -2,8 +2,8 @@
 
     | header | chunk | chunk | ... | end chunk |
 
-Integers are little-endian. The checksum of each chunk starts from that of the previous chunk; the first one starts
-from that of the header. A chunk that is lost, repeated or from another file is therefore detected.
+Integers are little-endian. The checksum of each chunk starts from that of the previous chunk, or from that of the
+header. Missing, repeated or foreign chunks are therefore detected.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from silkcodec.tokens import MAX_DIMS_PER_TOKEN, codebook_sizes, n_frames
 # As in PNG, the first byte occurs in no text file, and CR LF and Ctrl-Z reveal a transfer in text mode.
 MAGIC = b"\x89SILK\r\n\x1a"
 VERSION = 2  # The newest version that can be read. A file is written in the oldest version that can represent it.
-MAX_CHUNK_FRAMES = 4096  # 27 minutes; this limits a chunk to less than 200 kB
+MAX_CHUNK_FRAMES = 4096  # 27 minutes; a chunk has less than 200 kB
 MAX_CODEC_BYTES = 255
 MIN_GAIN, MAX_GAIN = 1e-6, 1e6
 
@@ -36,9 +36,9 @@ CHUNK = struct.Struct("<4s I I I")  # kind, frames, payload bytes, CRC
 END_PAYLOAD = struct.Struct("<Q")  # n_samples
 
 RAW, CODED, END = b"RAW ", b"CODE", b"END "
-UNKNOWN = 2**64 - 1  # n_samples of a header written before the end was known
+UNKNOWN = 2**64 - 1  # n_samples of a header that was written before the length was known
 
-FOREIGN = {
+OTHER_FORMATS = {
     b"RIFF": "a WAV file",
     b"fLaC": "a FLAC file",
     b"OggS": "an Ogg file",
@@ -58,9 +58,9 @@ class Header:
 
     Attributes:
         codec: name and weights hash: "silk@0a1b2c3d4e5f".
-        dims_per_token: FSQ dimensions in one code, 1..20.
+        dims_per_token: number of FSQ dimensions in one code, 1..20.
         n_samples: samples of the wave; None if unknown when the header was written (a stream).
-        gain: the factor for the decoded wave of a normalised recording; 1 if it was not normalised.
+        gain: factor that restores the level of a normalised recording after decoding; 1 if it was not normalised.
     """
 
     codec: str
@@ -82,7 +82,7 @@ class Header:
         return None if self.n_samples is None else n_frames(self.n_samples)
 
     def to_bytes(self) -> bytes:
-        """Return the bytes of the header with its checksum."""
+        """Return the bytes of the header with its checksum. Raises ArgumentError if a field is out of range."""
         codec = self.codec.encode()
         if not 1 <= len(codec) <= MAX_CODEC_BYTES or not self.codec.isprintable():
             raise ArgumentError(f"codec must be a printable name of 1..{MAX_CODEC_BYTES} bytes; got {self.codec!r}.")
@@ -100,10 +100,11 @@ class Chunk:
     """Describe one chunk of frames by its header.
 
     Attributes:
-        offset: the byte at which the chunk starts, from the start of the file.
-        coded: range-coded; False: raw, 48 bytes a frame.
-        first_frame: the index of its first frame in the recording.
-        n_bytes: of the payload, after the chunk's own header of 16 bytes.
+        offset: offset of the chunk in the file, bytes.
+        coded: whether the payload is range-coded; False: raw, 48 bytes per frame.
+        first_frame: index of its first frame in the recording.
+        n_frames: number of its frames.
+        n_bytes: size of the payload, without the chunk header of 16 bytes.
     """
 
     offset: int
@@ -138,43 +139,48 @@ def chunk_crc(kind: bytes, frames: int, payload: bytes, crc_before: int) -> int:
 
 
 def check_magic(name: str, prefix: bytes) -> None:
-    """Check that the first bytes of a file are those of a .silk file.
+    """Check that a file starts like a .silk file.
 
     Raises:
-        ContainerError: they are not. The message names the format of the file if it is known.
+        ContainerError: the file has another format. The message names the format if it is known.
     """
     start = prefix[: len(MAGIC)]
     if not start:
-        raise ContainerError(f"{name} must hold a .silk file; it is empty.", 0)
-    if MAGIC.startswith(start):  # all of it, or less than the magic itself
+        raise ContainerError(f"{name} must be a .silk file; it is empty.", 0)
+    if MAGIC.startswith(start):  # `start` is the whole magic, or a truncated one.
         return
     if start.startswith(MAGIC[:5]):
-        raise ContainerError(f"{name} is a .silk file damaged at byte 5, as by a transfer in text mode.", 5)
+        raise ContainerError(
+            f"{name} is a .silk file that is damaged at byte 5; a transfer in text mode may be the cause.", 5
+        )
     if prefix.removeprefix(b"\x02").startswith(SKYPE):
         raise ContainerError(
-            f"{name} is a recording of Skype's SILK codec, as WeChat writes them, which silkcodec does not read: "
-            "convert it to WAV with a SILK decoder, then run silk encode.",
+            f"{name} is a recording of Skype's SILK codec, which WeChat uses and silkcodec cannot read. "
+            "Convert it to WAV with a SILK decoder, then run silk encode.",
             0,
         )
-    foreign = next((what for magic, what in FOREIGN.items() if start.startswith(magic)), None)
-    looks_like = f"is {foreign}" if foreign else f"starts with {start!r}"
-    raise ContainerError(f"{name} must start as a .silk file does; it {looks_like}: encode it first.", 0)
+    other = next((what for magic, what in OTHER_FORMATS.items() if start.startswith(magic)), None)
+    looks_like = f"is {other}" if other else f"starts with {start!r}"
+    raise ContainerError(f"{name} is not a .silk file; it {looks_like}. Encode it first.", 0)
 
 
 def parse_header(name: str, data: bytes) -> Header:
-    """Parse the bytes of a header, up to the length that the header contains.
+    """Parse the bytes of a whole header.
+
+    Args:
+        name: name of the file, for messages. data: the bytes, of the length that the header states.
 
     Raises:
-        ContainerError: the checksum is wrong, the version is newer, or no writer writes these values.
+        ContainerError: the checksum is wrong, the version is newer, or a value is invalid.
     """
     _, version, length = PREFIX.unpack_from(data)
     (crc,) = CRC.unpack_from(data, length - CRC.size)
     if crc != zlib.crc32(data[: -CRC.size]):
-        raise ContainerError(f"{name} is damaged in its header (bytes 0..{length - 1}): the checksum is wrong.", 0)
+        raise ContainerError(f"The header of {name} is damaged (bytes 0..{length - 1}): the checksum is wrong.", 0)
     if version > VERSION:
         raise ContainerError(
             f"{name} is a .silk file of version {version}; "
-            f"this silkcodec reads version {VERSION}: run pip install --upgrade silkcodec.",
+            f"this silkcodec reads versions up to {VERSION}. Upgrade silkcodec.",
             len(MAGIC),
         )
     start = PREFIX.size + FIELDS.size
@@ -201,7 +207,7 @@ def parse_header(name: str, data: bytes) -> Header:
 
 
 def is_possible_chunk(kind: bytes, frames: int, n_bytes: int) -> bool:
-    """Return whether a writer makes such chunks. This is checked before reading or allocating a payload."""
+    """Return whether a chunk with this header is valid. This is checked before a payload is read or allocated."""
     raw_bytes = frames * RAW_FRAME_BYTES
     fits = {
         RAW: 1 <= frames <= MAX_CHUNK_FRAMES and n_bytes == raw_bytes,
@@ -212,7 +218,5 @@ def is_possible_chunk(kind: bytes, frames: int, n_bytes: int) -> bool:
 
 
 def _impossible(name: str, offset: int, what: str) -> ContainerError:
-    # The checksum is correct, so the file is not damaged: it was written with these values.
-    return ContainerError(
-        f"{name} is not a .silk file that silkcodec writes: at byte {offset} it claims {what}.", offset
-    )
+    # The checksum is correct, so the file is not damaged. It was written with an invalid value.
+    return ContainerError(f"{name} is not a valid .silk file: byte {offset} declares {what}.", offset)

@@ -29,14 +29,14 @@ from silkcodec.spec import DIMS_PER_TOKEN, LATENT_WIDTH, N_LEVELS
 from silkcodec.tokens import codes_to_levels, n_frames
 
 RAW_CHUNK_FRAMES = 25  # 10 s: 16 bytes of chunk header on 1,200 of payload
-CODED_CHUNK_FRAMES = 75  # 30 s: the model is reset in every chunk and has mostly converged after this time
+CODED_CHUNK_FRAMES = 75  # 30 s: the model starts again in every chunk and needs about this time to converge
 
 
 class Writer:
     """Write one recording to a .silk file, frame by frame.
 
-    If `file` is a path, the bytes go to a hidden file beside it, and `finish` moves it into place. If `file` is a file
-    object (for example, a pipe), the writer writes chunk by chunk; the object stays open.
+    If `file` is a path, the bytes go to a hidden file beside it, which `finish` renames to the path. If `file` is a
+    file object (for example, a pipe), the writer writes chunk by chunk and leaves the object open.
 
         with Writer("talk.silk", codec="silk@0a1b2c3d4e5f") as writer:
             for wave in waves:
@@ -47,12 +47,12 @@ class Writer:
     Args:
         file: a path or a binary file object.
         codec: name and weights hash, as in `Tokens.codec`.
-        dims_per_token: the grouping of the codes for `write`, which a reader also returns, 1..20.
-        n_samples: samples of the wave, for the header; None if not known yet: pass it to `finish`.
-        gain: the factor for the decoded wave of a normalised recording. Any value but 1 makes a file of version 2.
+        dims_per_token: group size of the codes for `write`, 1..20. A reader returns the same groups.
+        n_samples: number of samples of the wave, for the header; None if unknown, in which case `finish` needs it.
+        gain: see `Header`. Any value except 1 makes a file of version 2.
         entropy: range-code each chunk that becomes smaller.
         chunk_frames: frames per chunk, 1..4096; None: 25, or 75 if range-coded. A reader reads whole chunks.
-        overwrite: whether a file at that path may be replaced.
+        overwrite: whether an existing file may be replaced.
 
     Attributes:
         n_frames: frames passed to `write` so far.
@@ -118,7 +118,7 @@ class Writer:
 
     def _write(self, levels: payload.Levels) -> None:
         if self._finished:
-            raise ArgumentError("nothing can be written to a .silk file after finish().")
+            raise ArgumentError("write() must not be called after finish().")
         self.n_frames += len(levels)
         self._levels = np.concatenate([self._levels, levels])
         whole = len(self._levels) // self._chunk_frames * self._chunk_frames
@@ -127,7 +127,7 @@ class Writer:
         self._levels = self._levels[whole:]
 
     def flush(self) -> None:
-        """End the current chunk, so that a reader at the other end of a pipe gets all frames written so far."""
+        """End the current chunk, so that a reader of a pipe gets all frames written so far. Raises OutputError."""
         if len(self._levels):
             self._put_chunk(self._levels)
             self._levels = self._levels[:0]
@@ -135,7 +135,7 @@ class Writer:
             self._file.flush()
 
     def finish(self, n_samples: int | None = None) -> None:
-        """Write the last frames and the end chunk, and move the file into place.
+        """Write the last frames and the end chunk, and rename the file to its path.
 
         Args:
             n_samples: samples of the whole wave; None: the value passed to the constructor.
@@ -148,21 +148,23 @@ class Writer:
         known = self.header.n_samples
         total = known if n_samples is None else n_samples
         if total is None or known not in (None, total):
-            raise ArgumentError(f"n_samples must be given to Writer or to finish(); got {known} and {n_samples}.")
+            raise ArgumentError(
+                f"n_samples must be passed to Writer or to finish(), or be equal in both; got {known} and {n_samples}."
+            )
         check_n_samples(total)
         if n_frames(total) != self.n_frames:
-            raise TokensError(f"{total} samples make {n_frames(total)} Silk frames; got {self.n_frames}.")
+            raise TokensError(f"{total} samples need {n_frames(total)} Silk frames; got {self.n_frames}.")
         self.flush()
         chunk, _ = chunk_bytes(END, 0, END_PAYLOAD.pack(total), self._crc)
         self._put(chunk)
         with self._abort_on_error():
             self._file.flush()
-            self._files.close()  # This moves the file into place.
+            self._files.close()  # This renames the file to its path.
         self._finished = True
 
     def abort(self) -> None:
-        """Stop writing. A path is left unchanged; a file object keeps the bytes so far, without an end chunk."""
-        self._discard(OutputError("the .silk file was given up."))
+        """Stop writing. A path is left unchanged. A file object keeps the bytes so far, without an end chunk."""
+        self._discard(OutputError("Writing the .silk file was aborted."))
 
     def __enter__(self) -> Writer:
         return self
@@ -193,7 +195,7 @@ class Writer:
             while view:  # An unbuffered file may write only a part of the bytes.
                 taken = self._file.write(view)
                 if taken is None:
-                    raise BlockingIOError("it does not block, and a blocking file is needed")
+                    raise BlockingIOError("it is in non-blocking mode; a blocking file is needed")
                 view = view[taken:]
         self.n_bytes += len(data)
 

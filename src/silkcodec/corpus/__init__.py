@@ -6,7 +6,7 @@ shard, rows         the unit of work: recordings -> codec -> a Parquet file or a
 local, ray          the engines: processes on this machine, or a cluster
 ledger, tokenizing  the finished shards, resuming an interrupted run, the report
 checking            the check that a corpus is complete and undamaged
-reading             reading rows; detokenizing: decoding them to sound
+reading             reading rows; detokenizing: decoding them to sound files
 
 docs/corpus.md describes the format and the guarantees. Submodules are imported on first use.
 """

@@ -1,6 +1,6 @@
-"""Read Hugging Face datasets from disk: Arrow files of `Dataset.save_to_disk`, and Parquet files in the hub's format.
+"""Read Hugging Face datasets from disk: Arrow files of `Dataset.save_to_disk`, and Parquet files as on the hub.
 
-Both have an Audio column, a struct of bytes and path.
+Both have an Audio column, which is a struct of bytes and path.
 
 This module reads memory-mapped files with pyarrow and does not need `datasets`. It validates each Arrow file completely
 once, before it uses any offset.
@@ -24,7 +24,7 @@ STATE, SPLITS = "state.json", "dataset_dict.json"  # Index files of one dataset 
 
 
 def require(what: str) -> Any:
-    """Import and return pyarrow. Raises MissingExtraError with the pip command."""
+    """Import and return pyarrow. Raises MissingExtraError; its message starts with `what`."""
     return import_extra("pyarrow", what, "corpus")
 
 
@@ -77,7 +77,7 @@ def _item(
         if sound["has_bytes"]:
             return Item(id, path, root, place, "arrow", at, meta=meta(columns))
         if not sound["path"]:
-            raise Refusal("row", "A row must have bytes or a path in its Audio column; this has neither.")
+            raise Refusal("row", "A row must have bytes or a path in its Audio column; this row has neither.")
         return Item(id, path, root, below(sound["path"], folder, outside), meta=meta(columns))
     except Refusal as refusal:
         return refused(id, path, refusal)
@@ -95,7 +95,7 @@ def _strings(folder: str, name: str, key: str, inner: str | None, allow_outside:
             return names
     except (Refusal, OSError, ValueError, RecursionError, KeyError, TypeError):
         pass
-    raise ArgumentError(f"A dataset must be as save_to_disk left it; '{file}' is missing or damaged.")
+    raise ArgumentError(f"A dataset must be complete, as save_to_disk writes it; '{file}' is missing or damaged.")
 
 
 @lru_cache(maxsize=2)
@@ -110,7 +110,7 @@ def _batches(file: str) -> list[Any]:
             _audio_column(batch.schema)  # The names of columns and of their fields may not be UTF-8.
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         reason = str(error).splitlines()[0]
-        raise ArgumentError(f"A dataset must hold Arrow files of save_to_disk; '{file}': {reason}") from error
+        raise ArgumentError(f"'{file}' cannot be read as an Arrow file of save_to_disk: {reason}") from error
     return batches
 
 
@@ -118,15 +118,15 @@ def _rows(batch: Any, file: str) -> Iterator[dict[str, Any]]:
     """Yield each row of a batch as its plain columns and "sound", which is the path and whether it has bytes."""
     column = _audio_column(batch.schema)
     if column is None:
-        raise ArgumentError(f"A dataset must have an Audio column (bytes, path); '{file}' has: {batch.schema.names}.")
+        raise ArgumentError(f"A dataset must have an Audio column (bytes, path); '{file}' has {batch.schema.names}.")
     plain = _plain_columns(batch.schema)
     sounds = batch.column(column)
     has_bytes, paths = sounds.field("bytes").is_valid().to_pylist(), sounds.field("path").to_pylist()
-    there = sounds.is_valid().to_pylist()
+    is_valid = sounds.is_valid().to_pylist()
     values = {name: batch.column(name).to_pylist() for name in plain}
     for i in range(batch.num_rows):
         row: dict[str, Any] = {name: _plain(values[name][i]) for name in plain if values[name][i] is not None}
-        row["sound"] = {"has_bytes": there[i] and has_bytes[i], "path": paths[i] if there[i] else None}
+        row["sound"] = {"has_bytes": is_valid[i] and has_bytes[i], "path": paths[i] if is_valid[i] else None}
         yield row
 
 
@@ -161,8 +161,8 @@ def parquet_items(
 ) -> Iterator[Item | Refused]:
     """Yield the recordings of a Parquet file without reading their bytes.
 
-    A row without bytes is therefore refused only when it is encoded. The column statistics are not read either, because
-    some damaged statistics crash PyArrow.
+    A row without bytes is therefore rejected only when it is encoded. The column statistics are not read either,
+    because some damaged statistics crash PyArrow.
 
     Args:
         file: file to open. place, root: as in `Item`. shown: prefix of the paths of rows.
@@ -175,7 +175,7 @@ def parquet_items(
     audio = _audio_column(opened.schema_arrow)
     if audio is None:
         named = opened.schema_arrow.names
-        raise ArgumentError(f"A Parquet input must have an Audio column (bytes, path); '{shown}' has: {named}.")
+        raise ArgumentError(f"A Parquet input must have an Audio column (bytes, path); '{shown}' has {named}.")
     plain, number = _plain_columns(opened.schema_arrow), 0
     stem = os.path.splitext(place)[0]
     with _readable(file):
@@ -202,7 +202,7 @@ def parquet(file: str) -> Any:
 
 @contextmanager
 def readable(message: str) -> Iterator[None]:
-    """Raise ArgumentError with a message and the reason for what Arrow and Python raise in a damaged Parquet file."""
+    """Convert the errors of Arrow and Python for a damaged Parquet file to ArgumentError, with a message and the reason."""
     arrow = require("A Parquet dataset").ArrowException
     try:
         yield
@@ -230,10 +230,10 @@ def content(file: str, at: tuple[int, int], kind: str = "arrow") -> bytes:
         sounds = _group_sounds(file, at[0])
         found = sounds[at[1]].as_py() if at[1] < len(sounds) else None
         if found is None:
-            raise Refusal("row", f"'{file}' must have bytes in row {at[1]} of row group {at[0]}; a path does not do.")
+            raise Refusal("row", f"Row {at[1]} of row group {at[0]} in '{file}' must have bytes; a path is not enough.")
         return bytes(found)
     batches = _batches(file)
     if not (at[0] < len(batches) and at[1] < batches[at[0]].num_rows):
-        raise Refusal("missing", f"'{file}' must have row {at[1]} in batch {at[0]}; the dataset has changed.")
+        raise Refusal("missing", f"Row {at[1]} of batch {at[0]} in '{file}' is missing; the dataset has changed.")
     sounds = batches[at[0]].column(_audio_column(batches[at[0]].schema))
     return bytes(sounds.field("bytes")[at[1]].as_py())

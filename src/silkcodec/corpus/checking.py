@@ -16,8 +16,8 @@ def check(folder: str | os.PathLike[str]) -> dict[str, Any]:
     """Check every shard of a corpus against the plan, the ledger and the checksums of its rows.
 
     Returns:
-        shards: number of shards in the plan. rows: number of rows in the valid shards.
-        problems: {"file", "problem"} for each other shard.
+        A dict. shards: number of shards in the plan. rows: number of rows in the valid shards. problems:
+        {"file", "problem"} for each missing or damaged shard.
 
     Raises:
         ArgumentError: the folder has no plan. OutputError: the plan or the ledger cannot be read.
@@ -25,14 +25,14 @@ def check(folder: str | os.PathLike[str]) -> dict[str, Any]:
     folder = Path(folder)
     header = read_header(folder)
     if header is None:
-        raise ArgumentError(f"--check needs a folder that silk tokenize made; '{folder}' has no plan.json.")
+        raise ArgumentError(f"--check needs a folder that silk tokenize wrote; '{folder}' has no plan.json.")
     records = ledger.read(folder, str(header["hash"]))
     n_shards, n_rows = count_shards(folder), 0
     problems = []
     for index in range(n_shards):
         record = records.get(index)
         name = f"shard {index}" if record is None else str(record.get("file", f"shard {index}"))
-        problem = "it has no line in the ledger" if record is None else ledger.problem(folder, record)
+        problem = "it has no entry in the ledger" if record is None else ledger.problem(folder, record)
         if record is not None and problem is None:
             try:
                 found = sum(1 for _ in shard_rows(os.fspath(folder / name)))

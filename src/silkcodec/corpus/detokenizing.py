@@ -42,7 +42,7 @@ def detokenize(
         Each row, the path of its file, and the written file with its number of clipped samples.
 
     Raises:
-        ArgumentError: a row does not exist, or the codec must be given. OutputError: a file cannot be written.
+        ArgumentError: a row does not exist, or `codec` is needed. OutputError: a file cannot be written.
         TokensError: the corpus was encoded with other weights.
     """
     corpus = Corpus(folder, partial=partial, verify=True)
@@ -52,18 +52,20 @@ def detokenize(
             raise ArgumentError(f"--row must be 0..{len(corpus) - 1} for '{folder}'; got {number}.")
         rows.append(corpus[number])
     if not rows:
-        raise ArgumentError("A row must be named by --id or --row; got none.")
+        raise ArgumentError("Select at least one row with --id or --row.")
     targets = [Path(output)]
     if len(rows) > 1 or Path(output).is_dir() or os.fspath(output).endswith(("/", os.sep)):
         targets = [Path(output) / f"{_file_name(row.id)}.wav" for row in rows]
         if len(set(targets)) < len(targets):
-            raise ArgumentError("Rows must have ids that differ as file names; these do not: decode them one by one.")
+            raise ArgumentError("The ids of the rows must give different file names; decode these rows one by one.")
     for target in targets:
         audio.output_format(target, subtype)
         check_output(target, overwrite=overwrite)
     name = codec or codec_of(folder) or rows[0].tokens.codec.partition("@")[0]
     if codec is None and not is_built_in(name):  # An untrusted corpus must not choose which code is loaded.
-        raise ArgumentError(f"A corpus names only built-in codecs; '{folder}' names {name[:80]!r}: pass --codec.")
+        raise ArgumentError(
+            f"'{folder}' names the codec {name[:80]!r}, which is not built in. Pass it with --codec to load it."
+        )
     decoder = load_codec(name, "cpu")
     done = []
     for row, target in zip(rows, targets, strict=True):

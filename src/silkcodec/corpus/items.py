@@ -16,17 +16,17 @@ from typing import Any
 
 from silkcodec.errors import SilkError
 
-MAX_NAME = 1_000  # Characters of an id or a path.
-MAX_META = 1 << 16  # Characters of the metadata of a recording.
+MAX_NAME = 1_000  # Maximum length of an id or a path, characters.
+MAX_META = 1 << 16  # Maximum length of the metadata of a recording, characters.
 MAX_SECONDS = 1e8  # About three years: a larger start or duration is an error.
 
 REASONS = {  # Reasons for excluding a recording from the corpus.
     "name": "its id or path has control characters, is not valid text, or is too long",
     "row": "its row has invalid or unsupported values",
-    "outside": "its path leaves the folder of its input",
+    "outside": "its path is outside the folder of its input",
     "missing": "there is no such file",
     "changed": "its file was replaced or written to after the plan was made",
-    "unreadable": "it is not audio, damaged, cut short or empty, or needs ffmpeg",
+    "unreadable": "it is not audio, damaged, truncated or empty, or needs ffmpeg",
     "too long": "it is longer than --max-hours-per-file",
     "codec": "the codec failed on it",
     "crash": "it crashed every process that encoded it",
@@ -83,13 +83,14 @@ class Item:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Item:
+        """Return the item of a JSON object: the inverse of `to_json`."""
         pairs = {key: tuple(values[key]) for key in ("at", "stamp") if values.get(key) is not None}
         return cls(**{**values, **pairs})
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Describe a refused recording, which is one line of quarantine.jsonl."""
+    """Describe a rejected recording, which is one line of quarantine.jsonl."""
 
     id: str
     path: str
@@ -97,6 +98,7 @@ class Refused:
     message: str
 
     def to_json(self) -> dict[str, Any]:
+        """Return the fields as a JSON object."""
         return asdict(self)
 
 
@@ -137,7 +139,7 @@ class UniqueIds:
 
 
 def seconds(value: object, what: str) -> float | None:
-    """Return a start or a duration of a manifest in seconds, or None if it is empty. Raises Refusal."""
+    """Convert a start or a duration of a manifest to seconds, or None if it is empty. Raises Refusal."""
     if value is None or value == "":
         return None
     try:
@@ -145,7 +147,7 @@ def seconds(value: object, what: str) -> float | None:
     except (ValueError, OverflowError):
         number = -1.0
     if not 0 <= number <= MAX_SECONDS or (what == "duration" and number == 0):
-        raise Refusal("row", f"The {what} must be seconds, 0..{MAX_SECONDS:g}; got {str(value)[:40]!r}.")
+        raise Refusal("row", f"The {what} must be 0..{MAX_SECONDS:g} seconds; got {str(value)[:40]!r}.")
     return number
 
 
@@ -155,7 +157,7 @@ def meta(columns: Mapping[str, object]) -> str | None:
         return None
     text = json.dumps(columns, ensure_ascii=False, sort_keys=True)
     if len(text) > MAX_META:
-        raise Refusal("row", f"What is known of a recording must be under {MAX_META} characters; got {len(text)}.")
+        raise Refusal("row", f"The metadata of a recording must have at most {MAX_META} characters; got {len(text)}.")
     return text.encode("utf-8", "replace").decode()  # A lone surrogate cannot be stored.
 
 
@@ -166,13 +168,16 @@ def below(place: str, folder: str, allow_outside: bool) -> str:
         Refusal: the path leads out of that folder and `allow_outside` is False.
     """
     if "\0" in place:
-        raise Refusal("name", f"The path must not hold a null character; got {place!r}.")
+        raise Refusal("name", f"The path must not contain a null character; got {place!r}.")
     whole = os.path.normpath(os.path.join(folder, place))
     relative = os.path.relpath(whole, folder)
     if not (relative == os.pardir or relative.startswith(os.pardir + os.sep) or os.path.isabs(relative)):
         return relative.replace(os.sep, "/")
     if not allow_outside:
-        raise Refusal("outside", f"The path must lie in the folder of its input; got '{place}'; see --allow-outside.")
+        raise Refusal(
+            "outside",
+            f"The path must be inside the folder of its input; got '{place}'. Pass --allow-outside to allow it.",
+        )
     return whole if os.path.isabs(place) else relative.replace(os.sep, "/")
 
 
@@ -203,7 +208,7 @@ def find(place: str, folder: str, allow_outside: bool, shown: str) -> tuple[str,
     real = os.path.realpath(os.path.join(folder, place))
     top = os.path.realpath(folder)
     if not allow_outside and os.path.commonpath([real, top]) != top:
-        raise Refusal("outside", f"'{shown}' must lie in the folder of its input; a link leads out of it.")
+        raise Refusal("outside", f"'{shown}' must be inside the folder of its input; a link leads out of it.")
     try:
         status = os.stat(real)
     except OSError as error:
@@ -211,5 +216,5 @@ def find(place: str, folder: str, allow_outside: bool, shown: str) -> tuple[str,
         reason = error.strerror or error
         raise Refusal("missing" if missing else "unreadable", f"'{shown}' cannot be read: {reason}.") from error
     if not stat.S_ISREG(status.st_mode):  # Reading a pipe or a device may never end.
-        raise Refusal("unreadable", f"'{shown}' must be a file; it is a folder, a pipe or a device.")
+        raise Refusal("unreadable", f"'{shown}' must be a regular file; it is a folder, a pipe or a device.")
     return real, (status.st_size, status.st_mtime_ns)

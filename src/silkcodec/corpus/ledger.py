@@ -1,4 +1,4 @@
-"""Record the result of each shard in the ledger, one JSON line per shard, synced after the shard is on the disk.
+"""Record the result of each shard in the ledger. Each JSON line is synced after the file of its shard.
 
 Only the main process of a run writes the ledger. A shard is complete if it has a ledger line and a file with that
 SHA-256. An incomplete line left by an interruption is removed and its shard is encoded again. This is safe because the
@@ -86,7 +86,7 @@ def _lines(content: bytes, plan: str) -> Iterator[Record]:
 
 
 def read(folder: Path, plan: str) -> dict[int, Record]:
-    """Return the records of a folder's ledger by shard number, without checking their files."""
+    """Return the records of a folder's ledger by shard number, without checking the files. Raises OutputError."""
     try:
         content = (folder / NAME).read_bytes()
     except OSError as error:
@@ -102,16 +102,16 @@ def problem(folder: Path, record: Record) -> str | None:
             if n_bytes != record["bytes"]:
                 return f"it must have {record['bytes']} bytes; it has {n_bytes}"
             if hashlib.file_digest(file, "sha256").hexdigest() != record["sha256"]:
-                return "its SHA-256 is not the one of the ledger"
+                return "its SHA-256 differs from the one in the ledger"
             return None
     except OSError as error:
         return f"it cannot be read: {error.strerror or error}"
     except (KeyError, TypeError, ValueError):
-        return "its line in the ledger is damaged"
+        return "its entry in the ledger is damaged"
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[None]:
     """Lock an output folder against a second run. The system releases the lock when this process ends.
 
     Raises:
@@ -130,7 +130,7 @@ def alone(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise OutputError(f"'{folder}' must be worked on by one run at a time; another one is at it.") from error
+            raise OutputError(f"Another run is using '{folder}'. Wait for it, or choose another output.") from error
         except OSError:  # The file system has no locks.
             pass
         yield

@@ -2,8 +2,8 @@
 
 A MonoCut or MultiCut is a part of a file. A recording is a whole file.
 
-Two kinds of cuts are refused individually: those that need Lhotse (mixed or padded cuts, transforms such as a change of
-speed), and those whose audio is not in a file (URLs, shell commands, bytes in the manifest). Commands in a manifest are
+Two kinds of cuts are rejected one by one: cuts that need Lhotse (mixed or padded cuts, transforms such as a change of
+speed), and cuts whose audio is not in a file (URLs, shell commands, bytes in the manifest). Commands in a manifest are
 never run.
 https://lhotse.readthedocs.io/en/latest/cuts.html
 """
@@ -31,10 +31,10 @@ def part(cut: Mapping[str, Any]) -> tuple[str, dict[str, Any], dict[str, str]]:
     """
     kind = cut.get("type")
     if kind not in ("MonoCut", "MultiCut"):
-        raise Refusal("row", f"A cut must be a MonoCut or a MultiCut; got '{str(kind)[:40]}'; save its audio first.")
+        raise Refusal("row", f"A cut must be a MonoCut or a MultiCut; got '{str(kind)[:40]}'. Save its audio first.")
     recording = cut.get("recording")
     if not isinstance(recording, dict):
-        raise Refusal("row", "A cut must carry its recording; this has none, or features alone.")
+        raise Refusal("row", "A cut must have a recording; this cut has none, or only features.")
     _check_transforms(recording)
     source, channel = _source(recording.get("sources"), cut.get("channel"))
     fields = {
@@ -56,16 +56,16 @@ def whole(recording: Mapping[str, Any]) -> str:
     sources = recording["sources"]
     channels = sources[0].get("channels") if len(sources) == 1 and isinstance(sources[0], dict) else None
     if not isinstance(channels, list):
-        raise Refusal("row", f"A recording must be one file; got {len(sources)} sources.")
+        raise Refusal("row", f"A recording must consist of one file; got {len(sources)} sources.")
     return _source(sources, channels)[0]
 
 
 def _check_transforms(recording: Mapping[str, Any]) -> None:
-    """Refuse transforms that change the sound. Resampling is ignored, because the codec resamples the file itself."""
+    """Raise Refusal for transforms that change the sound. Resampling is ignored, because the codec resamples anyway."""
     transforms = recording.get("transforms") or []
     known = isinstance(transforms, list) and all(isinstance(one, dict) for one in transforms)
     if not known or any(one.get("name") != "Resample" for one in transforms):
-        raise Refusal("row", "A recording must be its file as it is; this has transforms: save its audio first.")
+        raise Refusal("row", "A recording must not have transforms; save the transformed audio first.")
 
 
 def _source(sources: object, channel: object) -> tuple[str, int | None]:
@@ -82,7 +82,7 @@ def _source(sources: object, channel: object) -> tuple[str, int | None]:
             return source["source"], None
         if len(wanted) == 1:
             return source["source"], held.index(wanted[0])
-    raise Refusal("row", f"The channels of a cut must be one, or all, of one file; got {str(channel)[:40]}.")
+    raise Refusal("row", f"A cut must have one channel or all channels of one file; got {str(channel)[:40]}.")
 
 
 def _known(supervisions: object) -> dict[str, str]:

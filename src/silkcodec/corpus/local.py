@@ -1,8 +1,8 @@
 """Encode shards on one machine, in processes that each have a codec and one thread.
 
-If a process crashes (out of memory, or a crash in a codec), a new process encodes its shard again. A process reports
-the number of every recording before it reads it, which identifies the recording that caused a crash. After three
-crashes that recording is refused and the other recordings of its shard are encoded.
+If a process crashes (out of memory, or a bug in a codec), a new process encodes its shard again. A process reports the
+number of each recording before it reads it, which identifies the recording that caused a crash. After three crashes,
+that recording is rejected and the other recordings of its shard are encoded.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from typing import Any
 from silkcodec.corpus.plan import Plan, Shard
 from silkcodec.corpus.shard import Record, ShardJob, check_worker, load_codec, tokenize_shard
 from silkcodec.errors import SilkError
-from silkcodec.parallel.worker_process import WorkerDied, WorkerProcess
+from silkcodec.parallel.worker_process import WorkerExited, WorkerProcess
 
-MAX_DEATHS = 3  # Crashes per recording; two can be chance.
+MAX_CRASHES = 3  # Maximum crashes per recording; fewer can be coincidence.
 
 Starts = Callable[[int], None]
-"""Called with how many recordings have begun since the last call."""
+"""Progress callback; receives the number of recordings that were started since the last call."""
 
 
 def tokenize(job: ShardJob, plan: Plan, todo: Sequence[int], n_workers: int, starts: Starts) -> Iterator[Record]:
@@ -33,37 +33,37 @@ def tokenize(job: ShardJob, plan: Plan, todo: Sequence[int], n_workers: int, sta
     """
     waiting = deque(todo)
     crashed: dict[int, dict[int, str]] = {}  # Shard -> item -> description of the crash.
-    deaths: Counter[tuple[int, int]] = Counter()
+    n_crashes: Counter[tuple[int, int]] = Counter()
     workers: list[_Worker] = []
 
-    def give(worker: _Worker) -> bool:
+    def assign(worker: _Worker) -> bool:
         if waiting:
             index = waiting.popleft()
-            worker.give(plan.shard(index), crashed.get(index, {}))
+            worker.start(plan.shard(index), crashed.get(index, {}))
         return worker.shard is not None
 
     try:
         for _ in range(min(n_workers, len(waiting))):
             workers.append(_Worker(job))
-            give(workers[-1])
+            assign(workers[-1])
         while workers:
             ready = wait([worker.answers for worker in workers])
             for worker in [worker for worker in workers if worker.answers in ready]:
                 try:
                     answer = worker.answer()
-                except WorkerDied as death:
+                except WorkerExited as crash:
                     workers.remove(worker)
                     worker.end()
                     if not worker.ready:
-                        raise SilkError(f"No worker could load '{job.codec}': {death}") from death
+                        raise SilkError(f"No worker could load '{job.codec}': {crash}") from crash
                     assert worker.shard is not None
                     at = worker.shard.index, worker.item
-                    deaths[at] += 1
-                    if deaths[at] >= MAX_DEATHS:
-                        crashed.setdefault(at[0], {})[at[1]] = str(death)
+                    n_crashes[at] += 1
+                    if n_crashes[at] >= MAX_CRASHES:
+                        crashed.setdefault(at[0], {})[at[1]] = str(crash)
                     waiting.appendleft(at[0])
                     workers.append(_Worker(job))
-                    give(workers[-1])
+                    assign(workers[-1])
                     continue
                 if answer is True:
                     continue
@@ -71,7 +71,7 @@ def tokenize(job: ShardJob, plan: Plan, todo: Sequence[int], n_workers: int, sta
                     starts(1)
                 elif isinstance(answer, dict):
                     yield answer
-                    if not give(worker):
+                    if not assign(worker):
                         workers.remove(worker)
                         worker.end()
     finally:
@@ -93,7 +93,8 @@ class _Worker:
         self._process = WorkerProcess(_serve, job)
         self.answers = self._process.connection
 
-    def give(self, shard: Shard, crashed: dict[int, str]) -> None:
+    def start(self, shard: Shard, crashed: dict[int, str]) -> None:
+        """Send a shard to the process."""
         self.shard, self.item = shard, 0
         self._process.send((shard, crashed))
 
@@ -101,7 +102,7 @@ class _Worker:
         """Return the number of a started recording, the record of a finished shard, or True if the worker is ready.
 
         Raises:
-            WorkerDied: the process has ended.
+            WorkerExited: the process has exited.
         """
         answer: int | Record | bool = self._process.receive()
         if answer is True:
@@ -113,6 +114,7 @@ class _Worker:
         return answer
 
     def end(self) -> None:
+        """End the process."""
         self._process.end(idle=self.shard is None)
 
 

@@ -1,6 +1,6 @@
 """Assign recordings to shards in a plan, which is fixed before any recording is encoded.
 
-    OUT/plan.jsonl   a line per shard, {"items": [...]}, and per refused recording, {"refused": {...}}
+    OUT/plan.jsonl   a line per shard, {"items": [...]}, and per rejected recording, {"refused": {...}}
     OUT/plan.json    the settings, the counts, and the SHA-256 of settings and plan.jsonl; written last
 
 If the folder already has a plan, a run rebuilds the plan from the inputs and compares the hashes. It raises an error
@@ -24,7 +24,7 @@ from silkcodec.errors import ArgumentError, OutputError
 from silkcodec.output import replacing
 
 HEADER, BODY = "plan.json", "plan.jsonl"
-KIND, FORMAT = "silk corpus plan", 2  # Format 1 has no stamps: its shards are read-only.
+KIND, FORMAT = "silk corpus plan", 2  # Format 1 has no file stamps. Its shards can be read but not resumed.
 
 
 @dataclass(frozen=True)
@@ -99,10 +99,13 @@ class Plan:
                     self.counts.append(len(json.loads(line)["items"]))
                 at += len(line)
         if digest.hexdigest() != self.hash:
-            raise OutputError(f"'{self._body}' must be what its header says; it was changed: choose another output.")
+            raise OutputError(
+                f"'{self._body}' does not match its header, because it was changed. Choose another output."
+            )
 
     @property
     def n_shards(self) -> int:
+        """Return the number of shards."""
         return len(self._offsets)
 
     def shard(self, index: int) -> Shard:
@@ -113,7 +116,7 @@ class Plan:
         return Shard(index, tuple(Item.from_json(item) for item in values["items"]))
 
     def refused(self) -> Iterator[Refused]:
-        """Yield the recordings that were refused while the plan was made."""
+        """Yield the recordings that were rejected while the plan was made."""
         with open(self._body, encoding="utf-8") as file:
             for line in file:
                 if line.startswith('{"refused":'):
@@ -128,13 +131,14 @@ def make(folder: Path, found: Iterator[Item | Refused], settings: CorpusSettings
         extra: additional header fields for readers. The hash does not cover them.
 
     Raises:
-        ArgumentError: no recording can be used. OutputError: the folder holds another plan, or cannot be written.
+        ArgumentError: no recording can be used. OutputError: the folder has another plan, or cannot be written.
     """
     begun = read_header(folder)
     if begun is not None:
         if begun["format"] != FORMAT:
             raise OutputError(
-                f"'{folder}' was begun by an earlier version of Silk; finish it with that, or choose another output."
+                f"'{folder}' was started by an earlier version of Silk. Finish it with that version, or choose another"
+                " output."
             )
         _check_settings(folder, begun, settings)
     digest = hashlib.sha256(_line(asdict(settings)))
@@ -172,8 +176,8 @@ def make(folder: Path, found: Iterator[Item | Refused], settings: CorpusSettings
         changed = _first_change(folder / BODY, body)
         body.unlink()
     if not counts["n_items"]:
-        why = f"; of {counts['n_refused']} the first: {first.message}" if first else ""
-        raise ArgumentError(f"There must be a recording to tokenise; none was found{why}")
+        why = f"; {counts['n_refused']} were rejected, the first: {first.message}" if first else "."
+        raise ArgumentError(f"The inputs must have at least one recording; none can be used{why}")
     header = {"kind": KIND, "format": FORMAT, "hash": digest.hexdigest(), **counts, "n_renamed": ids.n_renamed}
     if begun is None:
         header |= {"settings": asdict(settings), **extra}
@@ -181,8 +185,8 @@ def make(folder: Path, found: Iterator[Item | Refused], settings: CorpusSettings
             file.write((json.dumps(header, indent=1, ensure_ascii=False) + "\n").encode())
     elif begun["hash"] != header["hash"]:
         raise OutputError(
-            f"'{folder}' was begun with other recordings ({begun['n_items']}, now {counts['n_items']}, or other names,"
-            f" order, parts or contents{changed or ''}); restore the inputs, or choose another output."
+            f"'{folder}' was started with other recordings ({begun['n_items']}, now {counts['n_items']}, or other"
+            f" names, order, parts or contents{changed or ''}). Restore the inputs, or choose another output."
         )
     return Plan(folder, header, settings)
 
@@ -197,11 +201,11 @@ def read_header(folder: Path) -> dict[str, Any] | None:
         return None
     except (OSError, ValueError, RecursionError, KeyError, TypeError):
         pass
-    raise OutputError(f"'{folder / HEADER}' must be a plan of this version; it is not; choose another output.")
+    raise OutputError(f"'{folder / HEADER}' is not a plan of this version of Silk. Choose another output.")
 
 
 def count_shards(folder: Path) -> int:
-    """Return how many shards the plan of a folder has. Raises OutputError if its body cannot be read."""
+    """Return the number of shards in the plan of a folder. Raises OutputError if its body cannot be read."""
     try:
         with open(folder / BODY, "rb") as file:
             return sum(line.startswith(b'{"items":') for line in file)
@@ -218,7 +222,7 @@ def _check_settings(folder: Path, begun: Mapping[str, Any], settings: CorpusSett
     for key, old, new in pairs:
         if old != new:
             name = key.replace("_", " ")
-            raise OutputError(f"'{folder}' was begun with the {name} {old}; got {new}; choose another output.")
+            raise OutputError(f"'{folder}' was started with the {name} {old}; got {new}. Choose another output.")
 
 
 def _first_change(old: Path, new: Path) -> str | None:
@@ -249,7 +253,7 @@ def folder_for(path: str | os.PathLike[str]) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         names = [name for name in os.listdir(folder) if not name.startswith(".") and name != BODY]
         if names and HEADER not in names:
-            raise OutputError(f"'{folder}' must be empty, or hold a corpus; it holds '{sorted(names)[0]}'.")
+            raise OutputError(f"'{folder}' must be empty or contain a corpus; it contains '{sorted(names)[0]}'.")
     except OSError as error:
         raise OutputError(f"'{folder}' cannot be written: {error.strerror or error}.") from error
     return folder

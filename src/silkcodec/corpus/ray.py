@@ -2,8 +2,8 @@
 
 The engine uses actors instead of a Ray Data pipeline. The plan and the ledger already define the shards and their
 completion, and messages contain only names and counts, so Ray has no data to split, buffer or spill. All machines must
-see the inputs and the output under the same paths (a network file system). If an actor crashes, a new one encodes its
-shard again.
+access the inputs and the output under the same paths (a network file system). If an actor crashes, a new one encodes
+its shard again.
 
 Only this module imports ray.
 """
@@ -15,12 +15,12 @@ from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from silkcodec.corpus.local import MAX_DEATHS, Starts, one_thread
+from silkcodec.corpus.local import MAX_CRASHES, Starts, one_thread
 from silkcodec.corpus.plan import Plan, Shard
 from silkcodec.corpus.shard import Record, ShardJob, check_worker, load_codec, tokenize_shard
 from silkcodec.errors import ArgumentError, SilkError, import_extra
 
-OBJECT_STORE_BYTES = 80 * 1024 * 1024  # Ray's minimum: shards are written to disk directly.
+OBJECT_STORE_BYTES = 80 * 1024 * 1024  # Ray's minimum, because shards are written to disk directly.
 
 
 class _Tokenizer:
@@ -84,25 +84,27 @@ def _start(ray: Any, n_workers: int, address: str | None) -> None:
         ray.init(address=address or "local", **options)
     except (ConnectionError, RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
-        raise ArgumentError(f"--address must be of a Ray cluster that runs; got '{address}': {reason}") from error
+        raise ArgumentError(
+            f"--address must be the address of a running Ray cluster; got '{address}': {reason}"
+        ) from error
 
 
 def _run(
     ray: Any, job: ShardJob, plan: Plan, waiting: deque[int], n_workers: int, starts: Starts, gpus: float
 ) -> Iterator[Record]:
     Actor = ray.remote(num_cpus=1, num_gpus=gpus)(_Tokenizer)
-    deaths: Counter[int] = Counter()
+    n_crashes: Counter[int] = Counter()
     working: dict[Any, tuple[Any, int]] = {}  # Pending result -> (actor, shard).
 
-    def give(actor: Any) -> None:
+    def assign(actor: Any) -> None:
         if waiting:
             index = waiting.popleft()
             working[actor.tokenize.remote(plan.shard(index))] = actor, index
         else:
-            ray.kill(actor)  # Frees a core for actors that wait, if workers exceed cores.
+            ray.kill(actor)  # Frees a core for waiting actors, if there are more workers than cores.
 
     for _ in range(min(n_workers, len(waiting))):
-        give(Actor.remote(job))
+        assign(Actor.remote(job))
     while working:
         ready, _rest = ray.wait(list(working), num_returns=1)
         actor, index = working.pop(ready[0])
@@ -110,11 +112,11 @@ def _run(
             answer = ray.get(ready[0])
         except ray.exceptions.RayActorError as error:
             _check_start(error)
-            deaths[index] += 1
-            if deaths[index] >= MAX_DEATHS:
+            n_crashes[index] += 1
+            if n_crashes[index] >= MAX_CRASHES:
                 raise SilkError(
-                    f"Shard {index} has ended {MAX_DEATHS} workers; run the same command with --engine local,"
-                    " which finds the recording and leaves it out."
+                    f"Shard {index} crashed {MAX_CRASHES} workers. Run the same command with --engine local, which"
+                    " finds and quarantines the recording that causes this."
                 ) from error
             waiting.appendleft(index)
             actor = Actor.remote(job)
@@ -123,11 +125,11 @@ def _run(
                 raise answer
             starts(plan.counts[index])
             yield answer
-        give(actor)
+        assign(actor)
 
 
 def _check_start(error: BaseException) -> None:
-    """Raise the error that prevented an actor from starting. A retry would fail too, whatever the shard."""
+    """Raise the error that prevented an actor from starting. A retry would fail for every shard."""
     cause = error.__cause__
     if isinstance(cause, SilkError):
         raise cause

@@ -31,14 +31,14 @@ NAME = re.compile(r"tokens-(\d+)-of-(\d+)\.(parquet|tar)")
 class Corpus:
     """Give access to the rows in a folder of shards. `read` returns this class.
 
-    Iterating keeps one row group in memory. With `corpus[i]` and `len(corpus)`, a corpus is a map-style dataset of
-    PyTorch, which a DataLoader can shuffle and distribute to its workers. In shuffled order, each row requires
-    reading its whole row group.
+    Iteration keeps one row group in memory. With `corpus[i]` and `len(corpus)`, a corpus is a map-style dataset of
+    PyTorch, which a DataLoader can shuffle and distribute to its workers. In shuffled order, each access reads a whole
+    row group.
 
     Args:
         folder: folder of the shards.
         part, parts: read only every parts-th shard, starting at number part, e.g. (rank, world size).
-        partial: read the existing shards of an unfinished corpus.
+        partial: accept an unfinished corpus and read its existing shards.
         verify: check every row against its checksum and raise an error if it is damaged. False is slightly faster.
 
     Raises:
@@ -84,10 +84,10 @@ class Corpus:
                     self._held = (file, group), list(self._rows(file, group))
                 return self._held[1][within]
             within -= n_rows
-        raise ArgumentError(f"'{file}' must hold the rows that it promises; it does not.")
+        raise ArgumentError(f"'{file}' is damaged: it has fewer rows than it declares.")
 
     def find(self, ids: Sequence[str]) -> dict[str, Row]:
-        """Return the rows of these ids. List each row of a segmented recording: "a#0", "a#1".
+        """Return the rows with these ids. For a segmented recording, pass the id of each row: "a#0", "a#1".
 
         Raises:
             ArgumentError: an id is not in the corpus.
@@ -104,7 +104,7 @@ class Corpus:
                     found.update({row.id: row for row in rows if row.id in missing})
                     missing -= set(names)
         if missing:
-            raise ArgumentError(f"An id must be of the corpus in '{self.folder}'; got '{sorted(missing)[0]}'.")
+            raise ArgumentError(f"The id '{sorted(missing)[0]}' is not in the corpus '{self.folder}'.")
         return {id: found[id] for id in ids}
 
     def _rows(self, file: str, group: int) -> Iterator[Row]:
@@ -140,7 +140,7 @@ def shard_rows(file: str) -> Iterator[Row]:
 def _group(file: str, group: int, verify: bool) -> Iterator[Row]:
     for version, row in _read_tar(file) if file.endswith(".tar") else _read_parquet(file, group):
         if verify and checksum(row, version) != row.checksum:
-            raise ArgumentError(f"Row '{row.id}' of '{file}' is damaged: its checksum is not {row.checksum}.")
+            raise ArgumentError(f"Row '{row.id}' of '{file}' is damaged: its checksum must be {row.checksum}.")
         yield row
 
 
@@ -157,13 +157,13 @@ def _shards(folder: Path, partial: bool) -> list[str]:
     matches = [match for name in names if (match := NAME.fullmatch(name))]
     if not matches:
         raise ArgumentError(f"A corpus must have shards (tokens-00000-of-...); '{folder}' has none.")
-    promised = {int(match[2]) for match in matches}
-    if len(promised) > 1 or len({match[3] for match in matches}) > 1:
-        raise ArgumentError(f"A folder must hold one corpus; '{folder}' has shards of several.")
-    if len(names) < max(promised) and not partial:
+    declared = {int(match[2]) for match in matches}
+    if len(declared) > 1 or len({match[3] for match in matches}) > 1:
+        raise ArgumentError(f"A folder must have one corpus; '{folder}' has shards of several.")
+    if len(names) < max(declared) and not partial:
         raise ArgumentError(
-            f"A corpus must have all its shards; '{folder}' has {len(names)} of {max(promised)}: run silk tokenize"
-            " again to finish it, or ask for what is there (partial=True, --partial)."
+            f"A corpus must have all its shards; '{folder}' has {len(names)} of {max(declared)}. Run silk tokenize"
+            " again to finish it, or read the existing shards with --partial (partial=True)."
         )
     return [str(folder / name) for name in names]
 
@@ -181,7 +181,7 @@ def _parquet(file: str) -> Any:
 
 
 def _readable(file: str) -> AbstractContextManager[None]:
-    return arrow.readable(f"A shard must be Parquet of silk tokenize; '{file}'")
+    return arrow.readable(f"'{file}' cannot be read as a Parquet shard of silk tokenize")
 
 
 def _shared(opened: Any) -> dict[str, Any]:
@@ -215,7 +215,7 @@ def _read_parquet(file: str, group: int) -> Iterator[tuple[int, Row]]:
         shared = _shared(opened)
         table = opened.read_row_group(group).combine_chunks()
         if table.num_rows != opened.metadata.row_group(group).num_rows:
-            raise ValueError("a row group must have the rows that the footer promises")
+            raise ValueError("a row group must have the number of rows that the footer declares")
         codes = table.column("codes").chunk(0)
         values = [table.column(name).to_pylist() for name in COLUMNS]
         books = [[book.values.to_numpy(zero_copy_only=False) for book in row] for row in codes]
@@ -244,7 +244,7 @@ def _read_tar(file: str) -> Iterator[tuple[int, Row]]:
             if shared:
                 yield _version(shared), _row(shared, _tar_columns(shared), arrays, file)
     except (tarfile.TarError, OSError, ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
-        raise ArgumentError(f"A shard must be a tar of silk tokenize; '{file}': {error}") from error
+        raise ArgumentError(f"'{file}' cannot be read as a tar shard of silk tokenize: {error}") from error
 
 
 def _tar_members(tar: tarfile.TarFile, raw: BinaryIO) -> Iterator[tuple[str, bytes]]:
@@ -253,14 +253,14 @@ def _tar_members(tar: tarfile.TarFile, raw: BinaryIO) -> Iterator[tuple[str, byt
         tar.members.clear()  # type: ignore[attr-defined]  # Otherwise tarfile keeps every member.
         content = tar.extractfile(member).read()  # type: ignore[union-attr]
         if len(content) != member.size:
-            raise tarfile.ReadError(f"'{member.name}' is cut short")
+            raise tarfile.ReadError(f"'{member.name}' is truncated")
         yield member.name, content
     raw.seek(tar.offset)
     n_bytes = 0
     while block := raw.read(1 << 16):
         n_bytes += len(block)
         if block.strip(b"\0"):
-            raise tarfile.ReadError(f"byte {tar.offset} must begin a member, or the end; it is damaged")
+            raise tarfile.ReadError(f"the header at byte {tar.offset} is damaged")
     if n_bytes < 2 * tarfile.BLOCKSIZE:
         raise tarfile.ReadError("its end is missing")
 
@@ -283,7 +283,7 @@ def _row(shared: dict[str, Any], columns: tuple[Any, ...], codes: list[Any], fil
         tokens = Tokens(tuple(codes), sizes, rates, shared["sample_rate"], n_samples, shared["codec"])
         known = json.loads(meta) if meta else {}
         if not (isinstance(id, str) and isinstance(path, str) and isinstance(start, float) and isinstance(known, dict)):
-            raise ValueError("a field is of another type")
+            raise ValueError("a field has the wrong type")
         return Row(id, path, start, tokens, known, written)
     except TokensError as error:
         raise ArgumentError(f"Row '{id}' of '{file}' is damaged: {error}") from error

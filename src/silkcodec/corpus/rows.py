@@ -1,7 +1,7 @@
 """Define the row of a corpus (one recording's tokens and their origin) and its two file formats.
 
 Parquet: one file per shard. `schema` returns the Arrow schema, which docs/corpus.md describes. The schema's metadata
-holds the values shared by all rows (sizes and rates of the codebooks) under "silkcodec", as JSON.
+has the values shared by all rows (sizes and rates of the codebooks) as JSON, under the key "silkcodec".
 
 WebDataset: one tar per shard. Each row has NAME.json and NAME.codes.npy, int32 or int64 [K, F]. A row of a multi-scale
 codec has NAME.codes.0.npy, NAME.codes.1.npy, ..., one per codebook. NAME is a number, so ids never become file names.
@@ -31,7 +31,7 @@ from silkcodec.corpus.plan import Facts
 from silkcodec.tokens import Tokens
 
 METADATA_KEY = b"silkcodec"
-ROWS_KEY = b"silkcodec.rows"  # Footer key of the number of rows.
+ROWS_KEY = b"silkcodec.rows"  # Key of the number of rows in the footer.
 FORMAT = 2
 GROUP_TOKENS = 1 << 20  # Approximate size of a Parquet row group, which readers and writers buffer: 4 MB.
 GROUP_ROWS = 512
@@ -44,7 +44,7 @@ class Row:
 
     Attributes:
         id: unique in the corpus. path: path of the recording, relative to its input.
-        start: start within the recording, s.
+        start: start of the row within the recording, s.
         tokens: the tokens, which include the number of samples.
         meta: metadata of the recording: text, speaker, ...
         checksum: checksum stored with the row; see `checksum` and `sealed`.
@@ -89,7 +89,7 @@ def code_type(codebook_sizes: Sequence[int]) -> str:
 
 def schema(facts: Facts) -> Any:
     """Return the Arrow schema of a Parquet shard."""
-    pa = require("Parquet")
+    pa = require("The shard format parquet")
     codes = pa.int32() if code_type(facts.codebook_sizes) == "int32" else pa.int64()
     fields = [
         pa.field("id", pa.string(), nullable=False),
@@ -123,7 +123,7 @@ class ParquetWriter:
     """
 
     def __init__(self, file: Any, facts: Facts) -> None:
-        require("Parquet")
+        require("The shard format parquet")
         from pyarrow import parquet  # type: ignore[import-untyped]
 
         self._schema = schema(facts)
@@ -144,6 +144,7 @@ class ParquetWriter:
         self._n_tokens = 0
 
     def add(self, row: Row) -> None:
+        """Add a row. A full row group is written at once."""
         self._rows.append(row)
         self._n_rows += 1
         self._n_tokens += row.tokens.n_tokens
@@ -151,17 +152,18 @@ class ParquetWriter:
             self._flush()
 
     def close(self) -> None:
+        """Write the remaining rows and the footer."""
         if self._rows:
             self._flush()
         self._writer.add_key_value_metadata({ROWS_KEY: str(self._n_rows)})
         self._writer.close()
 
     def _flush(self) -> None:
-        pa = require("Parquet")
+        pa = require("The shard format parquet")
         rows, self._rows, self._n_tokens = self._rows, [], 0
-        books = [codes for row in rows for codes in row.tokens.codes]
-        values = pa.array(np.concatenate(books).astype(self._type))
-        inner = pa.ListArray.from_arrays(_offsets([len(codes) for codes in books]), values)
+        arrays_of_codes = [codes for row in rows for codes in row.tokens.codes]
+        values = pa.array(np.concatenate(arrays_of_codes).astype(self._type))
+        inner = pa.ListArray.from_arrays(_offsets([len(codes) for codes in arrays_of_codes]), values)
         outer = pa.ListArray.from_arrays(_offsets([len(row.tokens.codes) for row in rows]), inner)
         columns = [
             [row.id for row in rows],
@@ -191,6 +193,7 @@ class TarWriter:
         self._n_rows = 0
 
     def add(self, row: Row) -> None:
+        """Write a row."""
         values = {
             "id": row.id,
             "path": row.path,
@@ -217,6 +220,7 @@ class TarWriter:
         self._tar.addfile(member, io.BytesIO(content))
 
     def close(self) -> None:
+        """Write the end of the tar."""
         self._tar.close()
 
 

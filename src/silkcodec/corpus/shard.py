@@ -42,7 +42,7 @@ from silkcodec.tokens import Tokens
 
 BLOCK_S = 10.0  # Duration of one read from a sound file.
 Record = dict[str, Any]
-"""A line of the ledger: `tokenize_shard` tells what is in it."""
+"""A line of the ledger. `tokenize_shard` describes its fields."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def load_codec(name: str, provider: str) -> Codec:
         silk = load(name, threads=1, provider=provider)
         return silk
     if provider != "cpu":
-        raise ArgumentError(f"--provider must be cpu for any codec but silk; got '{provider}' for '{name}'.")
+        raise ArgumentError(f"--provider must be cpu for all codecs except silk; got '{provider}' for '{name}'.")
     return load(name)
 
 
@@ -97,10 +97,11 @@ def check_worker(codec: Codec, job: ShardJob) -> None:
     except (OSError, ValueError):
         header = {}
     if header.get("hash") != job.plan:
-        raise OutputError(f"Every worker must see the output under one name; '{job.out}' is not there for one of them.")
+        raise OutputError(f"Every worker must be able to read the output folder; one worker cannot find '{job.out}'.")
 
 
 def shard_name(job: ShardJob, index: int) -> str:
+    """Return the file name of a shard."""
     return f"tokens-{index:05d}-of-{job.n_shards:05d}{SUFFIXES[job.settings.file_format]}"
 
 
@@ -115,7 +116,7 @@ def tokenize_shard(
 
     Args:
         codec: codec returned by `load_codec`.
-        crashed: items that crashed a worker, as {item number: description}. They are refused without another attempt.
+        crashed: items that crashed a worker, as {item number: description}. They are rejected without another attempt.
         starts: callback; receives the number of each item before it is read.
 
     Returns:
@@ -124,7 +125,7 @@ def tokenize_shard(
         resource use of this process. Only these three may differ between runs.
 
     Raises:
-        OutputError: the file cannot be written, e.g. because the disk is full. WeightsError and other errors: the
+        OutputError: the file cannot be written, e.g. because the disk is full. WeightsError and other errors, if the
             cause is not a single recording.
     """
     started, started_cpu = time.perf_counter(), time.process_time()
@@ -171,7 +172,7 @@ def _encoded(codec: Codec, item: Item, job: ShardJob) -> Iterator[Row]:
     """Yield the rows of one recording.
 
     Raises:
-        Refusal: the recording cannot be used. OutputError and other errors: the recording is not the cause.
+        Refusal: the recording cannot be used. OutputError and other errors, if the recording is not the cause.
     """
     settings = job.settings
     columns = json.loads(item.meta) if item.meta else {}
@@ -213,8 +214,8 @@ def _tokens(codec: Codec, reader: audio.Reader, item: Item, settings: CorpusSett
     """Yield (start within the item in s, Tokens) for each row: one row, or one per --max-segment-s."""
     rate = settings.facts.sample_rate
     limit = settings.max_hours * 3600
-    promised_s = reader.duration_s - item.start_s if item.duration_s is None else item.duration_s
-    if promised_s > limit:
+    declared_s = reader.duration_s - item.start_s if item.duration_s is None else item.duration_s
+    if declared_s > limit:
         raise _too_long(item, settings)
     if settings.max_segment_s is not None:
         n = max(1, round(settings.max_segment_s * rate))
@@ -235,7 +236,7 @@ def _tokens(codec: Codec, reader: audio.Reader, item: Item, settings: CorpusSett
 
 
 def _bounded(reader: audio.Reader, item: Item, settings: CorpusSettings) -> Iterator[Any]:
-    """Yield blocks and refuse the item once it exceeds the maximum duration.
+    """Yield blocks, and raise Refusal when the item exceeds the maximum duration.
 
     The blocks are counted because a header can be wrong and a small compressed file can decode to hours of silence.
     """
@@ -248,9 +249,9 @@ def _bounded(reader: audio.Reader, item: Item, settings: CorpusSettings) -> Iter
 
 
 def _too_long(item: Item, settings: CorpusSettings) -> Refusal:
-    more = "" if settings.facts.streams else " --max-segment-s cuts it for a codec that takes whole waves only."
+    more = "" if settings.facts.streams else " This codec encodes only whole waves; split them with --max-segment-s."
     most = f"{settings.max_hours:g} h (--max-hours-per-file)"
-    return Refusal("too long", f"'{item.path}' must hold at most {most}.{more}")
+    return Refusal("too long", f"'{item.path}' must not be longer than {most}.{more}")
 
 
 def _checked(tokens: Tokens, settings: CorpusSettings) -> Tokens:
@@ -258,7 +259,7 @@ def _checked(tokens: Tokens, settings: CorpusSettings) -> Tokens:
     got = tokens.codec, tokens.sample_rate, tokens.codebook_sizes, tokens.frame_rates
     expected = facts.codec, facts.sample_rate, facts.codebook_sizes, facts.frame_rates
     if got != expected:
-        raise TokensError(f"Tokens must be of {expected}; got {got}.")
+        raise TokensError(f"Tokens must have the codec, rates and sizes {expected}; got {got}.")
     return tokens
 
 

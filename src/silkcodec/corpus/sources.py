@@ -1,9 +1,9 @@
 """List the recordings of the inputs, one at a time, in a deterministic order.
 
-    a folder             its sound files and tars to any depth, by path; hidden ones and links to folders are skipped
-                         with metadata.csv or metadata.jsonl (Hugging Face's AudioFolder): their columns are kept
-    a folder of datasets' `save_to_disk`, or a .parquet with an Audio column    see arrow.py
-    a manifest           .tsv .csv .jsonl(.gz): path, optional id, start, duration (s); the rest is kept; wav.scp
+    a folder             its sound files and tars at any depth, sorted by path, without hidden files and linked folders;
+                         with the columns of metadata.csv or metadata.jsonl (Hugging Face's AudioFolder)
+    a folder of `Dataset.save_to_disk`, or a .parquet with an Audio column    see arrow.py
+    a manifest           .tsv .csv .jsonl(.gz): path, optional id, start, duration (s), other columns; wav.scp
     Lhotse's manifests   cuts and recordings; see lhotse.py
     a .tar               WebDataset; see tars.py
     a sound file         itself
@@ -70,16 +70,16 @@ def roots(
             manifest. AudioError: an input does not exist.
     """
     if below is not None and not os.path.isdir(below):
-        raise AudioError(f"--root must be a folder; '{below}' is none.")
+        raise AudioError(f"--root must be a folder; got '{below}'.")
     if (below is not None or dialect != manifest.USUAL) and not any(map(manifest.is_manifest, inputs)):
-        raise ArgumentError("--root, --column, --separator and --encoding are for manifests; no input is one.")
+        raise ArgumentError("--root, --column, --separator and --encoding need a manifest; no input is a manifest.")
     skip = os.path.realpath(output) if output else ""
     if not inputs:
-        raise ArgumentError("One folder, manifest, tar or sound file is needed at least; got none.")
+        raise ArgumentError("The inputs must have at least one folder, manifest, tar or sound file; got none.")
     found = []
     for path in map(Path, inputs):
         if not path.exists():
-            raise AudioError(f"An input must exist; there is no '{path}'.")
+            raise AudioError(f"Input not found: '{path}'.")
         if path.is_dir():
             real = path.resolve()
             label = f"{real.name}/" if len(inputs) > 1 else ""
@@ -95,7 +95,9 @@ def roots(
         found.append(Root(kind, str(real.parent), real.name))
     labels = [root.label for root in found if root.label]
     if len(set(labels)) < len(labels):
-        raise ArgumentError(f"Folders must have different names; got {', '.join(labels)}: give the one above them.")
+        raise ArgumentError(
+            f"Folders must have different names; got {', '.join(labels)}. Pass their parent folder instead."
+        )
     return found
 
 
@@ -210,7 +212,7 @@ class _Known:
         """Yield the metadata rows without a matching file and those that cannot be read."""
         yield from self._refused
         for place, (where, _) in self._rows.items():
-            yield refused(where, self._root.label + place, Refusal("missing", f"{where}: there is no file '{place}'."))
+            yield refused(where, self._root.label + place, Refusal("missing", f"{where}: file not found: '{place}'."))
 
 
 def _whole(root: Root, number: int, place: str) -> Item:
@@ -262,7 +264,7 @@ def _manifest(root: Root, number: int, allow_outside: bool) -> Iterator[Item | R
                 texts = manifest.as_row(row)
                 if texts is None:
                     named = " or ".join(manifest.PATH_KEYS)
-                    raise Refusal("row", f"Line {line} of '{root.name}' must have a {named}; it has none.")
+                    raise Refusal("row", f"Line {line} of '{root.name}' must have a path ({named}); it has none.")
                 path = texts["path"]
                 place = path = below(path, root.folder, allow_outside)
                 id = texts.get("id", os.path.splitext(place)[0])

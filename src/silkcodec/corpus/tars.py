@@ -3,7 +3,8 @@
     speech.tar     a/1.flac  a/1.json  a/1.txt  a/2.flac ...        members; the sample's key ends at the first dot
 
 Listing a tar reads only its headers and the metadata members. Workers later read the recordings by offset and size, in
-any order. Compressed tars allow neither and are refused. They save no space, because sound is compressed already.
+any order. Compressed tars do not allow this and are rejected. They would save little space, because sound files are
+usually compressed.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from silkcodec.audio.spans import Span
 from silkcodec.corpus.items import MAX_META, Item, Refusal, Refused, meta, refused
 from silkcodec.errors import ArgumentError
 
-MAX_HEADER = 1 << 20  # Maximum bytes per read by tarfile: a header can declare gigabytes of "extended" fields.
+MAX_HEADER = 1 << 20  # Maximum bytes per read by tarfile, because a header can declare gigabytes of extended fields.
 
 
 @dataclass
@@ -55,7 +56,9 @@ def items(file: str, place: str, shown: str, root: int) -> Iterator[Item | Refus
             sample = _Sample(key)
         if audio.is_sound(name):
             if size < 0:
-                problem = Refusal("unreadable", f"'{shown}/{name}' must be plain bytes; it is a link or has holes.")
+                problem = Refusal(
+                    "unreadable", f"'{shown}/{name}' must be a regular file; it is a link or a sparse file."
+                )
                 yield refused(key, f"{shown}/{name}", problem)
             else:
                 sample.sounds.append((name, offset, size))
@@ -95,36 +98,38 @@ def _columns(suffix: str, content: bytes) -> dict[str, str]:
 
 
 def _members(file: str, shown: str) -> Iterator[tuple[str, int, int, bytes] | Refused]:
-    """Yield (name, offset, size, content) for each member, and a `Refused` if damage ends the tar.
+    """Yield (name, offset, size, content) for each member, and end with a `Refused` if the tar is damaged.
 
-    The size is -1 if the member is not plain bytes. The content is that of a .txt or .json, otherwise empty.
+    The size is -1 if the member is not a regular file. The content is that of a .txt or .json, otherwise empty.
     """
-    last = "its first member"
+    last = "its beginning"
     try:
         opened = open(file, "rb")  # noqa: SIM115 - the next line's `with` closes it
     except OSError as error:
-        raise ArgumentError(f"A tar must be readable; '{file}': {error.strerror or error}.") from error
+        raise ArgumentError(f"The tar '{file}' cannot be read: {error.strerror or error}.") from error
     with opened as raw:
         n_bytes = os.fstat(raw.fileno()).st_size
         try:
             tar = tarfile.open(fileobj=_Cautious(raw), mode="r:", errors="surrogateescape")  # noqa: SIM115
         except (tarfile.TarError, ValueError, OverflowError) as error:
-            raise ArgumentError(f"A tar must be an uncompressed tar; '{file}': {error}; unpack it: gunzip.") from error
+            raise ArgumentError(
+                f"'{file}' must be an uncompressed tar: {error}. If it is compressed, decompress it, e.g. with gunzip."
+            ) from error
         end = -1
         while True:
             try:
                 member = tar.next()
                 if member is None:
                     raw.seek(tar.offset)
-                    if any(raw.read(tarfile.BLOCKSIZE)):  # tarfile treats garbage as the end.
-                        raise tarfile.ReadError("what follows is no header")
+                    if any(raw.read(tarfile.BLOCKSIZE)):  # tarfile treats invalid bytes as the end.
+                        raise tarfile.ReadError("the next bytes are not a header")
                     return
                 tar.members.clear()  # type: ignore[attr-defined]  # Otherwise tarfile keeps every member.
                 if member.offset_data <= end or member.size < 0:
-                    raise tarfile.ReadError("a member lies before the one before it")
+                    raise tarfile.ReadError("a member starts before the previous one")
                 plain = member.isreg() and not member.issparse()
                 if plain and member.offset_data + member.size > n_bytes:
-                    raise tarfile.ReadError(f"'{member.name}' is cut short")
+                    raise tarfile.ReadError(f"'{member.name}' is truncated")
                 end = member.offset_data
                 content = b""
                 if plain and _split(member.name)[1] in ("txt", "json") and member.size <= MAX_META:
@@ -147,7 +152,7 @@ class _Cautious(io.RawIOBase):
 
     def read(self, size: int = -1) -> bytes:
         if not 0 <= size <= MAX_HEADER:
-            raise tarfile.ReadError(f"a header of {size} bytes")
+            raise tarfile.ReadError(f"a header has {size} bytes")
         return self._file.read(size)
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:

@@ -24,7 +24,7 @@ from typing import Any
 from silkcodec import __version__, manifest
 from silkcodec.corpus import arrow, local, sources
 from silkcodec.corpus import plan as planning
-from silkcodec.corpus.ledger import Ledger, Record, alone
+from silkcodec.corpus.ledger import Ledger, Record, locked
 from silkcodec.corpus.plan import CorpusSettings, Plan
 from silkcodec.corpus.rows import SUFFIXES
 from silkcodec.corpus.shard import ShardJob, absolute_codec, facts_of, load_codec
@@ -36,7 +36,7 @@ ENGINES = ("local", "ray")
 # Maximum duration of one recording, by whether the codec streams. Other codecs hold the whole recording in memory.
 MAX_HOURS = {True: 10.0, False: 1.0}
 Progress = Callable[[int, int, str], None]
-"""Told (recordings begun, of how many, what has been done)."""
+"""Progress callback; receives (number of started recordings, total number, description)."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,8 @@ class Options:
         root: base folder of the paths in manifests; None: the folder of each manifest.
         columns: column names of the manifests, e.g. "path=wav_filename".
         separator, encoding: format of the manifests; see `manifest.Dialect`.
-        others: see `plan.CorpusSettings`. max_hours None: 10, or 1 for a codec that encodes whole waves only.
+        max_hours: maximum duration of one recording, hours; None: 10, or 1 for a codec that encodes only whole waves.
+        shard_items, max_segment_s, provider, allow_outside: see `plan.CorpusSettings`.
     """
 
     codec: str = "silk"
@@ -83,7 +84,8 @@ def tokenize(
     """Tokenise all recordings of the inputs into shards in a folder. Existing shards are kept.
 
     Args:
-        inputs: see sources.py. output: a folder that is new, empty or from an interrupted run.
+        inputs: folders, manifests, tars, datasets or sound files; see sources.py.
+        output: a folder that does not exist, is empty, or is from an interrupted run.
         progress: see `Progress`.
 
     Returns:
@@ -110,7 +112,7 @@ def tokenize(
         allow_outside=options.allow_outside,
     )
     folder = planning.folder_for(output)
-    with alone(folder):
+    with locked(folder):
         _clean(folder)
         extra = {"load": name, "inputs": [os.fspath(path) for path in inputs], "version": __version__}
         plan = planning.make(folder, sources.items(found, options.allow_outside), settings, extra)
@@ -155,13 +157,13 @@ def _check(options: Options) -> None:
     if options.max_segment_s is not None and options.max_segment_s < 0.1:
         raise ArgumentError(f"--max-segment-s must be at least 0.1; got {options.max_segment_s}.")
     if options.file_format == "parquet":
-        arrow.require("Parquet shards (else: --format webdataset)")
+        arrow.require("The shard format parquet (the alternative is --format webdataset)")
     if options.engine == "ray":
         from silkcodec.corpus import ray
 
         ray.require()
     elif options.address is not None or options.gpus:
-        raise ArgumentError("--address and --gpus are of --engine ray; got them with --engine local.")
+        raise ArgumentError("--address and --gpus are for --engine ray only; got --engine local.")
 
 
 def _clean(folder: Path) -> None:
@@ -180,7 +182,9 @@ def _work(job: ShardJob, plan: Plan, ledger: Ledger, options: Options, progress:
         begun += n
         if progress is not None:
             speed = done_s / (time.perf_counter() - since)
-            progress(min(begun, plan.n_items), plan.n_items, f"{done_s / 3600:.2f} h now, {speed:.0f} x real time")
+            progress(
+                min(begun, plan.n_items), plan.n_items, f"{done_s / 3600:.2f} h in this run, {speed:.0f} x real time"
+            )
 
     starts(0)
     if not todo:

@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection, wait
 from silkcodec.evaluate.measure import Measurer, Task, failure
 from silkcodec.evaluate.stored_rows import Row
 from silkcodec.parallel.cores import available_cores
-from silkcodec.parallel.worker_process import WorkerDied, WorkerProcess
+from silkcodec.parallel.worker_process import WorkerExited, WorkerProcess
 
 
 def measure_here(
@@ -79,7 +79,7 @@ class _Worker:
         task = self.tasks.popleft()
         try:
             return self._process.receive(), True
-        except WorkerDied as death:
+        except WorkerExited as death:
             known = {"key": task.key, "clip": task.clip.name, "codec": task.codec, "columns": task.clip.columns}
             return known | failure(str(death)), False
 

@@ -1,4 +1,4 @@
-"""Encode and decode whole files block by block: an hour needs the memory of ten seconds.
+"""Encode and decode whole files block by block, with memory use that does not depend on their duration.
 
 encode_file      sound file -Reader-> blocks -StreamEncoder-> codes -Writer-> .silk
 decode_file      .silk -Reader-> codes -StreamDecoder-> blocks -Writer-> sound file
@@ -32,11 +32,11 @@ from silkcodec.silk.stream import StreamDecoder, StreamEncoder
 from silkcodec.spec import FRAME_SAMPLES, SILK_FRAME_RATE, SILK_SAMPLE_RATE
 
 BLOCK_S = 10.0  # length of a block read from a sound file
-PREROLL_FRAMES = 8  # decoded before a part and discarded, because the decoder depends on a few past frames
+PREROLL_FRAMES = 8  # decoded before a part and discarded, because the decoder output depends on a few past frames
 
 Wave = NDArray[np.float32]
 Advance = Callable[[float], None]
-"""Called as work goes on, with the seconds of sound that were done since the last call."""
+"""Progress callback; receives the seconds of audio processed since the last call."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Coding:
 
 
 class Counter:
-    """Counts the frames that pass through `add`, and their tokens and bits."""
+    """Count the frames that are passed to `add`, and their tokens and bits."""
 
     def __init__(self, codebook_sizes: tuple[int, ...]) -> None:
         self._n_codebooks = len(codebook_sizes)
@@ -139,14 +139,14 @@ def encode_file(
     """
     started = time.perf_counter()
     with ExitStack() as stack:
-        place, level, gain = source, None, 1.0
+        original, level, gain = source, None, 1.0
         if normalize:
-            place = rereadable(source, stack)
-            level = measure_file(place, channel=channel)
+            original = rereadable(source, stack)
+            level = measure_file(original, channel=channel)
             gain = 1 / level.scale
-            if place is not source or not isinstance(place, (str, os.PathLike)):
-                place.seek(0)
-        reader = stack.enter_context(audio.Reader(place, channel=channel))
+            if original is not source or not isinstance(original, (str, os.PathLike)):
+                original.seek(0)
+        reader = stack.enter_context(audio.Reader(original, channel=channel))
         opened(reader.duration_s)
         started += _loading_s(codec, encode=True)
         file = stack.enter_context(_silk_output(target, overwrite))
@@ -184,7 +184,7 @@ def measure_file(source: str | os.PathLike[str] | BinaryIO, *, channel: int | No
 
 
 def rereadable(source: Any, stack: ExitStack) -> Any:
-    """Return a source that can be read twice: a pipe is copied into a temporary file. Raises AudioError."""
+    """Return a source that can be read twice. A pipe is copied to a temporary file. Raises AudioError."""
     if source == "-":
         source = sys.stdin.buffer
     elif isinstance(source, (str, os.PathLike)) or source.seekable():
@@ -192,7 +192,7 @@ def rereadable(source: Any, stack: ExitStack) -> Any:
     copy: Any = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - `stack` closes it
     shutil.copyfileobj(source, copy)
     if copy.tell() == 0:
-        raise AudioError("Audio is needed on standard input; got nothing.")
+        raise AudioError("Standard input is empty; it must be a sound file.")
     copy.seek(0)
     return copy
 
@@ -225,7 +225,7 @@ def decode_file(
     """
     started = time.perf_counter()
     with Playback(codec, source, recover=recover, start_s=start_s, duration_s=duration_s) as playback:
-        n_samples = playback.n_samples_promised
+        n_samples = playback.n_samples_expected
         opened((n_samples or 0) / SILK_SAMPLE_RATE)
         started += _loading_s(codec, decode=True)
         with audio.Writer(target, overwrite=overwrite, n_samples=n_samples, subtype=subtype, rescale=rescale) as file:
@@ -254,7 +254,7 @@ class Playback:
         duration_s: float | None = None,
     ) -> None:
         if not (start_s >= 0 and math.isfinite(start_s)) or not (duration_s is None or duration_s > 0):
-            raise ArgumentError(f"A part must start at 0 s or later and last; got {start_s}, {duration_s}.")
+            raise ArgumentError(f"start_s must be at least 0 and duration_s above 0; got {start_s} and {duration_s}.")
         self._start = round(start_s * SILK_SAMPLE_RATE)  # samples
         self._end = math.inf if duration_s is None else self._start + round(duration_s * SILK_SAMPLE_RATE)
         self._recover = recover
@@ -272,7 +272,7 @@ class Playback:
         self.damage: str | None = None
 
     @property
-    def n_samples_promised(self) -> int | None:
+    def n_samples_expected(self) -> int | None:
         """Return the number of samples that `blocks` will yield, or None if it is not known in advance."""
         total = self._reader.header.n_samples
         if total is None or self._recover:
@@ -288,7 +288,7 @@ class Playback:
         first = max(0, self._start // FRAME_SAMPLES - PREROLL_FRAMES)
         last = None if self._end == math.inf else -(-int(self._end) // FRAME_SAMPLES)
         at = first * FRAME_SAMPLES  # the first sample of the held block
-        held = np.zeros(0, dtype=np.float32)  # Held back, because the last block is longer than the wave.
+        held = np.zeros(0, dtype=np.float32)  # Held back, because the last block must be cut at the end of the wave.
         try:
             for levels in self._reader.levels(first, last):
                 yield self._cut(held, at, math.inf)
@@ -305,7 +305,7 @@ class Playback:
         if self._n_samples == 0:
             held_s = min(total, at + len(held)) / SILK_SAMPLE_RATE
             raise ArgumentError(
-                f"A part must start within the {held_s:.3f} s of {self._reader.name};"
+                f"The start must be within the {held_s:.3f} s of {self._reader.name};"
                 f" got {self._start / SILK_SAMPLE_RATE:g} s."
             )
 

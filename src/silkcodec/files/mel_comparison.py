@@ -1,7 +1,7 @@
 """Compare two waves of equal length as streams: compute their mel distance and both spectrograms.
 
-The spectrogram of an hour takes 180 MB. Only as many columns are kept as a picture has. Each is the mean of the 10 ms
-columns that it covers.
+The spectrogram of an hour takes 180 MB, so only as many columns are kept as a picture can show. Each of them is the
+mean of the 10 ms columns that it covers.
 """
 
 from __future__ import annotations
@@ -77,11 +77,11 @@ class Comparison:
 
     def _add(self, original: Mel, decoded: Mel) -> None:
         self._difference += float(np.abs(original - decoded).sum(dtype=np.float64))
-        places = np.arange(self._n_columns, self._n_columns + len(original)) * self._width // self._total_columns
-        places = np.minimum(places, self._width - 1)
-        np.add.at(self._counts, places, 1)
+        bins = np.arange(self._n_columns, self._n_columns + len(original)) * self._width // self._total_columns
+        bins = np.minimum(bins, self._width - 1)
+        np.add.at(self._counts, bins, 1)
         for sums, mel in zip(self._sums, (original, decoded), strict=True):
-            np.add.at(sums, places, mel)
+            np.add.at(sums, bins, mel)
         self._n_columns += len(original)
 
     @property

@@ -35,10 +35,10 @@ def targets(wave_path: str) -> tuple[str, str]:
 
 
 def check_targets(wave_paths: Sequence[str], *, overwrite: bool, subtype: str | None = None) -> None:
-    """Check whether all files of these round trips can be written. Raises OutputError, ArgumentError."""
+    """Check that all files of these round trips can be written. Raises OutputError, ArgumentError."""
     for wave_path in wave_paths:
         if wave_path == "-":
-            raise ArgumentError("A round trip makes three files; name a file or a folder with -o, not -.")
+            raise ArgumentError("A round trip writes three files, so -o must be a file or a folder; got -.")
         audio.output_format(wave_path, subtype)
         for path in (wave_path, *targets(wave_path)):
             check_output(path, overwrite=overwrite)
@@ -68,7 +68,7 @@ def roundtrip_file(
         channel: the channel to encode, counted from 0; None: the mean of all.
         normalize: see `encode_file`.
         opened: see `encode_file`.
-        advance: called with the seconds of sound done since the last call. They add up to the duration.
+        advance: called with the seconds of audio processed since the last call. They add up to the duration.
 
     Raises:
         AudioError, OutputError; MissingExtraError for `entropy` without its extra.

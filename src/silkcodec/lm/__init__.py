@@ -4,7 +4,7 @@
     sequences.py   Flat, Factorised, Heads: Tokens <-> the integers of a sequence, with bos, eos and pad; delay
     text.py        Tokens <-> '<|silk:3:17|>...', for use with a text tokenizer
 
-All conversions are lossless. A sequence holds whole frames. A recording can end within its last frame, so its number
+All conversions are lossless. A sequence contains whole frames. A recording can end within its last frame, so its number
 of samples is passed separately (`n_samples`). This package requires only NumPy.
 
     S  steps of a sequence   F  frames   P  tokens in a frame   H  heads (digits) of a token

@@ -14,7 +14,7 @@ and every digit has a head of 8 codes (the last one 2, 4 or 8). For Silk these d
 heads of 8, with 128 heads per frame. One token is one step. A model predicts the heads of a token in parallel, or
 sequentially with a small module.
 
-Letters: F frames, P tokens in a frame, H heads of a token (unused ones have one code, 0, and so cost 0 bits).
+Letters: F frames, P tokens in a frame, H heads of a token. Unused heads have one code, 0, so they cost 0 bits.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class Layout:
         lengths = [len(codes) for codes in tokens.codes]
         if ratios is None or any(n != r * tokens.n_frames for r, n in zip(ratios, lengths, strict=True)):
             raise TokensError(
-                f"the codebooks of {tokens.codec!r} must run at whole multiples of the slowest, in whole frames; "
+                f"the frame rates of {tokens.codec!r} must be whole multiples of the slowest, with whole frames; "
                 f"got {lengths} codes at {tokens.frame_rates} Hz."
             )
         heads(tokens.codebook_sizes)  # Raises TokensError if the sizes cannot be factorised.
@@ -100,12 +100,12 @@ class Layout:
         sizes, rates = tuple(codec.codebook_sizes), tuple(codec.frame_rates)
         if dims_per_token is not None:
             if (codec.sample_rate, set(rates)) != (SILK_SAMPLE_RATE, {SILK_FRAME_RATE}) or sizes != codebook_sizes():
-                raise ArgumentError(f"dims_per_token must be left out for another codec than Silk; got '{codec.name}'.")
+                raise ArgumentError(f"dims_per_token is for Silk only; omit it for '{codec.name}'.")
             sizes = codebook_sizes(dims_per_token)
             rates = (SILK_FRAME_RATE,) * len(sizes)
         ratios = _ratios(rates)
         if ratios is None:
-            raise TokensError(f"codebooks must run at whole multiples of the slowest; '{codec.name}' has {rates} Hz.")
+            raise TokensError(f"frame rates must be whole multiples of the slowest; '{codec.name}' has {rates} Hz.")
         heads(sizes)  # Raises TokensError if the sizes cannot be factorised.
         name = getattr(codec, "codec_id", codec.name)
         return cls(name, codec.sample_rate, rates, sizes, _order(ratios), min(rates) * sum(ratios))
@@ -151,7 +151,7 @@ class Layout:
         """
         if (tokens.codec, tokens.codebook_sizes) != (self.codec, self.codebook_sizes):
             raise TokensError(
-                f"tokens must be of {self.codec!r} in {len(self.codebook_sizes)} codebooks, as their layout says; "
+                f"tokens must be from {self.codec!r} with {len(self.codebook_sizes)} codebooks, as in the layout; "
                 f"got {tokens!r}."
             )
         n_frames, n_tokens = tokens.n_frames, self.n_tokens
@@ -160,8 +160,8 @@ class Layout:
             columns = [p for p in range(n_tokens) if self.codebook_of[p] == k]
             n_codes = n_frames * len(columns)
             if len(stream) != n_codes:
-                raise TokensError(f"{n_frames} frames must hold {n_codes} codes of codebook {k}; got {len(stream)}.")
-            codes[:, columns] = stream.reshape(n_frames, len(columns))  # Row by row is time order.
+                raise TokensError(f"{n_frames} frames must have {n_codes} codes of codebook {k}; got {len(stream)}.")
+            codes[:, columns] = stream.reshape(n_frames, len(columns))  # Rows are in time order.
         return codes
 
     def frames(self, tokens: Tokens) -> Frames:
@@ -179,8 +179,8 @@ class Layout:
     def join(self, frames: ArrayLike) -> Codes:
         """Join the codes of the heads [F, P, H] to codes int64 [F, P]. This is the inverse of `split`."""
         digits = self._checked(frames, "frames", self.head_sizes.shape, self.head_sizes)
-        places = np.cumprod(np.pad(self.head_sizes, ((0, 0), (1, 0)), constant_values=1)[:, :-1], axis=1)
-        joined: Codes = (digits * places).sum(axis=-1)
+        place_values = np.cumprod(np.pad(self.head_sizes, ((0, 0), (1, 0)), constant_values=1)[:, :-1], axis=1)
+        joined: Codes = (digits * place_values).sum(axis=-1)
         return joined
 
     def tokens(self, codes: ArrayLike, n_samples: int | None = None) -> Tokens:
@@ -228,8 +228,7 @@ def heads(codebook_sizes: tuple[int, ...]) -> list[tuple[int, ...]]:
         bits = size.bit_length() - 1
         if size != 1 << bits:
             raise TokensError(
-                f"codebooks must be powers of two where one has more than {MAX_HEAD} codes, to be factorised exactly; "
-                f"got one of {size}."
+                f"codebook sizes must be powers of two if one exceeds {MAX_HEAD}, to be factorised exactly; got {size}."
             )
         digits, rest = divmod(bits, 3)
         found.append(((DIGIT,) * digits + (1 << rest,) * (rest > 0)) or (1,))

@@ -58,7 +58,9 @@ class Flat:
         self.bos, self.eos, self.pad = (self.offset + i for i in range(len(SPECIALS)))
         self.size = self.offset + len(SPECIALS) + (max(sizes) if shared else sum(sizes))
         if self.size > np.iinfo(np.int64).max:
-            raise TokensError(f"a vocabulary must fit 64 bits; got {self.size} ids: regroup into smaller tokens.")
+            raise TokensError(
+                f"a vocabulary must have at most 2^63 - 1 ids; got {self.size}. Regroup into smaller tokens."
+            )
         before = [0 if shared else sum(sizes[:k]) for k in layout.codebook_of]
         self._first = np.array(before, dtype=np.int64) + self.offset + len(SPECIALS)  # First ids, [P].
 
@@ -194,7 +196,9 @@ def undelay(rows: ArrayLike, delays: Sequence[int] | None = None) -> Ids:
     late = _delays(range(array.shape[1]) if delays is None else delays, array.shape[1])
     n_steps = len(array) - max(late)
     if n_steps < 0:
-        raise TokensError(f"delayed rows must be at least {max(late)}, the largest delay; got {len(array)}.")
+        raise TokensError(
+            f"a delayed sequence must have at least {max(late)} steps, the largest delay; got {len(array)}."
+        )
     return np.stack([array[steps : steps + n_steps, c] for c, steps in enumerate(late)], axis=1).astype(np.int64)
 
 
@@ -221,7 +225,7 @@ def _read(rows: Ids, starts: NDArray[np.bool_], ends: NDArray[np.bool_]) -> slic
         at = first + int(np.argmax(starts[first:stop]))
         raise TokensError(f"a bos must be the first step of a sequence; got one at step {at}.")
     if stop <= first:
-        raise TokensError("a sequence must hold a frame at least; got none before its end.")
+        raise TokensError("a sequence must have at least one frame before its end; got none.")
     return slice(first, stop)
 
 
@@ -231,7 +235,7 @@ def _whole(rows: Ids, n_tokens: int, cut: bool) -> Ids:
     if (n_rest and not cut) or n_rest == len(rows):
         raise TokensError(
             f"a sequence must be whole frames of {n_tokens} tokens; got {len(rows)} tokens; "
-            "cut=True drops those of a last frame that is not complete."
+            "cut=True drops an incomplete last frame."
         )
     return rows[: len(rows) - n_rest]
 
@@ -246,5 +250,7 @@ def _delays(delays: Sequence[int], n_columns: int) -> tuple[int, ...]:
 def _integers(values: ArrayLike, n_dims: int) -> Ids:
     array = np.asarray(values)
     if array.dtype.kind not in "iu" or array.ndim != n_dims:
-        raise TokensError(f"a sequence must be integers of {n_dims} dimensions; got {array.dtype} {array.shape}.")
+        raise TokensError(
+            f"a sequence must be an integer array of {n_dims} dimensions; got {array.dtype} {array.shape}."
+        )
     return array.astype(np.int64)

@@ -49,14 +49,14 @@ def from_text(text: str, layout: Layout, *, cut: bool = False) -> Tokens:
         cut: drop the tokens of an incomplete last frame.
 
     Raises:
-        TokensError: the text is not the tokens of exactly one recording in whole frames.
+        TokensError: the text does not consist of the tokens of exactly one recording in whole frames.
     """
     found = segments(text, layout, cut=cut)
     parts = [part for part in found if isinstance(part, Tokens) or part.strip()]
     if len(parts) != 1 or not isinstance(parts[0], Tokens):
         other = next((part.strip() for part in parts if isinstance(part, str)), None)
         got = f"{len(parts)} recordings" if other is None and parts else repr((other or "")[:40])
-        raise TokensError(f"text must be the tokens of one recording, '<|{name_of(layout)}:0:17|>...'; got {got}.")
+        raise TokensError(f"text must contain the tokens of one recording, '<|{name_of(layout)}:0:17|>...'; got {got}.")
     return parts[0]
 
 
@@ -80,7 +80,7 @@ def segments(text: str, layout: Layout, *, cut: bool = False) -> list[str | Toke
         if n_rest == len(codes) or (n_rest and not cut):
             raise TokensError(
                 f"the tokens of '{name}' in a text must be whole frames of {n_tokens}; got {len(codes)} in a row; "
-                "cut=True drops those of a last frame that is not complete."
+                "cut=True drops an incomplete last frame."
             )
         whole = [codes[i : i + n_tokens] for i in range(0, len(codes) - n_rest, n_tokens)]
         parts.append(layout.tokens(whole, n_samples))
@@ -101,8 +101,7 @@ def segments(text: str, layout: Layout, *, cut: bool = False) -> list[str | Toke
         expected = layout.codebook_of[len(codes) % layout.n_tokens]
         if int(match[2]) != expected:
             raise TokensError(
-                f"'{match[0]}' must be of codebook {expected}, the next in its frame; it stands at character "
-                f"{match.start()}."
+                f"'{match[0]}' at character {match.start()} must be of codebook {expected}, the next in its frame."
             )
         codes.append(int(match[3]))
     if codes:
@@ -124,6 +123,6 @@ def name_of(layout: Layout) -> str:
     """Return the name in a layout's strings: the codec without its hash and Silk's grouping, "silk" or "silk/4"."""
     name, _, _ = layout.codec.partition("@")
     if not TOKEN.fullmatch(f"<|{name}:0:0|>"):
-        raise TokensError(f"a codec's name must not have | < > in it to be written as text; got {name!r}.")
+        raise TokensError(f"a codec name must not contain | < > to be written as text; got {name!r}.")
     dims = (layout.codebook_sizes[0].bit_length() - 1) // 3  # 8^n has 3n + 1 bits
     return name if name != "silk" or dims == DIMS_PER_TOKEN else f"{name}/{dims}"

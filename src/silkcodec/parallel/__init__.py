@@ -1,6 +1,6 @@
 """Run work in other processes.
 
-cores.py           how many cores this process may use
+cores.py           the number of cores that this process may use
 worker_process.py  a process that runs a function and can be killed
-rebuilt.py         how a codec is sent to another process
+rebuilt.py         pickling of codecs, for use in another process
 """

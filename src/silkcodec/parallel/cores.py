@@ -22,9 +22,10 @@ def available_cores() -> int:
 
 
 def cpu_quota(groups: Path = GROUPS, mount: Path = MOUNT) -> float:
-    """Return the quota in cores of the tightest control group that holds this process; infinite without one.
+    """Return the lowest CPU quota of the control groups of this process, in cores; infinite without a quota.
 
-    Both versions are read: cpu.max of version 2, cpu.cfs_quota_us and cpu.cfs_period_us of version 1.
+    Both versions of control groups are read: cpu.max of version 2, and cpu.cfs_quota_us and cpu.cfs_period_us of
+    version 1.
     """
     try:
         lines = groups.read_text(encoding="utf-8").splitlines()

@@ -21,16 +21,18 @@ def rebuild(kind: type, arguments: dict[str, Any], identity: str) -> Any:
     """Build the codec again. Raises WeightsError if its weights have changed, and any error of the constructor."""
     codec = kind(**arguments)
     if _identity(codec) != identity:
-        raise WeightsError(f"The weights of '{identity}' have changed since it was made; got '{_identity(codec)}'.")
+        raise WeightsError(
+            f"The weights of '{identity}' changed after the codec was pickled; got '{_identity(codec)}'. Load it again."
+        )
     return codec
 
 
-def absolute(place: str | os.PathLike[str] | None) -> str | None:
+def absolute(folder: str | os.PathLike[str] | None) -> str | None:
     """Return the absolute path of a folder, because working directories may differ. Other values are unchanged."""
-    if place is None:
+    if folder is None:
         return None
-    expanded = os.path.expanduser(place)
-    return os.path.abspath(expanded) if os.path.isdir(expanded) else os.fspath(place)
+    expanded = os.path.expanduser(folder)
+    return os.path.abspath(expanded) if os.path.isdir(expanded) else os.fspath(folder)
 
 
 def _identity(codec: Any) -> str:

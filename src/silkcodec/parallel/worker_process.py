@@ -23,11 +23,11 @@ from typing import Any
 
 from silkcodec.errors import SilkError
 
-PATIENCE_S = 5.0  # time for a process to end by itself, and again after SIGTERM
+EXIT_TIMEOUT_S = 5.0  # time for a process to exit by itself, and again after SIGTERM
 
 
-class WorkerDied(Exception):
-    """Report that a worker has ended. The text says how, as the end of a sentence."""
+class WorkerExited(Exception):
+    """Report that a worker process has exited. The text gives the reason; see `reason_of`."""
 
 
 class WorkerProcess:
@@ -57,26 +57,26 @@ class WorkerProcess:
         """Wait for an answer.
 
         Raises:
-            WorkerDied: the process has ended. SilkError: raised in the worker.
+            WorkerExited: the process has exited. SilkError: raised in the worker.
         """
         try:
             answer = self.connection.recv()
         except (EOFError, OSError):
             self._process.join()
-            raise WorkerDied(reason_of(self._process.exitcode)) from None
+            raise WorkerExited(reason_of(self._process.exitcode)) from None
         if isinstance(answer, SilkError):
             raise answer
         if isinstance(answer, _Bug):
-            raise RuntimeError(f"a worker has met a bug of ours:\n{answer.traceback}")
+            raise RuntimeError(f"a worker failed because of a bug in silkcodec:\n{answer.traceback}")
         return answer
 
     def end(self, *, idle: bool) -> None:
         """End the process. An idle process ends when its pipe is closed; a busy one is terminated."""
         self.connection.close()
         if idle:
-            self._process.join(PATIENCE_S)
+            self._process.join(EXIT_TIMEOUT_S)
         self._process.terminate()
-        self._process.join(PATIENCE_S)
+        self._process.join(EXIT_TIMEOUT_S)
         if self._process.is_alive():
             self._process.kill()
             self._process.join()
@@ -84,13 +84,13 @@ class WorkerProcess:
 
 
 def reason_of(exit_code: int | None) -> str:
-    """Return why a process has ended, such as `the process that ran it was ended by SIGKILL, ...`."""
+    """Return why a process has exited, such as `the worker process was killed by SIGKILL, ...`."""
     if exit_code is None or exit_code >= 0:
-        return f"the process that ran it ended by itself, with exit code {exit_code}."
+        return f"the worker process exited with code {exit_code}."
     number = -exit_code
     name = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
-    hint = ", perhaps for lack of memory; fewer --jobs need less" if number == 9 else ""
-    return f"the process that ran it was ended by {name}{hint}."
+    hint = ", possibly for lack of memory; fewer processes need less" if number == 9 else ""
+    return f"the worker process was killed by {name}{hint}."
 
 
 def peak_memory_mb() -> float | None:

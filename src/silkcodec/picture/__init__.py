@@ -23,7 +23,7 @@ from silkcodec.picture import lettering
 
 Image = NDArray[np.uint8]  # [height, width, 3]
 
-PANEL_WIDTH = 1400  # pixels, and so the largest useful number of spectrogram columns
+PANEL_WIDTH = 1400  # pixels; also the largest useful number of spectrogram columns
 PANEL_HEIGHT = 3 * N_MELS
 RANGE_DB = 80.0  # range of the colour scale, from the loudest point down to black
 _LEFT, _RIGHT, _TITLE, _GAP, _BOTTOM = 96, 108, 50, 14, 62  # pixels around the panels
@@ -79,13 +79,14 @@ def bare_spectrograms(mels: Sequence[NDArray[np.float32]]) -> list[bytes]:
 
 
 def band_height(hz: float) -> float:
-    """Return the vertical position of a frequency in such a picture: 0 at the lower edge .. 1 at the upper."""
+    """Return the vertical position of a frequency in a bare spectrogram: 0 at the lower edge, 1 at the upper edge."""
     return float(hz_to_mel(hz)) / float(hz_to_mel(SAMPLE_RATE / 2))
 
 
 def _loudness(mels: Sequence[NDArray[np.float32]]) -> list[NDArray[np.floating]]:
     """Scale log-mel [C, 128] to [128, C], highest band first: 1 at the overall loudest point, 0 at 80 dB below it."""
-    per_hertz = np.log(filterbank().sum(axis=0))  # Without this, noise in the wide high bands is brighter than speech.
+    # Without this correction, noise in the wide high bands would be brighter than speech.
+    per_hertz = np.log(filterbank().sum(axis=0))
     densities_db = [_DB_PER_NEPER * (mel - per_hertz) for mel in mels]
     top_db = max(float(density.max()) for density in densities_db)
     return [(density.T[::-1] - top_db) / RANGE_DB + 1 for density in densities_db]
@@ -108,8 +109,8 @@ def png(image: Image) -> bytes:
 
 def _panel(image: Image, top: int, loudness: NDArray[np.floating]) -> None:
     """Draw a spectrogram, its frequency axis and its colour bar."""
-    place = image[top : top + PANEL_HEIGHT, _LEFT : _LEFT + PANEL_WIDTH]
-    place[:] = _colours(_stretch(_stretch(loudness, PANEL_WIDTH).T, PANEL_HEIGHT).T)
+    panel = image[top : top + PANEL_HEIGHT, _LEFT : _LEFT + PANEL_WIDTH]
+    panel[:] = _colours(_stretch(_stretch(loudness, PANEL_WIDTH).T, PANEL_HEIGHT).T)
     _frame(image, top, _LEFT, PANEL_WIDTH)
 
     for hz in _TICKS_HZ:
@@ -193,6 +194,6 @@ def _text(
     ink = lettering.line(text, dot)
     left = x - {"left": 0, "centre": round(ink.shape[1] - dot) // 2, "right": round(ink.shape[1] - dot)}[align]
     left, top = max(0, left), y - round(3.6 * dot)
-    place = image[top : top + ink.shape[0], left : left + ink.shape[1]]
-    cover = ink[: place.shape[0], : place.shape[1], None]
-    place[:] = np.rint(place * (1 - cover) + np.array(colour) * cover).astype(np.uint8)
+    area = image[top : top + ink.shape[0], left : left + ink.shape[1]]
+    cover = ink[: area.shape[0], : area.shape[1], None]
+    area[:] = np.rint(area * (1 - cover) + np.array(colour) * cover).astype(np.uint8)

@@ -3,7 +3,7 @@
 Neighbouring dots of a letter are joined by strokes, and each stroke is drawn with a soft edge:
 
     . # # # .         o-o-o
-    # . . . #        o     o        so any size is smooth, from 60 lines of NumPy
+    # . . . #        o     o        so text of any size is smooth
     # # # # #   ->   o-o-o-o
     # . . . #        o     o
 """
@@ -37,7 +37,7 @@ _FONT = (
 
 
 def line(text: str, dot: float = 2.0) -> Ink:
-    """Draw one line of text. Characters outside ASCII become "?".
+    """Draw one line of text and return it as [height, width], 0 paper .. 1 ink. Characters outside ASCII become "?".
 
     Args:
         dot: pixels from one dot of the 5 x 7 grid to the next; capital letters are 7 dots high.
@@ -47,8 +47,8 @@ def line(text: str, dot: float = 2.0) -> Ink:
     ink = np.zeros((round(_ROWS * dot), width), dtype=np.float32)
     for i, letter in enumerate(letters):
         left = round(i * _ADVANCE * dot)
-        place = ink[:, left : left + letter.shape[1]]
-        np.maximum(place, letter[:, : place.shape[1]], out=place)
+        area = ink[:, left : left + letter.shape[1]]
+        np.maximum(area, letter[:, : area.shape[1]], out=area)
     return ink
 
 

@@ -1,6 +1,6 @@
 """Encode and decode whole recordings with Silk, using the streams of `stream.py`.
 
-wave [T] -> StreamEncoder -> 19 codes a frame -> Tokens
+wave [T] -> StreamEncoder -> 19 codes per frame -> Tokens
 Tokens -> levels [F, 128] -> StreamDecoder -> wave [F * 9600] -> cut to n_samples
 """
 
@@ -153,7 +153,7 @@ class Silk(FrameModel):
             return tokens.to_levels().astype(np.uint8)
         k = len(tokens.codes)
         if tokens.codebook_sizes != self.codebook_sizes[:k] or tokens.frame_rates != self.frame_rates[:k]:
-            raise TokensError(f"Tokens of Silk must be the first of its 19 codebooks; got {tokens!r}.")
+            raise TokensError(f"Silk tokens must use the first K of the 19 codebooks; got {tokens!r}.")
         self._check_lengths(tokens)
         return self.codes_to_levels(np.stack(tokens.codes, axis=1))
 
@@ -162,11 +162,11 @@ class Silk(FrameModel):
         lengths = {len(codes) for codes in tokens.codes}
         if lengths != {n_frames(tokens.n_samples)}:
             wanted, got = n_frames(tokens.n_samples), ", ".join(map(str, sorted(lengths)))
-            raise TokensError(f"{tokens.n_samples} samples make {wanted} Silk frames in every codebook; got {got}.")
+            raise TokensError(f"{tokens.n_samples} samples need {wanted} Silk frames in every codebook; got {got}.")
 
 
 def load(preset: str | None = None, *, threads: int | None = None, provider: str = "cpu") -> Silk:
     """Return the embedded model. This is the factory in the registry. Raises ArgumentError for a preset."""
     if preset is not None:
-        raise ArgumentError(f"The codec 'silk' has no presets; got '{preset}'; for other weights name a folder.")
+        raise ArgumentError(f"The codec 'silk' has no presets; got '{preset}'. For other weights, pass their folder.")
     return Silk(threads=threads, provider=provider)

@@ -53,7 +53,7 @@ class FrameCutter:
             AudioError: NaN or Inf, or not the shape or type of a wave. ArgumentError: after `flush`.
         """
         if self._finished:
-            raise ArgumentError("A stream must not be fed after flush; make a new StreamEncoder.")
+            raise ArgumentError("A stream must not be fed after flush; create a new StreamEncoder.")
         if not checked:
             chunk = audio.as_block(chunk, self._resampler.from_rate, self._resampler.n_in)
         return self._cut(self._resampler.feed(np.asarray(chunk)))
@@ -65,7 +65,7 @@ class FrameCutter:
             ArgumentError: the stream was flushed before.
         """
         if self._finished:
-            raise ArgumentError("A stream can be flushed once; make a new StreamEncoder.")
+            raise ArgumentError("A stream can be flushed only once; create a new StreamEncoder.")
         self._finished = True
         return self._cut_rest(self._resampler.flush())
 

@@ -21,8 +21,8 @@ _FIELDS: dict[str, dict[int, str]] = {
     "tensor": {13: "external data", 14: "external data"},
 }
 _REFUSED = {
-    "external data": "keeps weights in another file",
-    "subgraph": "contains a subgraph, as loops do",
+    "external data": "stores weights in another file",
+    "subgraph": "contains a subgraph, e.g. a loop",
     "function": "contains functions",
     "training": "contains training information",
 }
@@ -47,10 +47,10 @@ def check_graph_file(content: bytes, name: str) -> None:
                     fault = _REFUSED[found]
                     raise WeightsError(f"'{name}' must be a flat ONNX graph with all its weights; it {fault}.")
                 if not isinstance(value, memoryview):
-                    raise ValueError(f"field {number} of a {kind} is no message")
+                    raise ValueError(f"field {number} of a {kind} is not a message")
                 todo.append((found, value))
     except (ValueError, IndexError) as error:
-        raise WeightsError(f"'{name}' must be a model; it is no ONNX file: {error}.") from error
+        raise WeightsError(f"'{name}' is not an ONNX file: {error}.") from error
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
@@ -68,11 +68,11 @@ def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
                 length, at = _varint(message, at)
             value, at = message[at : at + length], at + length
             if at > len(message):
-                raise ValueError("it is cut short")
+                raise ValueError("it is truncated")
         else:
-            raise ValueError(f"it has a field of type {wire_type}")
+            raise ValueError(f"it has a field of the invalid type {wire_type}")
         if not 1 <= number < 1 << 29:
-            raise ValueError(f"it has a field {number}")
+            raise ValueError(f"it has a field with the invalid number {number}")
         yield number, value
 
 

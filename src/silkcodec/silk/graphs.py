@@ -33,7 +33,7 @@ class Graph:
     """
 
     def __init__(self, folder: Path, config: GraphConfig, output: str, threads: int, provider: str) -> None:
-        import onnxruntime  # Imported here because it takes 0.2 s, also when only a config is read.
+        import onnxruntime  # Imported here because it takes 0.2 s and reading a config does not need it.
 
         self._path = folder / config.file
         content = config.verified_bytes(folder)
@@ -41,19 +41,19 @@ class Graph:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
-        # Waiting threads sleep because spinning gains little on the work of one frame. It also occupies a core
-        # between the frames of a live stream, and on a busy machine it makes two threads slower than one.
+        # Waiting threads sleep, because spinning saves little time for one frame. It would also occupy a core between
+        # the frames of a live stream, and on a busy machine it makes two threads slower than one.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3  # Errors only, because the warnings are about skipped optimisations.
         try:
             self._session = onnxruntime.InferenceSession(content, options, providers=[provider])
         except onnxruntime_errors() as error:
             reason = str(error).splitlines()[0]
-            raise WeightsError(f"'{self._path}' must be a model; ONNX Runtime: {reason}") from error
-        if self._session.get_providers()[0] != provider:  # ONNX Runtime falls back to the CPU with a log line
+            raise WeightsError(f"'{self._path}' cannot be loaded by ONNX Runtime: {reason}") from error
+        if self._session.get_providers()[0] != provider:  # ONNX Runtime falls back to the CPU and only logs it.
             raise ProviderError(
-                f"{provider} could not start here; ONNX Runtime would use {self._session.get_providers()[0]};"
-                " check its drivers, or choose --provider cpu."
+                f"{provider} cannot be started; ONNX Runtime would use {self._session.get_providers()[0]} instead."
+                " Check its drivers, or pass --provider cpu."
             )
         self._input = "levels" if output == "wave" else "wave"
         self._states = config.state_names
@@ -69,8 +69,8 @@ class Graph:
         missing = [name for name in self._outputs if name not in returned]
         if taken != states or any(returned.get(f"next_{name}") != shape for name, shape in states.items()) or missing:
             raise WeightsError(
-                f"'{self._path}' must be a graph from {self._input!r} and the states of config.json to"
-                f" {self._outputs[0]!r} and the next states; export it again."
+                f"'{self._path}' must have the input {self._input!r}, the output {self._outputs[0]!r}, and the states"
+                " of config.json as inputs and outputs; export it again."
             )
 
     def run(self, value: NDArray[Any], states: States) -> tuple[NDArray[Any], States]:
@@ -80,7 +80,7 @@ class Graph:
             outputs = self._session.run(self._outputs, feeds)
         except onnxruntime_errors() as error:  # For example, a tensor inside the graph does not fit in memory.
             reason = str(error).splitlines()[0]
-            raise WeightsError(f"'{self._path}' must run on its inputs; ONNX Runtime: {reason}") from error
+            raise WeightsError(f"ONNX Runtime failed to run '{self._path}': {reason}") from error
         return outputs[0], outputs[1:]
 
 
@@ -94,8 +94,7 @@ def find_provider(provider: str) -> str:
 
     if PROVIDERS[provider] not in onnxruntime.get_available_providers():
         raise ProviderError(
-            f"provider '{provider}' needs ONNX Runtime built for it, which is not installed;"
-            " run: pip install onnxruntime-gpu"
+            f"provider '{provider}' needs a build of ONNX Runtime that supports it; run: pip install onnxruntime-gpu"
         )
     return PROVIDERS[provider]
 

@@ -37,7 +37,7 @@ class FrameModel:
     Arguments, attributes and errors: see `Silk`.
     """
 
-    DECODE_FRAMES = 5  # Frames per call of the decoder: a third faster than 1, and at most 2 s of audio in memory.
+    DECODE_FRAMES = 5  # Frames per decoder call: a third faster than one frame, with at most 2 s of audio in memory.
     MAX_THREADS = 4  # One frame is too little work for more threads.
 
     def __init__(
@@ -50,7 +50,7 @@ class FrameModel:
         if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
             raise ArgumentError(f"threads must be a whole number of at least 1, or None; got {threads!r}.")
         if folder is not None and not isinstance(folder, (str, os.PathLike)):
-            raise ArgumentError(f"A folder of weights must be a str or a path; got {folder!r}.")
+            raise ArgumentError(f"The weights folder must be a str or a path; got {folder!r}.")
         self.folder = EMBEDDED if folder is None else Path(folder)
         self.threads = threads or min(self.MAX_THREADS, available_cores())
         self.provider = find_provider(provider)
@@ -88,7 +88,12 @@ class FrameModel:
         return states
 
     def encode_frame(self, wave: Wave, states: States) -> tuple[NDArray[np.uint8], States]:
-        """Encode a frame's wave, float32 [9600] (480 samples ahead), to levels, uint8 [1, 128], and the next states."""
+        """Encode one frame to levels, uint8 [1, 128]; return them and the next states.
+
+        Args:
+            wave: the 9,600 samples that end 480 samples (the look-ahead) after the frame, float32.
+            states: the states after the previous frame.
+        """
         levels, states = self.call("levels", wave[None], states)
         return levels[0], states
 
@@ -97,7 +102,7 @@ class FrameModel:
         return self.config.decoder.fresh_states()
 
     def decode_frames(self, levels: NDArray[np.uint8], states: States) -> tuple[Wave, States]:
-        """Decode frames of levels, uint8 [F, 128], to a wave, float32 [F * 9600], and the next states."""
+        """Decode levels, uint8 [F, 128], to a wave, float32 [F * 9600]; return it and the next states."""
         wave, states = self.call("wave", levels[None], states)
         return wave[0], states
 
@@ -121,8 +126,8 @@ class FrameModel:
         """Raise TokensError for tokens of other weights, which would decode to noise."""
         if codec_id != self.codec_id:
             raise TokensError(
-                f"Tokens must be of '{self.codec_id}'; got '{codec_id}';"
-                " load the codec, and the weights, that made them."
+                f"Tokens must be from '{self.codec_id}'; got tokens from '{codec_id}'."
+                " Load the codec and the weights that encoded them."
             )
 
     def codes_to_levels(self, codes: ArrayLike) -> NDArray[np.uint8]:

@@ -30,7 +30,7 @@ Levels = NDArray[np.uint8]
 Wave = NDArray[np.float32]
 
 LATENCY_S = 0.42
-"""From a sample's arrival to the tokens of its frame, at most, without the time to compute: 400 + 20 ms."""
+"""Maximum time from the arrival of a sample to the tokens of its frame, without computation: 400 + 20 ms."""
 
 FADE_FRAMES = 3  # frames in which a concealed loss fades to silence: 1.2 s
 RISE_SAMPLES = 480  # samples in which the frame after a loss fades in: 20 ms
@@ -51,7 +51,7 @@ class StreamEncoder:
     >>> codec = silkcodec.load()                                            # doctest: +SKIP
     >>> stream = StreamEncoder(codec, sample_rate=48_000)                   # doctest: +SKIP
     >>> for chunk in microphone:                                            # doctest: +SKIP
-    ...     send(stream.feed(chunk))                                        # int64 [F, 19], F is 0 mostly
+    ...     send(stream.feed(chunk))                                        # int64 [F, 19], F is usually 0
     >>> send(stream.flush())                                                # doctest: +SKIP
     """
 
@@ -153,7 +153,9 @@ class StreamDecoder:
         self._n_codebooks = len(codebook_sizes(dims_per_token))
         if n_codebooks is not None:
             if dims_per_token != DIMS_PER_TOKEN:
-                raise ArgumentError("n_codebooks must be None for codes that are grouped differently.")
+                raise ArgumentError(
+                    f"n_codebooks must be None for codes in groups of {dims_per_token} dimensions; got {n_codebooks}."
+                )
             self._n_codebooks = codec.check_n_codebooks(n_codebooks)
         self._states = codec.decoder_states()
         self._n_lost = FADE_FRAMES  # Frames lost since the last received one. A loss before any frame is silence.
@@ -193,8 +195,9 @@ class StreamDecoder:
     def conceal(self, n_frames: int = 1) -> Wave:
         """Return samples that replace lost frames, continuing from the state and fading to silence in 1.2 s.
 
-        The middle level gives higher intelligibility (STOI) at about the same PESQ than two alternatives: repeating
-        the levels of the last frame, and interpolating to the next frame, which adds delay. See `silk lab robustness`.
+        The middle level was compared with two alternatives: repeating the levels of the last frame, and interpolating
+        to the next frame, which adds delay. It gives higher intelligibility (STOI) than both, at about the same PESQ.
+        See `silk lab robustness`.
 
         The decoder's state advances with the middle levels, by at most FADE_FRAMES frames for a loss of any length.
         If no frame has been received yet, the result is silence.
@@ -211,10 +214,10 @@ class StreamDecoder:
         if isinstance(n_frames, bool) or not isinstance(n_frames, (int, np.integer)) or n_frames < 0:
             raise ArgumentError(f"n_frames must be a whole number of at least 0; got {n_frames!r}.")
         wave = np.zeros(n_frames * FRAME_SAMPLES, dtype=np.float32)
-        n_heard = min(max(FADE_FRAMES - self._n_lost, 0), int(n_frames))
-        if n_heard:
-            heard = self._decode(np.full((n_heard, LATENT_WIDTH), MIDDLE_LEVEL, dtype=np.uint8))
-            wave[: len(heard)] = heard * _fade(self._n_lost, len(heard))
+        n_audible = min(max(FADE_FRAMES - self._n_lost, 0), int(n_frames))
+        if n_audible:
+            audible = self._decode(np.full((n_audible, LATENT_WIDTH), MIDDLE_LEVEL, dtype=np.uint8))
+            wave[: len(audible)] = audible * _fade(self._n_lost, len(audible))
         self._n_lost += int(n_frames)
         self.n_frames += int(n_frames)
         self.n_concealed += int(n_frames)
@@ -230,9 +233,9 @@ class StreamDecoder:
 
 
 def _streaming(codec: FrameModel) -> FrameModel:
-    """Raise ArgumentError if `codec` cannot stream: it is the name of a codec, or a codec other than Silk."""
+    """Return `codec`. Raises ArgumentError if it cannot stream because it is a name or a codec other than Silk."""
     if not hasattr(codec, "encoder_states"):
-        raise ArgumentError(f"A stream must have a loaded Silk, such as silkcodec.load(); got {codec!r}.")
+        raise ArgumentError(f"A stream needs a loaded Silk codec, such as silkcodec.load(); got {codec!r}.")
     return codec
 
 

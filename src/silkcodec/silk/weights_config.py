@@ -65,8 +65,8 @@ class GraphConfig:
         found = hashlib.sha256(content).hexdigest()
         if found != self.sha256:
             raise WeightsError(
-                f"'{path}' must have the SHA-256 {self.sha256[:12]}... that config.json names;"
-                f" got {found[:12]}...; the file is damaged or was exchanged: install or export it again."
+                f"'{path}' must have the SHA-256 {self.sha256[:12]}... from config.json; got {found[:12]}..."
+                " The file is damaged or was replaced; install or export it again."
             )
         return content
 
@@ -96,7 +96,7 @@ class WeightsConfig:
             WeightsError: the file is missing, invalid, of another format, or not of Silk's shape.
         """
         path = folder / "config.json"
-        values = read_json(path, "A weights folder must hold config.json; ")
+        values = read_json(path, "A weights folder must contain config.json; ")
         try:
             return cls._parse(values, path)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -107,7 +107,7 @@ class WeightsConfig:
     def _parse(cls, values: dict[str, Any], path: Path) -> WeightsConfig:
         if values["format"] is True or values["format"] != FORMAT:
             found = _short(values["format"])
-            raise WeightsError(f"'{path}' must be of format {FORMAT}; got {found}; upgrade silkcodec.")
+            raise WeightsError(f"'{path}' must have format {FORMAT}; got {found}. Upgrade silkcodec.")
         for key, fixed in _FIXED.items():
             if values[key] != fixed:
                 raise WeightsError(f"'{path}' must have {key} = {fixed}; got {_short(values[key])}.")
@@ -122,9 +122,9 @@ class WeightsConfig:
         )
         digests = config.encoder.sha256 + config.decoder.sha256
         if hashlib.sha256(digests.encode()).hexdigest()[:12] != config.weights_hash:
-            raise WeightsError(f"'{path}' must have the weights_hash of its two graphs; export it again.")
+            raise WeightsError(f"The weights_hash in '{path}' must match its two graphs; export it again.")
         if config.encoder.states.get("state_wave") != (config.history_samples + config.lookahead_samples,):
-            raise WeightsError(f"'{path}' must have an encoder state 'state_wave' of history + look-ahead.")
+            raise WeightsError(f"'{path}' must have an encoder state 'state_wave' of history and look-ahead samples.")
         return config
 
 
@@ -171,14 +171,14 @@ def _graph(values: dict[str, Any]) -> GraphConfig:
         raise ValueError(f"states must be a list of at most {MAX_STATES}")
     states = {_text(state, "name"): _shape(state["shape"]) for state in given}
     if sum(math.prod(shape) for shape in states.values()) > MAX_STATE_NUMBERS:
-        raise ValueError(f"the states must hold at most {MAX_STATE_NUMBERS:,} numbers together")
+        raise ValueError(f"the states must have at most {MAX_STATE_NUMBERS:,} numbers in total")
     return GraphConfig(file=file, sha256=_text(values, "sha256"), states=states)
 
 
 def _sizes(values: Any) -> dict[str, int | float | str]:
     """Check that each size is a number of at most `MAX_SIZE` or a short text. The network checks the values."""
     if not isinstance(values, dict) or len(values) > MAX_STATES:
-        raise ValueError(f"network must be a table of at most {MAX_STATES} sizes")
+        raise ValueError(f"network must be an object of at most {MAX_STATES} sizes")
     for name, value in values.items():
         if isinstance(value, str):
             _text(values, name)
@@ -202,7 +202,7 @@ def _integer(name: str, value: Any, low: int, high: int) -> int:
 def _text(values: dict[str, Any], name: str) -> str:
     value = values[name]
     if not isinstance(value, str) or not 1 <= len(value) <= MAX_NAME or not value.isprintable():
-        raise ValueError(f"{name} must be a printable text of 1..{MAX_NAME} characters; got {_short(value)}")
+        raise ValueError(f"{name} must be printable text of 1..{MAX_NAME} characters; got {_short(value)}")
     return value
 
 
