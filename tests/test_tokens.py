@@ -157,7 +157,7 @@ def test_another_process_gets_equal_and_read_only_tokens() -> None:
         ({"codes": tuple(np.full(5, 2**63, np.uint64) for _ in range(8))}, "must be 0..2047"),
         ({"codes": tuple(np.zeros(5) for _ in range(8))}, "integers; got float64"),
         ({"codes": tuple(np.zeros(5, bool) for _ in range(8))}, "integers; got bool"),
-        ({"codes": tuple(np.zeros((1, 5), int) for _ in range(8))}, "one row"),
+        ({"codes": tuple(np.zeros((1, 5), int) for _ in range(8))}, "one-dimensional"),
         ({"codes": tuple(np.zeros(0, int) for _ in range(8))}, "at least one code"),
         ({"codes": ([[1], [2, 3]],) * 8}, "must be an array of integers"),
         ({"codes": None}, "must be sequences"),
@@ -180,7 +180,7 @@ def test_what_is_not_true_is_refused(changes: dict[str, Any], message: str) -> N
 
 @pytest.mark.parametrize("n_samples", [1, 19_200, 28_801])
 def test_silk_frames_must_fit_the_samples(n_samples: int) -> None:
-    with pytest.raises(TokensError, match=r"make \d Silk frames in every codebook; got 3"):
+    with pytest.raises(TokensError, match=r"need \d Silk frames in every codebook; got 3"):
         silk(3, n_samples)
 
 

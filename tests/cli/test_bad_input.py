@@ -63,7 +63,7 @@ ENCODE = {
     "good.silk": "cannot be read as audio",
     "good.wav -o taken.silk": "'taken.silk' exists already",
     "good.wav -o text.wav/x.silk": "'text.wav' is a file, not a folder",
-    "good.wav --weights silence": "must hold config.json",
+    "good.wav --weights silence": "must contain config.json",
 }
 DECODE = {
     "missing.silk": "Input not found: 'missing.silk'",
@@ -77,7 +77,7 @@ DECODE = {
     "flipped.silk": "damaged at byte",
     "newer.silk": "newer",
     "longer.silk": "more bytes follow",
-    "other.silk": "got 'silk@000000000000'",
+    "other.silk": "got tokens from 'silk@000000000000'",
     "good.silk -o taken.wav": "'taken.wav' exists already",
     "good.silk -o text.wav/x.wav": "'text.wav' is a file, not a folder",
     "good.silk -o out.xyz": "must be one of",

@@ -271,7 +271,7 @@ def test_outputs_are_checked_before_the_model_is_read(silk: Run, folder: Path, s
         (["encode", "*.flac"], "No file matches the pattern '*.flac'"),
         (["decode", "a.wav", "--format", "exe"], "must be one of"),
         (["roundtrip", "-"], "needs a name"),
-        (["roundtrip", "a.wav", "-o", "-"], "not -"),
+        (["roundtrip", "a.wav", "-o", "-"], "got -"),
         (["encode", "a.wav", "--provider", "tpu"], "provider must be cpu or cuda"),
         (["train", "missing.toml", "-o", "run"], "Config not found: 'missing.toml'"),
         (["export", "missing", "-o", "out"], "Run not found: 'missing'"),
@@ -386,17 +386,17 @@ def test_closed_standard_streams_are_one_line_or_nothing(folder: Path, sound: st
 
     assert shell(f"{python} encode - -o b.silk {weights} <&-") == (
         2,
-        b"silk: Standard input is closed; name a file, or open it: < FILE.\n",
+        b"silk: Standard input is closed; pass a file name, or redirect it: < FILE.\n",
     )
     assert not (folder / "b.silk").exists()
     assert shell(f"{python} encode {sound} {weights} <&- >&- 2>&-") == (0, b"")
     assert shell(f"{python} decode a.silk -o - {weights} >&-") == (
         2,
-        b"silk: Standard output is closed; name a file with -o, or open it: > FILE.\n",
+        b"silk: Standard output is closed; pass a file with -o, or redirect it: > FILE.\n",
     )
     for verb in ("decode", "info", "roundtrip"):
         code, stderr = shell(f"{python} {verb} - -o c.wav {weights} <&-" if verb != "info" else f"{python} info - <&-")
-        assert (code, stderr) == (2, b"silk: Standard input is closed; name a file, or open it: < FILE.\n"), verb
+        assert (code, stderr) == (2, b"silk: Standard input is closed; pass a file name, or redirect it: < FILE.\n"), verb
     # With standard error closed, the results of a pipe must not end up among its bytes.
     line = f"{python} decode a.silk -o - {weights} 2>&-"
     piped = subprocess.run(["sh", "-c", line], stdout=subprocess.PIPE, timeout=60).stdout

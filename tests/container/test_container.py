@@ -164,7 +164,7 @@ def test_a_writer_refuses_what_does_not_add_up() -> None:
     with pytest.raises(TokensError, match=r"\[frames, 19\]"):
         writer.write(codes[:, :5])
     writer.write(codes[:2])
-    with pytest.raises(TokensError, match="28800 samples make 3 Silk frames; got 2"):
+    with pytest.raises(TokensError, match="28800 samples need 3 Silk frames; got 2"):
         writer.finish()
     writer.write(codes[2:])
     with pytest.raises(ArgumentError, match="got 28800 and 28799"):

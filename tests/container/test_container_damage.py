@@ -303,8 +303,8 @@ def test_the_forger_can_write_true_files() -> None:
         ({"version": 0}, "version 0"),
     ],
 )
-def test_a_forged_header_is_refused(fields: dict[str, Any], claims: str) -> None:
-    with pytest.raises(ContainerError, match=claims):
+def test_a_forged_header_is_refused(fields: dict[str, Any], declares: str) -> None:
+    with pytest.raises(ContainerError, match=declares):
         from_bytes(forged(forged_header(**fields), (b"RAW ", 1, bytes(48)), END_1))
 
 

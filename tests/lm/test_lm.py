@@ -227,7 +227,7 @@ def test_delayed_steps_that_ran_out_hold_the_frames_that_all_columns_reached() -
         (lambda ids, flat: ids[:1], "at least one frame"),
         (lambda ids, flat: np.insert(ids, 5, flat.bos), "bos must be the first"),
         (lambda ids, flat: ids[::-1], "at least one frame"),
-        (lambda ids, flat: ids.astype(float), "must be integers"),
+        (lambda ids, flat: ids.astype(float), "must be an integer array"),
         (lambda ids, flat: ids[None], "of 1 dimensions"),
         (lambda ids, flat: np.where(np.arange(len(ids)) == 3, flat.size - 1, ids), r"codes\[0, 2\] must be 0..4095"),
     ],
@@ -267,7 +267,7 @@ def test_other_wrong_arguments_are_one_sentence(codec: Silk) -> None:
     for offset in (-1, 2.5, True):
         with pytest.raises(ArgumentError, match="offset must be"):
             lm.Flat(layout, offset=offset)  # type: ignore[arg-type]
-    with pytest.raises(TokensError, match="64 bits"):
+    with pytest.raises(TokensError, match=r"2\^63 - 1 ids"):
         lm.Flat(layout, offset=2**63 - 5)
     for delays in ([0] * 18, [-1] * 19, [0.5] * 19):
         with pytest.raises(ArgumentError, match="19 whole numbers"):
