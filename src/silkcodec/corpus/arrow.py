@@ -202,7 +202,7 @@ def parquet(file: str) -> Any:
 
 @contextmanager
 def readable(message: str) -> Iterator[None]:
-    """Convert the errors of Arrow and Python for a damaged Parquet file to ArgumentError, with a message and the reason."""
+    """Convert the errors of Arrow and Python for a damaged Parquet file to ArgumentError with this message."""
     arrow = require("A Parquet dataset").ArrowException
     try:
         yield
