@@ -396,7 +396,9 @@ def test_closed_standard_streams_are_one_line_or_nothing(folder: Path, sound: st
     )
     for verb in ("decode", "info", "roundtrip"):
         code, stderr = shell(f"{python} {verb} - -o c.wav {weights} <&-" if verb != "info" else f"{python} info - <&-")
-        assert (code, stderr) == (2, b"silk: Standard input is closed; pass a file name, or redirect it: < FILE.\n"), verb
+        assert (code, stderr) == (2, b"silk: Standard input is closed; pass a file name, or redirect it: < FILE.\n"), (
+            verb
+        )
     # With standard error closed, the results of a pipe must not end up among its bytes.
     line = f"{python} decode a.silk -o - {weights} 2>&-"
     piped = subprocess.run(["sh", "-c", line], stdout=subprocess.PIPE, timeout=60).stdout
