@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from silkcodec import __version__, codec
-from silkcodec.baselines import catalogue, rates
+from silkcodec.baselines import catalogue
 from silkcodec.serve import access, logs, sessions, uploads
 from silkcodec.serve.books import Books
 from silkcodec.serve.pool import BusyError
@@ -173,7 +173,7 @@ def _add_coding(app: FastAPI, service: Service) -> None:
             frame_rate=SILK_FRAME_RATE,
             codebook_sizes=list(codebook_sizes()),
         )
-        known = await asyncio.to_thread(lambda: catalogue.rows(rates.measured(), codec.codecs()))
+        known = await asyncio.to_thread(lambda: catalogue.rows(catalogue.measured(), codec.codecs()))
         return CodecsOut(serving=serving, known=known)
 
     @app.post(
