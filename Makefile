@@ -209,4 +209,4 @@ $(FULL): $(LIGHT) lab/pyproject.toml $(wildcard requirements/*)
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(VENV_LIGHT) $(VENV_DOCS) out dist build src/silkcodec/site web/node_modules web/public/data
+	rm -rf $(VENV) $(VENV_LIGHT) $(VENV_DOCS) out dist build src/silkcodec/site web/node_modules web/public/data web/codec/dist

@@ -102,10 +102,11 @@ def coverage() -> dict[str, Any]:
 
 
 def fixtures() -> dict[str, Any]:
-    """Levels and their codes, a .silk file of them, and the log-mel of a chirp that both languages can compute."""
+    """Return levels and their codes, .silk files, and the log-mel of a chirp that both languages can compute."""
     levels = np.random.default_rng(7).integers(0, 8, (27, 128), dtype=np.uint8)
     file, n_samples = io.BytesIO(), 27 * 9600 - 1234
     container.write(Tokens.from_levels(levels, n_samples=n_samples, codec="silk@0a1b2c3d4e5f"), file)
+    peaked = np.random.default_rng(8).normal(3.5, 0.8, (80, 128)).round().clip(0, 7).astype(np.uint8)
     step = np.arange(10_000, dtype=np.float64)
     chirp = (0.5 * np.sin(2 * np.pi * (100 * step + 0.2 * step**2) / 24_000)).astype(np.float32)
     return {
@@ -114,8 +115,21 @@ def fixtures() -> dict[str, Any]:
         "n_samples": n_samples,
         "codec": "silk@0a1b2c3d4e5f",
         "silk": base64.b64encode(file.getvalue()).decode(),
+        "silk_of_gain_0.3": silk_file(levels[:2], gain=0.3),
+        "peaked": silk_file(peaked, entropy=False),  # Levels that a range coder makes smaller, raw and coded.
+        "peaked_coded": silk_file(peaked, entropy=True),
+        # In a chunk of so many frames, the products of the range coder's model exceed 2^53.
+        "constant_coded": silk_file(np.full((1500, 128), 4, np.uint8), entropy=True, chunk_frames=1500),
         "mel": np.round(mel.log_mel(chirp)[::9].astype(np.float64), 4).tolist(),
     }
+
+
+def silk_file(levels: NDArray[np.uint8], **options: Any) -> str:
+    """Return the bytes of a .silk file with these levels, in base64."""
+    file = io.BytesIO()
+    with container.Writer(file, codec="silk@0a1b2c3d4e5f", n_samples=len(levels) * 9600, **options) as writer:
+        writer.write_levels(levels)
+    return base64.b64encode(file.getvalue()).decode()
 
 
 if __name__ == "__main__":

@@ -6,6 +6,10 @@ import { defineConfig, type Plugin } from "vite";
 
 const weights = fileURLToPath(new URL("../src/silkcodec/silk/weights", import.meta.url));
 
+function codec(entry: string): string {
+  return fileURLToPath(new URL(`./codec/src/${entry}.ts`, import.meta.url));
+}
+
 /** In `npm run dev`, the model is served from the package's own folder, as `silk explain` does it. */
 function packagedWeights(): Plugin {
   return {
@@ -25,7 +29,7 @@ function packagedWeights(): Plugin {
 export default defineConfig({
   base: "./", // works from any folder of any static host
   plugins: [svelte(), packagedWeights()],
-  resolve: { alias: { silkcodec: fileURLToPath(new URL("./codec/src/index.ts", import.meta.url)) } },
+  resolve: { alias: { "silkcodec/worker": codec("worker"), silkcodec: codec("index") } }, // the entries of codec/package.json
   build: {
     outDir: "../src/silkcodec/site", // where the wheel takes it from
     emptyOutDir: true,

@@ -1,4 +1,4 @@
-/** CRC-32 as in zlib and PNG; `crc32(data, start)` goes on from `start`. */
+/** Return the CRC-32 of zlib and PNG. `crc32(data, start)` continues from `start`. */
 export function crc32(data: Uint8Array, start = 0): number {
   let crc = ~start;
   for (const byte of data) crc = (crc >>> 8) ^ TABLE[(crc ^ byte) & 255];

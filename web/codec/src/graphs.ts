@@ -1,56 +1,109 @@
-/** The two graphs on ONNX Runtime Web, of which this is the only importer. */
+/** Run the two graphs on ONNX Runtime Web. Only this module uses it. */
 
-import * as ort from "onnxruntime-web/wasm";
-import wasm from "onnxruntime-web/ort-wasm-simd-threaded.wasm?url";
-import type { GraphConfig, WeightsConfig } from "./config";
-import type { DecoderGraph, EncodedFrame, EncoderGraph } from "./stream";
-import { LATENT_WIDTH } from "./tokens";
+import type * as ORT from "onnxruntime-web/wasm";
+import { SilkError } from "./errors.js";
+import { Queue } from "./queue.js";
+import type { DecoderGraph, EncodedFrame, EncoderGraph } from "./stream.js";
+import { LATENT_WIDTH } from "./tokens.js";
+import type { GraphConfig, Weights } from "./weights.js";
 
-export type States = Record<string, ort.Tensor>;
+/** The module `onnxruntime-web/wasm`, or another build of it. */
+export type Runtime = typeof ORT;
 
-/** Told before the first session: where the WebAssembly is, and one thread, which works on any static host. */
-export function prepare(): void {
-  ort.env.wasm.numThreads = 1;
-  ort.env.wasm.wasmPaths = { wasm: new URL(wasm, import.meta.url).href };
-  ort.env.logLevel = "error";
+/** Where the WebAssembly of ONNX Runtime is: a folder, or its files. See `ort.env.wasm.wasmPaths`. */
+export type WasmPaths = ORT.Env.WasmPrefixOrFilePaths;
+
+export type States = Record<string, ORT.Tensor>;
+
+export interface Graphs {
+  encoder: EncoderGraph<States>;
+  decoder: DecoderGraph<States>;
+  release(): Promise<void>;
 }
 
-export async function openEncoder(content: Uint8Array, config: WeightsConfig): Promise<EncoderGraph<States>> {
-  const session = await open(content);
+/** Return `runtime`, or import the peer dependency. One thread works on any static host. */
+export async function openRuntime(runtime?: Runtime, wasmPaths?: WasmPaths): Promise<Runtime> {
+  const ort = runtime ?? (await import("onnxruntime-web/wasm"));
+  ort.env.wasm.numThreads = 1;
+  if (wasmPaths !== undefined) ort.env.wasm.wasmPaths = wasmPaths;
+  ort.env.logLevel = "error";
+  return ort;
+}
+
+export async function openGraphs(ort: Runtime, { config, encoder, decoder }: Weights): Promise<Graphs> {
+  const encoderSession = await openSession(ort, encoder);
+  const decoderSession = await openSession(ort, decoder);
   return {
-    lookaheadSamples: config.lookahead_samples,
+    encoder: encoderGraph(ort, encoderSession, config.encoder, config.lookahead_samples, config.history_samples),
+    decoder: decoderGraph(ort, decoderSession, config.decoder),
+    async release() {
+      await encoderSession.release();
+      await decoderSession.release();
+    },
+  };
+}
+
+interface Session {
+  run(feeds: States, outputs: string[]): Promise<Record<string, ORT.Tensor>>;
+  release(): Promise<void>;
+}
+
+/** A session does not run two calls at the same time, so they wait for each other. */
+async function openSession(ort: Runtime, content: Uint8Array): Promise<Session> {
+  const options = { executionProviders: ["wasm"], graphOptimizationLevel: "all" } as const;
+  const session = await ort.InferenceSession.create(content, options);
+  const queue = new Queue();
+  let released = false;
+  return {
+    run: (feeds, outputs) =>
+      queue.run(async () => {
+        if (released) throw new SilkError("The codec is closed. Load it again.");
+        return session.run(feeds, outputs);
+      }),
+    release() {
+      released = true;
+      return queue.run(() => session.release());
+    },
+  };
+}
+
+function encoderGraph(
+  ort: Runtime,
+  session: Session,
+  config: GraphConfig,
+  lookaheadSamples: number,
+  historySamples: number,
+): EncoderGraph<States> {
+  return {
+    lookaheadSamples,
     fresh(prime) {
-      const states = fresh(config.encoder);
-      (states.state_wave.data as Float32Array).set(prime, config.history_samples);
+      const states = zeros(ort, config);
+      (states.state_wave.data as Float32Array).set(prime, historySamples);
       return states;
     },
     async run(wave, states): Promise<[EncodedFrame, States]> {
-      const wanted = ["levels", "latent", ...Object.keys(states).map((name) => `next_${name}`)];
-      const outputs = await session.run({ wave: new ort.Tensor("float32", wave, [1, wave.length]), ...states }, wanted);
-      const frame = { levels: outputs.levels.data as Uint8Array, latent: outputs.latent.data as Float32Array };
-      return [frame, next(outputs, states)];
+      const feeds = { wave: new ort.Tensor("float32", wave, [1, wave.length]), ...states };
+      const outputs = await session.run(feeds, ["levels", "latent", ...nextNames(states)]);
+      const frame = { levels: outputs.levels.data as Uint8Array, latents: outputs.latent.data as Float32Array };
+      return [frame, nextStates(outputs, states)];
     },
   };
 }
 
-export async function openDecoder(content: Uint8Array, config: WeightsConfig): Promise<DecoderGraph<States>> {
-  const session = await open(content);
+function decoderGraph(ort: Runtime, session: Session, config: GraphConfig): DecoderGraph<States> {
   return {
-    fresh: () => fresh(config.decoder),
+    fresh: () => zeros(ort, config),
     async run(levels, states): Promise<[Float32Array, States]> {
       const shape = [1, levels.length / LATENT_WIDTH, LATENT_WIDTH];
-      const outputs = await session.run({ levels: new ort.Tensor("uint8", levels, shape), ...states });
-      return [outputs.wave.data as Float32Array, next(outputs, states)];
+      const feeds = { levels: new ort.Tensor("uint8", levels, shape), ...states };
+      const outputs = await session.run(feeds, ["wave", ...nextNames(states)]);
+      return [outputs.wave.data as Float32Array, nextStates(outputs, states)];
     },
   };
 }
 
-function open(content: Uint8Array): Promise<ort.InferenceSession> {
-  return ort.InferenceSession.create(content, { executionProviders: ["wasm"], graphOptimizationLevel: "all" });
-}
-
-/** A stream that has not begun: zeros. */
-function fresh(config: GraphConfig): States {
+/** Return the states at the start of a stream. */
+function zeros(ort: Runtime, config: GraphConfig): States {
   return Object.fromEntries(
     config.states.map(({ name, shape }) => {
       const size = shape.reduce((product, n) => product * n, 1);
@@ -59,6 +112,10 @@ function fresh(config: GraphConfig): States {
   );
 }
 
-function next(outputs: Record<string, ort.Tensor>, states: States): States {
+function nextNames(states: States): string[] {
+  return Object.keys(states).map((name) => `next_${name}`);
+}
+
+function nextStates(outputs: Record<string, ORT.Tensor>, states: States): States {
   return Object.fromEntries(Object.keys(states).map((name) => [name, outputs[`next_${name}`]]));
 }

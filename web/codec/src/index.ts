@@ -1,7 +1,25 @@
-/** The public interface of the codec. The web page imports nothing else of it. */
+/** The public interface of the package. */
 
-export { crc32 } from "./crc32";
-export { Cancelled, Model, type Decoded, type Encoded } from "./model";
-export { readSilk, writeSilk, type SilkFile } from "./silkfile";
-export { StreamDecoder, StreamEncoder, type DecoderGraph, type EncodedFrame, type EncoderGraph } from "./stream";
-export * from "./tokens";
+export { Codec, StreamDecoder, StreamEncoder, load, type LoadOptions, type RunOptions } from "./codec.js";
+export { SilkError } from "./errors.js";
+export type { Runtime, WasmPaths } from "./graphs.js";
+export { readSilk, writeSilk } from "./silkfile.js";
+export type { Frames } from "./stream.js";
+export {
+  BITS_PER_FRAME,
+  DIMS_PER_TOKEN,
+  FRAME_S,
+  FRAME_SAMPLES,
+  LATENT_WIDTH,
+  MIDDLE_LEVEL,
+  N_LEVELS,
+  SAMPLE_RATE,
+  Tokens,
+  codebookSizes,
+  codesToLevels,
+  levelsToCodes,
+  nFrames,
+  regroup,
+  type TokensInit,
+} from "./tokens.js";
+export type { LoadProgress } from "./weights.js";

@@ -1,16 +1,18 @@
-/** What the page and the worker say to each other. */
+/** The messages between `remote.ts` and `worker.ts`. */
+
+import type { WasmPaths } from "./graphs.js";
+import type { Frames } from "./stream.js";
 
 export type Request =
-  | { kind: "load"; folder: string }
-  | { kind: "encode"; id: number; wave: Float32Array }
-  | { kind: "decode"; id: number; levels: Uint8Array; nSamples: number }
-  | { kind: "cancel"; id: number };
+  | { kind: "load"; folder: string; wasmPaths?: WasmPaths }
+  | { kind: "open"; stream: number; direction: "encode" | "decode" }
+  | { kind: "encode"; id: number; stream: number; chunk: Float32Array | null } // null: flush
+  | { kind: "decode"; id: number; stream: number; levels: Uint8Array }
+  | { kind: "close"; stream: number };
 
 export type Answer =
   | { kind: "loading"; bytes: number; totalBytes: number | null }
-  | { kind: "ready"; codec: string; bytes: number; took_ms: number }
-  | { kind: "failed"; id: number | null; message: string }
-  | { kind: "progress"; id: number; share: number }
-  | { kind: "encoded"; id: number; levels: Uint8Array; latents: Float32Array; took_ms: number }
-  | { kind: "decoded"; id: number; wave: Float32Array; took_ms: number }
-  | { kind: "cancelled"; id: number };
+  | { kind: "ready"; codec: string; weightsBytes: number }
+  | { kind: "encoded"; id: number; frames: Frames }
+  | { kind: "decoded"; id: number; wave: Float32Array }
+  | { kind: "failed"; id: number | null; message: string; isSilkError: boolean }; // null: while loading

@@ -1,100 +1,116 @@
-/** The .silk file, raw mode, byte for byte as `docs/format.md` describes it and `silkcodec/container/` writes it. */
+/** Read and write .silk files, as `docs/format.md` specifies them and `silkcodec/container/` writes them. */
 
-import { crc32 } from "./crc32";
-import { FRAME_SAMPLES, SAMPLE_RATE, SilkError, nFrames, packLevels, unpackLevels, LATENT_WIDTH } from "./tokens";
+import { crc32 } from "./crc32.js";
+import { SilkError } from "./errors.js";
+import { decodeRangeCoded } from "./rangecoder.js";
+import { FRAME_SAMPLES, LATENT_WIDTH, SAMPLE_RATE, Tokens, nFrames, packLevels, unpackLevels, type TokensInit } from "./tokens.js";
 
 const MAGIC = [0x89, 0x53, 0x49, 0x4c, 0x4b, 0x0d, 0x0a, 0x1a];
-const VERSION = 1;
-const CHUNK_FRAMES = 25; // 10 s, as the package writes them
+const VERSION = 2; // the newest that can be read; files without a gain are version 1
+const CHUNK_FRAMES = 25; // 10 s, as in Python
 const MAX_CHUNK_FRAMES = 4096;
 const PREFIX_BYTES = 12; // magic, version, length of the header
 const FIXED_BYTES = PREFIX_BYTES + 18; // and the fields before the codec's name
+const CRC_BYTES = 4;
 const CHUNK_BYTES = 16;
+const RAW_FRAME_BYTES = 48;
+const MAX_CODEC_BYTES = 255;
+const [MIN_GAIN, MAX_GAIN] = [1e-6, 1e6];
 const UNKNOWN = 2n ** 64n - 1n; // n_samples of a header that was written before the end was known
+const PRINTABLE = /^(?:[^\p{C}\p{Z}\ufffd]| )+$/u;
 
-export interface SilkFile {
-  codec: string; // name and weights hash: "silk@0a1b2c3d4e5f"
-  nSamples: number; // of the wave
-  levels: Uint8Array; // [F * 128]
-  dimsPerToken: number; // the grouping that a reader is given; it changes nothing in the frames
-}
-
-export function writeSilk({ codec, nSamples, levels, dimsPerToken }: SilkFile): Uint8Array<ArrayBuffer> {
-  const frames = levels.length / LATENT_WIDTH;
-  if (frames !== nFrames(nSamples) || frames < 1) {
-    throw new SilkError(`${nSamples} samples make ${nFrames(nSamples)} frames; got ${frames}.`);
-  }
-  const header = makeHeader(codec, nSamples, dimsPerToken);
+/**
+ * Write tokens to the bytes of a .silk file: version 1, or 2 if they have a gain. Frames are stored raw.
+ *
+ * @throws SilkError: the levels do not fit the number of samples, or the name of the codec or the gain is out of range.
+ */
+export function writeSilk(init: TokensInit): Uint8Array<ArrayBuffer> {
+  const tokens = init instanceof Tokens ? init : new Tokens(init);
+  const header = makeHeader(tokens);
   const parts = [header];
-  let crc = new DataView(header.buffer).getUint32(header.length - 4, true);
+  let crc = new DataView(header.buffer).getUint32(header.length - CRC_BYTES, true);
   const put = (kind: string, count: number, payload: Uint8Array) => {
     const head = new Uint8Array(CHUNK_BYTES);
     const view = new DataView(head.buffer);
     head.set(new TextEncoder().encode(kind));
     view.setUint32(4, count, true);
     view.setUint32(8, payload.length, true);
-    crc = crc32(payload, crc32(head.subarray(0, 12), crc)); // each part vouches for all before it
+    crc = crc32(payload, crc32(head.subarray(0, 12), crc)); // continues from the previous chunk
     view.setUint32(12, crc, true);
     parts.push(head, payload as Uint8Array<ArrayBuffer>);
   };
-  for (let first = 0; first < frames; first += CHUNK_FRAMES) {
-    const last = Math.min(frames, first + CHUNK_FRAMES);
-    put("RAW ", last - first, packLevels(levels.subarray(first * LATENT_WIDTH, last * LATENT_WIDTH)));
+  for (let first = 0; first < tokens.nFrames; first += CHUNK_FRAMES) {
+    const last = Math.min(tokens.nFrames, first + CHUNK_FRAMES);
+    put("RAW ", last - first, packLevels(tokens.levels.subarray(first * LATENT_WIDTH, last * LATENT_WIDTH)));
   }
   const end = new Uint8Array(8);
-  new DataView(end.buffer).setBigUint64(0, BigInt(nSamples), true);
+  new DataView(end.buffer).setBigUint64(0, BigInt(tokens.nSamples), true);
   put("END ", 0, end);
   return concatenate(parts);
 }
 
-export function readSilk(file: Uint8Array, name = "The file"): SilkFile {
+/**
+ * Read the tokens of a .silk file, raw or range-coded, of version 1 or 2.
+ *
+ * @param name Name of the file in error messages.
+ * @throws SilkError: the file is not a .silk file, is damaged, or has a newer version.
+ */
+export function readSilk(file: Uint8Array, name = "The file"): Tokens {
+  const header = readHeader(file, name);
   const view = new DataView(file.buffer, file.byteOffset, file.byteLength);
-  const length = checkHeader(file, view, name);
-  const codecBytes = view.getUint8(PREFIX_BYTES + 17);
-  const dimsPerToken = view.getUint8(PREFIX_BYTES + 16);
-  const claimed = view.getBigUint64(PREFIX_BYTES + 8, true);
-  if (codecBytes !== length - FIXED_BYTES - 4 || dimsPerToken < 1 || dimsPerToken > 20 || claimed === 0n) {
-    throw new SilkError(`${name} is no .silk file of version ${VERSION}: its header claims what no writer makes.`);
-  }
-  const codec = new TextDecoder().decode(file.subarray(FIXED_BYTES, FIXED_BYTES + codecBytes));
   const pieces: Uint8Array[] = [];
-  let crc = view.getUint32(length - 4, true);
-  let [offset, frames] = [length, 0];
+  let { crc, length: offset } = header;
+  let frames = 0;
   for (;;) {
     if (offset + CHUNK_BYTES > file.length) throw cutShort(name, file.length);
     const kind = new TextDecoder("latin1").decode(file.subarray(offset, offset + 4));
     const count = view.getUint32(offset + 4, true);
     const bytes = view.getUint32(offset + 8, true);
-    if (kind === "CODE") {
-      throw new SilkError(`${name} is range-coded, which this page does not read; \`silk decode\` does.`);
-    }
-    const possible = kind === "RAW " ? count >= 1 && count <= MAX_CHUNK_FRAMES && bytes === 48 * count : kind === "END " && !count && bytes === 8;
-    if (!possible) throw damaged(name, offset, "no chunk looks like this");
+    if (!isPossibleChunk(kind, count, bytes)) throw damaged(name, offset, `no chunk has ${count} frames in ${bytes} bytes`);
     const payload = file.subarray(offset + CHUNK_BYTES, offset + CHUNK_BYTES + bytes);
     if (payload.length < bytes) throw cutShort(name, file.length);
     crc = crc32(payload, crc32(file.subarray(offset, offset + 12), crc));
     if (crc !== view.getUint32(offset + 12, true)) throw damaged(name, offset, "the checksum is wrong");
     const here = offset;
     offset += CHUNK_BYTES + bytes;
-    if (kind === "RAW ") {
-      pieces.push(unpackLevels(payload));
+    if (kind !== "END ") {
       frames += count;
+      if (header.nSamples !== UNKNOWN && BigInt(frames - 1) * BigInt(FRAME_SAMPLES) >= header.nSamples) {
+        throw damaged(name, here, "the chunks have more frames than the header");
+      }
+      const levels = kind === "RAW " ? unpackLevels(payload) : decodeRangeCoded(payload, count);
+      if (!levels) throw damaged(name, here, "the range coder cannot read its payload");
+      pieces.push(levels);
       continue;
     }
     const nSamples = view.getBigUint64(here + CHUNK_BYTES, true);
-    const agree = (claimed === UNKNOWN || claimed === nSamples) && nSamples > 0n && nFrames(Number(nSamples)) === frames;
-    if (!agree) throw damaged(name, here, `${nSamples} samples do not fit ${frames} frames`);
+    const fits = nSamples > 0n && nFrames(Number(nSamples)) === frames && [UNKNOWN, nSamples].includes(header.nSamples);
+    if (!fits) throw damaged(name, here, `its ${frames} frames are not those of ${nSamples} samples`);
     if (offset !== file.length) throw damaged(name, offset, "the recording ends here, but more bytes follow");
-    return { codec, dimsPerToken, nSamples: Number(nSamples), levels: concatenate(pieces) };
+    const { codec, dimsPerToken, gain } = header;
+    return new Tokens({ codec, dimsPerToken, gain, nSamples: Number(nSamples), levels: concatenate(pieces) });
   }
 }
 
-function makeHeader(codec: string, nSamples: number, dimsPerToken: number): Uint8Array<ArrayBuffer> {
+/** Return whether a writer makes such chunks. This is checked before the payload is read. */
+function isPossibleChunk(kind: string, count: number, bytes: number): boolean {
+  if (kind === "END ") return count === 0 && bytes === 8;
+  if (count < 1 || count > MAX_CHUNK_FRAMES) return false;
+  if (kind === "RAW ") return bytes === RAW_FRAME_BYTES * count;
+  return kind === "CODE" && bytes >= count && bytes < RAW_FRAME_BYTES * count && bytes % 4 === 0;
+}
+
+function makeHeader({ codec, nSamples, dimsPerToken, gain }: Tokens): Uint8Array<ArrayBuffer> {
   const name = new TextEncoder().encode(codec);
-  const header = new Uint8Array(FIXED_BYTES + name.length + 4);
+  if (!name.length || name.length > MAX_CODEC_BYTES || !PRINTABLE.test(codec)) {
+    throw new SilkError(`codec must be a printable name of 1..${MAX_CODEC_BYTES} bytes; got ${JSON.stringify(codec)}.`);
+  }
+  if (!isPossibleGain(Math.fround(gain))) throw new SilkError(`gain must be ${MIN_GAIN}..${MAX_GAIN}; got ${gain}.`);
+  const version = gain === 1 ? 1 : 2;
+  const header = new Uint8Array(FIXED_BYTES + name.length + (version >= 2 ? 4 : 0) + CRC_BYTES);
   const view = new DataView(header.buffer);
   header.set(MAGIC);
-  view.setUint16(8, VERSION, true);
+  view.setUint16(8, version, true);
   view.setUint16(10, header.length, true);
   view.setUint32(12, SAMPLE_RATE, true);
   view.setUint32(16, FRAME_SAMPLES, true);
@@ -102,24 +118,60 @@ function makeHeader(codec: string, nSamples: number, dimsPerToken: number): Uint
   view.setUint8(28, dimsPerToken);
   view.setUint8(29, name.length);
   header.set(name, FIXED_BYTES);
-  view.setUint32(header.length - 4, crc32(header.subarray(0, -4)), true);
+  if (version >= 2) view.setFloat32(FIXED_BYTES + name.length, gain, true);
+  view.setUint32(header.length - CRC_BYTES, crc32(header.subarray(0, -CRC_BYTES)), true);
   return header;
 }
 
-/** The length of a header that can be believed. */
-function checkHeader(file: Uint8Array, view: DataView, name: string): number {
-  if (MAGIC.some((byte, i) => file[i] !== byte)) throw new SilkError(`${name} must start as a .silk file does; it is something else.`);
+interface Header {
+  length: number;
+  crc: number;
+  codec: string;
+  nSamples: bigint;
+  dimsPerToken: number;
+  gain: number;
+}
+
+function readHeader(file: Uint8Array, name: string): Header {
+  const view = new DataView(file.buffer, file.byteOffset, file.byteLength);
+  if (!file.length) throw new SilkError(`${name} must be a .silk file; it is empty.`);
+  if (MAGIC.some((byte, i) => i < file.length && file[i] !== byte)) {
+    throw new SilkError(`${name} is not a .silk file: it does not start like one.`);
+  }
   if (file.length < PREFIX_BYTES) throw cutShort(name, file.length);
   const length = view.getUint16(10, true);
-  if (length < FIXED_BYTES + 4) throw damaged(name, 10, `a header has no ${length} bytes`);
+  if (length < PREFIX_BYTES + CRC_BYTES) throw damaged(name, 10, `a header cannot have ${length} bytes`);
   if (file.length < length) throw cutShort(name, file.length);
-  if (crc32(file.subarray(0, length - 4)) !== view.getUint32(length - 4, true)) throw damaged(name, 0, "the header's checksum is wrong");
+  const crc = view.getUint32(length - CRC_BYTES, true);
+  if (crc32(file.subarray(0, length - CRC_BYTES)) !== crc) throw damaged(name, 0, "the checksum of the header is wrong");
   const version = view.getUint16(8, true);
-  if (version !== VERSION) throw new SilkError(`${name} is a .silk file of version ${version}; this page reads version ${VERSION}.`);
-  if (view.getUint32(12, true) !== SAMPLE_RATE || view.getUint32(16, true) !== FRAME_SAMPLES) {
-    throw damaged(name, 12, "Silk has frames of 9600 samples at 24000 Hz");
+  if (version > VERSION) {
+    throw new SilkError(`${name} is a .silk file of version ${version}; this package reads up to version ${VERSION}. Update it.`);
   }
-  return length;
+  const end = length - CRC_BYTES - (version >= 2 ? 4 : 0); // of the codec's name
+  // The checksum is correct, so the file is not damaged: it was written with these values.
+  const impossible = (what: string) => new SilkError(`${name} is not a .silk file that Silk writes: it has ${what}.`);
+  if (version < 1) throw impossible(`version ${version}`);
+  if (end <= FIXED_BYTES) throw impossible(`a header of ${length} bytes`);
+  const [sampleRate, frameSamples] = [view.getUint32(12, true), view.getUint32(16, true)];
+  if (sampleRate !== SAMPLE_RATE || frameSamples !== FRAME_SAMPLES) {
+    throw impossible(`frames of ${frameSamples} samples at ${sampleRate} Hz`);
+  }
+  const nSamples = view.getBigUint64(20, true);
+  if (nSamples === 0n) throw impossible("0 samples");
+  const dimsPerToken = view.getUint8(28);
+  if (dimsPerToken < 1 || dimsPerToken > 20) throw impossible(`${dimsPerToken} levels in one code`);
+  const codec = new TextDecoder("utf-8", { ignoreBOM: true }).decode(file.subarray(FIXED_BYTES, end));
+  if (view.getUint8(29) !== end - FIXED_BYTES || !PRINTABLE.test(codec)) {
+    throw impossible(`the codec name ${JSON.stringify(codec)}`);
+  }
+  const gain = version >= 2 ? view.getFloat32(end, true) : 1;
+  if (!isPossibleGain(gain)) throw impossible(`a gain of ${gain}`);
+  return { length, crc, codec, nSamples, dimsPerToken, gain };
+}
+
+function isPossibleGain(gain: number): boolean {
+  return gain >= MIN_GAIN && gain <= MAX_GAIN;
 }
 
 function damaged(name: string, offset: number, what: string): SilkError {

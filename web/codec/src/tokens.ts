@@ -1,29 +1,111 @@
 /**
- * Silk's tokens, as `silkcodec/tokens.py` has them: a frame is 128 levels of 0..7; neighbouring levels make one code,
- * the first least significant. Levels of F frames are one Uint8Array [F * 128], codes one array [F * K].
+ * The tokens of Silk, as `silkcodec/tokens.py` has them.
+ *
+ * A frame has 128 levels of 0..7. Neighbouring levels form one code, the first level being the least significant digit.
+ * The levels of F frames are one Uint8Array [F * 128]; flat codes are one array [F * K].
  */
+
+import { SilkError } from "./errors.js";
 
 export const SAMPLE_RATE = 24_000; // Hz
 export const FRAME_SAMPLES = 9_600; // samples in one frame: 400 ms
 export const FRAME_S = FRAME_SAMPLES / SAMPLE_RATE;
-export const LATENT_WIDTH = 128; // numbers in one frame
-export const N_LEVELS = 8; // values of each
-export const MIDDLE_LEVEL = N_LEVELS / 2; // 0 in the latent: what stands in for a number that was dropped
+export const LATENT_WIDTH = 128; // levels in one frame
+export const N_LEVELS = 8;
+export const MIDDLE_LEVEL = N_LEVELS / 2; // 0 in the latent: replaces a level that is missing
 export const DIMS_PER_TOKEN = 7; // Silk's own grouping
-export const MAX_DIMS_PER_TOKEN = 17; // 8^17 = 2^51: the widest code that a JavaScript number holds exactly
+export const MAX_DIMS_PER_TOKEN = 17; // 8^17 = 2^51: the largest codes that a JavaScript number holds exactly
 export const BITS_PER_FRAME = 3 * LATENT_WIDTH;
+export const DECODE_FRAMES = 5; // frames in one call of the decoder, as in Python
+const MAX_FILE_DIMS_PER_TOKEN = 20; // the widest grouping of .silk files and of Python
 
-/** What the reader can be told: what must hold, what was got, what to do. */
-export class SilkError extends Error {
-  override name = "SilkError";
+/** What `Tokens` is made of. `decode` and `writeSilk` also take such an object. */
+export interface TokensInit {
+  /** Name and hash of the weights: "silk@0a1b2c3d4e5f". */
+  codec: string;
+  /** Samples of the wave at 24 kHz. */
+  nSamples: number;
+  /** [F * 128], 0..7, with F = ceil(nSamples / 9600). */
+  levels: Uint8Array;
+  /** Levels in one code, 1..20. It does not affect the levels. Default: 7. */
+  dimsPerToken?: number;
+  /** Factor for the decoded wave of a recording that was normalised. Default: 1. */
+  gain?: number;
+  /** [F * 128], before rounding. Only `encode` sets it. */
+  latents?: Float32Array | null;
 }
 
-/** Frames that hold so many samples: the last one is filled up. */
+/** The tokens of one recording. */
+export class Tokens implements TokensInit {
+  readonly codec: string;
+  readonly nSamples: number;
+  readonly levels: Uint8Array;
+  readonly dimsPerToken: number;
+  readonly gain: number;
+  readonly latents: Float32Array | null;
+
+  /** @throws SilkError: the number of levels does not fit `nSamples`, or `dimsPerToken` is not 1..20. */
+  constructor({ codec, nSamples, levels, dimsPerToken = DIMS_PER_TOKEN, gain = 1, latents = null }: TokensInit) {
+    if (!Number.isSafeInteger(nSamples) || nSamples < 1) {
+      throw new SilkError(`nSamples must be a whole number of at least 1; got ${nSamples}.`);
+    }
+    const frames = checkFrames(levels);
+    if (frames !== nFrames(nSamples)) {
+      throw new SilkError(`${nSamples} samples make ${nFrames(nSamples)} frames; got ${frames}.`);
+    }
+    checkDims(dimsPerToken, MAX_FILE_DIMS_PER_TOKEN);
+    this.codec = codec;
+    this.nSamples = nSamples;
+    this.levels = levels;
+    this.dimsPerToken = dimsPerToken;
+    this.gain = gain;
+    this.latents = latents;
+  }
+
+  /** Make tokens from codes: K arrays of F codes each, as `codes` returns them and as Python's `Tokens.codes`. */
+  static fromCodes(codes: readonly (readonly number[])[], init: Omit<TokensInit, "levels">): Tokens {
+    const frames = codes[0]?.length ?? 0;
+    if (codes.some((one) => one.length !== frames)) throw new SilkError("All codebooks must have the same number of codes.");
+    const flat = Array.from({ length: frames }, (_, f) => codes.map((one) => one[f])).flat();
+    const sizes = codebookSizes(init.dimsPerToken);
+    if (codes.length !== sizes.length) throw new SilkError(`Codes must have ${sizes.length} codebooks; got ${codes.length}.`);
+    return new Tokens({ ...init, levels: codesToLevels(flat, init.dimsPerToken) });
+  }
+
+  get nFrames(): number {
+    return this.levels.length / LATENT_WIDTH;
+  }
+
+  /** Size of each of the K codebooks. */
+  get codebookSizes(): number[] {
+    return codebookSizes(this.dimsPerToken);
+  }
+
+  /** The codes: K arrays of F codes each, as Python's `Tokens.codes`. */
+  get codes(): number[][] {
+    const flat = levelsToCodes(this.levels, this.dimsPerToken);
+    const k = this.codebookSizes.length;
+    return Array.from({ length: k }, (_, book) => Array.from({ length: this.nFrames }, (_, f) => flat[f * k + book]));
+  }
+
+  /** Return the same recording with another number of levels in one code. It is lossless. */
+  regroup(dimsPerToken: number): Tokens {
+    const { codec, nSamples, levels, gain, latents } = this;
+    return new Tokens({ codec, nSamples, levels, gain, latents, dimsPerToken });
+  }
+}
+
+/** Return flat codes [F * K] in another grouping, e.g. from 7 to 4 levels in one code. It is lossless. */
+export function regroup(codes: readonly number[], from: number, to: number): number[] {
+  return levelsToCodes(codesToLevels(codes, from), to);
+}
+
+/** Return the number of frames of so many samples. The last frame is padded. */
 export function nFrames(nSamples: number): number {
   return Math.ceil(nSamples / FRAME_SAMPLES);
 }
 
-/** The size of each codebook: 8^dims, and what is left over at the end. */
+/** Return the size of each codebook: 8^dims, and a smaller one at the end if 128 is not a multiple of dims. */
 export function codebookSizes(dimsPerToken = DIMS_PER_TOKEN): number[] {
   checkDims(dimsPerToken);
   const rest = LATENT_WIDTH % dimsPerToken;
@@ -31,7 +113,7 @@ export function codebookSizes(dimsPerToken = DIMS_PER_TOKEN): number[] {
   return rest ? [...sizes, N_LEVELS ** rest] : sizes;
 }
 
-/** Levels [F * 128] -> codes [F * K]. */
+/** Convert levels [F * 128] to flat codes [F * K]. */
 export function levelsToCodes(levels: Uint8Array, dimsPerToken = DIMS_PER_TOKEN): number[] {
   const k = codebookSizes(dimsPerToken).length;
   const frames = checkFrames(levels);
@@ -47,7 +129,7 @@ export function levelsToCodes(levels: Uint8Array, dimsPerToken = DIMS_PER_TOKEN)
   return codes;
 }
 
-/** Codes [F * K] -> levels [F * 128]: the inverse of `levelsToCodes`. */
+/** Convert flat codes [F * K] to levels [F * 128]: the inverse of `levelsToCodes`. */
 export function codesToLevels(codes: readonly number[], dimsPerToken = DIMS_PER_TOKEN): Uint8Array {
   const sizes = codebookSizes(dimsPerToken);
   const frames = codes.length / sizes.length;
@@ -65,11 +147,11 @@ export function codesToLevels(codes: readonly number[], dimsPerToken = DIMS_PER_
   return levels;
 }
 
-/** Levels [F * 128] -> 48 bytes a frame: level i is bits 3i..3i+2 of a little-endian number. */
+/** Pack levels [F * 128] into 48 bytes per frame: level i is bits 3i..3i+2 of a little-endian number. */
 export function packLevels(levels: Uint8Array): Uint8Array {
   const packed = new Uint8Array((checkFrames(levels) * BITS_PER_FRAME) / 8);
   levels.forEach((level, i) => {
-    const bit = 3 * i; // 128 levels are 48 whole bytes, so frames follow one another without a gap
+    const bit = 3 * i; // 128 levels fill 48 bytes, so there is no gap between frames
     const shifted = level << (bit & 7);
     packed[bit >> 3] |= shifted & 255;
     if (shifted > 255) packed[(bit >> 3) + 1] |= shifted >> 8;
@@ -77,7 +159,7 @@ export function packLevels(levels: Uint8Array): Uint8Array {
   return packed;
 }
 
-/** 48 bytes a frame -> levels [F * 128]. Any bytes are levels. */
+/** Unpack 48 bytes per frame into levels [F * 128]. All bytes are valid. */
 export function unpackLevels(packed: Uint8Array): Uint8Array {
   const levels = new Uint8Array((packed.length * 8) / 3);
   for (let i = 0; i < levels.length; i++) {
@@ -88,9 +170,9 @@ export function unpackLevels(packed: Uint8Array): Uint8Array {
   return levels;
 }
 
-function checkDims(dims: number): void {
-  if (!Number.isInteger(dims) || dims < 1 || dims > MAX_DIMS_PER_TOKEN) {
-    throw new SilkError(`Numbers to a token must be 1..${MAX_DIMS_PER_TOKEN}; got ${dims}.`);
+function checkDims(dims: number, highest = MAX_DIMS_PER_TOKEN): void {
+  if (!Number.isInteger(dims) || dims < 1 || dims > highest) {
+    throw new SilkError(`Levels in one code must be 1..${highest}; got ${dims}.`);
   }
 }
 

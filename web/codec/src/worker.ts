@@ -1,97 +1,56 @@
-/** The codec's own thread: it loads the model once, then encodes and decodes one request after another. */
+/** The side of the worker: load the codec and answer the requests of `remote.ts`. */
 
-import { getGraph, readConfig, readGraph } from "./config";
-import { openDecoder, openEncoder, prepare, type States } from "./graphs";
-import type { Answer, Request } from "./messages";
-import { StreamDecoder, StreamEncoder, type DecoderGraph, type EncodedFrame, type EncoderGraph } from "./stream";
-import { FRAME_SAMPLES, LATENT_WIDTH } from "./tokens";
+import { openLocal, type Backend, type BackendDecoder, type BackendEncoder } from "./backend.js";
+import { SilkError } from "./errors.js";
+import type { Runtime } from "./graphs.js";
+import type { Answer, Request } from "./messages.js";
 
-const CHUNK_FRAMES = 5; // decoded in one call, as the package does it
+interface Scope {
+  onmessage: ((event: MessageEvent<Request>) => void) | null;
+  postMessage(answer: Answer, options: { transfer: Transferable[] }): void;
+}
 
-let encoder: EncoderGraph<States>;
-let decoder: DecoderGraph<States>;
-let queue: Promise<void> = Promise.resolve();
-const cancelled = new Set<number>();
+/**
+ * Run the codec in this worker for a page that calls `load({ worker })`. Call it once, when the worker starts.
+ *
+ * @param options.ort The module `onnxruntime-web/wasm`. By default it is imported by that name, which needs a bundler:
+ *   import maps do not apply in workers.
+ */
+export function serve({ ort }: { ort?: Runtime } = {}): void {
+  const scope = globalThis as unknown as Scope;
+  const streams = new Map<number, BackendEncoder | BackendDecoder>();
+  let backend: Backend;
 
-self.onmessage = ({ data }: MessageEvent<Request>) => {
-  if (data.kind === "cancel") {
-    cancelled.add(data.id);
-    return;
-  }
-  queue = queue.then(async () => {
-    try {
-      if (data.kind === "load") await load(data.folder);
-      else if (data.kind === "encode") await encode(data.id, data.wave);
-      else await decode(data.id, data.levels, data.nSamples);
-    } catch (error) {
-      say({ kind: "failed", id: "id" in data ? data.id : null, message: String((error as Error)?.message ?? error) });
+  const say = (answer: Answer, ...views: ArrayBufferView[]) => {
+    scope.postMessage(answer, { transfer: views.map((view) => view.buffer as ArrayBuffer) });
+  };
+
+  async function answer(request: Request): Promise<void> {
+    if (request.kind === "load") {
+      const progress = (bytes: number, totalBytes: number | null) => say({ kind: "loading", bytes, totalBytes });
+      backend = await openLocal({ ...request, ort, progress });
+      say({ kind: "ready", codec: backend.codec, weightsBytes: backend.weightsBytes });
+    } else if (request.kind === "open") {
+      streams.set(request.stream, request.direction === "encode" ? backend.encoder() : backend.decoder());
+    } else if (request.kind === "close") {
+      streams.delete(request.stream);
+    } else if (request.kind === "encode") {
+      const stream = streams.get(request.stream) as BackendEncoder | undefined;
+      if (!stream) return; // closed by an abort, so nobody waits for the answer
+      const frames = await (request.chunk ? stream.feed(request.chunk) : stream.flush());
+      say({ kind: "encoded", id: request.id, frames }, frames.levels, frames.latents);
+    } else {
+      const stream = streams.get(request.stream) as BackendDecoder | undefined;
+      if (!stream) return;
+      const wave = await stream.feed(request.levels);
+      say({ kind: "decoded", id: request.id, wave }, wave);
     }
-  });
-};
-
-async function load(folder: string): Promise<void> {
-  const began = performance.now();
-  prepare();
-  const config = await readConfig(folder);
-  const graphs = [config.encoder, config.decoder];
-  const responses = await Promise.all(graphs.map((graph) => getGraph(folder, graph)));
-  const lengths = responses.map((response) => Number(response.headers.get("Content-Length")));
-  const totalBytes = lengths.every(Boolean) ? lengths[0] + lengths[1] : null; // a server that compresses does not say
-  let bytes = 0;
-  const advance = (more: number) => say({ kind: "loading", bytes: (bytes += more), totalBytes });
-  const [encoderBytes, decoderBytes] = await Promise.all(graphs.map((graph, i) => readGraph(responses[i], graph, advance)));
-  encoder = await openEncoder(encoderBytes, config);
-  decoder = await openDecoder(decoderBytes, config);
-  say({ kind: "ready", codec: `${config.name}@${config.weights_hash}`, bytes, took_ms: performance.now() - began });
-}
-
-async function encode(id: number, wave: Float32Array): Promise<void> {
-  const stream = new StreamEncoder(encoder);
-  const frames: EncodedFrame[] = [];
-  let spent = 0;
-  for (let at = 0; at <= wave.length; at += FRAME_SAMPLES) {
-    if (await wasCancelled(id)) return;
-    const began = performance.now();
-    frames.push(...(await stream.feed(wave.subarray(at, at + FRAME_SAMPLES))));
-    spent += performance.now() - began;
-    say({ kind: "progress", id, share: Math.min(1, at / wave.length) });
   }
-  const began = performance.now();
-  frames.push(...(await stream.flush()));
-  spent += performance.now() - began;
-  const levels = new Uint8Array(frames.length * LATENT_WIDTH);
-  const latents = new Float32Array(frames.length * LATENT_WIDTH);
-  frames.forEach((frame, i) => {
-    levels.set(frame.levels, i * LATENT_WIDTH);
-    latents.set(frame.latent, i * LATENT_WIDTH);
-  });
-  say({ kind: "encoded", id, levels, latents, took_ms: spent });
-}
 
-async function decode(id: number, levels: Uint8Array, nSamples: number): Promise<void> {
-  const stream = new StreamDecoder(decoder);
-  const wave = new Float32Array((levels.length / LATENT_WIDTH) * FRAME_SAMPLES);
-  const step = CHUNK_FRAMES * LATENT_WIDTH;
-  let spent = 0;
-  for (let at = 0; at < levels.length; at += step) {
-    if (await wasCancelled(id)) return;
-    const began = performance.now();
-    wave.set(await stream.feed(levels.slice(at, at + step)), (at / LATENT_WIDTH) * FRAME_SAMPLES);
-    spent += performance.now() - began;
-    say({ kind: "progress", id, share: Math.min(1, (at + step) / levels.length) });
-  }
-  say({ kind: "decoded", id, wave: wave.slice(0, nSamples), took_ms: spent });
-}
-
-/** Lets a cancellation in, and answers it. */
-async function wasCancelled(id: number): Promise<boolean> {
-  await new Promise((resolve) => setTimeout(resolve));
-  if (!cancelled.delete(id)) return false;
-  say({ kind: "cancelled", id });
-  return true;
-}
-
-function say(answer: Answer): void {
-  const buffers = Object.values(answer).flatMap((value) => (ArrayBuffer.isView(value) ? [value.buffer] : []));
-  self.postMessage(answer, { transfer: buffers as Transferable[] });
+  scope.onmessage = ({ data }) => {
+    answer(data).catch((error: unknown) => {
+      const message = error instanceof Error ? error.message : String(error);
+      say({ kind: "failed", id: "id" in data ? data.id : null, message, isSilkError: error instanceof SilkError });
+    });
+  };
 }

@@ -1,3 +1,69 @@
-/** The live model of the page. */
+/** The live model of the page: the codec in a worker, with timings. */
 
-export { Cancelled, Model } from "silkcodec";
+import wasm from "onnxruntime-web/ort-wasm-simd-threaded.wasm?url";
+import { load, type Codec } from "silkcodec";
+
+export type LoadingState =
+  | { kind: "loading"; bytes: number; totalBytes: number | null }
+  | { kind: "ready"; codec: string; bytes: number; took_ms: number }
+  | { kind: "failed"; message: string };
+
+export interface Encoded {
+  levels: Uint8Array; // [F * 128]
+  latents: Float32Array; // [F * 128]
+  took_ms: number;
+}
+
+export interface Decoded {
+  wave: Float32Array;
+  took_ms: number;
+}
+
+export interface Options {
+  progress?: (share: number) => void;
+  signal?: AbortSignal;
+}
+
+/** The work was aborted by its signal. */
+export class Cancelled extends Error {}
+
+export class Model {
+  #codec: Promise<Codec>;
+
+  /** Start to load the model. `report` is called with its progress, and when it is ready or has failed. */
+  constructor(folder: string, report: (state: LoadingState) => void) {
+    const began = performance.now();
+    const worker = new Worker(new URL("./codec.worker.ts", import.meta.url), { type: "module" });
+    const onProgress = (bytes: number, totalBytes: number | null) => report({ kind: "loading", bytes, totalBytes });
+    this.#codec = load({ weights: folder, wasmPaths: { wasm: new URL(wasm, import.meta.url).href }, worker, onProgress });
+    this.#codec.then(
+      ({ id, weightsBytes }) => report({ kind: "ready", codec: id, bytes: weightsBytes, took_ms: performance.now() - began }),
+      (error: Error) => report({ kind: "failed", message: error.message }),
+    );
+  }
+
+  /** Encode a wave [T] at 24 kHz. */
+  async encode(wave: Float32Array, { progress, signal }: Options = {}): Promise<Encoded> {
+    const codec = await this.#codec;
+    const began = performance.now();
+    const { levels, latents } = await cancellable(codec.encode(wave, { signal, onProgress: progress }), signal);
+    return { levels, latents: latents!, took_ms: performance.now() - began };
+  }
+
+  /** Decode levels [F * 128] to a wave [nSamples]. */
+  async decode(levels: Uint8Array, nSamples: number, { progress, signal, gain }: Options & { gain?: number } = {}): Promise<Decoded> {
+    const codec = await this.#codec;
+    const began = performance.now();
+    const tokens = { codec: codec.id, levels, nSamples, gain };
+    const wave = await cancellable(codec.decode(tokens, { signal, onProgress: progress }), signal);
+    return { wave, took_ms: performance.now() - began };
+  }
+}
+
+async function cancellable<T>(work: Promise<T>, signal?: AbortSignal): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    throw signal?.aborted ? new Cancelled() : error;
+  }
+}

@@ -143,7 +143,7 @@ class Session {
     const signal = (this.#abort = new AbortController()).signal;
     const { model, codec } = await this.#model(signal);
     if (file.codec !== codec) throw new SilkError(`“${fileName}” was made by ${file.codec}; this page has ${codec}, which would make noise of it.`);
-    const decoded = await model.decode(file.levels, file.nSamples, { signal, progress: (share) => (this.work = { what: "Decoding", share }) });
+    const decoded = await model.decode(file.levels, file.nSamples, { signal, gain: file.gain, progress: (share) => (this.work = { what: "Decoding", share }) });
     const latents = Float32Array.from(file.levels, (level) => level - 4);
     this.show({ name, title: fileName, source: "silk", codec, wave: decoded.wave, decoded: decoded.wave, latents, levels: file.levels });
     this.message = { kind: "note", text: "A .silk file holds tokens only: “original” is what they decode to." };

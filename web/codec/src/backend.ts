@@ -1,0 +1,69 @@
+/** Where the graphs run: in this thread (`openLocal`) or in a worker (`remote.ts`). Both have the same interface. */
+
+import { openGraphs, openRuntime, type Runtime, type WasmPaths } from "./graphs.js";
+import { GraphDecoder, GraphEncoder, type Frames } from "./stream.js";
+import { readWeights, type LoadProgress } from "./weights.js";
+
+export interface Backend {
+  codec: string; // name and hash of the weights: "silk@0a1b2c3d4e5f"
+  weightsBytes: number;
+  encoder(): BackendEncoder;
+  decoder(): BackendDecoder;
+  close(): Promise<void>;
+}
+
+export interface BackendEncoder {
+  feed(chunk: Float32Array): Promise<Frames>;
+  flush(): Promise<Frames>;
+  close(): void;
+}
+
+export interface BackendDecoder {
+  feed(levels: Uint8Array): Promise<Float32Array>;
+  close(): void;
+}
+
+export interface BackendOptions {
+  folder: string; // from `folderUrl`
+  wasmPaths?: WasmPaths;
+  ort?: Runtime;
+  progress?: LoadProgress;
+  signal?: AbortSignal;
+}
+
+export async function openLocal({ folder, wasmPaths, ort, progress, signal }: BackendOptions): Promise<Backend> {
+  const [runtime, weights] = await Promise.all([openRuntime(ort, wasmPaths), readWeights(folder, progress, signal)]);
+  signal?.throwIfAborted();
+  const graphs = await openGraphs(runtime, weights);
+  if (signal?.aborted) {
+    await graphs.release();
+    throw signal.reason;
+  }
+  return {
+    codec: `${weights.config.name}@${weights.config.weights_hash}`,
+    weightsBytes: weights.nBytes,
+    encoder() {
+      const stream = new GraphEncoder(graphs.encoder);
+      return { feed: (chunk) => paused(stream.feed(chunk)), flush: () => paused(stream.flush()), close() {} };
+    },
+    decoder() {
+      const stream = new GraphDecoder(graphs.decoder);
+      return { feed: (levels) => paused(stream.feed(levels)), close() {} };
+    },
+    close: () => graphs.release(),
+  };
+}
+
+/** Let other tasks of the thread run after a call: clicks, drawing, messages. setTimeout would wait for 4 ms or more. */
+async function paused<T>(result: Promise<T>): Promise<T> {
+  const value = await result;
+  await new Promise<void>((resolve) => {
+    const { port1, port2 } = new MessageChannel();
+    port1.onmessage = () => {
+      port1.close();
+      resolve();
+    };
+    port2.postMessage(null);
+  });
+  return value;
+}

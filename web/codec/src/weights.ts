@@ -1,0 +1,124 @@
+/** Read a weights folder: config.json and the two graphs that it names. */
+
+import { SilkError } from "./errors.js";
+
+export interface GraphConfig {
+  file: string;
+  sha256: string;
+  states: { name: string; shape: number[] }[];
+}
+
+export interface WeightsConfig {
+  format: number;
+  name: string;
+  weights_hash: string;
+  lookahead_samples: number;
+  history_samples: number;
+  encoder: GraphConfig;
+  decoder: GraphConfig;
+}
+
+export interface Weights {
+  config: WeightsConfig;
+  encoder: Uint8Array;
+  decoder: Uint8Array;
+  nBytes: number; // of both graphs
+}
+
+/** Called with the bytes so far, and with all bytes, or null if the server does not report the sizes. */
+export type LoadProgress = (bytes: number, totalBytes: number | null) => void;
+
+/**
+ * Return the absolute URL of a weights folder. A relative one starts at the page. In Node.js a path is accepted as well.
+ */
+export async function folderUrl(folder: string | URL): Promise<string> {
+  const text = String(folder);
+  const slashed = text.endsWith("/") ? text : `${text}/`;
+  if (/^[a-z][a-z0-9+.-]+:/i.test(slashed)) return new URL(slashed).href; // "C:" is not a scheme
+  const base = globalThis.document?.baseURI ?? globalThis.location?.href;
+  if (base) return new URL(slashed, base).href;
+  const { pathToFileURL } = await nodeModule<{ pathToFileURL(path: string): URL }>("node:url");
+  return pathToFileURL(slashed).href;
+}
+
+/** Read config.json, then both graphs at the same time. `folder` is from `folderUrl`. */
+export async function readWeights(folder: string, progress?: LoadProgress, signal?: AbortSignal): Promise<Weights> {
+  const config = parseConfig(await readAll(await open(folder + "config.json", signal)));
+  const files = await Promise.all([config.encoder, config.decoder].map((graph) => open(folder + graph.file, signal)));
+  const totalBytes = files.every((file) => file.nBytes) ? files[0].nBytes! + files[1].nBytes! : null;
+  let nBytes = 0;
+  const advance = (more: number) => progress?.((nBytes += more), totalBytes);
+  const [encoder, decoder] = await Promise.all(files.map((file) => readAll(file, advance)));
+  await check(config.encoder, encoder);
+  await check(config.decoder, decoder);
+  return { config, encoder, decoder, nBytes };
+}
+
+function parseConfig(content: Uint8Array): WeightsConfig {
+  let config: WeightsConfig;
+  try {
+    config = JSON.parse(new TextDecoder().decode(content)) as WeightsConfig;
+  } catch {
+    throw new SilkError("config.json of the weights must be JSON; it is not.");
+  }
+  if (config.format !== 1) throw new SilkError(`The weights must have format 1; got ${config.format}. Update silkcodec.`);
+  return config;
+}
+
+/** Compare the checksum with config.json. Browsers have crypto.subtle on https and localhost only. */
+async function check(graph: GraphConfig, content: Uint8Array): Promise<void> {
+  if (!globalThis.crypto?.subtle) return;
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", content as Uint8Array<ArrayBuffer>));
+  const found = Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  if (found !== graph.sha256) throw new SilkError(`${graph.file} is damaged: its checksum is wrong. Load it again.`);
+}
+
+interface Opened {
+  nBytes: number | null;
+  body: AsyncIterable<Uint8Array>;
+}
+
+async function open(url: string, signal?: AbortSignal): Promise<Opened> {
+  try {
+    return await (url.startsWith("file:") ? openFile(url, signal) : openHttp(url, signal));
+  } catch (error) {
+    signal?.throwIfAborted();
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new SilkError(`The weights could not be loaded: ${decodeURI(url)} (${reason}).`);
+  }
+}
+
+async function openHttp(url: string, signal?: AbortSignal): Promise<Opened> {
+  const response = await fetch(url, { signal });
+  if (!response.ok || !response.body) throw new Error(`HTTP status ${response.status}`);
+  // The length of a compressed response is not that of its content.
+  const length = response.headers.get("Content-Encoding") ? null : Number(response.headers.get("Content-Length")) || null;
+  return { nBytes: length, body: chunks(response.body.getReader()) };
+}
+
+/** Not every browser can iterate over a stream, so read it. */
+async function* chunks(reader: ReadableStreamDefaultReader<Uint8Array>): AsyncGenerator<Uint8Array> {
+  for (let step = await reader.read(); !step.done; step = await reader.read()) yield step.value;
+}
+
+/** Read a local file in Node.js, where `fetch` does not accept file: URLs. */
+async function openFile(url: string, signal?: AbortSignal): Promise<Opened> {
+  type Files = { readFile(url: URL, options: { signal?: AbortSignal }): Promise<Uint8Array> };
+  const { readFile } = await nodeModule<Files>("node:fs/promises");
+  const content = await readFile(new URL(url), { signal });
+  return { nBytes: content.length, body: (async function* () { yield content; })() };
+}
+
+async function readAll(file: Opened, advance?: (bytes: number) => void): Promise<Uint8Array> {
+  const parts: Uint8Array[] = [];
+  for await (const part of file.body) {
+    parts.push(part);
+    advance?.(part.length);
+  }
+  return new Uint8Array(await new Blob(parts as BlobPart[]).arrayBuffer());
+}
+
+/** Import a module of Node.js by a variable, so that bundlers do not look for it. */
+async function nodeModule<T>(name: string): Promise<T> {
+  return (await import(/* @vite-ignore */ /* webpackIgnore: true */ name)) as T;
+}

@@ -1,0 +1,3 @@
+import { serve } from "silkcodec/worker";
+
+serve();
