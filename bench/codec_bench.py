@@ -49,11 +49,11 @@ SPEED_OF = (  # the others have their rates counted: speed hardly differs betwee
 class Sizes:
     """How much is measured. In seconds: of speech, but for `patience_s` and `least_s`, of the clock."""
 
-    speed_s: float = 15.0  # the clip that goes there and back: speed and memory
+    speed_s: float = 15.0  # duration of the clip that is encoded and decoded to measure speed and memory
     count_s: float = 60.0  # the clip whose tokens are counted
     long_s: float = 600.0  # one more, for codecs that encode it within patience
     patience_s: float = 20.0
-    runs: int = 3  # there and back, at least; and more until they took so long:
+    runs: int = 3  # minimum number of encodings and decodings; they are repeated until they took:
     least_s: float = 3.0
     threads: int = 2
 
@@ -105,7 +105,7 @@ class Bench:
         return {"failed": last.replace(f"{self.folder}/", "")}
 
     def _tile(self, duration_s: float) -> Path:
-        """The samples again and again, as a file of so many seconds."""
+        """Repeat the samples and return a file of the given duration in seconds."""
         clip = self.folder / f"{duration_s:g}.wav"
         subprocesses.run([sys.executable, BENCH / "speed_worker.py", "tile", SAMPLES, clip, str(duration_s)])
         return clip
@@ -161,7 +161,7 @@ def _place(name: str) -> int:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure all codecs side by side.")
     parser.add_argument("--out", type=Path, required=True, help="JSON file for the figures; overwritten")
-    parser.add_argument("--codecs", help="only these, with commas: for a try")
+    parser.add_argument("--codecs", help="codecs, separated by commas, for a trial run")
     parser.add_argument("--quick", action="store_true", help="short clips: tells whether it runs, not how fast")
     options = parser.parse_args()
     if not options.out.resolve().parent.is_dir():

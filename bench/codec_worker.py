@@ -45,7 +45,7 @@ def versions(_: argparse.Namespace) -> Figures:
 
 
 def measure(options: argparse.Namespace) -> Figures:
-    """Rates, speed, memory and the time to load. The peak is that of one way there and back, as a user has it."""
+    """Measure rates, speed, memory and loading time. The memory peak is that of encoding and decoding once."""
     codec, load_s = timed(lambda: _load(options.name, options.threads))
     wave = _wave(codec, options.clip)
     codec.decode(codec.encode(wave[: int(WARM_UP_S * codec.sample_rate)], codec.sample_rate))
@@ -78,7 +78,7 @@ def count(options: argparse.Namespace) -> Figures:
 
 
 def _load(name: str, threads: int) -> Any:
-    """A codec that is ready to run, on so many threads."""
+    """Load a codec with the given number of threads."""
     import silkcodec
 
     if name == "silk":

@@ -3,7 +3,7 @@
     python bench/corpus.py --speech FOLDER --out bench/corpus.json         # about 10 minutes on two quiet cores
     python bench/corpus.py --speech FOLDER --out /tmp/quick.json --quick   # a minute of speech: does it run?
 
-FOLDER has an INDEX.tsv with duration_s. So many hours of it, drawn by a seed, become a manifest, and that becomes four
+FOLDER has an INDEX.tsv with duration_s. The given hours, drawn with a seed, become a manifest, and that becomes four
 corpora: by local processes and by Ray, uninterrupted and with `kill -9` of the whole process group three times. Their
 shards must be the same bytes, and their rows the recordings of the manifest, each once; otherwise nothing is written
 and it ends with 1. Throughput is put beside a process that only encodes, with one thread.
@@ -53,7 +53,7 @@ QUICK = Sizes(hours=0.1, single_hours=0.01, kills=1)
 
 
 def choose(speech: Path, hours: float, target: Path) -> list[dict[str, Any]]:
-    """So many hours of a folder, drawn by the seed, as a manifest; its rows."""
+    """Write a manifest of the given number of hours from a folder, drawn with the seed, and return its rows."""
     rows = [row for row in manifest.read(speech / manifest.INDEX_NAME) if row.get("duration_s")]
     random.Random(SEED).shuffle(rows)
     chosen: list[dict[str, Any]] = []
@@ -108,7 +108,7 @@ def start(engine: str, listed: Path, out: Path) -> float:
 
 
 def interrupted(engine: str, listed: Path, out: Path, workers: int, kills: int) -> Figures:
-    """The same, killed when so many parts of it are done, and started again each time."""
+    """Do the same run, but kill it after each of these fractions and start it again."""
     words = command(engine, listed, out, workers)
     n_shards: int | None = None
     left_over = 0
@@ -124,7 +124,7 @@ def interrupted(engine: str, listed: Path, out: Path, workers: int, kills: int) 
                     break
                 if run.poll() is not None or time.monotonic() > until:
                     stderr.seek(0)
-                    sys.exit(f"A run must go on until it is killed; it ended with {run.poll()}: {stderr.read()!r}")
+                    sys.exit(f"The run must not end before it is killed; it ended with {run.poll()}: {stderr.read()!r}")
                 time.sleep(0.02)
             family = descendants(run.pid)
             os.killpg(run.pid, signal.SIGKILL)

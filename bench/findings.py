@@ -1,4 +1,4 @@
-"""What the tables of this folder share: results read and checked, figures judged by their targets."""
+"""What the tables of this folder share: results read and checked, figures compared with their targets."""
 
 from __future__ import annotations
 

@@ -321,7 +321,7 @@ def _label(result: Figures, metric: str) -> str:
 
 
 def _targets(bench: Path, result: Figures) -> list[list[str]]:
-    """A row per promise. "Above" is judged on the means of the same clips; the interval is of the difference."""
+    """Return a row per target. "Above" compares the means of the same clips; the interval is that of the difference."""
     targets = findings.targets(bench)["quality"]
     codec, differences = targets["codec"], result["differences"]
     missing: Figures = {"mean": None}

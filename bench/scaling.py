@@ -5,7 +5,7 @@
 
 Measured (bench/corpus.json): how long a worker is at each shard, what starting one takes, bytes in and out. Assumed,
 each an option: how often a worker is lost, how many are slow and how slow, how fast the sound can be read. No price is
-assumed: without --price the cost is told in core-hours.
+assumed: without --price the cost is given in core-hours.
 
 The simulation is of events: workers take shards from one queue, as `silk tokenize` does; one that is lost loses the
 shard it is at, which goes back into the queue, and another takes its place and starts. A shard of many hours is a sum
@@ -45,7 +45,7 @@ class Assumptions:
 
     Attributes:
         mtbf_hours: mean time until a worker is lost (a machine fails, a spot instance is taken back), of use.
-        slow_share, slow_factor: so many workers take so many times as long.
+        slow_share, slow_factor: the share of slow workers, and how many times longer they take.
         replace_s: until a lost worker's place is taken, before it starts.
         price: of a core-hour, in any currency; None: not known.
     """
@@ -71,7 +71,7 @@ class Measured:
 
 
 class Shards:
-    """Draws how long a worker of usual speed is at a shard of so many hours."""
+    """Draw the time that a worker of normal speed needs for a shard of the given number of hours."""
 
     def __init__(self, measured: Measured, shard_hours: float, rng: random.Random) -> None:
         self._rng = rng

@@ -138,7 +138,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     parser.add_argument("--streams", type=int, default=8, help="live streams beside the flood")
     parser.add_argument("--seconds", type=float, default=5.0)
-    parser.add_argument("--rounds", type=int, default=4, help="of so many seconds without and with each flood")
+    parser.add_argument("--rounds", type=int, default=4, help="number of rounds without and with each flood")
     parser.add_argument("--flood", nargs=2, metavar=("URL", "NAME"), help="only send one flood, until killed")
     arguments = parser.parse_args()
     if arguments.flood:

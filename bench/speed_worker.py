@@ -58,7 +58,7 @@ def versions(_: argparse.Namespace) -> Figures:
 
 
 def tile(options: argparse.Namespace) -> Figures:
-    """The samples one after another, again and again, as a 24 kHz WAV file of exactly so many seconds."""
+    """Repeat the samples as a 24 kHz WAV file of exactly the given number of seconds."""
     from silkcodec import audio
     from silkcodec.spec import SILK_SAMPLE_RATE
 

@@ -177,7 +177,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
 
 
 def run(name: str, data: bytes) -> None:
-    """Give one input to a target. Anything but a SilkError goes on: it is a bug."""
+    """Pass one input to a target. Any exception except a SilkError is a bug and propagates."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:

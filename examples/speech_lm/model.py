@@ -1,11 +1,11 @@
-"""A small language model of Silk's tokens: one transformer, a token a step, 19 steps for 400 ms of speech.
+"""A small language model of Silk's tokens: one transformer, one step per token, 19 steps for 400 ms of speech.
 
     codes [B, F, P, H]  a frame is P = 19 tokens, a token H = 7 FSQ levels of 0..7 (`silkcodec.lm.Factorised`)
       -> the token before, as the sum of its levels' vectors, plus which of the 19 comes next   [B, F * P, W]
       -> causal transformer                                                                     [B, F * P, W]
-      -> a head of 8 for each level; a level is told those before it in its token by a table
+      -> a head of 8 for each level; a table passes it the earlier levels of its token
 
-So nothing in a frame is guessed blindly: levels hear the levels before them, tokens the tokens before them. The heads
+The prediction of a level depends on the earlier levels of its token and on all earlier tokens. The heads
 begin at zero and their bias at how often each level comes: an untrained model costs what these frequencies cost, and
 whatever it reaches below that it has learned from what came before.
 """
@@ -77,7 +77,7 @@ class SpeechModel(nn.Module):
         self.register_buffer("first_row", row, persistent=False)
 
     def transformer(self, x: Tensor, past: list[Tensor] | None = None, at: int = 0) -> tuple[Tensor, list[Tensor]]:
-        """x [B, S, W], which begins at step `at` -> [B, S, W], keys and values to go on with."""
+        """x [B, S, W], which begins at step `at` -> [B, S, W], and the keys and values for the next call."""
         angle = torch.arange(at, at + x.shape[1])[:, None] * self.frequency
         cos, sin, after = angle.cos(), angle.sin(), []
         for i, block in enumerate(self.blocks):
@@ -103,7 +103,7 @@ class SpeechModel(nn.Module):
     def stream(
         self, generator: torch.Generator, temperature: float = 1.0, prompt: Tensor | None = None
     ) -> Iterator[Tensor]:
-        """Frames [P, H] without end, each as soon as it is drawn; those of the prompt [F, P, H] are heard, not told."""
+        """Yield sampled frames [P, H] without end. The frames of the prompt [F, P, H] are only context."""
         past: list[Tensor] | None = None
         step, token, keep = 0, self.start, self.window * self.n_tokens - 1
         given = list(prompt) if prompt is not None else []

@@ -2,7 +2,7 @@
 
     python sample.py run -o sample.wav                              # and a spectrogram beside it, sample.png
     python sample.py run -o - | aplay -t raw -f S16_LE -r 24000     # heard while it is drawn
-    python sample.py run -o sample.wav --prompt voice.flac          # goes on where another voice stopped
+    python sample.py run -o sample.wav --prompt voice.flac          # continues a recording
 
 The first sound is there after one frame, 19 steps of the model; nothing waits for the whole.
 """
@@ -45,7 +45,7 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     add("-o", "--output", required=True, help="a sound file, or - for raw 16-bit samples as they come")
     add("--seconds", type=float, default=10.0)
     add("--temperature", type=float, default=0.9, help="below 1: likelier, duller")
-    add("--prompt", help="a sound file to go on from; its last seconds are heard")
+    add("--prompt", help="a sound file to continue; its last seconds are the prompt")
     add("--prompt-seconds", type=float, default=4.0)
     add("--seed", type=int, default=0)
     add("--threads", type=int, default=1, help="of PyTorch; one is best for one stream")

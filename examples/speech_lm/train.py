@@ -49,7 +49,7 @@ class Speech:
 
 
 def read_speech(data: str, splits: tuple[str, str] | None, hours: float, seed: int) -> Speech:
-    """Clips of a folder or of a corpus of tokens -> their frames; so many hours at most, in all."""
+    """Return the frames of the clips of a folder or of a corpus of tokens, up to the given number of hours."""
     began = time.perf_counter()
     if Path(data).is_dir() and list(Path(data).glob("tokens-*")):
         from silkcodec import corpus  # extra [corpus]

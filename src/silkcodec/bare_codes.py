@@ -43,6 +43,14 @@ def as_tokens(codec: Any, given: Any, n_samples: int | None = None, n_codebooks:
     return Tokens(tuple(rows), sizes, rates, codec.sample_rate, n_samples, identity)
 
 
+def check_n_codebooks(codec: Any, n_codebooks: int | None) -> int:
+    """Return n_codebooks as a number; None means all codebooks of the codec. Raises ArgumentError out of range."""
+    k = len(codec.codebook_sizes)
+    if n_codebooks is not None and n_codebooks not in range(1, k + 1):
+        raise ArgumentError(f"n_codebooks must be 1..{k} for '{codec.name}'; got {n_codebooks}.")
+    return k if n_codebooks is None else int(n_codebooks)
+
+
 def check_frames(codes: Any, n_codebooks: int, what: str) -> NDArray[Any]:
     """Return the codes of a stream as an array [F, K], where K is exactly n_codebooks.
 

@@ -17,7 +17,7 @@ import pytest
 
 from repository import ROOT
 from silkcodec import audio, codec
-from silkcodec.baselines import catalogue, rates
+from silkcodec.baselines import catalogue
 from silkcodec.cli import coding
 
 BENCH = ROOT / "bench"
@@ -221,14 +221,14 @@ def test_the_packaged_rates_are_those_that_were_measured() -> None:
 
 def test_counted_tokens_exceed_the_clock_by_less_than_one_filled_up_end() -> None:
     """The check of every codec's declared frame rates: nothing but the last frame (or window) is unaccounted for."""
-    for name, row in rates.measured().items():
+    for name, row in catalogue.measured().items():
         assert row is not None, name
         extra_s = (row["counted_tokens_per_second"] / row["tokens_per_second"] - 1) * row["counted_s"]
         assert -1e-6 <= extra_s <= 1.0, name  # at most the chunk of 1 s of stereo EnCodec
 
 
 def test_known_rates() -> None:
-    found = {name: row["tokens_per_second"] for name, row in rates.measured().items() if row}
+    found = {name: row["tokens_per_second"] for name, row in catalogue.measured().items() if row}
     assert found["silk"] == 47.5 and found["encodec:6k"] == 600 and found["mimi:8"] == 100
     assert 774 <= found["dac:44k"] <= 776
     assert found["snac:24k"] == pytest.approx(46.875 + 23.4375 + 11.71875, abs=1e-3)
@@ -238,15 +238,15 @@ def test_known_rates() -> None:
 
 
 def test_a_codec_of_another_package_is_listed_as_not_measured() -> None:
-    found = {row["name"]: row for row in catalogue.rows(rates.measured(), {**codec.codecs(), "theirs": "x.y:Z"})}
-    assert set(rates.measured()) < set(found)
+    found = {row["name"]: row for row in catalogue.rows(catalogue.measured(), {**codec.codecs(), "theirs": "x.y:Z"})}
+    assert set(catalogue.measured()) < set(found)
     assert found["theirs"] == {"name": "theirs", "module": "x.y", "needs": ""}
     assert catalogue.cells(found["theirs"])["tokens/s"] == "not measured"
 
 
 def test_a_missing_package_is_named_with_its_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(codec, "missing", lambda name: "pip install 'x[y]'" if name in ("mimi", "snac") else None)
-    found = catalogue.rows(rates.measured(), codec.codecs())
+    found = catalogue.rows(catalogue.measured(), codec.codecs())
     assert "Not installed: mimi, snac; run: pip install 'x[y]'" in catalogue.notes(found, [])
     cells = {row["name"]: catalogue.cells(row)["installed"] for row in found}
     assert (cells["silk"], cells["mimi:8"]) == ("yes", "no")

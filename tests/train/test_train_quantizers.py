@@ -10,13 +10,13 @@ import torch
 
 from silkcodec import audio
 from silkcodec.errors import ArgumentError
+from silkcodec.evaluate.codebooks import perplexity
 from silkcodec.nn.model import SilkModel
 from silkcodec.quantizers import QUANTIZERS as CLASSES
 from silkcodec.train import checkpoint
 from silkcodec.train.config import QUANTIZERS, load_config
 from silkcodec.train.export import export
 from silkcodec.train.loop import Trainer
-from silkcodec.train.validate import perplexity
 from speechlike import speechlike
 
 pytestmark = pytest.mark.slow

@@ -6,6 +6,7 @@ Needs what `make web` builds (Node.js) and Chromium; where one is missing, the t
 from __future__ import annotations
 
 import io
+import re
 import subprocess
 import threading
 import time
@@ -472,6 +473,46 @@ def test_nothing_moves_by_itself_under_reduced_motion(opened: Open) -> None:
     page.close()
 
 
+def test_every_map_has_axes_and_its_values_can_be_read(live: Any) -> None:
+    for name in SECTIONS[:-1]:
+        for canvas in section(live, name).locator("canvas").all():
+            assert canvas.evaluate("one => one.closest('.axes') !== null"), name
+    assert live.locator("section .axes .key").count() >= 8
+    spectrogram = section(live, "spectrogram")
+    ticks = spectrogram.locator(".axes").first.locator(".y span, .x span").all_inner_texts()
+    assert {"500 Hz", "8 kHz", "1 s"} <= set(ticks)
+    spectrogram.locator("canvas").first.hover(position={"x": 60, "y": 60})
+    assert re.fullmatch(r"\d\.\d\d s, [\d,]+ Hz: \W?\d+ dBFS", spectrogram.locator(".readout").first.inner_text())
+    latent = section(live, "encoder").locator(".map").nth(1)
+    latent.focus()
+    live.keyboard.press("ArrowRight")
+    assert re.fullmatch(r"frame \d+, number \d+: \W?\d\.\d{3}, level [0-7]", latent.locator(".readout").inner_text())
+    section(live, "codebook").locator("canvas").first.hover(position={"x": 3, "y": 5})
+    assert "entry 1," in section(live, "codebook").locator(".readout").first.inner_text()
+
+
+def test_the_spectrogram_says_why_bands_are_empty(live: Any) -> None:
+    rng = np.random.default_rng(0)
+    spectrogram = section(live, "spectrogram")
+    for highest_hz, narrow in ((8_000, True), (12_000, False)):
+        spectrum = np.fft.rfft(0.1 * rng.standard_normal(48_000))
+        spectrum[2 * highest_hz :] = 0  # 48,000 samples are 2 s: a bin is 0.5 Hz
+        noise = (
+            np.fft.irfft(spectrum)
+            * np.minimum(1, np.arange(48_000) / 4_800)
+            * np.minimum(1, np.arange(48_000, 0, -1) / 4_800)
+        )
+        upload(live, f"{highest_hz}.wav", wav(noise.astype(np.float32)))
+        wait(live, lambda name=f"{highest_hz}.wav": title(live) == name, "the noise")
+        found = " ".join(spectrogram.locator(".hint").all_inner_texts())
+        assert ("almost nothing above about 8" in found and "more than 8 kHz" in found) == narrow
+    slide(live, "spectrogram", "Band", 127)
+    assert "is empty" not in " ".join(spectrogram.locator(".hint").all_inner_texts())
+    upload(live, "silence.wav", wav(np.zeros(30_000, np.float32)))
+    wait(live, lambda: title(live) == "silence.wav", "silence")
+    assert "The recording is silent" in " ".join(spectrogram.locator(".hint").all_inner_texts())
+
+
 def test_problem_reacts(live: Any) -> None:
     before = picture(live, "problem"), number(live, "problem", "samples")
     slide(live, "problem", "Which second", 1)
@@ -511,15 +552,15 @@ def test_encoder_follows_the_frame(live: Any) -> None:
 def test_codebook_snaps_and_is_walked_by_keys(live: Any) -> None:
     board = section(live, "codebook").get_by_role("slider", name="Entry of the codebook")
     nearest = board.get_attribute("aria-valuenow")
-    off = number(live, "codebook", "this one is off by")
+    off = number(live, "codebook", "error here")
     board.focus()
     live.keyboard.press("ArrowDown")
     live.keyboard.press("ArrowRight")
     assert board.get_attribute("aria-valuenow") != nearest
-    assert float(number(live, "codebook", "this one is off by").split()[0]) > float(off.split()[0])
+    assert float(number(live, "codebook", "error here").split()[0]) > float(off.split()[0])
     slide(live, "codebook", "Moment", 3)
-    assert number(live, "codebook", "this one is off by") != off
-    button = section(live, "codebook").get_by_role("button", name="All moments, each snapped")
+    assert number(live, "codebook", "error here") != off
+    button = section(live, "codebook").get_by_role("button", name="All moments, quantized")
     button.click()
     wait(live, lambda: button.get_attribute("aria-pressed") == "true", "the whisper", 10)
     button.click()

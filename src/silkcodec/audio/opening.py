@@ -165,16 +165,16 @@ def source_name(source: object) -> str:
 def _file(source: Any, name: str, files: ExitStack) -> tuple[str | None, BinaryIO]:
     """Return the path of a source, or None if it cannot be reopened by path, and the source as a seekable file."""
     if not isinstance(source, (str, os.PathLike)):
-        return None, source if hasattr(source, "seekable") and source.seekable() else _spooled(source, files)
+        return None, source if hasattr(source, "seekable") and source.seekable() else spooled(source, files)
     if os.fspath(source) == "-":
-        return None, _spooled(sys.stdin.buffer, files)
+        return None, spooled(sys.stdin.buffer, files)
     path = Path(source)
     if path.is_dir():
         raise AudioError(f"The input must be a sound file; {name} is a folder.")
     try:
         file = files.enter_context(path.open("rb"))
         if not file.seekable():
-            return None, _spooled(file, files)
+            return None, spooled(file, files)
         empty = path.stat().st_size == 0
     except (OSError, ValueError) as error:  # ValueError: the path contains a null byte.
         reason = getattr(error, "strerror", None) or error
@@ -184,7 +184,7 @@ def _file(source: Any, name: str, files: ExitStack) -> tuple[str | None, BinaryI
     return os.fspath(path), file
 
 
-def _spooled(pipe: Any, files: ExitStack) -> BinaryIO:
+def spooled(pipe: Any, files: ExitStack) -> BinaryIO:
     """Copy a pipe to a temporary file, because most sound formats cannot be read from a pipe."""
     copy: Any = files.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - `files` closes it
     try:

@@ -1,14 +1,17 @@
 """`silk codecs`: every codec and preset, what it makes of a second of speech, and whether it can be used here.
 
-Nothing is loaded: rates were measured (`rates.py`), and a package is only looked for. Codecs that other
-packages brought are listed without rates.
+Nothing is loaded: rates were measured, and a package is only looked for. Codecs that other packages brought are listed
+without rates. `rates.json` holds the part of bench/codecs.json that is the same on every machine; `make bench-codecs`
+writes both.
 """
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 from silkcodec import codec
@@ -17,6 +20,17 @@ MANY = 10  # presets of one codec; of more, the table shows those that stand for
 
 Rates = Mapping[str, Mapping[str, Any] | None]
 Row = dict[str, Any]
+
+
+def measured() -> dict[str, dict[str, Any] | None]:
+    """Return the rates of every built-in codec and preset, or None where they could not be measured.
+
+    tokens_per_second and bits_per_second are of the codec's clock; counted_tokens_per_second is of counted_s of
+    speech, the last frame filled up. `listed`: one of those that stand for their codec in a short list.
+    """
+    content = (Path(__file__).parent / "rates.json").read_text(encoding="utf-8")
+    codecs: dict[str, dict[str, Any] | None] = json.loads(content)["codecs"]
+    return codecs
 
 
 def rows(measured: Rates, registry: Mapping[str, str]) -> list[Row]:

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from silkcodec import audio
-from silkcodec.bare_codes import as_tokens, check_batch
+from silkcodec.bare_codes import as_tokens, check_batch, check_n_codebooks
 from silkcodec.codec import parse
-from silkcodec.errors import ArgumentError, TokensError
+from silkcodec.errors import TokensError
 from silkcodec.parallel.rebuilt import recipe
 from silkcodec.tokens import Tokens
 
@@ -125,10 +125,7 @@ class NeuralCodec:
 
     def check_n_codebooks(self, n_codebooks: int | None) -> int:
         """n_codebooks as a number, all of the preset's for None. Raises ArgumentError."""
-        k = len(self.codebook_sizes)
-        if n_codebooks is not None and n_codebooks not in range(1, k + 1):
-            raise ArgumentError(f"n_codebooks must be 1..{k} for '{self.name}'; got {n_codebooks}.")
-        return k if n_codebooks is None else int(n_codebooks)
+        return check_n_codebooks(self, n_codebooks)
 
     def check_tokens(self, tokens: Tokens) -> None:
         """Check that `decode` accepts these tokens. Raises TokensError."""

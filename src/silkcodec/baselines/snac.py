@@ -73,7 +73,7 @@ class Snac(neural.NeuralCodec):
         decoder = snake_decoder(self._model.decoder_rates, window)
         samples = self._hop * self._window
         self._halos = encoder.frames(samples), decoder.frames(samples)  # in windows
-        coarse = (self._strides[0] - 1) * self._hop  # a coarse code is the mean of so many frames more
+        coarse = (self._strides[0] - 1) * self._hop  # a coarse code is the mean of this many more samples
         self.latency_s = (encoder.right + coarse + decoder.right + 1) / self.sample_rate
 
     def _n_windows(self, n_samples: int) -> int:

@@ -198,10 +198,10 @@ def info(inputs: Silks, as_json: Json = False) -> None:
 def codecs(as_json: Json = False) -> None:
     """List the codecs with their measured rates, and whether they are installed."""
     from silkcodec import codec
-    from silkcodec.baselines import catalogue, rates
+    from silkcodec.baselines import catalogue
     from silkcodec.cli import console
 
-    found = catalogue.rows(rates.measured(), codec.codecs())
+    found = catalogue.rows(catalogue.measured(), codec.codecs())
     if as_json:
         for row in found:
             console.show_json(row)

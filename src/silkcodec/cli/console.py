@@ -244,19 +244,8 @@ def show_warning(coding: Coding) -> None:
 
 def coding_json(coding: Coding) -> dict[str, Any]:
     """Return the numbers of one file as a JSON object, with units in the names."""
-    values = {
-        "source": coding.source,
-        "target": coding.target,
-        "duration_s": coding.duration_s,
-        "n_samples": coding.n_samples,
-        "n_frames": coding.n_frames,
-        "n_tokens": coding.n_tokens,
-        "tokens_per_second": coding.tokens_per_second,
-        "bits_per_second": coding.bits_per_second,
-        "file_bytes": coding.file_bytes,
-        "wall_s": coding.wall_s,
-        "x_realtime": coding.x_realtime,
-    }
+    counts = ("duration_s", "n_samples", "n_frames", "n_tokens", "tokens_per_second", "bits_per_second", "file_bytes")
+    values = {name: getattr(coding, name) for name in ("source", "target", *counts, "wall_s", "x_realtime")}
     if coding.level is not None:
         values |= {"level_dbfs": coding.level.dbfs, "offset": coding.level.offset}
     values["gain"] = coding.gain

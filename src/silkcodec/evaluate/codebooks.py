@@ -59,6 +59,11 @@ def entropy_bits(counts: NDArray[np.int64]) -> float:
     return float(-(share * np.log2(share)).sum()) + 0.0  # avoids -0.0
 
 
+def perplexity(codes: NDArray[np.integer[Any]]) -> float:
+    """Return the number of equally frequent codes with the same entropy as these codes of one codebook, int [n]."""
+    return 2.0 ** entropy_bits(np.unique(codes, return_counts=True)[1])
+
+
 def statistics(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return the codebook statistics of one codec over its rows. Rows whose layout differs from the first are skipped.
 

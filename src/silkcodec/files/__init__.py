@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import math
 import os
-import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, nullcontext
@@ -23,9 +21,10 @@ from numpy.typing import NDArray
 
 from silkcodec import audio
 from silkcodec.audio.level import Level, Meter
+from silkcodec.audio.opening import spooled
 from silkcodec.container import Reader as SilkReader
 from silkcodec.container import Writer as SilkWriter
-from silkcodec.errors import ArgumentError, AudioError, ContainerError
+from silkcodec.errors import ArgumentError, ContainerError
 from silkcodec.output import replacing, standard_output
 from silkcodec.silk import Silk
 from silkcodec.silk.stream import StreamDecoder, StreamEncoder
@@ -46,7 +45,8 @@ class Coding:
     Attributes:
         source, target: paths, or "-".
         n_samples: number of samples of the wave at 24 kHz.
-        n_frames, n_tokens, n_bits: numbers of frames, tokens and bits. A code has log2(codebook size) bits.
+        n_frames: number of frames.
+        codebook_sizes: sizes of the codebooks, each of which has one token in a frame.
         file_bytes: size of the .silk file.
         wall_s: time to read, compute and write, without loading the model.
         damage: the damage found in a .silk file that was recovered on request.
@@ -61,8 +61,7 @@ class Coding:
     target: str
     n_samples: int
     n_frames: int
-    n_tokens: int
-    n_bits: float
+    codebook_sizes: tuple[int, ...]
     file_bytes: int
     wall_s: float
     damage: str | None = None
@@ -77,34 +76,23 @@ class Coding:
         return self.n_samples / SILK_SAMPLE_RATE
 
     @property
+    def n_tokens(self) -> int:
+        return self.n_frames * len(self.codebook_sizes)
+
+    @property
     def tokens_per_second(self) -> float:
         """Return the token count divided by the duration of their frames; see `Tokens.tokens_per_second`."""
         return self.n_tokens * SILK_FRAME_RATE / max(1, self.n_frames)
 
     @property
     def bits_per_second(self) -> float:
-        return self.n_bits * SILK_FRAME_RATE / max(1, self.n_frames)
+        bits = self.n_frames * sum(map(math.log2, self.codebook_sizes))
+        return bits * SILK_FRAME_RATE / max(1, self.n_frames)
 
     @property
     def x_realtime(self) -> float:
         """Return the seconds of sound processed per second of wall time."""
         return self.duration_s / max(self.wall_s, 1e-9)
-
-
-class Counter:
-    """Count the frames that are passed to `add`, and their tokens and bits."""
-
-    def __init__(self, codebook_sizes: tuple[int, ...]) -> None:
-        self._n_codebooks = len(codebook_sizes)
-        self._bits = [math.log2(size) for size in codebook_sizes]
-        self.n_frames, self.n_tokens, self.n_bits = 0, 0, 0.0
-
-    def add(self, levels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Count the levels, uint8 [F, 128], and return them unchanged."""
-        self.n_frames += len(levels)
-        self.n_tokens += len(levels) * self._n_codebooks
-        self.n_bits += len(levels) * sum(self._bits)
-        return levels
 
 
 def nothing(_: float) -> None:
@@ -150,22 +138,21 @@ def encode_file(
         opened(reader.duration_s)
         started += _loading_s(codec, encode=True)
         file = stack.enter_context(_silk_output(target, overwrite))
-        stream, counter, meter = StreamEncoder(codec), Counter(codec.codebook_sizes), Meter()
+        stream, meter = StreamEncoder(codec), Meter()
         with SilkWriter(file, codec=codec.codec_id, entropy=entropy, gain=gain) as writer:
             for block in reader.blocks(BLOCK_S):
                 meter.feed(block)
                 normal = block if level is None else level.apply(block)
-                writer.write_levels(counter.add(stream.feed_levels(normal, checked=True)))
+                writer.write_levels(stream.feed_levels(normal, checked=True))
                 advance(len(block) / SILK_SAMPLE_RATE)
-            writer.write_levels(counter.add(stream.flush_levels()))
+            writer.write_levels(stream.flush_levels())
             writer.finish(stream.n_samples)
     return Coding(
         source=_name(source),
         target=_name(target),
         n_samples=stream.n_samples,
-        n_frames=counter.n_frames,
-        n_tokens=counter.n_tokens,
-        n_bits=counter.n_bits,
+        n_frames=stream.n_frames,
+        codebook_sizes=codec.codebook_sizes,
         file_bytes=writer.n_bytes,
         wall_s=time.perf_counter() - started,
         warning=reader.warning,
@@ -189,12 +176,7 @@ def rereadable(source: Any, stack: ExitStack) -> Any:
         source = sys.stdin.buffer
     elif isinstance(source, (str, os.PathLike)) or source.seekable():
         return source
-    copy: Any = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - `stack` closes it
-    shutil.copyfileobj(source, copy)
-    if copy.tell() == 0:
-        raise AudioError("Standard input is empty; it must be a sound file.")
-    copy.seek(0)
-    return copy
+    return spooled(source, stack)
 
 
 def decode_file(
@@ -266,7 +248,6 @@ class Playback:
         except BaseException:
             self._reader.close()
             raise
-        self._counter = Counter(header.codebook_sizes)
         self._gain = np.float32(header.gain)
         self._n_samples = 0
         self.damage: str | None = None
@@ -293,11 +274,11 @@ class Playback:
             for levels in self._reader.levels(first, last):
                 yield self._cut(held, at, math.inf)
                 at += len(held)
-                held = self._stream.feed_levels(self._counter.add(levels))
+                held = self._stream.feed_levels(levels)
                 held *= self._gain
             self._reader.expect_end_of_file()
         except ContainerError as error:
-            if not self._recover or self._counter.n_frames == 0:
+            if not self._recover or self._stream.n_frames == 0:
                 raise
             self.damage = str(error)
         total = self._reader.n_samples or self._reader.header.n_samples or math.inf
@@ -322,9 +303,8 @@ class Playback:
             source=source,
             target=target,
             n_samples=self._n_samples,
-            n_frames=self._counter.n_frames,
-            n_tokens=self._counter.n_tokens,
-            n_bits=self._counter.n_bits,
+            n_frames=self._stream.n_frames,
+            codebook_sizes=self._reader.header.codebook_sizes,
             file_bytes=self._reader.n_bytes,
             wall_s=wall_s,
             damage=self.damage,

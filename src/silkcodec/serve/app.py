@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Annotated, Any, Literal
 
@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from silkcodec import __version__, codec
-from silkcodec.baselines import catalogue, rates
+from silkcodec.baselines import catalogue
 from silkcodec.serve import access, logs, sessions, uploads
 from silkcodec.serve.books import Books
 from silkcodec.serve.pool import BusyError
@@ -173,7 +173,7 @@ def _add_coding(app: FastAPI, service: Service) -> None:
             frame_rate=SILK_FRAME_RATE,
             codebook_sizes=list(codebook_sizes()),
         )
-        known = await asyncio.to_thread(lambda: catalogue.rows(rates.measured(), codec.codecs()))
+        known = await asyncio.to_thread(lambda: catalogue.rows(catalogue.measured(), codec.codecs()))
         return CodecsOut(serving=serving, known=known)
 
     @app.post(
@@ -259,62 +259,38 @@ def _guard(service: Service) -> Any:
 
 
 def _add_errors(app: FastAPI, service: Service) -> None:
-    def answer(status: int, code: str, text: str, retry_s: float | None = None) -> JSONResponse:
-        service.metrics.refused.labels(code).inc()
-        headers = {} if retry_s is None else {"Retry-After": str(max(1, round(retry_s)))}
-        if status == 401:
-            headers["WWW-Authenticate"] = "Bearer"
-        body = {"error": code, "message": text, "request_id": logs.request_id.get()}
-        return JSONResponse(body, status, headers)
+    late = f"The work took longer than {service.limits.job_s:g} s; send less at once."
+    # Kind of error -> what the response of one says: status, code, text, and when to come again.
+    told: dict[type[Exception], Callable[[Any], tuple[int, str, str, float | None]]] = {
+        ApiError: lambda error: (error.status, error.code, str(error), error.retry_s),
+        access.DeniedError: lambda error: (401, "unauthorized", str(error), None),
+        access.RateError: lambda error: (429, "rate", str(error), error.retry_s),
+        uploads.BodyError: lambda error: (error.status, error.code, str(error), None),
+        RefusedError: lambda error: (STATUS.get(error.code, 400), error.code, str(error), None),
+        BusyError: lambda error: (503, "busy", str(error), 2.0),
+        TimeoutError: lambda error: (503, "timeout", late, 5.0),
+        LostError: lambda error: (500, "worker_lost", f"{error} Twice.", None),
+        ClientDisconnect: lambda error: (499, "gone", "The client has left.", None),  # only the request log sees it
+        RequestValidationError: lambda error: (422, "bad_argument", _first_fault(error), None),
+        Exception: lambda error: (500, "internal", "The server has met a bug of its own.", None),
+        HTTPException: lambda error: (error.status_code, "http", f"{error.detail}.", None),
+    }
 
-    def on(kind: type[Exception]) -> Any:
-        return app.exception_handler(kind)
+    def register(kind: type[Exception]) -> None:
+        @app.exception_handler(kind)
+        async def answer(_: Request, error: Exception) -> Response:
+            status, code, text, retry_s = told[kind](error)
+            service.metrics.refused.labels(code).inc()
+            headers = {} if retry_s is None else {"Retry-After": str(max(1, round(retry_s)))}
+            if status == 401:
+                headers["WWW-Authenticate"] = "Bearer"
+            body = {"error": code, "message": text, "request_id": logs.request_id.get()}
+            return JSONResponse(body, status, headers)
 
-    @on(ApiError)
-    async def api(_: Request, error: ApiError) -> Response:
-        return answer(error.status, error.code, str(error), error.retry_s)
+    for kind in told:
+        register(kind)
 
-    @on(access.DeniedError)
-    async def denied(_: Request, error: access.DeniedError) -> Response:
-        return answer(401, "unauthorized", str(error))
 
-    @on(access.RateError)
-    async def rate(_: Request, error: access.RateError) -> Response:
-        return answer(429, "rate", str(error), error.retry_s)
-
-    @on(uploads.BodyError)
-    async def body(_: Request, error: uploads.BodyError) -> Response:
-        return answer(error.status, error.code, str(error))
-
-    @on(RefusedError)
-    async def refused(_: Request, error: RefusedError) -> Response:
-        return answer(STATUS.get(error.code, 400), error.code, str(error))
-
-    @on(BusyError)
-    async def busy(_: Request, error: BusyError) -> Response:
-        return answer(503, "busy", str(error), 2.0)
-
-    @on(TimeoutError)
-    async def timeout(_: Request, error: TimeoutError) -> Response:
-        return answer(503, "timeout", f"The work took longer than {service.limits.job_s:g} s; send less at once.", 5.0)
-
-    @on(LostError)
-    async def lost(_: Request, error: LostError) -> Response:
-        return answer(500, "worker_lost", f"{error} Twice.")
-
-    @on(ClientDisconnect)
-    async def gone(_: Request, error: ClientDisconnect) -> Response:
-        return answer(499, "gone", "The client has left.")  # nobody reads it; the books do
-
-    @on(RequestValidationError)
-    async def invalid(_: Request, error: RequestValidationError) -> Response:
-        first = error.errors()[0]
-        return answer(422, "bad_argument", f"'{first['loc'][-1]}': {first['msg']}.")
-
-    @on(Exception)
-    async def bug(_: Request, error: Exception) -> Response:
-        return answer(500, "internal", "The server has met a bug of its own.")
-
-    @on(HTTPException)
-    async def http(_: Request, error: HTTPException) -> Response:
-        return answer(error.status_code, "http", f"{error.detail}.")
+def _first_fault(error: RequestValidationError) -> str:
+    first = error.errors()[0]
+    return f"'{first['loc'][-1]}': {first['msg']}."

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from silkcodec.bare_codes import check_n_codebooks
 from silkcodec.errors import ArgumentError, TokensError
 from silkcodec.parallel.cores import available_cores
 from silkcodec.silk.graphs import Graph, States, find_provider
@@ -74,10 +75,7 @@ class FrameModel:
 
     def check_n_codebooks(self, n_codebooks: int | None) -> int:
         """Return n_codebooks as a number; None means all. Raises ArgumentError outside 1..19."""
-        k = len(self.codebook_sizes)
-        if n_codebooks is not None and (n_codebooks not in range(1, k + 1)):
-            raise ArgumentError(f"n_codebooks must be 1..{k} for '{self.name}'; got {n_codebooks}.")
-        return k if n_codebooks is None else int(n_codebooks)
+        return check_n_codebooks(self, n_codebooks)
 
     def encoder_states(self, prime: Wave | None = None) -> States:
         """Return the encoder's state at the start of a stream, whose first 480 samples are `prime`."""

@@ -10,6 +10,7 @@ import torch
 
 from silkcodec import audio
 from silkcodec.evaluate import metrics
+from silkcodec.evaluate.codebooks import perplexity
 from silkcodec.mel import SAMPLE_RATE
 from silkcodec.nn.model import SilkModel
 from silkcodec.train.config import LogConfig
@@ -59,12 +60,3 @@ def validate(model: SilkModel, waves: list[np.ndarray], folder: Path | None = No
             audio.write(folder / f"{i:02d}_silk.wav", decoded, SAMPLE_RATE, overwrite=True)
     result = {name: float(np.mean(values)) if values else math.nan for name, values in scores.items()}
     return result | {"perplexity": float(np.mean([perplexity(codes) for codes in np.concatenate(seen).T]))}
-
-
-def perplexity(codes: np.ndarray) -> float:
-    """Return the perplexity of the codes int [n] of one codebook: e to the power of their entropy.
-
-    It is the number of equally frequent codes with the same entropy.
-    """
-    share = np.unique(codes, return_counts=True)[1] / len(codes)
-    return float(np.exp(-(share * np.log(share)).sum()))

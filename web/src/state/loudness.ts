@@ -1,6 +1,6 @@
 /** The loudness scale that all spectrograms on the page share. */
 
-import { DB, N_FFT, N_MELS, peak } from "../signal/mel";
+import { BAND_EDGES_HZ, DB, N_FFT, N_MELS, peak } from "../signal/mel";
 
 /** Natural log mel magnitude of a sine wave at full scale: half of the sum of the Hann window. */
 const FULL_SCALE = Math.log(N_FFT / 4);
@@ -22,3 +22,18 @@ export function shareOf(mel: Float32Array, top: number, column: number, band: nu
 
 /** The natural log mel magnitude that a level in dB stands for. */
 export const fromDb = (db: number): number => db / DB + FULL_SCALE;
+
+/** A band counts as empty if nearly all columns are this far below the top of the scale: resamplers and clicks leave traces. */
+const EMPTY_DB = 50;
+const CLICKS = 0.01; // of the columns
+
+/** The frequency above which all bands are empty, Hz; 0 for silence, null if there is none. */
+export function emptyAbove(mel: Float32Array, top: number): number | null {
+  const columns = mel.length / N_MELS;
+  for (let band = N_MELS - 1; band >= 0; band--) {
+    let loud = 0;
+    for (let column = 0; column < columns; column++) loud += Number(toDb(mel[column * N_MELS + band]) > top - EMPTY_DB);
+    if (loud > CLICKS * columns) return band > N_MELS - 4 ? null : BAND_EDGES_HZ[band + 2];
+  }
+  return 0;
+}

@@ -1,0 +1,29 @@
+/** Where the ticks of an axis are. */
+
+import type { Tick } from "./Axes.svelte";
+
+const STEPS_S = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10];
+
+/** At most seven round moments between two, seconds. */
+export function timeTicks(from_s: number, to_s: number): Tick[] {
+  const step = STEPS_S.find((one) => (to_s - from_s) / one <= 6.5) ?? STEPS_S[STEPS_S.length - 1];
+  const first = Math.ceil(from_s / step - 1e-6);
+  const count = Math.floor(to_s / step + 1e-6) - first + 1;
+  return Array.from({ length: Math.max(0, count) }, (_, i) => {
+    const at_s = (first + i) * step;
+    return { at: (at_s - from_s) / (to_s - from_s), text: `${+at_s.toFixed(2)} s` };
+  });
+}
+
+/** Ticks at the middle of some of n cells, named from 1. */
+export function cellTicks(n: number, shown: number[], text: (cell: number) => string = String): Tick[] {
+  return shown.filter((one) => one <= n).map((one) => ({ at: (one - 0.5) / n, text: text(one) }));
+}
+
+/** Ticks at values of a linear axis. `flip` for axes that grow upwards. */
+export function valueTicks(values: number[], low: number, high: number, text: (value: number) => string, flip = false): Tick[] {
+  return values.map((value) => {
+    const at = (value - low) / (high - low);
+    return { at: flip ? 1 - at : at, text: text(value) };
+  });
+}
