@@ -81,13 +81,24 @@ class Codec(Protocol):
     """
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Return the name that `load` accepts."""
+        ...
+
     @property
-    def sample_rate(self) -> int: ...
+    def sample_rate(self) -> int:
+        """Return the sample rate of decoded waves, Hz."""
+        ...
+
     @property
-    def codebook_sizes(self) -> tuple[int, ...]: ...
+    def codebook_sizes(self) -> tuple[int, ...]:
+        """Return the number of codes in each codebook."""
+        ...
+
     @property
-    def frame_rates(self) -> tuple[float, ...]: ...
+    def frame_rates(self) -> tuple[float, ...]:
+        """Return the frame rate of each codebook, Hz."""
+        ...
 
     def encode(self, wave: ArrayLike, sample_rate: int, *, n_codebooks: int | None = None) -> Tokens:
         """Return the tokens of a wave.

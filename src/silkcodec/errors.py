@@ -4,8 +4,8 @@
     ├── ArgumentError       an argument that the call does not accept
     ├── AudioError          a wave or an audio file that cannot be used: missing, empty, not audio, NaN or Inf
     ├── TokensError         codes out of range, of the wrong shape, or of another codec
-    ├── ContainerError      a .silk file that is damaged, truncated, of another format or too new; `offset`: the byte
-    ├── WeightsError        model files that are missing, damaged, or that do not fit this version
+    ├── ContainerError      a .silk file that is damaged, truncated, of another format or too new; has an `offset`
+    ├── WeightsError        model files that are missing, damaged, or do not match this version
     ├── MissingExtraError   an optional dependency is not installed; names the pip command
     ├── OutputError         a path that cannot be written: it exists, its folder does not, the disk is full
     └── ProviderError       an ONNX Runtime provider (CPU, CUDA, ...) that is not available on this machine

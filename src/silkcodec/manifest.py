@@ -103,7 +103,7 @@ def as_row(columns: dict[str, Any]) -> Row | None:
 def records(
     file: str | os.PathLike[str], dialect: Dialect = USUAL
 ) -> Iterator[tuple[int, dict[str, Any] | ArgumentError]]:
-    """Yield (line number, columns) of each line of a manifest, one at a time. JSON objects are not converted.
+    """Yield (line number, columns) of each line of a manifest, one at a time. JSON values are not converted.
 
     For a line that is not a valid row, yield the error in place of its columns and continue with the next line.
 

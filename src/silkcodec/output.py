@@ -75,7 +75,7 @@ def replacing(path: str | os.PathLike[str], *, overwrite: bool = False, durable:
         raise _cannot_write(path, error) from error
     part = path.with_name(f".{path.name[:80]}.{secrets.token_hex(4)}.part")
     with ExitStack() as undo:
-        undo.callback(part.unlink, missing_ok=True)  # Before the file exists, because Ctrl-C can come at any time.
+        undo.callback(part.unlink, missing_ok=True)  # Registered first, because Ctrl-C can come at any time.
         try:
             # Files of tempfile are readable only by their owner, whatever the umask is.
             raw = open(part, "x+b", buffering=0)  # noqa: SIM115 - `undo` closes it

@@ -170,7 +170,9 @@ def test_everything_before_the_damage_can_be_read(known: bool, seekable: bool) -
     def opened() -> Any:
         return io.BytesIO(data) if seekable else Pipe(bytes(data), 100)
 
-    with pytest.raises(ContainerError, match=r"To read the 20\.0 s before it, use recover\.$") as caught:
+    with pytest.raises(
+        ContainerError, match=r"To read the 20\.0 s before it, pass recover=True \(--recover\)\.$"
+    ) as caught:
         container.read(opened())
     assert caught.value.offset == third and f"byte {third}" in str(caught.value)
     with pytest.warns(container.DamageWarning, match=f"damaged at byte {third}"):

@@ -107,7 +107,8 @@ def _mistake(array: object) -> str | None:
     if array is None:
         return "None"
     if isinstance(array, (str, os.PathLike)):
-        return f"'{os.fspath(array)!s:.80}'; to read a file, use silkcodec.audio.read(path), which returns 24 kHz"
+        hint = "to read a file, use silkcodec.audio.read(path), which returns its wave at 24 kHz"
+        return f"'{os.fspath(array)!s:.80}'; {hint}"
     if isinstance(array, (bytes, bytearray)) or (isinstance(array, memoryview) and array.format == "B"):
         return "bytes; convert them with the type of the samples: np.frombuffer(data, dtype=np.int16)"
     if isinstance(array, Mapping):

@@ -34,7 +34,7 @@ _DAMAGE = re.compile(r"partial file|ended prematurely|truncat|corrupt|error duri
 _PROBLEM = re.compile(
     _DAMAGE.pattern + r"|error|invalid|not found|exhausted|too small|no such|matches no", re.IGNORECASE
 )
-_MISSING_S = 0.5  # A recording may be this much shorter than in its header, because encoders round and add delay.
+_MISSING_S = 0.5  # A recording may be this much shorter than its header declares: encoders round and add delay.
 
 
 def demuxer(head: bytes) -> str | None:
@@ -129,7 +129,7 @@ class Decoded:
         raise AudioError(f"{self._name} cannot be read by ffmpeg: {self._reason()}.")
 
     def _check_end(self) -> None:
-        """Raise AudioError if ffmpeg failed, or if the audio is shorter than in the header."""
+        """Raise AudioError if ffmpeg failed, or if the audio is shorter than its header declares."""
         if self._process.wait() or _DAMAGE.search(self._text()):
             raise AudioError(f"{self._name} is truncated or damaged: {self._reason()}.")
         decoded_s = self._taken / self.samplerate

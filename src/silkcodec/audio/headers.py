@@ -52,7 +52,7 @@ def spans(file: BinaryIO, name: str) -> list[Span]:
         file: an open, seekable file. Its position is 0 afterwards. name: name for messages.
 
     Raises:
-        AudioError: the file is shorter than in its header.
+        AudioError: the file is shorter than its header declares.
     """
     size = file.seek(0, 2)
     try:
@@ -65,7 +65,7 @@ def spans(file: BinaryIO, name: str) -> list[Span]:
 
 
 def check_log(sound: Any, name: str) -> None:
-    """Raise AudioError if libsndfile reports that a file of a rare format is shorter than in its header.
+    """Raise AudioError if libsndfile reports that a file of a rare format is shorter than its header declares.
 
     Args:
         sound: a soundfile.SoundFile. name: name for messages.

@@ -29,12 +29,12 @@ SUFFIXES = NATIVE_SUFFIXES + FFMPEG_SUFFIXES
 
 
 def is_sound(name: str | os.PathLike[str]) -> bool:
-    """Return whether a file of a folder or a tar is a recording, by its suffix."""
+    """Return whether a file name has the suffix of a sound file."""
     return _suffix(name) in SUFFIXES
 
 
 def is_readable(name: str | os.PathLike[str]) -> bool:
-    """Return whether files of this suffix can be read here: natively, or because ffmpeg is on PATH."""
+    """Return whether this machine can read files of this suffix: natively, or because ffmpeg is on PATH."""
     return _suffix(name) not in FFMPEG_SUFFIXES or ffmpeg.command() is not None
 
 

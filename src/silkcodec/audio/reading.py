@@ -32,7 +32,7 @@ class Reader:
         sample_rate: sample rate of the returned samples, Hz.
         channel: read only this channel, counted from 0; None averages all channels.
         start_s, duration_s: read only this part of the file, without decoding the samples before it. Because
-            durations may be rounded, the part may end up to `PART_SLACK_S` after the file.
+            durations may be rounded, the part may end up to `PART_SLACK_S` after the end of the file.
 
     Attributes:
         name: name for messages. file_rate: Hz. n_channels: channels of the file. duration_s: duration of the file by

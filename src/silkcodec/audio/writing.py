@@ -154,7 +154,7 @@ class Writer:
             self._put(np.frombuffer(held, dtype=np.float32) * scale)
 
     def close(self) -> None:
-        """Complete the file and move it into place."""
+        """Complete the file and rename it to its path. Raises OutputError."""
         self.__exit__(None, None, None)
 
     def __enter__(self) -> Writer:

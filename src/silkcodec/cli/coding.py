@@ -71,7 +71,7 @@ def decode(
     output: Out = None,
     force: Force = False,
     skip_existing: Skip = False,
-    file_format: Annotated[str, typer.Option("--format", help="wav, flac, ogg or opus.")] = "wav",
+    file_format: Annotated[str, typer.Option("--format", help="Output format: wav, flac, ogg or opus.")] = "wav",
     start_s: Annotated[float, typer.Option("--start", help="Start at this time, in seconds.")] = 0.0,
     duration_s: Annotated[float | None, typer.Option("--duration", help="Decode this many seconds.")] = None,
     recover: Annotated[

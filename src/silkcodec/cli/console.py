@@ -87,7 +87,7 @@ class SoundProgress:
         self._opened_s += duration_s
 
     def advance(self, seconds: float) -> None:
-        """Add seconds of audio to the processed ones."""
+        """Add processed seconds of audio."""
         self._done_s += seconds
         self._show(self._done_s, self._opened_s * (1 + self._bytes_left / max(1, self._bytes_opened)))
 
@@ -338,7 +338,7 @@ def _comparison_rows(result: dict[str, Any], metrics: Sequence[str]) -> list[dic
 
 
 def show_contents(source: str, contents: Contents, as_json: bool) -> None:
-    """Print the contents of a file for `silk info`, and then raise its damage if there is any."""
+    """Print the contents of a file for `silk info`. Raises ContainerError afterwards if the file is damaged."""
     header, n_codebooks = contents.header, len(contents.header.codebook_sizes)
     n_samples = contents.n_samples or contents.n_frames * header.frame_samples
     values: dict[str, Any] = {

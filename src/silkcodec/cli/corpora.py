@@ -21,10 +21,8 @@ def tokenize(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the shards; an interrupted run resumes.")],
     inputs: Inputs = None,
     codec: Annotated[str, typer.Option("--codec", help="Codec, e.g. mimi:8, or a folder of weights.")] = "silk",
-    file_format: Annotated[str, typer.Option("--format", help="parquet or webdataset.")] = "parquet",
-    engine: Annotated[
-        str, typer.Option("--engine", help="local (processes on this machine) or ray (a cluster).")
-    ] = "local",
+    file_format: Annotated[str, typer.Option("--format", help="Shard format: parquet or webdataset.")] = "parquet",
+    engine: Annotated[str, typer.Option("--engine", help="Engine: local (this machine) or ray (a cluster).")] = "local",
     workers: Annotated[
         int | None, typer.Option("--workers", min=1, help="Processes with one thread each. Default: one per core.")
     ] = None,
@@ -50,7 +48,7 @@ def tokenize(
         typer.Option("--separator", help="Field separator of manifests, e.g. ';' or tab. Default: by suffix."),
     ] = None,
     encoding: Annotated[str, typer.Option("--encoding", help="Text encoding of manifests, e.g. latin-1.")] = "utf-8",
-    provider: Annotated[str, typer.Option("--provider", help="cpu or cuda.")] = "cpu",
+    provider: Annotated[str, typer.Option("--provider", help="Execution provider: cpu or cuda.")] = "cpu",
     address: Annotated[
         str | None, typer.Option("--address", help="Ray cluster, or auto. Default: this machine.")
     ] = None,
@@ -149,7 +147,7 @@ def detokenize(
     ids: Annotated[list[str] | None, typer.Option("--id", help="Id of a row. Repeatable.")] = None,
     rows: Annotated[list[int] | None, typer.Option("--row", help="Number of a row, from 0. Repeatable.")] = None,
     codec: Annotated[str | None, typer.Option("--codec", help="Codec. Default: the codec of the corpus.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite files that exist.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
     partial: Annotated[bool, typer.Option("--partial", help="Accept an unfinished corpus.")] = False,
     rescale: Annotated[bool, typer.Option("--rescale", help="Scale a wave down if it would clip.")] = False,
     subtype: Annotated[str, typer.Option("--subtype", help="Sample type of the waves: 16, 24 or float.")] = "",

@@ -23,7 +23,7 @@ Channel = Annotated[
     int | None, typer.Option("--channel", min=0, help="Channel to encode, from 0. Default: the mean of all channels.")
 ]
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads. Default: up to 4.")]
-Provider = Annotated[str, typer.Option("--provider", help="cpu or cuda.")]
+Provider = Annotated[str, typer.Option("--provider", help="Execution provider: cpu or cuda.")]
 Rescale = Annotated[bool, typer.Option("--rescale", help="Scale a wave down if it would clip.")]
 Normalize = Annotated[
     bool, typer.Option("--normalize", help="Remove DC and encode at the best level; decode restores it.")
@@ -33,7 +33,7 @@ Clips = Annotated[
     list[str],
     typer.Argument(
         metavar="IN...",
-        help="Sound files, folders, or manifests, e.g. INDEX.tsv or 'INDEX.tsv:language=en|zh*'.",
+        help="Sound files, folders or manifests, e.g. 'INDEX.tsv:language=en|zh*'.",
     ),
 ]
 Report = Annotated[Path, typer.Option("-o", "--output", help="Folder of the report; an interrupted run resumes.")]

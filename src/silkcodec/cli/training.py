@@ -29,12 +29,12 @@ def train(
 def export(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the weights.")],
     run: Annotated[
-        Path | None, typer.Argument(help="Folder of a training run (transformers: or of weights, or omit it).")
+        Path | None, typer.Argument(help="Folder of a training run; for transformers also of weights, or none.")
     ] = None,
     results: Annotated[
         Path | None, typer.Option("--results", help="Results of silk compare for these weights, for the model card.")
     ] = None,
-    file_format: Annotated[str, typer.Option("--format", help="onnx or transformers.")] = "onnx",
+    file_format: Annotated[str, typer.Option("--format", help="Output format: onnx or transformers.")] = "onnx",
 ) -> None:
     """Export a training run to a folder of weights (extra [train]).
 

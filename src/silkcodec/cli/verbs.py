@@ -21,12 +21,14 @@ class Verbs(TyperGroup):
     """
 
     def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names of all verbs."""
         from silkcodec.cli import commands
 
         own = super().list_commands(ctx)
         return [*own, *(name for name in commands.names() if name not in own)]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return the click command of a verb, or None if it is unknown."""
         own = super().get_command(ctx, cmd_name)
         if own is not None:
             return own
@@ -35,6 +37,7 @@ class Verbs(TyperGroup):
         return commands.find(cmd_name)
 
     def invoke(self, ctx: Any) -> Any:
+        """Run a verb and convert its errors to exit codes."""
         try:
             return super().invoke(ctx)
         except SilkError as error:

@@ -7,7 +7,7 @@ model is reset in every chunk, so damage stays within its chunk, and a stream ne
 model and everything derived from it are integers:
 
 - `seen` [128, 8], initially 1: counts per dimension. A level adds 3 to its own cell and, in the first 16 frames,
-  1 to each neighbour's, because FSQ levels are ordered: after a 4, a 3 is likelier than a 0.
+  1 to each neighbour's, because FSQ levels are ordered: after a 4, a 3 is more likely than a 0.
 - `shared` [8], initially 16: counts of each level in any dimension. It adapts 128 times as fast. Its distribution is
   added to a dimension's counts with weight 48, which matters until the dimension has enough counts.
 

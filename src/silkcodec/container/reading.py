@@ -140,13 +140,13 @@ class Reader:
         prefix = self._input.read(PREFIX.size)
         check_magic(self.name, prefix)
         if len(prefix) < PREFIX.size:
-            raise self._cut_short("inside its header")
+            raise self._truncated("inside its header")
         length: int = PREFIX.unpack(prefix)[2]
         if length < PREFIX.size + CRC.size:
             raise self._damaged(PREFIX.size - 2, f"a header cannot have {length} bytes")
         rest = self._input.read(length - PREFIX.size)
         if len(rest) < length - PREFIX.size:
-            raise self._cut_short("inside its header")
+            raise self._truncated("inside its header")
         return parse_header(self.name, prefix + rest), CRC.unpack(rest[-CRC.size :])[0]
 
     def _chunks(self) -> Iterator[tuple[Chunk, bytes]]:
@@ -155,7 +155,7 @@ class Reader:
             offset = self._input.offset
             head = self._input.read(CHUNK.size)
             if len(head) < CHUNK.size:
-                raise self._cut_short("before its end chunk")
+                raise self._truncated("before its end chunk")
             kind, frames, n_bytes, crc = CHUNK.unpack(head)
             if not is_possible_chunk(kind, frames, n_bytes):
                 raise self._damaged(offset, f"a chunk {kind!r} cannot have {frames} frames in {n_bytes} bytes")
@@ -190,7 +190,7 @@ class Reader:
     def _checked_payload(self, offset: int, kind: bytes, frames: int, n_bytes: int, crc: int) -> bytes:
         data = self._input.read(n_bytes)
         if len(data) < n_bytes:
-            raise self._cut_short(f"inside the chunk that starts at byte {offset}")
+            raise self._truncated(f"inside the chunk that starts at byte {offset}")
         if chunk_crc(kind, frames, data, self._crc) != crc:
             raise self._damaged(offset, f"the checksum of bytes {offset}..{self._input.offset - 1} is wrong")
         self._crc = crc
@@ -199,13 +199,13 @@ class Reader:
     def _damaged(self, offset: int, what: str) -> ContainerError:
         return ContainerError(f"{self.name} is damaged at byte {offset}: {what}{self._recoverable()}.", offset)
 
-    def _cut_short(self, where: str) -> ContainerError:
+    def _truncated(self, where: str) -> ContainerError:
         end = self._input.offset
         return ContainerError(f"{self.name} is truncated: it ends at byte {end}, {where}{self._recoverable()}.", end)
 
     def _recoverable(self) -> str:
         seconds = self.n_frames / SILK_FRAME_RATE
-        return f". To read the {seconds:.1f} s before it, use recover" if self.n_frames else ""
+        return f". To read the {seconds:.1f} s before it, pass recover=True (--recover)" if self.n_frames else ""
 
 
 class _Input:

@@ -3,7 +3,7 @@
     | header | chunk | chunk | ... | end chunk |
 
 Integers are little-endian. The checksum of each chunk starts from that of the previous chunk, or from that of the
-header. Missing, repeated or foreign chunks are therefore detected.
+header. Chunks that are missing, repeated or from another file are therefore detected.
 """
 
 from __future__ import annotations

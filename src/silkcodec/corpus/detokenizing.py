@@ -77,5 +77,5 @@ def detokenize(
 
 
 def _file_name(id: str) -> str:
-    """Convert an id to a safe file name of letters, digits and a few signs, which is never a path or hidden."""
+    """Convert an id to a safe file name: letters, digits and a few other characters, never a path or a hidden file."""
     return re.sub(r"[^\w.,=+~#@-]", "_", id)[:200].lstrip(".") or "_"

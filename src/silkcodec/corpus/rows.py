@@ -144,7 +144,7 @@ class ParquetWriter:
         self._n_tokens = 0
 
     def add(self, row: Row) -> None:
-        """Add a row. A full row group is written at once."""
+        """Add a row. A row group is written as soon as it is full."""
         self._rows.append(row)
         self._n_rows += 1
         self._n_tokens += row.tokens.n_tokens

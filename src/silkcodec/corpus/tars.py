@@ -175,5 +175,6 @@ class Window(Span):
         self.name = name
 
     def close(self) -> None:
+        """Close the window and the tar."""
         self._raw.close()
         super().close()

@@ -1,4 +1,4 @@
-"""Encode a corpus of sound into a corpus of tokens with `tokenize`. Interrupted runs resume with the same command.
+"""Encode a corpus of recordings to a corpus of tokens with `tokenize`. Interrupted runs resume with the same command.
 
 OUT/plan.json plan.jsonl      the recordings of each shard (plan.py)
 OUT/tokens-00003-of-00010...  the shards (shard.py, rows.py)
@@ -92,7 +92,7 @@ def tokenize(
         The report, as in report.json.
 
     Raises:
-        ArgumentError, AudioError: an input or option is invalid. OutputError: the folder holds other data, another
+        ArgumentError, AudioError: an input or option is invalid. OutputError: the folder contains other data, another
         run uses it, or the disk is full. MissingExtraError: an extra is not installed. WeightsError and other errors
         of `load`: the codec cannot be loaded.
     """

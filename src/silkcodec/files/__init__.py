@@ -49,7 +49,7 @@ class Coding:
         codebook_sizes: sizes of the codebooks, each of which has one token in a frame.
         file_bytes: size of the .silk file.
         wall_s: time to read, compute and write, without loading the model.
-        damage: the damage found in a .silk file that was recovered on request.
+        damage: the damage of a .silk file that was decoded with `recover`; None if there is none.
         level: level of an encoded sound file before normalisation.
         gain: factor applied to the decoded wave. If it is not 1, the recording was normalised.
         n_clipped, peak: for a decoded file, the number of samples beyond full scale that its sample type could not
@@ -73,10 +73,12 @@ class Coding:
 
     @property
     def duration_s(self) -> float:
+        """Return the duration of the wave, seconds."""
         return self.n_samples / SILK_SAMPLE_RATE
 
     @property
     def n_tokens(self) -> int:
+        """Return the number of tokens in all frames."""
         return self.n_frames * len(self.codebook_sizes)
 
     @property
@@ -86,6 +88,7 @@ class Coding:
 
     @property
     def bits_per_second(self) -> float:
+        """Return the bit rate of the tokens; see `Tokens.bits_per_second`."""
         bits = self.n_frames * sum(map(math.log2, self.codebook_sizes))
         return bits * SILK_FRAME_RATE / max(1, self.n_frames)
 
@@ -119,8 +122,8 @@ def encode_file(
         channel: the channel to encode, counted from 0; None: the mean of all.
         normalize: remove the offset and encode the recording at the level at which speech is encoded best. This
             reads the file twice. The .silk file stores the gain, and decoding restores the level.
-        opened: called with the duration in seconds by the file's header, before the model is loaded.
-        advance: called with the seconds of sound done since the last call.
+        opened: called before the model is loaded, with the duration in the file's header, seconds.
+        advance: called with the seconds of audio processed since the last call.
 
     Raises:
         AudioError, OutputError; MissingExtraError for `entropy` without its extra.
@@ -193,7 +196,7 @@ def decode_file(
     opened: Advance = nothing,
     advance: Advance = nothing,
 ) -> Coding:
-    """Decode a .silk file into a sound file at 24 kHz; the target's suffix names the format.
+    """Decode a .silk file to a sound file at 24 kHz. The suffix of the target selects the format.
 
     Args:
         source, target: paths, or "-" for standard input and output; the source may be a binary file.
@@ -203,7 +206,7 @@ def decode_file(
         opened, advance: see `encode_file`. The duration is 0 if it is not known in advance.
 
     Raises:
-        ContainerError, OutputError, ArgumentError; TokensError if other weights made the file.
+        ContainerError, OutputError, ArgumentError; TokensError if the file was encoded with other weights.
     """
     started = time.perf_counter()
     with Playback(codec, source, recover=recover, start_s=start_s, duration_s=duration_s) as playback:
@@ -321,7 +324,7 @@ class Playback:
 
 
 def _loading_s(codec: Silk, **graphs: bool) -> float:
-    """Load graphs of the model that are not loaded yet, and return the seconds it took."""
+    """Load the graphs of the model that are not loaded yet, and return the time that it took, seconds."""
     started = time.perf_counter()
     codec.prepare(**graphs)
     return time.perf_counter() - started

@@ -86,14 +86,17 @@ class Comparison:
 
     @property
     def mel_distance(self) -> float:
+        """Return the mean absolute difference of the log-mel columns."""
         return self._difference / max(1, self._n_columns * N_MELS)
 
     @property
     def original(self) -> Mel:
+        """Return the log-mel spectrogram of the original."""
         return self._mean(0)
 
     @property
     def decoded(self) -> Mel:
+        """Return the log-mel spectrogram of the decoded wave."""
         return self._mean(1)
 
     def _mean(self, which: int) -> Mel:

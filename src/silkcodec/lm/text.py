@@ -3,8 +3,8 @@
     <|silk:0:17|><|silk:1:1804|>...<|silk:18:5|> <|silk:0:9|>...<|silk:18:60|> <|silk:end:21600|>
     '-------- frame 0, in time order --------'   '----- frame 1 -----'        '-- n_samples --'
 
-The strings of Silk's other groupings include the group size: '<|silk/4:31:4095|>'. The end string holds the number of
-samples of the recording. Without it, a recording has the length of all frames.
+The strings of Silk's other groupings include the group size: '<|silk/4:31:4095|>'. The end string contains the number
+of samples of the recording. Without it, a recording has the length of all frames.
 
 If a tokenizer has each of these strings as one token (`strings` lists them), one token is one step. Silk's default
 groups have too many strings for that. Groups of 2 dimensions have 4,096 strings, groups of 4 have 131,072.

@@ -65,10 +65,12 @@ class StreamEncoder:
 
     @property
     def n_samples(self) -> int:
+        """Return the number of samples fed so far, at 24 kHz."""
         return self._cutter.n_samples
 
     @property
     def n_frames(self) -> int:
+        """Return the number of frames returned so far."""
         return self._cutter.n_frames
 
     def feed(self, chunk: ArrayLike) -> Codes:

@@ -77,7 +77,7 @@ class WeightsConfig:
 
     Attributes:
         weights_hash: 12 hex digits of the SHA-256 of the two graphs' SHA-256s; tokens store it.
-        network: the sizes of the network by the names of `nn.config.ModelConfig`; may be empty, since graphs need none.
+        network: sizes of the network, named as in `nn.config.ModelConfig`; may be empty, because graphs need none.
     """
 
     name: str
