@@ -5,9 +5,9 @@
       -> causal transformer                                                                     [B, F * P, W]
       -> a head of 8 for each level; a table passes it the earlier levels of its token
 
-The prediction of a level depends on the earlier levels of its token and on all earlier tokens. The heads
-begin at zero and their bias at how often each level comes: an untrained model costs what these frequencies cost, and
-whatever it reaches below that it has learned from what came before.
+The prediction of a level depends on the earlier levels of its token and on all earlier tokens. The heads are
+initialised with zeros, and their bias with the log frequency of each level. An untrained model therefore costs as many
+bits as these frequencies, and any improvement comes from context.
 """
 
 import math
@@ -21,7 +21,7 @@ LEVELS = 8
 
 
 class Block(nn.Module):
-    """Pre-norm attention with rotary positions, then a feed-forward of four times the width."""
+    """Apply pre-norm attention with rotary positions, then a feed-forward network of four times the width."""
 
     def __init__(self, width: int, heads: int):
         super().__init__()
@@ -30,11 +30,15 @@ class Block(nn.Module):
         self.qkv = nn.Linear(width, 3 * width, bias=False)
         self.out = nn.Linear(width, width, bias=False)
         self.up, self.down = nn.Linear(width, 4 * width, bias=False), nn.Linear(4 * width, width, bias=False)
-        for last in (self.out, self.down):  # so that a deep model begins as a shallow one
+        for last in (self.out, self.down):  # Initially each block is the identity.
             nn.init.zeros_(last.weight)
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, past: Tensor | None) -> tuple[Tensor, Tensor]:
-        """x [B, S, W]; past [2, B, heads, S', W / heads]: keys and values of the steps before it, if any."""
+        """Return the output and the keys and values.
+
+        Args:
+            x: [B, S, W]. past: keys and values of the steps before x, [2, B, heads, S', W / heads], or None.
+        """
         q, k, v = self.qkv(self.norm_attention(x)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         q, k = rotate(q, cos, sin), rotate(k, cos, sin)  # [B, heads, S, W / heads]
         if past is not None:
@@ -45,14 +49,18 @@ class Block(nn.Module):
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Apply rotary position encoding."""
     a, b = x.chunk(2, dim=-1)
     return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1).to(x.dtype)
 
 
 class SpeechModel(nn.Module):
-    """The model of tokens with so many codes in each head, int [P, H]; a head of one code is always 0.
+    """Predict the levels of each token from the levels before them.
 
-    window: frames that it is trained on and never looks beyond. width, layers, heads: of the transformer.
+    Args:
+        head_sizes: number of codes of each head, int [P, H]. A head of one code is always 0.
+        window: number of frames of the context, in training and in sampling.
+        width, layers, heads: size of the transformer.
     """
 
     def __init__(self, head_sizes: Tensor, window: int, width: int = 256, layers: int = 6, heads: int = 4):
@@ -70,14 +78,14 @@ class SpeechModel(nn.Module):
         self.bias = nn.Parameter(torch.zeros(n_tokens, n_heads, LEVELS))
         self.chain = nn.Parameter(torch.zeros(n_tokens, n_heads * LEVELS, n_heads * LEVELS))
         earlier = torch.ones(n_heads, n_heads).triu(1).repeat_interleave(LEVELS, 0).repeat_interleave(LEVELS, 1)
-        self.register_buffer("earlier", earlier, persistent=False)  # level -> those after it
+        self.register_buffer("earlier", earlier, persistent=False)  # level -> later levels of the token
         frequency = 10_000.0 ** (-torch.arange(0, width // heads, 2) / (width // heads))
         self.register_buffer("frequency", frequency, persistent=False)
         row = torch.arange(n_tokens * n_heads).view(n_tokens, n_heads) * LEVELS
         self.register_buffer("first_row", row, persistent=False)
 
     def transformer(self, x: Tensor, past: list[Tensor] | None = None, at: int = 0) -> tuple[Tensor, list[Tensor]]:
-        """x [B, S, W], which begins at step `at` -> [B, S, W], and the keys and values for the next call."""
+        """Convert x [B, S, W], which begins at step `at`, to [B, S, W]; return it and the keys and values."""
         angle = torch.arange(at, at + x.shape[1])[:, None] * self.frequency
         cos, sin, after = angle.cos(), angle.sin(), []
         for i, block in enumerate(self.blocks):
@@ -86,7 +94,7 @@ class SpeechModel(nn.Module):
         return self.norm(x), after
 
     def bits(self, codes: Tensor) -> Tensor:
-        """codes int64 [B, F, P, H] -> bits of every frame, [B, F]."""
+        """Return the bits of every frame, [B, F], for codes int64 [B, F, P, H]."""
         batch, frames = codes.shape[:2]
         tokens = F.embedding(codes + self.first_row, self.vectors).sum(3).flatten(1, 2)  # [B, F * P, W]
         x = torch.cat([self.start.expand(batch, 1, -1), tokens[:, :-1]], dim=1) + self.which.repeat(frames, 1)
@@ -109,21 +117,21 @@ class SpeechModel(nn.Module):
         given = list(prompt) if prompt is not None else []
         while True:
             frame = torch.zeros(self.n_tokens, self.n_heads, dtype=torch.int64)
-            heard = given.pop(0) if given else None
+            prompted = given.pop(0) if given else None
             for p in range(self.n_tokens):
                 x, past = self.transformer((token + self.which[p]).view(1, 1, -1), past, step)
                 past = [seen[..., -keep:, :] for seen in past]
-                if heard is None:
+                if prompted is None:
                     frame[p] = self._draw(x[0, 0], p, generator, temperature)
                 else:
-                    frame[p] = heard[p]
+                    frame[p] = prompted[p]
                 token = self.vectors[frame[p] + self.first_row[p]].sum(0)
                 step += 1
-            if heard is None:
+            if prompted is None:
                 yield frame
 
     def _draw(self, x: Tensor, p: int, generator: torch.Generator, temperature: float) -> Tensor:
-        """The H levels of one token, one after the other."""
+        """Sample the H levels of one token, one after the other."""
         logits = (x @ self.out[p]).view(self.n_heads, LEVELS) + self.bias[p] + self.closed[p]
         chain = self.chain[p] * self.earlier
         drawn = torch.zeros(self.n_heads, dtype=torch.int64)

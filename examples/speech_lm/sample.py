@@ -1,10 +1,10 @@
-"""Speaks: draws tokens from a model that train.py made, and decodes each frame as soon as it is there.
+"""Sample tokens from a model that train.py wrote, and decode each frame as soon as it is complete.
 
-    python sample.py run -o sample.wav                              # and a spectrogram beside it, sample.png
-    python sample.py run -o - | aplay -t raw -f S16_LE -r 24000     # heard while it is drawn
+    python sample.py run -o sample.wav                              # also writes a spectrogram, sample.png
+    python sample.py run -o - | aplay -t raw -f S16_LE -r 24000     # play while sampling
     python sample.py run -o sample.wav --prompt voice.flac          # continues a recording
 
-The first sound is there after one frame, 19 steps of the model; nothing waits for the whole.
+Audio output starts after one frame, which is 19 steps of the model.
 """
 
 import argparse
@@ -27,66 +27,70 @@ from silkcodec.mel import log_mel
 
 
 def load(run: Path) -> tuple[SpeechModel, dict[str, Any]]:
-    """The model of a run's folder, and its config.json."""
+    """Return the model of a run and its config.json. Raises ArgumentError."""
     try:
         config = json.loads((run / "config.json").read_text())
         tensors = load_file(run / "model.safetensors")
     except OSError as error:
-        raise ArgumentError(f"a run must hold what train.py wrote; '{run}': {error.strerror}.") from None
+        raise ArgumentError(f"the run must be a folder that train.py wrote; '{run}': {error.strerror}.") from None
     model = SpeechModel(torch.tensor(config["head_sizes"]), **config["model"])
     model.load_state_dict(tensors)
     return model.eval(), config
 
 
 def main(argv: list[str] | None = None) -> dict[str, float]:
+    """Run the command and return the measured times."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("run", type=Path, help="the folder that train.py wrote")
-    add("-o", "--output", required=True, help="a sound file, or - for raw 16-bit samples as they come")
-    add("--seconds", type=float, default=10.0)
-    add("--temperature", type=float, default=0.9, help="below 1: likelier, duller")
-    add("--prompt", help="a sound file to continue; its last seconds are the prompt")
-    add("--prompt-seconds", type=float, default=4.0)
+    add("run", type=Path, help="folder that train.py wrote")
+    add("-o", "--output", required=True, help="sound file, or - for a stream of raw 16-bit samples")
+    add("--seconds", type=float, default=10.0, help="duration of the output")
+    add("--temperature", type=float, default=0.9, help="below 1: more likely, less varied speech")
+    add("--prompt", help="sound file to continue; its last seconds are the prompt")
+    add("--prompt-seconds", type=float, default=4.0, help="duration of the prompt")
     add("--seed", type=int, default=0)
-    add("--threads", type=int, default=1, help="of PyTorch; one is best for one stream")
-    add("--results", type=Path, help="train.py's JSON file, to note the times in")
+    add("--threads", type=int, default=1, help="threads of PyTorch; one is fastest for one stream")
+    add("--results", type=Path, help="JSON file of train.py to add the times to")
     args = parser.parse_args(argv)
     torch.set_num_threads(args.threads)
     try:
         model, config = load(args.run)
         codec = silkcodec.load()
         if codec.codec_id != config["codec"]:
-            raise ArgumentError(f"the model speaks the tokens of {config['codec']}; this is {codec.codec_id}.")
+            raise ArgumentError(f"the model needs tokens from {config['codec']}; the codec is {codec.codec_id}.")
         layout, prompt = lm.Layout.of_codec(codec), None
         if args.prompt:
-            heard = audio.read(args.prompt)[-round(args.prompt_seconds * codec.sample_rate) :]
-            prompt = torch.from_numpy(layout.frames(codec.encode(heard)))
+            recording = audio.read(args.prompt)[-round(args.prompt_seconds * codec.sample_rate) :]
+            prompt = torch.from_numpy(layout.frames(codec.encode(recording)))
     except SilkError as error:
         raise SystemExit(f"sample.py: {error}") from None
     codec.prepare(decode=True)
-    decoder, told = StreamDecoder(codec), sys.stderr
-    if prompt is not None:  # the decoder must know the voice too
+    decoder = StreamDecoder(codec)
+    if prompt is not None:  # The state of the decoder includes the voice.
         decoder.feed(layout.join(prompt.numpy()))
     began, first_s, waves = time.perf_counter(), 0.0, []
     frames = model.stream(torch.Generator().manual_seed(args.seed), args.temperature, prompt)
     for frame, _ in zip(frames, range(max(1, round(args.seconds * 2.5))), strict=False):
-        wave = decoder.feed(layout.join(frame[None].numpy()))  # 400 ms of sound
+        wave = decoder.feed(layout.join(frame[None].numpy()))  # 400 ms of audio
         if not waves:
             first_s = time.perf_counter() - began
-            print(f"first audio after {1000 * first_s:.0f} ms", file=told)
+            print(f"first audio after {1000 * first_s:.0f} ms", file=sys.stderr)
         waves.append(wave)
         if args.output == "-":
             sys.stdout.buffer.write((np.clip(wave, -1, 1) * 32767).astype("<i2").tobytes())
             sys.stdout.buffer.flush()
     took_s, wave = time.perf_counter() - began, np.concatenate(waves)
     figures = {"first_audio_s": first_s, "times_real_time": len(wave) / codec.sample_rate / took_s}
-    print(f"{len(wave) / codec.sample_rate:.1f} s of speech, {figures['times_real_time']:.1f} x real time", file=told)
+    print(
+        f"{len(wave) / codec.sample_rate:.1f} s of speech, {figures['times_real_time']:.1f} x real time",
+        file=sys.stderr,
+    )
     if args.output != "-":
         audio.write(args.output, wave, codec.sample_rate, overwrite=True)
         half = len(wave) // 2
         mels = [log_mel(part) for part in (wave[:half], wave[half : 2 * half])]
         seconds = half / codec.sample_rate
-        titles = ("drawn from the model, first half", "second half")
+        titles = ("sampled from the model, first half", "second half")
         Path(args.output).with_suffix(".png").write_bytes(picture.spectrograms(*mels, seconds, titles))
     if args.results:
         result = json.loads(args.results.read_text())

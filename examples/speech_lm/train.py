@@ -1,10 +1,10 @@
-"""Trains a small language model of speech on Silk's tokens, on the CPU, in minutes.
+"""Train a small language model of speech on Silk's tokens, on the CPU, in minutes.
 
-    python train.py SPEECH -o run                     # a folder of sound files, or an INDEX.tsv: tokenised first
-    python train.py TOKENS -o run                     # a folder of Parquet shards, made by `silk tokenize`
+    python train.py SPEECH -o run                     # a folder of sound files, or an INDEX.tsv
+    python train.py TOKENS -o run                     # a folder of Parquet shards from `silk tokenize`
 
-It reports bits a frame (400 ms) of speech that it was not trained on, beside the raw 384 and what the frequencies of
-the levels alone give. `python sample.py run -o sample.wav` then speaks.
+The program reports the bits per frame (400 ms) of held-out speech. Compare them with the 384 raw bits and with the bits
+of the unigram, which uses only the frequency of each level. Then run `python sample.py run -o sample.wav`.
 """
 
 import argparse
@@ -30,16 +30,16 @@ from silkcodec.evaluate import machine, results
 from silkcodec.evaluate.clips import find_clips
 from silkcodec.train.precision import has_bfloat16
 
-BFLOAT16 = has_bfloat16(torch.device("cpu"))  # a processor that only imitates it is many times faster in float32
+BFLOAT16 = has_bfloat16(torch.device("cpu"))  # Emulated bfloat16 is many times slower than float32.
 HELD_OUT_EVERY = 10  # one clip in ten is held out
-AT_ONCE = 64  # clips that are tokenised side by side
-POINTS = 20  # of the loss curve
-MAX_SCORED_S = 900.0  # held-out speech that each point is measured on
+AT_ONCE = 64  # clips per call of encode_batch
+POINTS = 20  # points of the loss curve
+MAX_SCORED_S = 900.0  # held-out speech for each point
 
 
 @dataclass
 class Speech:
-    """Frames [F, P, H] one after another, and the layout they are in."""
+    """Hold concatenated frames [F, P, H] for training and for evaluation, and their layout."""
 
     layout: lm.Layout
     train: NDArray[np.int64]
@@ -89,23 +89,23 @@ def read_speech(data: str, splits: tuple[str, str] | None, hours: float, seed: i
 
 
 def split(clips: list, seed: int) -> list[list]:
-    """In random order; to train on, and held out."""
+    """Return shuffled clips for training, and held-out clips. Raises ArgumentError for fewer than two clips."""
     if len(clips) < 2:
-        raise ArgumentError(f"two clips are needed at least, one to hold out; got {len(clips)}.")
+        raise ArgumentError(f"at least two clips are needed, because one is held out; got {len(clips)}.")
     random.Random(seed).shuffle(clips)
     n_held_out = -(-len(clips) // HELD_OUT_EVERY)
     return [clips[n_held_out:], clips[:n_held_out]]
 
 
 def unigram(frames: NDArray[np.int64]) -> torch.Tensor:
-    """The logarithm of how often each level of each dimension comes, float32 [P, H, 8]; what never came still can."""
+    """Return the log frequency of each level of each dimension, float32 [P, H, 8]. Unseen levels count as half."""
     counts = np.stack([(frames == level).sum(0) for level in range(LEVELS)], axis=-1) + 0.5
     return torch.from_numpy(np.log(counts / counts.sum(-1, keepdims=True))).float()
 
 
 @torch.inference_mode()
 def held_out_bits(model: SpeechModel, frames: torch.Tensor) -> float:
-    """Bits of a frame, each window of them from its own start."""
+    """Return the mean bits per frame, where each window starts without context."""
     n_windows = len(frames) // model.window
     windows = frames[: n_windows * model.window].unflatten(0, (n_windows, model.window))
     with torch.autocast("cpu", torch.bfloat16, enabled=BFLOAT16):
@@ -113,8 +113,12 @@ def held_out_bits(model: SpeechModel, frames: torch.Tensor) -> float:
 
 
 def train(speech: Speech, args: argparse.Namespace) -> tuple[SpeechModel, list[dict[str, Any]], float]:
-    """The model as it was where held-out speech cost least, the curve (whose first point is the unigram's), and the
-    seconds of the optimiser's steps."""
+    """Train a model.
+
+    Returns:
+        The model with the lowest held-out bits, the curve (whose first point is the unigram), and the seconds of the
+        optimiser steps.
+    """
     torch.manual_seed(args.seed)
     window = min(round(args.window * 2.5), len(speech.train), len(speech.held_out))
     sizes = torch.from_numpy(speech.layout.head_sizes)
@@ -122,24 +126,24 @@ def train(speech: Speech, args: argparse.Namespace) -> tuple[SpeechModel, list[d
     with torch.no_grad():
         model.bias.copy_(unigram(speech.train))
     optimizer = torch.optim.AdamW(model.parameters(), lr=args.learning_rate, betas=(0.9, 0.95), weight_decay=0.05)
-    frames, unheard = torch.from_numpy(speech.train), torch.from_numpy(speech.held_out)[: int(MAX_SCORED_S * 2.5)]
+    frames, held_out = torch.from_numpy(speech.train), torch.from_numpy(speech.held_out)[: int(MAX_SCORED_S * 2.5)]
     rng = np.random.default_rng(args.seed)
     best: dict[str, torch.Tensor] = {}
     curve: list[dict[str, Any]] = [
-        {"step": 0, "speech_s": 0.0, "wall_s": 0.0, "train": None, "held_out": held_out_bits(model, unheard)}
+        {"step": 0, "speech_s": 0.0, "wall_s": 0.0, "train": None, "held_out": held_out_bits(model, held_out)}
     ]
-    print(f"unigram: {curve[0]['held_out']:.1f} bits a frame held out, of {speech.layout.raw_bits_per_frame:.0f}")
+    print(f"unigram: {curve[0]['held_out']:.1f} bits per held-out frame, of {speech.layout.raw_bits_per_frame:.0f}")
     wall_s, recent = 0.0, []
     for step in range(1, args.steps + 1):
         began = time.perf_counter()
         warm, done = min(1.0, step / 50), step / args.steps
-        for group in optimizer.param_groups:  # up, then down to a tenth along a cosine
+        for group in optimizer.param_groups:  # warm-up, then cosine decay to a tenth
             group["lr"] = args.learning_rate * warm * (0.55 + 0.45 * math.cos(math.pi * done))
         starts = rng.integers(0, len(frames) - window + 1, args.batch)
         with torch.autocast("cpu", torch.bfloat16, enabled=BFLOAT16):
             bits = model.bits(torch.stack([frames[s : s + window] for s in starts])).mean()
         optimizer.zero_grad()
-        (bits / len(sizes)).backward()  # bits a token
+        (bits / len(sizes)).backward()  # bits per token
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         wall_s += time.perf_counter() - began
@@ -147,13 +151,13 @@ def train(speech: Speech, args: argparse.Namespace) -> tuple[SpeechModel, list[d
         if step % max(1, args.steps // POINTS) == 0 or step == args.steps:
             point = {
                 "step": step, "speech_s": step * args.batch * window / 2.5, "wall_s": wall_s,
-                "train": float(np.mean(recent)), "held_out": held_out_bits(model, unheard),
+                "train": float(np.mean(recent)), "held_out": held_out_bits(model, held_out),
             }  # fmt: skip
             recent.clear()
             if point["held_out"] <= min(p["held_out"] for p in curve):
                 best = {name: value.clone() for name, value in model.state_dict().items()}
             curve.append(point)
-            print(f"step {step}: {point['train']:.1f} bits a frame in training, {point['held_out']:.1f} held out,"
+            print(f"step {step}: {point['train']:.1f} bits per frame in training, {point['held_out']:.1f} held out,"
                   f" {wall_s:.0f} s")  # fmt: skip
     if best:
         model.load_state_dict(best, strict=False)
@@ -161,6 +165,7 @@ def train(speech: Speech, args: argparse.Namespace) -> tuple[SpeechModel, list[d
 
 
 def save(run: Path, model: SpeechModel, speech: Speech, args: argparse.Namespace) -> None:
+    """Write the model and its config.json."""
     run.mkdir(parents=True, exist_ok=True)
     save_file(model.state_dict(), run / "model.safetensors")
     size = {"window": model.window, "width": args.width, "layers": args.layers, "heads": args.heads}
@@ -172,20 +177,23 @@ def save(run: Path, model: SpeechModel, speech: Speech, args: argparse.Namespace
 def main(argv: list[str] | None = None) -> dict[str, Any]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("data", help="a folder of sound files, a manifest, or a folder of Parquet shards")
-    add("-o", "--run", type=Path, required=True, help="the folder for the model")
-    add("--splits", help="of a manifest, those to train on and to hold out: train,valid (default: one clip in ten)")
-    add("--hours", type=float, default=4.0, help="of speech at most, the held-out tenth too")
+    add("data", help="folder of sound files, manifest, or folder of Parquet shards")
+    add("-o", "--run", type=Path, required=True, help="folder for the model")
+    add(
+        "--splits",
+        help="splits of a manifest for training and evaluation: train,valid; default: hold out one clip in ten",
+    )
+    add("--hours", type=float, default=4.0, help="maximum hours of speech, including the held-out tenth")
     add("--steps", type=int, default=800)
-    add("--batch", type=int, default=8, help="windows in a step")
-    add("--window", type=float, default=10.0, help="seconds that the model sees at once")
+    add("--batch", type=int, default=8, help="windows per step")
+    add("--window", type=float, default=10.0, help="context of the model, seconds")
     add("--width", type=int, default=256)
     add("--layers", type=int, default=6)
     add("--heads", type=int, default=4)
     add("--learning-rate", type=float, default=1.5e-3)
     add("--seed", type=int, default=0)
-    add("--threads", type=int, help="of PyTorch")
-    add("--results", type=Path, help="a JSON file for the figures, with the machine they were measured on")
+    add("--threads", type=int, help="threads of PyTorch")
+    add("--results", type=Path, help="JSON file for the results and a description of the machine")
     args = parser.parse_args(argv)
     torch.set_num_threads(args.threads or torch.get_num_threads())
     found, before = machine.conditions(), machine.clocks()
@@ -193,7 +201,9 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
         splits = tuple(args.splits.split(",")) if args.splits else None
         speech = read_speech(args.data, splits, args.hours, args.seed)
         if speech.layout.head_sizes.max() > LEVELS:
-            raise ArgumentError(f"tokens must be of heads of {LEVELS} at most, as Silk's; got {speech.layout.codec}.")
+            raise ArgumentError(
+                f"tokens must have heads of at most {LEVELS} codes, like Silk's; got {speech.layout.codec}."
+            )
     except SilkError as error:
         raise SystemExit(f"train.py: {error}") from None
     model, curve, train_s = train(speech, args)
@@ -201,7 +211,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     least = min(curve, key=lambda point: point["held_out"])
     result = {
         **results.head("silk speech lm", 1), "codec": speech.layout.codec,
-        "quick": len(speech.train) < 9000,  # less than an hour says little
+        "quick": len(speech.train) < 9000,  # less than an hour is only a trial
         "settings": {name: getattr(args, name) for name in (
             "splits", "hours", "steps", "batch", "window", "width", "layers", "heads", "learning_rate", "seed")}
         | {"threads": torch.get_num_threads(), "precision": "bf16" if BFLOAT16 else "fp32"},
@@ -213,7 +223,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
                            "model": least["held_out"], "model_step": least["step"]},
         "tokenise_s": speech.tokenised_s, "train_s": train_s, "curve": curve,
     }  # fmt: skip
-    print(f"held out, bits a frame: raw {result['bits_per_frame']['raw']:.0f}, unigram {curve[0]['held_out']:.1f},"
+    print(f"held-out bits per frame: raw {result['bits_per_frame']['raw']:.0f}, unigram {curve[0]['held_out']:.1f},"
           f" model {least['held_out']:.1f} (step {least['step']})")  # fmt: skip
     if args.results:
         args.results.write_text(results.to_json(result))

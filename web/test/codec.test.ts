@@ -104,9 +104,9 @@ describe(".silk", () => {
     for (let at = 0; at < whole.length; at += step) {
       const damaged = whole.slice();
       damaged[at] ^= 0x10;
-      expect(() => readSilk(damaged), `byte ${at}`).toThrow(/damaged|cut short|not a .silk file/);
+      expect(() => readSilk(damaged), `byte ${at}`).toThrow(/damaged|truncated|not a .silk file/);
     }
-    for (let end = 0; end < whole.length; end += 7) expect(() => readSilk(whole.slice(0, end))).toThrow(/cut short|empty/);
+    for (let end = 0; end < whole.length; end += 7) expect(() => readSilk(whole.slice(0, end))).toThrow(/truncated|empty/);
     expect(() => readSilk(Uint8Array.from([...whole, 0]))).toThrow("more bytes follow");
   });
 

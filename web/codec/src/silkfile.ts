@@ -62,13 +62,13 @@ export function readSilk(file: Uint8Array, name = "The file"): Tokens {
   let { crc, length: offset } = header;
   let frames = 0;
   for (;;) {
-    if (offset + CHUNK_BYTES > file.length) throw cutShort(name, file.length);
+    if (offset + CHUNK_BYTES > file.length) throw truncated(name, file.length);
     const kind = new TextDecoder("latin1").decode(file.subarray(offset, offset + 4));
     const count = view.getUint32(offset + 4, true);
     const bytes = view.getUint32(offset + 8, true);
     if (!isPossibleChunk(kind, count, bytes)) throw damaged(name, offset, `no chunk has ${count} frames in ${bytes} bytes`);
     const payload = file.subarray(offset + CHUNK_BYTES, offset + CHUNK_BYTES + bytes);
-    if (payload.length < bytes) throw cutShort(name, file.length);
+    if (payload.length < bytes) throw truncated(name, file.length);
     crc = crc32(payload, crc32(file.subarray(offset, offset + 12), crc));
     if (crc !== view.getUint32(offset + 12, true)) throw damaged(name, offset, "the checksum is wrong");
     const here = offset;
@@ -138,10 +138,10 @@ function readHeader(file: Uint8Array, name: string): Header {
   if (MAGIC.some((byte, i) => i < file.length && file[i] !== byte)) {
     throw new SilkError(`${name} is not a .silk file: it does not start like one.`);
   }
-  if (file.length < PREFIX_BYTES) throw cutShort(name, file.length);
+  if (file.length < PREFIX_BYTES) throw truncated(name, file.length);
   const length = view.getUint16(10, true);
   if (length < PREFIX_BYTES + CRC_BYTES) throw damaged(name, 10, `a header cannot have ${length} bytes`);
-  if (file.length < length) throw cutShort(name, file.length);
+  if (file.length < length) throw truncated(name, file.length);
   const crc = view.getUint32(length - CRC_BYTES, true);
   if (crc32(file.subarray(0, length - CRC_BYTES)) !== crc) throw damaged(name, 0, "the checksum of the header is wrong");
   const version = view.getUint16(8, true);
@@ -149,8 +149,8 @@ function readHeader(file: Uint8Array, name: string): Header {
     throw new SilkError(`${name} is a .silk file of version ${version}; this package reads up to version ${VERSION}. Update it.`);
   }
   const end = length - CRC_BYTES - (version >= 2 ? 4 : 0); // of the codec's name
-  // The checksum is correct, so the file is not damaged: it was written with these values.
-  const impossible = (what: string) => new SilkError(`${name} is not a .silk file that Silk writes: it has ${what}.`);
+  // The checksum is correct, so the file is not damaged. It was written with an invalid value.
+  const impossible = (what: string) => new SilkError(`${name} is not a valid .silk file: it has ${what}.`);
   if (version < 1) throw impossible(`version ${version}`);
   if (end <= FIXED_BYTES) throw impossible(`a header of ${length} bytes`);
   const [sampleRate, frameSamples] = [view.getUint32(12, true), view.getUint32(16, true)];
@@ -178,8 +178,8 @@ function damaged(name: string, offset: number, what: string): SilkError {
   return new SilkError(`${name} is damaged at byte ${offset}: ${what}.`);
 }
 
-function cutShort(name: string, length: number): SilkError {
-  return new SilkError(`${name} is cut short: it ends at byte ${length}.`);
+function truncated(name: string, length: number): SilkError {
+  return new SilkError(`${name} is truncated: it ends at byte ${length}.`);
 }
 
 function concatenate(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {

@@ -100,7 +100,7 @@ export function regroup(codes: readonly number[], from: number, to: number): num
   return levelsToCodes(codesToLevels(codes, from), to);
 }
 
-/** Return the number of frames of so many samples. The last frame is padded. */
+/** Return the number of frames that cover `nSamples` samples. The last frame is padded. */
 export function nFrames(nSamples: number): number {
   return Math.ceil(nSamples / FRAME_SAMPLES);
 }
