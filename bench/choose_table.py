@@ -1,4 +1,4 @@
-"""held_out.json and codecs.json -> whether to use Silk: README's table, and the whole of it for the results page."""
+"""Build the tables that help to choose a codec from held_out.json and codecs.json, for README and the results page."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from findings import Figures
 
 from silkcodec.evaluate.markdown import number, table
 
-USES = {  # codec: what it is the best choice for
+USES = {  # codec -> use case
     "silk": "few tokens for a language model, CPU, streaming; early weights",
     "mimi:8": "natural voice at 12.5 Hz; 80 ms latency",
     "snac:24k": "natural voice at few tokens, no streaming",
@@ -30,7 +30,7 @@ QUALITY = (  # key, title, digits
 
 
 def choose(bench: Path) -> str:
-    """One row per codec: tokens, bits, naturalness, words, speed, and what it is for."""
+    """Return a table with a row per codec: tokens, bits, naturalness, words, speed and use case."""
     held_out, measured = _read(bench)
     rows = []
     for name, use in USES.items():
@@ -49,11 +49,11 @@ def choose(bench: Path) -> str:
         )
     head = ["codec", "tokens/s", "bit/s", "DistillMOS ↑", "PESQ-WB ↑", "WER % ↓", "encode / decode", "good for"]
     header, rule, *lines = table(head, rows).splitlines()
-    return "\n".join([header, f"{rule.removesuffix('---: |')}--- |", *lines])  # the last column is text
+    return "\n".join([header, f"{rule.removesuffix('---: |')}--- |", *lines])  # The last column is text.
 
 
 def held_out(bench: Path) -> str:
-    """Every codec of the held-out run, with all its figures."""
+    """Return the table of all codecs of the held-out run with all their figures."""
     result, _ = _read(bench)
     rows = [
         [

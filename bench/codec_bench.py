@@ -1,11 +1,11 @@
-"""All codecs side by side on this machine: rates from the tokens they made, speed, memory, time to load.
+"""Measure all codecs on this machine: rates (counted in their tokens), speed, memory and loading time.
 
     python bench/codec_bench.py --out bench/codecs.json        # about 12 minutes on two quiet cores
-    python bench/codec_bench.py --out /tmp/quick.json --quick  # the same on short clips: does it run?
+    python bench/codec_bench.py --out /tmp/quick.json --quick  # a trial with short clips
 
 The baselines are built in their published architecture with random weights (`random_baselines.py`), saved, and loaded
-as published weights would be: rates, speed and memory do not depend on what the weights are. Every codec has a process
-of its own, gets the same speech at its own sample rate, and is measured by the same lines of `codec_worker.py`.
+like published weights, because rates, speed and memory do not depend on the weights. Every codec runs in its own
+process, gets the same speech at its own sample rate, and is measured by the same code in `codec_worker.py`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from silkcodec.evaluate import machine
 
 BENCH = Path(__file__).resolve().parent
 SAMPLES = BENCH.parent / "samples"
-SPEED_OF = (  # the others have their rates counted: speed hardly differs between the presets of one model
+SPEED_OF = (  # Only the rates of the others are counted, because presets of one model have about the same speed.
     "silk",
     "dac:16k",
     "dac:24k",
@@ -47,11 +47,11 @@ SPEED_OF = (  # the others have their rates counted: speed hardly differs betwee
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much is measured. In seconds: of speech, but for `patience_s` and `least_s`, of the clock."""
+    """Hold durations in seconds: of speech, except `patience_s` and `least_s`, which are wall time."""
 
     speed_s: float = 15.0  # duration of the clip that is encoded and decoded to measure speed and memory
-    count_s: float = 60.0  # the clip whose tokens are counted
-    long_s: float = 600.0  # one more, for codecs that encode it within patience
+    count_s: float = 60.0  # duration of the clip whose tokens are counted
+    long_s: float = 600.0  # duration of an extra clip, for codecs that encode it within patience_s
     patience_s: float = 20.0
     runs: int = 3  # minimum number of encodings and decodings; they are repeated until they took:
     least_s: float = 3.0
@@ -62,10 +62,10 @@ QUICK = Sizes(speed_s=2.0, count_s=3.0, long_s=4.0, patience_s=5.0, runs=1, leas
 
 
 class Bench:
-    """The measurements of one run: which sizes, and where the clips and the baselines' weights are.
+    """Measure codecs with given sizes.
 
     Args:
-        folder: for the clips; it also holds a folder of weights for each of the baselines' models.
+        folder: folder for the clips, which also contains a weights folder for each baseline model.
     """
 
     def __init__(self, sizes: Sizes, folder: Path) -> None:
@@ -73,7 +73,7 @@ class Bench:
         self.clips = {duration_s: self._tile(duration_s) for duration_s in (sizes.speed_s, sizes.count_s, sizes.long_s)}
 
     def measure(self, name: str) -> Figures:
-        """All figures of one codec; what went wrong where it could not be used."""
+        """Return all figures of one codec, or the error if it cannot be used."""
         sizes, named = self.sizes, self._named(name)
         try:
             runs = ("--runs", sizes.runs, "--least-s", sizes.least_s)
@@ -88,7 +88,7 @@ class Bench:
         return found
 
     def count(self, names: list[str]) -> dict[str, Figures]:
-        """The rates of presets of one codec, in one process: nothing in them hangs on time or memory."""
+        """Return the rates of presets of one codec, all from one process, because rates need no quiet machine."""
         named = [self._named(name) for name in names]
         try:
             found = worker("count", self.clips[self.sizes.speed_s], *named, threads=self.sizes.threads)
@@ -101,7 +101,7 @@ class Bench:
         return f"{name}@{self.folder / model}" if model else name
 
     def _failed(self, error: subprocesses.CommandError) -> Figures:
-        last = (error.said or "it said nothing").splitlines()[-1]
+        last = (error.said or "no output").splitlines()[-1]
         return {"failed": last.replace(f"{self.folder}/", "")}
 
     def _tile(self, duration_s: float) -> Path:
@@ -112,13 +112,13 @@ class Bench:
 
 
 def worker(verb: str, *arguments: str | Path | float, threads: int = 2) -> Figures:
-    """One measurement of `codec_worker.py` in a process of its own."""
+    """Run one measurement of `codec_worker.py` in its own process and return its result."""
     command = [sys.executable, BENCH / "codec_worker.py", verb, *map(str, arguments), "--threads", str(threads)]
     return json.loads(subprocesses.run(command, {"OMP_NUM_THREADS": str(threads)}).stdout)
 
 
 def measure_all(names: list[str], bench: Bench) -> dict[str, Figures]:
-    """One codec after another: nothing else must run meanwhile. In the order of `names`."""
+    """Measure the codecs one after another, in the order of `names`. No other program should run meanwhile."""
     found: dict[str, Figures] = {}
     for name in names:
         if name in SPEED_OF:
@@ -140,7 +140,7 @@ def say(what: str) -> None:
 
 
 def model_of(name: str) -> str | None:
-    """The model of `random_baselines.py` that a preset runs on; None: it needs none.
+    """Return the model of `random_baselines.py` for a preset, or None if it needs no model.
 
     >>> model_of("dac:44k"), model_of("encodec:stereo-6k"), model_of("mimi:8"), model_of("opus:6k")
     ('dac_44khz', 'encodec_48khz', 'mimi', None)
@@ -152,20 +152,20 @@ def model_of(name: str) -> str | None:
 
 
 def _place(name: str) -> int:
-    """Codecs in the order of `SPEED_OF`, presets in their own; a codec that is not there is last."""
+    """Return the sort key of a name: codecs in the order of `SPEED_OF`, then others; presets in their own order."""
     order = [other.partition(":")[0] for other in SPEED_OF]
     base = name.partition(":")[0]
     return order.index(base) if base in order else len(order)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Measure all codecs side by side.")
-    parser.add_argument("--out", type=Path, required=True, help="JSON file for the figures; overwritten")
+    parser = argparse.ArgumentParser(description="Measure all codecs.")
+    parser.add_argument("--out", type=Path, required=True, help="JSON file for the results; overwritten")
     parser.add_argument("--codecs", help="codecs, separated by commas, for a trial run")
-    parser.add_argument("--quick", action="store_true", help="short clips: tells whether it runs, not how fast")
+    parser.add_argument("--quick", action="store_true", help="trial with short clips; the times are meaningless")
     options = parser.parse_args()
     if not options.out.resolve().parent.is_dir():
-        parser.error(f"--out must lie in a folder that exists; got '{options.out}'.")
+        parser.error(f"The folder of --out must exist; got '{options.out}'.")
     found, before = machine.conditions(), machine.clocks()
     sizes = QUICK if options.quick else Sizes()
     try:

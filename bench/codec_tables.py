@@ -1,4 +1,4 @@
-"""codecs.json -> the tables of codecs side by side, and the rates that the package carries for `silk codecs`."""
+"""Build the tables of codecs from codecs.json, and the rates that the package contains for `silk codecs`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RATES = Path("src", "silkcodec", "baselines", "rates.json")
 
 
 def rates(bench: Path) -> str:
-    """The codecs that speed was measured of: what they make of a second of speech."""
+    """Return the table of the token and bit rates of the codecs whose speed was measured."""
     result = findings.read_result(bench / "codecs.json", KIND)
     if result is None:
         return NOT_YET
@@ -27,15 +27,15 @@ def rates(bench: Path) -> str:
 
 
 def all_rates(bench: Path) -> str:
-    """The same of every preset."""
+    """Return the same table for every preset."""
     result = findings.read_result(bench / "codecs.json", KIND)
     return NOT_YET if result is None else _rate_table(result["codecs"], findings.targets(bench)["codecs"]["codec"])
 
 
 def speed(bench: Path) -> str:
-    """Speed and memory side by side; then each as a ratio to ours, and whether the promise is kept."""
+    """Return the table of speed and memory, and the table of ratios to Silk with their targets."""
     result = findings.read_result(bench / "codecs.json", KIND)
-    if result is None or result["quick"]:  # its rates are right, its times mean nothing
+    if result is None or result["quick"]:  # The rates of a trial run are correct, but its times are meaningless.
         return NOT_YET
     targets = findings.targets(bench)["codecs"]
     ours = targets["codec"]
@@ -50,7 +50,7 @@ def speed(bench: Path) -> str:
 
 
 def ratios(result: Figures, name: str, ours: str) -> dict[str, float]:
-    """How many times faster than another codec ours is, and how many times its memory the other takes."""
+    """Return how many times faster Silk is than another codec, and how many times its memory the other one needs."""
     of, other = result["codecs"][ours]["speed"], result["codecs"][name]["speed"]
     both_s = [sum(speed[way]["median_s"] for way in ("encode", "decode")) for speed in (of, other)]
     return {
@@ -62,7 +62,7 @@ def ratios(result: Figures, name: str, ours: str) -> dict[str, float]:
 
 
 def packaged(result: Figures) -> Figures:
-    """What `silk codecs` shows: of the figures, those that are the same on every machine."""
+    """Return the figures that `silk codecs` shows, which are the same on every machine."""
     kept = ("quantizer", "sample_rate", "frame_rates_hz", "codebook_sizes", "tokens_per_second", "bits_per_second")
     codecs: Figures = {}
     for name, codec in result["codecs"].items():
@@ -80,7 +80,7 @@ def packaged(result: Figures) -> Figures:
 
 
 def stale(root: Path, bench: Path) -> dict[Path, str]:
-    """The package's rates where they are not what the JSON says -> what they should be."""
+    """Return {path: content} of the package's rates if they differ from the JSON, else {}."""
     result = findings.read_result(bench / "codecs.json", KIND)
     if result is None:
         return {}
@@ -152,7 +152,7 @@ def _speed_cells(codec: Figures) -> list[str]:
 
 
 def _ratio_table(result: Figures, targets: Figures) -> str:
-    """A row per other codec; classical ones have no target to meet."""
+    """Return a table with a row per other codec. Classical codecs have no target."""
     ours = targets["codec"]
     codecs = {name: codec for name, codec in result["codecs"].items() if codec.get("speed")}
     if ours not in codecs:
@@ -171,13 +171,13 @@ def _ratio_table(result: Figures, targets: Figures) -> str:
 
 
 def _times(ratio: float, above: str, below: str) -> str:
-    """`12x faster`, `3.4x slower`."""
+    """Return a ratio as text: `12x faster`, `3.4x slower`."""
     times, word = (ratio, above) if ratio >= 1 else (1 / ratio, below)
     return f"{factor(times)} {word}"
 
 
 def factor(value: float) -> str:
-    """Two digits that count, or all before the point: `0.42x`, `5.1x`, `1,250x`."""
+    """Return a factor with two significant digits, or all digits before the point: `0.42x`, `5.1x`, `1,250x`."""
     n_digits = 2 if value < 1 else 1 if value < 9.95 else 0
     return f"{value:,.{n_digits}f}x"
 

@@ -1,4 +1,4 @@
-"""One codec in a process of its own: `codec_bench.py` starts it, the last line it prints is JSON.
+"""Measure one codec in this process, which `codec_bench.py` starts. The last printed line is JSON.
 
 python bench/codec_worker.py measure CLIP NAME [--runs N] [--threads N]
 """
@@ -20,11 +20,11 @@ from typing import Any
 from speed_worker import WARM_UP_S, timed
 from subprocesses import Figures, max_rss_mb
 
-NOT_LEARNED = {"encoder.mel.filters", "decoder.head.window"}  # constants that Silk's graphs name like weights
+NOT_LEARNED = {"encoder.mel.filters", "decoder.head.window"}  # constants with names like weights in Silk's graphs
 
 
 def presets(_: argparse.Namespace) -> Figures:
-    """Every codec of ours with every preset of it, in the registry's order; and what is missing for it here."""
+    """Return every codec with every preset, in the order of the registry, and the missing packages of each."""
     from silkcodec import codec
 
     names = {base: [f"{base}:{preset}" for preset in codec.presets(base)] or [base] for base in codec._BUILT_IN}
@@ -32,7 +32,7 @@ def presets(_: argparse.Namespace) -> Figures:
 
 
 def versions(_: argparse.Namespace) -> Figures:
-    """Of everything that the figures depend on, and which weights of ours."""
+    """Return the versions of all libraries that affect the figures, and the id of Silk's weights."""
     import silkcodec
 
     found = {"python": platform.python_version(), "silkcodec": silkcodec.__version__}
@@ -40,7 +40,7 @@ def versions(_: argparse.Namespace) -> Figures:
         try:
             found[name] = version(name)
         except PackageNotFoundError:
-            continue  # its codecs will say so
+            continue  # Its codecs report this.
     return {"codec": silkcodec.load().codec_id, "versions": found}
 
 
@@ -68,7 +68,7 @@ def measure(options: argparse.Namespace) -> Figures:
 
 
 def count(options: argparse.Namespace) -> Figures:
-    """Rates alone, of several codecs."""
+    """Count the rates of several codecs, without times."""
     found = {}
     for name in options.names:
         codec = _load(name, options.threads)
@@ -85,18 +85,18 @@ def _load(name: str, threads: int) -> Any:
         codec = silkcodec.load(threads=threads)
         codec.prepare(encode=True, decode=True)
         return codec
-    return silkcodec.load(name)  # torch has its threads from OMP_NUM_THREADS
+    return silkcodec.load(name)  # PyTorch takes its number of threads from OMP_NUM_THREADS.
 
 
 def _wave(codec: Any, clip: Path) -> Any:
-    """The clip, float32 [T] at the codec's own rate: nobody's time is spent on resampling."""
+    """Return the clip, float32 [T] at the codec's own rate, so that resampling is not measured."""
     from silkcodec import audio
 
     return audio.read(clip, codec.sample_rate)
 
 
 def _rates(codec: Any, tokens: Any) -> Figures:
-    """What the codec says of itself, and what was counted in the tokens that it made."""
+    """Return the attributes of the codec and the rates counted in its tokens."""
     duration_s = tokens.duration_s
     n_codes = [len(codes) for codes in tokens.codes]
     bits = sum(n * math.log2(size) for n, size in zip(n_codes, tokens.codebook_sizes, strict=True))
@@ -122,7 +122,7 @@ def _rates(codec: Any, tokens: Any) -> Figures:
 
 
 def _n_parameters(codec: Any) -> int | None:
-    """What was learned by gradient: not the codebooks that a model keeps as buffers. None: nothing was learned."""
+    """Return the number of parameters learned by gradient, without codebooks in buffers; None if there are none."""
     if codec.name == "silk":
         import onnx
 
@@ -142,11 +142,11 @@ def _n_parameters(codec: Any) -> int | None:
 
 
 def _check(name: str, wave: Any, heard: Any) -> None:
-    """Numbers that run away or die out take other times than speech does: such a measurement is refused."""
+    """Exit if the decoded wave is silent, not finite or of another length, because this changes the times."""
     import numpy as np
 
     if heard.shape != wave.shape or not np.isfinite(heard).all() or not np.abs(heard).max() > 1e-6:
-        sys.exit(f"{name} must give a wave of the length it got, finite and not silent; it did not.")
+        sys.exit(f"{name} must decode to a finite wave of the input's length that is not silent; it did not.")
 
 
 def _spread(times_s: list[float], duration_s: float) -> Figures:
@@ -174,8 +174,10 @@ def main() -> None:
     verb(versions)
     measuring = verb(measure)
     measuring.add_argument("clip", type=Path)
-    measuring.add_argument("name", help="as silkcodec.load takes it, with its @source")
-    measuring.add_argument("--runs", type=int, default=3, help="at least; and more until they took --least-s")
+    measuring.add_argument("name", help="codec name with its @source, as for silkcodec.load")
+    measuring.add_argument(
+        "--runs", type=int, default=3, help="minimum number of runs; they are repeated for at least --least-s"
+    )
     measuring.add_argument("--least-s", type=float, default=0.0)
     counting = verb(count)
     counting.add_argument("clip", type=Path)

@@ -1,9 +1,9 @@
-"""Write the table of docs/codecs.md: every codec and preset, by what the loaded codecs say of themselves.
+"""Write the table of docs/codecs.md: every codec and preset, from the attributes of the loaded codecs.
 
     python bench/codecs_table.py
 
-The neural baselines are built with random weights in their published architectures, cut to few channels: names,
-rates, codebooks and latency are those of the published ones. Rates that were *measured* are in bench/codecs.json.
+The neural baselines are built with random weights in their published architectures, but with few channels. Their names,
+rates, codebooks and latency are those of the published models. *Measured* rates are in bench/codecs.json.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ DOCUMENT = ROOT / "docs" / "codecs.md"
 BEGIN, END = "<!-- codecs -->\n", "<!-- /codecs -->\n"
 HEADER = ("codec", "published as", "rate", "quantizer", "codebooks", "frames/s", "tokens/s", "kbit/s", "latency")
 MODULES = {"codec2": codec2, "dac": dac, "encodec": encodec, "mimi": mimi, "opus": opus, "snac": snac, "speex": speex}
-SHOWN = {"mimi": ("1", "8", "32")}  # of its 32 presets, which differ in nothing but their number
+SHOWN = {"mimi": ("1", "8", "32")}  # of its 32 presets, which differ only in the number of codebooks
 
 
 def repository(base: str, preset: str) -> str | None:
-    """Where the hub has the weights of a preset; None: it needs none."""
+    """Return the Hugging Face repository of a preset's weights, or None if it needs no weights."""
     if base == "encodec":
         return encodec.MODELS[preset.startswith("stereo")]
     if base == "mimi":
@@ -39,7 +39,7 @@ def repository(base: str, preset: str) -> str | None:
 
 
 def load_all(folder: Path) -> dict[str, Any]:
-    """One codec for each row, by name; the neural ones from small random weights that are written to `folder`."""
+    """Return a codec for each row, by name. Neural codecs get small random weights, which are written to `folder`."""
     baselines = _random_baselines()
     loaded = {}
     for base in sorted(registry._BUILT_IN, key=lambda name: (name != "silk", name)):
@@ -77,7 +77,7 @@ def row(name: str, codec: Any) -> list[str]:
 
 
 def table(loaded: dict[str, Any]) -> str:
-    """The whole table, in Markdown."""
+    """Return the whole table as Markdown."""
     return markdown.table(HEADER, [row(name, codec) for name, codec in loaded.items()], numeric=False) + "\n"
 
 

@@ -1,12 +1,12 @@
-"""Tokenising a corpus, measured: both engines, each also killed three times on the way; one JSON file.
+"""Measure `silk tokenize` with both engines, uninterrupted and killed three times, and write a JSON file.
 
     python bench/corpus.py --speech FOLDER --out bench/corpus.json         # about 10 minutes on two quiet cores
-    python bench/corpus.py --speech FOLDER --out /tmp/quick.json --quick   # a minute of speech: does it run?
+    python bench/corpus.py --speech FOLDER --out /tmp/quick.json --quick   # a trial with a minute of speech
 
-FOLDER has an INDEX.tsv with duration_s. The given hours, drawn with a seed, become a manifest, and that becomes four
-corpora: by local processes and by Ray, uninterrupted and with `kill -9` of the whole process group three times. Their
-shards must be the same bytes, and their rows the recordings of the manifest, each once; otherwise nothing is written
-and it ends with 1. Throughput is put beside a process that only encodes, with one thread.
+FOLDER has an INDEX.tsv with duration_s. The program draws the given hours with a seed, writes a manifest, and tokenises
+it four times: with local processes and with Ray, uninterrupted and with three times `kill -9` of the process group. The
+shards must have the same bytes, and every recording must be there exactly once. Otherwise the program writes nothing
+and exits with 1. The throughput is compared with that of one process that only encodes, with one thread.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ SCRIPT = Path(__file__).resolve()
 SEED = 6
 SHARD_ITEMS = 8
 ENGINES = ("local", "ray")
-PATIENCE_S = 3600.0  # for one run
+PATIENCE_S = 3600.0  # maximum time of one run
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much: hours tokenised, hours that the lone process encodes, kills on the way."""
+    """Hold the hours to tokenise, the hours for the single process, and the number of kills."""
 
     hours: float = 2.0
     single_hours: float = 0.5
@@ -65,7 +65,7 @@ def choose(speech: Path, hours: float, target: Path) -> list[dict[str, Any]]:
         chosen.append({"path": str((speech / row["path"]).resolve()), "id": row["path"], **known})
         left_s -= float(row["duration_s"])
     if left_s > 0:
-        sys.exit(f"'{speech}' must hold {hours:g} h; it lacks {left_s / 3600:.2f} h.")
+        sys.exit(f"'{speech}' must have {hours:g} h of speech; {left_s / 3600:.2f} h are missing.")
     target.write_text("".join(json.dumps(row) + "\n" for row in chosen), encoding="utf-8")
     return chosen
 
@@ -77,7 +77,7 @@ def command(engine: str, listed: Path, out: Path, workers: int) -> list[str]:
 
 
 def uninterrupted(engine: str, listed: Path, out: Path, workers: int) -> Figures:
-    """One run to its end: throughput, memory, and what each shard took, in the order they were done."""
+    """Run once without interruption and return throughput, memory, and the times of the shards as they completed."""
     done = subprocesses.run(command(engine, listed, out, workers))
     report = json.loads(done.stdout)
     records = ledger(out)
@@ -100,7 +100,7 @@ def uninterrupted(engine: str, listed: Path, out: Path, workers: int) -> Figures
 
 
 def start(engine: str, listed: Path, out: Path) -> float:
-    """Seconds that a run takes beside its work: one recording, one worker."""
+    """Return the overhead of a run in seconds, measured with one recording and one worker."""
     one = listed.with_name("one.jsonl")
     one.write_text(listed.read_text(encoding="utf-8").partition("\n")[0] + "\n", encoding="utf-8")
     done = subprocesses.run(command(engine, one, out, 1))
@@ -145,7 +145,7 @@ def interrupted(engine: str, listed: Path, out: Path, workers: int, kills: int) 
 
 
 def ledger(out: Path) -> list[dict[str, Any]]:
-    """The whole lines of a ledger."""
+    """Return the complete lines of a ledger."""
     try:
         content = (out / "ledger.jsonl").read_bytes()
     except FileNotFoundError:
@@ -154,7 +154,7 @@ def ledger(out: Path) -> list[dict[str, Any]]:
 
 
 def descendants(pid: int) -> list[int]:
-    """All processes below one: Ray starts some in groups of their own."""
+    """Return all descendants of a process. Ray starts some of them in their own process groups."""
     listed = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
     parents = {int(child): int(parent) for child, parent in (line.split() for line in listed.splitlines())}
     found, waiting = [], [pid]
@@ -167,7 +167,7 @@ def descendants(pid: int) -> list[int]:
 
 
 def bury(family: Sequence[int], patience_s: float = 15.0) -> int:
-    """Wait until these have ended; how many had to be ended one by one."""
+    """Wait until these processes have ended, and return the number that had to be killed one by one."""
     until = time.monotonic() + patience_s
     while (alive := [pid for pid in family if _is_alive(pid)]) and time.monotonic() < until:
         time.sleep(0.1)
@@ -191,7 +191,7 @@ def checksums(out: Path) -> dict[str, str]:
 
 
 def check(rows: Sequence[dict[str, Any]], outs: Sequence[Path], quarantined: int) -> Figures:
-    """Same bytes everywhere, and every recording of the manifest once. Ends the program if not."""
+    """Check that all runs wrote the same bytes and have every recording once. Exits otherwise."""
     from silkcodec.corpus import read
 
     found = [checksums(out) for out in outs]
@@ -200,17 +200,17 @@ def check(rows: Sequence[dict[str, Any]], outs: Sequence[Path], quarantined: int
     if any(other != found[0] for other in found):
         problems.append("shards differ between the runs")
     if len(ids) != len(set(ids)) or not set(ids) <= {row["id"] for row in rows}:
-        problems.append("a row is there twice, or was never asked for")
+        problems.append("a row is duplicated, or its recording is not in the manifest")
     if len(ids) + quarantined != len(rows):
         problems.append(f"{len(rows)} recordings became {len(ids)} rows and {quarantined} quarantined")
     if problems:
-        sys.exit(f"corpus: {'; '.join(problems)}: look into {outs[0].parent}")
+        sys.exit(f"corpus: {'; '.join(problems)}; see {outs[0].parent}")
     whole = hashlib.sha256("".join(f"{name} {value}\n" for name, value in found[0].items()).encode())
     return {"runs": len(outs), "shards": len(found[0]), "rows": len(ids), "sha256_of_all": whole.hexdigest()}
 
 
 def single(listed: Path, hours: float) -> None:
-    """The lone process: only reading and encoding, one thread. Prints its figures."""
+    """Read and encode in this process with one thread, and print the figures."""
     from silkcodec import audio
     from silkcodec.silk import Silk
 
@@ -236,7 +236,7 @@ def measure(speech: Path, work: Path, out: Path, sizes: Sizes, quick: bool) -> N
     alone = json.loads(subprocesses.run([str(word) for word in words]).stdout)
     figures: Figures = {"single": alone, "engines": {}, "killed": {}}
     for engine in ENGINES:
-        print(f"{engine}, to its end", flush=True)
+        print(f"{engine}, uninterrupted", flush=True)
         result = uninterrupted(engine, listed, work / engine, workers)
         result["efficiency"] = result["x_realtime"] / (workers * alone["x_realtime"])
         figures["engines"][engine] = result
@@ -261,10 +261,10 @@ def measure(speech: Path, work: Path, out: Path, sizes: Sizes, quick: bool) -> N
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure silk tokenize.")
-    parser.add_argument("--speech", type=Path, help="a folder with an INDEX.tsv")
-    parser.add_argument("--out", type=Path, help="the JSON file")
-    parser.add_argument("--hours", type=float, default=None, help="of speech; default 2")
-    parser.add_argument("--quick", action="store_true", help="on a few minutes: does it run?")
+    parser.add_argument("--speech", type=Path, help="folder with an INDEX.tsv")
+    parser.add_argument("--out", type=Path, help="JSON file for the results")
+    parser.add_argument("--hours", type=float, default=None, help="hours of speech; default: 2")
+    parser.add_argument("--quick", action="store_true", help="trial with a few minutes of speech")
     parser.add_argument("--single", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.single:

@@ -1,4 +1,4 @@
-"""corpus.json and scaling.json -> the tables of docs/results.md and docs/scaling.md."""
+"""Build tables of docs/results.md and docs/scaling.md from corpus.json and scaling.json."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NO_SCALING = "Not computed yet: `python bench/scaling.py --corpus bench/corpus.j
 
 
 def corpus(bench: Path) -> str:
-    """Throughput and memory of both engines, and what killing them did."""
+    """Return the tables of throughput and memory of both engines, and of the interrupted runs."""
     result = findings.read_result(bench / "corpus.json", "silk corpus")
     if result is None:
         return NO_CORPUS
@@ -43,13 +43,13 @@ def corpus(bench: Path) -> str:
 
 
 def summary(bench: Path) -> str:
-    """The same in a sentence, for README."""
+    """Return the same in one sentence, for README."""
     result = findings.read_result(bench / "corpus.json", "silk corpus")
     if result is None:
         return NO_CORPUS
     engines = ", ".join(
         f"`{engine}` {number(found['x_realtime'], 0)} x real time ({number(100 * found['efficiency'], 0)} % of workers"
-        f" x one process, {number(found['worker_peak_mb'], 0)} MB a worker)"
+        f" x one process, {number(found['worker_peak_mb'], 0)} MB per worker)"
         for engine, found in result["engines"].items()
     )
     kills = max(found["kills"] for found in result["killed"].values())
@@ -76,7 +76,7 @@ def _scaling(bench: Path) -> Figures | None:
 
 
 def scaling(bench: Path) -> str:
-    """The plans: time, core-hours, what is lost, bytes."""
+    """Return the table of plans: time, core-hours, lost work and bytes."""
     result = _scaling(bench)
     if result is None:
         return NO_SCALING
@@ -114,7 +114,7 @@ def _assumed(result: Figures) -> str:
 
 
 def shard_sizes(bench: Path) -> str:
-    """The size of a shard: files against lost work and waiting."""
+    """Return the table of shard sizes: number of files, lost work and waiting."""
     result = _scaling(bench)
     if result is None:
         return NO_SCALING
@@ -138,7 +138,7 @@ def shard_sizes(bench: Path) -> str:
 
 
 def checks(bench: Path) -> str:
-    """Whether the simulation comes to what was measured, and the arithmetic to what was simulated."""
+    """Return the table that compares the simulation with the measurement, and the arithmetic with the simulation."""
     result = _scaling(bench)
     if result is None:
         return NO_SCALING
@@ -154,7 +154,7 @@ def checks(bench: Path) -> str:
 
 
 def limits(bench: Path) -> str:
-    """What one output folder holds at most, by its plan."""
+    """Return the table of the limits of one output folder, given by the size of its plan."""
     result = _scaling(bench)
     if result is None:
         return NO_SCALING

@@ -1,4 +1,4 @@
-"""What the tables of this folder share: results read and checked, figures compared with their targets."""
+"""Read and check results, and compare figures with their targets, for the tables of this folder."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from silkcodec.evaluate.markdown import number
 
 Figures = dict[str, Any]
 
-QUIET_CORES = 0.1  # that other processes may use meanwhile; above it, times are not to be trusted
+QUIET_CORES = 0.1  # cores that other processes may use meanwhile; above this, times are unreliable
 COMPARISONS: dict[str, tuple[str, Callable[[float, float], bool]]] = {
     "at_least": ("at least", lambda value, bound: value >= bound),
     "at_most": ("at most", lambda value, bound: value <= bound),
@@ -23,16 +23,16 @@ COMPARISONS: dict[str, tuple[str, Callable[[float, float], bool]]] = {
 
 
 class TableError(Exception):
-    """A document's markers or a measurement's file are not what this script can work with."""
+    """Report invalid markers in a document, or an invalid file of a measurement."""
 
 
 def read_result(path: Path, kind: str) -> Figures | None:
-    """A result of ours; None where there is none yet."""
+    """Return a result, or None if the file does not exist. Raises TableError."""
     if not path.exists():
         return None
     result = json.loads(path.read_text(encoding="utf-8"))
     if result.get("kind") != kind or result.get("format") != 1:
-        raise TableError(f"'{path.name}' must be JSON of the kind '{kind}', format 1; it is not: measure again.")
+        raise TableError(f"'{path.name}' must be JSON of the kind '{kind}', format 1. Measure again.")
     return result
 
 
@@ -41,7 +41,7 @@ def targets(bench: Path) -> Figures:
 
 
 def judged(value: float | None, target: Figures, unit: str, digits: int | None = None) -> list[str]:
-    """The cells `target` and `met`: every bound, and whether all hold."""
+    """Return the cells `target` and `met`: all bounds, and whether all of them hold."""
     if not target:
         return ["", ""]
     bounds = []
@@ -53,22 +53,23 @@ def judged(value: float | None, target: Figures, unit: str, digits: int | None =
 
 
 def embedded(bench: Path) -> Figures | None:
-    """The config of the weights that the package holds."""
+    """Return the config of the embedded weights."""
     config = bench.parent / "src" / "silkcodec" / "silk" / "weights" / "config.json"
     found: Figures | None = json.loads(config.read_text(encoding="utf-8")) if config.exists() else None
     return found
 
 
 def network(config: Figures) -> str:
-    """A name for the network behind some weights: alike where all states that it carries are alike."""
+    """Return an id of the network of some weights, which is the same for the same streaming states."""
     states = [config[graph]["states"] for graph in ("encoder", "decoder")]
     return hashlib.sha256(json.dumps(states, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def not_embedded(bench: Path, codec_id: str, *, times: bool = False) -> str:
-    """A remark where the measured weights are no longer those that the package holds.
+    """Return a remark if the measured weights are not the embedded ones.
 
-    `times`: only speed and memory were measured, which stay the same while the network does.
+    Args:
+        times: only speed and memory were measured, which depend only on the network.
     """
     config = embedded(bench)
     if config is None or codec_id == f"silk@{config['weights_hash']}":
@@ -79,7 +80,7 @@ def not_embedded(bench: Path, codec_id: str, *, times: bool = False) -> str:
 
 
 def _networks(bench: Path, codec_id: str) -> list[str]:
-    """What history/ knows of the network of some weights."""
+    """Return the ids of the network of some weights that history/ contains."""
     kept = [json.loads(path.read_text(encoding="utf-8")) for path in (bench / "history").glob("*.json")]
     return [one["network"] for one in kept if one["codecs"]["silk"]["codec_id"] == codec_id and "network" in one]
 
@@ -91,7 +92,7 @@ def duration(seconds: float) -> str:
 
 
 def warnings(result: Figures) -> list[str]:
-    """A sentence for everything that makes the times of a measurement doubtful."""
+    """Return a sentence for each reason why the times of a measurement may be wrong."""
     sentences = []
     others = result["conditions"]["others_cores"]
     if others is None:

@@ -1,4 +1,4 @@
-"""The laboratory's results -> the table of docs/results.md: each experiment with its question and its answer.
+"""Build the table of experiments for docs/results.md: each experiment with its question and its answer.
 
 The answers are computed from the JSON (`silkcodec_lab.EXPERIMENT.answer`), so a rerun that changes a finding changes
 its sentence.
@@ -15,7 +15,7 @@ from silkcodec_lab.pages import EXPERIMENTS, committed, load_result
 
 
 def laboratory(_: Path) -> str:
-    """Return the table; it does not depend on what is in bench/."""
+    """Return the table. It does not depend on the files in bench/."""
     rows = []
     for name, package in EXPERIMENTS.items():
         module = import_module(f"{package}.answer")

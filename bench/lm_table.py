@@ -1,4 +1,4 @@
-"""speech_lm.json, of examples/speech_lm -> the table of docs/language-models.md."""
+"""Build the table of docs/language-models.md from speech_lm.json, which examples/speech_lm writes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MISSING = "Not measured yet: `python examples/speech_lm/train.py SPEECH -o RUN -
 
 
 def speech_lm(bench: Path) -> str:
-    """What held-out speech costs, in bits a frame, and how soon the model speaks."""
+    """Return the table of the bits per frame of held-out speech, and the time to the first audio."""
     result = findings.read_result(bench / "speech_lm.json", "silk speech lm")
     if result is None:
         return MISSING
@@ -44,7 +44,7 @@ def speech_lm(bench: Path) -> str:
 
 
 def summary(bench: Path) -> str:
-    """The same in a sentence, for README."""
+    """Return the same in one sentence, for README."""
     result = findings.read_result(bench / "speech_lm.json", "silk speech lm")
     if result is None:
         return MISSING

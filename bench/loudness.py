@@ -1,9 +1,9 @@
-"""Measure what quiet recordings and those with a DC offset lose, and what `--normalize` restores, in STOI.
+"""Measure the STOI of quiet recordings and recordings with a DC offset, with and without `--normalize`.
 
-    python bench/loudness.py --out bench/loudness.json      # needs the extra [eval]; a minute
+    python bench/loudness.py --out bench/loudness.json      # about a minute; needs the extra [eval]
 
-The three files of samples/ are scaled to an RMS level and rounded to 16 bits, or given an offset. Each is then encoded
-as it is and normalised, and what is decoded is scored against the original.
+The three files of samples/ are scaled to an RMS level and rounded to 16 bits, or an offset is added. Each is then
+encoded with and without normalisation, and the decoded wave is compared with the original.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Wave = NDArray[np.float32]
 
 
 def main() -> None:
-    """Measure, and write the result."""
+    """Measure and write the result."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
     out = parser.parse_args().out
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def at_level(wave: Wave, dbfs: float) -> Wave:
-    """Return a wave at an RMS level, in the steps of 16 bits."""
+    """Return a wave scaled to an RMS level and rounded to 16 bits."""
     scale = 10 ** (dbfs / 20) / np.sqrt(np.mean(wave.astype(np.float64) ** 2))
     return (np.rint(wave * scale * 32_768) / 32_768).astype(np.float32)
 

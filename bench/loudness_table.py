@@ -1,4 +1,4 @@
-"""loudness.json, of loudness.py -> the table of docs/results.md."""
+"""Build a table of docs/results.md from loudness.json."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import findings
 from silkcodec.evaluate.markdown import number, table
 
 MISSING = "Not measured yet: `python bench/loudness.py --out bench/loudness.json`."
-CHANGES = (("level_dbfs", "{:g} dBFS"), ("offset", "DC offset of {:g}"))  # field of a row, how it is shown
+CHANGES = (("level_dbfs", "{:g} dBFS"), ("offset", "DC offset of {:g}"))  # field of a row -> label
 
 
 def loudness(bench: Path) -> str:
-    """STOI by level and by offset, as it is and normalised."""
+    """Return the table of STOI by level and by offset, without and with normalisation."""
     result = findings.read_result(bench / "loudness.json", "silk loudness")
     if result is None:
         return MISSING

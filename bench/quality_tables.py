@@ -1,4 +1,4 @@
-"""What `silk compare` found -> the tables of how good Silk is, and the figure of how it uses its levels.
+"""Build the tables of quality from results of `silk compare`, and the figure of the use of the levels.
 
 quality/results.json                     the evaluation clips (evaluation/clips.tsv) without the training speech
 quality/english/, quality/mandarin/      words of its English and Mandarin clips, by recognizers
@@ -30,7 +30,7 @@ WORDS = {  # Mandarin writes no spaces
     "English": ("english", ("dwer", "dwer_moonshine", "dcer")),
     "Mandarin": ("mandarin", ("dcer",)),
 }
-ENGLISH = "english-read"  # of the column `group` in evaluation/clips.tsv
+ENGLISH = "english-read"  # value of the column `group` in evaluation/clips.tsv
 NATURALNESS = "distillmos"
 # Training losses are close to PESQ, STOI, ESTOI and the mel distance: no table shows only these.
 COLUMNS = (
@@ -45,7 +45,7 @@ LEVELS_FIGURE = Path("docs", "levels.png")
 
 
 def quality(bench: Path) -> str:
-    """Every codec of that result on the same clips, and Silk's targets."""
+    """Return the table of all codecs on the same clips, and the table of Silk's targets."""
     result = _read(bench / QUALITY)
     if result is None:
         return NOT_YET
@@ -56,7 +56,7 @@ def quality(bench: Path) -> str:
 
 
 def quality_english(bench: Path) -> str:
-    """Return every codec on the read English sentences among those clips, and the words of them."""
+    """Return the tables of all codecs on the clips with read English sentences, and of their word errors."""
     result = _read(bench / QUALITY)
     group = {} if result is None else result["groups"].get("group", {}).get(ENGLISH, {})
     if result is None or not group:
@@ -69,7 +69,7 @@ def quality_english(bench: Path) -> str:
 
 
 def quality_gap(bench: Path) -> str:
-    """Return Silk on training speech and on unseen speech of the same sources, and the difference."""
+    """Return the table of Silk on training speech, on unseen speech of the same sources, and of the difference."""
     result = _read(bench / GAP)
     groups = {} if result is None else result["groups"].get("gap", {})
     if result is None or set(groups) != {"training", "unseen"}:
@@ -88,7 +88,7 @@ def quality_gap(bench: Path) -> str:
 
 
 def words(bench: Path) -> str:
-    """Return the errors of recognizers on each codec's output against their transcripts of the original."""
+    """Return the table of recognizer errors on the output of each codec, relative to the transcript of the original."""
     results = {language: _read(bench / "quality" / folder / "results.json") for language, (folder, _) in WORDS.items()}
     known = {language: result for language, result in results.items() if result is not None}
     if not known:
@@ -120,7 +120,7 @@ def words(bench: Path) -> str:
 
 
 def published(bench: Path) -> str:
-    """Silk's figures beside those that others publish, of other speech; their WER beside Silk's dWER in English."""
+    """Return Silk's figures beside published ones, which are for other speech; WER beside Silk's English dWER."""
     result, english = _read(bench / QUALITY), _read(bench / "quality" / WORDS["English"][0] / "results.json")
     if result is None:
         return NOT_YET
@@ -139,7 +139,7 @@ def published(bench: Path) -> str:
 
 
 def quality_groups(bench: Path) -> str:
-    """Return the same means by group of clips."""
+    """Return the means by group of clips."""
     result = _read(bench / QUALITY)
     if result is None:
         return NOT_YET
@@ -189,7 +189,7 @@ def levels(bench: Path) -> str:
 
 
 def progress(bench: Path) -> str:
-    """Silk's quality by weights, oldest first: what was kept in history/, and the present."""
+    """Return the table of Silk's quality by weights, oldest first: the entries of history/ and the current ones."""
     results = [load_result(path) for path in sorted((bench / "history").glob("*.json"))]
     if (present := _read(bench / QUALITY)) is not None:
         results.append(present)
@@ -224,12 +224,12 @@ TABLES: dict[str, Callable[[Path], str]] = {
 
 
 def keep(bench: Path) -> Path:
-    """A copy of the quality in history/, named by its day and weights. Raises TableError without Silk in it."""
+    """Copy the result to history/, named by its day and weights. Raises TableError if it does not contain Silk."""
     result = load_result(bench / QUALITY)
     codec_id = result["codecs"].get("silk", {}).get("codec_id")
     if codec_id is None:
-        raise TableError(f"A result that is kept must be of silk; bench/{QUALITY} has no figures of it.")
-    kept = {**result, "groups": {}, "left_out": []}  # history draws a curve; the rest would be bulk
+        raise TableError(f"A result must contain silk to be kept; bench/{QUALITY} does not.")
+    kept = {**result, "groups": {}, "left_out": []}  # Only these fields are needed for the table of progress.
     config = findings.embedded(bench)
     if config is not None and codec_id == f"silk@{config['weights_hash']}":
         kept["network"] = findings.network(config)
@@ -240,11 +240,13 @@ def keep(bench: Path) -> Path:
 
 
 def draw_levels(bench: Path) -> bytes | None:
-    """A PNG: the perplexity of each dimension's levels. None: not measured."""
+    """Return a PNG of the perplexity of each dimension's levels, or None if it was not measured."""
     result = _read(bench / QUALITY)
     if result is None or (found := _dimensions(bench, result)) is None:
         return None
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # not pyplot: no state, no display
+    from matplotlib.backends.backend_agg import (
+        FigureCanvasAgg,
+    )  # Without pyplot there is no global state and no display.
     from matplotlib.figure import Figure
 
     n_levels, n_dims = found["n_levels"], len(found["perplexity"])
@@ -266,7 +268,7 @@ def draw_levels(bench: Path) -> bytes | None:
 
 
 def _tables(result: Figures, means: Figures, groups: Sequence[Sequence[str]] = COLUMNS) -> list[str]:
-    """Return a table for each group of metrics, of what was measured; a sentence if naturalness should have been."""
+    """Return a table for each group of measured metrics, and a note if naturalness was not measured."""
     parts = []
     for columns in groups:
         shown = [name for name in columns if name in measured(result)]
@@ -285,7 +287,7 @@ def _tables(result: Figures, means: Figures, groups: Sequence[Sequence[str]] = C
 
 
 def _minus(a: Figures, b: Figures) -> Figures:
-    """Return the difference of two independent means; its interval from the half widths of theirs."""
+    """Return the difference of two independent means, with an interval from the half widths of their intervals."""
     if a["mean"] is None or b["mean"] is None:
         return {"mean": None}
     mean = a["mean"] - b["mean"]
@@ -361,6 +363,6 @@ def _metric_headers(result: Figures, names: Sequence[str]) -> list[str]:
     cells = []
     for name in names:
         metric = result["metrics"].get(name)
-        unit = f" ({metric['unit']})" if metric and metric["unit"] in ("dB", "%") else ""  # the others are scales
+        unit = f" ({metric['unit']})" if metric and metric["unit"] in ("dB", "%") else ""  # The other units are scales.
         cells.append(f"{metric['label']}{unit} {ARROWS[metric['better']]}" if metric else name)
     return cells

@@ -1,11 +1,11 @@
-"""The published architectures of the neural baselines with random weights, in the format of the published ones.
+"""Write the published architectures of the neural baselines with random weights, in the published formats.
 
     python bench/random_baselines.py OUT_FOLDER [NAMES...] [--small]
 
-writes OUT_FOLDER/<repository's name> for each of `MODELS`, so that `silkcodec.load("mimi:8@OUT_FOLDER/mimi")`
-takes the same path as with the weights of the hub. Token rate, bit rate, speed and memory do not depend on
-the weights and can be measured on these; **quality is meaningless**. `--small` keeps rates, codebooks and
-layers, and cuts the channels: for tests.
+This writes OUT_FOLDER/<repository's name> for each of `MODELS`. `silkcodec.load("mimi:8@OUT_FOLDER/mimi")` then loads
+the weights like those of the hub. Token rate, bit rate, speed and memory do not depend on the weights and can be
+measured on these; **quality is meaningless**. `--small` keeps rates, codebooks and layers, but reduces the channels,
+for tests.
 
 The configurations are those of the repositories' config.json: EnCodec 24 kHz and Mimi are the defaults of
 `transformers`; EnCodec 48 kHz as in its conversion script; DAC as in conf/final of descript-audio-codec; SNAC
@@ -26,7 +26,7 @@ from safetensors.torch import save_file
 from silkcodec.baselines.weights import require
 
 SEED = 0
-SNAC_GAIN = 1.2  # its layers, as they are initialised, let little through
+SNAC_GAIN = 1.2  # with the default initialisation, its layers attenuate strongly
 
 
 def encodec_24khz(small: bool) -> Any:
@@ -119,10 +119,10 @@ def _dac(small: bool, **published: Any) -> Any:
 
 
 def _snac(small: bool, sampling_rate: int, rates: list[int], strides: list[int], **published: Any) -> Any:
-    require("snac", "snac")  # imports it without the warning that it causes in PyTorch
+    require("snac", "snac")  # Import it without a PyTorch warning.
     from snac import SNAC
 
-    if small:  # its attention has heads of 64, so that is the narrowest it can be
+    if small:  # Its attention has heads of width 64, which is the minimum width.
         published |= {"encoder_dim": 4, "decoder_dim": 64}
     config = {
         "sampling_rate": sampling_rate,
@@ -141,11 +141,11 @@ def _snac(small: bool, sampling_rate: int, rates: list[int], strides: list[int],
 
 
 def _fit_codebooks(model: Any) -> None:
-    """Codebooks near the latents that a random encoder makes, so that more than one code is used."""
+    """Set codebooks near the latents of the random encoder, so that more than one code is used."""
     rate = model.sampling_rate if hasattr(model, "sampling_rate") else model.config.sampling_rate
     channels = getattr(getattr(model, "config", None), "audio_channels", 1)
-    noise = torch.randn(1, channels, rate - rate % 12_288)  # whole windows of every SNAC
-    if hasattr(model, "vq_strides"):  # SNAC compares directions alone, and biases would make them all the same
+    noise = torch.randn(1, channels, rate - rate % 12_288)  # whole windows of every SNAC model
+    if hasattr(model, "vq_strides"):  # SNAC compares only directions, and biases would make all of them equal.
         for name, parameter in model.named_parameters():
             if name.endswith(".bias") and "norm" not in name:
                 parameter.zero_()
@@ -160,7 +160,7 @@ def _fit_codebooks(model: Any) -> None:
 
 
 def _fill(layers: Any, residual: Any) -> None:
-    """Codebooks of EnCodec and Mimi, zeros so far: random, as wide as the residual [1, D, F] that is left."""
+    """Fill the zero codebooks of EnCodec and Mimi with random entries of the scale of the residual [1, D, F]."""
     for layer in layers:
         entries = getattr(layer.codebook, "embed_sum", None)
         entries = layer.codebook.embed if entries is None else entries
@@ -170,7 +170,7 @@ def _fill(layers: Any, residual: Any) -> None:
 
 
 def write_model(name: str, folder: Path, *, small: bool = False) -> Path:
-    """One of `MODELS` with random weights, always the same ones, in folder/name. Returns that folder."""
+    """Write one of `MODELS` with reproducible random weights to folder/name, and return that folder."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         model = MODELS[name](small).eval()
@@ -189,8 +189,8 @@ def write_model(name: str, folder: Path, *, small: bool = False) -> Path:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(MODELS)}; all if none is given")
-    parser.add_argument("--small", action="store_true", help="few channels: for tests")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"models among {', '.join(MODELS)}; default: all")
+    parser.add_argument("--small", action="store_true", help="few channels, for tests")
     arguments = parser.parse_args()
     unknown = sorted(set(arguments.names) - set(MODELS))
     if unknown:

@@ -1,16 +1,16 @@
-"""What 10^5 and 10^7 hours take, by arithmetic from measured figures, and by a simulation that checks the arithmetic.
+"""Estimate the time for 10^5 and 10^7 hours from measured figures, by arithmetic and by simulation.
 
     python bench/scaling.py --corpus bench/corpus.json --out bench/scaling.json                 # about a minute
     python bench/scaling.py ... --price 0.04 --mtbf-hours 24 --slow-share 0.05                  # other assumptions
 
-Measured (bench/corpus.json): how long a worker is at each shard, what starting one takes, bytes in and out. Assumed,
-each an option: how often a worker is lost, how many are slow and how slow, how fast the sound can be read. No price is
-assumed: without --price the cost is given in core-hours.
+Measured (bench/corpus.json): the time of a worker for each shard, the time to start a worker, bytes in and out.
+Assumed, each with an option: how often a worker is lost, how many are slow and by how much, and how fast audio can be
+read. Without --price, the cost is given in core-hours.
 
-The simulation is of events: workers take shards from one queue, as `silk tokenize` does; one that is lost loses the
-shard it is at, which goes back into the queue, and another takes its place and starts. A shard of many hours is a sum
-of the measured ones, drawn with replacement (of many: their normal limit). With the workers and shards of the measured
-run and no losses it must come to the measured time.
+The simulation is event-based. Workers take shards from one queue, like `silk tokenize`. If a worker is lost, its shard
+returns to the queue and a new worker starts. The time of a long shard is a sum of measured times, drawn with
+replacement (for many draws, the normal limit). With the workers and shards of the measured run and no losses, the
+simulation must give the measured time.
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ KIND = "silk scaling"
 PLANS = ((1e5, 100), (1e5, 1_000), (1e7, 1_000), (1e7, 10_000))  # hours, workers
 SHARD_HOURS = (0.1, 1.0, 10.0, 100.0)
 DEFAULT_SHARD_HOURS = 10.0
-RUN_HOURS = 1e5  # of one output folder: its plan is made by one process
-MANY = 50  # draws of which the sum is taken for normal
-MAX_SHARDS = 2_000_000  # that one simulation does
+RUN_HOURS = 1e5  # limit of one output folder, whose plan is made by one process
+MANY = 50  # number of draws above which their sum is treated as normal
+MAX_SHARDS = 2_000_000  # shards in one simulation
 
 
 @dataclass(frozen=True)
 class Assumptions:
-    """What was not measured.
+    """Hold the assumptions that were not measured.
 
     Attributes:
-        mtbf_hours: mean time until a worker is lost (a machine fails, a spot instance is taken back), of use.
+        mtbf_hours: mean hours of use until a worker is lost, e.g. because a machine fails.
         slow_share, slow_factor: the share of slow workers, and how many times longer they take.
-        replace_s: until a lost worker's place is taken, before it starts.
-        price: of a core-hour, in any currency; None: not known.
+        replace_s: seconds until a lost worker is replaced, before the new one starts.
+        price: price of a core-hour, in any currency; None: unknown.
     """
 
     mtbf_hours: float = 100.0
@@ -59,7 +59,7 @@ class Assumptions:
 
 @dataclass(frozen=True)
 class Measured:
-    """Of bench/corpus.json: seconds of work per second of sound of each shard; seconds that a worker takes to start."""
+    """Hold figures of bench/corpus.json: work and audio of each shard, and the start time of a worker, in seconds."""
 
     sound_s: tuple[float, ...]
     wall_s: tuple[float, ...]
@@ -76,14 +76,14 @@ class Shards:
     def __init__(self, measured: Measured, shard_hours: float, rng: random.Random) -> None:
         self._rng = rng
         unit_s = statistics.mean(measured.sound_s)
-        # Each measured shard, scaled to the mean length: its work for that much sound.
+        # The work of each measured shard, scaled to the mean duration.
         self._units = [w * unit_s / s for s, w in zip(measured.sound_s, measured.wall_s, strict=True)]
         self._n = max(1, round(3600 * shard_hours / unit_s))
         self._scale = 3600 * shard_hours / (self._n * unit_s)
         self._mean, self._deviation = measured.work_per_sound * unit_s, statistics.pstdev(self._units)
 
     def draw(self) -> float:
-        """Seconds."""
+        """Return a random time in seconds."""
         if self._n > MANY:
             total = self._n * self._mean + math.sqrt(self._n) * self._deviation * self._rng.gauss(0, 1)
             return self._scale * max(0.0, total)
@@ -91,25 +91,25 @@ class Shards:
 
 
 def simulate(durations: Sequence[float], n_workers: int, start_s: float, assumed: Assumptions, seed: int) -> Figures:
-    """All shards, by workers that are lost and some of which are slow: when the last is done, and what was lost.
+    """Simulate all shards with slow workers and lost workers.
 
     Returns:
-        wall_s; work_s of done shards; lost_s of work that was lost; losses; idle_tail_s: from the moment the queue is
-        empty for good to the end.
+        A dict. wall_s: total time. work_s: work of completed shards. lost_s: lost work. losses: number of lost workers.
+        idle_tail_s: time from the moment the queue stays empty to the end.
     """
     rng = random.Random(seed)
     slow = [assumed.slow_factor if rng.random() < assumed.slow_share else 1.0 for _ in range(n_workers)]
     free = [(start_s, worker) for worker in range(n_workers)]
     heapq.heapify(free)
     waiting = list(range(len(durations) - 1, -1, -1))
-    returns: list[tuple[float, int]] = []  # when a lost shard is back in the queue
+    returns: list[tuple[float, int]] = []  # time at which a lost shard returns to the queue
     end = work = lost = empty_since = 0.0
     losses = 0
     while waiting or returns:
         now, worker = heapq.heappop(free)
         while returns and returns[0][0] <= now:
             waiting.append(heapq.heappop(returns)[1])
-        if not waiting:  # nothing until a lost shard is back
+        if not waiting:  # Wait until a lost shard returns.
             heapq.heappush(free, (max(now, returns[0][0]), worker))
             continue
         index = waiting.pop()
@@ -129,9 +129,11 @@ def simulate(durations: Sequence[float], n_workers: int, start_s: float, assumed
 
 
 def on_paper(hours: float, shard_hours: float, n_workers: int, measured: Measured, assumed: Assumptions) -> Figures:
-    """The same by arithmetic: a shard that takes t, with losses of rate r and d to begin again, takes
-    (1/r + d) (e^(r t) - 1) on average; workers share the shards by their speed. When the queue is empty the usual
-    worker is half way through its shard, and a slow one, if there are any, has just taken another: it is waited for.
+    """Estimate the same by arithmetic.
+
+    A shard that takes t, with losses at rate r and a delay d to start again, takes (1/r + d) (e^(r t) - 1) on average.
+    Workers share the shards by their speed. When the queue is empty, a normal worker is half way through its shard, and
+    a slow one, if there are any, has just started another, which determines the end.
     """
     rate, again = 1 / (3600 * assumed.mtbf_hours), assumed.replace_s + measured.start_s
     takes = measured.work_per_sound * 3600 * shard_hours
@@ -151,17 +153,17 @@ def on_paper(hours: float, shard_hours: float, n_workers: int, measured: Measure
 
 
 def read(path: Path) -> tuple[Figures, Measured]:
-    """The measurement, and what of it drives the simulation."""
+    """Return the measurement, and the figures that the simulation uses."""
     found = findings.read_result(path, "silk corpus")
     if found is None:
-        raise SystemExit(f"'{path}' must be there: run bench/corpus.py first.")
+        raise SystemExit(f"'{path}' is missing; run bench/corpus.py first.")
     local = found["engines"]["local"]
     sound = tuple(shard["sound_s"] for shard in local["shards"])
     return found, Measured(sound, tuple(shard["wall_s"] for shard in local["shards"]), max(0.0, local["start_s"]))
 
 
 def replay(found: Figures, measured: Measured) -> Figures:
-    """The measured run, simulated: its shards in its order, its workers, nothing lost."""
+    """Simulate the measured run: its shards in order, its workers, no losses."""
     workers = found["conditions"]["workers"]
     ideal = Assumptions(mtbf_hours=math.inf, slow_share=0.0)
     got = simulate(measured.wall_s, workers, measured.start_s, ideal, seed=0)
@@ -170,7 +172,7 @@ def replay(found: Figures, measured: Measured) -> Figures:
 
 
 def plan(hours: float, workers: int, shard_hours: float, found: Figures, measured: Measured, a: Assumptions) -> Figures:
-    """One row of the tables: arithmetic, simulation, bytes."""
+    """Return one row of the tables: arithmetic, simulation and bytes."""
     n_shards = math.ceil(hours / shard_hours)
     shards = Shards(measured, shard_hours, random.Random(1))
     paper = on_paper(hours, shard_hours, workers, measured, a)
@@ -186,7 +188,7 @@ def plan(hours: float, workers: int, shard_hours: float, found: Figures, measure
             "paid_core_hours": paid_s / 3600,
         }
     report = found["engines"]["local"]["report"]
-    speed = hours / (row.get("simulated", paper)["wall_s"] / 3600)  # hours of sound per hour
+    speed = hours / (row.get("simulated", paper)["wall_s"] / 3600)  # hours of audio per hour
     row |= {
         "read_mb_per_s": speed * found["input_bytes"] / report["hours"] / 3600 / 1e6,
         "write_mb_per_s": speed * report["bytes"] / report["hours"] / 3600 / 1e6,
@@ -202,10 +204,10 @@ def plan(hours: float, workers: int, shard_hours: float, found: Figures, measure
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="What large corpora take, on paper and simulated.")
-    parser.add_argument("--corpus", type=Path, required=True, help="the JSON of bench/corpus.py")
+    parser = argparse.ArgumentParser(description="Estimate the time and cost of large corpora.")
+    parser.add_argument("--corpus", type=Path, required=True, help="JSON file of bench/corpus.py")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--price", type=float, default=None, help="of a core-hour")
+    parser.add_argument("--price", type=float, default=None, help="price of a core-hour")
     for name, usual in asdict(Assumptions()).items():
         if name != "price":
             parser.add_argument(f"--{name.replace('_', '-')}", type=float, default=usual)

@@ -1,12 +1,12 @@
-"""How many real-time streams `silk serve` holds on this machine, what they cost, and what faults beside them do.
+"""Measure how many real-time streams `silk serve` supports, their cost, and the effect of faults.
 
-    python bench/server.py --out bench/server.json           # about 25 minutes: let nothing else run
-    python bench/server.py --out /tmp/server.json --quick    # about a minute: whether it works
-    python bench/server.py --out bench/server.json --memory  # 2 minutes: measures memory anew and keeps the rest
+    python bench/server.py --out bench/server.json           # about 25 minutes; run nothing else meanwhile
+    python bench/server.py --out /tmp/server.json --quick    # a trial of about a minute
+    python bench/server.py --out bench/server.json --memory  # 2 minutes; measures only memory again
 
-The generator (`server_load.py`) runs on the same machine, in a process of its own; what it took of the processor is
-in the result. The largest number of streams is searched with short runs, then held for two minutes; if a frame is
-late then (its answer came more than 400 ms after its last sample), fewer are tried.
+The load generator (`server_load.py`) runs on the same machine in its own process, and the result includes its processor
+time. The program searches the largest number of streams with short runs and then holds it for two minutes. If a frame
+is late (its response arrives more than 400 ms after its last sample), it tries fewer streams.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ Figures = dict[str, Any]
 
 
 def memory_mb(pids: list[int]) -> float:
-    """Proportional resident memory of processes, MB of 10^6 bytes: what they share is counted once."""
+    """Return the proportional resident memory of processes in MB (10^6 bytes). Shared memory is counted once."""
     total_kb = 0
     for pid in pids:
         with suppress(OSError):
@@ -56,7 +56,7 @@ def memory_mb(pids: list[int]) -> float:
 
 
 def cpu_s(pids: list[int]) -> float:
-    """Processor time of processes so far."""
+    """Return the processor time of processes so far, in seconds."""
     ticks = 0
     for pid in pids:
         with suppress(OSError):
@@ -71,7 +71,7 @@ def all_pids(server: Server) -> list[int]:
 
 @contextmanager
 def generator(server: Server, mode: str, n: int, seconds: float) -> Iterator[subprocess.Popen[str]]:
-    """Streams that run, from the moment they have begun."""
+    """Start the load generator and yield it when its streams have started."""
     options = {"url": server.url, "token": server.token, "mode": mode, "n": n, "seconds": seconds, "chunk_ms": CHUNK_MS}
     command = [sys.executable, str(HERE / "server_load.py"), json.dumps(options)]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -87,7 +87,7 @@ def generator(server: Server, mode: str, n: int, seconds: float) -> Iterator[sub
 
 
 def result_of(child: subprocess.Popen[str]) -> Figures:
-    """What the generator found, once its streams have ended."""
+    """Return the result of the load generator after its streams have ended."""
     stdout, stderr = child.communicate()
     if child.returncode:
         raise SystemExit(f"the generator failed:\n{stderr}")
@@ -96,7 +96,7 @@ def result_of(child: subprocess.Popen[str]) -> Figures:
 
 
 def hold(server: Server, mode: str, n: int, seconds: float) -> Figures:
-    """N streams (of "both": N pairs) for so long."""
+    """Run N streams (for "both": N pairs) for the given seconds and return the result."""
     pids = all_pids(server)
     sums = {task: batches(server, task) for task in ("encode", "decode")}
     with generator(server, mode, n, seconds) as child:
@@ -122,7 +122,7 @@ def hold(server: Server, mode: str, n: int, seconds: float) -> Figures:
 
 
 def batches(server: Server, task: str) -> tuple[float, float]:
-    """Frames and calls of the model so far."""
+    """Return the number of frames and of model calls so far."""
     lines = server.get("/metrics")[1].decode().splitlines()
     names = (f'silk_batch_frames_{part}{{task="{task}"}}' for part in ("sum", "count"))
     found = {line.rsplit(" ", 1)[0]: float(line.rsplit(" ", 1)[1]) for line in lines if not line.startswith("#")}
@@ -131,7 +131,7 @@ def batches(server: Server, task: str) -> tuple[float, float]:
 
 
 def search(server: Server, mode: str, first: int, short_s: float, long_s: float, most: int) -> Figures:
-    """The largest number of streams without a late frame, and how they were held."""
+    """Return the largest number of streams without a late frame, and the result of that run."""
     good, bad, tried = 0, most + 1, []
     n = min(first, most)
     while bad - good > max(1, good // 16):
@@ -147,7 +147,7 @@ def search(server: Server, mode: str, first: int, short_s: float, long_s: float,
 
 
 def faults(server: Server, n: int, seconds: float) -> Figures:
-    """N voice agents, and beside them everything that clients and machines do wrong; what the agents noticed."""
+    """Run N voice agents together with faults of clients and machines, and return the effect on the agents."""
     counts = {"disconnects": 0, "garbage": 0, "oversized": 0, "slow_uploads": 0}
     stop = threading.Event()
     actors = [threading.Thread(target=act, args=(server, counts, stop)) for act in (vanish, chatter, oversize, trickle)]
@@ -175,7 +175,7 @@ def faults(server: Server, n: int, seconds: float) -> Figures:
 
 
 def vanish(server: Server, counts: Figures, stop: threading.Event) -> None:
-    """Streams that break off in the middle of a frame."""
+    """Open streams and reset them in the middle of a frame."""
     while not stop.wait(0.5):
         with suppress(Exception):
             stream = server.client.encoder()
@@ -186,7 +186,7 @@ def vanish(server: Server, counts: Figures, stop: threading.Event) -> None:
 
 
 def chatter(server: Server, counts: Figures, stop: threading.Event) -> None:
-    """Bytes that mean nothing, as a file, as tokens, as a WebSocket's messages, as HTTP."""
+    """Send meaningless bytes as a file, as tokens, as WebSocket messages and as HTTP."""
     while not stop.wait(0.5):
         junk = secrets.token_bytes(2_000)
         with suppress(Exception):
@@ -201,7 +201,7 @@ def chatter(server: Server, counts: Figures, stop: threading.Event) -> None:
 
 
 def oversize(server: Server, counts: Figures, stop: threading.Event) -> None:
-    """Uploads beyond the limit."""
+    """Send uploads above the size limit."""
     while not stop.wait(2.0):
         with suppress(Exception):
             server.client.encode(bytes(40 << 20))
@@ -209,7 +209,7 @@ def oversize(server: Server, counts: Figures, stop: threading.Event) -> None:
 
 
 def trickle(server: Server, counts: Figures, stop: threading.Event) -> None:
-    """Uploads of a few bytes a second, twenty at a time."""
+    """Send twenty concurrent uploads of a few bytes per second."""
     head = (
         f"POST /v1/encode HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {server.token}\r\nContent-Length: 99999\r\n\r\n"
     )
@@ -237,7 +237,7 @@ def start(workers: int) -> Server:
 
 
 def settle(server: Server) -> None:
-    """Wait until all its processes have loaded what they load."""
+    """Wait until all processes of the server have loaded their models."""
     before_mb, now_mb = 0.0, memory_mb(all_pids(server))
     while abs(now_mb - before_mb) > 1:
         time.sleep(3)
@@ -245,7 +245,7 @@ def settle(server: Server) -> None:
 
 
 def memory(mode: str, workers: int, few: int, many: int, seconds: float) -> Figures:
-    """What a stream adds to a fresh server: many held after few, since what a server has once asked for it keeps."""
+    """Return the memory per stream, from a few and then many streams, because a server keeps allocated memory."""
     server = start(workers)
     try:
         settle(server)
@@ -261,7 +261,7 @@ def memory(mode: str, workers: int, few: int, many: int, seconds: float) -> Figu
 
 
 def stacking(n_frames: int) -> list[Figures]:
-    """Stacked calls against single ones, in a process of their own."""
+    """Compare stacked calls with single ones, in a separate process."""
     done = subprocesses.run([sys.executable, HERE / "server_stack.py", str(n_frames)], {"OMP_NUM_THREADS": "1"})
     rows: list[Figures] = json.loads(done.stdout)
     return rows
@@ -270,10 +270,10 @@ def stacking(n_frames: int) -> list[Figures]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--quick", action="store_true", help="few streams, seconds: whether it works")
-    parser.add_argument("--seconds", type=float, default=120.0, help="to hold the largest number")
+    parser.add_argument("--quick", action="store_true", help="trial with few streams")
+    parser.add_argument("--seconds", type=float, default=120.0, help="duration with the largest number of streams")
     parser.add_argument("--workers", type=int, default=available_cores())
-    parser.add_argument("--memory", action="store_true", help="only memory, into the result that is there")
+    parser.add_argument("--memory", action="store_true", help="measure only memory and update the existing result")
     options = parser.parse_args()
     short_s, long_s, most = (4.0, 4.0, 2) if options.quick else (15.0, options.seconds, 512)
     sizes = (1, 2, 4.0) if options.quick else (4, 40, 15.0)

@@ -1,10 +1,10 @@
-"""Holds N concurrent real-time streams against `silk serve`, and checks every frame that comes back. Prints JSON.
+"""Run N concurrent real-time streams against `silk serve`, check every response, and print JSON.
 
     python bench/server_load.py '{"url": ..., "token": ..., "mode": "both", "n": 8, "seconds": 15, "chunk_ms": 100}'
 
-Each stream sends the same speech at the speed of speech, beginning at a random moment of a frame's 400 ms. A frame's
-latency is from when the sender's clock says that its last sample was there (not from when a busy generator came to
-send it) to the arrival of its answer. "both" is a voice agent: one stream that encodes and one that decodes.
+Each stream sends the same speech in real time, starting at a random time within the 400 ms of a frame. The latency of a
+frame is the time from its last sample to the arrival of its response. The time of the last sample is the scheduled one,
+even if a busy generator sends it later. "both" is a voice agent: one stream that encodes and one that decodes.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from silkcodec.spec import FRAME_SAMPLES, LOOKAHEAD, SILK_SAMPLE_RATE
 
 SAMPLES = Path(__file__).resolve().parent.parent / "samples"
 FRAME_S = FRAME_SAMPLES / SILK_SAMPLE_RATE
-GRACE_S = 15.0  # for the last frames to come
-TOLERANCE = 1e-4 + 1 / 32_768  # of samples: the contract, and 16 bits
+GRACE_S = 15.0  # seconds to wait for the last frames
+TOLERANCE = 1e-4 + 1 / 32_768  # tolerance for samples: 16-bit rounding
 
 
 class Speech:
-    """What every stream sends, and what must come back."""
+    """Hold the speech that every stream sends, and the expected responses."""
 
     def __init__(self, seconds: float) -> None:
         n_frames = int(seconds / FRAME_S)
-        n_samples = n_frames * FRAME_SAMPLES + LOOKAHEAD  # the last frame completes with the last sample
+        n_samples = n_frames * FRAME_SAMPLES + LOOKAHEAD  # The last frame is complete with the last sample.
         parts = [audio.read(path) for path in sorted(SAMPLES.glob("*.flac"))]
         wave = np.resize(np.concatenate(parts), n_samples)
         self.pcm = np.clip(np.rint(wave * 32_768), -32_768, 32_767).astype("<i2")
@@ -49,7 +49,7 @@ class Speech:
 
 
 class Tally:
-    """Of one stream."""
+    """Count the results of one stream."""
 
     def __init__(self, task: str) -> None:
         self.task = task
@@ -59,7 +59,7 @@ class Tally:
 
 
 def agenda(task: str, speech: Speech, chunk_ms: float) -> tuple[list[tuple[float, bytes]], list[float]]:
-    """What is sent when, and when each frame is complete: seconds from the stream's start."""
+    """Return the send time of each message, and the completion time of each frame, in seconds from the start."""
     if task == "decode":
         times = [(t + 1) * FRAME_S for t in range(speech.n_frames)]
         return [(at, speech.codes[t].tobytes()) for t, at in enumerate(times)], times
@@ -67,7 +67,7 @@ def agenda(task: str, speech: Speech, chunk_ms: float) -> tuple[list[tuple[float
     n = len(speech.pcm)
     ends = [*range(step, n, step), n]
     messages = [(end / SILK_SAMPLE_RATE, speech.pcm[max(0, end - step) : end].tobytes()) for end in ends]
-    if n % step:  # the last one is shorter
+    if n % step:  # The last message is shorter.
         messages[-1] = (ends[-1] / SILK_SAMPLE_RATE, speech.pcm[(n // step) * step :].tobytes())
     needed = [LOOKAHEAD + (t + 1) * FRAME_SAMPLES for t in range(speech.n_frames)]
     return messages, [next(end for end in ends if end >= samples) / SILK_SAMPLE_RATE for samples in needed]
@@ -118,9 +118,9 @@ async def stream(
 
 
 def take(tally: Tally, message: bytes, speech: Speech, start: float, complete: list[float]) -> None:
-    """One frame's answer."""
+    """Check the response for one frame."""
     t = len(tally.latencies)
-    if t >= len(complete):  # the frame of the 20 ms beyond the last one
+    if t >= len(complete):  # The frame after the last one, from the 20 ms of look-ahead.
         return
     tally.latencies.append(time.monotonic() - start - complete[t])
     if tally.task == "encode":
@@ -139,7 +139,7 @@ async def load(options: dict[str, Any]) -> dict[str, Any]:
     streams = []
     for tally in tallies:
         streams.append(asyncio.create_task(stream(options, tally.task, speech, begin, tally)))
-        await asyncio.sleep(0.01)  # a thousand handshakes at once are another test
+        await asyncio.sleep(0.01)  # Many simultaneous handshakes are not part of this test.
     await asyncio.sleep(1.0)
     print("begin", file=sys.stderr, flush=True)
     cpu_s, wall_s = time.process_time(), time.monotonic()
@@ -150,7 +150,7 @@ async def load(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def summary(tallies: list[Tally], n_frames: int, generator_cores: float) -> dict[str, Any]:
-    """Of all streams; latencies of those that came to their end."""
+    """Return the totals of all streams, and the latencies of those that ended normally."""
     outcomes: dict[str, int] = {}
     for tally in tallies:
         outcomes[tally.outcome] = outcomes.get(tally.outcome, 0) + 1

@@ -1,10 +1,10 @@
-"""Measure what one client that floods `silk serve` does to the answers of others: with and without, in one sitting.
+"""Measure how one client that floods `silk serve` affects the response times of others.
 
     python bench/server_neighbour.py --out bench/server_neighbour.json        # about 4 minutes
 
-Each flood comes from one stream with the token, as fast as the server reads it, from a process of its own. Beside it,
-live streams encode noise at the speed of speech. The same streams are measured without a flood, in turn with it.
-The latency of a frame is from when its last sample is due to the arrival of its tokens.
+A separate process sends each flood on one authorised stream, as fast as the server reads it. Meanwhile, live streams
+encode noise in real time. Rounds with and without a flood alternate. The latency of a frame is the time from its
+scheduled last sample to the arrival of its tokens.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ from servercase import TOKEN, Server
 KIND = "silk server neighbour"
 CHUNK_S = 0.1
 DRAIN_S = 20.0
-TARGET = 2.0  # times the p99 without a flood
+TARGET = 2.0  # maximum ratio of the p99 with and without a flood
 PAD = ",".join(["[]"] * 20_000)
 
 
 def frame(kind: int, payload: bytes) -> bytes:
-    """One WebSocket frame of a client, masked with zeros."""
+    """Return one WebSocket frame of a client, masked with zeros."""
     n = len(payload)
     if n < 126:
         size = bytes([128 | n])
@@ -57,7 +57,7 @@ def frame(kind: int, payload: bytes) -> bytes:
 
 
 CODES = json.dumps({"type": "tokens", "codes": [[5] * 19]}).encode()
-FLOODS: dict[str, tuple[dict[str, Any], bytes]] = {  # its first message, and what it repeats
+FLOODS: dict[str, tuple[dict[str, Any], bytes]] = {  # the first message, and the repeated ones
     "pings": ({"task": "encode"}, frame(9, b"") * 10_000),
     "empty messages": ({"task": "encode"}, frame(2, b"") * 10_000),
     "messages of one sample": ({"task": "encode"}, frame(2, bytes(2)) * 10_000),
@@ -68,7 +68,7 @@ FLOODS: dict[str, tuple[dict[str, Any], bytes]] = {  # its first message, and wh
 
 
 def flood(url: str, name: str) -> None:
-    """Send one flood for ever; when the server closes the stream, open another one."""
+    """Send one flood until killed. When the server closes the stream, open another one."""
     start, data = FLOODS[name]
     address = urlsplit(url)
     while True:
@@ -85,7 +85,7 @@ def flood(url: str, name: str) -> None:
                     break
                 if writable:
                     view = view[connection.send(view) :] or memoryview(data)
-        time.sleep(0.1)  # 600 streams a minute are one address's rate
+        time.sleep(0.1)  # The rate limit of one address is 600 streams per minute.
 
 
 async def live(url: str, seconds: float, latencies: list[float]) -> None:
@@ -133,13 +133,13 @@ def percentiles(latencies: list[float]) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measure all floods, print a table, and write the result where `--out` is given."""
+    """Measure all floods, print a table, and write the result if `--out` is given."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path)
-    parser.add_argument("--streams", type=int, default=8, help="live streams beside the flood")
+    parser.add_argument("--streams", type=int, default=8, help="number of live streams")
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--rounds", type=int, default=4, help="number of rounds without and with each flood")
-    parser.add_argument("--flood", nargs=2, metavar=("URL", "NAME"), help="only send one flood, until killed")
+    parser.add_argument("--flood", nargs=2, metavar=("URL", "NAME"), help="only send this flood, until killed")
     arguments = parser.parse_args()
     if arguments.flood:
         flood(*arguments.flood)
@@ -149,7 +149,7 @@ def main() -> None:
     try:
         for name in FLOODS:
             found: tuple[list[float], list[float]] = ([], [])
-            for _ in range(arguments.rounds):  # in turn, because the load of other programs changes
+            for _ in range(arguments.rounds):  # Alternate, because the load of other programs changes.
                 found[0].extend(asyncio.run(measure(server.url, arguments.streams, arguments.seconds)))
                 beside = subprocess.Popen([sys.executable, __file__, "--flood", server.url, name])
                 try:

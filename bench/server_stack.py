@@ -1,7 +1,7 @@
-"""Are calls of the model with stacked streams exact, and what do they gain? Prints JSON; one thread, processor time.
+"""Compare model calls for stacked streams with single calls: exactness and processor time. Print JSON.
 
-Of every batch size: the bits that differ from single calls, in latents, levels, samples and states, over speech; and
-the processor time of a frame, stacking and unstacking included.
+For every batch size, the program counts the differences from single calls in latents, levels, samples and states over
+speech. It measures the processor time per frame with one thread, including stacking and unstacking.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ def measure(n_frames: int) -> list[dict[str, Any]]:
     speech = np.concatenate([audio.read(path) for path in sorted(SAMPLES.glob("*.flac"))])
     length = LOOKAHEAD + n_frames * FRAME_SAMPLES
     starts = np.linspace(0, len(speech) - 1, n).astype(int)
-    # The samples together are 15 s, the streams longer: they begin anew.
+    # The samples have 15 s. The streams are longer, so the samples are repeated.
     waves = np.stack([np.take(speech, np.arange(start, start + length), mode="wrap") for start in starts])
     frames = waves[:, LOOKAHEAD:].reshape(n, n_frames, FRAME_SAMPLES)
     codec.prepare(encode=True, decode=True)
-    for _ in range(3):  # the first calls of a graph find their memory
+    for _ in range(3):  # The first calls of a graph allocate memory.
         run(codec, "levels", frames[:1, 0], [codec.encoder_states()])
         run(codec, "wave", np.zeros((1, 128), np.uint8), [codec.decoder_states()])
     rows, single = [], {}

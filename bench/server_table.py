@@ -1,4 +1,4 @@
-"""server.json -> the tables of docs/results.md."""
+"""Build tables of docs/results.md from server.json."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _result(bench: Path) -> Figures | None:
 
 
 def capacity(bench: Path) -> str:
-    """Return the table of the most streams without a late frame."""
+    """Return the table of the largest numbers of streams without a late frame."""
     result = _result(bench)
     if result is None:
         return NOT_YET
@@ -42,7 +42,7 @@ def capacity(bench: Path) -> str:
             cores = [number(held["server_cores"], 2), number(held["generator_cores"], 2)]
             rows.append([label, str(result[mode]["largest"]), task, *times, *shape, *cores])
     header = ["what", "most at once", "answers of", "p50 ms", "p99 ms", "max ms", "frames per call"]
-    header += ["MB in all", "MB a stream", "cores, server", "cores, generator"]
+    header += ["MB in all", "MB per stream", "cores, server", "cores, generator"]
     return f"{table(header, rows)}\n\n{_conditions(bench, result)}"
 
 
@@ -80,9 +80,9 @@ def stacking(bench: Path) -> str:
         rows.append([str(row["size"]), times[0], str(differ[0]), times[1], str(differ[1])])
     header = [
         "streams in a call",
-        "encode ms a frame",
+        "encode, ms per frame",
         "numbers that differ",
-        "decode ms a frame",
+        "decode, ms per frame",
         "numbers that differ",
     ]
     frames = result["stacking"][0]["frames"]
@@ -112,7 +112,7 @@ def faults(bench: Path) -> str:
 
 
 def neighbours(bench: Path) -> str:
-    """Return the table of what one flooding client does to the answers of others."""
+    """Return the table of the effect of one flooding client on the response times of others."""
     result = findings.read_result(bench / "server_neighbour.json", NEIGHBOUR_KIND)
     if result is None:
         return "Not measured yet: `python bench/server_neighbour.py --out bench/server_neighbour.json`."
@@ -140,7 +140,7 @@ def _conditions(bench: Path, result: Figures) -> str:
         f"Held for {held_s:g} s, with every frame compared with the library's output for the same speech. A frame is",
         "late if its response arrives more than 400 ms after its last sample.",
         f"{server['workers']} workers and the generator on the same {found['cores']} cores, {found['cpu']};",
-        f"samples in messages of {server['chunk_ms']:g} ms. MB a stream: memory of all processes of a new server with",
+        f"samples in messages of {server['chunk_ms']:g} ms. MB per stream: memory of all processes of a new server with",
         f"{_streams(result, 1)} streams minus that with {_streams(result, 0)}, per stream. Part of the state fits into",
         f"memory that loading the models has freed. {server['codec']}"
         f"{findings.not_embedded(bench, server['codec'], times=True)}; {result['created'][:10]}.",

@@ -1,4 +1,4 @@
-"""One measurement in a process of its own: `speed.py` starts it, the last line it prints is JSON.
+"""Run one measurement in this process, which `speed.py` starts. The last printed line is JSON.
 
 python bench/speed_worker.py library FILE [--threads N] [--limit-s S]
 """
@@ -17,11 +17,11 @@ from typing import Any
 
 Figures = dict[str, Any]
 
-WARM_UP_S = 2.0  # of speech through the codec before the clock is started
+WARM_UP_S = 2.0  # seconds of speech to process before the measurement starts
 
 
 def import_package(_: argparse.Namespace) -> Figures:
-    """`import silkcodec` alone."""
+    """Measure `import silkcodec`."""
     started = time.perf_counter()
     import silkcodec
 
@@ -29,7 +29,7 @@ def import_package(_: argparse.Namespace) -> Figures:
 
 
 def load(_: argparse.Namespace) -> Figures:
-    """Import, load, and both graphs ready to run."""
+    """Measure the time to import the package and to load both graphs."""
     started = time.perf_counter()
     import silkcodec
 
@@ -38,7 +38,7 @@ def load(_: argparse.Namespace) -> Figures:
 
 
 def versions(_: argparse.Namespace) -> Figures:
-    """Of everything that the figures depend on, and which weights."""
+    """Return the versions of all libraries that affect the figures, and the id of the weights."""
     from importlib.metadata import version
 
     import silkcodec
@@ -75,7 +75,7 @@ def tile(options: argparse.Namespace) -> Figures:
 
 
 def library(options: argparse.Namespace) -> Figures:
-    """`encode` and `decode` of one long wave that is in memory."""
+    """Measure `encode` and `decode` for one long wave in memory."""
     codec, wave = _ready(options)
     tokens, encode_s = timed(lambda: codec.encode(wave))
     _, decode_s = timed(lambda: codec.decode(tokens))
@@ -90,12 +90,12 @@ def library(options: argparse.Namespace) -> Figures:
 
 
 def batch(options: argparse.Namespace) -> Figures:
-    """`encode_batch` and `decode_batch` of clips of 3 to 20 s."""
+    """Measure `encode_batch` and `decode_batch` for clips of 3 to 20 s."""
     codec, wave = _ready(options)
     rate = codec.sample_rate
     clips, start = [], 0
     for i in range(options.clips):
-        n_samples = int((3.0 + 17.0 * (i * 7 % 11) / 10) * rate)  # a spread of lengths, the same every time
+        n_samples = int((3.0 + 17.0 * (i * 7 % 11) / 10) * rate)  # different durations, the same in every run
         start = 0 if start + n_samples > len(wave) else start
         clips.append(wave[start : start + n_samples])
         start += n_samples
@@ -111,7 +111,7 @@ def batch(options: argparse.Namespace) -> Figures:
 
 
 def stream(options: argparse.Namespace) -> Figures:
-    """What each 400 ms frame costs, fed one by one: StreamEncoder.feed, then StreamDecoder.feed of its codes."""
+    """Measure the time per 400 ms frame of StreamEncoder.feed and StreamDecoder.feed."""
     from silkcodec.silk.stream import StreamDecoder, StreamEncoder
     from silkcodec.spec import FRAME_SAMPLES
 
@@ -123,7 +123,7 @@ def stream(options: argparse.Namespace) -> Figures:
         chunk = wave[start : start + FRAME_SAMPLES]
         codes, encode_s = timed(partial(encoder.feed, chunk))
         if len(codes) == 0:
-            continue  # the first chunk waits for the look-ahead
+            continue  # The first chunk also contains the look-ahead.
         _, decode_s = timed(partial(decoder.feed, codes))
         encode_ms.append(1000 * encode_s)
         decode_ms.append(1000 * decode_s)
@@ -131,7 +131,7 @@ def stream(options: argparse.Namespace) -> Figures:
 
 
 def size(options: argparse.Namespace) -> Figures:
-    """Bytes of .silk files of the samples, raw and entropy-coded; null where constriction is not installed."""
+    """Return the sizes of the samples' .silk files, raw and entropy-coded; null if constriction is not installed."""
     import silkcodec
     from silkcodec import audio, container
     from silkcodec.errors import MissingExtraError
@@ -166,21 +166,21 @@ def size(options: argparse.Namespace) -> Figures:
 
 
 def speech_files(folder: Path) -> list[Path]:
-    """The recordings in a folder, in the order of their names."""
+    """Return the recordings in a folder, sorted by name."""
     from silkcodec import audio
 
     return sorted(path for path in folder.iterdir() if path.suffix.lower() in audio.SUFFIXES)
 
 
 def timed(call: Callable[[], Any]) -> tuple[Any, float]:
-    """A call's result and its wall time in seconds."""
+    """Return the result of a call and its wall time in seconds."""
     started = time.perf_counter()
     result = call()
     return result, time.perf_counter() - started
 
 
 def _ready(options: argparse.Namespace) -> tuple[Any, Any]:
-    """A codec that has run once, and the wave of a file, float32 [T] at 24 kHz, cut to --limit-s."""
+    """Return a codec that has run once, and the wave of a file, float32 [T] at 24 kHz, cut to --limit-s."""
     import silkcodec
     from silkcodec import audio
 

@@ -1,7 +1,7 @@
-"""What every measurement here needs: commands in processes of their own, and results with their conditions.
+"""Run commands in their own processes, and write results with the conditions of their measurement.
 
-A benchmark's own process imports this and nothing heavy: on Linux a child's peak memory starts at that of the
-process it was forked from.
+The main process of a benchmark imports no large libraries, because on Linux the peak memory of a child starts at that
+of its parent.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ Figures = dict[str, Any]
 
 
 class CommandError(Exception):
-    """A command ended with an error; the text is the command and what it said."""
+    """Report a command that failed. The text is the command and its output."""
 
     def __init__(self, command: Sequence[str], code: int, said: str) -> None:
-        super().__init__(f"{' '.join(command)}\nended with {code}: {said}")
+        super().__init__(f"{' '.join(command)}\nexited with {code}: {said}")
         self.said = said
 
 
 @dataclass(frozen=True)
 class Run:
-    """A process that has ended: its wall time, its processor time, its peak resident memory, what it printed."""
+    """Hold the wall time, the processor time, the peak resident memory and the output of an ended process."""
 
     wall_s: float
     cpu_s: float
@@ -41,19 +41,19 @@ class Run:
 
 
 def run(command: Sequence[str | Path], variables: Mapping[str, str] | None = None) -> Run:
-    """Runs a command to its end.
+    """Run a command and wait for its end.
 
     Args:
-        variables: of the environment, over those of this process.
+        variables: environment variables in addition to those of this process.
 
     Raises:
-        CommandError: it ended with an error.
+        CommandError: the command failed.
     """
     words = [str(part) for part in command]
     with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
         started = time.perf_counter()
         child = subprocess.Popen(words, stdout=stdout, stderr=stderr, env={**os.environ, **(variables or {})})
-        # wait4 tells of this child alone; getrusage(RUSAGE_CHILDREN) tells of the largest so far.
+        # wait4 reports only this child; getrusage(RUSAGE_CHILDREN) reports the largest child so far.
         _, status, usage = os.wait4(child.pid, 0)
         wall_s = time.perf_counter() - started
         child.returncode = os.waitstatus_to_exitcode(status)
@@ -65,15 +65,15 @@ def run(command: Sequence[str | Path], variables: Mapping[str, str] | None = Non
 
 
 def max_rss_mb(usage: Any) -> float:
-    """Peak resident memory of what `resource.getrusage` or `os.wait4` returned, in MB of 10^6 bytes."""
-    return usage.ru_maxrss * (1e-6 if sys.platform == "darwin" else 1.024e-3)  # bytes there, KiB here
+    """Return the peak resident memory in a result of `resource.getrusage` or `os.wait4`, in MB (10^6 bytes)."""
+    return usage.ru_maxrss * (1e-6 if sys.platform == "darwin" else 1.024e-3)  # bytes on macOS, KiB on Linux
 
 
 def idle_conditions(seconds: float = 5.0) -> Figures:
-    """`conditions()`, and how busy others are while we wait.
+    """Return `conditions()` and the load of other processes during a short wait.
 
-    For a benchmark that leaves processes to the system (kills their parents, starts daemons): by the end their work
-    would count as that of others.
+    This is for benchmarks that leave processes behind (by killing their parents or starting daemons), whose work would
+    otherwise count as that of other programs at the end.
     """
     found, since = conditions(), clocks()
     time.sleep(seconds)
@@ -81,14 +81,14 @@ def idle_conditions(seconds: float = 5.0) -> Figures:
 
 
 def write_result(path: Path, kind: str, quick: bool, found: Figures, since: Clocks, figures: Figures) -> float:
-    """A measurement as JSON: what it is, when, how long it took, under which conditions, and its figures.
+    """Write a measurement as JSON: its kind, date, duration, conditions and figures.
 
     Args:
-        found: `conditions()` and whatever else was found before anything was measured.
-        since: `clocks()` of then.
+        found: `conditions()` and other facts from before the measurement.
+        since: `clocks()` at that time.
 
     Returns:
-        The seconds it took.
+        The duration of the measurement in seconds.
     """
     now = clocks()
     result = {

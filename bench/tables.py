@@ -1,17 +1,18 @@
-"""JSON of measurements -> the Markdown tables in README.md, docs/ and bench/. No figure is typed by hand.
+"""Write the Markdown tables in README.md, docs/ and bench/ from JSON files. No figure is typed by hand.
 
     python bench/tables.py          # write every table between its markers
-    python bench/tables.py --check  # write nothing; exit 1 if a table is not what the JSON says (a test runs this)
+    python bench/tables.py --check  # write nothing; exit with 1 if a table does not match the JSON (a test runs this)
     python bench/tables.py --keep   # first keep bench/quality/results.json in bench/history/, for the table `progress`
 
-It also draws docs/levels.png, which is checked no more than for being there: pixels depend on the machine's fonts.
+The program also draws docs/levels.png. The check only requires that this file exists, because its pixels depend on
+fonts.
 
-A document asks for a table by its name in a pair of markers, each alone on its line:
+A document contains a table between a pair of markers with its name, each on its own line:
 
     <!-- bench:speed -->
     <!-- /bench:speed -->
 
-A target that was missed says so: targets.json holds what was promised, and each table puts it beside the figure.
+Each table shows the target from targets.json beside the figure, and whether it is met.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ MARKER = re.compile(r"^<!-- (/?)bench:([a-z0-9-]+) -->$")
 
 Figures = dict[str, Any]
 
-SPEED_ROWS = (  # what, where in speed.json, digits, unit
+SPEED_ROWS = (  # label, key in speed.json, digits, unit
     ("encode, library", "library.encode_times_real_time", 0, "x real time"),
     ("decode, library", "library.decode_times_real_time", 0, "x real time"),
     ("encode, library, 1 thread", "library_one_thread.encode_times_real_time", 0, "x real time"),
@@ -71,7 +72,7 @@ SPEED_ROWS = (  # what, where in speed.json, digits, unit
 
 
 def speed(bench: Path) -> str:
-    """Every figure of speed.json beside its target, and the conditions it was measured in."""
+    """Return the table of all figures of speed.json with their targets, and the conditions of the measurement."""
     result = findings.read_result(bench / "speed.json", "silk speed")
     if result is None:
         return "Not measured yet: `make bench`."
@@ -127,10 +128,10 @@ TABLES: dict[str, Callable[[Path], str]] = {
 
 
 def fill(text: str, bench: Path, name: str = "a document") -> str:
-    """A document with every table between its markers made anew.
+    """Return a document with all its tables replaced.
 
     Raises:
-        TableError: a marker without its other half, inside another pair, or of no table.
+        TableError: a marker has no counterpart, is inside another pair, or names no table.
     """
     lines: list[str] = []
     inside: str | None = None
@@ -145,10 +146,10 @@ def fill(text: str, bench: Path, name: str = "a document") -> str:
             continue
         closes, table = bool(marker[1]), marker[2]
         if table not in TABLES:
-            raise TableError(f"A table must be one of {', '.join(TABLES)}; {name} asks for '{table}'.")
+            raise TableError(f"A table must be one of {', '.join(TABLES)}; {name} has '{table}'.")
         if closes != (inside is not None) or (closes and table != inside):
-            raise TableError(f"Markers must come in pairs of one name; {name} has '{line}' out of place.")
-        # Blank lines around the table: without them Markdown takes it for part of the comment.
+            raise TableError(f"Markers must come in pairs with the same name; {name} has a misplaced '{line}'.")
+        # Without blank lines around the table, Markdown treats it as a part of the comment.
         lines += ["", TABLES[table](bench), "", line] if closes else [line]
         inside = None if closes else table
     if inside is not None:
@@ -157,7 +158,7 @@ def fill(text: str, bench: Path, name: str = "a document") -> str:
 
 
 def stale(root: Path, bench: Path) -> dict[Path, str]:
-    """Documents whose tables, and packaged rates, that are not what the JSON says -> what they should hold."""
+    """Return {path: correct content} of the documents and packaged rates that do not match the JSON."""
     documents = sorted({path for pattern in DOCUMENTS for path in root.glob(pattern)})
     found = codec_tables.stale(root, bench)
     for path in documents:
@@ -178,9 +179,9 @@ def _at(result: Figures, path: str) -> float | None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Write the tables of measurements into the documents.")
-    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 where a table is stale")
-    parser.add_argument("--keep", action="store_true", help="first keep the quality in bench/history/")
+    parser = argparse.ArgumentParser(description="Write the tables of measurements to the documents.")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if a table is stale")
+    parser.add_argument("--keep", action="store_true", help="first copy the quality result to bench/history/")
     options = parser.parse_args()
     bench = ROOT / "bench"
     try:

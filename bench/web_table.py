@@ -1,4 +1,4 @@
-"""web.json, of web/measure.py -> the table of web/README.md."""
+"""Build the table of web/README.md from web.json, which web/measure.py writes."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ ROWS = (
     ("transfer, all", "transfer_bytes", "MB", 1e6, 1),
     ("... the model", "model_bytes", "MB", 1e6, 2),
     ("... ONNX Runtime", "runtime_bytes", "MB", 1e6, 1),
-)  # what, name in the JSON, unit, divisor, digits
+)  # label, key in the JSON, unit, divisor, digits
 
 
 def web(bench: Path) -> str:
-    """When the page can be read, how fast its codec is, what it transfers."""
+    """Return the table of loading times, codec speed and transferred bytes of the page."""
     result = findings.read_result(bench / "web.json", "silk web")
     if result is None:
         return MISSING

@@ -1,4 +1,4 @@
-"""Write the seeds of the corpus: one small valid input of each kind. Inputs that once failed are added by hand.
+"""Write the seeds of the corpus: one small valid input of each kind. Inputs that failed before are added by hand.
 
 python fuzz/make_corpus.py
 """
@@ -104,7 +104,7 @@ def corpora() -> None:
 
 
 def field(number: int, content: bytes) -> bytes:
-    """A field of a protobuf message that holds bytes."""
+    """Return a bytes field of a protobuf message."""
     return bytes([number << 3 | 2, len(content)]) + content
 
 

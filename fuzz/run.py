@@ -1,12 +1,12 @@
-"""Fuzz what strangers can send, with coverage-guided mutation (atheris, which is libFuzzer).
+"""Fuzz all untrusted inputs with coverage-guided mutation (atheris, which uses libFuzzer).
 
     python fuzz/run.py --minutes 5                 every target for its share of the time
     python fuzz/run.py --minutes 5 sound weights   these targets
     python fuzz/run.py --replay FILE               one input again, with its traceback
 
-An input that ends in anything but a SilkError, needs more than 10 s or more than 2 GB is written to fuzz/crashes, and
-the exit code is 1. Fix the fault, and add the input to fuzz/corpus/TARGET, where a test replays it. The corpus in the
-repository stays small and is not written to. What the fuzzer finds beside it is kept in the folder of --work.
+An input that raises anything except a SilkError, or needs more than 10 s or more than 2 GB, is written to fuzz/crashes,
+and the exit code is 1. Fix the bug, and add the input to fuzz/corpus/TARGET, where a test replays it. The fuzzer does
+not write to the corpus in the repository. It keeps inputs with new coverage in the folder of --work.
 """
 
 from __future__ import annotations
@@ -27,27 +27,27 @@ TIMEOUT_S, MEMORY_MB = 10, 2048
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("targets", nargs="*", choices=[*TARGETS, []], help="Default: all.")
-    parser.add_argument("--minutes", type=float, default=1.0, help="Of all targets together.")
-    parser.add_argument("--seed", type=int, default=0, help="Random seed; 0: another each time.")
-    parser.add_argument("--work", type=Path, help="Folder to keep inputs with new coverage in.")
-    parser.add_argument("--replay", type=Path, help="Run this input of fuzz/crashes or fuzz/corpus alone.")
+    parser.add_argument("targets", nargs="*", choices=[*TARGETS, []], help="Targets. Default: all.")
+    parser.add_argument("--minutes", type=float, default=1.0, help="Total time of all targets.")
+    parser.add_argument("--seed", type=int, default=0, help="Random seed; 0: a new one in each run.")
+    parser.add_argument("--work", type=Path, help="Folder for inputs with new coverage.")
+    parser.add_argument("--replay", type=Path, help="Run only this input of fuzz/crashes or fuzz/corpus.")
     options = parser.parse_args()
     if options.replay:
         return replay(options.replay)
     if importlib.util.find_spec("atheris") is None:
-        print("fuzz: skipped: needs atheris, which pip install 'silkcodec[dev]' brings on Linux")
+        print("fuzz: skipped, because atheris is not installed; on Linux, run: pip install 'silkcodec[dev]'")
         return 0
     targets = options.targets or TARGETS
     with tempfile.TemporaryDirectory(prefix="silk-fuzz-work-") as work:
         seconds = max(1, round(60 * options.minutes / len(targets)))
         failed = [t for t in targets if fuzz(t, seconds, options.seed, options.work or Path(work))]
-    print(f"fuzz: {', '.join(failed)} failed; see {CRASHES}" if failed else "fuzz: nothing found")
+    print(f"fuzz: {', '.join(failed)} failed; see {CRASHES}" if failed else "fuzz: no failures")
     return 1 if failed else 0
 
 
 def fuzz(target: str, seconds: int, seed: int, work: Path) -> bool:
-    """Fuzz one target in a process of its own. Return whether something was found."""
+    """Fuzz one target in its own process. Return whether an input failed."""
     found, crashes = work / target, CRASHES / target
     found.mkdir(parents=True, exist_ok=True)
     crashes.mkdir(parents=True, exist_ok=True)
@@ -70,7 +70,7 @@ def replay(path: Path) -> int:
     import targets
 
     targets.run(path.resolve().parent.name, path.read_bytes())
-    print("fuzz: this input is harmless now")
+    print("fuzz: this input no longer fails")
     return 0
 
 

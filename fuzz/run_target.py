@@ -1,4 +1,4 @@
-"""The process of one target: `run.py` starts it. Arguments: the target, then libFuzzer's."""
+"""Fuzz one target in this process, which `run.py` starts. Arguments: the target, then those of libFuzzer."""
 
 from __future__ import annotations
 

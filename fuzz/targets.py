@@ -1,7 +1,7 @@
-"""What is fuzzed: functions of bytes that a stranger could send. Each may raise SilkError and nothing else.
+"""Define the fuzz targets: functions of untrusted bytes. Each may raise only SilkError.
 
-`run.py` feeds them with what a coverage-guided fuzzer makes of the files in `corpus/NAME`;
-`tests/repository/test_fuzz.py` feeds them with those files.
+`run.py` calls them with mutations of the files in `corpus/NAME`, and `tests/repository/test_fuzz.py` with the files
+themselves.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from silkcodec.silk.graph_file import check_graph_file
 from silkcodec.silk.weights_config import WeightsConfig
 
 T = TypeVar("T")
-MAX_SOUND_S = 60.0  # of one input; more is cut off here, as the callers' limits do
+MAX_SOUND_S = 60.0  # maximum size of an input; callers have similar limits
 MAX_ITEMS = 1000
-FOLDER = Path(tempfile.mkdtemp(prefix="silk-fuzz-"))  # `clean` removes it
+FOLDER = Path(tempfile.mkdtemp(prefix="silk-fuzz-"))  # removed by `clean`
 
 
 class Pipe(io.RawIOBase):
-    """A file that is not seekable and gives a few bytes at a time."""
+    """Present bytes as a file that is not seekable and returns a few bytes per read."""
 
     def __init__(self, data: bytes) -> None:
         self._file = io.BytesIO(data)
@@ -49,14 +49,14 @@ class Pipe(io.RawIOBase):
 
 
 def silk_file(data: bytes) -> None:
-    """A .silk file. A first byte of 1 means that all its checksums are put right: a forged file, not a damaged one."""
+    """Read a .silk file. If the first byte is 1, all checksums are corrected, which makes a forged file."""
     file = reseal(data[1:]) if data[:1] == b"\1" else data[1:]
     tokens = _or_none(lambda: container.read(io.BytesIO(file)))
     piped = _or_none(lambda: container.read(Pipe(file)))  # type: ignore[arg-type]
     contents = _or_none(lambda: container.info(io.BytesIO(file)))
     recovered_part = _or_none(lambda: container.read_damaged(io.BytesIO(file)))
     part = _or_none(lambda: container.read_damaged(io.BytesIO(file), start_s=0.4, duration_s=1.2))
-    assert tokens == piped, "a pipe gives other tokens than a file"
+    assert tokens == piped, "a pipe and a file give different tokens"
     if tokens is None:
         assert recovered_part is None or recovered_part.damage is not None, "read_damaged found no damage, but read did"
     else:
@@ -73,7 +73,7 @@ def silk_file(data: bytes) -> None:
 
 
 def reseal(file: bytes) -> bytes:
-    """Put right every checksum of a .silk file, as far as its lengths make sense."""
+    """Correct all checksums of a .silk file, as far as its lengths are valid."""
     data = bytearray(file)
     if len(data) < structure.PREFIX.size:
         return file
@@ -91,7 +91,7 @@ def reseal(file: bytes) -> bytes:
 
 
 def sound(data: bytes) -> None:
-    """A sound file of any format that is read."""
+    """Read a sound file of any supported format."""
     seconds = 0.0
     with audio.Reader(io.BytesIO(data)) as reader:
         for block in reader.blocks(10.0):
@@ -102,7 +102,7 @@ def sound(data: bytes) -> None:
 
 
 def corpus_tar(data: bytes) -> None:
-    """A tar of recordings."""
+    """List and read a tar of recordings."""
     path = FOLDER / "x.tar"
     path.write_bytes(data)
     for count, item in enumerate(sources.items(sources.roots([path]), False)):
@@ -116,7 +116,7 @@ def corpus_tar(data: bytes) -> None:
 
 
 def corpus_arrow(data: bytes) -> None:
-    """A folder of `datasets.save_to_disk`."""
+    """Read a folder of `datasets.save_to_disk`."""
     folder = FOLDER / "arrow"
     folder.mkdir(exist_ok=True)
     (folder / "data.arrow").write_bytes(data)
@@ -130,7 +130,7 @@ def corpus_arrow(data: bytes) -> None:
 
 
 def weights(data: bytes) -> None:
-    """A first byte of 1: an ONNX graph; else config.json of a weights folder."""
+    """Read an ONNX graph if the first byte is 1, otherwise config.json of a weights folder."""
     if data[:1] == b"\1":
         check_graph_file(data[1:], "encoder.onnx")
         return
@@ -143,9 +143,10 @@ def weights(data: bytes) -> None:
 
 
 def messages(data: bytes) -> None:
-    """What a client sends: a first byte of 1: the JSON of /v1/decode; else WebSocket messages, split at zero bytes.
+    """Parse the input of a client.
 
-    A message that begins with B is binary, with digits of base 16.
+    If the first byte is 1, the rest is the JSON of /v1/decode. Otherwise it is WebSocket messages, split at zero bytes.
+    A message that starts with B is binary, in hexadecimal digits.
     """
     if data[:1] == b"\1":
         from_json(data[1:], "silk@0a1b2c3d4e5f", MAX_SOUND_S)

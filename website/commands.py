@@ -29,7 +29,7 @@ def page(root: Path) -> str:
 
     silk: Any = get_command(app)
     silk.name = "silk"
-    # Verbs that other installed distributions add are left out, so that the page is the same on every machine.
+    # Verbs of other installed distributions are omitted, so that the page is the same on every machine.
     verbs = {name: silk.get_command(None, name) for name in silk.commands}
     sections: dict[str, list[str]] = {}
     for name, verb in verbs.items():
@@ -41,7 +41,7 @@ def page(root: Path) -> str:
         parts.append(f"**{section}**\n\n| verb | what it does |\n|---|---|\n" + "\n".join(rows))
     for name, verb in verbs.items():
         parts += [f"## silk {name}", *_described(verb, f"silk {name}")]
-    parts += ["## silk lab", "A distribution of its own: `pip install ./lab` in a checkout.", laboratory.help]
+    parts += ["## silk lab", "A separate distribution: `pip install ./lab` in a checkout.", laboratory.help]
     for name, verb in laboratory.commands.items():
         if not verb.hidden:
             parts += [f"### silk lab {name}", *_described(verb, f"silk lab {name}")]

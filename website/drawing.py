@@ -1,7 +1,7 @@
 """Draw a Mermaid flowchart of plain arrows, `a --> b`, as SVG, so that the site needs no script from elsewhere.
 
 Nodes are in layers, by the length of the longest path that leads to them. An arrow over several layers gets a place in
-each layer that it passes, so that it does not cross boxes. Colours come from the stylesheet (`.silk-drawing`).
+each layer that it crosses, so that it does not cross boxes. Colours come from the stylesheet (`.silk-drawing`).
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import re
 from itertools import pairwise
 
 LAYER, HEIGHT, LETTER, PADDING, GAP = 62, 30, 7.4, 22, 26  # pixels
-PASSING = 10  # width of the place of a passing arrow
+PASSING = 10  # width reserved for a crossing arrow
 
 
 def svg(chart: str) -> str:
-    """Return the drawing of a flowchart, one arrow a line after the first."""
+    """Return the drawing of a flowchart, with one arrow per line after the first."""
     arrows = re.findall(r"^ +(\S+) --> (\S+)$", chart, re.MULTILINE)
     layers, paths = _layers(arrows)
     width_of: dict[object, float] = {

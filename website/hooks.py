@@ -1,4 +1,4 @@
-"""Hooks of MkDocs: the parts of the site that are generated when it is built.
+"""Generate parts of the documentation site when MkDocs builds it.
 
 cli.md            the command line, from Typer (commands.py)
 files/...         files of the repository that pages link to (linked_files.py)
@@ -53,7 +53,7 @@ def on_files(files: Any, config: Any) -> Any:
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
-    """Insert tables, players and drawings, and lead links to files of the repository to their pages."""
+    """Insert tables, players and drawings, and point links to files of the repository to their pages."""
     uri = page.file.src_uri
     if uri == "cli.md":
         return markdown

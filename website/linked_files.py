@@ -23,17 +23,17 @@ FOLDER = "files"
 
 
 class BrokenLink(Exception):
-    """A page links to a file that the repository does not have."""
+    """Report a link to a file that is not in the repository."""
 
 
 class Repository:
-    """The checkout at `root`, whose documentation is in `docs`."""
+    """Describe the checkout at `root`, whose documentation is in `docs`."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     def site_path(self, file: str) -> str:
-        """Return where the site has a file of the repository: a source path as MkDocs knows it."""
+        """Return the path of a repository file on the site, as a source path of MkDocs."""
         if file.startswith("docs/"):
             return file.removeprefix("docs/")
         is_code = Path(file).suffix in LANGUAGES
