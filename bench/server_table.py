@@ -140,7 +140,8 @@ def _conditions(bench: Path, result: Figures) -> str:
         f"Held for {held_s:g} s, with every frame compared with the library's output for the same speech. A frame is",
         "late if its response arrives more than 400 ms after its last sample.",
         f"{server['workers']} workers and the generator on the same {found['cores']} cores, {found['cpu']};",
-        f"samples in messages of {server['chunk_ms']:g} ms. MB per stream: memory of all processes of a new server with",
+        f"samples in messages of {server['chunk_ms']:g} ms.",
+        "MB per stream: memory of all processes of a new server with",
         f"{_streams(result, 1)} streams minus that with {_streams(result, 0)}, per stream. Part of the state fits into",
         f"memory that loading the models has freed. {server['codec']}"
         f"{findings.not_embedded(bench, server['codec'], times=True)}; {result['created'][:10]}.",
