@@ -1,7 +1,7 @@
-"""What every codec promises: Silk, its neural baselines, the classical codecs, and one of a third party.
+"""Test the protocol with every codec: Silk, the neural baselines, the classical codecs and a third-party one.
 
-The neural baselines are small ones with random weights, written to disk and loaded back as the published ones are.
-The third party's is the example of docs/extending.md, installed as another package would install it.
+The neural baselines are small models with random weights, which are written to disk and loaded like published ones. The
+third-party codec is the example of docs/extending.md, installed like another package.
 """
 
 from __future__ import annotations
@@ -59,13 +59,13 @@ Wave = NDArray[np.float32]
 
 
 def block(language: str) -> str:
-    """The first piece of code in this language on the page: the example of a third party's codec."""
+    """Return the first code block of this language on the page, which is the example of a third-party codec."""
     return re.findall(rf"^```{language}\n(.*?)^```", DOCUMENT, flags=re.M | re.S)[0]
 
 
 @pytest.fixture(scope="module")
 def third_party(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """The package of docs/extending.md, as pip would leave it on the import path."""
+    """Install the package of docs/extending.md on the import path, like pip."""
     project = tomllib.loads(block("toml"))["project"]
     site = tmp_path_factory.mktemp("site-packages")
     (site / "acme_mulaw.py").write_text(block("python"))
@@ -85,7 +85,7 @@ def third_party(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def loader(request: pytest.FixtureRequest) -> Callable[[str], Any]:
-    """Loads a codec of `NAMES`, skipping the test where its packages are not installed."""
+    """Return a function that loads a codec of `NAMES`. The test is skipped if its packages are missing."""
 
     def load(name: str) -> Any:
         if name == THIRD_PARTY:
@@ -105,12 +105,12 @@ def loader(request: pytest.FixtureRequest) -> Callable[[str], Any]:
 
 @pytest.fixture(scope="module", params=NAMES)
 def codec(request: pytest.FixtureRequest, loader: Callable[[str], Any]) -> Any:
-    """Every codec in turn, loaded once."""
+    """Return each codec in turn, loaded once."""
     return loader(request.param)
 
 
 def clip(codec: Codec, duration_s: float, seed: int = 0) -> Wave:
-    """Something like speech at the codec's own rate, so that nothing is resampled."""
+    """Return a speech-like wave at the codec's own rate, so that nothing is resampled."""
     return speechlike(duration_s, seed, codec.sample_rate)
 
 
@@ -119,7 +119,7 @@ def is_bit_stream(codec: Any) -> bool:
 
 
 def repeats(codec: Any) -> bool:
-    """Whether `decode` is deterministic: all but Codec2, which says so itself."""
+    """Return whether `decode` is deterministic, which is true for all codecs except Codec2."""
     return getattr(codec, "deterministic", True)
 
 
@@ -240,7 +240,7 @@ def test_tokens_of_another_codec_are_refused(codec: Any) -> None:
 
 
 def test_codes_without_their_tokens(codec: Any) -> None:
-    """As other codecs' interfaces pass them about: [codebooks, frames]. Ours alone promise it."""
+    """Bare codes are [codebooks, frames], as in other libraries. Only the codecs of this package accept them."""
     if codec.name == THIRD_PARTY:
         pytest.skip("not in the protocol")
     tokens = codec.encode(clip(codec, 1.1), codec.sample_rate)
@@ -331,7 +331,7 @@ def test_every_preset_is_known_to_its_codec() -> None:
 
 
 def test_the_page_lists_every_codec_as_it_is(tmp_path: Path, random_baseline: Callable[[str], Path]) -> None:
-    """Written by `python bench/codecs_table.py`."""
+    """The table is written by `python bench/codecs_table.py`."""
     if any(map(registry.missing, registry._BUILT_IN)) or None in map(find_library, ("opus", "speex")):
         pytest.skip("needs [baselines] and [classical]")
     path = ROOT / "bench" / "codecs_table.py"

@@ -1,4 +1,4 @@
-"""The exception tree: one base, picklable, and drawn in the docstring as it is."""
+"""Test the exceptions: one base class, picklable, and as drawn in the docstring."""
 
 from __future__ import annotations
 

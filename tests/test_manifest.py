@@ -1,4 +1,4 @@
-"""Manifests of every kind give the same rows, and a damaged one is one sentence."""
+"""Test that manifests of every kind give the same rows, and that a damaged one gives one sentence."""
 
 from __future__ import annotations
 

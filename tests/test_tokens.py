@@ -1,4 +1,4 @@
-"""Tokens: Silk's numbers, lossless regrouping, and refusal of everything that is not true."""
+"""Test Tokens: Silk's rates and sizes, lossless regrouping, and rejection of invalid values."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_examples_in_the_docstrings_run() -> None:
 
 
 def test_constants_of_the_format_are_defined_once() -> None:
-    """Another module may give one another name, but no module writes its number again."""
+    """Other modules may rename a constant, but none repeats its number."""
     package = Path(spec.__file__).parent
     again = [
         f"{path.relative_to(package)}: {target.id}"

@@ -1,4 +1,4 @@
-"""audio: every way into a wave and out again, and every file that is not one."""
+"""Test reading, converting and writing audio, and rejecting invalid input."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_integers_are_scaled_to_full_scale() -> None:
 
 @pytest.mark.parametrize("dtype", [list, np.int64, np.int32])
 def test_wide_integers_that_hold_16_bit_values_are_refused(speech: np.ndarray, dtype: Any) -> None:
-    """Scaled by the range of their type they would become silence."""
+    """Scaling by the range of their type would turn them into silence."""
     values = np.rint(speech * 32_768).astype(np.int16)
     wide = values.tolist() if dtype is list else values.astype(dtype)
     for call in (lambda x: audio.as_wave(x, 24_000), lambda x: audio.as_block(x, 24_000)):
@@ -275,7 +275,7 @@ def test_loud_samples_are_clipped_not_wrapped(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("subtype", "width"), [("PCM_16", 2), ("PCM_24", 3)])
 def test_samples_are_rounded_not_cut_off(tmp_path: Path, speech: np.ndarray, subtype: str, width: int) -> None:
-    """libsndfile rounds floats down, so that what is almost silence would become a constant -1."""
+    """libsndfile rounds floats down, which would turn near-silence into a constant -1."""
     step = 2.0 ** -(8 * width - 1)
     wave = np.concatenate([speech, np.full(9, -0.4 * step), [1.0, -1.0]]).astype(np.float32)
     audio.write(tmp_path / "a.wav", wave, subtype=subtype)

@@ -1,4 +1,4 @@
-"""Sound files that are long, truncated, streamed, joined, or in a format that only ffmpeg reads."""
+"""Test sound files that are long, truncated, streamed, joined, or in a format that only ffmpeg reads."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def noise(n_samples: int = N, seed: int = 0) -> np.ndarray:
 
 
 def written(file_format: str, subtype: str | None = None, *, rate: int = 24_000, n_samples: int = N) -> bytes:
-    """The bytes of a sound file."""
+    """Return the bytes of a sound file."""
     file = io.BytesIO()
     soundfile.write(file, noise(n_samples), rate, format=file_format, subtype=subtype)
     return file.getvalue()
@@ -104,7 +104,7 @@ def test_an_upload_and_a_path_that_are_cut_short_are_refused_alike(tmp_path: Pat
 
 
 def resized(content: bytes, *fields: tuple[int, str, int]) -> bytes:
-    """A header with other sizes in it: (offset, struct format, size) each."""
+    """Return a header with other sizes, given as (offset, struct format, size)."""
     changed = bytearray(content)
     for at, form, value in fields:
         struct.pack_into(form, changed, at, value)
@@ -265,7 +265,7 @@ Stream mapping:
 def fake_ffmpeg(
     folder: Path, monkeypatch: pytest.MonkeyPatch, *, seconds: float = 1.0, code: int = 0, log: str = ""
 ) -> None:
-    """Put an "ffmpeg" on PATH that writes one second of sound, and says that there is so much."""
+    """Put an "ffmpeg" on PATH that writes one second of audio and reports the given duration."""
     if os.name == "nt":
         pytest.skip("the command is a shell script")
     folder.mkdir()

@@ -1,4 +1,4 @@
-"""level.py and `--normalize`: quiet recordings and those with an offset are encoded as if they had neither."""
+"""Test level.py and `--normalize`: quiet recordings and offsets are corrected before encoding."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Everything a user can get wrong, one row each: one line on standard error, exit 2, nothing written."""
+"""Test that every user error gives one line on standard error and exit code 2, and writes nothing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from silkcodec.silk import Silk
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codec: Silk, speech: np.ndarray) -> Path:
-    """A folder with something of every kind in it."""
+    """Create a folder with valid and invalid files of every kind."""
     monkeypatch.chdir(tmp_path)
     wave = speech[:30_000]
     audio.write("good.wav", wave)

@@ -1,4 +1,4 @@
-"""cli/: the verbs, on files, folders, patterns and pipes; what they print; how they end."""
+"""Test the command line on files, folders, patterns and pipes: results, output and exit codes."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def sound(folder: Path, speech: np.ndarray) -> str:
 
 @pytest.fixture
 def silk(weights_folder: Path) -> Run:
-    """Run `silk` in this process, on the weights under test; checks the exit code."""
+    """Run `silk` in this process with the weights under test, and check the exit code."""
 
     def run(*words: str, code: int = 0, stdin: bytes = b"") -> Any:
         models = {"encode", "decode", "roundtrip"}
@@ -161,7 +161,7 @@ def test_json_has_units_and_measured_rates(silk: Run, folder: Path, sound: str) 
 
 
 def read_png(path: str) -> np.ndarray:
-    """The pixels of a PNG as `picture.png` writes them, uint8 [height, width, 3]; checks every CRC."""
+    """Return the pixels of a PNG of `picture.png`, uint8 [height, width, 3], and check every CRC."""
     content = Path(path).read_bytes()
     assert content[:8] == b"\x89PNG\r\n\x1a\n"
     at, body, size = 8, b"", (0, 0)
@@ -377,7 +377,7 @@ def test_a_closed_or_full_output_is_one_line(folder: Path, sound: str, weights_f
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="needs a shell")
 def test_closed_standard_streams_are_one_line_or_nothing(folder: Path, sound: str, weights_folder: Path) -> None:
-    """As daemons and some schedulers start their programs."""
+    """Daemons and some schedulers start programs with closed streams."""
     python, weights = f"'{sys.executable}' -m silkcodec.cli", f"--weights '{weights_folder}'"
 
     def shell(line: str) -> tuple[int, bytes]:
@@ -446,7 +446,7 @@ def test_the_total_of_several_files_is_estimated_from_those_that_were_opened(tmp
 
 @pytest.fixture
 def loud(folder: Path, codec: Silk, speech: np.ndarray) -> tuple[str, np.ndarray]:
-    """A .silk file whose wave goes beyond full scale, and that wave."""
+    """Return a .silk file whose wave exceeds full scale, and that wave."""
     tokens = codec.encode(2 * speech[:30_000] / np.abs(speech[:30_000]).max())
     container.write(tokens, folder / "loud.silk")
     wave = codec.decode(tokens)

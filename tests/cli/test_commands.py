@@ -1,4 +1,4 @@
-"""Other distributions add verbs to `silk`; one that is missing or broken is an error of one line."""
+"""Test verbs of other distributions. A missing or broken one gives an error of one line."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ VERBS = [
 
 @pytest.fixture
 def installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One distribution adds `shout`, and another a verb that cannot be imported."""
+    """Install one distribution that adds `shout`, and one whose verb cannot be imported."""
     module = ModuleType("shouting")
     module.shout = shout = typer.Typer()  # type: ignore[attr-defined]
 

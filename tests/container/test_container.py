@@ -1,4 +1,4 @@
-"""The .silk file: round trips, streams and pipes, parts of a recording."""
+"""Test .silk files: round trips, streams, pipes and parts of a recording."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever happens to a .silk file's bytes, reading gives what was written or a ContainerError."""
+"""Test that reading a corrupted .silk file gives the original data or raises ContainerError."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from silkfiles import (
 
 
 def same_or_error(data: bytes, tokens: Tokens) -> None:
-    """The promise: whatever happened to the bytes, the tokens are right or there is a ContainerError."""
+    """Check that the tokens are correct or that ContainerError is raised."""
     try:
         assert from_bytes(data) == tokens
     except ContainerError as error:
@@ -77,7 +77,7 @@ def test_every_truncation_is_noticed(entropy: int) -> None:
 
 @pytest.mark.parametrize("entropy", [0, 1])
 def test_passing_over_chunks_names_the_same_end(entropy: int) -> None:
-    """`silk decode` and `silk info` first walk the chunks without decoding them."""
+    """`silk decode` and `silk info` first read the chunks without decoding them."""
     _, data = DAMAGED[entropy]
     for end in range(HEADER_BYTES, len(data)):
         with pytest.raises(ContainerError) as caught:
@@ -363,7 +363,7 @@ def test_a_forged_count_makes_no_memory(data: bytes) -> None:
 
 
 class Silent:
-    """Stands in for Silk: as much memory as a decoder needs, and no time."""
+    """Replace Silk with a decoder that needs its memory but no time."""
 
     DECODE_FRAMES = 5
 
@@ -381,7 +381,7 @@ class Silent:
 
 
 def test_the_memory_of_decoding_does_not_depend_on_the_length_of_a_chunk() -> None:
-    """4 kB that hold 27 minutes in one range-coded chunk."""
+    """A file of 4 kB contains 27 minutes in one range-coded chunk."""
     pytest.importorskip("constriction")
     end = (b"END ", 0, struct.pack("<Q", 4096 * 9600))
     data = forged(forged_header(n_samples=2**64 - 1), (b"CODE", 4096, bytes(4096)), end)

@@ -1,4 +1,4 @@
-"""The bytes: files are what docs/format.md says, on every machine and in every version to come."""
+"""Test that the bytes of files match docs/format.md on every machine and in every later version."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ FORMAT = DOCS / "format.md"
 
 
 def fields_of(section: str) -> list[tuple[str, str, str]]:
-    """The rows (bytes, type, field) of a section's table."""
+    """Return the rows (bytes, type, field) of a section's table."""
     text = FORMAT.read_text(encoding="utf-8").split(f"## {section}\n")[1].split("\n## ")[0]
     rows = re.findall(r"^\| (\w+) \| (\w+) \| (\w+) \|", text, re.MULTILINE)
     return [row for row in rows if row != ("bytes", "type", "field")]
 
 
 def parse(file: BinaryIO, fields: list[tuple[str, str, str]]) -> dict[str, Any]:
-    """Reads a record by the document's table."""
+    """Read a record according to the table of the document."""
     got: dict[str, Any] = {}
     for n, kind, name in fields:
         data = file.read(int(n) if n.isdigit() else got[n])
@@ -48,7 +48,7 @@ def parse(file: BinaryIO, fields: list[tuple[str, str, str]]) -> dict[str, Any]:
 
 
 def range_decode(data: bytes, n_frames: int) -> list[list[int]]:
-    """The document's decoder: Python integers and nothing else."""
+    """Decode with the decoder of the document, which uses only Python integers."""
     words = [int.from_bytes(data[i : i + 4], "little") for i in range(0, len(data), 4)]
     more = iter([*words, *[0] * (128 * n_frames + 2)])
     seen, shared = [[1] * 8 for _ in range(128)], [16] * 8
@@ -154,7 +154,7 @@ def test_probabilities_are_exact_integers_in_the_longest_chunk() -> None:
 
 
 def test_the_coded_bytes_are_pinned() -> None:
-    """Files outlive versions: if this fails, the format has changed and its version must."""
+    """If this test fails, the format has changed, and its version must change too."""
     levels = (np.arange(20 * 128).reshape(20, 128) // 5 % 3 + 2).astype(np.int8)
     assert (len(payload.encode(levels)), zlib.crc32(payload.encode(levels))) == PINNED
     np.testing.assert_array_equal(payload.decode(payload.encode(levels), 20), levels)

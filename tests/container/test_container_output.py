@@ -1,4 +1,4 @@
-"""A .silk file appears whole or not at all, and what was there before is not lost."""
+"""Test that a .silk file appears only when it is complete, and that an old file is not lost."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_giving_up_leaves_nothing(tmp_path: Path) -> None:
 
 @contextmanager
 def files_limited_to(n_bytes: int) -> Iterator[None]:
-    """Writing beyond fails with an OSError, as on a full disk."""
+    """Make writes beyond the limit fail with OSError, as on a full disk."""
     old = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, old[1]))

@@ -1,4 +1,4 @@
-"""silk tokenize: every row once, the same bytes whatever happens on the way, bad recordings set apart."""
+"""Test silk tokenize: every row once, the same bytes after any interruption, and quarantine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A damaged shard is never read back silently wrong: every flipped bit is an error, or changes nothing."""
+"""Test that a damaged shard is never read with wrong values: a flipped bit is an error or changes nothing."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def seen(folder: Path) -> list[Any]:
 
 
 def flips(path: Path, n: int, seed: int = 1) -> dict[str, int]:
-    """Flip n single bits, one at a time, and count what reading the shard then gives."""
+    """Flip n single bits, one at a time, and count the outcomes of reading the shard."""
     whole, draw = path.read_bytes(), random.Random(seed)
     good = seen(path.parent)
     counts = {"error": 0, "same": 0, "silent": 0}
@@ -96,7 +96,7 @@ def test_older_shards_stay_readable(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 @pytest.fixture
 def made(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A corpus of three shards, and its input."""
+    """Return a corpus of three shards, and its input."""
     corpuscodecs.install(tmp_path_factory.mktemp("plugin"), monkeypatch)
     corpuscodecs.clips(tmp_path / "in", 3)
     tokenize([tmp_path / "in"], tmp_path / "out", OPTIONS)

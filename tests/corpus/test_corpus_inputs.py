@@ -1,4 +1,4 @@
-"""The forms that collections of speech come in: bad rows are set apart, and nothing is skipped without a word."""
+"""Test common forms of speech collections: bad rows are quarantined, and nothing is skipped silently."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_one_bad_row_is_quarantined(tmp_path: Path, clips: Path) -> None:
 
 
 def test_common_voice(tmp_path: Path, clips: Path) -> None:
-    """Its tables lie beside the folder that their paths are below."""
+    """Its tables are beside the folder that their paths are relative to."""
     table = tmp_path / "cv" / "train.tsv"
     table.parent.mkdir()
     table.write_text("client_id\tpath\tsentence\nann\tclip000.wav\tso\nbob\t../secret.wav\tno\n")

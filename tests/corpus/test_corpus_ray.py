@@ -1,4 +1,4 @@
-"""--engine ray: the same bytes as processes here; an actor that dies is told of. Ray is started once: it takes long."""
+"""Test --engine ray: the same bytes as local processes, and reported crashes. Ray starts once, because it is slow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading a corpus back: docs/corpus.md is run as it stands, and rows come back as they went in."""
+"""Test reading a corpus: the commands of docs/corpus.md run unchanged, and rows are read as written."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PAGE = (DOCS / "corpus.md").read_text(encoding="utf-8")
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the page's commands were run, on a folder `speech` of three clips."""
+    """Run the commands of the page in a folder with `speech`, three clips, and return the folder."""
     folder = tmp_path_factory.mktemp("page")
     corpuscodecs.clips(folder / "speech", 3)
     (block,) = re.findall(r"```console\n(.*?)```", PAGE, re.S)

@@ -1,4 +1,4 @@
-"""What silk tokenize reads: every kind of input gives the same recordings, and no hostile one does harm."""
+"""Test the inputs of silk tokenize: every kind gives the same recordings, and malicious ones do no harm."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def found(*inputs: Path, outside: bool = False) -> list[Item | Refused]:
 def rows(
     out: Path, *inputs: Path, outside: bool = False, codec: Any = None, **more: Any
 ) -> tuple[list[Row], dict[str, str]]:
-    """The rows of a corpus, and what was refused by id: in this process, so that a test of it is quick."""
+    """Return the rows of a corpus and the rejected ids. This runs in this process, which is fast."""
     codec = codec or corpuscodecs.Peaks()
     defaults: dict[str, Any] = {"shard_items": 4, "max_segment_s": None, "max_hours": 1.0, "provider": "cpu"}
     settings = CorpusSettings(facts_of(codec), "webdataset", allow_outside=outside, **{**defaults, **more})
@@ -339,7 +339,7 @@ def test_damaged_datasets_are_one_sentence(tmp_path: Path) -> None:
 
 
 def test_a_neural_baseline(tmp_path: Path, clips: Path, random_baseline: Any) -> None:
-    """Run by hand once through processes too, which import PyTorch for a minute on a busy machine."""
+    """Worker processes are not used here, because each would import PyTorch."""
     codec = load_codec(f"mimi:8@{random_baseline('mimi')}", "cpu")
     made, refused = rows(tmp_path / "out", clips, codec=codec)
     assert refused == {}

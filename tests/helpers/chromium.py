@@ -1,4 +1,4 @@
-"""The system's Chromium, and how the tests start it: headless, and asking nothing of the network."""
+"""Start the system's Chromium for tests: headless and without network access."""
 
 from __future__ import annotations
 

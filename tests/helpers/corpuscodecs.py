@@ -1,4 +1,4 @@
-"""A codec of a made-up plug-in for tests of corpora: it starts at once, its codes tell of the wave, and it has faults.
+"""Provide a codec for tests of corpora. It starts fast, its codes depend on the wave, and it can fail on purpose.
 
 Two codebooks of different rates: the peak of every 10 ms in 256 steps, and of every 20 ms in 4.
 """
@@ -53,7 +53,7 @@ def peaks(preset: str | None) -> Peaks:
 
 
 def install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Announce it to this process and those started from it."""
+    """Register it in this process and its child processes."""
     found = folder / "corpuscodecs-1.0.dist-info"
     found.mkdir(parents=True)
     (found / "entry_points.txt").write_text("[silkcodec.codecs]\npeaks = corpuscodecs:peaks\n")
@@ -64,7 +64,7 @@ def install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def clips(folder: Path, n: int, seconds: float = 0.5) -> Path:
-    """A folder of n clips of noise, each at a level of its own, a little longer each."""
+    """Create a folder of n clips of noise with different levels and increasing durations."""
     folder.mkdir(parents=True, exist_ok=True)
     for i in range(n):
         rng = np.random.default_rng(i)

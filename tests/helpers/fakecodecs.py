@@ -1,7 +1,7 @@
-"""Codecs of a made-up plug-in: they keep the wave in their memory, and each has one fault.
+"""Provide codecs that keep the wave in memory, each with one fault.
 
-`install` announces them as an installed package would, so that they go through the real registry, in this
-process and in those that are started from it.
+`install` registers them like an installed package, in this process and in its child processes, so that tests use the
+real registry.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ENCODED: dict[str, int] = {}  # name -> waves longer than the half second of a w
 
 
 class Kept:
-    """Returns the wave at a fraction of its level, in tokens of one codebook of 4 at 100 Hz: 0 1 2 3 0 1 ..."""
+    """Return the wave at a fraction of its level, in tokens of one codebook of 4 at 100 Hz: 0 1 2 3 0 1 ..."""
 
     sample_rate = RATE
     codebook_sizes: tuple[int, ...] = (4,)
@@ -57,7 +57,7 @@ class Scales(Kept):
 
 
 class Failing(Kept):
-    """Has its fault with waves longer than a second."""
+    """Fail for waves longer than a second."""
 
     def __init__(self, name: str, fault: str) -> None:
         super().__init__(name)
@@ -112,7 +112,7 @@ def unloadable(preset: str | None) -> Kept:
 
 
 def install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Announce the codecs above to this process and those started from it."""
+    """Register the codecs above in this process and its child processes."""
     found = folder / "fakecodecs-1.0.dist-info"
     found.mkdir(parents=True)
     names = ("half", "same", "mute", "scales", "failing", "unloadable")

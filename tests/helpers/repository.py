@@ -1,4 +1,4 @@
-"""Folders of the checkout, for tests that read its files."""
+"""Define folders of the checkout, for tests that read its files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`silk serve` in a process of its own, on a free port of this machine."""
+"""Start `silk serve` in its own process on a free port."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ PATIENCE_S = 60.0
 
 
 class Server:
-    """A server, its log as objects, and the ids of its workers.
+    """Control a server, and read its log and the ids of its workers.
 
     Args:
         words: options of `silk serve`.
-        token: None: it asks for none.
+        token: bearer token; None: the server needs none.
     """
 
     def __init__(self, *words: str, weights: Path, token: str | None = TOKEN, workers: int = 1) -> None:
@@ -56,7 +56,7 @@ class Server:
         self._lines.put({"event": "gone"})
 
     def wait_for(self, event: str, **fields: Any) -> dict[str, Any]:
-        """The next line of the log of that event, with these fields."""
+        """Wait for a log line of an event with these fields, and return it."""
         until = time.monotonic() + PATIENCE_S
         while True:
             try:
@@ -77,7 +77,7 @@ class Server:
         return Client(self.url, self.token, timeout_s=PATIENCE_S)
 
     def get(self, path: str) -> tuple[int, bytes]:
-        """Status and body."""
+        """Return the status and the body."""
         headers = {} if self.token is None else {"Authorization": f"Bearer {self.token}"}
         try:
             with urllib.request.urlopen(urllib.request.Request(self.url + path, headers=headers)) as response:
@@ -87,12 +87,12 @@ class Server:
                 return error.code, error.read()
 
     def metric(self, name: str) -> float:
-        """A sum over the labels of one metric."""
+        """Return the sum over the labels of one metric."""
         lines = self.get("/metrics")[1].decode().splitlines()
         return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.split("{")[0].split(" ")[0] == name)
 
     def workers(self, role: str) -> list[int]:
-        """Process ids, as the log has told them so far."""
+        """Return the process ids in the log so far."""
         while not self._lines.empty():
             self.log.append(self._lines.get())
         died = {line["pid"] for line in self.log if line["event"] == "worker died"}
@@ -100,7 +100,7 @@ class Server:
         return [line["pid"] for line in ready if line["pid"] not in died]
 
     def stop(self, with_signal: int = signal.SIGTERM) -> int:
-        """End it, and return its exit code."""
+        """Stop the server and return its exit code."""
         if self.process.poll() is None:
             self.process.send_signal(with_signal)
         try:

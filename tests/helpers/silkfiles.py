@@ -1,4 +1,4 @@
-"""Silk tokens and their .silk files, for the tests of the container."""
+"""Create Silk tokens and their .silk files for the tests of the container."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FAST = settings(max_examples=60, deadline=None, suppress_health_check=[HealthChe
 
 
 def speech_like(frames: int, seed: int = 0, spread: float = 1.0) -> np.ndarray:
-    """Levels as a model makes them: around a middle that each dimension has of its own."""
+    """Return levels similar to those of a model, with a different mean in each dimension."""
     rng = np.random.default_rng(seed)
     return np.clip(np.round(rng.normal(rng.uniform(2, 5, 128), spread, (frames, 128))), 0, 7).astype(np.int8)
 
@@ -39,7 +39,7 @@ def from_bytes(data: bytes, **options: Any) -> Tokens:
 
 
 class Pipe(io.RawIOBase):
-    """What a pipe looks like: not seekable, and giving a few bytes at a time."""
+    """Present bytes like a pipe: not seekable, with a few bytes per read."""
 
     def __init__(self, data: bytes, at_once: int = 7) -> None:
         self._file, self._at_once = io.BytesIO(data), at_once

@@ -1,4 +1,4 @@
-"""A wave that the metrics take for speech: voiced syllables of changing pitch and formants, with pauses."""
+"""Create a wave that metrics treat as speech: voiced syllables with changing pitch and formants, and pauses."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 
 def speechlike(duration_s: float, seed: int = 0, sample_rate: int = 24_000) -> NDArray[np.float32]:
-    """float32 [duration_s * sample_rate], peak 0.5: syllables of 0.3 s, a longer pause after every fourth."""
+    """Return float32 [duration_s * sample_rate], peak 0.5: syllables of 0.3 s, a longer pause after every fourth."""
     rng = np.random.default_rng(seed)
     n_samples = round(duration_s * sample_rate)
     wave = 1e-5 * rng.standard_normal(n_samples)

@@ -1,4 +1,4 @@
-"""Tokens for language models: every layout of every codec comes back without loss, and is what its drawing says."""
+"""Test sequences for language models: all layouts are lossless and match their drawings."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def tokens(codes: list[list[int]], sizes: tuple[int, ...], rates: tuple[float, .
 
 @st.composite
 def drawn(draw: Any) -> Tokens:
-    """Silk in any grouping, residual codecs, multi-scale codecs; any length, any part of a last frame."""
+    """Draw tokens of Silk in any grouping, of residual and of multi-scale codecs, of any length."""
     n_frames, rng = draw(st.integers(1, 4)), np.random.default_rng(draw(st.integers(0, 2**32)))
     if draw(st.booleans()):
         n_samples = n_frames * 9_600 - draw(st.integers(0, 9_599))
@@ -135,7 +135,7 @@ def test_the_factorised_steps_of_silk_are_its_levels() -> None:
 
 
 def test_the_delay_pattern_in_closed_form() -> None:
-    """Copet et al., 2023, figure 1: token k of frame t stands at step t + k."""
+    """Copet et al., 2023, figure 1: token k of frame t is at step t + k."""
     rows = np.arange(1, 10).reshape(3, 3).T
     late = lm.delay(rows, before=-1, after=-2)
     assert late.T.tolist() == [[1, 2, 3, -2, -2], [-1, 4, 5, 6, -2], [-1, -1, 7, 8, 9]]

@@ -1,4 +1,4 @@
-"""docs/language-models.md: its code runs, its sizes are counted."""
+"""Test docs/language-models.md: its code runs, and its sizes are correct."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The example of examples/speech_lm: it trains, its causes come before their effects, it speaks frame by frame."""
+"""Test examples/speech_lm: it trains, it is causal, and it samples frame by frame."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TINY = ["--steps", "4", "--batch", "2", "--width", "16", "--layers", "1", "--hea
 
 @pytest.fixture(scope="module")
 def example() -> Iterator[Any]:
-    """Its three files, as they import each other when they are run."""
+    """Import its three files, which import each other as scripts."""
     names = ("model", "train", "sample")
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(EXAMPLE))
@@ -108,7 +108,7 @@ def test_a_model_says_nothing_of_a_token_by_itself_or_what_comes_after(example: 
 
 
 def test_what_is_drawn_is_what_the_predictions_say(example: Any) -> None:
-    """Heads so sure that the draw is the likeliest code: cache, window and chain must agree with one long pass."""
+    """With confident heads, samples are the most likely codes. Cache, window and chain must match one long pass."""
     model = model_of(example, spread=400.0)
     stream = model.stream(torch.Generator().manual_seed(0))
     frames = torch.stack([frame for frame, _ in zip(stream, range(4), strict=False)])
@@ -135,7 +135,7 @@ def model_of(example: Any, spread: float = 1.0) -> Any:
 def test_a_corpus_of_tokens_is_read_as_it_is(
     example: Any, codec: Silk, clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What `silk tokenize` wrote, which tests/test_corpus.py reads back, is trained on without a codec."""
+    """Training on the output of `silk tokenize` needs no codec."""
     from silkcodec import corpus
 
     every = [codec.encode(audio.read(path)) for path in sorted(clips.iterdir())]

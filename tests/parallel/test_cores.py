@@ -1,4 +1,4 @@
-"""cores.py: a container's CPU quota counts like the affinity mask."""
+"""Test cores.py: the CPU quota of a container limits the cores, like the affinity mask."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from silkcodec.parallel import cores
 
 
 def tree(folder: Path, groups: str, files: dict[str, str]) -> tuple[Path, Path]:
-    """A /proc/self/cgroup and a mounted /sys/fs/cgroup."""
+    """Create a /proc/self/cgroup and a mounted /sys/fs/cgroup."""
     for name, text in files.items():
         (folder / "mount" / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / "mount" / name).write_text(text)

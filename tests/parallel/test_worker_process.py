@@ -1,4 +1,4 @@
-"""Workers answer tasks; one that dies is noticed, and what it raises reaches the leader."""
+"""Test worker processes: answers, crashes, and errors that are raised in the leader."""
 
 from __future__ import annotations
 

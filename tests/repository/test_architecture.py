@@ -1,4 +1,4 @@
-"""docs/architecture.md is true: what it names exists, and what its drawing joins is an import."""
+"""Test docs/architecture.md: named files exist, and arrows of its drawing are imports."""
 
 from __future__ import annotations
 

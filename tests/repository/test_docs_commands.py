@@ -1,4 +1,4 @@
-"""Every command of README.md and docs/: run as it stands, or parsed by the real command line with a reason why not."""
+"""Run every command of README.md and docs/ unchanged, or parse it and give the reason why it is not run."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ NOT_RUN = {
 
 @dataclass(frozen=True)
 class Command:
-    """One command, and its page and block."""
+    """Hold one command, its page and its block."""
 
     page: str
     block: int
@@ -74,12 +74,12 @@ class Command:
 
     @property
     def reason(self) -> str | None:
-        """Why it is not run; None: it is."""
+        """Return why the command is not run, or None if it is run."""
         return next((why for start, why in NOT_RUN.items() if f"{self.text} ".startswith(start)), None)
 
 
 def commands(page: Path) -> Iterator[Command]:
-    """The commands of fenced blocks of a shell, and of unmarked or indented blocks that begin with a program."""
+    """Yield the commands of shell blocks, and of unmarked or indented blocks that start with a program."""
     text = page.read_text(encoding="utf-8").replace("\\\n", " ")
     name = str(page.relative_to(ROOT))
     for n, match in enumerate(re.finditer(r"^```(\w*)[^\n]*\n(.*?)^```|((?:^    \S.*\n)+)", text, re.S | re.M)):
@@ -109,7 +109,7 @@ def words_of(command: Command) -> list[str]:
 
 @pytest.mark.parametrize("command", [*ALL, *INLINE], ids=lambda command: f"{command.page}: {command.text}")
 def test_the_command_is_one(command: Command) -> None:
-    """Programs, options, values, targets, extras and scripts exist, whether or not the command is run."""
+    """Check that programs, options, values, targets, extras and scripts exist, even if the command is not run."""
     words = words_of(command)
     if words[0] == "silk":
         if command.text != "silk shout":  # another package's, in the page on such packages
@@ -128,7 +128,7 @@ def test_the_command_is_one(command: Command) -> None:
 
 
 def parse(words: list[str], whole: bool) -> None:
-    """Read arguments as `silk` does, and stop there. `whole`: arguments that are required must be there."""
+    """Parse arguments like `silk`, without running it. `whole`: require all required arguments."""
     from typer.main import get_command
 
     from silkcodec.cli import app
@@ -161,7 +161,7 @@ BLOCKS = sorted({(one.page, one.block) for one in ALL if one.reason is None})
 @pytest.mark.slow
 @pytest.mark.parametrize(("page", "block"), BLOCKS)
 def test_the_block_runs(page: str, block: int, tmp_path: Path) -> None:
-    """In a folder with the files that the pages name, line after line, on a free port."""
+    """Run the block line by line in a folder with the files that the pages name, on a free port."""
     lines = [one.text for one in ALL if (one.page, one.block) == (page, block) and one.reason is None]
     if any("tokenize" in line for line in lines):
         pytest.importorskip("pyarrow", reason="needs [corpus]")
@@ -185,7 +185,7 @@ def test_the_block_runs(page: str, block: int, tmp_path: Path) -> None:
 
 
 def prepare(folder: Path) -> None:
-    """The files that the pages name: one second of a sample under each name."""
+    """Create the files that the pages name: one second of a sample under each name."""
     from silkcodec import audio
     from silkcodec.silk import EMBEDDED
 
@@ -200,7 +200,7 @@ def prepare(folder: Path) -> None:
 
 @contextmanager
 def shell(folder: Path) -> Iterator[Any]:
-    """A shell in a folder, with `silk` of this tree; a line that fails fails the test."""
+    """Run a shell in a folder with `silk` of this checkout. A failing line fails the test."""
     (folder / "bin").mkdir()
     silk = folder / "bin" / "silk"
     silk.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m silkcodec.cli "$@"\n', encoding="utf-8")

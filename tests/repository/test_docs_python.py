@@ -1,4 +1,4 @@
-"""The Python of README.md and docs/: the blocks of a page run in order, in one namespace.
+"""Run the Python blocks of README.md and docs/: the blocks of a page in order, in one namespace.
 
 A block is fenced as `python`. A word after it names what the block needs: `server`, `evaluate`, or `transformers`.
 """
@@ -36,7 +36,7 @@ WITH_PYTHON = [page for page in PAGES if blocks(page) and page.name not in OTHER
 
 @pytest.fixture
 def names(codec: Silk, speech: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """What the pages take as given: a wave, a recording, a microphone, the codes of a frame."""
+    """Define the names that the pages presuppose: a wave, a recording, a microphone, the codes of a frame."""
     monkeypatch.chdir(tmp_path)
     for name in ("speech.wav", "speech/clip000.wav"):
         (tmp_path / name).parent.mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""The inputs of the fuzzer's corpus, each given to its target once: those that failed before stay harmless."""
+"""Pass each input of the fuzzer's corpus to its target once, so that earlier failures do not return."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No module imports itself through others: in src, in the laboratory, or in bench."""
+"""Test that there are no import cycles in src, in the laboratory and in bench."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def name(tree: Path, path: Path) -> str:
 
 
 def imported(module: str, path: Path, modules: Set[str], deferred: bool) -> set[str]:
-    """Return which of the modules a module imports; `from a import b` is a.b if that is one of them, else a."""
+    """Return which of the modules a module imports; `from a import b` counts as a.b if that is a module, else as a."""
     found: set[str] = set()
     package = module.split(".") if path.name == "__init__.py" else module.split(".")[:-1]
 

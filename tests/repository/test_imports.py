@@ -1,4 +1,4 @@
-"""The house rules of imports: they point one way, each library has one door, and looking costs nothing."""
+"""Test the import rules: one direction, one module per library, and no slow imports at start."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ MODULES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
 
 
 def imports(name: str, *, top_only: bool) -> set[str]:
-    """Absolute names that a module imports; `from a import b` gives a and a.b, which may be a module."""
+    """Return absolute names that a module imports; `from a import b` gives a and a.b, which may be a module."""
     tree = ast.parse(MODULES[name].read_text(encoding="utf-8"))
     found: set[str] = set()
     is_package = MODULES[name].name == "__init__.py"
@@ -97,7 +97,7 @@ def imports(name: str, *, top_only: bool) -> set[str]:
 
 
 def own(found: set[str]) -> set[str]:
-    """Of these, the modules of ours, without the package's name."""
+    """Return the modules of this package among them, without the package's name."""
     names = {name.removeprefix("silkcodec.") for name in found if name.startswith("silkcodec.")}
     return {name for name in names if name in MODULES}
 
@@ -163,7 +163,7 @@ except SystemExit as end:
 
 
 def test_light_modules_need_no_extra() -> None:
-    """All but the side wing can be imported with only the light libraries there."""
+    """All modules except those of the extras can be imported with only the light libraries."""
     blocked = (
         "torch",
         "safetensors",
@@ -210,7 +210,7 @@ LIBRARIES = {"torch", "signal"}  # whose private names we use, for want of publi
 
 
 def private_names_of_others(tree: ast.AST) -> set[str]:
-    """Private names that a module reads and that are not its own: `other._name`, `from other import _name`."""
+    """Return private names of other modules that a module reads: `other._name`, `from other import _name`."""
     own, read = set(), set()
     for node in ast.walk(tree):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):

@@ -1,4 +1,4 @@
-"""examples/quickstart.ipynb: its code runs from top to bottom, and no output is stored.
+"""Test examples/quickstart.ipynb: its code runs from top to bottom, and no output is stored.
 
 The cells are executed in one namespace, without Jupyter, so that the tests need no packages for it.
 """

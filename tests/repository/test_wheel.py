@@ -1,4 +1,4 @@
-"""A wheel, installed where nothing is but what it asks for, imports every light module and runs `silk roundtrip`."""
+"""Test that a wheel with only its declared dependencies imports every light module and runs `silk roundtrip`."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def run(*command: str, env: dict[str, str] | None = None, cwd: Path | None = Non
 
 
 def needed(lines: list[str]) -> set[str]:
-    """Names in requirement lines that hold here without any extra."""
+    """Return the names in requirement lines that apply here without any extra."""
     found = [Requirement(line) for line in lines]
     return {r.name.lower() for r in found if r.marker is None or r.marker.evaluate({"extra": ""})}
 
 
 def closure(names: set[str], seen: set[str]) -> set[str]:
-    """Names of distributions and of all that they need."""
+    """Return the names of distributions and of all their requirements."""
     for name in names - seen:
         seen.add(name)
         closure(needed(metadata.requires(name) or []), seen)
@@ -43,7 +43,7 @@ def closure(names: set[str], seen: set[str]) -> set[str]:
 
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the wheel unpacked, and links to its declared dependencies, and nothing else."""
+    """Create a folder with only the unpacked wheel and links to its declared dependencies."""
     dist = tmp_path_factory.mktemp("dist")
     run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(dist), str(ROOT))
     (wheel,) = dist.glob("*.whl")
@@ -63,7 +63,7 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def python(bare: Path) -> list[str]:
-    """Python that sees the bare folder only: -S leaves out this environment's own packages."""
+    """Run Python with only that folder; -S excludes the packages of this environment."""
     return [sys.executable, "-S", "-c"]
 
 

@@ -1,4 +1,4 @@
-"""silk/ and codec.py: the default codec keeps the protocol's promises, and refuses what is not its own."""
+"""Test silk/ and codec.py: the default codec follows the protocol and rejects tokens of other codecs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""stream.py: however the input is cut, the tokens are the same; nothing is late, lost or added."""
+"""Test stream.py: any chunking of the input gives the same tokens, without delay, loss or extra frames."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""StreamDecoder.conceal: the length is kept, nothing clicks, and what comes after a loss recovers."""
+"""Test StreamDecoder.conceal: the length is kept, there are no clicks, and decoding recovers after a loss."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_before_the_first_frame_a_loss_is_silence(codec: Silk, codes: np.ndarray
 
 @pytest.mark.parametrize("start", range(2, 15))
 def test_no_border_of_a_loss_clicks(codec: Silk, codes: np.ndarray, whole: np.ndarray, start: int) -> None:
-    """A step between two samples is never larger than those that speech itself makes."""
+    """No step between two samples is larger than those in speech."""
     for n_lost in (1, 2, 5):
         wave = with_loss(codec, codes, start, n_lost)
         largest = np.abs(np.diff(whole)).max()

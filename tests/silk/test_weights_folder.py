@@ -1,4 +1,4 @@
-"""Whatever a weights folder holds, loading it is one clear error within bounded time and memory, or a working codec."""
+"""Test that any weights folder gives a working codec or one clear error, in bounded time and memory."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def config_of(folder: Path) -> dict[str, Any]:
 
 
 def save(folder: Path, config: dict[str, Any]) -> None:
-    """With hashes that fit the files."""
+    """Write config.json with the correct hashes of the files."""
     for part in ("encoder", "decoder"):
         content = (folder / config[part]["file"]).read_bytes()
         config[part]["sha256"] = hashlib.sha256(content).hexdigest()
@@ -161,7 +161,7 @@ def test_weights_outside_the_graph_are_refused(folder: Path, where: str, monkeyp
 
 
 def message(*fields: tuple[int, bytes | int]) -> bytes:
-    """A protobuf message."""
+    """Return a protobuf message."""
     data = b""
     for number, value in fields:
         if isinstance(value, int):
