@@ -150,6 +150,12 @@ def parse(words: list[str], whole: bool) -> None:
             raise AssertionError(str(error)) from error
 
 
+def test_extras_are_installed_from_a_checkout() -> None:
+    """Silk is not on PyPI, so `pip install 'silkcodec[serve]'` works only where it is installed already."""
+    installs = [one for one in [*ALL, *INLINE] if re.search(r"pip install .*silkcodec", one.text)]
+    assert [f"{one.page}: {one.text}" for one in installs] == []
+
+
 def test_what_is_not_run_is_there() -> None:
     unused = [start for start in NOT_RUN if not any(f"{one.text} ".startswith(start) for one in [*ALL, *INLINE])]
     assert [start for start in unused if start not in ("torchrun", "silk explain")] == []

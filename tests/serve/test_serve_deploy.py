@@ -57,6 +57,16 @@ def test_the_locks_are_complete_and_of_the_tested_versions() -> None:
         assert all(re.search(r"--hash=sha256:[0-9a-f]{64}", entry) for entry in entries[1:])
 
 
+def test_the_packages_of_the_site_are_locked() -> None:
+    """They have hashes, and the versions of constraints.txt where it names them."""
+    pinned, lock = pins(ROOT / "constraints.txt"), pins(ROOT / "requirements" / "docs.txt")
+    assert {"mkdocs", "mkdocs-material", "mkdocstrings-python"} <= lock.keys()
+    assert {name: version for name, version in lock.items() if pinned.get(name, version) != version} == {}
+    text = (ROOT / "requirements" / "docs.txt").read_text(encoding="utf-8")
+    entries = re.split(r"^(?=\S+==)", text, flags=re.MULTILINE)
+    assert all(re.search(r"--hash=sha256:[0-9a-f]{64}", entry) for entry in entries[1:])
+
+
 def normal(name: str) -> str:
     """The name of a package as indexes compare it."""
     return re.sub(r"[-_.]+", "-", name).lower()
