@@ -9,6 +9,7 @@ audio/...         the samples, decoded by each codec, for the page listen.md (li
 
 from __future__ import annotations
 
+import logging
 import posixpath
 import re
 from pathlib import Path
@@ -21,6 +22,7 @@ from linked_files import BrokenLink, Repository
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File
 
+LOG = logging.getLogger("mkdocs.hooks.silk")
 ROOT = Path(__file__).resolve().parent.parent
 REPOSITORY = Repository(ROOT)
 INCLUDE = re.compile(r"^<!-- include README.md (bench:[a-z-]+) -->$", re.MULTILINE)
@@ -57,6 +59,7 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     uri = page.file.src_uri
     if uri == "cli.md":
         return markdown
+    markdown = re.sub(r"^```(\w+) \w+$", r"```\1", markdown, flags=re.MULTILINE)  # a word for the tests
     source = _sources.get(uri, f"docs/{uri}")
     if source.endswith(".md"):
         markdown = REPOSITORY.with_site_links(markdown, source)
@@ -64,6 +67,12 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
         markdown = re.sub(r"```mermaid\n(.*?)```", lambda match: drawing.svg(match[1]), markdown, flags=re.DOTALL)
     audio = posixpath.relpath("audio", page.url or ".") + "/"
     return PLAYERS.sub(lambda match: _players[match[1]].replace(listening.AUDIO, audio), markdown)
+
+
+def on_page_content(html: str, page: Any, config: Any, files: Any) -> None:
+    """Warn of a fence that was not recognised as one, so that a strict build fails."""
+    if "```" in html and page.file.src_uri not in _sources:
+        LOG.warning("%s: a block of code has a fence that is not recognised", page.file.src_uri)
 
 
 def _table(name: str) -> str:

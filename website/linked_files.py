@@ -18,7 +18,7 @@ LANGUAGES = {
 }  # fmt: skip
 LINK = re.compile(r"(?<=\]\()([^)\s]+)(?=\))")
 CODE = re.compile(r"(^```.*?^```|`[^`\n]+`)", re.MULTILINE | re.DOTALL)  # is left as it is
-HIDDEN = "---\nsearch:\n  exclude: true\n---\n\n"
+HIDDEN = "---\nhide: [navigation, toc]\nsearch:\n  exclude: true\n---\n\n"
 FOLDER = "files"
 
 
