@@ -163,7 +163,7 @@ def test_a_silent_output_gets_the_worst_value_and_is_not_dropped(name: str) -> N
 
 @pytest.mark.parametrize("name", METRICS)
 def test_a_silent_reference_is_undefined_for_every_metric(name: str) -> None:
-    with pytest.raises(UndefinedMetric, match="silence"):
+    with pytest.raises(UndefinedMetric, match="silent"):
         FOUND[name](Pair(np.zeros_like(ENGLISH), ENGLISH, COLUMNS))
 
 

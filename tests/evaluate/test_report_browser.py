@@ -131,7 +131,7 @@ def order(page: Any) -> list[str]:
 
 def test_every_section_is_there_in_order(opened: Open, report: str) -> None:
     page = opened(report)
-    wanted = "Results, Listen, Token burden, Rate and quality, Codebooks, Groups, Left out, Method"
+    wanted = "Results, Listen, Cost for a language model, Rate and quality, Codebooks, Groups, Missing values, Method"
     assert page.locator("h2").all_inner_texts() == wanted.split(", ")
     for link in page.locator("nav a").all():
         assert page.locator(link.get_attribute("href")).count() == 1
@@ -156,7 +156,7 @@ def test_one_hears_what_is_chosen_at_the_same_place_without_a_gap(
     assert min(heard) > 0.5 * np.median(heard)  # and was never silent
     page.wait_for_timeout(600)
     assert page.evaluate("pitch()") == pytest.approx(800, abs=3)
-    assert page.locator(".heard .codec").inner_text() == "silk"
+    assert page.locator(".selected .codec").inner_text() == "silk"
 
 
 def test_levels_are_matched_only_when_asked_for(opened: Open, case: tuple[dict[str, Any], list[Listening]]) -> None:
@@ -194,7 +194,7 @@ def test_the_clip_pauses_seeks_and_ends_by_the_keyboard(
     page.locator(".picture").nth(1).click(position={"x": 300, "y": 20})  # there, in that version
     width = page.locator(".picture").nth(1).bounding_box()["width"]
     assert position_s(page) == pytest.approx(3 * 300 / width, abs=0.02)
-    assert page.locator(".heard .codec").inner_text() == "silk"
+    assert page.locator(".selected .codec").inner_text() == "silk"
     page.locator(".tracks input").first.focus()
     page.keyboard.press("Space")
     wait(page, "document.querySelector('.seek').value == 0")  # at its end
@@ -213,7 +213,7 @@ def test_real_speech_is_decoded_and_tabs_change_the_clip(
     page.keyboard.press("ArrowRight")
     assert page.locator("#clip-0").is_hidden() and page.locator("#clip-1").is_visible()
     assert page.locator(".playing").count() == 0
-    assert page.locator("#clip-1 .heard .codec").inner_text() == list(case[1][1].waves)[1]
+    assert page.locator("#clip-1 .selected .codec").inner_text() == list(case[1][1].waves)[1]
 
 
 def test_the_table_sorts_both_ways_by_click_and_keyboard(
@@ -368,7 +368,7 @@ def test_scores_have_no_rates(opened: Open, case: tuple[dict[str, Any], list[Lis
     result["kind"] = "silk score"
     result["codecs"] = {name: {"n_clips": 2, "n_failed": 0} for name in reportcase.CODECS}
     page = opened(to_html(result, []))
-    assert page.locator("h2").all_inner_texts() == ["Results", "Groups", "Left out", "Method"]
+    assert page.locator("h2").all_inner_texts() == ["Results", "Groups", "Missing values", "Method"]
     assert page.locator("#results .group").all_inner_texts() == ["Quality"]
 
 

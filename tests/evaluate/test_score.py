@@ -93,11 +93,11 @@ def test_a_manifest_carries_its_columns(references: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "error", "says"),
     [
-        ("less", ArgumentError, "has nothing for bob/1 of"),
-        ("more", ArgumentError, "has nothing for ann/4 of"),
-        ("twice", ArgumentError, "more than their suffix"),
-        ("empty", AudioError, "holds none"),
-        ("absent", AudioError, "there is no"),
+        ("less", ArgumentError, "lacks the counterpart of bob/1 in"),
+        ("more", ArgumentError, "lacks the counterpart of ann/4 in"),
+        ("twice", ArgumentError, "different suffixes"),
+        ("empty", AudioError, "no sound files"),
+        ("absent", AudioError, "not found: 'nowhere'"),
         ("names", ArgumentError, "different names"),
         ("file", ArgumentError, "is a file"),
     ],

@@ -54,9 +54,9 @@ def _result(codecs: list[str], rows: list[dict[str, Any]], loaded: dict[str, Any
     }
     metrics["visqol"] = {"label": "ViSQOL", "unit": "MOS-LQO", "better": "higher", "missing": NEEDS}
     rates = {name: _rates([row["tokens"] for row in rows if row["codec"] == name], loaded[name]) for name in codecs}
-    rates[FAILED] = {"n_clips": 2, "n_failed": 2, "failed": "A codec must be one that exists; got 'nonesuch'."}
+    rates[FAILED] = {"n_clips": 2, "n_failed": 2, "failed": "Unknown codec: 'nonesuch'."}
     groups = {value: {"n_clips": 1, "codecs": means} for value in ("english", "mandarin")}
-    reason = "STOI needs 384 ms of speech in the reference; found less."
+    reason = "STOI needs at least 384 ms of speech; the reference has less."
     return {
         "kind": "silk compare",
         "format": 2,

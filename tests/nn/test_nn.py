@@ -110,7 +110,7 @@ def test_a_frame_hears_its_own_samples_and_480_more(model: SilkModel, wave: torc
         latents = []
         for version in (padded, shifted):
             states[0][:, HISTORY:] = version[:, :LOOKAHEAD]
-            spectrum, _ = model.encoder.listen(version[:, LOOKAHEAD:], states[0])
+            spectrum, _ = model.encoder.log_mel(version[:, LOOKAHEAD:], states[0])
             latents.append(model.encoder(spectrum, states[1:])[0])
     assert torch.equal(latents[0][:, :2], latents[1][:, :2])
     assert not torch.equal(latents[0][:, 2], latents[1][:, 2])  # the look-ahead is used, not only allowed
@@ -162,7 +162,7 @@ def encode_in_chunks(model: SilkModel, wave: torch.Tensor, frames: list[int]) ->
     states[0][:, HISTORY:] = padded[:, :LOOKAHEAD]
     latents = []
     for chunk in padded[:, LOOKAHEAD:].split([n * FRAME for n in frames], dim=1):
-        spectrum, states[0] = model.encoder.listen(chunk, states[0])
+        spectrum, states[0] = model.encoder.log_mel(chunk, states[0])
         latent, states[1:] = model.encoder(spectrum, states[1:])
         latents.append(latent)
     return torch.cat(latents, dim=1)
@@ -211,7 +211,7 @@ def test_a_batch_is_its_clips(model: SilkModel) -> None:
 
 def test_states_are_named_and_shaped_as_they_come_out(model: SilkModel) -> None:
     states = fresh_states(model.encoder.state_shapes(), 2, CPU)
-    spectrum, next_wave = model.encoder.listen(torch.zeros(2, FRAME), states[0])
+    spectrum, next_wave = model.encoder.log_mel(torch.zeros(2, FRAME), states[0])
     _, following = model.encoder(spectrum, states[1:])
     assert [s.shape for s in [next_wave, *following]] == [s.shape for s in states]
     assert next(iter(model.encoder.state_shapes().items())) == ("state_wave", (HISTORY + LOOKAHEAD,))

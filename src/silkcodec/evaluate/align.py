@@ -1,15 +1,16 @@
-"""Align the output of a codec with its reference in time, before anything is measured.
+"""Align the output of a codec with its reference in time, before any metric is computed.
 
 Codecs of this package return waves without delay. Another program's output may be late, and a metric that compares
 windows of 25 ms would then measure the delay. Vocoders and neural codecs do not preserve phase, so the correlation of
-the waveforms may peak one pitch period away, with errors of up to 24 ms. The energy envelopes are therefore used:
+the waveforms may peak one pitch period away, with errors of up to 24 ms. Alignment therefore uses energy envelopes:
 
 1. Find the lag at which the envelopes of 20 bands correlate best, to 1 ms.
 2. If the correlation of the waveforms is at least 0.5 and peaks within 3 ms of that lag, use the waveform lag, to a
    sample. A codec that preserves the waveform and has a constant delay is aligned exactly.
-3. Otherwise use the lag of the envelopes, or 0 if it raises their correlation by less than 0.003. For Silk and Codec2,
-   whose delay is known, chance raised it by up to 0.001, a real delay of 5 ms by 0.0003 to 0.01 and one of 10 ms by
-   0.007 or more. A smaller delay of a codec that does not preserve phase may remain.
+3. Otherwise use the lag of the envelopes, or 0 if that lag raises their correlation by less than 0.003. The limit was
+   chosen with Silk and Codec2, whose delays are known. Chance raised the correlation by up to 0.001, a real delay of
+   5 ms by 0.0003 to 0.01, and one of 10 ms by at least 0.007. Small delays may therefore remain if a codec does not
+   preserve phase.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ from numpy.typing import NDArray
 Wave = NDArray[np.float32]
 
 MAX_DELAY_S = 0.5  # largest lag searched, in both directions
-WAVEFORM_AGREES = 0.5  # least normalised correlation at which the waveform's lag is used
-WAVEFORM_NEAR_S = 0.003  # largest distance of that lag from the envelopes' lag
-ENVELOPE_GAIN = 0.003  # least gain in the envelopes' correlation for a lag other than 0
-COMPRESSION = 0.3  # exponent of the magnitude, as loudness; a logarithm would weight noise in pauses like speech
+WAVEFORM_AGREES = 0.5  # minimum normalised correlation at which the waveform's lag is used
+WAVEFORM_NEAR_S = 0.003  # maximum distance of that lag from the envelopes' lag
+ENVELOPE_GAIN = 0.003  # minimum gain in the envelopes' correlation for a lag other than 0
+COMPRESSION = 0.3  # exponent of the magnitude, close to loudness; a logarithm would weight noise in pauses like speech
 ENVELOPE_HOP_S = 0.001
 ENVELOPE_WINDOW_S = 0.02
 ENVELOPE_BANDS = 20  # of 200 Hz each, from 200 Hz to 4.2 kHz: the range that the narrowest codec still encodes
@@ -77,7 +78,7 @@ def _waveform_delay(reference: Wave, output: Wave, n_lags: int) -> Delay:
 
 
 def shifted(output: Wave, delay_samples: int, n_samples: int) -> Wave:
-    """Return `output` shifted earlier by `delay_samples` (later if negative), cut or zero-padded: [n_samples]."""
+    """Return `output` shifted earlier by `delay_samples` (later if negative), cut or zero-padded to [n_samples]."""
     moved = np.zeros(n_samples, dtype=np.float32)
     source = output[max(delay_samples, 0) :]
     start = min(max(-delay_samples, 0), n_samples)
@@ -87,7 +88,7 @@ def shifted(output: Wave, delay_samples: int, n_samples: int) -> Wave:
 
 
 def _cross_correlation(a: NDArray[np.floating], b: NDArray[np.floating], n_lags: int) -> NDArray[np.float64]:
-    """Return the sum over n and columns of a[n] * b[n + lag] for lag -n_lags .. n_lags: float64 [2 n_lags + 1]."""
+    """Return the sum over n and columns of a[n] * b[n + lag], for lags -n_lags .. n_lags, as float64 [2 n_lags + 1]."""
     size = 1 << int(max(len(a), len(b)) + n_lags).bit_length()  # large enough that no searched lag wraps around
     product = np.zeros(size // 2 + 1, dtype=np.complex128)
     for column in range(a.shape[1]):  # one column at a time, to hold only one transform in memory
@@ -97,7 +98,7 @@ def _cross_correlation(a: NDArray[np.floating], b: NDArray[np.floating], n_lags:
 
 
 def _band_envelopes(wave: Wave, sample_rate: int) -> NDArray[np.float32]:
-    """Return the compressed magnitude of 20 bands every millisecond, without their means: float32 [T / 1 ms, 20]."""
+    """Return the compressed magnitude of 20 bands every millisecond, minus each band's mean, float32 [T / 1 ms, 20]."""
     hop, window = round(ENVELOPE_HOP_S * sample_rate), round(ENVELOPE_WINDOW_S * sample_rate)
     padded = np.pad(wave, (window // 2, window))
     frames = np.lib.stride_tricks.sliding_window_view(padded, window)[::hop][: len(wave) // hop + 1]

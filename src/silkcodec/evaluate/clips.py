@@ -56,12 +56,12 @@ def find_clips(
         root: the folder that the paths in manifests are relative to; None: the folder of the manifest.
 
     Raises:
-        ArgumentError: there is no input, the input has no splits, no row matches a filter, the limit is below 1, or
-            a manifest is damaged.
-        AudioError: a path does not exist, or a folder has no clips.
+        ArgumentError: `inputs` is empty, a split or filter is given for an input that is not a manifest, no row
+            matches, `limit` is below 1, or a manifest is damaged.
+        AudioError: a path does not exist, or a folder has no sound files.
     """
     if not inputs:
-        raise ArgumentError("One sound file, folder or manifest is needed at least; got none.")
+        raise ArgumentError("No input given. Pass at least one sound file, folder or manifest.")
     if limit is not None and limit < 1:
         raise ArgumentError(f"limit must be at least 1; got {limit}.")
     clips: list[Clip] = []
@@ -73,14 +73,14 @@ def find_clips(
         if path.is_dir() and (split is not None or conditions) and (path / manifest.INDEX_NAME).is_file():
             path = path / manifest.INDEX_NAME
         if not path.exists():
-            raise AudioError(f"A clip, folder or manifest must exist; '{path}' does not.")
+            raise AudioError(f"File or folder not found: '{path}'. Pass a sound file, folder or manifest.")
         if path.is_file() and manifest.is_manifest(path):
             folder = path.parent if root is None else Path(root)
             clips += _filtered(_from_manifest(path, split, folder), conditions, path)
         elif conditions:
-            raise ArgumentError(f"A filter can only choose of a manifest (INDEX.tsv); got '{text}'.")
+            raise ArgumentError(f"A filter requires a manifest (INDEX.tsv); got '{text}'.")
         elif split is not None:
-            raise ArgumentError(f"A split can only be chosen of a manifest (INDEX.tsv); got '{path}' and {split!r}.")
+            raise ArgumentError(f"A split requires a manifest (INDEX.tsv); got split {split!r} for '{path}'.")
         elif path.is_dir():
             clips += _from_folder(path)
         else:
@@ -92,7 +92,8 @@ def find_clips(
     if len(unique) < len(clips):
         twice = next(clip.name for clip in clips if unique[clip.name] is not clip)
         raise ArgumentError(
-            f"Clips must have different names below their inputs; got '{twice}' twice: give the folder above them."
+            f"Clips must have different paths relative to their inputs; '{twice}' occurs twice. "
+            "Pass the common parent folder instead."
         )
     chosen = sorted(unique.values(), key=lambda clip: clip.name)
     if limit is not None and limit < len(chosen):
@@ -101,7 +102,7 @@ def find_clips(
 
 
 def filter_of(text: str) -> str:
-    """Return the filter of an input with its colon, such as `:language=zh*`, or an empty text."""
+    """Return the filter at the end of an input, with its colon, such as `:language=zh*`; "" if there is none."""
     _, colon, conditions = text.rpartition(":")
     return colon + conditions if colon and "=" in conditions and not os.path.exists(text) else ""
 
@@ -110,11 +111,11 @@ def _filtered(clips: list[Clip], conditions: str, file: Path) -> list[Clip]:
     for condition in conditions[1:].split(",") if conditions else ():
         column, equals, wanted = condition.partition("=")
         if not equals:
-            raise ArgumentError(f"A filter must be column=value; got '{condition}' behind '{file}'.")
+            raise ArgumentError(f"A filter must have the form column=value; got '{condition}' for '{file}'.")
         kept = [c for c in clips if any(fnmatchcase(c.columns.get(column, ""), one) for one in wanted.split("|"))]
         if not kept:
             known = ", ".join(sorted({clip.columns.get(column, "") for clip in clips})[:12])
-            raise ArgumentError(f"'{condition}' must choose clips of '{file}'; there are only: {known}.")
+            raise ArgumentError(f"The filter '{condition}' matches no clip of '{file}'. Values of {column!r}: {known}.")
         clips = kept
     return clips
 
@@ -126,7 +127,7 @@ def _shared_folder(files: Sequence[Path]) -> str:
 def _from_folder(folder: Path) -> list[Clip]:
     found = [p for p in folder.rglob("*") if audio.is_sound(p) and p.is_file()]
     if not found:
-        raise AudioError(f"A folder must hold sound files; '{folder}' holds none.")
+        raise AudioError(f"'{folder}' contains no sound files.")
     return [Clip(path, path.relative_to(folder).as_posix()) for path in found]
 
 
@@ -137,17 +138,18 @@ def _from_manifest(file: Path, split: str | None, root: Path) -> list[Clip]:
         chosen = [row for row in rows if row.get("split") == split]
         if not chosen:
             splits = ", ".join(sorted({row["split"] for row in rows if "split" in row})) or "none"
-            raise ArgumentError(f"'{file}' has no clips of the split {split!r}; it has: {splits}.")
+            raise ArgumentError(f"'{file}' has no clips in the split {split!r}. Its splits: {splits}.")
         _mark_seen(chosen, [row for row in rows if row.get("split") != split])
     for row in chosen:
         if not (root / row["path"]).is_file():
-            raise AudioError(f"'{file}' names '{row['path']}', which does not exist in '{root}'.")
+            raise AudioError(f"'{file}' lists '{row['path']}', which does not exist in '{root}'.")
         if row.get("offset", "0").strip("0."):  # NeMo marks clips inside long files this way
-            raise ArgumentError(f"A row must stand for a whole file; '{row['path']}' of '{file}' begins inside one.")
+            raise ArgumentError(f"A row must describe a whole file; '{row['path']}' in '{file}' has an offset.")
     paths = [Path(os.path.abspath(root / row["path"])) for row in chosen]
     folder = Path(os.path.abspath(root))
     if not all(path.is_relative_to(folder) for path in paths):
-        folder = Path(_shared_folder(paths))  # For absolute paths and ../, because a name must not contain a local path
+        # A clip's name must not contain a local path, so absolute paths and paths with ../ are made relative.
+        folder = Path(_shared_folder(paths))
     clips = []
     for path, row in zip(paths, chosen, strict=True):
         columns = {key: value for key, value in row.items() if key != "path"}
@@ -156,9 +158,10 @@ def _from_manifest(file: Path, split: str | None, root: Path) -> list[Clip]:
 
 
 def _mark_seen(chosen: list[dict[str, str]], rest: list[dict[str, str]]) -> None:
-    """Add speaker_seen and language_seen to `chosen`: whether they also occur in the other splits.
+    """Add speaker_seen and language_seen to `chosen`: whether the speaker and the language also occur in `rest`.
 
-    Languages are compared by their first subtag: pt_BR is seen if pt is. Speakers are compared by name, in all sources.
+    Languages are compared by their first subtag, so pt_BR is seen if pt is. Speakers are compared by name, in all
+    sources.
     """
     speakers = {row.get("speaker") or "" for row in rest}
     languages = {_language(row) for row in rest}

@@ -1,6 +1,6 @@
 """Measure how a codec uses its codebooks: codes used, perplexity and entropy over all clips.
 
-The row of each clip stores a histogram of its codes per codebook, so that a later run need not encode the clip again.
+The row of each clip stores a histogram of its codes per codebook, so that a later run can reuse it without encoding.
 Only codes that occur are stored, because a codebook of 8^7 entries would need 2 million counts.
 
 The entropy is that of single codes (order 0), estimated from their frequencies. It cannot exceed log2(tokens) and is
@@ -25,7 +25,7 @@ Counts = tuple[NDArray[np.int64], NDArray[np.int64]]  # codes that occur [U], ho
 
 
 def histogram(tokens: Tokens) -> str:
-    """Return the histogram of each codebook as text: a few bytes per distinct code."""
+    """Return the histograms of all codebooks as one string of a few bytes per distinct code. See `unpack`."""
     counted = [np.unique(codes, return_counts=True) for codes in tokens.codes]
     numbers = [np.array([len(codes) for codes, _ in counted])]
     for codes, counts in counted:  # Differences of sorted codes are small numbers, so they compress well.
@@ -35,7 +35,7 @@ def histogram(tokens: Tokens) -> str:
 
 
 def unpack(text: str, n_codebooks: int) -> list[Counts]:
-    """Return the histograms from the text of `histogram`, one per codebook."""
+    """Return the histograms, one per codebook, from the string that `histogram` returned."""
     numbers = np.frombuffer(zlib.decompress(base64.b85decode(text)), dtype="<i8").astype(np.int64)
     found, start = [], n_codebooks
     for n_used in numbers[:n_codebooks]:
@@ -68,9 +68,11 @@ def statistics(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return the codebook statistics of one codec over its rows. Rows whose layout differs from the first are skipped.
 
     Returns:
-        codebooks: [{size, frame_rate_hz, n_tokens, n_used, perplexity, entropy_bits}], in the codec's order;
-        entropy_bits_per_second: each codebook's entropy times its rate, summed;
-        dimensions: the same for FSQ levels, only if the codes are Silk's groups, see `_dimensions`.
+        A dictionary with these keys:
+
+        - codebooks: list of {size, frame_rate_hz, n_tokens, n_used, perplexity, entropy_bits}, in the codec's order.
+        - entropy_bits_per_second: sum over codebooks of entropy times frame rate.
+        - dimensions: the same statistics for FSQ levels, only if the codes are Silk's groups; see `_dimensions`.
     """
     first = rows[0]
     sizes, rates = first["codebook_sizes"], first["frame_rates"]
@@ -98,10 +100,10 @@ def statistics(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _dimensions(totals: Sequence[Counts], dims_per_token: int, frame_rate: float) -> dict[str, Any]:
-    """Return the statistics of Silk's 128 dimensions of 8 levels, unpacked from its codes: one list entry each.
+    """Return the statistics of Silk's 128 dimensions of 8 levels, unpacked from its codes, as lists of 128 values.
 
-    The sum of their entropies is an upper bound of the entropy of a frame. Unlike the estimate from the packed codes it
-    is not biased, because few frames suffice to estimate the frequencies of 8 levels.
+    The sum of their entropies is an upper bound of the entropy of a frame. Unlike the estimate from the packed codes,
+    it has little bias, because few frames suffice to estimate the frequencies of 8 levels.
     """
     level_counts = np.zeros((len(totals) * dims_per_token, N_LEVELS), np.int64)
     for k, (codes, counts) in enumerate(totals):

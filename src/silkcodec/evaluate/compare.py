@@ -37,17 +37,18 @@ def compare(
         codecs: names as `silkcodec.load` takes them, and "original" for the clips themselves. Differences are
             computed against the first.
         folder: output folder for the result, the report and the rows. None writes nothing.
-        options: see `RunOptions`.
+        options: shared options, see `RunOptions`.
         isolate: run each codec in a separate process and measure its memory, so that a crash affects only that
             codec. False runs all codecs in this process and ignores `jobs`.
         progress: called after each row.
 
     Returns:
-        The content of `results.json`: settings, rates, means with intervals, differences, groups, missing values.
+        The content of `results.json`: settings, rates, means with intervals, differences, groups and missing values.
 
     Raises:
         ArgumentError, AudioError: an argument or a clip is invalid; raised before anything is measured.
-        SilkError: no codec can be used. OutputError: `folder` cannot be written, or already has a result.
+        OutputError: `folder` cannot be written, or already has a result.
+        SilkError: none of the codecs can be used.
     """
     options = options or RunOptions()
     names = list(dict.fromkeys(codecs))
@@ -70,7 +71,7 @@ def compare(
 
 
 def _described(names: Sequence[str], clip: Path, options: RunOptions, isolate: bool) -> dict[str, Described]:
-    """Return the description of each codec. Raises if a preset does not exist or no codec can be used."""
+    """Return the description of each codec. Raise if a preset does not exist or if no codec can be used."""
     threads = max(1, available_cores() // options.processes)
 
     def described_one(name: str) -> Described:
@@ -90,15 +91,17 @@ def _described(names: Sequence[str], clip: Path, options: RunOptions, isolate: b
 def _check_names(names: Sequence[str]) -> None:
     """Check the codec names before anything is loaded. Presets can only be checked by loading the codec."""
     if not all(names) or not set(names) - {ORIGINAL}:
-        raise ArgumentError("One codec at least must be named, and none may be empty: --codecs silk,opus:6k.")
+        raise ArgumentError(f"Name at least one codec, e.g. --codecs silk,opus:6k; got {','.join(names)!r}.")
     known = codec_names()
     for name in names:
         if name != ORIGINAL and parse(name)[0] not in known and not Path(name).is_dir():
-            raise ArgumentError(f"A codec must be {', '.join(known)}, original or a folder of weights; got '{name}'.")
+            raise ArgumentError(
+                f"Unknown codec: '{name}'. Pass one of {', '.join(known)}, original, or a folder of weights."
+            )
 
 
 def _labels(names: Sequence[str]) -> dict[str, str]:
-    """Return the names used in the result: as given, except that a local folder is reduced to its base name."""
+    """Return the names used in the result. A local folder is reduced to its base name; other names do not change."""
     short = {}
     for name in names:
         head, at, source = name.rpartition("@")

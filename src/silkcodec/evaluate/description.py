@@ -71,7 +71,7 @@ def describe_apart(name: str, clip: Path, threads: int) -> Described:
         try:
             done = subprocess.run(command, env=environment, capture_output=True, timeout=TIMEOUT_S, check=False)
         except subprocess.TimeoutExpired:
-            return Described(failed=f"it must be loaded and used within {TIMEOUT_S:g} s; it was not.")
+            return Described(failed=f"loading and one round trip took more than {TIMEOUT_S:g} s")
         if answer.exists():
             return Described(**json.loads(answer.read_text(encoding="utf-8")))
     said = done.stderr.decode(errors="replace").strip().splitlines()
@@ -79,7 +79,10 @@ def describe_apart(name: str, clip: Path, threads: int) -> Described:
 
 
 def _described(name: str) -> tuple[Described, Codec | None]:
-    """Return a codec and its description. It encodes a tenth of a second to find out which weights it uses."""
+    """Return the description of a codec and the loaded codec.
+
+    The function encodes a tenth of a second, because the tokens name the weights that the codec uses.
+    """
     refused = True
     try:
         codec = load(name)
@@ -100,7 +103,7 @@ def _described(name: str) -> tuple[Described, Codec | None]:
 
 
 def main(name: str, clip: str, answer: str) -> None:
-    """Write the answer before and after the clip, so that the description survives a crash on the clip."""
+    """Write the description before and after coding the clip, so that it survives a crash on the clip."""
     described, codec = _described(name)
     _write(described, answer)
     if codec is None:
@@ -108,7 +111,7 @@ def main(name: str, clip: str, answer: str) -> None:
     wave = next(audio.blocks(clip, MAX_CLIP_S))
     try:
         codec.decode(codec.encode(wave, audio.DEFAULT_RATE))
-    except Exception:  # The row of this clip reports the error. Here the memory is left unmeasured.
+    except Exception:  # The row of this clip reports the error. The memory stays unmeasured.
         return
     _write(replace(described, peak_memory_mb=peak_memory_mb()), answer)
 

@@ -2,7 +2,7 @@
 
     FOLDER/audio/<clip>/reference.flac  <codec>.flac   24 kHz, aligned, the first 10 s
 
-The audio is stored as files, so that a later run with one more codec or metric need not decode it again.
+The audio is stored as files, so that a later run with one more codec or metric does not decode it again.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ class Listening:
 
 
 def clip_folder(folder: Path, clip: str) -> Path:
-    """Return the folder for the audio of a clip, inside the folder of a run. A clip's name is a relative path."""
+    """Return the folder for the audio of a clip, inside the folder of a run. `clip` is the relative path of a clip."""
     return folder.joinpath("audio", *map(_file_name, PurePosixPath(clip).parts))
 
 
 def audio_file(folder: Path, codec: str) -> Path:
-    """Return the file of a codec in the folder of a clip: opus:6k -> opus-6k.flac."""
+    """Return the file of a codec in the folder of a clip, e.g. opus-6k.flac for opus:6k."""
     return folder / f"{_file_name(codec.replace(':', '-'))}.flac"
 
 

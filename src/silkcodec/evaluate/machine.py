@@ -18,7 +18,7 @@ Clocks = tuple[float, float | None, float]
 
 
 def conditions() -> dict[str, Any]:
-    """Return processor, usable cores, system, and the load of the last minute."""
+    """Return the processor, the number of usable cores, the system, and the load average of the last minute."""
     return {
         "cpu": _cpu_model(),
         "cores": available_cores(),
@@ -28,20 +28,24 @@ def conditions() -> dict[str, Any]:
 
 
 def clocks() -> Clocks:
-    """Return wall time, processor time of all processes (None: not Linux), and of this one with its children, in s."""
+    """Return three times in seconds: wall time, CPU time of all processes, CPU time of this process and its children.
+
+    The second is None on systems other than Linux.
+    """
     own = os.times()
     ours_s = own.user + own.system + own.children_user + own.children_system
     try:
         fields = Path("/proc/stat").read_text(encoding="utf-8").split("\n", 1)[0].split()[1:]
     except OSError:
         return time.perf_counter(), None, ours_s
-    # user nice system IDLE IOWAIT irq softirq steal: time that another virtual machine takes is lost as well.
+    # The fields are: user nice system IDLE IOWAIT irq softirq steal. Time that the host gives to another virtual
+    # machine (steal) counts as used.
     ticks = sum(int(field) for i, field in enumerate(fields[:8]) if i not in (3, 4))
     return time.perf_counter(), ticks / os.sysconf("SC_CLK_TCK"), ours_s
 
 
 def others_cores(before: Clocks, after: Clocks) -> float | None:
-    """Return how many cores other processes used between two calls of `clocks`, on average; None: not known."""
+    """Return how many cores other processes used between two calls of `clocks`, on average; None if unknown."""
     if before[1] is None or after[1] is None:
         return None
     return max(0.0, (after[1] - before[1]) - (after[2] - before[2])) / max(after[0] - before[0], 1e-9)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 ARROWS = {"higher": "↑", "lower": "↓", "zero": "→ 0", "original": "→ original"}
-"""Which way is better, as `Metric.better` says it, in a column's heading."""
+"""Symbol in a column heading for each value of `Metric.better`: the direction of better values."""
 
 
 def number(value: float | None, n_digits: int) -> str:
@@ -23,14 +23,14 @@ def interval(entry: Mapping[str, Any], n_digits: int) -> str:
 
 
 def digits(metric: str) -> int:
-    """Return how many digits after the point a metric is shown with, by its name."""
+    """Return the number of digits after the decimal point to show for a metric, given its name."""
     if metric.endswith("_cents"):
         return 0
     return 1 if metric.endswith(("_db", "_percent")) else 3 if "stoi" in metric else 2
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, numeric: bool = True) -> str:
-    """Return a Markdown table. Its first column is aligned left, and the others right if they are numeric."""
+    """Return a Markdown table. The first column is aligned left. The others are aligned right if they are numeric."""
     rule = ["---"] + ["---:" if numeric else "---"] * (len(header) - 1)
     return "\n".join(_row(cells) for cells in [header, rule, *rows])
 

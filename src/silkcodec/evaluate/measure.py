@@ -1,4 +1,4 @@
-"""Measure one codec on one clip and return one row: the unit of work of a run, in this process or in another.
+"""Measure one codec on one clip and return one row. This is the unit of work of a run, in any process.
 
     clip -audio.read-> reference [T] at 24 kHz -codec-> tokens -codec-> output -align-> Pair -metrics-> row
 
@@ -51,8 +51,8 @@ class Measurer:
     """Run tasks one after the other. Consecutive tasks of one clip share its wave, its transcript and similar data.
 
     Args:
-        metric_names, models: as `metrics.find_metrics` takes them.
-        threads: CPU threads of a codec; None: the codec decides.
+        metric_names, models: arguments of `metrics.find_metrics`.
+        threads: number of CPU threads for Silk; None uses the codec's default.
     """
 
     def __init__(self, metric_names: Sequence[str], models: Mapping[str, str], threads: int | None = None) -> None:
@@ -112,7 +112,7 @@ class Measurer:
         return facts, audio.as_wave(decoded, codec.sample_rate, RATE)
 
     def _codec(self, name: str) -> Codec:
-        """Return a codec, loaded once and warmed up, because the first run of a network also builds it."""
+        """Return a codec, loaded once and warmed up, because the first run of a network includes setup time."""
         if name not in self._codecs:
             base = name.partition(":")[0].partition("@")[0]
             is_silk = base not in set(codec_names()) - {"silk"}  # only Silk takes `threads`
@@ -144,7 +144,7 @@ class Measurer:
                 if not isinstance(error, AudioError):  # not caused by the clip, so the next clip would fail too
                     self._unusable[name] = str(error)
                 continue
-            except Exception as error:  # from a third-party package: reported, and tried again by the next run
+            except Exception as error:  # A third-party package may raise anything. The next run tries again.
                 row["broken"][name] = f"{type(error).__name__}: {error}"
                 continue
             row["metrics"] |= values

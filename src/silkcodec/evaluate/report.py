@@ -14,7 +14,7 @@ from silkcodec.evaluate.markdown import ARROWS, digits, interval, number, table
 
 FORMAT = 2  # version of the result's JSON
 KINDS = ("silk compare", "silk score")
-METRICS_A_TABLE = 6  # maximum; wider tables are hard to read
+MAX_METRICS_PER_TABLE = 6  # wider tables are hard to read
 
 Result = dict[str, Any]
 
@@ -23,14 +23,16 @@ def load_result(path: str | os.PathLike[str]) -> Result:
     """Load a result written by `silk compare` or `silk score`.
 
     Raises:
-        ArgumentError: the file cannot be read or does not hold such a result.
+        ArgumentError: the file cannot be read or does not contain such a result.
     """
     try:
         result = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ArgumentError(f"A result must be JSON of 'silk compare'; '{path}' cannot be read: {error}.") from error
+        raise ArgumentError(f"Cannot read '{path}': {error}. Pass the results.json of 'silk compare'.") from error
     if not isinstance(result, dict) or result.get("kind") not in KINDS or result.get("format") != FORMAT:
-        raise ArgumentError(f"A result must be JSON of 'silk compare', format {FORMAT}; '{path}' is not.")
+        raise ArgumentError(
+            f"'{path}' is not a result of 'silk compare' or 'silk score' in format {FORMAT}. Pass a results.json."
+        )
     return result
 
 
@@ -44,7 +46,7 @@ def failures(result: Result) -> list[str]:
     for metric in result["metrics"]:
         broken = [e for e in result["left_out"] if e["metric"] == metric and e["failed"]]
         if broken:
-            found.append(f"{metric} failed {len(broken)} times: {broken[0]['reason']}")
+            found.append(f"{metric} failed on {len(broken)} rows: {broken[0]['reason']}")
     for metric in result["settings"]["metrics"] or ():
         if "missing" in result["metrics"][metric]:
             found.append(f"{metric} was not measured: {result['metrics'][metric]['missing']}")
@@ -63,13 +65,13 @@ def to_markdown(result: Result) -> str:
     for column, values in result["groups"].items():
         parts += _group(result, column) if values else []
     if compared:
-        parts += ["## Codebooks", *_codebooks(result), "## Cost", _cost(result)]
-    parts += ["## Delays and lengths", _lengths(result), "## Left out", _left_out(result)]
+        parts += ["## Codebooks", *_codebooks(result), "## Speed and memory", _cost(result)]
+    parts += ["## Delays and lengths", _lengths(result), "## Missing values", _left_out(result)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def frame_rates(codec: Mapping[str, Any]) -> str:
-    """Return the frame rate of a codec, or of a multi-scale codec the lowest and the highest: `12.0..47.0`."""
+    """Return the frame rate of a codec; for a multi-scale codec the lowest and the highest, e.g. `12.0..47.0`."""
     slowest = codec.get("frame_rate_hz")
     fastest = max((book["frame_rate_hz"] for book in codec.get("codebooks") or ()), default=slowest)
     return number(slowest, 1) if slowest == fastest else f"{number(slowest, 1)}..{number(fastest, 1)}"
@@ -81,14 +83,14 @@ def measured(result: Result) -> list[str]:
 
 
 def metric_heading(metric: Mapping[str, Any]) -> str:
-    """Return the column heading of a metric, with its unit and better direction: `PESQ-WB (MOS-LQO) ↑`."""
+    """Return the column heading of a metric with its unit and direction, e.g. `PESQ-WB (MOS-LQO) ↑`."""
     unit = f" ({metric['unit']})" if metric["unit"] else ""
     return f"{metric['label']}{unit} {ARROWS[metric['better']]}"
 
 
 def side_by_side(names: Sequence[str]) -> list[Sequence[str]]:
     """Split metrics into groups of about equal size that each fit into one table."""
-    n = -(-len(names) // METRICS_A_TABLE)
+    n = -(-len(names) // MAX_METRICS_PER_TABLE)
     return [names[part * len(names) // n : (part + 1) * len(names) // n] for part in range(n)]
 
 
@@ -98,8 +100,9 @@ def metric_tables(
     """Return tables with one column per metric, split into several tables to keep them readable.
 
     Args:
+        result: a result of `compare` or `score`.
         first: the headings of the columns before the metrics.
-        rows: the cells of these columns, and the entries by metric.
+        rows: per row, the cells of these columns and the entries by metric.
     """
     tables = []
     for shown in side_by_side(measured(result)):
@@ -113,12 +116,12 @@ def _heading(result: Result) -> str:
     clips, settings = result["clips"], result["settings"]
     split = f" of the split '{settings['split']}'" if settings["split"] else ""
     drawn = f", drawn with seed {settings['seed']}" if settings["limit"] else ""
-    what = "every codec on the same clips" if result["kind"] == "silk compare" else "the same clips of every folder"
+    what = "codecs" if result["kind"] == "silk compare" else "folders"
     return (
         f"# {', '.join(settings['codecs'])}\n\n"
-        f"{clips['n']} clip{'' if clips['n'] == 1 else 's'}{split}{drawn}, {clips['duration_s'] / 60:.1f} min; "
-        f"{what}, as mono at 24 kHz, aligned. "
-        "Mean [95 % bootstrap interval over clips]. "
+        f"{clips['n']} clip{'' if clips['n'] == 1 else 's'}{split}{drawn}, {clips['duration_s'] / 60:.1f} min. "
+        f"All {what} are measured on the same clips, in mono at 24 kHz, after alignment in time. "
+        "Values are means with the 95 % bootstrap interval over clips. "
         f"Measured by silkcodec {result['version']} on {result['created'][:10]}."
     )
 
@@ -145,15 +148,15 @@ def _rates(result: Result) -> str:
             ]
         )
     note = (
-        "Of the tokens that were produced, over the time that their frames span. Entropy: of single codes, as they "
-        "occurred, see Codebooks. Latency: algorithmic, the frame and the look-ahead of both ways; a dash: not made "
-        "for streaming, it needs the whole clip, or does not tell."
+        "Rates are computed from the tokens of all clips and the duration of their frames. Entropy is that of single "
+        "codes; see Codebooks. Latency is algorithmic: one frame plus the look-ahead of encoder and decoder. A dash "
+        "means that the codec cannot stream or does not report its latency."
     )
     return f"{table(header, rows)}\n\n{note}"
 
 
 def _sizes(codec: Mapping[str, Any]) -> str:
-    """Return the codebook sizes: `8 x 1024`, or `18 x 2097152 + 1 x 64`."""
+    """Return the codebook sizes, e.g. `8 x 1024` or `18 x 2097152 + 1 x 64`."""
     if not codec.get("codebooks"):
         return number(codec.get("n_codebooks"), 0)
     sizes = [book["size"] for book in codec["codebooks"]]
@@ -171,14 +174,14 @@ def _missing(result: Result) -> str:
     lines = [
         f"- {metric['label']}: {metric['missing']}" for metric in result["metrics"].values() if "missing" in metric
     ]
-    return "Not measured here:\n\n" + "\n".join(lines) if lines else ""
+    return "Not measured:\n\n" + "\n".join(lines) if lines else ""
 
 
 def _differences(result: Result) -> list[str]:
     differences = result["differences"]
     rows = [([f"minus {name}"], entries) for name, entries in differences["minus"].items()]
-    note = "An interval without 0 in it is a difference that does not hang on the choice of clips."
-    return [f"## {differences['of']}, clip by clip", *metric_tables(result, [""], rows), note]
+    note = "A difference is significant if its 95 % interval does not include 0."
+    return [f"## Paired differences of {differences['of']}", *metric_tables(result, [""], rows), note]
 
 
 def _group(result: Result, column: str) -> list[str]:
@@ -190,7 +193,15 @@ def _group(result: Result, column: str) -> list[str]:
 
 
 def _codebooks(result: Result) -> list[str]:
-    header = ["codec", "codebooks", "tokens in each", "codes used", "perplexity", "entropy, bit/token", "of at most"]
+    header = [
+        "codec",
+        "codebooks",
+        "tokens in each",
+        "codes used",
+        "perplexity",
+        "entropy, bit/token",
+        "maximum entropy",
+    ]
     rows, each = [], []
     for name, codec in _codecs(result):
         books = codec.get("codebooks")
@@ -211,7 +222,7 @@ def _codebooks(result: Result) -> list[str]:
         if levels:
             rows.append(
                 [
-                    f"{name}, its dimensions",
+                    f"{name}, dimensions",
                     f"{len(levels['n_used'])} x {levels['n_levels']}",
                     number(levels["n_frames"], 0),
                     _span(levels["n_used"], 0),
@@ -235,8 +246,9 @@ def _codebooks(result: Result) -> list[str]:
     if not rows:
         return ["Not measured."]
     note = (
-        "Lowest..highest of a codec's codebooks, over all clips. Neither the codes used nor the perplexity can exceed "
-        "the tokens counted: for a codebook that is large beside them, they tell of the tokens, not of the codebook."
+        "Ranges give the lowest and the highest value among the codebooks of a codec, over all clips. The codes used "
+        "and the perplexity cannot exceed the number of tokens. If a codebook is large compared with the number of "
+        "tokens, these values reflect the amount of data, not the codebook."
     )
     header_of_each = ["codec, codebook", "size", "frames/s", "tokens", "codes used", "perplexity", "entropy, bit/token"]
     details = f"<details><summary>Each codebook</summary>\n\n{table(header_of_each, each)}\n\n</details>"
@@ -261,14 +273,17 @@ def _cost(result: Result) -> str:
             ]
         )
     jobs = max((codec.get("timed_with_jobs") or 1 for _, codec in _codecs(result)), default=1)
-    note = "Encode and decode: times real time. Memory: of a process that takes the first clip there and back."
+    note = (
+        "Encode and decode are in multiples of real time. Memory is the peak of a process that loads the codec and "
+        "encodes and decodes the first minute of the first clip."
+    )
     if jobs > 1:
-        note += f" **{jobs} processes were at work at once: for speeds to rely on, use --jobs 1 on an idle machine.**"
+        note += f" **{jobs} processes ran at the same time. For reliable speeds, use --jobs 1 on an idle machine.**"
     return f"{table(['codec', 'encode', 'decode', 'peak memory'], rows)}\n\n{note}"
 
 
 def reasons(result: Result) -> list[tuple[list[str], list[str], list[str], str]]:
-    """Return why values are missing: the codecs, the metrics and the clips that share a reason."""
+    """Return why values are missing, as tuples of the codecs, metrics and clips that share a reason, and the reason."""
     clips: dict[tuple[str, str, str], set[str]] = {}
     for entry in result["left_out"]:
         clips.setdefault((entry["reason"], entry["metric"], entry["codec"]), set()).add(entry["clip"])
@@ -290,17 +305,20 @@ def _lengths(result: Result) -> str:
         ]
         for name, codec in _codecs(result)
     ]
-    note = "The largest found. Delays were taken out before anything was measured; samples at 24 kHz beyond the clip's."
+    note = (
+        "Values are the largest over all clips. Delays are removed before metrics are computed. The length error is "
+        "the length of the output minus that of the clip, in samples at 24 kHz."
+    )
     return f"{table(['codec', 'delay (ms)', 'length error (samples)'], rows)}\n\n{note}"
 
 
 def _left_out(result: Result) -> str:
     missing = result["left_out"]
     if not missing:
-        return "Nothing: every codec has every figure on every clip."
+        return "None: every metric was measured for every codec on every clip."
     rows = [
         [", ".join(codecs), ", ".join(metrics), str(len(clips)), reason]
         for codecs, metrics, clips, reason in reasons(result)
     ]
-    note = "A metric's mean is over the clips where every codec has a figure; these have none:"
-    return f"{note}\n\n{table(['codec', 'metric', 'clips', 'why'], rows)}"
+    note = "The mean of a metric includes only clips for which every codec has a value. These values are missing:"
+    return f"{note}\n\n{table(['codec', 'metric', 'clips', 'reason'], rows)}"

@@ -33,7 +33,8 @@ def rounded(value: Any) -> Any:
 def to_json(result: Any) -> str:
     """Return a result as JSON with one record per line.
 
-    A list of objects or of lists has one item per line, and an object one member per line unless it is flat.
+    Each item of a list of objects or lists is on its own line. Each member of an object is on its own line, unless the
+    object contains only scalars.
 
     >>> result = {"kind": "k", "means": {"silk": {"n": 2, "mean": 0.5}}, "rows": [{"a": [1, 2]}, {"a": []}]}
     >>> print(to_json(result), end="")
@@ -67,6 +68,6 @@ def _lines(value: Any, indent: str, *, is_item: bool, is_root: bool = False) -> 
 
 
 def _depth(value: Any) -> int:
-    """Return how many levels of containers a value has; 0: none."""
+    """Return how many levels of containers a value has; 0 for a scalar."""
     items = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else None
     return 0 if items is None else 1 + max(map(_depth, items), default=0)

@@ -68,12 +68,13 @@ class RunOptions:
 
     @property
     def processes(self) -> int:
+        """Return the number of processes to use."""
         return self.jobs or available_cores()
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """Represent a codec in the comparison, or a folder with the outputs of one.
+    """Represent a codec in the comparison, or a folder with the outputs of a codec.
 
     Attributes:
         name: name in the result.
@@ -88,7 +89,13 @@ class Candidate:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def task(self, clip: Clip, content: str, audio: Path | None) -> Task:
-        """Return the task for a clip whose bytes have the hash `content`, without metrics."""
+        """Return the task for a clip, without metrics.
+
+        Args:
+            clip: the reference.
+            content: `content_hash` of the clip.
+            audio: folder in which the audio is stored for listening; None stores nothing.
+        """
         if isinstance(self.source, str):
             return Task(clip, self.name, self.source, row_key(clip, content, self.identity), (), audio)
         file = self.source[clip.name]
@@ -104,10 +111,19 @@ def conclude(
     folder: str | os.PathLike[str] | None,
     options: RunOptions,
 ) -> Result:
-    """Return the result of some rows, and write it and its reports to a folder.
+    """Return the result of a run, and write it and its reports to a folder.
 
     Args:
+        kind: "silk compare" or "silk score".
+        clips: the references.
         facts: name -> fields that the result includes for a codec besides its rows, in the order of the report.
+        rows: all rows of the run.
+        measured: the metrics, including those that are not available.
+        folder: output folder; None writes nothing.
+        options: the options of the run.
+
+    Raises:
+        OutputError: `folder` cannot be written, or already has a result.
     """
     durations = {row["clip"]: row["duration_s"] for row in rows if "duration_s" in row}
     by = options.by if options.by is not None else [c for c in DEFAULT_BY if any(c in clip.columns for clip in clips)]
@@ -127,19 +143,23 @@ def conclude(
         **summary.summarize(rows, facts, [metric.name for metric in measured], by, options.seed),
     }
     if folder is not None:
-        heard = {clip.name: [row["codec"] for row in rows if row["clip"] == clip.name and row["status"] == "ok"]
-                 for clip in clips[: options.listen]}  # fmt: skip
-        write(result, Path(folder), listening.kept(Path(folder), heard), overwrite=options.overwrite)
+        stored = {clip.name: [row["codec"] for row in rows if row["clip"] == clip.name and row["status"] == "ok"]
+                  for clip in clips[: options.listen]}  # fmt: skip
+        write(result, Path(folder), listening.kept(Path(folder), stored), overwrite=options.overwrite)
     return result
 
 
-def write(result: Result, folder: Path, heard: list[listening.Listening], *, overwrite: bool = False) -> None:
-    """Write the files of a result; report.html only if Jinja2 is installed. Raises OutputError."""
+def write(result: Result, folder: Path, examples: list[listening.Listening], *, overwrite: bool = False) -> None:
+    """Write the files of a result, with audio examples. report.html is written only if Jinja2 is installed.
+
+    Raises:
+        OutputError: `folder` cannot be written, or a file exists and `overwrite` is False.
+    """
     texts = {"results.json": to_json(result), "report.md": report.to_markdown(result)}
     if find_spec("jinja2") is not None:  # in the extra [eval]
         from silkcodec.evaluate.html import to_html
 
-        texts["report.html"] = to_html(result, heard)
+        texts["report.html"] = to_html(result, examples)
     for name, text in texts.items():
         with replacing(folder / name, overwrite=overwrite) as file:
             file.write(text.encode(errors="backslashreplace"))
@@ -154,7 +174,13 @@ def _described(metric: metrics.Metric) -> dict[str, Any]:
 def prepare(
     inputs: Sequence[str | os.PathLike[str]], folder: str | os.PathLike[str] | None, options: RunOptions
 ) -> tuple[list[metrics.Metric], list[Clip]]:
-    """Return the metrics and the clips, after all checks that need no codec."""
+    """Return the metrics and the clips, after all checks that do not require a codec.
+
+    Raises:
+        ArgumentError: an option or an input is invalid.
+        AudioError: an input does not exist, or no clip can be read.
+        OutputError: `folder` already has a result and `options.overwrite` is False.
+    """
     if options.jobs is not None and options.jobs < 1:
         raise ArgumentError(f"jobs must be at least 1; got {options.jobs}.")
     if options.listen < 0:
@@ -162,15 +188,15 @@ def prepare(
     measured = metrics.find_metrics(options.metric_names, options.models)
     if folder is not None:
         if Path(folder).exists() and not Path(folder).is_dir():
-            raise ArgumentError(f"The output must be a folder; '{folder}' is a file.")
+            raise ArgumentError(f"The output must be a folder; '{folder}' is a file. Pass another path.")
         for name in FILES:
             check_output(Path(folder) / name, overwrite=options.overwrite)
     clips = find_clips(inputs, split=options.split, limit=options.limit, seed=options.seed, root=options.root)
     known = {column for clip in clips for column in clip.columns}
     for column in options.by or ():
         if column not in known:
-            there = ", ".join(sorted(known)) or "none"
-            raise ArgumentError(f"by must be columns of the manifest; it has {there}; got {column!r}.")
+            columns = ", ".join(sorted(known)) or "none"
+            raise ArgumentError(f"by must name columns of the manifest; got {column!r}. Its columns: {columns}.")
     if all(reasons := [problem(clip) for clip in clips]):
         raise AudioError(str(reasons[0]))
     return measured, clips
@@ -186,7 +212,17 @@ def carry_out(
     isolate: bool,
     progress: Progress | None,
 ) -> list[Row]:
-    """Return one row per clip and candidate, in clip order: reused from earlier runs, or measured now."""
+    """Return one row per clip and candidate, in clip order. Rows of earlier runs are reused; the others are measured.
+
+    Args:
+        clips: the references.
+        candidates: the codecs or folders to measure.
+        measured: the metrics. Those that are not available are skipped.
+        folder: folder of the run, with the rows of earlier runs; None reuses and stores nothing.
+        options: the options of the run.
+        isolate: measure in separate processes.
+        progress: called after each row.
+    """
     available = [metric for metric in measured if metric.missing() is None]
     place = None if folder is None else Path(folder)
     file = None if place is None else RowsFile(place / "rows.jsonl")
@@ -246,7 +282,7 @@ def _is_kept(file: RowsFile, task: Task) -> bool:
 
 
 def problem(clip: Clip) -> SilkError | None:
-    """Return the error found in the header of a clip, or None."""
+    """Return the error raised on reading the header of a clip, or None if there is none."""
     try:
         audio.duration_s(clip.path)
     except SilkError as error:

@@ -3,8 +3,8 @@
     silk score speech/ ours=out/ours theirs=out/theirs -o scores
 
 Files are matched by their path below the folder, without the suffix: speech/ann/1.flac and out/ours/ann/1.wav. If the
-trees differ and all names are unique, files are matched by name alone. Sample rates, lengths and delays may differ:
-they are measured and corrected first.
+trees differ and all names are unique, files are matched by name alone. Sample rates, lengths and delays may differ.
+Each reconstruction is resampled and aligned before it is measured.
 """
 
 from __future__ import annotations
@@ -39,13 +39,16 @@ def score(
     Args:
         reference: a folder, a manifest, or a sound file with the original recordings.
         degraded: folders of reconstructions, or files if the reference is a file. "NAME=PATH" sets the name in the
-            result; otherwise it is derived from the path.
+            result; the default name is the last part of the path.
         folder, options, progress: as for `compare.compare`.
         isolate: measure in separate processes. False measures in this process and ignores `jobs`.
 
+    Returns:
+        The content of `results.json`, as for `compare.compare`, without rates and codebooks.
+
     Raises:
         ArgumentError: a file has no counterpart, or two names are equal.
-        AudioError: a path does not exist or holds no files.
+        AudioError: a path does not exist or contains no sound files.
         OutputError: `folder` cannot be written, or already has a result.
     """
     options = options or RunOptions()
@@ -64,17 +67,24 @@ def matched(clips: Sequence[Clip], place: Path, reference: Path, *, chosen: bool
     """Return the reconstruction of each clip, by the name of the clip.
 
     Args:
+        clips: the references.
         place: a folder of reconstructions, or a file if there is one clip.
         reference: the path of the references, for messages.
         chosen: whether the clips are a subset, so that files without a clip are not an error.
+
+    Raises:
+        ArgumentError: a file has no counterpart, or two files have the same name.
+        AudioError: `place` contains no sound files.
     """
     if not place.is_dir():
         if len(clips) != 1 or reference.is_dir():
-            raise ArgumentError(f"Of a folder of references the reconstructions must be one too; '{place}' is a file.")
+            raise ArgumentError(
+                f"'{place}' is a file, but the reference is a folder. Pass a folder of reconstructions."
+            )
         return {clips[0].name: place}
     files = [path for path in place.rglob("*") if audio.is_sound(path) and path.is_file()]
     if not files:
-        raise AudioError(f"A folder must hold sound files; '{place}' holds none.")
+        raise AudioError(f"'{place}' contains no sound files.")
     by_clip = {clip.name: str(PurePosixPath(clip.name).with_suffix("")) for clip in clips}
     by_file = {path: path.relative_to(place).with_suffix("").as_posix() for path in files}
     if not set(by_clip.values()) & set(by_file.values()):
@@ -83,11 +93,11 @@ def matched(clips: Sequence[Clip], place: Path, reference: Path, *, chosen: bool
             by_clip, by_file = clip_names, file_names
     for names, where in ((by_clip.values(), reference), (by_file.values(), place)):
         for name in _twice(names):
-            raise ArgumentError(f"Files must differ in more than their suffix; '{where}' has '{name}' twice.")
+            raise ArgumentError(f"'{where}' contains two files named '{name}' with different suffixes. Remove one.")
     found = {name: path for path, name in by_file.items()}
-    _check_matched(sorted(set(by_clip.values()) - set(found)), f"'{place}' has nothing for", f"of '{reference}'")
+    _check_matched(sorted(set(by_clip.values()) - set(found)), f"'{place}' lacks", f"in '{reference}'")
     if not chosen:
-        _check_matched(sorted(set(found) - set(by_clip.values())), f"'{reference}' has nothing for", f"of '{place}'")
+        _check_matched(sorted(set(found) - set(by_clip.values())), f"'{reference}' lacks", f"in '{place}'")
     return {clip: found[name] for clip, name in by_clip.items()}
 
 
@@ -99,12 +109,12 @@ def _named(degraded: Sequence[str]) -> dict[str, Path]:
         if not equals or Path(text).exists():
             path, name = text, Path(os.path.abspath(text)).name
         if not name or not Path(path).exists():
-            raise AudioError(f"Reconstructions must exist; there is no '{path}'.")
+            raise AudioError(f"Reconstructions not found: '{path}'. Pass FOLDER or NAME=FOLDER.")
         if name in named:
-            raise ArgumentError(f"Reconstructions must have different names; got '{name}' twice: give NAME=FOLDER.")
+            raise ArgumentError(f"Reconstructions must have different names; got '{name}' twice. Use NAME=FOLDER.")
         named[name] = Path(path)
     if not named:
-        raise ArgumentError("One folder of reconstructions is needed at least; got none.")
+        raise ArgumentError("No reconstructions given. Pass at least one folder.")
     return named
 
 
@@ -119,4 +129,4 @@ def _twice(names: Iterable[str]) -> list[str]:
 def _check_matched(names: Sequence[str], before: str, after: str) -> None:
     if names:
         more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-        raise ArgumentError(f"Every file must have its counterpart; {before} {', '.join(names[:SHOWN])}{more} {after}.")
+        raise ArgumentError(f"{before} the counterpart of {', '.join(names[:SHOWN])}{more} {after}.")

@@ -1,7 +1,7 @@
 """Compute means and their 95 % confidence intervals.
 
-The interval is the percentile bootstrap (Efron 1979): 2,000 draws of as many values with replacement. It only shows how
-much the mean depends on the choice of clips, and it treats clips of one speaker as independent.
+The interval is the percentile bootstrap (Efron, 1979): 2,000 resamples of the same size, drawn with replacement. It
+only shows how much the mean depends on the choice of clips, and it treats clips of one speaker as independent.
 """
 
 from __future__ import annotations
@@ -27,11 +27,14 @@ def bootstrap(
     """Return the mean of [n] values, and the 2.5 % and 97.5 % percentiles of the means of `n_draws` resamples.
 
     Args:
+        values: [n].
+        seed: random seed of the draws.
+        n_draws: number of resamples.
         weights: [n], weights of the values in every mean; None: all equal.
 
     Returns:
-        {"mean", "low", "high", "n"}; the first three are None where n or the sum of the weights is 0. With weights
-        also {"weight"}: their sum.
+        {"mean", "low", "high", "n"}; the first three are None if n or the sum of the weights is 0. With weights, the
+        result also has {"weight"}, their sum.
     """
     array = np.asarray(values, dtype=np.float64)
     weight = np.ones(array.size) if weights is None else np.asarray(weights, dtype=np.float64)
@@ -40,7 +43,7 @@ def bootstrap(
         return {"mean": None, "low": None, "high": None, "n": int(array.size), **total}
     times = _draws(seed, n_draws, int(array.size))
     drawn = times @ weight
-    means = (times @ (weight * array))[drawn > 0] / drawn[drawn > 0]  # A draw of only empty references has no mean.
+    means = (times @ (weight * array))[drawn > 0] / drawn[drawn > 0]  # A draw with a total weight of 0 has no mean.
     mean = float((weight * array).sum() / weight.sum())
     return {"mean": mean, **percentiles(means), "n": int(array.size), **total}
 
@@ -53,7 +56,7 @@ def percentiles(means: Floats) -> dict[str, float]:
 
 @lru_cache(maxsize=1)  # All codecs and metrics with the same number of clips share the draws.
 def _draws(seed: int, n_draws: int, n_values: int) -> Floats:
-    """Return how often each draw takes each value: float64 [n_draws, n_values]."""
+    """Return how often each draw contains each value, float64 [n_draws, n_values]."""
     drawn = np.random.default_rng(seed).integers(0, n_values, size=(n_draws, n_values))
     drawn += np.arange(n_draws)[:, None] * n_values
     return np.bincount(drawn.ravel(), minlength=n_draws * n_values).reshape(n_draws, n_values).astype(np.float64)

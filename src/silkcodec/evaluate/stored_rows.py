@@ -32,8 +32,9 @@ def row_key(clip: Clip, content: str, identity: str) -> str:
     """Return the key of a row: a hash of everything that it depends on, as 16 hex digits.
 
     Args:
-        content: the clip's `content_hash`.
-        identity: identity of the codec, or of its output file.
+        clip: the reference. Only its name is used.
+        content: `content_hash` of the clip.
+        identity: identifier and layout of the codec, or the `content_hash` of its output file.
     """
     return _digest([VERSION, clip.name, content, identity])
 
@@ -48,7 +49,7 @@ def content_hash(path: Path) -> str:
 
 
 def metric_identity(metric: Metric, clip: Clip) -> str:
-    """Return what a metric's value depends on besides the two waves: its model and the manifest columns of the clip.
+    """Return a string for what a metric depends on besides the two waves: its model and the clip's manifest columns.
 
     Only metrics with a model or with weights (error rates) use the manifest columns.
     """
@@ -74,12 +75,12 @@ def joined(old: Row | None, new: Row) -> Row:
     if old is None or old["status"] != "ok":
         return new
     if new["status"] != "ok":
-        return new  # The clip succeeded before and fails now: the row reports the failure.
+        return new  # The clip succeeded before and fails now, so the row reports the failure.
     return old | {part: old[part] | new[part] for part in PER_METRIC} | {"broken": new.get("broken", {})}
 
 
 class RowsFile:
-    """Read rows.jsonl once and append new rows to it.
+    """Read rows.jsonl once and append new rows to it. The file need not exist yet.
 
     Attributes:
         rows: successful rows by key. Failed rows are tried again.
@@ -94,7 +95,7 @@ class RowsFile:
             try:
                 row = json.loads(line)
             except ValueError:
-                continue  # An interrupted run left this line incomplete: it is measured again.
+                continue  # An interrupted run left this line incomplete, so the row is measured again.
             if not isinstance(row, dict) or not isinstance(row.get("key"), str):
                 continue
             if row.get("status") == "audio":
@@ -122,7 +123,7 @@ class RowsFile:
                 file.write(line.encode())
         except OSError as error:
             reason = error.strerror or error
-            raise OutputError(f"Rows must be kept beside the result; '{self.path}': {reason}.") from error
+            raise OutputError(f"Cannot write '{self.path}': {reason}.") from error
 
 
 def _digest(parts: Any) -> str:

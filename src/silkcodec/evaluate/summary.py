@@ -1,6 +1,6 @@
 """Compute means with 95 % intervals from rows: over all clips, by group, and as paired differences.
 
-All codecs are compared on the same clips: the mean of a metric is over the clips where *every* codec has a value.
+All codecs are compared on the same clips. The mean of a metric is over the clips for which *every* codec has a value.
 Excluded clips are counted and listed. A codec without any value does not reduce the set of clips.
 
 The intervals come from a bootstrap over clips (`statistics.bootstrap`), with the same draws for all codecs. An error
@@ -30,7 +30,7 @@ def summarize(
     """Return all tables of a result.
 
     Args:
-        rows: rows from `run.py`, one per codec and clip; none for a codec that could not be used.
+        rows: rows from `run.py`, one per codec and clip. A codec that could not be used has no rows.
         codecs: known fields of each codec, in the order of the report. Differences are computed against the first
             codec that has values.
         metrics: names of the metrics.
@@ -64,7 +64,7 @@ class _Paired:
 
     Attributes:
         values: codec -> [n].
-        weights: [n], the same for all codecs; None where they are all 1.
+        weights: [n], the same for all codecs; None if all are 1.
     """
 
     def __init__(self, rows: Sequence[Row], codecs: Sequence[str], metric: str) -> None:
@@ -109,7 +109,10 @@ def _means(rows: Sequence[Row], codecs: Sequence[str], metrics: Sequence[str], s
 
 
 def _differences(rows: Sequence[Row], codecs: Sequence[str], metrics: Sequence[str], seed: int) -> dict[str, Any]:
-    """Return paired differences of one codec and each other one. An interval that excludes 0 is significant."""
+    """Return the paired differences between the first usable codec and each other codec.
+
+    A difference is significant if its interval excludes 0.
+    """
     usable = {row["codec"] for row in rows if row["status"] == "ok"}
     first = next((codec for codec in codecs if codec in usable), codecs[0])
     compared: dict[str, Any] = {codec: {} for codec in codecs if codec != first}
@@ -132,7 +135,7 @@ def _rates(rows: Sequence[Row], facts: dict[str, Any], n_clips: int) -> dict[str
         "delay_ms_largest": max((1000.0 * row["delay_s"] for row in done), key=abs),
         "length_error_samples_largest": max((row["length_error_samples"] for row in done), key=abs),
     }
-    if "codes" not in done[0]:  # a folder of reconstructions: their codes are not available
+    if "codes" not in done[0]:  # A folder of reconstructions has no codes.
         return rates
     return rates | {
         "codec_id": done[0]["codec_id"],

@@ -120,7 +120,7 @@ class SilkModel(PreTrainedModel):
         levels = []
         with torch.autocast(wave.device.type, enabled=False):
             for piece in padded[:, LOOKAHEAD:].split(PIECE_FRAMES * FRAME, dim=1):
-                mel, states[0] = self.encoder.listen(piece, states[0])
+                mel, states[0] = self.encoder.log_mel(piece, states[0])
                 latent, states[1:] = self.encoder(mel, states[1:])
                 levels.append(self.quantizer(latent).codes)
         mask = torch.arange(int(n_frames.max()), device=wave.device) < n_frames[:, None]

@@ -22,5 +22,5 @@ class ModelConfig:
     mel_floor: float = 1e-3  # the encoder clamps magnitudes below this (-108 dB of a full-scale sine)
     mel_mean: float = -1.6  # natural-log mel magnitude, subtracted before the first layer
     mel_std: float = 3.2
-    noise: bool = False  # whether the decoder's head adds noise of a predicted spectrum; see nn/decoder.py
-    quantizer: str = "fsq"  # or vq, rvq, multiscale, for experiments; only fsq can be exported
+    noise: bool = False  # whether the decoder's head adds noise with a predicted spectrum; see nn/decoder.py
+    quantizer: str = "fsq"  # "vq", "rvq" and "multiscale" are for experiments; only "fsq" can be exported

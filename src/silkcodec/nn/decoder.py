@@ -101,6 +101,8 @@ def noise_table() -> Tensor:
 
 
 class Decoder(nn.Module):
+    """Decode latent frames into a wave with a transformer at 25 Hz, ConvNeXt blocks at 100 Hz and `InverseSTFTHead`."""
+
     def __init__(self, config: ModelConfig):
         super().__init__()
         self.unfold = nn.Linear(LATENT_WIDTH, config.width * STEPS)
@@ -126,7 +128,7 @@ class Decoder(nn.Module):
 
         Args:
             latent: float32 [B, F, 128] in [-1, 1].
-            states: one state per block.
+            states: one tensor per entry of `state_shapes`, in that order.
         """
         x, next_states = self.columns(latent, states)
         position = states[-1] if self.head.noise is not None else None

@@ -1,4 +1,4 @@
-"""Encode a waveform into 128 continuous values per 400 ms, from its log-mel.
+"""Encode the log-mel spectrogram of a waveform into 128 continuous values per 400 ms.
 
 wave [B, F * 9600] -> mel [B, F * 40, 128] -> ConvNeXt at 100 Hz -> 4 columns to 1 step
 -> transformer at 25 Hz -> the 10 steps of a frame folded into 128 numbers [B, F, 128]
@@ -21,6 +21,8 @@ COLUMNS_PER_STEP = COLUMNS // STEPS
 
 
 class Encoder(nn.Module):
+    """Encode log-mel columns into latent frames with ConvNeXt blocks at 100 Hz and a transformer at 25 Hz."""
+
     def __init__(self, config: ModelConfig):
         super().__init__()
         self.config = config
@@ -42,11 +44,11 @@ class Encoder(nn.Module):
         shapes |= {f"state_layer{i}": shape for i, shape in enumerate(self.transformer.state_shapes)}
         return shapes
 
-    def listen(self, wave: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the mel [B, F * 40, 128] of a wave, and the next state.
+    def log_mel(self, wave: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the log-mel [B, F * 40, 128] of a wave, and the next state.
 
-        The input is 480 samples ahead of the frames. The state of a new stream is 304 zeros and the first 480 samples
-        of the stream, and `wave` starts after these samples.
+        The input is 480 samples ahead of the frames (look-ahead). The state of a new stream is therefore 304 zeros,
+        followed by the first 480 samples of the stream. `wave` starts after these samples.
 
         Args:
             wave: float32 [B, F * 9600].
@@ -58,12 +60,12 @@ class Encoder(nn.Module):
     def forward(self, mel: Tensor, states: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """Return the unbounded latent [B, F, 128] of mel float32 [B, F * 40, 128], and the next states.
 
-        `states` are all states except that of the wave.
+        `states` holds all states except that of the wave, in the order of `state_shapes`.
         """
         # Next to a loud band, a band this quiet contains only float32 rounding errors. They differ between runtimes,
-        # and the tokens must not.
-        heard = torch.clamp(mel, min=math.log(self.config.mel_floor))
-        x = self.embed((heard - self.config.mel_mean) / self.config.mel_std)  # [B, F * 40, C]
+        # but the tokens must not differ.
+        clamped = torch.clamp(mel, min=math.log(self.config.mel_floor))
+        x = self.embed((clamped - self.config.mel_mean) / self.config.mel_std)  # [B, F * 40, C]
         next_states = []
         for block, state in zip(self.convs, states, strict=False):
             x, state = block(x, state)

@@ -59,7 +59,7 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 def rope_tables(n_positions: int | Tensor, head_width: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return cos and sin, each float32 [n_positions, head_width / 2], with wavelengths of 2 pi to 2 pi 1,000 steps."""
+    """Return cos and sin, each float32 [n_positions, head_width / 2]. Wavelengths range from 2 pi to 2,000 pi steps."""
     frequency = 1000.0 ** (-torch.arange(0, head_width, 2, device=device, dtype=torch.float32) / head_width)
     angle = torch.arange(n_positions, device=device, dtype=torch.float32)[:, None] * frequency
     return angle.cos(), angle.sin()
@@ -135,6 +135,7 @@ class Transformer(nn.Module):
 
     @property
     def state_shapes(self) -> list[tuple[int, ...]]:
+        """Return the shape (without the batch) of the streaming state of each layer."""
         return [layer.state_shape for layer in self.layers]
 
     def forward(self, x: Tensor, states: list[Tensor]) -> tuple[Tensor, list[Tensor]]:

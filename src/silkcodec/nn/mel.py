@@ -1,6 +1,6 @@
-"""Compute the log-mel of `silkcodec.mel` in PyTorch by one matrix product, in training and in the exported graph.
+"""Compute the log-mel of `silkcodec.mel` in PyTorch with one matrix product, in training and in the exported graph.
 
-An FFT would be faster, but it rounds differently. A single method of computation ensures that the tokens are the same.
+An FFT would be faster, but it rounds differently. Training and export use the same computation, so the tokens agree.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def log_mel(seen: Tensor, basis: Tensor, filters: Tensor) -> Tensor:
 
 
 class LogMel(nn.Module):
-    """Compute natural-log mel magnitudes of windows of 1024 samples with hop 240, as `silkcodec.mel.log_mel`."""
+    """Compute natural-log mel magnitudes of windows of 1024 samples with hop 240, like `silkcodec.mel.log_mel`."""
 
     def __init__(self) -> None:
         super().__init__()

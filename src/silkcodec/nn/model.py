@@ -30,7 +30,7 @@ def fresh_states(shapes: dict[str, tuple[int, ...]], batch: int, device: torch.d
 class SilkModel(nn.Module):
     """Combine encoder, quantizer and decoder.
 
-    `forward` is for training; `encode` and `decode` follow the streaming path.
+    `forward` is for training. `encode` and `decode` process whole waves and give the same result as streaming.
     """
 
     def __init__(self, config: ModelConfig | None = None):
@@ -46,7 +46,8 @@ class SilkModel(nn.Module):
 
         Args:
             wave: float32 [B, F * 9600 + 480], F whole frames and the look-ahead of the last.
-            positions: start of each draw of the decoder's noise, float32 [N, B]. None means one draw from 0.
+            positions: start position of each draw of the decoder's noise, float32 [N, B]. None means one draw that
+                starts at position 0.
         """
         quantized = self._quantized(wave)
         states = fresh_states(self.decoder.state_shapes(), len(wave), wave.device)
@@ -76,19 +77,19 @@ class SilkModel(nn.Module):
         return wave[:, :n_samples]
 
     def _quantized(self, wave: Tensor) -> Quantized:
-        """Return the F quantized frames of the start of a stream, wave float32 [B, F * 9600 + 480]."""
+        """Return the F quantized frames of a wave float32 [B, F * 9600 + 480] that starts a stream."""
         states = fresh_states(self.encoder.state_shapes(), len(wave), wave.device)
         states[0][:, HISTORY:] = wave[:, :LOOKAHEAD]
         with torch.autocast(wave.device.type, enabled=False):
-            mel, _ = self.encoder.listen(wave[:, LOOKAHEAD:], states[0])
+            mel, _ = self.encoder.log_mel(wave[:, LOOKAHEAD:], states[0])
         latent, _ = self.encoder(mel, states[1:])
         return self.quantizer(latent)
 
 
 def initialise(module: nn.Module) -> None:
-    """Initialise weights by a truncated normal of 0.02 (as Vocos and GPT-2), and biases by zeros.
+    """Initialise a linear layer: weights from a truncated normal with deviation 0.02 (as Vocos and GPT-2), zero biases.
 
-    Outputs of residual branches start small.
+    With this initialisation, the outputs of residual branches start small.
     """
     if isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.02)

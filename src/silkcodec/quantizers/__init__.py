@@ -15,4 +15,4 @@ from silkcodec.quantizers.vq import VQ, Codebook
 __all__ = ["FSQ", "QUANTIZERS", "RVQ", "VQ", "Codebook", "MultiScaleRVQ", "Quantized"]
 
 QUANTIZERS: dict[str, Callable[[], nn.Module]] = {"fsq": FSQ, "vq": VQ, "rvq": RVQ, "multiscale": MultiScaleRVQ}
-"""By the name that a config gives them. Their defaults all spend 384 bits on a frame of 128 numbers."""
+"""Quantizer classes by their name in a training config. By default, each uses 384 bits per frame of 128 values."""

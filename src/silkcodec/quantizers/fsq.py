@@ -28,14 +28,17 @@ class Quantized(NamedTuple):
 class FSQ(nn.Module):
     """Round every dimension to one of `n_levels` values, with a straight-through gradient per dimension.
 
-    It always computes in float32, regardless of autocast: bfloat16 has 8 bits of mantissa, too few to distinguish
-    neighbouring codes near a rounding boundary. The implicit codebook is not stored: its 8^7 entries would be
-    2,097,152 rows per group, and nothing needs them.
+    It always computes in float32, regardless of autocast, because bfloat16 has 8 bits of mantissa. These are too few to
+    distinguish neighbouring codes near a rounding boundary. The implicit codebook is not stored: it would have
+    8^7 = 2,097,152 rows per group.
 
     Args:
         n_levels: levels per dimension, at least 2.
         eps: extension of the range beyond the outermost levels, as a share of the range, so that a finite input can
             reach these levels.
+
+    Raises:
+        ValueError: `n_levels` is less than 2.
     """
 
     def __init__(self, n_levels: int = 8, eps: float = 1e-3):
@@ -49,11 +52,11 @@ class FSQ(nn.Module):
         self.shift = math.atanh(self.offset / self.half_range)
 
     def bound(self, latent: Tensor) -> Tensor:
-        """Squash an unbounded latent [..., D] into float32 (-half_width - eps, half_width - 1 + eps)."""
+        """Squash an unbounded latent [..., D] into the range that rounds to the levels, float32 [..., D]."""
         return torch.tanh(latent.float() + self.shift) * self.half_range - self.offset
 
     def forward(self, latent: Tensor) -> Quantized:
-        """Quantize an unbounded latent [..., D]: return a latent in [-1, 1], levels 0..n_levels-1 and a zero loss."""
+        """Quantize an unbounded latent [..., D]. Return a latent in [-1, 1], levels 0..n_levels-1 and a zero loss."""
         with torch.autocast(latent.device.type, enabled=False):
             bounded = self.bound(latent)
             rounded = torch.round(bounded)

@@ -145,7 +145,7 @@ class Model:
         whole = torch.from_numpy(wave[: n_frames * FRAME + LOOKAHEAD].copy())[None]
         states = fresh_states(self.model.encoder.state_shapes(), 1, whole.device)
         states[0][:, HISTORY:] = whole[:, :LOOKAHEAD]
-        mel, _ = self.model.encoder.listen(whole[:, LOOKAHEAD:], states[0])
+        mel, _ = self.model.encoder.log_mel(whole[:, LOOKAHEAD:], states[0])
         latent, _ = self.model.encoder(mel, states[1:])
         return self.snapping.inside(latent[0])
 

@@ -1,14 +1,15 @@
-"""Write a result as one self-contained HTML file with tables, sound, pictures and scripts. It loads nothing else.
+"""Write a result as one self-contained HTML file with tables, audio, images and scripts. The page loads nothing else.
 
     columns.py    the columns of the table, and which cells are best
     numbers.py    texts and sums that the templates show
     players.py    players: FLAC and spectrograms in the page
     report.html   the page, a Jinja template; sections/: one template per section
-    report.css; table.js sorts, player.js plays, plot.js draws rate against quality
+    report.css    the style
+    table.js      sorts the table; player.js plays the clips; plot.js plots quality against rate
 
 The templates escape every value. The Content-Security-Policy of the page allows only scripts with the listed hashes, so
-a clip called `<script>` would not run even if the escaping failed. Without scripts the page still shows its tables and
-plays its sound.
+a clip called `<script>` would not run even if the escaping failed. Without scripts, the page still shows its tables and
+plays its audio.
 """
 
 from __future__ import annotations
@@ -38,17 +39,17 @@ _NAMES_IN_TITLE = 4
 _TITLES = {
     "table": "Results",
     "listen": "Listen",
-    "burden": "Token burden",
+    "lm-cost": "Cost for a language model",
     "plot": "Rate and quality",
     "codebooks": "Codebooks",
     "groups": "Groups",
-    "left-out": "Left out",
+    "missing-values": "Missing values",
     "method": "Method",
 }
 
 
 class _Compact(Extension):
-    """Drop the line breaks between the tags of a template. The browser would show them as spaces."""
+    """Remove the line breaks between the tags of a template, because the browser would show them as spaces."""
 
     def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:
         return re.sub(r"(?<=[>}])\n\s*|\n\s*(?=<|{[%#])", "", source)
@@ -58,11 +59,11 @@ def to_html(result: Result, listening: Sequence[Listening]) -> str:
     """Return the report as one self-contained HTML file.
 
     Args:
-        result: a result of kind "silk compare" or "silk score", as `compare` writes it to results.json.
+        result: a result of kind "silk compare" or "silk score", the content of results.json.
         listening: the clips to listen to. If empty, the page has no players.
 
     Returns:
-        The text of the file, UTF-8. About 0.4 MB for each 10 s of each codec.
+        The HTML text. Each 10 s of each codec add about 0.4 MB.
     """
     environment = Environment(
         autoescape=True, extensions=[_Compact], loader=PackageLoader("silkcodec.evaluate.html", ".")
@@ -75,11 +76,11 @@ def to_html(result: Result, listening: Sequence[Listening]) -> str:
     filled = {
         "table": shown,
         "listen": listening,
-        "burden": numbers.rated(result),
+        "lm-cost": numbers.rated(result),
         "plot": numbers.is_plottable(result),
         "codebooks": any(codec.get("codebooks") for codec in result["codecs"].values()),
         "groups": any(result.get("groups", {}).values()),
-        "left-out": True,
+        "missing-values": True,
         "method": True,
     }
     return environment.get_template("report.html").render(
@@ -98,7 +99,7 @@ def to_html(result: Result, listening: Sequence[Listening]) -> str:
         groups=Counter(column.group for column in shown),
         arrows=ARROWS,
         players=players(listening),
-        rated=filled["burden"],
+        rated=filled["lm-cost"],
         plotted=[key for key in result["metrics"] if numbers.n_measured(result, key, names(result))],
         measured=report.measured(result),
         reasons=report.reasons(result),
@@ -115,7 +116,7 @@ def to_html(result: Result, listening: Sequence[Listening]) -> str:
 
 
 def family_colours(codecs: Sequence[str]) -> dict[str, int]:
-    """Return the number of a colour for each codec. `mimi:4` and `mimi:8` share a colour."""
+    """Return a colour number for each codec. Presets of one codec, such as `mimi:4` and `mimi:8`, share a colour."""
     families = list(dict.fromkeys(name.partition(":")[0] for name in codecs))
     return {name: families.index(name.partition(":")[0]) % N_COLOURS for name in codecs}
 

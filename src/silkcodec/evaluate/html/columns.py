@@ -1,4 +1,4 @@
-"""Build the columns of the table: one per rate, metric and cost, with a cell per codec, and mark the best cells."""
+"""Build the columns of the table and mark the best cells. There is a column per rate, metric and cost."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from silkcodec.evaluate.markdown import digits
 from silkcodec.evaluate.metrics import METRICS
 
 Result = dict[str, Any]
-Entry = dict[str, Any]  # {"mean", "low", "high", "n"}, as `statistics.bootstrap` makes it
+Entry = dict[str, Any]  # {"mean", "low", "high", "n"}, as returned by `statistics.bootstrap`
 
 RATES, QUALITY, COST = "Rates", "Quality", "Cost"
 DIRECTIONS = {
     "higher": "(higher is better)",
     "lower": "(lower is better)",
-    "zero": "(nearer to 0 is better)",
-    "original": "(nearer to the original is better)",
+    "zero": "(closer to 0 is better)",
+    "original": "(closer to the original is better)",
 }
 
 # key in result["codecs"][name], group, label, unit, better direction, digits, description
 _MEASURED: tuple[tuple[str, str, str, str, str, int | None, str], ...] = (
-    ("frame_rate_hz", RATES, "Frames", "Hz", "lower", None, "Steps a second of the slowest codebook."),
-    ("n_codebooks", RATES, "Codebooks", "", "", 0, "Streams of tokens side by side."),
-    ("tokens_per_second", RATES, "Tokens", "per s", "lower", None, "All tokens produced, over the speech's seconds."),
-    ("bits_per_second", RATES, "Bits", "per s", "lower", 0, "Each token at the base-2 logarithm of its codebook."),
+    ("frame_rate_hz", RATES, "Frames", "Hz", "lower", None, "Frames per second of the slowest codebook."),
+    ("n_codebooks", RATES, "Codebooks", "", "", 0, "Number of parallel token streams."),
+    ("tokens_per_second", RATES, "Tokens", "per s", "lower", None, "All tokens per second of speech."),
+    ("bits_per_second", RATES, "Bits", "per s", "lower", 0, "Each token counts log2 of the size of its codebook."),
     (
         "entropy_bits_per_second",
         RATES,
@@ -32,8 +32,8 @@ _MEASURED: tuple[tuple[str, str, str, str, str, int | None, str], ...] = (
         "bits per s",
         "",
         0,
-        "Order-0 entropy of each codebook times its rate, added up. Too low where few tokens of a large codebook"
-        " were seen.",
+        "Sum over codebooks of order-0 entropy times frame rate. Biased low if there are few tokens for the size of a"
+        " codebook.",
     ),
     (
         "latency_ms",
@@ -42,11 +42,11 @@ _MEASURED: tuple[tuple[str, str, str, str, str, int | None, str], ...] = (
         "ms",
         "lower",
         0,
-        "Of the algorithm: the frame and the look-ahead of encoder and decoder. A dash: it needs the whole clip, or"
-        " does not tell.",
+        "Algorithmic latency: one frame plus the look-ahead of encoder and decoder. A dash means that the codec cannot"
+        " stream or does not report its latency.",
     ),
-    ("encode_times_real_time", COST, "Encode", "x real time", "higher", 0, "Seconds of speech encoded in a second."),
-    ("decode_times_real_time", COST, "Decode", "x real time", "higher", 0, "Seconds of speech decoded in a second."),
+    ("encode_times_real_time", COST, "Encode", "x real time", "higher", 0, "Seconds of speech encoded per second."),
+    ("decode_times_real_time", COST, "Decode", "x real time", "higher", 0, "Seconds of speech decoded per second."),
     (
         "peak_memory_mb",
         COST,
@@ -54,7 +54,7 @@ _MEASURED: tuple[tuple[str, str, str, str, str, int | None, str], ...] = (
         "MB",
         "lower",
         0,
-        "Largest resident size of a fresh process that loads the codec and takes one clip there and back.",
+        "Peak resident memory of a new process that loads the codec and encodes and decodes one clip.",
     ),
 )
 
@@ -71,7 +71,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """Hold a column and its cells by codec. `missing` says why it could not be measured and how to enable it."""
+    """Hold a column and its cells by codec. `missing` states why it could not be measured and how to enable it."""
 
     key: str
     group: str
@@ -91,30 +91,37 @@ class Column:
         return " ".join(text for text in (self.what, DIRECTIONS.get(self.better)) if text)
 
     def at(self, value: float | None) -> str:
-        """Return where a value lies on the scale of the column, which all its intervals share: `4.0%` to `96.0%`."""
+        """Return the position of a value on the common scale of the column's intervals, from `4.0%` to `96.0%`."""
         bottom = min(cell.low for cell in self.cells.values() if cell.low is not None)
         width = (max(cell.high for cell in self.cells.values() if cell.high is not None) - bottom) or 1.0
         return f"{4 + 92 * ((value or 0.0) - bottom) / width:.1f}%"
 
     def verdict(self, difference: Entry) -> str:
-        """Return the class of a difference: "same", or "ahead" or "behind" for the first codec, or only "told"."""
+        """Return the CSS class of a difference of the first codec from another.
+
+        It is "same" (not significant), "ahead" (the first is better), "behind" (the first is worse), or "different"
+        (significant, but the metric has no better direction).
+        """
         if difference["low"] <= 0 <= difference["high"]:
             return "same"
         if self.better not in ("higher", "lower"):
-            return "told"
+            return "different"
         return "ahead" if (difference["mean"] > 0) == (self.better == "higher") else "behind"
 
     def spelled(self, first: str, name: str) -> str | None:
-        """Return the difference between the first codec and this one in words, if it is known."""
+        """Return the difference between the first codec and this one in words, or None if it is not known."""
         entry = self.cells[name].difference
         if entry is None:
             return None
         mean, low, high = (signed(entry[key], self.n_digits) for key in ("mean", "low", "high"))
-        return f"{first} minus {name}: {mean} [{low}, {high}], clip by clip, {entry['n']} clips"
+        return f"{first} minus {name}: {mean} [{low}, {high}], paired over {entry['n']} clips"
 
 
 def columns(result: Result) -> list[Column]:
-    """Return the columns of a result in order. Missing metrics come last; rates that no codec has are omitted."""
+    """Return the columns of a result in order: rates, metrics, costs. Missing metrics follow the measured ones.
+
+    Rates and costs that no codec has are omitted.
+    """
     measured = [_measured(result, *described) for described in _MEASURED]
     there = [column for column in measured if any(cell.value is not None for cell in column.cells.values())]
     metrics = [_metric(result, key) for key in result["metrics"]]
@@ -132,12 +139,12 @@ def names(result: Result) -> list[str]:
 
 
 def first(result: Result) -> str:
-    """Return the codec that the others are compared with: the first that can be used."""
+    """Return the codec that the others are compared with: the first one that can be used."""
     return str(result["differences"]["of"])
 
 
 def number(value: float, n_digits: int | None) -> str:
-    """Format a number: `1,234`, `47.5`, `-0.07`, with a minus sign as wide as a digit."""
+    """Format a number, e.g. `1,234` or `47.5`, with a minus sign as wide as a digit. Zero has no sign."""
     text = f"{value:,.2f}".rstrip("0").rstrip(".") if n_digits is None else f"{value:,.{n_digits}f}"
     if float(text.replace(",", "")) == 0:
         text = text.lstrip("-")
@@ -174,10 +181,11 @@ def _metric(result: Result, key: str) -> Column:
 
 
 def _with_best(column: Column, first: str) -> Column:
-    """Mark the best cell and the cells that do not differ significantly from it; mark none if all are tied.
+    """Mark the best cell and the cells that do not differ significantly from it. Mark none if all are tied.
 
-    A codec is compared with the first codec by the paired difference, which is more sensitive: a tie if its interval
-    includes 0. Two other codecs are tied if their intervals overlap. Without intervals, equal displayed values tie.
+    A codec is compared with the first codec by the paired difference, which is more sensitive. They are tied if its
+    interval includes 0. Two other codecs are tied if their intervals overlap. Without intervals, codecs are tied if
+    their displayed values are equal.
     """
     known = {name: cell for name, cell in column.cells.items() if cell.value is not None}
     if column.better in ("", "original") or len(known) < 2:

@@ -12,9 +12,9 @@ __all__ = ["about", "bits_per_s", "composition", "few_tokens", "log2", "span", "
 
 
 def about(rates: dict[str, Any]) -> str:
-    """Return the small text under the name of a codec."""
+    """Return the text below the name of a codec: its quantizer, and the number of failures if there are any."""
     if rates.get("failed"):
-        return "cannot be used here"
+        return "could not be used"
     failed = f"failed on {rates['n_failed']} of {rates['n_clips']}" if rates.get("n_failed") else ""
     return ", ".join(part for part in (rates.get("quantizer"), failed) if part)
 
@@ -26,7 +26,7 @@ def rated(result: Result) -> list[str]:
 
 
 def composition(rates: dict[str, Any]) -> str:
-    """Return the composition of a token rate: `2.5 Hz x 19`, or for a multi-scale codec `12 + 23 + 47 Hz`."""
+    """Return how a token rate is composed, e.g. `2.5 Hz x 19`, or `12 + 23 + 47 Hz` for a multi-scale codec."""
     books = rates.get("codebooks") or []
     hertz = [book["frame_rate_hz"] for book in books] or [rates["frame_rate_hz"]]
     if len(set(hertz)) > 1:
@@ -36,32 +36,32 @@ def composition(rates: dict[str, Any]) -> str:
 
 
 def bits_per_s(books: list[dict[str, Any]]) -> tuple[float, float]:
-    """Return the entropy of some codebooks and the bits that they carry, per second."""
+    """Return the total entropy of some codebooks and its upper limit, both in bits per second."""
     measured = sum(book["entropy_bits"] * book["frame_rate_hz"] for book in books)
     return measured, sum(log2(book["size"]) * book["frame_rate_hz"] for book in books)
 
 
 def few_tokens(books: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the codebooks of which fewer tokens were seen than they have codes."""
+    """Return the codebooks with fewer tokens than codes."""
     return [book for book in books if book["n_tokens"] < book["size"]]
 
 
 def used(books: list[dict[str, Any]]) -> str:
-    """Return a range such as `0.4 to 32.8 %`. Values that round to 0 are shown as less than the smallest step."""
+    """Return the share of codes used as a range, e.g. `0.4 to 32.8 %`. Values below 0.05 % are shown as `<0.1`."""
     shares = [book["n_used"] / book["size"] for book in books]
     least, most = (f"{100 * share:.1f}" if share >= 0.0005 else "<0.1" for share in (min(shares), max(shares)))
     return f"{least} %" if least == most else f"{least} to {most} %"
 
 
 def span(values: Iterable[float], n_digits: int | None) -> str:
-    """Return the lowest and the highest value: `1.5 to 7.2`."""
+    """Return the lowest and the highest value, e.g. `1.5 to 7.2`."""
     known = list(values)
     low, high = number(min(known), n_digits), number(max(known), n_digits)
     return low if low == high else f"{low} to {high}"
 
 
 def n_measured(result: Result, key: str, codecs: Iterable[str]) -> int:
-    """Return how many of some codecs have a value of a metric."""
+    """Return how many of the given codecs have a value of the metric `key`."""
     return sum((result["means"].get(name, {}).get(key) or {}).get("mean") is not None for name in codecs)
 
 
@@ -72,7 +72,7 @@ def is_plottable(result: Result) -> bool:
 
 
 def lengths(result: Result) -> list[tuple[str, float, float]]:
-    """Return the delay in ms and the length error in samples that were corrected, of each codec that has them."""
+    """Return (name, delay in ms, length error in samples) of each codec for which both were measured."""
     keys = ("delay_ms_largest", "length_error_samples_largest")
     found = [(name, *(codec.get(key) for key in keys)) for name, codec in result["codecs"].items()]
     return [row for row in found if None not in row]

@@ -1,20 +1,20 @@
-// Players: all versions of a clip play in step, each through its own gain; choosing one moves the gains only, so
-// that the position is the same by construction and nothing is loaded, started or sought when switching.
+// Players. All versions of a clip play in sync, each through its own gain node. Selecting a version only changes the
+// gains. The position is therefore always the same, and switching loads, starts and seeks nothing.
 
-const FADE_S = 0.004; // time constant of a switch: shorter clicks, longer blurs the comparison
-let context = null; // made at the first play: a browser allows sound only after a gesture
-let playing = null; // the one player that sounds
+const FADE_S = 0.004; // time constant of a switch; shorter values click, longer values blur the comparison
+let context = null; // created at the first play, because a browser allows sound only after a user gesture
+let playing = null; // the player that is playing
 
 class Player {
   constructor(clip) {
     this.clip = clip;
     this.duration = Number(clip.dataset.duration);
-    this.at = 0; // s, while paused
-    this.run = null; // the sources that play now
+    this.at = 0; // position in s while paused
+    this.run = null; // the sources that are playing
     this.radios = [...clip.querySelectorAll("input[type=radio]")];
     this.sounds = [...clip.querySelectorAll("audio")].map((audio) => {
       const source = audio.getAttribute("src");
-      audio.remove(); // what a page without scripts plays
+      audio.remove(); // only for pages without scripts
       return source;
     });
     this.seek = clip.querySelector(".seek");
@@ -45,7 +45,7 @@ class Player {
   select(index) {
     if (!this.radios[index]) return;
     this.radios[index].checked = true;
-    this.clip.querySelectorAll(".track").forEach((track, i) => track.classList.toggle("heard", i === index));
+    this.clip.querySelectorAll(".track").forEach((track, i) => track.classList.toggle("selected", i === index));
     this.mix();
   }
 
@@ -72,13 +72,13 @@ class Player {
     playing = this;
     this.clip.classList.add("playing");
     try {
-      context.resume(); // not awaited: it waits for as long as the browser forbids sound
+      context.resume(); // not awaited, because the promise stays pending while the browser forbids sound
       this.buffers ??= Promise.all(this.sounds.map((source) => context.decodeAudioData(bytes(source))));
       const buffers = await this.buffers;
       if (playing === this && !this.run) this.start(buffers);
     } catch (error) {
       this.pause();
-      this.time.value = `This browser cannot decode the sound: ${error.message}`;
+      this.time.value = `This browser cannot decode the audio: ${error.message}`;
     }
   }
 
@@ -134,7 +134,7 @@ class Player {
     if (this.run) requestAnimationFrame(() => this.run && this.show());
   }
 
-  // A click into a picture hears it from there; a drag moves through it. A finger that scrolls the page does neither.
+  // A click on a spectrogram plays from that position, and a drag moves the position. Scrolling by touch does neither.
   scrub(picture, index) {
     let held = null;
     const move = (event) => {

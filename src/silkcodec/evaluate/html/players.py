@@ -1,6 +1,6 @@
-"""Make the players: for each clip the reference and the output of every codec, as sound and as a spectrogram.
+"""Build the players: for each clip, the reference and the output of every codec, as audio and as a spectrogram.
 
-The sound is embedded in the page as 16-bit FLAC. Without scripts each wave is a plain `<audio>` element. With scripts
+The audio is embedded in the page as 16-bit FLAC. Without scripts, each wave is a plain `<audio>` element. With scripts,
 all waves of a clip play in sync and all but one are muted (player.js).
 """
 
@@ -24,7 +24,7 @@ Wave = NDArray[np.float32]
 
 
 def players(listening: Sequence[Listening]) -> list[dict[str, Any]]:
-    """Return what the page shows of each clip: its name, duration, tracks and the marks of its time axis."""
+    """Return the template data of each clip: its name, duration, tracks, and the tick marks of its time axis."""
     return [_player(one) for one in listening]
 
 
@@ -56,7 +56,10 @@ def levels_db(waves: dict[str, Wave]) -> dict[str, float | None]:
 
 
 def matching_gains_db(waves: dict[str, Wave]) -> dict[str, float]:
-    """Return the gain in dB that matches each wave to the reference level, all lowered equally to avoid clipping."""
+    """Return the gain in dB that matches each wave to the level of the reference.
+
+    If a wave would clip, all gains are lowered by the same amount.
+    """
     gains_db = {name: -(level_db or 0.0) for name, level_db in levels_db(waves).items()}
     peaks = [float(np.abs(wave).max()) * 10 ** (gains_db[name] / 20) for name, wave in waves.items()]
     headroom_db = 20 * float(np.log10(max(1.0, *peaks)))
@@ -64,7 +67,7 @@ def matching_gains_db(waves: dict[str, Wave]) -> dict[str, float]:
 
 
 def _spectrograms(waves: Sequence[Wave], sample_rate: int) -> list[bytes]:
-    """Return a picture of each wave on a common colour scale, without the columns that only hold padding."""
+    """Return a PNG image of each wave on a common colour scale, without the columns that only contain padding."""
     at_24k = [audio.as_wave(wave, sample_rate, SAMPLE_RATE) for wave in waves]
     return picture.bare_spectrograms([log_mel(wave)[: -(-len(wave) // HOP)] for wave in at_24k])
 

@@ -1,4 +1,4 @@
-// Rate against quality: a point per codec with its interval, drawn as wide as there is room.
+// Plots quality against rate, with one point and its interval per codec. The plot uses the whole available width.
 
 const area = document.getElementById("plot-area");
 if (area) {
@@ -7,11 +7,11 @@ if (area) {
   const xChoice = document.getElementById("plot-x");
   const yChoice = document.getElementById("plot-y");
   const across = { bits_per_second: "Bits per second", tokens_per_second: "Tokens per second" };
-  const say = {
+  const betterText = {
     higher: "higher is better",
     lower: "lower is better",
-    zero: "nearer to 0 is better",
-    original: "nearer to the original is better",
+    zero: "closer to 0 is better",
+    original: "closer to the original is better",
   };
 
   const element = (tag, attributes, text) => {
@@ -28,7 +28,7 @@ if (area) {
       return x > 0 && entry?.mean != null ? [{ name, colour, family, x, ...entry }] : [];
     });
 
-  // Round numbers between two: 1, 2, 5 times a power of ten; on a logarithmic axis all of these, on a linear few.
+  // Tick positions: 1, 2 and 5 times powers of ten on a logarithmic axis (rounds), equal steps on a linear axis (evens).
   const rounds = (low, high) => {
     const found = [];
     for (let power = Math.floor(Math.log10(low)); power <= Math.log10(high); power++)
@@ -54,7 +54,7 @@ if (area) {
     const box = { left: 52, right: width - 12, top: 30, bottom: height - 44 };
 
     const xs = shown.map((point) => point.x);
-    // Room for a name to the right of the last point, in pixels; the axis goes on to both edges.
+    // Space in pixels for a name to the right of the last point. The axis extends to both edges.
     const longest = 7.5 * Math.max(...shown.map((point) => point.name.length));
     const [before, after] = [24, 16 + Math.min(longest, 0.25 * (box.right - box.left))];
     const [least, most] = [Math.log(Math.min(...xs)), Math.log(Math.max(...xs))];
@@ -67,9 +67,9 @@ if (area) {
     const atX = (x) => box.left + ((Math.log(x) - x0) / (x1 - x0)) * (box.right - box.left);
     const atY = (y) => box.bottom - ((y - y0) / (y1 - y0)) * (box.bottom - box.top);
 
-    const label = `${metric.label}${metric.unit ? ", " + metric.unit : ""} (${say[metric.better]})`;
+    const label = `${metric.label}${metric.unit ? ", " + metric.unit : ""} (${betterText[metric.better]})`;
     const picture = element("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "img" });
-    picture.setAttribute("aria-label", `${label} against ${across[xChoice.value]}. The numbers are in the results.`);
+    picture.setAttribute("aria-label", `${label} against ${across[xChoice.value]}. The numbers are in the table of results.`);
     area.append(picture);
 
     const { step, found } = evens(y0, y1, height / 55);
@@ -127,12 +127,12 @@ if (area) {
     return `${point.name}: ${metric.label} ${mean} [${low}, ${high}] at ${rate}`;
   };
 
-  // A codec's name goes to the place near its point where it, and the thin line that leads to it, cover least.
+  // Places a codec's name near its point, where the name and its leader line cover as little as possible.
   const directions = Array.from({ length: 16 }, (_, i) => [Math.cos((i * Math.PI) / 8), Math.sin((i * Math.PI) / 8)]);
   const name = (picture, point, obstacles, box) => {
     const text = element("text", { class: "name" }, point.name);
     picture.append(text);
-    const [w, h] = [text.getComputedTextLength() + 6, 15]; // 3 pixels of air on either side
+    const [w, h] = [text.getComputedTextLength() + 6, 15]; // 3 pixels of space on either side
     let best = null;
     for (const distance of [8, 15, 24, 36, 50, 68, 90])
       for (const [dx, dy] of directions) {

@@ -1,10 +1,10 @@
-// The results: sorting by a click on a head, means or differences, and the numbers as a file.
+// The table of results: sorts by a clicked heading, switches between means and differences, and downloads the JSON.
 
 const table = document.getElementById("results");
 const body = table.tBodies[0];
 const original = [...body.rows];
 
-// One click: the best on top; another: the worst; a third: the order of the report.
+// The first click on a heading sorts the best codec to the top, the second the worst. The third restores the order.
 for (const button of table.querySelectorAll("thead button")) {
   const head = button.closest("th");
   button.addEventListener("click", () => {
@@ -27,7 +27,7 @@ function sort(column, better, order) {
   const direction = order === "ascending" ? 1 : -1;
   const keyed = original.map((row) => [row, key(row.cells[column], better)]);
   keyed.sort(([, a], [, b]) => {
-    if (a === null || b === null) return (a === null) - (b === null); // what is missing stays below
+    if (a === null || b === null) return (a === null) - (b === null); // missing values stay at the bottom
     return a < b ? -direction : a > b ? direction : 0;
   });
   body.append(...keyed.map(([row]) => row));

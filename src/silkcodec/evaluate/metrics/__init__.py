@@ -1,4 +1,4 @@
-"""Compute metrics: a reference wave and the output of a codec -> one number each.
+"""Compute metrics. Each maps a reference wave and the output of a codec to one number.
 
 Both waves of a `Pair` are mono float32 at 24 kHz, aligned and of equal length. `align.py` aligns them once for all
 metrics. A metric that needs another sample rate gets both waves from `Pair.at`, which resamples them once.
@@ -83,15 +83,15 @@ def find_metrics(names: Sequence[str] | None = None, models: Mapping[str, str] |
         models: model name or path by key (`Metric.model_key`), such as {"whisper": "base"}.
 
     Raises:
-        ArgumentError: an unknown name or key.
+        ArgumentError: a name or a key is unknown.
     """
     unknown = [name for name in names or [] if name not in METRICS]
     if unknown:
-        raise ArgumentError(f"metrics must be among {', '.join(METRICS)}; got {unknown[0]!r}.")
+        raise ArgumentError(f"Unknown metric: {unknown[0]!r}. Use one of {', '.join(METRICS)}.")
     keys = list(dict.fromkeys(metric.model_key for metric in METRICS.values() if metric.model_key is not None))
     for key in models or {}:
         if key not in keys:
-            raise ArgumentError(f"models must be given for {', '.join(keys)}; got one for {key!r}.")
+            raise ArgumentError(f"Unknown model key: {key!r}. Use one of {', '.join(keys)}.")
     return [
         replace(METRICS[name], model=(models or {}).get(METRICS[name].model_key or ""))
         for name in (names if names is not None else METRICS)
@@ -101,7 +101,7 @@ def find_metrics(names: Sequence[str] | None = None, models: Mapping[str, str] |
 def measure_all(
     pair: Pair, metrics: Sequence[Metric]
 ) -> tuple[dict[str, float | None], dict[str, str], dict[str, float]]:
-    """Measure all metrics of a pair. A value is None, with a reason, if the reference allows no measurement.
+    """Measure all metrics of a pair. A value is None, with a reason, if the reference does not allow a measurement.
 
     Returns:
         (values, undefined, weights), each by metric name. values: the value or None. undefined: the reason for each

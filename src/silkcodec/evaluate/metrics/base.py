@@ -2,8 +2,8 @@
 
 Two kinds of degenerate clips are distinguished, because dropping a clip on which *the codec* failed would reward it:
 
-- The reference holds nothing to measure (silence, too short): `UndefinedMetric`, the same for every codec.
-- The reference is speech but the output is silent: the worst value of the metric (`Metric.worst`).
+- If the reference has nothing to measure (silence, too short), every codec gets `UndefinedMetric`.
+- If the reference is speech but the output is silent, the codec gets the worst value of the metric (`Metric.worst`).
 """
 
 from __future__ import annotations
@@ -59,11 +59,11 @@ class Pair:
     def __post_init__(self) -> None:
         if self.reference.ndim != 1 or self.reference.shape != self.output.shape or self.reference.size == 0:
             raise ArgumentError(
-                "reference and output must be two waves of one shape [T], T > 0; "
-                f"got {self.reference.shape} and {self.output.shape}; align them first."
+                "reference and output must be waves of the same shape [T], T > 0; "
+                f"got {self.reference.shape} and {self.output.shape}. Align them first."
             )
         if not (np.isfinite(self.reference).all() and np.isfinite(self.output).all()):
-            raise AudioError("reference and output must hold finite samples; got NaN or Inf.")
+            raise AudioError("Samples of reference and output must be finite; got NaN or Inf.")
 
     def at(self, sample_rate: int) -> tuple[Wave, Wave]:
         """Return both waves at another sample rate (Hz). They are resampled at the first call and cached."""
@@ -72,7 +72,7 @@ class Pair:
         )
 
     def both(self, key: str, compute: Callable[[Wave], Any], sample_rate: int = SAMPLE_RATE) -> tuple[Any, Any]:
-        """Return `compute` of the reference and of the output, each computed once and shared by several metrics."""
+        """Return `compute` of the reference and of the output, each computed once and shared by all metrics."""
         return self.of_reference(key, compute, sample_rate), self.of_output(key, compute, sample_rate)
 
     def of_reference(self, key: str, compute: Callable[[Wave], Any], sample_rate: int = SAMPLE_RATE) -> Any:
@@ -82,7 +82,7 @@ class Pair:
         return self.shared[key]
 
     def of_output(self, key: str, compute: Callable[[Wave], Any], sample_rate: int = SAMPLE_RATE) -> Any:
-        """Return `compute(output at sample_rate)`, computed once per pair."""
+        """Return `compute(output at sample_rate)`, computed once per pair. `key` must name all its dependencies."""
         if key not in self._of_output:
             self._of_output[key] = compute(self._wave_at(self.output, self._of_output, sample_rate))
         return self._of_output[key]
@@ -99,11 +99,12 @@ class Pair:
 
     @property
     def duration_s(self) -> float:
+        """Return the duration of both waves in seconds."""
         return len(self.reference) / SAMPLE_RATE
 
     @property
     def language(self) -> str:
-        """Return the first subtag of the manifest's language, such as "pt" of pt_BR; empty if there is none."""
+        """Return the first subtag of the manifest's language, e.g. "pt" for pt_BR; "" if there is none."""
         return self.columns.get("language", "").replace("_", "-").split("-")[0].lower()
 
 
@@ -112,6 +113,8 @@ class Metric:
     """Describe one metric, a column of the report.
 
     Attributes:
+        name: key of the metric in results and options.
+        label, unit: column heading in reports. The unit may be empty.
         better: which values are better; "original": values close to that of the original itself.
         measure: `measure(pair)`, or `measure(pair, model)` if there is a `model_key`.
         worst: value if the reference is speech and the output is silent; None: the metric handles silence itself.
@@ -121,7 +124,7 @@ class Metric:
         packages: modules that it needs, installed by the extra `extra`.
         model_key: the key of its model, `models[model_key]`.
         model: name or path of the given model, or None.
-        lacks: `lacks(model)` returns a text that says what else is missing, or None.
+        lacks: `lacks(model)` returns a message about anything else that is missing, or None.
     """
 
     name: str
@@ -141,7 +144,10 @@ class Metric:
     lacks: Callable[[str | None], str | None] = lambda model: None
 
     def missing(self) -> str | None:
-        """Return why the metric is not available and how to enable it, or None if it is. Imports nothing."""
+        """Return why the metric is not available and how to enable it, or None if it is available.
+
+        The check imports no package.
+        """
         error = self._gap()
         return None if error is None else str(error)
 
@@ -150,7 +156,7 @@ class Metric:
 
         Raises:
             MissingExtraError: a package of an extra is missing; the message has the pip command.
-            ArgumentError: something else is missing; the message says what to pass.
+            ArgumentError: something else is missing; the message states what to pass or install.
         """
         error = self._gap()
         if error is not None:
@@ -172,15 +178,19 @@ class Metric:
         return self.weigh(pair).value
 
     def weigh(self, pair: Pair) -> Weighted:
-        """Measure the metric of a pair and return it with its weight in a mean: 1 unless `weighted_by` is set."""
+        """Measure the metric of a pair and return it with its weight in a mean. The weight is 1 without `weighted_by`.
+
+        Raises:
+            UndefinedMetric: the reference is silent or too short, or the result is not a number.
+        """
         if is_silent(pair.reference):
-            raise UndefinedMetric("the reference must hold sound; got silence.")
+            raise UndefinedMetric("The reference is silent.")
         if self.worst is not None and is_silent(pair.output):
             return Weighted(self.worst, 1.0)
         value = self.measure(pair) if self.model_key is None else self.measure(pair, self.model)
         measured = value if isinstance(value, Weighted) else Weighted(float(value), 1.0)
         if not np.isfinite(measured.value):
-            raise UndefinedMetric(f"{self.label} must be a number; got {measured.value} for this clip.")
+            raise UndefinedMetric(f"{self.label} is not a finite number for this clip; got {measured.value}.")
         return measured
 
 

@@ -1,4 +1,4 @@
-"""Find third-party packages and model files without importing them, and use them reproducibly."""
+"""Find files of third-party packages without importing them, and run third-party models reproducibly."""
 
 from __future__ import annotations
 
@@ -44,7 +44,10 @@ def import_around(module: str, **unused: dict[str, Any]) -> Any:
 
 
 def onnx_session(file: Path) -> Any:
-    """Load an ONNX graph that runs on one thread, so that sums are reproducible and workers do not compete."""
+    """Load an ONNX graph that runs on one thread.
+
+    With one thread, sums are reproducible and worker processes do not compete for cores.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -54,7 +57,7 @@ def onnx_session(file: Path) -> Any:
 
 @contextmanager
 def one_torch_thread() -> Iterator[None]:
-    """Run PyTorch on one thread inside the context, for the same reasons."""
+    """Run PyTorch on one thread and in inference mode inside the context, for the reasons of `onnx_session`."""
     import torch
 
     before = torch.get_num_threads()

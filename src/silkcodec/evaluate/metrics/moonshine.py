@@ -1,7 +1,7 @@
 """Measure word errors with a second recognizer family: Moonshine tiny (arXiv 2410.15608), English only.
 
-Silk may be trained with a loss on Whisper's features. A recognizer of another family shows whether the words are
-clearer, or only clearer to Whisper.
+Silk may be trained with a loss on Whisper's features, so Whisper's error rates may be optimistic. A recognizer of
+another family shows whether the words are clearer in general.
 
 The network runs in ONNX Runtime on one thread and decodes greedily, so its results are reproducible. Its files come
 from the package `moonshine-voice`, or from a folder passed under the key "moonshine".
@@ -31,10 +31,16 @@ FILES = ("encoder_model.ort", "decoder_model_merged.ort", "tokenizer.bin")
 
 
 def dwer_moonshine(pair: Pair, model: str | None) -> Weighted:
-    """Word error rate against Moonshine's own transcript of the original, in percent; English clips only."""
+    """Return the word error rate against Moonshine's transcript of the original, in percent, weighted by words.
+
+    Raises:
+        UndefinedMetric: the manifest's column `language` is not English.
+        WeightsError: `model` is not a folder with Moonshine's files.
+    """
     if pair.language != "en":
         raise UndefinedMetric(
-            f"Moonshine tiny knows English only; the manifest's column 'language' must be 'en', got {pair.language!r}."
+            "Moonshine tiny supports English only. The manifest's column 'language' must be 'en'; "
+            f"got {pair.language!r}."
         )
     folder = model or str(_packaged())
     key = f"transcript by moonshine {folder}"
@@ -43,9 +49,9 @@ def dwer_moonshine(pair: Pair, model: str | None) -> Weighted:
 
 
 def transcribe(wave: Wave, folder: str) -> str:
-    """Return Moonshine's transcript of a wave, float32 [T] at 16 kHz; an empty text for silence.
+    """Return Moonshine's transcript of a wave, float32 [T] at 16 kHz; "" for silence.
 
-    The wave is first scaled to a fixed level, because the transcripts depend on it and `level_db` measures it already.
+    The wave is first scaled to a fixed level. Transcripts depend on the level, which `level_db` measures separately.
     """
     if is_silent(wave):
         return ""
@@ -59,10 +65,10 @@ class Network:
     """Load Moonshine's encoder, decoder and vocabulary.
 
     Args:
-        folder: the folder that holds `FILES`.
+        folder: the folder that contains `FILES`.
 
     Raises:
-        WeightsError: a file is missing or does not hold such a network.
+        WeightsError: a file is missing or does not contain such a network.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -72,7 +78,7 @@ class Network:
         except Exception as error:  # ONNX Runtime's errors have no common base class
             reason = str(error).splitlines()[0]
             raise WeightsError(
-                f"moonshine must be a folder with {', '.join(FILES)}; '{folder.name}': {reason}"
+                f"moonshine must be a folder with {', '.join(FILES)}; got '{folder.name}': {reason}"
             ) from error
         self._inputs = {entry.name: entry.shape for entry in self._decoder.get_inputs()}
         self._outputs = [entry.name for entry in self._decoder.get_outputs()]
@@ -102,7 +108,7 @@ class Network:
 
 
 def vocabulary(table: bytes) -> list[bytes]:
-    """Return the tokens of a tokenizer.bin. Each has a length (one byte, or two from 128 on) and its bytes."""
+    """Return the tokens of a tokenizer.bin. Each is stored as its length, in one byte or two, and its bytes."""
     tokens, position = [], 0
     while position < len(table):
         length = table[position]
@@ -128,11 +134,11 @@ def _packaged() -> Path | None:
 def _lacks(model: str | None) -> str | None:
     if model is None and _packaged() is None:
         return (
-            f"Moonshine needs its network: --model moonshine=FOLDER (with {', '.join(FILES)}), or run: "
+            f"Moonshine needs its network. Pass --model moonshine=FOLDER (with {', '.join(FILES)}), or run: "
             "pip install --no-deps moonshine-voice==0.0.73"
         )
     if model is not None and not all((Path(model) / name).is_file() for name in FILES):
-        return f"moonshine must be a folder with {', '.join(FILES)}; '{model}' is not."
+        return f"moonshine must be a folder with {', '.join(FILES)}; '{model}' lacks one of them."
     return None
 
 

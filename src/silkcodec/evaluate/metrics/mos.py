@@ -23,9 +23,13 @@ DNSMOS_POLYNOMIAL = (-0.06766283, 1.11546468, 0.04602535)  # of the raw overall 
 
 
 def dnsmos(pair: Pair, model: str | None) -> float:
-    """DNSMOS P.835, overall: 1 .. 5, of the output alone (arXiv 2110.01763).
+    """Return the overall score of DNSMOS P.835 for the output alone, 1 .. 5 (arXiv 2110.01763).
 
-    Shorter clips are repeated to 9.01 s; longer ones are heard in windows that start every second.
+    Clips shorter than 9.01 s are repeated. Longer ones are scored in windows of 9.01 s that start every second, and the
+    scores are averaged.
+
+    Raises:
+        WeightsError: `model` is not the network of DNSMOS.
     """
     session = _dnsmos_session(model or str(_packaged()))
     output = pair.at(MOS_RATE)[1]
@@ -44,7 +48,8 @@ def _dnsmos_session(file: str) -> Any:
     taken = session.get_inputs()[0]
     if taken.name != "input_1" or taken.shape[-1] != DNSMOS_SAMPLES:
         raise WeightsError(
-            f"dnsmos must be the network sig_bak_ovr.onnx, of {DNSMOS_SAMPLES} samples; '{Path(file).name}' is not."
+            f"dnsmos must be the network sig_bak_ovr.onnx with an input of {DNSMOS_SAMPLES} samples; "
+            f"'{Path(file).name}' has {taken.shape[-1]} ({taken.name})."
         )
     return session
 
@@ -56,16 +61,16 @@ def _packaged() -> Path | None:
 def _lacks_dnsmos(model: str | None) -> str | None:
     if model is None and _packaged() is None:
         return (
-            "DNSMOS needs its network: --model dnsmos=sig_bak_ovr.onnx (of Microsoft's DNS-Challenge), or run: "
+            "DNSMOS needs its network. Pass --model dnsmos=sig_bak_ovr.onnx (from Microsoft's DNS-Challenge), or run: "
             "pip install --no-deps speechmos"
         )
     if model is not None and not Path(model).is_file():
-        return f"dnsmos must be a file, sig_bak_ovr.onnx; there is no '{model}'."
+        return f"dnsmos must be the file sig_bak_ovr.onnx; '{model}' does not exist."
     return None
 
 
 def distillmos(pair: Pair) -> float:
-    """DistillMOS: 1 .. 5, of the output alone (arXiv 2502.05356)."""
+    """Return the DistillMOS score of the output alone, 1 .. 5 (arXiv 2502.05356)."""
     import torch
 
     output: Wave = pair.at(MOS_RATE)[1]

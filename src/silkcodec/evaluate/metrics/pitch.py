@@ -1,8 +1,9 @@
 """Measure how well the fundamental frequency (F0) and the voicing are preserved.
 
-F0 is WORLD's DIO refined by StoneMask (Morise et al. 2009, 2016), every 5 ms from 60 to 600 Hz. On pulse trains
-filtered by formants, DIO misclassifies the voicing of 2 to 3 % of the frames and WORLD's Harvest 5 to 12 %, because it
-fills pauses. DIO needs a fourteenth of the time. In noise at 10 dB SNR or less, Harvest is better.
+F0 is computed by WORLD's DIO and refined by StoneMask (Morise et al. 2009, 2016), every 5 ms, from 60 to 600 Hz.
+On pulse trains filtered by formants, DIO misclassifies the voicing of 2 to 3 % of the frames. WORLD's Harvest
+misclassifies 5 to 12 %, because it fills pauses, and takes 14 times as long. In noise at 10 dB SNR or less, Harvest is
+better.
 """
 
 from __future__ import annotations
@@ -24,17 +25,23 @@ F0_WORST_CENTS = 1200.0  # used if no voiced frame is left: one octave of error 
 
 
 def f0_correlation(pair: Pair) -> float:
-    """Pearson correlation of the F0 in Hz over the frames voiced in both; 0 where none is left to correlate."""
+    """Return the Pearson correlation of the F0 in Hz over the frames voiced in both waves.
+
+    It is 0 if fewer than 20 frames are voiced in both, or if the output's F0 is constant.
+
+    Raises:
+        UndefinedMetric: the reference has less than 100 ms of voiced speech, or its F0 is constant.
+    """
     reference, output = _voiced_in_both(pair)
     if reference.size and np.ptp(reference) == 0.0:
-        raise UndefinedMetric("F0 correlation needs a pitch that moves; the reference's is constant.")
+        raise UndefinedMetric("F0 correlation is undefined because the F0 of the reference is constant.")
     if reference.size == 0 or np.ptp(output) == 0.0:
         return 0.0
     return float(np.corrcoef(reference, output)[0, 1])
 
 
 def f0_rmse_cents(pair: Pair) -> float:
-    """Root mean square of the pitch error in cents (1/1200 octave) over the frames voiced in both."""
+    """Return the root mean square of the pitch error in cents (1/1200 octave) over the frames voiced in both waves."""
     reference, output = _voiced_in_both(pair)
     if reference.size == 0:
         return F0_WORST_CENTS
@@ -42,7 +49,7 @@ def f0_rmse_cents(pair: Pair) -> float:
 
 
 def voicing_error(pair: Pair) -> float:
-    """Share of the frames that are voiced in one of the two waves and unvoiced in the other, in percent."""
+    """Return the share of frames that are voiced in one of the two waves and unvoiced in the other, in percent."""
     reference, output = _f0_of_both(pair)
     return 100.0 * float(np.mean((reference > 0) != (output > 0)))
 
@@ -59,7 +66,7 @@ def _voiced_in_both(pair: Pair) -> tuple[F0, F0]:
 def _f0_of_both(pair: Pair) -> tuple[F0, F0]:
     reference, output = pair.both("F0", find_f0)
     if (reference > 0).sum() < MIN_VOICED_FRAMES:
-        raise UndefinedMetric("F0 needs 100 ms of voiced speech in the reference; found less.")
+        raise UndefinedMetric("F0 metrics need at least 100 ms of voiced speech; the reference has less.")
     return reference, output
 
 

@@ -1,7 +1,7 @@
-"""Compute metrics from two waves alone: PESQ, STOI, mel distance, SI-SDR, level.
+"""Compute metrics from two waves without a model: PESQ, STOI, mel distance, SI-SDR, level.
 
 PESQ normalises the level of both waves itself. STOI, ESTOI and SI-SDR do not depend on the level. The mel distance
-does, on purpose. `level_db` measures the level difference.
+depends on the level by design. `level_db` measures the level difference.
 """
 
 from __future__ import annotations
@@ -17,26 +17,27 @@ from silkcodec.evaluate.metrics.base import Metric, Pair, UndefinedMetric, Wave,
 PESQ_RATE = 16_000  # Hz, the only rate of P.862.2
 PESQ_MAX_S = 19.0  # see pesq_wb
 PESQ_MIN_S = 0.25  # minimum of the reference implementation
-PESQ_WORST = 0.999  # lower end of the mapping in P.862.2; in loud noise raw scores fall below -0.5, which maps to 1.04
+PESQ_WORST = 0.999  # lower limit of the mapping in P.862.2; a raw score of -0.5 maps to 1.04, loud noise scores lower
 SI_SDR_WORST_DB = -100.0
 SI_SDR_BEST_DB = 100.0  # Identical waves have an infinite ratio; a finite bound keeps the mean finite.
 
 
 def pesq_wb(pair: Pair) -> float:
-    """PESQ, wide band (P.862.2): MOS-LQO, 1.0 .. 4.64.
+    """Return wide-band PESQ (ITU-T P.862.2) as MOS-LQO, 1.0 .. 4.64.
 
-    A clip longer than 19 s is cut into equal parts of at most 19 s and the parts are averaged: the reference
-    implementation keeps utterances in tables of 50 and does not check; one takes at least 200 ms of speech
-    and 200 ms of pause, so less than 20 s cannot overrun them. Parts without an utterance in them are left
-    out of the average.
+    A clip longer than 19 s is cut into equal parts of at most 19 s, and their scores are averaged. The reference
+    implementation stores utterances in tables of 50 entries without checking their bounds. An utterance takes at least
+    200 ms of speech and 200 ms of pause, so a part of less than 20 s cannot overflow the tables. Parts without an
+    utterance are not included in the average.
 
     Raises:
-        UndefinedMetric: shorter than 0.25 s, or no part holds an utterance (0.2 s of uninterrupted speech).
+        UndefinedMetric: the clip is shorter than 0.25 s, or no part contains an utterance (0.2 s of uninterrupted
+            speech).
     """
     import pesq
 
     if pair.duration_s < PESQ_MIN_S:
-        raise UndefinedMetric(f"PESQ needs {PESQ_MIN_S} s of audio or more; got {pair.duration_s:.3f} s.")
+        raise UndefinedMetric(f"PESQ needs at least {PESQ_MIN_S} s of audio; got {pair.duration_s:.3f} s.")
     reference, output = pair.at(PESQ_RATE)
     n_parts = int(np.ceil(len(reference) / (PESQ_MAX_S * PESQ_RATE)))
     scores = []
@@ -45,12 +46,12 @@ def pesq_wb(pair: Pair) -> float:
         if score is not None:
             scores.append(score)
     if not scores:
-        raise UndefinedMetric("PESQ needs 0.2 s of uninterrupted speech; found none in the reference.")
+        raise UndefinedMetric("PESQ needs 0.2 s of uninterrupted speech; the reference has none.")
     return float(np.mean(scores))
 
 
 def _pesq_of_part(pesq: Any, reference: Wave, output: Wave) -> float | None:
-    """Return the PESQ of one part at 16 kHz, or None if its reference holds no utterance."""
+    """Return the PESQ of one part at 16 kHz, or None if its reference contains no utterance."""
     if is_silent(output):
         return PESQ_WORST
     try:
@@ -65,12 +66,20 @@ def _pesq_of_part(pesq: Any, reference: Wave, output: Wave) -> float | None:
 
 
 def stoi(pair: Pair) -> float:
-    """Short-time objective intelligibility, up to 1 (`pystoi` resamples to 10 kHz itself)."""
+    """Return the short-time objective intelligibility (STOI), up to 1. `pystoi` resamples to 10 kHz itself.
+
+    Raises:
+        UndefinedMetric: the reference has less than 384 ms of speech.
+    """
     return _stoi(pair, extended=False)
 
 
 def estoi(pair: Pair) -> float:
-    """Extended STOI, which does not take the bands for independent: about 0 for unrelated waves, up to 1."""
+    """Return extended STOI, about 0 for unrelated waves and up to 1. It does not assume that bands are independent.
+
+    Raises:
+        UndefinedMetric: the reference has less than 384 ms of speech.
+    """
     return _stoi(pair, extended=True)
 
 
@@ -81,21 +90,22 @@ def _stoi(pair: Pair, *, extended: bool) -> float:
     with warnings.catch_warnings():
         # With fewer than 30 frames of speech (384 ms) pystoi warns and returns 1e-5, which looks like a score.
         warnings.filterwarnings("error", message="Not enough STFT frames", category=RuntimeWarning)
-        # ESTOI adds noise at the level of rounding errors from NumPy's global generator, so it is seeded here.
+        # ESTOI adds noise at the level of rounding errors. It uses NumPy's global generator, which is seeded here.
         state = np.random.get_state()
         np.random.seed(0)
         try:
             return float(pystoi.stoi(reference, output, PESQ_RATE, extended=extended))
         except RuntimeWarning:
-            raise UndefinedMetric("STOI needs 384 ms of speech in the reference; found less.") from None
+            raise UndefinedMetric("STOI needs at least 384 ms of speech; the reference has less.") from None
         finally:
             np.random.set_state(state)
 
 
 def mel_distance(pair: Pair) -> float:
-    """Mean absolute difference of the two log-mel spectrograms (natural log, 128 bands, 10 ms columns).
+    """Return the mean absolute difference of the two log-mel spectrograms (natural log, 128 bands, 10 ms columns).
 
-    1.0 means a factor e = 8.7 dB in magnitude, on average over all bands and columns. Level counts.
+    A distance of 1.0 is a factor of e (8.7 dB) in magnitude, on average over all bands and columns. The distance
+    depends on the level.
     """
     columns = -(-len(pair.reference) // mel.HOP)  # excludes columns that only hold padding
     difference = mel.log_mel(pair.output)[:columns] - mel.log_mel(pair.reference)[:columns]
@@ -103,15 +113,19 @@ def mel_distance(pair: Pair) -> float:
 
 
 def si_sdr_db(pair: Pair) -> float:
-    """Scale-invariant signal-to-distortion ratio in dB, means removed (arXiv 1811.02508), within -100 .. 100.
+    """Return the scale-invariant signal-to-distortion ratio in dB, clipped to -100 .. 100 (arXiv 1811.02508).
 
-    Vocoders keep no waveform and score far below zero however good they sound: read it with that in mind.
+    The means of both waves are removed first. Vocoders do not preserve the waveform, so they score far below zero even
+    if they sound good.
+
+    Raises:
+        UndefinedMetric: the reference is constant.
     """
     reference = pair.reference.astype(np.float64) - pair.reference.mean(dtype=np.float64)
     output = pair.output.astype(np.float64) - pair.output.mean(dtype=np.float64)
     reference_power = float(reference @ reference)
     if reference_power == 0.0:
-        raise UndefinedMetric("SI-SDR needs a reference that changes; got a constant.")
+        raise UndefinedMetric("SI-SDR is undefined because the reference is constant.")
     target = (float(output @ reference) / reference_power) * reference
     residual = output - target
     signal, distortion = float(target @ target), float(residual @ residual)
@@ -123,7 +137,7 @@ def si_sdr_db(pair: Pair) -> float:
 
 
 def level_db(pair: Pair) -> float:
-    """RMS level of the output relative to the reference in dB: 0 where the level is kept, at least -100."""
+    """Return the RMS level of the output relative to the reference in dB, at least -100."""
     return max(rms_dbfs(pair.output) - rms_dbfs(pair.reference), -100.0)
 
 

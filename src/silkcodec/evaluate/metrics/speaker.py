@@ -34,20 +34,22 @@ MAX_PART_S = 20.0  # Longer clips are embedded in equal parts, because memory gr
 GE2E_BANDS, GE2E_WIDTH = 40, 256
 GE2E_FFT, GE2E_HOP = 400, 160  # samples
 GE2E_WINDOW, GE2E_STEP = 160, 77  # columns: 1.6 s, 1.3 times a second
-GE2E_COVERAGE = 0.75  # least share of the last window that the wave must cover
+GE2E_COVERAGE = 0.75  # minimum share of the last window that the wave must cover
 GE2E_LEVEL_DBFS = -30.0  # Quieter waves are amplified to this level.
 GE2E_PAUSE_DB = 40.0  # Windows this far below the loudest are pauses and are skipped.
 
 
 def speaker_similarity(pair: Pair, model: str | None) -> float:
-    """Cosine of the speaker embeddings of both waves, -1 .. 1.
+    """Return the cosine of the speaker embeddings of both waves, -1 .. 1.
 
     Raises:
-        UndefinedMetric: shorter than 1 s.
+        UndefinedMetric: the clip is shorter than 1 s.
         WeightsError: the model cannot be loaded.
     """
     if pair.duration_s < SPEAKER_MIN_S:
-        raise UndefinedMetric(f"a speaker needs {SPEAKER_MIN_S} s of audio or more; got {pair.duration_s:.3f} s.")
+        raise UndefinedMetric(
+            f"Speaker similarity needs at least {SPEAKER_MIN_S} s of audio; got {pair.duration_s:.3f} s."
+        )
     source = model or str(_packaged())
     reference, output = pair.both(f"speaker by {source}", _embedder(source), SPEAKER_RATE)
     return float(reference @ output)
@@ -67,10 +69,12 @@ def _xvector(source: str) -> Callable[[Wave], Embedding]:
         network = AutoModelForAudioXVector.from_pretrained(source).eval()
     except (OSError, ValueError) as error:
         raise WeightsError(
-            f"speaker must name a network for speaker verification that transformers can load; {source!r}: {error}"
+            f"speaker must be a speaker verification network that transformers can load; got {source!r}: {error}"
         ) from error
     if features.sampling_rate != SPEAKER_RATE:
-        raise WeightsError(f"speaker must be a model for {SPEAKER_RATE} Hz; {source!r} takes {features.sampling_rate}.")
+        raise WeightsError(
+            f"speaker must be a model for {SPEAKER_RATE} Hz; {source!r} needs {features.sampling_rate} Hz."
+        )
 
     def embed(wave: Wave) -> Embedding:
         n_parts = int(np.ceil(len(wave) / (MAX_PART_S * SPEAKER_RATE)))
@@ -85,7 +89,10 @@ def _xvector(source: str) -> Callable[[Wave], Embedding]:
 
 
 def _ge2e(file: Path) -> Callable[[Wave], Embedding]:
-    """Load Resemblyzer's network: 3 LSTM layers on mel energies, a linear layer, ReLU; mean over windows of 1.6 s."""
+    """Load Resemblyzer's network: 3 LSTM layers on mel energies, a linear layer and ReLU.
+
+    The embedding is the mean over windows of 1.6 s.
+    """
     import torch
     from torch import nn
 
@@ -99,7 +106,9 @@ def _ge2e(file: Path) -> Callable[[Wave], Embedding]:
         state = torch.load(file, map_location="cpu", weights_only=True)["model_state"]
         network.load_state_dict({name: value for name, value in state.items() if name in network.state_dict()})
     except (OSError, KeyError, RuntimeError) as error:
-        raise WeightsError(f"speaker must be weights of Resemblyzer; '{file.name}' is not: {error}.") from error
+        raise WeightsError(
+            f"speaker must be the weights of Resemblyzer; cannot load '{file.name}': {error}."
+        ) from error
 
     def embed(wave: Wave) -> Embedding:
         raised = wave * np.float32(10.0 ** (max(0.0, GE2E_LEVEL_DBFS - rms_dbfs(wave)) / 20.0))
@@ -112,7 +121,7 @@ def _ge2e(file: Path) -> Callable[[Wave], Embedding]:
 
 
 def _ge2e_windows(wave: Wave) -> NDArray[np.float32]:
-    """Return the mel energies of the windows that hold sound: float32 [windows, 160, 40]."""
+    """Return the mel energies of the windows that are not pauses, float32 [windows, 160, 40]."""
     starts = list(range(0, max(1, len(wave) // GE2E_HOP + 2 - GE2E_WINDOW + GE2E_STEP), GE2E_STEP))
     span = GE2E_WINDOW * GE2E_HOP
     if len(starts) > 1 and len(wave) - starts[-1] * GE2E_HOP < GE2E_COVERAGE * span:
@@ -148,11 +157,11 @@ def _packaged() -> Path | None:
 def _lacks(model: str | None) -> str | None:
     if model is None and _packaged() is None:
         return (
-            "Speaker similarity needs a model: --model speaker=microsoft/wavlm-base-plus-sv (or the folder of another "
-            "AutoModelForAudioXVector), or --model speaker=pretrained.pt of Resemblyzer."
+            "Speaker similarity needs a model. Pass --model speaker=microsoft/wavlm-base-plus-sv (or the folder of "
+            "another AutoModelForAudioXVector), or --model speaker=pretrained.pt (the weights of Resemblyzer)."
         )
     if model is not None and model.endswith(".pt"):
-        return None if Path(model).is_file() else f"speaker must be a file of weights; there is no '{model}'."
+        return None if Path(model).is_file() else f"Weights for speaker not found: '{model}'."
     if model is not None and not is_installed("transformers"):
         return str(MissingExtraError("The metric Speaker similarity", "transformers", "baselines"))
     return None

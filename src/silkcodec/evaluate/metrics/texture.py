@@ -1,16 +1,15 @@
 """Measure whether noisy sounds keep their fine structure and high frequencies.
 
-No training loss of Silk measures either of them.
-
-A codec that averages details which it cannot encode returns fricatives with a smooth spectrum. The mel distance stays
-small, but the result sounds synthetic. Real fricatives are noise, whose log spectrum scatters about its envelope.
+No training loss of Silk measures these properties. If a codec averages details that it cannot encode, fricatives get a
+smooth spectrum. The mel distance stays small, but the result sounds synthetic. Real fricatives are noise, whose log
+spectrum scatters about its envelope.
 
 All metrics here use spectra of 1,024 samples (43 ms, Hann window, hop 512) at 24 kHz. The frames are selected from the
 reference alone, so that they are the same for all codecs:
 
-- fricative: more power from 4 to 7.4 kHz than from 0.1 to 2.5 kHz; that power at most 20 dB below its 99th percentile
-  and at most 40 dB below the loudest frame's power;
-- unvoiced: WORLD finds no F0 within the frame, whose power is at most 40 dB below the loudest frame's.
+- A fricative frame has more power from 4 to 7.4 kHz than from 0.1 to 2.5 kHz. The former is at most 20 dB below its
+  99th percentile over frames, and at most 40 dB below the power of the loudest frame.
+- An unvoiced frame has no F0 according to WORLD, and its power is at most 40 dB below that of the loudest frame.
 """
 
 from __future__ import annotations
@@ -40,50 +39,64 @@ SCATTER_HZ = (4200.0, 7400.0)
 ENVELOPE_HZ = 400.0  # width of the Hann kernel that smooths the log spectrum
 ENERGY_SHARE = 0.99
 HIGH_HZ = (7750.0, 10000.0)
-TOP_HZ, TOP_DB = (9000.0, 10000.0), -30.0  # least power density there of a full-band reference, over SCATTER_HZ
+TOP_HZ, TOP_DB = (9000.0, 10000.0), -30.0  # minimum power density of a full-band reference, relative to SCATTER_HZ
 FLATNESS_HZ = (300.0, 7400.0)
 FLATNESS_FLOOR = 1e-6  # relative to the mean of a frame; lower power is inaudible and may be rounding noise
 FLATNESS_WORST_DB, HIGH_WORST_DB = -60.0, -100.0
 
 
 def fricative_scatter_db(pair: Pair) -> float:
-    """Scatter of the output's log spectrum about its smooth envelope in fricatives, 4.2 to 7.4 kHz, in dB.
+    """Return the scatter of the output's log spectrum about its smooth envelope in fricatives, 4.2 to 7.4 kHz, in dB.
 
-    The envelope is the log spectrum smoothed along frequency by a Hann kernel 400 Hz wide; the scatter is the root
-    mean square of what is left, over bins and frames. White noise has 4.9 dB, recorded fricatives 5.1 to 5.5 dB.
+    The envelope is the log spectrum smoothed along frequency by a Hann kernel 400 Hz wide. The scatter is the root mean
+    square of the residual over bins and frames. White noise has 4.9 dB, recorded fricatives 5.1 to 5.5 dB.
+
+    Raises:
+        UndefinedMetric: the reference has less than 0.2 s of fricatives.
     """
     return scatter_db(_power_of_output(pair, _fricatives(pair)))
 
 
 def bandwidth_percent(pair: Pair) -> float:
-    """Frequency below which 99 % of the energy in fricatives lies, over that of the reference, minus 1; in percent."""
+    """Return the change of the bandwidth of fricatives relative to the reference, in percent.
+
+    The bandwidth is the frequency below which 99 % of the energy lies.
+
+    Raises:
+        UndefinedMetric: the reference has less than 0.2 s of fricatives.
+    """
     frames = _fricatives(pair)
     return 100.0 * (bandwidth_hz(_power_of_output(pair, frames)) / bandwidth_hz(_power_of_reference(pair, frames)) - 1)
 
 
 def high_band_db(pair: Pair) -> float:
-    """Power from 7.75 to 10 kHz in fricatives, relative to the reference, in dB; only for full-band references.
+    """Return the power from 7.75 to 10 kHz in fricatives relative to the reference, in dB.
 
     Raises:
-        UndefinedMetric: the reference's power density from 9 to 10 kHz is 30 dB or more below that of fricatives.
+        UndefinedMetric: the reference has less than 0.2 s of fricatives, or is not full-band: its power density from 9
+            to 10 kHz is more than 30 dB below that from 4.2 to 7.4 kHz.
     """
     frames = _fricatives(pair)
     reference = _power_of_reference(pair, frames)
     top_db = _to_db(_density(reference, TOP_HZ)) - _to_db(_density(reference, SCATTER_HZ))
     if top_db < TOP_DB:
-        raise UndefinedMetric(f"The high band needs a full-band reference; power from 9 kHz is {top_db:.0f} dB lower.")
+        raise UndefinedMetric(f"High band needs a full-band reference; its power from 9 kHz is {-top_db:.0f} dB lower.")
     output = _power_of_output(pair, frames)
     return max(float(_to_db(_density(output, HIGH_HZ)) - _to_db(_density(reference, HIGH_HZ))), HIGH_WORST_DB)
 
 
 def flatness_db(pair: Pair) -> float:
-    """Spectral flatness of unvoiced frames, 0.3 to 7.4 kHz, minus that of the reference, in dB.
+    """Return the spectral flatness of unvoiced frames, 0.3 to 7.4 kHz, minus that of the reference, in dB.
 
-    Flatness is the geometric over the arithmetic mean of the power spectrum. Above 0: the output is too smooth.
+    Flatness is the geometric mean of the power spectrum divided by its arithmetic mean. A value above 0 means that the
+    output is too smooth.
+
+    Raises:
+        UndefinedMetric: the reference has less than 0.2 s of unvoiced sound.
     """
     frames: Frames = pair.of_reference("unvoiced frames", _unvoiced_frames)
     if len(frames) < MIN_FRAMES:
-        raise UndefinedMetric("Flatness needs 0.2 s of unvoiced sound in the reference; found less.")
+        raise UndefinedMetric("Flatness needs at least 0.2 s of unvoiced sound; the reference has less.")
     return _flatness_db(power_of(pair.output, frames)) - _flatness_db(power_of(pair.reference, frames))
 
 
@@ -116,7 +129,7 @@ def bandwidth_hz(power: Power) -> float:
 
 
 def power_of(wave: Wave, frames: Frames) -> Power:
-    """Return the power spectra of some frames of a wave at 24 kHz: float64 [len(frames), 513]."""
+    """Return the power spectra of the given frames of a wave at 24 kHz, float64 [len(frames), 513]."""
     padded = np.pad(wave, (WINDOW // 2, WINDOW))
     windows = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP]
     spectrum = np.fft.rfft(windows[frames] * np.hanning(WINDOW), axis=1)
@@ -124,7 +137,7 @@ def power_of(wave: Wave, frames: Frames) -> Power:
 
 
 def _powers(wave: Wave) -> Iterator[tuple[NDArray[np.float64], ...]]:
-    """Yield for each block of frames the total power, the power in the fricative band and in the vowel band."""
+    """Yield the total power and the power in the fricative and vowel bands, for each block of frames."""
     n_frames = len(wave) // HOP + 1
     for start in range(0, n_frames, BLOCK):
         power = power_of(wave, np.arange(start, min(start + BLOCK, n_frames)))
@@ -134,7 +147,9 @@ def _powers(wave: Wave) -> Iterator[tuple[NDArray[np.float64], ...]]:
 def _fricatives(pair: Pair) -> Frames:
     frames: Frames = pair.of_reference("fricative frames", fricative_frames)
     if len(frames) < MIN_FRAMES:
-        raise UndefinedMetric("Fricatives of 0.2 s are needed in the reference; found less.")
+        raise UndefinedMetric(
+            f"This metric needs at least 0.2 s of fricatives; the reference has {len(frames)} of {MIN_FRAMES} frames."
+        )
     return frames
 
 

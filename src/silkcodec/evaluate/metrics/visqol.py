@@ -18,18 +18,18 @@ VISQOL_WORST = 1.0  # lower end of the scale
 
 
 def visqol(pair: Pair) -> float:
-    """MOS-LQO, 1 .. about 4.5 for identical waves (the lattice network of v3.3 tops out there).
+    """Return ViSQOL's MOS-LQO, from 1 to about 4.5, the limit of the lattice network of v3.3 for identical waves.
 
     Raises:
         UndefinedMetric: the reference is shorter than 0.7 s, or has no patch of 0.4 s with speech in it.
     """
     if pair.duration_s < VISQOL_MIN_S:
-        raise UndefinedMetric(f"ViSQOL needs {VISQOL_MIN_S} s of audio or more; got {pair.duration_s:.3f} s.")
+        raise UndefinedMetric(f"ViSQOL needs at least {VISQOL_MIN_S} s of audio; got {pair.duration_s:.3f} s.")
     reference, output = (wave.astype(np.float64) for wave in pair.at(VISQOL_RATE))
     try:
         return float(_api().measure_from_arrays(reference, output, VISQOL_RATE).moslqo)
     except IndexError:  # No patch was selected. The selection depends only on the reference.
-        raise UndefinedMetric("ViSQOL needs a patch of 0.4 s with speech in the reference; found none.") from None
+        raise UndefinedMetric("ViSQOL needs a patch of 0.4 s with speech; the reference has none.") from None
 
 
 @cache

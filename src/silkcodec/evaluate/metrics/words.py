@@ -28,8 +28,8 @@ from silkcodec.evaluate.metrics.base import Metric, Pair, UndefinedMetric, Wave,
 WHISPER_RATE = 16_000  # Hz
 WINDOW_S = 30  # length of Whisper's input window
 BEAM = 5
-TOKENS_PER_S, TOKENS_MORE = 15, 20  # faster than any speaker; stops a recognizer that repeats itself endlessly
-TOKENS_MOST = 400  # what fits into Whisper's decoder besides the prompt
+TOKENS_PER_S, TOKENS_MORE = 15, 20  # above the rate of any speaker; stops a recognizer that repeats itself endlessly
+TOKENS_MOST = 400  # number of tokens that fit into Whisper's decoder besides the prompt
 
 UNSPACED = {"zh", "yue", "ja", "th", "lo", "my", "km", "bo"}  # languages written without spaces between words
 ALIASES = {"cmn": "zh", "nb": "no", "iw": "he", "jv": "jw", "fil": "tl"}  # language codes -> Whisper's codes
@@ -41,29 +41,29 @@ Unit = Literal["words", "characters"]
 
 
 def wer(pair: Pair, model: str) -> Weighted:
-    """Word error rate against the manifest's text, in percent."""
+    """Return the word error rate against the manifest's text, in percent, weighted by words."""
     return _against_text(pair, model, "words")
 
 
 def cer(pair: Pair, model: str) -> Weighted:
-    """Character error rate against the manifest's text, in percent."""
+    """Return the character error rate against the manifest's text, in percent, weighted by characters."""
     return _against_text(pair, model, "characters")
 
 
 def dwer(pair: Pair, model: str) -> Weighted:
-    """Word error rate against the recogniser's own transcript of the original, in percent."""
+    """Return the word error rate against the recognizer's transcript of the original, in percent."""
     return _against_transcript(pair, model, "words")
 
 
 def dcer(pair: Pair, model: str) -> Weighted:
-    """Character error rate against the recogniser's own transcript of the original, in percent."""
+    """Return the character error rate against the recognizer's transcript of the original, in percent."""
     return _against_transcript(pair, model, "characters")
 
 
 def _against_text(pair: Pair, model: str, unit: Unit) -> Weighted:
     text = pair.columns.get("text", "")
     if not text.strip():
-        raise UndefinedMetric("a text to compare with must be in the manifest's column 'text'; this clip has none.")
+        raise UndefinedMetric("The clip has no reference text in the manifest's column 'text'.")
     language = _language(pair, model)
     return error_rate(text, _transcript_of_output(pair, model, language), unit, language)
 
@@ -84,7 +84,7 @@ def _transcript_of_output(pair: Pair, model: str, language: str) -> str:
 
 
 def error_rate(reference: str, output: str, unit: Unit, language: str) -> Weighted:
-    """Return the edit distance of two texts over the length of the reference, in percent. The weight is that length.
+    """Return the edit distance of two texts divided by the length of the reference, in percent, with that length.
 
     Raises:
         UndefinedMetric: the normalised reference is empty, or the language is written without word boundaries.
@@ -92,13 +92,13 @@ def error_rate(reference: str, output: str, unit: Unit, language: str) -> Weight
     from rapidfuzz.distance import Levenshtein
 
     if unit == "words" and language in UNSPACED:
-        raise UndefinedMetric(f"words need spaces between them, which the language {language!r} does not write.")
+        raise UndefinedMetric(f"The language {language!r} has no spaces between words; use the character error rate.")
     expected, got = normalised(reference).split(), normalised(output).split()
     if unit == "characters":
         gap = "" if language in UNSPACED else " "
         expected, got = list(gap.join(expected)), list(gap.join(got))
     if not expected:
-        raise UndefinedMetric(f"{unit} to compare with are needed; the original's text has none.")
+        raise UndefinedMetric(f"The reference text has no {unit}; it has none after normalisation.")
     return Weighted(100.0 * Levenshtein.distance(expected, got) / len(expected), float(len(expected)))
 
 
@@ -114,7 +114,7 @@ def normalised(text: str) -> str:
 
 
 def transcribe(wave: Wave, model: str, language: str) -> str:
-    """Return Whisper's transcript of a wave, float32 [T] at 16 kHz; an empty text for silence."""
+    """Return Whisper's transcript of a wave, float32 [T] at 16 kHz; "" for silence."""
     if is_silent(wave):
         return ""
     most = min(TOKENS_MOST, int(TOKENS_PER_S * len(wave) / WHISPER_RATE) + TOKENS_MORE)
@@ -124,7 +124,8 @@ def transcribe(wave: Wave, model: str, language: str) -> str:
         beam_size=BEAM,
         temperature=0.0,
         condition_on_previous_text=False,
-        without_timestamps=len(wave) <= WINDOW_S * WHISPER_RATE,  # longer waves need them to continue after a window
+        without_timestamps=len(wave)
+        <= WINDOW_S * WHISPER_RATE,  # Longer waves need timestamps to continue after a window.
         max_new_tokens=most,
     )
     return "".join(segment.text for segment in segments)
@@ -142,7 +143,7 @@ def _language(pair: Pair, model: str) -> str:
         f"language by {model}", lambda wave: _whisper(model).detect_language(wave)[0], WHISPER_RATE
     )
     if language not in known:
-        raise UndefinedMetric(f"the recogniser must know the clip's language; this one has not learned {named!r}.")
+        raise UndefinedMetric(f"The recognizer does not support the clip's language {language!r}.")
     return str(language)
 
 
@@ -159,17 +160,19 @@ def _whisper(model: str) -> Any:
         return WhisperModel(model, device="cpu", compute_type="int8", cpu_threads=1, num_workers=1)
     except (OSError, RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
-        raise WeightsError(f"whisper must be a size or a folder of a CTranslate2 model; {model!r}: {reason}") from error
+        raise WeightsError(
+            f"whisper must be a size or a folder of a CTranslate2 model; got {model!r}: {reason}"
+        ) from error
 
 
 def _lacks(model: str | None) -> str | None:
     if model is None:
         return (
-            "Error rates need a recogniser: --model whisper=base (or another size of Whisper), or "
-            "--model whisper=FOLDER of one in CTranslate2's format."
+            "Error rates need a recognizer. Pass --model whisper=base (or another size of Whisper), or "
+            "--model whisper=FOLDER with a model in CTranslate2 format."
         )
     if Path(model).is_dir() and not (Path(model) / "model.bin").is_file():
-        return f"whisper must be a folder with model.bin, in CTranslate2's format; '{model}' has none."
+        return f"whisper must be a folder with model.bin, in CTranslate2 format; '{model}' has no model.bin."
     return None
 
 
