@@ -322,7 +322,7 @@ def test_a_metric_that_breaks_is_told_and_tried_again(
     monkeypatch.setitem(metrics.METRICS, "level_db", replace(level, measure=breaks))
     result = measure(corpus, ["half"], tmp_path / "out")
     assert result["means"]["half"]["si_sdr_db"]["n"] == 3 and result["means"]["half"]["level_db"]["n"] == 0
-    assert any("level_db failed 3 times: KeyError" in sentence for sentence in report.failures(result))
+    assert any("level_db failed on 3 rows: KeyError" in sentence for sentence in report.failures(result))
     monkeypatch.setitem(metrics.METRICS, "level_db", level)
     result = measure(corpus, ["half"], tmp_path / "out", overwrite=True)
     assert result["means"]["half"]["level_db"]["n"] == 3 and report.failures(result) == []

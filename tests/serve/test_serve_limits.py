@@ -167,7 +167,7 @@ def test_health_checks_have_room_of_their_own(tmp_path: Path) -> None:
         with raw(url) as working:
             working.sendall(b"POST /v1/encode HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\nwait")
             assert until(lambda: list(tmp_path.glob("*/upload")))
-            with pytest.raises(ServerError, match="1 requests open") as caught:
+            with pytest.raises(ServerError, match="limit is 1 open requests") as caught:
                 Client(url).codecs()
             assert (caught.value.status, caught.value.code) == (429, "rate")
             assert Client(url)._request("/health/ready")
@@ -204,7 +204,7 @@ def test_one_address_does_not_take_all_places_for_uploads(tmp_path: Path) -> Non
         with raw(url) as slow:
             slow.sendall(b"POST /v1/encode HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nRI")
             assert until(lambda: list(tmp_path.glob("*/upload")))
-            with pytest.raises(ServerError, match="1 uploads open") as caught:
+            with pytest.raises(ServerError, match="limit is 1 open uploads") as caught:
                 Client(url).encode(b"x")
             assert caught.value.status == 429
             with service.uploads.one("another address"):

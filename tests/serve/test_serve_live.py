@@ -397,9 +397,9 @@ def test_a_worker_that_hangs_is_replaced(weights_folder: Path, monkeypatch: pyte
         pool.start()
         while not (ready := pool.workers("files")):
             await asyncio.sleep(0.05)
-        heard = ready[0]._heard
+        before = ready[0]._last_message
         async with asyncio.timeout(20):
-            while ready[0]._heard == heard:  # until it answers
+            while ready[0]._last_message == before:  # until it answers
                 await asyncio.sleep(0.05)
         monkeypatch.setattr(processes, "SILENT_S", 0.5)
         pid = ready[0].pid or 0

@@ -1,1 +1,1 @@
-"""Baseline codecs behind the same `Codec` protocol as Silk. `load` imports the one it needs; this file imports none."""
+"""Provide baseline codecs with the same `Codec` protocol as Silk. `load` imports a codec only when it is needed."""

@@ -1,8 +1,8 @@
-"""`silk codecs`: every codec and preset, what it makes of a second of speech, and whether it can be used here.
+"""Implement `silk codecs`: list every codec and preset with its rates, and whether it is installed.
 
-Nothing is loaded: rates were measured, and a package is only looked for. Codecs that other packages brought are listed
-without rates. `rates.json` holds the part of bench/codecs.json that is the same on every machine; `make bench-codecs`
-writes both.
+No codec is loaded: the rates were measured before, and packages are only searched for. Codecs of third-party packages
+are listed without rates. `rates.json` contains the part of bench/codecs.json that is the same on every machine.
+`make bench-codecs` writes both files.
 """
 
 from __future__ import annotations
@@ -16,17 +16,18 @@ from typing import Any
 
 from silkcodec import codec
 
-MANY = 10  # presets of one codec; of more, the table shows those that stand for it
+MANY = 10  # If a codec has more presets, the table shows only representative ones.
 
 Rates = Mapping[str, Mapping[str, Any] | None]
 Row = dict[str, Any]
 
 
 def measured() -> dict[str, dict[str, Any] | None]:
-    """Return the rates of every built-in codec and preset, or None where they could not be measured.
+    """Return the rates of every built-in codec and preset, or None if they could not be measured.
 
-    tokens_per_second and bits_per_second are of the codec's clock; counted_tokens_per_second is of counted_s of
-    speech, the last frame filled up. `listed`: one of those that stand for their codec in a short list.
+    tokens_per_second and bits_per_second are nominal rates, over the time that the frames span.
+    counted_tokens_per_second is the number of tokens of counted_s seconds of speech, including the padding of the last
+    frame, divided by counted_s. `listed` marks presets that represent their codec in a short list.
     """
     content = (Path(__file__).parent / "rates.json").read_text(encoding="utf-8")
     codecs: dict[str, dict[str, Any] | None] = json.loads(content)["codecs"]
@@ -34,7 +35,14 @@ def measured() -> dict[str, dict[str, Any] | None]:
 
 
 def rows(measured: Rates, registry: Mapping[str, str]) -> list[Row]:
-    """One per codec and preset: name, module, what it needs here ("" if nothing), rates (none if not measured)."""
+    """Return one row per codec and preset: name, module, needs, and the measured rates if there are any.
+
+    `needs` is the command that installs missing packages, or "" if the codec can be used.
+
+    Args:
+        measured: rates by codec name, as returned by `measured`.
+        registry: "module:class" by codec, as returned by `silkcodec.codec.codecs`.
+    """
     order = list(dict.fromkeys(codec.parse(name)[0] for name in measured))
     found = []
     for base in sorted(registry, key=lambda base: order.index(base) if base in order else len(order)):
@@ -45,7 +53,7 @@ def rows(measured: Rates, registry: Mapping[str, str]) -> list[Row]:
 
 
 def short(found: Sequence[Row]) -> tuple[list[Row], list[str]]:
-    """The rows of a table that can be read, and the names it leaves out."""
+    """Return the rows of a table of readable length, and the names of the omitted rows."""
     shown: list[Row] = []
     left_out: list[str] = []
     for _, group in groupby(found, key=lambda row: codec.parse(row["name"])[0]):
@@ -59,25 +67,25 @@ def short(found: Sequence[Row]) -> tuple[list[Row], list[str]]:
 
 
 def notes(found: Sequence[Row], left_out: Sequence[str]) -> list[str]:
-    """What the table does not say."""
+    """Return the notes below the table: omitted rows, how rates were measured, and missing packages."""
     known = {row["name"]: row for row in found if "tokens_per_second" in row}
     lines = []
     for base, n_presets in Counter(codec.parse(name)[0] for name in left_out).items():
-        lines.append(f"Not shown: {n_presets} more presets of {base}; --json has them.")
+        lines.append(f"Not shown: {n_presets} more presets of {base}. Use --json to list them.")
     if known:
-        lines.append("Measured: the codes that each codec made of speech, over the time that its frames span.")
+        lines.append("Rates were measured on speech: the number of tokens divided by the duration of their frames.")
     filled = [known[name] for name in ("dac:44k", "snac:24k") if name in known]
     if filled:
         counts = " and ".join(f"{row['counted_tokens_per_second']:.1f} of {row['name']}" for row in filled)
         lines.append(
-            "A recording ends inside a frame, and the rest of it is filled up: counted over"
-            f" {filled[0]['counted_s']:g} s of speech, that makes {counts}."
+            "The last frame of a recording is padded. Including this padding, the rate over"
+            f" {filled[0]['counted_s']:g} s of speech is {counts}."
         )
     if "snac:24k" in known:
         row = known["snac:24k"]
         lines.append(
             f"SNAC: {row['tokens_per_second']:.1f} = {' + '.join(f'{rate:.5g}' for rate in row['frame_rates_hz'])}."
-            " The 82.5 with 4 codebooks that is often quoted is none of its published models."
+            " The often quoted 82.5 with 4 codebooks does not belong to any published model."
         )
     for needs, group in groupby(sorted(found, key=lambda row: row["needs"]), key=lambda row: row["needs"]):
         if needs:
@@ -87,18 +95,19 @@ def notes(found: Sequence[Row], left_out: Sequence[str]) -> list[str]:
 
 
 def frame_rates(rates_hz: Sequence[float]) -> str:
-    """Hz, of a multi-scale codec the slowest and the fastest: `11.72..46.88`."""
+    """Format frame rates in Hz; for a multi-scale codec the lowest and the highest, e.g. `11.72..46.88`."""
     slowest, fastest = min(rates_hz), max(rates_hz)
     return f"{slowest:.4g}" if slowest == fastest else f"{slowest:.4g}..{fastest:.4g}"
 
 
 def codebooks(sizes: Sequence[int]) -> str:
-    """Equal neighbours counted: `8 x 1,024`, `18 x 2,097,152 + 64`."""
+    """Format codebook sizes with counts, e.g. `8 x 1,024` or `18 x 2,097,152 + 64`."""
     runs = [(len(list(run)), size) for size, run in groupby(sizes)]
     return " + ".join(f"{n} x {size:,}" if n > 1 else f"{size:,}" for n, size in runs)
 
 
 def cells(row: Row) -> dict[str, str]:
+    """Return the cells of a table row by column heading."""
     known = "tokens_per_second" in row
     return {
         "codec": row["name"],

@@ -1,9 +1,8 @@
-"""What the classical codecs (Opus, Speex, Codec2, GSM) share: packets of constant size as tokens, missing libraries.
+"""Implement what the classical codecs (Opus, Speex, Codec2, GSM) share: packets as tokens, and missing libraries.
 
-A classical codec has no codebooks: its packet is a run of bits. At a constant bit rate that run is cut into
-K symbols of equal width, and these are the codes of K codebooks at the packets' rate. So `bits_per_second` is
-the true rate of the stream, `tokens_per_second` counts symbols, and nothing pretends that a symbol means a
-sound.
+A classical codec has no codebooks, and its packets are sequences of bits. At a constant bit rate, a packet is split
+into K symbols of equal width, which are the codes of K codebooks at the packet rate. `bits_per_second` is then the true
+rate of the stream, and `tokens_per_second` counts symbols. A single symbol has no acoustic meaning.
 
     packet of 120 bits   |01101001|11010010| ... |00010111|     opus:6k, every 20 ms
     codebook                  0        1      ...     14         15 codes of 0..255, 50 Hz
@@ -28,20 +27,20 @@ Wave = NDArray[np.float32]
 
 
 class PacketCodec:
-    """The base of the classical codecs: a `Codec` of constant packets. Stateless between calls.
+    """Implement the `Codec` protocol for codecs with packets of constant size. Calls share no state.
 
-    Every `encode` and `decode` is a fresh stream. What comes out lags by `delay_samples`: `encode` appends as
-    much silence, so that the wave's end comes out, and `decode` cuts it off.
+    Every call of `encode` and `decode` starts a new stream. The output of the codec is delayed by `delay_samples`.
+    `encode` therefore appends this amount of silence, and `decode` removes the delay.
 
     Args:
-        name: with the preset: "opus:6k".
-        sample_rate: Hz.
-        packet_samples, packet_bits: of one packet.
-        delay_samples: by how much the codec's output lags.
+        name: name with preset, e.g. "opus:6k".
+        sample_rate: sample rate in Hz.
+        packet_samples, packet_bits: size of a packet.
+        delay_samples: delay of the codec's output.
 
     Attributes:
-        latency_s: one packet and the delay: how far ahead of a sample the input must be known.
-        deterministic: whether `decode` always gives the same samples; `encode` always gives the same tokens.
+        latency_s: algorithmic latency in seconds: one packet plus the delay.
+        deterministic: whether `decode` always returns the same samples. `encode` always returns the same tokens.
     """
 
     quantizer = "bit stream"
@@ -65,11 +64,11 @@ class PacketCodec:
         return f"{type(self).__name__}({self.name!r})"
 
     def encode(self, wave: ArrayLike, sample_rate: int, *, n_codebooks: int | None = None) -> Tokens:
-        """Tokens of a wave, see `Codec.encode`: the bits of its packets.
+        """Encode a wave; see `Codec.encode`. The tokens are the bits of its packets.
 
         Raises:
-            AudioError: no samples, NaN or Inf, not a wave.
-            ArgumentError: n_codebooks is not the number of symbols in a packet: it cannot be thinned out.
+            AudioError: there are no samples, a sample is NaN or infinite, or the input is not a wave.
+            ArgumentError: `n_codebooks` is not the number of symbols in a packet. Packets cannot be shortened.
         """
         self.check_n_codebooks(n_codebooks)
         mono = audio.as_wave(wave, sample_rate, self.sample_rate)
@@ -86,11 +85,11 @@ class PacketCodec:
         )
 
     def check_n_codebooks(self, n_codebooks: int | None) -> int:
-        """Return the number of symbols in a packet. Raises ArgumentError: n_codebooks is another number."""
+        """Return the number of symbols in a packet. Raises ArgumentError if `n_codebooks` is another number."""
         k = len(self.codebook_sizes)
         if n_codebooks not in (None, k):
             raise ArgumentError(
-                f"n_codebooks must be {k} for '{self.name}'; got {n_codebooks}; a preset chooses the bit rate."
+                f"n_codebooks must be {k} for '{self.name}'; got {n_codebooks}. Choose a preset to change the bit rate."
             )
         return k
 
@@ -100,12 +99,12 @@ class PacketCodec:
         """Return the wave of these tokens, float32 [n_samples], without the codec's delay.
 
         Args:
-            tokens: what `encode` returned; or bare codes, int [K, F], one row per codebook, as `Tokens.codes`.
-            n_samples: of the wave, of bare codes only; None: all that the packets hold.
-            n_codebooks: K, of bare codes only; only one number is right.
+            tokens: the result of `encode`, or bare codes int [K, F] with one row per codebook, like `Tokens.codes`.
+            n_samples: length of the wave, only for bare codes; None: the length of all packets.
+            n_codebooks: K, only for bare codes. It must be the number of symbols in a packet.
 
         Raises:
-            TokensError: tokens of another codec or preset, or bits that are no packet.
+            TokensError: the tokens are from another codec or preset, or their bits are not valid packets.
         """
         tokens = as_tokens(self, tokens, n_samples, n_codebooks)
         self._check_tokens(tokens)
@@ -114,38 +113,42 @@ class PacketCodec:
         return wave[self.delay_samples :][: tokens.n_samples].copy()
 
     def _encode_packets(self, frames: Wave) -> list[bytes]:
-        """Frames, float32 [n, packet_samples], to n packets of packet_bits bits, in whole bytes."""
+        """Encode frames, float32 [n, packet_samples], to n packets of packet_bits bits, padded to whole bytes."""
         raise NotImplementedError
 
     def _decode_packets(self, packets: list[bytes]) -> Wave:
-        """n packets to float32 [n * packet_samples]."""
+        """Decode n packets to samples, float32 [n * packet_samples]."""
         raise NotImplementedError
 
     def _n_packets(self, n_samples: int) -> int:
-        """Packets that carry the wave and the delay after it."""
+        """Return the number of packets for a wave and the delay."""
         return -(-(n_samples + self.delay_samples) // self.packet_samples)
 
     def _check_tokens(self, tokens: Tokens) -> None:
         if tokens.codec != self.name or tokens.sample_rate != self.sample_rate:
             raise TokensError(
-                f"Tokens must be of the codec '{self.name}' at {self.sample_rate} Hz; "
-                f"got '{tokens.codec}' at {tokens.sample_rate} Hz: decode them with the codec that made them."
+                f"Tokens must be from the codec '{self.name}' at {self.sample_rate} Hz; "
+                f"got '{tokens.codec}' at {tokens.sample_rate} Hz. Decode them with the codec that encoded them."
             )
         if tokens.codebook_sizes != self.codebook_sizes:
             k, size = len(self.codebook_sizes), self.codebook_sizes[0]
-            raise TokensError(f"'{self.name}' has {k} codebooks of {size}; got {tokens.codebook_sizes}.")
+            raise TokensError(
+                f"Tokens of '{self.name}' must have {k} codebooks of {size}; got {tokens.codebook_sizes}."
+            )
         expected, got = self._n_packets(tokens.n_samples), {len(row) for row in tokens.codes}
         if got != {expected}:
-            raise TokensError(f"{tokens.n_samples} samples make {expected} packets of '{self.name}'; got {max(got)}.")
+            raise TokensError(
+                f"{tokens.n_samples} samples of '{self.name}' must have {expected} packets; got {max(got)}."
+            )
 
 
 class MissingLibraryError(MissingExtraError):
-    """A shared library that pip does not bring is not installed.
+    """Raised when a shared library is not installed that pip does not provide.
 
     Args:
-        what: what needs it, as the start of a sentence: "The codec 'opus'".
-        package: the shared library: "libopus".
-        command: the commands that install it.
+        what: subject of the message, e.g. "The codec 'opus'".
+        package: name of the shared library, e.g. "libopus".
+        command: commands that install it.
     """
 
     def __init__(self, what: str, package: str, command: str) -> None:
@@ -158,14 +161,14 @@ class MissingLibraryError(MissingExtraError):
 
 
 def symbol_bits(packet_bits: int) -> int:
-    """The widest symbol of at most 8 bits that divides a packet: 8 for whole bytes, 7 for 28 bits."""
+    """Return the largest symbol width up to 8 bits that divides a packet, e.g. 8 for whole bytes or 7 for 28 bits."""
     return next(width for width in range(8, 0, -1) if packet_bits % width == 0)
 
 
 def packets_to_codes(packets: list[bytes], packet_bits: int) -> Codes:
-    """Packets, the first `packet_bits` bits of each -> symbols int64 [n_packets, packet_bits / width].
+    """Return the symbols of packets, int64 [n_packets, packet_bits / width].
 
-    The bits beyond `packet_bits` in a packet's last byte are padding and are not counted.
+    The bits after `packet_bits` in the last byte of a packet are padding and are ignored.
     """
     width = symbol_bits(packet_bits)
     raw = np.frombuffer(b"".join(packets), dtype=np.uint8).reshape(len(packets), -1)
@@ -174,7 +177,10 @@ def packets_to_codes(packets: list[bytes], packet_bits: int) -> Codes:
 
 
 def codes_to_packets(codes: Codes, packet_bits: int) -> list[bytes]:
-    """The inverse of `packets_to_codes`: packets of ceil(packet_bits / 8) bytes, padded with zero bits."""
+    """Return the packets of symbols, the inverse of `packets_to_codes`.
+
+    Each packet has ceil(packet_bits / 8) bytes and is padded with zeros.
+    """
     width = symbol_bits(packet_bits)
     bits = (codes[..., None] >> np.arange(width - 1, -1, -1)) & 1
     packed = np.packbits(bits.reshape(len(codes), packet_bits).astype(np.uint8), axis=1)

@@ -1,16 +1,16 @@
-"""Codec2 (David Rowe's open vocoder, 700 to 3,200 bit/s) behind the Codec protocol, through `pycodec2`.
+"""Provide Codec2 (David Rowe's open vocoder, 700 to 3,200 bit/s) through `pycodec2`.
 
-Speech at 8 kHz; everything above 4 kHz is lost by design. Tokens: the bits of a frame as symbols of equal
-width, a codebook each: bytes where a frame is whole bytes (3200, 2400, 1600, 1400, 1200), 7 bits for the 28
-of 700C, 4 bits for the 52 of 1300; so `bits_per_second` is exactly the mode's.
+Codec2 encodes speech at 8 kHz, so everything above 4 kHz is lost. The tokens are the bits of a frame, split into
+symbols of equal width with one codebook each: 8 bits if a frame has whole bytes (3200, 2400, 1600, 1400, 1200), 7 bits
+for the 28 bits of 700C, and 4 bits for the 52 bits of 1300. `bits_per_second` is therefore the exact rate of the mode.
 
-libcodec2 steps by 10 ms. The 40 ms window of a step is centred 10 ms before the step begins, and synthesis
-reaches what it found 10 ms after, at the end of the step: the output lags 20 ms. 700C interpolates towards
-the next frame, one step later: 30 ms.
+libcodec2 advances in steps of 10 ms. The analysis window of 40 ms is centred 10 ms before the start of a step, and the
+synthesis reaches the parameters of a step at its end, 10 ms later. The output is thus delayed by 20 ms. 700C
+interpolates towards the next frame, one step later, so its delay is 30 ms.
 
-**Not deterministic, by libcodec2's design**: the phases of unvoiced speech come from a generator of random
-numbers that the whole process shares and nobody can seed. Tokens are always the same; two `decode` calls
-sound the same, but their noise differs.
+**Decoding is not deterministic.** libcodec2 draws the phases of unvoiced speech from a random number generator that the
+whole process shares and that cannot be seeded. The tokens are always the same. Two `decode` calls sound the same, but
+their noise differs.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ INSTALL_LIBRARY = "apt-get install libcodec2-1.0 (Debian), dnf install codec2 (F
 
 @dataclass(frozen=True)
 class Mode:
-    """One mode: its number in the binding and how late its output is."""
+    """Describe a mode: its number in the binding, and the delay of its output in samples at 8 kHz."""
 
     number: int
     delay_samples: int = 160
 
 
 MODES = {
-    "700C": Mode(700, delay_samples=240),  # the binding's 700 is 700C: 700 and 700B left libcodec2 with 1.0
+    "700C": Mode(700, delay_samples=240),  # The binding's 700 is 700C, because libcodec2 1.0 removed 700 and 700B.
     "1200": Mode(1200),
     "1300": Mode(1300),
     "1400": Mode(1400),
@@ -50,18 +50,18 @@ PRESETS = tuple(MODES)
 
 
 class Codec2(classical.PacketCodec):
-    """Codec2 in one of its modes.
+    """Encode and decode with Codec2 in one of its modes.
 
     Args:
-        preset: the mode, one of `PRESETS`: "1200".
+        preset: the mode, one of `PRESETS`; None: "1200".
 
     Raises:
-        ArgumentError: an unknown preset.
+        ArgumentError: the preset is unknown.
         MissingExtraError: `pycodec2`, or the libcodec2 that it was built against, is not installed.
     """
 
     presets = PRESETS
-    deterministic = False  # of decode: see the module's docstring
+    deterministic = False  # see the docstring of the module
 
     def __init__(self, preset: str | None = None) -> None:
         preset = choose("codec2", preset, PRESETS, DEFAULT_PRESET)
@@ -91,12 +91,13 @@ class Codec2(classical.PacketCodec):
 
 
 def _import_pycodec2() -> Any:
-    """Imports `pycodec2` (its wheels carry libcodec2; built from source it needs the system's).
+    """Import `pycodec2`. Its wheels include libcodec2; a build from source needs the library of the system.
 
     Raises:
-        MissingExtraError: the binding is missing, or (MissingLibraryError) the shared library.
+        MissingExtraError: the binding is missing.
+        MissingLibraryError: the shared library is missing.
     """
     try:
         return import_extra("pycodec2", "The codec 'codec2'", "classical")
-    except ImportError as error:  # the binding is there, the library that it links to is not
+    except ImportError as error:  # The binding is installed, but its shared library is missing.
         raise classical.MissingLibraryError("The codec 'codec2'", "libcodec2", INSTALL_LIBRARY) from error

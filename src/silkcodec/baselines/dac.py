@@ -1,13 +1,13 @@
-"""DAC, the Descript Audio Codec (Kumar et al. 2023, arXiv 2306.06546), through `transformers`.
+"""Provide DAC, the Descript Audio Codec (Kumar et al. 2023, arXiv 2306.06546), through `transformers`.
 
-Three models, one a preset: `dac:16k` 50 frames/s and 12 residual codebooks of 1,024, `dac:24k` 75 and 32,
-`dac:44k` 86.13 (44,100 / 512) and 9. The model is not causal, but it is made of convolutions alone, so it
-reaches no further than `latency_s` ahead.
+There are three models with one preset each. All have residual codebooks of 1,024 entries: `dac:16k` has 12 at
+50 frames/s, `dac:24k` has 32 at 75 frames/s, and `dac:44k` has 9 at 86.13 frames/s (44,100 / 512). The model is not
+causal, but it consists only of convolutions, so its look-ahead is limited to `latency_s`.
 
-The 16 and 24 kHz decoders fall 8 samples short of their frames, because one of their strides is odd and the
-published decoder drops a sample there; where the wave would lose its end, it gets one more frame.
+The output of the 16 and 24 kHz decoders is 8 samples shorter than their frames, because one of their strides is odd and
+the published decoder drops a sample there. If the end of a wave would be lost, the wave gets one more frame.
 
-Memory of a long clip: that of one piece.
+Long clips are processed in pieces, so memory does not grow with the duration.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from silkcodec.baselines import neural
 from silkcodec.baselines.presets import choose
-from silkcodec.baselines.reach import pieces, snake_decoder, snake_encoder
+from silkcodec.baselines.receptive_field import pieces, snake_decoder, snake_encoder
 from silkcodec.baselines.weights import find_weights, load_transformer, require
 from silkcodec.parallel.rebuilt import absolute
 
@@ -31,11 +31,11 @@ DEFAULT_PRESET = "44k"
 
 
 class Dac(neural.NeuralCodec):
-    """One of DAC's models, with all of its codebooks; `n_codebooks` takes fewer.
+    """Encode and decode with one of DAC's models. `n_codebooks` selects fewer than all codebooks.
 
     Args:
-        preset: one of `PRESETS`: "44k".
-        source: a folder or hub repository with the weights; None: as published.
+        preset: one of `PRESETS`; None: "44k".
+        source: a folder or hub repository with the weights; None: the published weights.
 
     Raises:
         ArgumentError, WeightsError, MissingExtraError: see `silkcodec.load`.
@@ -92,8 +92,8 @@ class Dac(neural.NeuralCodec):
 
 
 def _shortfall(config: Any) -> int:
-    """Samples that the decoder's output is short of a whole number of frames: an odd stride loses one value."""
-    length = 0  # of the output of no frames at all, negative where samples are lost
+    """Return how many samples the decoder's output is shorter than its frames. Each odd stride loses one value."""
+    length = 0  # length of the output for zero frames; negative if samples are lost
     for stride in config.upsampling_ratios:
         length = length * stride - (stride % 2)
     return -length

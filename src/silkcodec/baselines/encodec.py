@@ -1,16 +1,18 @@
-"""EnCodec (Défossez et al. 2022, arXiv 2210.13438) behind the Codec protocol, through `transformers`.
+"""Provide EnCodec (Défossez et al. 2022, arXiv 2210.13438) through `transformers`.
 
-Two models. **24 kHz**: mono, causal, 75 frames/s, 32 residual codebooks of 1,024, of which a preset uses the
-first 2 to 32: `encodec:6k` is 8 of them. **48 kHz**: stereo, `encodec:stereo-6k`; here mono goes in on both
-channels and their mean comes out.
+There are two models:
 
-The 48 kHz model cuts its input into chunks of 1 s that overlap by 1 %, and divides each by its loudness.
-That number is part of the stream and stands in no code, so it is a codebook of its own here, the first one:
-the 31,744 finite float16 numbers that are not negative, one a chunk (1.01 Hz, 15 bit/s). A chunk has 150
-frames and begins 0.99 s after the one before: 151.5 frames/s, a little more than the nominal 150.
+- **24 kHz**: mono and causal, 75 frames/s, 32 residual codebooks of 1,024 entries. A preset uses the first 2 to 32 of
+  them, e.g. `encodec:6k` uses 8.
+- **48 kHz**: stereo, e.g. `encodec:stereo-6k`. The mono input is copied to both channels, and the output is their mean.
 
-Memory of a long clip: 24 kHz, 0.6 GB an hour for the features of the LSTMs, which see the whole; 48 kHz, one
-chunk.
+The 48 kHz model splits its input into chunks of 1 s that overlap by 1 %, and divides each chunk by its RMS level. This
+scale is part of the stream but not of the codes, so it is the first codebook here. The codebook has 31,744 entries, the
+non-negative finite float16 numbers, and one code per chunk (1.01 Hz, 15 bit/s). A chunk has 150 frames and starts 0.99
+s after the previous one, so the frame rate is 151.5 Hz, slightly above the nominal 150 Hz.
+
+For long clips, the 24 kHz model needs 0.6 GB of memory per hour, because its LSTMs process all features at once. The
+48 kHz model processes one chunk at a time.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from silkcodec.baselines import neural
 from silkcodec.baselines.presets import choose
-from silkcodec.baselines.reach import pieces, seanet_decoder, seanet_encoder
+from silkcodec.baselines.receptive_field import pieces, seanet_decoder, seanet_encoder
 from silkcodec.baselines.weights import find_weights, load_transformer, require
 from silkcodec.parallel.rebuilt import absolute
 
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     import torch
 
 MODELS = {False: "facebook/encodec_24khz", True: "facebook/encodec_48khz"}  # whether it is the stereo model
-CODEBOOKS = {  # of each preset, without the scale's
+CODEBOOKS = {  # number of codebooks of each preset, without that of the scale
     "1.5k": 2,
     "3k": 4,
     "6k": 8,
@@ -41,15 +43,15 @@ CODEBOOKS = {  # of each preset, without the scale's
 }
 PRESETS = tuple(CODEBOOKS)
 DEFAULT_PRESET = "6k"
-N_SCALES = 0x7C00  # float16 patterns below that of infinity: 0 and the positive numbers, in order
+N_SCALES = 0x7C00  # number of float16 bit patterns below infinity: 0 and the positive numbers, in ascending order
 
 
 class Encodec(neural.NeuralCodec):
-    """EnCodec at one of its bit rates.
+    """Encode and decode with EnCodec at one of its bit rates.
 
     Args:
-        preset: one of `PRESETS`: "6k", "stereo-6k".
-        source: a folder or hub repository with the weights; None: as published.
+        preset: one of `PRESETS`, e.g. "stereo-6k"; None: "6k".
+        source: a folder or hub repository with the weights; None: the published weights.
 
     Raises:
         ArgumentError, WeightsError, MissingExtraError: see `silkcodec.load`.
@@ -97,7 +99,7 @@ class Encodec(neural.NeuralCodec):
     def _decode(self, codes: list[torch.Tensor], n_samples: int) -> torch.Tensor:
         return self._decode_stereo(codes, n_samples) if self._stereo else self._decode_mono(codes)
 
-    # --- 24 kHz: convolutions in pieces, LSTM over the whole, the last convolution and the codes in pieces
+    # --- 24 kHz: the convolutions run in pieces, the LSTM over the whole clip, the rest in pieces
 
     def _encode_mono(self, wave: torch.Tensor, k: int) -> list[torch.Tensor]:
         import torch
@@ -130,7 +132,7 @@ class Encodec(neural.NeuralCodec):
     # --- 48 kHz: chunks of 1 s, overlapping by 10 ms
 
     def _n_chunks(self, n_samples: int) -> int:
-        """Chunks that cover the wave; the last one is filled up with silence."""
+        """Return the number of chunks that cover a wave. The last one is padded with silence."""
         return 1 + max(0, math.ceil((n_samples - self._chunk) / self._stride))
 
     def _encode_stereo(self, wave: torch.Tensor, k: int) -> list[torch.Tensor]:
@@ -140,7 +142,7 @@ class Encodec(neural.NeuralCodec):
         for index in range(self._n_chunks(len(wave))):
             chunk = wave[index * self._stride :][: self._chunk]
             chunk = torch.nn.functional.pad(chunk, (0, self._chunk - len(chunk)))
-            scale = chunk.pow(2).mean().sqrt() + 1e-8  # as in the model's own code: 1e-8 is for silence
+            scale = chunk.pow(2).mean().sqrt() + 1e-8  # as in the published code; 1e-8 avoids a division by zero
             scales.append(scale)
             latent = _run(self._model.encoder.layers, (chunk / scale).expand(1, 2, -1))
             codes.append(self._quantize(latent, k - 1))
@@ -153,7 +155,7 @@ class Encodec(neural.NeuralCodec):
         scales = codes[0].to(torch.int16).view(torch.float16).float()
         latent = self._latent(codes[1:], n_frames=len(scales) * self._chunk_frames)
         overlap = self._chunk - self._stride
-        fade = torch.arange(1, overlap + 1) / (overlap + 1)  # linear, as in the model's own code
+        fade = torch.arange(1, overlap + 1) / (overlap + 1)  # linear, as in the published code
         output = torch.zeros((len(scales) - 1) * self._stride + self._chunk)
         for index, scale in enumerate(scales):
             frames = latent[..., index * self._chunk_frames : (index + 1) * self._chunk_frames]
@@ -168,7 +170,7 @@ class Encodec(neural.NeuralCodec):
     # --- both
 
     def _quantize(self, latent: torch.Tensor, k: int) -> torch.Tensor:
-        """Latent [1, D, F] -> codes of the first k codebooks, int64 [k, F]; k may be 0."""
+        """Return the codes of the first k codebooks, int64 [k, F], of a latent [1, D, F]. k may be 0."""
         import torch
 
         codes, residual = [], latent
@@ -178,7 +180,7 @@ class Encodec(neural.NeuralCodec):
         return torch.cat(codes) if codes else torch.zeros((0, latent.shape[-1]), dtype=torch.int64)
 
     def _latent(self, codes: list[torch.Tensor], n_frames: int | None = None) -> torch.Tensor:
-        """Codes [F] of the first codebooks -> latent [1, D, F]: 0 where there are none."""
+        """Return the latent [1, D, F] of the codes [F] of the first codebooks. Without codebooks, it is zero."""
         import torch
 
         if not codes:
@@ -195,6 +197,6 @@ def _run(layers: Any, values: torch.Tensor) -> torch.Tensor:
 
 
 def _around_lstm(layers: Any) -> tuple[list[Any], Any, list[Any]]:
-    """The layers before the LSTM, the LSTM, and those after it."""
+    """Return the layers before the LSTM, the LSTM, and the layers after it."""
     at = next(i for i, layer in enumerate(layers) if type(layer).__name__ == "EncodecLSTM")
     return list(layers[:at]), layers[at], list(layers[at + 1 :])

@@ -1,8 +1,8 @@
-"""GSM 06.10 "full rate" (ETSI 1990, 13 kbit/s) behind the Codec protocol, through libsndfile.
+"""Provide GSM 06.10 "full rate" (ETSI 1990, 13 kbit/s) through libsndfile.
 
-Speech at 8 kHz, 20 ms packets, no look-ahead. libsndfile brings the coder, so `gsm` needs no extra. It writes
-33 bytes a packet, whose first four bits are the same in all (0xD) and are left out here: the 260 bits that
-GSM counts, as 52 symbols of 5 bits.
+GSM encodes speech at 8 kHz in packets of 20 ms, without look-ahead. libsndfile includes the coder, so `gsm` needs no
+extra. It writes packets of 33 bytes whose first four bits are always 0xD. The tokens are the other 260 bits of a
+packet, as 52 symbols of 5 bits.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from silkcodec.errors import ArgumentError
 SAMPLE_RATE = 8_000  # Hz
 PACKET = 160  # samples: 20 ms
 PACKET_BITS = 260
-MAGIC = 0xD  # the four bits that libsndfile's packets begin with
+MAGIC = 0xD  # first four bits of every packet of libsndfile
 PACKET_BYTES = 33
 
 
 class Gsm(classical.PacketCodec):
-    """GSM full rate, of which there is one: no presets.
+    """Encode and decode with GSM full rate. It has no presets.
 
     Raises:
-        ArgumentError: a preset.
+        ArgumentError: a preset is given.
     """
 
     def __init__(self, preset: str | None = None) -> None:
         if preset is not None:
-            raise ArgumentError(f"The codec 'gsm' has no presets; got '{preset}'; name it 'gsm'.")
+            raise ArgumentError(f"The codec 'gsm' has no presets; got '{preset}'. Use 'gsm'.")
         super().__init__(
             "gsm", sample_rate=SAMPLE_RATE, packet_samples=PACKET, packet_bits=PACKET_BITS, delay_samples=0
         )
@@ -38,6 +38,6 @@ class Gsm(classical.PacketCodec):
         return [(int.from_bytes(packet) << 4).to_bytes(PACKET_BYTES + 1)[1:] for packet in packets]
 
     def _decode_packets(self, packets: list[bytes]) -> classical.Wave:
-        first = MAGIC << 8 * PACKET_BYTES  # above the 33 bytes; moved down with them by 4 bits
+        first = MAGIC << 8 * PACKET_BYTES  # placed above the 33 bytes and shifted right with them by 4 bits
         whole = [((first | int.from_bytes(packet)) >> 4).to_bytes(PACKET_BYTES) for packet in packets]
         return audio.decode_headerless(b"".join(whole), SAMPLE_RATE, "GSM610")

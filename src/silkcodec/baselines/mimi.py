@@ -1,14 +1,14 @@
-"""Mimi (Défossez et al. 2024, arXiv 2410.00037), the codec of Moshi, through `transformers`.
+"""Provide Mimi (Défossez et al. 2024, arXiv 2410.00037), the codec of Moshi, through `transformers`.
 
-24 kHz, causal, 12.5 frames/s; a preset is the number of its codebooks of 2,048: `mimi:8` is what Moshi uses,
-`mimi:32` all. The first one is trained towards a speech model's features ("semantic") and quantised apart
-from the rest, hence *split* RVQ.
+Mimi is causal and has 12.5 frames/s at 24 kHz. A preset is the number of codebooks of 2,048 entries: Moshi uses
+`mimi:8`, and `mimi:32` uses all. The first codebook is trained to match the features of a speech model ("semantic") and
+is quantized separately from the others, hence *split* RVQ.
 
-The wave is filled up to whole frames with silence, as in Moshi's own code. (`transformers` would fill up
-after each layer instead, which differs in the last frame alone, and only inside the part that is cut off.)
+The wave is padded with silence to whole frames, as in Moshi's code. (`transformers` would pad after each layer. This
+changes only the last frame, and only the part of it that is removed.)
 
-Memory of a long clip: 0.4 GB an hour for the features at 25 Hz; the transformers go over them step by step
-with a cache, as they do in a live stream.
+For long clips, the features at 25 Hz need 0.4 GB of memory per hour. The transformers process them in steps with a
+cache, as in a live stream.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from silkcodec.baselines import neural
 from silkcodec.baselines.presets import choose
-from silkcodec.baselines.reach import pieces, seanet_decoder, seanet_encoder
+from silkcodec.baselines.receptive_field import pieces, seanet_decoder, seanet_encoder
 from silkcodec.baselines.weights import find_weights, load_transformer, require
 from silkcodec.parallel.rebuilt import absolute
 
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
 MODEL = "kyutai/mimi"
 PRESETS = tuple(str(k) for k in range(1, 33))
 DEFAULT_PRESET = "8"
-TRANSFORMER_STEPS = 250  # at 25 Hz: what goes through a transformer at once
+TRANSFORMER_STEPS = 250  # steps at 25 Hz per call of a transformer
 
 
 class Mimi(neural.NeuralCodec):
-    """Mimi with the first codebooks of its 32.
+    """Encode and decode with the first codebooks of Mimi.
 
     Args:
-        preset: how many, "1" to "32".
-        source: a folder or hub repository with the weights; None: as published.
+        preset: number of codebooks, "1" to "32"; None: "8".
+        source: a folder or hub repository with the weights; None: the published weights.
 
     Raises:
         ArgumentError, WeightsError, MissingExtraError: see `silkcodec.load`.
@@ -57,8 +57,8 @@ class Mimi(neural.NeuralCodec):
         self.codec_id = weights.codec_id("mimi")
         config = self._model.config
         self.sample_rate = int(config.sampling_rate)
-        self._hop = math.prod(config.upsampling_ratios)  # of the convolutions: 960 samples
-        self._latent_stride = int(config.latent_stride)  # frames of the transformers in one of the codes
+        self._hop = math.prod(config.upsampling_ratios)  # hop of the convolutions: 960 samples
+        self._latent_stride = int(config.latent_stride)  # transformer steps per frame of codes
         self._frame = self._hop * self._latent_stride  # 1,920 samples
         n = int(config.num_quantizers)
         weights.check("num_quantizers", max(n, int(preset)), self.name)
@@ -96,7 +96,7 @@ class Mimi(neural.NeuralCodec):
 
 
 def _transform(transformer: Any, features: torch.Tensor) -> torch.Tensor:
-    """Features [1, C, S] through a causal transformer of a bounded past, some steps at a time."""
+    """Apply a causal transformer with a limited past to features [1, C, S], in blocks of steps."""
     import torch
 
     cache, parts = None, []

@@ -1,8 +1,8 @@
-"""What the neural baselines (EnCodec, DAC, Mimi, SNAC) share: checks, Tokens, batches.
+"""Implement what the neural baselines (EnCodec, DAC, Mimi, SNAC) share: checks, Tokens and batches.
 
-A baseline's file holds its presets and two methods, `_encode` and `_decode`; here is everything around them. Its
-weights come through `weights.py`, and long audio goes through its convolutions in pieces, see `reach.py`.
-PyTorch and the models' packages are imported when a codec is built, never before.
+The module of a baseline defines its presets and the methods `_encode` and `_decode`. `weights.py` loads the weights.
+Long audio is processed in pieces, see `receptive_field.py`. PyTorch and the packages of the models are imported only
+when a codec is created.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ if TYPE_CHECKING:
 
 Wave = NDArray[np.float32]
 
-PIECE_S = 10.0  # of audio at once: bounds the memory; most utterances are one piece
+PIECE_S = 10.0  # duration of a piece, which limits memory; most utterances are one piece
 
 
 class NeuralCodec:
-    """The base of the neural baselines: a `Codec` around a PyTorch model. Stateless between calls.
+    """Implement the `Codec` protocol for a PyTorch model. Calls share no state.
 
     Attributes:
-        name: with the preset, without the source: "mimi:8".
-        codec_id: the published model's name and the hash of its weights, as its tokens carry it.
+        name: name with preset and without source, e.g. "mimi:8".
+        codec_id: name of the published model and hash of its weights, as stored in its tokens.
         quantizer: "RVQ", "split RVQ" or "multi-scale RVQ".
-        latency_s: how far ahead of a sample of the output the input must be known; from the architecture.
-        batch_exact: `encode_batch` and `decode_batch` give what single calls give, to the bit: the clips are
-            run one after another. Stacked into one tensor they would have to be padded, which changes the
-            codes of all of these models but Mimi; clips of equal lengths would still be rounded otherwise, and
-            on a CPU it saves no time: these convolutions fill its cores with one clip.
+        latency_s: algorithmic latency in seconds, computed from the architecture.
+        batch_exact: whether `encode_batch` and `decode_batch` return exactly the results of single calls. They do,
+            because they process clips one after the other. Batching would need padding, which changes the codes of all
+            of these models except Mimi, and even clips of equal length would be rounded differently. On a CPU it would
+            save no time, because the convolutions of one clip use all cores.
     """
 
     quantizer = "RVQ"
@@ -47,31 +47,35 @@ class NeuralCodec:
 
     name: str
     codec_id: str
-    _source: str | None  # of the weights, as an absolute path where it is a folder; None: as published
+    _source: str | None  # source of the weights, with an absolute path if it is a folder; None: the published weights
     sample_rate: int
     latency_s: float
-    codebook_sizes: tuple[int, ...]  # of the preset
+    codebook_sizes: tuple[int, ...]  # codebooks of the preset
     frame_rates: tuple[float, ...]
-    all_codebook_sizes: tuple[int, ...]  # of the model: tokens of any preset of the same weights can be decoded
+    all_codebook_sizes: tuple[int, ...]  # codebooks of the model, because tokens of all its presets can be decoded
     all_frame_rates: tuple[float, ...]
 
     def _set_codebooks(self, sizes: Sequence[int], rates: Sequence[float], n_preset: int) -> None:
-        """Sizes and rates (Hz) of all the model's codebooks, of which the preset uses the first."""
+        """Set the sizes and rates (Hz) of all codebooks of the model. The preset uses the first `n_preset`."""
         self.all_codebook_sizes, self.all_frame_rates = tuple(sizes), tuple(rates)
         self.codebook_sizes, self.frame_rates = self.all_codebook_sizes[:n_preset], self.all_frame_rates[:n_preset]
 
     def __reduce__(self) -> Any:
-        """Send this codec to another process as its arguments; there it loads its own model. See `rebuilt.py`."""
+        """Send this codec to another process as its arguments. The other process loads the model again.
+
+        See `rebuilt.py`.
+        """
         return recipe(self, preset=parse(self.name)[1], source=self._source)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r}, {self.codec_id!r})"
 
     def encode(self, wave: ArrayLike, sample_rate: int, *, n_codebooks: int | None = None) -> Tokens:
-        """Tokens of a wave; see `Codec.encode`.
+        """Encode a wave; see `Codec.encode`.
 
         Raises:
-            AudioError: no samples, NaN or Inf, not a wave. ArgumentError: n_codebooks is out of range.
+            AudioError: there are no samples, a sample is NaN or infinite, or the input is not a wave.
+            ArgumentError: `n_codebooks` is out of range.
         """
         import torch
 
@@ -91,15 +95,15 @@ class NeuralCodec:
     def decode(
         self, tokens: Tokens | ArrayLike, *, n_samples: int | None = None, n_codebooks: int | None = None
     ) -> Wave:
-        """Return the wave of these tokens, of any preset of these weights: float32 [tokens.n_samples].
+        """Return the wave of tokens from any preset of these weights, float32 [tokens.n_samples].
 
         Args:
-            tokens: what `encode` returned; or bare codes, int [K, F], one row per codebook, as `Tokens.codes`.
-            n_samples: of the wave, of bare codes only; None: what their frames span.
-            n_codebooks: K, of bare codes only; None: all of the preset's.
+            tokens: the result of `encode`, or bare codes int [K, F] with one row per codebook, like `Tokens.codes`.
+            n_samples: length of the wave, only for bare codes; None: the length of all frames.
+            n_codebooks: K, only for bare codes; None: the number of the preset.
 
         Raises:
-            TokensError: of another codec or other weights, or their number does not fit their n_samples.
+            TokensError: the tokens are from another codec or other weights, or their number does not match n_samples.
         """
         import torch
 
@@ -114,25 +118,29 @@ class NeuralCodec:
     def encode_batch(
         self, waves: Sequence[ArrayLike], sample_rate: int, *, n_codebooks: int | None = None
     ) -> list[Tokens]:
-        """Tokens of many clips of any lengths: what `encode` makes of each, to the bit. See `batch_exact`."""
+        """Encode clips of any lengths. The results are identical to those of `encode`; see `batch_exact`.
+
+        Raises:
+            AudioError, ArgumentError: as `encode`.
+        """
         check_batch(waves)
         return [self.encode(wave, sample_rate, n_codebooks=n_codebooks) for wave in waves]
 
     def decode_batch(self, many: Sequence[Tokens]) -> list[Wave]:
-        """The waves of many clips: what `decode` makes of each, to the bit."""
+        """Decode the tokens of several clips. The results are identical to those of `decode`. Raises TokensError."""
         check_batch(many)
         return [self.decode(tokens) for tokens in many]
 
     def check_n_codebooks(self, n_codebooks: int | None) -> int:
-        """n_codebooks as a number, all of the preset's for None. Raises ArgumentError."""
+        """Return `n_codebooks`, or the number of the preset for None. Raises ArgumentError if it is out of range."""
         return check_n_codebooks(self, n_codebooks)
 
     def check_tokens(self, tokens: Tokens) -> None:
         """Check that `decode` accepts these tokens. Raises TokensError."""
         if tokens.codec != self.codec_id:
             raise TokensError(
-                f"Tokens must be of '{self.codec_id}'; got '{tokens.codec}';"
-                " load the codec, and the weights, that made them."
+                f"Tokens must be from '{self.codec_id}'; got '{tokens.codec}'."
+                " Load the codec and the weights that encoded them."
             )
         k = len(tokens.codes)
         layout = tokens.codebook_sizes, tokens.frame_rates, tokens.sample_rate
@@ -143,22 +151,22 @@ class NeuralCodec:
             )
         expected, got = self._n_codes(tokens.n_samples)[:k], tuple(len(row) for row in tokens.codes)
         if got != expected:
-            raise TokensError(f"{tokens.n_samples} samples must have {expected} codes of '{self.name}'; got {got}.")
+            raise TokensError(f"{tokens.n_samples} samples of '{self.name}' must have {expected} codes; got {got}.")
 
     def _piece_frames(self, hop: int) -> int:
-        """Frames of `hop` samples in a piece of a long clip."""
+        """Return the number of frames of `hop` samples in a piece of a long clip."""
         return max(1, int(PIECE_S * self.sample_rate) // hop)
 
-    # --- what a baseline fills in
+    # --- implemented by each baseline
 
     def _n_codes(self, n_samples: int) -> tuple[int, ...]:
-        """The number of codes of each of the model's codebooks that a wave of n_samples makes."""
+        """Return the number of codes of a wave of n_samples, for each codebook of the model."""
         raise NotImplementedError
 
     def _encode(self, wave: torch.Tensor, k: int) -> list[torch.Tensor]:
-        """A wave, float32 [T], to the codes of the first k codebooks, each int64 [F_k]."""
+        """Encode a wave, float32 [T], to the codes of the first k codebooks, each int64 [F_k]."""
         raise NotImplementedError
 
     def _decode(self, codes: list[torch.Tensor], n_samples: int) -> torch.Tensor:
-        """The codes of the first codebooks to a wave, float32 [at least n_samples]."""
+        """Decode the codes of the first codebooks to a wave, float32 [at least n_samples]."""
         raise NotImplementedError

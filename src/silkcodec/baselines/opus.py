@@ -1,11 +1,12 @@
-"""Opus (RFC 6716) behind the Codec protocol, through `opuslib` and libopus.
+"""Provide Opus (RFC 6716) through `opuslib` and libopus.
 
-Speech settings: application VoIP, 20 ms packets, full complexity, **constant** bit rate, so that the preset
-is the rate: `opus:6k` is 15 bytes every 20 ms. Tokens: the bytes of a packet, so 15 codebooks of 256 at 50 Hz
-(a byte of a range coder means nothing alone; the count is what a model would pay).
+The settings are those for speech: application VoIP, packets of 20 ms, full complexity, and a **constant** bit rate. The
+preset is the bit rate, e.g. `opus:6k` has 15 bytes every 20 ms. The tokens are the bytes of a packet, so `opus:6k` has
+15 codebooks of 256 entries at 50 Hz. A single byte of the range coder has no meaning, but the number of tokens is the
+cost for a language model.
 
-The container's overhead (Ogg) is not counted. libopus tells how far its output lags (`lookahead`, 6.5 ms);
-the base class makes up for it.
+The overhead of the container (Ogg) is not counted. libopus reports the delay of its output (`lookahead`, 6.5 ms), and
+the base class removes it.
 """
 
 from __future__ import annotations
@@ -18,22 +19,22 @@ from silkcodec.baselines import classical
 from silkcodec.baselines.presets import choose
 from silkcodec.errors import TokensError, import_extra
 
-SAMPLE_RATE = 24_000  # Hz: one of the five that libopus takes
+SAMPLE_RATE = 24_000  # Hz: one of the five rates that libopus supports
 PACKET = 480  # samples: 20 ms
-PRESETS = ("6k", "8k", "12k", "16k", "20k", "24k", "32k", "48k", "64k")  # bit/s, each whole bytes in a packet
+PRESETS = ("6k", "8k", "12k", "16k", "20k", "24k", "32k", "48k", "64k")  # bit/s; each gives whole bytes per packet
 DEFAULT_PRESET = "6k"
 INSTALL_LIBRARY = "apt-get install libopus0 (Debian), dnf install opus (Fedora) or brew install opus (macOS)"
 
 
 class Opus(classical.PacketCodec):
-    """Opus at a constant bit rate.
+    """Encode and decode with Opus at a constant bit rate.
 
     Args:
-        preset: bit rate, one of `PRESETS`: "6k".
+        preset: bit rate, one of `PRESETS`; None: "6k".
 
     Raises:
-        ArgumentError: an unknown preset.
-        MissingExtraError: `opuslib`, or the libopus that it looks for, is not installed.
+        ArgumentError: the preset is unknown.
+        MissingExtraError: `opuslib` or libopus is not installed.
     """
 
     presets = PRESETS
@@ -63,9 +64,9 @@ class Opus(classical.PacketCodec):
             try:
                 part = np.frombuffer(decoder.decode_float(packet, PACKET), dtype=np.float32)
             except self._opuslib.OpusError as error:
-                raise TokensError(f"Packet {index} must be an Opus packet; libopus says: {error}.") from error
-            if len(part) != PACKET:  # forged bytes may announce a shorter packet
-                raise TokensError(f"Packet {index} must hold {PACKET} samples; got {len(part)}.")
+                raise TokensError(f"Packet {index} is not a valid Opus packet: {error}.") from error
+            if len(part) != PACKET:  # Invalid tokens may declare a shorter packet.
+                raise TokensError(f"Packet {index} must contain {PACKET} samples; got {len(part)}.")
             parts.append(part)
         return np.concatenate(parts)
 
@@ -79,15 +80,16 @@ class Opus(classical.PacketCodec):
 
 
 def _import_opuslib() -> Any:
-    """Imports `opuslib`, which looks for libopus while it is imported.
+    """Import `opuslib`, which searches for libopus on import.
 
     Raises:
-        MissingExtraError: the binding is missing, or (MissingLibraryError) the shared library.
+        MissingExtraError: the binding is missing.
+        MissingLibraryError: the shared library is missing.
     """
     try:
-        import_extra("opuslib.api", "The codec 'opus'", "classical")  # the import that looks for libopus
+        import_extra("opuslib.api", "The codec 'opus'", "classical")  # this import searches for libopus
         return import_extra("opuslib", "The codec 'opus'", "classical")
-    except Exception as error:  # where it finds no libopus, opuslib raises Exception itself
+    except Exception as error:  # opuslib raises a plain Exception if it does not find libopus.
         if "Opus library" not in str(error):
             raise
         raise classical.MissingLibraryError("The codec 'opus'", "libopus", INSTALL_LIBRARY) from error

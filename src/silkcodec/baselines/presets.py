@@ -1,4 +1,4 @@
-"""What stands after the colon of a codec's name."""
+"""Parse presets, the part after the colon of a codec name."""
 
 from __future__ import annotations
 
@@ -9,6 +9,12 @@ from silkcodec.errors import ArgumentError
 
 def choose(codec: str, preset: str | None, presets: Sequence[str], default: str) -> str:
     """Return the preset in a codec's name, or the default preset.
+
+    Args:
+        codec: name of the codec, for messages.
+        preset: the given preset; None: the default.
+        presets: presets of the codec.
+        default: the default preset.
 
     Raises:
         ArgumentError: the codec has no such preset.

@@ -1,14 +1,15 @@
-"""SNAC (Siuzdak et al. 2024, arXiv 2410.14411), the multi-scale codec, through `snac`.
+"""Provide the multi-scale codec SNAC (Siuzdak et al. 2024, arXiv 2410.14411) through `snac`.
 
-Residual codebooks of 4,096 at different rates, the coarsest first. `snac:24k`, for speech: 11.7, 23.4 and
-46.9 Hz, 82.0 tokens/s. `snac:32k` and `snac:44k`, for music: four, from 10.4 and 14.4 Hz up to 83.3 and 114.8.
+SNAC has residual codebooks of 4,096 entries at different rates, the coarsest first. `snac:24k` is for speech and has
+three, at 11.7, 23.4 and 46.9 Hz (82.0 tokens/s). `snac:32k` and `snac:44k` are for music and have four, from 10.4 to
+83.3 Hz and from 14.4 to 114.8 Hz.
 
-**Noise**: SNAC's decoder adds Gaussian noise, new at every call, even at inference. Here it is drawn from
-generators seeded with the layer and the place in the clip, so that the same tokens always give the same
-wave; PyTorch's own generator is neither read nor changed.
+**Noise.** SNAC's decoder adds new Gaussian noise in every call, even at inference. Here, the noise is drawn from
+generators that are seeded with the layer and the position in the clip, so that the same tokens always give the same
+wave. PyTorch's global generator is neither used nor changed.
 
-A clip is filled up with silence to whole windows (24 kHz: 2,048 samples, 85 ms; 32 and 44 kHz: 12,288, 384
-and 279 ms), which are encoded like the rest. Memory of a long clip: that of one piece.
+A clip is padded with silence to whole windows (24 kHz: 2,048 samples, 85 ms; 32 and 44 kHz: 12,288 samples, 384 and
+279 ms). Long clips are processed in pieces, so memory does not grow with the duration.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import numpy as np
 
 from silkcodec.baselines import neural
 from silkcodec.baselines.presets import choose
-from silkcodec.baselines.reach import pieces, snake_decoder, snake_encoder
+from silkcodec.baselines.receptive_field import pieces, snake_decoder, snake_encoder
 from silkcodec.baselines.weights import SAFETENSORS, TORCH_FILE, Weights, find_weights, load_state, require
 from silkcodec.errors import WeightsError
 from silkcodec.parallel.rebuilt import absolute
@@ -32,15 +33,15 @@ MODELS = {"24k": "hubertsiuzdak/snac_24khz", "32k": "hubertsiuzdak/snac_32khz", 
 RATES = {"24k": 24_000, "32k": 32_000, "44k": 44_100}  # Hz
 PRESETS = tuple(MODELS)
 DEFAULT_PRESET = "24k"
-NOISE_BLOCK = 1 << 16  # samples of noise of one seed
+NOISE_BLOCK = 1 << 16  # samples of noise per seed
 
 
 class Snac(neural.NeuralCodec):
-    """One of SNAC's models, with all of its codebooks; `n_codebooks` takes only the coarse ones.
+    """Encode and decode with one of SNAC's models. `n_codebooks` selects only the coarsest codebooks.
 
     Args:
-        preset: one of `PRESETS`: "24k".
-        source: a folder or hub repository with the weights; None: as published.
+        preset: one of `PRESETS`; None: "24k".
+        source: a folder or hub repository with the weights; None: the published weights.
 
     Raises:
         ArgumentError, WeightsError, MissingExtraError: see `silkcodec.load`.
@@ -111,7 +112,11 @@ class Snac(neural.NeuralCodec):
         return torch.cat(waves)
 
     def _synthesize(self, values: torch.Tensor, start: int) -> torch.Tensor:
-        """SNAC's decoder with noise that belongs to the place: latent [1, D, F] from frame `start` on -> [1, 1, T]."""
+        """Run SNAC's decoder with reproducible noise on a latent [1, D, F] that starts at frame `start`.
+
+        Returns:
+            The wave [1, 1, T].
+        """
         from snac.layers import DecoderBlock, NoiseBlock
 
         n_noises = 0
@@ -127,12 +132,12 @@ class Snac(neural.NeuralCodec):
                 else:
                     before = values.shape[-1]
                     values = part(values)
-                    start = start * values.shape[-1] // before  # a transposed convolution: finer steps
+                    start = start * values.shape[-1] // before  # a transposed convolution increases the rate
         return values
 
 
 def _noise(layer: int, start: int, n: int) -> torch.Tensor:
-    """Gaussian noise [n] of a noise layer for its steps from `start` on: always the same for the same place."""
+    """Return Gaussian noise [n] for the steps of a noise layer from `start` on. It is reproducible."""
     import torch
 
     blocks = [
@@ -147,14 +152,14 @@ def _load(name: str, weights: Weights) -> Any:
     from snac import SNAC
 
     try:
-        with torch.random.fork_rng(devices=[]):  # layers are made with random numbers, then filled
+        with torch.random.fork_rng(devices=[]):  # Layers are initialised with random numbers before loading.
             model = SNAC(**weights.config)
     except TypeError as error:
-        raise WeightsError(f"'{weights.folder}' must hold the config of a SNAC model; {error}.") from error
+        raise WeightsError(f"'{weights.folder}' must contain the config of a SNAC model: {error}.") from error
     state = load_state(weights)
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1].strip()
-        raise WeightsError(f"'{weights.file}' must hold the weights of '{name}'; {reason}") from error
+        raise WeightsError(f"'{weights.file}' must contain the weights of '{name}': {reason}") from error
     return model.eval()

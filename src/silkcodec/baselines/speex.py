@@ -1,11 +1,11 @@
-"""Speex (Valin, 2002; RFC 5574) behind the Codec protocol, through the system's libspeex, called with `ctypes`.
+"""Provide Speex (Valin, 2002; RFC 5574) through the system's libspeex, called with `ctypes`.
 
 No maintained Python package encodes Speex, so this module calls its C interface (speex.h, speex_bits.h), which has not
-changed since version 1.2beta in 2006. Narrow band is 8 kHz, wide band ("-wb") 16 kHz, both in packets of 20 ms,
-**constant** bit rate, complexity 10. Tokens: the bits of a packet as symbols of equal width, a codebook each; the 43
-and the 79 bits of the lowest rates are prime numbers, so there a symbol is one bit.
+changed since version 1.2beta in 2006. Narrow band is 8 kHz and wide band ("-wb") 16 kHz, both with packets of 20 ms, a
+**constant** bit rate and complexity 10. The tokens are the bits of a packet, split into symbols of equal width with one
+codebook each. The packets of the lowest rates have 43 and 79 bits. These are prime numbers, so a symbol is one bit.
 
-libspeex tells how far its coder and its decoder lag: 10 ms together in narrow band, 13.9 ms in wide band.
+libspeex reports the delays of its encoder and decoder. Their sum is 10 ms in narrow band and 13.9 ms in wide band.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from silkcodec.baselines import classical
 from silkcodec.baselines.presets import choose
 from silkcodec.errors import TokensError
 
-COMPLEXITY = 10  # the most
+COMPLEXITY = 10  # the maximum
 DEFAULT_PRESET = "5.95k"
 INSTALL_LIBRARY = "apt-get install libspeex1 (Debian), dnf install speex (Fedora) or brew install speex (macOS)"
 
@@ -33,7 +33,7 @@ SET_QUALITY, SET_COMPLEXITY, GET_LOOKAHEAD = 4, 16, 39
 
 @dataclass(frozen=True)
 class Mode:
-    """One bit rate: libspeex's number of the band and the quality that chooses the rate in it."""
+    """Describe a bit rate: its quality setting, the size of a packet, and libspeex's number of the band."""
 
     quality: int
     packet_bits: int
@@ -41,6 +41,7 @@ class Mode:
 
     @property
     def sample_rate(self) -> int:
+        """Return the sample rate in Hz."""
         return 16_000 if self.band else 8_000
 
 
@@ -65,7 +66,7 @@ PRESETS = tuple(MODES)
 
 
 class Bits(ctypes.Structure):
-    """SpeexBits of speex_bits.h."""
+    """Mirror the C structure SpeexBits of speex_bits.h."""
 
     _fields_ = (
         ("chars", ctypes.c_void_p),
@@ -81,13 +82,13 @@ class Bits(ctypes.Structure):
 
 
 class Speex(classical.PacketCodec):
-    """Speex at a constant bit rate.
+    """Encode and decode with Speex at a constant bit rate.
 
     Args:
-        preset: bit rate, one of `PRESETS`: "5.95k", or "9.8k-wb" in wide band.
+        preset: bit rate, one of `PRESETS`, e.g. "9.8k-wb" for wide band; None: "5.95k".
 
     Raises:
-        ArgumentError: an unknown preset.
+        ArgumentError: the preset is unknown.
         MissingLibraryError: libspeex is not installed.
     """
 
@@ -128,12 +129,12 @@ class Speex(classical.PacketCodec):
             for index, (packet, frame) in enumerate(zip(packets, integers, strict=True)):
                 self._library.speex_bits_read_from(bits, packet, len(packet))
                 if self._library.speex_decode_int(decoder, bits, frame.ctypes.data_as(ctypes.c_void_p)):
-                    raise TokensError(f"Packet {index} must be a Speex packet; libspeex cannot read it.")
+                    raise TokensError(f"Packet {index} is not a valid Speex packet; libspeex cannot decode it.")
         return integers.ravel().astype(np.float32) / np.float32(32_768.0)
 
     @contextmanager
     def _state(self, kind: str) -> Iterator[ctypes.c_void_p]:
-        """An encoder or a decoder, as libspeex makes it, and gone afterwards."""
+        """Create an encoder or a decoder of libspeex, and destroy it at the end of the context."""
         band = self._library.speex_lib_get_mode(self._mode.band)
         state = ctypes.c_void_p(getattr(self._library, f"speex_{kind}_init")(band))
         try:
@@ -157,10 +158,10 @@ class Speex(classical.PacketCodec):
 
 
 def load_library() -> Any:
-    """libspeex, with the types of what is called in it.
+    """Load libspeex and declare the types of its functions.
 
     Raises:
-        MissingLibraryError: the system has none.
+        MissingLibraryError: libspeex is not installed.
     """
     file = ctypes.util.find_library("speex")
     if file is None:

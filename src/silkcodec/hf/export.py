@@ -27,7 +27,7 @@ from silkcodec.silk import EMBEDDED
 from silkcodec.silk.weights_config import WeightsConfig
 from silkcodec.train import export as weights_export
 
-LICENCE = Path(__file__).parents[3] / "LICENSE"  # For a source tree, where the package is not installed.
+LICENCE = Path(__file__).parents[3] / "LICENSE"  # used in a source tree, if the package is not installed
 
 CARD = """---
 library_name: transformers
@@ -49,7 +49,7 @@ from transformers import AutoFeatureExtractor, AutoModel
 extractor = AutoFeatureExtractor.from_pretrained("{folder}")
 model = AutoModel.from_pretrained("{folder}")
 
-inputs = extractor(waves, sampling_rate=sampling_rate, return_tensors="pt")  # a list of arrays, any rate
+inputs = extractor(waves, sampling_rate=sampling_rate, return_tensors="pt")  # a list of arrays at any sample rate
 found = model.encode(**inputs)  # found.audio_codes: int64 [batch, 19, frames], 2.5 frames a second
 decoded = model.decode(found.audio_codes, found.n_samples)  # decoded.audio_values: [batch, 1, samples] at 24 kHz
 tokens = model.to_tokens(found)  # for .silk files, and for silkcodec without PyTorch
@@ -65,11 +65,11 @@ def export(source: str | Path | None, out: str | Path) -> SilkConfig:
 
     Args:
         source: a folder of weights or of a training run; None: the embedded weights.
-        out: folder to write, created if necessary. It must not hold another model.
+        out: output folder, created if necessary. It must not contain another model.
 
     Raises:
         WeightsError: the weights are missing or damaged, or the exported model produces different tokens.
-        OutputError: `out` cannot be written, or holds other data.
+        OutputError: `out` cannot be written, or contains other data.
         MissingExtraError: a package of the extra [train] is not installed.
     """
     weights_export.require("Export", weights_export.EXPORT)
@@ -87,7 +87,7 @@ def export(source: str | Path | None, out: str | Path) -> SilkConfig:
             for name in sorted(path.name for path in made_folder.iterdir()):
                 os.replace(made_folder / name, out / name)
     except OSError as error:
-        raise OutputError(f"the export folder must be writable; {out}: {error.strerror or error}.") from error
+        raise OutputError(f"Cannot write to the export folder '{out}': {error.strerror or error}.") from error
     return config
 
 
@@ -125,7 +125,7 @@ def licence() -> str:
         text = LICENCE.read_text(encoding="utf-8")
     if text is None:
         raise WeightsError(
-            "a published folder must hold its LICENSE; this installation has none: install silkcodec again."
+            "This installation of silkcodec has no LICENSE, which an export must contain. Install silkcodec again."
         )
     return text
 
@@ -140,7 +140,7 @@ def check(folder: Path, golden_file: Path) -> None:
         golden = np.load(golden_file)
         wave, levels, expected = golden["wave"], golden["levels"], golden["decoded"]
     except (OSError, ValueError, KeyError) as error:
-        raise WeightsError(f"weights must have their golden wave beside them; '{golden_file}': {error}.") from None
+        raise WeightsError(f"Cannot read the golden wave of the weights, '{golden_file}': {error}.") from None
     model = load_transformer("silk", SilkModel, find_weights("silk", str(folder)))
     found = model.encode(torch.from_numpy(wave)[None])
     different = int((model.to_tokens(found)[0].to_levels() != levels).sum())
@@ -149,5 +149,6 @@ def check(folder: Path, golden_file: Path) -> None:
     off = float(np.abs(decoded - expected).max())
     if different or off > 1e-4:
         raise WeightsError(
-            f"an export must equal its weights; {different} of {levels.size} levels differ and the wave by {off:.1e}."
+            f"The exported model does not match its weights: {different} of {levels.size} levels differ,"
+            f" and the largest difference of the wave is {off:.1e}."
         )

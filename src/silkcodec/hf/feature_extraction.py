@@ -52,7 +52,7 @@ class SilkFeatureExtractor(SequenceFeatureExtractor):
             AudioError: there are no samples, a sample is NaN or Inf, or the input is not a wave.
         """
         if sampling_rate is None:
-            logger.warning("SilkFeatureExtractor was not told the sampling_rate; it takes the audio for 24 kHz.")
+            logger.warning("SilkFeatureExtractor assumes 24 kHz because no sampling_rate was passed.")
         batched = isinstance(raw_audio, (list, tuple)) and len(raw_audio) > 0 and np.ndim(raw_audio[0]) > 0
         waves = list(raw_audio) if batched else [raw_audio]  # type: ignore[arg-type]
         rate = sampling_rate or self.sampling_rate

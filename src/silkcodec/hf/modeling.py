@@ -137,8 +137,8 @@ class SilkModel(PreTrainedModel):
                 length of all frames.
 
         Raises:
-            TokensError: the codes have another shape or are out of range. ArgumentError: n_samples does not fit the
-                frames.
+            TokensError: the codes have another shape or are out of range.
+            ArgumentError: n_samples does not match the number of frames.
         """
         self._check_dtype()
         levels = codes_to_levels(audio_codes, self.config.codebook_sizes)
@@ -147,7 +147,7 @@ class SilkModel(PreTrainedModel):
             n_samples = n_frames * FRAME if padding_mask is None else padding_mask.reshape(batch, -1).sum(1)
         lengths = torch.as_tensor(n_samples, device=levels.device).expand(batch)
         if lengths.min() < 1 or lengths.max() > n_frames * FRAME:
-            raise ArgumentError(f"n_samples must be 1..{n_frames * FRAME} for {n_frames} frames; got {n_samples}.")
+            raise ArgumentError(f"n_samples must be in 1..{n_frames * FRAME} for {n_frames} frames; got {n_samples}.")
         states = fresh_states(self.decoder.state_shapes(), batch, levels.device)
         waves = []
         with torch.autocast(levels.device.type, enabled=False):
@@ -161,7 +161,7 @@ class SilkModel(PreTrainedModel):
     def forward(
         self, input_values: Tensor, padding_mask: Tensor | None = None, audio_codes: Tensor | None = None
     ) -> SilkOutput:
-        """Encode, unless the codes are given, and decode."""
+        """Encode waves, unless `audio_codes` is given, and decode the codes. The arguments are those of `encode`."""
         if audio_codes is None:
             found = self.encode(input_values, padding_mask)
         else:
@@ -171,9 +171,13 @@ class SilkModel(PreTrainedModel):
         return SilkOutput(found.audio_codes, found.audio_codes_mask, found.n_samples, decoded.audio_values)
 
     def to_tokens(self, found: SilkEncoderOutput | SilkOutput) -> list[Tokens]:
-        """Convert the rows to Tokens for .silk files, `silkcodec.lm`, or a codec without PyTorch."""
+        """Convert the rows of an output to Tokens, for .silk files, `silkcodec.lm`, or a codec without PyTorch.
+
+        Raises:
+            ArgumentError: the output has no audio_codes or no n_samples.
+        """
         if found.audio_codes is None or found.n_samples is None:
-            raise ArgumentError("what becomes tokens must have audio_codes and n_samples.")
+            raise ArgumentError("The output must have audio_codes and n_samples; pass the result of encode().")
         rows = zip(found.audio_codes.cpu().numpy(), found.n_samples.tolist(), strict=True)
         fixed = tuple(self.config.codebook_sizes), (SILK_FRAME_RATE,) * len(self.config.codebook_sizes)
         return [
@@ -189,7 +193,7 @@ class SilkModel(PreTrainedModel):
         """
         for tokens in many:
             if tokens.codec != self.config.codec:
-                raise TokensError(f"tokens must be of '{self.config.codec}', as the model; got '{tokens.codec}'.")
+                raise TokensError(f"Tokens must be of the model's codec '{self.config.codec}'; got '{tokens.codec}'.")
         n_frames = torch.tensor([tokens.n_frames for tokens in many])
         codes = torch.zeros(len(many), len(self.config.codebook_sizes), int(n_frames.max()), dtype=torch.int64)
         for row, tokens in zip(codes, many, strict=True):
@@ -214,12 +218,14 @@ class SilkModel(PreTrainedModel):
         n_samples = mask.sum(1)
         expected = torch.arange(length, device=mask.device) < n_samples[:, None]
         if mask.shape != expected.shape or not torch.equal(mask, expected) or n_samples.min() < 1:
-            raise ArgumentError("padding_mask must be [batch, samples], ones and then zeros; got another.")
+            raise ArgumentError(
+                "padding_mask must be [batch, samples] with ones followed by zeros, and at least one 1 per row."
+            )
         return input_values.float() * mask, n_samples
 
     def _check_dtype(self) -> None:
         if self.dtype != torch.float32:
-            raise ArgumentError(f"a SilkModel must be float32, or its codes would be others; got {self.dtype}.")
+            raise ArgumentError(f"SilkModel must be float32, because other types change the codes; got {self.dtype}.")
 
 
 def levels_to_codes(levels: Tensor) -> Tensor:
@@ -235,6 +241,8 @@ def codes_to_levels(codes: Tensor, codebook_sizes: Sequence[int]) -> Tensor:
         raise TokensError(f"audio_codes must be integers [batch, {len(codebook_sizes)}, frames]; got {got}.")
     sizes = torch.tensor(codebook_sizes, device=codes.device)[:, None]
     if bool(((codes < 0) | (codes >= sizes)).any()):
-        raise TokensError(f"audio_codes must be below {codebook_sizes[0]} (the last codebook {codebook_sizes[-1]}).")
+        raise TokensError(
+            f"audio_codes must be at least 0 and below {codebook_sizes[0]} ({codebook_sizes[-1]} in the last codebook)."
+        )
     shifts = 3 * torch.arange(DIMS_PER_TOKEN, device=codes.device)
     return ((codes.transpose(1, 2)[..., None] >> shifts) & 7).flatten(2)[..., :LATENT_WIDTH]

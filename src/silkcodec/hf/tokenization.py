@@ -27,11 +27,11 @@ class SilkTokenizer(PreTrainedTokenizer):
 
     Args:
         dims_per_token: 1..4. 2 gives 4,096 strings and 64 tokens per frame, 4 gives 131,072 strings and 32 tokens; see
-            `Tokens.regroup`. `transformers` lists the vocabulary to add a token, so 8^7 codes are too many.
-        codec: codec id of the tokens from `to_tokens`: "silk@0a1b2c3d4e5f".
+            `Tokens.regroup`. `transformers` lists the whole vocabulary to add a token, so 8^7 codes are too many.
+        codec: codec id of the tokens from `to_tokens`, e.g. "silk@0a1b2c3d4e5f".
 
     Raises:
-        ArgumentError: dims_per_token outside 1..4.
+        ArgumentError: `dims_per_token` is not in 1..4.
     """
 
     model_input_names = ["input_ids", "attention_mask"]  # noqa: RUF012 - as in transformers
@@ -66,7 +66,7 @@ class SilkTokenizer(PreTrainedTokenizer):
         self.total_vocab_size = self.flat.size + sum(i >= self.flat.size for i in self._added_tokens_decoder)
 
     def encode_tokens(self, tokens: Tokens) -> list[int]:
-        """Convert Tokens in any grouping to ids with bos and eos."""
+        """Convert Tokens in any grouping to a list of ids with bos and eos."""
         ids: list[int] = self.flat.encode(tokens.regroup(self.dims_per_token)).tolist()
         return ids
 
@@ -74,6 +74,7 @@ class SilkTokenizer(PreTrainedTokenizer):
         """Convert ids or text to Tokens in Silk's default groups, which every Silk decoder accepts.
 
         Args:
+            ids_or_text: a list of ids, or a text.
             n_samples: number of samples of the wave; None: from the text, otherwise the length of all frames.
             cut: drop an incomplete last frame.
 
@@ -103,7 +104,9 @@ class SilkTokenizer(PreTrainedTokenizer):
         rest = TOKEN.sub("", text).strip()
         wrong = rest or next((m[0] for m in found if m[1] != name_of(self.layout) or m[4] is not None), "")
         if wrong:
-            raise TokensError(f"text must be tokens like '<|{name_of(self.layout)}:0:17|>' alone; got {wrong[:40]!r}.")
+            raise TokensError(
+                f"The text must only contain tokens like '<|{name_of(self.layout)}:0:17|>'; got {wrong[:40]!r}."
+            )
         return [match[0] for match in found]
 
     def _convert_token_to_id(self, token: str) -> int:
@@ -112,10 +115,10 @@ class SilkTokenizer(PreTrainedTokenizer):
         match = TOKEN.fullmatch(token)
         sizes = self.layout.codebook_sizes
         if match is None or match[4] is not None or match[1] != name_of(self.layout):
-            raise TokensError(f"a token must be like '<|{name_of(self.layout)}:0:17|>'; got {token[:40]!r}.")
+            raise TokensError(f"A token must have the form '<|{name_of(self.layout)}:0:17|>'; got {token[:40]!r}.")
         k, code = int(match[2]), int(match[3])
         if k >= len(sizes) or code >= sizes[k]:
-            raise TokensError(f"'{token}' must be of codebooks 0..{len(sizes) - 1} and codes below their sizes.")
+            raise TokensError(f"'{token}' must have a codebook in 0..{len(sizes) - 1} and a code below its size.")
         return self._first[k] + code
 
     def _convert_id_to_token(self, index: int) -> str:
@@ -124,12 +127,12 @@ class SilkTokenizer(PreTrainedTokenizer):
         k = bisect_right(self._first, index) - 1
         if k >= 0 and index < self.flat.size:
             return f"<|{name_of(self.layout)}:{k}:{index - self._first[k]}|>"
-        raise TokensError(f"an id must be 0..{self.flat.size - 1}; got {index}.")
+        raise TokensError(f"An id must be in 0..{self.flat.size - 1}; got {index}.")
 
     def convert_tokens_to_string(self, tokens: list[str]) -> str:
         """Concatenate the strings."""
         return "".join(tokens)
 
     def save_vocabulary(self, save_directory: str, filename_prefix: str | None = None) -> tuple[str, ...]:
-        """Write no file: dims_per_token in tokenizer_config.json defines the vocabulary."""
+        """Write no file, because dims_per_token in tokenizer_config.json defines the vocabulary."""
         return ()

@@ -1,26 +1,29 @@
-"""`silk serve`: Silk over HTTP and WebSocket. docs/server.md says how to run it and what goes over the wire.
+"""Implement `silk serve`: Silk over HTTP and WebSocket. docs/server.md describes how to run it, and its protocols.
 
     client --HTTP, WebSocket--> front: one event loop, no model --sockets--> workers: processes with the model
 
-    settings.py   what can be set, and the limits
-    protocol.py   the WebSocket's messages, without a socket
-    batcher.py    frames of concurrent streams -> calls of the model, without a socket
-    filejobs.py   one uploaded file -> one result, with limits
-    wire.py       messages between the front and a worker
-    worker.py     the worker: a batcher, or file jobs, behind a socket
-    processes.py  one worker as the front sees it
-    pool.py       all of them: starts, watches and replaces workers, pins streams to them, queues file jobs
-    uploads.py    a request's body to a file of a private folder
-    access.py     bearer token, rate, who may open how many streams
-    prometheus.py Prometheus; logs.py: JSON lines with a request id
-    app.py        HTTP; sessions.py: the WebSocket; books.py: request ids, the log and the count of requests
-    server.py     the process: listen, drain on SIGTERM
-    client.py     a client, without asyncio
-    explain.py    the page of `silk explain`, for this machine only; it needs no extra
+    settings.py     settings and limits
+    protocol.py     messages of the WebSocket, without a socket
+    batcher.py      frames of concurrent streams -> calls of the model, without a socket
+    filejobs.py     one uploaded file -> one result, with limits
+    wire.py         messages between the front and a worker
+    worker.py       the worker process: runs a batcher or file jobs
+    processes.py    one worker process, seen from the front
+    pool.py         all workers: starts, watches and replaces them, assigns streams, queues file jobs
+    uploads.py      request bodies -> files in a private folder
+    access.py       bearer token, rate limiter, concurrency limit
+    prometheus.py   metrics for Prometheus
+    logs.py         JSON log lines with a request id
+    app.py          HTTP routes
+    sessions.py     the WebSocket
+    request_log.py  request ids, the request log, request counts
+    server.py       the process: listens, drains on SIGTERM
+    client.py       a client without asyncio
+    explain.py      the page of `silk explain`, on the loopback address only; needs no extra
 
-**Processes, not threads.** ONNX Runtime lets go of the GIL, so threads would compute as fast. But uploads are
-parsed by C libraries, and memory runs out: what kills a process must kill as little as possible. The front
-parses nothing but JSON; live streams are spread over worker processes; files have a process of their own, at a
-lower priority, so that a hostile file reaches no live stream. A worker that dies is replaced; its streams are
-told so, and no other notices.
+**The server uses processes, not threads.** ONNX Runtime releases the GIL, so threads would be as fast. But C libraries
+parse the uploads, and memory can run out, so the effect of a crash must be small. The front parses only JSON. Live
+streams are distributed over worker processes. Files are processed by separate workers with a lower priority, so a
+malicious file cannot affect a live stream. If a worker crashes, it is replaced. The server reports the crash to the
+streams of this worker. Other streams are not affected.
 """

@@ -1,4 +1,4 @@
-"""Access: bearer token, origin and host, request rate, and how many streams may be open at once."""
+"""Control access: bearer token, origin and host, rate limiter, and concurrency limits."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from silkcodec.errors import SilkError
 from silkcodec.serve.settings import is_loopback, is_token
 
 SUBPROTOCOL = "silk.v1"
-TOKEN_SUBPROTOCOL = "silk.bearer."  # a browser can give a WebSocket no header, but protocols: this and the token
+# A browser cannot set headers of a WebSocket, but it can set subprotocols. One may be this prefix and the token.
+TOKEN_SUBPROTOCOL = "silk.bearer."
 
 
 class RateError(SilkError):
-    """Too much from one address. `retry_s`: when to come again."""
+    """Raised when a rate or concurrency limit is exceeded. `retry_s` is the time to wait before the next try."""
 
     def __init__(self, text: str, retry_s: float) -> None:
         super().__init__(text)
@@ -24,17 +25,18 @@ class RateError(SilkError):
 
 
 class DeniedError(SilkError):
-    """A request without the token, or from a web page that must not use this server."""
+    """Raised for a request without a valid token, or from a web page that must not use this server."""
 
 
-class Rate:
-    """A token bucket for each address: `per_minute` on average, a tenth of that at once.
+class RateLimiter:
+    """Limit the request rate of each address with a token bucket.
 
     Args:
-        clock: seconds, monotonic.
+        per_minute: average number of requests per minute. A tenth of it may come at once.
+        clock: monotonic clock in seconds.
     """
 
-    MOST_CLIENTS = 10_000  # remembered: those whose buckets are full again are forgotten first
+    MAX_CLIENTS = 10_000  # stored addresses; the one with the oldest request is removed first
 
     def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._per_s = per_minute / 60
@@ -43,22 +45,24 @@ class Rate:
         self._levels: dict[str, tuple[float, float]] = {}  # client -> (level, when)
 
     def take(self, client: str) -> None:
-        """One request. Raises RateError."""
+        """Count one request of a client. Raises RateError if the limit is exceeded."""
         now = self._clock()
         level, when = self._levels.pop(client, (self._burst, now))
         level = min(self._burst, level + (now - when) * self._per_s)
-        if len(self._levels) >= self.MOST_CLIENTS:
-            self._levels.pop(next(iter(self._levels)))  # the one that was not heard of for longest
+        if len(self._levels) >= self.MAX_CLIENTS:
+            self._levels.pop(next(iter(self._levels)))  # the one with the oldest request
         self._levels[client] = (level - 1 if level >= 1 else level, now)
         if level < 1:
-            raise RateError("Too many requests from this address; wait a little.", (1 - level) / self._per_s)
+            raise RateError("Too many requests from this address. Try again later.", (1 - level) / self._per_s)
 
 
-class Places:
-    """How many of something may be open at once, of all clients and of each.
+class ConcurrencyLimit:
+    """Limit how many streams, uploads or requests are open at the same time.
 
     Args:
-        what: in words: "streams".
+        what: plural name of the limited objects, for messages, e.g. "streams".
+        total: maximum of all clients together.
+        each: maximum of one client.
     """
 
     def __init__(self, what: str, total: int, each: int) -> None:
@@ -67,21 +71,21 @@ class Places:
 
     @contextmanager
     def one(self, client: str) -> Iterator[None]:
-        """Hold a place for as long as the block lasts. Raises RateError: none is free."""
+        """Count one open object of a client inside the context. Raises RateError if a limit is reached."""
         if self._open.total() >= self._total:
-            raise RateError(f"All {self._total} {self._what} of this server are taken; come again later.", 1.0)
+            raise RateError(f"The server has reached its limit of {self._total} {self._what}. Try again later.", 1.0)
         if self._open[client] >= self._each:
-            raise RateError(f"One address may have {self._each} {self._what} open at once; end one.", 1.0)
+            raise RateError(f"The limit is {self._each} open {self._what} per address. Close one first.", 1.0)
         self._open[client] += 1
         try:
             yield
         finally:
             self._open[client] -= 1
-            self._open += Counter()  # forget those at zero
+            self._open += Counter()  # removes clients with a count of zero
 
 
 def bearer(headers: Mapping[str, str], subprotocols: Sequence[str] = ()) -> str | None:
-    """The token that a client shows, in the header or, for a browser's WebSocket, among the subprotocols."""
+    """Return the token of a request from its header or, for a browser's WebSocket, from the subprotocols."""
     scheme, _, token = headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and token:
         return token.strip()
@@ -91,30 +95,34 @@ def bearer(headers: Mapping[str, str], subprotocols: Sequence[str] = ()) -> str 
 def check(
     token: str | None, headers: Mapping[str, str], subprotocols: Sequence[str] = (), *, loopback: bool = True
 ) -> None:
-    """Check that a client shows the token; without one, that no web page from elsewhere is behind the request.
+    """Check the token of a request. If the server has none, check that no foreign web page sent the request.
 
-    A page of any site in a browser on this machine can reach a server on the loopback address. The browser sends
-    `Origin`, which must be this machine. Where a page's own name resolves to the loopback address (DNS rebinding),
-    there may be no `Origin`, but that name is in `Host`, so it must be this machine too.
+    A web page of any site can send requests from a browser on this machine to the loopback address. The browser then
+    sends `Origin`, which must be this machine. If the name of the site resolves to the loopback address (DNS
+    rebinding), `Origin` may be missing, but the name is in `Host`. `Host` must therefore be this machine too.
 
     Args:
+        token: the token of the server; None if it requires none.
+        headers: headers of the request.
+        subprotocols: subprotocols of a WebSocket request.
         loopback: whether the server listens on a loopback address only.
 
     Raises:
-        DeniedError: no.
+        DeniedError: the request is not allowed.
     """
     if token is not None:
         if not is_token(bearer(headers, subprotocols), token):
-            raise DeniedError("The bearer token is missing or wrong; send it in the header Authorization.")
+            raise DeniedError("The bearer token is missing or wrong. Send it in the header Authorization.")
         return
     origin, host = headers.get("origin"), headers.get("host")
     if origin is not None and not _is_here(origin):
         raise DeniedError(
-            f"The Origin must be a page of this machine; got {origin!r:.60}. A server with a token takes any."
+            f"The Origin must be this machine; got {origin!r:.60}. Start the server with a token to allow any origin."
         )
     if loopback and host is not None and not _is_here(f"//{host}"):
         raise DeniedError(
-            f"The Host must be localhost or a loopback address; got {host!r:.60}. A server with a token takes any."
+            f"The Host must be localhost or a loopback address; got {host!r:.60}. "
+            "Start the server with a token to allow any host."
         )
 
 

@@ -1,4 +1,4 @@
-"""The HTTP side: routes, errors, and what OpenAPI says of them. No work is done here that takes time."""
+"""Define the HTTP routes, their errors and their OpenAPI descriptions. Long work runs in the workers."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from starlette.requests import ClientDisconnect
 from silkcodec import __version__, codec
 from silkcodec.baselines import catalogue
 from silkcodec.serve import access, logs, sessions, uploads
-from silkcodec.serve.books import Books
 from silkcodec.serve.pool import BusyError
 from silkcodec.serve.processes import LostError, RefusedError
+from silkcodec.serve.request_log import RequestLog
 from silkcodec.serve.service import Service
 from silkcodec.spec import SILK_FRAME_RATE
 
@@ -30,10 +30,10 @@ WAVE_TYPES = {"wav": "audio/wav", "flac": "audio/flac"}
 
 
 class Problem(BaseModel):
-    """Every error."""
+    """An error response."""
 
-    error: str = Field(description="A word for programs: unauthorized, too_large, bad_audio, busy, ...")
-    message: str = Field(description="A sentence for people.")
+    error: str = Field(description="Error code, e.g. unauthorized, too_large, bad_audio or busy.")
+    message: str = Field(description="Description for people.")
     request_id: str
 
 
@@ -41,33 +41,33 @@ class TokensOut(BaseModel):
     """The tokens of a recording."""
 
     codec: str
-    sample_rate: int = Field(description="Hz, of the wave that they decode to.")
-    n_samples: int = Field(description="Of that wave.")
+    sample_rate: int = Field(description="Sample rate of the decoded wave in Hz.")
+    n_samples: int = Field(description="Length of the decoded wave in samples.")
     dims_per_token: int
     codebook_sizes: list[int]
     frame_rate: float = Field(description="Frames per second.")
-    codes: list[list[int]] = Field(description="Frame by frame, one code of each codebook.")
+    codes: list[list[int]] = Field(description="List of frames, each with one code per codebook.")
 
 
 class CodecOut(BaseModel):
     """The codec that this server runs."""
 
     name: str
-    codec: str = Field(description="Name and hash of the weights, as its tokens carry it.")
+    codec: str = Field(description="Name and hash of the weights, as stored in its tokens.")
     sample_rate: int
     frame_rate: float
     codebook_sizes: list[int]
 
 
 class CodecsOut(BaseModel):
-    """What this server runs, and what the package it runs on knows."""
+    """The codec that this server runs, and all codecs of its package."""
 
     serving: CodecOut
     known: list[dict[str, Any]]
 
 
 class Health(BaseModel):
-    """Of the server."""
+    """The state of the server."""
 
     status: str
     workers: int = 0
@@ -103,7 +103,7 @@ _DECODE_BODY = {
 
 
 class ApiError(Exception):
-    """An answer that is an error."""
+    """Raised to answer a request with an error."""
 
     def __init__(self, status: int, code: str, text: str, retry_s: float | None = None) -> None:
         super().__init__(text)
@@ -111,7 +111,7 @@ class ApiError(Exception):
 
 
 def build(service: Service) -> FastAPI:
-    """The application of one server; its lifespan starts and stops the workers."""
+    """Return the application of a server. Its lifespan starts and stops the workers."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -129,7 +129,7 @@ def build(service: Service) -> FastAPI:
         redoc_url=None,
     )
     app.state.service = service
-    app.add_middleware(Books, service=service)
+    app.add_middleware(RequestLog, service=service)
     _add_errors(app, service)
     _add_health(app, service)
     _add_coding(app, service)
@@ -139,12 +139,12 @@ def build(service: Service) -> FastAPI:
 def _add_health(app: FastAPI, service: Service) -> None:
     @app.get("/health/live", tags=["health"])
     async def live() -> Health:
-        """Whether the process answers."""
+        """Report that the process is alive."""
         return Health(status="live")
 
     @app.get("/health/ready", tags=["health"], responses={503: {"model": Health}})
     async def ready(response: Response) -> Health:
-        """Whether it can take work: workers have loaded the model, and it does not go down."""
+        """Report whether the server can accept work: workers have loaded the model, and it is not shutting down."""
         state = "draining" if service.draining.is_set() else "ready" if service.pool.is_ready else "starting"
         response.status_code = 200 if state == "ready" else 503
         n_streams, n_files = (len(service.pool.workers(role)) for role in ("streams", "files"))
@@ -152,7 +152,7 @@ def _add_health(app: FastAPI, service: Service) -> None:
 
     @app.get("/metrics", tags=["health"], dependencies=[Depends(_guard(service))], responses=_problems())
     async def metrics() -> Response:
-        """For Prometheus."""
+        """Return the metrics for Prometheus."""
         text, media_type = service.metrics.text()
         return Response(text, headers={"content-type": media_type})
 
@@ -162,7 +162,7 @@ def _add_coding(app: FastAPI, service: Service) -> None:
 
     @app.get("/v1/codecs", tags=["codec"], dependencies=[guard], responses=_problems())
     async def codecs() -> CodecsOut:
-        """The codec that this server runs, and those that the package knows, with measured rates."""
+        """Return the codec that this server runs, and all codecs of the package with measured rates."""
         from silkcodec.spec import SILK_SAMPLE_RATE
         from silkcodec.tokens import codebook_sizes
 
@@ -190,10 +190,12 @@ def _add_coding(app: FastAPI, service: Service) -> None:
     async def encode(
         request: Request,
         format: Annotated[Literal["silk", "json"] | None, Query(description="Instead of `Accept`.")] = None,
-        dims_per_token: Annotated[int, Query(ge=1, le=20, description="7: 19 tokens a frame; 1: 128.")] = 7,
-        entropy: Annotated[bool, Query(description="A smaller .silk file.")] = False,
+        dims_per_token: Annotated[
+            int, Query(ge=1, le=20, description="Dimensions per token: 7 gives 19 tokens per frame, 1 gives 128.")
+        ] = 7,
+        entropy: Annotated[bool, Query(description="Apply entropy coding for a smaller .silk file.")] = False,
     ) -> Response:
-        """A sound file (WAV, FLAC, OGG, Opus, MP3, AIFF, ...), as the whole body, to tokens."""
+        """Encode a sound file (WAV, FLAC, OGG, Opus, MP3, AIFF, ...) to tokens. The body is the file."""
         _refuse_form(request)
         wanted = format or ("json" if JSON_TYPE in request.headers.get("accept", "") else "silk")
         fields = {"given": "audio", "wanted": wanted, "dims_per_token": dims_per_token, "entropy": entropy}
@@ -211,7 +213,7 @@ def _add_coding(app: FastAPI, service: Service) -> None:
         request: Request,
         format: Annotated[Literal["wav", "flac"] | None, Query(description="Instead of `Accept`.")] = None,
     ) -> Response:
-        """A .silk file, or tokens as JSON, to a sound file: mono, 24 kHz, 16 bits."""
+        """Decode a .silk file, or tokens as JSON, to a sound file (mono, 24 kHz, 16 bits)."""
         _refuse_form(request)
         wanted = format or ("flac" if WAVE_TYPES["flac"] in request.headers.get("accept", "") else "wav")
         given = "json" if JSON_TYPE in request.headers.get("content-type", "") else "silk"
@@ -223,7 +225,7 @@ def _add_coding(app: FastAPI, service: Service) -> None:
 
 
 async def _coded(request: Request, service: Service, fields: dict[str, Any], media_type: str) -> Response:
-    """Body -> file -> worker -> file -> response."""
+    """Save the body to a file, let a worker process it, and return the result file."""
     limits = service.limits
     client = request.client.host if request.client else "-"
     with service.uploads.one(client), uploads.request_folder(service.folder) as folder:
@@ -232,21 +234,22 @@ async def _coded(request: Request, service: Service, fields: dict[str, Any], med
         await uploads.save(request, source, max_bytes, limits.upload_s)
         job = {"source": str(source), "target": str(target), "max_s": limits.duration_s, **fields}
         work = asyncio.create_task(service.pool.run_job(job))
-        seconds = await uploads.or_vanished(request, work)
-        n_bytes, pieces = uploads.taken(target)
+        seconds = await uploads.unless_disconnected(request, work)
+        n_bytes, pieces = uploads.open_result(target)
     service.metrics.audio_s.labels("encode" if fields["given"] == "audio" else "decode").inc(seconds)
     return StreamingResponse(pieces(), media_type=media_type, headers={"content-length": str(n_bytes)})
 
 
 def _refuse_form(request: Request) -> None:
     if "multipart/" in request.headers.get("content-type", ""):
-        text = "The body must be the file itself, not a form: curl --data-binary @FILE, not -F."
+        text = "The body must be the file itself, not a form. With curl, use --data-binary @FILE instead of -F."
         raise ApiError(415, "form", text)
 
 
 def _guard(service: Service) -> Any:
-    """Return the check of every route but health: the token, the rate, and whether the server is draining."""
-    scheme = HTTPBearer(auto_error=False, description="The server's token.")  # for OpenAPI; the check is ours
+    """Return the check of every route except health: the token, the rate, and whether the server is draining."""
+    # The scheme is only for OpenAPI. `admit` checks the token.
+    scheme = HTTPBearer(auto_error=False, description="The bearer token of the server.")
 
     async def guard(request: Request, _: Annotated[Any, Depends(scheme)]) -> None:
         service.admit(request.client.host if request.client else "-", request.headers)
@@ -259,9 +262,9 @@ def _guard(service: Service) -> Any:
 
 
 def _add_errors(app: FastAPI, service: Service) -> None:
-    late = f"The work took longer than {service.limits.job_s:g} s; send less at once."
-    # Kind of error -> what the response of one says: status, code, text, and when to come again.
-    told: dict[type[Exception], Callable[[Any], tuple[int, str, str, float | None]]] = {
+    late = f"Processing took longer than {service.limits.job_s:g} s. Send a shorter file."
+    # type of the error -> function that returns the status, the code, the message, and the time to wait in s
+    responses: dict[type[Exception], Callable[[Any], tuple[int, str, str, float | None]]] = {
         ApiError: lambda error: (error.status, error.code, str(error), error.retry_s),
         access.DeniedError: lambda error: (401, "unauthorized", str(error), None),
         access.RateError: lambda error: (429, "rate", str(error), error.retry_s),
@@ -269,17 +272,17 @@ def _add_errors(app: FastAPI, service: Service) -> None:
         RefusedError: lambda error: (STATUS.get(error.code, 400), error.code, str(error), None),
         BusyError: lambda error: (503, "busy", str(error), 2.0),
         TimeoutError: lambda error: (503, "timeout", late, 5.0),
-        LostError: lambda error: (500, "worker_lost", f"{error} Twice.", None),
-        ClientDisconnect: lambda error: (499, "gone", "The client has left.", None),  # only the request log sees it
+        LostError: lambda error: (500, "worker_lost", f"{error} A second process crashed as well.", None),
+        ClientDisconnect: lambda error: (499, "gone", "The client disconnected.", None),  # only the request log sees it
         RequestValidationError: lambda error: (422, "bad_argument", _first_fault(error), None),
-        Exception: lambda error: (500, "internal", "The server has met a bug of its own.", None),
+        Exception: lambda error: (500, "internal", "Internal server error.", None),
         HTTPException: lambda error: (error.status_code, "http", f"{error.detail}.", None),
     }
 
     def register(kind: type[Exception]) -> None:
         @app.exception_handler(kind)
         async def answer(_: Request, error: Exception) -> Response:
-            status, code, text, retry_s = told[kind](error)
+            status, code, text, retry_s = responses[kind](error)
             service.metrics.refused.labels(code).inc()
             headers = {} if retry_s is None else {"Retry-After": str(max(1, round(retry_s)))}
             if status == 401:
@@ -287,7 +290,7 @@ def _add_errors(app: FastAPI, service: Service) -> None:
             body = {"error": code, "message": text, "request_id": logs.request_id.get()}
             return JSONResponse(body, status, headers)
 
-    for kind in told:
+    for kind in responses:
         register(kind)
 
 

@@ -1,21 +1,21 @@
-"""Frames of concurrent streams, batched into calls of the model. No sockets, no clock of its own, no threads.
+"""Batch frames of concurrent streams into calls of the model. This module uses no sockets and no threads.
 
-    feed(stream, ...)   |stream 1| frame frame          step(): of the most urgent streams one frame each
+    feed(stream, ...)   |stream 1| frame frame          step(): one frame of each of the most urgent streams
     feed(stream, ...)   |stream 2| frame            ->     waves [B, 9600], states [B, ...] -> codes, states
-    feed(stream, ...)   |stream 3| frame frame frame       (streams that decode alike, in calls of their own)
+    feed(stream, ...)   |stream 3| frame frame frame       (streams that decode are batched in the same way)
 
-**Never waits for a batch to fill.** `step` takes what is there. Alone, a stream is answered at once; under load
-frames come while the model computes, and batches grow by themselves.
+**No waiting.** `step` processes the frames that are waiting and does not wait for a full batch. A single stream is
+answered immediately. Under load, frames arrive while the model computes, so batches become larger.
 
-**Exact.** The tokens must be those of `Silk.encode` to the bit, and `stream.py` says how a call of another shape
-could change the last bit. Whether it does depends on the kernels that ONNX Runtime has for a processor: on the
-shapes in the call, in which order sums are made, not on the numbers in them. So it is measured, not assumed: at
-start `exact_sizes` compares every latent and every number of the next state, of stacked against single calls, for
-each batch size, and sizes of which one bit differs are not used. bench/server.json has what was found, and what
-stacking gains.
+**Exact tokens.** The tokens must be identical to those of `Silk.encode`. A call with another shape could change the
+last bit (see `stream.py`). Whether it does depends on the kernels of ONNX Runtime for the processor, i.e. on the shapes
+of the inputs and not on their values. `exact_sizes` therefore measures it at start: for each batch size, it compares
+all latents and all next states of batched calls with those of single calls. Sizes with any difference are not used.
+bench/server.json has the results and the gain of batching.
 
-**Fair.** A stream has one frame in a batch, and its place is by the frame's turn: when it came, but not before the
-frame clock allows. A client that sends an hour at once is served with what the live ones leave.
+**Fairness.** A stream has at most one frame in a batch. Frames are ordered by their turn, which is their arrival time,
+but at least one frame duration after the turn of the previous frame. If a client sends an hour at once, it gets only
+the capacity that live streams leave.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ from silkcodec.spec import FRAME_SAMPLES, LATENT_WIDTH, N_LEVELS, SILK_SAMPLE_RA
 from silkcodec.tokens import levels_to_codes
 
 Wave = NDArray[np.float32]
-OUTPUTS = {"encode": "levels", "decode": "wave"}  # task -> what its graph is asked for
+OUTPUTS = {"encode": "levels", "decode": "wave"}  # task -> output of its graph
 FRAME_S = FRAME_SAMPLES / SILK_SAMPLE_RATE
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One frame of one stream: codes int64 [1, K], or samples float32 [9600]."""
+    """Hold the result of one frame of a stream: codes int64 [1, K], or samples float32 [9600]."""
 
     stream: str
     frame: int
@@ -48,16 +48,16 @@ class Answer:
 
 
 class _Stream:
-    """A stream's frames that wait, when the next one's turn is, and its state after the last one."""
+    """Hold the waiting frames of a stream with their turns, and the state after the last processed frame."""
 
     def __init__(
         self, task: str, cutter: FrameCutter | None, states: States | None, n_codebooks: int | None = None
     ) -> None:
         self.task = task
         self.cutter = cutter
-        self.n_codebooks = n_codebooks  # that are wanted; None: all
-        self.states = states  # None: encode, and not even the look-ahead has come
-        self.frames: deque[tuple[float, NDArray[Any]]] = deque()  # (its turn, the frame)
+        self.n_codebooks = n_codebooks  # number of codebooks to return; None: all
+        self.states = states  # None: an encoder whose look-ahead has not arrived yet
+        self.frames: deque[tuple[float, NDArray[Any]]] = deque()  # (turn, frame)
         self.last_turn = -np.inf
         self.n_done = 0
         self.ended = False
@@ -69,12 +69,12 @@ class _Stream:
 
 
 class Batcher:
-    """Streams in, answers out.
+    """Batch the frames of open streams and return an answer for each.
 
     Args:
-        codec: loaded, with 1 thread: more cores are used by more workers.
-        sizes: of batches, as `exact_sizes` found them; 1 is always among them.
-        clock: seconds, monotonic.
+        codec: a loaded codec with 1 thread. More workers use more cores.
+        sizes: batch sizes to use, as returned by `exact_sizes`. 1 is always used.
+        clock: monotonic clock in seconds.
     """
 
     def __init__(self, codec: Silk, sizes: Sequence[int] = (1,), clock: Callable[[], float] = time.monotonic) -> None:
@@ -90,20 +90,31 @@ class Batcher:
         return stream in self._streams
 
     def open_encoder(self, stream: str, sample_rate: float = SILK_SAMPLE_RATE, n_codebooks: int | None = None) -> None:
-        """A stream of samples begins. Raises AudioError, ArgumentError."""
+        """Open a stream of samples at `sample_rate` Hz.
+
+        Args:
+            stream: name of the stream.
+            sample_rate: sample rate of the samples in Hz.
+            n_codebooks: number of codebooks to return; None: all.
+
+        Raises:
+            AudioError: the sample rate is not supported.
+            ArgumentError: `n_codebooks` is out of range.
+        """
         n_codebooks = self._codec.check_n_codebooks(n_codebooks)
         cutter = FrameCutter(self._codec.lookahead_samples, sample_rate)
         self._streams[stream] = _Stream("encode", cutter, None, n_codebooks)
 
     def open_decoder(self, stream: str) -> None:
-        """A stream of codes begins."""
+        """Open a stream of codes."""
         self._streams[stream] = _Stream("decode", None, self._codec.decoder_states())
 
     def feed(self, stream: str, values: ArrayLike) -> None:
-        """Samples [n], or codes int [F, K], as `StreamEncoder.feed` and `StreamDecoder.feed` take them.
+        """Add values to a stream: samples [n], or codes int [F, K]. See `StreamEncoder.feed`, `StreamDecoder.feed`.
 
         Raises:
-            AudioError: NaN or Inf. TokensError: codes out of range or of another shape.
+            AudioError: a sample is NaN or infinite.
+            TokensError: codes are out of range, or their shape is wrong.
         """
         one = self._streams[stream]
         if one.cutter is None:
@@ -112,14 +123,14 @@ class Batcher:
             self._take(one, one.cutter, one.cutter.feed(values))
 
     def end(self, stream: str) -> None:
-        """Nothing more will be fed; what is still to come is answered by `step`, and `finished` tells of the end."""
+        """End a stream. `step` returns its remaining answers, and then `finished` returns the stream."""
         one = self._streams[stream]
         if one.cutter is not None:
             self._take(one, one.cutter, one.cutter.flush())
         one.ended = True
 
     def drop(self, stream: str) -> None:
-        """Forget a stream, whatever of it waits."""
+        """Remove a stream and its waiting frames."""
         self._streams.pop(stream, None)
 
     def _take(self, one: _Stream, cutter: FrameCutter, frames: Iterator[Wave]) -> None:
@@ -130,14 +141,14 @@ class Batcher:
 
     @property
     def n_waiting(self) -> int:
-        """Frames that wait."""
+        """Return the number of waiting frames of all streams."""
         return sum(len(one.frames) for one in self._streams.values())
 
     def finished(self) -> list[tuple[str, int]]:
-        """Streams that have ended and are answered to the last frame, and are now forgotten.
+        """Return the streams that have ended and have no waiting frames, and remove them.
 
         Returns:
-            (stream, samples at 24 kHz) of each.
+            (stream, number of samples at 24 kHz) of each.
         """
         done = [name for name, one in self._streams.items() if one.ended and not one.frames]
         return [(name, self._n_samples(self._streams.pop(name))) for name in done]
@@ -146,10 +157,11 @@ class Batcher:
         return one.n_done * FRAME_SAMPLES if one.cutter is None else one.cutter.n_samples
 
     def step(self) -> tuple[str, list[Answer]]:
-        """One call of the model, for the most urgent frame and as many of its task as fit beside it.
+        """Call the model once, for the most urgent frame and as many frames of the same task as fit into the batch.
 
         Returns:
-            The task, and one answer for each of up to max(sizes) streams; none if no frame waits.
+            The task ("encode" or "decode"), and one answer for each of up to max(sizes) streams. The list is empty if
+            no frame is waiting.
         """
         ready = [(one.frames[0][0], name) for name, one in self._streams.items() if one.frames]
         if not ready:
@@ -173,14 +185,16 @@ class Batcher:
 
 
 def run(codec: Silk, output: str, frames: NDArray[Any], states: Sequence[States]) -> tuple[NDArray[Any], list[States]]:
-    """One call of the model.
+    """Call the model once for B streams.
 
     Args:
+        codec: the codec.
         output: "levels", "latent" or "wave".
-        frames: float32 [B, 9600], or levels uint8 [B, 128] for "wave"; `states`: of each of the B streams.
+        frames: float32 [B, 9600], or levels uint8 [B, 128] for "wave".
+        states: the states of the B streams.
 
     Returns:
-        uint8 or float32 [B, 1, 128], or samples float32 [B, 9600]; the next states, of each of the B streams.
+        Levels uint8 or latent float32 [B, 1, 128], or samples float32 [B, 9600], and the next states of the B streams.
     """
     stacked = [np.concatenate(parts) for parts in zip(*states, strict=True)]
     values, after = codec.call(output, frames[:, None] if output == "wave" else frames, stacked)
@@ -199,12 +213,12 @@ def exact_sizes(codec: Silk, largest: int, n_frames: int = 2) -> list[int]:
     sizes = [2**i for i in range(1, largest.bit_length()) if 2**i <= largest]
     if not sizes:
         return [1]
-    probe = Silk(codec.folder, threads=codec.threads)  # its own: the graph that shows latents is not kept
+    probe = Silk(codec.folder, threads=codec.threads)  # a second instance, so that the graph with latents is released
     rng, shape, exact = np.random.default_rng(0), (n_frames, sizes[-1]), set(sizes)
     noise = (0.1 * rng.standard_normal((*shape, FRAME_SAMPLES))).astype(np.float32)
     levels = rng.integers(0, N_LEVELS, (*shape, LATENT_WIDTH)).astype(np.uint8)
     for output, frames, fresh in (("latent", noise, probe.encoder_states), ("wave", levels, probe.decoder_states)):
-        states = [[fresh()] for _ in range(shape[1])]  # of each stream, before each frame
+        states = [[fresh()] for _ in range(shape[1])]  # per stream, the state before each frame
         values = np.empty((n_frames, shape[1]), dtype=object)
         for t, b in np.ndindex(shape):
             values[t, b], (after,) = run(probe, output, frames[t, b : b + 1], [states[b][-1]])

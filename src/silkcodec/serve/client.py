@@ -1,15 +1,15 @@
-"""A client without asyncio: files over HTTP, live streams over a WebSocket.
+"""Use a server of Silk without asyncio: files over HTTP, live streams over a WebSocket.
 
     client = Client("http://127.0.0.1:8000", token)
     tokens = client.encode("talk.flac")                      # silkcodec.Tokens
     wave = client.decode(tokens)                             # float32 [n_samples] at 24 kHz
 
-    with client.encoder(sample_rate=16_000) as stream:       # as StreamEncoder, but elsewhere
+    with client.encoder(sample_rate=16_000) as stream:       # like StreamEncoder, but on the server
         for chunk in microphone:
-            send(stream.feed(chunk))                         # int64 [F, 19], F is 0 mostly
+            send(stream.feed(chunk))                         # int64 [F, 19]; F is usually 0
         send(stream.flush())
 
-HTTP needs the standard library only, streams the package websockets: pip install 'silkcodec[serve]'.
+HTTP needs only the standard library. Streams need the package websockets: pip install 'silkcodec[serve]'.
 """
 
 from __future__ import annotations
@@ -36,15 +36,16 @@ from silkcodec.tokens import Tokens, codebook_sizes
 Codes = NDArray[np.int64]
 Wave = NDArray[np.float32]
 
-MAX_MESSAGE = 1 << 22  # bytes that a server may send at once
+MAX_MESSAGE = 1 << 22  # bytes of one message from the server
 
 
 class ServerError(SilkError):
-    """The server refused, closed the stream, or cannot be reached.
+    """Raised when the server refuses a request, closes a stream, or cannot be reached.
 
     Attributes:
-        code: the server's word for it: "unauthorized", "bad_audio", "worker_lost", ...; "unreachable": none came.
-        status: of HTTP, or the WebSocket's close code; 0: none.
+        code: error code of the server, e.g. "unauthorized", "bad_audio" or "worker_lost"; "unreachable" if there was
+            no answer.
+        status: HTTP status, or close code of the WebSocket; 0 if there is none.
     """
 
     def __init__(self, text: str, code: str = "unreachable", status: int = 0) -> None:
@@ -54,43 +55,75 @@ class ServerError(SilkError):
 
 
 class Client:
-    """A server of Silk.
+    """Access a server of Silk.
 
     Args:
-        url: "http://127.0.0.1:8000".
-        token: what the server asks for.
-        timeout_s: for an answer.
+        url: address of the server, e.g. "http://127.0.0.1:8000".
+        token: bearer token; None if the server requires none.
+        timeout_s: maximum time to wait for an answer, in seconds.
+
+    Raises:
+        ArgumentError: `url` does not start with http:// or https://.
     """
 
     def __init__(self, url: str, token: str | None = None, *, timeout_s: float = 120.0) -> None:
         if not url.startswith(("http://", "https://")):
-            raise ArgumentError(f"url must begin with http:// or https://; got '{url}'.")
+            raise ArgumentError(f"url must start with http:// or https://; got '{url}'.")
         self._url = url.rstrip("/")
         self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         self._timeout_s = timeout_s
 
     def codecs(self) -> dict[str, Any]:
-        """What the server runs ("serving") and what its package knows ("known"). Raises ServerError."""
+        """Return the codec that the server runs ("serving") and the codecs of its package ("known").
+
+        Raises:
+            ServerError: the server refused the request or cannot be reached.
+        """
         answer: dict[str, Any] = json.loads(self._request("/v1/codecs"))
         return answer
 
     def encode(self, sound: str | os.PathLike[str] | bytes) -> Tokens:
-        """A sound file, by its path or as bytes, to tokens. Raises ServerError."""
+        """Encode a sound file on the server and return its tokens.
+
+        Args:
+            sound: path of the file, or its content.
+
+        Raises:
+            ServerError: the server refused the file or cannot be reached.
+        """
         content = sound if isinstance(sound, bytes) else Path(sound).read_bytes()
         return container.read(io.BytesIO(self._request("/v1/encode?format=silk", content)))
 
     def decode(self, tokens: Tokens) -> Wave:
-        """Tokens to a wave, float32 [n_samples] at 24 kHz, of 16 bits. Raises ServerError."""
+        """Decode tokens on the server and return the wave, float32 [n_samples] at 24 kHz with 16-bit precision.
+
+        Raises:
+            ServerError: the server refused the tokens or cannot be reached.
+        """
         file = io.BytesIO()
         container.write(tokens, file)
         return audio.read(io.BytesIO(self._request("/v1/decode?format=wav", file.getvalue(), "application/vnd.silk")))
 
     def encoder(self, sample_rate: int = SILK_SAMPLE_RATE, *, n_codebooks: int | None = None) -> EncoderStream:
-        """A live stream of samples to codes. Raises ServerError."""
+        """Open a live stream that encodes samples.
+
+        Args:
+            sample_rate: sample rate of the samples in Hz.
+            n_codebooks: number of codebooks to return; None: all 19.
+
+        Raises:
+            ServerError: the server refused the stream or cannot be reached.
+            MissingExtraError: the package websockets is not installed.
+        """
         return EncoderStream(*self._target(), sample_rate, n_codebooks or len(codebook_sizes()), self._timeout_s)
 
     def decoder(self) -> DecoderStream:
-        """A live stream of codes to samples. Raises ServerError."""
+        """Open a live stream that decodes codes.
+
+        Raises:
+            ServerError: the server refused the stream or cannot be reached.
+            MissingExtraError: the package websockets is not installed.
+        """
         return DecoderStream(*self._target(), self._timeout_s)
 
     def _target(self) -> tuple[str, dict[str, str]]:
@@ -111,7 +144,7 @@ class Client:
 
 
 class _LiveStream:
-    """A WebSocket between its `start` and its `ended`."""
+    """Run one stream over a WebSocket, from the message `start` to the message `ended`."""
 
     def __init__(self, url: str, headers: dict[str, str], start: dict[str, Any], timeout_s: float) -> None:
         try:
@@ -130,7 +163,7 @@ class _LiveStream:
                 subprotocols=protocols,
                 compression=None,
                 max_size=MAX_MESSAGE,
-                max_queue=None,  # answers are always taken: else a long `feed` and the server would wait for each other
+                max_queue=None,  # With a limit, a long `feed` and the server could wait for each other.
             )
             self._socket = self._open.enter_context(connection)
         except InvalidStatus as error:
@@ -155,13 +188,13 @@ class _LiveStream:
             raise _closed(error) from error
 
     def _drain_error(self) -> None:
-        """The reason may lie before the close, unread. Raises ServerError with it, if so."""
+        """Read the messages before the close. Raises ServerError if one of them is the reason."""
         for message in self._messages(0.1):
             if isinstance(message, dict) and message["type"] == "ended":
                 return
 
     def _take(self, timeout_s: float) -> Any:
-        """The next message: bytes, or an object. Raises ServerError, TimeoutError."""
+        """Return the next message, bytes or a dictionary. Raises ServerError and TimeoutError."""
         from websockets.exceptions import ConnectionClosed
 
         try:
@@ -178,7 +211,7 @@ class _LiveStream:
         return given
 
     def _messages(self, timeout_s: float) -> Iterator[Any]:
-        """Those that are there, or come within the time; up to `ended`."""
+        """Yield messages until `ended`, or until none arrives within `timeout_s` seconds."""
         while self.ended is None:
             try:
                 yield self._take(timeout_s)
@@ -189,7 +222,7 @@ class _LiveStream:
         self._send('{"type":"end"}')
         yield from self._messages(self._timeout_s)
         if self.ended is None:
-            raise ServerError(f"The end must come within {self._timeout_s:g} s; it did not.", "timeout")
+            raise ServerError(f"The server did not end the stream within {self._timeout_s:g} s.", "timeout")
 
     def close(self) -> None:
         """Close the connection, whether or not the stream has ended."""
@@ -205,7 +238,7 @@ class _LiveStream:
 
 
 class EncoderStream(_LiveStream):
-    """Samples to codes, as `silkcodec.silk.stream.StreamEncoder`: the same tokens to the bit."""
+    """Encode samples to codes on the server. The codes are identical to those of `silkcodec.StreamEncoder`."""
 
     def __init__(self, url: str, headers: dict[str, str], sample_rate: int, n_codebooks: int, timeout_s: float) -> None:
         self._k = n_codebooks
@@ -213,15 +246,20 @@ class EncoderStream(_LiveStream):
         super().__init__(url, headers, {**start, "samples": "f32le", "tokens": "binary"}, timeout_s)
 
     def feed(self, chunk: ArrayLike) -> Codes:
-        """Samples [n] to the server; int64 [F, K]: the frames that have come back by now, often none."""
+        """Send samples float [n], and return the codes that have arrived, int64 [F, K]. F is often 0.
+
+        Raises:
+            AudioError: the samples are not a finite one-dimensional wave.
+            ServerError: the server closed the stream.
+        """
         wave = audio.as_block(chunk, SILK_SAMPLE_RATE)
-        step = 1 << 16  # samples: 256 kB, a quarter of what a message may be
+        step = 1 << 16  # samples: 256 kB, a quarter of the maximum size of a message
         for at in range(0, len(wave), step):
             self._send(wave[at : at + step].astype("<f4").tobytes())
         return self._codes(self._messages(0))
 
     def flush(self) -> Codes:
-        """The end: int64 [F, K], all frames that are still to come."""
+        """End the stream, wait for all remaining frames, and return their codes, int64 [F, K]. Raises ServerError."""
         return self._codes(self._end())
 
     def _codes(self, messages: Iterator[Any]) -> Codes:
@@ -230,20 +268,20 @@ class EncoderStream(_LiveStream):
 
 
 class DecoderStream(_LiveStream):
-    """Codes to samples, as `silkcodec.silk.stream.StreamDecoder`."""
+    """Decode codes to samples on the server, like `silkcodec.StreamDecoder`."""
 
     def __init__(self, url: str, headers: dict[str, str], timeout_s: float) -> None:
         super().__init__(url, headers, {"task": "decode", "samples": "f32le"}, timeout_s)
 
     def feed(self, codes: ArrayLike) -> Wave:
-        """Codes int [F, 19] to the server; float32 [n]: the samples that have come back by now."""
+        """Send codes int [F, 19], and return the samples that have arrived, float32 [n]. Raises ServerError."""
         frames = np.asarray(codes)
         if len(frames):
             self._send(frames.astype("<i4").tobytes())
         return self._samples(self._messages(0))
 
     def flush(self) -> Wave:
-        """The end: float32 [n], all samples that are still to come."""
+        """End the stream, wait for all remaining samples, and return them, float32 [n]. Raises ServerError."""
         return self._samples(self._end())
 
     def _samples(self, messages: Iterator[Any]) -> Wave:
@@ -256,12 +294,12 @@ def _refused(status: int, body: bytes) -> ServerError:
         problem = json.loads(body)
         return ServerError(problem["message"], problem["error"], status)
     except (ValueError, KeyError, TypeError):
-        return ServerError(f"The server answered {status}.", "http", status)
+        return ServerError(f"The server answered with HTTP status {status}.", "http", status)
 
 
 def _closed(error: Any) -> ServerError:
     received = error.rcvd
     if received is None:
-        return ServerError("The connection to the server is lost.", "lost")
+        return ServerError("The connection to the server was lost.", "lost")
     text = f"The server closed the stream: {received.code} {received.reason}."
     return ServerError(text, received.reason, received.code)

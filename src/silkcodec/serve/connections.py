@@ -1,8 +1,8 @@
-"""How connections are read, so that no client can shut out or slow down the others.
+"""Limit how connections are read, so that no client can block or slow down the others.
 
-HTTP: a connection must send the head of a request within `header_s`, or within `pressed_s` while too many wait.
-WebSocket: each stream has a budget of messages and bytes per second; beyond it, the server stops reading for a while.
-Both are read in pieces of READ_BYTES, and the event loop serves all other connections between two pieces.
+HTTP: a connection must send the head of a request within `header_s`, or within `pressed_s` while too many are waiting.
+WebSocket: each stream has a budget of messages and bytes per second. Above it, the server pauses reading.
+Both are read in pieces of READ_BYTES. The event loop serves all other connections between two pieces.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from websockets.server import ServerProtocol
 from silkcodec.serve.settings import Limits
 
 READ_BYTES = 4096  # at most 682 WebSocket frames, about 10 ms to parse
-PARSE_S = 1e-3  # of processor time, for one piece of HTTP; a piece of an ordinary upload takes a tenth of it
-PAUSE = 9.0  # times as long a connection that takes longer is not read: it has a tenth of the event loop at most
+PARSE_S = 1e-3  # CPU time limit for a piece of HTTP; a piece of an ordinary upload takes a tenth of it
+PAUSE = 9.0  # A piece above the limit pauses its connection for 9 times its CPU time, so it gets a tenth of the loop.
 
 
 class Waiting:
-    """The connections of a server that wait for the head of a request, oldest first."""
+    """Track the connections that wait for the head of a request, oldest first."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -40,7 +40,7 @@ class Waiting:
         return len(self._clients)
 
     def add(self, transport: asyncio.Transport, client: str) -> None:
-        """Count a connection, and close the oldest one where the server has too many."""
+        """Add a connection, and close the oldest one if there are too many."""
         self._clients[transport] = client
         self._n_of[client] += 1
         if len(self._clients) > self._limits.most_waiting:
@@ -49,7 +49,7 @@ class Waiting:
             oldest.close()
 
     def remove(self, transport: asyncio.Transport) -> None:
-        """Forget a connection; one that is not counted is ignored."""
+        """Remove a connection. Unknown connections are ignored."""
         client = self._clients.pop(transport, None)
         if client is not None:
             self._n_of[client] -= 1
@@ -57,17 +57,18 @@ class Waiting:
                 del self._n_of[client]
 
     def allowed_s(self, client: str) -> float:
-        """Return how long a connection of this address may wait for the head of its request."""
+        """Return how many seconds a connection of this address may wait for the head of its request."""
         limits = self._limits
         pressed = self._n_of[client] > limits.client_waiting or len(self._clients) > limits.waiting
         return min(limits.pressed_s, limits.header_s) if pressed else limits.header_s
 
 
 class Budget:
-    """A token bucket: `per_s` on average, one second's worth at once.
+    """Limit a rate with a token bucket.
 
     Args:
-        clock: seconds, monotonic.
+        per_s: average amount per second. The amount of one second may be used at once.
+        clock: monotonic clock in seconds.
     """
 
     def __init__(self, per_s: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -105,7 +106,7 @@ def http_class(limits: Limits) -> type[H11Protocol]:
             started = time.thread_time()
             super().data_received(data)
             seconds = time.thread_time() - started
-            if seconds > PARSE_S and not self._is_gone():  # a body in chunks of a byte, for example
+            if seconds > PARSE_S and not self._is_gone():  # e.g. a body in chunks of one byte
                 self.transport.pause_reading()
                 self.loop.call_later(PAUSE * seconds, self._read_on)
 
@@ -122,7 +123,7 @@ def http_class(limits: Limits) -> type[H11Protocol]:
             self._note_state()
 
         def _note_state(self) -> None:
-            """A connection waits before its first request, after a response, and in a body nobody reads."""
+            """Update whether the connection waits: before a request, after a response, or in an unread body."""
             waits = self.cycle is None or self.cycle.response_complete
             if not waits or self._is_gone():
                 waiting.remove(self.transport)
@@ -185,7 +186,7 @@ def websocket_class(limits: Limits) -> type[WebSocketsSansIOProtocol]:
 
 
 class _CountedFrames(ServerProtocol):
-    """websockets' parser, which counts frames of every kind: pings and fragments cost time too."""
+    """Count frames of every kind in the parser of websockets, because pings and fragments take time too."""
 
     n_frames = 0
 
@@ -195,7 +196,7 @@ class _CountedFrames(ServerProtocol):
 
 
 def _bound_silence(transport: asyncio.Transport, limits: Limits) -> None:
-    """Drop a peer that takes nothing for twice `send_s`; the kernel alone waits for a quarter of an hour."""
+    """Drop a peer that receives nothing for twice `send_s`. By default, the kernel waits for a quarter of an hour."""
     connection = cast("socket.socket | None", transport.get_extra_info("socket"))
     if connection is not None and hasattr(socket, "TCP_USER_TIMEOUT"):
         with contextlib.suppress(OSError):

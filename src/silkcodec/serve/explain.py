@@ -1,7 +1,7 @@
-"""`silk explain`: the page that shows how codecs work, with the real model live in the browser.
+"""Implement `silk explain`: serve the page that explains codecs, with the real model running in the browser.
 
-The page is built from `web/` into `silkcodec/site/`, and the model is served from `silkcodec/silk/weights/`: no second
-copy. Only this machine can reach the server, and the page asks no other.
+The page is built from `web/` into `silkcodec/site/`. The model is served from `silkcodec/silk/weights/`, without a
+copy. Only this machine can reach the server, and the page requests nothing from other servers.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from silkcodec.errors import ArgumentError, SilkError, WeightsError
 PACKAGE = Path(__file__).parent.parent
 SITE = PACKAGE / "site"
 WEIGHTS = PACKAGE / "silk" / "weights"
-SERVED = ("config.json", "encoder.onnx", "decoder.onnx")  # of the weights; nothing else in that folder is asked for
-TYPES = {  # not left to the machine's own table, which knows .wasm and .js wrongly often enough
+SERVED = ("config.json", "encoder.onnx", "decoder.onnx")  # files of the weights that the page requests
+TYPES = {  # fixed here, because the table of the operating system is often wrong about .wasm and .js
     ".bin": "application/octet-stream",
     ".css": "text/css",
     ".html": "text/html; charset=utf-8",
@@ -40,39 +40,41 @@ def explain(*, port: int = 0, open_browser: bool = True, weights: Path | None = 
     """Serve the page until Ctrl-C.
 
     Args:
-        port: 0 takes a free one.
-        weights: a folder of other weights that the page is to run; None: the embedded ones.
+        port: TCP port; 0 selects a free one.
+        open_browser: open the page in the default browser.
+        weights: folder of the weights that the page runs; None: the embedded weights.
 
     Raises:
-        SilkError: the page has not been built, or the port is taken.
+        ArgumentError: the port is out of range.
+        SilkError: the page has not been built, or the port is in use.
         WeightsError: the folder has no weights.
     """
     with server(port, weights) as page:
         url = f"http://127.0.0.1:{page.server_port}/"
-        print(f"How codecs work: {url}  (Ctrl-C ends it)", flush=True)
+        print(f"How codecs work: {url}  (press Ctrl-C to stop)", flush=True)
         if open_browser:
             webbrowser.open(url)
         page.serve_forever()
 
 
 def server(port: int = 0, weights: Path | None = None, site: Path = SITE) -> ThreadingHTTPServer:
-    """The server, not yet running. Raises as `explain` does."""
+    """Return the HTTP server of the page, which is not running yet. It raises the same errors as `explain`."""
     if not 0 <= port <= 65_535:
-        raise ArgumentError(f"port must be 0..65535; got {port}.")
+        raise ArgumentError(f"port must be between 0 and 65535; got {port}.")
     if not (site / "index.html").is_file():
-        raise SilkError("The page must be built first: run `make web` (with Node.js), or install a wheel.")
+        raise SilkError("The page has not been built. Run `make web` (needs Node.js), or install a wheel.")
     folder = weights or WEIGHTS
     for name in SERVED:
         if not (folder / name).is_file():
-            raise WeightsError(f"A weights folder must hold {name}; '{folder}' does not.")
+            raise WeightsError(f"The weights folder '{folder}' has no {name}.")
     try:
         return ThreadingHTTPServer(("127.0.0.1", port), partial(_Page, site=site, weights=folder))
     except OSError as error:
-        raise SilkError(f"The page must have a free port; port {port}: {error.strerror or error}.") from error
+        raise SilkError(f"Cannot listen on port {port}: {error.strerror or error}. Choose another --port.") from error
 
 
 class _Page(SimpleHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"  # the figures fetch a dozen files; one connection will do
+    protocol_version = "HTTP/1.1"  # The page fetches a dozen files, for which one connection is enough.
 
     def __init__(self, *arguments: object, site: Path, weights: Path) -> None:
         self._weights = weights
@@ -91,10 +93,10 @@ class _Page(SimpleHTTPRequestHandler):
     def end_headers(self) -> None:
         self.send_header("Content-Security-Policy", POLICY)
         self.send_header("X-Content-Type-Options", "nosniff")
-        # Names in assets/ hold a hash of their content; all else may change with the next version.
+        # Names in assets/ contain a hash of their content. All other files may change with the next version.
         hashed = self.path.startswith("/assets/")
         self.send_header("Cache-Control", "max-age=31536000, immutable" if hashed else "no-cache")
         super().end_headers()
 
     def log_message(self, format: str, *arguments: object) -> None:
-        """Nothing: the terminal is for the one line that says where the page is."""
+        """Log nothing, so that the terminal shows only the address of the page."""

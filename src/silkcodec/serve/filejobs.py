@@ -1,7 +1,7 @@
-"""One uploaded file to one result, block by block and with limits: what a file worker does. No sockets.
+"""Convert one uploaded file to one result, block by block and within limits. File workers run this module.
 
-A few kilobytes can promise, or expand to, hours. So a file's own figures are looked at before anything is decoded,
-what comes out is counted block by block whatever the figures said, and memory is that of a block.
+A file of a few kilobytes can declare, or expand to, hours of audio. The declared duration is therefore checked before
+decoding, and the actual duration is checked again after every block. Only one block is in memory at a time.
 """
 
 from __future__ import annotations
@@ -35,13 +35,14 @@ class Cancelled(Exception):
 
 @dataclass(frozen=True)
 class FileJob:
-    """What to do.
+    """Describe one conversion.
 
     Attributes:
-        source, target: files of the front's own private folder; the target does not exist yet.
-        given, wanted: "audio", "silk", "json", "wav", "flac".
-        dims_per_token: of the tokens that are wanted. entropy: range-code a .silk file.
-        max_s: of sound.
+        source, target: files in the private folder of the front. The target does not exist yet.
+        given, wanted: format of the source ("audio", "silk", "json") and of the target ("silk", "json", "wav", "flac").
+        max_s: maximum duration of the audio in seconds.
+        dims_per_token: dimensions per token of the target.
+        entropy: whether to apply entropy coding to a .silk file.
     """
 
     source: Path
@@ -56,8 +57,14 @@ class FileJob:
 def work(codec: Silk, job: FileJob, is_cancelled: Callable[[], bool]) -> float:
     """Run the job and return the seconds of audio processed.
 
+    Args:
+        codec: a loaded codec.
+        job: the conversion.
+        is_cancelled: called after each block; returns whether to stop.
+
     Raises:
-        SilkError: whatever is wrong with the upload. Cancelled: `is_cancelled` said so between two blocks.
+        SilkError: the upload is invalid or too long.
+        Cancelled: `is_cancelled` returned True.
     """
     done_s = 0.0
 
@@ -69,7 +76,7 @@ def work(codec: Silk, job: FileJob, is_cancelled: Callable[[], bool]) -> float:
             raise Cancelled
 
     for left in (job.target, _between(job)):
-        left.unlink(missing_ok=True)  # of a worker that died of this job, or beside it
+        left.unlink(missing_ok=True)  # A worker that crashed during this job may have left files.
     if job.wanted in TOKENS:
         _encode(codec, job, advance)
     else:
@@ -102,7 +109,7 @@ def _decode(codec: Silk, job: FileJob, advance: files.Advance) -> None:
         source = _between(job)
         container.write(tokens, source)
     with _opened(source) as file:
-        contents = container.info(file)  # by the headers of its chunks: a coded frame may be a byte
+        contents = container.info(file)  # from the chunk headers, because a coded frame may be one byte
         _check_length(contents.n_frames / SILK_FRAME_RATE, job.max_s + 1 / SILK_FRAME_RATE)
         file.seek(0)
         files.decode_file(codec, file, job.target, advance=advance)
@@ -111,23 +118,23 @@ def _decode(codec: Silk, job: FileJob, advance: files.Advance) -> None:
 
 
 def _between(job: FileJob) -> Path:
-    """Where a .silk file lies that is neither the upload nor the result."""
+    """Return the path of an intermediate .silk file."""
     return job.target.with_suffix(".part.silk")
 
 
 def _check_length(seconds: float, max_s: float) -> None:
     if seconds > max_s:
-        raise TooLongError(f"An upload must be {max_s:g} s of sound at most; got {seconds:.1f} s or more.")
+        raise TooLongError(f"An upload may contain at most {max_s:g} s of audio; got at least {seconds:.1f} s.")
 
 
 def _opened(path: Path) -> Any:
-    file = open(path, "rb")  # noqa: SIM115 - a `with` of the caller closes it
-    file.raw.name = UPLOAD  # type: ignore[attr-defined]  # a message must not tell where it lies here
+    file = open(path, "rb")  # noqa: SIM115 - the caller closes it
+    file.raw.name = UPLOAD  # type: ignore[attr-defined]  # error messages must not contain a local path
     return file
 
 
 def to_json(tokens: Tokens) -> dict[str, Any]:
-    """Tokens as the server writes them: `codes` frame by frame, as a language model reads them."""
+    """Return tokens as the JSON object that the server sends. Its `codes` are a list of frames."""
     return {
         "codec": tokens.codec,
         "sample_rate": tokens.sample_rate,
@@ -140,24 +147,34 @@ def to_json(tokens: Tokens) -> dict[str, Any]:
 
 
 def from_json(text: bytes | str, codec_id: str, max_s: float) -> Tokens:
-    """The inverse; only `codes` must be there, the rest has Silk's defaults, and `n_samples` that of whole frames.
+    """Return the tokens of a JSON object, the inverse of `to_json`.
+
+    Only `codes` is required. Other fields default to those of Silk, and `n_samples` to the length of all frames.
+
+    Args:
+        text: the JSON object.
+        codec_id: codec of the server; tokens of other codecs are refused.
+        max_s: maximum duration in seconds.
 
     Raises:
-        TokensError, ArgumentError: not tokens of this codec. TooLongError.
+        TokensError, ArgumentError: the text does not contain valid tokens of this codec.
+        TooLongError: the tokens are longer than `max_s`.
     """
     try:
         given = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise TokensError(f"Tokens must be JSON; {error}.") from error
+        raise TokensError(f"Tokens must be valid JSON: {error}.") from error
     if not isinstance(given, dict) or not isinstance(given.get("codes"), list):
-        raise TokensError("Tokens must be a JSON object with 'codes': a list of frames, each a list of integers.")
+        raise TokensError(
+            "Tokens must be a JSON object with the field 'codes', a list of frames that are lists of integers."
+        )
     _check_length(len(given["codes"]) / SILK_FRAME_RATE, max_s + 1 / SILK_FRAME_RATE)
     dims = given.get("dims_per_token", DIMS_PER_TOKEN)
     if isinstance(dims, bool) or not isinstance(dims, int):
-        raise ArgumentError(f"dims_per_token must be 1..20; got {dims!r}.")
+        raise ArgumentError(f"dims_per_token must be an integer between 1 and 20; got {dims!r}.")
     codec = given.get("codec", codec_id)
     if codec != codec_id:
-        raise TokensError(f"Tokens must be of '{codec_id}'; got {codec!r}; send them to a server of their model.")
+        raise TokensError(f"Tokens must be from '{codec_id}'; got {codec!r}. Use a server with that model.")
     sizes = codebook_sizes(dims)
     codes = as_codes(given["codes"], len(sizes))
     n_samples = given.get("n_samples", len(codes) * FRAME_SAMPLES)
@@ -166,14 +183,18 @@ def from_json(text: bytes | str, codec_id: str, max_s: float) -> Tokens:
 
 
 def as_codes(frames: Any, k: int) -> np.ndarray:
-    """JSON's lists as int64 [F, k]. Raises TokensError; the range of the codes is not checked here."""
-    what = f"codes must be a list of frames, each of {k} integers"
+    """Return lists from JSON as codes int64 [F, k]. The range of the codes is not checked.
+
+    Raises:
+        TokensError: `frames` is not a non-empty list of lists of k integers.
+    """
+    what = f"codes must be a list of frames with {k} integers each"
     if not isinstance(frames, list) or not frames:
         raise TokensError(f"{what}; got none.")
     for t, frame in enumerate(frames):
         if not isinstance(frame, list) or len(frame) != k or not all(type(code) is int for code in frame):
-            raise TokensError(f"{what}; frame {t} is not.")
+            raise TokensError(f"{what}; frame {t} is invalid.")
     try:
         return np.array(frames, dtype=np.int64)
     except OverflowError as error:
-        raise TokensError(f"{what} of 64 bits; got a larger one.") from error
+        raise TokensError(f"{what}, of at most 64 bits; got a larger integer.") from error

@@ -1,4 +1,4 @@
-"""Logs as JSON, an object a line, each with the id of the request it belongs to."""
+"""Write logs as JSON, one object per line, each with the id of its request."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 
 
 def new_request_id(given: str | None) -> str:
-    """The client's own, if it is harmless in a log, or a new one."""
+    """Return the id that the client sent, if it is safe to log, or else a new one."""
     return given if given is not None and _GIVEN.fullmatch(given) else secrets.token_hex(8)
 
 
 class JsonLines(logging.Formatter):
-    """A record as one line of JSON: time, level, event, request_id, and whatever `extra=` it was logged with."""
+    """Format a record as one line of JSON: time, level, event, request_id, and the fields passed as `extra=`."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
@@ -40,14 +40,14 @@ class JsonLines(logging.Formatter):
 
 
 class _NoFalseAlarm(logging.Filter):
-    """uvicorn takes a WebSocket that was refused with a status of HTTP for a bug of the application."""
+    """Drop the error that uvicorn logs for a WebSocket that was refused with an HTTP status. It is not a bug."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         return record.getMessage() != "ASGI callable returned without completing handshake."
 
 
 def configure() -> None:
-    """Ours and uvicorn's to standard error; its access log is replaced by ours."""
+    """Write the logs of the server and of uvicorn to standard error. The request log replaces uvicorn's access log."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
     for name in ("silkcodec.serve", "uvicorn", "uvicorn.error"):

@@ -1,9 +1,9 @@
-"""The front's side of the workers: starts, watches and replaces them; pins streams to them; queues file jobs.
+"""Manage the workers: start, watch and replace them, assign streams to them, and queue file jobs.
 
-A worker's death shows as the end of its socket, at once; one that is silent for a minute is killed. Its streams get a
-`Lost` event, the file job it was at is done once more by the next worker (and refused if that dies of it too), and a
-new process takes its place: at once the first time, then after a pause that doubles, so that a model that cannot load
-does not eat a core.
+If a worker crashes, its socket closes immediately. A worker that does not respond for a minute is killed. Its streams
+get a `Lost` event. The next worker repeats its file job, which fails if that worker crashes too. A new process replaces
+the worker, at first immediately, then after increasing pauses, so that a model that cannot load does not use a whole
+core.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from silkcodec.serve.settings import Settings
 
 log = logging.getLogger("silkcodec.serve")
 
-STABLE_S = 30.0  # a worker that lived so long did not die of its start
+STABLE_S = 30.0  # after a crash, a worker that ran for longer than this is restarted without a pause
 PAUSES_S = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
 
 
 class BusyError(SilkError):
-    """No worker can take it now; come again. The text says why."""
+    """Raised when no worker can accept a request now. The message states the reason."""
 
 
 class Pool:
-    """All workers of a server.
+    """Manage all workers of a server.
 
     Attributes:
-        codec: of the model, once a worker has loaded it.
+        codec: codec id of the model; "" until a worker has loaded it.
     """
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
@@ -47,13 +47,13 @@ class Pool:
         self._roles = roles
         self._keepers: list[asyncio.Task[None]] = []
         self._names = itertools.count(1)
-        self._free: deque[asyncio.Future[None]] = deque()  # file jobs that wait for a worker
+        self._free: deque[asyncio.Future[None]] = deque()  # file jobs waiting for a worker
         self._n_jobs = 0
-        self._sizes: list[int] | None = None  # what the first worker found, so that its successors start faster
+        self._sizes: list[int] | None = None  # exact batch sizes measured by the first worker; later workers reuse them
         self._closing = asyncio.Event()
 
     def start(self) -> None:
-        """Start the workers; `is_ready` becomes True when all have loaded the model."""
+        """Start the workers. `is_ready` becomes True when a worker of each role has loaded the model."""
         self._keepers = [asyncio.create_task(self._keep(slot)) for slot in range(len(self._roles))]
 
     async def close(self) -> None:
@@ -65,22 +65,22 @@ class Pool:
         await asyncio.gather(*self._keepers, return_exceptions=True)
 
     def workers(self, role: str) -> list[Worker]:
-        """Those that are ready."""
+        """Return the workers of a role ("streams" or "files") that are ready."""
         return [worker for worker in self._workers if worker is not None and worker.ready and worker.role == role]
 
     @property
     def is_ready(self) -> bool:
-        """Whether a worker of each role can take work."""
+        """Return whether a worker of each role is ready."""
         return bool(self.workers("streams") and self.workers("files"))
 
     async def _keep(self, slot: int) -> None:
-        """Keep a worker running in this slot."""
+        """Keep a worker running in this slot until the pool is closed."""
         n_failures = 0
         while not self._closing.is_set():
             worker = self._workers[slot] = Worker(self._roles[slot], self._settings, self._metrics, self._sizes)
             try:
                 await worker.run(lambda worker=worker: self._on_ready(worker))  # type: ignore[misc]
-            except (OSError, ValueError):  # no process could be started, or it talks nonsense
+            except (OSError, ValueError):  # The process could not be started, or it sent an invalid message.
                 log.exception("worker lost")
             code = await worker.exit_code()
             self._count_ready()
@@ -111,17 +111,17 @@ class Pool:
     # --- streams
 
     async def open_stream(self, options: dict[str, Any]) -> Stream:
-        """A stream on the worker that has the fewest.
+        """Open a stream on the worker with the fewest streams.
 
         Args:
-            options: task, samples, and for "encode" sample_rate and n_codebooks.
+            options: the fields task and samples, and for "encode" also sample_rate and n_codebooks.
 
         Raises:
             BusyError: no worker is ready.
         """
         workers = self.workers("streams")
         if not workers:
-            raise BusyError("No worker is ready; come again in some seconds.")
+            raise BusyError("No worker is ready. Try again in a few seconds.")
         worker = min(workers, key=lambda one: len(one.streams))
         stream = Stream(f"s{next(self._names)}", worker)
         worker.streams[stream.name] = stream
@@ -131,20 +131,22 @@ class Pool:
     # --- file jobs
 
     async def run_job(self, fields: dict[str, Any]) -> float:
-        """One file job, when a worker is free; cancelling the call cancels the job.
+        """Run a file job when a worker is free. Cancelling the call cancels the job.
 
         Args:
-            fields: of `filejobs.FileJob`.
+            fields: the fields of `filejobs.FileJob`.
 
         Returns:
-            Seconds of sound that went through.
+            The duration of the processed audio in seconds.
 
         Raises:
-            BusyError: too many wait already. RefusedError: the upload is at fault. TimeoutError. LostError: a worker
-            died of it, and the next one as well.
+            BusyError: too many jobs are waiting.
+            RefusedError: the upload is invalid.
+            TimeoutError: the job took longer than `Limits.job_s`.
+            LostError: two workers crashed during the job.
         """
         if self._n_jobs >= self._settings.limits.files:
-            raise BusyError("Too many uploads wait already; come again in some seconds.")
+            raise BusyError("Too many uploads are waiting. Try again in a few seconds.")
         self._n_jobs += 1
         self._metrics.files.set(self._n_jobs)
         try:
@@ -152,7 +154,7 @@ class Pool:
                 try:
                     return await self._once(fields)
                 except LostError:
-                    return await self._once(fields)  # whoever killed it need not have meant this job
+                    return await self._once(fields)  # The job may not have caused the crash, so it is tried once more.
         finally:
             self._n_jobs -= 1
             self._metrics.files.set(self._n_jobs)
@@ -172,7 +174,7 @@ class Pool:
             self._wake()
 
     def _give_up(self, worker: Worker, name: str) -> None:
-        """Ask the worker to stop; it does between two blocks, or, where a library holds it, is replaced."""
+        """Cancel the job of a worker. The worker stops after the current block, or is killed after `STOP_S`."""
         if worker.job is None or worker.job[0] != name:
             return
         future: asyncio.Future[float] = asyncio.get_running_loop().create_future()
@@ -183,7 +185,7 @@ class Pool:
 
     def _given_up(self, done: asyncio.Future[float]) -> None:
         if not done.cancelled():
-            done.exception()  # seen
+            done.exception()  # marks the exception as retrieved
         self._wake()
 
     async def _free_worker(self) -> Worker:
@@ -197,11 +199,11 @@ class Pool:
                 await turn
             except asyncio.CancelledError:
                 if turn.done() and not turn.cancelled():
-                    self._wake()  # the turn that this one will not take
+                    self._wake()  # passes the turn to the next job
                 raise
 
     def _wake(self) -> None:
-        """One waiting job looks for a worker."""
+        """Let the next waiting job look for a free worker."""
         while self._free:
             turn = self._free.popleft()
             if not turn.done():

@@ -1,4 +1,4 @@
-"""One worker process as the front sees it: its socket, its streams, the file job it is at, its death."""
+"""Represent one worker process in the front: its socket, its streams, its file job, and its exit."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from silkcodec.serve.settings import Settings
 
 log = logging.getLogger("silkcodec.serve")
 
-PING_S = 10.0  # every so often a worker is asked for a sign of life
-SILENT_S = 60.0  # without one: it hangs, and is killed
-STOP_S = 5.0  # for a worker to end by itself, or to give up a job
+PING_S = 10.0  # interval of pings to a worker
+SILENT_S = 60.0  # A worker that sends nothing for longer than this is killed.
+STOP_S = 5.0  # time for a worker to exit by itself, or to stop a job
 
 
 class RefusedError(SilkError):
-    """A worker refused what a client sent. `code`: as the client is told."""
+    """Raised when a worker refuses the data of a client. `code` is the error code of the response."""
 
     def __init__(self, code: str, text: str) -> None:
         super().__init__(text)
@@ -40,7 +40,7 @@ class LostError(SilkError):
 
 @dataclass(frozen=True)
 class Frame:
-    """A frame of a stream, done: codes as int32 [K], or samples, as bytes."""
+    """Hold the result of a frame as bytes: codes int32 [K], or samples. `number` counts from 0."""
 
     number: int
     body: bytes
@@ -48,21 +48,24 @@ class Frame:
 
 @dataclass(frozen=True)
 class Ended:
-    """A stream has been answered to its end."""
+    """Report that all frames of a stream have been answered. `n_samples` counts samples at 24 kHz."""
 
     n_samples: int
 
 
 @dataclass(frozen=True)
 class Lost:
-    """The stream's worker has died, and its state with it."""
+    """Report that the worker of the stream has crashed and the state of the stream is lost."""
 
 
 Event = Frame | Ended | Lost | RefusedError
 
 
 class Stream:
-    """One stream, pinned to one worker. `events` is bounded by what the session lets be in work at once."""
+    """Represent one stream, which stays on one worker.
+
+    The session limits the number of frames in progress, so `events` stays short.
+    """
 
     def __init__(self, name: str, worker: Worker) -> None:
         self.name = name
@@ -70,27 +73,37 @@ class Stream:
         self.events: asyncio.Queue[Event] = asyncio.Queue()
 
     async def feed(self, body: bytes, k: int | None = None) -> None:
-        """Samples, or codes (int32 [F, k]), as bytes."""
+        """Send samples, or codes int32 [F, k], as bytes. `k` is None for samples."""
         await self.worker.send({"do": "feed", "id": self.name, "k": k}, body)
 
     async def end(self) -> None:
-        """Nothing more comes."""
+        """Notify the worker that the stream ends."""
         await self.worker.send({"do": "end", "id": self.name})
 
     def close(self) -> None:
-        """Forget it, ended or not."""
+        """Remove the stream from its worker, whether or not it has ended."""
         if self.worker.streams.pop(self.name, None) is not None:
             self.worker.post({"do": "drop", "id": self.name})
 
 
 class Worker:
-    """One process, and what it is doing."""
+    """Run one worker process and exchange messages with it.
+
+    Attributes:
+        role: "streams" or "files".
+        ready: whether the worker has loaded the model.
+        codec: codec id of the model; "" until the worker is ready.
+        sizes: exact batch sizes; None until they are measured.
+        streams: streams on this worker, by name.
+        job: name and result of the file job in progress, or None.
+        started: start time on the monotonic clock in seconds.
+    """
 
     def __init__(self, role: str, settings: Settings, metrics: Metrics, sizes: list[int] | None) -> None:
         self.role = role
         self.ready = False
         self.codec = ""
-        self.sizes = sizes  # of batches; None: it finds out
+        self.sizes = sizes
         self.streams: dict[str, Stream] = {}
         self.job: tuple[str, asyncio.Future[float]] | None = None
         self.started = time.monotonic()
@@ -99,10 +112,10 @@ class Worker:
         self._process: asyncio.subprocess.Process | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._hung_up = False
-        self._heard = self.started
+        self._last_message = self.started
 
     async def run(self, on_ready: Callable[[], None]) -> None:
-        """Start the process, and dispatch what it says until it is gone."""
+        """Start the process, and dispatch its messages until it exits. Call `on_ready` once the model is loaded."""
         ours, theirs = socket.socketpair()
         with theirs:
             weights = None if self._settings.weights is None else os.fspath(self._settings.weights)
@@ -116,11 +129,11 @@ class Worker:
         reader, self._writer = await asyncio.open_connection(sock=ours)
         if self._hung_up:
             self._writer.close()
-        self._heard = time.monotonic()
+        self._last_message = time.monotonic()
         watch = asyncio.create_task(self._watch())
         try:
             while (message := await wire.read(reader)) is not None:
-                self._heard = time.monotonic()
+                self._last_message = time.monotonic()
                 if message[0]["is"] == "ready":
                     self.ready, self.codec, self.sizes = True, message[0]["codec"], message[0]["sizes"]
                     log.info("worker ready", extra={"pid": self.pid, "role": self.role, "batches": self.sizes})
@@ -137,8 +150,8 @@ class Worker:
         while True:
             await asyncio.sleep(PING_S)
             if not self.ready:
-                continue  # it loads the model, for as long as that takes
-            if time.monotonic() - self._heard > SILENT_S:
+                continue  # Loading the model has no time limit.
+            if time.monotonic() - self._last_message > SILENT_S:
                 log.error("worker silent", extra={"pid": self.pid, "role": self.role})
                 self.kill()
                 return
@@ -146,7 +159,7 @@ class Worker:
 
     @property
     def pid(self) -> int | None:
-        """Of the process."""
+        """Return the process id, or None before the start."""
         return None if self._process is None else self._process.pid
 
     def _dispatch(self, head: wire.Head, body: bytes) -> None:
@@ -173,23 +186,23 @@ class Worker:
             stream.events.put_nowait(Lost())
         self.streams.clear()
         if self.job is not None and not self.job[1].done():
-            self.job[1].set_exception(LostError("The process that worked on the upload has died."))
+            self.job[1].set_exception(LostError("The process that handled the upload crashed."))
         self.job = None
 
     def post(self, head: wire.Head, body: bytes = b"") -> None:
-        """Send without waiting; to a dead worker, nothing."""
+        """Send a message without waiting. If the worker has exited, do nothing."""
         if self._writer is not None and not self._writer.is_closing():
             self._writer.write(wire.pack(head, body))
 
     async def send(self, head: wire.Head, body: bytes = b"") -> None:
-        """Send, and wait while the worker has much to read already."""
+        """Send a message, and wait while the send buffer is full."""
         self.post(head, body)
         if self._writer is not None:
-            with suppress(OSError):  # its death is told by an event
+            with suppress(OSError):  # An event reports the crash.
                 await self._writer.drain()
 
     async def exit_code(self) -> int | None:
-        """Wait for the process's end; one that lives on without its socket is killed."""
+        """Wait until the process exits and return its exit code. Kill it after `STOP_S`."""
         if self._process is None:
             return None
         try:
@@ -200,13 +213,13 @@ class Worker:
             return await self._process.wait()
 
     def kill(self) -> None:
-        """At once."""
+        """Kill the process."""
         if self._process is not None:
             with suppress(ProcessLookupError):
                 self._process.send_signal(signal.SIGKILL)
 
     def hang_up(self) -> None:
-        """Close the socket: the process ends by itself."""
+        """Close the socket. The process then exits by itself."""
         self._hung_up = True
         if self._writer is not None:
             self._writer.close()

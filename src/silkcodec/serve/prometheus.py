@@ -1,4 +1,4 @@
-"""What a server counts, for Prometheus. docs/server.md lists it."""
+"""Define the metrics of a server for Prometheus. docs/server.md lists them."""
 
 from __future__ import annotations
 
@@ -11,33 +11,41 @@ BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64)
 
 
 class Metrics:
-    """One server's, in a registry of its own, so that two servers of one process do not share theirs."""
+    """Hold the metrics of one server in a separate registry, so that two servers in one process do not share them."""
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
         self.requests = Counter("silk_requests", "HTTP requests.", ["route", "method", "status"], registry=registry)
         self.request_s = Histogram(
-            "silk_request_seconds", "From request to last byte.", ["route"], buckets=REQUEST_BUCKETS, registry=registry
+            "silk_request_seconds",
+            "Time from the request to the last byte of the response.",
+            ["route"],
+            buckets=REQUEST_BUCKETS,
+            registry=registry,
         )
-        self.sessions = Gauge("silk_streams", "Streams open now.", ["task"], registry=registry)
-        self.closed = Counter("silk_streams_closed", "Streams, by close code.", ["task", "code"], registry=registry)
-        self.frames = Counter("silk_frames", "Frames of streams answered.", ["task"], registry=registry)
+        self.sessions = Gauge("silk_streams", "Open streams.", ["task"], registry=registry)
+        self.closed = Counter(
+            "silk_streams_closed", "Closed streams by close code.", ["task", "code"], registry=registry
+        )
+        self.frames = Counter("silk_frames", "Answered frames of streams.", ["task"], registry=registry)
         self.frame_s = Histogram(
             "silk_frame_seconds",
-            "From a frame being complete at the server to its answer being sent.",
+            "Time from a complete frame at the server to its answer.",
             ["task"],
             buckets=FRAME_BUCKETS,
             registry=registry,
         )
         self.batch_size = Histogram(
-            "silk_batch_frames", "Frames in one call of the model.", ["task"], buckets=BATCH_BUCKETS, registry=registry
+            "silk_batch_frames", "Frames per call of the model.", ["task"], buckets=BATCH_BUCKETS, registry=registry
         )
-        self.busy_s = Counter("silk_model_seconds", "Time in the model, of streams.", ["task"], registry=registry)
-        self.audio_s = Counter("silk_file_audio_seconds", "Sound of uploads.", ["task"], registry=registry)
-        self.files = Gauge("silk_files", "Uploads in work or waiting.", registry=registry)
-        self.workers = Gauge("silk_workers_ready", "Workers that can take work.", ["role"], registry=registry)
-        self.restarts = Counter("silk_worker_restarts", "Workers that died.", ["role"], registry=registry)
-        self.refused = Counter("silk_refused", "Requests and streams refused.", ["reason"], registry=registry)
+        self.busy_s = Counter("silk_model_seconds", "Time in the model for streams.", ["task"], registry=registry)
+        self.audio_s = Counter(
+            "silk_file_audio_seconds", "Duration of the audio in uploads.", ["task"], registry=registry
+        )
+        self.files = Gauge("silk_files", "Uploads in progress or waiting.", registry=registry)
+        self.workers = Gauge("silk_workers_ready", "Workers that are ready.", ["role"], registry=registry)
+        self.restarts = Counter("silk_worker_restarts", "Workers that crashed.", ["role"], registry=registry)
+        self.refused = Counter("silk_refused", "Refused requests and streams.", ["reason"], registry=registry)
 
     def batch(self, task: str, size: int, seconds: float) -> None:
         """Record one call of the model."""
@@ -45,5 +53,5 @@ class Metrics:
         self.busy_s.labels(task).inc(seconds)
 
     def text(self) -> tuple[bytes, str]:
-        """All of it, and its media type."""
+        """Return all metrics in the text format of Prometheus, and its media type."""
         return generate_latest(self.registry), CONTENT_TYPE_LATEST

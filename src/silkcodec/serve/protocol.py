@@ -1,4 +1,4 @@
-"""The messages of the WebSocket /v1/stream, without a socket: docs/protocol.md describes them.
+"""Parse and create the messages of the WebSocket /v1/stream, without a socket. docs/protocol.md describes them.
 
     client                                                  server
     {"type": "start", "task": "encode", ...}        ->
@@ -8,8 +8,8 @@
     {"type": "end"}                                 ->
                                                     <-      {"type": "tokens", ...} {"type": "ended", ...}, close 1000
 
-`Session` takes a client's messages and gives pieces for a worker, of a frame at most: so one large message does not
-become much work at once, and small ones do not become many messages to the worker.
+`Session` splits or joins the messages of a client into pieces of at most one frame for the worker. A large message
+therefore does not block the worker, and small messages do not become many messages to the worker.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ TOO_BIG = 1009
 
 
 class ProtocolError(SilkError):
-    """A message that the protocol does not allow. `code`: what the client is told, then the socket is closed."""
+    """Raised for a message that violates the protocol. The server sends `code` and closes with `close`."""
 
     def __init__(self, text: str, code: str = "bad_message", close: int = POLICY) -> None:
         super().__init__(text)
@@ -46,14 +46,15 @@ class ProtocolError(SilkError):
 
 @dataclass(frozen=True)
 class Start:
-    """The first message.
+    """Hold the first message of a client.
 
     Attributes:
         task: "encode" or "decode".
-        sample_rate: of the samples that will be sent; "decode" sends them at 24 kHz.
-        samples: "s16le" or "f32le". tokens: "json" or "binary" (int32, little-endian), as they are to be sent.
-        n_codebooks: of "encode", the first of 19; of "decode", how many a frame will have.
-        n_samples: of "decode", where the wave ends; None: with the last frame.
+        sample_rate: sample rate in Hz of the samples that the client sends. "decode" always returns 24 kHz.
+        samples: format of samples, "s16le" or "f32le".
+        tokens: format of tokens that the server sends, "json" or "binary" (int32, little-endian).
+        n_codebooks: number of codebooks per frame. "encode" returns the first ones.
+        n_samples: only for "decode", length of the wave at 24 kHz; None: whole frames.
     """
 
     task: str
@@ -64,20 +65,23 @@ class Start:
     n_samples: int | None = None
 
     def for_worker(self) -> dict[str, Any]:
-        """What a worker needs of it."""
+        """Return the fields that a worker needs."""
         fields = ("task", "sample_rate", "samples", "n_codebooks")
         return {name: getattr(self, name) for name in fields}
 
 
 class Session:
-    """What a client has said so far.
+    """Track the messages of one client.
 
     Args:
-        max_s: of sound. max_text: characters of one text message.
+        max_s: maximum duration of the stream in seconds of audio.
+        max_text: maximum number of characters of a text message.
 
     Attributes:
-        start: once it was said. ended: whether the client has said so.
-        n_samples_in, n_frames_in: that have come: samples at the client's rate, or frames of codes.
+        start: the first message; None before it arrives.
+        ended: whether the stream has ended.
+        n_samples_in: number of received samples, at the client's rate.
+        n_frames_in: number of received frames of codes.
     """
 
     def __init__(self, max_s: float, max_text: int = 1 << 16) -> None:
@@ -86,18 +90,18 @@ class Session:
         self.n_samples_in = 0
         self.n_frames_in = 0
         self._max_s, self._max_text = max_s, max_text
-        self._held = bytearray()  # samples that do not complete a frame yet
-        self._n_cut = 0  # samples that have gone to the worker
-        self._next_frame = LOOKAHEAD + FRAME_SAMPLES  # samples that must be there for the next frame
+        self._held = bytearray()  # samples of an incomplete frame
+        self._n_cut = 0  # number of samples sent to the worker
+        self._next_frame = LOOKAHEAD + FRAME_SAMPLES  # number of samples that complete the next frame
 
     def receive(self, message: str | bytes) -> Iterator[bytes]:
-        """One message -> pieces for the worker, samples or codes (int32 [F, K]), as bytes.
+        """Parse one message and yield pieces for the worker as bytes: samples, or codes int32 [F, K].
 
         Raises:
-            ProtocolError: it is not allowed here.
+            ProtocolError: the message is invalid or not allowed at this point.
         """
         if self.ended:
-            raise ProtocolError("Nothing must be sent after 'end'.")
+            raise ProtocolError("No message is allowed after 'end'.")
         if isinstance(message, bytes):
             yield from self._binary(message)
             return
@@ -120,7 +124,7 @@ class Session:
             raise ProtocolError(f"A message of type {kind!r:.40} is not expected here.")
 
     def end(self) -> Iterator[bytes]:
-        """What is still held, as `receive` gives it: the client has ended, or the server ends the stream for it."""
+        """End the stream and return the remaining piece, if there is one, in the form of `receive`."""
         self.ended = True
         return iter([self._cut(len(self._held))] if self._held else [])
 
@@ -133,14 +137,16 @@ class Session:
             raise ProtocolError("A binary message must not be empty.")
         if len(message) % width:
             what = "samples" if start.task == "encode" else f"frames of {start.n_codebooks} int32"
-            raise ProtocolError(f"A binary message must hold whole {what} of {width} bytes; got {len(message)} bytes.")
+            raise ProtocolError(
+                f"A binary message must contain whole {what} of {width} bytes; got {len(message)} bytes."
+            )
         if start.task == "decode":
             yield from self._frames(message, width)
             return
         self._held += message
         self.n_samples_in += len(message) // width
         self._check_length(self.n_samples_in / start.sample_rate)
-        if start.sample_rate != SILK_SAMPLE_RATE:  # when a frame is complete, the resampler knows, not we
+        if start.sample_rate != SILK_SAMPLE_RATE:  # only the resampler knows when a frame is complete
             step = width * max(1, round(start.sample_rate / SILK_FRAME_RATE))
             while self._held:
                 yield self._cut(step)
@@ -162,7 +168,7 @@ class Session:
         except SilkError as error:
             raise ProtocolError(str(error), "bad_tokens") from error
         if codes.min() < 0 or codes.max() >= max(codebook_sizes()):
-            raise ProtocolError(f"codes must be 0..{max(codebook_sizes()) - 1}.", "bad_tokens")
+            raise ProtocolError(f"codes must be between 0 and {max(codebook_sizes()) - 1}.", "bad_tokens")
         yield from self._frames(codes.astype("<i4").tobytes(), 4 * self.start.n_codebooks)
 
     def _frames(self, codes: bytes, width: int) -> Iterator[bytes]:
@@ -173,19 +179,21 @@ class Session:
 
     def _check_length(self, seconds: float) -> None:
         if seconds > self._max_s:
-            raise ProtocolError(f"A stream must be {self._max_s:g} s of sound at most; start another.", "too_long")
+            raise ProtocolError(
+                f"A stream may contain at most {self._max_s:g} s of audio. Start a new stream.", "too_long"
+            )
 
     @property
     def seconds_in(self) -> float:
-        """Of sound or of tokens, that have come."""
+        """Return the duration of the received samples or codes in seconds."""
         if self.start is None or self.start.task == "decode":
             return self.n_frames_in / SILK_FRAME_RATE
         return self.n_samples_in / self.start.sample_rate
 
-    # --- what the server says
+    # --- messages of the server
 
     def started(self, codec: str, request_id: str) -> str:
-        """The answer to `start`."""
+        """Return the answer to `start`."""
         return _text(
             "started",
             codec=codec,
@@ -196,7 +204,7 @@ class Session:
         )
 
     def frame(self, number: int, body: bytes) -> str | bytes:
-        """A worker's answer, as the client wants it; b"": nothing of it lies before `n_samples`."""
+        """Return the message for a frame from the worker, in the client's format; b"" if it is after `n_samples`."""
         start = self.start
         assert start is not None
         if start.task == "decode":
@@ -210,19 +218,19 @@ class Session:
         return _text("tokens", frame=number, codes=codes)
 
     def last(self, n_samples: int, n_frames: int) -> str:
-        """The end: samples at 24 kHz, and frames."""
+        """Return the last message, with the number of samples at 24 kHz and of frames."""
         if self.start is not None and self.start.n_samples is not None:
             n_samples = min(n_samples, self.start.n_samples)
         return _text("ended", n_samples=n_samples, n_frames=n_frames)
 
 
 def failure(code: str, text: str) -> str:
-    """What is said before the socket is closed for an error."""
+    """Return the message that reports an error before the socket is closed."""
     return _text("error", code=code, message=text)
 
 
 def draining(within_s: float) -> str:
-    """Return the message that the server is shutting down and ends the stream within that time."""
+    """Return the message that the server is shutting down and will end the stream within `within_s` seconds."""
     return _text("draining", within_s=within_s)
 
 
@@ -256,7 +264,7 @@ def _start(given: dict[str, Any]) -> Start:
         if name == "n_samples" and value is None:  # its default
             continue
         if type(value) is not int or not low <= value <= high:
-            raise ProtocolError(f"'{name}' must be an integer, {low} to {high}; got {value!r:.40}.")
+            raise ProtocolError(f"'{name}' must be an integer between {low} and {high}; got {value!r:.40}.")
     return Start(**given)
 
 

@@ -1,7 +1,8 @@
-"""The process of `silk serve`: listen, serve, drain.
+"""Run the process of `silk serve`: listen, serve, drain.
 
-On SIGTERM or Ctrl-C the socket is closed, so that nothing new comes; requests and streams have `drain_s` to end, then
-streams are ended for them, with all their frames answered. The second signal ends everything at once.
+On SIGTERM or Ctrl-C, the server closes its listening socket, so it accepts nothing new. Requests and streams have
+`drain_s` to finish. Then the server ends the remaining streams, after answering all their frames. A second signal stops
+the process immediately.
 """
 
 from __future__ import annotations
@@ -30,18 +31,19 @@ from silkcodec.spec import FRAME_SAMPLES
 log = logging.getLogger("silkcodec.serve")
 
 KEEP_ALIVE_S = 5
-PING_S = 20.0  # a vanished WebSocket client is seen within two of them
+PING_S = 20.0  # interval of WebSocket pings; a lost client is detected within two intervals
 BACKLOG = 256
 MANY_FILES = 65_536
 
 
 def serve(settings: Settings) -> None:
-    """Serve until a signal, or until the port cannot be had.
+    """Serve until a signal.
 
     Raises:
-        ArgumentError: the port cannot be had. WeightsError: no such model.
+        ArgumentError: the server cannot listen on the port.
+        WeightsError: the model cannot be loaded.
     """
-    check_weights(settings.weights)  # here, in one line, and not in every worker over and over
+    check_weights(settings.weights)  # once, before every worker tries and fails
     listening = _listen(settings)
     _allow_many_files()
     logs.configure()
@@ -50,20 +52,20 @@ def serve(settings: Settings) -> None:
 
 
 def check_weights(folder: Path | None) -> None:
-    """Encode and decode a frame with these weights, in a process that ends: its memory does not stay with the front.
+    """Encode and decode a frame with the given weights, in a separate process, so that the front stays small.
 
     Args:
-        folder: None: the embedded weights.
+        folder: folder of the weights; None: the embedded weights.
 
     Raises:
-        WeightsError: the folder does not hold a model that runs.
+        WeightsError: the folder does not contain a working model.
     """
     worker = WorkerProcess(_try_weights, folder)
     try:
         worker.receive()
     except WorkerDied as error:
         what = f"'{folder}'" if folder else "The embedded weights"
-        raise WeightsError(f"{what} must hold a model that runs; the process that tried it crashed.") from error
+        raise WeightsError(f"{what} must contain a working model; the process that loaded it crashed.") from error
     finally:
         worker.end(idle=True)
 
@@ -88,7 +90,7 @@ async def _serve(settings: Settings, folder: Any, listening: socket.socket) -> N
         ws_max_size=limits.message_bytes,
         ws_ping_interval=PING_S,
         ws_ping_timeout=PING_S,
-        ws_per_message_deflate=False,  # samples do not get smaller, and its buffers cost more than a stream's state
+        ws_per_message_deflate=False,  # Samples do not compress, and the buffers are larger than a stream's state.
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=math.ceil(limits.drain_s),
         backlog=BACKLOG,
@@ -103,7 +105,7 @@ async def _serve(settings: Settings, folder: Any, listening: socket.socket) -> N
 
 
 class DrainingServer(uvicorn.Server):
-    """uvicorn, but a signal begins a drain; uvicorn's own way cuts every WebSocket at once."""
+    """Run uvicorn, but drain on a signal. By default, uvicorn closes every WebSocket immediately."""
 
     def __init__(self, config: uvicorn.Config, service: Service) -> None:
         super().__init__(config)
@@ -112,17 +114,19 @@ class DrainingServer(uvicorn.Server):
         self._drain_task: asyncio.Task[None] | None = None
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve until the server has stopped, as `uvicorn.Server.serve`."""
         self._loop = asyncio.get_running_loop()
         await super().serve(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Start draining at the first signal, and stop immediately at the second."""
         if self._loop is None or self._service.draining.is_set():
             self.should_exit = self.force_exit = True
         else:
             self._loop.call_soon_threadsafe(self.begin_drain)
 
     def begin_drain(self) -> None:
-        """From the event loop."""
+        """Start draining. Must be called from the event loop."""
         if self._drain_task is None:
             self._drain_task = asyncio.create_task(self._drain())
 
@@ -136,11 +140,11 @@ class DrainingServer(uvicorn.Server):
             _, late = await asyncio.wait(set(service.sessions), timeout=service.limits.drain_s)
             for task in late:
                 task.cancel()
-        self.should_exit = True  # uvicorn waits for the requests that run
+        self.should_exit = True  # uvicorn waits for running requests
 
 
 def _allow_many_files() -> None:
-    """A connection is a file, and the usual 1,024 are soon gone. The limit that is raised is meant to be."""
+    """Raise the soft limit of open files, because each connection is a file and 1,024 are too few."""
     try:
         import resource
     except ImportError:  # not a Unix
@@ -158,5 +162,5 @@ def _listen(settings: Settings) -> socket.socket:
     except OSError as error:
         reason = error.strerror or error
         raise ArgumentError(
-            f"silk serve must be able to listen on {settings.host}:{settings.port}; {reason}; choose another --port."
+            f"Cannot listen on {settings.host}:{settings.port}: {reason}. Choose another --host or --port."
         ) from error

@@ -1,4 +1,4 @@
-"""What the parts of one running server share."""
+"""Hold the objects that the parts of a running server share."""
 
 from __future__ import annotations
 
@@ -8,63 +8,73 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from silkcodec.serve import access
-from silkcodec.serve.access import Places, Rate
+from silkcodec.serve.access import ConcurrencyLimit, RateLimiter
 from silkcodec.serve.pool import Pool
 from silkcodec.serve.prometheus import Metrics
 from silkcodec.serve.settings import Limits, Settings, is_loopback
 
-UPLOADS = 4  # times as many may be on their way as may wait for a worker: most of that time is the client's network
+UPLOADS = 4  # ratio of uploads in transfer to uploads waiting for a worker; transfers are limited by client networks
 
 
 @dataclass
 class Service:
-    """One server.
+    """Hold the state of one server.
 
     Attributes:
-        folder: private, for uploads.
-        rate, strangers: of requests with the token, and of those that were denied.
-        places, uploads: of streams, and of uploads from their first byte to their last. requests: of HTTP.
-        draining: set when the server shuts down; it accepts nothing new and finishes what is running.
-        sessions: streams that run.
+        settings: settings of the server.
+        folder: private folder for uploads.
+        pool: the workers.
+        metrics: the metrics for Prometheus.
+        rate, denied_rate: rate limiters of accepted and of denied requests.
+        streams, uploads, requests: concurrency limits of streams, of uploads (from first to last byte), and of HTTP
+            requests.
+        draining: set when the server shuts down. It then accepts nothing new and finishes what is running.
+        sessions: tasks of the open streams.
     """
 
     settings: Settings
     folder: Path
     pool: Pool
     metrics: Metrics
-    rate: Rate
-    places: Places
-    uploads: Places
-    requests: Places
-    strangers: Rate
+    rate: RateLimiter
+    streams: ConcurrencyLimit
+    uploads: ConcurrencyLimit
+    requests: ConcurrencyLimit
+    denied_rate: RateLimiter
     draining: asyncio.Event = field(default_factory=asyncio.Event)
     sessions: set[asyncio.Task[None]] = field(default_factory=set)
 
     @classmethod
     def of(cls, settings: Settings, folder: Path) -> Service:
-        """A server's parts, none of them started."""
+        """Create the state of a server with the given settings. Nothing is started."""
         metrics, limits = Metrics(), settings.limits
-        streams = Places("streams", limits.sessions, limits.client_sessions)
-        uploads = Places("uploads", UPLOADS * limits.files, limits.files)
-        requests = Places("requests", limits.requests, limits.client_requests)
-        rate, strangers = Rate(limits.per_minute), Rate(limits.per_minute)
+        streams = ConcurrencyLimit("streams", limits.sessions, limits.client_sessions)
+        uploads = ConcurrencyLimit("uploads", UPLOADS * limits.files, limits.files)
+        requests = ConcurrencyLimit("requests", limits.requests, limits.client_requests)
+        rate, denied_rate = RateLimiter(limits.per_minute), RateLimiter(limits.per_minute)
         pool = Pool(settings, metrics)
-        return cls(settings, folder, pool, metrics, rate, streams, uploads, requests, strangers)
+        return cls(settings, folder, pool, metrics, rate, streams, uploads, requests, denied_rate)
 
     def admit(self, client: str, headers: Mapping[str, str], subprotocols: Sequence[str] = ()) -> None:
-        """Let one request in. Those that are denied have a rate of their own, and use up nobody else's.
+        """Check whether a request is allowed. Denied requests have a separate rate limiter.
+
+        Args:
+            client: address of the client.
+            headers: headers of the request.
+            subprotocols: subprotocols of a WebSocket request.
 
         Raises:
-            DeniedError, RateError.
+            DeniedError: the token, origin or host is wrong.
+            RateError: the address has sent too many requests.
         """
         try:
             access.check(self.settings.token, headers, subprotocols, loopback=is_loopback(self.settings.host))
         except access.DeniedError:
-            self.strangers.take(client)
+            self.denied_rate.take(client)
             raise
         self.rate.take(client)
 
     @property
     def limits(self) -> Limits:
-        """What a client may use."""
+        """Return the limits for clients."""
         return self.settings.limits

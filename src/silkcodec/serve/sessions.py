@@ -1,9 +1,10 @@
-"""One WebSocket of /v1/stream: `protocol.Session` on the client's side, a `pool.Stream` on the worker's.
+"""Serve one WebSocket of /v1/stream, between a `protocol.Session` (client) and a `processes.Stream` (worker).
 
     socket -> reader -> Session -> room? -> worker          worker -> events -> writer -> socket
 
-Back-pressure both ways: while `window_frames` of a stream are in work, its socket is not read, and the client's TCP
-fills up; while the client does not take its answers, no more are asked for, and after `send_s` it is let go.
+Back-pressure works in both directions. While `window_frames` frames of a stream are in progress, the server does not
+read its socket. While a client does not read its answers, no new frames are processed. After `send_s`, the server
+closes the stream.
 """
 
 from __future__ import annotations
@@ -28,13 +29,13 @@ from silkcodec.spec import FRAME_SAMPLES, LOOKAHEAD, SILK_FRAME_RATE, SILK_SAMPL
 
 log = logging.getLogger("silkcodec.serve")
 
-VANISHED = 1006  # never sent: what the request log records for a client that left without a close
-CLOSE_S = 2.0  # for the close frame to go out
-END_S = 3.0  # of the drain time are kept for the last frames
+VANISHED = 1006  # logged for a client that disconnected without a close frame; never sent
+CLOSE_S = 2.0  # time limit for sending the close frame
+END_S = 3.0  # part of the drain time that is reserved for the last frames
 
 
 async def handle(websocket: WebSocket, service: Service) -> None:
-    """The whole life of a socket, from its handshake on."""
+    """Handle a WebSocket from the handshake to the close."""
     headers = websocket.headers
     logs.request_id.set(logs.new_request_id(headers.get("x-request-id")))
     client = websocket.client.host if websocket.client else "-"
@@ -44,7 +45,7 @@ async def handle(websocket: WebSocket, service: Service) -> None:
         if service.draining.is_set():
             await _deny(websocket, service, 503, "draining", "The server is shutting down. Try again later.")
             return
-        with service.places.one(client):
+        with service.streams.one(client):
             await websocket.accept(subprotocol=access.SUBPROTOCOL if access.SUBPROTOCOL in offered else None)
             task = asyncio.current_task()
             assert task is not None
@@ -70,7 +71,7 @@ async def _deny(
 
 
 class _Live:
-    """A stream between its first message and its close."""
+    """Run a stream from its first message to its close."""
 
     def __init__(self, websocket: WebSocket, service: Service, client: str) -> None:
         self._socket = websocket
@@ -78,33 +79,34 @@ class _Live:
         self._client = client
         self._session = Session(service.limits.session_s, service.limits.text_chars)
         self._stream: Stream | None = None
-        self._n_fed = 0  # pieces' samples at the client's rate, or frames
-        self._n_answered = 0  # frames
-        self._complete: deque[float] = deque()  # when each frame that is not answered yet had come
+        self._n_fed = 0  # number of samples (at the client's rate) or frames sent to the worker
+        self._n_answered = 0  # number of answered frames
+        self._complete: deque[float] = deque()  # arrival times of the frames that are not answered yet
         self._between_messages = True
         self._room = asyncio.Event()
         self._code, self._reason = protocol.NORMAL, ""
         self._started = time.monotonic()
 
     async def run(self) -> None:
+        """Run the stream, and close the socket with a close code in any case."""
         try:
             await self._serve()
         except WebSocketDisconnect as gone:
-            self._code, self._reason = gone.code or VANISHED, "the client left"
+            self._code, self._reason = gone.code or VANISHED, "the client disconnected"
         except (RefusedError, BusyError) as error:
             code = getattr(error, "code", "busy")
             close = {"busy": protocol.TRY_LATER, "internal": protocol.INTERNAL}.get(code, protocol.POLICY)
             await self._fail(code, str(error), close)
         except ProtocolError as error:
             await self._fail(error.code, str(error), error.close)
-        except Exception:  # a fault of ours: the client must still get an error and a close code
+        except Exception:  # A bug of the server. The client must still get an error and a close code.
             log.exception("stream failed")
-            await self._fail("internal", "The server has met a bug of its own.", protocol.INTERNAL)
+            await self._fail("internal", "Internal server error.", protocol.INTERNAL)
         finally:
             if self._stream is not None:
                 self._stream.close()
-            self._book()
-        if self._code != VANISHED and self._reason != "the client left":
+            self._log_closed()
+        if self._code != VANISHED and self._reason != "the client disconnected":
             with suppress(RuntimeError, WebSocketDisconnect, TimeoutError):
                 async with asyncio.timeout(CLOSE_S):
                     await self._socket.close(self._code, self._reason[:120])
@@ -139,7 +141,7 @@ class _Live:
             await self._feed_all(self._session.receive(await self._receive()))
 
     async def _feed_all(self, pieces: Iterator[bytes]) -> None:
-        """To the worker, as it has room; and the end, if it has come."""
+        """Send pieces to the worker while fewer than `window_frames` are in progress, and the end if it has come."""
         assert self._session.start is not None and self._stream is not None
         start = self._session.start
         width = protocol.SAMPLE_BYTES[start.samples]
@@ -159,7 +161,7 @@ class _Live:
 
     @property
     def _n_complete(self) -> int:
-        """Frames that have come whole, as far as the front knows: a resampler may hold a little back."""
+        """Return the estimated number of complete frames. The resampler may delay a few samples."""
         start = self._session.start
         if start is None or start.task == "decode":
             return self._n_fed
@@ -185,13 +187,13 @@ class _Live:
                 await self._send(self._session.last(event.n_samples, self._n_answered))
                 return
             elif isinstance(event, Lost):
-                text = f"The worker of this stream has died after {self._n_answered} frames; start another stream."
+                text = f"The worker of this stream crashed after {self._n_answered} frames. Start a new stream."
                 raise ProtocolError(text, "worker_lost", protocol.RESTART)
             else:
                 raise event
 
     async def _drain(self, reader: asyncio.Task[None]) -> None:
-        """On shutdown: notify the client, leave the client time to end, then end the stream as it would have."""
+        """On shutdown, notify the client, give it time to end the stream, and then end the stream."""
         await self._service.draining.wait()
         left_s = max(0.0, self._service.limits.drain_s - END_S)
         await self._send(protocol.draining(left_s))
@@ -201,14 +203,16 @@ class _Live:
             reader.cancel()
             await asyncio.gather(reader, return_exceptions=True)
             rest = self._session.end()
-            await self._feed_all(rest if self._between_messages else iter(()))  # not past pieces that found no room
+            await self._feed_all(
+                rest if self._between_messages else iter(())
+            )  # Pieces that are still waiting must not be overtaken.
 
     async def _receive(self) -> str | bytes:
         try:
             async with asyncio.timeout(self._service.limits.idle_s):
                 message = await self._socket.receive()
         except TimeoutError:
-            text = f"A message must come every {self._service.limits.idle_s:g} s."
+            text = f"No message for {self._service.limits.idle_s:g} s. Send messages more often or end the stream."
             raise ProtocolError(text, "idle") from None
         if message["type"] == "websocket.disconnect":
             raise WebSocketDisconnect(message.get("code") or VANISHED)
@@ -223,9 +227,9 @@ class _Live:
                 else:
                     await self._socket.send_bytes(message)
         except TimeoutError:
-            text = f"The client must take what is sent to it within {self._service.limits.send_s:g} s."
+            text = f"The client did not read a message within {self._service.limits.send_s:g} s."
             raise ProtocolError(text, "slow") from None
-        except RuntimeError as error:  # Starlette's word for a socket that is closed
+        except RuntimeError as error:  # Starlette raises it if the socket is closed.
             raise WebSocketDisconnect(VANISHED) from error
 
     async def _fail(self, code: str, text: str, close: int) -> None:
@@ -235,7 +239,7 @@ class _Live:
             async with asyncio.timeout(CLOSE_S):
                 await self._send(protocol.failure(code, text))
 
-    def _book(self) -> None:
+    def _log_closed(self) -> None:
         task = self._session.start.task if self._session.start else "none"
         self._service.metrics.closed.labels(task, str(self._code)).inc()
         log.info(

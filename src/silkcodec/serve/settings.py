@@ -1,4 +1,4 @@
-"""What `silk serve` can be told, and the limits that hold for every client."""
+"""Define the settings of `silk serve`, and the limits for every client."""
 
 from __future__ import annotations
 
@@ -21,25 +21,35 @@ MIN_TOKEN = 16  # characters; `openssl rand -hex 32` makes 64
 
 @dataclass(frozen=True)
 class Limits:
-    """What a client may use. Times in seconds.
+    """Hold the limits for clients. Times are in seconds.
 
     Attributes:
-        body_bytes: of an upload. duration_s: of the sound in it, or in the tokens of it.
-        files: uploads in work or waiting, of all clients; more are told to come again (503).
-        sessions, client_sessions: streams open at once, of all clients and of one address.
-        per_minute: requests and streams that one address may begin; a tenth of them at once.
-        upload_s: until an upload must be complete. job_s: until its result must be.
-        header_s: until a connection must have sent the head of a request. pressed_s: the same, while more than
-            `client_waiting` connections of its address or `waiting` of all addresses wait for one.
-        most_waiting: connections that may wait for a head; beyond, the oldest one is closed.
-        requests, client_requests: of HTTP, in work at once, of all clients and of one address; not for health.
-        idle_s: until a stream must have sent its next message. session_s: until it must have ended.
-        send_s: until a client must have taken what was sent to it.
-        drain_s: after SIGTERM, until everything that runs is ended.
-        message_bytes: of one WebSocket message. text_chars: of one that is text.
-        stream_messages, stream_bytes: that are read from one stream per second.
-        worker_bytes: of memory that a worker may take beyond its model.
-        window_frames: of one stream that may be in work at once; then its socket is not read.
+        body_bytes: maximum size of an upload.
+        duration_s: maximum duration of the audio or the tokens in an upload.
+        files: maximum number of uploads in progress or waiting, of all clients. Further uploads get status 503.
+        sessions, client_sessions: maximum number of open streams, of all clients and of one address.
+        per_minute: requests and streams per minute and address. A tenth of them may come at once.
+        upload_s: time limit for receiving an upload.
+        job_s: time limit for processing it.
+        header_s: time limit for receiving the head of a request.
+        pressed_s: the same, while more than `client_waiting` connections of the address, or `waiting` connections of
+            all addresses, wait for a head.
+        client_waiting, waiting: see `pressed_s`.
+        most_waiting: maximum number of connections that wait for a head. Above it, the oldest one is closed.
+        requests, client_requests: maximum number of HTTP requests in progress, of all clients and of one address.
+            Health checks are exempt.
+        idle_s: maximum time between two messages of a stream.
+        session_s: maximum duration of a stream.
+        send_s: time limit for a client to receive a message.
+        drain_s: time limit for finishing everything after SIGTERM.
+        message_bytes: maximum size of a WebSocket message.
+        text_chars: maximum length of a text message.
+        stream_messages, stream_bytes: messages and bytes per second that are read from a stream.
+        worker_bytes: memory that a worker may use in addition to the model.
+        window_frames: maximum number of frames of a stream in progress. At the limit, its socket is not read.
+
+    Raises:
+        ArgumentError: a limit is not above 0.
     """
 
     body_bytes: int = 32 << 20
@@ -75,20 +85,25 @@ class Limits:
 
     @property
     def json_bytes(self) -> int:
-        """Bytes of an upload of JSON: indented, a frame of 128 codes takes about 1,300."""
+        """Return the maximum size of a JSON upload in bytes. An indented frame of 128 codes takes about 1,300 bytes."""
         return min(self.body_bytes, math.ceil(self.duration_s * SILK_FRAME_RATE + 1) * JSON_FRAME_BYTES)
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Of one server.
+    """Hold the settings of a server.
 
     Attributes:
-        host, port: to listen on; port 0: any that is free.
-        token: that clients must show; None: none is asked for.
-        workers: processes for live streams. file_workers: for uploads.
-        batch: frames in one call of the model, at most.
-        weights: folder of another model; None: the embedded one.
+        host, port: address to listen on. Port 0 selects a free port.
+        token: bearer token that clients must send; None: no token is required.
+        workers: number of processes for live streams.
+        file_workers: number of processes for uploads.
+        batch: maximum number of frames per call of the model.
+        weights: folder of the weights; None: the embedded weights.
+        limits: limits for clients.
+
+    Raises:
+        ArgumentError: a value is out of range.
     """
 
     host: str = "127.0.0.1"
@@ -103,18 +118,18 @@ class Settings:
     def __post_init__(self) -> None:
         for name, low, high in (("port", 0, 65_535), ("workers", 1, 256), ("file_workers", 1, 256), ("batch", 1, 64)):
             if not low <= getattr(self, name) <= high:
-                raise ArgumentError(f"{name} must be {low}..{high}; got {getattr(self, name)}.")
+                raise ArgumentError(f"{name} must be between {low} and {high}; got {getattr(self, name)}.")
 
     def check_open(self, allow: bool) -> None:
-        """Refuse to listen to other machines without a token, unless told to.
+        """Check that a server that other machines can reach has a token, unless `allow` is True.
 
         Raises:
-            ArgumentError: the host is not a loopback address, and there is no token.
+            ArgumentError: the host is not a loopback address, there is no token, and `allow` is False.
         """
         if self.token is None and not allow and not is_loopback(self.host):
             raise ArgumentError(
-                f"A server on '{self.host}' must have a token: set {TOKEN_VARIABLE}, or --token-file FILE;"
-                " or say --no-token to let everybody in."
+                f"A server on '{self.host}' must have a token. Set {TOKEN_VARIABLE} or pass --token-file FILE."
+                " To allow access without a token, pass --no-token."
             )
 
 
@@ -124,10 +139,11 @@ def default_workers() -> int:
 
 
 def read_token(file: Path | None) -> str | None:
-    """The token of a file, or of the environment variable SILK_TOKEN; None: neither is there.
+    """Return the token from a file or from the environment variable SILK_TOKEN; None if there is neither.
 
     Raises:
-        ArgumentError: the file cannot be read or everybody may read it, or the token is short or has spaces in it.
+        ArgumentError: the file cannot be read or is readable by all users, or the token is too short or has invalid
+            characters.
     """
     if file is None:
         text, source = os.environ.get(TOKEN_VARIABLE), TOKEN_VARIABLE
@@ -139,28 +155,28 @@ def read_token(file: Path | None) -> str | None:
             mode = file.stat().st_mode
             text = file.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise ArgumentError(f"The token's file {source} cannot be read: {error}.") from error
+            raise ArgumentError(f"Cannot read the token file {source}: {error}.") from error
         if stat.S_ISREG(mode) and mode & stat.S_IROTH:
-            raise ArgumentError(f"Only its owner must be able to read the token; run: chmod 600 {file}")
+            raise ArgumentError(f"The token file {source} is readable by all users. Run: chmod 600 {file}")
     token = text.strip()
-    # These characters pass through a header and through a browser's list of WebSocket protocols.
+    # These characters are valid in a header and in the list of WebSocket subprotocols.
     if len(token) < MIN_TOKEN or not all(c.isascii() and (c.isalnum() or c in "-._~") for c in token):
         raise ArgumentError(
-            f"The token of {source} must have at least {MIN_TOKEN} characters of A-Z a-z 0-9 - . _ ~; got one of"
-            f" {len(token)} characters. Make a token with: openssl rand -hex 32"
+            f"The token in {source} must have at least {MIN_TOKEN} characters, all from A-Z a-z 0-9 - . _ ~; its length"
+            f" is {len(token)}. Create a token with: openssl rand -hex 32"
         )
     return token
 
 
 def is_token(shown: str | None, token: str | None) -> bool:
-    """Whether what a client shows is the token, in a time that does not depend on how much of it is right."""
+    """Return whether the token of a client is correct. The comparison takes constant time."""
     if token is None:
         return True
     return shown is not None and hmac.compare_digest(shown.encode(), token.encode())
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach that address."""
+    """Return whether a host is a loopback address, which only this machine can reach."""
     if host == "localhost":
         return True
     try:

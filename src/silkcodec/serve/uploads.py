@@ -1,4 +1,4 @@
-"""A request's body to a file of a private folder, with limits; and a result back from there."""
+"""Save request bodies to files in a private folder, within limits, and read results from it."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from starlette.requests import ClientDisconnect, Request
 
 from silkcodec.errors import SilkError
 
-PREFIX = "silk-serve-"  # of the folder of a server's uploads, in the system's temporary folder
-FRESH_S = 10.0
-BLOCK = 1 << 18  # bytes sent at once
+PREFIX = "silk-serve-"  # name prefix of the upload folders in the system's temporary folder
+FRESH_S = 10.0  # Younger folders are not deleted.
+BLOCK = 1 << 18  # bytes per piece of a response
 
 
 class BodyError(SilkError):
-    """A body that is too large, too slow, or empty. `status`: of HTTP."""
+    """Raised for a body that is too large, too slow, or empty. `status` is the HTTP status."""
 
     def __init__(self, status: int, code: str, text: str) -> None:
         super().__init__(text)
@@ -32,7 +32,7 @@ class BodyError(SilkError):
 
 @contextmanager
 def private_folder() -> Iterator[Path]:
-    """Make a folder for one server's uploads, readable by this user only, and delete those of killed servers.
+    """Create a folder for the uploads of a server, readable only by this user, and delete those of killed servers.
 
     A server holds a lock on its folder. The kernel releases the lock when the server ends, however it ends.
     """
@@ -50,10 +50,10 @@ def _sweep(parent: Path) -> None:
     for path in parent.glob(f"{PREFIX}*"):
         try:
             folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-        except OSError:  # another user's, or no folder
+        except OSError:  # owned by another user, or not a folder
             continue
         try:
-            # One that was made a moment ago may not be locked yet.
+            # A new folder may not be locked yet.
             status = os.fstat(folder)
             is_left = status.st_uid == os.geteuid() and time.time() - status.st_mtime > FRESH_S and _lock(folder)
             if is_left:
@@ -63,19 +63,19 @@ def _sweep(parent: Path) -> None:
 
 
 def _lock(folder: int) -> bool:
-    """Lock an open folder until it is closed; False: another process has it."""
+    """Lock an open folder until it is closed. Return False if another process has locked it."""
     try:
         import fcntl
 
         fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (ImportError, OSError):  # not a Unix, or a file system without locks: nothing is swept
+    except (ImportError, OSError):  # Not a Unix, or a file system without locks. Nothing is deleted then.
         return False
     return True
 
 
 @contextmanager
 def request_folder(root: Path) -> Iterator[Path]:
-    """A folder for one request's files, gone when the block ends."""
+    """Create a folder for the files of a request, and delete it at the end of the context."""
     folder = Path(tempfile.mkdtemp(dir=root))
     try:
         yield folder
@@ -84,16 +84,17 @@ def request_folder(root: Path) -> Iterator[Path]:
 
 
 async def save(request: Request, path: Path, max_bytes: int, max_s: float) -> int:
-    """The body of a request to a file, never more of it in memory than a piece; returns its bytes.
+    """Save the body of a request to a file, piece by piece, and return its size in bytes.
 
-    Writing happens on the event loop: a piece is 64 kB at most and goes to the page cache.
+    The event loop writes the pieces. A piece has at most 64 kB and goes to the page cache, so writing is fast.
 
     Raises:
-        BodyError: it is larger than `max_bytes` (by its own account, or counted), took longer than `max_s`, or is
-            empty; or the disk is full. ClientDisconnect.
+        BodyError: the body is larger than `max_bytes` (declared or actual), takes longer than `max_s` seconds, or is
+            empty, or the file cannot be written.
+        ClientDisconnect: the client disconnected.
     """
-    promised = request.headers.get("content-length", "0")
-    if promised.isdecimal() and int(promised) > max_bytes:
+    declared = request.headers.get("content-length", "0")
+    if declared.isdecimal() and int(declared) > max_bytes:
         raise _too_large(max_bytes)
     n_bytes = 0
     try:
@@ -107,18 +108,18 @@ async def save(request: Request, path: Path, max_bytes: int, max_s: float) -> in
     except TimeoutError:
         raise BodyError(408, "too_slow", f"An upload must be complete within {max_s:g} s.") from None
     except OSError as error:
-        raise BodyError(503, "not_stored", "The server cannot store the upload; come again.") from error
+        raise BodyError(503, "not_stored", "The server cannot store the upload. Try again later.") from error
     if n_bytes == 0:
-        raise BodyError(400, "empty", "The body must be the file; got nothing.")
+        raise BodyError(400, "empty", "The body is empty. Send the file as the body.")
     return n_bytes
 
 
 def _too_large(max_bytes: int) -> BodyError:
-    return BodyError(413, "too_large", f"An upload must be {max_bytes} bytes at most.")
+    return BodyError(413, "too_large", f"An upload may have at most {max_bytes} bytes.")
 
 
-async def or_vanished(request: Request, work: asyncio.Task[float]) -> float:
-    """What the work returns, unless the client is gone before: then it is cancelled. Raises ClientDisconnect."""
+async def unless_disconnected(request: Request, work: asyncio.Task[float]) -> float:
+    """Return the result of a task, or cancel the task if the client disconnects first. Raises ClientDisconnect."""
     gone = asyncio.create_task(_disconnected(request))
     try:
         await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
@@ -135,9 +136,9 @@ async def _disconnected(request: Request) -> None:
         pass
 
 
-def taken(path: Path) -> tuple[int, Callable[[], AsyncIterator[bytes]]]:
-    """A finished file's size and its bytes in pieces; its name may vanish meanwhile."""
-    file: BinaryIO = open(path, "rb")  # noqa: SIM115 - closed at its end, or with the last reference to it
+def open_result(path: Path) -> tuple[int, Callable[[], AsyncIterator[bytes]]]:
+    """Return the size of a file and a function that yields its bytes. The file may be deleted after the call."""
+    file: BinaryIO = open(path, "rb")  # noqa: SIM115 - closed after the last piece, or by the garbage collector
     n_bytes = os.fstat(file.fileno()).st_size
 
     async def pieces() -> AsyncIterator[bytes]:

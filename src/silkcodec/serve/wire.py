@@ -1,8 +1,8 @@
-"""Messages between the front and a worker: a JSON head and bytes, over a pair of connected sockets.
+"""Exchange messages between the front and a worker over a socket pair. A message has a JSON head and a binary body.
 
     u32 length of the head, u32 length of the body, little-endian | head, JSON | body
 
-Both ends are ours. It is not multiprocessing's pipe because that pickles, and nothing here unpickles.
+The pipes of multiprocessing are not used because they unpickle what they receive.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 Head = dict[str, Any]
 
 _LENGTHS = struct.Struct("<II")
-MAX_BYTES = 64 << 20  # of a head or body: far above any of ours, so that a slip is not an allocation
+MAX_BYTES = 64 << 20  # maximum of a head or body, far above any real message, so that a bug cannot allocate more
 
 
 def pack(head: Head, body: bytes = b"") -> bytes:
@@ -26,7 +26,7 @@ def pack(head: Head, body: bytes = b"") -> bytes:
 
 
 async def read(reader: asyncio.StreamReader) -> tuple[Head, bytes] | None:
-    """The next message; None: the other end is gone."""
+    """Return the next message, or None if the other end has closed the socket."""
     try:
         text, body = _lengths(await reader.readexactly(_LENGTHS.size))
         return json.loads(await reader.readexactly(text)), await reader.readexactly(body)
@@ -35,7 +35,7 @@ async def read(reader: asyncio.StreamReader) -> tuple[Head, bytes] | None:
 
 
 def receive(connection: socket.socket) -> tuple[Head, bytes] | None:
-    """The next message; waits for it. None: the other end is gone."""
+    """Wait for the next message and return it, or None if the other end has closed the socket."""
     try:
         lengths = _exactly(connection, _LENGTHS.size)
         if lengths is None:
@@ -50,7 +50,9 @@ def receive(connection: socket.socket) -> tuple[Head, bytes] | None:
 def _lengths(data: bytes | bytearray) -> tuple[int, int]:
     text, body = _LENGTHS.unpack(data)
     if max(text, body) > MAX_BYTES:
-        raise ConnectionError(f"a message of {max(text, body)} bytes between front and worker")
+        raise ConnectionError(
+            f"A message between front and worker may have at most {MAX_BYTES} bytes; got {max(text, body)}."
+        )
     return text, body
 
 

@@ -1,10 +1,10 @@
-r"""A worker: a process with the model, at the other end of the front's socket.
+r"""Run a worker: a process with the model that exchanges messages with the front over a socket.
 
     python -m silkcodec.serve.worker \
         '{"fd": 5, "role": "streams", "batch": 8, "sizes": null, "weights": null, "memory": 1073741824}'
 
-It ends when the front closes the socket or dies. Signals that stop a service go to all its processes; only the
-front listens to them, and drains.
+The worker exits when the front closes the socket or crashes. It ignores signals that stop a service, because the front
+handles them and drains.
 
 Heads of messages:
 
@@ -46,10 +46,10 @@ from silkcodec.silk import Silk
 
 Message = tuple[wire.Head, bytes]
 FULL_SCALE = 32_768  # of 16 bits
-PONG = {"is": "pong"}  # the answer to {do: ping}, which both kinds are sent
-NICE = 5  # files after live streams
+PONG = {"is": "pong"}  # answer to {do: ping} of both kinds of workers
+NICE = 5  # niceness of file workers, so that live streams have priority
 
-CODES = {  # what the client is told -> what went wrong
+CODES = {  # type of the error -> error code in the response
     filejobs.TooLongError: "too_long",
     AudioError: "bad_audio",
     TokensError: "bad_tokens",
@@ -62,7 +62,7 @@ CODES = {  # what the client is told -> what went wrong
 
 
 class Inbox:
-    """Messages that have come, read by a thread so that the model need not stop for them."""
+    """Receive messages in a thread, so that the model does not wait for them."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._messages: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
@@ -75,7 +75,7 @@ class Inbox:
         self._messages.put(None)
 
     def take(self, wait: bool) -> list[Message]:
-        """What has come; with `wait` at least one. Raises EOFError: the front is gone."""
+        """Return the messages that have arrived; with `wait`, at least one. Raises EOFError if the front is gone."""
         messages: list[Message] = []
         while True:
             try:
@@ -88,27 +88,27 @@ class Inbox:
 
 
 def samples_of(body: bytes, kind: str) -> np.ndarray:
-    """Bytes as they come over the wire -> int16 or float32 [n]."""
+    """Return received bytes as samples, int16 or float32 [n]. `kind` is "s16le" or "f32le"."""
     return np.frombuffer(body, dtype="<i2" if kind == "s16le" else "<f4")
 
 
 def bytes_of(wave: np.ndarray, kind: str) -> bytes:
-    """float32 [n] -> bytes as they go over the wire, clipped where they are integers."""
+    """Return samples float32 [n] as bytes of the format `kind`. Integers are clipped to 16 bits."""
     if kind == "f32le":
         return wave.astype("<f4").tobytes()
     return np.clip(np.rint(wave * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1).astype("<i2").tobytes()
 
 
 class StreamWorker:
-    """A batcher behind a socket."""
+    """Serve the streams of a `Batcher` over a socket."""
 
     def __init__(self, connection: socket.socket, codec: Silk, sizes: list[int]) -> None:
         self._connection = connection
         self._batcher = Batcher(codec, sizes)
-        self._samples: dict[str, str] = {}  # stream -> the kind of its samples
+        self._samples: dict[str, str] = {}  # stream -> format of its samples
 
     def run(self, inbox: Inbox) -> None:
-        """Until the front is gone (EOFError)."""
+        """Process messages until the front is gone. Raises EOFError then."""
         while True:
             for head, body in inbox.take(wait=self._batcher.n_waiting == 0):
                 self._handle(head, body)
@@ -133,7 +133,7 @@ class StreamWorker:
             self._send(PONG)
             return
         if do != "open" and stream not in self._batcher:
-            return  # it was refused, and the front does not know yet
+            return  # The stream was refused, and the front has not received the refusal yet.
         try:
             if do == "open":
                 self._open(stream, head)
@@ -149,7 +149,7 @@ class StreamWorker:
         except SilkError as error:
             self._forget(stream)
             self._send(refusal(stream, error))
-        except Exception as error:  # a bug of ours with one stream must not end the others of this process
+        except Exception as error:  # A bug that affects one stream must not end the other streams of this process.
             traceback.print_exc()
             self._forget(stream)
             self._send(refusal(stream, error))
@@ -170,21 +170,26 @@ class StreamWorker:
 
 
 def refusal(name: str, error: Exception) -> wire.Head:
-    """What the front is told of an error."""
+    """Return the message that reports an error to the front. `name` is that of the stream or the job."""
     code = next((code for kind, code in CODES.items() if isinstance(error, kind)), "internal")
-    if code == "not_stored":  # the message names a place of this machine
-        return {"is": "refused", "id": name, "code": code, "text": "The server cannot store the result; come again."}
+    if code == "not_stored":  # The original message contains a local path.
+        return {
+            "is": "refused",
+            "id": name,
+            "code": code,
+            "text": "The server cannot store the result. Try again later.",
+        }
     if isinstance(error, SilkError):
         text = " ".join(str(error).split())
     elif isinstance(error, MemoryError):
-        text = "This needs more memory than the server gives to one worker; send less at once."
+        text = "The request needs more memory than a worker may use. Send a shorter file or stream."
     else:
-        text = "The server has met a bug of its own."
+        text = "Internal server error."
     return {"is": "refused", "id": name, "code": code, "text": text}
 
 
 def run_file_jobs(connection: socket.socket, inbox: Inbox, codec: Silk) -> None:
-    """Jobs one after the other, until the front is gone (EOFError)."""
+    """Run file jobs one after the other until the front is gone. Raises EOFError then."""
     cancelled: set[str] = set()
     waiting: list[wire.Head] = []
 
@@ -216,7 +221,7 @@ def run_file_jobs(connection: socket.socket, inbox: Inbox, codec: Silk) -> None:
             answer = {"is": "refused", "id": name, "code": "cancelled", "text": ""}
         except SilkError as error:
             answer = refusal(name, error)
-        except Exception as error:  # a file that meets a bug of ours costs its own request only
+        except Exception as error:  # A bug that a file triggers must only affect its own request.
             traceback.print_exc()
             answer = refusal(name, error)
         cancelled.clear()
@@ -224,7 +229,7 @@ def run_file_jobs(connection: socket.socket, inbox: Inbox, codec: Silk) -> None:
 
 
 def limit_memory(extra_bytes: int) -> None:
-    """Let this process map at most so much more memory than now; beyond, Python raises MemoryError."""
+    """Limit the memory of this process to its current size plus `extra_bytes`. Above it, Python raises MemoryError."""
     try:
         import resource
 
@@ -237,7 +242,7 @@ def limit_memory(extra_bytes: int) -> None:
 
 
 def main(options: dict[str, Any]) -> None:
-    """The process."""
+    """Run the worker process with the options of its command line."""
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, signal.SIG_IGN)
     with socket.socket(fileno=options["fd"]) as connection:

@@ -1,4 +1,4 @@
-"""Request log: an id, a log line, a count and the duration of every HTTP request."""
+"""Log every HTTP request: assign an id, write a log line, and record the count and the duration."""
 
 from __future__ import annotations
 
@@ -17,11 +17,14 @@ log = logging.getLogger("silkcodec.serve")
 
 
 class _SlowClient(Exception):
-    """It does not take what it asked for: without an end of the response, uvicorn closes the socket."""
+    """Raised when a client does not read its response. The response stays incomplete, so uvicorn closes the socket."""
 
 
-class Books:
-    """Around everything: a request id, a line of log, the count and the time. Plain ASGI, so nothing is buffered."""
+class RequestLog:
+    """Wrap an application with request ids, the request log and the request limits.
+
+    It is plain ASGI middleware, so responses are not buffered.
+    """
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
         self._app = app
@@ -55,7 +58,10 @@ class Books:
             self._write(scope, status, n_bytes, time.monotonic() - started)
 
     async def _within_limits(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, where a place is free; a health check needs none, so that nobody can make the server look down."""
+        """Call the application within the concurrency limit.
+
+        Health checks are exempt, so that clients at the limit cannot make the server look unhealthy.
+        """
         if scope["path"].startswith("/health/"):
             await self._app(scope, receive, send)
             return
@@ -68,12 +74,14 @@ class Books:
             await JSONResponse(body, 429, {"Retry-After": "1"})(scope, receive, send)
 
     def _write(self, scope: Scope, status: int, n_bytes: int, seconds: float) -> None:
-        route = getattr(scope.get("route"), "path", "other")  # not the path: anybody can make up any number of those
+        route = getattr(
+            scope.get("route"), "path", "other"
+        )  # not the path, because clients can invent any number of paths
         metrics = self._service.metrics
         metrics.requests.labels(route, scope["method"] if route != "other" else "any", str(status)).inc()
         metrics.request_s.labels(route).observe(seconds)
         if route.startswith("/health") and status == 200:
-            return  # every second or so, and nobody reads it
+            return  # Health checks come about every second and would fill the log.
         client = scope["client"][0] if scope.get("client") else "-"
         fields = {"method": scope["method"], "path": scope["path"][:200], "status": status, "bytes": n_bytes}
         log.info("request", extra={"client": client, **fields, "ms": round(1e3 * seconds, 1)})

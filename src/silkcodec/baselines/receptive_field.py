@@ -1,0 +1,141 @@
+"""Compute receptive fields of convolutions, and process long clips in pieces.
+
+The input of a piece includes its neighbours on both sides, as far as the receptive field extends. The corresponding
+part of the output is removed. The result equals that of processing the whole clip (up to float32 rounding, which can
+change a code if two entries are equally near), but only one piece is in memory. The extent of the receptive field to
+the right is also the latency of a codec that is not causal.
+
+The neural baselines belong to two families: SEANet (EnCodec and Mimi, causal), and networks with snake activations (DAC
+and SNAC, symmetric).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass
+class ReceptiveField:
+    """Compute the receptive field of a stack of layers, which are added in order.
+
+    Attributes:
+        step: distance of two neighbouring values, in samples of the wave.
+        left, right: extent to the left and to the right of an output value, in samples of the wave.
+    """
+
+    step: int = 1
+    left: int = 0
+    right: int = 0
+
+    def conv(self, kernel: int, pad: int, stride: int = 1, dilation: int = 1) -> None:
+        """Add a convolution padded by `pad` on the left. Output n depends on inputs from n * stride - pad on."""
+        self.left += pad * self.step
+        self.right += ((kernel - 1) * dilation - pad) * self.step
+        self.step *= stride
+
+    def transposed(self, kernel: int, pad: int, stride: int) -> None:
+        """Add a transposed convolution cut by `pad` on the left. Input n affects outputs from n * stride - pad on."""
+        self.step //= stride
+        self.left += (kernel - 1 - pad) * self.step
+        self.right += pad * self.step
+
+    def attention(self, window: int) -> None:
+        """Add attention within windows. A value depends on at most the rest of its window on either side."""
+        self.left += (window - 1) * self.step
+        self.right += (window - 1) * self.step
+
+    def frames(self, hop: int) -> tuple[int, int]:
+        """Return the extents to the left and to the right in frames of `hop` samples, rounded up."""
+        return math.ceil(self.left / hop), math.ceil(self.right / hop)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Describe a piece: frames start..stop of the whole, which are processed together with frames left..right."""
+
+    left: int
+    start: int
+    stop: int
+    right: int
+
+    def keep(self, hop: int = 1) -> slice:
+        """Return the slice of the output of frames left..right, with `hop` values per frame, that is this piece."""
+        return slice((self.start - self.left) * hop, (self.stop - self.left) * hop)
+
+
+def pieces(n_frames: int, piece: int, left: int, right: int) -> Iterator[Piece]:
+    """Yield pieces of `piece` frames that cover n_frames, each with `left` and `right` frames of its neighbours."""
+    for start in range(0, n_frames, piece):
+        stop = min(start + piece, n_frames)
+        yield Piece(max(0, start - left), start, stop, min(n_frames, stop + right))
+
+
+def seanet_encoder(config: Any) -> ReceptiveField:
+    """Return the receptive field of the convolutions in the encoder of EnCodec or Mimi, from its config."""
+    field = ReceptiveField()
+    field.conv(config.kernel_size, config.kernel_size - 1)
+    for ratio in reversed(config.upsampling_ratios):
+        _seanet_residuals(field, config)
+        field.conv(2 * ratio, ratio, stride=ratio)
+    field.conv(config.last_kernel_size, config.last_kernel_size - 1)
+    return field
+
+
+def seanet_decoder(config: Any) -> ReceptiveField:
+    """Return the receptive field of the convolutions in the decoder of EnCodec or Mimi, from its config."""
+    field = ReceptiveField(step=math.prod(config.upsampling_ratios))
+    field.conv(config.kernel_size, config.kernel_size - 1)
+    for ratio in config.upsampling_ratios:
+        field.transposed(2 * ratio, 0, ratio)
+        _seanet_residuals(field, config)
+    field.conv(config.last_kernel_size, config.last_kernel_size - 1)
+    return field
+
+
+def _seanet_residuals(field: ReceptiveField, config: Any) -> None:
+    for i in range(config.num_residual_layers):
+        dilation = config.dilation_growth_rate**i
+        field.conv(config.residual_kernel_size, (config.residual_kernel_size - 1) * dilation, dilation=dilation)
+
+
+def snake_encoder(strides: Sequence[int], last_kernel: int, window: int = 1) -> ReceptiveField:
+    """Return the receptive field of the encoder of DAC or SNAC.
+
+    Args:
+        strides: strides of the encoder.
+        last_kernel: kernel of the last convolution.
+        window: size in frames of the attention windows before the last convolution; 1: no attention.
+    """
+    field = ReceptiveField()
+    field.conv(7, 3)
+    for stride in strides:
+        _snake_residuals(field)
+        field.conv(2 * stride, math.ceil(stride / 2), stride=stride)
+    field.attention(window)
+    field.conv(last_kernel, last_kernel // 2)
+    return field
+
+
+def snake_decoder(strides: Sequence[int], window: int = 1) -> ReceptiveField:
+    """Return the receptive field of the decoder of DAC or SNAC.
+
+    Args:
+        strides: strides of the decoder.
+        window: size in frames of the attention windows after the first convolution; 1: no attention.
+    """
+    field = ReceptiveField(step=math.prod(strides))
+    field.conv(7, 3)
+    field.attention(window)
+    for stride in strides:
+        field.transposed(2 * stride, math.ceil(stride / 2), stride)
+        _snake_residuals(field)
+    field.conv(7, 3)
+    return field
+
+
+def _snake_residuals(field: ReceptiveField) -> None:
+    for dilation in (1, 3, 9):
+        field.conv(7, 3 * dilation, dilation=dilation)
