@@ -235,7 +235,7 @@ def test_the_listed_vocabulary_is_the_counted_one() -> None:
 
 @pytest.mark.parametrize("text", ["hello", "<|silk:0:1|>", "<|silk/2:64:0|>", "<|silk/2:0:64|>", "<|silk/2:end:9|>"])
 def test_text_that_it_has_no_ids_for_is_refused(text: str) -> None:
-    with pytest.raises(TokensError, match="must be"):
+    with pytest.raises(TokensError, match="must"):
         SilkTokenizer()(text)
 
 

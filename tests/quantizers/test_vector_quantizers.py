@@ -35,7 +35,7 @@ def test_vq_equals_the_reference_over_training_steps() -> None:
         dim=4, codebook_size=32, decay=0.9, commitment_weight=0.25, threshold_ema_dead_code=0, rotation_trick=False
     )
     ours = VQ(4, vectors=1, entries=32)
-    ours.codebook.decay, ours.codebook.revive_below = 0.9, 0.0
+    ours.codebook.decay, ours.codebook.reset_below = 0.9, 0.0
     ours.codebook.entries.copy_(theirs.codebook)
     ours.codebook.sums.copy_(theirs.codebook)
     ours.codebook.ready.fill_(True)

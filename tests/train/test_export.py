@@ -307,31 +307,31 @@ print(hashlib.sha256(to_onnx(DecoderGraph(load_run(Path(sys.argv[1]))[1]))).hexd
 def test_the_card_says_where_it_comes_from(folder: Path) -> None:
     card = (folder / "README.md").read_text()
     assert json.loads((folder / "config.json").read_text())["weights_hash"] in card
-    assert "Steps done: 3," in card and "all (3 steps)" in card
+    assert "Steps: 3," in card and "all (3 steps)" in card
     assert "| Corpus A | 1.00 | 1 | CC0-1.0 |" in card and "| Corpus B | 2.00 |" in card
-    assert "Together 3.0 hours, 1 languages" in card  # without the held-out hours
+    assert "Total: 3.0 hours, 1 languages" in card  # without the held-out hours
     assert "Not measured yet" in card
 
 
 def test_the_card_says_what_a_run_began_with(folder: Path, run: Path, tmp_path: Path) -> None:
-    def told(init: Path | str) -> str:
+    def chain(init: Path | str) -> str:
         return "".join(start_lines(load_config("tiny", [f"init={init}"])))
 
     written = json.loads((folder / "config.json").read_text())["weights_hash"]
-    assert f"with the weights of Silk {written};" in told(folder)
-    assert "with the run first;" in told("/gone/first")
+    assert f"from the weights of Silk {written}." in chain(folder)
+    assert "from the run first." in chain("/gone/first")
     second = tmp_path / "second"  # a run that began with these weights
     second.mkdir()
     shutil.copy(run / "checkpoint.safetensors", second)
     config = load_config(run / "config.toml", [f"init={folder}"])
     (second / "config.toml").write_text(dump_config(config))
-    assert f"with the run {run.name} (3 steps, " in told(run)
-    assert "with the run second (3 steps, " in told(second)
-    assert f"which began with the weights of Silk {written};" in told(second)
+    assert f"from the run {run.name} (3 steps, " in chain(run)
+    assert "from the run second (3 steps, " in chain(second)
+    assert f"which started from the weights of Silk {written}." in chain(second)
     (second / "config.toml").write_text(dump_config(load_config(run / "config.toml", [f"init={second}"])))
-    assert told(second).count("the run second") == 1  # whoever edits a config may make a circle
+    assert chain(second).count("the run second") == 1  # whoever edits a config may make a circle
     assert start_lines(load_config("tiny")) == []
-    assert "Begun with" not in (folder / "README.md").read_text()
+    assert "Started from" not in (folder / "README.md").read_text()
     listed = "\n".join(starting_data_lines(load_config("tiny", [f"init={folder}"])))
     assert "| Corpus B | 2.00 |" in listed and starting_data_lines(load_config("tiny")) == []
 
@@ -355,7 +355,7 @@ def test_a_run_starts_from_an_exported_folder(folder: Path, model: SilkModel, sp
     for module_ in (trainer.model, trainer.ema):
         for parameter, filled in zip(model.parameters(), module_.parameters(), strict=True):
             assert torch.equal(parameter, filled)
-    with pytest.raises(WeightsError, match=r"must fit the config's \[model\]"):
+    with pytest.raises(WeightsError, match=r"do not match \[model\]"):
         Trainer(load_config("tiny", [*overrides, "model.width=48"]), tmp_path / "other")
     with pytest.raises(WeightsError, match=r"decoder\.head\.noise"):  # its noise must not be lost
         Trainer(load_config("tiny", [*overrides, "model.noise=false"]), tmp_path / "another")
@@ -383,7 +383,7 @@ def test_damaged_weights_are_one_sentence(folder: Path, model: SilkModel, tmp_pa
 
 
 def test_no_run_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match=r"must hold checkpoint\.safetensors"):
+    with pytest.raises(WeightsError, match=r"has no checkpoint\.safetensors"):
         export(tmp_path, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -395,10 +395,10 @@ def test_an_export_that_disagrees_leaves_the_folder_as_it_was(
     monkeypatch.setattr(module, "to_onnx", lambda graph: b"no graph")
 
     def disagrees(*_: Any) -> None:
-        raise WeightsError("an export must equal its network.")
+        raise WeightsError("The export does not match its network.")
 
     monkeypatch.setattr(module, "check_parity", disagrees)
-    with pytest.raises(WeightsError, match="must equal"):
+    with pytest.raises(WeightsError, match="does not match its network"):
         export(run, tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["config.json"]
     assert (tmp_path / "config.json").read_text() == "the old one"
@@ -419,7 +419,7 @@ def test_parity_is_checked_against_the_network(folder: Path, model: SilkModel, t
 
 def test_a_folder_that_cannot_be_written_is_one_sentence(run: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(OutputError, match="must be writable"):
+    with pytest.raises(OutputError, match="Cannot write"):
         export(run, tmp_path / "file" / "out")
 
 

@@ -203,14 +203,14 @@ def test_an_interrupt_saves_and_leaves_with_130(
 def test_the_second_interrupt_does_what_it_did_before() -> None:
     with Interrupts() as interrupts:
         os.kill(os.getpid(), signal.SIGINT)
-        assert interrupts.asked
+        assert interrupts.requested
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
-    asked = []
-    thread = threading.Thread(target=lambda: asked.append(Interrupts().__enter__().asked))  # no handlers here
+    requested = []
+    thread = threading.Thread(target=lambda: requested.append(Interrupts().__enter__().requested))  # no handlers here
     thread.start()
     thread.join()
-    assert asked == [False]
+    assert requested == [False]
 
 
 def test_an_older_checkpoint_is_gone_on_from(speech: Path, tmp_path: Path, uninterrupted: Path) -> None:
@@ -245,7 +245,7 @@ def test_a_damaged_checkpoint_is_one_sentence(speech: Path, tmp_path: Path, unin
         save_file({"model/x": torch.zeros(1)}, file)
     else:
         file.write_bytes(b"" if damage == "empty" else b"not a checkpoint, but longer than a header" * 10)
-    with pytest.raises(WeightsError, match="whole safetensors file") as caught:
+    with pytest.raises(WeightsError, match="complete safetensors file") as caught:
         train("tiny", tmp_path / "run", short(speech, 8))
     assert "\n" not in str(caught.value)
 
@@ -256,7 +256,7 @@ def test_a_checkpoint_of_another_config_is_one_sentence(
 ) -> None:
     shutil.copytree(uninterrupted, tmp_path / "run")
     saved = (tmp_path / "run" / "config.toml").read_bytes()
-    with pytest.raises(WeightsError, match="must fit its config") as caught:
+    with pytest.raises(WeightsError, match="does not match its config") as caught:
         train("tiny", tmp_path / "run", short(speech, 8, change))
     assert "\n" not in str(caught.value)
     assert (tmp_path / "run" / "config.toml").read_bytes() == saved  # nothing was overwritten on the way
@@ -264,7 +264,7 @@ def test_a_checkpoint_of_another_config_is_one_sentence(
 
 def test_a_run_folder_that_cannot_be_made_is_one_sentence(speech: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(OutputError, match="must be a folder"):
+    with pytest.raises(OutputError, match="Cannot write to the run folder"):
         train("tiny", tmp_path / "file", short(speech, 1))
 
 
@@ -338,7 +338,7 @@ def test_init_that_holds_nothing_or_does_not_fit_is_one_sentence(
 ) -> None:
     for source, more, message in (
         (tmp_path / "nowhere", "seed=1", "init must be a folder"),
-        (uninterrupted, "model.width=48", "must fit its config"),
+        (uninterrupted, "model.width=48", "does not match its config"),
     ):
         with pytest.raises(WeightsError, match=message):
             train("tiny", tmp_path / "run", short(speech, 1, f"init={source}", more))
@@ -384,7 +384,7 @@ def test_a_step_without_a_finite_gradient_changes_nothing(speech: Path, tmp_path
 def test_a_run_that_learns_nothing_any_more_ends(speech: Path, tmp_path: Path) -> None:
     trainer = Trainer(load_config("tiny", short(speech, 60, "log.checkpoint_minutes=0")), tmp_path / "run")
     trainer.losses = Broken(trainer.losses, bad=set(range(4, 100)))
-    with pytest.raises(SilkError, match=f"none for {MAX_SKIPPED} steps, up to step 23"):
+    with pytest.raises(SilkError, match=f"{MAX_SKIPPED} consecutive steps, up to step 23"):
         trainer.run()
     groups, _ = checkpoint.load(tmp_path / "run" / "checkpoint.safetensors")
     assert all(torch.isfinite(tensor).all() for tensor in groups["model"].values())
@@ -453,16 +453,16 @@ def test_discriminators_hear_every_original_at_one_level() -> None:
     assert torch.allclose(decoded[2], torch.ones(4800)) and torch.isfinite(decoded).all()
 
 
-def test_discriminators_hear_another_stretch_in_each_step(speech: Path, tmp_path: Path) -> None:
+def test_discriminators_get_another_segment_in_each_step(speech: Path, tmp_path: Path) -> None:
     config = load_config("tiny", [*short(speech, 1), "data.crop_frames=3", "adversary.crop_s=0.5"])
     trainer = Trainer(config, tmp_path / "run")
-    heard = []
+    segments = []
     for trainer.step in range(50):
-        heard.append(trainer._stretch())
-    assert all(s.start >= 0 and s.stop <= 3 * 9600 and s.stop - s.start == 12_000 for s in heard)
-    assert len({s.start for s in heard}) > 40
+        segments.append(trainer._segment())
+    assert all(s.start >= 0 and s.stop <= 3 * 9600 and s.stop - s.start == 12_000 for s in segments)
+    assert len({s.start for s in segments}) > 40
     whole = Trainer(load_config("tiny", [*short(speech, 1), "data.crop_frames=3"]), tmp_path / "other")
-    assert whole._stretch() == slice(0, 3 * 9600)
+    assert whole._segment() == slice(0, 3 * 9600)
 
 
 @pytest.mark.parametrize("ema_decay", [0.0, 0.5, 0.999])
@@ -565,7 +565,7 @@ loop.train("tiny", sys.argv[1], sys.argv[2:])
 
 def test_the_batch_must_divide_among_processes(speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "3")
-    with pytest.raises(ArgumentError, match="must divide by 3 processes; got 2"):
+    with pytest.raises(ArgumentError, match="must be a multiple of 3, the number of processes; got 2"):
         train("tiny", tmp_path / "run", short(speech, 1))
 
 

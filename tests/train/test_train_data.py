@@ -145,8 +145,8 @@ def test_a_folder_that_cannot_be_used_is_one_sentence(tmp_path: Path, folder: Pa
     cases = {
         "data.folder must be a folder": DataConfig(folder=str(tmp_path / "nowhere")),
         "got ''": DataConfig(),
-        "must hold audio": DataConfig(folder=str(tmp_path / "none")),
-        "found no": DataConfig(folder=str(folder), index="nosuch.tsv"),
+        "must contain audio": DataConfig(folder=str(tmp_path / "none")),
+        "Index not found": DataConfig(folder=str(folder), index="nosuch.tsv"),
         "the columns path, split": DataConfig(folder=str(folder), index="INDEX.tsv"),
         "must have at least one row": DataConfig(folder=str(folder), index="empty.tsv"),
     }
@@ -272,26 +272,26 @@ def test_a_killed_decode_leaves_no_half_pack(folder: Path, tmp_path: Path, monke
     assert len(pack(config, "train", cache).clips) == len(split_files(config)["train"])
 
 
-def test_an_unreadable_file_is_named_and_left_out(folder: Path, tmp_path: Path) -> None:
+def test_an_unreadable_file_is_reported_and_skipped(folder: Path, tmp_path: Path) -> None:
     (folder / "a" / "broken.wav").write_bytes(b"this is no sound")
     audio.write(folder / "a" / "cut.flac", speechlike(1.0), SAMPLE_RATE)
     os.truncate(folder / "a" / "cut.flac", 200)
     config, said = DataConfig(folder=str(folder), valid_percent=0.01), []
     packs = [pack(config, split, tmp_path / "cache", said.append) for split in ("train", "valid")]
     assert sum(len(packed.clips) for packed in packs) == 12
-    assert sorted(line.split(":")[0] for line in said) == ["left out a/broken.wav", "left out a/cut.flac"]
+    assert sorted(line.split(":")[0] for line in said) == ["skipped a/broken.wav", "skipped a/cut.flac"]
 
 
 def test_nothing_readable_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "speech").mkdir()
     (tmp_path / "speech" / "broken.wav").write_bytes(b"this is no sound")
-    with pytest.raises(ArgumentError, match="the train split must hold readable audio; none of its 1 files"):
+    with pytest.raises(ArgumentError, match="The train split must contain readable audio; all of its 1 files"):
         pack(DataConfig(folder=str(tmp_path / "speech")), "train", tmp_path / "cache")
 
 
 def test_a_cache_that_cannot_be_written_is_one_sentence(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(OutputError, match=r"data\.cache must be writable"):
+    with pytest.raises(OutputError, match=r"Cannot write to data\.cache"):
         pack(DataConfig(folder=str(folder)), "train", tmp_path / "file" / "cache")
 
 

@@ -202,15 +202,15 @@ def test_ctranslate2_holds_the_same(
 
 
 BAD_FOLDERS = {
-    "no folder": "holds neither",
-    "nothing in it": "holds neither",
-    "safetensors alone": "a whole Whisper as transformers saves it",
-    "not safetensors": "a whole Whisper as transformers saves it",
-    "other tensors": "must hold a Whisper encoder",
-    "a tensor missing": "must hold a Whisper encoder",
-    "cut short": "a whole Whisper of CTranslate2",
+    "no folder": "contains neither",
+    "nothing in it": "contains neither",
+    "safetensors alone": "a complete Whisper model of transformers",
+    "not safetensors": "a complete Whisper model of transformers",
+    "other tensors": "must contain a Whisper encoder",
+    "a tensor missing": "must contain a Whisper encoder",
+    "cut short": "a complete Whisper model of CTranslate2",
     "another version": "it is a WhisperSpec of version 99",
-    "not CTranslate2": "a whole Whisper of CTranslate2",
+    "not CTranslate2": "a complete Whisper model of CTranslate2",
 }
 
 
@@ -289,7 +289,7 @@ def test_layers_are_chosen(folder: Path, speech: torch.Tensor) -> None:
     )
     assert both == pytest.approx((first + last) / 2) and first != last
     for wrong in ((0,), (4,), (-1,)):
-        with pytest.raises(ArgumentError, match=r"recognizer.layers must be 1..3 for these weights"):
+        with pytest.raises(ArgumentError, match=r"recognizer.layers must be in 1..3 for these weights"):
             load_recognizer(RecognizerConfig(str(folder), wrong), torch.float32)
 
 
@@ -365,10 +365,10 @@ def test_it_hears_its_share_of_the_batch(data: list[str], folder: Path, tmp_path
 def test_a_config_without_weights_is_one_sentence(data: list[str], tmp_path: Path) -> None:
     on = stages(1, "mel=1, recognizer=1")
     for more, error, message in (
-        ([], ArgumentError, "recognizer.weights must name a folder of Whisper weights"),
+        ([], ArgumentError, "recognizer.weights must be a folder of Whisper weights"),
         (["recognizer.weights=x", "recognizer.crops=0"], ArgumentError, "recognizer.crops must be at least 1; got 0"),
         (["recognizer.weights=x", "data.crop_frames=76"], ArgumentError, "data.crop_frames must be at most 75"),
-        ([f"recognizer.weights={tmp_path / 'nowhere'}"], WeightsError, "holds neither"),
+        ([f"recognizer.weights={tmp_path / 'nowhere'}"], WeightsError, "contains neither"),
     ):
         with pytest.raises(error, match=message):
             train("tiny", tmp_path / "run", [*data, on, *more])

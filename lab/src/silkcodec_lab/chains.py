@@ -41,7 +41,7 @@ class Chain:
         books, residual = [], vectors
         with _seeded(seed):
             for size in sizes:
-                book = Codebook(size, vectors.shape[1], decay=0.0, revive_below=EMPTY, kmeans_steps=0)
+                book = Codebook(size, vectors.shape[1], decay=0.0, reset_below=EMPTY, kmeans_steps=0)
                 book.begin(residual)
                 chosen = nearest(book, residual)
                 for _ in range(steps):

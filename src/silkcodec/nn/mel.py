@@ -14,8 +14,8 @@ from silkcodec.mel import FLOOR, HOP, N_FFT, filterbank, hann
 HOPS = -(-N_FFT // HOP)  # hops that overlap a window: four complete ones and 64 samples of a fifth
 
 
-def turn(n: int) -> np.ndarray:
-    """Return cos(2 pi m / n) as float32 [n]. The sine of step m is the cosine of step m + 3 n / 4."""
+def cosine_table(n: int) -> np.ndarray:
+    """Return cos(2 pi m / n), m = 0 .. n - 1, as float32 [n]. The sine of step m is the cosine of step m + 3 n / 4."""
     return np.cos(2 * np.pi * np.arange(n) / n).astype(np.float32)
 
 
@@ -26,7 +26,7 @@ def windowed_dft() -> Tensor:
     """
     steps = np.arange(N_FFT)[:, None] * np.arange(N_FFT // 2 + 1)[None, :]
     both = np.concatenate([steps, steps + 3 * N_FFT // 4], axis=1) % N_FFT
-    return torch.from_numpy(turn(N_FFT)[both] * hann(N_FFT)[:, None])
+    return torch.from_numpy(cosine_table(N_FFT)[both] * hann(N_FFT)[:, None])
 
 
 def log_mel(seen: Tensor, basis: Tensor, filters: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ class Codebook(nn.Module):
         size: number of entries.
         dim: length of an entry.
         decay: decay of the moving averages per training batch.
-        revive_below: threshold for the replacement of rarely chosen entries by vectors of the batch, as a share of
+        reset_below: threshold for the replacement of rarely chosen entries by vectors of the batch, as a share of
             the count at uniform use. It applies to the moving average of the count per batch. 0 disables it.
         kmeans_steps: Lloyd iterations over the first batch.
     """
@@ -36,9 +36,9 @@ class Codebook(nn.Module):
     sums: Tensor
     ready: Tensor
 
-    def __init__(self, size: int, dim: int, decay: float = 0.99, revive_below: float = 0.1, kmeans_steps: int = 10):
+    def __init__(self, size: int, dim: int, decay: float = 0.99, reset_below: float = 0.1, kmeans_steps: int = 10):
         super().__init__()
-        self.decay, self.revive_below, self.kmeans_steps = decay, revive_below, kmeans_steps
+        self.decay, self.reset_below, self.kmeans_steps = decay, reset_below, kmeans_steps
         self.register_buffer("entries", torch.randn(size, dim))
         self.register_buffer("counts", torch.ones(size))  # moving average of assigned vectors per batch
         self.register_buffer("sums", self.entries.clone())  # moving average of the sum of these vectors
@@ -92,7 +92,7 @@ class Codebook(nn.Module):
         self.sums.lerp_(sums, 1 - self.decay)
         self.entries.copy_(self.sums / self.counts.clamp(min=1e-5)[:, None])
         fair = float(self.counts.sum()) / len(self.counts)
-        dead = self.counts < self.revive_below * fair
+        dead = self.counts < self.reset_below * fair
         if n_dead := int(dead.sum()):
             picked = _draw(flat, n_dead)
             if _distributed():

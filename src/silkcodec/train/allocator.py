@@ -15,8 +15,8 @@ def keep_freed_pages() -> bool:
     """Make glibc keep freed memory for the rest of the process, and return whether this was possible.
 
     A training step on a CPU allocates and frees hundreds of megabytes of activations. By default, glibc requests such
-    large blocks from the kernel and returns them at once. Every step then gets new pages, and clearing them takes half
-    of the time of the step. Memory kept on the heap avoids this.
+    large blocks from the kernel and returns them immediately. Every step then gets new pages, and clearing them takes
+    half of the time of the step. Keeping the memory on the heap avoids this.
 
     The function does nothing on other systems (musl, macOS, Windows), or if the environment sets MALLOC_... variables.
     """

@@ -18,7 +18,15 @@ from silkcodec.train.data import index_rows
 def model_card(config: TrainConfig, progress: dict[str, Any], written: dict, results: dict | None, out: Path) -> str:
     """Return the model card as Markdown.
 
-    `results` is the output of `silk compare` for these weights. Without it, the card states that nothing was measured.
+    Args:
+        config: config of the run.
+        progress: progress of the checkpoint, with `step` and `seconds`.
+        written: content of the exported config.json.
+        results: output of `silk compare` for these weights. Without it, the card states that nothing was measured.
+        out: folder of the exported weights.
+
+    Raises:
+        ArgumentError: `results` was measured with other weights.
     """
     megabytes = sum((out / written[part]["file"]).stat().st_size for part in ("encoder", "decoder")) / 1e6
     stages = ", ".join(f"{stage.name} ({_length(stage)})" for stage in config.stage)
@@ -31,13 +39,13 @@ def model_card(config: TrainConfig, progress: dict[str, Any], written: dict, res
         "",
         "## Training",
         "",
-        f"- Code: `silk train`; seed {config.seed}; stages: {stages}; losses of the last: {losses(config)}.",
-        f"- Steps done: {progress['step']}, {config.optim.batch_crops} crops of {crop_s:g} s each,",
-        f"  {progress['step'] * config.optim.batch_crops * crop_s / 3600:.1f} hours of audio seen (with repetition).",
+        f"- Code: `silk train`; seed {config.seed}; stages: {stages}; losses of the last stage: {losses(config)}.",
+        f"- Steps: {progress['step']}, each on {config.optim.batch_crops} crops of {crop_s:g} s;",
+        f"  {progress['step'] * config.optim.batch_crops * crop_s / 3600:.1f} hours of audio (with repetition).",
         f"- Time in training steps: {progress['seconds'] / 3600:.2f} hours.",
-        f"- Optimiser {config.optim.optimizer}, peak learning rate {config.optim.learning_rate:g}, weights averaged.",
+        f"- Optimiser: {config.optim.optimizer}; peak learning rate {config.optim.learning_rate:g}; averaged weights.",
         *start_lines(config),
-        *judge_lines(config),
+        *optimistic_metric_lines(config),
         "",
         "## Training data",
         "",
@@ -48,10 +56,10 @@ def model_card(config: TrainConfig, progress: dict[str, Any], written: dict, res
         "",
         *quality_lines(results, written["weights_hash"]),
         "",
-        "## Limits",
+        "## Limitations",
         "",
-        "Trained on clean read speech, most of it single words and short phrases. Music, several voices at once and",
-        "heavy noise are outside what it has heard. A voice can change slightly. It is not made to identify speakers.",
+        "The model was trained on clean read speech, mostly single words and short phrases, and not on music,",
+        "overlapping voices or heavy noise. A voice can change slightly. The model is not made to identify speakers.",
     ]
     return "\n".join(lines) + "\n"
 
@@ -61,18 +69,19 @@ def _length(stage: StageConfig) -> str:
 
 
 def losses(config: TrainConfig) -> str:
+    """Return the losses of the last stage with their weights, e.g. `mel 1, convergence 0.5`."""
     return ", ".join(f"{name} {weight:g}" for name, weight in config.stage[-1].losses.items())
 
 
 def start_lines(config: TrainConfig) -> list[str]:
     """Return the chain of weights and runs that the run started from, as far as their folders are available."""
-    told, seen = [], set()
+    chain, seen = [], set()
     while config.init and config.init not in seen:
         seen.add(config.init)
         source = Path(config.init)
         try:
             written = json.loads((source / "config.json").read_text(encoding="utf-8"))
-            told.append(f"the weights of Silk {written['weights_hash']}")
+            chain.append(f"the weights of Silk {written['weights_hash']}")
             break
         except (OSError, ValueError, KeyError):  # another run, or weights that are no longer available
             name = f"the run {source.name}"
@@ -80,45 +89,47 @@ def start_lines(config: TrainConfig) -> list[str]:
             config = load_config(source / "config.toml")
             _, progress = checkpoint.load(source / "checkpoint.safetensors")
         except SilkError:
-            told.append(name)
+            chain.append(name)
             break
-        told.append(f"{name} ({progress['step']} steps, {progress['seconds'] / 3600:.2f} hours; {losses(config)})")
-    return [f"- Begun with {', which began with '.join(told)}; the figures above are since then."] if told else []
+        chain.append(f"{name} ({progress['step']} steps, {progress['seconds'] / 3600:.2f} hours; {losses(config)})")
+    if not chain:
+        return []
+    return [f"- Started from {', which started from '.join(chain)}. The numbers above do not include earlier training."]
 
 
-def judge_lines(config: TrainConfig) -> list[str]:
-    """Return the metrics that are optimised directly by a training loss, so optimistic for these weights."""
-    aimed_at = {name for stage in config.stage for name, weight in stage.losses.items() if weight}
+def optimistic_metric_lines(config: TrainConfig) -> list[str]:
+    """Return the metrics that are optimised directly by a training loss and are therefore optimistic."""
+    used = {name for stage in config.stage for name, weight in stage.losses.items() if weight}
     close = {"loudness": "PESQ", "envelope": "STOI and ESTOI"}
     lines = [
-        f"- The loss {name} is close to {metric}: no independent judge of these weights."
+        f"- The loss {name} optimises {metric} directly, so {metric} {'are' if ' and ' in metric else 'is'} optimistic."
         for name, metric in close.items()
-        if name in aimed_at
+        if name in used
     ]
     return [*lines, *recognizer_lines(config)]
 
 
 def recognizer_lines(config: TrainConfig) -> list[str]:
-    """Return the recogniser whose features were a training loss, if any stage used one."""
+    """Return the recognizer whose features were used in a training loss, if any stage used one."""
     if not any(stage.losses.get("recognizer") for stage in config.stage):
         return []
     layers = ", ".join(map(str, config.recognizer.layers)) or "every second one"
     return [
-        f"- A frozen recogniser listened: the encoder of {Path(config.recognizer.weights).name}, layers: {layers}.",
-        "  Word error rates by a recogniser of the same family are therefore no independent judge.",
+        f"- The loss recognizer uses the encoder of {Path(config.recognizer.weights).name}, layers: {layers}.",
+        "  Word error rates from a recognizer of the same family are therefore optimistic.",
     ]
 
 
 def data_lines(config: TrainConfig) -> list[str]:
     """Return the hours of the train split per source and licence, if the index has these columns."""
     if not config.data.index:
-        return [f"The files of one folder, {100 - config.data.valid_percent:g} % of them."]
+        return [f"{100 - config.data.valid_percent:g} % of the files in one folder."]
     try:
         rows = index_rows(config.data)["train"]
     except ArgumentError:
         return ["The training folder was not available when this card was written."]
     if not all(any(name in row for row in rows) for name in ("source", "licence", "duration_s")):
-        return [f"{len(rows)} files of an index that states no sources."]
+        return [f"{len(rows)} files of an index without the columns source, licence and duration_s."]
     hours: dict[str, float] = defaultdict(float)
     licences: dict[str, set[str]] = defaultdict(set)
     languages: dict[str, set[str]] = defaultdict(set)
@@ -133,7 +144,7 @@ def data_lines(config: TrainConfig) -> list[str]:
     ]
     every = {language for names in languages.values() for language in names}
     shown = markdown.table(["source", "hours", "languages", "licences as stated"], cells, numeric=False)
-    return [shown, "", f"Together {sum(hours.values()):.1f} hours, {len(every)} languages and variants."]
+    return [shown, "", f"Total: {sum(hours.values()):.1f} hours, {len(every)} languages and variants."]
 
 
 def starting_data_lines(config: TrainConfig) -> list[str]:
@@ -164,10 +175,10 @@ def quality_lines(results: dict | None, weights_hash: str) -> list[str]:
         ArgumentError: it was measured with other weights.
     """
     if results is None:
-        return ["Not measured yet: `silk compare` measures it."]
+        return ["Not measured yet. Run `silk compare` to measure it."]
     measured = results["codecs"].get("silk", {}).get("codec_id", "another codec")
     if measured != f"silk@{weights_hash}":
-        raise ArgumentError(f"results must be of silk@{weights_hash}; they are of {measured}: run silk compare again.")
+        raise ArgumentError(f"results must be for silk@{weights_hash}; got {measured}. Run silk compare again.")
     shown = (  # Metrics unrelated to any training loss come first.
         *("distillmos", "fricative_scatter_db", "visqol", "speaker_similarity"),
         *("pesq_wb", "stoi", "estoi", "mel_distance"),

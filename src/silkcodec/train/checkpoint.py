@@ -31,7 +31,7 @@ def save(file: Path, groups: dict[str, dict[str, Tensor]], progress: dict[str, A
         save_file(tensors, part, metadata={"progress": json.dumps(progress)})
         os.replace(part, file)
     except (OSError, SafetensorError) as error:
-        raise OutputError(f"a checkpoint must be writable; {file}: {error}.") from error
+        raise OutputError(f"Cannot write the checkpoint '{file}': {error}.") from error
 
 
 def load(file: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
@@ -48,7 +48,9 @@ def load(file: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
                 group, _, name = key.partition("/")
                 groups.setdefault(group, {})[name] = handle.get_tensor(key)
     except (SafetensorError, OSError, KeyError, ValueError) as error:
-        raise WeightsError(f"a checkpoint must be a whole safetensors file of this code; {file}: {error}.") from None
+        raise WeightsError(
+            f"A checkpoint must be a complete safetensors file of `silk train`; {file}: {error}."
+        ) from None
     return groups, progress
 
 
@@ -63,8 +65,8 @@ def fill(module: nn.Module, groups: dict[str, dict[str, Tensor]], group: str, fi
     except (KeyError, RuntimeError) as error:
         reason = "it has no such weights" if isinstance(error, KeyError) else str(error).splitlines()[-1].strip()
         raise WeightsError(
-            f"a checkpoint must fit its config; {file} does not fit in '{group}': {reason};"
-            " set the sizes it was trained with, or choose another run folder."
+            f"The checkpoint {file} does not match its config in '{group}': {reason}."
+            " Set the sizes that it was trained with, or choose another run folder."
         ) from None
 
 
@@ -90,7 +92,7 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tenso
         state.setdefault(int(index), {})[name] = value
         if value.ndim and value.shape != shapes.get(int(index)):
             raise WeightsError(
-                f"a checkpoint must fit its config; the optimiser's state in {file} is of other parameters;"
-                " set [optim] as it was, or start another run from this one with init."
+                f"The checkpoint {file} does not match its config: its optimiser state is for other parameters."
+                " Restore the settings in [optim], or start a new run from this one with init."
             )
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -37,16 +37,16 @@ class DataConfig:
     index: str = ""  # optional table (.tsv, .csv) inside `folder` with a column `path`
     split_column: str = "split"  # column of `index` that marks the validation files
     valid_value: str = "valid"  # its value for validation files; all other rows are for training
-    exclude: str = ""  # optional table of evaluation clips; its column `held_out` names what both splits omit
+    exclude: str = ""  # optional table of evaluation clips; its column `held_out` states what both splits must omit
     bandwidth_column: str = ""  # column of `index` with the bandwidth of each file in Hz
-    min_bandwidth_hz: float = 0.0  # files below are skipped: they train the decoder to omit high frequencies
+    min_bandwidth_hz: float = 0.0  # files below are skipped, because they train the decoder to omit high frequencies
     valid_percent: float = 5.0  # without an index: percentage of files held out, by a hash of their name
     cache: str = ""  # folder for the decoded audio (24 kHz int16, 173 MB per hour); default: <run>/../cache
     crop_frames: int = 10  # frames of 400 ms per crop
     gain_db: float = 6.0  # random gain, uniform within +- this value
     bandwidth_share: float = 0.1  # share of crops low-passed at 3.4-8 kHz, input and target alike
     noise_share: float = 0.1  # share of crops with white noise added, input and target alike
-    noise_db: float = -45.0  # loudest noise, dBFS (the quietest is 30 dB below)
+    noise_db: float = -45.0  # level of the loudest noise in dBFS (the quietest is 30 dB below)
 
 
 @dataclass(frozen=True)
@@ -77,16 +77,16 @@ class AdversaryConfig:
     learning_rate: float = 2e-4
     every_steps: int = 1  # codec steps per discriminator step
     ramp_steps: int = 0  # steps over which the weight of `adversarial` rises from 0 in a stage
-    crop_s: float = 0.0  # length of the random segment of every crop that they get in a step; 0: the whole crop
+    crop_s: float = 0.0  # length in s of the random segment of each crop that they use in a step; 0: the whole crop
 
 
 @dataclass(frozen=True)
 class RecognizerConfig:
-    """Configure the frozen speech recogniser of stages with a weight for ``recognizer``; see `train/recognizer.py`."""
+    """Configure the frozen speech recognizer of stages with a weight for ``recognizer``; see `train/recognizer.py`."""
 
     weights: str = ""  # folder of Whisper weights, in the format of transformers or of CTranslate2
     layers: tuple[int, ...] = ()  # encoder layers, counted from 1; empty: every second one up to the last
-    crops: int = 4  # crops of each batch that it gets, over all processes; 4 of 12 add 20 % to a step on a CPU
+    crops: int = 4  # crops per batch that it processes, over all processes; 4 of 12 add 20 % to a step on a CPU
 
 
 @dataclass(frozen=True)
@@ -119,6 +119,8 @@ class LogConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
+    """Configure a training run: the network, the data, the optimiser, the losses and the stages."""
+
     seed: int = 1
     init: str = ""  # exported weights or another run to start from; the run's own checkpoint has priority
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -134,7 +136,7 @@ def load_config(path: str | Path, overrides: typing.Sequence[str] = ()) -> Train
     """Read a config by path, or a packaged one by name; apply ``key.path=value`` overrides (TOML values).
 
     Raises:
-        ArgumentError: no such file, not TOML, an unknown key, or a value of the wrong type.
+        ArgumentError: the file does not exist or is not TOML, a key is unknown, or a value is invalid.
     """
     tree = _read(path)
     for override in overrides:
@@ -184,21 +186,21 @@ def _read(path: str | Path, children: tuple[Path, ...] = ()) -> dict[str, Any]:
         tree = tomllib.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ArgumentError(
-            f"a training config must exist; found no {path}; packaged ones: {', '.join(packaged())}."
+            f"Config not found: '{path}'. Pass a .toml file or one of: {', '.join(packaged())}."
         ) from None
     except OSError as error:
-        raise ArgumentError(f"a training config must be readable; {path}: {error.strerror}.") from None
+        raise ArgumentError(f"Cannot read the config '{path}': {error.strerror}.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ArgumentError(f"a training config must be TOML; {path}: {error}.") from None
+        raise ArgumentError(f"The config '{path}' must be valid TOML: {error}.") from None
     parent = tree.pop("extends", None)
     if parent is None:
         return tree
     if not isinstance(parent, str):
-        raise ArgumentError(f"extends must name a config; got {parent!r} in {path}.")
+        raise ArgumentError(f"extends must be the name of a config; got {parent!r} in '{path}'.")
     children = (*children, file.resolve())
     beside = file.parent / parent
     if beside.exists() and beside.resolve() in children:
-        raise ArgumentError(f"a config must not extend itself; {path} does, by way of {parent!r}.")
+        raise ArgumentError(f"A config must not extend itself; '{path}' does so through {parent!r}.")
     return _merge(_read(beside if beside.exists() else Path(parent).stem, children), tree)
 
 
@@ -220,7 +222,7 @@ def _apply(tree: dict[str, Any], override: str) -> None:
     """Apply an override such as ``stage.0.steps=2000`` or ``data.folder="speech"``. A bare word is a string."""
     name, equals, text = override.partition("=")
     if not equals:
-        raise ArgumentError(f"an override must read KEY=VALUE; got {override!r}.")
+        raise ArgumentError(f"An override must have the form KEY=VALUE; got {override!r}.")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
@@ -232,7 +234,7 @@ def _apply(tree: dict[str, Any], override: str) -> None:
             node = node[int(parent)] if isinstance(node, list) else node.setdefault(parent, {})
         node[last] = value
     except (ValueError, IndexError, TypeError, AttributeError):
-        raise ArgumentError(f"an override must name a key of the config; got {name!r}.") from None
+        raise ArgumentError(f"An override must name a key of the config; got {name!r}.") from None
 
 
 def _build(kind: Any, tree: Any, where: str) -> Any:
@@ -240,16 +242,17 @@ def _build(kind: Any, tree: Any, where: str) -> Any:
     hints = typing.get_type_hints(kind)
     names = {f.name: f for f in dataclasses.fields(kind)}
     if not isinstance(tree, dict):
-        raise ArgumentError(f"{where or 'a config'} must be a table; got {tree!r}.")
+        raise ArgumentError(f"{where or 'A config'} must be a table; got {tree!r}.")
     for key in tree:
         if key not in names:
-            raise ArgumentError(f"a config may hold {', '.join(names)} in [{where or 'top'}]; got {key!r}.")
+            section = f"[{where}]" if where else "the top level"
+            raise ArgumentError(f"Unknown key {key!r} in {section} of the config. Valid keys: {', '.join(names)}.")
     values = {}
     for key, value in tree.items():
         values[key] = _value(hints[key], value, f"{where}.{key}".lstrip("."))
     missing = [n for n, f in names.items() if n not in values and not _has_default(f)]
     if missing:
-        raise ArgumentError(f"[{where}] must say {', '.join(missing)}; it does not.")
+        raise ArgumentError(f"[{where}] must set {', '.join(missing)}.")
     return kind(**values)
 
 
@@ -305,14 +308,18 @@ def _check(config: TrainConfig) -> None:
         _must(getattr(log, name) >= 1, f"log.{name} must be at least 1", getattr(log, name))
     _must(log.validate_clip_s > 0, "log.validate_clip_s must be above 0", log.validate_clip_s)
     crop_s = data.crop_frames * FRAME / SAMPLE_RATE
-    rule = f"adversary.crop_s must be 0, or from 0.1 to a crop's {crop_s:g} s"
+    rule = f"adversary.crop_s must be 0, or between 0.1 and {crop_s:g} s, the length of a crop"
     _must(config.adversary.crop_s == 0 or 0.1 <= config.adversary.crop_s <= crop_s, rule, config.adversary.crop_s)
     _must(config.recognizer.crops >= 1, "recognizer.crops must be at least 1", config.recognizer.crops)
     if any(stage.losses.get("recognizer") for stage in config.stage):
-        rule = "recognizer.weights must name a folder of Whisper weights if a stage weighs the loss recognizer"
+        rule = "recognizer.weights must be a folder of Whisper weights if a stage uses the loss recognizer"
         _must(bool(config.recognizer.weights), rule, config.recognizer.weights)
-        _must(data.crop_frames <= 75, "data.crop_frames must be at most 75, Whisper's 30 s, with it", data.crop_frames)
-    _must(len(config.stage) >= 1, "a config must have at least one [[stage]]", "none")
+        _must(
+            data.crop_frames <= 75,
+            "data.crop_frames must be at most 75 (30 s) with the loss recognizer",
+            data.crop_frames,
+        )
+    _must(len(config.stage) >= 1, "A config must have at least one [[stage]]", "none")
     _must(config.adversary.every_steps >= 1, "adversary.every_steps must be at least 1", config.adversary.every_steps)
     rule = "adversary.fft_sizes must be at least 128"
     _must(all(n_fft >= 128 for n_fft in config.adversary.fft_sizes), rule, list(config.adversary.fft_sizes))
@@ -324,8 +331,8 @@ def _check(config: TrainConfig) -> None:
         _must(min(length.values()) == 0 < max(length.values()), rule, length)
         _must(0 <= stage.decay_share <= 1, f"stage.{i}.decay_share must be 0..1", stage.decay_share)
         unknown = [name for name in stage.losses if name not in LOSSES]
-        _must(not unknown, f"stage.{i}.losses may hold {', '.join(LOSSES)}", unknown)
-        _must(any(stage.losses.values()), f"stage.{i}.losses must weigh at least one loss", stage.losses)
+        _must(not unknown, f"stage.{i}.losses may only contain {', '.join(LOSSES)}", unknown)
+        _must(any(stage.losses.values()), f"stage.{i}.losses must have at least one weight other than 0", stage.losses)
         rule = f"stage.{i}.train_decoder = false needs train_encoder = false and the loss adversarial or features"
         adversarial = bool(stage.losses.get("adversarial") or stage.losses.get("features"))
         _must(stage.train_decoder or (adversarial and not stage.train_encoder), rule, stage.train_encoder)

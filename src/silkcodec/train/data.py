@@ -1,8 +1,8 @@
 """Decode a folder of audio into one file of samples, and draw random crops from it.
 
-Compressed audio is decoded and resampled once, into ``<split>.i16`` (24 kHz, mono, little-endian int16)
-with ``<split>.json`` beside it. Training then reads it through a memory map. Batch *n* of a run depends
-only on the seed and *n*, so a resumed run gets the same batches as an uninterrupted one.
+Audio is decoded and resampled once, into ``<split>.i16`` (24 kHz, mono, little-endian int16) and a table
+``<split>.json``. Training then reads the samples through a memory map. Batch *n* of a run depends only on the seed and
+*n*, so a resumed run gets the same batches as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -50,11 +50,12 @@ def split_files(config: DataConfig) -> dict[str, list[str]]:
     """Return the relative paths of 'train' and 'valid', split by the index column if given, else by a hash.
 
     Raises:
-        ArgumentError: no folder, no audio in it, no such column; an `exclude` without an index.
+        ArgumentError: the folder does not exist or has no audio, the index lacks a column, or `exclude` is set without
+            an index.
     """
     folder = Path(config.folder)
     if config.exclude and not config.index:
-        raise ArgumentError(f"data.exclude needs data.index, which names languages; got {config.exclude!r} alone.")
+        raise ArgumentError(f"data.exclude requires data.index; got {config.exclude!r} without an index.")
     if not config.folder or not folder.is_dir():
         raise ArgumentError(f"data.folder must be a folder of audio; got {config.folder!r}.")
     splits: dict[str, list[str]] = {"train": [], "valid": []}
@@ -71,7 +72,7 @@ def split_files(config: DataConfig) -> dict[str, list[str]]:
             if splits[other] and not splits[empty]:
                 splits[empty].append(splits[other][-1] if len(splits[other]) == 1 else splits[other].pop())
     if not splits["train"]:
-        raise ArgumentError(f"data.folder must hold audio to train on; found none in {folder}.")
+        raise ArgumentError(f"data.folder must contain audio for training; found none in {folder}.")
     return splits
 
 
@@ -131,9 +132,13 @@ def _hertz(row: dict[str, str], config: DataConfig) -> float:
 
 
 def read_index(file: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
-    """Return the rows of a manifest that has the given columns. Empty cells are omitted from a row."""
+    """Return the rows of a manifest. Empty cells are omitted from a row.
+
+    Raises:
+        ArgumentError: the file does not exist or lacks one of the columns.
+    """
     if not file.is_file():
-        raise ArgumentError(f"data.index must be a table in the folder; found no {file}.")
+        raise ArgumentError(f"Index not found: '{file}'. data.index must be a table in data.folder.")
     rows = manifest.read(file)
     missing = [name for name in columns if not any(name in row for row in rows)]
     if missing:
@@ -142,7 +147,13 @@ def read_index(file: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
 
 
 class Pack:
-    """Hold the decoded audio of one split: `samples`, a memory-mapped int16 array, and the `clips` in it."""
+    """Hold the decoded audio of one split.
+
+    Attributes:
+        samples: memory-mapped array, int16 [T].
+        clips: position of each clip in `samples`.
+        lengths: number of samples of each clip, int64 [N].
+    """
 
     def __init__(self, samples: NDArray[np.int16], clips: list[PackedClip]):
         self.samples, self.clips = samples, clips
@@ -150,6 +161,7 @@ class Pack:
 
     @property
     def hours(self) -> float:
+        """Return the total duration in hours."""
         return float(self.lengths.sum()) / SAMPLE_RATE / 3600
 
     def wave(self, clip: PackedClip, offset: int, n_samples: int) -> NDArray[np.float32]:
@@ -162,9 +174,15 @@ class Pack:
 
 
 def pack(config: DataConfig, split: str, cache: Path, say: Callable[[str], None] = lambda text: None) -> Pack:
-    """Decode a split into `cache`, unless the cache already holds the same files, and open it.
+    """Decode a split into `cache`, unless the cache is up to date, and open it.
 
     Unreadable files are reported through `say` and skipped. An interrupted decode leaves only a .part file.
+
+    Args:
+        config: the source of the speech.
+        split: "train" or "valid".
+        cache: folder for the decoded audio.
+        say: called with each line of progress.
 
     Raises:
         ArgumentError: no file of the split can be read.
@@ -178,9 +196,9 @@ def pack(config: DataConfig, split: str, cache: Path, say: Callable[[str], None]
         try:
             clips = _decode(data, table, folder, names, say)
         except OSError as error:
-            raise OutputError(f"data.cache must be writable; {cache}: {error.strerror}.") from error
+            raise OutputError(f"Cannot write to data.cache '{cache}': {error.strerror}.") from error
     if not clips:
-        raise ArgumentError(f"the {split} split must hold readable audio; none of its {len(names)} files is.")
+        raise ArgumentError(f"The {split} split must contain readable audio; all of its {len(names)} files failed.")
     return Pack(np.memmap(data, dtype="<i2", mode="r"), clips)
 
 
@@ -204,7 +222,7 @@ def _packed(data: Path, table: Path, folder: Path, names: list[str]) -> list[Pac
 
 
 def _decode(data: Path, table: Path, folder: Path, names: list[str], say: Callable[[str], None]) -> list[PackedClip]:
-    """Write the samples, then the table that marks them as complete, and return the clips."""
+    """Write the samples and then the table, which marks them as complete, and return the clips."""
     data.parent.mkdir(parents=True, exist_ok=True)
     sizes, newest_ns = _sizes(folder, names)  # taken before reading, to detect files that change meanwhile
     clips, position, done = [], 0, 0
@@ -214,7 +232,7 @@ def _decode(data: Path, table: Path, folder: Path, names: list[str], say: Callab
             for name, samples in zip(some, pool.map(lambda name: _samples(folder / name), some), strict=True):
                 done += 1
                 if isinstance(samples, AudioError):
-                    say(f"left out {name}: {samples}")
+                    say(f"skipped {name}: {samples}")
                     continue
                 out.write(samples.tobytes())
                 clips.append(PackedClip(name, position, len(samples)))
@@ -288,7 +306,7 @@ def augment(wave: NDArray[np.float32], config: DataConfig, rng: np.random.Genera
 class Batches:
     """Prepare the batches of a run in order, on background threads.
 
-    Without them a GPU would wait for data: preparing 64 crops takes as long as half a step.
+    Without them, a GPU would wait for data, because preparing 64 crops takes half as long as a step.
 
     Args:
         make: function that returns the batch of a step. It is called on several threads at once.
@@ -307,4 +325,5 @@ class Batches:
         return self.coming.pop(step).result()
 
     def close(self) -> None:
+        """Stop the threads. Batches that are not started are cancelled."""
         self.pool.shutdown(cancel_futures=True)

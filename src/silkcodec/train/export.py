@@ -34,7 +34,7 @@ from silkcodec.errors import ArgumentError, OutputError, WeightsError
 from silkcodec.mel import FRAME, HISTORY, HOP, LOOKAHEAD, N_FFT, N_MELS, SAMPLE_RATE, filterbank, hann
 from silkcodec.nn.config import ModelConfig
 from silkcodec.nn.decoder import WINDOW
-from silkcodec.nn.mel import log_mel, turn, windowed_dft
+from silkcodec.nn.mel import cosine_table, log_mel, windowed_dft
 from silkcodec.nn.model import SilkModel, fresh_states
 from silkcodec.silk.weights_config import FORMAT, WeightsConfig
 from silkcodec.spec import LATENT_WIDTH
@@ -45,7 +45,7 @@ from silkcodec.train.requirements import EXPORT, require
 
 OPSET = 18
 SMALL = 1024  # tensors up to this many values stay float32: norms and biases are small and sensitive to rounding
-FILES = ("encoder.onnx", "decoder.onnx", "golden.npz", "README.md", "config.json")  # the one with the checksums last
+FILES = ("encoder.onnx", "decoder.onnx", "golden.npz", "README.md", "config.json")  # config.json, with checksums, last
 TIE = 1e-3  # levels; values closer than this to a rounding boundary may round differently on other machines
 TRIES = 30  # golden waves to try, to find one without ties
 
@@ -55,12 +55,12 @@ def export(run: str | Path, out: str | Path, results: dict | None = None) -> dic
 
     Args:
         run: folder of a run, with config.toml and checkpoint.safetensors.
-        out: folder to write, created if it does not exist.
+        out: output folder, created if necessary.
         results: measured quality for the model card (`results.json` of `silk compare`), if available.
 
     Raises:
-        ArgumentError: a model with another quantizer than FSQ.
-        WeightsError: no such run, or the exported graph disagrees with the network; `out` is not changed.
+        ArgumentError: the model does not use FSQ, or `results` was measured with other weights.
+        WeightsError: the run does not exist, or the exported graph does not match the network. `out` is not changed.
         OutputError: `out` cannot be written.
         MissingExtraError: a package of the extra [train] is not installed.
     """
@@ -69,7 +69,7 @@ def export(run: str | Path, out: str | Path, results: dict | None = None) -> dic
     config, model, progress = load_run(run)
     if config.model.quantizer != "fsq":
         raise ArgumentError(
-            f"A model must quantize by fsq to make Silk's tokens; that of {run} quantizes by {config.model.quantizer}."
+            f"Only models with the quantizer fsq can be exported; the run {run} uses {config.model.quantizer}."
         )
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -78,7 +78,7 @@ def export(run: str | Path, out: str | Path, results: dict | None = None) -> dic
             for name in FILES:
                 os.replace(Path(made) / name, out / name)
     except OSError as error:
-        raise OutputError(f"the export folder must be writable; {out}: {error.strerror}.") from error
+        raise OutputError(f"Cannot write to the export folder '{out}': {error.strerror}.") from error
     return written
 
 
@@ -117,7 +117,7 @@ def load_run(run: Path) -> tuple[TrainConfig, SilkModel, dict]:
         ArgumentError: its config is invalid.
     """
     if not (run / "checkpoint.safetensors").exists():
-        raise WeightsError(f"a run must hold checkpoint.safetensors; {run} does not. Train first: silk train CONFIG.")
+        raise WeightsError(f"The run {run} has no checkpoint.safetensors. Train first: silk train CONFIG.")
     config = load_config(run / "config.toml")
     groups, progress = checkpoint.load(run / "checkpoint.safetensors")
     model = SilkModel(config.model).eval()
@@ -161,6 +161,7 @@ class DecoderGraph(nn.Module):
         self.decoder.head.inverse = self.inverse  # type: ignore[method-assign]  # the same transform as a matrix product
 
     def inverse(self, real: Tensor, imaginary: Tensor) -> Tensor:
+        """Return the real inverse FFT [B, T, 720] of real and imaginary parts [B, T, 361]."""
         return torch.cat([real, imaginary], dim=-1) @ self.inverse_basis
 
     def forward(self, levels: Tensor, states: list[Tensor]) -> list[Tensor]:
@@ -176,7 +177,7 @@ def inverse_dft() -> Tensor:
     """
     steps = np.arange(WINDOW // 2 + 1)[:, None] * np.arange(WINDOW)[None, :]
     both = np.concatenate([steps, steps + 3 * WINDOW // 4], axis=0) % WINDOW
-    return torch.from_numpy(turn(WINDOW)[both] * inverse_weights())
+    return torch.from_numpy(cosine_table(WINDOW)[both] * inverse_weights())
 
 
 def inverse_weights() -> np.ndarray:
@@ -251,7 +252,7 @@ def basis_nodes(name: str) -> Nodes:
     sine = nodes.add("Add", cosine, nodes.constant(np.array(3 * n // 4)))
     both = nodes.add("Concat", cosine, sine, axis=1 if is_mel else 0)
     steps = nodes.add("Mod", both, nodes.constant(np.array(n)))
-    basis = nodes.add("Gather", nodes.constant(turn(n)), steps)
+    basis = nodes.add("Gather", nodes.constant(cosine_table(n)), steps)
     scale = nodes.constant(hann(N_FFT)[:, None] if is_mel else inverse_weights())
     nodes.list.append(helper.make_node("Mul", [basis, scale], [name]))
     return nodes
@@ -277,7 +278,12 @@ def filter_nodes(name: str) -> Nodes:
 
 
 class Nodes:
-    """Build a small chain of ONNX nodes whose names share a prefix."""
+    """Build a small chain of ONNX nodes whose names share a prefix.
+
+    Attributes:
+        list: the nodes, in order.
+        constants: the constants that they use.
+    """
 
     def __init__(self, prefix: str):
         self.prefix = prefix
@@ -285,16 +291,19 @@ class Nodes:
         self.constants: list[onnx.TensorProto] = []
 
     def add(self, op: str, *inputs: str, **attributes: Any) -> str:
+        """Add a node, and return the name of its output."""
         name = f"{self.prefix}_{op.lower()}{len(self.list)}"
         self.list.append(helper.make_node(op, list(inputs), [name], **attributes))
         return name
 
     def constant(self, value: np.ndarray | np.generic) -> str:
+        """Add a constant, and return its name."""
         name = f"{self.prefix}_constant{len(self.constants)}"
         self.constants.append(numpy_helper.from_array(np.asarray(value), name))
         return name
 
     def range(self, n: int) -> str:
+        """Add a node that returns 0 .. n - 1, and return the name of its output."""
         return self.add("Range", *(self.constant(np.array(v)) for v in (0, n, 1)))
 
 
@@ -341,10 +350,10 @@ def store_half(model: onnx.ModelProto) -> None:
 
 
 def write_golden(model: SilkModel, out: Path) -> None:
-    """Write a synthetic wave with its levels and decoded wave, for tests in any language.
+    """Write a synthetic wave with its levels and its decoded wave, for tests in any language.
 
-    The wave needs no licence. It is the first of `TRIES` waves whose latent values all stay away from the rounding
-    boundaries, so that machines with different rounding return the same levels.
+    A synthetic wave has no licence. It is the first of `TRIES` waves whose latent values all stay away from the
+    rounding boundaries, so that machines with different rounding return the same levels.
     """
     graph, clearances = EncoderGraph(model), {}
     for seed in range(TRIES):
@@ -375,7 +384,7 @@ def golden_wave(seed: int) -> np.ndarray:
 
 @torch.inference_mode()
 def clearance(graph: EncoderGraph, wave: np.ndarray) -> float:
-    """Return the smallest distance of a wave's latent to a boundary between two levels, in levels: 0 .. 0.5."""
+    """Return the smallest distance of a wave's latent to a boundary between two levels, in levels, 0 .. 0.5."""
     padded = torch.from_numpy(np.pad(wave, (0, -len(wave) % FRAME + LOOKAHEAD)))[None]
     states = fresh_states(graph.shapes, 1, torch.device("cpu"))
     states[0][:, HISTORY:] = padded[:, :LOOKAHEAD]
@@ -387,7 +396,7 @@ def check_parity(model: SilkModel, out: Path) -> None:
     """Check that the exported graphs return the tokens of the network, and its wave to within 1e-4.
 
     Raises:
-        WeightsError: they do not.
+        WeightsError: the levels or the wave differ.
     """
     from silkcodec.silk import Silk
 
@@ -398,8 +407,8 @@ def check_parity(model: SilkModel, out: Path) -> None:
     error = float(np.abs(codec.decode(tokens) - golden["decoded"]).max())
     if different or error > 1e-4:
         raise WeightsError(
-            f"an export must equal its network; {different} of {golden['levels'].size} levels differ and the wave"
-            f" by {error:.1e}. Keep the run and report this."
+            f"The export does not match its network: {different} of {golden['levels'].size} levels differ, and the"
+            f" largest difference of the wave is {error:.1e}. Keep the run and report this."
         )
 
 
@@ -407,7 +416,7 @@ def load_weights(model: SilkModel, folder: Path) -> None:
     """Load a network from an exported folder, to continue training from published weights.
 
     Raises:
-        WeightsError: the folder's graphs are missing, damaged, or not of this network.
+        WeightsError: the graphs in the folder are missing, damaged, or for another network.
     """
     parameters = dict(model.named_parameters())
     found: dict[str, Tensor] = {}
@@ -416,7 +425,7 @@ def load_weights(model: SilkModel, folder: Path) -> None:
         try:
             initializers = onnx.load_model_from_string(graph.verified_bytes(folder)).graph.initializer
         except DecodeError as error:
-            raise WeightsError(f"weights must be a folder of a Silk export; {folder}: {error}.") from None
+            raise WeightsError(f"The weights must be a folder of a Silk export; {folder}: {error}.") from None
         for tensor in initializers:
             value = torch.from_numpy(numpy_helper.to_array(tensor).copy())
             name = tensor.name.removesuffix(".half")  # as `name_weights` and `store_half` named them
@@ -428,8 +437,8 @@ def load_weights(model: SilkModel, folder: Path) -> None:
     wrong += [name for name in found if name.startswith("decoder.head.noise.") and name not in parameters]
     if wrong:
         raise WeightsError(
-            f"weights must fit the config's [model]; of {folder}, {len(wrong)} tensors do not: {wrong[0]}, ...;"
-            " set the sizes they were trained with."
+            f"The weights in {folder} do not match [model] in the config: {len(wrong)} tensors differ, e.g. {wrong[0]}."
+            " Set the sizes that they were trained with."
         )
     with torch.no_grad():
         for name, parameter in parameters.items():

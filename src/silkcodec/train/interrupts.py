@@ -9,27 +9,29 @@ from types import FrameType
 
 
 class Interrupts:
-    """Set `asked` at the first SIGINT or SIGTERM within the context; a second signal has its previous effect.
+    """Set `requested` at the first SIGINT or SIGTERM within the context. A second signal has its previous effect.
 
-    Python allows signal handlers in the main thread only, so `asked` stays false in other threads.
+    Python allows signal handlers in the main thread only, so `requested` stays false in other threads.
     """
 
     def __init__(self) -> None:
-        self.asked = False
+        self.requested = False
         self._before: dict[int, signal._HANDLER] = {}
 
     def __enter__(self) -> Interrupts:
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._ask)
+                self._before[number] = signal.signal(number, self._request)
         return self
 
     def __exit__(self, *exception: object) -> None:
         self._restore()
 
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        self.asked = True
-        os.write(2, b"finishing this step; once more to stop at once\n")  # print is not safe in a handler
+    def _request(self, number: int, frame: FrameType | None) -> None:
+        self.requested = True
+        os.write(
+            2, b"stopping after this step; press Ctrl-C again to stop immediately\n"
+        )  # print is not safe in a handler
         self._restore()
 
     def _restore(self) -> None:

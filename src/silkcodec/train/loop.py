@@ -1,10 +1,11 @@
 """Train a codec in one run folder, and resume the run from its last checkpoint.
 
-    <run>/config.toml          the complete config, saved at the start
+    <run>/config.toml              the complete config, saved at the start
     <run>/checkpoint.safetensors   everything needed to resume, written every few minutes
-    <run>/stable.safetensors   the same, saved before the learning rate decays in the last stage
-    <run>/history.jsonl        one line per validation: its scores, and the mean training losses since the last one
-    <run>/tensorboard/  <run>/audio/
+    <run>/stable.safetensors       the same, saved before the learning rate decays in the last stage
+    <run>/history.jsonl            one line per validation: its scores, and the mean training losses since the last one
+    <run>/tensorboard/             logs for TensorBoard
+    <run>/audio/                   decoded validation clips
 
 On several GPUs, run ``torchrun --nproc-per-node 8 -m silkcodec.cli train CONFIG -o RUN``. Each process takes its
 share of the batch (PyTorch DDP).
@@ -30,7 +31,7 @@ from silkcodec.mel import FRAME, SAMPLE_RATE
 from silkcodec.nn.decoder import NOISE_LENGTH
 from silkcodec.nn.discriminators import Discriminators, adversarial_losses, discriminator_loss
 from silkcodec.nn.model import SilkModel
-from silkcodec.train import allocator, checkpoint, revive
+from silkcodec.train import allocator, checkpoint, stuck
 from silkcodec.train.config import StageConfig, TrainConfig, dump_config, load_config
 from silkcodec.train.data import Batches, Pack, crops, pack
 from silkcodec.train.interrupts import Interrupts
@@ -53,15 +54,15 @@ def train(config_path: str | Path, run: str | Path, overrides: list[str] | None 
     Args:
         config_path: a TOML file, or the name of a packaged config.
         run: folder of this run, created if it does not exist.
-        overrides: ``key.path=value`` each; they override the config.
+        overrides: values that override the config, as ``key.path=value``.
 
     Raises:
-        ArgumentError: the config or its data folder is not usable.
-        WeightsError: the run's checkpoint, or what `init` names, is damaged or does not fit the config.
-        OutputError: the run's folder or the cache cannot be written.
+        ArgumentError: the config or its data folder is invalid.
+        WeightsError: the checkpoint, or the weights of `init`, are damaged or do not match the config.
+        OutputError: the run folder or the cache cannot be written.
         MissingExtraError: a package of the extra [train] is not installed.
-        SilkError: the loss is no longer finite; the last checkpoint is kept.
-        SystemExit: interrupted (Ctrl-C, SIGTERM), with status 130, after a checkpoint was saved.
+        SilkError: the loss is no longer finite. The last checkpoint is kept.
+        SystemExit: the run was interrupted (Ctrl-C, SIGTERM) and saved a checkpoint. The status is 130.
     """
     require("Training", TRAINING)
     config = load_config(config_path, overrides or ())
@@ -78,11 +79,12 @@ class Trainer:
         self.rank, self.world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
         if config.optim.batch_crops % self.world:
             raise ArgumentError(
-                f"optim.batch_crops must divide by {self.world} processes; got {config.optim.batch_crops}."
+                f"optim.batch_crops must be a multiple of {self.world}, the number of processes; "
+                f"got {config.optim.batch_crops}."
             )
         self.device = self._device()
         self.dtype = arithmetic(config.optim.precision, self.device)
-        self.recognizer = self._recognizer()  # not saved in checkpoints: the config names its weights
+        self.recognizer = self._recognizer()  # not saved in checkpoints, because the config names its weights
         if config.optim.threads:
             torch.set_num_threads(config.optim.threads)
         torch.manual_seed(config.seed)
@@ -213,7 +215,7 @@ class Trainer:
             if self.discriminators is not None and _same_shapes(self.discriminators, groups.get("discriminators")):
                 checkpoint.fill(self.discriminators, groups, "discriminators", file)
                 self._restore_optimizers(["discriminators"], groups, file)
-                self.progress.say(f"discriminators taken from {file}")
+                self.progress.say(f"loaded the discriminators from {file}")
             ours = self.optimizers.keys() - {"discriminators"}
             if ours == {name for name in ("adamw", "muon") if groups.get(f"optimizer_{name}")}:
                 self._restore_optimizers(ours, groups, file)
@@ -223,10 +225,10 @@ class Trainer:
             require("Training from exported weights", ("onnx",))
             load_weights(self.model, source)
         else:
-            raise WeightsError(f"init must be a folder of exported weights or a run; {source} holds neither.")
+            raise WeightsError(f"init must be a folder of exported weights or a run; '{source}' is neither.")
         self.progress.say(f"starting from the weights of {source}")
-        if freed := revive.free(self.model, self.valid_waves):
-            self.progress.say(f"dimensions stuck on one level, set free: {', '.join(map(str, freed))}")
+        if reset := stuck.reset(self.model, self.valid_waves):
+            self.progress.say(f"reset dimensions that were stuck on one level: {', '.join(map(str, reset))}")
         self.ema.load_state_dict(self.model.state_dict())
 
     def _open_folder(self) -> None:
@@ -235,17 +237,16 @@ class Trainer:
             (self.folder / "config.toml").write_text(dump_config(self.config), encoding="utf-8")
             self.validated_step = self.progress.rewind(self.step)
         except OSError as error:
-            raise OutputError(
-                f"a run must be a folder that can be written; {self.folder}: {error.strerror}."
-            ) from error
+            raise OutputError(f"Cannot write to the run folder '{self.folder}': {error.strerror}.") from error
 
     # -- the loop -------------------------------------------------------------------------------
 
     def run(self) -> None:
+        """Run all remaining stages, then validate. Raises as `train` does."""
         with Interrupts() as interrupts, self.progress, closing(self.batches):
             stages = self.config.stage
             if self.stage_index >= len(stages):
-                self.progress.say(f"the run is finished, at step {self.step}; more stages in its config prolong it")
+                self.progress.say(f"the run is complete at step {self.step}; to continue, add stages to its config")
             while self.stage_index < len(stages):
                 self._run_stage(stages[self.stage_index], interrupts)
                 self.stage_index, self.steps_in_stage, self.seconds_in_stage = self.stage_index + 1, 0, 0.0
@@ -281,7 +282,7 @@ class Trainer:
             audio_s = self.config.optim.batch_crops * self.config.data.crop_frames * FRAME / SAMPLE_RATE
             done = self._done(stage)
             self.progress.update(stage, self.step, done, values, elapsed, audio_s)
-            if self._any(interrupts.asked):
+            if self._any(interrupts.requested):
                 self._stop()
             if self.rank == 0:
                 if time.monotonic() - saved > self.config.log.checkpoint_minutes * 60:
@@ -303,7 +304,7 @@ class Trainer:
         """Save a checkpoint and exit with status 130."""
         if self.rank == 0:
             self.save()
-            self.progress.say(f"interrupted; step {self.step} is saved, and the same command goes on from there")
+            self.progress.say(f"interrupted; saved step {self.step}; rerun the same command to resume")
         if self.world > 1:
             torch.distributed.destroy_process_group()
         raise SystemExit(INTERRUPTED)
@@ -381,13 +382,13 @@ class Trainer:
         self._average()
         return values | {name: float(term.detach()) for name, term in terms.items()} | {"learning_rate": rate}
 
-    def _stretch(self) -> slice:
+    def _segment(self) -> slice:
         """Return the slice of a crop that the discriminators get in this step."""
         n_crop = self.config.data.crop_frames * FRAME
-        n_heard = round(self.config.adversary.crop_s * SAMPLE_RATE) or n_crop
+        n_samples = round(self.config.adversary.crop_s * SAMPLE_RATE) or n_crop
         # A separate generator keeps the batches independent of `crop_s`.
-        begin = int(np.random.default_rng((self.config.seed, self.step, 1)).integers(n_crop - n_heard + 1))
-        return slice(begin, begin + n_heard)
+        begin = int(np.random.default_rng((self.config.seed, self.step, 1)).integers(n_crop - n_samples + 1))
+        return slice(begin, begin + n_samples)
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.dtype is torch.bfloat16)
@@ -400,11 +401,13 @@ class Trainer:
         """
         self.model.zero_grad(set_to_none=True)
         self.skipped, self.skipped_in_row = self.skipped + 1, self.skipped_in_row + 1
-        self.progress.say(f"step {self.step + 1}: no update, its gradient is not finite ({self.skipped} so far)")
+        self.progress.say(
+            f"step {self.step + 1}: skipped, because its gradient is not finite ({self.skipped} skipped so far)"
+        )
         if self.skipped_in_row >= MAX_SKIPPED:
             raise SilkError(
-                f"training must have a finite loss; it had none for {MAX_SKIPPED} steps, up to step {self.step + 1};"
-                " lower optim.learning_rate, and the same command goes on from the last checkpoint."
+                f"The gradient was not finite in {MAX_SKIPPED} consecutive steps, up to step {self.step + 1}."
+                " Lower optim.learning_rate and rerun the command to resume from the last checkpoint."
             )
 
     def _positions(self, batch: int) -> Tensor | None:
@@ -420,7 +423,7 @@ class Trainer:
         Both use the same scores and feature maps, so those of the originals are computed once per step.
         """
         assert self.discriminators is not None
-        original, decoded = at_one_level(*(both[:, self._stretch()] for both in (target, wave)))
+        original, decoded = at_one_level(*(both[:, self._segment()] for both in (target, wave)))
         with self._autocast():  # In one batch, the codec's backward pass would include the originals.
             real, fake = self.discriminators(original), self.discriminators(decoded)
         return discriminator_loss(real, fake), adversarial_losses(real, fake)
@@ -435,7 +438,7 @@ class Trainer:
     def _update_discriminators(self, stage: StageConfig, done: float, gradients: list[Tensor] | None) -> None:
         """Update the discriminators with these gradients.
 
-        Call it after the codec's backward pass, which needs the weights of before the update.
+        Call it after the backward pass of the codec, which needs the weights before the update.
         """
         if gradients is None:
             return

@@ -47,6 +47,7 @@ class SpectralLoss(nn.Module):
             self.register_buffer(f"filters_{window}", filters, persistent=False)
 
     def forward(self, wave: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """Return all losses as scalars by name, for decoded waves [N * B, T] and originals [B, T]."""
         losses = {name: wave.new_zeros(()) for name in ("mel", "convergence", "magnitude")}
         n_draws = len(wave) // len(target)
         together = torch.cat([wave, target])  # One batched transform is faster than two.
@@ -140,12 +141,13 @@ class LoudnessLoss(nn.Module):
         base = (self.threshold / 0.5) ** self.EXPONENT
         loudness = self.SCALE * base * ((0.5 + 0.5 * power / self.threshold) ** self.EXPONENT - 0.5**self.EXPONENT)
         ours, theirs = loudness.chunk(2)
-        heard = functional.relu((ours - theirs).abs() - self.MASKED * torch.minimum(ours, theirs))  # [B, frames, bands]
+        difference = (ours - theirs).abs()  # [B, frames, bands]
+        audible = functional.relu(difference - self.MASKED * torch.minimum(ours, theirs))
         with torch.no_grad():
             added = ((power[: len(target)] + 50) / (power[len(target) :] + 50)) ** 1.2
             added = torch.where(added < 3, 0.0, added.clamp(max=12.0))
-        symmetric = torch.sqrt(heard.square().mean(dim=2) + 1e-6) - 1e-3
-        return symmetric.mean() + self.ASYMMETRIC_WEIGHT * (heard * added).mean()
+        symmetric = torch.sqrt(audible.square().mean(dim=2) + 1e-6) - 1e-3
+        return symmetric.mean() + self.ASYMMETRIC_WEIGHT * (audible * added).mean()
 
 
 class EnvelopeLoss(nn.Module):
@@ -181,18 +183,18 @@ class EnvelopeLoss(nn.Module):
         power = power_spectrum(both, self.window, overlap=2)  # [2 B, columns, bins]
         with torch.no_grad():
             loudness = power[len(power) // 2 :].sum(dim=2)  # [B, columns]
-            heard = (loudness > self.PAUSE * loudness.amax(dim=1, keepdim=True).clamp(min=1.0)).float()
-            weights = heard.unfold(1, self.SEGMENT, self.STEP)[:, :, None]  # [B, segments, 1, columns]
-            n_heard = weights.sum(dim=3)  # [B, segments, 1]
+            is_speech = (loudness > self.PAUSE * loudness.amax(dim=1, keepdim=True).clamp(min=1.0)).float()
+            weights = is_speech.unfold(1, self.SEGMENT, self.STEP)[:, :, None]  # [B, segments, 1, columns]
+            n_speech = weights.sum(dim=3)  # [B, segments, 1]
         levels = torch.sqrt(power @ self.bands + 1e-9).unfold(1, self.SEGMENT, self.STEP)
         ours, theirs = (levels * torch.cat([weights, weights])).chunk(2)  # [B, segments, bands, columns]
         gain = (_norm(theirs) / _norm(ours))[..., None]
         ours = torch.minimum(ours * gain, theirs * self.CLIP)
-        n_columns = n_heard.clamp(min=1)[..., None]
+        n_columns = n_speech.clamp(min=1)[..., None]
         ours, theirs = ((x - x.sum(dim=3, keepdim=True) / n_columns) * weights for x in (ours, theirs))
         correlation = (ours * theirs).sum(dim=3) / (_norm(ours) * _norm(theirs))  # [B, segments, bands]
-        missing = ((1 - correlation) * n_heard).sum(dim=(1, 2)) / self.BANDS
-        return (missing / n_heard.sum(dim=(1, 2)).clamp(min=1)).mean()
+        missing = ((1 - correlation) * n_speech).sum(dim=(1, 2)) / self.BANDS
+        return (missing / n_speech.sum(dim=(1, 2)).clamp(min=1)).mean()
 
 
 def _norm(x: Tensor) -> Tensor:

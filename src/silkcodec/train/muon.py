@@ -18,15 +18,18 @@ ITERATIONS = 5
 
 
 class Muon(torch.optim.Optimizer):
-    """Optimise 2-D parameters by momentum whose update is approximately orthogonalized.
+    """Optimise 2-D parameters by momentum with approximately orthogonal updates.
 
     An update has the root mean square of an AdamW step, so that both can share a learning rate (Liu et al., Muon is
-    Scalable for LLM Training, 2025, https://arxiv.org/abs/2502.16982). In bfloat16, state and results are those of
-    ``torch.optim.Muon(adjust_lr_fn="match_rms_adamw")``.
+    Scalable for LLM Training, 2025, https://arxiv.org/abs/2502.16982). In bfloat16, the state and the results equal
+    those of ``torch.optim.Muon(adjust_lr_fn="match_rms_adamw")``.
 
     Args:
         parameters: [n, m] each.
-        dtype: type of the matrix products in the iteration; moments and weights keep their own type.
+        lr: learning rate.
+        weight_decay: decoupled weight decay.
+        momentum: decay of the moving average of the gradients.
+        dtype: type of the matrix products in the iteration. Moments and weights keep their type.
     """
 
     def __init__(
@@ -42,7 +45,8 @@ class Muon(torch.optim.Optimizer):
         self.dtype = dtype
 
     @torch.no_grad()
-    def step(self) -> None:  # without a closure
+    def step(self) -> None:
+        """Update the parameters from their gradients. Closures are not supported."""
         for group in self.param_groups:
             by_shape: dict[torch.Size, list[Tensor]] = defaultdict(list)
             for parameter in group["params"]:
@@ -65,7 +69,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonalized(matrices: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return matrices [k, n, m] with all singular values moved to 0.7..1.2 by the Newton-Schulz iteration."""
+    """Return matrices [k, n, m] whose singular values are moved to 0.7..1.2 by a Newton-Schulz iteration in `dtype`."""
     tall = matrices.shape[1] > matrices.shape[2]
     x = (matrices.mT if tall else matrices).to(dtype)
     x = x / torch.linalg.matrix_norm(x, keepdim=True).clamp(min=1e-7)  # no singular value exceeds 1

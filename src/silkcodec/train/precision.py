@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-NATIVE_BF16 = ("avx512_bf16", "amx_bf16", "bf16")  # capabilities of CPUs with native bfloat16
+NATIVE_BF16 = ("avx512_bf16", "amx_bf16", "bf16")  # names of CPU capabilities with native bfloat16
 
 
 def arithmetic(precision: str, device: torch.device) -> torch.dtype:

@@ -20,6 +20,7 @@ class Means:
         self.sums: dict[str, tuple[float, int]] = {}
 
     def add(self, values: dict[str, float]) -> None:
+        """Add one value per name."""
         for name, value in values.items():
             total, count = self.sums.get(name, (0.0, 0))
             self.sums[name] = total + value, count + 1
@@ -37,14 +38,18 @@ class Progress:
     def __init__(self, folder: Path, config: TrainConfig, quiet: bool = False):
         self.folder, self.config, self.quiet = folder, config, quiet
         self.recent, self.since_validation = Means(), Means()
-        self.first_step = 1  # the first that this process records
+        self.first_step = 1  # first step that this process records
         self.count, self.elapsed_s, self.audio_s = 0, 0.0, 0.0
         self.step_s = math.nan  # smoothed
         self.board: Any = None
         self.bar: Any = None
 
     def rewind(self, step: int) -> int:
-        """Remove the records after `step`, which the resumed run repeats; return the last validation's step or -1."""
+        """Remove the records after `step`, because the resumed run repeats these steps.
+
+        Returns:
+            The step of the last remaining validation, or -1.
+        """
         self.first_step, last, lines = step + 1, -1, []
         if not (history := self.folder / "history.jsonl").exists():
             return last
@@ -87,6 +92,7 @@ class Progress:
             self.bar.stop()
 
     def say(self, text: str) -> None:
+        """Print a line with the time to standard error, unless `quiet` is set."""
         if not self.quiet:
             print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 

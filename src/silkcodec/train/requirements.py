@@ -1,4 +1,4 @@
-"""Check for the packages of the extra `[train]` before the work begins, not at the first validation."""
+"""Check for the packages of the extra `[train]` at the start of a run, not at the first validation."""
 
 from __future__ import annotations
 
@@ -11,10 +11,14 @@ EXPORT = ("torch", "safetensors", "onnx", "onnxscript")
 
 
 def require(what: str, modules: tuple[str, ...]) -> None:
-    """Raise an error if one of the modules is not installed. Nothing is imported.
+    """Check that modules are installed, without importing them.
+
+    Args:
+        what: subject of the message, e.g. "Training".
+        modules: names of the modules.
 
     Raises:
-        MissingExtraError: names the module and the pip command.
+        MissingExtraError: a module is not installed. The message contains the pip command.
     """
     for module in modules:
         if importlib.util.find_spec(module) is None:

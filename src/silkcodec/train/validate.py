@@ -1,4 +1,4 @@
-"""Validate the averaged weights during training on a few held-out clips, and keep the decoded audio."""
+"""Validate the averaged weights during training on a few held-out clips, and store the decoded audio."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ METRICS = ["pesq_wb", "stoi", "mel_distance"]
 
 
 def validation_waves(source: Pack, config: LogConfig) -> list[np.ndarray]:
-    """Return a fixed set of clips, spread evenly over the split; float32 [T] each."""
+    """Return a fixed set of clips, spread evenly over the split, float32 [T] each."""
     count = min(config.validate_clips, len(source.clips))
     chosen = [source.clips[i * len(source.clips) // count] for i in range(count)]
     n_samples = int(config.validate_clip_s * SAMPLE_RATE)
@@ -35,10 +35,11 @@ def validate(model: SilkModel, waves: list[np.ndarray], folder: Path | None = No
     Args:
         model: in eval mode, on any device.
         waves: float32 [T] each, 24 kHz.
-        folder: where to write ``00_original.wav`` and ``00_silk.wav``. Existing files are overwritten.
+        folder: folder for ``00_original.wav``, ``00_silk.wav`` and so on; None writes no audio. Existing files are
+            overwritten.
 
     Returns:
-        each metric averaged over the clips for which it is defined (NaN if there are none), and ``perplexity``, at
+        Each metric, averaged over the clips for which it is defined (NaN if there are none), and ``perplexity``, at
         least 1.
     """
     device = next(model.parameters()).device

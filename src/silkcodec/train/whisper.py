@@ -127,7 +127,7 @@ def load_encoder(folder: Path) -> WhisperEncoder:
     else:
         raise WeightsError(
             "recognizer.weights must be a folder of Whisper weights, model.safetensors with config.json"
-            f" (transformers) or model.bin (CTranslate2); {str(folder)!r} holds neither."
+            f" (transformers) or model.bin (CTranslate2); {str(folder)!r} contains neither."
         )
     try:
         width, n_mels, _ = tensors["conv1.weight"].shape
@@ -136,7 +136,7 @@ def load_encoder(folder: Path) -> WhisperEncoder:
         encoder = WhisperEncoder(n_mels, width, heads, hidden, n_layers, n_positions)
         encoder.load_state_dict(tensors)
     except (KeyError, ValueError, RuntimeError) as error:
-        raise WeightsError(f"{folder} must hold a Whisper encoder; {_line(error)}.") from None
+        raise WeightsError(f"'{folder}' must contain a Whisper encoder: {_line(error)}.") from None
     return encoder.eval().requires_grad_(False)
 
 
@@ -174,7 +174,9 @@ def _read_transformers(folder: Path) -> tuple[dict[str, Tensor], int]:
             found[f"{layer}qkv.weight"] = torch.cat(parts)
             found[f"{layer}qkv.bias"] = torch.cat([bias["q"], torch.zeros_like(bias["q"]), bias["v"]])
     except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise WeightsError(f"{folder} must hold a whole Whisper as transformers saves it; {_line(error)}.") from None
+        raise WeightsError(
+            f"'{folder}' must contain a complete Whisper model of transformers: {_line(error)}."
+        ) from None
     return found, heads
 
 
@@ -214,16 +216,16 @@ def _read_ctranslate2(file: Path) -> tuple[dict[str, Tensor], int]:
             value = variables[name.removesuffix("_scale")]
             variables[name.removesuffix("_scale")] = value / scale.reshape(-1, *[1] * (value.ndim - 1))
     except (OSError, struct.error, ValueError, KeyError, IndexError) as error:
-        raise WeightsError(f"{file} must be a whole Whisper of CTranslate2; {_line(error)}.") from None
+        raise WeightsError(f"'{file}' must be a complete Whisper model of CTranslate2: {_line(error)}.") from None
     return {_renamed(name, _CTRANSLATE2): torch.from_numpy(value) for name, value in variables.items()}, heads
 
 
 def _variables(file: Path) -> dict[str, NDArray[np.float32]]:
     """Return the variables of the encoder by name, as float32.
 
-    The file contains the version, the name of the model class, its revision, and the number of variables. For each
-    variable follow its name, dimensions, type, size in bytes, and data. Numbers are little-endian. A string is its
-    length + 1, its characters, and a zero byte.
+    The file contains the version, the name of the model class, its revision, and the number of variables. Then each
+    variable follows with its name, dimensions, type, size in bytes, and data. Numbers are little-endian. A string is
+    stored as its length + 1, its characters, and a zero byte.
     """
     variables = {}
     with file.open("rb") as handle:

@@ -8,7 +8,7 @@ import torch
 
 from silkcodec.nn.config import ModelConfig
 from silkcodec.nn.model import SilkModel
-from silkcodec.train.revive import free, stuck_dimensions
+from silkcodec.train.stuck import reset, stuck_dimensions
 from speechlike import speechlike
 
 STUCK = [5, 77]
@@ -55,7 +55,7 @@ def test_what_is_freed_moves_and_is_not_heard(model: SilkModel, waves: list[np.n
     given = torch.from_numpy(waves[0])[None]
     before = model.decode(model.encode(given), given.shape[1])
     kept = model.encoder.fold.weight[6].clone()
-    assert free(model, waves) == STUCK
+    assert reset(model, waves) == STUCK
     assert torch.equal(model.encoder.fold.weight[6], kept)
     after = model.decode(model.encode(given), given.shape[1])
     assert torch.allclose(before, after, atol=1e-5)
@@ -73,7 +73,7 @@ def test_what_is_freed_moves_and_is_not_heard(model: SilkModel, waves: list[np.n
 def test_nothing_is_done_where_nothing_is_stuck(waves: list[np.ndarray]) -> None:
     model = lively(waves)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    assert free(model, waves) == []
+    assert reset(model, waves) == []
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 

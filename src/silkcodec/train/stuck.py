@@ -1,7 +1,7 @@
 """Find FSQ dimensions that are stuck on one level, and reset them without changing the decoded waves.
 
-A value deep in the saturated range of the squashing function gets no gradient, so it never leaves its level, and three
-bits of every frame carry no information. Stuck dimensions are the FSQ equivalent of dead codes.
+A value far in the saturated range of the squashing function gets no gradient and never leaves its level. Three bits of
+every frame then carry no information. Stuck dimensions are the FSQ equivalent of dead codes.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from torch import Tensor
 from silkcodec.nn.model import SilkModel
 from silkcodec.quantizers.fsq import FSQ
 
-FEWEST_FRAMES = 100  # with fewer frames, a dimension that changes rarely would be reported as stuck
+MIN_FRAMES = 100  # With fewer frames, a dimension that rarely changes would be reported as stuck.
 
 
 def stuck_dimensions(model: SilkModel, waves: Sequence[np.ndarray]) -> list[int]:
-    """Return the dimensions that have the same level in every frame of some waves, float32 [T] each.
+    """Return the dimensions that have the same level in every frame of the given waves, float32 [T] each.
 
-    The list is empty for other quantizers than FSQ, and for less than 40 s of speech, which is too little to decide.
+    The list is empty for quantizers other than FSQ, and for less than 40 s of speech, which is too short to decide.
     """
     return _stuck(_encoded(model, waves)) if isinstance(model.quantizer, FSQ) else []
 
 
 @torch.no_grad()
-def free(model: SilkModel, waves: Sequence[np.ndarray]) -> list[int]:
-    """Reset the stuck dimensions in place, and return them.
+def reset(model: SilkModel, waves: Sequence[np.ndarray]) -> list[int]:
+    """Reset the stuck dimensions of a model in place, and return them. See `stuck_dimensions`.
 
     In the encoder, a stuck dimension becomes a random projection of the frame's features, normalised to mean 0 and
     standard deviation 1, which covers most of the range. In the decoder, the contribution of the constant level moves
@@ -61,6 +61,6 @@ def _encoded(model: SilkModel, waves: Sequence[np.ndarray]) -> Tensor:
 
 
 def _stuck(codes: Tensor) -> list[int]:
-    if len(codes) < FEWEST_FRAMES:
+    if len(codes) < MIN_FRAMES:
         return []
     return (codes == codes[0]).all(dim=0).nonzero()[:, 0].tolist()
