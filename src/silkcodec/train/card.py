@@ -102,7 +102,7 @@ def optimistic_metric_lines(config: TrainConfig) -> list[str]:
     used = {name for stage in config.stage for name, weight in stage.losses.items() if weight}
     close = {"loudness": "PESQ", "envelope": "STOI and ESTOI"}
     lines = [
-        f"- The loss {name} optimises {metric} directly, so {metric} {'are' if ' and ' in metric else 'is'} optimistic."
+        f"- The loss {name} is similar to {metric}, so {metric} {'are' if ' and ' in metric else 'is'} optimistic."
         for name, metric in close.items()
         if name in used
     ]
