@@ -47,7 +47,7 @@ def bit_rate(name: str) -> float:
 
 
 @pytest.mark.parametrize("name", [*OPUS, *SPEEX, *CODEC2, "gsm"])
-def test_the_produced_bit_rate_is_what_the_name_says(name: str) -> None:
+def test_the_bit_rate_matches_the_name(name: str) -> None:
     codec = load(name)
     assert isinstance(codec, Codec)
     assert codec.name == name
@@ -61,7 +61,7 @@ def test_the_produced_bit_rate_is_what_the_name_says(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", OPUS)
-def test_opus_has_no_delay_left(name: str) -> None:
+def test_opus_delay_is_removed(name: str) -> None:
     time_s = np.arange(3 * RATE) / RATE
     sweep = (0.3 * np.sin(2 * np.pi * (100 * time_s + 100 * time_s**2))).astype(np.float32)  # 100 to 700 Hz
     codec = load(name)
@@ -72,7 +72,7 @@ def test_opus_has_no_delay_left(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SPEEX)
-def test_speex_has_no_delay_left(name: str) -> None:
+def test_speex_delay_is_removed(name: str) -> None:
     codec = load(name)
     decoded = audio.as_wave(codec.decode(codec.encode(SPEECH, RATE)), codec.sample_rate, RATE)
     found = align.find_delay(SPEECH, decoded, RATE)  # speech: a linear prediction coder makes little of a lone sine
@@ -80,7 +80,7 @@ def test_speex_has_no_delay_left(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CODEC2)
-def test_codec2_has_no_delay_left(name: str) -> None:
+def test_codec2_delay_is_removed(name: str) -> None:
     # A vocoder keeps the envelope: bursts of a hum must come back where they were.
     time_s = np.arange(4 * RATE) / RATE
     hum = sum(np.sin(2 * np.pi * 120 * k * time_s) / k for k in range(1, 25))
@@ -96,7 +96,7 @@ def test_codec2_has_no_delay_left(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SOME)
-def test_the_end_of_the_wave_comes_out(name: str) -> None:
+def test_the_end_of_the_wave_is_decoded(name: str) -> None:
     codec = load(name)
     wave = SPEECH[: int(0.95 * RATE)]  # cut in the middle of the third syllable
     decoded = codec.decode(codec.encode(wave, RATE))
@@ -130,7 +130,7 @@ def test_loud_input_is_clipped_not_wrapped(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SOME)
-def test_a_packet_cannot_be_thinned_out(name: str) -> None:
+def test_a_packet_cannot_be_shortened(name: str) -> None:
     codec = load(name)
     k = len(codec.codebook_sizes)
     assert codec.encode(SPEECH, RATE, n_codebooks=k) == codec.encode(SPEECH, RATE)
@@ -157,7 +157,7 @@ def test_tokens_that_are_cut_or_forged_are_refused(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "known"), [("opus:7k", "6k"), ("codec2:9600", "700C"), ("speex:6k", "5.95k"), ("gsm:fr", "gsm")]
 )
-def test_an_unknown_preset_names_those_there_are(name: str, known: str) -> None:
+def test_an_unknown_preset_lists_the_presets(name: str, known: str) -> None:
     with pytest.raises(ArgumentError, match=known):
         load(name)
 
@@ -188,7 +188,7 @@ def test_a_missing_libspeex_names_the_system_command(monkeypatch: pytest.MonkeyP
         load("speex:8k")
 
 
-def test_gsm_packets_are_those_of_libsndfile() -> None:
+def test_gsm_packets_equal_those_of_libsndfile() -> None:
     codec = load("gsm")
     wave = audio.as_wave(SPEECH, RATE, 8_000)
     reference = audio.decode_headerless(audio.encode_headerless(wave, 8_000, "GSM610"), 8_000, "GSM610")
@@ -199,7 +199,7 @@ def test_gsm_packets_are_those_of_libsndfile() -> None:
 
 
 @given(packet_bits=st.sampled_from([28, 48, 52, 56, 64, 120, 260]), seed=st.integers(0, 2**32 - 1))
-def test_packing_is_lossless_and_keeps_to_its_codebook(packet_bits: int, seed: int) -> None:
+def test_packing_is_lossless_and_in_range(packet_bits: int, seed: int) -> None:
     n_bytes = -(-packet_bits // 8)
     bits = np.random.default_rng(seed).integers(0, 2, (5, 8 * n_bytes), dtype=np.uint8)
     bits[:, packet_bits:] = 0  # padding

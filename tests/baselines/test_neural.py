@@ -53,7 +53,7 @@ def weights_copy(random_baseline: RandomBaseline, name: str, folder: Path) -> Pa
 # --- the same numbers as the models' own code
 
 
-def test_encodec_gives_the_codes_and_the_wave_of_the_model(load: Callable[[str], Any]) -> None:
+def test_encodec_matches_the_model(load: Callable[[str], Any]) -> None:
     codec = load("encodec:6k")
     wave = speechlike(1.3)
     tokens = codec.encode(wave, 24_000)
@@ -64,7 +64,7 @@ def test_encodec_gives_the_codes_and_the_wave_of_the_model(load: Callable[[str],
     np.testing.assert_allclose(codec.decode(tokens), decoded, atol=1e-5)
 
 
-def test_encodec_stereo_gives_the_codes_and_the_wave_of_the_model(load: Callable[[str], Any]) -> None:
+def test_encodec_stereo_matches_the_model(load: Callable[[str], Any]) -> None:
     codec = load("encodec:stereo-6k")
     wave = speechlike(1.99, sample_rate=48_000)  # two whole chunks of 1 s, 0.99 s apart
     tokens = codec.encode(wave, 48_000)
@@ -79,7 +79,7 @@ def test_encodec_stereo_gives_the_codes_and_the_wave_of_the_model(load: Callable
     np.testing.assert_allclose(codec.decode(tokens), decoded, atol=2e-3 * float(decoded.abs().max()))
 
 
-def test_dac_gives_the_codes_and_the_wave_of_the_model(load: Callable[[str], Any]) -> None:
+def test_dac_matches_the_model(load: Callable[[str], Any]) -> None:
     codec = load("dac:44k")
     wave = speechlike(1.0, sample_rate=44_100)[: 80 * 512]
     tokens = codec.encode(wave, 44_100)
@@ -89,13 +89,13 @@ def test_dac_gives_the_codes_and_the_wave_of_the_model(load: Callable[[str], Any
     np.testing.assert_allclose(codec.decode(tokens), own.audio_values[0], atol=1e-5)
 
 
-def test_dac_encodes_one_more_frame_where_its_decoder_would_lose_the_end(load: Callable[[str], Any]) -> None:
+def test_dac_encodes_an_extra_frame_if_the_end_would_be_lost(load: Callable[[str], Any]) -> None:
     codec = load("dac:24k")  # 320 samples a frame; the decoder of F frames gives 320 F - 8
     assert [len(codec.encode(np.zeros(n), 24_000).codes[0]) for n in (312, 313, 320)] == [1, 2, 2]
     assert len(load("dac:44k").encode(np.zeros(512), 44_100).codes[0]) == 1  # no odd stride, nothing lost
 
 
-def test_mimi_gives_the_codes_and_the_wave_of_the_model(load: Callable[[str], Any]) -> None:
+def test_mimi_matches_the_model(load: Callable[[str], Any]) -> None:
     codec = load("mimi:8")
     wave = speechlike(2.0)[: 24 * 1_920]
     tokens = codec.encode(wave, 24_000)
@@ -107,7 +107,7 @@ def test_mimi_gives_the_codes_and_the_wave_of_the_model(load: Callable[[str], An
 
 
 @pytest.mark.parametrize("name", ["snac:24k", "snac:32k"])
-def test_snac_gives_the_codes_of_the_model_and_its_wave_but_for_the_noise(
+def test_snac_matches_the_model_except_for_noise(
     load: Callable[[str], Any], name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     codec = load(name)
@@ -122,7 +122,7 @@ def test_snac_gives_the_codes_of_the_model_and_its_wave_but_for_the_noise(
     np.testing.assert_allclose(codec.decode(tokens), silent, atol=1e-5)
 
 
-def test_the_noise_of_a_place_is_always_the_same() -> None:
+def test_noise_at_a_position_is_reproducible() -> None:
     whole = snac._noise(2, 0, 3 * snac.NOISE_BLOCK)
     for start, n in ((0, 5), (17, 100), (snac.NOISE_BLOCK - 1, 2), (snac.NOISE_BLOCK, snac.NOISE_BLOCK + 1)):
         assert torch.equal(snac._noise(2, start, n), whole[start : start + n])
@@ -134,7 +134,7 @@ def test_the_noise_of_a_place_is_always_the_same() -> None:
 
 
 @pytest.mark.parametrize("name", FOLDERS)
-def test_pieces_are_the_whole(load: Callable[[str], Any], name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pieces_equal_the_whole(load: Callable[[str], Any], name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     codec = load(name)
     wave = speechlike(4.2, sample_rate=codec.sample_rate)
     monkeypatch.setattr(neural, "PIECE_S", 100)
@@ -148,7 +148,7 @@ def test_pieces_are_the_whole(load: Callable[[str], Any], name: str, monkeypatch
     assert difference <= 1e-5 * np.abs(decoded).max()
 
 
-def test_mimis_transformers_go_on_from_where_they_were(
+def test_transformers_of_mimi_continue_from_their_cache(
     load: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     codec = load("mimi:8")
@@ -169,7 +169,7 @@ def test_pieces_cover_every_frame_once() -> None:
     assert np.array_equal(np.concatenate([frames[p.left : p.right][p.keep()] for p in parts]), frames)
 
 
-def test_reach_of_known_convolutions() -> None:
+def test_receptive_field_of_known_convolutions() -> None:
     stack = receptive_field.ReceptiveField()
     stack.conv(7, 3)
     assert (stack.left, stack.right, stack.step) == (3, 3, 1)
@@ -187,7 +187,7 @@ def test_reach_of_known_convolutions() -> None:
 # --- presets of the same weights
 
 
-def test_presets_of_the_same_weights_read_each_others_tokens(
+def test_presets_of_the_same_weights_decode_each_others_tokens(
     load: Callable[[str], Any], random_baseline: RandomBaseline
 ) -> None:
     wave = speechlike(0.9)
@@ -216,7 +216,7 @@ def test_tokens_of_other_weights_are_refused(
 # --- weights
 
 
-def test_the_published_pickle_of_snac_is_read_but_never_run(random_baseline: RandomBaseline, tmp_path: Path) -> None:
+def test_the_pickle_of_snac_is_read_without_running_code(random_baseline: RandomBaseline, tmp_path: Path) -> None:
     folder = weights_copy(random_baseline, "snac_24khz", tmp_path)
     tensors = silkcodec.load(f"snac:24k@{folder}")
     state = tensors._model.state_dict()
@@ -241,7 +241,7 @@ def test_the_published_pickle_of_snac_is_read_but_never_run(random_baseline: Ran
     assert not Path("attacked").exists()
 
 
-def test_weights_that_cannot_be_used_say_why(random_baseline: RandomBaseline, tmp_path: Path) -> None:
+def test_unusable_weights_are_refused_with_a_reason(random_baseline: RandomBaseline, tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
     dac = random_baseline("dac_16khz")
@@ -284,7 +284,7 @@ def test_damaged_weights_are_refused(random_baseline: RandomBaseline, tmp_path: 
                 silkcodec.load(f"{name}@{folder}")
 
 
-def test_a_config_that_is_no_models_is_refused(random_baseline: RandomBaseline, tmp_path: Path) -> None:
+def test_a_config_of_another_model_is_refused(random_baseline: RandomBaseline, tmp_path: Path) -> None:
     folder = weights_copy(random_baseline, "snac_24khz", tmp_path)
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"unknown": 1}))
@@ -292,7 +292,7 @@ def test_a_config_that_is_no_models_is_refused(random_baseline: RandomBaseline, 
         silkcodec.load(f"snac:24k@{folder}")
 
 
-def test_what_is_in_the_hubs_cache_is_used_without_asking_the_network(
+def test_cached_weights_are_used_without_network(
     random_baseline: RandomBaseline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, calls = random_baseline("mimi"), []
@@ -310,7 +310,7 @@ def test_what_is_in_the_hubs_cache_is_used_without_asking_the_network(
     }
 
 
-def test_without_cache_and_network_the_error_names_the_commands(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_cache_and_network_the_error_has_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     from huggingface_hub import errors as hub
 
     attempts = []
@@ -345,7 +345,7 @@ def test_a_missing_package_names_the_pip_command(name: str, package: str, monkey
         silkcodec.load(name)
 
 
-def test_the_registry_tells_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_registry_reports_missing_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     assert registry.missing("mimi:8") is None and registry.missing("silk") is None
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert registry.missing("mimi:8") == registry.missing("snac") == "pip install 'silkcodec[baselines]'"
@@ -353,7 +353,7 @@ def test_the_registry_tells_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> 
     assert registry.missing("gsm") is registry.missing("silk") is None
 
 
-def test_loading_prints_nothing_and_leaves_the_libraries_as_they_were(
+def test_loading_prints_nothing_and_restores_library_settings(
     load: Callable[[str], Any], random_baseline: RandomBaseline, capfd: pytest.CaptureFixture[str]
 ) -> None:
     from huggingface_hub.utils import are_progress_bars_disabled

@@ -244,7 +244,7 @@ def test_a_codec_of_another_package_is_listed_as_not_measured() -> None:
     assert catalogue.cells(found["theirs"])["tokens/s"] == "not measured"
 
 
-def test_a_missing_package_is_named_with_its_command(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_reported_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(codec, "missing", lambda name: "pip install 'x[y]'" if name in ("mimi", "snac") else None)
     found = catalogue.rows(catalogue.measured(), codec.codecs())
     assert "Not installed: mimi, snac; run: pip install 'x[y]'" in catalogue.notes(found, [])

@@ -24,7 +24,7 @@ def test_a_known_delay_is_found_to_the_sample(delay: int) -> None:
 
 
 @pytest.mark.parametrize("delay_ms", [-60, 0, 20, 300])
-def test_a_delay_is_found_where_only_the_envelope_is_kept(delay_ms: int) -> None:
+def test_a_delay_is_found_from_the_envelope(delay_ms: int) -> None:
     # What a vocoder does: the same short-time spectrum with other phases, so the waveforms do not agree.
     spectrum = np.fft.rfft(np.lib.stride_tricks.sliding_window_view(SPEECH, 480)[::240] * np.hanning(480))
     phases = np.exp(2j * np.pi * np.random.default_rng(0).random(spectrum.shape))
@@ -37,7 +37,7 @@ def test_a_delay_is_found_where_only_the_envelope_is_kept(delay_ms: int) -> None
     assert found.n_samples == pytest.approx(delay, abs=3 * RATE // 1000)
 
 
-def test_a_false_lag_of_the_waveform_is_not_believed() -> None:
+def test_a_false_lag_of_the_waveform_is_rejected() -> None:
     # A low voice with odd harmonics only: with its phases turned by 180 degrees, the waveform agrees best 8 ms off.
     time_s = np.arange(3 * RATE) / RATE
     voice = (
@@ -57,7 +57,7 @@ def test_a_constant_delay_of_a_waveform_codec_is_found_to_the_sample(delay: int)
     assert (found.n_samples, found.method) == (delay, "waveform")
 
 
-def test_alignment_undoes_a_delay_for_every_metric() -> None:
+def test_alignment_removes_a_delay_for_every_metric() -> None:
     late = np.concatenate([np.zeros(1234, dtype=np.float32), SPEECH])  # longer than the reference, too
     delay = align.find_delay(SPEECH, late, RATE)
     aligned = align.shifted(late, delay.n_samples, len(SPEECH))

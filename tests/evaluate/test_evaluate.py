@@ -68,7 +68,7 @@ def measure(
 # --- clips -------------------------------------------------------------------------------------------------
 
 
-def test_clips_of_a_split_carry_their_columns(corpus: Path) -> None:
+def test_clips_of_a_split_have_their_columns(corpus: Path) -> None:
     clips = find_clips([corpus / "INDEX.tsv"], split="valid")
     assert [clip.name for clip in clips] == ["v/1.wav", "v/2.wav", "v/3.wav", "v/silent.wav"]
     assert [clip.columns["speaker_seen"] for clip in clips] == ["seen", "unseen", "unknown", "unseen"]
@@ -91,7 +91,7 @@ def test_clips_of_folders_and_files(corpus: Path) -> None:
         ("language=pt*|zh,speaker=eve", ["v/2.wav", "v/silent.wav"]),
     ],
 )
-def test_a_filter_chooses_rows_of_a_manifest(corpus: Path, conditions: str, expected: list[str]) -> None:
+def test_a_filter_selects_rows_of_a_manifest(corpus: Path, conditions: str, expected: list[str]) -> None:
     for given in (corpus, corpus / "INDEX.tsv"):
         assert [clip.name for clip in find_clips([f"{given}:{conditions}"], split="valid")] == expected
     assert "b.wav" in [clip.name for clip in find_clips([f"{corpus}:language=pt*"])]  # of every split
@@ -110,13 +110,13 @@ def test_the_paths_of_a_manifest_may_be_relative_to_another_folder(corpus: Path,
         find_clips([tmp_path / "list.tsv"])
 
 
-def test_a_limit_draws_the_same_clips_for_the_same_seed(corpus: Path) -> None:
+def test_a_limit_is_reproducible(corpus: Path) -> None:
     draws = [[clip.name for clip in find_clips([corpus], limit=3, seed=seed)] for seed in (0, 0, 1, 2, 3)]
     assert draws[0] == draws[1] and len(draws[0]) == 3
     assert len({tuple(draw) for draw in draws}) > 1
 
 
-def test_a_clip_elsewhere_on_the_machine_is_named_without_it(corpus: Path, tmp_path: Path) -> None:
+def test_clip_names_contain_no_local_path(corpus: Path, tmp_path: Path) -> None:
     lines = [json.dumps({"audio_filepath": str(corpus / name)}) for name in ("a.wav", "v/1.wav")]
     (tmp_path / "lists").mkdir()
     (tmp_path / "lists/all.jsonl").write_text("\n".join(lines))
@@ -161,7 +161,7 @@ def test_bad_clips_are_refused(
 # --- the result --------------------------------------------------------------------------------------------
 
 
-def test_a_result_holds_what_is_known_of_the_codecs(corpus: Path) -> None:
+def test_a_result_describes_the_codecs(corpus: Path) -> None:
     result = measure(corpus, ["half", "same"])
     half, same = result["means"]["half"], result["means"]["same"]
     assert half["level_db"]["mean"] == pytest.approx(20 * np.log10(0.5), abs=1e-3)
@@ -176,7 +176,7 @@ def test_a_result_holds_what_is_known_of_the_codecs(corpus: Path) -> None:
     assert difference["mean"] == pytest.approx(20 * np.log10(0.5), abs=1e-3)
 
 
-def test_rates_and_codebooks_are_of_the_tokens_produced(corpus: Path) -> None:
+def test_rates_and_codebooks_are_counted_from_tokens(corpus: Path) -> None:
     codec = measure(corpus, ["scales"])["codecs"]["scales"]
     slow, fast = codec["codebooks"]
     n_frames = sum(int(np.ceil(duration * 50)) for duration in (1.0, 1.25, 1.5, 1.75))
@@ -206,7 +206,7 @@ def test_a_silent_clip_is_counted_and_reported(corpus: Path) -> None:
     assert report.failures(result) == []  # nobody's fault
 
 
-def test_a_codec_that_returns_silence_is_scored_not_dropped(corpus: Path) -> None:
+def test_a_silent_output_is_scored(corpus: Path) -> None:
     result = measure(corpus, ["mute"])
     assert result["means"]["mute"]["si_sdr_db"] == {"mean": -100.0, "low": -100.0, "high": -100.0, "n": 3}
 
@@ -223,9 +223,7 @@ def test_groups_split_the_means(corpus: Path) -> None:
     assert list(measure(corpus, ["half"])["groups"]) == ["speaker_seen", "language_seen"]
 
 
-def test_metrics_that_cannot_be_measured_here_are_greyed_not_fatal(
-    corpus: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unavailable_metrics_are_reported(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     absent = replace(metrics.METRICS["level_db"], name="absent", label="Absent", packages=("nonesuch",))
     monkeypatch.setitem(metrics.METRICS, "absent", absent)
     result = measure(corpus, ["half"], metric_names=["level_db", "absent"])
@@ -236,7 +234,7 @@ def test_metrics_that_cannot_be_measured_here_are_greyed_not_fatal(
     assert "- Absent: The metric Absent needs 'nonesuch'" in report.to_markdown(result)
 
 
-def test_error_rates_weigh_a_clip_by_its_words(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_error_rates_weight_clips_by_words(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     words = {"pt_BR": 30.0, "pt": 10.0, "zh": 10.0}
 
     def rate(pair: metrics.Pair) -> metrics.Weighted:
@@ -256,7 +254,7 @@ def test_error_rates_weigh_a_clip_by_its_words(corpus: Path, monkeypatch: pytest
 @pytest.mark.parametrize(
     ("fault", "says"), [("refuses", "tokens must be short"), ("raises", "ZeroDivisionError"), ("nan", "finite")]
 )
-def test_a_clip_that_one_codec_fails_counts_for_none(corpus: Path, fault: str, says: str) -> None:
+def test_a_clip_that_fails_is_excluded_for_all_codecs(corpus: Path, fault: str, says: str) -> None:
     name = f"failing:{fault}"
     result = measure(corpus, ["half", name])  # only v/1.wav, of 1 s, goes through
     assert result["codecs"][name]["n_failed"] == 3
@@ -265,7 +263,7 @@ def test_a_clip_that_one_codec_fails_counts_for_none(corpus: Path, fault: str, s
     assert any(f"{name} failed on 3 of 4 clips" in sentence for sentence in report.failures(result))
 
 
-def test_a_codec_that_cannot_be_used_does_not_take_the_others_along(corpus: Path, tmp_path: Path) -> None:
+def test_an_unusable_codec_does_not_stop_the_others(corpus: Path, tmp_path: Path) -> None:
     result = measure(corpus, ["unloadable", "half", "same", "unloadable:raises"], tmp_path / "out")
     assert "pip install 'silkcodec[baselines]'" in result["codecs"]["unloadable"]["failed"]
     assert "no such library" in result["codecs"]["unloadable:raises"]["failed"]
@@ -277,7 +275,7 @@ def test_a_codec_that_cannot_be_used_does_not_take_the_others_along(corpus: Path
     assert "**unloadable could not be used: " in (tmp_path / "out/report.md").read_text()
 
 
-def test_the_original_is_a_row_of_its_own(corpus: Path, tmp_path: Path) -> None:
+def test_the_original_has_its_own_row(corpus: Path, tmp_path: Path) -> None:
     result = measure(corpus, ["half", "original"], tmp_path / "out")
     assert list(result["means"]) == ["half", "original"]
     assert result["means"]["original"]["mel_distance"]["mean"] == 0.0
@@ -286,14 +284,14 @@ def test_the_original_is_a_row_of_its_own(corpus: Path, tmp_path: Path) -> None:
         measure(corpus, ["original"])
 
 
-def test_without_any_usable_codec_there_is_no_result(corpus: Path, tmp_path: Path) -> None:
+def test_without_a_usable_codec_there_is_no_result(corpus: Path, tmp_path: Path) -> None:
     with pytest.raises(SilkError, match="pip install"):
         measure(corpus, ["unloadable"], tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("name", ["nonesuch", "same:c", "sme", "half,", ""])
-def test_a_slip_in_a_name_is_refused_before_anything_runs(corpus: Path, tmp_path: Path, name: str) -> None:
+def test_a_misspelled_name_is_refused_before_anything_runs(corpus: Path, tmp_path: Path, name: str) -> None:
     with pytest.raises(ArgumentError):
         measure(corpus, ["half", name], tmp_path / "out")
     assert fakecodecs.ENCODED.get("half", 0) == 0 and not (tmp_path / "out").exists()
@@ -312,7 +310,7 @@ def test_only_unreadable_clips_are_an_error(tmp_path: Path) -> None:
         compare([tmp_path / "text.wav"], ["half"], isolate=False)
 
 
-def test_a_metric_that_breaks_is_told_and_tried_again(
+def test_a_failing_metric_is_reported_and_retried(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def breaks(pair: metrics.Pair) -> float:
@@ -395,7 +393,9 @@ def test_nothing_is_measured_twice(corpus: Path, tmp_path: Path) -> None:
     assert encoded["same:a"] == 4
 
 
-def test_a_metric_more_measures_only_that_one(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_added_metric_measures_only_that_metric(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     measured: list[str] = []
     for name in METRICS:
         metric = metrics.METRICS[name]
@@ -437,7 +437,7 @@ def test_another_model_or_text_measures_what_depends_on_it(
     assert len(heard) == 7  # what the manifest says of v/1.wav may have been part of its judgement
 
 
-def test_an_interrupted_run_goes_on(corpus: Path, tmp_path: Path) -> None:
+def test_an_interrupted_run_resumes(corpus: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
 
     def stop_after_two(done: int, total: int, clip: str) -> None:
@@ -462,7 +462,7 @@ def test_a_changed_clip_is_measured_again(corpus: Path, tmp_path: Path) -> None:
     assert fakecodecs.ENCODED["half"] == 4 + 1
 
 
-def test_clips_to_listen_to_are_kept(corpus: Path, tmp_path: Path) -> None:
+def test_audio_examples_are_stored(corpus: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     measure(corpus, ["half", "same:a"], out, listen=1)
     (found,) = listening.kept(out, {"v/1.wav": ["half", "same:a"]})
@@ -484,7 +484,7 @@ def test_clips_to_listen_to_are_kept(corpus: Path, tmp_path: Path) -> None:
 # --- in processes of their own -----------------------------------------------------------------------------
 
 
-def test_a_codec_that_crashes_fails_alone(corpus: Path, tmp_path: Path) -> None:
+def test_a_crash_affects_only_its_codec(corpus: Path, tmp_path: Path) -> None:
     """The command, with all that can go wrong: everything else is measured, and the exit code tells."""
     out = tmp_path / "out"
     clips = [str(corpus / "v" / name) for name in ("1.wav", "2.wav")]  # the first is short enough to go through
@@ -504,7 +504,7 @@ def test_a_codec_that_crashes_fails_alone(corpus: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="kill -9 is of POSIX")
-def test_a_killed_run_loses_the_clip_in_work_at_most(
+def test_a_killed_run_loses_at_most_the_current_clip(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out, hanging = tmp_path / "out", tmp_path / "hanging"
@@ -532,7 +532,7 @@ def test_a_killed_run_loses_the_clip_in_work_at_most(
     importlib.util.find_spec("opuslib") is None or find_library("opus") is None,
     reason="needs opuslib ([classical]) and libopus",
 )
-def test_processes_change_nothing(corpus: Path) -> None:
+def test_processes_give_the_same_result(corpus: Path) -> None:
     given = RunOptions(metric_names=METRICS, split="valid", jobs=2)
     apart = compare([corpus], ["opus:6k"], None, given)
     here = compare([corpus], ["opus:6k"], None, given, isolate=False)
@@ -543,7 +543,7 @@ def test_processes_change_nothing(corpus: Path) -> None:
 # --- the report --------------------------------------------------------------------------------------------
 
 
-def test_the_report_is_whole_tables_with_every_codec(corpus: Path) -> None:
+def test_the_report_has_complete_tables(corpus: Path) -> None:
     text = report.to_markdown(measure(corpus, ["half", "scales"]))
     assert "| half | none | 100.0 | 1 x 4 | 100.0 | 200 | 200 | 250 ms |" in text
     assert "| scales | none | 50.0..100.0 | 1 x 4 + 1 x 8 | 150.0 | 400 | 300 | - |" in text
@@ -553,14 +553,14 @@ def test_the_report_is_whole_tables_with_every_codec(corpus: Path) -> None:
         assert len(widths) <= 1, block
 
 
-def test_a_foreign_file_is_no_result(tmp_path: Path) -> None:
+def test_another_file_is_not_a_result(tmp_path: Path) -> None:
     for content in ("{}", "[1]", "no JSON", '{"kind": "silk compare", "format": 1}'):
         (tmp_path / "x.json").write_text(content)
         with pytest.raises(ArgumentError, match="silk compare"):
             report.load_result(tmp_path / "x.json")
 
 
-def test_a_local_folder_of_weights_is_named_without_its_place(tmp_path: Path) -> None:
+def test_weights_folders_are_named_without_their_path(tmp_path: Path) -> None:
     from silkcodec.evaluate.compare import _labels
 
     for name in ("one", "two/one"):

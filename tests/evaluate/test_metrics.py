@@ -37,12 +37,12 @@ def test_si_sdr_of_a_known_noise_level(snr_db: float) -> None:
     assert signal.si_sdr_db(Pair(SPEECH, noisy(SPEECH, snr_db))) == pytest.approx(snr_db, abs=1e-3)
 
 
-def test_other_speech_is_not_intelligible_as_this() -> None:
+def test_other_speech_has_low_intelligibility() -> None:
     assert signal.stoi(Pair(SPEECH, OTHER)) < 0.65  # the syllables keep time with each other
     assert signal.estoi(Pair(SPEECH, OTHER)) < 0.2
 
 
-def test_a_level_change_moves_only_what_is_about_level() -> None:
+def test_a_level_change_affects_only_level_metrics() -> None:
     floor = 1e-3 * np.random.default_rng(0).standard_normal(len(SPEECH)).astype(np.float32)
     wave = SPEECH + floor  # no band under the log-mel's clamp
     louder = Pair(wave, 1.5 * wave)
@@ -69,7 +69,7 @@ def test_pesq_skips_a_silent_part_of_a_long_clip() -> None:
     assert signal.pesq_wb(Pair(long, long)) == pytest.approx(4.64, abs=0.01)
 
 
-def test_pesq_blames_the_codec_where_only_its_output_holds_no_utterance(
+def test_pesq_is_worst_if_only_the_output_has_no_utterance(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     import pesq
@@ -83,7 +83,7 @@ def test_pesq_blames_the_codec_where_only_its_output_holds_no_utterance(
     assert signal.pesq_wb(Pair(SPEECH, OTHER)) == signal.PESQ_WORST
 
 
-def test_metrics_repeat_and_leave_the_global_random_state_alone() -> None:
+def test_metrics_are_reproducible_and_keep_the_random_state() -> None:
     pair = Pair(SPEECH, noisy(SPEECH, 5.0))
     np.random.seed(7)
     before = np.random.get_state()[1].copy()
@@ -99,13 +99,13 @@ def test_a_pair_must_be_aligned_and_finite() -> None:
         Pair(SPEECH, np.full_like(SPEECH, np.nan))
 
 
-def test_unknown_metric_names_those_there_are() -> None:
+def test_an_unknown_metric_lists_the_metrics() -> None:
     with pytest.raises(ArgumentError, match=r"pesq_wb.*'mos'"):
         metrics.find_metrics(["mos"])
 
 
 @pytest.mark.parametrize("name", EXTERNAL)
-def test_a_missing_package_is_named_with_its_command(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_reported_with_the_command(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for package in METRICS[name].packages:
         monkeypatch.setitem(sys.modules, package, None)
     (metric,) = metrics.find_metrics([name])  # nothing else breaks

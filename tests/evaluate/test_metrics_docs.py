@@ -23,13 +23,13 @@ def table() -> str:
     return "\n".join(lines)
 
 
-def test_the_documented_table_is_the_one_of_the_code() -> None:
+def test_the_documented_table_matches_the_code() -> None:
     assert table() in PAGE.read_text(encoding="utf-8"), (
         "print it with: PYTHONPATH=tests/helpers python tests/evaluate/test_metrics_docs.py"
     )
 
 
-def test_every_metric_says_what_it_is_and_where_it_comes_from() -> None:
+def test_every_metric_has_a_description_and_a_source() -> None:
     assert [metric.name for metric in METRICS.values() if not (metric.what and metric.source and metric.label)] == []
 
 

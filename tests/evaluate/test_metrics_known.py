@@ -128,12 +128,12 @@ def test_identical_waves_get_the_best_value(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", MEASURED)
-def test_a_delay_costs_nothing_after_alignment(name: str) -> None:
+def test_a_delay_has_no_effect_after_alignment(name: str) -> None:
     assert value(name, "late") == value(name, "identical")
 
 
 @pytest.mark.parametrize("name", sorted(set(MEASURED) - LEVELS))
-def test_half_the_level_changes_only_what_is_about_level(name: str) -> None:
+def test_half_the_level_changes_only_level_metrics(name: str) -> None:
     tolerance = LEVEL_MAY_CHANGE.get(name, 1e-3)
     assert value(name, "quieter") == pytest.approx(value(name, "identical"), abs=tolerance)
 
@@ -144,14 +144,14 @@ def test_half_the_level_is_6_db() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(set(MEASURED) - {"level_db", "fricative_scatter_db"}))
-def test_more_noise_is_never_better_and_much_noise_is_worse(name: str) -> None:
+def test_noise_makes_every_metric_worse(name: str) -> None:
     scores = [value(name, case) for case in ("identical", "noise -30 dB", "noise -10 dB", "noise +5 dB")]
     best_first = METRICS[name].better == "higher"
     assert scores == sorted(scores, reverse=best_first) and scores[0] != scores[-1]
 
 
 @pytest.mark.parametrize("name", METRICS)
-def test_a_silent_output_gets_the_worst_value_and_is_not_dropped(name: str) -> None:
+def test_a_silent_output_gets_the_worst_value(name: str) -> None:
     measured = value(name, "silent")
     if name in SILENT:
         assert measured == SILENT[name]

@@ -66,7 +66,7 @@ def test_a_transformers_network_is_loaded_from_its_folder(xvector: str) -> None:
     assert torch.get_num_threads() >= 1 and not torch.is_inference_mode_enabled()
 
 
-def test_what_is_no_model_is_told(tmp_path: Path) -> None:
+def test_an_invalid_model_is_reported(tmp_path: Path) -> None:
     (metric,) = find_metrics(["speaker_similarity"], {"speaker": str(tmp_path / "none.pt")})
     with pytest.raises(ArgumentError, match="not found"):
         metric.require()
@@ -76,7 +76,7 @@ def test_what_is_no_model_is_told(tmp_path: Path) -> None:
         speaker.speaker_similarity(Pair(wave("english", 0), wave("english", 1)), str(broken))
 
 
-def test_without_any_model_it_says_what_to_give(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_model_the_message_states_the_options(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(speaker, "_packaged", lambda: None)
     (metric,) = find_metrics(["speaker_similarity"])
     assert "speaker=microsoft/wavlm-base-plus-sv" in (metric.missing() or "")

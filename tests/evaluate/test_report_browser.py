@@ -129,7 +129,7 @@ def order(page: Any) -> list[str]:
     return list(page.locator("#results tbody th").evaluate_all("rows => rows.map(row => row.dataset.v)"))
 
 
-def test_every_section_is_there_in_order(opened: Open, report: str) -> None:
+def test_all_sections_are_in_order(opened: Open, report: str) -> None:
     page = opened(report)
     wanted = "Results, Listen, Cost for a language model, Rate and quality, Codebooks, Groups, Missing values, Method"
     assert page.locator("h2").all_inner_texts() == wanted.split(", ")
@@ -140,9 +140,7 @@ def test_every_section_is_there_in_order(opened: Open, report: str) -> None:
     assert page.locator(".dimensions .used").count() == 128
 
 
-def test_one_hears_what_is_chosen_at_the_same_place_without_a_gap(
-    opened: Open, case: tuple[dict[str, Any], list[Listening]]
-) -> None:
+def test_switching_keeps_the_position_without_a_gap(opened: Open, case: tuple[dict[str, Any], list[Listening]]) -> None:
     page = opened(to_html(case[0], tones()))
     page.locator(".play").click()
     wait(page, "window.context && context.currentTime > 0.9")
@@ -159,7 +157,7 @@ def test_one_hears_what_is_chosen_at_the_same_place_without_a_gap(
     assert page.locator(".selected .codec").inner_text() == "silk"
 
 
-def test_levels_are_matched_only_when_asked_for(opened: Open, case: tuple[dict[str, Any], list[Listening]]) -> None:
+def test_levels_are_matched_only_on_request(opened: Open, case: tuple[dict[str, Any], list[Listening]]) -> None:
     page = opened(to_html(case[0], tones()))
     page.get_by_label("Loop").check()
     page.keyboard.press("3")
@@ -175,9 +173,7 @@ def test_levels_are_matched_only_when_asked_for(opened: Open, case: tuple[dict[s
     assert min(page.evaluate("loudness()")) > 0.2
 
 
-def test_the_clip_pauses_seeks_and_ends_by_the_keyboard(
-    opened: Open, case: tuple[dict[str, Any], list[Listening]]
-) -> None:
+def test_keyboard_control_of_the_player(opened: Open, case: tuple[dict[str, Any], list[Listening]]) -> None:
     page = opened(to_html(case[0], tones()))
     page.locator(".tracks input").first.focus()
     page.keyboard.press("Space")
@@ -239,7 +235,7 @@ def test_the_table_sorts_both_ways_by_click_and_keyboard(
     assert page.locator("#results [aria-sort=ascending], #results [aria-sort=descending]").count() == 1
 
 
-def test_differences_take_the_place_of_means(opened: Open, report: str) -> None:
+def test_differences_replace_means(opened: Open, report: str) -> None:
     page = opened(report)
     cell = page.locator("#results tbody tr").nth(1).locator("td").filter(has=page.locator(".difference")).first
     mean = cell.inner_text()
@@ -250,7 +246,7 @@ def test_differences_take_the_place_of_means(opened: Open, report: str) -> None:
     assert title.startswith("silk minus codec2:1200: ") and difference.split()[-1] in title
 
 
-def test_a_greyed_column_says_how_to_get_it(opened: Open, report: str) -> None:
+def test_a_missing_column_states_how_to_enable_it(opened: Open, report: str) -> None:
     page = opened(report)
     head = page.locator("#results th.missing")
     assert "ViSQOL" in head.inner_text() and head.get_attribute("title") == reportcase.NEEDS
@@ -259,7 +255,7 @@ def test_a_greyed_column_says_how_to_get_it(opened: Open, report: str) -> None:
     assert head.get_by_role("button").count() == 0  # nothing to sort by
 
 
-def test_names_from_files_are_only_text(opened: Open, case: tuple[dict[str, Any], list[Listening]]) -> None:
+def test_names_from_files_are_escaped(opened: Open, case: tuple[dict[str, Any], list[Listening]]) -> None:
     attacks = [
         "<script>window.hacked = 1</script>",
         '"><img src=x onerror="window.hacked = 1">',
@@ -287,7 +283,7 @@ def test_names_from_files_are_only_text(opened: Open, case: tuple[dict[str, Any]
     assert page.evaluate("window.hacked") is None
 
 
-def test_no_script_but_its_own_would_run(browser: Any, report: str, tmp_path: Path) -> None:
+def test_only_scripts_of_the_page_run(browser: Any, report: str, tmp_path: Path) -> None:
     """What stands behind the escaping: the page's policy."""
     broken = report.replace("<main>", '<main><script>window.hacked = 1</script><p onclick="window.hacked = 2">x</p>')
     assert broken != report
@@ -303,7 +299,7 @@ def test_no_script_but_its_own_would_run(browser: Any, report: str, tmp_path: Pa
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
-def test_it_fits_the_page_and_can_be_read(opened: Open, report: str, width: int, theme: str) -> None:
+def test_the_page_fits_and_is_readable(opened: Open, report: str, width: int, theme: str) -> None:
     page = opened(report, width=width, theme=theme)
     page.locator("details").evaluate_all("all => all.forEach(one => one.open = true)")
     page.wait_for_timeout(50)
@@ -356,7 +352,7 @@ def test_the_numbers_can_be_downloaded(opened: Open, report: str, case: tuple[di
     assert json.loads(Path(download.value.path()).read_text(encoding="utf-8")) == case[0]
 
 
-def test_without_scripts_it_still_shows_and_plays(opened: Open, report: str) -> None:
+def test_without_scripts_tables_and_audio_work(opened: Open, report: str) -> None:
     page = opened(report, java_script_enabled=False)
     assert page.locator("#results tbody tr").count() == len(reportcase.CODECS) + 1
     assert page.locator("audio:visible").count() == 2 * (1 + len(reportcase.CODECS))
@@ -372,7 +368,7 @@ def test_scores_have_no_rates(opened: Open, case: tuple[dict[str, Any], list[Lis
     assert page.locator("#results .group").all_inner_texts() == ["Quality"]
 
 
-def test_a_run_without_one_usable_codec_still_has_a_report(case: tuple[dict[str, Any], list[Listening]]) -> None:
+def test_a_run_without_usable_codecs_has_a_report(case: tuple[dict[str, Any], list[Listening]]) -> None:
     result = copy.deepcopy(case[0])
     nothing = {key: {"mean": None, "low": None, "high": None, "n": 0} for key in result["metrics"]}
     result["codecs"] = {name: {"n_clips": 2, "n_failed": 2, "failed": "No."} for name in reportcase.CODECS}
@@ -382,14 +378,14 @@ def test_a_run_without_one_usable_codec_still_has_a_report(case: tuple[dict[str,
     assert html.count("could not be used: No.") == len(reportcase.CODECS)
 
 
-def test_names_cannot_close_the_element_that_holds_the_result(case: tuple[dict[str, Any], list[Listening]]) -> None:
+def test_names_cannot_close_the_script_element(case: tuple[dict[str, Any], list[Listening]]) -> None:
     result = copy.deepcopy(case[0])
     result["settings"]["split"] = "</script><!--"
     html = to_html(result, [])
     assert "</script><!--" not in html and html.count("<script") == html.count("</script>") == 3
 
 
-def test_best_and_what_cannot_be_told_from_it(case: tuple[dict[str, Any], list[Listening]]) -> None:
+def test_best_and_tied_cells(case: tuple[dict[str, Any], list[Listening]]) -> None:
     result = copy.deepcopy(case[0])
     names = list(reportcase.CODECS)
 
@@ -409,7 +405,7 @@ def test_best_and_what_cannot_be_told_from_it(case: tuple[dict[str, Any], list[L
     assert tokens.tied == {"silk"}
 
 
-def test_matched_levels_never_pass_full_scale() -> None:
+def test_matched_levels_do_not_clip() -> None:
     t = np.arange(24_000) / 24_000
     reference = (0.9 * np.sin(2 * np.pi * 200 * t)).astype(np.float32)
     peaky = np.zeros_like(reference)

@@ -83,7 +83,7 @@ def test_single_files_need_no_equal_names(references: Path, tmp_path: Path) -> N
     assert result["means"]["half"]["level_db"]["mean"] == pytest.approx(-6.02, abs=0.01)
 
 
-def test_a_manifest_carries_its_columns(references: Path) -> None:
+def test_columns_of_a_manifest_are_used(references: Path) -> None:
     half = remade(references, "half", lambda wave: 0.5 * wave)
     (references / "INDEX.csv").write_text("path,speaker\nann/1.flac,ann\nbob/1.flac,bob\n")
     groups = measure(references / "INDEX.csv", half, by=["speaker"])["groups"]
@@ -102,7 +102,7 @@ def test_a_manifest_carries_its_columns(references: Path) -> None:
         ("file", ArgumentError, "is a file"),
     ],
 )
-def test_what_does_not_belong_together_is_refused(
+def test_unmatched_files_are_refused(
     references: Path, tmp_path: Path, change: str, error: type[Exception], says: str
 ) -> None:
     folder = remade(references, "out", lambda wave: wave)
@@ -126,7 +126,7 @@ def test_what_does_not_belong_together_is_refused(
         measure(references, *given)
 
 
-def test_outputs_that_are_no_audio_are_told(references: Path) -> None:
+def test_unreadable_outputs_are_reported(references: Path) -> None:
     folder = remade(references, "out", lambda wave: wave)
     (folder / "ann/1.wav").write_text("no audio")
     audio.write(folder / "ann/2.wav", speechlike(1.0) * 0, RATE, overwrite=True)

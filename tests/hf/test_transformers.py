@@ -66,7 +66,7 @@ def expected(codec: Silk, waves: list[np.ndarray]) -> list[Tokens]:
     return [codec.encode(wave) for wave in waves]
 
 
-def test_the_folder_can_be_pushed_as_it_is(folder: Path, codec: Silk) -> None:
+def test_the_folder_can_be_pushed(folder: Path, codec: Silk) -> None:
     names = {path.name for path in folder.iterdir()}
     assert names == {
         "config.json", "model.safetensors", "preprocessor_config.json", "tokenizer_config.json", "README.md", "LICENSE",
@@ -84,14 +84,14 @@ def test_the_folder_can_be_pushed_as_it_is(folder: Path, codec: Silk) -> None:
     assert (folder / "model.safetensors").stat().st_size < 40e6
 
 
-def test_auto_classes_find_ours(folder: Path, model: Any, extractor: Any) -> None:
+def test_auto_classes_find_silk(folder: Path, model: Any, extractor: Any) -> None:
     assert type(model) is SilkModel and type(extractor) is SilkFeatureExtractor
     assert type(AutoConfig.from_pretrained(folder)) is SilkConfig
     assert type(AutoTokenizer.from_pretrained(folder)) is SilkTokenizer
     assert model.dtype == torch.float32 and not model.training
 
 
-def test_tokens_and_wave_are_those_of_the_package(
+def test_tokens_and_wave_equal_those_of_the_package(
     model: Any, extractor: Any, codec: Silk, waves: list[np.ndarray], expected: list[Tokens]
 ) -> None:
     inputs = extractor(waves, sampling_rate=24_000, return_tensors="pt")
@@ -111,7 +111,7 @@ def test_tokens_and_wave_are_those_of_the_package(
         assert np.abs(row[:n] - codec.decode(tokens)).max() < 1e-4 and not row[n:].any()
 
 
-def test_a_padded_batch_has_the_codes_that_single_clips_have(
+def test_a_padded_batch_has_the_codes_of_single_clips(
     model: Any, extractor: Any, waves: list[np.ndarray], expected: list[Tokens]
 ) -> None:
     for wave, tokens in zip(waves, expected, strict=True):
@@ -123,7 +123,7 @@ def test_a_padded_batch_has_the_codes_that_single_clips_have(
     assert model.to_tokens(model.encode(louder, mask)) == [expected[2]]
 
 
-def test_a_long_recording_goes_through_in_pieces(model: Any, codec: Silk, waves: list[np.ndarray]) -> None:
+def test_a_long_recording_is_processed_in_pieces(model: Any, codec: Silk, waves: list[np.ndarray]) -> None:
     long = np.tile(waves[1], 6)  # 12 s: two pieces
     found = model.encode(torch.from_numpy(long)[None])
     tokens = codec.encode(long)
@@ -133,7 +133,7 @@ def test_a_long_recording_goes_through_in_pieces(model: Any, codec: Silk, waves:
     assert np.abs(decoded[: len(long)] - codec.decode(tokens)).max() < 1e-4
 
 
-def test_calling_the_model_is_there_and_back(model: Any, extractor: Any, waves: list[np.ndarray]) -> None:
+def test_calling_the_model_encodes_and_decodes(model: Any, extractor: Any, waves: list[np.ndarray]) -> None:
     inputs = extractor(waves[1:], sampling_rate=24_000, return_tensors="pt")
     with torch.no_grad():
         both = model(**inputs)
@@ -143,14 +143,14 @@ def test_calling_the_model_is_there_and_back(model: Any, extractor: Any, waves: 
     assert torch.equal(again.audio_values, both.audio_values) and torch.equal(masked.audio_values, both.audio_values)
 
 
-def test_tokens_of_any_grouping_become_a_batch_again(model: Any, expected: list[Tokens]) -> None:
+def test_tokens_of_any_grouping_become_a_batch(model: Any, expected: list[Tokens]) -> None:
     batch = model.from_tokens([expected[0], expected[1].regroup(4), expected[2]])
     assert model.to_tokens(batch) == expected
     with pytest.raises(TokensError, match="must be of"):
         model.from_tokens([Tokens.from_levels(np.zeros((1, 128), int), n_samples=9_600, codec="silk@000000000000")])
 
 
-def test_saved_and_loaded_again_it_is_the_same(
+def test_saving_and_loading_keeps_the_model(
     model: Any, extractor: Any, folder: Path, tmp_path: Path, waves: list[np.ndarray], expected: list[Tokens]
 ) -> None:
     for part in (model, extractor, AutoTokenizer.from_pretrained(folder)):
@@ -181,13 +181,13 @@ def test_a_model_of_random_weights_has_its_constants() -> None:
 # --- the feature extractor
 
 
-def test_other_rates_and_channels_are_heard_as_the_codec_hears_them(extractor: Any, codec: Silk, model: Any) -> None:
+def test_other_rates_and_channels_match_the_codec(extractor: Any, codec: Silk, model: Any) -> None:
     wave, rate = audio.read(RECORDINGS[0], 16_000)[:32_000], 16_000
     inputs = extractor(np.stack([wave, wave]), sampling_rate=rate, return_tensors="pt")
     assert model.to_tokens(model.encode(**inputs)) == [codec.encode(wave, rate)]
 
 
-def test_padding_and_truncation_are_those_of_any_extractor(extractor: Any) -> None:
+def test_padding_and_truncation(extractor: Any) -> None:
     waves = [[0.1] * 100, np.zeros(300)]
     assert extractor(waves, sampling_rate=24_000, return_tensors="np")["input_values"].shape == (2, 1, 300)
     loose = extractor(waves, padding=False, sampling_rate=24_000)
@@ -226,7 +226,7 @@ def test_ids_of_text_and_back(dims: int, expected: list[Tokens], tmp_path: Path)
     )
 
 
-def test_the_listed_vocabulary_is_the_counted_one() -> None:
+def test_the_vocabulary_has_the_stated_size() -> None:
     tokenizer = SilkTokenizer(dims_per_token=1)
     every = tokenizer.get_vocab()
     assert len(every) == tokenizer.vocab_size == 1_027
@@ -234,7 +234,7 @@ def test_the_listed_vocabulary_is_the_counted_one() -> None:
 
 
 @pytest.mark.parametrize("text", ["hello", "<|silk:0:1|>", "<|silk/2:64:0|>", "<|silk/2:0:64|>", "<|silk/2:end:9|>"])
-def test_text_that_it_has_no_ids_for_is_refused(text: str) -> None:
+def test_text_without_ids_is_refused(text: str) -> None:
     with pytest.raises(TokensError, match="must"):
         SilkTokenizer()(text)
 
@@ -243,12 +243,12 @@ def test_text_that_it_has_no_ids_for_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize("dims", [0, 5, 7])
-def test_a_vocabulary_too_large_to_be_listed_is_refused(dims: int) -> None:
+def test_a_vocabulary_that_is_too_large_is_refused(dims: int) -> None:
     with pytest.raises(ArgumentError, match="dims_per_token must be"):
         SilkTokenizer(dims_per_token=dims)
 
 
-def test_wrong_tensors_are_one_sentence(model: Any) -> None:
+def test_wrong_tensors_are_refused(model: Any) -> None:
     one = torch.zeros(1, 1, 100)
     for values, mask in (
         (torch.zeros(1, 2, 100), None),
@@ -268,7 +268,7 @@ def test_wrong_tensors_are_one_sentence(model: Any) -> None:
         SilkModel(SilkConfig(conv_width=16, width=20, heads=2)).half().encode(one)
 
 
-def test_a_folder_that_would_make_other_tokens_is_not_written(weights_folder: Path, tmp_path: Path) -> None:
+def test_an_export_with_different_tokens_is_not_written(weights_folder: Path, tmp_path: Path) -> None:
     shutil.copytree(weights_folder, wrong := tmp_path / "wrong")
     described = json.loads((wrong / "config.json").read_text())
     described["network"] |= {"mel_floor": 0.1, "mel_mean": 0.0, "mel_std": 1.0}
@@ -302,7 +302,7 @@ def test_a_run_is_exported_to_weights_first(
         (["export", "empty", "-o", "out", "--format", "tflite"], "onnx or transformers"),
     ],
 )
-def test_the_command_says_it_on_one_line(
+def test_errors_of_the_command_are_one_line(
     words: list[str], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -92,7 +92,7 @@ def test_silence_is_the_floor() -> None:
 # --- causality
 
 
-def test_a_frame_hears_its_own_samples_and_480_more(model: SilkModel, wave: torch.Tensor) -> None:
+def test_a_frame_depends_on_its_samples_and_480_more(model: SilkModel, wave: torch.Tensor) -> None:
     """Exactly: what comes later changes no level, and the last of the 480 samples does reach the latent."""
     end = 3 * FRAME + LOOKAHEAD  # frames 0..2 may hear samples before here
     before = model.encode(wave)
@@ -127,7 +127,7 @@ def test_the_window_of_the_last_column_ends_with_the_look_ahead() -> None:
         assert torch.allclose(columns[:-2], torch.tensor(mel.FLOOR).log())
 
 
-def test_a_sample_is_decoded_from_tokens_up_to_its_own(model: SilkModel, levels: torch.Tensor) -> None:
+def test_decoding_is_causal(model: SilkModel, levels: torch.Tensor) -> None:
     changed = levels.clone()
     changed[:, 4:] = 7 - changed[:, 4:]
     before, after = (model.decode(some, 6 * FRAME) for some in (levels, changed))
@@ -135,14 +135,14 @@ def test_a_sample_is_decoded_from_tokens_up_to_its_own(model: SilkModel, levels:
     assert not torch.equal(before[:, 4 * FRAME : 5 * FRAME], after[:, 4 * FRAME : 5 * FRAME])
 
 
-def test_attention_sees_whole_frames_and_a_bounded_past() -> None:
+def test_attention_covers_whole_frames_and_a_limited_past() -> None:
     mask = block_causal_mask(3, 2, CPU).reshape(3, STEPS, 5, STEPS)
     assert torch.equal(mask.all(dim=(1, 3)), mask.any(dim=(1, 3)))  # all of a frame, or nothing of it
     expected = [[1, 1, 1, 0, 0], [0, 1, 1, 1, 0], [0, 0, 1, 1, 1]]
     assert torch.equal(mask[:, 0, :, 0].int(), torch.tensor(expected, dtype=torch.int32))
 
 
-def test_a_frame_forgets_what_is_beyond_the_past(model: SilkModel, levels: torch.Tensor) -> None:
+def test_a_frame_does_not_depend_on_the_distant_past(model: SilkModel, levels: torch.Tensor) -> None:
     """Two layers that see two frames back reach four frames back, the convolutions into one more; not further."""
     many = torch.randint(0, 8, (1, 9, 128), generator=torch.Generator().manual_seed(8))
     changed = many.clone()
@@ -182,7 +182,7 @@ CUTS = st.sets(st.integers(1, 6)).map(lambda cuts: np.diff([0, *sorted(cuts), 7]
 
 @settings(max_examples=8, deadline=None, derandomize=True)
 @given(frames=CUTS)
-def test_any_cut_gives_the_whole(model: SilkModel, wave: torch.Tensor, frames: list[int]) -> None:
+def test_chunks_of_any_length_equal_the_whole(model: SilkModel, wave: torch.Tensor, frames: list[int]) -> None:
     seven = torch.randint(0, 8, (1, 7, 128), generator=torch.Generator().manual_seed(6))
     with torch.no_grad():
         whole, chunked = (encode_in_chunks(model, wave, some) for some in ([7], frames))
@@ -190,7 +190,7 @@ def test_any_cut_gives_the_whole(model: SilkModel, wave: torch.Tensor, frames: l
         assert torch.allclose(decode_in_chunks(model, seven, frames), model.decode(seven, 7 * FRAME), atol=1e-5)
 
 
-def test_the_training_pass_is_the_streaming_pass(model: SilkModel, wave: torch.Tensor) -> None:
+def test_training_and_streaming_give_the_same_result(model: SilkModel, wave: torch.Tensor) -> None:
     """`forward` on a crop, `encode` and `decode` on the same samples."""
     crop = wave[:, : 4 * FRAME + LOOKAHEAD]
     with torch.no_grad():
@@ -209,7 +209,7 @@ def test_a_batch_is_its_clips(model: SilkModel) -> None:
         assert torch.allclose(model.decode(levels[i : i + 1], waves.shape[1])[0], decoded[i], atol=1e-5)
 
 
-def test_states_are_named_and_shaped_as_they_come_out(model: SilkModel) -> None:
+def test_states_have_the_stated_shapes(model: SilkModel) -> None:
     states = fresh_states(model.encoder.state_shapes(), 2, CPU)
     spectrum, next_wave = model.encoder.log_mel(torch.zeros(2, FRAME), states[0])
     _, following = model.encoder(spectrum, states[1:])
@@ -221,7 +221,7 @@ def test_states_are_named_and_shaped_as_they_come_out(model: SilkModel) -> None:
 
 
 @pytest.mark.parametrize("n_samples", [1, FRAME - 1, FRAME, FRAME + 1])
-def test_length_is_kept(model: SilkModel, wave: torch.Tensor, n_samples: int) -> None:
+def test_the_length_is_preserved(model: SilkModel, wave: torch.Tensor, n_samples: int) -> None:
     levels = model.encode(wave[:, :n_samples])
     assert levels.shape == (1, -(-n_samples // FRAME), 128) and levels.min() >= 0 and levels.max() <= 7
     assert model.decode(levels, n_samples).shape == (1, n_samples)
@@ -247,7 +247,7 @@ def test_bfloat16_autocast_trains(wave: torch.Tensor) -> None:
     assert all(torch.isfinite(p.grad).all() for p in network.parameters() if p.grad is not None)
 
 
-def test_the_shifted_products_are_the_convolution() -> None:
+def test_shifted_products_equal_the_convolution() -> None:
     torch.manual_seed(2)
     block = ConvNeXtBlock(8, 2)
     seen = torch.randn(2, KERNEL - 1 + 20, 8)
@@ -277,7 +277,7 @@ def noisy_model() -> SilkModel:
     return SilkModel(dataclasses.replace(TINY, noise=True)).eval()
 
 
-def test_noise_depends_on_the_position_alone(noisy_model: SilkModel) -> None:
+def test_noise_depends_only_on_the_position(noisy_model: SilkModel) -> None:
     """Any cut of a stream gives the same wave, and two streams in a batch the same noise."""
     levels = torch.randint(0, 8, (2, 5, 128))
     levels[1] = levels[0]
@@ -308,7 +308,7 @@ def test_noise_has_the_predicted_spectrum(noisy_model: SilkModel) -> None:
     assert float((alike - torch.diag(alike.diagonal())).abs().max()) < 0.35
 
 
-def test_the_head_rebuilds_a_wave_from_its_own_stft() -> None:
+def test_the_head_reconstructs_a_wave_from_its_stft() -> None:
     """A window of column j starts where the column starts, so two columns of the start lack their past."""
     wave = torch.from_numpy(speechlike(0.8, seed=4))
     n_columns = len(wave) // HOP - 2
@@ -323,7 +323,7 @@ def test_the_head_rebuilds_a_wave_from_its_own_stft() -> None:
     assert torch.allclose(rebuilt[0, inside], wave[inside], atol=1e-5)
 
 
-def test_the_head_as_a_matrix_product_is_the_inverse_fft() -> None:
+def test_the_matrix_product_equals_the_inverse_fft() -> None:
     from silkcodec.train.export import inverse_dft
 
     real, imaginary = torch.randn(2, 5, BINS, generator=torch.Generator().manual_seed(3)).unbind(0)

@@ -45,7 +45,7 @@ def test_bound_is_the_formula_of_the_paper() -> None:
     assert bounded.min() > -4.5 and bounded.max() < 3.5
 
 
-def test_gradient_is_that_of_the_bound_and_stays_in_its_dimension() -> None:
+def test_gradient_is_that_of_the_bound() -> None:
     fsq = FSQ()
     latent = latents(50, 6)[0].requires_grad_(True)
     weights = torch.randn(50, 6, generator=torch.Generator().manual_seed(1))
@@ -77,7 +77,7 @@ def test_stays_float32_under_bfloat16_autocast() -> None:
     assert torch.equal(half.codes, FSQ()(latent.bfloat16().float()).codes)  # nothing lost beyond the input's own
 
 
-def test_every_level_is_reached_and_none_beyond() -> None:
+def test_all_levels_and_no_others_are_reached() -> None:
     codes = FSQ()(torch.linspace(-50, 50, 100_001)).codes
     assert codes.dtype == torch.int64
     assert torch.equal(codes.unique(), torch.arange(8))
@@ -99,7 +99,7 @@ def test_levels_to_latent_and_back() -> None:
     assert torch.equal(fsq.decode(levels.to(torch.uint8)), decoded)
 
 
-def test_levels_survive_the_packing_to_tokens() -> None:
+def test_levels_are_unchanged_by_packing() -> None:
     levels = FSQ()(latents(20, 128)).codes[0]
     codes = levels_to_codes(levels.numpy())
     assert codes.shape == (20, 19)
@@ -107,7 +107,7 @@ def test_levels_survive_the_packing_to_tokens() -> None:
     assert codes[0, 0] == sum(int(level) * 8**i for i, level in enumerate(levels[0, :7]))
 
 
-def test_no_codebook_is_held() -> None:
+def test_no_codebook_is_stored() -> None:
     assert not FSQ().state_dict() and not list(FSQ().buffers())
 
 

@@ -74,7 +74,7 @@ def test_multiscale_without_strides_is_rvq() -> None:
     assert torch.allclose(ours.latent, theirs.latent)
 
 
-def test_a_coarse_codebook_quantizes_the_mean_of_its_stretch() -> None:
+def test_a_coarse_codebook_quantizes_the_mean_of_its_stride() -> None:
     quantizer = MultiScaleRVQ(4, vectors=4, strides=(4,), entries=2).eval()
     quantizer.codebooks[0].entries.copy_(torch.tensor([[-1.0], [1.0]]))
     got = quantizer(torch.tensor([[3.0, -1.0, -1.0, 0.0], [-3.0, 0.0, 0.0, 2.0]]))
@@ -104,7 +104,7 @@ def test_snac_has_the_same_codes() -> None:
     assert torch.allclose(got.latent.view(5, 6, 8).transpose(1, 2), expected, atol=1e-5)
 
 
-def test_decode_is_what_the_decoder_saw(quantizer: nn.Module) -> None:
+def test_decode_equals_the_output_of_forward(quantizer: nn.Module) -> None:
     latent = latents(3, 7, 16)
     quantizer(latent)  # a training batch, so that the codebooks are in place
     got = quantizer.eval()(latent)
@@ -123,7 +123,7 @@ def test_the_gradient_passes_straight_through(quantizer: nn.Module) -> None:
     assert latent.grad is not None and torch.allclose(latent.grad, weights, atol=1e-6)
 
 
-def test_evaluation_moves_nothing(quantizer: nn.Module) -> None:
+def test_evaluation_changes_nothing(quantizer: nn.Module) -> None:
     quantizer(latents(3, 40, 16))
     before = {name: value.clone() for name, value in quantizer.state_dict().items()}
     quantizer.eval()(latents(3, 40, 16, seed=9))
@@ -139,7 +139,7 @@ def test_float32_under_autocast(quantizer: nn.Module) -> None:
     assert mixed.latent.dtype == torch.float32 and torch.equal(mixed.codes, plain.codes)
 
 
-def test_more_training_leaves_less_error(quantizer: nn.Module) -> None:
+def test_training_reduces_the_error(quantizer: nn.Module) -> None:
     errors = []
     for step in range(60):
         latent = latents(8, 40, 16, seed=step)
@@ -161,7 +161,7 @@ def _kmeans_error(vectors: torch.Tensor) -> float:
     return float((codebook(codebook.nearest(vectors)) - vectors).square().mean())
 
 
-def test_fewer_vectors_than_entries_can_begin() -> None:
+def test_fewer_vectors_than_entries_are_accepted() -> None:
     codebook = Codebook(64, 2)
     codebook.begin(latents(10, 2))
     assert torch.isfinite(codebook.entries).all()
@@ -180,7 +180,7 @@ def test_a_dead_entry_is_moved_onto_the_data() -> None:
     assert len(codebook.nearest(latents(4000, 2, seed=50)).unique()) == 8
 
 
-def test_quantizer_dropout_leaves_the_rest_of_the_chain_out() -> None:
+def test_quantizer_dropout_skips_the_end_of_the_chain() -> None:
     torch.manual_seed(0)
     quantizer = RVQ(8, vectors=2, codebooks=4, entries=8, dropout=1.0)
     lengths = set()
@@ -193,7 +193,7 @@ def test_quantizer_dropout_leaves_the_rest_of_the_chain_out() -> None:
     assert (quantizer.eval()(latents(2, 30, 8)).codes >= 0).all()
 
 
-def test_a_chain_cut_short_decodes_to_its_first_stages() -> None:
+def test_a_truncated_chain_decodes_to_its_first_stages() -> None:
     quantizer = RVQ(8, vectors=2, codebooks=3, entries=8, dropout=0.0)
     latent = latents(2, 50, 8)
     quantizer(latent)

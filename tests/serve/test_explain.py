@@ -51,7 +51,7 @@ def get(page: ThreadingHTTPServer, path: str, method: str = "GET") -> tuple[http
     return response, body
 
 
-def test_it_serves_the_page_and_the_packages_own_weights(running: ThreadingHTTPServer) -> None:
+def test_it_serves_the_page_and_the_embedded_weights(running: ThreadingHTTPServer) -> None:
     response, body = get(running, "/")
     assert response.status == 200 and b"How codecs work" in body
     assert response.headers["Content-Type"].startswith("text/html")
@@ -71,13 +71,13 @@ def test_it_serves_nothing_else(running: ThreadingHTTPServer, path: str) -> None
     assert get(running, path)[0].status == 404
 
 
-def test_only_this_machine_can_reach_it_and_the_page_no_other(running: ThreadingHTTPServer) -> None:
+def test_it_listens_on_loopback_and_the_page_loads_nothing_else(running: ThreadingHTTPServer) -> None:
     assert running.server_address[0] == "127.0.0.1"
     policy = get(running, "/")[0].headers["Content-Security-Policy"]
     assert policy.startswith("default-src 'self'") and "http" not in policy
 
 
-def test_what_it_cannot_do_it_says_in_one_sentence(site: Path, tmp_path: Path) -> None:
+def test_errors_are_one_sentence(site: Path, tmp_path: Path) -> None:
     with pytest.raises(SilkError, match=re.escape("has not been built. Run `make web`")):
         explain.server(site=tmp_path / "nowhere")
     with pytest.raises(WeightsError, match=re.escape("has no config.json")):
@@ -88,13 +88,13 @@ def test_what_it_cannot_do_it_says_in_one_sentence(site: Path, tmp_path: Path) -
         explain.server(taken.getsockname()[1], site=site)
 
 
-def test_the_verb_without_a_built_page(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_command_without_a_built_page(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(explain.server, "__defaults__", (0, None, tmp_path))
     result = CliRunner().invoke(app, ["explain", "--no-browser"])
     assert result.exit_code == 2 and "make web" in result.stderr
 
 
-def test_the_verb_says_where_the_page_is_and_ends_by_ctrl_c(site: Path) -> None:
+def test_the_command_prints_the_address_and_stops_on_ctrl_c(site: Path) -> None:
     code = f"""
 import pathlib, signal, sys
 from silkcodec import cli

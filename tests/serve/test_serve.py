@@ -88,7 +88,7 @@ def test_decoding_in_batches_gives_the_samples_of_single_calls(codec: Silk, size
         assert lengths[name] == len(codes) * FRAME_SAMPLES
 
 
-def test_only_sizes_without_a_different_bit_are_used(codec: Silk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_exact_batch_sizes_are_used(codec: Silk, monkeypatch: pytest.MonkeyPatch) -> None:
     from silkcodec.serve import batcher
 
     real = batcher.run
@@ -104,7 +104,7 @@ def test_only_sizes_without_a_different_bit_are_used(codec: Silk, monkeypatch: p
     assert exact_sizes(codec, 1) == [1]
 
 
-def test_a_live_stream_does_not_wait_behind_one_that_sends_all_at_once(codec: Silk, speech: Any) -> None:
+def test_a_live_stream_does_not_wait_for_a_greedy_one(codec: Silk, speech: Any) -> None:
     clock = Clock()
     batcher = Batcher(codec, [1], clock)
     batcher.open_encoder("greedy")
@@ -144,7 +144,7 @@ def pieces_of(session: Session, *messages: str | bytes) -> list[bytes]:
 
 
 @pytest.mark.parametrize(("rate", "kind"), [(24_000, "s16le"), (24_000, "f32le"), (16_000, "s16le")])
-def test_any_cut_of_the_samples_gives_the_tokens_of_encode(codec: Silk, speech: Any, rate: int, kind: str) -> None:
+def test_messages_of_any_length_give_the_tokens_of_encode(codec: Silk, speech: Any, rate: int, kind: str) -> None:
     wave = samples_of(bytes_of(speech[:50_000], kind), kind)
     expected = codec.encode(wave, rate)
     for seed in range(3):
@@ -167,7 +167,7 @@ def test_any_cut_of_the_samples_gives_the_tokens_of_encode(codec: Silk, speech: 
         assert session.ended and session.n_samples_in == len(wave)
 
 
-def test_at_24_khz_a_piece_goes_when_it_completes_a_frame() -> None:
+def test_at_24_khz_a_piece_completes_a_frame() -> None:
     session = Session(100)
     pieces_of(session, start(task="encode"))
     sizes = [len(piece) for _ in range(100) for piece in session.receive(bytes(2 * 480))]  # 20 ms each
@@ -184,7 +184,7 @@ def test_codes_come_as_json_or_int32() -> None:
         assert session.seconds_in == pytest.approx(0.8)
 
 
-def test_what_the_server_says() -> None:
+def test_messages_of_the_server() -> None:
     session = Session(100)
     pieces_of(session, start(task="encode", n_codebooks=2))
     started = json.loads(session.started("silk@0a1b2c3d4e5f", "id"))
@@ -225,7 +225,7 @@ GARBAGE = [
 
 
 @pytest.mark.parametrize("message", GARBAGE, ids=range(len(GARBAGE)))
-def test_garbage_is_refused_in_a_sentence(message: str | bytes) -> None:
+def test_garbage_is_refused_with_one_sentence(message: str | bytes) -> None:
     with pytest.raises(ProtocolError) as caught:
         pieces_of(Session(100), message)
     assert str(caught.value).endswith(".") and len(str(caught.value)) < 200
@@ -253,7 +253,7 @@ def test_garbage_after_the_start_is_refused(message: str | bytes) -> None:
         pieces_of(Session(100), start(task="decode"), message)
 
 
-def test_a_stream_has_an_end() -> None:
+def test_a_stream_has_a_maximum_length() -> None:
     with pytest.raises(ProtocolError, match="1 s of audio"):
         pieces_of(Session(1.0), start(task="encode"), bytes(2 * 24_000), bytes(2))
     with pytest.raises(ProtocolError, match="after 'end'"):
@@ -267,7 +267,7 @@ def job(source: Path, given: str, wanted: str, **fields: Any) -> FileJob:
     return FileJob(source, source.with_name(f"result.{wanted}"), given, wanted, **({"max_s": 60.0} | fields))
 
 
-def test_an_upload_becomes_what_the_library_makes_of_it(codec: Silk, speech: Any, tmp_path: Path) -> None:
+def test_uploads_give_the_result_of_the_library(codec: Silk, speech: Any, tmp_path: Path) -> None:
     source = tmp_path / "upload"
     with io.BytesIO() as file:
         audio.write(file, speech[:30_000])
@@ -287,7 +287,7 @@ def test_an_upload_becomes_what_the_library_makes_of_it(codec: Silk, speech: Any
     assert sorted(p.name for p in tmp_path.iterdir()) == ["result.json", "result.silk", "result.wav", "upload"]
 
 
-def test_a_bomb_is_refused_before_memory_is_spent(codec: Silk, tmp_path: Path) -> None:
+def test_a_decompression_bomb_is_refused_early(codec: Silk, tmp_path: Path) -> None:
     source = tmp_path / "upload"
     source.write_bytes(b"")
     audio.write(tmp_path / "long.flac", np.zeros(24_000 * 30, np.float32))
@@ -309,7 +309,7 @@ def test_a_bomb_is_refused_before_memory_is_spent(codec: Silk, tmp_path: Path) -
     assert not list(tmp_path.glob("result*")) and not list(tmp_path.glob(".*"))
 
 
-def test_a_job_that_nobody_waits_for_stops(codec: Silk, speech: Any, tmp_path: Path) -> None:
+def test_a_cancelled_job_stops(codec: Silk, speech: Any, tmp_path: Path) -> None:
     audio.write(tmp_path / "a.wav", speech)
     (tmp_path / "a.wav").rename(tmp_path / "upload")
     with pytest.raises(Cancelled):
@@ -333,7 +333,7 @@ def test_a_job_that_nobody_waits_for_stops(codec: Silk, speech: Any, tmp_path: P
         json.dumps({"codes": [[0] * 18 + [64]]}),
     ],
 )
-def test_tokens_that_are_none_are_refused(text: str) -> None:
+def test_invalid_tokens_are_refused(text: str) -> None:
     with pytest.raises(SilkError):
         filejobs.from_json(text, "silk@0a1b2c3d4e5f", 60)
 
@@ -349,7 +349,7 @@ def test_memory_is_bounded() -> None:
     assert result.stdout == "too_large\n", result.stderr
 
 
-def test_folders_of_killed_servers_are_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_folders_of_killed_servers_are_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     left, fresh, other = (tmp_path / name for name in ("silk-serve-left", "silk-serve-fresh", "other"))
     for folder in (left, fresh, other):
@@ -368,7 +368,7 @@ def test_folders_of_killed_servers_are_swept(tmp_path: Path, monkeypatch: pytest
 # --- access, settings, logs
 
 
-def test_the_rate_of_an_address() -> None:
+def test_the_rate_limit_of_an_address() -> None:
     clock = Clock()
     rate = access.RateLimiter(60, clock)
     for _ in range(6):
@@ -381,7 +381,7 @@ def test_the_rate_of_an_address() -> None:
     rate.take("a")
 
 
-def test_places_are_given_back() -> None:
+def test_concurrency_limit() -> None:
     places = access.ConcurrencyLimit("streams", total=2, each=1)
     with places.one("a"), places.one("b"):
         for client in ("c", "a"):
@@ -402,7 +402,7 @@ def test_the_token() -> None:
             access.check(token, wrong)
 
 
-def test_without_a_token_no_page_from_elsewhere_comes_in() -> None:
+def test_without_a_token_foreign_origins_are_refused() -> None:
     access.check(None, {})
     access.check(None, {"origin": "http://localhost:3000", "host": "[::1]:8000"})
     for origin in ("https://evil.example", "null", "http://[", "http://127.0.0.1.evil.example"):
@@ -410,7 +410,7 @@ def test_without_a_token_no_page_from_elsewhere_comes_in() -> None:
             access.check(None, {"origin": origin, "host": "localhost"})
 
 
-def test_without_a_token_a_name_that_was_rebound_to_this_machine_is_refused() -> None:
+def test_without_a_token_rebound_hosts_are_refused() -> None:
     for host in ("localhost", "localhost:8000", "127.0.0.1:8000", "[::1]"):
         access.check(None, {"host": host})
     for host in ("evil.example", "evil.example:8000", "127.0.0.1.evil.example", "[", "", "192.168.1.2:8000"):
@@ -419,7 +419,7 @@ def test_without_a_token_a_name_that_was_rebound_to_this_machine_is_refused() ->
     access.check(None, {"host": "192.168.1.2:8000"}, loopback=False)  # --no-token on an address of the network
 
 
-def test_settings_that_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_settings_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ArgumentError, match="must have a token"):
         Settings("0.0.0.0").check_open(False)
     Settings("0.0.0.0", token="x").check_open(False)
@@ -467,6 +467,6 @@ def test_a_line_of_log_is_one_object() -> None:
     assert len(logs.new_request_id('x"\n')) == len(logs.new_request_id(None)) == 16
 
 
-def test_closing_codes_are_those_of_the_register() -> None:
+def test_close_codes_match_the_registry() -> None:
     codes = (protocol.NORMAL, protocol.GOING_AWAY, protocol.POLICY, protocol.INTERNAL, protocol.RESTART)
     assert codes == (1000, 1001, 1008, 1011, 1012) and protocol.TRY_LATER == 1013

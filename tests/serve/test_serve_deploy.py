@@ -16,7 +16,7 @@ from repository import ROOT
 DOCUMENT = "".join((ROOT / "docs" / page).read_text(encoding="utf-8") for page in ("server.md", "protocol.md"))
 
 
-def test_the_dockerfile_has_nothing_to_lint() -> None:
+def test_the_dockerfile_passes_the_linter() -> None:
     hadolint = shutil.which("hadolint", path=str(Path(sys.executable).parent)) or shutil.which("hadolint")
     if hadolint is None:
         pytest.skip("needs hadolint")
@@ -24,7 +24,7 @@ def test_the_dockerfile_has_nothing_to_lint() -> None:
     assert result.returncode == 0, result.stdout
 
 
-def test_the_dockerfile_copies_what_is_there_and_is_not_root() -> None:
+def test_the_dockerfile_copies_existing_files_and_is_not_root() -> None:
     text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
     ignored = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
     for words in re.findall(r"^COPY (?!--from)(.+) \S+$", text, re.MULTILINE):
@@ -33,7 +33,7 @@ def test_the_dockerfile_copies_what_is_there_and_is_not_root() -> None:
     assert text.count("\nFROM ") == 2 and re.search(r"^USER 10001$", text, re.MULTILINE)
 
 
-def test_the_image_installs_nothing_without_a_hash() -> None:
+def test_the_image_installs_only_hashed_packages() -> None:
     text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
     installs = re.findall(r"pip (?:install|wheel|download) (.*)", text)
     locks = [re.search(r"--require-hashes --only-binary :all: -r (\S+)", options) for options in installs]
@@ -43,7 +43,7 @@ def test_the_image_installs_nothing_without_a_hash() -> None:
     assert "--build-arg PYTHON_IMAGE=" in DOCUMENT
 
 
-def test_the_locks_are_complete_and_of_the_tested_versions() -> None:
+def test_the_locks_are_complete_and_match_the_constraints() -> None:
     """What `make lock` wrote has every direct requirement, and the versions of constraints.txt."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     wanted = project["project"]["dependencies"] + project["project"]["optional-dependencies"]["serve"]
@@ -77,7 +77,7 @@ def pins(file: Path) -> dict[str, str]:
     return {normal(name): version for name, version in lines}
 
 
-def test_the_unit_is_one(tmp_path: Path) -> None:
+def test_the_unit_is_valid(tmp_path: Path) -> None:
     if shutil.which("systemd-analyze") is None:
         pytest.skip("needs systemd-analyze")
     text = (ROOT / "deploy" / "silk.service").read_text(encoding="utf-8")
@@ -87,7 +87,7 @@ def test_the_unit_is_one(tmp_path: Path) -> None:
     assert result.returncode == 0 and "silk.service" not in result.stderr, result.stderr
 
 
-def test_the_document_has_every_option_metric_and_close_code() -> None:
+def test_the_docs_list_every_option_metric_and_close_code() -> None:
     metrics = pytest.importorskip("silkcodec.serve.prometheus", reason="needs [serve]").Metrics()
     for family in metrics.registry.collect():
         assert f"`{family.name}`" in DOCUMENT, family.name

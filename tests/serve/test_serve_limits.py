@@ -125,7 +125,7 @@ def until(condition: Any) -> bool:
     return bool(condition())
 
 
-def test_who_sends_no_request_is_closed(tmp_path: Path) -> None:
+def test_connections_without_a_request_are_closed(tmp_path: Path) -> None:
     with front(tmp_path, header_s=0.2) as (url, _, _), raw(url) as silent, raw(url) as dribbling:
         dribbling.sendall(b"GET /health/li")
         assert silent.recv(100) == b"" and dribbling.recv(100) == b""
@@ -141,7 +141,7 @@ def is_open(connection: socket.socket) -> bool:
         return False
 
 
-def test_half_open_connections_shut_nobody_out(tmp_path: Path) -> None:
+def test_half_open_connections_do_not_block_others(tmp_path: Path) -> None:
     with ExitStack() as open_ones, front(tmp_path, client_waiting=4, pressed_s=0.2) as (url, _, _):
         half_open = [open_ones.enter_context(raw(url)) for _ in range(20)]
         for connection in half_open:
@@ -152,7 +152,7 @@ def test_half_open_connections_shut_nobody_out(tmp_path: Path) -> None:
         assert sum(map(is_open, half_open)) > 0, "few of them may take their time"
 
 
-def test_the_oldest_connection_that_waits_is_closed_for_a_new_one(tmp_path: Path) -> None:
+def test_the_oldest_waiting_connection_is_closed(tmp_path: Path) -> None:
     with ExitStack() as open_ones, front(tmp_path, most_waiting=3) as (url, _, _):
         silent = []
         for n in range(1, 6):
@@ -162,7 +162,7 @@ def test_the_oldest_connection_that_waits_is_closed_for_a_new_one(tmp_path: Path
         assert Client(url)._request("/health/ready")
 
 
-def test_health_checks_have_room_of_their_own(tmp_path: Path) -> None:
+def test_health_checks_are_exempt_from_limits(tmp_path: Path) -> None:
     with front(tmp_path, client_requests=1) as (url, pool, _):
         with raw(url) as working:
             working.sendall(b"POST /v1/encode HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\nwait")
@@ -175,7 +175,7 @@ def test_health_checks_have_room_of_their_own(tmp_path: Path) -> None:
         assert Client(url).codecs()
 
 
-def test_a_slow_upload_ends(tmp_path: Path) -> None:
+def test_a_slow_upload_is_refused(tmp_path: Path) -> None:
     with front(tmp_path, upload_s=0.3) as (url, _, _), raw(url) as slow:
         slow.sendall(b"POST /v1/encode HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nRI")
         answer = slow.recv(2000)
@@ -183,7 +183,7 @@ def test_a_slow_upload_ends(tmp_path: Path) -> None:
         assert list(tmp_path.iterdir()) == []
 
 
-def test_a_body_is_counted_where_it_does_not_say_its_length(tmp_path: Path) -> None:
+def test_a_body_without_a_length_is_counted(tmp_path: Path) -> None:
     with front(tmp_path, body_bytes=1000) as (url, _, _), raw(url) as endless:
         endless.sendall(b"POST /v1/encode HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n")
         endless.sendall(b"400\r\n" + b"x" * 1024 + b"\r\n")
@@ -191,7 +191,7 @@ def test_a_body_is_counted_where_it_does_not_say_its_length(tmp_path: Path) -> N
         assert until(lambda: list(tmp_path.iterdir()) == [])
 
 
-def test_work_stops_when_nobody_waits_for_it(tmp_path: Path) -> None:
+def test_work_stops_when_the_client_disconnects(tmp_path: Path) -> None:
     with front(tmp_path) as (url, pool, _):
         with raw(url) as leaving:
             leaving.sendall(b"POST /v1/encode HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\nwait")
@@ -199,7 +199,7 @@ def test_work_stops_when_nobody_waits_for_it(tmp_path: Path) -> None:
         assert until(lambda: pool.cancelled == 1) and until(lambda: list(tmp_path.iterdir()) == [])
 
 
-def test_one_address_does_not_take_all_places_for_uploads(tmp_path: Path) -> None:
+def test_one_address_cannot_use_all_uploads(tmp_path: Path) -> None:
     with front(tmp_path, files=1) as (url, _, service):
         with raw(url) as slow:
             slow.sendall(b"POST /v1/encode HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nRI")
@@ -212,7 +212,7 @@ def test_one_address_does_not_take_all_places_for_uploads(tmp_path: Path) -> Non
         assert until(lambda: list(tmp_path.iterdir()) == [])
 
 
-def test_a_body_that_is_costly_to_parse_is_read_slowly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_expensive_body_is_read_slowly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "PAUSE", 1e4)
     with front(tmp_path, "0123456789abcdef") as (url, _, _), raw(url) as chunks:
         chunks.sendall(b"POST /v1/encode HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n")
@@ -222,7 +222,7 @@ def test_a_body_that_is_costly_to_parse_is_read_slowly(tmp_path: Path, monkeypat
         assert Client(url)._request("/health/ready")
 
 
-def test_json_has_a_limit_of_its_own(tmp_path: Path) -> None:
+def test_json_has_a_separate_limit(tmp_path: Path) -> None:
     with front(tmp_path, duration_s=4.0) as (url, _, service):
         client, body = Client(url), b" " * (service.limits.json_bytes + 1)
         with pytest.raises(ServerError) as caught:
@@ -247,7 +247,7 @@ def upgraded(url: str, start: bytes) -> socket.socket:
     return connection
 
 
-def test_a_flood_of_pings_is_read_within_the_budget(tmp_path: Path) -> None:
+def test_a_flood_of_pings_is_throttled(tmp_path: Path) -> None:
     ping, pong, n = bytes([137, 128, 0, 0, 0, 0]), bytes([138, 0]), 3000
     with front(tmp_path, stream_messages=100) as (url, _, _), upgraded(url, START.encode()) as flood:
         flood.sendall(ping * n)
@@ -273,7 +273,7 @@ def test_a_stream_that_sends_empty_messages_is_closed(tmp_path: Path) -> None:
         assert until(lambda: pool.streams[0].closed)
 
 
-def test_a_budget_allows_a_second_at_once_and_then_its_rate() -> None:
+def test_a_budget_limits_the_rate() -> None:
     now = 0.0
     budget = Budget(100, lambda: now)
     assert budget.spend(60) == budget.spend(40) == 0
@@ -284,7 +284,7 @@ def test_a_budget_allows_a_second_at_once_and_then_its_rate() -> None:
     assert budget.spend(100) == 0
 
 
-def test_who_has_no_token_uses_up_no_rate(tmp_path: Path) -> None:
+def test_denied_requests_do_not_use_the_rate_limit(tmp_path: Path) -> None:
     token = "0123456789abcdef"
     with front(tmp_path, token, per_minute=30) as (url, _, _):
         answers = []
@@ -360,7 +360,7 @@ def test_rates_tokens_and_origins(tmp_path: Path) -> None:
         (RefusedError("internal", "A bug."), 500, 1011),
     ],
 )
-def test_what_the_pool_says_reaches_the_client(tmp_path: Path, error: SilkError, status: int, close: int) -> None:
+def test_errors_of_the_pool_reach_the_client(tmp_path: Path, error: SilkError, status: int, close: int) -> None:
     with front(tmp_path) as (url, pool, _):
         pool.error = error
         with pytest.raises(ServerError, match=str(error)) as caught:
@@ -374,7 +374,7 @@ def test_what_the_pool_says_reaches_the_client(tmp_path: Path, error: SilkError,
             assert closed.value.rcvd is not None and closed.value.rcvd.code == close
 
 
-def test_nothing_new_begins_in_a_drain(tmp_path: Path) -> None:
+def test_nothing_new_starts_while_draining(tmp_path: Path) -> None:
     with front(tmp_path) as (url, _, service):
         assert Client(url)._request("/health/ready")
         service.draining.set()

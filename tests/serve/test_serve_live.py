@@ -75,7 +75,7 @@ def no_streams(server: Server) -> None:
     assert server.metric("silk_streams") == 0
 
 
-def test_files_there_and_back(server: Server, codec: Silk, sound: Path) -> None:
+def test_files_are_encoded_and_decoded(server: Server, codec: Silk, sound: Path) -> None:
     expected = codec.encode(audio.read(sound))
     assert server.client.encode(sound) == server.client.encode(sound.read_bytes()) == expected
     np.testing.assert_allclose(server.client.decode(expected), codec.decode(expected), atol=1e-4)
@@ -107,7 +107,7 @@ def http(
         connection.close()
 
 
-def test_nothing_without_the_token(server: Server, sound: Path) -> None:
+def test_the_token_is_required(server: Server, sound: Path) -> None:
     for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic eDp5"}):
         for method, path in (
             ("GET", "/v1/codecs"),
@@ -166,14 +166,14 @@ def test_streams_both_ways_at_once(server: Server, codec: Silk, speech: Any) -> 
     np.testing.assert_array_equal(few, codes_of(codec.encode(wave, 16_000, n_codebooks=3)))
 
 
-def test_much_at_once_comes_back_whole(server: Server, codec: Silk) -> None:
+def test_large_messages_are_answered_completely(server: Server, codec: Silk) -> None:
     codes = np.zeros((120, 19), np.int64)
     with server.client.decoder() as decoder:
         first = decoder.feed(codes)
         assert len(first) + len(decoder.flush()) == 120 * 9_600
 
 
-def test_places_end_and_are_given_back(server: Server) -> None:
+def test_the_limit_of_streams(server: Server) -> None:
     open_streams = [server.client.encoder() for _ in range(6)]
     with pytest.raises(ServerError, match="6 streams") as caught:
         server.client.encoder()
@@ -184,7 +184,7 @@ def test_places_end_and_are_given_back(server: Server) -> None:
     server.client.encoder().close()
 
 
-def test_garbage_and_disconnects_harm_nobody(server: Server, codec: Silk, speech: Any) -> None:
+def test_garbage_and_disconnects_do_not_affect_others(server: Server, codec: Silk, speech: Any) -> None:
     from websockets.exceptions import ConnectionClosed
     from websockets.sync.client import connect
 
@@ -302,7 +302,7 @@ class Quiet(SimpleHTTPRequestHandler):
         """Nothing."""
 
 
-def test_openapi_holds_what_it_says(server: Server) -> None:
+def test_openapi_matches_the_server(server: Server) -> None:
     schemathesis = pytest.importorskip("schemathesis")
     from hypothesis import HealthCheck, Phase, given, settings
     from schemathesis.checks import not_a_server_error
@@ -330,7 +330,7 @@ def test_openapi_holds_what_it_says(server: Server) -> None:
     assert server.get("/health/ready")[0] == 200
 
 
-def test_a_worker_killed_harms_its_own_streams_only(server: Server, codec: Silk, speech: Any, sound: Path) -> None:
+def test_a_killed_worker_affects_only_its_streams(server: Server, codec: Silk, speech: Any, sound: Path) -> None:
     wave = speech[:40_000]
     streams = [server.client.encoder() for _ in range(4)]
     codes = [[stream.feed(wave[:15_000])] for stream in streams]
@@ -416,7 +416,7 @@ def test_a_worker_that_hangs_is_replaced(weights_folder: Path, monkeypatch: pyte
     assert n == 1 and not exists(pid)
 
 
-def test_a_model_that_cannot_load_does_not_eat_a_core(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_that_cannot_load_does_not_use_a_core(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pools, "PAUSES_S", (0.0, 30.0))
 
     async def tries() -> tuple[float, bool]:

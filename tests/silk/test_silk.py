@@ -29,7 +29,7 @@ def test_silk_is_a_codec(codec: Silk) -> None:
 
 
 @pytest.mark.parametrize("n_samples", [1, 239, 479, 480, 481, 9599, 9600, 9601, 10_079, 10_080, 10_081, 98_400])
-def test_length_is_kept(codec: Silk, speech: np.ndarray, n_samples: int) -> None:
+def test_the_length_is_preserved(codec: Silk, speech: np.ndarray, n_samples: int) -> None:
     tokens = codec.encode(speech[:n_samples], 24_000)
     assert tokens.n_samples == n_samples
     assert tokens.n_frames == -(-n_samples // 9600)

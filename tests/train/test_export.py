@@ -124,7 +124,7 @@ def primed(session: onnxruntime.InferenceSession, batch: np.ndarray) -> dict[str
 # --- the graphs are the network
 
 
-def test_the_runtime_gives_the_networks_tokens_and_wave(model: SilkModel, folder: Path) -> None:
+def test_the_runtime_matches_the_network(model: SilkModel, folder: Path) -> None:
     codec = Silk(folder, threads=1)
     for seed, n_samples in ((21, 33_333), (22, 9600), (23, 1)):
         wave = speechlike(1.5, seed)[:n_samples]
@@ -139,7 +139,7 @@ def near_a_tie(model: SilkModel, wave: np.ndarray) -> bool:
     return clearance(EncoderGraph(model), wave) < TIE
 
 
-def test_any_number_of_frames_a_call_and_states_carried(
+def test_any_number_of_frames_per_call(
     sessions: dict[str, onnxruntime.InferenceSession], model: SilkModel, batch: np.ndarray
 ) -> None:
     encoder, decoder = sessions["encoder"], sessions["decoder"]
@@ -176,7 +176,7 @@ def test_a_batch_is_its_clips(sessions: dict[str, onnxruntime.InferenceSession],
         assert np.abs(call(decoder, alone["levels"], None)[0]["wave"][0] - waves["wave"][i]).max() < 1e-5
 
 
-def test_the_graphs_mel_is_the_reference(
+def test_the_mel_of_the_graph_equals_the_reference(
     sessions: dict[str, onnxruntime.InferenceSession], model: SilkModel, batch: np.ndarray
 ) -> None:
     """A matrix product here, two FFTs there: equal to 1e-3 where there is sound (e^-6), and close below."""
@@ -210,7 +210,7 @@ def test_the_bases_are_fourier_transforms() -> None:
     assert torch.allclose(product, torch.fft.irfft(spectrum, 720), atol=1e-5)
 
 
-def test_the_tables_that_a_runtime_computes_are_those_of_torch_to_the_bit(folder: Path, model: SilkModel) -> None:
+def test_computed_tables_equal_those_of_torch_exactly(folder: Path, model: SilkModel) -> None:
     filters = "encoder.mel.filters"
     for name, expected in (
         ("mel_basis", windowed_dft()), ("inverse_basis", inverse_dft()), (filters, model.encoder.mel.filters)
@@ -230,12 +230,12 @@ def test_the_tables_that_a_runtime_computes_are_those_of_torch_to_the_bit(folder
 # --- the folder
 
 
-def test_the_folder_is_complete_and_nothing_else(folder: Path) -> None:
+def test_the_folder_has_exactly_the_stated_files(folder: Path) -> None:
     files = ["README.md", "config.json", "decoder.onnx", "encoder.onnx", "golden.npz"]
     assert sorted(p.name for p in folder.iterdir()) == files
 
 
-def test_the_config_says_what_the_graphs_are(folder: Path, sessions: dict[str, onnxruntime.InferenceSession]) -> None:
+def test_the_config_describes_the_graphs(folder: Path, sessions: dict[str, onnxruntime.InferenceSession]) -> None:
     config = json.loads((folder / "config.json").read_text())
     digests = ""
     for name, session in sessions.items():
@@ -271,7 +271,7 @@ def test_the_golden_wave(folder: Path, model: SilkModel) -> None:
     assert not near_a_tie(model, wave)
 
 
-def test_weights_are_stored_in_half_and_tables_not_at_all(folder: Path, model: SilkModel) -> None:
+def test_weights_are_float16_and_tables_are_not_stored(folder: Path, model: SilkModel) -> None:
     n_bytes = 0
     for name in ("encoder", "decoder"):
         for tensor in onnx.load(folder / f"{name}.onnx").graph.initializer:
@@ -282,7 +282,7 @@ def test_weights_are_stored_in_half_and_tables_not_at_all(folder: Path, model: S
     assert n_bytes < weights + graphs < weights + 4 * 513 * 128  # the smallest table, the mel filters, is larger
 
 
-def test_the_graphs_hold_no_traces_of_the_machine(folder: Path) -> None:
+def test_the_graphs_contain_no_local_paths(folder: Path) -> None:
     for name in ("encoder", "decoder"):
         content = (folder / f"{name}.onnx").read_bytes()
         assert b"site-packages" not in content and b".py" not in content and b"/home" not in content
@@ -304,7 +304,7 @@ print(hashlib.sha256(to_onnx(DecoderGraph(load_run(Path(sys.argv[1]))[1]))).hexd
     assert again.stdout.split()[-1] == json.loads((folder / "config.json").read_text())["decoder"]["sha256"]
 
 
-def test_the_card_says_where_it_comes_from(folder: Path) -> None:
+def test_the_card_describes_the_training(folder: Path) -> None:
     card = (folder / "README.md").read_text()
     assert json.loads((folder / "config.json").read_text())["weights_hash"] in card
     assert "Steps: 3," in card and "all (3 steps)" in card
@@ -313,7 +313,7 @@ def test_the_card_says_where_it_comes_from(folder: Path) -> None:
     assert "Not measured yet" in card
 
 
-def test_the_card_says_what_a_run_began_with(folder: Path, run: Path, tmp_path: Path) -> None:
+def test_the_card_lists_the_starting_weights(folder: Path, run: Path, tmp_path: Path) -> None:
     def chain(init: Path | str) -> str:
         return "".join(start_lines(load_config("tiny", [f"init={init}"])))
 
@@ -339,7 +339,7 @@ def test_the_card_says_what_a_run_began_with(folder: Path, run: Path, tmp_path: 
 # --- back into a network
 
 
-def test_weights_come_back(folder: Path, model: SilkModel, run: Path) -> None:
+def test_weights_are_loaded_from_an_export(folder: Path, model: SilkModel, run: Path) -> None:
     torch.manual_seed(99)
     other = SilkModel(model.config)
     load_weights(other, folder)
@@ -362,7 +362,7 @@ def test_a_run_starts_from_an_exported_folder(folder: Path, model: SilkModel, sp
 
 
 @pytest.mark.parametrize("damage", ["missing", "changed", "no config"])
-def test_damaged_weights_are_one_sentence(folder: Path, model: SilkModel, tmp_path: Path, damage: str) -> None:
+def test_damaged_weights_give_one_sentence(folder: Path, model: SilkModel, tmp_path: Path, damage: str) -> None:
     import shutil
 
     shutil.copytree(folder, tmp_path / "weights")
@@ -382,15 +382,13 @@ def test_damaged_weights_are_one_sentence(folder: Path, model: SilkModel, tmp_pa
 # --- what can go wrong
 
 
-def test_no_run_is_one_sentence(tmp_path: Path) -> None:
+def test_a_missing_run_gives_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"has no checkpoint\.safetensors"):
         export(tmp_path, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
-def test_an_export_that_disagrees_leaves_the_folder_as_it_was(
-    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_export_does_not_change_the_folder(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "config.json").write_text("the old one")
     monkeypatch.setattr(module, "to_onnx", lambda graph: b"no graph")
 
@@ -424,7 +422,7 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(run: Path, tmp_path: Pa
 
 
 @pytest.mark.parametrize("name", requirements.EXPORT)
-def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_a_missing_package_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     find = requirements.importlib.util.find_spec
     monkeypatch.setattr(requirements.importlib.util, "find_spec", lambda other: None if other == name else find(other))
     with pytest.raises(MissingExtraError, match=rf"'{name}'.*pip install 'silkcodec\[train\]'"):

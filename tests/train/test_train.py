@@ -93,7 +93,7 @@ def runs(speech: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
     return folder / "run", folder / "before"
 
 
-def test_a_run_leaves_its_files(runs: tuple[Path, Path]) -> None:
+def test_a_run_writes_its_files(runs: tuple[Path, Path]) -> None:
     run, _ = runs
     assert load_config(run / "config.toml").stage[2].name == "decoder"
     _, progress = checkpoint.load(run / "checkpoint.safetensors")
@@ -137,7 +137,7 @@ def test_the_last_stage_changes_no_token(runs: tuple[Path, Path]) -> None:
             assert torch.equal(after[name], after[name.replace("model/", "ema/")]), name
 
 
-def test_a_finished_run_is_left_as_it_is(runs: tuple[Path, Path], speech: Path) -> None:
+def test_a_finished_run_does_not_change(runs: tuple[Path, Path], speech: Path) -> None:
     run, _ = runs
     before = {p: p.read_bytes() for p in (run / "checkpoint.safetensors", run / "history.jsonl")}
     train(run / "config.toml", run)
@@ -154,7 +154,7 @@ def uninterrupted(speech: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return run
 
 
-def test_after_kill_9_a_run_ends_where_it_would_have(speech: Path, tmp_path: Path, uninterrupted: Path) -> None:
+def test_a_killed_run_ends_like_an_uninterrupted_one(speech: Path, tmp_path: Path, uninterrupted: Path) -> None:
     """Killed in the middle of step 6; the last checkpoint is of step 5. To the bit: nothing is random but by step."""
     code = """
 import os, signal, sys
@@ -179,7 +179,7 @@ loop.train("tiny", sys.argv[1], sys.argv[2:])
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_an_interrupt_saves_and_leaves_with_130(
+def test_an_interrupt_saves_and_exits_with_130(
     speech: Path, tmp_path: Path, uninterrupted: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     average = Trainer._average
@@ -200,7 +200,7 @@ def test_an_interrupt_saves_and_leaves_with_130(
     assert_same(weights(tmp_path / "run", "model", "ema"), weights(uninterrupted, "model", "ema"))
 
 
-def test_the_second_interrupt_does_what_it_did_before() -> None:
+def test_the_second_interrupt_has_its_previous_effect() -> None:
     with Interrupts() as interrupts:
         os.kill(os.getpid(), signal.SIGINT)
         assert interrupts.requested
@@ -213,7 +213,7 @@ def test_the_second_interrupt_does_what_it_did_before() -> None:
     assert requested == [False]
 
 
-def test_an_older_checkpoint_is_gone_on_from(speech: Path, tmp_path: Path, uninterrupted: Path) -> None:
+def test_an_older_checkpoint_is_resumed(speech: Path, tmp_path: Path, uninterrupted: Path) -> None:
     """One of the first runs: no count of skipped steps, no `init` in its config."""
     shutil.copytree(uninterrupted, tmp_path / "run")
     config = tmp_path / "run" / "config.toml"
@@ -226,7 +226,7 @@ def test_an_older_checkpoint_is_gone_on_from(speech: Path, tmp_path: Path, unint
     assert_same(weights(tmp_path / "run", "model"), weights(uninterrupted, "model"))
 
 
-def test_the_history_forgets_what_comes_again(tmp_path: Path) -> None:
+def test_the_history_removes_repeated_steps(tmp_path: Path) -> None:
     lines = ['{"step": 4, "stoi": 0.1}', '{"step": 8, "stoi": 0.2}', '{"step": 12}', '{"st']
     (tmp_path / "history.jsonl").write_text("\n".join(lines), encoding="utf-8")
     progress = Progress(tmp_path, load_config("tiny"))
@@ -236,7 +236,9 @@ def test_the_history_forgets_what_comes_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["cut short", "other bytes", "empty", "no progress"])
-def test_a_damaged_checkpoint_is_one_sentence(speech: Path, tmp_path: Path, uninterrupted: Path, damage: str) -> None:
+def test_a_damaged_checkpoint_gives_one_sentence(
+    speech: Path, tmp_path: Path, uninterrupted: Path, damage: str
+) -> None:
     shutil.copytree(uninterrupted, tmp_path / "run")
     file = tmp_path / "run" / "checkpoint.safetensors"
     if damage == "cut short":
@@ -251,7 +253,7 @@ def test_a_damaged_checkpoint_is_one_sentence(speech: Path, tmp_path: Path, unin
 
 
 @pytest.mark.parametrize("change", ["model.width=48", "optim.optimizer=adamw"])
-def test_a_checkpoint_of_another_config_is_one_sentence(
+def test_a_checkpoint_of_another_config_gives_one_sentence(
     speech: Path, tmp_path: Path, uninterrupted: Path, change: str
 ) -> None:
     shutil.copytree(uninterrupted, tmp_path / "run")
@@ -262,7 +264,7 @@ def test_a_checkpoint_of_another_config_is_one_sentence(
     assert (tmp_path / "run" / "config.toml").read_bytes() == saved  # nothing was overwritten on the way
 
 
-def test_a_run_folder_that_cannot_be_made_is_one_sentence(speech: Path, tmp_path: Path) -> None:
+def test_an_unwritable_run_folder_gives_one_sentence(speech: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OutputError, match="Cannot write to the run folder"):
         train("tiny", tmp_path / "file", short(speech, 1))
@@ -285,7 +287,7 @@ def test_a_full_disk_keeps_the_last_checkpoint(tmp_path: Path, monkeypatch: pyte
 # --- starting from other weights
 
 
-def test_a_run_starts_from_anothers_average(speech: Path, tmp_path: Path, uninterrupted: Path) -> None:
+def test_a_run_starts_from_the_average_of_another(speech: Path, tmp_path: Path, uninterrupted: Path) -> None:
     source = weights(uninterrupted, "ema")
     config = load_config("tiny", short(speech, 1, f"init={uninterrupted}", "seed=5"))
     trainer = Trainer(config, tmp_path / "run")
@@ -321,7 +323,7 @@ def test_a_run_starts_from_the_raw_weights_before_the_decay_with_their_discrimin
     assert larger.discriminators.state_dict().keys() == groups["discriminators"].keys()
 
 
-def test_a_stage_of_discriminators_alone_changes_nothing_else(speech: Path, tmp_path: Path) -> None:
+def test_a_stage_of_discriminators_changes_only_them(speech: Path, tmp_path: Path) -> None:
     losses = "losses={adversarial=0.5}, train_encoder=false, train_decoder=false"
     overrides = [*short(speech, 1)[:-1], f'stage=[{{name="discriminators", steps=3, {losses}}}]']
     trainer = Trainer(load_config("tiny", overrides), tmp_path / "run")
@@ -333,9 +335,7 @@ def test_a_stage_of_discriminators_alone_changes_nothing_else(speech: Path, tmp_
     assert [name for name, value in trainer.discriminators.state_dict().items() if not torch.equal(value, theirs[name])]
 
 
-def test_init_that_holds_nothing_or_does_not_fit_is_one_sentence(
-    speech: Path, tmp_path: Path, uninterrupted: Path
-) -> None:
+def test_an_invalid_init_gives_one_sentence(speech: Path, tmp_path: Path, uninterrupted: Path) -> None:
     for source, more, message in (
         (tmp_path / "nowhere", "seed=1", "init must be a folder"),
         (uninterrupted, "model.width=48", "does not match its config"),
@@ -381,7 +381,7 @@ def test_a_step_without_a_finite_gradient_changes_nothing(speech: Path, tmp_path
     assert line["step"] == 4 and line["skipped"] == 2 and math.isfinite(line["train"]["mel"])
 
 
-def test_a_run_that_learns_nothing_any_more_ends(speech: Path, tmp_path: Path) -> None:
+def test_a_run_without_finite_gradients_stops(speech: Path, tmp_path: Path) -> None:
     trainer = Trainer(load_config("tiny", short(speech, 60, "log.checkpoint_minutes=0")), tmp_path / "run")
     trainer.losses = Broken(trainer.losses, bad=set(range(4, 100)))
     with pytest.raises(SilkError, match=f"{MAX_SKIPPED} consecutive steps, up to step 23"):
@@ -390,7 +390,7 @@ def test_a_run_that_learns_nothing_any_more_ends(speech: Path, tmp_path: Path) -
     assert all(torch.isfinite(tensor).all() for tensor in groups["model"].values())
 
 
-def test_a_wave_that_is_no_number_does_not_reach_the_discriminators(speech: Path, tmp_path: Path) -> None:
+def test_a_nan_wave_does_not_reach_the_discriminators(speech: Path, tmp_path: Path) -> None:
     stage = 'stage=[{name="a", steps=2, losses={mel=1.0, adversarial=1.0}}]'
     trainer = Trainer(load_config("tiny", [*short(speech, 1), stage]), tmp_path / "run")
     before = {name: tensor.clone() for name, tensor in trainer.discriminators.state_dict().items()}
@@ -434,7 +434,7 @@ def test_a_stage_of_minutes_ends_by_the_clock_and_its_rate_falls_with_it(
     assert np.allclose(rates, [1e-3, 0.75e-3, 0.5e-3, 0.25e-3])
 
 
-def test_a_stage_of_minutes_goes_on_with_what_is_left_of_it(speech: Path, tmp_path: Path) -> None:
+def test_a_stage_of_minutes_resumes_with_the_remaining_time(speech: Path, tmp_path: Path) -> None:
     stage = 'stage=[{name="a", minutes=1.0, losses={mel=1.0}}]'
     config = load_config("tiny", [*short(speech, 1), stage])
     before = Trainer(config, tmp_path / "run")
@@ -443,7 +443,7 @@ def test_a_stage_of_minutes_goes_on_with_what_is_left_of_it(speech: Path, tmp_pa
     assert Trainer(config, tmp_path / "run")._done(config.stage[0]) == 0.75
 
 
-def test_discriminators_hear_every_original_at_one_level() -> None:
+def test_discriminators_get_originals_at_one_level() -> None:
     target = torch.stack([0.01 * torch.randn(4800), 0.5 * torch.randn(4800), torch.zeros(4800)])
     wave = target + 0.001
     original, decoded = at_one_level(target, wave)
@@ -479,7 +479,7 @@ def test_moving_average_in_closed_form(ema_decay: float) -> None:
     assert float(ema.weight.detach()) == pytest.approx(expected, rel=1e-5)
 
 
-def test_means_count_a_name_only_where_it_appears() -> None:
+def test_means_have_a_count_per_name() -> None:
     means = Means()
     for values in ({"mel": 1.0}, {"mel": 3.0, "features": 5.0}, {}):
         means.add(values)
@@ -505,7 +505,7 @@ class Perfect(torch.nn.Module):
         return self.wave[:, :n_samples]
 
 
-def test_validation_measures_and_keeps_what_is_heard(tmp_path: Path) -> None:
+def test_validation_measures_and_stores_audio(tmp_path: Path) -> None:
     waves = [speechlike(2.0, seed=1), np.zeros(12_000, np.float32)]  # of silence nothing is measured
     for _ in range(2):  # a run that was killed comes by again
         scores = validate(Perfect(), waves, tmp_path / "audio")
@@ -570,9 +570,7 @@ def test_the_batch_must_divide_among_processes(speech: Path, tmp_path: Path, mon
 
 
 @pytest.mark.parametrize("module", requirements.TRAINING)
-def test_a_missing_package_is_named_before_anything_is_done(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str
-) -> None:
+def test_a_missing_package_is_reported_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str) -> None:
     find = requirements.importlib.util.find_spec
     monkeypatch.setattr(requirements.importlib.util, "find_spec", lambda name: None if name == module else find(name))
     with pytest.raises(MissingExtraError, match=rf"'{module}'.*pip install 'silkcodec\[train\]'"):
@@ -580,7 +578,7 @@ def test_a_missing_package_is_named_before_anything_is_done(
     assert not list(tmp_path.iterdir())
 
 
-def test_freed_memory_is_kept_where_glibc_is() -> None:
+def test_freed_memory_is_kept_with_glibc() -> None:
     """Counted by the kernel: large blocks, allocated and freed again and again, take new pages only once."""
     code = """
 import resource, sys

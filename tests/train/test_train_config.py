@@ -26,7 +26,7 @@ def test_packaged_configs_load() -> None:
     assert len(load_config("tiny").stage) == 3
 
 
-def test_a_file_extends_another_and_says_only_what_differs(tmp_path: Path) -> None:
+def test_a_file_extends_another(tmp_path: Path) -> None:
     write(tmp_path / "mine.toml", 'extends = "tiny.toml"\nseed = 5\n[optim]\nbatch_crops = 3\n')
     child = write(tmp_path / "child.toml", 'extends = "mine.toml"\n[optim]\nclip_norm = 2\n')
     config, tiny = load_config(child), load_config("tiny")
@@ -35,7 +35,7 @@ def test_a_file_extends_another_and_says_only_what_differs(tmp_path: Path) -> No
     assert isinstance(config.optim.clip_norm, float)
 
 
-def test_a_file_beside_goes_before_a_packaged_one(tmp_path: Path) -> None:
+def test_a_file_in_the_same_folder_has_priority(tmp_path: Path) -> None:
     write(tmp_path / "base.toml", "seed = 77\n" + STAGE)
     assert load_config(write(tmp_path / "child.toml", 'extends = "base.toml"\n')).seed == 77
 
@@ -63,7 +63,7 @@ def test_overrides() -> None:
     assert config.optim.compile is True and config.adversary.periods == (2, 3)
 
 
-def test_dump_reads_back_as_the_same(tmp_path: Path) -> None:
+def test_a_dumped_config_loads_as_the_same(tmp_path: Path) -> None:
     odd = 'a "b" \\ c:\\d\te\u00e9 \U0001f600 \x7f \n line'
     overrides = [f"data.folder={odd}", "optim.learning_rate=1e-5", "init=x", "log.checkpoint_minutes=0"]
     config = load_config("tiny", overrides)
@@ -102,7 +102,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_a_bad_config_is_one_sentence(case: str, tmp_path: Path) -> None:
+def test_a_bad_config_gives_one_sentence(case: str, tmp_path: Path) -> None:
     text, message = BAD[case]
     with pytest.raises(ArgumentError, match=message) as caught:
         load_config(write(tmp_path / "bad.toml", text if "extends" in text else text + STAGE))
@@ -130,13 +130,13 @@ BAD_STAGES = {
 
 
 @pytest.mark.parametrize("case", BAD_STAGES)
-def test_a_bad_stage_is_one_sentence(case: str, tmp_path: Path) -> None:
+def test_a_bad_stage_gives_one_sentence(case: str, tmp_path: Path) -> None:
     text, message = BAD_STAGES[case]
     with pytest.raises(ArgumentError, match=message):
         load_config(write(tmp_path / "bad.toml", text))
 
 
-def test_configs_in_a_circle(tmp_path: Path) -> None:
+def test_circular_configs_are_refused(tmp_path: Path) -> None:
     write(tmp_path / "a.toml", 'extends = "b.toml"\n')
     write(tmp_path / "b.toml", 'extends = "a.toml"\n')
     with pytest.raises(ArgumentError, match="must not extend itself"):
@@ -144,12 +144,12 @@ def test_configs_in_a_circle(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["nosuch", "no/such.toml"])
-def test_a_missing_config_names_the_packaged_ones(name: str) -> None:
+def test_a_missing_config_lists_the_packaged_ones(name: str) -> None:
     with pytest.raises(ArgumentError, match=rf"not found: '{name}'. Pass .*tiny"):
         load_config(name)
 
 
-def test_a_folder_is_no_config(tmp_path: Path) -> None:
+def test_a_folder_is_not_a_config(tmp_path: Path) -> None:
     (tmp_path / "a.toml").mkdir()
     with pytest.raises(ArgumentError, match="Cannot read the config"):
         load_config(tmp_path / "a.toml")
@@ -158,19 +158,19 @@ def test_a_folder_is_no_config(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "override", ["seed", "stage.9.steps=1", "stage.x.steps=1", "stage.0=1", "data.folder.deep=1", "nosuch=1", "a.b=1"]
 )
-def test_a_bad_override_is_one_sentence(override: str) -> None:
+def test_a_bad_override_gives_one_sentence(override: str) -> None:
     with pytest.raises(ArgumentError) as caught:
         load_config("tiny", [override])
     assert "\n" not in str(caught.value)
 
 
-def test_the_names_of_losses_are_what_training_computes() -> None:
+def test_the_names_of_losses_match_training() -> None:
     from silkcodec.train import loop, losses
 
     assert set(LOSSES) == {*losses.NAMES, *loop.ADVERSARIAL, "recognizer"}
 
 
-def test_reading_a_config_needs_no_torch() -> None:
+def test_loading_a_config_does_not_need_torch() -> None:
     import subprocess
     import sys
 

@@ -62,7 +62,7 @@ def test_split_by_the_index_column(folder: Path) -> None:
     assert split_files(DataConfig(folder=str(folder), index="index.csv")) == splits
 
 
-def test_files_below_the_bandwidth_do_not_train(folder: Path) -> None:
+def test_files_below_the_bandwidth_are_skipped(folder: Path) -> None:
     rows = ["path\tsplit\thz", "b/00.wav\ttrain\t12000", "a/01.wav\tvalid\t4000", "b/02.wav\ttrain\t7900"]
     (folder / "INDEX.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
     config = DataConfig(folder=str(folder), index="INDEX.tsv", bandwidth_column="hz", min_bandwidth_hz=10_000)
@@ -72,7 +72,7 @@ def test_files_below_the_bandwidth_do_not_train(folder: Path) -> None:
         split_files(config)
 
 
-def test_training_leaves_out_what_evaluation_holds_out(folder: Path, tmp_path: Path) -> None:
+def test_training_excludes_held_out_clips(folder: Path, tmp_path: Path) -> None:
     rows = [
         "path\tsplit\tsource\tlanguage\tspeaker",
         "b/00.wav\ttrain\tbooks\ten\tann",  # held out as a clip
@@ -130,7 +130,7 @@ def test_split_by_hash_is_stable_and_disjoint(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("n_files", [1, 2, 3])
-def test_few_files_fill_both_sides(folder: Path, n_files: int) -> None:
+def test_few_files_fill_both_splits(folder: Path, n_files: int) -> None:
     for file in sorted(folder.rglob("*.wav"))[n_files:]:
         file.unlink()
     for percent in (0.01, 99.9):
@@ -138,7 +138,7 @@ def test_few_files_fill_both_sides(folder: Path, n_files: int) -> None:
         assert splits["train"] and splits["valid"]
 
 
-def test_a_folder_that_cannot_be_used_is_one_sentence(tmp_path: Path, folder: Path) -> None:
+def test_an_unusable_folder_gives_one_sentence(tmp_path: Path, folder: Path) -> None:
     (folder / "INDEX.tsv").write_text("path\tother\nb/00.wav\tx\n")
     (folder / "empty.tsv").write_text("path\tsplit\n")
     (tmp_path / "none").mkdir()
@@ -196,7 +196,7 @@ def test_other_rates_and_channels_become_mono_at_24_khz(tmp_path: Path) -> None:
     assert packed.hours == pytest.approx(1 / 3600, rel=1e-3)
 
 
-def test_the_cache_is_used_again(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cache_is_reused(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = DataConfig(folder=str(folder))
     first = pack(config, "train", tmp_path / "cache")
     decoded = counted(monkeypatch)
@@ -206,7 +206,7 @@ def test_the_cache_is_used_again(folder: Path, tmp_path: Path, monkeypatch: pyte
     assert sorted(p.name for p in (tmp_path / "cache").iterdir()) == ["train.i16", "train.json"]
 
 
-def test_the_cache_is_made_again_when_a_file_changes(
+def test_the_cache_is_rebuilt_when_a_file_changes(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config, cache = DataConfig(folder=str(folder)), tmp_path / "cache"
@@ -227,9 +227,7 @@ def test_the_cache_is_made_again_when_a_file_changes(
     assert name not in [clip.path for clip in pack(config, "train", cache).clips] and decoded
 
 
-def test_another_folder_is_not_mistaken_for_this_one(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_cache_of_another_folder_is_not_used(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import shutil
 
     shutil.copytree(folder, tmp_path / "copy")  # the same names, sizes and times
@@ -240,7 +238,7 @@ def test_another_folder_is_not_mistaken_for_this_one(
 
 
 @pytest.mark.parametrize("damage", ["samples cut short", "table cut short", "table of another kind", "no samples"])
-def test_a_damaged_cache_is_made_again(folder: Path, tmp_path: Path, damage: str) -> None:
+def test_a_damaged_cache_is_rebuilt(folder: Path, tmp_path: Path, damage: str) -> None:
     config, cache = DataConfig(folder=str(folder)), tmp_path / "cache"
     whole = np.array(pack(config, "train", cache).samples)
     if damage == "samples cut short":
@@ -254,7 +252,7 @@ def test_a_damaged_cache_is_made_again(folder: Path, tmp_path: Path, damage: str
     assert np.array_equal(pack(config, "train", cache).samples, whole)
 
 
-def test_a_killed_decode_leaves_no_half_pack(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_decode_leaves_no_partial_pack(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config, cache = DataConfig(folder=str(folder)), tmp_path / "cache"
     read, calls = audio.read, []
 
@@ -282,14 +280,14 @@ def test_an_unreadable_file_is_reported_and_skipped(folder: Path, tmp_path: Path
     assert sorted(line.split(":")[0] for line in said) == ["skipped a/broken.wav", "skipped a/cut.flac"]
 
 
-def test_nothing_readable_is_one_sentence(tmp_path: Path) -> None:
+def test_no_readable_file_gives_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "speech").mkdir()
     (tmp_path / "speech" / "broken.wav").write_bytes(b"this is no sound")
     with pytest.raises(ArgumentError, match="The train split must contain readable audio; all of its 1 files"):
         pack(DataConfig(folder=str(tmp_path / "speech")), "train", tmp_path / "cache")
 
 
-def test_a_cache_that_cannot_be_written_is_one_sentence(folder: Path, tmp_path: Path) -> None:
+def test_an_unwritable_cache_gives_one_sentence(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OutputError, match=r"Cannot write to data\.cache"):
         pack(DataConfig(folder=str(folder)), "train", tmp_path / "file" / "cache")
@@ -316,7 +314,7 @@ def test_a_crop_is_a_piece_of_its_clip() -> None:
     assert np.allclose(np.diff(batch, axis=1).mean(axis=1), slope, rtol=1e-2)
 
 
-def test_short_clips_are_followed_by_zeros_not_by_the_next_clip() -> None:
+def test_short_clips_are_zero_padded() -> None:
     short, other = np.full(500, 0.25, np.float32), np.full(700, -0.5, np.float32)
     batch = crops(pack_of(short, other), DataConfig(crop_frames=1, **PLAIN), 16, seed=1, step=0).numpy()
     seen = set()
@@ -346,7 +344,7 @@ def test_longer_files_are_drawn_more_often() -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_augmented_waves_keep_to_full_scale(seed: int) -> None:
+def test_augmented_waves_do_not_clip(seed: int) -> None:
     config = DataConfig(gain_db=20.0, bandwidth_share=1.0, noise_share=1.0, noise_db=-10.0)
     loud = np.sign(speechlike(0.8, seed)).astype(np.float32)  # a square wave at full scale: filtering overshoots
     wave = augment(loud, config, np.random.default_rng(seed))
@@ -362,7 +360,7 @@ def test_gain_stays_in_its_range_and_no_augmentation_changes_nothing() -> None:
     assert np.array_equal(augment(wave, DataConfig(**PLAIN), np.random.default_rng(0)), wave)
 
 
-def test_the_narrower_band_ends_where_it_should() -> None:
+def test_the_low_pass_has_its_cutoff() -> None:
     noise = (0.1 * np.random.default_rng(1).standard_normal(24_000)).astype(np.float32)
     config = DataConfig(gain_db=0.0, bandwidth_share=1.0, noise_share=0.0)
     power = np.abs(np.fft.rfft(augment(noise, config, np.random.default_rng(2)))) ** 2
@@ -370,9 +368,7 @@ def test_the_narrower_band_ends_where_it_should() -> None:
     assert power[(hz > 10_000)].mean() < 1e-4 * power[hz < 3000].mean()
 
 
-def test_errors_of_reading_are_the_only_ones_that_leave_a_file_out(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_read_errors_skip_a_file(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(source: Path, sample_rate: int) -> np.ndarray:
         raise RuntimeError("a bug in silkcodec")
 
@@ -381,7 +377,7 @@ def test_errors_of_reading_are_the_only_ones_that_leave_a_file_out(
         pack(DataConfig(folder=str(folder)), "train", tmp_path / "cache")
 
 
-def test_batches_come_in_their_order_whoever_is_done_first() -> None:
+def test_batches_are_in_order() -> None:
     def make(step: int) -> torch.Tensor:
         if step == 7:
             raise ValueError("no such batch")

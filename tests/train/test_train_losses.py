@@ -37,7 +37,7 @@ def noisy(wave: torch.Tensor, level: float) -> torch.Tensor:
     return wave + level * torch.randn(wave.shape, generator=torch.Generator().manual_seed(3))
 
 
-def test_equal_waves_lose_nothing(spectral: SpectralLoss, speech: torch.Tensor) -> None:
+def test_equal_waves_have_zero_loss(spectral: SpectralLoss, speech: torch.Tensor) -> None:
     losses = spectral(speech, speech)
     assert set(losses) == set(NAMES)
     for name, value in losses.items():
@@ -45,7 +45,7 @@ def test_equal_waves_lose_nothing(spectral: SpectralLoss, speech: torch.Tensor) 
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_more_noise_costs_more(spectral: SpectralLoss, speech: torch.Tensor, name: str) -> None:
+def test_more_noise_has_a_higher_loss(spectral: SpectralLoss, speech: torch.Tensor, name: str) -> None:
     values = [float(spectral(noisy(speech, level), speech)[name]) for level in (0.0, 1e-3, 1e-2, 1e-1)]
     assert values == sorted(values) and values[0] < values[-1]
 
@@ -56,12 +56,12 @@ def test_silence_is_worse_than_a_little_noise(spectral: SpectralLoss, speech: to
     assert nothing > spectral(noisy(speech, 1e-3), speech)[name]
 
 
-def test_the_sign_of_a_wave_is_not_heard(spectral: SpectralLoss, speech: torch.Tensor) -> None:
+def test_the_sign_of_a_wave_does_not_matter(spectral: SpectralLoss, speech: torch.Tensor) -> None:
     for name, value in spectral(-speech, speech).items():
         assert float(value) == pytest.approx(0, abs=1e-5), name
 
 
-def test_closed_forms_of_a_gain(spectral: SpectralLoss) -> None:
+def test_the_loss_of_a_gain_in_closed_form(spectral: SpectralLoss) -> None:
     """Loud noise at half its level: convergence 1/2 and ln 2 in the logarithms, far above the floors."""
     loud = torch.randn(1, N_SAMPLES, generator=torch.Generator().manual_seed(4))
     losses = spectral(0.5 * loud, loud)
@@ -95,7 +95,7 @@ def test_gradients_are_finite_at_silence_and_at_the_target(
 
 
 @pytest.mark.parametrize("snr_db", [0.0, 10.0, 20.0])
-def test_the_envelope_loss_is_what_stoi_misses(spectral: SpectralLoss, snr_db: float) -> None:
+def test_the_envelope_loss_is_one_minus_stoi(spectral: SpectralLoss, snr_db: float) -> None:
     """Nearly, in speech without long pauses, which STOI cuts out."""
     pystoi = pytest.importorskip("pystoi", reason="needs [eval]")
     wave = torch.from_numpy(audio.read(SAMPLES / "english.flac", SAMPLE_RATE))[None]
@@ -143,7 +143,7 @@ def test_every_discriminator_takes_any_length(discriminators: Discriminators, sp
     assert [tuple(band.shape) for band in bands] == [(2, 4, n_columns, bins) for bins in (10, 16, 26, 26, 26)]
 
 
-def test_discriminators_begin_with_scores_that_differ() -> None:
+def test_initial_scores_of_discriminators_differ() -> None:
     """With PyTorch's default initialisation, scores deviate by .003 to .011 and depend on nothing."""
     torch.manual_seed(1)
     fresh = Discriminators((2, 5), (512, 1024), width=8)
@@ -176,7 +176,9 @@ def test_feature_matching_of_equal_waves_is_zero(discriminators: Discriminators,
         assert float(adversarial_losses(discriminators(speech), discriminators(speech))["features"]) == 0.0
 
 
-def test_the_adversary_teaches_the_wave_and_learns_itself(discriminators: Discriminators, speech: torch.Tensor) -> None:
+def test_adversarial_gradients_reach_wave_and_discriminators(
+    discriminators: Discriminators, speech: torch.Tensor
+) -> None:
     fake = noisy(speech, 0.1).requires_grad_(True)
     losses = adversarial_losses(discriminators(speech), discriminators(fake))
     (losses["adversarial"] + losses["features"]).backward()

@@ -26,13 +26,13 @@ def trained(make: type[torch.optim.Optimizer], steps: int = 5, **options: object
     return parameters
 
 
-def test_in_bfloat16_it_is_the_optimiser_of_pytorch() -> None:
+def test_bfloat16_equals_the_optimiser_of_pytorch() -> None:
     theirs = trained(torch.optim.Muon, adjust_lr_fn="match_rms_adamw")
     for ours, their in zip(trained(Muon, dtype=torch.bfloat16), theirs, strict=True):
         assert torch.allclose(ours, their, rtol=0, atol=1e-4)  # how products of several matrices round is the machine's
 
 
-def test_in_float32_it_differs_by_the_rounding_of_bfloat16() -> None:
+def test_float32_differs_by_the_rounding_of_bfloat16() -> None:
     start = trained(Muon, steps=0)
     for ours, half, began in zip(trained(Muon, dtype=torch.float32), trained(Muon), start, strict=True):
         moved = (ours - began).norm()
@@ -40,7 +40,7 @@ def test_in_float32_it_differs_by_the_rounding_of_bfloat16() -> None:
 
 
 @pytest.mark.parametrize("shape", [(3, 16, 64), (3, 64, 16), (1, 32, 32)])
-def test_singular_values_come_near_to_one(shape: tuple[int, int, int]) -> None:
+def test_singular_values_are_near_one(shape: tuple[int, int, int]) -> None:
     matrices = torch.randn(shape, generator=torch.Generator().manual_seed(1))
     update = orthogonalized(matrices, torch.float32)
     assert update.shape == shape
@@ -51,11 +51,11 @@ def test_singular_values_come_near_to_one(shape: tuple[int, int, int]) -> None:
     assert torch.cosine_similarity(update.flatten(), (left @ right).flatten(), dim=0) > 0.95
 
 
-def test_a_zero_gradient_moves_nothing() -> None:
+def test_a_zero_gradient_changes_nothing() -> None:
     assert torch.equal(orthogonalized(torch.zeros(2, 4, 8), torch.float32), torch.zeros(2, 4, 8))
 
 
-def test_a_parameter_without_a_gradient_is_left_alone() -> None:
+def test_a_parameter_without_a_gradient_does_not_change() -> None:
     parameters = [nn.Parameter(torch.ones(4, 4)), nn.Parameter(torch.ones(4, 4))]
     parameters[0].grad = torch.eye(4)
     Muon(parameters, **OPTIONS).step()
@@ -66,7 +66,9 @@ def test_a_parameter_without_a_gradient_is_left_alone() -> None:
     ("says", "expected"),
     [({"avx512_bf16": True}, torch.bfloat16), ({"avx512_bf16": False, "avx2": True}, torch.float32)],
 )
-def test_auto_asks_the_processor(monkeypatch: pytest.MonkeyPatch, says: dict[str, bool], expected: torch.dtype) -> None:
+def test_auto_depends_on_the_processor(
+    monkeypatch: pytest.MonkeyPatch, says: dict[str, bool], expected: torch.dtype
+) -> None:
     monkeypatch.setattr(precision.torch.cpu, "get_capabilities", lambda: says)
     device = torch.device("cpu")
     assert arithmetic("auto", device) is expected

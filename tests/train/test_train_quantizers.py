@@ -66,7 +66,7 @@ def test_the_configs_know_every_quantizer() -> None:
         assert config.stage == rest.stage and config.optim == rest.optim
 
 
-def test_all_spend_the_same_bits() -> None:
+def test_all_quantizers_use_the_same_bits() -> None:
     for name in LEARNED:
         assert CLASSES[name]().bits_per_frame == pytest.approx(384, abs=0.01)
 
@@ -96,7 +96,7 @@ def test_a_run_with_learned_codebooks(quantizer: str, speech: Path, tmp_path: Pa
         export(tmp_path / "run", tmp_path / "weights")
 
 
-def test_codebooks_stand_still_where_only_the_decoder_learns(speech: Path, tmp_path: Path) -> None:
+def test_codebooks_are_frozen_if_only_the_decoder_is_trained(speech: Path, tmp_path: Path) -> None:
     before = trained(speech, tmp_path / "run", "rvq").model.quantizer.state_dict()
     before = {name: value.clone() for name, value in before.items()}
     going_on = trained(speech, tmp_path / "run", "rvq", RUN + DECODER)

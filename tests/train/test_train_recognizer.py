@@ -84,7 +84,7 @@ def noisy(wave: torch.Tensor, level: float) -> torch.Tensor:
 # --- the same numbers as Whisper's own
 
 
-def test_the_spectrogram_is_whispers() -> None:
+def test_the_spectrogram_equals_that_of_whisper() -> None:
     transformers = pytest.importorskip("transformers")
     wave = speechlike(1.5, sample_rate=16_000)
     extract = transformers.WhisperFeatureExtractor()
@@ -94,7 +94,7 @@ def test_the_spectrogram_is_whispers() -> None:
 
 
 @pytest.mark.parametrize("hz", [100.0, 440.0, 1000.0, 3000.0, 6500.0])
-def test_at_24_khz_it_hears_what_it_hears_at_16(hz: float) -> None:
+def test_spectrograms_at_24_and_16_khz_are_equal(hz: float) -> None:
     """The same tone at both rates; the last column's window, reflected at another sample, aside."""
 
     def heard(sample_rate: int) -> torch.Tensor:
@@ -106,7 +106,7 @@ def test_at_24_khz_it_hears_what_it_hears_at_16(hz: float) -> None:
     torch.testing.assert_close(heard(24_000), heard(16_000), atol=0.02, rtol=0)
 
 
-def test_the_features_are_those_of_transformers(tensors: dict[str, torch.Tensor], folder: Path) -> None:
+def test_the_features_equal_those_of_transformers(tensors: dict[str, torch.Tensor], folder: Path) -> None:
     whisper = pytest.importorskip("transformers.models.whisper.modeling_whisper")
     settings = {"d_model": WIDTH, "encoder_attention_heads": HEADS, "encoder_layers": LAYERS,
                 "encoder_ffn_dim": 4 * WIDTH, "max_source_positions": POSITIONS}  # fmt: skip
@@ -188,7 +188,7 @@ def ctranslate2_file(path: Path, tensors: dict[str, torch.Tensor], storage: str,
 
 
 @pytest.mark.parametrize(("storage", "error"), [("float32", 0), ("float16", 2**-11), ("bfloat16", 2**-8), ("int8", 0)])
-def test_ctranslate2_holds_the_same(
+def test_ctranslate2_files_give_the_same_tensors(
     tensors: dict[str, torch.Tensor], folder: Path, tmp_path: Path, storage: str, error: float
 ) -> None:
     ctranslate2_file(tmp_path / "model.bin", tensors, storage)
@@ -215,7 +215,7 @@ BAD_FOLDERS = {
 
 
 @pytest.mark.parametrize("case", BAD_FOLDERS)
-def test_bad_weights_are_one_sentence(tensors: dict[str, torch.Tensor], tmp_path: Path, case: str) -> None:
+def test_bad_weights_give_one_sentence(tensors: dict[str, torch.Tensor], tmp_path: Path, case: str) -> None:
     file, folder = tmp_path / "model.safetensors", tmp_path
     if case != "safetensors alone":
         (folder / "config.json").write_text('{"encoder_attention_heads": 2}')
@@ -240,22 +240,20 @@ def test_bad_weights_are_one_sentence(tensors: dict[str, torch.Tensor], tmp_path
 # --- the loss
 
 
-def test_equal_waves_lose_nothing(recognizer: RecognizerLoss, speech: torch.Tensor) -> None:
+def test_equal_waves_have_zero_loss(recognizer: RecognizerLoss, speech: torch.Tensor) -> None:
     assert float(recognizer(speech, speech)) == 0.0
 
 
-def test_more_noise_costs_more(recognizer: RecognizerLoss, speech: torch.Tensor) -> None:
+def test_more_noise_has_a_higher_loss(recognizer: RecognizerLoss, speech: torch.Tensor) -> None:
     values = [float(recognizer(noisy(speech, level), speech)) for level in (0.0, 1e-4, 1e-3, 1e-2, 1e-1)]
     assert values == sorted(values) and values[0] < values[-1]
 
 
-def test_other_speech_is_about_1_away(recognizer: RecognizerLoss, speech: torch.Tensor) -> None:
+def test_the_distance_of_other_speech_is_about_1(recognizer: RecognizerLoss, speech: torch.Tensor) -> None:
     assert 0.5 < float(recognizer(speech.flip(0), speech)) < 1.5
 
 
-def test_the_gradient_leads_to_the_original_and_goes_to_the_wave_only(
-    recognizer: RecognizerLoss, speech: torch.Tensor
-) -> None:
+def test_the_gradient_reduces_the_distance(recognizer: RecognizerLoss, speech: torch.Tensor) -> None:
     wave, target = noisy(speech, 0.02).requires_grad_(True), speech.clone().requires_grad_(True)
     losses = []
     for _ in range(8):
@@ -280,7 +278,7 @@ def test_silence_has_a_finite_gradient(recognizer: RecognizerLoss, speech: torch
     assert case == "decoded silent" or float(loss.detach()) == 0  # a silent original says nothing
 
 
-def test_layers_are_chosen(folder: Path, speech: torch.Tensor) -> None:
+def test_layers_are_selected(folder: Path, speech: torch.Tensor) -> None:
     assert load_recognizer(RecognizerConfig(weights=str(folder)), torch.float32).layers == (1, 3)
     decoded = noisy(speech, 0.01)
     first, last, both = (
@@ -293,7 +291,7 @@ def test_layers_are_chosen(folder: Path, speech: torch.Tensor) -> None:
             load_recognizer(RecognizerConfig(str(folder), wrong), torch.float32)
 
 
-def test_bf16_weights_say_the_same(folder: Path, recognizer: RecognizerLoss, speech: torch.Tensor) -> None:
+def test_bf16_weights_give_the_same_distance(folder: Path, recognizer: RecognizerLoss, speech: torch.Tensor) -> None:
     half = load_recognizer(RecognizerConfig(str(folder)), torch.bfloat16)
     decoded = noisy(speech, 0.02)
     assert float(half(speech, speech)) == 0.0
@@ -327,7 +325,7 @@ def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
-def test_it_is_off_unless_weighed_and_then_changes_no_bit(data: list[str], folder: Path, tmp_path: Path) -> None:
+def test_it_is_off_without_a_weight(data: list[str], folder: Path, tmp_path: Path) -> None:
     train("tiny", tmp_path / "without", [*data, stages(3, "mel=1")])
     train("tiny", tmp_path / "zero", [*data, stages(3, "mel=1, recognizer=0"), "recognizer.weights=/nowhere"])
     train("tiny", tmp_path / "with", [*data, stages(3, "mel=1, recognizer=0.5"), f"recognizer.weights={folder}"])
@@ -335,7 +333,7 @@ def test_it_is_off_unless_weighed_and_then_changes_no_bit(data: list[str], folde
     assert not same(weights(tmp_path / "without"), weights(tmp_path / "with"))
 
 
-def test_a_run_with_it_logs_it_resumes_and_keeps_its_weights_out(data: list[str], folder: Path, tmp_path: Path) -> None:
+def test_a_run_with_the_loss_logs_it_and_resumes(data: list[str], folder: Path, tmp_path: Path) -> None:
     overrides = [*data, f"recognizer.weights={folder}", "recognizer.layers=[3]", "recognizer.crops=1"]
     later = [*overrides, stages(2, "mel=1, recognizer=0.5", "mel=1, recognizer=0.5")]
     train("tiny", tmp_path / "whole", later)
@@ -353,7 +351,7 @@ def test_a_run_with_it_logs_it_resumes_and_keeps_its_weights_out(data: list[str]
     assert f"encoder of {folder.name}, layers: 3" in said and str(folder) not in said
 
 
-def test_it_hears_its_share_of_the_batch(data: list[str], folder: Path, tmp_path: Path) -> None:
+def test_it_gets_its_share_of_the_batch(data: list[str], folder: Path, tmp_path: Path) -> None:
     overrides = [*data, f"recognizer.weights={folder}", stages(1, "recognizer=1"), "optim.batch_crops=3"]
     trainer = Trainer(load_config("tiny", [*overrides, "recognizer.crops=2"]), tmp_path / "run")
     heard = []
@@ -362,7 +360,7 @@ def test_it_hears_its_share_of_the_batch(data: list[str], folder: Path, tmp_path
     assert heard == [[2, 2]]
 
 
-def test_a_config_without_weights_is_one_sentence(data: list[str], tmp_path: Path) -> None:
+def test_a_config_without_weights_gives_one_sentence(data: list[str], tmp_path: Path) -> None:
     on = stages(1, "mel=1, recognizer=1")
     for more, error, message in (
         ([], ArgumentError, "recognizer.weights must be a folder of Whisper weights"),

@@ -47,11 +47,11 @@ def model(waves: list[np.ndarray]) -> SilkModel:
     return model
 
 
-def test_what_is_stuck_is_found(model: SilkModel, waves: list[np.ndarray]) -> None:
+def test_stuck_dimensions_are_found(model: SilkModel, waves: list[np.ndarray]) -> None:
     assert stuck_dimensions(model, waves) == STUCK
 
 
-def test_what_is_freed_moves_and_is_not_heard(model: SilkModel, waves: list[np.ndarray]) -> None:
+def test_reset_dimensions_vary_and_do_not_change_the_wave(model: SilkModel, waves: list[np.ndarray]) -> None:
     given = torch.from_numpy(waves[0])[None]
     before = model.decode(model.encode(given), given.shape[1])
     kept = model.encoder.fold.weight[6].clone()
@@ -70,17 +70,17 @@ def test_what_is_freed_moves_and_is_not_heard(model: SilkModel, waves: list[np.n
     assert all(model.encoder.fold.weight.grad[dimension].any() for dimension in STUCK)
 
 
-def test_nothing_is_done_where_nothing_is_stuck(waves: list[np.ndarray]) -> None:
+def test_nothing_changes_without_stuck_dimensions(waves: list[np.ndarray]) -> None:
     model = lively(waves)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     assert reset(model, waves) == []
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
-def test_too_little_speech_to_tell(model: SilkModel, waves: list[np.ndarray]) -> None:
+def test_short_speech_is_not_decided(model: SilkModel, waves: list[np.ndarray]) -> None:
     assert stuck_dimensions(model, waves[:1]) == []
 
 
-def test_codebooks_are_left_alone(waves: list[np.ndarray]) -> None:
+def test_codebooks_are_not_changed(waves: list[np.ndarray]) -> None:
     config = ModelConfig(**CONFIG, encoder_layers=1, decoder_layers=1, past_frames=1, quantizer="rvq")  # type: ignore[arg-type]
     assert stuck_dimensions(SilkModel(config).eval(), waves) == []

@@ -314,7 +314,7 @@ def test_small_mode_on_the_samples_says_that_it_is_no_evidence(tmp_path: Path) -
         (["--test", "zh=nowhere"], "does not"),
     ],
 )
-def test_the_command_says_it_on_one_line(index: Path, tmp_path: Path, options: list[str], says: str) -> None:
+def test_errors_of_the_command_are_one_line(index: Path, tmp_path: Path, options: list[str], says: str) -> None:
     options = [option.replace("INDEX", str(index)) for option in options]
     words = ["lab", "coverage", "--train", f"{index}:language=en", "-o", str(tmp_path / "out"), *options]
     done = CliRunner().invoke(app, words)

@@ -297,7 +297,7 @@ def test_one_clip_is_not_enough(clips: Path) -> None:
         (["page", "full/other.json", "-o", "out"], "must be JSON"),
     ],
 )
-def test_the_command_says_it_on_one_line(
+def test_errors_of_the_command_are_one_line(
     clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], says: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
