@@ -1,4 +1,4 @@
-"""Opus, Speex, Codec2 and GSM: true rates, no delay left, clear errors. What all codecs promise: test_contract.py."""
+"""Test Opus, Speex, Codec2 and GSM: bit rates, delays and errors. test_contract.py tests what all codecs share."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ SOME += [pytest.param(name, marks=needs_speex) for name in ("speex:2.15k", "spee
 
 
 def bit_rate(name: str) -> float:
-    """What the name promises: opus:6k -> 6000, codec2:700C -> 700; gsm is 13,000 by its standard."""
+    """Return the bit rate in a name: opus:6k -> 6000, codec2:700C -> 700. GSM has 13,000 by its standard."""
     if name == "gsm":
         return 13_000
     rate = name.split(":")[1].removesuffix("C").removesuffix("-wb")
@@ -55,7 +55,7 @@ def test_the_bit_rate_matches_the_name(name: str) -> None:
     assert tokens.bits_per_second == pytest.approx(bit_rate(name), rel=1e-12)
     assert tokens.codebook_sizes == codec.codebook_sizes
     assert tokens.frame_rates == codec.frame_rates
-    # The count itself agrees with that rate, to the packet and the delay at the end.
+    # The number of packets agrees with this rate, up to one packet and the delay at the end.
     bits = tokens.n_tokens * np.log2(tokens.codebook_sizes[0])
     assert bits == pytest.approx(bit_rate(name) * tokens.duration_s, abs=bit_rate(name) * 0.08)
 
@@ -68,20 +68,22 @@ def test_opus_delay_is_removed(name: str) -> None:
     decoded = codec.decode(codec.encode(sweep, RATE))
     found = align.find_delay(sweep, decoded, RATE)
     assert found.method == "waveform"
-    assert abs(found.n_samples) <= 6  # a quarter of a millisecond: SILK's low bands are not linear in phase
+    assert abs(found.n_samples) <= 6  # a quarter of a millisecond, because SILK's low bands are not linear in phase
 
 
 @pytest.mark.parametrize("name", SPEEX)
 def test_speex_delay_is_removed(name: str) -> None:
     codec = load(name)
     decoded = audio.as_wave(codec.decode(codec.encode(SPEECH, RATE)), codec.sample_rate, RATE)
-    found = align.find_delay(SPEECH, decoded, RATE)  # speech: a linear prediction coder makes little of a lone sine
+    found = align.find_delay(
+        SPEECH, decoded, RATE
+    )  # speech, because a linear prediction coder is not suited to a single sine
     assert abs(found.n_samples) <= 6  # a quarter of a millisecond
 
 
 @pytest.mark.parametrize("name", CODEC2)
 def test_codec2_delay_is_removed(name: str) -> None:
-    # A vocoder keeps the envelope: bursts of a hum must come back where they were.
+    # A vocoder preserves the envelope, so bursts of a hum must keep their positions.
     time_s = np.arange(4 * RATE) / RATE
     hum = sum(np.sin(2 * np.pi * 120 * k * time_s) / k for k in range(1, 25))
     onsets_s = [0.5, 1.1, 1.83, 2.47, 3.29]
@@ -106,7 +108,7 @@ def test_the_end_of_the_wave_is_decoded(name: str) -> None:
 
 @needs_codec2
 def test_codec2_audio_differs_only_in_the_noise_of_unvoiced_speech() -> None:
-    # Documented in codec2.py; where this fails, libcodec2 has learnt to repeat itself.
+    # Documented in codec2.py. If this fails, libcodec2 has become deterministic.
     codec = codec2.Codec2("1200")
     tokens = codec.encode(SPEECH, RATE)
     first, second = codec.decode(tokens), codec.decode(tokens)
@@ -172,7 +174,7 @@ def test_a_missing_binding_names_the_pip_command(name: str, module: str, monkeyp
 @pytest.mark.skipif(importlib.util.find_spec("opuslib") is None, reason="needs opuslib ([classical])")
 def test_a_missing_libopus_names_the_system_command(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in sys.modules if name.split(".")[0] == "opuslib"]:
-        monkeypatch.delitem(sys.modules, name)  # opuslib looks for libopus while it is imported
+        monkeypatch.delitem(sys.modules, name)  # opuslib searches for libopus on import
     monkeypatch.setattr(ctypes.util, "find_library", lambda name: None)
     try:
         with pytest.raises(MissingExtraError, match="apt-get install libopus0"):

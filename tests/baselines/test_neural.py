@@ -1,6 +1,6 @@
-"""EnCodec, DAC, Mimi and SNAC: the models' own codes, long clips in pieces, weights from folders and the hub.
+"""Test EnCodec, DAC, Mimi and SNAC: equality with the models, long clips in pieces, weights from folders and the hub.
 
-What they promise as all codecs do is in test_contract.py.
+test_contract.py tests what all codecs share.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ def load(random_baseline: RandomBaseline) -> Callable[[str], Any]:
 
 
 def weights_copy(random_baseline: RandomBaseline, name: str, folder: Path) -> Path:
-    """A copy of a random baseline that a test may damage."""
+    """Return a copy of a random baseline that a test may damage."""
     return Path(shutil.copytree(random_baseline(name), folder / name))
 
 
-# --- the same numbers as the models' own code
+# --- equality with the published code of the models
 
 
 def test_encodec_matches_the_model(load: Callable[[str], Any]) -> None:
@@ -90,9 +90,9 @@ def test_dac_matches_the_model(load: Callable[[str], Any]) -> None:
 
 
 def test_dac_encodes_an_extra_frame_if_the_end_would_be_lost(load: Callable[[str], Any]) -> None:
-    codec = load("dac:24k")  # 320 samples a frame; the decoder of F frames gives 320 F - 8
+    codec = load("dac:24k")  # A frame has 320 samples; the decoder returns 320 F - 8 samples for F frames.
     assert [len(codec.encode(np.zeros(n), 24_000).codes[0]) for n in (312, 313, 320)] == [1, 2, 2]
-    assert len(load("dac:44k").encode(np.zeros(512), 44_100).codes[0]) == 1  # no odd stride, nothing lost
+    assert len(load("dac:44k").encode(np.zeros(512), 44_100).codes[0]) == 1  # no odd stride, so no samples are lost
 
 
 def test_mimi_matches_the_model(load: Callable[[str], Any]) -> None:
@@ -143,7 +143,7 @@ def test_pieces_equal_the_whole(load: Callable[[str], Any], name: str, monkeypat
     monkeypatch.setattr(neural, "PIECE_S", 0.9)
     pieced = codec.encode(wave, codec.sample_rate)
     same = [np.mean(a == b) for a, b in zip(pieced.codes, whole.codes, strict=True)]
-    assert min(same) > 0.99  # not 1: where two entries are equally near, float32's rounding decides
+    assert min(same) > 0.99  # not 1, because float32 rounding decides if two entries are equally near
     difference = np.abs(codec.decode(whole) - decoded).max()
     assert difference <= 1e-5 * np.abs(decoded).max()
 
@@ -173,7 +173,7 @@ def test_receptive_field_of_known_convolutions() -> None:
     stack = receptive_field.ReceptiveField()
     stack.conv(7, 3)
     assert (stack.left, stack.right, stack.step) == (3, 3, 1)
-    stack.conv(8, 4, stride=4)  # causal: four old samples and the frame's own four
+    stack.conv(8, 4, stride=4)  # causal: four earlier samples and the four of the frame
     assert (stack.left, stack.right, stack.step) == (7, 6, 4)
     stack.conv(3, 2)
     assert (stack.left, stack.right) == (15, 6)

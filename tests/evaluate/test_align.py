@@ -1,4 +1,4 @@
-"""Alignment against known delays, where the waveform is kept and where only the envelope is."""
+"""Test the alignment with known delays, for waveform codecs and for codecs that preserve only the envelope."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_a_known_delay_is_found_to_the_sample(delay: int) -> None:
 
 @pytest.mark.parametrize("delay_ms", [-60, 0, 20, 300])
 def test_a_delay_is_found_from_the_envelope(delay_ms: int) -> None:
-    # What a vocoder does: the same short-time spectrum with other phases, so the waveforms do not agree.
+    # Like a vocoder: the same short-time spectrum with other phases, so the waveforms do not correlate.
     spectrum = np.fft.rfft(np.lib.stride_tricks.sliding_window_view(SPEECH, 480)[::240] * np.hanning(480))
     phases = np.exp(2j * np.pi * np.random.default_rng(0).random(spectrum.shape))
     vocoded = np.zeros(len(SPEECH), dtype=np.float32)
@@ -38,7 +38,7 @@ def test_a_delay_is_found_from_the_envelope(delay_ms: int) -> None:
 
 
 def test_a_false_lag_of_the_waveform_is_rejected() -> None:
-    # A low voice with odd harmonics only: with its phases turned by 180 degrees, the waveform agrees best 8 ms off.
+    # A low voice with odd harmonics only. With inverted phases, the waveform correlation peaks 8 ms off.
     time_s = np.arange(3 * RATE) / RATE
     voice = (
         sum(np.sin(2 * np.pi * 62.5 * k * time_s) for k in range(3, 40, 2))
@@ -51,7 +51,7 @@ def test_a_false_lag_of_the_waveform_is_rejected() -> None:
 
 @pytest.mark.parametrize("delay", [0, 7, 100, 2400])
 def test_a_constant_delay_of_a_waveform_codec_is_found_to_the_sample(delay: int) -> None:
-    # Quantized to 16 steps, which is coarse: the waveforms still agree.
+    # Even with coarse quantization to 16 steps, the waveforms still correlate.
     coarse = (np.round(SPEECH * 16) / 16).astype(np.float32)
     found = align.find_delay(SPEECH, align.shifted(coarse, -delay, len(SPEECH)), RATE)
     assert (found.n_samples, found.method) == (delay, "waveform")

@@ -1,4 +1,4 @@
-"""silk compare: same clips for every codec, nothing dropped without a word, nothing measured twice."""
+"""Test silk compare: the same clips for every codec, reported failures, reused rows, processes and reports."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from silkcodec.evaluate.run import RunOptions
 from speechlike import speechlike
 
 RATE = 24_000
-METRICS = ["si_sdr_db", "mel_distance", "level_db"]  # those that need no extra
+METRICS = ["si_sdr_db", "mel_distance", "level_db"]  # metrics that need no extra
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +38,7 @@ def plug_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def corpus(tmp_path: Path) -> Path:
-    """Four clips, one of them silent, and their index: speaker ann and language pt are also in training."""
+    """Write four clips, one of them silent, and their index. Speaker ann and language pt are also in training."""
     rows = [
         ("a.wav", "ann", "en", "train"),
         ("b.wav", "bob", "pt", "train"),
@@ -60,7 +60,7 @@ def corpus(tmp_path: Path) -> Path:
 def measure(
     corpus: Path, names: list[str], folder: Path | None = None, *, progress: Any = None, **options: Any
 ) -> dict[str, Any]:
-    """In this process: fast. Tests of processes say so."""
+    """Run compare in this process, which is fast."""
     given = RunOptions(**{"split": "valid", "metric_names": METRICS, "listen": 0, **options})
     return compare([corpus], names, folder, given, isolate=False, progress=progress)
 
@@ -74,7 +74,7 @@ def test_clips_of_a_split_have_their_columns(corpus: Path) -> None:
     assert [clip.columns["speaker_seen"] for clip in clips] == ["seen", "unseen", "unknown", "unseen"]
     assert [clip.columns["language_seen"] for clip in clips] == ["seen", "seen", "unseen", "unseen"]
     assert clips[0].columns["note"] == "x" * 200 and "path" not in clips[0].columns
-    assert find_clips([corpus], split="valid") == clips  # a folder stands for its index
+    assert find_clips([corpus], split="valid") == clips  # a folder is read as its index
 
 
 def test_clips_of_folders_and_files(corpus: Path) -> None:
@@ -203,7 +203,7 @@ def test_a_silent_clip_is_counted_and_reported(corpus: Path) -> None:
     left_out = [(entry["clip"], entry["metric"]) for entry in result["left_out"]]
     assert left_out == [("v/silent.wav", metric) for metric in METRICS]
     assert "The reference is silent." in report.to_markdown(result)
-    assert report.failures(result) == []  # nobody's fault
+    assert report.failures(result) == []  # not a failure
 
 
 def test_a_silent_output_is_scored(corpus: Path) -> None:
@@ -230,7 +230,7 @@ def test_unavailable_metrics_are_reported(corpus: Path, monkeypatch: pytest.Monk
     assert "pip install" in result["metrics"]["absent"]["missing"]
     assert "missing" not in result["metrics"]["level_db"]
     assert result["means"]["half"]["level_db"]["mean"] is not None
-    assert any("Absent" in sentence for sentence in report.failures(result))  # it was asked for
+    assert any("Absent" in sentence for sentence in report.failures(result))  # it was requested
     assert "- Absent: The metric Absent needs 'nonesuch'" in report.to_markdown(result)
 
 
@@ -256,7 +256,7 @@ def test_error_rates_weight_clips_by_words(corpus: Path, monkeypatch: pytest.Mon
 )
 def test_a_clip_that_fails_is_excluded_for_all_codecs(corpus: Path, fault: str, says: str) -> None:
     name = f"failing:{fault}"
-    result = measure(corpus, ["half", name])  # only v/1.wav, of 1 s, goes through
+    result = measure(corpus, ["half", name])  # only v/1.wav, of 1 s, is short enough
     assert result["codecs"][name]["n_failed"] == 3
     assert result["means"]["half"]["level_db"]["n"] == result["means"][name]["level_db"]["n"] == 1
     assert any(says in entry["reason"] for entry in result["left_out"])
@@ -270,7 +270,7 @@ def test_an_unusable_codec_does_not_stop_the_others(corpus: Path, tmp_path: Path
     assert result["codecs"]["unloadable"]["n_failed"] == 4
     assert result["means"]["half"]["level_db"]["n"] == 3
     assert result["means"]["unloadable"]["level_db"]["mean"] is None
-    assert result["differences"]["of"] == "half"  # the first that there is something of
+    assert result["differences"]["of"] == "half"  # the first codec with values
     assert len(report.failures(result)) == 2
     assert "**unloadable could not be used: " in (tmp_path / "out/report.md").read_text()
 
@@ -301,7 +301,7 @@ def test_an_unreadable_clip_is_reported(corpus: Path) -> None:
     (corpus / "v/2.wav").write_bytes(b"no audio at all")
     result = measure(corpus, ["half"])
     assert [entry["clip"] for entry in result["left_out"] if entry["metric"] == "all"] == ["v/2.wav"]
-    assert str(corpus) not in json.dumps(result), "a result names clips, not places on this machine"
+    assert str(corpus) not in json.dumps(result), "a result must not contain local paths"
 
 
 def test_only_unreadable_clips_are_an_error(tmp_path: Path) -> None:
@@ -314,7 +314,7 @@ def test_a_failing_metric_is_reported_and_retried(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def breaks(pair: metrics.Pair) -> float:
-        raise KeyError("of a foreign package")
+        raise KeyError("from a third-party package")
 
     level = metrics.METRICS["level_db"]
     monkeypatch.setitem(metrics.METRICS, "level_db", replace(level, measure=breaks))
@@ -329,16 +329,16 @@ def test_a_failing_metric_is_reported_and_retried(
 def test_a_model_that_cannot_be_loaded_is_tried_once(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tried = []
 
-    def judge(pair: metrics.Pair, model: str | None) -> float:
+    def model_metric(pair: metrics.Pair, model: str | None) -> float:
         tried.append(model)
-        raise ArgumentError("a judge must be a folder; got 'none'.")
+        raise ArgumentError("The model must be a folder; got 'none'.")
 
-    judged = replace(metrics.METRICS["level_db"], name="judged", measure=judge, model_key="judge")
-    monkeypatch.setitem(metrics.METRICS, "judged", judged)
-    result = measure(corpus, ["half", "same"], metric_names=["judged", "level_db"], models={"judge": "none"})
+    with_model = replace(metrics.METRICS["level_db"], name="with_model", measure=model_metric, model_key="model")
+    monkeypatch.setitem(metrics.METRICS, "with_model", with_model)
+    result = measure(corpus, ["half", "same"], metric_names=["with_model", "level_db"], models={"model": "none"})
     assert tried == ["none"] and result["means"]["half"]["level_db"]["n"] == 3
     found = [(codecs, names, len(clips)) for codecs, names, clips, _ in report.reasons(result)]
-    assert found == [(["half", "same"], ["judged"], 4), (["half", "same"], ["level_db"], 1)]
+    assert found == [(["half", "same"], ["with_model"], 4), (["half", "same"], ["level_db"], 1)]
 
 
 def test_outputs_and_arguments_are_checked_before_any_codec_is_loaded(corpus: Path, tmp_path: Path) -> None:
@@ -363,7 +363,7 @@ def test_outputs_and_arguments_are_checked_before_any_codec_is_loaded(corpus: Pa
     assert (tmp_path / "out/report.md").read_text() == "mine"
 
 
-# --- going on ----------------------------------------------------------------------------------------------
+# --- resuming ----------------------------------------------------------------------------------------------
 
 
 def test_nothing_is_measured_twice(corpus: Path, tmp_path: Path) -> None:
@@ -378,14 +378,14 @@ def test_nothing_is_measured_twice(corpus: Path, tmp_path: Path) -> None:
     assert encoded["half"] == 4 and done == []
     assert {**again, "created": ""} == {**first, "created": ""}
 
-    measure(corpus, ["half", "same"], out, overwrite=True)  # one codec more: only that one
+    measure(corpus, ["half", "same"], out, overwrite=True)  # an added codec: only that one
     assert encoded == {"half": 4, "same": 4}
 
-    fakecodecs.WEIGHTS["half"] = "111111111111"  # a codec of other weights is another codec
+    fakecodecs.WEIGHTS["half"] = "111111111111"  # a codec with other weights is another codec
     measure(corpus, ["half", "same"], out, overwrite=True)
     assert encoded == {"half": 8, "same": 4}
 
-    del fakecodecs.WEIGHTS["half"]  # and the first ones are still known
+    del fakecodecs.WEIGHTS["half"]  # and the first rows are still stored
     measure(corpus, ["half"], out, overwrite=True)
     assert encoded["half"] == 8
 
@@ -411,7 +411,7 @@ def test_an_added_metric_measures_only_that_metric(
     result = measure(corpus, ["half"], out, metric_names=["si_sdr_db", "level_db"], overwrite=True)
     assert measured == ["si_sdr_db"] * 3 + ["level_db"] * 3
     assert {metric: entry["n"] for metric, entry in result["means"]["half"].items()} == {"si_sdr_db": 3, "level_db": 3}
-    result = measure(corpus, ["half"], out, metric_names=["level_db"], overwrite=True)  # and one less forgets none
+    result = measure(corpus, ["half"], out, metric_names=["level_db"], overwrite=True)  # and removing one loses no rows
     measure(corpus, ["half"], out, metric_names=["si_sdr_db", "level_db"], overwrite=True)
     assert len(measured) == 6 and list(result["means"]["half"]) == ["level_db"]
 
@@ -419,22 +419,22 @@ def test_an_added_metric_measures_only_that_metric(
 def test_another_model_or_text_measures_what_depends_on_it(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    heard: list[str | None] = []
+    used_models: list[str | None] = []
 
-    def judge(pair: metrics.Pair, model: str | None) -> float:
-        heard.append(model)
+    def model_metric(pair: metrics.Pair, model: str | None) -> float:
+        used_models.append(model)
         return 1.0
 
-    judged = replace(metrics.METRICS["level_db"], name="judged", measure=judge, model_key="judge")
-    monkeypatch.setitem(metrics.METRICS, "judged", judged)
-    options: dict[str, Any] = {"metric_names": ["judged", "level_db"], "overwrite": True}
+    with_model = replace(metrics.METRICS["level_db"], name="with_model", measure=model_metric, model_key="model")
+    monkeypatch.setitem(metrics.METRICS, "with_model", with_model)
+    options: dict[str, Any] = {"metric_names": ["with_model", "level_db"], "overwrite": True}
     for model in ("small", "small", "large"):
-        measure(corpus, ["half"], tmp_path / "out", models={"judge": model}, **options)
-    assert heard == ["small"] * 3 + ["large"] * 3
+        measure(corpus, ["half"], tmp_path / "out", models={"model": model}, **options)
+    assert used_models == ["small"] * 3 + ["large"] * 3
     index = corpus / "INDEX.tsv"
     index.write_text(index.read_text().replace("v/1.wav\tann", "v/1.wav\tanna"))
-    measure(corpus, ["half"], tmp_path / "out", models={"judge": "large"}, **options)
-    assert len(heard) == 7  # what the manifest says of v/1.wav may have been part of its judgement
+    measure(corpus, ["half"], tmp_path / "out", models={"model": "large"}, **options)
+    assert len(used_models) == 7  # the manifest columns of v/1.wav may affect the metric
 
 
 def test_an_interrupted_run_resumes(corpus: Path, tmp_path: Path) -> None:
@@ -473,21 +473,21 @@ def test_audio_examples_are_stored(corpus: Path, tmp_path: Path) -> None:
 
     before = dict(fakecodecs.ENCODED)
     measure(corpus, ["half", "same:a"], out, listen=1, overwrite=True)
-    assert before == fakecodecs.ENCODED  # nothing is decoded again for them
+    assert before == fakecodecs.ENCODED  # nothing is decoded again
     measure(corpus, ["half", "same:a"], out, listen=2, overwrite=True)
-    assert fakecodecs.ENCODED["half"] == before["half"] + 1  # one more clip, of which the rows were known
+    assert fakecodecs.ENCODED["half"] == before["half"] + 1  # one more clip, whose rows were stored
     (out / "audio/v/1.wav/half.flac").unlink()
     measure(corpus, ["half"], out, listen=1, overwrite=True)
     assert (out / "audio/v/1.wav/half.flac").exists()
 
 
-# --- in processes of their own -----------------------------------------------------------------------------
+# --- in separate processes -----------------------------------------------------------------------------
 
 
 def test_a_crash_affects_only_its_codec(corpus: Path, tmp_path: Path) -> None:
-    """The command, with all that can go wrong: everything else is measured, and the exit code tells."""
+    """Run the command with several failures. Everything else is measured, and the exit code reports the failures."""
     out = tmp_path / "out"
-    clips = [str(corpus / "v" / name) for name in ("1.wav", "2.wav")]  # the first is short enough to go through
+    clips = [str(corpus / "v" / name) for name in ("1.wav", "2.wav")]  # the first clip is short enough
     words = ["compare", *clips, "--codecs", "failing:crashes,unloadable:dies,half", "--metrics", "level_db"]
     words += ["-o", str(out)]
     result = CliRunner().invoke(app, [*words, "--jobs", "1", "--json"])
@@ -512,7 +512,7 @@ def test_a_killed_run_loses_at_most_the_current_clip(
     monkeypatch.setenv("FAKE_HANGS", str(hanging))
     words = ["compare", str(corpus), "--split", "valid", "--codecs", "failing:hangs", "--metrics", "level_db"]
     command = [sys.executable, "-c", "from silkcodec.cli import main; main()", *words, "-o", str(out), "--jobs", "1"]
-    # v/1.wav is short enough to go through; the memory's clip is that one too; at v/2.wav the codec hangs.
+    # v/1.wav is short enough, also for the measurement of memory. The codec hangs at v/2.wav.
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 60
@@ -567,5 +567,5 @@ def test_weights_folders_are_named_without_their_path(tmp_path: Path) -> None:
         (tmp_path / name).mkdir(parents=True)
     one, other = f"{tmp_path}/one", f"{tmp_path}/two/one"
     assert list(_labels([one, f"same:a@{one}", "same@hub/name"]).values()) == ["one", "same:a@one", "same@hub/name"]
-    assert list(_labels([one, other]).values()) == [one, other]  # unless nothing else tells them apart
+    assert list(_labels([one, other]).values()) == [one, other]  # unless the names would be equal
     assert run.LISTEN == 3

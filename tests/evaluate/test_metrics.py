@@ -1,4 +1,4 @@
-"""The metrics of two waves alone against exact answers, and what all metrics promise: a gap is named, nothing leaks."""
+"""Test metrics of two waves with exact values, and what all metrics share: missing packages and no side effects."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ for package in ("pesq", "pystoi"):
 
 
 def noisy(wave: np.ndarray, snr_db: float, seed: int = 0) -> np.ndarray:
-    """The wave plus noise that is orthogonal to it and exactly `snr_db` below it: the SI-SDR is `snr_db`."""
+    """Return the wave plus orthogonal noise that is exactly `snr_db` lower, so the SI-SDR is `snr_db`."""
     clean = wave.astype(np.float64) - wave.mean(dtype=np.float64)
     noise = np.random.default_rng(seed).standard_normal(len(wave))
     noise -= noise.mean()
@@ -38,19 +38,19 @@ def test_si_sdr_of_a_known_noise_level(snr_db: float) -> None:
 
 
 def test_other_speech_has_low_intelligibility() -> None:
-    assert signal.stoi(Pair(SPEECH, OTHER)) < 0.65  # the syllables keep time with each other
+    assert signal.stoi(Pair(SPEECH, OTHER)) < 0.65  # the syllables are synchronous
     assert signal.estoi(Pair(SPEECH, OTHER)) < 0.2
 
 
 def test_a_level_change_affects_only_level_metrics() -> None:
     floor = 1e-3 * np.random.default_rng(0).standard_normal(len(SPEECH)).astype(np.float32)
-    wave = SPEECH + floor  # no band under the log-mel's clamp
+    wave = SPEECH + floor  # no band is below the clamp of the log-mel
     louder = Pair(wave, 1.5 * wave)
     assert METRICS["level_db"](louder) == pytest.approx(20 * np.log10(1.5), abs=1e-4)
     assert METRICS["pesq_wb"](louder) == pytest.approx(4.64, abs=0.01)
     assert METRICS["stoi"](louder) == pytest.approx(1.0, abs=1e-5)
     assert METRICS["estoi"](louder) == pytest.approx(1.0, abs=1e-5)
-    assert METRICS["si_sdr_db"](louder) > 80  # float32 rounding is all that is left
+    assert METRICS["si_sdr_db"](louder) > 80  # only float32 rounding remains
     assert METRICS["mel_distance"](louder) == pytest.approx(np.log(1.5), abs=1e-3)
 
 
@@ -108,7 +108,7 @@ def test_an_unknown_metric_lists_the_metrics() -> None:
 def test_a_missing_package_is_reported_with_the_command(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for package in METRICS[name].packages:
         monkeypatch.setitem(sys.modules, package, None)
-    (metric,) = metrics.find_metrics([name])  # nothing else breaks
+    (metric,) = metrics.find_metrics([name])  # other metrics still work
     assert f"pip install 'silkcodec[{metric.extra}]'" in (metric.missing() or "")
     with pytest.raises(MissingExtraError, match="pip install"):
         metric.require()

@@ -1,4 +1,4 @@
-"""The table in docs/metrics.md is the one that the code has."""
+"""Test that the table in docs/metrics.md matches the code."""
 
 from __future__ import annotations
 

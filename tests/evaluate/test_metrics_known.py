@@ -1,4 +1,4 @@
-"""Every metric on real speech against cases whose answer is known: identical, late, quieter, noisy, silent."""
+"""Test every metric on real speech with known results: identical, delayed, quieter, noisy and silent outputs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from silkcodec import audio
 from silkcodec.evaluate import align
 from silkcodec.evaluate.metrics import METRICS, SAMPLE_RATE, Pair, UndefinedMetric, find_metrics, measure_all, signal
 
-WHISPER = Path(sys.prefix) / "models" / "whisper-base"  # where `make setup` puts it
+WHISPER = Path(sys.prefix) / "models" / "whisper-base"  # installed by `make setup`
 MODELS = {"whisper": str(WHISPER)} if WHISPER.is_dir() else {}
 FULL_BAND = {"high_band_db"}  # needs a recording to 10 kHz, which the sample is not: tests/test_metrics_texture.py
 MEASURED = [name for name in METRICS if name not in FULL_BAND]
@@ -23,13 +23,13 @@ ENGLISH = audio.read(SAMPLES / "english.flac", SAMPLE_RATE)
 COLUMNS = {"language": "en", "text": "Can I get a 20 ounce Americano, with almond milk?"}
 
 IDENTICAL = {  # metric -> (value, tolerance) of a wave against itself
-    "pesq_wb": (4.64, 0.01),  # the top of P.862.2
+    "pesq_wb": (4.64, 0.01),  # the maximum of P.862.2
     "stoi": (1.0, 1e-6),
     "estoi": (1.0, 1e-6),
     "mel_distance": (0.0, 0.0),
     "si_sdr_db": (signal.SI_SDR_BEST_DB, 0.0),
     "level_db": (0.0, 0.0),
-    "visqol": (4.5, 0.1),  # where its lattice network ends
+    "visqol": (4.5, 0.1),  # the maximum of its lattice network
     "fricative_scatter_db": (5.3, 0.3),  # of any recording
     "bandwidth_percent": (0.0, 0.0),
     "flatness_db": (0.0, 0.0),
@@ -37,15 +37,15 @@ IDENTICAL = {  # metric -> (value, tolerance) of a wave against itself
     "f0_rmse_cents": (0.0, 0.0),
     "voicing_error": (0.0, 0.0),
     "speaker_similarity": (1.0, 1e-5),
-    "wer": (0.0, 10.0),  # the recogniser's own errors: it may miss one word of ten
+    "wer": (0.0, 10.0),  # errors of the recognizer, which may miss one word of ten
     "cer": (0.0, 12.0),
     "dwer": (0.0, 0.0),
     "dcer": (0.0, 0.0),
     "dwer_moonshine": (0.0, 0.0),
-    "dnsmos": (3.2, 0.2),  # these two hear no original: what they think of the recording
+    "dnsmos": (3.2, 0.2),  # these two do not use the original, so they score the recording itself
     "distillmos": (4.3, 0.2),
 }
-SILENT = {  # metric -> value where the output is silent
+SILENT = {  # metric -> value if the output is silent
     "pesq_wb": signal.PESQ_WORST,
     "stoi": 0.0,
     "estoi": 0.0,
@@ -67,7 +67,7 @@ SILENT = {  # metric -> value where the output is silent
     "dnsmos": 1.0,
     "distillmos": 1.0,
 }
-# metric -> what half the level may change; the mel distance and the level are about level
+# metric -> allowed change at half the level; the mel distance and the level depend on the level
 LEVEL_MAY_CHANGE = {
     "pesq_wb": 0.01,
     "visqol": 0.05,
@@ -87,7 +87,7 @@ WAVES = {
     "noise +5 dB": lambda: _noisy(-5.0),
     "silent": lambda: np.zeros_like(ENGLISH),
 }
-SHARED: dict[str, object] = {}  # of the one reference: its transcript is heard once
+SHARED: dict[str, object] = {}  # cache of the one reference, which is transcribed once
 
 
 def _aligned(late: np.ndarray) -> np.ndarray:
@@ -104,7 +104,7 @@ def _noisy(snr_db: float) -> np.ndarray:
 
 @cache
 def value(name: str, case: str) -> float:
-    """A metric of a case; skips where the metric cannot be measured here."""
+    """Return the value of a metric for a case. Skip the test if the metric is not available."""
     missing = FOUND[name].missing()
     if missing is not None:
         pytest.skip(missing)
@@ -140,7 +140,7 @@ def test_half_the_level_changes_only_level_metrics(name: str) -> None:
 
 def test_half_the_level_is_6_db() -> None:
     assert value("level_db", "quieter") == pytest.approx(-20 * np.log10(2), abs=1e-4)
-    assert 0.3 < value("mel_distance", "quieter") <= np.log(2) + 1e-3  # less where a band lies on the log-mel's floor
+    assert 0.3 < value("mel_distance", "quieter") <= np.log(2) + 1e-3  # less if a band is at the floor of the log-mel
 
 
 @pytest.mark.parametrize("name", sorted(set(MEASURED) - {"level_db", "fricative_scatter_db"}))
@@ -157,7 +157,9 @@ def test_a_silent_output_gets_the_worst_value(name: str) -> None:
         assert measured == SILENT[name]
     if METRICS[name].better == "higher":
         assert measured <= value(name, "noise +5 dB")
-    elif METRICS[name].better == "lower" and name != "dwer_moonshine":  # it invents words in noise: above 100 %
+    elif (
+        METRICS[name].better == "lower" and name != "dwer_moonshine"
+    ):  # in noise, it outputs words that are not there, so the rate exceeds 100 %
         assert measured >= value(name, "noise +5 dB")
 
 

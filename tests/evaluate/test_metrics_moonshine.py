@@ -1,4 +1,4 @@
-"""The second recognizer: its vocabulary file, its transcripts, and what it refuses."""
+"""Test the second recognizer: its vocabulary file, its transcripts, and its errors."""
 
 from __future__ import annotations
 

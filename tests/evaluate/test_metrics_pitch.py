@@ -1,4 +1,4 @@
-"""Melody and voicing on pulse trains whose pitch is known."""
+"""Test F0 and voicing on pulse trains with a known pitch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NOISE = (1e-4 * np.random.default_rng(0).standard_normal(N)).astype(np.float32)
 
 
 def voice(f0_hz: np.ndarray, voiced: np.ndarray | bool = True) -> np.ndarray:
-    """A pulse train through three formants: float32 [N]."""
+    """Return a pulse train filtered by three formants, float32 [N]."""
     from scipy.signal import lfilter
 
     wave = np.diff(np.floor(np.cumsum(f0_hz) / SAMPLE_RATE), prepend=0.0) * voiced
@@ -52,7 +52,7 @@ def test_a_melody_turned_upside_down_correlates_negatively() -> None:
 def test_voicing_error_is_the_share_of_frames() -> None:
     pair = Pair(voice(GLIDE_HZ), voice(GLIDE_HZ, TIME_S < 2.0))
     assert pitch.voicing_error(pair) == pytest.approx(100 / 3, abs=3)
-    assert pitch.f0_rmse_cents(pair) < 20  # where both are voiced nothing is wrong
+    assert pitch.f0_rmse_cents(pair) < 20  # no error where both are voiced
 
 
 def test_a_monotone_reference_is_undefined_and_a_monotone_output_is_worst() -> None:

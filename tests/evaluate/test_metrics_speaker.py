@@ -1,4 +1,4 @@
-"""Speaker similarity: the same voice is closer to itself than to another, whatever kind of model is given."""
+"""Test speaker similarity: with every kind of model, a voice is closer to itself than to another voice."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ torch = pytest.importorskip("torch", reason="needs the extra [baselines]")
 
 
 def wave(name: str, half: int) -> np.ndarray:
-    """One half of a sample, 2 s: float32 [48000]."""
+    """Return one half of a sample, 2 s, float32 [48000]."""
     whole = audio.read(SAMPLES / f"{name}.flac", SAMPLE_RATE)
     return whole[:48_000] if half == 0 else whole[-48_000:]
 
@@ -34,7 +34,7 @@ def test_the_same_voice_is_closer_than_another() -> None:
 
 @pytest.fixture(scope="module")
 def xvector(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A folder as the hub has them: WavLM for speaker verification, small and untrained."""
+    """Write a folder like on the hub: WavLM for speaker verification, small and untrained."""
     transformers = pytest.importorskip("transformers", reason="needs the extra [baselines]")
     folder = tmp_path_factory.mktemp("xvector")
     torch.manual_seed(0)

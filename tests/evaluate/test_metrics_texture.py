@@ -1,4 +1,4 @@
-"""Texture metrics against known answers: noise, a spectrum without grain, noise of known bandwidth and level."""
+"""Test texture metrics with known results: noise, a smooth spectrum, and noise of known bandwidth and level."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ NOISE = (0.05 * np.random.default_rng(0).standard_normal(N)).astype(np.float32)
 
 
 def band_limited(low_hz: float, high_hz: float, gain_above_hz: float = 0.0, gain: float = 1.0) -> np.ndarray:
-    """The noise between two frequencies, with a gain above a third."""
+    """Return noise between two frequencies, with a gain above a third frequency."""
     spectrum = np.fft.rfft(NOISE)
     hz = np.fft.rfftfreq(N, 1 / SAMPLE_RATE)
     spectrum[(hz < low_hz) | (hz > high_hz)] = 0
@@ -22,7 +22,7 @@ def band_limited(low_hz: float, high_hz: float, gain_above_hz: float = 0.0, gain
 
 
 def without_grain() -> np.ndarray:
-    """White like noise, but each frame holds one click: its power spectrum is flat, bin by bin."""
+    """Return a wave with one click per frame. It is white like noise, but its power spectrum is flat in every bin."""
     wave = np.zeros(N, dtype=np.float32)
     wave[texture.HOP // 2 :: texture.WINDOW] = 0.5
     return wave
@@ -68,7 +68,7 @@ def test_high_band_is_relative_to_the_reference_and_needs_a_full_band_one() -> N
 
 @pytest.mark.skipif(METRICS["flatness_db"].missing() is not None, reason="needs the extra [eval]")
 def test_flatness_of_noise_is_minus_2_5_db() -> None:
-    # Exponentially distributed power: the mean logarithm lies Euler's constant, 2.51 dB, below that of the mean.
+    # The power is exponentially distributed: the mean logarithm is 2.51 dB (Euler's constant) below that of the mean.
     assert texture.flatness_db(Pair(NOISE, without_grain())) == pytest.approx(2.51, abs=0.1)
 
 

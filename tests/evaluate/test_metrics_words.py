@@ -1,4 +1,4 @@
-"""Word and character errors, counted with a recogniser that says what it is told to."""
+"""Test word and character errors with a fake recognizer that returns given texts."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from silkcodec.evaluate.metrics import Pair, UndefinedMetric, Weighted, find_met
 for package in ("rapidfuzz", "faster_whisper"):
     pytest.importorskip(package, reason="needs the extra [asr]")
 
-LOUD = np.full(24_000, 0.5, dtype=np.float32)  # the original, to the recogniser below
+LOUD = np.full(24_000, 0.5, dtype=np.float32)  # recognized as the original by the fake recognizer
 SOFT = np.full(24_000, 0.1, dtype=np.float32)  # the output
 
 
 class Recogniser:
-    """Hears `original` in a loud wave and `output` in a soft one, and keeps count."""
+    """Return `original` for a loud wave and `output` for a soft one, and count the calls."""
 
     supported_languages = ("en", "zh", "ar", "no")
 
@@ -66,8 +66,8 @@ def test_a_clip_is_transcribed_once(hears) -> None:
         values, _, weights = measure_all(Pair(LOUD, SOFT, {"text": "one two"}, shared), metrics)
         assert values == {"wer": 0.0, "cer": 0.0, "dwer": 0.0, "dcer": 0.0}
         assert weights == {"wer": 2.0, "cer": 7.0, "dwer": 2.0, "dcer": 7.0}
-    assert len(recogniser.asked) == 3  # the original once, two outputs
-    assert recogniser.detected == 1 and set(recogniser.asked) == {"en"}  # outputs take the original's language
+    assert len(recogniser.asked) == 3  # one original and two outputs
+    assert recogniser.detected == 1 and set(recogniser.asked) == {"en"}  # outputs use the language of the original
 
 
 def test_chinese_has_characters_and_no_words(hears) -> None:
@@ -100,7 +100,7 @@ def test_empty_references_are_undefined_and_silent_outputs_are_wrong(hears) -> N
     silent = Pair(LOUD, np.zeros_like(LOUD), {"language": "en", "text": "two words"})
     recogniser.asked.clear()
     assert words.wer(silent, "any") == Weighted(100.0, 2)
-    assert recogniser.asked == []  # nobody has to listen to that
+    assert recogniser.asked == []  # silence is not transcribed
 
 
 def test_normalisation() -> None:

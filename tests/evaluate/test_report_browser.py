@@ -1,4 +1,4 @@
-"""The HTML report in a real browser: it plays, sorts, switches and draws from a file, and asks nobody for anything."""
+"""Test the HTML report in a real browser: players, sorting, plots and downloads, from a file and without requests."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from silkcodec.evaluate.html.columns import columns
 from silkcodec.evaluate.html.players import matching_gains_db
 from silkcodec.evaluate.listening import Listening
 
-# Listens in at the loudspeaker: whatever a page sends there also goes through an analyser of 0.7 s.
+# Taps the output of the page: everything it plays also goes through an analyser of 0.7 s.
 EAR = """
 const Real = window.AudioContext;
 window.AudioContext = class extends Real {
@@ -73,7 +73,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def opened(browser: Any, tmp_path: Path) -> Iterator[Open]:
-    """Opens a report from a file, in a profile of its own; no error and no request may come of it."""
+    """Open a report from a file in a new profile. It must cause no errors and no requests."""
     contexts, troubles, requests = [], [], []
 
     def open_(html: str, width: int = 1280, theme: str = "light", **options: Any) -> Any:
@@ -103,7 +103,7 @@ def report(case: tuple[dict[str, Any], list[Listening]]) -> str:
 
 
 def tones() -> list[Listening]:
-    """Reference 400 Hz, then 800 Hz, then 1,600 Hz at half the amplitude: 3 s each."""
+    """Return tones of 3 s: 400 Hz as reference, 800 Hz, and 1,600 Hz at half the amplitude."""
     t = np.arange(72_000) / 24_000
     waves = {
         "reference": 0.4 * np.sin(2 * np.pi * 400 * t),
@@ -114,10 +114,10 @@ def tones() -> list[Listening]:
 
 
 def wait(page: Any, condition: str, seconds: float = 8.0) -> None:
-    """Not the browser tool's own waiting: that evaluates strings in the page, which the page's policy forbids."""
+    """Wait for a condition. Playwright's own function evaluates strings, which the policy of the page forbids."""
     end = time.monotonic() + seconds
     while not page.evaluate(condition):
-        assert time.monotonic() < end, f"{condition} did not come true"
+        assert time.monotonic() < end, f"{condition} did not become true"
         page.wait_for_timeout(25)
 
 
@@ -148,10 +148,10 @@ def test_switching_keeps_the_position_without_a_gap(opened: Open, case: tuple[di
     before = position_s(page)
     page.keyboard.press("2")
     page.wait_for_timeout(300)
-    heard = page.evaluate("loudness()")
+    loudness = page.evaluate("loudness()")
     after = position_s(page)
-    assert 0.2 < after - before < 0.9  # it went on
-    assert min(heard) > 0.5 * np.median(heard)  # and was never silent
+    assert 0.2 < after - before < 0.9  # it continued
+    assert min(loudness) > 0.5 * np.median(loudness)  # and was never silent
     page.wait_for_timeout(600)
     assert page.evaluate("pitch()") == pytest.approx(800, abs=3)
     assert page.locator(".selected .codec").inner_text() == "silk"
@@ -167,7 +167,7 @@ def test_levels_are_matched_only_on_request(opened: Open, case: tuple[dict[str, 
     page.get_by_label("Match levels").check()
     page.wait_for_timeout(900)
     assert np.median(page.evaluate("loudness()")) == pytest.approx(0.4 / 2**0.5, rel=0.02)
-    # Looped: the clip of 3 s goes on beyond its end, and the level holds across it.
+    # With a loop, the clip of 3 s continues after its end at the same level.
     wait(page, "context.currentTime > 3.5")
     assert position_s(page) < 2.9
     assert min(page.evaluate("loudness()")) > 0.2
@@ -187,7 +187,7 @@ def test_keyboard_control_of_the_player(opened: Open, case: tuple[dict[str, Any]
     assert position_s(page) > 2.9
     page.keyboard.press("Home")
     assert position_s(page) == 0
-    page.locator(".picture").nth(1).click(position={"x": 300, "y": 20})  # there, in that version
+    page.locator(".picture").nth(1).click(position={"x": 300, "y": 20})  # at that position, in that version
     width = page.locator(".picture").nth(1).bounding_box()["width"]
     assert position_s(page) == pytest.approx(3 * 300 / width, abs=0.02)
     assert page.locator(".selected .codec").inner_text() == "silk"
@@ -221,7 +221,7 @@ def test_the_table_sorts_both_ways_by_click_and_keyboard(
     by_stoi = sorted(usable, key=lambda name: -result["means"][name]["stoi"]["mean"])
     head = page.get_by_role("columnheader", name="STOI", exact=False).first
     head.get_by_role("button").click()
-    assert order(page) == [*by_stoi, reportcase.FAILED]  # the best on top; what is missing stays below
+    assert order(page) == [*by_stoi, reportcase.FAILED]  # the best on top, missing values at the bottom
     assert head.get_attribute("aria-sort") == "descending"
     head.get_by_role("button").click()
     assert order(page) == [*by_stoi[::-1], reportcase.FAILED]
@@ -252,7 +252,7 @@ def test_a_missing_column_states_how_to_enable_it(opened: Open, report: str) -> 
     assert "ViSQOL" in head.inner_text() and head.get_attribute("title") == reportcase.NEEDS
     note = page.locator(head.get_by_role("link").get_attribute("href"))
     assert note.is_visible() and reportcase.NEEDS in note.inner_text()
-    assert head.get_by_role("button").count() == 0  # nothing to sort by
+    assert head.get_by_role("button").count() == 0  # no values to sort
 
 
 def test_names_from_files_are_escaped(opened: Open, case: tuple[dict[str, Any], list[Listening]]) -> None:
@@ -284,7 +284,7 @@ def test_names_from_files_are_escaped(opened: Open, case: tuple[dict[str, Any], 
 
 
 def test_only_scripts_of_the_page_run(browser: Any, report: str, tmp_path: Path) -> None:
-    """What stands behind the escaping: the page's policy."""
+    """Test the page's policy, which applies if the escaping fails."""
     broken = report.replace("<main>", '<main><script>window.hacked = 1</script><p onclick="window.hacked = 2">x</p>')
     assert broken != report
     (tmp_path / "broken.html").write_text(broken, encoding="utf-8")
@@ -293,7 +293,7 @@ def test_only_scripts_of_the_page_run(browser: Any, report: str, tmp_path: Path)
     page.goto((tmp_path / "broken.html").as_uri())
     page.locator("main > p").first.click()
     assert page.evaluate("window.hacked") is None
-    assert page.locator("#plot-area svg").count() == 1  # ours did
+    assert page.locator("#plot-area svg").count() == 1  # the script of the page ran
     context.close()
 
 
@@ -322,7 +322,7 @@ def test_the_page_fits_and_is_readable(opened: Open, report: str, width: int, th
 
 
 def luminance(colour: str) -> float:
-    """Relative luminance of `rgb(r, g, b)` (WCAG 2)."""
+    """Return the relative luminance of `rgb(r, g, b)` (WCAG 2)."""
     channels = np.array([float(c) for c in colour.partition("(")[2].rstrip(")").split(",")[:3]]) / 255
     linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
     return float(linear @ [0.2126, 0.7152, 0.0722])
@@ -395,10 +395,12 @@ def test_best_and_tied_cells(case: tuple[dict[str, Any], list[Listening]]) -> No
     for name, mean in zip(names, (2.0, 2.15, 1.0, 2.3, 1.9), strict=True):
         result["means"][name]["stoi"] = entry(mean)
     for name in names[1:]:
-        result["differences"]["minus"][name]["stoi"] = entry(-0.25)  # clip by clip: silk is behind, and surely so
+        result["differences"]["minus"][name]["stoi"] = entry(
+            -0.25
+        )  # the paired difference is significant, and silk is worse
     stoi = next(column for column in columns(result) if column.key == "stoi")
     assert stoi.best == names[3] and stoi.tied == {names[1], names[3]}
-    result["differences"]["minus"][names[3]]["stoi"] = entry(-0.05)  # not told apart
+    result["differences"]["minus"][names[3]]["stoi"] = entry(-0.05)  # not significant
     stoi = next(column for column in columns(result) if column.key == "stoi")
     assert stoi.tied == {names[0], names[1], names[3]}
     tokens = next(column for column in columns(result) if column.key == "tokens_per_second")
@@ -418,7 +420,7 @@ def test_matched_levels_do_not_clip() -> None:
 
 
 def test_a_report_of_speech_is_not_too_large(case: tuple[dict[str, Any], list[Listening]]) -> None:
-    """10 s of 8 versions in under 5 MB, so that 3 clips stay under 15 MB."""
+    """10 s of 8 versions must take less than 5 MB, so that 3 clips take less than 15 MB."""
     speech = np.tile(audio.read(reportcase.SAMPLES / "english.flac"), 3)[:240_000]
     one = Listening("english.flac", 24_000, {name: speech for name in ("reference", *"abcdefg")})
     assert len(to_html(case[0], [one])) - len(to_html(case[0], [])) < 5e6

@@ -1,4 +1,4 @@
-"""Results are JSON with one record per line, and committed results are written that way."""
+"""Test that results are JSON with one record per line, including committed results."""
 
 from __future__ import annotations
 

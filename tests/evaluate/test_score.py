@@ -1,4 +1,4 @@
-"""silk score: reconstructions of others, matched by name, whatever their rate, length and delay."""
+"""Test silk score: reconstructions are matched by name, with any sample rate, length and delay."""
 
 from __future__ import annotations
 

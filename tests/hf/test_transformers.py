@@ -1,4 +1,4 @@
-"""Silk behind the Auto classes of transformers: the tokens of the package's codec, from a folder as it is pushed."""
+"""Test Silk with the Auto classes of transformers: same tokens as the package's codec, from an exported folder."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ logging.disable_progress_bar()
 
 @pytest.fixture(scope="module")
 def folder(weights_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """As the command writes it."""
+    """Export a folder with the command."""
     out = tmp_path_factory.mktemp("hub") / "silk"
     words = ["export", str(weights_folder), "-o", str(out), "--format", "transformers"]
     done = CliRunner().invoke(app, words)
@@ -117,7 +117,7 @@ def test_a_padded_batch_has_the_codes_of_single_clips(
     for wave, tokens in zip(waves, expected, strict=True):
         single = model.encode(**extractor(wave, sampling_rate=24_000, return_tensors="pt"))
         assert model.to_tokens(single) == [tokens]
-    louder = torch.rand(1, 1, 20_000) - 0.5  # what stands behind the mask does not matter
+    louder = torch.rand(1, 1, 20_000) - 0.5  # values behind the mask do not matter
     mask = torch.arange(20_000)[None] < 9_601
     louder[0, 0, :9_601] = torch.from_numpy(waves[2])
     assert model.to_tokens(model.encode(louder, mask)) == [expected[2]]
@@ -239,7 +239,7 @@ def test_text_without_ids_is_refused(text: str) -> None:
         SilkTokenizer()(text)
 
 
-# --- what users can get wrong
+# --- user errors
 
 
 @pytest.mark.parametrize("dims", [0, 5, 7])
@@ -281,7 +281,7 @@ def test_an_export_with_different_tokens_is_not_written(weights_folder: Path, tm
 def test_a_run_is_exported_to_weights_first(
     weights_folder: Path, codec: Silk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The way of a run: what training exports, which tests/test_export.py holds to the network, is what is read."""
+    """Export a run to weights first, which tests/train/test_export.py compares with the network."""
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "checkpoint.safetensors").touch()
     made = hf_export.weights_export

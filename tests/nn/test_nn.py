@@ -1,4 +1,4 @@
-"""The network's promises: block-causal, chunked as whole, batch as single, a mel and an inverse STFT that are right."""
+"""Test the network: causality, streaming, batches, the log-mel, the noise and the inverse STFT."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def one_thread() -> None:
 
 @pytest.fixture(scope="module")
 def model() -> SilkModel:
-    """Untrained, but with weights large enough that everything matters to everything it may matter to."""
+    """Return an untrained model with large weights, so that every allowed dependency has an effect."""
     torch.manual_seed(0)
     network = SilkModel(TINY).eval()
     with torch.no_grad():
@@ -47,7 +47,7 @@ def model() -> SilkModel:
 
 @pytest.fixture(scope="module")
 def wave() -> torch.Tensor:
-    """float32 [1, 6 frames and a bit]."""
+    """Return a wave of 6 frames and a bit, float32 [1, T]."""
     return torch.from_numpy(speechlike(2.5, seed=3))[None]
 
 
@@ -60,7 +60,7 @@ def levels() -> torch.Tensor:
 
 
 def stream_of(wave: torch.Tensor) -> torch.Tensor:
-    """A wave [B, T] as the encoder sees it: zeros before it, and after it up to whole frames and the look-ahead."""
+    """Pad a wave [B, T] for the encoder: zeros before it, and after it up to whole frames and the look-ahead."""
     return torch.nn.functional.pad(wave, (HISTORY, -wave.shape[1] % FRAME + LOOKAHEAD))
 
 
@@ -93,8 +93,8 @@ def test_silence_is_the_floor() -> None:
 
 
 def test_a_frame_depends_on_its_samples_and_480_more(model: SilkModel, wave: torch.Tensor) -> None:
-    """Exactly: what comes later changes no level, and the last of the 480 samples does reach the latent."""
-    end = 3 * FRAME + LOOKAHEAD  # frames 0..2 may hear samples before here
+    """Later samples change no level, and the last of the 480 samples affects the latent."""
+    end = 3 * FRAME + LOOKAHEAD  # frames 0..2 may depend on samples before here
     before = model.encode(wave)
     changed = wave.clone()
     changed[:, end:] = torch.randn(1, wave.shape[1] - end, generator=torch.Generator().manual_seed(1))
@@ -113,17 +113,17 @@ def test_a_frame_depends_on_its_samples_and_480_more(model: SilkModel, wave: tor
             spectrum, _ = model.encoder.log_mel(version[:, LOOKAHEAD:], states[0])
             latents.append(model.encoder(spectrum, states[1:])[0])
     assert torch.equal(latents[0][:, :2], latents[1][:, :2])
-    assert not torch.equal(latents[0][:, 2], latents[1][:, 2])  # the look-ahead is used, not only allowed
+    assert not torch.equal(latents[0][:, 2], latents[1][:, 2])  # the look-ahead is actually used
 
 
 def test_the_window_of_the_last_column_ends_with_the_look_ahead() -> None:
-    """One sample decides: 479 after the frame is inside the window, 480 is not."""
+    """Sample 479 after the frame is inside the window, and sample 480 is not."""
     quiet = torch.zeros(1, HISTORY + FRAME + LOOKAHEAD + HOP)
-    for position, heard in ((HISTORY + FRAME + LOOKAHEAD - 1, True), (HISTORY + FRAME + LOOKAHEAD, False)):
+    for position, inside in ((HISTORY + FRAME + LOOKAHEAD - 1, True), (HISTORY + FRAME + LOOKAHEAD, False)):
         click = quiet.clone()
         click[0, position] = 1e4  # the window is 1e-5 at its end
         columns = LogMel()(click)[0, :COLUMNS]
-        assert bool((columns[-1] > np.log(mel.FLOOR) + 1).any()) is heard
+        assert bool((columns[-1] > np.log(mel.FLOOR) + 1).any()) is inside
         assert torch.allclose(columns[:-2], torch.tensor(mel.FLOOR).log())
 
 
@@ -137,13 +137,13 @@ def test_decoding_is_causal(model: SilkModel, levels: torch.Tensor) -> None:
 
 def test_attention_covers_whole_frames_and_a_limited_past() -> None:
     mask = block_causal_mask(3, 2, CPU).reshape(3, STEPS, 5, STEPS)
-    assert torch.equal(mask.all(dim=(1, 3)), mask.any(dim=(1, 3)))  # all of a frame, or nothing of it
+    assert torch.equal(mask.all(dim=(1, 3)), mask.any(dim=(1, 3)))  # a whole frame or none of it
     expected = [[1, 1, 1, 0, 0], [0, 1, 1, 1, 0], [0, 0, 1, 1, 1]]
     assert torch.equal(mask[:, 0, :, 0].int(), torch.tensor(expected, dtype=torch.int32))
 
 
 def test_a_frame_does_not_depend_on_the_distant_past(model: SilkModel, levels: torch.Tensor) -> None:
-    """Two layers that see two frames back reach four frames back, the convolutions into one more; not further."""
+    """Two layers with a past of two frames cover four frames, and the convolutions one more."""
     many = torch.randint(0, 8, (1, 9, 128), generator=torch.Generator().manual_seed(8))
     changed = many.clone()
     changed[:, 0] = 7 - changed[:, 0]
@@ -156,7 +156,7 @@ def test_a_frame_does_not_depend_on_the_distant_past(model: SilkModel, levels: t
 
 
 def encode_in_chunks(model: SilkModel, wave: torch.Tensor, frames: list[int]) -> torch.Tensor:
-    """The latent of a wave fed as so many frames at a time, states carried."""
+    """Return the latent of a wave that is fed in chunks of the given numbers of frames."""
     padded = torch.nn.functional.pad(wave, (0, -wave.shape[1] % FRAME + LOOKAHEAD))
     states = fresh_states(model.encoder.state_shapes(), len(wave), CPU)
     states[0][:, HISTORY:] = padded[:, :LOOKAHEAD]
@@ -191,7 +191,7 @@ def test_chunks_of_any_length_equal_the_whole(model: SilkModel, wave: torch.Tens
 
 
 def test_training_and_streaming_give_the_same_result(model: SilkModel, wave: torch.Tensor) -> None:
-    """`forward` on a crop, `encode` and `decode` on the same samples."""
+    """Compare `forward` on a crop with `encode` and `decode` on the same samples."""
     crop = wave[:, : 4 * FRAME + LOOKAHEAD]
     with torch.no_grad():
         reconstruction = model(crop)
@@ -228,7 +228,7 @@ def test_the_length_is_preserved(model: SilkModel, wave: torch.Tensor, n_samples
 
 
 def test_gradients_reach_every_parameter(model: SilkModel, wave: torch.Tensor) -> None:
-    """Through the rounding too."""
+    """Gradients also pass through the rounding."""
     model.zero_grad()
     model(wave[:, : 3 * FRAME + LOOKAHEAD]).wave.square().mean().backward()
     for name, parameter in model.named_parameters():
@@ -259,7 +259,7 @@ def test_shifted_products_equal_the_convolution() -> None:
 
 
 class Spectrum(torch.nn.Module):
-    """In the place of the head's projection: hands through what it is given."""
+    """Replace the projection of the head and return the input."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x
@@ -278,7 +278,7 @@ def noisy_model() -> SilkModel:
 
 
 def test_noise_depends_only_on_the_position(noisy_model: SilkModel) -> None:
-    """Any cut of a stream gives the same wave, and two streams in a batch the same noise."""
+    """Chunks of any length give the same wave, and two streams in a batch get the same noise."""
     levels = torch.randint(0, 8, (2, 5, 128))
     levels[1] = levels[0]
     with torch.inference_mode():
@@ -295,7 +295,7 @@ def test_noise_depends_only_on_the_position(noisy_model: SilkModel) -> None:
 
 
 def test_noise_has_the_predicted_spectrum(noisy_model: SilkModel) -> None:
-    """The same magnitude everywhere gives white noise, no two columns alike."""
+    """A constant magnitude gives white noise with different columns."""
     head = noisy_model.decoder.head
     x = torch.zeros(1, 400, TINY.conv_width)
     with torch.no_grad():
@@ -309,11 +309,11 @@ def test_noise_has_the_predicted_spectrum(noisy_model: SilkModel) -> None:
 
 
 def test_the_head_reconstructs_a_wave_from_its_stft() -> None:
-    """A window of column j starts where the column starts, so two columns of the start lack their past."""
+    """The window of column j starts where the column starts, so the first two columns lack their past."""
     wave = torch.from_numpy(speechlike(0.8, seed=4))
     n_columns = len(wave) // HOP - 2
     head = head_of_spectra()
-    analysis = head.window * 9 / 8  # the head's window has the overlap divided out
+    analysis = head.window * 9 / 8  # the window of the head is divided by the overlap
     windows = wave.unfold(0, WINDOW, HOP)[:n_columns] * analysis
     spectrum = torch.fft.rfft(windows)[None]
     x = torch.cat([spectrum.abs().clamp(min=1e-12).log(), spectrum.angle()], dim=-1)

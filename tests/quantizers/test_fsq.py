@@ -1,4 +1,4 @@
-"""Finite scalar quantization: equal to a public implementation, its gradient known in closed form."""
+"""Test finite scalar quantization against a public implementation and the closed form of its gradient."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from silkcodec.tokens import codes_to_levels, levels_to_codes
 
 
 def latents(n: int, d: int, seed: int = 0) -> torch.Tensor:
-    """float32 [1, n, d], from deep inside the range to far beyond it."""
+    """Return values float32 [1, n, d], from well inside the range to far outside it."""
     return 2.5 * torch.randn(1, n, d, generator=torch.Generator().manual_seed(seed))
 
 
@@ -74,7 +74,7 @@ def test_stays_float32_under_bfloat16_autocast() -> None:
         half = FSQ()(latent.bfloat16())
     assert mixed.latent.dtype == half.latent.dtype == torch.float32
     assert torch.equal(mixed.latent, plain.latent) and torch.equal(mixed.codes, plain.codes)
-    assert torch.equal(half.codes, FSQ()(latent.bfloat16().float()).codes)  # nothing lost beyond the input's own
+    assert torch.equal(half.codes, FSQ()(latent.bfloat16().float()).codes)  # no precision lost beyond that of the input
 
 
 def test_all_levels_and_no_others_are_reached() -> None:
@@ -83,7 +83,7 @@ def test_all_levels_and_no_others_are_reached() -> None:
     assert torch.equal(codes.unique(), torch.arange(8))
     assert torch.all(codes.diff() >= 0)  # the order of the numbers is kept
     moderate = FSQ()(torch.linspace(-5, 5, 10_001)).codes
-    assert torch.equal(moderate.unique(), torch.arange(8))  # the outermost too, at a finite input
+    assert torch.equal(moderate.unique(), torch.arange(8))  # also the outermost level, for a finite input
     assert torch.equal(FSQ()(torch.zeros(3)).codes, torch.full((3,), 4))
 
 

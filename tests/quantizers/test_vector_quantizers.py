@@ -1,4 +1,4 @@
-"""VQ, RVQ and multi-scale RVQ: equal to a public implementation where there is one, else to a closed form."""
+"""Test VQ, RVQ and multi-scale RVQ against public implementations, or against closed forms."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def quantizer(request: pytest.FixtureRequest) -> nn.Module:
 
 
 def test_vq_equals_the_reference_over_training_steps() -> None:
-    """Codes, output, loss, gradient and the moved codebook, where neither k-means nor revival has a say."""
+    """Compare codes, output, loss, gradient and the updated codebook, without k-means and without resets."""
     theirs = VectorQuantize(
         dim=4, codebook_size=32, decay=0.9, commitment_weight=0.25, threshold_ema_dead_code=0, rotation_trick=False
     )
@@ -83,8 +83,9 @@ def test_a_coarse_codebook_quantizes_the_mean_of_its_stride() -> None:
 
 
 def test_snac_has_the_same_codes() -> None:
-    """Against the authors' own package, its projections made the identity; it compares directions, so the
-    entries and the vectors have length 1 here."""
+    """Compare with the authors' package, with identity projections.
+
+    The package compares directions, so the entries and the vectors have length 1 here."""
     snac = pytest.importorskip("snac.vq", reason="the package snac, of the extra [baselines]")
     theirs = snac.VectorQuantize(input_dim=8, codebook_size=64, codebook_dim=8, stride=2).eval()
     for projection in (theirs.in_proj, theirs.out_proj):
@@ -106,7 +107,7 @@ def test_snac_has_the_same_codes() -> None:
 
 def test_decode_equals_the_output_of_forward(quantizer: nn.Module) -> None:
     latent = latents(3, 7, 16)
-    quantizer(latent)  # a training batch, so that the codebooks are in place
+    quantizer(latent)  # a training batch, so that the codebooks are initialised
     got = quantizer.eval()(latent)
     assert got.latent.shape == latent.shape and got.codes.dtype == torch.int64
     assert got.codes.shape == (3, 7, len(quantizer.codebook_sizes))
@@ -151,7 +152,7 @@ def test_kmeans_finds_separate_clusters() -> None:
     centres = torch.tensor([[8.0, 0.0], [-8.0, 0.0], [0.0, 8.0], [0.0, -8.0]])
     torch.manual_seed(1)
     vectors = (centres.repeat(50, 1) + 0.1 * latents(200, 2)).float()
-    best = min(_kmeans_error(vectors) for _ in range(5))  # one draw may begin with two centres in one cluster
+    best = min(_kmeans_error(vectors) for _ in range(5))  # one draw may start with two centres in one cluster
     assert best < 0.05
 
 
@@ -165,7 +166,7 @@ def test_fewer_vectors_than_entries_are_accepted() -> None:
     codebook = Codebook(64, 2)
     codebook.begin(latents(10, 2))
     assert torch.isfinite(codebook.entries).all()
-    assert len(codebook.entries.unique(dim=0)) == 64  # the jitter keeps copies of one vector apart
+    assert len(codebook.entries.unique(dim=0)) == 64  # the noise separates copies of one vector
 
 
 def test_a_dead_entry_is_moved_onto_the_data() -> None:

@@ -1,4 +1,4 @@
-"""`silk explain`: what the page's server gives out, to whom, and what it says when it cannot."""
+"""Test `silk explain`: the files that its server returns, the access to it, and its errors."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from silkcodec.serve import explain
 
 @pytest.fixture
 def site(tmp_path: Path) -> Path:
-    """The least that counts as a built page."""
+    """Write a minimal built page."""
     folder = tmp_path / "site"
     (folder / "assets").mkdir(parents=True)
     (folder / "index.html").write_text("<!doctype html><title>How codecs work</title>", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""serve: what needs no socket: the batcher, the WebSocket's messages, file jobs and their limits, access."""
+"""Test the parts of serve without sockets: batcher, WebSocket messages, file jobs and their limits, access."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def sizes(codec: Silk) -> list[int]:
 
 
 def answers_of(batcher: Batcher) -> tuple[dict[str, list[Any]], dict[str, int], list[int]]:
-    """Steps until all streams have ended: values by stream, samples by stream, sizes of the batches."""
+    """Run steps until all streams have ended. Return values and samples by stream, and the sizes of the batches."""
     values: dict[str, list[Any]] = {}
     lengths: dict[str, int] = {}
     batches = []
@@ -109,7 +109,7 @@ def test_a_live_stream_does_not_wait_for_a_greedy_one(codec: Silk, speech: Any) 
     batcher = Batcher(codec, [1], clock)
     batcher.open_encoder("greedy")
     batcher.feed("greedy", np.tile(speech, 2)[: 480 + 8 * FRAME_SAMPLES])
-    clock.now = 0.9 * FRAME_S  # the greedy one's first frame is overdue, the others' turns are to come
+    clock.now = 0.9 * FRAME_S  # the first frame of the greedy stream is due, and its others are not
     batcher.open_encoder("live")
     batcher.feed("live", speech[: 480 + FRAME_SAMPLES])
     order = [batcher.step()[1][0].stream for _ in range(4)]
@@ -172,7 +172,7 @@ def test_at_24_khz_a_piece_completes_a_frame() -> None:
     pieces_of(session, start(task="encode"))
     sizes = [len(piece) for _ in range(100) for piece in session.receive(bytes(2 * 480))]  # 20 ms each
     assert sizes == [2 * (480 + 9_600)] + [2 * 9_600] * 3
-    assert len(pieces_of(session, bytes(2 * 96_000))) == 10, "a large message comes in pieces of a frame"
+    assert len(pieces_of(session, bytes(2 * 96_000))) == 10, "a large message is split into pieces of a frame"
 
 
 def test_codes_come_as_json_or_int32() -> None:

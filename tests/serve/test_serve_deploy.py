@@ -1,4 +1,4 @@
-"""What is needed around the server: container, unit, documentation."""
+"""Test the deployment of the server: container, systemd unit, documentation."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_the_image_installs_only_hashed_packages() -> None:
 
 
 def test_the_locks_are_complete_and_match_the_constraints() -> None:
-    """What `make lock` wrote has every direct requirement, and the versions of constraints.txt."""
+    """The files of `make lock` have every direct requirement, with the versions of constraints.txt."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     wanted = project["project"]["dependencies"] + project["project"]["optional-dependencies"]["serve"]
     pinned = pins(ROOT / "constraints.txt")
@@ -68,7 +68,7 @@ def test_the_packages_of_the_site_are_locked() -> None:
 
 
 def normal(name: str) -> str:
-    """The name of a package as indexes compare it."""
+    """Return the normalised name of a package."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 

@@ -1,4 +1,4 @@
-"""The front under slow and greedy clients: real sockets, limits of fractions of a second, workers without a model."""
+"""Test the front with slow and greedy clients: real sockets, short limits, and workers without a model."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ START = '{"type": "start", "task": "decode"}'
 
 
 class FakeStream:
-    """Answers every frame with 9,600 samples, at once."""
+    """Answer every frame immediately with 9,600 samples."""
 
     def __init__(self) -> None:
         self.events: asyncio.Queue[Any] = asyncio.Queue()
@@ -86,7 +86,7 @@ class FakePool:
 
 @contextmanager
 def front(folder: Path, token: str | None = None, **limits: Any) -> Iterator[tuple[str, FakePool, Service]]:
-    """A server in a thread: its address, its pool, its parts."""
+    """Run a server in a thread, and yield its address, its pool and its service."""
     loop_ready, pool = threading.Event(), FakePool()
     found: dict[str, Any] = {}
     listening = socket.create_server(("127.0.0.1", 0))
@@ -147,9 +147,11 @@ def test_half_open_connections_do_not_block_others(tmp_path: Path) -> None:
         for connection in half_open:
             connection.sendall(b"G")
         assert Client(url)._request("/health/ready")
-        assert until(lambda: sum(map(is_open, half_open)) <= 4), "under pressure they have pressed_s, not header_s"
+        assert until(lambda: sum(map(is_open, half_open)) <= 4), (
+            "with many waiting, pressed_s applies instead of header_s"
+        )
         assert Client(url)._request("/health/ready")
-        assert sum(map(is_open, half_open)) > 0, "few of them may take their time"
+        assert sum(map(is_open, half_open)) > 0, "with few waiting, header_s applies"
 
 
 def test_the_oldest_waiting_connection_is_closed(tmp_path: Path) -> None:
@@ -235,7 +237,7 @@ def test_json_has_a_separate_limit(tmp_path: Path) -> None:
 
 
 def upgraded(url: str, start: bytes) -> socket.socket:
-    """A WebSocket without a library, after its first message; what it sends is masked with zeros."""
+    """Open a WebSocket without a library and send its first message, masked with zeros."""
     connection = raw(url)
     connection.sendall(
         b"GET /v1/stream HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -322,8 +324,10 @@ def test_idle_and_slow_streams_are_closed(tmp_path: Path) -> None:
             deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             frames = bytes(76 * 1000)
             deaf.sendall(b"\x82\xff" + len(frames).to_bytes(8, "big") + bytes(4) + frames)
-            assert until(lambda: len(pool.streams) == 2 and pool.streams[1].closed), "it takes nothing, and is let go"
-            assert pool.streams[1].n < 1000, "what it does not take is not computed"
+            assert until(lambda: len(pool.streams) == 2 and pool.streams[1].closed), (
+                "the client reads nothing and is disconnected"
+            )
+            assert pool.streams[1].n < 1000, "frames that the client does not read are not computed"
         assert until(lambda: not service.sessions)
 
 

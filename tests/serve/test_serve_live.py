@@ -1,4 +1,4 @@
-"""silk serve as a process: files, streams, OpenAPI, hostile clients, a worker killed, the drain."""
+"""Test silk serve as a process: files, streams, OpenAPI, hostile clients, a killed worker, draining."""
 
 from __future__ import annotations
 
@@ -152,15 +152,15 @@ def test_streams_both_ways_at_once(server: Server, codec: Silk, speech: Any) -> 
     wave = speech[:50_000]
     expected = codec.encode(wave)
     with server.client.encoder() as encoder, server.client.decoder() as decoder:
-        heard, codes = [], []
+        waves, codes = [], []
         for at in range(0, len(wave), 4_800):
             codes.append(encoder.feed(wave[at : at + 4_800]))
-            heard.append(decoder.feed(codes[-1]))
+            waves.append(decoder.feed(codes[-1]))
         codes.append(encoder.flush())
-        heard += [decoder.feed(codes[-1]), decoder.flush()]
+        waves += [decoder.feed(codes[-1]), decoder.flush()]
         assert encoder.ended == {"type": "ended", "n_samples": len(wave), "n_frames": 6}
     np.testing.assert_array_equal(np.concatenate(codes), codes_of(expected))
-    np.testing.assert_allclose(np.concatenate(heard)[: len(wave)], codec.decode(expected), atol=1e-4)
+    np.testing.assert_allclose(np.concatenate(waves)[: len(wave)], codec.decode(expected), atol=1e-4)
     with server.client.encoder(16_000, n_codebooks=3) as encoder:
         few = np.concatenate([encoder.feed(wave), encoder.flush()])
     np.testing.assert_array_equal(few, codes_of(codec.encode(wave, 16_000, n_codebooks=3)))
@@ -206,7 +206,7 @@ def test_garbage_and_disconnects_do_not_affect_others(server: Server, codec: Sil
                 large.send(b"\0" * (2 << 20))
                 large.recv(10)
             assert caught.value.rcvd is not None and caught.value.rcvd.code == 1009
-        for _ in range(3):  # gone without a word, in the middle of a frame and of an upload
+        for _ in range(3):  # disconnected in the middle of a frame and of an upload
             stream = server.client.encoder()
             stream.feed(wave[:30_000])
             abort(stream._socket.socket)
@@ -222,7 +222,7 @@ def test_garbage_and_disconnects_do_not_affect_others(server: Server, codec: Sil
 
 
 def abort(connection: socket.socket) -> None:
-    """Reset it rather than close it."""
+    """Reset the connection instead of closing it."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     if connection.fileno() >= 0:
         connection.shutdown(socket.SHUT_RDWR)
@@ -249,7 +249,7 @@ def test_the_javascript_example(server: Server, codec: Silk, speech: Any) -> Non
 
 @pytest.mark.browser
 def test_the_page_with_a_microphone(server: Server) -> None:
-    """examples/stream.html in a browser: what the microphone hears comes back as tokens, and is played."""
+    """Open examples/stream.html in a browser. The input of the microphone is encoded, decoded and played."""
     playwright = pytest.importorskip("playwright.sync_api", reason="needs the extra [dev]: playwright")
     if chromium.CHROMIUM is None:
         pytest.skip("needs Chromium: apt-get install chromium")
@@ -363,11 +363,11 @@ def test_sigterm_drains(server: Server, codec: Silk, speech: Any) -> None:
         began = [other.feed(wave[:20_000])]
         server.process.send_signal(signal.SIGTERM)
         server.wait_for("draining", streams=2)
-        codes += [one.feed(wave[20_000:]), one.flush()]  # what runs may come to its end
+        codes += [one.feed(wave[20_000:]), one.flush()]  # running streams may finish
         np.testing.assert_array_equal(np.concatenate(codes), codes_of(codec.encode(wave)))
         with pytest.raises(ServerError, match="cannot be reached"):
             server.client.encode(b"x")
-        messages = list(other._messages(10))  # what does not end is ended, with its last frame
+        messages = list(other._messages(10))  # the server ends the remaining streams with their last frames
         assert messages[0]["type"] in ("draining", "tokens") or isinstance(messages[0], bytes)
         began += [np.frombuffer(m, "<i4").reshape(-1, 19) for m in messages if isinstance(m, bytes)]
         assert other.ended is not None and other.ended["n_samples"] == 20_000

@@ -1,4 +1,4 @@
-"""An export is the network: same tokens, same wave, whichever way it is called; complete, checked and repeatable."""
+"""Test the export: same tokens and wave as the network in every kind of call, complete, checked and reproducible."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with an index, as a corpus comes."""
+    """Write a folder with an index, like a corpus."""
     folder = tmp_path_factory.mktemp("data") / "speech"
     folder.mkdir()
     lines = ["path\tsplit\tsource\tlicence\tlanguage\tduration_s"]
@@ -60,7 +60,7 @@ def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def run(speech: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny run of three steps, its weights then scaled up: so that tokens vary and every weight matters."""
+    """Train three steps and scale the weights up, so that tokens vary and every weight has an effect."""
     folder = tmp_path_factory.mktemp("run") / "run"
     stage = 'stage=[{name="all", steps=3, losses={mel=1.0}}]'
     overrides = [f"data.folder={speech}", "data.index=INDEX.tsv", "data.crop_frames=1", "optim.threads=1", stage]
@@ -99,14 +99,14 @@ def sessions(folder: Path) -> dict[str, onnxruntime.InferenceSession]:
 
 @pytest.fixture(scope="module")
 def batch() -> np.ndarray:
-    """float32 [2, 5 frames + look-ahead]."""
+    """Return a wave float32 [2, 5 frames + look-ahead]."""
     return np.stack([speechlike(5 * 0.4 + 0.02, seed) for seed in (11, 12)])
 
 
 def call(
     session: onnxruntime.InferenceSession, value: np.ndarray, states: dict[str, np.ndarray] | None
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """One call: outputs by name, next states by input name. `states` None: zeros."""
+    """Call a graph once. Return the outputs by name and the next states by input name. `states` None means zeros."""
     first, *rest = session.get_inputs()
     if states is None:
         states = {s.name: np.zeros((len(value), *s.shape[1:]), np.float32) for s in rest}
@@ -121,7 +121,7 @@ def primed(session: onnxruntime.InferenceSession, batch: np.ndarray) -> dict[str
     return states
 
 
-# --- the graphs are the network
+# --- the graphs equal the network
 
 
 def test_the_runtime_matches_the_network(model: SilkModel, folder: Path) -> None:
@@ -179,7 +179,7 @@ def test_a_batch_is_its_clips(sessions: dict[str, onnxruntime.InferenceSession],
 def test_the_mel_of_the_graph_equals_the_reference(
     sessions: dict[str, onnxruntime.InferenceSession], model: SilkModel, batch: np.ndarray
 ) -> None:
-    """A matrix product here, two FFTs there: equal to 1e-3 where there is sound (e^-6), and close below."""
+    """The graph uses a matrix product and the reference two FFTs. They agree to 1e-3 above e^-6, and closely below."""
     found, _ = call(sessions["encoder"], batch[:, LOOKAHEAD:], primed(sessions["encoder"], batch))
     seen = torch.nn.functional.pad(torch.from_numpy(batch), (HISTORY, 0))
     with torch.no_grad():
@@ -289,7 +289,7 @@ def test_the_graphs_contain_no_local_paths(folder: Path) -> None:
 
 
 def test_exporting_again_gives_the_same_bytes(run: Path, folder: Path) -> None:
-    """In another process, whose sets and dicts are hashed otherwise."""
+    """Export again in another process with other hashes of sets and dicts."""
     code = """
 import hashlib, sys
 from pathlib import Path
@@ -320,7 +320,7 @@ def test_the_card_lists_the_starting_weights(folder: Path, run: Path, tmp_path: 
     written = json.loads((folder / "config.json").read_text())["weights_hash"]
     assert f"from the weights of Silk {written}." in chain(folder)
     assert "from the run first." in chain("/gone/first")
-    second = tmp_path / "second"  # a run that began with these weights
+    second = tmp_path / "second"  # a run that started from these weights
     second.mkdir()
     shutil.copy(run / "checkpoint.safetensors", second)
     config = load_config(run / "config.toml", [f"init={folder}"])
@@ -329,14 +329,14 @@ def test_the_card_lists_the_starting_weights(folder: Path, run: Path, tmp_path: 
     assert "from the run second (3 steps, " in chain(second)
     assert f"which started from the weights of Silk {written}." in chain(second)
     (second / "config.toml").write_text(dump_config(load_config(run / "config.toml", [f"init={second}"])))
-    assert chain(second).count("the run second") == 1  # whoever edits a config may make a circle
+    assert chain(second).count("the run second") == 1  # an edited config may be circular
     assert start_lines(load_config("tiny")) == []
     assert "Started from" not in (folder / "README.md").read_text()
     listed = "\n".join(starting_data_lines(load_config("tiny", [f"init={folder}"])))
     assert "| Corpus B | 2.00 |" in listed and starting_data_lines(load_config("tiny")) == []
 
 
-# --- back into a network
+# --- loading an export into a network
 
 
 def test_weights_are_loaded_from_an_export(folder: Path, model: SilkModel, run: Path) -> None:
@@ -379,7 +379,7 @@ def test_damaged_weights_give_one_sentence(folder: Path, model: SilkModel, tmp_p
     assert "\n" not in str(caught.value)
 
 
-# --- what can go wrong
+# --- errors
 
 
 def test_a_missing_run_gives_one_sentence(tmp_path: Path) -> None:
@@ -431,7 +431,7 @@ def test_a_missing_package_is_reported(tmp_path: Path, monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("name", ["english", "mandarin", "arabic"])
 def test_the_embedded_graph_gives_the_tokens_of_its_network_on_speech(weights_folder: Path, name: str) -> None:
-    """torch == ONNX on real speech, every level, for the weights that are shipped."""
+    """All levels of real speech are equal in PyTorch and ONNX for the embedded weights."""
     codec, model = Silk(weights_folder), SilkModel().eval()  # the embedded model has the default sizes
     load_weights(model, weights_folder)
     wave = audio.read(SAMPLES / f"{name}.flac", SAMPLE_RATE)

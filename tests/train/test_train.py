@@ -1,4 +1,4 @@
-"""A run: all stages, its files, and what it survives: kill -9, Ctrl-C, damage, a loss that is no number."""
+"""Test a run: all stages, its files, and its reaction to kill -9, Ctrl-C, damaged files and NaN losses."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def config_of(folder: Path, *stages: str) -> Path:
-    """A config file with these stages over the packaged `tiny`."""
+    """Write a config with these stages that extends the packaged `tiny`."""
     file = folder / "mine.toml"
     file.write_text('extends = "tiny.toml"\n' + "".join(stages), encoding="utf-8")
     return file
 
 
 def short(speech: Path, steps: int, *more: str) -> list[str]:
-    """Overrides of `tiny` for one short stage."""
+    """Return overrides of `tiny` for one short stage."""
     stage = f'stage=[{{name="all", steps={steps}, losses={{mel=1.0}}}}]'
     return [f"data.folder={speech}", f"data.cache={speech.parent / 'cache'}", *SMALL, stage, *more]
 
@@ -84,12 +84,12 @@ def assert_same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:
 
 @pytest.fixture(scope="module")
 def runs(speech: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A run of all three stages, and how it stood before the last one."""
+    """Run all three stages, and keep the state before the last one."""
     folder = tmp_path_factory.mktemp("runs")
     overrides = [f"data.folder={speech}", *SMALL, "log.validate_steps=8"]
     train(config_of(folder, RECONSTRUCTION, ADVERSARIAL), folder / "run", overrides)
     shutil.copytree(folder / "run", folder / "before")
-    train(config_of(folder, RECONSTRUCTION, ADVERSARIAL, DECODER), folder / "run", overrides)  # prolonged by a stage
+    train(config_of(folder, RECONSTRUCTION, ADVERSARIAL, DECODER), folder / "run", overrides)  # extended by a stage
     return folder / "run", folder / "before"
 
 
@@ -106,7 +106,7 @@ def test_a_run_writes_its_files(runs: tuple[Path, Path]) -> None:
 
 def test_the_history_has_scores_and_training_losses(runs: tuple[Path, Path]) -> None:
     lines = history(runs[0])
-    assert [line["step"] for line in lines] == [8, 16, 24, 27, 30]  # each once, the last of each run too
+    assert [line["step"] for line in lines] == [8, 16, 24, 27, 30]  # each once, including the last of each run
     for line in lines:
         assert {"pesq_wb", "stoi", "mel_distance", "perplexity", "hours", "train", "skipped"} <= line.keys()
         assert {"mel", "gradient", "learning_rate"} <= line["train"].keys()
@@ -120,7 +120,7 @@ def test_the_loss_goes_down(runs: tuple[Path, Path]) -> None:
 
 
 def test_the_last_stage_changes_no_token(runs: tuple[Path, Path]) -> None:
-    """Of the averaged weights: those are exported."""
+    """This holds for the averaged weights, which are exported."""
     wave = torch.from_numpy(speechlike(2.0, seed=9))[None]
     tokens, waves = [], []
     for run in runs:
@@ -133,7 +133,7 @@ def test_the_last_stage_changes_no_token(runs: tuple[Path, Path]) -> None:
     assert not torch.equal(*waves)
     after = weights(runs[0], "model", "ema")
     for name in after:
-        if name.startswith("model/encoder"):  # the decoder learned from the tokens it will get
+        if name.startswith("model/encoder"):  # the decoder was trained on the tokens of the exported encoder
             assert torch.equal(after[name], after[name.replace("model/", "ema/")]), name
 
 
@@ -155,7 +155,7 @@ def uninterrupted(speech: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 def test_a_killed_run_ends_like_an_uninterrupted_one(speech: Path, tmp_path: Path, uninterrupted: Path) -> None:
-    """Killed in the middle of step 6; the last checkpoint is of step 5. To the bit: nothing is random but by step."""
+    """Kill the run in step 6, after the checkpoint of step 5. The resumed run gives identical results."""
     code = """
 import os, signal, sys
 from silkcodec.train import loop
@@ -214,7 +214,7 @@ def test_the_second_interrupt_has_its_previous_effect() -> None:
 
 
 def test_an_older_checkpoint_is_resumed(speech: Path, tmp_path: Path, uninterrupted: Path) -> None:
-    """One of the first runs: no count of skipped steps, no `init` in its config."""
+    """Resume a run of an early version, without a count of skipped steps and without `init`."""
     shutil.copytree(uninterrupted, tmp_path / "run")
     config = tmp_path / "run" / "config.toml"
     config.write_text("".join(line for line in config.read_text().splitlines(True) if not line.startswith("init")))
@@ -261,7 +261,7 @@ def test_a_checkpoint_of_another_config_gives_one_sentence(
     with pytest.raises(WeightsError, match="does not match its config") as caught:
         train("tiny", tmp_path / "run", short(speech, 8, change))
     assert "\n" not in str(caught.value)
-    assert (tmp_path / "run" / "config.toml").read_bytes() == saved  # nothing was overwritten on the way
+    assert (tmp_path / "run" / "config.toml").read_bytes() == saved  # nothing was overwritten
 
 
 def test_an_unwritable_run_folder_gives_one_sentence(speech: Path, tmp_path: Path) -> None:
@@ -299,9 +299,11 @@ def test_a_run_starts_from_the_average_of_another(speech: Path, tmp_path: Path, 
         assert_same(checkpoint.optimizer_tensors(trainer.optimizers[name]), groups[f"optimizer_{name}"])
     overrides = short(speech, 1, f"init={uninterrupted}", "optim.optimizer=adamw")
     other = Trainer(load_config("tiny", overrides), tmp_path / "other")
-    assert not other.optimizers["adamw"].state  # other optimisers: the weights only
+    assert not other.optimizers["adamw"].state  # with other optimisers, only the weights are loaded
     trainer.save()
-    fresh = Trainer(load_config("tiny", short(speech, 1, "seed=6")), tmp_path / "run")  # its own checkpoint goes first
+    fresh = Trainer(
+        load_config("tiny", short(speech, 1, "seed=6")), tmp_path / "run"
+    )  # its own checkpoint has priority
     assert_same(fresh.model.state_dict(), trainer.model.state_dict())
 
 
@@ -312,14 +314,14 @@ def test_a_run_starts_from_the_raw_weights_before_the_decay_with_their_discrimin
     overrides = [*short(speech, 1)[:-1], stage]
     train("tiny", tmp_path / "first", overrides)
     groups, progress = checkpoint.load(tmp_path / "first" / "stable.safetensors")
-    assert progress["steps_in_stage"] == 2  # of 4: the learning rate falls from here on
+    assert progress["steps_in_stage"] == 2  # of 4; the learning rate falls from here
     again = [*overrides, f"init={tmp_path / 'first' / 'stable.safetensors'}", "seed=6"]
     trainer = Trainer(load_config("tiny", again), tmp_path / "second")
     assert_same(trainer.model.state_dict(), groups["model"])
     assert trainer.discriminators is not None
     assert_same(trainer.discriminators.state_dict(), groups["discriminators"])
     larger = Trainer(load_config("tiny", [*again, "adversary.width=3"]), tmp_path / "third")
-    assert larger.discriminators is not None  # of other sizes: they begin afresh
+    assert larger.discriminators is not None  # with other sizes, they start from random weights
     assert larger.discriminators.state_dict().keys() == groups["discriminators"].keys()
 
 
@@ -345,11 +347,11 @@ def test_an_invalid_init_gives_one_sentence(speech: Path, tmp_path: Path, uninte
     assert not (tmp_path / "run").exists()
 
 
-# --- a loss that is no number
+# --- a loss that is NaN
 
 
 class Broken(torch.nn.Module):
-    """The spectral losses, with NaN in place of the mel loss at some calls."""
+    """Compute the spectral losses, but NaN instead of the mel loss in some calls."""
 
     def __init__(self, losses: torch.nn.Module, bad: set[int]) -> None:
         super().__init__()
@@ -418,7 +420,7 @@ def test_learning_rate_in_closed_form() -> None:
 def test_a_stage_of_minutes_ends_by_the_clock_and_its_rate_falls_with_it(
     speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The clock goes on by 1.5 s whenever somebody looks at it; a step takes that long."""
+    """Advance the clock by 1.5 s in every call, so that a step takes this long."""
     ticks = itertools.count(step=1.5)
     monkeypatch.setattr("silkcodec.train.loop.time.monotonic", lambda: next(ticks))
     stage = 'stage=[{name="a", minutes=0.1, decay_share=1.0, losses={mel=1.0}}]'
@@ -449,7 +451,7 @@ def test_discriminators_get_originals_at_one_level() -> None:
     original, decoded = at_one_level(target, wave)
     assert torch.allclose(original[:2].square().mean(dim=1), torch.ones(2))
     scale = original[:2, :1] / target[:2, :1]
-    assert torch.allclose(decoded[:2], wave[:2] * scale)  # so what is too loud stays too loud
+    assert torch.allclose(decoded[:2], wave[:2] * scale)  # the relative level is preserved
     assert torch.allclose(decoded[2], torch.ones(4800)) and torch.isfinite(decoded).all()
 
 
@@ -491,7 +493,7 @@ def test_means_have_a_count_per_name() -> None:
 
 
 class Perfect(torch.nn.Module):
-    """A model that decodes what it encoded."""
+    """Return its input as the decoded wave."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -506,8 +508,8 @@ class Perfect(torch.nn.Module):
 
 
 def test_validation_measures_and_stores_audio(tmp_path: Path) -> None:
-    waves = [speechlike(2.0, seed=1), np.zeros(12_000, np.float32)]  # of silence nothing is measured
-    for _ in range(2):  # a run that was killed comes by again
+    waves = [speechlike(2.0, seed=1), np.zeros(12_000, np.float32)]  # metrics are undefined for silence
+    for _ in range(2):  # a resumed run validates the same step again
         scores = validate(Perfect(), waves, tmp_path / "audio")
     assert scores["pesq_wb"] > 4.5 and scores["stoi"] > 0.99 and scores["mel_distance"] == 0.0
     assert scores["perplexity"] == pytest.approx(1.0)  # every dimension is stuck at one level
@@ -524,7 +526,7 @@ def test_validation_measures_and_stores_audio(tmp_path: Path) -> None:
 
 
 def test_two_processes_train_one_model(speech: Path, tmp_path: Path) -> None:
-    """As `torchrun` starts them: the same weights in both after a step of each kind, one checkpoint."""
+    """Start two processes like `torchrun`. They have the same weights after each kind of step, and one checkpoint."""
     code = """
 import sys, hashlib
 from pathlib import Path
@@ -579,7 +581,7 @@ def test_a_missing_package_is_reported_first(tmp_path: Path, monkeypatch: pytest
 
 
 def test_freed_memory_is_kept_with_glibc() -> None:
-    """Counted by the kernel: large blocks, allocated and freed again and again, take new pages only once."""
+    """Count page faults: blocks that are allocated and freed repeatedly get new pages only once."""
     code = """
 import resource, sys
 import numpy as np
@@ -607,4 +609,4 @@ print(int(done), faults() - before)
     done, faults = run("keep")
     if done:
         assert faults < run("leave")[1] / 2
-    assert not run("keep", MALLOC_ARENA_MAX="2")[0]  # whoever set something himself knows better
+    assert not run("keep", MALLOC_ARENA_MAX="2")[0]  # settings of the user have priority

@@ -1,4 +1,4 @@
-"""A run's config: small files over a base, every key and value checked, written out whole and read back."""
+"""Test the config of a run: inheritance, checks of keys and values, overrides, writing and reading."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ BAD = {
     "negative seed": ("seed = -1\n", "seed must be at least 0; got -1"),
     "share above 1": ("[data]\nnoise_share = 2\n", r"data.noise_share must be 0..1; got 2.0"),
     "heads that do not divide": ("[model]\nwidth = 30\nheads = 4\n", "model.width must be an even number times"),
-    "a stretch longer than a crop": (
+    "a segment longer than a crop": (
         "[adversary]\ncrop_s = 9\n",
         "or between 0.1 and 4 s, the length of a crop; got 9",
     ),

@@ -1,4 +1,4 @@
-"""From a folder of audio to crops: who trains and who tests, decoded once, the same batch for the same step."""
+"""Test training data: splits, the cache of decoded audio, crops, augmentation and batches."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PLAIN = {"gain_db": 0.0, "bandwidth_share": 0.0, "noise_share": 0.0}
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Twelve files of half a second in two folders below."""
+    """Write twelve files of half a second in two subfolders."""
     long = speechlike(6.0)
     for i in range(12):
         place = tmp_path / "speech" / ("a" if i % 2 else "b")
@@ -37,7 +37,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of the files that are decoded from now on."""
+    """Record the names of the files that are decoded."""
     read, names = audio.read, []
 
     def reading(source: Path, sample_rate: int) -> np.ndarray:
@@ -122,7 +122,7 @@ def test_split_by_hash_is_stable_and_disjoint(folder: Path) -> None:
     assert first == split_files(config)
     assert first["train"] and first["valid"] and not set(first["train"]) & set(first["valid"])
     assert len(first["train"] + first["valid"]) == 12
-    audio.write(folder / "new.wav", speechlike(0.5), SAMPLE_RATE)  # a new file moves no other
+    audio.write(folder / "new.wav", speechlike(0.5), SAMPLE_RATE)  # a new file does not change the split of others
     second = split_files(config)
     assert set(first["valid"]) == set(second["valid"]) - {"new.wav"}
     (folder / "notes.txt").write_text("not audio")
@@ -159,7 +159,7 @@ def test_an_unusable_folder_gives_one_sentence(tmp_path: Path, folder: Path) -> 
 
 
 def test_formats(tmp_path: Path) -> None:
-    """What is decoded is what was written: exactly where the format keeps samples, closely where it does not."""
+    """Decoded audio equals the written audio, exactly for lossless formats and closely for others."""
     wave = speechlike(1.3, seed=2)
     (tmp_path / "speech").mkdir()
     kept = {".wav": 1e-4, ".flac": 1e-4}
@@ -218,7 +218,7 @@ def test_the_cache_is_rebuilt_when_a_file_changes(
     assert decoded and packed.clips[0].n_samples == 36_000
     decoded.clear()
     quiet = (0.1 * speechlike(1.5, seed=51)).astype(np.float32)
-    audio.write(folder / name, quiet, SAMPLE_RATE, overwrite=True)  # as long, written later
+    audio.write(folder / name, quiet, SAMPLE_RATE, overwrite=True)  # same length, newer
     os.utime(folder / name, (2e9, 2e9))
     packed = pack(config, "train", cache)
     assert decoded and np.abs(packed.wave(packed.clips[0], 0, 36_000) - quiet).max() < 1e-4
@@ -305,7 +305,7 @@ def pack_of(*waves: np.ndarray) -> Pack:
 
 
 def test_a_crop_is_a_piece_of_its_clip() -> None:
-    wave = np.linspace(-0.9, 0.9, 60_000).astype(np.float32)  # every value tells its place
+    wave = np.linspace(-0.9, 0.9, 60_000).astype(np.float32)  # every value encodes its position
     batch = crops(pack_of(wave), DataConfig(crop_frames=2, **PLAIN), 8, seed=1, step=0).numpy()
     assert batch.shape == (8, 2 * FRAME + LOOKAHEAD) and batch.dtype == np.float32
     slope = 1.8 / 59_999
@@ -332,7 +332,7 @@ def test_crops_depend_on_seed_and_step_only() -> None:
         return crops(source, config, 4, seed, step).numpy()
 
     first = batch(7, 100)
-    batch(7, 5)  # whatever was drawn in between
+    batch(7, 5)  # regardless of draws in between
     assert np.array_equal(first, batch(7, 100))
     assert not np.array_equal(first, batch(7, 101)) and not np.array_equal(first, batch(8, 100))
 
@@ -386,6 +386,6 @@ def test_batches_are_in_order() -> None:
 
     with closing(Batches(make)) as batches:
         assert [int(batches.take(step)) for step in range(5)] == [0, 1, 2, 3, 4]
-        assert int(batches.take(6)) == 6  # a run goes on from any step
+        assert int(batches.take(6)) == 6  # a run may resume at any step
         with pytest.raises(ValueError, match="no such batch"):
             batches.take(7)

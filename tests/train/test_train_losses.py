@@ -1,4 +1,4 @@
-"""Losses and discriminators against cases whose answer is known."""
+"""Test losses and discriminators in cases with known results."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_the_sign_of_a_wave_does_not_matter(spectral: SpectralLoss, speech: torc
 
 
 def test_the_loss_of_a_gain_in_closed_form(spectral: SpectralLoss) -> None:
-    """Loud noise at half its level: convergence 1/2 and ln 2 in the logarithms, far above the floors."""
+    """For loud noise at half its level, convergence is 1/2 and the logarithmic losses are ln 2."""
     loud = torch.randn(1, N_SAMPLES, generator=torch.Generator().manual_seed(4))
     losses = spectral(0.5 * loud, loud)
     assert float(losses["convergence"]) == pytest.approx(0.5, abs=1e-3)
@@ -96,22 +96,22 @@ def test_gradients_are_finite_at_silence_and_at_the_target(
 
 @pytest.mark.parametrize("snr_db", [0.0, 10.0, 20.0])
 def test_the_envelope_loss_is_one_minus_stoi(spectral: SpectralLoss, snr_db: float) -> None:
-    """Nearly, in speech without long pauses, which STOI cuts out."""
+    """They are nearly equal in speech without long pauses, which STOI removes."""
     pystoi = pytest.importorskip("pystoi", reason="needs [eval]")
     wave = torch.from_numpy(audio.read(SAMPLES / "english.flac", SAMPLE_RATE))[None]
     decoded = noisy(wave, float(wave.std()) * 10 ** (-snr_db / 20))
     expected = pystoi.stoi(wave[0].numpy(), decoded[0].numpy(), SAMPLE_RATE)
     missed = float(spectral(decoded, wave)["envelope"])
     assert 1 - missed == pytest.approx(expected, abs=0.02)
-    assert float(spectral(3 * decoded, wave)["envelope"]) == pytest.approx(missed, abs=1e-4)  # loudness is not heard
+    assert float(spectral(3 * decoded, wave)["envelope"]) == pytest.approx(missed, abs=1e-4)  # the level has no effect
 
 
 def test_energy_distance_prefers_noise_of_the_right_spectrum_to_its_mean(spectral: SpectralLoss) -> None:
-    """One draw is compared by its distance alone, which a smooth spectrum wins; two draws by the distribution."""
+    """With one draw, a smooth spectrum has the lower loss. With two draws, noise has the lower loss."""
     torch.manual_seed(2)
     noise, first, second = 0.1 * torch.randn(3, 1, N_SAMPLES)
     smooth = torch.zeros(1, N_SAMPLES)
-    smooth[:, ::240] = 0.1 * 240**0.5  # an impulse train: as much power, and a spectrum without grain in short windows
+    smooth[:, ::240] = 0.1 * 240**0.5  # an impulse train with the same power and a smooth spectrum in short windows
     alike = spectral(torch.cat([first, second]), noise)
     same = spectral(torch.cat([smooth, smooth]), noise)
     for name in ("mel", "magnitude", "convergence"):
@@ -134,7 +134,7 @@ def test_every_discriminator_takes_any_length(discriminators: Discriminators, sp
         outputs = discriminators(speech[:, :n_samples])
         assert len(outputs) == 4
         for scores, maps in outputs:
-            assert scores.shape[:2] == (2, 1) and scores[0].numel() > 1  # one channel, many places
+            assert scores.shape[:2] == (2, 1) and scores[0].numel() > 1  # one channel, many positions
             assert len(maps) >= 4 and all(len(m) == 2 and torch.isfinite(m).all() for m in maps)
     period = discriminators(speech)[1][1][0]
     assert period.shape == (2, 4, -(-N_SAMPLES // 5 // 3), 5)  # [B, width, T / period / stride, period]
@@ -144,7 +144,7 @@ def test_every_discriminator_takes_any_length(discriminators: Discriminators, sp
 
 
 def test_initial_scores_of_discriminators_differ() -> None:
-    """With PyTorch's default initialisation, scores deviate by .003 to .011 and depend on nothing."""
+    """With PyTorch's default initialisation, scores deviate by only 0.003 to 0.011."""
     torch.manual_seed(1)
     fresh = Discriminators((2, 5), (512, 1024), width=8)
     with torch.no_grad():
@@ -159,7 +159,7 @@ def test_hinge_losses_in_closed_form() -> None:
     real, fake = [output(2.0, 0.5), output(1.0)], [output(-2.0, 0.0), output(-1.0)]
     # First: mean(0, 0.5) + mean(0, 1); second: 0 + 0; mean over the two discriminators.
     assert float(discriminator_loss(real, fake)) == pytest.approx((0.25 + 0.5) / 2)
-    # For the generator: the mean scores of the decoded waves, -1 and -1, with the other sign.
+    # For the generator: the negated mean scores of the decoded waves, -1 and -1.
     assert float(adversarial_losses(real, fake)["adversarial"]) == pytest.approx(1.0)
 
 

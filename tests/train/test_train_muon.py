@@ -1,4 +1,4 @@
-"""Muon: what `torch.optim.Muon` does, in the arithmetic asked for."""
+"""Test Muon against `torch.optim.Muon`, in the selected precision."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ OPTIONS = {"lr": 1e-2, "weight_decay": 0.1}
 
 
 def trained(make: type[torch.optim.Optimizer], steps: int = 5, **options: object) -> list[nn.Parameter]:
-    """Matrices after a few steps on the same gradients."""
+    """Return matrices after a few steps with the same gradients."""
     generator = torch.Generator().manual_seed(0)
     parameters = [nn.Parameter(torch.randn(shape, generator=generator)) for shape in SHAPES]
     optimizer = make(parameters, **OPTIONS, **options)  # type: ignore[call-arg]
@@ -29,7 +29,7 @@ def trained(make: type[torch.optim.Optimizer], steps: int = 5, **options: object
 def test_bfloat16_equals_the_optimiser_of_pytorch() -> None:
     theirs = trained(torch.optim.Muon, adjust_lr_fn="match_rms_adamw")
     for ours, their in zip(trained(Muon, dtype=torch.bfloat16), theirs, strict=True):
-        assert torch.allclose(ours, their, rtol=0, atol=1e-4)  # how products of several matrices round is the machine's
+        assert torch.allclose(ours, their, rtol=0, atol=1e-4)  # the rounding of batched products depends on the machine
 
 
 def test_float32_differs_by_the_rounding_of_bfloat16() -> None:
@@ -46,7 +46,7 @@ def test_singular_values_are_near_one(shape: tuple[int, int, int]) -> None:
     assert update.shape == shape
     found = torch.linalg.svdvals(update)
     before = torch.linalg.svdvals(matrices) / torch.linalg.matrix_norm(matrices)[:, None]
-    assert ((found > 0.6) & (found < 1.25))[before > 0.05].all()  # what is nearly nothing needs more iterations
+    assert ((found > 0.6) & (found < 1.25))[before > 0.05].all()  # very small values need more iterations
     left, _, right = torch.linalg.svd(matrices, full_matrices=False)
     assert torch.cosine_similarity(update.flatten(), (left @ right).flatten(), dim=0) > 0.95
 

@@ -1,4 +1,4 @@
-"""One config line chooses the quantizer; a run, its checkpoint and its average go on working around it."""
+"""Test runs with every quantizer: config, checkpoint, average and frozen codebooks."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_the_configs_know_every_quantizer() -> None:
     for name in QUANTIZERS:
         config = load_config(name)
         assert config.model.quantizer == name
-        rest = load_config("small")  # one line makes the whole difference
+        rest = load_config("small")  # the configs differ only in one line
         assert config.stage == rest.stage and config.optim == rest.optim
 
 
@@ -81,7 +81,7 @@ def test_a_run_with_learned_codebooks(quantizer: str, speech: Path, tmp_path: Pa
     trainer = trained(speech, tmp_path / "run", quantizer)
     learned = trainer.model.quantizer.state_dict()
     for name, value in trainer.ema.quantizer.state_dict().items():
-        assert torch.equal(value, learned[name])  # the average has the codebooks themselves
+        assert torch.equal(value, learned[name])  # codebooks are copied into the average
 
     groups, _ = checkpoint.load(tmp_path / "run" / "checkpoint.safetensors")
     model = SilkModel(trainer.config.model).eval()

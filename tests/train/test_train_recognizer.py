@@ -1,4 +1,4 @@
-"""The frozen recogniser: what it computes, whom it teaches, and what a run with it keeps. Small random weights."""
+"""Test the loss with a frozen recognizer: its features, its gradients, and runs with it. The weights are random."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def one_thread() -> None:
 
 @pytest.fixture(scope="module")
 def tensors() -> dict[str, torch.Tensor]:
-    """Random weights under the names that transformers gives them."""
+    """Return random weights with the names of transformers."""
     generator = torch.Generator().manual_seed(1)
 
     def random(*shape: int) -> torch.Tensor:
@@ -58,7 +58,7 @@ def tensors() -> dict[str, torch.Tensor]:
 
 @pytest.fixture(scope="module")
 def folder(tensors: dict[str, torch.Tensor], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Whisper as transformers saves it, with a decoder's tensor that must not be taken for the encoder's."""
+    """Write a Whisper model in the format of transformers, with a tensor of the decoder that must be ignored."""
     folder = tmp_path_factory.mktemp("whisper-small-random")
     decoder = {"model.decoder.layers.0.encoder_attn.k_proj.weight": torch.zeros(1)}
     save_file({f"model.encoder.{k}": v for k, v in tensors.items()} | decoder, folder / "model.safetensors")
@@ -81,7 +81,7 @@ def noisy(wave: torch.Tensor, level: float) -> torch.Tensor:
     return wave + level * torch.randn(wave.shape, generator=torch.Generator().manual_seed(3))
 
 
-# --- the same numbers as Whisper's own
+# --- equality with Whisper
 
 
 def test_the_spectrogram_equals_that_of_whisper() -> None:
@@ -95,15 +95,15 @@ def test_the_spectrogram_equals_that_of_whisper() -> None:
 
 @pytest.mark.parametrize("hz", [100.0, 440.0, 1000.0, 3000.0, 6500.0])
 def test_spectrograms_at_24_and_16_khz_are_equal(hz: float) -> None:
-    """The same tone at both rates; the last column's window, reflected at another sample, aside."""
+    """Compare the same tone at both rates, except for the last column, whose window is reflected at another sample."""
 
-    def heard(sample_rate: int) -> torch.Tensor:
+    def spectrogram(sample_rate: int) -> torch.Tensor:
         time_s = torch.arange(sample_rate, dtype=torch.float64) / sample_rate
         tone = (0.3 * torch.sin(2 * torch.pi * hz * time_s)).float()[None]
         return log_mel(tone, mel_filters(80, sample_rate), sample_rate)[:, :, 2:-2]
 
-    assert heard(24_000).shape == heard(16_000).shape
-    torch.testing.assert_close(heard(24_000), heard(16_000), atol=0.02, rtol=0)
+    assert spectrogram(24_000).shape == spectrogram(16_000).shape
+    torch.testing.assert_close(spectrogram(24_000), spectrogram(16_000), atol=0.02, rtol=0)
 
 
 def test_the_features_equal_those_of_transformers(tensors: dict[str, torch.Tensor], folder: Path) -> None:
@@ -134,11 +134,11 @@ def test_shorter_input_gets_the_first_positions(folder: Path) -> None:
     assert before[0].shape == (1, 21, WIDTH) and torch.equal(before[-1], after[-1])
 
 
-# --- CTranslate2's file
+# --- the file format of CTranslate2
 
 
 def ctranslate2_file(path: Path, tensors: dict[str, torch.Tensor], storage: str, version: int = 6) -> None:
-    """What `ct2-transformers-converter` would write of these, with one variable of a decoder before."""
+    """Write these tensors like `ct2-transformers-converter`, after one variable of a decoder."""
     variables: dict[str, tuple[int, np.ndarray]] = {"decoder/embeddings/weight": (0, np.ones((2, 2), np.float32))}
 
     def put(name: str, tensor: torch.Tensor, quantize: bool = False) -> None:
@@ -196,7 +196,7 @@ def test_ctranslate2_files_give_the_same_tensors(
     assert ours.layers[0].heads == theirs.layers[0].heads == HEADS
     for (name, a), b in zip(ours.state_dict().items(), theirs.state_dict().values(), strict=True):
         step = 0.0
-        if storage == "int8" and b.ndim > 1 and name != "position":  # half a step of the row's scale
+        if storage == "int8" and b.ndim > 1 and name != "position":  # half a quantization step of the row
             step = float(b.abs().max()) / 127 / 2
         torch.testing.assert_close(a, b, rtol=error, atol=step + 1e-7, msg=name)
 
@@ -275,7 +275,7 @@ def test_silence_has_a_finite_gradient(recognizer: RecognizerLoss, speech: torch
     loss = recognizer(decoded, target)
     loss.backward()
     assert decoded.grad is not None and torch.isfinite(decoded.grad).all()
-    assert case == "decoded silent" or float(loss.detach()) == 0  # a silent original says nothing
+    assert case == "decoded silent" or float(loss.detach()) == 0  # silent originals are ignored
 
 
 def test_layers_are_selected(folder: Path, speech: torch.Tensor) -> None:
@@ -303,7 +303,7 @@ def test_bf16_weights_give_the_same_distance(folder: Path, recognizer: Recognize
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Overrides of `tiny`: four files, crops of 0.4 s."""
+    """Return overrides of `tiny`: four files, crops of 0.4 s."""
     folder = tmp_path_factory.mktemp("data") / "speech"
     folder.mkdir()
     for i in range(4):
@@ -354,10 +354,10 @@ def test_a_run_with_the_loss_logs_it_and_resumes(data: list[str], folder: Path, 
 def test_it_gets_its_share_of_the_batch(data: list[str], folder: Path, tmp_path: Path) -> None:
     overrides = [*data, f"recognizer.weights={folder}", stages(1, "recognizer=1"), "optim.batch_crops=3"]
     trainer = Trainer(load_config("tiny", [*overrides, "recognizer.crops=2"]), tmp_path / "run")
-    heard = []
-    trainer.recognizer.register_forward_hook(lambda _, given, __: heard.append([len(wave) for wave in given]))
+    sizes = []
+    trainer.recognizer.register_forward_hook(lambda _, given, __: sizes.append([len(wave) for wave in given]))
     trainer.run()
-    assert heard == [[2, 2]]
+    assert sizes == [[2, 2]]
 
 
 def test_a_config_without_weights_gives_one_sentence(data: list[str], tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A dimension of FSQ that is stuck on one level is found and set free; the decoded waves stay as they were."""
+"""Test that stuck FSQ dimensions are found and reset without changing the decoded waves."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def waves() -> list[np.ndarray]:
 
 
 def lively(waves: list[np.ndarray]) -> SilkModel:
-    """A network every number of which moves: those of an untrained one hardly do."""
+    """Return a network whose latent values vary, unlike those of an untrained one."""
     torch.manual_seed(0)
     model = SilkModel(SMALL).eval()
     found: list[torch.Tensor] = []
@@ -61,12 +61,12 @@ def test_reset_dimensions_vary_and_do_not_change_the_wave(model: SilkModel, wave
     assert torch.allclose(before, after, atol=1e-5)
 
     wave = torch.from_numpy(waves[0])[None, : 9600 * 4 + 480]
-    model(wave).wave.square().mean().backward()  # first the decoder's columns learn to listen
+    model(wave).wave.square().mean().backward()  # first the columns of the decoder are trained
     assert all(model.decoder.unfold.weight.grad[:, dimension].any() for dimension in STUCK)
     with torch.no_grad():
         model.decoder.unfold.weight -= model.decoder.unfold.weight.grad
     model.zero_grad()
-    model(wave).wave.square().mean().backward()  # and then the encoder's rows to speak
+    model(wave).wave.square().mean().backward()  # and then the rows of the encoder
     assert all(model.encoder.fold.weight.grad[dimension].any() for dimension in STUCK)
 
 
