@@ -1,4 +1,4 @@
-"""The table of codecs: measured through the real path, ratios right, and the package carries what was measured."""
+"""Test the table of codecs: measurement, ratios, and the rates in the package."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BENCH = ROOT / "bench"
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """1.3 s: whole frames of no codec."""
+    """Return 1.3 s of speech, which is not a whole number of frames for any codec."""
     path = tmp_path_factory.mktemp("clip") / "speech.wav"
     speech = audio.read(ROOT / "samples" / "english.flac")
     audio.write(path, np.resize(speech, 31_200))
@@ -45,7 +45,7 @@ def side(times_real_time: float, duration_s: float = 30.0) -> dict[str, float]:
 
 
 def measured(encode: float, decode: float, memory_mb: float, **changes: Any) -> dict[str, Any]:
-    """A codec as the worker measures it: 9 codebooks at 86 Hz unless told otherwise."""
+    """Return the result of a measured codec, by default with 9 codebooks at 86 Hz."""
     return {
         "quantizer": "RVQ",
         "sample_rate": 24_000,
@@ -62,7 +62,7 @@ def measured(encode: float, decode: float, memory_mb: float, **changes: Any) -> 
 
 
 def result() -> dict[str, Any]:
-    """A result of codec_bench.py: one baseline that is slow enough, one that is not, a classical codec."""
+    """Return a result of codec_bench.py: a slow baseline, a fast one, and a classical codec."""
     return {
         "kind": "silk codecs",
         "format": 1,
@@ -104,10 +104,10 @@ def bench(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_a_codec_is_measured_through_the_real_path(clip: Path) -> None:
+def test_a_codec_is_measured(clip: Path) -> None:
     found = worker("measure", clip, "silk", "--runs", "2", "--threads", "1")
     assert (found["tokens_per_second"], found["bits_per_second"]) == (47.5, 960)
-    assert found["counted"][0]["n_codes"] == [4] * 19  # 1.3 s reach into the fourth frame of 0.4 s
+    assert found["counted"][0]["n_codes"] == [4] * 19  # 1.3 s end in the fourth frame of 0.4 s
     assert found["counted"][0]["tokens_per_second"] == pytest.approx(4 * 19 / 1.3)
     assert found["counted"][0]["bits_per_second"] == pytest.approx(4 * 384 / 1.3)
     assert 5e6 < found["parameters"] < 5e7
@@ -128,7 +128,7 @@ def test_a_baseline_with_random_weights_is_measured_like_a_published_one(clip: P
     name = f"mimi:8@{tmp_path / 'mimi'}"
     found = worker("measure", clip, name, "--runs", "1")
     assert found["frame_rates_hz"] == [12.5] * 8 and found["codebook_sizes"] == [2048] * 8
-    assert found["counted"][0]["n_codes"] == [17] * 8  # 16.25 frames, filled up
+    assert found["counted"][0]["n_codes"] == [17] * 8  # 16.25 frames, padded
     assert (found["tokens_per_second"], found["bits_per_second"]) == (100, 1100)
     assert found["quantizer"] == "split RVQ" and found["parameters"] > 1000
 
@@ -142,7 +142,7 @@ def test_presets_of_one_codec_are_counted_in_one_process(clip: Path) -> None:
     assert all(row["parameters"] is None for row in found.values())
 
 
-def test_every_preset_of_a_baseline_has_a_model_to_run_on() -> None:
+def test_every_preset_of_a_baseline_has_a_model() -> None:
     pytest.importorskip("transformers")
     import random_baselines
 
@@ -150,14 +150,14 @@ def test_every_preset_of_a_baseline_has_a_model_to_run_on() -> None:
     assert models - {None} == set(random_baselines.MODELS)
 
 
-def test_speed_is_measured_of_presets_that_there_are() -> None:
+def test_speed_is_measured_of_existing_presets() -> None:
     assert set(codec_bench.SPEED_OF) <= set(worker("presets"))
 
 
 # --- tables
 
 
-def test_ratios_say_how_many_times_ours_is_faster() -> None:
+def test_ratios_are_relative_to_silk() -> None:
     found = codec_tables.ratios(result(), "dac:44k", "silk")
     assert found["encode"] == pytest.approx(10) and found["decode"] == pytest.approx(10)
     assert found["both"] == pytest.approx(10) and found["memory"] == pytest.approx(4)
@@ -166,14 +166,14 @@ def test_ratios_say_how_many_times_ours_is_faster() -> None:
     assert mixed["both"] == pytest.approx((1 / 30 + 1 / 9) / (1 / 60 + 1 / 90))
 
 
-def test_the_target_is_judged_by_the_slower_way(bench: Path) -> None:
+def test_the_target_applies_to_the_slower_direction(bench: Path) -> None:
     lines = {line.split(" | ")[0].strip("| "): line for line in codec_tables.speed(bench).splitlines()}
     assert lines["dac:44k"].endswith("| 10x faster | 10x faster | 4.0x less | at least 3 x faster | yes |")
     assert lines["mimi:8"].endswith("| 2.0x more | at least 3 x faster | **no** |")
     assert lines["opus:6k"].endswith("| 2.0x slower | 10x slower | 2.9x slower | 4.0x more |  |  |")
 
 
-def test_what_failed_and_what_was_not_idle_shows(bench: Path) -> None:
+def test_failures_and_load_are_reported(bench: Path) -> None:
     for make in codec_tables.TABLES.values():
         assert "| snac:24k | failed: ValueError: no such thing |" in make(bench)
     assert "not idle" not in codec_tables.speed(bench)
@@ -189,12 +189,12 @@ def test_a_quick_run_has_rates_but_no_times(bench: Path) -> None:
     assert "| mimi:8 |" in codec_tables.rates(bench)
 
 
-def test_a_preset_whose_speed_was_not_measured_is_in_the_long_table_alone(bench: Path) -> None:
+def test_presets_without_speed_are_only_in_the_long_table(bench: Path) -> None:
     assert "mimi:9" not in codec_tables.rates(bench) + codec_tables.speed(bench)
     assert "| mimi:9 | 86 | 9 x 1,024 | 774.0 | 7740 | 775.0 | 1 min |" in codec_tables.all_rates(bench)
 
 
-def test_changed_figures_make_the_packaged_rates_stale(bench: Path) -> None:
+def test_changed_numbers_make_the_packaged_rates_stale(bench: Path) -> None:
     root = bench.parent
     ((path, text),) = codec_tables.stale(root, bench).items()
     path.parent.mkdir(parents=True)
@@ -206,21 +206,21 @@ def test_changed_figures_make_the_packaged_rates_stale(bench: Path) -> None:
     assert list(codec_tables.stale(root, bench)) == [path]
 
 
-# --- what was measured
+# --- measured results
 
 
-def test_every_preset_of_ours_was_measured() -> None:
+def test_every_built_in_preset_was_measured() -> None:
     found = findings.read_result(BENCH / "codecs.json", codec_tables.KIND)
     assert found is not None
     assert set(found["codecs"]) == set(worker("presets")), "run: make bench-codecs"
 
 
-def test_the_packaged_rates_are_those_that_were_measured() -> None:
+def test_the_packaged_rates_match_the_measurement() -> None:
     assert codec_tables.stale(ROOT, BENCH) == {}, "run: python bench/tables.py"
 
 
-def test_counted_tokens_exceed_the_clock_by_less_than_one_filled_up_end() -> None:
-    """The check of every codec's declared frame rates: nothing but the last frame (or window) is unaccounted for."""
+def test_counted_tokens_exceed_the_duration_by_less_than_one_frame() -> None:
+    """Check the declared frame rate of every codec: only the last frame (or window) may exceed the duration."""
     for name, row in catalogue.measured().items():
         assert row is not None, name
         extra_s = (row["counted_tokens_per_second"] / row["tokens_per_second"] - 1) * row["counted_s"]
@@ -252,7 +252,7 @@ def test_a_missing_package_is_reported_with_the_command(monkeypatch: pytest.Monk
     assert (cells["silk"], cells["mimi:8"]) == ("yes", "no")
 
 
-def test_the_list_is_short_and_says_what_it_leaves_out(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_list_is_short_and_reports_omitted_presets(capsys: pytest.CaptureFixture[str]) -> None:
     coding.codecs()
     text = capsys.readouterr().out
     assert "mimi:8 " in text and "mimi:9 " not in text and "30 more presets of mimi" in text

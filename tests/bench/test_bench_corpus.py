@@ -1,4 +1,4 @@
-"""bench/scaling.py: the simulation has the answers that can be known, and the tables are made of its JSON."""
+"""Test bench/scaling.py: known results of the simulation, and the tables built from its JSON."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SURE = scaling.Assumptions(mtbf_hours=math.inf, slow_share=0.0)
 
 
 def corpus(quick: bool = False) -> dict[str, Any]:
-    """A measurement as bench/corpus.py writes it: shards of 4 minutes at about 60 x real time, two workers."""
+    """Return a measurement of bench/corpus.py: shards of 4 minutes at about 60 x real time, two workers."""
     rng = random.Random(0)
     shards = [{"sound_s": (sound := rng.uniform(200, 280)), "wall_s": sound / rng.uniform(55, 65)} for _ in range(30)]
     wall_s = 2.0 + sum(shard["wall_s"] for shard in shards) / 2
@@ -57,14 +57,14 @@ def corpus(quick: bool = False) -> dict[str, Any]:
     }
 
 
-def test_answers_that_can_be_known() -> None:
+def test_known_results() -> None:
     alone = scaling.simulate([10.0] * 7, 1, 2.0, SURE, seed=0)
     assert alone == {"wall_s": 72.0, "work_s": 70.0, "lost_s": 0.0, "losses": 0, "idle_tail_s": 10.0}
     assert scaling.simulate([10.0] * 7, 3, 2.0, SURE, seed=0)["wall_s"] == 32.0
     assert scaling.simulate([5.0, 1.0, 1.0, 1.0], 2, 0.0, SURE, seed=0)["wall_s"] == 5.0
 
 
-def test_losses_cost_what_the_formula_says() -> None:
+def test_the_cost_of_lost_workers_matches_the_formula() -> None:
     assumed = scaling.Assumptions(mtbf_hours=1.0, slow_share=0.0, replace_s=60.0)
     measured = scaling.Measured((3600.0,), (60.0,), 5.0)
     done = scaling.simulate([600.0] * 40_000, 100, 5.0, assumed, seed=3)
@@ -73,7 +73,7 @@ def test_losses_cost_what_the_formula_says() -> None:
     assert done["work_s"] == pytest.approx(600.0 * 40_000) and done["losses"] > 5_000
 
 
-def test_shards_of_many_hours_are_sums_of_measured_ones(tmp_path: Path) -> None:
+def test_long_shards_are_sums_of_measured_ones(tmp_path: Path) -> None:
     (tmp_path / "corpus.json").write_text(json.dumps(corpus()))
     found, measured = scaling.read(tmp_path / "corpus.json")
     assert scaling.replay(found, measured)["ratio"] == pytest.approx(1, abs=0.06)
@@ -83,7 +83,7 @@ def test_shards_of_many_hours_are_sums_of_measured_ones(tmp_path: Path) -> None:
         assert mean == pytest.approx(3600 * hours * measured.work_per_sound, rel=0.02)
 
 
-def test_the_tables_are_made_of_the_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tables_are_built_from_the_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "src/silkcodec/silk/weights").mkdir(parents=True)
     bench = tmp_path / "bench"
     bench.mkdir()

@@ -1,4 +1,4 @@
-"""Figures in the documents are what the JSON in bench/ says, and a target that was missed says so."""
+"""Test that numbers in the documents match the JSON in bench/, and that missed targets are marked."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def entry(mean: float) -> dict[str, Any]:
 
 
 def quality(stoi: float, weights: str = "silk@aaaaaaaaaaaa", created: str = "2026-01-02T00:00:00+00:00") -> Any:
-    """A result as `silk compare` writes it: STOI of the one given, Codec2 at 0.80."""
+    """Return a result of `silk compare` with the given STOI for Silk and 0.80 for Codec2."""
     codecs = ["silk", "codec2:1200", "codec2:3200", "opus:6k"]
     rates = {"n_clips": 3, "n_failed": 0, "tokens_per_second": 47.5, "bits_per_second": 960.0}
     return {
@@ -70,7 +70,7 @@ def quality(stoi: float, weights: str = "silk@aaaaaaaaaaaa", created: str = "202
 
 
 def speed() -> Any:
-    """A result as `bench/speed.py` writes it, with every target met."""
+    """Return a result of `bench/speed.py` with every target met."""
     return {
         "kind": "silk speed",
         "format": 1,
@@ -111,7 +111,7 @@ def speed() -> Any:
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Path:
-    """A folder bench/ with our targets and made-up results."""
+    """Write a folder bench/ with the real targets and invented results."""
     folder = tmp_path / "bench"
     folder.mkdir()
     targets = (ROOT / "bench" / "targets.json").read_text(encoding="utf-8")
@@ -122,12 +122,12 @@ def bench(tmp_path: Path) -> Path:
     return folder
 
 
-def test_no_table_in_our_documents_is_stale(tables: ModuleType) -> None:
+def test_no_table_in_the_documents_is_stale(tables: ModuleType) -> None:
     found = [path.relative_to(ROOT).as_posix() for path in tables.stale(ROOT, ROOT / "bench")]
     assert found == [], "run: python bench/tables.py"
 
 
-def test_no_result_names_a_place_on_the_machine_it_was_measured_on() -> None:
+def test_results_contain_no_local_paths() -> None:
     for path in (ROOT / "bench").rglob("*.json"):
         text = path.read_text(encoding="utf-8")
         assert not [start for start in ('"/', "'/", "/home/", "/tmp/", "file:/") if start in text], path.name
@@ -140,7 +140,7 @@ def test_every_table_is_in_a_document(tables: ModuleType) -> None:
 
 
 @pytest.mark.parametrize("name", ["speed", "quality", "published", "quality-groups", "progress"])
-def test_filling_twice_is_filling_once(tables: ModuleType, bench: Path, name: str) -> None:
+def test_filling_is_idempotent(tables: ModuleType, bench: Path, name: str) -> None:
     once = tables.fill(DOCUMENT.format(name), bench)
     assert "written before" not in once and once.startswith("# Title\n") and once.endswith("\nEnd.\n")
     assert tables.fill(once, bench) == once
@@ -149,11 +149,11 @@ def test_filling_twice_is_filling_once(tables: ModuleType, bench: Path, name: st
 @pytest.mark.parametrize(
     "name", ["speed", "quality", "quality-times", "words", "published", "quality-groups", "levels", "progress"]
 )
-def test_what_was_not_measured_says_so(tables: ModuleType, tmp_path: Path, name: str) -> None:
+def test_missing_measurements_are_marked(tables: ModuleType, tmp_path: Path, name: str) -> None:
     assert "Not measured yet" in tables.fill(DOCUMENT.format(name), tmp_path)
 
 
-def test_a_changed_figure_makes_a_document_stale(tables: ModuleType, bench: Path) -> None:
+def test_a_changed_number_makes_a_document_stale(tables: ModuleType, bench: Path) -> None:
     root = bench.parent
     readme = root / "README.md"
     readme.write_text(tables.fill(DOCUMENT.format("quality"), bench), encoding="utf-8")
@@ -162,7 +162,7 @@ def test_a_changed_figure_makes_a_document_stale(tables: ModuleType, bench: Path
     assert list(tables.stale(root, bench)) == [readme]
 
 
-def test_a_missed_target_shows(tables: ModuleType, bench: Path) -> None:
+def test_a_missed_target_is_marked(tables: ModuleType, bench: Path) -> None:
     assert "**no**" not in shown(tables, "quality", bench)
     (bench / "quality/results.json").write_text(json.dumps(quality(0.87)), encoding="utf-8")
     missed = [line for line in shown(tables, "quality", bench).splitlines() if "**no**" in line]
@@ -178,7 +178,7 @@ def test_a_missed_target_shows(tables: ModuleType, bench: Path) -> None:
     assert tables.speed(bench).count("**no**") == 2
 
 
-def test_a_figure_without_its_comparison_is_not_called_met(tables: ModuleType, bench: Path) -> None:
+def test_a_target_without_its_comparison_is_not_met(tables: ModuleType, bench: Path) -> None:
     result = quality(0.89)
     result["differences"]["minus"].pop("codec2:3200")
     del result["metrics"]["visqol"]
@@ -188,7 +188,7 @@ def test_a_figure_without_its_comparison_is_not_called_met(tables: ModuleType, b
     assert shown(tables, "quality", bench).count("not measured") == 6  # naturalness twice, scatter; differences
 
 
-def test_a_busy_machine_and_other_weights_are_told(tables: ModuleType, bench: Path) -> None:
+def test_load_and_other_weights_are_reported(tables: ModuleType, bench: Path) -> None:
     assert "not idle" not in tables.speed(bench) and "not the embedded" not in tables.speed(bench)
     busy = speed()
     busy["conditions"]["others_cores"] = 1.8
@@ -209,14 +209,14 @@ def test_a_busy_machine_and_other_weights_are_told(tables: ModuleType, bench: Pa
     assert "not the embedded weights" in shown(tables, "quality", bench)
 
 
-def test_quality_shows_no_times(tables: ModuleType, bench: Path) -> None:
+def test_quality_has_no_times(tables: ModuleType, bench: Path) -> None:
     result = quality(0.89)
     result["codecs"]["silk"] |= {"encode_times_real_time": 12345.0, "decode_times_real_time": 12345.0}
     (bench / "quality/results.json").write_text(json.dumps(result), encoding="utf-8")
     assert "12345" not in shown(tables, "quality", bench)
 
 
-def test_progress_is_a_row_per_weights_oldest_first(tables: ModuleType, bench: Path) -> None:
+def test_progress_has_a_row_per_weights(tables: ModuleType, bench: Path) -> None:
     assert tables.quality_tables.keep(bench).name == "2026-01-02-aaaaaaaaaaaa.json"
     newer = quality(0.92, "silk@cccccccccccc", "2026-02-03T00:00:00+00:00")
     (bench / "quality/results.json").write_text(json.dumps(newer), encoding="utf-8")
@@ -225,7 +225,7 @@ def test_progress_is_a_row_per_weights_oldest_first(tables: ModuleType, bench: P
     assert "0.890" in rows[0] and "0.920" in rows[1]
 
 
-def test_words_are_a_column_a_language_and_judged(tables: ModuleType, bench: Path) -> None:
+def test_word_errors_have_a_column_per_language(tables: ModuleType, bench: Path) -> None:
     assert "Not measured yet" in shown(tables, "words", bench)
     for folder, names in (("english", ("dwer", "dcer")), ("mandarin", ("dcer",))):
         result = quality(0.89)
@@ -244,14 +244,14 @@ def test_words_are_a_column_a_language_and_judged(tables: ModuleType, bench: Pat
     assert told and all("| 12.0 [12.0, 12.0] | **no** |" in line for line in told)
 
 
-def test_no_table_shows_only_what_the_losses_know(tables: ModuleType, bench: Path) -> None:
+def test_no_table_shows_only_metrics_close_to_losses(tables: ModuleType, bench: Path) -> None:
     known = {"pesq_wb", "stoi", "estoi", "mel_distance"}
     for columns in (*tables.quality_tables.COLUMNS, tables.quality_tables.GROUPED, tables.quality_tables.PROGRESS):
         assert set(columns) - known
     assert "Naturalness (DistillMOS) was not measured" in shown(tables, "quality", bench)
 
 
-def test_english_sentences_and_the_gap_are_tables_of_their_own(tables: ModuleType, bench: Path) -> None:
+def test_english_sentences_and_the_gap_have_separate_tables(tables: ModuleType, bench: Path) -> None:
     assert "Not measured yet" in shown(tables, "quality-english", bench)
     result = quality(0.89)
     group = {"n_clips": 2, "codecs": {name: {**result["means"][name], "stoi": entry(0.7)} for name in result["codecs"]}}
@@ -277,7 +277,7 @@ def test_english_sentences_and_the_gap_are_tables_of_their_own(tables: ModuleTyp
     assert row.endswith("| 0.900 [0.890, 0.910] | 0.800 [0.790, 0.810] | 0.100 [0.086, 0.114] |")
 
 
-def test_times_say_how_many_clips_ran_at_once(tables: ModuleType, bench: Path) -> None:
+def test_times_state_the_number_of_concurrent_clips(tables: ModuleType, bench: Path) -> None:
     result = quality(0.89)
     result["codecs"]["silk"] |= {
         "encode_times_real_time": 1_050.4, "decode_times_real_time": 2.0, "timed_with_jobs": 2, "latency_ms": 420.0,
@@ -288,7 +288,7 @@ def test_times_say_how_many_clips_ran_at_once(tables: ModuleType, bench: Path) -
     assert text.splitlines()[-3].endswith("|  |  |  |")  # a codec that was not timed
 
 
-def test_levels_are_told_and_drawn(tables: ModuleType, bench: Path) -> None:
+def test_the_use_of_levels_is_reported_and_drawn(tables: ModuleType, bench: Path) -> None:
     pytest.importorskip("matplotlib", reason="needs [dev]")
     assert "Not measured yet" in shown(tables, "levels", bench) and tables.quality_tables.draw_levels(bench) is None
     result = quality(0.89)
