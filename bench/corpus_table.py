@@ -104,7 +104,7 @@ def scaling(bench: Path) -> str:
 
 def _assumed(result: Figures) -> str:
     assumed, measured = result["assumed"], result["measured"]
-    quick = " **From a quick measurement, on too little speech to tell.**" if result["quick"] else ""
+    quick = " **From a quick measurement, with too little speech for reliable results.**" if result["quick"] else ""
     return (
         f"Measured: {measured['codec']} at {measured['x_realtime_per_worker']:.1f} x real time per worker,"
         f" {measured['shards']} shards, {measured['start_s']:.1f} s to start. Assumed: a worker is lost every"

@@ -103,5 +103,5 @@ def warnings(result: Figures) -> list[str]:
             f"**The machine was not idle**: other processes used {used} cores meanwhile; times are too long."
         )
     if result["quick"]:
-        sentences.append("**Measured with --quick**, on files too short to tell.")
+        sentences.append("**Measured with --quick**, with files too short for reliable results.")
     return sentences

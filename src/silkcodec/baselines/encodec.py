@@ -8,8 +8,8 @@ There are two models:
 
 The 48 kHz model splits its input into chunks of 1 s that overlap by 1 %, and divides each chunk by its RMS level. This
 scale is part of the stream but not of the codes, so it is the first codebook here. The codebook has 31,744 entries, the
-non-negative finite float16 numbers, and one code per chunk (1.01 Hz, 15 bit/s). A chunk has 150 frames and starts 0.99
-s after the previous one, so the frame rate is 151.5 Hz, slightly above the nominal 150 Hz.
+non-negative finite float16 numbers, and one code per chunk (1.01 Hz, 15 bit/s). A chunk has 150 frames and starts
+0.99 s after the previous one, so the frame rate is 151.5 Hz, slightly above the nominal 150 Hz.
 
 For long clips, the 24 kHz model needs 0.6 GB of memory per hour, because its LSTMs process all features at once. The
 48 kHz model processes one chunk at a time.

@@ -14,7 +14,7 @@ from pathlib import Path
 from silkcodec.codec import codecs as codec_names
 from silkcodec.codec import parse
 from silkcodec.errors import ArgumentError, SilkError
-from silkcodec.evaluate.description import Described, describe, describe_apart
+from silkcodec.evaluate.description import Described, describe, describe_in_new_process
 from silkcodec.evaluate.run import Candidate, Progress, Result, RunOptions, carry_out, conclude, prepare, problem
 from silkcodec.parallel.cores import available_cores
 
@@ -75,7 +75,7 @@ def _described(names: Sequence[str], clip: Path, options: RunOptions, isolate: b
     threads = max(1, available_cores() // options.processes)
 
     def described_one(name: str) -> Described:
-        return describe_apart(name, clip, threads) if isolate else describe(name)
+        return describe_in_new_process(name, clip, threads) if isolate else describe(name)
 
     with ThreadPoolExecutor(options.processes if isolate else 1) as pool:
         described = dict(zip(names, pool.map(described_one, names), strict=True))

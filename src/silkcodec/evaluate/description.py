@@ -2,8 +2,8 @@
 
     python -m silkcodec.evaluate.description CODEC CLIP ANSWER.json
 
-loads the codec, encodes and decodes the first minute of the clip, and writes the fields of `Described`. The memory is
-that of the whole process, including Python and the libraries that the codec needs.
+The command loads the codec, encodes and decodes the first minute of the clip, and writes the fields of `Described`. The
+memory is that of the whole process, including Python and the libraries that the codec needs.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def describe(name: str) -> Described:
     return _described(name)[0]
 
 
-def describe_apart(name: str, clip: Path, threads: int) -> Described:
+def describe_in_new_process(name: str, clip: Path, threads: int) -> Described:
     """Describe a codec in a new process and measure its memory. A crash while loading is reported as a failure."""
     with tempfile.TemporaryDirectory() as folder:
         answer = Path(folder) / "answer.json"

@@ -4,7 +4,7 @@ All codecs are compared on the same clips. The mean of a metric is over the clip
 Excluded clips are counted and listed. A codec without any value does not reduce the set of clips.
 
 The intervals come from a bootstrap over clips (`statistics.bootstrap`), with the same draws for all codecs. An error
-rate is errors over words, so its mean and its draws weight every clip by the number of words in its reference.
+rate is the number of errors per word, so its mean and its draws weight every clip by the words in its reference.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
     from transformers import AutoFeatureExtractor, AutoModel, AutoTokenizer
 
     extractor = AutoFeatureExtractor.from_pretrained(folder)
-    model = AutoModel.from_pretrained(folder)            # of `silk export --format transformers`
+    model = AutoModel.from_pretrained(folder)            # written by `silk export --format transformers`
     inputs = extractor(waves, sampling_rate=24_000, return_tensors="pt")
     found = model.encode(**inputs)                       # audio_codes [B, 19, F], n_samples [B]
     waves = model.decode(found.audio_codes, found.n_samples).audio_values

@@ -38,7 +38,7 @@ tags: [audio, speech, codec, tokenizer, silkcodec]
 
 # Silk for transformers
 
-A neural speech codec for voice language models: 24 kHz speech in 47.5 tokens a second (960 bit/s) and back.
+A neural speech codec for voice language models. It encodes 24 kHz speech to 47.5 tokens per second (960 bit/s).
 
     pip install 'silkcodec[baselines]'
 
@@ -50,7 +50,7 @@ extractor = AutoFeatureExtractor.from_pretrained("{folder}")
 model = AutoModel.from_pretrained("{folder}")
 
 inputs = extractor(waves, sampling_rate=sampling_rate, return_tensors="pt")  # a list of arrays at any sample rate
-found = model.encode(**inputs)  # found.audio_codes: int64 [batch, 19, frames], 2.5 frames a second
+found = model.encode(**inputs)  # found.audio_codes: int64 [batch, 19, frames], 2.5 frames per second
 decoded = model.decode(found.audio_codes, found.n_samples)  # decoded.audio_values: [batch, 1, samples] at 24 kHz
 tokens = model.to_tokens(found)  # for .silk files, and for silkcodec without PyTorch
 ```
@@ -95,7 +95,9 @@ def write_folder(weights: Path, folder: Path, name: str) -> SilkConfig:
     """Write a weights folder to the empty folder `folder`, with `name` as the model name on its card."""
     described = WeightsConfig.read(weights)
     if not described.network:
-        raise WeightsError(f"config.json must list the sizes of its network; '{weights}' does not. Export it again.")
+        raise WeightsError(
+            f"config.json in '{weights}' does not list the sizes of the network. Export the weights again."
+        )
     config = SilkConfig(codec=f"{described.name}@{described.weights_hash}", **described.network)
     model = SilkModel(config).eval()
     weights_export.load_weights(model, weights)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.parametrizations import weight_norm
 
-SLOPE = 0.1  # of the leaky ReLU
+SLOPE = 0.1  # negative slope of the leaky ReLU
 BANDS = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)  # edges, as shares of half the sample rate
 
 Output = tuple[Tensor, list[Tensor]]  # scores of any shape, feature maps

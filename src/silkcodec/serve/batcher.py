@@ -200,15 +200,20 @@ def run(codec: Silk, output: str, frames: NDArray[Any], states: Sequence[States]
     values, after = codec.call(output, frames[:, None] if output == "wave" else frames, stacked)
     if len(frames) == 1:
         return values, [after]
-    # Copies: a view of its row would keep the states of all of them alive for as long as any of them lives.
+    # The parts are copied, because a view of one row would keep the states of all streams in memory.
     return values, [[part[b : b + 1].copy() for part in after] for b in range(len(frames))]
 
 
 def exact_sizes(codec: Silk, largest: int, n_frames: int = 2) -> list[int]:
-    """The batch sizes, 1 and of 2, 4, 8 ... up to `largest`, in which no bit differs from single calls on this machine.
+    """Return the batch sizes whose results equal those of single calls exactly, on this machine.
 
-    Compared are the latents (before FSQ rounds them), the samples, and the states after them, over 200,000 numbers a
-    frame, over some frames of noise.
+    The candidates are 2, 4, 8 ... up to `largest`. 1 is always included. For frames of noise, the function compares the
+    latents (before FSQ rounds them), the samples, and the next states, more than 200,000 numbers per frame.
+
+    Args:
+        codec: the codec.
+        largest: maximum batch size.
+        n_frames: number of frames to compare.
     """
     sizes = [2**i for i in range(1, largest.bit_length()) if 2**i <= largest]
     if not sizes:

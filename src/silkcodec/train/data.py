@@ -27,7 +27,7 @@ from silkcodec.parallel.cores import available_cores
 from silkcodec.train.config import DataConfig
 
 DECODERS = min(8, available_cores())  # files decoded in parallel; the decoding libraries release the GIL
-HELD_OUT: dict[str, tuple[str, ...]] = {  # value of `held_out` -> the columns whose values training must not share
+HELD_OUT: dict[str, tuple[str, ...]] = {  # value of `held_out` -> columns whose values must not occur in training
     "source": ("source",),
     "language": ("language",),
     "speaker": ("source", "speaker"),

@@ -113,7 +113,7 @@ def load_run(run: Path) -> tuple[TrainConfig, SilkModel, dict]:
     """Return a run's config, its averaged model (weights rounded to float16, as they will be stored) and its progress.
 
     Raises:
-        WeightsError: there is no run, or it is damaged.
+        WeightsError: the run does not exist, or is damaged.
         ArgumentError: its config is invalid.
     """
     if not (run / "checkpoint.safetensors").exists():

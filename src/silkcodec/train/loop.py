@@ -262,8 +262,8 @@ class Trainer:
             part.requires_grad_(stage.train_encoder)
         self.model.decoder.requires_grad_(stage.train_decoder)
         if not stage.train_encoder and self.steps_in_stage == 0:
-            # Freeze the averaged encoder, because that is the one that is exported. The decoder then trains on the
-            # tokens that it gets in use.
+            # Freeze the averaged encoder, because the average is exported. The decoder is then trained on the tokens
+            # that it gets in use.
             self.model.encoder.load_state_dict(self.ema.encoder.state_dict())
             self.model.quantizer.load_state_dict(self.ema.quantizer.state_dict())
         self.model.quantizer.train(stage.train_encoder)  # Learned codebooks are frozen with the encoder.

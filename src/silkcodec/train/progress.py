@@ -99,7 +99,7 @@ class Progress:
     def update(
         self, stage: StageConfig, step: int, done: float, values: dict[str, float], elapsed_s: float, audio_s: float
     ) -> None:
-        """Record one step, and every `log.progress_steps` steps print mean losses, speed and remaining time.
+        """Record one step. Every `log.progress_steps` steps, print the mean losses, the speed and the remaining time.
 
         `done` is the completed share of the stage including this step, 0..1.
         """

@@ -98,7 +98,7 @@ def error_rate(reference: str, output: str, unit: Unit, language: str) -> Weight
         gap = "" if language in UNSPACED else " "
         expected, got = list(gap.join(expected)), list(gap.join(got))
     if not expected:
-        raise UndefinedMetric(f"The reference text has no {unit}; it has none after normalisation.")
+        raise UndefinedMetric(f"The reference text has no {unit} after normalisation.")
     return Weighted(100.0 * Levenshtein.distance(expected, got) / len(expected), float(len(expected)))
 
 
