@@ -157,7 +157,7 @@ def faults(server: Server, n: int, seconds: float) -> Figures:
         time.sleep(seconds / 2)
         victim = server.workers("streams")[0]
         os.kill(victim, signal.SIGKILL)
-        server.wait_for("worker died", pid=victim)
+        server.wait_for("worker crashed", pid=victim)
         began = time.monotonic()
         server.wait_for("worker ready", role="streams")
         restart_s = time.monotonic() - began

@@ -95,9 +95,9 @@ class Server:
         """Return the process ids in the log so far."""
         while not self._lines.empty():
             self.log.append(self._lines.get())
-        died = {line["pid"] for line in self.log if line["event"] == "worker died"}
+        crashed = {line["pid"] for line in self.log if line["event"] == "worker crashed"}
         ready = [line for line in self.log if line["event"] == "worker ready" and line["role"] == role]
-        return [line["pid"] for line in ready if line["pid"] not in died]
+        return [line["pid"] for line in ready if line["pid"] not in crashed]
 
     def stop(self, with_signal: int = signal.SIGTERM) -> int:
         """Stop the server and return its exit code."""

@@ -336,7 +336,7 @@ def test_a_killed_worker_affects_only_its_streams(server: Server, codec: Silk, s
     codes = [[stream.feed(wave[:15_000])] for stream in streams]
     victim = server.workers("streams")[0]
     os.kill(victim, signal.SIGKILL)
-    server.wait_for("worker died", pid=victim, exit_code=-9)
+    server.wait_for("worker crashed", pid=victim, exit_code=-9)
     lost = 0
     for stream, parts in zip(streams, codes, strict=True):
         try:

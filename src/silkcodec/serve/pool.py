@@ -89,7 +89,7 @@ class Pool:
             lived_s = time.monotonic() - worker.started
             n_failures = 0 if lived_s > STABLE_S else n_failures + 1
             log.error(
-                "worker died", extra={"pid": worker.pid, "role": worker.role, "exit_code": code, "lived_s": lived_s}
+                "worker crashed", extra={"pid": worker.pid, "role": worker.role, "exit_code": code, "lived_s": lived_s}
             )
             self._metrics.restarts.labels(worker.role).inc()
             pause_s = PAUSES_S[min(max(n_failures - 1, 0), len(PAUSES_S) - 1)]

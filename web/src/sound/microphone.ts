@@ -11,7 +11,7 @@ export interface Recorder {
   stop(): Promise<Float32Array>; // what was heard, at 24 kHz
 }
 
-/** `heard` is told the loudness (0..1) and the seconds so far; `full` when there is no more room. */
+/** Record the microphone. `heard` receives the loudness (0..1) and the seconds so far; `full` is called at the maximum duration. */
 export async function listen(heard: (level: number, seconds: number) => void, full: () => void): Promise<Recorder> {
   if (!navigator.mediaDevices) throw new SilkError("The browser gives a page the microphone only on https or localhost.");
   // What telephony does to a voice is off: the codec should hear what is there.

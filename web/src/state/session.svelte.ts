@@ -1,4 +1,4 @@
-/** What all figures share: the current recording, the moment looked at, the model, and what the reader is told. */
+/** The state that all figures share: the current recording, the selected moment, the model, and the message to the reader. */
 
 import { Cancelled, Model } from "./live";
 import { FRAME_S, SAMPLE_RATE, SilkError, readSilk } from "silkcodec";
