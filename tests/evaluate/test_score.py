@@ -146,6 +146,19 @@ def test_only_changed_files_are_measured_again(references: Path, tmp_path: Path)
     assert result["means"]["made"]["level_db"]["low"] < -5
 
 
+def test_without_jinja_there_is_no_html_report(
+    references: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = remade(references, "half", lambda wave: 0.5 * wave)
+    for module in ("silkcodec.evaluate.run", "silkcodec.cli.console"):
+        monkeypatch.setattr(f"{module}.find_spec", lambda name: None)
+    words = ["score", str(references), f"half={folder}", "-o", str(tmp_path / "out"), "--metrics", "level_db"]
+    result = CliRunner().invoke(app, [*words, "--jobs", "1"])
+    assert result.exit_code == 0, result.output
+    assert "report.html" not in result.stdout and "jinja2" in result.stderr
+    assert {path.name for path in tmp_path.glob("out/*.*")} == {"report.md", "results.json", "rows.jsonl"}
+
+
 def test_the_command(references: Path, tmp_path: Path) -> None:
     folder = remade(references, "half", lambda wave: 0.5 * wave)
     words = ["score", str(references), f"half={folder}", "-o", str(tmp_path / "out"), "--metrics", "level_db"]

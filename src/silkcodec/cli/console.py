@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TextIO
 
-from silkcodec.errors import SilkError, WeightsError
+from silkcodec.errors import MissingExtraError, SilkError, WeightsError
 
 if TYPE_CHECKING:  # `silk codecs` does not need these slow imports.
     from silkcodec.cli.paths import Job
@@ -314,7 +314,7 @@ def show_comparison(result: dict[str, Any], folder: os.PathLike[str]) -> None:
     files = [os.path.join(base, name) for name in ("report.html", "report.md", "results.json")]
     print("  ".join(file for file in files if os.path.exists(file)))
     if find_spec("jinja2") is None:
-        print("silk: report.html needs jinja2; run: pip install 'silkcodec[eval]'", file=sys.stderr)
+        fail(MissingExtraError("The HTML report", "jinja2", "eval"))
 
 
 def _comparison_rows(result: dict[str, Any], metrics: Sequence[str]) -> list[dict[str, str]]:
