@@ -322,7 +322,7 @@ def test_every_verb_reports_recordings_that_need_ffmpeg(tmp_path: Path, monkeypa
     assert "needs ffmpeg" in str(problem(clips[2])) and problem(clips[0]) is None
     assert set(matched(clips, folder, folder, chosen=False)) == {"a.wav", "b.wav", "c.m4a"}
     with pytest.raises(AudioError, match="'the upload' is in a format that needs ffmpeg"):
-        filejobs.work(None, filejobs.Job(folder / "c.m4a", tmp_path / "out", "audio", "silk", 60), lambda: False)  # type: ignore[arg-type]
+        filejobs.work(None, filejobs.FileJob(folder / "c.m4a", tmp_path / "out", "audio", "silk", 60), lambda: False)  # type: ignore[arg-type]
 
 
 def test_training_reports_recordings_that_need_ffmpeg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
