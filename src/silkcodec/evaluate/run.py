@@ -72,6 +72,9 @@ class RunOptions:
         return self.jobs or available_cores()
 
 
+Options = RunOptions  # its former name, kept for this release
+
+
 @dataclass(frozen=True)
 class Candidate:
     """Represent a codec in the comparison, or a folder with the outputs of a codec.
