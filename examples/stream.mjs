@@ -1,11 +1,11 @@
-// Silk's WebSocket from JavaScript: browsers, and Node 22 or newer. docs/protocol.md describes the messages.
+// Use Silk's WebSocket from JavaScript, in browsers and in Node 22 or newer. docs/protocol.md describes the messages.
 //
-//   node examples/stream.mjs http://127.0.0.1:8000 TOKEN < speech.s16le     samples (24 kHz, mono) in, tokens out
+//   node examples/stream.mjs http://127.0.0.1:8000 TOKEN < speech.s16le     # samples (24 kHz, mono) in, tokens out
 //
-// stream.html is a page that uses these two functions with a microphone and a loudspeaker.
+// stream.html is a page that uses these two functions with the microphone and the loudspeaker.
 
 function open(url, token, start, onMessage) {
-  // A browser can give a WebSocket no header, so the token goes among the protocols.
+  // A browser cannot set headers of a WebSocket, so the token is sent as a subprotocol.
   const protocols = ["silk.v1", ...(token ? [`silk.bearer.${token}`] : [])];
   const socket = new WebSocket(url.replace(/^http/, "ws") + "/v1/stream", protocols);
   socket.binaryType = "arraybuffer";
@@ -28,11 +28,11 @@ function open(url, token, start, onMessage) {
       settle.reject(failure);
     };
   });
-  ended.catch(() => {}); // whoever waits for it hears of it
+  ended.catch(() => {}); // callers that await it still get the error
   return { socket, started, ended, end: () => socket.send('{"type":"end"}'), close: () => socket.close() };
 }
 
-/** Samples to tokens. `onTokens(frame, codes)` is called with the 19 codes of each 400 ms. */
+/** Opens a stream that encodes samples. It calls `onTokens(frame, codes)` with the 19 codes of each 400 ms frame. */
 export async function encoder(url, token, sampleRate, onTokens) {
   const start = { task: "encode", sample_rate: sampleRate, samples: "s16le", tokens: "json" };
   const stream = open(url, token, start, (message) => {
@@ -40,15 +40,15 @@ export async function encoder(url, token, sampleRate, onTokens) {
   });
   await stream.started;
   return {
-    /** Int16Array or bytes, any length in whole samples. */
+    /** Sends samples: an Int16Array, or bytes of whole samples, of any length. */
     feed: (samples) => stream.socket.send(samples),
-    /** Resolves when the last tokens have come. */
+    /** Ends the stream. The promise resolves when the last tokens have arrived. */
     end: () => (stream.end(), stream.ended),
     close: stream.close,
   };
 }
 
-/** Tokens to samples. `onSamples(Float32Array)` is called with the 9,600 samples (24 kHz) of each frame. */
+/** Opens a stream that decodes tokens. It calls `onSamples(Float32Array)` with the 9,600 samples (24 kHz) of each frame. */
 export async function decoder(url, token, onSamples) {
   const start = { task: "decode", samples: "f32le" };
   const stream = open(url, token, start, (message) => {
@@ -56,7 +56,7 @@ export async function decoder(url, token, onSamples) {
   });
   await stream.started;
   return {
-    /** The 19 codes of one frame. */
+    /** Sends the 19 codes of one frame. */
     feed: (codes) => stream.socket.send(JSON.stringify({ type: "tokens", codes: [codes] })),
     end: () => (stream.end(), stream.ended),
     close: stream.close,
@@ -67,7 +67,7 @@ if (typeof process !== "undefined" && process.argv[1]?.endsWith("stream.mjs")) {
   const [url, token] = process.argv.slice(2);
   const print = (frame, codes) => console.log(JSON.stringify({ frame, codes }));
   const stream = await encoder(url, token, 24000, print);
-  let odd = Buffer.alloc(0); // half a sample, until the other half comes
+  let odd = Buffer.alloc(0); // the first byte of a sample whose second byte has not arrived
   for await (const block of process.stdin) {
     const bytes = Buffer.concat([odd, block]);
     const whole = bytes.length - (bytes.length % 2);

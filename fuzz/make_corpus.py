@@ -39,18 +39,21 @@ FORMATS = (
 
 
 def save(target: str, name: str, data: bytes) -> None:
+    """Write a seed of a target."""
     folder = CORPUS / target
     folder.mkdir(parents=True, exist_ok=True)
     (folder / name).write_bytes(data)
 
 
 def sound(kind: str, subtype: str, rate: int) -> bytes:
+    """Return a short tone as a sound file."""
     file = io.BytesIO()
     soundfile.write(file, TONE, rate, format=kind, subtype=subtype)
     return file.getvalue()
 
 
 def silk_files() -> None:
+    """Write .silk files of every layout."""
     rng = np.random.default_rng(0)
     for name, dims, entropy, chunk, known in (
         ("raw", 7, False, None, True),
@@ -76,6 +79,7 @@ def silk_files() -> None:
 
 
 def corpora() -> None:
+    """Write an Arrow table and tar archives of recordings."""
     wave, flac = sound("WAV", "PCM_16", 8000), sound("FLAC", "PCM_16", 8000)
     table = pa.table(
         {
@@ -109,6 +113,7 @@ def field(number: int, content: bytes) -> bytes:
 
 
 def weights_and_messages() -> None:
+    """Write a config, a graph, and messages of clients."""
     save("weights", "config.bin", b"\0" + (EMBEDDED / "config.json").read_bytes())
     tensor = field(8, b"w") + field(9, b"weights!") + bytes([14 << 3, 0])
     node = field(1, b"x") + field(4, b"Constant") + field(5, field(1, b"value") + field(5, tensor))

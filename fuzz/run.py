@@ -26,6 +26,7 @@ TIMEOUT_S, MEMORY_MB = 10, 2048
 
 
 def main() -> int:
+    """Fuzz the targets of the command line, or replay one input, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("targets", nargs="*", choices=[*TARGETS, []], help="Targets. Default: all.")
     parser.add_argument("--minutes", type=float, default=1.0, help="Total time of all targets.")

@@ -16,6 +16,7 @@ NAME = sys.argv.pop(1)
 
 
 def one(data: bytes) -> None:
+    """Pass one input of the fuzzer to the target."""
     targets.run(NAME, data)
 
 

@@ -42,9 +42,11 @@ class Pipe(io.RawIOBase):
         self._file = io.BytesIO(data)
 
     def readable(self) -> bool:
+        """Return True."""
         return True
 
     def read(self, n: int = -1) -> bytes:
+        """Return at most 37 of the next bytes."""
         return self._file.read(min(n, 37))
 
 
@@ -188,4 +190,5 @@ def run(name: str, data: bytes) -> None:
 
 
 def clean() -> None:
+    """Delete the temporary folder."""
     shutil.rmtree(FOLDER, ignore_errors=True)

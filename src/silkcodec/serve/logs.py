@@ -26,6 +26,7 @@ class JsonLines(logging.Formatter):
     """Format a record as one line of JSON: time, level, event, request_id, and the fields passed as `extra=`."""
 
     def format(self, record: logging.LogRecord) -> str:
+        """Return the record as one line of JSON."""
         line: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
