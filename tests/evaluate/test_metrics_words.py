@@ -19,16 +19,16 @@ LOUD = np.full(24_000, 0.5, dtype=np.float32)  # recognized as the original by t
 SOFT = np.full(24_000, 0.1, dtype=np.float32)  # the output
 
 
-class Recogniser:
+class Recognizer:
     """Return `original` for a loud wave and `output` for a soft one, and count the calls."""
 
     supported_languages = ("en", "zh", "ar", "no")
 
     def __init__(self, original: str, output: str) -> None:
-        self.texts, self.asked, self.detected = (original, output), [], 0
+        self.texts, self.languages, self.detected = (original, output), [], 0
 
     def transcribe(self, wave: np.ndarray, **options: object) -> tuple[list[SimpleNamespace], None]:
-        self.asked.append(options["language"])
+        self.languages.append(options["language"])
         text = self.texts[0 if np.abs(wave).mean() > 0.3 else 1]
         return [SimpleNamespace(text=f" {text}")], None
 
@@ -38,18 +38,18 @@ class Recogniser:
 
 
 @pytest.fixture
-def hears(monkeypatch: pytest.MonkeyPatch):
-    def install(original: str, output: str) -> Recogniser:
-        recogniser = Recogniser(original, output)
-        monkeypatch.setattr(words, "_whisper", lambda model: recogniser)
+def recognize_as(monkeypatch: pytest.MonkeyPatch):
+    def install(original: str, output: str) -> Recognizer:
+        recognizer = Recognizer(original, output)
+        monkeypatch.setattr(words, "_whisper", lambda model: recognizer)
         monkeypatch.setattr(words, "_lacks", lambda model: None)
-        return recogniser
+        return recognizer
 
     return install
 
 
-def test_errors_are_counted_against_the_text_and_against_the_transcript_of_the_original(hears) -> None:
-    hears("the cat sat on a mat", "The bat sat on the mat!")
+def test_errors_are_counted_against_the_text_and_against_the_transcript_of_the_original(recognize_as) -> None:
+    recognize_as("the cat sat on a mat", "The bat sat on the mat!")
     columns = {"text": "The cat sat on the mat.", "language": "en"}
     pair = Pair(LOUD, SOFT, columns)
     assert words.wer(pair, "any") == Weighted(pytest.approx(100 / 6), 6)
@@ -58,49 +58,49 @@ def test_errors_are_counted_against_the_text_and_against_the_transcript_of_the_o
     assert words.dcer(pair, "any").weight == 20
 
 
-def test_a_clip_is_transcribed_once(hears) -> None:
-    recogniser = hears("one two", "one two")
+def test_a_clip_is_transcribed_once(recognize_as) -> None:
+    recognizer = recognize_as("one two", "one two")
     metrics = find_metrics(["wer", "cer", "dwer", "dcer"], {"whisper": "any"})
     shared: dict[str, object] = {}
     for _ in range(2):
         values, _, weights = measure_all(Pair(LOUD, SOFT, {"text": "one two"}, shared), metrics)
         assert values == {"wer": 0.0, "cer": 0.0, "dwer": 0.0, "dcer": 0.0}
         assert weights == {"wer": 2.0, "cer": 7.0, "dwer": 2.0, "dcer": 7.0}
-    assert len(recogniser.asked) == 3  # one original and two outputs
-    assert recogniser.detected == 1 and set(recogniser.asked) == {"en"}  # outputs use the language of the original
+    assert len(recognizer.languages) == 3  # one original and two outputs
+    assert recognizer.detected == 1 and set(recognizer.languages) == {"en"}  # outputs use the language of the original
 
 
-def test_chinese_has_characters_and_no_words(hears) -> None:
-    hears("你好世界", "你好、事界。")
+def test_chinese_has_characters_and_no_words(recognize_as) -> None:
+    recognize_as("你好世界", "你好、事界。")
     pair = Pair(LOUD, SOFT, {"language": "zh_TW", "text": "你好 世界"})
     assert words.cer(pair, "any") == Weighted(25.0, 4)
     with pytest.raises(UndefinedMetric, match="spaces"):
         words.wer(pair, "any")
 
 
-def test_without_a_text_only_wer_is_undefined(hears) -> None:
-    hears("one two", "one")
+def test_without_a_text_only_wer_is_undefined(recognize_as) -> None:
+    recognize_as("one two", "one")
     pair = Pair(LOUD, SOFT, {"language": "en"})
     with pytest.raises(UndefinedMetric, match="'text'"):
         words.wer(pair, "any")
     assert words.dwer(pair, "any").value == 50.0
 
 
-def test_an_unsupported_language_is_undefined(hears) -> None:
-    hears("a", "b")
+def test_an_unsupported_language_is_undefined(recognize_as) -> None:
+    recognize_as("a", "b")
     with pytest.raises(UndefinedMetric, match="'chr'"):
         words.dwer(Pair(LOUD, SOFT, {"language": "chr"}), "any")
     assert words.dwer(Pair(LOUD, SOFT, {"language": "nb"}), "any").value == 100.0  # Whisper's "no"
 
 
-def test_empty_references_are_undefined_and_silent_outputs_are_wrong(hears) -> None:
-    recogniser = hears("...", "a")
+def test_empty_references_are_undefined_and_silent_outputs_are_wrong(recognize_as) -> None:
+    recognizer = recognize_as("...", "a")
     with pytest.raises(UndefinedMetric, match="after normalisation"):
         words.dwer(Pair(LOUD, SOFT, {"language": "en"}), "any")
     silent = Pair(LOUD, np.zeros_like(LOUD), {"language": "en", "text": "two words"})
-    recogniser.asked.clear()
+    recognizer.languages.clear()
     assert words.wer(silent, "any") == Weighted(100.0, 2)
-    assert recogniser.asked == []  # silence is not transcribed
+    assert recognizer.languages == []  # silence is not transcribed
 
 
 def test_normalisation() -> None:
