@@ -22,7 +22,8 @@ import soundfile
 from typer.testing import CliRunner
 
 from silkcodec import audio, container
-from silkcodec.cli import app, console, paths
+from silkcodec.cli import app, paths
+from silkcodec.progress import SoundProgress, counting, sound_progress
 from silkcodec.silk import Silk
 
 Run = Callable[..., Any]
@@ -417,15 +418,15 @@ def test_long_runs_without_a_terminal_print_a_line_a_minute(
             call()
         return capsys.readouterr().err.splitlines()
 
-    with console.progress([], "encode") as progress:
+    with sound_progress([], "encode") as progress:
         progress.begin("talk.wav")
         progress.opened(7200)
         assert lines(lambda: progress.advance(100)) == [
             f"silk: encode: {600 * n} of 7200 s of audio ({100 * n / 12:.0f} %), after {n}:00 min" for n in range(1, 5)
         ]
-    with console.progress(["-"], "encode") as progress:  # a pipe, whose length is not known
+    with sound_progress(["-"], "encode") as progress:  # a pipe, whose length is not known
         assert lines(lambda: progress.advance(1))[0] == "silk: encode: 6 s of audio, after 1:00 min"
-    with console.counting("tokenize") as count:
+    with counting("tokenize") as count:
         assert lines(lambda: count(3, 9, "2.00 h"))[0] == "silk: tokenize: 3 of 9, 2.00 h, after 1:00 min"
 
 
@@ -435,7 +436,7 @@ def test_the_total_of_several_files_is_estimated_from_those_that_were_opened(tmp
         sources.append(str(tmp_path / name))
         Path(sources[-1]).write_bytes(bytes(n_bytes))
     shown: list[tuple[float, float]] = []
-    progress = console.SoundProgress(sources, lambda done, total: shown.append((done, total)))
+    progress = SoundProgress(sources, lambda done, total: shown.append((done, total)))
     for source, duration_s in zip(sources, (10.0, None, 60.0), strict=True):
         progress.begin(source)
         if duration_s is not None:  # the second cannot be read

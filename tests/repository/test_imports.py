@@ -19,7 +19,7 @@ PACKAGE = SOURCE / "silkcodec"
 # A module imports only from its own floor or one below, at its top. Parts of a name count for all below it.
 FLOORS = [
     {"errors", "spec", "tokens", "mel", "parallel"},
-    {"output", "audio", "container", "lm", "bare_codes", "picture", "manifest"},
+    {"output", "progress", "audio", "container", "lm", "bare_codes", "picture", "manifest"},
     {"codec", "silk"},
     {"files", "baselines", "evaluate", "corpus", "serve"},
     {"cli"},
@@ -37,7 +37,7 @@ DOORS = {  # library -> the only modules that may import it
     "soxr": {"audio"},
     "constriction": {"container.payload"},
     "typer": {"cli"},
-    "rich": {"cli.console", "train", "evaluate"},
+    "rich": {"cli.console", "progress", "train", "evaluate"},
     "torch": SIDE_WING | {"baselines", "evaluate.metrics"},
     "transformers": {"baselines", "hf", "evaluate.metrics"},
     "huggingface_hub": {"baselines"},

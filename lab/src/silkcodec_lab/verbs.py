@@ -40,13 +40,13 @@ def run(
     Raises:
         OutputError: a file exists or cannot be written; checked before anything is measured.
     """
-    from silkcodec.cli import console
+    from silkcodec.progress import counting
     from silkcodec_lab import pages
 
     results = results or output / f"{name}.json"
     check_output(results, overwrite=force)
     pages.targets(name, output, overwrite=force)
-    with console.counting(title or name) as progress:
+    with counting(title or name) as progress:
         result = measure(progress)
     pages.write_json(result, results, overwrite=force)
     for path in (results, *pages.write(pages.load_result(results), output, overwrite=force)):

@@ -25,6 +25,7 @@ from silkcodec.cli.options import (
     Weights,
 )
 from silkcodec.errors import ArgumentError
+from silkcodec.progress import SoundProgress
 
 
 def encode(
@@ -49,7 +50,7 @@ def encode(
     jobs = paths.plan(inputs, output, paths.AUDIO, ".silk", overwrite=force, skip_existing=skip_existing)
     codec = Silk(weights, threads=threads, provider=provider)
 
-    def work(job: paths.Job, progress: console.SoundProgress) -> None:
+    def work(job: paths.Job, progress: SoundProgress) -> None:
         done = files.encode_file(
             codec,
             job.source,
@@ -99,7 +100,7 @@ def decode(
             audio.output_format(job.target, sample_type)
     codec = Silk(weights, threads=threads, provider=provider)
 
-    def work(job: paths.Job, progress: console.SoundProgress) -> None:
+    def work(job: paths.Job, progress: SoundProgress) -> None:
         done = files.decode_file(
             codec,
             job.source,
@@ -151,7 +152,7 @@ def roundtrip(
     codec = Silk(weights, threads=threads, provider=provider)
     done: list[Roundtrip] = []
 
-    def work(job: paths.Job, progress: console.SoundProgress) -> None:
+    def work(job: paths.Job, progress: SoundProgress) -> None:
         trip = roundtrip_file(
             codec,
             job.source,

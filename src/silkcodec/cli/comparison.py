@@ -24,6 +24,7 @@ from silkcodec.cli.options import (
     Split,
 )
 from silkcodec.errors import ArgumentError, SilkError
+from silkcodec.progress import counting
 
 
 def compare(
@@ -114,7 +115,7 @@ def _report(work: Callable[[Any], dict[str, Any]], folder: Path, as_json: bool) 
     from silkcodec.cli import console
     from silkcodec.evaluate.report import failures
 
-    with console.counting("measure") as progress:
+    with counting("measure") as progress:
         result = work(progress)
     if as_json:
         console.show_json(result)

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from silkcodec.errors import SilkError
+from silkcodec.progress import counting
 
 Inputs = Annotated[
     list[str] | None,
@@ -88,7 +89,7 @@ def tokenize(
         separator,
         encoding,
     )
-    with console.counting("tokenize") as progress:
+    with counting("tokenize") as progress:
         report = tokenize(inputs or [], output, options, progress=progress)
     if as_json:
         console.show_json(report)

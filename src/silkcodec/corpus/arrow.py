@@ -195,7 +195,7 @@ def parquet_items(
 def parquet(file: str) -> Any:
     """Open a Parquet file, memory-mapped. Call this function inside `readable`."""
     require("A Parquet dataset")
-    from pyarrow import parquet
+    from pyarrow import parquet  # type: ignore[import-untyped]
 
     return parquet.ParquetFile(file, memory_map=True, page_checksum_verification=True)
 

@@ -21,7 +21,7 @@ from typing import Any
 import uvicorn
 
 from silkcodec.errors import ArgumentError, WeightsError
-from silkcodec.parallel.worker_process import WorkerDied, WorkerProcess
+from silkcodec.parallel.worker_process import WorkerExited, WorkerProcess
 from silkcodec.serve import connections, logs, uploads
 from silkcodec.serve.app import build
 from silkcodec.serve.service import Service
@@ -63,7 +63,7 @@ def check_weights(folder: Path | None) -> None:
     worker = WorkerProcess(_try_weights, folder)
     try:
         worker.receive()
-    except WorkerDied as error:
+    except WorkerExited as error:
         what = f"'{folder}'" if folder else "The embedded weights"
         raise WeightsError(f"{what} must contain a working model; the process that loaded it crashed.") from error
     finally:
