@@ -1,24 +1,27 @@
-"""Experiments on codecs, on real audio: each is a verb of `silk lab` that writes a JSON file, a page and a figure.
+"""Run experiments on speech codecs with real audio.
 
-    cli.py       `silk lab`: the table of experiments
-    verbs.py     options and steps that the verbs share
-    pages.py     a result (JSON) -> its page: question, method, result, what would change the conclusion
-    cells.py     metrics of a result as table cells and as words
-    selection.py clips to train on and clips to hold out
-    conditions.py  machine, versions, and other processes meanwhile
-    runs.py      the model of a training run behind the Codec protocol
-    chains.py    chains of codebooks and scalar grids, fitted to vectors
+Each experiment is a subcommand of `silk lab` that writes a result (JSON), a page and a figure.
 
-    lm_cost/             what a codec's tokens cost a language model
-    quantization_error/  quantization error by codebook size: VQ, RVQ and FSQ at equal bits
-    residual/            the residual chain at one moment of a recording
-    coverage/            whether a codebook covers a language that is not in its training set
-    gradient/            the straight-through estimator: predicted and actual change of the loss
-    robustness/          flipped bits and lost frames
-    bandwidth/           quality at fewer tokens and bits per second
+    cli.py              `silk lab` and its subcommands
+    command_options.py  options that the subcommands share, and the steps of every run
+    pages.py            writes a result (JSON) as a page: question, method, result, limitations, reproduction
+    figures.py          creates Matplotlib figures and converts them to PNG
+    metric_tables.py    formats metrics of a result as table cells and sentences
+    selection.py        selects clips for training and held-out clips
+    conditions.py       machine, versions and load during a measurement
+    run_codec.py        wraps the model of a training run as a `Codec`
+    chains.py           fits residual codebooks and scalar grids to vectors
 
-Each experiment is one folder: verb.py (its options), measure.py (the measurement), page.py (page and figure), answer.py
-(the answer in a sentence), its tests, and results/ (the committed JSON).
+    lm_cost/             cost of a codec's tokens for a language model
+    quantization_error/  quantization error of VQ, RVQ and FSQ by codebook size, at equal bits
+    residual/            error after each codebook of a residual quantizer, at one moment of a recording
+    coverage/            coverage of a language that is not in the training set of a codebook
+    gradient/            predicted and actual change of the loss with the straight-through estimator
+    robustness/          effect of bit errors and lost frames
+    bandwidth/           quality with fewer tokens and bits per second
+
+Each experiment is a folder with command.py (options), experiment.py (measurement), page.py (page and figure), answer.py
+(a summary in one or two sentences), tests, and results/ (the committed JSON).
 """
 
 __version__ = "0.1.0"

@@ -1,45 +1,60 @@
-"""`silk lab`: one verb per experiment. Nothing heavy is imported here, so that `silk lab --help` answers at once."""
+"""Define `silk lab`, with one subcommand per experiment.
+
+`silk --help` imports this module, so it imports heavy libraries only inside functions.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from silkcodec_lab.bandwidth.verb import bandwidth
-from silkcodec_lab.coverage.verb import coverage
-from silkcodec_lab.gradient.verb import gradient
-from silkcodec_lab.lm_cost.verb import lm_cost
-from silkcodec_lab.quantization_error.verb import quantization_error
-from silkcodec_lab.residual.verb import residual
-from silkcodec_lab.robustness.verb import robustness
-from silkcodec_lab.verbs import Force
+from silkcodec_lab.bandwidth.command import bandwidth
+from silkcodec_lab.command_options import Force
+from silkcodec_lab.coverage.command import coverage
+from silkcodec_lab.gradient.command import gradient
+from silkcodec_lab.lm_cost.command import lm_cost
+from silkcodec_lab.quantization_error.command import quantization_error
+from silkcodec_lab.residual.command import residual
+from silkcodec_lab.robustness.command import robustness
 
-VERBS = (lm_cost, quantization_error, residual, coverage, robustness, bandwidth, gradient)
-OLD_NAMES = {"burden": lm_cost, "snap": quantization_error}  # hidden, and removed in the next release
+COMMANDS: tuple[Callable[..., None], ...] = (
+    lm_cost,
+    quantization_error,
+    residual,
+    coverage,
+    robustness,
+    bandwidth,
+    gradient,
+)
+OLD_NAMES: dict[str, Callable[..., None]] = {
+    "burden": lm_cost,
+    "snap": quantization_error,
+}  # hidden aliases, to be removed in the next release
 
 lab = typer.Typer(
     name="lab",
-    help="Experiments: what quantizers lose, what tokens cost.",
+    help="Run experiments on quantizers and tokens.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     rich_help_panel="Learning",
 )
-for verb in VERBS:
-    lab.command(verb.__name__.replace("_", "-"))(verb)
-for name, verb in OLD_NAMES.items():
-    lab.command(name, hidden=True)(verb)
+for command in COMMANDS:
+    lab.command(command.__name__.replace("_", "-"))(command)
+for old_name, renamed in OLD_NAMES.items():
+    lab.command(old_name, hidden=True)(renamed)
 
 
 @lab.command("page")
 def write_page(
     results: Annotated[list[Path], typer.Argument(metavar="JSON...", help="Results of experiments.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the pages and figures.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Output folder for pages and figures.")],
     force: Force = False,
 ) -> None:
-    """Write the pages of results again."""
+    """Write the pages and figures of existing results."""
     from silkcodec_lab import pages
 
     loaded = [pages.load_result(path) for path in results]

@@ -1,7 +1,7 @@
-"""A result of the laboratory (JSON) -> its page (Markdown): the same five parts for every experiment.
+"""Write a result of the laboratory (JSON) as a page (Markdown) with a figure.
 
-Question, method, result, what would change the conclusion, and how it was made. The figures in a page are the
-JSON's; a test compares every page in docs/lab/ with its JSON in the experiment's folder results/.
+Every page has five sections: question, method, result, limitations and reproduction. All numbers come from the JSON.
+A test compares every page in docs/lab/ with its JSON in the folder results/ of the experiment.
 """
 
 from __future__ import annotations
@@ -29,99 +29,100 @@ EXPERIMENTS = {
     "robustness": "silkcodec_lab.robustness",
     "lm-cost": "silkcodec_lab.lm_cost",
 }
-"""Experiment -> its package. Module `answer`: QUESTION and answer(result), for docs/results.md. Module `page`:
+"""Experiment -> its package. The module `answer` defines QUESTION and answer(result), for docs/results.md. The module
+`page` defines:
 
-    TITLE, QUESTION, WOULD_CHANGE       the same for every result; the last a sequence of reasons
+    TITLE, QUESTION, LIMITATIONS        the same for every result; the last is a sequence of Markdown texts
     method(result), findings(result)    lists of paragraphs and tables (Markdown)
-    how_made(result)                    the command, the machine, the versions
-    figure(result)                      bytes, a PNG
-    title(result), question(result)     instead of TITLE and QUESTION, where there are results of several kinds
+    reproduce(result)                   the command, the machine and the versions
+    figure(result)                      a PNG (bytes)
+    title(result), question(result)     in place of TITLE and QUESTION, for an experiment with several kinds of result
 
-A result may have a name of its own, `EXPERIMENT_word` (`check_name`): its page and figure are called so.
+The page and the figure of a result have the name of the experiment, or the field `name` of the result (`check_name`).
 """
 
-FORMAT = 2  # of a result
-QUIET_CORES = 0.1  # that other processes may use meanwhile; above it, times are not to be trusted
-WIDTH = 120  # characters of a line
+FORMAT = 2  # format version of a result
+IDLE_CORES = 0.1  # Measured times are reliable if other processes use at most this many cores.
 
 
 def head(experiment: str) -> Result:
-    """Return the fields that every result of an experiment begins with."""
+    """Return the first fields of every result of an experiment."""
     return results.head(f"silk lab {experiment}", FORMAT)
 
 
 def load_result(path: str | os.PathLike[str]) -> Result:
-    """A result of one of the experiments.
+    """Return the result of an experiment from a JSON file.
 
     Raises:
-        ArgumentError: the file cannot be read or is no such result.
+        ArgumentError: The file cannot be read or is not such a result.
     """
     try:
         result = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ArgumentError(f"A result must be JSON of 'silk lab'; '{path}' cannot be read: {error}.") from error
+        raise ArgumentError(f"A result must be a JSON file of 'silk lab'. '{path}' cannot be read: {error}.") from error
     if not isinstance(result, dict) or _experiment(result) not in EXPERIMENTS or result.get("format") != FORMAT:
         raise ArgumentError(
-            f"A result must be JSON of 'silk lab' ({', '.join(EXPERIMENTS)}), format {FORMAT}; '{path}' is not. "
-            "Measure it again."
+            f"A result must be a JSON file of 'silk lab' in format {FORMAT}; '{path}' is not. Run its experiment again."
         )
     return result
 
 
 def check_name(name: str, experiment: str) -> str:
-    """The name of a result of an experiment: the experiment's, or that and a word: coverage_latents.
+    """Return the name of a result: that of its experiment, optionally with a suffix, e.g. coverage_latents.
 
     Raises:
-        ArgumentError: another one, which would not say what its page is of.
+        ArgumentError: The name does not start with that of the experiment.
     """
     if name != experiment and not re.fullmatch(rf"{experiment}_[a-z0-9_]+", name):
-        raise ArgumentError(f"--name must be {experiment} or {experiment}_WORD, in a-z, 0-9 and _; got '{name}'.")
+        raise ArgumentError(
+            f"--name must be {experiment} or {experiment}_WORD, where WORD consists of a-z, 0-9 and _; got '{name}'."
+        )
     return name
 
 
 def name_of(result: Result) -> str:
-    """What a result's page and figure are called."""
+    """Return the name of the page and the figure of a result, without the suffix of the file."""
     experiment = _experiment(result)
     return check_name(str(result.get("name", experiment)), experiment)
 
 
 def render(result: Result) -> str:
-    """The page of a result."""
-    of = _page_of(result)
-    title = of.title(result) if hasattr(of, "title") else of.TITLE
+    """Return the page of a result as Markdown."""
+    page = _page_of(result)
+    title = page.title(result) if hasattr(page, "title") else page.TITLE
     parts = [
         f"# {title}",
         "<!-- Generated by `silk lab page` from its JSON: do not edit. -->",
         "## Question",
-        of.question(result) if hasattr(of, "question") else of.QUESTION,
+        page.question(result) if hasattr(page, "question") else page.QUESTION,
         "## Method",
-        *of.method(result),
+        *page.method(result),
         "## Result",
         f"![{title}]({name_of(result)}.png)",
-        *of.findings(result),
-        "## What would change the conclusion",
-        "\n".join(f"- {reason}" for reason in of.WOULD_CHANGE),
-        "## How it was made",
-        of.how_made(result),
+        *page.findings(result),
+        "## Limitations",
+        "\n".join(f"- {text}" for text in page.LIMITATIONS),
+        "## Reproduction",
+        page.reproduce(result),
     ]
     return "\n\n".join(parts) + "\n"
 
 
 def targets(name: str, folder: str | os.PathLike[str], *, overwrite: bool = False) -> tuple[Path, Path]:
-    """Where a result's page and figure go, by its name.
+    """Return the paths of the page and the figure of a result with this name.
 
     Raises:
-        OutputError: one of them exists or cannot be written.
+        OutputError: A file exists or cannot be written.
     """
     page, figure = Path(folder) / f"{name}.md", Path(folder) / f"{name}.png"
     return check_output(page, overwrite=overwrite), check_output(figure, overwrite=overwrite)
 
 
 def write(result: Result, folder: str | os.PathLike[str], *, overwrite: bool = False) -> list[Path]:
-    """The page and the figure of a result: FOLDER/lm-cost.md, FOLDER/lm-cost.png.
+    """Write the page and the figure of a result, e.g. FOLDER/lm-cost.md and FOLDER/lm-cost.png. Return their paths.
 
     Raises:
-        OutputError: one of them exists or cannot be written; both are checked first.
+        OutputError: A file exists or cannot be written. Both are checked before anything is written.
     """
     paths = targets(name_of(result), folder, overwrite=overwrite)
     drawn: bytes = _page_of(result).figure(result)
@@ -132,13 +133,13 @@ def write(result: Result, folder: str | os.PathLike[str], *, overwrite: bool = F
 
 
 def write_json(result: Result, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-    """The result itself, at six significant digits: the rest is noise. Raises OutputError."""
+    """Write a result as JSON, rounded to six significant digits. Raises OutputError."""
     with replacing(path, overwrite=overwrite) as file:
         file.write(results.to_json(results.rounded(result)).encode())
 
 
-def made(result: Result) -> str:
-    """Machine, versions and date of a result, and a warning where other work ran meanwhile."""
+def provenance(result: Result) -> str:
+    """Return the version, date and machine of a result, with a warning if the machine was not idle."""
     found = result["machine"]
     versions = ", ".join(f"{name} {number}" for name, number in found["versions"].items())
     text = (
@@ -147,9 +148,12 @@ def made(result: Result) -> str:
     )
     others = found["others_cores"]
     if others is None:
-        return f"{text} Whether other processes ran meanwhile is not known."
-    if others > QUIET_CORES:
-        text += f" **The machine was not idle**: other processes used {others:.1f} cores meanwhile; times are too long."
+        return f"{text} The load by other processes was not measured."
+    if others > IDLE_CORES:
+        text += (
+            f" **The machine was not idle**: other processes used {others:.1f} cores during the measurement, so "
+            "measured times are too long."
+        )
     return text
 
 
@@ -162,6 +166,6 @@ def _page_of(result: Result) -> ModuleType:
 
 
 def committed(experiment: str) -> list[Path]:
-    """Return the results in the folder of an experiment; of an installed package, none."""
+    """Return the committed results of an experiment. The list is empty if the package was installed from a wheel."""
     package = EXPERIMENTS[experiment].rpartition(".")[2]
     return sorted((Path(__file__).parent / package / "results").glob("*.json"))

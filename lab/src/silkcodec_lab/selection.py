@@ -1,4 +1,4 @@
-"""Which speech an experiment trains on and which it holds out, and the waves of it."""
+"""Select clips for training and held-out clips, and read their waves."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from silkcodec import audio
 from silkcodec.errors import ArgumentError
 from silkcodec.evaluate.clips import Clip, find_clips
 
-SAMPLE_RATE = 24_000  # Hz, of the waves
-BLOCK_S = 60.0  # longer clips are read in pieces of this
-HELD_OUT_SHARE = 10  # without splits, one clip of so many is held out
+SAMPLE_RATE = 24_000  # Hz, of the returned waves
+BLOCK_S = 60.0  # maximum duration of a block when a clip is read
+CLIPS_PER_HELD_OUT = 10  # Without splits, one of this many clips is held out.
 
-Part = tuple[Clip, float]  # a clip and the seconds of it that are used
+Part = tuple[Clip, float]  # a clip, and how many seconds of it are used
 
 
 @dataclass(frozen=True)
 class Selection:
-    """What to train on and what to score."""
+    """Clips for training and held-out clips for scoring."""
 
     train: list[Part]
     held_out: list[Part]
@@ -52,13 +52,23 @@ def select(
     held_out_s: float,
     seed: int,
 ) -> Selection:
-    """Return clips in random order, as many as fill the seconds; the last one is cut.
+    """Select clips in random order until the given durations are reached. The last clip is cut.
+
+    Args:
+        inputs: Audio files, folders, or a manifest.
+        splits: Splits of the manifest for training and for scoring. None: hold out every tenth clip.
+        train_s, held_out_s: Maximum duration of each part in seconds.
+        seed: Random seed for the order of the clips.
 
     Raises:
-        ArgumentError: no seconds, or less than two clips. AudioError: see `find_clips`.
+        ArgumentError: A duration is not positive, or there are fewer than two clips.
+        AudioError: See `find_clips`.
     """
     if not (train_s > 0 and held_out_s > 0):
-        raise ArgumentError(f"speech must be more than 0 minutes; got {train_s / 60:g} and {held_out_s / 60:g}.")
+        raise ArgumentError(
+            "The minutes for training and held-out speech must be above 0; "
+            f"got {train_s / 60:g} and {held_out_s / 60:g}."
+        )
     if splits is not None:
         train, held_out = (find_clips(inputs, split=split) for split in splits)
         random.Random(seed).shuffle(train)
@@ -66,20 +76,27 @@ def select(
     else:
         clips = find_clips(inputs)
         if len(clips) < 2:
-            raise ArgumentError(f"the experiment needs two clips at least, one to hold out; got {len(clips)}.")
+            raise ArgumentError(f"The experiment needs at least two clips, one of them held out; got {len(clips)}.")
         random.Random(seed).shuffle(clips)
-        n_held_out = -(-len(clips) // HELD_OUT_SHARE)
+        n_held_out = -(-len(clips) // CLIPS_PER_HELD_OUT)
         train, held_out = clips[n_held_out:], clips[:n_held_out]
     return Selection(_fill(train, train_s), _fill(held_out, held_out_s))
 
 
 def waves(part: Part) -> Iterator[NDArray[np.float32]]:
-    """Yield the waves of a part, in blocks of at most `BLOCK_S`."""
+    """Yield the wave of a part in blocks of at most `BLOCK_S` seconds, each float32 [T] at `SAMPLE_RATE`."""
     clip, seconds = part
     with audio.Reader(clip.path, SAMPLE_RATE) as reader:
         while seconds > 0 and len(wave := reader.read(round(min(seconds, BLOCK_S) * SAMPLE_RATE))):
             seconds -= BLOCK_S
             yield wave
+
+
+def describe_speech(facts: dict[str, Any]) -> str:
+    """Return the duration and number of clips of one part of `Selection.facts`, as text."""
+    seconds, n_clips = facts["duration_s"], facts["n_clips"]
+    duration = f"{seconds / 60:.3g} min" if seconds >= 60 else f"{seconds:.3g} s"
+    return f"{duration} in {n_clips} clips" if n_clips > 1 else f"{duration} in one clip"
 
 
 def _fill(clips: list[Clip], duration_s: float) -> list[Part]:

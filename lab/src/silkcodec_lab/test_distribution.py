@@ -24,7 +24,7 @@ def test_its_wheel_holds_the_experiments_alone(tmp_path: Path) -> None:
         (entry,) = [name for name in names if name.endswith("entry_points.txt")]
         text = archive.read(entry).decode()
     assert "[silkcodec.commands]\nlab = silkcodec_lab.cli:lab" in text
-    assert "silkcodec_lab/lm_cost/measure.py" in names
+    assert "silkcodec_lab/lm_cost/experiment.py" in names
     assert not [name for name in names if "test_" in name or name.endswith(".json")]
 
 

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from silkcodec.errors import ArgumentError
 from silkcodec_lab import pages
-from silkcodec_lab.cli import OLD_NAMES, VERBS, lab
+from silkcodec_lab.cli import COMMANDS, OLD_NAMES, lab
 
 DOCS = Path(__file__).resolve().parents[3] / "docs" / "lab"
 COMMITTED = [path for experiment in pages.EXPERIMENTS for path in pages.committed(experiment)]
@@ -30,7 +30,7 @@ def test_every_page_in_the_documentation_has_a_committed_result() -> None:
 
 
 def test_every_experiment_is_a_verb_and_old_names_are_hidden() -> None:
-    verbs = {verb.__name__.replace("_", "-") for verb in VERBS}
+    verbs = {verb.__name__.replace("_", "-") for verb in COMMANDS}
     assert verbs == set(pages.EXPERIMENTS)
     text = CliRunner().invoke(lab, ["--help"]).stdout
     assert all(f" {name} " in text for name in verbs)
@@ -42,5 +42,5 @@ def test_a_result_of_another_format_is_refused(tmp_path: Path) -> None:
     (path,) = pages.committed("lm-cost")
     result = json.loads(path.read_text(encoding="utf-8"))
     (tmp_path / "old.json").write_text(json.dumps({**result, "format": 1}))
-    with pytest.raises(ArgumentError, match="Measure it again"):
+    with pytest.raises(ArgumentError, match="Run its experiment again"):
         pages.load_result(tmp_path / "old.json")

@@ -1,15 +1,15 @@
-"""The experiment's question and answer, each in a sentence or two."""
+"""State the question of the experiment and summarise its answer."""
 
 from __future__ import annotations
 
 from silkcodec.evaluate.markdown import number
 from silkcodec_lab.pages import Result
 
-QUESTION = "how much quality is left at fewer tokens per second?"
+QUESTION = "How does quality depend on the number of tokens per second?"
 
 
 def answer(result: Result) -> str:
-    """Return the answer with the figures of a result."""
+    """Return the answer with the numbers of a result."""
     whole, half = {}, {}
     for name in (name for name in result["codecs"] if name.startswith("run:")):
         points = [point for point in result["points"] if point["codec"] == name and point["how"] == "first"]
@@ -22,6 +22,6 @@ def answer(result: Result) -> str:
         return ", ".join(f"{name.removeprefix('run:')} {number(values[name], n_digits)}" for name in order)
 
     return (
-        f"STOI of small models with the same training and bits: {listed(whole, 3)}. At about half the bits: "
-        f"{listed(half, 2)} (only RVQ was trained with fewer codebooks)."
+        f"STOI of small models with the same training and bit rate: {listed(whole, 3)}. At about half the bit rate: "
+        f"{listed(half, 2)}. Only RVQ was trained with missing codebooks."
     )

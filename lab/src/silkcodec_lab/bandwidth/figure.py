@@ -1,33 +1,33 @@
-"""The figure of the bandwidth experiment: curves above, spectrograms below. Every number is the JSON's."""
+"""Draw the figure of the bandwidth experiment: curves above, spectrograms below."""
 
 from __future__ import annotations
 
 import base64
-import io
 from typing import Any
 
 import numpy as np
 
+from silkcodec_lab.figures import new_figure, to_png
 from silkcodec_lab.pages import Result
 
-HOW = {"first": "the first groups", "random": "random groups", "best": "the best found"}
-COLUMNS = 4  # of spectrograms
+HOW = {"first": "first groups", "random": "random groups", "best": "best groups"}
+COLUMNS = 4  # number of spectrograms per row
 ROW_HEIGHT, PICTURE_HEIGHT = 3.1, 2.0  # inches
 MARKERS = "osD^vP*X<>hpd"
 
 
 def figure(result: Result) -> bytes:
-    """A PNG: a row a metric, over tokens/s, bit/s, and Silk's groups; then spectrograms of the audio."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # not pyplot: no state, no display
-    from matplotlib.figure import Figure
+    """Draw each metric over tokens/s, bit/s and the number of Silk's groups, then spectrograms of the audio examples.
 
+    Returns:
+        A PNG.
+    """
     pictures = [entry for entry in result["audio"]["files"] if entry["spectrogram"] is not None]
     n_rows, n_pictures = len(result["metrics"]), -(-len(pictures) // COLUMNS)
     heights = [ROW_HEIGHT * n_rows + 0.6, PICTURE_HEIGHT * n_pictures + 0.3]
-    drawing = Figure(figsize=(13, sum(heights)), layout="constrained")
-    FigureCanvasAgg(drawing)
+    drawing = new_figure(13, sum(heights))
     above, below = drawing.subfigures(2, 1, height_ratios=heights)
-    ordered = result["order"] is not None
+    ordered: bool = result["order"] is not None
     panels = above.subplots(n_rows, 2 + ordered, sharey="row", squeeze=False)
     for row, (name, metric) in zip(panels, result["metrics"].items(), strict=True):
         _curves(row[0], result, name, "tokens_per_second")
@@ -35,19 +35,17 @@ def figure(result: Result) -> bytes:
         row[0].set_ylabel(f"{metric['label']}\n({metric['better']} is better)")
         if ordered:
             _order(row[2], result, name)
-    titles = ("over tokens per second", "over bits per second", "Silk's groups")
+    titles = ("by tokens per second", "by bits per second", "by selection of Silk's groups")
     for axes, title in zip(panels[0], titles, strict=False):
         axes.set_title(title)
-    for axes, label in zip(panels[-1], ("tokens/s", "bit/s", "groups kept"), strict=False):
+    for axes, label in zip(panels[-1], ("tokens/s", "bit/s", "number of groups"), strict=False):
         axes.set_xlabel(label)
     handles, labels = panels[0][0].get_legend_handles_labels()
     above.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), 6), frameon=False)
     if ordered:
         panels[0][2].legend(fontsize=8, frameon=False)
     _pictures(below, result, pictures, n_pictures)
-    image = io.BytesIO()
-    drawing.savefig(image, format="png", dpi=100, metadata={"Software": None})
-    return image.getvalue()
+    return to_png(drawing, dpi=100)
 
 
 def _curves(axes: Any, result: Result, metric: str, rate: str) -> None:
@@ -62,7 +60,7 @@ def _curves(axes: Any, result: Result, metric: str, rate: str) -> None:
         entries = [point["metrics"][metric] for point in points]
         color, cut = _color(index), len(codecs) == 1
         style = "-" if cut else ":"
-        label = family if cut else f"{family} (its modes)"
+        label = family if cut else f"{family} (several modes)"
         y = [entry["mean"] for entry in entries]
         axes.plot(x, y, style, color=color, marker=MARKERS[index % len(MARKERS)], markersize=4.5, label=label)
         _band(axes, x, entries, color)
@@ -77,12 +75,14 @@ _TICKS = [n * 10**power for power in range(5) for n in (1, 2, 5)]
 
 
 def _order(axes: Any, result: Result, metric: str) -> None:
-    """Silk's groups, chosen in three ways: all points of the first k, few of the others."""
+    """Draw the quality of three selections of Silk's groups."""
     for how, color, style in (("first", "black", "-"), ("random", "C7", "--"), ("best", "C3", "-")):
         points = [p for p in result["points"] if p["codec"] == "silk" and metric in p["metrics"]]
         chosen = [p for p in points if p["how"] == how]
         if how != "first":
-            chosen += [p for p in points if p["kept"] == max(p["kept"] for p in points)]  # all groups: no choice
+            chosen += [
+                p for p in points if p["kept"] == max(p["kept"] for p in points)
+            ]  # With all groups, the selections are equal.
         chosen.sort(key=lambda point: point["kept"])
         x = [point["kept"] for point in chosen]
         entries = [point["metrics"][metric] for point in chosen]
@@ -103,7 +103,7 @@ def _band(axes: Any, x: list[float], entries: list[Any], color: str) -> None:
 
 
 def families(result: Result) -> dict[str, list[str]]:
-    """Codecs that are drawn as one line: each by itself, but the modes of one that cannot be cut together."""
+    """Return line label -> codecs. The modes of a classical codec share a line; any other codec has its own."""
     found: dict[str, list[str]] = {}
     for name, codec in result["codecs"].items():
         whole = len(codec["cuts"]) == 1 and not name.startswith("run:")
@@ -135,7 +135,7 @@ def _pictures(below: Any, result: Result, pictures: list[dict[str, Any]], n_rows
 
 
 def pixels(spectrogram: dict[str, Any]) -> Any:
-    """uint8 [columns, bands]."""
+    """Return a stored spectrogram as uint8 [columns, bands]."""
     flat = np.frombuffer(base64.b64decode(spectrogram["data"]), dtype=np.uint8)
     return flat.reshape(-1, spectrogram["bands"])
 

@@ -25,11 +25,21 @@ from silkcodec.silk import Silk
 from silkcodec.train import checkpoint
 from silkcodec.train.config import dump_config, load_config
 from silkcodec_lab import pages
-from silkcodec_lab import runs as module
+from silkcodec_lab import run_codec as module
 from silkcodec_lab.bandwidth import figure as bandwidth_figure
-from silkcodec_lab.bandwidth.measure import Plan, _find, bandwidth
-from silkcodec_lab.bandwidth.workers import Bench, Pool, Recipe, cuts, fitted, greedy_order, keep, order_cuts, rates
-from silkcodec_lab.runs import RunCodec, coarse_first, decode_cut
+from silkcodec_lab.bandwidth.bench import (
+    Bench,
+    BenchPool,
+    BenchSettings,
+    cuts,
+    greedy_order,
+    keep_groups,
+    match_length,
+    order_cuts,
+    rates,
+)
+from silkcodec_lab.bandwidth.experiment import BandwidthPlan, _find, bandwidth
+from silkcodec_lab.run_codec import RunCodec, coarse_first, decode_cut
 from speechlike import speechlike
 
 N_CODES = {"fsq": 128, "vq": 32, "rvq": 32, "multiscale": 30}
@@ -154,7 +164,7 @@ def test_fewer_codebooks_are_the_first_ones_and_cost_in_proportion(
         assert decoded.shape == (20_000,) and np.isfinite(decoded).all()
         assert not np.array_equal(decoded, codec.decode(whole))
     for wrong in (0, k + 1):
-        with pytest.raises(ArgumentError, match=rf"must be 1\.\.{k} for 'run:{kind}'; got {wrong}"):
+        with pytest.raises(ArgumentError, match=rf"must be between 1 and {k} for 'run:{kind}'; got {wrong}"):
             codec.encode(wave, 24_000, n_codebooks=wrong)
 
 
@@ -172,13 +182,13 @@ def test_whole_tokens_decode_to_what_the_network_makes(run_folders: dict[str, Pa
 def test_the_first_groups_kept_are_the_cut_of_encode(codec: Silk, speech: np.ndarray) -> None:
     wave = speech[:30_000]
     whole = codec.encode(wave)
-    assert keep(whole, range(19)) == whole and rates(whole, range(19)) == {
+    assert keep_groups(whole, range(19)) == whole and rates(whole, range(19)) == {
         "tokens_per_second": 47.5,
         "bits_per_second": 960.0,
     }
     for k in (1, 10, 18):
         part = codec.encode(wave, n_codebooks=k)
-        np.testing.assert_array_equal(codec.decode(keep(whole, range(k))), codec.decode(part))
+        np.testing.assert_array_equal(codec.decode(keep_groups(whole, range(k))), codec.decode(part))
         assert rates(whole, range(k)) == {
             "tokens_per_second": part.tokens_per_second,
             "bits_per_second": part.bits_per_second,
@@ -207,7 +217,7 @@ def test_greedy_removal_finds_the_order_of_independent_groups() -> None:
 
     class FakePool:
         def map(self, method: str, tasks: Sequence[Any]) -> Iterator[float]:
-            assert method == "apart"
+            assert method == "order_distance"
             yield from (sum(weights) - sum(weights[group] for group in kept) for kept in tasks)
 
     steps: list[int] = []
@@ -218,9 +228,9 @@ def test_greedy_removal_finds_the_order_of_independent_groups() -> None:
 
 def test_outputs_are_fitted() -> None:
     wave = np.ones(8_000, dtype=np.float32)
-    assert fitted(wave, 24_000, 5_000).shape == (5_000,)
-    assert fitted(wave, 24_000, 9_000)[7_999:].tolist() == [1.0] + [0.0] * 1_000
-    assert fitted(wave, 8_000, 24_000).shape == (24_000,)
+    assert match_length(wave, 24_000, 5_000).shape == (5_000,)
+    assert match_length(wave, 24_000, 9_000)[7_999:].tolist() == [1.0] + [0.0] * 1_000
+    assert match_length(wave, 8_000, 24_000).shape == (24_000,)
 
 
 # --- the experiment
@@ -234,7 +244,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-PLAN = Plan(points=4, n_draws=2, n_order=1, order_s=0.4, listen_s=0.8, jobs=1)
+PLAN = BandwidthPlan(points=4, n_draws=2, n_order=1, order_s=0.4, listen_s=0.8, jobs=1)
 
 
 @pytest.fixture(scope="module")
@@ -303,11 +313,11 @@ def test_the_page_is_what_the_json_says(result: dict[str, Any], tmp_path: Path) 
     for words in (
         "| silk | 10 of 19 | 25.0 | 525 |",
         "| run:fsq | 64 of 128 | 160.0 | 480 |",
-        "| the best found - the first groups, 10 groups |",
+        "| best groups - first groups, 10 groups |",
         "| run:rvq (16; 480 bit/s) - run:fsq (64; 480 bit/s) |",
         "(bandwidth_audio/run-rvq-k8.flac)",
         "trial run",
-        "never trained to be cut",
+        "not trained with missing dimensions",
         "Nested dropout",
         "--run RUN --run RUN",
     ):
@@ -319,17 +329,17 @@ def test_no_result_names_a_place_on_this_machine(result: dict[str, Any], clips: 
 
 
 def test_a_process_finds_what_is_found_here(clips: Path) -> None:
-    bench = Bench(Recipe(("silk",), points=2, clip_s=0.8))
+    bench = Bench(BenchSettings(("silk",), points=2, clip_s=0.8))
     tasks = [(0, find_clips([clips])[0], ())]
-    with Pool(bench, jobs=2) as pool:  # begins as many as there are tasks
+    with BenchPool(bench, jobs=2) as pool:  # begins as many as there are tasks
         assert list(pool.map("measure", tasks)) == [bench.measure(tasks[0])]
 
 
 def test_a_third_of_the_clips_is_for_the_order_and_more_groups_are_nearer(clips: Path) -> None:
     measured, ordering = _find([clips], None, "train", None, 8, 0)
     assert len(ordering) == 1 and sorted([*measured, *ordering], key=str) == sorted(find_clips([clips]), key=str)
-    bench = Bench(Recipe(("silk",), order_clips=tuple(ordering), order_s=0.8))
-    assert bench.apart(range(19)) < bench.apart(range(3))
+    bench = Bench(BenchSettings(("silk",), order_clips=tuple(ordering), order_s=0.8))
+    assert bench.order_distance(range(19)) < bench.order_distance(range(3))
 
 
 def test_without_clips_for_the_order_there_is_none(clips: Path, tmp_path: Path) -> None:
@@ -357,8 +367,8 @@ def test_the_page_in_the_documentation_has_its_audio() -> None:
 @pytest.mark.parametrize(
     ("codecs", "plan", "says"),
     [
-        ([], {}, "one codec at least"),
-        (["silk", "silk"], {}, "asked for once"),
+        ([], {}, "at least one codec"),
+        (["silk", "silk"], {}, "given once"),
         (["silk"], {"points": 0}, "at least 1"),
         (["silk"], {"clip_s": 0.0}, "above 0"),
     ],
@@ -367,7 +377,7 @@ def test_wrong_arguments_are_one_sentence(
     clips: Path, tmp_path: Path, codecs: list[str], plan: dict[str, Any], says: str
 ) -> None:
     with pytest.raises(ArgumentError, match=says):
-        bandwidth([clips], codecs, folder=tmp_path / "audio", plan=Plan(jobs=1, **plan))
+        bandwidth([clips], codecs, folder=tmp_path / "audio", plan=BandwidthPlan(jobs=1, **plan))
 
 
 def test_audio_that_exists_is_kept(clips: Path, tmp_path: Path) -> None:

@@ -1,1 +1,1 @@
-"""Whether a codebook covers a language that is not in its training set."""
+"""Measure whether a codebook covers a language that is not in its training set."""

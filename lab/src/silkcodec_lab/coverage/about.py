@@ -1,4 +1,4 @@
-"""Words that the page and the figures of the coverage experiment share: titles, names, and what a result is about."""
+"""Define titles, names and descriptions for the page and the figure of the coverage experiment."""
 
 from __future__ import annotations
 
@@ -7,59 +7,60 @@ from typing import Any
 from silkcodec_lab.coverage.intervals import UNSEEN
 from silkcodec_lab.pages import Result
 
-AGAIN = "again"  # Griffin-Lim of the same spectrogram from other random phases
+NO_QUANTIZER = "again"  # key in a result for Griffin-Lim of the same spectrogram with other random phases
 KINDS = {"vq": "VQ", "rvq": "RVQ", "fsq": "FSQ"}
 VIEWS = {
     "level": "Level removed",
     "channel": "Level and each speaker's mean spectrum removed",
 }
 
-TITLE = "Does a codebook cover a language that is not in its training set?"
+TITLE = "Codebook coverage of unseen languages"
 
 QUESTION = (
-    "The entries of a codebook are learned from its training speech. Does a codebook trained on one language cover "
-    "another language worse than it covers unseen speakers of its own language? And does a scalar grid (FSQ), which "
-    "has no entries to learn, lose less?"
+    "The entries of a codebook are learned from its training speech. Does a codebook that is trained on one language "
+    "cover another language less well than unseen speakers of its own language? Is the difference smaller for a scalar "
+    "grid (FSQ), which has no learned entries?"
 )
 
-WOULD_CHANGE = (
-    "**One recording project with many speakers of each language.** Here language and recording place are nearly the "
-    "same: the groups come from different projects, with different microphones, rooms, codecs and kinds of text. A "
-    "gap to the control that is no larger than the gap between sources of one language (the table by source) is no "
-    "evidence of an effect of language.",
-    "**More speakers.** Intervals are over speakers. Those of few speakers are too narrow, and none includes the "
-    "difference between *sources* of the same language.",
-    "**Vectors of an encoder that was trained on one language.** Such an encoder may discard what another language "
-    "needs. Log-mel patches have no encoder, and Silk's was trained on both.",
-    "**Another kind of text.** Single words, syllables and commands hold other sounds, in other proportions, than "
-    "sentences do, in any language.",
-    "**Another grid.** A scalar grid without an encoder depends on its rotation and its bits per component. In a "
-    "codec, the encoder shapes the latent for FSQ.",
-    "**Phone labels.** The labels are per word or syllable, and few speakers of Mandarin have them. With phone labels, "
-    "an emphatic consonant or a tone might show a larger error in the few vectors that hold it.",
+LIMITATIONS = (
+    "**Language and recordings differ together.** The groups come from different recording projects with different "
+    "microphones, rooms, codecs and texts. The difference between sources of the same language is in the table by "
+    "source. A difference from the control that is not larger is no evidence of an effect of language. A recording "
+    "project with many speakers of each language would separate the two.",
+    "**Few speakers.** Intervals are over speakers, and they are too narrow for few speakers. They do not include the "
+    "difference between sources of the same language.",
+    "**Encoders.** An encoder that is trained on one language may discard information that another language needs. "
+    "Log-mel patches have no encoder, and Silk's encoder was trained on many languages.",
+    "**Texts.** Single words, syllables and commands contain other sounds than sentences, in any language.",
+    "**Grids.** The error of a scalar grid without an encoder depends on its rotation and its bits per component. In a "
+    "codec, the encoder adapts the latent to FSQ.",
+    "**Labels.** Labels are per word or syllable, and few speakers of Mandarin have them. With phone labels, an "
+    "emphatic consonant or a tone might have a larger error in its few vectors.",
 )
 
-SOURCE_TITLE = "Does a codebook of one source's recordings cover other recordings?"
+SOURCE_TITLE = "Codebook coverage of other recordings"
 
 SOURCE_QUESTION = (
-    "Does a codebook that was fitted to the speech of one recording project cover speech from other projects worse "
-    "than it covers unseen speakers of the same project, and worse than a scalar grid (FSQ) does? Recordings, words "
-    "and in some groups the language differ at the same time; this experiment does not separate them."
+    "A codebook is fitted to speech of one recording project. Does it cover speech of other projects less well than "
+    "unseen speakers of the same project? Is the difference larger than for a scalar grid (FSQ)? Recordings, words and "
+    "in some groups the language differ at the same time. This experiment does not separate them."
 )
 
-LATENT_TITLE = "Does a codebook on Silk's latents cover a language that is not in its training set?"
+LATENT_TITLE = "Codebook coverage of unseen languages on Silk's latents"
 
 
 def title(result: Result) -> str:
+    """Return the title of a result."""
     return {"source": SOURCE_TITLE, "latents": LATENT_TITLE}.get(kind_of(result), TITLE)
 
 
 def question(result: Result) -> str:
+    """Return the question of a result."""
     if kind_of(result) == "latents":
         return (
-            f"{QUESTION} Here the vectors are the output of Silk's encoder. **The encoder's training set contains many "
-            "languages, Mandarin and Arabic among them**, and some of these speakers; only the quantizers have not "
-            "seen them."
+            f"{QUESTION} The vectors are the output of Silk's encoder. **The training set of the encoder contains many "
+            "languages, including Mandarin and Arabic**, and some of these speakers. Only the quantizers were not "
+            "fitted to them."
         )
     return SOURCE_QUESTION if kind_of(result) == "source" else QUESTION
 
@@ -83,28 +84,28 @@ def vectors(result: Result) -> str:
     patches = settings["patches"]
     if kind_of(result) == "latents":
         return (
-            "**Vectors.** Latents of Silk's encoder, one per frame of 400 ms, before FSQ rounds them, in FSQ levels. "
-            f"Each is cut into vectors of {settings['width']} consecutive numbers, as in our small RVQ model. All "
-            f"recordings are low-passed at {patches['limit_hz']:,.0f} Hz (clips with less bandwidth are skipped) and "
-            "scaled so that the 95th percentile of the level of their 10 ms columns is the same. Frames more than "
-            f"{patches['silence_db']:g} dB below that level count as silence and are skipped. At most "
-            f"{patches['per_speaker']:,} vectors from {patches['seconds']:g} s per speaker. Everything is measured "
-            "twice: as is, and with the speaker's mean frame subtracted."
+            "**Vectors.** They are latents of Silk's encoder before rounding, in FSQ levels. The latent of each frame "
+            f"of 400 ms is split into vectors of {settings['width']} consecutive numbers, as in the small RVQ model. "
+            f"All recordings are low-passed at {patches['limit_hz']:,.0f} Hz, and clips with less bandwidth are "
+            "skipped. They are scaled to the same loud level, which is the 95th percentile of the levels of their "
+            f"10 ms columns. Frames more than {patches['silence_db']:g} dB below that level count as silence and are "
+            f"skipped. Each speaker has at most {patches['per_speaker']:,} vectors from {patches['seconds']:g} s. "
+            "Coverage is measured twice, without and with subtraction of the speaker's mean frame."
         )
     return (
-        f"**Vectors.** Log-mel patches of {10 * patches['columns']} ms, {settings['width']} numbers. They use bands up "
-        f"to {patches['limit_hz']:,.0f} Hz of every recording (clips with less bandwidth are skipped), in dB relative "
-        f"to the clip's loud level, the 95th percentile of its columns; clamped at {patches['floor_db']:g} dB below "
-        f"it; averaged over {patches['pool']} columns and {patches['pool']} bands. Patches more than "
-        f"{patches['silence_db']:g} dB below the loud level count as silence and are skipped. At most "
-        f"{patches['per_speaker']:,} vectors from {patches['seconds']:g} s per speaker. Everything is measured twice: "
-        "as is, and with the speaker's mean patch subtracted, which removes the frequency response of the microphone "
-        "and part of the voice."
+        f"**Vectors.** They are log-mel patches of {10 * patches['columns']} ms with {settings['width']} numbers. Only "
+        f"bands up to {patches['limit_hz']:,.0f} Hz are used, and clips with less bandwidth are skipped. Levels are in "
+        "dB relative to the loud level of the clip, which is the 95th percentile of the levels of its columns. They "
+        f"are clamped at {patches['floor_db']:g} dB below the loud level and averaged over {patches['pool']} columns "
+        f"and {patches['pool']} bands. Patches more than {patches['silence_db']:g} dB below the loud level count as "
+        f"silence and are skipped. Each speaker has at most {patches['per_speaker']:,} vectors from "
+        f"{patches['seconds']:g} s. Coverage is measured twice, without and with subtraction of the speaker's mean "
+        "patch. The subtraction removes the frequency response of the microphone and part of the voice."
     )
 
 
 def headline(found: dict[str, Any]) -> str:
-    """Return the quantizer that is drawn and listed by source: the largest single codebook."""
+    """Return the name of the largest single codebook, which the summary and the table by source use."""
     sizes = {name: one["bits"] for name, one in found["quantizers"].items() if one["kind"] == "vq"}
     return max(sizes, key=lambda name: sizes[name])
 

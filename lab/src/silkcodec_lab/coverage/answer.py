@@ -1,23 +1,23 @@
-"""The experiment's question and answer, each in a sentence or two."""
+"""State the question of the experiment and summarise its answer."""
 
 from __future__ import annotations
 
 from silkcodec_lab.coverage.about import headline
 from silkcodec_lab.pages import Result
 
-QUESTION = "does a codebook cover a language that is not in its training set worse than unseen speakers of its own?"
+QUESTION = "Does a codebook cover other languages less well than unseen speakers of its training language?"
 
 
 def answer(result: Result) -> str:
-    """Return the answer with the figures of a result."""
+    """Return the answer with the numbers of a result."""
     found = result["views"]["level"]
-    apart = found["quantizers"][headline(found)]["against_unseen"]
-    points = "; ".join(f"{group} {_points(one['inside'])}" for group, one in apart.items())
-    beyond = [one["inside_beyond_fsq"] for one in apart.values()]
-    n_worse = sum(entry["high"] is not None and entry["high"] < 0 for entry in beyond)
+    differences = found["quantizers"][headline(found)]["against_unseen"]
+    points = "; ".join(f"{group} {_points(one['inside'])}" for group, one in differences.items())
+    excess = [one["inside_beyond_fsq"] for one in differences.values()]
+    n_worse = sum(entry["high"] is not None and entry["high"] < 0 for entry in excess)
     return (
-        f"Points of coverage relative to unseen speakers of the training language: {points}. The codebook loses more "
-        f"than a grid at equal bits in {n_worse} of {len(beyond)} groups."
+        f"Difference in coverage from unseen speakers of the training language, in percentage points: {points}. The "
+        f"codebook loses significantly more coverage than FSQ at equal bits in {n_worse} of {len(excess)} groups."
     )
 
 

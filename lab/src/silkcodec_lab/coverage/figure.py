@@ -1,27 +1,27 @@
-"""The figure of the coverage experiment."""
+"""Draw the figure of the coverage experiment."""
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
 from silkcodec_lab.coverage.about import VIEWS, headline, label
 from silkcodec_lab.coverage.intervals import SEEN, UNSEEN
 from silkcodec_lab.coverage.sounds_figure import draw
+from silkcodec_lab.figures import new_figure, to_png
 from silkcodec_lab.pages import Result
 
-REMOVED = {"level": "level removed", "channel": "mean spectrum removed too"}
+REMOVED = {"level": "level removed", "channel": "level and mean spectrum removed"}
 
 
 def figure(result: Result) -> bytes:
-    """A PNG: coverage by codebooks and by grids, how errors are spread, a row for each view; a last row of sounds."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # not pyplot: no state, no display
-    from matplotlib.figure import Figure
+    """Draw coverage by codebooks and grids and the distribution of errors, with one row per view and one for sounds.
 
+    Returns:
+        A PNG.
+    """
     more = bool(result.get("sounds") or result.get("rebuilt"))
     n_rows = len(VIEWS) + more
-    drawing = Figure(figsize=(14, 4 * n_rows), layout="constrained")
-    FigureCanvasAgg(drawing)
+    drawing = new_figure(14, 4 * n_rows)
     panels = drawing.subplots(n_rows, 3)
     if more:
         known = list(next(iter(result["views"]["level"]["quantizers"].values()))["groups"])
@@ -33,14 +33,12 @@ def figure(result: Result) -> bytes:
         low = min(left.get_ylim()[0], middle.get_ylim()[0])
         for axes in (left, middle):
             axes.set_ylim(low, 101)
-        left.set(ylabel=f"{REMOVED[view]}:\nvectors within the radius, %", title="codebooks")
+        left.set(ylabel=f"{REMOVED[view]}:\ncovered vectors, %", title="codebooks")
         middle.set(title="scalar grid (FSQ) at equal bits")
         _draw_errors(right, found)
     handles, labels = panels[0][0].get_legend_handles_labels()
     drawing.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
-    image = io.BytesIO()
-    drawing.savefig(image, format="png", dpi=110, metadata={"Software": None})
-    return image.getvalue()
+    return to_png(drawing)
 
 
 def _draw_covered(axes: Any, found: dict[str, Any], *, fsq: bool) -> None:

@@ -1,8 +1,8 @@
-"""Mel magnitudes -> a wave: least squares for the bins, Griffin-Lim for their phases; doi 10.1109/TASSP.1984.1164317.
+"""Convert mel magnitudes to a wave, with least squares for the bins and Griffin-Lim for their phases.
 
-With the momentum of Perraudin et al. 2013 (doi 10.1109/WASPAA.2013.6701851). The windows are those of
-`silkcodec.mel`, so that the mel of what comes out is the mel that went in as far as a wave with that mel exists. No
-model: what it gets wrong, it gets wrong of every spectrogram alike.
+Griffin-Lim (doi 10.1109/TASSP.1984.1164317) uses the momentum of Perraudin et al. 2013
+(doi 10.1109/WASPAA.2013.6701851). The windows are those of `silkcodec.mel`, so the mel spectrogram of the
+result is close to the given one. There is no model, so all spectrograms get the same kind of artifacts.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ Wave = NDArray[np.float32]
 Magnitudes = NDArray[np.float32]  # [columns, n_fft // 2 + 1]
 
 MOMENTUM = np.float32(0.99)
-BIN_STEPS = 20  # of the multiplicative updates that find the bins
-LEAST = np.float32(1e-9)
+BIN_STEPS = 20  # number of multiplicative updates that find the bins
+LEAST = np.float32(1e-9)  # avoids divisions by 0
 
 
 def magnitudes(bands: NDArray[np.floating], filters: NDArray[np.float32]) -> Magnitudes:
-    """Bins [columns, B] >= 0 whose bands, `bins @ filters`, come nearest to those given, [columns, M].
+    """Return bins [columns, B] >= 0 whose bands, `bins @ filters`, are nearest to the given bands [columns, M].
 
-    Multiplicative updates (Lee & Seung 2001): a bin that no filter reaches is 0.
+    It uses multiplicative updates (Lee & Seung 2001). Bins that are in no filter are 0.
     """
     wanted = np.maximum(bands.astype(np.float32), 0) @ filters.T
     bins = np.maximum(wanted, LEAST) * (filters.sum(axis=1) > 0)
@@ -33,19 +33,19 @@ def magnitudes(bands: NDArray[np.floating], filters: NDArray[np.float32]) -> Mag
 
 
 def wave_of(bins: Magnitudes, seed: int, steps: int) -> Wave:
-    """A wave with about these magnitudes, float32 [columns * hop]; phases begin at random."""
+    """Return a wave with approximately these magnitudes, float32 [columns * hop], from random initial phases."""
     phases = np.exp(2j * np.pi * np.random.default_rng(seed).random(bins.shape)).astype(np.complex64)
-    before = np.zeros_like(phases)
+    previous = np.zeros_like(phases)
     for _ in range(steps):
-        now = spectrum(inverse(bins * phases))
-        ahead = now + MOMENTUM * (now - before)
-        phases = ahead / np.maximum(np.abs(ahead), LEAST)
-        before = now
+        current = spectrum(inverse(bins * phases))
+        extrapolated = current + MOMENTUM * (current - previous)
+        phases = extrapolated / np.maximum(np.abs(extrapolated), LEAST)
+        previous = current
     return inverse(bins * phases)
 
 
 def spectrum(wave: Wave) -> NDArray[np.complex64]:
-    """Complex spectrum of each column of 10 ms, [columns, n_fft // 2 + 1]: what `mel.log_mel` takes magnitudes of."""
+    """Return the complex spectrum of each column of 10 ms, [columns, n_fft // 2 + 1], as in `mel.log_mel`."""
     n = len(wave) // mel.HOP
     padded = np.zeros(mel.HISTORY + n * mel.HOP + mel.LOOKAHEAD, dtype=np.float32)
     padded[mel.HISTORY : mel.HISTORY + len(wave)] = wave[: n * mel.HOP]
@@ -54,7 +54,7 @@ def spectrum(wave: Wave) -> NDArray[np.complex64]:
 
 
 def inverse(columns: NDArray[np.complex64]) -> Wave:
-    """The wave whose spectrum comes nearest to these columns, [columns * hop]: overlap and add, over windows' power."""
+    """Return the wave [columns * hop] whose spectrum is nearest to these columns, by weighted overlap-add."""
     window, n = mel.hann(), len(columns)
     frames = np.fft.irfft(columns, mel.N_FFT, axis=-1) * window
     total, power = np.zeros((2, mel.HISTORY + n * mel.HOP + mel.LOOKAHEAD), dtype=np.float32)

@@ -1,4 +1,4 @@
-"""Path of an original file -> the sounds that it holds, by the rules of `sounds.toml`."""
+"""Find the sound of a file by its path, with the rules in `sounds.toml`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Label = tuple[str, str]  # kind and class
 
 @dataclass(frozen=True)
 class Rule:
-    """One rule; see `sounds.toml`."""
+    """One rule of `sounds.toml`."""
 
     language: str
     kind: str
@@ -26,6 +26,7 @@ class Rule:
     empty: str
 
     def label_of(self, path: str, language: str) -> Label | None:
+        """Return the kind and class of a file, or None if the rule does not match."""
         found = self.pattern.search(path) if language.startswith(self.language) else None
         if found is None:
             return None
@@ -35,14 +36,14 @@ class Rule:
 
 @dataclass(frozen=True)
 class Rules:
-    """All rules, and the columns of a manifest that they need."""
+    """All rules, and the names of the columns of a manifest that they need."""
 
     language: str
     paths: str
     rules: tuple[Rule, ...]
 
     def label_of(self, path: str, language: str) -> Label | None:
-        """Return kind and class of a file, by its path; None: no rule holds.
+        """Return the kind and class of a file by its path, or None if no rule matches.
 
         >>> rules().label_of("64k/syllabs/cmn-qiao3.mp3", "zh"), rules().label_of("dataset/zero/1.wav", "ar")
         (('tone', '3'), ('sound', 'emphatic'))
@@ -51,7 +52,7 @@ class Rules:
         return next((label for label in labels if label is not None), None)
 
     def labels_of(self, clip: Clip) -> list[Label | None]:
-        """Return the label of each file that a clip joins; empty where the manifest lists none."""
+        """Return the label of each file that a clip joins. The list is empty if the manifest does not name them."""
         language = clip.columns.get(self.language, "")
         paths = [path for path in clip.columns.get(self.paths, "").split(";") if path]
         return [self.label_of(path, language) for path in paths]

@@ -1,4 +1,4 @@
-"""The page of the coverage experiment. Every number is the JSON's."""
+"""Write the page of the coverage experiment. All numbers come from the JSON."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 from silkcodec.evaluate.markdown import interval, number, table
 from silkcodec_lab.coverage import about
 from silkcodec_lab.coverage.about import VIEWS, headline, label
-from silkcodec_lab.coverage.figure import figure as figure  # of this page
+from silkcodec_lab.coverage.figure import figure as figure  # `pages.write` calls it.
 from silkcodec_lab.coverage.intervals import FEW, SEEN, UNSEEN
 from silkcodec_lab.coverage.sounds_page import rebuilt_findings, rebuilt_method, sounds_findings, sounds_method
-from silkcodec_lab.pages import Result, made
+from silkcodec_lab.pages import Result, provenance
 
-TITLE, WOULD_CHANGE = about.TITLE, about.WOULD_CHANGE
+TITLE, LIMITATIONS = about.TITLE, about.LIMITATIONS
 title, question = about.title, about.question
 SAME = "not significantly different"
 
@@ -25,38 +25,41 @@ def method(result: Result) -> list[str]:
     folds = result["views"]["level"]["n_folds"]
     return [
         about.vectors(result),
-        f"**Fits.** The quantizers are fitted {folds} times, each time without one part in {folds} of the "
-        f"{settings['hold_out']}s of the training speech. *VQ*: one codebook, k-means ({settings['kmeans_steps']} "
-        f"steps). *RVQ*: a chain of codebooks of {settings['rvq_entries']}, each fitted to the residual of those "
-        "before it. No codebook has more entries than a quarter of its vectors. *FSQ*: a scalar grid at equal bits. "
-        "The vectors are rotated to the principal components of the same training vectors, and each component is "
-        "rounded to 2^b uniform levels around its mean. Each bit goes to the component where it reduces the error "
-        "most; the step is the one with the least training error. The grid is linear and clips, while FSQ in a codec "
-        "follows a tanh and an encoder.",
-        f"**Coverage.** A vector is covered if its error is within the radius. The radius is the error that {covered} "
-        "% of the vectors of *seen* speakers stay within: the last fifth of each training speaker, which is not used "
-        "for fitting. *Unseen* speakers are the control: speakers of the training language whose "
-        f"{settings['hold_out']} was left out. Only *seen* speakers are measured by a quantizer that was fitted to the "
-        f"same {settings['hold_out']}; others are measured by all {folds}. Every speaker has the same weight. Where a "
-        "manifest names no speakers, each source counts as one.",
-        "**Intervals** are 95 % bootstrap intervals over speakers, 2,000 draws; for a difference, both groups are "
-        "drawn. The fits are not repeated.",
+        f"**Fits.** The {settings['hold_out']}s of the training speech are divided into {folds} parts. The quantizers "
+        f"are fitted {folds} times, each time without one part. No codebook has more entries than a quarter of its "
+        "training vectors.",
+        f"- *VQ*: one codebook, fitted by k-means ({settings['kmeans_steps']} steps).\n"
+        f"- *RVQ*: several codebooks of {settings['rvq_entries']} entries, each fitted to the residual of the previous "
+        "ones.\n"
+        "- *FSQ*: a scalar grid with the same number of bits. The vectors are rotated to their principal components, "
+        "and each component is rounded to 2^b uniform levels around its mean. Bits are assigned to the components "
+        "that need "
+        "them most, and steps minimise the training error. The grid has no encoder and no tanh, unlike FSQ in a codec.",
+        "**Coverage.** A vector is covered if its quantization error is at most the radius. The groups are:",
+        f"- *seen*: speakers in the training set. {covered} % of their errors are within the radius by definition. "
+        "These vectors are the last fifth of each speaker, which is not used for fitting.\n"
+        f"- *unseen*: the control group, i.e. speakers of the training language whose {settings['hold_out']} was held "
+        "out.\n"
+        f"- test groups: measured with all {folds} fits.",
+        "Every speaker has the same weight. If a manifest does not name speakers, each source counts as one speaker.",
+        "**Intervals** are 95 % bootstrap intervals over speakers (2,000 draws). For differences, both groups are "
+        "resampled. They do not include the variation between fits.",
         *sounds_method(result),
         *rebuilt_method(result),
     ]
 
 
 def findings(result: Result) -> list[str]:
-    parts = [*_warnings(result), *_of_one_source(result), *_in_short(result), "### Who spoke", _groups(result)]
+    parts = [*_warnings(result), *_of_one_source(result), *_in_short(result), "### Groups", _groups(result)]
     for view, heading in VIEWS.items():
         found = result["views"][view]
-        parts += [f"### {heading}", "Share of the vectors within the radius, %:", _covered(found, about.unit(result))]
+        parts += [f"### {heading}", "Coverage, %:", _covered(found, about.unit(result))]
         if found["control"]:
             parts += [
-                "Relative to unseen speakers of the training language: percentage points of coverage, for the codebook "
-                "and for the grid at equal bits, and how much larger the error is (ratio of geometric means over "
-                "speakers). The last column is that ratio divided by the grid's: above 0 %, the *codebook* loses more "
-                "than the grid.",
+                "Differences from unseen speakers of the training language. Coverage is in percentage points, for the "
+                "codebook and for the grid with the same number of bits. The error is the relative difference of "
+                "geometric means over speakers, in %. The last column compares the errors of codebook and grid. Above "
+                "0, the error of the codebook increases more.",
                 _against(found),
                 *_verdicts(found),
             ]
@@ -68,39 +71,39 @@ def findings(result: Result) -> list[str]:
 
 
 def _warnings(result: Result) -> list[str]:
-    """Return the reasons why a run is no evidence, if any."""
+    """Return warnings about weak evidence, if any."""
     few = [f"`{name}` {group['n_speakers']}" for name, group in result["groups"].items() if group["n_speakers"] < FEW]
     if result["views"]["level"]["control"] is None:
         return [
-            "**This run is no evidence.** The training speech is of one speaker, so there is no control: effects of "
-            "language, voice and microphone cannot be separated."
+            "**This run is no evidence.** The training speech has one speaker, so there is no control group. Effects "
+            "of language, voice and microphone cannot be separated."
         ]
     warnings = []
     if few:
         warnings.append(
-            f"**This run is weak evidence**: groups of fewer than {FEW} speakers ({', '.join(few)}) reflect their "
-            "speakers more than their language, and their intervals are too narrow."
+            f"**This run is weak evidence.** Groups with fewer than {FEW} speakers ({', '.join(few)}) depend on their "
+            "speakers more than on their language, and their intervals are too narrow."
         )
     known = set(result["groups"][UNSEEN]["sources"])
     elsewhere = [name for name, group in result["groups"].items() if set(group["sources"]) - known]
     if about.kind_of(result) == "source":
         warnings.append(
-            "The control comes from the only source of the training speech, and the other groups do not. Their loss "
-            "includes the change of recordings and of words, and in some groups of language. The grid shows how much "
-            "of it a quantizer without entries loses as well."
+            "The control group has the same source as the training speech, and the test groups have other sources. "
+            "Their differences therefore include the effect of other recordings and words, and in some groups of "
+            "another language. The grid shows how large this effect is for a quantizer without entries."
         )
     elif known and elsewhere and result["settings"]["hold_out"] == "speaker":
         warnings.append(
-            "**The control shares the sources of the training speech, and other groups do not** "
-            f"({', '.join(f'`{name}`' for name in elsewhere)}): their loss may be due to other recordings. "
-            "`--hold-out source` removes this difference."
+            "**The control group has the same sources as the training speech, and other groups do not** "
+            f"({', '.join(f'`{name}`' for name in elsewhere)}). Their differences may be due to other recordings. Use "
+            "`--hold-out source` to hold out sources for the control group as well."
         )
     return warnings
 
 
 def _groups(result: Result) -> str:
-    spread = f"spread of the vectors, {about.unit(result)}"
-    header = ["group", "speakers", "sources", "vectors", "loud to quiet, dB", spread, "bandwidth, Hz"]
+    spread = f"standard deviation, {about.unit(result)}"
+    header = ["group", "speakers", "sources", "vectors", "level range, dB", spread, "bandwidth, Hz"]
     rows = []
     for name, group in result["groups"].items():
         rows.append(
@@ -144,30 +147,29 @@ def _against(found: dict[str, Any]) -> str:
                     _ratio(apart["log_error_beyond_fsq"]),
                 ]
             )
-    header = ["codebook", "group", "covered", "grid's", "error", "grid's", "error over the grid's"]
+    header = ["codebook", "group", "coverage: codebook", "grid", "error, %: codebook", "grid", "codebook / grid"]
     return table(header, rows)
 
 
 def _verdicts(found: dict[str, Any]) -> list[str]:
-    """Return a sentence per test group: for how many codebooks the interval excludes 0."""
+    """Return a table with the number of codebooks and grids whose difference is significant, by test group."""
     codebooks = [one for one in found["quantizers"].values() if one["kind"] != "fsq"]
     grids = [found["quantizers"][f"fsq {one['bits']}"] for one in codebooks]
-    sentences = []
+    rows = []
     for group in codebooks[0]["against_unseen"]:
-        own = _tell([one["against_unseen"][group]["inside"] for one in codebooks])
-        theirs = _tell([one["against_unseen"][group]["inside"] for one in grids])
-        beyond = _tell([one["against_unseen"][group]["inside_beyond_fsq"] for one in codebooks])
-        sentences.append(f"`{group}`: codebooks {own}; grids {theirs}; codebook less its grid {beyond}")
+        own = _count([one["against_unseen"][group]["inside"] for one in codebooks])
+        theirs = _count([one["against_unseen"][group]["inside"] for one in grids])
+        excess = _count([one["against_unseen"][group]["inside_beyond_fsq"] for one in codebooks])
+        rows.append([group, own, theirs, excess])
     return [
-        f"Number of codebooks, of {len(codebooks)}, and of grids that cover a group worse than unseen speakers, "
-        "better, or not significantly differently (the interval contains 0):",
-        _bullets(sentences),
+        f"Number of significant differences in coverage, of {len(codebooks)} codebooks and their grids:",
+        table(["group", "codebook", "grid", "codebook - grid"], rows),
     ]
 
 
-def _tell(entries: list[dict[str, Any]]) -> str:
+def _count(entries: list[dict[str, Any]]) -> str:
     words = [_verdict(entry) for entry in entries]
-    return f"{words.count('worse')} worse, {words.count('better')} better, {words.count(SAME)} not different"
+    return f"{words.count('better')} better, {words.count('worse')} worse"
 
 
 def _verdict(entry: dict[str, Any]) -> str:
@@ -178,56 +180,54 @@ def _verdict(entry: dict[str, Any]) -> str:
 
 
 def _in_short(result: Result) -> list[str]:
-    """Return the answer of the largest codebook in both views, and the differences between sources alone."""
+    """Return the differences of the largest codebook in both views, and the differences between sources."""
     name = headline(result["views"]["level"])
-    sentences = []
+    rows = []
     for view, heading in VIEWS.items():
         found = result["views"][view]["quantizers"]
         grid = found[f"fsq {found[name]['bits']}"]["against_unseen"]
         for group, apart in found[name]["against_unseen"].items():
-            sentences.append(
-                f"{heading}, `{group}`: {_percent(apart['inside'], sign=True)} points relative to unseen speakers, "
-                f"**{_verdict(apart['inside'])}**; the grid at equal bits "
-                f"{_percent(grid[group]['inside'], sign=True)}, "
-                f"{_verdict(grid[group]['inside'])}; codebook minus grid "
-                f"{_percent(apart['inside_beyond_fsq'], sign=True)}, {_verdict(apart['inside_beyond_fsq'])}."
+            entries = (apart["inside"], grid[group]["inside"], apart["inside_beyond_fsq"])
+            rows.append(
+                [
+                    heading.removesuffix(" removed").lower(),
+                    group,
+                    *(f"{_percent(one, sign=True)}, {_verdict(one)}" for one in entries),
+                ]
             )
-    if not sentences:
+    if not rows:
         return []
     seen, unseen = (result["views"]["level"]["quantizers"][name]["groups"][group]["inside"] for group in (SEEN, UNSEEN))
     parts = [
-        f"Share of vectors that {label(name)} covers: {_percent(seen)} % for speakers in its training set, "
-        f"{_percent(unseen)} % for unseen speakers of the same language. The test groups relative to the latter:",
-        "\n".join(f"- {sentence}" for sentence in sentences),
+        f"{label(name)} covers {_percent(seen)} % of the vectors of speakers in its training set and "
+        f"{_percent(unseen)} % of the vectors of unseen speakers of the same language. Differences of the test groups "
+        "from unseen speakers, in percentage points:",
+        table(["removed", "group", label(name), "grid (FSQ)", "codebook - grid"], rows, numeric=False),
     ]
     return [*parts, *_sources_alone(result, name)]
 
 
 def _of_one_source(result: Result) -> list[str]:
-    """Return how much more than its grid a codebook loses, over all codebooks and both views; for one source only."""
+    """Return the differences of codebook and grid over all codebooks and both views, if there is one source only."""
     if about.kind_of(result) != "source":
         return []
-    sentences = []
+    rows = []
     found = [result["views"][view]["quantizers"].values() for view in VIEWS]
     codebooks = [one["against_unseen"] for view in found for one in view if one["kind"] != "fsq"]
     for group in codebooks[0]:
         entries = [one[group]["inside_beyond_fsq"] for one in codebooks]
         means = [100 * entry["mean"] for entry in entries]
-        sentences.append(
-            f"`{group}`: codebook minus grid {min(means):+.1f} to {max(means):+.1f} points relative to unseen speakers "
-            f"of the source, over {len(entries)} codebooks and views: {_tell(entries)}"
-        )
-    if not sentences:
+        rows.append([group, f"{min(means):+.1f} to {max(means):+.1f}", str(len(entries)), _count(entries)])
+    if not rows:
         return []
-    return ["How much more a codebook loses than a grid, on other recordings:", _bullets(sentences)]
-
-
-def _bullets(sentences: list[str]) -> str:
-    return "\n".join(f"- {sentence}." for sentence in sentences)
+    return [
+        "Difference in coverage from unseen speakers of the source, codebook minus grid, in percentage points:",
+        table(["group", "codebook - grid", "codebooks and views", "significant"], rows),
+    ]
 
 
 def _sources_alone(result: Result, name: str) -> list[str]:
-    """Return how much sources of one language differ, and the groups within one source."""
+    """Return the range of coverage over sources of one language, and the coverage of groups within one source."""
     groups = {
         group: entry["by_source"] for group, entry in result["views"]["level"]["quantizers"][name]["groups"].items()
     }
@@ -236,19 +236,19 @@ def _sources_alone(result: Result, name: str) -> list[str]:
         return []
     shares = [100 * one["inside"] for one in own.values()]
     text = (
-        f"Sources of the training language lie between {min(shares):.1f} and {max(shares):.1f} %: a smaller gap may be "
-        "an effect of recordings, not of language."
+        f"Coverage of the sources of the training language is between {min(shares):.1f} and {max(shares):.1f} %, so "
+        "smaller differences may be an effect of recordings and not of language."
     )
     shared = []
     for source, one in own.items():
         others = {group: found[source] for group, found in groups.items() if group != UNSEEN and source in found}
         if others:
             entries = {UNSEEN: one, **others}
-            told = ", ".join(f"{group} {100 * e['inside']:.1f} % (n = {e['n']})" for group, e in entries.items())
-            shared.append(f"{source}: {told}")
-    if shared:
-        text += f" Within one source, where recordings are most similar: {'; '.join(shared)}."
-    return [text]
+            values = ", ".join(f"{group} {100 * e['inside']:.1f} % (n = {e['n']})" for group, e in entries.items())
+            shared.append(f"- {source}: {values}.")
+    if not shared:
+        return [text]
+    return [text, "Coverage of groups with the same source, whose recordings are most similar:", "\n".join(shared)]
 
 
 def _sources(result: Result) -> str | None:
@@ -261,7 +261,7 @@ def _sources(result: Result) -> str | None:
             rows.append([source, group, str(one["n"]), *shares])
     if not rows:
         return None
-    header = ["source", "group", "speakers", f"covered by {label(name)}, %", "mean spectrum removed too"]
+    header = ["source", "group", "speakers", f"coverage by {label(name)}, %", "mean spectrum removed"]
     return table(header, rows)
 
 
@@ -276,11 +276,14 @@ def _used(result: Result) -> str:
         else:
             shares = [f"({number(_times_100(one['groups'][name]['clipped']), 1)})" for name in names]
             rows.append([label(quantizer), "-", *shares])
-    text = table(["quantizer", "vectors drawn per group", *(f"{name}, %" for name in names)], rows)
-    return text + "\n\nIn brackets, for a grid: share of components that it clips."
+    text = table(["quantizer", "vectors per group", *(f"{name}, %" for name in names)], rows)
+    return (
+        "Share of the entries of a codebook that the same number of vectors from each group uses. For grids, the share "
+        f"of clipped components is given in parentheses.\n\n{text}"
+    )
 
 
-def how_made(result: Result) -> str:
+def reproduce(result: Result) -> str:
     settings = result["settings"]
     filters = settings["filters"]
     tests = "".join(f" --test {quote(f'{name}=SPEECH{chosen}')}" for name, chosen in filters.items() if name != UNSEEN)
@@ -295,11 +298,11 @@ def how_made(result: Result) -> str:
         for name, group in result["groups"].items()
         if group["sources"]
     )
-    return f"`{command}`\n\n{made(result)}" + (f" Sources: {sources}." if sources else "")
+    return f"`{command}`\n\n{provenance(result)}" + (f" Sources: {sources}." if sources else "")
 
 
 def _options(result: Result) -> str:
-    """Return the options that not every result has."""
+    """Return the options of the command that not every result has."""
     if "name" not in result:
         return ""
     settings, rebuilt = result["settings"], result["rebuilt"]

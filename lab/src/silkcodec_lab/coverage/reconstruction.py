@@ -1,11 +1,11 @@
-"""Quality of speech from quantized mel columns, compared with speech from the same columns unquantized.
+"""Compare speech from quantized mel columns with speech from the same columns without quantization.
 
-    excerpt -> log-mel columns (10 ms, all bands up to LIMIT) -> dB below the loud level -> Griffin-Lim -> a wave
-                         |-> those that hold speech through a quantizer -------------> Griffin-Lim -> a wave
+    excerpt -> log-mel columns (10 ms, bands up to LIMIT) -> dB relative to the loud level -> Griffin-Lim -> wave
+                         |-> columns of speech -> quantizer -----------------------------> Griffin-Lim -> wave
 
-Both waves are made from columns, so only the quantizer differs. Griffin-Lim from other random phases (`again`) gives
+Both waves come from Griffin-Lim, so only the quantizer differs. Griffin-Lim with other random phases (`again`) gives
 the difference of two such waves without a quantizer. The quantizers are fitted to the training language only. Complete
-codecs (`codecs`), compared with the excerpt itself, were trained on many languages.
+codecs (`codecs`) are compared with the excerpt itself, and were trained on many languages.
 """
 
 from __future__ import annotations
@@ -24,30 +24,30 @@ from silkcodec.errors import ArgumentError
 from silkcodec.evaluate.clips import Clip
 from silkcodec.evaluate.metrics import Metric, Pair, find_metrics, measure_all
 from silkcodec_lab.coverage import vector_fits
-from silkcodec_lab.coverage.about import AGAIN
+from silkcodec_lab.coverage.about import NO_QUANTIZER
+from silkcodec_lab.coverage.coverage_plan import CoveragePlan
 from silkcodec_lab.coverage.griffin_lim import magnitudes, wave_of
 from silkcodec_lab.coverage.intervals import SEEN, UNSEEN, Floats, difference, in_order, interval
-from silkcodec_lab.coverage.plan import Plan
-from silkcodec_lab.coverage.speech import LOUD, Patches, Vectors, cut, decibels, voices_of
+from silkcodec_lab.coverage.speech import LOUD, Patches, Vectors, decibels, mel_patches, voices_of
 
 Wave = NDArray[np.float32]
-Values = dict[str, dict[str, dict[str, dict[str, float | None]]]]  # of what, group, speaker, metric
+Values = dict[str, dict[str, dict[str, dict[str, float | None]]]]  # quantizer, group, speaker, metric
 
 METRICS = ("mel_distance", "stoi", "f0_rmse_cents", "voicing_error")
-LOUD_DB = 34.0  # of the loud columns, as sums over bands: about -26 dB of full scale in the waves that are made
-SHORTEST_S = 1.0  # of an excerpt
+LOUD_DB = 34.0  # loud level of resynthesized waves, as a sum over bands: about -26 dBFS
+SHORTEST_S = 1.0  # minimum duration of an excerpt
 
 
 @dataclass(frozen=True)
-class Rebuilding:
-    """What is resynthesized.
+class ResynthesisSettings:
+    """Settings of the resynthesis.
 
     Attributes:
-        speakers: of each group at most.
-        seconds: of each speaker.
-        steps: of Griffin-Lim.
-        codecs: names of whole codecs beside the quantizers.
-        runs: folders of training runs, whose models are such codecs too.
+        speakers: Maximum number of speakers per group.
+        seconds: Duration of the excerpt of each speaker.
+        steps: Number of Griffin-Lim steps.
+        codecs: Names of complete codecs to measure.
+        runs: Folders of training runs to measure as complete codecs.
     """
 
     speakers: int = 8
@@ -58,12 +58,12 @@ class Rebuilding:
 
     def __post_init__(self) -> None:
         if self.speakers < 1:
-            raise ArgumentError(f"--rebuild must be at least 1 speaker, or 0 for nothing; got {self.speakers}.")
+            raise ArgumentError(f"--rebuild must be at least 0; got {self.speakers}.")
 
 
 @dataclass(frozen=True)
 class Voice:
-    """A speaker's excerpt, which no quantizer is fitted on, and vectors of the rest: mel columns."""
+    """An excerpt of a speaker, and mel columns of the rest of the speech for fitting quantizers."""
 
     name: str
     key: str
@@ -71,17 +71,28 @@ class Voice:
     vectors: Vectors
 
 
-def rebuilt(
-    train: str, tests: Mapping[str, str], plan: Plan, rebuilding: Rebuilding, folds: Sequence[set[str]]
+def resynthesize(
+    train: str,
+    tests: Mapping[str, str],
+    plan: CoveragePlan,
+    resynthesis: ResynthesisSettings,
+    folds: Sequence[set[str]],
 ) -> dict[str, Any]:
-    """Return the quality of every group's speech after quantizers fitted to the training speech, and after codecs."""
+    """Measure resynthesized speech of every group, with quantizers fitted to the training speech and with codecs.
+
+    Args:
+        train, tests: Selections of speech; see `find_clips`.
+        plan: Settings of the experiment.
+        resynthesis: Settings of the resynthesis.
+        folds: What each fold holds out of the training speech.
+    """
     patches = replace(plan.patches, columns=1, pool=1)
-    few = replace(patches, speakers=min(rebuilding.speakers, patches.speakers))
-    trained = _voices(train, patches, plan, rebuilding)
+    few = replace(patches, speakers=min(resynthesis.speakers, patches.speakers))
+    trained = _voices(train, patches, plan, resynthesis)
     chosen = np.random.default_rng(plan.seed).permutation(len(trained))[: few.speakers]
     seen = [trained[index] for index in sorted(chosen)]
     names = [voice.name for voice in trained]
-    groups = {name: _voices(text, few, plan, rebuilding, without=names) for name, text in tests.items()}
+    groups = {name: _voices(text, few, plan, resynthesis, without=names) for name, text in tests.items()}
     if len(folds) > 1:
         groups = {UNSEEN: seen, **groups}
     keys = {voice.key for voice in trained}
@@ -93,12 +104,12 @@ def rebuilt(
         fitted, facts = _fit([voice for voice in trained if voice.key not in held_out], plan, index)
         for group, voices in todo.items():
             for place, voice in enumerate(voices):
-                able = [n for n, out in enumerate(folds) if _may(group, voice.key, out, keys)]
+                able = [n for n, out in enumerate(folds) if _may_measure(group, voice.key, out, keys)]
                 if able and able[place % len(able)] == index:
-                    for what, found in _measure(voice, fitted, patches, rebuilding, metrics, plan.seed).items():
+                    for what, found in _measure(voice, fitted, patches, resynthesis, metrics, plan.seed).items():
                         values.setdefault(what, {}).setdefault(group, {})[voice.name] = found
     quantized = list(values)
-    for name, codec in _codecs(rebuilding):
+    for name, codec in _codecs(resynthesis):
         for group, voices in groups.items():
             for voice in voices:
                 output = codec.decode(codec.encode(voice.excerpt, mel.SAMPLE_RATE))
@@ -107,7 +118,7 @@ def rebuilt(
                 values.setdefault(name, {}).setdefault(group, {})[voice.name] = measure_all(pair, metrics)[0]
     grids = {name: f"fsq {fact['bits']}" for name, fact in facts.items() if fact["kind"] != "fsq"}
     return {
-        "settings": {**asdict(rebuilding), "runs": len(rebuilding.runs), "width": patches.width},
+        "settings": {**asdict(resynthesis), "runs": len(resynthesis.runs), "width": patches.width},
         "metrics": METRICS,
         "grids": {name: grid for name, grid in grids.items() if grid in values},
         "codecs": [name for name in values if name not in quantized],
@@ -116,15 +127,17 @@ def rebuilt(
 
 
 def _voices(
-    text: str, patches: Patches, plan: Plan, rebuilding: Rebuilding, without: Sequence[str] = ()
+    text: str, patches: Patches, plan: CoveragePlan, resynthesis: ResynthesisSettings, without: Sequence[str] = ()
 ) -> list[Voice]:
     found, _ = voices_of(text, patches, plan.seed, without)
-    voices = [_voice(*key, clips, patches, plan, rebuilding.seconds) for key, clips in found.items()]
+    voices = [_voice(*key, clips, patches, plan, resynthesis.seconds) for key, clips in found.items()]
     return [voice for voice in voices if len(voice.excerpt) >= SHORTEST_S * mel.SAMPLE_RATE and len(voice.vectors)]
 
 
-def _voice(name: str, source: str, clips: Sequence[Clip], patches: Patches, plan: Plan, seconds: float) -> Voice:
-    """The beginning of the first clip, half of it at most, is the excerpt; the rest is to fit on."""
+def _voice(
+    name: str, source: str, clips: Sequence[Clip], patches: Patches, plan: CoveragePlan, seconds: float
+) -> Voice:
+    """Split the clips of a speaker. The excerpt is the start of the first clip, at most half of it."""
     parts, left, excerpt = [], round(patches.seconds * mel.SAMPLE_RATE), np.zeros(0, np.float32)
     for clip in clips:
         if left <= 0:
@@ -135,40 +148,40 @@ def _voice(name: str, source: str, clips: Sequence[Clip], patches: Patches, plan
         if not len(excerpt):
             end = min(round(seconds * mel.SAMPLE_RATE), len(wave) // 2)
             excerpt, wave = wave[:end], wave[end:]
-        parts.append(cut(wave, patches)[0])
+        parts.append(mel_patches(wave, patches)[0])
     vectors = np.concatenate(parts)
     if len(vectors) > patches.per_speaker:
         vectors = vectors[np.random.default_rng(plan.seed).choice(len(vectors), patches.per_speaker, replace=False)]
     return Voice(name, name if plan.hold_out == "speaker" else source, excerpt, vectors)
 
 
-def _fit(seen: Sequence[Voice], plan: Plan, index: int) -> tuple[Any, dict[str, dict[str, Any]]]:
-    """The largest codebook, the longest chain, and their grids."""
+def _fit(seen: Sequence[Voice], plan: CoveragePlan, index: int) -> tuple[Any, dict[str, dict[str, Any]]]:
+    """Fit the largest codebook, the longest residual chain, and grids with the same number of bits."""
     vectors = np.concatenate([voice.vectors for voice in seen])
     largest = 2 ** int(np.log2(max(2, len(vectors) / 4)))
     size, entries = min(max(plan.vq), largest), min(plan.rvq_entries, largest)
     return vector_fits.fit(vectors, (size,), (entries, (max(plan.rvq_lengths),)), plan.seed + index, plan.kmeans_steps)
 
 
-def _may(group: str, key: str, held_out: set[str], keys: set[str]) -> bool:
-    """Return whether a fold may measure a voice: `SEEN` ones must be in its training set, all others must not."""
+def _may_measure(group: str, key: str, held_out: set[str], keys: set[str]) -> bool:
+    """Return whether a fold may measure a voice. `SEEN` voices must be in its training set, and others must not."""
     return key not in held_out if group == SEEN else key in held_out or key not in keys
 
 
 def _measure(
-    voice: Voice, fitted: Any, patches: Patches, rebuilding: Rebuilding, metrics: Sequence[Metric], seed: int
+    voice: Voice, fitted: Any, patches: Patches, resynthesis: ResynthesisSettings, metrics: Sequence[Metric], seed: int
 ) -> dict[str, dict[str, float | None]]:
-    """The metrics of what every quantizer makes of an excerpt."""
+    """Return the metrics of an excerpt after every quantizer."""
     columns, spoken = loudest_down(decibels(voice.excerpt, patches), patches)
 
     def sound(of: NDArray[Any], begin: int) -> Wave:
         return wave_of(
-            magnitudes(10 ** ((of + LOUD_DB) / 20), mel.filterbank()[:, : patches.n_bands]), begin, rebuilding.steps
+            magnitudes(10 ** ((of + LOUD_DB) / 20), mel.filterbank()[:, : patches.n_bands]), begin, resynthesis.steps
         )
 
     reference = sound(columns, seed)
     shared: dict[str, Any] = {}
-    waves = {AGAIN: sound(columns, seed + 1)}
+    waves = {NO_QUANTIZER: sound(columns, seed + 1)}
     for name, again in vector_fits.rebuild(fitted, columns[spoken]).items():
         whole = columns.copy()
         whole[spoken] = np.clip(again, -patches.floor_db, None)
@@ -177,24 +190,25 @@ def _measure(
 
 
 def loudest_down(bands: NDArray[np.float32], patches: Patches) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Columns in dB below their loud level, clamped, as `speech.cut` has them; and which hold speech."""
+    """Return columns in dB relative to their loud level, clamped as in `mel_patches`, and which contain speech."""
     level = 10 * np.log10((10 ** (bands.astype(np.float64) / 10)).sum(axis=1))
     loud = np.percentile(level, LOUD)
     return np.maximum(bands - loud, -patches.floor_db).astype(np.float32), level > loud - patches.silence_db
 
 
-def _codecs(rebuilding: Rebuilding) -> list[tuple[str, Any]]:
-    from silkcodec_lab.runs import RunCodec
+def _codecs(resynthesis: ResynthesisSettings) -> list[tuple[str, Any]]:
+    from silkcodec_lab.run_codec import RunCodec
 
-    runs = [RunCodec(run) for run in rebuilding.runs]
-    found = [(name, load(name)) for name in rebuilding.codecs] + [(run.name, run) for run in runs]
+    runs = [RunCodec(run) for run in resynthesis.runs]
+    found = [(name, load(name)) for name in resynthesis.codecs] + [(run.name, run) for run in runs]
     if len(dict(found)) < len(found):
-        raise ArgumentError(f"--codecs and --run must be of different names; got {[name for name, _ in found]}.")
+        names = ", ".join(name for name, _ in found)
+        raise ArgumentError(f"Each codec and each quantizer of a run must be given once; got {names}.")
     return found
 
 
 def _summary(what: str, values: Values, grid: str | None, seed: int) -> dict[str, Any]:
-    """By metric and group: its mean, its distance to the control, and that beyond the grid's at equal bits."""
+    """Return, by metric and group, the mean, the difference from the control, and its excess over the grid."""
     result: dict[str, Any] = {}
     for metric in METRICS:
         groups = {}
@@ -210,14 +224,14 @@ def _summary(what: str, values: Values, grid: str | None, seed: int) -> dict[str
             if np.isfinite(new).any():
                 groups[group]["against_unseen"] = difference(own[np.isfinite(own)], new[np.isfinite(new)], seed, group)
             if grid in values:
-                beyond = [
+                excess = [
                     _column(values[what], one, metric, list(values[what][one]))
                     - _column(values[grid], one, metric, list(values[what][one]))
                     for one in (group, UNSEEN)
                 ]
-                beyond = [one[np.isfinite(one)] for one in beyond]
-                if all(map(len, beyond)):
-                    groups[group]["beyond_grid_and_unseen"] = difference(beyond[0], beyond[1], seed, group)
+                excess = [one[np.isfinite(one)] for one in excess]
+                if all(map(len, excess)):
+                    groups[group]["beyond_grid_and_unseen"] = difference(excess[0], excess[1], seed, group)
         result[metric] = groups
     return result
 
@@ -225,6 +239,6 @@ def _summary(what: str, values: Values, grid: str | None, seed: int) -> dict[str
 def _column(
     of: Mapping[str, Mapping[str, Mapping[str, float | None]]], group: str, metric: str, names: list[str]
 ) -> Floats:
-    """A metric of some speakers, NaN where it is not defined."""
+    """Return a metric of the given speakers, NaN if it is undefined."""
     found = [of[group][name][metric] for name in names]
     return np.array([np.nan if value is None else value for value in found], dtype=np.float64)

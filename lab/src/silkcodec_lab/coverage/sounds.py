@@ -1,13 +1,13 @@
-"""Classes of vectors: the sounds of a word or syllable, by its file's name (`labels.py`); and the pitch, by DIO.
+"""Classify vectors by the sound of their word or syllable (`labels.py`) and by pitch (DIO).
 
-Some clips join short files with silence between them, and their manifest lists these files. A clip is skipped where
-the number of long silences does not fit the number of files.
+Some clips join short files with silence between them, and their manifest names these files. A clip is skipped if the
+number of long silences does not match the number of files.
 
-    kind      classes                                     of
-    tone      1..4                                        Mandarin syllables
-    sound     emphatic, pharyngeal, neither               Arabic words and names of letters: the whole word
-    height    F0 below 120, 180, 260 Hz, and above        voiced vectors
-    movement  F0 falling, level or rising, and how fast   voiced vectors
+    kind      classes                                   vectors
+    tone      1..4                                      Mandarin syllables
+    sound     emphatic, pharyngeal, neither             Arabic words and names of letters, the whole word
+    height    F0 below 120, 180, 260 Hz, and above      voiced vectors
+    movement  F0 falling, level or rising, and its rate voiced vectors
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from silkcodec.evaluate.metrics.pitch import F0_PERIOD_MS, find_f0
 from silkcodec_lab.coverage.intervals import SEEN, UNSEEN, Floats, difference, in_order, interval
 from silkcodec_lab.coverage.labels import rules
 
-Labels = NDArray[np.str_]  # [N], "" where nothing is known
+Labels = NDArray[np.str_]  # [N], "" if the class is unknown
 
 KINDS = {
     "tone": ("1", "2", "3", "4"),
@@ -33,21 +33,22 @@ KINDS = {
     "movement": ("falls fast", "falls", "level", "rises", "rises fast"),
 }
 HEIGHTS_HZ = (120.0, 180.0, 260.0)
-MOVEMENTS = (-30.0, -10.0, 10.0, 30.0)  # semitones a second
-IMPOSSIBLE = 120.0  # semitones a second: an octave error of the tracker, no voice
-MOVING_MS = 80.0  # over which the movement is measured; at least three quarters of it voiced
+MOVEMENTS = (-30.0, -10.0, 10.0, 30.0)  # semitones per second
+IMPOSSIBLE = 120.0  # semitones per second; faster movements are octave errors of the tracker
+MOVING_MS = 80.0  # interval for measuring the movement, of which at least three quarters must be voiced
 
-FEWEST = 10  # vectors of a class, and as many of the rest of its kind, that a speaker needs to be counted
+FEWEST = 10  # minimum number of vectors of a class, and of the other classes of its kind, per speaker
 
-STEP = 120  # samples: 5 ms, in which silence is looked for
-SHORTEST_GAP = 20  # steps: 100 ms of silence between two files at least
-CLEARLY = 0.8  # the longest silence that is no gap is so much shorter than the shortest that is
+STEP = 120  # samples (5 ms) per step of the search for silences
+SHORTEST_GAP = 20  # steps (100 ms), minimum duration of the silence between two files
+CLEARLY = 0.8  # maximum ratio of the longest silence within a file to the shortest silence between files
 
 
 def parts_of(wave: NDArray[np.float32], n: int) -> list[tuple[int, int]] | None:
-    """First and last sample of the `n` files that a clip joins, by its n - 1 longest silences; None: not clear.
+    """Return the first and last sample of the `n` files that a clip joins, or None if this is ambiguous.
 
-    A silence is a run below some level; the level is the one that tells gaps from other silences most clearly.
+    The clip is split at its n - 1 longest silences. A silence is a run below a level. The level is chosen so that the
+    silences between files differ most from the silences within files.
     """
     steps = wave[: len(wave) // STEP * STEP].reshape(-1, STEP)
     level = 20 * np.log10(np.sqrt(np.square(steps, dtype=np.float64).mean(axis=1)) + 1e-9)
@@ -73,7 +74,14 @@ def parts_of(wave: NDArray[np.float32], n: int) -> list[tuple[int, int]] | None:
 
 
 def classes_of(wave: NDArray[np.float32], clip: Clip, starts: NDArray[np.int64], columns: int) -> dict[str, Labels]:
-    """Class of each vector, by kind: of `columns` mel columns from the column `starts`, of the whole clip's wave."""
+    """Return the class of each vector by kind.
+
+    Args:
+        wave: Wave of the whole clip.
+        clip: Clip with the columns of its manifest.
+        starts: First mel column of each vector, [N].
+        columns: Number of mel columns per vector.
+    """
     found = pitch_classes(find_f0(wave), starts, columns)
     middles = (starts + columns / 2) * mel.HOP
     labels = rules().labels_of(clip)
@@ -87,7 +95,7 @@ def classes_of(wave: NDArray[np.float32], clip: Clip, starts: NDArray[np.int64],
 
 
 def pitch_classes(f0: Floats, starts: NDArray[np.int64], columns: int) -> dict[str, Labels]:
-    """Height and movement of each vector; unknown where a quarter of its frames or more is unvoiced."""
+    """Return the classes of pitch height and movement of each vector, unknown if too much of it is unvoiced."""
     frames_per_column = mel.HOP / mel.SAMPLE_RATE * 1000 / F0_PERIOD_MS
     middles = np.rint((starts + columns / 2) * frames_per_column).astype(int)
     reach = int(MOVING_MS / F0_PERIOD_MS / 2)
@@ -112,10 +120,13 @@ def pitch_classes(f0: Floats, starts: NDArray[np.int64], columns: int) -> dict[s
 
 
 class Sounds:
-    """By quantizer, group, class and speaker: the share of a class's vectors that is covered, and the rest's."""
+    """Coverage of the vectors of each class and of the speaker's other vectors, by quantizer, group and speaker.
+
+    Args:
+        quantizers: Codebook -> grid with the same number of bits.
+    """
 
     def __init__(self, quantizers: Mapping[str, str]) -> None:
-        """`quantizers`: those that are compared, each with its grid."""
         self.quantizers = dict(quantizers)
         self.names = {*quantizers, *quantizers.values()}
         self._found: dict[tuple[str, str, str, str], dict[str, list[tuple[float, float, float]]]] = {}
@@ -134,7 +145,7 @@ class Sounds:
                     by_speaker.setdefault(speaker, []).append(shares)
 
     def summary(self, seed: int) -> dict[str, Any]:
-        """Of each codebook: by kind, class and group. Everything within a speaker first, then over speakers."""
+        """Return the coverage by codebook, kind, class and group, as means over speakers."""
         return {name: self._of(name, grid, seed) for name, grid in self.quantizers.items()}
 
     def _of(self, name: str, grid: str, seed: int) -> dict[str, Any]:
@@ -142,29 +153,29 @@ class Sounds:
         for kind, names in KINDS.items():
             for one in names:
                 groups = in_order(g for q, g, k, c in self._found if (q, k, c) == (name, kind, one))
-                found, beyond = {}, {}
+                found, excess = {}, {}
                 for group in groups:
                     own, ours, theirs = self._means(name, group, kind, one), *self._apart(name, grid, group, kind, one)
-                    beyond[group] = ours - theirs
+                    excess[group] = ours - theirs
                     found[group] = {
                         "share": float(own[:, 2].mean()),
                         "covered": interval(own[:, 0], seed, group),
                         "apart": interval(ours, seed, group),
                         "grid_apart": interval(theirs, seed, group),
-                        "beyond_grid": interval(beyond[group], seed, group),
+                        "beyond_grid": interval(excess[group], seed, group),
                     }
-                    if UNSEEN in beyond and group not in (SEEN, UNSEEN):
-                        found[group]["beyond_grid_and_unseen"] = difference(beyond[group], beyond[UNSEEN], seed, group)
+                    if UNSEEN in excess and group not in (SEEN, UNSEEN):
+                        found[group]["beyond_grid_and_unseen"] = difference(excess[group], excess[UNSEEN], seed, group)
                 if found:
                     result.setdefault(kind, {})[one] = found
         return result
 
     def _apart(self, name: str, grid: str, group: str, kind: str, one: str) -> tuple[Floats, Floats]:
-        """Share of the class less that of the same speaker's other vectors, [speakers]: codebook's and grid's."""
+        """Return the coverage of a class minus that of the same speakers' other vectors, for codebook and grid."""
         ours, theirs = (self._means(quantizer, group, kind, one) for quantizer in (name, grid))
         return ours[:, 0] - ours[:, 1], theirs[:, 0] - theirs[:, 1]
 
     def _means(self, *key: str) -> Floats:
-        """[speakers, 3]: of the folds."""
+        """Return the means over folds, [speakers, 3]."""
         found = self._found[(key[0], key[1], key[2], key[3])]
         return np.array([np.mean(folds, axis=0) for folds in found.values()], dtype=np.float64)

@@ -1,26 +1,26 @@
-"""The figure's row of sounds and pitch: codebook minus grid, and the error of F0 after resynthesis."""
+"""Draw the row of the figure for sounds and pitch: codebook minus grid, and the F0 error after resynthesis."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from silkcodec.evaluate.metrics import METRICS
-from silkcodec_lab.coverage.about import AGAIN
+from silkcodec_lab.coverage.about import NO_QUANTIZER
 from silkcodec_lab.coverage.intervals import in_order
 from silkcodec_lab.pages import Result
 
 
 def draw(panels: Any, result: Result, color: Any, label: Any) -> None:
-    """Three axes: by how F0 moves, by tone and Arabic sound, and the error of F0 after resynthesis."""
+    """Draw three panels: by F0 movement, by tone and Arabic sound, and the F0 error after resynthesis."""
     left, middle, right = panels
     found = result.get("sounds")
     name = next(iter(found)) if found else ""
     one = found[name] if found else {}
     _classes(left, one.get("movement", {}), color)
     _classes(middle, {**{f"tone {k}": v for k, v in one.get("tone", {}).items()}, **one.get("sound", {})}, color)
-    for axes, title in ((left, "how F0 moves"), (middle, "word's tone or Arabic sound")):
+    for axes, title in ((left, "by F0 movement"), (middle, "by tone or Arabic sound")):
         axes.set(title=f"{title}: {label(name)}" if found else title)
-    left.set_ylabel("coverage relative to the speaker's\nother vectors: codebook minus grid, points")
+    left.set_ylabel("coverage relative to other vectors:\ncodebook minus grid, percentage points")
     if result.get("rebuilt"):
         _pitch_error(right, result["rebuilt"], color, label)
     for axes in panels:
@@ -49,7 +49,7 @@ def _pitch_error(axes: Any, found: dict[str, Any], color: Any, label: Any) -> No
         for place, name in enumerate(names):
             if group in found["of"][name][metric]:
                 _bar(axes, place + shift, found["of"][name][metric][group]["mean"], 1, color(group))
-    labels = ["no\nquantizer" if name == AGAIN else label(name).replace(" ", "\n", 1) for name in names]
+    labels = ["no\nquantizer" if name == NO_QUANTIZER else label(name).replace(" ", "\n", 1) for name in names]
     axes.set_xticks(range(len(names)), labels, fontsize=8)
     axes.set(title="F0 error after resynthesis", ylabel=f"{METRICS[metric].label}, cents", ylim=(0, None))
     axes.grid(axis="y", alpha=0.3)

@@ -1,4 +1,4 @@
-"""Two parts of the coverage page: error by sound and pitch, and the quality of resynthesized speech."""
+"""Write two parts of the coverage page: coverage by sound and pitch, and the quality of resynthesized speech."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from silkcodec.evaluate.markdown import digits, interval, number, table
 from silkcodec.evaluate.metrics import METRICS
-from silkcodec_lab.coverage.about import AGAIN, label
+from silkcodec_lab.coverage.about import NO_QUANTIZER, label
 from silkcodec_lab.coverage.intervals import FEW, SEEN, UNSEEN, in_order
 from silkcodec_lab.pages import Result
 
@@ -17,15 +17,18 @@ def sounds_method(result: Result) -> list[str]:
     if not result.get("sounds"):
         return []
     return [
-        "**Sounds.** Clips that join short files are split at the silences between these files; clips without clear "
-        "silences are skipped. The name of a file gives the *tone* of a Mandarin syllable, or the Arabic word or "
-        "letter: with an *emphatic* (sad, dad, tah, zah), with a *pharyngeal* (hah, ain), or with *neither*. Of the "
-        "Arabic words only numbers, yes, no, right and left are used, whose form is unambiguous. The label applies to "
-        "the whole word. Mandarin words that are named by characters have no tone label. For voiced vectors of all "
-        "speech, the classes are the height of F0 and its movement over 80 ms (WORLD's DIO; *fast* is more than 30 "
-        "semitones per second, *level* less than 10). A class is compared with the *same speaker's other vectors of "
-        "its kind*, so that voice and microphone cancel; then the codebook with its grid, so that what is hard for "
-        "every quantizer cancels. Level view."
+        "**Sounds.** Coverage is also measured by class of sound, with the level removed:",
+        "- *tone* of Mandarin syllables;\n"
+        "- *Arabic sound*: words and names of letters with an *emphatic* (sad, dad, tah, zah), with a *pharyngeal* "
+        "(hah, ain), or with *neither*. Only words with an unambiguous Arabic form are used (numbers, yes, no, right, "
+        "left);\n"
+        "- *F0* of voiced vectors, by WORLD's DIO;\n"
+        "- *F0 movement* over 80 ms. *Fast* is more than 30 semitones per second, and *level* is less than 10.",
+        "Labels of tones and Arabic sounds come from file names and apply to the whole word or syllable. Clips that "
+        "join short files are split at the silences between them, and clips without clear silences are skipped. The "
+        "coverage of a class is compared with that of the *same speaker's other vectors of this kind*, which removes "
+        "effects of voice and microphone. The difference of the grid is then subtracted from that of the codebook, "
+        "which removes effects that are common to all quantizers.",
     ]
 
 
@@ -34,13 +37,13 @@ def rebuilt_method(result: Result) -> list[str]:
         return []
     settings = result["rebuilt"]["settings"]
     return [
-        f"**Resynthesis.** From {settings['seconds']:g} s of up to {settings['speakers']} speakers of each group: "
-        f"log-mel columns of 10 ms, {settings['width']} bands, relative to the loud level and clamped as above. "
-        "Columns of speech are quantized by quantizers fitted to such columns of the training speech, without the "
-        "excerpts. The quantized and the unquantized columns are turned into waves by Griffin-Lim "
-        f"({settings['steps']} steps), and the first wave is compared with the second, so that only the quantizer "
-        "differs. *No quantizer* is Griffin-Lim from other random phases: the lower bound. *Seen* and *unseen* are the "
-        "same speakers and excerpts, with a fold that was fitted to them and one that was not."
+        f"**Resynthesis.** Up to {settings['speakers']} speakers of each group have an excerpt of "
+        f"{settings['seconds']:g} s. Its log-mel columns of 10 ms with {settings['width']} bands are normalised and "
+        "clamped as above. Columns of speech are quantized by quantizers that were fitted to columns of the training "
+        "speech without the excerpts. Quantized and unquantized columns are converted to waves by Griffin-Lim "
+        f"({settings['steps']} steps), and the two waves are compared, so that only the quantizer differs. *No "
+        "quantizer* is Griffin-Lim with other random phases, which gives the lower bound of the error. *Seen* and "
+        "*unseen* have the same speakers and excerpts, but *seen* uses a fit that includes the speaker."
     ]
 
 
@@ -49,62 +52,63 @@ def sounds_findings(result: Result) -> list[str]:
     if not found:
         return []
     name = next(iter(found))
-    parts = ["### Error by sound and pitch", _in_short(found)]
-    told = _labelled(found[name])
-    if told:
+    parts = ["### Coverage by sound and pitch", _in_short(found)]
+    labelled = _labelled(found[name])
+    if labelled:
         parts += [
-            f"Words and syllables by their label, {label(name)}; points relative to the same speaker's other vectors:",
-            told,
+            f"Coverage of words and syllables with {label(name)}, and differences from the same speaker's other "
+            "vectors in percentage points:",
+            labelled,
         ]
     for kind in ("movement", "height"):
         if kind in found[name]:
             parts += [
-                f"By {KIND_TITLES[kind]}, {label(name)}: share of the voiced vectors in the class, and share of these "
-                "that is covered, %:",
+                f"{KIND_TITLES[kind]}, {label(name)}: share of the voiced vectors in the class, followed by their "
+                "coverage, in %:",
                 _pitch(found[name][kind]),
-                "Codebook minus grid, points relative to the speaker's other voiced vectors. Below 0, the codebook "
-                "loses more there than the grid. The last columns: each group minus unseen speakers:",
-                _pitch_beyond(found[name][kind]),
+                f"{KIND_TITLES[kind]}, {label(name)} minus grid: difference in coverage from the speaker's other "
+                "voiced "
+                "vectors, in percentage points. Below 0, the class is harder for the codebook than for the grid. The "
+                "last columns are the differences between groups:",
+                _pitch_excess(found[name][kind]),
             ]
     return parts
 
 
 def _in_short(found: dict[str, Any]) -> str:
-    """Return, by codebook and kind, in which classes its loss differs significantly from the grid's."""
-    lines = []
+    """Return a table of the classes whose difference from the grid is significant, by codebook and kind."""
+    rows, n_few = [], 0
     for name, one in found.items():
         for kind, title in KIND_TITLES.items():
-            pitch = kind in ("height", "movement")  # every language has them: compared with unseen speakers
-            key = "beyond_grid_and_unseen" if pitch else "beyond_grid"
+            # All groups have pitch, so its classes are also compared with unseen speakers.
+            key = "beyond_grid_and_unseen" if kind in ("height", "movement") else "beyond_grid"
             entries = [
-                (f"{word} (`{group}`, {_points(entry[key])})", entry[key])
+                (f"*{word}*, {group}: {_points(entry[key])}", entry[key])
                 for word, groups in one.get(kind, {}).items()
                 for group, entry in groups.items()
                 if key in entry
             ]
-            n_few = sum(entry["n"] < FEW for _, entry in entries)
+            n_few += sum(entry["n"] < FEW for _, entry in entries)
             entries = [(text, entry) for text, entry in entries if entry["n"] >= FEW]
-            if n_few:
-                lines.append(
-                    f"- {label(name)}, {title}: {n_few} classes and groups have fewer than {FEW} speakers, so "
-                    "their intervals are too narrow. They are in the table only."
-                )
             if entries:
-                worse = [text for text, entry in entries if entry["high"] < 0]
-                better = [text for text, entry in entries if entry["low"] > 0]
-                lines.append(
-                    f"- {label(name)}, {title}, codebook minus grid{', minus unseen speakers' if pitch else ''}: of "
-                    f"{len(entries)} classes and groups, {len(worse)} are below 0, where the codebook loses more"
-                    f"{_list(worse)}; {len(better)} above{_list(better)}; {len(entries) - len(worse) - len(better)} "
-                    "not significantly different from 0."
-                )
-    if not lines:
-        return "Too few labelled vectors or speakers to compare anything."
-    return "\n".join(lines) + ("\n\nOne in twenty 95 % intervals excludes 0 by chance.")
-
-
-def _list(texts: list[str]) -> str:
-    return f": {', '.join(texts)}" if texts else ""
+                what = "codebook - grid, group - unseen" if key == "beyond_grid_and_unseen" else "codebook - grid"
+                below = [text for text, entry in entries if entry["high"] < 0]
+                above = [text for text, entry in entries if entry["low"] > 0]
+                cells = ("<br>".join(texts) or "none" for texts in (below, above))
+                rows.append([label(name), title, what, str(len(entries)), *cells])
+    if not rows:
+        return "There are too few labelled vectors or speakers for a comparison."
+    parts = [
+        "Significant differences in coverage, in percentage points. Below 0, a class is harder for the codebook than "
+        "for the grid. One in twenty 95 % intervals excludes 0 by chance.",
+        table(["codebook", "classes", "difference", "comparisons", "below 0", "above 0"], rows, numeric=False),
+    ]
+    if n_few:
+        parts.append(
+            f"{n_few} comparisons with fewer than {FEW} speakers are not included, because their intervals are too "
+            "narrow. They are in the tables below."
+        )
+    return "\n\n".join(parts)
 
 
 def _labelled(one: dict[str, Any]) -> str | None:
@@ -122,7 +126,7 @@ def _labelled(one: dict[str, Any]) -> str | None:
                         *(_points(entry[key]) for key in ("apart", "grid_apart", "beyond_grid")),
                     ]
                 )
-    header = ["class", "group", "speakers", "share, %", "covered, %", "codebook", "grid", "codebook minus grid"]
+    header = ["class", "group", "speakers", "share, %", "coverage, %", "codebook", "grid", "codebook - grid"]
     return table(header, rows) if rows else None
 
 
@@ -137,7 +141,7 @@ def _pitch(classes: dict[str, Any]) -> str:
     return table(["F0", *groups], rows)
 
 
-def _pitch_beyond(classes: dict[str, Any]) -> str:
+def _pitch_excess(classes: dict[str, Any]) -> str:
     groups = _groups(classes)
     others = [group for group in groups if group not in (SEEN, UNSEEN)]
     rows = []
@@ -146,7 +150,7 @@ def _pitch_beyond(classes: dict[str, Any]) -> str:
         for group in others:
             cells.append(_points(found.get(group, {}).get("beyond_grid_and_unseen")))
         rows.append([word, *cells])
-    return table(["F0", *groups, *(f"{group} minus unseen" for group in others)], rows)
+    return table(["F0", *groups, *(f"{group} - unseen" for group in others)], rows)
 
 
 def _groups(classes: dict[str, Any]) -> list[str]:
@@ -161,41 +165,42 @@ def rebuilt_findings(result: Result) -> list[str]:
     parts = ["### Quality after resynthesis"]
     short = _rebuilt_in_short(found)
     parts += [short] if short else []
-    parts.append("Quantized compared with unquantized columns, both by Griffin-Lim:")
+    parts.append("Quantized columns compared with unquantized columns, both with Griffin-Lim:")
     parts.append(_qualities(found, [name for name in found["of"] if name not in codecs]))
     against = _rebuilt_against(found)
     if against:
         parts += [
-            "Relative to unseen speakers of the training language: the difference for the codebook, and that minus the "
-            "grid's (above 0, the codebook loses more than the grid; for STOI below 0):",
+            "Differences from unseen speakers of the training language, for the codebook and for codebook minus grid. "
+            "Above 0 (for STOI, below 0), the codebook loses more quality than the grid:",
             against,
         ]
     if codecs:
         parts += [
-            "Complete codecs, compared with the excerpt itself. **They are not trained on English alone**: the "
-            "training set of Silk and of the training runs has many languages, Mandarin and Arabic among them, and "
-            "some of these speakers.",
+            "Complete codecs, compared with the original excerpt. **They were trained on many languages**, including "
+            "Mandarin and Arabic, and on some of these speakers:",
             _qualities(found, codecs),
         ]
     return parts
 
 
 def _rebuilt_in_short(found: dict[str, Any]) -> str | None:
-    """Return the error in pitch and mel by codebook and group, relative to unseen speakers and to the grid."""
-    lines = []
-    for name, grid in found["grids"].items():
+    """Return the differences in F0 error and mel distance from unseen speakers, by codebook and group."""
+    rows = []
+    for name in found["grids"]:
         for metric in ("f0_rmse_cents", "mel_distance"):
             for group, entry in found["of"][name][metric].items():
                 if "against_unseen" in entry and group != SEEN:
-                    own, beyond = entry["against_unseen"], entry.get("beyond_grid_and_unseen")
-                    text = f"{label(name)}, {METRICS[metric].label}, `{group}`: {_signed(own, digits(metric))} "
-                    text += f"{METRICS[metric].unit} relative to unseen speakers, **{_verdict(own)}**"
-                    if beyond is not None:
-                        text += (
-                            f"; minus the grid's ({label(grid)}) {_signed(beyond, digits(metric))}, {_verdict(beyond)}"
-                        )
-                    lines.append(f"- {text}.".replace("  ", " "))
-    return "\n".join(lines) if lines else None
+                    own, excess = entry["against_unseen"], entry.get("beyond_grid_and_unseen")
+                    unit = f", {METRICS[metric].unit}" if METRICS[metric].unit else ""
+                    cells = [
+                        "-" if one is None else f"{_signed(one, digits(metric))}, {_verdict(one)}"
+                        for one in (own, excess)
+                    ]
+                    rows.append([f"{label(name)}, {METRICS[metric].label}{unit}", group, *cells])
+    if not rows:
+        return None
+    header = ["codebook and metric", "group", "difference from unseen speakers", "minus that of the grid"]
+    return table(header, rows, numeric=False)
 
 
 def _verdict(entry: dict[str, Any]) -> str:
@@ -215,9 +220,11 @@ def _qualities(found: dict[str, Any], names: list[str]) -> str:
             entries = found["of"][name][metric]
             cells = [interval(entries[g]["mean"], digits(metric)) if g in entries else "-" for g in groups]
             unit = f", {METRICS[metric].unit}" if METRICS[metric].unit else ""
-            rows.append([METRICS[metric].label + unit, "no quantizer" if name == AGAIN else _name(name), *cells])
+            rows.append([METRICS[metric].label + unit, "no quantizer" if name == NO_QUANTIZER else _name(name), *cells])
     counts = [_count(found, names, group) for group in groups]
-    return table(["metric", "of", *(f"{g} (n = {n})" for g, n in zip(groups, counts, strict=True))], rows)
+    return table(
+        ["metric", "quantizer or codec", *(f"{g} (n = {n})" for g, n in zip(groups, counts, strict=True))], rows
+    )
 
 
 def _count(found: dict[str, Any], names: list[str], group: str) -> int:
@@ -238,7 +245,7 @@ def _rebuilt_against(found: dict[str, Any]) -> str | None:
                     for key in ("against_unseen", "beyond_grid_and_unseen")
                 ]
                 rows.append([label(name), group, *cells])
-    titles = [t for metric in found["metrics"] for t in (METRICS[metric].label, "minus grid's")]
+    titles = [t for metric in found["metrics"] for t in (METRICS[metric].label, "codebook - grid")]
     return table(["codebook", "group", *titles], rows) if rows else None
 
 

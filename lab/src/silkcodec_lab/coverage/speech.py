@@ -1,15 +1,15 @@
-"""Speech -> speakers, each with its vectors: log-mel patches that neither level nor bandwidth tells apart.
+"""Extract vectors of speakers from speech, independent of the level and bandwidth of the recordings.
 
-    clip -> log-mel, 100 columns/s -> bands up to LIMIT -> dB below the clip's own loud level, clamped
-         -> pooled in time and frequency -> patches [N, D]; silent ones are left out
+    clip -> log-mel, 100 columns/s -> bands up to LIMIT -> dB relative to the loud level of the clip, clamped
+         -> pooled in time and frequency -> patches [N, D] without silence
 
-or, of = "latents":
+With of = "latents":
 
-    clip -> loud level the same for all, nothing above LIMIT -> Silk's encoder -> what FSQ would round [F, 128]
-         -> in 8 pieces, as the small RVQ model reads its own -> [8 F, 16]
+    clip -> equal loud level, low-pass at LIMIT -> Silk's encoder -> latents before rounding [F, 128]
+         -> 8 vectors per frame, as in the small RVQ model -> [8 F, 16]
 
-The loud level is the 95th percentile of the levels of the clip's columns. What lies further below it than the floor
-is set to the floor, so that most background noise is alike; a patch counts as speech where its level is near enough.
+The loud level is the 95th percentile of the levels of a clip's columns. Levels below the floor are set to the floor,
+which makes background noise similar in all recordings. A patch counts as speech if its level is close to the loud one.
 """
 
 from __future__ import annotations
@@ -31,31 +31,31 @@ from silkcodec.silk import Silk
 from silkcodec.spec import LATENT_WIDTH
 from silkcodec_lab.coverage.sounds import Labels, classes_of
 
-Vectors = NDArray[np.float32]  # [N, D], dB; or levels of FSQ
-Columns = NDArray[np.int64]  # [N], of the log-mel
+Vectors = NDArray[np.float32]  # [N, D] in dB or FSQ levels
+Columns = NDArray[np.int64]  # [N], indices of columns of the log-mel spectrogram
 
 OF = ("mel", "latents")
-LOUD = 95  # percentile of the columns' levels that stands for a clip's level
-PIECES = 8  # of Silk's latent of a frame: vectors of 16 numbers
-LOUD_LEVEL = 0.1  # root mean square of a clip's loud columns before Silk encodes it
-LONGEST = 600 * mel.SAMPLE_RATE  # samples of a clip that are looked at
-QUIET = 10  # percentile that stands for its background; the distance is a measure of its noise
+LOUD = 95  # percentile of the levels of the columns that defines the loud level
+PIECES = 8  # number of vectors per frame of Silk's latents
+LOUD_LEVEL = 0.1  # root mean square of the loud columns of a clip before Silk encodes it
+LONGEST = 600 * mel.SAMPLE_RATE  # maximum number of samples of a clip
+QUIET = 10  # percentile that defines the background level
 
 
 @dataclass(frozen=True)
 class Patches:
-    """How speech is cut into vectors.
+    """Settings for the extraction of vectors.
 
     Attributes:
-        of: what a vector is: a patch of the log-mel, or an eighth of what Silk's encoder makes of a frame (400 ms).
-        limit_hz: no band reaches above it; clips whose manifest says that they end below it are left out.
-        floor_db: below the clip's loud level, at which bands are clamped.
-        silence_db: below the clip's loud level, from which a patch is no speech.
-        columns: of 10 ms in a patch.
-        pool: columns and bands that are averaged to one number.
-        seconds: of each speaker at most, drawn clip by clip.
-        per_speaker: vectors at most.
-        speakers: of each group at most.
+        of: "mel" for patches of the log-mel spectrogram, or "latents" for eighths of Silk's latents of a frame.
+        limit_hz: Highest frequency that is used. Clips whose manifest gives a lower bandwidth are skipped.
+        floor_db: Bands are clamped this much below the loud level of the clip.
+        silence_db: Patches that are this much below the loud level count as silence.
+        columns: Number of columns of 10 ms per patch.
+        pool: Number of columns, and of bands, that are averaged to one number.
+        seconds: Maximum seconds of speech per speaker.
+        per_speaker: Maximum number of vectors per speaker.
+        speakers: Maximum number of speakers per group.
     """
 
     of: str = "mel"
@@ -72,18 +72,19 @@ class Patches:
         if self.of not in OF:
             raise ArgumentError(f"--vectors must be one of {', '.join(OF)}; got '{self.of}'.")
         if not 500 <= self.limit_hz <= mel.SAMPLE_RATE / 2:
-            raise ArgumentError(f"--limit-hz must be 500..{mel.SAMPLE_RATE // 2}; got {self.limit_hz:g}.")
+            raise ArgumentError(f"--limit-hz must be between 500 and {mel.SAMPLE_RATE // 2}; got {self.limit_hz:g}.")
         if not self.seconds >= 1:
             raise ArgumentError(f"--seconds must be at least 1; got {self.seconds:g}.")
 
     @property
     def n_bands(self) -> int:
-        """Bands that end below the limit, a whole number of pools."""
+        """Number of bands that end below the limit, rounded down to a multiple of `pool`."""
         edges = mel.mel_to_hz(np.linspace(0.0, float(mel.hz_to_mel(mel.SAMPLE_RATE / 2)), mel.N_MELS + 2))
         return int((edges[2:] <= self.limit_hz).sum()) // self.pool * self.pool
 
     @property
     def width(self) -> int:
+        """Numbers per vector."""
         if self.of == "latents":
             return LATENT_WIDTH // PIECES
         return self.n_bands // self.pool * (self.columns // self.pool)
@@ -91,16 +92,16 @@ class Patches:
 
 @dataclass(frozen=True)
 class Speaker:
-    """One voice. Where nobody knows who speaks, all of a source that is unknown is one.
+    """A speaker with vectors. If a manifest does not name speakers, each source counts as one speaker.
 
     Attributes:
-        name: the same in training and test where it is the same voice.
-        source: of the recordings; "" where unknown.
-        vectors: in the order of time.
-        range_db: mean distance of loud and quiet columns of the clips: with noise it shrinks.
-        bandwidth_hz: mean of what the manifest says; None: it does not.
-        classes: what is known of each vector, by kind: see `sounds.py`.
-        pieces: so many vectors in a row are one moment.
+        name: Name of the speaker, which is the same in training and test groups.
+        source: Source of the recordings; "" if unknown.
+        vectors: Vectors in their order in time.
+        range_db: Mean distance between loud and background level of the clips. Noise reduces it.
+        bandwidth_hz: Mean bandwidth from the manifest; None if unknown.
+        classes: Class of each vector by kind; see `sounds.py`.
+        pieces: Number of consecutive vectors that belong to one moment.
     """
 
     name: str
@@ -112,7 +113,7 @@ class Speaker:
     pieces: int = 1
 
     def without_channel(self) -> Speaker:
-        """Less the speaker's own mean patch: no microphone's colour is left, nor the voice's."""
+        """Return the speaker with its mean patch subtracted, which removes the microphone and part of the voice."""
         whole = self.vectors.reshape(len(self.vectors) // self.pieces, -1)
         return replace(self, vectors=(whole - whole.mean(axis=0)).reshape(self.vectors.shape))
 
@@ -122,7 +123,7 @@ class Speaker:
 
 
 def voice(clip: Clip, root: str) -> tuple[str, str]:
-    """Name and source of who speaks: of the manifest; else the folder below the one given, else the file."""
+    """Return the name and source of the speaker of a clip, from the manifest or from the first folder of its path."""
     if "speaker" in clip.columns:
         source = clip.columns.get("source", "")
         return f"{source}/{clip.columns['speaker']}", source
@@ -132,10 +133,16 @@ def voice(clip: Clip, root: str) -> tuple[str, str]:
 def voices_of(
     text: str, patches: Patches, seed: int, without: Iterable[str] = ()
 ) -> tuple[dict[tuple[str, str], list[Clip]], int]:
-    """Clips by the speaker's name and source, in the order in which they are used; how many speakers were left out.
+    """Return the clips by name and source of their speaker, and the number of excluded speakers.
+
+    Args:
+        text: Selection of speech; see `find_clips`.
+        patches: Settings for the extraction of vectors.
+        seed: Random seed for speakers and the order of clips.
+        without: Names of speakers to exclude.
 
     Raises:
-        ArgumentError, AudioError: see `find_clips`.
+        ArgumentError, AudioError: See `find_clips`.
     """
     voices: dict[tuple[str, str], list[Clip]] = {}
     root = str(Path(text).resolve())
@@ -156,20 +163,23 @@ def voices_of(
 def speakers_of(
     text: str, patches: Patches, seed: int, without: Iterable[str] = (), *, sounds: bool = False
 ) -> tuple[list[Speaker], int]:
-    """The speakers of a selection, and how many of them were left out because they are in `without`.
+    """Return the speakers of a selection, and how many were excluded because they are in `without`.
 
-    `sounds`: also what each vector holds, as far as is known.
+    Args:
+        text, patches, seed, without: See `voices_of`.
+        sounds: Whether to classify the vectors by sound and pitch.
 
     Raises:
-        ArgumentError, AudioError: see `find_clips`; nobody with enough speech is left.
+        ArgumentError, AudioError: See `find_clips`. Also raised if no speaker has enough speech.
     """
     voices, n_left_out = voices_of(text, patches, seed, without)
     found = [_speaker(*key, clips, patches, seed, sounds) for key, clips in voices.items()]
     found = [speaker for speaker in found if len(speaker.vectors)]
     if not found:
         raise ArgumentError(
-            f"'{text}' must hold speech of other speakers up to {patches.limit_hz:g} Hz; it holds none "
-            f"({n_left_out} speakers of it are in the training set)."
+            f"'{text}' must contain speech with a bandwidth of at least {patches.limit_hz:g} Hz by speakers who are "
+            "not "
+            f"in the training set. It contains none; {n_left_out} of its speakers are in the training set."
         )
     return found, n_left_out
 
@@ -181,9 +191,11 @@ def _speaker(name: str, source: str, clips: list[Clip], patches: Patches, seed: 
             break
         with audio.Reader(clip.path, mel.SAMPLE_RATE) as reader:
             wave = reader.read(round(left_s * mel.SAMPLE_RATE))
-            rest = reader.read(LONGEST) if sounds else wave[:0]  # what is at a place of a clip, the whole clip says
+            rest = reader.read(LONGEST) if sounds else wave[:0]  # The classes depend on the whole clip.
         left_s -= len(wave) / mel.SAMPLE_RATE
-        vectors, range_db, starts = cut_latents(wave, patches) if patches.of == "latents" else cut_at(wave, patches)
+        vectors, range_db, starts = (
+            latent_vectors(wave, patches) if patches.of == "latents" else mel_patches_at(wave, patches)
+        )
         if len(vectors):
             parts.append(vectors)
             ranges.append(range_db)
@@ -206,13 +218,13 @@ def _speaker(name: str, source: str, clips: list[Clip], patches: Patches, seed: 
     return Speaker(name, source, vectors, float(np.mean(ranges)), bandwidth, kinds, pieces)
 
 
-def cut(wave: NDArray[np.float32], patches: Patches) -> tuple[Vectors, float]:
-    """A clip's patches, float32 [N, D] in dB below its loud level, and the distance of loud and quiet columns."""
-    return cut_at(wave, patches)[:2]
+def mel_patches(wave: NDArray[np.float32], patches: Patches) -> tuple[Vectors, float]:
+    """Return the patches of a clip, float32 [N, D] in dB relative to its loud level, and its range in dB."""
+    return mel_patches_at(wave, patches)[:2]
 
 
-def cut_at(wave: NDArray[np.float32], patches: Patches) -> tuple[Vectors, float, Columns]:
-    """As `cut`, and the column at which each patch begins."""
+def mel_patches_at(wave: NDArray[np.float32], patches: Patches) -> tuple[Vectors, float, Columns]:
+    """Return the patches and the range as `mel_patches` does, and the first column of each patch."""
     nothing = np.zeros((0, patches.width), np.float32), 0.0, np.zeros(0, np.int64)
     bands: Any = decibels(wave, patches)
     bands = bands[: len(bands) // patches.columns * patches.columns]
@@ -220,7 +232,7 @@ def cut_at(wave: NDArray[np.float32], patches: Patches) -> tuple[Vectors, float,
         return nothing
     power = (10 ** (bands / 10)).sum(axis=1)
     level = 10 * np.log10(power)
-    sounding = level[power > 1.01 * patches.n_bands * mel.FLOOR**2]  # digital silence says nothing of a room
+    sounding = level[power > 1.01 * patches.n_bands * mel.FLOOR**2]  # without digital silence
     if not len(sounding):
         return nothing
     loud, quiet = np.percentile(level, LOUD), np.percentile(sounding, QUIET)
@@ -233,16 +245,16 @@ def cut_at(wave: NDArray[np.float32], patches: Patches) -> tuple[Vectors, float,
 
 
 def decibels(wave: NDArray[np.float32], patches: Patches) -> NDArray[np.float32]:
-    """The log-mel's bands up to the limit, in dB: whole columns of the wave only."""
+    """Return the bands of the log-mel spectrogram up to the limit, in dB, for the whole columns of a wave."""
     bands = mel.log_mel(wave)[: len(wave) // mel.HOP, : patches.n_bands] * (20 / np.log(10))
     return np.asarray(bands)
 
 
-def cut_latents(wave: NDArray[np.float32], patches: Patches) -> tuple[Vectors, float, Columns]:
-    """A clip's frames as Silk's encoder makes them, [F, 128] in levels of its FSQ, of those that hold speech."""
+def latent_vectors(wave: NDArray[np.float32], patches: Patches) -> tuple[Vectors, float, Columns]:
+    """Return Silk's latents of the frames with speech, [F, 128] in FSQ levels, the range in dB, and first columns."""
     framed = replace(patches, of="mel", columns=mel.COLUMNS, pool=1)
     whole = wave[: len(wave) // mel.FRAME * mel.FRAME]
-    _, range_db, starts = cut_at(whole, framed)
+    _, range_db, starts = mel_patches_at(whole, framed)
     if not len(starts):
         return np.zeros((0, LATENT_WIDTH), np.float32), 0.0, starts
     rate = int(2 * patches.limit_hz)
@@ -254,4 +266,4 @@ def cut_latents(wave: NDArray[np.float32], patches: Patches) -> tuple[Vectors, f
 
 @cache
 def _silk() -> Silk:
-    return Silk(threads=1)  # on any machine the same sums in the same order
+    return Silk(threads=1)  # One thread gives the same result on any machine.

@@ -18,10 +18,10 @@ from silkcodec.evaluate.metrics.pitch import find_f0
 from silkcodec.evaluate.results import rounded
 from silkcodec_lab import pages
 from silkcodec_lab.coverage import about, griffin_lim, reconstruction, vector_fits
+from silkcodec_lab.coverage.experiment import CoveragePlan, ResynthesisSettings, coverage
 from silkcodec_lab.coverage.labels import rules
-from silkcodec_lab.coverage.measure import Plan, Rebuilding, coverage
 from silkcodec_lab.coverage.sounds import Sounds, classes_of, parts_of, pitch_classes
-from silkcodec_lab.coverage.speech import Patches, cut_at, cut_latents, speakers_of
+from silkcodec_lab.coverage.speech import Patches, latent_vectors, mel_patches_at, speakers_of
 from speechlike import speechlike
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -186,12 +186,12 @@ def test_an_error_is_set_against_unseen_speakers_and_the_grid() -> None:
 def test_latents_do_not_know_the_level_and_leave_out_silence() -> None:
     wave = np.concatenate([speechlike(2.0, seed=3), np.zeros(RATE, "f4")])
     patches = Patches(of="latents")
-    vectors, _, starts = cut_latents(wave, patches)
+    vectors, _, starts = latent_vectors(wave, patches)
     assert patches.width == 16 and vectors.shape[1] == 128 and 4 <= len(vectors) <= 6
-    assert starts.max() < 5 * mel.COLUMNS + 1 and len(cut_latents(np.zeros(RATE, "f4"), patches)[0]) == 0
-    assert np.abs(cut_latents(wave * 0.2, patches)[0] - vectors).max() < 0.05
+    assert starts.max() < 5 * mel.COLUMNS + 1 and len(latent_vectors(np.zeros(RATE, "f4"), patches)[0]) == 0
+    assert np.abs(latent_vectors(wave * 0.2, patches)[0] - vectors).max() < 0.05
     with pytest.raises(ArgumentError, match="--no-sounds"):
-        Plan(sounds=True, patches=patches)
+        CoveragePlan(sounds=True, patches=patches)
 
 
 def test_a_mean_is_taken_out_frame_by_frame_and_pieces_stay_whole(index: Path) -> None:
@@ -204,7 +204,7 @@ def test_a_mean_is_taken_out_frame_by_frame_and_pieces_stay_whole(index: Path) -
 
 def test_where_a_patch_begins() -> None:
     wave = np.concatenate([np.zeros(RATE // 2, "f4"), speechlike(1.0, seed=0)])
-    _, _, starts = cut_at(wave, Patches())
+    _, _, starts = mel_patches_at(wave, Patches())
     assert starts.min() >= 46 and not (starts % 4).any()  # a window of the mel looks 30 ms ahead
 
 
@@ -229,10 +229,10 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def result(index: Path) -> dict[str, Any]:
-    plan = Plan(vq=(8,), rvq_entries=4, rvq_lengths=(1, 2), folds=2, sounds=True)
-    rebuilding = Rebuilding(2, seconds=1.0, steps=2, codecs=())
+    plan = CoveragePlan(vq=(8,), rvq_entries=4, rvq_lengths=(1, 2), folds=2, sounds=True)
+    resynthesis = ResynthesisSettings(2, seconds=1.0, steps=2, codecs=())
     tests = {"mandarin": f"{index}:language=zh"}
-    found = coverage(f"{index}:language=en", tests, plan=plan, name="coverage_test", rebuilding=rebuilding)
+    found = coverage(f"{index}:language=en", tests, plan=plan, name="coverage_test", resynthesis=resynthesis)
     return json.loads(json.dumps(rounded(found)))
 
 
@@ -258,7 +258,7 @@ def test_a_named_result_has_a_page_of_its_name(result: dict[str, Any], tmp_path:
     assert "](coverage_test.png)" in text and "--rebuild 2 --codecs '' --name coverage_test" in text
     assert "| tone 4 | mandarin |" in text
     apart = result["rebuilt"]["of"]["vq 8"]["mel_distance"]["mandarin"]["against_unseen"]["mean"]
-    assert f"VQ 8, Mel distance, `mandarin`: {apart:+.2f}" in text
+    assert f"| VQ 8, Mel distance, natural log | mandarin | {apart:+.2f} [" in text
     for wrong in ("snap", "coverage_", "coverage/x", "coverage_X"):
         with pytest.raises(ArgumentError, match="coverage_WORD"):
             pages.check_name(wrong, "coverage")
@@ -272,8 +272,8 @@ def test_a_page_says_what_kind_of_question_it_asks(result: dict[str, Any]) -> No
     for view in changed["views"].values():
         for one in view["quantizers"].values():
             one["against_unseen"] = {"mandarin": {key: GAP for key in one["against_unseen"]["mandarin"]}}
-    (line,) = [line for line in pages.render(changed).splitlines() if "-4.0 to -4.0 points" in line]
-    assert "`mandarin`" in line and "over 6 codebooks" in line and "6 worse, 0 better, 0 not" in line
+    (line,) = [line for line in pages.render(changed).splitlines() if "-4.0 to -4.0" in line]
+    assert line == "| mandarin | -4.0 to -4.0 | 6 | 0 better, 6 worse |"
     changed["settings"]["patches"]["of"] = "latents"
     text = pages.render(changed)
     assert text.startswith(f"# {about.LATENT_TITLE}\n") and "radius, levels" in text and "--vectors latents" in text
@@ -285,9 +285,8 @@ def test_an_interval_of_few_speakers_counts_for_nothing(result: dict[str, Any], 
     gap = {**GAP, "n": n}
     changed["sounds"]["vq 8"] = {"grid": "fsq 3", "tone": {"3": {"mandarin": {"share": 0.2} | dict.fromkeys(
         ("covered", "apart", "grid_apart", "beyond_grid"), gap)}}}  # fmt: skip
-    lines = [line for line in pages.render(changed).splitlines() if line.startswith("- VQ 8, tone")]
-    assert any("codebook minus grid: of 1 classes" in line and "1 are below 0" in line for line in lines) == counted
-    assert any("1 classes and groups have fewer than 5 speakers" in line for line in lines) != counted
+    row = "| VQ 8 | tone | codebook - grid | 1 | *3*, mandarin: -4.0 "
+    assert any(line.startswith(row) for line in pages.render(changed).splitlines()) == counted
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,9 @@
-"""Quantizers that are fitted on vectors once and then measured on others: VQ, RVQ, and a scalar grid (FSQ).
+"""Fit quantizers (VQ, RVQ and a scalar grid, i.e. FSQ) to vectors and measure them on other vectors.
 
-The scalar grid is what FSQ is without an encoder that would shape the latent for it: the vectors are rotated to
-their principal components (an affine map, fitted on the training vectors), and each component is rounded to 2^b even
-levels around its mean. The bits are handed out one by one, each to the component where it takes away most error; the
-width of a level is the one with the least error on the training vectors. It is clipped at its ends, like FSQ.
+The scalar grid is FSQ without a trained encoder. The vectors are rotated to the principal components of the training
+vectors, and each component is rounded to 2^b uniform levels around its mean. The bits are assigned one by one, each to
+the component whose error it reduces most. The width of the levels minimises the training error. Values beyond the
+outer levels are clipped.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from numpy.typing import NDArray
 from silkcodec.quantizers import Codebook
 from silkcodec_lab.coverage.speech import Vectors
 
-WIDTHS = np.geomspace(0.02, 3.0, 28)  # of a level, in standard deviations, that are tried
-WIDTH_SAMPLE = 4_000  # vectors that they are tried on
-MAX_BITS = 8  # of one component
+WIDTHS = np.geomspace(0.02, 3.0, 28)  # widths of a level to try, in standard deviations
+WIDTH_SAMPLE = 4_000  # number of vectors for the choice of the width
+MAX_BITS = 8  # maximum bits per component
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What a quantizer did to [N] vectors.
+    """Error and codes of N quantized vectors.
 
     Attributes:
-        error: root mean square over the D numbers of a vector, dB, [N].
-        codes: [N, K]; None for the grid.
-        clipped: share of the grid's components beyond its ends, [N]; None for codebooks.
+        error: Root mean square error over the numbers of a vector, in the unit of the vectors, [N].
+        codes: Codes, [N, K]; None for the grid.
+        clipped: Share of components that the grid clips, [N]; None for codebooks.
     """
 
     error: NDArray[np.float64]
@@ -41,11 +41,15 @@ class Measured:
 
 
 def rms(difference: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the root mean square of each vector of [N, D]."""
     return np.sqrt(np.square(difference, dtype=np.float64).mean(axis=1))
 
 
 class NestedChain:
-    """One codebook (VQ) or several (RVQ), by k-means on the residual of those before; measured at several lengths."""
+    """One codebook (VQ) or several (RVQ), measured with several numbers of codebooks.
+
+    Each codebook is fitted to the residual of the previous ones by k-means.
+    """
 
     def __init__(self, vectors: Vectors, entries: int, lengths: Sequence[int], seed: int, steps: int) -> None:
         self.lengths, self.entries = tuple(lengths), entries
@@ -60,7 +64,7 @@ class NestedChain:
                 self.codebooks.append(codebook)
 
     def measure(self, vectors: Vectors) -> dict[int, Measured]:
-        """By length."""
+        """Return errors and codes of vectors by number of codebooks."""
         found: dict[int, Measured] = {}
         residual, codes = torch.from_numpy(vectors), []
         for length, codebook in enumerate(self.codebooks, 1):
@@ -72,7 +76,7 @@ class NestedChain:
         return found
 
     def rebuild(self, vectors: Vectors) -> dict[int, Vectors]:
-        """What the codes say of the vectors, by length."""
+        """Return the quantized vectors by number of codebooks."""
         found: dict[int, Vectors] = {}
         residual = torch.from_numpy(vectors)
         for length, codebook in enumerate(self.codebooks, 1):
@@ -83,7 +87,7 @@ class NestedChain:
 
 
 class NestedGrid:
-    """The scalar grid at several numbers of bits per vector."""
+    """The scalar grid with several numbers of bits per vector."""
 
     def __init__(self, vectors: Vectors, bits: Sequence[int], seed: int) -> None:
         exact = vectors.astype(np.float64)
@@ -93,10 +97,10 @@ class NestedGrid:
         self.deviation = np.sqrt(np.maximum(variances[::-1], 1e-12))
         picked = np.random.default_rng(seed).permutation(len(exact))[:WIDTH_SAMPLE]
         sample = (exact[picked] - self.mean) @ self.rotation / self.deviation
-        self.allocations = self._hand_out(sample, sorted(set(bits)))
+        self.allocations = self._allocate(sample, sorted(set(bits)))
 
-    def _hand_out(self, sample: NDArray[np.float64], wanted: list[int]) -> dict[int, dict[int, tuple[int, float]]]:
-        """Total bits -> component -> (its bits, the width of its level in deviations)."""
+    def _allocate(self, sample: NDArray[np.float64], wanted: list[int]) -> dict[int, dict[int, tuple[int, float]]]:
+        """Return total bits -> component -> (bits of the component, width of its levels in standard deviations)."""
         given: dict[int, tuple[int, float]] = {}
         found: dict[int, dict[int, tuple[int, float]]] = {0: {}}
 
@@ -105,7 +109,7 @@ class NestedGrid:
             gain = (error - left) * self.deviation[component] ** 2
             return -gain, component, bits, width, left
 
-        # A component's gain is at most its variance, so those that vary too little are not looked at until needed.
+        # The gain of a component is at most its variance, so components are evaluated in the order of their variance.
         heap = [(-(self.deviation[c] ** 2), c, 0, 0.0, 1.0) for c in range(sample.shape[1])]
         heapq.heapify(heap)
         spent = 0
@@ -123,7 +127,7 @@ class NestedGrid:
         return {bits: found.get(bits, dict(given)) for bits in wanted}
 
     def measure(self, vectors: Vectors) -> dict[int, Measured]:
-        """By bits."""
+        """Return errors and clipping of vectors by number of bits."""
         scores = (vectors - self.mean) @ self.rotation
         squared = np.square(scores)
         found = {}
@@ -140,7 +144,7 @@ class NestedGrid:
         return found
 
     def rebuild(self, vectors: Vectors) -> dict[int, Vectors]:
-        """What the levels say of the vectors, by bits."""
+        """Return the quantized vectors by number of bits."""
         scores = (vectors - self.mean) @ self.rotation
         found = {}
         for bits, allocation in self.allocations.items():
@@ -152,13 +156,13 @@ class NestedGrid:
 
 
 def to_levels(values: NDArray[np.float64], bits: int, step: float) -> NDArray[np.float64]:
-    """The middles of 2^bits even levels around 0, the nearest of them."""
+    """Round values to the nearest center of 2^bits uniform levels around 0."""
     half = 2 ** (bits - 1)
     return (np.clip(np.floor(values / step), -half, half - 1) + 0.5) * step
 
 
 def best_width(values: NDArray[np.float64], bits: int) -> tuple[float, float]:
-    """The width of a level with the least mean square error, and that error."""
+    """Return the width of a level with the smallest mean squared error, and this error."""
     errors = [float(np.square(values - to_levels(values, bits, width)).mean()) for width in WIDTHS]
     best = int(np.argmin(errors))
     return float(WIDTHS[best]), errors[best]
@@ -167,7 +171,19 @@ def best_width(values: NDArray[np.float64], bits: int) -> tuple[float, float]:
 def fit(
     vectors: Vectors, vq: Sequence[int], rvq: tuple[int, Sequence[int]], seed: int, steps: int
 ) -> tuple[list[tuple[str, NestedChain | NestedGrid]], dict[str, dict[str, Any]]]:
-    """All quantizers, and what each is: kind, bits a vector, and the grid (`fsq`) at as many bits."""
+    """Fit all quantizers.
+
+    Args:
+        vectors: Training vectors, float32 [N, D].
+        vq: Sizes of the single codebooks.
+        rvq: Entries per codebook and numbers of codebooks of the residual quantizer.
+        seed: Random seed.
+        steps: Number of k-means steps.
+
+    Returns:
+        The fitted quantizers with their kinds, and the kind and bits of each quantizer by name. There is a grid
+        (`fsq`) for every number of bits.
+    """
     entries, lengths = rvq
     chains = [NestedChain(vectors, size, [1], seed, steps) for size in vq]
     chains.append(NestedChain(vectors, entries, lengths, seed, steps))
@@ -183,7 +199,7 @@ def fit(
 
 
 def measure(fitted: Sequence[tuple[str, NestedChain | NestedGrid]], vectors: Vectors) -> dict[str, Measured]:
-    """What every quantizer does to the vectors, by its name."""
+    """Return errors and codes of vectors by name of the quantizer."""
     found: dict[str, Measured] = {}
     for kind, quantizer in fitted:
         found |= {_name(kind, quantizer, size): measured for size, measured in quantizer.measure(vectors).items()}
@@ -191,7 +207,7 @@ def measure(fitted: Sequence[tuple[str, NestedChain | NestedGrid]], vectors: Vec
 
 
 def rebuild(fitted: Sequence[tuple[str, NestedChain | NestedGrid]], vectors: Vectors) -> dict[str, Vectors]:
-    """What every quantizer makes of the vectors, by its name."""
+    """Return the quantized vectors by name of the quantizer."""
     found: dict[str, Vectors] = {}
     for kind, quantizer in fitted:
         found |= {_name(kind, quantizer, size): again for size, again in quantizer.rebuild(vectors).items()}

@@ -1,10 +1,11 @@
-"""The change of the loss that the straight-through estimator predicts for a step of the latent, and the actual one.
+"""Compare the change of the loss that the straight-through estimator predicts for a step with the actual change.
 
-    predicted  <g, step>, g = the decoder's gradient at the quantized latent, which the estimator passes on unchanged
-    actual     (L(snap(y + step)) - L(snap(y - step))) / 2, through quantizer and decoder
+    predicted  <g, step>, where g is the gradient of the decoder at the quantized latent
+    actual     (L(quantize(y + step)) - L(quantize(y - step))) / 2, through quantizer and decoder
 
-y is what snaps: of FSQ the bounded number (tanh before it is smooth, its gradient exact), of a codebook the latent.
-L(snap(y)) is piecewise constant: at almost every y its gradient is 0. What a step does depends on its size.
+y is the input of the quantization step. For a codebook it is the latent. For FSQ it is the bounded number after the
+tanh, which is smooth and has an exact gradient. L(quantize(y)) is piecewise constant and its gradient is 0 almost
+everywhere, so the actual change depends on the size of the step.
 """
 
 from __future__ import annotations
@@ -21,18 +22,18 @@ from torch import Tensor, nn
 from silkcodec.quantizers import FSQ
 
 Floats = NDArray[np.float64]
-Sums = dict[str, Any]  # of one clip, or of all clips of each draw: name -> float or [draws]
-Snap = Callable[[Tensor], tuple[Tensor, Tensor]]  # y [n, D] -> what the decoder sees [n, D], codes [n, K]
+Sums = dict[str, Any]  # name -> float of one clip, or [draws] for all clips of each bootstrap draw
+Quantize = Callable[[Tensor], tuple[Tensor, Tensor]]  # y [n, D] -> quantized latent [n, D], codes [n, K]
 
-N_DRAWS = 2_000
-SHARE_UNDEFINED = 0.025  # of the draws: above it, a figure is undefined
+N_DRAWS = 2_000  # number of bootstrap draws
+SHARE_UNDEFINED = 0.025  # A statistic is undefined if it is undefined in more than this share of the draws.
 
 
-class Snapping:
-    """A quantizer in two parts: what is smooth before it snaps, and the snapping.
+class SplitQuantizer:
+    """A quantizer, split into its smooth part and the quantization step.
 
     Attributes:
-        unit: numbers that snap together: 1, or the length of a codebook's entries.
+        unit: How many numbers are quantized together: 1 for FSQ, or the length of the entries of a codebook.
     """
 
     def __init__(self, quantizer: nn.Module) -> None:
@@ -40,13 +41,13 @@ class Snapping:
         self.unit = 1 if isinstance(quantizer, FSQ) else 128 // self.quantizer.vectors
 
     def inside(self, latent: Tensor) -> Tensor:
-        """latent [..., D] -> y [..., D], in the units of what the decoder sees."""
+        """Apply the smooth part to a latent [..., D]. Return y [..., D] in the units of the quantized latent."""
         if isinstance(self.quantizer, FSQ):
             return self.quantizer.bound(latent) / self.quantizer.half_width
         return latent.float()
 
-    def snap(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        """y [..., D] -> what the decoder sees [..., D], and the codes. FSQ: beyond the range is the outermost level."""
+    def quantize(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Quantize y [..., D]. Return the quantized latent [..., D] and the codes. FSQ clips y to its range."""
         if isinstance(self.quantizer, FSQ):
             levels = torch.round(y * self.quantizer.half_width).long() + self.quantizer.half_width
             codes = levels.clamp(0, self.quantizer.n_levels - 1)
@@ -56,70 +57,81 @@ class Snapping:
 
 
 def identity(y: Tensor) -> tuple[Tensor, Tensor]:
-    """The control: nothing snaps, so that what is left of a disagreement is the decoder's curvature."""
+    """Return y unchanged, as a control. The remaining disagreement is due to the curvature of the decoder."""
     return y, y
 
 
 @dataclass(frozen=True)
-class Place:
-    """One frame of a clip, and the loss as a function of what the decoder sees there.
+class OperatingPoint:
+    """One frame of a clip, and the loss as a function of its quantized latent.
 
     Attributes:
-        y: [D], before snapping. snapped: [D].
-        losses: [n, D] -> [n], without a gradient.
-        gradient: [D], of the loss at `snapped`: what the estimator passes to y.
-        loss: at `snapped`.
+        y: Input of the quantization step, [D].
+        quantized: Quantized latent, [D].
+        losses: Function from quantized latents [n, D] to losses [n].
+        gradient: Gradient of the loss at `quantized`, [D]. The estimator uses it as the gradient at y.
+        loss: Loss at `quantized`.
     """
 
     y: Tensor
-    snapped: Tensor
+    quantized: Tensor
     losses: Callable[[Tensor], Tensor]
     gradient: Tensor
     loss: float
 
     @staticmethod
-    def at(y: Tensor, snap: Snap, losses: Callable[[Tensor], Tensor]) -> Place:
-        """The gradient is taken as training takes it: straight through, from the loss to y."""
-        snapped = snap(y[None])[0].detach()
+    def at(y: Tensor, quantize: Quantize, losses: Callable[[Tensor], Tensor]) -> OperatingPoint:
+        """Create the operating point of y. Its gradient is computed with the straight-through estimator."""
+        quantized = quantize(y[None])[0].detach()
         leaf = y[None].detach().clone().requires_grad_(True)
         with torch.enable_grad():
-            loss = losses(leaf + (snapped - leaf).detach()).sum()
+            loss = losses(leaf + (quantized - leaf).detach()).sum()
             (gradient,) = torch.autograd.grad(loss, leaf)
-        return Place(y, snapped[0], losses, gradient[0], float(loss.detach()))
+        return OperatingPoint(y, quantized[0], losses, gradient[0], float(loss.detach()))
 
 
-# --- what steps do
+# --- effects of steps
 
 
 @torch.no_grad()
-def changes(place: Place, snap: Snap, steps: Tensor) -> tuple[Floats, NDArray[np.bool_]]:
-    """steps [n, D] -> half the loss's difference between y + step and y - step, [n]; whether the codes differ, [n].
+def changes(point: OperatingPoint, quantize: Quantize, steps: Tensor) -> tuple[Floats, NDArray[np.bool_]]:
+    """Compute the actual changes of the loss for steps [n, D].
 
-    Where they do not differ nothing is computed: the change is 0.
+    Returns:
+        Half the difference of the loss between y + step and y - step, [n], and whether the codes differ, [n]. If the
+        codes do not differ, the change is 0.
     """
-    start = place.snapped if snap is identity else place.y
-    (high, high_codes), (low, low_codes) = snap(start + steps), snap(start - steps)
+    start = point.quantized if quantize is identity else point.y
+    (high, high_codes), (low, low_codes) = quantize(start + steps), quantize(start - steps)
     moved = (high_codes != low_codes).any(dim=-1)
     found = torch.zeros(len(steps), dtype=torch.float64)
     if moved.any():
-        both = place.losses(torch.cat([high[moved], low[moved]])).double()
+        both = point.losses(torch.cat([high[moved], low[moved]])).double()
         found[moved] = (both[: len(both) // 2] - both[len(both) // 2 :]) / 2
     return found.numpy(), moved.numpy()
 
 
-def agreement(place: Place, snap: Snap, directions: Tensor, size: float, *, smoothed: bool = False) -> Sums:
-    """Return sums over steps of `size` times each direction [n, D], in units of size times |gradient|.
+def agreement(
+    point: OperatingPoint, quantize: Quantize, directions: Tensor, size: float, *, smoothed: bool = False
+) -> Sums:
+    """Compare predicted and actual changes for steps of `size` times each direction.
 
     Args:
-        directions: standard Gaussian in all numbers where `smoothed`; else any.
-        smoothed: also estimate the gradient of the loss smoothed by Gaussian noise of this size,
-            E[actual * direction] / size, from each half of the steps alone. The prediction is a control variate: its
-            own expectation, the gradient, is known, so only what differs from it has to be averaged.
+        point: Frame at which the steps are taken.
+        quantize: Quantization step, or `identity` for the control.
+        directions: [n, D]. They must be standard Gaussian if `smoothed` is set.
+        size: Size of the steps.
+        smoothed: Whether to estimate the gradient of the loss smoothed by Gaussian noise of this size,
+            E[actual * direction] / size, separately from each half of the steps. The prediction is a control variate
+            with a known expectation, so only its difference from the actual change is averaged.
+
+    Returns:
+        Sums over the steps, in units of size times |gradient|.
     """
-    norm = max(float(place.gradient.norm()), 1e-30)
-    unit = (place.gradient / norm).double().numpy()
+    norm = max(float(point.gradient.norm()), 1e-30)
+    unit = (point.gradient / norm).double().numpy()
     along = directions.double().numpy()
-    actual, moved = changes(place, snap, size * directions)
+    actual, moved = changes(point, quantize, size * directions)
     actual, predicted = actual / (size * norm), along @ unit
     sums = {
         "n": len(predicted),
@@ -137,31 +149,29 @@ def agreement(place: Place, snap: Snap, directions: Tensor, size: float, *, smoo
     return sums
 
 
-def descent(place: Place, snap: Snap, size: float) -> Sums:
-    """Return the decrease of the loss by a step against the gradient, as a share of the predicted one.
+def descent(point: OperatingPoint, quantize: Quantize, size: float) -> Sums:
+    """Measure the decrease of the loss by a step against the gradient, as a share of the predicted decrease.
 
-    `size` is the root mean square per number.
-
-    From where nothing has snapped yet, y; for the control from the snapped latent.
+    The step starts at y, or at the quantized latent for the control. `size` is the root mean square per number.
     """
-    norm = max(float(place.gradient.norm()), 1e-30)
-    length = size * len(place.gradient) ** 0.5
-    step = place.gradient / norm * length
-    start = place.snapped if snap is identity else place.y
+    norm = max(float(point.gradient.norm()), 1e-30)
+    length = size * len(point.gradient) ** 0.5
+    step = point.gradient / norm * length
+    start = point.quantized if quantize is identity else point.y
     with torch.no_grad():
-        there, codes = snap((start - step)[None])
-        moved = bool((codes != snap(start[None])[1]).any())
-        change = float(place.losses(there)[0]) - place.loss if moved else 0.0
+        there, codes = quantize((start - step)[None])
+        moved = bool((codes != quantize(start[None])[1]).any())
+        change = float(point.losses(there)[0]) - point.loss if moved else 0.0
     return {"clips": 1, "moved": int(moved), "lowered": int(change < 0), "kept": -change / (norm * length)}
 
 
 @torch.no_grad()
-def snapping(snap: Snap, y: Tensor, directions: Tensor, size: float, unit: int) -> Sums:
-    """The quantizer alone: how what the decoder sees moves when y [n, D] moves by +- size * directions [n, D].
+def quantizer_agreement(quantize: Quantize, y: Tensor, directions: Tensor, size: float, unit: int) -> Sums:
+    """Compare the change of the quantized latent with the change of y, for y [n, D] +- size * directions [n, D].
 
-    The estimator takes the movement for the step itself. `still`: units that did not move, of all.
+    The straight-through estimator assumes that they are equal. `moved` counts the units whose codes change.
     """
-    moved = ((snap(y + size * directions)[0] - snap(y - size * directions)[0]) / (2 * size)).double()
+    moved = ((quantize(y + size * directions)[0] - quantize(y - size * directions)[0]) / (2 * size)).double()
     along = directions.double()
     still = (moved.unflatten(-1, (-1, unit)) == 0).all(dim=-1)
     return {
@@ -173,50 +183,55 @@ def snapping(snap: Snap, y: Tensor, directions: Tensor, size: float, unit: int) 
     }
 
 
-# --- figures of sums over clips, with bootstrap intervals over clips
+# --- statistics of the sums over clips, with bootstrap intervals over clips
 
-FIGURES: dict[str, Callable[[Sums], Any]] = {
+STATISTICS: dict[str, Callable[[Sums], Any]] = {
     "no_effect": lambda s: 1 - s["moved"] / s["n"],
-    "same_sign": lambda s: s["same_sign"] / s["moved"],  # of the steps that moved a code
-    "correlation": lambda s: s["sp"] / np.sqrt(s["ss"] * s["pp"]),  # of predicted and actual changes; both have mean 0
-    "slope": lambda s: s["sp"] / s["pp"],  # actual per predicted change
-    "size": lambda s: np.sqrt(s["ss"] / s["pp"]),  # of the actual changes, per predicted one
-    "cosine": lambda s: s["dot"] / np.sqrt(s["ab"] * s["clips"]),  # of the gradient and the smoothed loss's
-    "norm": lambda s: np.sqrt(s["ab"] / s["clips"]),  # of the smoothed loss's gradient, per the estimator's
-    "reliability": lambda s: s["ab"] / np.sqrt(s["aa"] * s["bb"]),  # cosine of two halves of the estimate
+    "same_sign": lambda s: s["same_sign"] / s["moved"],  # share of the steps that change a code
+    "correlation": lambda s: s["sp"] / np.sqrt(s["ss"] * s["pp"]),  # of predicted and actual changes with mean 0
+    "slope": lambda s: s["sp"] / s["pp"],  # actual per predicted change, by regression
+    "size": lambda s: np.sqrt(s["ss"] / s["pp"]),  # root mean square of actual per predicted changes
+    "cosine": lambda s: s["dot"] / np.sqrt(s["ab"] * s["clips"]),  # of the gradient and that of the smoothed loss
+    "norm": lambda s: np.sqrt(s["ab"] / s["clips"]),  # of the smoothed gradient, relative to the estimator's
+    "reliability": lambda s: s["ab"] / np.sqrt(s["aa"] * s["bb"]),  # cosine between two halves of the estimate
     "kept": lambda s: s["kept"] / s["clips"],
     "lowered": lambda s: s["lowered"] / s["clips"],
     "unmoved": lambda s: 1 - s["moved"] / s["clips"],
 }
 
 
-def pooled(figure: str, records: Sequence[Sums], seed: int = 0) -> dict[str, Any]:
-    """One of `FIGURES` of the sums over clips, and its 95 % bootstrap interval over clips.
+def pooled(statistic: str, records: Sequence[Sums], seed: int = 0) -> dict[str, Any]:
+    """Return a statistic of the sums over clips, with its 95 % bootstrap interval over clips.
+
+    Args:
+        statistic: A key of `STATISTICS`.
+        records: Sums of each clip.
+        seed: Random seed for the bootstrap.
 
     Returns:
-        {"mean", "low", "high", "n"}, the first three None where it is undefined (0/0, the root of a negative estimate)
-        in more than 2.5 % of the draws.
+        {"mean", "low", "high", "n"}. The first three are None if the statistic is undefined (0/0, or the root of a
+        negative estimate) in more than 2.5 % of the draws.
     """
-    return _figure(*_drawn(figure, records, seed), len(records))
+    return _summary(*_bootstrap(statistic, records, seed), len(records))
 
 
-def difference(figure: str, ours: Sequence[Sums], theirs: Sequence[Sums], seed: int = 0) -> dict[str, Any]:
-    """`pooled` of one minus the other, the same clips in the same order, drawn together."""
-    (mean, draws), (other, others) = _drawn(figure, ours, seed), _drawn(figure, theirs, seed)
-    return _figure(mean - other, draws - others, len(ours))
+def difference(statistic: str, ours: Sequence[Sums], theirs: Sequence[Sums], seed: int = 0) -> dict[str, Any]:
+    """Return the difference of a statistic between two models on the same clips, with the same bootstrap draws."""
+    (mean, draws), (other, others) = _bootstrap(statistic, ours, seed), _bootstrap(statistic, theirs, seed)
+    return _summary(mean - other, draws - others, len(ours))
 
 
-def _drawn(figure: str, records: Sequence[Sums], seed: int) -> tuple[float, Floats]:
+def _bootstrap(statistic: str, records: Sequence[Sums], seed: int) -> tuple[float, Floats]:
     n = len(records)
     chosen = np.random.default_rng(seed).integers(0, n, size=(N_DRAWS, n))
     values = {name: np.array([record[name] for record in records], dtype=np.float64) for name in records[0]}
     with np.errstate(invalid="ignore", divide="ignore"):
-        mean = FIGURES[figure]({name: array.sum() for name, array in values.items()})
-        draws = FIGURES[figure]({name: array[chosen].sum(axis=1) for name, array in values.items()})
+        mean = STATISTICS[statistic]({name: array.sum() for name, array in values.items()})
+        draws = STATISTICS[statistic]({name: array[chosen].sum(axis=1) for name, array in values.items()})
     return float(mean), draws
 
 
-def _figure(mean: float, draws: Floats, n: int) -> dict[str, Any]:
+def _summary(mean: float, draws: Floats, n: int) -> dict[str, Any]:
     defined = draws[np.isfinite(draws)]
     if not np.isfinite(mean) or len(defined) < (1 - SHARE_UNDEFINED) * len(draws):
         return {"mean": None, "low": None, "high": None, "n": n}

@@ -1,4 +1,4 @@
-"""The experiment's question and answer, each in a sentence or two."""
+"""State the question of the experiment and summarise its answer."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from silkcodec.evaluate.markdown import number
 from silkcodec_lab.gradient.figure import LABELS
 from silkcodec_lab.pages import Result
 
-QUESTION = "how well does the straight-through gradient predict the change of the loss?"
+QUESTION = "How well does the straight-through gradient predict the change of the loss?"
 
 
 def answer(result: Result) -> str:
-    """Return the answer with the figures of a result."""
+    """Return the answer with the numbers of a result."""
     if not result["differences"]:
-        return "No FSQ was measured."
+        return "FSQ was not measured."
     models = result["models"]
     at = next(i for i, entry in enumerate(models["fsq"]["steps_of"]["number"]) if entry["step"] == 1)
     correlations = ", ".join(
@@ -24,11 +24,11 @@ def answer(result: Result) -> str:
         for name, found in result["differences"].items()
         if not any(entry["mean"] is not None and entry["low"] > 0 for entry in found["frame"])
     ]
-    frame = f"no better than {' or '.join(not_better)}" if not_better else "better than the others"
+    frame = f"not significantly better than {' or '.join(not_better)}" if not_better else "better than the others"
     losses = sorted(models, key=lambda name: models[name]["loss"]["mean"])
     return (
-        f"Correlation of predicted and actual change, one number moved by a cell: {correlations}. For a whole frame "
-        f"FSQ is {frame}. Loss after {models['fsq']['steps']:,} steps of training: "
+        f"Correlation of predicted and actual change for steps of one cell in one number: {correlations}. For steps "
+        f"of a whole frame, FSQ is {frame}. Loss after {models['fsq']['steps']:,} training steps: "
         + ", ".join(f"{LABELS[name]} {number(models[name]['loss']['mean'], 2)}" for name in losses)
         + "."
     )

@@ -1,25 +1,25 @@
-"""The figure of the gradient experiment, and the names that it shares with the page."""
+"""Draw the figure of the gradient experiment, and define the names of quantizers."""
 
 from __future__ import annotations
 
-import io
 import math
 from typing import Any
 
+from silkcodec_lab.figures import new_figure, to_png
 from silkcodec_lab.pages import Result
 
 LABELS = {"vq": "VQ", "rvq": "RVQ", "multiscale": "multi-scale RVQ", "fsq": "FSQ"}
 COLOURS = {"vq": "#0b6fa4", "rvq": "#7cb518", "multiscale": "#f0a202", "fsq": "#d1495b"}
-LOWEST_KEPT = -1.0  # of the picture; the table has the rest
+LOWEST_KEPT = -1.0  # lower limit of the axis; the table has all values
 
 
 def figure(result: Result) -> bytes:
-    """A PNG. Above, correlations and descent; below, steps that change no code, training, use of the codes."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # not pyplot: no state, no display
-    from matplotlib.figure import Figure
+    """Draw correlations and descent above, and steps without effect, training curves and use of codes below.
 
-    drawing = Figure(figsize=(14, 8), layout="constrained")
-    FigureCanvasAgg(drawing)
+    Returns:
+        A PNG.
+    """
+    drawing = new_figure(14, 8)
     (frame, alone, kept), (still, loss, used) = drawing.subplots(2, 3)
     for name, found in result["models"].items():
         steps_of, colour = found["steps_of"], COLOURS[name]
@@ -34,21 +34,21 @@ def figure(result: Result) -> bytes:
         steps, losses = ([line[of] for line in found["curves"]] for of in ("step", "loss"))
         loss.plot(steps, losses, color=colour, marker="o", markersize=4, linewidth=1.5)
     frame.set(
-        title="whole frame, random steps", ylabel="correlation of predicted and actual change", ylim=(-0.25, 1.02)
+        title="random steps of a whole frame", ylabel="correlation of predicted and actual change", ylim=(-0.25, 1.02)
     )
     alone.set(
-        title="one number, or one vector (dashed)",
+        title="steps of one number, or of one vector (dashed)",
         ylabel="correlation of predicted and actual change",
         ylim=(-0.25, 1.02),
     )
-    kept.set(title="steps against the gradient", ylabel="decrease of the loss, share of the predicted")
+    kept.set(title="steps against the gradient", ylabel="decrease of the loss / predicted decrease")
     kept.set_ylim(LOWEST_KEPT, 1.5)
     still.set(title="steps that change no code: one number, one vector (dashed)", ylabel="share", ylim=(-0.02, 1.02))
-    loss.set(title="training", xlabel="step", ylabel="mean loss since the last validation")
+    loss.set(title="training", xlabel="step", ylabel="mean training loss")
     loss.grid(alpha=0.3)
     for axes in (frame, alone, kept, still):
         steps = [entry["step"] for entry in next(iter(result["models"].values()))["steps_of"]["frame"]]
-        axes.set(xscale="log", xlabel="size of the step, cells")
+        axes.set(xscale="log", xlabel="step size, cells")
         axes.set_xticks(steps, [f"{step:g}" for step in steps])
         axes.minorticks_off()
         axes.grid(alpha=0.3)
@@ -56,9 +56,7 @@ def figure(result: Result) -> bytes:
     _use(used, result)
     handles, labels = frame.get_legend_handles_labels()
     drawing.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
-    image = io.BytesIO()
-    drawing.savefig(image, format="png", dpi=110, metadata={"Software": None})
-    return image.getvalue()
+    return to_png(drawing)
 
 
 def _line(axes: Any, entries: list[dict[str, Any]], of: str, colour: str, style: str, label: str = "") -> None:
@@ -71,13 +69,13 @@ def _line(axes: Any, entries: list[dict[str, Any]], of: str, colour: str, style:
         steps, [entry[of]["mean"] for entry in defined], style, color=colour, marker=marker, markersize=4,
         linewidth=1.5 if style == "-" else 1.1, label=label or None,
     )  # fmt: skip
-    if style == "-" and defined[0][of]["n"] > 1:  # the bands of all lines would hide each other
+    if style == "-" and defined[0][of]["n"] > 1:  # The bands of all lines would overlap.
         low, high = ([entry[of][side] for entry in defined] for side in ("low", "high"))
         axes.fill_between(steps, low, high, color=colour, alpha=0.13, linewidth=0)
 
 
 def _use(axes: Any, result: Result) -> None:
-    """Bars: entropy of a code as a share of its bits, a bar a codebook."""
+    """Draw the entropy of a code as a share of its bits, with one bar per codebook."""
     names, place = [], 0.0
     for name, found in result["models"].items():
         begin = place
@@ -89,6 +87,6 @@ def _use(axes: Any, result: Result) -> None:
             place += 1
         names.append(((begin + place - 1) / 2, LABELS[name].replace("multi-scale RVQ", "multi-scale")))
         place += 0.8
-    axes.set(title="use of each codebook", ylabel="entropy of a code, share of its bits", ylim=(0, 1.05))
+    axes.set(title="use of each codebook", ylabel="entropy of a code / bits of a code", ylim=(0, 1.05))
     axes.set_xticks([at for at, _ in names], [label for _, label in names])
     axes.grid(axis="y", alpha=0.3)

@@ -1,4 +1,4 @@
-"""The page of the gradient experiment. Every number is the JSON's."""
+"""Write the page of the gradient experiment. All numbers come from the JSON."""
 
 from __future__ import annotations
 
@@ -6,47 +6,47 @@ from typing import Any
 
 from silkcodec.evaluate.markdown import interval, number, table
 from silkcodec_lab.gradient.figure import LABELS, figure
-from silkcodec_lab.pages import Result, made
+from silkcodec_lab.pages import Result, provenance
 
-__all__ = ["QUESTION", "TITLE", "WOULD_CHANGE", "figure", "findings", "how_made", "method"]
+__all__ = ["LIMITATIONS", "QUESTION", "TITLE", "figure", "findings", "method", "reproduce"]
 
-FEW_CLIPS = 10
+FEW_CLIPS = 10  # With fewer clips, the page says that the run is a trial run.
 COMPARED = {
-    "frame": "a whole frame",
+    "frame": "whole frame",
     "number": "one number",
-    "unit": "FSQ's number and the other's vector",
-    "without snapping": "a whole frame without quantization",
-    "quantizer alone": "the quantizer alone",
+    "unit": "one number of FSQ, one vector of the other",
+    "without quantization": "whole frame without quantization",
+    "quantizer alone": "quantizer alone",
 }
 
-TITLE = "How good is the straight-through gradient?"
+TITLE = "Accuracy of the straight-through gradient"
 
 QUESTION = (
-    "Quantization has no useful gradient, so training uses the decoder's gradient at the quantized latent in place of "
-    "the gradient before quantization. How well does it predict the change of the loss for a step of the latent? Is it "
-    "more accurate for FSQ, which quantizes every number by itself, than for codebooks, which quantize vectors? And "
-    "how do the four quantizers compare after training?"
+    "Quantization has no useful gradient, so training uses the gradient of the decoder at the quantized latent. How "
+    "well does this gradient predict the change of the loss for a step of the latent? Is the prediction better for "
+    "FSQ, which quantizes single numbers, than for codebooks, which quantize vectors? How do the four quantizers "
+    "compare after training?"
 )
 
 FIGURE = (
-    "One colour per quantizer; step sizes in cells. Solid: through the quantizer. Dotted: the same steps without "
-    "quantization, where the difference to 1 is due to the decoder's curvature. Bands: intervals. Dashed: a whole "
-    "vector of a codebook is moved. Black ticks on the bars: the value for uniformly chosen codes."
+    "Each quantizer has its own colour, and step sizes are in cells. Solid lines: with quantization. Dotted lines: the "
+    "same steps without quantization, where any difference from 1 is due to the curvature of the decoder. Dashed "
+    "lines: steps of one vector. Bands: intervals. Black ticks on the bars: values for uniformly chosen codes."
 )
 
-WOULD_CHANGE = (
-    "**Steps of training.** How far a step of the optimiser moves a latent, in cells, was not measured. It moves all "
-    "frames at once, for thousands of steps, so errors that differ from step to step average out. The slope is the "
-    "average, and the correlation the quality of a single step.",
-    "**The cell.** Steps are compared at equal shares of each quantizer's own root mean square error, not at equal "
-    "lengths.",
-    "**More models.** There is one run per quantizer, with one seed and at most a thousand steps. Two runs of the same "
-    "quantizer would differ too, and no interval here includes that.",
-    "**Other ways to train a codebook.** Rotation instead of a copy of the gradient, random restarts, a projection to "
-    "few numbers, another weight of the commitment loss. That loss has a gradient of its own, which is exact; it is "
-    "left out here.",
-    "**Other losses.** A discriminator's loss is less smooth than a spectral one. The last stage of training needs no "
-    "estimator, because the encoder is frozen.",
+LIMITATIONS = (
+    "**Steps in training.** The size of the optimiser's steps, in cells, was not measured. In training, all frames "
+    "move at the same time for thousands of steps, so random errors of single steps average out. The correlation "
+    "measures single steps, and the slope measures their average.",
+    "**Step size.** Steps are compared at the same multiple of the quantization error of each quantizer, not at the "
+    "same absolute size.",
+    "**One run per quantizer.** There is one run with one seed per quantizer, with at most a thousand steps. The "
+    "intervals do not include the differences between runs.",
+    "**Other methods to train a codebook.** Rotated gradients, random restarts, projection to fewer numbers, or "
+    "another weight of the commitment loss may change the result. The commitment loss has an exact gradient and is "
+    "not included here.",
+    "**Other losses.** The loss of a discriminator is less smooth than a spectral loss. The last stage of training "
+    "does not need the estimator, because the encoder is frozen.",
 )
 
 
@@ -58,63 +58,75 @@ def method(result: Result) -> list[str]:
         seeds = ", ".join(sorted({str(found["seed"]) for found in result["models"].values()}))
         steps = ", ".join(sorted({f"{found['steps']:,}" for found in result["models"].values()}))
         models = (
-            f"**Models.** {names}: trained by the same code and losses, {steps} steps, seed {seeds}; weights averaged."
+            f"**Models.** {names}, trained with the same code and losses for {steps} steps (seed {seeds}). Their "
+            "weights are averages over training steps."
         )
     else:
         models = (
-            f"**Models.** {names}: **tiny ones, trained for {settings['train_steps']} steps just before, on the very "
-            "clips that they are measured on**, with the loop and losses of `silk train`. They show that the "
-            "experiment runs and say nothing about the quantizers."
+            f"**Models.** {names}. **These are tiny models, trained for {settings['train_steps']} steps on the clips "
+            "that are measured.** They show that the experiment runs, but are no evidence about the quantizers."
         )
     clips = "clip" if speech["n_clips"] == 1 else "clips"
     return [
         models,
-        f"**Speech.** Steps are taken in {speech['n_clips']} {clips}, {speech['duration_s']:.0f} s, at most "
-        f"{settings['clip_s']:g} s each: in one frame of each, 128 numbers, drawn from its louder half, the same "
-        f"frames and random numbers for all models, seed {settings['seed']}. Codes are counted on "
-        f"{speech['counted_s'] / 60:.1f} min. Intervals are 95 % bootstraps over clips; differences are drawn in pairs."
+        f"**Speech.** {speech['n_clips']} {clips} of at most {settings['clip_s']:g} s, {speech['duration_s']:.0f} s in "
+        "total. Steps are taken at one frame of each clip, drawn from its louder half. Frames and random numbers are "
+        f"the same for all models (seed {settings['seed']}). The use of codes is counted on "
+        f"{speech['counted_s'] / 60:.1f} min. Intervals are 95 % bootstrap intervals over clips. Differences are "
+        "paired by clip."
         + (
             " **This is a trial run**: there are too few clips for useful intervals."
             if speech["n_clips"] < FEW_CLIPS
             else ""
         ),
-        "**Predicted and actual change.** *y* is the input of the quantizer: for a codebook the latent, for FSQ the "
-        "number after its tanh, which is smooth and has an exact gradient. The estimator passes on the decoder's "
-        "gradient *g* at the quantized latent, so it predicts that a step *d* changes the loss by *g d*. The actual "
-        "change is half the difference of the loss between *y + d* and *y - d*, both quantized and decoded. The loss "
-        f"is that of training ({', '.join(f'{weight:g} {name}' for name, weight in some['weights'].items())}), over "
-        f"{settings['span']} frames from the one that is moved. It is a piecewise constant function of *y*, whose "
-        "gradient is 0 almost everywhere, so the actual change depends on the size of the step.",
-        "**Cells.** A step's size is the root mean square per number that is moved, in cells; a cell is the root mean "
-        "square quantization error times the root of 12; for FSQ it is the distance of two levels. *Whole frame*: all "
-        "128 numbers in Gaussian directions. *One number*, and *one vector* of as many numbers as a codebook quantizes "
-        "together. *Without quantization*: the same steps from the quantized latent, directly into the decoder.",
-        "**Figures.** *No change*: share of steps that change no code. *Correlation* of predicted and actual change: 1 "
-        "where they are proportional. *Slope*: actual per predicted change, by regression. *Cosine* and *norm*: of *g* "
-        "and the gradient of the loss smoothed by Gaussian noise of this size, which is estimated from antithetic "
-        "pairs with the prediction as control variate. Its square is the product of two independent halves, so noise "
-        "does not increase it (a cosine may exceed 1 by chance; a dash: not significantly different from noise). "
-        "*Reliability* is the cosine of the two halves. *Kept*: decrease of the loss by a step along -*g*, as a share "
-        "of the predicted one.",
+        "**Predicted and actual change.** *y* is the input of the quantization step. For a codebook it is the latent. "
+        "For FSQ it is the number after the tanh, which is smooth and has an exact gradient. The estimator uses the "
+        "gradient *g* of the decoder at the quantized latent, so it predicts that a step *d* changes the loss by "
+        "*g d*. The actual change is half the difference of the loss between *y + d* and *y - d*, both quantized and "
+        f"decoded. The loss is the training loss ({_weights(some['weights'])}) over {settings['span']} frames, from "
+        "the frame that is moved. It is a piecewise constant function of *y*, so the actual change depends on the step "
+        "size.",
+        "**Step sizes.** The size of a step is the root mean square per moved number, in cells. A cell is the root "
+        "mean square quantization error times the square root of 12. For FSQ this is the distance between levels. The "
+        "kinds of steps are:",
+        "- *whole frame*: Gaussian random steps of all 128 numbers;\n"
+        "- *one number*;\n"
+        "- *one vector*: the numbers that a codebook quantizes together;\n"
+        "- *without quantization*: the same steps from the quantized latent, directly into the decoder.",
+        "**Statistics.**",
+        "- *No change*: share of steps that change no code.\n"
+        "- *Right sign*: share of the other steps for which the actual change has the predicted sign.\n"
+        "- *Correlation* of predicted and actual changes.\n"
+        "- *Slope*: actual per predicted change, by regression.\n"
+        "- *Cosine* and *norm*: cosine between *g* and the gradient of the smoothed loss, and the norm of the latter "
+        "relative to *g*. The loss is smoothed by Gaussian noise of the step size. Its gradient is estimated from two "
+        "independent halves of the steps, so that noise does not increase the norm. A cosine may exceed 1 by chance. A "
+        "dash means that the estimate is not significantly different from noise.\n"
+        "- *Reliability*: cosine between the two halves.\n"
+        "- *Decrease*: decrease of the loss by a step along -*g*, divided by the predicted decrease.",
     ]
+
+
+def _weights(weights: dict[str, float]) -> str:
+    return ", ".join(f"{weight:g} {name}" for name, weight in weights.items())
 
 
 def findings(result: Result) -> list[str]:
     several = result["speech"]["n_clips"] > 1
     return [
         FIGURE,
-        "### Is the prediction better for FSQ?",
+        "### FSQ and other quantizers",
         *_verdict(result),
         "### Steps of a whole frame",
         _frames(result, several),
-        "### One number, one vector",
+        "### Steps of one number or one vector",
         _alone(result, several),
         "### Steps against the gradient",
         _descents(result, several),
-        "### The quantizer alone",
-        "How the quantized latent moves when *y* moves, for all frames of the clips. The estimator assumes that it "
-        "moves as much and in the same direction. No decoder, no loss.",
-        _snapping(result, several),
+        "### Quantizer alone",
+        "Change of the quantized latent for a change of *y*, over all frames of the clips, without decoder and loss. "
+        "The estimator assumes that both changes are equal.",
+        _quantizer_alone(result, several),
         "### Training",
         _models(result, several),
         _training_note(result),
@@ -130,11 +142,10 @@ def findings(result: Result) -> list[str]:
 def _verdict(result: Result) -> list[str]:
     """Return, for every other quantizer, at which step sizes FSQ differs significantly."""
     if not result["differences"]:
-        return ["There is no FSQ among the models, or nothing to compare it with."]
-    lines: list[str] = []
+        return ["FSQ or a quantizer to compare it with is missing."]
+    lines = []
     sides: set[int] = set()
     for other, found in result["differences"].items():
-        parts = []
         for kind, words in COMPARED.items():
             entries = [entry for entry in found[kind] if entry["mean"] is not None]
             better = [f"{entry['step']:g}" for entry in entries if entry["low"] > 0]
@@ -143,52 +154,52 @@ def _verdict(result: Result) -> list[str]:
                 sides |= {1} if better else set()
                 sides |= {-1} if worse else set()
                 sides |= {0} if len(better) + len(worse) < len(entries) else set()
-            where = [f"{word} at {', '.join(at)} cells" for word, at in (("better", better), ("worse", worse)) if at]
-            parts.append(f"{words}: {' and '.join(where) if where else 'not significantly different at any size'}")
-        lines.append(f"- Against {LABELS[other]}, {'; '.join(parts)}.")
-    partly = ", which is not everywhere." if 0 in sides else "."
+            where = [f"{word} at {', '.join(at)}" for word, at in (("better", better), ("worse", worse)) if at]
+            lines.append([f"FSQ - {LABELS[other]}", words, "; ".join(where) or "not significantly different"])
+    partly = " At the others there is no significant difference." if 0 in sides else ""
     if 1 in sides and -1 in sides:
-        answer = "**It depends on the step**: better at some sizes, worse at others."
-    elif 1 in sides:
-        answer = f"**Yes**, where the difference is significant{partly}"
-    elif -1 in sides:
-        answer = f"**No, it is worse**, where the difference is significant{partly}"
+        answer = "The prediction for FSQ is **better at some step sizes and worse at others**."
+    elif sides & {1, -1}:
+        word = "better" if 1 in sides else "worse"
+        answer = f"The prediction is **{word} for FSQ** at {'some' if partly else 'all'} step sizes.{partly}"
     else:
-        answer = "**Not significantly different** at any size of step."
+        answer = "The prediction for FSQ is **not significantly different** at any step size."
     n = sum(len(found[kind]) for found in result["differences"].values() for kind in COMPARED)
     rows = []
     for other, found in result["differences"].items():
         for index, entry in enumerate(found["frame"]):
             cells = (_signed(found[kind][index], 2) for kind in (*COMPARED, "descent"))
             rows.append([f"FSQ - {LABELS[other]}", f"{entry['step']:g}", *cells])
-    head = ["paired difference of correlations", "step, cells", *COMPARED.values(), "kept of a step along -g"]
+    head = ["paired difference of correlations", "step, cells", *COMPARED.values(), "decrease along -g"]
     return [
-        ("" if result["settings"]["runs"] else "For tiny models, which say nothing about the quantizers: ")
-        + f"{answer} The measure is the correlation of predicted and actual change, for steps of a whole frame and "
-        f"of one number. Of {n} comparisons with 95 % intervals, one in twenty may be significant by chance:",
-        "\n".join(lines),
-        _ceiling(result),
+        ("" if result["settings"]["runs"] else "The following holds for tiny models only. ")
+        + f"{answer} The measure is the correlation of predicted and actual changes, for steps of a whole frame and of "
+        "one number.",
+        f"Step sizes, in cells, with a significant difference. Of {n} comparisons with 95 % intervals, one in twenty "
+        "may be significant by chance:",
+        table(["difference", "steps", "correlation of FSQ"], lines, numeric=False),
+        *_ceiling(result),
         table(head, rows),
     ]
 
 
-def _ceiling(result: Result) -> str:
-    """Return the step size with the best prediction, and what limits it on either side."""
-    best_of = []
+def _ceiling(result: Result) -> list[str]:
+    """Return the best correlation of each model, with its step size, and an explanation."""
+    rows = []
     for name, found in result["models"].items():
         through, without = found["steps_of"]["frame"], found["steps_of"]["frame, control"]
         pairs = [(a, b) for a, b in zip(through, without, strict=True) if a["correlation"]["mean"] is not None]
         if pairs:
             best, control = max(pairs, key=lambda pair: pair[0]["correlation"]["mean"])
-            best_of.append(
-                f"{LABELS[name]} {best['correlation']['mean']:.2f} at {best['step']:g} cells "
-                f"({control['correlation']['mean']:.2f} without quantization)"
-            )
-    return (
-        f"Best correlation for steps of a whole frame: {'; '.join(best_of)}. Smaller steps are limited by "
-        "quantization, which moves by a cell or not at all; larger ones by the decoder's curvature. Where FSQ also "
-        "differs from another quantizer without quantization, the cause is the decoder, not the estimator."
-    )
+            means = (number(entry["correlation"]["mean"], 2) for entry in (best, control))
+            rows.append([LABELS[name], f"{best['step']:g}", *means])
+    return [
+        "Best correlation for steps of a whole frame:",
+        table(["", "step, cells", "correlation", "without quantization"], rows),
+        "At smaller steps, quantization limits the correlation, because the quantized latent changes by a whole cell "
+        "or not at all. At larger steps, the curvature of the decoder limits it. If FSQ also differs from another "
+        "quantizer without quantization, the cause is the decoder and not the estimator.",
+    ]
 
 
 # --- tables
@@ -221,7 +232,7 @@ def _alone(result: Result, several: bool) -> str:
                 what = "one number" if kind == "number" else f"one vector of {found['unit']}"
                 figures = (entry[of] for of in ("no_effect", "same_sign", "correlation", "slope"))
                 rows.append([f"{LABELS[name]}, {what}", f"{entry['step']:g}", *(_cell(e, several) for e in figures)])
-    head = ["", "step, cells", "no change", "right sign, of the others", "correlation", "slope"]
+    head = ["", "step, cells", "no change", "right sign", "correlation", "slope"]
     return table(head, rows)
 
 
@@ -237,10 +248,10 @@ def _descents(result: Result, several: bool) -> str:
                     *(_cell(e, several) for e in (entry["lowered"], entry["kept"], control["kept"])),
                 ]
             )
-    return table(["", "step, cells", "no change", "lowers the loss", "kept", "kept without quantization"], rows)
+    return table(["", "step, cells", "no change", "loss decreases", "decrease", "decrease without quantization"], rows)
 
 
-def _snapping(result: Result, several: bool) -> str:
+def _quantizer_alone(result: Result, several: bool) -> str:
     rows = [
         [
             LABELS[name],
@@ -248,7 +259,7 @@ def _snapping(result: Result, several: bool) -> str:
             *(_cell(entry[of], several) for of in ("no_effect", "correlation", "slope")),
         ]
         for name, found in result["models"].items()
-        for entry in found["steps_of"]["snapping"]
+        for entry in found["steps_of"]["quantizer"]
     ]
     return table(["", "step, cells", "vectors (FSQ: numbers) unchanged", "cosine", "slope"], rows)
 
@@ -274,20 +285,30 @@ def _models(result: Result, several: bool) -> str:
                 f"{dead:,.0f} of {entries:,}",
             ]
         )
-    head = ["", "steps", "training loss", "loss here", "PESQ-WB ↑", "STOI ↑", "mel distance ↓", "gradient norm"]
-    return table([*head, "bits used of a frame's", "codes never used"], rows)
+    head = [
+        "",
+        "steps",
+        "training loss",
+        "loss at the frames",
+        "PESQ-WB ↑",
+        "STOI ↑",
+        "mel distance ↓",
+        "gradient norm",
+    ]
+    return table([*head, "used bits per frame", "unused codes"], rows)
 
 
 def _training_note(result: Result) -> str:
-    parts = [
-        "Training loss, gradient norm, PESQ, STOI and mel distance are the runs' own, of the last validation and the "
-        "steps before it; *loss here* is that of the frames of this experiment."
-    ]
+    text = (
+        "Training loss, gradient norm, PESQ-WB, STOI and mel distance are from the last validation of each run. *Loss "
+        "at the frames* is the loss at the frames of this experiment. Its paired differences are:"
+    )
+    lines = []
     for other, found in result["differences"].items():
         loss = found["loss"]
         which = "lower" if loss["high"] < 0 else "higher" if loss["low"] > 0 else "not significantly different"
-        parts.append(f"FSQ's loss here minus that of {LABELS[other]}: {_signed(loss, 3)}, {which}.")
-    return " ".join(parts)
+        lines.append(f"- FSQ - {LABELS[other]}: {_signed(loss, 3)}, {which}.")
+    return text.removesuffix(" Its paired differences are:") if not lines else text + "\n\n" + "\n".join(lines)
 
 
 def _codebooks(result: Result) -> str:
@@ -307,10 +328,11 @@ def _codebooks(result: Result) -> str:
                     f"{2 ** book['bits']:,.1f}",
                 ]
             )
-    head = ["codebook", "entries", "codes counted", "never used", "if uniform", "bits per code", "if uniform"]
+    head = ["codebook", "entries", "codes", "unused", "if uniform", "bits per code", "if uniform"]
     return table([*head, "perplexity"], rows) + (
-        "\n\nEntropy of single codes, without their dependence. *If uniform*: the value for as many codes from "
-        "entries that are all chosen equally often. A codebook that several vectors share counts all of them."
+        "\n\nBits per code are the entropy of single codes. *If uniform* is the expected value for the same number of "
+        "codes if all entries are equally probable. If several vectors share a codebook, their codes are counted "
+        "together."
     )
 
 
@@ -323,14 +345,15 @@ def _check(result: Result, several: bool) -> str:
             [LABELS[name], number(found["cell"], 3), number(found["spacing"], 3), number(found["spread"], 2), *cells]
         )
     step = next(iter(result["models"].values()))["steps_of"]["check"][0]["step"]
-    head = ["", "cell", "to the nearest other code", "spread of y", "correlation", "slope"]
+    head = ["", "cell", "nearest other entry", "standard deviation of y", "correlation", "slope"]
     return (
-        f"The decoder has an exact gradient, so without quantization finite differences of {step:g} cells must agree "
-        "with it. They must do so for the loss without its loudness term. The gradient of that term treats one of its "
-        "factors as constant (the extra weight of added sound), so it is not exactly the gradient of its value. The "
-        "last two columns, for the whole loss, are therefore the upper limit of all figures above at small steps. The "
-        "distance to a codebook's nearest other code is divided by the root of its length; for a chain it is that of "
-        "the last codebook.\n\n"
+        f"Without quantization, finite differences of {step:g} cells must agree with the gradient of the decoder, so "
+        "the first correlation and slope must be close to 1. They are for the loss without its loudness term. The "
+        "gradient of that term treats one of its factors as constant "
+        "(the extra weight of added sound), so it is not the exact gradient of its value. The last two columns are for "
+        "the whole loss. They limit the correlations of the other tables at small steps. The distance "
+        "to the nearest other entry is a root mean square per number. For a residual chain it is that of the last "
+        "codebook.\n\n"
     ) + table([*head, "whole loss: correlation", "slope"], rows)
 
 
@@ -343,7 +366,7 @@ def _signed(entry: dict[str, Any], n_digits: int) -> str:
     return f"+{text}" if entry["mean"] is not None and entry["mean"] > 0 else text
 
 
-def how_made(result: Result) -> str:
+def reproduce(result: Result) -> str:
     settings = result["settings"]
     command = ["silk lab gradient SPEECH", *["--run RUN"] * settings["runs"]]
     command += [f"--split {settings['split']}"] if settings["split"] else []
@@ -351,4 +374,4 @@ def how_made(result: Result) -> str:
     command += [f"--directions {settings['smoothed_directions']} --seconds {settings['clip_s']:g}"]
     command += [f"--usage-minutes {settings['usage_minutes']:g} --seed {settings['seed']} -o FOLDER"]
     ids = ", ".join(found["codec_id"] for found in result["models"].values())
-    return f"`{' '.join(command)}`\n\n{made(result)} Models: {ids}."
+    return f"`{' '.join(command)}`\n\n{provenance(result)} Models: {ids}."

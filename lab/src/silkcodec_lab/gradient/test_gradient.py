@@ -23,22 +23,22 @@ from silkcodec.quantizers import FSQ, QUANTIZERS, RVQ, VQ, MultiScaleRVQ
 from silkcodec.train.config import load_config
 from silkcodec.train.losses import SpectralLoss
 from silkcodec_lab import pages
-from silkcodec_lab.gradient import training
+from silkcodec_lab.gradient import trained_run
 from silkcodec_lab.gradient.agreement import (
-    FIGURES,
-    Place,
-    Snap,
-    Snapping,
+    STATISTICS,
+    OperatingPoint,
+    Quantize,
+    SplitQuantizer,
     Sums,
     agreement,
     descent,
     difference,
     identity,
     pooled,
-    snapping,
+    quantizer_agreement,
 )
-from silkcodec_lab.gradient.measure import gradient
-from silkcodec_lab.gradient.model import Plan, frame_losses
+from silkcodec_lab.gradient.experiment import gradient
+from silkcodec_lab.gradient.latent_steps import GradientPlan, frame_losses
 from speechlike import speechlike
 
 D = 16
@@ -62,12 +62,12 @@ def bowl(rows: Tensor) -> Tensor:
     return 0.5 * rows.square().sum(dim=-1)
 
 
-def at(snap: Snap, losses: Any = straight, seed: int = 1, width: int = D) -> Place:
-    return Place.at(3 * gaussian(1, width, seed)[0], snap, losses)
+def at(quantize: Quantize, losses: Any = straight, seed: int = 1, width: int = D) -> OperatingPoint:
+    return OperatingPoint.at(3 * gaussian(1, width, seed)[0], quantize, losses)
 
 
 def figure(name: str, sums: Sums) -> float:
-    return float(FIGURES[name](sums))
+    return float(STATISTICS[name](sums))
 
 
 # --- what must agree does
@@ -75,39 +75,39 @@ def figure(name: str, sums: Sums) -> float:
 
 @pytest.mark.parametrize("size", [0.01, 1.0, 100.0])
 def test_an_identity_and_a_straight_decoder_agree_with_every_prediction(size: float) -> None:
-    place = at(identity)
-    sums = agreement(place, identity, gaussian(40), size, smoothed=True)
+    point = at(identity)
+    sums = agreement(point, identity, gaussian(40), size, smoothed=True)
     for name, expected in (("correlation", 1), ("slope", 1), ("cosine", 1), ("norm", 1), ("no_effect", 0)):
         assert figure(name, sums) == pytest.approx(expected, abs=1e-3), name
-    assert figure("kept", descent(place, identity, size)) == pytest.approx(1, abs=1e-3)
+    assert figure("kept", descent(point, identity, size)) == pytest.approx(1, abs=1e-3)
 
 
 def test_a_bowl_keeps_its_gradient_in_central_differences_but_not_downhill() -> None:
     """L = |y|^2 / 2: differences are exact at any size; a step of length t downhill keeps 1 - t / (2 |y|)."""
-    place = at(identity, bowl)
-    assert place.gradient == pytest.approx(place.y)
-    assert figure("correlation", agreement(place, identity, gaussian(30), 2.0)) == pytest.approx(1, abs=1e-4)
-    length = float(place.y.norm())
+    point = at(identity, bowl)
+    assert point.gradient == pytest.approx(point.y)
+    assert figure("correlation", agreement(point, identity, gaussian(30), 2.0)) == pytest.approx(1, abs=1e-4)
+    length = float(point.y.norm())
     for share in (0.5, 2.0, 3.0):
-        kept = figure("kept", descent(place, identity, share * length / D**0.5))
+        kept = figure("kept", descent(point, identity, share * length / D**0.5))
         assert kept == pytest.approx(1 - share / 2, abs=1e-4)
 
 
 def test_the_gradient_is_taken_at_the_snapped_latent() -> None:
-    place = at(rounding, bowl)
-    torch.testing.assert_close(place.gradient, torch.round(place.y))
-    assert place.loss == pytest.approx(float(bowl(torch.round(place.y))))
+    point = at(rounding, bowl)
+    torch.testing.assert_close(point.gradient, torch.round(point.y))
+    assert point.loss == pytest.approx(float(bowl(torch.round(point.y))))
 
 
 # --- rounding, where the truth is known
 
 
 def test_far_below_a_cell_rounding_changes_nothing_and_at_the_wall_a_huge_one() -> None:
-    middle = Place.at(torch.full((D,), 5.0), rounding, straight)  # as far from every wall as can be
+    middle = OperatingPoint.at(torch.full((D,), 5.0), rounding, straight)  # as far from every wall as can be
     sums = agreement(middle, rounding, torch.eye(D), 0.4)
     assert figure("no_effect", sums) == 1 and sums["ss"] == 0
     assert figure("kept", descent(middle, rounding, 1e-3)) == 0
-    wall = Place.at(torch.full((D,), 5.5), rounding, straight)
+    wall = OperatingPoint.at(torch.full((D,), 5.5), rounding, straight)
     sums = agreement(wall, rounding, torch.eye(D), 0.01)  # a jump of 1 over a step of 2 x 0.01
     assert figure("no_effect", sums) == 0 and figure("slope", sums) == pytest.approx(50, rel=1e-3)
     assert figure("correlation", sums) == pytest.approx(1)  # the right direction, but for the factor
@@ -122,12 +122,12 @@ def test_steps_of_whole_cells_agree_with_every_prediction() -> None:
 def test_the_smoothed_gradient_of_rounding_is_its_closed_form(noise: float) -> None:
     """d/dy E round(y + noise u) = the sum of Gaussian bells at the walls k + 1/2; it tends to 1 for noise of a cell."""
     y = torch.tensor([0.0, 0.2, 0.4, 0.5, 0.7, 1.0])
-    place = Place.at(y, rounding, lambda rows: rows @ torch.tensor([1.0, -2.0, 3.0, 1.0, 2.0, -1.0]))
-    sums = agreement(place, rounding, gaussian(200_000, len(y)), noise, smoothed=True)
+    point = OperatingPoint.at(y, rounding, lambda rows: rows @ torch.tensor([1.0, -2.0, 3.0, 1.0, 2.0, -1.0]))
+    sums = agreement(point, rounding, gaussian(200_000, len(y)), noise, smoothed=True)
     walls = np.arange(-20, 20) + 0.5
     bells = np.exp(-(((y.numpy()[:, None] - walls) / noise) ** 2) / 2) / (noise * math.sqrt(2 * math.pi))
     slopes = bells.sum(axis=1)
-    g = place.gradient.numpy()
+    g = point.gradient.numpy()
     truth = slopes * g
     assert figure("norm", sums) == pytest.approx(np.linalg.norm(truth) / np.linalg.norm(g), rel=0.02)
     assert figure("cosine", sums) == pytest.approx(truth @ g / np.linalg.norm(truth) / np.linalg.norm(g), rel=0.02)
@@ -138,11 +138,11 @@ def test_the_smoothed_gradient_of_rounding_is_its_closed_form(noise: float) -> N
 
 def test_noise_does_not_lengthen_the_smoothed_gradient() -> None:
     """With few directions each half is mostly noise; the product of the halves is right on average all the same."""
-    place, ab, aa = at(identity, lambda rows: straight(rows) + 30 * torch.sin(40 * rows).sum(dim=-1)), [], []
+    point, ab, aa = at(identity, lambda rows: straight(rows) + 30 * torch.sin(40 * rows).sum(dim=-1)), [], []
     for seed in range(400):  # the ripple is smoothed away: e^(-40^2 / 2)
-        sums = agreement(place, identity, gaussian(8, seed=seed), 1.0, smoothed=True)
+        sums = agreement(point, identity, gaussian(8, seed=seed), 1.0, smoothed=True)
         ab.append(sums["ab"]), aa.append(sums["aa"])
-    norm = np.linalg.norm(np.arange(1, D + 1)) / float(place.gradient.norm())
+    norm = np.linalg.norm(np.arange(1, D + 1)) / float(point.gradient.norm())
     error = np.std(ab) / len(ab) ** 0.5
     assert np.mean(ab) == pytest.approx(norm**2, abs=5 * error) and np.mean(aa) > norm**2 + 10 * error
 
@@ -150,16 +150,18 @@ def test_noise_does_not_lengthen_the_smoothed_gradient() -> None:
 def test_the_quantizer_alone_moves_by_the_step_and_a_sawtooth() -> None:
     y = 20 * gaussian(2_000)
     for size, stays in ((0.01, 0.984), (0.1, 0.840)):  # 1 - E|2 size u|, the chance of no wall on the way
-        sums = snapping(rounding, y, gaussian(2_000, seed=3), size, 1)
+        sums = quantizer_agreement(rounding, y, gaussian(2_000, seed=3), size, 1)
         assert figure("no_effect", sums) == pytest.approx(stays, abs=0.004)
         assert figure("slope", sums) == pytest.approx(1, abs=0.05)
-    sums = snapping(rounding, y, gaussian(2_000, seed=3), 3.0, 1)
+    sums = quantizer_agreement(rounding, y, gaussian(2_000, seed=3), 3.0, 1)
     # The difference of two errors, each evenly spread over a cell: 1 / 6 of variance, over (2 x 3)^2 of the step.
     assert figure("correlation", sums) == pytest.approx(1 / math.sqrt(1 + 1 / 6 / 36), abs=1e-3)
-    assert figure("no_effect", snapping(rounding, y, gaussian(2_000, seed=3), 0.1, D)) < 0.1  # a unit of 16 numbers
+    assert (
+        figure("no_effect", quantizer_agreement(rounding, y, gaussian(2_000, seed=3), 0.1, D)) < 0.1
+    )  # a unit of 16 numbers
 
 
-# --- the real quantizers, parted in two
+# --- the real quantizers, split in two
 
 SMALL: dict[str, torch.nn.Module] = {
     "fsq": FSQ(),
@@ -172,22 +174,22 @@ SMALL: dict[str, torch.nn.Module] = {
 @pytest.mark.parametrize("name", list(SMALL))
 def test_the_two_parts_are_the_quantizer_and_pass_its_gradient(name: str) -> None:
     quantizer = SMALL[name].eval()
-    parted, latent = Snapping(quantizer), (1.5 * gaussian(5, 128)).requires_grad_(True)
+    split, latent = SplitQuantizer(quantizer), (1.5 * gaussian(5, 128)).requires_grad_(True)
     whole = quantizer(latent)
-    y = parted.inside(latent)
-    snapped, codes = parted.snap(y)
-    torch.testing.assert_close(snapped, whole.latent.detach())
+    y = split.inside(latent)
+    quantized, codes = split.quantize(y)
+    torch.testing.assert_close(quantized, whole.latent.detach())
     assert torch.equal(codes, whole.codes)
     passed = gaussian(5, 128, seed=2)  # any gradient at what the decoder sees
     (theirs,) = torch.autograd.grad(whole.latent, latent, passed, retain_graph=True)
     (ours,) = torch.autograd.grad(y, latent, passed)
     torch.testing.assert_close(theirs, ours)
-    assert parted.unit == {"fsq": 1, "vq": 4, "rvq": 16, "multiscale": 8}[name]
+    assert split.unit == {"fsq": 1, "vq": 4, "rvq": 16, "multiscale": 8}[name]
 
 
 def test_beyond_the_range_is_the_outermost_level() -> None:
-    snapped, codes = Snapping(FSQ()).snap(torch.tensor([[-9.0, 9.0, 0.1]]))
-    assert snapped.tolist() == [[-1.0, 0.75, 0.0]] and codes.tolist() == [[0, 7, 4]]
+    quantized, codes = SplitQuantizer(FSQ()).quantize(torch.tensor([[-9.0, 9.0, 0.1]]))
+    assert quantized.tolist() == [[-1.0, 0.75, 0.0]] and codes.tolist() == [[0, 7, 4]]
 
 
 def test_the_loss_of_a_frame_is_the_loss_of_the_whole() -> None:
@@ -227,30 +229,30 @@ def test_figures_are_of_all_clips_and_intervals_of_their_draws() -> None:
 
 def test_use_of_codes_is_counted_by_codebook() -> None:
     codes = np.stack([np.arange(64) % 8, np.zeros(64, dtype=np.int64)] * 64, axis=1)
-    (book,) = training.usage(FSQ(), codes)
+    (book,) = trained_run.usage(FSQ(), codes)
     assert (book["books"], book["n_codes"], book["codes_per_frame"]) == (128, 64, 128)
     assert book["bits"] == pytest.approx(1.5) and book["dead"] == pytest.approx(7 / 16) and book["lowest_share"] == 0
-    (book,) = training.usage(VQ(entries=16), np.tile(np.arange(4), (50, 8)))
+    (book,) = trained_run.usage(VQ(entries=16), np.tile(np.arange(4), (50, 8)))
     assert book["bits"] == pytest.approx(2) and book["dead"] == 0.75 and book["n_codes"] == 1_600
     assert book["bits_if_even"] == pytest.approx(4, abs=0.02) and book["dead_if_even"] == pytest.approx(0, abs=1e-9)
-    chain = training.usage(RVQ(entries=32), np.tile(np.arange(4), (10, 8)))  # codebook k only ever says k
+    chain = trained_run.usage(RVQ(entries=32), np.tile(np.arange(4), (10, 8)))  # codebook k only ever says k
     assert [book["bits"] for book in chain] == [0.0] * 4 and [book["codes_per_frame"] for book in chain] == [8] * 4
-    scales = training.usage(MultiScaleRVQ(entries=32), np.zeros((10, 30), dtype=np.int64))
+    scales = trained_run.usage(MultiScaleRVQ(entries=32), np.zeros((10, 30), dtype=np.int64))
     assert [book["codes_per_frame"] for book in scales] == [2, 4, 8, 16] and scales[0]["name"] == "1, stride 8"
 
 
 def test_the_nearest_other_entry_is_found() -> None:
-    assert training.spacing(FSQ(), np.zeros((1, 128), dtype=np.int64)) == 0.25
+    assert trained_run.spacing(FSQ(), np.zeros((1, 128), dtype=np.int64)) == 0.25
     quantizer = VQ(entries=4)
     quantizer.codebook.entries.copy_(torch.tensor([[0.0] * 4, [2.0] * 4, [3.0] * 4, [9.0] * 4]))
     codes = np.array([[0, 1, 1, 3] * 8])  # 2, 1, 1 and 6 away, each number
-    assert training.spacing(quantizer, codes) == pytest.approx(1.5)
+    assert trained_run.spacing(quantizer, codes) == pytest.approx(1.5)
 
 
 # --- the experiment, on tiny models that it trains itself
 
 
-PLAN = Plan(
+PLAN = GradientPlan(
     steps=(0.1, 1.0), smoothed=(1.0,), directions=2, smoothed_directions=4, singles=2, span=2, clip_s=2.0, train_steps=2
 )
 
@@ -298,19 +300,19 @@ def test_the_page_is_what_the_json_says(result: dict[str, Any], tmp_path: Path) 
     written, drawn = pages.write(result, tmp_path / "pages")
     text = written.read_text(encoding="utf-8")
     assert text == pages.render(result) and drawn.read_bytes().startswith(b"\x89PNG")
-    for words in ("tiny ones, trained for 2 steps", "trial run", "FSQ - VQ | 0.1 |"):
+    for words in ("tiny models, trained for 2 steps", "trial run", "FSQ - VQ | 0.1 |"):
         assert words in text
     book = result["models"]["vq"]["usage"][0]
-    assert f"| VQ, the only one | 4,096 | {book['n_codes']:,} |" in text
+    assert f"| VQ, single codebook | 4,096 | {book['n_codes']:,} |" in text
 
 
 @pytest.mark.parametrize(
     ("shifts", "says"),
     [
-        ((0.2, 0.2), "**Yes**"),
-        ((-0.2, -0.2), "**No, it is worse**"),
-        ((0.2, -0.2), "**It depends on the step**"),
-        ((0.0, 0.0), "**Not significantly different**"),
+        ((0.2, 0.2), "**better for FSQ**"),
+        ((-0.2, -0.2), "**worse for FSQ**"),
+        ((0.2, -0.2), "**better at some step sizes and worse at others**"),
+        ((0.0, 0.0), "**not significantly different** at any step size"),
     ],
 )
 def test_the_answer_follows_the_numbers(result: dict[str, Any], shifts: tuple[float, float], says: str) -> None:
@@ -323,35 +325,39 @@ def test_the_answer_follows_the_numbers(result: dict[str, Any], shifts: tuple[fl
 
 def test_runs_are_taken_and_a_broken_one_is_refused(clips: Path, tmp_path: Path) -> None:
     waves = [speechlike(2.4, seed=0)]
-    (run,) = training.train_tiny(waves, tmp_path / "trained", 2, ["fsq"])
+    (run,) = trained_run.train_tiny(waves, tmp_path / "trained", 2, ["fsq"])
     result = rounded(gradient([clips / "0.wav"], runs=[run], plan=PLAN))
-    assert result["settings"]["runs"] == 1 and result["differences"] == {} and "no FSQ" in pages.render(result)
-    with pytest.raises(ArgumentError, match="asked for once; got fsq, fsq"):
+    assert (
+        result["settings"]["runs"] == 1
+        and result["differences"] == {}
+        and "FSQ or a quantizer to compare" in pages.render(result)
+    )
+    with pytest.raises(ArgumentError, match="another quantizer; got fsq, fsq"):
         gradient([clips], runs=[run, run], plan=PLAN)
     (run / "history.jsonl").write_text("{}\n")
-    with pytest.raises(WeightsError, match=r"whole history\.jsonl"):
+    with pytest.raises(WeightsError, match=r"valid history\.jsonl"):
         gradient([clips], runs=[run], plan=PLAN)
-    with pytest.raises(WeightsError, match="must hold"):
+    with pytest.raises(WeightsError, match="must contain"):
         gradient([clips], runs=[tmp_path], plan=PLAN)
 
 
 def test_examples_in_docstrings_run() -> None:
-    assert doctest.testmod(training).failed == 0
+    assert doctest.testmod(trained_run).failed == 0
 
 
 @pytest.mark.parametrize(
     ("plan", "says"),
     [
-        ({"steps": (0.0,)}, "above 0 cells"),
+        ({"steps": (0.0,)}, "all above 0"),
         ({"smoothed": (7.0,)}, "among the steps"),
-        ({"directions": 1}, "2 or more"),
-        ({"singles": 0}, r"1\.\.128"),
-        ({"clip_s": 0.5}, r"1\.6 s long"),
+        ({"directions": 1}, "between 2 and"),
+        ({"singles": 0}, "between 1 and 128"),
+        ({"clip_s": 0.5}, r"at least 1\.6"),
     ],
 )
 def test_wrong_arguments_are_one_sentence(clips: Path, plan: Any, says: str) -> None:
     with pytest.raises(ArgumentError, match=says):
-        gradient([clips], plan=Plan(**plan))
+        gradient([clips], plan=GradientPlan(**plan))
 
 
 def test_short_clips_are_refused_in_a_line(tmp_path: Path) -> None:

@@ -1,15 +1,15 @@
-"""The experiment's question and answer, each in a sentence or two."""
+"""State the question of the experiment and summarise its answer."""
 
 from __future__ import annotations
 
 from silkcodec.evaluate.markdown import number
 from silkcodec_lab.pages import Result
 
-QUESTION = "what do a codec's tokens cost a language model?"
+QUESTION = "How expensive are the tokens of a codec for a language model?"
 
 
 def answer(result: Result) -> str:
-    """Return the answer with the figures of a result."""
+    """Return the answer with the numbers of a result."""
     found = result["codecs"]
     shares = ", ".join(
         f"{name} {number(100 * one['share_of_raw_bits'], 1)} %"
@@ -17,6 +17,6 @@ def answer(result: Result) -> str:
         if "share_of_raw_bits" in one
     )
     return (
-        f"Silk takes {number(found['silk']['tokens_per_second'], 1)} steps per second of speech. Bits that a small "
-        f"model needs, as a share of the raw bits: {shares}."
+        f"Silk needs {number(found['silk']['tokens_per_second'], 1)} steps per second of speech. Cross-entropy of a "
+        f"small model, as a share of the raw bit rate: {shares}."
     )

@@ -1,34 +1,37 @@
-"""The page and the figure of this experiment. Every number is the JSON's."""
+"""Write the page and draw the figure of the experiment. All numbers come from the JSON."""
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
 from silkcodec.evaluate.markdown import interval, number, table
-from silkcodec_lab.pages import Result, made
+from silkcodec_lab.figures import new_figure, to_png
+from silkcodec_lab.pages import Result, provenance
+from silkcodec_lab.selection import describe_speech
 
-NOTABLE_RISE = 0.005  # of held-out bits above their lowest: more than that is called overfitting
+NOTABLE_RISE = 0.005  # A larger relative rise of held-out bits above their minimum is reported as overfitting.
 
-TITLE = "What do a codec's tokens cost a language model?"
+TITLE = "Cost of tokens for a language model"
 
 QUESTION = (
-    "A voice language model reads and writes the tokens of a codec. What do they cost: how many steps per minute of "
-    "speech, how large a vocabulary, how many bits per second to predict, and how much time for training and sampling?"
+    "A voice language model reads and predicts the tokens of a codec. How many steps per minute of speech does it "
+    "need, how large is the vocabulary, how many bits per second must it predict, and how long do training and "
+    "sampling take?"
 )
 
-WOULD_CHANGE = (
-    "**More speech, a larger model, more steps.** Bits fall with each, and not equally fast for every codec: a "
-    "codec with a larger vocabulary needs more speech before its heads learn anything. The ranking above is for a "
-    "tiny model and little speech.",
-    "**Another split between body and depth.** All codecs get the same two parts; a codec with few, large frames may "
-    "need a larger depth part, and one with many small frames a longer context.",
-    "**A chain instead of independent heads.** The heads of a factorised token are predicted at once. Regrouped to "
-    "smaller tokens (`silk/4`, `silk/1`) more of them are conditioned on each other, at the cost of more steps.",
-    "**Other hardware, a larger body.** The times are for a tiny model on a CPU, where overhead is as large as the "
-    "arithmetic. The counts of steps do not depend on it; the relative cost of body and depth steps does.",
-    "**Trained weights for the codecs marked as cost only.** Their times would stay, and they would get bits.",
-    "**Quality.** Nothing here measures the quality of the decoded speech.",
+LIMITATIONS = (
+    "**Small model, little speech.** Bits fall with more speech, a larger model and more steps, but not equally for "
+    "every codec. A codec with a large vocabulary needs more speech. The ranking holds for a tiny model and little "
+    "speech.",
+    "**Sizes of body and depth part.** They are the same for all codecs. A codec with few, large frames may need a "
+    "larger depth part, and a codec with many small frames a longer context.",
+    "**Independent heads.** The heads of a factorised token are predicted independently. With smaller tokens "
+    "(`silk/4`, `silk/1`), more codes are conditioned on each other, but there are more steps.",
+    "**Hardware.** Times are for a tiny model on a CPU, where overhead is as large as the computation. The number of "
+    "steps does not depend on the hardware, but the relative cost of body and depth steps does.",
+    "**Random weights.** Codecs that are listed as cost only have random weights. With trained weights, their bits "
+    "could be measured, and their times would stay the same.",
+    "**Quality.** This experiment does not measure the quality of the decoded speech.",
 )
 
 
@@ -37,52 +40,56 @@ def method(result: Result) -> list[str]:
     parts = _parameters(result)
     trained_h = settings["n_steps"] * settings["batch"] * settings["window_s"] / 3600
     return [
-        "**Counted.** Frames, tokens and codebooks are those of tokens that were produced. *Flat* is one step a "
-        "token; *frames* is one step a frame, its tokens predicted at once or by a small model of their own; the "
-        "*delay* pattern is one step a frame, each further token of a frame one step later. Tokens of a frame stand "
-        "in the order of their time, coarser codebooks first.",
-        "**Factorised.** Where no codebook has more than 4,096 codes, a token has one head (softmax). Else every "
-        "code is written in base 8, exactly, and each digit has a head of 8: Silk's 8^7 = 2,097,152 codes are 7 "
-        "heads of 8, which are its FSQ levels. The heads of one token are predicted at once, independently of each "
-        "other: a token stays one step. `silk/4` is the same recording regrouped to 32 tokens of 4,096 a frame, "
-        "`silk/1` to 128 of 8.",
-        f"**Tried.** The same model for every codec: a transformer over frames ({size['width']} wide, {size['layers']} "
-        f"layers, {parts['body']}) and a smaller one over the tokens of a frame ({size['depth_width']} wide, "
-        f"{size['depth_layers']} layers, {parts['depth']}), as in the RQ-Transformer "
-        "([arXiv 2203.01941](https://arxiv.org/abs/2203.01941)) that Moshi uses over Mimi "
-        "([arXiv 2410.00037](https://arxiv.org/abs/2410.00037)). Token vectors and heads come on top: as many as the "
-        "vocabulary asks for. Heads begin at zero, so an untrained model costs exactly the raw bits.",
-        f"**Trained** on the same speech, {_speech(result['speech']['train'])}, with AdamW at "
-        f"{settings['learning_rate']:g} after {settings['warmup_steps']} steps of warm-up, seed {settings['seed']}, "
-        f"{settings['n_steps']} steps of {settings['batch']} windows of {settings['window_s']:.3g} s at the same "
-        f"moments for every codec: {trained_h:.2g} h in all. The learning rate stays constant, so each point of "
-        "a curve is what a run that ended there had reached.",
-        f"**Scored** on held-out speech, {_speech(result['speech']['held_out'])}, in windows of the same length, "
-        "each from its own start. Bits per second are the cross-entropy of all tokens, summed, over the seconds of "
-        "their frames; the interval is the 95 % bootstrap over windows, not over training runs: there was one. "
-        "*Frequencies* is the cost by the frequency of each head's codes in the training speech.",
+        "**Sequence lengths.** They are counted from encoded tokens, for three token patterns. The tokens of a frame "
+        "are ordered by time, then from coarse to fine codebooks.",
+        "- *flat*: one step per token.\n"
+        "- *frame*: one step per frame. Its tokens are predicted together or by a small second model.\n"
+        "- *delay*: one step per frame, where each further token of a frame is delayed by one more step.",
+        "**Factorised outputs.** If no codebook has more than 4,096 codes, each token has one output head. Otherwise, "
+        "every code is written in base 8, and each digit has a head of 8 outputs. Silk's tokens with 8^7 = 2,097,152 "
+        "codes have 7 heads of 8, which are its FSQ levels. The heads of a token are predicted in the same step, "
+        "independently of each other. `silk/4` has the same levels in 32 tokens of 4,096 codes per frame, and `silk/1` "
+        "in 128 tokens of 8.",
+        f"**Model.** The same model is used for every codec. A transformer over frames ({size['width']} wide, "
+        f"{size['layers']} layers, {parts['body']}) is followed by a smaller one over the tokens of a frame "
+        f"({size['depth_width']} wide, {size['depth_layers']} layers, {parts['depth']}), as in the RQ-Transformer "
+        "([arXiv 2203.01941](https://arxiv.org/abs/2203.01941)) that Moshi uses with Mimi "
+        "([arXiv 2410.00037](https://arxiv.org/abs/2410.00037)). Token vectors and heads are additional, and their "
+        "number depends on the vocabulary. The heads are initialised with zeros, so the bits of an untrained model are "
+        "the raw bits.",
+        f"**Training.** The training speech is {describe_speech(result['speech']['train'])}. There are "
+        f"{settings['n_steps']} steps with AdamW, with a learning rate of {settings['learning_rate']:g} after "
+        f"{settings['warmup_steps']} warm-up steps (seed {settings['seed']}). Each step uses {settings['batch']} "
+        f"windows of {settings['window_s']:.3g} s, which are {trained_h:.2g} h in total. Every codec gets the same "
+        "parts of the speech. The learning rate is constant, so each point of a "
+        "curve equals the final result of a shorter run.",
+        f"**Scores.** The held-out speech is {describe_speech(result['speech']['held_out'])}. Bits per second are "
+        "measured in windows of the same length without earlier context. They are the summed cross-entropy of all "
+        "tokens, divided by the duration of their frames. Intervals are 95 % bootstrap intervals over windows. They do "
+        "not include the variation between training runs, because there is one run per codec. *Frequencies* is the "
+        "cost with the frequencies of codes in the training speech, without a model.",
     ]
 
 
 def findings(result: Result) -> list[str]:
     codecs = result["codecs"]
     trained = {name: found for name, found in codecs.items() if not found["cost_only"]}
-    parts = ["### Counted", _counted(codecs), _counted_note(codecs)]
+    parts = ["### Sequence lengths and vocabulary", _counted(codecs), _counted_note(codecs)]
     if trained:
         parts += [
-            "### Predicted",
+            "### Bits per second",
             _predicted(trained, result["settings"]["equal_time_s"]),
-            "**Bits per second of different codecs do not compare as quality**: a codec that keeps less of the "
-            "speech has fewer bits to predict. The share of the raw bits can be compared (how predictable the tokens "
-            "are for a model of this size), and so can the cost of training.",
+            "**Bits per second are not a measure of quality.** A codec that keeps less information has fewer bits to "
+            "predict. The share of the raw bits can be compared between codecs. It shows how predictable the tokens "
+            "are for a model of this size.",
             *_overfitted(trained),
         ]
-    parts += ["### Timed", _timed(codecs)]
+    parts += ["### Training and sampling time", _timed(codecs)]
     if len(trained) < len(codecs):
         names = ", ".join(f"`{name}`" for name in codecs if name not in trained)
         parts.append(
-            f"Cost only: {names}. Their weights are random, in the published architecture: the tokens have the right "
-            "shape and no meaning, so lengths and times are measured, and bits are not."
+            f"Cost only: {names}. These codecs have the published architecture with random weights. Their tokens have "
+            "the right layout but no content, so bits are not measured."
         )
     return parts
 
@@ -91,16 +98,16 @@ def _counted(codecs: dict[str, Any]) -> str:
     header = [
         "codec",
         "frames/s",
-        "tokens a frame",
+        "tokens per frame",
         "tokens/s",
-        "steps a minute: flat",
-        "frames",
+        "steps per minute: flat",
+        "frame",
         "delay",
-        "speech a step: flat",
-        "frames",
+        "speech per step: flat",
+        "frame",
         "vocabulary",
-        "outputs, factorised",
-        "head parameters, whole",
+        "factorised outputs",
+        "head parameters, not factorised",
         "factorised",
     ]
     rows = []
@@ -127,9 +134,9 @@ def _counted_note(codecs: dict[str, Any]) -> str:
     minutes = {name: found["minute_steps"] for name, found in codecs.items()}
     flat, frames = (min(minutes, key=lambda name: minutes[name][layout]) for layout in ("flat", "frame"))
     return (
-        f"Fewest steps a minute: flat, `{flat}` with {minutes[flat]['flat']:,}; of frames, `{frames}` with "
-        f"{minutes[frames]['frame']:,}. Head parameters are for a model {width:,} wide, with one output a "
-        "code (*whole*) or factorised."
+        f"Fewest steps per minute: `{flat}` with {minutes[flat]['flat']:,} (flat), and `{frames}` with "
+        f"{minutes[frames]['frame']:,} (frame). Head parameters are for a model of width {width:,}, with one output "
+        "per code (not factorised) or factorised."
     )
 
 
@@ -165,10 +172,10 @@ def _overfitted(trained: dict[str, Any]) -> list[str]:
         last = found["curve"][-1]["bits_per_second"]
         if last > (1 + NOTABLE_RISE) * lowest["bits_per_second"]:
             sentences.append(
-                f"`{name}` **overfits**: its bits fell to {_percent(_share(lowest, found))} of the raw ones "
-                f"after {lowest['speech_s']:.0f} s of training speech and rose again, with "
-                f"{_millions(found['parameters']['vocabulary'])} parameters for its vocabulary alone. It needs more "
-                "speech than this, or smaller heads."
+                f"`{name}` **overfits**. Its bits fell to {_percent(_share(lowest, found))} of the raw bits after "
+                f"{lowest['speech_s']:.0f} s of training speech and then rose. The model has "
+                f"{_millions(found['parameters']['vocabulary'])} parameters for the vocabulary alone, so it needs "
+                "more speech or smaller heads."
             )
     return sentences
 
@@ -176,12 +183,12 @@ def _overfitted(trained: dict[str, Any]) -> list[str]:
 def _timed(codecs: dict[str, Any]) -> str:
     header = [
         "codec",
-        "body steps a second of speech",
-        "depth steps",
+        "body steps per second of speech",
+        "depth steps per second of speech",
         "training steps/s",
         "training, s per hour of speech",
         "sampling, x real time",
-        "parameters for the vocabulary",
+        "vocabulary parameters",
     ]
     rows = []
     for name, found in codecs.items():
@@ -199,7 +206,7 @@ def _timed(codecs: dict[str, Any]) -> str:
     return table(header, rows)
 
 
-def how_made(result: Result) -> str:
+def reproduce(result: Result) -> str:
     codecs, settings = result["codecs"], result["settings"]
     asked = ",".join(name for name, found in codecs.items() if not found["cost_only"])
     cost_only = ",".join(f"{name}@FOLDER" for name, found in codecs.items() if found["cost_only"])
@@ -212,42 +219,40 @@ def how_made(result: Result) -> str:
     ids = ", ".join(sorted({found["codec_id"] for found in codecs.values()}))
     threads = settings["threads"] or result["machine"]["threads"]
     return (
-        f"`{' '.join(command)}`\n\n{made(result)} Threads in training: {threads}; in sampling one, and one sequence. "
-        f"Codecs and weights: {ids}."
+        f"`{' '.join(command)}`\n\n{provenance(result)} Training used {threads} threads. Sampling used one thread "
+        f"and one sequence. Codec ids: {ids}."
     )
 
 
 def figure(result: Result) -> bytes:
-    """A PNG: steps for a minute of speech, and the curves over training speech and training time."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # not pyplot: no state, no display
-    from matplotlib.figure import Figure
+    """Draw the steps per minute of speech, and training curves over training speech and training time.
 
+    Returns:
+        A PNG.
+    """
     codecs = result["codecs"]
-    drawing = Figure(figsize=(13, 4.4), layout="constrained")
-    FigureCanvasAgg(drawing)
+    drawing = new_figure(13, 4.4)
     bars, speech, seconds = drawing.subplots(1, 3)
     places = range(len(codecs))
-    for shift, layout, label in ((-0.2, "flat", "one step a token"), (0.2, "frame", "one step a frame")):
+    for shift, layout, label in ((-0.2, "flat", "one step per token"), (0.2, "frame", "one step per frame")):
         counts = [found["minute_steps"][layout] for found in codecs.values()]
         drawn = bars.barh([place + shift for place in places], counts, height=0.38, label=label)
         bars.bar_label(drawn, [f"{count:,}" for count in counts], padding=3, fontsize=7)
-    bars.set(yticks=list(places), yticklabels=list(codecs), xscale="log", title="steps for a minute of speech")
+    bars.set(yticks=list(places), yticklabels=list(codecs), xscale="log", title="steps per minute of speech")
     bars.margins(x=0.15)
     bars.invert_yaxis()
     bars.legend(fontsize=8, loc="lower center", bbox_to_anchor=(0.5, -0.25), ncols=2)
     for axes, key, label in ((speech, "speech_s", "training speech, s"), (seconds, "wall_s", "training time, s")):
         for name, found in codecs.items():
             if not found["cost_only"]:
-                points = found["curve"][1:]  # the first is 1 at 0, which a logarithmic axis has not
+                points = found["curve"][1:]  # The first point is at 0, which a logarithmic axis lacks.
                 shares = [_share(point, found) for point in points]
                 axes.plot([point[key] for point in points], shares, marker="o", markersize=3, label=name)
-        axes.set(xscale="log", xlabel=label, title="bits left of the raw bits, held-out speech")
+        axes.set(xscale="log", xlabel=label, title="bits / raw bits, held-out speech")
         axes.grid(alpha=0.3)
     if speech.lines:
         speech.legend(fontsize=8)
-    image = io.BytesIO()
-    drawing.savefig(image, format="png", dpi=110, metadata={"Software": None})
-    return image.getvalue()
+    return to_png(drawing)
 
 
 def _share(point: dict[str, Any], found: dict[str, Any]) -> float:
@@ -255,7 +260,7 @@ def _share(point: dict[str, Any], found: dict[str, Any]) -> float:
 
 
 def _bits(entry: dict[str, Any]) -> str:
-    """With its interval where there is more than one window to take it from."""
+    """Format bits per second, with the interval if there is more than one window."""
     return interval(entry, 0) if entry["n"] > 1 else number(entry["mean"], 0)
 
 
@@ -264,14 +269,8 @@ def _parameters(result: Result) -> dict[str, str]:
     return {part: f"{_millions(counted[part])} parameters" for part in ("body", "depth")}
 
 
-def _speech(found: dict[str, Any]) -> str:
-    seconds, clips = found["duration_s"], found["n_clips"]
-    duration = f"{seconds / 60:.3g} min" if seconds >= 60 else f"{seconds:.3g} s"
-    return f"{duration} in {clips} clips" if clips > 1 else f"{duration} of one clip"
-
-
 def _vocabulary(sizes: list[int]) -> str:
-    """`18 x 2,097,152 + 64`: runs of codebooks of one size."""
+    """Format codebook sizes, with runs of equal sizes combined: `18 x 2,097,152 + 64`."""
     runs: list[list[int]] = []
     for size in sizes:
         if runs and runs[-1][1] == size:

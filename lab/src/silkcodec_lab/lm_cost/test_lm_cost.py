@@ -20,11 +20,11 @@ from silkcodec.evaluate.results import rounded
 from silkcodec.tokens import Tokens
 from silkcodec_lab import pages
 from silkcodec_lab.lm_cost import arithmetic as arithmetic_module
-from silkcodec_lab.lm_cost import training
+from silkcodec_lab.lm_cost import lm_training
 from silkcodec_lab.lm_cost.arithmetic import Layout, arithmetic, heads
-from silkcodec_lab.lm_cost.measure import lm_cost
-from silkcodec_lab.lm_cost.model import FrameModel, ModelSize
-from silkcodec_lab.lm_cost.training import Plan
+from silkcodec_lab.lm_cost.experiment import lm_cost
+from silkcodec_lab.lm_cost.language_model import FrameLanguageModel, ModelSize
+from silkcodec_lab.lm_cost.lm_training import TrainingPlan
 from speechlike import speechlike
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -105,9 +105,9 @@ def test_tokens_that_no_layout_fits_are_refused(made: Tokens, says: str) -> None
 # --- the model
 
 
-def model_of(head_sizes: Any, seed: int = 0, *, spread: float = 0.0) -> FrameModel:
+def model_of(head_sizes: Any, seed: int = 0, *, spread: float = 0.0) -> FrameLanguageModel:
     torch.manual_seed(seed)
-    model = FrameModel(np.array(head_sizes), TINY)
+    model = FrameLanguageModel(np.array(head_sizes), TINY)
     with torch.no_grad():
         model.out.normal_(std=spread)
     return model
@@ -118,7 +118,7 @@ def test_an_untrained_model_costs_the_raw_bits_however_tokens_are_factorised(dim
     made = silk_tokens(dims)
     layout = Layout.of(made)
     frames = torch.from_numpy(layout.frames(made))
-    bits = training.score(model_of(layout.head_sizes), frames, 3, layout.frame_rate)
+    bits = lm_training.score(model_of(layout.head_sizes), frames, 3, layout.frame_rate)
     assert bits == pytest.approx([960.0, 960.0], rel=1e-5)
 
 
@@ -148,8 +148,8 @@ def test_sampling_follows_the_predictions_it_was_trained_to_make() -> None:
 
 def trained(frames: np.ndarray, sizes: Any, n_steps: int = 60, seed: int = 0) -> dict[str, Any]:
     """What training reaches, at 10 frames/s; the last 200 frames are held out."""
-    plan = Plan(window_s=2.0, batch=4, learning_rate=5e-3, warmup_steps=5, seed=seed, threads=1, size=TINY)
-    return training.train(np.array(sizes), 10.0, frames[:-200], frames[-200:], n_steps, plan)[1]
+    plan = TrainingPlan(window_s=2.0, batch=4, learning_rate=5e-3, warmup_steps=5, seed=seed, threads=1, size=TINY)
+    return lm_training.train(np.array(sizes), 10.0, frames[:-200], frames[-200:], n_steps, plan)[1]
 
 
 def bits_per_second(frames: np.ndarray, sizes: Any, n_steps: int = 60) -> float:
@@ -179,7 +179,7 @@ def test_order_zero_is_the_cross_entropy_of_counted_frequencies() -> None:
     frames[:10, 0, 0] = 1
     counts = np.array([20.5, 10.5]) / 31, 30.5 / 32
     bits = -(2 * np.log2(counts[0][0]) + np.log2(counts[0][1])) / 3 - np.log2(counts[1])
-    assert training.order0_bits_per_second(sizes, 10.0, frames, frames) == pytest.approx(10 * bits)
+    assert lm_training.order0_bits_per_second(sizes, 10.0, frames, frames) == pytest.approx(10 * bits)
 
 
 def test_a_seed_decides_everything() -> None:
@@ -204,9 +204,9 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def measured(clips: Path) -> str:
-    plan = Plan(passes=2, window_s=1.2, threads=1, size=TINY)
+    plan = TrainingPlan(passes=2, window_s=1.2, threads=1, size=TINY)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "TIMED_S", 0.0)
+        patch.setattr(lm_training, "TIMED_S", 0.0)
         return json.dumps(rounded(lm_cost([clips], ["silk", "silk/4"], cost_only=["silk/1"], plan=plan)))
 
 
@@ -242,9 +242,9 @@ def test_the_page_is_what_the_json_says(result: dict[str, Any], tmp_path: Path) 
     written, figure = pages.write(result, tmp_path / "pages")
     text = written.read_text(encoding="utf-8")
     assert text == pages.render(result) and figure.read_bytes().startswith(b"\x89PNG")
-    assert "| silk | 2.5 | 19 | 47.5 | 2,850 | 150 | 168 |" in text and "do not compare as quality" in text
+    assert "| silk | 2.5 | 19 | 47.5 | 2,850 | 150 | 168 |" in text and "are not a measure of quality" in text
     assert "Cost only: `silk/1`" in text and "lm-cost.png" in text
-    predicted = text[text.index("### Predicted") : text.index("### Timed")]
+    predicted = text[text.index("### Bits per second") : text.index("### Training and sampling")]
     assert "silk/4" in predicted and "silk/1" not in predicted
 
 
@@ -254,10 +254,10 @@ def test_bits_that_rise_again_are_called_overfitting(result: dict[str, Any]) -> 
     assert "`silk/4` **overfits**" in pages.render(result)
 
 
-def test_a_busy_machine_is_told(result: dict[str, Any]) -> None:
-    for others, told in ((0.0, False), (1.5, True)):
+def test_a_busy_machine_is_reported(result: dict[str, Any]) -> None:
+    for others, reported in ((0.0, False), (1.5, True)):
         result["machine"]["others_cores"] = others
-        assert ("not idle" in pages.render(result)) == told
+        assert ("not idle" in pages.render(result)) == reported
 
 
 # --- what users can get wrong
@@ -266,12 +266,12 @@ def test_a_busy_machine_is_told(result: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("codecs", "options", "says"),
     [
-        ([], {}, "one codec at least"),
-        (["silk", "silk/7"], {}, "asked for once"),
+        ([], {}, "at least one codec"),
+        (["silk", "silk/7"], {}, "given once"),
         (["silk/0"], {}, "dims_per_token"),
-        (["silk"], {"cost_only": ["silk"]}, "asked for once"),
-        (["silk"], {"train_minutes": 0}, "more than 0 minutes"),
-        (["silk"], {"held_out_minutes": math.nan}, "more than 0 minutes"),
+        (["silk"], {"cost_only": ["silk"]}, "given once"),
+        (["silk"], {"train_minutes": 0}, "must be above 0"),
+        (["silk"], {"held_out_minutes": math.nan}, "must be above 0"),
         (["nonesuch"], {}, "must be"),
     ],
 )
@@ -281,7 +281,7 @@ def test_wrong_arguments_are_one_sentence(clips: Path, codecs: list[str], option
 
 
 def test_one_clip_is_not_enough(clips: Path) -> None:
-    with pytest.raises(ArgumentError, match="two clips"):
+    with pytest.raises(ArgumentError, match="at least two clips"):
         lm_cost([clips / "0.wav"], ["silk"])
 
 
@@ -293,8 +293,8 @@ def test_one_clip_is_not_enough(clips: Path) -> None:
         (["lm-cost", "speech", "-o", "out", "--splits", "train,valid"], "INDEX.tsv"),
         (["lm-cost", "speech", "-o", "out", "--passes", "0"], "passes must be above 0"),
         (["lm-cost", "speech", "-o", "full"], "exists already"),
-        (["page", "full/lm-cost.md", "-o", "out"], "must be JSON"),
-        (["page", "full/other.json", "-o", "out"], "must be JSON"),
+        (["page", "full/lm-cost.md", "-o", "out"], "must be a JSON file"),
+        (["page", "full/other.json", "-o", "out"], "must be a JSON file"),
     ],
 )
 def test_errors_of_the_command_are_one_line(

@@ -1,47 +1,48 @@
-"""The page and the figure of this experiment. Every number is the JSON's."""
+"""Write the page and draw the figure of the experiment. All numbers come from the JSON."""
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
 from silkcodec.evaluate.markdown import interval, number, table
-from silkcodec_lab.pages import Result, made
+from silkcodec_lab.figures import new_figure, to_png
+from silkcodec_lab.pages import Result, provenance
+from silkcodec_lab.selection import describe_speech
 
 QUANTIZERS = {
     "vq": "VQ",
-    "rvq2": "RVQ, 2 codebooks",
-    "rvq4": "RVQ, 4 codebooks",
+    "rvq2": "RVQ with 2 codebooks",
+    "rvq4": "RVQ with 4 codebooks",
     "fsq": "FSQ",
-    "fsq_pca": "FSQ, rotated",
+    "fsq_pca": "rotated FSQ",
 }
 TITLES = {
-    "mel": "patches of the log-mel spectrogram, 16 numbers",
-    "silk": "Silk's own latents before rounding, 4 numbers",
+    "mel": "Mel patches, 16 numbers per vector",
+    "silk": "Silk's latents, 4 numbers per vector",
 }
 COLOURS = {"vq": "#0b6fa4", "rvq2": "#12908e", "rvq4": "#7cb518", "fsq": "#d1495b", "fsq_pca": "#f0a202"}
 MARKS = {"vq": "o", "rvq2": "s", "rvq4": "D", "fsq": "^", "fsq_pca": "v"}
 
-TITLE = "How large is the quantization error of a codebook?"
+TITLE = "Quantization error by codebook size"
 
 QUESTION = (
-    "A quantizer replaces a vector by the nearest entry of a codebook. How large is the error, how does it depend on "
-    "the size of the codebook, and does a learned codebook lose more than a fixed grid on speech that it was not "
-    "fitted to?"
+    "A quantizer replaces a vector by the nearest entry of a codebook. How does the error depend on the size of the "
+    "codebook? On held-out speech, is the error of a learned codebook larger than that of a fixed grid?"
 )
 
-WOULD_CHANGE = (
-    "**Latents that were trained with the quantizer.** Here the vectors are fixed and the quantizers are fitted to "
-    "them. In a codec the encoder adapts to its quantizer; Silk's latents were trained with FSQ and therefore favour "
-    "it. Only models trained with each quantizer can settle that.",
-    "**Other vectors.** A codebook can use the correlation of numbers and a grid cannot; longer patches have more of "
-    "it. But the size of a codebook is limited: for the 21 bits of one of Silk's tokens it would need 2,097,152 "
-    "entries.",
-    "**Another error.** Squared error weighs what is loud and what varies, not what is audible.",
-    "**More training speech.** Error on the training speech rises with it, and error on held-out speech falls, until "
-    "they meet. The gap depends on the number of vectors per entry.",
-    "**Held-out speech of other speakers, rooms and languages.** The inputs decide which of these are in the training "
-    "speech; `silk lab coverage` varies the language.",
+LIMITATIONS = (
+    "**Fixed vectors.** The quantizers are fitted to fixed vectors. In a codec, the encoder adapts to its quantizer. "
+    "Silk's latents were trained with FSQ, which gives FSQ an advantage. A fair comparison of codecs needs models that "
+    "are trained with each quantizer.",
+    "**Size of the vectors.** A codebook can use the correlation between numbers, and a grid without rotation cannot. "
+    "Longer vectors have more correlation, but the size of a codebook is limited. For the 21 bits of one of Silk's "
+    "tokens, a codebook would need 2,097,152 entries.",
+    "**Squared error.** It gives more weight to components with a large variance, not to components that are more "
+    "audible.",
+    "**Amount of training speech.** With more training speech, the error on training speech rises and the error on "
+    "held-out speech falls. The gap depends on the number of vectors per entry.",
+    "**Held-out speech.** Whether its speakers, rooms and languages are in the training speech depends on the inputs. "
+    "`silk lab coverage` varies the language.",
 )
 
 
@@ -49,34 +50,36 @@ def method(result: Result) -> list[str]:
     settings, speech = result["settings"], result["speech"]
     mel, silk = (result["latents"][name] for name in ("mel", "silk"))
     return [
-        f"**Vectors.** Patches of the log-mel spectrogram, 40 ms of 4 bands ({mel['vectors_per_second']:.0f} a "
-        f"second), and the 128 numbers of each of Silk's frames before they are rounded, in fours "
-        f"({silk['vectors_per_second']:.0f} a second), as `silk/4` groups them to tokens of 4,096 codes.",
-        f"**Fitted** to {_speech(speech['train'])}, at most {settings['max_vectors']:,} vectors of it drawn at random "
-        f"({mel['n_train']:,} patches, {silk['n_train']:,} of Silk's): *VQ*, one codebook, by k-means (Lloyd's, up to "
-        f"{settings['lloyd_steps']} steps; the `Codebook` of `silkcodec.quantizers`; an unused entry is moved onto a "
-        "vector). *RVQ*: two or four codebooks in a chain, with the bits divided evenly. *FSQ*: each number is rounded "
-        "to one of 2^b uniform levels around its mean, with bits and steps fitted to the training speech. *Rotated*: "
-        "the same for the principal components, since the linear layer before FSQ in a codec can rotate the vector. "
-        "In every row all use the same bits per vector.",
-        f"**Scored** on held-out speech, {_speech(speech['held_out'])}. The error is the share of the variance that is "
-        "lost: squared quantization error over the squared distance to the mean of the training speech. With a single "
-        "entry it would be 1. Mean of "
-        f"{settings['n_seeds']} fits with different seeds; intervals are the 95 % bootstrap over held-out clips.",
-        f"Codebooks with fewer than {settings['fewest_per_entry']} training vectors per entry are skipped; they would "
-        "be a copy of the training speech.",
+        f"**Vectors.** *Mel patches* are patches of the log-mel spectrogram with 4 bands and 40 ms "
+        f"({mel['vectors_per_second']:.0f} per second). *Silk's latents* are the 128 numbers of each frame before "
+        f"rounding, in groups of four as in the tokens of `silk/4` ({silk['vectors_per_second']:.0f} per second).",
+        f"**Fits.** The training speech is {describe_speech(speech['train'])}, from which at most "
+        f"{settings['max_vectors']:,} vectors are drawn at random ({mel['n_train']:,} mel patches and "
+        f"{silk['n_train']:,} vectors of Silk). All quantizers in a row have the same bits per vector.",
+        f"- *VQ*: one codebook, fitted by k-means (up to {settings['lloyd_steps']} steps of Lloyd's algorithm).\n"
+        "- *RVQ*: two or four codebooks, each fitted to the residual of the previous ones, with evenly divided bits.\n"
+        "- *FSQ*: each number is rounded to one of 2^b uniform levels around its mean. The bits and steps are fitted "
+        "to the training speech.\n"
+        "- *Rotated FSQ*: the same for the principal components. The linear layer before FSQ in a codec can learn such "
+        "a rotation.",
+        f"Codebooks with fewer than {settings['fewest_per_entry']} training vectors per entry are not measured, "
+        "because they would copy the training speech.",
+        f"**Scores.** The held-out speech is {describe_speech(speech['held_out'])}. The error is the squared "
+        "quantization error divided by the squared distance to the mean of the training speech, i.e. a share of the "
+        f"variance. A single entry has an error of 1. Values are means of {settings['n_seeds']} fits with different "
+        "seeds. Intervals are 95 % bootstrap intervals over held-out clips.",
     ]
 
 
 def findings(result: Result) -> list[str]:
     parts = []
     for name, found in result["latents"].items():
-        parts += [f"### {TITLES[name][0].upper()}{TITLES[name][1:]}", _table(found), *_findings(name, found)]
+        parts += [f"### {TITLES[name]}", _table(found), *_findings(name, found)]
     return parts
 
 
 def _table(found: dict[str, Any]) -> str:
-    """Held-out errors: a row a size, a column a quantizer, and the error of VQ on its training vectors."""
+    """Return a table of held-out errors with one row per size and one column per quantizer."""
     several = _several(found)
     rows = []
     for i, bits in enumerate(_bits(found)):
@@ -95,16 +98,16 @@ def _findings(name: str, found: dict[str, Any]) -> list[str]:
     last = {of: point for of in QUANTIZERS if (point := _at(found, of, bits))}
     best, *others = sorted(last, key=lambda of: last[of]["held_out"]["mean"])
     sentences.append(
-        f"At {bits} bits, {2**bits:,} entries, **{QUANTIZERS[best]}** has the smallest error: it loses "
-        f"{_percent(last[best])} of the variance of held-out speech; "
-        f"{', '.join(f'{QUANTIZERS[of]} {_percent(last[of])}' for of in others)}."
+        f"With {bits} bits, i.e. {2**bits:,} entries, **{QUANTIZERS[best]}** has the smallest error on held-out "
+        f"speech, {_percent(last[best])} of the variance. The errors of the others are "
+        f"{', '.join(f'{_percent(last[of])} ({QUANTIZERS[of]})' for of in others)}."
     )
     if missing := [QUANTIZERS[of] for of in QUANTIZERS if not _at(found, of, largest)]:
-        sentences.append(f"Too little training speech for {', '.join(missing)} of {2**largest:,} entries.")
+        sentences.append(f"There is too little training speech for {2**largest:,} entries of {', '.join(missing)}.")
     if found["dim"] > largest:
         sentences.append(
             f"FSQ without rotation has less than one bit for each of the {found['dim']} numbers and cannot use their "
-            "correlation; with rotation it can."
+            "correlation. Rotated FSQ can."
         )
     gaps = {of: found["quantizers"][of] for of in QUANTIZERS}
     ratios = []
@@ -112,36 +115,37 @@ def _findings(name: str, found: dict[str, Any]) -> list[str]:
         largest = [point for point in points if point][-1]
         ratios.append(f"{QUANTIZERS[of]} {_gap(largest):.2f} (at {2 ** largest['bits']:,})")
     sentences.append(
-        "Error on held-out speech over error on the training speech, at the largest size that could be fitted: "
-        f"{', '.join(ratios)}. Part of the excess over 1 is due to the held-out speech itself: the smallest VQ has "
+        "The error on held-out speech, divided by the error on training speech, is "
+        f"{', '.join(ratios)}. The smallest VQ, which cannot overfit, has a ratio of "
         f"{_gap(next(point for point in gaps['vq'] if point)):.2f}."
     )
     if name == "silk":
         own = found["own_rounding"]
         sentences.append(
-            f"Silk's own rounding ({own['bits']} bits: each number to one of 8 levels, nothing fitted) loses "
+            f"Silk's own rounding to 8 levels per number ({own['bits']} bits, without any fitting) has an error of "
             f"{_percent(own)}."
         )
-    return [" ".join(sentences)]
+    return ["\n".join(f"- {sentence}" for sentence in sentences)]
 
 
-def how_made(result: Result) -> str:
+def reproduce(result: Result) -> str:
     settings = result["settings"]
     command = ["silk lab quantization-error SPEECH"]
     command += [f"--splits {','.join(settings['splits'])}"] if settings["splits"] else []
     command += [f"--minutes {settings['train_minutes']:g} --held-out-minutes {settings['held_out_minutes']:g}"]
     command += [f"--seed {settings['seed']} --seeds {settings['n_seeds']} -o FOLDER"]
-    return f"`{' '.join(command)}`\n\n{made(result)} Latents of {result['codec_id']}."
+    return f"`{' '.join(command)}`\n\n{provenance(result)} Silk's latents are those of {result['codec_id']}."
 
 
 def figure(result: Result) -> bytes:
-    """A PNG: above, held-out error by size; below, how much worse than on the training speech. A column a latent."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # not pyplot: no state, no display
-    from matplotlib.figure import Figure
+    """Draw the held-out error by size above, and its ratio to the training error below. Columns are kinds of vectors.
+
+    Returns:
+        A PNG.
+    """
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-    drawing = Figure(figsize=(11, 7.2), layout="constrained")
-    FigureCanvasAgg(drawing)
+    drawing = new_figure(11, 7.2)
     grid = drawing.subplots(2, len(result["latents"]), sharex=True, height_ratios=(1.6, 1), squeeze=False)
     for column, (name, found) in enumerate(result["latents"].items()):
         errors, gaps = grid[:, column]
@@ -163,21 +167,19 @@ def figure(result: Result) -> bytes:
         errors.yaxis.set_minor_locator(NullLocator())
         errors.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
         gaps.axhline(1, color="gray", linewidth=0.8)
-        gaps.set(xscale="log", xlabel="entries, or points of the grid, a vector may become")
+        gaps.set(xscale="log", xlabel="entries of the codebook or points of the grid")
         gaps.set_xticks([2**bits for bits in _bits(found)], [f"{2**bits:,}" for bits in _bits(found)], rotation=45)
         gaps.xaxis.set_minor_locator(NullLocator())
         for axes in (errors, gaps):
             axes.grid(alpha=0.3)
-    grid[0, 0].set_ylabel("variance of held-out speech lost")
+    grid[0, 0].set_ylabel("held-out error, share of the variance")
     grid[1, 0].set_ylabel("held-out error / training error")
     grid[0, -1].legend(fontsize=9, loc="lower left")
-    image = io.BytesIO()
-    drawing.savefig(image, format="png", dpi=110, metadata={"Software": None})
-    return image.getvalue()
+    return to_png(drawing)
 
 
 def _bits(found: dict[str, Any]) -> list[int]:
-    """Of the rows: FSQ can be made for every size."""
+    """Return the bits of all rows. FSQ exists for every size."""
     return [point["bits"] for point in found["quantizers"]["fsq"]]
 
 
@@ -186,7 +188,7 @@ def _at(found: dict[str, Any], name: str, bits: int) -> dict[str, Any] | None:
 
 
 def _several(found: dict[str, Any]) -> bool:
-    """Whether there is more than one held-out clip to take an interval from."""
+    """Return whether there is more than one held-out clip, so that intervals exist."""
     return bool(found["quantizers"]["fsq"][0]["held_out"]["n"] > 1)
 
 
@@ -202,9 +204,3 @@ def _error(point: dict[str, Any] | None, several: bool) -> str:
 
 def _percent(point: dict[str, Any]) -> str:
     return f"{100 * point['held_out']['mean']:.3g} %"
-
-
-def _speech(found: dict[str, Any]) -> str:
-    seconds, clips = found["duration_s"], found["n_clips"]
-    duration = f"{seconds / 60:.3g} min" if seconds >= 60 else f"{seconds:.3g} s"
-    return f"{duration} in {clips} clips" if clips > 1 else f"{duration} of one clip"

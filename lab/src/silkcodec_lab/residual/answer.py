@@ -1,18 +1,18 @@
-"""The experiment's question and answer, each in a sentence or two."""
+"""State the question of the experiment and summarise its answer."""
 
 from __future__ import annotations
 
 from silkcodec.evaluate.markdown import number
 from silkcodec_lab.pages import Result
 
-QUESTION = "how much error does each codebook of a residual chain remove, at one moment of a recording?"
+QUESTION = "How much error does each codebook of a residual quantizer remove, at one moment of a recording?"
 
 
 def answer(result: Result) -> str:
-    """Return the answer with the figures of a result."""
+    """Return the answer with the numbers of a result."""
     left = [stage["error_db"] for stage in result["stages"]]
     some = [1, *(n for n in (4, 8) if n < len(left)), len(left)]
-    errors = ", ".join(f"{number(left[n - 1], 1)} dB after {n}" for n in some)
+    errors = ", ".join(f"{n}: {number(left[n - 1], 1)} dB" for n in some)
     removed = [before - after for before, after in zip([result["mean_error_db"], *left[:-1]], left, strict=True)]
-    most = f"Codebook {removed.index(max(removed)) + 1} removes most."
-    return f"From {number(result['mean_error_db'], 1)} dB: {errors} codebooks. {most}"
+    most = f"Codebook {removed.index(max(removed)) + 1} removes the largest part."
+    return f"Error by number of codebooks: 0: {number(result['mean_error_db'], 1)} dB, {errors}. {most}"

@@ -17,8 +17,8 @@ from silkcodec.errors import ArgumentError, AudioError
 from silkcodec.evaluate.results import rounded
 from silkcodec.quantizers import Codebook
 from silkcodec_lab import pages
-from silkcodec_lab.chains import Chain
-from silkcodec_lab.residual.measure import DB, band_centres_hz, columns, errors_db, follow, residual
+from silkcodec_lab.chains import ResidualChain
+from silkcodec_lab.residual.experiment import DB, band_centres_hz, columns, errors_db, follow, residual
 from speechlike import speechlike
 
 
@@ -34,7 +34,7 @@ def book(entries: Any) -> Codebook:
 
 def test_a_chain_of_halves_writes_numbers_in_binary() -> None:
     """Entries of +-1/2, +-1/4, ...: after k stages at most 2^-k is left of a number in [-1, 1]; sums are exact."""
-    chain = Chain([book([[-(2.0**-k)], [2.0**-k]]) for k in range(1, 17)])
+    chain = ResidualChain([book([[-(2.0**-k)], [2.0**-k]]) for k in range(1, 17)])
     for value in (0.3, -0.7123, 1.0, 0.0):
         vector = np.array([value], dtype=np.float32)
         stages, sums = follow(chain, vector, np.zeros(1, dtype=np.float32))
@@ -45,7 +45,7 @@ def test_a_chain_of_halves_writes_numbers_in_binary() -> None:
 
 
 def test_each_stage_takes_the_nearest_of_what_is_left() -> None:
-    chain = Chain([book([[8, 0], [0, 8], [-8, 0]]), book([[1, 0], [0, 4]]), book([[5, 5], [9, 9]])])
+    chain = ResidualChain([book([[8, 0], [0, 8], [-8, 0]]), book([[1, 0], [0, 4]]), book([[5, 5], [9, 9]])])
     stages, sums = follow(chain, np.array([8.0, 3.0], dtype=np.float32), np.array([0.0, 0.0], dtype=np.float32))
     assert [stage["entry"] for stage in stages] == [0, 1, 0]
     assert sums.tolist() == [[8, 0], [8, 4], [13, 9]]
@@ -60,7 +60,7 @@ def test_each_stage_takes_the_nearest_of_what_is_left() -> None:
 
 def test_fitted_chains_sum_up_to_the_vector_and_agree_with_the_quantizer() -> None:
     vectors = torch.randn((400, 16), generator=torch.Generator().manual_seed(0))
-    chain = Chain.fit(vectors, [16] * 6, seed=0)
+    chain = ResidualChain.fit(vectors, [16] * 6, seed=0)
     for vector in vectors[:20]:
         stages, sums = follow(chain, vector.numpy(), np.zeros(16, dtype=np.float32))
         assert max(stage["sum_off_by"] for stage in stages) < 1e-12
@@ -70,7 +70,7 @@ def test_fitted_chains_sum_up_to_the_vector_and_agree_with_the_quantizer() -> No
 
 def test_every_codebook_leaves_less_of_what_it_was_fitted_to() -> None:
     vectors = torch.randn((600, 8), generator=torch.Generator().manual_seed(1))
-    errors = errors_db(Chain.fit(vectors, [8] * 10, seed=0), vectors)
+    errors = errors_db(ResidualChain.fit(vectors, [8] * 10, seed=0), vectors)
     assert errors == sorted(errors, reverse=True) and errors[-1] < 0.5 * errors[0]
 
 
@@ -129,26 +129,26 @@ def test_the_page_says_what_was_measured(result: dict[str, Any], tmp_path: Path)
     written, figure = pages.write(result, tmp_path)
     text = written.read_text(encoding="utf-8")
     assert text == pages.render(result) and figure.read_bytes().startswith(b"\x89PNG")
-    assert f"**{result['stages'][-1]['error_db']:.2f} dB**" in text and "Sums checked" in text
-    assert "| 8 | 32 |" in text and "of other speech, 2 clips" in text
+    assert f"**{result['stages'][-1]['error_db']:.2f} dB**" in text and "The sum equals the vector" in text
+    assert "| 8 | 32 |" in text and "of other speech in 2 clips" in text
     assert "overfits" not in text
     assert "exactly" in pages.render({**result, "stages": [{**stage, "sum_off_by": 0.0} for stage in result["stages"]]})
     assert "from stage 3 on" in pages.render({**result, "train_error_db": [2.0, 1.0] + 6 * [0.0]})
     result["stages"][3]["sum_off_by"] = 0.5
-    assert "The sums are wrong" in pages.render(result)
+    assert "The check failed" in pages.render(result)
 
 
 @pytest.mark.parametrize(
     ("at_s", "options", "says"),
     [
-        (3.5, {}, "must be 0..2.98 s"),
-        (-0.1, {}, "must be 0..2.98 s"),
-        (math.nan, {}, "must be 0..2.98 s"),
-        (1.0, {"n_codebooks": 33}, r"n_codebooks must be 1\.\.32"),
+        (3.5, {}, "must be between 0 and 2.98 s"),
+        (-0.1, {}, "must be between 0 and 2.98 s"),
+        (math.nan, {}, "must be between 0 and 2.98 s"),
+        (1.0, {"n_codebooks": 33}, "--codebooks must be between 1 and 32"),
         (1.0, {"entries": 1}, "at least 2"),
-        (1.0, {"entries": 256}, "take fewer --entries"),
-        (1.0, {"speech": ["0.wav"]}, "other speech"),
-        (1.0, {"speech": ["1.wav"], "minutes": 0}, "more than 0 minutes"),
+        (1.0, {"entries": 256}, "use fewer --entries"),
+        (1.0, {"speech": ["0.wav"]}, "other recordings"),
+        (1.0, {"speech": ["1.wav"], "minutes": 0}, "--minutes must be above 0"),
     ],
 )
 def test_wrong_arguments_are_one_sentence(
@@ -159,7 +159,7 @@ def test_wrong_arguments_are_one_sentence(
         residual("0.wav", at_s, **options)
 
 
-def test_a_file_that_is_not_there_is_told() -> None:
+def test_a_missing_file_is_an_error() -> None:
     with pytest.raises(AudioError):
         residual("nowhere.wav", 0.0)
 

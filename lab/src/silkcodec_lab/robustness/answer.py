@@ -1,21 +1,21 @@
-"""The experiment's question and answer, each in a sentence or two."""
+"""State the question of the experiment and summarise its answer."""
 
 from __future__ import annotations
 
 from silkcodec.evaluate.markdown import number
 from silkcodec_lab.pages import Result
 
-QUESTION = "what do flipped bits and lost frames do to the speech?"
+QUESTION = "How do bit errors and lost frames affect quality?"
 
 
 def answer(result: Result) -> str:
-    """Return the answer with the figures of a result."""
+    """Return the answer with the numbers of a result."""
     rate = max(entry["rate"] for entry in result["flips"])
     losses = []
     for codec in result["codecs"]:
         clean = next(one for one in result["clean"] if one["codec"] == codec)
         worst = next(one for one in result["flips"] if one["codec"] == codec and one["rate"] == rate)
         loss = clean["metrics"]["stoi"]["mean"] - worst["metrics"]["stoi"]["mean"]
-        losses.append((loss, codec.removeprefix("run:") + (" (small)" if codec.startswith("run:") else "")))
+        losses.append((loss, codec.removeprefix("run:") + (" (small model)" if codec.startswith("run:") else "")))
     order = ", ".join(f"{name} {number(loss, 2)}" for loss, name in sorted(losses))
-    return f"Loss of STOI with {rate:.0%} of the bits flipped: {order}."
+    return f"Loss of STOI with {100 * rate:g} % bit errors: {order}."

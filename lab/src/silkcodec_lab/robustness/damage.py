@@ -1,4 +1,4 @@
-"""Damage to tokens: bits that are flipped, frames that are lost, and what is put in the place of those."""
+"""Damage tokens by bit errors and lost frames, and decode with a replacement for lost frames."""
 
 from __future__ import annotations
 
@@ -16,17 +16,20 @@ from silkcodec.silk.stream import StreamDecoder
 from silkcodec.spec import FRAME_SAMPLES
 from silkcodec.tokens import Tokens
 
-METHODS = ("silence", "repeated", "interpolated", "concealed")  # what stands in place of a lost frame; the last is ours
+METHODS = ("silence", "repeated", "interpolated", "concealed")  # replacements of lost frames; Silk uses the last one
 
 Wave = NDArray[np.float32]
 Lost = NDArray[np.bool_]
 
 
 def flip_bits(tokens: Tokens, rate: float, rng: np.random.Generator) -> tuple[Tokens, int]:
-    """Tokens with each bit flipped with probability `rate`, independently, and how many were.
+    """Flip each bit with probability `rate`, independently of the others.
+
+    Returns:
+        The damaged tokens and the number of flipped bits.
 
     Raises:
-        ArgumentError: a codebook whose size is no power of two: a flipped bit may leave it.
+        ArgumentError: The size of a codebook is not a power of two, so a flipped bit could give an invalid code.
     """
     flipped, n_flipped = [], 0
     for codes, width in zip(tokens.codes, code_bits(tokens.codebook_sizes), strict=True):
@@ -37,18 +40,23 @@ def flip_bits(tokens: Tokens, rate: float, rng: np.random.Generator) -> tuple[To
 
 
 def code_bits(sizes: Sequence[int]) -> list[int]:
-    """Bits of a code of each codebook. Raises ArgumentError where that is no whole number."""
+    """Return the number of bits of a code of each codebook. Raises ArgumentError if it is not a whole number."""
     widths = [size.bit_length() - 1 for size in sizes]
     for size, width in zip(sizes, widths, strict=True):
         if size != 1 << width:
-            raise ArgumentError(f"bits can only be flipped in codebooks of 2, 4, 8, ... codes; got one of {size}.")
+            raise ArgumentError(f"To flip bits, codebook sizes must be powers of two; got {size}.")
     return widths
 
 
 def transitions(rate: float, burst: float) -> tuple[float, float]:
-    """Gilbert's model: the probabilities to lose a frame after one that came, and after one that was lost.
+    """Return the probabilities of Gilbert's model: to lose a frame after a received and after a lost frame.
 
-    A share `rate` of all frames is lost, in runs of `burst` on average; 0: independently. Raises ArgumentError.
+    Args:
+        rate: Share of lost frames.
+        burst: Mean length of a run of lost frames. 0: frames are lost independently.
+
+    Raises:
+        ArgumentError: The rate is not in 0..1, or the bursts are too short for the rate.
 
     >>> transitions(0.2, 0.0)
     (0.2, 0.2)
@@ -56,32 +64,34 @@ def transitions(rate: float, burst: float) -> tuple[float, float]:
     (0.0625, 0.75)
     """
     if not 0 <= rate < 1:
-        raise ArgumentError(f"rates of lost frames must be at least 0 and below 1; got {rate:g}.")
+        raise ArgumentError(f"The rate of lost frames must be at least 0 and below 1; got {rate:g}.")
     if burst == 0:
         return rate, rate
     lose = rate / burst / (1 - rate) if burst >= 1 else math.inf
     if lose > 1:
         least = max(1.0, rate / (1 - rate))
-        raise ArgumentError(f"bursts at a loss of {rate:g} must be 0 or at least {least:g} frames; got {burst:g}.")
+        raise ArgumentError(
+            f"With a rate of {rate:g}, the burst length must be 0 or at least {least:g} frames; got {burst:g}."
+        )
     return lose, 1 - 1 / burst
 
 
 def lose_frames(n_frames: int, rate: float, burst: float, rng: np.random.Generator) -> Lost:
-    """Which of the frames are lost, bool [n_frames]; see `transitions`. The first one too may be."""
-    after_good, after_lost = transitions(rate, burst)
-    lost, now = np.zeros(n_frames, dtype=bool), rng.random() < rate
+    """Draw which frames are lost, bool [n_frames]; see `transitions`."""
+    after_received, after_lost = transitions(rate, burst)
+    lost, is_lost = np.zeros(n_frames, dtype=bool), rng.random() < rate
     for frame, drawn in enumerate(rng.random(n_frames)):
-        lost[frame] = now
-        now = drawn < (after_lost if now else after_good)
+        lost[frame] = is_lost
+        is_lost = drawn < (after_lost if is_lost else after_received)
     return lost
 
 
 def decode_with_losses(codec: Silk, tokens: Tokens, lost: Lost, method: str) -> Wave:
-    """Silk's wave, float32 [n_samples], where some frames were lost: one of `METHODS` in their place."""
+    """Decode tokens of Silk with lost frames, replaced by one of `METHODS`. Return the wave, float32 [n_samples]."""
     levels, stream, parts = tokens.to_levels().astype(np.uint8), StreamDecoder(codec), []
     if method in ("repeated", "interpolated"):
         levels = fill_levels(levels, lost, interpolate=method == "interpolated")
-        lost = lost & (np.cumsum(~lost) == 0)  # before the first frame that came there is nothing to fill from
+        lost = lost & (np.cumsum(~lost) == 0)  # Frames before the first received one cannot be filled.
     for is_lost, run in itertools.groupby(range(len(levels)), key=lambda frame: bool(lost[frame])):
         frames = list(run)
         if not is_lost:
@@ -94,10 +104,10 @@ def decode_with_losses(codec: Silk, tokens: Tokens, lost: Lost, method: str) -> 
 
 
 def fill_levels(levels: NDArray[np.uint8], lost: Lost, *, interpolate: bool) -> NDArray[np.uint8]:
-    """Levels [F, 128] with each lost frame's taken from the last one that came, or on the line to the next one."""
-    filled, came = levels.copy(), np.flatnonzero(~lost)
+    """Replace the levels [F, 128] of lost frames by those of the last received frame, or interpolate to the next."""
+    filled, received = levels.copy(), np.flatnonzero(~lost)
     for frame in np.flatnonzero(lost):
-        before, after = came[came < frame], came[came > frame]
+        before, after = received[received < frame], received[received > frame]
         if not len(before):
             continue
         filled[frame] = levels[before[-1]]

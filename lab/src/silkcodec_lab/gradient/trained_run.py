@@ -1,4 +1,4 @@
-"""What a quantizer's training came to: its curves, and how the codes are used on held-out speech."""
+"""Describe a training run by its training curves and by its use of codes on held-out speech."""
 
 from __future__ import annotations
 
@@ -26,10 +26,12 @@ CURVES = ("pesq_wb", "stoi", "mel_distance")
 
 
 def curves(run: Path, weights: dict[str, float]) -> list[dict[str, Any]]:
-    """A line a validation: step, hours, the weighted training loss since the last one, and the validation's scores.
+    """Return the training curves of a run, with one entry per validation.
+
+    An entry has the step, the hours, the weighted training loss since the previous validation, and its scores.
 
     Raises:
-        WeightsError: the run has no history.
+        WeightsError: The history of the run is missing or damaged.
     """
     file = run / "history.jsonl"
     try:
@@ -45,20 +47,20 @@ def curves(run: Path, weights: dict[str, float]) -> list[dict[str, Any]]:
             for line in lines
         ]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise WeightsError(f"a run must hold a whole history.jsonl; '{run}' does not: {error}.") from None
+        raise WeightsError(f"A training run must contain a valid history.jsonl; '{run}' does not: {error}.") from None
 
 
 def usage(quantizer: Any, codes: Codes, seed: int = 0) -> list[dict[str, Any]]:
-    """How often the entries of each codebook were chosen: codes [F, K] of held-out frames.
+    """Return how often the entries of each codebook are used by codes [F, K] of held-out frames.
 
-    A codebook that several vectors share counts all of them. The dimensions of FSQ are summarised together. The same
-    figures for uniformly chosen entries and as few codes are given beside: with many entries and few codes, some are
-    never chosen and the entropy is too low for any codebook.
+    If several vectors share a codebook, their codes are counted together. The dimensions of FSQ are summarised
+    together. For comparison, the same values are given for entries that are chosen uniformly. With many entries and
+    few codes, some entries are unused and the entropy is too low for any codebook.
 
     Returns:
-        one dict a codebook: "name", "books" (128 for FSQ), "entries" (of each), "codes_per_frame", "n_codes" (seen of
-        each), "dead" and "dead_if_even" (shares of the entries), "bits" and "bits_if_even" (entropy of a code),
-        "lowest_share" (of the bits that a code has, in the worst book).
+        One dict per codebook: "name", "books" (128 for FSQ), "entries" of each book, "codes_per_frame", "n_codes" per
+        book, "dead" and "dead_if_even" (shares of unused entries), "bits" and "bits_if_even" (entropy of a code), and
+        "lowest_share" (lowest entropy of a book as a share of its bits).
     """
     rng = np.random.default_rng(seed)
     found = []
@@ -85,7 +87,7 @@ def usage(quantizer: Any, codes: Codes, seed: int = 0) -> list[dict[str, Any]]:
 
 
 def codebooks(quantizer: Any, n_columns: int) -> list[tuple[str, int, list[list[int]]]]:
-    """Name, entries, and the columns of a frame's codes that belong to each book of it.
+    """Return the name of each codebook, its number of entries, and the columns of the codes of each of its books.
 
     >>> from silkcodec.quantizers import RVQ
     >>> codebooks(RVQ(latent_width=4, vectors=2, codebooks=2, entries=8), 4)
@@ -103,13 +105,14 @@ def codebooks(quantizer: Any, n_columns: int) -> list[tuple[str, int, list[list[
             (f"{k + 1}, stride {quantizer.strides[k]}", len(book.entries), [every[end - n : end]])
             for k, (book, end, n) in enumerate(zip(quantizer.codebooks, ends, quantizer.codes_per_frame, strict=True))
         ]
-    return [("the only one", len(quantizer.codebook.entries), [every])]
+    return [("single codebook", len(quantizer.codebook.entries), [every])]
 
 
 def spacing(quantizer: Any, codes: Codes) -> float:
-    """From what a code stands for to the nearest other, as a root mean square per number.
+    """Return the distance from an entry to the nearest other entry, as a root mean square per number.
 
-    FSQ: the distance of levels. Codebooks: median over the codes seen; of a chain, its last codebook.
+    For FSQ it is the distance between levels. For a codebook it is the median over the used codes. For a residual
+    chain it is that of the last codebook.
     """
     if isinstance(quantizer, FSQ):
         return 1 / quantizer.half_width
@@ -124,9 +127,12 @@ def spacing(quantizer: Any, codes: Codes) -> float:
 
 
 def train_tiny(waves: Sequence[NDArray[np.float32]], folder: Path, steps: int, quantizers: Sequence[str]) -> list[Path]:
-    """Runs of the configuration `tiny` with each quantizer, on these few clips: to try the experiment without --run.
+    """Train the configuration `tiny` with each quantizer on the given clips, to try the experiment without `--run`.
 
-    The training is the real one: the same loop, step and losses, reconstruction only.
+    It uses the same loop and losses as `silk train`, without a discriminator.
+
+    Returns:
+        The folders of the runs.
     """
     from silkcodec.train.config import load_config
     from silkcodec.train.loop import Trainer
@@ -141,7 +147,7 @@ def train_tiny(waves: Sequence[NDArray[np.float32]], folder: Path, steps: int, q
         data = dataclasses.replace(config.data, folder=str(folder / "speech"), cache=str(folder / "cache"))
         stage = dataclasses.replace(config.stage[0], steps=steps)
         trainer = Trainer(dataclasses.replace(config, data=data, stage=(stage,)), folder / quantizer)
-        trainer.progress.quiet = True  # the experiment has a progress bar of its own
+        trainer.progress.quiet = True  # The experiment shows its own progress bar.
         trainer.run()
         runs.append(folder / quantizer)
     return runs

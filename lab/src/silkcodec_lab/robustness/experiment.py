@@ -1,12 +1,12 @@
-"""What damage on the way does to the speech: flipped bits and lost frames, against quality.
+"""Measure how bit errors and lost frames affect quality.
 
-    clips -codec-> Tokens -flip bits-> decode -> quality
-                   Tokens -lose frames-> StreamDecoder, with concealment or silence in their place -> quality
+    clips -> codec -> tokens -> flip bits   -> decode                                          -> quality
+                      tokens -> lose frames -> decode with concealment or another replacement  -> quality
 
-A bit of a token is a bit of its code: Silk's 19 codes of a frame are 384 bits, three for each of its 128 levels; a
-classical codec's packet is its bits; a residual codebook of 4,096 entries has 12. Nothing protects them here: no
-check sum, no repetition, no interleaving. Frames are lost one by one or in bursts (Gilbert's model), and the decoder
-knows which.
+The bits of a token are those of its code. Silk's 19 codes of a frame have 384 bits, three for each of its 128 levels.
+A code of a residual codebook of 4,096 entries has 12. For a classical codec they are the bits of its packets. There is
+no error protection: no checksum, no repetition, no interleaving. Frames are lost independently or in bursts (Gilbert's
+model), and the decoder receives their positions.
 """
 
 from __future__ import annotations
@@ -40,29 +40,29 @@ from silkcodec_lab.robustness.damage import (
     lose_frames,
     transitions,
 )
-from silkcodec_lab.runs import RunCodec
+from silkcodec_lab.run_codec import RunCodec
 
 METRICS = ("pesq_wb", "stoi", "mel_distance")
-RECOVERY_FRAMES = 8  # after a disturbance
-MEL_COLUMNS = FRAME_SAMPLES // mel.HOP  # of a frame
+RECOVERY_FRAMES = 8  # number of frames after a disturbance
+MEL_COLUMNS = FRAME_SAMPLES // mel.HOP  # number of mel columns per frame
 
 Wave = NDArray[np.float32]
-Progress = Callable[[int, int, str], None]  # decodes done, in all, the codec at work
+Progress = Callable[[int, int, str], None]  # steps done, total steps, current codec
 Key = tuple[Any, ...]
 ByClip = dict[str, dict[str, float]]  # metric -> clip -> value
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What is done to the tokens.
+class RobustnessPlan:
+    """Settings of the experiment.
 
     Attributes:
-        flip_rates: of the bits that are flipped, each in 0..1.
-        loss_rates: of the frames that are lost, each in 0..1 (1 excluded).
-        bursts: mean lengths of a run of lost frames; 0: frames are lost independently of each other.
-        n_seeds: how often each is drawn for every clip.
-        seed: of the draws, of the clips taken, and of the bootstrap.
-        clip_s: only so much of each clip's beginning.
+        flip_rates: Probabilities of a bit error, each between 0 and 1.
+        loss_rates: Shares of lost frames, each at least 0 and below 1.
+        bursts: Mean lengths of a run of lost frames. 0: frames are lost independently.
+        n_seeds: Number of random draws of each damage per clip.
+        seed: Random seed for clips, draws and intervals.
+        clip_s: Maximum duration of a clip in seconds, from its start.
     """
 
     flip_rates: tuple[float, ...] = (1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
@@ -75,9 +75,9 @@ class Plan:
     def check(self) -> None:
         """Raises ArgumentError."""
         if not all(0 <= rate <= 1 for rate in self.flip_rates):
-            raise ArgumentError(f"rates of flipped bits must be 0..1; got {self.flip_rates}.")
+            raise ArgumentError(f"flip_rates must be between 0 and 1; got {self.flip_rates}.")
         if self.n_seeds < 1 or not self.clip_s > 0:
-            raise ArgumentError(f"seeds and seconds must be above 0; got {self.n_seeds} and {self.clip_s:g}.")
+            raise ArgumentError(f"--seeds and --seconds must be above 0; got {self.n_seeds} and {self.clip_s:g}.")
         for rate, burst in itertools.product(self.loss_rates, self.bursts):
             transitions(rate, burst)
 
@@ -92,26 +92,26 @@ def robustness(
     runs: Sequence[str | os.PathLike[str]] = (),
     split: str | None = None,
     limit: int | None = None,
-    plan: Plan | None = None,
+    plan: RobustnessPlan | None = None,
     progress: Progress | None = None,
 ) -> Result:
-    """Measures quality against flipped bits and lost frames.
+    """Measure quality with bit errors and lost frames.
 
     Args:
-        inputs: audio files, folders, or an INDEX.tsv.
-        codecs: names as `silkcodec.load` takes them, whose bits are flipped; frames are lost of `silk` alone.
-        runs: folders of training runs, whose models' bits are flipped too; what that costs the first one is what
-            the others are compared with.
-        split, limit: which clips, see `find_clips`.
-        plan: how much of what.
+        inputs: Audio files, folders, or a manifest.
+        codecs: Codec names, as for `silkcodec.load`. Bit errors are measured for all, lost frames for `silk` only.
+        runs: Folders of training runs for bit errors. The other runs are compared with the first one.
+        split, limit: Selection of clips; see `find_clips`.
+        plan: Settings of the experiment.
+        progress: Progress callback.
 
     Returns:
-        What goes to robustness.json.
+        The contents of robustness.json.
 
     Raises:
-        ArgumentError, AudioError, MissingExtraError, WeightsError: before anything is measured.
+        ArgumentError, AudioError, MissingExtraError, WeightsError: Raised before the measurement.
     """
-    plan = plan or Plan()
+    plan = plan or RobustnessPlan()
     plan.check()
     metrics = find_metrics(METRICS)
     for metric in metrics:
@@ -120,13 +120,13 @@ def robustness(
     for codec in [*map(load, codecs), *map(RunCodec, runs)]:
         code_bits(codec.codebook_sizes)
         if codec.name in loaded:
-            raise ArgumentError(f"a codec must be asked for once; got '{codec.name}' again.")
+            raise ArgumentError(f"Each codec must be given once; got '{codec.name}' twice.")
         loaded[codec.name] = codec
     if not loaded:
-        raise ArgumentError("the experiment needs one codec at least; got none.")
+        raise ArgumentError("The experiment needs at least one codec; got none.")
     clips = find_clips(inputs, split=split, limit=limit, seed=plan.seed)
     conditions = Conditions()
-    measured, total_s = _Measured(metrics), 0.0
+    measured, total_s = _Scores(metrics), 0.0
     silk = loaded.get("silk")
     n_steps = len(clips) * (len(loaded) + (silk is not None))
     steps = itertools.count(1)
@@ -166,22 +166,22 @@ def robustness(
     }
 
 
-class _Measured:
-    """Values by condition and clip. A condition is ("clean", codec), ("flips", codec, rate), ("losses", ...)."""
+class _Scores:
+    """Measured values by condition and clip. `KEYS` lists the fields of a condition by its kind."""
 
     def __init__(self, metrics: Sequence[Any]) -> None:
         self.metrics = metrics
         self.facts: dict[str, dict[str, Any]] = {}
         self._values: dict[Key, dict[str, dict[str, list[float]]]] = defaultdict(
             lambda: defaultdict(lambda: defaultdict(list))
-        )  # condition -> metric -> clip -> one value a draw
+        )  # condition -> metric -> clip -> one value per draw
         self._counts: dict[Key, dict[str, int]] = defaultdict(lambda: defaultdict(int))
 
     def begin(self, clip: str, wave: Wave) -> None:
         self._clip, self._wave, self._shared = clip, wave, {}  # type: tuple[str, Wave, dict[str, Any]]
 
     def score(self, output: Wave, sample_rate: int) -> dict[str, float | None]:
-        """The metrics of what came out, against the clip."""
+        """Return the metrics of a decoded wave, compared with the current clip."""
         resampled = audio.as_wave(output, sample_rate, SAMPLE_RATE)
         fitted = np.zeros_like(self._wave)
         n = min(len(fitted), len(resampled))
@@ -196,7 +196,7 @@ class _Measured:
             self._counts[key][name] += count
 
     def summary(self, seed: int, runs: Sequence[str]) -> dict[str, Any]:
-        """A mean over clips, with its interval, for every condition; a clip's value is the mean of its draws."""
+        """Return the mean over clips and its interval by condition. The value of a clip is the mean of its draws."""
         entries: dict[str, list[dict[str, Any]]] = {"clean": [], "flips": [], "losses": [], "recovery": []}
         for key in self._values:
             kind, names = key[0], KEYS[key[0]]
@@ -214,7 +214,7 @@ class _Measured:
         return entries
 
     def _change(self, key: Key) -> ByClip:
-        """What flipped bits do to a codec: its values minus its undamaged ones, by clip."""
+        """Return the change of each metric by bit errors, by clip."""
         clean = self._clips(("clean", key[1]))
         return {
             name: {clip: value - clean[name][clip] for clip, value in by_clip.items()}
@@ -243,7 +243,7 @@ KEYS = {
 }
 
 
-def _flip(measured: _Measured, name: str, codec: Codec, tokens: Tokens, plan: Plan, clip: int) -> None:
+def _flip(measured: _Scores, name: str, codec: Codec, tokens: Tokens, plan: RobustnessPlan, clip: int) -> None:
     clean = measured.score(codec.decode(tokens), codec.sample_rate)
     measured.add(("clean", name), clean)
     n_bits = sum(w * len(c) for c, w in zip(tokens.codes, code_bits(tokens.codebook_sizes), strict=True))
@@ -253,7 +253,7 @@ def _flip(measured: _Measured, name: str, codec: Codec, tokens: Tokens, plan: Pl
         measured.add(("flips", name, rate), values, n_bits=n_bits, n_flipped=n_flipped)
 
 
-def _lose(measured: _Measured, codec: Silk, tokens: Tokens, plan: Plan, clip: int) -> None:
+def _lose(measured: _Scores, codec: Silk, tokens: Tokens, plan: RobustnessPlan, clip: int) -> None:
     clean = None
     for burst in plan.bursts:
         for rate, rng in _draws(plan, clip, plan.loss_rates):
@@ -269,8 +269,8 @@ def _lose(measured: _Measured, codec: Silk, tokens: Tokens, plan: Plan, clip: in
                 measured.add(key, values, n_frames=len(lost), n_lost=int(lost.sum()), n_runs=runs)
 
 
-def _recover(measured: _Measured, codec: Silk, tokens: Tokens, plan: Plan, clip: int) -> None:
-    """How far each of the frames after a disturbance is from what it would have been: mel distance."""
+def _recover(measured: _Scores, codec: Silk, tokens: Tokens, plan: RobustnessPlan, clip: int) -> None:
+    """Measure the mel distance of the frames after a disturbance from the undisturbed output."""
     if tokens.n_frames < 3:
         return
     whole = mel.log_mel(codec.decode(tokens))
@@ -285,14 +285,14 @@ def _recover(measured: _Measured, codec: Silk, tokens: Tokens, plan: Plan, clip:
         for method in METHODS:
             waves[f"frame lost, {method}"] = decode_with_losses(codec, tokens, lost, method)
         for disturbance, wave in waves.items():
-            apart = np.abs(mel.log_mel(wave) - whole).mean(axis=1)
+            distance = np.abs(mel.log_mel(wave) - whole).mean(axis=1)
             for frame in range(min(RECOVERY_FRAMES, tokens.n_frames - at - 1) + 1):
-                columns = apart[(at + frame) * MEL_COLUMNS : (at + frame + 1) * MEL_COLUMNS]
+                columns = distance[(at + frame) * MEL_COLUMNS : (at + frame + 1) * MEL_COLUMNS]
                 if len(columns):
                     measured.add(("recovery", disturbance, frame), {"mel_distance": float(columns.mean())})
 
 
-def _draws(plan: Plan, clip: int, rates: Sequence[float]) -> Iterator[tuple[float, np.random.Generator]]:
-    """Every rate, n_seeds times: the same damage for every codec and method."""
+def _draws(plan: RobustnessPlan, clip: int, rates: Sequence[float]) -> Iterator[tuple[float, np.random.Generator]]:
+    """Yield each rate `n_seeds` times, with a generator that gives the same draws for every codec and method."""
     for rate, draw in itertools.product(rates, range(plan.n_seeds)):
         yield rate, np.random.default_rng((plan.seed, clip, draw))

@@ -1,10 +1,11 @@
-"""The straight-through estimator: predicted and actual change of the loss for a step of the latent; and training.
+"""Measure how well the straight-through estimator predicts the change of the loss for a step of the latent.
 
-    clip -encoder-> latent -(smooth part)-> y -snap-> what the decoder sees -decoder-> wave -training's loss-> L
+    clip -> encoder -> latent -> smooth part -> y -> quantize -> quantized latent -> decoder -> wave -> loss
 
-Snapping has no gradient, so training takes the decoder's gradient at the snapped latent for the gradient at y. Here the
-actual change for a step of y is computed, through quantizer and decoder, for steps from far below a cell to several
-cells, and the same without quantization as a control: a difference there is due to the decoder's curvature.
+Quantization has no useful gradient, so training uses the gradient of the decoder at the quantized latent as the
+gradient at y. This experiment computes the actual change of the loss for steps of y, through quantizer and decoder.
+The steps range from a small fraction of a cell to several cells. The control omits quantization. A difference there is
+due to the curvature of the decoder.
 """
 
 from __future__ import annotations
@@ -23,20 +24,20 @@ from silkcodec.mel import FRAME, LOOKAHEAD, SAMPLE_RATE
 from silkcodec.quantizers import QUANTIZERS
 from silkcodec_lab.conditions import Conditions
 from silkcodec_lab.gradient.agreement import difference
-from silkcodec_lab.gradient.model import Model, Plan, Records, Wave
-from silkcodec_lab.gradient.training import train_tiny
+from silkcodec_lab.gradient.latent_steps import GradientPlan, Model, Records, Wave
+from silkcodec_lab.gradient.trained_run import train_tiny
 from silkcodec_lab.pages import Result, head
 
-COMPARED = {  # comparisons of FSQ and another: the figure, what is moved in FSQ, what in the other
+COMPARED = {  # comparison of FSQ with another quantizer -> statistic, what is moved in FSQ, what in the other
     "frame": ("correlation", "frame", "frame"),
-    "without snapping": ("correlation", "frame, control", "frame, control"),
-    "quantizer alone": ("correlation", "snapping", "snapping"),
+    "without quantization": ("correlation", "frame, control", "frame, control"),
+    "quantizer alone": ("correlation", "quantizer", "quantizer"),
     "number": ("correlation", "number", "number"),
-    "unit": ("correlation", "number", "vector"),  # each as it snaps
+    "unit": ("correlation", "number", "vector"),  # what each quantizes at a time
     "descent": ("kept", "descent", "descent"),
 }
 
-Progress = Callable[[int, int, str], None]  # clips done, in all, the model at work
+Progress = Callable[[int, int, str], None]  # clips done, total clips, current model
 
 
 def gradient(
@@ -45,27 +46,30 @@ def gradient(
     runs: Sequence[str | os.PathLike[str]] = (),
     split: str | None = None,
     clips: int | None = None,
-    plan: Plan | None = None,
+    plan: GradientPlan | None = None,
     progress: Progress | None = None,
 ) -> Result:
-    """Measures the estimator of every run's quantizer.
+    """Measure the straight-through estimator for the quantizer of every run.
 
     Args:
-        inputs: audio files, folders, or an INDEX.tsv: speech that the runs did not train on.
-        runs: folders of training runs, each of another quantizer; none: tiny models are trained on the inputs first.
-        split: of an INDEX.tsv. clips: at most so many, drawn at random, to take steps in.
-        plan: how much of what.
+        inputs: Audio files, folders, or a manifest, with speech that is not in the training set of the runs.
+        runs: Folders of training runs, each with another quantizer. Without runs, tiny models are trained on the
+            inputs first.
+        split: Split of the manifest.
+        clips: Maximum number of clips for steps, drawn at random.
+        plan: Settings of the experiment.
+        progress: Progress callback.
 
     Returns:
-        What goes to gradient.json.
+        The contents of gradient.json.
 
     Raises:
         ArgumentError, AudioError, MissingExtraError, WeightsError.
     """
-    plan = plan or Plan()
+    plan = plan or GradientPlan()
     plan.check()
     if clips is not None and clips < 1:
-        raise ArgumentError(f"clips must be at least 1; got {clips}.")
+        raise ArgumentError(f"--clips must be at least 1; got {clips}.")
     found = find_clips(inputs, split=split)
     random.Random(plan.seed).shuffle(found)
     conditions = Conditions()
@@ -78,7 +82,7 @@ def gradient(
             models = [Model(run) for run in tiny]
         names = [model.name for model in models]
         if len(set(names)) < len(names):
-            raise ArgumentError(f"a quantizer must be asked for once; got {', '.join(names)}.")
+            raise ArgumentError(f"Each run must have another quantizer; got {', '.join(names)}.")
         measured = {}
         for index, model in enumerate(models):
 
@@ -102,8 +106,8 @@ def gradient(
     }
 
 
-def _speech(found: Sequence[Clip], limit: int | None, plan: Plan) -> tuple[list[Wave], list[Wave]]:
-    """The beginnings of clips to take steps in, those that are long enough; and waves to count codes on."""
+def _speech(found: Sequence[Clip], limit: int | None, plan: GradientPlan) -> tuple[list[Wave], list[Wave]]:
+    """Return the starts of clips for steps, and waves for counting codes. Clips that are too short are skipped."""
     shortest = (plan.span + 1) * FRAME + LOOKAHEAD
     waves: list[Wave] = []
     counted: list[Wave] = []
@@ -121,21 +125,22 @@ def _speech(found: Sequence[Clip], limit: int | None, plan: Plan) -> tuple[list[
             counted.append(wave)
             n_counted += len(wave)
     if not waves:
-        raise ArgumentError(f"clips must be at least {shortest / SAMPLE_RATE:g} s long; got none.")
+        raise ArgumentError(f"At least one clip must be {shortest / SAMPLE_RATE:g} s long; got none.")
     return waves, counted
 
 
 def _differences(records: dict[str, Records], seed: int) -> dict[str, Any]:
-    """FSQ minus each other quantizer, clip by clip, at every size of step."""
+    """Return FSQ minus each other quantizer, paired by clip, for every step size."""
     if "fsq" not in records:
         return {}
     found: dict[str, Any] = {}
     for other in (name for name in records if name != "fsq"):
         ours, theirs = records["fsq"], records[other]
         found[other] = {"loss": difference("kept", ours["loss", 0.0], theirs["loss", 0.0], seed)}
-        for name, (figure, mine, its) in COMPARED.items():
-            steps = [step for kind, step in theirs if kind == its]
+        for name, (statistic, our_kind, their_kind) in COMPARED.items():
+            steps = [step for kind, step in theirs if kind == their_kind]
             found[other][name] = [
-                {"step": step, **difference(figure, ours[mine, step], theirs[its, step], seed)} for step in steps
+                {"step": step, **difference(statistic, ours[our_kind, step], theirs[their_kind, step], seed)}
+                for step in steps
             ]
     return found

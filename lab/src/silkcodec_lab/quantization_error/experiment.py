@@ -1,9 +1,10 @@
-"""How far do vectors move when they snap to a codebook, and how does that depend on its size? On real latents.
+"""Measure the quantization error of codebooks and FSQ by size, on real vectors.
 
-    clips -> latents [N, D] -> quantizers of 1..12 bits a vector, fitted to training speech -> error on held-out speech
+    clips -> vectors [N, D] -> quantizers of 1..12 bits, fitted to training speech -> error on held-out speech
 
-Two kinds of latents. Patches of the log-mel spectrogram, which no codec has shaped; and Silk's own latents before they
-are rounded, in fours, as `Tokens.regroup(4)` groups them: at 12 bits its rounding is 4 dimensions of 8 levels.
+There are two kinds of vectors: patches of the log-mel spectrogram, which do not depend on a codec, and Silk's latents
+before rounding, in groups of four numbers as in `Tokens.regroup(4)`. Silk rounds each number to 8 levels, so a group of
+four has 12 bits.
 """
 
 from __future__ import annotations
@@ -20,21 +21,21 @@ from silkcodec import mel
 from silkcodec.errors import ArgumentError
 from silkcodec.evaluate.statistics import bootstrap
 from silkcodec.silk import Silk
-from silkcodec_lab.chains import LLOYD_STEPS, Chain, Grid, bits_of, split_bits
+from silkcodec_lab.chains import LLOYD_STEPS, ResidualChain, ScalarGrid, bits_of, split_bits
 from silkcodec_lab.conditions import Conditions
 from silkcodec_lab.pages import Result, head
 from silkcodec_lab.selection import Part, select, waves
 
-BITS = tuple(range(1, 13))  # of a vector: codebooks of 2..4,096
-PATCH_COLUMNS, PATCH_BANDS = 4, 4  # of a mel patch: 40 ms of 4 bands
-SILK_DIMS = 4  # numbers of a frame that make one vector of Silk's latents
-MAX_VECTORS = 100_000  # to fit to, drawn at random from the training speech
-FEWEST_PER_ENTRY = 2  # training vectors: a codebook beyond that is a copy of its training speech
+BITS = tuple(range(1, 13))  # bits per vector: codebooks of 2 to 4,096 entries
+PATCH_COLUMNS, PATCH_BANDS = 4, 4  # shape of a mel patch: 40 ms of 4 bands
+SILK_DIMS = 4  # numbers per vector of Silk's latents
+MAX_VECTORS = 100_000  # maximum number of training vectors, drawn at random
+FEWEST_PER_ENTRY = 2  # minimum number of training vectors per entry
 QUANTIZERS = ("vq", "rvq2", "rvq4", "fsq", "fsq_pca")
-CHAIN = {"vq": 1, "rvq2": 2, "rvq4": 4}  # codebooks of those that have any
+CHAIN = {"vq": 1, "rvq2": 2, "rvq4": 4}  # number of codebooks
 
 Vectors = NDArray[np.float32]
-Progress = Callable[[int, int, str], None]  # fits done, fits in all, what is fitted
+Progress = Callable[[int, int, str], None]  # fits done, total fits, current kind of vectors
 
 
 def quantization_error(
@@ -48,24 +49,25 @@ def quantization_error(
     bits: Sequence[int] = BITS,
     progress: Progress | None = None,
 ) -> Result:
-    """Measures the error of snapping, by codebook size.
+    """Measure the quantization error by codebook size.
 
     Args:
-        inputs: audio files, folders, or an INDEX.tsv.
-        splits: of an INDEX.tsv, those to fit to and to hold out; None: every tenth clip is held out.
-        train_minutes, held_out_minutes: of speech at most; the clips are drawn at random with the seed.
-        seed, n_seeds: every fit is made with n_seeds seeds, from `seed` on: other vectors, other first entries.
-        bits: of a vector, the sizes to try.
-        progress: called after each fit.
+        inputs: Audio files, folders, or a manifest.
+        splits: Splits of the manifest for training and for scoring. None: hold out every tenth clip.
+        train_minutes, held_out_minutes: Maximum minutes of speech, drawn at random.
+        seed: First random seed.
+        n_seeds: Number of fits with consecutive seeds, which draw other vectors and other initial entries.
+        bits: Numbers of bits per vector to measure.
+        progress: Progress callback, called after each fit.
 
     Returns:
-        What goes to quantization-error.json.
+        The contents of quantization-error.json.
 
     Raises:
-        ArgumentError, AudioError: the arguments or the clips, before anything is measured.
+        ArgumentError, AudioError: An argument or a clip is invalid. Raised before the measurement.
     """
     if n_seeds < 1:
-        raise ArgumentError(f"n_seeds must be at least 1; got {n_seeds}.")
+        raise ArgumentError(f"--seeds must be at least 1; got {n_seeds}.")
     speech = select(inputs, splits, 60 * train_minutes, 60 * held_out_minutes, seed)
     conditions = Conditions()
     codec = Silk()
@@ -111,7 +113,7 @@ def quantization_error(
 def compare(
     train: Vectors, held_out: Sequence[Vectors], bits: Sequence[int], seeds: Sequence[int], advance: Callable[[], None]
 ) -> dict[str, Any]:
-    """All quantizers at all sizes, on vectors [N, D] and the held-out vectors of each clip."""
+    """Measure all quantizers with all sizes, on training vectors [N, D] and the held-out vectors of each clip."""
     mean = train.mean(axis=0, dtype=np.float64)
     variances = [float(np.square(clip - mean).sum()) for clip in held_out]
     figures: dict[str, list[dict[str, Any] | None]] = {name: [] for name in QUANTIZERS}
@@ -133,17 +135,20 @@ def compare(
 
 
 def _run(name: str, bits: int, train: Vectors, held_out: Sequence[Vectors], seed: int) -> dict[str, Any] | None:
-    """One fit: its error over the vectors it was fitted to, and over each clip it was not; None: it cannot be made."""
+    """Fit a quantizer and return its error on the training vectors and on each held-out clip.
+
+    Returns None if there are too few vectors or bits for the quantizer.
+    """
     drawn = np.random.default_rng(seed).permutation(len(train))[:MAX_VECTORS]
     fitted = torch.from_numpy(train[drawn])
-    quantizer: Chain | Grid
+    quantizer: ResidualChain | ScalarGrid
     if name in CHAIN:
         sizes = split_bits(bits, CHAIN[name])
         if 1 in sizes or max(sizes) * FEWEST_PER_ENTRY > len(fitted):
             return None
-        quantizer = Chain.fit(fitted, sizes, seed)
+        quantizer = ResidualChain.fit(fitted, sizes, seed)
     else:
-        quantizer = Grid(fitted, bits, rotated=name == "fsq_pca")
+        quantizer = ScalarGrid(fitted, bits, rotated=name == "fsq_pca")
         sizes = quantizer.sizes
     assert bits_of(sizes) == bits, (name, bits, sizes)
     spread = float((fitted - fitted.mean(dim=0)).square().sum())
@@ -154,14 +159,14 @@ def _run(name: str, bits: int, train: Vectors, held_out: Sequence[Vectors], seed
     }
 
 
-def _squared_error(quantizer: Chain | Grid, vectors: torch.Tensor) -> float:
+def _squared_error(quantizer: ResidualChain | ScalarGrid, vectors: torch.Tensor) -> float:
     return float((vectors - quantizer.quantize(vectors)).double().square().sum())
 
 
 def _summary(
     bits: int, runs: Sequence[dict[str, Any] | None], variances: Sequence[float], mean: Any, seed: int
 ) -> dict[str, Any] | None:
-    """Errors as shares of the variance about the training mean: what one entry, 0 bits, would leave is 1."""
+    """Summarise several fits. Errors are shares of the variance around the training mean, i.e. 1 for a single entry."""
     made = [run for run in runs if run is not None]
     if not made:
         return None
@@ -177,22 +182,22 @@ def _summary(
 
 
 def _over_clips(errors: NDArray[np.float64], variances: Sequence[float], seed: int) -> dict[str, Any]:
-    """Error over variance, with the bootstrap over clips: a clip counts as much as it varies."""
+    """Return the error divided by the variance, with a bootstrap interval over clips, weighted by their variance."""
     shares = [error / max(variance, 1e-30) for error, variance in zip(errors, variances, strict=True)]
     return bootstrap(shares, seed, weights=variances)
 
 
 def own_rounding(clips: Sequence[Vectors], mean: Sequence[float], seed: int) -> dict[str, Any]:
-    """What Silk does itself: every number to the nearest of 8 whole ones, 12 bits for four, nothing fitted."""
+    """Return the error of Silk's own rounding of every number to one of 8 levels, 12 bits per vector."""
     variances = [float(np.square(clip - np.array(mean)).sum()) for clip in clips]
     errors = np.array([float(np.square(clip - np.rint(clip), dtype=np.float64).sum()) for clip in clips])
     return {"bits": 3 * SILK_DIMS, "held_out": _over_clips(errors, variances, seed)}
 
 
 def mel_patches(wave: NDArray[np.float32]) -> Vectors:
-    """wave [T] at 24 kHz -> float32 [N, 16]: its log-mel spectrogram in patches of 4 columns and 4 bands.
+    """Return the log-mel spectrogram of a wave [T] at 24 kHz in patches of 4 columns and 4 bands, float32 [N, 16].
 
-    Columns that would need samples beyond the end are left out.
+    Columns that need samples after the end of the wave are skipped.
     """
     n_columns = max(0, len(wave) - mel.LOOKAHEAD) // mel.HOP // PATCH_COLUMNS * PATCH_COLUMNS
     cut = mel.log_mel(wave)[:n_columns].reshape(-1, PATCH_COLUMNS, mel.N_MELS // PATCH_BANDS, PATCH_BANDS)
@@ -200,7 +205,7 @@ def mel_patches(wave: NDArray[np.float32]) -> Vectors:
 
 
 def silk_vectors(codec: Silk, wave: NDArray[np.float32]) -> Vectors:
-    """wave [T] at 24 kHz -> float32 [N, 4]: Silk's latents of the whole frames, 32 vectors a frame."""
+    """Return Silk's latents of the whole frames of a wave [T] at 24 kHz, float32 [N, 4], 32 vectors per frame."""
     n_frames = len(wave) // mel.FRAME
     if n_frames == 0:
         return np.zeros((0, SILK_DIMS), dtype=np.float32)
@@ -208,12 +213,12 @@ def silk_vectors(codec: Silk, wave: NDArray[np.float32]) -> Vectors:
 
 
 def _vectors(parts: Sequence[Part], vectors_of: Callable[[NDArray[np.float32]], Vectors], *, of: str) -> list[Vectors]:
-    """Of each clip. Raises ArgumentError: all clips are too short for one."""
+    """Return the vectors of each clip. Raises ArgumentError if all clips are too short."""
     clips = []
     for part in parts:
         blocks = [vectors_of(wave) for wave in waves(part)]
         if blocks and sum(map(len, blocks)):
             clips.append(np.concatenate(blocks))
     if not clips:
-        raise ArgumentError(f"the clips must have one frame of 400 ms at least for '{of}'; none has.")
+        raise ArgumentError(f"At least one clip must have a frame of 400 ms for vectors of '{of}'; none has.")
     return clips

@@ -1,4 +1,4 @@
-"""What the coverage experiment fits, and on whom."""
+"""Define the settings of the coverage experiment."""
 
 from __future__ import annotations
 
@@ -11,8 +11,20 @@ HOLD_OUT = ("speaker", "source")
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What is fitted, and on whom; `sounds`: also what becomes of tones, Arabic sounds and pitch."""
+class CoveragePlan:
+    """Settings of the experiment.
+
+    Attributes:
+        vq: Sizes of the single codebooks.
+        rvq_entries: Entries per codebook of the residual quantizer.
+        rvq_lengths: Numbers of codebooks of the residual quantizer.
+        hold_out: What the control group does not share with the training speech: "speaker" or "source".
+        folds: Number of fits, each without one part of the training speech.
+        sounds: Whether to measure coverage by tone, Arabic sound and pitch.
+        kmeans_steps: Number of k-means steps.
+        seed: Random seed.
+        patches: How vectors are extracted from speech.
+    """
 
     vq: tuple[int, ...] = (64, 1024)
     rvq_entries: int = 256
@@ -28,9 +40,10 @@ class Plan:
         if self.hold_out not in HOLD_OUT:
             raise ArgumentError(f"--hold-out must be one of {', '.join(HOLD_OUT)}; got '{self.hold_out}'.")
         if self.sounds and self.patches.of != "mel":
-            raise ArgumentError("--sounds needs --vectors mel; for latents give --no-sounds.")
+            raise ArgumentError("--sounds needs --vectors mel. Use --no-sounds with --vectors latents.")
         if self.folds < 2:
             raise ArgumentError(f"--folds must be at least 2; got {self.folds}.")
 
     def key(self, speaker: Speaker) -> str:
+        """Return the name of what is held out for a speaker: the speaker or the source."""
         return speaker.name if self.hold_out == "speaker" else speaker.source

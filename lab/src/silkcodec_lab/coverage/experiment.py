@@ -1,15 +1,15 @@
-"""Does a codebook trained on one language cover another one worse than it covers unseen speakers of its own?
+"""Measure whether a codebook covers another language less well than unseen speakers of its training language.
 
-    training speech -> speakers -> folds: fit without some of them -> radius: the error that 95 % of the seen speakers'
-    held-out vectors stay within -> share of every group's vectors within that radius
+    training speech -> speakers -> folds, each fitted without some speakers
+    seen speakers   -> radius: 95 % of the errors of their held-out vectors are within it
+    every group     -> share of its vectors within the radius
 
-    seen     held-out speech of the speakers that the quantizer was fitted to: 95 % within, by construction
-    unseen   speakers of the training language that it was not fitted to: the control
-    others   the test groups, by the same quantizers; their difference to `unseen` is what a language may explain
+    seen     held-out speech of speakers in the training set; 95 % is within the radius by construction
+    unseen   other speakers of the training language: the control group
+    others   test groups; only their difference from `unseen` can be an effect of language
 
-A speaker is measured only by quantizers that were not fitted to its own key (the speaker, or its source, whichever is
-held out). So where sources are held out, only `seen` speakers share a microphone with the training speech. Every
-speaker has the same weight; intervals are bootstraps over speakers.
+If sources are held out instead of speakers, no group except `seen` shares a source, and thus a microphone, with the
+training speech. Every speaker has the same weight. Intervals are bootstrap intervals over speakers.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from silkcodec.evaluate.clips import filter_of
 from silkcodec.evaluate.metrics import find_metrics
 from silkcodec_lab.conditions import Conditions
 from silkcodec_lab.coverage import reconstruction, vector_fits
+from silkcodec_lab.coverage.coverage_plan import CoveragePlan
 from silkcodec_lab.coverage.intervals import SEEN, UNSEEN, Floats, difference, interval, weighted_quantile
-from silkcodec_lab.coverage.plan import Plan
-from silkcodec_lab.coverage.reconstruction import Rebuilding
+from silkcodec_lab.coverage.reconstruction import ResynthesisSettings
 from silkcodec_lab.coverage.sounds import Sounds
 from silkcodec_lab.coverage.speech import Speaker, speakers_of
 from silkcodec_lab.coverage.vector_fits import Measured
 from silkcodec_lab.pages import Result, head
 
-VIEWS = ("level", "channel")  # what was taken out of the vectors: their level; also the speaker's mean spectrum
-COVERED = 0.95  # share of the seen speakers' held-out vectors within the radius
-TAIL = 0.2  # of a training speaker's vectors, the last ones, that no quantizer is fitted on
-PER_ENTRY = 4  # vectors that a codebook needs for each entry at least; it is halved until it has them
-BINS = np.linspace(0, 3, 31)  # of the histogram of errors, in radii; the last bin also holds all beyond
+VIEWS = ("level", "channel")  # what is removed from the vectors: level, or level and mean spectrum of the speaker
+COVERED = 0.95  # share of the held-out vectors of seen speakers that is within the radius
+TAIL = 0.2  # share of the vectors of a training speaker, at the end, that is not used for fitting
+PER_ENTRY = 4  # minimum number of vectors per entry; codebooks are halved until they have them
+BINS = np.linspace(0, 3, 31)  # bins of the histogram of errors, in radii; the last bin includes larger errors
 
-Progress = Callable[[int, int, str], None]  # fits done, fits in all, what is at work
+Progress = Callable[[int, int, str], None]  # fits done, total fits, current view
 Groups = Mapping[str, Sequence[Speaker]]
 
 
@@ -48,30 +48,35 @@ def coverage(
     train: str,
     tests: Mapping[str, str],
     *,
-    plan: Plan | None = None,
+    plan: CoveragePlan | None = None,
     name: str = "coverage",
-    rebuilding: Rebuilding | None = None,
+    resynthesis: ResynthesisSettings | None = None,
     progress: Progress | None = None,
 ) -> Result:
-    """The experiment on speech.
+    """Run the experiment on speech.
 
     Args:
-        train, tests: selections, see `evaluate.clips.find_clips`; the tests by name.
-        name: of the result: its page and figure are called so.
-        rebuilding: what is resynthesized; None: nothing.
+        train: Selection of the training speech; see `find_clips`.
+        tests: Selections of the test groups by name.
+        plan: Settings of the experiment.
+        name: Name of the result, its page and its figure.
+        resynthesis: Settings of the resynthesis. None: no resynthesis.
+        progress: Progress callback.
 
     Returns:
-        What goes to coverage.json.
+        The contents of coverage.json.
 
     Raises:
-        ArgumentError, AudioError: the arguments or the speech.
+        ArgumentError, AudioError: An argument or the speech is invalid.
     """
-    plan = plan or Plan()
-    if plan.sounds or rebuilding is not None:
+    plan = plan or CoveragePlan()
+    if plan.sounds or resynthesis is not None:
         for metric in find_metrics(reconstruction.METRICS):
             metric.require()
     if not tests or {SEEN, UNSEEN} & set(tests):
-        raise ArgumentError(f"one test group at least is needed, and none named {SEEN} or {UNSEEN}; got {list(tests)}.")
+        raise ArgumentError(
+            f"--test must name at least one group, and no group may be named {SEEN} or {UNSEEN}; got {list(tests)}."
+        )
     conditions = Conditions()
     trained, _ = speakers_of(train, plan.patches, plan.seed, sounds=plan.sounds)
     names = [speaker.name for speaker in trained]
@@ -80,9 +85,9 @@ def coverage(
         for name, text in tests.items()
     }
     groups = {name: speakers for name, (speakers, _) in found.items()}
-    plan = fitting(plan, trained)
+    plan = limit_codebooks(plan, trained)
     views: dict[str, Any] = {}
-    n_steps = len(VIEWS) + (rebuilding is not None)
+    n_steps = len(VIEWS) + (resynthesis is not None)
     for index, view in enumerate(VIEWS):
         channel = view == "channel"
 
@@ -97,10 +102,10 @@ def coverage(
     sounds = views["level"].pop("sounds")
     views["channel"].pop("sounds")
     rebuilt = None
-    if rebuilding is not None:
-        rebuilt = reconstruction.rebuilt(train, tests, plan, rebuilding, split(trained, plan))
+    if resynthesis is not None:
+        rebuilt = reconstruction.resynthesize(train, tests, plan, resynthesis, split(trained, plan))
         if progress is not None:
-            progress(1, 1, "rebuilt")
+            progress(1, 1, "resynthesis")
     return {
         **head("coverage"),
         "name": name,
@@ -123,25 +128,26 @@ def coverage(
     }
 
 
-def fitting(plan: Plan, train: Sequence[Speaker]) -> Plan:
-    """The plan with codebooks that are small enough for the vectors of every fold."""
+def limit_codebooks(plan: CoveragePlan, train: Sequence[Speaker]) -> CoveragePlan:
+    """Return the plan with codebooks that are small enough for the vectors of every fold."""
     n_vectors = min(
-        sum(_cut(speaker) for speaker in train if plan.key(speaker) not in held_out) for held_out in split(train, plan)
+        sum(_n_fitted(speaker) for speaker in train if plan.key(speaker) not in held_out)
+        for held_out in split(train, plan)
     )
     largest = 2 ** int(np.log2(max(2, n_vectors / PER_ENTRY)))
     sizes = tuple(dict.fromkeys(min(size, largest) for size in plan.vq))
     return replace(plan, vq=sizes, rvq_entries=min(plan.rvq_entries, largest))
 
 
-def _compared(plan: Plan) -> dict[str, str]:
-    """Return the quantizers to compare sounds on: the largest codebook and the longest chain, with their grids."""
+def _compared(plan: CoveragePlan) -> dict[str, str]:
+    """Return the quantizers for the comparison of sounds: the largest codebook and the longest chain, with grids."""
     bits, length = int(np.log2(max(plan.vq))), max(plan.rvq_lengths)
     chain_bits = length * int(np.log2(plan.rvq_entries))
     return {f"vq {max(plan.vq)}": f"fsq {bits}", f"rvq {length}x{plan.rvq_entries}": f"fsq {chain_bits}"}
 
 
 def _facts(speakers: Sequence[Speaker], n_left_out: int) -> dict[str, Any]:
-    """What is known of a group besides its vectors: what may differ along with the language."""
+    """Return properties of a group that may differ along with the language."""
     known = [speaker.bandwidth_hz for speaker in speakers if speaker.bandwidth_hz is not None]
     spread = [float(np.sqrt(speaker.vectors.astype(np.float64).var(axis=0).mean())) for speaker in speakers]
     return {
@@ -155,11 +161,11 @@ def _facts(speakers: Sequence[Speaker], n_left_out: int) -> dict[str, Any]:
     }
 
 
-def measure(train: Sequence[Speaker], tests: Groups, plan: Plan, advance: Callable[[int, int], None]) -> Result:
-    """Coverage of every group by every quantizer.
+def measure(train: Sequence[Speaker], tests: Groups, plan: CoveragePlan, advance: Callable[[int, int], None]) -> Result:
+    """Measure the coverage of every group by every quantizer.
 
     Raises:
-        ArgumentError: sources are to be held out and the training speech has less than two; too few vectors.
+        ArgumentError: Sources are held out and the training speech has fewer than two, or there are too few vectors.
     """
     folds = split(train, plan)
     groups: dict[str, Sequence[Speaker]] = {**tests}
@@ -171,16 +177,20 @@ def measure(train: Sequence[Speaker], tests: Groups, plan: Plan, advance: Callab
     sounds = Sounds(_compared(plan))
     for index, held_out in enumerate(folds):
         trained = [speaker for speaker in train if plan.key(speaker) not in held_out]
-        vectors = np.concatenate([speaker.vectors[: _cut(speaker)] for speaker in trained])
+        vectors = np.concatenate([speaker.vectors[: _n_fitted(speaker)] for speaker in trained])
         largest = max(*plan.vq, plan.rvq_entries)
         if len(vectors) < largest:
             raise ArgumentError(
-                f"a codebook of {largest} entries needs as many vectors; the training speech has {len(vectors)}."
+                f"A codebook of {largest} entries needs at least as many vectors; got {len(vectors)} training vectors."
             )
         fitted, facts = vector_fits.fit(
             vectors, plan.vq, (plan.rvq_entries, plan.rvq_lengths), plan.seed + index, plan.kmeans_steps
         )
-        ends = [(speaker, slice(_cut(speaker), None)) for speaker in trained if _cut(speaker) < len(speaker.vectors)]
+        ends = [
+            (speaker, slice(_n_fitted(speaker), None))
+            for speaker in trained
+            if _n_fitted(speaker) < len(speaker.vectors)
+        ]
         tails = [(speaker.name, vector_fits.measure(fitted, speaker.vectors[end])) for speaker, end in ends]
         radii = {name: weighted_quantile([tail[name].error for _, tail in tails], COVERED) for name in facts}
         for name in facts:
@@ -207,13 +217,13 @@ def measure(train: Sequence[Speaker], tests: Groups, plan: Plan, advance: Callab
     }
 
 
-def split(train: Sequence[Speaker], plan: Plan) -> list[set[str]]:
-    """What each fold leaves out; one fold that leaves out nothing where there is a single speaker."""
+def split(train: Sequence[Speaker], plan: CoveragePlan) -> list[set[str]]:
+    """Return what each fold holds out. With a single speaker there is one fold that holds out nothing."""
     keys = sorted({plan.key(speaker) for speaker in train})
     if len(keys) < 2:
         if plan.hold_out == "source":
             raise ArgumentError(
-                "--hold-out source needs training speech of two sources at least; a manifest names them."
+                "--hold-out source needs training speech from at least two sources. A manifest must name them."
             )
         return [set()]
     np.random.default_rng(plan.seed).shuffle(keys)
@@ -221,13 +231,13 @@ def split(train: Sequence[Speaker], plan: Plan) -> list[set[str]]:
     return [set(keys[index::n_folds]) for index in range(n_folds)]
 
 
-def _cut(speaker: Speaker) -> int:
-    """Where the part that no quantizer is fitted on begins."""
+def _n_fitted(speaker: Speaker) -> int:
+    """Return how many vectors of a training speaker are used for fitting."""
     return max(1, round((1 - TAIL) * len(speaker.vectors)))
 
 
 class Tally:
-    """What the folds said of one group and one quantizer: by speaker, a list with an entry a fold."""
+    """Measurements of one group and one quantizer: by speaker, with one entry per fold."""
 
     def __init__(self) -> None:
         self.inside: dict[str, list[float]] = {}
@@ -235,7 +245,7 @@ class Tally:
         self.clipped: dict[str, list[float]] = {}
         self.histogram: dict[str, list[Floats]] = {}
         self.radii: list[float] = []
-        self.codes: list[list[NDArray[np.int64]]] = []  # of a fold, by speaker
+        self.codes: list[list[NDArray[np.int64]]] = []  # fold -> speaker -> codes
 
     def add(self, radius: float, measured: Sequence[tuple[str, Measured]]) -> None:
         self.radii.append(radius)
@@ -249,11 +259,11 @@ class Tally:
         self.codes.append([found.codes for _, found in measured if found.codes is not None])
 
     def of(self, which: str) -> Floats:
-        """A value a speaker: the mean of the folds."""
+        """Return one value per speaker, the mean over folds."""
         return np.array([np.mean(values, axis=0) for values in getattr(self, which).values()], dtype=np.float64)
 
     def used(self, n_vectors: int, entries: int, seed: int) -> float | None:
-        """Share of the entries that `n_vectors` vectors drawn at random use; the mean of codebooks and folds."""
+        """Return the share of entries that random vectors use, as a mean over codebooks and folds."""
         shares = []
         for fold in self.codes:
             if fold and n_vectors:
@@ -268,9 +278,9 @@ def _summary(
     tallies: dict[str, dict[str, Tally]],
     facts: dict[str, dict[str, Any]],
     sources: dict[str, str],
-    plan: Plan,
+    plan: CoveragePlan,
 ) -> dict[str, Any]:
-    """Return the figures of one quantizer: its radius, every group, and every group's difference to the control."""
+    """Summarise one quantizer: its radius, every group, and the difference of every group from the control."""
     own = tallies[name]
     fact = facts[name]
     entries = {"vq": 2 ** fact["bits"], "rvq": plan.rvq_entries}.get(fact["kind"])

@@ -1,4 +1,4 @@
-"""The work of the bandwidth experiment, here or in processes: a clip at every cut, and the order of Silk's groups."""
+"""Measure codecs with fewer codebooks, in this process or in worker processes, and find an order of Silk's groups."""
 
 from __future__ import annotations
 
@@ -22,26 +22,27 @@ from silkcodec.evaluate.metrics import SAMPLE_RATE, Pair, find_metrics, measure_
 from silkcodec.silk import MIDDLE_LEVEL, Silk
 from silkcodec.spec import LATENT_WIDTH
 from silkcodec.tokens import Tokens, levels_to_codes
-from silkcodec_lab.runs import RunCodec
+from silkcodec_lab.run_codec import RunCodec
 
 METRICS = ("pesq_wb", "stoi", "mel_distance")
-FIRST, RANDOM, BEST = "first", "random", "best"  # which of Silk's groups are kept
+FIRST, RANDOM, BEST = "first", "random", "best"  # selections of Silk's groups
 
 Wave = NDArray[np.float32]
 Entry = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """All that a process needs to begin.
+class BenchSettings:
+    """Settings from which each process creates a `Bench`.
 
     Attributes:
-        codecs, runs: names as `silkcodec.load` takes them, folders of training runs.
-        points: how many cuts of a codec are measured, at most.
-        n_draws: random choices of Silk's groups, for each clip and number of groups.
-        order_clips: that the best order of Silk's groups is sought on.
-        clip_s, order_s: only so much of each clip's beginning, of those measured and of order_clips.
-        seed: of the random choices.
+        codecs: Codec names, as for `silkcodec.load`.
+        runs: Folders of training runs.
+        points: Maximum number of values of `n_codebooks` per codec.
+        n_draws: Number of random selections of Silk's groups, for each clip and number of groups.
+        order_clips: Clips for the search of the best order of Silk's groups.
+        clip_s, order_s: Maximum duration in seconds, from the start of each measured clip and of each order clip.
+        seed: Random seed for the selections.
     """
 
     codecs: tuple[str, ...]
@@ -55,28 +56,37 @@ class Recipe:
 
 
 class Bench:
-    """Codecs, loaded, and the metrics. Raises what `load` and `RunCodec` raise, and ArgumentError for a codec twice."""
+    """Loaded codecs and metrics.
 
-    def __init__(self, recipe: Recipe) -> None:
-        self.recipe = recipe
+    Raises:
+        ArgumentError: A codec is given twice.
+        SilkError: See `load` and `RunCodec`.
+    """
+
+    def __init__(self, settings: BenchSettings) -> None:
+        self.settings = settings
         self.metrics = find_metrics(METRICS)
         for metric in self.metrics:
             metric.require()
         self.codecs: dict[str, Codec] = {}
-        for codec in [*map(_load, recipe.codecs), *map(RunCodec, recipe.runs)]:
+        for codec in [*map(_load, settings.codecs), *map(RunCodec, settings.runs)]:
             if codec.name in self.codecs:
-                raise ArgumentError(f"a codec must be asked for once; got '{codec.name}' again.")
+                raise ArgumentError(f"Each codec must be given once; got '{codec.name}' twice.")
             self.codecs[codec.name] = codec
-        self.cuts = {name: cuts(codec, recipe.points) for name, codec in self.codecs.items()}
+        self.cuts = {name: cuts(codec, settings.points) for name, codec in self.codecs.items()}
         silk = self.codecs.get("silk")
         self.silk = silk if isinstance(silk, Silk) else None
         self.order_cuts = order_cuts(self.cuts["silk"]) if self.silk is not None else []
         self._order_speech: list[tuple[Wave, Tokens, dict[str, Any]]] | None = None
 
-    # --- what processes are asked for
+    # --- tasks of worker processes
 
     def measure(self, task: tuple[int, Clip, tuple[int, ...]]) -> Entry:
-        """(number, clip, Silk's groups from the best to the worst) -> every cut of every codec, measured."""
+        """Measure every codec with every number of codebooks on one clip.
+
+        Args:
+            task: Index of the clip, the clip, and Silk's groups from the most to the least important.
+        """
         index, clip, best = task
         wave = self.read(clip.path)
         points: list[Entry] = []
@@ -89,47 +99,47 @@ class Bench:
             whole = self.silk.encode(wave, SAMPLE_RATE)
             for kept in self.order_cuts:
                 for how, groups in self._choices(index, kept, best):
-                    point = self._point(wave, self.silk, keep(whole, groups), shared)
+                    point = self._point(wave, self.silk, keep_groups(whole, groups), shared)
                     points.append(_named("silk", kept, how) | point | rates(whole, groups))
         return {"clip": clip.name, "duration_s": len(wave) / SAMPLE_RATE, "points": points}
 
-    def apart(self, groups: Sequence[int]) -> float:
-        """Mel distance of Silk with these groups alone from the clips for the order, the mean of the clips."""
-        assert self.silk is not None, "only Silk's groups are ordered"
+    def order_distance(self, groups: Sequence[int]) -> float:
+        """Return the mel distance of Silk with only these groups, averaged over the order clips."""
+        assert self.silk is not None, "only the groups of Silk are ordered"
         if self._order_speech is None:
-            waves = [self.read(clip.path, self.recipe.order_s) for clip in self.recipe.order_clips]
+            waves = [self.read(clip.path, self.settings.order_s) for clip in self.settings.order_clips]
             self._order_speech = [(wave, self.silk.encode(wave, SAMPLE_RATE), {}) for wave in waves]
         distance = [metric for metric in self.metrics if metric.name == "mel_distance"]
         found = []
         for wave, tokens, shared in self._order_speech:
-            pair = Pair(wave, self.silk.decode(keep(tokens, groups)), {}, shared)
+            pair = Pair(wave, self.silk.decode(keep_groups(tokens, groups)), {}, shared)
             found.append(measure_all(pair, distance)[0]["mel_distance"])
         return float(np.mean([value for value in found if value is not None]))
 
-    # --- what both need
+    # --- shared with the main process
 
     def read(self, path: Path, seconds: float | None = None) -> Wave:
-        """The beginning of a clip at 24 kHz."""
-        return audio.read(path, SAMPLE_RATE)[: round((seconds or self.recipe.clip_s) * SAMPLE_RATE)]
+        """Return the start of a clip at 24 kHz."""
+        return audio.read(path, SAMPLE_RATE)[: round((seconds or self.settings.clip_s) * SAMPLE_RATE)]
 
     def decode(self, wave: Wave, name: str, kept: int, groups: Sequence[int] | None = None) -> Wave:
-        """What a codec makes of a wave at 24 kHz with so many codebooks; of Silk also with these groups alone."""
+        """Encode and decode a wave at 24 kHz with `kept` codebooks, or for Silk with the given groups."""
         codec = self.codecs[name]
         tokens = codec.encode(wave, SAMPLE_RATE, n_codebooks=kept if is_cut(codec, kept) else None)
         if groups is not None:
-            tokens = keep(codec.encode(wave, SAMPLE_RATE), groups)
-        return fitted(codec.decode(tokens), codec.sample_rate, len(wave))
+            tokens = keep_groups(codec.encode(wave, SAMPLE_RATE), groups)
+        return match_length(codec.decode(tokens), codec.sample_rate, len(wave))
 
     def _choices(self, index: int, kept: int, best: tuple[int, ...]) -> Iterator[tuple[str, list[int]]]:
         sizes = self.codecs["silk"].codebook_sizes
-        large = [group for group, size in enumerate(sizes) if size == max(sizes)]  # of as many bits as the first ones
-        for draw in range(self.recipe.n_draws):
-            rng = np.random.default_rng((self.recipe.seed, index, draw))
-            yield RANDOM, rng.permutation(large)[:kept].tolist()  # the same draw, cut: k + 1 holds what k holds
+        large = [group for group, size in enumerate(sizes) if size == max(sizes)]  # all have the same bits
+        for draw in range(self.settings.n_draws):
+            rng = np.random.default_rng((self.settings.seed, index, draw))
+            yield RANDOM, rng.permutation(large)[:kept].tolist()  # k + 1 groups include the k groups of the same draw.
         yield BEST, list(best[:kept])
 
     def _point(self, wave: Wave, codec: Codec, tokens: Tokens, shared: dict[str, Any]) -> Entry:
-        output = fitted(codec.decode(tokens), codec.sample_rate, len(wave))
+        output = match_length(codec.decode(tokens), codec.sample_rate, len(wave))
         values = measure_all(Pair(wave, output, {}, shared), self.metrics)[0]
         return {
             "codec_id": tokens.codec,
@@ -144,14 +154,14 @@ def _named(codec: str, kept: int, how: str) -> Entry:
 
 
 def _load(name: str) -> Codec:
-    """With one thread where that can be said: the processes share the cores, and a file's tokens stay the same."""
+    """Load a codec. Silk gets one thread, because the processes share the cores."""
     return load(name, threads=1) if parse(name)[0] == "silk" else load(name)
 
 
 def cuts(codec: Codec, points: int) -> list[int]:
-    """At which numbers of codebooks a codec is measured: `points` of them at most, evenly spaced, all the last one.
+    """Return the numbers of codebooks to measure: at most `points`, evenly spaced, and always all codebooks.
 
-    A codec that cannot be cut (a classical packet, one of another package that does not say) has one: all.
+    A codec that cannot use fewer codebooks, e.g. a classical one, is measured with all of them only.
     """
     k = len(codec.codebook_sizes)
     if not hasattr(codec, "check_n_codebooks"):
@@ -161,16 +171,17 @@ def cuts(codec: Codec, points: int) -> list[int]:
 
 
 def order_cuts(silk: Sequence[int]) -> list[int]:
-    """At which of Silk's cuts its groups are chosen in other ways: every second one but not all groups."""
+    """Return the numbers of groups for which other selections are measured: every second number, without the last."""
     return list(silk[:-1][1::2] or silk[:-1])
 
 
 def is_cut(codec: Codec, kept: int) -> bool:
+    """Return whether `kept` is less than all codebooks of the codec."""
     return kept < len(codec.codebook_sizes)
 
 
-def keep(tokens: Tokens, groups: Iterable[int]) -> Tokens:
-    """Silk's tokens [19 codebooks] with every group but these at the middle level."""
+def keep_groups(tokens: Tokens, groups: Iterable[int]) -> Tokens:
+    """Return tokens of Silk in which all other groups are set to the middle level."""
     middle = levels_to_codes(np.full((1, LATENT_WIDTH), MIDDLE_LEVEL))[0]
     kept = set(groups)
     codes = [row if group in kept else np.full_like(row, middle[group]) for group, row in enumerate(tokens.codes)]
@@ -178,7 +189,7 @@ def keep(tokens: Tokens, groups: Iterable[int]) -> Tokens:
 
 
 def rates(tokens: Tokens, groups: Iterable[int]) -> dict[str, float]:
-    """What the codes of these codebooks alone cost."""
+    """Return the tokens and bits per second of the given codebooks."""
     kept = sorted(groups)
     part = replace(
         tokens,
@@ -189,8 +200,8 @@ def rates(tokens: Tokens, groups: Iterable[int]) -> dict[str, float]:
     return {"tokens_per_second": part.tokens_per_second, "bits_per_second": part.bits_per_second}
 
 
-def fitted(output: Wave, sample_rate: int, n_samples: int) -> Wave:
-    """A codec's output at 24 kHz, cut or filled up with zeros: [n_samples]."""
+def match_length(output: Wave, sample_rate: int, n_samples: int) -> Wave:
+    """Return the output of a codec at 24 kHz, cut or padded with zeros to [n_samples]."""
     resampled = audio.as_wave(output, sample_rate, SAMPLE_RATE)[:n_samples]
     return np.pad(resampled, (0, n_samples - len(resampled)))
 
@@ -198,17 +209,17 @@ def fitted(output: Wave, sample_rate: int, n_samples: int) -> Wave:
 # --- processes
 
 
-class Pool:
-    """Asks a bench for many things: here, or with jobs > 1 processes that each have a bench of their own."""
+class BenchPool:
+    """Call a method of a bench for many tasks, in this process or in worker processes with a bench each."""
 
     def __init__(self, bench: Bench, jobs: int) -> None:
         self._bench = bench
         self._processes = None
-        if jobs > 1:  # spawned: a fork copies the thread pools of a loaded model in an unusable state
+        if jobs > 1:  # A forked process would inherit unusable thread pools of the loaded models.
             context = multiprocessing.get_context("spawn")
-            self._processes = ProcessPoolExecutor(jobs, context, initializer=_begin, initargs=(bench.recipe,))
+            self._processes = ProcessPoolExecutor(jobs, context, initializer=_start, initargs=(bench.settings,))
 
-    def __enter__(self) -> Pool:
+    def __enter__(self) -> BenchPool:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -216,10 +227,10 @@ class Pool:
             self._processes.shutdown(cancel_futures=True)
 
     def map(self, method: str, tasks: Sequence[Any]) -> Iterator[Any]:
-        """`bench.method(task)` of each, in their order.
+        """Yield `bench.method(task)` for each task, in order.
 
         Raises:
-            SilkError: a process has died.
+            SilkError: A worker process crashed.
         """
         if self._processes is None:
             yield from map(getattr(self._bench, method), tasks)
@@ -227,43 +238,44 @@ class Pool:
         try:
             yield from self._processes.map(_call, [method] * len(tasks), tasks)
         except BrokenProcessPool as error:
-            raise SilkError("a process has died, perhaps for lack of memory; take fewer --jobs.") from error
+            raise SilkError("A worker process crashed, perhaps out of memory. Use fewer --jobs.") from error
 
 
-_here: Bench | None = None  # of a process of a pool
+_bench: Bench | None = None  # bench of a worker process
 
 
-def _begin(recipe: Recipe) -> None:
+def _start(settings: BenchSettings) -> None:
     import torch
 
-    global _here
+    global _bench
     torch.set_num_threads(1)
-    _here = Bench(recipe)
+    _bench = Bench(settings)
 
 
 def _call(method: str, task: Any) -> Any:
-    return getattr(_here, method)(task)
+    return getattr(_bench, method)(task)
 
 
-def greedy_order(pool: Pool, n_groups: int, progress: Any = None) -> tuple[list[int], list[float]]:
-    """Silk's groups from the one to keep longest to the first to go, and what greedy removal has found.
+def greedy_order(pool: BenchPool, n_groups: int, progress: Any = None) -> tuple[list[int], list[float]]:
+    """Order Silk's groups by importance with greedy removal.
 
-    From all groups on, the one is dropped whose loss the speech for the order shows least, again and again.
+    Starting from all groups, the group whose removal increases the mel distance least is removed, repeatedly.
 
     Returns:
-        (groups, distances): distances[k - 1] is the mel distance with the first k of these groups.
+        (groups, distances): the groups from the most to the least important, and the mel distances.
+        distances[k - 1] is the mel distance with the first k groups.
     """
     kept = list(range(n_groups))
-    gone: list[int] = []
-    distances = list(pool.map("apart", [tuple(kept)]))
+    removed: list[int] = []
+    distances = list(pool.map("order_distance", [tuple(kept)]))
     while len(kept) > 1:
         tasks = [tuple(other for other in kept if other != group) for group in kept]
         found = []
-        for distance in pool.map("apart", tasks):
+        for distance in pool.map("order_distance", tasks):
             found.append(distance)
             if progress is not None:
                 progress()
         least = int(np.argmin(found))
-        gone.append(kept.pop(least))
+        removed.append(kept.pop(least))
         distances.append(found[least])
-    return [*kept, *reversed(gone)], distances[::-1]
+    return [*kept, *reversed(removed)], distances[::-1]

@@ -1,11 +1,11 @@
-"""The model of a training run behind the Codec protocol: any quantizer, straight from its checkpoint.
+"""Wrap the model of a training run as a `Codec`, with any quantizer and without an export.
 
-Its codebooks are the streams of codes of a frame, coarse ones first, so that `n_codebooks` cuts as each quantizer can:
+Each code of a frame is a codebook of its own. Coarse codes come first, so that `n_codebooks` keeps whole stages:
 
-    rvq          stage by stage, in a stage vector by vector: of 8 vectors the first 8 are the first of each chain
-    multiscale   scale by scale: 2, 4, 8 and 16 codes of a frame
-    vq           vector by vector; nothing is coarse
-    fsq          dimension by dimension; nothing is coarse
+    rvq          stage by stage, and vector by vector within a stage: the first 8 codes are stage 1 of the 8 vectors
+    multiscale   scale by scale: 2, 4, 8 and 16 codes per frame
+    vq           vector by vector; all codes are equally fine
+    fsq          dimension by dimension; all codes are equally fine
 """
 
 from __future__ import annotations
@@ -30,18 +30,19 @@ QUANTIZERS = {"fsq": "FSQ", "vq": "VQ", "rvq": "RVQ", "multiscale": "multi-scale
 
 
 class RunCodec:
-    """A model of a training run behind the Codec protocol: any quantizer, weights from a checkpoint.
+    """The model of a training run as a `Codec`.
 
     Args:
-        run: its folder, with config.toml and checkpoint.safetensors.
+        run: Folder of the run, with config.toml and checkpoint.safetensors.
 
     Attributes:
-        model: the network, with the averaged weights, in evaluation mode.
-        config: of the run.
-        stages: the values of n_codebooks at which a stage of the quantizer is whole; the last one is all.
+        model: The network with averaged weights, in evaluation mode.
+        config: Configuration of the run.
+        stages: Values of `n_codebooks` that keep whole stages of the quantizer. The last one keeps all codes.
 
     Raises:
-        WeightsError: no run, or a damaged one. ArgumentError: its config.
+        WeightsError: The checkpoint is missing or damaged.
+        ArgumentError: The configuration is invalid.
     """
 
     def __init__(self, run: str | os.PathLike[str]) -> None:
@@ -54,7 +55,9 @@ class RunCodec:
 
         file = Path(run) / "checkpoint.safetensors"
         if not file.exists():
-            raise WeightsError(f"a run must hold {file.name}; '{run}' does not; train it first: silk train CONFIG.")
+            raise WeightsError(
+                f"A training run must contain {file.name}; '{run}' does not. Train it first: silk train CONFIG."
+            )
         self.config = config = load_config(Path(run) / "config.toml")
         groups, progress = checkpoint.load(file)
         self.model = SilkModel(config.model).eval()
@@ -69,7 +72,7 @@ class RunCodec:
         self._streams = coarse_first(self.model.quantizer, len(self.codebook_sizes))
 
     def encode(self, wave: ArrayLike, sample_rate: int, *, n_codebooks: int | None = None) -> Tokens:
-        """Tokens of a wave; see `Codec.encode`. Raises AudioError; ArgumentError: n_codebooks is out of range."""
+        """Return the tokens of a wave; see `Codec.encode`. Raises AudioError, and ArgumentError for `n_codebooks`."""
         k = self.check_n_codebooks(n_codebooks)
         mono = audio.as_wave(wave, sample_rate, self.sample_rate)
         codes = self.model.encode(torch.from_numpy(mono)[None])[0].numpy()[:, self._streams[:k]]
@@ -77,12 +80,12 @@ class RunCodec:
         return Tokens(tuple(codes.T), sizes, rates, self.sample_rate, len(mono), self.codec_id)
 
     def decode(self, tokens: Tokens) -> Wave:
-        """The wave of these tokens, of a part of the codebooks too. Raises TokensError: of another codec."""
+        """Return the wave of tokens, which may hold fewer codebooks. Raises TokensError for tokens of another codec."""
         from silkcodec.nn.model import fresh_states
 
         k = len(tokens.codes)
         if tokens.codec != self.codec_id or tokens.codebook_sizes != self.codebook_sizes[:k]:
-            raise TokensError(f"Tokens must be the first of '{self.codec_id}'; got {tokens!r}.")
+            raise TokensError(f"Tokens must be of codec '{self.codec_id}', with its first codebooks; got {tokens!r}.")
         codes = np.full((tokens.n_frames, len(self.codebook_sizes)), -1, dtype=np.int64)
         codes[:, self._streams[:k]] = np.stack(tokens.codes, axis=1)
         with torch.inference_mode():
@@ -92,15 +95,17 @@ class RunCodec:
         return wave
 
     def check_n_codebooks(self, n_codebooks: int | None) -> int:
-        """n_codebooks as a number, all for None. Raises ArgumentError."""
+        """Return the number of codebooks to use; None means all. Raises ArgumentError."""
         k = len(self.codebook_sizes)
         if n_codebooks is not None and n_codebooks not in range(1, k + 1):
-            raise ArgumentError(f"n_codebooks must be 1..{k} for '{self.name}'; got {n_codebooks}.")
+            raise ArgumentError(f"n_codebooks must be between 1 and {k} for '{self.name}'; got {n_codebooks}.")
         return k if n_codebooks is None else int(n_codebooks)
 
 
 def coarse_first(quantizer: nn.Module, n_codes: int) -> NDArray[np.int64]:
-    """Which code of the network's frame each stream is, [K]: RVQ keeps the codes of a vector together, we its stages.
+    """Return the indices that reorder the codes of a frame so that coarse codes come first, int64 [K].
+
+    RVQ returns all codes of a vector together. The order here is by stage.
 
     >>> coarse_first(RVQ(latent_width=4, vectors=2, codebooks=3, entries=2), 6).tolist()
     [0, 3, 1, 4, 2, 5]
@@ -110,7 +115,7 @@ def coarse_first(quantizer: nn.Module, n_codes: int) -> NDArray[np.int64]:
 
 
 def stages(quantizer: nn.Module, n_codes: int) -> tuple[int, ...]:
-    """The numbers of codes at which a stage is whole.
+    """Return the numbers of codes that form whole stages.
 
     >>> stages(MultiScaleRVQ(entries=2), 30), stages(RVQ(entries=2), 32), stages(FSQ(), 3)
     ((2, 6, 14, 30), (8, 16, 24, 32), (1, 2, 3))
@@ -122,29 +127,36 @@ def stages(quantizer: nn.Module, n_codes: int) -> tuple[int, ...]:
 
 
 def decode_cut(quantizer: nn.Module, codes: Tensor) -> Tensor:
-    """codes [..., K] in the network's order, -1 where one is left out -> latent float32 [..., D].
+    """Decode codes of which some are missing.
 
-    What is left out adds nothing to a residual chain (RVQ, multi-scale), as quantizer dropout has trained RVQ for; a
-    vector of VQ becomes the mean of its codebook's training vectors; a dimension of FSQ takes the middle level, 0 in
-    the latent, as in Silk. Only RVQ has been trained to be cut.
+    A missing code adds nothing to the sum of a residual quantizer (RVQ, multi-scale RVQ). A missing vector of VQ is
+    replaced by the mean of the training vectors of its codebook. A missing dimension of FSQ takes the middle level,
+    which is 0 in the latent, as in Silk. Only RVQ was trained with missing codes (quantizer dropout).
+
+    Args:
+        quantizer: Quantizer of the model.
+        codes: int64 [..., K] in the order of the network, -1 for missing codes.
+
+    Returns:
+        The latent, float32 [..., D].
     """
-    left_out, chosen = codes < 0, codes.clamp(min=0)
+    missing, chosen = codes < 0, codes.clamp(min=0)
     if isinstance(quantizer, FSQ):
-        return quantizer.decode(torch.where(left_out, quantizer.half_width, codes))
+        return quantizer.decode(torch.where(missing, quantizer.half_width, codes))
     if isinstance(quantizer, VQ):
         book = quantizer.codebook
         mean = (book.entries * book.counts[:, None]).sum(dim=0) / book.counts.sum()
-        return torch.where(left_out[..., None], mean, book(chosen)).flatten(-2)
+        return torch.where(missing[..., None], mean, book(chosen)).flatten(-2)
     if isinstance(quantizer, MultiScaleRVQ):
         parts = []
-        for book, stride, entries, out in zip(
+        for book, stride, entries, absent in zip(
             quantizer.codebooks,
             quantizer.strides,
             chosen.split(quantizer.codes_per_frame, dim=-1),
-            left_out.split(quantizer.codes_per_frame, dim=-1),
+            missing.split(quantizer.codes_per_frame, dim=-1),
             strict=True,
         ):
-            parts.append((book(entries) * ~out[..., None]).repeat_interleave(stride, dim=-2))
+            parts.append((book(entries) * ~absent[..., None]).repeat_interleave(stride, dim=-2))
         return torch.stack(parts).sum(dim=0).flatten(-2)
-    latent: Tensor = quantizer.decode(codes)  # RVQ knows -1
+    latent: Tensor = quantizer.decode(codes)  # RVQ ignores codes of -1.
     return latent

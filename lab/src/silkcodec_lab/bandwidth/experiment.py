@@ -1,10 +1,10 @@
-"""Quality against bandwidth: every codec with fewer and fewer of its codebooks, down to a fraction of its bits.
+"""Measure quality against bandwidth: every codec with fewer and fewer of its codebooks.
 
-    clips -codec, first k codebooks-> Tokens -> tokens/s and bit/s, counted; decode -> quality
-    clips -Silk, k of its groups: the first, random ones, the best found on other clips-> quality
-    one clip -every codec-> audio and spectrograms
+    clips -> codec with the first k codebooks -> tokens/s and bit/s; decoded -> quality
+    clips -> Silk with k groups: the first ones, random ones, or the best ones found on other clips -> quality
+    one clip -> every codec -> audio and spectrograms
 
-`bandwidth_measure.py` does the work of one clip, here or in processes; this file says on what, and draws it together.
+`bench.py` measures one clip. This module selects the clips and summarises the measurements.
 """
 
 from __future__ import annotations
@@ -29,32 +29,34 @@ from silkcodec.evaluate.metrics import SAMPLE_RATE
 from silkcodec.evaluate.statistics import bootstrap
 from silkcodec.output import check_output
 from silkcodec.parallel.cores import available_cores
-from silkcodec_lab.bandwidth.workers import BEST, FIRST, RANDOM, Bench, Pool, Recipe, Wave, greedy_order
+from silkcodec_lab.bandwidth.bench import BEST, FIRST, RANDOM, Bench, BenchPool, BenchSettings, Wave, greedy_order
 from silkcodec_lab.conditions import Conditions
 from silkcodec_lab.pages import Result, head
 
-Progress = Callable[[int, int, str], None]  # done, in all, at what
-Key = tuple[str, int, str]  # codec, codebooks kept, which of them
+Progress = Callable[[int, int, str], None]  # steps done, total steps, current step
+Key = tuple[str, int, str]  # codec, number of kept codebooks, selection
 ByClip = dict[str, dict[str, float]]  # metric -> clip -> value
 
-EQUAL_BITS = 2e-3  # two rates this close, as a share, are the same: 30 codes of 7,131 have 383.99 of 384 bits
-SPECTROGRAMS = 8
-BANDS, COLUMN_S = 64, 0.02  # of a spectrogram in the result
-LOUD, QUIET = 3.0, -8.0  # natural-log mel magnitudes, its 255 and its 0
+EQUAL_BITS = 2e-3  # relative tolerance of equal rates: 30 codes of 7,131 have 383.99 instead of 384 bits
+SPECTROGRAMS = 8  # maximum number of spectrograms in the figure
+BANDS, COLUMN_S = 64, 0.02  # shape of a spectrogram in the result
+LOUD, QUIET = 3.0, -8.0  # logarithmic mel magnitudes that are stored as 255 and 0
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What is measured, and on how much.
+class BandwidthPlan:
+    """Settings of the experiment.
 
     Attributes:
-        points: cuts of a codec, at most.
-        n_draws: random choices of Silk's groups for every clip.
-        clip_s: of each clip's beginning.
-        n_order, order_s: clips, and seconds of each, that the best order of Silk's groups is sought on; 0: none.
-        listen: the file to listen to; None: the first of the clips. listen_s: of its beginning.
-        jobs: processes; None: one for each core.
-        seed: of clips, choices and intervals.
+        points: Maximum number of values of `n_codebooks` per codec.
+        n_draws: Number of random selections of Silk's groups per clip.
+        clip_s: Maximum duration of a clip in seconds, from its start.
+        n_order: Number of clips for the search of the best order of Silk's groups. 0: no search.
+        order_s: Maximum duration of these clips in seconds.
+        listen: Recording for the audio examples. None: the first clip.
+        listen_s: Maximum duration of the audio examples in seconds.
+        jobs: Number of processes. None: one per core.
+        seed: Random seed for clips, selections and intervals.
     """
 
     points: int = 8
@@ -71,9 +73,10 @@ class Plan:
         """Raises ArgumentError."""
         if self.points < 1 or self.n_draws < 1 or self.n_order < 0:
             got = f"{self.points}, {self.n_draws} and {self.n_order}"
-            raise ArgumentError(f"points and draws must be at least 1, clips for the order at least 0; got {got}.")
+            raise ArgumentError(f"points and n_draws must be at least 1, and n_order at least 0; got {got}.")
         if not min(self.clip_s, self.order_s, self.listen_s) > 0:
-            raise ArgumentError(f"seconds must be above 0; got {self.clip_s:g}, {self.order_s:g}, {self.listen_s:g}.")
+            got = f"{self.clip_s:g}, {self.order_s:g} and {self.listen_s:g}"
+            raise ArgumentError(f"clip_s, order_s and listen_s must be above 0; got {got}.")
 
 
 def bandwidth(
@@ -85,35 +88,41 @@ def bandwidth(
     split: str | None = None,
     order_split: str = "train",
     limit: int | None = None,
-    plan: Plan | None = None,
+    plan: BandwidthPlan | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Result:
-    """Measures quality against tokens and bits per second, and writes what one clip sounds like.
+    """Measure quality against tokens and bits per second, and write audio examples.
 
     Args:
-        inputs: audio files, folders, or an INDEX.tsv.
-        codecs: names as `silkcodec.load` takes them.
-        folder: for the audio: NAME-kK.flac; the page beside it links to its name.
-        runs: folders of training runs; differences at equal bits are taken against the first.
-        split, limit: which clips to measure on, see `find_clips`.
-        order_split: of a manifest, the clips that the best order of Silk's groups is sought on; without a split a
-            third of the clips is kept for that.
+        inputs: Audio files, folders, or a manifest.
+        codecs: Codec names, as for `silkcodec.load`.
+        folder: Output folder for audio examples, NAME-kK.flac.
+        runs: Folders of training runs. The first one is the reference of comparisons at equal bits.
+        split, limit: Selection of clips to measure; see `find_clips`.
+        order_split: Split of the manifest for the search of the best order of Silk's groups. If `split` is None, up
+            to a third of the clips is reserved for the search.
+        plan: Settings of the experiment.
+        overwrite: Whether to overwrite existing audio files.
+        progress: Progress callback.
+
+    Returns:
+        The contents of bandwidth.json.
 
     Raises:
-        ArgumentError, AudioError, MissingExtraError, OutputError, WeightsError: before anything is measured.
+        ArgumentError, AudioError, MissingExtraError, OutputError, WeightsError: Raised before the measurement.
     """
-    plan = plan or Plan()
+    plan = plan or BandwidthPlan()
     plan.check()
     if not codecs and not runs:
-        raise ArgumentError("the experiment needs one codec at least; got none.")
+        raise ArgumentError("The experiment needs at least one codec; got none.")
     n_order = plan.n_order if "silk" in codecs else 0
     clips, order_clips = _find(inputs, split, order_split, limit, n_order, plan.seed)
-    recipe = Recipe(
-        tuple(codecs), tuple(map(os.fspath, runs)), plan.points, plan.n_draws, tuple(order_clips),
+    settings = BenchSettings(
+        tuple(codecs), tuple(os.fspath(run) for run in runs), plan.points, plan.n_draws, tuple(order_clips),
         plan.clip_s, plan.order_s, plan.seed,
     )  # fmt: skip
-    bench = Bench(recipe)
+    bench = Bench(settings)
     n_groups = len(bench.silk.codebook_sizes) if bench.silk is not None and order_clips else 0
     listened = Path(plan.listen) if plan.listen is not None else clips[0].path
     examples = _examples(bench, ordered=n_groups > 0)
@@ -129,9 +138,10 @@ def bandwidth(
         if progress is not None:
             progress(next(steps), n_order_steps + len(clips), at)
 
-    best, distances = [], []
-    measured = _Measured(plan.seed)
-    with Pool(bench, jobs) as pool:
+    best: list[int] = []
+    distances: list[float] = []
+    measured = _Points(plan.seed)
+    with BenchPool(bench, jobs) as pool:
         if n_groups:
             best, distances = greedy_order(pool, n_groups, lambda: advance("order of the groups"))
         tasks = [(index, clip, tuple(best)) for index, clip in enumerate(clips)]
@@ -178,12 +188,10 @@ def _find(
     n_order: int,
     seed: int,
 ) -> tuple[list[Clip], list[Clip]]:
-    """Clips to measure on, and clips to seek the order on: never the same."""
+    """Return the clips to measure and the clips for the search of the best order. They do not overlap."""
     if split is not None:
         if split == order_split and n_order:
-            raise ArgumentError(
-                f"the order must be sought on other clips; choose another --order-split than '{split}'."
-            )
+            raise ArgumentError(f"--order-split must differ from --split; both are '{split}'.")
         clips = find_clips(inputs, split=split, limit=limit, seed=seed)
         return clips, find_clips(inputs, split=order_split, limit=n_order, seed=seed) if n_order else []
     clips = find_clips(inputs, seed=seed)
@@ -198,15 +206,15 @@ def _kinds(bench: Bench) -> list[str]:
     return [name.removeprefix("run:") for name in bench.codecs if name.startswith("run:")]
 
 
-class _Measured:
-    """What the clips have told, by codec, number of codebooks, and which of them."""
+class _Points:
+    """Measured values of all clips by codec, number of codebooks, and selection."""
 
     def __init__(self, seed: int) -> None:
         self.seed, self.duration_s = seed, 0.0
         self.ids: dict[str, str] = {}
         self._values: dict[Key, dict[str, dict[str, list[float]]]] = defaultdict(
             lambda: defaultdict(lambda: defaultdict(list))
-        )  # -> metric -> clip -> one value a draw
+        )  # key -> metric -> clip -> one value per draw
         self._rates: dict[Key, list[tuple[float, float]]] = defaultdict(list)
 
     def add(self, clip: dict[str, Any]) -> None:
@@ -220,7 +228,7 @@ class _Measured:
                     self._values[key][name][clip["clip"]].append(value)
 
     def points(self) -> list[dict[str, Any]]:
-        """A mean over clips with its interval for each key; a clip's value is the mean of its draws."""
+        """Return the mean over clips and its interval for each key. The value of a clip is the mean of its draws."""
         return [
             {
                 **_named(key),
@@ -232,8 +240,11 @@ class _Measured:
         ]
 
     def compared(self, runs: Sequence[str]) -> list[dict[str, Any]]:
-        """Paired differences: of Silk's groups, best and random minus first; of the other runs minus the first run, at
-        equal bits; of Silk whole minus every codec that is no run, at its own bits."""
+        """Return paired differences.
+
+        They compare random and best groups of Silk with the first groups, the other runs with the first run at equal
+        bits, and Silk with every other codec, both with all codebooks.
+        """
         pairs: list[tuple[Key, Key]] = []
         for how in (RANDOM, BEST):
             pairs += [(key, ("silk", key[1], FIRST)) for key in self._rates if key[2] == how]
@@ -271,7 +282,7 @@ def _named(key: Key) -> dict[str, Any]:
 
 
 def _examples(bench: Bench, *, ordered: bool) -> list[dict[str, Any]]:
-    """Of every codec a quarter, a half and all of its cuts; of Silk also half its groups, the best."""
+    """Return the audio examples: a quarter, half and all of the codebooks, and for Silk also the best half."""
     examples = []
     for name, found in bench.cuts.items():
         chosen = sorted({found[-(-len(found) * part // 4) - 1] for part in (1, 2, 4)})
@@ -289,9 +300,9 @@ def _audible(codec: str, kept: int, how: str) -> dict[str, Any]:
 def _write_audio(
     bench: Bench, original: Wave, examples: list[dict[str, Any]], best: list[int], folder: Path, overwrite: bool
 ) -> dict[str, Any]:
-    """Writes the waves; returns what the page says of them, with the spectrograms that the figure shows."""
+    """Write the audio examples. Return their description for the result, with some spectrograms."""
     shown = _to_show(bench, examples)
-    files = [{"codec": None, "file": "original.flac", "spectrogram": _spectrogram(original)}]
+    files: list[dict[str, Any]] = [{"codec": None, "file": "original.flac", "spectrogram": _spectrogram(original)}]
     audio.write(folder / "original.flac", original, SAMPLE_RATE, overwrite=overwrite)
     for entry in examples:
         groups = best[: entry["kept"]] if entry["how"] == BEST else None
@@ -303,7 +314,7 @@ def _write_audio(
 
 
 def _to_show(bench: Bench, examples: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """As many as the figure has room for: Silk, then the ends of codecs that can be cut, then the rest."""
+    """Return the examples to draw: all of Silk, then the smallest and the largest of the other codecs."""
     by_codec = {name: [e for e in examples if e["codec"] == name and e["how"] == FIRST] for name in bench.codecs}
     order = by_codec.pop("silk", [])[::-1]
     for entries in sorted(by_codec.values(), key=lambda entries: len(entries) == 1):
@@ -312,7 +323,7 @@ def _to_show(bench: Bench, examples: list[dict[str, Any]]) -> list[dict[str, Any
 
 
 def _spectrogram(wave: Wave) -> dict[str, Any]:
-    """Log-mel, [columns, 64] bytes: QUIET..LOUD is 0..255, pairs of bands and of columns averaged."""
+    """Return a log-mel spectrogram as bytes [columns, 64]. Pairs of bands and of columns are averaged."""
     step = round(COLUMN_S * SAMPLE_RATE / mel.HOP)
     columns = mel.log_mel(wave)[: len(wave) // mel.HOP // step * step]
     pooled = columns.reshape(-1, step, BANDS, mel.N_MELS // BANDS).mean(axis=(1, 3))

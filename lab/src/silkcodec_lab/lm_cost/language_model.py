@@ -1,16 +1,17 @@
-"""The tiny language model of this experiment: the same for every codec.
+"""Define the tiny language model of the experiment, which is the same for every codec.
 
-A transformer over frames, and a smaller one over the tokens within a frame: the RQ-Transformer (Lee et al., 2022,
-https://arxiv.org/abs/2203.01941), as Moshi uses it over Mimi (https://arxiv.org/abs/2410.00037).
+It is an RQ-Transformer (Lee et al., 2022, https://arxiv.org/abs/2203.01941) with one transformer over frames (the body)
+and a smaller one over the tokens of a frame (the depth part). Moshi uses the same design with Mimi
+(https://arxiv.org/abs/2410.00037).
 
-    codes [B, F, P, H] -> token vectors [B, F, P, W'], the sum over a token's heads
-      -> the P vectors of a frame, side by side, through one matrix [B, F, W] -> one frame late -> body
-      -> what the body says of a frame, plus the vector of the token before, plus which token this is -> depth
+    codes [B, F, P, H] -> token vectors [B, F, P, W'], summed over the heads of a token
+      -> the P vectors of a frame, concatenated and projected [B, F, W], delayed by one frame -> body
+      -> output of the body + vector of the previous token + embedding of the token index -> depth part
       -> logits of every head of every token
 
-Body and depth have the same size for every codec. Token vectors, the matrix that joins them and the heads have as
-many rows as the codec's vocabulary asks for: that is part of what its tokens cost. The heads begin at zero, so an
-untrained model is exactly uniform, and its bits are the raw bits of the tokens.
+Body and depth part have the same size for every codec. The size of the token vectors, the projection and the heads
+depends on the vocabulary, which is part of the cost of tokens. The heads are initialised with zeros, so an untrained
+model predicts a uniform distribution, and its bits are the raw bits of the tokens.
 """
 
 from __future__ import annotations
@@ -38,8 +39,8 @@ class ModelSize:
     depth_heads: int = 2
 
 
-class Layer(nn.Module):
-    """Pre-norm causal attention with rotary positions, and a feed-forward of four times the width."""
+class CausalLayer(nn.Module):
+    """Pre-norm causal attention with rotary position embedding, and a feed-forward network of four times the width."""
 
     def __init__(self, width: int, heads: int):
         super().__init__()
@@ -51,8 +52,19 @@ class Layer(nn.Module):
         self.up = nn.Linear(width, 4 * width, bias=False)
         self.down = nn.Linear(4 * width, width, bias=False)
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, past: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Cache]:
-        """x [B, T, W], RoPE tables of its positions [T, W / heads / 2], keys and values before it."""
+    def forward(
+        self, x: Tensor, cos: Tensor, sin: Tensor, past: tuple[Tensor, Tensor] | None
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Apply the layer.
+
+        Args:
+            x: Input, [B, T, W].
+            cos, sin: RoPE tables for the positions of x, [T, W / heads / 2].
+            past: Keys and values of previous positions.
+
+        Returns:
+            The output [B, T, W], and the keys and values of all positions.
+        """
         q, k, v = self.qkv(self.norm_attention(x)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         q, k = rotate(q, cos, sin), rotate(k, cos, sin)  # [B, heads, T, W / heads]
         if past is not None:
@@ -64,34 +76,38 @@ class Layer(nn.Module):
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Apply rotary position embedding to x [..., T, W]."""
     a, b = x.chunk(2, dim=-1)
     return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1)
 
 
-class Transformer(nn.Module):
+class CausalTransformer(nn.Module):
+    """A causal transformer with a key-value cache."""
+
     def __init__(self, width: int, heads: int, layers: int):
         super().__init__()
-        self.layers = nn.ModuleList(Layer(width, heads) for _ in range(layers))
+        self.layers = nn.ModuleList(CausalLayer(width, heads) for _ in range(layers))
         self.norm = nn.RMSNorm(width)
         frequency = 10_000.0 ** (-torch.arange(0, width // heads, 2) / (width // heads))
         self.register_buffer("frequency", frequency, persistent=False)
 
     def forward(self, x: Tensor, cache: Cache | None = None) -> tuple[Tensor, Cache]:
-        """x [B, T, W] -> [B, T, W], and what a later call needs to go on; with a cache, T is 1."""
+        """Transform x [B, T, W]. Return the output and the cache for the next call. With a cache, T must be 1."""
         start = cache[0][0].shape[2] if cache else 0
         angle = torch.arange(start, start + x.shape[1])[:, None] * self.frequency
-        cos, sin, after = angle.cos(), angle.sin(), []
+        cos, sin, new_cache = angle.cos(), angle.sin(), []
         for i, layer in enumerate(self.layers):
-            x, seen = layer(x, cos, sin, cache[i] if cache else None)
-            after.append(seen)
-        return self.norm(x), after
+            x, keys_and_values = layer(x, cos, sin, cache[i] if cache else None)
+            new_cache.append(keys_and_values)
+        return self.norm(x), new_cache
 
 
-class FrameModel(nn.Module):
-    """The model of one codec's tokens.
+class FrameLanguageModel(nn.Module):
+    """Language model of the tokens of one codec.
 
     Args:
-        head_sizes: codes of each head, int [P, H], see `silkcodec.lm.layout`.
+        head_sizes: Number of codes of each head, int [P, H]; see `silkcodec.lm.layout`.
+        size: Size of the body and the depth part.
     """
 
     def __init__(self, head_sizes: NDArray, size: ModelSize):
@@ -100,37 +116,37 @@ class FrameModel(nn.Module):
         n_tokens, n_heads = sizes.shape
         largest = int(sizes.max())
         self.register_buffer("first_row", (torch.arange(sizes.numel()) * largest).view(n_tokens, n_heads))
-        closed = torch.arange(largest) >= sizes[:, :, None]  # [P, H, S]: beyond the head's own codes
+        closed = torch.arange(largest) >= sizes[:, :, None]  # [P, H, S]: codes that the head does not have
         self.register_buffer("closed", torch.zeros(closed.shape).masked_fill(closed, -math.inf))
         self.vectors = nn.Parameter(torch.randn(sizes.numel() * largest, size.depth_width) * 0.5)
         self.join = nn.Linear(n_tokens * size.depth_width, size.width, bias=False)
-        self.start = nn.Parameter(torch.randn(size.width) * 0.5)  # not 0: RMSNorm has no gradient there
-        self.body = Transformer(size.width, size.heads, size.layers)
+        self.start = nn.Parameter(torch.randn(size.width) * 0.5)  # RMSNorm has no gradient at 0.
+        self.body = CausalTransformer(size.width, size.heads, size.layers)
         self.to_depth = nn.Linear(size.width, size.depth_width, bias=False)
         self.which = nn.Parameter(torch.randn(n_tokens, size.depth_width) * 0.5)
-        self.depth = Transformer(size.depth_width, size.depth_heads, size.depth_layers)
+        self.depth = CausalTransformer(size.depth_width, size.depth_heads, size.depth_layers)
         self.out = nn.Parameter(torch.zeros(n_tokens, size.depth_width, n_heads * largest))
 
     def embed(self, codes: Tensor) -> Tensor:
-        """codes [..., P, H] -> vectors [..., P, W'], the sum over a token's heads."""
+        """Return token vectors [..., P, W'] for codes [..., P, H], summed over the heads of a token."""
         return functional.embedding(codes + self.first_row, self.vectors).sum(-2)
 
     def logits(self, x: Tensor) -> Tensor:
-        """What the depth part says, [N, P, W'] -> [P, N, H, S]; -inf where a head has no such code."""
+        """Return logits [P, N, H, S] for outputs of the depth part [N, P, W']; -inf for codes that a head lacks."""
         scores = torch.bmm(x.transpose(0, 1), self.out).unflatten(-1, self.closed.shape[1:])
         return scores + self.closed[:, None]
 
     def forward(self, codes: Tensor) -> Tensor:
-        """codes int64 [B, F, P, H] -> log-probabilities' logits [P, B * F, H, S] of each, given all before it."""
+        """Return the logits [P, B * F, H, S] of codes int64 [B, F, P, H], each given all previous codes."""
         vectors = self.embed(codes)  # [B, F, P, W']
         frames = self.join(vectors.flatten(2))
-        late = torch.cat([self.start.expand(len(codes), 1, -1), frames[:, :-1]], dim=1)
-        told = self.to_depth(self.body(late)[0]).flatten(0, 1)  # [B * F, W']
-        before = functional.pad(vectors.flatten(0, 1)[:, :-1], (0, 0, 1, 0))  # [B * F, P, W']: one token late
-        return self.logits(self.depth(told[:, None] + before + self.which)[0])
+        delayed = torch.cat([self.start.expand(len(codes), 1, -1), frames[:, :-1]], dim=1)
+        context = self.to_depth(self.body(delayed)[0]).flatten(0, 1)  # [B * F, W']
+        previous = functional.pad(vectors.flatten(0, 1)[:, :-1], (0, 0, 1, 0))  # [B * F, P, W'], delayed by one token
+        return self.logits(self.depth(context[:, None] + previous + self.which)[0])
 
     def bits(self, codes: Tensor) -> Tensor:
-        """codes int64 [B, F, P, H] -> bits of every frame, [B, F]: cross-entropy summed over its tokens' heads."""
+        """Return the bits [B, F] of codes int64 [B, F, P, H]: cross-entropy, summed over the heads of a frame."""
         logits = self(codes)
         target = codes.flatten(0, 1).transpose(0, 1)  # [P, B * F, H]
         nats = functional.cross_entropy(logits.flatten(0, 2), target.flatten(), reduction="none")
@@ -138,26 +154,26 @@ class FrameModel(nn.Module):
 
     @torch.inference_mode()
     def sample(self, n_frames: int, generator: torch.Generator) -> Tensor:
-        """Draws n_frames from the model, one sequence, token by token -> codes int64 [n_frames, P, H]."""
+        """Sample a sequence token by token. Return its codes, int64 [n_frames, P, H]."""
         frames, cache, x = [], None, self.start.view(1, 1, -1)
         for _ in range(n_frames):
-            said, cache = self.body(x, cache)
-            frames.append(self._sample_frame(self.to_depth(said[:, 0]), generator))
+            output, cache = self.body(x, cache)
+            frames.append(self._sample_frame(self.to_depth(output[:, 0]), generator))
             x = self.join(self.embed(frames[-1]).flatten()).view(1, 1, -1)
         return torch.stack(frames)
 
-    def _sample_frame(self, told: Tensor, generator: torch.Generator) -> Tensor:
-        """What the body says of a frame, [1, W'] -> its codes [P, H]."""
-        codes, cache, before = [], None, torch.zeros_like(told)
+    def _sample_frame(self, context: Tensor, generator: torch.Generator) -> Tensor:
+        """Sample the codes of a frame [P, H], given the projected output of the body [1, W']."""
+        codes, cache, previous = [], None, torch.zeros_like(context)
         for p in range(len(self.which)):
-            x, cache = self.depth((told + before + self.which[p])[:, None], cache)
+            x, cache = self.depth((context + previous + self.which[p])[:, None], cache)
             scores = (x[0, 0] @ self.out[p]).view(self.closed.shape[1:]) + self.closed[p]  # [H, S]
             codes.append(torch.multinomial(scores.softmax(-1), 1, generator=generator)[:, 0])
-            before = functional.embedding(codes[-1] + self.first_row[p], self.vectors).sum(0)
+            previous = functional.embedding(codes[-1] + self.first_row[p], self.vectors).sum(0)
         return torch.stack(codes)
 
     def n_parameters(self) -> dict[str, int]:
-        """How many the body and the depth part have (the same for all codecs), and what depends on the vocabulary."""
+        """Return the number of parameters of the body, of the depth part, and of what depends on the vocabulary."""
         counts = {name: sum(p.numel() for p in part.parameters()) for name, part in self.named_children()}
         total = sum(p.numel() for p in self.parameters())
         fixed = counts["body"] + counts["depth"] + counts["to_depth"]

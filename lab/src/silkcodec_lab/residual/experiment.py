@@ -1,8 +1,8 @@
-"""The residual chain at one moment of a recording: which entry each codebook chooses, and what it leaves over.
+"""Follow one moment of a recording through a residual quantizer, codebook by codebook.
 
-    column of the log-mel spectrogram at the moment [128] - entry 1 - entry 2 - ... - entry 32 = what is left
+    log-mel column at the moment [128] - entry 1 - entry 2 - ... - entry 32 = residual
 
-The codebooks are fitted to other speech, or to the rest of the recording, each to what those before it leave over.
+The codebooks are fitted to other speech or to the rest of the recording, each to the residual of the previous ones.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from torch import Tensor
 from silkcodec import audio, mel
 from silkcodec.errors import ArgumentError
 from silkcodec.evaluate.clips import find_clips
-from silkcodec_lab.chains import LLOYD_STEPS, Chain, nearest
+from silkcodec_lab.chains import LLOYD_STEPS, ResidualChain, nearest
 from silkcodec_lab.conditions import Conditions
 from silkcodec_lab.pages import Result, head
 
 COLUMN_S = mel.HOP / mel.SAMPLE_RATE  # 10 ms
-NEAR_S = 0.5  # about the moment that no codebook is fitted to, where they are fitted to the recording itself
-MAX_COLUMNS = 20_000  # to fit to, drawn at random: 200 s
-FEWEST_PER_ENTRY = 2  # columns: a codebook beyond that is a copy of its training speech
+NEAR_S = 0.5  # seconds before and after the moment that are excluded from training on the same recording
+MAX_COLUMNS = 20_000  # maximum number of training columns, drawn at random: 200 s
+FEWEST_PER_ENTRY = 2  # minimum number of training columns per entry
 MAX_CODEBOOKS = 32
-SHOWN = (1, 2, 4, 8, 16, 32)  # lengths of the chain whose sums are kept, and its whole length
-DB = 20 / math.log(10)  # of a natural logarithm of a magnitude
+SHOWN = (1, 2, 4, 8, 16, 32)  # numbers of codebooks whose sums are in the result, besides all codebooks
+DB = 20 / math.log(10)  # converts a natural logarithm of a magnitude to dB
 
 
 def residual(
@@ -44,41 +44,44 @@ def residual(
     minutes: float = 10.0,
     seed: int = 0,
 ) -> Result:
-    """Follows one column of a recording's log-mel spectrogram down the chain.
+    """Follow one column of the log-mel spectrogram of a recording through a residual quantizer.
 
     Args:
-        path: the recording.
-        at_s: the moment, seconds from its start.
-        speech: what to fit the codebooks to: audio files, folders, an INDEX.tsv; the recording itself is left out of
-            it. None given: the recording, without half a second on either side of the moment.
-        n_codebooks, entries: length of the chain, 1..32, and size of each codebook.
-        minutes: of speech to fit to at most, clips drawn at random.
-        seed: of clips, columns and first entries.
+        path: Recording.
+        at_s: Position of the moment, in seconds from the start.
+        speech: Training speech: audio files, folders, or a manifest. The recording itself is excluded. Default: the
+            recording, without `NEAR_S` seconds before and after the moment.
+        n_codebooks: Number of codebooks, 1 to 32.
+        entries: Entries per codebook.
+        minutes: Maximum minutes of training speech, drawn at random.
+        seed: Random seed for clips, columns and initial entries.
 
     Returns:
-        What goes to residual.json.
+        The contents of residual.json.
 
     Raises:
-        ArgumentError: a moment outside the recording, a chain that cannot be, too little speech.
-        AudioError: see `audio.read` and `find_clips`.
+        ArgumentError: The moment is outside the recording, an argument is invalid, or there is too little speech.
+        AudioError: See `audio.read` and `find_clips`.
     """
     if not 1 <= n_codebooks <= MAX_CODEBOOKS:
-        raise ArgumentError(f"n_codebooks must be 1..{MAX_CODEBOOKS}; got {n_codebooks}.")
+        raise ArgumentError(f"--codebooks must be between 1 and {MAX_CODEBOOKS}; got {n_codebooks}.")
     if entries < 2:
-        raise ArgumentError(f"entries must be at least 2; got {entries}.")
+        raise ArgumentError(f"--entries must be at least 2; got {entries}.")
     conditions = Conditions()
     recording = columns(audio.read(path, mel.SAMPLE_RATE))
     if not 0 <= at_s < len(recording) * COLUMN_S:
-        raise ArgumentError(f"the moment must be 0..{len(recording) * COLUMN_S:.2f} s for '{path}'; got {at_s:g} s.")
+        raise ArgumentError(
+            f"--at must be between 0 and {len(recording) * COLUMN_S:.2f} s for '{path}'; got {at_s:g} s."
+        )
     place = min(int(at_s / COLUMN_S + 1e-6), len(recording) - 1)
     training, n_clips = _speech(Path(path), recording, place, speech, minutes, seed)
     if len(training) < FEWEST_PER_ENTRY * entries:
         raise ArgumentError(
-            f"{entries} entries need {FEWEST_PER_ENTRY * entries * COLUMN_S:.2f} s of speech to be fitted to; got "
-            f"{len(training) * COLUMN_S:.2f} s; give more with --speech, or take fewer --entries."
+            f"{entries} entries need at least {FEWEST_PER_ENTRY * entries * COLUMN_S:.2f} s of training speech; got "
+            f"{len(training) * COLUMN_S:.2f} s. Add speech with --speech or use fewer --entries."
         )
     fitted = torch.from_numpy(training[np.random.default_rng(seed).permutation(len(training))[:MAX_COLUMNS]])
-    chain = Chain.fit(fitted, [entries] * n_codebooks, seed)
+    chain = ResidualChain.fit(fitted, [entries] * n_codebooks, seed)
     vector, mean = recording[place], fitted.mean(dim=0).numpy()
     stages, sums = follow(chain, vector, mean)
     return {
@@ -109,12 +112,15 @@ def residual(
 
 
 def follow(
-    chain: Chain, vector: NDArray[np.float32], mean: NDArray[np.float32]
+    chain: ResidualChain, vector: NDArray[np.float32], mean: NDArray[np.float32]
 ) -> tuple[list[dict[str, Any]], NDArray[np.float64]]:
-    """One vector [D] down the chain: what each stage chose, and the sums of the entries so far, [K, D].
+    """Quantize one vector [D] codebook by codebook.
 
-    In float64, where differences of float32 numbers of like size are exact: entries and residual are taken together
-    after every stage, and `sum_off_by` is the largest difference from the vector.
+    The computation is in float64. As a check, entries and residual are added after every stage, and `sum_off_by` is
+    the largest difference of this sum from the vector.
+
+    Returns:
+        The values of each stage, and the sums of the entries up to each stage, [K, D].
     """
     start = vector.astype(np.float64)
     left, total = start.copy(), np.zeros_like(start)
@@ -145,8 +151,8 @@ def follow(
     return stages, np.stack(sums)
 
 
-def errors_db(chain: Chain, vectors: Tensor) -> list[float]:
-    """Root mean square of what is left of vectors float32 [N, D] after each stage, dB a band."""
+def errors_db(chain: ResidualChain, vectors: Tensor) -> list[float]:
+    """Return the root mean square of the residual of vectors, float32 [N, D], after each codebook, in dB per band."""
     left, errors = vectors, []
     for book in chain.books:
         left = left - book(nearest(book, left))
@@ -155,12 +161,15 @@ def errors_db(chain: Chain, vectors: Tensor) -> list[float]:
 
 
 def columns(wave: NDArray[np.float32]) -> NDArray[np.float32]:
-    """wave [T] at 24 kHz -> float32 [C, 128]: its log-mel columns, without those that see beyond the end."""
+    """Return the log-mel columns of a wave [T] at 24 kHz, float32 [C, 128].
+
+    Columns that need samples after the end of the wave are skipped.
+    """
     return mel.log_mel(wave)[: max(0, len(wave) - mel.LOOKAHEAD) // mel.HOP]
 
 
 def band_centres_hz() -> NDArray[np.float64]:
-    """Of the mel bands: where each triangle has its top, float64 [128]."""
+    """Return the center frequencies of the mel bands in Hz, float64 [128]."""
     edges = np.linspace(0.0, float(mel.hz_to_mel(mel.SAMPLE_RATE / 2)), mel.N_MELS + 2)
     return mel.mel_to_hz(edges[1:-1])
 
@@ -173,15 +182,15 @@ def _speech(
     minutes: float,
     seed: int,
 ) -> tuple[NDArray[np.float32], int]:
-    """The columns to fit to, and of how many clips they are. Raises ArgumentError, AudioError."""
+    """Return the training columns and their number of clips. Raises ArgumentError, AudioError."""
     if not inputs:
         near = round(NEAR_S / COLUMN_S)
         return np.concatenate([recording[: max(0, place - near)], recording[place + near + 1 :]]), 1
     if not minutes > 0:
-        raise ArgumentError(f"speech must be more than 0 minutes; got {minutes:g}.")
+        raise ArgumentError(f"--minutes must be above 0; got {minutes:g}.")
     clips = [clip for clip in find_clips(inputs) if not os.path.samefile(clip.path, path)]
     if not clips:
-        raise ArgumentError(f"the codebooks must be fitted to other speech than '{path}'; got nothing else.")
+        raise ArgumentError(f"--speech must contain other recordings than '{path}'; it contains none.")
     order = np.random.default_rng(seed).permutation(len(clips))
     found, left_s, n_clips = [], 60 * minutes, 0
     for i in order:
@@ -196,5 +205,5 @@ def _speech(
 
 
 def _db(values: NDArray[Any]) -> float:
-    """Root mean square over the bands of natural logarithms, as dB."""
+    """Return the root mean square of natural logarithms over the bands, in dB."""
     return float(np.sqrt(np.square(values, dtype=np.float64).mean())) * DB

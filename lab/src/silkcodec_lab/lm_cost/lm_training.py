@@ -1,8 +1,8 @@
-"""Training, scoring and timing this experiment's model on one codec's frames.
+"""Train, score and time the language model on the frames of one codec.
 
-Every codec gets the same number of optimiser steps of the same seconds of speech, at the same moments of it. The
-learning rate is constant after a short warm-up: so what a run had reached at any moment is what a shorter run
-would have ended with, and codecs compare at equal speech as well as at equal time.
+Every codec gets the same number of optimiser steps on the same parts of the speech. The learning rate is constant
+after a short warm-up, so an intermediate result equals the final result of a shorter run. Codecs can therefore be
+compared at equal amounts of speech and at equal training time.
 """
 
 from __future__ import annotations
@@ -21,24 +21,31 @@ from torch import Tensor
 
 from silkcodec.errors import ArgumentError
 from silkcodec.lm.layout import Frames
-from silkcodec_lab.lm_cost.model import FrameModel, ModelSize
+from silkcodec_lab.lm_cost.language_model import FrameLanguageModel, ModelSize
 
-CHECKPOINTS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1)  # shares of the steps after which held-out speech is scored
+CHECKPOINTS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1)  # Held-out speech is scored after these shares of the steps.
 SMOOTHING = 0.5  # added to every count of an order-0 model (Krichevsky and Trofimov, 1981)
-TIMED_STEPS, TIMED_S = 3, 3.0  # a step is timed over so many of them at least, and so long
-SAMPLE_S = 5.0  # speech drawn from a model to time it
+TIMED_STEPS, TIMED_S = 3, 3.0  # minimum number of steps and seconds for the timing of a step
+SAMPLE_S = 5.0  # seconds of speech for the timing of sampling
 
-Advance = Callable[[int], None]  # optimiser steps just done
+Advance = Callable[[int], None]  # called with the number of new optimiser steps
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What is the same for every codec.
+class TrainingPlan:
+    """Settings of model and training, the same for every codec.
 
     Attributes:
-        passes: how often training goes through the speech on average; its windows are drawn at random.
-        window_s: speech in one sequence. batch: sequences in one step.
-        threads: of PyTorch while it trains; None: all cores. Sampling takes one.
+        passes: Average number of passes over the training speech. Windows are drawn at random.
+        window_s: Seconds of speech per sequence.
+        batch: Sequences per step.
+        learning_rate: Learning rate after the warm-up.
+        warmup_steps: Number of steps of the linear warm-up.
+        weight_decay: Weight decay of AdamW.
+        clip_norm: Maximum norm of the gradient.
+        seed: Random seed.
+        threads: PyTorch threads in training. None: all cores. Sampling uses one thread.
+        size: Size of the model.
     """
 
     passes: float = 3.0
@@ -60,10 +67,11 @@ class Plan:
             raise ArgumentError(f"threads must be at least 1; got {self.threads}.")
 
     def n_steps(self, speech_s: float) -> int:
-        """Optimiser steps for so much speech."""
+        """Return the number of optimiser steps for a duration of training speech."""
         return max(1, math.ceil(self.passes * speech_s / (self.batch * self.window_s)))
 
     def window_frames(self, frame_rate: float) -> int:
+        """Return the number of frames in a window."""
         return max(1, int(self.window_s * frame_rate))
 
 
@@ -73,13 +81,14 @@ def train(
     frames: Frames,
     held_out: Frames,
     n_steps: int,
-    plan: Plan,
+    plan: TrainingPlan,
     advance: Advance = lambda n: None,
-) -> tuple[FrameModel, dict[str, Any]]:
-    """A model trained on `frames` and what it reached on `held_out`, both [F, P, H] of one layout.
+) -> tuple[FrameLanguageModel, dict[str, Any]]:
+    """Train a model on `frames` and score it on `held_out`, both [F, P, H] in the same layout.
 
     Returns:
-        The model, and {"curve": a point per checkpoint, "bits_per_second_of_windows": of the last one's, "wall_s"}.
+        The model and a dict with "curve" (one point per checkpoint), "bits_per_second_of_windows" (at the last
+        checkpoint) and "wall_s" (training time in seconds).
     """
     n_window = min(plan.window_frames(frame_rate), len(frames), len(held_out))
     model, optimizer = _model(head_sizes, plan)
@@ -91,7 +100,7 @@ def train(
     wall_s, windows = 0.0, np.zeros(0)
     with threads(plan.threads):
         for step in range(1, n_steps + 1):
-            # Drawn as shares of the whole, so that every codec hears the same moments.
+            # Starts are drawn as shares of the duration, so that every codec gets the same parts of the speech.
             starts = (rng.random(plan.batch) * (len(speech) - n_window + 1)).astype(int)
             began = time.perf_counter()
             _step(model, optimizer, torch.stack([speech[s : s + n_window] for s in starts]), plan, step)
@@ -111,8 +120,8 @@ def train(
 
 
 @torch.inference_mode()
-def score(model: FrameModel, frames: Tensor, n_window: int, frame_rate: float) -> NDArray[np.float64]:
-    """Bits per second of speech of every whole window of frames [F, P, H], each from its own start: [windows]."""
+def score(model: FrameLanguageModel, frames: Tensor, n_window: int, frame_rate: float) -> NDArray[np.float64]:
+    """Return the bits per second of every whole window of frames [F, P, H], without context before the window."""
     n_windows = len(frames) // n_window
     windows = frames[: n_windows * n_window].unflatten(0, (n_windows, n_window))
     bits = torch.cat([model.bits(part).sum(1) for part in windows.split(2)])
@@ -120,11 +129,11 @@ def score(model: FrameModel, frames: Tensor, n_window: int, frame_rate: float) -
 
 
 def order0_bits_per_second(head_sizes: NDArray[np.int64], frame_rate: float, frames: Frames, held_out: Frames) -> float:
-    """What held-out speech costs by the frequencies of each head's codes in the training speech alone.
+    """Return the bits per second of held-out speech by the frequencies of each head's codes in the training speech.
 
-    A cross-entropy between two recordings, not the entropy of one: that of a few thousand tokens of a large
-    codebook is far too low, since most codes never occur. Here codes that are not in the training set have a finite
-    cost.
+    This is a cross-entropy between training and held-out speech. The entropy of a few thousand tokens of a large
+    codebook would be far too low, because most codes do not occur. With smoothing, codes that are not in the training
+    speech have a finite cost.
     """
     total = 0.0
     for p, h in np.argwhere(head_sizes > 1):
@@ -134,14 +143,14 @@ def order0_bits_per_second(head_sizes: NDArray[np.int64], frame_rate: float, fra
 
 
 def time_steps(
-    head_sizes: NDArray[np.int64], frame_rate: float, frames: Frames, plan: Plan
-) -> tuple[FrameModel, float]:
-    """An untrained model and the seconds of one optimiser step, where the tokens mean nothing: time alone."""
+    head_sizes: NDArray[np.int64], frame_rate: float, frames: Frames, plan: TrainingPlan
+) -> tuple[FrameLanguageModel, float]:
+    """Return an untrained model and the seconds of one optimiser step, for tokens of a codec with random weights."""
     n_window = plan.window_frames(frame_rate)
     model, optimizer = _model(head_sizes, plan)
     batch = torch.from_numpy(np.resize(frames, (plan.batch, n_window, *head_sizes.shape)))
     with threads(plan.threads):
-        _step(model, optimizer, batch, plan, 1)  # the first one also allocates
+        _step(model, optimizer, batch, plan, 1)  # The first step also allocates memory.
         n_steps, began = 0, time.perf_counter()
         while n_steps < TIMED_STEPS or time.perf_counter() - began < TIMED_S:
             _step(model, optimizer, batch, plan, n_steps + 2)
@@ -149,8 +158,8 @@ def time_steps(
         return model, (time.perf_counter() - began) / n_steps
 
 
-def sampling_times_real_time(model: FrameModel, frame_rate: float, plan: Plan) -> float:
-    """Seconds of speech drawn from the model in a second: one sequence, token by token, one thread."""
+def sampling_times_real_time(model: FrameLanguageModel, frame_rate: float, plan: TrainingPlan) -> float:
+    """Return the sampled seconds of speech per second, for one sequence with one thread."""
     n_frames = max(1, round(min(SAMPLE_S, plan.window_s) * frame_rate))
     with threads(1):
         generator = torch.Generator().manual_seed(plan.seed)
@@ -160,16 +169,18 @@ def sampling_times_real_time(model: FrameModel, frame_rate: float, plan: Plan) -
         return n_frames / frame_rate / (time.perf_counter() - began)
 
 
-def _model(head_sizes: NDArray[np.int64], plan: Plan) -> tuple[FrameModel, torch.optim.Optimizer]:
+def _model(head_sizes: NDArray[np.int64], plan: TrainingPlan) -> tuple[FrameLanguageModel, torch.optim.Optimizer]:
     with torch.random.fork_rng():
         torch.manual_seed(plan.seed)
-        model = FrameModel(head_sizes, plan.size)
+        model = FrameLanguageModel(head_sizes, plan.size)
     settings: dict[str, Any] = {"lr": plan.learning_rate, "betas": (0.9, 0.95), "weight_decay": plan.weight_decay}
     return model, torch.optim.AdamW(model.parameters(), **settings, fused=True)
 
 
-def _step(model: FrameModel, optimizer: torch.optim.Optimizer, codes: Tensor, plan: Plan, step: int) -> None:
-    """One step on codes [B, F, P, H]. The loss is bits per token, so that its scale is alike for every codec."""
+def _step(
+    model: FrameLanguageModel, optimizer: torch.optim.Optimizer, codes: Tensor, plan: TrainingPlan, step: int
+) -> None:
+    """Take an optimiser step on codes [B, F, P, H]. The loss is in bits per token, to have a similar scale anywhere."""
     for group in optimizer.param_groups:
         group["lr"] = plan.learning_rate * min(1.0, step / plan.warmup_steps)
     loss = model.bits(codes).mean() / codes.shape[2]
@@ -181,7 +192,7 @@ def _step(model: FrameModel, optimizer: torch.optim.Optimizer, codes: Tensor, pl
 
 @contextmanager
 def threads(n_threads: int | None) -> Iterator[None]:
-    """PyTorch with so many threads for a while; None: as many as it has."""
+    """Set the number of PyTorch threads inside the context. None: leave it unchanged."""
     before = torch.get_num_threads()
     torch.set_num_threads(n_threads or before)
     try:

@@ -1,0 +1,50 @@
+"""Define the command `silk lab gradient`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from silkcodec_lab.command_options import Clips, Force, Inputs, Output, Results, Runs, Seed, Split, run_experiment
+
+
+def gradient(
+    inputs: Inputs,
+    output: Output,
+    runs: Runs = None,
+    split: Split = None,
+    clips: Clips = None,
+    directions: Annotated[int, typer.Option("--directions", min=2, help="Random steps per smoothed step size.")] = 40,
+    seconds: Annotated[float, typer.Option("--seconds", help="At most N seconds of each clip.")] = 10.0,
+    usage_minutes: Annotated[
+        float, typer.Option("--usage-minutes", help="At most N minutes of speech for counting codes.")
+    ] = 20.0,
+    seed: Seed = 0,
+    results: Results = None,
+    force: Force = False,
+) -> None:
+    """Compare the straight-through gradient with the actual change of the loss, for each quantizer.
+
+    Without runs, it first trains a tiny model for each quantizer on the inputs.
+    """
+    from silkcodec.train.allocator import keep_freed_pages
+    from silkcodec_lab.gradient import experiment
+
+    keep_freed_pages()
+    plan = experiment.GradientPlan(
+        directions=min(12, directions),
+        smoothed_directions=directions,
+        clip_s=seconds,
+        usage_minutes=usage_minutes,
+        seed=seed,
+    )
+    run_experiment(
+        "gradient",
+        lambda progress: experiment.gradient(
+            inputs, runs=runs or (), split=split, clips=clips, plan=plan, progress=progress
+        ),
+        output,
+        results,
+        force,
+    )

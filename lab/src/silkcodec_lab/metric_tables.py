@@ -1,0 +1,58 @@
+"""Format metrics of a result as table cells and sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from silkcodec.evaluate.markdown import ARROWS, digits, interval, number, table
+from silkcodec_lab.pages import Result
+
+Metrics = dict[str, Any]  # metric name -> {"mean", "low", "high", "n"}
+
+
+def metric_headers(result: Result) -> list[str]:
+    """Return a column header for each metric, with an arrow that shows which direction is better."""
+    return [f"{metric['label']} {ARROWS[metric['better']]}" for metric in result["metrics"].values()]
+
+
+def metric_cells(result: Result, metrics: Metrics, *, signed: bool = False) -> Iterator[str]:
+    """Yield the mean of each metric of the result, with its interval if there is more than one clip.
+
+    Args:
+        signed: Whether to write a plus sign before positive means, for differences.
+    """
+    for name in result["metrics"]:
+        entry = metrics.get(name)
+        if entry is None or entry["mean"] is None:
+            yield "-"
+            continue
+        text = interval(entry, digits(name)) if entry["n"] > 1 else number(entry["mean"], digits(name))
+        yield f"+{text}" if signed and entry["mean"] > 0 else text
+
+
+def significance_table(result: Result, title: str, comparisons: Mapping[str, Sequence[Metrics]]) -> str:
+    """Return a table with the number of significantly better and worse differences.
+
+    Args:
+        result: Result with the metrics.
+        title: Header of the first column.
+        comparisons: Differences by the label of their row.
+    """
+    rows = []
+    for label, differences in comparisons.items():
+        counts = []
+        for name, metric in result["metrics"].items():
+            sign = 1 if metric["better"] == "higher" else -1
+            found = [entry[name] for entry in differences if name in entry]
+            better = sum(min(sign * entry["low"], sign * entry["high"]) > 0 for entry in found)
+            worse = sum(max(sign * entry["low"], sign * entry["high"]) < 0 for entry in found)
+            counts.append(f"{better} better, {worse} worse" if found else "-")
+        rows.append([label, str(len(differences)), *counts])
+    labels = [metric["label"] for metric in result["metrics"].values()]
+    return table([title, "comparisons", *labels], rows)
+
+
+def matching(entries: Iterable[dict[str, Any]], **fields: Any) -> Iterator[dict[str, Any]]:
+    """Yield the entries whose fields have the given values."""
+    return (entry for entry in entries if all(entry[key] == value for key, value in fields.items()))
