@@ -31,10 +31,12 @@ class Selection:
 
     @property
     def train_s(self) -> float:
+        """Duration of the training speech in seconds."""
         return sum(seconds for _, seconds in self.train)
 
     @property
     def held_out_s(self) -> float:
+        """Duration of the held-out speech in seconds."""
         return sum(seconds for _, seconds in self.held_out)
 
     def facts(self) -> dict[str, Any]:

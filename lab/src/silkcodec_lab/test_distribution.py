@@ -1,4 +1,4 @@
-"""The laboratory is a distribution of its own: its wheel adds `silk lab`, and carries neither tests nor results."""
+"""Test that the wheel of the laboratory adds `silk lab` and contains neither tests nor results."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from silkcodec.cli import app
 LAB = Path(__file__).resolve().parents[2]
 
 
-def test_its_wheel_holds_the_experiments_alone(tmp_path: Path) -> None:
+def test_the_wheel_contains_only_the_experiments(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(LAB)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
@@ -28,5 +28,5 @@ def test_its_wheel_holds_the_experiments_alone(tmp_path: Path) -> None:
     assert not [name for name in names if "test_" in name or name.endswith(".json")]
 
 
-def test_installed_it_is_a_verb_of_silk() -> None:
+def test_silk_lab_is_installed() -> None:
     assert "lm-cost" in CliRunner().invoke(app, ["lab", "--help"]).stdout

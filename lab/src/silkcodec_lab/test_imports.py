@@ -1,4 +1,4 @@
-"""The laboratory uses only public names of silkcodec, and its command loads nothing heavy."""
+"""Test that the laboratory imports only public names of silkcodec, and that its command is light."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parent
 
 
-def test_it_imports_only_public_names_of_silkcodec() -> None:
+def test_only_public_names_of_silkcodec_are_imported() -> None:
     private = []
     for path in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -20,7 +20,7 @@ def test_it_imports_only_public_names_of_silkcodec() -> None:
     assert private == []
 
 
-def test_its_command_loads_nothing_heavy() -> None:
+def test_the_command_imports_nothing_heavy() -> None:
     code = "import sys, silkcodec_lab.cli; print(*{name.split('.')[0] for name in sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""The table of experiments, their committed results and pages, and the verbs."""
+"""Test the list of experiments, their committed results and pages, and their commands."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COMMITTED = [path for experiment in pages.EXPERIMENTS for path in pages.committe
 
 
 @pytest.mark.parametrize("measured", COMMITTED, ids=lambda path: path.stem)
-def test_committed_pages_are_what_their_json_says(measured: Path) -> None:
+def test_committed_pages_match_their_json(measured: Path) -> None:
     result = pages.load_result(measured)
     assert pages.name_of(result) == measured.stem
     written = DOCS / f"{measured.stem}.md"
@@ -29,7 +29,7 @@ def test_every_page_in_the_documentation_has_a_committed_result() -> None:
     assert {path.stem for path in DOCS.glob("*.md")} == {path.stem for path in COMMITTED}
 
 
-def test_every_experiment_is_a_verb_and_old_names_are_hidden() -> None:
+def test_every_experiment_is_a_command_and_old_names_are_hidden() -> None:
     verbs = {verb.__name__.replace("_", "-") for verb in COMMANDS}
     assert verbs == set(pages.EXPERIMENTS)
     text = CliRunner().invoke(lab, ["--help"]).stdout
@@ -38,7 +38,7 @@ def test_every_experiment_is_a_verb_and_old_names_are_hidden() -> None:
         assert f" {old} " not in text and CliRunner().invoke(lab, [old, "--help"]).exit_code == 0
 
 
-def test_a_result_of_another_format_is_refused(tmp_path: Path) -> None:
+def test_a_result_of_another_format_is_an_error(tmp_path: Path) -> None:
     (path,) = pages.committed("lm-cost")
     result = json.loads(path.read_text(encoding="utf-8"))
     (tmp_path / "old.json").write_text(json.dumps({**result, "format": 1}))

@@ -218,6 +218,7 @@ class _Points:
         self._rates: dict[Key, list[tuple[float, float]]] = defaultdict(list)
 
     def add(self, clip: dict[str, Any]) -> None:
+        """Add the measurements of a clip from `Bench.measure`."""
         self.duration_s += clip["duration_s"]
         for point in clip["points"]:
             key = point["codec"], point["kept"], point["how"]

@@ -57,6 +57,7 @@ CUT = {
 
 
 def method(result: Result) -> list[str]:
+    """Return the paragraphs of the section on the method."""
     settings, speech, order = result["settings"], result["speech"], result["order"]
     parts = [
         f"**Speech.** {speech['n_clips']} clips of at most {settings['clip_s']:g} s, {speech['duration_s']:.0f} s in "
@@ -99,6 +100,7 @@ def _kinds(result: Result) -> list[tuple[str, str]]:
 
 
 def findings(result: Result) -> list[str]:
+    """Return the paragraphs and tables of the section on the result."""
     parts = [FIGURE, "### Quality by rate", _curves(result), *_halves(result)]
     if result["order"] is not None:
         parts += [
@@ -250,6 +252,7 @@ def _rates(point: dict[str, Any]) -> list[str]:
 
 
 def reproduce(result: Result) -> str:
+    """Return the command, the version and the machine of a result."""
     settings = result["settings"]
     command = [f"silk lab bandwidth SPEECH --codecs {','.join(settings['codecs'])}"]
     command += ["--run RUN"] * settings["runs"]

@@ -1,4 +1,4 @@
-"""A cut is what it says, for every quantizer; all codebooks kept is uncut; rates are counted; pages are the JSON's."""
+"""Test decoding with fewer codebooks for every quantizer, counted rates, the order of groups, and the page."""
 
 from __future__ import annotations
 
@@ -56,18 +56,18 @@ def codes_of(kind: str, quantizer: torch.nn.Module) -> torch.Tensor:
     return quantizer.eval()(torch.randn(2, 3, 128)).codes  # [2, 3, K]
 
 
-# --- what a cut is
+# --- missing codes
 
 
 @pytest.mark.parametrize("kind", SMALL)
-def test_all_codes_kept_is_the_quantizers_own_decode(kind: str) -> None:
+def test_all_codes_decode_as_the_quantizer_does(kind: str) -> None:
     quantizer = SMALL[kind]()
     codes = codes_of(kind, quantizer)
     assert codes.shape[-1] == N_CODES[kind]
     torch.testing.assert_close(decode_cut(quantizer, codes), quantizer.decode(codes), rtol=0, atol=0)
 
 
-def test_a_cut_chain_is_decode_with_minus_1_and_the_sum_of_its_first_stages() -> None:
+def test_rvq_with_missing_codes_is_the_sum_of_the_first_stages() -> None:
     quantizer = RVQ(entries=16)
     codes = codes_of("rvq", quantizer)
     streams = coarse_first(quantizer, 32)
@@ -79,7 +79,7 @@ def test_a_cut_chain_is_decode_with_minus_1_and_the_sum_of_its_first_stages() ->
     torch.testing.assert_close(decode_cut(quantizer, cut), expected)
 
 
-def test_a_cut_scale_adds_nothing() -> None:
+def test_a_missing_scale_adds_nothing() -> None:
     quantizer = MultiScaleRVQ(entries=16)
     codes = codes_of("multiscale", quantizer)
     cut = codes.clone()
@@ -88,7 +88,7 @@ def test_a_cut_scale_adds_nothing() -> None:
     torch.testing.assert_close(decode_cut(quantizer, cut), expected)
 
 
-def test_a_vector_left_out_is_the_mean_of_what_the_codebook_heard() -> None:
+def test_a_missing_vector_is_the_mean_of_the_training_vectors() -> None:
     quantizer = VQ(entries=16)
     quantizer.codebook.counts.copy_(torch.arange(16.0))
     codes = codes_of("vq", quantizer)
@@ -100,7 +100,7 @@ def test_a_vector_left_out_is_the_mean_of_what_the_codebook_heard() -> None:
     torch.testing.assert_close(decoded[..., :20, :], quantizer.codebook(codes[..., :20]))
 
 
-def test_a_dimension_left_out_is_the_middle_level_which_is_0() -> None:
+def test_a_missing_dimension_is_the_middle_level() -> None:
     quantizer = FSQ()
     cut = codes_of("fsq", quantizer)
     whole = quantizer.decode(cut)
@@ -110,8 +110,8 @@ def test_a_dimension_left_out_is_the_middle_level_which_is_0() -> None:
     torch.testing.assert_close(decoded[..., :50], whole[..., :50])
 
 
-def test_each_stage_of_a_constructed_chain_halves_the_worst_error() -> None:
-    """Codebook k holds all signs of 2^-(k+1): k stages are k binary digits of numbers in -1..1."""
+def test_each_stage_of_a_binary_chain_halves_the_largest_error() -> None:
+    """Codebook k contains all signs of 2^-(k+1), so k stages are k binary digits of numbers in -1..1."""
     quantizer = RVQ(latent_width=4, vectors=2, codebooks=5, entries=4).eval()
     signs = torch.tensor(list(itertools.product((-1.0, 1.0), repeat=2)))
     for stage, book in enumerate(quantizer.codebooks):
@@ -129,12 +129,12 @@ def test_each_stage_of_a_constructed_chain_halves_the_worst_error() -> None:
     assert all(b < a for a, b in itertools.pairwise(mean_errors))
 
 
-# --- a run behind the protocol
+# --- a run as a codec
 
 
 @pytest.fixture(scope="module")
 def run_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Runs that have only been begun: random weights, one for each quantizer."""
+    """Return folders of untrained runs, one per quantizer."""
     folders = {}
     for kind in N_CODES:
         folders[kind] = folder = tmp_path_factory.mktemp(f"run-{kind}")
@@ -147,7 +147,7 @@ def run_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.mark.parametrize("kind", N_CODES)
-def test_fewer_codebooks_are_the_first_ones_and_cost_in_proportion(
+def test_fewer_codebooks_are_the_first_ones_with_proportional_bits(
     kind: str, run_folders: dict[str, Path], speech: np.ndarray
 ) -> None:
     codec, wave = RunCodec(run_folders[kind]), speech[:20_000]
@@ -168,7 +168,7 @@ def test_fewer_codebooks_are_the_first_ones_and_cost_in_proportion(
             codec.encode(wave, 24_000, n_codebooks=wrong)
 
 
-def test_whole_tokens_decode_to_what_the_network_makes(run_folders: dict[str, Path], speech: np.ndarray) -> None:
+def test_all_codebooks_decode_as_the_network_does(run_folders: dict[str, Path], speech: np.ndarray) -> None:
     codec, wave = RunCodec(run_folders["rvq"]), speech[:20_000]
     codes = codec.model.encode(torch.from_numpy(wave)[None])
     np.testing.assert_array_equal(codec.decode(codec.encode(wave, 24_000)), codec.model.decode(codes, 20_000)[0])
@@ -176,10 +176,10 @@ def test_whole_tokens_decode_to_what_the_network_makes(run_folders: dict[str, Pa
         codec.decode(RunCodec(run_folders["vq"]).encode(wave, 24_000))
 
 
-# --- Silk's groups, cuts, the order
+# --- Silk's groups and their order
 
 
-def test_the_first_groups_kept_are_the_cut_of_encode(codec: Silk, speech: np.ndarray) -> None:
+def test_keeping_the_first_groups_equals_encoding_fewer_codebooks(codec: Silk, speech: np.ndarray) -> None:
     wave = speech[:30_000]
     whole = codec.encode(wave)
     assert keep_groups(whole, range(19)) == whole and rates(whole, range(19)) == {
@@ -202,8 +202,8 @@ class FakeCodec:
         vars(self).update(attributes)
 
 
-def test_cuts_are_whole_stages_evenly_spaced_with_all_at_the_end() -> None:
-    assert cuts(FakeCodec(15), 8) == [15]  # does not say that it can be cut
+def test_numbers_of_codebooks_are_evenly_spaced_whole_stages() -> None:
+    assert cuts(FakeCodec(15), 8) == [15]  # a codec without check_n_codebooks
     can = {"check_n_codebooks": None}
     assert cuts(FakeCodec(19, **can), 8) == [2, 5, 7, 10, 12, 14, 17, 19] and cuts(FakeCodec(19, **can), 1) == [19]
     assert cuts(FakeCodec(19, **can), 50) == list(range(1, 20))
@@ -226,7 +226,7 @@ def test_greedy_removal_finds_the_order_of_independent_groups() -> None:
     assert len(steps) == 5 + 4 + 3 + 2
 
 
-def test_outputs_are_fitted() -> None:
+def test_outputs_are_cut_or_padded() -> None:
     wave = np.ones(8_000, dtype=np.float32)
     assert match_length(wave, 24_000, 5_000).shape == (5_000,)
     assert match_length(wave, 24_000, 9_000)[7_999:].tolist() == [1.0] + [0.0] * 1_000
@@ -260,7 +260,7 @@ def result(measured: tuple[str, Path]) -> dict[str, Any]:
     return json.loads(measured[0])
 
 
-def test_points_are_counted_and_whole_is_best(result: dict[str, Any]) -> None:
+def test_rates_are_counted_and_all_codebooks_are_best(result: dict[str, Any]) -> None:
     points = {(p["codec"], p["kept"], p["how"]): p for p in result["points"]}
     assert [key[1] for key in points if key[0] == "silk" and key[2] == "first"] == [5, 10, 14, 19]
     assert [key[1] for key in points if key[0] == "run:rvq"] == [8, 16, 24, 32]
@@ -290,7 +290,7 @@ def test_differences_are_paired_and_at_equal_bits(result: dict[str, Any]) -> Non
             assert difference["mean"] == pytest.approx(expected, abs=2e-5)
 
 
-def test_what_is_heard_lies_beside_the_page(result: dict[str, Any], measured: tuple[str, Path]) -> None:
+def test_audio_examples_are_written(result: dict[str, Any], measured: tuple[str, Path]) -> None:
     folder = measured[1]
     heard = result["audio"]
     assert heard["folder"] == "bandwidth_audio"
@@ -304,7 +304,7 @@ def test_what_is_heard_lies_beside_the_page(result: dict[str, Any], measured: tu
     assert len(shown) == 8 and {bandwidth_figure.pixels(one).shape for one in shown} == {(40, 64)}
 
 
-def test_the_page_is_what_the_json_says(result: dict[str, Any], tmp_path: Path) -> None:
+def test_the_page_matches_the_json(result: dict[str, Any], tmp_path: Path) -> None:
     pages.write_json(result, tmp_path / "bandwidth.json")
     assert pages.load_result(tmp_path / "bandwidth.json") == result
     written, figure = pages.write(result, tmp_path / "pages")
@@ -324,25 +324,25 @@ def test_the_page_is_what_the_json_says(result: dict[str, Any], tmp_path: Path) 
         assert words in text, words
 
 
-def test_no_result_names_a_place_on_this_machine(result: dict[str, Any], clips: Path) -> None:
+def test_a_result_contains_no_paths_of_this_machine(result: dict[str, Any], clips: Path) -> None:
     assert str(clips.parent) not in json.dumps(result) and str(Path.home()) not in json.dumps(result)
 
 
-def test_a_process_finds_what_is_found_here(clips: Path) -> None:
+def test_worker_processes_give_the_same_result(clips: Path) -> None:
     bench = Bench(BenchSettings(("silk",), points=2, clip_s=0.8))
     tasks = [(0, find_clips([clips])[0], ())]
-    with BenchPool(bench, jobs=2) as pool:  # begins as many as there are tasks
+    with BenchPool(bench, jobs=2) as pool:  # one process per task at most
         assert list(pool.map("measure", tasks)) == [bench.measure(tasks[0])]
 
 
-def test_a_third_of_the_clips_is_for_the_order_and_more_groups_are_nearer(clips: Path) -> None:
+def test_a_third_of_the_clips_is_reserved_for_the_order(clips: Path) -> None:
     measured, ordering = _find([clips], None, "train", None, 8, 0)
     assert len(ordering) == 1 and sorted([*measured, *ordering], key=str) == sorted(find_clips([clips]), key=str)
     bench = Bench(BenchSettings(("silk",), order_clips=tuple(ordering), order_s=0.8))
     assert bench.order_distance(range(19)) < bench.order_distance(range(3))
 
 
-def test_without_clips_for_the_order_there_is_none(clips: Path, tmp_path: Path) -> None:
+def test_without_order_clips_there_is_no_order(clips: Path, tmp_path: Path) -> None:
     result = rounded(bandwidth([clips / "0.wav"], ["silk"], folder=tmp_path, plan=PLAN))
     assert result["order"] is None and {point["how"] for point in result["points"]} == {"first"}
     assert "Which of Silk's groups" not in pages.render(result)
@@ -361,7 +361,7 @@ def test_the_page_in_the_documentation_has_its_audio() -> None:
     assert sum(sizes) == result["audio"]["bytes"] < 1_500_000
 
 
-# --- what users can get wrong
+# --- invalid input
 
 
 @pytest.mark.parametrize(
@@ -373,14 +373,14 @@ def test_the_page_in_the_documentation_has_its_audio() -> None:
         (["silk"], {"clip_s": 0.0}, "above 0"),
     ],
 )
-def test_wrong_arguments_are_one_sentence(
+def test_invalid_arguments_are_errors(
     clips: Path, tmp_path: Path, codecs: list[str], plan: dict[str, Any], says: str
 ) -> None:
     with pytest.raises(ArgumentError, match=says):
         bandwidth([clips], codecs, folder=tmp_path / "audio", plan=BandwidthPlan(jobs=1, **plan))
 
 
-def test_audio_that_exists_is_kept(clips: Path, tmp_path: Path) -> None:
+def test_existing_audio_is_not_overwritten(clips: Path, tmp_path: Path) -> None:
     (tmp_path / "silk-k19.flac").write_bytes(b"mine")
     with pytest.raises(OutputError, match="exists already"):
         bandwidth([clips], ["silk"], folder=tmp_path, plan=PLAN)

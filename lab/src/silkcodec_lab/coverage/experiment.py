@@ -248,6 +248,7 @@ class Tally:
         self.codes: list[list[NDArray[np.int64]]] = []  # fold -> speaker -> codes
 
     def add(self, radius: float, measured: Sequence[tuple[str, Measured]]) -> None:
+        """Add the measurements of a fold: its radius, and the errors of each speaker by name."""
         self.radii.append(radius)
         for speaker, found in measured:
             self.inside.setdefault(speaker, []).append(float((found.error <= radius).mean()))

@@ -20,6 +20,7 @@ SAME = "not significantly different"
 
 
 def method(result: Result) -> list[str]:
+    """Return the paragraphs of the section on the method."""
     settings = result["settings"]
     covered = round(100 * settings["covered"])
     folds = result["views"]["level"]["n_folds"]
@@ -50,6 +51,7 @@ def method(result: Result) -> list[str]:
 
 
 def findings(result: Result) -> list[str]:
+    """Return the paragraphs and tables of the section on the result."""
     parts = [*_warnings(result), *_of_one_source(result), *_in_short(result), "### Groups", _groups(result)]
     for view, heading in VIEWS.items():
         found = result["views"][view]
@@ -284,6 +286,7 @@ def _used(result: Result) -> str:
 
 
 def reproduce(result: Result) -> str:
+    """Return the command, the version and the machine of a result."""
     settings = result["settings"]
     filters = settings["filters"]
     tests = "".join(f" --test {quote(f'{name}=SPEECH{chosen}')}" for name, chosen in filters.items() if name != UNSEEN)

@@ -134,6 +134,7 @@ class Sounds:
     def add(
         self, quantizer: str, group: str, speaker: str, classes: Mapping[str, Labels], covered: NDArray[Any]
     ) -> None:
+        """Add the coverage of a speaker's vectors, given their classes by kind and which of them are covered."""
         for kind, labels in classes.items():
             known = labels != ""
             for one in KINDS[kind]:

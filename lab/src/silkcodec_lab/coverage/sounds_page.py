@@ -14,6 +14,7 @@ KIND_TITLES = {"tone": "tone", "sound": "Arabic sound", "height": "F0", "movemen
 
 
 def sounds_method(result: Result) -> list[str]:
+    """Return the paragraphs on the classification of sounds, if they were measured."""
     if not result.get("sounds"):
         return []
     return [
@@ -33,6 +34,7 @@ def sounds_method(result: Result) -> list[str]:
 
 
 def rebuilt_method(result: Result) -> list[str]:
+    """Return the paragraph on the resynthesis, if it was measured."""
     if not result.get("rebuilt"):
         return []
     settings = result["rebuilt"]["settings"]
@@ -48,6 +50,7 @@ def rebuilt_method(result: Result) -> list[str]:
 
 
 def sounds_findings(result: Result) -> list[str]:
+    """Return coverage by sound and pitch, if it was measured."""
     found = result.get("sounds")
     if not found:
         return []
@@ -158,6 +161,7 @@ def _groups(classes: dict[str, Any]) -> list[str]:
 
 
 def rebuilt_findings(result: Result) -> list[str]:
+    """Return the quality of resynthesized speech, if it was measured."""
     found = result.get("rebuilt")
     if not found:
         return []

@@ -1,4 +1,4 @@
-"""What a codebook covers: shares that are known in advance, the grid that has no favourites, speakers as the unit."""
+"""Test coverage with known distributions, the grid, the bootstrap over speakers, and the page."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ def groups_of(train: list[Speaker], tests: dict[str, Sequence[Speaker]], plan: C
     return measure(train, tests, plan, lambda *_: None)
 
 
-# --- shares that are known in advance
+# --- known coverage
 
 
-def test_what_comes_from_the_training_distribution_is_covered_as_far_as_the_radius_says() -> None:
+def test_vectors_of_the_training_distribution_have_the_expected_coverage() -> None:
     found = groups_of(speakers(12, normal(width=4)), {"same": speakers(12, normal(width=4), "same")}, TINY)
     assert found["control"] == UNSEEN and found["n_folds"] == 2
     for one in found["quantizers"].values():
@@ -65,8 +65,8 @@ def test_what_comes_from_the_training_distribution_is_covered_as_far_as_the_radi
 
 
 @pytest.mark.parametrize("shift", [0.5, 1.0, 3.0])
-def test_a_shifted_group_is_covered_less_in_the_known_amount(shift: float) -> None:
-    # One entry is the mean, so the error of a number is its distance to 0, and the radius of a normal one is 1.96.
+def test_a_shifted_group_has_the_expected_coverage(shift: float) -> None:
+    # The only entry is the mean, so the error of a normal number is its absolute value, and the radius is 1.96.
     plan = CoveragePlan(vq=(1,), rvq_entries=1, rvq_lengths=(1,), folds=2)
     found = groups_of(speakers(12, normal()), {"shifted": speakers(8, normal(shift=shift), "shifted")}, plan)
     known = 0.5 * (math.erf((1.96 - shift) / math.sqrt(2)) - math.erf((-1.96 - shift) / math.sqrt(2)))
@@ -77,7 +77,7 @@ def test_a_shifted_group_is_covered_less_in_the_known_amount(shift: float) -> No
         assert gap["mean"] == pytest.approx(known - 0.95, abs=0.03) and gap["high"] < 0
 
 
-def test_the_grid_has_no_favourites_among_uniform_groups_and_the_codebook_has() -> None:
+def test_a_codebook_adapts_to_its_training_vectors_and_a_grid_does_not() -> None:
     def mostly_left(generator: np.random.Generator) -> np.ndarray:
         values = generator.uniform(-1, 1, (2_000, 1))
         return np.where(generator.random((2_000, 1)) < 0.98, -np.abs(values), np.abs(values))
@@ -92,13 +92,13 @@ def test_the_grid_has_no_favourites_among_uniform_groups_and_the_codebook_has() 
     errors = [grid.measure(part)[4].error.mean() for part in (left, right)]
     assert errors[0] == pytest.approx(errors[1], rel=0.01)
     ((bits, width),) = grid.allocations[4].values()
-    assert bits == 4 and errors[0] == pytest.approx(width * even.std() / 4, rel=0.05)  # of a level as wide as this
+    assert bits == 4 and errors[0] == pytest.approx(width * even.std() / 4, rel=0.05)  # mean error of a uniform level
 
 
 # --- quantizers
 
 
-def test_the_grid_gives_bits_to_what_varies_and_never_more_than_asked() -> None:
+def test_the_grid_allocates_its_bits_by_variance() -> None:
     vectors = (np.random.default_rng(0).normal(size=(3_000, 3)) * [8, 2, 0.01]).astype("f4")
     grid = NestedGrid(vectors, [0, 1, 4, 9], 0)
     for bits, allocation in grid.allocations.items():
@@ -109,7 +109,7 @@ def test_the_grid_gives_bits_to_what_varies_and_never_more_than_asked() -> None:
     assert grid.measure(100 * vectors)[9].clipped.mean() > grid.measure(vectors)[9].clipped.mean()
 
 
-def test_the_grid_does_not_mind_how_the_axes_lie() -> None:
+def test_the_grid_is_invariant_to_rotation() -> None:
     generator = np.random.default_rng(0)
     vectors = generator.normal(size=(2_000, 4)) * [4, 2, 1, 0.5]
     turn = np.linalg.qr(generator.normal(size=(4, 4)))[0]
@@ -118,14 +118,14 @@ def test_the_grid_does_not_mind_how_the_axes_lie() -> None:
     assert errors[0].mean() == pytest.approx(errors[1].mean(), rel=1e-3)
 
 
-def test_a_longer_chain_leaves_less_and_its_first_part_is_a_shorter_chain() -> None:
+def test_more_codebooks_reduce_the_error() -> None:
     vectors = np.random.default_rng(0).normal(size=(500, 3)).astype("f4")
     found = NestedChain(vectors, 8, [1, 2, 4], 0, 10).measure(vectors)
     assert found[4].error.mean() < found[2].error.mean() < found[1].error.mean()
     assert np.array_equal(found[4].codes[:, :2], found[2].codes)
 
 
-def test_every_codebook_has_a_grid_of_as_many_bits() -> None:
+def test_every_codebook_has_a_grid_with_equal_bits() -> None:
     vectors = np.random.default_rng(0).normal(size=(300, 4)).astype("f4")
     fitted, facts = vector_fits.fit(vectors, (8, 32), (4, (1, 3)), 0, 5)
     assert list(facts) == ["vq 8", "vq 32", "rvq 1x4", "rvq 3x4", "fsq 2", "fsq 3", "fsq 5", "fsq 6"]
@@ -134,7 +134,7 @@ def test_every_codebook_has_a_grid_of_as_many_bits() -> None:
         assert f"fsq {fact['bits']}" in facts
 
 
-# --- speakers are the unit
+# --- bootstrap over speakers
 
 
 def test_the_bootstrap_draws_speakers_not_vectors() -> None:
@@ -162,7 +162,7 @@ def test_more_vectors_of_the_same_speakers_do_not_narrow_an_interval() -> None:
     assert widths[1] == pytest.approx(widths[0], rel=0.2)
 
 
-def test_every_speaker_weighs_the_same() -> None:
+def test_every_speaker_has_the_same_weight() -> None:
     assert weighted_quantile([np.zeros(1), np.ones(999)], 0.49) == 0
     assert weighted_quantile([np.zeros(1), np.ones(999)], 0.51) == 1
     found = groups_of(
@@ -171,33 +171,31 @@ def test_every_speaker_weighs_the_same() -> None:
     assert found["quantizers"]["rvq 1x4"]["groups"]["t"]["inside"]["mean"] == pytest.approx(0.475, abs=0.02)
 
 
-def test_nobody_but_heard_is_measured_by_what_heard_it() -> None:
-    # Source b lies far away. Held out, it is not covered; that the test group shares it must not make it covered.
+def test_only_seen_speakers_are_measured_by_their_own_fit() -> None:
+    # Source b is far away. If it is held out, it is not covered, even if a test group has the same source.
     a, b = speakers(4, normal(), "a", "a"), speakers(4, normal(shift=50), "b", "b")
     tests = {"t": speakers(3, normal(shift=50), "t", "b"), "u": speakers(3, normal(shift=50), "u", "c")}
     by_source = groups_of([*a, *b], tests, CoveragePlan(**{**vars(TINY), "hold_out": "source"}))["quantizers"]["vq 8"][
         "groups"
     ]
     assert by_source["t"]["inside"]["mean"] < 0.01 and by_source[UNSEEN]["by_source"]["b"]["inside"] < 0.01
-    assert by_source["u"]["inside"]["mean"] == pytest.approx(0.475, abs=0.02)  # one of the two folds heard source b
+    assert by_source["u"]["inside"]["mean"] == pytest.approx(0.475, abs=0.02)  # one of the two folds includes source b
     by_speaker = groups_of([*a, *b], tests, TINY)["quantizers"]["vq 8"]["groups"]
     assert by_speaker["t"]["inside"]["mean"] == pytest.approx(0.95, abs=0.06)
 
 
-def test_folds_leave_out_everybody_once() -> None:
+def test_folds_hold_out_every_speaker_once() -> None:
     train = speakers(7, normal(10))
     folds = split(train, TINY)
     assert sorted(name for fold in folds for name in fold) == [speaker.name for speaker in train]
     assert split(train[:1], TINY) == [set()]
-    assert limit_codebooks(TINY, train).vq == (
-        4,
-    )  # of 3 speakers 24 vectors are fitted on: 4 for each of 6 entries, so 4
+    assert limit_codebooks(TINY, train).vq == (4,)  # 24 vectors of 3 speakers suffice for 6 entries, rounded down to 4
 
 
 # --- speech
 
 
-def test_level_and_what_lies_above_the_limit_do_not_decide() -> None:
+def test_vectors_do_not_depend_on_level_and_high_frequencies() -> None:
     wave = speechlike(3.0, seed=1)
     plain, range_db = mel_patches(wave, Patches())
     assert plain.shape[1] == Patches().width and len(plain) > 20 and range_db > 5
@@ -209,7 +207,7 @@ def test_level_and_what_lies_above_the_limit_do_not_decide() -> None:
     assert len(mel_patches(np.zeros(10, "f4"), Patches())[0]) == 0
 
 
-def test_the_channel_is_taken_out() -> None:
+def test_the_mean_patch_is_subtracted() -> None:
     one = speakers(1, normal(width=3))[0]
     coloured = Speaker(one.name, "", one.vectors + np.array([3, -2, 7], "f4"))
     assert np.abs(coloured.without_channel().vectors - one.without_channel().vectors).max() < 1e-5
@@ -227,11 +225,13 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "INDEX.tsv"
 
 
-def test_filters_choose_clips_and_low_bandwidth_is_left_out(index: Path) -> None:
+def test_filters_select_clips_and_low_bandwidth_is_skipped(index: Path) -> None:
     assert len(find_clips([f"{index}:language=zh*|ar"])) == 5
     assert len(find_clips([f"{index}:language=en,source=a"])) == 3 and len(find_clips([index.parent])) == 10
     found, n_left_out = speakers_of(f"{index}:language=ar", Patches(), 0)
-    assert [speaker.name for speaker in found] == ["a/voice 8"] and n_left_out == 0  # the other ends at 4 kHz
+    assert [speaker.name for speaker in found] == [
+        "a/voice 8"
+    ] and n_left_out == 0  # The other has a bandwidth of 4 kHz.
     assert (found[0].source, found[0].bandwidth_hz) == ("a", 8_000)
     found, n_left_out = speakers_of(f"{index}:language=en", Patches(), 0, without=["a/voice 0"])
     assert len(found) == 4 and n_left_out == 1
@@ -244,7 +244,7 @@ def result(index: Path) -> dict[str, Any]:
     return json.loads(json.dumps(rounded(coverage(f"{index}:language=en", tests, plan=plan))))
 
 
-def test_a_run_says_who_was_measured_how(result: dict[str, Any], index: Path) -> None:
+def test_a_result_describes_groups_and_settings(result: dict[str, Any], index: Path) -> None:
     assert {name: group["n_speakers"] for name, group in result["groups"].items()} == {
         "unseen": 5,
         "mandarin": 3,
@@ -257,7 +257,7 @@ def test_a_run_says_who_was_measured_how(result: dict[str, Any], index: Path) ->
     assert str(index.parent) not in json.dumps(result) and str(Path.home()) not in json.dumps(result)
 
 
-def test_the_page_is_what_the_json_says(result: dict[str, Any], tmp_path: Path) -> None:
+def test_the_page_matches_the_json(result: dict[str, Any], tmp_path: Path) -> None:
     pages.write_json(result, tmp_path / "coverage.json")
     written, figure = pages.write(pages.load_result(tmp_path / "coverage.json"), tmp_path / "pages")
     text = written.read_text(encoding="utf-8")
@@ -268,7 +268,7 @@ def test_the_page_is_what_the_json_says(result: dict[str, Any], tmp_path: Path) 
     assert f"| VQ 16 | arabic | {100 * gap:+.1f} |" in text
 
 
-def test_a_page_counts_what_an_interval_says(result: dict[str, Any]) -> None:
+def test_a_page_counts_significant_differences(result: dict[str, Any]) -> None:
     changed = json.loads(json.dumps(result))
     for one in changed["views"]["level"]["quantizers"].values():
         gap = one["against_unseen"]["mandarin"]["inside"]
@@ -278,7 +278,7 @@ def test_a_page_counts_what_an_interval_says(result: dict[str, Any]) -> None:
     assert "| level | mandarin | -10.0 [-20.0, -5.0], worse |" in text
 
 
-def test_a_page_warns_of_a_control_from_the_same_sources(result: dict[str, Any]) -> None:
+def test_a_page_warns_about_a_control_group_with_the_same_sources(result: dict[str, Any]) -> None:
     changed = json.loads(json.dumps(result))
     assert "do not** (`" not in pages.render(changed)
     changed["settings"]["hold_out"] = "speaker"
@@ -288,7 +288,7 @@ def test_a_page_warns_of_a_control_from_the_same_sources(result: dict[str, Any])
 
 
 @pytest.mark.slow
-def test_small_mode_on_the_samples_says_that_it_is_no_evidence(tmp_path: Path) -> None:
+def test_a_page_of_one_speaker_is_marked_as_no_evidence(tmp_path: Path) -> None:
     words = ["lab", "coverage", "--train", str(SAMPLES / "english.flac"), "-o", str(tmp_path / "out")]
     words += ["--rebuild", "1"]
     for name in ("mandarin", "arabic"):
@@ -299,7 +299,7 @@ def test_small_mode_on_the_samples_says_that_it_is_no_evidence(tmp_path: Path) -
     assert "**This run is no evidence.**" in text and str(SAMPLES) not in (tmp_path / "out/coverage.json").read_text()
 
 
-# --- what users can get wrong
+# --- invalid input
 
 
 @pytest.mark.parametrize(
@@ -325,6 +325,6 @@ def test_errors_of_the_command_are_one_line(index: Path, tmp_path: Path, options
     assert says in done.stderr and not (tmp_path / "out").exists()
 
 
-def test_sources_cannot_be_held_out_where_there_is_one() -> None:
+def test_holding_out_the_only_source_is_an_error() -> None:
     with pytest.raises(ArgumentError, match="two sources"):
         split(speakers(3, normal(10)), CoveragePlan(hold_out="source"))

@@ -1,4 +1,4 @@
-"""Sounds, pitch and what is heard again: labels by name, cuts at silences, slopes and errors that are known."""
+"""Test labels of sounds, splits at silences, pitch classes, Griffin-Lim, resynthesis, and Silk's latents."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[4]
 RATE = mel.SAMPLE_RATE
 
 
-# --- which sounds
+# --- labels and pitch
 
 
 @pytest.mark.parametrize(
@@ -36,8 +36,8 @@ RATE = mel.SAMPLE_RATE
     [
         ("64k/syllabs/cmn-qiao3.mp3", "zh", ("tone", "3")),
         ("mp3/lü4.mp3", "zh_TW", ("tone", "4")),
-        ("mp3/de.mp3", "zh", None),  # neutral, or not said
-        ("64k/syllabs/cmn-_hm3.mp3", "zh", None),  # no syllable
+        ("mp3/de.mp3", "zh", None),  # neutral or unknown tone
+        ("64k/syllabs/cmn-_hm3.mp3", "zh", None),  # not a syllable
         ("usr/share/gcin-voice/ogg/ㄅㄨ2/3.ogg", "zh", ("tone", "2")),
         ("usr/share/gcin-voice/ogg/ㄔㄣ/3.ogg", "zh", ("tone", "1")),
         ("96k/hsk/cmn-文.mp3", "zh", None),
@@ -45,19 +45,19 @@ RATE = mel.SAMPLE_RATE
         ("dataset/zero/00000001_NO_01.wav", "ar", ("sound", "emphatic")),
         ("dataset/seven/00000001_NO_01.wav", "ar", ("sound", "pharyngeal")),
         ("dataset/two/00000001_NO_01.wav", "ar", ("sound", "neither")),
-        ("dataset/zoom in/00000001_NO_01.wav", "ar", None),  # more than one Arabic word for it
+        ("dataset/zoom in/00000001_NO_01.wav", "ar", None),  # ambiguous Arabic word
         ("ar/alphabet/U0636.ogg", "ar", ("sound", "emphatic")),
         ("ar/alphabet/U0639.ogg", "ar", ("sound", "pharyngeal")),
         ("ar/alphabet/U0645.ogg", "ar", ("sound", "neither")),
         ("ar/alphabet/U0032.ogg", "ar", None),
     ],
 )
-def test_a_name_tells_a_sound_or_nothing(path: str, language: str, label: tuple[str, str] | None) -> None:
+def test_labels_are_found_by_file_name(path: str, language: str, label: tuple[str, str] | None) -> None:
     assert rules().label_of(path, language) == label
 
 
 def joined(lengths_s: list[float], gap_s: float = 0.15, breath_s: float = 0.05) -> np.ndarray:
-    """Noises with a short breath in each, and gaps between them."""
+    """Return noises with a short pause in each, joined with longer gaps."""
     generator = np.random.default_rng(0)
     parts = []
     for length_s in lengths_s:
@@ -68,17 +68,17 @@ def joined(lengths_s: list[float], gap_s: float = 0.15, breath_s: float = 0.05) 
     return np.concatenate(parts[:-1]).astype("f4")
 
 
-def test_a_clip_is_cut_where_its_files_were_joined() -> None:
+def test_a_clip_is_split_at_the_joints_of_its_files() -> None:
     found = parts_of(joined([0.5, 0.8, 0.4]), 3)
     assert found is not None
     for (begin, end), (left_s, right_s) in zip(found, [(0, 0.5), (0.65, 1.45), (1.6, 2.0)], strict=True):
         assert begin / RATE == pytest.approx(left_s, abs=0.006) and end / RATE == pytest.approx(right_s, abs=0.006)
-    assert parts_of(joined([0.5, 0.8, 0.4]), 4) is None  # the fourth would begin at a breath of 50 ms
-    assert parts_of(joined([0.5, 0.8, 0.4], breath_s=0.14), 3) is None  # which silence is a gap is not plain
+    assert parts_of(joined([0.5, 0.8, 0.4]), 4) is None  # A fourth part would start at a pause of 50 ms.
+    assert parts_of(joined([0.5, 0.8, 0.4], breath_s=0.14), 3) is None  # The gaps are ambiguous.
     assert parts_of(joined([0.5]), 1) == [(0, RATE // 2)]
 
 
-def test_vectors_get_the_label_of_the_file_that_they_lie_in() -> None:
+def test_vectors_get_the_label_of_their_file() -> None:
     columns = {"original_paths": "mp3/ma1.mp3;mp3/ma4.mp3;mp3/de.mp3", "language": "zh"}
     wave = joined([0.5, 0.8, 0.4])
     found = classes_of(wave, Clip(Path("x"), "x", columns), np.array([0, 40, 56, 70, 165]), 4)["tone"]
@@ -87,7 +87,7 @@ def test_vectors_get_the_label_of_the_file_that_they_lie_in() -> None:
     assert set(unknown["tone"]) == set(unknown["sound"]) == {""}
 
 
-def test_how_pitch_moves_is_the_slope_that_it_was_given() -> None:
+def test_pitch_movement_is_the_slope_of_f0() -> None:
     times_s = np.arange(400) * 0.005
     starts = np.arange(10, 180, 4)
 
@@ -107,17 +107,17 @@ def test_how_pitch_moves_is_the_slope_that_it_was_given() -> None:
     for hz, name in ((100, "below 120 Hz"), (121, "120 to 180 Hz"), (200, "180 to 260 Hz"), (300, "above 260 Hz")):
         assert only(np.full(400, float(hz)), "height") == name
     assert only(np.zeros(400), "height") == only(np.zeros(400), "movement") == ""
-    jump = np.where(np.arange(400) < 200, 100.0, 200.0)  # an octave: the tracker's error, not a voice
+    jump = np.where(np.arange(400) < 200, 100.0, 200.0)  # an octave error of the tracker
     assert (
         "" in pitch_classes(jump, starts, 4)["movement"]
         and "rises fast" not in pitch_classes(jump, starts, 4)["movement"]
     )
 
 
-def test_a_class_is_set_against_the_same_speakers_others_and_the_grid() -> None:
+def test_a_class_is_compared_with_the_other_vectors_of_its_speaker_and_with_the_grid() -> None:
     sounds = Sounds({"vq 8": "fsq 3"})
     labels = np.array(["1"] * 20 + ["2"] * 20 + [""] * 60)
-    for speaker, shift in (("a", 0), ("b", 4)):  # b is covered less everywhere: that must not count
+    for speaker, shift in (("a", 0), ("b", 4)):  # The lower coverage of b in all classes must cancel.
         for name, n_covered in (("vq 8", 10), ("fsq 3", 15)):
             covered = np.zeros(100, bool)
             covered[: n_covered - shift] = covered[20 : 40 - shift] = True
@@ -130,10 +130,10 @@ def test_a_class_is_set_against_the_same_speakers_others_and_the_grid() -> None:
     assert sounds.summary(0)["vq 8"]["tone"]["2"]["t"]["apart"]["mean"] == pytest.approx(0.5)
 
 
-# --- a wave again
+# --- resynthesis
 
 
-def test_a_spectrum_goes_back_to_its_wave_and_bands_to_their_bins() -> None:
+def test_spectrum_and_bands_are_inverted() -> None:
     wave = np.random.default_rng(0).normal(0, 0.1, 4_800).astype("f4")
     again = griffin_lim.inverse(griffin_lim.spectrum(wave))
     assert np.abs(again - wave).max() < 1e-5
@@ -145,7 +145,7 @@ def test_a_spectrum_goes_back_to_its_wave_and_bands_to_their_bins() -> None:
 
 
 @pytest.mark.parametrize("hz", [110.0, 220.0])
-def test_the_pitch_survives_the_way_through_the_mel(hz: float) -> None:
+def test_resynthesis_from_mel_keeps_the_pitch(hz: float) -> None:
     times_s = np.arange(RATE) / RATE
     wave = sum(np.sin(2 * np.pi * hz * k * times_s) / k for k in range(1, 20))
     bands = np.exp(mel.log_mel((0.05 * wave).astype("f4")))[:100, :108]
@@ -154,7 +154,7 @@ def test_the_pitch_survives_the_way_through_the_mel(hz: float) -> None:
     assert (f0 > 0).mean() > 0.9 and abs(1200 * np.log2(np.median(f0[f0 > 0]) / hz)) < 15
 
 
-def test_what_a_quantizer_says_again_is_as_wrong_as_it_measures() -> None:
+def test_resynthesis_has_the_measured_quantization_error() -> None:
     vectors = (np.random.default_rng(0).normal(size=(600, 5)) * [5, 3, 2, 1, 0.1]).astype("f4")
     fitted, facts = vector_fits.fit(vectors, (16,), (8, (1, 3)), 0, 5)
     measured, again = vector_fits.measure(fitted, vectors), vector_fits.rebuild(fitted, vectors)
@@ -163,7 +163,7 @@ def test_what_a_quantizer_says_again_is_as_wrong_as_it_measures() -> None:
         assert np.abs(vector_fits.rms(again[name] - vectors) - one.error).max() < 1e-4
 
 
-def test_an_error_is_set_against_unseen_speakers_and_the_grid() -> None:
+def test_errors_are_compared_with_unseen_speakers_and_the_grid() -> None:
     def errors(new: list[float], group: list[float]) -> dict[str, Any]:
         groups = {"unseen": new, "t": group}
         return {
@@ -172,7 +172,7 @@ def test_an_error_is_set_against_unseen_speakers_and_the_grid() -> None:
         }
 
     values = {"vq 8": errors([10, 12], [20, 24]), "fsq 3": errors([9, 9], [12, 14])}
-    values["vq 8"]["t"]["t0"]["stoi"] = None  # nothing to measure: that speaker drops out, of this metric only
+    values["vq 8"]["t"]["t0"]["stoi"] = None  # An undefined value excludes the speaker from this metric only.
     found = reconstruction._summary("vq 8", values, "fsq 3", 0)
     assert found["f0_rmse_cents"]["t"]["against_unseen"]["mean"] == pytest.approx(22 - 11)
     assert found["f0_rmse_cents"]["t"]["beyond_grid_and_unseen"]["mean"] == pytest.approx((8 + 10) / 2 - (1 + 3) / 2)
@@ -183,7 +183,7 @@ def test_an_error_is_set_against_unseen_speakers_and_the_grid() -> None:
 # --- Silk's latents
 
 
-def test_latents_do_not_know_the_level_and_leave_out_silence() -> None:
+def test_latents_do_not_depend_on_level_and_skip_silence() -> None:
     wave = np.concatenate([speechlike(2.0, seed=3), np.zeros(RATE, "f4")])
     patches = Patches(of="latents")
     vectors, _, starts = latent_vectors(wave, patches)
@@ -194,21 +194,21 @@ def test_latents_do_not_know_the_level_and_leave_out_silence() -> None:
         CoveragePlan(sounds=True, patches=patches)
 
 
-def test_a_mean_is_taken_out_frame_by_frame_and_pieces_stay_whole(index: Path) -> None:
+def test_the_mean_of_latents_is_subtracted_by_frame(index: Path) -> None:
     found, _ = speakers_of(f"{index}:language=zh", Patches(of="latents", per_speaker=25), 0)
     for speaker in found:
-        assert speaker.vectors.shape == (24, 16) and speaker.pieces == 8  # three frames of eight pieces
+        assert speaker.vectors.shape == (24, 16) and speaker.pieces == 8  # three frames of eight vectors
         left = speaker.without_channel().vectors
         assert left.shape == (24, 16) and np.abs(left.reshape(3, 128).mean(axis=0)).max() < 1e-5
 
 
-def test_where_a_patch_begins() -> None:
+def test_the_first_column_of_each_patch() -> None:
     wave = np.concatenate([np.zeros(RATE // 2, "f4"), speechlike(1.0, seed=0)])
     _, _, starts = mel_patches_at(wave, Patches())
-    assert starts.min() >= 46 and not (starts % 4).any()  # a window of the mel looks 30 ms ahead
+    assert starts.min() >= 46 and not (starts % 4).any()  # A mel window has a look-ahead of 30 ms.
 
 
-# --- the whole of it
+# --- the experiment
 
 GAP = {"mean": -0.04, "low": -0.05, "high": -0.03, "n": 9}
 
@@ -236,7 +236,7 @@ def result(index: Path) -> dict[str, Any]:
     return json.loads(json.dumps(rounded(found)))
 
 
-def test_every_group_is_heard_again_through_every_quantizer(result: dict[str, Any]) -> None:
+def test_every_group_is_resynthesized_with_every_quantizer(result: dict[str, Any]) -> None:
     found = result["rebuilt"]
     assert set(found["of"]) == {"again", "vq 8", "rvq 2x4", "fsq 3", "fsq 4"}
     assert found["grids"] == {"vq 8": "fsq 3", "rvq 2x4": "fsq 4"} and found["codecs"] == []
@@ -251,7 +251,7 @@ def test_every_group_is_heard_again_through_every_quantizer(result: dict[str, An
     assert result["sounds"]["vq 8"]["tone"]["1"]["mandarin"]["covered"]["n"] >= 2
 
 
-def test_a_named_result_has_a_page_of_its_name(result: dict[str, Any], tmp_path: Path) -> None:
+def test_the_page_of_a_named_result_has_its_name(result: dict[str, Any], tmp_path: Path) -> None:
     written, figure = pages.write(result, tmp_path)
     assert (written.name, figure.name) == ("coverage_test.md", "coverage_test.png")
     text = written.read_text(encoding="utf-8")
@@ -264,7 +264,7 @@ def test_a_named_result_has_a_page_of_its_name(result: dict[str, Any], tmp_path:
             pages.check_name(wrong, "coverage")
 
 
-def test_a_page_says_what_kind_of_question_it_asks(result: dict[str, Any]) -> None:
+def test_the_title_depends_on_the_kind_of_result(result: dict[str, Any]) -> None:
     assert pages.render(result).startswith(f"# {about.TITLE}\n")
     changed = json.loads(json.dumps(result))
     changed["groups"]["unseen"]["sources"] = ["a"]
@@ -280,7 +280,7 @@ def test_a_page_says_what_kind_of_question_it_asks(result: dict[str, Any]) -> No
 
 
 @pytest.mark.parametrize(("n", "counted"), [(4, False), (5, True)])
-def test_an_interval_of_few_speakers_counts_for_nothing(result: dict[str, Any], n: int, counted: bool) -> None:
+def test_intervals_of_few_speakers_are_not_counted(result: dict[str, Any], n: int, counted: bool) -> None:
     changed = json.loads(json.dumps(result))
     gap = {**GAP, "n": n}
     changed["sounds"]["vq 8"] = {"grid": "fsq 3", "tone": {"3": {"mandarin": {"share": 0.2} | dict.fromkeys(
@@ -297,7 +297,7 @@ def test_an_interval_of_few_speakers_counts_for_nothing(result: dict[str, Any], 
         (["--vectors", "latents"], "--no-sounds"),
     ],
 )
-def test_errors_are_one_line(index: Path, tmp_path: Path, options: list[str], says: str) -> None:
+def test_errors_are_printed_on_one_line(index: Path, tmp_path: Path, options: list[str], says: str) -> None:
     words = ["lab", "coverage", "--train", f"{index}:language=en", "--test", f"zh={index}:language=zh", *options]
     done = CliRunner().invoke(app, [*words, "-o", str(tmp_path / "out")])
     assert (done.exit_code, len(done.stderr.splitlines())) == (2, 1), done.output

@@ -115,6 +115,17 @@ class Model:
     def measure(
         self, waves: Sequence[Wave], counted: Sequence[Wave], plan: GradientPlan, advance: Callable[[int], None]
     ) -> dict[str, Any]:
+        """Measure the model.
+
+        Args:
+            waves: Starts of clips for steps.
+            counted: Waves for counting codes.
+            plan: Settings of the experiment.
+            advance: Called with the number of finished clips.
+
+        Returns:
+            The measurements for the result, and under "records" the sums of each clip.
+        """
         quantizer: Any = self.model.quantizer
         seen = [self._inside(wave) for wave in counted]
         quantized, codes = (torch.cat(parts) for parts in zip(*map(self.split_quantizer.quantize, seen), strict=True))

@@ -51,6 +51,7 @@ LIMITATIONS = (
 
 
 def method(result: Result) -> list[str]:
+    """Return the paragraphs of the section on the method."""
     settings, speech = result["settings"], result["speech"]
     names = ", ".join(LABELS[name] for name in result["models"])
     some = next(iter(result["models"].values()))
@@ -112,6 +113,7 @@ def _weights(weights: dict[str, float]) -> str:
 
 
 def findings(result: Result) -> list[str]:
+    """Return the paragraphs and tables of the section on the result."""
     several = result["speech"]["n_clips"] > 1
     return [
         FIGURE,
@@ -367,6 +369,7 @@ def _signed(entry: dict[str, Any], n_digits: int) -> str:
 
 
 def reproduce(result: Result) -> str:
+    """Return the command, the version and the machine of a result."""
     settings = result["settings"]
     command = ["silk lab gradient SPEECH", *["--run RUN"] * settings["runs"]]
     command += [f"--split {settings['split']}"] if settings["split"] else []

@@ -1,4 +1,4 @@
-"""Predicted and actual changes agree where they must: identity, linear decoder, rounding of known smoothing."""
+"""Test predicted and actual changes for cases with known results, the use of codes, and the page."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ def gaussian(n: int, width: int = D, seed: int = 0) -> Tensor:
 
 
 def rounding(y: Tensor) -> tuple[Tensor, Tensor]:
-    """FSQ without ends: cells of width 1."""
+    """Round to cells of width 1, like FSQ without limits."""
     return torch.round(y), torch.round(y)
 
 
 def straight(rows: Tensor) -> Tensor:
-    """A linear decoder and a linear loss: the gradient is (1, 2, .. D) everywhere."""
+    """Return a linear loss of a linear decoder, with gradient (1, 2, ..., D) everywhere."""
     return rows @ torch.arange(1.0, rows.shape[-1] + 1)
 
 
@@ -70,11 +70,11 @@ def figure(name: str, sums: Sums) -> float:
     return float(STATISTICS[name](sums))
 
 
-# --- what must agree does
+# --- exact predictions
 
 
 @pytest.mark.parametrize("size", [0.01, 1.0, 100.0])
-def test_an_identity_and_a_straight_decoder_agree_with_every_prediction(size: float) -> None:
+def test_predictions_are_exact_for_a_linear_decoder_without_quantization(size: float) -> None:
     point = at(identity)
     sums = agreement(point, identity, gaussian(40), size, smoothed=True)
     for name, expected in (("correlation", 1), ("slope", 1), ("cosine", 1), ("norm", 1), ("no_effect", 0)):
@@ -82,8 +82,8 @@ def test_an_identity_and_a_straight_decoder_agree_with_every_prediction(size: fl
     assert figure("kept", descent(point, identity, size)) == pytest.approx(1, abs=1e-3)
 
 
-def test_a_bowl_keeps_its_gradient_in_central_differences_but_not_downhill() -> None:
-    """L = |y|^2 / 2: differences are exact at any size; a step of length t downhill keeps 1 - t / (2 |y|)."""
+def test_central_differences_of_a_quadratic_loss_are_exact() -> None:
+    """For L = |y|^2 / 2, the decrease by a step of length t is 1 - t / (2 |y|) of the prediction."""
     point = at(identity, bowl)
     assert point.gradient == pytest.approx(point.y)
     assert figure("correlation", agreement(point, identity, gaussian(30), 2.0)) == pytest.approx(1, abs=1e-4)
@@ -93,34 +93,34 @@ def test_a_bowl_keeps_its_gradient_in_central_differences_but_not_downhill() -> 
         assert kept == pytest.approx(1 - share / 2, abs=1e-4)
 
 
-def test_the_gradient_is_taken_at_the_snapped_latent() -> None:
+def test_the_gradient_is_computed_at_the_quantized_latent() -> None:
     point = at(rounding, bowl)
     torch.testing.assert_close(point.gradient, torch.round(point.y))
     assert point.loss == pytest.approx(float(bowl(torch.round(point.y))))
 
 
-# --- rounding, where the truth is known
+# --- rounding, with known results
 
 
-def test_far_below_a_cell_rounding_changes_nothing_and_at_the_wall_a_huge_one() -> None:
-    middle = OperatingPoint.at(torch.full((D,), 5.0), rounding, straight)  # as far from every wall as can be
+def test_small_steps_change_nothing_except_at_cell_boundaries() -> None:
+    middle = OperatingPoint.at(torch.full((D,), 5.0), rounding, straight)  # the center of a cell
     sums = agreement(middle, rounding, torch.eye(D), 0.4)
     assert figure("no_effect", sums) == 1 and sums["ss"] == 0
     assert figure("kept", descent(middle, rounding, 1e-3)) == 0
     wall = OperatingPoint.at(torch.full((D,), 5.5), rounding, straight)
     sums = agreement(wall, rounding, torch.eye(D), 0.01)  # a jump of 1 over a step of 2 x 0.01
     assert figure("no_effect", sums) == 0 and figure("slope", sums) == pytest.approx(50, rel=1e-3)
-    assert figure("correlation", sums) == pytest.approx(1)  # the right direction, but for the factor
+    assert figure("correlation", sums) == pytest.approx(1)  # right direction, wrong size
 
 
-def test_steps_of_whole_cells_agree_with_every_prediction() -> None:
+def test_predictions_are_exact_for_steps_of_whole_cells() -> None:
     sums = agreement(at(rounding), rounding, torch.eye(D), 2.0)
     assert figure("correlation", sums) == pytest.approx(1) and figure("slope", sums) == pytest.approx(1)
 
 
 @pytest.mark.parametrize("noise", [0.15, 0.3, 1.0])
-def test_the_smoothed_gradient_of_rounding_is_its_closed_form(noise: float) -> None:
-    """d/dy E round(y + noise u) = the sum of Gaussian bells at the walls k + 1/2; it tends to 1 for noise of a cell."""
+def test_the_smoothed_gradient_of_rounding_has_its_closed_form(noise: float) -> None:
+    """d/dy E round(y + noise u) = sum of Gaussians at all k + 1/2, which tends to 1 for noise of one cell."""
     y = torch.tensor([0.0, 0.2, 0.4, 0.5, 0.7, 1.0])
     point = OperatingPoint.at(y, rounding, lambda rows: rows @ torch.tensor([1.0, -2.0, 3.0, 1.0, 2.0, -1.0]))
     sums = agreement(point, rounding, gaussian(200_000, len(y)), noise, smoothed=True)
@@ -136,10 +136,10 @@ def test_the_smoothed_gradient_of_rounding_is_its_closed_form(noise: float) -> N
         assert figure("cosine", sums) == pytest.approx(1, abs=0.01)
 
 
-def test_noise_does_not_lengthen_the_smoothed_gradient() -> None:
-    """With few directions each half is mostly noise; the product of the halves is right on average all the same."""
+def test_noise_does_not_increase_the_norm_of_the_smoothed_gradient() -> None:
+    """With few directions each half is mostly noise, but the product of the halves is unbiased."""
     point, ab, aa = at(identity, lambda rows: straight(rows) + 30 * torch.sin(40 * rows).sum(dim=-1)), [], []
-    for seed in range(400):  # the ripple is smoothed away: e^(-40^2 / 2)
+    for seed in range(400):  # Smoothing removes the ripple: e^(-40^2 / 2).
         sums = agreement(point, identity, gaussian(8, seed=seed), 1.0, smoothed=True)
         ab.append(sums["ab"]), aa.append(sums["aa"])
     norm = np.linalg.norm(np.arange(1, D + 1)) / float(point.gradient.norm())
@@ -147,14 +147,14 @@ def test_noise_does_not_lengthen_the_smoothed_gradient() -> None:
     assert np.mean(ab) == pytest.approx(norm**2, abs=5 * error) and np.mean(aa) > norm**2 + 10 * error
 
 
-def test_the_quantizer_alone_moves_by_the_step_and_a_sawtooth() -> None:
+def test_the_quantizer_alone_has_the_expected_correlation() -> None:
     y = 20 * gaussian(2_000)
-    for size, stays in ((0.01, 0.984), (0.1, 0.840)):  # 1 - E|2 size u|, the chance of no wall on the way
+    for size, stays in ((0.01, 0.984), (0.1, 0.840)):  # 1 - E|2 size u|, the probability of no boundary in between
         sums = quantizer_agreement(rounding, y, gaussian(2_000, seed=3), size, 1)
         assert figure("no_effect", sums) == pytest.approx(stays, abs=0.004)
         assert figure("slope", sums) == pytest.approx(1, abs=0.05)
     sums = quantizer_agreement(rounding, y, gaussian(2_000, seed=3), 3.0, 1)
-    # The difference of two errors, each evenly spread over a cell: 1 / 6 of variance, over (2 x 3)^2 of the step.
+    # The difference of two uniform errors has a variance of 1 / 6, relative to (2 x 3)^2 for the step.
     assert figure("correlation", sums) == pytest.approx(1 / math.sqrt(1 + 1 / 6 / 36), abs=1e-3)
     assert (
         figure("no_effect", quantizer_agreement(rounding, y, gaussian(2_000, seed=3), 0.1, D)) < 0.1
@@ -172,7 +172,7 @@ SMALL: dict[str, torch.nn.Module] = {
 
 
 @pytest.mark.parametrize("name", list(SMALL))
-def test_the_two_parts_are_the_quantizer_and_pass_its_gradient(name: str) -> None:
+def test_a_split_quantizer_equals_the_quantizer_and_its_gradient(name: str) -> None:
     quantizer = SMALL[name].eval()
     split, latent = SplitQuantizer(quantizer), (1.5 * gaussian(5, 128)).requires_grad_(True)
     whole = quantizer(latent)
@@ -180,20 +180,20 @@ def test_the_two_parts_are_the_quantizer_and_pass_its_gradient(name: str) -> Non
     quantized, codes = split.quantize(y)
     torch.testing.assert_close(quantized, whole.latent.detach())
     assert torch.equal(codes, whole.codes)
-    passed = gaussian(5, 128, seed=2)  # any gradient at what the decoder sees
+    passed = gaussian(5, 128, seed=2)  # any gradient at the quantized latent
     (theirs,) = torch.autograd.grad(whole.latent, latent, passed, retain_graph=True)
     (ours,) = torch.autograd.grad(y, latent, passed)
     torch.testing.assert_close(theirs, ours)
     assert split.unit == {"fsq": 1, "vq": 4, "rvq": 16, "multiscale": 8}[name]
 
 
-def test_beyond_the_range_is_the_outermost_level() -> None:
+def test_values_outside_the_range_are_clipped() -> None:
     quantized, codes = SplitQuantizer(FSQ()).quantize(torch.tensor([[-9.0, 9.0, 0.1]]))
     assert quantized.tolist() == [[-1.0, 0.75, 0.0]] and codes.tolist() == [[0, 7, 4]]
 
 
-def test_the_loss_of_a_frame_is_the_loss_of_the_whole() -> None:
-    """Decoding on from the state before the frame is decoding all of it."""
+def test_the_loss_of_a_frame_equals_the_loss_of_the_whole_clip() -> None:
+    """Decoding from the state before the frame equals decoding the whole clip."""
     torch.manual_seed(0)
     model, spectral, weights = (
         SilkModel(load_config("tiny").model).eval(),
@@ -211,10 +211,10 @@ def test_the_loss_of_a_frame_is_the_loss_of_the_whole() -> None:
         torch.testing.assert_close(row, terms["mel"] + 2 * terms["loudness"], atol=1e-4, rtol=1e-4)
 
 
-# --- figures over clips
+# --- statistics over clips
 
 
-def test_figures_are_of_all_clips_and_intervals_of_their_draws() -> None:
+def test_statistics_and_intervals_are_over_clips() -> None:
     records = [{"sp": 1.0, "ss": 1.0, "pp": 4.0}, {"sp": 3.0, "ss": 8.0, "pp": 5.0}]
     found = pooled("slope", records)
     assert found["mean"] == pytest.approx(4 / 9) and (found["low"], found["high"]) == (0.25, 0.6)
@@ -227,7 +227,7 @@ def test_figures_are_of_all_clips_and_intervals_of_their_draws() -> None:
 # --- use of codes
 
 
-def test_use_of_codes_is_counted_by_codebook() -> None:
+def test_used_codes_are_counted_by_codebook() -> None:
     codes = np.stack([np.arange(64) % 8, np.zeros(64, dtype=np.int64)] * 64, axis=1)
     (book,) = trained_run.usage(FSQ(), codes)
     assert (book["books"], book["n_codes"], book["codes_per_frame"]) == (128, 64, 128)
@@ -235,21 +235,21 @@ def test_use_of_codes_is_counted_by_codebook() -> None:
     (book,) = trained_run.usage(VQ(entries=16), np.tile(np.arange(4), (50, 8)))
     assert book["bits"] == pytest.approx(2) and book["dead"] == 0.75 and book["n_codes"] == 1_600
     assert book["bits_if_even"] == pytest.approx(4, abs=0.02) and book["dead_if_even"] == pytest.approx(0, abs=1e-9)
-    chain = trained_run.usage(RVQ(entries=32), np.tile(np.arange(4), (10, 8)))  # codebook k only ever says k
+    chain = trained_run.usage(RVQ(entries=32), np.tile(np.arange(4), (10, 8)))  # Codebook k always has code k.
     assert [book["bits"] for book in chain] == [0.0] * 4 and [book["codes_per_frame"] for book in chain] == [8] * 4
     scales = trained_run.usage(MultiScaleRVQ(entries=32), np.zeros((10, 30), dtype=np.int64))
     assert [book["codes_per_frame"] for book in scales] == [2, 4, 8, 16] and scales[0]["name"] == "1, stride 8"
 
 
-def test_the_nearest_other_entry_is_found() -> None:
+def test_spacing_is_the_distance_to_the_nearest_other_entry() -> None:
     assert trained_run.spacing(FSQ(), np.zeros((1, 128), dtype=np.int64)) == 0.25
     quantizer = VQ(entries=4)
     quantizer.codebook.entries.copy_(torch.tensor([[0.0] * 4, [2.0] * 4, [3.0] * 4, [9.0] * 4]))
-    codes = np.array([[0, 1, 1, 3] * 8])  # 2, 1, 1 and 6 away, each number
+    codes = np.array([[0, 1, 1, 3] * 8])  # distances per number: 2, 1, 1 and 6
     assert trained_run.spacing(quantizer, codes) == pytest.approx(1.5)
 
 
-# --- the experiment, on tiny models that it trains itself
+# --- the experiment, with tiny models that it trains
 
 
 PLAN = GradientPlan(
@@ -275,7 +275,7 @@ def result(measured: str) -> dict[str, Any]:
     return json.loads(measured)
 
 
-def test_all_quantizers_are_measured_and_the_machinery_holds(result: dict[str, Any]) -> None:
+def test_all_quantizers_are_measured(result: dict[str, Any]) -> None:
     assert list(result["models"]) == list(QUANTIZERS) and set(result["differences"]) == {"vq", "rvq", "multiscale"}
     for name, found in result["models"].items():
         assert found["steps_of"]["check"][0]["correlation"]["mean"] > 0.99
@@ -290,11 +290,11 @@ def test_all_quantizers_are_measured_and_the_machinery_holds(result: dict[str, A
     assert difference == pytest.approx(losses[0] - losses[1], abs=1e-5)
 
 
-def test_no_result_names_a_place_on_this_machine(result: dict[str, Any], clips: Path) -> None:
+def test_a_result_contains_no_paths_of_this_machine(result: dict[str, Any], clips: Path) -> None:
     assert str(clips.parent) not in json.dumps(result) and str(Path.home()) not in json.dumps(result)
 
 
-def test_the_page_is_what_the_json_says(result: dict[str, Any], tmp_path: Path) -> None:
+def test_the_page_matches_the_json(result: dict[str, Any], tmp_path: Path) -> None:
     pages.write_json(result, tmp_path / "gradient.json")
     assert pages.load_result(tmp_path / "gradient.json") == result
     written, drawn = pages.write(result, tmp_path / "pages")
@@ -315,7 +315,7 @@ def test_the_page_is_what_the_json_says(result: dict[str, Any], tmp_path: Path) 
         ((0.0, 0.0), "**not significantly different** at any step size"),
     ],
 )
-def test_the_answer_follows_the_numbers(result: dict[str, Any], shifts: tuple[float, float], says: str) -> None:
+def test_the_page_states_the_answer(result: dict[str, Any], shifts: tuple[float, float], says: str) -> None:
     for found in result["differences"].values():
         for kind in ("frame", "number"):
             for entry, mean in zip(found[kind], shifts, strict=True):
@@ -323,7 +323,7 @@ def test_the_answer_follows_the_numbers(result: dict[str, Any], shifts: tuple[fl
     assert says in pages.render(result)
 
 
-def test_runs_are_taken_and_a_broken_one_is_refused(clips: Path, tmp_path: Path) -> None:
+def test_runs_are_measured_and_damaged_runs_are_errors(clips: Path, tmp_path: Path) -> None:
     waves = [speechlike(2.4, seed=0)]
     (run,) = trained_run.train_tiny(waves, tmp_path / "trained", 2, ["fsq"])
     result = rounded(gradient([clips / "0.wav"], runs=[run], plan=PLAN))
@@ -355,12 +355,12 @@ def test_examples_in_docstrings_run() -> None:
         ({"clip_s": 0.5}, r"at least 1\.6"),
     ],
 )
-def test_wrong_arguments_are_one_sentence(clips: Path, plan: Any, says: str) -> None:
+def test_invalid_arguments_are_errors(clips: Path, plan: Any, says: str) -> None:
     with pytest.raises(ArgumentError, match=says):
         gradient([clips], plan=GradientPlan(**plan))
 
 
-def test_short_clips_are_refused_in_a_line(tmp_path: Path) -> None:
+def test_short_clips_are_an_error(tmp_path: Path) -> None:
     audio.write(tmp_path / "short.wav", speechlike(0.5), 24_000)
     done = CliRunner().invoke(app, ["lab", "gradient", str(tmp_path / "short.wav"), "-o", str(tmp_path / "out")])
     assert (done.exit_code, len(done.stderr.splitlines())) == (2, 1) and "1.62 s long" in done.stderr

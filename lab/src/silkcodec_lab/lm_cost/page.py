@@ -36,6 +36,7 @@ LIMITATIONS = (
 
 
 def method(result: Result) -> list[str]:
+    """Return the paragraphs of the section on the method."""
     settings, size = result["settings"], result["settings"]["size"]
     parts = _parameters(result)
     trained_h = settings["n_steps"] * settings["batch"] * settings["window_s"] / 3600
@@ -72,6 +73,7 @@ def method(result: Result) -> list[str]:
 
 
 def findings(result: Result) -> list[str]:
+    """Return the paragraphs and tables of the section on the result."""
     codecs = result["codecs"]
     trained = {name: found for name, found in codecs.items() if not found["cost_only"]}
     parts = ["### Sequence lengths and vocabulary", _counted(codecs), _counted_note(codecs)]
@@ -207,6 +209,7 @@ def _timed(codecs: dict[str, Any]) -> str:
 
 
 def reproduce(result: Result) -> str:
+    """Return the command, the version and the machine of a result."""
     codecs, settings = result["codecs"], result["settings"]
     asked = ",".join(name for name, found in codecs.items() if not found["cost_only"])
     cost_only = ",".join(f"{name}@FOLDER" for name, found in codecs.items() if found["cost_only"])

@@ -1,4 +1,4 @@
-"""What tokens cost a language model: lengths are exact, the model is causal, bits are bits, pages are the JSON's."""
+"""Test sequence lengths, the language model, its training and scores, and the page."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_factorised_heads_of_silk_are_its_levels() -> None:
 
 
 @pytest.mark.parametrize("size", [1, 2, 1_000, 1_024, 4_096, 2**13, 2**14, 2**16, 8**7, 2**60])
-def test_heads_multiply_to_the_codebook(size: int) -> None:
+def test_the_product_of_the_heads_is_the_codebook_size(size: int) -> None:
     (found,) = heads((size,))
     assert math.prod(found) == size and max(found) <= 4_096
 
@@ -97,7 +97,7 @@ def test_multiscale_codebooks_are_interleaved_in_time_order() -> None:
         (tokens([[1], [1]], (8_192, 1_000), (10.0, 10.0)), "powers of two"),
     ],
 )
-def test_tokens_that_no_layout_fits_are_refused(made: Tokens, says: str) -> None:
+def test_tokens_without_a_layout_are_errors(made: Tokens, says: str) -> None:
     with pytest.raises(TokensError, match=says):
         Layout.of(made)
 
@@ -114,7 +114,7 @@ def model_of(head_sizes: Any, seed: int = 0, *, spread: float = 0.0) -> FrameLan
 
 
 @pytest.mark.parametrize("dims", [7, 4, 2, 1])
-def test_an_untrained_model_costs_the_raw_bits_however_tokens_are_factorised(dims: int) -> None:
+def test_bits_of_an_untrained_model_are_the_raw_bits(dims: int) -> None:
     made = silk_tokens(dims)
     layout = Layout.of(made)
     frames = torch.from_numpy(layout.frames(made))
@@ -122,7 +122,7 @@ def test_an_untrained_model_costs_the_raw_bits_however_tokens_are_factorised(dim
     assert bits == pytest.approx([960.0, 960.0], rel=1e-5)
 
 
-def test_no_token_is_predicted_from_itself_or_what_comes_after() -> None:
+def test_the_model_is_causal() -> None:
     sizes = np.array([[5, 3], [4, 1], [6, 1]])
     model = model_of(sizes, spread=1.0)
     codes = torch.from_numpy(codes_at_random(sizes, (1, 6, 3, 2)))
@@ -136,8 +136,8 @@ def test_no_token_is_predicted_from_itself_or_what_comes_after() -> None:
         assert differs[frame + 1 :].any() and (token == 2 or differs[frame, token + 1 :].all()), "nobody listens"
 
 
-def test_sampling_follows_the_predictions_it_was_trained_to_make() -> None:
-    """Heads so sure of themselves that the draw is the likeliest code: the caches must agree with one long pass."""
+def test_sampling_agrees_with_the_predictions() -> None:
+    """With very confident heads, sampling gives the most likely code, so cached and full passes must agree."""
     sizes = np.array([[5, 3], [4, 1], [6, 1]])
     model = model_of(sizes, spread=100.0)
     drawn = model.sample(8, torch.Generator().manual_seed(0))
@@ -147,7 +147,7 @@ def test_sampling_follows_the_predictions_it_was_trained_to_make() -> None:
 
 
 def trained(frames: np.ndarray, sizes: Any, n_steps: int = 60, seed: int = 0) -> dict[str, Any]:
-    """What training reaches, at 10 frames/s; the last 200 frames are held out."""
+    """Train at 10 frames/s with the last 200 frames held out, and return the curve and the scores."""
     plan = TrainingPlan(window_s=2.0, batch=4, learning_rate=5e-3, warmup_steps=5, seed=seed, threads=1, size=TINY)
     return lm_training.train(np.array(sizes), 10.0, frames[:-200], frames[-200:], n_steps, plan)[1]
 
@@ -156,24 +156,24 @@ def bits_per_second(frames: np.ndarray, sizes: Any, n_steps: int = 60) -> float:
     return trained(frames, sizes, n_steps)["curve"][-1]["bits_per_second"]
 
 
-def test_what_cannot_be_predicted_costs_all_its_bits_and_what_never_changes_none() -> None:
+def test_random_tokens_cost_all_their_bits_and_constant_tokens_none() -> None:
     assert bits_per_second(codes_at_random(16, (5_000, 2, 1)), [[16], [16]]) == pytest.approx(80.0, rel=0.02)
     assert bits_per_second(np.full((500, 2, 1), 3), [[16], [16]]) < 0.5
 
 
-def test_a_token_that_repeats_the_one_before_is_free_but_heads_of_one_token_are_independent() -> None:
+def test_repeated_tokens_cost_nothing_and_heads_are_independent() -> None:
     codes = codes_at_random(8, (5_000, 1, 1))
     in_turn = bits_per_second(codes.repeat(2, axis=1), [[8], [8]], 120)
     at_once = bits_per_second(codes.repeat(2, axis=2), [[8, 8]])
     assert (in_turn, at_once) == (pytest.approx(30.0, rel=0.05), pytest.approx(60.0, rel=0.02))
 
 
-def test_a_frame_that_repeats_the_one_before_is_free() -> None:
+def test_repeated_frames_cost_nothing() -> None:
     codes = codes_at_random(8, (500, 2, 1)).repeat(20, axis=0)  # 48 bits where it changes, every 2 s
     assert bits_per_second(codes, [[8], [8]], 150) < 20  # of 60
 
 
-def test_order_zero_is_the_cross_entropy_of_counted_frequencies() -> None:
+def test_order_zero_is_the_cross_entropy_of_frequencies() -> None:
     sizes = np.array([[2, 1], [4, 1]])
     frames = np.zeros((30, 2, 2), dtype=np.int64)
     frames[:10, 0, 0] = 1
@@ -182,7 +182,7 @@ def test_order_zero_is_the_cross_entropy_of_counted_frequencies() -> None:
     assert lm_training.order0_bits_per_second(sizes, 10.0, frames, frames) == pytest.approx(10 * bits)
 
 
-def test_a_seed_decides_everything() -> None:
+def test_training_is_reproducible() -> None:
     frames = codes_at_random(16, (400, 2, 1))
 
     def bits(seed: int) -> list[float]:
@@ -215,7 +215,7 @@ def result(measured: str) -> dict[str, Any]:
     return json.loads(measured)
 
 
-def test_every_codec_is_trained_on_the_same_and_cost_only_has_no_bits(result: dict[str, Any]) -> None:
+def test_all_codecs_get_the_same_training_and_cost_only_has_no_bits(result: dict[str, Any]) -> None:
     assert list(result["codecs"]) == ["silk", "silk/4", "silk/1"]
     assert result["speech"]["train"] == {"n_clips": 2, "duration_s": 4.8}
     assert result["settings"]["n_steps"] == 4  # 2 passes of 4.8 s in windows of 2 x 1.2 s
@@ -232,11 +232,11 @@ def test_every_codec_is_trained_on_the_same_and_cost_only_has_no_bits(result: di
     assert len({(counts["body"], counts["depth"]) for counts in parameters}) == 1
 
 
-def test_no_result_names_a_place_on_this_machine(result: dict[str, Any], clips: Path) -> None:
+def test_a_result_contains_no_paths_of_this_machine(result: dict[str, Any], clips: Path) -> None:
     assert str(clips.parent) not in json.dumps(result) and str(Path.home()) not in json.dumps(result)
 
 
-def test_the_page_is_what_the_json_says(result: dict[str, Any], tmp_path: Path) -> None:
+def test_the_page_matches_the_json(result: dict[str, Any], tmp_path: Path) -> None:
     pages.write_json(result, tmp_path / "lm-cost.json")
     assert pages.load_result(tmp_path / "lm-cost.json") == result
     written, figure = pages.write(result, tmp_path / "pages")
@@ -248,7 +248,7 @@ def test_the_page_is_what_the_json_says(result: dict[str, Any], tmp_path: Path) 
     assert "silk/4" in predicted and "silk/1" not in predicted
 
 
-def test_bits_that_rise_again_are_called_overfitting(result: dict[str, Any]) -> None:
+def test_rising_bits_are_reported_as_overfitting(result: dict[str, Any]) -> None:
     assert "overfits" not in pages.render(result)
     result["codecs"]["silk/4"]["curve"][-1]["bits_per_second"] *= 1.02
     assert "`silk/4` **overfits**" in pages.render(result)
@@ -260,7 +260,7 @@ def test_a_busy_machine_is_reported(result: dict[str, Any]) -> None:
         assert ("not idle" in pages.render(result)) == reported
 
 
-# --- what users can get wrong
+# --- invalid input
 
 
 @pytest.mark.parametrize(
@@ -275,12 +275,12 @@ def test_a_busy_machine_is_reported(result: dict[str, Any]) -> None:
         (["nonesuch"], {}, "must be"),
     ],
 )
-def test_wrong_arguments_are_one_sentence(clips: Path, codecs: list[str], options: Any, says: str) -> None:
+def test_invalid_arguments_are_errors(clips: Path, codecs: list[str], options: Any, says: str) -> None:
     with pytest.raises(ArgumentError, match=says):
         lm_cost([clips], codecs, **options)
 
 
-def test_one_clip_is_not_enough(clips: Path) -> None:
+def test_a_single_clip_is_an_error(clips: Path) -> None:
     with pytest.raises(ArgumentError, match="at least two clips"):
         lm_cost([clips / "0.wav"], ["silk"])
 

@@ -47,6 +47,7 @@ LIMITATIONS = (
 
 
 def method(result: Result) -> list[str]:
+    """Return the paragraphs of the section on the method."""
     settings, speech = result["settings"], result["speech"]
     mel, silk = (result["latents"][name] for name in ("mel", "silk"))
     return [
@@ -72,6 +73,7 @@ def method(result: Result) -> list[str]:
 
 
 def findings(result: Result) -> list[str]:
+    """Return the paragraphs and tables of the section on the result."""
     parts = []
     for name, found in result["latents"].items():
         parts += [f"### {TITLES[name]}", _table(found), *_findings(name, found)]
@@ -129,6 +131,7 @@ def _findings(name: str, found: dict[str, Any]) -> list[str]:
 
 
 def reproduce(result: Result) -> str:
+    """Return the command, the version and the machine of a result."""
     settings = result["settings"]
     command = ["silk lab quantization-error SPEECH"]
     command += [f"--splits {','.join(settings['splits'])}"] if settings["splits"] else []

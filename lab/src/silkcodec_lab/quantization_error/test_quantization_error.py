@@ -1,4 +1,4 @@
-"""Snapping: errors with a closed form, equal bits for all, Silk's latents are what it rounds, pages are the JSON's."""
+"""Test quantization errors with a closed form, equal bits, the vectors, and the page."""
 
 from __future__ import annotations
 
@@ -63,14 +63,14 @@ def test_two_chained_codebooks_find_a_sum_of_two() -> None:
     assert torch.equal(chain.quantize(vectors), vectors)
 
 
-def test_one_entry_is_the_mean_and_two_halve_a_uniform_line() -> None:
+def test_one_entry_is_the_mean_and_more_entries_have_the_expected_error() -> None:
     line = uniform((20_000, 1))
     assert share(ResidualChain.fit(line, [1], seed=0), line) == pytest.approx(1.0, abs=1e-4)
     for bits in (1, 2, 3):  # k equal cells: 1 / k^2 of the variance
         assert share(ResidualChain.fit(line, [2**bits], seed=0, steps=300), line) == pytest.approx(4.0**-bits, rel=0.03)
 
 
-def test_a_chain_is_the_same_for_the_same_seed_and_leaves_the_generator_alone() -> None:
+def test_fits_are_reproducible_and_keep_the_random_state() -> None:
     vectors = drawn((300, 4))
     torch.manual_seed(5)
     before = torch.get_rng_state()
@@ -80,7 +80,7 @@ def test_a_chain_is_the_same_for_the_same_seed_and_leaves_the_generator_alone() 
     assert not torch.equal(first.quantize(vectors), other.quantize(vectors))
 
 
-def test_chunks_choose_what_the_whole_chooses(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chunks_do_not_change_the_codes(monkeypatch: pytest.MonkeyPatch) -> None:
     vectors = drawn((300, 4))
     book = ResidualChain.fit(vectors, [16], 0).books[0]
     monkeypatch.setattr(chains, "CHUNK", 7)
@@ -91,20 +91,20 @@ def test_chunks_choose_what_the_whole_chooses(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize("bits", [1, 2, 3, 5])
-def test_a_grid_over_a_uniform_number_loses_the_inverse_square_of_its_levels(bits: int) -> None:
+def test_a_grid_has_the_expected_error_for_uniform_numbers(bits: int) -> None:
     numbers = uniform((20_000, 1))
     grid = ScalarGrid(numbers, bits, rotated=False)
     assert grid.sizes == [2**bits] and float(grid.steps) == pytest.approx(2 / 2**bits, rel=0.02)
     assert share(grid, numbers) == pytest.approx(4.0**-bits, rel=0.02)
 
 
-def test_two_levels_of_a_gaussian_lose_what_is_known() -> None:
+def test_two_levels_have_the_expected_error_for_gaussian_numbers() -> None:
     assert share(ScalarGrid(drawn((20_000, 1)), 1, rotated=False), drawn((20_000, 1), 1)) == pytest.approx(
         1 - 2 / np.pi, rel=0.02
     )
 
 
-def test_bits_go_to_the_dimension_that_varies_and_rotation_finds_it() -> None:
+def test_bits_are_allocated_by_variance_after_rotation() -> None:
     line = uniform((20_000, 1)) * torch.tensor([[3.0, 4.0]]) / 5
     assert ScalarGrid(line, 4, rotated=True).sizes == [16]
     assert share(ScalarGrid(line, 4, rotated=True), line) == pytest.approx(1 / 256, rel=0.03)
@@ -117,7 +117,7 @@ def test_bits_go_to_the_dimension_that_varies_and_rotation_finds_it() -> None:
 
 
 @pytest.mark.parametrize("bits", range(1, 13))
-def test_all_quantizers_spend_the_same_bits(bits: int) -> None:
+def test_all_quantizers_have_equal_bits(bits: int) -> None:
     for codebooks in (1, 2, 4):
         sizes = split_bits(bits, codebooks)
         assert bits_of(sizes) == bits and len(sizes) == codebooks and max(sizes) <= 2 * min(sizes)
@@ -129,7 +129,7 @@ def test_examples_in_docstrings_run() -> None:
     assert doctest.testmod(chains).failed == 0
 
 
-def test_codebooks_that_their_speech_cannot_fill_are_left_out() -> None:
+def test_codebooks_with_too_few_vectors_are_skipped() -> None:
     vectors = drawn((40, 4)).numpy()
     found = compare(vectors, [vectors], [1, 2, 4, 5], [0], lambda: None)["quantizers"]
     assert {name: [point is not None for point in points] for name, points in found.items()} == {
@@ -141,7 +141,7 @@ def test_codebooks_that_their_speech_cannot_fill_are_left_out() -> None:
     }
 
 
-def test_held_out_error_is_weighed_by_what_a_clip_varies() -> None:
+def test_held_out_errors_are_weighted_by_the_variance_of_a_clip() -> None:
     train = uniform((4_000, 2)).numpy()
     clips = [train[:1_000], 0.5 * train[1_000:1_100]]
     found = compare(train, clips, [2], [0, 1], lambda: None)
@@ -156,7 +156,7 @@ def test_held_out_error_is_weighed_by_what_a_clip_varies() -> None:
 # --- the vectors
 
 
-def test_silk_latents_are_what_it_rounds(codec: Silk, speech: np.ndarray) -> None:
+def test_silk_vectors_are_the_latents_before_rounding(codec: Silk, speech: np.ndarray) -> None:
     for n_samples in (100, 9_600, 40_000):
         wave = speech[30_000 : 30_000 + n_samples]
         latents = codec.latents(wave)
@@ -167,7 +167,7 @@ def test_silk_latents_are_what_it_rounds(codec: Silk, speech: np.ndarray) -> Non
     assert silk_vectors(codec, speech[:20_000]).shape == (2 * 32, 4)
 
 
-def test_own_rounding_of_uniform_latents_loses_a_twelfth_of_a_square_level() -> None:
+def test_own_rounding_has_the_expected_error_for_uniform_latents() -> None:
     latents = np.random.default_rng(0).uniform(-3.5, 2.5, (20_000, 4))
     found = own_rounding([latents.astype(np.float32)], [-0.5] * 4, 0)
     assert found["bits"] == 12 and found["held_out"]["mean"] == pytest.approx(1 / 6**2, rel=0.02)
@@ -198,7 +198,7 @@ def result(clips: Path) -> dict[str, Any]:
     return rounded(quantization_error([clips], n_seeds=2, bits=[1, 4, 8]))
 
 
-def test_more_bits_lose_less(result: dict[str, Any]) -> None:
+def test_more_bits_reduce_the_error(result: dict[str, Any]) -> None:
     for found in result["latents"].values():
         for name in QUANTIZERS:
             errors = [point["train"] for point in found["quantizers"][name] if point]
@@ -207,7 +207,7 @@ def test_more_bits_lose_less(result: dict[str, Any]) -> None:
     assert 0 < result["latents"]["silk"]["own_rounding"]["held_out"]["mean"] < 0.2
 
 
-def test_the_page_says_what_was_measured(result: dict[str, Any], tmp_path: Path) -> None:
+def test_the_page_contains_the_measurements(result: dict[str, Any], tmp_path: Path) -> None:
     written, figure = pages.write(result, tmp_path)
     text = written.read_text(encoding="utf-8")
     assert text == pages.render(result) and figure.read_bytes().startswith(b"\x89PNG")
@@ -216,7 +216,7 @@ def test_the_page_says_what_was_measured(result: dict[str, Any], tmp_path: Path)
     assert "too little training speech for" in text and "own rounding" in text
 
 
-def test_wrong_arguments_are_one_sentence(clips: Path, tmp_path: Path) -> None:
+def test_invalid_arguments_are_errors(clips: Path, tmp_path: Path) -> None:
     with pytest.raises(ArgumentError, match="at least two clips"):
         quantization_error([clips / "0.wav"])
     for i in range(2):

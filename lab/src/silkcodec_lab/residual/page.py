@@ -33,6 +33,7 @@ LIMITATIONS = (
 
 
 def method(result: Result) -> list[str]:
+    """Return the paragraphs of the section on the method."""
     settings, speech = result["settings"], result["speech"]
     clips = f"{speech['n_clips']:,} clips" if speech["n_clips"] > 1 else "one clip"
     if settings["fitted_to"] == "speech":
@@ -60,6 +61,7 @@ def method(result: Result) -> list[str]:
 
 
 def findings(result: Result) -> list[str]:
+    """Return the paragraphs and tables of the section on the result."""
     stages, off_by = result["stages"], max(stage["sum_off_by"] for stage in result["stages"])
     first, last = stages[0], stages[-1]
     worse = [k for k, stage in enumerate(stages, 1) if stage["error_db"] > stage["before_db"]]
@@ -119,6 +121,7 @@ def _table(result: Result) -> str:
 
 
 def reproduce(result: Result) -> str:
+    """Return the command, the version and the machine of a result."""
     settings = result["settings"]
     command = [f"silk lab residual {settings['file']} --at {settings['at_s']:.2f}"]
     command += [f"--speech SPEECH --minutes {settings['minutes']:g}"] if settings["fitted_to"] == "speech" else []

@@ -1,4 +1,4 @@
-"""The residual chain: sums are exact, each stage takes the nearest, the moment is right, pages are the JSON's."""
+"""Test residual quantization of one vector, the selection of the moment, and the page."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def book(entries: Any) -> Codebook:
 # --- the chain: arithmetic
 
 
-def test_a_chain_of_halves_writes_numbers_in_binary() -> None:
-    """Entries of +-1/2, +-1/4, ...: after k stages at most 2^-k is left of a number in [-1, 1]; sums are exact."""
+def test_a_chain_of_halves_quantizes_numbers_in_binary() -> None:
+    """With entries of +-1/2, +-1/4, ..., the error of a number in [-1, 1] after k stages is at most 2^-k."""
     chain = ResidualChain([book([[-(2.0**-k)], [2.0**-k]]) for k in range(1, 17)])
     for value in (0.3, -0.7123, 1.0, 0.0):
         vector = np.array([value], dtype=np.float32)
@@ -44,7 +44,7 @@ def test_a_chain_of_halves_writes_numbers_in_binary() -> None:
             assert stage["sum_off_by"] == 0.0
 
 
-def test_each_stage_takes_the_nearest_of_what_is_left() -> None:
+def test_each_stage_takes_the_entry_nearest_to_the_residual() -> None:
     chain = ResidualChain([book([[8, 0], [0, 8], [-8, 0]]), book([[1, 0], [0, 4]]), book([[5, 5], [9, 9]])])
     stages, sums = follow(chain, np.array([8.0, 3.0], dtype=np.float32), np.array([0.0, 0.0], dtype=np.float32))
     assert [stage["entry"] for stage in stages] == [0, 1, 0]
@@ -54,11 +54,13 @@ def test_each_stage_takes_the_nearest_of_what_is_left() -> None:
     assert stages[1]["error_db"] == pytest.approx(DB * math.sqrt(1 / 2))
     assert stages[1]["next_best_db"] == pytest.approx(DB * math.sqrt((1 + 9) / 2))
     assert stages[0]["cosine"] == pytest.approx(8 / math.sqrt(73)) and stages[2]["cosine"] < 0
-    assert stages[2]["error_db"] > stages[2]["before_db"]  # no entry of zero: the chain must take one that harms
+    assert (
+        stages[2]["error_db"] > stages[2]["before_db"]
+    )  # Without an entry of zero, the nearest entry increases the error.
     assert [b["before_db"] for b in stages[1:]] == [a["error_db"] for a in stages[:-1]]
 
 
-def test_fitted_chains_sum_up_to_the_vector_and_agree_with_the_quantizer() -> None:
+def test_entries_and_residual_add_up_to_the_vector() -> None:
     vectors = torch.randn((400, 16), generator=torch.Generator().manual_seed(0))
     chain = ResidualChain.fit(vectors, [16] * 6, seed=0)
     for vector in vectors[:20]:
@@ -68,7 +70,7 @@ def test_fitted_chains_sum_up_to_the_vector_and_agree_with_the_quantizer() -> No
         assert errors_db(chain, vector[None]) == pytest.approx([stage["error_db"] for stage in stages], rel=1e-4)
 
 
-def test_every_codebook_leaves_less_of_what_it_was_fitted_to() -> None:
+def test_every_codebook_reduces_the_training_error() -> None:
     vectors = torch.randn((600, 8), generator=torch.Generator().manual_seed(1))
     errors = errors_db(ResidualChain.fit(vectors, [8] * 10, seed=0), vectors)
     assert errors == sorted(errors, reverse=True) and errors[-1] < 0.5 * errors[0]
@@ -77,8 +79,8 @@ def test_every_codebook_leaves_less_of_what_it_was_fitted_to() -> None:
 # --- the vector
 
 
-def test_the_column_is_of_the_moment_that_was_asked_for(tmp_path: Path) -> None:
-    """A tone of 1 kHz, then one of 4 kHz from 2 s on."""
+def test_the_column_is_at_the_requested_moment(tmp_path: Path) -> None:
+    """The recording is a tone of 1 kHz, followed by a tone of 4 kHz after 2 s."""
     time_s = np.arange(96_000) / 24_000
     tones = 0.3 * np.sin(2 * np.pi * np.where(time_s < 2, 1_000, 4_000) * time_s)
     audio.write(tmp_path / "tones.wav", tones.astype(np.float32), 24_000)
@@ -86,7 +88,9 @@ def test_the_column_is_of_the_moment_that_was_asked_for(tmp_path: Path) -> None:
         found = residual(tmp_path / "tones.wav", at_s, n_codebooks=2, entries=2)
         assert band_centres_hz()[int(np.argmax(found["vector"]))] == pytest.approx(hz, rel=0.05)
         assert found["settings"]["at_s"] == pytest.approx(at_s)
-    assert len(columns(tones.astype(np.float32))) == 398  # of 400, those that need no sample beyond the end
+    assert (
+        len(columns(tones.astype(np.float32))) == 398
+    )  # of 400 columns, without those that need samples after the end
 
 
 # --- the experiment
@@ -105,9 +109,9 @@ def result(clips: Path) -> dict[str, Any]:
     return rounded(residual(clips / "0.wav", 1.0, speech=[clips], n_codebooks=8, entries=16))
 
 
-def test_what_was_measured(result: dict[str, Any], clips: Path) -> None:
+def test_the_result_of_an_experiment(result: dict[str, Any], clips: Path) -> None:
     assert len(result["stages"]) == 8 and list(result["sums"]) == ["1", "2", "4", "8"]
-    assert result["speech"]["n_clips"] == 2  # the recording itself is none of what its codebooks heard
+    assert result["speech"]["n_clips"] == 2  # The recording itself is not in the training set.
     assert result["speech"]["duration_s"] == pytest.approx(2 * 2.98)
     assert max(stage["sum_off_by"] for stage in result["stages"]) < 1e-12
     left = np.array(result["vector"]) - result["sums"]["8"]
@@ -119,13 +123,13 @@ def test_what_was_measured(result: dict[str, Any], clips: Path) -> None:
     )
 
 
-def test_without_other_speech_the_moment_is_not_heard(clips: Path) -> None:
+def test_without_other_speech_the_moment_is_excluded_from_training(clips: Path) -> None:
     found = residual(clips / "0.wav", 1.0, n_codebooks=1, entries=16)
     assert found["settings"]["fitted_to"] == "recording"
     assert found["speech"]["duration_s"] == pytest.approx(2.98 - 1.01)
 
 
-def test_the_page_says_what_was_measured(result: dict[str, Any], tmp_path: Path) -> None:
+def test_the_page_contains_the_measurements(result: dict[str, Any], tmp_path: Path) -> None:
     written, figure = pages.write(result, tmp_path)
     text = written.read_text(encoding="utf-8")
     assert text == pages.render(result) and figure.read_bytes().startswith(b"\x89PNG")
@@ -151,7 +155,7 @@ def test_the_page_says_what_was_measured(result: dict[str, Any], tmp_path: Path)
         (1.0, {"speech": ["1.wav"], "minutes": 0}, "--minutes must be above 0"),
     ],
 )
-def test_wrong_arguments_are_one_sentence(
+def test_invalid_arguments_are_errors(
     clips: Path, monkeypatch: pytest.MonkeyPatch, at_s: float, options: Any, says: str
 ) -> None:
     monkeypatch.chdir(clips)

@@ -178,6 +178,7 @@ class _Scores:
         self._counts: dict[Key, dict[str, int]] = defaultdict(lambda: defaultdict(int))
 
     def begin(self, clip: str, wave: Wave) -> None:
+        """Set the current clip."""
         self._clip, self._wave, self._shared = clip, wave, {}  # type: tuple[str, Wave, dict[str, Any]]
 
     def score(self, output: Wave, sample_rate: int) -> dict[str, float | None]:
@@ -189,6 +190,7 @@ class _Scores:
         return measure_all(Pair(self._wave, fitted, {}, self._shared), self.metrics)[0]
 
     def add(self, key: Key, values: dict[str, float | None], **counts: int) -> None:
+        """Add values and counts of the current clip under a condition."""
         for name, value in values.items():
             if value is not None:
                 self._values[key][name][self._clip].append(value)

@@ -41,6 +41,7 @@ LIMITATIONS = (
 
 
 def method(result: Result) -> list[str]:
+    """Return the paragraphs of the section on the method."""
     settings, speech = result["settings"], result["speech"]
     bits = ", ".join(f"`{name}` {found['bits_per_second']:.0f} bit/s" for name, found in result["codecs"].items())
     parts = [
@@ -75,6 +76,7 @@ def method(result: Result) -> list[str]:
 
 
 def findings(result: Result) -> list[str]:
+    """Return the paragraphs and tables of the section on the result."""
     parts = [FIGURE, "### Bit errors", _flips(result), _flips_note(result), *_against(result)]
     if result["losses"]:
         parts += ["### Lost frames", _losses(result), _losses_note(result), _gains(result)]
@@ -248,6 +250,7 @@ def _line(axes: Any, x: list[float], entries: list[Any], color: int, label: str,
 
 
 def reproduce(result: Result) -> str:
+    """Return the command, the version and the machine of a result."""
     settings = result["settings"]
     command = [f"silk lab robustness SPEECH --codecs {','.join(settings['codecs'])}"]
     command += ["--run RUN"] * settings["runs"]

@@ -1,4 +1,4 @@
-"""Damage is what it says: rate 0 changes nothing, flips and bursts are as many as asked; pages are the JSON's."""
+"""Test bit errors, lost frames and their replacements, the experiment, and the page."""
 
 from __future__ import annotations
 
@@ -45,16 +45,16 @@ def rng(seed: int = 0) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-# --- flipped bits
+# --- bit errors
 
 
-def test_a_frame_has_384_bits_however_it_is_grouped() -> None:
+def test_a_frame_has_384_bits_in_every_grouping() -> None:
     assert [sum(code_bits(codebook_sizes(dims))) for dims in (1, 4, 7, 20)] == [384] * 4
     with pytest.raises(ArgumentError, match="powers of two"):
         code_bits([4096, 7131])
 
 
-def test_rate_0_changes_nothing_and_rate_1_every_bit() -> None:
+def test_rate_0_flips_no_bit_and_rate_1_flips_all() -> None:
     made = tokens_at_random(20)
     assert flip_bits(made, 0.0, rng()) == (made, 0)
     inverted, n_flipped = flip_bits(made, 1.0, rng())
@@ -63,7 +63,7 @@ def test_rate_0_changes_nothing_and_rate_1_every_bit() -> None:
     assert flip_bits(inverted, 1.0, rng())[0] == made
 
 
-def test_as_many_bits_are_flipped_as_expected_and_each_as_often() -> None:
+def test_all_bits_are_flipped_with_the_given_rate() -> None:
     made, rate = tokens_at_random(2_000), 0.03
     damaged, n_flipped = flip_bits(made, rate, rng())
     n_bits = 2_000 * 384
@@ -74,7 +74,7 @@ def test_as_many_bits_are_flipped_as_expected_and_each_as_often() -> None:
     assert np.abs(each - 2_000 * rate).max() < 6 * np.sqrt(2_000 * rate)
 
 
-def test_one_flipped_bit_moves_one_level_of_one_frame_by_a_power_of_two() -> None:
+def test_a_bit_error_changes_one_level_by_a_power_of_two() -> None:
     made = tokens_at_random(5)
     for book, bit in ((0, 0), (0, 20), (7, 10), (18, 5)):
         codes = [row.copy() for row in made.codes]
@@ -86,7 +86,7 @@ def test_one_flipped_bit_moves_one_level_of_one_frame_by_a_power_of_two() -> Non
         assert np.argwhere(moved).tolist() == [[2, 7 * book + bit // 3]] and abs(moved).max() == 1 << bit % 3
 
 
-def test_a_higher_rate_flips_the_same_bits_and_more() -> None:
+def test_a_higher_rate_flips_additional_bits() -> None:
     made = tokens_at_random(50)
     few, many = (made.to_levels() ^ flip_bits(made, rate, rng())[0].to_levels() for rate in (0.01, 0.1))
     assert np.array_equal(few & many, few) and many.sum() > few.sum() > 0
@@ -96,20 +96,20 @@ def test_a_higher_rate_flips_the_same_bits_and_more() -> None:
 
 
 @pytest.mark.parametrize(("rate", "burst"), [(0.0, 0.0), (0.1, 0.0), (0.4, 0.0), (0.1, 3.0), (0.4, 3.0), (0.5, 8.0)])
-def test_losses_have_the_share_and_the_runs_asked_for(rate: float, burst: float) -> None:
+def test_losses_have_the_given_rate_and_burst_length(rate: float, burst: float) -> None:
     n_frames = 100_000
     lost = lose_frames(n_frames, rate, burst, rng())
     n_runs = int(lost[0]) + int((lost[1:] & ~lost[:-1]).sum())
-    expected = burst or 1 / (1 - rate)  # independent losses come in runs too
+    expected = burst or 1 / (1 - rate)  # Independent losses also form runs.
     assert lost.mean() == pytest.approx(rate, rel=0.06)
     if rate:
         assert lost.sum() / n_runs == pytest.approx(expected, rel=0.04)
     ends = np.diff(np.flatnonzero(np.diff(np.concatenate([[0], lost, [0]]))))[::2]
-    if burst:  # the lengths of runs are geometric
+    if burst:  # Run lengths have a geometric distribution.
         assert np.mean(ends == 1) == pytest.approx(1 / burst, abs=0.02)
 
 
-def test_a_share_that_its_bursts_cannot_reach_is_refused() -> None:
+def test_impossible_bursts_are_errors() -> None:
     assert transitions(0.5, 1.0) == (1.0, 0.0)
     with pytest.raises(ArgumentError, match=r"0 or at least 1\.5 frames; got 1"):
         transitions(0.6, 1.0)
@@ -119,7 +119,7 @@ def test_a_share_that_its_bursts_cannot_reach_is_refused() -> None:
         transitions(1.0, 0.0)
 
 
-def test_no_loss_is_decode_and_a_loss_keeps_the_length(codec: Silk, speech: np.ndarray) -> None:
+def test_losses_keep_the_length_of_the_wave(codec: Silk, speech: np.ndarray) -> None:
     tokens = codec.encode(speech[:50_000])
     whole = codec.decode(tokens)
     lost = np.zeros(tokens.n_frames, dtype=bool)
@@ -147,7 +147,7 @@ def test_lost_levels_are_filled_from_their_neighbours() -> None:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run that has only been begun: random weights, residual codebooks."""
+    """Return the folder of an untrained run with residual codebooks."""
     folder = tmp_path_factory.mktemp("run")
     config = load_config("tiny", ["model.quantizer=rvq"])
     torch.manual_seed(0)
@@ -190,7 +190,7 @@ def result(measured: str) -> dict[str, Any]:
     return json.loads(measured)
 
 
-def test_no_damage_is_the_clean_quality_and_much_is_worse(result: dict[str, Any]) -> None:
+def test_quality_falls_with_damage(result: dict[str, Any]) -> None:
     clean = {entry["codec"]: entry["metrics"] for entry in result["clean"]}
     assert list(clean) == ["silk", "run:rvq"] == list(result["codecs"])
     flips = {(entry["codec"], entry["rate"]): entry for entry in result["flips"]}
@@ -213,7 +213,7 @@ def test_no_damage_is_the_clean_quality_and_much_is_worse(result: dict[str, Any]
     assert gain["mean"] == pytest.approx(at[1]["stoi"]["mean"] - at[0]["stoi"]["mean"], abs=1e-5)
 
 
-def test_what_is_disturbed_is_apart_and_comes_back(result: dict[str, Any]) -> None:
+def test_the_output_recovers_after_a_disturbance(result: dict[str, Any]) -> None:
     apart = {(e["disturbance"], e["frame"]): e["metrics"]["mel_distance"]["mean"] for e in result["recovery"]}
     assert len({name for name, _ in apart}) == 5 and min(apart.values()) >= 0
     for method in module.METHODS:
@@ -221,17 +221,17 @@ def test_what_is_disturbed_is_apart_and_comes_back(result: dict[str, Any]) -> No
     assert apart["one bit flipped", 0] < apart["frame lost, silence", 0]
 
 
-def test_the_same_seed_gives_the_same(result: dict[str, Any], clips: Path) -> None:
+def test_results_are_reproducible(result: dict[str, Any], clips: Path) -> None:
     again = json.loads(json.dumps(rounded(robustness([clips], ["silk"], plan=PLAN))))
     assert again["losses"] == result["losses"] and again["recovery"] == result["recovery"]
     assert again["flips"] == [entry for entry in result["flips"] if entry["codec"] == "silk"]
 
 
-def test_no_result_names_a_place_on_this_machine(result: dict[str, Any], clips: Path) -> None:
+def test_a_result_contains_no_paths_of_this_machine(result: dict[str, Any], clips: Path) -> None:
     assert str(clips.parent) not in json.dumps(result) and str(Path.home()) not in json.dumps(result)
 
 
-def test_the_page_is_what_the_json_says(result: dict[str, Any], tmp_path: Path) -> None:
+def test_the_page_matches_the_json(result: dict[str, Any], tmp_path: Path) -> None:
     pages.write_json(result, tmp_path / "robustness.json")
     assert pages.load_result(tmp_path / "robustness.json") == result
     written, figure = pages.write(result, tmp_path / "pages")
@@ -250,7 +250,7 @@ def test_the_page_is_what_the_json_says(result: dict[str, Any], tmp_path: Path) 
         assert words in text
 
 
-def test_runs_are_compared_by_what_the_flips_have_cost_them(
+def test_runs_are_compared_by_their_change_with_bit_errors(
     clips: Path, run: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     other = tmp_path_factory.mktemp("fsq")
@@ -268,7 +268,7 @@ def test_runs_are_compared_by_what_the_flips_have_cost_them(
     assert "| run:rvq - run:fsq | 0.1 |" in pages.render(result)
 
 
-def test_without_silk_no_frames_are_lost(clips: Path, run: Path) -> None:
+def test_lost_frames_are_measured_for_silk_only(clips: Path, run: Path) -> None:
     result = rounded(robustness([clips / "0.wav"], [], runs=[run], plan=PLAN))
     assert result["losses"] == result["recovery"] == [] and len(result["flips"]) == 2
     assert "Lost frames" not in pages.render(result)
@@ -278,7 +278,7 @@ def test_examples_in_docstrings_run() -> None:
     assert doctest.testmod(module).failed == 0
 
 
-# --- what users can get wrong
+# --- invalid input
 
 
 @pytest.mark.parametrize(
@@ -292,12 +292,12 @@ def test_examples_in_docstrings_run() -> None:
         (["silk"], {"clip_s": 0.0}, "above 0"),
     ],
 )
-def test_wrong_arguments_are_one_sentence(clips: Path, codecs: list[str], plan: Any, says: str) -> None:
+def test_invalid_arguments_are_errors(clips: Path, codecs: list[str], plan: Any, says: str) -> None:
     with pytest.raises(ArgumentError, match=says):
         robustness([clips], codecs, plan=RobustnessPlan(**plan))
 
 
-def test_no_run_is_refused(clips: Path, tmp_path: Path) -> None:
+def test_a_missing_run_is_an_error(clips: Path, tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="must contain"):
         robustness([clips], ["silk"], runs=[tmp_path])
 
