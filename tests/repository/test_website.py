@@ -82,3 +82,12 @@ def test_the_reference_names_modules() -> None:
     files = [ROOT / "src" / name.replace(".", "/") for name in named]
     assert len(files) > 10
     assert [file for file in files if not file.with_suffix(".py").is_file() and not file.is_dir()] == []
+
+
+def test_every_table_of_measurements_is_on_one_page() -> None:
+    pages = [ROOT / name for name in ("README.md", "bench/README.md", "web/README.md", *PAGES)]
+    markers = [
+        name for page in pages for name in re.findall(r"^<!-- bench:([\w-]+) -->$", page.read_text("utf-8"), re.M)
+    ]
+    assert len(markers) > 20
+    assert sorted(name for name in set(markers) if markers.count(name) > 1) == []
