@@ -111,3 +111,25 @@ cli.main()
     _, errors = process.communicate(timeout=30)
     assert re.search(r"http://127\.0\.0\.1:\d+/", line), errors
     assert process.returncode == 130 and "Traceback" not in errors
+
+
+def test_an_exported_page_has_the_weights_and_a_policy(site: Path, tmp_path: Path) -> None:
+    (site / "index.html").write_text("<!doctype html><head><title>How codecs work</title></head>", encoding="utf-8")
+    explain.export(tmp_path / "out", site=site)
+    page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+    assert page.index("Content-Security-Policy") < page.index("<title>") and "frame-ancestors" not in page
+    assert (tmp_path / "out" / "assets" / "runtime-1a2b.wasm").is_file()
+    for name in explain.SERVED:
+        assert (tmp_path / "out" / "weights" / name).read_bytes() == (explain.WEIGHTS / name).read_bytes()
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["out", "secret.txt", "site"]  # nothing half written
+
+
+def test_an_export_replaces_nothing(monkeypatch: pytest.MonkeyPatch, site: Path, tmp_path: Path) -> None:
+    monkeypatch.setattr(explain, "SITE", site)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").write_text("mine", encoding="utf-8")
+    result = CliRunner().invoke(app, ["explain", "--export", str(tmp_path / "full")])
+    assert result.exit_code == 2 and "must be new or empty" in result.stderr
+    assert [one.name for one in (tmp_path / "full").iterdir()] == ["mine.txt"]
+    result = CliRunner().invoke(app, ["explain", "--export", str(tmp_path / "new")])
+    assert result.exit_code == 0 and "Any static web server" in result.stdout

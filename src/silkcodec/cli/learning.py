@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,9 +15,16 @@ def explain(
         bool, typer.Option("--no-browser", help="Print the address without opening a browser.")
     ] = False,
     port: Annotated[int, typer.Option("--port", help="Local port of the page; 0: any free port.")] = 0,
+    export: Annotated[
+        Path | None, typer.Option("--export", help="Write the page and the weights to a folder and exit.")
+    ] = None,
     weights: Weights = None,
 ) -> None:
     """Open a local web page that explains codecs, with the model in it."""
-    from silkcodec.serve.explain import explain
+    from silkcodec.serve import explain as page
 
-    explain(port=port, open_browser=not no_browser, weights=weights)
+    if export is None:
+        page.explain(port=port, open_browser=not no_browser, weights=weights)
+    else:
+        page.export(export, weights=weights)
+        print(f"Wrote the page to '{export}'. Any static web server can serve this folder, at any path.")

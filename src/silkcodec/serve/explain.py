@@ -1,4 +1,4 @@
-"""Implement `silk explain`: serve the page that explains codecs, with the real model running in the browser.
+"""Implement `silk explain`: serve or export the page that explains codecs, with the real model running in the browser.
 
 The page is built from `web/` into `silkcodec/site/`. The model is served from `silkcodec/silk/weights/`, without a
 copy. Only this machine can reach the server, and the page requests nothing from other servers.
@@ -6,13 +6,16 @@ copy. Only this machine can reach the server, and the page requests nothing from
 
 from __future__ import annotations
 
+import html
+import os
+import shutil
 import webbrowser
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from silkcodec.errors import ArgumentError, SilkError, WeightsError
+from silkcodec.errors import ArgumentError, OutputError, SilkError, WeightsError
 
 PACKAGE = Path(__file__).parent.parent
 SITE = PACKAGE / "site"
@@ -21,6 +24,7 @@ SERVED = ("config.json", "encoder.onnx", "decoder.onnx")  # files of the weights
 TYPES = {  # fixed here, because the table of the operating system is often wrong about .wasm and .js
     ".bin": "application/octet-stream",
     ".css": "text/css",
+    ".flac": "audio/flac",
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript",
     ".json": "application/json",
@@ -34,6 +38,11 @@ POLICY = (
     "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self' 'unsafe-inline'; img-src 'self' data:;"
     " worker-src 'self' blob:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
 )
+
+
+# Browsers ignore frame-ancestors in a meta element and report it in the console.
+_META_POLICY = html.escape(POLICY.removesuffix("; frame-ancestors 'none'"))
+_META = f'<meta http-equiv="Content-Security-Policy" content="{_META_POLICY}">'
 
 
 def explain(*, port: int = 0, open_browser: bool = True, weights: Path | None = None) -> None:
@@ -51,7 +60,7 @@ def explain(*, port: int = 0, open_browser: bool = True, weights: Path | None = 
     """
     with server(port, weights) as page:
         url = f"http://127.0.0.1:{page.server_port}/"
-        print(f"How codecs work: {url}  (press Ctrl-C to stop)", flush=True)
+        print(f"Serving the page on this machine only: {url}  (press Ctrl-C to stop)", flush=True)
         if open_browser:
             webbrowser.open(url)
         page.serve_forever()
@@ -61,16 +70,59 @@ def server(port: int = 0, weights: Path | None = None, site: Path = SITE) -> Thr
     """Return the HTTP server of the page, which is not running yet. It raises the same errors as `explain`."""
     if not 0 <= port <= 65_535:
         raise ArgumentError(f"port must be between 0 and 65535; got {port}.")
+    folder = _checked(site, weights)
+    try:
+        return ThreadingHTTPServer(("127.0.0.1", port), partial(_Page, site=site, weights=folder))
+    except OSError as error:
+        raise SilkError(f"Cannot listen on port {port}: {error.strerror or error}. Choose another --port.") from error
+
+
+def export(folder: Path, *, weights: Path | None = None, site: Path | None = None) -> None:
+    """Write the page and the weights to a folder, for any static host and any path on it.
+
+    The policy that `server` sends as a header is in a meta element of the exported page.
+
+    Args:
+        folder: folder to create; it may exist if it is empty.
+        weights: folder of the weights that the page runs; None: the embedded weights.
+        site: the built page; None: the installed one.
+
+    Raises:
+        SilkError: the page has not been built.
+        WeightsError: the folder of the weights is incomplete.
+        OutputError: the folder is not empty, or cannot be written.
+    """
+    site, folder = site or SITE, folder.absolute()
+    source = _checked(site, weights)
+    try:
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise OutputError(f"The folder of an exported page must be new or empty; '{folder}' is not.")
+        part = folder.with_name(f"{folder.name}.part{os.getpid()}")
+        try:
+            shutil.copytree(site, part)
+            (part / "weights").mkdir()
+            for name in SERVED:
+                shutil.copyfile(source / name, part / "weights" / name)
+            page = (part / "index.html").read_text(encoding="utf-8")
+            (part / "index.html").write_text(page.replace("<head>", f"<head>{_META}", 1), encoding="utf-8")
+            if folder.exists():
+                folder.rmdir()
+            part.rename(folder)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+    except OSError as error:
+        raise OutputError(f"'{folder}' cannot be written: {error.strerror or error}.") from error
+
+
+def _checked(site: Path, weights: Path | None) -> Path:
+    """Return the folder of the weights if it and the page are complete."""
     if not (site / "index.html").is_file():
         raise SilkError("The page has not been built. Run `make web` (needs Node.js), or install a wheel.")
     folder = weights or WEIGHTS
     for name in SERVED:
         if not (folder / name).is_file():
             raise WeightsError(f"The weights folder '{folder}' has no {name}.")
-    try:
-        return ThreadingHTTPServer(("127.0.0.1", port), partial(_Page, site=site, weights=folder))
-    except OSError as error:
-        raise SilkError(f"Cannot listen on port {port}: {error.strerror or error}. Choose another --port.") from error
+    return folder
 
 
 class _Page(SimpleHTTPRequestHandler):
