@@ -39,7 +39,7 @@ def check_graph_file(content: bytes, name: str) -> None:
     try:
         while todo:
             kind, message = todo.pop()
-            for number, value in _fields(message):
+            for number, value in fields(message):
                 found = _FIELDS[kind].get(number)
                 if found is None or (number == _DATA_LOCATION and value == _EMBEDDED):
                     continue
@@ -53,7 +53,7 @@ def check_graph_file(content: bytes, name: str) -> None:
         raise WeightsError(f"'{name}' is not an ONNX file: {error}.") from error
 
 
-def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
+def fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
     """Yield the number and the value of each field of a protobuf message. Raises ValueError, IndexError."""
     at = 0
     while at < len(message):
