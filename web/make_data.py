@@ -4,8 +4,9 @@
     python web/make_data.py --fixtures   # -> web/test/fixtures.json, what the TypeScript tests hold against Python
 
 A recording is NAME.bin: int16 wave, int16 decoded wave, float16 latents, uint8 levels, one after another; the sizes
-are in recordings.json. The wave is rounded to int16 *before* it is encoded, so that the page's own model hears the
-same numbers and must find the same tokens.
+are in recordings.json. NAME.inside.bin holds the activations that `activations.py` records. The wave is
+rounded to int16 *before* it is encoded, so that the page's model encodes the same numbers and must find the same
+tokens.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+import activations
 import numpy as np
+import soundfile
 from numpy.typing import NDArray
 
 from silkcodec import Tokens, audio, container, mel
@@ -29,6 +32,11 @@ OUT = ROOT / "web" / "public" / "data"
 FIXTURES = ROOT / "web" / "test" / "fixtures.json"
 SAMPLES = ("english", "mandarin", "arabic")
 FULL_SCALE = 32_767
+BANDWIDTH = ROOT / "lab/src/silkcodec_lab/bandwidth"
+# What section "Hear the codecs" plays: a codec and how many of its codebooks; the laboratory's RVQ has 8 vectors of 4.
+LISTEN = (
+    (None, None), ("silk", 19), ("opus:6k", 15), ("codec2:1200", 6), ("run:rvq", 32), ("run:rvq", 16), ("run:rvq", 8),
+)  # fmt: skip
 SHOWN = (
     "silk", "codec2:1200", "mimi:8", "snac:24k", "snac:44k", "encodec:1.5k", "encodec:6k", "dac:16k", "dac:44k",
     "opus:6k", "opus:24k", "gsm",
@@ -44,13 +52,21 @@ def main() -> None:
         return
     OUT.mkdir(parents=True, exist_ok=True)
     codec = Silk()
-    recordings = {name: record(codec, name) for name in SAMPLES}
-    about = {"codec": codec.codec_id, "weights_bytes": weights_bytes(codec), "recordings": recordings}
-    for name, content in {"recordings": about, "landscape": landscape(), "coverage": coverage()}.items():
+    recorder = activations.Recorder(codec)
+    recordings = {name: record(codec, recorder, name) for name in SAMPLES}
+    about = {
+        "codec": codec.codec_id,
+        "weights_bytes": weights_bytes(codec),
+        "recordings": recordings,
+        "layers": recorder.index(),
+        "network": network(codec),
+    }
+    contents = {"recordings": about, "landscape": landscape(), "coverage": coverage(), "listen": listen(codec)}
+    for name, content in contents.items():
         (OUT / f"{name}.json").write_text(json.dumps(content, separators=(",", ":")), encoding="utf-8")
 
 
-def record(codec: Silk, name: str) -> dict[str, Any]:
+def record(codec: Silk, recorder: activations.Recorder, name: str) -> dict[str, Any]:
     """Take a sample through the model and write its stages; returns what the page must know to read them."""
     whole = audio.read(ROOT / "samples" / f"{name}.flac")
     wave = pcm(whole)
@@ -58,6 +74,7 @@ def record(codec: Silk, name: str) -> dict[str, Any]:
     tokens = codec.encode(heard)
     parts = (wave, pcm(codec.decode(tokens)), codec.latents(heard).astype("<f2"), tokens.to_levels().astype(np.uint8))
     (OUT / f"{name}.bin").write_bytes(b"".join(part.tobytes() for part in parts))
+    (OUT / f"{name}.inside.bin").write_bytes(recorder.record(heard, tokens.to_levels().astype(np.uint8)))
     return {"n_samples": len(wave), "n_frames": tokens.n_frames, "full_scale": FULL_SCALE}
 
 
@@ -65,8 +82,59 @@ def pcm(wave: NDArray[np.float32]) -> NDArray[np.int16]:
     return np.rint(np.clip(wave, -1, 1) * FULL_SCALE).astype("<i2")
 
 
+def network(codec: Silk) -> dict[str, int]:
+    """Return the sizes of the network that the text of the page states."""
+    sizes = json.loads((codec.folder / "config.json").read_text(encoding="utf-8"))["network"]
+    kept = ("conv_width", "encoder_convs", "decoder_convs", "width", "encoder_layers", "decoder_layers", "past_frames")
+    found = {key: sizes[key] for key in kept}
+    return found | {"past_columns": activations.past_columns(codec.config.encoder), "noise": sizes.get("noise", False)}
+
+
 def weights_bytes(codec: Silk) -> int:
     return sum((codec.folder / graph.file).stat().st_size for graph in (codec.config.encoder, codec.config.decoder))
+
+
+def listen(codec: Silk) -> dict[str, Any]:
+    """Copy what `silk lab bandwidth` decoded of one excerpt; describe it with its measured quality and a level.
+
+    Silk's version is decoded anew, by the weights that the page runs. The quality may be that of earlier weights; the
+    page then says so.
+    """
+    result = json.loads((BANDWIDTH / "results/bandwidth.json").read_text(encoding="utf-8"))
+    sounds = ROOT / "docs/lab" / result["audio"]["folder"]
+    files = {(one["codec"], one.get("kept"), one.get("how", "first")): one["file"] for one in result["audio"]["files"]}
+    points = {(one["codec"], one["kept"]): one for one in result["points"] if one["how"] == "first"}
+    original = audio.read(sounds / files[None, None, "first"])
+    (OUT / "listen").mkdir(exist_ok=True)
+    versions = []
+    for name, kept in LISTEN:
+        file = files[name, kept, "first"]
+        wave = codec.decode(codec.encode(original)) if name == "silk" else audio.read(sounds / file)
+        soundfile.write(OUT / "listen" / file, pcm(wave), 24_000, subtype="PCM_16")
+        point = points.get((name, kept))
+        versions.append(
+            {
+                "codec": name,
+                "kept": kept,
+                "file": file,
+                "gain_db": round(20 * float(np.log10(rms(original) / rms(wave))), 2),
+                "measured": None if point is None else {
+                    "codec_id": result["codecs"][name]["codec_id"],
+                    **{key: point[key] for key in ("tokens_per_second", "bits_per_second")},
+                    **{key: point["metrics"][key] for key in ("pesq_wb", "stoi")},
+                },
+            }
+        )  # fmt: skip
+    return {
+        "created": result["created"],
+        "n_clips": result["speech"]["n_clips"],
+        "current": codec.codec_id,
+        "versions": versions,
+    }
+
+
+def rms(wave: NDArray[np.float32]) -> float:
+    return float(np.sqrt(np.mean(wave.astype(np.float64) ** 2)))
 
 
 def landscape() -> dict[str, Any]:

@@ -56,6 +56,8 @@ def take(browser: Any, url: str, folder: Path, width: str, theme: str) -> None:
     save(page.screenshot(), folder / f"00-top-{width}-{theme}.webp")
     page.set_viewport_size({**size, "height": TALL})
     for i, section in enumerate(page.locator("main section").all(), 1):
+        section.scroll_into_view_if_needed()
+        page.wait_for_timeout(400)  # Some figures fetch their data when they come near.
         name = f"{i:02d}-{section.get_attribute('id')}-{width}-{theme}.webp"
         save(section.screenshot(), folder / name)
     page.close()

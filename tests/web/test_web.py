@@ -11,6 +11,8 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -28,8 +30,8 @@ from silkcodec.serve import explain
 WEB = ROOT / "web"
 FLAGS = [*chromium.FLAGS, *chromium.MICROPHONE]
 SECTIONS = (
-    "problem", "spectrogram", "encoder", "codebook", "quantize", "residual", "coverage", "landscape", "gradient",
-    "bandwidth", "voice", "quiz",
+    "problem", "spectrogram", "encoder", "codebook", "quantize", "residual", "coverage", "landscape", "listen",
+    "gradient", "decoder", "bandwidth", "voice", "quiz",
 )  # fmt: skip
 SAMPLES = ("English", "Mandarin", "Arabic")
 
@@ -225,7 +227,7 @@ def test_a_silk_file_of_pythons_is_decoded(live: Any, codec: Any, speech: Any) -
     container.write(tokens, file)
     upload(live, "speech.silk", file.getvalue())
     wait(live, lambda: title(live) == "speech.silk", "the .silk file")
-    assert "holds tokens only" in told(live)
+    assert "contains only tokens" in told(live)
     decoded, _ = soundfile.read(io.BytesIO(saved(live, "Download .wav")), dtype="float32")
     assert np.abs(decoded - codec.decode(tokens)).max() < 2e-4
 
@@ -246,7 +248,7 @@ def test_the_microphone(live: Any) -> None:
 
 def test_what_is_no_sound_is_told_kindly(live: Any) -> None:
     upload(live, "letter.wav", b"Dear Silk, I am not a sound." * 50)
-    assert "“letter.wav” is not a sound that this browser can read" in told(live)
+    assert "“letter.wav” is not a sound file that this browser can read" in told(live)
     upload(live, "nothing.wav", b"")
     wait(live, lambda: "is empty" in told(live), "the empty file")
     upload(live, "damaged.silk", b"\x89SILK\r\n\x1a" + bytes(60))
@@ -332,7 +334,7 @@ def test_silence_is_drawn_as_silence(live: Any) -> None:
         return [...new Set(new Uint32Array(image.data.buffer))];
     }"""
     quiet = 0xFFECF2F4  # the lowest colour of the scale, #f4f2ec as ABGR
-    for name, index in (("spectrogram", 0), ("encoder", 0), ("bandwidth", 0), ("voice", 0)):
+    for name, index in (("spectrogram", 2), ("encoder", 0), ("bandwidth", 0), ("voice", 0)):
         assert section(live, name).locator("canvas").nth(index).evaluate(pixels) == [quiet], name
     bars = section(live, "codebook").locator("svg[aria-label*='at this moment'] rect").all()
     assert [bar.get_attribute("height") for bar in bars] == ["1"] * 16
@@ -351,7 +353,7 @@ def test_playing_follows_the_sound_and_leaves_the_moment(live: Any) -> None:
 
 def test_the_prose_of_coverage_agrees_with_its_figures(live: Any, address: str) -> None:
     measured = live.request.get(f"{address}data/coverage.json").json()
-    figure = section(live, "coverage").locator("figure")
+    figure = section(live, "coverage").locator("figure").last
     for view, found in measured["views"].items():
         figure.get_by_label("Taken out before").select_option(view)
         for quantizer, one in found.items():
@@ -361,6 +363,8 @@ def test_the_prose_of_coverage_agrees_with_its_figures(live: Any, address: str) 
             for text, interval in zip(findings, one["against_unseen"].values(), strict=True):
                 judged = "lower" if interval["high"] < 0 else "higher" if interval["low"] > 0 else "not significantly"
                 assert judged in text, (view, quantizer, text)
+    figure.get_by_label("Taken out before").select_option("level")
+    figure.get_by_label("Quantizer").select_option("vq 1024")
 
 
 def test_opened_as_a_file_the_page_says_how_to_serve_it(browser: Any) -> None:
@@ -466,6 +470,7 @@ def test_nothing_moves_by_itself_under_reduced_motion(opened: Open) -> None:
     page = opened(before=lambda page: page.emulate_media(reduced_motion="reduce"))
     wait_ready(page)
     page.locator("figure.machine").get_by_role("button", name="Play").click()
+    assert page.locator("#encoder .veil, #decoder .veil").count() == 0
     running = "document.getAnimations().filter(one => one.playState === 'running').length"
     page.wait_for_timeout(500)
     assert page.evaluate(running) == 0
@@ -475,14 +480,14 @@ def test_nothing_moves_by_itself_under_reduced_motion(opened: Open) -> None:
 
 def test_every_map_has_axes_and_its_values_can_be_read(live: Any) -> None:
     for name in SECTIONS[:-1]:
-        for canvas in section(live, name).locator("canvas").all():
+        for canvas in section(live, name).locator("figure:not(.moments) canvas").all():
             assert canvas.evaluate("one => one.closest('.axes') !== null"), name
     assert live.locator("section .axes .key").count() >= 8
     spectrogram = section(live, "spectrogram")
-    ticks = spectrogram.locator(".axes").first.locator(".y span, .x span").all_inner_texts()
+    ticks = spectrogram.locator(".axes").nth(3).locator(".y span, .x span").all_inner_texts()
     assert {"500 Hz", "8 kHz", "1 s"} <= set(ticks)
-    spectrogram.locator("canvas").first.hover(position={"x": 60, "y": 60})
-    assert re.fullmatch(r"\d\.\d\d s, [\d,]+ Hz: \W?\d+ dBFS", spectrogram.locator(".readout").first.inner_text())
+    spectrogram.locator("canvas").nth(2).hover(position={"x": 60, "y": 60})
+    assert re.fullmatch(r"\d\.\d\d s, [\d,]+ Hz: \W?\d+ dBFS", spectrogram.locator(".readout").nth(1).inner_text())
     latent = section(live, "encoder").locator(".map").nth(1)
     latent.focus()
     live.keyboard.press("ArrowRight")
@@ -513,6 +518,91 @@ def test_the_spectrogram_says_why_bands_are_empty(live: Any) -> None:
     assert "The recording is silent" in " ".join(spectrogram.locator(".hint").all_inner_texts())
 
 
+def test_activations_appear_with_the_sound(live: Any) -> None:
+    for name, maps in (("encoder", 7), ("decoder", 5)):
+        section(live, name).locator(".stages").scroll_into_view_if_needed()
+        canvases = section(live, name).locator("canvas")
+        wait(live, lambda canvases=canvases, maps=maps: canvases.count() >= maps, "the activations", 20)
+    decoder = section(live, "decoder")
+    convolutions = decoder.locator("canvas").nth(2)
+    last = convolutions.evaluate("one => one.toDataURL()")
+    first = "one => { one.value = 1; one.dispatchEvent(new Event('input', { bubbles: true })); }"
+    decoder.get_by_role("slider", name="Layer").nth(1).evaluate(first)
+    assert convolutions.evaluate("one => one.toDataURL()") != last
+    button = decoder.get_by_role("button", name="Play through the decoder")
+    button.click()
+    wait(live, lambda: decoder.locator(".veil").count() == 4, "the sound", 10)
+    places = [decoder.locator(".veil").first.bounding_box()["x"]]
+    live.wait_for_timeout(300)
+    places.append(decoder.locator(".veil").first.bounding_box()["x"])
+    button.click()
+    assert places[0] < places[1] and decoder.locator(".veil").count() == 0
+
+
+def test_activations_of_an_own_recording_are_not_invented(live: Any) -> None:
+    record_voice(live)
+    assert section(live, "decoder").get_by_text("for the samples only").count() == 3
+
+
+def test_the_window_sweeps_the_wave_into_the_spectrogram(live: Any) -> None:
+    figure = section(live, "spectrogram").locator("figure").first
+    figure.get_by_role("button", name="Move the window").click()
+    wait(live, lambda: figure.get_by_role("slider", name="Window").input_value() in ("2", "3", "4", "5"), "a step", 10)
+    veil, window = figure.locator(".veil"), figure.locator(".window")
+    before = veil.bounding_box()["x"], window.bounding_box()["x"]
+    live.wait_for_timeout(500)
+    after = veil.bounding_box()["x"], window.bounding_box()["x"]
+    assert after[0] > before[0] and after[1] > before[1]
+    slide(live, "spectrogram", "Window", 10)  # the slider stops it
+    assert figure.get_by_role("slider", name="Window").input_value() == "10"
+
+
+def test_a_vector_flies_to_its_entry_and_leaves_the_rest(live: Any) -> None:
+    codebook = section(live, "codebook")
+    assert codebook.locator("rect[fill='var(--lost)']").count() == 16
+    codebook.get_by_role("button", name="Quantize this moment").click()
+    flyer = codebook.locator(".flyer")
+    wait(live, lambda: flyer.count() == 1, "the vector", 5)
+    wait(live, lambda: flyer.count() == 0, "its arrival", 10)
+
+
+def test_the_chain_runs_and_its_sum_is_written(live: Any) -> None:
+    residual = section(live, "residual")
+    residual.get_by_role("button", name="Run the chain").click()
+    wait(live, lambda: residual.locator(".stages > div").count() == 3, "the third codebook", 10)
+    residual.get_by_role("button", name="Stop").click()
+    text = residual.locator(".equation").inner_text().replace("\N{MINUS SIGN}", "-").replace(" ", "")
+    vector, terms, total, left = re.fullmatch(r"(.+)≈(.+)=(.+),(.+)dBareleft", text).groups()
+    assert sum(map(float, re.findall(r"[+-]?[\d.]+", terms))) == pytest.approx(float(total), abs=0.03)
+    assert float(vector) - float(total) == pytest.approx(float(left), abs=0.02)
+    slide(live, "residual", "Codebooks", 3)
+
+
+def test_dots_move_to_new_cells(live: Any) -> None:
+    slide(live, "quantize", "Entries", 9)
+    moving = picture(live, "quantize")
+    live.wait_for_timeout(1_500)
+    resting = picture(live, "quantize")
+    assert moving != resting == picture(live, "quantize")
+
+
+def test_with_reduced_motion_the_ends_are_shown_at_once(opened: Open) -> None:
+    page = opened(before=lambda page: page.emulate_media(reduced_motion="reduce"))
+    wait_ready(page)
+    section(page, "spectrogram").get_by_role("button", name="Move the window").click()
+    assert section(page, "spectrogram").get_by_role("slider", name="Window").input_value() == "49"
+    section(page, "codebook").get_by_role("button", name="Quantize this moment").click()
+    assert section(page, "codebook").locator(".flyer").count() == 0
+    section(page, "residual").get_by_role("button", name="Run the chain").click()
+    assert section(page, "residual").locator(".stages > div").count() == 8
+    slide(page, "quantize", "Entries", 9)
+    page.wait_for_timeout(200)
+    resting = picture(page, "quantize")
+    page.wait_for_timeout(600)
+    assert picture(page, "quantize") == resting
+    page.close()
+
+
 def test_problem_reacts(live: Any) -> None:
     before = picture(live, "problem"), number(live, "problem", "samples")
     slide(live, "problem", "Which second", 1)
@@ -522,16 +612,16 @@ def test_problem_reacts(live: Any) -> None:
 
 
 def test_spectrogram_zooms_scrubs_and_takes_a_region(live: Any) -> None:
-    whole = picture(live, "spectrogram")
+    whole = picture(live, "spectrogram", 2)
     slide(live, "spectrogram", "Shown", 2)
-    assert picture(live, "spectrogram") != whole
+    assert picture(live, "spectrogram", 2) != whole
     bars = section(live, "spectrogram").locator("svg").last.inner_html()
     slide(live, "spectrogram", "Moment", 60)
     assert section(live, "spectrogram").locator("svg").last.inner_html() != bars
     slide(live, "spectrogram", "Shown", 6)
-    box = section(live, "spectrogram").locator("canvas").first.bounding_box()
-    section(live, "spectrogram").locator("canvas").first.scroll_into_view_if_needed()
-    box = section(live, "spectrogram").locator("canvas").first.bounding_box()
+    canvas = section(live, "spectrogram").locator("canvas").nth(2)
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
     live.mouse.move(box["x"] + 100, box["y"] + 50)
     live.mouse.down()
     live.mouse.move(box["x"] + 300, box["y"] + 60, steps=4)
@@ -589,13 +679,29 @@ def test_each_codebook_of_the_chain_takes_something_off(live: Any) -> None:
     for length in range(1, 9):
         slide(live, "residual", "Codebooks", length)
         assert section(live, "residual").locator(".stages > div").count() == length
-        errors.append(float(number(live, "residual", "everywhere").split()[0]))
+        errors.append(float(number(live, "residual", "error, all moments").split()[0]))
     assert all(after < before for before, after in pairwise(errors))
-    assert number(live, "residual", "tokens a second") == "400"
+    assert number(live, "residual", "tokens per second") == "400"
+
+
+def test_moments_are_shown_by_language_and_heard(live: Any) -> None:
+    figure = section(live, "coverage").locator("figure.moments")
+    seen, shares = set(), []
+    for language in SAMPLES:
+        figure.get_by_role("button", name=language).click()
+        wait(live, lambda: figure.locator("canvas").count() == 1, "the map", 20)
+        seen.add(figure.locator("canvas").evaluate("one => one.toDataURL()"))
+        shares.append(int(figure.locator(".covered b").inner_text().split()[0]))
+    assert len(seen) == 3
+    assert shares[0] in (94, 95, 96)  # by the choice of the radius
+    before = figure.locator(".readout").inner_text()
+    figure.locator("canvas").click(position={"x": 200, "y": 200})
+    assert figure.locator(".readout").inner_text() != before
+    assert re.search(r"dB from the nearest entry, (near|far)$", figure.locator(".readout").inner_text())
 
 
 def test_coverage_changes_with_quantizer_and_view(live: Any) -> None:
-    figure = section(live, "coverage").locator("figure")
+    figure = section(live, "coverage").locator("figure").last
     seen = {figure.inner_text()}
     figure.get_by_label("Quantizer").select_option("fsq 10")
     seen.add(figure.inner_text())
@@ -620,9 +726,41 @@ def test_landscape_sorts(live: Any) -> None:
     head.get_by_role("button").click()
 
 
+def test_versions_switch_by_keys_at_the_same_place(live: Any) -> None:
+    listen = section(live, "listen")
+    listen.scroll_into_view_if_needed()
+    buttons = listen.locator("tbody button")
+    wait(live, lambda: buttons.count() == 7 and buttons.last.is_enabled(), "the recordings", 20)
+    rows = listen.locator("tbody th").all_inner_texts()
+    assert rows[1:] == [
+        "Silk",
+        "Opus, 6 kbit/s",
+        "Codec2, 1,200 bit/s",
+        "RVQ, 4 codebooks",
+        "RVQ, 2 codebooks",
+        "RVQ, 1 codebook",
+    ]
+    live.keyboard.press("1")
+    assert buttons.nth(0).get_attribute("aria-pressed") == "true"
+    live.wait_for_timeout(600)
+    live.keyboard.press("4")
+    assert buttons.nth(3).get_attribute("aria-pressed") == "true"
+    assert buttons.nth(0).get_attribute("aria-pressed") == "false"
+    live.keyboard.press("4")
+    assert listen.locator("[aria-pressed=true]").count() == 0
+
+
+def test_versions_have_one_level(live: Any, address: str) -> None:
+    levels = []
+    for version in live.request.get(f"{address}data/listen.json").json()["versions"]:
+        wave, _ = soundfile.read(io.BytesIO(live.request.get(f"{address}data/listen/{version['file']}").body()))
+        levels.append(10 * np.log10(np.mean(wave**2)) + version["gain_db"])
+    assert max(levels) - min(levels) < 0.1
+
+
 def test_only_the_straight_through_gradient_trains(live: Any) -> None:
     slide(live, "gradient", "The number", -3)
-    slide(live, "gradient", "Level that the loss would like", 6)
+    slide(live, "gradient", "Level with the lowest loss", 6)
     train = section(live, "gradient").get_by_role("button", name="Train")
     section(live, "gradient").get_by_label("true", exact=True).check()
     train.click()
@@ -648,8 +786,10 @@ def test_fewer_groups_and_flipped_bits_are_decoded(live: Any) -> None:
     slide(live, "bandwidth", "Bits flipped", 8)
     assert distance() > whole
     section(live, "bandwidth").get_by_role("button", name="Reset").click()
-    slide(live, "bandwidth", "Numbers to a token", 3)
-    assert number(live, "bandwidth", "tokens a second") == "80.0" and number(live, "bandwidth", "vocabulary") == "4,096"
+    slide(live, "bandwidth", "Numbers per token", 3)
+    assert (
+        number(live, "bandwidth", "tokens per second") == "80.0" and number(live, "bandwidth", "vocabulary") == "4,096"
+    )
 
 
 def test_tokens_are_edited_heard_and_saved(live: Any) -> None:
@@ -683,6 +823,75 @@ def test_quiz_and_terms_answer(live: Any) -> None:
     assert "predicts the next token" in tooltip.inner_text()
     live.keyboard.press("Escape")
     assert section(live, "problem").get_by_role("tooltip").filter(visible=True).count() == 0
+
+
+def test_the_rail_shows_the_section_in_view(live: Any) -> None:
+    rail = live.locator("nav.rail")
+    assert rail.is_visible() and rail.locator("a").count() == len(SECTIONS)
+    rail.get_by_role("link", name="Residuals").click()
+    wait(live, lambda: rail.locator("[aria-current]").all_inner_texts() == ["6Residuals"], "the mark", 10)
+    assert rail.locator(".done").count() == 5
+    box, figure = rail.bounding_box(), section(live, "residual").locator("figure").bounding_box()
+    assert box["x"] >= 0 and box["x"] + box["width"] <= figure["x"]
+
+
+def test_a_phone_has_a_progress_line_and_steps(opened: Open) -> None:
+    page = opened(390)
+    wait_ready(page)
+    steps, progress = page.locator("nav.steps"), page.locator("nav.steps .progress")
+    assert steps.is_visible() and not page.locator("nav.rail").is_visible()
+    before = progress.bounding_box()["width"]
+    for wanted in ("1 of 14", "2 of 14"):
+        steps.get_by_role("link", name="Next section").click()
+        wait(page, lambda wanted=wanted: steps.locator(".here").inner_text() == wanted, wanted, 10)
+    assert progress.bounding_box()["width"] > before
+    steps.get_by_role("link", name="Previous section").click()
+    wait(page, lambda: steps.locator(".here").inner_text() == "1 of 14", "the way back", 10)
+    page.close()
+
+
+def test_the_theme_is_remembered(opened: Open) -> None:
+    page = opened(theme="light")
+    page.get_by_role("button", name="Dark colours").click()
+    page.reload()
+    page.get_by_role("button", name="Light colours").wait_for()
+    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+    page.close()
+
+
+def test_folds_have_names_of_their_own(live: Any) -> None:
+    names = live.locator("details summary").all_inner_texts()
+    assert len(names) >= 10 and len(set(names)) == len(names)
+
+
+def test_the_quiz_can_be_retaken_and_the_glossary_links_back(live: Any) -> None:
+    quiz = section(live, "quiz")
+    quiz.locator(".choices").first.get_by_role("button").first.click()
+    quiz.get_by_role("button", name="Take the quiz again").click()
+    assert quiz.locator("[aria-pressed=true]").count() == 0 and quiz.locator(".score").inner_text() == ""
+    entry = quiz.locator(".terms div", has=live.get_by_text("spectrogram", exact=True)).first
+    assert entry.get_by_role("link").first.get_attribute("href") == "#spectrogram"
+    unused = [
+        one.locator("dt").inner_text() for one in quiz.locator(".terms div").all() if not one.locator("a").count()
+    ]
+    assert len(unused) <= 6, unused
+
+
+def test_an_exported_page_runs_below_any_path(browser: Any, tmp_path: Path, weights_folder: Path) -> None:
+    explain.export(tmp_path / "some" / "path", weights=weights_folder)
+    handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as host:
+        thread = threading.Thread(target=host.serve_forever)
+        thread.start()
+        page = browser.new_page()
+        troubles: list[str] = []
+        page.on("console", lambda one: troubles.append(one.text) if one.type in ("error", "warning") else None)
+        page.goto(f"http://127.0.0.1:{host.server_port}/some/path/")
+        wait_ready(page)
+        assert "same tokens in all" in status(page) and troubles == []
+        page.close()
+        host.shutdown()
+        thread.join()
 
 
 @pytest.mark.parametrize(("width", "theme"), [(1280, "light"), (390, "dark")])

@@ -13,14 +13,14 @@ export interface Recorder {
 
 /** Record the microphone. `heard` receives the loudness (0..1) and the seconds so far; `full` is called at the maximum duration. */
 export async function listen(heard: (level: number, seconds: number) => void, full: () => void): Promise<Recorder> {
-  if (!navigator.mediaDevices) throw new SilkError("The browser gives a page the microphone only on https or localhost.");
+  if (!navigator.mediaDevices) throw new SilkError("A browser allows the microphone only on pages from https or localhost.");
   // What telephony does to a voice is off: the codec should hear what is there.
   const wanted = { channelCount: 1, echoCancellation: false, noiseSuppression: false, autoGainControl: false };
   const context = new AudioContext(); // before the first await: iOS starts no context that was made later
   const stream = await navigator.mediaDevices.getUserMedia({ audio: wanted }).catch((error: Error) => {
     void context.close();
     const denied = error.name === "NotAllowedError";
-    throw new SilkError(denied ? "The microphone was not allowed; the browser asks again after a reload." : "No microphone was found.");
+    throw new SilkError(denied ? "The browser did not allow the microphone. Reload the page to be asked again." : "No microphone was found.");
   });
   await context.resume();
   await context.audioWorklet.addModule(worklet);

@@ -14,14 +14,14 @@ export interface Opened {
 export async function openSound(file: File): Promise<Opened> {
   if (file.size === 0) throw new SilkError(`“${file.name}” is empty.`);
   if (file.size > LARGEST_BYTES) {
-    throw new SilkError(`“${file.name}” has ${Math.round(file.size / 1e6)} MB; the page takes up to ${LARGEST_BYTES / 1e6}. The command \`silk encode\` takes any size.`);
+    throw new SilkError(`“${file.name}” is ${Math.round(file.size / 1e6)} MB; the page reads up to ${LARGEST_BYTES / 1e6} MB. Use \`silk encode\` for larger files.`);
   }
   const bytes = await file.arrayBuffer();
   let decoded: AudioBuffer;
   try {
     decoded = await new OfflineAudioContext(1, 1, SAMPLE_RATE).decodeAudioData(bytes); // resamples, too
   } catch {
-    throw new SilkError(`“${file.name}” is not a sound that this browser can read. WAV, FLAC, MP3, Ogg and M4A mostly work.`);
+    throw new SilkError(`“${file.name}” is not a sound file that this browser can read. WAV, FLAC, MP3, Ogg and M4A usually work.`);
   }
   return checked(mono(decoded));
 }
@@ -37,10 +37,10 @@ export function checked(wave: Float32Array): Opened {
   }
   let peak = 0;
   for (const sample of wave) {
-    if (!Number.isFinite(sample)) throw new SilkError("The recording holds values that are not numbers (NaN or infinity).");
+    if (!Number.isFinite(sample)) throw new SilkError("The recording contains values that are not numbers (NaN or infinity).");
     peak = Math.max(peak, Math.abs(sample));
   }
-  if (peak < SILENT) notes.push("It is silent: the codec will spend its tokens on nothing, and that is what you will see.");
+  if (peak < SILENT) notes.push("It is silent. The figures show how the codec encodes silence.");
   if (peak > 1) wave = wave.map((sample) => sample / peak); // a float file may go beyond full scale
   return { wave, note: notes.join(" ") || null };
 }

@@ -30,7 +30,23 @@ export interface Coverage {
   views: Record<string, Record<string, Covered>>;
 }
 
+export interface Version {
+  codec: string | null; // null: the original
+  kept: number | null; // codebooks
+  file: string;
+  gain_db: number; // that brings it to the level of the original
+  measured: { codec_id: string; tokens_per_second: number; bits_per_second: number; pesq_wb: Interval; stoi: Interval } | null;
+}
+
+export interface Listen {
+  created: string;
+  n_clips: number;
+  current: string; // the codec whose version is played as Silk
+  versions: Version[];
+}
+
 class Charts {
+  listen = $state.raw<Listen | null>(null);
   landscape = $state.raw<{ created: string; codecs: CodecRow[] } | null>(null);
   coverage = $state.raw<Coverage | null>(null);
 
@@ -45,9 +61,10 @@ class Charts {
   }
 
   async #fetch(): Promise<void> {
-    const [landscape, coverage] = await Promise.all(["landscape", "coverage"].map(async (name) => (await fetch(`data/${name}.json`)).json()));
+    const [landscape, coverage, listen] = await Promise.all(["landscape", "coverage", "listen"].map(async (name) => (await fetch(`data/${name}.json`)).json()));
     this.landscape = landscape;
     this.coverage = coverage;
+    this.listen = listen;
   }
 }
 

@@ -19,7 +19,30 @@ export interface Recording {
 export interface RecordedStages {
   codec: string;
   weights_bytes: number;
+  layers: Layer[]; // in the order of NAME.inside.bin
+  network: Network;
   recordings: Record<string, { n_samples: number; n_frames: number; full_scale: number }>;
+}
+
+export interface Layer {
+  part: "encoder" | "decoder";
+  kind: "convolution" | "transformer" | "spectrum";
+  number: number; // from 1
+  rate_hz: number;
+  rows: number; // values in one column
+}
+
+/** Sizes of the network that the text states. */
+export interface Network {
+  conv_width: number;
+  encoder_convs: number;
+  decoder_convs: number;
+  width: number;
+  encoder_layers: number;
+  decoder_layers: number;
+  past_frames: number;
+  noise: boolean; // whether the decoder adds noise of a predicted spectrum
+  past_columns: number; // that a convolution reads before its own
 }
 
 export const SAMPLES = [

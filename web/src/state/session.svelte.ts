@@ -14,6 +14,8 @@ export type ModelState =
 class Session {
   recording = $state.raw<Recording | null>(null);
   samples = $state.raw<Record<string, Recording>>({});
+  /** What the page knows about the recorded stages of the samples. */
+  stages = $state.raw<RecordedStages | null>(null);
   /** The reader's last recording or file: it stays at hand when a sample is shown. */
   own = $state.raw<Recording | null>(null);
   /** The moment that all figures look at, seconds. */
@@ -35,6 +37,7 @@ class Session {
     try {
       const response = await fetch("data/recordings.json");
       const stages = (await response.json()) as RecordedStages;
+      this.stages = stages;
       const first = await fetchSample(stages, SAMPLES[0].name);
       this.samples = { [first.name]: first };
       this.show(first);
@@ -142,11 +145,11 @@ class Session {
     const file = readSilk(bytes, `“${fileName}”`);
     const signal = (this.#abort = new AbortController()).signal;
     const { model, codec } = await this.#model(signal);
-    if (file.codec !== codec) throw new SilkError(`“${fileName}” was made by ${file.codec}; this page has ${codec}, which would make noise of it.`);
+    if (file.codec !== codec) throw new SilkError(`“${fileName}” was encoded by ${file.codec}; this page runs ${codec} and cannot decode it.`);
     const decoded = await model.decode(file.levels, file.nSamples, { signal, gain: file.gain, progress: (share) => (this.work = { what: "Decoding", share }) });
     const latents = Float32Array.from(file.levels, (level) => level - 4);
     this.show({ name, title: fileName, source: "silk", codec, wave: decoded.wave, decoded: decoded.wave, latents, levels: file.levels });
-    this.message = { kind: "note", text: "A .silk file holds tokens only: “original” is what they decode to." };
+    this.message = { kind: "note", text: "A .silk file contains only tokens, so “original” is the decoded wave." };
   }
 
   #load(): void {
@@ -187,7 +190,7 @@ class Session {
       this.work = { what: "Waiting for the model", share: 0 };
       await new Promise((resolve) => setTimeout(resolve, 100));
     }
-    if (this.model.phase === "failed" || !this.live) throw new SilkError("The live model did not load, so only the samples can be shown.");
+    if (this.model.phase === "failed" || !this.live) throw new SilkError("The model did not load, so only the samples can be shown.");
     return { model: this.live, codec: this.model.codec };
   }
 

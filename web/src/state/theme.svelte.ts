@@ -1,18 +1,41 @@
-/** Light or dark: the system's choice, until the reader makes one. */
+/** Light or dark: the choice of the reader, remembered, or else that of the system. */
+
+const KEY = "silk-theme";
+
 class Theme {
-  dark = $state(matchMedia("(prefers-color-scheme: dark)").matches);
+  #system = matchMedia("(prefers-color-scheme: dark)");
+  dark = $state(this.#system.matches);
   #chosen = false;
 
   constructor() {
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", (event) => {
+    const kept = this.#kept();
+    if (kept) this.#choose(kept === "dark");
+    this.#system.addEventListener("change", (event) => {
       if (!this.#chosen) this.dark = event.matches;
     });
   }
 
   toggle(): void {
+    this.#choose(!this.dark);
+    try {
+      localStorage.setItem(KEY, this.dark ? "dark" : "light");
+    } catch {
+      // Storage is disabled: the choice lasts until the page is closed.
+    }
+  }
+
+  #choose(dark: boolean): void {
     this.#chosen = true;
-    this.dark = !this.dark;
-    document.documentElement.dataset.theme = this.dark ? "dark" : "light";
+    this.dark = dark;
+    document.documentElement.dataset.theme = dark ? "dark" : "light";
+  }
+
+  #kept(): string | null {
+    try {
+      return localStorage.getItem(KEY);
+    } catch {
+      return null;
+    }
   }
 }
 

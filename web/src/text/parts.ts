@@ -10,6 +10,6 @@ export const PARTS: { id: Part; title: string; section: string }[] = [
   { id: "encoder", title: "encoder", section: "encoder" },
   { id: "numbers", title: `${LATENT_WIDTH} numbers`, section: "encoder" },
   { id: "tokens", title: `${codebookSizes().length} tokens`, section: "quantize" },
-  { id: "decoder", title: "decoder", section: "bandwidth" },
+  { id: "decoder", title: "decoder", section: "decoder" },
   { id: "sound", title: "wave", section: "voice" },
 ];

@@ -1,0 +1,19 @@
+/** The sections in their order. `short` is for narrow places. */
+export const CONTENTS = [
+  { id: "problem", title: "A voice is too many numbers", short: "The problem" },
+  { id: "spectrogram", title: "From wave to spectrogram", short: "Spectrogram" },
+  { id: "encoder", title: "The encoder", short: "Encoder" },
+  { id: "codebook", title: "What a codebook is", short: "Codebook" },
+  { id: "quantize", title: "See quantization happen", short: "Quantization" },
+  { id: "residual", title: "Residual vector quantization", short: "Residuals" },
+  { id: "coverage", title: "Sounds that are not in the training set", short: "Coverage" },
+  { id: "landscape", title: "The codec landscape", short: "Landscape" },
+  { id: "listen", title: "Hear the codecs", short: "Listening" },
+  { id: "gradient", title: "FSQ and the gradient", short: "Gradient" },
+  { id: "decoder", title: "The decoder", short: "Decoder" },
+  { id: "bandwidth", title: "Bandwidth against quality", short: "Bandwidth" },
+  { id: "voice", title: "Your voice as tokens", short: "Your voice" },
+  { id: "quiz", title: "Quiz and glossary", short: "Quiz, glossary" },
+];
+
+export const numberOf = (id: string): number => CONTENTS.findIndex((one) => one.id === id) + 1;
