@@ -42,9 +42,9 @@ def bandwidth(
     results: Results = None,
     force: Force = False,
 ) -> None:
-    """Measure quality with fewer and fewer codebooks, and write audio examples.
+    """Measure quality with fewer codebooks.
 
-    If several runs are given, the others are compared with the first.
+    Also writes audio examples. If several runs are given, the others are compared with the first.
     """
     from silkcodec_lab.bandwidth import experiment
 

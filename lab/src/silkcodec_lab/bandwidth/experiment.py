@@ -259,10 +259,10 @@ class _Points:
         return [{"of": _named(a), "minus": _named(b), "metrics": self._difference(a, b)} for a, b in pairs]
 
     def _difference(self, a: Key, b: Key) -> dict[str, Any]:
-        ours, other = self._clips(a), self._clips(b)
+        values, other = self._clips(a), self._clips(b)
         return {
             name: bootstrap([value - other[name][clip] for clip, value in of.items()], self.seed)
-            for name, of in ours.items()
+            for name, of in values.items()
         }
 
     def _clips(self, key: Key) -> ByClip:

@@ -140,11 +140,11 @@ def _order(result: Result) -> str:
 def _differences(result: Result, chosen: Any) -> str:
     rows = []
     for entry in filter(chosen, result["compared"]):
-        ours, minus = entry["of"], entry["minus"]
+        left, right = entry["of"], entry["minus"]
         if _is_order(entry):
-            what = f"{HOW[ours['how']]} - {HOW[minus['how']]}, {ours['kept']} groups"
+            what = f"{HOW[left['how']]} - {HOW[right['how']]}, {left['kept']} groups"
         else:
-            what = f"{_point_name(result, ours)} - {_point_name(result, minus)}"
+            what = f"{_point_name(result, left)} - {_point_name(result, right)}"
         rows.append([what, *metric_cells(result, entry["metrics"], signed=True)])
     return table(["paired difference (codebooks; rate)", *metric_headers(result)], rows)
 

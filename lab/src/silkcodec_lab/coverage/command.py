@@ -38,7 +38,7 @@ def coverage(
     results: Results = None,
     force: Force = False,
 ) -> None:
-    """Measure whether a codebook covers a language that is not in its training set.
+    """Measure how well codebooks cover unseen languages.
 
     Fits codebooks to the training speech and compares test groups with unseen speakers of the training speech.
 

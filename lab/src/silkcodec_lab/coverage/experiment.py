@@ -287,7 +287,7 @@ def _summary(
     entries = {"vq": 2 ** fact["bits"], "rvq": plan.rvq_entries}.get(fact["kind"])
     compared = [tally for group, tally in own.items() if group != SEEN]
     n_used = min(sum(map(len, fold)) for tally in compared for fold in tally.codes if fold) if entries else 0
-    groups, apart = {}, {}
+    groups, differences = {}, {}
     for group, tally in own.items():
         names = list(tally.inside)
         groups[group] = {
@@ -301,7 +301,7 @@ def _summary(
         if UNSEEN in own and group not in (SEEN, UNSEEN):
             grid = tallies[f"fsq {fact['bits']}"]
             excess = {g: np.log(own[g].of("error")) - np.log(grid[g].of("error")) for g in (group, UNSEEN)}
-            apart[group] = {
+            differences[group] = {
                 "inside": difference(tally.of("inside"), own[UNSEEN].of("inside"), plan.seed, group),
                 "log_error": difference(np.log(tally.of("error")), np.log(own[UNSEEN].of("error")), plan.seed, group),
                 "log_error_beyond_fsq": difference(excess[group], excess[UNSEEN], plan.seed, group),
@@ -312,7 +312,12 @@ def _summary(
                     group,
                 ),
             }
-    return {"radius_db": float(np.mean(own[SEEN].radii)), "used_of": n_used, "groups": groups, "against_unseen": apart}
+    return {
+        "radius_db": float(np.mean(own[SEEN].radii)),
+        "used_of": n_used,
+        "groups": groups,
+        "against_unseen": differences,
+    }
 
 
 def _by_source(sources: Sequence[str], tally: Tally) -> dict[str, dict[str, float]]:

@@ -51,13 +51,13 @@ def _draw_covered(axes: Any, found: dict[str, Any], *, fsq: bool) -> None:
         shift = 0.12 * (index - (len(groups) - 1) / 2)
         entries = [one["groups"][group]["inside"] for _, one in chosen]
         means = [100 * entry["mean"] for entry in entries]
-        reach = [
+        error_bars = [
             [100 * (e["mean"] - e["low"]) if e["low"] is not None else 0 for e in entries],
             [100 * (e["high"] - e["mean"]) if e["low"] is not None else 0 for e in entries],
         ]
         places = [place + shift for place in range(len(chosen))]
         axes.errorbar(
-            places, means, yerr=reach, fmt="o", markersize=4, capsize=2, linewidth=1, color=_color(group, groups),
+            places, means, yerr=error_bars, fmt="o", markersize=4, capsize=2, linewidth=1, color=_color(group, groups),
             label={SEEN: "seen speakers", UNSEEN: "unseen speakers"}.get(group, group),
         )  # fmt: skip
     labels = [

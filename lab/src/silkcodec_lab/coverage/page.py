@@ -24,10 +24,11 @@ def method(result: Result) -> list[str]:
     settings = result["settings"]
     covered = round(100 * settings["covered"])
     folds = result["views"]["level"]["n_folds"]
+    held_out = "who were held out" if settings["hold_out"] == "speaker" else "whose source was held out"
     return [
         about.vectors(result),
         f"**Fits.** The {settings['hold_out']}s of the training speech are divided into {folds} parts. The quantizers "
-        f"are fitted {folds} times, each time without one part. No codebook has more entries than a quarter of its "
+        f"are fitted {folds} times, each time without another part. No codebook has more entries than a quarter of its "
         "training vectors.",
         f"- *VQ*: one codebook, fitted by k-means ({settings['kmeans_steps']} steps).\n"
         f"- *RVQ*: several codebooks of {settings['rvq_entries']} entries, each fitted to the residual of the previous "
@@ -39,9 +40,8 @@ def method(result: Result) -> list[str]:
         "**Coverage.** A vector is covered if its quantization error is at most the radius. The groups are:",
         f"- *seen*: speakers in the training set. {covered} % of their errors are within the radius by definition. "
         "These vectors are the last fifth of each speaker, which is not used for fitting.\n"
-        f"- *unseen*: the control group, i.e. speakers of the training language whose {settings['hold_out']} was held "
-        "out.\n"
-        f"- test groups: measured with all {folds} fits.",
+        f"- *unseen*: the control group, i.e. speakers of the training language {held_out}.\n"
+        "- test groups: measured with all fits.",
         "Every speaker has the same weight. If a manifest does not name speakers, each source counts as one speaker.",
         "**Intervals** are 95 % bootstrap intervals over speakers (2,000 draws). For differences, both groups are "
         "resampled. They do not include the variation between fits.",
@@ -137,16 +137,16 @@ def _against(found: dict[str, Any]) -> str:
         if one["kind"] == "fsq":
             continue
         grid = found["quantizers"][f"fsq {one['bits']}"]["against_unseen"]
-        for group, apart in one["against_unseen"].items():
+        for group, differences in one["against_unseen"].items():
             rows.append(
                 [
                     label(quantizer),
                     group,
-                    _percent(apart["inside"], sign=True),
+                    _percent(differences["inside"], sign=True),
                     _percent(grid[group]["inside"], sign=True),
-                    _ratio(apart["log_error"]),
+                    _ratio(differences["log_error"]),
                     _ratio(grid[group]["log_error"]),
-                    _ratio(apart["log_error_beyond_fsq"]),
+                    _ratio(differences["log_error_beyond_fsq"]),
                 ]
             )
     header = ["codebook", "group", "coverage: codebook", "grid", "error, %: codebook", "grid", "codebook / grid"]
@@ -188,8 +188,8 @@ def _in_short(result: Result) -> list[str]:
     for view, heading in VIEWS.items():
         found = result["views"][view]["quantizers"]
         grid = found[f"fsq {found[name]['bits']}"]["against_unseen"]
-        for group, apart in found[name]["against_unseen"].items():
-            entries = (apart["inside"], grid[group]["inside"], apart["inside_beyond_fsq"])
+        for group, differences in found[name]["against_unseen"].items():
+            entries = (differences["inside"], grid[group]["inside"], differences["inside_beyond_fsq"])
             rows.append(
                 [
                     heading.removesuffix(" removed").lower(),

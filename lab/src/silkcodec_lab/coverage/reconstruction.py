@@ -182,9 +182,9 @@ def _measure(
     reference = sound(columns, seed)
     shared: dict[str, Any] = {}
     waves = {NO_QUANTIZER: sound(columns, seed + 1)}
-    for name, again in vector_fits.rebuild(fitted, columns[spoken]).items():
+    for name, quantized in vector_fits.rebuild(fitted, columns[spoken]).items():
         whole = columns.copy()
-        whole[spoken] = np.clip(again, -patches.floor_db, None)
+        whole[spoken] = np.clip(quantized, -patches.floor_db, None)
         waves[name] = sound(whole, seed)
     return {name: measure_all(Pair(reference, wave, {}, shared), metrics)[0] for name, wave in waves.items()}
 

@@ -98,14 +98,14 @@ def pitch_classes(f0: Floats, starts: NDArray[np.int64], columns: int) -> dict[s
     """Return the classes of pitch height and movement of each vector, unknown if too much of it is unvoiced."""
     frames_per_column = mel.HOP / mel.SAMPLE_RATE * 1000 / F0_PERIOD_MS
     middles = np.rint((starts + columns / 2) * frames_per_column).astype(int)
-    reach = int(MOVING_MS / F0_PERIOD_MS / 2)
-    padded = np.pad(f0, (reach, reach + int(columns * frames_per_column) + 2))
-    around = padded[np.clip(middles[:, None] + np.arange(2 * reach), 0, len(padded) - 1)]  # [N, 80 ms]
+    half_width = int(MOVING_MS / F0_PERIOD_MS / 2)
+    padded = np.pad(f0, (half_width, half_width + int(columns * frames_per_column) + 2))
+    around = padded[np.clip(middles[:, None] + np.arange(2 * half_width), 0, len(padded) - 1)]  # [N, 80 ms]
     voiced = around > 0
-    enough = voiced.sum(axis=1) >= 0.75 * 2 * reach
+    enough = voiced.sum(axis=1) >= 0.75 * 2 * half_width
     semitones = 12 * np.log2(np.where(voiced, around, 1.0) / 100)
     weight = voiced / np.maximum(voiced.sum(axis=1, keepdims=True), 1)
-    times_s = np.arange(2 * reach) * F0_PERIOD_MS / 1000
+    times_s = np.arange(2 * half_width) * F0_PERIOD_MS / 1000
     away = times_s - (weight * times_s).sum(axis=1, keepdims=True)
     mean = (weight * semitones).sum(axis=1, keepdims=True)
     spread = np.maximum((weight * away**2).sum(axis=1), 1e-12)
@@ -156,13 +156,16 @@ class Sounds:
                 groups = in_order(g for q, g, k, c in self._found if (q, k, c) == (name, kind, one))
                 found, excess = {}, {}
                 for group in groups:
-                    own, ours, theirs = self._means(name, group, kind, one), *self._apart(name, grid, group, kind, one)
-                    excess[group] = ours - theirs
+                    own, codebooks, grids = (
+                        self._means(name, group, kind, one),
+                        *self._relative_coverage(name, grid, group, kind, one),
+                    )
+                    excess[group] = codebooks - grids
                     found[group] = {
                         "share": float(own[:, 2].mean()),
                         "covered": interval(own[:, 0], seed, group),
-                        "apart": interval(ours, seed, group),
-                        "grid_apart": interval(theirs, seed, group),
+                        "apart": interval(codebooks, seed, group),
+                        "grid_apart": interval(grids, seed, group),
                         "beyond_grid": interval(excess[group], seed, group),
                     }
                     if UNSEEN in excess and group not in (SEEN, UNSEEN):
@@ -171,10 +174,10 @@ class Sounds:
                     result.setdefault(kind, {})[one] = found
         return result
 
-    def _apart(self, name: str, grid: str, group: str, kind: str, one: str) -> tuple[Floats, Floats]:
+    def _relative_coverage(self, name: str, grid: str, group: str, kind: str, one: str) -> tuple[Floats, Floats]:
         """Return the coverage of a class minus that of the same speakers' other vectors, for codebook and grid."""
-        ours, theirs = (self._means(quantizer, group, kind, one) for quantizer in (name, grid))
-        return ours[:, 0] - ours[:, 1], theirs[:, 0] - theirs[:, 1]
+        codebooks, grids = (self._means(quantizer, group, kind, one) for quantizer in (name, grid))
+        return codebooks[:, 0] - codebooks[:, 1], grids[:, 0] - grids[:, 1]
 
     def _means(self, *key: str) -> Floats:
         """Return the means over folds, [speakers, 3]."""

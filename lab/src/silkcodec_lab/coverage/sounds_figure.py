@@ -57,5 +57,5 @@ def _pitch_error(axes: Any, found: dict[str, Any], color: Any, label: Any) -> No
 
 def _bar(axes: Any, place: float, entry: dict[str, Any], scale: float, color: str) -> None:
     mean = entry["mean"]
-    reach = None if entry["low"] is None else [[scale * (mean - entry["low"])], [scale * (entry["high"] - mean)]]
-    axes.errorbar([place], [scale * mean], yerr=reach, fmt="o", markersize=4, capsize=2, linewidth=1, color=color)
+    error_bars = None if entry["low"] is None else [[scale * (mean - entry["low"])], [scale * (entry["high"] - mean)]]
+    axes.errorbar([place], [scale * mean], yerr=error_bars, fmt="o", markersize=4, capsize=2, linewidth=1, color=color)

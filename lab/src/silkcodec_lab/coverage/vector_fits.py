@@ -210,7 +210,7 @@ def rebuild(fitted: Sequence[tuple[str, NestedChain | NestedGrid]], vectors: Vec
     """Return the quantized vectors by name of the quantizer."""
     found: dict[str, Vectors] = {}
     for kind, quantizer in fitted:
-        found |= {_name(kind, quantizer, size): again for size, again in quantizer.rebuild(vectors).items()}
+        found |= {_name(kind, quantizer, size): quantized for size, quantized in quantizer.rebuild(vectors).items()}
     return found
 
 

@@ -142,8 +142,8 @@ def agreement(
         "pp": float(predicted @ predicted),
     }
     if smoothed:
-        beyond = (actual - predicted)[:, None] * along
-        first, second = unit + beyond[::2].mean(axis=0), unit + beyond[1::2].mean(axis=0)
+        excess = (actual - predicted)[:, None] * along
+        first, second = unit + excess[::2].mean(axis=0), unit + excess[1::2].mean(axis=0)
         sums |= {"clips": 1, "dot": float(unit @ (first + second) / 2), "ab": float(first @ second)}
         sums |= {"aa": float(first @ first), "bb": float(second @ second)}
     return sums
@@ -215,10 +215,10 @@ def pooled(statistic: str, records: Sequence[Sums], seed: int = 0) -> dict[str, 
     return _summary(*_bootstrap(statistic, records, seed), len(records))
 
 
-def difference(statistic: str, ours: Sequence[Sums], theirs: Sequence[Sums], seed: int = 0) -> dict[str, Any]:
+def difference(statistic: str, first: Sequence[Sums], second: Sequence[Sums], seed: int = 0) -> dict[str, Any]:
     """Return the difference of a statistic between two models on the same clips, with the same bootstrap draws."""
-    (mean, draws), (other, others) = _bootstrap(statistic, ours, seed), _bootstrap(statistic, theirs, seed)
-    return _summary(mean - other, draws - others, len(ours))
+    (mean, draws), (other, others) = _bootstrap(statistic, first, seed), _bootstrap(statistic, second, seed)
+    return _summary(mean - other, draws - others, len(first))
 
 
 def _bootstrap(statistic: str, records: Sequence[Sums], seed: int) -> tuple[float, Floats]:

@@ -24,9 +24,10 @@ def gradient(
     results: Results = None,
     force: Force = False,
 ) -> None:
-    """Compare the straight-through gradient with the actual change of the loss, for each quantizer.
+    """Measure the accuracy of straight-through gradients.
 
-    Without runs, it first trains a tiny model for each quantizer on the inputs.
+    Compares predicted and actual changes of the loss for each quantizer. Without runs, it first trains a tiny model
+    for each quantizer on the inputs.
     """
     from silkcodec.train.allocator import keep_freed_pages
     from silkcodec_lab.gradient import experiment

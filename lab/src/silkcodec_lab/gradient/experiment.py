@@ -135,12 +135,12 @@ def _differences(records: dict[str, Records], seed: int) -> dict[str, Any]:
         return {}
     found: dict[str, Any] = {}
     for other in (name for name in records if name != "fsq"):
-        ours, theirs = records["fsq"], records[other]
-        found[other] = {"loss": difference("kept", ours["loss", 0.0], theirs["loss", 0.0], seed)}
+        of_fsq, of_other = records["fsq"], records[other]
+        found[other] = {"loss": difference("kept", of_fsq["loss", 0.0], of_other["loss", 0.0], seed)}
         for name, (statistic, our_kind, their_kind) in COMPARED.items():
-            steps = [step for kind, step in theirs if kind == their_kind]
+            steps = [step for kind, step in of_other if kind == their_kind]
             found[other][name] = [
-                {"step": step, **difference(statistic, ours[our_kind, step], theirs[their_kind, step], seed)}
+                {"step": step, **difference(statistic, of_fsq[our_kind, step], of_other[their_kind, step], seed)}
                 for step in steps
             ]
     return found

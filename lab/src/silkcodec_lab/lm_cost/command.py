@@ -40,7 +40,7 @@ def lm_cost(
     results: Results = None,
     force: Force = False,
 ) -> None:
-    """Measure the cost of a codec's tokens for a language model.
+    """Measure the cost of tokens for a language model.
 
     Trains the same tiny model on the tokens of each codec, and reports bits per second, steps and seconds.
     """

@@ -30,7 +30,10 @@ def quantization_error(
     results: Results = None,
     force: Force = False,
 ) -> None:
-    """Measure the quantization error of VQ, RVQ and FSQ by codebook size, at equal bits."""
+    """Measure quantization error by codebook size.
+
+    Fits VQ, RVQ and FSQ with equal bits to training speech and measures their errors on held-out speech.
+    """
     from silkcodec_lab.quantization_error import experiment
 
     run_experiment(

@@ -25,7 +25,10 @@ def residual(
     results: Results = None,
     force: Force = False,
 ) -> None:
-    """Measure the error after each codebook of a residual quantizer, at one moment of a recording."""
+    """Measure the error after each residual codebook.
+
+    Follows one moment of a recording through a residual quantizer that is fitted to other speech.
+    """
     from silkcodec_lab.residual import experiment
 
     run_experiment(

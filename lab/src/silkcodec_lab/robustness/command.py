@@ -34,7 +34,10 @@ def robustness(
     results: Results = None,
     force: Force = False,
 ) -> None:
-    """Measure how bit errors and lost frames affect quality, with and without concealment."""
+    """Measure the effect of bit errors and lost frames.
+
+    Lost frames are measured for Silk, with concealment and with simpler replacements.
+    """
     from silkcodec_lab.robustness import experiment
 
     plan = experiment.RobustnessPlan(n_seeds=seeds, seed=seed, clip_s=seconds)

@@ -224,10 +224,10 @@ class _Scores:
         }
 
     @staticmethod
-    def _difference(ours: ByClip, other: ByClip, seed: int) -> dict[str, Any]:
+    def _difference(values: ByClip, other: ByClip, seed: int) -> dict[str, Any]:
         return {
             name: bootstrap([value - other[name][clip] for clip, value in by_clip.items()], seed)
-            for name, by_clip in ours.items()
+            for name, by_clip in values.items()
         }
 
     def _clips(self, key: Key) -> ByClip:
