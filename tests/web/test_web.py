@@ -232,6 +232,18 @@ def test_a_silk_file_of_pythons_is_decoded(live: Any, codec: Any, speech: Any) -
     assert np.abs(decoded - codec.decode(tokens)).max() < 2e-4
 
 
+def test_a_normalised_silk_file_is_decoded_with_its_gain(live: Any, codec: Any, speech: Any) -> None:
+    tokens = codec.encode(speech)
+    file = io.BytesIO()
+    with container.Writer(file, codec=tokens.codec, n_samples=tokens.n_samples, gain=0.25) as writer:
+        writer.write_levels(tokens.to_levels())
+    upload(live, "quiet.silk", file.getvalue())
+    wait(live, lambda: title(live) == "quiet.silk", "the .silk file")
+    decoded, _ = soundfile.read(io.BytesIO(saved(live, "Download .wav")), dtype="float32")
+    assert np.abs(decoded - 0.25 * codec.decode(tokens)).max() < 2e-4
+    assert saved(live, "Download .silk") == file.getvalue()
+
+
 def record_voice(live: Any) -> None:
     header = live.locator("header")
     header.get_by_role("button", name="Record").click()

@@ -14,6 +14,7 @@ export interface Recording {
   latents: Float32Array; // [F * 128], what was rounded; of a .silk file, the rounded numbers themselves
   levels: Uint8Array; // [F * 128]
   decoded: Float32Array; // [T]
+  gain?: number; // of a .silk file that was normalised; `decoded` has it already
 }
 
 export interface RecordedStages {

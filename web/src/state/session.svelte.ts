@@ -130,7 +130,7 @@ class Session {
   /** Decodes changed levels of the current recording. */
   async decode(levels: Uint8Array, signal?: AbortSignal): Promise<Float32Array> {
     const { model } = await this.#model();
-    return (await model.decode(levels, this.recording?.wave.length ?? 0, { signal })).wave;
+    return (await model.decode(levels, this.recording?.wave.length ?? 0, { signal, gain: this.recording?.gain })).wave;
   }
 
   #frameAt(seconds: number): number {
@@ -148,7 +148,7 @@ class Session {
     if (file.codec !== codec) throw new SilkError(`“${fileName}” was encoded by ${file.codec}; this page runs ${codec} and cannot decode it.`);
     const decoded = await model.decode(file.levels, file.nSamples, { signal, gain: file.gain, progress: (share) => (this.work = { what: "Decoding", share }) });
     const latents = Float32Array.from(file.levels, (level) => level - 4);
-    this.show({ name, title: fileName, source: "silk", codec, wave: decoded.wave, decoded: decoded.wave, latents, levels: file.levels });
+    this.show({ name, title: fileName, source: "silk", codec, wave: decoded.wave, decoded: decoded.wave, latents, levels: file.levels, gain: file.gain });
     this.message = { kind: "note", text: "A .silk file contains only tokens, so “original” is the decoded wave." };
   }
 
