@@ -365,7 +365,7 @@ def test_a_forged_count_makes_no_memory(data: bytes) -> None:
 class Silent:
     """Replace Silk with a decoder that needs its memory but no time."""
 
-    DECODE_FRAMES = 5
+    FRAMES_PER_CALL = 5
 
     def check_codec_id(self, _: str) -> None: ...
 

@@ -14,7 +14,7 @@ from silkcodec import mel
 from silkcodec.mel import COLUMNS, FRAME, HISTORY, HOP, LOOKAHEAD, N_MELS, SAMPLE_RATE
 from silkcodec.nn.config import ModelConfig
 from silkcodec.nn.decoder import BINS, WINDOW, InverseSTFTHead
-from silkcodec.nn.layers import KERNEL, STEPS, ConvNeXtBlock, block_causal_mask
+from silkcodec.nn.layers import KERNEL, STEPS, ConvNeXtBlock, frame_windows
 from silkcodec.nn.mel import LogMel
 from silkcodec.nn.model import SilkModel, fresh_states
 from speechlike import speechlike
@@ -136,10 +136,10 @@ def test_decoding_is_causal(model: SilkModel, levels: torch.Tensor) -> None:
 
 
 def test_attention_covers_whole_frames_and_a_limited_past() -> None:
-    mask = block_causal_mask(3, 2, CPU).reshape(3, STEPS, 5, STEPS)
-    assert torch.equal(mask.all(dim=(1, 3)), mask.any(dim=(1, 3)))  # a whole frame or none of it
-    expected = [[1, 1, 1, 0, 0], [0, 1, 1, 1, 0], [0, 0, 1, 1, 1]]
-    assert torch.equal(mask[:, 0, :, 0].int(), torch.tensor(expected, dtype=torch.int32))
+    frames = torch.arange(5).repeat_interleave(STEPS)[None, :, None]  # 2 past frames and 3 frames, by their number
+    windows = frame_windows(frames, past_frames=2).reshape(3, 3, STEPS)
+    expected = torch.tensor([[0, 1, 2], [1, 2, 3], [2, 3, 4]])
+    assert torch.equal(windows, expected[:, :, None].expand(3, 3, STEPS))
 
 
 def test_a_frame_does_not_depend_on_the_distant_past(model: SilkModel, levels: torch.Tensor) -> None:

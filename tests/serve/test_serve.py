@@ -278,7 +278,7 @@ def test_uploads_give_the_result_of_the_library(codec: Silk, speech: Any, tmp_pa
     assert seconds == pytest.approx(1.25) and container.read(tmp_path / "result.silk") == expected
     filejobs.work(codec, job(source, "audio", "json", dims_per_token=4), lambda: False)
     given = json.loads((tmp_path / "result.json").read_text())
-    assert filejobs.from_json(json.dumps(given), codec.codec_id, 60) == expected.regroup(4)
+    assert filejobs.from_json(json.dumps(given), codec, 60) == expected.regroup(4)
     for made, kind in (("result.silk", "silk"), ("result.json", "json")):
         again = job(tmp_path / made, kind, "wav")
         again.target.unlink(missing_ok=True)
@@ -333,9 +333,9 @@ def test_a_cancelled_job_stops(codec: Silk, speech: Any, tmp_path: Path) -> None
         json.dumps({"codes": [[0] * 18 + [64]]}),
     ],
 )
-def test_invalid_tokens_are_refused(text: str) -> None:
+def test_invalid_tokens_are_refused(codec: Silk, text: str) -> None:
     with pytest.raises(SilkError):
-        filejobs.from_json(text, "silk@0a1b2c3d4e5f", 60)
+        filejobs.from_json(text, codec, 60)
 
 
 def test_memory_is_bounded() -> None:

@@ -34,6 +34,9 @@ def export(
     results: Annotated[
         Path | None, typer.Option("--results", help="Results of silk compare for these weights, for the model card.")
     ] = None,
+    same_encoder: Annotated[
+        Path | None, typer.Option("--same-encoder", help="Weights of the same encoder, whose tokens stay decodable.")
+    ] = None,
     file_format: Annotated[str, typer.Option("--format", help="Output format: onnx or transformers.")] = "onnx",
 ) -> None:
     """Export a training run to a folder of weights (extra [train]).
@@ -51,9 +54,9 @@ def export(
     if run is not None and not run.is_dir():
         raise ArgumentError(f"Run not found: '{run}'.")
     if file_format == "transformers":
-        if results is not None:
-            raise ArgumentError("--results is for --format onnx only; export the weights with --results first.")
+        if results is not None or same_encoder is not None:
+            raise ArgumentError("--results and --same-encoder are for --format onnx only; export with them first.")
         import_extra("silkcodec.hf.export", "Export", "train").export(run, output)
         return
     measured = import_module("silkcodec.evaluate.report").load_result(results) if results else None
-    import_extra("silkcodec.train.export", "Export", "train").export(run, output, measured)
+    import_extra("silkcodec.train.export", "Export", "train").export(run, output, measured, same_encoder)

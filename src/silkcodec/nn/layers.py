@@ -53,38 +53,43 @@ class ConvNeXtBlock(nn.Module):
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Apply the rotary position embedding (Su et al., 2021, https://arxiv.org/abs/2104.09864) to x [B, H, T, C / H]."""
+    """Apply the rotary position embedding (Su et al., 2021, https://arxiv.org/abs/2104.09864) to x [..., T, C]."""
     a, b = x.chunk(2, dim=-1)
     return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1)
 
 
-def rope_tables(n_positions: int | Tensor, head_width: int, device: torch.device) -> tuple[Tensor, Tensor]:
+def rope_tables(n_positions: int, head_width: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Return cos and sin, each float32 [n_positions, head_width / 2]. Wavelengths range from 2 pi to 2,000 pi steps."""
     frequency = 1000.0 ** (-torch.arange(0, head_width, 2, device=device, dtype=torch.float32) / head_width)
     angle = torch.arange(n_positions, device=device, dtype=torch.float32)[:, None] * frequency
     return angle.cos(), angle.sin()
 
 
-def block_causal_mask(n_frames: int | Tensor, past_frames: int, device: torch.device) -> Tensor:
-    """Return the attention mask, bool [F * 10, (P + F) * 10].
+def frame_windows(x: Tensor, past_frames: int) -> Tensor:
+    """Return what each frame attends to: itself and the `past_frames` (P) before it.
 
-    It is true for the keys that a step attends to: its whole frame and the `past_frames` (P) before it.
+    Args:
+        x: steps of P past frames and of F frames, [B, (P + F) * 10, D].
+
+    Returns:
+        [B, F, (P + 1) * 10, D].
     """
-    query = torch.arange(n_frames * STEPS, device=device)[:, None] // STEPS
-    key = torch.arange((past_frames + n_frames) * STEPS, device=device)[None, :] // STEPS
-    return (key >= query) & (key <= query + past_frames)
+    frames = x.unflatten(1, (-1, STEPS))  # [B, P + F, 10, D]
+    n_frames = frames.shape[1] - past_frames
+    return torch.cat([frames[:, i : i + n_frames] for i in range(past_frames + 1)], dim=2)
 
 
 class TransformerLayer(nn.Module):
-    """Apply pre-norm attention and a feed-forward network. Attention is block-causal with a bounded past.
+    """Apply pre-norm attention and a feed-forward network. Each frame attends to itself and the P frames before it.
 
-    The cache holds keys before rotation, and positions are counted from the start of the cache. Only differences of
-    positions affect the result, so it does not depend on the position in a long stream.
+    Every frame is computed by itself, with positions counted from the start of its own window. The result for a frame
+    is therefore the same to the last bit at any position of a stream and with any number of frames in one call.
     """
 
     def __init__(self, width: int, heads: int, expansion: int, past_frames: int):
         super().__init__()
         self.heads = heads
+        self.past_frames = past_frames
         self.past_steps = past_frames * STEPS
         self.norm_attention = nn.LayerNorm(width)
         self.qkv = nn.Linear(width, 3 * width, bias=False)
@@ -96,14 +101,13 @@ class TransformerLayer(nn.Module):
         self.down = nn.Linear(width * expansion, width)
         self.state_shape = (2, self.past_steps, width)
 
-    def forward(self, x: Tensor, state: Tensor, cos: Tensor, sin: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, state: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
         """Return the output and the next state, in the shapes of `x` and `state`.
 
         Args:
-            x: [B, T, D].
-            state: cached keys and values, [B, 2, P * 10, D].
-            cos, sin: RoPE tables of P * 10 + T rows.
-            mask: bool [T, P * 10 + T].
+            x: [B, T, D] with T = F * 10.
+            state: cached keys, before rotation, and values, [B, 2, P * 10, D].
+            cos, sin: RoPE tables of (P + 1) * 10 rows.
         """
         q, k, v = self.qkv(self.norm_attention(x)).chunk(3, dim=-1)  # [B, T, D] each
         q = self.norm_q(q.unflatten(-1, (self.heads, -1)))  # [B, T, H, D / H]
@@ -112,12 +116,15 @@ class TransformerLayer(nn.Module):
         keys = torch.cat([past[:, 0], k.to(v.dtype)], dim=1)  # [B, P * 10 + T, D]
         values = torch.cat([past[:, 1], v], dim=1)
         next_state = torch.stack([keys[:, -self.past_steps :], values[:, -self.past_steps :]], dim=1)
-        q = rotate(q.transpose(1, 2).float(), cos[self.past_steps :], sin[self.past_steps :]).to(v.dtype)
-        k = rotate(keys.unflatten(-1, (self.heads, -1)).transpose(1, 2).float(), cos, sin).to(v.dtype)
-        scores = (q @ k.transpose(-1, -2)).float() / q.shape[-1] ** 0.5  # [B, H, T, P * 10 + T]
-        weights = scores.masked_fill(~mask, -1e9).softmax(dim=-1).to(v.dtype)
-        attended = weights @ values.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # [B, H, T, D / H]
-        x = x + self.out(attended.transpose(1, 2).flatten(2))
+        q = q.unflatten(1, (-1, STEPS)).transpose(2, 3)  # [B, F, H, 10, D / H]
+        k, v = (
+            frame_windows(y, self.past_frames).unflatten(-1, (self.heads, -1)).transpose(2, 3) for y in (keys, values)
+        )  # [B, F, H, (P + 1) * 10, D / H]
+        q = rotate(q.float(), cos[self.past_steps :], sin[self.past_steps :]).to(v.dtype)
+        k = rotate(k.float(), cos, sin).to(v.dtype)
+        scores = (q @ k.transpose(-1, -2)).float() / q.shape[-1] ** 0.5  # [B, F, H, 10, (P + 1) * 10]
+        attended = scores.softmax(dim=-1).to(v.dtype) @ v  # [B, F, H, 10, D / H]
+        x = x + self.out(attended.transpose(2, 3).flatten(3).flatten(1, 2))
         x = x + self.down(functional.gelu(self.up(self.norm_ff(x))))
         return x, next_state
 
@@ -140,12 +147,10 @@ class Transformer(nn.Module):
 
     def forward(self, x: Tensor, states: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """Return the output and the next states, in the shapes of x [B, F, 10, D] and of one state per layer."""
-        frames = x.shape[1]
-        cos, sin = rope_tables((self.past_frames + frames) * STEPS, self.head_width, x.device)
-        mask = block_causal_mask(frames, self.past_frames, x.device)
+        cos, sin = rope_tables((self.past_frames + 1) * STEPS, self.head_width, x.device)
         x = (x + self.position).flatten(1, 2)  # [B, F * 10, D]
         next_states = []
         for layer, state in zip(self.layers, states, strict=True):
-            x, state = layer(x, state, cos, sin, mask)
+            x, state = layer(x, state, cos, sin)
             next_states.append(state)
         return self.norm(x).unflatten(1, (-1, STEPS)), next_states

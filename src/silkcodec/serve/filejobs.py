@@ -105,7 +105,7 @@ def _encode(codec: Silk, job: FileJob, advance: files.Advance) -> None:
 def _decode(codec: Silk, job: FileJob, advance: files.Advance) -> None:
     source = job.source
     if job.given == "json":
-        tokens = from_json(job.source.read_bytes(), codec.codec_id, job.max_s)
+        tokens = from_json(job.source.read_bytes(), codec, job.max_s)
         source = _between(job)
         container.write(tokens, source)
     with _opened(source) as file:
@@ -146,14 +146,14 @@ def to_json(tokens: Tokens) -> dict[str, Any]:
     }
 
 
-def from_json(text: bytes | str, codec_id: str, max_s: float) -> Tokens:
+def from_json(text: bytes | str, codec: Silk, max_s: float) -> Tokens:
     """Return the tokens of a JSON object, the inverse of `to_json`.
 
     Only `codes` is required. Other fields default to those of Silk, and `n_samples` to the length of all frames.
 
     Args:
         text: the JSON object.
-        codec_id: codec of the server; tokens of other codecs are refused.
+        codec: codec of the server; tokens that it does not decode are refused.
         max_s: maximum duration in seconds.
 
     Raises:
@@ -172,9 +172,8 @@ def from_json(text: bytes | str, codec_id: str, max_s: float) -> Tokens:
     dims = given.get("dims_per_token", DIMS_PER_TOKEN)
     if isinstance(dims, bool) or not isinstance(dims, int):
         raise ArgumentError(f"dims_per_token must be an integer between 1 and 20; got {dims!r}.")
-    codec = given.get("codec", codec_id)
-    if codec != codec_id:
-        raise TokensError(f"Tokens must be from '{codec_id}'; got {codec!r}. Use a server with that model.")
+    codec_id = given.get("codec", codec.codec_id)
+    codec.check_codec_id(codec_id)
     sizes = codebook_sizes(dims)
     codes = as_codes(given["codes"], len(sizes))
     n_samples = given.get("n_samples", len(codes) * FRAME_SAMPLES)

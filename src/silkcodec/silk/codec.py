@@ -108,8 +108,9 @@ class Silk(FrameModel):
         cutter = FrameCutter(self.lookahead_samples)
         frames = [*cutter.feed(audio.as_wave(wave, sample_rate)), *cutter.flush()]
         states, rows = self.encoder_states(prime=cutter.prime), []
-        for frame in frames:
-            latent, states = self.call("latent", frame[None], states)
+        for start in range(0, len(frames), self.FRAMES_PER_CALL):
+            part = np.concatenate(frames[start : start + self.FRAMES_PER_CALL])
+            latent, states = self.call("latent", part[None], states)
             rows.append(latent[0])
         return np.concatenate(rows)
 

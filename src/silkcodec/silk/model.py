@@ -1,6 +1,6 @@
 """Run the model frame by frame: a frame's wave -> levels, and levels -> a frame's wave.
 
-    wave [1, 9600] and states  -> encoder.onnx -> levels [1, 1, 128] and the next states
+    wave [1, F * 9600], states -> encoder.onnx -> levels [1, F, 128] and the next states
     levels [1, F, 128], states -> decoder.onnx -> wave [1, F * 9600] and the next states
 
 Both graphs take the state of the stream as inputs and return the next state. A loaded model therefore has no state of
@@ -38,7 +38,7 @@ class FrameModel:
     Arguments, attributes and errors: see `Silk`.
     """
 
-    DECODE_FRAMES = 5  # Frames per decoder call: a third faster than one frame, with at most 2 s of audio in memory.
+    FRAMES_PER_CALL = 5  # Encodes three times as fast as one frame per call, with at most 2 s of audio in memory.
     MAX_THREADS = 4  # One frame is too little work for more threads.
 
     def __init__(
@@ -85,11 +85,11 @@ class FrameModel:
             wave_state[0, self.config.history_samples :] = prime
         return states
 
-    def encode_frame(self, wave: Wave, states: States) -> tuple[NDArray[np.uint8], States]:
-        """Encode one frame to levels, uint8 [1, 128]; return them and the next states.
+    def encode_frames(self, wave: Wave, states: States) -> tuple[NDArray[np.uint8], States]:
+        """Encode frames to levels, uint8 [F, 128]; return them and the next states.
 
         Args:
-            wave: the 9,600 samples that end 480 samples (the look-ahead) after the frame, float32.
+            wave: the F * 9,600 samples that end 480 samples (the look-ahead) after the frames, float32.
             states: the states after the previous frame.
         """
         levels, states = self.call("levels", wave[None], states)
@@ -108,12 +108,12 @@ class FrameModel:
         """Call the model once for B streams.
 
         Args:
-            output: "levels" or "latent" of a frame, or "wave" of frames.
-            value: float32 [B, 9600], or for "wave" uint8 [B, F, 128].
+            output: "levels", "latent" or "wave" of F frames.
+            value: float32 [B, F * 9600], or for "wave" uint8 [B, F, 128].
             states: states of the streams, each stacked to [B, ...].
 
         Returns:
-            uint8 or float32 [B, 1, 128], or float32 [B, F * 9600] with silent frames set to 0; the next states.
+            uint8 or float32 [B, F, 128], or float32 [B, F * 9600] with silent frames set to 0; the next states.
         """
         result, states = self._graph(output).run(value, states)
         if output == "wave":
@@ -121,8 +121,11 @@ class FrameModel:
         return result, states
 
     def check_codec_id(self, codec_id: str) -> None:
-        """Raise TokensError for tokens of other weights, which would decode to noise."""
-        if codec_id != self.codec_id:
+        """Raise TokensError for tokens of other weights, which would decode to noise.
+
+        Tokens of `config.decodes` are accepted. Those weights have the same encoder and an earlier decoder.
+        """
+        if codec_id != self.codec_id and codec_id not in self.config.decodes:
             raise TokensError(
                 f"Tokens must be from '{self.codec_id}'; got tokens from '{codec_id}'."
                 " Load the codec and the weights that encoded them."

@@ -6,13 +6,14 @@ block, and a live application feeds 20 ms at a time. The tokens are bit-identica
     samples -> FrameCutter -> frames -> FrameModel -> levels -> codes     StreamEncoder
     codes -> levels -> FrameModel -> samples                              StreamDecoder
 
-The encoder is always called with one frame. In a call of another shape, the result for the same frame may differ in
-the last bit, and FSQ occasionally turns this difference into another token.
+A call of the model takes up to `FrameModel.FRAMES_PER_CALL` frames. The result for a frame is the same to the last
+bit for any number of frames in a call, because every operation of the network treats each frame alike.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -109,11 +110,11 @@ class StreamEncoder:
 
     def _encode(self, frames: Iterator[Wave]) -> Levels:
         levels = []
-        for frame in frames:
+        while part := list(islice(frames, self._codec.FRAMES_PER_CALL)):
             if self._states is None:
                 self._states = self._codec.encoder_states(prime=self._cutter.prime)
-            frame_levels, self._states = self._codec.encode_frame(frame, self._states)
-            levels.append(frame_levels)
+            part_levels, self._states = self._codec.encode_frames(np.concatenate(part), self._states)
+            levels.append(part_levels)
         return np.concatenate(levels) if levels else np.zeros((0, LATENT_WIDTH), dtype=np.uint8)
 
     def _codes(self, levels: Levels) -> Codes:
@@ -227,8 +228,8 @@ class StreamDecoder:
 
     def _decode(self, levels: NDArray[np.uint8]) -> Wave:
         wave = np.empty(len(levels) * FRAME_SAMPLES, dtype=np.float32)
-        for start in range(0, len(levels), self._codec.DECODE_FRAMES):
-            part = levels[start : start + self._codec.DECODE_FRAMES]
+        for start in range(0, len(levels), self._codec.FRAMES_PER_CALL):
+            part = levels[start : start + self._codec.FRAMES_PER_CALL]
             at = start * FRAME_SAMPLES
             wave[at : at + len(part) * FRAME_SAMPLES], self._states = self._codec.decode_frames(part, self._states)
         return wave

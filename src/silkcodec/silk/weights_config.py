@@ -77,6 +77,7 @@ class WeightsConfig:
 
     Attributes:
         weights_hash: 12 hex digits of the SHA-256 of the two graphs' SHA-256s; tokens store it.
+        decodes: ids of codecs ("silk@0a1b2c3d4e5f") with the same encoder, whose tokens these weights decode.
         network: sizes of the network, named as in `nn.config.ModelConfig`; may be empty, because graphs need none.
     """
 
@@ -86,6 +87,7 @@ class WeightsConfig:
     history_samples: int
     encoder: GraphConfig
     decoder: GraphConfig
+    decodes: tuple[str, ...]
     network: dict[str, int | float | str]
 
     @classmethod
@@ -118,6 +120,7 @@ class WeightsConfig:
             history_samples=_integer("history_samples", values["history_samples"], 0, MAX_STATE_NUMBERS),
             encoder=_graph(values["encoder"]),
             decoder=_graph(values["decoder"]),
+            decodes=_ids(values.get("decodes", [])),
             network=_sizes(values.get("network", {})),
         )
         digests = config.encoder.sha256 + config.decoder.sha256
@@ -173,6 +176,12 @@ def _graph(values: dict[str, Any]) -> GraphConfig:
     if sum(math.prod(shape) for shape in states.values()) > MAX_STATE_NUMBERS:
         raise ValueError(f"the states must have at most {MAX_STATE_NUMBERS:,} numbers in total")
     return GraphConfig(file=file, sha256=_text(values, "sha256"), states=states)
+
+
+def _ids(values: Any) -> tuple[str, ...]:
+    if not isinstance(values, list) or len(values) > MAX_STATES:
+        raise ValueError(f"decodes must be a list of at most {MAX_STATES} codec ids")
+    return tuple(_text({"decodes": value}, "decodes") for value in values)
 
 
 def _sizes(values: Any) -> dict[str, int | float | str]:

@@ -36,7 +36,7 @@ from silkcodec.nn.config import ModelConfig
 from silkcodec.nn.decoder import WINDOW
 from silkcodec.nn.mel import cosine_table, log_mel, windowed_dft
 from silkcodec.nn.model import SilkModel, fresh_states
-from silkcodec.silk.weights_config import FORMAT, WeightsConfig
+from silkcodec.silk.weights_config import FORMAT, GraphConfig, WeightsConfig
 from silkcodec.spec import LATENT_WIDTH
 from silkcodec.train import checkpoint
 from silkcodec.train.card import model_card
@@ -50,16 +50,21 @@ TIE = 1e-3  # levels; values closer than this to a rounding boundary may round d
 TRIES = 30  # golden waves to try, to find one without ties
 
 
-def export(run: str | Path, out: str | Path, results: dict | None = None) -> dict:
+def export(
+    run: str | Path, out: str | Path, results: dict | None = None, same_encoder: str | Path | None = None
+) -> dict:
     """Export a run, and return the config that was written.
 
     Args:
         run: folder of a run, with config.toml and checkpoint.safetensors.
         out: output folder, created if necessary.
         results: measured quality for the model card (`results.json` of `silk compare`), if available.
+        same_encoder: folder of exported weights with the same encoder. The export decodes their tokens, and those that
+            they decode.
 
     Raises:
-        ArgumentError: the model does not use FSQ, or `results` was measured with other weights.
+        ArgumentError: the model does not use FSQ, `same_encoder` has another encoder, or `results` was measured with
+            other weights.
         WeightsError: the run does not exist, or the exported graph does not match the network. `out` is not changed.
         OutputError: `out` cannot be written.
         MissingExtraError: a package of the extra [train] is not installed.
@@ -71,10 +76,11 @@ def export(run: str | Path, out: str | Path, results: dict | None = None) -> dic
         raise ArgumentError(
             f"Only models with the quantizer fsq can be exported; the run {run} uses {config.model.quantizer}."
         )
+    decodes = [] if same_encoder is None else decoded_ids(model, Path(same_encoder))
     try:
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".export-", dir=out) as made:
-            written = write_folder(Path(made), config, model, progress, results)
+            written = write_folder(Path(made), config, model, progress, results, decodes)
             for name in FILES:
                 os.replace(Path(made) / name, out / name)
     except OSError as error:
@@ -82,7 +88,9 @@ def export(run: str | Path, out: str | Path, results: dict | None = None) -> dic
     return written
 
 
-def write_folder(out: Path, config: TrainConfig, model: SilkModel, progress: dict, results: dict | None) -> dict:
+def write_folder(
+    out: Path, config: TrainConfig, model: SilkModel, progress: dict, results: dict | None, decodes: list[str]
+) -> dict:
     """Write all `FILES`, check the graphs against the network, and return the content of config.json."""
     described: dict[str, dict[str, Any]] = {}
     for name, graph in (("encoder", EncoderGraph(model)), ("decoder", DecoderGraph(model))):
@@ -95,13 +103,27 @@ def write_folder(out: Path, config: TrainConfig, model: SilkModel, progress: dic
         "format": FORMAT, "name": "silk", "weights_hash": digest[:12], "sample_rate": SAMPLE_RATE,
         "frame_samples": FRAME, "lookahead_samples": LOOKAHEAD, "history_samples": HISTORY, "hop_samples": HOP,
         "n_mels": N_MELS, "latent_width": LATENT_WIDTH, "n_levels": model.quantizer.n_levels, "dims_per_token": 7,
-        "network": sizes(model.config), **described,
+        "decodes": decodes, "network": sizes(model.config), **described,
     }  # fmt: skip
     (out / "config.json").write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
     write_golden(model, out)
     check_parity(model, out)
     (out / "README.md").write_text(model_card(config, progress, written, results, out), encoding="utf-8")
     return written
+
+
+def decoded_ids(model: SilkModel, folder: Path) -> list[str]:
+    """Return the ids of the codecs whose tokens have the meaning of the model's: those of `folder`.
+
+    Raises:
+        ArgumentError: the encoders differ. WeightsError: the folder's graphs are missing or damaged.
+    """
+    config = WeightsConfig.read(folder)
+    found = graph_weights(folder, config.encoder)
+    for name, parameter in model.encoder.named_parameters(prefix="encoder"):
+        if name not in found or not torch.equal(found[name], parameter):
+            raise ArgumentError(f"The encoder of {folder} must equal the run's; {name} differs.")
+    return [f"{config.name}@{config.weights_hash}", *config.decodes]
 
 
 def sizes(config: ModelConfig) -> dict[str, int | float]:
@@ -419,17 +441,8 @@ def load_weights(model: SilkModel, folder: Path) -> None:
         WeightsError: the graphs in the folder are missing, damaged, or for another network.
     """
     parameters = dict(model.named_parameters())
-    found: dict[str, Tensor] = {}
     config = WeightsConfig.read(folder)
-    for graph in (config.encoder, config.decoder):
-        try:
-            initializers = onnx.load_model_from_string(graph.verified_bytes(folder)).graph.initializer
-        except DecodeError as error:
-            raise WeightsError(f"The weights must be a folder of a Silk export; {folder}: {error}.") from None
-        for tensor in initializers:
-            value = torch.from_numpy(numpy_helper.to_array(tensor).copy())
-            name = tensor.name.removesuffix(".half")  # as `name_weights` and `store_half` named them
-            found[name.removesuffix(".T")] = value.T if name.endswith(".T") else value
+    found = graph_weights(folder, config.encoder) | graph_weights(folder, config.decoder)
     for name in ("decoder.head.noise.weight", "decoder.head.noise.bias"):  # Older weights do not have them.
         if name in parameters and name not in found:
             found[name] = parameters[name].detach()
@@ -443,3 +456,22 @@ def load_weights(model: SilkModel, folder: Path) -> None:
     with torch.no_grad():
         for name, parameter in parameters.items():
             parameter.copy_(found[name])
+
+
+def graph_weights(folder: Path, graph: GraphConfig) -> dict[str, Tensor]:
+    """Return the weights of an exported graph by the names of the network's parameters, as float32.
+
+    Raises:
+        WeightsError: the graph is missing or damaged.
+    """
+    try:
+        initializers = onnx.load_model_from_string(graph.verified_bytes(folder)).graph.initializer
+    except DecodeError as error:
+        raise WeightsError(f"weights must be a folder of a Silk export; {folder}: {error}.") from None
+    found: dict[str, Tensor] = {}
+    for tensor in initializers:
+        value = torch.from_numpy(numpy_helper.to_array(tensor).copy())
+        name = tensor.name.removesuffix(".half")  # as `name_weights` and `store_half` named them
+        value = value.float() if value.dtype == torch.float16 else value
+        found[name.removesuffix(".T")] = value.T if name.endswith(".T") else value
+    return found
