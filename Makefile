@@ -21,7 +21,9 @@ ONE_SOURCE := --folds 2 --seconds 40 --speakers 24 --no-sounds --rebuild 0
 TRAINED := $(foreach quantizer,fsq rvq vq multiscale,--run $(RUNS)/$(quantizer))
 CLIPS := bench/evaluation/clips.tsv
 EVALUATE := $(BIN)/silk compare --root $(SPEECH) --force
-ALL := --codecs silk,$(CLASSICAL),original
+# The weights that came before today's, from the history of this repository.
+EARLIER := out/silk-1852ddff96a9
+ALL := --codecs silk,$(EARLIER),$(CLASSICAL),original
 NATURALNESS := distillmos,pesq_wb,stoi,estoi,speaker_similarity,fricative_scatter_db,flatness_db,bandwidth_percent,high_band_db
 UV_LOCK := UV_CUSTOM_COMPILE_COMMAND='make lock' $(BIN)/uv pip compile --quiet --generate-hashes --no-annotate \
 	--python-version 3.11 --python-platform x86_64-manylinux_2_28 -c constraints.txt
@@ -112,13 +114,18 @@ bench-codecs: $(FULL)
 	$(BIN)/python bench/codec_bench.py --out bench/codecs.json
 	$(BIN)/python bench/tables.py
 
-quality: $(FULL)
+$(EARLIER):
+	mkdir -p $@
+	git archive 93a2c62 src/silkcodec/silk/weights | tar x -C $@ --strip-components=4
+
+quality: $(FULL) $(EARLIER)
 	$(EVALUATE) "$(CLIPS):group=english-read|seen-source|unseen-source|unseen-language" $(ALL) --by group -o bench/quality \
 		--metrics $(NATURALNESS),visqol,mel_distance,si_sdr_db,level_db,f0_correlation,voicing_error
 	$(EVALUATE) "$(CLIPS):group=english-read" $(ALL) --metrics dwer,dwer_moonshine,dcer \
 		--model whisper=$(WHISPER) -o bench/quality/english
 	$(EVALUATE) "$(CLIPS):language=zh*,group=seen-source" $(ALL) --metrics dcer --model whisper=$(WHISPER) -o bench/quality/mandarin
 	$(EVALUATE) "$(CLIPS):gap=training|unseen" --by gap --codecs silk --metrics $(NATURALNESS),mel_distance -o bench/quality/gap
+	$(BIN)/python bench/spectrograms.py --speech $(SPEECH) --earlier $(EARLIER)
 	$(BIN)/python bench/tables.py
 
 # The neural baselines have random weights here, so only lengths and times are measured, not bits.
