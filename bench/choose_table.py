@@ -38,7 +38,7 @@ def choose(bench: Path) -> str:
         speed = codec["speed"]
         rows.append(
             [
-                f"**{name}**" if name == "silk" else name,
+                _label(bench, name, held_out),
                 number(codec["tokens_per_second"], 1),
                 number(codec["bits_per_second"], 0),
                 *(_cell(quality, key, digits) for key, _, digits in QUALITY[:2]),
@@ -57,7 +57,7 @@ def held_out(bench: Path) -> str:
     result, _ = _read(bench)
     rows = [
         [
-            f"**{name}**" if name == "silk" else name,
+            _label(bench, name, result),
             _cell(codec, "tokens_per_second", 1),
             _cell(codec, "kbps", 2),
             *(_cell(codec, key, digits) for key, _, digits in QUALITY),
@@ -66,6 +66,15 @@ def held_out(bench: Path) -> str:
     ]
     head = ["codec", "tokens/s", "kbit/s", *(title for _, title, _ in QUALITY)]
     return f"{table(head, rows)}\n\n{result['conditions']} {result['codecs']['silk']['weights']}, {result['created']}."
+
+
+def _label(bench: Path, name: str, held_out: Figures) -> str:
+    """Return the name of a codec in bold if it is Silk, and whether its quality is that of earlier weights."""
+    if name != "silk":
+        return name
+    config = findings.embedded(bench)
+    is_current = config is None or held_out["codecs"]["silk"]["weights"] == f"silk@{config['weights_hash']}"
+    return "**silk**" if is_current else "**silk**, quality of earlier weights"
 
 
 def _read(bench: Path) -> tuple[Figures, Figures]:
