@@ -48,6 +48,15 @@ describe("the model", () => {
     expect(distance(Float32Array.of(...first, ...second), decoded.subarray(0, 2 * FRAME_SAMPLES), 1)).toBeLessThan(1e-4);
   }, 60_000);
 
+  test("decodes tokens of earlier weights with the same encoder, and refuses those of others", async () => {
+    const { decodes } = JSON.parse(readFileSync(`${weights}/config.json`, "utf-8"));
+    for (const earlier of decodes) {
+      const result = await codec.decode({ codec: earlier, nSamples: wave.length, levels });
+      expect(distance(result, decoded, 1)).toBeLessThan(1e-4);
+    }
+    await expect(codec.decode({ codec: "silk@000000000000", nSamples: wave.length, levels })).rejects.toThrow("The tokens must be from");
+  }, 60_000);
+
   test("honours an AbortSignal in the middle of the work", async () => {
     const abort = new AbortController();
     const progress: number[] = [];

@@ -6,6 +6,7 @@ import { readWeights, type LoadProgress } from "./weights.js";
 
 export interface Backend {
   codec: string; // name and hash of the weights: "silk@0a1b2c3d4e5f"
+  decodes: string[]; // ids of earlier weights whose tokens these weights decode
   weightsBytes: number;
   encoder(): BackendEncoder;
   decoder(): BackendDecoder;
@@ -41,6 +42,7 @@ export async function openLocal({ folder, wasmPaths, ort, progress, signal }: Ba
   }
   return {
     codec: `${weights.config.name}@${weights.config.weights_hash}`,
+    decodes: weights.config.decodes ?? [],
     weightsBytes: weights.nBytes,
     encoder() {
       const stream = new GraphEncoder(graphs.encoder);

@@ -87,7 +87,9 @@ export class Codec {
    */
   async decode(tokens: TokensInit, options: RunOptions = {}): Promise<Float32Array> {
     const { codec, levels, nSamples, gain } = tokens instanceof Tokens ? tokens : new Tokens(tokens);
-    if (codec !== this.id) throw new SilkError(`The tokens must be from ${this.id}; got tokens from ${codec}.`);
+    if (codec !== this.id && !this.#backend.decodes.includes(codec)) {
+      throw new SilkError(`The tokens must be from ${this.id}; got tokens from ${codec}.`);
+    }
     checkLevels(levels);
     const stream = this.decoder({ signal: options.signal });
     const step = DECODE_FRAMES * LATENT_WIDTH;

@@ -12,7 +12,7 @@ export type Request =
 
 export type Answer =
   | { kind: "loading"; bytes: number; totalBytes: number | null }
-  | { kind: "ready"; codec: string; weightsBytes: number }
+  | { kind: "ready"; codec: string; decodes: string[]; weightsBytes: number }
   | { kind: "encoded"; id: number; frames: Frames }
   | { kind: "decoded"; id: number; wave: Float32Array }
   | { kind: "failed"; id: number | null; message: string; isSilkError: boolean }; // null: while loading

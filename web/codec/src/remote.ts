@@ -82,6 +82,7 @@ export async function openRemote(worker: Worker, options: Omit<BackendOptions, "
 
   return {
     codec: ready.codec,
+    decodes: ready.decodes,
     weightsBytes: ready.weightsBytes,
     encoder() {
       const { stream, close } = openStream("encode");

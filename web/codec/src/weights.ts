@@ -12,6 +12,7 @@ export interface WeightsConfig {
   format: number;
   name: string;
   weights_hash: string;
+  decodes?: string[]; // ids of earlier weights with the same encoder
   lookahead_samples: number;
   history_samples: number;
   encoder: GraphConfig;

@@ -29,7 +29,7 @@ export function serve({ ort }: { ort?: Runtime } = {}): void {
     if (request.kind === "load") {
       const progress = (bytes: number, totalBytes: number | null) => say({ kind: "loading", bytes, totalBytes });
       backend = await openLocal({ ...request, ort, progress });
-      say({ kind: "ready", codec: backend.codec, weightsBytes: backend.weightsBytes });
+      say({ kind: "ready", codec: backend.codec, decodes: backend.decodes, weightsBytes: backend.weightsBytes });
     } else if (request.kind === "open") {
       streams.set(request.stream, request.direction === "encode" ? backend.encoder() : backend.decoder());
     } else if (request.kind === "close") {
