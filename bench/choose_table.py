@@ -12,11 +12,11 @@ from findings import Figures
 from silkcodec.evaluate.markdown import number, table
 
 USES = {  # codec -> use case
-    "silk": "few tokens for a language model, CPU, streaming; early weights",
+    "silk": "language models that need few tokens, CPU, streaming",
     "mimi:8": "natural voice at 12.5 Hz; 80 ms latency",
-    "snac:24k": "natural voice at few tokens, no streaming",
-    "encodec:6k": "words and music at 600 tokens/s",
-    "dac:44k": "music and full band at 775 tokens/s",
+    "snac:24k": "natural voice at a low token rate, no streaming",
+    "encodec:6k": "intelligible speech and music at 600 tokens/s",
+    "dac:44k": "music and full-band audio at 775 tokens/s",
     "opus:6k": "telephony and archives: no model needed",
 }
 QUALITY = (  # key, title, digits

@@ -150,7 +150,7 @@ def quality_groups(bench: Path) -> str:
             for codec in result["settings"]["codecs"]:
                 figures = [interval(group["codecs"][codec][name], digits(name)) for name in shown]
                 rows.append([f"{column.replace('_', ' ')}: {value}", codec, str(group["n_clips"]), *figures])
-    return table(["clips whose", "codec", "clips", *_metric_headers(result, shown)], rows)
+    return table(["group", "codec", "clips", *_metric_headers(result, shown)], rows)
 
 
 def times(bench: Path) -> str:
