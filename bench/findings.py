@@ -75,7 +75,7 @@ def not_embedded(bench: Path, codec_id: str, *, times: bool = False) -> str:
     if config is None or codec_id == f"silk@{config['weights_hash']}":
         return ""
     if times and network(config) in _networks(bench, codec_id):
-        return " (earlier weights of the same network, which times do not depend on)"
+        return " (earlier weights of the same network; times do not depend on the weights)"
     return f" (**not the embedded weights**, {config['weights_hash']}: measure again)"
 
 

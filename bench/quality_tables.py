@@ -40,7 +40,7 @@ COLUMNS = (
 )
 GROUPED = (NATURALNESS, "fricative_scatter_db", "pesq_wb", "stoi", "mel_distance")
 PROGRESS = (NATURALNESS, "fricative_scatter_db", "visqol", "pesq_wb", "stoi", "estoi", "mel_distance")
-NOT_YET = "Not measured yet: `make quality`."
+NOT_YET = "Not measured yet; run `make quality`."
 LEVELS_FIGURE = Path("docs", "levels.png")
 
 
@@ -51,7 +51,7 @@ def quality(bench: Path) -> str:
         return NOT_YET
     parts = _tables(result, result["means"])
     if findings.targets(bench)["quality"]["codec"] in result["settings"]["codecs"]:
-        parts.append(table(["silk's target", "measured", "target", "met"], _targets(bench, result)))
+        parts.append(table(["metric", "measured", "target", "met"], _targets(bench, result)))
     return "\n\n".join([*parts, _clips_note(bench, result)])
 
 
@@ -112,9 +112,9 @@ def words(bench: Path) -> str:
     return "\n\n".join(
         [
             table(["codec", "tokens/s", "bit/s", *headers], rows),
-            table(["silk's target", "measured", "target", "met"], judged),
-            f"Recognizer: Whisper {_whisper(first)}, or Moonshine tiny in the columns that name it. Each is compared "
-            f"with its own transcript of the original. {' '.join(notes)}",
+            table(["metric", "measured", "target", "met"], judged),
+            f"Recognizer: Whisper {_whisper(first)}, or Moonshine tiny in the columns that name it. The transcript of "
+            f"the output is compared with the same recognizer's transcript of the original. {' '.join(notes)}",
         ]
     )
 

@@ -268,7 +268,7 @@ def test_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         (("detokenize", "in", "--row", "0", "-o", "y.wav"), "must have shards"),
         (("detokenize", "out", "--row", "0", "-o", "y.wav"), "'out' names the codec 'peaks', which is not built in"),
         (("tokenize", "--check", "-o", "in"), "'in' has no plan.json"),
-        (("tokenize", "in", "--check", "-o", "out"), "--check accepts only -o OUT"),
+        (("tokenize", "in", "--check", "-o", "out"), "--check takes only -o OUT"),
         (("tokenize", "-o", "o2"), "got none"),
         (("tokenize", "nowhere", "-o", "o2"), "Input not found: 'nowhere'"),
         (("tokenize", "in/bad.wav", "-o", "o2", "--codec", "peaks", "--workers", "1"), "No recording could be used"),

@@ -296,7 +296,7 @@ def test_a_run_is_exported_to_weights_first(
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["export", "-o", "out"], "The run is missing"),
+        (["export", "-o", "out"], "No run was given"),
         (["export", "nowhere", "-o", "out", "--format", "transformers"], "Run not found: 'nowhere'"),
         (["export", "empty", "-o", "out", "--format", "transformers"], "must contain config.json"),
         (["export", "empty", "-o", "out", "--format", "tflite"], "onnx or transformers"),

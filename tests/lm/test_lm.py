@@ -225,7 +225,7 @@ def test_delayed_steps_that_ran_out_hold_the_frames_that_all_columns_reached() -
     ("change", "says"),
     [
         (lambda ids, flat: ids[:1], "at least one frame"),
-        (lambda ids, flat: np.insert(ids, 5, flat.bos), "bos must be the first"),
+        (lambda ids, flat: np.insert(ids, 5, flat.bos), "BOS is allowed only at the first"),
         (lambda ids, flat: ids[::-1], "at least one frame"),
         (lambda ids, flat: ids.astype(float), "must be an integer array"),
         (lambda ids, flat: ids[None], "of 1 dimensions"),

@@ -123,7 +123,7 @@ def _mistake(array: object) -> str | None:
 
 def _check_shape(samples: NDArray[Any]) -> None:
     if samples.dtype.kind == "O":
-        raise AudioError(f"A wave must be an array of numbers; got objects such as a {_first_type(samples)}.")
+        raise AudioError(f"A wave must be an array of numbers; got elements of type {_first_type(samples)}.")
     if samples.ndim not in (1, 2) or (samples.ndim == 2 and min(samples.shape) > MAX_CHANNELS):
         raise _wrong_shape(samples)
 

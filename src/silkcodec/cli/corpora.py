@@ -104,7 +104,7 @@ def _check(inputs: list[str] | None, output: Path, as_json: bool) -> None:
     from silkcodec.corpus.checking import check
 
     if inputs:
-        raise SilkError(f"--check accepts only -o OUT and no INPUT; got '{inputs[0]}'.")
+        raise SilkError(f"--check takes only -o OUT, not INPUT; got '{inputs[0]}'.")
     report = check(output)
     problems = report["problems"]
     if as_json:

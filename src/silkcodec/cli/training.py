@@ -50,7 +50,7 @@ def export(
     if file_format not in ("onnx", "transformers"):
         raise ArgumentError(f"--format must be onnx or transformers; got '{file_format}'.")
     if run is None and file_format == "onnx":
-        raise ArgumentError("The run is missing; pass the folder of a training run.")
+        raise ArgumentError("No run was given; pass the folder of a training run.")
     if run is not None and not run.is_dir():
         raise ArgumentError(f"Run not found: '{run}'.")
     if file_format == "transformers":

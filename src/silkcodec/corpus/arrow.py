@@ -110,7 +110,7 @@ def _batches(file: str) -> list[Any]:
             _audio_column(batch.schema)  # The names of columns and of their fields may not be UTF-8.
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         reason = str(error).splitlines()[0]
-        raise ArgumentError(f"'{file}' cannot be read as an Arrow file of save_to_disk: {reason}") from error
+        raise ArgumentError(f"'{file}' cannot be read as an Arrow file written by save_to_disk: {reason}") from error
     return batches
 
 

@@ -216,5 +216,5 @@ def find(place: str, folder: str, allow_outside: bool, shown: str) -> tuple[str,
         reason = error.strerror or error
         raise Refusal("missing" if missing else "unreadable", f"'{shown}' cannot be read: {reason}.") from error
     if not stat.S_ISREG(status.st_mode):  # Reading a pipe or a device may never end.
-        raise Refusal("unreadable", f"'{shown}' must be a regular file; it is a folder, a pipe or a device.")
+        raise Refusal("unreadable", f"'{shown}' is not a regular file but a folder, a pipe or a device.")
     return real, (status.st_size, status.st_mtime_ns)

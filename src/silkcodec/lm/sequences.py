@@ -223,7 +223,7 @@ def _read(rows: Ids, starts: NDArray[np.bool_], ends: NDArray[np.bool_]) -> slic
     stop = int(np.argmax(ends)) if ends.any() else len(rows)
     if starts[first:stop].any():
         at = first + int(np.argmax(starts[first:stop]))
-        raise TokensError(f"a bos must be the first step of a sequence; got one at step {at}.")
+        raise TokensError(f"BOS is allowed only at the first step of a sequence; found one at step {at}.")
     if stop <= first:
         raise TokensError("a sequence must have at least one frame before its end; got none.")
     return slice(first, stop)

@@ -65,7 +65,7 @@ def check_weights(folder: Path | None) -> None:
         worker.receive()
     except WorkerExited as error:
         what = f"'{folder}'" if folder else "The embedded weights"
-        raise WeightsError(f"{what} must contain a working model; the process that loaded it crashed.") from error
+        raise WeightsError(f"Cannot load the model in {what}: the process that loaded it crashed.") from error
     finally:
         worker.end(idle=True)
 

@@ -45,7 +45,7 @@ def check_graph_file(content: bytes, name: str) -> None:
                     continue
                 if found in _REFUSED:
                     fault = _REFUSED[found]
-                    raise WeightsError(f"'{name}' must be a flat ONNX graph with all its weights; it {fault}.")
+                    raise WeightsError(f"'{name}' must be an ONNX graph with its weights and no subgraph; it {fault}.")
                 if not isinstance(value, memoryview):
                     raise ValueError(f"field {number} of a {kind} is not a message")
                 todo.append((found, value))

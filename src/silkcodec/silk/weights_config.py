@@ -109,7 +109,7 @@ class WeightsConfig:
     def _parse(cls, values: dict[str, Any], path: Path) -> WeightsConfig:
         if values["format"] is True or values["format"] != FORMAT:
             found = _short(values["format"])
-            raise WeightsError(f"'{path}' must have format {FORMAT}; got {found}. Upgrade silkcodec.")
+            raise WeightsError(f"'{path}' has format {found}; this silkcodec reads format {FORMAT}. Upgrade silkcodec.")
         for key, fixed in _FIXED.items():
             if values[key] != fixed:
                 raise WeightsError(f"'{path}' must have {key} = {fixed}; got {_short(values[key])}.")

@@ -234,7 +234,7 @@ def _apply(tree: dict[str, Any], override: str) -> None:
             node = node[int(parent)] if isinstance(node, list) else node.setdefault(parent, {})
         node[last] = value
     except (ValueError, IndexError, TypeError, AttributeError):
-        raise ArgumentError(f"An override must name a key of the config; got {name!r}.") from None
+        raise ArgumentError(f"An override must name a config key; got {name!r}.") from None
 
 
 def _build(kind: Any, tree: Any, where: str) -> Any:

@@ -451,7 +451,7 @@ def load_weights(model: SilkModel, folder: Path) -> None:
     if wrong:
         raise WeightsError(
             f"The weights in {folder} do not match [model] in the config: {len(wrong)} tensors differ, e.g. {wrong[0]}."
-            " Set the sizes that they were trained with."
+            " Set [model] to the sizes that they were trained with."
         )
     with torch.no_grad():
         for name, parameter in parameters.items():
@@ -467,7 +467,7 @@ def graph_weights(folder: Path, graph: GraphConfig) -> dict[str, Tensor]:
     try:
         initializers = onnx.load_model_from_string(graph.verified_bytes(folder)).graph.initializer
     except DecodeError as error:
-        raise WeightsError(f"weights must be a folder of a Silk export; {folder}: {error}.") from None
+        raise WeightsError(f"Cannot read the weights in '{folder}': {error}. Pass a silk export.") from None
     found: dict[str, Tensor] = {}
     for tensor in initializers:
         value = torch.from_numpy(numpy_helper.to_array(tensor).copy())

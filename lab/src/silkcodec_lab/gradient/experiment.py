@@ -82,7 +82,7 @@ def gradient(
             models = [Model(run) for run in tiny]
         names = [model.name for model in models]
         if len(set(names)) < len(names):
-            raise ArgumentError(f"Each run must have another quantizer; got {', '.join(names)}.")
+            raise ArgumentError(f"Each run must use a different quantizer; got {', '.join(names)}.")
         measured = {}
         for index, model in enumerate(models):
 
