@@ -15,7 +15,7 @@ import warnings
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from silkcodec import audio, container
 from silkcodec.container import structure
 from silkcodec.corpus import arrow, sources, tars
 from silkcodec.corpus.items import Item
-from silkcodec.errors import SilkError
+from silkcodec.errors import SilkError, TokensError
 from silkcodec.serve.filejobs import from_json
 from silkcodec.serve.protocol import Session
 from silkcodec.silk.graph_file import check_graph_file
@@ -33,6 +33,16 @@ T = TypeVar("T")
 MAX_SOUND_S = 60.0  # maximum size of an input; callers have similar limits
 MAX_ITEMS = 1000
 FOLDER = Path(tempfile.mkdtemp(prefix="silk-fuzz-"))  # removed by `clean`
+
+
+class OneCodec:
+    """Stand in for a codec that decodes only its own tokens."""
+
+    codec_id = "silk@0a1b2c3d4e5f"
+
+    def check_codec_id(self, codec_id: str) -> None:
+        if codec_id != self.codec_id:
+            raise TokensError(f"Tokens must be from '{self.codec_id}'; got tokens from '{codec_id}'.")
 
 
 class Pipe(io.RawIOBase):
@@ -151,7 +161,7 @@ def messages(data: bytes) -> None:
     A message that starts with B is binary, in hexadecimal digits.
     """
     if data[:1] == b"\1":
-        from_json(data[1:], "silk@0a1b2c3d4e5f", MAX_SOUND_S)
+        from_json(data[1:], cast(Any, OneCodec()), MAX_SOUND_S)
         return
     session = Session(MAX_SOUND_S)
     for message in data[1:].split(b"\0"):

@@ -21,4 +21,5 @@ N_MELS = 128  # mel bands
 LOOKAHEAD = 480  # samples past a frame's end that its last column uses: 20 ms
 HISTORY = N_FFT - HOP - LOOKAHEAD  # samples before a column's start that it uses: 304
 COLUMNS = FRAME_SAMPLES // HOP  # mel columns in one Silk frame: 40
+NOISE_LENGTH = 7919  # columns after which the decoder's noise repeats (79 s); a prime number
 FLOOR = 1e-5  # magnitudes below this are clamped before the logarithm

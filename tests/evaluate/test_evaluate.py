@@ -492,7 +492,7 @@ def test_a_crash_affects_only_its_codec(corpus: Path, tmp_path: Path) -> None:
     words += ["-o", str(out)]
     result = CliRunner().invoke(app, [*words, "--jobs", "1", "--json"])
     assert result.exit_code == 2, result.output
-    assert result.stderr.startswith("silk: The rest is measured, but ") and result.stderr.count("\n") == 1
+    assert result.stderr.startswith("silk: Some measurements failed: ") and result.stderr.count("\n") == 1
     assert {path.name for path in out.iterdir()} == {"results.json", "report.md", "report.html", "rows.jsonl", "audio"}
     found = json.loads((out / "results.json").read_text())
     assert json.loads(result.stdout) == found

@@ -344,7 +344,7 @@ def test_a_killed_worker_affects_only_its_streams(server: Server, codec: Silk, s
             np.testing.assert_array_equal(np.concatenate(parts), codes_of(codec.encode(wave)))
         except ServerError as error:
             lost += 1
-            assert error.code == "worker_lost" and "died" in str(error)
+            assert error.code == "worker_lost" and "crashed" in str(error)
         finally:
             stream.close()
     assert lost == 2

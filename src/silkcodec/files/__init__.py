@@ -242,12 +242,13 @@ class Playback:
             raise ArgumentError(f"start_s must be at least 0 and duration_s above 0; got {start_s} and {duration_s}.")
         self._start = round(start_s * SILK_SAMPLE_RATE)  # samples
         self._end = math.inf if duration_s is None else self._start + round(duration_s * SILK_SAMPLE_RATE)
+        self._first_frame = max(0, self._start // FRAME_SAMPLES - PREROLL_FRAMES)
         self._recover = recover
         self._reader = SilkReader(sys.stdin.buffer if source == "-" else source)
         try:
             header = self._reader.header
             codec.check_codec_id(header.codec)
-            self._stream = StreamDecoder(codec)
+            self._stream = StreamDecoder(codec, first_frame=self._first_frame)
         except BaseException:
             self._reader.close()
             raise
@@ -269,7 +270,7 @@ class Playback:
         Raises:
             ContainerError: the file is damaged. ArgumentError: the part begins after the end of the file.
         """
-        first = max(0, self._start // FRAME_SAMPLES - PREROLL_FRAMES)
+        first = self._first_frame
         last = None if self._end == math.inf else -(-int(self._end) // FRAME_SAMPLES)
         at = first * FRAME_SAMPLES  # the first sample of the held block
         held = np.zeros(0, dtype=np.float32)  # Held back, because the last block must be cut at the end of the wave.

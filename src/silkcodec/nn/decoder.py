@@ -27,14 +27,13 @@ from silkcodec.mel import HOP, hann
 from silkcodec.nn.config import ModelConfig
 from silkcodec.nn.encoder import COLUMNS_PER_STEP
 from silkcodec.nn.layers import STEPS, ConvNeXtBlock, Transformer
-from silkcodec.spec import LATENT_WIDTH
+from silkcodec.spec import LATENT_WIDTH, NOISE_LENGTH
 
 OVERLAP = 3  # columns whose windows cover a sample
 WINDOW = OVERLAP * HOP  # 720 samples: 30 ms
 BINS = WINDOW // 2 + 1
 BINS_PER_KNOT = 6  # the noise magnitude is linear between knots 200 Hz apart
 N_KNOTS = (BINS - 1) // BINS_PER_KNOT + 1
-NOISE_LENGTH = 7919  # complex values in the table; it is prime, so the noise repeats only after 7,919 columns (79 s)
 QUIET = -4.0  # natural log of the noise magnitude before training: about -60 dBFS
 MAX_LOG_MAGNITUDE = 6.0  # e^6 = 403 > 360, the magnitude of a full-scale sine with this window
 

@@ -22,7 +22,15 @@ from silkcodec.errors import ArgumentError, TokensError
 from silkcodec.parallel.cores import available_cores
 from silkcodec.silk.graphs import Graph, States, find_provider
 from silkcodec.silk.weights_config import WeightsConfig
-from silkcodec.spec import FRAME_SAMPLES, LATENT_WIDTH, N_LEVELS, SILK_FRAME_RATE, SILK_SAMPLE_RATE
+from silkcodec.spec import (
+    COLUMNS,
+    FRAME_SAMPLES,
+    LATENT_WIDTH,
+    N_LEVELS,
+    NOISE_LENGTH,
+    SILK_FRAME_RATE,
+    SILK_SAMPLE_RATE,
+)
 from silkcodec.tokens import codebook_sizes, codes_to_levels, levels_to_codes
 
 Wave = NDArray[np.float32]
@@ -95,9 +103,16 @@ class FrameModel:
         levels, states = self.call("levels", wave[None], states)
         return levels[0], states
 
-    def decoder_states(self) -> States:
-        """Return the decoder's state at the start of a stream."""
-        return self.config.decoder.fresh_states()
+    def decoder_states(self, first_frame: int = 0) -> States:
+        """Return the decoder's state at the start of a stream whose first frame has this number in the recording.
+
+        The decoder adds noise that depends on the position in the recording.
+        """
+        states = self.config.decoder.fresh_states()
+        if "state_position" in self.config.decoder.state_names:
+            position = states[self.config.decoder.state_names.index("state_position")]
+            position[:] = first_frame * COLUMNS % NOISE_LENGTH
+        return states
 
     def decode_frames(self, levels: NDArray[np.uint8], states: States) -> tuple[Wave, States]:
         """Decode levels, uint8 [F, 128], to a wave, float32 [F * 9600]; return it and the next states."""

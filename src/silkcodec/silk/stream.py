@@ -128,6 +128,7 @@ class StreamDecoder:
         codec: a loaded Silk; see `StreamEncoder`.
         dims_per_token: the grouping of the codes that will be fed; see `Tokens.regroup`.
         n_codebooks: the number of codebooks that will be fed, if the encoder kept only the first; None: all 19.
+        first_frame: number of the first frame that will be fed, if decoding begins in the middle of a recording.
 
     `conceal` replaces a lost frame. It decodes the middle level in all dimensions from the current state, which
     continues the voice, and fades the result to silence. The frame after the loss fades in from the gain that the
@@ -149,7 +150,12 @@ class StreamDecoder:
     """
 
     def __init__(
-        self, codec: FrameModel, *, dims_per_token: int = DIMS_PER_TOKEN, n_codebooks: int | None = None
+        self,
+        codec: FrameModel,
+        *,
+        dims_per_token: int = DIMS_PER_TOKEN,
+        n_codebooks: int | None = None,
+        first_frame: int = 0,
     ) -> None:
         self._codec = _streaming(codec)
         self._dims_per_token = dims_per_token
@@ -160,7 +166,7 @@ class StreamDecoder:
                     f"n_codebooks must be None for codes in groups of {dims_per_token} dimensions; got {n_codebooks}."
                 )
             self._n_codebooks = codec.check_n_codebooks(n_codebooks)
-        self._states = codec.decoder_states()
+        self._states = codec.decoder_states(first_frame)
         self._n_lost = FADE_FRAMES  # Frames lost since the last received one. A loss before any frame is silence.
         self.n_frames = 0
         self.n_concealed = 0

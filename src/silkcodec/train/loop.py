@@ -28,9 +28,9 @@ from torch import Tensor, nn
 
 from silkcodec.errors import ArgumentError, OutputError, SilkError, WeightsError
 from silkcodec.mel import FRAME, SAMPLE_RATE
-from silkcodec.nn.decoder import NOISE_LENGTH
 from silkcodec.nn.discriminators import Discriminators, adversarial_losses, discriminator_loss
 from silkcodec.nn.model import SilkModel
+from silkcodec.spec import NOISE_LENGTH
 from silkcodec.train import allocator, checkpoint, stuck
 from silkcodec.train.config import StageConfig, TrainConfig, dump_config, load_config
 from silkcodec.train.data import Batches, Pack, crops, pack

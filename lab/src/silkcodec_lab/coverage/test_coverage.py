@@ -305,7 +305,7 @@ def test_a_page_of_one_speaker_is_marked_as_no_evidence(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (["--test", "zh=INDEX:language=xx"], "there are only: ar, en, zh_TW"),
+        (["--test", "zh=INDEX:language=xx"], "Values of 'language': ar, en, zh_TW"),
         (["--test", "zh=INDEX:language=zh*,oops"], "column=value"),
         (["--test", "zh"], "NAME=PATH"),
         (["--test", "zh=INDEX:language=zh*", "--test", "zh=INDEX"], "each name once"),
@@ -314,7 +314,7 @@ def test_a_page_of_one_speaker_is_marked_as_no_evidence(tmp_path: Path) -> None:
         (["--test", "zh=INDEX:language=zh*", "--folds", "1"], "--folds must be at least 2"),
         (["--test", "zh=INDEX:language=zh*", "--limit-hz", "20000"], "--limit-hz must be"),
         (["--test", "zh=INDEX:language=en"], "5 of its speakers are in the training set"),
-        (["--test", "zh=nowhere"], "does not"),
+        (["--test", "zh=nowhere"], "not found"),
     ],
 )
 def test_errors_of_the_command_are_one_line(index: Path, tmp_path: Path, options: list[str], says: str) -> None:

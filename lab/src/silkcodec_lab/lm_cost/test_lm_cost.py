@@ -288,7 +288,7 @@ def test_a_single_clip_is_an_error(clips: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["lm-cost", "nowhere", "-o", "out"], "does not"),
+        (["lm-cost", "nowhere", "-o", "out"], "not found"),
         (["lm-cost", "speech", "-o", "out", "--splits", "train"], "two names"),
         (["lm-cost", "speech", "-o", "out", "--splits", "train,valid"], "INDEX.tsv"),
         (["lm-cost", "speech", "-o", "out", "--passes", "0"], "passes must be above 0"),
