@@ -91,8 +91,8 @@ def speed() -> Any:
         "start": {name: {"median_s": 0.2, "n_runs": 7} for name in ("help", "encode_10_s", "import", "load")},
         **{
             name: {
-                "encode_times_real_time": 70.0,
-                "decode_times_real_time": 70.0,
+                "encode_times_real_time": 170.0,
+                "decode_times_real_time": 170.0,
                 "tokens_per_second": 47.5,
                 "bits_per_second": 960.0,
                 "n_clips": 24,

@@ -82,7 +82,7 @@ def export(source: str | Path | None, out: str | Path) -> SilkConfig:
             if (weights / "checkpoint.safetensors").exists():
                 run, weights = weights, Path(made) / "weights"
                 weights.mkdir()
-                weights_export.write_folder(weights, *weights_export.load_run(run), results=None, decodes=[])
+                weights_export.write_folder(weights, *weights_export.load_run(run), None, [])
             config = write_folder(weights, made_folder, out.name)
             for name in sorted(path.name for path in made_folder.iterdir()):
                 os.replace(made_folder / name, out / name)
