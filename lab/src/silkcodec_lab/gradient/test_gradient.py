@@ -332,7 +332,7 @@ def test_runs_are_measured_and_damaged_runs_are_errors(clips: Path, tmp_path: Pa
         and result["differences"] == {}
         and "FSQ or a quantizer to compare" in pages.render(result)
     )
-    with pytest.raises(ArgumentError, match="another quantizer; got fsq, fsq"):
+    with pytest.raises(ArgumentError, match="different quantizer; got fsq, fsq"):
         gradient([clips], runs=[run, run], plan=PLAN)
     (run / "history.jsonl").write_text("{}\n")
     with pytest.raises(WeightsError, match=r"valid history\.jsonl"):

@@ -105,7 +105,7 @@ MOS_METRICS = (
         "higher",
         dnsmos,
         worst=MOS_WORST,
-        what="predicted overall opinion (P.835) of the output alone; hardly separates poor codecs",
+        what="predicted overall opinion (P.835) of the output alone; barely distinguishes between poor codecs",
         source="arXiv 2110.01763; sig_bak_ovr.onnx, `speechmos`",
         model_key="dnsmos",
         lacks=_lacks_dnsmos,
