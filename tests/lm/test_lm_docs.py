@@ -28,8 +28,8 @@ def test_the_code_runs(speech: Any) -> None:
 @pytest.mark.slow
 def test_the_code_of_transformers_runs(speech: Any, codec: Silk, weights_folder: Path, tmp_path: Path) -> None:
     for package in ("torch", "transformers", "onnx"):
-        pytest.importorskip(package, reason="needs [baselines] and [train]")
-    from silkcodec.hf.export import export
+        pytest.importorskip(package, reason="needs ./pytorch[hf]")
+    from silkcodec_torch.hf.export import export
 
     export(weights_folder, tmp_path)
     (code,) = blocks("python transformers")

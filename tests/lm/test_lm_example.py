@@ -14,7 +14,7 @@ import pytest
 
 from repository import ROOT
 
-pytest.importorskip("torch", reason="needs [train]")
+pytest.importorskip("torch", reason="needs ./pytorch")
 
 import torch
 

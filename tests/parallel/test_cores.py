@@ -55,7 +55,9 @@ def test_cores_are_the_smaller_of_affinity_and_quota(
 
 def test_cores_are_counted_in_one_place() -> None:
     counted = re.compile(r"cpu_count|sched_getaffinity")
-    files = [file for folder in ("src", "lab", "bench", "examples") for file in (ROOT / folder).rglob("*.py")]
+    files = [
+        file for folder in ("src", "pytorch", "lab", "bench", "examples") for file in (ROOT / folder).rglob("*.py")
+    ]
     assert len(files) > 50
     found = {file.name for file in files if counted.search(file.read_text(encoding="utf-8"))}
     assert found == {"cores.py"}

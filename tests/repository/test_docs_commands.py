@@ -56,7 +56,7 @@ NOT_RUN = {
     "npm install": "installs from the network",
     "silk train": "trains for hours",
     "silk export runs/": "needs a run that was trained for hours",
-    "silk export -o hub/silk": "needs PyTorch; tests/test_transformers.py runs it",
+    "silk export -o hub/silk": "needs PyTorch; pytorch/tests/hf/test_transformers.py runs it",
     "silk explain": "needs the page, which Node.js builds",
     "silk compare": "needs the weights of other codecs or recognizers, or runs for minutes",
     "silk score": "runs every metric that is installed, for a minute; tests/test_score.py runs it",
@@ -122,8 +122,9 @@ def test_the_command_is_one(command: Command) -> None:
             [sys.executable, ROOT / words[1], "--help"], capture_output=True, text=True, timeout=PATIENCE_S
         )
         assert shown.returncode == 0 and all(word in shown.stdout for word in words[2:] if word.startswith("--"))
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    for extras in re.findall(r"(?:silkcodec|\.)\[([\w,-]+)\]", command.text):
+    for folder, extras in re.findall(r"(\.(?:/\w+)?|silkcodec)\[([\w,-]+)\]", command.text):
+        file = ROOT / folder.replace("silkcodec", ".") / "pyproject.toml"
+        project = tomllib.loads(file.read_text(encoding="utf-8"))["project"]
         assert set(extras.split(",")) <= set(project["optional-dependencies"])
 
 
@@ -132,14 +133,15 @@ def parse(words: list[str], whole: bool) -> None:
     from typer.main import get_command
 
     from silkcodec.cli import app
+    from silkcodec.cli.commands import missing
 
     command: Any = get_command(app)
     context = None
     while hasattr(command, "get_command") and words:
         name, *words = words
+        if context is None and name in missing():
+            pytest.skip(f"needs: {missing()[name]}")
         found = command.get_command(context, name)
-        if found is None and name == "lab":
-            pytest.skip("needs silkcodec-lab")
         assert found is not None, f"silk has no verb '{name}'"
         command = found
     try:

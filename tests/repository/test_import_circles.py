@@ -1,4 +1,4 @@
-"""Test that there are no import cycles in src, in the laboratory and in bench."""
+"""Test that there are no import cycles in the three distributions and in bench."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import pytest
 
 from repository import ROOT
 
-TREES = {"src": ROOT / "src", "lab": ROOT / "lab" / "src", "bench": ROOT / "bench"}
+TREES = {"src": ROOT / "src", "pytorch": ROOT / "pytorch" / "src", "lab": ROOT / "lab" / "src", "bench": ROOT / "bench"}
 
-DEFERRED = {"src": 0, "lab": 0, "bench": 0}  # circles through imports inside functions that remain: only lower these
+# Numbers of circles through imports inside functions that remain. Only lower these.
+DEFERRED = {"src": 0, "pytorch": 0, "lab": 0, "bench": 0}
 
 Graph = dict[str, set[str]]
 

@@ -58,6 +58,7 @@ def test_the_page_of_the_command_line_has_every_verb(website: Any) -> None:
     for command in app.registered_commands:
         assert command.callback is not None
         assert f"\n## silk {command.callback.__name__}\n" in page
+    assert "\n## silk train\n" in page and "--same-encoder" in page
     assert "| `--entropy` |" in page and "\n### silk lab coverage\n" in page
 
 
@@ -79,7 +80,8 @@ def test_docstrings_are_rewritten(website: Any) -> None:
 def test_the_reference_names_modules() -> None:
     pages = [path.read_text(encoding="utf-8") for path in (DOCS / "api").glob("*.md")]
     named = {name for page in pages for name in re.findall(r"^::: (\S+)$", page, re.MULTILINE)}
-    files = [ROOT / "src" / name.replace(".", "/") for name in named]
+    folders = {"silkcodec": ROOT / "src", "silkcodec_torch": ROOT / "pytorch" / "src"}
+    files = [folders[name.split(".")[0]] / name.replace(".", "/") for name in named]
     assert len(files) > 10
     assert [file for file in files if not file.with_suffix(".py").is_file() and not file.is_dir()] == []
 

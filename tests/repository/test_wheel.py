@@ -17,7 +17,7 @@ from repository import ROOT
 
 pytestmark = pytest.mark.slow
 
-HEAVY = ("nn", "quantizers", "train", "hf", "serve")  # need extras
+HEAVY = ("serve",)  # needs an extra
 LIGHT_OF_HEAVY = ["silkcodec.cli.serving"]  # for `silk serve --help`
 
 

@@ -143,7 +143,7 @@ def test_a_graph_of_another_interface_is_refused(folder: Path) -> None:
 @pytest.mark.parametrize("where", ["secret.bin", "../secret.bin", "/etc/passwd"])
 def test_weights_outside_the_graph_are_refused(folder: Path, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """ONNX Runtime would read them from the working directory, which no SHA-256 covers."""
-    onnx = pytest.importorskip("onnx", reason="needs [train]")
+    onnx = pytest.importorskip("onnx", reason="needs ./pytorch")
     model = onnx.load(folder / "encoder.onnx")
     largest = max(model.graph.initializer, key=lambda tensor: len(tensor.raw_data))
     for place in (folder, folder.parent):

@@ -3,8 +3,9 @@
     ResidualChain   VQ (one codebook) and RVQ: each codebook is fitted to the residual of the previous ones by k-means
     ScalarGrid      FSQ: each number, or each principal component, is rounded to one of 2^b uniform levels
 
-The codebooks are `silkcodec.quantizers.Codebook`, as in training. With a decay of 0 its moving average is the mean of
-the batch, so a step on all vectors is a step of Lloyd's algorithm. An entry without vectors is moved to a vector.
+The codebooks are `silkcodec_torch.quantizers.Codebook`, as in training. With a decay of 0 its moving average is the
+mean of the batch, so a step on all vectors is a step of Lloyd's algorithm. An entry without vectors is moved to
+a vector.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from silkcodec.quantizers import Codebook
+from silkcodec_torch.quantizers import Codebook
 
 LLOYD_STEPS = 25
 CHUNK = 4_096  # number of vectors whose distances to all entries are in memory at the same time

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 
 from silkcodec import audio
 from silkcodec.errors import ArgumentError, TokensError, WeightsError
-from silkcodec.quantizers import FSQ, RVQ, VQ, MultiScaleRVQ
 from silkcodec.spec import LATENT_WIDTH, N_LEVELS, SILK_FRAME_RATE, SILK_SAMPLE_RATE
 from silkcodec.tokens import Tokens
+from silkcodec_torch.quantizers import FSQ, RVQ, VQ, MultiScaleRVQ
 
 Wave = NDArray[np.float32]
 
@@ -46,12 +46,9 @@ class RunCodec:
     """
 
     def __init__(self, run: str | os.PathLike[str]) -> None:
-        from silkcodec.nn.model import SilkModel
-        from silkcodec.train.requirements import require
-
-        require("A training run", ("torch", "safetensors"))
-        from silkcodec.train import checkpoint
-        from silkcodec.train.config import load_config
+        from silkcodec_torch.nn.model import SilkModel
+        from silkcodec_torch.train import checkpoint
+        from silkcodec_torch.train.config import load_config
 
         file = Path(run) / "checkpoint.safetensors"
         if not file.exists():
@@ -81,7 +78,7 @@ class RunCodec:
 
     def decode(self, tokens: Tokens) -> Wave:
         """Return the wave of tokens, which may hold fewer codebooks. Raises TokensError for tokens of another codec."""
-        from silkcodec.nn.model import fresh_states
+        from silkcodec_torch.nn.model import fresh_states
 
         k = len(tokens.codes)
         if tokens.codec != self.codec_id or tokens.codebook_sizes != self.codebook_sizes[:k]:

@@ -1,4 +1,4 @@
-"""Test that the laboratory imports only public names of silkcodec, and that its command is light."""
+"""Test that the laboratory imports only public names of the other distributions, and is light."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parent
 
 
-def test_only_public_names_of_silkcodec_are_imported() -> None:
+def test_only_public_names_are_imported() -> None:
     private = []
     for path in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("silkcodec."):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(("silkcodec.", "silkcodec_torch.")):
                 names = [*node.module.split("."), *(alias.name for alias in node.names)]  # type: ignore[union-attr]
                 private += [f"{path.name}: {name}" for name in names if name.startswith("_")]
     assert private == []

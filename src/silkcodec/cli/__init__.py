@@ -3,7 +3,6 @@
     coding.py      encode, decode, roundtrip, info, codecs
     comparison.py  compare, score
     corpora.py     tokenize, detokenize; serving.py: serve
-    training.py    train, export
     learning.py    explain
     verbs.py       the group itself; commands.py: verbs of other distributions
     options.py     options that several verbs share
@@ -22,7 +21,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from silkcodec import __version__
-from silkcodec.cli import coding, comparison, corpora, learning, serving, stdio, training
+from silkcodec.cli import coding, comparison, corpora, learning, serving, stdio
 from silkcodec.cli.verbs import Verbs
 
 app = typer.Typer(
@@ -56,7 +55,6 @@ SECTIONS = {
     "Codec": (coding.encode, coding.decode, coding.roundtrip, coding.info, coding.codecs),
     "Comparison": (comparison.compare, comparison.score),
     "Corpus and server": (corpora.tokenize, corpora.detokenize, serving.serve),
-    "Training": (training.train, training.export),
     "Learning": (learning.explain,),
 }
 for section, verbs in SECTIONS.items():

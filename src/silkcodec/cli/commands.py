@@ -17,13 +17,22 @@ from silkcodec.errors import SilkError
 
 GROUP = "silkcodec.commands"
 INSTALL = {
-    "lab": "pip install ./lab"
+    "train": "pip install ./pytorch",
+    "export": "pip install ./pytorch",
+    "lab": "pip install ./pytorch ./lab",
 }  # Verbs of this project in separate distributions, which are installed from a checkout.
 
 
 def names() -> list[str]:
-    """Return the verbs that installed distributions add, sorted."""
-    return sorted({entry.name for entry in entry_points(group=GROUP)})
+    """Return the verbs that installed distributions add: those of `INSTALL` in its order, then the rest, sorted."""
+    found = {entry.name for entry in entry_points(group=GROUP)}
+    return [*(name for name in INSTALL if name in found), *sorted(found - INSTALL.keys())]
+
+
+def missing() -> dict[str, str]:
+    """Return the verbs in `INSTALL` that are not installed, each with the command that installs it."""
+    installed = names()
+    return {name: command for name, command in INSTALL.items() if name not in installed}
 
 
 def find(name: str) -> Any:

@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 
 from silkcodec.errors import SilkError
 
+SECTION_ORDER = ("Codec", "Comparison", "Corpus and server", "Training", "Learning")
 ELSEWHERE = "Added by other distributions"  # section of verbs without a `rich_help_panel`
 
 
@@ -52,7 +53,9 @@ class Verbs(TyperGroup):
 
         The `rich_help_panel` of a verb is its section. Formatting with Rich would double the time of `silk --help`.
         """
-        sections: dict[str, list[tuple[str, str]]] = {}
+        from silkcodec.cli import commands as added
+
+        sections: dict[str, list[tuple[str, str]]] = {section: [] for section in SECTION_ORDER}
         commands = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
         shown = [(name, command) for name, command in commands if command is not None and not command.hidden]
         width = max(len(name) for name, _ in shown)
@@ -61,6 +64,8 @@ class Verbs(TyperGroup):
             section = panel if isinstance(panel, str) else ELSEWHERE
             line = (name.ljust(width), command.get_short_help_str(formatter.width - 6 - width))
             sections.setdefault(section, []).append(line)
+        sections["Not installed"] = [(name.ljust(width), command) for name, command in added.missing().items()]
         for section, lines in sections.items():
-            with formatter.section(section):
-                formatter.write_dl(lines)
+            if lines:
+                with formatter.section(section):
+                    formatter.write_dl(lines)

@@ -5,7 +5,7 @@ import { N_LEVELS } from "silkcodec";
 const HALF_RANGE = ((N_LEVELS - 1) * 1.001) / 2;
 const SHIFT = Math.atanh(0.5 / HALF_RANGE);
 
-/** FSQ squashes any number into -4..3, so that rounding gives 8 values (`silkcodec/quantizers/fsq.py`). */
+/** FSQ squashes any number into -4..3, so that rounding gives 8 values (`silkcodec_torch/quantizers/fsq.py`). */
 export function bound(value: number): number {
   return Math.tanh(value + SHIFT) * HALF_RANGE - 0.5;
 }

@@ -19,11 +19,7 @@ from silkcodec.cli import app
 from silkcodec.errors import ArgumentError, OutputError, TokensError
 from silkcodec.evaluate.clips import find_clips
 from silkcodec.evaluate.results import rounded
-from silkcodec.nn.model import SilkModel
-from silkcodec.quantizers import FSQ, RVQ, VQ, MultiScaleRVQ
 from silkcodec.silk import Silk
-from silkcodec.train import checkpoint
-from silkcodec.train.config import dump_config, load_config
 from silkcodec_lab import pages
 from silkcodec_lab import run_codec as module
 from silkcodec_lab.bandwidth import figure as bandwidth_figure
@@ -40,6 +36,10 @@ from silkcodec_lab.bandwidth.bench import (
 )
 from silkcodec_lab.bandwidth.experiment import BandwidthPlan, _find, bandwidth
 from silkcodec_lab.run_codec import RunCodec, coarse_first, decode_cut
+from silkcodec_torch.nn.model import SilkModel
+from silkcodec_torch.quantizers import FSQ, RVQ, VQ, MultiScaleRVQ
+from silkcodec_torch.train import checkpoint
+from silkcodec_torch.train.config import dump_config, load_config
 from speechlike import speechlike
 
 N_CODES = {"fsq": 128, "vq": 32, "rvq": 32, "multiscale": 30}

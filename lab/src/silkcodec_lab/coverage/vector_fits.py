@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from silkcodec.quantizers import Codebook
 from silkcodec_lab.coverage.speech import Vectors
+from silkcodec_torch.quantizers import Codebook
 
 WIDTHS = np.geomspace(0.02, 3.0, 28)  # widths of a level to try, in standard deviations
 WIDTH_SAMPLE = 4_000  # number of vectors for the choice of the width

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from silkcodec.quantizers import FSQ
+from silkcodec_torch.quantizers import FSQ
 
 Floats = NDArray[np.float64]
 Sums = dict[str, Any]  # name -> float of one clip, or [draws] for all clips of each bootstrap draw

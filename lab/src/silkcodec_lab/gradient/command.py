@@ -29,8 +29,8 @@ def gradient(
     Compares predicted and actual changes of the loss for each quantizer. Without runs, it first trains a tiny model
     for each quantizer on the inputs.
     """
-    from silkcodec.train.allocator import keep_freed_pages
     from silkcodec_lab.gradient import experiment
+    from silkcodec_torch.train.allocator import keep_freed_pages
 
     keep_freed_pages()
     plan = experiment.GradientPlan(

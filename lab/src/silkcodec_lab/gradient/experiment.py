@@ -21,12 +21,12 @@ from silkcodec import audio
 from silkcodec.errors import ArgumentError
 from silkcodec.evaluate.clips import Clip, find_clips
 from silkcodec.mel import FRAME, LOOKAHEAD, SAMPLE_RATE
-from silkcodec.quantizers import QUANTIZERS
 from silkcodec_lab.conditions import Conditions
 from silkcodec_lab.gradient.agreement import difference
 from silkcodec_lab.gradient.latent_steps import GradientPlan, Model, Records, Wave
 from silkcodec_lab.gradient.trained_run import train_tiny
 from silkcodec_lab.pages import Result, head
+from silkcodec_torch.quantizers import QUANTIZERS
 
 COMPARED = {  # comparison of FSQ with another quantizer -> statistic, what is moved in FSQ, what in the other
     "frame": ("correlation", "frame", "frame"),

@@ -15,8 +15,6 @@ from torch import Tensor
 from silkcodec.errors import ArgumentError
 from silkcodec.evaluate.statistics import bootstrap
 from silkcodec.mel import FRAME, HISTORY, LOOKAHEAD, SAMPLE_RATE
-from silkcodec.nn.model import SilkModel, fresh_states
-from silkcodec.train.losses import NAMES, SpectralLoss
 from silkcodec_lab.gradient import trained_run
 from silkcodec_lab.gradient.agreement import (
     OperatingPoint,
@@ -29,6 +27,8 @@ from silkcodec_lab.gradient.agreement import (
     quantizer_agreement,
 )
 from silkcodec_lab.run_codec import RunCodec
+from silkcodec_torch.nn.model import SilkModel, fresh_states
+from silkcodec_torch.train.losses import NAMES, SpectralLoss
 
 WIDTH = 128  # numbers per frame
 BATCH = 32  # frames that are decoded at the same time

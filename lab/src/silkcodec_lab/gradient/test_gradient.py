@@ -18,10 +18,6 @@ from silkcodec import audio
 from silkcodec.cli import app
 from silkcodec.errors import ArgumentError, WeightsError
 from silkcodec.evaluate.results import rounded
-from silkcodec.nn.model import SilkModel, fresh_states
-from silkcodec.quantizers import FSQ, QUANTIZERS, RVQ, VQ, MultiScaleRVQ
-from silkcodec.train.config import load_config
-from silkcodec.train.losses import SpectralLoss
 from silkcodec_lab import pages
 from silkcodec_lab.gradient import trained_run
 from silkcodec_lab.gradient.agreement import (
@@ -39,6 +35,10 @@ from silkcodec_lab.gradient.agreement import (
 )
 from silkcodec_lab.gradient.experiment import gradient
 from silkcodec_lab.gradient.latent_steps import GradientPlan, frame_losses
+from silkcodec_torch.nn.model import SilkModel, fresh_states
+from silkcodec_torch.quantizers import FSQ, QUANTIZERS, RVQ, VQ, MultiScaleRVQ
+from silkcodec_torch.train.config import load_config
+from silkcodec_torch.train.losses import SpectralLoss
 from speechlike import speechlike
 
 D = 16

@@ -17,8 +17,8 @@ from torch import Tensor
 from silkcodec import audio
 from silkcodec.errors import WeightsError
 from silkcodec.evaluate.codebooks import entropy_bits
-from silkcodec.quantizers import FSQ, RVQ, MultiScaleRVQ
 from silkcodec.spec import SILK_SAMPLE_RATE
+from silkcodec_torch.quantizers import FSQ, RVQ, MultiScaleRVQ
 
 Codes = NDArray[np.int64]
 
@@ -89,7 +89,7 @@ def usage(quantizer: Any, codes: Codes, seed: int = 0) -> list[dict[str, Any]]:
 def codebooks(quantizer: Any, n_columns: int) -> list[tuple[str, int, list[list[int]]]]:
     """Return the name of each codebook, its number of entries, and the columns of the codes of each of its books.
 
-    >>> from silkcodec.quantizers import RVQ
+    >>> from silkcodec_torch.quantizers import RVQ
     >>> codebooks(RVQ(latent_width=4, vectors=2, codebooks=2, entries=8), 4)
     [('1', 8, [[0, 2]]), ('2', 8, [[1, 3]])]
     """
@@ -134,11 +134,9 @@ def train_tiny(waves: Sequence[NDArray[np.float32]], folder: Path, steps: int, q
     Returns:
         The folders of the runs.
     """
-    from silkcodec.train.config import load_config
-    from silkcodec.train.loop import Trainer
-    from silkcodec.train.requirements import TRAINING, require
+    from silkcodec_torch.train.config import load_config
+    from silkcodec_torch.train.loop import Trainer
 
-    require("Training", TRAINING)
     for index, wave in enumerate(waves):
         audio.write(folder / "speech" / f"{index:03d}.wav", wave, SILK_SAMPLE_RATE)
     runs = []

@@ -44,9 +44,9 @@ def lm_cost(
 
     Trains the same tiny model on the tokens of each codec, and reports bits per second, steps and seconds.
     """
-    from silkcodec.train.allocator import keep_freed_pages
     from silkcodec_lab.lm_cost import experiment
     from silkcodec_lab.lm_cost.lm_training import TrainingPlan
+    from silkcodec_torch.train.allocator import keep_freed_pages
 
     keep_freed_pages()
     run_experiment(

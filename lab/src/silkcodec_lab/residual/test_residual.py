@@ -15,10 +15,10 @@ from silkcodec import audio
 from silkcodec.cli import app
 from silkcodec.errors import ArgumentError, AudioError
 from silkcodec.evaluate.results import rounded
-from silkcodec.quantizers import Codebook
 from silkcodec_lab import pages
 from silkcodec_lab.chains import ResidualChain
 from silkcodec_lab.residual.experiment import DB, band_centres_hz, columns, errors_db, follow, residual
+from silkcodec_torch.quantizers import Codebook
 from speechlike import speechlike
 
 

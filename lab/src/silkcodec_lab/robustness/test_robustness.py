@@ -16,11 +16,8 @@ from silkcodec import audio
 from silkcodec.cli import app
 from silkcodec.errors import ArgumentError, WeightsError
 from silkcodec.evaluate.results import rounded
-from silkcodec.nn.model import SilkModel
 from silkcodec.silk import Silk
 from silkcodec.tokens import Tokens, codebook_sizes
-from silkcodec.train import checkpoint
-from silkcodec.train.config import dump_config, load_config
 from silkcodec_lab import pages
 from silkcodec_lab.robustness import damage as module
 from silkcodec_lab.robustness.damage import (
@@ -33,6 +30,9 @@ from silkcodec_lab.robustness.damage import (
 )
 from silkcodec_lab.robustness.experiment import RobustnessPlan, robustness
 from silkcodec_lab.run_codec import RunCodec
+from silkcodec_torch.nn.model import SilkModel
+from silkcodec_torch.train import checkpoint
+from silkcodec_torch.train.config import dump_config, load_config
 from speechlike import speechlike
 
 

@@ -1,0 +1,76 @@
+"""Define `silk train` and `silk export`.
+
+`silk --help` imports this module, so it imports heavy libraries only inside functions.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from silkcodec.errors import ArgumentError
+
+
+def run_training(
+    config: Annotated[str, typer.Argument(help="A TOML file, or a packaged config: default, base, tiny, ...")],
+    run: Annotated[Path, typer.Option("-o", "--run", help="Folder of the run; an interrupted run resumes.")],
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a config value. Repeatable.")
+    ] = None,
+) -> None:
+    """Train a model from a config."""
+    if config.endswith(".toml") and not Path(config).is_file():
+        raise ArgumentError(f"Config not found: '{config}'.")
+    if run.exists() and not run.is_dir():
+        raise ArgumentError(f"The run must be a folder; '{run}' is a file.")
+    from silkcodec_torch.train import loop
+
+    loop.train(config, run, overrides or [])
+
+
+def run_export(
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the weights.")],
+    run: Annotated[
+        Path | None, typer.Argument(help="Folder of a training run; for transformers also of weights, or none.")
+    ] = None,
+    results: Annotated[
+        Path | None, typer.Option("--results", help="Results of silk compare for these weights, for the model card.")
+    ] = None,
+    same_encoder: Annotated[
+        Path | None, typer.Option("--same-encoder", help="Weights of the same encoder, whose tokens stay decodable.")
+    ] = None,
+    file_format: Annotated[str, typer.Option("--format", help="Output format: onnx or transformers.")] = "onnx",
+) -> None:
+    """Export a training run to a folder of weights.
+
+    Writes encoder.onnx, decoder.onnx, config.json, a model card and golden fixtures. The same run always gives the
+    same bytes, so you can add results to the model card later by exporting again with --results.
+
+    With --format transformers, writes a folder for AutoModel.from_pretrained that can be pushed to the Hugging Face
+    hub (extra [hf]). The input is a run, a folder of weights, or the embedded weights by default.
+    """
+    if file_format not in ("onnx", "transformers"):
+        raise ArgumentError(f"--format must be onnx or transformers; got '{file_format}'.")
+    if run is None and file_format == "onnx":
+        raise ArgumentError("No run was given; pass the folder of a training run.")
+    if run is not None and not run.is_dir():
+        raise ArgumentError(f"Run not found: '{run}'.")
+    if file_format == "transformers":
+        if results is not None or same_encoder is not None:
+            raise ArgumentError("--results and --same-encoder are for --format onnx only; export with them first.")
+        from silkcodec_torch.hf.export import export as export_for_transformers
+
+        export_for_transformers(run, output)
+        return
+    from silkcodec.evaluate.report import load_result
+    from silkcodec_torch.train.export import export as export_weights
+
+    export_weights(run, output, load_result(results) if results else None, same_encoder)
+
+
+train = typer.Typer(add_completion=False, rich_markup_mode=None, rich_help_panel="Training")
+train.command("train")(run_training)
+export = typer.Typer(add_completion=False, rich_markup_mode=None, rich_help_panel="Training")
+export.command("export")(run_export)

@@ -1,0 +1,50 @@
+"""Define the contents of config.json of a Silk model for `transformers`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, fields
+from typing import Any
+
+from transformers import PreTrainedConfig
+
+from silkcodec.spec import DIMS_PER_TOKEN, FRAME_SAMPLES, N_LEVELS, SILK_FRAME_RATE, SILK_SAMPLE_RATE
+from silkcodec.tokens import codebook_sizes
+from silkcodec_torch.nn.config import ModelConfig
+
+SIZES = tuple(field.name for field in fields(ModelConfig) if field.name != "quantizer")
+
+
+class SilkConfig(PreTrainedConfig):
+    """Store the sizes of the network and the codec id of its tokens.
+
+    Args:
+        codec: name and hash of the weights, as stored in the tokens: "silk@0a1b2c3d4e5f". Set another name after
+            fine-tuning the weights.
+        sizes: fields of `silkcodec_torch.nn.config.ModelConfig`, by name, with the defaults of that class. Values that
+            the token format fixes (the frame, the levels, the groups) are not arguments.
+    """
+
+    model_type = "silkcodec"
+
+    def __init__(self, codec: str = "silk", **sizes: Any) -> None:
+        defaults = asdict(ModelConfig())
+        for name in SIZES:
+            setattr(self, name, sizes.pop(name, defaults[name]))
+        self.codec = codec
+        # These values are in config.json for its readers only. Wrong values are overwritten.
+        for name, value in (
+            ("sampling_rate", SILK_SAMPLE_RATE),
+            ("audio_channels", 1),
+            ("frame_samples", FRAME_SAMPLES),
+            ("frame_rate", SILK_FRAME_RATE),
+            ("n_levels", N_LEVELS),
+            ("dims_per_token", DIMS_PER_TOKEN),
+            ("codebook_sizes", list(codebook_sizes())),
+        ):
+            sizes.pop(name, None)
+            setattr(self, name, value)
+        super().__init__(**sizes)
+
+    def network(self) -> ModelConfig:
+        """Return the sizes as the configuration of the network."""
+        return ModelConfig(**{name: getattr(self, name) for name in SIZES})

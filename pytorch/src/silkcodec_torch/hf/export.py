@@ -1,0 +1,154 @@
+"""Export a folder of Silk weights to a folder that `AutoModel.from_pretrained` reads and that can be pushed.
+
+    config.json               SilkConfig, with the hash of the weights that the tokens store
+    model.safetensors         the network: large tensors in float16, as the weights folder stores them
+    preprocessor_config.json  SilkFeatureExtractor       tokenizer_config.json   SilkTokenizer
+    README.md                 how to load the model, and the card of the weights        LICENSE
+
+Before the folder is published, the exporter encodes and decodes the golden wave with it. The tokens and the wave must
+match those of the weights.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save
+
+from silkcodec.baselines.weights import SAFETENSORS, find_weights, load_transformer
+from silkcodec.errors import OutputError, WeightsError
+from silkcodec.silk import EMBEDDED
+from silkcodec.silk.weights_config import WeightsConfig
+from silkcodec_torch.hf import SilkConfig, SilkFeatureExtractor, SilkModel, SilkTokenizer
+from silkcodec_torch.train import export as weights_export
+
+LICENCE = Path(__file__).parents[4] / "LICENSE"  # used in a source tree, if the package is not installed
+
+CARD = """---
+library_name: transformers
+license: apache-2.0
+pipeline_tag: feature-extraction
+tags: [audio, speech, codec, tokenizer, silkcodec]
+---
+
+# Silk for transformers
+
+A neural speech codec for voice language models. It encodes 24 kHz speech to 47.5 tokens per second (960 bit/s).
+
+    pip install 'silkcodec[baselines]'
+
+```python
+import silkcodec_torch.hf  # registers Silk with the Auto classes
+from transformers import AutoFeatureExtractor, AutoModel
+
+extractor = AutoFeatureExtractor.from_pretrained("{folder}")
+model = AutoModel.from_pretrained("{folder}")
+
+inputs = extractor(waves, sampling_rate=sampling_rate, return_tensors="pt")  # a list of arrays at any sample rate
+found = model.encode(**inputs)  # found.audio_codes: int64 [batch, 19, frames], 2.5 frames per second
+decoded = model.decode(found.audio_codes, found.n_samples)  # decoded.audio_values: [batch, 1, samples] at 24 kHz
+tokens = model.to_tokens(found)  # for .silk files, and for silkcodec without PyTorch
+```
+
+The codes are those of `silkcodec.load()` with the same weights, `{codec}`. The weights must stay float32.
+
+"""
+
+
+def export(source: str | Path | None, out: str | Path) -> SilkConfig:
+    """Write the weights as a folder for `transformers`.
+
+    Args:
+        source: a folder of weights or of a training run; None: the embedded weights.
+        out: output folder, created if necessary. It must not contain another model.
+
+    Raises:
+        WeightsError: the weights are missing or damaged, or the exported model produces different tokens.
+        OutputError: `out` cannot be written, or contains other data.
+    """
+    out = Path(out)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".export-", dir=out) as made:
+            made_folder, weights = Path(made) / "folder", Path(EMBEDDED if source is None else source)
+            made_folder.mkdir()
+            if (weights / "checkpoint.safetensors").exists():
+                run, weights = weights, Path(made) / "weights"
+                weights.mkdir()
+                weights_export.write_folder(weights, *weights_export.load_run(run), None, [])
+            config = write_folder(weights, made_folder, out.name)
+            for name in sorted(path.name for path in made_folder.iterdir()):
+                os.replace(made_folder / name, out / name)
+    except OSError as error:
+        raise OutputError(f"Cannot write to the export folder '{out}': {error.strerror or error}.") from error
+    return config
+
+
+def write_folder(weights: Path, folder: Path, name: str) -> SilkConfig:
+    """Write a weights folder to the empty folder `folder`, with `name` as the model name on its card."""
+    described = WeightsConfig.read(weights)
+    if not described.network:
+        raise WeightsError(
+            f"config.json in '{weights}' does not list the sizes of the network. Export the weights again."
+        )
+    config = SilkConfig(codec=f"{described.name}@{described.weights_hash}", **described.network)
+    model = SilkModel(config).eval()
+    weights_export.load_weights(model, weights)
+    config.architectures, config.dtype = ["SilkModel"], "float32"
+    config.save_pretrained(folder)
+    small = weights_export.SMALL
+    tensors = {key: value.half() if value.numel() > small else value for key, value in model.state_dict().items()}
+    contiguous = {key: value.contiguous() for key, value in tensors.items()}
+    (folder / SAFETENSORS).write_bytes(save(contiguous, {"format": "pt"}))
+    SilkFeatureExtractor().save_pretrained(folder)
+    SilkTokenizer(codec=config.codec).save_pretrained(folder)
+    card = weights / "README.md"
+    own = card.read_text(encoding="utf-8") if card.is_file() else ""
+    (folder / "README.md").write_text(CARD.format(folder=name, codec=config.codec) + own, encoding="utf-8")
+    (folder / "LICENSE").write_text(licence(), encoding="utf-8")
+    check(folder, weights / "golden.npz")
+    return config
+
+
+def licence() -> str:
+    """Return the text of the package's licence. Raises WeightsError if it is not found."""
+    try:
+        text = distribution("silkcodec").read_text("licenses/LICENSE")
+    except PackageNotFoundError:
+        text = None
+    if text is None and LICENCE.is_file():
+        text = LICENCE.read_text(encoding="utf-8")
+    if text is None:
+        raise WeightsError(
+            "This installation of silkcodec has no LICENSE, which an export must contain. Install silkcodec again."
+        )
+    return text
+
+
+def check(folder: Path, golden_file: Path) -> None:
+    """Check that the exported model reproduces the golden tokens exactly and the golden wave to 1e-4.
+
+    Raises:
+        WeightsError: the tokens or the wave differ, or there is no golden wave.
+    """
+    try:
+        golden = np.load(golden_file)
+        wave, levels, expected = golden["wave"], golden["levels"], golden["decoded"]
+    except (OSError, ValueError, KeyError) as error:
+        raise WeightsError(f"Cannot read the golden wave of the weights, '{golden_file}': {error}.") from None
+    model = load_transformer("silk", SilkModel, find_weights("silk", str(folder)))
+    found = model.encode(torch.from_numpy(wave)[None])
+    different = int((model.to_tokens(found)[0].to_levels() != levels).sum())
+    with torch.no_grad():
+        decoded = model.decode(found.audio_codes, found.n_samples).audio_values[0, 0].numpy()
+    off = float(np.abs(decoded - expected).max())
+    if different or off > 1e-4:
+        raise WeightsError(
+            f"The exported model does not match its weights: {different} of {levels.size} levels differ,"
+            f" and the largest difference of the wave is {off:.1e}."
+        )

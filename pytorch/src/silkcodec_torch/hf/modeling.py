@@ -1,0 +1,248 @@
+"""Wrap the network of `silkcodec_torch.nn` in SilkModel, with the interface of EnCodec and Mimi in `transformers`.
+
+    input_values [B, 1, T], padding_mask [B, T] -> encode -> audio_codes [B, 19, F], n_samples [B]
+    audio_codes [B, 19, F], n_samples [B]       -> decode -> audio_values [B, 1, T]
+
+The model processes a recording in pieces and carries the network states over, so memory use does not grow with the
+duration. Only the 20 ms of look-ahead extend past the end of a row. They contain silence, as for a single clip, so a
+row of a padded batch has the same codes as the row alone. Rounding depends on the shape of the batch and changes about
+one level in ten million, at a quantization boundary. The package's own codec does not batch, and is exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers.utils import ModelOutput
+
+from silkcodec.errors import ArgumentError, TokensError
+from silkcodec.mel import FRAME, HISTORY, LOOKAHEAD
+from silkcodec.spec import DIMS_PER_TOKEN, LATENT_WIDTH, SILK_FRAME_RATE, SILK_SAMPLE_RATE
+from silkcodec.tokens import Tokens
+from silkcodec_torch.hf.configuration import SilkConfig
+from silkcodec_torch.nn.decoder import Decoder, InverseSTFTHead, noise_table
+from silkcodec_torch.nn.encoder import Encoder
+from silkcodec_torch.nn.mel import LogMel
+from silkcodec_torch.nn.model import fresh_states, initialise
+from silkcodec_torch.quantizers import FSQ
+
+PIECE_FRAMES = 25  # Frames per piece: 10 s.
+
+
+@dataclass
+class SilkEncoderOutput(ModelOutput):
+    """Hold the output of `encode`.
+
+    Attributes:
+        audio_codes: int64 [B, 19, F]. Frames after the end of a row hold the codes of silence.
+        audio_codes_mask: bool [B, F], True for the frames of a row and False for padding.
+        n_samples: int64 [B], number of samples of each row.
+    """
+
+    audio_codes: Tensor | None = None
+    audio_codes_mask: Tensor | None = None
+    n_samples: Tensor | None = None
+
+
+@dataclass
+class SilkDecoderOutput(ModelOutput):
+    """Hold the output of `decode`: audio_values float32 [B, 1, T], zero after the end of a row."""
+
+    audio_values: Tensor | None = None
+
+
+@dataclass
+class SilkOutput(ModelOutput):
+    """Hold the output of calling the model; see the outputs of `encode` and `decode`."""
+
+    audio_codes: Tensor | None = None
+    audio_codes_mask: Tensor | None = None
+    n_samples: Tensor | None = None
+    audio_values: Tensor | None = None
+
+
+class SilkModel(PreTrainedModel):
+    """Encode 24 kHz speech to 47.5 tokens per second and decode it.
+
+    The weights must stay float32, because bfloat16 lacks the precision to separate adjacent levels.
+    """
+
+    config: SilkConfig
+    config_class = SilkConfig
+    base_model_prefix = "silk"
+    main_input_name = "input_values"
+
+    def __init__(self, config: SilkConfig) -> None:
+        super().__init__(config)
+        sizes = config.network()
+        self.encoder = Encoder(sizes)
+        self.quantizer = FSQ()
+        self.decoder = Decoder(sizes)
+        self.post_init()
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        """Initialise weights as for training, and set the constants that no file stores and `from_pretrained` skips."""
+        if isinstance(module, LogMel):
+            fresh = LogMel()
+            module.basis.copy_(fresh.basis)
+            module.filters.copy_(fresh.filters)
+        elif isinstance(module, InverseSTFTHead):
+            module.window.copy_(InverseSTFTHead(1).window)
+            if module.noise is not None:
+                module.noise_table.copy_(noise_table())
+        elif isinstance(module, nn.Linear):
+            initialise(module)
+        else:
+            super()._init_weights(module)
+
+    @torch.no_grad()
+    def encode(self, input_values: Tensor, padding_mask: Tensor | None = None) -> SilkEncoderOutput:
+        """Encode waves to codes.
+
+        Args:
+            input_values: float32 [B, 1, T] or [B, T] at 24 kHz.
+            padding_mask: [B, T], 1 for samples and 0 for padding at the end; None: no padding.
+
+        Raises:
+            ArgumentError: a shape is wrong, a row has no samples, the padding is not at the end, or the weights are
+                not float32.
+        """
+        wave, n_samples = self._waves(input_values, padding_mask)
+        n_frames = -(-n_samples // FRAME)
+        padded = nn.functional.pad(wave, (0, int(n_frames.max()) * FRAME + LOOKAHEAD - wave.shape[1]))
+        states = fresh_states(self.encoder.state_shapes(), len(wave), wave.device)
+        states[0][:, HISTORY:] = padded[:, :LOOKAHEAD]
+        levels = []
+        with torch.autocast(wave.device.type, enabled=False):
+            for piece in padded[:, LOOKAHEAD:].split(PIECE_FRAMES * FRAME, dim=1):
+                mel, states[0] = self.encoder.log_mel(piece, states[0])
+                latent, states[1:] = self.encoder(mel, states[1:])
+                levels.append(self.quantizer(latent).codes)
+        mask = torch.arange(int(n_frames.max()), device=wave.device) < n_frames[:, None]
+        return SilkEncoderOutput(levels_to_codes(torch.cat(levels, dim=1)), mask, n_samples)
+
+    def decode(
+        self, audio_codes: Tensor, n_samples: int | Tensor | None = None, padding_mask: Tensor | None = None
+    ) -> SilkDecoderOutput:
+        """Decode codes to waves.
+
+        Args:
+            audio_codes: int64 [B, 19, F].
+            n_samples: number of samples of each row or of all rows; None: from `padding_mask` [B, T], otherwise the
+                length of all frames.
+
+        Raises:
+            TokensError: the codes have another shape or are out of range.
+            ArgumentError: n_samples does not match the number of frames.
+        """
+        self._check_dtype()
+        levels = codes_to_levels(audio_codes, self.config.codebook_sizes)
+        batch, n_frames, _ = levels.shape
+        if n_samples is None:
+            n_samples = n_frames * FRAME if padding_mask is None else padding_mask.reshape(batch, -1).sum(1)
+        lengths = torch.as_tensor(n_samples, device=levels.device).expand(batch)
+        if lengths.min() < 1 or lengths.max() > n_frames * FRAME:
+            raise ArgumentError(f"n_samples must be in 1..{n_frames * FRAME} for {n_frames} frames; got {n_samples}.")
+        states = fresh_states(self.decoder.state_shapes(), batch, levels.device)
+        waves = []
+        with torch.autocast(levels.device.type, enabled=False):
+            for piece in levels.split(PIECE_FRAMES, dim=1):
+                wave, states = self.decoder(self.quantizer.decode(piece), states)
+                waves.append(wave)
+        longest = int(lengths.max())
+        own = torch.arange(longest, device=levels.device) < lengths[:, None]
+        return SilkDecoderOutput((torch.cat(waves, dim=1)[:, :longest] * own)[:, None])
+
+    def forward(
+        self, input_values: Tensor, padding_mask: Tensor | None = None, audio_codes: Tensor | None = None
+    ) -> SilkOutput:
+        """Encode waves, unless `audio_codes` is given, and decode the codes. The arguments are those of `encode`."""
+        if audio_codes is None:
+            found = self.encode(input_values, padding_mask)
+        else:
+            _, n_samples = self._waves(input_values, padding_mask)
+            found = SilkEncoderOutput(audio_codes, None, n_samples)
+        decoded = self.decode(found.audio_codes, found.n_samples)
+        return SilkOutput(found.audio_codes, found.audio_codes_mask, found.n_samples, decoded.audio_values)
+
+    def to_tokens(self, found: SilkEncoderOutput | SilkOutput) -> list[Tokens]:
+        """Convert the rows of an output to Tokens, for .silk files, `silkcodec.lm`, or a codec without PyTorch.
+
+        Raises:
+            ArgumentError: the output has no audio_codes or no n_samples.
+        """
+        if found.audio_codes is None or found.n_samples is None:
+            raise ArgumentError("The output must have audio_codes and n_samples; pass the result of encode().")
+        rows = zip(found.audio_codes.cpu().numpy(), found.n_samples.tolist(), strict=True)
+        fixed = tuple(self.config.codebook_sizes), (SILK_FRAME_RATE,) * len(self.config.codebook_sizes)
+        return [
+            Tokens(tuple(codes[:, : -(-n // FRAME)]), *fixed, SILK_SAMPLE_RATE, n, self.config.codec)
+            for codes, n in rows
+        ]
+
+    def from_tokens(self, many: Sequence[Tokens]) -> SilkEncoderOutput:
+        """Convert Tokens of this model, in any grouping, to one batch for decoding.
+
+        Raises:
+            TokensError: the tokens are from another codec or other weights.
+        """
+        for tokens in many:
+            if tokens.codec != self.config.codec:
+                raise TokensError(f"Tokens must be of the model's codec '{self.config.codec}'; got '{tokens.codec}'.")
+        n_frames = torch.tensor([tokens.n_frames for tokens in many])
+        codes = torch.zeros(len(many), len(self.config.codebook_sizes), int(n_frames.max()), dtype=torch.int64)
+        for row, tokens in zip(codes, many, strict=True):
+            own = tokens.regroup(DIMS_PER_TOKEN).codes
+            row[:, : tokens.n_frames] = torch.stack([torch.tensor(stream) for stream in own])
+        n_samples = torch.tensor([tokens.n_samples for tokens in many])
+        mask = torch.arange(int(n_frames.max())) < n_frames[:, None]
+        return SilkEncoderOutput(*(part.to(self.device) for part in (codes, mask, n_samples)))
+
+    def _waves(self, input_values: Tensor, padding_mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return rows of samples padded with silence, float32 [B, T], and their lengths [B]. Raises ArgumentError."""
+        self._check_dtype()
+        if input_values.ndim == 3 and input_values.shape[1] == 1:
+            input_values = input_values[:, 0]
+        if input_values.ndim != 2 or not input_values.numel():
+            shape = list(input_values.shape)
+            raise ArgumentError(f"input_values must be [batch, 1, samples], mono; got {shape}.")
+        batch, length = input_values.shape
+        if padding_mask is None:
+            return input_values.float(), torch.full((batch,), length, device=input_values.device)
+        mask = padding_mask.reshape(batch, -1).bool()
+        n_samples = mask.sum(1)
+        expected = torch.arange(length, device=mask.device) < n_samples[:, None]
+        if mask.shape != expected.shape or not torch.equal(mask, expected) or n_samples.min() < 1:
+            raise ArgumentError(
+                "padding_mask must be [batch, samples] with ones followed by zeros, and at least one 1 per row."
+            )
+        return input_values.float() * mask, n_samples
+
+    def _check_dtype(self) -> None:
+        if self.dtype != torch.float32:
+            raise ArgumentError(f"SilkModel must be float32, because other types change the codes; got {self.dtype}.")
+
+
+def levels_to_codes(levels: Tensor) -> Tensor:
+    """Convert levels int64 [B, F, 128] in 0..7 to codes int64 [B, 19, F], like `silkcodec.tokens.levels_to_codes`."""
+    padded = nn.functional.pad(levels, (0, -LATENT_WIDTH % DIMS_PER_TOKEN)).unflatten(2, (-1, DIMS_PER_TOKEN))
+    return (padded << 3 * torch.arange(DIMS_PER_TOKEN, device=levels.device)).sum(-1).transpose(1, 2)
+
+
+def codes_to_levels(codes: Tensor, codebook_sizes: Sequence[int]) -> Tensor:
+    """Convert codes int64 [B, 19, F] to levels int64 [B, F, 128]. Raises TokensError."""
+    if codes.ndim != 3 or codes.shape[1] != len(codebook_sizes) or codes.is_floating_point() or not codes.numel():
+        got = f"{codes.dtype} {list(codes.shape)}"
+        raise TokensError(f"audio_codes must be integers [batch, {len(codebook_sizes)}, frames]; got {got}.")
+    sizes = torch.tensor(codebook_sizes, device=codes.device)[:, None]
+    if bool(((codes < 0) | (codes >= sizes)).any()):
+        raise TokensError(
+            f"audio_codes must be at least 0 and below {codebook_sizes[0]} ({codebook_sizes[-1]} in the last codebook)."
+        )
+    shifts = 3 * torch.arange(DIMS_PER_TOKEN, device=codes.device)
+    return ((codes.transpose(1, 2)[..., None] >> shifts) & 7).flatten(2)[..., :LATENT_WIDTH]

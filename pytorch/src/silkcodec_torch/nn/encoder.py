@@ -1,0 +1,75 @@
+"""Encode the log-mel spectrogram of a waveform into 128 continuous values per 400 ms.
+
+wave [B, F * 9600] -> mel [B, F * 40, 128] -> ConvNeXt at 100 Hz -> 4 columns to 1 step
+-> transformer at 25 Hz -> the 10 steps of a frame folded into 128 numbers [B, F, 128]
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from silkcodec.mel import COLUMNS, HISTORY, LOOKAHEAD, N_MELS
+from silkcodec.spec import LATENT_WIDTH
+from silkcodec_torch.nn.config import ModelConfig
+from silkcodec_torch.nn.layers import STEPS, ConvNeXtBlock, Transformer
+from silkcodec_torch.nn.mel import LogMel
+
+COLUMNS_PER_STEP = COLUMNS // STEPS
+
+
+class Encoder(nn.Module):
+    """Encode log-mel columns into latent frames with ConvNeXt blocks at 100 Hz and a transformer at 25 Hz."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.config = config
+        self.mel = LogMel()
+        self.embed = nn.Linear(N_MELS, config.conv_width)
+        self.convs = nn.ModuleList(
+            ConvNeXtBlock(config.conv_width, config.conv_expansion) for _ in range(config.encoder_convs)
+        )
+        self.down = nn.Linear(config.conv_width * COLUMNS_PER_STEP, config.width)
+        self.transformer = Transformer(
+            config.width, config.heads, config.ff_expansion, config.encoder_layers, config.past_frames
+        )
+        self.fold = nn.Linear(config.width * STEPS, LATENT_WIDTH)
+
+    def state_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return the shape (without the batch) of every streaming state by name. All states start as zeros."""
+        shapes: dict[str, tuple[int, ...]] = {"state_wave": (HISTORY + LOOKAHEAD,)}
+        shapes |= {f"state_conv{i}": block.state_shape for i, block in enumerate(self.convs)}
+        shapes |= {f"state_layer{i}": shape for i, shape in enumerate(self.transformer.state_shapes)}
+        return shapes
+
+    def log_mel(self, wave: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the log-mel [B, F * 40, 128] of a wave, and the next state.
+
+        The input is 480 samples ahead of the frames (look-ahead). The state of a new stream is therefore 304 zeros,
+        followed by the first 480 samples of the stream. `wave` starts after these samples.
+
+        Args:
+            wave: float32 [B, F * 9600].
+            state: the samples just before the wave, [B, 784].
+        """
+        seen = torch.cat([state, wave], dim=1)
+        return self.mel(seen), seen[:, -(HISTORY + LOOKAHEAD) :]
+
+    def forward(self, mel: Tensor, states: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """Return the unbounded latent [B, F, 128] of mel float32 [B, F * 40, 128], and the next states.
+
+        `states` holds all states except that of the wave, in the order of `state_shapes`.
+        """
+        # Next to a loud band, a band this quiet contains only float32 rounding errors. They differ between runtimes,
+        # but the tokens must not differ.
+        clamped = torch.clamp(mel, min=math.log(self.config.mel_floor))
+        x = self.embed((clamped - self.config.mel_mean) / self.config.mel_std)  # [B, F * 40, C]
+        next_states = []
+        for block, state in zip(self.convs, states, strict=False):
+            x, state = block(x, state)
+            next_states.append(state)
+        x = self.down(x.unflatten(1, (-1, STEPS, COLUMNS_PER_STEP)).flatten(3))  # [B, F, 10, D]
+        x, layer_states = self.transformer(x, states[len(self.convs) :])
+        return self.fold(x.flatten(2)), next_states + layer_states

@@ -1,0 +1,97 @@
+"""Define the complete network for training: wave -> encoder -> quantizer -> decoder -> wave."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from silkcodec.mel import FRAME, HISTORY, LOOKAHEAD
+from silkcodec_torch.nn.config import ModelConfig
+from silkcodec_torch.nn.decoder import Decoder
+from silkcodec_torch.nn.encoder import Encoder
+from silkcodec_torch.quantizers import QUANTIZERS, Quantized
+
+
+class Reconstruction(NamedTuple):
+    """Hold the result of one pass through the network."""
+
+    wave: Tensor  # float32 [N * B, F * 9600]: the whole batch for each of the N draws of the decoder's noise
+    codes: Tensor  # int64 [B, F, K]: for FSQ the levels, K = 128
+    loss: Tensor  # scalar, the quantizer's own loss
+
+
+def fresh_states(shapes: dict[str, tuple[int, ...]], batch: int, device: torch.device) -> list[Tensor]:
+    """Return the states of a new stream, which are zeros."""
+    return [torch.zeros(batch, *shape, device=device) for shape in shapes.values()]
+
+
+class SilkModel(nn.Module):
+    """Combine encoder, quantizer and decoder.
+
+    `forward` is for training. `encode` and `decode` process whole waves and give the same result as streaming.
+    """
+
+    def __init__(self, config: ModelConfig | None = None):
+        super().__init__()
+        self.config = config or ModelConfig()
+        self.encoder = Encoder(self.config)
+        self.quantizer = QUANTIZERS[self.config.quantizer]()
+        self.decoder = Decoder(self.config)
+        self.apply(initialise)
+
+    def forward(self, wave: Tensor, positions: Tensor | None = None) -> Reconstruction:
+        """Encode, quantize and decode crops.
+
+        Args:
+            wave: float32 [B, F * 9600 + 480], F whole frames and the look-ahead of the last.
+            positions: start position of each draw of the decoder's noise, float32 [N, B]. None means one draw that
+                starts at position 0.
+        """
+        quantized = self._quantized(wave)
+        states = fresh_states(self.decoder.state_shapes(), len(wave), wave.device)
+        if positions is None:
+            decoded, _ = self.decoder(quantized.latent, states)
+            return Reconstruction(decoded, quantized.codes, quantized.loss)
+        columns, before = self.decoder.columns(quantized.latent, states)
+        n_draws = len(positions)
+        head = states[len(before)].repeat(n_draws, 1, 1)
+        decoded, _ = self.decoder.head(columns.repeat(n_draws, 1, 1), head, positions.reshape(-1, 1))
+        return Reconstruction(decoded, quantized.codes, quantized.loss)
+
+    @torch.inference_mode()
+    def encode(self, wave: Tensor) -> Tensor:
+        """Return the codes int64 [B, ceil(T / 9600), K] of waves float32 [B, T] of any length.
+
+        For FSQ, they are the 128 levels of each frame.
+        """
+        padding = -wave.shape[1] % FRAME + LOOKAHEAD
+        return self._quantized(nn.functional.pad(wave, (0, padding))).codes
+
+    @torch.inference_mode()
+    def decode(self, codes: Tensor, n_samples: int) -> Tensor:
+        """Return the waves float32 [B, n_samples] of codes int64 [B, F, K]."""
+        states = fresh_states(self.decoder.state_shapes(), len(codes), codes.device)
+        wave, _ = self.decoder(self.quantizer.decode(codes), states)
+        return wave[:, :n_samples]
+
+    def _quantized(self, wave: Tensor) -> Quantized:
+        """Return the F quantized frames of a wave float32 [B, F * 9600 + 480] that starts a stream."""
+        states = fresh_states(self.encoder.state_shapes(), len(wave), wave.device)
+        states[0][:, HISTORY:] = wave[:, :LOOKAHEAD]
+        with torch.autocast(wave.device.type, enabled=False):
+            mel, _ = self.encoder.log_mel(wave[:, LOOKAHEAD:], states[0])
+        latent, _ = self.encoder(mel, states[1:])
+        return self.quantizer(latent)
+
+
+def initialise(module: nn.Module) -> None:
+    """Initialise a linear layer: weights from a truncated normal with deviation 0.02 (as Vocos and GPT-2), zero biases.
+
+    With this initialisation, the outputs of residual branches start small.
+    """
+    if isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

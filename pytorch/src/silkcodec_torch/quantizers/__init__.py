@@ -1,0 +1,18 @@
+"""Define quantizers in PyTorch with one interface.
+
+`forward` takes a latent [..., D] and returns `Quantized` (latent, codes, loss). `decode` takes the codes.
+"""
+
+from collections.abc import Callable
+
+from torch import nn
+
+from silkcodec_torch.quantizers.fsq import FSQ, Quantized
+from silkcodec_torch.quantizers.multiscale_rvq import MultiScaleRVQ
+from silkcodec_torch.quantizers.rvq import RVQ
+from silkcodec_torch.quantizers.vq import VQ, Codebook
+
+__all__ = ["FSQ", "QUANTIZERS", "RVQ", "VQ", "Codebook", "MultiScaleRVQ", "Quantized"]
+
+QUANTIZERS: dict[str, Callable[[], nn.Module]] = {"fsq": FSQ, "vq": VQ, "rvq": RVQ, "multiscale": MultiScaleRVQ}
+"""Quantizer classes by their name in a training config. By default, each uses 384 bits per frame of 128 values."""

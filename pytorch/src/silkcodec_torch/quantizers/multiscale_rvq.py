@@ -1,0 +1,83 @@
+# SNAC: Multi-Scale Neural Audio Codec (Siuzdak, Groetschla, Lanzendoerfer, 2024), https://arxiv.org/abs/2410.14411
+"""Quantize by multi-scale residual vector quantization: the first codebooks work at a lower frame rate.
+
+A codebook of stride s quantizes the mean of s neighbouring vectors of the residual. Its entry represents all s vectors:
+
+    vectors      v0  v1  v2  v3  v4  v5  v6  v7
+    stride 4     [---- c0 ----]  [---- c1 ----]
+    stride 2     [-d0-]  [-d1-]  [-d2-]  [-d3-]
+    stride 1     e0  e1  e2  e3  e4  e5  e6  e7
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from silkcodec_torch.quantizers.fsq import Quantized
+from silkcodec_torch.quantizers.vq import Codebook
+
+
+class MultiScaleRVQ(nn.Module):
+    """Split a latent frame into a sequence of vectors, and quantize it by codebooks with decreasing strides.
+
+    Args:
+        latent_width: values per frame.
+        vectors: number of vectors per frame; must divide latent_width.
+        strides: stride of each codebook; each must divide `vectors`.
+        entries: size of each codebook.
+        commitment: weight of the commitment loss between each pooled residual and its nearest entry.
+    """
+
+    def __init__(
+        self,
+        latent_width: int = 128,
+        vectors: int = 16,
+        strides: tuple[int, ...] = (8, 4, 2, 1),
+        entries: int = 7131,
+        commitment: float = 0.25,
+    ):
+        super().__init__()
+        self.vectors, self.strides, self.commitment = vectors, tuple(strides), commitment
+        self.codebooks = nn.ModuleList(Codebook(entries, latent_width // vectors) for _ in strides)
+        self.codes_per_frame = [vectors // stride for stride in self.strides]
+        self.codebook_sizes = (entries,) * sum(self.codes_per_frame)
+        self.bits_per_frame = sum(self.codes_per_frame) * math.log2(entries)
+
+    def forward(self, latent: Tensor) -> Quantized:
+        """Return the quantized latent [..., D], the codes and the commitment loss of a latent [..., D].
+
+        The codes have the shape [..., sum of vectors / stride].
+        """
+        with torch.autocast(latent.device.type, enabled=False):
+            vectors = latent.float().unflatten(-1, (self.vectors, -1))
+            residual, output = vectors, torch.zeros_like(vectors)
+            loss, codes = vectors.new_zeros(()), []
+            for codebook, stride in zip(self.codebooks, self.strides, strict=True):
+                pooled = residual.unflatten(-2, (-1, stride)).mean(dim=-2)  # [..., vectors / stride, dim]
+                if self.training:
+                    codebook.begin(pooled)
+                chosen = codebook.nearest(pooled)
+                entries = codebook(chosen)
+                if self.training:
+                    codebook.follow(pooled, chosen)
+                loss = loss + self.commitment * functional.mse_loss(pooled, entries)
+                repeated = entries.repeat_interleave(stride, dim=-2)
+                output = output + repeated
+                residual = residual - repeated
+                codes.append(chosen)
+            straight_through = vectors + (output - vectors).detach()
+            return Quantized(straight_through.flatten(-2), torch.cat(codes, dim=-1), loss / len(self.codebooks))
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """Return the latent float32 [..., D] of codes [..., sum of vectors / stride]."""
+        parts = [
+            codebook(chosen).repeat_interleave(stride, dim=-2)
+            for codebook, chosen, stride in zip(
+                self.codebooks, codes.split(self.codes_per_frame, dim=-1), self.strides, strict=True
+            )
+        ]
+        return torch.stack(parts).sum(dim=0).flatten(-2)

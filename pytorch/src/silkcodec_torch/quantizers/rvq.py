@@ -1,0 +1,90 @@
+# SoundStream: An End-to-End Neural Audio Codec (Zeghidour et al., 2021), https://arxiv.org/abs/2107.03312
+"""Quantize by residual vector quantization: each codebook quantizes the residual of the previous codebooks.
+
+residual 0 = vector;   residual k+1 = residual k - nearest entry of codebook k;   output = the sum of the entries
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from silkcodec_torch.quantizers.fsq import Quantized
+from silkcodec_torch.quantizers.vq import Codebook
+
+
+class RVQ(nn.Module):
+    """Split a latent frame into vectors, and quantize each vector by a chain of codebooks.
+
+    Args:
+        latent_width: values per frame.
+        vectors: number of vectors per frame; must divide latent_width.
+        codebooks: number of codebooks in the chain.
+        entries: size of each codebook.
+        commitment: weight of the commitment loss between each residual and its nearest entry.
+        dropout: probability that a training batch uses only the first n codebooks, with n uniform in 1..codebooks, so
+            that the chain can be truncated after training (quantizer dropout, section III-C of the paper).
+    """
+
+    def __init__(
+        self,
+        latent_width: int = 128,
+        vectors: int = 8,
+        codebooks: int = 4,
+        entries: int = 4096,
+        commitment: float = 0.25,
+        dropout: float = 0.25,
+    ):
+        super().__init__()
+        self.vectors, self.commitment, self.dropout = vectors, commitment, dropout
+        self.codebooks = nn.ModuleList(Codebook(entries, latent_width // vectors) for _ in range(codebooks))
+        self.codebook_sizes = (entries,) * (vectors * codebooks)
+        self.bits_per_frame = vectors * codebooks * math.log2(entries)
+
+    def forward(self, latent: Tensor) -> Quantized:
+        """Return the quantized latent [..., D], the codes and the commitment loss of a latent [..., D].
+
+        The codes have the shape [..., vectors * codebooks]. The codes of one vector are adjacent, from coarse to fine,
+        and are -1 for the codebooks that dropout skipped.
+        """
+        with torch.autocast(latent.device.type, enabled=False):
+            vectors = latent.float().unflatten(-1, (self.vectors, -1))
+            residual, output = vectors, torch.zeros_like(vectors)
+            n_used = self._draw_length()
+            loss, codes = vectors.new_zeros(()), []
+            for codebook in self.codebooks[:n_used]:
+                if self.training:
+                    codebook.begin(residual)
+                chosen = codebook.nearest(residual)
+                entries = codebook(chosen)
+                if self.training:
+                    codebook.follow(residual, chosen)
+                loss = loss + self.commitment * functional.mse_loss(residual, entries)
+                output = output + entries
+                residual = residual - entries
+                codes.append(chosen)
+            codes += [torch.full_like(codes[0], -1)] * (len(self.codebooks) - n_used)
+            straight_through = vectors + (output - vectors).detach()
+            return Quantized(straight_through.flatten(-2), torch.stack(codes, dim=-1).flatten(-2), loss / n_used)
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """Return the latent float32 [..., D] of codes [..., vectors * codebooks], where -1 skips a codebook."""
+        chains = codes.unflatten(-1, (self.vectors, -1)).unbind(-1)
+        parts = [
+            codebook(chosen.clamp(min=0)) * (chosen >= 0)[..., None]
+            for codebook, chosen in zip(self.codebooks, chains, strict=True)
+        ]
+        return torch.stack(parts).sum(dim=0).flatten(-2)
+
+    @torch.compiler.disable
+    def _draw_length(self) -> int:
+        """Return how many codebooks this batch uses.
+
+        It uses PyTorch's generator, so all processes of a run need the same seed.
+        """
+        if not self.training or float(torch.rand(())) >= self.dropout:
+            return len(self.codebooks)
+        return int(torch.randint(1, len(self.codebooks) + 1, ()))

@@ -1,0 +1,1 @@
+"""Train and export codecs: `data`, then `loop` (with `losses`), then `export`."""

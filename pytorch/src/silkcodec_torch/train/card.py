@@ -1,0 +1,198 @@
+"""Write the model card: the training data, the duration of the training, and the measured quality."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from silkcodec.errors import ArgumentError, SilkError
+from silkcodec.evaluate import markdown, report
+from silkcodec_torch.train import checkpoint
+from silkcodec_torch.train.config import StageConfig, TrainConfig, load_config
+from silkcodec_torch.train.data import index_rows
+
+
+def model_card(config: TrainConfig, progress: dict[str, Any], written: dict, results: dict | None, out: Path) -> str:
+    """Return the model card as Markdown.
+
+    Args:
+        config: config of the run.
+        progress: progress of the checkpoint, with `step` and `seconds`.
+        written: content of the exported config.json.
+        results: output of `silk compare` for these weights. Without it, the card states that nothing was measured.
+        out: folder of the exported weights.
+
+    Raises:
+        ArgumentError: `results` was measured with other weights.
+    """
+    megabytes = sum((out / written[part]["file"]).stat().st_size for part in ("encoder", "decoder")) / 1e6
+    stages = ", ".join(f"{stage.name} ({_length(stage)})" for stage in config.stage)
+    crop_s = config.data.crop_frames * 0.4
+    lines = [
+        f"# Silk {written['weights_hash']}",
+        "",
+        "A neural speech codec: 24 kHz speech in 47.5 tokens per second (960 bit/s), 400 ms frames, 20 ms look-ahead.",
+        f"Two ONNX graphs, {megabytes:.1f} MB, float16 weights, float32 arithmetic.",
+        "",
+        "## Training",
+        "",
+        f"- Code: `silk train`; seed {config.seed}; stages: {stages}; losses of the last stage: {losses(config)}.",
+        f"- Steps: {progress['step']}, each on {config.optim.batch_crops} crops of {crop_s:g} s;",
+        f"  {progress['step'] * config.optim.batch_crops * crop_s / 3600:.1f} hours of audio (with repetition).",
+        f"- Time in training steps: {progress['seconds'] / 3600:.2f} hours.",
+        f"- Optimiser: {config.optim.optimizer}; peak learning rate {config.optim.learning_rate:g}; averaged weights.",
+        *start_lines(config),
+        *optimistic_metric_lines(config),
+        "",
+        "## Training data",
+        "",
+        *data_lines(config),
+        *starting_data_lines(config),
+        "",
+        "## Quality",
+        "",
+        *quality_lines(results, written["weights_hash"]),
+        "",
+        "## Limitations",
+        "",
+        "The model was trained on clean read speech, mostly single words and short phrases, and not on music,",
+        "overlapping voices or heavy noise. A voice can change slightly. The model is not made to identify speakers.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _length(stage: StageConfig) -> str:
+    return f"{stage.steps} steps" if stage.steps else f"{stage.minutes:g} minutes"
+
+
+def losses(config: TrainConfig) -> str:
+    """Return the losses of the last stage with their weights, e.g. `mel 1, convergence 0.5`."""
+    return ", ".join(f"{name} {weight:g}" for name, weight in config.stage[-1].losses.items())
+
+
+def start_lines(config: TrainConfig) -> list[str]:
+    """Return the chain of weights and runs that the run started from, as far as their folders are available."""
+    chain, seen = [], set()
+    while config.init and config.init not in seen:
+        seen.add(config.init)
+        source = Path(config.init)
+        try:
+            written = json.loads((source / "config.json").read_text(encoding="utf-8"))
+            chain.append(f"the weights of Silk {written['weights_hash']}")
+            break
+        except (OSError, ValueError, KeyError):  # another run, or weights that are no longer available
+            name = f"the run {source.name}"
+        try:
+            config = load_config(source / "config.toml")
+            _, progress = checkpoint.load(source / "checkpoint.safetensors")
+        except SilkError:
+            chain.append(name)
+            break
+        chain.append(f"{name} ({progress['step']} steps, {progress['seconds'] / 3600:.2f} hours; {losses(config)})")
+    if not chain:
+        return []
+    return [f"- Started from {', which started from '.join(chain)}. The numbers above do not include earlier training."]
+
+
+def optimistic_metric_lines(config: TrainConfig) -> list[str]:
+    """Return the metrics that are optimised directly by a training loss and are therefore optimistic."""
+    used = {name for stage in config.stage for name, weight in stage.losses.items() if weight}
+    close = {"loudness": "PESQ", "envelope": "STOI and ESTOI"}
+    lines = [
+        f"- The loss {name} is similar to {metric}, so {metric} {'are' if ' and ' in metric else 'is'} optimistic."
+        for name, metric in close.items()
+        if name in used
+    ]
+    return [*lines, *recognizer_lines(config)]
+
+
+def recognizer_lines(config: TrainConfig) -> list[str]:
+    """Return the recognizer whose features were used in a training loss, if any stage used one."""
+    if not any(stage.losses.get("recognizer") for stage in config.stage):
+        return []
+    layers = ", ".join(map(str, config.recognizer.layers)) or "every second one"
+    return [
+        f"- The loss recognizer uses the encoder of {Path(config.recognizer.weights).name}, layers: {layers}.",
+        "  Word error rates from a recognizer of the same family are therefore optimistic.",
+    ]
+
+
+def data_lines(config: TrainConfig) -> list[str]:
+    """Return the hours of the train split per source and licence, if the index has these columns."""
+    if not config.data.index:
+        return [f"{100 - config.data.valid_percent:g} % of the files in one folder."]
+    try:
+        rows = index_rows(config.data)["train"]
+    except ArgumentError:
+        return ["The training folder was not available when this card was written."]
+    if not all(any(name in row for row in rows) for name in ("source", "licence", "duration_s")):
+        return [f"{len(rows)} files of an index without the columns source, licence and duration_s."]
+    hours: dict[str, float] = defaultdict(float)
+    licences: dict[str, set[str]] = defaultdict(set)
+    languages: dict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        source = row.get("source", "not stated")
+        hours[source] += float(row.get("duration_s", 0)) / 3600
+        licences[source].add(row.get("licence", "none"))
+        languages[source].add(row.get("language", ""))
+    cells = [
+        [source, f"{hours[source]:.2f}", str(len(languages[source])), "; ".join(sorted(licences[source]))]
+        for source in sorted(hours, key=lambda name: -hours[name])
+    ]
+    every = {language for names in languages.values() for language in names}
+    shown = markdown.table(["source", "hours", "languages", "licences as stated"], cells, numeric=False)
+    return [shown, "", f"Total: {sum(hours.values()):.1f} hours, {len(every)} languages and variants."]
+
+
+def starting_data_lines(config: TrainConfig) -> list[str]:
+    """Return the training data of the weights that the run started from, as their card lists it."""
+    card, seen = "", set()
+    while config.init and config.init not in seen and not card:
+        seen.add(config.init)
+        source = Path(config.init)
+        try:
+            card = (source / "README.md").read_text(encoding="utf-8")
+            continue
+        except OSError:  # another run, or weights that are no longer available
+            pass
+        try:
+            config = load_config(source / "config.toml")
+        except SilkError:
+            break
+    section = re.search(r"^## (?:Training data|Speech it learned from)\n(.*?)^## ", card, re.DOTALL | re.MULTILINE)
+    if section is None:
+        return []
+    return ["", "The weights that the run started from were trained on:", "", section.group(1).strip()]
+
+
+def quality_lines(results: dict | None, weights_hash: str) -> list[str]:
+    """Return a table of mean scores, if `results` was measured with the same weights.
+
+    Raises:
+        ArgumentError: it was measured with other weights.
+    """
+    if results is None:
+        return ["Not measured yet. Run `silk compare` to measure it."]
+    measured = results["codecs"].get("silk", {}).get("codec_id", "another codec")
+    if measured != f"silk@{weights_hash}":
+        raise ArgumentError(f"results must be for silk@{weights_hash}; got {measured}. Run silk compare again.")
+    shown = (  # Metrics unrelated to any training loss come first.
+        *("distillmos", "fricative_scatter_db", "visqol", "speaker_similarity"),
+        *("pesq_wb", "stoi", "estoi", "mel_distance"),
+    )
+    names = [name for name in shown if name in report.measured(results)]
+    rows = []
+    for codec in results["settings"]["codecs"]:
+        rate = markdown.number(results["codecs"][codec].get("bits_per_second"), 0)
+        figures = (markdown.interval(results["means"][codec][name], markdown.digits(name)) for name in names)
+        rows.append([codec, rate, *figures])
+    return [
+        f"{results['clips']['n']} clips that were not training data of this run,"
+        f" {results['clips']['duration_s'] / 3600:.2f} hours, the same for every codec."
+        " Mean and 95 % bootstrap interval. The starting weights may have been trained on some of the clips.",
+        "",
+        markdown.table(["codec", "bit/s", *(results["metrics"][name]["label"] for name in names)], rows),
+    ]

@@ -1,0 +1,343 @@
+"""Read the config of a run from one TOML file, which may extend another one.
+
+    extends = "base.toml"       # a file in the same folder, or one of the packaged configs
+    [optim]
+    batch_crops = 24            # only the values that differ
+
+Packaged configs, in `configs/`: ``base``, ``default``, ``decoder``, ``gpu``, ``tiny``, ``small`` and
+its ``fsq``, ``vq``, ``rvq``, ``multiscale``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import tomllib
+import typing
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from silkcodec.errors import ArgumentError
+from silkcodec.mel import FRAME, SAMPLE_RATE
+from silkcodec_torch.nn.config import ModelConfig
+
+OPTIMIZERS = ("muon", "adamw")
+QUANTIZERS = ("fsq", "vq", "rvq", "multiscale")  # those of silkcodec_torch.quantizers, which needs PyTorch
+PRECISIONS = ("auto", "bf16", "fp32")
+LOSSES = ("mel", "convergence", "magnitude", "loudness", "envelope", "adversarial", "features", "recognizer")
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Configure the source of the speech and how it is cut into crops."""
+
+    folder: str = ""  # any folder of audio: wav, flac, ogg, opus, mp3, ...
+    index: str = ""  # optional table (.tsv, .csv) inside `folder` with a column `path`
+    split_column: str = "split"  # column of `index` that marks the validation files
+    valid_value: str = "valid"  # its value for validation files; all other rows are for training
+    exclude: str = ""  # optional table of evaluation clips; its column `held_out` states what both splits must omit
+    bandwidth_column: str = ""  # column of `index` with the bandwidth of each file in Hz
+    min_bandwidth_hz: float = 0.0  # files below are skipped, because they train the decoder to omit high frequencies
+    valid_percent: float = 5.0  # without an index: percentage of files held out, by a hash of their name
+    cache: str = ""  # folder for the decoded audio (24 kHz int16, 173 MB per hour); default: <run>/../cache
+    crop_frames: int = 10  # frames of 400 ms per crop
+    gain_db: float = 6.0  # random gain, uniform within +- this value
+    bandwidth_share: float = 0.1  # share of crops low-passed at 3.4-8 kHz, input and target alike
+    noise_share: float = 0.1  # share of crops with white noise added, input and target alike
+    noise_db: float = -45.0  # level of the loudest noise in dBFS (the quietest is 30 dB below)
+
+
+@dataclass(frozen=True)
+class OptimConfig:
+    """Configure the optimiser, which all stages share."""
+
+    optimizer: str = "muon"  # muon (matrices; AdamW for the rest) or adamw
+    batch_crops: int = 12  # crops per step, over all processes
+    learning_rate: float = 1.5e-3
+    weight_decay: float = 0.01
+    warmup_steps: int = 200
+    clip_norm: float = 10.0  # above the usual gradient norms of 5 to 8, so that only outliers are clipped
+    ema_decay: float = 0.999  # of the weights that are validated and exported
+    # "auto" selects bf16 if the device supports it natively, else fp32. The quantizer, the mel and the losses always
+    # use float32.
+    precision: str = "auto"
+    compile: bool = True  # torch.compile: takes a minute at the start, then steps are several times faster
+    threads: int = 0  # CPU threads; 0 = all cores
+
+
+@dataclass(frozen=True)
+class AdversaryConfig:
+    """Configure the discriminators of stages with a weight for ``adversarial`` or ``features``."""
+
+    width: int = 32  # channels; 8 is practical on a CPU
+    periods: tuple[int, ...] = (2, 3, 5, 7, 11)  # samples
+    fft_sizes: tuple[int, ...] = (512, 1024, 2048)  # samples
+    learning_rate: float = 2e-4
+    every_steps: int = 1  # codec steps per discriminator step
+    ramp_steps: int = 0  # steps over which the weight of `adversarial` rises from 0 in a stage
+    crop_s: float = 0.0  # length in s of the random segment of each crop that they use in a step; 0: the whole crop
+
+
+@dataclass(frozen=True)
+class RecognizerConfig:
+    """Configure the frozen speech recognizer of stages with a weight for ``recognizer``; see `train/recognizer.py`."""
+
+    weights: str = ""  # folder of Whisper weights, in the format of transformers or of CTranslate2
+    layers: tuple[int, ...] = ()  # encoder layers, counted from 1; empty: every second one up to the last
+    crops: int = 4  # crops per batch that it processes, over all processes; 4 of 12 add 20 % to a step on a CPU
+
+
+@dataclass(frozen=True)
+class StageConfig:
+    """Configure one stage of a run, which lasts `steps` or `minutes`.
+
+    Each stage decays its learning rate to zero over its last part.
+    """
+
+    name: str
+    losses: dict[str, float]  # loss name -> weight; the names are `LOSSES`
+    steps: int = 0
+    minutes: float = 0.0  # time spent in training steps, including compilation; useful on rented machines
+    learning_rate_scale: float = 1.0  # multiplies optim.learning_rate
+    decay_share: float = 0.25  # share of the stage over which the learning rate falls linearly to zero
+    train_encoder: bool = True  # false: the encoder is frozen, so the tokens do not change
+    train_decoder: bool = True  # if both are false, only the discriminators are trained
+
+
+@dataclass(frozen=True)
+class LogConfig:
+    """Configure how often a run saves, validates and reports."""
+
+    checkpoint_minutes: float = 3.0
+    validate_steps: int = 500
+    validate_clips: int = 12
+    validate_clip_s: float = 8.0
+    progress_steps: int = 10
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Configure a training run: the network, the data, the optimiser, the losses and the stages."""
+
+    seed: int = 1
+    init: str = ""  # exported weights or another run to start from; the run's own checkpoint has priority
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    adversary: AdversaryConfig = field(default_factory=AdversaryConfig)
+    recognizer: RecognizerConfig = field(default_factory=RecognizerConfig)
+    log: LogConfig = field(default_factory=LogConfig)
+    stage: tuple[StageConfig, ...] = ()
+
+
+def load_config(path: str | Path, overrides: typing.Sequence[str] = ()) -> TrainConfig:
+    """Read a config by path, or a packaged one by name; apply ``key.path=value`` overrides (TOML values).
+
+    Raises:
+        ArgumentError: the file does not exist or is not TOML, a key is unknown, or a value is invalid.
+    """
+    tree = _read(path)
+    for override in overrides:
+        _apply(tree, override)
+    config = _build(TrainConfig, tree, "")
+    _check(config)
+    return config
+
+
+def dump_config(config: TrainConfig) -> str:
+    """Return the complete config as TOML, which does not extend any other file."""
+    lines = [f"seed = {config.seed}", f"init = {_toml(config.init)}"]
+    for name in ("model", "data", "optim", "adversary", "recognizer", "log"):
+        lines += ["", f"[{name}]", *_lines(getattr(config, name))]
+    for stage in config.stage:
+        lines += ["", "[[stage]]", *_lines(stage)]
+    return "\n".join(lines) + "\n"
+
+
+def _lines(section: Any) -> list[str]:
+    return [f"{f.name} = {_toml(getattr(section, f.name))}" for f in dataclasses.fields(section)]
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + " }"
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # TOML's escapes include those of JSON.
+    if isinstance(value, tuple):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
+    return repr(value)
+
+
+def _read(path: str | Path, children: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """Return the tree of a config, merged over that of the config it extends.
+
+    Args:
+        path: a file, or the name of a packaged config.
+        children: the files that extend this one, to detect cycles.
+    """
+    file = Path(path)
+    if not file.suffix:
+        file = Path(str(resources.files("silkcodec_torch.train") / "configs" / f"{path}.toml"))
+    try:
+        tree = tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ArgumentError(
+            f"Config not found: '{path}'. Pass a .toml file or one of: {', '.join(packaged())}."
+        ) from None
+    except OSError as error:
+        raise ArgumentError(f"Cannot read the config '{path}': {error.strerror}.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ArgumentError(f"The config '{path}' must be valid TOML: {error}.") from None
+    parent = tree.pop("extends", None)
+    if parent is None:
+        return tree
+    if not isinstance(parent, str):
+        raise ArgumentError(f"extends must be the name of a config; got {parent!r} in '{path}'.")
+    children = (*children, file.resolve())
+    beside = file.parent / parent
+    if beside.exists() and beside.resolve() in children:
+        raise ArgumentError(f"A config must not extend itself; '{path}' does so through {parent!r}.")
+    return _merge(_read(beside if beside.exists() else Path(parent).stem, children), tree)
+
+
+def packaged() -> list[str]:
+    """Return the names of the packaged configs."""
+    folder = resources.files("silkcodec_torch.train") / "configs"
+    return sorted(item.name.removesuffix(".toml") for item in folder.iterdir() if item.name.endswith(".toml"))
+
+
+def _merge(base: dict[str, Any], delta: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in delta.items():
+        nested = isinstance(value, dict) and isinstance(base.get(key), dict)
+        merged[key] = _merge(base[key], value) if nested else value
+    return merged
+
+
+def _apply(tree: dict[str, Any], override: str) -> None:
+    """Apply an override such as ``stage.0.steps=2000`` or ``data.folder="speech"``. A bare word is a string."""
+    name, equals, text = override.partition("=")
+    if not equals:
+        raise ArgumentError(f"An override must have the form KEY=VALUE; got {override!r}.")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    *parents, last = name.strip().split(".")
+    node: Any = tree
+    try:
+        for parent in parents:
+            node = node[int(parent)] if isinstance(node, list) else node.setdefault(parent, {})
+        node[last] = value
+    except (ValueError, IndexError, TypeError, AttributeError):
+        raise ArgumentError(f"An override must name a config key; got {name!r}.") from None
+
+
+def _build(kind: Any, tree: Any, where: str) -> Any:
+    """Return a dataclass built from a dict, and check every key and type."""
+    hints = typing.get_type_hints(kind)
+    names = {f.name: f for f in dataclasses.fields(kind)}
+    if not isinstance(tree, dict):
+        raise ArgumentError(f"{where or 'A config'} must be a table; got {tree!r}.")
+    for key in tree:
+        if key not in names:
+            section = f"[{where}]" if where else "the top level"
+            raise ArgumentError(f"Unknown key {key!r} in {section} of the config. Valid keys: {', '.join(names)}.")
+    values = {}
+    for key, value in tree.items():
+        values[key] = _value(hints[key], value, f"{where}.{key}".lstrip("."))
+    missing = [n for n, f in names.items() if n not in values and not _has_default(f)]
+    if missing:
+        raise ArgumentError(f"[{where}] must set {', '.join(missing)}.")
+    return kind(**values)
+
+
+def _has_default(f: dataclasses.Field[Any]) -> bool:
+    return f.default is not dataclasses.MISSING or f.default_factory is not dataclasses.MISSING
+
+
+def _value(hint: Any, value: Any, where: str) -> Any:
+    if dataclasses.is_dataclass(hint):
+        return _build(hint, value, where)
+    origin = typing.get_origin(hint)
+    if origin is tuple:
+        if not isinstance(value, list):
+            raise ArgumentError(f"{where} must be an array; got {value!r}.")
+        return tuple(_value(typing.get_args(hint)[0], item, f"{where}.{i}") for i, item in enumerate(value))
+    if origin is dict:
+        if not isinstance(value, dict):
+            raise ArgumentError(f"{where} must be a table of numbers; got {value!r}.")
+        return {key: _value(typing.get_args(hint)[1], item, f"{where}.{key}") for key, item in value.items()}
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
+        raise ArgumentError(f"{where} must be {hint.__name__}; got {value!r}.")
+    return value
+
+
+def _check(config: TrainConfig) -> None:
+    """Check the values that types do not cover.
+
+    Raises:
+        ArgumentError: at the first invalid value.
+    """
+    model, data, optim, log = config.model, config.data, config.optim, config.log
+    _must(config.seed >= 0, "seed must be at least 0", config.seed)
+    sizes = [f for f in dataclasses.fields(model) if f.type == "int"]
+    for size in sizes:
+        _must(getattr(model, size.name) >= 1, f"model.{size.name} must be at least 1", getattr(model, size.name))
+    _must(model.width % (2 * model.heads) == 0, "model.width must be an even number times model.heads", model.width)
+    _must(model.quantizer in QUANTIZERS, f"model.quantizer must be one of {', '.join(QUANTIZERS)}", model.quantizer)
+    _must(model.mel_std > 0, "model.mel_std must be above 0", model.mel_std)
+    for name in ("bandwidth_share", "noise_share"):
+        _must(0 <= getattr(data, name) <= 1, f"data.{name} must be 0..1", getattr(data, name))
+    _must(0 < data.valid_percent < 100, "data.valid_percent must be between 0 and 100", data.valid_percent)
+    _must(data.crop_frames >= 1, "data.crop_frames must be at least 1", data.crop_frames)
+    _must(data.gain_db >= 0, "data.gain_db must be at least 0", data.gain_db)
+    _must(optim.optimizer in OPTIMIZERS, f"optim.optimizer must be {' or '.join(OPTIMIZERS)}", optim.optimizer)
+    _must(optim.precision in PRECISIONS, f"optim.precision must be {' or '.join(PRECISIONS)}", optim.precision)
+    _must(optim.batch_crops >= 1, "optim.batch_crops must be at least 1", optim.batch_crops)
+    _must(optim.clip_norm > 0, "optim.clip_norm must be above 0", optim.clip_norm)
+    _must(0 <= optim.ema_decay < 1, "optim.ema_decay must be 0 or more and below 1", optim.ema_decay)
+    _must(optim.threads >= 0, "optim.threads must be at least 0", optim.threads)
+    for name in ("validate_steps", "validate_clips", "progress_steps"):
+        _must(getattr(log, name) >= 1, f"log.{name} must be at least 1", getattr(log, name))
+    _must(log.validate_clip_s > 0, "log.validate_clip_s must be above 0", log.validate_clip_s)
+    crop_s = data.crop_frames * FRAME / SAMPLE_RATE
+    rule = f"adversary.crop_s must be 0, or between 0.1 and {crop_s:g} s, the length of a crop"
+    _must(config.adversary.crop_s == 0 or 0.1 <= config.adversary.crop_s <= crop_s, rule, config.adversary.crop_s)
+    _must(config.recognizer.crops >= 1, "recognizer.crops must be at least 1", config.recognizer.crops)
+    if any(stage.losses.get("recognizer") for stage in config.stage):
+        rule = "recognizer.weights must be a folder of Whisper weights if a stage uses the loss recognizer"
+        _must(bool(config.recognizer.weights), rule, config.recognizer.weights)
+        _must(
+            data.crop_frames <= 75,
+            "data.crop_frames must be at most 75 (30 s) with the loss recognizer",
+            data.crop_frames,
+        )
+    _must(len(config.stage) >= 1, "A config must have at least one [[stage]]", "none")
+    _must(config.adversary.every_steps >= 1, "adversary.every_steps must be at least 1", config.adversary.every_steps)
+    rule = "adversary.fft_sizes must be at least 128"
+    _must(all(n_fft >= 128 for n_fft in config.adversary.fft_sizes), rule, list(config.adversary.fft_sizes))
+    rule = "data.bandwidth_column must name a column of data.index if data.min_bandwidth_hz is set"
+    _must(not data.min_bandwidth_hz or bool(data.index and data.bandwidth_column), rule, data.bandwidth_column)
+    for i, stage in enumerate(config.stage):
+        length = {"steps": stage.steps, "minutes": stage.minutes}
+        rule = f"stage.{i} must have steps of at least 1 or minutes above 0, and not both"
+        _must(min(length.values()) == 0 < max(length.values()), rule, length)
+        _must(0 <= stage.decay_share <= 1, f"stage.{i}.decay_share must be 0..1", stage.decay_share)
+        unknown = [name for name in stage.losses if name not in LOSSES]
+        _must(not unknown, f"stage.{i}.losses may only contain {', '.join(LOSSES)}", unknown)
+        _must(any(stage.losses.values()), f"stage.{i}.losses must have at least one weight other than 0", stage.losses)
+        rule = f"stage.{i}.train_decoder = false needs train_encoder = false and the loss adversarial or features"
+        adversarial = bool(stage.losses.get("adversarial") or stage.losses.get("features"))
+        _must(stage.train_decoder or (adversarial and not stage.train_encoder), rule, stage.train_encoder)
+
+
+def _must(held: bool, rule: str, got: Any) -> None:
+    if not held:
+        raise ArgumentError(f"{rule}; got {got!r}.")

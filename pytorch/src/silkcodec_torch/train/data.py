@@ -1,0 +1,329 @@
+"""Decode a folder of audio into one file of samples, and draw random crops from it.
+
+Audio is decoded and resampled once, into ``<split>.i16`` (24 kHz, mono, little-endian int16) and a table
+``<split>.json``. Training then reads the samples through a memory map. Batch *n* of a run depends only on the seed and
+*n*, so a resumed run gets the same batches as an uninterrupted one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from silkcodec import audio, manifest
+from silkcodec.errors import ArgumentError, AudioError, OutputError
+from silkcodec.mel import FRAME, LOOKAHEAD, SAMPLE_RATE
+from silkcodec.parallel.cores import available_cores
+from silkcodec_torch.train.config import DataConfig
+
+DECODERS = min(8, available_cores())  # files decoded in parallel; the decoding libraries release the GIL
+HELD_OUT: dict[str, tuple[str, ...]] = {  # value of `held_out` -> columns whose values must not occur in training
+    "source": ("source",),
+    "language": ("language",),
+    "speaker": ("source", "speaker"),
+    "clip": ("path",),
+    "nothing": (),
+}
+AHEAD = 4  # batches prepared in advance
+
+
+@dataclass(frozen=True)
+class PackedClip:
+    """Locate one file in the decoded audio."""
+
+    path: str
+    start_samples: int
+    n_samples: int
+
+
+def split_files(config: DataConfig) -> dict[str, list[str]]:
+    """Return the relative paths of 'train' and 'valid', split by the index column if given, else by a hash.
+
+    Raises:
+        ArgumentError: the folder does not exist or has no audio, the index lacks a column, or `exclude` is set without
+            an index.
+    """
+    folder = Path(config.folder)
+    if config.exclude and not config.index:
+        raise ArgumentError(f"data.exclude requires data.index; got {config.exclude!r} without an index.")
+    if not config.folder or not folder.is_dir():
+        raise ArgumentError(f"data.folder must be a folder of audio; got {config.folder!r}.")
+    splits: dict[str, list[str]] = {"train": [], "valid": []}
+    if config.index:
+        for name, rows in index_rows(config).items():
+            splits[name] = [row["path"] for row in rows]
+    else:
+        for file in sorted(folder.rglob("*")):
+            if audio.is_sound(file) and file.is_file():
+                name = file.relative_to(folder).as_posix()
+                held_out = int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) % 10_000 < config.valid_percent * 100
+                splits["valid" if held_out else "train"].append(name)
+        for empty, other in (("valid", "train"), ("train", "valid")):  # With few files, a split can be empty.
+            if splits[other] and not splits[empty]:
+                splits[empty].append(splits[other][-1] if len(splits[other]) == 1 else splits[other].pop())
+    if not splits["train"]:
+        raise ArgumentError(f"data.folder must contain audio for training; found none in {folder}.")
+    return splits
+
+
+def index_rows(config: DataConfig) -> dict[str, list[dict[str, str]]]:
+    """Return the rows of the index that belong to 'train' and to 'valid'.
+
+    Raises:
+        ArgumentError: there is no index, or it lacks a column or has a value that is not a number.
+    """
+    columns = ("path", config.split_column, *([config.bandwidth_column] if config.min_bandwidth_hz else []))
+    rows = read_index(Path(config.folder) / config.index, columns)
+    splits: dict[str, list[dict[str, str]]] = {"train": [], "valid": []}
+    for row in without_held_out(rows, config.exclude) if config.exclude else rows:
+        if row.get(config.split_column) == config.valid_value:
+            splits["valid"].append(row)
+        elif not config.min_bandwidth_hz or _hertz(row, config) >= config.min_bandwidth_hz:
+            splits["train"].append(row)
+    return splits
+
+
+def without_held_out(rows: list[dict[str, str]], file: str) -> list[dict[str, str]]:
+    """Return the rows of an index that are not reserved for evaluation.
+
+    Args:
+        rows: rows of the index.
+        file: a table of evaluation clips with the columns path, source, language, speaker and held_out. The value of
+            held_out is what training must not contain: the "source" or the "language" of the clip, its "speaker" in
+            that source, the "clip" itself, or "nothing".
+
+    Raises:
+        ArgumentError: the table is missing or lacks a column, or held_out has another value.
+    """
+    kept_back: dict[str, set[tuple[str, ...]]] = {name: set() for name in HELD_OUT}
+    for clip in read_index(Path(file), ("path", "source", "language", "speaker", "held_out")):
+        held_out = clip.get("held_out", "")
+        if held_out not in HELD_OUT:
+            raise ArgumentError(f"held_out must be one of {', '.join(HELD_OUT)}; got {held_out!r} in {file}.")
+        kept_back[held_out].add(_identity(clip, HELD_OUT[held_out]))
+    return [
+        row
+        for row in rows
+        if not any(columns and _identity(row, columns) in kept_back[name] for name, columns in HELD_OUT.items())
+    ]
+
+
+def _identity(row: dict[str, str], columns: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(row.get(column, "") for column in columns)
+
+
+def _hertz(row: dict[str, str], config: DataConfig) -> float:
+    text = row.get(config.bandwidth_column, "0")
+    try:
+        return float(text)
+    except ValueError:
+        column = config.bandwidth_column
+        raise ArgumentError(f"{column} must be a number of Hz; got {text!r} for {row['path']}.") from None
+
+
+def read_index(file: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
+    """Return the rows of a manifest. Empty cells are omitted from a row.
+
+    Raises:
+        ArgumentError: the file does not exist or lacks one of the columns.
+    """
+    if not file.is_file():
+        raise ArgumentError(f"Index not found: '{file}'. data.index must be a table in data.folder.")
+    rows = manifest.read(file)
+    missing = [name for name in columns if not any(name in row for row in rows)]
+    if missing:
+        raise ArgumentError(f"{file} must have the columns {', '.join(columns)}; it lacks {missing[0]}.")
+    return rows
+
+
+class Pack:
+    """Hold the decoded audio of one split.
+
+    Attributes:
+        samples: memory-mapped array, int16 [T].
+        clips: position of each clip in `samples`.
+        lengths: number of samples of each clip, int64 [N].
+    """
+
+    def __init__(self, samples: NDArray[np.int16], clips: list[PackedClip]):
+        self.samples, self.clips = samples, clips
+        self.lengths = np.array([clip.n_samples for clip in clips], dtype=np.int64)
+
+    @property
+    def hours(self) -> float:
+        """Return the total duration in hours."""
+        return float(self.lengths.sum()) / SAMPLE_RATE / 3600
+
+    def wave(self, clip: PackedClip, offset: int, n_samples: int) -> NDArray[np.float32]:
+        """Return float32 [n_samples] of a clip from `offset` on, zero-padded after its end."""
+        wave = np.zeros(n_samples, dtype=np.float32)
+        begin = clip.start_samples + offset
+        found = self.samples[begin : begin + min(n_samples, clip.n_samples - offset)]
+        wave[: len(found)] = found / np.float32(32768)
+        return wave
+
+
+def pack(config: DataConfig, split: str, cache: Path, say: Callable[[str], None] = lambda text: None) -> Pack:
+    """Decode a split into `cache`, unless the cache is up to date, and open it.
+
+    Unreadable files are reported through `say` and skipped. An interrupted decode leaves only a .part file.
+
+    Args:
+        config: the source of the speech.
+        split: "train" or "valid".
+        cache: folder for the decoded audio.
+        say: called with each line of progress.
+
+    Raises:
+        ArgumentError: no file of the split can be read.
+        OutputError: `cache` cannot be written.
+    """
+    names = split_files(config)[split]
+    folder = Path(config.folder)
+    data, table = cache / f"{split}.i16", cache / f"{split}.json"
+    clips = _packed(data, table, folder, names)
+    if clips is None:
+        try:
+            clips = _decode(data, table, folder, names, say)
+        except OSError as error:
+            raise OutputError(f"Cannot write to data.cache '{cache}': {error.strerror}.") from error
+    if not clips:
+        raise ArgumentError(f"The {split} split must contain readable audio; all of its {len(names)} files failed.")
+    return Pack(np.memmap(data, dtype="<i2", mode="r"), clips)
+
+
+def _packed(data: Path, table: Path, folder: Path, names: list[str]) -> list[PackedClip] | None:
+    """Return the clips of a cache that is up to date with these files, or None if it must be rebuilt.
+
+    The files have changed if any size or the modification time of the newest file differs.
+    """
+    try:
+        described = json.loads(table.read_text(encoding="utf-8"))
+        clips = [PackedClip(**clip) for clip in described["clips"]]
+        n_samples = data.stat().st_size // 2
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    sizes, newest_ns = _sizes(folder, names)
+    now = {"key": _key(names, sizes), "folder": _place(folder), "newest_ns": newest_ns}
+    # The first caches stored only the key, so missing fields are accepted.
+    same = "key" in described and all(described.get(name, value) == value for name, value in now.items())
+    whole = n_samples == sum(clip.n_samples for clip in clips)
+    return clips if same and whole else None
+
+
+def _decode(data: Path, table: Path, folder: Path, names: list[str], say: Callable[[str], None]) -> list[PackedClip]:
+    """Write the samples and then the table, which marks them as complete, and return the clips."""
+    data.parent.mkdir(parents=True, exist_ok=True)
+    sizes, newest_ns = _sizes(folder, names)  # taken before reading, to detect files that change meanwhile
+    clips, position, done = [], 0, 0
+    with (part := data.with_suffix(".part")).open("wb") as out, ThreadPoolExecutor(DECODERS) as pool:
+        for begin in range(0, len(names), DECODERS):  # limited, because each file may be an hour long
+            some = names[begin : begin + DECODERS]
+            for name, samples in zip(some, pool.map(lambda name: _samples(folder / name), some), strict=True):
+                done += 1
+                if isinstance(samples, AudioError):
+                    say(f"skipped {name}: {samples}")
+                    continue
+                out.write(samples.tobytes())
+                clips.append(PackedClip(name, position, len(samples)))
+                position += len(samples)
+                if done % 200 == 0:
+                    say(f"decoded {done} of {len(names)} files, {position / SAMPLE_RATE / 3600:.2f} h")
+    table.unlink(missing_ok=True)  # An old table must never describe new samples.
+    os.replace(part, data)
+    described = {
+        "key": _key(names, sizes), "folder": _place(folder), "newest_ns": newest_ns, "clips": [asdict(c) for c in clips]
+    }  # fmt: skip
+    (part := table.with_suffix(".part")).write_text(json.dumps(described), encoding="utf-8")
+    os.replace(part, table)
+    return clips
+
+
+def _samples(file: Path) -> NDArray[np.int16] | AudioError:
+    """Return the samples of a file (24 kHz, mono, little-endian int16 [T]), or the error if it is unreadable."""
+    try:
+        wave = audio.read(file, SAMPLE_RATE)
+    except AudioError as error:
+        return error
+    return (np.clip(wave, -1, 1) * 32767).round().astype("<i2")
+
+
+def _sizes(folder: Path, names: list[str]) -> tuple[list[int], int]:
+    """Return the size of each file in bytes (-1 if missing), and the newest modification time in ns."""
+    found = [(folder / name).stat() if (folder / name).exists() else None for name in names]
+    return [-1 if f is None else f.st_size for f in found], max((f.st_mtime_ns for f in found if f), default=0)
+
+
+def _key(names: list[str], sizes: list[int]) -> str:
+    lines = (f"{name}\t{size}" for name, size in zip(names, sizes, strict=True))
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _place(folder: Path) -> str:
+    return str(folder.resolve())
+
+
+def crops(source: Pack, config: DataConfig, n_crops: int, seed: int, step: int) -> Tensor:
+    """Return the augmented batch of a step, float32 [n_crops, crop_frames * 9600 + 480].
+
+    Files are drawn in proportion to their length. Files shorter than a crop are zero-padded.
+    """
+    rng = np.random.default_rng((seed, step))
+    n_samples = config.crop_frames * FRAME + LOOKAHEAD
+    share = source.lengths / source.lengths.sum()
+    waves = []
+    for index in rng.choice(len(source.clips), n_crops, p=share):
+        clip = source.clips[index]
+        offset = int(rng.integers(0, max(1, clip.n_samples - n_samples + 1)))
+        waves.append(augment(source.wave(clip, offset, n_samples), config, rng))
+    return torch.from_numpy(np.stack(waves))
+
+
+def augment(wave: NDArray[np.float32], config: DataConfig, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Apply a random gain and, sometimes, a low-pass filter or faint noise. The result is both input and target."""
+    if rng.random() < config.bandwidth_share:
+        spectrum = np.fft.rfft(wave)
+        hz = np.fft.rfftfreq(len(wave), 1 / SAMPLE_RATE)
+        cutoff = rng.uniform(3400, 8000)
+        wave = np.fft.irfft(spectrum / (1 + (hz / cutoff) ** 24), len(wave)).astype(np.float32)
+    if rng.random() < config.noise_share:
+        level = 10 ** (rng.uniform(config.noise_db - 30, config.noise_db) / 20)
+        wave = wave + (level * rng.standard_normal(len(wave))).astype(np.float32)
+    wave = wave * np.float32(10 ** (rng.uniform(-config.gain_db, config.gain_db) / 20))
+    return wave / np.float32(max(1.0, np.abs(wave).max()))
+
+
+class Batches:
+    """Prepare the batches of a run in order, on background threads.
+
+    Without them, a GPU would wait for data, because preparing 64 crops takes half as long as a step.
+
+    Args:
+        make: function that returns the batch of a step. It is called on several threads at once.
+    """
+
+    def __init__(self, make: Callable[[int], Tensor]):
+        self.make = make
+        self.pool = ThreadPoolExecutor(AHEAD)
+        self.coming: dict[int, Future[Tensor]] = {}
+
+    def take(self, step: int) -> Tensor:
+        """Return the batch of a step, and start preparing the next ones."""
+        for ahead in range(step, step + AHEAD):
+            if ahead not in self.coming:
+                self.coming[ahead] = self.pool.submit(self.make, ahead)
+        return self.coming.pop(step).result()
+
+    def close(self) -> None:
+        """Stop the threads. Batches that are not started are cancelled."""
+        self.pool.shutdown(cancel_futures=True)

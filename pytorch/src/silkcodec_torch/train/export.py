@@ -1,0 +1,474 @@
+"""Export a run's averaged weights to the folder that `silkcodec.load` reads.
+
+    encoder.onnx  wave, states   -> mel, latent, levels, next states
+    decoder.onnx  levels, states -> wave, next states
+    config.json   sizes, states and checksums;  golden.npz  a wave, its levels, its decoded wave
+    README.md     the model card
+
+Weights are stored in float16 and cast once, when the graph is loaded. All arithmetic is float32. The two Fourier
+bases and the mel filters are not stored; a few nodes compute them at load time.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import logging
+import os
+import re
+import tempfile
+import warnings
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+
+from silkcodec.errors import ArgumentError, OutputError, WeightsError
+from silkcodec.mel import FRAME, HISTORY, HOP, LOOKAHEAD, N_FFT, N_MELS, SAMPLE_RATE, filterbank, hann
+from silkcodec.silk.weights_config import FORMAT, GraphConfig, WeightsConfig
+from silkcodec.spec import LATENT_WIDTH
+from silkcodec_torch.nn.config import ModelConfig
+from silkcodec_torch.nn.decoder import WINDOW
+from silkcodec_torch.nn.mel import cosine_table, log_mel, windowed_dft
+from silkcodec_torch.nn.model import SilkModel, fresh_states
+from silkcodec_torch.train import checkpoint
+from silkcodec_torch.train.card import model_card
+from silkcodec_torch.train.config import TrainConfig, load_config
+
+OPSET = 18
+SMALL = 1024  # tensors up to this many values stay float32: norms and biases are small and sensitive to rounding
+FILES = ("encoder.onnx", "decoder.onnx", "golden.npz", "README.md", "config.json")  # config.json, with checksums, last
+TIE = 1e-3  # levels; values closer than this to a rounding boundary may round differently on other machines
+TRIES = 30  # golden waves to try, to find one without ties
+
+
+def export(
+    run: str | Path, out: str | Path, results: dict | None = None, same_encoder: str | Path | None = None
+) -> dict:
+    """Export a run, and return the config that was written.
+
+    Args:
+        run: folder of a run, with config.toml and checkpoint.safetensors.
+        out: output folder, created if necessary.
+        results: measured quality for the model card (`results.json` of `silk compare`), if available.
+        same_encoder: folder of exported weights with the same encoder. The export decodes their tokens, and those that
+            they decode.
+
+    Raises:
+        ArgumentError: the model does not use FSQ, `same_encoder` has another encoder, or `results` was measured with
+            other weights.
+        WeightsError: the run does not exist, or the exported graph does not match the network. `out` is not changed.
+        OutputError: `out` cannot be written.
+    """
+    run, out = Path(run), Path(out)
+    config, model, progress = load_run(run)
+    if config.model.quantizer != "fsq":
+        raise ArgumentError(
+            f"Only models with the quantizer fsq can be exported; the run {run} uses {config.model.quantizer}."
+        )
+    decodes = [] if same_encoder is None else decoded_ids(model, Path(same_encoder))
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".export-", dir=out) as made:
+            written = write_folder(Path(made), config, model, progress, results, decodes)
+            for name in FILES:
+                os.replace(Path(made) / name, out / name)
+    except OSError as error:
+        raise OutputError(f"Cannot write to the export folder '{out}': {error.strerror}.") from error
+    return written
+
+
+def write_folder(
+    out: Path, config: TrainConfig, model: SilkModel, progress: dict, results: dict | None, decodes: list[str]
+) -> dict:
+    """Write all `FILES`, check the graphs against the network, and return the content of config.json."""
+    described: dict[str, dict[str, Any]] = {}
+    for name, graph in (("encoder", EncoderGraph(model)), ("decoder", DecoderGraph(model))):
+        data = to_onnx(graph)
+        (out / f"{name}.onnx").write_bytes(data)
+        states = [{"name": key, "shape": list(shape)} for key, shape in graph.shapes.items()]
+        described[name] = {"file": f"{name}.onnx", "sha256": hashlib.sha256(data).hexdigest(), "states": states}
+    digest = hashlib.sha256((described["encoder"]["sha256"] + described["decoder"]["sha256"]).encode()).hexdigest()
+    written = {
+        "format": FORMAT, "name": "silk", "weights_hash": digest[:12], "sample_rate": SAMPLE_RATE,
+        "frame_samples": FRAME, "lookahead_samples": LOOKAHEAD, "history_samples": HISTORY, "hop_samples": HOP,
+        "n_mels": N_MELS, "latent_width": LATENT_WIDTH, "n_levels": model.quantizer.n_levels, "dims_per_token": 7,
+        "decodes": decodes, "network": sizes(model.config), **described,
+    }  # fmt: skip
+    (out / "config.json").write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
+    write_golden(model, out)
+    check_parity(model, out)
+    (out / "README.md").write_text(model_card(config, progress, written, results, out), encoding="utf-8")
+    return written
+
+
+def decoded_ids(model: SilkModel, folder: Path) -> list[str]:
+    """Return the ids of the codecs whose tokens have the meaning of the model's: those of `folder`.
+
+    Raises:
+        ArgumentError: the encoders differ. WeightsError: the folder's graphs are missing or damaged.
+    """
+    config = WeightsConfig.read(folder)
+    found = graph_weights(folder, config.encoder)
+    for name, parameter in model.encoder.named_parameters(prefix="encoder"):
+        if name not in found or not torch.equal(found[name], parameter):
+            raise ArgumentError(f"The encoder of {folder} must equal the run's; {name} differs.")
+    return [f"{config.name}@{config.weights_hash}", *config.decodes]
+
+
+def sizes(config: ModelConfig) -> dict[str, int | float]:
+    """Return the sizes that rebuild the network. The quantizer is FSQ in every export."""
+    return {name: value for name, value in asdict(config).items() if name != "quantizer"}
+
+
+def load_run(run: Path) -> tuple[TrainConfig, SilkModel, dict]:
+    """Return a run's config, its averaged model (weights rounded to float16, as they will be stored) and its progress.
+
+    Raises:
+        WeightsError: the run does not exist, or is damaged.
+        ArgumentError: its config is invalid.
+    """
+    if not (run / "checkpoint.safetensors").exists():
+        raise WeightsError(f"The run {run} has no checkpoint.safetensors. Train first: silk train CONFIG.")
+    config = load_config(run / "config.toml")
+    groups, progress = checkpoint.load(run / "checkpoint.safetensors")
+    model = SilkModel(config.model).eval()
+    checkpoint.fill(model, groups, "ema", run / "checkpoint.safetensors")
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.numel() > SMALL:
+                parameter.copy_(parameter.half().float())
+    return config, model, progress
+
+
+class EncoderGraph(nn.Module):
+    """Wrap the encoder for the export: it includes the mel and returns levels."""
+
+    def __init__(self, model: SilkModel):
+        super().__init__()
+        self.encoder, self.quantizer = model.encoder, model.quantizer
+        self.shapes = model.encoder.state_shapes()
+        self.inputs, self.outputs = ["wave"], ["mel", "latent", "levels"]
+        self.register_buffer("mel_basis", windowed_dft())
+
+    def forward(self, wave: Tensor, states: list[Tensor]) -> list[Tensor]:
+        """Return the mel [B, F * 40, 128], latent and levels [B, F, 128], and next states of a wave [B, F * 9600]."""
+        seen = torch.cat([states[0], wave], dim=1)
+        mel = log_mel(seen, self.mel_basis, self.encoder.mel.filters)
+        latent, next_states = self.encoder(mel, states[1:])
+        bounded = self.quantizer.bound(latent)
+        levels = (torch.round(bounded) + self.quantizer.half_width).to(torch.uint8)
+        return [mel, bounded, levels, seen[:, -(HISTORY + LOOKAHEAD) :], *next_states]
+
+
+class DecoderGraph(nn.Module):
+    """Wrap the decoder for the export: it takes levels and returns a wave."""
+
+    def __init__(self, model: SilkModel):
+        super().__init__()
+        self.decoder, self.quantizer = copy.deepcopy(model.decoder), model.quantizer  # The network must not change.
+        self.shapes = model.decoder.state_shapes()
+        self.inputs, self.outputs = ["levels"], ["wave"]
+        self.register_buffer("inverse_basis", inverse_dft())
+        self.decoder.head.inverse = self.inverse  # type: ignore[method-assign]  # the same transform as a matrix product
+
+    def inverse(self, real: Tensor, imaginary: Tensor) -> Tensor:
+        """Return the real inverse FFT [B, T, 720] of real and imaginary parts [B, T, 361]."""
+        return torch.cat([real, imaginary], dim=-1) @ self.inverse_basis
+
+    def forward(self, levels: Tensor, states: list[Tensor]) -> list[Tensor]:
+        """Return the wave [B, F * 9600] of levels uint8 [B, F, 128], and the next states."""
+        wave, next_states = self.decoder(self.quantizer.decode(levels), states)
+        return [wave, *next_states]
+
+
+def inverse_dft() -> Tensor:
+    """Return the inverse DFT as a matrix float32 [722, 720].
+
+    Row k < 361 is c cos(2 pi k n / 720), and row 361 + k is -c sin(2 pi k n / 720). c is 2/720, and 1/720 at the ends.
+    """
+    steps = np.arange(WINDOW // 2 + 1)[:, None] * np.arange(WINDOW)[None, :]
+    both = np.concatenate([steps, steps + 3 * WINDOW // 4], axis=0) % WINDOW
+    return torch.from_numpy(cosine_table(WINDOW)[both] * inverse_weights())
+
+
+def inverse_weights() -> np.ndarray:
+    """Return the weights float32 [722, 1] of the real and imaginary parts in the inverse transform."""
+    weights = np.full(WINDOW // 2 + 1, 2 / WINDOW, dtype=np.float32)
+    weights[[0, -1]] = 1 / WINDOW
+    return np.concatenate([weights, -weights])[:, None]
+
+
+def to_onnx(graph: EncoderGraph | DecoderGraph) -> bytes:
+    """Return the graph as an ONNX file, for any batch size and number of frames, with float16 weights."""
+    batch, frames = 2, 3
+    states = fresh_states(graph.shapes, batch, torch.device("cpu"))
+    batch_dim, frame_dim = torch.export.Dim("batch"), torch.export.Dim("frames", max=4096)
+    if isinstance(graph, EncoderGraph):
+        first, shape = torch.zeros(batch, frames * FRAME), {0: batch_dim, 1: FRAME * frame_dim}
+    else:
+        first, shape = torch.zeros(batch, frames, LATENT_WIDTH, dtype=torch.uint8), {0: batch_dim, 1: frame_dim}
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # The exporter warns about its own deprecations.
+        program = torch.onnx.export(
+            graph.eval(), (first, states), dynamo=True, opset_version=OPSET, verbose=False,
+            input_names=[*graph.inputs, *graph.shapes],
+            output_names=[*graph.outputs, *(f"next_{name}" for name in graph.shapes)],
+            dynamic_shapes=(shape, [{0: batch_dim} for _ in states]),
+        )  # fmt: skip
+    model = program.model_proto
+    compute_tables(model)
+    name_weights(model, dict(graph.named_parameters()))
+    store_half(model)
+    # The exporter's metadata contains line numbers of the source code, so it would make exports irreproducible.
+    del model.metadata_props[:]
+    del model.graph.value_info[:]
+    for output in model.graph.output:
+        for dim in output.type.tensor_type.shape.dim:
+            if dim.HasField("dim_param"):
+                dim.dim_param = re.sub(r"\bs\d+\b", "frames", dim.dim_param)
+    for node in model.graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""
+    onnx.checker.check_model(model, full_check=True)
+    return model.SerializeToString()
+
+
+def compute_tables(model: onnx.ModelProto) -> None:
+    """Replace the stored Fourier bases and mel filters by nodes that compute them bit-exactly.
+
+    The runtime folds these nodes into constants.
+    """
+    makers = {"mel_basis": basis_nodes, "inverse_basis": basis_nodes, "encoder.mel.filters": filter_nodes}
+    for tensor in [t for t in model.graph.initializer if t.name in makers]:
+        model.graph.initializer.remove(tensor)
+        nodes = makers[tensor.name](tensor.name)
+        for i, node in enumerate(nodes.list):
+            model.graph.node.insert(i, node)
+        model.graph.initializer.extend(nodes.constants)
+
+
+def basis_nodes(name: str) -> Nodes:
+    """Return nodes that look up a Fourier basis in a table of one period of the cosine.
+
+    Cosines computed by a runtime differ in the last digits between machines. The logarithm of a quiet band beside loud
+    ones depends on those digits.
+    """
+    is_mel = name == "mel_basis"
+    rows, columns, n = (N_FFT, N_FFT // 2 + 1, N_FFT) if is_mel else (WINDOW // 2 + 1, WINDOW, WINDOW)
+    nodes = Nodes(name)
+    row = nodes.add("Unsqueeze", nodes.range(rows), nodes.constant(np.array([1])))
+    column = nodes.add("Unsqueeze", nodes.range(columns), nodes.constant(np.array([0])))
+    cosine = nodes.add("Mul", row, column)
+    sine = nodes.add("Add", cosine, nodes.constant(np.array(3 * n // 4)))
+    both = nodes.add("Concat", cosine, sine, axis=1 if is_mel else 0)
+    steps = nodes.add("Mod", both, nodes.constant(np.array(n)))
+    basis = nodes.add("Gather", nodes.constant(cosine_table(n)), steps)
+    scale = nodes.constant(hann(N_FFT)[:, None] if is_mel else inverse_weights())
+    nodes.list.append(helper.make_node("Mul", [basis, scale], [name]))
+    return nodes
+
+
+def filter_nodes(name: str) -> Nodes:
+    """Return nodes that compute the mel filters [513, 128] from a sparse form.
+
+    For each bin, the form holds the index of its first triangle and the heights of that and the next one. Triangles end
+    where their neighbours peak, so each bin lies in at most two of the 128 triangles.
+    """
+    filters = filterbank()
+    first = np.minimum((filters != 0).argmax(axis=1), N_MELS - 2)
+    nodes, parts, kept = Nodes(name), [], 0
+    for band in (first, first + 1):
+        heights = np.take_along_axis(filters, band[:, None], axis=1)  # [513, 1]
+        kept += int(np.count_nonzero(heights))
+        one_hot = (nodes.constant(band), nodes.constant(np.array(N_MELS)), nodes.constant(np.array([0, 1], np.float32)))
+        parts.append(nodes.add("Mul", nodes.add("OneHot", *one_hot), nodes.constant(heights)))
+    assert kept == np.count_nonzero(filters)
+    nodes.list.append(helper.make_node("Add", parts, [name]))
+    return nodes
+
+
+class Nodes:
+    """Build a small chain of ONNX nodes whose names share a prefix.
+
+    Attributes:
+        list: the nodes, in order.
+        constants: the constants that they use.
+    """
+
+    def __init__(self, prefix: str):
+        self.prefix = prefix
+        self.list: list[onnx.NodeProto] = []
+        self.constants: list[onnx.TensorProto] = []
+
+    def add(self, op: str, *inputs: str, **attributes: Any) -> str:
+        """Add a node, and return the name of its output."""
+        name = f"{self.prefix}_{op.lower()}{len(self.list)}"
+        self.list.append(helper.make_node(op, list(inputs), [name], **attributes))
+        return name
+
+    def constant(self, value: np.ndarray | np.generic) -> str:
+        """Add a constant, and return its name."""
+        name = f"{self.prefix}_constant{len(self.constants)}"
+        self.constants.append(numpy_helper.from_array(np.asarray(value), name))
+        return name
+
+    def range(self, n: int) -> str:
+        """Add a node that returns 0 .. n - 1, and return the name of its output."""
+        return self.add("Range", *(self.constant(np.array(v)) for v in (0, n, 1)))
+
+
+def name_weights(model: onnx.ModelProto, parameters: dict[str, Tensor]) -> None:
+    """Rename folded weights to their parameter's name, with ``.T`` if transposed.
+
+    The names allow comparing two exports, and loading a network from one (`load_weights`).
+    """
+    parts: dict[str, np.ndarray] = {}
+    for name, parameter in parameters.items():
+        array = parameter.detach().numpy()
+        parts[name] = array
+        if array.ndim == 2:
+            parts[f"{name}.T"] = array.T
+    taken = {tensor.name for tensor in model.graph.initializer}
+    renamed: dict[str, str] = {}
+    for tensor in model.graph.initializer:
+        if tensor.name in parameters or tensor.data_type != TensorProto.FLOAT or not tensor.dims:
+            continue
+        value = numpy_helper.to_array(tensor)
+        for name, part in parts.items():
+            if name not in taken and part.shape == value.shape and np.array_equal(part, value):
+                renamed[tensor.name] = name
+                taken.add(name)
+                break
+    for tensor in model.graph.initializer:
+        tensor.name = renamed.get(tensor.name, tensor.name)
+    for node in model.graph.node:
+        node.input[:] = [renamed.get(name, name) for name in node.input]
+
+
+def store_half(model: onnx.ModelProto) -> None:
+    """Store float32 weights of more than 1,024 values as float16, each followed by a cast."""
+    casts = []
+    for tensor in list(model.graph.initializer):
+        if tensor.data_type != TensorProto.FLOAT or np.prod(tensor.dims) <= SMALL:
+            continue
+        half = numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), f"{tensor.name}.half")
+        casts.append(helper.make_node("Cast", [half.name], [tensor.name], to=TensorProto.FLOAT))
+        model.graph.initializer.remove(tensor)
+        model.graph.initializer.append(half)
+    for i, cast in enumerate(casts):
+        model.graph.node.insert(i, cast)
+
+
+def write_golden(model: SilkModel, out: Path) -> None:
+    """Write a synthetic wave with its levels and its decoded wave, for tests in any language.
+
+    A synthetic wave has no licence. It is the first of `TRIES` waves whose latent values all stay away from the
+    rounding boundaries, so that machines with different rounding return the same levels.
+    """
+    graph, clearances = EncoderGraph(model), {}
+    for seed in range(TRIES):
+        clearances[seed] = clearance(graph, golden_wave(seed))
+        if clearances[seed] > TIE:
+            break
+    wave = golden_wave(max(clearances, key=lambda seed: clearances[seed]))
+    levels = model.encode(torch.from_numpy(wave)[None])
+    decoded = model.decode(levels, len(wave))[0].numpy()
+    np.savez_compressed(out / "golden.npz", wave=wave, levels=levels[0].numpy().astype(np.uint8), decoded=decoded)
+
+
+def golden_wave(seed: int) -> np.ndarray:
+    """Return a synthetic wave float32 [51120], 2.13 s: a gliding voice in syllables, hiss, and faint noise.
+
+    Without the noise, the bands above the voice would contain only rounding errors, which differ between machines.
+    """
+    rng = np.random.default_rng(seed)
+    seconds = np.arange(int(2.13 * SAMPLE_RATE)) / SAMPLE_RATE
+    pitch = 140 + 60 * np.sin(2 * np.pi * 0.7 * seconds)  # Hz
+    phase = 2 * np.pi * np.cumsum(pitch) / SAMPLE_RATE
+    voice = sum(np.sin(h * phase) / h**1.2 for h in range(1, 25))
+    syllables = np.clip(np.sin(2 * np.pi * 1.9 * seconds), 0, 1) ** 0.5
+    pauses = np.clip(np.sin(2 * np.pi * 1.9 * seconds + 2.5), 0, 1)
+    noise = rng.standard_normal(len(seconds))
+    return (0.12 * voice * syllables + (0.03 * pauses + 0.001) * noise).astype(np.float32)
+
+
+@torch.inference_mode()
+def clearance(graph: EncoderGraph, wave: np.ndarray) -> float:
+    """Return the smallest distance of a wave's latent to a boundary between two levels, in levels, 0 .. 0.5."""
+    padded = torch.from_numpy(np.pad(wave, (0, -len(wave) % FRAME + LOOKAHEAD)))[None]
+    states = fresh_states(graph.shapes, 1, torch.device("cpu"))
+    states[0][:, HISTORY:] = padded[:, :LOOKAHEAD]
+    _, bounded, *_ = graph(padded[:, LOOKAHEAD:], states)
+    return float(0.5 - (bounded - bounded.round()).abs().max())
+
+
+def check_parity(model: SilkModel, out: Path) -> None:
+    """Check that the exported graphs return the tokens of the network, and its wave to within 1e-4.
+
+    Raises:
+        WeightsError: the levels or the wave differ.
+    """
+    from silkcodec.silk import Silk
+
+    golden = np.load(out / "golden.npz")
+    codec = Silk(out)
+    tokens = codec.encode(golden["wave"], SAMPLE_RATE)
+    different = int((tokens.to_levels() != golden["levels"]).sum())
+    error = float(np.abs(codec.decode(tokens) - golden["decoded"]).max())
+    if different or error > 1e-4:
+        raise WeightsError(
+            f"The export does not match its network: {different} of {golden['levels'].size} levels differ, and the"
+            f" largest difference of the wave is {error:.1e}. Keep the run and report this."
+        )
+
+
+def load_weights(model: SilkModel, folder: Path) -> None:
+    """Load a network from an exported folder, to continue training from published weights.
+
+    Raises:
+        WeightsError: the graphs in the folder are missing, damaged, or for another network.
+    """
+    parameters = dict(model.named_parameters())
+    config = WeightsConfig.read(folder)
+    found = graph_weights(folder, config.encoder) | graph_weights(folder, config.decoder)
+    for name in ("decoder.head.noise.weight", "decoder.head.noise.bias"):  # Older weights do not have them.
+        if name in parameters and name not in found:
+            found[name] = parameters[name].detach()
+    wrong = [name for name, p in parameters.items() if name not in found or found[name].shape != p.shape]
+    wrong += [name for name in found if name.startswith("decoder.head.noise.") and name not in parameters]
+    if wrong:
+        raise WeightsError(
+            f"The weights in {folder} do not match [model] in the config: {len(wrong)} tensors differ, e.g. {wrong[0]}."
+            " Set [model] to the sizes that they were trained with."
+        )
+    with torch.no_grad():
+        for name, parameter in parameters.items():
+            parameter.copy_(found[name])
+
+
+def graph_weights(folder: Path, graph: GraphConfig) -> dict[str, Tensor]:
+    """Return the weights of an exported graph by the names of the network's parameters, as float32.
+
+    Raises:
+        WeightsError: the graph is missing or damaged.
+    """
+    try:
+        initializers = onnx.load_model_from_string(graph.verified_bytes(folder)).graph.initializer
+    except DecodeError as error:
+        raise WeightsError(f"Cannot read the weights in '{folder}': {error}. Pass a silk export.") from None
+    found: dict[str, Tensor] = {}
+    for tensor in initializers:
+        value = torch.from_numpy(numpy_helper.to_array(tensor).copy())
+        name = tensor.name.removesuffix(".half")  # as `name_weights` and `store_half` named them
+        value = value.float() if value.dtype == torch.float16 else value
+        found[name.removesuffix(".T")] = value.T if name.endswith(".T") else value
+    return found

@@ -1,0 +1,496 @@
+"""Train a codec in one run folder, and resume the run from its last checkpoint.
+
+    <run>/config.toml              the complete config, saved at the start
+    <run>/checkpoint.safetensors   everything needed to resume, written every few minutes
+    <run>/stable.safetensors       the same, saved before the learning rate decays in the last stage
+    <run>/history.jsonl            one line per validation: its scores, and the mean training losses since the last one
+    <run>/tensorboard/             logs for TensorBoard
+    <run>/audio/                   decoded validation clips
+
+On several GPUs, run ``torchrun --nproc-per-node 8 -m silkcodec.cli train CONFIG -o RUN``. Each process takes its
+share of the batch (PyTorch DDP).
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import os
+import time
+from collections.abc import Iterable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from silkcodec.errors import ArgumentError, OutputError, SilkError, WeightsError
+from silkcodec.mel import FRAME, SAMPLE_RATE
+from silkcodec.spec import NOISE_LENGTH
+from silkcodec_torch.nn.discriminators import Discriminators, adversarial_losses, discriminator_loss
+from silkcodec_torch.nn.model import SilkModel
+from silkcodec_torch.train import allocator, checkpoint, stuck
+from silkcodec_torch.train.config import StageConfig, TrainConfig, dump_config, load_config
+from silkcodec_torch.train.data import Batches, Pack, crops, pack
+from silkcodec_torch.train.interrupts import Interrupts
+from silkcodec_torch.train.losses import SpectralLoss
+from silkcodec_torch.train.muon import Muon
+from silkcodec_torch.train.precision import arithmetic
+from silkcodec_torch.train.progress import Progress
+from silkcodec_torch.train.recognizer import RecognizerLoss, load_recognizer
+from silkcodec_torch.train.validate import validate, validation_waves
+
+ADVERSARIAL = ("adversarial", "features")
+MAX_SKIPPED = 20  # consecutive steps without a finite gradient before the run stops with an error
+INTERRUPTED = 130  # exit status that a shell reports for Ctrl-C
+
+
+def train(config_path: str | Path, run: str | Path, overrides: list[str] | None = None) -> None:
+    """Train with a config into the folder `run`, and resume from its checkpoint if there is one.
+
+    Args:
+        config_path: a TOML file, or the name of a packaged config.
+        run: folder of this run, created if it does not exist.
+        overrides: values that override the config, as ``key.path=value``.
+
+    Raises:
+        ArgumentError: the config or its data folder is invalid.
+        WeightsError: the checkpoint, or the weights of `init`, are damaged or do not match the config.
+        OutputError: the run folder or the cache cannot be written.
+        SilkError: the loss is no longer finite. The last checkpoint is kept.
+        SystemExit: the run was interrupted (Ctrl-C, SIGTERM) and saved a checkpoint. The status is 130.
+    """
+    config = load_config(config_path, overrides or ())
+    if not torch.cuda.is_available():
+        allocator.keep_freed_pages()
+    Trainer(config, Path(run)).run()
+
+
+class Trainer:
+    """Run the training: hold the model, its moving average, the optimisers and the progress."""
+
+    def __init__(self, config: TrainConfig, run: Path):
+        self.config, self.folder = config, run
+        self.rank, self.world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+        if config.optim.batch_crops % self.world:
+            raise ArgumentError(
+                f"optim.batch_crops must be a multiple of {self.world}, the number of processes; "
+                f"got {config.optim.batch_crops}."
+            )
+        self.device = self._device()
+        self.dtype = arithmetic(config.optim.precision, self.device)
+        self.recognizer = self._recognizer()  # not saved in checkpoints, because the config names its weights
+        if config.optim.threads:
+            torch.set_num_threads(config.optim.threads)
+        torch.manual_seed(config.seed)
+        self.progress = Progress(run, config, quiet=self.rank > 0)
+        cache = Path(config.data.cache) if config.data.cache else run.parent / "cache"
+        self.data = {split: self._pack(split, cache) for split in ("train", "valid")}
+        self.batches = Batches(self._batch)
+        self.valid_waves = validation_waves(self.data["valid"], config.log)
+
+        self.model = SilkModel(config.model).to(self.device)
+        self.ema = copy.deepcopy(self.model).eval().requires_grad_(False)
+        self.losses = SpectralLoss().to(self.device)
+        self.discriminators = self._discriminators()
+        self.optimizers = self._optimizers()
+        self.stage_index, self.step, self.steps_in_stage = 0, 0, 0
+        self.seconds, self.seconds_in_stage = 0.0, 0.0  # spent in training steps, including earlier processes
+        self.validated_step = -1  # step of the last validation
+        self.stable_stage = -1  # the stage whose weights before the decay are in stable.safetensors
+        self.skipped, self.skipped_in_row = 0, 0  # steps without a finite gradient
+        if (file := run / "checkpoint.safetensors").exists():
+            self._resume(file)
+        elif config.init:
+            self._start_from(Path(config.init))
+        if self.rank == 0:
+            self._open_folder()
+
+    # -- set-up ---------------------------------------------------------------------------------
+
+    def _device(self) -> torch.device:
+        if self.world > 1:
+            torch.distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+        if not torch.cuda.is_available():
+            return torch.device("cpu")
+        torch.backends.cudnn.benchmark = True  # the shapes of a run never change
+        torch.cuda.set_device(local := int(os.environ.get("LOCAL_RANK", 0)))
+        return torch.device("cuda", local)
+
+    def _pack(self, split: str, cache: Path) -> Pack:
+        if self.rank > 0:
+            torch.distributed.barrier()  # The first process decodes; the others use its cache.
+            return pack(self.config.data, split, cache)
+        found = pack(self.config.data, split, cache, self.progress.say)
+        self.progress.say(f"{split}: {len(found.clips)} files, {found.hours:.2f} h")
+        if self.world > 1:
+            torch.distributed.barrier()
+        return found
+
+    def _discriminators(self) -> Discriminators | None:
+        if not any(stage.losses.get(name) for stage in self.config.stage for name in ADVERSARIAL):
+            return None
+        adversary = self.config.adversary
+        return Discriminators(adversary.periods, adversary.fft_sizes, adversary.width).to(self.device)
+
+    def _recognizer(self) -> RecognizerLoss | None:
+        if not any(stage.losses.get("recognizer") for stage in self.config.stage):
+            return None
+        # It is not compiled: matrix products take nearly all of its time, so minutes of compiling would save only 5 %.
+        return load_recognizer(self.config.recognizer, self.dtype).to(self.device)
+
+    def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """Return the optimisers: Muon for the matrices of the blocks, AdamW for all other parameters.
+
+        The others are the first and last layers, filters, norms and biases.
+        """
+        optim = self.config.optim
+        outer = ("encoder.embed", "decoder.head", "position", "depthwise")
+        matrices: list[nn.Parameter] = []
+        rest: list[nn.Parameter] = []
+        for name, parameter in self.model.named_parameters():
+            inner = optim.optimizer == "muon" and parameter.ndim == 2 and not any(part in name for part in outer)
+            (matrices if inner else rest).append(parameter)
+        common = {"lr": optim.learning_rate, "weight_decay": optim.weight_decay}
+        optimizers: dict[str, torch.optim.Optimizer] = {"adamw": torch.optim.AdamW(rest, betas=(0.9, 0.95), **common)}
+        if matrices:
+            optimizers["muon"] = Muon(matrices, dtype=self.dtype, **common)
+        if self.discriminators is not None:
+            optimizers["discriminators"] = torch.optim.AdamW(
+                self.discriminators.parameters(), lr=self.config.adversary.learning_rate, betas=(0.8, 0.95)
+            )
+        return optimizers
+
+    # -- checkpoints ----------------------------------------------------------------------------
+
+    def _groups(self) -> dict[str, dict[str, Tensor]]:
+        groups = {"model": self.model.state_dict(), "ema": self.ema.state_dict()}
+        if self.discriminators is not None:
+            groups["discriminators"] = self.discriminators.state_dict()
+        for name, optimizer in self.optimizers.items():
+            groups[f"optimizer_{name}"] = checkpoint.optimizer_tensors(optimizer)
+        return groups
+
+    def save(self, name: str = "checkpoint.safetensors") -> None:
+        """Write everything that is needed to resume to a file in the run folder."""
+        where: dict[str, float] = {"stage": self.stage_index, "steps_in_stage": self.steps_in_stage, "step": self.step}
+        where |= {"seconds": self.seconds, "seconds_in_stage": self.seconds_in_stage, "skipped": self.skipped}
+        where |= {"stable_stage": self.stable_stage}
+        checkpoint.save(self.folder / name, self._groups(), where)
+
+    def _resume(self, file: Path) -> None:
+        groups, progress = checkpoint.load(file)
+        checkpoint.fill(self.model, groups, "model", file)
+        checkpoint.fill(self.ema, groups, "ema", file)
+        if self.discriminators is not None and "discriminators" in groups:
+            checkpoint.fill(self.discriminators, groups, "discriminators", file)
+        self._restore_optimizers(self.optimizers, groups, file)
+        self.stage_index, self.steps_in_stage = progress["stage"], progress["steps_in_stage"]
+        self.step, self.seconds = progress["step"], progress["seconds"]
+        self.seconds_in_stage = progress.get("seconds_in_stage", 0.0)  # absent from checkpoints of earlier versions
+        self.skipped = progress.get("skipped", 0)
+        self.stable_stage = progress.get("stable_stage", self.stage_index)
+        self.progress.say(f"resumed at step {self.step}, {self.seconds / 3600:.2f} h into the run")
+
+    def _restore_optimizers(self, names: Iterable[str], groups: dict[str, dict[str, Tensor]], file: Path) -> None:
+        for name in names:
+            if tensors := groups.get(f"optimizer_{name}"):
+                checkpoint.restore_optimizer(self.optimizers[name], tensors, file)
+
+    def _start_from(self, source: Path) -> None:
+        """Load the network and its average from exported weights, a run's average, or a checkpoint's raw weights.
+
+        The optimiser state is loaded too if the other run used the same optimisers; without it, the first steps would
+        have to estimate it again. The discriminators are loaded if they have the same sizes.
+        """
+        is_checkpoint = source.suffix == ".safetensors"  # A checkpoint's optimiser state belongs to its raw weights.
+        if (file := source if is_checkpoint else source / "checkpoint.safetensors").exists():
+            groups, _ = checkpoint.load(file)
+            checkpoint.fill(self.model, groups, "model" if is_checkpoint else "ema", file)
+            if self.discriminators is not None and _same_shapes(self.discriminators, groups.get("discriminators")):
+                checkpoint.fill(self.discriminators, groups, "discriminators", file)
+                self._restore_optimizers(["discriminators"], groups, file)
+                self.progress.say(f"loaded the discriminators from {file}")
+            ours = self.optimizers.keys() - {"discriminators"}
+            if ours == {name for name in ("adamw", "muon") if groups.get(f"optimizer_{name}")}:
+                self._restore_optimizers(ours, groups, file)
+        elif (source / "config.json").exists():
+            from silkcodec_torch.train.export import load_weights  # Only this case needs onnx.
+
+            load_weights(self.model, source)
+        else:
+            raise WeightsError(f"init must be a folder of exported weights or a run; '{source}' is neither.")
+        self.progress.say(f"starting from the weights of {source}")
+        if reset := stuck.reset(self.model, self.valid_waves):
+            self.progress.say(f"reset dimensions that were stuck on one level: {', '.join(map(str, reset))}")
+        self.ema.load_state_dict(self.model.state_dict())
+
+    def _open_folder(self) -> None:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            (self.folder / "config.toml").write_text(dump_config(self.config), encoding="utf-8")
+            self.validated_step = self.progress.rewind(self.step)
+        except OSError as error:
+            raise OutputError(f"Cannot write to the run folder '{self.folder}': {error.strerror}.") from error
+
+    # -- the loop -------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Run all remaining stages, then validate. Raises as `train` does."""
+        with Interrupts() as interrupts, self.progress, closing(self.batches):
+            stages = self.config.stage
+            if self.stage_index >= len(stages):
+                self.progress.say(f"the run is complete at step {self.step}; to continue, add stages to its config")
+            while self.stage_index < len(stages):
+                self._run_stage(stages[self.stage_index], interrupts)
+                self.stage_index, self.steps_in_stage, self.seconds_in_stage = self.stage_index + 1, 0, 0.0
+                if self.rank == 0:
+                    self.save()
+            if self.rank == 0 and self.validated_step != self.step:
+                self._validate()
+        if self.world > 1:
+            torch.distributed.destroy_process_group()
+
+    def _run_stage(self, stage: StageConfig, interrupts: Interrupts) -> None:
+        for part in (self.model.encoder, self.model.quantizer):
+            part.requires_grad_(stage.train_encoder)
+        self.model.decoder.requires_grad_(stage.train_decoder)
+        if not stage.train_encoder and self.steps_in_stage == 0:
+            # Freeze the averaged encoder, because the average is exported. The decoder is then trained on the tokens
+            # that it gets in use.
+            self.model.encoder.load_state_dict(self.ema.encoder.state_dict())
+            self.model.quantizer.load_state_dict(self.ema.quantizer.state_dict())
+        self.model.quantizer.train(stage.train_encoder)  # Learned codebooks are frozen with the encoder.
+        network, spectral = self._compiled()
+        saved = time.monotonic()
+        done = self._done(stage)
+        while done < 1:
+            if self.rank == 0 and done >= 1 - stage.decay_share and self.stable_stage != self.stage_index:
+                self.stable_stage = self.stage_index
+                self.save("stable.safetensors")  # Later runs can start here, before the learning rate decays.
+            begun = time.monotonic()
+            values = self._step(stage, done, network, spectral)
+            self.step, self.steps_in_stage = self.step + 1, self.steps_in_stage + 1
+            elapsed = time.monotonic() - begun
+            self.seconds, self.seconds_in_stage = self.seconds + elapsed, self.seconds_in_stage + elapsed
+            audio_s = self.config.optim.batch_crops * self.config.data.crop_frames * FRAME / SAMPLE_RATE
+            done = self._done(stage)
+            self.progress.update(stage, self.step, done, values, elapsed, audio_s)
+            if self._any(interrupts.requested):
+                self._stop()
+            if self.rank == 0:
+                if time.monotonic() - saved > self.config.log.checkpoint_minutes * 60:
+                    self.save()
+                    saved = time.monotonic()
+                if self.step % self.config.log.validate_steps == 0:
+                    self._validate()
+
+    def _done(self, stage: StageConfig) -> float:
+        """Return the completed share of a stage: 0 at its start, 1 at its end."""
+        if stage.steps:
+            return self.steps_in_stage / stage.steps
+        seconds = torch.tensor(self.seconds_in_stage, dtype=torch.float64)
+        if self.world > 1:  # Times differ between processes, but all must stop at the same step.
+            torch.distributed.broadcast(seconds := seconds.to(self.device), src=0)
+        return min(1.0, float(seconds) / (60 * stage.minutes))
+
+    def _stop(self) -> None:
+        """Save a checkpoint and exit with status 130."""
+        if self.rank == 0:
+            self.save()
+            self.progress.say(f"interrupted; saved step {self.step}; rerun the same command to resume")
+        if self.world > 1:
+            torch.distributed.destroy_process_group()
+        raise SystemExit(INTERRUPTED)
+
+    def _any(self, flag: bool) -> bool:
+        """Return whether the flag is true in any process, because all processes must take the same branch."""
+        if self.world == 1:
+            return flag
+        votes = torch.tensor(float(flag), device=self.device)
+        torch.distributed.all_reduce(votes)
+        return votes.item() > 0
+
+    def _compiled(self) -> tuple[Any, Any]:
+        network: nn.Module = self.model
+        if self.world > 1:
+            ids = [self.device.index] if self.device.type == "cuda" else None
+            network = nn.parallel.DistributedDataParallel(network, device_ids=ids)
+        if not self.config.optim.compile:
+            return network, self.losses
+        return torch.compile(network, dynamic=False), torch.compile(self.losses, dynamic=False)
+
+    def _batch(self, step: int) -> Tensor:
+        """Return this process's crops of a step, on the CPU: float32 [B, crop_frames * 9600 + 480]."""
+        config = self.config
+        share = config.optim.batch_crops // self.world
+        batch = crops(self.data["train"], config.data, share, config.seed * 1009 + self.rank, step)
+        return batch.pin_memory() if self.device.type == "cuda" else batch
+
+    def _step(self, stage: StageConfig, done: float, network: Any, spectral: Any) -> dict[str, float]:
+        """Train on one batch and return the values to log. `done` is the completed share of the stage."""
+        config = self.config
+        batch = self.batches.take(self.step).to(self.device, non_blocking=True)
+        target = batch[:, : config.data.crop_frames * FRAME]
+        with self._autocast():
+            reconstruction = network(batch, self._positions(len(batch)))
+        wave = reconstruction.wave
+        values: dict[str, float] = {}
+        discriminators = self.discriminators if any(stage.losses.get(name) for name in ADVERSARIAL) else None
+        if discriminators is not None:
+            loss, learned = self._compare(target, wave[: len(target)])
+            values["discriminator"] = float(loss.detach())
+            gradients = self._discriminator_gradients(loss, keep=stage.train_decoder)
+            if not stage.train_decoder:
+                self._update_discriminators(stage, done, gradients)
+                return values
+        terms = dict(spectral(wave, target))
+        if discriminators is not None:
+            terms |= learned
+        if stage.losses.get("recognizer"):
+            assert self.recognizer is not None
+            n_crops = -(-config.recognizer.crops // self.world)
+            terms["recognizer"] = self.recognizer(wave[:n_crops], target[:n_crops])
+        weights = dict(stage.losses)
+        if config.adversary.ramp_steps and "adversarial" in weights:
+            weights["adversarial"] *= min(1.0, self.steps_in_stage / config.adversary.ramp_steps)
+        total = reconstruction.loss + sum(weight * terms[name] for name, weight in weights.items() if weight)
+        # The graph includes the discriminators, but only the codec needs gradients. DDP must see the plain call.
+        codec = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        total.backward(inputs=codec if self.world == 1 else None)
+        if discriminators is not None:
+            discriminators.zero_grad(set_to_none=True)  # DDP has computed them.
+            self._update_discriminators(stage, done, gradients)
+        values["gradient"] = float(nn.utils.clip_grad_norm_(self.model.parameters(), config.optim.clip_norm))
+        if self._any(not math.isfinite(values["gradient"] + float(total.detach()))):
+            self._skip()
+            return {}
+        self.skipped_in_row = 0
+        rate = learning_rate(config.optim.learning_rate, config.optim.warmup_steps, stage, self.steps_in_stage, done)
+        for name in ("adamw", "muon"):
+            if name in self.optimizers:
+                for group in self.optimizers[name].param_groups:
+                    group["lr"] = rate
+                self.optimizers[name].step()
+                self.optimizers[name].zero_grad(set_to_none=True)
+        self._average()
+        return values | {name: float(term.detach()) for name, term in terms.items()} | {"learning_rate": rate}
+
+    def _segment(self) -> slice:
+        """Return the slice of a crop that the discriminators get in this step."""
+        n_crop = self.config.data.crop_frames * FRAME
+        n_samples = round(self.config.adversary.crop_s * SAMPLE_RATE) or n_crop
+        # A separate generator keeps the batches independent of `crop_s`.
+        begin = int(np.random.default_rng((self.config.seed, self.step, 1)).integers(n_crop - n_samples + 1))
+        return slice(begin, begin + n_samples)
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.dtype is torch.bfloat16)
+
+    def _skip(self) -> None:
+        """Skip the update of this step.
+
+        Raises:
+            SilkError: `MAX_SKIPPED` consecutive steps had no finite gradient.
+        """
+        self.model.zero_grad(set_to_none=True)
+        self.skipped, self.skipped_in_row = self.skipped + 1, self.skipped_in_row + 1
+        self.progress.say(
+            f"step {self.step + 1}: skipped, because its gradient is not finite ({self.skipped} skipped so far)"
+        )
+        if self.skipped_in_row >= MAX_SKIPPED:
+            raise SilkError(
+                f"The gradient was not finite in {MAX_SKIPPED} consecutive steps, up to step {self.step + 1}."
+                " Lower optim.learning_rate and rerun the command to resume from the last checkpoint."
+            )
+
+    def _positions(self, batch: int) -> Tensor | None:
+        """Return the start positions of two draws of the decoder's noise, float32 [2, B], or None without noise."""
+        if not self.config.model.noise:
+            return None
+        rng = np.random.default_rng((self.config.seed, self.step, self.rank, 2))
+        return torch.from_numpy(rng.integers(NOISE_LENGTH, size=(2, batch)).astype(np.float32)).to(self.device)
+
+    def _compare(self, target: Tensor, wave: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the discriminators' loss and the codec's losses, for originals and decoded waves.
+
+        Both use the same scores and feature maps, so those of the originals are computed once per step.
+        """
+        assert self.discriminators is not None
+        original, decoded = at_one_level(*(both[:, self._segment()] for both in (target, wave)))
+        with self._autocast():  # In one batch, the codec's backward pass would include the originals.
+            real, fake = self.discriminators(original), self.discriminators(decoded)
+        return discriminator_loss(real, fake), adversarial_losses(real, fake)
+
+    def _discriminator_gradients(self, loss: Tensor, keep: bool) -> list[Tensor] | None:
+        """Return the discriminators' gradients, or None in steps without an update. `keep` retains the graph."""
+        if self.step % self.config.adversary.every_steps:
+            return None
+        assert self.discriminators is not None
+        return list(torch.autograd.grad(loss, list(self.discriminators.parameters()), retain_graph=keep))
+
+    def _update_discriminators(self, stage: StageConfig, done: float, gradients: list[Tensor] | None) -> None:
+        """Update the discriminators with these gradients.
+
+        Call it after the backward pass of the codec, which needs the weights before the update.
+        """
+        if gradients is None:
+            return
+        assert self.discriminators is not None
+        optimizer = self.optimizers["discriminators"]
+        if self.world > 1:
+            for gradient in gradients:
+                torch.distributed.all_reduce(gradient)
+                gradient /= self.world
+        if not math.isfinite(float(nn.utils.get_total_norm(gradients))):  # equal in all processes after the reduction
+            return
+        for parameter, gradient in zip(self.discriminators.parameters(), gradients, strict=True):
+            parameter.grad = gradient
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(self.config.adversary.learning_rate, 0, stage, self.steps_in_stage, done)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        """Update the moving average. After a random initialisation, its decay grows from 0.1."""
+        decay = self.config.optim.ema_decay
+        if not self.config.init:
+            decay = min(decay, (1 + self.step) / (10 + self.step))
+        torch._foreach_lerp_(list(self.ema.parameters()), list(self.model.parameters()), 1 - decay)
+        for mine, theirs in zip(self.ema.buffers(), self.model.buffers(), strict=True):
+            mine.copy_(theirs)  # Learned codebooks are already running means; other buffers are constant.
+
+    def _validate(self) -> None:
+        scores = validate(self.ema, self.valid_waves, self.folder / "audio" / f"step_{self.step:07d}")
+        self.progress.report(self.step, scores, {"hours": round(self.seconds / 3600, 4), "skipped": self.skipped})
+        self.validated_step = self.step
+
+
+def _same_shapes(module: nn.Module, tensors: dict[str, Tensor] | None) -> bool:
+    ours = {name: tensor.shape for name, tensor in module.state_dict().items()}
+    return tensors is not None and ours == {name: tensor.shape for name, tensor in tensors.items()}
+
+
+def at_one_level(target: Tensor, wave: Tensor) -> tuple[Tensor, Tensor]:
+    """Scale each target and its wave, float32 [B, T], by one gain so that the target has a root mean square of 1.
+
+    The gain is at most 60 dB. Most recordings have a level near 0.05, at which the first layers of the discriminators
+    hardly respond. With this scaling, their scores are four times as far apart after 150 steps (docs/training.md).
+    """
+    gain = target.square().mean(dim=1, keepdim=True).sqrt().clamp(min=1e-3).reciprocal()
+    return target * gain, wave * gain
+
+
+def learning_rate(peak: float, warmup_steps: int, stage: StageConfig, step: int, done: float) -> float:
+    """Return the learning rate of a warmup-stable-decay schedule (Hu et al., MiniCPM, 2024).
+
+    It rises in the warm-up, stays constant, then falls linearly to zero over the last `decay_share` of the stage. The
+    constant part allows extending a run that has already started. `step` counts from the start of the stage; `done` is
+    the completed share of the stage, 0..1.
+    """
+    warm = min(1.0, (step + 1) / max(1, warmup_steps))
+    cool = min(1.0, (1 - done) / stage.decay_share) if stage.decay_share else 1.0
+    return peak * stage.learning_rate_scale * warm * cool

@@ -1,0 +1,76 @@
+"""Compute the distance between a speech recognizer's hidden features of a decoded wave and of the original.
+
+At low bit rates, intelligibility degrades first. Spectral losses do not measure it, because a wrong consonant changes
+them no more than a breath does. The features of a frozen recognizer do measure it. Prior art:
+
+- L1 distance between hidden layers of WavLM (Parker et al., Stable Codec, 2024, https://arxiv.org/abs/2411.19842).
+- Reconstructed self-supervised representations as the main loss of a streaming codec (Lee et al., JHCodec, 2026,
+  https://arxiv.org/abs/2603.05887).
+- Whisper as an evaluator of the spoken content (2026, https://arxiv.org/abs/2602.06213).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from silkcodec.errors import ArgumentError
+from silkcodec.mel import SAMPLE_RATE
+from silkcodec_torch.train.config import RecognizerConfig
+from silkcodec_torch.train.whisper import WhisperEncoder, load_encoder, log_mel, mel_filters
+
+SILENT = 1e-3  # crops whose peak is below this level (-60 dBFS) are ignored
+
+
+class RecognizerLoss(nn.Module):
+    """Compute the distance between the features of two waves in a frozen Whisper, float32 [B, T] each, at most 30 s.
+
+    In each layer, every channel is normalised by the mean and the standard deviation of the original's features over
+    the batch, because a few channels of a transformer are a hundred times as large as the others. The distance is the
+    mean absolute difference. It is 0 for equal waves and about 1 for unrelated speech.
+
+    Args:
+        encoder: frozen encoder. It computes in the type of its weights; the spectrogram and the distance are float32.
+        layers: layers whose features are compared, counted from 1. If empty, every second one up to the last.
+
+    Raises:
+        ArgumentError: the encoder does not have one of the layers.
+    """
+
+    def __init__(self, encoder: WhisperEncoder, layers: tuple[int, ...] = ()):
+        super().__init__()
+        n_layers = len(encoder.layers)
+        if not all(1 <= layer <= n_layers for layer in layers):
+            raise ArgumentError(f"recognizer.layers must be in 1..{n_layers} for these weights; got {list(layers)}.")
+        self.encoder = encoder
+        self.layers = tuple(sorted(set(layers))) or tuple(range(n_layers, 0, -2))[::-1]
+        self.register_buffer("filters", mel_filters(encoder.n_mels, SAMPLE_RATE), persistent=False)
+
+    def features(self, wave: Tensor) -> list[Tensor]:
+        """Return the features float32 [B, T / 480, D] of each compared layer, for waves float32 [B, T] at 24 kHz."""
+        mel = log_mel(wave, self.filters, SAMPLE_RATE)
+        hidden = self.encoder(mel.to(self.encoder.position.dtype))
+        return [hidden[layer - 1].float() for layer in self.layers]
+
+    def forward(self, wave: Tensor, target: Tensor) -> Tensor:
+        """Return a scalar loss, with a gradient for `wave` only."""
+        with torch.no_grad():
+            theirs = self.features(target)
+            is_audible = (target.abs().amax(dim=1) > SILENT).float()  # [B]
+        total = wave.new_zeros(())
+        for our, their in zip(self.features(wave), theirs, strict=True):
+            deviation = their.std(dim=(0, 1)) + 1e-3 * their.std()  # [D]; never 0
+            total = total + (((our - their) / deviation).abs().mean(dim=(1, 2)) * is_audible).mean()
+        return total / len(theirs)
+
+
+def load_recognizer(config: RecognizerConfig, dtype: torch.dtype) -> RecognizerLoss:
+    """Return the loss with the weights that the config names, converted to `dtype`.
+
+    Raises:
+        WeightsError: `config.weights` is not a folder of Whisper weights.
+        ArgumentError: the encoder does not have the layers that the config lists.
+    """
+    return RecognizerLoss(load_encoder(Path(config.weights)).to(dtype), config.layers)

@@ -1,0 +1,391 @@
+"""Test training data: splits, the cache of decoded audio, crops, augmentation and batches."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from repository import ROOT
+from silkcodec import audio, manifest
+from silkcodec.errors import ArgumentError, OutputError
+from silkcodec.mel import FRAME, LOOKAHEAD, SAMPLE_RATE
+from silkcodec_torch.train import data
+from silkcodec_torch.train.config import DataConfig
+from silkcodec_torch.train.data import Batches, Pack, augment, crops, pack, split_files
+from speechlike import speechlike
+
+PLAIN = {"gain_db": 0.0, "bandwidth_share": 0.0, "noise_share": 0.0}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Write twelve files of half a second in two subfolders."""
+    long = speechlike(6.0)
+    for i in range(12):
+        place = tmp_path / "speech" / ("a" if i % 2 else "b")
+        place.mkdir(parents=True, exist_ok=True)
+        audio.write(place / f"{i:02d}.wav", long[i * 12_000 : (i + 1) * 12_000], SAMPLE_RATE)
+    return tmp_path / "speech"
+
+
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Record the names of the files that are decoded."""
+    read, names = audio.read, []
+
+    def reading(source: Path, sample_rate: int) -> np.ndarray:
+        names.append(Path(source).name)
+        return read(source, sample_rate)
+
+    monkeypatch.setattr(data.audio, "read", reading)
+    return names
+
+
+# --- splits
+
+
+def test_split_by_the_index_column(folder: Path) -> None:
+    rows = ["path\tsplit\tlanguage", "b/00.wav\ttrain\ten", "a/01.wav\tvalid\ten", "b/02.wav\ttrain\tzh"]
+    (folder / "INDEX.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    splits = split_files(DataConfig(folder=str(folder), index="INDEX.tsv"))
+    assert splits == {"train": ["b/00.wav", "b/02.wav"], "valid": ["a/01.wav"]}
+    by_language = DataConfig(folder=str(folder), index="INDEX.tsv", split_column="language", valid_value="zh")
+    assert split_files(by_language)["valid"] == ["b/02.wav"]
+    (folder / "index.csv").write_text("\n".join(rows).replace("\t", ","), encoding="utf-8")
+    assert split_files(DataConfig(folder=str(folder), index="index.csv")) == splits
+
+
+def test_files_below_the_bandwidth_are_skipped(folder: Path) -> None:
+    rows = ["path\tsplit\thz", "b/00.wav\ttrain\t12000", "a/01.wav\tvalid\t4000", "b/02.wav\ttrain\t7900"]
+    (folder / "INDEX.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    config = DataConfig(folder=str(folder), index="INDEX.tsv", bandwidth_column="hz", min_bandwidth_hz=10_000)
+    assert split_files(config) == {"train": ["b/00.wav"], "valid": ["a/01.wav"]}
+    (folder / "INDEX.tsv").write_text("\n".join(rows).replace("7900", "wide"), encoding="utf-8")
+    with pytest.raises(ArgumentError, match=r"hz must be a number of Hz; got 'wide' for b/02\.wav"):
+        split_files(config)
+
+
+def test_training_excludes_held_out_clips(folder: Path, tmp_path: Path) -> None:
+    rows = [
+        "path\tsplit\tsource\tlanguage\tspeaker",
+        "b/00.wav\ttrain\tbooks\ten\tann",  # held out as a clip
+        "a/01.wav\ttrain\tbooks\ten\tann",
+        "b/02.wav\ttrain\tbooks\tth\tbob",  # its language
+        "a/03.wav\ttrain\tradio\ten\tcid",  # its source
+        "b/04.wav\tvalid\tbooks\ten\teve",  # its speaker
+        "a/05.wav\ttrain\tgames\ten\teve",  # another source's speaker of that name
+        "b/06.wav\tvalid\tgames\ten\tann",
+    ]
+    (folder / "INDEX.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    clips = [
+        "path\tsource\tlanguage\tspeaker\theld_out",
+        "b/00.wav\tbooks\ten\tann\tclip",
+        "x.wav\tnews\tth\tdan\tlanguage",
+        "y.wav\tradio\tfr\tdan\tsource",
+        "z.wav\tbooks\ten\teve\tspeaker",
+        "a/01.wav\tbooks\ten\tann\tnothing",
+    ]
+    (tmp_path / "clips.tsv").write_text("\n".join(clips) + "\n", encoding="utf-8")
+    config = DataConfig(folder=str(folder), index="INDEX.tsv", exclude=str(tmp_path / "clips.tsv"))
+    assert split_files(config) == {"train": ["a/01.wav", "a/05.wav"], "valid": ["b/06.wav"]}
+    with pytest.raises(ArgumentError, match=r"data\.index"):
+        split_files(replace(config, index=""))
+    (tmp_path / "clips.tsv").write_text("\n".join([clips[0], clips[1].replace("clip", "room")]), encoding="utf-8")
+    with pytest.raises(ArgumentError, match="'room'"):
+        split_files(config)
+
+
+def test_the_committed_evaluation_list_keeps_its_promises() -> None:
+    rows = manifest.read(ROOT / "bench" / "evaluation" / "clips.tsv")
+    unseen = [row for row in rows if row["group"] != "training"]
+    assert len({row["path"] for row in rows}) == len(rows)
+    english = [row for row in unseen if row["group"] == "english-read"]
+    assert 3 * len(english) >= len(unseen) and {row["kind"] for row in english} == {"sentences"}
+    assert {row["held_out"] for row in unseen if row["group"] == "unseen-language"} == {"language"}
+    assert {row["held_out"] for row in unseen if row["group"] == "unseen-source"} == {"source"}
+    trained = [row for row in rows if row["group"] == "training"]
+    for column in ("source", "language"):
+        assert not {row[column] for row in rows if row["held_out"] == column} & {row[column] for row in trained}
+    assert [row["gap"] for row in trained] == ["training"] * sum(row.get("gap") == "unseen" for row in unseen)
+
+
+def test_split_by_hash_is_stable_and_disjoint(folder: Path) -> None:
+    config = DataConfig(folder=str(folder), valid_percent=40.0)
+    first = split_files(config)
+    assert first == split_files(config)
+    assert first["train"] and first["valid"] and not set(first["train"]) & set(first["valid"])
+    assert len(first["train"] + first["valid"]) == 12
+    audio.write(folder / "new.wav", speechlike(0.5), SAMPLE_RATE)  # a new file does not change the split of others
+    second = split_files(config)
+    assert set(first["valid"]) == set(second["valid"]) - {"new.wav"}
+    (folder / "notes.txt").write_text("not audio")
+    assert split_files(config) == second
+
+
+@pytest.mark.parametrize("n_files", [1, 2, 3])
+def test_few_files_fill_both_splits(folder: Path, n_files: int) -> None:
+    for file in sorted(folder.rglob("*.wav"))[n_files:]:
+        file.unlink()
+    for percent in (0.01, 99.9):
+        splits = split_files(DataConfig(folder=str(folder), valid_percent=percent))
+        assert splits["train"] and splits["valid"]
+
+
+def test_an_unusable_folder_gives_one_sentence(tmp_path: Path, folder: Path) -> None:
+    (folder / "INDEX.tsv").write_text("path\tother\nb/00.wav\tx\n")
+    (folder / "empty.tsv").write_text("path\tsplit\n")
+    (tmp_path / "none").mkdir()
+    cases = {
+        "data.folder must be a folder": DataConfig(folder=str(tmp_path / "nowhere")),
+        "got ''": DataConfig(),
+        "must contain audio": DataConfig(folder=str(tmp_path / "none")),
+        "Index not found": DataConfig(folder=str(folder), index="nosuch.tsv"),
+        "the columns path, split": DataConfig(folder=str(folder), index="INDEX.tsv"),
+        "must have at least one row": DataConfig(folder=str(folder), index="empty.tsv"),
+    }
+    for message, config in cases.items():
+        with pytest.raises(ArgumentError, match=message):
+            split_files(config)
+
+
+# --- the cache
+
+
+def test_formats(tmp_path: Path) -> None:
+    """Decoded audio equals the written audio, exactly for lossless formats and closely for others."""
+    wave = speechlike(1.3, seed=2)
+    (tmp_path / "speech").mkdir()
+    kept = {".wav": 1e-4, ".flac": 1e-4}
+    for suffix in (".wav", ".flac", ".ogg", ".opus"):
+        audio.write(tmp_path / "speech" / f"clip{suffix}", wave, SAMPLE_RATE)
+    import soundfile  # MP3 is read, not written, by the library
+
+    soundfile.write(tmp_path / "speech" / "CLIP.MP3", wave, SAMPLE_RATE, format="MP3")
+    kept_out = DataConfig(folder=str(tmp_path / "speech"), valid_percent=0.01)
+    found = {}
+    for split in ("train", "valid"):
+        packed = pack(kept_out, split, tmp_path / "cache")
+        found |= {clip.path: packed.wave(clip, 0, clip.n_samples) for clip in packed.clips}
+    assert set(found) == {"clip.wav", "clip.flac", "clip.ogg", "clip.opus", "CLIP.MP3"}
+    for name, decoded in found.items():
+        n = min(len(decoded), len(wave))
+        assert abs(len(decoded) - len(wave)) < 3000, name
+        if Path(name).suffix in kept:
+            assert len(decoded) == len(wave) and np.abs(decoded - wave).max() < 1e-4
+        else:
+            lag = np.argmax(np.correlate(decoded[:n], wave[2000 : n - 2000], "valid")) - 2000
+            a, b = decoded[2000 + lag : n - 2000 + lag], wave[2000 : n - 2000]
+            assert np.corrcoef(a, b)[0, 1] > 0.7, name
+
+
+def test_other_rates_and_channels_become_mono_at_24_khz(tmp_path: Path) -> None:
+    (tmp_path / "speech").mkdir()
+    import soundfile
+
+    stereo = np.stack([speechlike(1.0, 1, 16_000), np.zeros(16_000, np.float32)], axis=1)
+    soundfile.write(tmp_path / "speech" / "stereo.wav", stereo, 16_000)
+    packed = pack(DataConfig(folder=str(tmp_path / "speech")), "train", tmp_path / "cache")
+    assert abs(packed.clips[0].n_samples - SAMPLE_RATE) <= 1
+    assert packed.hours == pytest.approx(1 / 3600, rel=1e-3)
+
+
+def test_the_cache_is_reused(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = DataConfig(folder=str(folder))
+    first = pack(config, "train", tmp_path / "cache")
+    decoded = counted(monkeypatch)
+    second = pack(config, "train", tmp_path / "cache")
+    assert decoded == [] and second.clips == first.clips
+    assert np.array_equal(first.samples, second.samples)
+    assert sorted(p.name for p in (tmp_path / "cache").iterdir()) == ["train.i16", "train.json"]
+
+
+def test_the_cache_is_rebuilt_when_a_file_changes(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, cache = DataConfig(folder=str(folder)), tmp_path / "cache"
+    name = pack(config, "train", cache).clips[0].path
+    decoded = counted(monkeypatch)
+
+    audio.write(folder / name, speechlike(1.5, seed=50), SAMPLE_RATE, overwrite=True)  # longer
+    packed = pack(config, "train", cache)
+    assert decoded and packed.clips[0].n_samples == 36_000
+    decoded.clear()
+    quiet = (0.1 * speechlike(1.5, seed=51)).astype(np.float32)
+    audio.write(folder / name, quiet, SAMPLE_RATE, overwrite=True)  # same length, newer
+    os.utime(folder / name, (2e9, 2e9))
+    packed = pack(config, "train", cache)
+    assert decoded and np.abs(packed.wave(packed.clips[0], 0, 36_000) - quiet).max() < 1e-4
+    decoded.clear()
+    (folder / name).unlink()
+    assert name not in [clip.path for clip in pack(config, "train", cache).clips] and decoded
+
+
+def test_the_cache_of_another_folder_is_not_used(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import shutil
+
+    shutil.copytree(folder, tmp_path / "copy")  # the same names, sizes and times
+    pack(DataConfig(folder=str(folder)), "train", tmp_path / "cache")
+    decoded = counted(monkeypatch)
+    pack(DataConfig(folder=str(tmp_path / "copy")), "train", tmp_path / "cache")
+    assert decoded
+
+
+@pytest.mark.parametrize("damage", ["samples cut short", "table cut short", "table of another kind", "no samples"])
+def test_a_damaged_cache_is_rebuilt(folder: Path, tmp_path: Path, damage: str) -> None:
+    config, cache = DataConfig(folder=str(folder)), tmp_path / "cache"
+    whole = np.array(pack(config, "train", cache).samples)
+    if damage == "samples cut short":
+        os.truncate(cache / "train.i16", 1000)
+    elif damage == "table cut short":
+        os.truncate(cache / "train.json", 30)
+    elif damage == "table of another kind":
+        (cache / "train.json").write_text(json.dumps({"clips": []}))
+    else:
+        (cache / "train.i16").unlink()
+    assert np.array_equal(pack(config, "train", cache).samples, whole)
+
+
+def test_a_killed_decode_leaves_no_partial_pack(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config, cache = DataConfig(folder=str(folder)), tmp_path / "cache"
+    read, calls = audio.read, []
+
+    def killed(source: Path, sample_rate: int) -> np.ndarray:
+        calls.append(source)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return read(source, sample_rate)
+
+    monkeypatch.setattr(data.audio, "read", killed)
+    with pytest.raises(KeyboardInterrupt):
+        pack(config, "train", cache)
+    assert [p.suffix for p in cache.iterdir()] == [".part"]
+    monkeypatch.setattr(data.audio, "read", read)
+    assert len(pack(config, "train", cache).clips) == len(split_files(config)["train"])
+
+
+def test_an_unreadable_file_is_reported_and_skipped(folder: Path, tmp_path: Path) -> None:
+    (folder / "a" / "broken.wav").write_bytes(b"this is no sound")
+    audio.write(folder / "a" / "cut.flac", speechlike(1.0), SAMPLE_RATE)
+    os.truncate(folder / "a" / "cut.flac", 200)
+    config, said = DataConfig(folder=str(folder), valid_percent=0.01), []
+    packs = [pack(config, split, tmp_path / "cache", said.append) for split in ("train", "valid")]
+    assert sum(len(packed.clips) for packed in packs) == 12
+    assert sorted(line.split(":")[0] for line in said) == ["skipped a/broken.wav", "skipped a/cut.flac"]
+
+
+def test_no_readable_file_gives_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "speech").mkdir()
+    (tmp_path / "speech" / "broken.wav").write_bytes(b"this is no sound")
+    with pytest.raises(ArgumentError, match="The train split must contain readable audio; all of its 1 files"):
+        pack(DataConfig(folder=str(tmp_path / "speech")), "train", tmp_path / "cache")
+
+
+def test_an_unwritable_cache_gives_one_sentence(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OutputError, match=r"Cannot write to data\.cache"):
+        pack(DataConfig(folder=str(folder)), "train", tmp_path / "file" / "cache")
+
+
+# --- crops
+
+
+def pack_of(*waves: np.ndarray) -> Pack:
+    clips, start = [], 0
+    for i, wave in enumerate(waves):
+        clips.append(data.PackedClip(f"{i}.wav", start, len(wave)))
+        start += len(wave)
+    return Pack((np.concatenate(waves) * 32768).astype("<i2"), clips)
+
+
+def test_a_crop_is_a_piece_of_its_clip() -> None:
+    wave = np.linspace(-0.9, 0.9, 60_000).astype(np.float32)  # every value encodes its position
+    batch = crops(pack_of(wave), DataConfig(crop_frames=2, **PLAIN), 8, seed=1, step=0).numpy()
+    assert batch.shape == (8, 2 * FRAME + LOOKAHEAD) and batch.dtype == np.float32
+    slope = 1.8 / 59_999
+    starts = (batch[:, 0] + 0.9) / slope
+    assert len(set(starts.round())) == 8 and starts.min() >= -2 and starts.max() <= 60_000 - batch.shape[1] + 2
+    assert np.allclose(np.diff(batch, axis=1).mean(axis=1), slope, rtol=1e-2)
+
+
+def test_short_clips_are_zero_padded() -> None:
+    short, other = np.full(500, 0.25, np.float32), np.full(700, -0.5, np.float32)
+    batch = crops(pack_of(short, other), DataConfig(crop_frames=1, **PLAIN), 16, seed=1, step=0).numpy()
+    seen = set()
+    for row in batch:
+        n = 500 if row[0] > 0 else 700
+        seen.add(n)
+        assert (row[:n] == row[0]).all() and (row[n:] == 0).all()
+    assert seen == {500, 700}
+
+
+def test_crops_depend_on_seed_and_step_only() -> None:
+    source, config = pack_of(speechlike(4.0, 1), speechlike(3.0, 2)), DataConfig(crop_frames=2)
+
+    def batch(seed: int, step: int) -> np.ndarray:
+        return crops(source, config, 4, seed, step).numpy()
+
+    first = batch(7, 100)
+    batch(7, 5)  # regardless of draws in between
+    assert np.array_equal(first, batch(7, 100))
+    assert not np.array_equal(first, batch(7, 101)) and not np.array_equal(first, batch(8, 100))
+
+
+def test_longer_files_are_drawn_more_often() -> None:
+    source = pack_of(np.full(90_000, 0.5, np.float32), np.full(10_000, -0.5, np.float32))
+    batch = crops(source, DataConfig(crop_frames=1, **PLAIN), 300, seed=3, step=0).numpy()
+    assert 0.83 < float((batch[:, 0] > 0).mean()) < 0.97
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_augmented_waves_do_not_clip(seed: int) -> None:
+    config = DataConfig(gain_db=20.0, bandwidth_share=1.0, noise_share=1.0, noise_db=-10.0)
+    loud = np.sign(speechlike(0.8, seed)).astype(np.float32)  # a square wave at full scale: filtering overshoots
+    wave = augment(loud, config, np.random.default_rng(seed))
+    assert wave.dtype == np.float32 and wave.shape == loud.shape
+    assert np.isfinite(wave).all() and np.abs(wave).max() <= 1.0
+
+
+def test_gain_stays_in_its_range_and_no_augmentation_changes_nothing() -> None:
+    wave = (0.1 * speechlike(0.5, 1)).astype(np.float32)
+    config = DataConfig(gain_db=6.0, bandwidth_share=0.0, noise_share=0.0)
+    gains = [augment(wave, config, np.random.default_rng(seed))[2000] / wave[2000] for seed in range(50)]
+    assert 10 ** (-6 / 20) <= min(gains) < 0.7 and 1.4 < max(gains) <= 10 ** (6 / 20) * 1.0001
+    assert np.array_equal(augment(wave, DataConfig(**PLAIN), np.random.default_rng(0)), wave)
+
+
+def test_the_low_pass_has_its_cutoff() -> None:
+    noise = (0.1 * np.random.default_rng(1).standard_normal(24_000)).astype(np.float32)
+    config = DataConfig(gain_db=0.0, bandwidth_share=1.0, noise_share=0.0)
+    power = np.abs(np.fft.rfft(augment(noise, config, np.random.default_rng(2)))) ** 2
+    hz = np.fft.rfftfreq(24_000, 1 / SAMPLE_RATE)
+    assert power[(hz > 10_000)].mean() < 1e-4 * power[hz < 3000].mean()
+
+
+def test_only_read_errors_skip_a_file(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(source: Path, sample_rate: int) -> np.ndarray:
+        raise RuntimeError("a bug in silkcodec")
+
+    monkeypatch.setattr(data.audio, "read", broken)
+    with pytest.raises(RuntimeError, match="a bug in silkcodec"):
+        pack(DataConfig(folder=str(folder)), "train", tmp_path / "cache")
+
+
+def test_batches_are_in_order() -> None:
+    def make(step: int) -> torch.Tensor:
+        if step == 7:
+            raise ValueError("no such batch")
+        time.sleep(0.01 * (step % 3 == 0))
+        return torch.tensor(step)
+
+    with closing(Batches(make)) as batches:
+        assert [int(batches.take(step)) for step in range(5)] == [0, 1, 2, 3, 4]
+        assert int(batches.take(6)) == 6  # a run may resume at any step
+        with pytest.raises(ValueError, match="no such batch"):
+            batches.take(7)

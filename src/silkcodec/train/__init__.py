@@ -1,1 +1,0 @@
-"""Train and export codecs: `data`, then `loop` (with `losses`), then `export`. Requires the extra `[train]`."""
