@@ -46,7 +46,7 @@ class RunCodec:
     """
 
     def __init__(self, run: str | os.PathLike[str]) -> None:
-        from silkcodec_torch.nn.model import SilkModel
+        from silkcodec_torch.nn.model import SilkNetwork
         from silkcodec_torch.train import checkpoint
         from silkcodec_torch.train.config import load_config
 
@@ -57,7 +57,7 @@ class RunCodec:
             )
         self.config = config = load_config(Path(run) / "config.toml")
         groups, progress = checkpoint.load(file)
-        self.model = SilkModel(config.model).eval()
+        self.model = SilkNetwork(config.model).eval()
         checkpoint.fill(self.model, groups, "ema", file)
         self.name = f"run:{config.model.quantizer}"
         self.codec_id = f"{self.name}:{progress.get('step', 0)}"

@@ -16,7 +16,7 @@ from silkcodec_torch.nn.config import ModelConfig
 from silkcodec_torch.nn.decoder import BINS, WINDOW, InverseSTFTHead
 from silkcodec_torch.nn.layers import KERNEL, STEPS, ConvNeXtBlock, frame_windows
 from silkcodec_torch.nn.mel import LogMel
-from silkcodec_torch.nn.model import SilkModel, fresh_states
+from silkcodec_torch.nn.model import SilkNetwork, fresh_states
 from speechlike import speechlike
 
 TINY = ModelConfig(
@@ -32,10 +32,10 @@ def one_thread() -> None:
 
 
 @pytest.fixture(scope="module")
-def model() -> SilkModel:
+def model() -> SilkNetwork:
     """Return an untrained model with large weights, so that every allowed dependency has an effect."""
     torch.manual_seed(0)
-    network = SilkModel(TINY).eval()
+    network = SilkNetwork(TINY).eval()
     with torch.no_grad():
         for name, parameter in network.named_parameters():
             if parameter.ndim >= 2:
@@ -92,7 +92,7 @@ def test_silence_is_the_floor() -> None:
 # --- causality
 
 
-def test_a_frame_depends_on_its_samples_and_480_more(model: SilkModel, wave: torch.Tensor) -> None:
+def test_a_frame_depends_on_its_samples_and_480_more(model: SilkNetwork, wave: torch.Tensor) -> None:
     """Later samples change no level, and the last of the 480 samples affects the latent."""
     end = 3 * FRAME + LOOKAHEAD  # frames 0..2 may depend on samples before here
     before = model.encode(wave)
@@ -127,7 +127,7 @@ def test_the_window_of_the_last_column_ends_with_the_look_ahead() -> None:
         assert torch.allclose(columns[:-2], torch.tensor(mel.FLOOR).log())
 
 
-def test_decoding_is_causal(model: SilkModel, levels: torch.Tensor) -> None:
+def test_decoding_is_causal(model: SilkNetwork, levels: torch.Tensor) -> None:
     changed = levels.clone()
     changed[:, 4:] = 7 - changed[:, 4:]
     before, after = (model.decode(some, 6 * FRAME) for some in (levels, changed))
@@ -142,7 +142,7 @@ def test_attention_covers_whole_frames_and_a_limited_past() -> None:
     assert torch.equal(windows, expected[:, :, None].expand(3, 3, STEPS))
 
 
-def test_a_frame_does_not_depend_on_the_distant_past(model: SilkModel, levels: torch.Tensor) -> None:
+def test_a_frame_does_not_depend_on_the_distant_past(model: SilkNetwork, levels: torch.Tensor) -> None:
     """Two layers with a past of two frames cover four frames, and the convolutions one more."""
     many = torch.randint(0, 8, (1, 9, 128), generator=torch.Generator().manual_seed(8))
     changed = many.clone()
@@ -155,7 +155,7 @@ def test_a_frame_does_not_depend_on_the_distant_past(model: SilkModel, levels: t
 # --- streaming
 
 
-def encode_in_chunks(model: SilkModel, wave: torch.Tensor, frames: list[int]) -> torch.Tensor:
+def encode_in_chunks(model: SilkNetwork, wave: torch.Tensor, frames: list[int]) -> torch.Tensor:
     """Return the latent of a wave that is fed in chunks of the given numbers of frames."""
     padded = torch.nn.functional.pad(wave, (0, -wave.shape[1] % FRAME + LOOKAHEAD))
     states = fresh_states(model.encoder.state_shapes(), len(wave), CPU)
@@ -168,7 +168,7 @@ def encode_in_chunks(model: SilkModel, wave: torch.Tensor, frames: list[int]) ->
     return torch.cat(latents, dim=1)
 
 
-def decode_in_chunks(model: SilkModel, levels: torch.Tensor, frames: list[int]) -> torch.Tensor:
+def decode_in_chunks(model: SilkNetwork, levels: torch.Tensor, frames: list[int]) -> torch.Tensor:
     states = fresh_states(model.decoder.state_shapes(), len(levels), CPU)
     waves = []
     for chunk in levels.split(frames, dim=1):
@@ -182,7 +182,7 @@ CUTS = st.sets(st.integers(1, 6)).map(lambda cuts: np.diff([0, *sorted(cuts), 7]
 
 @settings(max_examples=8, deadline=None, derandomize=True)
 @given(frames=CUTS)
-def test_chunks_of_any_length_equal_the_whole(model: SilkModel, wave: torch.Tensor, frames: list[int]) -> None:
+def test_chunks_of_any_length_equal_the_whole(model: SilkNetwork, wave: torch.Tensor, frames: list[int]) -> None:
     seven = torch.randint(0, 8, (1, 7, 128), generator=torch.Generator().manual_seed(6))
     with torch.no_grad():
         whole, chunked = (encode_in_chunks(model, wave, some) for some in ([7], frames))
@@ -190,7 +190,7 @@ def test_chunks_of_any_length_equal_the_whole(model: SilkModel, wave: torch.Tens
         assert torch.allclose(decode_in_chunks(model, seven, frames), model.decode(seven, 7 * FRAME), atol=1e-5)
 
 
-def test_training_and_streaming_give_the_same_result(model: SilkModel, wave: torch.Tensor) -> None:
+def test_training_and_streaming_give_the_same_result(model: SilkNetwork, wave: torch.Tensor) -> None:
     """Compare `forward` on a crop with `encode` and `decode` on the same samples."""
     crop = wave[:, : 4 * FRAME + LOOKAHEAD]
     with torch.no_grad():
@@ -200,7 +200,7 @@ def test_training_and_streaming_give_the_same_result(model: SilkModel, wave: tor
     assert torch.allclose(reconstruction.wave, model.decode(codes, 4 * FRAME), atol=1e-5)
 
 
-def test_a_batch_is_its_clips(model: SilkModel) -> None:
+def test_a_batch_is_its_clips(model: SilkNetwork) -> None:
     waves = torch.stack([torch.from_numpy(speechlike(1.6, seed)) for seed in range(3)])
     levels = model.encode(waves)
     decoded = model.decode(levels, waves.shape[1])
@@ -209,7 +209,7 @@ def test_a_batch_is_its_clips(model: SilkModel) -> None:
         assert torch.allclose(model.decode(levels[i : i + 1], waves.shape[1])[0], decoded[i], atol=1e-5)
 
 
-def test_states_have_the_stated_shapes(model: SilkModel) -> None:
+def test_states_have_the_stated_shapes(model: SilkNetwork) -> None:
     states = fresh_states(model.encoder.state_shapes(), 2, CPU)
     spectrum, next_wave = model.encoder.log_mel(torch.zeros(2, FRAME), states[0])
     _, following = model.encoder(spectrum, states[1:])
@@ -221,13 +221,13 @@ def test_states_have_the_stated_shapes(model: SilkModel) -> None:
 
 
 @pytest.mark.parametrize("n_samples", [1, FRAME - 1, FRAME, FRAME + 1])
-def test_the_length_is_preserved(model: SilkModel, wave: torch.Tensor, n_samples: int) -> None:
+def test_the_length_is_preserved(model: SilkNetwork, wave: torch.Tensor, n_samples: int) -> None:
     levels = model.encode(wave[:, :n_samples])
     assert levels.shape == (1, -(-n_samples // FRAME), 128) and levels.min() >= 0 and levels.max() <= 7
     assert model.decode(levels, n_samples).shape == (1, n_samples)
 
 
-def test_gradients_reach_every_parameter(model: SilkModel, wave: torch.Tensor) -> None:
+def test_gradients_reach_every_parameter(model: SilkNetwork, wave: torch.Tensor) -> None:
     """Gradients also pass through the rounding."""
     model.zero_grad()
     model(wave[:, : 3 * FRAME + LOOKAHEAD]).wave.square().mean().backward()
@@ -239,7 +239,7 @@ def test_gradients_reach_every_parameter(model: SilkModel, wave: torch.Tensor) -
 
 def test_bfloat16_autocast_trains(wave: torch.Tensor) -> None:
     torch.manual_seed(1)
-    network = SilkModel(TINY)
+    network = SilkNetwork(TINY)
     with torch.autocast("cpu", torch.bfloat16):
         reconstruction = network(wave[:, : 2 * FRAME + LOOKAHEAD])
     assert reconstruction.wave.dtype == torch.float32
@@ -272,12 +272,12 @@ def head_of_spectra() -> InverseSTFTHead:
 
 
 @pytest.fixture(scope="module")
-def noisy_model() -> SilkModel:
+def noisy_model() -> SilkNetwork:
     torch.manual_seed(4)
-    return SilkModel(dataclasses.replace(TINY, noise=True)).eval()
+    return SilkNetwork(dataclasses.replace(TINY, noise=True)).eval()
 
 
-def test_noise_depends_only_on_the_position(noisy_model: SilkModel) -> None:
+def test_noise_depends_only_on_the_position(noisy_model: SilkNetwork) -> None:
     """Chunks of any length give the same wave, and two streams in a batch get the same noise."""
     levels = torch.randint(0, 8, (2, 5, 128))
     levels[1] = levels[0]
@@ -294,7 +294,7 @@ def test_noise_depends_only_on_the_position(noisy_model: SilkModel) -> None:
     assert float(last[-1][0]) == 200 and torch.equal(last[-1], states[-1])
 
 
-def test_noise_has_the_predicted_spectrum(noisy_model: SilkModel) -> None:
+def test_noise_has_the_predicted_spectrum(noisy_model: SilkNetwork) -> None:
     """A constant magnitude gives white noise with different columns."""
     head = noisy_model.decoder.head
     x = torch.zeros(1, 400, TINY.conv_width)

@@ -24,7 +24,7 @@ from silkcodec.errors import ArgumentError, OutputError, TokensError, WeightsErr
 from silkcodec.mel import FRAME, HISTORY, LOOKAHEAD, SAMPLE_RATE, log_mel
 from silkcodec.silk import Silk
 from silkcodec_torch.nn.config import ModelConfig
-from silkcodec_torch.nn.model import SilkModel
+from silkcodec_torch.nn.model import SilkNetwork
 from silkcodec_torch.train import checkpoint
 from silkcodec_torch.train import export as module
 from silkcodec_torch.train.card import start_lines, starting_data_lines
@@ -78,7 +78,7 @@ def run(speech: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def model(run: Path) -> SilkModel:
+def model(run: Path) -> SilkNetwork:
     return load_run(run)[1]
 
 
@@ -126,7 +126,7 @@ def primed(session: onnxruntime.InferenceSession, batch: np.ndarray) -> dict[str
 # --- the graphs equal the network
 
 
-def test_the_runtime_matches_the_network(model: SilkModel, folder: Path) -> None:
+def test_the_runtime_matches_the_network(model: SilkNetwork, folder: Path) -> None:
     codec = Silk(folder, threads=1)
     for seed, n_samples in ((21, 33_333), (22, 9600), (23, 1)):
         wave = speechlike(1.5, seed)[:n_samples]
@@ -137,12 +137,12 @@ def test_the_runtime_matches_the_network(model: SilkModel, folder: Path) -> None
         assert np.abs(codec.decode(tokens) - decoded).max() < 1e-4
 
 
-def near_a_tie(model: SilkModel, wave: np.ndarray) -> bool:
+def near_a_tie(model: SilkNetwork, wave: np.ndarray) -> bool:
     return clearance(EncoderGraph(model), wave) < TIE
 
 
 def test_any_number_of_frames_per_call(
-    sessions: dict[str, onnxruntime.InferenceSession], model: SilkModel, batch: np.ndarray
+    sessions: dict[str, onnxruntime.InferenceSession], model: SilkNetwork, batch: np.ndarray
 ) -> None:
     encoder, decoder = sessions["encoder"], sessions["decoder"]
     whole, last = call(encoder, batch[:, LOOKAHEAD:], primed(encoder, batch))
@@ -178,7 +178,7 @@ def test_a_batch_is_its_clips(sessions: dict[str, onnxruntime.InferenceSession],
 
 
 def test_the_mel_of_the_graph_equals_the_reference(
-    sessions: dict[str, onnxruntime.InferenceSession], model: SilkModel, batch: np.ndarray
+    sessions: dict[str, onnxruntime.InferenceSession], model: SilkNetwork, batch: np.ndarray
 ) -> None:
     """The graph uses a matrix product and the reference two FFTs. They agree to 1e-3 above e^-6, and closely below."""
     found, _ = call(sessions["encoder"], batch[:, LOOKAHEAD:], primed(sessions["encoder"], batch))
@@ -211,7 +211,7 @@ def test_the_bases_are_fourier_transforms() -> None:
     assert torch.allclose(product, torch.fft.irfft(spectrum, 720), atol=1e-5)
 
 
-def test_computed_tables_equal_those_of_torch_exactly(folder: Path, model: SilkModel) -> None:
+def test_computed_tables_equal_those_of_torch_exactly(folder: Path, model: SilkNetwork) -> None:
     filters = "encoder.mel.filters"
     for name, expected in (
         ("mel_basis", windowed_dft()), ("inverse_basis", inverse_dft()), (filters, model.encoder.mel.filters)
@@ -257,7 +257,7 @@ def test_the_config_describes_the_graphs(folder: Path, sessions: dict[str, onnxr
     assert expected.items() <= config.items()
 
 
-def test_the_golden_wave(folder: Path, model: SilkModel) -> None:
+def test_the_golden_wave(folder: Path, model: SilkNetwork) -> None:
     golden = np.load(folder / "golden.npz", allow_pickle=False)
     assert {name: golden[name].dtype for name in golden} == {"wave": "f4", "levels": "u1", "decoded": "f4"}
     wave = golden["wave"]
@@ -272,7 +272,7 @@ def test_the_golden_wave(folder: Path, model: SilkModel) -> None:
     assert not near_a_tie(model, wave)
 
 
-def test_weights_are_float16_and_tables_are_not_stored(folder: Path, model: SilkModel) -> None:
+def test_weights_are_float16_and_tables_are_not_stored(folder: Path, model: SilkNetwork) -> None:
     n_bytes = 0
     for name in ("encoder", "decoder"):
         for tensor in onnx.load(folder / f"{name}.onnx").graph.initializer:
@@ -340,15 +340,15 @@ def test_the_card_lists_the_starting_weights(folder: Path, run: Path, tmp_path: 
 # --- loading an export into a network
 
 
-def test_weights_are_loaded_from_an_export(folder: Path, model: SilkModel, run: Path) -> None:
+def test_weights_are_loaded_from_an_export(folder: Path, model: SilkNetwork, run: Path) -> None:
     torch.manual_seed(99)
-    other = SilkModel(model.config)
+    other = SilkNetwork(model.config)
     load_weights(other, folder)
     for (name, parameter), filled in zip(model.named_parameters(), other.parameters(), strict=True):
         assert torch.equal(parameter, filled), name
 
 
-def test_a_run_starts_from_an_exported_folder(folder: Path, model: SilkModel, speech: Path, tmp_path: Path) -> None:
+def test_a_run_starts_from_an_exported_folder(folder: Path, model: SilkNetwork, speech: Path, tmp_path: Path) -> None:
     stage = 'stage=[{name="all", steps=1, losses={mel=1.0}}]'
     sizes = ["model.past_frames=2", "model.noise=true"]
     overrides = [f"data.folder={speech}", f"init={folder}", stage, *sizes, "optim.threads=1"]
@@ -384,7 +384,7 @@ def test_tokens_of_weights_with_the_same_encoder_stay_decodable(run: Path, folde
 
 
 @pytest.mark.parametrize("damage", ["missing", "changed", "no config"])
-def test_damaged_weights_give_one_sentence(folder: Path, model: SilkModel, tmp_path: Path, damage: str) -> None:
+def test_damaged_weights_give_one_sentence(folder: Path, model: SilkNetwork, tmp_path: Path, damage: str) -> None:
     import shutil
 
     shutil.copytree(folder, tmp_path / "weights")
@@ -397,7 +397,7 @@ def test_damaged_weights_give_one_sentence(folder: Path, model: SilkModel, tmp_p
         content[len(content) // 2] ^= 1
         (tmp_path / "weights" / "encoder.onnx").write_bytes(content)
     with pytest.raises(WeightsError) as caught:
-        load_weights(SilkModel(model.config), tmp_path / "weights")
+        load_weights(SilkNetwork(model.config), tmp_path / "weights")
     assert "\n" not in str(caught.value)
 
 
@@ -424,7 +424,7 @@ def test_a_failed_export_does_not_change_the_folder(run: Path, tmp_path: Path, m
     assert (tmp_path / "config.json").read_text() == "the old one"
 
 
-def test_parity_is_checked_against_the_network(folder: Path, model: SilkModel, tmp_path: Path) -> None:
+def test_parity_is_checked_against_the_network(folder: Path, model: SilkNetwork, tmp_path: Path) -> None:
     import copy
     import shutil
 
@@ -447,7 +447,7 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(run: Path, tmp_path: Pa
 def test_the_embedded_graph_gives_the_tokens_of_its_network_on_speech(weights_folder: Path, name: str) -> None:
     """All levels of real speech are equal in PyTorch and ONNX, except where a value lies on a quantization boundary."""
     codec = Silk(weights_folder)
-    model = SilkModel(ModelConfig(**codec.config.network)).eval()
+    model = SilkNetwork(ModelConfig(**codec.config.network)).eval()
     load_weights(model, weights_folder)
     wave = audio.read(SAMPLES / f"{name}.flac", SAMPLE_RATE)
     tokens = codec.encode(wave, SAMPLE_RATE)

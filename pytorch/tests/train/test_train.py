@@ -24,7 +24,7 @@ from safetensors.torch import load_file, save_file
 from silkcodec import audio
 from silkcodec.errors import ArgumentError, OutputError, SilkError, WeightsError
 from silkcodec.mel import SAMPLE_RATE
-from silkcodec_torch.nn.model import SilkModel
+from silkcodec_torch.nn.model import SilkNetwork
 from silkcodec_torch.train import checkpoint
 from silkcodec_torch.train.config import StageConfig, load_config
 from silkcodec_torch.train.interrupts import Interrupts
@@ -124,7 +124,7 @@ def test_the_last_stage_changes_no_token(runs: tuple[Path, Path]) -> None:
     wave = torch.from_numpy(speechlike(2.0, seed=9))[None]
     tokens, waves = [], []
     for run in runs:
-        model = SilkModel(load_config(run / "config.toml").model).eval()
+        model = SilkNetwork(load_config(run / "config.toml").model).eval()
         groups, _ = checkpoint.load(run / "checkpoint.safetensors")
         model.load_state_dict(groups["ema"])
         tokens.append(model.encode(wave))

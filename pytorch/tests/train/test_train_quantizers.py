@@ -11,7 +11,7 @@ import torch
 from silkcodec import audio
 from silkcodec.errors import ArgumentError
 from silkcodec.evaluate.codebooks import perplexity
-from silkcodec_torch.nn.model import SilkModel
+from silkcodec_torch.nn.model import SilkNetwork
 from silkcodec_torch.quantizers import QUANTIZERS as CLASSES
 from silkcodec_torch.train import checkpoint
 from silkcodec_torch.train.config import QUANTIZERS, load_config
@@ -84,7 +84,7 @@ def test_a_run_with_learned_codebooks(quantizer: str, speech: Path, tmp_path: Pa
         assert torch.equal(value, learned[name])  # codebooks are copied into the average
 
     groups, _ = checkpoint.load(tmp_path / "run" / "checkpoint.safetensors")
-    model = SilkModel(trainer.config.model).eval()
+    model = SilkNetwork(trainer.config.model).eval()
     checkpoint.fill(model, groups, "ema", tmp_path)
     wave = torch.from_numpy(speechlike(1.0))[None]
     codes = model.encode(wave)

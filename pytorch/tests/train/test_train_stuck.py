@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from silkcodec_torch.nn.config import ModelConfig
-from silkcodec_torch.nn.model import SilkModel
+from silkcodec_torch.nn.model import SilkNetwork
 from silkcodec_torch.train.stuck import reset, stuck_dimensions
 from speechlike import speechlike
 
@@ -21,10 +21,10 @@ def waves() -> list[np.ndarray]:
     return [speechlike(14.0, seed=seed) for seed in range(3)]
 
 
-def lively(waves: list[np.ndarray]) -> SilkModel:
+def lively(waves: list[np.ndarray]) -> SilkNetwork:
     """Return a network whose latent values vary, unlike those of an untrained one."""
     torch.manual_seed(0)
-    model = SilkModel(SMALL).eval()
+    model = SilkNetwork(SMALL).eval()
     found: list[torch.Tensor] = []
     hook = model.encoder.fold.register_forward_hook(lambda _module, _inputs, latent: found.append(latent[0]))
     for wave in waves:
@@ -38,7 +38,7 @@ def lively(waves: list[np.ndarray]) -> SilkModel:
 
 
 @pytest.fixture
-def model(waves: list[np.ndarray]) -> SilkModel:
+def model(waves: list[np.ndarray]) -> SilkNetwork:
     model = lively(waves)
     with torch.no_grad():
         for dimension, level in zip(STUCK, (9.0, -9.0), strict=True):
@@ -47,11 +47,11 @@ def model(waves: list[np.ndarray]) -> SilkModel:
     return model
 
 
-def test_stuck_dimensions_are_found(model: SilkModel, waves: list[np.ndarray]) -> None:
+def test_stuck_dimensions_are_found(model: SilkNetwork, waves: list[np.ndarray]) -> None:
     assert stuck_dimensions(model, waves) == STUCK
 
 
-def test_reset_dimensions_vary_and_do_not_change_the_wave(model: SilkModel, waves: list[np.ndarray]) -> None:
+def test_reset_dimensions_vary_and_do_not_change_the_wave(model: SilkNetwork, waves: list[np.ndarray]) -> None:
     given = torch.from_numpy(waves[0])[None]
     before = model.decode(model.encode(given), given.shape[1])
     kept = model.encoder.fold.weight[6].clone()
@@ -77,10 +77,10 @@ def test_nothing_changes_without_stuck_dimensions(waves: list[np.ndarray]) -> No
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
-def test_short_speech_is_not_decided(model: SilkModel, waves: list[np.ndarray]) -> None:
+def test_short_speech_is_not_decided(model: SilkNetwork, waves: list[np.ndarray]) -> None:
     assert stuck_dimensions(model, waves[:1]) == []
 
 
 def test_codebooks_are_not_changed(waves: list[np.ndarray]) -> None:
     config = ModelConfig(**CONFIG, encoder_layers=1, decoder_layers=1, past_frames=1, quantizer="rvq")  # type: ignore[arg-type]
-    assert stuck_dimensions(SilkModel(config).eval(), waves) == []
+    assert stuck_dimensions(SilkNetwork(config).eval(), waves) == []

@@ -36,7 +36,7 @@ from silkcodec_lab.bandwidth.bench import (
 )
 from silkcodec_lab.bandwidth.experiment import BandwidthPlan, _find, bandwidth
 from silkcodec_lab.run_codec import RunCodec, coarse_first, decode_cut
-from silkcodec_torch.nn.model import SilkModel
+from silkcodec_torch.nn.model import SilkNetwork
 from silkcodec_torch.quantizers import FSQ, RVQ, VQ, MultiScaleRVQ
 from silkcodec_torch.train import checkpoint
 from silkcodec_torch.train.config import dump_config, load_config
@@ -141,7 +141,7 @@ def run_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         config = load_config("tiny", [f"model.quantizer={kind}"])
         torch.manual_seed(0)
         (folder / "config.toml").write_text(dump_config(config))
-        state = SilkModel(config.model).state_dict()
+        state = SilkNetwork(config.model).state_dict()
         checkpoint.save(folder / "checkpoint.safetensors", {"ema": state}, {"step": 0})
     return folders
 

@@ -27,7 +27,7 @@ from silkcodec_lab.gradient.agreement import (
     quantizer_agreement,
 )
 from silkcodec_lab.run_codec import RunCodec
-from silkcodec_torch.nn.model import SilkModel, fresh_states
+from silkcodec_torch.nn.model import SilkNetwork, fresh_states
 from silkcodec_torch.train.losses import NAMES, SpectralLoss
 
 WIDTH = 128  # numbers per frame
@@ -208,7 +208,7 @@ class Model:
 
 
 def frame_losses(
-    model: SilkModel,
+    model: SilkNetwork,
     spectral: SpectralLoss,
     weights: dict[str, float],
     latent: Tensor,

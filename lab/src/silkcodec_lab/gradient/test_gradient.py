@@ -35,7 +35,7 @@ from silkcodec_lab.gradient.agreement import (
 )
 from silkcodec_lab.gradient.experiment import gradient
 from silkcodec_lab.gradient.latent_steps import GradientPlan, frame_losses
-from silkcodec_torch.nn.model import SilkModel, fresh_states
+from silkcodec_torch.nn.model import SilkNetwork, fresh_states
 from silkcodec_torch.quantizers import FSQ, QUANTIZERS, RVQ, VQ, MultiScaleRVQ
 from silkcodec_torch.train.config import load_config
 from silkcodec_torch.train.losses import SpectralLoss
@@ -196,7 +196,7 @@ def test_the_loss_of_a_frame_equals_the_loss_of_the_whole_clip() -> None:
     """Decoding from the state before the frame equals decoding the whole clip."""
     torch.manual_seed(0)
     model, spectral, weights = (
-        SilkModel(load_config("tiny").model).eval(),
+        SilkNetwork(load_config("tiny").model).eval(),
         SpectralLoss(),
         {"mel": 1.0, "loudness": 2.0},
     )

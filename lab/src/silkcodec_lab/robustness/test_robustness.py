@@ -30,7 +30,7 @@ from silkcodec_lab.robustness.damage import (
 )
 from silkcodec_lab.robustness.experiment import RobustnessPlan, robustness
 from silkcodec_lab.run_codec import RunCodec
-from silkcodec_torch.nn.model import SilkModel
+from silkcodec_torch.nn.model import SilkNetwork
 from silkcodec_torch.train import checkpoint
 from silkcodec_torch.train.config import dump_config, load_config
 from speechlike import speechlike
@@ -151,7 +151,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     config = load_config("tiny", ["model.quantizer=rvq"])
     torch.manual_seed(0)
-    model = SilkModel(config.model)
+    model = SilkNetwork(config.model)
     (folder / "config.toml").write_text(dump_config(config))
     checkpoint.save(folder / "checkpoint.safetensors", {"ema": model.state_dict()}, {"step": 0})
     return folder
@@ -256,7 +256,7 @@ def test_runs_are_compared_by_their_change_with_bit_errors(
     other = tmp_path_factory.mktemp("fsq")
     config = load_config("tiny", ["model.quantizer=fsq"])
     (other / "config.toml").write_text(dump_config(config))
-    checkpoint.save(other / "checkpoint.safetensors", {"ema": SilkModel(config.model).state_dict()}, {"step": 0})
+    checkpoint.save(other / "checkpoint.safetensors", {"ema": SilkNetwork(config.model).state_dict()}, {"step": 0})
     result = rounded(robustness([clips], [], runs=[other, run], plan=PLAN))
     clean = {entry["codec"]: entry["metrics"]["mel_distance"]["mean"] for entry in result["clean"]}
     flips = {(entry["codec"], entry["rate"]): entry for entry in result["flips"]}

@@ -1,1 +1,1 @@
-"""Define the Silk network in PyTorch: `model.SilkModel` = encoder -> quantizer -> decoder."""
+"""Define the Silk network in PyTorch: `model.SilkNetwork` = encoder -> quantizer -> decoder."""

@@ -27,7 +27,7 @@ def fresh_states(shapes: dict[str, tuple[int, ...]], batch: int, device: torch.d
     return [torch.zeros(batch, *shape, device=device) for shape in shapes.values()]
 
 
-class SilkModel(nn.Module):
+class SilkNetwork(nn.Module):
     """Combine encoder, quantizer and decoder.
 
     `forward` is for training. `encode` and `decode` process whole waves and give the same result as streaming.

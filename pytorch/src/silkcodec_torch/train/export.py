@@ -37,7 +37,7 @@ from silkcodec.spec import LATENT_WIDTH
 from silkcodec_torch.nn.config import ModelConfig
 from silkcodec_torch.nn.decoder import WINDOW
 from silkcodec_torch.nn.mel import cosine_table, log_mel, windowed_dft
-from silkcodec_torch.nn.model import SilkModel, fresh_states
+from silkcodec_torch.nn.model import SilkNetwork, fresh_states
 from silkcodec_torch.train import checkpoint
 from silkcodec_torch.train.card import model_card
 from silkcodec_torch.train.config import TrainConfig, load_config
@@ -86,7 +86,7 @@ def export(
 
 
 def write_folder(
-    out: Path, config: TrainConfig, model: SilkModel, progress: dict, results: dict | None, decodes: list[str]
+    out: Path, config: TrainConfig, model: SilkNetwork, progress: dict, results: dict | None, decodes: list[str]
 ) -> dict:
     """Write all `FILES`, check the graphs against the network, and return the content of config.json."""
     described: dict[str, dict[str, Any]] = {}
@@ -109,7 +109,7 @@ def write_folder(
     return written
 
 
-def decoded_ids(model: SilkModel, folder: Path) -> list[str]:
+def decoded_ids(model: SilkNetwork, folder: Path) -> list[str]:
     """Return the ids of the codecs whose tokens have the meaning of the model's: those of `folder`.
 
     Raises:
@@ -128,7 +128,7 @@ def sizes(config: ModelConfig) -> dict[str, int | float]:
     return {name: value for name, value in asdict(config).items() if name != "quantizer"}
 
 
-def load_run(run: Path) -> tuple[TrainConfig, SilkModel, dict]:
+def load_run(run: Path) -> tuple[TrainConfig, SilkNetwork, dict]:
     """Return a run's config, its averaged model (weights rounded to float16, as they will be stored) and its progress.
 
     Raises:
@@ -139,7 +139,7 @@ def load_run(run: Path) -> tuple[TrainConfig, SilkModel, dict]:
         raise WeightsError(f"The run {run} has no checkpoint.safetensors. Train first: silk train CONFIG.")
     config = load_config(run / "config.toml")
     groups, progress = checkpoint.load(run / "checkpoint.safetensors")
-    model = SilkModel(config.model).eval()
+    model = SilkNetwork(config.model).eval()
     checkpoint.fill(model, groups, "ema", run / "checkpoint.safetensors")
     with torch.no_grad():
         for parameter in model.parameters():
@@ -151,7 +151,7 @@ def load_run(run: Path) -> tuple[TrainConfig, SilkModel, dict]:
 class EncoderGraph(nn.Module):
     """Wrap the encoder for the export: it includes the mel and returns levels."""
 
-    def __init__(self, model: SilkModel):
+    def __init__(self, model: SilkNetwork):
         super().__init__()
         self.encoder, self.quantizer = model.encoder, model.quantizer
         self.shapes = model.encoder.state_shapes()
@@ -171,7 +171,7 @@ class EncoderGraph(nn.Module):
 class DecoderGraph(nn.Module):
     """Wrap the decoder for the export: it takes levels and returns a wave."""
 
-    def __init__(self, model: SilkModel):
+    def __init__(self, model: SilkNetwork):
         super().__init__()
         self.decoder, self.quantizer = copy.deepcopy(model.decoder), model.quantizer  # The network must not change.
         self.shapes = model.decoder.state_shapes()
@@ -368,7 +368,7 @@ def store_half(model: onnx.ModelProto) -> None:
         model.graph.node.insert(i, cast)
 
 
-def write_golden(model: SilkModel, out: Path) -> None:
+def write_golden(model: SilkNetwork, out: Path) -> None:
     """Write a synthetic wave with its levels and its decoded wave, for tests in any language.
 
     A synthetic wave has no licence. It is the first of `TRIES` waves whose latent values all stay away from the
@@ -411,7 +411,7 @@ def clearance(graph: EncoderGraph, wave: np.ndarray) -> float:
     return float(0.5 - (bounded - bounded.round()).abs().max())
 
 
-def check_parity(model: SilkModel, out: Path) -> None:
+def check_parity(model: SilkNetwork, out: Path) -> None:
     """Check that the exported graphs return the tokens of the network, and its wave to within 1e-4.
 
     Raises:
@@ -431,7 +431,7 @@ def check_parity(model: SilkModel, out: Path) -> None:
         )
 
 
-def load_weights(model: SilkModel, folder: Path) -> None:
+def load_weights(model: SilkNetwork, folder: Path) -> None:
     """Load a network from an exported folder, to continue training from published weights.
 
     Raises:

@@ -30,7 +30,7 @@ from silkcodec.errors import ArgumentError, OutputError, SilkError, WeightsError
 from silkcodec.mel import FRAME, SAMPLE_RATE
 from silkcodec.spec import NOISE_LENGTH
 from silkcodec_torch.nn.discriminators import Discriminators, adversarial_losses, discriminator_loss
-from silkcodec_torch.nn.model import SilkModel
+from silkcodec_torch.nn.model import SilkNetwork
 from silkcodec_torch.train import allocator, checkpoint, stuck
 from silkcodec_torch.train.config import StageConfig, TrainConfig, dump_config, load_config
 from silkcodec_torch.train.data import Batches, Pack, crops, pack
@@ -91,7 +91,7 @@ class Trainer:
         self.batches = Batches(self._batch)
         self.valid_waves = validation_waves(self.data["valid"], config.log)
 
-        self.model = SilkModel(config.model).to(self.device)
+        self.model = SilkNetwork(config.model).to(self.device)
         self.ema = copy.deepcopy(self.model).eval().requires_grad_(False)
         self.losses = SpectralLoss().to(self.device)
         self.discriminators = self._discriminators()

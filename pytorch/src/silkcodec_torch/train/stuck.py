@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from silkcodec_torch.nn.model import SilkModel
+from silkcodec_torch.nn.model import SilkNetwork
 from silkcodec_torch.quantizers.fsq import FSQ
 
 MIN_FRAMES = 100  # With fewer frames, a dimension that rarely changes would be reported as stuck.
 
 
-def stuck_dimensions(model: SilkModel, waves: Sequence[np.ndarray]) -> list[int]:
+def stuck_dimensions(model: SilkNetwork, waves: Sequence[np.ndarray]) -> list[int]:
     """Return the dimensions that have the same level in every frame of the given waves, float32 [T] each.
 
     The list is empty for quantizers other than FSQ, and for less than 40 s of speech, which is too short to decide.
@@ -27,7 +27,7 @@ def stuck_dimensions(model: SilkModel, waves: Sequence[np.ndarray]) -> list[int]
 
 
 @torch.no_grad()
-def reset(model: SilkModel, waves: Sequence[np.ndarray]) -> list[int]:
+def reset(model: SilkNetwork, waves: Sequence[np.ndarray]) -> list[int]:
     """Reset the stuck dimensions of a model in place, and return them. See `stuck_dimensions`.
 
     In the encoder, a stuck dimension becomes a random projection of the frame's features, normalised to mean 0 and
@@ -54,7 +54,7 @@ def reset(model: SilkModel, waves: Sequence[np.ndarray]) -> list[int]:
     return dimensions
 
 
-def _encoded(model: SilkModel, waves: Sequence[np.ndarray]) -> Tensor:
+def _encoded(model: SilkNetwork, waves: Sequence[np.ndarray]) -> Tensor:
     """Return the codes int64 [F, D] of all frames of some waves."""
     device = next(model.parameters()).device
     return torch.cat([model.encode(torch.from_numpy(wave)[None].to(device))[0] for wave in waves])

@@ -12,7 +12,7 @@ from silkcodec import audio
 from silkcodec.evaluate import metrics
 from silkcodec.evaluate.codebooks import perplexity
 from silkcodec.mel import SAMPLE_RATE
-from silkcodec_torch.nn.model import SilkModel
+from silkcodec_torch.nn.model import SilkNetwork
 from silkcodec_torch.train.config import LogConfig
 from silkcodec_torch.train.data import Pack
 
@@ -27,7 +27,7 @@ def validation_waves(source: Pack, config: LogConfig) -> list[np.ndarray]:
     return [source.wave(clip, 0, min(n_samples, clip.n_samples)) for clip in chosen]
 
 
-def validate(model: SilkModel, waves: list[np.ndarray], folder: Path | None = None) -> dict[str, float]:
+def validate(model: SilkNetwork, waves: list[np.ndarray], folder: Path | None = None) -> dict[str, float]:
     """Return mean PESQ-WB, STOI and mel distance, and the mean perplexity of the codebooks.
 
     For FSQ, the perplexity is that of the 8 levels of a dimension.
