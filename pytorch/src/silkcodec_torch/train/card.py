@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -73,25 +74,43 @@ def losses(config: TrainConfig) -> str:
     return ", ".join(f"{name} {weight:g}" for name, weight in config.stage[-1].losses.items())
 
 
-def start_lines(config: TrainConfig) -> list[str]:
-    """Return the chain of weights and runs that the run started from, as far as their folders are available."""
-    chain, seen = [], set()
-    while config.init and config.init not in seen:
-        seen.add(config.init)
-        source = Path(config.init)
+def starts(config: TrainConfig) -> Iterator[tuple[Path, TrainConfig | None]]:
+    """Yield the folders that a run started from: its own `init`, then the `init` of that run, and so on.
+
+    Yields:
+        The folder, and the config of the run in it. The config is None for exported weights and for a folder that is
+        no longer available. Nothing follows such a folder.
+    """
+    current: TrainConfig | None = config
+    seen: set[str] = set()
+    while current is not None and current.init and current.init not in seen:
+        seen.add(current.init)
+        folder = Path(current.init)
         try:
-            written = json.loads((source / "config.json").read_text(encoding="utf-8"))
+            current = load_config(folder / "config.toml")
+        except SilkError:
+            current = None
+        yield folder, current
+
+
+def start_lines(config: TrainConfig) -> list[str]:
+    """Return the weights and runs that the run started from, as far as their folders are available."""
+    chain = []
+    for folder, earlier in starts(config):
+        try:
+            written = json.loads((folder / "config.json").read_text(encoding="utf-8"))
             chain.append(f"the weights of Silk {written['weights_hash']}")
             break
-        except (OSError, ValueError, KeyError):  # another run, or weights that are no longer available
-            name = f"the run {source.name}"
+        except (OSError, ValueError, KeyError):  # The folder is a run, or is no longer available.
+            name = f"the run {folder.name}"
         try:
-            config = load_config(source / "config.toml")
-            _, progress = checkpoint.load(source / "checkpoint.safetensors")
+            _, progress = checkpoint.load(folder / "checkpoint.safetensors")
         except SilkError:
+            earlier = None
+        if earlier is None:
             chain.append(name)
             break
-        chain.append(f"{name} ({progress['step']} steps, {progress['seconds'] / 3600:.2f} hours; {losses(config)})")
+        chain.append(f"{name} ({progress['step']} steps, {progress['seconds'] / 3600:.2f} hours; {losses(earlier)})")
     if not chain:
         return []
     return [f"- Started from {', which started from '.join(chain)}. The numbers above do not include earlier training."]
@@ -148,20 +167,14 @@ def data_lines(config: TrainConfig) -> list[str]:
 
 
 def starting_data_lines(config: TrainConfig) -> list[str]:
-    """Return the training data of the weights that the run started from, as their card lists it."""
-    card, seen = "", set()
-    while config.init and config.init not in seen and not card:
-        seen.add(config.init)
-        source = Path(config.init)
+    """Return the training data of the weights that the run started from, as listed in their model card."""
+    card = ""
+    for folder, _ in starts(config):
         try:
-            card = (source / "README.md").read_text(encoding="utf-8")
-            continue
-        except OSError:  # another run, or weights that are no longer available
-            pass
-        try:
-            config = load_config(source / "config.toml")
-        except SilkError:
+            card = (folder / "README.md").read_text(encoding="utf-8")
             break
+        except OSError:  # The folder is a run, or is no longer available.
+            pass
     section = re.search(r"^## (?:Training data|Speech it learned from)\n(.*?)^## ", card, re.DOTALL | re.MULTILINE)
     if section is None:
         return []
