@@ -1,4 +1,4 @@
-"""Build the tables that help to choose a codec from held_out.json and codecs.json, for README and the results page."""
+"""Build the tables that compare codecs, for README.md and docs/results.md, from held_out.json and codecs.json."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from findings import Figures
 from silkcodec.evaluate.markdown import number, table
 
 USES = {  # codec -> use case
-    "silk": "language models that need few tokens, CPU, streaming",
-    "mimi:8": "natural voice at 12.5 Hz; 80 ms latency",
-    "snac:24k": "natural voice at a low token rate, no streaming",
-    "encodec:6k": "intelligible speech and music at 600 tokens/s",
+    "silk": "language models that need few tokens; streaming on a CPU",
+    "mimi:8": "natural voices with 80 ms latency",
+    "snac:24k": "natural voices at a low token rate, without streaming",
+    "encodec:6k": "intelligible speech, and music, at 600 tokens/s",
     "dac:44k": "music and full-band audio at 775 tokens/s",
-    "opus:6k": "telephony and archives: no model needed",
+    "opus:6k": "telephony and archives, without a neural network",
 }
 QUALITY = (  # key, title, digits
     ("distillmos", "DistillMOS ↑", 2),
@@ -30,7 +30,7 @@ QUALITY = (  # key, title, digits
 
 
 def choose(bench: Path) -> str:
-    """Return a table with a row per codec: tokens, bits, naturalness, words, speed and use case."""
+    """Return a table with one row per codec: token rate, bit rate, quality, speed and use case."""
     held_out, measured = _read(bench)
     rows = []
     for name, use in USES.items():
@@ -47,13 +47,13 @@ def choose(bench: Path) -> str:
                 use,
             ]
         )
-    head = ["codec", "tokens/s", "bit/s", "DistillMOS ↑", "PESQ-WB ↑", "WER % ↓", "encode / decode", "good for"]
+    head = ["codec", "tokens/s", "bit/s", "DistillMOS ↑", "PESQ-WB ↑", "WER % ↓", "encode / decode speed", "good for"]
     header, rule, *lines = table(head, rows).splitlines()
     return "\n".join([header, f"{rule.removesuffix('---: |')}--- |", *lines])  # The last column is text.
 
 
 def held_out(bench: Path) -> str:
-    """Return the table of all codecs of the held-out run with all their figures."""
+    """Return the table of all codecs in the held-out run with all their scores."""
     result, _ = _read(bench)
     rows = [
         [
@@ -65,23 +65,26 @@ def held_out(bench: Path) -> str:
         for name, codec in result["codecs"].items()
     ]
     head = ["codec", "tokens/s", "kbit/s", *(title for _, title, _ in QUALITY)]
-    return f"{table(head, rows)}\n\n{result['conditions']} {result['codecs']['silk']['weights']}, {result['created']}."
+    weights = f"The row silk shows the weights {result['codecs']['silk']['weights']}."
+    return f"{table(head, rows)}\n\n{result['conditions']} {weights} Measured on {result['created']}."
 
 
 def _label(bench: Path, name: str, held_out: Figures) -> str:
-    """Return the name of a codec in bold if it is Silk, and whether its quality is that of earlier weights."""
+    """Return the name of a codec, with Silk in bold and a remark if its scores are those of earlier weights."""
     if name != "silk":
         return name
     config = findings.embedded(bench)
     is_current = config is None or held_out["codecs"]["silk"]["weights"] == f"silk@{config['weights_hash']}"
-    return "**silk**" if is_current else "**silk**, quality of earlier weights"
+    return "**silk**" if is_current else "**silk** (scores of earlier weights)"
 
 
 def _read(bench: Path) -> tuple[Figures, Figures]:
     held_out = findings.read_result(bench / "held_out.json", "silk held-out")
     measured = findings.read_result(bench / "codecs.json", "silk codecs")
     if held_out is None or measured is None:
-        raise findings.TableError("held_out.json and codecs.json must both be there for the table of codecs to choose.")
+        raise findings.TableError(
+            "The tables 'choose' and 'held-out' need both held_out.json and codecs.json in bench/."
+        )
     return held_out, measured
 
 

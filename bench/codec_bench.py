@@ -1,11 +1,11 @@
-"""Measure all codecs on this machine: rates (counted in their tokens), speed, memory and loading time.
+"""Measure the token rates, speed, memory and load time of all codecs on this machine.
 
-    python bench/codec_bench.py --out bench/codecs.json        # about 12 minutes on two quiet cores
-    python bench/codec_bench.py --out /tmp/quick.json --quick  # a trial with short clips
+    python bench/codec_bench.py --out bench/codecs.json        # about 12 minutes on two idle cores
+    python bench/codec_bench.py --out /tmp/quick.json --quick  # trial run with short clips
 
-The baselines are built in their published architecture with random weights (`random_baselines.py`), saved, and loaded
-like published weights, because rates, speed and memory do not depend on the weights. Every codec runs in its own
-process, gets the same speech at its own sample rate, and is measured by the same code in `codec_worker.py`.
+`random_baselines.py` writes the neural baselines with random weights in their published architectures. The benchmark
+loads them like published weights, because rates, speed and memory do not depend on the values of the weights.
+`codec_worker.py` measures each codec in its own process, on the same speech at the codec's own sample rate.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from silkcodec.evaluate import machine
 
 BENCH = Path(__file__).resolve().parent
 SAMPLES = BENCH.parent / "samples"
-SPEED_OF = (  # Only the rates of the others are counted, because presets of one model have about the same speed.
+SPEED_OF = (  # For all other presets, only rates are counted, because presets of a model have about the same speed.
     "silk",
     "dac:16k",
     "dac:24k",
@@ -47,14 +47,14 @@ SPEED_OF = (  # Only the rates of the others are counted, because presets of one
 
 @dataclass(frozen=True)
 class Sizes:
-    """Hold durations in seconds: of speech, except `patience_s` and `least_s`, which are wall time."""
+    """Hold the lengths of the clips in seconds, and the number of runs."""
 
-    speed_s: float = 15.0  # duration of the clip that is encoded and decoded to measure speed and memory
-    count_s: float = 60.0  # duration of the clip whose tokens are counted
-    long_s: float = 600.0  # duration of an extra clip, for codecs that encode it within patience_s
+    speed_s: float = 15.0  # clip for speed and memory
+    count_s: float = 60.0  # clip whose tokens are counted
+    long_s: float = 600.0  # second clip whose tokens are counted, for codecs that encode it within patience_s
     patience_s: float = 20.0
-    runs: int = 3  # minimum number of encodings and decodings; they are repeated until they took:
-    least_s: float = 3.0
+    runs: int = 3  # minimum number of runs
+    least_s: float = 3.0  # minimum total time of all runs
     threads: int = 2
 
 
@@ -62,10 +62,10 @@ QUICK = Sizes(speed_s=2.0, count_s=3.0, long_s=4.0, patience_s=5.0, runs=1, leas
 
 
 class Bench:
-    """Measure codecs with given sizes.
+    """Measure codecs with clips of the given sizes.
 
     Args:
-        folder: folder for the clips, which also contains a weights folder for each baseline model.
+        folder: folder for the clips. It must contain a folder with weights for each baseline model.
     """
 
     def __init__(self, sizes: Sizes, folder: Path) -> None:
@@ -73,7 +73,7 @@ class Bench:
         self.clips = {duration_s: self._tile(duration_s) for duration_s in (sizes.speed_s, sizes.count_s, sizes.long_s)}
 
     def measure(self, name: str) -> Figures:
-        """Return all figures of one codec, or the error if it cannot be used."""
+        """Return all figures of a codec, or the error if the codec cannot be used."""
         sizes, named = self.sizes, self._named(name)
         try:
             runs = ("--runs", sizes.runs, "--least-s", sizes.least_s)
@@ -88,7 +88,7 @@ class Bench:
         return found
 
     def count(self, names: list[str]) -> dict[str, Figures]:
-        """Return the rates of presets of one codec, all from one process, because rates need no quiet machine."""
+        """Return the rates of several presets of a codec. One process counts all of them, because it takes no times."""
         named = [self._named(name) for name in names]
         try:
             found = worker("count", self.clips[self.sizes.speed_s], *named, threads=self.sizes.threads)
@@ -105,20 +105,20 @@ class Bench:
         return {"failed": last.replace(f"{self.folder}/", "")}
 
     def _tile(self, duration_s: float) -> Path:
-        """Repeat the samples and return a file of the given duration in seconds."""
+        """Write a file that repeats the samples for the given duration, and return its path."""
         clip = self.folder / f"{duration_s:g}.wav"
         subprocesses.run([sys.executable, BENCH / "speed_worker.py", "tile", SAMPLES, clip, str(duration_s)])
         return clip
 
 
 def worker(verb: str, *arguments: str | Path | float, threads: int = 2) -> Figures:
-    """Run one measurement of `codec_worker.py` in its own process and return its result."""
+    """Run one measurement of `codec_worker.py` in a new process and return its result."""
     command = [sys.executable, BENCH / "codec_worker.py", verb, *map(str, arguments), "--threads", str(threads)]
     return json.loads(subprocesses.run(command, {"OMP_NUM_THREADS": str(threads)}).stdout)
 
 
 def measure_all(names: list[str], bench: Bench) -> dict[str, Figures]:
-    """Measure the codecs one after another, in the order of `names`. No other program should run meanwhile."""
+    """Measure the codecs one after another and return {name: figures}. The machine should be idle."""
     found: dict[str, Figures] = {}
     for name in names:
         if name in SPEED_OF:
@@ -140,7 +140,7 @@ def say(what: str) -> None:
 
 
 def model_of(name: str) -> str | None:
-    """Return the model of `random_baselines.py` for a preset, or None if it needs no model.
+    """Return the name that `random_baselines.py` gives to a preset's model, or None if the preset needs no model.
 
     >>> model_of("dac:44k"), model_of("encodec:stereo-6k"), model_of("mimi:8"), model_of("opus:6k")
     ('dac_44khz', 'encodec_48khz', 'mimi', None)
@@ -152,7 +152,7 @@ def model_of(name: str) -> str | None:
 
 
 def _place(name: str) -> int:
-    """Return the sort key of a name: codecs in the order of `SPEED_OF`, then others; presets in their own order."""
+    """Return a sort key that puts the codecs in `SPEED_OF` first, in that order, and keeps the order of presets."""
     order = [other.partition(":")[0] for other in SPEED_OF]
     base = name.partition(":")[0]
     return order.index(base) if base in order else len(order)
@@ -160,12 +160,12 @@ def _place(name: str) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure all codecs.")
-    parser.add_argument("--out", type=Path, required=True, help="JSON file for the results; overwritten")
-    parser.add_argument("--codecs", help="codecs, separated by commas, for a trial run")
-    parser.add_argument("--quick", action="store_true", help="trial with short clips; the times are meaningless")
+    parser.add_argument("--out", type=Path, required=True, help="JSON file for the results; it is overwritten")
+    parser.add_argument("--codecs", help="measure only these codecs, separated by commas")
+    parser.add_argument("--quick", action="store_true", help="trial run with short clips; the times are meaningless")
     options = parser.parse_args()
     if not options.out.resolve().parent.is_dir():
-        parser.error(f"The folder of --out must exist; got '{options.out}'.")
+        parser.error(f"The folder for --out must exist; got '{options.out}'.")
     found, before = machine.conditions(), machine.clocks()
     sizes = QUICK if options.quick else Sizes()
     try:

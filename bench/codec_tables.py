@@ -1,4 +1,4 @@
-"""Build the tables of codecs from codecs.json, and the rates that the package contains for `silk codecs`."""
+"""Build the tables of codecs, and the rates that `silk codecs` shows, from codecs.json."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from silkcodec.evaluate.markdown import number, table
 from silkcodec.evaluate.results import to_json
 
 KIND = "silk codecs"
-NOT_YET = "Not measured yet: `make bench-codecs`."
+NOT_YET = "Not measured yet. Run `make bench-codecs`."
 RATES = Path("src", "silkcodec", "baselines", "rates.json")
 
 
 def rates(bench: Path) -> str:
-    """Return the table of the token and bit rates of the codecs whose speed was measured."""
+    """Return the table of token rates and bit rates, for the codecs whose speed was measured."""
     result = findings.read_result(bench / "codecs.json", KIND)
     if result is None:
         return NOT_YET
@@ -33,7 +33,7 @@ def all_rates(bench: Path) -> str:
 
 
 def speed(bench: Path) -> str:
-    """Return the table of speed and memory, and the table of ratios to Silk with their targets."""
+    """Return a table of speed and memory, and a table that compares them with Silk's."""
     result = findings.read_result(bench / "codecs.json", KIND)
     if result is None or result["quick"]:  # The rates of a trial run are correct, but its times are meaningless.
         return NOT_YET
@@ -44,13 +44,13 @@ def speed(bench: Path) -> str:
         for name, codec in result["codecs"].items()
         if "failed" in codec or codec["speed"]
     ]
-    measured = table(["codec", "encode", "decode", "peak memory", "load"], rows)
+    measured = table(["codec", "encode", "decode", "peak memory", "load time"], rows)
     parts = [measured, _ratio_table(result, targets), _speed_notes(bench, result, ours)]
     return "\n\n".join(part for part in parts if part)
 
 
 def ratios(result: Figures, name: str, ours: str) -> dict[str, float]:
-    """Return how many times faster Silk is than another codec, and how many times its memory the other one needs."""
+    """Return Silk's speed divided by that of another codec, and the other codec's memory divided by Silk's."""
     of, other = result["codecs"][ours]["speed"], result["codecs"][name]["speed"]
     both_s = [sum(speed[way]["median_s"] for way in ("encode", "decode")) for speed in (of, other)]
     return {
@@ -62,7 +62,7 @@ def ratios(result: Figures, name: str, ours: str) -> dict[str, float]:
 
 
 def packaged(result: Figures) -> Figures:
-    """Return the figures that `silk codecs` shows, which are the same on every machine."""
+    """Return the figures that `silk codecs` shows. They do not depend on the machine."""
     kept = ("quantizer", "sample_rate", "frame_rates_hz", "codebook_sizes", "tokens_per_second", "bits_per_second")
     codecs: Figures = {}
     for name, codec in result["codecs"].items():
@@ -80,7 +80,7 @@ def packaged(result: Figures) -> Figures:
 
 
 def stale(root: Path, bench: Path) -> dict[Path, str]:
-    """Return {path: content} of the package's rates if they differ from the JSON, else {}."""
+    """Return {path: correct content} if the packaged rates do not match codecs.json, or an empty dict."""
     result = findings.read_result(bench / "codecs.json", KIND)
     if result is None:
         return {}
@@ -93,7 +93,8 @@ TABLES: dict[str, Callable[[Path], str]] = {"codecs": rates, "codecs-speed": spe
 
 
 def _rate_table(codecs: Figures, ours: str) -> str:
-    header = ["codec", "frames/s", "codebooks", "tokens/s", "bit/s", "counted", "over", "quantizer", "parameters"]
+    header = ["codec", "frames/s", "codebooks", "tokens/s", "bit/s", "counted tokens/s", "length of speech"]
+    header += ["quantizer", "parameters"]
     rows = []
     for name, codec in codecs.items():
         if "failed" in codec:
@@ -115,19 +116,19 @@ def _rate_table(codecs: Figures, ours: str) -> str:
 
 
 def _rate_notes(result: Figures) -> str:
-    """Return the notes that explain differences from other published token rates, as a list."""
+    """Return a Markdown list with definitions, and with reasons why other published token rates differ."""
     measured = {name: codec for name, codec in result["codecs"].items() if "failed" not in codec}
     notes = [
-        "All figures are counted from codes of real speech. **tokens/s** and **bit/s** are relative to the time that "
-        "the frames span. **counted** is relative to the duration of the speech. It includes the padding of the last "
-        "frame (a window for SNAC, a chunk of 1 s for stereo EnCodec) and the frames that flush the delay of a "
-        "classical codec. The longer the speech, the smaller this overhead."
+        "**tokens/s** and **bit/s** are relative to the duration of the frames.",
+        "**counted tokens/s** is the number of tokens in real speech of the stated length, divided by that length. It "
+        "includes the padding of the last frame (a window for SNAC, a chunk of 1 s for stereo EnCodec) and the frames "
+        "that flush the delay of a classical codec. For longer speech, this overhead is smaller.",
     ]
     if "dac:44k" in measured:
         dac = measured["dac:44k"]
         notes.append(
-            "The usual figure of 774 for DAC is 9 x 86, from a rounded frame rate. The exact rate is 44,100 / 512 = "
-            f"{dac['frame_rates_hz'][0]:.2f} Hz, which gives {dac['tokens_per_second']:.1f} tokens/s."
+            "For DAC, 774 tokens/s is often stated. This is 9 x 86, from a rounded frame rate. The exact frame rate is "
+            f"44,100 / 512 = {dac['frame_rates_hz'][0]:.2f} Hz, which gives {dac['tokens_per_second']:.1f} tokens/s."
         )
     if "snac:24k" in measured:
         snac = measured["snac:24k"]
@@ -135,11 +136,12 @@ def _rate_notes(result: Figures) -> str:
         others = [name for name in ("snac:32k", "snac:44k") if name in measured]
         rest = " and ".join(f"{measured[name]['tokens_per_second']:.1f} (`{name}`)" for name in others)
         notes.append(
-            f"SNAC's model for speech has {len(snac['codebook_sizes'])} codebooks: {clocks} = "
-            f"{snac['tokens_per_second']:.1f} tokens/s. No published model has the often quoted 82.5 tokens/s "
-            f"with 4 codebooks.{f' Those with 4 codebooks have {rest}.' if rest else ''}"
+            f"SNAC's speech model has {len(snac['codebook_sizes'])} codebooks with {clocks} = "
+            f"{snac['tokens_per_second']:.1f} tokens/s. Other texts state 82.5 tokens/s with 4 codebooks, but no "
+            "published model has these properties."
+            f"{f' The models with 4 codebooks have {rest} tokens/s.' if rest else ''}"
         )
-    notes.append("**parameters** are those learned by gradient. Codebooks learned as running means are not included.")
+    notes.append("**parameters** excludes codebooks that are learned as running means, without gradients.")
     return "\n".join(f"- {note}" for note in notes)
 
 
@@ -152,7 +154,7 @@ def _speed_cells(codec: Figures) -> list[str]:
 
 
 def _ratio_table(result: Figures, targets: Figures) -> str:
-    """Return a table with a row per other codec. Classical codecs have no target."""
+    """Return a table that compares each codec with Silk. Classical codecs have no target."""
     ours = targets["codec"]
     codecs = {name: codec for name, codec in result["codecs"].items() if codec.get("speed")}
     if ours not in codecs:
@@ -167,17 +169,17 @@ def _ratio_table(result: Figures, targets: Figures) -> str:
         if codec["parameters"] is not None:
             judged = findings.judged(min(found["encode"], found["decode"]), targets["times_faster"], "x faster")
         rows.append([name, *times, _times(found["memory"], "less", "more"), *judged])
-    return table([f"{ours} against", "encode", "decode", "round trip", "peak memory", "target", "met"], rows)
+    return table([f"{ours} compared with", "encode", "decode", "both", "peak memory", "target", "target met"], rows)
 
 
 def _times(ratio: float, above: str, below: str) -> str:
-    """Return a ratio as text: `12x faster`, `3.4x slower`."""
+    """Return a ratio as text, such as `12x faster` or `3.4x slower`."""
     times, word = (ratio, above) if ratio >= 1 else (1 / ratio, below)
     return f"{factor(times)} {word}"
 
 
 def factor(value: float) -> str:
-    """Return a factor with two significant digits, or all digits before the point: `0.42x`, `5.1x`, `1,250x`."""
+    """Return a factor with at least two significant digits, such as `0.42x`, `5.1x` or `1,250x`."""
     n_digits = 2 if value < 1 else 1 if value < 9.95 else 0
     return f"{value:,.{n_digits}f}x"
 
@@ -186,13 +188,14 @@ def _speed_notes(bench: Path, result: Figures, ours: str) -> str:
     found, sizes = result["conditions"], result["sizes"]
     versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
     sentences = [
-        f"Encode and decode: times real time, the median of {sizes['runs']} runs or more on {sizes['speed_s']:g} s of "
-        "speech at the codec's own sample rate. Peak memory: resident memory of a new process that encodes and decodes "
-        "that speech. Load: time until ready, imports included. The neural baselines have **random weights in their "
-        "published architecture**, because speed and memory do not depend on the weights. They run in PyTorch, "
-        f"float32, with long clips in pieces of 10 s. {ours.capitalize()} runs on ONNX Runtime.",
-        f"{found['codec']}{findings.not_embedded(bench, found['codec'], times=True)}; {found['threads']} threads, "
-        f"{found['cores']} cores, {found['cpu']}, {found['system']}; {versions}; {result['created'][:10]}.",
+        f"Speeds are multiples of real time: the median of at least {sizes['runs']} runs on {sizes['speed_s']:g} s of "
+        "speech at the codec's own sample rate. Peak memory is the resident memory of a new process that encodes and "
+        "decodes this speech. The load time includes imports. The neural baselines were measured with **random weights "
+        "in their published architectures**, because speed and memory do not depend on the values of the weights. They "
+        "run in PyTorch with float32, and process long clips in pieces of 10 s. "
+        f"{ours.capitalize()} runs on ONNX Runtime.",
+        f"Conditions: {found['codec']}{findings.not_embedded(bench, found['codec'], times=True)}; {found['threads']} "
+        f"threads, {found['cores']} cores, {found['cpu']}, {found['system']}; {versions}; {result['created'][:10]}.",
         *findings.warnings(result),
     ]
     return " ".join(sentences)

@@ -1,4 +1,4 @@
-"""Measure one codec in this process, which `codec_bench.py` starts. The last printed line is JSON.
+"""Measure one codec in this process, which `codec_bench.py` starts, and print the result as JSON in the last line.
 
 python bench/codec_worker.py measure CLIP NAME [--runs N] [--threads N]
 """
@@ -20,11 +20,11 @@ from typing import Any
 from speed_worker import WARM_UP_S, timed
 from subprocesses import Figures, max_rss_mb
 
-NOT_LEARNED = {"encoder.mel.filters", "decoder.head.window"}  # constants with names like weights in Silk's graphs
+NOT_LEARNED = {"encoder.mel.filters", "decoder.head.window"}  # constants in Silk's graphs that are named like weights
 
 
 def presets(_: argparse.Namespace) -> Figures:
-    """Return every codec with every preset, in the order of the registry, and the missing packages of each."""
+    """Return {name: missing packages} for all presets of all codecs."""
     from silkcodec import codec
 
     names = {base: [f"{base}:{preset}" for preset in codec.presets(base)] or [base] for base in codec._BUILT_IN}
@@ -40,12 +40,12 @@ def versions(_: argparse.Namespace) -> Figures:
         try:
             found[name] = version(name)
         except PackageNotFoundError:
-            continue  # Its codecs report this.
+            continue  # The codecs that need this package report the error.
     return {"codec": silkcodec.load().codec_id, "versions": found}
 
 
 def measure(options: argparse.Namespace) -> Figures:
-    """Measure rates, speed, memory and loading time. The memory peak is that of encoding and decoding once."""
+    """Measure rates, speed, load time, and the peak memory of encoding and decoding once."""
     codec, load_s = timed(lambda: _load(options.name, options.threads))
     wave = _wave(codec, options.clip)
     codec.decode(codec.encode(wave[: int(WARM_UP_S * codec.sample_rate)], codec.sample_rate))
@@ -68,7 +68,7 @@ def measure(options: argparse.Namespace) -> Figures:
 
 
 def count(options: argparse.Namespace) -> Figures:
-    """Count the rates of several codecs, without times."""
+    """Count the token rates of several codecs without measuring times."""
     found = {}
     for name in options.names:
         codec = _load(name, options.threads)
@@ -89,7 +89,7 @@ def _load(name: str, threads: int) -> Any:
 
 
 def _wave(codec: Any, clip: Path) -> Any:
-    """Return the clip, float32 [T] at the codec's own rate, so that resampling is not measured."""
+    """Return the clip, float32 [T], at the codec's sample rate, so that the times exclude resampling."""
     from silkcodec import audio
 
     return audio.read(clip, codec.sample_rate)
@@ -122,7 +122,7 @@ def _rates(codec: Any, tokens: Any) -> Figures:
 
 
 def _n_parameters(codec: Any) -> int | None:
-    """Return the number of parameters learned by gradient, without codebooks in buffers; None if there are none."""
+    """Return the number of parameters that are learned with gradients, or None for codecs without a network."""
     if codec.name == "silk":
         import onnx
 
@@ -142,11 +142,11 @@ def _n_parameters(codec: Any) -> int | None:
 
 
 def _check(name: str, wave: Any, heard: Any) -> None:
-    """Exit if the decoded wave is silent, not finite or of another length, because this changes the times."""
+    """Exit if the decoded audio is silent, not finite or of the wrong length, because the times would be wrong."""
     import numpy as np
 
     if heard.shape != wave.shape or not np.isfinite(heard).all() or not np.abs(heard).max() > 1e-6:
-        sys.exit(f"{name} must decode to a finite wave of the input's length that is not silent; it did not.")
+        sys.exit(f"The decoded audio of '{name}' is silent, contains non-finite samples, or has the wrong length.")
 
 
 def _spread(times_s: list[float], duration_s: float) -> Figures:
@@ -176,7 +176,7 @@ def main() -> None:
     measuring.add_argument("clip", type=Path)
     measuring.add_argument("name", help="codec name with its @source, as for silkcodec.load")
     measuring.add_argument(
-        "--runs", type=int, default=3, help="minimum number of runs; they are repeated for at least --least-s"
+        "--runs", type=int, default=3, help="minimum number of runs; runs continue for at least --least-s seconds"
     )
     measuring.add_argument("--least-s", type=float, default=0.0)
     counting = verb(count)

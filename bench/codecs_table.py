@@ -1,9 +1,9 @@
-"""Write the table of docs/codecs.md: every codec and preset, from the attributes of the loaded codecs.
+"""Write the table of all codecs and presets into docs/codecs.md, from the attributes of the loaded codecs.
 
     python bench/codecs_table.py
 
-The neural baselines are built with random weights in their published architectures, but with few channels. Their names,
-rates, codebooks and latency are those of the published models. *Measured* rates are in bench/codecs.json.
+The neural baselines are built with random weights and few channels. Otherwise they have the published architectures, so
+their rates, codebooks and latency are correct. bench/codecs.json has the measured rates.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from silkcodec.evaluate import markdown
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENT = ROOT / "docs" / "codecs.md"
 BEGIN, END = "<!-- codecs -->\n", "<!-- /codecs -->\n"
-HEADER = ("codec", "published as", "rate", "quantizer", "codebooks", "frames/s", "tokens/s", "kbit/s", "latency")
+HEADER = ("codec", "weights", "sample rate", "quantizer", "codebooks", "frames/s", "tokens/s", "kbit/s", "latency")
 MODULES = {"codec2": codec2, "dac": dac, "encodec": encodec, "mimi": mimi, "opus": opus, "snac": snac, "speex": speex}
-SHOWN = {"mimi": ("1", "8", "32")}  # of its 32 presets, which differ only in the number of codebooks
+SHOWN = {"mimi": ("1", "8", "32")}  # Mimi's 32 presets differ only in the number of codebooks.
 
 
 def repository(base: str, preset: str) -> str | None:
@@ -39,7 +39,7 @@ def repository(base: str, preset: str) -> str | None:
 
 
 def load_all(folder: Path) -> dict[str, Any]:
-    """Return a codec for each row, by name. Neural codecs get small random weights, which are written to `folder`."""
+    """Return {name: codec} for each row. The neural codecs get small random weights, which are written to `folder`."""
     baselines = _random_baselines()
     loaded = {}
     for base in sorted(registry._BUILT_IN, key=lambda name: (name != "silk", name)):
@@ -56,7 +56,7 @@ def load_all(folder: Path) -> dict[str, Any]:
 
 
 def row(name: str, codec: Any) -> list[str]:
-    """Return the cells of one line of the table."""
+    """Return the cells of one row."""
     base, _, preset = name.partition(":")
     default = getattr(MODULES.get(base), "DEFAULT_PRESET", None) == preset
     source = repository(base, preset)

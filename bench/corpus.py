@@ -1,12 +1,13 @@
-"""Measure `silk tokenize` with both engines, uninterrupted and killed three times, and write a JSON file.
+"""Measure `silk tokenize` with both engines, with and without kills, and write the results as JSON.
 
-    python bench/corpus.py --speech FOLDER --out bench/corpus.json         # about 10 minutes on two quiet cores
-    python bench/corpus.py --speech FOLDER --out /tmp/quick.json --quick   # a trial with a minute of speech
+    python bench/corpus.py --speech FOLDER --out bench/corpus.json         # about 10 minutes on two idle cores
+    python bench/corpus.py --speech FOLDER --out /tmp/quick.json --quick   # trial run with a few minutes of speech
 
-FOLDER has an INDEX.tsv with duration_s. The program draws the given hours with a seed, writes a manifest, and tokenises
-it four times: with local processes and with Ray, uninterrupted and with three times `kill -9` of the process group. The
-shards must have the same bytes, and every recording must be there exactly once. Otherwise the program writes nothing
-and exits with 1. The throughput is compared with that of one process that only encodes, with one thread.
+FOLDER must contain an INDEX.tsv with a column duration_s. The program selects speech at random with a fixed seed and
+writes a manifest. It tokenizes this manifest four times: with local processes and with Ray, each once without
+interruption and once with three kills (`kill -9`) of the process group. All runs must write the same bytes and contain
+every recording exactly once. Otherwise the program exits with 1 and writes no results. The throughput is compared with
+that of a single process that only encodes, with one thread.
 """
 
 from __future__ import annotations
@@ -37,12 +38,12 @@ SCRIPT = Path(__file__).resolve()
 SEED = 6
 SHARD_ITEMS = 8
 ENGINES = ("local", "ray")
-PATIENCE_S = 3600.0  # maximum time of one run
+PATIENCE_S = 3600.0  # time limit for one run
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """Hold the hours to tokenise, the hours for the single process, and the number of kills."""
+    """Hold the hours of speech to tokenize, the hours for the single process, and the number of kills."""
 
     hours: float = 2.0
     single_hours: float = 0.5
@@ -53,7 +54,7 @@ QUICK = Sizes(hours=0.1, single_hours=0.01, kills=1)
 
 
 def choose(speech: Path, hours: float, target: Path) -> list[dict[str, Any]]:
-    """Write a manifest of the given number of hours from a folder, drawn with the seed, and return its rows."""
+    """Write a manifest with the given number of hours of randomly selected speech, and return its rows."""
     rows = [row for row in manifest.read(speech / manifest.INDEX_NAME) if row.get("duration_s")]
     random.Random(SEED).shuffle(rows)
     chosen: list[dict[str, Any]] = []
@@ -65,7 +66,7 @@ def choose(speech: Path, hours: float, target: Path) -> list[dict[str, Any]]:
         chosen.append({"path": str((speech / row["path"]).resolve()), "id": row["path"], **known})
         left_s -= float(row["duration_s"])
     if left_s > 0:
-        sys.exit(f"'{speech}' must have {hours:g} h of speech; {left_s / 3600:.2f} h are missing.")
+        sys.exit(f"'{speech}' must contain at least {hours:g} h of speech; got {hours - left_s / 3600:.2f} h.")
     target.write_text("".join(json.dumps(row) + "\n" for row in chosen), encoding="utf-8")
     return chosen
 
@@ -77,7 +78,7 @@ def command(engine: str, listed: Path, out: Path, workers: int) -> list[str]:
 
 
 def uninterrupted(engine: str, listed: Path, out: Path, workers: int) -> Figures:
-    """Run once without interruption and return throughput, memory, and the times of the shards as they completed."""
+    """Run once without interruption, and return throughput, memory and the times of the shards."""
     done = subprocesses.run(command(engine, listed, out, workers))
     report = json.loads(done.stdout)
     records = ledger(out)
@@ -100,7 +101,7 @@ def uninterrupted(engine: str, listed: Path, out: Path, workers: int) -> Figures
 
 
 def start(engine: str, listed: Path, out: Path) -> float:
-    """Return the overhead of a run in seconds, measured with one recording and one worker."""
+    """Return the startup time of a run in seconds, measured with one recording and one worker."""
     one = listed.with_name("one.jsonl")
     one.write_text(listed.read_text(encoding="utf-8").partition("\n")[0] + "\n", encoding="utf-8")
     done = subprocesses.run(command(engine, one, out, 1))
@@ -108,7 +109,7 @@ def start(engine: str, listed: Path, out: Path) -> float:
 
 
 def interrupted(engine: str, listed: Path, out: Path, workers: int, kills: int) -> Figures:
-    """Do the same run, but kill it after each of these fractions and start it again."""
+    """Run the same command, but kill it `kills` times at regular intervals and resume it."""
     words = command(engine, listed, out, workers)
     n_shards: int | None = None
     left_over = 0
@@ -124,7 +125,7 @@ def interrupted(engine: str, listed: Path, out: Path, workers: int, kills: int) 
                     break
                 if run.poll() is not None or time.monotonic() > until:
                     stderr.seek(0)
-                    sys.exit(f"The run must not end before it is killed; it ended with {run.poll()}: {stderr.read()!r}")
+                    sys.exit(f"The run ended with {run.poll()} before it could be killed: {stderr.read()!r}")
                 time.sleep(0.02)
             family = descendants(run.pid)
             os.killpg(run.pid, signal.SIGKILL)
@@ -145,7 +146,7 @@ def interrupted(engine: str, listed: Path, out: Path, workers: int, kills: int) 
 
 
 def ledger(out: Path) -> list[dict[str, Any]]:
-    """Return the complete lines of a ledger."""
+    """Return the entries of a ledger, without an incomplete last line."""
     try:
         content = (out / "ledger.jsonl").read_bytes()
     except FileNotFoundError:
@@ -154,7 +155,7 @@ def ledger(out: Path) -> list[dict[str, Any]]:
 
 
 def descendants(pid: int) -> list[int]:
-    """Return all descendants of a process. Ray starts some of them in their own process groups."""
+    """Return all descendants of a process, because Ray starts some of them in their own process groups."""
     listed = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
     parents = {int(child): int(parent) for child, parent in (line.split() for line in listed.splitlines())}
     found, waiting = [], [pid]
@@ -167,7 +168,7 @@ def descendants(pid: int) -> list[int]:
 
 
 def bury(family: Sequence[int], patience_s: float = 15.0) -> int:
-    """Wait until these processes have ended, and return the number that had to be killed one by one."""
+    """Wait until the processes have ended, and return how many of them had to be killed."""
     until = time.monotonic() + patience_s
     while (alive := [pid for pid in family if _is_alive(pid)]) and time.monotonic() < until:
         time.sleep(0.1)
@@ -191,18 +192,18 @@ def checksums(out: Path) -> dict[str, str]:
 
 
 def check(rows: Sequence[dict[str, Any]], outs: Sequence[Path], quarantined: int) -> Figures:
-    """Check that all runs wrote the same bytes and have every recording once. Exits otherwise."""
+    """Exit with an error unless all runs wrote the same bytes and contain every recording once."""
     from silkcodec.corpus import read
 
     found = [checksums(out) for out in outs]
     ids = [row.id for row in read(outs[0], verify=True)]
     problems = []
     if any(other != found[0] for other in found):
-        problems.append("shards differ between the runs")
+        problems.append("the runs wrote different shards")
     if len(ids) != len(set(ids)) or not set(ids) <= {row["id"] for row in rows}:
         problems.append("a row is duplicated, or its recording is not in the manifest")
     if len(ids) + quarantined != len(rows):
-        problems.append(f"{len(rows)} recordings became {len(ids)} rows and {quarantined} quarantined")
+        problems.append(f"{len(rows)} recordings gave {len(ids)} rows, and {quarantined} were quarantined")
     if problems:
         sys.exit(f"corpus: {'; '.join(problems)}; see {outs[0].parent}")
     whole = hashlib.sha256("".join(f"{name} {value}\n" for name, value in found[0].items()).encode())
@@ -263,15 +264,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measure silk tokenize.")
     parser.add_argument("--speech", type=Path, help="folder with an INDEX.tsv")
     parser.add_argument("--out", type=Path, help="JSON file for the results")
-    parser.add_argument("--hours", type=float, default=None, help="hours of speech; default: 2")
-    parser.add_argument("--quick", action="store_true", help="trial with a few minutes of speech")
+    parser.add_argument("--hours", type=float, default=None, help="hours of speech (default: 2)")
+    parser.add_argument("--quick", action="store_true", help="trial run with a few minutes of speech")
     parser.add_argument("--single", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.single:
         single(options.single, options.hours)
         return
     if options.speech is None or options.out is None:
-        parser.error("--speech and --out are needed")
+        parser.error("--speech and --out are required.")
     sizes = QUICK if options.quick else Sizes()
     if options.hours is not None:
         sizes = Sizes(options.hours, min(sizes.single_hours, options.hours), sizes.kills)

@@ -1,4 +1,4 @@
-"""Read and check results, and compare figures with their targets, for the tables of this folder."""
+"""Read results and compare figures with their targets, for the modules in this folder that build tables."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from silkcodec.evaluate.markdown import number
 
 Figures = dict[str, Any]
 
-QUIET_CORES = 0.1  # cores that other processes may use meanwhile; above this, times are unreliable
+QUIET_CORES = 0.1  # If other processes use more cores than this during a measurement, times are unreliable.
 COMPARISONS: dict[str, tuple[str, Callable[[float, float], bool]]] = {
     "at_least": ("at least", lambda value, bound: value >= bound),
     "at_most": ("at most", lambda value, bound: value <= bound),
@@ -23,16 +23,23 @@ COMPARISONS: dict[str, tuple[str, Callable[[float, float], bool]]] = {
 
 
 class TableError(Exception):
-    """Report invalid markers in a document, or an invalid file of a measurement."""
+    """Raised for invalid markers in a document and for invalid result files."""
 
 
 def read_result(path: Path, kind: str) -> Figures | None:
-    """Return a result, or None if the file does not exist. Raises TableError."""
+    """Return the result in a file, or None if the file does not exist.
+
+    Raises:
+        TableError: the file contains a result of another kind or format.
+    """
     if not path.exists():
         return None
     result = json.loads(path.read_text(encoding="utf-8"))
     if result.get("kind") != kind or result.get("format") != 1:
-        raise TableError(f"'{path.name}' must be JSON of the kind '{kind}', format 1. Measure again.")
+        raise TableError(
+            f"'{path.name}' must have the kind '{kind}' and format 1; got '{result.get('kind')}' and format "
+            f"{result.get('format')}. Measure again."
+        )
     return result
 
 
@@ -41,7 +48,7 @@ def targets(bench: Path) -> Figures:
 
 
 def judged(value: float | None, target: Figures, unit: str, digits: int | None = None) -> list[str]:
-    """Return the cells `target` and `met`: all bounds, and whether all of them hold."""
+    """Return two cells: the target with all its bounds, and whether the value meets all of them."""
     if not target:
         return ["", ""]
     bounds = []
@@ -53,34 +60,34 @@ def judged(value: float | None, target: Figures, unit: str, digits: int | None =
 
 
 def embedded(bench: Path) -> Figures | None:
-    """Return the config of the embedded weights."""
+    """Return the config of the embedded weights, or None if there are none."""
     config = bench.parent / "src" / "silkcodec" / "silk" / "weights" / "config.json"
     found: Figures | None = json.loads(config.read_text(encoding="utf-8")) if config.exists() else None
     return found
 
 
 def network(config: Figures) -> str:
-    """Return an id of the network of some weights, which is the same for the same streaming states."""
+    """Return an id for the network of these weights. Networks with the same streaming states have the same id."""
     states = [config[graph]["states"] for graph in ("encoder", "decoder")]
     return hashlib.sha256(json.dumps(states, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def not_embedded(bench: Path, codec_id: str, *, times: bool = False) -> str:
-    """Return a remark if the measured weights are not the embedded ones.
+    """Return a remark if the measured weights are not the embedded weights, or an empty string.
 
     Args:
-        times: only speed and memory were measured, which depend only on the network.
+        times: True if only speed and memory were measured, which depend on the network but not on its weights.
     """
     config = embedded(bench)
     if config is None or codec_id == f"silk@{config['weights_hash']}":
         return ""
     if times and network(config) in _networks(bench, codec_id):
-        return " (earlier weights of the same network; times do not depend on the weights)"
-    return f" (**not the embedded weights**, {config['weights_hash']}: measure again)"
+        return " (earlier weights of the same network; their speed is the same)"
+    return f" (**not the embedded weights**, which are silk@{config['weights_hash']})"
 
 
 def _networks(bench: Path, codec_id: str) -> list[str]:
-    """Return the ids of the network of some weights that history/ contains."""
+    """Return the network ids that history/ contains for some weights."""
     kept = [json.loads(path.read_text(encoding="utf-8")) for path in (bench / "history").glob("*.json")]
     return [one["network"] for one in kept if one["codecs"]["silk"]["codec_id"] == codec_id and "network" in one]
 
@@ -92,16 +99,14 @@ def duration(seconds: float) -> str:
 
 
 def warnings(result: Figures) -> list[str]:
-    """Return a sentence for each reason why the times of a measurement may be wrong."""
+    """Return a sentence for each reason why the times in a result may be unreliable."""
     sentences = []
     others = result["conditions"]["others_cores"]
     if others is None:
-        sentences.append("Whether other processes ran meanwhile is not known.")
+        sentences.append("The load from other processes was not recorded.")
     elif others > QUIET_CORES:
         used = number(others, 1)
-        sentences.append(
-            f"**The machine was not idle**: other processes used {used} cores meanwhile; times are too long."
-        )
+        sentences.append(f"**The machine was not idle**: other processes used {used} cores, so the times are too long.")
     if result["quick"]:
-        sentences.append("**Measured with --quick**, with files too short for reliable results.")
+        sentences.append("**Measured with --quick**, which uses files that are too short for reliable results.")
     return sentences

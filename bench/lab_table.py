@@ -1,7 +1,7 @@
-"""Build the table of experiments for docs/results.md: each experiment with its question and its answer.
+"""Build the table of experiments in docs/results.md, with the question and the answer of each experiment.
 
-The answers are computed from the JSON (`silkcodec_lab.EXPERIMENT.answer`), so a rerun that changes a finding changes
-its sentence.
+`silkcodec_lab.EXPERIMENT.answer` writes the answer from the stored result, so the answer changes if a rerun gives
+another result.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from silkcodec_lab.pages import EXPERIMENTS, committed, load_result
 
 
 def laboratory(_: Path) -> str:
-    """Return the table. It does not depend on the files in bench/."""
+    """Return a table with one row per experiment. It does not depend on the files in bench/."""
     rows = []
     for name, package in EXPERIMENTS.items():
         module = import_module(f"{package}.answer")
         found = [load_result(path) for path in committed(name) if path.stem == name]
-        answer = f"{module.answer(found[0])} [Page](lab/{name}.md)" if found else "not measured yet"
+        answer = f"{module.answer(found[0])} [Details](lab/{name}.md)" if found else "not measured yet"
         rows.append([f"`{name}`", module.QUESTION, answer])
     return table(["`silk lab`", "question", "answer"], rows, numeric=False)
 

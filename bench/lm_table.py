@@ -1,4 +1,4 @@
-"""Build the table of docs/language-models.md from speech_lm.json, which examples/speech_lm writes."""
+"""Build the table of the example language model from speech_lm.json, which examples/speech_lm/train.py writes."""
 
 from __future__ import annotations
 
@@ -9,27 +9,28 @@ import findings
 
 from silkcodec.evaluate.markdown import number, table
 
-MISSING = "Not measured yet: `python examples/speech_lm/train.py SPEECH -o RUN --results bench/speech_lm.json`."
+MISSING = "Not measured yet. Run `python examples/speech_lm/train.py SPEECH -o RUN --results bench/speech_lm.json`."
 
 
 def speech_lm(bench: Path) -> str:
-    """Return the table of the bits per frame of held-out speech, and the time to the first audio."""
+    """Return a table of the bits per frame of held-out speech, and a note on the model and its speed."""
     result = findings.read_result(bench / "speech_lm.json", "silk speech lm")
     if result is None:
         return MISSING
     bits, speech = result["bits_per_frame"], result["speech"]
     rows = [
-        ["tokens without a model", number(bits["raw"], 0), ""],
-        ["unigram: frequency of each level", number(bits["unigram"], 1), _share(bits["unigram"], bits["raw"])],
-        ["the model", number(bits["model"], 1), _share(bits["model"], bits["raw"])],
+        ["none", number(bits["raw"], 0), ""],
+        ["frequencies of the levels (unigram)", number(bits["unigram"], 1), _share(bits["unigram"], bits["raw"])],
+        ["example language model", number(bits["model"], 1), _share(bits["model"], bits["raw"])],
     ]
     found, settings = result["conditions"], result["settings"]
     trained_h, held_out_h = (number(speech[part]["duration_s"] / 3600, 2) for part in ("train", "held_out"))
     tokenise_min, train_min = (number(result[name] / 60, 1) for name in ("tokenise_s", "train_s"))
     sentences = [
-        f"{number(result['parameters'] / 1e6, 1)} M parameters, {settings['steps']} steps of {settings['batch']}"
-        f" windows of {number(settings['window'], 0)} s; trained on {trained_h} h, held out {held_out_h} h.",
-        f"Tokenization took {tokenise_min} min, training {train_min} min.",
+        f"The model has {number(result['parameters'] / 1e6, 1)} M parameters. It was trained on {trained_h} h of speech"
+        f" for {settings['steps']} steps of {settings['batch']} windows of {number(settings['window'], 0)} s, and"
+        f" evaluated on {held_out_h} h of held-out speech.",
+        f"Tokenization took {tokenise_min} min, and training took {train_min} min.",
     ]
     if "sampling" in result:
         said = result["sampling"]
@@ -37,25 +38,27 @@ def speech_lm(bench: Path) -> str:
             f"With one thread, the first audio is available after {number(1000 * said['first_audio_s'], 0)} ms, and"
             f" sampling runs at {number(said['times_real_time'], 1)} x real time."
         )
-    codec = f"{result['codec']}{findings.not_embedded(bench, result['codec'])}"
+    codec = f"Conditions: {result['codec']}{findings.not_embedded(bench, result['codec'])}"
     sentences.append(f"{codec}; {found['cores']} cores, {found['cpu']}, {found['system']}; {result['created'][:10]}.")
-    body = table(["held-out speech, bits per frame of 400 ms", "bits", "of the raw"], rows)
+    body = table(["model", "bits per frame of held-out speech", "share of the bits without a model"], rows)
     return "\n\n".join([body, " ".join([*sentences, *findings.warnings(result)])])
 
 
 def summary(bench: Path) -> str:
-    """Return the same in one sentence, for README."""
+    """Return a summary for docs/language-models.md."""
     result = findings.read_result(bench / "speech_lm.json", "silk speech lm")
     if result is None:
         return MISSING
     bits = result["bits_per_frame"]
     text = (
-        f"{number(result['parameters'] / 1e6, 1)} M parameters, {number(result['train_s'] / 60, 0)} min of training:"
-        f" held-out speech costs {number(bits['model'], 0)} of {number(bits['raw'], 0)} bits per frame"
+        f"The model has {number(result['parameters'] / 1e6, 1)} M parameters and trains in"
+        f" {number(result['train_s'] / 60, 0)} min. It needs {number(bits['model'], 0)} bits per frame of held-out"
+        f" speech, compared with {number(bits['raw'], 0)} bits without a model."
     )
     if "sampling" in result:
-        text += f", and the first audio is available after {number(1000 * result['sampling']['first_audio_s'], 0)} ms"
-    return f"{text}."
+        first_ms = number(1000 * result["sampling"]["first_audio_s"], 0)
+        text += f" When it generates speech, the first audio is available after {first_ms} ms."
+    return text
 
 
 def _share(bits: float, raw: float) -> str:

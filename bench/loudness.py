@@ -2,8 +2,8 @@
 
     python bench/loudness.py --out bench/loudness.json      # about a minute; needs the extra [eval]
 
-The three files of samples/ are scaled to an RMS level and rounded to 16 bits, or an offset is added. Each is then
-encoded with and without normalisation, and the decoded wave is compared with the original.
+The three files in samples/ are either scaled to an RMS level and rounded to 16 bits, or an offset is added to them.
+Each result is encoded with and without normalization, and the decoded audio is compared with the original.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Wave = NDArray[np.float32]
 
 
 def main() -> None:
-    """Measure and write the result."""
+    """Measure STOI for all levels and offsets, and write the results."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
     out = parser.parse_args().out
@@ -51,13 +51,13 @@ def main() -> None:
 
 
 def at_level(wave: Wave, dbfs: float) -> Wave:
-    """Return a wave scaled to an RMS level and rounded to 16 bits."""
+    """Scale a waveform to an RMS level and round it to 16 bits."""
     scale = 10 ** (dbfs / 20) / np.sqrt(np.mean(wave.astype(np.float64) ** 2))
     return (np.rint(wave * scale * 32_768) / 32_768).astype(np.float32)
 
 
 def with_offset(wave: Wave, offset: float) -> Wave:
-    """Return a wave with a constant added."""
+    """Add a constant to a waveform."""
     return (wave + np.float32(offset)).astype(np.float32)
 
 

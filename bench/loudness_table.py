@@ -1,4 +1,4 @@
-"""Build a table of docs/results.md from loudness.json."""
+"""Build the table of quiet recordings in docs/results.md from loudness.json."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import findings
 
 from silkcodec.evaluate.markdown import number, table
 
-MISSING = "Not measured yet: `python bench/loudness.py --out bench/loudness.json`."
+MISSING = "Not measured yet. Run `python bench/loudness.py --out bench/loudness.json`."
 CHANGES = (("level_dbfs", "{:g} dBFS"), ("offset", "DC offset of {:g}"))  # field of a row -> label
 
 
 def loudness(bench: Path) -> str:
-    """Return the table of STOI by level and by offset, without and with normalisation."""
+    """Return a table of STOI by level and by offset, without and with normalization."""
     result = findings.read_result(bench / "loudness.json", "silk loudness")
     if result is None:
         return MISSING
@@ -25,11 +25,12 @@ def loudness(bench: Path) -> str:
         for value in dict.fromkeys(row[field] for row in result["rows"] if field in row):
             found = {row["file"]: row for row in result["rows"] if row.get(field) == value}
             rows.append([text.format(value), *(_cell(found[name]) for name in files)])
-    heads = ["recording", *(name.partition(".")[0] for name in files)]
+    heads = ["input", *(name.partition(".")[0].capitalize() for name in files)]
     remark = findings.not_embedded(bench, result["codec"])
     return (
-        f"{table(heads, rows)}\n\nSTOI of the samples, encoded without -> with `--normalize`."
-        f" Levels are RMS, rounded to 16 bits. {result['codec']}{remark}; {result['created'][:10]}."
+        f"{table(heads, rows)}\n\nEach cell shows STOI without -> with `--normalize`. The inputs are the samples at the"
+        " stated RMS level or with the stated offset, rounded to 16 bits."
+        f" Conditions: {result['codec']}{remark}; {result['created'][:10]}."
     )
 
 

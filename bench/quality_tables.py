@@ -1,9 +1,9 @@
-"""Build the tables of quality from results of `silk compare`, and the figure of the use of the levels.
+"""Build the tables of quality from results of `silk compare`, and draw the figure of the quantization levels.
 
-quality/results.json                     the evaluation clips (evaluation/clips.tsv) without the training speech
-quality/english/, quality/mandarin/      words of its English and Mandarin clips, by recognizers
-quality/gap/                             Silk on training speech and on unseen speech of the same sources
-history/*.json                           earlier weights
+quality/results.json                  the evaluation clips (evaluation/clips.tsv), without the training speech
+quality/english/, quality/mandarin/   recognizer errors on the English and Mandarin clips
+quality/gap/                          Silk on training speech and on unseen speech from the same sources
+history/*.json                        earlier weights
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ Figures = dict[str, Any]
 
 QUALITY = Path("quality", "results.json")
 GAP = Path("quality", "gap", "results.json")
-WORDS = {  # Mandarin writes no spaces
+WORDS = {  # Mandarin is written without spaces, so its word errors cannot be counted.
     "English": ("english", ("dwer", "dwer_moonshine", "dcer")),
     "Mandarin": ("mandarin", ("dcer",)),
 }
 ENGLISH = "english-read"  # value of the column `group` in evaluation/clips.tsv
 NATURALNESS = "distillmos"
-# Training losses are close to PESQ, STOI, ESTOI and the mel distance: no table shows only these.
+# Training losses are similar to PESQ, STOI, ESTOI and the mel distance, so each table also shows other metrics.
 COLUMNS = (
     (NATURALNESS, "visqol", "speaker_similarity", "pesq_wb", "stoi", "estoi"),
     ("fricative_scatter_db", "flatness_db", "bandwidth_percent", "high_band_db"),
@@ -40,23 +40,23 @@ COLUMNS = (
 )
 GROUPED = (NATURALNESS, "fricative_scatter_db", "pesq_wb", "stoi", "mel_distance")
 PROGRESS = (NATURALNESS, "fricative_scatter_db", "visqol", "pesq_wb", "stoi", "estoi", "mel_distance")
-NOT_YET = "Not measured yet; run `make quality`."
+NOT_YET = "Not measured yet. Run `make quality`."
 LEVELS_FIGURE = Path("docs", "levels.png")
 
 
 def quality(bench: Path) -> str:
-    """Return the table of all codecs on the same clips, and the table of Silk's targets."""
+    """Return the tables of all codecs on the same clips, and the table of Silk's targets."""
     result = _read(bench / QUALITY)
     if result is None:
         return NOT_YET
     parts = _tables(result, result["means"])
     if findings.targets(bench)["quality"]["codec"] in result["settings"]["codecs"]:
-        parts.append(table(["metric", "measured", "target", "met"], _targets(bench, result)))
+        parts.append(table(["metric", "silk", "target", "target met"], _targets(bench, result)))
     return "\n\n".join([*parts, _clips_note(bench, result)])
 
 
 def quality_english(bench: Path) -> str:
-    """Return the tables of all codecs on the clips with read English sentences, and of their word errors."""
+    """Return the tables of all codecs on the clips with read English sentences, with their recognizer errors."""
     result = _read(bench / QUALITY)
     group = {} if result is None else result["groups"].get("group", {}).get(ENGLISH, {})
     if result is None or not group:
@@ -65,11 +65,11 @@ def quality_english(bench: Path) -> str:
     folder, names = WORDS["English"]
     if (spoken := _read(bench / "quality" / folder / "results.json")) is not None and not spoken["settings"]["split"]:
         tables += _tables(spoken, spoken["means"], [names])
-    return "\n\n".join([*tables, f"{group['n_clips']} clips of read English sentences, of the run above."])
+    return "\n\n".join([*tables, f"These are the {group['n_clips']} clips of read English sentences in the run above."])
 
 
 def quality_gap(bench: Path) -> str:
-    """Return the table of Silk on training speech, on unseen speech of the same sources, and of the difference."""
+    """Return a table of Silk's scores on training speech and on unseen speech of the same sources, and the gap."""
     result = _read(bench / GAP)
     groups = {} if result is None else result["groups"].get("gap", {})
     if result is None or set(groups) != {"training", "unseen"}:
@@ -82,13 +82,13 @@ def quality_gap(bench: Path) -> str:
         cells = [interval(entry, digits(name)) for entry in (known, new, _minus(known, new))]
         rows.append([_metric_headers(result, [name])[0], *cells])
     counts = [f"{groups[value]['n_clips']} clips" for value in ("training", "unseen")]
-    header = ["silk", f"training speech, {counts[0]}", f"unseen speech, {counts[1]}", "gap"]
-    note = "The interval of the gap combines those of the two means, which are of different clips."
+    header = ["metric", f"training speech, {counts[0]}", f"unseen speech, {counts[1]}", "difference"]
+    note = "The two groups have different clips, so the interval of the difference is computed from both intervals."
     return f"{table(header, rows)}\n\n{note} {_clips_note(bench, result)}"
 
 
 def words(bench: Path) -> str:
-    """Return the table of recognizer errors on the output of each codec, relative to the transcript of the original."""
+    """Return a table of recognizer errors on each codec's output, relative to the transcript of the original."""
     results = {language: _read(bench / "quality" / folder / "results.json") for language, (folder, _) in WORDS.items()}
     known = {language: result for language, result in results.items() if result is not None}
     if not known:
@@ -108,19 +108,19 @@ def words(bench: Path) -> str:
         entry = known[language]["means"][targets["codec"]][name]
         cells = findings.judged(entry["mean"], targets["words"][language][name], "%", 0)
         judged.append([f"{language} {known[language]['metrics'][name]['label']}", interval(entry, 1), *cells])
-    notes = [f"{language}: {_clips_note(bench, result)}" for language, result in known.items()]
+    notes = [f"**{language}**: {_clips_note(bench, result)}" for language, result in known.items()]
     return "\n\n".join(
         [
             table(["codec", "tokens/s", "bit/s", *headers], rows),
-            table(["metric", "measured", "target", "met"], judged),
-            f"Recognizer: Whisper {_whisper(first)}, or Moonshine tiny in the columns that name it. The transcript of "
-            f"the output is compared with the same recognizer's transcript of the original. {' '.join(notes)}",
+            table(["metric", "silk", "target", "target met"], judged),
+            f"The recognizer is Whisper {_whisper(first)}, or Moonshine tiny in the columns that name it. Its "
+            f"transcript of the output is compared with its transcript of the original. {' '.join(notes)}",
         ]
     )
 
 
 def published(bench: Path) -> str:
-    """Return Silk's figures beside published ones, which are for other speech; WER beside Silk's English dWER."""
+    """Return a table of published scores on other speech beside Silk's. Published WER is beside Silk's English dWER."""
     result, english = _read(bench / QUALITY), _read(bench / "quality" / WORDS["English"][0] / "results.json")
     if result is None:
         return NOT_YET
@@ -132,14 +132,14 @@ def published(bench: Path) -> str:
             if source is not None and ours in source["means"][targets["codec"]]:
                 entry = source["means"][targets["codec"]][ours]
                 reached = findings.judged(entry["mean"], {side: value}, "")[1]
-                label = "WER %; silk: English dWER" if metric == "wer" else _label(result, metric)
+                label = "WER % (silk: English dWER %)" if metric == "wer" else _label(result, metric)
                 figures_of = [number(value, 2), interval(entry, 1 if metric == "wer" else digits(metric)), reached]
                 rows.append([f"{name}, {label}", *figures_of])
-    return table(["published", "figure", "silk, on its own split", "reached"], rows)
+    return table(["codec and metric", "published value", "silk, on other clips", "reached by silk"], rows)
 
 
 def quality_groups(bench: Path) -> str:
-    """Return the means by group of clips."""
+    """Return a table of the means for each group of clips."""
     result = _read(bench / QUALITY)
     if result is None:
         return NOT_YET
@@ -149,12 +149,13 @@ def quality_groups(bench: Path) -> str:
         for value, group in values.items():
             for codec in result["settings"]["codecs"]:
                 figures = [interval(group["codecs"][codec][name], digits(name)) for name in shown]
-                rows.append([f"{column.replace('_', ' ')}: {value}", codec, str(group["n_clips"]), *figures])
+                label = value if column == "group" else f"{column.replace('_', ' ')}: {value}"
+                rows.append([label, codec, str(group["n_clips"]), *figures])
     return table(["group", "codec", "clips", *_metric_headers(result, shown)], rows)
 
 
 def times(bench: Path) -> str:
-    """Return the encoding and decoding times of that run. Several clips run at once, so this is no benchmark."""
+    """Return a table of speeds in that run. It is not a benchmark, because the run processes several clips at once."""
     result = _read(bench / QUALITY)
     if result is None:
         return NOT_YET
@@ -166,12 +167,14 @@ def times(bench: Path) -> str:
         latency = codecs[name].get("latency_ms")
         rows.append([name, *_rates(result, name), *cells, "" if latency is None else f"{latency:.0f} ms"])
     jobs = max(codecs[name].get("timed_with_jobs") or 1 for name in result["settings"]["codecs"])
-    note = f"Encode, decode: times real time{f', {jobs} clips at once' if jobs > 1 else ''}."
+    note = (
+        f"Speeds are multiples of real time{f', measured while processing {jobs} clips at once' if jobs > 1 else ''}."
+    )
     return table(["codec", "tokens/s", "bit/s", "encode", "decode", "latency"], rows) + "\n\n" + note
 
 
 def levels(bench: Path) -> str:
-    """Return a paragraph on the use of the 8 levels of the 128 dimensions."""
+    """Return a paragraph on how evenly the 128 dimensions use their 8 levels."""
     result = _read(bench / QUALITY)
     found = None if result is None else _dimensions(bench, result)
     if found is None:
@@ -179,21 +182,21 @@ def levels(bench: Path) -> str:
     perplexity, n_levels = found["perplexity"], found["n_levels"]
     unused = sum(used < n_levels for used in found["n_used"])
     bits = sum(found["entropy_bits"])
+    use = f"{unused} of them did not use every level." if unused else "All of them used every level."
     return (
-        f"Perplexity of the {n_levels} levels of a dimension, over {found['n_frames']:,} frames: "
-        f"{min(perplexity):.2f} to {max(perplexity):.2f}, mean {sum(perplexity) / len(perplexity):.2f}; "
-        f"{unused or 'none'} of the {len(perplexity)} dimensions leaves a level unused. The entropies of the "
-        f"dimensions add up to {bits:.1f} of the {3 * len(perplexity)} bits, an upper bound on the joint entropy of a "
-        "frame."
+        f"Over {found['n_frames']:,} frames, the {len(perplexity)} dimensions have a perplexity of "
+        f"{min(perplexity):.2f} to {max(perplexity):.2f} (mean {sum(perplexity) / len(perplexity):.2f}, maximum "
+        f"{n_levels}). {use} The entropies of the dimensions add up to {bits:.1f} of the {3 * len(perplexity)} bits "
+        "per frame. This sum is an upper bound on the joint entropy of a frame."
     )
 
 
 def progress(bench: Path) -> str:
-    """Return the table of Silk's quality by weights, oldest first: the entries of history/ and the current ones."""
+    """Return a table of Silk's scores for the weights in history/ and the current weights, oldest first."""
     results = [load_result(path) for path in sorted((bench / "history").glob("*.json"))]
     if (present := _read(bench / QUALITY)) is not None:
         results.append(present)
-    latest = {  # one row per weights and set of clips: the last measurement
+    latest = {  # Keep only the last measurement of the same weights on the same number of clips.
         (result["codecs"]["silk"]["codec_id"], result["clips"]["n"]): result
         for result in sorted(results, key=lambda result: result["created"])
         if result["codecs"].get("silk", {}).get("codec_id")
@@ -207,7 +210,7 @@ def progress(bench: Path) -> str:
         means = result["means"]["silk"]
         figures = [interval(means[name], digits(name)) if name in means else "-" for name in shown]
         rows.append([result["created"][:10], weights, str(n_clips), *figures])
-    return table(["measured", "weights", "clips", *_metric_headers(newest, shown)], rows)
+    return table(["date", "weights", "clips", *_metric_headers(newest, shown)], rows)
 
 
 TABLES: dict[str, Callable[[Path], str]] = {
@@ -224,12 +227,16 @@ TABLES: dict[str, Callable[[Path], str]] = {
 
 
 def keep(bench: Path) -> Path:
-    """Copy the result to history/, named by its day and weights. Raises TableError if it does not contain Silk."""
+    """Copy the result to history/, with its date and weights as the file name, and return the path.
+
+    Raises:
+        TableError: the result does not contain Silk.
+    """
     result = load_result(bench / QUALITY)
     codec_id = result["codecs"].get("silk", {}).get("codec_id")
     if codec_id is None:
-        raise TableError(f"A result must contain silk to be kept; bench/{QUALITY} does not.")
-    kept = {**result, "groups": {}, "left_out": []}  # Only these fields are needed for the table of progress.
+        raise TableError(f"Only results with the codec 'silk' can be kept; bench/{QUALITY} does not contain it.")
+    kept = {**result, "groups": {}, "left_out": []}  # The table of progress does not need these fields.
     config = findings.embedded(bench)
     if config is not None and codec_id == f"silk@{config['weights_hash']}":
         kept["network"] = findings.network(config)
@@ -240,7 +247,7 @@ def keep(bench: Path) -> Path:
 
 
 def draw_levels(bench: Path) -> bytes | None:
-    """Return a PNG of the perplexity of each dimension's levels, or None if it was not measured."""
+    """Return a PNG image with the perplexity of each dimension, or None if it was not measured."""
     result = _read(bench / QUALITY)
     if result is None or (found := _dimensions(bench, result)) is None:
         return None
@@ -255,12 +262,12 @@ def draw_levels(bench: Path) -> bytes | None:
     axes = drawing.subplots()
     axes.bar(range(n_dims), found["perplexity"], width=0.8, color="#0b6fa4")
     axes.axhline(n_levels, color="#555555", linewidth=1, linestyle="--")
-    axes.annotate("all levels equally often", (n_dims - 1, n_levels), ha="right", va="bottom", color="#555555")
+    axes.annotate("all levels are equally frequent", (n_dims - 1, n_levels), ha="right", va="bottom", color="#555555")
     axes.set(xlim=(-1, n_dims), ylim=(0, n_levels + 0.8))
-    axes.set(xlabel="dimension", ylabel=f"perplexity of its {n_levels} levels")
+    axes.set(xlabel="dimension", ylabel=f"perplexity of the {n_levels} levels")
     axes.set_title(
-        f"{_silk(bench, result)}: {found['n_frames']:,} frames of held-out speech; "
-        f"entropies summed {sum(found['entropy_bits']):.1f} of {3 * n_dims} bits a frame"
+        f"{_silk(bench, result)}, {found['n_frames']:,} frames of held-out speech: "
+        f"the entropies add up to {sum(found['entropy_bits']):.1f} of {3 * n_dims} bits per frame"
     )
     image = io.BytesIO()
     drawing.savefig(image, format="png", dpi=100, metadata={"Software": None})
@@ -268,7 +275,7 @@ def draw_levels(bench: Path) -> bytes | None:
 
 
 def _tables(result: Figures, means: Figures, groups: Sequence[Sequence[str]] = COLUMNS) -> list[str]:
-    """Return a table for each group of measured metrics, and a note if naturalness was not measured."""
+    """Return a table for each group of metrics that were measured, and a note if naturalness was not."""
     parts = []
     for columns in groups:
         shown = [name for name in columns if name in measured(result)]
@@ -280,14 +287,14 @@ def _tables(result: Figures, means: Figures, groups: Sequence[Sequence[str]] = C
             parts.append(table(["codec", "tokens/s", "bit/s", *_metric_headers(result, shown)], rows))
     if groups is COLUMNS and NATURALNESS not in measured(result):
         parts.append(
-            "**Naturalness (DistillMOS) was not measured in this run**: PESQ, STOI and the mel distance are close to "
-            "training losses and do not show it."
+            "**Naturalness (DistillMOS) was not measured in this run.** PESQ, STOI and the mel distance are similar to "
+            "training losses and do not show how natural the speech sounds."
         )
     return parts
 
 
 def _minus(a: Figures, b: Figures) -> Figures:
-    """Return the difference of two independent means, with an interval from the half widths of their intervals."""
+    """Return the difference of two independent means, with an interval computed from the half-widths of theirs."""
     if a["mean"] is None or b["mean"] is None:
         return {"mean": None}
     mean = a["mean"] - b["mean"]
@@ -323,7 +330,7 @@ def _label(result: Figures, metric: str) -> str:
 
 
 def _targets(bench: Path, result: Figures) -> list[list[str]]:
-    """Return a row per target. "Above" compares the means of the same clips; the interval is that of the difference."""
+    """Return one row per target. A target of the kind "above" applies to the paired difference between two codecs."""
     targets = findings.targets(bench)["quality"]
     codec, differences = targets["codec"], result["differences"]
     missing: Figures = {"mean": None}
@@ -337,25 +344,25 @@ def _targets(bench: Path, result: Figures) -> list[list[str]]:
             differs = differences["minus"].get(other) if differences["of"] == codec else None
             entry = (differs or {}).get(metric, missing)
             cells = findings.judged(entry["mean"], {"above": 0}, "")
-            rows.append([f"{_label(result, metric)}, minus that of {other}", interval(entry, digits(metric)), *cells])
+            rows.append([f"{_label(result, metric)} minus that of {other}", interval(entry, digits(metric)), *cells])
     return rows
 
 
 def _clips_note(bench: Path, result: Figures) -> str:
     clips, settings = result["clips"], result["settings"]
     split = f" of the split '{settings['split']}'" if settings["split"] else ""
-    drawn = f", drawn with seed {settings['seed']}" if settings["limit"] else ""
+    drawn = f", selected at random with seed {settings['seed']}" if settings["limit"] else ""
     silk = result["codecs"].get("silk", {}).get("codec_id")
-    weights = f" {silk}{findings.not_embedded(bench, silk)}." if silk else ""
+    weights = f"{silk}{findings.not_embedded(bench, silk)}; " if silk else ""
     failed = sum(rates["n_failed"] for rates in result["codecs"].values())
     left_out = len({(entry["clip"], entry["metric"]) for entry in result["left_out"]})
-    notes = f" {failed} runs of a codec failed." if failed else ""
+    notes = f" Codecs failed on a clip {failed} times." if failed else ""
     if left_out:
-        notes += f" {left_out} values are missing or undefined; their clips are excluded for all codecs."
+        notes += f" {left_out} values are missing or undefined; they are excluded for all codecs."
     return (
-        f"{clips['n']} clips{split}{drawn}, {clips['duration_s'] / 3600:.2f} h, the same for every codec, aligned. "
-        f"Mean [95 % bootstrap interval over clips].{weights} silkcodec {result['version']}, "
-        f"{result['created'][:10]}.{notes}"
+        f"All codecs processed the same {clips['n']} clips{split}{drawn} ({clips['duration_s'] / 3600:.2f} h). Their "
+        "outputs were aligned with the originals. The cells show the mean and its 95 % bootstrap interval over "
+        f"clips.{notes} Conditions: {weights}silkcodec {result['version']}; {result['created'][:10]}."
     )
 
 
@@ -363,6 +370,6 @@ def _metric_headers(result: Figures, names: Sequence[str]) -> list[str]:
     cells = []
     for name in names:
         metric = result["metrics"].get(name)
-        unit = f" ({metric['unit']})" if metric and metric["unit"] in ("dB", "%") else ""  # The other units are scales.
+        unit = f" ({metric['unit']})" if metric and metric["unit"] in ("dB", "%") else ""  # Other units are not shown.
         cells.append(f"{metric['label']}{unit} {ARROWS[metric['better']]}" if metric else name)
     return cells

@@ -1,15 +1,18 @@
-"""Write the published architectures of the neural baselines with random weights, in the published formats.
+"""Write the neural baselines with random weights in their published architectures and file formats.
 
     python bench/random_baselines.py OUT_FOLDER [NAMES...] [--small]
 
-This writes OUT_FOLDER/<repository's name> for each of `MODELS`. `silkcodec.load("mimi:8@OUT_FOLDER/mimi")` then loads
-the weights like those of the hub. Token rate, bit rate, speed and memory do not depend on the weights and can be
-measured on these; **quality is meaningless**. `--small` keeps rates, codebooks and layers, but reduces the channels,
-for tests.
+This writes one folder per model in `MODELS`, such as OUT_FOLDER/mimi. `silkcodec.load("mimi:8@OUT_FOLDER/mimi")` then
+loads the weights like published ones. Use them to measure token rate, bit rate, speed and memory, which do not depend
+on the values of the weights. **Their audio quality is meaningless.** `--small` is for tests: it keeps rates, codebooks
+and layers, but reduces the number of channels.
 
-The configurations are those of the repositories' config.json: EnCodec 24 kHz and Mimi are the defaults of
-`transformers`; EnCodec 48 kHz as in its conversion script; DAC as in conf/final of descript-audio-codec; SNAC
-as in its config.json, and in agreement with the parameters and bit rates of its README.
+The configurations have these sources:
+
+- EnCodec at 24 kHz and Mimi: the defaults of `transformers`
+- EnCodec at 48 kHz: its conversion script in `transformers`
+- DAC: conf/final in descript-audio-codec
+- SNAC: its config.json, which agrees with the parameters and bit rates in its README
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ from safetensors.torch import save_file
 from silkcodec.baselines.weights import require
 
 SEED = 0
-SNAC_GAIN = 1.2  # with the default initialisation, its layers attenuate strongly
+SNAC_GAIN = 1.2  # compensates the strong attenuation of SNAC's layers after default initialization
 
 
 def encodec_24khz(small: bool) -> Any:
@@ -76,7 +79,7 @@ def mimi(small: bool) -> Any:
 
 
 def snac_24khz(small: bool) -> Any:
-    # No attention. 19.8 M parameters, 0.98 kbit/s.
+    # This model has no attention, 19.8 M parameters and 0.98 kbit/s.
     return _snac(small, 24_000, [2, 4, 8, 8], [4, 2, 1], encoder_dim=48, decoder_dim=1024, attn_window_size=None)
 
 
@@ -122,7 +125,7 @@ def _snac(small: bool, sampling_rate: int, rates: list[int], strides: list[int],
     require("snac", "snac")  # Import it without a PyTorch warning.
     from snac import SNAC
 
-    if small:  # Its attention has heads of width 64, which is the minimum width.
+    if small:  # SNAC's attention heads are 64 wide, so decoder_dim cannot be smaller.
         published |= {"encoder_dim": 4, "decoder_dim": 64}
     config = {
         "sampling_rate": sampling_rate,
@@ -141,11 +144,11 @@ def _snac(small: bool, sampling_rate: int, rates: list[int], strides: list[int],
 
 
 def _fit_codebooks(model: Any) -> None:
-    """Set codebooks near the latents of the random encoder, so that more than one code is used."""
+    """Move the codebook entries close to the latents of the random encoder, so that several codes are used."""
     rate = model.sampling_rate if hasattr(model, "sampling_rate") else model.config.sampling_rate
     channels = getattr(getattr(model, "config", None), "audio_channels", 1)
     noise = torch.randn(1, channels, rate - rate % 12_288)  # whole windows of every SNAC model
-    if hasattr(model, "vq_strides"):  # SNAC compares only directions, and biases would make all of them equal.
+    if hasattr(model, "vq_strides"):  # SNAC compares only directions, and biases make the directions equal.
         for name, parameter in model.named_parameters():
             if name.endswith(".bias") and "norm" not in name:
                 parameter.zero_()
@@ -160,7 +163,7 @@ def _fit_codebooks(model: Any) -> None:
 
 
 def _fill(layers: Any, residual: Any) -> None:
-    """Fill the zero codebooks of EnCodec and Mimi with random entries of the scale of the residual [1, D, F]."""
+    """Fill the empty codebooks of EnCodec and Mimi with random entries at the scale of the residual [1, D, F]."""
     for layer in layers:
         entries = getattr(layer.codebook, "embed_sum", None)
         entries = layer.codebook.embed if entries is None else entries
@@ -170,7 +173,7 @@ def _fill(layers: Any, residual: Any) -> None:
 
 
 def write_model(name: str, folder: Path, *, small: bool = False) -> Path:
-    """Write one of `MODELS` with reproducible random weights to folder/name, and return that folder."""
+    """Write a model with reproducible random weights to folder/name, and return that folder."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         model = MODELS[name](small).eval()
@@ -189,8 +192,10 @@ def write_model(name: str, folder: Path, *, small: bool = False) -> Path:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"models among {', '.join(MODELS)}; default: all")
-    parser.add_argument("--small", action="store_true", help="few channels, for tests")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"models to write (default: all of {', '.join(MODELS)})"
+    )
+    parser.add_argument("--small", action="store_true", help="use few channels, for tests")
     arguments = parser.parse_args()
     unknown = sorted(set(arguments.names) - set(MODELS))
     if unknown:
@@ -198,7 +203,7 @@ def main() -> None:
     for name in arguments.names or MODELS:
         folder = write_model(name, arguments.folder, small=arguments.small)
         n_parameters = sum(file.stat().st_size for file in folder.glob("*.safetensors")) / 4e6
-        print(f"{folder}: {n_parameters:.1f} M numbers")
+        print(f"{folder}: {n_parameters:.1f} M parameters")
 
 
 if __name__ == "__main__":

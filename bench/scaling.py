@@ -1,16 +1,15 @@
-"""Estimate the time for 10^5 and 10^7 hours from measured figures, by arithmetic and by simulation.
+"""Estimate the time to tokenize 10^5 and 10^7 hours of speech, with formulas and with a simulation.
 
     python bench/scaling.py --corpus bench/corpus.json --out bench/scaling.json                 # about a minute
     python bench/scaling.py ... --price 0.04 --mtbf-hours 24 --slow-share 0.05                  # other assumptions
 
-Measured (bench/corpus.json): the time of a worker for each shard, the time to start a worker, bytes in and out.
-Assumed, each with an option: how often a worker is lost, how many are slow and by how much, and how fast audio can be
-read. Without --price, the cost is given in core-hours.
+bench/corpus.json contains measurements: the time of each shard, the startup time of a worker, and the numbers of bytes
+that are read and written. The assumptions are options: how often a worker is lost, how long its replacement takes, and
+how many workers are slow and by how much. Without --price, the cost is given only in core-hours.
 
-The simulation is event-based. Workers take shards from one queue, like `silk tokenize`. If a worker is lost, its shard
-returns to the queue and a new worker starts. The time of a long shard is a sum of measured times, drawn with
-replacement (for many draws, the normal limit). With the workers and shards of the measured run and no losses, the
-simulation must give the measured time.
+In the simulation, workers take shards from a queue, as in `silk tokenize`. If a worker is lost, its shard returns to
+the queue and a new worker starts. The time of a long shard is the sum of randomly drawn measured times, or a normal
+approximation of this sum if there are many. As a check, the program also simulates the measured run without losses.
 """
 
 from __future__ import annotations
@@ -34,9 +33,9 @@ KIND = "silk scaling"
 PLANS = ((1e5, 100), (1e5, 1_000), (1e7, 1_000), (1e7, 10_000))  # hours, workers
 SHARD_HOURS = (0.1, 1.0, 10.0, 100.0)
 DEFAULT_SHARD_HOURS = 10.0
-RUN_HOURS = 1e5  # limit of one output folder, whose plan is made by one process
-MANY = 50  # number of draws above which their sum is treated as normal
-MAX_SHARDS = 2_000_000  # shards in one simulation
+RUN_HOURS = 1e5  # practical limit for one output folder, because a single process makes its plan
+MANY = 50  # Sums of more draws than this use the normal approximation.
+MAX_SHARDS = 2_000_000  # Larger plans are not simulated.
 
 
 @dataclass(frozen=True)
@@ -44,10 +43,11 @@ class Assumptions:
     """Hold the assumptions that were not measured.
 
     Attributes:
-        mtbf_hours: mean hours of use until a worker is lost, e.g. because a machine fails.
-        slow_share, slow_factor: the share of slow workers, and how many times longer they take.
-        replace_s: seconds until a lost worker is replaced, before the new one starts.
-        price: price of a core-hour, in any currency; None: unknown.
+        mtbf_hours: mean time until a worker is lost, for example because its machine fails.
+        slow_share: share of slow workers.
+        slow_factor: time that a slow worker takes relative to a normal worker.
+        replace_s: seconds until a replacement for a lost worker begins to start.
+        price: price of a core-hour in any currency, or None if it is unknown.
     """
 
     mtbf_hours: float = 100.0
@@ -59,7 +59,7 @@ class Assumptions:
 
 @dataclass(frozen=True)
 class Measured:
-    """Hold figures of bench/corpus.json: work and audio of each shard, and the start time of a worker, in seconds."""
+    """Hold the audio duration and work of each shard, and the startup time of a worker, in seconds."""
 
     sound_s: tuple[float, ...]
     wall_s: tuple[float, ...]
@@ -71,19 +71,19 @@ class Measured:
 
 
 class Shards:
-    """Draw the time that a worker of normal speed needs for a shard of the given number of hours."""
+    """Draw random times that a worker of normal speed needs for a shard with `shard_hours` of audio."""
 
     def __init__(self, measured: Measured, shard_hours: float, rng: random.Random) -> None:
         self._rng = rng
         unit_s = statistics.mean(measured.sound_s)
-        # The work of each measured shard, scaled to the mean duration.
+        # Scale the work of each measured shard to the mean duration.
         self._units = [w * unit_s / s for s, w in zip(measured.sound_s, measured.wall_s, strict=True)]
         self._n = max(1, round(3600 * shard_hours / unit_s))
         self._scale = 3600 * shard_hours / (self._n * unit_s)
         self._mean, self._deviation = measured.work_per_sound * unit_s, statistics.pstdev(self._units)
 
     def draw(self) -> float:
-        """Return a random time in seconds."""
+        """Return a randomly drawn time in seconds."""
         if self._n > MANY:
             total = self._n * self._mean + math.sqrt(self._n) * self._deviation * self._rng.gauss(0, 1)
             return self._scale * max(0.0, total)
@@ -91,25 +91,28 @@ class Shards:
 
 
 def simulate(durations: Sequence[float], n_workers: int, start_s: float, assumed: Assumptions, seed: int) -> Figures:
-    """Simulate all shards with slow workers and lost workers.
+    """Simulate a run with slow and lost workers.
+
+    Args:
+        durations: time in seconds that each shard takes on a normal worker.
 
     Returns:
-        A dict. wall_s: total time. work_s: work of completed shards. lost_s: lost work. losses: number of lost workers.
-        idle_tail_s: time from the moment the queue stays empty to the end.
+        A dict with these keys. wall_s: total time. work_s: time spent on completed shards. lost_s: lost work.
+        losses: number of lost workers. idle_tail_s: time between the start of the last shard and the end.
     """
     rng = random.Random(seed)
     slow = [assumed.slow_factor if rng.random() < assumed.slow_share else 1.0 for _ in range(n_workers)]
     free = [(start_s, worker) for worker in range(n_workers)]
     heapq.heapify(free)
     waiting = list(range(len(durations) - 1, -1, -1))
-    returns: list[tuple[float, int]] = []  # time at which a lost shard returns to the queue
+    returns: list[tuple[float, int]] = []  # (time at which the shard of a lost worker returns to the queue, shard)
     end = work = lost = empty_since = 0.0
     losses = 0
     while waiting or returns:
         now, worker = heapq.heappop(free)
         while returns and returns[0][0] <= now:
             waiting.append(heapq.heappop(returns)[1])
-        if not waiting:  # Wait until a lost shard returns.
+        if not waiting:  # All remaining shards are still on workers that will be lost.
             heapq.heappush(free, (max(now, returns[0][0]), worker))
             continue
         index = waiting.pop()
@@ -129,11 +132,12 @@ def simulate(durations: Sequence[float], n_workers: int, start_s: float, assumed
 
 
 def on_paper(hours: float, shard_hours: float, n_workers: int, measured: Measured, assumed: Assumptions) -> Figures:
-    """Estimate the same by arithmetic.
+    """Estimate the same quantities with formulas.
 
-    A shard that takes t, with losses at rate r and a delay d to start again, takes (1/r + d) (e^(r t) - 1) on average.
-    Workers share the shards by their speed. When the queue is empty, a normal worker is half way through its shard, and
-    a slow one, if there are any, has just started another, which determines the end.
+    Workers are lost at the rate r, and a replacement starts after the delay d. A shard that takes the time t without
+    losses then takes (1/r + d) (e^(r t) - 1) on average. Workers process shards in proportion to their speed. When the
+    queue becomes empty, a normal worker is halfway through its shard. If there are slow workers, one of them has just
+    started a shard, and its end is the end of the run.
     """
     rate, again = 1 / (3600 * assumed.mtbf_hours), assumed.replace_s + measured.start_s
     takes = measured.work_per_sound * 3600 * shard_hours
@@ -153,17 +157,17 @@ def on_paper(hours: float, shard_hours: float, n_workers: int, measured: Measure
 
 
 def read(path: Path) -> tuple[Figures, Measured]:
-    """Return the measurement, and the figures that the simulation uses."""
+    """Return the content of bench/corpus.json, and the figures that the simulation uses."""
     found = findings.read_result(path, "silk corpus")
     if found is None:
-        raise SystemExit(f"'{path}' is missing; run bench/corpus.py first.")
+        raise SystemExit(f"File not found: '{path}'. Run bench/corpus.py first.")
     local = found["engines"]["local"]
     sound = tuple(shard["sound_s"] for shard in local["shards"])
     return found, Measured(sound, tuple(shard["wall_s"] for shard in local["shards"]), max(0.0, local["start_s"]))
 
 
 def replay(found: Figures, measured: Measured) -> Figures:
-    """Simulate the measured run: its shards in order, its workers, no losses."""
+    """Simulate the measured run, with the same shards and workers and without losses."""
     workers = found["conditions"]["workers"]
     ideal = Assumptions(mtbf_hours=math.inf, slow_share=0.0)
     got = simulate(measured.wall_s, workers, measured.start_s, ideal, seed=0)
@@ -172,7 +176,7 @@ def replay(found: Figures, measured: Measured) -> Figures:
 
 
 def plan(hours: float, workers: int, shard_hours: float, found: Figures, measured: Measured, a: Assumptions) -> Figures:
-    """Return one row of the tables: arithmetic, simulation and bytes."""
+    """Return the calculated and simulated times and the numbers of bytes for one row of the tables."""
     n_shards = math.ceil(hours / shard_hours)
     shards = Shards(measured, shard_hours, random.Random(1))
     paper = on_paper(hours, shard_hours, workers, measured, a)
@@ -205,7 +209,7 @@ def plan(hours: float, workers: int, shard_hours: float, found: Figures, measure
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Estimate the time and cost of large corpora.")
-    parser.add_argument("--corpus", type=Path, required=True, help="JSON file of bench/corpus.py")
+    parser.add_argument("--corpus", type=Path, required=True, help="JSON file written by bench/corpus.py")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--price", type=float, default=None, help="price of a core-hour")
     for name, usual in asdict(Assumptions()).items():
@@ -229,7 +233,7 @@ def main() -> None:
         "shard_sizes": [plan(1e5, 1_000, size, corpus, measured, assumed) for size in SHARD_HOURS],
     }
     took_s = subprocesses.write_result(options.out, KIND, corpus["quick"], found, since, figures)
-    print(f"{options.out}: in {took_s:.0f} s")
+    print(f"wrote {options.out} in {took_s:.0f} s")
 
 
 if __name__ == "__main__":

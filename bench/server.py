@@ -1,12 +1,13 @@
-"""Measure how many real-time streams `silk serve` supports, their cost, and the effect of faults.
+"""Measure how many real-time streams `silk serve` supports, what they cost, and how faults affect them.
 
-    python bench/server.py --out bench/server.json           # about 25 minutes; run nothing else meanwhile
-    python bench/server.py --out /tmp/server.json --quick    # a trial of about a minute
-    python bench/server.py --out bench/server.json --memory  # 2 minutes; measures only memory again
+    python bench/server.py --out bench/server.json           # about 25 minutes on an idle machine
+    python bench/server.py --out /tmp/server.json --quick    # trial run of about a minute
+    python bench/server.py --out bench/server.json --memory  # 2 minutes; updates only the memory figures
 
-The load generator (`server_load.py`) runs on the same machine in its own process, and the result includes its processor
-time. The program searches the largest number of streams with short runs and then holds it for two minutes. If a frame
-is late (its response arrives more than 400 ms after its last sample), it tries fewer streams.
+The load generator (`server_load.py`) runs in its own process on the same machine, and the result includes its processor
+time. With short runs, the program searches for the largest number of streams without a late frame. It then runs this
+number for two minutes, and tries fewer streams if a frame is late. A frame is late if its response arrives more than
+400 ms after its last sample.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from silkcodec.parallel.cores import available_cores
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "tests" / "helpers"))
 
-from servercase import Server  # noqa: E402 - the tests' own
+from servercase import Server  # noqa: E402 - from tests/helpers
 
 KIND = "silk server"
 MODES = ("encode", "decode", "both")
@@ -46,7 +47,7 @@ Figures = dict[str, Any]
 
 
 def memory_mb(pids: list[int]) -> float:
-    """Return the proportional resident memory of processes in MB (10^6 bytes). Shared memory is counted once."""
+    """Return the resident memory of processes in MB (10^6 bytes), with shared memory counted once."""
     total_kb = 0
     for pid in pids:
         with suppress(OSError):
@@ -56,7 +57,7 @@ def memory_mb(pids: list[int]) -> float:
 
 
 def cpu_s(pids: list[int]) -> float:
-    """Return the processor time of processes so far, in seconds."""
+    """Return the total processor time that the processes have used so far, in seconds."""
     ticks = 0
     for pid in pids:
         with suppress(OSError):
@@ -71,7 +72,7 @@ def all_pids(server: Server) -> list[int]:
 
 @contextmanager
 def generator(server: Server, mode: str, n: int, seconds: float) -> Iterator[subprocess.Popen[str]]:
-    """Start the load generator and yield it when its streams have started."""
+    """Start the load generator, and yield its process when its streams have started."""
     options = {"url": server.url, "token": server.token, "mode": mode, "n": n, "seconds": seconds, "chunk_ms": CHUNK_MS}
     command = [sys.executable, str(HERE / "server_load.py"), json.dumps(options)]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -90,13 +91,13 @@ def result_of(child: subprocess.Popen[str]) -> Figures:
     """Return the result of the load generator after its streams have ended."""
     stdout, stderr = child.communicate()
     if child.returncode:
-        raise SystemExit(f"the generator failed:\n{stderr}")
+        raise SystemExit(f"The load generator failed:\n{stderr}")
     found: Figures = json.loads(stdout)
     return found
 
 
 def hold(server: Server, mode: str, n: int, seconds: float) -> Figures:
-    """Run N streams (for "both": N pairs) for the given seconds and return the result."""
+    """Run `n` streams, or `n` pairs of streams for "both", for the given time and return the result."""
     pids = all_pids(server)
     sums = {task: batches(server, task) for task in ("encode", "decode")}
     with generator(server, mode, n, seconds) as child:
@@ -122,7 +123,7 @@ def hold(server: Server, mode: str, n: int, seconds: float) -> Figures:
 
 
 def batches(server: Server, task: str) -> tuple[float, float]:
-    """Return the number of frames and of model calls so far."""
+    """Return the number of frames and the number of model calls so far."""
     lines = server.get("/metrics")[1].decode().splitlines()
     names = (f'silk_batch_frames_{part}{{task="{task}"}}' for part in ("sum", "count"))
     found = {line.rsplit(" ", 1)[0]: float(line.rsplit(" ", 1)[1]) for line in lines if not line.startswith("#")}
@@ -147,7 +148,7 @@ def search(server: Server, mode: str, first: int, short_s: float, long_s: float,
 
 
 def faults(server: Server, n: int, seconds: float) -> Figures:
-    """Run N voice agents together with faults of clients and machines, and return the effect on the agents."""
+    """Run `n` voice agents while clients misbehave and a worker is killed, and return the effect on the agents."""
     counts = {"disconnects": 0, "garbage": 0, "oversized": 0, "slow_uploads": 0}
     stop = threading.Event()
     actors = [threading.Thread(target=act, args=(server, counts, stop)) for act in (vanish, chatter, oversize, trickle)]
@@ -175,7 +176,7 @@ def faults(server: Server, n: int, seconds: float) -> Figures:
 
 
 def vanish(server: Server, counts: Figures, stop: threading.Event) -> None:
-    """Open streams and reset them in the middle of a frame."""
+    """Open streams repeatedly and reset the connection in the middle of a frame."""
     while not stop.wait(0.5):
         with suppress(Exception):
             stream = server.client.encoder()
@@ -186,7 +187,7 @@ def vanish(server: Server, counts: Figures, stop: threading.Event) -> None:
 
 
 def chatter(server: Server, counts: Figures, stop: threading.Event) -> None:
-    """Send meaningless bytes as a file, as tokens, as WebSocket messages and as HTTP."""
+    """Send random bytes as uploads, as WebSocket messages and as HTTP requests."""
     while not stop.wait(0.5):
         junk = secrets.token_bytes(2_000)
         with suppress(Exception):
@@ -201,7 +202,7 @@ def chatter(server: Server, counts: Figures, stop: threading.Event) -> None:
 
 
 def oversize(server: Server, counts: Figures, stop: threading.Event) -> None:
-    """Send uploads above the size limit."""
+    """Send uploads that exceed the size limit."""
     while not stop.wait(2.0):
         with suppress(Exception):
             server.client.encode(bytes(40 << 20))
@@ -209,7 +210,7 @@ def oversize(server: Server, counts: Figures, stop: threading.Event) -> None:
 
 
 def trickle(server: Server, counts: Figures, stop: threading.Event) -> None:
-    """Send twenty concurrent uploads of a few bytes per second."""
+    """Send twenty concurrent uploads at a byte per second."""
     head = (
         f"POST /v1/encode HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {server.token}\r\nContent-Length: 99999\r\n\r\n"
     )
@@ -245,7 +246,10 @@ def settle(server: Server) -> None:
 
 
 def memory(mode: str, workers: int, few: int, many: int, seconds: float) -> Figures:
-    """Return the memory per stream, from a few and then many streams, because a server keeps allocated memory."""
+    """Return the memory per stream, measured with few and then with many streams on the same server.
+
+    The order matters, because a server keeps memory that it has allocated.
+    """
     server = start(workers)
     try:
         settle(server)
@@ -261,7 +265,7 @@ def memory(mode: str, workers: int, few: int, many: int, seconds: float) -> Figu
 
 
 def stacking(n_frames: int) -> list[Figures]:
-    """Compare stacked calls with single ones, in a separate process."""
+    """Compare batched calls of the model with single calls, in a separate process."""
     done = subprocesses.run([sys.executable, HERE / "server_stack.py", str(n_frames)], {"OMP_NUM_THREADS": "1"})
     rows: list[Figures] = json.loads(done.stdout)
     return rows
@@ -270,10 +274,10 @@ def stacking(n_frames: int) -> list[Figures]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--quick", action="store_true", help="trial with few streams")
-    parser.add_argument("--seconds", type=float, default=120.0, help="duration with the largest number of streams")
+    parser.add_argument("--quick", action="store_true", help="trial run with few streams")
+    parser.add_argument("--seconds", type=float, default=120.0, help="duration of the run with the most streams")
     parser.add_argument("--workers", type=int, default=available_cores())
-    parser.add_argument("--memory", action="store_true", help="measure only memory and update the existing result")
+    parser.add_argument("--memory", action="store_true", help="measure only memory, and update an existing result")
     options = parser.parse_args()
     short_s, long_s, most = (4.0, 4.0, 2) if options.quick else (15.0, options.seconds, 512)
     sizes = (1, 2, 4.0) if options.quick else (4, 40, 15.0)
@@ -302,7 +306,7 @@ def main() -> None:
     finally:
         server.stop(signal.SIGKILL)
     took_s = subprocesses.write_result(options.out, KIND, options.quick, found, since, figures)
-    print(f"wrote {options.out} after {took_s:.0f} s")
+    print(f"wrote {options.out} in {took_s:.0f} s")
 
 
 if __name__ == "__main__":

@@ -2,9 +2,9 @@
 
     python bench/server_load.py '{"url": ..., "token": ..., "mode": "both", "n": 8, "seconds": 15, "chunk_ms": 100}'
 
-Each stream sends the same speech in real time, starting at a random time within the 400 ms of a frame. The latency of a
-frame is the time from its last sample to the arrival of its response. The time of the last sample is the scheduled one,
-even if a busy generator sends it later. "both" is a voice agent: one stream that encodes and one that decodes.
+All streams send the same speech in real time, but start at random times within 400 ms. The latency of a frame is the
+time between its last sample and the arrival of its response. It is measured from the scheduled time of the last sample,
+even if the busy generator sends it later. The mode "both" is a voice agent with one encoding and one decoding stream.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from silkcodec.spec import FRAME_SAMPLES, LOOKAHEAD, SILK_SAMPLE_RATE
 
 SAMPLES = Path(__file__).resolve().parent.parent / "samples"
 FRAME_S = FRAME_SAMPLES / SILK_SAMPLE_RATE
-GRACE_S = 15.0  # seconds to wait for the last frames
-TOLERANCE = 1e-4 + 1 / 32_768  # tolerance for samples: 16-bit rounding
+GRACE_S = 15.0  # time to wait for the last frames
+TOLERANCE = 1e-4 + 1 / 32_768  # allowed difference of samples, including 16-bit rounding
 
 
 class Speech:
-    """Hold the speech that every stream sends, and the expected responses."""
+    """Hold the speech that all streams send, and the expected responses."""
 
     def __init__(self, seconds: float) -> None:
         n_frames = int(seconds / FRAME_S)
@@ -59,7 +59,7 @@ class Tally:
 
 
 def agenda(task: str, speech: Speech, chunk_ms: float) -> tuple[list[tuple[float, bytes]], list[float]]:
-    """Return the send time of each message, and the completion time of each frame, in seconds from the start."""
+    """Return (send time, message) of each message and the completion time of each frame, in seconds from the start."""
     if task == "decode":
         times = [(t + 1) * FRAME_S for t in range(speech.n_frames)]
         return [(at, speech.codes[t].tobytes()) for t, at in enumerate(times)], times
@@ -139,7 +139,7 @@ async def load(options: dict[str, Any]) -> dict[str, Any]:
     streams = []
     for tally in tallies:
         streams.append(asyncio.create_task(stream(options, tally.task, speech, begin, tally)))
-        await asyncio.sleep(0.01)  # Many simultaneous handshakes are not part of this test.
+        await asyncio.sleep(0.01)  # This test does not measure many simultaneous handshakes.
     await asyncio.sleep(1.0)
     print("begin", file=sys.stderr, flush=True)
     cpu_s, wall_s = time.process_time(), time.monotonic()
@@ -150,7 +150,7 @@ async def load(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def summary(tallies: list[Tally], n_frames: int, generator_cores: float) -> dict[str, Any]:
-    """Return the totals of all streams, and the latencies of those that ended normally."""
+    """Return the totals over all streams, and the latencies of the streams that ended normally."""
     outcomes: dict[str, int] = {}
     for tally in tallies:
         outcomes[tally.outcome] = outcomes.get(tally.outcome, 0) + 1

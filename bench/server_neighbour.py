@@ -1,10 +1,10 @@
-"""Measure how one client that floods `silk serve` affects the response times of others.
+"""Measure how one client that floods `silk serve` affects the response times of other clients.
 
     python bench/server_neighbour.py --out bench/server_neighbour.json        # about 4 minutes
 
-A separate process sends each flood on one authorised stream, as fast as the server reads it. Meanwhile, live streams
-encode noise in real time. Rounds with and without a flood alternate. The latency of a frame is the time from its
-scheduled last sample to the arrival of its tokens.
+A separate process sends a flood on one authorized stream, as fast as the server reads it. Meanwhile, live streams
+encode noise in real time. Rounds with and without a flood alternate. The latency of a frame is the time between the
+scheduled time of its last sample and the arrival of its tokens.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ from servercase import TOKEN, Server
 KIND = "silk server neighbour"
 CHUNK_S = 0.1
 DRAIN_S = 20.0
-TARGET = 2.0  # maximum ratio of the p99 with and without a flood
+TARGET = 2.0  # largest acceptable ratio of the p99 latencies with and without a flood
 PAD = ",".join(["[]"] * 20_000)
 
 
 def frame(kind: int, payload: bytes) -> bytes:
-    """Return one WebSocket frame of a client, masked with zeros."""
+    """Return one WebSocket frame of a client, with a mask of zeros."""
     n = len(payload)
     if n < 126:
         size = bytes([128 | n])
@@ -57,18 +57,18 @@ def frame(kind: int, payload: bytes) -> bytes:
 
 
 CODES = json.dumps({"type": "tokens", "codes": [[5] * 19]}).encode()
-FLOODS: dict[str, tuple[dict[str, Any], bytes]] = {  # the first message, and the repeated ones
+FLOODS: dict[str, tuple[dict[str, Any], bytes]] = {  # name -> fields of the first message, bytes that are repeated
     "pings": ({"task": "encode"}, frame(9, b"") * 10_000),
     "empty messages": ({"task": "encode"}, frame(2, b"") * 10_000),
-    "messages of one sample": ({"task": "encode"}, frame(2, bytes(2)) * 10_000),
-    "one frame of codes in a message": ({"task": "decode"}, frame(1, CODES) * 1_000),
+    "messages with one sample": ({"task": "encode"}, frame(2, bytes(2)) * 10_000),
+    "messages with one frame of codes": ({"task": "decode"}, frame(1, CODES) * 1_000),
     "padded JSON": ({"task": "decode"}, frame(1, CODES[:-1] + f',"pad":[{PAD}]}}'.encode())),
     "samples at 1 MHz": ({"task": "encode", "sample_rate": 1_000_000}, frame(2, bytes(1_000_000))),
 }
 
 
 def flood(url: str, name: str) -> None:
-    """Send one flood until killed. When the server closes the stream, open another one."""
+    """Send a flood until this process is killed. If the server closes the stream, open another one."""
     start, data = FLOODS[name]
     address = urlsplit(url)
     while True:
@@ -85,11 +85,11 @@ def flood(url: str, name: str) -> None:
                     break
                 if writable:
                     view = view[connection.send(view) :] or memoryview(data)
-        time.sleep(0.1)  # The rate limit of one address is 600 streams per minute.
+        time.sleep(0.1)  # Do not open streams in a busy loop.
 
 
 async def live(url: str, seconds: float, latencies: list[float]) -> None:
-    """Add the latency of each frame of one live stream, in seconds."""
+    """Run one live stream, and append the latency of each frame in seconds to `latencies`."""
     headers = {"Authorization": f"Bearer {TOKEN}"}
     chunk = (3000 * np.random.default_rng(0).standard_normal(round(CHUNK_S * SILK_SAMPLE_RATE))).astype("<i2").tobytes()
     async with connect(f"ws{url.removeprefix('http')}/v1/stream", additional_headers=headers) as stream:
@@ -127,7 +127,7 @@ async def measure(url: str, n_streams: int, seconds: float) -> list[float]:
 
 
 def percentiles(latencies: list[float]) -> dict[str, float]:
-    """Return the percentiles of latencies, in ms."""
+    """Return the number of latencies, and their median and 99th percentile in ms."""
     p50, p99 = np.percentile(latencies, (50, 99))
     return {"frames": len(latencies), "p50_ms": round(1e3 * p50, 1), "p99_ms": round(1e3 * p99, 1)}
 
@@ -138,7 +138,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     parser.add_argument("--streams", type=int, default=8, help="number of live streams")
     parser.add_argument("--seconds", type=float, default=5.0)
-    parser.add_argument("--rounds", type=int, default=4, help="number of rounds without and with each flood")
+    parser.add_argument("--rounds", type=int, default=4, help="number of rounds per flood")
     parser.add_argument("--flood", nargs=2, metavar=("URL", "NAME"), help="only send this flood, until killed")
     arguments = parser.parse_args()
     if arguments.flood:
@@ -149,7 +149,7 @@ def main() -> None:
     try:
         for name in FLOODS:
             found: tuple[list[float], list[float]] = ([], [])
-            for _ in range(arguments.rounds):  # Alternate, because the load of other programs changes.
+            for _ in range(arguments.rounds):  # Rounds alternate, because the load from other programs changes.
                 found[0].extend(asyncio.run(measure(server.url, arguments.streams, arguments.seconds)))
                 beside = subprocess.Popen([sys.executable, __file__, "--flood", server.url, name])
                 try:

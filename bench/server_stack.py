@@ -1,7 +1,8 @@
-"""Compare model calls for stacked streams with single calls: exactness and processor time. Print JSON.
+"""Compare batched calls of the model with single calls, and print the results as JSON.
 
-For every batch size, the program counts the differences from single calls in latents, levels, samples and states over
-speech. It measures the processor time per frame with one thread, including stacking and unstacking.
+For each batch size, the program counts the values in latents, levels, samples and states that differ from those of
+single calls on the same speech. It measures the processor time per frame with one thread, including stacking and
+unstacking.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def measure(n_frames: int) -> list[dict[str, Any]]:
     speech = np.concatenate([audio.read(path) for path in sorted(SAMPLES.glob("*.flac"))])
     length = LOOKAHEAD + n_frames * FRAME_SAMPLES
     starts = np.linspace(0, len(speech) - 1, n).astype(int)
-    # The samples have 15 s. The streams are longer, so the samples are repeated.
+    # The streams are longer than the samples (15 s), so the samples are repeated.
     waves = np.stack([np.take(speech, np.arange(start, start + length), mode="wrap") for start in starts])
     frames = waves[:, LOOKAHEAD:].reshape(n, n_frames, FRAME_SAMPLES)
     codec.prepare(encode=True, decode=True)

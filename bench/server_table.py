@@ -1,4 +1,4 @@
-"""Build tables of docs/results.md from server.json."""
+"""Build the tables in docs/results.md and docs/server.md from server.json and server_neighbour.json."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from silkcodec.evaluate.markdown import number, table
 
 KIND = "silk server"
 NEIGHBOUR_KIND = "silk server neighbour"
-NOT_YET = "Not measured yet: `python bench/server.py --out bench/server.json`."
+NOT_YET = "Not measured yet. Run `python bench/server.py --out bench/server.json`."
 MODES = {
-    "encode": "streams that encode",
-    "decode": "streams that decode",
-    "both": "voice agents: one stream of each",
+    "encode": "encoding streams",
+    "decode": "decoding streams",
+    "both": "voice agents, with one encoding and one decoding stream each",
 }
 
 
@@ -26,7 +26,7 @@ def _result(bench: Path) -> Figures | None:
 
 
 def capacity(bench: Path) -> str:
-    """Return the table of the largest numbers of streams without a late frame."""
+    """Return a table of the largest numbers of concurrent streams without a late frame."""
     result = _result(bench)
     if result is None:
         return NOT_YET
@@ -41,32 +41,33 @@ def capacity(bench: Path) -> str:
             shape.append(number(result["memory"][mode]["mb_per_stream"], 2))
             cores = [number(held["server_cores"], 2), number(held["generator_cores"], 2)]
             rows.append([label, str(result[mode]["largest"]), task, *times, *shape, *cores])
-    header = ["what", "most at once", "answers of", "p50 ms", "p99 ms", "max ms", "frames per call"]
-    header += ["MB in all", "MB per stream", "cores, server", "cores, generator"]
+    header = ["load", "largest number", "response time of", "p50, ms", "p99, ms", "max, ms", "frames per call"]
+    header += ["total memory, MB", "MB per stream", "server, cores", "load generator, cores"]
     return f"{table(header, rows)}\n\n{_conditions(bench, result)}"
 
 
 def summary(bench: Path) -> str:
-    """Return the same in two sentences, for README."""
+    """Return a summary for docs/server.md."""
     result = _result(bench)
     if result is None:
         return NOT_YET
-    most = ", or ".join(f"**{result[mode]['largest']}** {label.replace(':', ',')}" for mode, label in MODES.items())
+    encode, decode, both = (result[mode]["largest"] for mode in MODES)
     agents, cores = result["both"]["held"], result["conditions"]["cores"]
-    times = ", ".join(
-        f"{task} {number(agents[task]['p50_ms'], 0)} and {number(agents[task]['p99_ms'], 0)} ms"
+    times = " and ".join(
+        f"{number(agents[task]['p50_ms'], 0)} ms to {task} (99th percentile: {number(agents[task]['p99_ms'], 0)} ms)"
         for task in ("encode", "decode")
         if "p50_ms" in agents.get(task, {})
     )
     return (
-        f"Concurrent streams for {agents['seconds']:g} s without a late frame, on {cores} cores shared with the load"
-        f" generator: {most}. Median and 99th percentile of the response time after a frame's last sample, with that"
-        f" number of agents: {times}."
+        f"On {cores} cores, which it shared with the load generator, the server handled one of these loads for"
+        f" {agents['seconds']:g} s without a late frame: **{encode}** encoding streams, **{decode}** decoding streams,"
+        f" or **{both}** voice agents with one stream of each kind. With the voice agents, the median response time"
+        f" after the last sample of a frame was {times}."
     )
 
 
 def stacking(bench: Path) -> str:
-    """Return the table that compares stacked calls with single ones."""
+    """Return a table that compares batched calls of the model with single calls."""
     result = _result(bench)
     if result is None:
         return NOT_YET
@@ -79,18 +80,22 @@ def stacking(bench: Path) -> str:
         times = [number(row[f"{task}_ms"], 2) for task in ("encode", "decode")]
         rows.append([str(row["size"]), times[0], str(differ[0]), times[1], str(differ[1])])
     header = [
-        "streams in a call",
+        "streams per call",
         "encode, ms per frame",
-        "numbers that differ",
+        "differing values",
         "decode, ms per frame",
-        "numbers that differ",
+        "differing values",
     ]
     frames = result["stacking"][0]["frames"]
-    return f"{table(header, rows)}\n\nProcessor time for {frames} frames of speech, 1 thread, stacking included."
+    return (
+        f"{table(header, rows)}\n\nThe processor time was measured with {frames} frames of speech and 1 thread, and"
+        " includes stacking. Differing values are numbers in the output or the state that differ from those of single"
+        " calls."
+    )
 
 
 def faults(bench: Path) -> str:
-    """Return the table of the injected faults and their effect on other streams."""
+    """Return a table of the injected faults and their effect on other streams."""
     result = _result(bench)
     if result is None:
         return NOT_YET
@@ -101,21 +106,21 @@ def faults(bench: Path) -> str:
         ["streams reset by the client", str(done["disconnects"])],
         ["invalid requests and messages sent", str(done["garbage"])],
         ["oversized uploads", str(done["oversized"])],
-        ["slow uploads, concurrent", str(done["slow_uploads"])],
+        ["concurrent slow uploads", str(done["slow_uploads"])],
         ["workers killed with SIGKILL", "1"],
-        ["streams of that worker, closed with `worker_lost`", str(found["told_of_worker"])],
-        ["other streams, ended with all frames correct", str(found["outcomes"].get("ended", 0))],
-        ["frames of other streams: missing, wrong, late", f"{found['missing']}, {found['wrong']}, {found['late']}"],
+        ["streams of that worker that were closed with `worker_lost`", str(found["told_of_worker"])],
+        ["other streams that ended with all frames correct", str(found["outcomes"].get("ended", 0))],
+        ["missing, wrong and late frames of other streams", f"{found['missing']}, {found['wrong']}, {found['late']}"],
         ["time until a new worker accepted streams", f"{number(found['restart_s'], 1)} s"],
     ]
-    return table(["what", "count"], rows)
+    return table(["event", "result"], rows)
 
 
 def neighbours(bench: Path) -> str:
-    """Return the table of the effect of one flooding client on the response times of others."""
+    """Return a table that shows how one flooding client affects the response times of other streams."""
     result = findings.read_result(bench / "server_neighbour.json", NEIGHBOUR_KIND)
     if result is None:
-        return "Not measured yet: `python bench/server_neighbour.py --out bench/server_neighbour.json`."
+        return "Not measured yet. Run `python bench/server_neighbour.py --out bench/server_neighbour.json`."
     rows = []
     for row in result["rows"]:
         times = [
@@ -124,12 +129,19 @@ def neighbours(bench: Path) -> str:
         ]
         met = "yes" if row["p99_ratio"] <= result["target"] else "**no**"
         rows.append([row["flood"], *times, number(row["p99_ratio"], 2), met])
-    header = ["one stream floods with", "other streams: p50 ms, without -> with", "p99 ms", "ratio", "at most 2"]
+    header = [
+        "one stream floods the server with",
+        "p50 of other streams, ms",
+        "p99 of other streams, ms",
+        "ratio of p99",
+    ]
+    header.append(f"ratio at most {result['target']:g}")
     found = result["conditions"]
     return (
-        f"{table(header, rows)}\n\nResponse times of {result['streams']} live streams that encode,"
-        f" {result['seconds']:g} s each, 1 worker, clients on the same {found['cores']} cores, {found['cpu']},"
-        f" load {found['load_before']:.1f}."
+        f"{table(header, rows)}\n\nThe cells show response times without ->"
+        f" with the flood, for {result['streams']} live encoding streams of {result['seconds']:g} s. Conditions: 1"
+        f" worker; the clients ran on the same {found['cores']} cores, {found['cpu']}; load average before the run"
+        f" {found['load_before']:.1f}."
     )
 
 
@@ -137,14 +149,14 @@ def _conditions(bench: Path, result: Figures) -> str:
     found, server = result["conditions"], result["server"]
     held_s = result["both"]["held"]["seconds"]
     sentences = [
-        f"Held for {held_s:g} s, with every frame compared with the library's output for the same speech. A frame is",
-        "late if its response arrives more than 400 ms after its last sample.",
-        f"{server['workers']} workers and the generator on the same {found['cores']} cores, {found['cpu']};",
-        f"samples in messages of {server['chunk_ms']:g} ms.",
-        "MB per stream: memory of all processes of a new server with",
-        f"{_streams(result, 1)} streams minus that with {_streams(result, 0)}, per stream. Part of the state fits into",
-        f"memory that loading the models has freed. {server['codec']}"
-        f"{findings.not_embedded(bench, server['codec'], times=True)}; {result['created'][:10]}.",
+        f"Each load ran for {held_s:g} s, and every frame was compared with the result of `codec.encode` or",
+        "`codec.decode` for the same speech. A frame is late if its response arrives more than 400 ms after its last",
+        f"sample. Samples were sent in messages of {server['chunk_ms']:g} ms. The memory per stream is the difference",
+        f"between the memory of all server processes with {_streams(result, 1)} and with {_streams(result, 0)}",
+        "streams, divided by the difference in streams. It is small because part of the state fits into memory that",
+        f"was freed after loading the models. Conditions: {server['workers']} workers and the load generator on the",
+        f"same {found['cores']} cores, {found['cpu']};",
+        f"{server['codec']}{findings.not_embedded(bench, server['codec'], times=True)}; {result['created'][:10]}.",
         *findings.warnings(result),
     ]
     return " ".join(sentences)

@@ -1,8 +1,8 @@
-"""Draw docs/spectrograms.webp: parts of three evaluation clips, original, by earlier weights and by today's.
+"""Draw docs/spectrograms.webp, which compares the originals, earlier weights and current weights on three clips.
 
     python bench/spectrograms.py --speech ../shared/speech --earlier out/silk-1852ddff96a9
 
-The earlier weights are those of the history of the repository. `make quality` extracts them and draws the picture.
+`make quality` extracts the earlier weights from the Git history and runs this program.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from silkcodec.evaluate.metrics.texture import HOP, fricative_frames
 from silkcodec.silk import Silk
 from silkcodec.spec import SILK_SAMPLE_RATE
 
-CLIPS = {  # full-band clips of evaluation/clips.tsv: a held-out speaker, a held-out source, a held-out language
+CLIPS = {  # full-band clips from evaluation/clips.tsv
     "English, speaker held out": "gcompris-voices/en/julia-wycherley/013_010.opus",
     "English, source held out": "freeswitch-richard/en_GB/racitup-richard/000_002.opus",
     "Ancient Greek, language held out": "0ad-voice/grc/0ad-greek-f/002_000.opus",
 }
 PART_S = 2.0
-FLOOR_DB = -80  # relative to the loudest point of the three spectrograms of a clip
+FLOOR_DB = -80  # relative to the loudest point in the three spectrograms of a clip
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--speech", type=Path, required=True, help="Folder of the speech.")
-    parser.add_argument("--earlier", type=Path, required=True, help="Folder of the earlier weights.")
-    parser.add_argument("--out", type=Path, default=Path("docs", "spectrograms.webp"), help="The picture.")
+    parser.add_argument("--speech", type=Path, required=True, help="folder with the speech")
+    parser.add_argument("--earlier", type=Path, required=True, help="folder with the earlier weights")
+    parser.add_argument("--out", type=Path, default=Path("docs", "spectrograms.webp"), help="file for the picture")
     arguments = parser.parse_args()
-    codecs = {"": None, "earlier weights": Silk(arguments.earlier), "today's weights": Silk()}
+    codecs = {"": None, "earlier weights": Silk(arguments.earlier), "current weights": Silk()}
     figure = Figure(figsize=(11, 8.2), layout="constrained")
     axes = figure.subplots(len(CLIPS), len(codecs), sharex=True, sharey=True)
     for row, (title, path) in zip(axes, CLIPS.items(), strict=True):
@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def most_fricative(wave: np.ndarray) -> int:
-    """Return the start, in samples, of the part with the most fricative frames."""
+    """Return the first sample of the part with the most fricative frames."""
     is_fricative = np.zeros(len(wave) // HOP + 1, dtype=int)
     is_fricative[fricative_frames(wave)] = 1
     counts = np.convolve(is_fricative, np.ones(round(PART_S * SILK_SAMPLE_RATE / HOP), dtype=int), mode="valid")
@@ -68,7 +68,7 @@ def most_fricative(wave: np.ndarray) -> int:
 
 
 def spectrogram_db(wave: np.ndarray) -> np.ndarray:
-    """Return the power of windows of 512 samples with a hop of 96, dB [257, T]."""
+    """Return the power spectrogram in dB, [257, F], with windows of 512 samples and a hop of 96."""
     frames = np.lib.stride_tricks.sliding_window_view(wave, 512)[::96] * np.hanning(512)
     return 10 * np.log10(np.abs(np.fft.rfft(frames, axis=1)).T ** 2 + 1e-12)
 

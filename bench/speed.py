@@ -1,10 +1,10 @@
-"""Measure speed, memory and size of Silk on this machine, each in a new process, and write a JSON file.
+"""Measure Silk's speed, memory and file size on this machine, and write the results as JSON.
 
-    python bench/speed.py --out bench/speed.json        # about 4 minutes on two quiet cores
-    python bench/speed.py --out /tmp/quick.json --quick # a trial with short files
+    python bench/speed.py --out bench/speed.json        # about 4 minutes on two idle cores
+    python bench/speed.py --out /tmp/quick.json --quick # trial run with short files
 
-`speed_worker.py` measures the library, with one process per figure. This program measures the command line, including
-its start-up.
+`speed_worker.py` measures the Python API, with a new process for each measurement. This program measures the command
+line, including its startup.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ WORKER = BENCH / "speed_worker.py"
 
 @dataclass(frozen=True)
 class Sizes:
-    """Hold the durations of speech in seconds, and the numbers of runs."""
+    """Hold durations of speech in seconds, and numbers of runs."""
 
-    short_s: float = 600.0  # duration of the file for speed
-    long_s: float = 3600.0  # duration of the file for peak memory
+    short_s: float = 600.0  # duration of the file that is used to measure speed
+    long_s: float = 3600.0  # duration of the file that is used to measure peak memory
     stream_s: float = 120.0
     batch_clips: int = 24
     help_runs: int = 7
@@ -45,28 +45,28 @@ QUICK = Sizes(short_s=8.0, long_s=16.0, stream_s=4.0, batch_clips=3, help_runs=2
 
 
 def silk(*arguments: str | Path) -> Run:
-    """Return the command `silk` that pip installed beside this Python."""
+    """Run the command `silk` that is installed for this Python."""
     script = Path(sys.executable).parent / "silk"
     found = str(script) if script.exists() else shutil.which("silk")
     if found is None:
-        sys.exit("The command 'silk' is not installed beside this Python; run: pip install -e .")
+        sys.exit("The command 'silk' is not installed for this Python. Run: pip install -e .")
     return subprocesses.run([found, *arguments])
 
 
 def worker(*arguments: str | Path | float) -> Figures:
-    """Run one measurement of `speed_worker.py` in its own process and return its result."""
+    """Run one measurement of `speed_worker.py` in a new process and return its result."""
     return json.loads(subprocesses.run([sys.executable, WORKER, *map(str, arguments)]).stdout)
 
 
 def median_of(n_runs: int, measure: Callable[[], float]) -> Figures:
-    """Return wall times in seconds, after one uncounted run that fills the disk cache."""
+    """Return statistics of `n_runs` wall times in seconds, after one extra run that fills the disk cache."""
     measure()
     times = [measure() for _ in range(n_runs)]
     return {"median_s": statistics.median(times), "lowest_s": min(times), "highest_s": max(times), "n_runs": n_runs}
 
 
 def measure_command(short: Path, long: Path, sizes: Sizes, folder: Path) -> tuple[Figures, Figures]:
-    """Run `silk encode` and `silk decode` on both files; return the speed on the short one, and the peak memory."""
+    """Run `silk encode` and `silk decode` on both files, and return their speed and their peak memory."""
     speed: Figures = {"duration_s": sizes.short_s}
     memory: Figures = {"short_s": sizes.short_s, "long_s": sizes.long_s}
     for verb in ("encode", "decode"):
@@ -79,13 +79,13 @@ def measure_command(short: Path, long: Path, sizes: Sizes, folder: Path) -> tupl
             if source is short:
                 speed[f"{verb}_times_real_time"] = duration_s / done.wall_s
                 speed[f"{verb}_cpu_s"] = done.cpu_s
-            decoded.unlink(missing_ok=True)  # The file of an hour has 173 MB.
+            decoded.unlink(missing_ok=True)  # An hour of decoded audio takes 173 MB.
         memory[verb] = {"short_mb": peaks[0], "long_mb": peaks[1], "growth_mb": peaks[1] - peaks[0]}
     return speed, memory
 
 
 def measure(sizes: Sizes, folder: Path) -> Figures:
-    """Measure all figures one after another. No other program should run meanwhile."""
+    """Measure all figures one after another. The machine should be idle."""
     ten_s, short, long = folder / "ten.wav", folder / "short.wav", folder / "long.wav"
     for path, duration_s in ((ten_s, 10.0), (short, sizes.short_s), (long, sizes.long_s)):
         say(f"writing {duration_s:g} s of speech")
@@ -121,11 +121,11 @@ def say(what: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure speed, latency, memory and size of the default codec.")
-    parser.add_argument("--out", type=Path, required=True, help="JSON file for the results; overwritten")
-    parser.add_argument("--quick", action="store_true", help="trial with short files; the times are meaningless")
+    parser.add_argument("--out", type=Path, required=True, help="JSON file for the results; it is overwritten")
+    parser.add_argument("--quick", action="store_true", help="trial run with short files; the times are meaningless")
     options = parser.parse_args()
     if not options.out.resolve().parent.is_dir():
-        parser.error(f"The folder of --out must exist; got '{options.out}'.")
+        parser.error(f"The folder for --out must exist; got '{options.out}'.")
     found, before = machine.conditions(), machine.clocks()
     try:
         found |= worker("versions")

@@ -1,4 +1,4 @@
-"""Run one measurement in this process, which `speed.py` starts. The last printed line is JSON.
+"""Run one measurement in this process, which `speed.py` starts, and print the result as JSON in the last line.
 
 python bench/speed_worker.py library FILE [--threads N] [--limit-s S]
 """
@@ -17,11 +17,11 @@ from typing import Any
 
 Figures = dict[str, Any]
 
-WARM_UP_S = 2.0  # seconds of speech to process before the measurement starts
+WARM_UP_S = 2.0  # duration of the speech that is processed before a measurement starts
 
 
 def import_package(_: argparse.Namespace) -> Figures:
-    """Measure `import silkcodec`."""
+    """Measure the time of `import silkcodec`."""
     started = time.perf_counter()
     import silkcodec
 
@@ -58,7 +58,7 @@ def versions(_: argparse.Namespace) -> Figures:
 
 
 def tile(options: argparse.Namespace) -> Figures:
-    """Repeat the samples as a 24 kHz WAV file of exactly the given number of seconds."""
+    """Write a 24 kHz WAV file that repeats the samples for exactly the given duration."""
     from silkcodec import audio
     from silkcodec.spec import SILK_SAMPLE_RATE
 
@@ -75,7 +75,7 @@ def tile(options: argparse.Namespace) -> Figures:
 
 
 def library(options: argparse.Namespace) -> Figures:
-    """Measure `encode` and `decode` for one long wave in memory."""
+    """Measure the speed of `encode` and `decode` for one long recording in memory."""
     codec, wave = _ready(options)
     tokens, encode_s = timed(lambda: codec.encode(wave))
     _, decode_s = timed(lambda: codec.decode(tokens))
@@ -90,12 +90,12 @@ def library(options: argparse.Namespace) -> Figures:
 
 
 def batch(options: argparse.Namespace) -> Figures:
-    """Measure `encode_batch` and `decode_batch` for clips of 3 to 20 s."""
+    """Measure the speed of `encode_batch` and `decode_batch` for clips of 3 to 20 s."""
     codec, wave = _ready(options)
     rate = codec.sample_rate
     clips, start = [], 0
     for i in range(options.clips):
-        n_samples = int((3.0 + 17.0 * (i * 7 % 11) / 10) * rate)  # different durations, the same in every run
+        n_samples = int((3.0 + 17.0 * (i * 7 % 11) / 10) * rate)  # The durations differ, but are the same in every run.
         start = 0 if start + n_samples > len(wave) else start
         clips.append(wave[start : start + n_samples])
         start += n_samples
@@ -111,7 +111,7 @@ def batch(options: argparse.Namespace) -> Figures:
 
 
 def stream(options: argparse.Namespace) -> Figures:
-    """Measure the time per 400 ms frame of StreamEncoder.feed and StreamDecoder.feed."""
+    """Measure how long `StreamEncoder.feed` and `StreamDecoder.feed` take for a frame of 400 ms."""
     from silkcodec.silk.stream import StreamDecoder, StreamEncoder
     from silkcodec.spec import FRAME_SAMPLES
 
@@ -123,7 +123,7 @@ def stream(options: argparse.Namespace) -> Figures:
         chunk = wave[start : start + FRAME_SAMPLES]
         codes, encode_s = timed(partial(encoder.feed, chunk))
         if len(codes) == 0:
-            continue  # The first chunk also contains the look-ahead.
+            continue  # The first frame is complete only when the next chunk provides its look-ahead.
         _, decode_s = timed(partial(decoder.feed, codes))
         encode_ms.append(1000 * encode_s)
         decode_ms.append(1000 * decode_s)
@@ -131,7 +131,7 @@ def stream(options: argparse.Namespace) -> Figures:
 
 
 def size(options: argparse.Namespace) -> Figures:
-    """Return the sizes of the samples' .silk files, raw and entropy-coded; null if constriction is not installed."""
+    """Return the sizes of the samples' .silk files, raw and entropy-coded (None without constriction)."""
     import silkcodec
     from silkcodec import audio, container
     from silkcodec.errors import MissingExtraError
@@ -166,7 +166,7 @@ def size(options: argparse.Namespace) -> Figures:
 
 
 def speech_files(folder: Path) -> list[Path]:
-    """Return the recordings in a folder, sorted by name."""
+    """Return the audio files in a folder, sorted by name."""
     from silkcodec import audio
 
     return sorted(path for path in folder.iterdir() if path.suffix.lower() in audio.SUFFIXES)
@@ -180,7 +180,7 @@ def timed(call: Callable[[], Any]) -> tuple[Any, float]:
 
 
 def _ready(options: argparse.Namespace) -> tuple[Any, Any]:
-    """Return a codec that has run once, and the wave of a file, float32 [T] at 24 kHz, cut to --limit-s."""
+    """Return a codec that has run once, and the samples of a file, float32 [T] at 24 kHz, limited to --limit-s."""
     import silkcodec
     from silkcodec import audio
 

@@ -1,7 +1,7 @@
-"""Run commands in their own processes, and write results with the conditions of their measurement.
+"""Run commands in new processes, and write results together with the conditions of the measurement.
 
-The main process of a benchmark imports no large libraries, because on Linux the peak memory of a child starts at that
-of its parent.
+The main process of a benchmark does not import large libraries, because on Linux the peak memory of a child process
+starts at that of its parent.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Figures = dict[str, Any]
 
 
 class CommandError(Exception):
-    """Report a command that failed. The text is the command and its output."""
+    """Raised if a command fails. The message contains the command and its output."""
 
     def __init__(self, command: Sequence[str], code: int, said: str) -> None:
         super().__init__(f"{' '.join(command)}\nexited with {code}: {said}")
@@ -32,7 +32,7 @@ class CommandError(Exception):
 
 @dataclass(frozen=True)
 class Run:
-    """Hold the wall time, the processor time, the peak resident memory and the output of an ended process."""
+    """Hold the wall time, processor time, peak resident memory and output of a process that has ended."""
 
     wall_s: float
     cpu_s: float
@@ -41,10 +41,10 @@ class Run:
 
 
 def run(command: Sequence[str | Path], variables: Mapping[str, str] | None = None) -> Run:
-    """Run a command and wait for its end.
+    """Run a command and wait until it has ended.
 
     Args:
-        variables: environment variables in addition to those of this process.
+        variables: environment variables to set in addition to those of this process.
 
     Raises:
         CommandError: the command failed.
@@ -53,7 +53,7 @@ def run(command: Sequence[str | Path], variables: Mapping[str, str] | None = Non
     with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
         started = time.perf_counter()
         child = subprocess.Popen(words, stdout=stdout, stderr=stderr, env={**os.environ, **(variables or {})})
-        # wait4 reports only this child; getrusage(RUSAGE_CHILDREN) reports the largest child so far.
+        # wait4 reports only this child, whereas getrusage(RUSAGE_CHILDREN) reports the largest child so far.
         _, status, usage = os.wait4(child.pid, 0)
         wall_s = time.perf_counter() - started
         child.returncode = os.waitstatus_to_exitcode(status)
@@ -65,15 +65,15 @@ def run(command: Sequence[str | Path], variables: Mapping[str, str] | None = Non
 
 
 def max_rss_mb(usage: Any) -> float:
-    """Return the peak resident memory in a result of `resource.getrusage` or `os.wait4`, in MB (10^6 bytes)."""
+    """Return the peak resident memory from `resource.getrusage` or `os.wait4` in MB (10^6 bytes)."""
     return usage.ru_maxrss * (1e-6 if sys.platform == "darwin" else 1.024e-3)  # bytes on macOS, KiB on Linux
 
 
 def idle_conditions(seconds: float = 5.0) -> Figures:
-    """Return `conditions()` and the load of other processes during a short wait.
+    """Return `conditions()` together with the load from other processes during a short wait.
 
-    This is for benchmarks that leave processes behind (by killing their parents or starting daemons), whose work would
-    otherwise count as that of other programs at the end.
+    Benchmarks that kill processes or start daemons need this, because the remaining processes would otherwise count as
+    other programs at the end of the benchmark.
     """
     found, since = conditions(), clocks()
     time.sleep(seconds)
@@ -81,11 +81,11 @@ def idle_conditions(seconds: float = 5.0) -> Figures:
 
 
 def write_result(path: Path, kind: str, quick: bool, found: Figures, since: Clocks, figures: Figures) -> float:
-    """Write a measurement as JSON: its kind, date, duration, conditions and figures.
+    """Write a measurement as JSON, with its kind, date, duration, conditions and figures.
 
     Args:
-        found: `conditions()` and other facts from before the measurement.
-        since: `clocks()` at that time.
+        found: `conditions()` before the measurement, with any additional facts.
+        since: `clocks()` before the measurement.
 
     Returns:
         The duration of the measurement in seconds.

@@ -1,18 +1,17 @@
-"""Write the Markdown tables in README.md, docs/ and bench/ from JSON files. No figure is typed by hand.
+"""Write the Markdown tables in README.md, docs/, bench/ and web/ from the JSON files in bench/.
 
     python bench/tables.py          # write every table between its markers
-    python bench/tables.py --check  # write nothing; exit with 1 if a table does not match the JSON (a test runs this)
-    python bench/tables.py --keep   # first keep bench/quality/results.json in bench/history/, for the table `progress`
+    python bench/tables.py --check  # write nothing; exit with 1 if a table does not match its JSON file
+    python bench/tables.py --keep   # first copy bench/quality/results.json to bench/history/, for the table `progress`
 
-The program also draws docs/levels.png. The check only requires that this file exists, because its pixels depend on
-fonts.
+The program also draws docs/levels.png. `--check` does not compare this file, because its pixels depend on fonts.
 
-A document contains a table between a pair of markers with its name, each on its own line:
+In a document, a pair of markers surrounds each table. Each marker is on its own line:
 
     <!-- bench:speed -->
     <!-- /bench:speed -->
 
-Each table shows the target from targets.json beside the figure, and whether it is met.
+Where targets.json has a target for a figure, the table shows the target and whether it is met.
 """
 
 from __future__ import annotations
@@ -45,37 +44,37 @@ MARKER = re.compile(r"^<!-- (/?)bench:([a-z0-9-]+) -->$")
 Figures = dict[str, Any]
 
 SPEED_ROWS = (  # label, key in speed.json, digits, unit
-    ("encode, library", "library.encode_times_real_time", 0, "x real time"),
-    ("decode, library", "library.decode_times_real_time", 0, "x real time"),
-    ("encode, library, 1 thread", "library_one_thread.encode_times_real_time", 0, "x real time"),
-    ("decode, library, 1 thread", "library_one_thread.decode_times_real_time", 0, "x real time"),
-    ("encode, {batch.n_clips} clips at once", "batch.encode_times_real_time", 0, "x real time"),
-    ("decode, {batch.n_clips} clips at once", "batch.decode_times_real_time", 0, "x real time"),
-    ("`silk encode`, {short}", "command.encode_times_real_time", 0, "x real time"),
-    ("`silk decode`, {short}", "command.decode_times_real_time", 0, "x real time"),
-    ("stream, encode a 400 ms frame, median", "stream.encode.p50_ms", 1, "ms"),
-    ("stream, encode a 400 ms frame, 99 %", "stream.encode.p99_ms", 1, "ms"),
-    ("stream, decode a 400 ms frame, median", "stream.decode.p50_ms", 1, "ms"),
-    ("stream, decode a 400 ms frame, 99 %", "stream.decode.p99_ms", 1, "ms"),
-    ("peak memory, `silk encode`, {long}", "memory.encode.long_mb", 0, "MB"),
-    ("... more than for {short}", "memory.encode.growth_mb", 1, "MB"),
-    ("peak memory, `silk decode`, {long}", "memory.decode.long_mb", 0, "MB"),
-    ("... more than for {short}", "memory.decode.growth_mb", 1, "MB"),
-    ("`silk --help`", "start.help.median_s", 2, "s"),
-    ("`silk encode` of 10 s from a cold start", "start.encode_10_s.median_s", 2, "s"),
+    ("encode in Python", "library.encode_times_real_time", 0, "x real time"),
+    ("decode in Python", "library.decode_times_real_time", 0, "x real time"),
+    ("encode in Python, 1 thread", "library_one_thread.encode_times_real_time", 0, "x real time"),
+    ("decode in Python, 1 thread", "library_one_thread.decode_times_real_time", 0, "x real time"),
+    ("encode a batch of {batch.n_clips} clips", "batch.encode_times_real_time", 0, "x real time"),
+    ("decode a batch of {batch.n_clips} clips", "batch.decode_times_real_time", 0, "x real time"),
+    ("`silk encode`, {short} of audio", "command.encode_times_real_time", 0, "x real time"),
+    ("`silk decode`, {short} of audio", "command.decode_times_real_time", 0, "x real time"),
+    ("encode a frame of a stream, median", "stream.encode.p50_ms", 1, "ms"),
+    ("encode a frame of a stream, 99th percentile", "stream.encode.p99_ms", 1, "ms"),
+    ("decode a frame of a stream, median", "stream.decode.p50_ms", 1, "ms"),
+    ("decode a frame of a stream, 99th percentile", "stream.decode.p99_ms", 1, "ms"),
+    ("peak memory of `silk encode`, {long} of audio", "memory.encode.long_mb", 0, "MB"),
+    ("peak memory of `silk encode`, {long} minus {short}", "memory.encode.growth_mb", 1, "MB"),
+    ("peak memory of `silk decode`, {long} of audio", "memory.decode.long_mb", 0, "MB"),
+    ("peak memory of `silk decode`, {long} minus {short}", "memory.decode.growth_mb", 1, "MB"),
+    ("run `silk --help`", "start.help.median_s", 2, "s"),
+    ("start `silk encode` and encode 10 s", "start.encode_10_s.median_s", 2, "s"),
     ("`import silkcodec`", "start.import.median_s", 4, "s"),
-    ("import and load, both ways", "start.load.median_s", 2, "s"),
-    ("tokens", "library.tokens_per_second", 1, "per second"),
-    ("bits of the tokens", "library.bits_per_second", 0, "per second"),
-    ("`--entropy` saves of the samples' files", "size.entropy_gain_percent", 1, "%"),
+    ("import, then load the encoder and the decoder", "start.load.median_s", 2, "s"),
+    ("token rate", "library.tokens_per_second", 1, "per second"),
+    ("bit rate", "library.bits_per_second", 0, "per second"),
+    ("reduction of the file size by `--entropy`", "size.entropy_gain_percent", 1, "%"),
 )
 
 
 def speed(bench: Path) -> str:
-    """Return the table of all figures of speed.json with their targets, and the conditions of the measurement."""
+    """Return a table of the figures in speed.json with their targets, and a note on the measurement."""
     result = findings.read_result(bench / "speed.json", "silk speed")
     if result is None:
-        return "Not measured yet: `make bench`."
+        return "Not measured yet. Run `make bench`."
     targets = findings.targets(bench)["speed"]
     names = {
         "short": findings.duration(result["memory"]["short_s"]),
@@ -89,23 +88,22 @@ def speed(bench: Path) -> str:
             label = label.replace(f"{{{name}}}", text)
         figure = f"{number(value, n_digits)} {unit}" if value is not None else "-"
         rows.append([label, figure, *findings.judged(value, targets.get(path, {}), unit)])
-    return f"{table(['what', 'measured', 'target', 'met'], rows)}\n\n{_conditions(bench, result)}"
+    return f"{table(['measurement', 'result', 'target', 'target met'], rows)}\n\n{_conditions(bench, result)}"
 
 
 def _conditions(bench: Path, result: Figures) -> str:
     found = result["conditions"]
     versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
+    files = result["size"]["files"]
     sentences = [
-        f"{found['codec']}{findings.not_embedded(bench, found['codec'], times=True)}; {found['threads']} threads, "
-        f"{found['cores']} cores, {found['cpu']}, {found['system']}; {versions}; {result['created'][:10]}.",
+        f"The input is the {len(files)} samples, repeated to {_lengths(result)}. The file size was measured on the "
+        f"samples without repetition ({sum(file['duration_s'] for file in files):.0f} s). Start-up times are "
+        f"medians of {result['start']['help']['n_runs']} runs (`silk --help`) or "
+        f"{result['start']['encode_10_s']['n_runs']} runs (all others) with a warm disk cache.",
+        f"Conditions: {found['codec']}{findings.not_embedded(bench, found['codec'], times=True)}; {found['threads']} "
+        f"threads, {found['cores']} cores, {found['cpu']}, {found['system']}; {versions}; {result['created'][:10]}.",
         *findings.warnings(result),
     ]
-    files = result["size"]["files"]
-    sentences.append(
-        f"Speech: {len(files)} samples in turn, repeated to {_lengths(result)}; file sizes are of the samples "
-        f"themselves, {sum(file['duration_s'] for file in files):.0f} s. Medians of start-up are over "
-        f"{result['start']['help']['n_runs']} and {result['start']['encode_10_s']['n_runs']} runs, disk cache warm."
-    )
     return " ".join(sentences)
 
 
@@ -128,10 +126,10 @@ TABLES: dict[str, Callable[[Path], str]] = {
 
 
 def fill(text: str, bench: Path, name: str = "a document") -> str:
-    """Return a document with all its tables replaced.
+    """Return the text of a document with all tables replaced by current ones.
 
     Raises:
-        TableError: a marker has no counterpart, is inside another pair, or names no table.
+        TableError: a marker has no counterpart, is inside another pair, or has an unknown name.
     """
     lines: list[str] = []
     inside: str | None = None
@@ -158,7 +156,7 @@ def fill(text: str, bench: Path, name: str = "a document") -> str:
 
 
 def stale(root: Path, bench: Path) -> dict[Path, str]:
-    """Return {path: correct content} of the documents and packaged rates that do not match the JSON."""
+    """Return {path: correct content} for the documents and packaged rates that do not match the JSON files."""
     documents = sorted({path for pattern in DOCUMENTS for path in root.glob(pattern)})
     found = codec_tables.stale(root, bench)
     for path in documents:
@@ -179,8 +177,8 @@ def _at(result: Figures, path: str) -> float | None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Write the tables of measurements to the documents.")
-    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if a table is stale")
+    parser = argparse.ArgumentParser(description="Write the tables of measurements into the documents.")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if a table is out of date")
     parser.add_argument("--keep", action="store_true", help="first copy the quality result to bench/history/")
     options = parser.parse_args()
     bench = ROOT / "bench"

@@ -1,4 +1,4 @@
-"""An extension of Griffe, which reads the docstrings for the Python reference."""
+"""Provide a Griffe extension that prepares the docstrings for the Python reference."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from house_style import rewritten
 
 
 class HouseStyle(griffe.Extension):
-    """Rewrite each docstring before it is parsed."""
+    """Rewrite each docstring before Griffe parses it."""
 
     def on_object(self, *, obj: griffe.Object, **_: Any) -> None:
         """Rewrite the docstring of one object."""

@@ -1,7 +1,7 @@
-"""Draw a Mermaid flowchart of plain arrows, `a --> b`, as SVG, so that the site needs no script from elsewhere.
+"""Draw a Mermaid flowchart that contains only arrows (`a --> b`) as SVG, so that the site needs no external script.
 
-Nodes are in layers, by the length of the longest path that leads to them. An arrow over several layers gets a place in
-each layer that it crosses, so that it does not cross boxes. Colours come from the stylesheet (`.silk-drawing`).
+The length of the longest path to a node determines its layer. An arrow that spans several layers reserves a place in
+each layer between them, so that it does not cross boxes. The stylesheet defines the colors (`.silk-drawing`).
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import re
 from itertools import pairwise
 
 LAYER, HEIGHT, LETTER, PADDING, GAP = 62, 30, 7.4, 22, 26  # pixels
-PASSING = 10  # width reserved for a crossing arrow
+PASSING = 10  # width reserved for an arrow that passes a layer
 
 
 def svg(chart: str) -> str:
-    """Return the drawing of a flowchart, with one arrow per line after the first."""
+    """Return the SVG of a flowchart. Each line of `chart` after the first is an arrow."""
     arrows = re.findall(r"^ +(\S+) --> (\S+)$", chart, re.MULTILINE)
     layers, paths = _layers(arrows)
     width_of: dict[object, float] = {
@@ -46,7 +46,7 @@ def svg(chart: str) -> str:
         for node in row
         if isinstance(node, str)
     ]
-    title = "Imports: " + ", ".join(f"{upper} imports {lower}" for upper, lower in arrows)
+    title = "Diagram with these arrows: " + ", ".join(f"{upper} to {lower}" for upper, lower in arrows)
     tall = (len(layers) - 1) * LAYER + HEIGHT + 4
     arrow = (
         '<defs><marker id="silk-arrow" viewBox="0 0 8 8" refX="6" refY="4" markerWidth="7" markerHeight="7" '
@@ -59,7 +59,7 @@ def svg(chart: str) -> str:
 
 
 def _layers(arrows: list[tuple[str, str]]) -> tuple[list[list[object]], list[list[object]]]:
-    """Return the nodes of each layer from left to right, and each arrow as its places from layer to layer."""
+    """Return the nodes of each layer from left to right, and for each arrow its place in every layer."""
     depth = {node: 0 for arrow in arrows for node in arrow}
     for _ in depth:
         for upper, lower in arrows:
@@ -79,7 +79,7 @@ def _layers(arrows: list[tuple[str, str]]) -> tuple[list[list[object]], list[lis
         for upper_place, lower_place in pairwise(path):
             above.setdefault(lower_place, []).append(upper_place)
             below.setdefault(upper_place, []).append(lower_place)
-    for _ in range(8):  # order each layer by the mean place of the neighbours, downwards and upwards
+    for _ in range(8):  # Sort each layer by the mean position of its neighbors, alternately from above and from below.
         for rows, neighbours in ((layers, above), (layers[::-1], below)):
             for row, other in zip(rows[1:], rows, strict=False):
                 place = {node: i / max(1, len(other) - 1) for i, node in enumerate(other)}

@@ -1,10 +1,10 @@
 """Generate parts of the documentation site when MkDocs builds it.
 
-cli.md            the command line, from Typer (commands.py)
-files/...         files of the repository that pages link to (linked_files.py)
-audio/...         the samples, decoded by each codec, for the page listen.md (listening.py)
-<!-- include -->  a generated table of README.md, so that the repository has it once
-```mermaid        the drawing of architecture.md, as SVG (drawing.py), so that a page loads no script from elsewhere
+cli.md            the reference of the command line (commands.py)
+files/...         repository files that pages link to (linked_files.py)
+audio/...         the samples, decoded by each codec, for listen.md (listening.py)
+<!-- include -->  a generated table from README.md, so that the repository contains it only once
+```mermaid        a diagram as SVG (drawing.py), so that pages load no external script
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ INCLUDE = re.compile(r"^<!-- include README.md (bench:[a-z-]+) -->$", re.MULTILI
 PLAYERS = re.compile(r"^<!-- players ([a-z]+) -->$", re.MULTILINE)
 
 _players: dict[str, str] = {}
-_sources: dict[str, str] = {}  # source path of a generated page -> its file in the repository
+_sources: dict[str, str] = {}  # path of a generated page -> path of its file in the repository
 
 
 def on_files(files: Any, config: Any) -> Any:
-    """Add the generated pages and the audio."""
+    """Add the generated pages and audio files."""
     global _players
     files.append(File.generated(config, "cli.md", content=commands.page(ROOT)))
     audio, _players = listening.build(ROOT, Path(config.config_file_path).parent / "out" / "listening")
@@ -55,11 +55,11 @@ def on_files(files: Any, config: Any) -> Any:
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
-    """Insert tables, players and drawings, and point links to files of the repository to their pages."""
+    """Insert tables, players and diagrams, and redirect links to repository files to their pages on the site."""
     uri = page.file.src_uri
     if uri == "cli.md":
         return markdown
-    markdown = re.sub(r"^```(\w+) \w+$", r"```\1", markdown, flags=re.MULTILINE)  # a word for the tests
+    markdown = re.sub(r"^```(\w+) \w+$", r"```\1", markdown, flags=re.MULTILINE)  # Only tests use the second word.
     source = _sources.get(uri, f"docs/{uri}")
     if source.endswith(".md"):
         markdown = REPOSITORY.with_site_links(markdown, source)
@@ -70,15 +70,15 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
 
 
 def on_page_content(html: str, page: Any, config: Any, files: Any) -> None:
-    """Warn of a fence that was not recognised as one, so that a strict build fails."""
+    """Log a warning if a code fence was not recognized, so that a strict build fails."""
     if "```" in html and page.file.src_uri not in _sources:
-        LOG.warning("%s: a block of code has a fence that is not recognised", page.file.src_uri)
+        LOG.warning("%s: the fence of a code block was not recognized", page.file.src_uri)
 
 
 def _table(name: str) -> str:
-    """Return what is between a pair of markers of README.md."""
+    """Return the text between a pair of markers in README.md."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     found = re.search(rf"<!-- {name} -->\n(.*?)<!-- /{name} -->", readme, re.DOTALL)
     if found is None:
-        raise PluginError(f"README.md has no table {name!r}")
+        raise PluginError(f"README.md must contain the table '{name}' between markers.")
     return found[1]

@@ -1,10 +1,10 @@
-"""Rewrite docstrings of this repository in the grammar of Google style that Griffe reads.
+"""Convert the docstrings of this repository to the Google style that Griffe parses.
 
-Three habits are not in that grammar:
+Three conventions of this repository need conversion:
 
-    start_s, duration_s: one text for several names       one entry per name, each with the text
-    AudioError: no samples. ArgumentError: out of range   one entry per error
-    a table or diagram that is not indented               a block of code
+    start_s, duration_s: one text for several names       becomes one entry per name with the same text
+    AudioError: no samples. ArgumentError: out of range   becomes one entry per error
+    a table or diagram that is not indented               becomes a code block
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ ALIGNED = re.compile(r"^\S.*( {2,}| -> )\S")
 
 
 def rewritten(text: str) -> str:
-    """Return a docstring in Griffe's grammar.
+    """Return a docstring in Google style.
 
     >>> print(rewritten('''Cut.
     ...
@@ -52,7 +52,7 @@ def rewritten(text: str) -> str:
 
 
 def _per_name(item: str, entry: str) -> list[str]:
-    """Return an entry once for each of its names."""
+    """Return one entry for each name in an entry."""
     found = ENTRY.match(item.removeprefix(entry))
     if not item.strip() or not found:
         return [item]
@@ -60,7 +60,7 @@ def _per_name(item: str, entry: str) -> list[str]:
 
 
 def _as_code(paragraph: str) -> str:
-    """Indent a paragraph whose every line is aligned in columns or has an arrow, so that it is shown as it is."""
+    """Indent a paragraph if all its lines have columns or arrows, so that it becomes a code block."""
     lines = paragraph.strip("\n").split("\n")
     if len(lines) > 1 and all(ALIGNED.match(line) for line in lines):
         return "\n".join(f"    {line}" for line in lines)

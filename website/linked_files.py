@@ -1,8 +1,8 @@
-"""Publish the files of the repository that the documentation links to, so that no link leaves the site.
+"""Publish the repository files that the documentation links to, so that these links work on the site.
 
-A page in docs/ may link to any file of the checkout, for example `../src/silkcodec/silk/model.py`. On the site, such a
-link leads to a page under `files/`. A Markdown file becomes a page with its own links, source code becomes a page with
-highlighting, and any other file is copied. The pages are not part of the navigation or of the search.
+A page in docs/ can link to any file in the repository, for example `../src/silkcodec/silk/model.py`. On the site, the
+link leads to a page under `files/`. Markdown files become pages, source code becomes a page with syntax highlighting,
+and other files are copied. These pages do not appear in the navigation or in the search.
 """
 
 from __future__ import annotations
@@ -17,30 +17,30 @@ LANGUAGES = {
     ".service": "ini", "": "text", ".txt": "text", ".tsv": "text", ".cff": "yaml",
 }  # fmt: skip
 LINK = re.compile(r"(?<=\]\()([^)\s]+)(?=\))")
-CODE = re.compile(r"(^```.*?^```|`[^`\n]+`)", re.MULTILINE | re.DOTALL)  # is left as it is
+CODE = re.compile(r"(^```.*?^```|`[^`\n]+`)", re.MULTILINE | re.DOTALL)  # Links in code do not change.
 HIDDEN = "---\nhide: [navigation, toc]\nsearch:\n  exclude: true\n---\n\n"
 FOLDER = "files"
 
 
 class BrokenLink(Exception):
-    """Report a link to a file that is not in the repository."""
+    """Raised for a link to a file that does not exist in the repository."""
 
 
 class Repository:
-    """Describe the checkout at `root`, whose documentation is in `docs`."""
+    """Find linked files in the checkout at `root`, whose documentation is in `docs`."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     def site_path(self, file: str) -> str:
-        """Return the path of a repository file on the site, as a source path of MkDocs."""
+        """Return the MkDocs source path of a repository file."""
         if file.startswith("docs/"):
             return file.removeprefix("docs/")
         is_code = Path(file).suffix in LANGUAGES
         return f"{FOLDER}/{file}.md" if is_code else f"{FOLDER}/{file}"
 
     def linked(self, pages: list[str]) -> Iterator[str]:
-        """Yield the files outside docs/ that these pages link to, and those that linked Markdown files link to."""
+        """Yield the files outside docs/ that the pages link to, directly or through other Markdown files."""
         waiting, seen = list(pages), set(pages)
         while waiting:
             page = waiting.pop()
@@ -56,7 +56,7 @@ class Repository:
                         waiting.append(file)
 
     def page(self, file: str) -> str | None:
-        """Return the Markdown of a file's page; None for a file that is copied."""
+        """Return the Markdown of the page for a file, or None if the file is copied."""
         suffix = Path(file).suffix
         if suffix == ".md":
             return HIDDEN + (self.root / file).read_text(encoding="utf-8")
@@ -66,7 +66,7 @@ class Repository:
         return f"{HIDDEN}# {file}\n\n````{LANGUAGES[suffix]}\n{text}\n````\n"
 
     def with_site_links(self, text: str, file: str) -> str:
-        """Return the Markdown of a repository file with its links changed to those of the site."""
+        """Return the Markdown of a repository file with links that work on the site."""
         here = posixpath.dirname(self.site_path(file))
 
         def changed(match: re.Match[str]) -> str:
@@ -79,17 +79,17 @@ class Repository:
         return _outside_code(text, lambda part: LINK.sub(changed, part))
 
     def _file(self, page: str, link: str) -> str | None:
-        """Return the path of a linked file in the repository; None for a link to elsewhere or within the page."""
+        """Return the repository path of a linked file, or None for an external link or a link within the page."""
         path = link.partition("#")[0]
         if not path or "://" in link or link.startswith(("mailto:", "/")):
             return None
         file = posixpath.normpath(posixpath.join(posixpath.dirname(page), path))
         if page.startswith("docs/") and file.startswith("docs/") and not (self.root / file).exists():
-            return None  # a page that is generated; MkDocs checks it
+            return None  # MkDocs checks links to generated pages.
         if (self.root / file).is_dir():
             file = f"{file}/README.md"
         if file.startswith("..") or not (self.root / file).is_file():
-            raise BrokenLink(f"{page} links to {link!r}, which is not a file of the repository")
+            raise BrokenLink(f"'{page}' links to '{link}', which does not exist in the repository.")
         return file
 
 

@@ -1,7 +1,7 @@
-"""Decode the samples with each codec that is installed, and write the players of the page listen.md.
+"""Decode the samples with each installed codec, and generate the audio players for listen.md.
 
-The audio is made when the site is built, by the real codecs, so no decoded audio is committed. A codec whose library is
-missing is named on the page.
+The codecs decode the samples when the site is built, so the repository contains no decoded audio. The page lists the
+codecs whose libraries are not installed.
 """
 
 from __future__ import annotations
@@ -13,25 +13,25 @@ from pathlib import Path
 from typing import Any
 
 SAMPLES = {
-    "english": "English: spoken coffee orders. The recording has a sample rate of 16 kHz.",
-    "mandarin": "Mandarin: syllables. The recording has a sample rate of 24 kHz.",
-    "arabic": "Arabic: command words. The recording has a sample rate of 16 kHz.",
+    "english": "English: coffee orders, recorded at 16 kHz.",
+    "mandarin": "Mandarin: syllables, recorded at 24 kHz.",
+    "arabic": "Arabic: command words, recorded at 16 kHz.",
 }
 CODECS = {"silk": "Silk", "codec2:1200": "Codec2", "opus:6k": "Opus"}
 
 
-AUDIO = "AUDIO/"  # stands for the folder of the audio, whose relative path depends on the page
+AUDIO = "AUDIO/"  # placeholder for the path of the audio folder relative to the page
 
 
 def build(root: Path, folder: Path) -> tuple[dict[str, Path], dict[str, str]]:
     """Decode every sample with every codec.
 
     Args:
-        root: the checkout.
-        folder: where the audio is written. Files that are there already are decoded again.
+        root: folder of the checkout.
+        folder: output folder for the audio and the spectrograms. Existing files are overwritten.
 
     Returns:
-        The files by their names on the site, and the players of each sample as HTML; "note" says how they were made.
+        {name on the site: file}, and {sample: HTML of its players}. The key "note" has a remark on the codecs.
     """
     sys.path.insert(0, str(root / "src"))
     import silkcodec
@@ -72,9 +72,9 @@ def build(root: Path, folder: Path) -> tuple[dict[str, Path], dict[str, str]]:
         caption = f"<figcaption>{html.escape(text)}</figcaption>"
         players[sample] = f'<figure class="silk-listen">{caption}{"".join(rows)}</figure>'
     made = f"Silk {silkcodec.__version__}, weights {codecs['silk'].codec_id}"
-    note = f"<p><small>Decoded when this page was built, by {html.escape(made)}."
+    note = f"<p><small>These samples were decoded with {html.escape(made)}, when this page was built."
     if missing:
-        note += f" Not built here, because the library is missing: {', '.join(missing)}."
+        note += f" The libraries of these codecs were not installed: {', '.join(missing)}."
     return files, players | {"note": f"{note}</small></p>"}
 
 

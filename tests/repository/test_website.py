@@ -52,7 +52,7 @@ def test_every_page_is_in_the_navigation() -> None:
     assert named - {"cli.md"} == {page.removeprefix("docs/") for page in PAGES}
 
 
-def test_the_page_of_the_command_line_has_every_verb(website: Any) -> None:
+def test_the_page_of_the_command_line_has_every_command(website: Any) -> None:
     pytest.importorskip("silkcodec_lab", reason="needs silkcodec-lab")
     page = website("commands").page(ROOT)
     for command in app.registered_commands:

@@ -1,7 +1,7 @@
-// Versions of one sample play one at a time, and each continues where the last one was. Without this script, they are
-// ordinary audio elements.
+// Play one version of a sample at a time, and continue at the same position after a switch to another version. Without
+// this script, the players are ordinary audio elements.
 
-/** Load the whole file, so that it can be moved to any time. Some servers do not send parts of files. */
+/** Load the whole file to allow seeking, because some servers do not support range requests. */
 async function load(audio) {
   const file = await (await fetch(audio.src)).blob();
   const ready = new Promise((resolve) => audio.addEventListener("loadedmetadata", resolve, { once: true }));
