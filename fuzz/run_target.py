@@ -1,4 +1,7 @@
-"""Fuzz one target in this process, which `run.py` starts. Arguments: the target, then those of libFuzzer."""
+"""Fuzz one target in this process, which `run.py` starts.
+
+The first argument is the target. The other arguments are passed to libFuzzer.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ NAME = sys.argv.pop(1)
 
 
 def one(data: bytes) -> None:
-    """Pass one input of the fuzzer to the target."""
+    """Pass one input from the fuzzer to the target."""
     targets.run(NAME, data)
 
 

@@ -1,7 +1,7 @@
-"""Define the fuzz targets: functions of untrusted bytes. Each may raise only SilkError.
+"""Define the fuzz targets, which are functions that take untrusted bytes and may raise only SilkError.
 
-`run.py` calls them with mutations of the files in `corpus/NAME`, and `tests/repository/test_fuzz.py` with the files
-themselves.
+`run.py` calls a target with mutations of the files in `corpus/NAME`. `tests/repository/test_fuzz.py` calls it with the
+files themselves.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from silkcodec.silk.graph_file import check_graph_file
 from silkcodec.silk.weights_config import WeightsConfig
 
 T = TypeVar("T")
-MAX_SOUND_S = 60.0  # maximum size of an input; callers have similar limits
+MAX_SOUND_S = 60.0  # limit for the duration of an input; real callers have similar limits
 MAX_ITEMS = 1000
 FOLDER = Path(tempfile.mkdtemp(prefix="silk-fuzz-"))  # removed by `clean`
 
 
 class OneCodec:
-    """Stand in for a codec that decodes only its own tokens."""
+    """Replace a codec that decodes only its own tokens."""
 
     codec_id = "silk@0a1b2c3d4e5f"
 

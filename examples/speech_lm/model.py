@@ -1,13 +1,13 @@
-"""A small language model of Silk's tokens: one transformer, one step per token, 19 steps for 400 ms of speech.
+"""Define a small language model for Silk's tokens: a transformer with one step per token and 19 steps per frame.
 
-    codes [B, F, P, H]  a frame is P = 19 tokens, a token H = 7 FSQ levels of 0..7 (`silkcodec.lm.Factorised`)
-      -> the token before, as the sum of its levels' vectors, plus which of the 19 comes next   [B, F * P, W]
-      -> causal transformer                                                                     [B, F * P, W]
-      -> a head of 8 for each level; a table passes it the earlier levels of its token
+    codes [B, F, P, H]  a frame has P = 19 tokens, and a token has H = 7 FSQ levels (`silkcodec.lm.Factorised`)
+      -> sum of the vectors of the previous token's levels, plus a vector for the position   [B, F * P, W]
+      -> causal transformer                                                                  [B, F * P, W]
+      -> one head of 8 per level; a table adds the influence of the earlier levels of the token
 
 The prediction of a level depends on the earlier levels of its token and on all earlier tokens. The heads are
-initialised with zeros, and their bias with the log frequency of each level. An untrained model therefore costs as many
-bits as these frequencies, and any improvement comes from context.
+initialized with zeros, and their biases with the log frequency of each level. An untrained model is therefore a
+unigram model, and any improvement comes from context.
 """
 
 import math
@@ -21,7 +21,7 @@ LEVELS = 8
 
 
 class Block(nn.Module):
-    """Apply pre-norm attention with rotary positions, then a feed-forward network of four times the width."""
+    """Apply pre-norm attention with rotary position encoding, then a feed-forward network of four times the width."""
 
     def __init__(self, width: int, heads: int):
         super().__init__()
@@ -30,14 +30,15 @@ class Block(nn.Module):
         self.qkv = nn.Linear(width, 3 * width, bias=False)
         self.out = nn.Linear(width, width, bias=False)
         self.up, self.down = nn.Linear(width, 4 * width, bias=False), nn.Linear(4 * width, width, bias=False)
-        for last in (self.out, self.down):  # Initially each block is the identity.
+        for last in (self.out, self.down):  # Each block starts as the identity.
             nn.init.zeros_(last.weight)
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, past: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Return the output and the keys and values.
+        """Return the output [B, S, W], and the keys and values of all steps.
 
         Args:
-            x: [B, S, W]. past: keys and values of the steps before x, [2, B, heads, S', W / heads], or None.
+            x: input, [B, S, W].
+            past: keys and values of the steps before x, [2, B, heads, S', W / heads], or None.
         """
         q, k, v = self.qkv(self.norm_attention(x)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         q, k = rotate(q, cos, sin), rotate(k, cos, sin)  # [B, heads, S, W / heads]
@@ -55,11 +56,11 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 class SpeechModel(nn.Module):
-    """Predict the levels of each token from the levels before them.
+    """Predict each level of a token from all earlier levels.
 
     Args:
-        head_sizes: number of codes of each head, int [P, H]. A head of one code is always 0.
-        window: number of frames of the context, in training and in sampling.
+        head_sizes: number of possible levels of each head, int [P, H]. A head of size 1 always predicts 0.
+        window: length of the context in frames, for training and sampling.
         width, layers, heads: size of the transformer.
     """
 
@@ -78,14 +79,16 @@ class SpeechModel(nn.Module):
         self.bias = nn.Parameter(torch.zeros(n_tokens, n_heads, LEVELS))
         self.chain = nn.Parameter(torch.zeros(n_tokens, n_heads * LEVELS, n_heads * LEVELS))
         earlier = torch.ones(n_heads, n_heads).triu(1).repeat_interleave(LEVELS, 0).repeat_interleave(LEVELS, 1)
-        self.register_buffer("earlier", earlier, persistent=False)  # level -> later levels of the token
+        self.register_buffer(
+            "earlier", earlier, persistent=False
+        )  # mask: 1 from each level to later levels of the token
         frequency = 10_000.0 ** (-torch.arange(0, width // heads, 2) / (width // heads))
         self.register_buffer("frequency", frequency, persistent=False)
         row = torch.arange(n_tokens * n_heads).view(n_tokens, n_heads) * LEVELS
         self.register_buffer("first_row", row, persistent=False)
 
     def transformer(self, x: Tensor, past: list[Tensor] | None = None, at: int = 0) -> tuple[Tensor, list[Tensor]]:
-        """Convert x [B, S, W], which begins at step `at`, to [B, S, W]; return it and the keys and values."""
+        """Return the output [B, S, W] for x [B, S, W], whose first step is `at`, and the new keys and values."""
         angle = torch.arange(at, at + x.shape[1])[:, None] * self.frequency
         cos, sin, after = angle.cos(), angle.sin(), []
         for i, block in enumerate(self.blocks):
@@ -94,7 +97,7 @@ class SpeechModel(nn.Module):
         return self.norm(x), after
 
     def bits(self, codes: Tensor) -> Tensor:
-        """Return the bits of every frame, [B, F], for codes int64 [B, F, P, H]."""
+        """Return the cost of each frame in bits, [B, F], for codes int64 [B, F, P, H]."""
         batch, frames = codes.shape[:2]
         tokens = F.embedding(codes + self.first_row, self.vectors).sum(3).flatten(1, 2)  # [B, F * P, W]
         x = torch.cat([self.start.expand(batch, 1, -1), tokens[:, :-1]], dim=1) + self.which.repeat(frames, 1)
@@ -111,7 +114,11 @@ class SpeechModel(nn.Module):
     def stream(
         self, generator: torch.Generator, temperature: float = 1.0, prompt: Tensor | None = None
     ) -> Iterator[Tensor]:
-        """Yield sampled frames [P, H] without end. The frames of the prompt [F, P, H] are only context."""
+        """Yield sampled frames [P, H] endlessly.
+
+        Args:
+            prompt: frames [F, P, H] that come before the first sampled frame, or None.
+        """
         past: list[Tensor] | None = None
         step, token, keep = 0, self.start, self.window * self.n_tokens - 1
         given = list(prompt) if prompt is not None else []
@@ -131,7 +138,7 @@ class SpeechModel(nn.Module):
                 yield frame
 
     def _draw(self, x: Tensor, p: int, generator: torch.Generator, temperature: float) -> Tensor:
-        """Sample the H levels of one token, one after the other."""
+        """Sample the H levels of a token one after another."""
         logits = (x @ self.out[p]).view(self.n_heads, LEVELS) + self.bias[p] + self.closed[p]
         chain = self.chain[p] * self.earlier
         drawn = torch.zeros(self.n_heads, dtype=torch.int64)

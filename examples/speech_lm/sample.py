@@ -2,7 +2,7 @@
 
     python sample.py run -o sample.wav                              # also writes a spectrogram, sample.png
     python sample.py run -o - | aplay -t raw -f S16_LE -r 24000     # play while sampling
-    python sample.py run -o sample.wav --prompt voice.flac          # continues a recording
+    python sample.py run -o sample.wav --prompt voice.flac          # continue a recording
 
 Audio output starts after one frame, which is 19 steps of the model.
 """
@@ -27,37 +27,41 @@ from silkcodec.mel import log_mel
 
 
 def load(run: Path) -> tuple[SpeechModel, dict[str, Any]]:
-    """Return the model of a run and its config.json. Raises ArgumentError."""
+    """Return the model and the config.json of a run.
+
+    Raises:
+        ArgumentError: the folder is not a run of train.py.
+    """
     try:
         config = json.loads((run / "config.json").read_text())
         tensors = load_file(run / "model.safetensors")
     except OSError as error:
-        raise ArgumentError(f"the run must be a folder that train.py wrote; '{run}': {error.strerror}.") from None
+        raise ArgumentError(f"Cannot read '{run}': {error.strerror}. Pass a folder that train.py wrote.") from None
     model = SpeechModel(torch.tensor(config["head_sizes"]), **config["model"])
     model.load_state_dict(tensors)
     return model.eval(), config
 
 
 def main(argv: list[str] | None = None) -> dict[str, float]:
-    """Run the command and return the measured times."""
+    """Sample speech, write it, and return the measured times."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("run", type=Path, help="folder that train.py wrote")
-    add("-o", "--output", required=True, help="sound file, or - for a stream of raw 16-bit samples")
-    add("--seconds", type=float, default=10.0, help="duration of the output")
-    add("--temperature", type=float, default=0.9, help="below 1: more likely, less varied speech")
-    add("--prompt", help="sound file to continue; its last seconds are the prompt")
-    add("--prompt-seconds", type=float, default=4.0, help="duration of the prompt")
+    add("-o", "--output", required=True, help="audio file, or - for raw 16-bit samples on stdout")
+    add("--seconds", type=float, default=10.0, help="duration of the output in seconds")
+    add("--temperature", type=float, default=0.9, help="sampling temperature; lower values give less varied speech")
+    add("--prompt", help="audio file to continue; its last seconds are the prompt")
+    add("--prompt-seconds", type=float, default=4.0, help="duration of the prompt in seconds")
     add("--seed", type=int, default=0)
-    add("--threads", type=int, default=1, help="threads of PyTorch; one is fastest for one stream")
-    add("--results", type=Path, help="JSON file of train.py to add the times to")
+    add("--threads", type=int, default=1, help="PyTorch threads; one is fastest for one stream")
+    add("--results", type=Path, help="results file from train.py; adds the measured times to it")
     args = parser.parse_args(argv)
     torch.set_num_threads(args.threads)
     try:
         model, config = load(args.run)
         codec = silkcodec.load()
         if codec.codec_id != config["codec"]:
-            raise ArgumentError(f"the model needs tokens from {config['codec']}; the codec is {codec.codec_id}.")
+            raise ArgumentError(f"The model needs tokens from '{config['codec']}'; got the codec '{codec.codec_id}'.")
         layout, prompt = lm.Layout.of_codec(codec), None
         if args.prompt:
             recording = audio.read(args.prompt)[-round(args.prompt_seconds * codec.sample_rate) :]
@@ -66,7 +70,7 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
         raise SystemExit(f"sample.py: {error}") from None
     codec.prepare(decode=True)
     decoder = StreamDecoder(codec)
-    if prompt is not None:  # The state of the decoder includes the voice.
+    if prompt is not None:  # Set the decoder's state, which depends on earlier frames.
         decoder.feed(layout.join(prompt.numpy()))
     began, first_s, waves = time.perf_counter(), 0.0, []
     frames = model.stream(torch.Generator().manual_seed(args.seed), args.temperature, prompt)

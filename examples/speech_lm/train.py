@@ -1,10 +1,10 @@
-"""Train a small language model of speech on Silk's tokens, on the CPU, in minutes.
+"""Train a small speech language model on Silk's tokens, within minutes on a CPU.
 
-    python train.py SPEECH -o run                     # a folder of sound files, or an INDEX.tsv
-    python train.py TOKENS -o run                     # a folder of Parquet shards from `silk tokenize`
+    python train.py SPEECH -o run                     # SPEECH: a folder of audio files, or an INDEX.tsv
+    python train.py TOKENS -o run                     # TOKENS: a folder of Parquet shards from `silk tokenize`
 
-The program reports the bits per frame (400 ms) of held-out speech. Compare them with the 384 raw bits and with the bits
-of the unigram, which uses only the frequency of each level. Then run `python sample.py run -o sample.wav`.
+The program reports the bits per frame (400 ms) of held-out speech. Compare them with the 384 raw bits, and with a
+unigram model, which uses only the frequency of each level. Then run `python sample.py run -o sample.wav`.
 """
 
 import argparse
@@ -31,10 +31,10 @@ from silkcodec.evaluate.clips import find_clips
 from silkcodec_torch.train.precision import has_bfloat16
 
 BFLOAT16 = has_bfloat16(torch.device("cpu"))  # Emulated bfloat16 is many times slower than float32.
-HELD_OUT_EVERY = 10  # one clip in ten is held out
+HELD_OUT_EVERY = 10  # Hold out one clip in ten.
 AT_ONCE = 64  # clips per call of encode_batch
-POINTS = 20  # points of the loss curve
-MAX_SCORED_S = 900.0  # held-out speech for each point
+POINTS = 20  # points on the loss curve
+MAX_SCORED_S = 900.0  # limit for the held-out speech that is evaluated at each point
 
 
 @dataclass
@@ -49,7 +49,7 @@ class Speech:
 
 
 def read_speech(data: str, splits: tuple[str, str] | None, hours: float, seed: int) -> Speech:
-    """Return the frames of the clips of a folder or of a corpus of tokens, up to the given number of hours."""
+    """Return the frames of a folder of audio files or of a tokenized corpus, up to the given number of hours."""
     began = time.perf_counter()
     if Path(data).is_dir() and list(Path(data).glob("tokens-*")):
         from silkcodec import corpus  # extra [corpus]
@@ -89,23 +89,27 @@ def read_speech(data: str, splits: tuple[str, str] | None, hours: float, seed: i
 
 
 def split(clips: list, seed: int) -> list[list]:
-    """Return shuffled clips for training, and held-out clips. Raises ArgumentError for fewer than two clips."""
+    """Shuffle clips, and return the clips for training and the held-out clips.
+
+    Raises:
+        ArgumentError: there are fewer than two clips.
+    """
     if len(clips) < 2:
-        raise ArgumentError(f"at least two clips are needed, because one is held out; got {len(clips)}.")
+        raise ArgumentError(f"At least two clips are required, because one is held out; got {len(clips)}.")
     random.Random(seed).shuffle(clips)
     n_held_out = -(-len(clips) // HELD_OUT_EVERY)
     return [clips[n_held_out:], clips[:n_held_out]]
 
 
 def unigram(frames: NDArray[np.int64]) -> torch.Tensor:
-    """Return the log frequency of each level of each dimension, float32 [P, H, 8]. Unseen levels count as half."""
+    """Return the log frequency of each level of each head, float32 [P, H, 8], with 0.5 added to each count."""
     counts = np.stack([(frames == level).sum(0) for level in range(LEVELS)], axis=-1) + 0.5
     return torch.from_numpy(np.log(counts / counts.sum(-1, keepdims=True))).float()
 
 
 @torch.inference_mode()
 def held_out_bits(model: SpeechModel, frames: torch.Tensor) -> float:
-    """Return the mean bits per frame, where each window starts without context."""
+    """Return the mean bits per frame. Each window starts without context."""
     n_windows = len(frames) // model.window
     windows = frames[: n_windows * model.window].unflatten(0, (n_windows, model.window))
     with torch.autocast("cpu", torch.bfloat16, enabled=BFLOAT16):
@@ -116,8 +120,8 @@ def train(speech: Speech, args: argparse.Namespace) -> tuple[SpeechModel, list[d
     """Train a model.
 
     Returns:
-        The model with the lowest held-out bits, the curve (whose first point is the unigram), and the seconds of the
-        optimiser steps.
+        The model with the lowest held-out bits, the loss curve (whose first point is the unigram model), and the time
+        of all optimizer steps in seconds.
     """
     torch.manual_seed(args.seed)
     window = min(round(args.window * 2.5), len(speech.train), len(speech.held_out))
@@ -137,7 +141,7 @@ def train(speech: Speech, args: argparse.Namespace) -> tuple[SpeechModel, list[d
     for step in range(1, args.steps + 1):
         began = time.perf_counter()
         warm, done = min(1.0, step / 50), step / args.steps
-        for group in optimizer.param_groups:  # warm-up, then cosine decay to a tenth
+        for group in optimizer.param_groups:  # linear warm-up and cosine decay to a tenth
             group["lr"] = args.learning_rate * warm * (0.55 + 0.45 * math.cos(math.pi * done))
         starts = rng.integers(0, len(frames) - window + 1, args.batch)
         with torch.autocast("cpu", torch.bfloat16, enabled=BFLOAT16):
@@ -177,23 +181,23 @@ def save(run: Path, model: SpeechModel, speech: Speech, args: argparse.Namespace
 def main(argv: list[str] | None = None) -> dict[str, Any]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("data", help="folder of sound files, manifest, or folder of Parquet shards")
+    add("data", help="folder of audio files, manifest, or folder of Parquet shards")
     add("-o", "--run", type=Path, required=True, help="folder for the model")
     add(
         "--splits",
-        help="splits of a manifest for training and evaluation: train,valid; default: hold out one clip in ten",
+        help="training and evaluation split of a manifest, such as train,valid (default: hold out one clip in ten)",
     )
     add("--hours", type=float, default=4.0, help="maximum hours of speech, including the held-out tenth")
     add("--steps", type=int, default=800)
     add("--batch", type=int, default=8, help="windows per step")
-    add("--window", type=float, default=10.0, help="context of the model, seconds")
+    add("--window", type=float, default=10.0, help="context of the model in seconds")
     add("--width", type=int, default=256)
     add("--layers", type=int, default=6)
     add("--heads", type=int, default=4)
     add("--learning-rate", type=float, default=1.5e-3)
     add("--seed", type=int, default=0)
-    add("--threads", type=int, help="threads of PyTorch")
-    add("--results", type=Path, help="JSON file for the results and a description of the machine")
+    add("--threads", type=int, help="PyTorch threads")
+    add("--results", type=Path, help="JSON file for the results")
     args = parser.parse_args(argv)
     torch.set_num_threads(args.threads or torch.get_num_threads())
     found, before = machine.conditions(), machine.clocks()
@@ -202,7 +206,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
         speech = read_speech(args.data, splits, args.hours, args.seed)
         if speech.layout.head_sizes.max() > LEVELS:
             raise ArgumentError(
-                f"tokens must have heads of at most {LEVELS} codes, like Silk's; got {speech.layout.codec}."
+                f"Tokens must consist of levels from 0 to {LEVELS - 1}, like Silk's; got '{speech.layout.codec}'."
             )
     except SilkError as error:
         raise SystemExit(f"train.py: {error}") from None
@@ -211,7 +215,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     least = min(curve, key=lambda point: point["held_out"])
     result = {
         **results.head("silk speech lm", 1), "codec": speech.layout.codec,
-        "quick": len(speech.train) < 9000,  # less than an hour is only a trial
+        "quick": len(speech.train) < 9000,  # less than an hour of speech
         "settings": {name: getattr(args, name) for name in (
             "splits", "hours", "steps", "batch", "window", "width", "layers", "heads", "learning_rate", "seed")}
         | {"threads": torch.get_num_threads(), "precision": "bf16" if BFLOAT16 else "fp32"},

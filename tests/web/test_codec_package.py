@@ -236,5 +236,5 @@ def test_the_example_encodes_a_file(browser: Any, package: Path) -> None:
         duration_s = page.evaluate("document.getElementById('decoded').duration")
     page.close()
     first = " ".join(str(codes[0]) for codes in tokens.codes)
-    assert shown == f"{tokens.n_frames} frames; the first: {first}"
+    assert shown == f"{tokens.n_frames} frames. Tokens of the first frame: {first}"
     assert duration_s == pytest.approx(tokens.n_samples / 24_000, abs=1e-3)
