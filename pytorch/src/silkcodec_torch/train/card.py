@@ -46,6 +46,7 @@ def model_card(config: TrainConfig, progress: dict[str, Any], written: dict, res
         f"- Time in training steps: {progress['seconds'] / 3600:.2f} hours.",
         f"- Optimiser: {config.optim.optimizer}; peak learning rate {config.optim.learning_rate:g}; averaged weights.",
         *start_lines(config),
+        *finish_lines(config),
         *optimistic_metric_lines(config),
         "",
         "## Training data",
@@ -114,6 +115,18 @@ def start_lines(config: TrainConfig) -> list[str]:
     if not chain:
         return []
     return [f"- Started from {', which started from '.join(chain)}. The numbers above do not include earlier training."]
+
+
+def finish_lines(config: TrainConfig) -> list[str]:
+    """Return how the averaged weights were adjusted after the last stage."""
+    lines = []
+    if share := config.finish.blend_share:
+        lines.append(
+            f"- Averaged with the weights of {Path(config.finish.blend).name}, which have a share of {share:g}."
+        )
+    if config.finish.equalize_clips:
+        lines.append(f"- Output equalized to the level of {config.finish.equalize_clips} training clips per frequency.")
+    return lines
 
 
 def optimistic_metric_lines(config: TrainConfig) -> list[str]:

@@ -107,6 +107,15 @@ class StageConfig:
 
 
 @dataclass(frozen=True)
+class FinishConfig:
+    """Configure how the averaged weights are adjusted after the last stage; see `train/finish.py`."""
+
+    blend: str = ""  # exported weights or a run to average with
+    blend_share: float = 0.0  # their share: 0 changes nothing, 1 copies them
+    equalize_clips: int = 0  # clips of the training set used to equalize the output; 0: no equalization
+
+
+@dataclass(frozen=True)
 class LogConfig:
     """Configure how often a run saves, validates and reports."""
 
@@ -128,6 +137,7 @@ class TrainConfig:
     optim: OptimConfig = field(default_factory=OptimConfig)
     adversary: AdversaryConfig = field(default_factory=AdversaryConfig)
     recognizer: RecognizerConfig = field(default_factory=RecognizerConfig)
+    finish: FinishConfig = field(default_factory=FinishConfig)
     log: LogConfig = field(default_factory=LogConfig)
     stage: tuple[StageConfig, ...] = ()
 
@@ -149,7 +159,7 @@ def load_config(path: str | Path, overrides: typing.Sequence[str] = ()) -> Train
 def dump_config(config: TrainConfig) -> str:
     """Return the complete config as TOML, which does not extend any other file."""
     lines = [f"seed = {config.seed}", f"init = {_toml(config.init)}"]
-    for name in ("model", "data", "optim", "adversary", "recognizer", "log"):
+    for name in ("model", "data", "optim", "adversary", "recognizer", "finish", "log"):
         lines += ["", f"[{name}]", *_lines(getattr(config, name))]
     for stage in config.stage:
         lines += ["", "[[stage]]", *_lines(stage)]
@@ -319,6 +329,11 @@ def _check(config: TrainConfig) -> None:
             "data.crop_frames must be at most 75 (30 s) with the loss recognizer",
             data.crop_frames,
         )
+    share = config.finish.blend_share
+    _must(0 <= share < 1, "finish.blend_share must be 0 or more and below 1", share)
+    rule = "finish.blend must name weights or a run if finish.blend_share is above 0"
+    _must(bool(config.finish.blend) or not share, rule, config.finish.blend)
+    _must(config.finish.equalize_clips >= 0, "finish.equalize_clips must be at least 0", config.finish.equalize_clips)
     _must(len(config.stage) >= 1, "A config must have at least one [[stage]]", "none")
     _must(config.adversary.every_steps >= 1, "adversary.every_steps must be at least 1", config.adversary.every_steps)
     rule = "adversary.fft_sizes must be at least 128"

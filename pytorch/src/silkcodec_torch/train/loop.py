@@ -31,7 +31,7 @@ from silkcodec.mel import FRAME, SAMPLE_RATE
 from silkcodec.spec import NOISE_LENGTH
 from silkcodec_torch.nn.discriminators import Discriminators, adversarial_losses, discriminator_loss
 from silkcodec_torch.nn.model import SilkNetwork
-from silkcodec_torch.train import allocator, checkpoint, stuck
+from silkcodec_torch.train import allocator, checkpoint, finish, stuck
 from silkcodec_torch.train.config import StageConfig, TrainConfig, dump_config, load_config
 from silkcodec_torch.train.data import Batches, Pack, crops, pack
 from silkcodec_torch.train.interrupts import Interrupts
@@ -40,7 +40,7 @@ from silkcodec_torch.train.muon import Muon
 from silkcodec_torch.train.precision import arithmetic
 from silkcodec_torch.train.progress import Progress
 from silkcodec_torch.train.recognizer import RecognizerLoss, load_recognizer
-from silkcodec_torch.train.validate import validate, validation_waves
+from silkcodec_torch.train.validate import spread_clips, validate
 
 ADVERSARIAL = ("adversarial", "features")
 MAX_SKIPPED = 20  # consecutive steps without a finite gradient before the run stops with an error
@@ -89,7 +89,7 @@ class Trainer:
         cache = Path(config.data.cache) if config.data.cache else run.parent / "cache"
         self.data = {split: self._pack(split, cache) for split in ("train", "valid")}
         self.batches = Batches(self._batch)
-        self.valid_waves = validation_waves(self.data["valid"], config.log)
+        self.valid_waves = spread_clips(self.data["valid"], config.log.validate_clips, config.log.validate_clip_s)
 
         self.model = SilkNetwork(config.model).to(self.device)
         self.ema = copy.deepcopy(self.model).eval().requires_grad_(False)
@@ -101,6 +101,7 @@ class Trainer:
         self.validated_step = -1  # step of the last validation
         self.stable_stage = -1  # the stage whose weights before the decay are in stable.safetensors
         self.skipped, self.skipped_in_row = 0, 0  # steps without a finite gradient
+        self.finished = False  # whether the average was adjusted after the last stage
         if (file := run / "checkpoint.safetensors").exists():
             self._resume(file)
         elif config.init:
@@ -177,7 +178,7 @@ class Trainer:
         """Write everything that is needed to resume to a file in the run folder."""
         where: dict[str, float] = {"stage": self.stage_index, "steps_in_stage": self.steps_in_stage, "step": self.step}
         where |= {"seconds": self.seconds, "seconds_in_stage": self.seconds_in_stage, "skipped": self.skipped}
-        where |= {"stable_stage": self.stable_stage}
+        where |= {"stable_stage": self.stable_stage, "finished": self.finished}
         checkpoint.save(self.folder / name, self._groups(), where)
 
     def _resume(self, file: Path) -> None:
@@ -192,6 +193,7 @@ class Trainer:
         self.seconds_in_stage = progress.get("seconds_in_stage", 0.0)  # absent from checkpoints of earlier versions
         self.skipped = progress.get("skipped", 0)
         self.stable_stage = progress.get("stable_stage", self.stage_index)
+        self.finished = progress.get("finished", False) and self.stage_index >= len(self.config.stage)
         self.progress.say(f"resumed at step {self.step}, {self.seconds / 3600:.2f} h into the run")
 
     def _restore_optimizers(self, names: Iterable[str], groups: dict[str, dict[str, Tensor]], file: Path) -> None:
@@ -248,6 +250,8 @@ class Trainer:
                 self.stage_index, self.steps_in_stage, self.seconds_in_stage = self.stage_index + 1, 0, 0.0
                 if self.rank == 0:
                     self.save()
+            if self.rank == 0 and not self.finished:
+                self._finish()
             if self.rank == 0 and self.validated_step != self.step:
                 self._validate()
         if self.world > 1:
@@ -286,6 +290,21 @@ class Trainer:
                     saved = time.monotonic()
                 if self.step % self.config.log.validate_steps == 0:
                     self._validate()
+
+    def _finish(self) -> None:
+        """Adjust the averaged weights as configured, once."""
+        config = self.config.finish
+        if config.blend_share or config.equalize_clips:
+            self.validated_step = -1  # The weights change, so they are validated again.
+        if config.blend_share:
+            finish.blend(self.ema, finish.weights_of(Path(config.blend)), config.blend_share)
+            self.progress.say(f"averaged with {config.blend}, which has a share of {config.blend_share:g}")
+        if config.equalize_clips:
+            recordings = spread_clips(self.data["train"], config.equalize_clips, self.config.log.validate_clip_s)
+            gain = finish.equalize(self.ema, recordings)
+            self.progress.say(f"equalized the output by {gain.min():.1f} to {gain.max():.1f} dB")
+        self.finished = True
+        self.save()
 
     def _done(self, stage: StageConfig) -> float:
         """Return the completed share of a stage: 0 at its start, 1 at its end."""

@@ -13,17 +13,16 @@ from silkcodec.evaluate import metrics
 from silkcodec.evaluate.codebooks import perplexity
 from silkcodec.mel import SAMPLE_RATE
 from silkcodec_torch.nn.model import SilkNetwork
-from silkcodec_torch.train.config import LogConfig
 from silkcodec_torch.train.data import Pack
 
 METRICS = ["pesq_wb", "stoi", "mel_distance"]
 
 
-def validation_waves(source: Pack, config: LogConfig) -> list[np.ndarray]:
-    """Return a fixed set of clips, spread evenly over the split, float32 [T] each."""
-    count = min(config.validate_clips, len(source.clips))
+def spread_clips(source: Pack, n_clips: int, clip_s: float) -> list[np.ndarray]:
+    """Return a fixed set of clips, spread evenly over the split, float32 [T] each and at most `clip_s` long."""
+    count = min(n_clips, len(source.clips))
     chosen = [source.clips[i * len(source.clips) // count] for i in range(count)]
-    n_samples = int(config.validate_clip_s * SAMPLE_RATE)
+    n_samples = int(clip_s * SAMPLE_RATE)
     return [source.wave(clip, 0, min(n_samples, clip.n_samples)) for clip in chosen]
 
 

@@ -1,0 +1,107 @@
+"""Adjust the averaged weights once all stages of a run are complete: blend them with other weights, and equalize them.
+
+Both need no training. docs/training.md shows what they change.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from silkcodec.errors import WeightsError
+from silkcodec.mel import HOP
+from silkcodec.silk.weights_config import WeightsConfig
+from silkcodec_torch.nn.decoder import BINS_PER_KNOT, WINDOW
+from silkcodec_torch.nn.model import SilkNetwork
+from silkcodec_torch.train import checkpoint
+
+LOUD_SHARE = 0.2  # share of the columns compared in each bin: those in which the recording is loudest near the bin
+NEAR_BINS = 15  # the width, 500 Hz, over which the power is averaged to select these columns
+SMOOTH_BINS = 25  # width of the Hann kernel, 833 Hz, that smooths the gains along frequency
+MAX_GAIN_DB = 6.0
+POWER_FLOOR = 1e-9
+
+
+def weights_of(source: Path) -> dict[str, Tensor]:
+    """Return the parameters of exported weights, or the averaged parameters of a run, by name.
+
+    Raises:
+        WeightsError: the folder contains neither, or its files are damaged.
+    """
+    if (file := source / "checkpoint.safetensors").exists():
+        return checkpoint.load(file)[0]["ema"]
+    from silkcodec_torch.train.export import graph_weights  # Only this case needs onnx.
+
+    config = WeightsConfig.read(source)
+    return graph_weights(source, config.encoder) | graph_weights(source, config.decoder)
+
+
+@torch.no_grad()
+def blend(model: SilkNetwork, other: dict[str, Tensor], share: float) -> None:
+    """Move the parameters of a model toward other weights, in place.
+
+    A network fine-tuned with new losses keeps more of its earlier accuracy if it is averaged with its starting weights
+    (Wortsman et al., 2022, https://arxiv.org/abs/2109.01903).
+
+    Args:
+        model: network to change.
+        other: parameters of a network of the same sizes, by name. It may lack the noise source.
+        share: 0 changes nothing, 1 copies `other`.
+
+    Raises:
+        WeightsError: `other` belongs to a network of other sizes.
+    """
+    for name, parameter in model.named_parameters():
+        if name.startswith("decoder.head.noise.") and name not in other:
+            continue
+        if name not in other or other[name].shape != parameter.shape:
+            raise WeightsError(f"finish.blend must name weights with the sizes in [model]; '{name}' differs.")
+        parameter.lerp_(other[name].to(parameter), share)
+    noise = model.decoder.head.noise
+    if noise is not None and "decoder.head.noise.bias" not in other:
+        noise.bias += math.log(1 - share)  # The noise of `other` has magnitude 0, so the mean magnitude is (1 - share).
+
+
+@torch.no_grad()
+def equalize(model: SilkNetwork, recordings: Sequence[np.ndarray]) -> Tensor:
+    """Raise the output at each frequency to the level that it has in recordings, in place.
+
+    Spectral losses are smallest if sounds that are hard to predict are too quiet. The gains are added to the biases of
+    the decoder's head. They are smoothed along frequency, and limited to 0 to 6 dB.
+
+    Args:
+        model: network in eval mode, on any device.
+        recordings: full-band speech at 24 kHz, float32 [T] each.
+
+    Returns:
+        The gain of each bin of the head in dB, float32 [361].
+    """
+    head = model.decoder.head
+    window = torch.hann_window(WINDOW, device=head.window.device)
+    missing = []
+    for recording in recordings:
+        target = torch.from_numpy(recording).to(window)
+        output = model.decode(model.encode(target[None]), len(target))[0]
+        power, ours = (
+            torch.stft(x, WINDOW, HOP, window=window, center=False, return_complex=True).abs().square()
+            for x in (target, output)
+        )  # [361, columns]
+        nearby = functional.avg_pool1d(power.T, NEAR_BINS, 1, NEAR_BINS // 2, count_include_pad=False).T
+        loudest = nearby.topk(max(1, int(LOUD_SHARE * nearby.shape[1])), dim=1).indices
+        means = [x.gather(1, loudest).mean(dim=1) + POWER_FLOOR for x in (power, ours)]
+        missing.append(10 * torch.log10(means[0] / means[1]))
+    median = torch.stack(missing).median(dim=0).values[None]
+    kernel = torch.hann_window(SMOOTH_BINS + 2, periodic=False, device=window.device)[None, None, 1:-1]
+    padded = functional.pad(median, (SMOOTH_BINS // 2, SMOOTH_BINS // 2), mode="replicate")
+    gain = functional.conv1d(padded, kernel / kernel.sum())[0].clamp(0, MAX_GAIN_DB)
+    logarithm = gain * (math.log(10) / 20)
+    head.project.bias[: len(gain)] += logarithm  # the first half of the outputs are log-magnitudes
+    if head.noise is not None:
+        head.noise.bias += logarithm[::BINS_PER_KNOT]
+    return gain
