@@ -28,6 +28,12 @@ describe("the model", () => {
     expect(tokens.latents!.length).toBe(levels.length);
     expect(shares.at(-1)).toBe(1);
 
+    const oneByOne = codec.encoder(); // one frame per call gives the same numbers as five
+    const single: Promise<Frames>[] = [];
+    for (let at = 0; at < wave.length; at += FRAME_SAMPLES) single.push(oneByOne.feed(wave.subarray(at, at + FRAME_SAMPLES)));
+    single.push(oneByOne.flush());
+    expect(Float32Array.from((await Promise.all(single)).flatMap((frames) => [...frames.latents]))).toEqual(tokens.latents);
+
     const stream = codec.encoder();
     const calls: Promise<Frames>[] = [];
     for (let at = 0; at < wave.length; at += 1_234) calls.push(stream.feed(wave.subarray(at, at + 1_234)));

@@ -1,8 +1,8 @@
 /** Where the graphs run: in this thread (`openLocal`) or in a worker (`remote.ts`). Both have the same interface. */
 
-import { openGraphs, openRuntime, type Runtime, type WasmPaths } from "./graphs.js";
+import { openGraphs, openRuntime, wasmUrl, type Runtime, type WasmPaths } from "./graphs.js";
 import { GraphDecoder, GraphEncoder, type Frames } from "./stream.js";
-import { readWeights, type LoadProgress } from "./weights.js";
+import { startDownloads, type DownloadOptions } from "./weights.js";
 
 export interface Backend {
   codec: string; // name and hash of the weights: "silk@0a1b2c3d4e5f"
@@ -24,26 +24,26 @@ export interface BackendDecoder {
   close(): void;
 }
 
-export interface BackendOptions {
+export interface BackendOptions extends DownloadOptions {
   folder: string; // from `folderUrl`
   wasmPaths?: WasmPaths;
   ort?: Runtime;
-  progress?: LoadProgress;
-  signal?: AbortSignal;
 }
 
-export async function openLocal({ folder, wasmPaths, ort, progress, signal }: BackendOptions): Promise<Backend> {
-  const [runtime, weights] = await Promise.all([openRuntime(ort, wasmPaths), readWeights(folder, progress, signal)]);
+export async function openLocal({ folder, wasmPaths, ort, ...options }: BackendOptions): Promise<Backend> {
+  const { signal } = options;
+  const [runtime, files] = await Promise.all([openRuntime(ort, wasmPaths), startDownloads(folder, wasmUrl(wasmPaths), options)]);
   signal?.throwIfAborted();
-  const graphs = await openGraphs(runtime, weights);
+  const graphs = await openGraphs(runtime, files);
+  const { config } = files;
   if (signal?.aborted) {
     await graphs.release();
     throw signal.reason;
   }
   return {
-    codec: `${weights.config.name}@${weights.config.weights_hash}`,
-    decodes: weights.config.decodes ?? [],
-    weightsBytes: weights.nBytes,
+    codec: `${config.name}@${config.weights_hash}`,
+    decodes: config.decodes ?? [],
+    weightsBytes: graphs.nBytes,
     encoder() {
       const stream = new GraphEncoder(graphs.encoder);
       return { feed: (chunk) => paused(stream.feed(chunk)), flush: () => paused(stream.flush()), close() {} };

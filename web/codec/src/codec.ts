@@ -5,20 +5,25 @@ import { SilkError } from "./errors.js";
 import type { Runtime, WasmPaths } from "./graphs.js";
 import { openRemote } from "./remote.js";
 import { joined, type Frames } from "./stream.js";
-import { DECODE_FRAMES, FRAME_SAMPLES, LATENT_WIDTH, N_LEVELS, Tokens, type TokensInit } from "./tokens.js";
+import { FRAMES_PER_CALL, FRAME_SAMPLES, LATENT_WIDTH, N_LEVELS, Tokens, type TokensInit } from "./tokens.js";
 import { folderUrl, type LoadProgress } from "./weights.js";
 
 export interface LoadOptions {
   /** Folder with config.json, encoder.onnx and decoder.onnx: a URL, which may be relative to the page; in Node.js also a path. */
   weights: string | URL;
-  /** Where the WebAssembly of ONNX Runtime is. By default it is beside the JavaScript of ONNX Runtime. */
+  /**
+   * Where the WebAssembly of ONNX Runtime is. By default it is beside the JavaScript of ONNX Runtime. Pass
+   * `{ wasm: URL }` with an absolute URL to download it at the same time as the weights and to count it in `onProgress`.
+   */
   wasmPaths?: WasmPaths;
   /** A worker that calls `serve()` of `silkcodec/worker`. By default the codec runs in the thread that loads it. */
   worker?: Worker;
   /** The module `onnxruntime-web/wasm`. By default it is imported by that name. Not with `worker`. */
   ort?: Runtime;
+  /** Used instead of the global `fetch`. Not with `worker`, which takes it in `serve`. */
+  fetch?: typeof fetch;
   signal?: AbortSignal;
-  /** Called while the weights are downloaded. */
+  /** Called during the downloads. When all bytes are there, the model is being started. */
   onProgress?: LoadProgress;
 }
 
@@ -34,10 +39,10 @@ export interface RunOptions {
  * @throws SilkError: the weights are missing, damaged or of a newer format.
  * @throws The reason of `signal` if it is aborted; by default a DOMException named "AbortError".
  */
-export async function load({ weights, wasmPaths, worker, ort, signal, onProgress }: LoadOptions): Promise<Codec> {
+export async function load({ weights, wasmPaths, worker, ort, fetch, signal, onProgress }: LoadOptions): Promise<Codec> {
   signal?.throwIfAborted();
   const options = { folder: await folderUrl(weights), wasmPaths, signal, progress: onProgress };
-  return new Codec(await (worker ? openRemote(worker, options) : openLocal({ ...options, ort })));
+  return new Codec(await (worker ? openRemote(worker, options) : openLocal({ ...options, ort, fetch })));
 }
 
 /** A loaded codec. `load` makes it. Any number of streams and calls can share it; the graphs run one call at a time. */
@@ -72,8 +77,9 @@ export class Codec {
     if (!wave.length) throw new SilkError("The wave must have at least one sample; it is empty.");
     checkWave(wave);
     const stream = this.encoder({ signal: options.signal });
-    const parts = Array.from({ length: Math.ceil(wave.length / FRAME_SAMPLES) }, (_, i) => {
-      return () => stream.feed(wave.subarray(i * FRAME_SAMPLES, (i + 1) * FRAME_SAMPLES));
+    const step = FRAMES_PER_CALL * FRAME_SAMPLES;
+    const parts = Array.from({ length: Math.ceil(wave.length / step) }, (_, i) => {
+      return () => stream.feed(wave.subarray(i * step, (i + 1) * step));
     });
     const { levels, latents } = joined(await inOrder([...parts, () => stream.flush()], stream, options));
     return new Tokens({ codec: this.id, nSamples: wave.length, levels, latents });
@@ -92,7 +98,7 @@ export class Codec {
     }
     checkLevels(levels);
     const stream = this.decoder({ signal: options.signal });
-    const step = DECODE_FRAMES * LATENT_WIDTH;
+    const step = FRAMES_PER_CALL * LATENT_WIDTH;
     const parts = Array.from({ length: Math.ceil(levels.length / step) }, (_, i) => {
       return () => stream.feed(levels.subarray(i * step, (i + 1) * step));
     });
@@ -164,8 +170,9 @@ export class StreamEncoder {
     checkWave(chunk);
     this.#nSamples += chunk.length;
     const frames: Promise<Frames>[] = [];
-    for (let at = 0; at < chunk.length || at === 0; at += FRAME_SAMPLES) {
-      frames.push(this.#guard.run(() => this.#stream.feed(chunk.slice(at, at + FRAME_SAMPLES))));
+    const step = FRAMES_PER_CALL * FRAME_SAMPLES;
+    for (let at = 0; at < chunk.length || at === 0; at += step) {
+      frames.push(this.#guard.run(() => this.#stream.feed(chunk.slice(at, at + step))));
     }
     return this.#counted(joined(await Promise.all(frames)));
   }

@@ -3,9 +3,9 @@
 import type * as ORT from "onnxruntime-web/wasm";
 import { SilkError } from "./errors.js";
 import { Queue } from "./queue.js";
-import type { DecoderGraph, EncodedFrame, EncoderGraph } from "./stream.js";
+import type { DecoderGraph, EncoderGraph, Frames } from "./stream.js";
 import { LATENT_WIDTH } from "./tokens.js";
-import type { GraphConfig, Weights } from "./weights.js";
+import type { Files, GraphConfig } from "./weights.js";
 
 /** The module `onnxruntime-web/wasm`, or another build of it. */
 export type Runtime = typeof ORT;
@@ -18,6 +18,7 @@ export type States = Record<string, ORT.Tensor>;
 export interface Graphs {
   encoder: EncoderGraph<States>;
   decoder: DecoderGraph<States>;
+  nBytes: number; // of both
   release(): Promise<void>;
 }
 
@@ -30,10 +31,28 @@ export async function openRuntime(runtime?: Runtime, wasmPaths?: WasmPaths): Pro
   return ort;
 }
 
-export async function openGraphs(ort: Runtime, { config, encoder, decoder }: Weights): Promise<Graphs> {
-  const encoderSession = await openSession(ort, encoder);
-  const decoderSession = await openSession(ort, decoder);
+let started = false; // A runtime reads its WebAssembly once.
+
+/** Return the URL of the WebAssembly if the codec should download it itself: it is known, absolute and still needed. */
+export function wasmUrl(wasmPaths?: WasmPaths): string | null {
+  const url = typeof wasmPaths === "object" && wasmPaths.wasm ? String(wasmPaths.wasm) : "";
+  return !started && /^(https?|file|blob):/.test(url) ? url : null;
+}
+
+/** Start the runtime and both graphs. The encoder is started while the decoder is being downloaded. */
+export async function openGraphs(ort: Runtime, { config, wasm, encoder, decoder }: Files): Promise<Graphs> {
+  if (wasm) ort.env.wasm.wasmBinary = await wasm;
+  const encoderBytes = await encoder;
+  const encoderSession = await openSession(ort, encoderBytes);
+  started = true;
+  delete ort.env.wasm.wasmBinary;
+  const decoderBytes = await decoder.catch(async (error) => {
+    await encoderSession.release();
+    throw error;
+  });
+  const decoderSession = await openSession(ort, decoderBytes);
   return {
+    nBytes: encoderBytes.length + decoderBytes.length,
     encoder: encoderGraph(ort, encoderSession, config.encoder, config.lookahead_samples, config.history_samples),
     decoder: decoderGraph(ort, decoderSession, config.decoder),
     async release() {
@@ -81,11 +100,11 @@ function encoderGraph(
       (states.state_wave.data as Float32Array).set(prime, historySamples);
       return states;
     },
-    async run(wave, states): Promise<[EncodedFrame, States]> {
+    async run(wave, states): Promise<[Frames, States]> {
       const feeds = { wave: new ort.Tensor("float32", wave, [1, wave.length]), ...states };
       const outputs = await session.run(feeds, ["levels", "latent", ...nextNames(states)]);
-      const frame = { levels: outputs.levels.data as Uint8Array, latents: outputs.latent.data as Float32Array };
-      return [frame, nextStates(outputs, states)];
+      const frames = { levels: outputs.levels.data as Uint8Array, latents: outputs.latent.data as Float32Array };
+      return [frames, nextStates(outputs, states)];
     },
   };
 }

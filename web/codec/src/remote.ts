@@ -11,7 +11,7 @@ interface Waiting {
 }
 
 /** Load the codec in a worker that calls `serve()`. Closing the codec terminates the worker. */
-export async function openRemote(worker: Worker, options: Omit<BackendOptions, "ort">): Promise<Backend> {
+export async function openRemote(worker: Worker, options: Omit<BackendOptions, "ort" | "fetch">): Promise<Backend> {
   const { folder, wasmPaths, progress, signal } = options;
   const waiting = new Map<number, Waiting>();
   let ids = 0;

@@ -5,19 +5,13 @@
  *              prime the    frame 0 is encoded when these        frame 1
  *              first state  samples are complete
  *
- * The encoder is called with one frame, so that a page stays responsive. The result for a frame does not depend on the
- * number of frames in a call.
+ * A call of a graph takes up to `FRAMES_PER_CALL` frames. The result for a frame does not depend on the number of
+ * frames in a call.
  */
 
 import { SilkError } from "./errors.js";
 import { Queue } from "./queue.js";
-import { DECODE_FRAMES, FRAME_SAMPLES, LATENT_WIDTH, nFrames } from "./tokens.js";
-
-/** One frame of an encoder. */
-export interface EncodedFrame {
-  levels: Uint8Array; // [128], 0..7
-  latents: Float32Array; // [128], before rounding
-}
+import { FRAMES_PER_CALL, FRAME_SAMPLES, LATENT_WIDTH, nFrames } from "./tokens.js";
 
 /** Frames of an encoder; F is often 0, because a frame is 400 ms. */
 export interface Frames {
@@ -29,7 +23,7 @@ export interface Frames {
 export interface EncoderGraph<S> {
   lookaheadSamples: number;
   fresh(prime: Float32Array): S; // the states at the start of a stream that begins with these samples
-  run(wave: Float32Array, states: S): Promise<[EncodedFrame, S]>; // [9600]
+  run(wave: Float32Array, states: S): Promise<[Frames, S]>; // [F * 9600]
 }
 
 /** The graph of the decoder. */
@@ -42,9 +36,8 @@ export interface DecoderGraph<S> {
 export class GraphEncoder<S> {
   #graph: EncoderGraph<S>;
   #states: S | null = null;
-  #buffer = new Float32Array(FRAME_SAMPLES);
+  #buffer = new Float32Array(FRAMES_PER_CALL * FRAME_SAMPLES);
   #filled = 0;
-  #wanted: number; // the look-ahead first, then whole frames
   #nSamples = 0;
   #nFrames = 0;
   #finished = false;
@@ -52,23 +45,27 @@ export class GraphEncoder<S> {
 
   constructor(graph: EncoderGraph<S>) {
     this.#graph = graph;
-    this.#wanted = graph.lookaheadSamples;
   }
 
   /** Return the frames that these samples complete. */
   feed(chunk: Float32Array): Promise<Frames> {
     return this.#queue.run(async () => {
       if (this.#finished) throw new SilkError("A stream cannot be fed after flush(). Make a new one.");
-      const frames: EncodedFrame[] = [];
+      const parts: Frames[] = [];
       this.#nSamples += chunk.length;
       for (let at = 0; at < chunk.length; ) {
-        const part = chunk.subarray(at, at + this.#wanted - this.#filled);
+        const room = this.#states === null ? this.#graph.lookaheadSamples : this.#buffer.length;
+        const part = chunk.subarray(at, at + room - this.#filled);
         this.#buffer.set(part, this.#filled);
         this.#filled += part.length;
         at += part.length;
-        if (this.#filled === this.#wanted) frames.push(...(await this.#advance()));
+        if (this.#states === null) {
+          if (this.#filled === room) this.#prime();
+        } else if (this.#filled === room || at === chunk.length) {
+          parts.push(await this.#encode(Math.floor(this.#filled / FRAME_SAMPLES), this.#states));
+        }
       }
-      return joined(frames);
+      return joined(parts);
     });
   }
 
@@ -77,28 +74,28 @@ export class GraphEncoder<S> {
     return this.#queue.run(async () => {
       if (this.#finished) throw new SilkError("A stream cannot be flushed twice. Make a new one.");
       this.#finished = true;
-      const frames: EncodedFrame[] = [];
-      while (this.#nFrames < nFrames(this.#nSamples)) {
-        this.#buffer.fill(0, this.#filled);
-        frames.push(...(await this.#advance()));
-      }
-      return joined(frames);
+      const states = this.#states ?? this.#prime();
+      this.#buffer.fill(0, this.#filled);
+      return joined([await this.#encode(nFrames(this.#nSamples) - this.#nFrames, states)]);
     });
   }
 
-  /** Use the full buffer: to prime the states, or to encode a frame. */
-  async #advance(): Promise<EncodedFrame[]> {
-    const full = this.#buffer.slice(0, this.#wanted);
+  /** Use the first samples of the buffer for the first states. */
+  #prime(): S {
     this.#filled = 0;
-    if (this.#states === null) {
-      this.#states = this.#graph.fresh(full);
-      this.#wanted = FRAME_SAMPLES;
-      return [];
-    }
-    const [frame, states] = await this.#graph.run(full, this.#states);
-    this.#states = states;
-    this.#nFrames++;
-    return [frame];
+    return (this.#states = this.#graph.fresh(this.#buffer.slice(0, this.#graph.lookaheadSamples)));
+  }
+
+  /** Encode the first frames of the buffer. */
+  async #encode(frames: number, states: S): Promise<Frames> {
+    if (!frames) return joined([]);
+    const end = frames * FRAME_SAMPLES;
+    const [result, next] = await this.#graph.run(this.#buffer.slice(0, end), states);
+    this.#states = next;
+    this.#buffer.copyWithin(0, end, this.#filled);
+    this.#filled = Math.max(0, this.#filled - end);
+    this.#nFrames += frames;
+    return result;
   }
 }
 
@@ -117,7 +114,7 @@ export class GraphDecoder<S> {
   feed(levels: Uint8Array): Promise<Float32Array> {
     return this.#queue.run(async () => {
       const wave = new Float32Array((levels.length / LATENT_WIDTH) * FRAME_SAMPLES);
-      const step = DECODE_FRAMES * LATENT_WIDTH;
+      const step = FRAMES_PER_CALL * LATENT_WIDTH;
       for (let at = 0; at < levels.length; at += step) {
         const [part, states] = await this.#graph.run(levels.slice(at, at + step), this.#states);
         this.#states = states;
@@ -129,11 +126,11 @@ export class GraphDecoder<S> {
 }
 
 /** Concatenate frames. */
-export function joined(frames: readonly (EncodedFrame | Frames)[]): Frames {
-  const size = frames.reduce((sum, frame) => sum + frame.levels.length, 0);
+export function joined(parts: readonly Frames[]): Frames {
+  const size = parts.reduce((sum, part) => sum + part.levels.length, 0);
   const whole = { levels: new Uint8Array(size), latents: new Float32Array(size) };
   let at = 0;
-  for (const { levels, latents } of frames) {
+  for (const { levels, latents } of parts) {
     whole.levels.set(levels, at);
     whole.latents.set(latents, at);
     at += levels.length;

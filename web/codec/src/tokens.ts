@@ -16,7 +16,7 @@ export const MIDDLE_LEVEL = N_LEVELS / 2; // 0 in the latent: replaces a level t
 export const DIMS_PER_TOKEN = 7; // Silk's own grouping
 export const MAX_DIMS_PER_TOKEN = 17; // 8^17 = 2^51: the largest codes that a JavaScript number holds exactly
 export const BITS_PER_FRAME = 3 * LATENT_WIDTH;
-export const DECODE_FRAMES = 5; // frames in one call of the decoder, as in Python
+export const FRAMES_PER_CALL = 5; // most frames in one call of a graph, as in Python
 const MAX_FILE_DIMS_PER_TOKEN = 20; // the widest grouping of .silk files and of Python
 
 /** What `Tokens` is made of. `decode` and `writeSilk` also take such an object. */

@@ -19,15 +19,22 @@ export interface WeightsConfig {
   decoder: GraphConfig;
 }
 
-export interface Weights {
+/** The files of the codec. Both graphs and the WebAssembly are downloaded at the same time. */
+export interface Files {
   config: WeightsConfig;
-  encoder: Uint8Array;
-  decoder: Uint8Array;
-  nBytes: number; // of both graphs
+  wasm: Promise<Uint8Array> | null;
+  encoder: Promise<Uint8Array>;
+  decoder: Promise<Uint8Array>;
 }
 
 /** Called with the bytes so far, and with all bytes, or null if the server does not report the sizes. */
 export type LoadProgress = (bytes: number, totalBytes: number | null) => void;
+
+export interface DownloadOptions {
+  progress?: LoadProgress;
+  signal?: AbortSignal;
+  fetch?: typeof fetch;
+}
 
 /**
  * Return the absolute URL of a weights folder. A relative one starts at the page. In Node.js a path is accepted as well.
@@ -42,17 +49,28 @@ export async function folderUrl(folder: string | URL): Promise<string> {
   return pathToFileURL(slashed).href;
 }
 
-/** Read config.json, then both graphs at the same time. `folder` is from `folderUrl`. */
-export async function readWeights(folder: string, progress?: LoadProgress, signal?: AbortSignal): Promise<Weights> {
-  const config = parseConfig(await readAll(await open(folder + "config.json", signal)));
-  const files = await Promise.all([config.encoder, config.decoder].map((graph) => open(folder + graph.file, signal)));
-  const totalBytes = files.every((file) => file.nBytes) ? files[0].nBytes! + files[1].nBytes! : null;
+/**
+ * Start to download all files. Resolves when all responses have begun.
+ *
+ * @param folder From `folderUrl`.
+ * @param wasm URL of the WebAssembly of ONNX Runtime, or null if ONNX Runtime downloads it.
+ */
+export async function startDownloads(folder: string, wasm: string | null, options: DownloadOptions): Promise<Files> {
+  const runtime = wasm ? open(wasm, options) : null;
+  runtime?.catch(() => {}); // reported below, unless config.json fails first
+  const config = parseConfig(await readAll(await open(folder + "config.json", options)));
+  const graphs = [config.encoder, config.decoder];
+  const files = await Promise.all([runtime, ...graphs.map((graph) => open(folder + graph.file, options))]);
+  const totalBytes = files.reduce<number | null>((sum, file) => (file && (sum === null || file.nBytes === null) ? null : sum! + (file?.nBytes ?? 0)), 0);
   let nBytes = 0;
-  const advance = (more: number) => progress?.((nBytes += more), totalBytes);
-  const [encoder, decoder] = await Promise.all(files.map((file) => readAll(file, advance)));
-  await check(config.encoder, encoder);
-  await check(config.decoder, decoder);
-  return { config, encoder, decoder, nBytes };
+  const advance = (more: number) => options.progress?.((nBytes += more), totalBytes);
+  const read = (file: Opened, graph?: GraphConfig) => {
+    const content = readAll(file, advance).then((bytes) => (graph ? checked(graph, bytes) : bytes));
+    content.catch(() => {}); // reported to whoever awaits it
+    return content;
+  };
+  const [encoder, decoder] = graphs.map((graph, i) => read(files[i + 1]!, graph));
+  return { config, wasm: files[0] && read(files[0]), encoder, decoder };
 }
 
 function parseConfig(content: Uint8Array): WeightsConfig {
@@ -66,12 +84,13 @@ function parseConfig(content: Uint8Array): WeightsConfig {
   return config;
 }
 
-/** Compare the checksum with config.json. Browsers have crypto.subtle on https and localhost only. */
-async function check(graph: GraphConfig, content: Uint8Array): Promise<void> {
-  if (!globalThis.crypto?.subtle) return;
+/** Return the content if its checksum is that of config.json. Browsers have crypto.subtle on https and localhost only. */
+async function checked(graph: GraphConfig, content: Uint8Array): Promise<Uint8Array> {
+  if (!globalThis.crypto?.subtle) return content;
   const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", content as Uint8Array<ArrayBuffer>));
   const found = Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
   if (found !== graph.sha256) throw new SilkError(`${graph.file} is damaged: its checksum is wrong. Load it again.`);
+  return content;
 }
 
 interface Opened {
@@ -79,17 +98,17 @@ interface Opened {
   body: AsyncIterable<Uint8Array>;
 }
 
-async function open(url: string, signal?: AbortSignal): Promise<Opened> {
+async function open(url: string, options: DownloadOptions): Promise<Opened> {
   try {
-    return await (url.startsWith("file:") ? openFile(url, signal) : openHttp(url, signal));
+    return await (url.startsWith("file:") ? openFile(url, options) : openHttp(url, options));
   } catch (error) {
-    signal?.throwIfAborted();
+    options.signal?.throwIfAborted();
     const reason = error instanceof Error ? error.message : String(error);
     throw new SilkError(`The weights could not be loaded: ${decodeURI(url)} (${reason}).`);
   }
 }
 
-async function openHttp(url: string, signal?: AbortSignal): Promise<Opened> {
+async function openHttp(url: string, { signal, fetch = globalThis.fetch }: DownloadOptions): Promise<Opened> {
   const response = await fetch(url, { signal });
   if (!response.ok || !response.body) throw new Error(`HTTP status ${response.status}`);
   // The length of a compressed response is not that of its content.
@@ -103,7 +122,7 @@ async function* chunks(reader: ReadableStreamDefaultReader<Uint8Array>): AsyncGe
 }
 
 /** Read a local file in Node.js, where `fetch` does not accept file: URLs. */
-async function openFile(url: string, signal?: AbortSignal): Promise<Opened> {
+async function openFile(url: string, { signal }: DownloadOptions): Promise<Opened> {
   type Files = { readFile(url: URL, options: { signal?: AbortSignal }): Promise<Uint8Array> };
   const { readFile } = await nodeModule<Files>("node:fs/promises");
   const content = await readFile(new URL(url), { signal });

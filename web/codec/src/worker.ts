@@ -15,8 +15,9 @@ interface Scope {
  *
  * @param options.ort The module `onnxruntime-web/wasm`. By default it is imported by that name, which needs a bundler:
  *   import maps do not apply in workers.
+ * @param options.fetch Used instead of the global `fetch`, for example to store the downloads on the device.
  */
-export function serve({ ort }: { ort?: Runtime } = {}): void {
+export function serve({ ort, fetch }: { ort?: Runtime; fetch?: typeof globalThis.fetch } = {}): void {
   const scope = globalThis as unknown as Scope;
   const streams = new Map<number, BackendEncoder | BackendDecoder>();
   let backend: Backend;
@@ -28,7 +29,7 @@ export function serve({ ort }: { ort?: Runtime } = {}): void {
   async function answer(request: Request): Promise<void> {
     if (request.kind === "load") {
       const progress = (bytes: number, totalBytes: number | null) => say({ kind: "loading", bytes, totalBytes });
-      backend = await openLocal({ ...request, ort, progress });
+      backend = await openLocal({ ...request, ort, fetch, progress });
       say({ kind: "ready", codec: backend.codec, decodes: backend.decodes, weightsBytes: backend.weightsBytes });
     } else if (request.kind === "open") {
       streams.set(request.stream, request.direction === "encode" ? backend.encoder() : backend.decoder());
