@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import http.client
 import re
 import signal
@@ -42,9 +43,11 @@ def running(site: Path) -> Iterator[ThreadingHTTPServer]:
         thread.join()
 
 
-def get(page: ThreadingHTTPServer, path: str, method: str = "GET") -> tuple[http.client.HTTPResponse, bytes]:
+def get(
+    page: ThreadingHTTPServer, path: str, method: str = "GET", accept_encoding: str = "identity"
+) -> tuple[http.client.HTTPResponse, bytes]:
     connection = http.client.HTTPConnection("127.0.0.1", page.server_port, timeout=10)
-    connection.request(method, path)
+    connection.request(method, path, headers={"Accept-Encoding": accept_encoding})
     response = connection.getresponse()
     body = response.read()
     connection.close()
@@ -61,6 +64,20 @@ def test_it_serves_the_page_and_the_embedded_weights(running: ThreadingHTTPServe
     assert body == (explain.WEIGHTS / "config.json").read_bytes()
     response, _ = get(running, "/weights/encoder.onnx", "HEAD")
     assert int(response.headers["Content-Length"]) == (explain.WEIGHTS / "encoder.onnx").stat().st_size
+
+
+def test_it_serves_compressed_files_to_clients_that_accept_them(running: ThreadingHTTPServer, site: Path) -> None:
+    (site / "assets" / "runtime-1a2b.wasm.br").write_bytes(b"small")
+    for accepted, encoding, expected in (
+        ("gzip, deflate, br;q=0.9", "br", b"small"),
+        ("gzip", None, b"\0asm"),
+        ("identity", None, b"\0asm"),
+    ):
+        response, body = get(running, "/assets/runtime-1a2b.wasm", accept_encoding=accepted)
+        assert (response.headers["Content-Encoding"], body) == (encoding, expected)
+        assert response.headers["Content-Type"] == "application/wasm" and response.headers["Vary"] == "Accept-Encoding"
+    response, _ = get(running, "/assets/missing.wasm", accept_encoding="br")
+    assert response.status == 404 and response.headers["Content-Encoding"] is None
 
 
 @pytest.mark.parametrize(
@@ -120,7 +137,10 @@ def test_an_exported_page_has_the_weights_and_a_policy(site: Path, tmp_path: Pat
     assert page.index("Content-Security-Policy") < page.index("<title>") and "frame-ancestors" not in page
     assert (tmp_path / "out" / "assets" / "runtime-1a2b.wasm").is_file()
     for name in explain.SERVED:
-        assert (tmp_path / "out" / "weights" / name).read_bytes() == (explain.WEIGHTS / name).read_bytes()
+        content = (explain.WEIGHTS / name).read_bytes()
+        assert (tmp_path / "out" / "weights" / name).read_bytes() == content
+        assert gzip.decompress((tmp_path / "out" / "weights" / f"{name}.gz").read_bytes()) == content
+    assert not list((tmp_path / "out" / "assets").glob("*.gz"))  # four bytes do not become fewer
     assert sorted(one.name for one in tmp_path.iterdir()) == ["out", "secret.txt", "site"]  # nothing half written
 
 

@@ -2,10 +2,14 @@
 
 The page is built from `web/` into `silkcodec/site/`. The model is served from `silkcodec/silk/weights/`, without a
 copy. Only this machine can reach the server, and the page requests nothing from other servers.
+
+The build writes FILE.br beside a file if Brotli saves at least 5 % of it, and `export` writes FILE.gz in the same way.
+The server sends these files to clients that accept them.
 """
 
 from __future__ import annotations
 
+import gzip
 import html
 import os
 import shutil
@@ -21,6 +25,8 @@ PACKAGE = Path(__file__).parent.parent
 SITE = PACKAGE / "site"
 WEIGHTS = PACKAGE / "silk" / "weights"
 SERVED = ("config.json", "encoder.onnx", "decoder.onnx")  # files of the weights that the page requests
+ENCODINGS = (("br", ".br"), ("gzip", ".gz"))  # of HTTP, with the suffix of the compressed files; the smallest first
+SMALLEST_GAIN = 0.05  # share of a file that compression must save
 TYPES = {  # fixed here, because the table of the operating system is often wrong about .wasm and .js
     ".bin": "application/octet-stream",
     ".css": "text/css",
@@ -80,7 +86,8 @@ def server(port: int = 0, weights: Path | None = None, site: Path = SITE) -> Thr
 def export(folder: Path, *, weights: Path | None = None, site: Path | None = None) -> None:
     """Write the page and the weights to a folder, for any static host and any path on it.
 
-    The policy that `server` sends as a header is in a meta element of the exported page.
+    The policy that `server` sends as a header is in a meta element of the exported page. Compressed files are beside
+    the originals, for hosts that serve them.
 
     Args:
         folder: folder to create; it may exist if it is empty.
@@ -105,6 +112,7 @@ def export(folder: Path, *, weights: Path | None = None, site: Path | None = Non
                 shutil.copyfile(source / name, part / "weights" / name)
             page = (part / "index.html").read_text(encoding="utf-8")
             (part / "index.html").write_text(page.replace("<head>", f"<head>{_META}", 1), encoding="utf-8")
+            _compress(part)
             if folder.exists():
                 folder.rmdir()
             part.rename(folder)
@@ -112,6 +120,15 @@ def export(folder: Path, *, weights: Path | None = None, site: Path | None = Non
             shutil.rmtree(part, ignore_errors=True)
     except OSError as error:
         raise OutputError(f"'{folder}' cannot be written: {error.strerror or error}.") from error
+
+
+def _compress(folder: Path) -> None:
+    """Write FILE.gz beside each file that gzip makes smaller by at least SMALLEST_GAIN."""
+    for path in [one for one in folder.rglob("*") if one.is_file() and one.suffix != ".br"]:
+        content = path.read_bytes()
+        compressed = gzip.compress(content, 6, mtime=0)
+        if len(compressed) <= (1 - SMALLEST_GAIN) * len(content):
+            path.with_name(f"{path.name}.gz").write_bytes(compressed)
 
 
 def _checked(site: Path, weights: Path | None) -> Path:
@@ -130,14 +147,25 @@ class _Page(SimpleHTTPRequestHandler):
 
     def __init__(self, *arguments: object, site: Path, weights: Path) -> None:
         self._weights = weights
+        self._encoding: str | None = None
         self.extensions_map = {**SimpleHTTPRequestHandler.extensions_map, **TYPES}
         super().__init__(*arguments, directory=str(site))  # type: ignore[arg-type]
 
     def translate_path(self, path: str) -> str:
         folder, _, name = unquote(urlsplit(path).path).lstrip("/").rpartition("/")
-        if folder == "weights" and name in SERVED:
-            return str(self._weights / name)
-        return super().translate_path(path)
+        model = folder == "weights" and name in SERVED
+        found = str(self._weights / name) if model else super().translate_path(path)
+        accepted = {one.split(";")[0].strip() for one in self.headers.get("Accept-Encoding", "").split(",")}
+        self._encoding = None
+        for encoding, suffix in ENCODINGS:
+            if encoding in accepted and Path(found + suffix).is_file():
+                self._encoding = encoding
+                return found + suffix
+        return found
+
+    def guess_type(self, path: str | os.PathLike[str]) -> str:
+        suffix = dict(ENCODINGS).get(self._encoding or "", "")
+        return super().guess_type(str(path).removesuffix(suffix))
 
     def list_directory(self, path: object) -> None:
         self.send_error(404)
@@ -145,6 +173,9 @@ class _Page(SimpleHTTPRequestHandler):
     def end_headers(self) -> None:
         self.send_header("Content-Security-Policy", POLICY)
         self.send_header("X-Content-Type-Options", "nosniff")
+        self.send_header("Vary", "Accept-Encoding")
+        if self._encoding:
+            self.send_header("Content-Encoding", self._encoding)
         # Names in assets/ contain a hash of their content. All other files may change with the next version.
         hashed = self.path.startswith("/assets/")
         self.send_header("Cache-Control", "max-age=31536000, immutable" if hashed else "no-cache")
