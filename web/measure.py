@@ -1,6 +1,9 @@
-"""Measure the built page in Chromium: what it transfers, when it can be read, how fast its codec is on one thread.
+"""Measure the exported page in Chromium: what it transfers, when it is readable and live, and how fast its codec is.
 
 python web/measure.py bench/web.json    # on a quiet machine; needs playwright and Chromium
+
+The slow visits have a network of 10 Mbit/s with 40 ms of latency, or a CPU that is throttled by a factor of 4. Both are
+emulated by Chromium. The page has one thread for its figures and one for the model.
 """
 
 from __future__ import annotations
@@ -9,6 +12,7 @@ import json
 import shutil
 import statistics
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -23,32 +27,85 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "bench"))
 import subprocesses
 
 RUNS = 5
+SLOW_RUNS = 3
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 SAMPLES = ("English", "Mandarin", "Arabic")
+GRAPHS = ("encoder.onnx", "decoder.onnx")
+NETWORK = {"bits_per_second": 10_000_000, "latency_ms": 40}
+CPU_SLOWDOWN = 4
+LONG_TASKS = """
+window.longest = 0;
+new PerformanceObserver((list) => {
+    for (const task of list.getEntries()) window.longest = Math.max(window.longest, task.duration);
+}).observe({ type: "longtask" });
+"""
 
 
 def main() -> None:
     chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
     found, since = subprocesses.idle_conditions(), machine.clocks()  # not all of Chromium's processes are our children
-    with explain.server() as server, sync_playwright() as tools:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        browser = tools.chromium.launch(executable_path=chromium, args=FLAGS)
-        runs = [visit(browser, f"http://127.0.0.1:{server.server_port}/") for _ in range(RUNS)]
-        version = browser.version
-        browser.close()
-        server.shutdown()
-        thread.join()
-    median = {key: round(statistics.median(run[key] for run in runs), 4) for key in runs[0]}
-    figures = {"chromium": version, "runs": RUNS, "threads": 1, "median": median}
+    with tempfile.TemporaryDirectory() as temporary:
+        site = Path(temporary) / "page"
+        explain.export(site)
+        with explain.server(weights=site / "weights", site=site) as server, sync_playwright() as tools:
+            thread = threading.Thread(target=server.serve_forever)
+            thread.start()
+            browser = tools.chromium.launch(executable_path=chromium, args=FLAGS)
+            url = f"http://127.0.0.1:{server.server_port}/"
+            runs = [visit(browser, url) for _ in range(RUNS)]
+            slow = [visit_slowly(browser, url) for _ in range(SLOW_RUNS)]
+            played = [play(browser, url) for _ in range(SLOW_RUNS)]
+            version = browser.version
+            browser.close()
+            server.shutdown()
+            thread.join()
+    figures = {
+        "chromium": version,
+        "runs": RUNS,
+        "threads": 1,
+        "median": medians(runs),
+        "slow_network": {**NETWORK, "runs": SLOW_RUNS, "median": medians(slow)},
+        "slow_cpu": {"slowdown": CPU_SLOWDOWN, "runs": SLOW_RUNS, "longest_task_s": max(played)},
+    }
     subprocesses.write_result(Path(sys.argv[1]), "silk web", False, found, since, figures)
     print(json.dumps(figures, indent=1))
 
 
+def medians(runs: list[dict[str, float]]) -> dict[str, float]:
+    return {key: round(statistics.median(run[key] for run in runs), 4) for key in runs[0]}
+
+
+def open_page(browser: Any) -> Page:
+    """Open a page with an empty cache."""
+    page: Page = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
+    page.add_init_script(LONG_TASKS)
+    return page
+
+
 def visit(browser: Any, url: str) -> dict[str, float]:
-    """One reader with an empty cache."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-    page: Page = context.new_page()
+    """Measure a visit without limits, and the speed of the codec."""
+    page = open_page(browser)
+    found = load(page, url)
+    status = page.locator("header .status")
+    paint = "performance.getEntriesByName('first-contentful-paint')[0].startTime"
+    speeds = []
+    for sample in (*SAMPLES, *SAMPLES):  # The first round still allocates memory.
+        page.locator("header").get_by_role("button", name=sample, exact=True).click()
+        until(page, lambda: "same tokens" in status.inner_text())
+        speed = page.locator("#voice .speed")
+        speeds.append([float(speed.get_attribute(f"data-{way}") or 0) for way in ("encode", "decode")])
+    encode, decode = zip(*speeds[len(SAMPLES) :], strict=True)
+    found |= {
+        "first_content_s": page.evaluate(paint) / 1000,
+        "encode_times_real_time": statistics.median(encode),
+        "decode_times_real_time": statistics.median(decode),
+    }
+    page.context.close()
+    return found
+
+
+def load(page: Page, url: str) -> dict[str, float]:
+    """Load the page until its model is ready. Sizes are those of the responses until then, without their headers."""
     sizes: dict[str, int] = {}
     page.on("response", lambda one: sizes.__setitem__(one.url, int(one.headers.get("content-length", 0))))
     began = time.monotonic()
@@ -57,28 +114,56 @@ def visit(browser: Any, url: str) -> dict[str, float]:
     stages_s = time.monotonic() - began
     status = page.locator("header .status")
     until(page, lambda: status.get_attribute("data-phase") == "ready")
-    ready_s = time.monotonic() - began
-    paint = "performance.getEntriesByName('first-contentful-paint')[0].startTime"
-    speeds = []
-    for sample in (*SAMPLES, *SAMPLES):  # the first time around, memory is still being asked for
-        page.locator("header").get_by_role("button", name=sample, exact=True).click()
-        until(page, lambda: "same tokens" in status.inner_text())
-        speed = page.locator("#voice .speed")
-        speeds.append([float(speed.get_attribute(f"data-{way}") or 0) for way in ("encode", "decode")])
-    encode, decode = zip(*speeds[len(SAMPLES) :], strict=True)
-    model = sum(size for name, size in sizes.items() if name.endswith(".onnx"))
-    found = {
-        "first_content_s": page.evaluate(paint) / 1000,
+    return {
         "recorded_stages_s": stages_s,
-        "model_ready_s": ready_s,
+        "model_ready_s": time.monotonic() - began,
         "transfer_bytes": sum(sizes.values()),
-        "model_bytes": model,
+        "model_bytes": sum((explain.WEIGHTS / name).stat().st_size for name in GRAPHS),
+        "model_transfer_bytes": sum(size for name, size in sizes.items() if name.endswith(".onnx")),
         "runtime_bytes": sum(size for name, size in sizes.items() if name.endswith(".wasm")),
-        "encode_times_real_time": statistics.median(encode),
-        "decode_times_real_time": statistics.median(decode),
     }
-    context.close()
-    return found
+
+
+def visit_slowly(browser: Any, url: str) -> dict[str, float]:
+    """Measure a visit over a slow network. Chromium applies the limits of the page to its worker as well."""
+    page = open_page(browser)
+    session = page.context.new_cdp_session(page)
+    session.send("Network.enable")
+    throughput = NETWORK["bits_per_second"] / 8
+    limits = {"downloadThroughput": throughput, "uploadThroughput": throughput, "latency": NETWORK["latency_ms"]}
+    session.send("Network.emulateNetworkConditions", {"offline": False, **limits})
+    found = load(page, url)
+    least_s = found["transfer_bytes"] / throughput
+    if found["model_ready_s"] < 0.9 * least_s:
+        raise SystemExit(
+            f"The network was not slowed down: {found['model_ready_s']:.1f} s, but {least_s:.1f} s are needed."
+        )
+    page.context.close()
+    return {key: found[key] for key in ("recorded_stages_s", "model_ready_s", "transfer_bytes")}
+
+
+def play(browser: Any, url: str) -> float:
+    """Return the longest task of the main thread, in seconds, while the page plays and is scrolled on a slow CPU."""
+    page = open_page(browser)
+    load(page, url)
+    status = page.locator("header .status")
+    until(page, lambda: "same tokens" in status.inner_text())
+    page.context.new_cdp_session(page).send("Emulation.setCPUThrottlingRate", {"rate": CPU_SLOWDOWN})
+    page.evaluate("window.longest = 0")
+    header = page.locator("header").get_by_role("button", name="Silk", exact=True)
+    height = int(page.evaluate("document.documentElement.scrollHeight"))
+    for y in range(0, height, 800):
+        if header.get_attribute("aria-pressed") == "false":
+            header.click()
+        page.evaluate(f"scrollTo({{ top: {y}, behavior: 'instant' }})")
+        page.wait_for_timeout(300)
+    for button in page.locator("main button[aria-pressed]:has(svg)").all():
+        if button.is_enabled():
+            button.click()
+            page.wait_for_timeout(250)
+    found = float(page.evaluate("window.longest"))
+    page.context.close()
+    return found / 1000
 
 
 def until(page: Page, condition: Any) -> None:
