@@ -119,8 +119,9 @@ def wait_ready(page: Any) -> None:
     wait(page, lambda: "same tokens" in status(page), "the live model's comparison")
 
 
-def choose(page: Any, title: str) -> None:
-    page.locator("header").get_by_role("button", name=title, exact=True).click()
+def choose(page: Any, wanted: str) -> None:
+    page.locator("header").get_by_role("button", name=wanted, exact=True).click()
+    wait(page, lambda: title(page) == wanted, "the recording")
 
 
 def section(page: Any, name: str) -> Any:
@@ -140,8 +141,16 @@ def slide(page: Any, name: str, label: str, value: float) -> None:
     )
 
 
+def in_view(page: Any, canvas: Any) -> Any:
+    """Figures are drawn only there."""
+    canvas.scroll_into_view_if_needed()
+    page.wait_for_timeout(60)
+    return canvas
+
+
 def picture(page: Any, name: str, index: int = 0) -> str:
-    return str(section(page, name).locator("canvas").nth(index).evaluate("one => one.toDataURL()"))
+    canvas = in_view(page, section(page, name).locator("canvas").nth(index))
+    return str(canvas.evaluate("one => one.toDataURL()"))
 
 
 def upload(page: Any, name: str, content: bytes) -> None:
@@ -187,6 +196,113 @@ def test_recorded_stages_are_there_before_the_model(opened: Open) -> None:
     assert page.get_by_role("button", name="Random token here").is_disabled()
     choose(page, "Arabic")
     assert title(page) == "Arabic"
+    page.close()
+
+
+@pytest.mark.parametrize("held", ["**/weights/encoder.onnx", "**/*.wasm"])
+def test_the_runtime_and_the_graphs_are_downloaded_at_the_same_time(opened: Open, held: str) -> None:
+    names: list[str] = []
+
+    def before(page: Any) -> None:
+        page.on("request", lambda request: names.append(request.url.rpartition("/")[2].partition("-simd")[0]))
+        page.route(held, lambda route: None)  # never answered
+
+    page = opened(before=before)
+    wait(page, lambda: {"ort-wasm", "encoder.onnx", "decoder.onnx"} <= set(names), "the requests", 20)
+    page.close()
+
+
+STATUS = """
+window.said = [];
+new MutationObserver(() => {
+    const text = document.querySelector("header .status")?.innerText;
+    const bar = document.querySelector("header .downloads");
+    if (text && text !== window.said.at(-1)?.text) window.said.push({ text, value: bar?.value, max: bar?.max });
+}).observe(document, { subtree: true, childList: true, characterData: true });
+"""
+
+
+def test_one_bar_counts_the_bytes_of_all_downloads(opened: Open, weights_folder: Path) -> None:
+    page = opened(before=lambda page: page.add_init_script(STATUS))
+    wait_ready(page)
+    said = page.evaluate("window.said")
+    loading = [one for one in said if re.fullmatch(r"Model loading: [\d.]+ of [\d.]+ MB", one["text"])]
+    runtime = next((explain.SITE / "assets").glob("*.wasm")).stat().st_size
+    total = runtime + sum((weights_folder / name).stat().st_size for name in ("encoder.onnx", "decoder.onnx"))
+    assert len(loading) > 2 and {one["max"] for one in loading} == {total}
+    assert [one["value"] for one in loading] == sorted(one["value"] for one in loading)
+    texts = [one["text"] for one in said]
+    assert texts.index("Starting the model") > texts.index(loading[-1]["text"])
+    assert page.locator("header .downloads").count() == 0
+    page.close()
+
+
+def test_the_build_compresses_what_gains(opened: Open) -> None:
+    encodings: dict[str, str | None] = {}
+
+    def answered(response: Any) -> None:
+        if "/assets/" in response.url or "/weights/" in response.url:
+            encodings[response.url.rpartition(".")[2]] = response.headers.get("content-encoding")
+
+    page = opened(before=lambda page: page.on("response", answered))
+    wait_ready(page)
+    assert {encodings[kind] for kind in ("js", "css", "bin", "wasm")} == {"br"}
+    assert encodings["onnx"] is None and encodings["woff2"] is None
+    page.close()
+
+
+SAVES_DATA = """
+Object.defineProperty(Navigator.prototype, "connection", { get: () => ({ saveData: true }) });
+"""
+
+
+def test_a_browser_that_saves_data_is_asked_first(opened: Open) -> None:
+    names: list[str] = []
+
+    def before(page: Any) -> None:
+        page.add_init_script(SAVES_DATA)
+        page.on("request", lambda request: names.append(request.url.rpartition(".")[2]))
+
+    page = opened(before=before)
+    button = page.locator("header").get_by_role("button", name="Load the model")
+    button.wait_for()
+    page.wait_for_timeout(500)
+    upload(page, "voice.wav", wav(np.zeros(2400, np.float32)))
+    assert "Press “Load the model” first" in told(page)
+    assert not {"onnx", "wasm"} & set(names)
+    button.click()
+    wait_ready(page)
+    assert page.evaluate("navigator.serviceWorker.getRegistration().then(Boolean)") is False
+    page.close()
+
+
+DRAWN = """
+window.drawn = {};
+const put = CanvasRenderingContext2D.prototype.putImageData;
+CanvasRenderingContext2D.prototype.putImageData = function (...all) {
+    const place = this.canvas.closest("section")?.id ?? "top";
+    window.drawn[place] = (window.drawn[place] ?? 0) + 1;
+    return put.apply(this, all);
+};
+"""
+
+
+def test_only_what_is_in_view_is_drawn(opened: Open) -> None:
+    page = opened(before=lambda page: page.add_init_script(DRAWN))
+    wait_ready(page)
+    assert "top" in page.evaluate("window.drawn") and "decoder" not in page.evaluate("window.drawn")
+    play = page.locator("header").get_by_role("button", name="Silk")
+    for place, canvas in (
+        ("top", page.locator("figure.machine canvas").first),
+        ("encoder", section(page, "encoder").locator("canvas").nth(2)),
+    ):
+        in_view(page, canvas)
+        page.evaluate("window.drawn = {}")
+        play.click()
+        page.wait_for_timeout(1_300)
+        play.click()
+        drawn = page.evaluate("window.drawn")
+        assert drawn.pop(place) > 2 and not drawn, place
     page.close()
 
 
@@ -347,7 +463,8 @@ def test_silence_is_drawn_as_silence(live: Any) -> None:
     }"""
     quiet = 0xFFECF2F4  # the lowest colour of the scale, #f4f2ec as ABGR
     for name, index in (("spectrogram", 2), ("encoder", 0), ("bandwidth", 0), ("voice", 0)):
-        assert section(live, name).locator("canvas").nth(index).evaluate(pixels) == [quiet], name
+        canvas = in_view(live, section(live, name).locator("canvas").nth(index))
+        assert canvas.evaluate(pixels) == [quiet], name
     bars = section(live, "codebook").locator("svg[aria-label*='at this moment'] rect").all()
     assert [bar.get_attribute("height") for bar in bars] == ["1"] * 16
 
@@ -461,6 +578,7 @@ def test_the_opening_figure_runs_through_all_parts(live: Any) -> None:
     tops = [box["y"] for box in (one.bounding_box() for one in figure.locator("li .picture").all())]
     assert len(set(tops)) == 1  # on one line
     pictures = figure.locator("li canvas")
+    in_view(live, pictures.first)
     before = [one.evaluate("one => one.toDataURL()") for one in pictures.all()]
     button = figure.get_by_role("button", name="Play")
     button.click()
@@ -537,7 +655,7 @@ def test_activations_appear_with_the_sound(live: Any) -> None:
         wait(live, lambda canvases=canvases, maps=maps: canvases.count() >= maps, "the activations", 20)
     decoder = section(live, "decoder")
     convolutions = decoder.locator("canvas").nth(2)
-    last = convolutions.evaluate("one => one.toDataURL()")
+    last = in_view(live, convolutions).evaluate("one => one.toDataURL()")
     first = "one => { one.value = 1; one.dispatchEvent(new Event('input', { bubbles: true })); }"
     decoder.get_by_role("slider", name="Layer").nth(1).evaluate(first)
     assert convolutions.evaluate("one => one.toDataURL()") != last
@@ -889,10 +1007,19 @@ def test_the_quiz_can_be_retaken_and_the_glossary_links_back(live: Any) -> None:
     assert len(unused) <= 6, unused
 
 
-def test_an_exported_page_runs_below_any_path(browser: Any, tmp_path: Path, weights_folder: Path) -> None:
-    explain.export(tmp_path / "some" / "path", weights=weights_folder)
-    handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as host:
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *arguments: object) -> None:
+        pass
+
+
+def caches(page: Any) -> list[str]:
+    return [name for name in page.evaluate("caches.keys()") if name.startswith("silk-page ")]
+
+
+def test_an_exported_page_runs_below_any_path_and_offline(browser: Any, tmp_path: Path, weights_folder: Path) -> None:
+    folder = tmp_path / "some" / "path"
+    explain.export(folder, weights=weights_folder)
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path))) as host:
         thread = threading.Thread(target=host.serve_forever)
         thread.start()
         page = browser.new_page()
@@ -901,9 +1028,29 @@ def test_an_exported_page_runs_below_any_path(browser: Any, tmp_path: Path, weig
         page.goto(f"http://127.0.0.1:{host.server_port}/some/path/")
         wait_ready(page)
         assert "same tokens in all" in status(page) and troubles == []
-        page.close()
+        wait(page, lambda: page.evaluate("!!navigator.serviceWorker.controller"), "the service worker", 20)
+        first = caches(page)
+        assert len(first) == 1 and "/some/path/" in first[0]
+
+        worker = folder / "service-worker.js"  # a new version of the page replaces the stored one
+        new = re.sub(r'VERSION = "\w+"', 'VERSION = "0123456789ab"', worker.read_text(encoding="utf-8"))
+        worker.write_text(new, encoding="utf-8")
+        page.reload()
+        wait_ready(page)
+        wait(page, lambda: [name.split()[-1] for name in caches(page)] == ["0123456789ab"], "the new version", 20)
         host.shutdown()
         thread.join()
+    page.reload()  # from here on, nothing answers
+    wait_ready(page)
+    assert "same tokens in all" in status(page)
+    choose(page, "Arabic")
+    wait(page, lambda: title(page) == "Arabic", "the sample")
+    listen = section(page, "listen")
+    listen.scroll_into_view_if_needed()
+    wait(page, lambda: listen.locator("tbody button").last.is_enabled(), "the recordings", 20)
+    section(page, "decoder").locator(".stages").scroll_into_view_if_needed()
+    wait(page, lambda: section(page, "decoder").locator("canvas").count() >= 5, "the activations", 20)
+    page.close()
 
 
 @pytest.mark.parametrize(("width", "theme"), [(1280, "light"), (390, "dark")])

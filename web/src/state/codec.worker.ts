@@ -1,3 +1,4 @@
 import { serve } from "silkcodec/worker";
+import { fetchStored } from "./model-store";
 
-serve();
+serve({ fetch: fetchStored });

@@ -1,12 +1,16 @@
 /** The state that all figures share: the current recording, the selected moment, the model, and the message to the reader. */
 
 import { Cancelled, Model } from "./live";
+import { forget, isStored } from "./model-store";
+import { keepPage, savesData } from "./offline";
 import { FRAME_S, SAMPLE_RATE, SilkError, readSilk } from "silkcodec";
 import { checked, openSound } from "../sound/open";
+import { sectionsInView } from "../parts/view";
 import { player } from "../sound/player.svelte";
 import { SAMPLES, duration_s, fetchSample, framesOf, type RecordedStages, type Recording } from "./recording";
 
 export type ModelState =
+  | { phase: "offered" } // the browser saves data, so the reader decides
   | { phase: "loading"; bytes: number; totalBytes: number | null }
   | { phase: "ready"; codec: string; bytes: number; took_ms: number }
   | { phase: "failed"; message: string };
@@ -30,22 +34,44 @@ class Session {
   speed = $state.raw<{ encode: number; decode: number } | null>(null);
 
   live: Model | null = null;
+  #wanted = ""; // the sample that was chosen last, or "" if something else was
   #abort: AbortController | null = null;
 
-  /** Shows the first sample at once, then loads the model and the others. */
+  /** Loads the model and shows the first sample. The others follow when the model is there, so that nothing delays it. */
   async start(): Promise<void> {
     try {
-      const response = await fetch("data/recordings.json");
-      const stages = (await response.json()) as RecordedStages;
-      this.stages = stages;
-      const first = await fetchSample(stages, SAMPLES[0].name);
-      this.samples = { [first.name]: first };
-      this.show(first);
-      this.#load();
-      for (const { name } of SAMPLES.slice(1)) this.samples = { ...this.samples, [name]: await fetchSample(stages, name) };
+      const asked = savesData() && !(await isStored(weightsFolder()));
+      if (asked) this.model = { phase: "offered" };
+      else this.load();
+      this.stages = (await (await fetch("data/recordings.json")).json()) as RecordedStages;
+      this.show(await this.#sample(SAMPLES[0].name));
+      if (this.model.phase !== "loading") await this.loadSamples();
     } catch (error) {
       this.message = { kind: "error", text: said(error) };
     }
+  }
+
+  /** Shows a sample. */
+  async choose(name: string): Promise<void> {
+    this.cancel();
+    try {
+      this.#wanted = name;
+      const sample = await this.#sample(name);
+      if (this.#wanted === name) this.show(sample);
+    } catch (error) {
+      this.#tell(error);
+    }
+  }
+
+  /** Loads the samples that are missing. */
+  async loadSamples(): Promise<void> {
+    for (const { name } of SAMPLES) await this.#sample(name).catch((error) => this.#tell(error));
+  }
+
+  async #sample(name: string): Promise<Recording> {
+    const sample = this.samples[name] ?? (await fetchSample(this.stages!, name));
+    this.samples = { ...this.samples, [name]: this.samples[name] ?? sample };
+    return this.samples[name];
   }
 
   get ready(): boolean {
@@ -56,13 +82,15 @@ class Session {
     return this.#frameAt(this.moment_s);
   }
 
-  /** The moment that a figure shows while it follows the sound: where the whole recording is playing, or the chosen moment. */
-  get heard_s(): number {
-    return player.name?.startsWith("whole") && this.recording ? Math.min(player.position_s, duration_s(this.recording) - 1e-3) : this.moment_s;
+  /** Where the whole recording is playing, for a section that is in view; otherwise null. Hidden figures stand still. */
+  playing_s(section: string): number | null {
+    if (!player.name?.startsWith("whole") || !this.recording || !sectionsInView.has(section)) return null;
+    return Math.min(player.position_s, duration_s(this.recording) - 1e-3);
   }
 
-  get heardFrame(): number {
-    return this.#frameAt(this.heard_s);
+  /** The frame that a section shows: the one that is playing, or the chosen one. */
+  frameIn(section: string): number {
+    return this.#frameAt(this.playing_s(section) ?? this.moment_s);
   }
 
   setFrame(frame: number): void {
@@ -72,6 +100,7 @@ class Session {
   show(recording: Recording): void {
     this.cancel(); // what was still being opened must not replace what was chosen after it
     player.stop();
+    this.#wanted = "";
     if (recording.source !== "sample") this.own = recording;
     this.recording = recording;
     this.moment_s = loudest_s(recording);
@@ -152,13 +181,20 @@ class Session {
     this.message = { kind: "note", text: "A .silk file contains only tokens, so “original” is the decoded wave." };
   }
 
-  #load(): void {
-    // Beside the page; an absolute address, since the worker is not beside it.
-    this.live = new Model(new URL("weights/", document.baseURI).href, (answer) => {
+  /** Loads the model. */
+  load(): void {
+    this.model = { phase: "loading", bytes: 0, totalBytes: null };
+    this.live = new Model(weightsFolder(), (answer) => {
       if (answer.kind === "loading") this.model = { phase: "loading", bytes: answer.bytes, totalBytes: answer.totalBytes };
-      if (answer.kind === "failed") this.model = { phase: "failed", message: answer.message };
+      if (answer.kind === "failed") {
+        this.model = { phase: "failed", message: answer.message };
+        void forget();
+        if (this.stages) void this.loadSamples();
+      }
       if (answer.kind === "ready") {
         this.model = { phase: "ready", codec: answer.codec, bytes: answer.bytes, took_ms: answer.took_ms };
+        keepPage();
+        if (this.stages) void this.loadSamples();
         if (this.recording) void this.#compare(this.recording);
       }
     });
@@ -185,6 +221,7 @@ class Session {
   }
 
   async #model(signal?: AbortSignal): Promise<{ model: Model; codec: string }> {
+    if (this.model.phase === "offered") throw new SilkError("This needs the model. Press “Load the model” first.");
     while (this.model.phase === "loading") {
       if (signal?.aborted) throw new Cancelled();
       this.work = { what: "Waiting for the model", share: 0 };
@@ -198,6 +235,9 @@ class Session {
     if (!(error instanceof Cancelled)) this.message = { kind: "error", text: said(error) };
   }
 }
+
+/** Beside the page; an absolute address, because the worker is not beside it. */
+const weightsFolder = (): string => new URL("weights/", document.baseURI).href;
 
 function said(error: unknown): string {
   return error instanceof SilkError ? error.message : `Something went wrong: ${(error as Error)?.message ?? error}`;

@@ -1,0 +1,77 @@
+/** Keeps the downloads of the model on the reader's device. A reload then needs no network, and the sizes are known. */
+
+declare const __MODEL_BYTES__: Record<string, number>; // by SHA-256 of a graph, or "wasm"; from vite.config.ts
+
+const CACHE = "silk-model";
+const graphs = new Map<string, string>(); // URL -> SHA-256, from config.json
+const current = new Set<string>(); // keys of this visit
+
+/** A `fetch` for the codec. The graphs are stored under their checksums, so an update of the weights is never missed. */
+export async function fetchStored(input: RequestInfo | URL, init?: RequestInit): Promise<Response> {
+  const url = String(input);
+  const cache = await opened();
+  if (url.endsWith("/config.json")) return fetchConfig(url, init, cache);
+  const sha256 = graphs.get(url);
+  const key = sha256 ? `${url}?${sha256}` : url;
+  const bytes = __MODEL_BYTES__[sha256 ?? "wasm"];
+  current.add(key);
+  const stored = await cache?.match(key, { ignoreVary: true });
+  if (stored) return sized(stored, bytes);
+  const response = await fetch(url, init);
+  if (cache && response.ok) void keep(cache, key, response.clone());
+  return sized(response, bytes);
+}
+
+/** From the network, so that an update is noticed; without a network from the device. */
+async function fetchConfig(url: string, init: RequestInit | undefined, cache: Cache | null): Promise<Response> {
+  const stored = await cache?.match(url, { ignoreVary: true });
+  const response = await fetch(url, init).catch((error) => {
+    if (stored) return stored;
+    throw error;
+  });
+  if (!response.ok) return response;
+  if (cache && response !== stored) await cache.put(url, response.clone()).catch(() => {});
+  const config = await response.clone().json().catch(() => null);
+  for (const graph of [config?.encoder, config?.decoder]) if (graph) graphs.set(new URL(graph.file, url).href, graph.sha256);
+  return response;
+}
+
+/** Store a download, then remove those of the same folder that this visit does not use. */
+async function keep(cache: Cache, key: string, response: Response): Promise<void> {
+  try {
+    await cache.put(key, response);
+    const folder = new URL(".", key).href;
+    for (const { url } of await cache.keys()) {
+      if (new URL(".", url).href === folder && !url.endsWith("/config.json") && !current.has(url)) await cache.delete(url);
+    }
+  } catch {
+    // There is no room, or the download ended early: nothing is stored.
+  }
+}
+
+/** The length of a compressed response is not that of its content, so state the one that is known. */
+function sized(response: Response, bytes: number | undefined): Response {
+  if (!bytes || !response.ok || !response.headers.get("Content-Encoding")) return response;
+  const headers = new Headers(response.headers);
+  headers.delete("Content-Encoding");
+  headers.set("Content-Length", String(bytes));
+  return new Response(response.body, { headers });
+}
+
+async function opened(): Promise<Cache | null> {
+  return globalThis.caches ? caches.open(CACHE).catch(() => null) : null; // only on https and localhost
+}
+
+/** The bytes that the model downloads at most, before compression. */
+export const modelBytes = Object.values(__MODEL_BYTES__).reduce((sum, bytes) => sum + bytes, 0);
+
+/** Whether both graphs are stored. They may be those of earlier weights. */
+export async function isStored(folder: string): Promise<boolean> {
+  const keys = (await (await opened())?.keys()) ?? [];
+  return keys.filter(({ url }) => url.startsWith(folder) && url.includes(".onnx?")).length >= 2;
+}
+
+/** Forget all downloads, because the model did not start from them. */
+export async function forget(): Promise<void> {
+  await globalThis.caches?.delete(CACHE).catch(() => {});
+}
