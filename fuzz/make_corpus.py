@@ -41,21 +41,21 @@ FORMATS = (
 
 
 def save(target: str, name: str, data: bytes) -> None:
-    """Write a seed of a target."""
+    """Write a seed input for a target."""
     folder = CORPUS / target
     folder.mkdir(parents=True, exist_ok=True)
     (folder / name).write_bytes(data)
 
 
 def sound(kind: str, subtype: str, rate: int) -> bytes:
-    """Return a short tone as a sound file."""
+    """Return a short tone as an audio file."""
     file = io.BytesIO()
     soundfile.write(file, TONE, rate, format=kind, subtype=subtype)
     return file.getvalue()
 
 
 def silk_files() -> None:
-    """Write .silk files of every layout."""
+    """Write .silk files with every layout."""
     rng = np.random.default_rng(0)
     for name, dims, entropy, chunk, known in (
         ("raw", 7, False, None, True),
@@ -81,7 +81,7 @@ def silk_files() -> None:
 
 
 def corpora() -> None:
-    """Write an Arrow table and tar archives of recordings."""
+    """Write an Arrow table and tar archives that contain recordings."""
     wave, flac = sound("WAV", "PCM_16", 8000), sound("FLAC", "PCM_16", 8000)
     table = pa.table(
         {
@@ -110,12 +110,12 @@ def corpora() -> None:
 
 
 def field(number: int, content: bytes) -> bytes:
-    """Return a bytes field of a protobuf message."""
+    """Return a protobuf field that contains bytes."""
     return bytes([number << 3 | 2, len(content)]) + content
 
 
 def weights_and_messages() -> None:
-    """Write a config, a graph, and messages of clients."""
+    """Write a config, a graph, and messages from clients."""
     save("weights", "config.bin", b"\0" + (EMBEDDED / "config.json").read_bytes())
     tensor = field(8, b"w") + field(9, b"weights!") + bytes([14 << 3, 0])
     node = field(1, b"x") + field(4, b"Constant") + field(5, field(1, b"value") + field(5, tensor))

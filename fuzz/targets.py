@@ -61,16 +61,16 @@ class Pipe(io.RawIOBase):
 
 
 def silk_file(data: bytes) -> None:
-    """Read a .silk file. If the first byte is 1, all checksums are corrected, which makes a forged file."""
+    """Read a .silk file. If the first byte is 1, correct all checksums first, as an attacker would."""
     file = reseal(data[1:]) if data[:1] == b"\1" else data[1:]
     tokens = _or_none(lambda: container.read(io.BytesIO(file)))
     piped = _or_none(lambda: container.read(Pipe(file)))  # type: ignore[arg-type]
     contents = _or_none(lambda: container.info(io.BytesIO(file)))
     recovered_part = _or_none(lambda: container.read_damaged(io.BytesIO(file)))
     part = _or_none(lambda: container.read_damaged(io.BytesIO(file), start_s=0.4, duration_s=1.2))
-    assert tokens == piped, "a pipe and a file give different tokens"
+    assert tokens == piped, "reading from a pipe and from a file gives different tokens"
     if tokens is None:
-        assert recovered_part is None or recovered_part.damage is not None, "read_damaged found no damage, but read did"
+        assert recovered_part is None or recovered_part.damage is not None, "only read found damage, not read_damaged"
     else:
         assert recovered_part is not None and recovered_part.tokens == tokens and recovered_part.damage is None
         assert contents is not None and contents.n_samples == tokens.n_samples
@@ -85,7 +85,7 @@ def silk_file(data: bytes) -> None:
 
 
 def reseal(file: bytes) -> bytes:
-    """Correct all checksums of a .silk file, as far as its lengths are valid."""
+    """Correct the checksums of a .silk file, up to the first invalid length."""
     data = bytearray(file)
     if len(data) < structure.PREFIX.size:
         return file
@@ -103,7 +103,7 @@ def reseal(file: bytes) -> bytes:
 
 
 def sound(data: bytes) -> None:
-    """Read a sound file of any supported format."""
+    """Read an audio file of any supported format."""
     seconds = 0.0
     with audio.Reader(io.BytesIO(data)) as reader:
         for block in reader.blocks(10.0):
@@ -128,7 +128,7 @@ def corpus_tar(data: bytes) -> None:
 
 
 def corpus_arrow(data: bytes) -> None:
-    """Read a folder of `datasets.save_to_disk`."""
+    """Read a folder that `datasets.save_to_disk` wrote."""
     folder = FOLDER / "arrow"
     folder.mkdir(exist_ok=True)
     (folder / "data.arrow").write_bytes(data)
@@ -142,7 +142,7 @@ def corpus_arrow(data: bytes) -> None:
 
 
 def weights(data: bytes) -> None:
-    """Read an ONNX graph if the first byte is 1, otherwise config.json of a weights folder."""
+    """Read an ONNX graph if the first byte is 1, or else the config.json of a weights folder."""
     if data[:1] == b"\1":
         check_graph_file(data[1:], "encoder.onnx")
         return
@@ -157,8 +157,8 @@ def weights(data: bytes) -> None:
 def messages(data: bytes) -> None:
     """Parse the input of a client.
 
-    If the first byte is 1, the rest is the JSON of /v1/decode. Otherwise it is WebSocket messages, split at zero bytes.
-    A message that starts with B is binary, in hexadecimal digits.
+    If the first byte is 1, the rest is JSON for /v1/decode. Otherwise, the rest consists of WebSocket messages that are
+    separated by zero bytes. A message that starts with B is binary, and the rest of it is hexadecimal.
     """
     if data[:1] == b"\1":
         from_json(data[1:], cast(Any, OneCodec()), MAX_SOUND_S)
@@ -190,13 +190,13 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
 
 
 def run(name: str, data: bytes) -> None:
-    """Pass one input to a target. Any exception except a SilkError is a bug and propagates."""
+    """Pass one input to a target. Exceptions other than SilkError are bugs, so they propagate."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             TARGETS[name](data)
         except SilkError as error:
-            assert str(error).isprintable(), "an error must be one line"
+            assert str(error).isprintable(), "an error message must be one printable line"
 
 
 def clean() -> None:

@@ -80,13 +80,13 @@ def _layers(arrows: list[tuple[str, str]]) -> tuple[list[list[object]], list[lis
             above.setdefault(lower_place, []).append(upper_place)
             below.setdefault(upper_place, []).append(lower_place)
     for _ in range(8):  # Sort each layer by the mean position of its neighbors, alternately from above and from below.
-        for rows, neighbours in ((layers, above), (layers[::-1], below)):
+        for rows, neighbors in ((layers, above), (layers[::-1], below)):
             for row, other in zip(rows[1:], rows, strict=False):
                 place = {node: i / max(1, len(other) - 1) for i, node in enumerate(other)}
                 old = {node: i / max(1, len(row) - 1) for i, node in enumerate(row)}
                 mean = {}
                 for node in row:
-                    found = [place[near] for near in neighbours.get(node, []) if near in place]
+                    found = [place[near] for near in neighbors.get(node, []) if near in place]
                     mean[node] = sum(found) / len(found) if found else old[node]
                 row.sort(key=mean.__getitem__)
     return layers, paths
