@@ -92,7 +92,7 @@ def measure(sizes: Sizes, folder: Path) -> Figures:
         worker("tile", SAMPLES, path, duration_s)
 
     figures: Figures = {}
-    say("start-up")
+    say("startup")
     figures["start"] = {
         "help": median_of(sizes.help_runs, lambda: silk("--help").wall_s),
         "encode_10_s": median_of(

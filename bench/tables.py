@@ -95,11 +95,11 @@ def _conditions(bench: Path, result: Figures) -> str:
     found = result["conditions"]
     versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
     files = result["size"]["files"]
+    fewest_runs = min(start["n_runs"] for start in result["start"].values())
     sentences = [
         f"The input is the {len(files)} samples, repeated to {_lengths(result)}. The file size was measured on the "
-        f"samples without repetition ({sum(file['duration_s'] for file in files):.0f} s). Start-up times are "
-        f"medians of {result['start']['help']['n_runs']} runs (`silk --help`) or "
-        f"{result['start']['encode_10_s']['n_runs']} runs (all others) with a warm disk cache.",
+        f"samples without repetition ({sum(file['duration_s'] for file in files):.0f} s). Startup times are "
+        f"medians of at least {fewest_runs} runs with a warm disk cache.",
         f"Conditions: {found['codec']}{findings.not_embedded(bench, found['codec'], times=True)}; {found['threads']} "
         f"threads, {found['cores']} cores, {found['cpu']}, {found['system']}; {versions}; {result['created'][:10]}.",
         *findings.warnings(result),
