@@ -233,10 +233,10 @@ def test_the_pickle_of_snac_is_read_without_running_code(random_baseline: Random
             return eval, ("open('attacked', 'w')",)
 
     torch.save({"x": Attack()}, published)
-    with pytest.raises(WeightsError, match="must contain only tensors"):
+    with pytest.raises(WeightsError, match="Cannot load tensors"):
         silkcodec.load(f"snac:24k@{folder}")
     published.write_bytes(b"not a model")
-    with pytest.raises(WeightsError, match="must contain only tensors"):
+    with pytest.raises(WeightsError, match="Cannot load tensors"):
         silkcodec.load(f"snac:24k@{folder}")
     assert not Path("attacked").exists()
 
@@ -247,10 +247,10 @@ def test_unusable_weights_are_refused_with_a_reason(random_baseline: RandomBasel
     dac = random_baseline("dac_16khz")
     for name, reason in (
         (f"mimi@{empty}", "must contain config.json and model.safetensors"),
-        (f"mimi@{tmp_path}/nowhere", "must be a folder or a repository like owner/name"),
-        ("mimi@nowhere", "must be a folder or a repository like owner/name"),
-        (f"mimi@{dac}", "must be of a model of type mimi; .* contains 'dac'"),
-        (f"dac:24k@{dac}", "must have sampling_rate 24000; .* has 16000"),
+        (f"mimi@{tmp_path}/nowhere", "must be a folder or a repository in the form owner/name"),
+        ("mimi@nowhere", "must be a folder or a repository in the form owner/name"),
+        (f"mimi@{dac}", "must be for a model of type 'mimi'; got 'dac'"),
+        (f"dac:24k@{dac}", "must have sampling_rate 24000; got 16000"),
         (f"encodec:stereo-6k@{random_baseline('encodec_24khz')}", "must have audio_channels 2"),
         (f"snac:24k@{random_baseline('snac_32khz')}", "must have sampling_rate 24000"),
     ):
@@ -268,14 +268,14 @@ def test_damaged_weights_are_refused(random_baseline: RandomBaseline, tmp_path: 
         whole = file.read_bytes()
         state = load(whole)
         file.write_bytes(whole[:1000])
-        with pytest.raises(WeightsError, match="must contain"):
+        with pytest.raises(WeightsError, match="Cannot load"):
             silkcodec.load(f"{name}@{folder}")
         lost = next(key for key in state if "decoder" in key and ("alpha" in key or "weight" in key))
         file.write_bytes(save({key: value for key, value in state.items() if key != lost}, {"format": "pt"}))
         with pytest.raises(WeightsError, match=lost):
             silkcodec.load(f"{name}@{folder}")
         file.write_bytes(save({**state, lost: torch.zeros(3)}, {"format": "pt"}))
-        with pytest.raises(WeightsError, match="must contain"):
+        with pytest.raises(WeightsError, match="Cannot load"):
             silkcodec.load(f"{name}@{folder}")
         file.write_bytes(whole)
         for text in ("{", "[]"):
@@ -288,7 +288,7 @@ def test_a_config_of_another_model_is_refused(random_baseline: RandomBaseline, t
     folder = weights_copy(random_baseline, "snac_24khz", tmp_path)
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"unknown": 1}))
-    with pytest.raises(WeightsError, match="must contain the config of a SNAC model"):
+    with pytest.raises(WeightsError, match="must be for a SNAC model"):
         silkcodec.load(f"snac:24k@{folder}")
 
 
@@ -323,7 +323,7 @@ def test_without_cache_and_network_the_error_has_the_command(monkeypatch: pytest
     with pytest.raises(WeightsError) as caught:
         silkcodec.load("snac:24k")
     assert str(caught.value) == (
-        "Cannot load the weights of 'snac:24k' from the hub's repository 'hubertsiuzdak/snac_24khz': the hub cannot be"
+        "Cannot load the weights of 'snac:24k' from the repository 'hubertsiuzdak/snac_24khz': the hub cannot be"
         " reached. Run `hf download hubertsiuzdak/snac_24khz`, or pass a folder: snac:24k@FOLDER."
     )
     assert [local for _, local in attempts] == [True, True, False]  # the network is tried once

@@ -247,7 +247,7 @@ def test_a_codec_of_another_package_is_listed_as_not_measured() -> None:
 def test_a_missing_package_is_reported_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(codec, "missing", lambda name: "pip install 'x[y]'" if name in ("mimi", "snac") else None)
     found = catalogue.rows(catalogue.measured(), codec.codecs())
-    assert "Not installed: mimi, snac; run: pip install 'x[y]'" in catalogue.notes(found, [])
+    assert "Not installed: mimi, snac. Run: pip install 'x[y]'" in catalogue.notes(found, [])
     cells = {row["name"]: catalogue.cells(row)["installed"] for row in found}
     assert (cells["silk"], cells["mimi:8"]) == ("yes", "no")
 

@@ -95,7 +95,7 @@ def test_an_unsupported_language_is_undefined(recognize_as) -> None:
 
 def test_empty_references_are_undefined_and_silent_outputs_are_wrong(recognize_as) -> None:
     recognizer = recognize_as("...", "a")
-    with pytest.raises(UndefinedMetric, match="after normalisation"):
+    with pytest.raises(UndefinedMetric, match="after normalization"):
         words.dwer(Pair(LOUD, SOFT, {"language": "en"}), "any")
     silent = Pair(LOUD, np.zeros_like(LOUD), {"language": "en", "text": "two words"})
     recognizer.languages.clear()
@@ -103,10 +103,10 @@ def test_empty_references_are_undefined_and_silent_outputs_are_wrong(recognize_a
     assert recognizer.languages == []  # silence is not transcribed
 
 
-def test_normalisation() -> None:
+def test_normalization() -> None:
     assert doctest.testmod(words).failed == 0
-    assert words.normalised("\uff26\uff35\uff2c\uff2c\u3000width… ½") == "full width 1 2"  # full-width letters
-    assert words.normalised("مَرْحَبًا") == words.normalised("مرحبا")
+    assert words.normalized("\uff26\uff35\uff2c\uff2c\u3000width… ½") == "full width 1 2"  # full-width letters
+    assert words.normalized("مَرْحَبًا") == words.normalized("مرحبا")
 
 
 def test_an_invalid_model_folder_is_reported_early(tmp_path: Path) -> None:

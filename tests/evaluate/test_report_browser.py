@@ -321,9 +321,9 @@ def test_the_page_fits_and_is_readable(opened: Open, report: str, width: int, th
         assert (light + 0.05) / (dark + 0.05) > 4.5, f"{selector} is hard to read in {theme}"
 
 
-def luminance(colour: str) -> float:
+def luminance(color: str) -> float:
     """Return the relative luminance of `rgb(r, g, b)` (WCAG 2)."""
-    channels = np.array([float(c) for c in colour.partition("(")[2].rstrip(")").split(",")[:3]]) / 255
+    channels = np.array([float(c) for c in color.partition("(")[2].rstrip(")").split(",")[:3]]) / 255
     linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
     return float(linear @ [0.2126, 0.7152, 0.0722])
 

@@ -93,10 +93,10 @@ def test_columns_of_a_manifest_are_used(references: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "error", "says"),
     [
-        ("less", ArgumentError, "lacks the counterpart of bob/1 in"),
-        ("more", ArgumentError, "lacks the counterpart of ann/4 in"),
+        ("less", ArgumentError, "has no counterpart for bob/1 in"),
+        ("more", ArgumentError, "has no counterpart for ann/4 in"),
         ("twice", ArgumentError, "different suffixes"),
-        ("empty", AudioError, "no sound files"),
+        ("empty", AudioError, "no audio files"),
         ("absent", AudioError, "not found: 'nowhere'"),
         ("names", ArgumentError, "different names"),
         ("file", ArgumentError, "is a file"),

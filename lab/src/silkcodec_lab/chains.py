@@ -79,9 +79,9 @@ class ScalarGrid:
         vectors = vectors[:FIT_VECTORS].double()
         dim = vectors.shape[1]
         self.mean = vectors.mean(dim=0)
-        centred = vectors - self.mean
-        self.axes = torch.linalg.eigh(centred.T @ centred).eigenvectors if rotated else torch.eye(dim).double()
-        numbers = (centred @ self.axes).T.contiguous()  # [D, N]
+        centered = vectors - self.mean
+        self.axes = torch.linalg.eigh(centered.T @ centered).eigenvectors if rotated else torch.eye(dim).double()
+        numbers = (centered @ self.axes).T.contiguous()  # [D, N]
         self.bits = [0] * dim
         current = [(float(row.square().mean()), 1.0) for row in numbers]  # (error, step) of each dimension
         with_next_bit = [_best_step(row, 2) for row in numbers]

@@ -1,1 +1,1 @@
-"""Provide baseline codecs with the same `Codec` protocol as Silk. `load` imports a codec only when it is needed."""
+"""Provide baseline codecs that implement the `Codec` protocol. `silkcodec.load` imports them only when needed."""

@@ -1,8 +1,8 @@
-"""Implement `silk codecs`: list every codec and preset with its rates, and whether it is installed.
+"""Implement `silk codecs`, which lists all codecs and presets with their rates and shows whether they are installed.
 
-No codec is loaded: the rates were measured before, and packages are only searched for. Codecs of third-party packages
-are listed without rates. `rates.json` contains the part of bench/codecs.json that is the same on every machine.
-`make bench-codecs` writes both files.
+The command does not load any codec. It reads measured rates from `rates.json` and checks whether packages are
+installed. Codecs from third-party packages are listed without rates. `rates.json` contains the part of
+bench/codecs.json that does not depend on the machine. `make bench-codecs` writes both files.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from typing import Any
 
 from silkcodec import codec
 
-MANY = 10  # If a codec has more presets, the table shows only representative ones.
+MANY = 10  # If a codec has more presets than this, the table shows only some of them.
 
 Rates = Mapping[str, Mapping[str, Any] | None]
 Row = dict[str, Any]
 
 
 def measured() -> dict[str, dict[str, Any] | None]:
-    """Return the rates of every built-in codec and preset, or None if they could not be measured.
+    """Return the rates of each built-in codec and preset by name, or None for a preset that was not measured.
 
-    tokens_per_second and bits_per_second are nominal rates, over the time that the frames span.
-    counted_tokens_per_second is the number of tokens of counted_s seconds of speech, including the padding of the last
-    frame, divided by counted_s. `listed` marks presets that represent their codec in a short list.
+    `tokens_per_second` and `bits_per_second` are nominal rates, i.e. relative to the duration of the frames.
+    `counted_tokens_per_second` is the number of tokens for `counted_s` seconds of speech divided by `counted_s`. It
+    includes tokens that encode the padding of the last frame. `listed` marks the presets to show in a short list.
     """
     content = (Path(__file__).parent / "rates.json").read_text(encoding="utf-8")
     codecs: dict[str, dict[str, Any] | None] = json.loads(content)["codecs"]
@@ -35,13 +35,15 @@ def measured() -> dict[str, dict[str, Any] | None]:
 
 
 def rows(measured: Rates, registry: Mapping[str, str]) -> list[Row]:
-    """Return one row per codec and preset: name, module, needs, and the measured rates if there are any.
-
-    `needs` is the command that installs missing packages, or "" if the codec can be used.
+    """Return one row per codec and preset.
 
     Args:
         measured: rates by codec name, as returned by `measured`.
         registry: "module:class" by codec, as returned by `silkcodec.codec.codecs`.
+
+    Returns:
+        Dictionaries with the keys "name", "module" and "needs", and the measured rates if there are any. "needs" is the
+        command that installs missing packages, or "" if all are installed.
     """
     order = list(dict.fromkeys(codec.parse(name)[0] for name in measured))
     found = []
@@ -53,7 +55,7 @@ def rows(measured: Rates, registry: Mapping[str, str]) -> list[Row]:
 
 
 def short(found: Sequence[Row]) -> tuple[list[Row], list[str]]:
-    """Return the rows of a table of readable length, and the names of the omitted rows."""
+    """Return the rows to show in the table, and the names of the presets that are not shown."""
     shown: list[Row] = []
     left_out: list[str] = []
     for _, group in groupby(found, key=lambda row: codec.parse(row["name"])[0]):
@@ -67,35 +69,35 @@ def short(found: Sequence[Row]) -> tuple[list[Row], list[str]]:
 
 
 def notes(found: Sequence[Row], left_out: Sequence[str]) -> list[str]:
-    """Return the notes below the table: omitted rows, how rates were measured, and missing packages."""
+    """Return the notes below the table about omitted presets, the measurement of rates, and missing packages."""
     known = {row["name"]: row for row in found if "tokens_per_second" in row}
     lines = []
     for base, n_presets in Counter(codec.parse(name)[0] for name in left_out).items():
         lines.append(f"Not shown: {n_presets} more presets of {base}. Use --json to list them.")
     if known:
-        lines.append("Rates were measured on speech: the number of tokens divided by the duration of their frames.")
+        lines.append("Rates were measured on speech as the number of tokens divided by the duration of their frames.")
     filled = [known[name] for name in ("dac:44k", "snac:24k") if name in known]
     if filled:
-        counts = " and ".join(f"{row['counted_tokens_per_second']:.1f} of {row['name']}" for row in filled)
+        counts = " and ".join(f"{row['counted_tokens_per_second']:.1f} for {row['name']}" for row in filled)
         lines.append(
-            "The last frame of a recording is padded. Including this padding, the rate over"
-            f" {filled[0]['counted_s']:g} s of speech is {counts}."
+            "The last frame of a recording is padded. If this padding is included, the tokens per second for"
+            f" {filled[0]['counted_s']:g} s of speech are {counts}."
         )
     if "snac:24k" in known:
         row = known["snac:24k"]
         lines.append(
             f"SNAC: {row['tokens_per_second']:.1f} = {' + '.join(f'{rate:.5g}' for rate in row['frame_rates_hz'])}."
-            " The often quoted 82.5 with 4 codebooks does not belong to any published model."
+            " The frequently cited rate of 82.5 with 4 codebooks does not match any published model."
         )
     for needs, group in groupby(sorted(found, key=lambda row: row["needs"]), key=lambda row: row["needs"]):
         if needs:
             bases = dict.fromkeys(codec.parse(row["name"])[0] for row in group)
-            lines.append(f"Not installed: {', '.join(bases)}; run: {needs}")
+            lines.append(f"Not installed: {', '.join(bases)}. Run: {needs}")
     return lines
 
 
 def frame_rates(rates_hz: Sequence[float]) -> str:
-    """Format frame rates in Hz; for a multi-scale codec the lowest and the highest, e.g. `11.72..46.88`."""
+    """Format the frame rate in Hz, or the range of a multi-scale codec, e.g. `11.72..46.88`."""
     slowest, fastest = min(rates_hz), max(rates_hz)
     return f"{slowest:.4g}" if slowest == fastest else f"{slowest:.4g}..{fastest:.4g}"
 

@@ -1,8 +1,8 @@
-"""Implement what the classical codecs (Opus, Speex, Codec2, GSM) share: packets as tokens, and missing libraries.
+"""Provide the base class of the classical codecs (Opus, Speex, Codec2, GSM), which represents packets as tokens.
 
-A classical codec has no codebooks, and its packets are sequences of bits. At a constant bit rate, a packet is split
-into K symbols of equal width, which are the codes of K codebooks at the packet rate. `bits_per_second` is then the true
-rate of the stream, and `tokens_per_second` counts symbols. A single symbol has no acoustic meaning.
+Classical codecs have packets of bits instead of codebooks. At a constant bit rate, a packet is split into K symbols of
+equal width, which are the codes of K codebooks at the packet rate. `bits_per_second` is therefore the rate of the
+stream, and `tokens_per_second` is the number of symbols per second. A single symbol has no acoustic meaning.
 
     packet of 120 bits   |01101001|11010010| ... |00010111|     opus:6k, every 20 ms
     codebook                  0        1      ...     14         15 codes of 0..255, 50 Hz
@@ -27,20 +27,21 @@ Wave = NDArray[np.float32]
 
 
 class PacketCodec:
-    """Implement the `Codec` protocol for codecs with packets of constant size. Calls share no state.
+    """Implement the `Codec` protocol for codecs with packets of constant size.
 
-    Every call of `encode` and `decode` starts a new stream. The output of the codec is delayed by `delay_samples`.
-    `encode` therefore appends this amount of silence, and `decode` removes the delay.
+    Each call of `encode` and `decode` starts a new stream. The output of the codec is delayed by `delay_samples`.
+    `encode` therefore appends silence of this duration, and `decode` removes the delay.
 
     Args:
         name: name with preset, e.g. "opus:6k".
         sample_rate: sample rate in Hz.
-        packet_samples, packet_bits: size of a packet.
-        delay_samples: delay of the codec's output.
+        packet_samples: number of samples in a packet.
+        packet_bits: number of bits in a packet.
+        delay_samples: delay of the codec's output in samples.
 
     Attributes:
-        latency_s: algorithmic latency in seconds: one packet plus the delay.
-        deterministic: whether `decode` always returns the same samples. `encode` always returns the same tokens.
+        latency_s: algorithmic latency in seconds, which is one packet plus the delay.
+        deterministic: whether `decode` always returns the same samples for the same tokens.
     """
 
     quantizer = "bit stream"
@@ -57,17 +58,17 @@ class PacketCodec:
         self.frame_rates = (sample_rate / packet_samples,) * len(self.codebook_sizes)
 
     def __reduce__(self) -> Any:
-        """Send this codec to another process as its arguments. See `rebuilt.py`."""
+        """Pickle only the arguments of this codec. See `rebuilt.py`."""
         return recipe(self, preset=parse(self.name)[1])
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r})"
 
     def encode(self, wave: ArrayLike, sample_rate: int, *, n_codebooks: int | None = None) -> Tokens:
-        """Encode a wave; see `Codec.encode`. The tokens are the bits of its packets.
+        """Encode a waveform; see `Codec.encode`. The tokens contain the bits of the packets.
 
         Raises:
-            AudioError: there are no samples, a sample is NaN or infinite, or the input is not a wave.
+            AudioError: there are no samples, a sample is NaN or infinite, or the input is not a waveform.
             ArgumentError: `n_codebooks` is not the number of symbols in a packet. Packets cannot be shortened.
         """
         self.check_n_codebooks(n_codebooks)
@@ -85,7 +86,7 @@ class PacketCodec:
         )
 
     def check_n_codebooks(self, n_codebooks: int | None) -> int:
-        """Return the number of symbols in a packet. Raises ArgumentError if `n_codebooks` is another number."""
+        """Return the number of symbols in a packet. Raises ArgumentError if `n_codebooks` is a different number."""
         k = len(self.codebook_sizes)
         if n_codebooks not in (None, k):
             raise ArgumentError(
@@ -96,11 +97,11 @@ class PacketCodec:
     def decode(
         self, tokens: Tokens | ArrayLike, *, n_samples: int | None = None, n_codebooks: int | None = None
     ) -> Wave:
-        """Return the wave of these tokens, float32 [n_samples], without the codec's delay.
+        """Return the waveform for tokens, float32 [n_samples], without the codec's delay.
 
         Args:
-            tokens: the result of `encode`, or bare codes int [K, F] with one row per codebook, like `Tokens.codes`.
-            n_samples: length of the wave, only for bare codes; None: the length of all packets.
+            tokens: result of `encode`, or bare codes int [K, F] with one row per codebook, like `Tokens.codes`.
+            n_samples: length of the waveform, only for bare codes; None: the length of all packets.
             n_codebooks: K, only for bare codes. It must be the number of symbols in a packet.
 
         Raises:
@@ -113,7 +114,7 @@ class PacketCodec:
         return wave[self.delay_samples :][: tokens.n_samples].copy()
 
     def _encode_packets(self, frames: Wave) -> list[bytes]:
-        """Encode frames, float32 [n, packet_samples], to n packets of packet_bits bits, padded to whole bytes."""
+        """Encode frames, float32 [n, packet_samples], as n packets of `packet_bits` bits, padded to whole bytes."""
         raise NotImplementedError
 
     def _decode_packets(self, packets: list[bytes]) -> Wave:
@@ -121,7 +122,7 @@ class PacketCodec:
         raise NotImplementedError
 
     def _n_packets(self, n_samples: int) -> int:
-        """Return the number of packets for a wave and the delay."""
+        """Return the number of packets that cover `n_samples` and the delay."""
         return -(-(n_samples + self.delay_samples) // self.packet_samples)
 
     def _check_tokens(self, tokens: Tokens) -> None:
@@ -138,21 +139,21 @@ class PacketCodec:
         expected, got = self._n_packets(tokens.n_samples), {len(row) for row in tokens.codes}
         if got != {expected}:
             raise TokensError(
-                f"{tokens.n_samples} samples of '{self.name}' must have {expected} packets; got {max(got)}."
+                f"Tokens of '{self.name}' for {tokens.n_samples} samples must have {expected} packets; got {max(got)}."
             )
 
 
 class MissingLibraryError(MissingExtraError):
-    """Raised when a shared library is not installed that pip does not provide.
+    """Raised if a shared library that pip cannot install is missing.
 
     Args:
         what: subject of the message, e.g. "The codec 'opus'".
         package: name of the shared library, e.g. "libopus".
-        command: commands that install it.
+        command: commands that install the library.
     """
 
     def __init__(self, what: str, package: str, command: str) -> None:
-        message = f"{what} needs the shared library '{package}', which was not found; run: {command}"
+        message = f"{what} needs the shared library '{package}', which was not found. Run: {command}"
         SilkError.__init__(self, message)
         self.what, self.package, self.extra, self.command = what, package, "classical", command
 
@@ -161,14 +162,14 @@ class MissingLibraryError(MissingExtraError):
 
 
 def symbol_bits(packet_bits: int) -> int:
-    """Return the largest symbol width up to 8 bits that divides a packet, e.g. 8 for whole bytes or 7 for 28 bits."""
+    """Return the largest width of at most 8 bits that divides a packet, e.g. 8 for whole bytes and 7 for 28 bits."""
     return next(width for width in range(8, 0, -1) if packet_bits % width == 0)
 
 
 def packets_to_codes(packets: list[bytes], packet_bits: int) -> Codes:
     """Return the symbols of packets, int64 [n_packets, packet_bits / width].
 
-    The bits after `packet_bits` in the last byte of a packet are padding and are ignored.
+    Bits after `packet_bits` in the last byte of a packet are padding and are ignored.
     """
     width = symbol_bits(packet_bits)
     raw = np.frombuffer(b"".join(packets), dtype=np.uint8).reshape(len(packets), -1)
@@ -177,9 +178,9 @@ def packets_to_codes(packets: list[bytes], packet_bits: int) -> Codes:
 
 
 def codes_to_packets(codes: Codes, packet_bits: int) -> list[bytes]:
-    """Return the packets of symbols, the inverse of `packets_to_codes`.
+    """Return packets from symbols. This is the inverse of `packets_to_codes`.
 
-    Each packet has ceil(packet_bits / 8) bytes and is padded with zeros.
+    Each packet has ceil(packet_bits / 8) bytes and is padded with zero bits.
     """
     width = symbol_bits(packet_bits)
     bits = (codes[..., None] >> np.arange(width - 1, -1, -1)) & 1

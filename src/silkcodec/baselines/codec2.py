@@ -1,16 +1,17 @@
-"""Provide Codec2 (David Rowe's open vocoder, 700 to 3,200 bit/s) through `pycodec2`.
+"""Provide Codec2, David Rowe's open vocoder with 700 to 3,200 bit/s, through `pycodec2`.
 
-Codec2 encodes speech at 8 kHz, so everything above 4 kHz is lost. The tokens are the bits of a frame, split into
-symbols of equal width with one codebook each: 8 bits if a frame has whole bytes (3200, 2400, 1600, 1400, 1200), 7 bits
-for the 28 bits of 700C, and 4 bits for the 52 bits of 1300. `bits_per_second` is therefore the exact rate of the mode.
+Codec2 encodes speech at 8 kHz, so frequencies above 4 kHz are lost. The tokens are the bits of a frame, split into
+symbols of equal width with one codebook each. Symbols have 8 bits if a frame has whole bytes (3200, 2400, 1600, 1400,
+1200), 7 bits in mode 700C (28 bits per frame), and 4 bits in mode 1300 (52 bits per frame). `bits_per_second` is
+therefore the exact rate of the mode.
 
-libcodec2 advances in steps of 10 ms. The analysis window of 40 ms is centred 10 ms before the start of a step, and the
-synthesis reaches the parameters of a step at its end, 10 ms later. The output is thus delayed by 20 ms. 700C
+libcodec2 advances in steps of 10 ms. The analysis window of 40 ms is centered 10 ms before the start of a step, and the
+synthesis reaches the parameters of a step at its end, 10 ms later. The output is therefore delayed by 20 ms. Mode 700C
 interpolates towards the next frame, one step later, so its delay is 30 ms.
 
-**Decoding is not deterministic.** libcodec2 draws the phases of unvoiced speech from a random number generator that the
-whole process shares and that cannot be seeded. The tokens are always the same. Two `decode` calls sound the same, but
-their noise differs.
+**Decoding is not deterministic.** libcodec2 draws the phases of unvoiced speech from a random number generator that is
+shared by the whole process and cannot be seeded. Encoding is deterministic. Repeated `decode` calls return audio that
+sounds the same but contains different noise.
 """
 
 from __future__ import annotations
@@ -31,14 +32,14 @@ INSTALL_LIBRARY = "apt-get install libcodec2-1.0 (Debian), dnf install codec2 (F
 
 @dataclass(frozen=True)
 class Mode:
-    """Describe a mode: its number in the binding, and the delay of its output in samples at 8 kHz."""
+    """Describe a mode by its number in `pycodec2` and the delay of its output in samples at 8 kHz."""
 
     number: int
     delay_samples: int = 160
 
 
 MODES = {
-    "700C": Mode(700, delay_samples=240),  # The binding's 700 is 700C, because libcodec2 1.0 removed 700 and 700B.
+    "700C": Mode(700, delay_samples=240),  # 700 in pycodec2 means 700C, because libcodec2 1.0 removed 700 and 700B.
     "1200": Mode(1200),
     "1300": Mode(1300),
     "1400": Mode(1400),
@@ -53,15 +54,15 @@ class Codec2(classical.PacketCodec):
     """Encode and decode with Codec2 in one of its modes.
 
     Args:
-        preset: the mode, one of `PRESETS`; None: "1200".
+        preset: mode, one of `PRESETS`; None: "1200".
 
     Raises:
         ArgumentError: the preset is unknown.
-        MissingExtraError: `pycodec2`, or the libcodec2 that it was built against, is not installed.
+        MissingExtraError: `pycodec2` or the version of libcodec2 that it uses is not installed.
     """
 
     presets = PRESETS
-    deterministic = False  # see the docstring of the module
+    deterministic = False  # see the module docstring
 
     def __init__(self, preset: str | None = None) -> None:
         preset = choose("codec2", preset, PRESETS, DEFAULT_PRESET)
@@ -91,13 +92,13 @@ class Codec2(classical.PacketCodec):
 
 
 def _import_pycodec2() -> Any:
-    """Import `pycodec2`. Its wheels include libcodec2; a build from source needs the library of the system.
+    """Import `pycodec2`. Its wheels include libcodec2, but a build from source uses the library of the system.
 
     Raises:
-        MissingExtraError: the binding is missing.
-        MissingLibraryError: the shared library is missing.
+        MissingExtraError: `pycodec2` is not installed.
+        MissingLibraryError: libcodec2 is not installed.
     """
     try:
         return import_extra("pycodec2", "The codec 'codec2'", "classical")
-    except ImportError as error:  # The binding is installed, but its shared library is missing.
+    except ImportError as error:  # pycodec2 is installed, but libcodec2 is missing.
         raise classical.MissingLibraryError("The codec 'codec2'", "libcodec2", INSTALL_LIBRARY) from error

@@ -1,13 +1,13 @@
 """Provide DAC, the Descript Audio Codec (Kumar et al. 2023, arXiv 2306.06546), through `transformers`.
 
 There are three models with one preset each. All have residual codebooks of 1,024 entries: `dac:16k` has 12 at
-50 frames/s, `dac:24k` has 32 at 75 frames/s, and `dac:44k` has 9 at 86.13 frames/s (44,100 / 512). The model is not
-causal, but it consists only of convolutions, so its look-ahead is limited to `latency_s`.
+50 frames/s, `dac:24k` has 32 at 75 frames/s, and `dac:44k` has 9 at 86.13 frames/s (44,100 / 512). The models are not
+causal, but they consist only of convolutions, so their look-ahead is limited.
 
 The output of the 16 and 24 kHz decoders is 8 samples shorter than their frames, because one of their strides is odd and
-the published decoder drops a sample there. If the end of a wave would be lost, the wave gets one more frame.
+the published decoder drops a sample at that layer. If the end of the audio would be lost, another frame is encoded.
 
-Long clips are processed in pieces, so memory does not grow with the duration.
+Long clips are processed in pieces, so the memory of the network does not grow with the duration.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ DEFAULT_PRESET = "44k"
 
 
 class Dac(neural.NeuralCodec):
-    """Encode and decode with one of DAC's models. `n_codebooks` selects fewer than all codebooks.
+    """Encode and decode with one of DAC's models. `n_codebooks` selects the first codebooks.
 
     Args:
         preset: one of `PRESETS`; None: "44k".
-        source: a folder or hub repository with the weights; None: the published weights.
+        source: folder or hub repository with the weights; None: the published weights.
 
     Raises:
         ArgumentError, WeightsError, MissingExtraError: see `silkcodec.load`.
@@ -92,8 +92,8 @@ class Dac(neural.NeuralCodec):
 
 
 def _shortfall(config: Any) -> int:
-    """Return how many samples the decoder's output is shorter than its frames. Each odd stride loses one value."""
-    length = 0  # length of the output for zero frames; negative if samples are lost
+    """Return the number of samples by which the output is shorter than its frames. Each odd stride drops one value."""
+    length = 0  # length of the output for zero frames, which is negative if samples are lost
     for stride in config.upsampling_ratios:
         length = length * stride - (stride % 2)
     return -length

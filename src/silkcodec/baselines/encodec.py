@@ -2,17 +2,17 @@
 
 There are two models:
 
-- **24 kHz**: mono and causal, 75 frames/s, 32 residual codebooks of 1,024 entries. A preset uses the first 2 to 32 of
-  them, e.g. `encodec:6k` uses 8.
-- **48 kHz**: stereo, e.g. `encodec:stereo-6k`. The mono input is copied to both channels, and the output is their mean.
+- **24 kHz**: mono and causal, with 75 frames/s and 32 residual codebooks of 1,024 entries. A preset uses the first 2 to
+  32 codebooks, e.g. `encodec:6k` uses 8.
+- **48 kHz**: stereo, e.g. `encodec:stereo-6k`. Mono input is copied to both channels, and the output is their mean.
 
-The 48 kHz model splits its input into chunks of 1 s that overlap by 1 %, and divides each chunk by its RMS level. This
-scale is part of the stream but not of the codes, so it is the first codebook here. The codebook has 31,744 entries, the
-non-negative finite float16 numbers, and one code per chunk (1.01 Hz, 15 bit/s). A chunk has 150 frames and starts
-0.99 s after the previous one, so the frame rate is 151.5 Hz, slightly above the nominal 150 Hz.
+The 48 kHz model splits its input into chunks of 1 s that overlap by 1 %, and divides each chunk by its RMS level. The
+stream contains this scale, but the codes do not. It is therefore represented as the first codebook, with one code per
+chunk (1.01 Hz, 15 bit/s). Its 31,744 entries are the non-negative finite float16 numbers. A chunk has 150 frames and
+starts 0.99 s after the previous chunk, so the frame rate is 151.5 Hz instead of the nominal 150 Hz.
 
-For long clips, the 24 kHz model needs 0.6 GB of memory per hour, because its LSTMs process all features at once. The
-48 kHz model processes one chunk at a time.
+For long clips, the 24 kHz model needs 0.6 GB of memory per hour of audio, because its LSTMs process all features at
+once. The 48 kHz model processes one chunk at a time.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from silkcodec.parallel.rebuilt import absolute
 if TYPE_CHECKING:
     import torch
 
-MODELS = {False: "facebook/encodec_24khz", True: "facebook/encodec_48khz"}  # whether it is the stereo model
-CODEBOOKS = {  # number of codebooks of each preset, without that of the scale
+MODELS = {False: "facebook/encodec_24khz", True: "facebook/encodec_48khz"}  # The key is True for the stereo model.
+CODEBOOKS = {  # number of codebooks of each preset, without the codebook of the scale
     "1.5k": 2,
     "3k": 4,
     "6k": 8,
@@ -51,7 +51,7 @@ class Encodec(neural.NeuralCodec):
 
     Args:
         preset: one of `PRESETS`, e.g. "stereo-6k"; None: "6k".
-        source: a folder or hub repository with the weights; None: the published weights.
+        source: folder or hub repository with the weights; None: the published weights.
 
     Raises:
         ArgumentError, WeightsError, MissingExtraError: see `silkcodec.load`.
@@ -99,7 +99,7 @@ class Encodec(neural.NeuralCodec):
     def _decode(self, codes: list[torch.Tensor], n_samples: int) -> torch.Tensor:
         return self._decode_stereo(codes, n_samples) if self._stereo else self._decode_mono(codes)
 
-    # --- 24 kHz: the convolutions run in pieces, the LSTM over the whole clip, the rest in pieces
+    # --- 24 kHz: The LSTM processes the whole clip, and all other layers process it in pieces.
 
     def _encode_mono(self, wave: torch.Tensor, k: int) -> list[torch.Tensor]:
         import torch
@@ -129,10 +129,10 @@ class Encodec(neural.NeuralCodec):
             waves.append(_run(convolutions, whole[..., part.left : part.right])[0, 0, part.keep(self._hop)])
         return torch.cat(waves)
 
-    # --- 48 kHz: chunks of 1 s, overlapping by 10 ms
+    # --- 48 kHz: chunks of 1 s that overlap by 10 ms
 
     def _n_chunks(self, n_samples: int) -> int:
-        """Return the number of chunks that cover a wave. The last one is padded with silence."""
+        """Return the number of chunks that cover `n_samples`. The last chunk is padded with silence."""
         return 1 + max(0, math.ceil((n_samples - self._chunk) / self._stride))
 
     def _encode_stereo(self, wave: torch.Tensor, k: int) -> list[torch.Tensor]:
@@ -142,7 +142,7 @@ class Encodec(neural.NeuralCodec):
         for index in range(self._n_chunks(len(wave))):
             chunk = wave[index * self._stride :][: self._chunk]
             chunk = torch.nn.functional.pad(chunk, (0, self._chunk - len(chunk)))
-            scale = chunk.pow(2).mean().sqrt() + 1e-8  # as in the published code; 1e-8 avoids a division by zero
+            scale = chunk.pow(2).mean().sqrt() + 1e-8  # as in the published code; 1e-8 avoids division by zero
             scales.append(scale)
             latent = _run(self._model.encoder.layers, (chunk / scale).expand(1, 2, -1))
             codes.append(self._quantize(latent, k - 1))
@@ -159,7 +159,7 @@ class Encodec(neural.NeuralCodec):
         output = torch.zeros((len(scales) - 1) * self._stride + self._chunk)
         for index, scale in enumerate(scales):
             frames = latent[..., index * self._chunk_frames : (index + 1) * self._chunk_frames]
-            chunk = scale * _run(self._model.decoder.layers, frames)[0].mean(dim=0)  # both channels -> one
+            chunk = scale * _run(self._model.decoder.layers, frames)[0].mean(dim=0)  # stereo -> mono
             if index > 0:
                 chunk[:overlap] *= fade
             if index < len(scales) - 1:
@@ -167,10 +167,10 @@ class Encodec(neural.NeuralCodec):
             output[index * self._stride :][: self._chunk] += chunk
         return output
 
-    # --- both
+    # --- both models
 
     def _quantize(self, latent: torch.Tensor, k: int) -> torch.Tensor:
-        """Return the codes of the first k codebooks, int64 [k, F], of a latent [1, D, F]. k may be 0."""
+        """Return the codes of a latent [1, D, F] for the first k codebooks, int64 [k, F]. k can be 0."""
         import torch
 
         codes, residual = [], latent
@@ -180,7 +180,7 @@ class Encodec(neural.NeuralCodec):
         return torch.cat(codes) if codes else torch.zeros((0, latent.shape[-1]), dtype=torch.int64)
 
     def _latent(self, codes: list[torch.Tensor], n_frames: int | None = None) -> torch.Tensor:
-        """Return the latent [1, D, F] of the codes [F] of the first codebooks. Without codebooks, it is zero."""
+        """Return the latent [1, D, F] for the codes of the first codebooks, [F] each. Without codes, it is zero."""
         import torch
 
         if not codes:

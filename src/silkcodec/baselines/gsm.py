@@ -1,8 +1,8 @@
 """Provide GSM 06.10 "full rate" (ETSI 1990, 13 kbit/s) through libsndfile.
 
-GSM encodes speech at 8 kHz in packets of 20 ms, without look-ahead. libsndfile includes the coder, so `gsm` needs no
-extra. It writes packets of 33 bytes whose first four bits are always 0xD. The tokens are the other 260 bits of a
-packet, as 52 symbols of 5 bits.
+GSM encodes speech at 8 kHz in packets of 20 ms without look-ahead. libsndfile includes the codec, so `gsm` does not
+need an extra. libsndfile writes packets of 33 bytes whose first four bits are always 0xD. The tokens are the other 260
+bits of a packet, as 52 symbols of 5 bits.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ PACKET_BYTES = 33
 
 
 class Gsm(classical.PacketCodec):
-    """Encode and decode with GSM full rate. It has no presets.
+    """Encode and decode with GSM full rate.
+
+    Args:
+        preset: must be None, because GSM has no presets.
 
     Raises:
         ArgumentError: a preset is given.
@@ -27,7 +30,7 @@ class Gsm(classical.PacketCodec):
 
     def __init__(self, preset: str | None = None) -> None:
         if preset is not None:
-            raise ArgumentError(f"The codec 'gsm' has no presets; got '{preset}'. Use 'gsm'.")
+            raise ArgumentError(f"The codec 'gsm' has no presets; got '{preset}'. Pass 'gsm'.")
         super().__init__(
             "gsm", sample_rate=SAMPLE_RATE, packet_samples=PACKET, packet_bits=PACKET_BITS, delay_samples=0
         )
@@ -38,6 +41,6 @@ class Gsm(classical.PacketCodec):
         return [(int.from_bytes(packet) << 4).to_bytes(PACKET_BYTES + 1)[1:] for packet in packets]
 
     def _decode_packets(self, packets: list[bytes]) -> classical.Wave:
-        first = MAGIC << 8 * PACKET_BYTES  # placed above the 33 bytes and shifted right with them by 4 bits
+        first = MAGIC << 8 * PACKET_BYTES  # The magic bits precede the packet, and both are shifted by 4 bits.
         whole = [((first | int.from_bytes(packet)) >> 4).to_bytes(PACKET_BYTES) for packet in packets]
         return audio.decode_headerless(b"".join(whole), SAMPLE_RATE, "GSM610")

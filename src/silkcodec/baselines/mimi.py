@@ -1,14 +1,14 @@
 """Provide Mimi (Défossez et al. 2024, arXiv 2410.00037), the codec of Moshi, through `transformers`.
 
-Mimi is causal and has 12.5 frames/s at 24 kHz. A preset is the number of codebooks of 2,048 entries: Moshi uses
-`mimi:8`, and `mimi:32` uses all. The first codebook is trained to match the features of a speech model ("semantic") and
-is quantized separately from the others, hence *split* RVQ.
+Mimi is causal and has 12.5 frames/s at 24 kHz. A preset is the number of codebooks, which have 2,048 entries each:
+Moshi uses `mimi:8`, and `mimi:32` uses all codebooks. The first codebook is trained to match the features of a speech
+model ("semantic"). It is quantized separately from the others, so the quantizer is called *split* RVQ.
 
-The wave is padded with silence to whole frames, as in Moshi's code. (`transformers` would pad after each layer. This
-changes only the last frame, and only the part of it that is removed.)
+Audio is padded with silence to whole frames, as in Moshi's code. `transformers` would pad after each layer, which
+changes only the part of the last frame that is removed.
 
-For long clips, the features at 25 Hz need 0.4 GB of memory per hour. The transformers process them in steps with a
-cache, as in a live stream.
+For long clips, the features at 25 Hz need 0.4 GB of memory per hour of audio. The transformers process them in blocks
+with a cache, as in a live stream.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Mimi(neural.NeuralCodec):
 
     Args:
         preset: number of codebooks, "1" to "32"; None: "8".
-        source: a folder or hub repository with the weights; None: the published weights.
+        source: folder or hub repository with the weights; None: the published weights.
 
     Raises:
         ArgumentError, WeightsError, MissingExtraError: see `silkcodec.load`.
@@ -96,7 +96,7 @@ class Mimi(neural.NeuralCodec):
 
 
 def _transform(transformer: Any, features: torch.Tensor) -> torch.Tensor:
-    """Apply a causal transformer with a limited past to features [1, C, S], in blocks of steps."""
+    """Apply a causal transformer with a limited context to features [1, C, S], in blocks of steps."""
     import torch
 
     cache, parts = None, []

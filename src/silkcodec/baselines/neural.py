@@ -1,7 +1,7 @@
-"""Implement what the neural baselines (EnCodec, DAC, Mimi, SNAC) share: checks, Tokens and batches.
+"""Provide the base class of the neural baselines (EnCodec, DAC, Mimi, SNAC).
 
-The module of a baseline defines its presets and the methods `_encode` and `_decode`. `weights.py` loads the weights.
-Long audio is processed in pieces, see `receptive_field.py`. PyTorch and the packages of the models are imported only
+The module of each baseline defines its presets and the methods `_encode` and `_decode`. `weights.py` loads the weights.
+Long audio is processed in pieces (see `receptive_field.py`). PyTorch and the packages of the models are imported only
 when a codec is created.
 """
 
@@ -25,21 +25,21 @@ if TYPE_CHECKING:
 
 Wave = NDArray[np.float32]
 
-PIECE_S = 10.0  # duration of a piece, which limits memory; most utterances are one piece
+PIECE_S = 10.0  # duration of a piece, which limits memory; most utterances fit into one piece
 
 
 class NeuralCodec:
-    """Implement the `Codec` protocol for a PyTorch model. Calls share no state.
+    """Implement the `Codec` protocol for a PyTorch model.
 
     Attributes:
         name: name with preset and without source, e.g. "mimi:8".
         codec_id: name of the published model and hash of its weights, as stored in its tokens.
         quantizer: "RVQ", "split RVQ" or "multi-scale RVQ".
         latency_s: algorithmic latency in seconds, computed from the architecture.
-        batch_exact: whether `encode_batch` and `decode_batch` return exactly the results of single calls. They do,
-            because they process clips one after the other. Batching would need padding, which changes the codes of all
-            of these models except Mimi, and even clips of equal length would be rounded differently. On a CPU it would
-            save no time, because the convolutions of one clip use all cores.
+        batch_exact: whether `encode_batch` and `decode_batch` return exactly the results of single calls. This is True,
+            because they process clips one after the other. Real batches would need padding, which changes the codes of
+            all models except Mimi, and rounding would differ even for clips of equal length. They would not save time
+            on a CPU, because the convolutions for a single clip already use all cores.
     """
 
     quantizer = "RVQ"
@@ -52,7 +52,7 @@ class NeuralCodec:
     latency_s: float
     codebook_sizes: tuple[int, ...]  # codebooks of the preset
     frame_rates: tuple[float, ...]
-    all_codebook_sizes: tuple[int, ...]  # codebooks of the model, because tokens of all its presets can be decoded
+    all_codebook_sizes: tuple[int, ...]  # codebooks of the model, because `decode` accepts tokens of all its presets
     all_frame_rates: tuple[float, ...]
 
     def _set_codebooks(self, sizes: Sequence[int], rates: Sequence[float], n_preset: int) -> None:
@@ -61,20 +61,17 @@ class NeuralCodec:
         self.codebook_sizes, self.frame_rates = self.all_codebook_sizes[:n_preset], self.all_frame_rates[:n_preset]
 
     def __reduce__(self) -> Any:
-        """Send this codec to another process as its arguments. The other process loads the model again.
-
-        See `rebuilt.py`.
-        """
+        """Pickle only the arguments of this codec. Unpickling loads the model again. See `rebuilt.py`."""
         return recipe(self, preset=parse(self.name)[1], source=self._source)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r}, {self.codec_id!r})"
 
     def encode(self, wave: ArrayLike, sample_rate: int, *, n_codebooks: int | None = None) -> Tokens:
-        """Encode a wave; see `Codec.encode`.
+        """Encode a waveform; see `Codec.encode`.
 
         Raises:
-            AudioError: there are no samples, a sample is NaN or infinite, or the input is not a wave.
+            AudioError: there are no samples, a sample is NaN or infinite, or the input is not a waveform.
             ArgumentError: `n_codebooks` is out of range.
         """
         import torch
@@ -95,12 +92,12 @@ class NeuralCodec:
     def decode(
         self, tokens: Tokens | ArrayLike, *, n_samples: int | None = None, n_codebooks: int | None = None
     ) -> Wave:
-        """Return the wave of tokens from any preset of these weights, float32 [tokens.n_samples].
+        """Return the waveform for tokens from any preset of the model, float32 [n_samples].
 
         Args:
-            tokens: the result of `encode`, or bare codes int [K, F] with one row per codebook, like `Tokens.codes`.
-            n_samples: length of the wave, only for bare codes; None: the length of all frames.
-            n_codebooks: K, only for bare codes; None: the number of the preset.
+            tokens: result of `encode`, or bare codes int [K, F] with one row per codebook, like `Tokens.codes`.
+            n_samples: length of the waveform, only for bare codes; None: the length of all frames.
+            n_codebooks: K, only for bare codes; None: the number of codebooks of the preset.
 
         Raises:
             TokensError: the tokens are from another codec or other weights, or their number does not match n_samples.
@@ -112,16 +109,16 @@ class NeuralCodec:
         with torch.inference_mode():
             wave = self._decode([torch.tensor(row) for row in tokens.codes], tokens.n_samples)
         exact: Wave = wave[: tokens.n_samples].numpy().astype(np.float32)
-        assert exact.shape == (tokens.n_samples,), "a decoder must reach the end of the wave"
+        assert exact.shape == (tokens.n_samples,), "the decoder must return at least n_samples samples"
         return exact
 
     def encode_batch(
         self, waves: Sequence[ArrayLike], sample_rate: int, *, n_codebooks: int | None = None
     ) -> list[Tokens]:
-        """Encode clips of any lengths. The results are identical to those of `encode`; see `batch_exact`.
+        """Encode several clips, which can differ in length. The results are identical to those of `encode`.
 
         Raises:
-            AudioError, ArgumentError: as `encode`.
+            AudioError, ArgumentError: see `encode`.
         """
         check_batch(waves)
         return [self.encode(wave, sample_rate, n_codebooks=n_codebooks) for wave in waves]
@@ -132,41 +129,44 @@ class NeuralCodec:
         return [self.decode(tokens) for tokens in many]
 
     def check_n_codebooks(self, n_codebooks: int | None) -> int:
-        """Return `n_codebooks`, or the number of the preset for None. Raises ArgumentError if it is out of range."""
+        """Return `n_codebooks`, or the preset's number of codebooks for None. Raises ArgumentError if out of range."""
         return check_n_codebooks(self, n_codebooks)
 
     def check_tokens(self, tokens: Tokens) -> None:
-        """Check that `decode` accepts these tokens. Raises TokensError."""
+        """Raise TokensError if `decode` does not accept these tokens."""
         if tokens.codec != self.codec_id:
             raise TokensError(
                 f"Tokens must be from '{self.codec_id}'; got '{tokens.codec}'."
-                " Load the codec and the weights that encoded them."
+                " Decode them with the codec and the weights that encoded them."
             )
         k = len(tokens.codes)
         layout = tokens.codebook_sizes, tokens.frame_rates, tokens.sample_rate
         if layout != (self.all_codebook_sizes[:k], self.all_frame_rates[:k], self.sample_rate):
             raise TokensError(
-                f"Tokens of '{self.name}' must be the first of its {len(self.all_codebook_sizes)} codebooks"
+                f"Tokens of '{self.name}' must have the first of its {len(self.all_codebook_sizes)} codebooks"
                 f" at {self.sample_rate} Hz; got {tokens!r}."
             )
         expected, got = self._n_codes(tokens.n_samples)[:k], tuple(len(row) for row in tokens.codes)
         if got != expected:
-            raise TokensError(f"{tokens.n_samples} samples of '{self.name}' must have {expected} codes; got {got}.")
+            raise TokensError(
+                f"Tokens of '{self.name}' for {tokens.n_samples} samples must have {expected} codes per codebook; "
+                f"got {got}."
+            )
 
     def _piece_frames(self, hop: int) -> int:
-        """Return the number of frames of `hop` samples in a piece of a long clip."""
+        """Return the number of frames of `hop` samples in a piece."""
         return max(1, int(PIECE_S * self.sample_rate) // hop)
 
     # --- implemented by each baseline
 
     def _n_codes(self, n_samples: int) -> tuple[int, ...]:
-        """Return the number of codes of a wave of n_samples, for each codebook of the model."""
+        """Return the number of codes in each codebook of the model for `n_samples` samples."""
         raise NotImplementedError
 
     def _encode(self, wave: torch.Tensor, k: int) -> list[torch.Tensor]:
-        """Encode a wave, float32 [T], to the codes of the first k codebooks, each int64 [F_k]."""
+        """Return the codes of a waveform, float32 [T], for the first k codebooks, int64 [F_k] each."""
         raise NotImplementedError
 
     def _decode(self, codes: list[torch.Tensor], n_samples: int) -> torch.Tensor:
-        """Decode the codes of the first codebooks to a wave, float32 [at least n_samples]."""
+        """Return the waveform for the codes of the first codebooks, float32 [at least n_samples]."""
         raise NotImplementedError

@@ -1,12 +1,12 @@
 """Provide Opus (RFC 6716) through `opuslib` and libopus.
 
-The settings are those for speech: application VoIP, packets of 20 ms, full complexity, and a **constant** bit rate. The
+The encoder is set up for speech: application VoIP, packets of 20 ms, full complexity, and a **constant** bit rate. The
 preset is the bit rate, e.g. `opus:6k` has 15 bytes every 20 ms. The tokens are the bytes of a packet, so `opus:6k` has
-15 codebooks of 256 entries at 50 Hz. A single byte of the range coder has no meaning, but the number of tokens is the
-cost for a language model.
+15 codebooks of 256 entries at 50 Hz. A single byte of the range coder has no meaning, but the number of tokens
+determines the cost for a language model.
 
-The overhead of the container (Ogg) is not counted. libopus reports the delay of its output (`lookahead`, 6.5 ms), and
-the base class removes it.
+The overhead of the Ogg container is not counted. libopus reports the delay of its output (`lookahead`, 6.5 ms), which
+the base class removes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from silkcodec.errors import TokensError, import_extra
 
 SAMPLE_RATE = 24_000  # Hz: one of the five rates that libopus supports
 PACKET = 480  # samples: 20 ms
-PRESETS = ("6k", "8k", "12k", "16k", "20k", "24k", "32k", "48k", "64k")  # bit/s; each gives whole bytes per packet
+PRESETS = ("6k", "8k", "12k", "16k", "20k", "24k", "32k", "48k", "64k")  # bit/s; all have whole bytes per packet
 DEFAULT_PRESET = "6k"
 INSTALL_LIBRARY = "apt-get install libopus0 (Debian), dnf install opus (Fedora) or brew install opus (macOS)"
 
@@ -80,14 +80,14 @@ class Opus(classical.PacketCodec):
 
 
 def _import_opuslib() -> Any:
-    """Import `opuslib`, which searches for libopus on import.
+    """Import `opuslib`.
 
     Raises:
-        MissingExtraError: the binding is missing.
-        MissingLibraryError: the shared library is missing.
+        MissingExtraError: `opuslib` is not installed.
+        MissingLibraryError: libopus is not installed.
     """
     try:
-        import_extra("opuslib.api", "The codec 'opus'", "classical")  # this import searches for libopus
+        import_extra("opuslib.api", "The codec 'opus'", "classical")  # This import loads libopus.
         return import_extra("opuslib", "The codec 'opus'", "classical")
     except Exception as error:  # opuslib raises a plain Exception if it does not find libopus.
         if "Opus library" not in str(error):

@@ -1,4 +1,4 @@
-"""Parse presets, the part after the colon of a codec name."""
+"""Check presets, i.e. the part of a codec name after the colon."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from silkcodec.errors import ArgumentError
 
 
 def choose(codec: str, preset: str | None, presets: Sequence[str], default: str) -> str:
-    """Return the preset in a codec's name, or the default preset.
+    """Return the given preset if it is valid, or the default preset.
 
     Args:
-        codec: name of the codec, for messages.
-        preset: the given preset; None: the default.
+        codec: name of the codec, for error messages.
+        preset: given preset; None: the default.
         presets: presets of the codec.
-        default: the default preset.
+        default: default preset.
 
     Raises:
-        ArgumentError: the codec has no such preset.
+        ArgumentError: the preset is unknown.
 
     >>> choose("mimi", None, ["1", "2", "3"], "2")
     '2'

@@ -1,12 +1,12 @@
-"""Compute receptive fields of convolutions, and process long clips in pieces.
+"""Compute the receptive fields of convolutional networks, and split long clips into pieces.
 
-The input of a piece includes its neighbours on both sides, as far as the receptive field extends. The corresponding
-part of the output is removed. The result equals that of processing the whole clip (up to float32 rounding, which can
-change a code if two entries are equally near), but only one piece is in memory. The extent of the receptive field to
-the right is also the latency of a codec that is not causal.
+The input of a piece includes context on both sides, as far as the receptive field extends. The corresponding part of
+the output is removed. The result is the same as for the whole clip, but only one piece is in memory at a time. Float32
+rounding can differ and change a code if two entries are equally close. The receptive field to the right of a value also
+determines the latency of a codec that is not causal.
 
-The neural baselines belong to two families: SEANet (EnCodec and Mimi, causal), and networks with snake activations (DAC
-and SNAC, symmetric).
+The neural baselines belong to two families: causal SEANet (EnCodec and Mimi), and symmetric networks with snake
+activations (DAC and SNAC).
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ from typing import Any
 
 @dataclass
 class ReceptiveField:
-    """Compute the receptive field of a stack of layers, which are added in order.
+    """Compute the receptive field of a stack of layers. Layers are added in order.
 
     Attributes:
-        step: distance of two neighbouring values, in samples of the wave.
-        left, right: extent to the left and to the right of an output value, in samples of the wave.
+        step: distance between adjacent values in audio samples.
+        left: extent of the receptive field to the left of a value in audio samples.
+        right: extent of the receptive field to the right of a value in audio samples.
     """
 
     step: int = 1
@@ -31,30 +32,30 @@ class ReceptiveField:
     right: int = 0
 
     def conv(self, kernel: int, pad: int, stride: int = 1, dilation: int = 1) -> None:
-        """Add a convolution padded by `pad` on the left. Output n depends on inputs from n * stride - pad on."""
+        """Add a convolution padded by `pad` on the left. The inputs of output n start at n * stride - pad."""
         self.left += pad * self.step
         self.right += ((kernel - 1) * dilation - pad) * self.step
         self.step *= stride
 
     def transposed(self, kernel: int, pad: int, stride: int) -> None:
-        """Add a transposed convolution cut by `pad` on the left. Input n affects outputs from n * stride - pad on."""
+        """Add a transposed convolution cut by `pad` on the left. The outputs of input n start at n * stride - pad."""
         self.step //= stride
         self.left += (kernel - 1 - pad) * self.step
         self.right += pad * self.step
 
     def attention(self, window: int) -> None:
-        """Add attention within windows. A value depends on at most the rest of its window on either side."""
+        """Add attention within windows of `window` values."""
         self.left += (window - 1) * self.step
         self.right += (window - 1) * self.step
 
     def frames(self, hop: int) -> tuple[int, int]:
-        """Return the extents to the left and to the right in frames of `hop` samples, rounded up."""
+        """Return the extents to the left and right in frames of `hop` samples, rounded up."""
         return math.ceil(self.left / hop), math.ceil(self.right / hop)
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Describe a piece: frames start..stop of the whole, which are processed together with frames left..right."""
+    """Describe a piece that covers frames `start` to `stop` of a clip. Its input is frames `left` to `right`."""
 
     left: int
     start: int
@@ -62,19 +63,19 @@ class Piece:
     right: int
 
     def keep(self, hop: int = 1) -> slice:
-        """Return the slice of the output of frames left..right, with `hop` values per frame, that is this piece."""
+        """Return the slice of the output that belongs to the piece, given `hop` output values per frame."""
         return slice((self.start - self.left) * hop, (self.stop - self.left) * hop)
 
 
 def pieces(n_frames: int, piece: int, left: int, right: int) -> Iterator[Piece]:
-    """Yield pieces of `piece` frames that cover n_frames, each with `left` and `right` frames of its neighbours."""
+    """Yield pieces of `piece` frames that cover `n_frames`, with `left` and `right` frames of context."""
     for start in range(0, n_frames, piece):
         stop = min(start + piece, n_frames)
         yield Piece(max(0, start - left), start, stop, min(n_frames, stop + right))
 
 
 def seanet_encoder(config: Any) -> ReceptiveField:
-    """Return the receptive field of the convolutions in the encoder of EnCodec or Mimi, from its config."""
+    """Return the receptive field of the encoder convolutions in EnCodec or Mimi, given the model's config."""
     field = ReceptiveField()
     field.conv(config.kernel_size, config.kernel_size - 1)
     for ratio in reversed(config.upsampling_ratios):
@@ -85,7 +86,7 @@ def seanet_encoder(config: Any) -> ReceptiveField:
 
 
 def seanet_decoder(config: Any) -> ReceptiveField:
-    """Return the receptive field of the convolutions in the decoder of EnCodec or Mimi, from its config."""
+    """Return the receptive field of the decoder convolutions in EnCodec or Mimi, given the model's config."""
     field = ReceptiveField(step=math.prod(config.upsampling_ratios))
     field.conv(config.kernel_size, config.kernel_size - 1)
     for ratio in config.upsampling_ratios:
@@ -102,12 +103,12 @@ def _seanet_residuals(field: ReceptiveField, config: Any) -> None:
 
 
 def snake_encoder(strides: Sequence[int], last_kernel: int, window: int = 1) -> ReceptiveField:
-    """Return the receptive field of the encoder of DAC or SNAC.
+    """Return the receptive field of the DAC or SNAC encoder.
 
     Args:
         strides: strides of the encoder.
-        last_kernel: kernel of the last convolution.
-        window: size in frames of the attention windows before the last convolution; 1: no attention.
+        last_kernel: kernel size of the last convolution.
+        window: size of the attention windows before the last convolution, in frames; 1: no attention.
     """
     field = ReceptiveField()
     field.conv(7, 3)
@@ -120,11 +121,11 @@ def snake_encoder(strides: Sequence[int], last_kernel: int, window: int = 1) -> 
 
 
 def snake_decoder(strides: Sequence[int], window: int = 1) -> ReceptiveField:
-    """Return the receptive field of the decoder of DAC or SNAC.
+    """Return the receptive field of the DAC or SNAC decoder.
 
     Args:
         strides: strides of the decoder.
-        window: size in frames of the attention windows after the first convolution; 1: no attention.
+        window: size of the attention windows after the first convolution, in frames; 1: no attention.
     """
     field = ReceptiveField(step=math.prod(strides))
     field.conv(7, 3)

@@ -1,15 +1,15 @@
 """Provide the multi-scale codec SNAC (Siuzdak et al. 2024, arXiv 2410.14411) through `snac`.
 
-SNAC has residual codebooks of 4,096 entries at different rates, the coarsest first. `snac:24k` is for speech and has
-three, at 11.7, 23.4 and 46.9 Hz (82.0 tokens/s). `snac:32k` and `snac:44k` are for music and have four, from 10.4 to
-83.3 Hz and from 14.4 to 114.8 Hz.
+SNAC has residual codebooks of 4,096 entries at different rates, ordered from coarse to fine. `snac:24k` is for speech
+and has three codebooks at 11.7, 23.4 and 46.9 Hz (82.0 tokens/s). `snac:32k` and `snac:44k` are for music and have four
+codebooks, at 10.4 to 83.3 Hz and 14.4 to 114.8 Hz.
 
-**Noise.** SNAC's decoder adds new Gaussian noise in every call, even at inference. Here, the noise is drawn from
-generators that are seeded with the layer and the position in the clip, so that the same tokens always give the same
-wave. PyTorch's global generator is neither used nor changed.
+**Noise.** SNAC's decoder adds Gaussian noise, which differs between calls. This module draws the noise from generators
+that are seeded with the layer and the position in the clip, so the same tokens always return the same audio. It neither
+uses nor changes PyTorch's global generator.
 
 A clip is padded with silence to whole windows (24 kHz: 2,048 samples, 85 ms; 32 and 44 kHz: 12,288 samples, 384 and
-279 ms). Long clips are processed in pieces, so memory does not grow with the duration.
+279 ms). Long clips are processed in pieces, so the memory of the network does not grow with the duration.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ NOISE_BLOCK = 1 << 16  # samples of noise per seed
 
 
 class Snac(neural.NeuralCodec):
-    """Encode and decode with one of SNAC's models. `n_codebooks` selects only the coarsest codebooks.
+    """Encode and decode with one of SNAC's models. `n_codebooks` selects the coarsest codebooks.
 
     Args:
         preset: one of `PRESETS`; None: "24k".
-        source: a folder or hub repository with the weights; None: the published weights.
+        source: folder or hub repository with the weights; None: the published weights.
 
     Raises:
         ArgumentError, WeightsError, MissingExtraError: see `silkcodec.load`.
@@ -65,7 +65,7 @@ class Snac(neural.NeuralCodec):
         self._hop = int(self._model.hop_length)
         self._strides = [int(stride) for stride in self._model.vq_strides]
         window = int(self._model.attn_window_size or 1)
-        self._window = math.lcm(self._strides[0], window)  # frames; a clip is a whole number of these
+        self._window = math.lcm(self._strides[0], window)  # number of frames in a window
         sizes = [int(self._model.codebook_size)] * len(self._strides)
         rates = [self.sample_rate / (self._hop * stride) for stride in self._strides]
         self._set_codebooks(sizes, rates, len(sizes))
@@ -74,7 +74,7 @@ class Snac(neural.NeuralCodec):
         decoder = snake_decoder(self._model.decoder_rates, window)
         samples = self._hop * self._window
         self._halos = encoder.frames(samples), decoder.frames(samples)  # in windows
-        coarse = (self._strides[0] - 1) * self._hop  # a coarse code is the mean of this many more samples
+        coarse = (self._strides[0] - 1) * self._hop  # samples that a coarse code covers in addition to one frame
         self.latency_s = (encoder.right + coarse + decoder.right + 1) / self.sample_rate
 
     def _n_windows(self, n_samples: int) -> int:
@@ -112,11 +112,7 @@ class Snac(neural.NeuralCodec):
         return torch.cat(waves)
 
     def _synthesize(self, values: torch.Tensor, start: int) -> torch.Tensor:
-        """Run SNAC's decoder with reproducible noise on a latent [1, D, F] that starts at frame `start`.
-
-        Returns:
-            The wave [1, 1, T].
-        """
+        """Return the waveform [1, 1, T] for a latent [1, D, F] that starts at frame `start`."""
         from snac.layers import DecoderBlock, NoiseBlock
 
         n_noises = 0
@@ -132,12 +128,12 @@ class Snac(neural.NeuralCodec):
                 else:
                     before = values.shape[-1]
                     values = part(values)
-                    start = start * values.shape[-1] // before  # a transposed convolution increases the rate
+                    start = start * values.shape[-1] // before  # A transposed convolution increases the rate.
         return values
 
 
 def _noise(layer: int, start: int, n: int) -> torch.Tensor:
-    """Return Gaussian noise [n] for the steps of a noise layer from `start` on. It is reproducible."""
+    """Return reproducible Gaussian noise [n] for a noise layer from step `start` on."""
     import torch
 
     blocks = [
@@ -152,14 +148,14 @@ def _load(name: str, weights: Weights) -> Any:
     from snac import SNAC
 
     try:
-        with torch.random.fork_rng(devices=[]):  # Layers are initialised with random numbers before loading.
+        with torch.random.fork_rng(devices=[]):  # Layers are initialized with random numbers before loading.
             model = SNAC(**weights.config)
     except TypeError as error:
-        raise WeightsError(f"'{weights.folder}' must contain the config of a SNAC model: {error}.") from error
+        raise WeightsError(f"The config.json in '{weights.folder}' must be for a SNAC model: {error}.") from error
     state = load_state(weights)
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1].strip()
-        raise WeightsError(f"'{weights.file}' must contain the weights of '{name}': {reason}") from error
+        raise WeightsError(f"Cannot load the weights of '{name}' from '{weights.file}': {reason}") from error
     return model.eval()

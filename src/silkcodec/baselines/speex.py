@@ -1,11 +1,12 @@
-"""Provide Speex (Valin, 2002; RFC 5574) through the system's libspeex, called with `ctypes`.
+"""Provide Speex (Valin, 2002; RFC 5574) through the system's libspeex and `ctypes`.
 
-No maintained Python package encodes Speex, so this module calls its C interface (speex.h, speex_bits.h), which has not
-changed since version 1.2beta in 2006. Narrow band is 8 kHz and wide band ("-wb") 16 kHz, both with packets of 20 ms, a
-**constant** bit rate and complexity 10. The tokens are the bits of a packet, split into symbols of equal width with one
-codebook each. The packets of the lowest rates have 43 and 79 bits. These are prime numbers, so a symbol is one bit.
+There is no maintained Python package for Speex, so this module calls its C interface (speex.h, speex_bits.h), which has
+not changed since version 1.2beta in 2006. Narrowband has 8 kHz and wideband ("-wb") 16 kHz. Both have packets of 20 ms,
+a **constant** bit rate and complexity 10. The tokens are the bits of a packet, split into symbols of equal width with
+one codebook each. At the lowest two rates, packets have 43 and 79 bits. These are prime numbers, so symbols have one
+bit.
 
-libspeex reports the delays of its encoder and decoder. Their sum is 10 ms in narrow band and 13.9 ms in wide band.
+libspeex reports the delays of its encoder and decoder. Their sum is 10 ms for narrowband and 13.9 ms for wideband.
 """
 
 from __future__ import annotations
@@ -27,17 +28,17 @@ COMPLEXITY = 10  # the maximum
 DEFAULT_PRESET = "5.95k"
 INSTALL_LIBRARY = "apt-get install libspeex1 (Debian), dnf install speex (Fedora) or brew install speex (macOS)"
 
-# Requests of speex_encoder_ctl and speex_decoder_ctl.
+# request numbers for speex_encoder_ctl and speex_decoder_ctl
 SET_QUALITY, SET_COMPLEXITY, GET_LOOKAHEAD = 4, 16, 39
 
 
 @dataclass(frozen=True)
 class Mode:
-    """Describe a bit rate: its quality setting, the size of a packet, and libspeex's number of the band."""
+    """Describe a bit rate by its quality setting, the size of a packet, and the band."""
 
     quality: int
     packet_bits: int
-    band: int = 0  # 0: narrow, 1: wide
+    band: int = 0  # 0: narrowband, 1: wideband
 
     @property
     def sample_rate(self) -> int:
@@ -66,7 +67,7 @@ PRESETS = tuple(MODES)
 
 
 class Bits(ctypes.Structure):
-    """Mirror the C structure SpeexBits of speex_bits.h."""
+    """Represent the C structure SpeexBits in speex_bits.h."""
 
     _fields_ = (
         ("chars", ctypes.c_void_p),
@@ -85,7 +86,7 @@ class Speex(classical.PacketCodec):
     """Encode and decode with Speex at a constant bit rate.
 
     Args:
-        preset: bit rate, one of `PRESETS`, e.g. "9.8k-wb" for wide band; None: "5.95k".
+        preset: bit rate, one of `PRESETS`, e.g. "9.8k-wb" for wideband; None: "5.95k".
 
     Raises:
         ArgumentError: the preset is unknown.
@@ -129,7 +130,7 @@ class Speex(classical.PacketCodec):
             for index, (packet, frame) in enumerate(zip(packets, integers, strict=True)):
                 self._library.speex_bits_read_from(bits, packet, len(packet))
                 if self._library.speex_decode_int(decoder, bits, frame.ctypes.data_as(ctypes.c_void_p)):
-                    raise TokensError(f"Packet {index} is not a valid Speex packet; libspeex cannot decode it.")
+                    raise TokensError(f"Packet {index} is not a valid Speex packet: libspeex cannot decode it.")
         return integers.ravel().astype(np.float32) / np.float32(32_768.0)
 
     @contextmanager

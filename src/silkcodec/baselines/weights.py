@@ -1,7 +1,7 @@
-"""Find and load the weights of the neural baselines, from a folder or from the Hugging Face hub and its cache.
+"""Find and load the weights of the neural baselines in a local folder or on the Hugging Face hub.
 
-Files in the cache are used without a network request. Weights are safetensors files; `load_state` describes the only
-exception. Tokens store the hash of the weights file, so that no other model decodes them.
+Files in the hub's cache are used without a network request. Weights are safetensors files, with one exception (see
+`load_state`). Tokens include a hash of the weights file, so they cannot be decoded with other weights.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ SAFETENSORS, TORCH_FILE = "model.safetensors", "pytorch_model.bin"
 def require(codec: str, *packages: str) -> None:
     """Import the packages of a codec. Raises MissingExtraError with the pip command if one is not installed."""
     for package in packages:
-        with warnings.catch_warnings():  # snac compiles a function in a way that PyTorch has deprecated.
+        with warnings.catch_warnings():  # snac calls a function that PyTorch has deprecated.
             warnings.simplefilter("ignore", DeprecationWarning)
             import_extra(package, f"The codec '{codec}'", "baselines")
 
 
 @dataclass(frozen=True)
 class Weights:
-    """Describe a local model: the content of its config.json, and its weights file in the same folder."""
+    """Hold the content of a model's config.json and the path of its weights file in the same folder."""
 
     config: dict[str, Any]
     file: Path
@@ -54,24 +54,24 @@ class Weights:
         Args:
             field: name of the field.
             expected: required value.
-            name: name of the codec, for messages.
+            name: name of the codec, for error messages.
 
         Raises:
             WeightsError: the field has another value.
         """
         if self.config.get(field) != expected:
             raise WeightsError(
-                f"The weights of '{name}' must have {field} {expected}; '{self.folder}' has {self.config.get(field)}."
-                " Choose the preset that matches them."
+                f"The weights of '{name}' must have {field} {expected}; got {self.config.get(field)} in "
+                f"'{self.folder}'. Choose the preset that matches the weights."
             )
 
 
 def find_weights(name: str, source: str, files: Sequence[str] = (SAFETENSORS,)) -> Weights:
-    """Find a model in a local folder or in the cache of the hub, or download it.
+    """Find a model in a local folder or in the hub's cache, or download it.
 
     Args:
-        name: name of the codec, for messages.
-        source: a folder, or a repository of the hub, e.g. "kyutai/mimi".
+        name: name of the codec, for error messages.
+        source: folder, or repository on the hub, e.g. "kyutai/mimi".
         files: possible names of the weights file, in order of preference.
 
     Raises:
@@ -81,9 +81,11 @@ def find_weights(name: str, source: str, files: Sequence[str] = (SAFETENSORS,)) 
     if folder.is_dir():
         config, weights = folder / "config.json", next((folder / f for f in files if (folder / f).is_file()), None)
         if weights is None or not config.is_file():
-            raise WeightsError(f"The weights folder '{folder}' must contain config.json and {' or '.join(files)}.")
+            raise WeightsError(f"The weights folder must contain config.json and {' or '.join(files)}; got '{folder}'.")
     elif source.startswith((".", "/", "~")) or source.count("/") != 1:
-        raise WeightsError(f"The source of '{name}' must be a folder or a repository like owner/name; got '{source}'.")
+        raise WeightsError(
+            f"The source of '{name}' must be a folder or a repository in the form owner/name; got '{source}'."
+        )
     else:
         weights, config = _from_hub(name, source, files), _from_hub(name, source, ("config.json",))
     fields = read_json(config)
@@ -93,7 +95,7 @@ def find_weights(name: str, source: str, files: Sequence[str] = (SAFETENSORS,)) 
 
 
 def _from_hub(name: str, repository: str, files: Sequence[str]) -> Path:
-    """Return the first of the given files that is in the cache, or else download the first that exists."""
+    """Return the first of the files that is in the cache. If none is, download the first that exists on the hub."""
     from huggingface_hub import errors as hub
     from huggingface_hub import hf_hub_download
 
@@ -107,7 +109,7 @@ def _from_hub(name: str, repository: str, files: Sequence[str]) -> Path:
                 return Path(hf_hub_download(repository, file))
             except (hub.LocalEntryNotFoundError, hub.OfflineModeIsEnabled):
                 reason = "the hub cannot be reached"
-                break  # The client has already tried for half a minute.
+                break  # The client has already retried for half a minute.
             except hub.EntryNotFoundError:
                 reason = f"it has no {' or '.join(files)}"
             except hub.RepositoryNotFoundError:
@@ -115,14 +117,14 @@ def _from_hub(name: str, repository: str, files: Sequence[str]) -> Path:
             except (OSError, ValueError) as error:  # e.g. the disk is full, or the name is invalid
                 reason = _first_line(error)
     raise WeightsError(
-        f"Cannot load the weights of '{name}' from the hub's repository '{repository}': {reason}."
+        f"Cannot load the weights of '{name}' from the repository '{repository}': {reason}."
         f" Run `hf download {repository}`, or pass a folder: {name}@FOLDER."
     )
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Suppress progress bars and warnings of the hub's libraries inside the context, and restore the settings."""
+    """Suppress progress bars and warnings of the hub's client inside the context."""
     from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
     from huggingface_hub.utils import logging as hub_logging
 
@@ -138,15 +140,15 @@ def quiet() -> Iterator[None]:
 
 
 def load_transformer(name: str, model_class: Any, weights: Weights) -> Any:
-    """Load a model of `transformers` in float32 for inference, with all weights from the file.
+    """Load a `transformers` model in float32 for inference.
 
     Args:
-        name: name of the codec, for messages.
+        name: name of the codec, for error messages.
         model_class: class of the model.
-        weights: the files of the model.
+        weights: files of the model.
 
     Raises:
-        WeightsError: the files are for another kind of model, damaged or incomplete.
+        WeightsError: the files are damaged, incomplete or for another kind of model.
     """
     import torch
     from safetensors import SafetensorError
@@ -155,14 +157,14 @@ def load_transformer(name: str, model_class: Any, weights: Weights) -> Any:
     kind = model_class.config_class.model_type
     if weights.config.get("model_type") != kind:
         raise WeightsError(
-            f"The weights of '{name}' must be of a model of type {kind};"
-            f" '{weights.folder}' contains {weights.config.get('model_type')!r}."
+            f"The weights of '{name}' must be for a model of type '{kind}';"
+            f" got '{weights.config.get('model_type')}' in '{weights.folder}'."
         )
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        with quiet(), torch.random.fork_rng(devices=[]):  # Layers are initialised with random numbers before loading.
+        with quiet(), torch.random.fork_rng(devices=[]):  # Layers are initialized with random numbers before loading.
             model, report = model_class.from_pretrained(
                 weights.folder,
                 use_safetensors=True,
@@ -172,26 +174,26 @@ def load_transformer(name: str, model_class: Any, weights: Weights) -> Any:
             )
     except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
         raise WeightsError(
-            f"'{weights.folder}' must contain a {kind} model: {_first_line(error)}. Download it again."
+            f"Cannot load a model of type '{kind}' from '{weights.folder}': {_first_line(error)}. Download it again."
         ) from error
     finally:
         logging.set_verbosity(verbosity)
         if bars:
             logging.enable_progress_bar()
     absent = sorted(report["missing_keys"])
-    if absent:  # transformers would initialise them randomly
-        raise WeightsError(f"'{weights.file}' must contain all weights of a {kind} model; it lacks {absent[0]}.")
+    if absent:  # transformers initializes missing weights randomly.
+        raise WeightsError(f"'{weights.file}' does not contain the weights '{absent[0]}'. Download it again.")
     return model.eval()
 
 
 def load_state(weights: Weights) -> dict[str, torch.Tensor]:
     """Load the tensors of a weights file.
 
-    SNAC is published only as `pytorch_model.bin`, which is a pickle. It is read with `weights_only=True`, so PyTorch
-    accepts only tensors and containers, and no code in the file can run.
+    SNAC is published only as `pytorch_model.bin`, which is a pickle. It is loaded with `weights_only=True`, so PyTorch
+    accepts only tensors and containers, and the file cannot run code.
 
     Raises:
-        WeightsError: the file is damaged or contains anything other than tensors.
+        WeightsError: the file is damaged or contains objects other than tensors.
     """
     import torch
     from safetensors import SafetensorError
@@ -204,7 +206,7 @@ def load_state(weights: Weights) -> dict[str, torch.Tensor]:
         return dict(torch.load(weights.file, map_location="cpu", weights_only=True))
     except damaged as error:
         raise WeightsError(
-            f"'{weights.file}' must contain only tensors: {_first_line(error)}. Download it again."
+            f"Cannot load tensors from '{weights.file}': {_first_line(error)}. Download it again."
         ) from error
 
 
@@ -214,7 +216,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _unpickling_error() -> type[Exception]:
-    """Return the error that PyTorch raises for a file that would run code. Importing `pickle` is not allowed here."""
+    """Return the error that PyTorch raises for a file that would run code. This package never imports `pickle`."""
     import torch
 
     error: type[Exception] = torch.serialization.pickle.UnpicklingError

@@ -1,16 +1,23 @@
 """Measure the quality of codecs: metrics, clips, resumable runs, and reports.
 
     clips.py      files, folders or manifests -> list of Clip
-    metrics/      a reference wave and the output of a codec -> numbers
-    measure.py    one codec on one clip -> one row; workers.py: in worker processes; description.py: a codec
-    stored_rows.py  rows on disk, reused by later runs; listening.py: the same for audio
-    run.py        candidates x clips -> rows -> result; compare.py: for codecs; score.py: for existing files
-    codebooks.py  codes -> use, perplexity and entropy of codebooks
-    statistics.py means and their 95 % intervals
-    summary.py    rows -> means by group, and paired differences
-    results.py    JSON of a result; machine.py: the machine of a measurement
-    markdown.py   numbers and tables as Markdown
-    report.py     result -> Markdown; html/: result -> HTML page
+    metrics/        reference and codec output -> metric values
+    description.py  codec name -> properties and memory use, measured in a separate process
+    measure.py      one codec on one clip -> one row
+    workers.py      runs `measure.py` in worker processes
+    stored_rows.py  stores rows on disk for later runs
+    listening.py    stores audio for the players of the report
+    run.py          clips and candidates -> rows -> result
+    compare.py      runs `silk compare`, where the candidates are codecs
+    score.py        runs `silk score`, where the candidates are folders of audio files
+    codebooks.py    codes -> usage, perplexity and entropy of codebooks
+    statistics.py   means and their 95 % intervals
+    summary.py      rows -> means by group, and paired differences
+    results.py      result -> JSON
+    machine.py      describes the machine and its load during a measurement
+    markdown.py     numbers and tables -> Markdown
+    report.py       result -> Markdown report
+    html/           result -> HTML report
 
 This module imports nothing, because the metrics need the extra `[eval]` and the package must load without it.
 """

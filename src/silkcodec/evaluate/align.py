@@ -1,16 +1,18 @@
-"""Align the output of a codec with its reference in time, before any metric is computed.
+"""Align the output of a codec with its reference in time before metrics are computed.
 
-Codecs of this package return waves without delay. Another program's output may be late, and a metric that compares
-windows of 25 ms would then measure the delay. Vocoders and neural codecs do not preserve phase, so the correlation of
-the waveforms may peak one pitch period away, with errors of up to 24 ms. Alignment therefore uses energy envelopes:
+The codecs of this package return audio without delay, but the output of another program can be late. A metric that
+compares windows of 25 ms would then measure the delay. Vocoders and neural codecs do not preserve phase, so the
+correlation of the waveforms can peak a pitch period away from the true delay, with errors of up to 24 ms. Alignment
+therefore also uses energy envelopes:
 
-1. Find the lag at which the envelopes of 20 bands correlate best, to 1 ms.
-2. If the correlation of the waveforms is at least 0.5 and peaks within 3 ms of that lag, use the waveform lag, to a
-   sample. A codec that preserves the waveform and has a constant delay is aligned exactly.
-3. Otherwise use the lag of the envelopes, or 0 if that lag raises their correlation by less than 0.003. The limit was
-   chosen with Silk and Codec2, whose delays are known. Chance raised the correlation by up to 0.001, a real delay of
-   5 ms by 0.0003 to 0.01, and one of 10 ms by at least 0.007. Small delays may therefore remain if a codec does not
-   preserve phase.
+1. Find the lag at which the envelopes of 20 bands correlate best, with a resolution of 1 ms.
+2. If the correlation of the waveforms is at least 0.5 and peaks within 3 ms of that lag, use the lag of this peak. It
+   has a resolution of one sample, so codecs that preserve the waveform are aligned exactly.
+3. Otherwise use the lag of the envelopes. Use 0 instead if the lag raises their correlation by less than 0.003.
+
+The threshold of 0.003 was chosen with Silk and Codec2, whose delays are known. Chance raised the correlation by up to
+0.001, a real delay of 5 ms raised it by 0.0003 to 0.01, and a delay of 10 ms by at least 0.007. Small delays can
+therefore remain if a codec does not preserve phase.
 """
 
 from __future__ import annotations
@@ -24,13 +26,13 @@ from numpy.typing import NDArray
 Wave = NDArray[np.float32]
 
 MAX_DELAY_S = 0.5  # largest lag searched, in both directions
-WAVEFORM_AGREES = 0.5  # minimum normalised correlation at which the waveform's lag is used
-WAVEFORM_NEAR_S = 0.003  # maximum distance of that lag from the envelopes' lag
-ENVELOPE_GAIN = 0.003  # minimum gain in the envelopes' correlation for a lag other than 0
-COMPRESSION = 0.3  # exponent of the magnitude, close to loudness; a logarithm would weight noise in pauses like speech
+WAVEFORM_AGREES = 0.5  # minimum normalized correlation at which the lag of the waveforms is used
+WAVEFORM_NEAR_S = 0.003  # maximum distance between the lags of waveforms and envelopes
+ENVELOPE_GAIN = 0.003  # minimum gain in the correlation of the envelopes for a lag other than 0
+COMPRESSION = 0.3  # exponent of the magnitude, similar to loudness; a logarithm would weight pauses like speech
 ENVELOPE_HOP_S = 0.001
 ENVELOPE_WINDOW_S = 0.02
-ENVELOPE_BANDS = 20  # of 200 Hz each, from 200 Hz to 4.2 kHz: the range that the narrowest codec still encodes
+ENVELOPE_BANDS = 20  # bands of 200 Hz from 200 Hz to 4.2 kHz, a range that even narrowband codecs encode
 
 
 @dataclass(frozen=True)
@@ -38,9 +40,9 @@ class Delay:
     """Describe the delay of an output.
 
     Attributes:
-        n_samples: positive if the output is late, negative if it is early.
-        method: the correlation that was used; "none" if one wave is silent.
-        correlation: normalised correlation at that lag, -1 .. 1.
+        n_samples: delay in samples: positive if the output is late, negative if it is early.
+        method: signal whose correlation gave the delay; "none" if the reference or the output is silent.
+        correlation: normalized correlation at this delay, from -1 to 1.
     """
 
     n_samples: int
@@ -49,7 +51,14 @@ class Delay:
 
 
 def find_delay(reference: Wave, output: Wave, sample_rate: int, max_delay_s: float = MAX_DELAY_S) -> Delay:
-    """Return the delay of `output` [T2] relative to `reference` [T1], both float32 at `sample_rate` Hz."""
+    """Return the delay of an output relative to its reference.
+
+    Args:
+        reference: float32 [T1].
+        output: float32 [T2].
+        sample_rate: sample rate of both in Hz.
+        max_delay_s: largest delay to search for, in seconds, in both directions.
+    """
     if not reference.any() or not output.any():
         return Delay(0, "none", 0.0)
     a, b = _band_envelopes(reference, sample_rate), _band_envelopes(output, sample_rate)
@@ -70,7 +79,7 @@ def find_delay(reference: Wave, output: Wave, sample_rate: int, max_delay_s: flo
 
 
 def _waveform_delay(reference: Wave, output: Wave, n_lags: int) -> Delay:
-    """Return the lag at which the waveforms correlate best, to a sample."""
+    """Return the lag in samples at which the waveforms correlate best."""
     scale = float(np.linalg.norm(reference)) * float(np.linalg.norm(output))
     waveform = _cross_correlation(reference[:, None], output[:, None], n_lags) / max(scale, 1e-30)
     best = int(np.argmax(waveform))
@@ -78,7 +87,7 @@ def _waveform_delay(reference: Wave, output: Wave, n_lags: int) -> Delay:
 
 
 def shifted(output: Wave, delay_samples: int, n_samples: int) -> Wave:
-    """Return `output` shifted earlier by `delay_samples` (later if negative), cut or zero-padded to [n_samples]."""
+    """Remove a delay from `output` and cut or zero-pad it to `n_samples`. A negative delay moves the output later."""
     moved = np.zeros(n_samples, dtype=np.float32)
     source = output[max(delay_samples, 0) :]
     start = min(max(-delay_samples, 0), n_samples)
@@ -88,17 +97,17 @@ def shifted(output: Wave, delay_samples: int, n_samples: int) -> Wave:
 
 
 def _cross_correlation(a: NDArray[np.floating], b: NDArray[np.floating], n_lags: int) -> NDArray[np.float64]:
-    """Return the sum over n and columns of a[n] * b[n + lag], for lags -n_lags .. n_lags, as float64 [2 n_lags + 1]."""
+    """Return the sum of a[n] * b[n + lag] over n and columns for lags -n_lags to n_lags, float64 [2 n_lags + 1]."""
     size = 1 << int(max(len(a), len(b)) + n_lags).bit_length()  # large enough that no searched lag wraps around
     product = np.zeros(size // 2 + 1, dtype=np.complex128)
-    for column in range(a.shape[1]):  # one column at a time, to hold only one transform in memory
+    for column in range(a.shape[1]):  # one column at a time to save memory
         product += np.conj(np.fft.rfft(a[:, column], size)) * np.fft.rfft(b[:, column], size)
     full = np.fft.irfft(product, size)
     return np.concatenate([full[size - n_lags :], full[: n_lags + 1]]) if n_lags else full[:1]
 
 
 def _band_envelopes(wave: Wave, sample_rate: int) -> NDArray[np.float32]:
-    """Return the compressed magnitude of 20 bands every millisecond, minus each band's mean, float32 [T / 1 ms, 20]."""
+    """Return the compressed magnitude of 20 bands per millisecond, without their means, float32 [milliseconds, 20]."""
     hop, window = round(ENVELOPE_HOP_S * sample_rate), round(ENVELOPE_WINDOW_S * sample_rate)
     padded = np.pad(wave, (window // 2, window))
     frames = np.lib.stride_tricks.sliding_window_view(padded, window)[::hop][: len(wave) // hop + 1]
@@ -106,10 +115,10 @@ def _band_envelopes(wave: Wave, sample_rate: int) -> NDArray[np.float32]:
     last_bin = bins_per_band * (ENVELOPE_BANDS + 1)
     taper = np.hanning(window).astype(np.float32)
     bands = []
-    for start in range(0, len(frames), 4000):  # 4 s at a time, because an hour at once would need 60 GB
+    for start in range(0, len(frames), 4000):  # 4 s at a time, because one hour would need 60 GB
         magnitude = np.abs(np.fft.rfft(frames[start : start + 4000] * taper, axis=1))
         in_bands = magnitude[:, bins_per_band:last_bin].reshape(len(magnitude), -1, bins_per_band)
         bands.append(in_bands.sum(axis=2, dtype=np.float32))
     envelopes = np.concatenate(bands) ** COMPRESSION
-    centred: NDArray[np.float32] = envelopes - envelopes.mean(axis=0)
-    return centred
+    centered: NDArray[np.float32] = envelopes - envelopes.mean(axis=0)
+    return centered

@@ -1,6 +1,6 @@
-"""Find the clips to measure: files, folders, or manifests (`silkcodec.manifest`) -> a list of Clip.
+"""Find the clips to measure in files, folders and manifests (`silkcodec.manifest`).
 
-A filter selects rows of a manifest: `INDEX.tsv:language=zh*,source=a|b`.
+A filter after the path selects rows of a manifest, e.g. `INDEX.tsv:language=zh*,source=a|b`.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ class Clip:
 
     Attributes:
         path: path of the file.
-        name: path relative to the manifest, the folder, or the common folder of all given files. It is the same on
-            every machine.
-        columns: values by column of the manifest: "language", "speaker", "text", ... If a split is selected, also
-            "speaker_seen" and "language_seen": "seen", "unseen" or "unknown", according to the rows of all other
-            splits.
+        name: path relative to the manifest, the folder, or the common folder of all given files. It does not depend
+            on the machine.
+        columns: values of the clip's manifest row by column, e.g. "language", "speaker" or "text". If a split is
+            selected, there are two more columns, "speaker_seen" and "language_seen". They are "seen" if the speaker
+            or language occurs in any other split, "unseen" if not, or "unknown".
     """
 
     path: Path
@@ -44,24 +44,24 @@ def find_clips(
     seed: int = 0,
     root: str | os.PathLike[str] | None = None,
 ) -> list[Clip]:
-    """Return all clips in some files, folders (searched recursively) and manifests, sorted by name.
+    """Return all clips in the given files, folders and manifests, sorted by name. Folders are searched recursively.
 
     Args:
-        inputs: paths. If a split or a filter is given, a folder with an INDEX.tsv is read as that manifest. A filter
-            follows the path after a colon: `PATH:column=value,...`. A value is `a|b` or a pattern, as in
-            `language=zh*`. All conditions must hold.
-        split: use only the rows of a manifest whose column `split` has this value.
-        limit: maximum number of clips, drawn at random. The same seed and clips give the same draw.
-        seed: random seed for `limit`.
-        root: the folder that the paths in manifests are relative to; None: the folder of the manifest.
+        inputs: paths of files, folders and manifests. If a split or filter is given for a folder that contains an
+            INDEX.tsv, this manifest is read. A filter follows the path after a colon: `PATH:column=value,...`. A
+            value can be a pattern such as `zh*`, or alternatives such as `a|b`. A row must meet all conditions.
+        split: select the rows of manifests with this value in the column `split`.
+        limit: maximum number of clips, selected at random.
+        seed: random seed for `limit`. The same seed and clips give the same selection.
+        root: folder that the paths in manifests are relative to; None: the folder of the manifest.
 
     Raises:
         ArgumentError: `inputs` is empty, a split or filter is given for an input that is not a manifest, no row
             matches, `limit` is below 1, or a manifest is damaged.
-        AudioError: a path does not exist, or a folder has no sound files.
+        AudioError: a path does not exist, or a folder contains no audio files.
     """
     if not inputs:
-        raise ArgumentError("No input given. Pass at least one sound file, folder or manifest.")
+        raise ArgumentError("Pass at least one audio file, folder or manifest.")
     if limit is not None and limit < 1:
         raise ArgumentError(f"limit must be at least 1; got {limit}.")
     clips: list[Clip] = []
@@ -73,14 +73,14 @@ def find_clips(
         if path.is_dir() and (split is not None or conditions) and (path / manifest.INDEX_NAME).is_file():
             path = path / manifest.INDEX_NAME
         if not path.exists():
-            raise AudioError(f"File or folder not found: '{path}'. Pass a sound file, folder or manifest.")
+            raise AudioError(f"File or folder not found: '{path}'. Pass an audio file, folder or manifest.")
         if path.is_file() and manifest.is_manifest(path):
             folder = path.parent if root is None else Path(root)
             clips += _filtered(_from_manifest(path, split, folder), conditions, path)
         elif conditions:
             raise ArgumentError(f"A filter requires a manifest (INDEX.tsv); got '{text}'.")
         elif split is not None:
-            raise ArgumentError(f"A split requires a manifest (INDEX.tsv); got split {split!r} for '{path}'.")
+            raise ArgumentError(f"A split requires a manifest (INDEX.tsv); got split '{split}' for '{path}'.")
         elif path.is_dir():
             clips += _from_folder(path)
         else:
@@ -102,7 +102,7 @@ def find_clips(
 
 
 def filter_of(text: str) -> str:
-    """Return the filter at the end of an input, with its colon, such as `:language=zh*`; "" if there is none."""
+    """Return the filter at the end of an input with its colon, e.g. `:language=zh*`, or "" if there is none."""
     _, colon, conditions = text.rpartition(":")
     return colon + conditions if colon and "=" in conditions and not os.path.exists(text) else ""
 
@@ -115,7 +115,9 @@ def _filtered(clips: list[Clip], conditions: str, file: Path) -> list[Clip]:
         kept = [c for c in clips if any(fnmatchcase(c.columns.get(column, ""), one) for one in wanted.split("|"))]
         if not kept:
             known = ", ".join(sorted({clip.columns.get(column, "") for clip in clips})[:12])
-            raise ArgumentError(f"The filter '{condition}' matches no clip of '{file}'. Values of {column!r}: {known}.")
+            raise ArgumentError(
+                f"The filter '{condition}' does not match any clip of '{file}'. Values of '{column}': {known}."
+            )
         clips = kept
     return clips
 
@@ -127,7 +129,7 @@ def _shared_folder(files: Sequence[Path]) -> str:
 def _from_folder(folder: Path) -> list[Clip]:
     found = [p for p in folder.rglob("*") if audio.is_sound(p) and p.is_file()]
     if not found:
-        raise AudioError(f"'{folder}' contains no sound files.")
+        raise AudioError(f"'{folder}' contains no audio files.")
     return [Clip(path, path.relative_to(folder).as_posix()) for path in found]
 
 
@@ -138,17 +140,19 @@ def _from_manifest(file: Path, split: str | None, root: Path) -> list[Clip]:
         chosen = [row for row in rows if row.get("split") == split]
         if not chosen:
             splits = ", ".join(sorted({row["split"] for row in rows if "split" in row})) or "none"
-            raise ArgumentError(f"'{file}' has no clips in the split {split!r}. Its splits: {splits}.")
+            raise ArgumentError(f"'{file}' has no clips in split '{split}'. Its splits: {splits}.")
         _mark_seen(chosen, [row for row in rows if row.get("split") != split])
     for row in chosen:
         if not (root / row["path"]).is_file():
             raise AudioError(f"'{file}' lists '{row['path']}', which does not exist in '{root}'.")
-        if row.get("offset", "0").strip("0."):  # NeMo marks clips inside long files this way
-            raise ArgumentError(f"A row must describe a whole file; '{row['path']}' in '{file}' has an offset.")
+        if row.get("offset", "0").strip("0."):  # NeMo manifests use an offset for a clip inside a long file.
+            raise ArgumentError(
+                f"Clips must be whole files, without an offset; got '{row['path']}' with an offset in '{file}'."
+            )
     paths = [Path(os.path.abspath(root / row["path"])) for row in chosen]
     folder = Path(os.path.abspath(root))
     if not all(path.is_relative_to(folder) for path in paths):
-        # A clip's name must not contain a local path, so absolute paths and paths with ../ are made relative.
+        # Clip names must not contain local paths, so use the common folder for absolute paths and paths with ../.
         folder = Path(_shared_folder(paths))
     clips = []
     for path, row in zip(paths, chosen, strict=True):
@@ -158,9 +162,9 @@ def _from_manifest(file: Path, split: str | None, root: Path) -> list[Clip]:
 
 
 def _mark_seen(chosen: list[dict[str, str]], rest: list[dict[str, str]]) -> None:
-    """Add speaker_seen and language_seen to `chosen`: whether the speaker and the language also occur in `rest`.
+    """Add speaker_seen and language_seen to the rows in `chosen`. A value is seen if it occurs in `rest`.
 
-    Languages are compared by their first subtag, so pt_BR is seen if pt is. Speakers are compared by name, in all
+    Languages are compared by their first subtag, so pt_BR is seen if pt is. Speakers are compared by name across all
     sources.
     """
     speakers = {row.get("speaker") or "" for row in rest}

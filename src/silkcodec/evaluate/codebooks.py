@@ -1,11 +1,11 @@
-"""Measure how a codec uses its codebooks: codes used, perplexity and entropy over all clips.
+"""Measure how a codec uses its codebooks: the number of codes used, perplexity and entropy over all clips.
 
-The row of each clip stores a histogram of its codes per codebook, so that a later run can reuse it without encoding.
-Only codes that occur are stored, because a codebook of 8^7 entries would need 2 million counts.
+The row of each clip stores a histogram of its codes for each codebook, so a later run can reuse it without encoding.
+The histogram only contains codes that occur, because a codebook of 8^7 entries would need 2 million counts.
 
-The entropy is that of single codes (order 0), estimated from their frequencies. It cannot exceed log2(tokens) and is
-biased low if there are few tokens for the size of a codebook, so read it together with `n_tokens`. If the tokens are
-packed FSQ levels (Silk: 8^7 codes), the levels of each dimension are more informative; see `dimensions`.
+The entropy is the order-0 entropy, estimated from the frequencies of single codes. It cannot exceed log2(n_tokens),
+and it is underestimated if a codebook is large compared with the number of tokens. For packed FSQ levels (8^7 codes
+in Silk), the statistics of single dimensions are more informative; see `statistics`.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from numpy.typing import NDArray
 from silkcodec.spec import LATENT_WIDTH, N_LEVELS
 from silkcodec.tokens import Tokens
 
-Counts = tuple[NDArray[np.int64], NDArray[np.int64]]  # codes that occur [U], how often each [U]
+Counts = tuple[NDArray[np.int64], NDArray[np.int64]]  # codes that occur [U], and their frequencies [U]
 
 
 def histogram(tokens: Tokens) -> str:
-    """Return the histograms of all codebooks as one string of a few bytes per distinct code. See `unpack`."""
+    """Return the histograms of all codebooks as one compressed string. See `unpack`."""
     counted = [np.unique(codes, return_counts=True) for codes in tokens.codes]
     numbers = [np.array([len(codes) for codes, _ in counted])]
-    for codes, counts in counted:  # Differences of sorted codes are small numbers, so they compress well.
+    for codes, counts in counted:  # Sorted codes have small differences, which compress well.
         numbers += [np.diff(codes, prepend=0), counts]
     packed = zlib.compress(np.concatenate(numbers).astype("<i8").tobytes(), 9)
     return base64.b85encode(packed).decode()
 
 
 def unpack(text: str, n_codebooks: int) -> list[Counts]:
-    """Return the histograms, one per codebook, from the string that `histogram` returned."""
+    """Return the histogram of each codebook from the string that `histogram` returned."""
     numbers = np.frombuffer(zlib.decompress(base64.b85decode(text)), dtype="<i8").astype(np.int64)
     found, start = [], n_codebooks
     for n_used in numbers[:n_codebooks]:
@@ -46,7 +46,7 @@ def unpack(text: str, n_codebooks: int) -> list[Counts]:
 
 
 def merged(histograms: Sequence[Counts]) -> Counts:
-    """Merge several histograms of one codebook."""
+    """Return the sum of several histograms of one codebook."""
     codes, place = np.unique(np.concatenate([codes for codes, _ in histograms]), return_inverse=True)
     counts = np.zeros(len(codes), np.int64)
     np.add.at(counts, place, np.concatenate([counts for _, counts in histograms]))
@@ -60,19 +60,21 @@ def entropy_bits(counts: NDArray[np.int64]) -> float:
 
 
 def perplexity(codes: NDArray[np.integer[Any]]) -> float:
-    """Return the number of equally frequent codes with the same entropy as these codes of one codebook, int [n]."""
+    """Return the perplexity of codes from one codebook, int [n]: the size of a uniform code with the same entropy."""
     return 2.0 ** entropy_bits(np.unique(codes, return_counts=True)[1])
 
 
 def statistics(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return the codebook statistics of one codec over its rows. Rows whose layout differs from the first are skipped.
+    """Return the codebook statistics of one codec over its rows.
+
+    Rows whose codebook sizes or frame rates differ from those of the first row are skipped.
 
     Returns:
         A dictionary with these keys:
 
         - codebooks: list of {size, frame_rate_hz, n_tokens, n_used, perplexity, entropy_bits}, in the codec's order.
-        - entropy_bits_per_second: sum over codebooks of entropy times frame rate.
-        - dimensions: the same statistics for FSQ levels, only if the codes are Silk's groups; see `_dimensions`.
+        - entropy_bits_per_second: entropy times frame rate, summed over codebooks.
+        - dimensions: statistics of each FSQ dimension as lists. It is present only if a code packs several dimensions.
     """
     first = rows[0]
     sizes, rates = first["codebook_sizes"], first["frame_rates"]
@@ -100,14 +102,14 @@ def statistics(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _dimensions(totals: Sequence[Counts], dims_per_token: int, frame_rate: float) -> dict[str, Any]:
-    """Return the statistics of Silk's 128 dimensions of 8 levels, unpacked from its codes, as lists of 128 values.
+    """Return lists with the statistics of Silk's 128 dimensions of 8 levels, unpacked from its codes.
 
-    The sum of their entropies is an upper bound of the entropy of a frame. Unlike the estimate from the packed codes,
-    it has little bias, because few frames suffice to estimate the frequencies of 8 levels.
+    The sum of the entropies is an upper bound on the entropy of a frame. Unlike the estimate from the packed codes, it
+    has little bias, because few frames are enough to estimate the frequencies of 8 levels.
     """
     level_counts = np.zeros((len(totals) * dims_per_token, N_LEVELS), np.int64)
     for k, (codes, counts) in enumerate(totals):
-        for place in range(dims_per_token):  # 8 = 2^3, so a level is three bits of its code
+        for place in range(dims_per_token):  # A level is three bits of the code, because 8 = 2^3.
             levels = (codes >> (3 * place)) & (N_LEVELS - 1)
             np.add.at(level_counts[k * dims_per_token + place], levels, counts)
     level_counts = level_counts[:LATENT_WIDTH]

@@ -1,7 +1,7 @@
-"""Implement `silk compare`: encode and decode the same clips with several codecs and measure the outputs.
+"""Implement `silk compare`: encode and decode the same clips with several codecs and measure the output.
 
-Each codec is first loaded in a separate process (description.py). If a codec cannot be used, the result lists it and
-the run continues with the others.
+Each codec is first loaded in a separate process (description.py). If a codec cannot be used, the result gives the
+reason and the run continues with the remaining codecs.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from silkcodec.evaluate.description import Described, describe, describe_in_new_
 from silkcodec.evaluate.run import Candidate, Progress, Result, RunOptions, carry_out, conclude, prepare, problem
 from silkcodec.parallel.cores import available_cores
 
-ORIGINAL = "original"  # the clips themselves: the value of each metric for a lossless codec
+ORIGINAL = "original"  # the clips themselves, whose metrics are those of a lossless codec
 
 
 def compare(
@@ -34,20 +34,21 @@ def compare(
 
     Args:
         inputs: audio files, folders, or manifests.
-        codecs: names as `silkcodec.load` takes them, and "original" for the clips themselves. Differences are
-            computed against the first.
-        folder: output folder for the result, the report and the rows. None writes nothing.
-        options: shared options, see `RunOptions`.
-        isolate: run each codec in a separate process and measure its memory, so that a crash affects only that
-            codec. False runs all codecs in this process and ignores `jobs`.
+        codecs: names that `silkcodec.load` accepts, and "original" for the clips themselves. Differences are relative
+            to the first codec.
+        folder: output folder for the result, the report and the rows. If None, nothing is written.
+        options: see `RunOptions`.
+        isolate: whether to measure in worker processes, so that a crash affects only one row, and to measure the
+            memory of each codec. If False, all codecs run in this process and `jobs` is ignored.
         progress: called after each row.
 
     Returns:
         The content of `results.json`: settings, rates, means with intervals, differences, groups and missing values.
 
     Raises:
-        ArgumentError, AudioError: an argument or a clip is invalid; raised before anything is measured.
-        OutputError: `folder` cannot be written, or already has a result.
+        ArgumentError: an argument is invalid. This is checked before the measurement.
+        AudioError: an input does not exist, or none of the clips can be read.
+        OutputError: `folder` cannot be written or already contains a result.
         SilkError: none of the codecs can be used.
     """
     options = options or RunOptions()
@@ -71,7 +72,7 @@ def compare(
 
 
 def _described(names: Sequence[str], clip: Path, options: RunOptions, isolate: bool) -> dict[str, Described]:
-    """Return the description of each codec. Raise if a preset does not exist or if no codec can be used."""
+    """Return the description of each codec. Raise an error if a preset is unknown or if no codec can be used."""
     threads = max(1, available_cores() // options.processes)
 
     def described_one(name: str) -> Described:
@@ -91,17 +92,17 @@ def _described(names: Sequence[str], clip: Path, options: RunOptions, isolate: b
 def _check_names(names: Sequence[str]) -> None:
     """Check the codec names before anything is loaded. Presets can only be checked by loading the codec."""
     if not all(names) or not set(names) - {ORIGINAL}:
-        raise ArgumentError(f"Name at least one codec, e.g. --codecs silk,opus:6k; got {','.join(names)!r}.")
+        raise ArgumentError(f"Pass at least one codec, e.g. --codecs silk,opus:6k; got '{','.join(names)}'.")
     known = codec_names()
     for name in names:
         if name != ORIGINAL and parse(name)[0] not in known and not Path(name).is_dir():
             raise ArgumentError(
-                f"Unknown codec: '{name}'. Pass one of {', '.join(known)}, original, or a folder of weights."
+                f"Unknown codec: '{name}'. Pass one of: {', '.join(known)}, original; or a folder with weights."
             )
 
 
 def _labels(names: Sequence[str]) -> dict[str, str]:
-    """Return the names used in the result. A local folder is reduced to its base name; other names do not change."""
+    """Return the name of each codec in the result. Paths of local folders are shortened to their last part."""
     short = {}
     for name in names:
         head, at, source = name.rpartition("@")

@@ -2,8 +2,8 @@
 
     python -m silkcodec.evaluate.description CODEC CLIP ANSWER.json
 
-The command loads the codec, encodes and decodes the first minute of the clip, and writes the fields of `Described`. The
-memory is that of the whole process, including Python and the libraries that the codec needs.
+The command loads the codec, encodes and decodes the first minute of the clip, and writes the fields of `Described` as
+JSON. The memory is that of the whole process, including Python and the libraries that the codec uses.
 """
 
 from __future__ import annotations
@@ -33,12 +33,13 @@ class Described:
     """Describe a codec.
 
     Attributes:
-        failed: why the codec cannot be used; empty if it can, and then the other fields are set.
-        refused: whether it failed because no codec or preset has this name.
-        codec_id: name and hash of the weights, as stored in its tokens.
-        layout: name, and sizes and rates of the codebooks. It distinguishes presets that share weights.
-        latency_ms: algorithmic latency; None if the codec needs the whole clip or does not report it.
-        peak_memory_mb: peak memory of the process; None if not measured.
+        failed: reason why the codec cannot be used. If it is empty, the other fields are set.
+        refused: whether the codec failed because its name or preset is unknown.
+        codec_id: name of the codec and hash of its weights, as stored in its tokens.
+        layout: JSON of the codec's name, codebook sizes and frame rates. It distinguishes presets with shared weights.
+        quantizer: kind of quantizer, e.g. "RVQ"; None if the codec does not report it.
+        latency_ms: algorithmic latency in milliseconds; None if the codec cannot stream or does not report it.
+        peak_memory_mb: peak memory of the process in MB; None if not measured.
     """
 
     failed: str = ""
@@ -51,7 +52,7 @@ class Described:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """Return the fields that a result includes."""
+        """Return the fields to include in a result."""
         if self.failed:
             return {"failed": self.failed}
         return {key: getattr(self, key) for key in ("quantizer", "latency_ms", "peak_memory_mb")}
@@ -63,7 +64,7 @@ def describe(name: str) -> Described:
 
 
 def describe_in_new_process(name: str, clip: Path, threads: int) -> Described:
-    """Describe a codec in a new process and measure its memory. A crash while loading is reported as a failure."""
+    """Describe a codec in a new process and measure its memory. A crash is reported in the field `failed`."""
     with tempfile.TemporaryDirectory() as folder:
         answer = Path(folder) / "answer.json"
         command = [sys.executable, "-m", "silkcodec.evaluate.description", name, os.path.abspath(clip), str(answer)]
@@ -71,7 +72,7 @@ def describe_in_new_process(name: str, clip: Path, threads: int) -> Described:
         try:
             done = subprocess.run(command, env=environment, capture_output=True, timeout=TIMEOUT_S, check=False)
         except subprocess.TimeoutExpired:
-            return Described(failed=f"loading and one round trip took more than {TIMEOUT_S:g} s")
+            return Described(failed=f"Loading, encoding and decoding took more than {TIMEOUT_S:g} s.")
         if answer.exists():
             return Described(**json.loads(answer.read_text(encoding="utf-8")))
     said = done.stderr.decode(errors="replace").strip().splitlines()
@@ -79,9 +80,9 @@ def describe_in_new_process(name: str, clip: Path, threads: int) -> Described:
 
 
 def _described(name: str) -> tuple[Described, Codec | None]:
-    """Return the description of a codec and the loaded codec.
+    """Return the description of a codec, and the loaded codec.
 
-    The function encodes a tenth of a second, because the tokens name the weights that the codec uses.
+    The codec encodes 0.1 s of silence, because its tokens identify the weights that it uses.
     """
     refused = True
     try:
@@ -103,7 +104,7 @@ def _described(name: str) -> tuple[Described, Codec | None]:
 
 
 def main(name: str, clip: str, answer: str) -> None:
-    """Write the description before and after coding the clip, so that it survives a crash on the clip."""
+    """Write the description before coding the clip, in case coding crashes, and again afterwards with the memory."""
     described, codec = _described(name)
     _write(described, answer)
     if codec is None:
@@ -111,7 +112,7 @@ def main(name: str, clip: str, answer: str) -> None:
     wave = next(audio.blocks(clip, MAX_CLIP_S))
     try:
         codec.decode(codec.encode(wave, audio.DEFAULT_RATE))
-    except Exception:  # The row of this clip reports the error. The memory stays unmeasured.
+    except Exception:  # The row of this clip reports the error.
         return
     _write(replace(described, peak_memory_mb=peak_memory_mb()), answer)
 

@@ -1,8 +1,9 @@
 """Store the audio of a few clips for the report: the reference and the output of each codec.
 
-    FOLDER/audio/<clip>/reference.flac  <codec>.flac   24 kHz, aligned, the first 10 s
+    FOLDER/audio/<clip>/reference.flac   the first 10 s of the clip at 24 kHz
+    FOLDER/audio/<clip>/<codec>.flac     the same section of the codec's output, aligned with the reference
 
-The audio is stored as files, so that a later run with one more codec or metric does not decode it again.
+A later run with another codec or metric reuses these files.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from silkcodec import audio
 
-REFERENCE = "reference"  # the key of the original clip; it comes first
+REFERENCE = "reference"  # key of the original clip in `Listening.waves`
 MAX_S = 10.0
 
 Wave = NDArray[np.float32]
@@ -26,13 +27,13 @@ Wave = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Listening:
-    """Hold one clip for the players of a report.
+    """Hold the audio of one clip for the players of a report.
 
     Attributes:
         clip: name of the clip, as in the rows.
-        sample_rate: sample rate of all waves in Hz.
-        waves: "reference" first, then each codec that has the clip, in the order of the report: float32 [T]
-            each, aligned, of equal length, at their original levels.
+        sample_rate: sample rate in Hz.
+        waves: waveforms by name, float32 [T] each: "reference", followed by the codecs in the order of the report.
+            They are aligned, have the same length, and keep their original levels.
     """
 
     clip: str
@@ -41,23 +42,23 @@ class Listening:
 
 
 def clip_folder(folder: Path, clip: str) -> Path:
-    """Return the folder for the audio of a clip, inside the folder of a run. `clip` is the relative path of a clip."""
+    """Return the folder for the audio of a clip, given the folder of the run and the name of the clip."""
     return folder.joinpath("audio", *map(_file_name, PurePosixPath(clip).parts))
 
 
 def audio_file(folder: Path, codec: str) -> Path:
-    """Return the file of a codec in the folder of a clip, e.g. opus-6k.flac for opus:6k."""
+    """Return the path of a codec's file in the folder of a clip, e.g. opus-6k.flac for opus:6k."""
     return folder / f"{_file_name(codec.replace(':', '-'))}.flac"
 
 
 def keep(folder: Path, codec: str, wave: Wave) -> None:
-    """Write the first 10 s of a wave, float32 [T] at 24 kHz. Raises OutputError."""
+    """Write the first 10 s of a waveform, float32 [T] at 24 kHz. Raises OutputError if the file cannot be written."""
     n_samples = int(MAX_S * audio.DEFAULT_RATE)
     audio.write(audio_file(folder, codec), wave[:n_samples], audio.DEFAULT_RATE, overwrite=True)
 
 
 def kept(folder: Path, chosen: Mapping[str, Sequence[str]]) -> list[Listening]:
-    """Return the stored audio of the chosen codecs for each clip. Raises AudioError if a file is damaged."""
+    """Return the stored audio of each clip, given its codecs. Raises AudioError if a file cannot be read."""
     found = []
     for clip, codecs in chosen.items():
         names = (REFERENCE, *codecs) if codecs else ()
@@ -68,6 +69,6 @@ def kept(folder: Path, chosen: Mapping[str, Sequence[str]]) -> list[Listening]:
 
 
 def _file_name(name: str) -> str:
-    """Return a file name that is valid on every file system. A digest keeps names unique."""
+    """Return a file name that is valid on every file system. If characters are replaced, a digest keeps it unique."""
     plain = re.sub(r"[^\w.-]", "_", name)[:100]
     return plain if plain == name else f"{plain}-{hashlib.sha256(name.encode(errors='replace')).hexdigest()[:6]}"

@@ -1,7 +1,7 @@
-"""Describe the machine of a measurement and its load. Reported times depend on both.
+"""Describe the machine and its load during a measurement, because measured times depend on both.
 
-This module imports nothing large, because on Linux a child's peak memory starts at that of the process it was forked
-from.
+This module does not import large libraries, because on Linux the peak memory of a child process starts at that of its
+parent.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ def conditions() -> dict[str, Any]:
 
 
 def clocks() -> Clocks:
-    """Return three times in seconds: wall time, CPU time of all processes, CPU time of this process and its children.
+    """Return wall time, CPU time of all processes, and CPU time of this process and its children, in seconds.
 
-    The second is None on systems other than Linux.
+    The CPU time of all processes is None on systems other than Linux.
     """
     own = os.times()
     ours_s = own.user + own.system + own.children_user + own.children_system
@@ -38,14 +38,14 @@ def clocks() -> Clocks:
         fields = Path("/proc/stat").read_text(encoding="utf-8").split("\n", 1)[0].split()[1:]
     except OSError:
         return time.perf_counter(), None, ours_s
-    # The fields are: user nice system IDLE IOWAIT irq softirq steal. Time that the host gives to another virtual
-    # machine (steal) counts as used.
+    # The fields are user, nice, system, idle, iowait, irq, softirq and steal. All but idle and iowait count as used,
+    # including time that the host gives to other virtual machines (steal).
     ticks = sum(int(field) for i, field in enumerate(fields[:8]) if i not in (3, 4))
     return time.perf_counter(), ticks / os.sysconf("SC_CLK_TCK"), ours_s
 
 
 def others_cores(before: Clocks, after: Clocks) -> float | None:
-    """Return how many cores other processes used between two calls of `clocks`, on average; None if unknown."""
+    """Return the mean number of cores that other processes used between two calls of `clocks`; None if unknown."""
     if before[1] is None or after[1] is None:
         return None
     return max(0.0, (after[1] - before[1]) - (after[2] - before[2])) / max(after[0] - before[0], 1e-9)

@@ -6,16 +6,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 ARROWS = {"higher": "↑", "lower": "↓", "zero": "→ 0", "original": "→ original"}
-"""Symbol in a column heading for each value of `Metric.better`: the direction of better values."""
+"""Symbol in a column heading for each value of `Metric.better`."""
 
 
 def number(value: float | None, n_digits: int) -> str:
-    """Return a number as the text of a table cell; a dash for None."""
+    """Return a number with `n_digits` digits after the decimal point, or a dash for None."""
     return "-" if value is None else f"{value:.{n_digits}f}"
 
 
 def interval(entry: Mapping[str, Any], n_digits: int) -> str:
-    """Return a mean with its 95 % interval: `2.02 [1.95, 2.10]`."""
+    """Return a mean with its 95 % interval, e.g. `2.02 [1.95, 2.10]`, or a dash if there is no mean."""
     if entry["mean"] is None:
         return "-"
     low, high = number(entry["low"], n_digits), number(entry["high"], n_digits)
@@ -23,14 +23,14 @@ def interval(entry: Mapping[str, Any], n_digits: int) -> str:
 
 
 def digits(metric: str) -> int:
-    """Return the number of digits after the decimal point to show for a metric, given its name."""
+    """Return the number of digits to show after the decimal point for a metric, given its name."""
     if metric.endswith("_cents"):
         return 0
     return 1 if metric.endswith(("_db", "_percent")) else 3 if "stoi" in metric else 2
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, numeric: bool = True) -> str:
-    """Return a Markdown table. The first column is aligned left. The others are aligned right if they are numeric."""
+    """Return a Markdown table. The first column is left-aligned; the others are right-aligned if `numeric` is True."""
     rule = ["---"] + ["---:" if numeric else "---"] * (len(header) - 1)
     return "\n".join(_row(cells) for cells in [header, rule, *rows])
 

@@ -1,8 +1,8 @@
-"""Measure one codec on one clip and return one row. This is the unit of work of a run, in any process.
+"""Measure one codec on one clip and return one row.
 
     clip -audio.read-> reference [T] at 24 kHz -codec-> tokens -codec-> output -align-> Pair -metrics-> row
 
-For `silk score` the output is read from a file instead.
+For `silk score`, the output is read from a file.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ class Task:
     Attributes:
         clip: the reference.
         codec: name of the codec in the result.
-        source: where the output comes from: a codec name as `load` takes it, or the file that holds the output.
+        source: name of the codec for `load`, or path of a file with the output.
         key: key of the row, see `stored_rows`.
         metrics: names of the metrics to measure.
-        audio: folder in which the reference and the output are stored for listening; None stores neither.
+        audio: folder in which to store the reference and the output for listening. If None, they are not stored.
     """
 
     clip: Clip
@@ -48,11 +48,12 @@ class Task:
 
 
 class Measurer:
-    """Run tasks one after the other. Consecutive tasks of one clip share its wave, its transcript and similar data.
+    """Run tasks. Consecutive tasks for the same clip share its waveform, its transcript and similar data.
 
     Args:
-        metric_names, models: arguments of `metrics.find_metrics`.
-        threads: number of CPU threads for Silk; None uses the codec's default.
+        metric_names: names of the metrics; see `metrics.find_metrics`.
+        models: models of the metrics; see `metrics.find_metrics`.
+        threads: number of CPU threads for Silk; None: Silk's default.
     """
 
     def __init__(self, metric_names: Sequence[str], models: Mapping[str, str], threads: int | None = None) -> None:
@@ -65,12 +66,12 @@ class Measurer:
         self._shared: dict[str, Any] = {}
 
     def __call__(self, task: Task) -> Row:
-        """Return the row of a task. Errors of a codec or a metric are recorded in the row and not raised."""
+        """Return the row of a task. The row records errors of the codec and the metrics."""
         row: Row = {"key": task.key, "clip": task.clip.name, "codec": task.codec, "columns": task.clip.columns}
         try:
             self._open(task.clip)
         except SilkError as error:
-            # The clip is identified by its name, because a result must not contain local paths.
+            # Results must not contain local paths, so the message names the clip instead.
             return row | failure(str(error).replace(str(task.clip.path), task.clip.name))
         row["duration_s"] = len(self._wave) / RATE
         try:
@@ -112,7 +113,7 @@ class Measurer:
         return facts, audio.as_wave(decoded, codec.sample_rate, RATE)
 
     def _codec(self, name: str) -> Codec:
-        """Return a codec, loaded once and warmed up, because the first run of a network includes setup time."""
+        """Return a codec. It is loaded once and warmed up, because the first run of a network includes setup time."""
         if name not in self._codecs:
             base = name.partition(":")[0].partition("@")[0]
             is_silk = base not in set(codec_names()) - {"silk"}  # only Silk takes `threads`
@@ -141,10 +142,10 @@ class Measurer:
                 values, undefined, weights = metrics.measure_all(pair, [metric])
             except SilkError as error:
                 row["broken"][name] = str(error)
-                if not isinstance(error, AudioError):  # not caused by the clip, so the next clip would fail too
+                if not isinstance(error, AudioError):  # The clip is not the cause, so all other clips would fail too.
                     self._unusable[name] = str(error)
                 continue
-            except Exception as error:  # A third-party package may raise anything. The next run tries again.
+            except Exception as error:  # A third-party package may raise any exception. The next run tries again.
                 row["broken"][name] = f"{type(error).__name__}: {error}"
                 continue
             row["metrics"] |= values

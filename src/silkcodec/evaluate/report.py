@@ -1,4 +1,4 @@
-"""Format a result of `compare.compare` or `score.score`, or its JSON, as Markdown tables."""
+"""Format a result of `silk compare` or `silk score` as a Markdown report."""
 
 from __future__ import annotations
 
@@ -28,16 +28,17 @@ def load_result(path: str | os.PathLike[str]) -> Result:
     try:
         result = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ArgumentError(f"Cannot read '{path}': {error}. Pass the results.json of 'silk compare'.") from error
+        raise ArgumentError(f"Cannot read '{path}': {error}. Pass a results.json of 'silk compare'.") from error
     if not isinstance(result, dict) or result.get("kind") not in KINDS or result.get("format") != FORMAT:
         raise ArgumentError(
-            f"'{path}' is not a result of 'silk compare' or 'silk score' in format {FORMAT}. Pass a results.json."
+            f"'{path}' is not a result of 'silk compare' or 'silk score' in format {FORMAT}. "
+            "Pass a results.json that this version of silk wrote."
         )
     return result
 
 
 def failures(result: Result) -> list[str]:
-    """Return one sentence for each failure of a completed run: codecs, clips and requested metrics."""
+    """Return one sentence for each codec or metric that failed in a completed run."""
     found = [f"{name} could not be used: {c['failed']}" for name, c in result["codecs"].items() if "failed" in c]
     for name, codec in result["codecs"].items():
         if "failed" not in codec and codec["n_failed"]:
@@ -54,7 +55,7 @@ def failures(result: Result) -> list[str]:
 
 
 def to_markdown(result: Result) -> str:
-    """Return the whole report: the settings, tables, differences, groups and missing values."""
+    """Return the complete report as Markdown."""
     compared = result["kind"] == "silk compare"
     parts = [_heading(result), "\n".join(f"- **{sentence}**" for sentence in failures(result))]
     if compared:
@@ -71,14 +72,14 @@ def to_markdown(result: Result) -> str:
 
 
 def frame_rates(codec: Mapping[str, Any]) -> str:
-    """Return the frame rate of a codec; for a multi-scale codec the lowest and the highest, e.g. `12.0..47.0`."""
+    """Return the frame rate of a codec. For a multi-scale codec, return the range, e.g. `12.0..47.0`."""
     slowest = codec.get("frame_rate_hz")
     fastest = max((book["frame_rate_hz"] for book in codec.get("codebooks") or ()), default=slowest)
     return number(slowest, 1) if slowest == fastest else f"{number(slowest, 1)}..{number(fastest, 1)}"
 
 
 def measured(result: Result) -> list[str]:
-    """Return the metrics that could be measured, in the order of the report."""
+    """Return the names of the measured metrics in the order of the report."""
     return [name for name, metric in result["metrics"].items() if "missing" not in metric]
 
 
@@ -89,7 +90,7 @@ def metric_heading(metric: Mapping[str, Any]) -> str:
 
 
 def side_by_side(names: Sequence[str]) -> list[Sequence[str]]:
-    """Split metrics into groups of about equal size that each fit into one table."""
+    """Split metrics into groups of about the same size that each fit into one table."""
     n = -(-len(names) // MAX_METRICS_PER_TABLE)
     return [names[part * len(names) // n : (part + 1) * len(names) // n] for part in range(n)]
 
@@ -97,12 +98,12 @@ def side_by_side(names: Sequence[str]) -> list[Sequence[str]]:
 def metric_tables(
     result: Result, first: Sequence[str], rows: Sequence[tuple[Sequence[str], Mapping[str, Any]]]
 ) -> list[str]:
-    """Return tables with one column per metric, split into several tables to keep them readable.
+    """Return tables with one column per metric, at most six metrics in each table.
 
     Args:
         result: a result of `compare` or `score`.
-        first: the headings of the columns before the metrics.
-        rows: per row, the cells of these columns and the entries by metric.
+        first: headings of the columns before the metrics.
+        rows: for each row, the cells of these columns and the means by metric.
     """
     tables = []
     for shown in side_by_side(measured(result)):
@@ -120,8 +121,8 @@ def _heading(result: Result) -> str:
     return (
         f"# {', '.join(settings['codecs'])}\n\n"
         f"{clips['n']} clip{'' if clips['n'] == 1 else 's'}{split}{drawn}, {clips['duration_s'] / 60:.1f} min. "
-        f"All {what} are measured on the same clips, in mono at 24 kHz, after alignment in time. "
-        "Values are means with the 95 % bootstrap interval over clips. "
+        f"All {what} are measured on the same clips in mono at 24 kHz. Their audio is first aligned with the original. "
+        "Values are means over clips with 95 % bootstrap intervals. "
         f"Measured by silkcodec {result['version']} on {result['created'][:10]}."
     )
 
@@ -148,9 +149,9 @@ def _rates(result: Result) -> str:
             ]
         )
     note = (
-        "Rates are computed from the tokens of all clips and the duration of their frames. Entropy is that of single "
-        "codes; see Codebooks. Latency is algorithmic: one frame plus the look-ahead of encoder and decoder. A dash "
-        "means that the codec cannot stream or does not report its latency."
+        "Rates are computed from the tokens of all clips and the duration of their frames. Entropy is estimated from "
+        "single codes; see Codebooks. Latency is the algorithmic latency: one frame plus the look-ahead of encoder and "
+        "decoder. A dash means that the codec cannot stream or does not report its latency."
     )
     return f"{table(header, rows)}\n\n{note}"
 
@@ -246,9 +247,9 @@ def _codebooks(result: Result) -> list[str]:
     if not rows:
         return ["Not measured."]
     note = (
-        "Ranges give the lowest and the highest value among the codebooks of a codec, over all clips. The codes used "
-        "and the perplexity cannot exceed the number of tokens. If a codebook is large compared with the number of "
-        "tokens, these values reflect the amount of data, not the codebook."
+        "A range gives the lowest and the highest value among a codec's codebooks. The number of codes used and the "
+        "perplexity cannot exceed the number of tokens. If a codebook is large compared with the number of tokens, "
+        "both depend mainly on the amount of data."
     )
     header_of_each = ["codec, codebook", "size", "frames/s", "tokens", "codes used", "perplexity", "entropy, bit/token"]
     details = f"<details><summary>Each codebook</summary>\n\n{table(header_of_each, each)}\n\n</details>"
@@ -274,16 +275,16 @@ def _cost(result: Result) -> str:
         )
     jobs = max((codec.get("timed_with_jobs") or 1 for _, codec in _codecs(result)), default=1)
     note = (
-        "Encode and decode are in multiples of real time. Memory is the peak of a process that loads the codec and "
-        "encodes and decodes the first minute of the first clip."
+        "Speeds are multiples of real time. Memory is the peak memory of a process that loads the codec, then encodes "
+        "and decodes the first minute of the first clip."
     )
     if jobs > 1:
-        note += f" **{jobs} processes ran at the same time. For reliable speeds, use --jobs 1 on an idle machine.**"
+        note += f" **{jobs} processes ran at the same time. For reliable speeds, use `--jobs 1` on an idle machine.**"
     return f"{table(['codec', 'encode', 'decode', 'peak memory'], rows)}\n\n{note}"
 
 
 def reasons(result: Result) -> list[tuple[list[str], list[str], list[str], str]]:
-    """Return why values are missing, as tuples of the codecs, metrics and clips that share a reason, and the reason."""
+    """Group missing values by reason. Each tuple contains the codecs, the metrics, the clips and their reason."""
     clips: dict[tuple[str, str, str], set[str]] = {}
     for entry in result["left_out"]:
         clips.setdefault((entry["reason"], entry["metric"], entry["codec"]), set()).add(entry["clip"])
@@ -306,8 +307,8 @@ def _lengths(result: Result) -> str:
         for name, codec in _codecs(result)
     ]
     note = (
-        "Values are the largest over all clips. Delays are removed before metrics are computed. The length error is "
-        "the length of the output minus that of the clip, in samples at 24 kHz."
+        "Values are the largest over all clips. Delays are removed before the metrics are computed. The length error "
+        "is the length of the output minus that of the clip, in samples at 24 kHz."
     )
     return f"{table(['codec', 'delay (ms)', 'length error (samples)'], rows)}\n\n{note}"
 

@@ -1,4 +1,4 @@
-"""Write results of measurements as JSON with one record per line, so that diffs are readable."""
+"""Write results of measurements as JSON with one record per line to keep diffs readable."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 
 import silkcodec
 
-RECORD_DEPTH = 3  # A list item with at most this many levels of containers is a record.
+RECORD_DEPTH = 3  # A list item is a record if it has at most this many levels of nested containers.
 
 
 def head(kind: str, result_format: int) -> dict[str, Any]:
-    """Return the fields that every result begins with: kind, format, version of silkcodec, and time."""
+    """Return the first fields of every result: its kind and format, the version of silkcodec, and the time."""
     return {
         "kind": kind,
         "format": result_format,
@@ -22,7 +22,7 @@ def head(kind: str, result_format: int) -> dict[str, Any]:
 
 
 def rounded(value: Any) -> Any:
-    """Return a JSON value with floats rounded to six significant digits. Further digits are noise."""
+    """Return a JSON value with all floats rounded to six significant digits."""
     if isinstance(value, float):
         return float(f"{value:.6g}")
     if isinstance(value, dict):
@@ -68,6 +68,6 @@ def _lines(value: Any, indent: str, *, is_item: bool, is_root: bool = False) -> 
 
 
 def _depth(value: Any) -> int:
-    """Return how many levels of containers a value has; 0 for a scalar."""
+    """Return the number of levels of nested containers in a value; 0 for a scalar."""
     items = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else None
     return 0 if items is None else 1 + max(map(_depth, items), default=0)

@@ -1,14 +1,15 @@
-"""Measure every candidate on every clip, store one row each, and write the result and the reports.
+"""Measure every candidate on every clip, store the rows, and write the result and the reports.
 
 `compare.py` and `score.py` define the candidates. Both write:
 
-    FOLDER/rows.jsonl     one line per codec and clip, see stored_rows.py
+    FOLDER/rows.jsonl     measurements of each codec on each clip, see stored_rows.py
     FOLDER/audio/         a few clips to listen to, see listening.py
-    FOLDER/results.json   the result, with kind and format first; report.md and report.html present it
+    FOLDER/results.json   the result
+    FOLDER/report.md      the result as Markdown
+    FOLDER/report.html    the result as an HTML page
 
-A run measures only the rows that rows.jsonl lacks. An interrupted run therefore resumes, and a run with new weights, or
-with one more codec or metric, measures only those. Failures of a codec are reported in the result and do not end the
-run.
+A run measures only what is missing from rows.jsonl. Interrupted runs therefore resume, and a run with new weights or
+with another codec or metric measures only what is new. If a codec fails, the result reports it and the run continues.
 """
 
 from __future__ import annotations
@@ -46,13 +47,15 @@ class RunOptions:
 
     Attributes:
         metric_names: names from `metrics.METRICS`; None: all. Unavailable metrics are reported and skipped.
-        models: model name or path by key, such as {"whisper": "base"}; see `metrics.find_metrics`.
-        split, limit, seed: select the clips, see `clips.find_clips`. The seed is also used for the bootstrap.
+        models: model name or path by key, e.g. {"whisper": "base"}; see `metrics.find_metrics`.
+        split: split of the manifest; see `clips.find_clips`.
+        limit: maximum number of clips, selected at random.
+        seed: random seed for `limit` and the bootstrap.
         by: manifest columns to group the means by; None: speaker_seen and language_seen if present.
         jobs: number of processes; None: one per core. Use 1 to measure speed.
-        listen: number of clips, the first by name, whose audio is stored and included in the report.
-        root: the folder that paths in manifests are relative to; None: the folder of the manifest.
-        overwrite: replace the files of an earlier run. Its rows and audio are reused in any case.
+        listen: number of clips whose audio is stored and included in the report. The first clips by name are used.
+        overwrite: whether to replace the files of an earlier run. Its rows and audio are always reused.
+        root: folder that paths in manifests are relative to; None: the folder of the manifest.
     """
 
     metric_names: Sequence[str] | None = None
@@ -72,18 +75,18 @@ class RunOptions:
         return self.jobs or available_cores()
 
 
-Options = RunOptions  # its former name, kept for this release
+Options = RunOptions  # former name, to be removed in the next release
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """Represent a codec in the comparison, or a folder with the outputs of a codec.
+    """Represent a codec, or a folder with the output of a codec, in the comparison.
 
     Attributes:
         name: name in the result.
-        source: a codec name as `load` takes it, or the output files by clip name.
-        identity: identity of the codec. Files are identified by their content.
-        facts: fields that the result includes in addition to those from the rows.
+        source: name of the codec for `load`, or the output files by clip name.
+        identity: identifier and layout of the codec; empty for files, which are identified by their content.
+        facts: additional fields for the result.
     """
 
     name: str
@@ -97,7 +100,7 @@ class Candidate:
         Args:
             clip: the reference.
             content: `content_hash` of the clip.
-            audio: folder in which the audio is stored for listening; None stores nothing.
+            audio: folder in which to store the audio for listening. If None, it is not stored.
         """
         if isinstance(self.source, str):
             return Task(clip, self.name, self.source, row_key(clip, content, self.identity), (), audio)
@@ -119,21 +122,21 @@ def conclude(
     Args:
         kind: "silk compare" or "silk score".
         clips: the references.
-        facts: name -> fields that the result includes for a codec besides its rows, in the order of the report.
+        facts: additional fields of each codec by name, in the order of the report.
         rows: all rows of the run.
         measured: the metrics, including those that are not available.
-        folder: output folder; None writes nothing.
-        options: the options of the run.
+        folder: output folder. If None, nothing is written.
+        options: options of the run.
 
     Raises:
-        OutputError: `folder` cannot be written, or already has a result.
+        OutputError: `folder` cannot be written or already contains a result.
     """
     durations = {row["clip"]: row["duration_s"] for row in rows if "duration_s" in row}
     by = options.by if options.by is not None else [c for c in DEFAULT_BY if any(c in clip.columns for clip in clips)]
     settings = {
         "codecs": list(facts),
         "metrics": None if options.metric_names is None else list(options.metric_names),
-        # A model may be given as a folder. The result must not contain local paths.
+        # A model can be a local folder, but results must not contain local paths.
         "models": {key: Path(model).name if Path(model).exists() else model for key, model in options.models.items()},
         **{key: getattr(options, key) for key in ("split", "limit", "seed", "jobs")},
         "by": list(by),
@@ -153,7 +156,13 @@ def conclude(
 
 
 def write(result: Result, folder: Path, examples: list[listening.Listening], *, overwrite: bool = False) -> None:
-    """Write the files of a result, with audio examples. report.html is written only if Jinja2 is installed.
+    """Write a result and its reports. report.html is written only if Jinja2 is installed.
+
+    Args:
+        result: result of a run.
+        folder: output folder.
+        examples: audio for the players of report.html.
+        overwrite: whether to replace existing files.
 
     Raises:
         OutputError: `folder` cannot be written, or a file exists and `overwrite` is False.
@@ -177,12 +186,12 @@ def _described(metric: metrics.Metric) -> dict[str, Any]:
 def prepare(
     inputs: Sequence[str | os.PathLike[str]], folder: str | os.PathLike[str] | None, options: RunOptions
 ) -> tuple[list[metrics.Metric], list[Clip]]:
-    """Return the metrics and the clips, after all checks that do not require a codec.
+    """Return the metrics and the clips of a run, and check its options and output folder.
 
     Raises:
         ArgumentError: an option or an input is invalid.
-        AudioError: an input does not exist, or no clip can be read.
-        OutputError: `folder` already has a result and `options.overwrite` is False.
+        AudioError: an input does not exist, or none of the clips can be read.
+        OutputError: `folder` already contains a result and `options.overwrite` is False.
     """
     if options.jobs is not None and options.jobs < 1:
         raise ArgumentError(f"jobs must be at least 1; got {options.jobs}.")
@@ -191,7 +200,7 @@ def prepare(
     measured = metrics.find_metrics(options.metric_names, options.models)
     if folder is not None:
         if Path(folder).exists() and not Path(folder).is_dir():
-            raise ArgumentError(f"The output must be a folder; '{folder}' is a file. Pass another path.")
+            raise ArgumentError(f"The output must be a folder; got the file '{folder}'.")
         for name in FILES:
             check_output(Path(folder) / name, overwrite=options.overwrite)
     clips = find_clips(inputs, split=options.split, limit=options.limit, seed=options.seed, root=options.root)
@@ -199,7 +208,7 @@ def prepare(
     for column in options.by or ():
         if column not in known:
             columns = ", ".join(sorted(known)) or "none"
-            raise ArgumentError(f"by must name columns of the manifest; got {column!r}. Its columns: {columns}.")
+            raise ArgumentError(f"by must be a column of the manifest; got '{column}'. Its columns: {columns}.")
     if all(reasons := [problem(clip) for clip in clips]):
         raise AudioError(str(reasons[0]))
     return measured, clips
@@ -215,15 +224,15 @@ def carry_out(
     isolate: bool,
     progress: Progress | None,
 ) -> list[Row]:
-    """Return one row per clip and candidate, in clip order. Rows of earlier runs are reused; the others are measured.
+    """Return one row per clip and candidate in the order of the clips. Rows of earlier runs are reused.
 
     Args:
         clips: the references.
-        candidates: the codecs or folders to measure.
+        candidates: codecs or folders to measure.
         measured: the metrics. Those that are not available are skipped.
-        folder: folder of the run, with the rows of earlier runs; None reuses and stores nothing.
-        options: the options of the run.
-        isolate: measure in separate processes.
+        folder: folder of the run, which may contain rows of earlier runs. If None, rows are neither reused nor stored.
+        options: options of the run.
+        isolate: whether to measure in separate processes.
         progress: called after each row.
     """
     available = [metric for metric in measured if metric.missing() is None]
@@ -257,7 +266,7 @@ def carry_out(
         if progress is not None:
             progress(done, total, row["clip"])
     return [
-        # The manifest may have changed since a row was measured, so its current columns are used.
+        # The manifest may have changed since the row was measured, so use its current columns.
         only(rows[clip.name, candidate.name], [metric.name for metric in available]) | {"columns": clip.columns}
         for clip in clips
         for candidate in candidates
@@ -265,7 +274,7 @@ def carry_out(
 
 
 def _work(tasks: Sequence[Task], names: Sequence[str], options: RunOptions, isolate: bool) -> Iterator[Row]:
-    """Yield rows as they finish, each with the number of processes in use."""
+    """Yield rows as they finish, and add the number of processes to each."""
     groups = [list(group) for _, group in groupby(tasks, key=lambda task: task.clip.name)]
     jobs = min(options.processes, len(groups)) if isolate else 1
     rows = (
@@ -278,14 +287,14 @@ def _work(tasks: Sequence[Task], names: Sequence[str], options: RunOptions, isol
 
 
 def _is_kept(file: RowsFile, task: Task) -> bool:
-    """Return whether the audio of a task is stored and was made by the same codec from the same clip."""
+    """Return whether the audio of a task is stored and belongs to the same codec and clip."""
     assert task.audio is not None
     files = [listening.audio_file(task.audio, name) for name in (listening.REFERENCE, task.codec)]
     return file.audio.get((task.clip.name, task.codec)) == task.key and all(map(Path.exists, files))
 
 
 def problem(clip: Clip) -> SilkError | None:
-    """Return the error raised on reading the header of a clip, or None if there is none."""
+    """Return the error that reading the header of a clip raises, or None."""
     try:
         audio.duration_s(clip.path)
     except SilkError as error:

@@ -1,10 +1,10 @@
-"""Implement `silk score`: measure reconstructions made by other programs against their references.
+"""Implement `silk score`: compare reconstructions from other programs with their references.
 
     silk score speech/ ours=out/ours theirs=out/theirs -o scores
 
-Files are matched by their path below the folder, without the suffix: speech/ann/1.flac and out/ours/ann/1.wav. If the
-trees differ and all names are unique, files are matched by name alone. Sample rates, lengths and delays may differ.
-Each reconstruction is resampled and aligned before it is measured.
+Files are matched by their path relative to the folder, without the suffix: speech/ann/1.flac matches
+out/ours/ann/1.wav. If none of the paths match and all file names are unique, files are matched by name. Sample rates,
+lengths and delays can differ, because each reconstruction is resampled and aligned before it is measured.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from silkcodec.errors import ArgumentError, AudioError
 from silkcodec.evaluate.clips import Clip
 from silkcodec.evaluate.run import Candidate, Progress, Result, RunOptions, carry_out, conclude, prepare
 
-SHOWN = 5  # files named in a message
+SHOWN = 5  # maximum number of files listed in a message
 
 Key = TypeVar("Key")
 
@@ -34,22 +34,24 @@ def score(
     isolate: bool = True,
     progress: Progress | None = None,
 ) -> Result:
-    """Measure reconstructions against their references.
+    """Measure the quality of reconstructions compared with their references.
 
     Args:
-        reference: a folder, a manifest, or a sound file with the original recordings.
-        degraded: folders of reconstructions, or files if the reference is a file. "NAME=PATH" sets the name in the
-            result; the default name is the last part of the path.
-        folder, options, progress: as for `compare.compare`.
-        isolate: measure in separate processes. False measures in this process and ignores `jobs`.
+        reference: audio file, folder or manifest with the original recordings.
+        degraded: folders with reconstructions, or files if the reference is a file. "NAME=PATH" sets the name in the
+            result. By default, it is the last part of the path.
+        folder: output folder for the result, the report and the rows. If None, nothing is written.
+        options: see `RunOptions`.
+        isolate: whether to measure in separate processes. If False, `jobs` is ignored.
+        progress: called after each row.
 
     Returns:
         The content of `results.json`, as for `compare.compare`, without rates and codebooks.
 
     Raises:
-        ArgumentError: a file has no counterpart, or two names are equal.
-        AudioError: a path does not exist or contains no sound files.
-        OutputError: `folder` cannot be written, or already has a result.
+        ArgumentError: a file has no counterpart, or a name occurs twice.
+        AudioError: a path does not exist, or a folder contains no audio files.
+        OutputError: `folder` cannot be written or already contains a result.
     """
     options = options or RunOptions()
     folders = _named(degraded)
@@ -64,27 +66,27 @@ def score(
 
 
 def matched(clips: Sequence[Clip], place: Path, reference: Path, *, chosen: bool) -> dict[str, Path]:
-    """Return the reconstruction of each clip, by the name of the clip.
+    """Return the path of each clip's reconstruction by the name of the clip.
 
     Args:
         clips: the references.
-        place: a folder of reconstructions, or a file if there is one clip.
-        reference: the path of the references, for messages.
-        chosen: whether the clips are a subset, so that files without a clip are not an error.
+        place: folder with reconstructions, or a file if there is one clip.
+        reference: path of the references, for error messages.
+        chosen: whether the clips are a selection. If so, reconstructions of other clips are ignored.
 
     Raises:
-        ArgumentError: a file has no counterpart, or two files have the same name.
-        AudioError: `place` contains no sound files.
+        ArgumentError: a file has no counterpart, or two files differ only in their suffix.
+        AudioError: `place` contains no audio files.
     """
     if not place.is_dir():
         if len(clips) != 1 or reference.is_dir():
             raise ArgumentError(
-                f"'{place}' is a file, but the reference is a folder. Pass a folder of reconstructions."
+                f"'{place}' is a file, but the reference has several clips. Pass a folder with reconstructions."
             )
         return {clips[0].name: place}
     files = [path for path in place.rglob("*") if audio.is_sound(path) and path.is_file()]
     if not files:
-        raise AudioError(f"'{place}' contains no sound files.")
+        raise AudioError(f"'{place}' contains no audio files.")
     by_clip = {clip.name: str(PurePosixPath(clip.name).with_suffix("")) for clip in clips}
     by_file = {path: path.relative_to(place).with_suffix("").as_posix() for path in files}
     if not set(by_clip.values()) & set(by_file.values()):
@@ -93,16 +95,16 @@ def matched(clips: Sequence[Clip], place: Path, reference: Path, *, chosen: bool
             by_clip, by_file = clip_names, file_names
     for names, where in ((by_clip.values(), reference), (by_file.values(), place)):
         for name in _twice(names):
-            raise ArgumentError(f"'{where}' contains two files named '{name}' with different suffixes. Remove one.")
+            raise ArgumentError(f"'{where}' contains '{name}' twice, with different suffixes. Remove one of the files.")
     found = {name: path for path, name in by_file.items()}
-    _check_matched(sorted(set(by_clip.values()) - set(found)), f"'{place}' lacks", f"in '{reference}'")
+    _check_matched(sorted(set(by_clip.values()) - set(found)), place, reference)
     if not chosen:
-        _check_matched(sorted(set(found) - set(by_clip.values())), f"'{reference}' lacks", f"in '{place}'")
+        _check_matched(sorted(set(found) - set(by_clip.values())), reference, place)
     return {clip: found[name] for clip, name in by_clip.items()}
 
 
 def _named(degraded: Sequence[str]) -> dict[str, Path]:
-    """Return the path of each name."""
+    """Return the path of each candidate by its name."""
     named: dict[str, Path] = {}
     for text in degraded:
         name, equals, path = text.partition("=")
@@ -111,10 +113,10 @@ def _named(degraded: Sequence[str]) -> dict[str, Path]:
         if not name or not Path(path).exists():
             raise AudioError(f"Reconstructions not found: '{path}'. Pass FOLDER or NAME=FOLDER.")
         if name in named:
-            raise ArgumentError(f"Reconstructions must have different names; got '{name}' twice. Use NAME=FOLDER.")
+            raise ArgumentError(f"Reconstructions must have different names; got '{name}' twice. Pass NAME=FOLDER.")
         named[name] = Path(path)
     if not named:
-        raise ArgumentError("No reconstructions given. Pass at least one folder.")
+        raise ArgumentError("Pass at least one folder with reconstructions.")
     return named
 
 
@@ -126,7 +128,7 @@ def _twice(names: Iterable[str]) -> list[str]:
     return [name for name, count in Counter(names).items() if count > 1]
 
 
-def _check_matched(names: Sequence[str], before: str, after: str) -> None:
+def _check_matched(names: Sequence[str], lacking: Path, having: Path) -> None:
     if names:
         more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-        raise ArgumentError(f"{before} the counterpart of {', '.join(names[:SHOWN])}{more} {after}.")
+        raise ArgumentError(f"'{lacking}' has no counterpart for {', '.join(names[:SHOWN])}{more} in '{having}'.")

@@ -1,7 +1,8 @@
 """Compute means and their 95 % confidence intervals.
 
-The interval is the percentile bootstrap (Efron, 1979): 2,000 resamples of the same size, drawn with replacement. It
-only shows how much the mean depends on the choice of clips, and it treats clips of one speaker as independent.
+The intervals are percentile bootstrap intervals (Efron, 1979) from 2,000 resamples of the same size, drawn with
+replacement. They only show how much the mean depends on the choice of clips, and they treat clips of the same speaker
+as independent.
 """
 
 from __future__ import annotations
@@ -24,17 +25,17 @@ def bootstrap(
     n_draws: int = N_DRAWS,
     weights: Sequence[float] | Floats | None = None,
 ) -> dict[str, Any]:
-    """Return the mean of [n] values, and the 2.5 % and 97.5 % percentiles of the means of `n_draws` resamples.
+    """Return the mean of values with its 95 % bootstrap interval.
 
     Args:
         values: [n].
-        seed: random seed of the draws.
+        seed: random seed of the resamples.
         n_draws: number of resamples.
-        weights: [n], weights of the values in every mean; None: all equal.
+        weights: [n], weights for the mean; None: equal weights.
 
     Returns:
-        {"mean", "low", "high", "n"}; the first three are None if n or the sum of the weights is 0. With weights, the
-        result also has {"weight"}, their sum.
+        A dictionary with the keys "mean", "low", "high" and "n". The first three are None if n or the sum of the
+        weights is 0. If weights are given, "weight" is their sum.
     """
     array = np.asarray(values, dtype=np.float64)
     weight = np.ones(array.size) if weights is None else np.asarray(weights, dtype=np.float64)
@@ -43,20 +44,20 @@ def bootstrap(
         return {"mean": None, "low": None, "high": None, "n": int(array.size), **total}
     times = _draws(seed, n_draws, int(array.size))
     drawn = times @ weight
-    means = (times @ (weight * array))[drawn > 0] / drawn[drawn > 0]  # A draw with a total weight of 0 has no mean.
+    means = (times @ (weight * array))[drawn > 0] / drawn[drawn > 0]  # Skip resamples with a total weight of 0.
     mean = float((weight * array).sum() / weight.sum())
     return {"mean": mean, **percentiles(means), "n": int(array.size), **total}
 
 
 def percentiles(means: Floats) -> dict[str, float]:
-    """Return the bounds {"low", "high"} of the 95 % interval of the means of resamples."""
+    """Return the bounds of the 95 % interval, {"low", "high"}, given the means of the resamples."""
     low, high = np.percentile(means, [2.5, 97.5])
     return {"low": float(low), "high": float(high)}
 
 
-@lru_cache(maxsize=1)  # All codecs and metrics with the same number of clips share the draws.
+@lru_cache(maxsize=1)  # All codecs and metrics with the same number of clips share the resamples.
 def _draws(seed: int, n_draws: int, n_values: int) -> Floats:
-    """Return how often each draw contains each value, float64 [n_draws, n_values]."""
+    """Return how often each resample contains each value, float64 [n_draws, n_values]."""
     drawn = np.random.default_rng(seed).integers(0, n_values, size=(n_draws, n_values))
     drawn += np.arange(n_draws)[:, None] * n_values
     return np.bincount(drawn.ravel(), minlength=n_draws * n_values).reshape(n_draws, n_values).astype(np.float64)

@@ -1,9 +1,9 @@
-"""Store the rows of a run on disk in `rows.jsonl`, so that an interrupted or later run can reuse them.
+"""Store the rows of a run in `rows.jsonl`, so that it can resume and later runs can reuse them.
 
-Each line holds the measurements of one codec on one clip. Its key is derived from the codec (name, hash of its
-weights, layout) and the clip (name, hash of its bytes). Lines with the same key form one row: a metric measured later
-appends its value in a separate line. `measured_with` records what else each value depends on. A metric is measured
-again if its model or the text of the clip changes.
+Each line contains measurements of one codec on one clip. Its key is a hash of the codec (name, weights, layout) and the
+clip (name, content). Lines with the same key form one row, because a metric that is measured later is appended in a new
+line. For each metric, `measured_with` records its model and, for error rates, the clip's manifest columns. If these
+change, the metric is measured again.
 
 A line with the status "audio" records that the stored audio of a clip belongs to that key.
 """
@@ -23,16 +23,16 @@ from silkcodec.evaluate.metrics import Metric
 
 Row = dict[str, Any]
 
-VERSION = 3  # Increment when the alignment or the row format changes: older rows are then measured again.
+VERSION = 3  # Increment this when the alignment or the row format changes, so that all rows are measured again.
 MAX_COLUMN_CHARS = 80  # Longer values (lists of files, notes) are not written to every row.
-PER_METRIC = ("metrics", "undefined", "weights", "measured_with")  # merged over all lines of a key
+PER_METRIC = ("metrics", "undefined", "weights", "measured_with")  # fields merged over all lines with the same key
 
 
 def row_key(clip: Clip, content: str, identity: str) -> str:
-    """Return the key of a row: a hash of everything that it depends on, as 16 hex digits.
+    """Return the key of a row as 16 hex digits.
 
     Args:
-        clip: the reference. Only its name is used.
+        clip: the reference. Only its name affects the key.
         content: `content_hash` of the clip.
         identity: identifier and layout of the codec, or the `content_hash` of its output file.
     """
@@ -40,7 +40,7 @@ def row_key(clip: Clip, content: str, identity: str) -> str:
 
 
 def content_hash(path: Path) -> str:
-    """Return the SHA-256 of a file, or "unreadable" if it cannot be read. The row then records the reason."""
+    """Return the SHA-256 of a file, or "unreadable" if the file cannot be read."""
     try:
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -49,9 +49,9 @@ def content_hash(path: Path) -> str:
 
 
 def metric_identity(metric: Metric, clip: Clip) -> str:
-    """Return a string for what a metric depends on besides the two waves: its model and the clip's manifest columns.
+    """Return a string that identifies the model of a metric and the manifest columns of the clip.
 
-    Only metrics with a model or with weights (error rates) use the manifest columns.
+    For metrics without a model and without weights, it is only the name.
     """
     if metric.model_key is None and not metric.weighted_by:
         return metric.name
@@ -59,7 +59,7 @@ def metric_identity(metric: Metric, clip: Clip) -> str:
 
 
 def still_good(row: Row | None, metric: Metric, clip: Clip) -> bool:
-    """Return whether a row holds this metric, measured with the current model and manifest columns."""
+    """Return whether a row contains this metric, measured with the current model and manifest columns."""
     return row is not None and row["measured_with"].get(metric.name) == metric_identity(metric, clip)
 
 
@@ -71,7 +71,7 @@ def only(row: Row, names: Sequence[str]) -> Row:
 
 
 def joined(old: Row | None, new: Row) -> Row:
-    """Merge two rows of the same key. Values of the newer row take precedence; times are those of the older."""
+    """Merge two rows with the same key. Metrics of the newer row take precedence; times come from the older row."""
     if old is None or old["status"] != "ok":
         return new
     if new["status"] != "ok":
@@ -80,11 +80,11 @@ def joined(old: Row | None, new: Row) -> Row:
 
 
 class RowsFile:
-    """Read rows.jsonl once and append new rows to it. The file need not exist yet.
+    """Read rows.jsonl, if it exists, and append new rows to it.
 
     Attributes:
-        rows: successful rows by key. Failed rows are tried again.
-        audio: (clip, codec) -> key of the row that the stored audio belongs to.
+        rows: successful rows by key. Failed rows are measured again.
+        audio: key of the row that the stored audio belongs to, by (clip, codec).
     """
 
     def __init__(self, path: Path) -> None:
@@ -114,7 +114,7 @@ class RowsFile:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with open(self.path, "a+b") as file:
-                # An interrupted run may have left an incomplete line. The next row must start on a new one.
+                # An interrupted run may have left an incomplete line. Start the next row on a new line.
                 file.seek(0, os.SEEK_END)
                 if file.tell() > 0:
                     file.seek(-1, os.SEEK_END)

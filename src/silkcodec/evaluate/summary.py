@@ -1,10 +1,10 @@
-"""Compute means with 95 % intervals from rows: over all clips, by group, and as paired differences.
+"""Compute means over all clips, means by group, and paired differences, all with 95 % intervals.
 
-All codecs are compared on the same clips. The mean of a metric is over the clips for which *every* codec has a value.
-Excluded clips are counted and listed. A codec without any value does not reduce the set of clips.
+All codecs are compared on the same clips. The mean of a metric includes only clips for which *every* codec has a value.
+Excluded clips are listed. A codec without any value for a metric does not exclude clips.
 
-The intervals come from a bootstrap over clips (`statistics.bootstrap`), with the same draws for all codecs. An error
-rate is the number of errors per word, so its mean and its draws weight every clip by the words in its reference.
+The intervals come from a bootstrap over clips (`statistics.bootstrap`) with the same resamples for all codecs. For
+error rates, each clip is weighted by the number of words in its reference.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ def summarize(
     """Return all tables of a result.
 
     Args:
-        rows: rows from `run.py`, one per codec and clip. A codec that could not be used has no rows.
-        codecs: known fields of each codec, in the order of the report. Differences are computed against the first
-            codec that has values.
+        rows: rows from `run.py`, one per codec and clip. A codec that cannot be used has no rows.
+        codecs: known fields of each codec by name, in the order of the report. Differences are relative to the first
+            codec that succeeded on at least one clip.
         metrics: names of the metrics.
-        by: columns to group by. Rows without the column are excluded from that grouping.
+        by: columns to group by. Rows without the column are excluded from the groups.
         seed: random seed of the bootstrap.
     """
     n_clips = len({row["clip"] for row in rows})
@@ -60,11 +60,13 @@ def summarize(
 
 
 class _Paired:
-    """Hold the values of one metric on the clips where every codec has one. Codecs without any value are excluded.
+    """Hold the values of one metric on the clips for which every codec has a value.
+
+    Codecs without any value are not considered in the selection of clips.
 
     Attributes:
-        values: codec -> [n].
-        weights: [n], the same for all codecs; None if all are 1.
+        values: values by codec, [n] each.
+        weights: [n], the same for all codecs; None if the metric has no weights.
     """
 
     def __init__(self, rows: Sequence[Row], codecs: Sequence[str], metric: str) -> None:
@@ -76,8 +78,8 @@ class _Paired:
                 continue
             found[row["codec"]][row["clip"]] = value
             if metric in row["weights"]:
-                # The weight is the number of words of the reference, so it is the same for all codecs. A silent
-                # output is scored without a transcript, so its row lacks the count and another row supplies it.
+                # The weight is the number of words in the reference, so it should be the same for all codecs. If rows
+                # differ, the largest weight is used.
                 weights[row["clip"]] = max(row["weights"][metric], weights.get(row["clip"], 0.0))
         measured = [set(by_clip) for by_clip in found.values() if by_clip]
         common = sorted(set.intersection(*measured)) if measured else []
@@ -109,9 +111,9 @@ def _means(rows: Sequence[Row], codecs: Sequence[str], metrics: Sequence[str], s
 
 
 def _differences(rows: Sequence[Row], codecs: Sequence[str], metrics: Sequence[str], seed: int) -> dict[str, Any]:
-    """Return the paired differences between the first usable codec and each other codec.
+    """Return the paired differences between the first usable codec and each of the others.
 
-    A difference is significant if its interval excludes 0.
+    A difference is significant if its interval does not include 0.
     """
     usable = {row["codec"] for row in rows if row["status"] == "ok"}
     first = next((codec for codec in codecs if codec in usable), codecs[0])
@@ -124,7 +126,7 @@ def _differences(rows: Sequence[Row], codecs: Sequence[str], metrics: Sequence[s
 
 
 def _rates(rows: Sequence[Row], facts: dict[str, Any], n_clips: int) -> dict[str, Any]:
-    """Return the fields of one codec: its description, and rates and times over all its successful rows."""
+    """Return the fields of one codec: its description, and its rates and speeds over all successful rows."""
     done = [row for row in rows if row["status"] == "ok"]
     rates: dict[str, Any] = {"n_clips": n_clips, "n_failed": n_clips - len(done), **facts}
     if not done:
@@ -151,7 +153,7 @@ def _rates(rows: Sequence[Row], facts: dict[str, Any], n_clips: int) -> dict[str
 
 
 def _left_out(rows: Sequence[Row], metrics: Sequence[str]) -> list[dict[str, Any]]:
-    """Return every missing value and its reason: a failure, or a reference that the metric cannot measure."""
+    """Return every missing value and its reason: a failure, or a metric that is undefined for the clip."""
     missing = []
     for row in rows:
         entry = {"clip": row["clip"], "codec": row["codec"]}

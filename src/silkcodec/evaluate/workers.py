@@ -1,7 +1,7 @@
-"""Run tasks in worker processes, so that a crash of a baseline codec fails one row and not the run.
+"""Run tasks in worker processes, so that the crash of a codec affects only one row.
 
-Each worker processes one row at a time, so a crash is attributed to that row: it is marked as failed and a new worker
-is started. All tasks of a clip go to the same worker, so that the clip is read once.
+Each worker measures one row at a time. If it crashes, this row is marked as failed and a new worker is started. All
+tasks of a clip go to the same worker, so the clip is read only once.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from silkcodec.parallel.worker_process import WorkerExited, WorkerProcess
 def measure_here(
     groups: Sequence[Sequence[Task]], metric_names: Sequence[str], models: Mapping[str, str]
 ) -> Iterator[Row]:
-    """Yield the rows of all tasks, measured in this process one after the other."""
+    """Measure all tasks in this process and yield their rows."""
     measurer = Measurer(metric_names, models)
     for group in groups:
         yield from map(measurer, group)
@@ -29,10 +29,13 @@ def measure_here(
 def measure_in_processes(
     groups: Sequence[Sequence[Task]], metric_names: Sequence[str], models: Mapping[str, str], jobs: int
 ) -> Iterator[Row]:
-    """Yield rows as they finish, from up to `jobs` workers that together use at most one thread per core.
+    """Measure all tasks in up to `jobs` worker processes and yield rows as they finish.
 
     Args:
         groups: tasks, grouped by clip.
+        metric_names: names of the metrics; see `metrics.find_metrics`.
+        models: models of the metrics; see `metrics.find_metrics`.
+        jobs: maximum number of workers. Together they use at most one thread per core.
     """
     jobs = min(jobs, len(groups))
     threads = max(1, available_cores() // max(jobs, 1))
@@ -61,7 +64,7 @@ def measure_in_processes(
 
 
 class _Worker:
-    """Hold a worker process and its remaining tasks of the current clip. The first task is in progress."""
+    """Manage a worker process and the remaining tasks for its clip. The first task is in progress."""
 
     def __init__(
         self, metric_names: Sequence[str], models: Mapping[str, str], threads: int, tasks: deque[Task]
@@ -75,7 +78,7 @@ class _Worker:
         self._process.send(self.tasks[0])
 
     def answer(self) -> tuple[Row, bool]:
-        """Return the row of the task in progress, and whether the process is still running."""
+        """Return the row of the current task, and whether the process is still running."""
         task = self.tasks.popleft()
         try:
             return self._process.receive(), True

@@ -4,7 +4,7 @@
     clips -> Silk with k groups: the first ones, random ones, or the best ones found on other clips -> quality
     one clip -> every codec -> audio and spectrograms
 
-`bench.py` measures one clip. This module selects the clips and summarises the measurements.
+`bench.py` measures one clip. This module selects the clips and summarizes the measurements.
 """
 
 from __future__ import annotations

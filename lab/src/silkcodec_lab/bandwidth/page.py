@@ -36,7 +36,7 @@ LIMITATIONS = (
     "each dimension, or a decoder that takes a mask as input, may be better.",
     "**Small models.** The training runs are small models with equal, short training. Compare them with each other, "
     "not with Silk or the classical codecs.",
-    "**Order of the groups.** Greedy removal does not try all orders, and it minimises mel distance. An order for "
+    "**Order of the groups.** Greedy removal does not try all orders, and it minimizes mel distance. An order for "
     "intelligibility may differ.",
     "**Other ways to reduce the rate.** More FSQ dimensions per token give fewer tokens at the same bit rate. Longer "
     "frames or fewer levels give fewer bits, but need training.",

@@ -281,7 +281,7 @@ def _summary(
     sources: dict[str, str],
     plan: CoveragePlan,
 ) -> dict[str, Any]:
-    """Summarise one quantizer: its radius, every group, and the difference of every group from the control."""
+    """Summarize one quantizer: its radius, every group, and the difference of every group from the control."""
     own = tallies[name]
     fact = facts[name]
     entries = {"vq": 2 ** fact["bits"], "rvq": plan.rvq_entries}.get(fact["kind"])

@@ -36,7 +36,7 @@ def method(result: Result) -> list[str]:
         "- *FSQ*: a scalar grid with the same number of bits. The vectors are rotated to their principal components, "
         "and each component is rounded to 2^b uniform levels around its mean. Bits are assigned to the components "
         "that need "
-        "them most, and steps minimise the training error. The grid has no encoder and no tanh, unlike FSQ in a codec.",
+        "them most, and steps minimize the training error. The grid has no encoder and no tanh, unlike FSQ in a codec.",
         "**Coverage.** A vector is covered if its quantization error is at most the radius. The groups are:",
         f"- *seen*: speakers in the training set. {covered} % of their errors are within the radius by definition. "
         "These vectors are the last fifth of each speaker, which is not used for fitting.\n"

@@ -40,7 +40,7 @@ def rebuilt_method(result: Result) -> list[str]:
     settings = result["rebuilt"]["settings"]
     return [
         f"**Resynthesis.** Up to {settings['speakers']} speakers of each group have an excerpt of "
-        f"{settings['seconds']:g} s. Its log-mel columns of 10 ms with {settings['width']} bands are normalised and "
+        f"{settings['seconds']:g} s. Its log-mel columns of 10 ms with {settings['width']} bands are normalized and "
         "clamped as above. Columns of speech are quantized by quantizers that were fitted to columns of the training "
         "speech without the excerpts. Quantized and unquantized columns are converted to waves by Griffin-Lim "
         f"({settings['steps']} steps), and the two waves are compared, so that only the quantizer differs. *No "
@@ -56,12 +56,12 @@ def sounds_findings(result: Result) -> list[str]:
         return []
     name = next(iter(found))
     parts = ["### Coverage by sound and pitch", _in_short(found)]
-    labelled = _labelled(found[name])
-    if labelled:
+    labeled = _labeled(found[name])
+    if labeled:
         parts += [
             f"Coverage of words and syllables with {label(name)}, and differences from the same speaker's other "
             "vectors in percentage points:",
-            labelled,
+            labeled,
         ]
     for kind in ("movement", "height"):
         if kind in found[name]:
@@ -100,7 +100,7 @@ def _in_short(found: dict[str, Any]) -> str:
                 cells = ("<br>".join(texts) or "none" for texts in (below, above))
                 rows.append([label(name), title, what, str(len(entries)), *cells])
     if not rows:
-        return "There are too few labelled vectors or speakers for a comparison."
+        return "There are too few labeled vectors or speakers for a comparison."
     parts = [
         "Significant differences in coverage, in percentage points. Below 0, a class is harder for the codebook than "
         "for the grid. One in twenty 95 % intervals excludes 0 by chance.",
@@ -114,7 +114,7 @@ def _in_short(found: dict[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
-def _labelled(one: dict[str, Any]) -> str | None:
+def _labeled(one: dict[str, Any]) -> str | None:
     rows = []
     for kind in ("tone", "sound"):
         for word, groups in one.get(kind, {}).items():

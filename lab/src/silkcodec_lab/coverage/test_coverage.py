@@ -209,8 +209,8 @@ def test_vectors_do_not_depend_on_level_and_high_frequencies() -> None:
 
 def test_the_mean_patch_is_subtracted() -> None:
     one = speakers(1, normal(width=3))[0]
-    coloured = Speaker(one.name, "", one.vectors + np.array([3, -2, 7], "f4"))
-    assert np.abs(coloured.without_channel().vectors - one.without_channel().vectors).max() < 1e-5
+    colored = Speaker(one.name, "", one.vectors + np.array([3, -2, 7], "f4"))
+    assert np.abs(colored.without_channel().vectors - one.without_channel().vectors).max() < 1e-5
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@
 
 The scalar grid is FSQ without a trained encoder. The vectors are rotated to the principal components of the training
 vectors, and each component is rounded to 2^b uniform levels around its mean. The bits are assigned one by one, each to
-the component whose error it reduces most. The width of the levels minimises the training error. Values beyond the
+the component whose error it reduces most. The width of the levels minimizes the training error. Values beyond the
 outer levels are clipped.
 """
 

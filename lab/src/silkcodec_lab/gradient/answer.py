@@ -1,4 +1,4 @@
-"""State the question of the experiment and summarise its answer."""
+"""State the question of the experiment and summarize its answer."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from silkcodec_lab.figures import new_figure, to_png
 from silkcodec_lab.pages import Result
 
 LABELS = {"vq": "VQ", "rvq": "RVQ", "multiscale": "multi-scale RVQ", "fsq": "FSQ"}
-COLOURS = {"vq": "#0b6fa4", "rvq": "#7cb518", "multiscale": "#f0a202", "fsq": "#d1495b"}
+COLORS = {"vq": "#0b6fa4", "rvq": "#7cb518", "multiscale": "#f0a202", "fsq": "#d1495b"}
 LOWEST_KEPT = -1.0  # lower limit of the axis; the table has all values
 
 
@@ -22,17 +22,17 @@ def figure(result: Result) -> bytes:
     drawing = new_figure(14, 8)
     (frame, alone, kept), (still, loss, used) = drawing.subplots(2, 3)
     for name, found in result["models"].items():
-        steps_of, colour = found["steps_of"], COLOURS[name]
-        _line(frame, steps_of["frame"], "correlation", colour, "-", label=LABELS[name])
-        _line(frame, steps_of["frame, control"], "correlation", colour, ":")
-        _line(alone, steps_of["number"], "correlation", colour, "-")
-        _line(alone, steps_of.get("vector", []), "correlation", colour, "--")
-        _line(kept, steps_of["descent"], "kept", colour, "-")
-        _line(kept, steps_of["descent, control"], "kept", colour, ":")
-        _line(still, steps_of["number"], "no_effect", colour, "-")
-        _line(still, steps_of.get("vector", []), "no_effect", colour, "--")
+        steps_of, color = found["steps_of"], COLORS[name]
+        _line(frame, steps_of["frame"], "correlation", color, "-", label=LABELS[name])
+        _line(frame, steps_of["frame, control"], "correlation", color, ":")
+        _line(alone, steps_of["number"], "correlation", color, "-")
+        _line(alone, steps_of.get("vector", []), "correlation", color, "--")
+        _line(kept, steps_of["descent"], "kept", color, "-")
+        _line(kept, steps_of["descent, control"], "kept", color, ":")
+        _line(still, steps_of["number"], "no_effect", color, "-")
+        _line(still, steps_of.get("vector", []), "no_effect", color, "--")
         steps, losses = ([line[of] for line in found["curves"]] for of in ("step", "loss"))
-        loss.plot(steps, losses, color=colour, marker="o", markersize=4, linewidth=1.5)
+        loss.plot(steps, losses, color=color, marker="o", markersize=4, linewidth=1.5)
     frame.set(
         title="random steps of a whole frame", ylabel="correlation of predicted and actual change", ylim=(-0.25, 1.02)
     )
@@ -59,19 +59,19 @@ def figure(result: Result) -> bytes:
     return to_png(drawing)
 
 
-def _line(axes: Any, entries: list[dict[str, Any]], of: str, colour: str, style: str, label: str = "") -> None:
+def _line(axes: Any, entries: list[dict[str, Any]], of: str, color: str, style: str, label: str = "") -> None:
     defined = [entry for entry in entries if entry[of]["mean"] is not None]
     if not defined:
         return
     steps = [entry["step"] for entry in defined]
     marker = "" if style == ":" else "o"
     axes.plot(
-        steps, [entry[of]["mean"] for entry in defined], style, color=colour, marker=marker, markersize=4,
+        steps, [entry[of]["mean"] for entry in defined], style, color=color, marker=marker, markersize=4,
         linewidth=1.5 if style == "-" else 1.1, label=label or None,
     )  # fmt: skip
     if style == "-" and defined[0][of]["n"] > 1:  # The bands of all lines would overlap.
         low, high = ([entry[of][side] for entry in defined] for side in ("low", "high"))
-        axes.fill_between(steps, low, high, color=colour, alpha=0.13, linewidth=0)
+        axes.fill_between(steps, low, high, color=color, alpha=0.13, linewidth=0)
 
 
 def _use(axes: Any, result: Result) -> None:
@@ -81,7 +81,7 @@ def _use(axes: Any, result: Result) -> None:
         begin = place
         for book in found["usage"]:
             bits = math.log2(book["entries"])
-            axes.bar(place, book["bits"] / bits, width=0.8, color=COLOURS[name])
+            axes.bar(place, book["bits"] / bits, width=0.8, color=COLORS[name])
             even = book["bits_if_even"] / bits
             axes.plot([place - 0.4, place + 0.4], [even, even], color="black", linewidth=1.5)
             place += 1

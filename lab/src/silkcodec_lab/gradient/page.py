@@ -29,13 +29,13 @@ QUESTION = (
 )
 
 FIGURE = (
-    "Each quantizer has its own colour, and step sizes are in cells. Solid lines: with quantization. Dotted lines: the "
+    "Each quantizer has its own color, and step sizes are in cells. Solid lines: with quantization. Dotted lines: the "
     "same steps without quantization, where any difference from 1 is due to the curvature of the decoder. Dashed "
     "lines: steps of one vector. Bands: intervals. Black ticks on the bars: values for uniformly chosen codes."
 )
 
 LIMITATIONS = (
-    "**Steps in training.** The size of the optimiser's steps, in cells, was not measured. In training, all frames "
+    "**Steps in training.** The size of the optimizer's steps, in cells, was not measured. In training, all frames "
     "move at the same time for thousands of steps, so random errors of single steps average out. The correlation "
     "measures single steps, and the slope measures their average.",
     "**Step size.** Steps are compared at the same multiple of the quantization error of each quantizer, not at the "

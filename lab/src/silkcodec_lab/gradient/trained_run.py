@@ -53,7 +53,7 @@ def curves(run: Path, weights: dict[str, float]) -> list[dict[str, Any]]:
 def usage(quantizer: Any, codes: Codes, seed: int = 0) -> list[dict[str, Any]]:
     """Return how often the entries of each codebook are used by codes [F, K] of held-out frames.
 
-    If several vectors share a codebook, their codes are counted together. The dimensions of FSQ are summarised
+    If several vectors share a codebook, their codes are counted together. The dimensions of FSQ are summarized
     together. For comparison, the same values are given for entries that are chosen uniformly. With many entries and
     few codes, some entries are unused and the entropy is too low for any codebook.
 

@@ -80,7 +80,7 @@ def lm_cost(
         splits: Splits of the manifest for training and for scoring. None: hold out every tenth clip.
         train_minutes, held_out_minutes: Maximum minutes of speech. Clips are drawn with the seed of the plan.
         plan: Model and training settings, the same for all codecs.
-        progress: Progress callback, called after each optimiser step.
+        progress: Progress callback, called after each optimizer step.
 
     Returns:
         The contents of lm-cost.json.

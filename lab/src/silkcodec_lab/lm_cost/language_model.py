@@ -10,7 +10,7 @@ and a smaller one over the tokens of a frame (the depth part). Moshi uses the sa
       -> logits of every head of every token
 
 Body and depth part have the same size for every codec. The size of the token vectors, the projection and the heads
-depends on the vocabulary, which is part of the cost of tokens. The heads are initialised with zeros, so an untrained
+depends on the vocabulary, which is part of the cost of tokens. The heads are initialized with zeros, so an untrained
 model predicts a uniform distribution, and its bits are the raw bits of the tokens.
 """
 

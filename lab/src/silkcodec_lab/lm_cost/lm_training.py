@@ -1,6 +1,6 @@
 """Train, score and time the language model on the frames of one codec.
 
-Every codec gets the same number of optimiser steps on the same parts of the speech. The learning rate is constant
+Every codec gets the same number of optimizer steps on the same parts of the speech. The learning rate is constant
 after a short warm-up, so an intermediate result equals the final result of a shorter run. Codecs can therefore be
 compared at equal amounts of speech and at equal training time.
 """
@@ -28,7 +28,7 @@ SMOOTHING = 0.5  # added to every count of an order-0 model (Krichevsky and Trof
 TIMED_STEPS, TIMED_S = 3, 3.0  # minimum number of steps and seconds for the timing of a step
 SAMPLE_S = 5.0  # seconds of speech for the timing of sampling
 
-Advance = Callable[[int], None]  # called with the number of new optimiser steps
+Advance = Callable[[int], None]  # called with the number of new optimizer steps
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class TrainingPlan:
             raise ArgumentError(f"threads must be at least 1; got {self.threads}.")
 
     def n_steps(self, speech_s: float) -> int:
-        """Return the number of optimiser steps for a duration of training speech."""
+        """Return the number of optimizer steps for a duration of training speech."""
         return max(1, math.ceil(self.passes * speech_s / (self.batch * self.window_s)))
 
     def window_frames(self, frame_rate: float) -> int:
@@ -145,7 +145,7 @@ def order0_bits_per_second(head_sizes: NDArray[np.int64], frame_rate: float, fra
 def time_steps(
     head_sizes: NDArray[np.int64], frame_rate: float, frames: Frames, plan: TrainingPlan
 ) -> tuple[FrameLanguageModel, float]:
-    """Return an untrained model and the seconds of one optimiser step, for tokens of a codec with random weights."""
+    """Return an untrained model and the seconds of one optimizer step, for tokens of a codec with random weights."""
     n_window = plan.window_frames(frame_rate)
     model, optimizer = _model(head_sizes, plan)
     batch = torch.from_numpy(np.resize(frames, (plan.batch, n_window, *head_sizes.shape)))
@@ -180,7 +180,7 @@ def _model(head_sizes: NDArray[np.int64], plan: TrainingPlan) -> tuple[FrameLang
 def _step(
     model: FrameLanguageModel, optimizer: torch.optim.Optimizer, codes: Tensor, plan: TrainingPlan, step: int
 ) -> None:
-    """Take an optimiser step on codes [B, F, P, H]. The loss is in bits per token, to have a similar scale anywhere."""
+    """Take an optimizer step on codes [B, F, P, H]. The loss is in bits per token, to have a similar scale anywhere."""
     for group in optimizer.param_groups:
         group["lr"] = plan.learning_rate * min(1.0, step / plan.warmup_steps)
     loss = model.bits(codes).mean() / codes.shape[2]

@@ -56,7 +56,7 @@ def method(result: Result) -> list[str]:
         f"({size['depth_width']} wide, {size['depth_layers']} layers, {parts['depth']}), as in the RQ-Transformer "
         "([arXiv 2203.01941](https://arxiv.org/abs/2203.01941)) that Moshi uses with Mimi "
         "([arXiv 2410.00037](https://arxiv.org/abs/2410.00037)). Token vectors and heads are additional, and their "
-        "number depends on the vocabulary. The heads are initialised with zeros, so the bits of an untrained model are "
+        "number depends on the vocabulary. The heads are initialized with zeros, so the bits of an untrained model are "
         "the raw bits.",
         f"**Training.** The training speech is {describe_speech(result['speech']['train'])}. There are "
         f"{settings['n_steps']} steps with AdamW, with a learning rate of {settings['learning_rate']:g} after "

@@ -166,7 +166,7 @@ def _squared_error(quantizer: ResidualChain | ScalarGrid, vectors: torch.Tensor)
 def _summary(
     bits: int, runs: Sequence[dict[str, Any] | None], variances: Sequence[float], mean: Any, seed: int
 ) -> dict[str, Any] | None:
-    """Summarise several fits. Errors are shares of the variance around the training mean, i.e. 1 for a single entry."""
+    """Summarize several fits. Errors are shares of the variance around the training mean, i.e. 1 for a single entry."""
     made = [run for run in runs if run is not None]
     if not made:
         return None

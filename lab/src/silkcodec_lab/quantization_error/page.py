@@ -20,7 +20,7 @@ TITLES = {
     "mel": "Mel patches, 16 numbers per vector",
     "silk": "Silk's latents, 4 numbers per vector",
 }
-COLOURS = {"vq": "#0b6fa4", "rvq2": "#12908e", "rvq4": "#7cb518", "fsq": "#d1495b", "fsq_pca": "#f0a202"}
+COLORS = {"vq": "#0b6fa4", "rvq2": "#12908e", "rvq4": "#7cb518", "fsq": "#d1495b", "fsq_pca": "#f0a202"}
 MARKS = {"vq": "o", "rvq2": "s", "rvq4": "D", "fsq": "^", "fsq_pca": "v"}
 
 TITLE = "Quantization error by codebook size"
@@ -155,12 +155,12 @@ def figure(result: Result) -> bytes:
         for of in QUANTIZERS:
             points = [point for point in found["quantizers"][of] if point]
             entries = [2 ** point["bits"] for point in points]
-            style = {"color": COLOURS[of], "marker": MARKS[of], "markersize": 4, "linewidth": 1.5}
+            style = {"color": COLORS[of], "marker": MARKS[of], "markersize": 4, "linewidth": 1.5}
             held_out = [point["held_out"] for point in points]
             errors.plot(entries, [entry["mean"] for entry in held_out], label=QUANTIZERS[of], **style)
             if _several(found):
                 low, high = ([entry[side] for entry in held_out] for side in ("low", "high"))
-                errors.fill_between(entries, low, high, color=COLOURS[of], alpha=0.12, linewidth=0)
+                errors.fill_between(entries, low, high, color=COLORS[of], alpha=0.12, linewidth=0)
             gaps.plot(entries, [_gap(point) for point in points], **style)
         if own := found.get("own_rounding"):
             place = (2 ** own["bits"], own["held_out"]["mean"])

@@ -100,7 +100,7 @@ def residual(
         "speech": {"n_clips": n_clips, "duration_s": len(training) * COLUMN_S, "n_columns": len(fitted)},
         "recording_s": len(recording) * COLUMN_S,
         "machine": conditions.facts(),
-        "band_hz": band_centres_hz().tolist(),
+        "band_hz": band_centers_hz().tolist(),
         "vector": vector.tolist(),
         "mean": mean.tolist(),
         "mean_error_db": _db(vector - mean),
@@ -168,7 +168,7 @@ def columns(wave: NDArray[np.float32]) -> NDArray[np.float32]:
     return mel.log_mel(wave)[: max(0, len(wave) - mel.LOOKAHEAD) // mel.HOP]
 
 
-def band_centres_hz() -> NDArray[np.float64]:
+def band_centers_hz() -> NDArray[np.float64]:
     """Return the center frequencies of the mel bands in Hz, float64 [128]."""
     edges = np.linspace(0.0, float(mel.hz_to_mel(mel.SAMPLE_RATE / 2)), mel.N_MELS + 2)
     return mel.mel_to_hz(edges[1:-1])

@@ -144,9 +144,9 @@ def figure(result: Result) -> bytes:
     shown = [k for k in ("1", "4", str(n_stages)) if k in sums] or [next(iter(sums))]
     spectrum.plot(bands, [DB * value for value in result["vector"]], color="black", linewidth=2.2, label="spectrum")
     for i, k in enumerate(dict.fromkeys(shown)):
-        colour = colormaps["viridis"](0.25 + 0.6 * i / max(1, len(shown) - 1))
+        color = colormaps["viridis"](0.25 + 0.6 * i / max(1, len(shown) - 1))
         label = "first entry" if k == "1" else f"sum of {k} entries"
-        spectrum.plot(bands, [DB * value for value in sums[k]], color=colour, linewidth=1.4, label=label)
+        spectrum.plot(bands, [DB * value for value in sums[k]], color=color, linewidth=1.4, label=label)
     hz = result["band_hz"]
     ticks = [min(bands, key=lambda band: abs(hz[band] - tick)) for tick in TICKS_HZ]
     spectrum.set_xticks(ticks, [f"{tick:,}" for tick in TICKS_HZ])

@@ -17,7 +17,7 @@ from silkcodec.errors import ArgumentError, AudioError
 from silkcodec.evaluate.results import rounded
 from silkcodec_lab import pages
 from silkcodec_lab.chains import ResidualChain
-from silkcodec_lab.residual.experiment import DB, band_centres_hz, columns, errors_db, follow, residual
+from silkcodec_lab.residual.experiment import DB, band_centers_hz, columns, errors_db, follow, residual
 from silkcodec_torch.quantizers import Codebook
 from speechlike import speechlike
 
@@ -86,7 +86,7 @@ def test_the_column_is_at_the_requested_moment(tmp_path: Path) -> None:
     audio.write(tmp_path / "tones.wav", tones.astype(np.float32), 24_000)
     for at_s, hz in ((0.0, 1_000), (1.9, 1_000), (2.1, 4_000), (3.97, 4_000)):
         found = residual(tmp_path / "tones.wav", at_s, n_codebooks=2, entries=2)
-        assert band_centres_hz()[int(np.argmax(found["vector"]))] == pytest.approx(hz, rel=0.05)
+        assert band_centers_hz()[int(np.argmax(found["vector"]))] == pytest.approx(hz, rel=0.05)
         assert found["settings"]["at_s"] == pytest.approx(at_s)
     assert (
         len(columns(tones.astype(np.float32))) == 398

@@ -22,7 +22,7 @@ QUESTION = (
 )
 
 FIGURE = (
-    "Above: bit errors, with one colour per codec. Below: lost frames of Silk, with one colour per kind of loss. "
+    "Above: bit errors, with one color per codec. Below: lost frames of Silk, with one color per kind of loss. "
     "Horizontal dotted lines: undamaged output. Bands: intervals of the solid lines."
 )
 

@@ -1,15 +1,18 @@
-"""Write a result as one self-contained HTML file with tables, audio, images and scripts. The page loads nothing else.
+"""Format a result as one self-contained HTML page with tables, audio, images and scripts.
 
-    columns.py    the columns of the table, and which cells are best
-    numbers.py    texts and sums that the templates show
-    players.py    players: FLAC and spectrograms in the page
-    report.html   the page, a Jinja template; sections/: one template per section
-    report.css    the style
-    table.js      sorts the table; player.js plays the clips; plot.js plots quality against rate
+    columns.py    builds the columns of the table and marks the best cells
+    numbers.py    formats texts and numbers for the templates
+    players.py    prepares the audio and the spectrograms
+    report.html   is the Jinja template of the page
+    sections/     contains one template per section
+    report.css    defines the style
+    table.js      sorts the table
+    player.js     plays the clips
+    plot.js       plots quality against rate
 
-The templates escape every value. The Content-Security-Policy of the page allows only scripts with the listed hashes, so
-a clip called `<script>` would not run even if the escaping failed. Without scripts, the page still shows its tables and
-plays its audio.
+The templates escape all values. In addition, the Content-Security-Policy of the page allows only scripts with the
+listed hashes, so a clip called `<script>` could not run. Without scripts, the page still shows its tables and plays its
+audio.
 """
 
 from __future__ import annotations
@@ -34,7 +37,7 @@ from silkcodec.evaluate.markdown import ARROWS, digits
 from silkcodec.picture import band_height
 
 _SCRIPTS = ("table.js", "player.js", "plot.js")
-N_COLOURS = 8  # defined in report.css; the presets of one codec share a colour
+N_COLORS = 8  # number of colors defined in report.css
 _NAMES_IN_TITLE = 4
 _TITLES = {
     "table": "Results",
@@ -49,7 +52,7 @@ _TITLES = {
 
 
 class _Compact(Extension):
-    """Remove the line breaks between the tags of a template, because the browser would show them as spaces."""
+    """Remove line breaks between tags in a template, because browsers would show them as spaces."""
 
     def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:
         return re.sub(r"(?<=[>}])\n\s*|\n\s*(?=<|{[%#])", "", source)
@@ -59,11 +62,11 @@ def to_html(result: Result, listening: Sequence[Listening]) -> str:
     """Return the report as one self-contained HTML file.
 
     Args:
-        result: a result of kind "silk compare" or "silk score", the content of results.json.
-        listening: the clips to listen to. If empty, the page has no players.
+        result: result of `silk compare` or `silk score`, i.e. the content of results.json.
+        listening: audio of the clips to listen to. If empty, the page has no players.
 
     Returns:
-        The HTML text. Each 10 s of each codec add about 0.4 MB.
+        The HTML text. Audio adds about 0.4 MB for each 10 s of each codec.
     """
     environment = Environment(
         autoescape=True, extensions=[_Compact], loader=PackageLoader("silkcodec.evaluate.html", ".")
@@ -71,7 +74,7 @@ def to_html(result: Result, listening: Sequence[Listening]) -> str:
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
     environment.globals.update(vars(numbers), number=number, signed=signed, digits=digits, band_height=band_height)
     families = {name: name.partition(":")[0] for name in names(result)}
-    colours = family_colours(names(result))
+    colors = family_colors(names(result))
     shown = columns(result)
     filled = {
         "table": shown,
@@ -94,7 +97,7 @@ def to_html(result: Result, listening: Sequence[Listening]) -> str:
         names=names(result),
         first=first(result),
         families=families,
-        colours=colours,
+        colors=colors,
         columns=shown,
         groups=Counter(column.group for column in shown),
         arrows=ARROWS,
@@ -104,9 +107,9 @@ def to_html(result: Result, listening: Sequence[Listening]) -> str:
         measured=report.measured(result),
         reasons=report.reasons(result),
         lengths=numbers.lengths(result),
-        # The data that the plot needs besides the result.
+        # data that the plot needs in addition to the result
         view={
-            "codecs": [{"name": name, "colour": colours[name], "family": families[name]} for name in colours],
+            "codecs": [{"name": name, "color": colors[name], "family": families[name]} for name in colors],
             "digits": [[key, digits(key)] for key in result["metrics"]],
         },
         style=_asset("report.css"),
@@ -115,10 +118,10 @@ def to_html(result: Result, listening: Sequence[Listening]) -> str:
     )
 
 
-def family_colours(codecs: Sequence[str]) -> dict[str, int]:
-    """Return a colour number for each codec. Presets of one codec, such as `mimi:4` and `mimi:8`, share a colour."""
+def family_colors(codecs: Sequence[str]) -> dict[str, int]:
+    """Return the color index of each codec. Presets of the same codec, e.g. `mimi:4` and `mimi:8`, share a color."""
     families = list(dict.fromkeys(name.partition(":")[0] for name in codecs))
-    return {name: families.index(name.partition(":")[0]) % N_COLOURS for name in codecs}
+    return {name: families.index(name.partition(":")[0]) % N_COLORS for name in codecs}
 
 
 def _asset(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Build the columns of the table and mark the best cells. There is a column per rate, metric and cost."""
+"""Build the columns of the table and mark the best cells. Each rate, metric and cost has a column."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ DIRECTIONS = {
     "original": "(closer to the original is better)",
 }
 
-# key in result["codecs"][name], group, label, unit, better direction, digits, description
+# key in result["codecs"][name], group, label, unit, direction of better values, digits, description
 _MEASURED: tuple[tuple[str, str, str, str, str, int | None, str], ...] = (
     ("frame_rate_hz", RATES, "Frames", "Hz", "lower", None, "Frames per second of the slowest codebook."),
     ("n_codebooks", RATES, "Codebooks", "", "", 0, "Number of parallel token streams."),
-    ("tokens_per_second", RATES, "Tokens", "per s", "lower", None, "All tokens per second of speech."),
-    ("bits_per_second", RATES, "Bits", "per s", "lower", 0, "Each token counts log2 of the size of its codebook."),
+    ("tokens_per_second", RATES, "Tokens", "per s", "lower", None, "Tokens of all codebooks per second of speech."),
+    ("bits_per_second", RATES, "Bits", "per s", "lower", 0, "A token counts as log2 of its codebook size."),
     (
         "entropy_bits_per_second",
         RATES,
@@ -32,8 +32,8 @@ _MEASURED: tuple[tuple[str, str, str, str, str, int | None, str], ...] = (
         "bits per s",
         "",
         0,
-        "Sum over codebooks of order-0 entropy times frame rate. Biased low if there are few tokens for the size of a"
-        " codebook.",
+        "Order-0 entropy times frame rate, summed over codebooks. It is underestimated if a codebook is large compared"
+        " with the number of tokens.",
     ),
     (
         "latency_ms",
@@ -54,14 +54,14 @@ _MEASURED: tuple[tuple[str, str, str, str, str, int | None, str], ...] = (
         "MB",
         "lower",
         0,
-        "Peak resident memory of a new process that loads the codec and encodes and decodes one clip.",
+        "Peak memory of a new process that loads the codec, then encodes and decodes one clip.",
     ),
 )
 
 
 @dataclass(frozen=True)
 class Cell:
-    """Hold one value, or None if it is missing. `low` and `high` are set only if it has an interval."""
+    """Hold one value, or None if it is missing. `low` and `high` are set only if the value has an interval."""
 
     value: float | None
     low: float | None = None
@@ -71,7 +71,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """Hold a column and its cells by codec. `missing` states why it could not be measured and how to enable it."""
+    """Hold a column and its cells by codec.
+
+    `missing` is set if the metric was not measured. It gives the reason and how to enable the metric.
+    """
 
     key: str
     group: str
@@ -87,20 +90,20 @@ class Column:
 
     @property
     def title(self) -> str:
-        """Return the description of the column with its better direction."""
+        """Return the description of the column and the direction of better values."""
         return " ".join(text for text in (self.what, DIRECTIONS.get(self.better)) if text)
 
     def at(self, value: float | None) -> str:
-        """Return the position of a value on the common scale of the column's intervals, from `4.0%` to `96.0%`."""
+        """Return the position of a value on a scale that covers all intervals of the column, `4.0%` to `96.0%`."""
         bottom = min(cell.low for cell in self.cells.values() if cell.low is not None)
         width = (max(cell.high for cell in self.cells.values() if cell.high is not None) - bottom) or 1.0
         return f"{4 + 92 * ((value or 0.0) - bottom) / width:.1f}%"
 
     def verdict(self, difference: Entry) -> str:
-        """Return the CSS class of a difference of the first codec from another.
+        """Return the CSS class of the difference between the first codec and another.
 
-        It is "same" (not significant), "ahead" (the first is better), "behind" (the first is worse), or "different"
-        (significant, but the metric has no better direction).
+        The class is "same" (not significant), "ahead" (the first codec is better), "behind" (the first codec is
+        worse), or "different" (significant, but the sign does not show which codec is better).
         """
         if difference["low"] <= 0 <= difference["high"]:
             return "same"
@@ -109,7 +112,7 @@ class Column:
         return "ahead" if (difference["mean"] > 0) == (self.better == "higher") else "behind"
 
     def spelled(self, first: str, name: str) -> str | None:
-        """Return the difference between the first codec and this one in words, or None if it is not known."""
+        """Return the difference between the first codec and this one as text, or None if it is not known."""
         entry = self.cells[name].difference
         if entry is None:
             return None
@@ -118,9 +121,9 @@ class Column:
 
 
 def columns(result: Result) -> list[Column]:
-    """Return the columns of a result in order: rates, metrics, costs. Missing metrics follow the measured ones.
+    """Return the columns of a result: rates, measured metrics, metrics that were not measured, and costs.
 
-    Rates and costs that no codec has are omitted.
+    Rates and costs without values are omitted.
     """
     measured = [_measured(result, *described) for described in _MEASURED]
     there = [column for column in measured if any(cell.value is not None for cell in column.cells.values())]
@@ -139,12 +142,12 @@ def names(result: Result) -> list[str]:
 
 
 def first(result: Result) -> str:
-    """Return the codec that the others are compared with: the first one that can be used."""
+    """Return the codec that all others are compared with, which is the first usable one."""
     return str(result["differences"]["of"])
 
 
 def number(value: float, n_digits: int | None) -> str:
-    """Format a number, e.g. `1,234` or `47.5`, with a minus sign as wide as a digit. Zero has no sign."""
+    """Format a number, e.g. `1,234` or `47.5`, with a typographic minus sign. Zero has no sign."""
     text = f"{value:,.2f}".rstrip("0").rstrip(".") if n_digits is None else f"{value:,.{n_digits}f}"
     if float(text.replace(",", "")) == 0:
         text = text.lstrip("-")
@@ -152,7 +155,7 @@ def number(value: float, n_digits: int | None) -> str:
 
 
 def signed(value: float, n_digits: int | None) -> str:
-    """Format a difference with its sign, including a plus sign."""
+    """Format a difference with a plus or minus sign."""
     text = number(value, n_digits)
     return f"+{text}" if value > 0 and any(c in "123456789" for c in text) else text
 
@@ -181,11 +184,10 @@ def _metric(result: Result, key: str) -> Column:
 
 
 def _with_best(column: Column, first: str) -> Column:
-    """Mark the best cell and the cells that do not differ significantly from it. Mark none if all are tied.
+    """Mark the best cell and the cells that do not differ significantly from it, unless all cells are tied.
 
-    A codec is compared with the first codec by the paired difference, which is more sensitive. They are tied if its
-    interval includes 0. Two other codecs are tied if their intervals overlap. Without intervals, codecs are tied if
-    their displayed values are equal.
+    The first codec is tied with another codec if the interval of their paired difference includes 0. Any other two
+    codecs are tied if their intervals overlap. Without intervals, codecs are tied if their displayed values are equal.
     """
     known = {name: cell for name, cell in column.cells.items() if cell.value is not None}
     if column.better in ("", "original") or len(known) < 2:
@@ -207,7 +209,7 @@ def _tied(column: Column, cells: dict[str, Cell], a: str, b: str, first: str) ->
     if one.low is None or one.high is None or two.low is None or two.high is None:
         digits = column.n_digits
         return number(one.value or 0.0, digits) == number(two.value or 0.0, digits)
-    if column.better == "zero":  # The distance from 0 counts, which a signed difference does not show.
+    if column.better == "zero":  # A signed difference does not show which value is closer to 0.
         return _nearest(one.low, one.high) <= _farthest(two) and _nearest(two.low, two.high) <= _farthest(one)
     if first in (a, b):
         paired = cells[b if a == first else a].difference

@@ -1,4 +1,4 @@
-"""Compute the texts and sums that the templates of the report show."""
+"""Format texts and numbers for the templates of the report."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["about", "bits_per_s", "composition", "few_tokens", "log2", "span", "
 
 
 def about(rates: dict[str, Any]) -> str:
-    """Return the text below the name of a codec: its quantizer, and the number of failures if there are any."""
+    """Return the text below the name of a codec: its quantizer and, if any, the number of failures."""
     if rates.get("failed"):
         return "could not be used"
     failed = f"failed on {rates['n_failed']} of {rates['n_clips']}" if rates.get("n_failed") else ""
@@ -26,7 +26,7 @@ def rated(result: Result) -> list[str]:
 
 
 def composition(rates: dict[str, Any]) -> str:
-    """Return how a token rate is composed, e.g. `2.5 Hz x 19`, or `12 + 23 + 47 Hz` for a multi-scale codec."""
+    """Return frame rate times codebooks, e.g. `2.5 Hz x 19`, or the rates of all scales, e.g. `12 + 23 + 47 Hz`."""
     books = rates.get("codebooks") or []
     hertz = [book["frame_rate_hz"] for book in books] or [rates["frame_rate_hz"]]
     if len(set(hertz)) > 1:
@@ -36,7 +36,7 @@ def composition(rates: dict[str, Any]) -> str:
 
 
 def bits_per_s(books: list[dict[str, Any]]) -> tuple[float, float]:
-    """Return the total entropy of some codebooks and its upper limit, both in bits per second."""
+    """Return the total entropy of codebooks and its maximum, both in bits per second."""
     measured = sum(book["entropy_bits"] * book["frame_rate_hz"] for book in books)
     return measured, sum(log2(book["size"]) * book["frame_rate_hz"] for book in books)
 
@@ -47,32 +47,32 @@ def few_tokens(books: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def used(books: list[dict[str, Any]]) -> str:
-    """Return the share of codes used as a range, e.g. `0.4 to 32.8 %`. Values below 0.05 % are shown as `<0.1`."""
+    """Return the range of the share of codes used, e.g. `0.4 to 32.8 %`. Values below 0.05 % are shown as `<0.1`."""
     shares = [book["n_used"] / book["size"] for book in books]
     least, most = (f"{100 * share:.1f}" if share >= 0.0005 else "<0.1" for share in (min(shares), max(shares)))
     return f"{least} %" if least == most else f"{least} to {most} %"
 
 
 def span(values: Iterable[float], n_digits: int | None) -> str:
-    """Return the lowest and the highest value, e.g. `1.5 to 7.2`."""
+    """Return the range of values, e.g. `1.5 to 7.2`."""
     known = list(values)
     low, high = number(min(known), n_digits), number(max(known), n_digits)
     return low if low == high else f"{low} to {high}"
 
 
 def n_measured(result: Result, key: str, codecs: Iterable[str]) -> int:
-    """Return how many of the given codecs have a value of the metric `key`."""
+    """Return the number of given codecs that have a value for the metric `key`."""
     return sum((result["means"].get(name, {}).get(key) or {}).get("mean") is not None for name in codecs)
 
 
 def is_plottable(result: Result) -> bool:
-    """Return whether at least two codecs have both a rate and a value of the same metric."""
+    """Return whether at least two codecs have a bit rate and a value for the same metric."""
     with_bits = [name for name, rates in result["codecs"].items() if rates.get("bits_per_second")]
     return any(n_measured(result, key, with_bits) > 1 for key in result["metrics"])
 
 
 def lengths(result: Result) -> list[tuple[str, float, float]]:
-    """Return (name, delay in ms, length error in samples) of each codec for which both were measured."""
+    """Return name, delay in ms and length error in samples for each codec that has these values."""
     keys = ("delay_ms_largest", "length_error_samples_largest")
     found = [(name, *(codec.get(key) for key in keys)) for name, codec in result["codecs"].items()]
     return [row for row in found if None not in row]

@@ -1,8 +1,8 @@
 // Players. All versions of a clip play in sync, each through its own gain node. Selecting a version only changes the
-// gains. The position is therefore always the same, and switching loads, starts and seeks nothing.
+// gains, so the position stays the same and switching is immediate.
 
-const FADE_S = 0.004; // time constant of a switch; shorter values click, longer values blur the comparison
-let context = null; // created at the first play, because a browser allows sound only after a user gesture
+const FADE_S = 0.004; // time constant of a switch; shorter values cause clicks, longer values blur the comparison
+let context = null; // created when a clip is first played, because browsers allow sound only after a user gesture
 let playing = null; // the player that is playing
 
 class Player {
@@ -134,7 +134,7 @@ class Player {
     if (this.run) requestAnimationFrame(() => this.run && this.show());
   }
 
-  // A click on a spectrogram plays from that position, and a drag moves the position. Scrolling by touch does neither.
+  // Clicking a spectrogram plays from that position, and dragging moves the position. Scrolling by touch does neither.
   scrub(picture, index) {
     let held = null;
     const move = (event) => {

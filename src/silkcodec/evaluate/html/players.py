@@ -1,7 +1,7 @@
-"""Build the players: for each clip, the reference and the output of every codec, as audio and as a spectrogram.
+"""Prepare the audio and the spectrograms for the players of the report.
 
-The audio is embedded in the page as 16-bit FLAC. Without scripts, each wave is a plain `<audio>` element. With scripts,
-all waves of a clip play in sync and all but one are muted (player.js).
+The audio is embedded in the page as 16-bit FLAC. Without scripts, each version of a clip is a plain `<audio>` element.
+With scripts, all versions of a clip play in sync, and all but the selected one are muted (player.js).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Wave = NDArray[np.float32]
 
 
 def players(listening: Sequence[Listening]) -> list[dict[str, Any]]:
-    """Return the template data of each clip: its name, duration, tracks, and the tick marks of its time axis."""
+    """Return the template data of each clip: name, duration, tracks, and ticks of the time axis."""
     return [_player(one) for one in listening]
 
 
@@ -48,7 +48,7 @@ def _player(one: Listening) -> dict[str, Any]:
 
 
 def levels_db(waves: dict[str, Wave]) -> dict[str, float | None]:
-    """Return the RMS level of each wave relative to the reference in dB; None if either is silent."""
+    """Return the RMS level of each waveform relative to the reference in dB, or None if either is silent."""
     if is_silent(waves[REFERENCE]):
         return dict.fromkeys(waves, None)
     aim_db = rms_dbfs(waves[REFERENCE])
@@ -56,9 +56,9 @@ def levels_db(waves: dict[str, Wave]) -> dict[str, float | None]:
 
 
 def matching_gains_db(waves: dict[str, Wave]) -> dict[str, float]:
-    """Return the gain in dB that matches each wave to the level of the reference.
+    """Return the gain in dB that brings each waveform to the level of the reference.
 
-    If a wave would clip, all gains are lowered by the same amount.
+    If any waveform would clip, all gains are reduced by the same amount.
     """
     gains_db = {name: -(level_db or 0.0) for name, level_db in levels_db(waves).items()}
     peaks = [float(np.abs(wave).max()) * 10 ** (gains_db[name] / 20) for name, wave in waves.items()]
@@ -67,7 +67,7 @@ def matching_gains_db(waves: dict[str, Wave]) -> dict[str, float]:
 
 
 def _spectrograms(waves: Sequence[Wave], sample_rate: int) -> list[bytes]:
-    """Return a PNG image of each wave on a common colour scale, without the columns that only contain padding."""
+    """Return the spectrograms as PNG images with a common color scale, without columns that only contain padding."""
     at_24k = [audio.as_wave(wave, sample_rate, SAMPLE_RATE) for wave in waves]
     return picture.bare_spectrograms([log_mel(wave)[: -(-len(wave) // HOP)] for wave in at_24k])
 

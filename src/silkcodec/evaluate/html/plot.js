@@ -1,4 +1,4 @@
-// Plots quality against rate, with one point and its interval per codec. The plot uses the whole available width.
+// Plots quality against rate, with a point and an interval for each codec. The plot uses the full width of the page.
 
 const area = document.getElementById("plot-area");
 if (area) {
@@ -22,10 +22,10 @@ if (area) {
   };
 
   const points = () =>
-    view.codecs.flatMap(({ name, colour, family }) => {
+    view.codecs.flatMap(({ name, color, family }) => {
       const entry = result.means[name]?.[yChoice.value];
       const x = result.codecs[name][xChoice.value];
-      return x > 0 && entry?.mean != null ? [{ name, colour, family, x, ...entry }] : [];
+      return x > 0 && entry?.mean != null ? [{ name, color, family, x, ...entry }] : [];
     });
 
   // Tick positions: 1, 2 and 5 times powers of ten on a logarithmic axis (rounds), equal steps on a linear axis (evens).
@@ -97,7 +97,7 @@ if (area) {
       const members = shown.filter((point) => point.family === family).sort((a, b) => a.x - b.x);
       if (members.length < 2) continue;
       const path = members.map((point) => `${atX(point.x)},${atY(point.mean)}`).join(" ");
-      picture.append(element("polyline", { class: `family k${members[0].colour}`, points: path }));
+      picture.append(element("polyline", { class: `family k${members[0].color}`, points: path }));
       for (let i = 1; i < members.length; i++)
         for (let t = 0; t <= 1; t += 0.1) {
           const x = atX(members[i - 1].x) * (1 - t) + atX(members[i].x) * t;
@@ -108,7 +108,7 @@ if (area) {
     for (const point of shown) {
       [point.px, point.py] = [atX(point.x), atY(point.mean)];
       const [top, bottom] = [atY(point.high), atY(point.low)];
-      const mark = element("g", { class: `point k${point.colour}` });
+      const mark = element("g", { class: `point k${point.color}` });
       mark.append(element("title", {}, tip(point, metric)));
       mark.append(element("line", { x1: point.px, x2: point.px, y1: top, y2: bottom }));
       for (const y of [top, bottom]) mark.append(element("line", { x1: point.px - 4, x2: point.px + 4, y1: y, y2: y }));

@@ -4,7 +4,8 @@ const table = document.getElementById("results");
 const body = table.tBodies[0];
 const original = [...body.rows];
 
-// The first click on a heading sorts the best codec to the top, the second the worst. The third restores the order.
+// The first click on a heading sorts the best codec to the top, the second the worst. The third restores the original
+// order.
 for (const button of table.querySelectorAll("thead button")) {
   const head = button.closest("th");
   button.addEventListener("click", () => {

@@ -1,18 +1,18 @@
-"""Compute metrics. Each maps a reference wave and the output of a codec to one number.
+"""Compute quality metrics. Each metric compares a reference with the output of a codec and returns one number.
 
-Both waves of a `Pair` are mono float32 at 24 kHz, aligned and of equal length. `align.py` aligns them once for all
-metrics. A metric that needs another sample rate gets both waves from `Pair.at`, which resamples them once.
+Both waveforms of a `Pair` are mono float32 at 24 kHz, aligned and of equal length. `align.py` aligns them once for all
+metrics. `Pair.at` returns both at another sample rate and resamples them only once.
 
-    base.py      Pair, Metric, and when a metric is undefined
-    signal.py    signal metrics: PESQ, STOI, ESTOI, mel distance, SI-SDR, level
-    visqol.py    ViSQOL
-    pitch.py     F0 and voicing
-    texture.py   grain, bandwidth and flatness of noisy sounds
-    speaker.py   speaker similarity
-    moonshine.py word error rate of a second recognizer family
-    words.py     word and character error rates of a recognizer
-    mos.py       predicted opinion scores of the output alone
-    foreign.py   third-party packages and model files
+    base.py       `Pair`, `Metric` and `UndefinedMetric`
+    signal.py     PESQ, STOI, ESTOI, mel distance, SI-SDR and level
+    visqol.py     ViSQOL
+    pitch.py      F0 and voicing
+    texture.py    fine structure, bandwidth and flatness of noisy sounds
+    speaker.py    speaker similarity
+    words.py      word and character error rates with Whisper
+    moonshine.py  word error rate with Moonshine
+    mos.py        opinion scores, predicted from the output alone
+    foreign.py    helpers for third-party packages and model files
 
 If the package or model of a metric is not installed, `Metric.missing` reports it and the other metrics still run.
 Large packages are imported only when a metric is measured. docs/metrics.md lists the metrics and their limitations.
@@ -70,28 +70,28 @@ METRICS: dict[str, Metric] = {
         *MOS_METRICS,
     )
 }
-"""All metrics by name, in the order of the report. A new metric is a function and an entry in its file."""
+"""All metrics by name, in the order of the report. To add a metric, write a function and add an entry in its file."""
 
 
 def find_metrics(names: Sequence[str] | None = None, models: Mapping[str, str] | None = None) -> list[Metric]:
-    """Return metrics by name, each with its model.
+    """Return the metrics with the given names and set their models.
 
-    Unavailable metrics are included: use `Metric.missing()` to detect them, or `Metric.require()` to raise.
+    The result includes metrics that are not available. Use `Metric.missing()` or `Metric.require()` to detect them.
 
     Args:
         names: names from `METRICS`; None: all.
-        models: model name or path by key (`Metric.model_key`), such as {"whisper": "base"}.
+        models: model name or path by key (`Metric.model_key`), e.g. {"whisper": "base"}.
 
     Raises:
         ArgumentError: a name or a key is unknown.
     """
     unknown = [name for name in names or [] if name not in METRICS]
     if unknown:
-        raise ArgumentError(f"Unknown metric: {unknown[0]!r}. Use one of {', '.join(METRICS)}.")
+        raise ArgumentError(f"Unknown metric: '{unknown[0]}'. Use one of: {', '.join(METRICS)}.")
     keys = list(dict.fromkeys(metric.model_key for metric in METRICS.values() if metric.model_key is not None))
     for key in models or {}:
         if key not in keys:
-            raise ArgumentError(f"Unknown model key: {key!r}. Use one of {', '.join(keys)}.")
+            raise ArgumentError(f"Unknown model key: '{key}'. Use one of: {', '.join(keys)}.")
     return [
         replace(METRICS[name], model=(models or {}).get(METRICS[name].model_key or ""))
         for name in (names if names is not None else METRICS)
@@ -101,15 +101,20 @@ def find_metrics(names: Sequence[str] | None = None, models: Mapping[str, str] |
 def measure_all(
     pair: Pair, metrics: Sequence[Metric]
 ) -> tuple[dict[str, float | None], dict[str, str], dict[str, float]]:
-    """Measure all metrics of a pair. A value is None, with a reason, if the reference does not allow a measurement.
+    """Measure metrics of a pair.
+
+    Args:
+        pair: reference and output.
+        metrics: metrics to measure.
 
     Returns:
-        (values, undefined, weights), each by metric name. values: the value or None. undefined: the reason for each
-        None. weights: the weight of the value in a mean, only if it is not 1 (error rates: words or characters of
-        the reference).
+        Three dictionaries, each by metric name: the values, with None for undefined metrics; the reasons why metrics
+        are undefined; and the weights of the values in a mean. Only error rates have weights (the number of words or
+        characters in the reference).
 
     Raises:
-        MissingExtraError, ArgumentError: a metric is not available (`Metric.missing`).
+        MissingExtraError: the package of a metric is not installed.
+        ArgumentError: another requirement of a metric is missing.
     """
     values: dict[str, float | None] = {}
     undefined: dict[str, str] = {}

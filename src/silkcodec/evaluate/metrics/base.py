@@ -1,8 +1,8 @@
-"""Define the parts of every metric: a `Pair` of waves, a `Metric` that measures it, and `UndefinedMetric`.
+"""Define `Pair`, `Metric` and `UndefinedMetric`, which all metrics use.
 
-Two kinds of degenerate clips are distinguished, because dropping a clip on which *the codec* failed would reward it:
+Excluding a clip on which a codec failed would reward the codec. Two cases are therefore distinguished:
 
-- If the reference has nothing to measure (silence, too short), every codec gets `UndefinedMetric`.
+- If the reference cannot be measured (it is silent or too short), the metric raises `UndefinedMetric`.
 - If the reference is speech but the output is silent, the codec gets the worst value of the metric (`Metric.worst`).
 """
 
@@ -21,16 +21,16 @@ from silkcodec.errors import ArgumentError, AudioError, MissingExtraError, SilkE
 
 Wave = NDArray[np.float32]
 
-SAMPLE_RATE = mel.SAMPLE_RATE  # Hz, for both waves of a Pair
-SILENCE_DBFS = -70.0  # An RMS level below this, relative to full scale, counts as silence.
+SAMPLE_RATE = mel.SAMPLE_RATE  # Hz, of both waveforms of a Pair
+SILENCE_DBFS = -70.0  # RMS level relative to full scale below which audio counts as silence
 
 
 class UndefinedMetric(AudioError):
-    """Report that a metric is undefined for a clip: its reference is silent, too short, or has no text."""
+    """Raised if a metric is undefined for a clip, e.g. because its reference is silent or too short."""
 
 
 class Weighted(NamedTuple):
-    """Hold a value and its weight in a mean: for an error rate, the number of words of the reference."""
+    """Hold a value and its weight in a mean. For an error rate, the weight is the length of the reference."""
 
     value: float
     weight: float
@@ -38,15 +38,17 @@ class Weighted(NamedTuple):
 
 @dataclass(frozen=True)
 class Pair:
-    """Hold a reference and the output of a codec: float32 [T] each, mono, 24 kHz, aligned.
+    """Hold a reference and the output of a codec. Both are mono float32 [T] at 24 kHz and aligned in time.
 
     Attributes:
-        columns: manifest columns of the clip: "language", "text", "speaker", ...
-        shared: cache of values computed from the reference (transcript, F0, embedding). Pass the same dict to all
-            pairs of one clip, so that they are computed once for all codecs. Never share it between clips.
+        reference: waveform of the original.
+        output: waveform of the output.
+        columns: manifest columns of the clip, e.g. "language", "text" and "speaker".
+        shared: cache of values computed from the reference (transcript, F0, embedding). Pass the same dictionary to
+            all pairs of a clip to compute these values only once. Do not share it between clips.
 
     Raises:
-        ArgumentError: the waves are not one-dimensional or differ in length.
+        ArgumentError: the waveforms are empty, are not one-dimensional or differ in length.
         AudioError: a sample is NaN or infinite.
     """
 
@@ -59,30 +61,36 @@ class Pair:
     def __post_init__(self) -> None:
         if self.reference.ndim != 1 or self.reference.shape != self.output.shape or self.reference.size == 0:
             raise ArgumentError(
-                "reference and output must be waves of the same shape [T], T > 0; "
+                "reference and output must be waveforms of the same shape [T] with T > 0; "
                 f"got {self.reference.shape} and {self.output.shape}. Align them first."
             )
         if not (np.isfinite(self.reference).all() and np.isfinite(self.output).all()):
             raise AudioError("Samples of reference and output must be finite; got NaN or Inf.")
 
     def at(self, sample_rate: int) -> tuple[Wave, Wave]:
-        """Return both waves at another sample rate (Hz). They are resampled at the first call and cached."""
+        """Return reference and output at another sample rate in Hz. They are resampled once and cached."""
         return self._wave_at(self.reference, self.shared, sample_rate), self._wave_at(
             self.output, self._of_output, sample_rate
         )
 
     def both(self, key: str, compute: Callable[[Wave], Any], sample_rate: int = SAMPLE_RATE) -> tuple[Any, Any]:
-        """Return `compute` of the reference and of the output, each computed once and shared by all metrics."""
+        """Return the values of `compute` for reference and output; see `of_reference` and `of_output`."""
         return self.of_reference(key, compute, sample_rate), self.of_output(key, compute, sample_rate)
 
     def of_reference(self, key: str, compute: Callable[[Wave], Any], sample_rate: int = SAMPLE_RATE) -> Any:
-        """Return `compute(reference at sample_rate)`, computed once per clip. `key` must name all its dependencies."""
+        """Return the value of `compute` for the reference, cached for the clip.
+
+        Args:
+            key: key of the cached value. It must identify everything that the value depends on except the waveform.
+            compute: function of a waveform, float32 [T] at `sample_rate`.
+            sample_rate: sample rate in Hz.
+        """
         if key not in self.shared:
             self.shared[key] = compute(self._wave_at(self.reference, self.shared, sample_rate))
         return self.shared[key]
 
     def of_output(self, key: str, compute: Callable[[Wave], Any], sample_rate: int = SAMPLE_RATE) -> Any:
-        """Return `compute(output at sample_rate)`, computed once per pair. `key` must name all its dependencies."""
+        """Return the value of `compute` for the output, cached for the pair. See `of_reference` for the arguments."""
         if key not in self._of_output:
             self._of_output[key] = compute(self._wave_at(self.output, self._of_output, sample_rate))
         return self._of_output[key]
@@ -99,32 +107,35 @@ class Pair:
 
     @property
     def duration_s(self) -> float:
-        """Return the duration of both waves in seconds."""
+        """Return the duration of the reference in seconds, which is also that of the output."""
         return len(self.reference) / SAMPLE_RATE
 
     @property
     def language(self) -> str:
-        """Return the first subtag of the manifest's language, e.g. "pt" for pt_BR; "" if there is none."""
+        """Return the first subtag of the clip's language, e.g. "pt" for pt_BR, or "" if it is not known."""
         return self.columns.get("language", "").replace("_", "-").split("-")[0].lower()
 
 
 @dataclass(frozen=True)
 class Metric:
-    """Describe one metric, a column of the report.
+    """Describe a metric.
 
     Attributes:
         name: key of the metric in results and options.
-        label, unit: column heading in reports. The unit may be empty.
-        better: which values are better; "original": values close to that of the original itself.
-        measure: `measure(pair)`, or `measure(pair, model)` if there is a `model_key`.
-        worst: value if the reference is speech and the output is silent; None: the metric handles silence itself.
-        weighted_by: the weight of its values in a mean, such as "words"; empty: all weights are equal.
-        what, source, needs: one line each for the documentation. `needs` lists requirements besides the packages of
-            an extra and a model.
-        packages: modules that it needs, installed by the extra `extra`.
-        model_key: the key of its model, `models[model_key]`.
-        model: name or path of the given model, or None.
-        lacks: `lacks(model)` returns a message about anything else that is missing, or None.
+        label: name of the metric in reports.
+        unit: unit in reports; may be empty.
+        better: direction of better values; "original" means values close to that of the original.
+        measure: function of a pair, or of a pair and a model if `model_key` is set.
+        worst: value if the reference is speech and the output is silent; None: `measure` handles silent output.
+        weighted_by: quantity that weights the values in a mean, e.g. "words"; empty: equal weights.
+        what: description for the documentation.
+        source: paper, standard or package that defines the metric, for the documentation.
+        needs: requirements besides the packages of the extra and the model, for the documentation.
+        packages: modules that the metric requires.
+        extra: extra of silkcodec that installs these modules.
+        model_key: key of the model in the argument `models` of `find_metrics`; None: the metric has no model.
+        model: name or path of the model; None: the default model, if there is one.
+        lacks: function of the model that returns a message if another requirement is missing, or None.
     """
 
     name: str
@@ -144,19 +155,16 @@ class Metric:
     lacks: Callable[[str | None], str | None] = lambda model: None
 
     def missing(self) -> str | None:
-        """Return why the metric is not available and how to enable it, or None if it is available.
-
-        The check imports no package.
-        """
+        """Return a message if the metric is not available, including how to enable it, or None if it is available."""
         error = self._gap()
         return None if error is None else str(error)
 
     def require(self) -> None:
-        """Raise if a requirement of this metric is missing. Call it before any codec is loaded.
+        """Raise an error if a requirement of this metric is missing.
 
         Raises:
-            MissingExtraError: a package of an extra is missing; the message has the pip command.
-            ArgumentError: something else is missing; the message states what to pass or install.
+            MissingExtraError: a package of an extra is not installed. The message contains the pip command.
+            ArgumentError: another requirement is missing. The message states what to pass or install.
         """
         error = self._gap()
         if error is not None:
@@ -165,12 +173,12 @@ class Metric:
     def _gap(self) -> SilkError | None:
         for package in self.packages:
             if not is_installed(package):
-                return MissingExtraError(f"The metric {self.label}", package, self.extra)
+                return MissingExtraError(f"The metric '{self.label}'", package, self.extra)
         lacks = self.lacks(self.model)
         return None if lacks is None else ArgumentError(lacks)
 
     def __call__(self, pair: Pair) -> float:
-        """Measure the metric of a pair.
+        """Return the value of the metric for a pair.
 
         Raises:
             UndefinedMetric: the reference is silent or too short, or the result is not a number.
@@ -178,7 +186,7 @@ class Metric:
         return self.weigh(pair).value
 
     def weigh(self, pair: Pair) -> Weighted:
-        """Measure the metric of a pair and return it with its weight in a mean. The weight is 1 without `weighted_by`.
+        """Return the value of the metric for a pair and its weight in a mean, which is 1 without `weighted_by`.
 
         Raises:
             UndefinedMetric: the reference is silent or too short, or the result is not a number.
@@ -198,16 +206,16 @@ def is_installed(package: str) -> bool:
     """Return whether a module is installed, without importing it."""
     try:
         return find_spec(package) is not None
-    except ModuleNotFoundError:  # its parent package is missing
+    except ModuleNotFoundError:  # The parent package is not installed.
         return False
 
 
 def rms_dbfs(wave: Wave) -> float:
-    """Return the root mean square of a wave relative to full scale (amplitude 1) in dB; -inf for zeros."""
+    """Return the RMS level of a waveform in dB relative to full scale (amplitude 1), or -inf if all samples are 0."""
     power = float(np.mean(np.square(wave, dtype=np.float64)))
     return 10.0 * float(np.log10(power)) if power > 0 else -np.inf
 
 
 def is_silent(wave: Wave) -> bool:
-    """Return whether the RMS level of a wave is below -70 dBFS."""
+    """Return whether the RMS level of a waveform is below -70 dBFS."""
     return rms_dbfs(wave) < SILENCE_DBFS

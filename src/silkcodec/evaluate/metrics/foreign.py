@@ -1,4 +1,4 @@
-"""Find files of third-party packages without importing them, and run third-party models reproducibly."""
+"""Provide helpers for third-party packages: find their files, import them, and run their models reproducibly."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from silkcodec.evaluate.metrics.base import is_installed
 
 
 def package_file(package: str, path: str) -> Path | None:
-    """Return the path of a file in an installed package, without importing it, or None if it does not exist."""
+    """Return the path of a file in a package without importing the package, or None if the file does not exist."""
     spec = find_spec(package) if is_installed(package) else None
     for folder in (spec.submodule_search_locations if spec else None) or []:
         file = Path(folder) / path
@@ -25,10 +25,14 @@ def package_file(package: str, path: str) -> Path | None:
 
 
 def import_around(module: str, **unused: dict[str, Any]) -> Any:
-    """Import a module whose top-level imports include modules that are not used here.
+    """Import a module that itself imports modules that are not needed here.
 
-    If one of these is not installed, a stub with the given attributes replaces it during the import only, so that no
-    other code mistakes the stub for the real module.
+    If such a module is not installed, a stub replaces it during the import. The stub is then removed, so that other
+    code does not use it.
+
+    Args:
+        module: module to import.
+        unused: attributes of the stub by name of the module that it replaces.
     """
     stood_in = []
     for name, attributes in unused.items():
@@ -44,9 +48,9 @@ def import_around(module: str, **unused: dict[str, Any]) -> Any:
 
 
 def onnx_session(file: Path) -> Any:
-    """Load an ONNX graph that runs on one thread.
+    """Load an ONNX model and run it on one thread.
 
-    With one thread, sums are reproducible and worker processes do not compete for cores.
+    With one thread, results are reproducible and worker processes do not compete for cores.
     """
     import onnxruntime
 
@@ -57,7 +61,7 @@ def onnx_session(file: Path) -> Any:
 
 @contextmanager
 def one_torch_thread() -> Iterator[None]:
-    """Run PyTorch on one thread and in inference mode inside the context, for the reasons of `onnx_session`."""
+    """Run PyTorch on one thread and in inference mode inside the context, for the reasons given in `onnx_session`."""
     import torch
 
     before = torch.get_num_threads()

@@ -1,10 +1,10 @@
-"""Measure word errors with a second recognizer family: Moonshine tiny (arXiv 2410.15608), English only.
+"""Measure the word error rate with Moonshine tiny (arXiv 2410.15608), a second recognizer for English only.
 
-Silk may be trained with a loss on Whisper's features, so Whisper's error rates may be optimistic. A recognizer of
-another family shows whether the words are clearer in general.
+Silk can be trained with a loss on Whisper's features, so error rates measured with Whisper may be optimistic. A
+recognizer from another family shows whether speech became more intelligible in general.
 
 The network runs in ONNX Runtime on one thread and decodes greedily, so its results are reproducible. Its files come
-from the package `moonshine-voice`, or from a folder passed under the key "moonshine".
+from the package `moonshine-voice` or from a folder, which is passed with the key "moonshine".
 """
 
 from __future__ import annotations
@@ -22,25 +22,24 @@ from silkcodec.evaluate.metrics.foreign import onnx_session, package_file
 from silkcodec.evaluate.metrics.words import error_rate
 
 RATE = 16_000  # Hz
-MAX_S = 30.0  # longer waves are cut into equal parts
+MAX_S = 30.0  # Longer audio is cut into equal parts.
 LEVEL_DBFS = -23.0
 MIN_SAMPLES = 1600  # 0.1 s; the convolutions need 895 samples
-TOKENS_PER_S, TOKENS_MORE = 6.5, 8  # Moonshine's own limit, which stops a decoder that repeats itself
-START, END = 1, 2  # token numbers
+TOKENS_PER_S, TOKENS_MORE = 6.5, 8  # Moonshine's own limit, which stops endless repetitions
+START, END = 1, 2  # token IDs
 FILES = ("encoder_model.ort", "decoder_model_merged.ort", "tokenizer.bin")
 
 
 def dwer_moonshine(pair: Pair, model: str | None) -> Weighted:
-    """Return the word error rate against Moonshine's transcript of the original, in percent, weighted by words.
+    """Return the word error rate relative to Moonshine's transcript of the original, in percent, weighted by words.
 
     Raises:
-        UndefinedMetric: the manifest's column `language` is not English.
+        UndefinedMetric: the manifest column `language` is not English.
         WeightsError: `model` is not a folder with Moonshine's files.
     """
     if pair.language != "en":
         raise UndefinedMetric(
-            "Moonshine tiny supports English only. The manifest's column 'language' must be 'en'; "
-            f"got {pair.language!r}."
+            f"Moonshine tiny supports only English. The manifest column 'language' must be 'en'; got '{pair.language}'."
         )
     folder = model or str(_packaged())
     key = f"transcript by moonshine {folder}"
@@ -49,9 +48,10 @@ def dwer_moonshine(pair: Pair, model: str | None) -> Weighted:
 
 
 def transcribe(wave: Wave, folder: str) -> str:
-    """Return Moonshine's transcript of a wave, float32 [T] at 16 kHz; "" for silence.
+    """Return Moonshine's transcript of a waveform, float32 [T] at 16 kHz, or "" for silence.
 
-    The wave is first scaled to a fixed level. Transcripts depend on the level, which `level_db` measures separately.
+    Transcripts depend on the level, which `level_db` measures separately. The audio is therefore first scaled to a
+    fixed level.
     """
     if is_silent(wave):
         return ""
@@ -62,20 +62,20 @@ def transcribe(wave: Wave, folder: str) -> str:
 
 
 class Network:
-    """Load Moonshine's encoder, decoder and vocabulary.
+    """Run Moonshine's encoder and decoder.
 
     Args:
-        folder: the folder that contains `FILES`.
+        folder: folder that contains `FILES`.
 
     Raises:
-        WeightsError: a file is missing or does not contain such a network.
+        WeightsError: a file is missing or cannot be loaded.
     """
 
     def __init__(self, folder: Path) -> None:
         try:
             self._encoder, self._decoder = (onnx_session(folder / name) for name in FILES[:2])
             self._vocabulary = vocabulary((folder / FILES[2]).read_bytes())
-        except Exception as error:  # ONNX Runtime's errors have no common base class
+        except Exception as error:  # The errors of ONNX Runtime have no common base class.
             reason = str(error).splitlines()[0]
             raise WeightsError(
                 f"moonshine must be a folder with {', '.join(FILES)}; got '{folder.name}': {reason}"
@@ -84,7 +84,7 @@ class Network:
         self._outputs = [entry.name for entry in self._decoder.get_outputs()]
 
     def transcribe(self, wave: Wave) -> str:
-        """Return the text of a wave of at most 30 s, float32 [T] at 16 kHz."""
+        """Return the transcript of at most 30 s of audio, float32 [T] at 16 kHz."""
         mask = np.ones((1, len(wave)), dtype=np.int64)
         (hidden,) = self._encoder.run(None, {"input_values": wave[None], "attention_mask": mask})
         state: dict[str, NDArray[Any]] = {
@@ -101,14 +101,14 @@ class Network:
             if tokens[-1] == END:
                 break
             for name, value in zip(self._outputs[1:], present, strict=True):
-                if step == 0 or ".decoder." in name:  # The cached encoder part is fixed after the first step.
+                if step == 0 or ".decoder." in name:  # The encoder's cache does not change after the first step.
                     state[name.replace("present", "past_key_values")] = value
         text = b"".join(self._vocabulary[token] for token in tokens[1:] if token > END)
         return text.decode(errors="replace").replace("\N{LOWER ONE EIGHTH BLOCK}", " ").strip()
 
 
 def vocabulary(table: bytes) -> list[bytes]:
-    """Return the tokens of a tokenizer.bin. Each is stored as its length, in one byte or two, and its bytes."""
+    """Return the tokens in a tokenizer.bin. Each token is stored as its length (one or two bytes) and its bytes."""
     tokens, position = [], 0
     while position < len(table):
         length = table[position]
@@ -134,11 +134,11 @@ def _packaged() -> Path | None:
 def _lacks(model: str | None) -> str | None:
     if model is None and _packaged() is None:
         return (
-            f"Moonshine needs its network. Pass --model moonshine=FOLDER (with {', '.join(FILES)}), or run: "
+            f"Moonshine needs its model. Pass --model moonshine=FOLDER (with {', '.join(FILES)}), or run: "
             "pip install --no-deps moonshine-voice==0.0.73"
         )
     if model is not None and not all((Path(model) / name).is_file() for name in FILES):
-        return f"moonshine must be a folder with {', '.join(FILES)}; '{model}' lacks one of them."
+        return f"moonshine must be a folder with {', '.join(FILES)}; got '{model}'."
     return None
 
 

@@ -1,7 +1,7 @@
-"""Predict opinion scores with networks that use the output alone.
+"""Predict opinion scores from the output alone.
 
-These metrics do not use the original, so they cannot detect changed words, a changed voice or a changed melody. Clean
-speech with wrong words scores high. Never rely on them alone.
+These metrics do not use the original, so they cannot detect changes of words, voice or intonation. Clean speech with
+the wrong words gets a high score. Do not rely on these metrics alone.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from silkcodec.evaluate.metrics.foreign import import_around, one_torch_thread, 
 MOS_RATE = 16_000  # Hz, for both metrics
 MOS_WORST = 1.0  # lower end of the scale
 DNSMOS_SAMPLES = int(9.01 * MOS_RATE)  # input length of the network
-DNSMOS_POLYNOMIAL = (-0.06766283, 1.11546468, 0.04602535)  # of the raw overall score, from Microsoft's dnsmos_local.py
+DNSMOS_POLYNOMIAL = (-0.06766283, 1.11546468, 0.04602535)  # for the raw overall score, from Microsoft's dnsmos_local.py
 
 
 def dnsmos(pair: Pair, model: str | None) -> float:
-    """Return the overall score of DNSMOS P.835 for the output alone, 1 .. 5 (arXiv 2110.01763).
+    """Return the overall DNSMOS P.835 score of the output, from 1 to 5 (arXiv 2110.01763).
 
-    Clips shorter than 9.01 s are repeated. Longer ones are scored in windows of 9.01 s that start every second, and the
-    scores are averaged.
+    Audio shorter than 9.01 s is repeated. For longer audio, the score is the mean over windows of 9.01 s that start
+    every second.
 
     Raises:
-        WeightsError: `model` is not the network of DNSMOS.
+        WeightsError: `model` is not the DNSMOS network.
     """
     session = _dnsmos_session(model or str(_packaged()))
     output = pair.at(MOS_RATE)[1]
@@ -48,8 +48,8 @@ def _dnsmos_session(file: str) -> Any:
     taken = session.get_inputs()[0]
     if taken.name != "input_1" or taken.shape[-1] != DNSMOS_SAMPLES:
         raise WeightsError(
-            f"dnsmos must be the network sig_bak_ovr.onnx with an input of {DNSMOS_SAMPLES} samples; "
-            f"'{Path(file).name}' has {taken.shape[-1]} ({taken.name})."
+            f"dnsmos must be the model sig_bak_ovr.onnx, with an input of {DNSMOS_SAMPLES} samples; "
+            f"got '{Path(file).name}', with an input of {taken.shape[-1]}."
         )
     return session
 
@@ -61,16 +61,16 @@ def _packaged() -> Path | None:
 def _lacks_dnsmos(model: str | None) -> str | None:
     if model is None and _packaged() is None:
         return (
-            "DNSMOS needs its network. Pass --model dnsmos=sig_bak_ovr.onnx (from Microsoft's DNS-Challenge), or run: "
+            "DNSMOS needs its model. Pass --model dnsmos=sig_bak_ovr.onnx (from Microsoft's DNS-Challenge), or run: "
             "pip install --no-deps speechmos"
         )
     if model is not None and not Path(model).is_file():
-        return f"dnsmos must be the file sig_bak_ovr.onnx; '{model}' does not exist."
+        return f"File not found: '{model}'. dnsmos must be the path of sig_bak_ovr.onnx."
     return None
 
 
 def distillmos(pair: Pair) -> float:
-    """Return the DistillMOS score of the output alone, 1 .. 5 (arXiv 2502.05356)."""
+    """Return the DistillMOS score of the output, from 1 to 5 (arXiv 2502.05356)."""
     import torch
 
     output: Wave = pair.at(MOS_RATE)[1]
@@ -84,16 +84,16 @@ def _distillmos_network() -> Any:
     import contextlib
     import io
 
-    # The package uses torchaudio only in its command line, to read files.
+    # Only the command line of the package uses torchaudio.
     package = import_around("distillmos", torchaudio={})
-    with contextlib.redirect_stdout(io.StringIO()):  # It prints the path of its weights.
+    with contextlib.redirect_stdout(io.StringIO()):  # The constructor prints the path of the weights.
         return package.ConvTransformerSQAModel().eval()
 
 
 def _lacks_distillmos(model: str | None) -> str | None:
     for package in ("distillmos", "xls_r_sqa"):
         if not is_installed(package):
-            return f"DistillMOS needs {package!r}, which is not installed; run: pip install distillmos"
+            return f"DistillMOS needs '{package}', which is not installed. Run: pip install distillmos"
     return None
 
 
@@ -105,7 +105,7 @@ MOS_METRICS = (
         "higher",
         dnsmos,
         worst=MOS_WORST,
-        what="predicted overall opinion (P.835) of the output alone; barely distinguishes between poor codecs",
+        what="overall opinion (P.835), predicted from the output alone; hardly distinguishes poor codecs",
         source="arXiv 2110.01763; sig_bak_ovr.onnx, `speechmos`",
         model_key="dnsmos",
         lacks=_lacks_dnsmos,
@@ -117,7 +117,7 @@ MOS_METRICS = (
         "higher",
         distillmos,
         worst=MOS_WORST,
-        what="predicted opinion of the output alone",
+        what="opinion, predicted from the output alone",
         source="arXiv 2502.05356; `distillmos`",
         needs="`distillmos`",
         packages=("torch",),

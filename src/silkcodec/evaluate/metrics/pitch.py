@@ -1,9 +1,8 @@
-"""Measure how well the fundamental frequency (F0) and the voicing are preserved.
+"""Measure how well a codec preserves the fundamental frequency (F0) and voicing.
 
-F0 is computed by WORLD's DIO and refined by StoneMask (Morise et al. 2009, 2016), every 5 ms, from 60 to 600 Hz.
-On pulse trains filtered by formants, DIO misclassifies the voicing of 2 to 3 % of the frames. WORLD's Harvest
-misclassifies 5 to 12 %, because it fills pauses, and takes 14 times as long. In noise at 10 dB SNR or less, Harvest is
-better.
+F0 is estimated every 5 ms between 60 and 600 Hz by WORLD's DIO and StoneMask (Morise et al. 2009, 2016). On pulse
+trains filtered by formants, DIO misclassifies the voicing of 2 to 3 % of the frames. WORLD's Harvest misclassifies 5 to
+12 %, because it fills pauses, and it takes 14 times as long. Harvest is better in noise at an SNR of 10 dB or less.
 """
 
 from __future__ import annotations
@@ -21,13 +20,13 @@ F0 = NDArray[np.float64]  # [frames of 5 ms], Hz; 0 where unvoiced
 F0_MIN_HZ, F0_MAX_HZ = 60.0, 600.0
 F0_PERIOD_MS = 5.0
 MIN_VOICED_FRAMES = 20  # 100 ms
-F0_WORST_CENTS = 1200.0  # used if no voiced frame is left: one octave of error in every frame
+F0_WORST_CENTS = 1200.0  # error of one octave, used if too few frames are voiced in both waveforms
 
 
 def f0_correlation(pair: Pair) -> float:
-    """Return the Pearson correlation of the F0 in Hz over the frames voiced in both waves.
+    """Return the Pearson correlation of F0 in Hz over the frames that are voiced in both reference and output.
 
-    It is 0 if fewer than 20 frames are voiced in both, or if the output's F0 is constant.
+    The correlation is 0 if fewer than 20 frames are voiced in both, or if the F0 of the output is constant.
 
     Raises:
         UndefinedMetric: the reference has less than 100 ms of voiced speech, or its F0 is constant.
@@ -41,7 +40,13 @@ def f0_correlation(pair: Pair) -> float:
 
 
 def f0_rmse_cents(pair: Pair) -> float:
-    """Return the root mean square of the pitch error in cents (1/1200 octave) over the frames voiced in both waves."""
+    """Return the RMS error of F0 in cents (1/1200 octave) over the frames that are voiced in reference and output.
+
+    The error is 1200 if fewer than 20 frames are voiced in both.
+
+    Raises:
+        UndefinedMetric: the reference has less than 100 ms of voiced speech.
+    """
     reference, output = _voiced_in_both(pair)
     if reference.size == 0:
         return F0_WORST_CENTS
@@ -49,13 +54,17 @@ def f0_rmse_cents(pair: Pair) -> float:
 
 
 def voicing_error(pair: Pair) -> float:
-    """Return the share of frames that are voiced in one of the two waves and unvoiced in the other, in percent."""
+    """Return the percentage of frames that are voiced in the reference or the output, but not in both.
+
+    Raises:
+        UndefinedMetric: the reference has less than 100 ms of voiced speech.
+    """
     reference, output = _f0_of_both(pair)
     return 100.0 * float(np.mean((reference > 0) != (output > 0)))
 
 
 def _voiced_in_both(pair: Pair) -> tuple[F0, F0]:
-    """Return the F0 of both waves, [frames voiced in both]; empty if there are too few such frames."""
+    """Return the F0 of reference and output in frames voiced in both. Empty if there are fewer than 20 such frames."""
     reference, output = _f0_of_both(pair)
     voiced = (reference > 0) & (output > 0)
     if voiced.sum() < MIN_VOICED_FRAMES:
@@ -71,8 +80,8 @@ def _f0_of_both(pair: Pair) -> tuple[F0, F0]:
 
 
 def find_f0(wave: Wave) -> F0:
-    """Return the F0 of a wave at 24 kHz, float64 [frames of 5 ms], Hz; 0 where unvoiced."""
-    # pyworld 0.3.5 reads its version through setuptools' pkg_resources, which newer setuptools lack.
+    """Return the F0 of a waveform at 24 kHz in Hz, float64 [frames of 5 ms]. Unvoiced frames are 0."""
+    # pyworld 0.3.5 reads its version with pkg_resources, which newer versions of setuptools no longer include.
     no_version = {"get_distribution": lambda name: SimpleNamespace(version="unknown")}
     pyworld = import_around("pyworld", pkg_resources=no_version)
     double = wave.astype(np.float64)
@@ -89,7 +98,7 @@ PITCH_METRICS = (
         "higher",
         f0_correlation,
         worst=0.0,
-        what="correlation of F0 with the original's, over frames voiced in both; up to 1",
+        what="correlation of F0 with that of the original, over frames voiced in both; at most 1",
         source="as in VERSA, arXiv 2412.17667; WORLD's DIO + StoneMask, `pyworld`",
         packages=("pyworld",),
     ),
@@ -100,7 +109,7 @@ PITCH_METRICS = (
         "lower",
         f0_rmse_cents,
         worst=F0_WORST_CENTS,
-        what="pitch error over frames voiced in both; an octave error counts 1200, a semitone 100",
+        what="F0 error over frames voiced in both; an octave is 1200 cents, a semitone 100",
         source="as in VERSA, in cents; `pyworld`",
         packages=("pyworld",),
     ),
@@ -110,7 +119,7 @@ PITCH_METRICS = (
         "%",
         "lower",
         voicing_error,
-        what="share of 5 ms frames that changed between voiced and unvoiced",
+        what="share of 5 ms frames that change between voiced and unvoiced",
         source="Nakatani et al. 2008 (voicing decision error); `pyworld`",
         packages=("pyworld",),
     ),

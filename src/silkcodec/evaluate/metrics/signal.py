@@ -1,7 +1,7 @@
-"""Compute metrics from two waves without a model: PESQ, STOI, mel distance, SI-SDR, level.
+"""Compute metrics that compare two waveforms without a model: PESQ, STOI, ESTOI, mel distance, SI-SDR and level.
 
-PESQ normalises the level of both waves itself. STOI, ESTOI and SI-SDR do not depend on the level. The mel distance
-depends on the level by design. `level_db` measures the level difference.
+PESQ normalizes the levels of both waveforms. STOI, ESTOI and SI-SDR do not depend on the level. The mel distance
+depends on the level by design, and `level_db` measures the difference in level.
 """
 
 from __future__ import annotations
@@ -17,22 +17,21 @@ from silkcodec.evaluate.metrics.base import Metric, Pair, UndefinedMetric, Wave,
 PESQ_RATE = 16_000  # Hz, the only rate of P.862.2
 PESQ_MAX_S = 19.0  # see pesq_wb
 PESQ_MIN_S = 0.25  # minimum of the reference implementation
-PESQ_WORST = 0.999  # lower limit of the mapping in P.862.2; a raw score of -0.5 maps to 1.04, loud noise scores lower
+PESQ_WORST = 0.999  # lower limit of the mapping in P.862.2; a raw score of -0.5 maps to 1.04, loud noise to less
 SI_SDR_WORST_DB = -100.0
-SI_SDR_BEST_DB = 100.0  # Identical waves have an infinite ratio; a finite bound keeps the mean finite.
+SI_SDR_BEST_DB = 100.0  # The ratio of identical waveforms is infinite, and a finite limit keeps the mean finite.
 
 
 def pesq_wb(pair: Pair) -> float:
-    """Return wide-band PESQ (ITU-T P.862.2) as MOS-LQO, 1.0 .. 4.64.
+    """Return wideband PESQ (ITU-T P.862.2) as MOS-LQO, from 1.0 to 4.64.
 
-    A clip longer than 19 s is cut into equal parts of at most 19 s, and their scores are averaged. The reference
-    implementation stores utterances in tables of 50 entries without checking their bounds. An utterance takes at least
-    200 ms of speech and 200 ms of pause, so a part of less than 20 s cannot overflow the tables. Parts without an
-    utterance are not included in the average.
+    A clip longer than 19 s is cut into equal parts of at most 19 s. The score is the mean over the parts that contain
+    an utterance. The clip is cut because the reference implementation stores utterances in tables of 50 entries
+    without checking the bounds. An utterance takes at least 200 ms of speech and 200 ms of pause, so a part shorter
+    than 20 s cannot overflow the tables.
 
     Raises:
-        UndefinedMetric: the clip is shorter than 0.25 s, or no part contains an utterance (0.2 s of uninterrupted
-            speech).
+        UndefinedMetric: the clip is shorter than 0.25 s or does not contain 0.2 s of uninterrupted speech.
     """
     import pesq
 
@@ -51,14 +50,14 @@ def pesq_wb(pair: Pair) -> float:
 
 
 def _pesq_of_part(pesq: Any, reference: Wave, output: Wave) -> float | None:
-    """Return the PESQ of one part at 16 kHz, or None if its reference contains no utterance."""
+    """Return the PESQ of one part at 16 kHz, or None if its reference does not contain an utterance."""
     if is_silent(output):
         return PESQ_WORST
     try:
         return float(pesq.pesq(PESQ_RATE, reference, output, "wb"))
     except pesq.NoUtterancesError:
         pass
-    try:  # A reference with an utterance always has a score against itself.
+    try:  # A reference with an utterance always has a score when compared with itself.
         pesq.pesq(PESQ_RATE, reference, reference, "wb")
     except pesq.NoUtterancesError:
         return None
@@ -66,7 +65,7 @@ def _pesq_of_part(pesq: Any, reference: Wave, output: Wave) -> float | None:
 
 
 def stoi(pair: Pair) -> float:
-    """Return the short-time objective intelligibility (STOI), up to 1. `pystoi` resamples to 10 kHz itself.
+    """Return the short-time objective intelligibility (STOI), at most 1.
 
     Raises:
         UndefinedMetric: the reference has less than 384 ms of speech.
@@ -75,7 +74,7 @@ def stoi(pair: Pair) -> float:
 
 
 def estoi(pair: Pair) -> float:
-    """Return extended STOI, about 0 for unrelated waves and up to 1. It does not assume that bands are independent.
+    """Return extended STOI, about 0 for unrelated audio and at most 1. It does not assume independent bands.
 
     Raises:
         UndefinedMetric: the reference has less than 384 ms of speech.
@@ -86,11 +85,11 @@ def estoi(pair: Pair) -> float:
 def _stoi(pair: Pair, *, extended: bool) -> float:
     import pystoi
 
-    reference, output = pair.at(PESQ_RATE)  # the rate of PESQ, so that the waves are resampled only once
+    reference, output = pair.at(PESQ_RATE)  # pystoi resamples to 10 kHz. The input at this rate is shared with PESQ.
     with warnings.catch_warnings():
-        # With fewer than 30 frames of speech (384 ms) pystoi warns and returns 1e-5, which looks like a score.
+        # With fewer than 30 frames of speech (384 ms), pystoi warns and returns 1e-5, which looks like a score.
         warnings.filterwarnings("error", message="Not enough STFT frames", category=RuntimeWarning)
-        # ESTOI adds noise at the level of rounding errors. It uses NumPy's global generator, which is seeded here.
+        # ESTOI adds noise at the level of rounding errors from NumPy's global generator, which is seeded here.
         state = np.random.get_state()
         np.random.seed(0)
         try:
@@ -102,21 +101,21 @@ def _stoi(pair: Pair, *, extended: bool) -> float:
 
 
 def mel_distance(pair: Pair) -> float:
-    """Return the mean absolute difference of the two log-mel spectrograms (natural log, 128 bands, 10 ms columns).
+    """Return the mean absolute difference between the log-mel spectrograms of reference and output.
 
-    A distance of 1.0 is a factor of e (8.7 dB) in magnitude, on average over all bands and columns. The distance
-    depends on the level.
+    The spectrograms have 128 bands, columns of 10 ms, and natural logarithms. A distance of 1.0 corresponds to a factor
+    of e (8.7 dB) in magnitude. The distance depends on the level.
     """
-    columns = -(-len(pair.reference) // mel.HOP)  # excludes columns that only hold padding
+    columns = -(-len(pair.reference) // mel.HOP)  # excludes columns that only contain padding
     difference = mel.log_mel(pair.output)[:columns] - mel.log_mel(pair.reference)[:columns]
     return float(np.mean(np.abs(difference)))
 
 
 def si_sdr_db(pair: Pair) -> float:
-    """Return the scale-invariant signal-to-distortion ratio in dB, clipped to -100 .. 100 (arXiv 1811.02508).
+    """Return the scale-invariant signal-to-distortion ratio in dB, limited to -100 to 100 (arXiv 1811.02508).
 
-    The means of both waves are removed first. Vocoders do not preserve the waveform, so they score far below zero even
-    if they sound good.
+    The means of both waveforms are first subtracted. Codecs that do not preserve the waveform, such as vocoders, score
+    far below 0 even if they sound good.
 
     Raises:
         UndefinedMetric: the reference is constant.
@@ -149,7 +148,7 @@ SIGNAL_METRICS = (
         "higher",
         pesq_wb,
         worst=PESQ_WORST,
-        what="perceived quality against the original, 1.0 to 4.64; levels are equalised first",
+        what="perceived quality compared with the original, 1.0 to 4.64; levels are equalized first",
         source="ITU-T P.862.2, `pesq`",
         packages=("pesq",),
     ),
@@ -160,7 +159,7 @@ SIGNAL_METRICS = (
         "higher",
         stoi,
         worst=0.0,
-        what="intelligibility: correlation of the envelopes of 15 bands with the original's, up to 1",
+        what="intelligibility: correlation of the envelopes in 15 bands with those of the original; at most 1",
         source="Taal et al. 2011, `pystoi`",
         packages=("pystoi",),
     ),
@@ -171,7 +170,7 @@ SIGNAL_METRICS = (
         "higher",
         estoi,
         worst=0.0,
-        what="extended STOI, with correlation across bands; about 0 for unrelated waves, up to 1",
+        what="extended STOI, which also correlates across bands; about 0 for unrelated audio, at most 1",
         source="Jensen & Taal 2016, `pystoi`",
         packages=("pystoi",),
     ),
@@ -181,7 +180,7 @@ SIGNAL_METRICS = (
         "natural log",
         "lower",
         mel_distance,
-        what="mean absolute difference of the log-mel spectrograms, 128 bands to 12 kHz; depends on level",
+        what="mean absolute difference of log-mel spectrograms, 128 bands up to 12 kHz; depends on the level",
         source="`silkcodec.mel`",
     ),
     Metric(
@@ -191,7 +190,7 @@ SIGNAL_METRICS = (
         "higher",
         si_sdr_db,
         worst=SI_SDR_WORST_DB,
-        what="waveform fidelity, independent of level; within -100 to 100",
+        what="waveform fidelity, independent of the level; limited to -100 to 100",
         source="Le Roux et al. 2019, arXiv 1811.02508",
     ),
     Metric(

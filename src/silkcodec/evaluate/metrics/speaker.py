@@ -1,13 +1,13 @@
-"""Measure speaker similarity: the cosine of two speaker embeddings.
+"""Measure speaker similarity as the cosine similarity of two speaker embeddings.
 
-The model is passed under the key "speaker":
+The model is passed with the key "speaker". It is one of:
 
-- the hub name or folder of a `transformers` network for speaker verification (AutoModelForAudioXVector), such as
-  microsoft/wavlm-base-plus-sv, the most common one in the literature;
-- `pretrained.pt`, the weights of Resemblyzer (GE2E, arXiv 1710.10467). Without a model, those of the package
-  `resemblyzer` are used if it is installed. This module implements its small network.
+- the hub name or folder of a `transformers` model for speaker verification (AutoModelForAudioXVector), e.g.
+  microsoft/wavlm-base-plus-sv, the most common model in the literature.
+- the path of `pretrained.pt`, the weights of Resemblyzer (GE2E, arXiv 1710.10467). This module implements its small
+  network. This is the default if the package `resemblyzer` is installed.
 
-Cosines of different models are not comparable.
+Similarities from different models cannot be compared.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ Embedding = NDArray[np.float32]  # [width], of length 1
 
 SPEAKER_RATE = 16_000  # Hz
 SPEAKER_MIN_S = 1.0  # Shorter clips give unreliable embeddings.
-MAX_PART_S = 20.0  # Longer clips are embedded in equal parts, because memory grows with the square of the length.
+MAX_PART_S = 20.0  # Longer clips are embedded in equal parts, because memory grows with the square of the duration.
 
 GE2E_BANDS, GE2E_WIDTH = 40, 256
 GE2E_FFT, GE2E_HOP = 400, 160  # samples
 GE2E_WINDOW, GE2E_STEP = 160, 77  # columns: 1.6 s, 1.3 times a second
-GE2E_COVERAGE = 0.75  # minimum share of the last window that the wave must cover
-GE2E_LEVEL_DBFS = -30.0  # Quieter waves are amplified to this level.
-GE2E_PAUSE_DB = 40.0  # Windows this far below the loudest are pauses and are skipped.
+GE2E_COVERAGE = 0.75  # minimum share of the last window that the audio must cover
+GE2E_LEVEL_DBFS = -30.0  # Quieter audio is amplified to this level.
+GE2E_PAUSE_DB = 40.0  # Windows are skipped as pauses if they are this far below the loudest window.
 
 
 def speaker_similarity(pair: Pair, model: str | None) -> float:
-    """Return the cosine of the speaker embeddings of both waves, -1 .. 1.
+    """Return the cosine similarity of the speaker embeddings of reference and output, from -1 to 1.
 
     Raises:
         UndefinedMetric: the clip is shorter than 1 s.
@@ -57,7 +57,7 @@ def speaker_similarity(pair: Pair, model: str | None) -> float:
 
 @cache
 def _embedder(source: str) -> Callable[[Wave], Embedding]:
-    """Return a function that maps a wave [T] at 16 kHz to its embedding."""
+    """Return a function that computes the embedding of a waveform [T] at 16 kHz."""
     return _ge2e(Path(source)) if source.endswith(".pt") else _xvector(source)
 
 
@@ -69,11 +69,11 @@ def _xvector(source: str) -> Callable[[Wave], Embedding]:
         network = AutoModelForAudioXVector.from_pretrained(source).eval()
     except (OSError, ValueError) as error:
         raise WeightsError(
-            f"speaker must be a speaker verification network that transformers can load; got {source!r}: {error}"
+            f"speaker must be a speaker verification model that transformers can load; got '{source}': {error}"
         ) from error
     if features.sampling_rate != SPEAKER_RATE:
         raise WeightsError(
-            f"speaker must be a model for {SPEAKER_RATE} Hz; {source!r} needs {features.sampling_rate} Hz."
+            f"speaker must be a model for {SPEAKER_RATE} Hz; got '{source}', which needs {features.sampling_rate} Hz."
         )
 
     def embed(wave: Wave) -> Embedding:
@@ -89,9 +89,10 @@ def _xvector(source: str) -> Callable[[Wave], Embedding]:
 
 
 def _ge2e(file: Path) -> Callable[[Wave], Embedding]:
-    """Load Resemblyzer's network: 3 LSTM layers on mel energies, a linear layer and ReLU.
+    """Load Resemblyzer's network and return a function that computes embeddings.
 
-    The embedding is the mean over windows of 1.6 s.
+    The network has three LSTM layers on mel energies, a linear layer and ReLU. An embedding is the mean over windows
+    of 1.6 s.
     """
     import torch
     from torch import nn
@@ -107,7 +108,7 @@ def _ge2e(file: Path) -> Callable[[Wave], Embedding]:
         network.load_state_dict({name: value for name, value in state.items() if name in network.state_dict()})
     except (OSError, KeyError, RuntimeError) as error:
         raise WeightsError(
-            f"speaker must be the weights of Resemblyzer; cannot load '{file.name}': {error}."
+            f"Cannot load '{file.name}': {error}. speaker must be the path of Resemblyzer's pretrained.pt."
         ) from error
 
     def embed(wave: Wave) -> Embedding:
@@ -143,8 +144,8 @@ def _ge2e_windows(wave: Wave) -> NDArray[np.float32]:
 
 
 def _mean_direction(parts: list[Any]) -> Embedding:
-    """Return the mean direction of some vectors, as a vector of length 1."""
-    tiny = 1e-12  # The output of a ReLU can be all zeros.
+    """Return the mean direction of vectors as a vector of length 1."""
+    tiny = 1e-12  # prevents division by zero if the output of the ReLU is all zeros
     mean = np.mean([part / max(float(np.linalg.norm(part)), tiny) for part in parts], axis=0)
     direction: Embedding = (mean / max(float(np.linalg.norm(mean)), tiny)).astype(np.float32)
     return direction
@@ -157,13 +158,13 @@ def _packaged() -> Path | None:
 def _lacks(model: str | None) -> str | None:
     if model is None and _packaged() is None:
         return (
-            "Speaker similarity needs a model. Pass --model speaker=microsoft/wavlm-base-plus-sv (or the folder of "
-            "another AutoModelForAudioXVector), or --model speaker=pretrained.pt (the weights of Resemblyzer)."
+            "Speaker similarity needs a model. Pass --model speaker=microsoft/wavlm-base-plus-sv (or another "
+            "AutoModelForAudioXVector), or --model speaker=pretrained.pt (the weights of Resemblyzer)."
         )
     if model is not None and model.endswith(".pt"):
-        return None if Path(model).is_file() else f"Weights for speaker not found: '{model}'."
+        return None if Path(model).is_file() else f"File not found: '{model}'. Pass the path of the speaker model."
     if model is not None and not is_installed("transformers"):
-        return str(MissingExtraError("The metric Speaker similarity", "transformers", "baselines"))
+        return str(MissingExtraError("The metric 'Speaker similarity'", "transformers", "baselines"))
     return None
 
 
@@ -175,8 +176,8 @@ SPEAKER_METRICS = (
         "higher",
         speaker_similarity,
         worst=0.0,
-        what="cosine of the speaker embeddings of output and original; up to 1",
-        source="the model given: an x-vector network of `transformers`, or GE2E (arXiv 1710.10467)",
+        what="cosine similarity of the speaker embeddings of output and original; at most 1",
+        source="an x-vector model of `transformers`, or GE2E (arXiv 1710.10467)",
         packages=("torch",),
         extra="baselines",
         model_key="speaker",

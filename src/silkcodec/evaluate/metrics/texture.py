@@ -1,15 +1,16 @@
 """Measure whether noisy sounds keep their fine structure and high frequencies.
 
-No training loss of Silk measures these properties. If a codec averages details that it cannot encode, fricatives get a
-smooth spectrum. The mel distance stays small, but the result sounds synthetic. Real fricatives are noise, whose log
-spectrum scatters about its envelope.
+Silk's training losses do not measure these properties. If a codec replaces details that it cannot encode by their
+average, the spectrum of fricatives becomes too smooth. They then sound synthetic, although the mel distance is small.
+The log spectrum of real fricatives, like that of noise, scatters around its envelope.
 
-All metrics here use spectra of 1,024 samples (43 ms, Hann window, hop 512) at 24 kHz. The frames are selected from the
-reference alone, so that they are the same for all codecs:
+All metrics in this module use spectra of 1,024 samples (43 ms, Hann window, hop 512) at 24 kHz. The frames are selected
+from the reference, so they are the same for all codecs:
 
-- A fricative frame has more power from 4 to 7.4 kHz than from 0.1 to 2.5 kHz. The former is at most 20 dB below its
-  99th percentile over frames, and at most 40 dB below the power of the loudest frame.
-- An unvoiced frame has no F0 according to WORLD, and its power is at most 40 dB below that of the loudest frame.
+- A fricative frame has more power between 4 and 7.4 kHz than between 0.1 and 2.5 kHz. Its power between 4 and 7.4 kHz
+  is at most 20 dB below the 99th percentile over frames, and at most 40 dB below the total power of the loudest frame.
+- An unvoiced frame does not overlap a frame with F0 (see pitch.py), and its power is at most 40 dB below that of the
+  loudest frame.
 """
 
 from __future__ import annotations
@@ -23,13 +24,13 @@ from silkcodec.evaluate.metrics.base import SAMPLE_RATE, Metric, Pair, Undefined
 from silkcodec.evaluate.metrics.pitch import F0_PERIOD_MS, find_f0
 
 Power = NDArray[np.float64]  # [frames, bins]
-Frames = NDArray[np.int64]  # frame numbers
+Frames = NDArray[np.int64]  # frame indices
 
 WINDOW = 1024  # samples
 HOP = 512  # samples
 HZ = np.fft.rfftfreq(WINDOW, 1 / SAMPLE_RATE)
 POWER_FLOOR = 1e-12  # floor for logarithms; 16-bit rounding noise alone is 1e-8
-BLOCK = 4000  # frames analysed at a time (85 s), so that memory does not grow with the duration
+BLOCK = 4000  # number of frames to analyze at a time (85 s), so that memory does not grow with the duration
 
 MIN_FRAMES = 10  # 0.2 s
 FRICATIVE_HZ, VOWEL_HZ = (4000.0, 7400.0), (100.0, 2500.0)
@@ -41,15 +42,16 @@ ENERGY_SHARE = 0.99
 HIGH_HZ = (7750.0, 10000.0)
 TOP_HZ, TOP_DB = (9000.0, 10000.0), -30.0  # minimum power density of a full-band reference, relative to SCATTER_HZ
 FLATNESS_HZ = (300.0, 7400.0)
-FLATNESS_FLOOR = 1e-6  # relative to the mean of a frame; lower power is inaudible and may be rounding noise
+FLATNESS_FLOOR = 1e-6  # relative to the mean of a frame; lower power is inaudible and can be rounding noise
 FLATNESS_WORST_DB, HIGH_WORST_DB = -60.0, -100.0
 
 
 def fricative_scatter_db(pair: Pair) -> float:
-    """Return the scatter of the output's log spectrum about its smooth envelope in fricatives, 4.2 to 7.4 kHz, in dB.
+    """Return how much the output's log spectrum scatters around its envelope in fricatives, in dB.
 
-    The envelope is the log spectrum smoothed along frequency by a Hann kernel 400 Hz wide. The scatter is the root mean
-    square of the residual over bins and frames. White noise has 4.9 dB, recorded fricatives 5.1 to 5.5 dB.
+    The envelope is the log spectrum smoothed over frequency with a Hann kernel of 400 Hz. The scatter is the RMS
+    deviation from the envelope between 4.2 and 7.4 kHz. It is 4.9 dB for white noise, and 5.1 to 5.5 dB for recorded
+    fricatives.
 
     Raises:
         UndefinedMetric: the reference has less than 0.2 s of fricatives.
@@ -58,7 +60,7 @@ def fricative_scatter_db(pair: Pair) -> float:
 
 
 def bandwidth_percent(pair: Pair) -> float:
-    """Return the change of the bandwidth of fricatives relative to the reference, in percent.
+    """Return the change in the bandwidth of fricatives relative to the reference, in percent.
 
     The bandwidth is the frequency below which 99 % of the energy lies.
 
@@ -70,26 +72,29 @@ def bandwidth_percent(pair: Pair) -> float:
 
 
 def high_band_db(pair: Pair) -> float:
-    """Return the power from 7.75 to 10 kHz in fricatives relative to the reference, in dB.
+    """Return the power of fricatives between 7.75 and 10 kHz relative to the reference, in dB.
 
     Raises:
-        UndefinedMetric: the reference has less than 0.2 s of fricatives, or is not full-band: its power density from 9
-            to 10 kHz is more than 30 dB below that from 4.2 to 7.4 kHz.
+        UndefinedMetric: the reference has less than 0.2 s of fricatives or is not full-band. A reference is full-band
+            if its power density between 9 and 10 kHz is at most 30 dB below that between 4.2 and 7.4 kHz.
     """
     frames = _fricatives(pair)
     reference = _power_of_reference(pair, frames)
     top_db = _to_db(_density(reference, TOP_HZ)) - _to_db(_density(reference, SCATTER_HZ))
     if top_db < TOP_DB:
-        raise UndefinedMetric(f"High band needs a full-band reference; its power from 9 kHz is {-top_db:.0f} dB lower.")
+        raise UndefinedMetric(
+            "High band needs a full-band reference, with at most 30 dB less power density above 9 kHz than in "
+            f"4.2 to 7.4 kHz; got {-top_db:.0f} dB less."
+        )
     output = _power_of_output(pair, frames)
     return max(float(_to_db(_density(output, HIGH_HZ)) - _to_db(_density(reference, HIGH_HZ))), HIGH_WORST_DB)
 
 
 def flatness_db(pair: Pair) -> float:
-    """Return the spectral flatness of unvoiced frames, 0.3 to 7.4 kHz, minus that of the reference, in dB.
+    """Return the difference in the spectral flatness of unvoiced frames, output minus reference, in dB.
 
-    Flatness is the geometric mean of the power spectrum divided by its arithmetic mean. A value above 0 means that the
-    output is too smooth.
+    Flatness is the geometric mean of the power spectrum between 0.3 and 7.4 kHz, divided by its arithmetic mean. A
+    value above 0 means that the output is too smooth.
 
     Raises:
         UndefinedMetric: the reference has less than 0.2 s of unvoiced sound.
@@ -101,7 +106,7 @@ def flatness_db(pair: Pair) -> float:
 
 
 def fricative_frames(wave: Wave) -> Frames:
-    """Return the numbers of the fricative frames of a wave at 24 kHz, float32 [T]; see the module docstring."""
+    """Return the indices of the fricative frames in a waveform, float32 [T] at 24 kHz. See the module docstring."""
     total, high, low = (np.concatenate(parts) for parts in zip(*_powers(wave), strict=True))
     if not high.any():
         return np.zeros(0, dtype=np.int64)
@@ -113,7 +118,7 @@ def fricative_frames(wave: Wave) -> Frames:
 
 
 def scatter_db(power: Power) -> float:
-    """Return the RMS deviation in dB of log spectra [frames, bins] from their envelopes, from 4.2 to 7.4 kHz."""
+    """Return the RMS deviation of log spectra from their envelopes between 4.2 and 7.4 kHz, in dB."""
     logarithm = _to_db(power)
     width = int(ENVELOPE_HZ / HZ[1]) | 1
     kernel = np.hanning(width + 2)[1:-1]
@@ -123,13 +128,13 @@ def scatter_db(power: Power) -> float:
 
 
 def bandwidth_hz(power: Power) -> float:
-    """Return the frequency in Hz below which 99 % of the energy of [frames, bins] lies."""
+    """Return the frequency in Hz below which 99 % of the energy of power spectra lies."""
     energy = np.cumsum(power.sum(axis=0))
     return float(np.interp(ENERGY_SHARE * energy[-1], energy, HZ))
 
 
 def power_of(wave: Wave, frames: Frames) -> Power:
-    """Return the power spectra of the given frames of a wave at 24 kHz, float64 [len(frames), 513]."""
+    """Return the power spectra of frames of a waveform at 24 kHz, float64 [len(frames), 513]."""
     padded = np.pad(wave, (WINDOW // 2, WINDOW))
     windows = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP]
     spectrum = np.fft.rfft(windows[frames] * np.hanning(WINDOW), axis=1)
@@ -137,7 +142,7 @@ def power_of(wave: Wave, frames: Frames) -> Power:
 
 
 def _powers(wave: Wave) -> Iterator[tuple[NDArray[np.float64], ...]]:
-    """Yield the total power and the power in the fricative and vowel bands, for each block of frames."""
+    """Yield the total power, the power in the fricative band and the power in the vowel band for blocks of frames."""
     n_frames = len(wave) // HOP + 1
     for start in range(0, n_frames, BLOCK):
         power = power_of(wave, np.arange(start, min(start + BLOCK, n_frames)))
@@ -148,7 +153,7 @@ def _fricatives(pair: Pair) -> Frames:
     frames: Frames = pair.of_reference("fricative frames", fricative_frames)
     if len(frames) < MIN_FRAMES:
         raise UndefinedMetric(
-            f"This metric needs at least 0.2 s of fricatives; the reference has {len(frames)} of {MIN_FRAMES} frames."
+            f"This metric needs at least {MIN_FRAMES} fricative frames (0.2 s); the reference has {len(frames)}."
         )
     return frames
 
@@ -166,9 +171,9 @@ def _power_of_output(pair: Pair, frames: Frames) -> Power:
 def _unvoiced_frames(wave: Wave) -> Frames:
     total_db = _to_db(np.concatenate([total for total, _, _ in _powers(wave)]))
     voiced_s = F0_PERIOD_MS / 1000 * np.flatnonzero(find_f0(wave) > 0)
-    centres_s = np.arange(len(total_db)) * HOP / SAMPLE_RATE
+    centers_s = np.arange(len(total_db)) * HOP / SAMPLE_RATE
     half_s = WINDOW / 2 / SAMPLE_RATE
-    n_voiced = np.searchsorted(voiced_s, centres_s + half_s) - np.searchsorted(voiced_s, centres_s - half_s)
+    n_voiced = np.searchsorted(voiced_s, centers_s + half_s) - np.searchsorted(voiced_s, centers_s - half_s)
     return np.flatnonzero((n_voiced == 0) & (total_db > total_db.max() - BELOW_LOUDEST_DB))
 
 
@@ -198,7 +203,7 @@ TEXTURE_METRICS = (
         "original",
         fricative_scatter_db,
         worst=0.0,
-        what="scatter of the log spectrum about its envelope in fricatives; below the original: too smooth",
+        what="scatter of the log spectrum around its envelope in fricatives; below the original: too smooth",
         source="own; definition in `metrics/texture.py`",
     ),
     Metric(
@@ -208,7 +213,7 @@ TEXTURE_METRICS = (
         "zero",
         bandwidth_percent,
         worst=-100.0,
-        what="change of the frequency below which 99 % of the energy in fricatives lies",
+        what="change in the frequency below which 99 % of the energy of fricatives lies",
         source="own",
     ),
     Metric(
@@ -218,7 +223,7 @@ TEXTURE_METRICS = (
         "zero",
         high_band_db,
         worst=HIGH_WORST_DB,
-        what="power from 7.75 to 10 kHz in fricatives relative to the original; full-band originals only",
+        what="power of fricatives between 7.75 and 10 kHz relative to the original; only for full-band originals",
         source="own",
     ),
     Metric(
@@ -228,7 +233,7 @@ TEXTURE_METRICS = (
         "zero",
         flatness_db,
         worst=FLATNESS_WORST_DB,
-        what="spectral flatness of unvoiced frames minus the original's; above 0: too smooth",
+        what="spectral flatness of unvoiced frames minus that of the original; above 0: too smooth",
         source="own; F0 by `pyworld`",
         packages=("pyworld",),
     ),

@@ -1,4 +1,4 @@
-"""Measure ViSQOL v3 in speech mode: quality from the similarity of gammatone spectrograms (arXiv 2004.09584)."""
+"""Measure quality with ViSQOL v3 in speech mode, which compares gammatone spectrograms (arXiv 2004.09584)."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import numpy as np
 from silkcodec.evaluate.metrics.base import Metric, Pair, UndefinedMetric, is_installed
 
 VISQOL_RATE = 16_000  # Hz, the rate of speech mode
-VISQOL_MIN_S = 0.7  # a patch of 0.4 s plus the margins that the analysis cuts off at both ends
-# Search range for patches of the output, in patches of 0.4 s before and after the expected position. Pairs are aligned,
-# so 1 gives the same value as the default of 60, and the time grows linearly with the duration, not quadratically.
+VISQOL_MIN_S = 0.7  # a patch of 0.4 s, and the margins that the analysis removes at both ends
+# Number of patches of 0.4 s to search before and after the expected position in the output. Pairs are aligned, so 1
+# gives the same value as the default of 60, and the time grows linearly with the duration instead of quadratically.
 SEARCH_PATCHES = 1
 VISQOL_WORST = 1.0  # lower end of the scale
 
 
 def visqol(pair: Pair) -> float:
-    """Return ViSQOL's MOS-LQO, from 1 to about 4.5, the limit of the lattice network of v3.3 for identical waves.
+    """Return ViSQOL's MOS-LQO from 1 to about 4.5, the value of v3.3 for identical waveforms.
 
     Raises:
-        UndefinedMetric: the reference is shorter than 0.7 s, or has no patch of 0.4 s with speech in it.
+        UndefinedMetric: the reference is shorter than 0.7 s or does not contain a patch of 0.4 s with speech.
     """
     if pair.duration_s < VISQOL_MIN_S:
         raise UndefinedMetric(f"ViSQOL needs at least {VISQOL_MIN_S} s of audio; got {pair.duration_s:.3f} s.")
@@ -45,7 +45,7 @@ def _lacks(model: str | None) -> str | None:
     absent = [package for package in ("visqol", "ai_edge_litert") if not is_installed(package)]
     if not absent:
         return None
-    return f"ViSQOL needs {absent[0]!r}, which is not installed; run: pip install visqol-python ai-edge-litert"
+    return f"ViSQOL needs '{absent[0]}', which is not installed. Run: pip install visqol-python ai-edge-litert"
 
 
 VISQOL_METRICS = (
@@ -56,7 +56,7 @@ VISQOL_METRICS = (
         "higher",
         visqol,
         worst=VISQOL_WORST,
-        what="perceived quality against the original, speech mode; 1 to about 4.5",
+        what="perceived quality compared with the original, in speech mode; 1 to about 4.5",
         source="ViSQOL v3, arXiv 2004.09584; `visqol-python`",
         needs="`visqol-python`, `ai-edge-litert`",
         lacks=_lacks,

@@ -1,18 +1,18 @@
-"""Measure word and character errors: a recognizer's transcript of the output against a reference text.
+"""Measure word and character error rates by comparing a recognizer's transcript of the output with a reference text.
 
-| name       | reference                                       | measures                                       |
-|------------|-------------------------------------------------|------------------------------------------------|
-| wer, cer   | the manifest's column `text`                    | errors of the codec and of the recognizer      |
-| dwer, dcer | the recognizer's transcript of the *original*   | changes by the codec, as recognized            |
+| name       | reference text                                | includes                               |
+|------------|-----------------------------------------------|----------------------------------------|
+| wer, cer   | the manifest column `text`                    | errors of the codec and the recognizer |
+| dwer, dcer | the recognizer's transcript of the *original* | changes caused by the codec            |
 
-The recognizer is Whisper through `faster-whisper`, passed under the key "whisper" as a size ("base", downloaded from
-the hub once) or a folder. Transcripts are reproducible: temperature 0 without fallback to sampling, no conditioning on
-earlier segments, 8-bit weights, one thread. The language is the manifest's column `language`. Without it, Whisper
-detects the language of the original, which is then used for all outputs.
+The recognizer is Whisper in `faster-whisper`. The model is passed with the key "whisper" as a size, e.g. "base", which
+is downloaded from the hub once, or as a folder. Transcripts are reproducible: temperature 0 without fallback to
+sampling, no conditioning on earlier segments, 8-bit weights, and one thread. The language is taken from the manifest
+column `language`. If it is not known, Whisper detects the language of the original and uses it for all outputs.
 
-Both texts are normalised first (`normalised`). For languages written without spaces (Chinese, Japanese, Thai, ...) only
-characters are counted. Means weight each clip by the words or characters of its reference, so that they equal errors
-over words of the whole set.
+Both texts are normalized first (see `normalized`). For languages that are written without spaces between words, such as
+Chinese, Japanese and Thai, only character error rates are defined. Means weight each clip by the number of words or
+characters in its reference, so they are the error rates of the whole set.
 """
 
 from __future__ import annotations
@@ -28,42 +28,42 @@ from silkcodec.evaluate.metrics.base import Metric, Pair, UndefinedMetric, Wave,
 WHISPER_RATE = 16_000  # Hz
 WINDOW_S = 30  # length of Whisper's input window
 BEAM = 5
-TOKENS_PER_S, TOKENS_MORE = 15, 20  # above the rate of any speaker; stops a recognizer that repeats itself endlessly
-TOKENS_MOST = 400  # number of tokens that fit into Whisper's decoder besides the prompt
+TOKENS_PER_S, TOKENS_MORE = 15, 20  # faster than any speaker; stops endless repetitions
+TOKENS_MOST = 400  # number of tokens that fit into Whisper's decoder in addition to the prompt
 
 UNSPACED = {"zh", "yue", "ja", "th", "lo", "my", "km", "bo"}  # languages written without spaces between words
 ALIASES = {"cmn": "zh", "nb": "no", "iw": "he", "jv": "jw", "fil": "tl"}  # language codes -> Whisper's codes
 APOSTROPHES = dict.fromkeys([0x27, 0x60, 0x2BC, 0x2019])  # straight, grave, modifier letter, typographic
-# Arabic vowel marks and the tatweel, which recognizers and most texts omit.
+# Arabic vowel marks and the tatweel are removed, because recognizers and most texts omit them.
 ARABIC_MARKS = dict.fromkeys([0x0640, 0x0670, *range(0x064B, 0x0653)])
 
 Unit = Literal["words", "characters"]
 
 
 def wer(pair: Pair, model: str) -> Weighted:
-    """Return the word error rate against the manifest's text, in percent, weighted by words."""
+    """Return the word error rate relative to the text in the manifest, in percent, weighted by words."""
     return _against_text(pair, model, "words")
 
 
 def cer(pair: Pair, model: str) -> Weighted:
-    """Return the character error rate against the manifest's text, in percent, weighted by characters."""
+    """Return the character error rate relative to the text in the manifest, in percent, weighted by characters."""
     return _against_text(pair, model, "characters")
 
 
 def dwer(pair: Pair, model: str) -> Weighted:
-    """Return the word error rate against the recognizer's transcript of the original, in percent."""
+    """Return the word error rate relative to the original's transcript, in percent, weighted by words."""
     return _against_transcript(pair, model, "words")
 
 
 def dcer(pair: Pair, model: str) -> Weighted:
-    """Return the character error rate against the recognizer's transcript of the original, in percent."""
+    """Return the character error rate relative to the original's transcript, in percent, weighted by characters."""
     return _against_transcript(pair, model, "characters")
 
 
 def _against_text(pair: Pair, model: str, unit: Unit) -> Weighted:
     text = pair.columns.get("text", "")
     if not text.strip():
-        raise UndefinedMetric("The clip has no reference text in the manifest's column 'text'.")
+        raise UndefinedMetric("The clip has no text in the manifest column 'text'.")
     language = _language(pair, model)
     return error_rate(text, _transcript_of_output(pair, model, language), unit, language)
 
@@ -84,28 +84,30 @@ def _transcript_of_output(pair: Pair, model: str, language: str) -> str:
 
 
 def error_rate(reference: str, output: str, unit: Unit, language: str) -> Weighted:
-    """Return the edit distance of two texts divided by the length of the reference, in percent, with that length.
+    """Return the error rate of a text relative to a reference text in percent, with the reference length as weight.
+
+    The error rate is the edit distance divided by the length of the reference, both after normalization.
 
     Raises:
-        UndefinedMetric: the normalised reference is empty, or the language is written without word boundaries.
+        UndefinedMetric: the normalized reference is empty, or words are counted in a language without spaces.
     """
     from rapidfuzz.distance import Levenshtein
 
     if unit == "words" and language in UNSPACED:
-        raise UndefinedMetric(f"The language {language!r} has no spaces between words; use the character error rate.")
-    expected, got = normalised(reference).split(), normalised(output).split()
+        raise UndefinedMetric(f"The language '{language}' has no spaces between words. Use the character error rate.")
+    expected, got = normalized(reference).split(), normalized(output).split()
     if unit == "characters":
         gap = "" if language in UNSPACED else " "
         expected, got = list(gap.join(expected)), list(gap.join(got))
     if not expected:
-        raise UndefinedMetric(f"The reference text has no {unit} after normalisation.")
+        raise UndefinedMetric(f"The reference text has no {unit} after normalization.")
     return Weighted(100.0 * Levenshtein.distance(expected, got) / len(expected), float(len(expected)))
 
 
-def normalised(text: str) -> str:
-    """Normalise a text: NFKC, lower case, apostrophes removed, other punctuation replaced by spaces.
+def normalized(text: str) -> str:
+    """Return a text after NFKC normalization in lower case, without apostrophes and with other punctuation as spaces.
 
-    >>> normalised("Don't STOP — well-known, “really”?")
+    >>> normalized("Don't STOP — well-known, “really”?")
     'dont stop well known really'
     """
     folded = unicodedata.normalize("NFKC", text).casefold().translate(ARABIC_MARKS)
@@ -114,7 +116,7 @@ def normalised(text: str) -> str:
 
 
 def transcribe(wave: Wave, model: str, language: str) -> str:
-    """Return Whisper's transcript of a wave, float32 [T] at 16 kHz; "" for silence."""
+    """Return Whisper's transcript of a waveform, float32 [T] at 16 kHz, or "" for silence."""
     if is_silent(wave):
         return ""
     most = min(TOKENS_MOST, int(TOKENS_PER_S * len(wave) / WHISPER_RATE) + TOKENS_MORE)
@@ -125,7 +127,7 @@ def transcribe(wave: Wave, model: str, language: str) -> str:
         temperature=0.0,
         condition_on_previous_text=False,
         without_timestamps=len(wave)
-        <= WINDOW_S * WHISPER_RATE,  # Longer waves need timestamps to continue after a window.
+        <= WINDOW_S * WHISPER_RATE,  # Longer audio needs timestamps to continue after a window.
         max_new_tokens=most,
     )
     return "".join(segment.text for segment in segments)
@@ -143,7 +145,7 @@ def _language(pair: Pair, model: str) -> str:
         f"language by {model}", lambda wave: _whisper(model).detect_language(wave)[0], WHISPER_RATE
     )
     if language not in known:
-        raise UndefinedMetric(f"The recognizer does not support the clip's language {language!r}.")
+        raise UndefinedMetric(f"The recognizer does not support the language '{language}'.")
     return str(language)
 
 
@@ -154,14 +156,14 @@ def _whisper(model: str) -> Any:
     from faster_whisper import WhisperModel
     from tqdm import tqdm
 
-    # Even a hidden progress bar creates a lock between processes, which a terminated worker does not release.
+    # Even a hidden progress bar creates a lock that processes share. A terminated worker would not release it.
     tqdm.set_lock(threading.RLock())
     try:
         return WhisperModel(model, device="cpu", compute_type="int8", cpu_threads=1, num_workers=1)
     except (OSError, RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise WeightsError(
-            f"whisper must be a size or a folder of a CTranslate2 model; got {model!r}: {reason}"
+            f"whisper must be a model size or a folder with a CTranslate2 model; got '{model}': {reason}"
         ) from error
 
 
@@ -169,10 +171,10 @@ def _lacks(model: str | None) -> str | None:
     if model is None:
         return (
             "Error rates need a recognizer. Pass --model whisper=base (or another size of Whisper), or "
-            "--model whisper=FOLDER with a model in CTranslate2 format."
+            "--model whisper=FOLDER (with a model in CTranslate2 format)."
         )
     if Path(model).is_dir() and not (Path(model) / "model.bin").is_file():
-        return f"whisper must be a folder with model.bin, in CTranslate2 format; '{model}' has no model.bin."
+        return f"whisper must be a folder with a model in CTranslate2 format; got '{model}', which has no model.bin."
     return None
 
 
@@ -201,8 +203,8 @@ WORD_METRICS = (
         "dWER",
         dwer,
         "words",
-        "word differences from the same recognizer's transcript of the original",
+        "word errors relative to the same recognizer's transcript of the original",
         "as in DASB, arXiv 2406.14294",
     ),
-    _metric("dcer", "dCER", dcer, "characters", "character differences from that transcript", "the same"),
+    _metric("dcer", "dCER", dcer, "characters", "character errors relative to that transcript", "the same"),
 )
