@@ -231,7 +231,7 @@ def test_unavailable_metrics_are_reported(corpus: Path, monkeypatch: pytest.Monk
     assert "missing" not in result["metrics"]["level_db"]
     assert result["means"]["half"]["level_db"]["mean"] is not None
     assert any("Absent" in sentence for sentence in report.failures(result))  # it was requested
-    assert "- Absent: The metric Absent needs 'nonesuch'" in report.to_markdown(result)
+    assert "- Absent: The metric 'Absent' needs 'nonesuch'" in report.to_markdown(result)
 
 
 def test_error_rates_weight_clips_by_words(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,11 +1,10 @@
-"""Fit quantizers to given vectors, without an encoder or a decoder.
+"""Fit quantizers to vectors without an encoder or a decoder.
 
-    ResidualChain   VQ (one codebook) and RVQ: each codebook is fitted to the residual of the previous ones by k-means
+    ResidualChain   VQ (one codebook) and RVQ: k-means fits each codebook to the residual of the previous ones
     ScalarGrid      FSQ: each number, or each principal component, is rounded to one of 2^b uniform levels
 
-The codebooks are `silkcodec_torch.quantizers.Codebook`, as in training. With a decay of 0 its moving average is the
-mean of the batch, so a step on all vectors is a step of Lloyd's algorithm. An entry without vectors is moved to
-a vector.
+The codebooks are of the class `Codebook`, as in training. If the decay of its moving average is 0, a step on all
+vectors is a step of Lloyd's algorithm. An entry without vectors is moved to a vector.
 """
 
 from __future__ import annotations
@@ -20,17 +19,17 @@ from torch import Tensor
 from silkcodec_torch.quantizers import Codebook
 
 LLOYD_STEPS = 25
-CHUNK = 4_096  # number of vectors whose distances to all entries are in memory at the same time
-EMPTY = 1e-6  # threshold for moving an entry, as a share of uniform use; it is below one vector
+CHUNK = 4_096  # number of vectors whose distances to all entries are computed at a time
+EMPTY = 1e-6  # threshold for moving an entry, as a share of uniform usage; it corresponds to less than one vector
 FIT_VECTORS = 20_000  # A grid is fitted to at most this many vectors. It has two parameters per dimension.
 N_WIDTHS, NARROWEST = 40, 0.3  # number of half widths to try, and the smallest one in standard deviations
 
 
 class ResidualChain:
-    """Residual vector quantization with codebooks of any sizes. One codebook is plain vector quantization.
+    """Quantize vectors with residual codebooks of any sizes. With one codebook, this is vector quantization.
 
     Attributes:
-        books: The codebooks in their order.
+        books: Codebooks in order.
     """
 
     def __init__(self, books: Sequence[Codebook]) -> None:
@@ -38,7 +37,7 @@ class ResidualChain:
 
     @classmethod
     def fit(cls, vectors: Tensor, sizes: Sequence[int], seed: int, steps: int = LLOYD_STEPS) -> ResidualChain:
-        """Fit codebooks of the given sizes to vectors, float32 [N, D]. The result depends on the seed only."""
+        """Fit codebooks of the given sizes to vectors, float32 [N, D]. The same seed gives the same codebooks."""
         books, residual = [], vectors
         with _seeded(seed):
             for size in sizes:
@@ -49,13 +48,13 @@ class ResidualChain:
                     book.follow(residual, chosen)
                     before, chosen = chosen, nearest(book, residual)
                     if torch.equal(before, chosen) and len(chosen.unique()) == size:
-                        break  # Continue while an entry is empty, because it moves to another vector.
+                        break  # While an entry is unused, continue, because it moves to another vector.
                 books.append(book)
                 residual = residual - book(chosen)
         return cls(books)
 
     def quantize(self, vectors: Tensor) -> Tensor:
-        """Return the quantized vectors, i.e. the sums of their nearest entries, float32 [N, D]."""
+        """Return the sum of the nearest entries of all codebooks for each vector, float32 [N, D]."""
         residual, output = vectors, torch.zeros_like(vectors)
         for book in self.books:
             entries = book(nearest(book, residual))
@@ -64,15 +63,15 @@ class ResidualChain:
 
 
 class ScalarGrid:
-    """Finite scalar quantization of vectors without a trained encoder: uniform levels around the mean.
+    """Quantize each dimension of vectors to uniform levels around the mean.
 
-    The bits are assigned one by one, each to the dimension whose error it reduces most.
+    The bits are assigned one by one to the dimension whose error they reduce most.
 
     Args:
-        vectors: float32 [N, D], the vectors to fit to.
+        vectors: Vectors to fit the levels to, float32 [N, D].
         bits: Number of bits per vector.
-        rotated: Whether to quantize principal components instead of the numbers themselves. The linear layer
-            before FSQ in a codec can learn such a rotation.
+        rotated: Whether to quantize principal components instead of the dimensions of the vectors. In a codec, the
+            linear layer before FSQ can learn this rotation.
     """
 
     def __init__(self, vectors: Tensor, bits: int, *, rotated: bool) -> None:
@@ -95,22 +94,22 @@ class ScalarGrid:
 
     @property
     def sizes(self) -> list[int]:
-        """Number of levels of each dimension with at least one bit."""
+        """Return the number of levels of each dimension with at least one bit."""
         return [2**b for b in self.bits if b]
 
     def quantize(self, vectors: Tensor) -> Tensor:
-        """Return the nearest points of the grid for vectors, float32 [N, D]."""
+        """Return the nearest grid points of vectors, float32 [N, D]."""
         numbers = (vectors.double() - self.mean) @ self.axes
         return (_round(numbers, self.levels, self.steps) @ self.axes.T + self.mean).float()
 
 
 def nearest(book: Codebook, vectors: Tensor) -> Tensor:
-    """Return the codes of vectors [N, D] as int64 [N]. Distances are computed in chunks to limit memory."""
+    """Return the codes of vectors [N, D], int64 [N]. Distances are computed in chunks to limit memory."""
     return torch.cat([book.nearest(part) for part in vectors.split(CHUNK)])
 
 
 def split_bits(bits: int, codebooks: int) -> list[int]:
-    """Return the codebook sizes of a chain with the given number of bits, as equal as possible, larger ones first.
+    """Return codebook sizes with the given total number of bits. Sizes are as equal as possible, larger ones first.
 
     >>> split_bits(12, 2), split_bits(11, 4)
     ([64, 64], [8, 8, 8, 4])
@@ -120,24 +119,24 @@ def split_bits(bits: int, codebooks: int) -> list[int]:
 
 
 def bits_of(sizes: Sequence[int]) -> float:
-    """Return the bits of one code from each of the codebooks."""
+    """Return the total bits of one code from each codebook, given the codebook sizes."""
     return math.log2(math.prod(sizes))
 
 
 def _round(numbers: Tensor, levels: Tensor, steps: Tensor) -> Tensor:
-    """Round numbers to the centers of `levels` cells of width `steps` around 0. The outer cells are unbounded."""
+    """Round numbers to the centers of `levels` cells of width `steps` around 0. Values beyond the cells are clipped."""
     cells = torch.minimum(torch.floor(numbers / steps + levels / 2).clamp(min=0), levels - 1)
     return (cells - levels / 2 + 0.5) * steps
 
 
 def _best_step(numbers: Tensor, levels: int) -> tuple[float, float]:
-    """Return the mean squared error and the step of the best uniform grid for numbers, float64 [N]."""
+    """Return the mean squared error and the step of the best uniform levels for numbers, float64 [N]."""
     largest, spread = float(numbers.abs().max()), float(numbers.square().mean().sqrt())
     if spread == 0.0:
         return 0.0, 1.0
     low, high = min(NARROWEST * spread, largest / 2), largest
     best, cells = (math.inf, 1.0), torch.tensor(float(levels)).double()
-    for _ in range(2):  # a coarse search, then a finer one around the best width
+    for _ in range(2):  # a coarse search, followed by a finer search around the best width
         ratio = (high / low) ** (1 / (N_WIDTHS - 1))
         for i in range(N_WIDTHS):
             step = 2 * low * ratio**i / levels

@@ -24,7 +24,7 @@ Splits = Annotated[
     str | None,
     typer.Option("--splits", help="Splits, e.g. train,valid. Default: hold out every tenth clip."),
 ]
-Clips = Annotated[int | None, typer.Option("--clips", min=1, help="At most N clips, drawn at random.")]
+Clips = Annotated[int | None, typer.Option("--clips", min=1, help="At most N clips, selected at random.")]
 Codecs = Annotated[str, typer.Option("--codecs", help="Codec names, separated by commas.")]
 Runs = Annotated[list[Path] | None, typer.Option("--run", help="Folder of a training run. Repeatable.")]
 HeldOut = Annotated[float, typer.Option("--held-out-minutes", help="At most N minutes of held-out speech.")]
@@ -37,7 +37,7 @@ def run_experiment(name: str, measure: Callable[[Any], Any], output: Path, resul
         name: Name of the result and its files.
         measure: Function that takes a progress callback and returns the result.
         output: Folder for the page and the figure.
-        results: File for the result. None: in the folder.
+        results: File for the result. None: NAME.json in the output folder.
         force: Whether to overwrite existing files.
 
     Raises:
@@ -57,17 +57,15 @@ def run_experiment(name: str, measure: Callable[[Any], Any], output: Path, resul
 
 
 def split_names(text: str) -> list[str]:
-    """Return the names of a comma-separated list."""
+    """Return the names in a comma-separated list."""
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def pair_of_splits(text: str | None) -> tuple[str, str] | None:
-    """Return the names of the training and the held-out split in `--splits`. Raises ArgumentError."""
+    """Return the training split and the held-out split in `--splits`. Raises ArgumentError if there are not two."""
     if text is None:
         return None
     names = split_names(text)
     if len(names) != 2:
-        raise ArgumentError(
-            f"--splits must be two names, for training and held-out speech, e.g. train,valid; got '{text}'."
-        )
+        raise ArgumentError(f"--splits must be a training split and a held-out split, e.g. train,valid; got '{text}'.")
     return names[0], names[1]

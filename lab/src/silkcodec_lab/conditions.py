@@ -1,4 +1,4 @@
-"""Record the conditions of a measurement: machine, threads, versions, and the load by other processes."""
+"""Record the conditions of a measurement: machine, threads, versions, and load from other processes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from silkcodec.evaluate import machine
 
 
 class Conditions:
-    """The conditions of a measurement that starts when this object is created."""
+    """Record the conditions of a measurement, which starts when this object is created."""
 
     def __init__(self) -> None:
         self._found = {
@@ -23,5 +23,5 @@ class Conditions:
         self._before = machine.clocks()
 
     def facts(self) -> dict[str, Any]:
-        """Return the conditions as JSON values. Call this when the measurement has finished."""
+        """Return the conditions as JSON values. Call this method at the end of the measurement."""
         return {**self._found, "others_cores": machine.others_cores(self._before, machine.clocks())}

@@ -9,7 +9,7 @@ from typing import Any
 def new_figure(width_in: float, height_in: float) -> Any:
     """Return an empty Matplotlib figure of the given size in inches.
 
-    It uses the Agg canvas directly instead of pyplot, which keeps global state.
+    The figure uses the Agg canvas directly, because pyplot keeps global state.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -20,7 +20,7 @@ def new_figure(width_in: float, height_in: float) -> Any:
 
 
 def to_png(figure: Any, dpi: int = 110) -> bytes:
-    """Return a Matplotlib figure as PNG, without metadata about the software."""
+    """Return a Matplotlib figure as PNG without software metadata, so that the file does not depend on versions."""
     image = io.BytesIO()
     figure.savefig(image, format="png", dpi=dpi, metadata={"Software": None})
     return image.getvalue()

@@ -1,4 +1,4 @@
-"""Format metrics of a result as table cells and sentences."""
+"""Format the metrics of a result as table cells and tables."""
 
 from __future__ import annotations
 
@@ -8,18 +8,20 @@ from typing import Any
 from silkcodec.evaluate.markdown import ARROWS, digits, interval, number, table
 from silkcodec_lab.pages import Result
 
-Metrics = dict[str, Any]  # metric name -> {"mean", "low", "high", "n"}
+Metrics = dict[str, Any]  # {"mean", "low", "high", "n"} by metric name
 
 
 def metric_headers(result: Result) -> list[str]:
-    """Return a column header for each metric, with an arrow that shows which direction is better."""
+    """Return a column header for each metric, with an arrow in the direction of better values."""
     return [f"{metric['label']} {ARROWS[metric['better']]}" for metric in result["metrics"].values()]
 
 
 def metric_cells(result: Result, metrics: Metrics, *, signed: bool = False) -> Iterator[str]:
-    """Yield the mean of each metric of the result, with its interval if there is more than one clip.
+    """Yield a table cell for each metric: its mean, with the interval if there is more than one clip.
 
     Args:
+        result: Result that defines the metrics.
+        metrics: Means by metric name.
         signed: Whether to write a plus sign before positive means, for differences.
     """
     for name in result["metrics"]:
@@ -32,12 +34,12 @@ def metric_cells(result: Result, metrics: Metrics, *, signed: bool = False) -> I
 
 
 def significance_table(result: Result, title: str, comparisons: Mapping[str, Sequence[Metrics]]) -> str:
-    """Return a table with the number of significantly better and worse differences.
+    """Return a table that counts significantly better and significantly worse values.
 
     Args:
-        result: Result with the metrics.
+        result: Result that defines the metrics.
         title: Header of the first column.
-        comparisons: Differences by the label of their row.
+        comparisons: Differences by row label.
     """
     rows = []
     for label, differences in comparisons.items():

@@ -1,7 +1,7 @@
-"""Write a result of the laboratory (JSON) as a page (Markdown) with a figure.
+"""Write the page (Markdown) and the figure (PNG) of a result (JSON).
 
-Every page has five sections: question, method, result, limitations and reproduction. All numbers come from the JSON.
-A test compares every page in docs/lab/ with its JSON in the folder results/ of the experiment.
+Each page has five sections: question, method, result, limitations and reproduction. All numbers come from the JSON. A
+test checks that the pages in docs/lab/ match the JSON in the folder results/ of each experiment.
 """
 
 from __future__ import annotations
@@ -29,59 +29,59 @@ EXPERIMENTS = {
     "robustness": "silkcodec_lab.robustness",
     "lm-cost": "silkcodec_lab.lm_cost",
 }
-"""Experiment -> its package. The module `answer` defines QUESTION and answer(result), for docs/results.md. The module
-`page` defines:
+"""Package of each experiment.
 
-    TITLE, QUESTION, LIMITATIONS        the same for every result; the last is a sequence of Markdown texts
-    method(result), findings(result)    lists of paragraphs and tables (Markdown)
-    reproduce(result)                   the command, the machine and the versions
-    figure(result)                      a PNG (bytes)
-    title(result), question(result)     in place of TITLE and QUESTION, for an experiment with several kinds of result
+The module `answer` of the package defines QUESTION and answer(result) for docs/results.md. The module `page` defines:
 
-The page and the figure of a result have the name of the experiment, or the field `name` of the result (`check_name`).
+    TITLE, QUESTION                     Markdown texts
+    LIMITATIONS                         list of Markdown texts
+    method(result), findings(result)    lists of paragraphs and tables in Markdown
+    reproduce(result)                   command, machine and versions
+    figure(result)                      PNG as bytes
+    title(result), question(result)     replace TITLE and QUESTION if they depend on the result
+
+The page and the figure are named after the field `name` of the result or, if it is missing, after the experiment.
 """
 
 FORMAT = 2  # format version of a result
-IDLE_CORES = 0.1  # Measured times are reliable if other processes use at most this many cores.
+IDLE_CORES = 0.1  # If other processes use more cores than this, the page warns that measured times are too long.
 
 
 def head(experiment: str) -> Result:
-    """Return the first fields of every result of an experiment."""
+    """Return the first fields of a result of the given experiment."""
     return results.head(f"silk lab {experiment}", FORMAT)
 
 
 def load_result(path: str | os.PathLike[str]) -> Result:
-    """Return the result of an experiment from a JSON file.
+    """Load the result of an experiment from a JSON file.
 
     Raises:
-        ArgumentError: The file cannot be read or is not such a result.
+        ArgumentError: The file cannot be read or is not a result of `silk lab`.
     """
     try:
         result = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ArgumentError(f"A result must be a JSON file of 'silk lab'. '{path}' cannot be read: {error}.") from error
+        raise ArgumentError(f"Cannot read '{path}': {error}. Pass a JSON file that 'silk lab' wrote.") from error
     if not isinstance(result, dict) or _experiment(result) not in EXPERIMENTS or result.get("format") != FORMAT:
-        raise ArgumentError(
-            f"A result must be a JSON file of 'silk lab' in format {FORMAT}; '{path}' is not. Run its experiment again."
-        )
+        raise ArgumentError(f"'{path}' is not a result of 'silk lab' in format {FORMAT}. Run its experiment again.")
     return result
 
 
 def check_name(name: str, experiment: str) -> str:
-    """Return the name of a result: that of its experiment, optionally with a suffix, e.g. coverage_latents.
+    """Return a name if it is valid: the name of the experiment, optionally with a suffix, e.g. coverage_latents.
 
     Raises:
-        ArgumentError: The name does not start with that of the experiment.
+        ArgumentError: The name is not valid.
     """
     if name != experiment and not re.fullmatch(rf"{experiment}_[a-z0-9_]+", name):
         raise ArgumentError(
-            f"--name must be {experiment} or {experiment}_WORD, where WORD consists of a-z, 0-9 and _; got '{name}'."
+            f"--name must be '{experiment}', optionally followed by _ and characters a-z, 0-9 and _; got '{name}'."
         )
     return name
 
 
 def name_of(result: Result) -> str:
-    """Return the name of the page and the figure of a result, without the suffix of the file."""
+    """Return the file name of a result's page and figure, without the suffix."""
     experiment = _experiment(result)
     return check_name(str(result.get("name", experiment)), experiment)
 
@@ -109,7 +109,7 @@ def render(result: Result) -> str:
 
 
 def targets(name: str, folder: str | os.PathLike[str], *, overwrite: bool = False) -> tuple[Path, Path]:
-    """Return the paths of the page and the figure of a result with this name.
+    """Return the paths of the page and the figure of a result with the given name.
 
     Raises:
         OutputError: A file exists or cannot be written.
@@ -119,10 +119,10 @@ def targets(name: str, folder: str | os.PathLike[str], *, overwrite: bool = Fals
 
 
 def write(result: Result, folder: str | os.PathLike[str], *, overwrite: bool = False) -> list[Path]:
-    """Write the page and the figure of a result, e.g. FOLDER/lm-cost.md and FOLDER/lm-cost.png. Return their paths.
+    """Write the page and the figure of a result, e.g. FOLDER/lm-cost.md and FOLDER/lm-cost.png, and return their paths.
 
     Raises:
-        OutputError: A file exists or cannot be written. Both are checked before anything is written.
+        OutputError: A file exists or cannot be written. Both paths are checked before either file is written.
     """
     paths = targets(name_of(result), folder, overwrite=overwrite)
     drawn: bytes = _page_of(result).figure(result)
@@ -133,13 +133,13 @@ def write(result: Result, folder: str | os.PathLike[str], *, overwrite: bool = F
 
 
 def write_json(result: Result, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-    """Write a result as JSON, rounded to six significant digits. Raises OutputError."""
+    """Write a result as JSON with numbers rounded to six significant digits. Raises OutputError."""
     with replacing(path, overwrite=overwrite) as file:
         file.write(results.to_json(results.rounded(result)).encode())
 
 
 def provenance(result: Result) -> str:
-    """Return the version, date and machine of a result, with a warning if the machine was not idle."""
+    """Return the version, the date and the machine of a result, with a warning if the machine was not idle."""
     found = result["machine"]
     versions = ", ".join(f"{name} {number}" for name, number in found["versions"].items())
     text = (
@@ -148,10 +148,10 @@ def provenance(result: Result) -> str:
     )
     others = found["others_cores"]
     if others is None:
-        return f"{text} The load by other processes was not measured."
+        return f"{text} The load from other processes was not measured."
     if others > IDLE_CORES:
         text += (
-            f" **The machine was not idle**: other processes used {others:.1f} cores during the measurement, so "
+            f" **The machine was not idle.** Other processes used {others:.1f} cores during the measurement, so "
             "measured times are too long."
         )
     return text
@@ -166,6 +166,6 @@ def _page_of(result: Result) -> ModuleType:
 
 
 def committed(experiment: str) -> list[Path]:
-    """Return the committed results of an experiment. The list is empty if the package was installed from a wheel."""
+    """Return the paths of an experiment's committed results. Wheels do not include them."""
     package = EXPERIMENTS[experiment].rpartition(".")[2]
     return sorted((Path(__file__).parent / package / "results").glob("*.json"))

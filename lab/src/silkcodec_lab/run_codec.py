@@ -1,11 +1,11 @@
-"""Wrap the model of a training run as a `Codec`, with any quantizer and without an export.
+"""Wrap the model of a training run as a `Codec`. The run needs no export and can have any quantizer.
 
-Each code of a frame is a codebook of its own. Coarse codes come first, so that `n_codebooks` keeps whole stages:
+Each code of a frame counts as a codebook. Coarse codes come first, so that `n_codebooks` can keep whole stages:
 
-    rvq          stage by stage, and vector by vector within a stage: the first 8 codes are stage 1 of the 8 vectors
-    multiscale   scale by scale: 2, 4, 8 and 16 codes per frame
-    vq           vector by vector; all codes are equally fine
-    fsq          dimension by dimension; all codes are equally fine
+    rvq          ordered by stage, then by vector: the first 8 codes are stage 1 of the 8 vectors
+    multiscale   ordered by scale, with 2, 4, 8 and 16 codes per frame
+    vq           ordered by vector; all codes have the same resolution
+    fsq          ordered by dimension; all codes have the same resolution
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ QUANTIZERS = {"fsq": "FSQ", "vq": "VQ", "rvq": "RVQ", "multiscale": "multi-scale
 
 
 class RunCodec:
-    """The model of a training run as a `Codec`.
+    """Encode and decode with the model of a training run.
 
     Args:
         run: Folder of the run, with config.toml and checkpoint.safetensors.
 
     Attributes:
-        model: The network with averaged weights, in evaluation mode.
+        model: Network with averaged weights, in evaluation mode.
         config: Configuration of the run.
-        stages: Values of `n_codebooks` that keep whole stages of the quantizer. The last one keeps all codes.
+        stages: Values of `n_codebooks` that keep whole stages of the quantizer. The last value keeps all codes.
 
     Raises:
         WeightsError: The checkpoint is missing or damaged.
@@ -53,7 +53,7 @@ class RunCodec:
         file = Path(run) / "checkpoint.safetensors"
         if not file.exists():
             raise WeightsError(
-                f"A training run must contain {file.name}; '{run}' does not. Train it first: silk train CONFIG."
+                f"A training run must contain {file.name}; got '{run}' without it. Run `silk train CONFIG` first."
             )
         self.config = config = load_config(Path(run) / "config.toml")
         groups, progress = checkpoint.load(file)
@@ -69,7 +69,7 @@ class RunCodec:
         self._streams = coarse_first(self.model.quantizer, len(self.codebook_sizes))
 
     def encode(self, wave: ArrayLike, sample_rate: int, *, n_codebooks: int | None = None) -> Tokens:
-        """Return the tokens of a wave; see `Codec.encode`. Raises AudioError, and ArgumentError for `n_codebooks`."""
+        """Encode a waveform; see `Codec.encode`. Raises ArgumentError if `n_codebooks` is out of range."""
         k = self.check_n_codebooks(n_codebooks)
         mono = audio.as_wave(wave, sample_rate, self.sample_rate)
         codes = self.model.encode(torch.from_numpy(mono)[None])[0].numpy()[:, self._streams[:k]]
@@ -77,12 +77,12 @@ class RunCodec:
         return Tokens(tuple(codes.T), sizes, rates, self.sample_rate, len(mono), self.codec_id)
 
     def decode(self, tokens: Tokens) -> Wave:
-        """Return the wave of tokens, which may hold fewer codebooks. Raises TokensError for tokens of another codec."""
+        """Return the waveform for tokens. Raises TokensError if they are not from this codec's first codebooks."""
         from silkcodec_torch.nn.model import fresh_states
 
         k = len(tokens.codes)
         if tokens.codec != self.codec_id or tokens.codebook_sizes != self.codebook_sizes[:k]:
-            raise TokensError(f"Tokens must be of codec '{self.codec_id}', with its first codebooks; got {tokens!r}.")
+            raise TokensError(f"Tokens must be from '{self.codec_id}', with its first codebooks; got {tokens!r}.")
         codes = np.full((tokens.n_frames, len(self.codebook_sizes)), -1, dtype=np.int64)
         codes[:, self._streams[:k]] = np.stack(tokens.codes, axis=1)
         with torch.inference_mode():
@@ -92,7 +92,7 @@ class RunCodec:
         return wave
 
     def check_n_codebooks(self, n_codebooks: int | None) -> int:
-        """Return the number of codebooks to use; None means all. Raises ArgumentError."""
+        """Return `n_codebooks`, or the number of all codebooks for None. Raises ArgumentError if it is out of range."""
         k = len(self.codebook_sizes)
         if n_codebooks is not None and n_codebooks not in range(1, k + 1):
             raise ArgumentError(f"n_codebooks must be between 1 and {k} for '{self.name}'; got {n_codebooks}.")
@@ -100,9 +100,9 @@ class RunCodec:
 
 
 def coarse_first(quantizer: nn.Module, n_codes: int) -> NDArray[np.int64]:
-    """Return the indices that reorder the codes of a frame so that coarse codes come first, int64 [K].
+    """Return the indices that sort the codes of a frame from coarse to fine, int64 [K].
 
-    RVQ returns all codes of a vector together. The order here is by stage.
+    RVQ returns codes ordered by vector. The indices order them by stage.
 
     >>> coarse_first(RVQ(latent_width=4, vectors=2, codebooks=3, entries=2), 6).tolist()
     [0, 3, 1, 4, 2, 5]
@@ -112,7 +112,7 @@ def coarse_first(quantizer: nn.Module, n_codes: int) -> NDArray[np.int64]:
 
 
 def stages(quantizer: nn.Module, n_codes: int) -> tuple[int, ...]:
-    """Return the numbers of codes that form whole stages.
+    """Return the numbers of codes that correspond to whole stages.
 
     >>> stages(MultiScaleRVQ(entries=2), 30), stages(RVQ(entries=2), 32), stages(FSQ(), 3)
     ((2, 6, 14, 30), (8, 16, 24, 32), (1, 2, 3))
@@ -124,18 +124,18 @@ def stages(quantizer: nn.Module, n_codes: int) -> tuple[int, ...]:
 
 
 def decode_cut(quantizer: nn.Module, codes: Tensor) -> Tensor:
-    """Decode codes of which some are missing.
+    """Decode codes if some of them are missing.
 
-    A missing code adds nothing to the sum of a residual quantizer (RVQ, multi-scale RVQ). A missing vector of VQ is
-    replaced by the mean of the training vectors of its codebook. A missing dimension of FSQ takes the middle level,
-    which is 0 in the latent, as in Silk. Only RVQ was trained with missing codes (quantizer dropout).
+    Missing codes of a residual quantizer (RVQ, multi-scale RVQ) are left out of the sum. A missing vector of VQ is
+    replaced by the mean of the codebook's training vectors. A missing dimension of FSQ is set to the middle level,
+    which is 0 in the latent, as in Silk. Only RVQ is trained with missing codes (quantizer dropout).
 
     Args:
         quantizer: Quantizer of the model.
         codes: int64 [..., K] in the order of the network, -1 for missing codes.
 
     Returns:
-        The latent, float32 [..., D].
+        Latent, float32 [..., D].
     """
     missing, chosen = codes < 0, codes.clamp(min=0)
     if isinstance(quantizer, FSQ):

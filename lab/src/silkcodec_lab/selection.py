@@ -1,4 +1,4 @@
-"""Select clips for training and held-out clips, and read their waves."""
+"""Select training clips and held-out clips, and read their audio."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ from silkcodec import audio
 from silkcodec.errors import ArgumentError
 from silkcodec.evaluate.clips import Clip, find_clips
 
-SAMPLE_RATE = 24_000  # Hz, of the returned waves
-BLOCK_S = 60.0  # maximum duration of a block when a clip is read
-CLIPS_PER_HELD_OUT = 10  # Without splits, one of this many clips is held out.
+SAMPLE_RATE = 24_000  # Hz
+BLOCK_S = 60.0  # maximum duration of a block of audio
+CLIPS_PER_HELD_OUT = 10  # If no splits are given, one of this many clips is held out.
 
-Part = tuple[Clip, float]  # a clip, and how many seconds of it are used
+Part = tuple[Clip, float]  # clip, and the duration to use in seconds
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Clips for training and held-out clips for scoring."""
+    """Hold the training clips and the held-out clips."""
 
     train: list[Part]
     held_out: list[Part]
 
     @property
     def train_s(self) -> float:
-        """Duration of the training speech in seconds."""
+        """Return the duration of the training speech in seconds."""
         return sum(seconds for _, seconds in self.train)
 
     @property
     def held_out_s(self) -> float:
-        """Duration of the held-out speech in seconds."""
+        """Return the duration of the held-out speech in seconds."""
         return sum(seconds for _, seconds in self.held_out)
 
     def facts(self) -> dict[str, Any]:
-        """Return the number of clips and the duration of both parts, for a result."""
+        """Return the number and the duration of training clips and held-out clips as JSON values."""
         return {
             "train": {"n_clips": len(self.train), "duration_s": self.train_s},
             "held_out": {"n_clips": len(self.held_out), "duration_s": self.held_out_s},
@@ -54,12 +54,13 @@ def select(
     held_out_s: float,
     seed: int,
 ) -> Selection:
-    """Select clips in random order until the given durations are reached. The last clip is cut.
+    """Select clips in random order until the given durations are reached. The last clip is shortened.
 
     Args:
         inputs: Audio files, folders, or a manifest.
-        splits: Splits of the manifest for training and for scoring. None: hold out every tenth clip.
-        train_s, held_out_s: Maximum duration of each part in seconds.
+        splits: Training split and held-out split of the manifest. None: hold out every tenth clip.
+        train_s: Maximum duration of the training speech in seconds.
+        held_out_s: Maximum duration of the held-out speech in seconds.
         seed: Random seed for the order of the clips.
 
     Raises:
@@ -68,7 +69,7 @@ def select(
     """
     if not (train_s > 0 and held_out_s > 0):
         raise ArgumentError(
-            "The minutes for training and held-out speech must be above 0; "
+            "The minutes of training speech and held-out speech must be above 0; "
             f"got {train_s / 60:g} and {held_out_s / 60:g}."
         )
     if splits is not None:
@@ -86,7 +87,7 @@ def select(
 
 
 def waves(part: Part) -> Iterator[NDArray[np.float32]]:
-    """Yield the wave of a part in blocks of at most `BLOCK_S` seconds, each float32 [T] at `SAMPLE_RATE`."""
+    """Yield the audio of a part in blocks of at most `BLOCK_S` seconds, float32 [T] at `SAMPLE_RATE`."""
     clip, seconds = part
     with audio.Reader(clip.path, SAMPLE_RATE) as reader:
         while seconds > 0 and len(wave := reader.read(round(min(seconds, BLOCK_S) * SAMPLE_RATE))):
@@ -95,7 +96,7 @@ def waves(part: Part) -> Iterator[NDArray[np.float32]]:
 
 
 def describe_speech(facts: dict[str, Any]) -> str:
-    """Return the duration and number of clips of one part of `Selection.facts`, as text."""
+    """Return the duration and the number of clips in one entry of `Selection.facts` as text."""
     seconds, n_clips = facts["duration_s"], facts["n_clips"]
     duration = f"{seconds / 60:.3g} min" if seconds >= 60 else f"{seconds:.3g} s"
     return f"{duration} in {n_clips} clips" if n_clips > 1 else f"{duration} in one clip"

@@ -1,4 +1,4 @@
-"""Test that the wheel of the laboratory adds `silk lab` and contains neither tests nor results."""
+"""Test that the laboratory's wheel adds `silk lab` and does not contain tests or results."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ QUESTION = "How does quality depend on the number of tokens per second?"
 
 
 def answer(result: Result) -> str:
-    """Return the answer with the numbers of a result."""
+    """Return the answer in one or two sentences, with numbers from a result."""
     whole, half = {}, {}
     for name in (name for name in result["codecs"] if name.startswith("run:")):
         points = [point for point in result["points"] if point["codec"] == name and point["how"] == "first"]
@@ -23,5 +23,5 @@ def answer(result: Result) -> str:
 
     return (
         f"STOI of small models with the same training and bit rate: {listed(whole, 3)}. At about half the bit rate: "
-        f"{listed(half, 2)}. Only RVQ was trained with missing codebooks."
+        f"{listed(half, 2)}. Only RVQ was trained with quantizer dropout, i.e. with missing codebooks."
     )

@@ -1,4 +1,4 @@
-"""Measure codecs with fewer codebooks, in this process or in worker processes, and find an order of Silk's groups."""
+"""Measure codecs with fewer codebooks, and order Silk's groups by importance. Work can run in worker processes."""
 
 from __future__ import annotations
 
@@ -33,15 +33,16 @@ Entry = dict[str, Any]
 
 @dataclass(frozen=True)
 class BenchSettings:
-    """Settings from which each process creates a `Bench`.
+    """Hold the settings of a `Bench`. Each process creates a `Bench` from them.
 
     Attributes:
         codecs: Codec names, as for `silkcodec.load`.
         runs: Folders of training runs.
         points: Maximum number of values of `n_codebooks` per codec.
-        n_draws: Number of random selections of Silk's groups, for each clip and number of groups.
-        order_clips: Clips for the search of the best order of Silk's groups.
-        clip_s, order_s: Maximum duration in seconds, from the start of each measured clip and of each order clip.
+        n_draws: Number of random selections of Silk's groups for each clip and number of groups.
+        order_clips: Clips on which Silk's groups are ordered.
+        clip_s: Maximum duration to use from the start of each measured clip, in seconds.
+        order_s: Maximum duration to use from the start of each order clip, in seconds.
         seed: Random seed for the selections.
     """
 
@@ -56,11 +57,11 @@ class BenchSettings:
 
 
 class Bench:
-    """Loaded codecs and metrics.
+    """Load codecs and measure them.
 
     Raises:
         ArgumentError: A codec is given twice.
-        SilkError: See `load` and `RunCodec`.
+        SilkError: A codec or a metric cannot be used.
     """
 
     def __init__(self, settings: BenchSettings) -> None:
@@ -71,7 +72,7 @@ class Bench:
         self.codecs: dict[str, Codec] = {}
         for codec in [*map(_load, settings.codecs), *map(RunCodec, settings.runs)]:
             if codec.name in self.codecs:
-                raise ArgumentError(f"Each codec must be given once; got '{codec.name}' twice.")
+                raise ArgumentError(f"Codecs must have different names; got '{codec.name}' twice.")
             self.codecs[codec.name] = codec
         self.cuts = {name: cuts(codec, settings.points) for name, codec in self.codecs.items()}
         silk = self.codecs.get("silk")
@@ -82,7 +83,7 @@ class Bench:
     # --- tasks of worker processes
 
     def measure(self, task: tuple[int, Clip, tuple[int, ...]]) -> Entry:
-        """Measure every codec with every number of codebooks on one clip.
+        """Measure each codec with each number of codebooks on one clip.
 
         Args:
             task: Index of the clip, the clip, and Silk's groups from the most to the least important.
@@ -104,8 +105,8 @@ class Bench:
         return {"clip": clip.name, "duration_s": len(wave) / SAMPLE_RATE, "points": points}
 
     def order_distance(self, groups: Sequence[int]) -> float:
-        """Return the mel distance of Silk with only these groups, averaged over the order clips."""
-        assert self.silk is not None, "only the groups of Silk are ordered"
+        """Return the mean mel distance of Silk with only these groups over the order clips."""
+        assert self.silk is not None, "Silk must be one of the codecs"
         if self._order_speech is None:
             waves = [self.read(clip.path, self.settings.order_s) for clip in self.settings.order_clips]
             self._order_speech = [(wave, self.silk.encode(wave, SAMPLE_RATE), {}) for wave in waves]
@@ -119,11 +120,11 @@ class Bench:
     # --- shared with the main process
 
     def read(self, path: Path, seconds: float | None = None) -> Wave:
-        """Return the start of a clip at 24 kHz."""
+        """Return the start of a clip at 24 kHz, at most `seconds` or, by default, `clip_s`."""
         return audio.read(path, SAMPLE_RATE)[: round((seconds or self.settings.clip_s) * SAMPLE_RATE)]
 
     def decode(self, wave: Wave, name: str, kept: int, groups: Sequence[int] | None = None) -> Wave:
-        """Encode and decode a wave at 24 kHz with `kept` codebooks, or for Silk with the given groups."""
+        """Encode and decode audio at 24 kHz with the first `kept` codebooks, or with the given groups of Silk."""
         codec = self.codecs[name]
         tokens = codec.encode(wave, SAMPLE_RATE, n_codebooks=kept if is_cut(codec, kept) else None)
         if groups is not None:
@@ -132,10 +133,10 @@ class Bench:
 
     def _choices(self, index: int, kept: int, best: tuple[int, ...]) -> Iterator[tuple[str, list[int]]]:
         sizes = self.codecs["silk"].codebook_sizes
-        large = [group for group, size in enumerate(sizes) if size == max(sizes)]  # all have the same bits
+        large = [group for group, size in enumerate(sizes) if size == max(sizes)]  # groups with the same number of bits
         for draw in range(self.settings.n_draws):
             rng = np.random.default_rng((self.settings.seed, index, draw))
-            yield RANDOM, rng.permutation(large)[:kept].tolist()  # k + 1 groups include the k groups of the same draw.
+            yield RANDOM, rng.permutation(large)[:kept].tolist()  # In a draw, k + 1 groups include the k groups.
         yield BEST, list(best[:kept])
 
     def _point(self, wave: Wave, codec: Codec, tokens: Tokens, shared: dict[str, Any]) -> Entry:
@@ -154,14 +155,14 @@ def _named(codec: str, kept: int, how: str) -> Entry:
 
 
 def _load(name: str) -> Codec:
-    """Load a codec. Silk gets one thread, because the processes share the cores."""
+    """Load a codec. Silk uses one thread, because the processes share the cores."""
     return load(name, threads=1) if parse(name)[0] == "silk" else load(name)
 
 
 def cuts(codec: Codec, points: int) -> list[int]:
-    """Return the numbers of codebooks to measure: at most `points`, evenly spaced, and always all codebooks.
+    """Return at most `points` evenly spaced numbers of codebooks to measure. The last one is all codebooks.
 
-    A codec that cannot use fewer codebooks, e.g. a classical one, is measured with all of them only.
+    A codec that cannot use fewer codebooks is measured only with all of them.
     """
     k = len(codec.codebook_sizes)
     if not hasattr(codec, "check_n_codebooks"):
@@ -171,17 +172,17 @@ def cuts(codec: Codec, points: int) -> list[int]:
 
 
 def order_cuts(silk: Sequence[int]) -> list[int]:
-    """Return the numbers of groups for which other selections are measured: every second number, without the last."""
+    """Return the numbers of groups for which random and best groups are measured: every second one except the last."""
     return list(silk[:-1][1::2] or silk[:-1])
 
 
 def is_cut(codec: Codec, kept: int) -> bool:
-    """Return whether `kept` is less than all codebooks of the codec."""
+    """Return whether `kept` is less than the number of all codebooks."""
     return kept < len(codec.codebook_sizes)
 
 
 def keep_groups(tokens: Tokens, groups: Iterable[int]) -> Tokens:
-    """Return tokens of Silk in which all other groups are set to the middle level."""
+    """Return a copy of Silk's tokens in which all groups except the given ones have the middle level."""
     middle = levels_to_codes(np.full((1, LATENT_WIDTH), MIDDLE_LEVEL))[0]
     kept = set(groups)
     codes = [row if group in kept else np.full_like(row, middle[group]) for group, row in enumerate(tokens.codes)]
@@ -201,7 +202,7 @@ def rates(tokens: Tokens, groups: Iterable[int]) -> dict[str, float]:
 
 
 def match_length(output: Wave, sample_rate: int, n_samples: int) -> Wave:
-    """Return the output of a codec at 24 kHz, cut or padded with zeros to [n_samples]."""
+    """Return the output of a codec at 24 kHz, cut or zero-padded to `n_samples`."""
     resampled = audio.as_wave(output, sample_rate, SAMPLE_RATE)[:n_samples]
     return np.pad(resampled, (0, n_samples - len(resampled)))
 
@@ -210,12 +211,12 @@ def match_length(output: Wave, sample_rate: int, n_samples: int) -> Wave:
 
 
 class BenchPool:
-    """Call a method of a bench for many tasks, in this process or in worker processes with a bench each."""
+    """Call a method of a bench for many tasks, in this process or in worker processes that each have a bench."""
 
     def __init__(self, bench: Bench, jobs: int) -> None:
         self._bench = bench
         self._processes = None
-        if jobs > 1:  # A forked process would inherit unusable thread pools of the loaded models.
+        if jobs > 1:  # Forked processes would inherit thread pools that they cannot use.
             context = multiprocessing.get_context("spawn")
             self._processes = ProcessPoolExecutor(jobs, context, initializer=_start, initargs=(bench.settings,))
 
@@ -227,7 +228,7 @@ class BenchPool:
             self._processes.shutdown(cancel_futures=True)
 
     def map(self, method: str, tasks: Sequence[Any]) -> Iterator[Any]:
-        """Yield `bench.method(task)` for each task, in order.
+        """Yield the result of `bench.method(task)` for each task in order.
 
         Raises:
             SilkError: A worker process crashed.
@@ -238,7 +239,7 @@ class BenchPool:
         try:
             yield from self._processes.map(_call, [method] * len(tasks), tasks)
         except BrokenProcessPool as error:
-            raise SilkError("A worker process crashed, perhaps out of memory. Use fewer --jobs.") from error
+            raise SilkError("A worker process crashed, possibly because memory ran out. Use fewer --jobs.") from error
 
 
 _bench: Bench | None = None  # bench of a worker process
@@ -259,11 +260,11 @@ def _call(method: str, task: Any) -> Any:
 def greedy_order(pool: BenchPool, n_groups: int, progress: Any = None) -> tuple[list[int], list[float]]:
     """Order Silk's groups by importance with greedy removal.
 
-    Starting from all groups, the group whose removal increases the mel distance least is removed, repeatedly.
+    The search starts with all groups and repeatedly removes the group whose removal increases the mel distance least.
 
     Returns:
-        (groups, distances): the groups from the most to the least important, and the mel distances.
-        distances[k - 1] is the mel distance with the first k groups.
+        The groups from the most to the least important, and a list whose item k - 1 is the mel distance with the first
+        k of them.
     """
     kept = list(range(n_groups))
     removed: list[int] = []

@@ -28,12 +28,10 @@ def bandwidth(
     codecs: Codecs = "silk,codec2:1200,opus:6k",
     runs: Runs = None,
     split: Split = None,
-    order_split: Annotated[
-        str, typer.Option("--order-split", help="Split on which Silk's groups are ordered.")
-    ] = "train",
+    order_split: Annotated[str, typer.Option("--order-split", help="Split on which to order Silk's groups.")] = "train",
     clips: Clips = None,
     seconds: Annotated[float, typer.Option("--seconds", help="At most N seconds of each clip.")] = 8.0,
-    points: Annotated[int, typer.Option("--points", help="At most N codebook counts per codec.")] = 8,
+    points: Annotated[int, typer.Option("--points", help="At most N numbers of codebooks per codec.")] = 8,
     listen: Annotated[
         Path | None, typer.Option("--listen", help="Recording for the audio examples. Default: the first clip.")
     ] = None,
@@ -44,7 +42,7 @@ def bandwidth(
 ) -> None:
     """Measure quality with fewer codebooks.
 
-    Also writes audio examples. If several runs are given, the others are compared with the first.
+    The command also writes audio examples. If several runs are given, they are compared with the first one.
     """
     from silkcodec_lab.bandwidth import experiment
 

@@ -1,10 +1,11 @@
-"""Measure quality against bandwidth: every codec with fewer and fewer of its codebooks.
+"""Measure how the quality of codecs depends on the number of codebooks.
 
-    clips -> codec with the first k codebooks -> tokens/s and bit/s; decoded -> quality
-    clips -> Silk with k groups: the first ones, random ones, or the best ones found on other clips -> quality
-    one clip -> every codec -> audio and spectrograms
+    clips -> each codec with its first k codebooks -> token rate, bit rate and quality
+    clips -> Silk with k first, random or best groups -> quality
+    one clip -> each codec -> audio examples and spectrograms
 
-`bench.py` measures one clip. This module selects the clips and summarizes the measurements.
+The best groups are determined on other clips. `bench.py` measures one clip. This module selects the clips and
+summarizes the measurements.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ Progress = Callable[[int, int, str], None]  # steps done, total steps, current s
 Key = tuple[str, int, str]  # codec, number of kept codebooks, selection
 ByClip = dict[str, dict[str, float]]  # metric -> clip -> value
 
-EQUAL_BITS = 2e-3  # relative tolerance of equal rates: 30 codes of 7,131 have 383.99 instead of 384 bits
+EQUAL_BITS = 2e-3  # relative tolerance for equal bit rates; 30 codes of 7,131 entries have 383.99 instead of 384 bits
 SPECTROGRAMS = 8  # maximum number of spectrograms in the figure
 BANDS, COLUMN_S = 64, 0.02  # shape of a spectrogram in the result
 LOUD, QUIET = 3.0, -8.0  # logarithmic mel magnitudes that are stored as 255 and 0
@@ -45,13 +46,13 @@ LOUD, QUIET = 3.0, -8.0  # logarithmic mel magnitudes that are stored as 255 and
 
 @dataclass(frozen=True)
 class BandwidthPlan:
-    """Settings of the experiment.
+    """Hold the settings of the experiment.
 
     Attributes:
         points: Maximum number of values of `n_codebooks` per codec.
         n_draws: Number of random selections of Silk's groups per clip.
-        clip_s: Maximum duration of a clip in seconds, from its start.
-        n_order: Number of clips for the search of the best order of Silk's groups. 0: no search.
+        clip_s: Maximum duration to use from the start of each clip, in seconds.
+        n_order: Number of clips on which to order Silk's groups. 0: do not order them.
         order_s: Maximum duration of these clips in seconds.
         listen: Recording for the audio examples. None: the first clip.
         listen_s: Maximum duration of the audio examples in seconds.
@@ -70,7 +71,7 @@ class BandwidthPlan:
     seed: int = 0
 
     def check(self) -> None:
-        """Raises ArgumentError."""
+        """Raise ArgumentError if a setting is invalid."""
         if self.points < 1 or self.n_draws < 1 or self.n_order < 0:
             got = f"{self.points}, {self.n_draws} and {self.n_order}"
             raise ArgumentError(f"points and n_draws must be at least 1, and n_order at least 0; got {got}.")
@@ -92,30 +93,32 @@ def bandwidth(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Result:
-    """Measure quality against tokens and bits per second, and write audio examples.
+    """Measure quality by tokens and bits per second, and write audio examples.
 
     Args:
         inputs: Audio files, folders, or a manifest.
         codecs: Codec names, as for `silkcodec.load`.
-        folder: Output folder for audio examples, NAME-kK.flac.
-        runs: Folders of training runs. The first one is the reference of comparisons at equal bits.
-        split, limit: Selection of clips to measure; see `find_clips`.
-        order_split: Split of the manifest for the search of the best order of Silk's groups. If `split` is None, up
-            to a third of the clips is reserved for the search.
+        folder: Output folder for audio examples, whose names are NAME-kK.flac.
+        runs: Folders of training runs. At equal bits, they are compared with the first one.
+        split: Split of the manifest to measure.
+        order_split: Split of the manifest on which to order Silk's groups. If `split` is None, up to a third of the
+            clips is used for this instead.
+        limit: Maximum number of clips to measure.
         plan: Settings of the experiment.
         overwrite: Whether to overwrite existing audio files.
         progress: Progress callback.
 
     Returns:
-        The contents of bandwidth.json.
+        The content of bandwidth.json.
 
     Raises:
-        ArgumentError, AudioError, MissingExtraError, OutputError, WeightsError: Raised before the measurement.
+        ArgumentError, AudioError, MissingExtraError, OutputError, WeightsError: An argument, a clip, a codec or an
+            output file cannot be used. This is checked before the measurement.
     """
     plan = plan or BandwidthPlan()
     plan.check()
     if not codecs and not runs:
-        raise ArgumentError("The experiment needs at least one codec; got none.")
+        raise ArgumentError("Pass at least one codec with --codecs, or one training run with --run.")
     n_order = plan.n_order if "silk" in codecs else 0
     clips, order_clips = _find(inputs, split, order_split, limit, n_order, plan.seed)
     settings = BenchSettings(
@@ -188,10 +191,10 @@ def _find(
     n_order: int,
     seed: int,
 ) -> tuple[list[Clip], list[Clip]]:
-    """Return the clips to measure and the clips for the search of the best order. They do not overlap."""
+    """Return the clips to measure and the clips on which to order Silk's groups. They do not overlap."""
     if split is not None:
         if split == order_split and n_order:
-            raise ArgumentError(f"--order-split must differ from --split; both are '{split}'.")
+            raise ArgumentError(f"--order-split must differ from --split; got '{split}' for both.")
         clips = find_clips(inputs, split=split, limit=limit, seed=seed)
         return clips, find_clips(inputs, split=order_split, limit=n_order, seed=seed) if n_order else []
     clips = find_clips(inputs, seed=seed)
@@ -207,7 +210,7 @@ def _kinds(bench: Bench) -> list[str]:
 
 
 class _Points:
-    """Measured values of all clips by codec, number of codebooks, and selection."""
+    """Collect measured values by codec, number of codebooks, and selection."""
 
     def __init__(self, seed: int) -> None:
         self.seed, self.duration_s = seed, 0.0
@@ -229,7 +232,7 @@ class _Points:
                     self._values[key][name][clip["clip"]].append(value)
 
     def points(self) -> list[dict[str, Any]]:
-        """Return the mean over clips and its interval for each key. The value of a clip is the mean of its draws."""
+        """Return means over clips with intervals for each key. The value of a clip is the mean over its draws."""
         return [
             {
                 **_named(key),
@@ -241,10 +244,11 @@ class _Points:
         ]
 
     def compared(self, runs: Sequence[str]) -> list[dict[str, Any]]:
-        """Return paired differences.
+        """Return paired differences for three comparisons.
 
-        They compare random and best groups of Silk with the first groups, the other runs with the first run at equal
-        bits, and Silk with every other codec, both with all codebooks.
+        - random and best groups of Silk with the first groups
+        - the other runs with the first run at equal bits
+        - Silk with each other codec, both with all codebooks
         """
         pairs: list[tuple[Key, Key]] = []
         for how in (RANDOM, BEST):
@@ -283,7 +287,7 @@ def _named(key: Key) -> dict[str, Any]:
 
 
 def _examples(bench: Bench, *, ordered: bool) -> list[dict[str, Any]]:
-    """Return the audio examples: a quarter, half and all of the codebooks, and for Silk also the best half."""
+    """Return audio examples with a quarter, half and all of the codebooks, and with the best half of Silk's groups."""
     examples = []
     for name, found in bench.cuts.items():
         chosen = sorted({found[-(-len(found) * part // 4) - 1] for part in (1, 2, 4)})
@@ -301,7 +305,7 @@ def _audible(codec: str, kept: int, how: str) -> dict[str, Any]:
 def _write_audio(
     bench: Bench, original: Wave, examples: list[dict[str, Any]], best: list[int], folder: Path, overwrite: bool
 ) -> dict[str, Any]:
-    """Write the audio examples. Return their description for the result, with some spectrograms."""
+    """Write the audio examples, and return their description with some spectrograms."""
     shown = _to_show(bench, examples)
     files: list[dict[str, Any]] = [{"codec": None, "file": "original.flac", "spectrogram": _spectrogram(original)}]
     audio.write(folder / "original.flac", original, SAMPLE_RATE, overwrite=overwrite)
@@ -315,7 +319,7 @@ def _write_audio(
 
 
 def _to_show(bench: Bench, examples: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the examples to draw: all of Silk, then the smallest and the largest of the other codecs."""
+    """Return the examples to draw: all of Silk's, then the one with most codebooks and one with few per codec."""
     by_codec = {name: [e for e in examples if e["codec"] == name and e["how"] == FIRST] for name in bench.codecs}
     order = by_codec.pop("silk", [])[::-1]
     for entries in sorted(by_codec.values(), key=lambda entries: len(entries) == 1):
@@ -324,7 +328,7 @@ def _to_show(bench: Bench, examples: list[dict[str, Any]]) -> list[dict[str, Any
 
 
 def _spectrogram(wave: Wave) -> dict[str, Any]:
-    """Return a log-mel spectrogram as bytes [columns, 64]. Pairs of bands and of columns are averaged."""
+    """Return a log-mel spectrogram with averaged bands and columns as bytes [columns, 64] in Base64."""
     step = round(COLUMN_S * SAMPLE_RATE / mel.HOP)
     columns = mel.log_mel(wave)[: len(wave) // mel.HOP // step * step]
     pooled = columns.reshape(-1, step, BANDS, mel.N_MELS // BANDS).mean(axis=(1, 3))

@@ -1,4 +1,4 @@
-"""Draw the figure of the bandwidth experiment: curves above, spectrograms below."""
+"""Draw the figure of the bandwidth experiment, with curves above spectrograms."""
 
 from __future__ import annotations
 
@@ -17,10 +17,9 @@ MARKERS = "osD^vP*X<>hpd"
 
 
 def figure(result: Result) -> bytes:
-    """Draw each metric over tokens/s, bit/s and the number of Silk's groups, then spectrograms of the audio examples.
+    """Return the figure as PNG.
 
-    Returns:
-        A PNG.
+    It shows each metric by tokens/s, bit/s and number of Silk's groups, and spectrograms of audio examples.
     """
     pictures = [entry for entry in result["audio"]["files"] if entry["spectrogram"] is not None]
     n_rows, n_pictures = len(result["metrics"]), -(-len(pictures) // COLUMNS)
@@ -75,7 +74,7 @@ _TICKS = [n * 10**power for power in range(5) for n in (1, 2, 5)]
 
 
 def _order(axes: Any, result: Result, metric: str) -> None:
-    """Draw the quality of three selections of Silk's groups."""
+    """Draw the quality of the three selections of Silk's groups."""
     for how, color, style in (("first", "black", "-"), ("random", "C7", "--"), ("best", "C3", "-")):
         points = [p for p in result["points"] if p["codec"] == "silk" and metric in p["metrics"]]
         chosen = [p for p in points if p["how"] == how]
@@ -103,7 +102,7 @@ def _band(axes: Any, x: list[float], entries: list[Any], color: str) -> None:
 
 
 def families(result: Result) -> dict[str, list[str]]:
-    """Return line label -> codecs. The modes of a classical codec share a line; any other codec has its own."""
+    """Return the codecs of each line by label. The modes of a classical codec share a line."""
     found: dict[str, list[str]] = {}
     for name, codec in result["codecs"].items():
         whole = len(codec["cuts"]) == 1 and not name.startswith("run:")

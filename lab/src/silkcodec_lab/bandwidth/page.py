@@ -12,82 +12,84 @@ from silkcodec_lab.pages import Result, provenance
 
 __all__ = ["LIMITATIONS", "QUESTION", "TITLE", "figure", "findings", "method", "reproduce"]
 
-FEW_CLIPS = 10  # With fewer clips, the page says that the run is a trial run.
+FEW_CLIPS = 10  # With fewer clips, the page warns that this is a trial run.
 
 TITLE = "Quality and token rate"
 
 QUESTION = (
-    "A codec can use fewer codebooks, i.e. fewer stages of a residual quantizer or fewer groups of Silk's dimensions. "
-    "How does quality depend on the number of tokens and bits per second, for each quantizer? Does it matter which of "
-    "Silk's groups are kept?"
+    "Many codecs can encode speech with fewer codebooks and therefore with fewer tokens and bits per second. Silk's "
+    "codebooks are groups of 7 dimensions of its latent. How does quality depend on the token rate and the bit rate "
+    "for different quantizers? Does it matter which of Silk's groups are kept?"
 )
 
 FIGURE = (
-    "Above: quality by tokens/s, by bit/s, and by selection of Silk's groups, with one row per metric. Bands are 95 % "
-    "intervals over clips. Below: spectrograms of the audio examples, all with the same scale."
+    "The upper part shows quality by tokens per second, by bits per second, and by the selection of Silk's groups. "
+    "Each row shows one metric, and bands are 95 % intervals over clips. The lower part shows spectrograms of the "
+    "audio examples with the same color scale."
 )
 
 LIMITATIONS = (
-    "**Training.** RVQ was trained with missing codebooks (quantizer dropout). FSQ, and with it Silk, was not. "
-    "Nested dropout, which keeps a random number of the first groups in every batch, would put coarse information "
-    "into Silk's first groups, possibly at some cost for all groups together. The curves of FSQ are therefore a lower "
-    "bound.",
-    "**Missing codes.** They are replaced by the middle level, by the mean of the codebook, or by zero. The mean of "
-    "each dimension, or a decoder that takes a mask as input, may be better.",
-    "**Small models.** The training runs are small models with equal, short training. Compare them with each other, "
-    "not with Silk or the classical codecs.",
-    "**Order of the groups.** Greedy removal does not try all orders, and it minimizes mel distance. An order for "
-    "intelligibility may differ.",
-    "**Other ways to reduce the rate.** More FSQ dimensions per token give fewer tokens at the same bit rate. Longer "
-    "frames or fewer levels give fewer bits, but need training.",
+    "**Training.** Only RVQ was trained with missing codebooks (quantizer dropout). Nested dropout, which keeps a "
+    "random number of the first groups in each batch, would train Silk to encode coarse information in its first "
+    "groups. Quality with few groups would improve, but quality with all groups might become worse. The measured "
+    "curves of FSQ are therefore a lower bound.",
+    "**Missing codes.** Missing codes are replaced by the middle level, by the mean of the codebook, or by zero. "
+    "Replacing them by the mean of each dimension, or a decoder with a mask as input, might give better results.",
+    "**Small models.** The training runs are small models with short training. They can be compared with each other, "
+    "but not with Silk or the classical codecs.",
+    "**Order of the groups.** Greedy removal does not try all orders, and it minimizes the mel distance. The best "
+    "order for intelligibility might differ.",
+    "**Other ways to reduce the rate.** Tokens that contain more FSQ dimensions reduce the token rate at the same bit "
+    "rate. Longer frames or fewer levels reduce the bit rate, but the model must be trained with them.",
     "**Naturalness.** PESQ and STOI compare the output with the original. They do not measure naturalness.",
-    "**Other speech.** The intervals are for these clips only. Clips of the same speaker count as independent.",
+    "**Other speech.** The intervals apply only to these clips. Clips of the same speaker are treated as independent.",
 )
 
 CUT = {
-    "FSQ": "The first dimensions are kept (Silk: the first groups of 7 dimensions). The others are set to the middle "
-    "level. The models were not trained with missing dimensions.",
-    "RVQ": "The first stages of every vector are kept. The model was trained with quantizer dropout.",
-    "multi-scale RVQ": "The first, slow scales are kept. The model was trained without dropout.",
-    "VQ": "The first vectors are kept. The others are set to the mean of the training vectors of the codebook. The "
-    "model was not trained with missing vectors.",
+    "FSQ": "The first dimensions are kept (in Silk, the first groups of dimensions). The remaining dimensions are set "
+    "to the middle level. The models were not trained with missing dimensions.",
+    "RVQ": "The first stages of all vectors are kept. The model was trained with quantizer dropout.",
+    "multi-scale RVQ": "The first scales are kept, which have the lowest rates. The model was trained without dropout.",
+    "VQ": "The first vectors are kept. The remaining vectors are set to the mean of the codebook's training vectors. "
+    "The model was not trained with missing vectors.",
     "split RVQ": "The first codebooks are kept.",
-    "bit stream": "These codecs always use all codes. Each mode is one point.",
+    "bit stream": "These codecs always use all codes, so each mode has only one rate.",
 }
 
 
 def method(result: Result) -> list[str]:
-    """Return the paragraphs of the section on the method."""
+    """Return the paragraphs of the method section."""
     settings, speech, order = result["settings"], result["speech"], result["order"]
     parts = [
-        f"**Speech.** {speech['n_clips']} clips of at most {settings['clip_s']:g} s, {speech['duration_s']:.0f} s in "
-        "total. Quality is measured against the original. Values are means over clips with 95 % bootstrap intervals. "
-        "Differences are paired by clip."
+        f"**Speech.** The speech consists of {speech['n_clips']} clips of at most {settings['clip_s']:g} s, "
+        f"{speech['duration_s']:.0f} s in total. The decoded speech is compared with the original. Values are means "
+        "over clips with 95 % bootstrap intervals. Differences are paired by clip."
         + (
-            " **This is a trial run**: there are too few clips for useful intervals."
+            " **This is a trial run.** There are too few clips for useful intervals."
             if speech["n_clips"] < FEW_CLIPS
             else ""
         ),
-        f"**Fewer codebooks.** Each codec encodes with `n_codebooks=k`, for at most {settings['points']} values of k. "
-        "The rates are counted from the encoded tokens. A token of FSQ may hold one dimension or many, so compare "
-        "quantizers by bits, not by tokens. With k codebooks:",
+        f"**Fewer codebooks.** Each codec encodes the clips with `n_codebooks=k` for at most {settings['points']} "
+        "values of k. The rates are computed from the tokens. A token of FSQ can contain one dimension or several, so "
+        "compare quantizers at equal bit rates instead of equal token rates. The quantizers handle missing codebooks "
+        "as follows:",
         "\n".join(f"- {kind} ({names}): {CUT.get(kind, 'Defined by the codec.')}" for kind, names in _kinds(result)),
     ]
     if settings["runs"]:
         parts.append(
-            "**Training runs.** The models `run:*` differ only in the quantizer. Code, data and training budget are "
-            "the same. With all codebooks, each uses 384 bits per frame of 400 ms. The tokens of `run:fsq` are "
-            "counted as "
-            "128 per frame, one per dimension. With Silk's groups of 7 dimensions, the same bits are 19 tokens."
+            "**Training runs.** The models `run:*` are small models that differ only in the quantizer. They were "
+            "trained with the same code, data and number of steps. With all codebooks, they use 384 bits per frame of "
+            "400 ms. The tokens of `run:fsq` contain one dimension each, so a frame has 128 tokens. In groups of 7 "
+            "dimensions, as in Silk, the same frame would have 19 tokens."
         )
     if order is not None:
         parts.append(
-            f"**Selection of Silk's groups.** *First groups*: groups 1 to k. *Random groups*: k groups, drawn "
-            f"{settings['n_draws']} times for each clip and averaged. *Best groups*: the order from greedy removal on "
-            f"other speech ({order['n_clips']} clips of {settings['order_s']:g} s). Starting from all groups, it "
-            "repeatedly removes the group whose removal increases the mel distance least. The last group has 2 "
-            "dimensions and the others have 7. Random groups exclude the last one, so they have as many bits as the "
-            "first groups."
+            "**Selection of Silk's groups.** *First groups* are groups 1 to k. *Random groups* are k groups that are "
+            f"drawn {settings['n_draws']} times for each clip, and their values are averaged. *Best groups* are the "
+            f"k most important groups on other speech ({order['n_clips']} clips of {settings['order_s']:g} s). Their "
+            "order is found by greedy removal: starting with all groups, the group whose removal increases the mel "
+            "distance least is removed repeatedly. The last group has 2 dimensions instead of 7. Random groups do not "
+            "include it, so they have as many bits as the first groups."
         )
     return parts
 
@@ -100,7 +102,7 @@ def _kinds(result: Result) -> list[tuple[str, str]]:
 
 
 def findings(result: Result) -> list[str]:
-    """Return the paragraphs and tables of the section on the result."""
+    """Return the paragraphs and tables of the result section."""
     parts = [FIGURE, "### Quality by rate", _curves(result), *_halves(result)]
     if result["order"] is not None:
         parts += [
@@ -112,7 +114,7 @@ def findings(result: Result) -> list[str]:
     if any(map(_is_run, result["compared"])):
         parts += ["### Quantizers at equal bits", _differences(result, _is_run), _runs_note(result)]
     if any(map(_is_whole, result["compared"])):
-        parts += ["### Silk and other codecs, with all codebooks", _differences(result, _is_whole)]
+        parts += ["### Silk and other codecs with all codebooks", _differences(result, _is_whole)]
     return [*parts, "### Audio examples", _audio(result)]
 
 
@@ -146,7 +148,7 @@ def _differences(result: Result, chosen: Any) -> str:
         else:
             what = f"{_point_name(result, left)} - {_point_name(result, right)}"
         rows.append([what, *metric_cells(result, entry["metrics"], signed=True)])
-    return table(["paired difference (codebooks; rate)", *metric_headers(result)], rows)
+    return table(["paired difference", *metric_headers(result)], rows)
 
 
 def _audio(result: Result) -> str:
@@ -162,8 +164,8 @@ def _audio(result: Result) -> str:
         name = entry["codec"] if entry["how"] == "first" else f"{entry['codec']}, {HOW[entry['how']]}"
         rows.append([name, str(entry["kept"]), *_rates(point), link])
     about = (
-        f"{len(audio['files'])} files of {audio['duration_s']:.1f} s, {audio['bytes'] / 1e6:.1f} MB in total. The "
-        "rates are means over the measured clips."
+        f"There are {len(audio['files'])} files of {audio['duration_s']:.1f} s, with {audio['bytes'] / 1e6:.1f} MB in "
+        "total. The rates are means over the measured clips."
     )
     return about + "\n\n" + table(["codec", "codebooks", "tokens/s", "bit/s", "audio"], rows)
 
@@ -192,11 +194,11 @@ def _halves(result: Result) -> Iterator[str]:
         cut = f"{half['kept']} of {codec['n_codebooks']} ({share:.0f} % of its bits)"
         lines.append(f"- `{name}`, {cut}: {', '.join(parts)}")
     if lines:
-        yield "Quality with all codebooks → quality with about half of the bits:"
+        yield "The following list shows quality with all codebooks → with about half of the bits:"
         yield "\n".join(lines)
     if len(lost) > 1:
-        by_loss = ", ".join(f"`{name}` {lost[name]:.3f}" for name in sorted(lost, key=lambda name: lost[name]))
-        yield f"Loss of STOI at about half of the bits, smallest first: {by_loss}."
+        by_loss = ", ".join(f"{lost[name]:.3f} (`{name}`)" for name in sorted(lost, key=lambda name: lost[name]))
+        yield f"With about half of the bits, STOI decreases by {by_loss}."
 
 
 def _order_note(result: Result) -> str:
@@ -207,9 +209,9 @@ def _order_note(result: Result) -> str:
     }
     best = ", ".join(str(group + 1) for group in order["groups"])
     return (
-        "Number of significant differences:\n\n"
+        "The next table counts the significant differences:\n\n"
         + significance_table(result, "compared with the first groups", comparisons)
-        + f"\n\nOrder of the groups from greedy removal, most important first: {best}."
+        + f"\n\nThe order of the groups, from the most to the least important, is {best}."
     )
 
 
@@ -221,7 +223,7 @@ def _runs_note(result: Result) -> str:
         which = "all codebooks" if _is_full(result, entry) else "fewer codebooks"
         comparisons.setdefault(f"{entry['of']['codec']}, {which}", []).append(entry["metrics"])
     title = f"compared with {reference} at equal bits"
-    return "Number of significant differences:\n\n" + significance_table(
+    return "The next table counts the significant differences:\n\n" + significance_table(
         result, title, dict(sorted(comparisons.items()))
     )
 
@@ -244,7 +246,7 @@ def _is_full(result: Result, entry: dict[str, Any]) -> bool:
 
 def _point_name(result: Result, key: dict[str, Any]) -> str:
     point = next(matching(result["points"], **key))
-    return f"{key['codec']} ({key['kept']}; {point['bits_per_second']:.0f} bit/s)"
+    return f"{key['codec']} ({key['kept']} codebooks, {point['bits_per_second']:.0f} bit/s)"
 
 
 def _rates(point: dict[str, Any]) -> list[str]:
@@ -252,7 +254,7 @@ def _rates(point: dict[str, Any]) -> list[str]:
 
 
 def reproduce(result: Result) -> str:
-    """Return the command, the version and the machine of a result."""
+    """Return the command, the versions and the machine of a result."""
     settings = result["settings"]
     command = [f"silk lab bandwidth SPEECH --codecs {','.join(settings['codecs'])}"]
     command += ["--run RUN"] * settings["runs"]
@@ -262,4 +264,7 @@ def reproduce(result: Result) -> str:
     command += ["--listen FILE"] if settings["listen"] else []
     command += [f"--seconds {settings['clip_s']:g} --points {settings['points']} --seed {settings['seed']} -o FOLDER"]
     ids = ", ".join(sorted({found["codec_id"] for found in result["codecs"].values()}))
-    return f"`{' '.join(command)}`\n\n{provenance(result)} {settings['jobs']} processes. Codec ids: {ids}."
+    return (
+        f"`{' '.join(command)}`\n\n{provenance(result)} The measurement used {settings['jobs']} processes. "
+        f"Codec IDs: {ids}."
+    )

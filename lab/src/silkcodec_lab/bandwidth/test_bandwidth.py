@@ -1,4 +1,4 @@
-"""Test decoding with fewer codebooks for every quantizer, counted rates, the order of groups, and the page."""
+"""Test decoding with fewer codebooks for each quantizer, rates, the order of groups, and the page."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_a_missing_dimension_is_the_middle_level() -> None:
 
 
 def test_each_stage_of_a_binary_chain_halves_the_largest_error() -> None:
-    """Codebook k contains all signs of 2^-(k+1), so k stages are k binary digits of numbers in -1..1."""
+    """Test a chain in which codebook k contains all signs of 2^-(k+1), so stages are binary digits."""
     quantizer = RVQ(latent_width=4, vectors=2, codebooks=5, entries=4).eval()
     signs = torch.tensor(list(itertools.product((-1.0, 1.0), repeat=2)))
     for stage, book in enumerate(quantizer.codebooks):
@@ -292,15 +292,15 @@ def test_differences_are_paired_and_at_equal_bits(result: dict[str, Any]) -> Non
 
 def test_audio_examples_are_written(result: dict[str, Any], measured: tuple[str, Path]) -> None:
     folder = measured[1]
-    heard = result["audio"]
-    assert heard["folder"] == "bandwidth_audio"
-    assert {entry["file"] for entry in heard["files"]} == {path.name for path in folder.iterdir()}
+    examples = result["audio"]
+    assert examples["folder"] == "bandwidth_audio"
+    assert {entry["file"] for entry in examples["files"]} == {path.name for path in folder.iterdir()}
     assert {"original.flac", "silk-k5.flac", "silk-k19.flac", "silk-best-k10.flac", "run-rvq-k8.flac"} <= {
-        entry["file"] for entry in heard["files"]
+        entry["file"] for entry in examples["files"]
     }
-    assert heard["bytes"] == sum(path.stat().st_size for path in folder.iterdir())
+    assert examples["bytes"] == sum(path.stat().st_size for path in folder.iterdir())
     assert {len(audio.read(path)) for path in folder.iterdir()} == {19_200}
-    shown = [entry["spectrogram"] for entry in heard["files"] if entry["spectrogram"] is not None]
+    shown = [entry["spectrogram"] for entry in examples["files"] if entry["spectrogram"] is not None]
     assert len(shown) == 8 and {bandwidth_figure.pixels(one).shape for one in shown} == {(40, 64)}
 
 
@@ -314,7 +314,7 @@ def test_the_page_matches_the_json(result: dict[str, Any], tmp_path: Path) -> No
         "| silk | 10 of 19 | 25.0 | 525 |",
         "| run:fsq | 64 of 128 | 160.0 | 480 |",
         "| best groups - first groups, 10 groups |",
-        "| run:rvq (16; 480 bit/s) - run:fsq (64; 480 bit/s) |",
+        "| run:rvq (16 codebooks, 480 bit/s) - run:fsq (64 codebooks, 480 bit/s) |",
         "(bandwidth_audio/run-rvq-k8.flac)",
         "trial run",
         "not trained with missing dimensions",
@@ -368,7 +368,7 @@ def test_the_page_in_the_documentation_has_its_audio() -> None:
     ("codecs", "plan", "says"),
     [
         ([], {}, "at least one codec"),
-        (["silk", "silk"], {}, "given once"),
+        (["silk", "silk"], {}, "different names; got 'silk' twice"),
         (["silk"], {"points": 0}, "at least 1"),
         (["silk"], {"clip_s": 0.0}, "above 0"),
     ],

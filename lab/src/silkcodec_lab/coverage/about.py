@@ -7,7 +7,7 @@ from typing import Any
 from silkcodec_lab.coverage.intervals import UNSEEN
 from silkcodec_lab.pages import Result
 
-NO_QUANTIZER = "again"  # key in a result for Griffin-Lim of the same spectrogram with other random phases
+NO_QUANTIZER = "again"  # key in a result for Griffin-Lim with the unquantized spectrogram and other random phases
 KINDS = {"vq": "VQ", "rvq": "RVQ", "fsq": "FSQ"}
 VIEWS = {
     "level": "Level removed",
@@ -17,33 +17,35 @@ VIEWS = {
 TITLE = "Codebook coverage of unseen languages"
 
 QUESTION = (
-    "The entries of a codebook are learned from its training speech. Does a codebook that is trained on one language "
-    "cover another language less well than unseen speakers of its own language? Is the difference smaller for a scalar "
-    "grid (FSQ), which has no learned entries?"
+    "The entries of a codebook are learned from training speech. Does a codebook that was trained on one language "
+    "cover another language less well than unseen speakers of its training language? Is the difference smaller for a "
+    "scalar grid (FSQ), which has no learned entries?"
 )
 
 LIMITATIONS = (
-    "**Language and recordings differ together.** The groups come from different recording projects with different "
-    "microphones, rooms, codecs and texts. The difference between sources of the same language is in the table by "
-    "source. A difference from the control that is not larger is no evidence of an effect of language. A recording "
-    "project with many speakers of each language would separate the two.",
-    "**Few speakers.** Intervals are over speakers, and they are too narrow for few speakers. They do not include the "
-    "difference between sources of the same language.",
-    "**Encoders.** An encoder that is trained on one language may discard information that another language needs. "
-    "Log-mel patches have no encoder, and Silk's encoder was trained on many languages.",
+    "**Language and recordings.** The groups come from different recording projects, so microphones, rooms, codecs and "
+    "texts differ as well as languages. The table by source shows how much sources of the same language differ. If a "
+    "group differs from the control group by less than this, the difference is not evidence for an effect of language. "
+    "A recording project with many speakers of each language would be needed to separate the two effects.",
+    "**Few speakers.** The intervals are computed over speakers and are too narrow if there are few speakers. They do "
+    "not include the variation between sources of the same language.",
+    "**Encoders.** An encoder that was trained on one language might discard information that another language needs. "
+    "This experiment does not measure that effect: log-mel patches have no encoder, and Silk's encoder was trained on "
+    "many languages.",
     "**Texts.** Single words, syllables and commands contain other sounds than sentences, in any language.",
-    "**Grids.** The error of a scalar grid without an encoder depends on its rotation and its bits per component. In a "
-    "codec, the encoder adapts the latent to FSQ.",
-    "**Labels.** Labels are per word or syllable, and few speakers of Mandarin have them. With phone labels, an "
-    "emphatic consonant or a tone might have a larger error in its few vectors.",
+    "**Grids.** The error of a scalar grid without an encoder depends on its rotation and on the bits of each "
+    "component. In a codec, the encoder adapts the latent to FSQ.",
+    "**Labels.** Labels apply to whole words or syllables, and they exist for only a few speakers of Mandarin. Labels "
+    "for single phones might show larger errors for emphatic consonants or tones.",
 )
 
 SOURCE_TITLE = "Codebook coverage of other recordings"
 
 SOURCE_QUESTION = (
-    "A codebook is fitted to speech of one recording project. Does it cover speech of other projects less well than "
-    "unseen speakers of the same project? Is the difference larger than for a scalar grid (FSQ)? Recordings, words and "
-    "in some groups the language differ at the same time. This experiment does not separate them."
+    "A codebook is fitted to speech from one recording project. Does it cover speech from other projects less well "
+    "than unseen speakers of the same project? Is the difference larger than for a scalar grid (FSQ)? Between "
+    "projects, recordings and words differ, and in some groups also the language. This experiment does not separate "
+    "these effects."
 )
 
 LATENT_TITLE = "Codebook coverage of unseen languages on Silk's latents"
@@ -58,15 +60,15 @@ def question(result: Result) -> str:
     """Return the question of a result."""
     if kind_of(result) == "latents":
         return (
-            f"{QUESTION} The vectors are the output of Silk's encoder. **The training set of the encoder contains many "
-            "languages, including Mandarin and Arabic**, and some of these speakers. Only the quantizers were not "
-            "fitted to them."
+            f"{QUESTION} The vectors are the output of Silk's encoder. **The encoder's training set includes many "
+            "languages, including Mandarin and Arabic**, and some of the speakers in this experiment. Only the "
+            "quantizers were not fitted to them."
         )
     return SOURCE_QUESTION if kind_of(result) == "source" else QUESTION
 
 
 def kind_of(result: Result) -> str:
-    """Return the kind of a result: "language", "source" (one source of recordings) or "latents"."""
+    """Return the kind of a result: "language", "source" (training speech from one source) or "latents"."""
     if result["settings"]["patches"].get("of", "mel") == "latents":
         return "latents"
     one = len(result["groups"][UNSEEN]["sources"]) == 1 and result["settings"]["hold_out"] == "speaker"
@@ -79,39 +81,41 @@ def unit(result: Result) -> str:
 
 
 def vectors(result: Result) -> str:
-    """Return the paragraph on the vectors."""
+    """Return the paragraph about the vectors."""
     settings = result["settings"]
     patches = settings["patches"]
     if kind_of(result) == "latents":
         return (
-            "**Vectors.** They are latents of Silk's encoder before rounding, in FSQ levels. The latent of each frame "
-            f"of 400 ms is split into vectors of {settings['width']} consecutive numbers, as in the small RVQ model. "
-            f"All recordings are low-passed at {patches['limit_hz']:,.0f} Hz, and clips with less bandwidth are "
-            "skipped. They are scaled to the same loud level, which is the 95th percentile of the levels of their "
-            f"10 ms columns. Frames more than {patches['silence_db']:g} dB below that level count as silence and are "
-            f"skipped. Each speaker has at most {patches['per_speaker']:,} vectors from {patches['seconds']:g} s. "
-            "Coverage is measured twice, without and with subtraction of the speaker's mean frame."
+            "**Vectors.** The vectors are parts of the latents that Silk's encoder returns, before rounding. Their "
+            f"unit is the FSQ level. The latent of each frame of 400 ms is split into vectors of {settings['width']} "
+            "consecutive numbers, as in the small RVQ model. All recordings are low-pass filtered at "
+            f"{patches['limit_hz']:,.0f} Hz, and clips with less bandwidth are skipped. The recordings are scaled to "
+            "the same loud level. The loud level is the 95th percentile of the levels of 10 ms columns. Frames more "
+            f"than {patches['silence_db']:g} dB below it count as silence and are skipped. Each speaker contributes "
+            f"at most {patches['per_speaker']:,} vectors from {patches['seconds']:g} s. Coverage is measured twice: "
+            "with the vectors as they are, and after the speaker's mean frame is subtracted."
         )
     return (
-        f"**Vectors.** They are log-mel patches of {10 * patches['columns']} ms with {settings['width']} numbers. Only "
-        f"bands up to {patches['limit_hz']:,.0f} Hz are used, and clips with less bandwidth are skipped. Levels are in "
-        "dB relative to the loud level of the clip, which is the 95th percentile of the levels of its columns. They "
-        f"are clamped at {patches['floor_db']:g} dB below the loud level and averaged over {patches['pool']} columns "
-        f"and {patches['pool']} bands. Patches more than {patches['silence_db']:g} dB below the loud level count as "
-        f"silence and are skipped. Each speaker has at most {patches['per_speaker']:,} vectors from "
-        f"{patches['seconds']:g} s. Coverage is measured twice, without and with subtraction of the speaker's mean "
-        "patch. The subtraction removes the frequency response of the microphone and part of the voice."
+        f"**Vectors.** The vectors are log-mel patches of {10 * patches['columns']} ms with {settings['width']} "
+        f"numbers. Only bands up to {patches['limit_hz']:,.0f} Hz are used, and clips with less bandwidth are skipped. "
+        "Levels are in dB relative to the loud level of the clip, which is the 95th percentile of the levels of its "
+        f"columns. They are limited to at least {patches['floor_db']:g} dB below the loud level and averaged over "
+        f"{patches['pool']} columns and {patches['pool']} bands. Patches more than {patches['silence_db']:g} dB below "
+        "the loud level count as silence and are skipped. Each speaker contributes at most "
+        f"{patches['per_speaker']:,} vectors from {patches['seconds']:g} s. Coverage is measured twice: with the "
+        "vectors as they are, and after the speaker's mean patch is subtracted. The subtraction removes the frequency "
+        "response of the microphone and part of the voice."
     )
 
 
 def headline(found: dict[str, Any]) -> str:
-    """Return the name of the largest single codebook, which the summary and the table by source use."""
+    """Return the name of the largest single codebook. The summary and the table by source show this codebook."""
     sizes = {name: one["bits"] for name, one in found["quantizers"].items() if one["kind"] == "vq"}
     return max(sizes, key=lambda name: sizes[name])
 
 
 def label(quantizer: str) -> str:
-    """Return the name of a quantizer as it is printed.
+    """Return the display name of a quantizer.
 
     >>> label("rvq 4x256")
     'RVQ 4 x 256'

@@ -9,15 +9,15 @@ QUESTION = "Does a codebook cover other languages less well than unseen speakers
 
 
 def answer(result: Result) -> str:
-    """Return the answer with the numbers of a result."""
+    """Return the answer in one or two sentences, with numbers from a result."""
     found = result["views"]["level"]
     differences = found["quantizers"][headline(found)]["against_unseen"]
     points = "; ".join(f"{group} {_points(one['inside'])}" for group, one in differences.items())
     excess = [one["inside_beyond_fsq"] for one in differences.values()]
     n_worse = sum(entry["high"] is not None and entry["high"] < 0 for entry in excess)
     return (
-        f"Difference in coverage from unseen speakers of the training language, in percentage points: {points}. The "
-        f"codebook loses significantly more coverage than FSQ at equal bits in {n_worse} of {len(excess)} groups."
+        f"Difference in coverage from unseen speakers of the training language, in percentage points: {points}. In "
+        f"{n_worse} of {len(excess)} groups, the codebook loses significantly more coverage than FSQ at equal bits."
     )
 
 

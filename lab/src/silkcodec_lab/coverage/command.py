@@ -18,14 +18,14 @@ def coverage(
     tests: Annotated[list[str], typer.Option("--test", metavar="NAME=PATH[:FILTER]", help="Test group. Repeatable.")],
     output: Output,
     hold_out: Annotated[
-        str, typer.Option("--hold-out", help="What the control group does not share: speaker or source.")
+        str, typer.Option("--hold-out", help="Hold out by speaker or by source for the control group.")
     ] = "speaker",
-    folds: Annotated[int, typer.Option("--folds", help="Number of fits, each without some speakers.")] = 4,
+    folds: Annotated[int, typer.Option("--folds", help="Number of folds of the training speech.")] = 4,
     limit_hz: Annotated[float, typer.Option("--limit-hz", help="Highest frequency to use, in Hz.")] = 7_000.0,
-    seconds: Annotated[float, typer.Option("--seconds", help="At most N seconds of each speaker.")] = 60.0,
-    speakers: Annotated[int, typer.Option("--speakers", min=1, help="At most N speakers of each group.")] = 64,
+    seconds: Annotated[float, typer.Option("--seconds", help="At most N seconds per speaker.")] = 60.0,
+    speakers: Annotated[int, typer.Option("--speakers", min=1, help="At most N speakers per group.")] = 64,
     vectors: Annotated[
-        str, typer.Option("--vectors", help="mel: patches of the log-mel spectrogram; latents: Silk's.")
+        str, typer.Option("--vectors", help="mel: log-mel patches; latents: output of Silk's encoder.")
     ] = "mel",
     sounds: Annotated[
         bool, typer.Option("--sounds/--no-sounds", help="Measure coverage by tone, Arabic sound and pitch.")
@@ -40,7 +40,7 @@ def coverage(
 ) -> None:
     """Measure how well codebooks cover unseen languages.
 
-    Fits codebooks to the training speech and compares test groups with unseen speakers of the training speech.
+    The command fits codebooks to the training speech and compares test groups with unseen speakers of its language.
 
     FILTER selects rows of a manifest, e.g. language=zh*,source=a|b.
     """
@@ -68,11 +68,11 @@ def coverage(
 
 
 def _named(texts: list[str]) -> dict[str, str]:
-    """Return PATH by name of NAME=PATH texts."""
+    """Return the paths of NAME=PATH arguments by name."""
     found: dict[str, str] = {}
     for text in texts:
         name, equals, path = text.partition("=")
         if not (name and equals and path) or name in found:
-            raise ArgumentError(f"--test must be NAME=PATH, each name once; got '{text}'.")
+            raise ArgumentError(f"--test must be NAME=PATH with a different name for each group; got '{text}'.")
         found[name] = path
     return found

@@ -12,14 +12,14 @@ HOLD_OUT = ("speaker", "source")
 
 @dataclass(frozen=True)
 class CoveragePlan:
-    """Settings of the experiment.
+    """Hold the settings of the experiment.
 
     Attributes:
         vq: Sizes of the single codebooks.
-        rvq_entries: Entries per codebook of the residual quantizer.
-        rvq_lengths: Numbers of codebooks of the residual quantizer.
-        hold_out: What the control group does not share with the training speech: "speaker" or "source".
-        folds: Number of fits, each without one part of the training speech.
+        rvq_entries: Number of entries of each residual codebook.
+        rvq_lengths: Numbers of residual codebooks to measure.
+        hold_out: "speaker" or "source". The control group has other speakers, or other sources, than the training set.
+        folds: Number of parts of the training speech. For each part, the quantizers are fitted to the other parts.
         sounds: Whether to measure coverage by tone, Arabic sound and pitch.
         kmeans_steps: Number of k-means steps.
         seed: Random seed.
@@ -45,5 +45,5 @@ class CoveragePlan:
             raise ArgumentError(f"--folds must be at least 2; got {self.folds}.")
 
     def key(self, speaker: Speaker) -> str:
-        """Return the name of what is held out for a speaker: the speaker or the source."""
+        """Return the name of the speaker, or the source if whole sources are held out."""
         return speaker.name if self.hold_out == "speaker" else speaker.source

@@ -14,10 +14,9 @@ REMOVED = {"level": "level removed", "channel": "level and mean spectrum removed
 
 
 def figure(result: Result) -> bytes:
-    """Draw coverage by codebooks and grids and the distribution of errors, with one row per view and one for sounds.
+    """Return the figure as PNG.
 
-    Returns:
-        A PNG.
+    It shows the coverage of codebooks and grids and the distribution of errors for each view, and a row for sounds.
     """
     more = bool(result.get("sounds") or result.get("rebuilt"))
     n_rows = len(VIEWS) + more

@@ -1,4 +1,4 @@
-"""Find the sound of a file by its path, with the rules in `sounds.toml`."""
+"""Determine the sound in a file from its path, using the rules in `sounds.toml`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Label = tuple[str, str]  # kind and class
 
 @dataclass(frozen=True)
 class Rule:
-    """One rule of `sounds.toml`."""
+    """Represent a rule in `sounds.toml`."""
 
     language: str
     kind: str
@@ -36,14 +36,14 @@ class Rule:
 
 @dataclass(frozen=True)
 class Rules:
-    """All rules, and the names of the columns of a manifest that they need."""
+    """Hold all rules and the names of the manifest columns that they use."""
 
     language: str
     paths: str
     rules: tuple[Rule, ...]
 
     def label_of(self, path: str, language: str) -> Label | None:
-        """Return the kind and class of a file by its path, or None if no rule matches.
+        """Return the kind and class of a file from its path, or None if none of the rules match.
 
         >>> rules().label_of("64k/syllabs/cmn-qiao3.mp3", "zh"), rules().label_of("dataset/zero/1.wav", "ar")
         (('tone', '3'), ('sound', 'emphatic'))
@@ -52,7 +52,7 @@ class Rules:
         return next((label for label in labels if label is not None), None)
 
     def labels_of(self, clip: Clip) -> list[Label | None]:
-        """Return the label of each file that a clip joins. The list is empty if the manifest does not name them."""
+        """Return the labels of the files that make up a clip. The list is empty if the manifest does not name them."""
         language = clip.columns.get(self.language, "")
         paths = [path for path in clip.columns.get(self.paths, "").split(";") if path]
         return [self.label_of(path, language) for path in paths]
@@ -60,7 +60,7 @@ class Rules:
 
 @cache
 def rules() -> Rules:
-    """Return the rules of `sounds.toml`."""
+    """Return the rules in `sounds.toml`."""
     found = tomllib.loads(RULES.read_text(encoding="utf-8"))
     read = [
         Rule(

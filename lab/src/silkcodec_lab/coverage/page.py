@@ -20,48 +20,50 @@ SAME = "not significantly different"
 
 
 def method(result: Result) -> list[str]:
-    """Return the paragraphs of the section on the method."""
+    """Return the paragraphs of the method section."""
     settings = result["settings"]
     covered = round(100 * settings["covered"])
     folds = result["views"]["level"]["n_folds"]
     held_out = "who were held out" if settings["hold_out"] == "speaker" else "whose source was held out"
     return [
         about.vectors(result),
-        f"**Fits.** The {settings['hold_out']}s of the training speech are divided into {folds} parts. The quantizers "
-        f"are fitted {folds} times, each time without another part. No codebook has more entries than a quarter of its "
-        "training vectors.",
-        f"- *VQ*: one codebook, fitted by k-means ({settings['kmeans_steps']} steps).\n"
-        f"- *RVQ*: several codebooks of {settings['rvq_entries']} entries, each fitted to the residual of the previous "
-        "ones.\n"
-        "- *FSQ*: a scalar grid with the same number of bits. The vectors are rotated to their principal components, "
-        "and each component is rounded to 2^b uniform levels around its mean. Bits are assigned to the components "
-        "that need "
-        "them most, and steps minimize the training error. The grid has no encoder and no tanh, unlike FSQ in a codec.",
-        "**Coverage.** A vector is covered if its quantization error is at most the radius. The groups are:",
-        f"- *seen*: speakers in the training set. {covered} % of their errors are within the radius by definition. "
-        "These vectors are the last fifth of each speaker, which is not used for fitting.\n"
+        f"**Quantizers.** The {settings['hold_out']}s of the training speech are divided into {folds} parts. For each "
+        "part, the quantizers are fitted to the other parts. A codebook has at most a quarter as many entries as there "
+        "are training vectors. The quantizers are:",
+        f"- *VQ* is one codebook, which is fitted by k-means ({settings['kmeans_steps']} steps).\n"
+        f"- *RVQ* has several codebooks of {settings['rvq_entries']} entries. Each of them is fitted to the residual "
+        "of the previous ones.\n"
+        "- *FSQ* is a scalar grid with the same number of bits. The vectors are rotated to their principal components, "
+        "and each component is rounded to 2^b uniform levels around its mean. Bits are assigned one by one to the "
+        "component whose error they reduce most, and the distance between levels minimizes the training error. Unlike "
+        "FSQ in a codec, the grid has no encoder and no tanh.",
+        "**Coverage.** Coverage is the share of vectors whose quantization error is at most the *radius* of the "
+        f"quantizer. The radius is defined so that {covered} % of the vectors of the group *seen* are covered. The "
+        "groups are:",
+        "- *seen*: speakers in the training set. Their vectors come from the last fifth of each speaker's vectors, "
+        "which is not used for fitting.\n"
         f"- *unseen*: the control group, i.e. speakers of the training language {held_out}.\n"
-        "- test groups: measured with all fits.",
-        "Every speaker has the same weight. If a manifest does not name speakers, each source counts as one speaker.",
-        "**Intervals** are 95 % bootstrap intervals over speakers (2,000 draws). For differences, both groups are "
-        "resampled. They do not include the variation between fits.",
+        "- the test groups, which are measured with the quantizers of all fits.",
+        "All speakers have the same weight. If a manifest does not name speakers, each source counts as one speaker.",
+        "**Intervals.** The intervals are 95 % bootstrap intervals over speakers (2,000 resamples). For differences, "
+        "both groups are resampled. The intervals do not include the variation between fits.",
         *sounds_method(result),
         *rebuilt_method(result),
     ]
 
 
 def findings(result: Result) -> list[str]:
-    """Return the paragraphs and tables of the section on the result."""
+    """Return the paragraphs and tables of the result section."""
     parts = [*_warnings(result), *_of_one_source(result), *_in_short(result), "### Groups", _groups(result)]
     for view, heading in VIEWS.items():
         found = result["views"][view]
-        parts += [f"### {heading}", "Coverage, %:", _covered(found, about.unit(result))]
+        parts += [f"### {heading}", "The first table shows coverage in %:", _covered(found, about.unit(result))]
         if found["control"]:
             parts += [
-                "Differences from unseen speakers of the training language. Coverage is in percentage points, for the "
-                "codebook and for the grid with the same number of bits. The error is the relative difference of "
-                "geometric means over speakers, in %. The last column compares the errors of codebook and grid. Above "
-                "0, the error of the codebook increases more.",
+                "The next table shows differences from unseen speakers of the training language, for the codebook and "
+                "for the grid with the same number of bits. Differences in coverage are in percentage points. "
+                "Differences in error are relative differences between geometric means over speakers, in %. The last "
+                "column compares the two errors. If it is above 0, the error of the codebook increases more.",
                 _against(found),
                 *_verdicts(found),
             ]
@@ -77,28 +79,28 @@ def _warnings(result: Result) -> list[str]:
     few = [f"`{name}` {group['n_speakers']}" for name, group in result["groups"].items() if group["n_speakers"] < FEW]
     if result["views"]["level"]["control"] is None:
         return [
-            "**This run is no evidence.** The training speech has one speaker, so there is no control group. Effects "
-            "of language, voice and microphone cannot be separated."
+            "**This result is not evidence.** The training speech has only one speaker, so there is no control group. "
+            "Effects of language, voice and microphone cannot be separated."
         ]
     warnings = []
     if few:
         warnings.append(
-            f"**This run is weak evidence.** Groups with fewer than {FEW} speakers ({', '.join(few)}) depend on their "
-            "speakers more than on their language, and their intervals are too narrow."
+            f"**This result is weak evidence.** Some groups have fewer than {FEW} speakers ({', '.join(few)}). Their "
+            "values depend more on the speakers than on the language, and their intervals are too narrow."
         )
     known = set(result["groups"][UNSEEN]["sources"])
     elsewhere = [name for name, group in result["groups"].items() if set(group["sources"]) - known]
     if about.kind_of(result) == "source":
         warnings.append(
-            "The control group has the same source as the training speech, and the test groups have other sources. "
-            "Their differences therefore include the effect of other recordings and words, and in some groups of "
-            "another language. The grid shows how large this effect is for a quantizer without entries."
+            "The control group comes from the same source as the training speech, but the test groups come from other "
+            "sources. The differences therefore include the effect of other recordings and words and, in some groups, "
+            "of another language. The grid shows how large this effect is for a quantizer without learned entries."
         )
     elif known and elsewhere and result["settings"]["hold_out"] == "speaker":
         warnings.append(
-            "**The control group has the same sources as the training speech, and other groups do not** "
-            f"({', '.join(f'`{name}`' for name in elsewhere)}). Their differences may be due to other recordings. Use "
-            "`--hold-out source` to hold out sources for the control group as well."
+            "**The control group comes from the same sources as the training speech, but other groups do not** "
+            f"({', '.join(f'`{name}`' for name in elsewhere)}). Differences can therefore be an effect of other "
+            "recordings. To hold out sources for the control group as well, use `--hold-out source`."
         )
     return warnings
 
@@ -154,7 +156,7 @@ def _against(found: dict[str, Any]) -> str:
 
 
 def _verdicts(found: dict[str, Any]) -> list[str]:
-    """Return a table with the number of codebooks and grids whose difference is significant, by test group."""
+    """Return a table that counts the codebooks and grids with significant differences in each test group."""
     codebooks = [one for one in found["quantizers"].values() if one["kind"] != "fsq"]
     grids = [found["quantizers"][f"fsq {one['bits']}"] for one in codebooks]
     rows = []
@@ -164,7 +166,7 @@ def _verdicts(found: dict[str, Any]) -> list[str]:
         excess = _count([one["against_unseen"][group]["inside_beyond_fsq"] for one in codebooks])
         rows.append([group, own, theirs, excess])
     return [
-        f"Number of significant differences in coverage, of {len(codebooks)} codebooks and their grids:",
+        f"The next table counts significant differences in coverage among {len(codebooks)} codebooks and their grids:",
         table(["group", "codebook", "grid", "codebook - grid"], rows),
     ]
 
@@ -175,7 +177,7 @@ def _count(entries: list[dict[str, Any]]) -> str:
 
 
 def _verdict(entry: dict[str, Any]) -> str:
-    """Return the verdict on a difference in coverage."""
+    """Return whether a difference in coverage is better, worse or not significant."""
     if entry["low"] is None or entry["low"] <= 0 <= entry["high"]:
         return SAME
     return "worse" if entry["high"] < 0 else "better"
@@ -201,16 +203,16 @@ def _in_short(result: Result) -> list[str]:
         return []
     seen, unseen = (result["views"]["level"]["quantizers"][name]["groups"][group]["inside"] for group in (SEEN, UNSEEN))
     parts = [
-        f"{label(name)} covers {_percent(seen)} % of the vectors of speakers in its training set and "
-        f"{_percent(unseen)} % of the vectors of unseen speakers of the same language. Differences of the test groups "
-        "from unseen speakers, in percentage points:",
+        f"{label(name)} covers {_percent(seen)} % of the vectors of speakers in its training set, and "
+        f"{_percent(unseen)} % of the vectors of unseen speakers of the same language. The next table shows how much "
+        "the coverage of the test groups differs from that of unseen speakers, in percentage points:",
         table(["removed", "group", label(name), "grid (FSQ)", "codebook - grid"], rows, numeric=False),
     ]
     return [*parts, *_sources_alone(result, name)]
 
 
 def _of_one_source(result: Result) -> list[str]:
-    """Return the differences of codebook and grid over all codebooks and both views, if there is one source only."""
+    """Return the differences between codebooks and grids in both views if the training speech has only one source."""
     if about.kind_of(result) != "source":
         return []
     rows = []
@@ -223,13 +225,14 @@ def _of_one_source(result: Result) -> list[str]:
     if not rows:
         return []
     return [
-        "Difference in coverage from unseen speakers of the source, codebook minus grid, in percentage points:",
+        "The next table shows the difference in coverage from unseen speakers of the source for the codebook, minus "
+        "the same difference for the grid, in percentage points:",
         table(["group", "codebook - grid", "codebooks and views", "significant"], rows),
     ]
 
 
 def _sources_alone(result: Result, name: str) -> list[str]:
-    """Return the range of coverage over sources of one language, and the coverage of groups within one source."""
+    """Return the range of coverage over sources of the training language, and the coverage of groups by source."""
     groups = {
         group: entry["by_source"] for group, entry in result["views"]["level"]["quantizers"][name]["groups"].items()
     }
@@ -238,8 +241,8 @@ def _sources_alone(result: Result, name: str) -> list[str]:
         return []
     shares = [100 * one["inside"] for one in own.values()]
     text = (
-        f"Coverage of the sources of the training language is between {min(shares):.1f} and {max(shares):.1f} %, so "
-        "smaller differences may be an effect of recordings and not of language."
+        f"Among sources of the training language, coverage ranges from {min(shares):.1f} to {max(shares):.1f} %. "
+        "Smaller differences than this can be an effect of the recordings instead of the language."
     )
     shared = []
     for source, one in own.items():
@@ -250,7 +253,11 @@ def _sources_alone(result: Result, name: str) -> list[str]:
             shared.append(f"- {source}: {values}.")
     if not shared:
         return [text]
-    return [text, "Coverage of groups with the same source, whose recordings are most similar:", "\n".join(shared)]
+    return [
+        text,
+        "Groups from the same source have the most similar recordings. Their coverage is:",
+        "\n".join(shared),
+    ]
 
 
 def _sources(result: Result) -> str | None:
@@ -280,13 +287,13 @@ def _used(result: Result) -> str:
             rows.append([label(quantizer), "-", *shares])
     text = table(["quantizer", "vectors per group", *(f"{name}, %" for name in names)], rows)
     return (
-        "Share of the entries of a codebook that the same number of vectors from each group uses. For grids, the share "
-        f"of clipped components is given in parentheses.\n\n{text}"
+        "The table shows the share of a codebook's entries that are used by the same number of vectors from each "
+        f"group. For grids, it shows the share of clipped components in parentheses.\n\n{text}"
     )
 
 
 def reproduce(result: Result) -> str:
-    """Return the command, the version and the machine of a result."""
+    """Return the command, the versions and the machine of a result."""
     settings = result["settings"]
     filters = settings["filters"]
     tests = "".join(f" --test {quote(f'{name}=SPEECH{chosen}')}" for name, chosen in filters.items() if name != UNSEEN)
@@ -305,7 +312,7 @@ def reproduce(result: Result) -> str:
 
 
 def _options(result: Result) -> str:
-    """Return the options of the command that not every result has."""
+    """Return the options that are not part of every command."""
     if "name" not in result:
         return ""
     settings, rebuilt = result["settings"], result["rebuilt"]

@@ -1,4 +1,4 @@
-"""Draw the row of the figure for sounds and pitch: codebook minus grid, and the F0 error after resynthesis."""
+"""Draw the row of the coverage figure for sounds and pitch, and the F0 error after resynthesis."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from silkcodec_lab.pages import Result
 
 
 def draw(panels: Any, result: Result, color: Any, label: Any) -> None:
-    """Draw three panels: by F0 movement, by tone and Arabic sound, and the F0 error after resynthesis."""
+    """Draw codebook minus grid by F0 movement and by tone or Arabic sound, and the F0 error after resynthesis."""
     left, middle, right = panels
     found = result.get("sounds")
     name = next(iter(found)) if found else ""

@@ -14,38 +14,41 @@ KIND_TITLES = {"tone": "tone", "sound": "Arabic sound", "height": "F0", "movemen
 
 
 def sounds_method(result: Result) -> list[str]:
-    """Return the paragraphs on the classification of sounds, if they were measured."""
+    """Return the paragraphs about classes of sounds, if they were measured."""
     if not result.get("sounds"):
         return []
     return [
-        "**Sounds.** Coverage is also measured by class of sound, with the level removed:",
-        "- *tone* of Mandarin syllables;\n"
-        "- *Arabic sound*: words and names of letters with an *emphatic* (sad, dad, tah, zah), with a *pharyngeal* "
-        "(hah, ain), or with *neither*. Only words with an unambiguous Arabic form are used (numbers, yes, no, right, "
-        "left);\n"
-        "- *F0* of voiced vectors, by WORLD's DIO;\n"
-        "- *F0 movement* over 80 ms. *Fast* is more than 30 semitones per second, and *level* is less than 10.",
-        "Labels of tones and Arabic sounds come from file names and apply to the whole word or syllable. Clips that "
-        "join short files are split at the silences between them, and clips without clear silences are skipped. The "
-        "coverage of a class is compared with that of the *same speaker's other vectors of this kind*, which removes "
-        "effects of voice and microphone. The difference of the grid is then subtracted from that of the codebook, "
-        "which removes effects that are common to all quantizers.",
+        "**Sounds.** Coverage is also measured for classes of sounds, with the level removed. There are four kinds of "
+        "classes:",
+        "- *tone*: the tone of Mandarin syllables.\n"
+        "- *Arabic sound*: words and names of letters with an *emphatic* consonant (sad, dad, tah, zah), with a "
+        "*pharyngeal* consonant (hah, ain), or with *neither*. Only words with an unambiguous Arabic form are used "
+        "(numbers, yes, no, right, left).\n"
+        "- *F0*: the fundamental frequency of voiced vectors, measured by WORLD's DIO.\n"
+        "- *F0 movement*: the change in F0 over 80 ms. *Fast* means more than 30 semitones per second, and *level* "
+        "means less than 10.",
+        "The labels of tones and Arabic sounds come from file names and apply to the whole word or syllable. Some "
+        "clips consist of several short files. They are split at the silences between files, and skipped if these "
+        "silences are not clear. The coverage of a class is compared with the coverage of the *same speaker's other "
+        "vectors of this kind*, which removes effects of voice and microphone. The same difference for the grid is "
+        "then subtracted, which removes effects that all quantizers have in common.",
     ]
 
 
 def rebuilt_method(result: Result) -> list[str]:
-    """Return the paragraph on the resynthesis, if it was measured."""
+    """Return the paragraph about resynthesis, if it was measured."""
     if not result.get("rebuilt"):
         return []
     settings = result["rebuilt"]["settings"]
     return [
-        f"**Resynthesis.** Up to {settings['speakers']} speakers of each group have an excerpt of "
-        f"{settings['seconds']:g} s. Its log-mel columns of 10 ms with {settings['width']} bands are normalized and "
-        "clamped as above. Columns of speech are quantized by quantizers that were fitted to columns of the training "
-        "speech without the excerpts. Quantized and unquantized columns are converted to waves by Griffin-Lim "
-        f"({settings['steps']} steps), and the two waves are compared, so that only the quantizer differs. *No "
-        "quantizer* is Griffin-Lim with other random phases, which gives the lower bound of the error. *Seen* and "
-        "*unseen* have the same speakers and excerpts, but *seen* uses a fit that includes the speaker."
+        f"**Resynthesis.** An excerpt of {settings['seconds']:g} s is selected for up to {settings['speakers']} "
+        f"speakers of each group. Its log-mel columns of 10 ms with {settings['width']} bands are normalized and "
+        "limited as above. Columns that contain speech are quantized. The quantizers are fitted to columns of the "
+        "training speech, without the excerpts. Griffin-Lim converts the quantized and the unquantized columns to "
+        f"audio ({settings['steps']} steps), and the metrics compare the two. They therefore differ only in the "
+        "quantizer. *No quantizer* is the unquantized spectrogram with other random phases, which is the lower bound "
+        "of the error. *Seen* and *unseen* have the same speakers and excerpts, but *seen* uses a fit that includes "
+        "the speaker."
     ]
 
 
@@ -59,31 +62,31 @@ def sounds_findings(result: Result) -> list[str]:
     labeled = _labeled(found[name])
     if labeled:
         parts += [
-            f"Coverage of words and syllables with {label(name)}, and differences from the same speaker's other "
-            "vectors in percentage points:",
+            f"The next table shows the coverage of words and syllables with {label(name)}, and differences from the "
+            "same speaker's other vectors in percentage points:",
             labeled,
         ]
     for kind in ("movement", "height"):
         if kind in found[name]:
             parts += [
-                f"{KIND_TITLES[kind]}, {label(name)}: share of the voiced vectors in the class, followed by their "
-                "coverage, in %:",
+                f"The next table shows classes of {KIND_TITLES[kind]} with {label(name)}. Each cell contains the share "
+                "of voiced vectors in the class and their coverage, in %:",
                 _pitch(found[name][kind]),
-                f"{KIND_TITLES[kind]}, {label(name)} minus grid: difference in coverage from the speaker's other "
-                "voiced "
-                "vectors, in percentage points. Below 0, the class is harder for the codebook than for the grid. The "
-                "last columns are the differences between groups:",
+                "The next table shows how much the coverage of a class differs from that of the speaker's other voiced "
+                f"vectors with {label(name)}, minus the same difference for the grid, in percentage points. If a value "
+                "is below 0, the codebook loses more coverage in this class than the grid. The last columns are "
+                "differences between groups:",
                 _pitch_excess(found[name][kind]),
             ]
     return parts
 
 
 def _in_short(found: dict[str, Any]) -> str:
-    """Return a table of the classes whose difference from the grid is significant, by codebook and kind."""
+    """Return a table of the classes with significant differences from the grid, by codebook and kind."""
     rows, n_few = [], 0
     for name, one in found.items():
         for kind, title in KIND_TITLES.items():
-            # All groups have pitch, so its classes are also compared with unseen speakers.
+            # Classes of pitch exist in all groups, so they are also compared with unseen speakers.
             key = "beyond_grid_and_unseen" if kind in ("height", "movement") else "beyond_grid"
             entries = [
                 (f"*{word}*, {group}: {_points(entry[key])}", entry[key])
@@ -102,14 +105,15 @@ def _in_short(found: dict[str, Any]) -> str:
     if not rows:
         return "There are too few labeled vectors or speakers for a comparison."
     parts = [
-        "Significant differences in coverage, in percentage points. Below 0, a class is harder for the codebook than "
-        "for the grid. One in twenty 95 % intervals excludes 0 by chance.",
+        "The next table shows significant differences in coverage, in percentage points. If a value is below 0, the "
+        "codebook loses more coverage in this class than the grid. About one in twenty 95 % intervals excludes 0 by "
+        "chance.",
         table(["codebook", "classes", "difference", "comparisons", "below 0", "above 0"], rows, numeric=False),
     ]
     if n_few:
         parts.append(
-            f"{n_few} comparisons with fewer than {FEW} speakers are not included, because their intervals are too "
-            "narrow. They are in the tables below."
+            f"The table does not include {n_few} comparisons with fewer than {FEW} speakers, because their intervals "
+            "are too narrow. The tables below include them."
         )
     return "\n\n".join(parts)
 
@@ -169,19 +173,20 @@ def rebuilt_findings(result: Result) -> list[str]:
     parts = ["### Quality after resynthesis"]
     short = _rebuilt_in_short(found)
     parts += [short] if short else []
-    parts.append("Quantized columns compared with unquantized columns, both with Griffin-Lim:")
+    parts.append("The next table compares quantized with unquantized columns, both after Griffin-Lim:")
     parts.append(_qualities(found, [name for name in found["of"] if name not in codecs]))
     against = _rebuilt_against(found)
     if against:
         parts += [
-            "Differences from unseen speakers of the training language, for the codebook and for codebook minus grid. "
-            "Above 0 (for STOI, below 0), the codebook loses more quality than the grid:",
+            "The next table shows differences from unseen speakers of the training language, for the codebook and for "
+            "the codebook minus the grid. If a value is above 0 (for STOI, below 0), quality is worse than for unseen "
+            "speakers, or decreases more than with the grid:",
             against,
         ]
     if codecs:
         parts += [
-            "Complete codecs, compared with the original excerpt. **They were trained on many languages**, including "
-            "Mandarin and Arabic, and on some of these speakers:",
+            "The next table compares the output of complete codecs with the original excerpts. **These codecs were "
+            "trained on many languages**, including Mandarin and Arabic, and on some of these speakers:",
             _qualities(found, codecs),
         ]
     return parts
@@ -208,7 +213,7 @@ def _rebuilt_in_short(found: dict[str, Any]) -> str | None:
 
 
 def _verdict(entry: dict[str, Any]) -> str:
-    """Return the verdict on a difference of an error."""
+    """Return whether a difference in error is better, worse or not significant."""
     if entry["n"] < FEW:
         return f"fewer than {FEW} speakers"
     if entry["low"] is None or entry["low"] <= 0 <= entry["high"]:
@@ -232,7 +237,7 @@ def _qualities(found: dict[str, Any], names: list[str]) -> str:
 
 
 def _count(found: dict[str, Any], names: list[str], group: str) -> int:
-    """Return the number of speakers of a group; a metric may be undefined for some."""
+    """Return the number of speakers in a group. A metric can be undefined for some of them."""
     entries = [found["of"][name][metric].get(group) for name in names for metric in found["metrics"]]
     return max(entry["mean"]["n"] for entry in entries if entry is not None)
 

@@ -296,7 +296,9 @@ def test_a_page_of_one_speaker_is_marked_as_no_evidence(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 0, done.output
     text = (tmp_path / "out/coverage.md").read_text(encoding="utf-8")
-    assert "**This run is no evidence.**" in text and str(SAMPLES) not in (tmp_path / "out/coverage.json").read_text()
+    assert (
+        "**This result is not evidence.**" in text and str(SAMPLES) not in (tmp_path / "out/coverage.json").read_text()
+    )
 
 
 # --- invalid input
@@ -308,7 +310,7 @@ def test_a_page_of_one_speaker_is_marked_as_no_evidence(tmp_path: Path) -> None:
         (["--test", "zh=INDEX:language=xx"], "Values of 'language': ar, en, zh_TW"),
         (["--test", "zh=INDEX:language=zh*,oops"], "column=value"),
         (["--test", "zh"], "NAME=PATH"),
-        (["--test", "zh=INDEX:language=zh*", "--test", "zh=INDEX"], "each name once"),
+        (["--test", "zh=INDEX:language=zh*", "--test", "zh=INDEX"], "a different name for each group"),
         (["--test", "unseen=INDEX:language=zh*"], "no group may be named seen or unseen"),
         (["--test", "zh=INDEX:language=zh*", "--hold-out", "room"], "--hold-out must be one of"),
         (["--test", "zh=INDEX:language=zh*", "--folds", "1"], "--folds must be at least 2"),

@@ -260,7 +260,7 @@ def test_the_page_of_a_named_result_has_its_name(result: dict[str, Any], tmp_pat
     apart = result["rebuilt"]["of"]["vq 8"]["mel_distance"]["mandarin"]["against_unseen"]["mean"]
     assert f"| VQ 8, Mel distance, natural log | mandarin | {apart:+.2f} [" in text
     for wrong in ("snap", "coverage_", "coverage/x", "coverage_X"):
-        with pytest.raises(ArgumentError, match="coverage_WORD"):
+        with pytest.raises(ArgumentError, match="--name must be 'coverage'"):
             pages.check_name(wrong, "coverage")
 
 
@@ -292,7 +292,7 @@ def test_intervals_of_few_speakers_are_not_counted(result: dict[str, Any], n: in
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (["--name", "sounds"], "--name must be coverage or coverage_WORD"),
+        (["--name", "sounds"], "--name must be 'coverage'"),
         (["--vectors", "cepstra"], "--vectors must be one of mel, latents"),
         (["--vectors", "latents"], "--no-sounds"),
     ],

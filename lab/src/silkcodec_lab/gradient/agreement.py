@@ -1,11 +1,11 @@
-"""Compare the change of the loss that the straight-through estimator predicts for a step with the actual change.
+"""Compare changes in the loss that the straight-through estimator predicts with actual changes.
 
-    predicted  <g, step>, where g is the gradient of the decoder at the quantized latent
+    predicted  <g, step>, where g is the decoder's gradient at the quantized latent
     actual     (L(quantize(y + step)) - L(quantize(y - step))) / 2, through quantizer and decoder
 
-y is the input of the quantization step. For a codebook it is the latent. For FSQ it is the bounded number after the
-tanh, which is smooth and has an exact gradient. L(quantize(y)) is piecewise constant and its gradient is 0 almost
-everywhere, so the actual change depends on the size of the step.
+y is the input of the quantization step. For a codebook, it is the latent. For FSQ, it is the output of the tanh, which
+is smooth and has an exact gradient. L(quantize(y)) is piecewise constant and its gradient is 0 almost everywhere, so
+the actual change depends on the size of the step.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from torch import Tensor, nn
 from silkcodec_torch.quantizers import FSQ
 
 Floats = NDArray[np.float64]
-Sums = dict[str, Any]  # name -> float of one clip, or [draws] for all clips of each bootstrap draw
+Sums = dict[str, Any]  # sums by name: float for one clip, or [resamples] for the bootstrap
 Quantize = Callable[[Tensor], tuple[Tensor, Tensor]]  # y [n, D] -> quantized latent [n, D], codes [n, K]
 
-N_DRAWS = 2_000  # number of bootstrap draws
-SHARE_UNDEFINED = 0.025  # A statistic is undefined if it is undefined in more than this share of the draws.
+N_DRAWS = 2_000  # number of bootstrap resamples
+SHARE_UNDEFINED = 0.025  # maximum share of resamples in which a statistic can be undefined
 
 
 class SplitQuantizer:
-    """A quantizer, split into its smooth part and the quantization step.
+    """Split a quantizer into its smooth part and the quantization step.
 
     Attributes:
-        unit: How many numbers are quantized together: 1 for FSQ, or the length of the entries of a codebook.
+        unit: Number of values that are quantized together: 1 for FSQ, or the length of a codebook entry.
     """
 
     def __init__(self, quantizer: nn.Module) -> None:
@@ -41,13 +41,13 @@ class SplitQuantizer:
         self.unit = 1 if isinstance(quantizer, FSQ) else 128 // self.quantizer.vectors
 
     def inside(self, latent: Tensor) -> Tensor:
-        """Apply the smooth part to a latent [..., D]. Return y [..., D] in the units of the quantized latent."""
+        """Return the output y of the smooth part for a latent, both [..., D], in units of the quantized latent."""
         if isinstance(self.quantizer, FSQ):
             return self.quantizer.bound(latent) / self.quantizer.half_width
         return latent.float()
 
     def quantize(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Quantize y [..., D]. Return the quantized latent [..., D] and the codes. FSQ clips y to its range."""
+        """Return the quantized latent [..., D] and the codes for y [..., D]. FSQ clips y to its range."""
         if isinstance(self.quantizer, FSQ):
             levels = torch.round(y * self.quantizer.half_width).long() + self.quantizer.half_width
             codes = levels.clamp(0, self.quantizer.n_levels - 1)
@@ -57,18 +57,18 @@ class SplitQuantizer:
 
 
 def identity(y: Tensor) -> tuple[Tensor, Tensor]:
-    """Return y unchanged, as a control. The remaining disagreement is due to the curvature of the decoder."""
+    """Return y unchanged. With this control, differences are caused only by the curvature of the decoder."""
     return y, y
 
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """One frame of a clip, and the loss as a function of its quantized latent.
+    """Hold one frame of a clip and the loss as a function of its quantized latent.
 
     Attributes:
         y: Input of the quantization step, [D].
         quantized: Quantized latent, [D].
-        losses: Function from quantized latents [n, D] to losses [n].
+        losses: Function that maps quantized latents [n, D] to losses [n].
         gradient: Gradient of the loss at `quantized`, [D]. The estimator uses it as the gradient at y.
         loss: Loss at `quantized`.
     """
@@ -81,7 +81,7 @@ class OperatingPoint:
 
     @staticmethod
     def at(y: Tensor, quantize: Quantize, losses: Callable[[Tensor], Tensor]) -> OperatingPoint:
-        """Create the operating point of y. Its gradient is computed with the straight-through estimator."""
+        """Return the operating point of y, with the gradient from the straight-through estimator."""
         quantized = quantize(y[None])[0].detach()
         leaf = y[None].detach().clone().requires_grad_(True)
         with torch.enable_grad():
@@ -95,11 +95,11 @@ class OperatingPoint:
 
 @torch.no_grad()
 def changes(point: OperatingPoint, quantize: Quantize, steps: Tensor) -> tuple[Floats, NDArray[np.bool_]]:
-    """Compute the actual changes of the loss for steps [n, D].
+    """Return the actual changes in the loss for steps [n, D].
 
     Returns:
-        Half the difference of the loss between y + step and y - step, [n], and whether the codes differ, [n]. If the
-        codes do not differ, the change is 0.
+        Half the difference between the losses at y + step and y - step, [n], and whether their codes differ, [n]. If
+        the codes do not differ, the change is 0.
     """
     start = point.quantized if quantize is identity else point.y
     (high, high_codes), (low, low_codes) = quantize(start + steps), quantize(start - steps)
@@ -117,13 +117,13 @@ def agreement(
     """Compare predicted and actual changes for steps of `size` times each direction.
 
     Args:
-        point: Frame at which the steps are taken.
+        point: Frame at which to take the steps.
         quantize: Quantization step, or `identity` for the control.
-        directions: [n, D]. They must be standard Gaussian if `smoothed` is set.
+        directions: Directions of the steps, [n, D]. If `smoothed` is True, they must be standard Gaussian.
         size: Size of the steps.
-        smoothed: Whether to estimate the gradient of the loss smoothed by Gaussian noise of this size,
-            E[actual * direction] / size, separately from each half of the steps. The prediction is a control variate
-            with a known expectation, so only its difference from the actual change is averaged.
+        smoothed: Whether to estimate the gradient of the loss after smoothing with Gaussian noise of this size. It is
+            E[actual * direction] / size, and each half of the steps gives one estimate. The prediction is a control
+            variate with a known expectation, so only its difference from the actual change is averaged.
 
     Returns:
         Sums over the steps, in units of size times |gradient|.
@@ -150,9 +150,9 @@ def agreement(
 
 
 def descent(point: OperatingPoint, quantize: Quantize, size: float) -> Sums:
-    """Measure the decrease of the loss by a step against the gradient, as a share of the predicted decrease.
+    """Measure the decrease in the loss after a step against the gradient, as a share of the predicted decrease.
 
-    The step starts at y, or at the quantized latent for the control. `size` is the root mean square per number.
+    The step starts at y or, for the control, at the quantized latent. `size` is the RMS change per number.
     """
     norm = max(float(point.gradient.norm()), 1e-30)
     length = size * len(point.gradient) ** 0.5
@@ -167,9 +167,9 @@ def descent(point: OperatingPoint, quantize: Quantize, size: float) -> Sums:
 
 @torch.no_grad()
 def quantizer_agreement(quantize: Quantize, y: Tensor, directions: Tensor, size: float, unit: int) -> Sums:
-    """Compare the change of the quantized latent with the change of y, for y [n, D] +- size * directions [n, D].
+    """Compare changes of the quantized latent with changes of y by +- size * directions, both [n, D].
 
-    The straight-through estimator assumes that they are equal. `moved` counts the units whose codes change.
+    The straight-through estimator assumes that these changes are equal. `moved` counts the units whose codes change.
     """
     moved = ((quantize(y + size * directions)[0] - quantize(y - size * directions)[0]) / (2 * size)).double()
     along = directions.double()
@@ -188,12 +188,12 @@ def quantizer_agreement(quantize: Quantize, y: Tensor, directions: Tensor, size:
 STATISTICS: dict[str, Callable[[Sums], Any]] = {
     "no_effect": lambda s: 1 - s["moved"] / s["n"],
     "same_sign": lambda s: s["same_sign"] / s["moved"],  # share of the steps that change a code
-    "correlation": lambda s: s["sp"] / np.sqrt(s["ss"] * s["pp"]),  # of predicted and actual changes with mean 0
-    "slope": lambda s: s["sp"] / s["pp"],  # actual per predicted change, by regression
-    "size": lambda s: np.sqrt(s["ss"] / s["pp"]),  # root mean square of actual per predicted changes
-    "cosine": lambda s: s["dot"] / np.sqrt(s["ab"] * s["clips"]),  # of the gradient and that of the smoothed loss
-    "norm": lambda s: np.sqrt(s["ab"] / s["clips"]),  # of the smoothed gradient, relative to the estimator's
-    "reliability": lambda s: s["ab"] / np.sqrt(s["aa"] * s["bb"]),  # cosine between two halves of the estimate
+    "correlation": lambda s: s["sp"] / np.sqrt(s["ss"] * s["pp"]),  # predicted and actual changes, both with mean 0
+    "slope": lambda s: s["sp"] / s["pp"],  # regression slope of actual on predicted changes
+    "size": lambda s: np.sqrt(s["ss"] / s["pp"]),  # ratio of the RMS of actual and predicted changes
+    "cosine": lambda s: s["dot"] / np.sqrt(s["ab"] * s["clips"]),  # between the gradients of actual and smoothed loss
+    "norm": lambda s: np.sqrt(s["ab"] / s["clips"]),  # norm of the smoothed gradient relative to the estimator's
+    "reliability": lambda s: s["ab"] / np.sqrt(s["aa"] * s["bb"]),  # cosine between the two estimates
     "kept": lambda s: s["kept"] / s["clips"],
     "lowered": lambda s: s["lowered"] / s["clips"],
     "unmoved": lambda s: 1 - s["moved"] / s["clips"],
@@ -201,22 +201,22 @@ STATISTICS: dict[str, Callable[[Sums], Any]] = {
 
 
 def pooled(statistic: str, records: Sequence[Sums], seed: int = 0) -> dict[str, Any]:
-    """Return a statistic of the sums over clips, with its 95 % bootstrap interval over clips.
+    """Return a statistic over all clips with its 95 % bootstrap interval over clips.
 
     Args:
-        statistic: A key of `STATISTICS`.
+        statistic: Key in `STATISTICS`.
         records: Sums of each clip.
         seed: Random seed for the bootstrap.
 
     Returns:
-        {"mean", "low", "high", "n"}. The first three are None if the statistic is undefined (0/0, or the root of a
-        negative estimate) in more than 2.5 % of the draws.
+        A dictionary with the keys "mean", "low", "high" and "n". The first three are None if the statistic is undefined
+        (0/0, or the root of a negative estimate) in more than 2.5 % of the resamples.
     """
     return _summary(*_bootstrap(statistic, records, seed), len(records))
 
 
 def difference(statistic: str, first: Sequence[Sums], second: Sequence[Sums], seed: int = 0) -> dict[str, Any]:
-    """Return the difference of a statistic between two models on the same clips, with the same bootstrap draws."""
+    """Return the difference of a statistic between two models on the same clips, with the same resamples."""
     (mean, draws), (other, others) = _bootstrap(statistic, first, seed), _bootstrap(statistic, second, seed)
     return _summary(mean - other, draws - others, len(first))
 

@@ -6,11 +6,11 @@ from silkcodec.evaluate.markdown import number
 from silkcodec_lab.gradient.figure import LABELS
 from silkcodec_lab.pages import Result
 
-QUESTION = "How well does the straight-through gradient predict the change of the loss?"
+QUESTION = "How well does the straight-through gradient predict changes in the loss?"
 
 
 def answer(result: Result) -> str:
-    """Return the answer with the numbers of a result."""
+    """Return the answer in one to three sentences, with numbers from a result."""
     if not result["differences"]:
         return "FSQ was not measured."
     models = result["models"]
@@ -27,8 +27,8 @@ def answer(result: Result) -> str:
     frame = f"not significantly better than {' or '.join(not_better)}" if not_better else "better than the others"
     losses = sorted(models, key=lambda name: models[name]["loss"]["mean"])
     return (
-        f"Correlation of predicted and actual change for steps of one cell in one number: {correlations}. For steps "
-        f"of a whole frame, FSQ is {frame}. Loss after {models['fsq']['steps']:,} training steps: "
+        f"Correlation between predicted and actual changes for steps of one cell in one number: {correlations}. For "
+        f"steps of a whole frame, FSQ is {frame}. Loss after {models['fsq']['steps']:,} training steps: "
         + ", ".join(f"{LABELS[name]} {number(models[name]['loss']['mean'], 2)}" for name in losses)
         + "."
     )

@@ -15,10 +15,10 @@ def gradient(
     runs: Runs = None,
     split: Split = None,
     clips: Clips = None,
-    directions: Annotated[int, typer.Option("--directions", min=2, help="Random steps per smoothed step size.")] = 40,
+    directions: Annotated[int, typer.Option("--directions", min=2, help="Random steps for smoothed gradients.")] = 40,
     seconds: Annotated[float, typer.Option("--seconds", help="At most N seconds of each clip.")] = 10.0,
     usage_minutes: Annotated[
-        float, typer.Option("--usage-minutes", help="At most N minutes of speech for counting codes.")
+        float, typer.Option("--usage-minutes", help="At most N minutes of speech to count codes.")
     ] = 20.0,
     seed: Seed = 0,
     results: Results = None,
@@ -26,8 +26,8 @@ def gradient(
 ) -> None:
     """Measure the accuracy of straight-through gradients.
 
-    Compares predicted and actual changes of the loss for each quantizer. Without runs, it first trains a tiny model
-    for each quantizer on the inputs.
+    The command compares predicted and actual changes in the loss for each quantizer. If no runs are given, it first
+    trains a tiny model with each quantizer on the inputs.
     """
     from silkcodec_lab.gradient import experiment
     from silkcodec_torch.train.allocator import keep_freed_pages

@@ -1,11 +1,11 @@
-"""Measure how well the straight-through estimator predicts the change of the loss for a step of the latent.
+"""Measure how well the straight-through estimator predicts the change in the loss when the latent changes.
 
-    clip -> encoder -> latent -> smooth part -> y -> quantize -> quantized latent -> decoder -> wave -> loss
+    clip -> encoder -> latent -> smooth part -> y -> quantize -> quantized latent -> decoder -> audio -> loss
 
-Quantization has no useful gradient, so training uses the gradient of the decoder at the quantized latent as the
-gradient at y. This experiment computes the actual change of the loss for steps of y, through quantizer and decoder.
-The steps range from a small fraction of a cell to several cells. The control omits quantization. A difference there is
-due to the curvature of the decoder.
+Quantization has no useful gradient, so training uses the decoder's gradient at the quantized latent as the gradient at
+y. This experiment computes the actual change in the loss for steps of y, through quantizer and decoder. The steps range
+from a small fraction of a cell to several cells. The control omits quantization, so its errors are caused only by the
+curvature of the decoder.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from silkcodec_lab.gradient.trained_run import train_tiny
 from silkcodec_lab.pages import Result, head
 from silkcodec_torch.quantizers import QUANTIZERS
 
-COMPARED = {  # comparison of FSQ with another quantizer -> statistic, what is moved in FSQ, what in the other
+COMPARED = {  # comparison of FSQ with another quantizer -> statistic, kind of step in FSQ and in the other quantizer
     "frame": ("correlation", "frame", "frame"),
     "without quantization": ("correlation", "frame, control", "frame, control"),
     "quantizer alone": ("correlation", "quantizer", "quantizer"),
     "number": ("correlation", "number", "number"),
-    "unit": ("correlation", "number", "vector"),  # what each quantizes at a time
+    "unit": ("correlation", "number", "vector"),  # the values that each quantizes together
     "descent": ("kept", "descent", "descent"),
 }
 
@@ -49,22 +49,23 @@ def gradient(
     plan: GradientPlan | None = None,
     progress: Progress | None = None,
 ) -> Result:
-    """Measure the straight-through estimator for the quantizer of every run.
+    """Measure the straight-through estimator for the quantizer of each run.
 
     Args:
-        inputs: Audio files, folders, or a manifest, with speech that is not in the training set of the runs.
-        runs: Folders of training runs, each with another quantizer. Without runs, tiny models are trained on the
-            inputs first.
+        inputs: Audio files, folders, or a manifest. The speech must not be in the training set of the runs.
+        runs: Folders of training runs with different quantizers. If empty, tiny models are first trained on the inputs.
         split: Split of the manifest.
-        clips: Maximum number of clips for steps, drawn at random.
+        clips: Maximum number of clips at which steps are taken, selected at random.
         plan: Settings of the experiment.
         progress: Progress callback.
 
     Returns:
-        The contents of gradient.json.
+        The content of gradient.json.
 
     Raises:
-        ArgumentError, AudioError, MissingExtraError, WeightsError.
+        ArgumentError: A setting is invalid, all clips are too short, or two runs have the same quantizer.
+        AudioError: An input cannot be read.
+        WeightsError: A run is damaged or incomplete.
     """
     plan = plan or GradientPlan()
     plan.check()
@@ -82,7 +83,7 @@ def gradient(
             models = [Model(run) for run in tiny]
         names = [model.name for model in models]
         if len(set(names)) < len(names):
-            raise ArgumentError(f"Each run must use a different quantizer; got {', '.join(names)}.")
+            raise ArgumentError(f"The runs must have different quantizers; got {', '.join(names)}.")
         measured = {}
         for index, model in enumerate(models):
 
@@ -107,7 +108,7 @@ def gradient(
 
 
 def _speech(found: Sequence[Clip], limit: int | None, plan: GradientPlan) -> tuple[list[Wave], list[Wave]]:
-    """Return the starts of clips for steps, and waves for counting codes. Clips that are too short are skipped."""
+    """Return the starts of clips at which to take steps, and audio in which to count codes. Skip short clips."""
     shortest = (plan.span + 1) * FRAME + LOOKAHEAD
     waves: list[Wave] = []
     counted: list[Wave] = []
@@ -125,12 +126,12 @@ def _speech(found: Sequence[Clip], limit: int | None, plan: GradientPlan) -> tup
             counted.append(wave)
             n_counted += len(wave)
     if not waves:
-        raise ArgumentError(f"At least one clip must be {shortest / SAMPLE_RATE:g} s long; got none.")
+        raise ArgumentError(f"At least one clip must be {shortest / SAMPLE_RATE:g} s or longer; all are shorter.")
     return waves, counted
 
 
 def _differences(records: dict[str, Records], seed: int) -> dict[str, Any]:
-    """Return FSQ minus each other quantizer, paired by clip, for every step size."""
+    """Return the differences between FSQ and each other quantizer, paired by clip, for each step size."""
     if "fsq" not in records:
         return {}
     found: dict[str, Any] = {}

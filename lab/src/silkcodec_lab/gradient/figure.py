@@ -10,14 +10,13 @@ from silkcodec_lab.pages import Result
 
 LABELS = {"vq": "VQ", "rvq": "RVQ", "multiscale": "multi-scale RVQ", "fsq": "FSQ"}
 COLORS = {"vq": "#0b6fa4", "rvq": "#7cb518", "multiscale": "#f0a202", "fsq": "#d1495b"}
-LOWEST_KEPT = -1.0  # lower limit of the axis; the table has all values
+LOWEST_KEPT = -1.0  # lower limit of the axis; the table contains all values
 
 
 def figure(result: Result) -> bytes:
-    """Draw correlations and descent above, and steps without effect, training curves and use of codes below.
+    """Return the figure as PNG.
 
-    Returns:
-        A PNG.
+    It shows correlations and the decrease along the gradient, steps without effect, training curves and code usage.
     """
     drawing = new_figure(14, 8)
     (frame, alone, kept), (still, loss, used) = drawing.subplots(2, 3)
@@ -69,13 +68,13 @@ def _line(axes: Any, entries: list[dict[str, Any]], of: str, color: str, style: 
         steps, [entry[of]["mean"] for entry in defined], style, color=color, marker=marker, markersize=4,
         linewidth=1.5 if style == "-" else 1.1, label=label or None,
     )  # fmt: skip
-    if style == "-" and defined[0][of]["n"] > 1:  # The bands of all lines would overlap.
+    if style == "-" and defined[0][of]["n"] > 1:  # Bands for all lines would overlap.
         low, high = ([entry[of][side] for entry in defined] for side in ("low", "high"))
         axes.fill_between(steps, low, high, color=color, alpha=0.13, linewidth=0)
 
 
 def _use(axes: Any, result: Result) -> None:
-    """Draw the entropy of a code as a share of its bits, with one bar per codebook."""
+    """Draw one bar per codebook with the entropy of its codes as a share of the maximum."""
     names, place = [], 0.0
     for name, found in result["models"].items():
         begin = place

@@ -1,4 +1,4 @@
-"""Take steps of the latent at one frame of a clip, and compare predicted and actual changes of the loss."""
+"""Change the latent of one frame of a clip, and compare predicted with actual changes in the loss."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ from silkcodec_torch.nn.model import SilkNetwork, fresh_states
 from silkcodec_torch.train.losses import NAMES, SpectralLoss
 
 WIDTH = 128  # numbers per frame
-BATCH = 32  # frames that are decoded at the same time
-CHECK_STEP = 0.003  # cells; small enough for a linear decoder and large enough for float32
-STOPPED = "loudness"  # the loss term whose gradient treats one of its factors as constant, see train/losses.py
+BATCH = 32  # number of latents to decode at a time
+CHECK_STEP = 0.003  # cells; small enough that the decoder is linear, and large enough for float32
+STOPPED = "loudness"  # loss term whose gradient treats one of its factors as constant, see train/losses.py
 FRAME_STATISTICS = ("no_effect", "correlation", "slope", "size")
 SMOOTHED_STATISTICS = ("cosine", "norm", "reliability")
 ONE_STATISTICS = ("no_effect", "same_sign", "correlation", "slope", "size")
@@ -49,23 +49,23 @@ KINDS = {
 }
 
 Wave = NDArray[np.float32]
-Records = dict[tuple[str, float], list[Sums]]  # (what is moved, step in cells) -> sums of each clip
+Records = dict[tuple[str, float], list[Sums]]  # sums of each clip by kind of step and step size in cells
 
 
 @dataclass(frozen=True)
 class GradientPlan:
-    """Settings of the experiment.
+    """Hold the settings of the experiment.
 
     Attributes:
-        steps: Step sizes in cells, root mean square per number that is moved.
-        directions: Number of random steps of a whole frame, per clip and size.
-        smoothed: Step sizes at which the gradient of the smoothed loss is estimated. Must be among `steps`.
+        steps: Step sizes in cells, as the RMS change of the changed numbers.
+        directions: Number of random steps of a whole frame for each clip and step size.
+        smoothed: Step sizes at which to estimate the gradient of the smoothed loss. They must be in `steps`.
         smoothed_directions: Number of random steps for these estimates.
-        singles: How many single numbers, and single vectors, are moved.
-        span: Number of frames over which the loss is computed, from the one that is moved.
-        clip_s: Maximum duration of a clip in seconds, from its start.
-        usage_minutes: Maximum minutes of speech for counting codes.
-        train_steps: Training steps of the tiny models, if no runs are given.
+        singles: Number of single numbers, and of single vectors, to change.
+        span: Number of frames over which the loss is computed, starting at the changed frame.
+        clip_s: Maximum duration to use from the start of each clip, in seconds.
+        usage_minutes: Maximum minutes of speech in which to count codes.
+        train_steps: Number of training steps of the tiny models if no runs are given.
         seed: Random seed for clips, frames, directions and intervals.
     """
 
@@ -81,12 +81,12 @@ class GradientPlan:
     seed: int = 0
 
     def check(self) -> None:
-        """Raises ArgumentError."""
+        """Raise ArgumentError if a setting is invalid."""
         if not self.steps or not all(step > 0 for step in self.steps):
-            raise ArgumentError(f"steps must contain at least one size, all above 0; got {self.steps}.")
+            raise ArgumentError(f"steps must contain at least one step size, all above 0; got {self.steps}.")
         if not (set(self.smoothed) <= set(self.steps) and 2 <= self.directions <= self.smoothed_directions):
             raise ArgumentError(
-                "smoothed must be among the steps, and directions must be between 2 and smoothed_directions; got "
+                "smoothed must be a subset of steps, and directions must be between 2 and smoothed_directions; got "
                 f"{self.smoothed}, {self.directions} and {self.smoothed_directions}."
             )
         if not 1 <= self.singles <= WIDTH:
@@ -100,7 +100,7 @@ class GradientPlan:
 
 
 class Model:
-    """The model of a training run, with its measurements."""
+    """Load the model of a training run and measure it."""
 
     def __init__(self, run: Path) -> None:
         codec = RunCodec(run)
@@ -118,26 +118,26 @@ class Model:
         """Measure the model.
 
         Args:
-            waves: Starts of clips for steps.
-            counted: Waves for counting codes.
+            waves: Starts of clips at which to take steps.
+            counted: Audio in which to count codes.
             plan: Settings of the experiment.
-            advance: Called with the number of finished clips.
+            advance: Callback that is called with the number of finished clips.
 
         Returns:
-            The measurements for the result, and under "records" the sums of each clip.
+            The measurements for the result. The key "records" contains the sums of each clip.
         """
         quantizer: Any = self.model.quantizer
         seen = [self._inside(wave) for wave in counted]
         quantized, codes = (torch.cat(parts) for parts in zip(*map(self.split_quantizer.quantize, seen), strict=True))
         error = float((torch.cat(seen) - quantized).square().mean().sqrt())
-        # An error that is uniform in a cell of width w has the root mean square w / sqrt(12).
-        # For FSQ, this w is the distance between levels.
+        # The RMS of an error that is uniform in a cell of width w is w / sqrt(12).
+        # For FSQ, w is the distance between levels.
         cell = 12**0.5 * error
         used = trained_run.usage(quantizer, codes.numpy(), plan.seed)
         records: Records = {}
         losses = []
         for index, wave in enumerate(waves):
-            rng = np.random.default_rng((plan.seed, index))  # the same frames and directions for every model
+            rng = np.random.default_rng((plan.seed, index))  # gives all models the same frames and directions
             losses.append(self._clip(wave, cell, plan, rng, records))
             advance(index + 1)
         bits = getattr(quantizer, "bits_per_frame", WIDTH * 3.0)
@@ -161,7 +161,7 @@ class Model:
 
     @torch.no_grad()
     def _inside(self, wave: Wave) -> Tensor:
-        """Return y [F, D], the input of the quantization step, for the whole frames of a wave."""
+        """Return y [F, D], the input of the quantization step, for the whole frames of a waveform."""
         n_frames = (len(wave) - LOOKAHEAD) // FRAME
         whole = torch.from_numpy(wave[: n_frames * FRAME + LOOKAHEAD].copy())[None]
         states = fresh_states(self.model.encoder.state_shapes(), 1, whole.device)
@@ -171,7 +171,7 @@ class Model:
         return self.split_quantizer.inside(latent[0])
 
     def _clip(self, wave: Wave, cell: float, plan: GradientPlan, rng: np.random.Generator, records: Records) -> float:
-        """Take all steps at one frame of a clip, and add them to the records. Return the loss of the frame."""
+        """Take all steps at one frame of a clip, add them to the records, and return the loss of the frame."""
         y = self._inside(wave)
         frame = _loud_frame(wave, len(y), plan.span, rng)
         quantize = self.split_quantizer.quantize
@@ -216,14 +216,14 @@ def frame_losses(
     frame: int,
     span: int,
 ) -> Callable[[Tensor], Tensor]:
-    """Return the training loss over `span` frames as a function of the quantized latent of the first one.
+    """Return a function that maps quantized latents of a frame to the training loss over `span` frames.
 
     Args:
         model: Model of the run.
         spectral: Spectral loss of training.
-        weights: Weight of each term of the loss.
-        latent: Quantized latent of the clip, [F, D], for the other frames.
-        target: Wave of the clip, [1, F * 9600].
+        weights: Weight of each loss term.
+        latent: Quantized latent of the clip, [F, D], which is used for all other frames.
+        target: Waveform of the clip, [1, F * 9600].
         frame: Index of the first frame.
         span: Number of frames.
     """
@@ -248,7 +248,7 @@ def frame_losses(
 
 
 def _loud_frame(wave: Wave, n_frames: int, span: int, rng: np.random.Generator) -> int:
-    """Draw a frame from the louder half of the frames that have a previous frame and enough next frames."""
+    """Draw a frame at random from the louder half of the frames with a previous frame and enough next frames."""
     power = np.square(wave[: n_frames * FRAME].reshape(n_frames, FRAME)).mean(axis=1)[1 : n_frames - span + 1]
     louder = 1 + np.flatnonzero(power >= np.median(power))
     return int(rng.choice(louder))
@@ -259,7 +259,7 @@ def _gaussian(rng: np.random.Generator, n: int, width: int) -> Tensor:
 
 
 def _alone(rng: np.random.Generator, n: int, unit: int) -> Tensor:
-    """Return directions [n, D] that move one vector of `unit` numbers each, with a root mean square of 1."""
+    """Return directions [n, D] that each change one vector of `unit` numbers with an RMS of 1."""
     directions = np.zeros((min(n, WIDTH // unit), WIDTH // unit, unit), dtype=np.float32)
     for row, at in enumerate(rng.permutation(WIDTH // unit)[: len(directions)]):
         directions[row, at] = rng.standard_normal(unit) if unit > 1 else 1.0
@@ -267,7 +267,7 @@ def _alone(rng: np.random.Generator, n: int, unit: int) -> Tensor:
 
 
 def table(records: Records, seed: int) -> dict[str, list[dict[str, Any]]]:
-    """Return the statistics of each step size, by what is moved."""
+    """Return the statistics of each step size by kind of step."""
     lines: dict[str, list[dict[str, Any]]] = {}
     for (kind, step), sums in records.items():
         names = KINDS[kind.split(",")[0]] + (SMOOTHED_STATISTICS if "ab" in sums[0] else ())

@@ -10,11 +10,11 @@ from silkcodec_lab.pages import Result, provenance
 
 __all__ = ["LIMITATIONS", "QUESTION", "TITLE", "figure", "findings", "method", "reproduce"]
 
-FEW_CLIPS = 10  # With fewer clips, the page says that the run is a trial run.
+FEW_CLIPS = 10  # With fewer clips, the page warns that this is a trial run.
 COMPARED = {
     "frame": "whole frame",
     "number": "one number",
-    "unit": "one number of FSQ, one vector of the other",
+    "unit": "one number (FSQ) or one vector",
     "without quantization": "whole frame without quantization",
     "quantizer alone": "quantizer alone",
 }
@@ -22,36 +22,37 @@ COMPARED = {
 TITLE = "Accuracy of the straight-through gradient"
 
 QUESTION = (
-    "Quantization has no useful gradient, so training uses the gradient of the decoder at the quantized latent. How "
-    "well does this gradient predict the change of the loss for a step of the latent? Is the prediction better for "
-    "FSQ, which quantizes single numbers, than for codebooks, which quantize vectors? How do the four quantizers "
-    "compare after training?"
+    "Quantization has no useful gradient, so training uses the decoder's gradient at the quantized latent as the "
+    "gradient of the latent (straight-through estimator). How well does this gradient predict how the loss changes "
+    "when the latent changes? Is the prediction better for FSQ, which quantizes single numbers, than for codebooks, "
+    "which quantize vectors? How do the four quantizers compare after training?"
 )
 
 FIGURE = (
-    "Each quantizer has its own color, and step sizes are in cells. Solid lines: with quantization. Dotted lines: the "
-    "same steps without quantization, where any difference from 1 is due to the curvature of the decoder. Dashed "
-    "lines: steps of one vector. Bands: intervals. Black ticks on the bars: values for uniformly chosen codes."
+    "Each quantizer has its own color, and step sizes are in cells. Solid lines show steps with quantization, and "
+    "bands are their intervals. Dotted lines show the same steps without quantization, where any difference from 1 is "
+    "caused by the curvature of the decoder. Dashed lines show steps of one vector. Black ticks on the bars are the "
+    "expected values if all codes are equally probable."
 )
 
 LIMITATIONS = (
-    "**Steps in training.** The size of the optimizer's steps, in cells, was not measured. In training, all frames "
-    "move at the same time for thousands of steps, so random errors of single steps average out. The correlation "
-    "measures single steps, and the slope measures their average.",
-    "**Step size.** Steps are compared at the same multiple of the quantization error of each quantizer, not at the "
-    "same absolute size.",
-    "**One run per quantizer.** There is one run with one seed per quantizer, with at most a thousand steps. The "
-    "intervals do not include the differences between runs.",
-    "**Other methods to train a codebook.** Rotated gradients, random restarts, projection to fewer numbers, or "
-    "another weight of the commitment loss may change the result. The commitment loss has an exact gradient and is "
-    "not included here.",
-    "**Other losses.** The loss of a discriminator is less smooth than a spectral loss. The last stage of training "
+    "**Steps in training.** The size of the optimizer's steps in cells was not measured. In training, all frames "
+    "change at the same time for thousands of steps, so random errors of single steps average out. The correlation "
+    "describes single steps, and the slope describes their average.",
+    "**Step size.** Steps are compared at the same multiple of each quantizer's quantization error, not at the same "
+    "absolute size.",
+    "**One run per quantizer.** Each quantizer has only one run with one seed and at most a thousand steps. The "
+    "intervals do not include the variation between runs.",
+    "**Other ways to train a codebook.** Rotated gradients, random restarts, projection to fewer numbers, or another "
+    "weight of the commitment loss might change the result. The commitment loss has an exact gradient and is not "
+    "included here.",
+    "**Other losses.** The loss from a discriminator is less smooth than a spectral loss. The last stage of training "
     "does not need the estimator, because the encoder is frozen.",
 )
 
 
 def method(result: Result) -> list[str]:
-    """Return the paragraphs of the section on the method."""
+    """Return the paragraphs of the method section."""
     settings, speech = result["settings"], result["speech"]
     names = ", ".join(LABELS[name] for name in result["models"])
     some = next(iter(result["models"].values()))
@@ -59,52 +60,54 @@ def method(result: Result) -> list[str]:
         seeds = ", ".join(sorted({str(found["seed"]) for found in result["models"].values()}))
         steps = ", ".join(sorted({f"{found['steps']:,}" for found in result["models"].values()}))
         models = (
-            f"**Models.** {names}, trained with the same code and losses for {steps} steps (seed {seeds}). Their "
-            "weights are averages over training steps."
+            f"**Models.** The models use {names}. They were trained with the same code and losses for {steps} steps "
+            f"(seed {seeds}). Their weights are averages over training steps."
         )
     else:
         models = (
-            f"**Models.** {names}. **These are tiny models, trained for {settings['train_steps']} steps on the clips "
-            "that are measured.** They show that the experiment runs, but are no evidence about the quantizers."
+            f"**Models.** The models use {names}. **They are tiny models, trained for {settings['train_steps']} steps "
+            "on the measured clips.** They show that the experiment runs, but they are not evidence about the "
+            "quantizers."
         )
     clips = "clip" if speech["n_clips"] == 1 else "clips"
     return [
         models,
-        f"**Speech.** {speech['n_clips']} {clips} of at most {settings['clip_s']:g} s, {speech['duration_s']:.0f} s in "
-        "total. Steps are taken at one frame of each clip, drawn from its louder half. Frames and random numbers are "
-        f"the same for all models (seed {settings['seed']}). The use of codes is counted on "
-        f"{speech['counted_s'] / 60:.1f} min. Intervals are 95 % bootstrap intervals over clips. Differences are "
-        "paired by clip."
+        f"**Speech.** The speech consists of {speech['n_clips']} {clips} of at most {settings['clip_s']:g} s, "
+        f"{speech['duration_s']:.0f} s in total. Steps are taken at one frame of each clip, which is drawn at random "
+        "from the louder half of its frames. Frames and random numbers are the same for all models (seed "
+        f"{settings['seed']}). The usage of codes is counted in {speech['counted_s'] / 60:.1f} min of speech. "
+        "Intervals are 95 % bootstrap intervals over clips. Differences are paired by clip."
         + (
-            " **This is a trial run**: there are too few clips for useful intervals."
+            " **This is a trial run.** There are too few clips for useful intervals."
             if speech["n_clips"] < FEW_CLIPS
             else ""
         ),
-        "**Predicted and actual change.** *y* is the input of the quantization step. For a codebook it is the latent. "
-        "For FSQ it is the number after the tanh, which is smooth and has an exact gradient. The estimator uses the "
-        "gradient *g* of the decoder at the quantized latent, so it predicts that a step *d* changes the loss by "
-        "*g d*. The actual change is half the difference of the loss between *y + d* and *y - d*, both quantized and "
-        f"decoded. The loss is the training loss ({_weights(some['weights'])}) over {settings['span']} frames, from "
-        "the frame that is moved. It is a piecewise constant function of *y*, so the actual change depends on the step "
-        "size.",
-        "**Step sizes.** The size of a step is the root mean square per moved number, in cells. A cell is the root "
-        "mean square quantization error times the square root of 12. For FSQ this is the distance between levels. The "
-        "kinds of steps are:",
-        "- *whole frame*: Gaussian random steps of all 128 numbers;\n"
-        "- *one number*;\n"
-        "- *one vector*: the numbers that a codebook quantizes together;\n"
-        "- *without quantization*: the same steps from the quantized latent, directly into the decoder.",
-        "**Statistics.**",
-        "- *No change*: share of steps that change no code.\n"
-        "- *Right sign*: share of the other steps for which the actual change has the predicted sign.\n"
-        "- *Correlation* of predicted and actual changes.\n"
-        "- *Slope*: actual per predicted change, by regression.\n"
-        "- *Cosine* and *norm*: cosine between *g* and the gradient of the smoothed loss, and the norm of the latter "
-        "relative to *g*. The loss is smoothed by Gaussian noise of the step size. Its gradient is estimated from two "
-        "independent halves of the steps, so that noise does not increase the norm. A cosine may exceed 1 by chance. A "
-        "dash means that the estimate is not significantly different from noise.\n"
-        "- *Reliability*: cosine between the two halves.\n"
-        "- *Decrease*: decrease of the loss by a step along -*g*, divided by the predicted decrease.",
+        "**Predicted and actual change.** *y* is the input of the rounding or the codebook search. For a codebook, *y* "
+        "is the latent. For FSQ, *y* is the output of the tanh, which is smooth and has an exact gradient. The "
+        "estimator uses the decoder's gradient *g* at the quantized latent, so it predicts that a step *d* changes the "
+        "loss by *g d*. The actual change is half the difference between the losses at *y + d* and *y - d*, both "
+        f"quantized and decoded. The loss is the training loss ({_weights(some['weights'])}) over {settings['span']} "
+        "frames, starting at the frame that is changed. It is a piecewise constant function of *y*, so the actual "
+        "change depends on the step size.",
+        "**Step sizes.** The size of a step is the RMS change of the changed numbers, in cells. A cell is the RMS "
+        "quantization error times the square root of 12. For FSQ, this is the distance between levels. There are four "
+        "kinds of steps:",
+        "- *whole frame*: random Gaussian steps of all 128 numbers of a frame.\n"
+        "- *one number*: steps of a single number.\n"
+        "- *one vector*: steps of the numbers that a codebook quantizes together.\n"
+        "- *without quantization*: the same steps, but starting at the quantized latent and decoded without "
+        "quantization.",
+        "**Statistics.** The tables show these statistics:",
+        "- *No change*: the share of steps that do not change any code.\n"
+        "- *Right sign*: the share of the remaining steps for which the actual change has the predicted sign.\n"
+        "- *Correlation*: the correlation between predicted and actual changes.\n"
+        "- *Slope*: the regression slope of actual on predicted changes.\n"
+        "- *Cosine* and *norm*: the cosine between *g* and the gradient of the smoothed loss, and the norm of that "
+        "gradient relative to *g*. The loss is smoothed with Gaussian noise of the step size. The gradient is "
+        "estimated from two independent halves of the steps, so that noise does not increase the norm. A cosine can "
+        "exceed 1 by chance. A dash means that the estimate does not differ significantly from noise.\n"
+        "- *Reliability*: the cosine between the two halves.\n"
+        "- *Decrease*: the decrease of the loss after a step along -*g*, divided by the predicted decrease.",
     ]
 
 
@@ -113,7 +116,7 @@ def _weights(weights: dict[str, float]) -> str:
 
 
 def findings(result: Result) -> list[str]:
-    """Return the paragraphs and tables of the section on the result."""
+    """Return the paragraphs and tables of the result section."""
     several = result["speech"]["n_clips"] > 1
     return [
         FIGURE,
@@ -126,8 +129,8 @@ def findings(result: Result) -> list[str]:
         "### Steps against the gradient",
         _descents(result, several),
         "### Quantizer alone",
-        "Change of the quantized latent for a change of *y*, over all frames of the clips, without decoder and loss. "
-        "The estimator assumes that both changes are equal.",
+        "The table compares changes of *y* with the resulting changes of the quantized latent over all frames of the "
+        "clips, without decoder and loss. The estimator assumes that both changes are equal.",
         _quantizer_alone(result, several),
         "### Training",
         _models(result, several),
@@ -142,9 +145,9 @@ def findings(result: Result) -> list[str]:
 
 
 def _verdict(result: Result) -> list[str]:
-    """Return, for every other quantizer, at which step sizes FSQ differs significantly."""
+    """Return the step sizes at which FSQ differs significantly from each other quantizer."""
     if not result["differences"]:
-        return ["FSQ or a quantizer to compare it with is missing."]
+        return ["This comparison needs runs with FSQ and with at least one other quantizer."]
     lines = []
     sides: set[int] = set()
     for other, found in result["differences"].items():
@@ -158,27 +161,27 @@ def _verdict(result: Result) -> list[str]:
                 sides |= {0} if len(better) + len(worse) < len(entries) else set()
             where = [f"{word} at {', '.join(at)}" for word, at in (("better", better), ("worse", worse)) if at]
             lines.append([f"FSQ - {LABELS[other]}", words, "; ".join(where) or "not significantly different"])
-    partly = " At the others there is no significant difference." if 0 in sides else ""
+    partly = " At the remaining step sizes, there is no significant difference." if 0 in sides else ""
     if 1 in sides and -1 in sides:
         answer = "The prediction for FSQ is **better at some step sizes and worse at others**."
     elif sides & {1, -1}:
         word = "better" if 1 in sides else "worse"
         answer = f"The prediction is **{word} for FSQ** at {'some' if partly else 'all'} step sizes.{partly}"
     else:
-        answer = "The prediction for FSQ is **not significantly different** at any step size."
+        answer = "The prediction for FSQ does **not differ significantly** at any step size."
     n = sum(len(found[kind]) for found in result["differences"].values() for kind in COMPARED)
     rows = []
     for other, found in result["differences"].items():
         for index, entry in enumerate(found["frame"]):
             cells = (_signed(found[kind][index], 2) for kind in (*COMPARED, "descent"))
             rows.append([f"FSQ - {LABELS[other]}", f"{entry['step']:g}", *cells])
-    head = ["paired difference of correlations", "step, cells", *COMPARED.values(), "decrease along -g"]
+    head = ["paired difference in correlation", "step, cells", *COMPARED.values(), "decrease along -g"]
     return [
-        ("" if result["settings"]["runs"] else "The following holds for tiny models only. ")
-        + f"{answer} The measure is the correlation of predicted and actual changes, for steps of a whole frame and of "
-        "one number.",
-        f"Step sizes, in cells, with a significant difference. Of {n} comparisons with 95 % intervals, one in twenty "
-        "may be significant by chance:",
+        ("" if result["settings"]["runs"] else "The following applies only to tiny models. ")
+        + f"{answer} This is judged by the correlation between predicted and actual changes, for steps of a whole "
+        "frame and of one number.",
+        f"The next table lists the step sizes in cells with significant differences. Among {n} comparisons with 95 % "
+        "intervals, about one in twenty is significant by chance:",
         table(["difference", "steps", "correlation of FSQ"], lines, numeric=False),
         *_ceiling(result),
         table(head, rows),
@@ -186,7 +189,7 @@ def _verdict(result: Result) -> list[str]:
 
 
 def _ceiling(result: Result) -> list[str]:
-    """Return the best correlation of each model, with its step size, and an explanation."""
+    """Return the best correlation of each model with its step size, and an explanation."""
     rows = []
     for name, found in result["models"].items():
         through, without = found["steps_of"]["frame"], found["steps_of"]["frame, control"]
@@ -196,11 +199,12 @@ def _ceiling(result: Result) -> list[str]:
             means = (number(entry["correlation"]["mean"], 2) for entry in (best, control))
             rows.append([LABELS[name], f"{best['step']:g}", *means])
     return [
-        "Best correlation for steps of a whole frame:",
+        "The next table shows the best correlation for steps of a whole frame:",
         table(["", "step, cells", "correlation", "without quantization"], rows),
-        "At smaller steps, quantization limits the correlation, because the quantized latent changes by a whole cell "
-        "or not at all. At larger steps, the curvature of the decoder limits it. If FSQ also differs from another "
-        "quantizer without quantization, the cause is the decoder and not the estimator.",
+        "For smaller steps, the correlation is limited by quantization, because the quantized latent changes by a "
+        "whole cell or not at all. For larger steps, it is limited by the curvature of the decoder. If FSQ differs "
+        "from another quantizer even without quantization, the cause is the decoder instead of the estimator. The "
+        "next table shows all differences:",
     ]
 
 
@@ -302,7 +306,7 @@ def _models(result: Result, several: bool) -> str:
 
 def _training_note(result: Result) -> str:
     text = (
-        "Training loss, gradient norm, PESQ-WB, STOI and mel distance are from the last validation of each run. *Loss "
+        "Training loss, gradient norm, PESQ-WB, STOI and mel distance come from the last validation of each run. *Loss "
         "at the frames* is the loss at the frames of this experiment. Its paired differences are:"
     )
     lines = []
@@ -332,7 +336,7 @@ def _codebooks(result: Result) -> str:
             )
     head = ["codebook", "entries", "codes", "unused", "if uniform", "bits per code", "if uniform"]
     return table([*head, "perplexity"], rows) + (
-        "\n\nBits per code are the entropy of single codes. *If uniform* is the expected value for the same number of "
+        "\n\n*Bits per code* is the entropy of single codes. *If uniform* is the expected value for the same number of "
         "codes if all entries are equally probable. If several vectors share a codebook, their codes are counted "
         "together."
     )
@@ -349,13 +353,12 @@ def _check(result: Result, several: bool) -> str:
     step = next(iter(result["models"].values()))["steps_of"]["check"][0]["step"]
     head = ["", "cell", "nearest other entry", "standard deviation of y", "correlation", "slope"]
     return (
-        f"Without quantization, finite differences of {step:g} cells must agree with the gradient of the decoder, so "
-        "the first correlation and slope must be close to 1. They are for the loss without its loudness term. The "
-        "gradient of that term treats one of its factors as constant "
-        "(the extra weight of added sound), so it is not the exact gradient of its value. The last two columns are for "
-        "the whole loss. They limit the correlations of the other tables at small steps. The distance "
-        "to the nearest other entry is a root mean square per number. For a residual chain it is that of the last "
-        "codebook.\n\n"
+        f"Without quantization, finite differences of {step:g} cells must agree with the decoder's gradient. The "
+        "first correlation and slope must therefore be close to 1. They are computed from the loss without its "
+        "loudness term. The gradient of this term treats one of its factors, the extra weight of added sound, as a "
+        "constant, so it is not the exact gradient. The last two columns are computed from the whole loss. They are "
+        "the upper limit of the correlations for small steps in the other tables. The distance to the nearest other "
+        "entry is an RMS value per number. For a residual chain, it is that of the last codebook.\n\n"
     ) + table([*head, "whole loss: correlation", "slope"], rows)
 
 
@@ -369,7 +372,7 @@ def _signed(entry: dict[str, Any], n_digits: int) -> str:
 
 
 def reproduce(result: Result) -> str:
-    """Return the command, the version and the machine of a result."""
+    """Return the command, the versions and the machine of a result."""
     settings = result["settings"]
     command = ["silk lab gradient SPEECH", *["--run RUN"] * settings["runs"]]
     command += [f"--split {settings['split']}"] if settings["split"] else []

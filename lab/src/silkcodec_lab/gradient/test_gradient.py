@@ -312,7 +312,7 @@ def test_the_page_matches_the_json(result: dict[str, Any], tmp_path: Path) -> No
         ((0.2, 0.2), "**better for FSQ**"),
         ((-0.2, -0.2), "**worse for FSQ**"),
         ((0.2, -0.2), "**better at some step sizes and worse at others**"),
-        ((0.0, 0.0), "**not significantly different** at any step size"),
+        ((0.0, 0.0), "does **not differ significantly** at any step size"),
     ],
 )
 def test_the_page_states_the_answer(result: dict[str, Any], shifts: tuple[float, float], says: str) -> None:
@@ -330,9 +330,9 @@ def test_runs_are_measured_and_damaged_runs_are_errors(clips: Path, tmp_path: Pa
     assert (
         result["settings"]["runs"] == 1
         and result["differences"] == {}
-        and "FSQ or a quantizer to compare" in pages.render(result)
+        and "This comparison needs runs with FSQ" in pages.render(result)
     )
-    with pytest.raises(ArgumentError, match="different quantizer; got fsq, fsq"):
+    with pytest.raises(ArgumentError, match="different quantizers; got fsq, fsq"):
         gradient([clips], runs=[run, run], plan=PLAN)
     (run / "history.jsonl").write_text("{}\n")
     with pytest.raises(WeightsError, match=r"valid history\.jsonl"):
@@ -349,7 +349,7 @@ def test_examples_in_docstrings_run() -> None:
     ("plan", "says"),
     [
         ({"steps": (0.0,)}, "all above 0"),
-        ({"smoothed": (7.0,)}, "among the steps"),
+        ({"smoothed": (7.0,)}, "a subset of steps"),
         ({"directions": 1}, "between 2 and"),
         ({"singles": 0}, "between 1 and 128"),
         ({"clip_s": 0.5}, r"at least 1\.6"),

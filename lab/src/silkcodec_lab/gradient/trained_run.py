@@ -1,4 +1,4 @@
-"""Describe a training run by its training curves and by its use of codes on held-out speech."""
+"""Describe a training run by its training curves and its code usage on held-out speech."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ CURVES = ("pesq_wb", "stoi", "mel_distance")
 
 
 def curves(run: Path, weights: dict[str, float]) -> list[dict[str, Any]]:
-    """Return the training curves of a run, with one entry per validation.
+    """Return the training curves of a run with one entry per validation.
 
-    An entry has the step, the hours, the weighted training loss since the previous validation, and its scores.
+    An entry contains the step, the hours, the weighted training loss since the previous validation, and the scores.
 
     Raises:
         WeightsError: The history of the run is missing or damaged.
@@ -47,20 +47,20 @@ def curves(run: Path, weights: dict[str, float]) -> list[dict[str, Any]]:
             for line in lines
         ]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise WeightsError(f"A training run must contain a valid history.jsonl; '{run}' does not: {error}.") from None
+        raise WeightsError(f"A training run must contain a valid history.jsonl; got '{run}': {error}.") from None
 
 
 def usage(quantizer: Any, codes: Codes, seed: int = 0) -> list[dict[str, Any]]:
-    """Return how often the entries of each codebook are used by codes [F, K] of held-out frames.
+    """Return the usage of each codebook by codes [F, K] of held-out frames.
 
     If several vectors share a codebook, their codes are counted together. The dimensions of FSQ are summarized
-    together. For comparison, the same values are given for entries that are chosen uniformly. With many entries and
-    few codes, some entries are unused and the entropy is too low for any codebook.
+    together. If there are many entries and few codes, some entries are unused and the entropy is underestimated in any
+    codebook. The expected values for uniformly distributed codes are therefore included for comparison.
 
     Returns:
-        One dict per codebook: "name", "books" (128 for FSQ), "entries" of each book, "codes_per_frame", "n_codes" per
-        book, "dead" and "dead_if_even" (shares of unused entries), "bits" and "bits_if_even" (entropy of a code), and
-        "lowest_share" (lowest entropy of a book as a share of its bits).
+        A dictionary for each codebook: "name", "books" (128 for FSQ), "entries" of each book, "codes_per_frame",
+        "n_codes" of each book, "dead" and "dead_if_even" (shares of unused entries), "bits" and "bits_if_even" (entropy
+        of a code), and "lowest_share" (lowest entropy of a book as a share of its maximum).
     """
     rng = np.random.default_rng(seed)
     found = []
@@ -87,7 +87,7 @@ def usage(quantizer: Any, codes: Codes, seed: int = 0) -> list[dict[str, Any]]:
 
 
 def codebooks(quantizer: Any, n_columns: int) -> list[tuple[str, int, list[list[int]]]]:
-    """Return the name of each codebook, its number of entries, and the columns of the codes of each of its books.
+    """Return the name of each codebook, its number of entries, and for each of its books the columns of its codes.
 
     >>> from silkcodec_torch.quantizers import RVQ
     >>> codebooks(RVQ(latent_width=4, vectors=2, codebooks=2, entries=8), 4)
@@ -109,10 +109,10 @@ def codebooks(quantizer: Any, n_columns: int) -> list[tuple[str, int, list[list[
 
 
 def spacing(quantizer: Any, codes: Codes) -> float:
-    """Return the distance from an entry to the nearest other entry, as a root mean square per number.
+    """Return the distance from an entry to the nearest other entry, as the RMS per number.
 
-    For FSQ it is the distance between levels. For a codebook it is the median over the used codes. For a residual
-    chain it is that of the last codebook.
+    For FSQ, it is the distance between levels. For a codebook, it is the median over the used codes. For a residual
+    chain, it is that of the last codebook.
     """
     if isinstance(quantizer, FSQ):
         return 1 / quantizer.half_width
@@ -127,12 +127,9 @@ def spacing(quantizer: Any, codes: Codes) -> float:
 
 
 def train_tiny(waves: Sequence[NDArray[np.float32]], folder: Path, steps: int, quantizers: Sequence[str]) -> list[Path]:
-    """Train the configuration `tiny` with each quantizer on the given clips, to try the experiment without `--run`.
+    """Train the configuration `tiny` with each quantizer on the given clips, and return the folders of the runs.
 
-    It uses the same loop and losses as `silk train`, without a discriminator.
-
-    Returns:
-        The folders of the runs.
+    The training loop and the losses are those of `silk train` without a discriminator.
     """
     from silkcodec_torch.train.config import load_config
     from silkcodec_torch.train.loop import Trainer
