@@ -6,7 +6,7 @@
     tokens = codec.encode(wave, sample_rate)
     wave = codec.decode(tokens)
 
-Submodules are imported on first use, so `import silkcodec` is fast. Start reading at `codec.py`.
+Submodules are imported on first use, so `import silkcodec` is fast. To read the source code, start with `codec.py`.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'silkcodec' has no attribute {name!r}")
     value = getattr(import_module(_HOME[name]), name)
-    globals()[name] = value  # The next access finds the name directly, without __getattr__.
+    globals()[name] = value  # Later lookups find the name directly and do not call __getattr__.
     return value
 
 

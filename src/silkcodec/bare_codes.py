@@ -1,4 +1,7 @@
-"""Convert bare codes to Tokens. Bare codes are arrays [codebooks, frames], as in the interfaces of other codecs."""
+"""Convert bare codes to Tokens.
+
+Bare codes are integer arrays [codebooks, frames], as other codec libraries return them.
+"""
 
 from __future__ import annotations
 
@@ -12,25 +15,27 @@ from numpy.typing import NDArray
 from silkcodec.errors import ArgumentError, TokensError
 from silkcodec.tokens import Tokens
 
-WANTED = "Tokens, or codes [codebooks, frames] with n_samples"
+WANTED = "Tokens or codes of shape [codebooks, frames]"
 
 
 def as_tokens(codec: Any, given: Any, n_samples: int | None = None, n_codebooks: int | None = None) -> Tokens:
-    """Return Tokens unchanged, and convert bare codes to Tokens of a codec.
+    """Convert bare codes to Tokens, or return Tokens unchanged.
 
     Args:
-        codec: the codec that defines the layout: sizes and rates of the codebooks, sample rate, identity.
-        given: Tokens, or integers [K, F]: an array, or one array per codebook, as in `Tokens.codes`.
-        n_samples: number of samples of the wave, for bare codes only; None: all samples that the frames cover.
-        n_codebooks: K of bare codes; None: all codebooks of the codec. It is never inferred from the shape.
+        codec: the codec whose codebook sizes, frame rates, sample rate and identity the result uses.
+        given: Tokens, an integer array [K, F], or one array per codebook as in `Tokens.codes`.
+        n_samples: length of the waveform in samples, for bare codes only. None uses every sample that the frames
+            cover.
+        n_codebooks: number of codebooks K in the bare codes. None means all codebooks of the codec. The number is
+            never inferred from the shape.
 
     Raises:
-        TokensError: `given` is neither Tokens nor codes, or the codes have another layout.
-        ArgumentError: n_codebooks is out of range, or n_samples or n_codebooks was passed with Tokens.
+        TokensError: `given` is neither Tokens nor codes, or the codes do not match the codec's layout.
+        ArgumentError: n_codebooks is out of range, or n_samples or n_codebooks is passed together with Tokens.
     """
     if isinstance(given, Tokens):
         if n_samples is not None or n_codebooks is not None:
-            raise ArgumentError("n_samples and n_codebooks are for bare codes only; omit them with Tokens.")
+            raise ArgumentError("n_samples and n_codebooks apply only to bare codes; omit them when you pass Tokens.")
         return given
     k = codec.check_n_codebooks(n_codebooks)
     rows = _rows(given)
@@ -44,18 +49,22 @@ def as_tokens(codec: Any, given: Any, n_samples: int | None = None, n_codebooks:
 
 
 def check_n_codebooks(codec: Any, n_codebooks: int | None) -> int:
-    """Return n_codebooks as a number; None means all codebooks of the codec. Raises ArgumentError out of range."""
+    """Return n_codebooks, or the codec's number of codebooks for None.
+
+    Raises:
+        ArgumentError: n_codebooks is out of range.
+    """
     k = len(codec.codebook_sizes)
     if n_codebooks is not None and n_codebooks not in range(1, k + 1):
-        raise ArgumentError(f"n_codebooks must be 1..{k} for '{codec.name}'; got {n_codebooks}.")
+        raise ArgumentError(f"n_codebooks must be between 1 and {k} for '{codec.name}'; got {n_codebooks}.")
     return k if n_codebooks is None else int(n_codebooks)
 
 
 def check_frames(codes: Any, n_codebooks: int, what: str) -> NDArray[Any]:
-    """Return the codes of a stream as an array [F, K], where K is exactly n_codebooks.
+    """Return streamed codes as an array [F, K], and check that K equals n_codebooks.
 
     Raises:
-        TokensError: the shape is different. The message suggests a fix if the codes are transposed.
+        TokensError: the codes have another shape. If they seem to be transposed, the message says how to fix this.
     """
     array = _array(codes)
     if array.ndim != 2 or array.shape[1] != n_codebooks:
@@ -64,7 +73,7 @@ def check_frames(codes: Any, n_codebooks: int, what: str) -> NDArray[Any]:
             hint = ", which looks like [codebooks, frames]; pass codes.T"
         elif array.ndim == 2 and 1 <= array.shape[1] < n_codebooks:
             hint = f"; if there are only {array.shape[1]} codebooks, pass n_codebooks={array.shape[1]}"
-        raise TokensError(f"{what} must be [frames, {n_codebooks} codebooks]; got shape {array.shape}{hint}.")
+        raise TokensError(f"{what} must have shape [frames, {n_codebooks}]; got {array.shape}{hint}.")
     return array
 
 
@@ -81,14 +90,14 @@ def check_batch(items: Any) -> None:
 def _rows(given: Any) -> list[NDArray[Any]]:
     """Return one array per codebook."""
     if isinstance(given, (str, bytes, bytearray, Mapping)) or not hasattr(given, "__len__"):
-        raise TokensError(f"decode needs {WANTED}; got {_kind(given)}.")
+        raise TokensError(f"decode requires {WANTED}; got {_kind(given)}.")
     shape = getattr(given, "shape", None)
     if shape is not None and len(shape) != 2:
-        fix = "codes[0]" if len(shape) == 3 else "codes[None]" if len(shape) == 1 else "an array of 2 dimensions"
-        raise TokensError(f"decode needs {WANTED}; got codes of shape {tuple(shape)}. Pass one clip: {fix}.")
+        fix = "codes[0]" if len(shape) == 3 else "codes[None]" if len(shape) == 1 else "a 2-D array"
+        raise TokensError(f"decode requires {WANTED}; got shape {tuple(shape)}. Pass {fix} for a single clip.")
     rows = [_array(row) for row in given]
     if any(row.ndim != 1 for row in rows):
-        raise TokensError(f"decode needs {WANTED}; got {len(rows)} entries that are not one-dimensional.")
+        raise TokensError(f"decode requires {WANTED}; got {len(rows)} entries that are not one-dimensional.")
     return rows
 
 
@@ -96,7 +105,7 @@ def _array(values: Any) -> NDArray[Any]:
     try:
         return np.asarray(values)
     except (TypeError, ValueError, RuntimeError) as error:  # ragged lists, tensors on a GPU
-        raise TokensError(f"codes must be convertible to a NumPy array; {error}") from error
+        raise TokensError(f"Cannot convert the codes to a NumPy array: {str(error).rstrip('.')}.") from error
 
 
 def _wrong_layout(rows: list[NDArray[Any]], k: int, name: str) -> TokensError:
@@ -106,7 +115,7 @@ def _wrong_layout(rows: list[NDArray[Any]], k: int, name: str) -> TokensError:
         hint = ", which looks like [frames, codebooks]; pass codes.T"
     else:
         hint = f"; if there are only {len(rows)} codebooks, pass n_codebooks={len(rows)}" if len(rows) < k else ""
-    return TokensError(f"Codes of '{name}' must be [{k} codebooks, frames]; got {shape}{hint}.")
+    return TokensError(f"Codes for '{name}' must have shape [{k}, frames]; got {shape}{hint}.")
 
 
 def _kind(value: object) -> str:

@@ -1,20 +1,20 @@
 """Define the codec protocol and load codecs by name. Read this module first.
 
-A codec turns a wave into tokens and back. Silk, the neural baselines and the classical codecs all implement the
-Protocol below, so code that works with one codec works with all of them:
+A codec encodes audio to tokens and decodes tokens to audio. Silk, the neural baselines and the classical codecs all
+implement the `Codec` protocol below, so code that works with one codec works with all of them:
 
     codec = silkcodec.load("silk")                    # or "mimi:8", "opus:6k", "path/to/weights"
-    tokens = codec.encode(wave, sample_rate)          # Tokens: codes, their sizes and rates, the length
+    tokens = codec.encode(wave, sample_rate)          # Tokens: the codes and their layout
     decoded = codec.decode(tokens)                    # float32 [n_samples] at codec.sample_rate
 
-A name is `codec[:preset][@source]`. "dac:44k" is DAC's model for 44.1 kHz with the published weights.
-"dac:44k@./weights/dac" is the same model with the weights of that folder. The source may also be a Hugging Face
-repository.
+A codec name has the form `codec[:preset][@source]`. For example, "dac:44k" selects DAC's 44.1 kHz model with its
+published weights, and "dac:44k@./weights/dac" selects the same model with weights from a local folder. The source can
+also be a Hugging Face repository.
 
-Shapes, in every docstring and comment of this package:
+Docstrings and comments in this package use these letters for array dimensions:
 
-    B  batch            T  samples of a wave        F  frames (time steps of a codec)
-    M  mel bands        D  width of the latent      K  codebooks
+    B  batch            T  audio samples            F  frames (time steps of a codec)
+    M  mel bands        D  latent dimensions        K  codebooks
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:  # Importing NumPy here would make listing the codecs slow.
     from silkcodec.tokens import Tokens
 
 ENTRY_POINTS = "silkcodec.codecs"
-"""The entry point group by which another package adds a codec: name = "module:factory"."""
+"""The entry point group in which other packages register codecs, as name = "module:factory"."""
 
 _BUILT_IN = {
     "silk": "silkcodec.silk:load",
@@ -50,7 +50,7 @@ _BUILT_IN = {
     "speex": "silkcodec.baselines.speex:Speex",
 }
 
-_NEEDS = {  # name -> (packages, the extra that installs them)
+_NEEDS = {  # name -> (required packages, extra that installs them)
     "codec2": (("pycodec2",), "classical"),
     "dac": (("torch", "transformers", "safetensors"), "baselines"),
     "encodec": (("torch", "transformers", "safetensors"), "baselines"),
@@ -62,32 +62,35 @@ _NEEDS = {  # name -> (packages, the extra that installs them)
 
 @runtime_checkable
 class Codec(Protocol):
-    """Encode waves to tokens and decode them. A codec is stateless: no call affects a later call.
+    """Encode audio to tokens and decode tokens to audio.
+
+    Codecs are stateless: the result of a call does not depend on earlier calls.
 
     Attributes:
-        name: the name that `load` accepts: "silk", "opus:6k".
-        sample_rate: sample rate of the wave that `decode` returns, Hz.
+        name: the codec's name, as `load` accepts it, for example "silk" or "opus:6k".
+        sample_rate: sample rate in Hz of the audio that `decode` returns.
         codebook_sizes: number of codes in each of the K codebooks.
-        frame_rates: frame rate of each codebook, Hz.
+        frame_rates: frame rate of each codebook in Hz.
 
-    The codecs of this package have more attributes. They are optional, so callers read them with a default:
+    The codecs in this package also have the following members. They are optional, so read them with a default:
 
         quantizer: "FSQ", "RVQ", "split RVQ", "multi-scale RVQ" or "bit stream".
-        latency_s: the algorithmic latency: the frame and the look-ahead of encoder and decoder; None if unknown.
-        deterministic: False if `decode` may return different waves for the same tokens.
-        decode(codes, n_samples=...): decode bare codes, int [K, F], without Tokens.
-        encode_batch, decode_batch: process many clips at once. `batch_exact`: whether the results equal those of
-            single calls.
+        latency_s: algorithmic latency in seconds, which is the frame length plus the look-ahead of the encoder and the
+            decoder; None if unknown.
+        deterministic: False if `decode` can return different audio for the same tokens.
+        decode(codes, n_samples=...): decodes bare codes, int [K, F], instead of Tokens.
+        encode_batch, decode_batch: process many clips in one call.
+        batch_exact: whether a batch gives exactly the same results as separate calls.
     """
 
     @property
     def name(self) -> str:
-        """Return the name that `load` accepts."""
+        """Return the codec's name, as `load` accepts it."""
         ...
 
     @property
     def sample_rate(self) -> int:
-        """Return the sample rate of decoded waves, Hz."""
+        """Return the sample rate of decoded audio in Hz."""
         ...
 
     @property
@@ -97,28 +100,29 @@ class Codec(Protocol):
 
     @property
     def frame_rates(self) -> tuple[float, ...]:
-        """Return the frame rate of each codebook, Hz."""
+        """Return the frame rate of each codebook in Hz."""
         ...
 
     def encode(self, wave: ArrayLike, sample_rate: int, *, n_codebooks: int | None = None) -> Tokens:
-        """Return the tokens of a wave.
+        """Return the tokens for a waveform.
 
         Args:
-            wave: [T], [T, C] or [C, T]; floats of full scale 1, or int8, int16 or int32. Channels are averaged.
-            sample_rate: sample rate of `wave`, Hz; the wave is resampled to the codec's own rate.
-            n_codebooks: keep only the first n_codebooks; None keeps all. This sets the bit rate.
+            wave: samples [T], [T, C] or [C, T], as floats in [-1, 1] or as int8, int16 or int32. Channels are
+                averaged.
+            sample_rate: sample rate of `wave` in Hz. The codec resamples the audio to its own rate.
+            n_codebooks: number of codebooks to use, which sets the bit rate. None uses all codebooks.
 
         Raises:
-            AudioError: no samples, NaN or Inf, or not the shape or type of a wave.
+            AudioError: the waveform is empty, contains NaN or infinity, or has an unsupported shape or type.
             ArgumentError: n_codebooks is out of range.
         """
         ...
 
     def decode(self, tokens: Tokens) -> NDArray[np.float32]:
-        """Return the wave of these tokens: float32 [tokens.n_samples], at `sample_rate` Hz.
+        """Return the decoded waveform, float32 [tokens.n_samples], at `sample_rate` Hz.
 
         Raises:
-            TokensError: the tokens are from another codec.
+            TokensError: the tokens come from another codec.
         """
         ...
 
@@ -128,27 +132,27 @@ def load(name: Literal["silk"] = "silk", *, threads: int | None = None, provider
 @overload
 def load(name: str | os.PathLike[str], **options: Any) -> Codec: ...
 def load(name: str | os.PathLike[str] = "silk", **options: Any) -> Codec:
-    """Load a codec by name. This function never falls back to another codec.
+    """Load a codec by name. If the codec is unavailable, raise an error instead of falling back to another codec.
 
     Args:
-        name: one of `codecs()`, optionally with a preset after a colon ("opus:6k") and a weights source after an @
-            ("mimi:8@./weights/mimi"). The source is a folder or a Hugging Face repository; the default is the
-            published weights. The name may also be a folder of Silk weights that `silk export` wrote.
-        options: options of the codec. For Silk: `threads` (CPU threads; None: chosen automatically) and `provider`
-            ("cpu" or "cuda").
+        name: one of `codecs()`, optionally followed by a preset ("opus:6k") and a weights source
+            ("mimi:8@./weights/mimi"). The source is a folder or a Hugging Face repository. Without a source, the
+            published weights are loaded. `name` can also be the path of a weights folder written by `silk export`.
+        options: keyword arguments for the codec. Silk accepts `threads`, the number of CPU threads (None chooses it
+            automatically), and `provider`, which is "cpu" or "cuda".
 
     Raises:
-        ArgumentError: the codec, the preset or one of the options is unknown.
-        WeightsError: the model files are missing, damaged, or could not be downloaded.
+        ArgumentError: the codec, its preset or an option is unknown.
+        WeightsError: the model files are missing or damaged, or the download failed.
         ProviderError: the provider is not available on this machine.
-        MissingExtraError: the codec needs a package that is not installed.
+        MissingExtraError: the codec requires a package that is not installed.
 
     >>> load("nonesuch")
     Traceback (most recent call last):
     silkcodec.errors.ArgumentError: A codec must be one of codec2, dac, ... or a weights folder; got 'nonesuch'.
     """
     if not isinstance(name, (str, os.PathLike)):
-        raise ArgumentError(f"A codec must be a name (str) or the path of a weights folder; got {name!r}.")
+        raise ArgumentError(f"A codec must be a name or the path of a weights folder; got {name!r}.")
     known = codecs()
     text = str(os.fspath(name))
     base, preset, source = parse(text)
@@ -167,7 +171,7 @@ def load(name: str | os.PathLike[str] = "silk", **options: Any) -> Codec:
 
 
 def _advice(text: str, known: Iterable[str]) -> str:
-    """Return a suggestion for an unknown name: a Hugging Face repository, or the nearest known name."""
+    """Suggest what the user may have meant by an unknown name: a Hugging Face repository or a similar codec name."""
     import difflib
 
     base = parse(text)[0].lower()
@@ -179,7 +183,7 @@ def _advice(text: str, known: Iterable[str]) -> str:
 
 
 def parse(name: str) -> tuple[str, str | None, str | None]:
-    """Return the parts of `codec[:preset][@source]`, with None for each missing part.
+    """Split a codec name into codec, preset and source. Missing parts are None.
 
     >>> parse("mimi:8@./weights/mimi"), parse("silk")
     (('mimi', '8', './weights/mimi'), ('silk', None, None))
@@ -190,21 +194,22 @@ def parse(name: str) -> tuple[str, str | None, str | None]:
 
 
 def codecs() -> dict[str, str]:
-    """Return the registry: name -> "module:factory", sorted by name. Only `load` imports the modules.
+    """Return all registered codecs as name -> "module:factory", sorted by name, without importing the modules.
 
-    `load` calls `factory(preset, **options)`. The preset is the text after the colon, or None. If the name has a
-    source after an @, the options include `source=`. A factory may list its presets in an attribute `presets`.
-    Other packages add codecs with an entry point in the group "silkcodec.codecs". They cannot replace a built-in
-    codec. docs/extending.md has an example.
+    `load` calls `factory(preset, **options)`, where `preset` is the text after the colon, or None. If the name has a
+    source, the options include `source=`. A factory can list its presets in an attribute `presets`.
+
+    Other packages can register codecs under the entry point group "silkcodec.codecs", but cannot replace a built-in
+    codec. See docs/extending.md for an example.
     """
-    from importlib.metadata import entry_points  # Imported here because it would add 20 ms to `import silkcodec`.
+    from importlib.metadata import entry_points  # At module level, this would slow `import silkcodec` by 20 ms.
 
     others = {point.name: point.value for point in entry_points(group=ENTRY_POINTS)}
     return dict(sorted((others | _BUILT_IN).items()))
 
 
 def is_built_in(name: str) -> bool:
-    """Return whether a name that `load` accepts is a built-in codec without a weights source.
+    """Return whether a codec name refers to a built-in codec and has no weights source.
 
     >>> is_built_in("mimi:8"), is_built_in("mimi:8@./weights/mimi"), is_built_in("./weights")
     (True, False, False)
@@ -213,9 +218,9 @@ def is_built_in(name: str) -> bool:
 
 
 def presets(name: str) -> tuple[str, ...]:
-    """Return the presets of a codec, in the codec's own order; () if it has none.
+    """Return the names of a codec's presets in the order that the codec defines, or () if it has no presets.
 
-    For built-in codecs this works without the packages that the codec needs.
+    For built-in codecs, the packages that the codec requires do not need to be installed.
 
     Raises:
         ArgumentError: the codec is unknown.
@@ -230,7 +235,7 @@ def presets(name: str) -> tuple[str, ...]:
 
 
 def missing(name: str) -> str | None:
-    """Return the pip command that installs the missing packages of a built-in codec ("mimi" or "mimi:8"), or None."""
+    """Return the pip command that installs a built-in codec's missing packages, or None if all are installed."""
     from importlib.util import find_spec
 
     packages, extra = _NEEDS.get(parse(name)[0], ((), None))
@@ -248,7 +253,7 @@ def _build(name: str, target: str, preset: str | None, source: str | None, optio
     factory = _factory(target)
     if source is not None:
         if not _accepts(factory, "source"):
-            raise ArgumentError(f"The codec '{parse(name)[0]}' accepts no source after an @; got '{name}'.")
+            raise ArgumentError(f"The codec '{parse(name)[0]}' does not accept a weights source; got '{name}'.")
         options = {**options, "source": source}
     _check_options(name, factory, options)
     codec: Codec = factory(preset, **options)
@@ -267,5 +272,5 @@ def _check_options(name: str, factory: Any, options: dict[str, Any]) -> None:
     accepted = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
     for option in options:
         if option not in accepted:
-            takes = f"accepts {', '.join(accepted)}" if accepted else "accepts no options"
+            takes = f"accepts the options {', '.join(accepted)}" if accepted else "does not accept options"
             raise ArgumentError(f"The codec '{name}' {takes}; got {option!r}.")

@@ -1,20 +1,20 @@
-"""Define every error that a user can cause, as one class hierarchy.
+"""Define the exception hierarchy for errors that users can cause.
 
     SilkError
-    ├── ArgumentError       an argument that the call does not accept
-    ├── AudioError          a wave or an audio file that cannot be used: missing, empty, not audio, NaN or Inf
-    ├── TokensError         codes out of range, of the wrong shape, or of another codec
-    ├── ContainerError      a .silk file that is damaged, truncated, of another format or too new; has an `offset`
-    ├── WeightsError        model files that are missing, damaged, or do not match this version
-    ├── MissingExtraError   an optional dependency is not installed; names the pip command
-    ├── OutputError         a path that cannot be written: it exists, its folder does not, the disk is full
-    └── ProviderError       an ONNX Runtime provider (CPU, CUDA, ...) that is not available on this machine
+    ├── ArgumentError       an argument is invalid
+    ├── AudioError          a waveform or audio file is missing, empty, invalid or damaged
+    ├── TokensError         codes have the wrong shape, are out of range or come from another codec
+    ├── ContainerError      a .silk file is damaged, truncated or unsupported; has an `offset`
+    ├── WeightsError        model files are missing, damaged or incompatible with this version
+    ├── MissingExtraError   an optional dependency is not installed
+    ├── OutputError         a path cannot be written
+    └── ProviderError       an ONNX Runtime provider, such as CUDA, is not available
 
 ``except SilkError`` catches all of them and nothing else. Any other exception is a bug in this package.
 
-Every message is one line. It states the requirement, the value and, if it is not obvious, the remedy:
+Every message is a single line. It states the requirement, the value and, if it is not obvious, the remedy:
 
-    n_codebooks must be 1..8 for 'mimi'; got 12.
+    n_codebooks must be between 1 and 8 for 'mimi'; got 12.
 """
 
 from __future__ import annotations
@@ -24,27 +24,27 @@ from typing import Any
 
 
 class SilkError(Exception):
-    """Base class of every error that a user can cause. The command line prints it on one line and exits with 2."""
+    """Serve as the base class for errors that users can cause. The CLI prints the message and exits with code 2."""
 
 
 class ArgumentError(SilkError):
-    """Report an argument that the call does not accept."""
+    """Report an invalid argument."""
 
 
 class AudioError(SilkError):
-    """Report a wave or an audio file that cannot be used: missing, empty, not audio, or with NaN or Inf."""
+    """Report a waveform or an audio file that is missing, empty, invalid or damaged."""
 
 
 class TokensError(SilkError):
-    """Report codes that are out of range, of the wrong shape or type, or from another codec."""
+    """Report codes that have the wrong shape or type, are out of range or come from another codec."""
 
 
 class ContainerError(SilkError):
-    """Report a .silk file that is damaged, truncated, of another format or of a newer version.
+    """Report a .silk file that is damaged, truncated, in another format or written by a newer version.
 
     Attributes:
-        offset: the byte, counted from the start of the file, at which the file becomes invalid; None if there is
-            no such byte (for example, if the file is missing).
+        offset: position in bytes at which the file becomes invalid; None if the error has no position, for example
+            because the file is missing.
     """
 
     def __init__(self, message: str, offset: int | None = None) -> None:
@@ -52,22 +52,22 @@ class ContainerError(SilkError):
         self.offset = offset
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # The default rebuilds from `args` alone, so an error raised in a worker process would lose its offset.
+        # By default, unpickling passes only `args`, so an error raised in a worker process would lose its offset.
         return type(self), (str(self), self.offset)
 
 
 class WeightsError(SilkError):
-    """Report model files that are missing, damaged, or do not match this version of the package."""
+    """Report model files that are missing, damaged or incompatible with this version of the package."""
 
 
 class MissingExtraError(SilkError):
     """Report an optional dependency that is not installed.
 
     Args:
-        what: the feature that needs it, as the start of a sentence: "The PESQ metric".
-        package: the module that could not be imported: "pesq".
-        extra: the extra that installs it: "eval".
-        distribution: the distribution that has the extra.
+        what: the feature that requires the dependency, worded as the start of a sentence, e.g. "The PESQ metric".
+        package: the module that could not be imported, e.g. "pesq".
+        extra: the extra that installs the package, e.g. "eval".
+        distribution: the distribution that defines the extra.
 
     >>> str(MissingExtraError("The PESQ metric", "pesq", "eval"))
     "The PESQ metric needs 'pesq', which is not installed; run: pip install 'silkcodec[eval]'"
@@ -85,14 +85,24 @@ class MissingExtraError(SilkError):
         return type(self), (self.what, self.package, self.extra, self.distribution)
 
 
+def capitalized(name: str) -> str:
+    """Return a name in the form that starts a message. Quoted paths do not change.
+
+    >>> capitalized("standard input"), capitalized("'talk.wav'")
+    ('Standard input', "'talk.wav'")
+    """
+    return name[:1].upper() + name[1:]
+
+
 def import_extra(module: str, what: str, extra: str) -> Any:
-    """Import and return a module that needs an extra.
+    """Import and return a module that an extra installs.
 
     Args:
+        module: full name of the module.
         what, extra: see `MissingExtraError`.
 
     Raises:
-        MissingExtraError: the module, or a library that it imports, is not installed.
+        MissingExtraError: the module or one of its dependencies is not installed.
     """
     try:
         return import_module(module)
@@ -103,7 +113,7 @@ def import_extra(module: str, what: str, extra: str) -> Any:
 
 
 class OutputError(SilkError):
-    """Report a path that cannot be written: it exists already, its folder does not exist, or the disk is full."""
+    """Report a path that cannot be written, for example because it already exists or the disk is full."""
 
 
 class ProviderError(SilkError):

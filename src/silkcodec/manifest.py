@@ -1,14 +1,14 @@
-"""Read manifests. A manifest is a table of recordings; each row has a `path` and may have other columns.
+"""Read manifests, which are tables of recordings. Each row has a `path` and can have other columns.
 
-    path            speaker  language  text                  a .tsv or .csv: a header line, then one line per clip
+    path            speaker  language  text                  .tsv or .csv: a header line, then one line per clip
     v/one.flac      ann      en        hello there
 
-    {"audio_filepath": "v/one.flac", "text": "hello there"}  a .jsonl (or .json): one object per line
+    {"audio_filepath": "v/one.flac", "text": "hello there"}  .jsonl or .json: one object per line
 
-    one v/one.flac                                           a wav.scp of Kaldi: id and path
+    one v/one.flac                                           Kaldi's wav.scp: an id and a path per line
 
-Each of them may be compressed with gzip (.jsonl.gz). Paths are relative to the manifest's own folder, or absolute. A
-`Dialect` describes tables with other column names, another separator or another encoding.
+Manifests can be compressed with gzip, e.g. .jsonl.gz. Paths are absolute or relative to the manifest's folder. A
+`Dialect` describes tables with other column names, separators or encodings.
 """
 
 from __future__ import annotations
@@ -27,23 +27,24 @@ from typing import Any, TextIO
 
 from silkcodec.errors import ArgumentError
 
-INDEX_NAME = "INDEX.tsv"  # a folder's own manifest
+INDEX_NAME = "INDEX.tsv"  # manifest that describes the files in its folder
 SUFFIXES = (".tsv", ".csv", ".jsonl", ".json", ".scp")
-PATH_KEYS = ("path", "audio_filepath", "file_name")  # The last two: NeMo, AudioFolder. Rows use "path".
+PATH_KEYS = ("path", "audio_filepath", "file_name")  # NeMo uses the second name, AudioFolder the third.
 
-MAX_LINE = 1 << 24  # Characters. A small .gz file can contain a line of gigabytes.
+MAX_LINE = 1 << 24  # Characters. Without a limit, a small .gz file could expand to a line of several gigabytes.
 
 Row = dict[str, str]
 
 
 @dataclass(frozen=True)
 class Dialect:
-    """Describe a manifest with other column names, another separator or another encoding.
+    """Describe the column names, the separator and the encoding of a manifest.
 
     Attributes:
-        columns: (name, column) pairs: the column that contains the path, id, start, duration, text, ...
-        separator: separator of the fields of a table; None: a comma in a .csv, a tab in a .tsv.
-        encoding: Python's name of the text encoding.
+        columns: (name, column) pairs that map a standard name, such as path, id, start, duration or text, to a column
+            of the table.
+        separator: field separator. None means a comma for .csv and a tab for .tsv.
+        encoding: text encoding, as Python names it.
 
     Raises:
         ArgumentError: the encoding is unknown, or the separator is not one character.
@@ -58,29 +59,30 @@ class Dialect:
             "".encode(self.encoding)
         except (LookupError, ValueError):
             raise ArgumentError(
-                f"The encoding must be a Python text encoding, e.g. latin-1; got {self.encoding!r}."
+                f"The encoding must be one that Python knows, e.g. latin-1; got {self.encoding!r}."
             ) from None
         if self.separator is not None and (len(self.separator) != 1 or self.separator in '"\r\n'):
-            raise ArgumentError(f"The separator must be one character, e.g. ';'; got {self.separator!r}.")
+            raise ArgumentError(f"The separator must be a single character, e.g. ';'; got {self.separator!r}.")
 
 
 USUAL = Dialect()
 
 
 class HeaderError(ArgumentError):
-    """Report that the header of a table has no path column."""
+    """Report a table whose header has no path column."""
 
 
 def is_manifest(path: str | os.PathLike[str]) -> bool:
-    """Return whether a file name has the suffix of a manifest."""
+    """Return whether a file name has a manifest suffix."""
     return _suffix(Path(path)) in SUFFIXES
 
 
 def read(file: str | os.PathLike[str]) -> list[Row]:
-    """Return all rows of a manifest. Empty and missing values are omitted; values that are not text become JSON.
+    """Return all rows of a manifest. Omit empty values, and convert values that are not strings to JSON.
 
     Raises:
-        ArgumentError: the file cannot be read, is damaged, or has a row without a path; the message names the line.
+        ArgumentError: the file cannot be read, is damaged, or has a row without a path. The message gives the line
+            number.
     """
     rows: list[Row] = []
     for number, columns in records(file):
@@ -88,13 +90,13 @@ def read(file: str | os.PathLike[str]) -> list[Row]:
             raise columns
         row = as_row(columns)
         if row is None:
-            raise ArgumentError(f"Line {number} of '{file}' must have a path ({' or '.join(PATH_KEYS)}); it has none.")
+            raise ArgumentError(f"Line {number} of '{file}' has no path. Add the key {' or '.join(PATH_KEYS)}.")
         rows.append(row)
     return rows
 
 
 def as_row(columns: dict[str, Any]) -> Row | None:
-    """Return the values of one line as text, with its path as "path"; None if it has no path."""
+    """Return the values of one line as strings, with the path under "path", or None if the line has no path."""
     row = {key: text for key, value in columns.items() if (text := _text(value))}
     path = next((row.pop(key) for key in PATH_KEYS if key in row), None)
     return None if path is None else {"path": path, **row}
@@ -103,12 +105,12 @@ def as_row(columns: dict[str, Any]) -> Row | None:
 def records(
     file: str | os.PathLike[str], dialect: Dialect = USUAL
 ) -> Iterator[tuple[int, dict[str, Any] | ArgumentError]]:
-    """Yield (line number, columns) of each line of a manifest, one at a time. JSON values are not converted.
+    """Yield (line number, columns) for each line of a manifest. JSON values keep their types.
 
-    For a line that is not a valid row, yield the error in place of its columns and continue with the next line.
+    If a line is not a valid row, yield an error instead of its columns and continue with the next line.
 
     Raises:
-        ArgumentError: the file cannot be read, is not text in that encoding, has no path column, or has no rows.
+        ArgumentError: the file cannot be read, is not text in the given encoding, has no path column, or has no rows.
     """
     file = Path(file)
     empty = True
@@ -125,14 +127,14 @@ def records(
                 yield number, columns if isinstance(columns, ArgumentError) else _renamed(columns, dialect)
     except UnicodeError as error:
         raise ArgumentError(
-            f"A manifest must be text in {dialect.encoding}; '{file}' is not ({error}). Convert it to UTF-8, or pass"
-            " its encoding to silk tokenize with --encoding."
+            f"Cannot read manifest '{file}' as {dialect.encoding} text: {error}. Convert it to UTF-8, or pass its"
+            " encoding to silk tokenize with --encoding."
         ) from error
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or error
-        raise ArgumentError(f"The manifest '{file}' cannot be read: {reason}.") from error
+        raise ArgumentError(f"Cannot read manifest '{file}': {reason}.") from error
     if empty:
-        raise ArgumentError(f"A manifest must have at least one row; '{file}' has none.")
+        raise ArgumentError(f"A manifest must have at least one row; '{file}' is empty.")
 
 
 def _renamed(columns: dict[str, Any], dialect: Dialect) -> dict[str, Any]:
@@ -148,7 +150,7 @@ def _suffix(file: Path) -> str:
 
 
 def _opened(file: Path, dialect: Dialect) -> TextIO:
-    # Spreadsheets write a byte order mark, which "utf-8-sig" removes.
+    # Spreadsheet programs write a byte order mark, which "utf-8-sig" removes.
     encoding = "utf-8-sig" if codecs.lookup(dialect.encoding).name == "utf-8" else dialect.encoding
     if file.suffix.lower() == ".gz":
         return gzip.open(file, "rt", encoding=encoding, newline="")
@@ -156,10 +158,12 @@ def _opened(file: Path, dialect: Dialect) -> TextIO:
 
 
 class _Lines(Iterator[str]):
-    """Iterate over lines of a bounded length. A longer line raises ArgumentError; the next call returns the next line.
+    """Iterate over the lines of a file, and raise ArgumentError for a line that is too long.
+
+    After an error, iteration can continue with the next line.
 
     Attributes:
-        number: number of the last line that was returned, from 1.
+        number: number of the line that was returned last, counted from 1.
     """
 
     def __init__(self, handle: TextIO, file: Path) -> None:
@@ -176,11 +180,11 @@ class _Lines(Iterator[str]):
         while rest := self._handle.readline(MAX_LINE):
             if rest.endswith("\n"):
                 break
-        raise ArgumentError(f"Line {self.number} of '{self._file}' must be shorter than {MAX_LINE:,} characters.")
+        raise ArgumentError(f"Line {self.number} of '{self._file}' is too long; the limit is {MAX_LINE:,} characters.")
 
 
 def _each(lines: Iterator[Any]) -> Iterator[Any]:
-    """Yield each line, or the error in its place."""
+    """Yield each line, or the error that reading it raised."""
     while True:
         try:
             yield next(lines)
@@ -191,20 +195,23 @@ def _each(lines: Iterator[Any]) -> Iterator[Any]:
 
 
 def _table(lines: _Lines, file: Path, dialect: Dialect) -> Iterator[tuple[int, dict[str, Any] | ArgumentError]]:
-    """Yield the line numbers and rows of a table. In a .tsv, quotes are text, because transcripts contain many."""
+    """Yield the line number and the columns of each row of a table.
+
+    In a .tsv, quotation marks are ordinary characters, because transcripts often contain them.
+    """
     comma = _suffix(file) == ".csv"
     separator = dialect.separator or ("," if comma else "\t")
     quoting: Any = csv.QUOTE_MINIMAL if comma else csv.QUOTE_NONE
     rows = _each(csv.reader(lines, delimiter=separator, quoting=quoting, strict=True))
     header: Any = next(rows, [])
     if isinstance(header, Exception):
-        raise HeaderError(f"Line 1 of '{file}' cannot be read as a header: {header}.")
+        raise HeaderError(f"Cannot read line 1 of '{file}' as a header: {str(header).rstrip('.')}.")
     _check_header(header, file, dialect)
     first = lines.number + 1
     for values in rows:
         if isinstance(values, Exception):
-            where = f"Line {first}" if first >= lines.number else f"Lines {first} to {lines.number}"
-            yield first, ArgumentError(f"{where} of '{file}' cannot be read as a row: {values}.")
+            where = f"line {first}" if first >= lines.number else f"lines {first} to {lines.number}"
+            yield first, ArgumentError(f"Cannot read {where} of '{file}' as a row: {str(values).rstrip('.')}.")
         elif values:
             yield lines.number, {key: value for key, value in zip(header, values, strict=False) if key}
         first = lines.number + 1
@@ -215,11 +222,11 @@ def _check_header(header: list[str], file: Path, dialect: Dialect) -> None:
     has_path = set(PATH_KEYS) & set(header) or "path" in dict(dialect.columns)
     if not header or (has_path and not missing):
         return
-    wanted = f"the column {missing[0]}" if missing else f"a column {' or '.join(PATH_KEYS)}"
+    wanted = f"column '{missing[0]}'" if missing else f"a column named {' or '.join(PATH_KEYS)}"
     named = ", ".join(header)[:200]
     raise HeaderError(
-        f"A manifest must have {wanted}; '{file}' has: {named}. For other names or separators, pass --column path=NAME"
-        " or --separator to silk tokenize."
+        f"Manifest '{file}' must have {wanted}; got {named}. For other column names or separators, pass"
+        " --column path=NAME or --separator to silk tokenize."
     )
 
 
@@ -240,7 +247,7 @@ def _objects(lines: _Lines, file: Path) -> Iterator[tuple[int, dict[str, Any] | 
 
 
 def _scp(lines: _Lines, file: Path) -> Iterator[tuple[int, dict[str, Any] | ArgumentError]]:
-    """Yield the line numbers and rows of a Kaldi wav.scp. Its commands are never run."""
+    """Yield the line number and the columns of each line of a Kaldi wav.scp, without running the commands in it."""
     for line in _each(lines):
         where = f"Line {lines.number} of '{file}'"
         if isinstance(line, Exception):
@@ -251,10 +258,13 @@ def _scp(lines: _Lines, file: Path) -> Iterator[tuple[int, dict[str, Any] | Argu
         if path.endswith("|"):
             yield (
                 lines.number,
-                ArgumentError(f"{where} is a command, which Silk never runs; save its output as a file."),
+                ArgumentError(f"{where} is a command, and Silk does not run commands. Save its output as a file."),
             )
         elif re.search(r"\.ark:\d+$", path):
-            yield lines.number, ArgumentError(f"{where} is an entry of a Kaldi archive; save it as a sound file first.")
+            yield (
+                lines.number,
+                ArgumentError(f"{where} refers to a Kaldi archive, which Silk cannot read. Save it as an audio file."),
+            )
         elif id:
             yield lines.number, {"id": id, "path": path}
 

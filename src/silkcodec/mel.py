@@ -1,18 +1,19 @@
-"""Compute the log-mel spectrogram of Silk. This module is the readable reference implementation.
+"""Compute Silk's log-mel spectrogram with NumPy. This module is the reference implementation.
 
-The graph of the exported encoder contains the same computation (`nn/mel.py`), so encoding does not use this
-module. It serves for documentation, for plots, and as the reference in the tests of the graph.
+Encoding does not use this module, because the exported encoder graph contains the same computation (`nn/mel.py`). The
+tests compare the graph with this module, and the plots use it.
 
-Column *j* (10 ms) uses samples ``[240 j - 304, 240 j + 720)``: one 1024-point periodic Hann window that ends
-`LOOKAHEAD` = 480 samples (20 ms) after the column's own 240 samples. The last column of a frame therefore needs
-20 ms of the next frame:
+Column *j* covers 10 ms, which are 240 samples. It is computed from the samples ``[240 j - 304, 240 j + 720)`` with a
+periodic Hann window of 1024 samples. The window ends `LOOKAHEAD` = 480 samples (20 ms) after the column, so the last
+column of a frame also uses the first 20 ms of the next frame:
 
     samples   |<------------ frame t: 9600 ------------>|<-480->|
     columns    0   1   2   ...                 38   39
     window 39                       [-------- 1024 ---------]
 
-The spectrum is the magnitude (not power) spectrum. The mel scale is Slaney's (linear below 1 kHz, logarithmic
-above), with triangles of height 1 from 0 to 12 kHz. The mel magnitudes are clamped at 1e-5 before the natural log.
+The spectrum is a magnitude spectrum, not a power spectrum. The mel scale is Slaney's, which is linear below 1 kHz and
+logarithmic above. The filters are triangles of height 1 between 0 and 12 kHz. Mel magnitudes below 1e-5 are raised to
+1e-5 before the natural logarithm.
 """
 
 from __future__ import annotations
@@ -29,23 +30,29 @@ FRAME = FRAME_SAMPLES
 
 
 def hz_to_mel(hz: NDArray[np.float64] | float) -> NDArray[np.float64]:
-    """Convert Hz to mel on Slaney's scale: 3 mel per 200 Hz below 1 kHz, then 27 mel per factor 6.4.
+    """Convert a frequency in Hz to mel on Slaney's scale.
 
-    Source: Auditory Toolbox, 1998.
+    The scale has 3 mel per 200 Hz below 1 kHz, and 27 mel per factor of 6.4 above.
+
+    Source: M. Slaney, Auditory Toolbox, 1998.
     """
     hz = np.asarray(hz, dtype=np.float64)
     return np.where(hz < 1000.0, hz * 3 / 200, 15.0 + 27.0 / np.log(6.4) * np.log(np.maximum(hz, 1.0) / 1000.0))
 
 
 def mel_to_hz(mel: NDArray[np.float64] | float) -> NDArray[np.float64]:
-    """Convert mel to Hz: the inverse of `hz_to_mel`."""
+    """Convert mel to Hz. This is the inverse of `hz_to_mel`."""
     mel = np.asarray(mel, dtype=np.float64)
     return np.where(mel < 15.0, mel * 200 / 3, 1000.0 * np.exp(np.log(6.4) / 27.0 * (mel - 15.0)))
 
 
 @cache
 def filterbank(n_mels: int = N_MELS, n_fft: int = N_FFT, sample_rate: int = SAMPLE_RATE) -> NDArray[np.float32]:
-    """Return triangular mel filters of height 1 from 0 Hz to Nyquist, float32 [n_fft // 2 + 1, n_mels]."""
+    """Return triangular mel filters of height 1 between 0 Hz and the Nyquist frequency.
+
+    Returns:
+        float32 [n_fft // 2 + 1, n_mels].
+    """
     edges = mel_to_hz(np.linspace(0.0, float(hz_to_mel(sample_rate / 2)), n_mels + 2))
     bins = np.linspace(0.0, sample_rate / 2, n_fft // 2 + 1)[:, None]
     rising = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
@@ -54,18 +61,18 @@ def filterbank(n_mels: int = N_MELS, n_fft: int = N_FFT, sample_rate: int = SAMP
 
 
 def hann(n: int = N_FFT) -> NDArray[np.float32]:
-    """Return the periodic Hann window, float32 [n]."""
+    """Return a periodic Hann window, float32 [n]."""
     return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n) / n)).astype(np.float32)
 
 
 def log_mel(wave: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the log-mel spectrogram of a whole wave, padded with zeros to whole frames of 400 ms.
+    """Return the log-mel spectrogram of a complete recording, padded with zeros to whole frames of 400 ms.
 
     Args:
-        wave: float32 [T], mono, 24 kHz.
+        wave: mono samples at 24 kHz, float32 [T].
 
     Returns:
-        float32 [F * 40, 128], with F = ceil(T / 9600); natural log of mel magnitudes, at least log(1e-5).
+        float32 [F * 40, 128] with F = ceil(T / 9600): natural logarithms of mel magnitudes, at least log(1e-5).
     """
     n_columns = -(-len(wave) // FRAME_SAMPLES) * COLUMNS
     padded = np.zeros(HISTORY + n_columns * HOP + LOOKAHEAD, dtype=np.float32)

@@ -1,8 +1,8 @@
-"""Write files that appear under their final name only when they are complete.
+"""Write files atomically: a file appears under its final name only when it is complete.
 
-Everything that Silk writes goes through `replacing`. It writes to a hidden file beside the target and renames that file
-to the target at the end. A killed process, a full disk or an error therefore leaves the old file or no file, but never
-a partial one.
+Silk writes all its files with `replacing`, which writes to a hidden file next to the target and renames it at the end.
+If the process is killed, the disk is full or an error occurs, the target keeps its old content or does not exist, but
+is never incomplete.
 """
 
 from __future__ import annotations
@@ -21,47 +21,49 @@ from silkcodec.errors import OutputError
 
 
 def check_output(path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
-    """Check that `path` can be written, before any work is done for it. Nothing is created.
+    """Check that a file can be written, without creating it. Call this before starting a long computation.
+
+    Missing parent folders are not an error, because `replacing` creates them.
 
     Returns:
-        The path. Its parent folders may be missing, because `replacing` creates them.
+        The path.
 
     Raises:
-        OutputError: the path exists already (and `overwrite` is False), is a folder, or is in a folder without write
-            permission.
+        OutputError: the path is a folder, already exists while `overwrite` is False, or is not writable.
     """
     path = Path(path)
     if path.is_dir():
-        raise OutputError(f"The output must be a file; '{path}' is a folder. Add a file name.")
+        raise OutputError(f"The output must be a file, but '{path}' is a folder. Add a file name.")
     if _is_device(path):
         return path
     if path.exists():
         if not overwrite:
-            raise OutputError(f"'{path}' exists already; choose another name, or overwrite it with --force.")
+            raise OutputError(f"'{path}' already exists. Choose another name, or overwrite it with --force.")
         if not os.access(path, os.W_OK):
-            raise OutputError(f"'{path}' cannot be overwritten: no permission; choose another name.")
+            raise OutputError(f"Cannot overwrite '{path}': permission denied. Choose another name.")
     folder = path.parent
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     if not folder.is_dir():
-        raise OutputError(f"'{path}' cannot be written: '{folder}' is a file, not a folder.")
+        raise OutputError(f"Cannot write '{path}': '{folder}' is not a folder.")
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise OutputError(f"'{path}' cannot be written: no permission in '{folder}'; choose another folder.")
+        raise OutputError(f"Cannot write '{path}': permission denied for folder '{folder}'. Choose another folder.")
     return path
 
 
 @contextmanager
 def replacing(path: str | os.PathLike[str], *, overwrite: bool = False, durable: bool = False) -> Iterator[BinaryIO]:
-    """Open `path` for writing bytes. The file appears only if the `with` block ends without an error.
+    """Open a binary file that appears under its name only if the `with` block ends without an error.
 
-    Missing parent folders are created. A device such as /dev/null is written directly, because it cannot be replaced.
+    Missing parent folders are created. Devices such as /dev/null are written directly, because they cannot be replaced.
 
     Args:
-        overwrite: whether an existing file may be replaced.
-        durable: sync the bytes, and then the file name, to the disk, so that they survive a power failure.
+        path: path of the file.
+        overwrite: replace the file if it exists.
+        durable: sync the content and the file name to disk, so that both survive a power failure.
 
     Raises:
-        OutputError: see `check_output`; or the disk is full.
+        OutputError: `check_output` fails, or the file cannot be written, for example because the disk is full.
     """
     path = check_output(path, overwrite=overwrite)
     try:
@@ -69,15 +71,15 @@ def replacing(path: str | os.PathLike[str], *, overwrite: bool = False, durable:
             with open(path, "wb", buffering=0) as device:
                 yield _Guarded(device, path)  # type: ignore[misc]
             return
-        path = Path(os.path.realpath(path))  # Follow a link instead of replacing it.
+        path = Path(os.path.realpath(path))  # Write to the target of a symbolic link instead of replacing the link.
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise _cannot_write(path, error) from error
     part = path.with_name(f".{path.name[:80]}.{secrets.token_hex(4)}.part")
     with ExitStack() as undo:
-        undo.callback(part.unlink, missing_ok=True)  # Registered first, because Ctrl-C can come at any time.
+        undo.callback(part.unlink, missing_ok=True)  # Registered before `open`, because Ctrl-C can come at any time.
         try:
-            # Files of tempfile are readable only by their owner, whatever the umask is.
+            # The tempfile module is not used, because it ignores the umask and makes files private to their owner.
             raw = open(part, "x+b", buffering=0)  # noqa: SIM115 - `undo` closes it
             undo.callback(raw.close)
         except OSError as error:
@@ -97,7 +99,7 @@ def replacing(path: str | os.PathLike[str], *, overwrite: bool = False, durable:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Sync the list of names in a folder to the disk. Windows cannot open folders, so this does nothing there."""
+    """Sync a folder's entries to disk. Do nothing on Windows, which cannot open folders."""
     if os.name == "posix":
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -107,25 +109,23 @@ def _sync_folder(folder: Path) -> None:
 
 
 def standard_output() -> BinaryIO:
-    """Return standard output for bytes. A failed write, e.g. to a closed pipe, raises OutputError.
+    """Return standard output as a binary file. A failed write, for example to a closed pipe, raises OutputError.
 
     Raises:
         OutputError: standard output is a terminal.
     """
     if sys.stdout.isatty():
-        raise OutputError(
-            "Binary output must not go to a terminal; redirect it to a file or a pipe: > FILE, | COMMAND."
-        )
+        raise OutputError("Cannot write binary data to a terminal. Redirect the output with '> FILE' or '| COMMAND'.")
     stdout = sys.stdout.buffer
-    # Bypass Python's buffer, because it would retry a failed write to a closed pipe at exit.
+    # Python's buffered writer would retry a failed write to a closed pipe at exit.
     return _Guarded(getattr(stdout, "raw", stdout), "standard output")  # type: ignore[return-value]
 
 
 class _Guarded(io.RawIOBase):
-    """Wrap a file so that failed writes raise OutputError, which distinguishes a full disk from an unreadable input.
+    """Wrap a file so that failed writes raise OutputError, which callers can distinguish from errors in an input.
 
-    Small writes (headers, frames of 48 bytes) are collected into larger ones. Unlike `io.BufferedWriter`, this class
-    does not retry a failed write when it is closed.
+    The wrapper buffers small writes, such as frames of 48 bytes. Unlike `io.BufferedWriter`, it does not retry a failed
+    write when it is closed.
     """
 
     BUFFER = 1 << 16  # bytes
@@ -136,7 +136,7 @@ class _Guarded(io.RawIOBase):
         self._pending = bytearray()
 
     def write(self, data: Any) -> int:
-        """Write all of `data`: bytes or any object with a buffer. Return the number of bytes."""
+        """Write all of `data`, which must support the buffer protocol, and return the number of bytes."""
         view = memoryview(data).cast("B")
         self._pending += view
         if len(self._pending) >= self.BUFFER:
@@ -144,7 +144,11 @@ class _Guarded(io.RawIOBase):
         return len(view)
 
     def flush(self) -> None:
-        """Pass all buffered bytes to the operating system. Raises OutputError."""
+        """Write all buffered bytes to the file.
+
+        Raises:
+            OutputError: the write fails.
+        """
         pending, self._pending = memoryview(bytes(self._pending)), bytearray()
         try:
             while pending:
@@ -153,7 +157,7 @@ class _Guarded(io.RawIOBase):
             raise _cannot_write(self._name, error) from error
 
     def read(self, size: int = -1) -> bytes:
-        """Read bytes back. Writers that patch their header need this."""
+        """Read bytes that were written. Some writers need this to update their header."""
         self.flush()
         return self._file.read(size)
 
@@ -163,7 +167,7 @@ class _Guarded(io.RawIOBase):
         return self._file.seek(offset, whence)
 
     def tell(self) -> int:
-        """Return the position in bytes, including buffered bytes."""
+        """Return the position in the file, including buffered bytes."""
         return self._file.tell() + len(self._pending)
 
     def truncate(self, size: int | None = None) -> int:
@@ -184,7 +188,7 @@ class _Guarded(io.RawIOBase):
         return self._file.seekable()
 
     def close(self) -> None:
-        """Close without flushing. `replacing` flushes a complete file, and a failed write must not be retried."""
+        """Close the wrapper without flushing, so that a failed write is not retried. `replacing` flushes before."""
         self._pending.clear()
         super().close()
 
@@ -199,4 +203,4 @@ def _is_device(path: Path) -> bool:
 
 def _cannot_write(name: object, error: OSError) -> OutputError:
     name = f"'{name}'" if isinstance(name, Path) else name
-    return OutputError(f"{name} cannot be written: {error.strerror or error}.")
+    return OutputError(f"Cannot write {name}: {error.strerror or error}.")

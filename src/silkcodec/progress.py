@@ -1,6 +1,6 @@
-"""Show the progress of a long run on standard error, as a bar or as lines of a log.
+"""Show the progress of a long run on standard error, as a progress bar or as log lines.
 
-The command line and the laboratory use this module. Rich is imported only if there is a terminal.
+The command line and the laboratory use this module. It imports Rich only if standard error is a terminal.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 
 class _Minutes:
-    """Print the progress of a long run to a log, at most one line per minute and none in the first minute."""
+    """Print progress as log lines, at most one per minute. Runs shorter than a minute print nothing."""
 
     EVERY_S = 60.0
 
@@ -29,38 +29,38 @@ class _Minutes:
 
 
 class SoundProgress:
-    """Count the processed seconds of audio, and estimate the total from the files opened so far.
+    """Count processed seconds of audio, and estimate the total duration from the sizes of the files.
 
     Args:
-        sources: paths of all files.
-        show: called with the processed seconds and the total in seconds, which is 0 if it is unknown.
+        sources: paths of all files that will be processed.
+        show: callback that receives the processed seconds and the estimated total, which is 0 if unknown.
     """
 
     def __init__(self, sources: Sequence[str], show: Callable[[float, float], None]) -> None:
         self._sizes = {source: os.path.getsize(source) for source in sources if os.path.isfile(source)}
-        self._bytes_left = sum(self._sizes.values())  # bytes of files that are not opened yet
+        self._bytes_left = sum(self._sizes.values())  # total size of the files that have not been opened yet
         self._bytes_opened, self._opened_s, self._done_s = 0, 0.0, 0.0
         self._show = show
 
     def begin(self, source: str) -> None:
-        """Note the start of a file, which may be unreadable."""
+        """Record that processing of a file starts. Call this before opening the file."""
         self._size = self._sizes.get(source, 0)
         self._bytes_left -= self._size
 
     def opened(self, duration_s: float) -> None:
-        """Note the duration of the opened file; 0 if unknown."""
+        """Record the duration of the file that was opened, or 0 if it is unknown."""
         self._bytes_opened += self._size
         self._opened_s += duration_s
 
     def advance(self, seconds: float) -> None:
-        """Add processed seconds of audio."""
+        """Add to the processed seconds of audio."""
         self._done_s += seconds
         self._show(self._done_s, self._opened_s * (1 + self._bytes_left / max(1, self._bytes_opened)))
 
 
 @contextmanager
 def _bar(what: str, counts: str) -> Iterator[Callable[..., None]]:
-    """Show a progress bar on standard error. The yielded callback takes (done, total, note)."""
+    """Show a progress bar on standard error, and yield a callback that takes (done, total, note)."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -71,7 +71,7 @@ def _bar(what: str, counts: str) -> Iterator[Callable[..., None]]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[at]}"),
     )
-    # If results go to the same terminal, rich prints them above the bar.
+    # If standard output is the same terminal, Rich prints the results above the bar.
     together = sys.stdout.isatty()
     with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=together) as bar:
         task = bar.add_task(what, total=1e-9, at="")
@@ -80,7 +80,7 @@ def _bar(what: str, counts: str) -> Iterator[Callable[..., None]]:
 
 @contextmanager
 def sound_progress(sources: Sequence[str], what: str) -> Iterator[SoundProgress]:
-    """Show a progress bar in seconds of audio on standard error; without a terminal, print one line per minute."""
+    """Show progress in seconds of audio, as a bar on a terminal or as one log line per minute elsewhere."""
     if sys.stderr.isatty():
         counts = "{task.percentage:>3.0f} %  {task.completed:.0f} of {task.total:.0f} s of audio"
         with _bar(what, counts) as update:
@@ -97,9 +97,9 @@ def sound_progress(sources: Sequence[str], what: str) -> Iterator[SoundProgress]
 
 @contextmanager
 def counting(what: str) -> Iterator[Callable[[int, int, str], None]]:
-    """Show a progress bar on standard error; without a terminal, print one line per minute.
+    """Show progress as a count of items, as a bar on a terminal or as one log line per minute elsewhere.
 
-    The yielded callback takes (done, total, name of the current item).
+    The context manager yields a callback that takes (done, total, name of the current item).
     """
     if sys.stderr.isatty():
         with _bar(what, "{task.completed:.0f}/{task.total:.0f}") as update:
@@ -110,7 +110,7 @@ def counting(what: str) -> Iterator[Callable[[int, int, str], None]]:
 
 
 def seconds(value: float) -> str:
-    """Return a duration as text: 0.12 s, 8.30 s, 12:05 min, 1:02:03 h."""
+    """Format a duration in seconds, for example as "8.30 s", "12:05 min" or "1:02:03 h"."""
     if value < 60:
         return f"{value:.2f} s"
     whole = round(value)

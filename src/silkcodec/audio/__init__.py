@@ -1,22 +1,23 @@
-"""Convert sound files and arrays to a mono wave, float32 [T] in [-1, 1] at the requested rate, and back.
+"""Read audio files and arrays as mono samples, float32 [T] in [-1, 1] at a given rate, and write audio files.
 
-Only this package imports soundfile and soxr. Whole files are read as blocks, and arrays, files and microphones use
-the same streaming `Resampler`. soxr's output does not depend on the block boundaries of its input (a test checks
-this), so the tokens do not depend on them either.
+Only this package imports soundfile and soxr. Files are read in blocks, and arrays, files and microphones use the same
+streaming `Resampler`. Its output does not depend on the block boundaries of the input, so the tokens do not either.
 
     file -Reader-> blocks [n] -> encoder          decoder -> blocks [n] -Writer-> file
-    array -as_wave-> wave [T]
+    array -as_wave-> samples [T]
 
-opening     a path, pipe or file -> something that can be decoded
-headers     the length in a file's header, compared with the actual length; ogg, mpeg: the same for these formats
-spans       a part of a file as a file
-ffmpeg      formats that libsndfile cannot read
-kinds       the suffixes of sound files, and which of them need ffmpeg
-arrays      arrays -> checked mono waves
-resampling  one rate -> another
-reading     files -> mono blocks
-writing     mono blocks -> files
-level       loudness and offset of a recording, for `--normalize`
+opening     opens a path, a pipe or a file object for decoding
+headers     compares the length in a file's header with its actual length
+ogg, mpeg   do the same for Ogg and MP3
+spans       presents a part of a file as a file
+ffmpeg      decodes formats that libsndfile cannot read
+kinds       lists the suffixes of audio files and whether they require ffmpeg
+arrays      checks arrays and converts them to mono
+channels    averages channels
+resampling  changes the sample rate
+reading     reads files as mono blocks
+writing     writes mono blocks to files
+level       measures level and offset of a recording for `--normalize`
 """
 
 from silkcodec.audio.arrays import MAX_CHANNELS, MAX_PEAK, as_block, as_wave

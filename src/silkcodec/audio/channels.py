@@ -1,4 +1,4 @@
-"""Average channels, and detect channels that cancel each other."""
+"""Average channels, and detect whether they cancel each other."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from numpy.typing import NDArray
 from silkcodec.audio.resampling import Wave
 
 _SILENCE = 1e-10  # mean square; -100 dB
-_CANCELLED = 0.2  # threshold, relative to the energy of the mean of uncorrelated channels
+_CANCELLED = 0.2  # energy of the mean, relative to that of uncorrelated channels, below which channels cancel
 
 
 class Downmix:
-    """Average the channels of a stream and measure how much of their energy the mean retains."""
+    """Average the channels of a stream and measure how much energy the mean retains."""
 
     def __init__(self) -> None:
         self._n_values, self._of_channels, self._of_mean = 0, 0.0, 0.0
 
     def mix(self, samples: Wave) -> Wave:
-        """Return the mean [n] of the channels of float32 [n, C], and include them in the measurement."""
+        """Return the mean [n] of channels, float32 [n, C], and add the block to the measurement."""
         mean = to_mono(samples)
         self.add(samples, mean)
         return mean
 
     def add(self, samples: Wave, mean: Wave) -> None:
-        """Include channels [n, C] or [C, n] and their mean [n] in the measurement."""
+        """Add channels, [n, C] or [C, n], and their mean [n] to the measurement."""
         if samples.ndim == 2 and min(samples.shape) > 1:
             self._n_values += samples.size
             self._of_channels += _energy(samples)
@@ -32,12 +32,15 @@ class Downmix:
 
     @property
     def cancels(self) -> bool:
-        """Return whether the mean has less than a fifth of the energy that uncorrelated channels would leave."""
+        """Return whether the mean has less than a fifth of the energy that uncorrelated channels would give."""
         return self._of_channels > _SILENCE * self._n_values and self._of_mean < _CANCELLED * self._of_channels
 
 
 def to_mono(samples: Wave) -> Wave:
-    """Return the mean [T] of the channels of [T] or [T, C]. The order of summation ignores the memory layout."""
+    """Return the mean [T] over the channels of [T] or [T, C].
+
+    The channels are added one by one, because NumPy's order of summation depends on the memory layout.
+    """
     if samples.ndim == 1:
         return samples
     total = samples[:, 0].copy()

@@ -1,7 +1,7 @@
-"""Decode formats that libsndfile cannot read with the ffmpeg command, if it is on PATH.
+"""Decode formats that libsndfile cannot read, using the ffmpeg command if it is on PATH.
 
-The first bytes of the file select the demuxer, and ffmpeg may open only that file. A playlist or reference in an
-untrusted file therefore cannot make ffmpeg read another file.
+This module selects the demuxer by the first bytes of the file and allows ffmpeg to open only this file. An untrusted
+playlist therefore cannot make ffmpeg read other files.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from silkcodec.errors import AudioError
+from silkcodec.errors import AudioError, capitalized
 
-HEAD_BYTES = 16  # number of first bytes of a file that `demuxer` needs
+HEAD_BYTES = 16  # bytes from the start of a file that `demuxer` requires
 NATIVE = ("wav", "ogg", "caf", "aiff", "au", "nistsphere", "flac")
-"""Demuxers of containers that libsndfile reads. For these, ffmpeg is used only if libsndfile lacks the encoding."""
+"""Demuxers for containers that libsndfile reads. For these, ffmpeg is used only for encodings that libsndfile lacks."""
 
 _MAGIC = (  # (offset, bytes, demuxer)
     (4, b"ftyp", "mov"), (4, b"moov", "mov"), (4, b"mdat", "mov"), (4, b"wide", "mov"), (4, b"free", "mov"),
@@ -34,11 +34,11 @@ _DAMAGE = re.compile(r"partial file|ended prematurely|truncat|corrupt|error duri
 _PROBLEM = re.compile(
     _DAMAGE.pattern + r"|error|invalid|not found|exhausted|too small|no such|matches no", re.IGNORECASE
 )
-_MISSING_S = 0.5  # A recording may be this much shorter than its header declares: encoders round and add delay.
+_MISSING_S = 0.5  # Tolerance for the duration in a header, because encoders round it and add a delay.
 
 
 def demuxer(head: bytes) -> str | None:
-    """Return the name of ffmpeg's demuxer for a file that begins with these bytes; None if it is unknown."""
+    """Return ffmpeg's demuxer name for a file that begins with these bytes, or None if the format is unknown."""
     if len(head) > 1 and head[0] == 0xFF and head[1] & 0xF6 == 0xF0:  # ADTS
         return "aac"
     return next((name for at, magic, name in _MAGIC if head[at : at + len(magic)] == magic), None)
@@ -50,18 +50,20 @@ def command() -> str | None:
 
 
 class Decoded:
-    """Decode the first audio track of a file with ffmpeg while it is read.
+    """Decode the first audio track of a file with ffmpeg, one block at a time.
 
     Args:
-        command: the ffmpeg command. demuxer: ffmpeg's name of the demuxer. path: path of the file. name: name for
-            messages.
+        command: path of the ffmpeg command.
+        demuxer: ffmpeg's demuxer name.
+        path: path of the file.
+        name: name of the file for messages.
 
     Raises:
-        AudioError: from the constructor or any read: ffmpeg finds no audio, or the file is damaged or truncated.
+        AudioError: ffmpeg finds no audio, or the file is damaged or truncated. Reading can also raise this error.
     """
 
     format = "FFMPEG"
-    is_estimate = True  # n_frames is an estimate. _check_end compares it with the decoded length.
+    is_estimate = True  # `_check_end` checks the length instead of the reader.
 
     def __init__(self, command: str, demuxer: str, path: str, name: str) -> None:
         self._path = f"file:{os.path.abspath(path)}"
@@ -89,12 +91,12 @@ class Decoded:
         hours, minutes, seconds = map(float, found.groups()) if found else (0.0, 0.0, 0.0)
         self._duration_s = hours * 3600 + minutes * 60 + seconds
         n_streams = len(re.findall(r"(?m)^ +Stream #0:", text.partition("Stream mapping")[0]))
-        # With several streams the duration may be that of the video. In other cases ffmpeg only estimates it.
+        # If the file has several streams, the duration may be that of the video. ffmpeg also estimates some durations.
         self._has_exact_duration = n_streams == 1 and "Estimating duration" not in text
         self.n_frames = round(self._duration_s * self.samplerate)
 
     def seek(self, first: int) -> None:
-        """Move to a sample by decoding and dropping those before it."""
+        """Move to a sample by decoding and discarding the samples before it."""
         if first < self._taken:
             self.__exit__()
             self._start()
@@ -103,7 +105,7 @@ class Decoded:
             pass
 
     def read_into(self, buffer: NDArray[np.float32]) -> int:
-        """Decode into float32 [n, channels] and return the number of decoded samples per channel; 0 at the end."""
+        """Decode into float32 [n, channels] and return the number of samples per channel, or 0 at the end."""
         n = self._output.readinto(buffer.data.cast("B")) // (4 * self.channels)
         self._taken += n
         if n < len(buffer):
@@ -115,7 +117,7 @@ class Decoded:
         return self._process.stdout
 
     def _header(self) -> tuple[int, int]:
-        """Read the output of ffmpeg, a WAV, up to the first sample, and return its channels and rate."""
+        """Read the WAV header of ffmpeg's output, and return the number of channels and the sample rate."""
         shape = (0, 0)
         if self._output.read(12)[8:] == b"WAVE":
             while len(head := self._output.read(8)) == 8:
@@ -126,27 +128,28 @@ class Decoded:
                 if chunk == b"fmt ":
                     shape = struct.unpack("<2xHI", content[:8])
         self._process.wait()
-        raise AudioError(f"{self._name} cannot be read by ffmpeg: {self._reason()}.")
+        raise AudioError(f"Cannot decode {self._name} with ffmpeg: {self._reason()}.")
 
     def _check_end(self) -> None:
         """Raise AudioError if ffmpeg failed, or if the audio is shorter than its header declares."""
         if self._process.wait() or _DAMAGE.search(self._text()):
-            raise AudioError(f"{self._name} is truncated or damaged: {self._reason()}.")
+            raise AudioError(f"{capitalized(self._name)} is truncated or damaged: {self._reason()}.")
         decoded_s = self._taken / self.samplerate
         if self._has_exact_duration and decoded_s < self._duration_s - _MISSING_S:
             raise AudioError(
-                f"{self._name} is truncated: its header declares {self._duration_s:.2f} s; it has {decoded_s:.2f} s."
+                f"{capitalized(self._name)} is truncated: its header declares {self._duration_s:.2f} s;"
+                f" got {decoded_s:.2f} s."
             )
 
     def _text(self) -> str:
-        """Return the log of ffmpeg."""
+        """Return ffmpeg's log."""
         self._log.seek(0)
         text: str = self._log.read(1 << 20).decode("utf-8", "replace")
         self._log.seek(0, os.SEEK_END)
         return text
 
     def _reason(self) -> str:
-        """Return the first problem in ffmpeg's log, without the line prefix and the path."""
+        """Return the first problem in ffmpeg's log, without its prefix and the file's path."""
         lines = [line for line in self._text().splitlines() if _PROBLEM.search(line) and not line.startswith(" ")]
         line = re.sub(r"^(\[[^\]]*\] *)+", "", (lines or ["ffmpeg reported no reason"])[0])
         return line.replace(self._path, "the file").strip().rstrip(".")

@@ -1,13 +1,14 @@
-"""Compare the length in a sound file's header with the actual length of the file.
+"""Compare the length that an audio file's header declares with the actual length of the file.
 
-libsndfile reads a truncated file as a shorter recording, and it reads some sizes that mean "unknown" as no samples.
-This module therefore parses the structure of the file and compares the sizes:
+libsndfile silently accepts truncated files. If a header contains a placeholder because the length was unknown,
+libsndfile may find no samples. This module parses the structure of the file and handles three cases:
 
-    header > actual     the file is truncated: an error
-    unknown             the file was written to a pipe: libsndfile gets a header with the actual size
-    several recordings  chained Ogg, joined MP3: each recording is a separate span
+    The header declares more data than the file has: the file is truncated, which is an error.
+    The length is unknown: the file was written to a pipe, and libsndfile gets a header with the actual size.
+    The file contains several recordings (chained Ogg, joined MP3): each recording becomes a span.
 
-Sizes that mean "unknown" are 0, 0xFFFFFFFF and the values of sox and arecord: 0x7FFFFxxx, 0x7F0000xx, 0x80000000.
+The placeholders for an unknown length are 0, 0xFFFFFFFF and the values that sox and arecord write: 0x7FFFFxxx,
+0x7F0000xx and 0x80000000.
 """
 
 from __future__ import annotations
@@ -20,22 +21,24 @@ from typing import Any, BinaryIO
 
 from silkcodec.audio import mpeg, ogg
 from silkcodec.audio.spans import Span
-from silkcodec.errors import AudioError
+from silkcodec.errors import AudioError, capitalized
 
 _MAX_CHUNKS = 10_000
 _ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 _JOINABLE = (b"RIFF", b"RIFX", b"RF64", b"FORM", b".snd", b"NIST")
-_FLAC = b"fLaC\0\0\0\x22"  # magic and the header of the mandatory first block
+_FLAC = b"fLaC\0\0\0\x22"  # magic number and header of the mandatory first block
 
 
 @dataclass
 class _Data:
-    """Describe the samples of a file by its header.
+    """Describe the position and the declared size of the samples in a file.
 
     Attributes:
-        start: offset of the first sample.
-        declared: size of the samples in the header, bytes.
-        field: offset of the size field. form: its struct format. extra: bytes that it counts besides the samples.
+        start: offset of the first sample in bytes.
+        declared: size of the samples in bytes, according to the header.
+        field: offset of the size field in bytes.
+        form: struct format of the size field.
+        extra: bytes that the size field counts in addition to the samples.
     """
 
     start: int
@@ -46,10 +49,11 @@ class _Data:
 
 
 def spans(file: BinaryIO, name: str) -> list[Span]:
-    """Return the recordings of a file: one, except in chained Ogg and joined MP3.
+    """Return the recordings in a file. Only chained Ogg files and joined MP3 files have more than one.
 
     Args:
-        file: an open, seekable file. Its position is 0 afterwards. name: name for messages.
+        file: an open, seekable file. Its position is set to 0.
+        name: name of the file for messages.
 
     Raises:
         AudioError: the file is shorter than its header declares.
@@ -57,7 +61,7 @@ def spans(file: BinaryIO, name: str) -> list[Span]:
     size = file.seek(0, 2)
     try:
         found = _spans(file, size, name)
-    except (struct.error, IndexError):  # The header is truncated, and libsndfile reports that.
+    except (struct.error, IndexError):  # The header is truncated. libsndfile will report this.
         found = []
     finally:
         file.seek(0)
@@ -65,10 +69,11 @@ def spans(file: BinaryIO, name: str) -> list[Span]:
 
 
 def check_log(sound: Any, name: str) -> None:
-    """Raise AudioError if libsndfile reports that a file of a rare format is shorter than its header declares.
+    """Raise AudioError if libsndfile's log says that a file in a rare format is truncated.
 
     Args:
-        sound: a soundfile.SoundFile. name: name for messages.
+        sound: an open soundfile.SoundFile.
+        name: name of the file for messages.
     """
     if sound.format not in ("AVR", "SVX", "MAT4", "MAT5", "MPC2K", "VOC", "WVE"):
         return
@@ -76,11 +81,11 @@ def check_log(sound: Any, name: str) -> None:
     counts = re.findall(r"(?:Frames|Cols)\s*: (\d+)", log)
     declared = int(counts[-1]) if counts else 0
     if "truncated" in log or "ata length" in log or declared > sound.frames:
-        raise AudioError(f"{name} is truncated: it has fewer samples than its header declares.")
+        raise AudioError(f"{capitalized(name)} is truncated: it has fewer samples than its header declares.")
 
 
 def has_another_flac(file: BinaryIO) -> bool:
-    """Return whether another FLAC file follows a FLAC file. This reads all bytes, because no header records it."""
+    """Return whether a file contains a second FLAC file after the first. This reads the whole file."""
     file.seek(0)
     before, n_found = b"", 0
     while n_found < 2 and (block := file.read(1 << 20)):
@@ -90,7 +95,7 @@ def has_another_flac(file: BinaryIO) -> bool:
 
 
 def _spans(file: BinaryIO, size: int, name: str) -> list[Span]:
-    """Return the recordings of a file that libsndfile cannot read unchanged, or an empty list."""
+    """Return the recordings in a file, or an empty list if libsndfile can read the file as it is."""
     start = 0
     while tag := mpeg.id3_bytes(_read(file, start, 10)):
         start += tag
@@ -113,19 +118,22 @@ def _several(file: BinaryIO, found: list[tuple[int, int]]) -> list[Span]:
 def _sized(file: BinaryIO, size: int, name: str, data: _Data) -> list[Span]:
     actual = size - data.start
     if data.form[-1] == "I" and actual > 0xFFFF_FFFF:
-        raise AudioError(f"{name} is larger than 4 GB, the limit of its format; convert it to FLAC or W64.")
+        raise AudioError(
+            f"{capitalized(name)} is larger than 4 GB, which is the limit of its format. Convert it to FLAC or W64."
+        )
     if _is_unknown(data.declared + data.extra, data.form) or _is_unknown(data.declared, data.form):
         return [Span(file, 0, size, {data.field: struct.pack(data.form, actual + data.extra)})]
     if data.declared > actual:
         raise AudioError(
-            f"{name} is truncated: its header declares {data.declared:,} bytes of audio; it has {max(0, actual):,}."
+            f"{capitalized(name)} is truncated: its header declares {data.declared:,} bytes of audio;"
+            f" got {max(0, actual):,}."
         )
     magic, end = _read(file, 0, 4), data.start + data.declared
-    if magic in _JOINABLE and magic in (
-        _read(file, end, 4),
-        _read(file, end + 1, 4),
-    ):  # A padding byte follows an odd size.
-        raise AudioError(f"{name} contains several joined recordings, but only the first can be read; split the file.")
+    # If the size is odd, a padding byte follows it.
+    if magic in _JOINABLE and magic in (_read(file, end, 4), _read(file, end + 1, 4)):
+        raise AudioError(
+            f"{capitalized(name)} contains several joined recordings, but only the first can be read. Split the file."
+        )
     return []
 
 
@@ -138,7 +146,7 @@ def _is_unknown(declared: int, form: str) -> bool:
 
 
 def _riff(file: BinaryIO, size: int) -> _Data | None:
-    """Find the samples of WAV, its big-endian form RIFX, and RF64, which has 64-bit sizes in a separate chunk."""
+    """Find the samples in WAV, RIFX (big-endian WAV) and RF64 files. RF64 stores 64-bit sizes in a separate chunk."""
     magic, riff_bytes = struct.unpack("<4sI", _read(file, 0, 8))
     order = ">" if magic == b"RIFX" else "<"
     long_field = 0
@@ -148,18 +156,18 @@ def _riff(file: BinaryIO, size: int) -> _Data | None:
         if chunk == b"data":
             if magic in (b"RF64", b"BW64") and n == 0xFFFF_FFFF and long_field:
                 return _Data(at, struct.unpack("<Q", _read(file, long_field, 8))[0], long_field, "<Q")
-            if n == 0 and riff_bytes + 8 == size:  # A complete file without samples.
+            if n == 0 and riff_bytes + 8 == size:  # The file is complete but has no samples.
                 return None
             return _Data(at, n, at - 4, f"{order}I")
     return None
 
 
 def _form(file: BinaryIO, size: int) -> _Data | None:
-    """Find the samples of AIFF, AIFF-C and IFF/8SVX."""
+    """Find the samples in AIFF, AIFF-C and IFF/8SVX files."""
     form_bytes = struct.unpack(">I", _read(file, 4, 4))[0]
     for chunk, at, n in _chunks(file, size, 12, ">4sI", padded=2):
         if chunk in (b"SSND", b"BODY"):
-            extra = 8 if chunk == b"SSND" else 0  # an offset and a block size
+            extra = 8 if chunk == b"SSND" else 0  # SSND chunks start with an offset and a block size.
             if n <= extra and form_bytes + 8 == size:
                 return None
             return _Data(at + extra, n - extra, at - 4, ">I", extra)
@@ -176,7 +184,7 @@ def _w64(file: BinaryIO, size: int) -> _Data | None:
 def _caf(file: BinaryIO, size: int) -> _Data | None:
     for chunk, at, n in _chunks(file, size, 8, ">4sq"):
         if chunk == b"data":
-            return _Data(at + 4, n - 4, at - 8, ">q", 4)  # a count of edits
+            return _Data(at + 4, n - 4, at - 8, ">q", 4)  # The chunk starts with an edit count.
     return None
 
 
@@ -187,7 +195,7 @@ def _au(file: BinaryIO, size: int) -> _Data | None:
 
 
 def _nist(file: BinaryIO, size: int) -> _Data | None:
-    """Find the samples of NIST SPHERE, which has a text header. Compressed files (shorten) cannot be checked."""
+    """Find the samples in a NIST SPHERE file, which has a text header. Files compressed with shorten are skipped."""
     head = _read(file, 0, 4096)
     start = int(found[1]) if (found := re.match(rb"NIST_1A\s+(\d+)\s", head)) else 0
     fields = {key: value for key, value in re.findall(rb"(?m)^(\w+) -\w+ (\S+)", head[:start])}
@@ -201,7 +209,7 @@ def _nist(file: BinaryIO, size: int) -> _Data | None:
 
 
 def _sds(file: BinaryIO, size: int) -> _Data | None:
-    """Find the samples of a MIDI sample dump: packets of 127 bytes, numbers with 7 bits per byte."""
+    """Find the samples in a MIDI sample dump, which has packets of 127 bytes and stores 7 bits of a number per byte."""
     head = _read(file, 0, 13)
     n_bits, n_samples = head[6], head[10] | head[11] << 7 | head[12] << 14
     in_packet = 60 if n_bits <= 14 else 40 if n_bits <= 21 else 30
@@ -209,7 +217,7 @@ def _sds(file: BinaryIO, size: int) -> _Data | None:
 
 
 def _asf(file: BinaryIO, size: int) -> _Data | None:
-    """Find the size of a WMA file in its properties. Broadcast files do not have it."""
+    """Find the file size that a WMA file declares. Broadcast files do not declare it."""
     head = _read(file, 0, 1 << 16)
     at = head.find(_ASF_PROPERTIES)
     if at < 0:
@@ -237,7 +245,7 @@ _FINDERS: dict[bytes, Callable[[BinaryIO, int], _Data | None]] = {
 def _chunks(
     file: BinaryIO, size: int, at: int, form: str, *, padded: int = 1, counts_itself: bool = False
 ) -> Iterator[tuple[bytes, int, int]]:
-    """Yield (name, first byte of its content, bytes of content) of each chunk of a file."""
+    """Yield (name, offset of the content, size of the content in bytes) for each chunk of a file."""
     header = struct.calcsize(form)
     for _ in range(_MAX_CHUNKS):
         if at + header > size:

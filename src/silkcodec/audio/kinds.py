@@ -1,8 +1,8 @@
-"""Recognize sound files by their suffix, and list the suffixes that need ffmpeg.
+"""Recognize audio files by their suffix, and list the suffixes that require ffmpeg.
 
-libsndfile reads `NATIVE_SUFFIXES`. ffmpeg, if it is on PATH, reads `FFMPEG_SUFFIXES`. All code that searches a folder
-or a tar uses `is_sound`, so no recording is silently skipped because of its format: without ffmpeg, opening such a
-file raises `needs_ffmpeg`.
+libsndfile reads `NATIVE_SUFFIXES`. ffmpeg, if it is on PATH, reads `FFMPEG_SUFFIXES`. Code that searches folders or tar
+files uses `is_sound`, which accepts both. If ffmpeg is missing, opening such a file raises `needs_ffmpeg`, so a
+recording is never silently skipped because of its format.
 """
 
 from __future__ import annotations
@@ -25,23 +25,27 @@ FFMPEG_SUFFIXES = (
 """Suffixes of audio and video formats that only ffmpeg reads."""
 
 SUFFIXES = NATIVE_SUFFIXES + FFMPEG_SUFFIXES
-"""Suffixes of sound files in a folder. A file that is passed by name may have any suffix."""
+"""Suffixes of audio files that are found in folders. A file that is passed by name can have any suffix."""
 
 
 def is_sound(name: str | os.PathLike[str]) -> bool:
-    """Return whether a file name has the suffix of a sound file."""
+    """Return whether a file name has an audio suffix."""
     return _suffix(name) in SUFFIXES
 
 
 def is_readable(name: str | os.PathLike[str]) -> bool:
-    """Return whether this machine can read files of this suffix: natively, or because ffmpeg is on PATH."""
+    """Return whether libsndfile, or ffmpeg if it is on PATH, can read files with this name's suffix."""
     return _suffix(name) not in FFMPEG_SUFFIXES or ffmpeg.command() is not None
 
 
 def needs_ffmpeg(name: str) -> AudioError:
-    """Return the error for a recording that only ffmpeg can read. `name` is the file's name in the message."""
+    """Return the error for a file that only ffmpeg can read.
+
+    Args:
+        name: name of the file for the message.
+    """
     return AudioError(
-        f"{name} is in a format that needs ffmpeg, which is not on PATH. Install ffmpeg (apt install ffmpeg,"
+        f"Cannot read {name} without ffmpeg, which is not on PATH. Install ffmpeg (apt install ffmpeg,"
         " brew install ffmpeg, conda install ffmpeg) or convert the file to FLAC."
     )
 

@@ -1,8 +1,8 @@
-"""Measure the level of a recording, and normalise it to the level at which the codec works best.
+"""Measure the level of a recording, and normalize it to the level at which the codec works best.
 
-A recording below about -45 dBFS, or with a constant offset (DC) beyond 0.05, loses intelligibility in the codec. The
-level of a recording is known only at its end, so streams are encoded without normalisation. A file can be read twice
-and is normalised on request.
+Recordings below about -45 dBFS or with a constant (DC) offset above 0.05 lose intelligibility in the codec. The level
+is known only at the end of a recording, so streams are encoded without normalization. Files can be read twice, so they
+can be normalized on request.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from silkcodec import audio
 
 Wave = NDArray[np.float32]
 
-TARGET_DBFS = -26.0  # the usual level of speech in codec tests (ITU-T P.56)
-QUIET_DBFS = -45.0  # below this level, normalising helps
-HIGH_OFFSET = 0.05  # above this offset, removing it helps
+TARGET_DBFS = -26.0  # usual speech level in codec tests (ITU-T P.56)
+QUIET_DBFS = -45.0  # level below which normalization helps
+HIGH_OFFSET = 0.05  # offset above which removing it helps
 MAX_GAIN = 1000.0  # 60 dB
 MAX_PEAK = 0.99
-SILENCE = 1e-7  # -140 dBFS: a level at or below this is not normalised
+SILENCE = 1e-7  # -140 dBFS; recordings at or below this level are not normalized
 PIECE_SAMPLES = 2400  # 100 ms
-GATE = 0.1  # fraction of the mean power; pieces below it are pauses, as in ITU-R BS.1770
+GATE = 0.1  # Pieces below this fraction of the mean power count as pauses, similar to ITU-R BS.1770.
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,9 @@ class Level:
     """Represent the level of a recording.
 
     Attributes:
-        offset: the mean of its samples (DC).
-        active: RMS outside pauses, without the offset. peak: the highest absolute value without the offset.
+        offset: mean of the samples (DC offset).
+        active: RMS outside pauses, after subtracting the offset.
+        peak: highest absolute value, after subtracting the offset.
     """
 
     offset: float
@@ -41,17 +42,17 @@ class Level:
 
     @property
     def dbfs(self) -> float:
-        """Return the active level, in dB of full scale."""
+        """Return the active level in dB relative to full scale."""
         return 20 * float(np.log10(max(self.active, SILENCE)))
 
     @property
     def is_quiet(self) -> bool:
-        """Return whether the recording is not silent but too quiet for the codec."""
+        """Return whether the recording is too quiet for the codec but not silent."""
         return self.active > SILENCE and self.dbfs < QUIET_DBFS
 
     @property
     def is_offset(self) -> bool:
-        """Return whether the offset is high enough to reduce the quality."""
+        """Return whether the offset is high enough to reduce quality."""
         return abs(self.offset) > HIGH_OFFSET
 
     @property
@@ -62,21 +63,21 @@ class Level:
         return min(10 ** (TARGET_DBFS / 20) / self.active, MAX_PEAK / self.peak, MAX_GAIN)
 
     def apply(self, block: Wave) -> Wave:
-        """Return a piece of the recording, normalised: float32 [n]."""
+        """Normalize a block of the recording, float32 [n]."""
         return ((block - np.float32(self.offset)) * np.float32(self.scale)).astype(np.float32)
 
 
 class Meter:
-    """Measure the level of a recording that is fed in pieces. Memory is bounded: 24 bytes per 100 ms."""
+    """Measure the level of a recording that is fed in blocks, storing 24 bytes per 100 ms."""
 
     def __init__(self) -> None:
-        self._sums: list[NDArray[np.float64]] = []  # [n, 3] each: samples of a piece, their sum and their energy
-        # The incomplete piece is kept, so that the block boundaries of the input do not affect the result.
+        self._sums: list[NDArray[np.float64]] = []  # arrays [n, 3]: each piece's sample count, sum and energy
+        # Keeping the incomplete piece makes the result independent of the input's block boundaries.
         self._rest = np.zeros(0, np.float32)
         self._low, self._high = np.inf, -np.inf
 
     def feed(self, block: Wave) -> None:
-        """Add a piece of the recording, float32 [n]."""
+        """Add a block of the recording, float32 [n]."""
         if not len(block):
             return
         self._low, self._high = min(self._low, float(block.min())), max(self._high, float(block.max()))
@@ -87,7 +88,7 @@ class Meter:
             self._sums.append(_sums(held[:whole].reshape(-1, PIECE_SAMPLES)))
 
     def level(self) -> Level:
-        """Return the level of all pieces fed so far."""
+        """Return the level of all blocks fed so far."""
         pieces = [*self._sums, *([_sums(self._rest[None])] if len(self._rest) else [])]
         if not pieces or self._low == self._high:
             return Level(self._low if pieces else 0.0, 0.0, 0.0)
@@ -101,20 +102,21 @@ class Meter:
 
 
 def _sums(pieces: Wave) -> NDArray[np.float64]:
-    """Return the number of samples, their sum and their energy, [n, 3], of pieces [n, m]."""
+    """Return the sample count, the sum and the energy, [n, 3], for pieces [n, m]."""
     exact = pieces.astype(np.float64)
     counts = np.full(len(pieces), pieces.shape[1])
     return np.stack([counts, exact.sum(axis=1), (exact**2).sum(axis=1)], axis=1)
 
 
 def normalize(wave: ArrayLike, sample_rate: float) -> tuple[Wave, float]:
-    """Return a whole recording at the best level for the codec, and the gain that restores its level.
+    """Normalize a recording to the level at which the codec works best.
 
     Args:
         wave, sample_rate: see `Codec.encode`.
 
     Returns:
-        float32 [T'] at 24 kHz without its offset; the factor for the decoded wave.
+        The normalized waveform without offset, float32 [T'] at 24 kHz, and the gain that restores the original level
+        after decoding.
 
     >>> wave, gain = normalize(recording, 48_000)                           # doctest: +SKIP
     >>> decoded = codec.decode(codec.encode(wave)) * gain                   # doctest: +SKIP

@@ -1,7 +1,7 @@
-"""Find the recordings in an MP3 file (also Layer I and II), and check that its last frame is complete.
+"""Find the recordings in an MPEG audio file (Layer I, II or III), and check that its last frame is complete.
 
 Concatenated files contain several recordings, each with its own Xing, Info or VBRI frame, and decoders stop at the
-next such frame. This module counts the frames and compares the count with the one in that frame.
+second of these frames. This module counts the frames and compares the count with the one that the first frame declares.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import BinaryIO
 
-from silkcodec.errors import AudioError
+from silkcodec.errors import AudioError, capitalized
 
 _BITRATES = {  # kbit/s, by (MPEG version is 1, layer)
     (True, 1): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
@@ -24,13 +24,13 @@ _BITRATES = {  # kbit/s, by (MPEG version is 1, layer)
     (False, 3): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }
 _RATES = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 12_000, 8_000)}  # Hz, by version bits
-_HEAD = 64  # bytes read of each frame: enough for its header and the count in a Xing or VBRI frame
-_SEARCH = 1 << 16  # bytes to search for the next frame after bytes that belong to no frame
+_HEAD = 64  # bytes read per frame; enough for the header and the count in a Xing or VBRI frame
+_SEARCH = 1 << 16  # bytes searched for the next frame after bytes that do not belong to a frame
 
 
 @dataclass
 class _Part:
-    """Describe one recording: its start, the number of frames that its first frame declares, and the counted frames."""
+    """Describe one recording by its offset, its declared number of frames and its counted number of frames."""
 
     start: int
     declared: int
@@ -38,15 +38,21 @@ class _Part:
 
 
 def parts(file: BinaryIO, size: int, start: int, name: str) -> list[tuple[int, int]]:
-    """Return (first byte, end) of each recording of an MP3 file whose first frame or tag is at `start`.
+    """Return (first byte, end) for each recording in an MP3 file.
+
+    Args:
+        file: an open, seekable file.
+        size: size of the file in bytes.
+        start: offset of the first frame or tag.
+        name: name of the file for messages.
 
     Raises:
-        AudioError: the file ends within a frame, or has fewer frames than it declares.
+        AudioError: the file ends within a frame or has fewer frames than it declares.
     """
     found: list[_Part] = []
     for at, end, declared, tagged in _frames(file, size, start):
         if end > size:
-            raise AudioError(f"{name} is truncated: its last frame is incomplete.")
+            raise AudioError(f"{capitalized(name)} is truncated: its last frame is incomplete.")
         if not found or declared is not None or tagged is not None:
             first = at if tagged is None else tagged
             found.append(_Part(first if found else 0, declared or 0))
@@ -54,14 +60,15 @@ def parts(file: BinaryIO, size: int, start: int, name: str) -> list[tuple[int, i
     for part in found:
         if part.n_frames < part.declared:
             raise AudioError(
-                f"{name} is truncated: its header declares {part.declared:,} frames; it has {part.n_frames:,}."
+                f"{capitalized(name)} is truncated: its header declares {part.declared:,} frames;"
+                f" got {part.n_frames:,}."
             )
     ends = [*(part.start for part in found[1:]), size]
-    return [(part.start, end) for part, end in zip(found, ends, strict=False)]  # Empty if there are no frames.
+    return [(part.start, end) for part, end in zip(found, ends, strict=False)]  # `ends` is longer without frames.
 
 
 def frame_bytes(head: bytes) -> int:
-    """Return the length of the MPEG frame that begins with these 4 bytes, or 0 if they do not begin a frame."""
+    """Return the length in bytes of the MPEG frame that starts with `head`, or 0 if `head` does not start a frame."""
     return _frame_bytes(head[1], head[2]) if len(head) >= 4 and head[0] == 0xFF else 0
 
 
@@ -81,7 +88,10 @@ def _frame_bytes(second: int, third: int) -> int:
 
 
 def _frames(file: BinaryIO, size: int, at: int) -> Iterator[tuple[int, int, int | None, int | None]]:
-    """Yield (first byte, end, declared number of frames or None, first byte of an ID3 tag before it or None)."""
+    """Yield (first byte, end, declared number of frames, first byte of a preceding ID3 tag) for each frame.
+
+    The last two values are None if the frame does not declare a number or has no preceding tag.
+    """
     tagged, kind = None, b""
     block, base = b"", at
     while at < size:
@@ -103,7 +113,7 @@ def _frames(file: BinaryIO, size: int, at: int) -> Iterator[tuple[int, int, int 
 
 
 def _next_frame(file: BinaryIO, at: int, kind: bytes) -> int:
-    """Return the next position of two consecutive frames of a kind, or of an ID3v2 tag; -1 if there is none."""
+    """Return the position of the next two consecutive frames of the given kind or of the next ID3v2 tag, or -1."""
     file.seek(at)
     content = file.read(_SEARCH)
     for found in re.finditer(rb"\xff[\xe0-\xff]|ID3[\x02-\x04]\x00", content[1:]):
@@ -117,12 +127,12 @@ def _next_frame(file: BinaryIO, at: int, kind: bytes) -> int:
 
 
 def _kind(head: bytes) -> bytes:
-    """Return the version, layer and sample rate of a frame, which are the same in all frames of a recording."""
+    """Return the header bits for version, layer and sample rate, which are constant within a recording."""
     return bytes((head[1] & 0x1E, head[2] & 0x0C))
 
 
 def _declared(head: bytes) -> int | None:
-    """Return the number of frames in a Xing, Info or VBRI frame; None for any other frame."""
+    """Return the frame count that a Xing, Info or VBRI frame declares, or None for other frames."""
     if head[36:40] == b"VBRI":
         return int(struct.unpack(">I", head[50:54])[0])
     one = head[1] >> 3 & 3 == 3
@@ -135,7 +145,7 @@ def _declared(head: bytes) -> int | None:
 
 
 def id3_bytes(head: bytes) -> int:
-    """Return the length of the ID3v2 tag that begins with these 10 bytes, or 0 if they do not begin a tag."""
+    """Return the length in bytes of the ID3v2 tag that starts with `head`, or 0 if `head` does not start a tag."""
     if head[:3] != b"ID3" or len(head) < 10:
         return 0
     length = 0

@@ -1,7 +1,7 @@
-"""Find the links of an Ogg file, and check that no page is damaged or missing (RFC 3533).
+"""Find the links in an Ogg file, and check that its pages are complete and undamaged (RFC 3533).
 
-page     "OggS", version, flags, granule position, serial, number, CRC, n segments, their lengths, the segments
-link     pages from those that begin a stream (flag BOS) to the one that ends it (flag EOS)
+page     "OggS", version, flags, granule position, serial, number, CRC, segment count, segment lengths, segments
+link     the pages from the start of a stream (flag BOS) to its end (flag EOS)
 chain    consecutive links, as in internet radio and in the output of `cat a.ogg b.ogg`
 """
 
@@ -12,7 +12,7 @@ import zlib
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-from silkcodec.errors import AudioError
+from silkcodec.errors import AudioError, capitalized
 
 _BOS, _EOS = 2, 4
 _PAGE = struct.Struct("<4sBBqIIIB")
@@ -23,16 +23,21 @@ _SOUND = (b"\x01vorbis", b"OpusHead", b"\x7fFLAC", b"Speex   ")  # first bytes o
 @dataclass
 class _Link:
     start: int
-    begun: bool = False  # whether pages after the first pages of the streams were read
-    ended: dict[int, bool] = field(default_factory=dict)  # audio streams by serial: whether the last page was read
+    begun: bool = False  # whether a page without the BOS flag was read
+    ended: dict[int, bool] = field(default_factory=dict)  # audio stream's serial -> whether its last page was read
 
 
 def links(file: BinaryIO, size: int, name: str) -> list[tuple[int, int]]:
-    """Return (first byte, end) of each link of an Ogg file.
+    """Return (first byte, end) for each link in an Ogg file.
+
+    Args:
+        file: an open, seekable file.
+        size: size of the file in bytes.
+        name: name of the file for messages.
 
     Raises:
-        AudioError: a page is damaged, which decoders would skip silently; bytes belong to no page; or the file ends
-            within a page or before the last page of an audio stream.
+        AudioError: a page is damaged, bytes between pages are not part of a page, or the file ends before the last
+            page of an audio stream. Decoders would skip damaged pages silently.
     """
     found: list[_Link] = []
     at = 0
@@ -42,17 +47,17 @@ def links(file: BinaryIO, size: int, name: str) -> list[tuple[int, int]]:
         if not head.strip(b"\0"):
             break  # padding
         if head[:4] != b"OggS"[: len(head)]:
-            raise AudioError(f"{name} is damaged at byte {at:,}: an Ogg page must begin there.")
+            raise AudioError(f"{capitalized(name)} is damaged at byte {at:,}: expected the start of an Ogg page.")
         if len(head) < _PAGE.size:
-            raise AudioError(f"{name} is truncated: its last Ogg page is incomplete.")
+            raise AudioError(f"{capitalized(name)} is truncated: its last Ogg page is incomplete.")
         _, _, flags, _, serial, _, crc, n_segments = _PAGE.unpack(head)
         lengths = file.read(n_segments)
         content = file.read(sum(lengths))
         end = at + _PAGE.size + n_segments + sum(lengths)
         if len(lengths) < n_segments or end > size:
-            raise AudioError(f"{name} is truncated: its last Ogg page is incomplete.")
+            raise AudioError(f"{capitalized(name)} is truncated: its last Ogg page is incomplete.")
         if _crc(head[:22] + bytes(4) + head[26:] + lengths + content) != crc:
-            raise AudioError(f"{name} is damaged at byte {at:,}: the checksum of an Ogg page is wrong.")
+            raise AudioError(f"{capitalized(name)} is damaged at byte {at:,}: the Ogg page has a wrong checksum.")
         if flags & _BOS:
             if not found or found[-1].begun:
                 found.append(_Link(at))
@@ -66,13 +71,13 @@ def links(file: BinaryIO, size: int, name: str) -> list[tuple[int, int]]:
     for link in found:
         if not all(link.ended.values()):
             raise AudioError(
-                f"{name} is truncated: the last page of an Ogg stream is missing. To use the existing pages, rewrite"
-                " the file: ffmpeg -i IN -c copy OUT."
+                f"{capitalized(name)} is truncated: the last page of an Ogg stream is missing. To use the remaining"
+                " pages, rewrite the file with 'ffmpeg -i IN -c copy OUT'."
             )
     return [(link.start, after) for link, after in zip(found, [*(link.start for link in found[1:]), size], strict=True)]
 
 
 def _crc(content: bytes) -> int:
-    """Return Ogg's CRC-32, which is zlib's with the bits of each byte and of the result in reverse order."""
+    """Return Ogg's CRC-32, which differs from zlib's in the bit order of the input bytes and of the result."""
     mirrored = zlib.crc32(content.translate(_MIRRORED), 0xFFFF_FFFF) ^ 0xFFFF_FFFF
     return int.from_bytes(mirrored.to_bytes(4, "little").translate(_MIRRORED), "big")

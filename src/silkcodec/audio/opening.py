@@ -1,7 +1,8 @@
-"""Open a path, a pipe or a binary file as audio that can be decoded from beginning to end.
+"""Open a path, a pipe or a binary file for decoding.
 
-    Native   a recording that libsndfile reads           Chain    several such recordings, one after the other
-    Decoded  a recording that ffmpeg decodes (ffmpeg.py)
+    Native   a recording that libsndfile reads
+    Chain    several recordings that libsndfile reads, in sequence
+    Decoded  a recording that ffmpeg decodes (see ffmpeg.py)
 
 All three have `format`, `samplerate`, `channels`, `n_frames` (0 if the length is unknown), `is_estimate`, `seek` and
 `read_into`.
@@ -26,39 +27,39 @@ from silkcodec.audio.kinds import needs_ffmpeg
 from silkcodec.audio.spans import Span
 from silkcodec.errors import AudioError
 
-_MAX_FRAMES = 1 << 62  # For a FLAC of unknown length, libsndfile reports more.
-_MALFORMED = (2, 3)  # Error codes of libsndfile that mean damage, not an unknown encoding.
+_MAX_FRAMES = 1 << 62  # libsndfile reports a higher number if the length of a FLAC file is unknown.
+_MALFORMED = (2, 3)  # libsndfile's error codes for a damaged file, as opposed to an unknown encoding
 
 
 class Native(soundfile.SoundFile):
     """Read a recording with libsndfile."""
 
     def __init__(self, source: Any, file: Any) -> None:
-        """Open `source`, a path or an open file, whose bytes can also be read from `file`."""
+        """Open `source`, which is a path or an open file. `file` gives access to the same bytes."""
         self.file = file
-        self._taken = 0  # samples per channel up to the position
+        self._taken = 0  # current position in samples per channel
         super().__init__(source)
 
     def seekable(self) -> bool:
-        """Return False, because soundfile would otherwise seek after each read, which some formats do not support."""
+        """Return False, so that soundfile does not seek after each read, which some formats do not support."""
         return False
 
     @property
     def n_frames(self) -> int:
-        """Return the number of samples per channel in the header, or 0 if it is unknown."""
+        """Return the number of samples per channel according to the header, or 0 if it is unknown."""
         return 0 if self.frames > _MAX_FRAMES else int(self.frames)
 
     @property
     def is_estimate(self) -> bool:
-        """Return whether `n_frames` is an estimate, as in MP3 and in WAV files with MP3 content."""
+        """Return whether `n_frames` is an estimate, as for MP3 files and WAV files with MP3 content."""
         return str(self.subtype).startswith("MPEG")
 
     def read_into(self, buffer: NDArray[np.float32]) -> int:
-        """Decode into float32 [n, channels] and return the number of decoded samples per channel; 0 at the end."""
+        """Decode into float32 [n, channels] and return the number of samples per channel, or 0 at the end."""
         if self.format == "FLAC" and self.n_frames:
-            # Tags may follow the last frame. The decoder would report them as damage.
+            # The decoder would report tags after the last frame as damage.
             buffer = buffer[: max(0, self.n_frames - self._taken)]
-        # SoundFile.read is not used, because it stops at the header's count, which is an estimate for MP3.
+        # SoundFile.read would stop at the length in the header, which is only an estimate for MP3.
         n = int(self.buffer_read_into(buffer, "float32")) if len(buffer) else 0
         self._taken += n
         return n
@@ -70,10 +71,10 @@ class Native(soundfile.SoundFile):
 
 
 class Chain:
-    """Read several recordings of one rate and number of channels, one after the other.
+    """Read several recordings in sequence.
 
     Raises:
-        AudioError: the recordings differ in rate or channels.
+        AudioError: the recordings have different sample rates or numbers of channels.
     """
 
     def __init__(self, spans: list[Span], name: str, files: ExitStack) -> None:
@@ -90,7 +91,8 @@ class Chain:
         if len(shapes) > 1:
             listed = ", ".join(f"{rate} Hz x {channels}" for rate, channels in sorted(shapes))
             raise AudioError(
-                f"{name} contains joined recordings of different rates or channels ({listed}); split the file."
+                f"The recordings in {name} must have equal sample rates and numbers of channels; got {listed}."
+                " Split the file."
             )
         self.n_frames = sum(self._n_frames)
         self._open(0)
@@ -101,7 +103,7 @@ class Chain:
         self._sound = self._files.enter_context(Native(self._spans[number], self._spans[number]))
 
     def seek(self, first: int) -> None:
-        """Move to a sample of the whole chain, counted from 0."""
+        """Move to a sample, counted from the start of the chain."""
         number = 0
         while number < len(self._spans) - 1 and first >= self._n_frames[number]:
             first -= self._n_frames[number]
@@ -110,7 +112,7 @@ class Chain:
         self._sound.seek(first)
 
     def read_into(self, buffer: NDArray[np.float32]) -> int:
-        """Decode into float32 [n, channels] and return the number of decoded samples per channel; 0 at the end."""
+        """Decode into float32 [n, channels] and return the number of samples per channel, or 0 at the end."""
         while True:
             n = self._sound.read_into(buffer)
             if n or self._number == len(self._spans) - 1:
@@ -120,13 +122,15 @@ class Chain:
 
 
 def open_sound(source: Any, name: str, files: ExitStack) -> Any:
-    """Return a `Native`, `Chain` or `ffmpeg.Decoded`. `files` closes its open files.
+    """Open an audio source as a `Native`, `Chain` or `ffmpeg.Decoded`.
 
     Args:
-        source: a path, "-" or a binary file. name: name for messages.
+        source: a path, "-" or a binary file.
+        name: name of the source for messages.
+        files: exit stack that closes the opened files.
 
     Raises:
-        AudioError: the source is missing, empty, truncated or not audio, or it needs ffmpeg.
+        AudioError: the source is missing, empty, truncated or not audio, or requires ffmpeg, which is not installed.
     """
     path, file = _file(source, name, files)
     spans = headers.spans(file, name)
@@ -148,14 +152,14 @@ def open_sound(source: Any, name: str, files: ExitStack) -> Any:
                 raise needs_ffmpeg(name) from error
         reason = error.error_string.rstrip(".")
         raise AudioError(
-            f"{name} cannot be read as audio ({reason}). Convert it to WAV, FLAC, OGG, Opus, MP3 or AIFF."
+            f"Cannot read {name} as audio: {reason}. Convert it to WAV, FLAC, OGG, Opus, MP3 or AIFF."
         ) from error
-    except TypeError as error:  # soundfile expects headerless audio if the name is, e.g., "x.raw".
-        raise AudioError(f"{name} has no header with a sample rate; convert it to WAV first.") from error
+    except TypeError as error:  # soundfile expects headerless audio if the suffix is ".raw".
+        raise AudioError(f"Cannot read {name}: headerless audio is not supported. Convert it to WAV.") from error
 
 
 def source_name(source: object) -> str:
-    """Return the name of a source for messages: its quoted path, or "standard input"."""
+    """Return the name of a source for messages, such as its quoted path or "standard input"."""
     if isinstance(source, (str, os.PathLike)):
         return "standard input" if os.fspath(source) == "-" else f"'{os.fspath(source)}'"
     name = getattr(source, "name", None)
@@ -163,14 +167,14 @@ def source_name(source: object) -> str:
 
 
 def _file(source: Any, name: str, files: ExitStack) -> tuple[str | None, BinaryIO]:
-    """Return the path of a source, or None if it cannot be reopened by path, and the source as a seekable file."""
+    """Return the source's path, or None if it cannot be reopened by path, and the source as a seekable file."""
     if not isinstance(source, (str, os.PathLike)):
         return None, source if hasattr(source, "seekable") and source.seekable() else spooled(source, files)
     if os.fspath(source) == "-":
         return None, spooled(sys.stdin.buffer, files)
     path = Path(source)
     if path.is_dir():
-        raise AudioError(f"The input must be a sound file; {name} is a folder.")
+        raise AudioError(f"The input must be an audio file, but {name} is a folder.")
     try:
         file = files.enter_context(path.open("rb"))
         if not file.seekable():
@@ -178,32 +182,32 @@ def _file(source: Any, name: str, files: ExitStack) -> tuple[str | None, BinaryI
         empty = path.stat().st_size == 0
     except (OSError, ValueError) as error:  # ValueError: the path contains a null byte.
         reason = getattr(error, "strerror", None) or error
-        raise AudioError(f"{name} cannot be read: {reason}.") from error
+        raise AudioError(f"Cannot read {name}: {reason}.") from error
     if empty:
-        raise AudioError(f"The input must be a sound file; {name} is empty (0 bytes).")
+        raise AudioError(f"The input must be an audio file, but {name} is empty.")
     return os.fspath(path), file
 
 
 def spooled(pipe: Any, files: ExitStack) -> BinaryIO:
-    """Copy a pipe to a temporary file, because most sound formats cannot be read from a pipe."""
+    """Copy a pipe to a temporary file, because most audio formats cannot be read from a pipe."""
     copy: Any = files.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - `files` closes it
     try:
         shutil.copyfileobj(pipe, copy)
     except OSError as error:
-        raise AudioError(f"The piped audio could not be stored: {error.strerror or error}.") from error
+        raise AudioError(f"Cannot store the audio from the pipe: {error.strerror or error}.") from error
     if copy.tell() == 0:
-        raise AudioError("Standard input is empty; it must be a sound file.")
+        raise AudioError("The input must be an audio file, but standard input is empty.")
     copy.seek(0)
     return copy
 
 
 def _copied(file: BinaryIO, files: ExitStack) -> str:
-    """Copy an open file to a temporary file with a path, which another program can open."""
+    """Copy an open file to a temporary file, and return its path for another program."""
     copy = files.enter_context(tempfile.NamedTemporaryFile())  # noqa: SIM115 - `files` closes it
     file.seek(0)
     try:
         shutil.copyfileobj(file, copy)
         copy.flush()
     except OSError as error:
-        raise AudioError(f"The audio could not be stored for ffmpeg: {error.strerror or error}.") from error
+        raise AudioError(f"Cannot store the audio for ffmpeg: {error.strerror or error}.") from error
     return copy.name

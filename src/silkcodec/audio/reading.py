@@ -1,4 +1,4 @@
-"""Read sound files as a stream of mono samples, in bounded memory."""
+"""Read audio files as a stream of mono samples, in bounded memory."""
 
 from __future__ import annotations
 
@@ -16,31 +16,33 @@ from silkcodec.audio.arrays import check_samples
 from silkcodec.audio.channels import Downmix
 from silkcodec.audio.opening import open_sound, source_name
 from silkcodec.audio.resampling import DEFAULT_RATE, Resampler, Wave, check_rate
-from silkcodec.errors import AudioError
+from silkcodec.errors import AudioError, capitalized
 
-PART_SLACK_S = 0.1  # a part may extend this far beyond the end of its file
+PART_SLACK_S = 0.1  # maximum time by which a requested part can extend beyond the end of its file
 READ_VALUES = 1 << 18  # samples x channels per read: 1 MB
 
 
 class Reader:
-    """Read a sound file as a stream of mono samples at one rate, in bounded memory.
+    """Read an audio file as a stream of mono samples at a given rate, in bounded memory.
 
     Args:
-        source: a path, "-" for standard input, or a binary file. A source that cannot seek (a pipe) is copied to a
-            temporary file first, because most sound formats cannot be read from a pipe. docs/sound-files.md lists
-            the files that are read, joined and rejected.
-        sample_rate: sample rate of the returned samples, Hz.
-        channel: read only this channel, counted from 0; None averages all channels.
-        start_s, duration_s: read only this part of the file, without decoding the samples before it. Because
-            durations may be rounded, the part may end up to `PART_SLACK_S` after the end of the file.
+        source: a path, "-" for standard input, or a binary file. Pipes are copied to a temporary file first, because
+            most audio formats cannot be read from a pipe. docs/sound-files.md lists the supported files.
+        sample_rate: sample rate of the returned samples in Hz.
+        channel: channel to read, counted from 0. None averages all channels.
+        start_s, duration_s: part of the file to read, in seconds. The part can end up to `PART_SLACK_S` after the end
+            of the file, because durations may be rounded.
 
     Attributes:
-        name: name for messages. file_rate: Hz. n_channels: channels of the file. duration_s: duration of the file by
-            its header; 0 if unknown, as in a FLAC that was written to a pipe; an estimate for MP3.
+        name: name of the source for messages.
+        file_rate: sample rate of the file in Hz.
+        n_channels: number of channels in the file.
+        duration_s: duration of the file in seconds according to its header. It is an estimate for MP3, and 0 if the
+            header does not declare it, as in a FLAC file that was written to a pipe.
 
     Raises:
-        AudioError: from the constructor or any read: the file is missing, not audio, damaged, contains NaN or Inf, or
-            does not have the channel or part.
+        AudioError: the file is missing, damaged or not audio, contains NaN or infinity, or does not have the requested
+            channel or part. Reading can also raise this error.
     """
 
     def __init__(
@@ -60,7 +62,8 @@ class Reader:
             self.file_rate = check_rate(self._sound.samplerate)
             self._wanted = self._go_to(start_s, duration_s)
             if channel is not None and not 0 <= channel < self._sound.channels:
-                raise AudioError(f"channel must be 0..{self._sound.channels - 1} for {self.name}; got {channel}.")
+                highest = self._sound.channels - 1
+                raise AudioError(f"channel must be between 0 and {highest} for {self.name}; got {channel}.")
         except BaseException:
             self._files.close()
             raise
@@ -74,7 +77,7 @@ class Reader:
         self._held: list[Wave] = []  # decoded but not yet returned
 
     def read(self, n_samples: int) -> Wave:
-        """Return the next samples, float32 [n_samples]; fewer at the end, and [0] after it."""
+        """Return the next n_samples samples as float32. At the end of the file, return fewer samples or none."""
         parts, missing = [], n_samples
         while missing > 0:
             if not self._held and not self._fill():
@@ -88,23 +91,23 @@ class Reader:
         return np.concatenate(parts) if parts else np.zeros(0, dtype=np.float32)
 
     def blocks(self, block_s: float = 10.0) -> Iterator[Wave]:
-        """Yield the rest of the file as blocks, float32 [block_s * sample_rate], the last one shorter."""
+        """Yield the rest of the file in blocks of `block_s` seconds, float32 [n]. The last block can be shorter."""
         n_samples = max(1, round(block_s * self.sample_rate))
         while len(block := self.read(n_samples)):
             yield block
 
     @property
     def warning(self) -> str | None:
-        """Return a warning if the channels of the samples read so far cancel each other, else None."""
+        """Return a warning if the channels cancel each other in the samples read so far, or None otherwise."""
         if not self._downmix.cancels:
             return None
         return (
-            f"The {self.n_channels} channels of {self.name} cancel each other, so their mean loses most of the sound."
-            " Choose one with --channel (channel=)."
+            f"The {self.n_channels} channels of {self.name} cancel each other, so averaging them removes most of the"
+            " signal. Select a channel with --channel (in Python, channel=)."
         )
 
     def _fill(self) -> bool:
-        """Decode and resample the next block into `_held`. Return False at the end of the file."""
+        """Decode and resample the next block into `_held`, or return False at the end of the file."""
         while not self._ended:
             n = max(1, READ_VALUES // self.n_channels)
             if self._wanted is not None:
@@ -114,7 +117,8 @@ class Reader:
                 n = self._sound.read_into(buffer) if n else 0
             except soundfile.LibsndfileError as error:
                 raise AudioError(
-                    f"{self.name} is damaged or truncated after {(self._first + self._taken) / self.file_rate:.3f} s:"
+                    f"{capitalized(self.name)} is damaged or truncated after"
+                    f" {(self._first + self._taken) / self.file_rate:.3f} s:"
                     f" {error.error_string.rstrip('.').removeprefix('Error : ')}."
                 ) from error
             block = self._downmix.mix(buffer[:n]) if self._channel is None else buffer[:n, self._channel].copy()
@@ -132,9 +136,11 @@ class Reader:
         return False
 
     def _go_to(self, start_s: float, duration_s: float | None) -> int | None:
-        """Seek to a part and return its number of samples at the file's rate, or None for the rest of the file."""
+        """Seek to a part and return its length in samples at the file's rate, or None for the rest of the file."""
         if not 0 <= start_s < float("inf") or not (duration_s is None or 0 < duration_s < float("inf")):
-            raise AudioError(f"start_s must be at least 0 and duration_s above 0; got {start_s} and {duration_s}.")
+            raise AudioError(
+                f"start_s must be at least 0 and duration_s must be positive; got {start_s} and {duration_s}."
+            )
         first, wanted = round(start_s * self.file_rate), None
         if duration_s is not None:
             wanted = max(1, round(duration_s * self.file_rate))
@@ -142,28 +148,29 @@ class Reader:
             try:
                 self._sound.seek(first)
             except (soundfile.LibsndfileError, RuntimeError) as error:  # RuntimeError: the format cannot seek.
-                raise AudioError(
-                    f"The part must be within {self.name}; it starts at {start_s:g} s, after the end."
-                ) from error
+                raise AudioError(f"start_s must be before the end of {self.name}; got {start_s:g} s.") from error
         self._first = first
         return wanted
 
     def _check_complete(self) -> None:
         if self._taken == 0:
-            raise AudioError(f"A sound file must have at least 1 sample; {self.name} has none.")
+            raise AudioError(f"An audio file must have at least 1 sample, but {self.name} has none.")
         if self._wanted is not None or self._first:
             missing_s = ((self._wanted or 0) - self._taken) / self.file_rate
             if missing_s > PART_SLACK_S:
-                raise AudioError(f"The part must be within {self.name}; it extends {missing_s:.3f} s beyond the end.")
+                raise AudioError(
+                    f"The part must be within {self.name}, but it extends {missing_s:.3f} s beyond the end."
+                )
             return
         if self._taken < self._sound.n_frames and not self._sound.is_estimate:
             raise AudioError(
-                f"{self.name} is truncated or damaged: its header declares {self._sound.n_frames:,} samples;"
-                f" only {self._taken:,} could be read."
+                f"{capitalized(self.name)} is truncated or damaged:"
+                f" its header declares {self._sound.n_frames:,} samples; got {self._taken:,}."
             )
         if self._sound.format == "FLAC" and headers.has_another_flac(self._sound.file):
             raise AudioError(
-                f"{self.name} contains several joined FLAC files, but only the first can be read; split the file."
+                f"{capitalized(self.name)} contains several joined FLAC files, but only the first can be read."
+                " Split the file."
             )
 
     def close(self) -> None:
@@ -178,7 +185,11 @@ class Reader:
 
 
 def read(source: str | os.PathLike[str] | BinaryIO, sample_rate: float = DEFAULT_RATE) -> Wave:
-    """Return a whole sound file as a mono wave, float32 [T], at `sample_rate` Hz. Raises AudioError."""
+    """Read a whole audio file as mono samples, float32 [T], at `sample_rate` Hz.
+
+    Raises:
+        AudioError: see `Reader`.
+    """
     with Reader(source, sample_rate) as reader:
         wave = np.concatenate(list(reader.blocks()))
     if reader.warning:
@@ -189,7 +200,11 @@ def read(source: str | os.PathLike[str] | BinaryIO, sample_rate: float = DEFAULT
 def blocks(
     source: str | os.PathLike[str] | BinaryIO, block_s: float = 10.0, sample_rate: float = DEFAULT_RATE
 ) -> Iterator[Wave]:
-    """Yield a sound file as blocks of a mono wave, float32 [n], in bounded memory. Raises AudioError."""
+    """Read an audio file in blocks of mono samples, float32 [n], in bounded memory.
+
+    Raises:
+        AudioError: see `Reader`.
+    """
     with Reader(source, sample_rate) as reader:
         yield from reader.blocks(block_s)
         if reader.warning:
@@ -197,6 +212,10 @@ def blocks(
 
 
 def duration_s(source: str | os.PathLike[str] | BinaryIO, channel: int | None = None) -> float:
-    """Return the duration of a sound file from its header, s, without decoding; see `Reader`. Raises AudioError."""
+    """Return an audio file's duration in seconds according to its header; see `Reader.duration_s`.
+
+    Raises:
+        AudioError: see `Reader`.
+    """
     with Reader(source, channel=channel) as reader:
         return reader.duration_s

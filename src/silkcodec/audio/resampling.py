@@ -1,4 +1,4 @@
-"""Change the sample rate of a mono stream. Only this module imports soxr."""
+"""Resample mono streams. Only this module imports soxr."""
 
 from __future__ import annotations
 
@@ -14,27 +14,32 @@ from silkcodec.errors import AudioError
 Wave = NDArray[np.float32]
 
 DEFAULT_RATE = 24_000  # Hz
-MIN_RATE, MAX_RATE = 1_000, 1_000_000  # Hz; other values are usually mistakes, such as rates in kHz
+MIN_RATE, MAX_RATE = 1_000, 1_000_000  # Hz. Values outside this range are usually mistakes, such as rates in kHz.
 
 
 def check_rate(sample_rate: float) -> int:
-    """Return `sample_rate` as a whole number of Hz, 1,000 to 1,000,000. Raises AudioError."""
+    """Return `sample_rate` as an integer.
+
+    Raises:
+        AudioError: the rate is not a whole number of Hz between 1,000 and 1,000,000.
+    """
     if getattr(sample_rate, "ndim", None) == 0 and hasattr(sample_rate, "item"):
-        sample_rate = sample_rate.item()  # An array or a tensor of one number.
+        sample_rate = sample_rate.item()  # a 0-d array or tensor
     if isinstance(sample_rate, bool) or not isinstance(sample_rate, Real):
         raise AudioError(
-            f"sample_rate must be a number of Hz, such as 24000; got {_described(sample_rate)}."
+            f"sample_rate must be a number in Hz, such as 24000; got {_described(sample_rate)}."
             " The order of the arguments is (wave, sample_rate)."
         )
     if not MIN_RATE <= sample_rate <= MAX_RATE or int(sample_rate) != sample_rate:
         raise AudioError(
-            f"sample_rate must be a whole number of Hz, {MIN_RATE}..{MAX_RATE}; got {sample_rate!r}. 24 kHz is 24000."
+            f"sample_rate must be a whole number in Hz between {MIN_RATE} and {MAX_RATE}; got {sample_rate!r}."
+            " For 24 kHz, pass 24000."
         )
     return int(sample_rate)
 
 
 def _described(value: object) -> str:
-    """Return a short description of a value that should have been a number."""
+    """Return a short description of a value that is not a number."""
     if isinstance(value, (bool, str, bytes, type(None))):
         return f"{value!r:.60}"
     shape = getattr(value, "shape", None)
@@ -42,7 +47,7 @@ def _described(value: object) -> str:
 
 
 def resampled_length(n_samples: int, from_rate: int, to_rate: int) -> int:
-    """Return the rounded number of samples at `to_rate` of a wave at `from_rate`: at least 1 if it is not empty."""
+    """Return the number of samples after resampling, which is at least 1 unless `n_samples` is 0."""
     if n_samples == 0:
         return 0
     return max(1, (2 * n_samples * to_rate + from_rate) // (2 * from_rate))
@@ -51,8 +56,8 @@ def resampled_length(n_samples: int, from_rate: int, to_rate: int) -> int:
 class Resampler:
     """Resample a mono stream in blocks of any length.
 
-    The concatenated output is bit-identical for any block boundaries of the input and has `resampled_length` samples.
-    If the rates are equal, the samples are returned unchanged.
+    The concatenated output has `resampled_length` samples and does not depend on the block boundaries of the input. If
+    the rates are equal, the samples are returned unchanged.
     """
 
     def __init__(self, from_rate: int, to_rate: int) -> None:
@@ -65,7 +70,7 @@ class Resampler:
             self._stream = soxr.ResampleStream(self.from_rate, self.to_rate, 1, dtype="float32", quality="HQ")
 
     def feed(self, block: Wave) -> Wave:
-        """Resample float32 [n] at `from_rate` and return the samples available so far, float32 [m] at `to_rate`."""
+        """Add a block, float32 [n] at `from_rate`, and return the samples that are ready, float32 [m] at `to_rate`."""
         self.n_in += len(block)
         if self._stream is None:
             self.n_out += len(block)
@@ -75,7 +80,7 @@ class Resampler:
         return np.asarray(out, dtype=np.float32)
 
     def flush(self) -> Wave:
-        """End the stream and return the samples that remain in the filter, float32 [m]."""
+        """End the stream and return the remaining samples, float32 [m]."""
         if self._stream is None:
             return np.zeros(0, dtype=np.float32)
         tail = self._stream.resample_chunk(np.zeros(0, dtype=np.float32), last=True)

@@ -1,7 +1,7 @@
-"""Present a part of an open file as a file of its own, with some bytes replaced.
+"""Present a part of an open file as a separate file, optionally with some bytes replaced.
 
-libsndfile reads one recording per file and does not check the sizes in its header. Each link of a chained Ogg file is
-therefore passed to it separately, and a header that was written before the length was known gets the actual size.
+libsndfile reads only one recording per file, so each link of a chained Ogg file is passed to it as a span. A span can
+also replace a placeholder for an unknown length in a header with the actual length.
 """
 
 from __future__ import annotations
@@ -13,10 +13,13 @@ from typing import Any, BinaryIO
 
 
 class Span(io.RawIOBase):
-    """Give access to the bytes `start` to `end` of an open, seekable file. Closing the span leaves the file open.
+    """Read the bytes from `start` to `end` of an open, seekable file. Closing the span does not close the file.
 
     Args:
-        patches: bytes to return in place of those in the file, by their offset in the file.
+        file: the open file.
+        start: offset of the first byte.
+        end: offset after the last byte.
+        patches: replacement bytes by their offset in the file.
     """
 
     def __init__(self, file: BinaryIO, start: int, end: int, patches: Mapping[int, bytes] | None = None) -> None:
@@ -25,7 +28,7 @@ class Span(io.RawIOBase):
 
     @property
     def is_whole_file(self) -> bool:
-        """Return whether the span is the whole file without patches."""
+        """Return whether the span covers the whole file and has no patches."""
         return self._start == 0 and not self._patches and self._size == self._file.seek(0, os.SEEK_END)
 
     def readable(self) -> bool:
@@ -37,10 +40,10 @@ class Span(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Fill `buffer` from the current position and return the number of bytes; 0 at the end."""
+        """Fill `buffer` from the current position and return the number of bytes, or 0 at the end."""
         view = memoryview(buffer).cast("B")
         n = min(len(view), self._size - self._at)
-        if n <= 0:  # With a damaged header, libsndfile may seek far beyond the end.
+        if n <= 0:  # If a header is damaged, libsndfile may seek far beyond the end.
             return 0
         self._file.seek(self._start + self._at)
         content = bytearray(self._file.read(n))

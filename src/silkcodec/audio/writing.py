@@ -1,4 +1,4 @@
-"""Write mono waves to sound files, in bounded memory."""
+"""Write mono samples to audio files, in bounded memory."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from silkcodec.audio.resampling import DEFAULT_RATE, Wave, check_rate
 from silkcodec.errors import ArgumentError, OutputError
 from silkcodec.output import replacing, standard_output
 
-# libsndfile's Vorbis encoder stores a whole piece on the stack, which overflows at about 2 million samples.
+# libsndfile's Vorbis encoder stores each piece on the stack, which overflows at about 2 million samples.
 PIECE_SAMPLES = 1 << 14
-FULL_SCALE = 32_767 / 32_768  # highest 16-bit sample
+FULL_SCALE = 32_767 / 32_768  # highest value of a 16-bit sample
 BLOCK_BYTES = 1 << 20  # bytes per read of the temporary file
 
 _FORMATS = {  # suffix -> (libsndfile's major format, default subtype)
@@ -33,16 +33,17 @@ _FORMATS = {  # suffix -> (libsndfile's major format, default subtype)
     ".w64": ("W64", "PCM_16"),
     ".aiff": ("AIFF", "PCM_16"),
 }
-_WAV_LIMIT = 2**32 - 1024  # bytes; WAV and AIFF store the size in 32 bits
+_WAV_LIMIT = 2**32 - 1024  # bytes; WAV and AIFF store the file size in 32 bits
 _INTEGER_BYTES = {"PCM_16": 2, "PCM_24": 3}
 _SAMPLE_BYTES = {**_INTEGER_BYTES, "FLOAT": 4}
 
 
 def output_format(path: str | os.PathLike[str], subtype: str | None = None) -> tuple[str, str]:
-    """Return libsndfile's (format, subtype) for a file of this name.
+    """Return libsndfile's format and subtype for an output path.
 
     Args:
-        subtype: "PCM_16", "PCM_24" or "FLOAT"; None: the default of the format.
+        path: path whose suffix selects the format.
+        subtype: "PCM_16", "PCM_24" or "FLOAT". None selects the default of the format.
 
     Raises:
         ArgumentError: the suffix is unknown, or the format does not support the subtype.
@@ -50,16 +51,20 @@ def output_format(path: str | os.PathLike[str], subtype: str | None = None) -> t
     suffix = Path(path).suffix.lower()
     if suffix not in _FORMATS:
         raise ArgumentError(
-            f"The suffix of the sound file must be one of {' '.join(_FORMATS)}; got '{os.fspath(path)}'."
+            f"The suffix of the audio file must be one of {', '.join(_FORMATS)}; got '{os.fspath(path)}'."
         )
     file_format, default = _FORMATS[suffix]
     if subtype is not None and not soundfile.check_format(file_format, subtype):
-        raise ArgumentError(f"A {suffix} file cannot have the sample type {subtype}; use .wav or .w64.")
+        raise ArgumentError(f"{suffix} files do not support the sample type {subtype}. Use .wav or .w64.")
     return file_format, subtype or default
 
 
 def sample_type_of(name: str) -> str | None:
-    """Return libsndfile's name of a sample type (16, 24, float); None for "", the default. Raises ArgumentError."""
+    """Return libsndfile's name for a value of --subtype ("16", "24" or "float"), or None for "".
+
+    Raises:
+        ArgumentError: the sample type is unknown.
+    """
     known = {"": None, "16": "PCM_16", "24": "PCM_24", "float": "FLOAT"}
     if name not in known:
         raise ArgumentError(f"--subtype must be 16, 24 or float; got '{name}'.")
@@ -67,28 +72,29 @@ def sample_type_of(name: str) -> str | None:
 
 
 class Writer:
-    """Write mono blocks to a sound file, in bounded memory. The file is created only if it is complete.
+    """Write mono blocks to an audio file, in bounded memory.
+
+    Use the writer in a `with` block. The file appears at its path when the block ends, and is discarded if the block
+    raises an error.
 
     Args:
-        target: a path, whose suffix selects the format (.wav .flac .ogg .opus .w64 .aiff); "-" for WAV on standard
-            output; or a binary file (WAV).
-        sample_rate: sample rate of the file, Hz.
-        overwrite: whether an existing file may be replaced.
-        n_samples: number of samples that will be written, if known. It is needed for the header of a WAV in a pipe.
-        subtype: libsndfile's name of the sample type, such as "FLOAT" or "PCM_24"; None: 16-bit integers, or the
-            codec of .ogg and .opus.
-        rescale: scale the whole wave down to full scale if its peak is above. The wave is stored in a temporary file
-            until its peak is known.
+        target: a path whose suffix selects the format (.wav, .flac, .ogg, .opus, .w64 or .aiff), "-" for WAV on
+            standard output, or a binary file for WAV.
+        sample_rate: sample rate of the file in Hz.
+        overwrite: replace the file if it exists.
+        n_samples: number of samples that will be written, if known. A WAV header in a pipe needs this number.
+        subtype: libsndfile's name of the sample type, such as "FLOAT" or "PCM_24". None selects 16-bit integers, or
+            Vorbis or Opus for .ogg and .opus.
+        rescale: scale the recording down if its peak exceeds full scale. The samples are stored in a temporary file
+            until the peak is known.
 
     Attributes:
         n_samples: number of samples written so far.
-        peak: highest absolute value of the blocks before scaling, where full scale is 1.
-        n_clipped: number of samples beyond full scale that were clipped; always 0 for floats.
-
-    Use the writer in a `with` block. If the block ends with an error, the file is discarded.
+        peak: highest absolute value before scaling, relative to full scale.
+        n_clipped: number of samples that were clipped to full scale; always 0 for floats.
 
     Raises:
-        OutputError: the file exists, cannot be written, or the disk is full.
+        OutputError: the file already exists or cannot be written, for example because the disk is full.
         ArgumentError: the suffix is unknown, or the format does not support the subtype or the sample rate.
     """
 
@@ -127,7 +133,11 @@ class Writer:
             raise
 
     def write(self, block: Wave) -> None:
-        """Append samples, float32 [n]. Integer formats clip and count values beyond [-1, 1]. Raises OutputError."""
+        """Append samples, float32 [n]. Integer formats clip values outside [-1, 1] and count them.
+
+        Raises:
+            OutputError: the samples cannot be written.
+        """
         if len(block):
             self.peak = max(self.peak, float(max(-block.min(), block.max())))
         if self._held is None:
@@ -136,12 +146,16 @@ class Writer:
         try:
             self._held.write(np.ascontiguousarray(block, dtype=np.float32))
         except OSError as error:
-            raise OutputError(f"The decoded wave could not be stored in {tempfile.gettempdir()}: {error}.") from error
+            raise OutputError(
+                f"Cannot store the decoded audio in '{tempfile.gettempdir()}': {error.strerror or error}."
+            ) from error
 
     def _put(self, block: Wave) -> None:
         self.n_samples += len(block)
         if self._limit is not None and self.n_samples > self._limit:
-            raise OutputError(f"{self.name} would exceed 4 GB, the limit of its format; write .flac or .w64.")
+            raise OutputError(
+                f"Cannot write more than 4 GB to {self.name}, which is the limit of its format. Use .flac or .w64."
+            )
         if len(block):
             if self._clips and self.peak > 1:
                 self.n_clipped += int(np.count_nonzero(np.abs(block) > 1))
@@ -154,7 +168,11 @@ class Writer:
             self._put(np.frombuffer(held, dtype=np.float32) * scale)
 
     def close(self) -> None:
-        """Complete the file and rename it to its path. Raises OutputError."""
+        """Complete the file and move it to its path.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
         self.__exit__(None, None, None)
 
     def __enter__(self) -> Writer:
@@ -178,7 +196,7 @@ class Writer:
 
 
 class _Sound:
-    """Write a sound file with libsndfile through a Python file."""
+    """Write an audio file with libsndfile through a Python file object."""
 
     def __init__(self, file: Any, sample_rate: int, file_format: str, subtype: str) -> None:
         self._file = _Recorder(file)
@@ -191,12 +209,13 @@ class _Sound:
             self._file.check()
             reason = getattr(error, "error_string", error)
             raise ArgumentError(
-                f"{file_format} {subtype} at {sample_rate} Hz cannot be written ({reason}); choose another format."
+                f"Cannot write {file_format} {subtype} at {sample_rate} Hz: {str(reason).rstrip('.')}."
+                " Choose another format."
             ) from error
 
     def write(self, block: Wave) -> None:
         samples: NDArray[Any] = block
-        if self._width:  # libsndfile rounds floats down, so silence would become -1.
+        if self._width:  # libsndfile would round floats down, so that silence becomes -1.
             samples = _integers(block, self._width)
             samples = samples.astype(np.int16) if self._width == 2 else samples << 8
         try:
@@ -204,7 +223,8 @@ class _Sound:
                 self._sound.write(samples[start : start + PIECE_SAMPLES])
         except (AssertionError, soundfile.LibsndfileError) as error:  # soundfile asserts that all samples were written.
             self._file.check()
-            raise OutputError(f"The sound file could not be written: {error or 'a short write'}.") from error
+            reason = str(error).rstrip(".") or "not all samples were written"
+            raise OutputError(f"Cannot write the audio file: {reason}.") from error
         self._file.check()
 
     def close(self, failed: bool) -> None:
@@ -214,13 +234,13 @@ class _Sound:
 
 
 def _integers(block: Wave, width: int) -> NDArray[np.int32]:
-    """Round to integers of `width` bytes, clipped to their range."""
+    """Round samples to integers of `width` bytes and clip them to the range of that type."""
     scale = 1 << (8 * width - 1)
     return np.clip(np.rint(block * np.float64(scale)), -scale, scale - 1).astype(np.int32)
 
 
 class _Recorder:
-    """Store the error of a write, because exceptions cannot pass through libsndfile's C callbacks."""
+    """Store write errors, because exceptions cannot pass through libsndfile's C callbacks."""
 
     def __init__(self, file: Any) -> None:
         self._file = file
@@ -230,14 +250,14 @@ class _Recorder:
         if self.error is None:
             try:
                 self._file.write(data)
-            except Exception as error:  # check() raises it again.
+            except Exception as error:  # raised again by check()
                 self.error = error
         return len(data) if self.error is None else 0
 
     def check(self) -> None:
         if isinstance(self.error, OSError):
             reason = self.error.strerror or self.error
-            raise OutputError(f"The sound file could not be written: {reason}.") from self.error
+            raise OutputError(f"Cannot write the audio file: {reason}.") from self.error
         if self.error is not None:
             raise self.error
 
@@ -247,7 +267,7 @@ class _Recorder:
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         try:
             return self._file.seek(offset, whence)
-        except Exception as error:  # check() raises it.
+        except Exception as error:  # raised again by check()
             self.error = self.error or error
             return 0
 
@@ -256,13 +276,13 @@ class _Recorder:
 
 
 class _PipedWav:
-    """Write WAV to a file that cannot seek: the header contains the length if it is known, else the maximum size."""
+    """Write WAV to a file that cannot seek. If the length is unknown, the header declares the maximum size."""
 
     def __init__(self, file: Any, sample_rate: int, n_samples: int | None, subtype: str) -> None:
         self._file = file
         if subtype not in _SAMPLE_BYTES:
             raise ArgumentError(
-                f"The sample type of WAV in a pipe must be one of {', '.join(_SAMPLE_BYTES)}; got {subtype}."
+                f"The sample type for WAV in a pipe must be one of {', '.join(_SAMPLE_BYTES)}; got '{subtype}'."
             )
         self._width, width, tag = _INTEGER_BYTES.get(subtype), _SAMPLE_BYTES[subtype], 3 if subtype == "FLOAT" else 1
         n_bytes = 0xFFFFFFFF if n_samples is None else min(width * n_samples, 0xFFFFFFFF)
@@ -291,20 +311,20 @@ def write(
     overwrite: bool = False,
     subtype: str | None = None,
 ) -> None:
-    """Write a mono wave, float32 [T], to a sound file; see `Writer`."""
+    """Write mono samples, float32 [T], to an audio file; see `Writer`."""
     with Writer(target, sample_rate, overwrite=overwrite, n_samples=len(wave), subtype=subtype) as writer:
         writer.write(wave)
 
 
 def encode_headerless(wave: Wave, sample_rate: int, subtype: str) -> bytes:
-    """Encode a wave, float32 [T], to libsndfile's headerless bytes of a sample type, for example "GSM610"."""
+    """Encode samples, float32 [T], to headerless bytes in a libsndfile sample type, for example "GSM610"."""
     file = io.BytesIO()
     soundfile.write(file, wave, sample_rate, format="RAW", subtype=subtype)
     return file.getvalue()
 
 
 def decode_headerless(content: bytes, sample_rate: int, subtype: str) -> Wave:
-    """Decode headerless bytes to a wave, float32 [T]: the inverse of `encode_headerless`."""
+    """Decode headerless bytes to samples, float32 [T]. This is the inverse of `encode_headerless`."""
     wave, _ = soundfile.read(
         io.BytesIO(content), dtype="float32", samplerate=sample_rate, channels=1, format="RAW", subtype=subtype
     )

@@ -1,15 +1,20 @@
-"""Define the command `silk`, with one module per group of verbs. Each verb checks its paths and calls one function.
+"""Define the command line `silk`. Each command checks its paths and calls one function of the package.
 
     coding.py      encode, decode, roundtrip, info, codecs
     comparison.py  compare, score
-    corpora.py     tokenize, detokenize; serving.py: serve
+    corpora.py     tokenize, detokenize
+    serving.py     serve
     learning.py    explain
-    verbs.py       the group itself; commands.py: verbs of other distributions
-    options.py     options that several verbs share
-    paths.py       inputs and outputs -> jobs; console.py: printing; stdio.py: closed standard streams
+    verbs.py       the command group
+    commands.py    commands from other distributions
+    options.py     options that several commands share
+    paths.py       finds input files and chooses output paths
+    console.py     prints results
+    stdio.py       replaces closed standard streams
 
-A SilkError prints one line on standard error and exits with code 2. Ctrl-C exits with code 130. The verbs import slow
-modules only when they run, so that `silk --help` is fast. No module outside this package imports it.
+If a command raises a SilkError, `silk` prints one line on standard error and exits with code 2. Ctrl-C exits with code
+130. Commands import slow modules only when they run, so that `silk --help` is fast. No module outside this package
+imports it.
 """
 
 from __future__ import annotations
@@ -63,14 +68,14 @@ for section, verbs in SECTIONS.items():
 
 
 def _terminate(*_: object) -> NoReturn:
-    raise SystemExit(128 + signal.SIGTERM)  # Unwinds every `with`, which removes unfinished files.
+    raise SystemExit(128 + signal.SIGTERM)  # The exception ends all `with` blocks, which removes unfinished files.
 
 
 def main() -> None:
-    """Run the command line. This is the entry point of `silk`."""
+    """Run the command line. This function is the entry point of `silk`."""
     stdio.replace_closed()
     signal.signal(signal.SIGTERM, _terminate)
     try:
         app()
-    except KeyboardInterrupt:  # Ctrl-C before the verb started
+    except KeyboardInterrupt:  # Ctrl-C before a command started
         sys.exit(130)

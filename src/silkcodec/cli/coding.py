@@ -1,4 +1,4 @@
-"""Define the verbs of the codec: `encode`, `decode`, `roundtrip`, `info`, `codecs`."""
+"""Define the commands `encode`, `decode`, `roundtrip`, `info` and `codecs`."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def encode(
     provider: Provider = "cpu",
     weights: Weights = None,
 ) -> None:
-    """Encode sound files to .silk files."""
+    """Encode audio files to .silk files."""
     from silkcodec import files
     from silkcodec.cli import console, paths
     from silkcodec.silk import Silk
@@ -73,8 +73,10 @@ def decode(
     force: Force = False,
     skip_existing: Skip = False,
     file_format: Annotated[str, typer.Option("--format", help="Output format: wav, flac, ogg or opus.")] = "wav",
-    start_s: Annotated[float, typer.Option("--start", help="Start at this time, in seconds.")] = 0.0,
-    duration_s: Annotated[float | None, typer.Option("--duration", help="Decode this many seconds.")] = None,
+    start_s: Annotated[float, typer.Option("--start", help="Start of the part to decode, in seconds.")] = 0.0,
+    duration_s: Annotated[
+        float | None, typer.Option("--duration", help="Duration of the part to decode, in seconds.")
+    ] = None,
     recover: Annotated[
         bool, typer.Option("--recover", help="Decode the part of a damaged file before the damage.")
     ] = False,
@@ -85,7 +87,7 @@ def decode(
     provider: Provider = "cpu",
     weights: Weights = None,
 ) -> None:
-    """Decode .silk files to sound files: mono, 24 kHz."""
+    """Decode .silk files to mono audio files at 24 kHz."""
     from silkcodec import audio, files
     from silkcodec.audio.writing import sample_type_of
     from silkcodec.cli import console, paths
@@ -133,10 +135,10 @@ def roundtrip(
     provider: Provider = "cpu",
     weights: Weights = None,
 ) -> None:
-    """Encode and decode sound files, and draw both spectrograms.
+    """Encode and decode audio files, and compare the results.
 
-    Writes NAME.silk, NAME.silk.wav and NAME.silk.png (both spectrograms), and prints rates, speeds and the mel
-    distance.
+    Writes NAME.silk, the decoded audio to NAME.silk.wav and a picture of both spectrograms to NAME.silk.png. Prints
+    rates, speeds and the mel distance.
     """
     from silkcodec.audio.writing import sample_type_of
     from silkcodec.cli import console, paths
@@ -145,7 +147,7 @@ def roundtrip(
 
     _check_entropy(entropy)
     if inputs == [paths.STANDARD] and output is None:
-        raise ArgumentError("A round trip of standard input needs a name for the output; pass -o NAME.wav.")
+        raise ArgumentError("The output name must be given if the input is standard input. Pass -o NAME.wav.")
     jobs = paths.plan(inputs, output, paths.AUDIO, ".silk.wav", overwrite=force)
     sample_type = sample_type_of(subtype)
     check_targets([job.target for job in jobs], overwrite=force, subtype=sample_type)
@@ -180,9 +182,9 @@ def roundtrip(
 
 
 def info(inputs: Silks, as_json: Json = False) -> None:
-    """Show the contents of .silk files.
+    """Verify .silk files and show their contents.
 
-    Reads only their headers and loads no model.
+    Checks all checksums but does not decode the files.
     """
     from silkcodec import container
     from silkcodec.cli import console, paths
@@ -197,7 +199,7 @@ def info(inputs: Silks, as_json: Json = False) -> None:
 
 
 def codecs(as_json: Json = False) -> None:
-    """List the codecs with their measured rates, and whether they are installed."""
+    """List the codecs, their measured rates and whether they are installed."""
     from silkcodec import codec
     from silkcodec.baselines import catalogue
     from silkcodec.cli import console
@@ -213,7 +215,7 @@ def codecs(as_json: Json = False) -> None:
 
 
 def _check_entropy(entropy: bool) -> None:
-    """Raise MissingExtraError before anything is encoded if --entropy is set without its extra."""
+    """Raise MissingExtraError before encoding starts if the extra for --entropy is not installed."""
     if entropy:
         from silkcodec.container import payload
 
@@ -222,9 +224,9 @@ def _check_entropy(entropy: bool) -> None:
 
 def _finish(failed: int, n_jobs: int) -> None:
     if n_jobs == 0:
-        print("silk: nothing to do.", file=sys.stderr)
+        print("silk: nothing to do: all outputs exist.", file=sys.stderr)
     if not failed:
         return
     if n_jobs > 1:
-        print(f"silk: {failed} of {n_jobs} files failed; the others were processed.", file=sys.stderr)
+        print(f"silk: {failed} of {n_jobs} files failed.", file=sys.stderr)
     raise typer.Exit(2)

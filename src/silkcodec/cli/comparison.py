@@ -1,4 +1,4 @@
-"""Define the verbs that measure: `compare` for codecs, and `score` for files from other programs."""
+"""Define the commands `compare`, which measures codecs, and `score`, which measures files from other programs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from silkcodec.progress import counting
 def compare(
     inputs: Clips,
     codecs: Annotated[
-        str, typer.Option("--codecs", help="Codecs, separated by commas; `original`: the clips.")
+        str, typer.Option("--codecs", help="Codecs, separated by commas. 'original' measures the clips.")
     ] = "silk",
     output: Report = Path("comparison"),
     metrics: Metrics = None,
@@ -47,8 +47,8 @@ def compare(
 ) -> None:
     """Measure codecs on the same clips and write a report.
 
-    Interrupted runs resume. If you add a codec or a metric, only the new one is measured. Most metrics need the extra
-    [eval].
+    To resume an interrupted run, run the same command again. If you add a codec or a metric, only the new results are
+    measured. Most metrics require the extra [eval].
     """
     from silkcodec.evaluate.compare import compare
 
@@ -57,9 +57,9 @@ def compare(
 
 
 def score(
-    reference: Annotated[str, typer.Argument(metavar="REF", help="The originals: a folder, manifest or file.")],
+    reference: Annotated[str, typer.Argument(metavar="REF", help="Folder, manifest or file with the originals.")],
     degraded: Annotated[
-        list[str], typer.Argument(metavar="[NAME=]FOLDER...", help="Decoded files with the same names and any suffix.")
+        list[str], typer.Argument(metavar="[NAME=]FOLDER...", help="Folders of decoded files with the same names.")
     ],
     output: Report = Path("scores"),
     metrics: Metrics = None,
@@ -74,7 +74,7 @@ def score(
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Measure files that another program decoded and write a report."""
+    """Measure files that another program decoded, and write a report."""
     from silkcodec.evaluate.score import score
 
     options = _options(metrics, models, split, limit, seed, by, jobs, listen, force, root)
@@ -93,7 +93,7 @@ def _options(
     force: bool,
     root: Path | None,
 ) -> Any:
-    """Return the common options of compare and score as `evaluate.run.RunOptions`."""
+    """Return the options that compare and score share as `evaluate.run.RunOptions`."""
     from silkcodec.evaluate.run import RunOptions
 
     given = {}
@@ -111,7 +111,11 @@ def _listed(text: str) -> list[str]:
 
 
 def _report(work: Callable[[Any], dict[str, Any]], folder: Path, as_json: bool) -> None:
-    """Run the work and show its result. Raises SilkError at the end if a measurement failed."""
+    """Run a measurement and show its result.
+
+    Raises:
+        SilkError: some measurements failed. The result is shown before.
+    """
     from silkcodec.cli import console
     from silkcodec.evaluate.report import failures
 
@@ -123,5 +127,5 @@ def _report(work: Callable[[Any], dict[str, Any]], folder: Path, as_json: bool) 
         console.show_comparison(result, folder)
     failed = failures(result)
     if failed:
-        more = f" (and {len(failed) - 1} more, see the report)" if len(failed) > 1 else ""
+        more = f" ({len(failed) - 1} more in the report)" if len(failed) > 1 else ""
         raise SilkError(f"Some measurements failed: {failed[0]}{more}")

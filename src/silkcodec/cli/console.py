@@ -1,6 +1,6 @@
-"""Print results as lines, tables or JSON, and show failures.
+"""Print results as lines, tables or JSON, and report failures.
 
-Results go to standard output, and everything else goes to standard error. Rich is imported only when it is needed.
+Results go to standard output, and all other messages go to standard error. Rich is imported only when it is needed.
 """
 
 from __future__ import annotations
@@ -23,36 +23,41 @@ if TYPE_CHECKING:  # `silk codecs` does not need these slow imports.
     from silkcodec.files import Coding
     from silkcodec.files.roundtrip import Roundtrip
 
-CONSOLE_METRICS = ("pesq_wb", "stoi", "wer", "mel_distance", "si_sdr_db")  # Shown first if a table must be narrow.
-PIPE_COLUMNS = 120  # Assumed width of a pipe.
+CONSOLE_METRICS = ("pesq_wb", "stoi", "wer", "mel_distance", "si_sdr_db")  # most important metrics, shown first
+PIPE_COLUMNS = 120  # width of a table if standard output is not a terminal
 
 
 def fail(error: BaseException, about: str = "") -> None:
-    """Print an error as one line on standard error, after the prefix `about`."""
+    """Print an error as one line on standard error, with the prefix `about`."""
     text = " ".join(str(error).split())
     print(f"silk: {about}{text}", file=sys.stderr)
 
 
 def show_json(value: Any, file: TextIO | None = None) -> None:
-    """Print a value as one line of JSON and flush it, so that each result appears when it is ready."""
+    """Print a value as one line of JSON. The output is flushed, so that each result appears immediately."""
     print(json.dumps(value, ensure_ascii=False), file=file or sys.stdout, flush=True)
 
 
 def results_file(jobs: Sequence[Job]) -> TextIO:
-    """Return the stream for results: standard error if a job writes its output to standard output."""
+    """Return the stream for results, which is standard error if a job writes its output to standard output."""
     from silkcodec.cli.paths import STANDARD
 
     return sys.stderr if any(job.target == STANDARD for job in jobs) else sys.stdout
 
 
 def run_jobs(jobs: Sequence[Job], what: str, work: Callable[[Job, SoundProgress], None]) -> int:
-    """Run all jobs. A failed job is reported on standard error, and the others continue.
+    """Run all jobs. If a job fails, report the error on standard error and continue with the next job.
+
+    Args:
+        jobs: the jobs.
+        what: name of the operation for the progress bar.
+        work: function that runs a job.
 
     Returns:
         The number of failed jobs.
 
     Raises:
-        WeightsError: the weights cannot be loaded, so every job would fail.
+        WeightsError: the weights cannot be loaded, in which case every job would fail.
     """
     failed = 0
     with sound_progress([job.source for job in jobs], what) as counted:
@@ -69,15 +74,17 @@ def run_jobs(jobs: Sequence[Job], what: str, work: Callable[[Job, SoundProgress]
 
 
 def table_width(rows: Sequence[dict[str, str]]) -> int:
-    """Return the number of terminal columns that `show_table` needs."""
+    """Return the width in characters of the table that `show_table` prints."""
     return sum(max(len(key), *(len(row[key]) for row in rows)) + 3 for key in rows[0]) + 2
 
 
 def show_table(rows: Sequence[dict[str, str]], file: TextIO | None = None, text: Sequence[str] = ()) -> None:
-    """Print rows as a table; on a narrow terminal, print one value per line.
+    """Print rows as a table, or with one value per line if the terminal is too narrow.
 
     Args:
-        text: keys of the columns that are left-aligned, in addition to the first one.
+        rows: values by column name. All rows have the same columns.
+        file: output stream. The default is standard output.
+        text: names of columns to align to the left. The first column is always aligned to the left.
     """
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
@@ -87,7 +94,7 @@ def show_table(rows: Sequence[dict[str, str]], file: TextIO | None = None, text:
     needed = table_width(rows)
     console = Console(file=file, highlight=False)
     if not file.isatty():
-        console.width = max(needed, 80)  # A file or a pipe has no width, so lines are not wrapped.
+        console.width = max(needed, 80)  # Lines in files and pipes are not wrapped.
     if needed <= console.width:
         table = Table(box=SIMPLE_HEAD, pad_edge=False)
         for i, key in enumerate(rows[0]):
@@ -103,7 +110,7 @@ def show_table(rows: Sequence[dict[str, str]], file: TextIO | None = None, text:
 
 
 def show_coding(coding: Coding, as_json: bool, jobs: Sequence[Job]) -> None:
-    """Print the result of encoding or decoding one file, with its warnings."""
+    """Print the result and the warnings of encoding or decoding a file."""
     file = results_file(jobs)
     show_level(coding)
     show_clipping(coding.target, coding.n_clipped, coding.peak)
@@ -118,34 +125,34 @@ def show_coding(coding: Coding, as_json: bool, jobs: Sequence[Job]) -> None:
         flush=True,
     )
     if coding.damage:
-        print(f"silk: recovered the part before the damage: {coding.damage}", file=sys.stderr)
+        print(f"silk: warning: only the part before the damage was decoded: {coding.damage}", file=sys.stderr)
 
 
 def show_level(coding: Coding) -> None:
-    """Print a warning if a recording is so quiet or offset that normalising it would help."""
+    """Print a warning if a recording is too quiet or has a large offset, so that normalization would help."""
     if coding.level is None or coding.gain != 1 or not (coding.level.is_quiet or coding.level.is_offset):
         return
     what = f"is quiet ({coding.level.dbfs:.0f} dBFS)" if coding.level.is_quiet else ""
     offset = f"has a DC offset of {coding.level.offset:.2f}" if coding.level.is_offset else ""
     both = " and ".join(filter(None, (what, offset)))
-    fail(SilkError(f"the recording {both}, which reduces quality; use --normalize."), f"{coding.source}: ")
+    fail(SilkError(f"the recording {both}, which reduces quality. Use --normalize."), f"warning: {coding.source}: ")
 
 
 def show_clipping(target: str, n_clipped: int | None, peak: float | None) -> None:
-    """Print a warning if samples of a file exceeded full scale and were clipped."""
+    """Print a warning if samples in a file were clipped to full scale."""
     if n_clipped and peak:
-        what = f"{n_clipped:,} samples were clipped, by up to {20 * math.log10(peak):.1f} dB"
-        fail(SilkError(f"{what}; use --rescale or --subtype float to avoid this."), f"{target}: ")
+        what = f"{n_clipped:,} samples were clipped by up to {20 * math.log10(peak):.1f} dB"
+        fail(SilkError(f"{what}. To avoid this, use --rescale or --subtype float."), f"warning: {target}: ")
 
 
 def show_warning(coding: Coding) -> None:
-    """Print the warning about an encoded file, if there is one."""
+    """Print the warning about an encoded recording, if there is one."""
     if coding.warning:
         print(f"silk: warning: {coding.warning}", file=sys.stderr)
 
 
 def coding_json(coding: Coding) -> dict[str, Any]:
-    """Return the numbers of one file as a JSON object, with units in the names."""
+    """Return the result for a file as a JSON object. Names of values include their units."""
     counts = ("duration_s", "n_samples", "n_frames", "n_tokens", "tokens_per_second", "bits_per_second", "file_bytes")
     values = {name: getattr(coding, name) for name in ("source", "target", *counts, "wall_s", "x_realtime")}
     if coding.level is not None:
@@ -158,7 +165,7 @@ def coding_json(coding: Coding) -> dict[str, Any]:
 
 
 def roundtrip_json(trip: Roundtrip) -> dict[str, Any]:
-    """Return the numbers of a round trip as a JSON object."""
+    """Return the result of a round trip as a JSON object."""
     encoding, decoding = trip.encoding, trip.decoding
     return {
         **{key: value for key, value in coding_json(encoding).items() if key not in ("wall_s", "x_realtime")},
@@ -175,7 +182,7 @@ def roundtrip_json(trip: Roundtrip) -> dict[str, Any]:
 
 
 def show_roundtrips(done: Sequence[Roundtrip], file: TextIO) -> None:
-    """Print the table of `silk roundtrip` and the paths of the files."""
+    """Print the table of `silk roundtrip` and the paths of the files that it wrote."""
     rows = []
     for trip in done:
         encoding, decoding = trip.encoding, trip.decoding
@@ -198,7 +205,7 @@ def show_roundtrips(done: Sequence[Roundtrip], file: TextIO) -> None:
 
 
 def show_comparison(result: dict[str, Any], folder: os.PathLike[str]) -> None:
-    """Print the table of `silk compare` or `silk score`, with the metrics that fit, and the paths of the report."""
+    """Print the table of `silk compare` or `silk score`, with as many metrics as fit, and the paths of the report."""
     from silkcodec.evaluate import report
 
     some = [
@@ -240,7 +247,11 @@ def _comparison_rows(result: dict[str, Any], metrics: Sequence[str]) -> list[dic
 
 
 def show_contents(source: str, contents: Contents, as_json: bool) -> None:
-    """Print the contents of a file for `silk info`. Raises ContainerError afterwards if the file is damaged."""
+    """Print the contents of a file for `silk info`.
+
+    Raises:
+        ContainerError: the file is damaged. The contents are printed before.
+    """
     header, n_codebooks = contents.header, len(contents.header.codebook_sizes)
     n_samples = contents.n_samples or contents.n_frames * header.frame_samples
     values: dict[str, Any] = {

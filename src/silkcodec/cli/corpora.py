@@ -1,4 +1,4 @@
-"""Define the verbs `silk tokenize` and `silk detokenize`: their options, progress and output."""
+"""Define the commands `tokenize` and `detokenize`."""
 
 from __future__ import annotations
 
@@ -13,17 +13,19 @@ from silkcodec.progress import counting
 
 Inputs = Annotated[
     list[str] | None,
-    typer.Argument(metavar="INPUT...", show_default=False, help="Folders, manifests, .tar, .parquet, saved datasets."),
+    typer.Argument(
+        metavar="INPUT...", show_default=False, help="Folders, manifests, .tar or .parquet files, saved datasets."
+    ),
 ]
-Shards = Annotated[Path, typer.Argument(metavar="OUT", help="A folder that silk tokenize wrote.")]
+Shards = Annotated[Path, typer.Argument(metavar="OUT", help="Folder written by silk tokenize.")]
 
 
 def tokenize(
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the shards; an interrupted run resumes.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the shards.")],
     inputs: Inputs = None,
-    codec: Annotated[str, typer.Option("--codec", help="Codec, e.g. mimi:8, or a folder of weights.")] = "silk",
+    codec: Annotated[str, typer.Option("--codec", help="Codec, e.g. mimi:8, or a weights folder.")] = "silk",
     file_format: Annotated[str, typer.Option("--format", help="Shard format: parquet or webdataset.")] = "parquet",
-    engine: Annotated[str, typer.Option("--engine", help="Engine: local (this machine) or ray (a cluster).")] = "local",
+    engine: Annotated[str, typer.Option("--engine", help="Engine: local, or ray for a cluster.")] = "local",
     workers: Annotated[
         int | None, typer.Option("--workers", min=1, help="Processes with one thread each. Default: one per core.")
     ] = None,
@@ -33,37 +35,37 @@ def tokenize(
     ] = None,
     max_hours: Annotated[
         float | None,
-        typer.Option("--max-hours-per-file", help="Quarantine longer recordings. Default: 10 for Silk, else 1."),
+        typer.Option("--max-hours-per-file", help="Quarantine longer recordings. Default: 10 for Silk, 1 for others."),
     ] = None,
     allow_outside: Annotated[
         bool, typer.Option("--allow-outside", help="Allow paths and links that leave the input folder.")
     ] = False,
     root: Annotated[
-        str | None, typer.Option("--root", help="Base folder of a manifest's paths. Default: its own folder.")
+        str | None, typer.Option("--root", help="Base folder for manifest paths. Default: the manifest's folder.")
     ] = None,
     columns: Annotated[
-        list[str] | None, typer.Option("--column", help="Manifest column name, e.g. path=wav_filename. Repeatable.")
+        list[str] | None, typer.Option("--column", help="Manifest column, e.g. path=wav_filename. Repeatable.")
     ] = None,
     separator: Annotated[
         str | None,
-        typer.Option("--separator", help="Field separator of manifests, e.g. ';' or tab. Default: by suffix."),
+        typer.Option("--separator", help="Manifest separator, e.g. ';' or tab. Default: chosen by suffix."),
     ] = None,
     encoding: Annotated[str, typer.Option("--encoding", help="Text encoding of manifests, e.g. latin-1.")] = "utf-8",
     provider: Annotated[str, typer.Option("--provider", help="Execution provider: cpu or cuda.")] = "cpu",
     address: Annotated[
-        str | None, typer.Option("--address", help="Ray cluster, or auto. Default: this machine.")
+        str | None, typer.Option("--address", help="Address of a Ray cluster, or auto. Default: this machine.")
     ] = None,
     gpus: Annotated[float, typer.Option("--gpus", min=0, help="GPUs per Ray worker.")] = 0.0,
-    check: Annotated[bool, typer.Option("--check", help="Check the finished corpus in OUT; needs no INPUT.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Check the finished corpus in OUT, without INPUT.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
-    """Tokenise a corpus into shards (extra [corpus]).
+    """Tokenize a corpus into shards (extra [corpus]).
 
-    Shards are Parquet or WebDataset files. A cluster needs the extra [ray].
+    Shards are Parquet or WebDataset files. The engine ray requires the extra [ray].
 
-    To resume an interrupted run, run the same command again. Recordings that cannot be used are listed in
-    OUT/quarantine.jsonl, and the run continues. Exit code 0: every shard is complete. Exit code 2: the run could not
-    finish, no recording could be used, or --check found damage.
+    To resume an interrupted run, run the same command again. Unusable recordings are skipped and listed in
+    OUT/quarantine.jsonl. The exit code is 0 if all shards are complete. It is 2 if the run failed, if no recording was
+    usable, or if --check found missing or damaged shards.
     """
     from silkcodec.cli import console
     from silkcodec.corpus.tokenizing import Options, tokenize
@@ -96,7 +98,7 @@ def tokenize(
     else:
         _show(report, output)
     if not report["rows"]:
-        raise SilkError(f"No recording could be used; see the reasons in '{output / 'quarantine.jsonl'}'.")
+        raise SilkError(f"All recordings are unusable. For the reasons, see '{output / 'quarantine.jsonl'}'.")
 
 
 def _check(inputs: list[str] | None, output: Path, as_json: bool) -> None:
@@ -104,7 +106,7 @@ def _check(inputs: list[str] | None, output: Path, as_json: bool) -> None:
     from silkcodec.corpus.checking import check
 
     if inputs:
-        raise SilkError(f"--check takes only -o OUT, not INPUT; got '{inputs[0]}'.")
+        raise SilkError(f"--check must be used without INPUT; got '{inputs[0]}'.")
     report = check(output)
     problems = report["problems"]
     if as_json:
@@ -115,8 +117,8 @@ def _check(inputs: list[str] | None, output: Path, as_json: bool) -> None:
             print(f"{problem['file']}: {problem['problem']}")
     if problems:
         raise SilkError(
-            f"'{output}' has {len(problems):,} missing or damaged shards of {report['shards']:,}. To restore only"
-            " these, run the silk tokenize command of this corpus again."
+            f"{len(problems):,} of the {report['shards']:,} shards in '{output}' are missing or damaged. To restore"
+            " them, run the same silk tokenize command again."
         )
 
 
@@ -132,28 +134,30 @@ def _show(report: dict[str, Any], output: Path) -> None:
             f" = {run['x_realtime']:.0f} x real time with {run['workers']} workers"
         )
     else:
-        print("this run: nothing to do, all shards are complete")
+        print("this run: nothing to do; all shards are complete")
     if report["quarantined"]:
         reasons = ", ".join(f"{n:,} {reason}" for reason, n in report["quarantined_by_reason"].items())
         print(
-            f"silk: {report['quarantined']:,} of {report['recordings']:,} recordings are quarantined ({reasons});"
-            f" see {output / 'quarantine.jsonl'}",
+            f"silk: {report['quarantined']:,} of {report['recordings']:,} recordings were quarantined ({reasons});"
+            f" see '{output / 'quarantine.jsonl'}'.",
             file=sys.stderr,
         )
 
 
 def detokenize(
     folder: Shards,
-    output: Annotated[Path, typer.Option("-o", "--output", help="A sound file, or a folder for several rows.")],
-    ids: Annotated[list[str] | None, typer.Option("--id", help="Id of a row. Repeatable.")] = None,
-    rows: Annotated[list[int] | None, typer.Option("--row", help="Number of a row, from 0. Repeatable.")] = None,
-    codec: Annotated[str | None, typer.Option("--codec", help="Codec. Default: the codec of the corpus.")] = None,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Audio file, or folder for several rows.")],
+    ids: Annotated[list[str] | None, typer.Option("--id", help="Id of a row to decode. Repeatable.")] = None,
+    rows: Annotated[
+        list[int] | None, typer.Option("--row", help="Number of a row to decode, from 0. Repeatable.")
+    ] = None,
+    codec: Annotated[str | None, typer.Option("--codec", help="Codec. Default: the corpus's codec.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
     partial: Annotated[bool, typer.Option("--partial", help="Accept an unfinished corpus.")] = False,
-    rescale: Annotated[bool, typer.Option("--rescale", help="Scale a wave down if it would clip.")] = False,
-    subtype: Annotated[str, typer.Option("--subtype", help="Sample type of the waves: 16, 24 or float.")] = "",
+    rescale: Annotated[bool, typer.Option("--rescale", help="Scale recordings down if they would clip.")] = False,
+    subtype: Annotated[str, typer.Option("--subtype", help="Sample type of the output: 16, 24 or float.")] = "",
 ) -> None:
-    """Decode rows of a tokenised corpus to sound files."""
+    """Decode rows of a tokenized corpus to audio files."""
     from silkcodec.audio.writing import sample_type_of
     from silkcodec.cli import console
     from silkcodec.corpus.detokenizing import detokenize

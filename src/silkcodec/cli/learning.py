@@ -1,4 +1,4 @@
-"""Define the verb `explain`. Experiments are verbs of `silk lab`, which is a separate distribution."""
+"""Define the command `explain`. Experiments are commands of `silk lab`, which is a separate distribution."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ def explain(
     no_browser: Annotated[
         bool, typer.Option("--no-browser", help="Print the address without opening a browser.")
     ] = False,
-    port: Annotated[int, typer.Option("--port", help="Local port of the page; 0: any free port.")] = 0,
+    port: Annotated[int, typer.Option("--port", help="Local port. 0 selects a free port.")] = 0,
     export: Annotated[
         Path | None, typer.Option("--export", help="Write the page and the weights to a folder and exit.")
     ] = None,
     weights: Weights = None,
 ) -> None:
-    """Open a local web page that explains codecs, with the model in it."""
+    """Open a local web page that explains neural codecs and runs the model in the browser."""
     from silkcodec.serve import explain as page
 
     if export is None:
         page.explain(port=port, open_browser=not no_browser, weights=weights)
     else:
         page.export(export, weights=weights)
-        print(f"Wrote the page to '{export}'. Any static web server can serve this folder, at any path.")
+        print(f"Wrote the page to '{export}'. Any static web server can serve this folder.")

@@ -1,4 +1,4 @@
-"""Convert the arguments of a command to jobs (input and output files), and check all of them before any work begins."""
+"""Find the input files of a command, choose their output paths, and check all paths before work starts."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ STANDARD = "-"  # standard input, standard output
 
 @dataclass(frozen=True)
 class Kind:
-    """Describe the files that a verb reads.
+    """Describe a kind of input files.
 
     Attributes:
-        name: name of the kind, for messages.
-        suffixes: suffixes of the files to select from a folder.
-        error: error to raise if there are no such files.
+        name: name of the kind for messages.
+        suffixes: suffixes of these files in a folder.
+        error: type of error to raise if there are no such files.
     """
 
     name: str
@@ -31,13 +31,13 @@ class Kind:
     error: type[SilkError]
 
 
-AUDIO = Kind("sound", SUFFIXES, AudioError)
+AUDIO = Kind("audio", SUFFIXES, AudioError)
 SILK = Kind(".silk", (".silk",), ContainerError)
 
 
 @dataclass(frozen=True)
 class Job:
-    """Hold one input and its output: paths, or "-" for standard input and output."""
+    """Hold the paths of an input and its output. "-" means standard input or standard output."""
 
     source: str
     target: str
@@ -52,42 +52,45 @@ def plan(
     overwrite: bool = False,
     skip_existing: bool = False,
 ) -> list[Job]:
-    """Convert inputs to jobs, and check that no output conflicts with another file.
+    """Find the input files, choose an output path for each, and check that the outputs do not conflict.
 
-        silk encode a.wav                      a.silk, beside it
+        silk encode a.wav                      a.silk in the same folder
         silk encode a.wav -o b.silk            b.silk
         silk encode a.wav b.wav -o out         out/a.silk  out/b.silk
         silk encode speech -o out              speech/x/a.wav -> out/x/a.silk
         silk encode one two -o out             one/a.wav -> out/one/a.silk
-        silk encode 'speech/**/*.wav' -o out   the tree below speech/, as for the folder
-        silk encode - < a.wav > a.silk         pipes
-        silk encode speech                     a.flac beside a.wav -> a.flac.silk, a.wav.silk
+        silk encode 'speech/**/*.wav' -o out   speech/x/a.wav -> out/x/a.silk
+        silk encode - < a.wav > a.silk         standard input and output
+        silk encode speech                     a.flac, a.wav -> a.flac.silk, a.wav.silk
 
     Args:
         inputs: files, folders, patterns, or "-".
-        output: a file, a folder, or "-". It is a folder if it exists as one, ends in "/", has no suffix, or if
-            there are several inputs. None: beside each input.
+        output: a file, a folder, or "-". It is treated as a folder if it is an existing folder, ends with "/", has no
+            suffix, or if there are several inputs. None writes each output next to its input.
         kind: kind of the input files.
-        target_suffix: suffix of the outputs: ".silk", ".wav".
-        overwrite: whether existing outputs may be replaced.
-        skip_existing: skip inputs whose output exists.
+        target_suffix: suffix of the outputs, e.g. ".silk" or ".wav".
+        overwrite: whether existing outputs can be replaced.
+        skip_existing: whether to skip inputs whose output already exists.
 
     Returns:
         One job per input file.
 
     Raises:
-        AudioError, ContainerError: an input does not exist, or a folder has no files of this kind.
+        AudioError, ContainerError: an input does not exist, or a folder does not contain files of this kind.
         ArgumentError: the inputs and the output are incompatible.
-        OutputError: an output exists or cannot be written.
+        OutputError: an output already exists or cannot be written.
     """
     found = _find(inputs, kind)
     jobs = _distinct(found, output, target_suffix)
     if output == STANDARD and len(jobs) > 1:
-        raise ArgumentError(f"Standard output (-) accepts only one file; got {len(jobs)}. Pass a folder with -o.")
+        raise ArgumentError(
+            f"The input must be a single file if the output is standard output; got {len(jobs)} files."
+            " Pass a folder with -o."
+        )
     _check_distinct(jobs)
     for job in jobs:
         if target_suffix in SILK.suffixes and Path(job.target).suffix.lower() in AUDIO.suffixes:
-            raise ArgumentError(f"The output must end in {target_suffix}; got '{job.target}'.")
+            raise ArgumentError(f"The output must end with {target_suffix}; got '{job.target}'.")
     if skip_existing:
         jobs = [job for job in jobs if job.target == STANDARD or not os.path.exists(job.target)]
     for job in jobs:
@@ -97,12 +100,16 @@ def plan(
 
 
 def sources(inputs: Sequence[str], kind: Kind) -> list[str]:
-    """Return the input files of `plan`, for a verb that writes nothing. Raises the errors of `plan`."""
+    """Find the input files for a command that does not write files.
+
+    Raises:
+        AudioError, ContainerError, ArgumentError: see `plan`.
+    """
     return [source for source, _ in _find(inputs, kind)]
 
 
 def _distinct(found: list[tuple[str, str | None]], output: str | None, suffix: str) -> list[Job]:
-    """Return the jobs. Outputs of inputs that differ only in the suffix keep it: a.flac.silk and a.wav.silk."""
+    """Return the jobs. If inputs differ only in their suffix, their outputs keep it: a.flac.silk and a.wav.silk."""
     jobs = [Job(source, _target(source, below, output, suffix, found)) for source, below in found]
     n_jobs = Counter(job.target for job in jobs)
     n_suffixes = Counter(target for target, _ in {(job.target, Path(job.source).suffix) for job in jobs})
@@ -116,25 +123,25 @@ def _distinct(found: list[tuple[str, str | None]], output: str | None, suffix: s
 def _find(inputs: Sequence[str], kind: Kind) -> list[tuple[str, str | None]]:
     found = [entry for typed in inputs for entry in _expand(typed, kind, several=len(inputs) > 1)]
     if STANDARD in inputs and len(found) > 1:
-        raise ArgumentError("Standard input (-) must be the only input.")
+        raise ArgumentError(f"Standard input (-) must be the only input; got {len(found)} inputs.")
     return found
 
 
 def _expand(typed: str, kind: Kind, *, several: bool) -> list[tuple[str, str | None]]:
-    """Return (path, path relative to the folder or pattern) of each file that an argument selects."""
+    """Return the path of each file that an argument selects, and its path relative to the folder or pattern."""
     if typed == STANDARD:
         return [(typed, None)]
     path = Path(typed)
     if path.is_dir():
         files = sorted(p for p in path.rglob("*") if p.suffix.lower() in kind.suffixes and _visible(p, path))
         if not files:
-            raise kind.error(f"The folder must contain {kind.name} files; '{typed}' has none.")
+            raise kind.error(f"The input folder must contain {kind.name} files; got '{typed}'.")
         top = Path(path.resolve().name) if several else Path()
         return [(str(file), str(top / file.relative_to(path))) for file in files]
     if not os.path.lexists(path) and glob.has_magic(typed):
         names = sorted(name for name in glob.glob(typed, recursive=True) if os.path.isfile(name))
         if not names:
-            raise kind.error(f"No file matches the pattern '{typed}'.")
+            raise kind.error(f"The pattern must match at least one file; got '{typed}'.")
         fixed = Path(typed).parts
         top = Path(*fixed[: next(i for i, part in enumerate(fixed) if glob.has_magic(part))])
         return [(name, os.path.relpath(name, top)) for name in names]
@@ -156,18 +163,18 @@ def _target(
         return _renamed(Path(source), suffix)
     many = len(found) > 1 or below is not None
     folder = output.endswith(("/", os.sep)) or os.path.isdir(output)
-    named = bool(Path(output).suffix) or os.path.lexists(output) or source == STANDARD  # False for `-o out`
+    named = bool(Path(output).suffix) or os.path.lexists(output) or source == STANDARD  # false for `-o out`
     if not many and not folder and named:
         return output
     if source == STANDARD:
-        raise ArgumentError(f"The output for standard input must be a file or -; got the folder '{output}'.")
+        raise ArgumentError(f"The output must be a file or - if the input is -; got the folder '{output}'.")
     if os.path.exists(output) and not os.path.isdir(output):
-        raise ArgumentError(f"The output for several files must be a folder; '{output}' is a file.")
+        raise ArgumentError(f"The output must be a folder if there are several inputs; got the file '{output}'.")
     return _renamed(Path(output) / (below or Path(source).name), suffix)
 
 
 def _renamed(path: Path, suffix: str) -> str:
-    """Replace a known suffix of audio or .silk files. Any other suffix is treated as a part of the name."""
+    """Replace the suffix of an audio or .silk file. Other suffixes are treated as part of the name."""
     known = path.suffix.lower() in (*AUDIO.suffixes, *SILK.suffixes)
     return str(path.with_suffix(suffix) if known else path.with_name(path.name + suffix))
 
@@ -180,9 +187,12 @@ def _check_distinct(jobs: list[Job]) -> None:
             continue
         target = os.path.realpath(job.target)
         if target in sources:
-            raise ArgumentError(f"The output must not be an input; got '{job.target}'. Choose another with -o.")
+            raise ArgumentError(
+                f"The output must differ from the inputs; got '{job.target}'. Choose another output with -o."
+            )
         if target in taken:
             raise ArgumentError(
-                f"'{taken[target]}' and '{job.source}' have the same output '{job.target}'; run them separately."
+                f"The inputs '{taken[target]}' and '{job.source}' would both be written to '{job.target}'."
+                " Run them separately."
             )
         taken[target] = job.source

@@ -1,4 +1,4 @@
-"""Define the verb `silk serve` and its options, without slow imports."""
+"""Define the command `serve` and its options, without slow imports."""
 
 from __future__ import annotations
 
@@ -13,29 +13,34 @@ from silkcodec.errors import import_extra
 
 def serve(
     host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", min=0, max=65_535, help="Port to listen on; 0: any free port.")] = 8000,
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65_535, help="Port to listen on. 0 selects a free port.")
+    ] = 8000,
     token_file: Annotated[
-        Path | None, typer.Option("--token-file", help="File with the bearer token. Default: the variable SILK_TOKEN.")
+        Path | None, typer.Option("--token-file", help="File with the bearer token. Default: $SILK_TOKEN.")
     ] = None,
     no_token: Annotated[bool, typer.Option("--no-token", help="Allow all clients without a token.")] = False,
     workers: Annotated[
         int | None, typer.Option("--workers", min=1, help="Processes for live streams. Default: one per core.")
     ] = None,
-    file_workers: Annotated[int, typer.Option("--file-workers", min=1, help="Processes for uploads.")] = 1,
-    batch: Annotated[int, typer.Option("--batch", min=1, max=64, help="Frames per model call.")] = 8,
+    file_workers: Annotated[int, typer.Option("--file-workers", min=1, help="Processes for uploaded files.")] = 1,
+    batch: Annotated[int, typer.Option("--batch", min=1, max=64, help="Maximum frames per model call.")] = 8,
     streams: Annotated[int, typer.Option("--max-streams", min=1, help="Maximum number of open streams.")] = 64,
     client_streams: Annotated[
-        int | None, typer.Option("--max-client-streams", min=1, help="Maximum per address. Default: no separate limit.")
+        int | None,
+        typer.Option("--max-client-streams", min=1, help="Maximum number of open streams per address."),
     ] = None,
-    rate: Annotated[int, typer.Option("--rate", min=1, help="Requests and streams per minute and address.")] = 600,
-    max_mb: Annotated[int, typer.Option("--max-mb", min=1, help="Maximum size of an upload, MB.")] = 32,
+    rate: Annotated[
+        int, typer.Option("--rate", min=1, help="Maximum requests and streams per minute and address.")
+    ] = 600,
+    max_mb: Annotated[int, typer.Option("--max-mb", min=1, help="Maximum size of an upload in MB.")] = 32,
     max_s: Annotated[
-        float, typer.Option("--max-seconds", min=1, help="Maximum duration of an upload, seconds.")
+        float, typer.Option("--max-seconds", min=1, help="Maximum duration of an upload in seconds.")
     ] = 600.0,
     drain_s: Annotated[
-        float, typer.Option("--drain", min=1, help="Seconds to finish running work after SIGTERM.")
+        float, typer.Option("--drain", min=1, help="Time in seconds to finish running work after SIGTERM.")
     ] = 20.0,
-    weights: Annotated[Path | None, typer.Option("--weights", help="Weights folder that silk export wrote.")] = None,
+    weights: Annotated[Path | None, typer.Option("--weights", help="Weights folder written by silk export.")] = None,
 ) -> None:
     """Serve Silk over HTTP and WebSocket (extra [serve]).
 

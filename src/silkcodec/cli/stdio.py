@@ -1,8 +1,8 @@
-"""Replace closed standard streams. Daemons and some schedulers start programs with closed streams.
+"""Replace closed standard streams with the null device.
 
-Python sets a closed stream to None, and the next file that is opened gets its descriptor. The output of a C library
-would then go to that file. This module therefore points the descriptors to the null device. Text written to such a
-stream is dropped, and access to its bytes raises an error.
+Some daemons and schedulers start programs with closed standard streams. Python then sets the stream to None, and the
+next file that is opened gets its descriptor, so the output of a C library would go to this file. After the replacement,
+text written to the stream is discarded, and access to the stream's bytes raises an error.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from silkcodec.errors import ArgumentError, OutputError, SilkError
 
 
 class _Closed(io.TextIOWrapper):
-    """Represent a closed stream as text of the null device. Access to its bytes raises `error`."""
+    """Represent a closed stream by the null device. Access to its bytes raises `error`."""
 
     error: SilkError
 
@@ -26,17 +26,17 @@ class _Closed(io.TextIOWrapper):
 
 
 def replace_closed() -> None:
-    """Replace each closed standard stream with the null device. Call this once, before anything else."""
+    """Replace each closed standard stream with the null device. Call this before opening any file."""
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
         except OSError:
-            opened = os.open(os.devnull, os.O_RDWR)  # Gets the lowest free number, which is `descriptor`.
+            opened = os.open(os.devnull, os.O_RDWR)  # The new descriptor is the lowest free one, `descriptor`.
             os.set_inheritable(opened, True)
     if sys.stdin is None:
-        sys.stdin = _null("r", ArgumentError("Standard input is closed; pass a file name, or redirect it: < FILE."))
+        sys.stdin = _null("r", ArgumentError("Standard input is closed. Pass a file name, or redirect it: < FILE."))
     if sys.stdout is None:
-        sys.stdout = _null("w", OutputError("Standard output is closed; pass a file with -o, or redirect it: > FILE."))
+        sys.stdout = _null("w", OutputError("Standard output is closed. Pass a file with -o, or redirect it: > FILE."))
     if sys.stderr is None:
         sys.stderr = _null("w", OutputError("Standard error is closed."))
 

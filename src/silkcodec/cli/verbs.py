@@ -1,4 +1,4 @@
-"""Define the verb group of `silk`: its sections, its error handling, and verbs of other distributions."""
+"""Define the command group of `silk`, with sections, error handling and commands from other distributions."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ from typer.core import TyperGroup
 from silkcodec.errors import SilkError
 
 SECTION_ORDER = ("Codec", "Comparison", "Corpus and server", "Training", "Learning")
-ELSEWHERE = "Added by other distributions"  # section of verbs without a `rich_help_panel`
+ELSEWHERE = "Added by other distributions"  # section for commands without a `rich_help_panel`
 
 
 class Verbs(TyperGroup):
-    """Provide the verbs of `silk` and those that other distributions add (`commands.py`).
+    """Provide the commands of `silk` and those that other distributions add; see `commands.py`.
 
-    A SilkError becomes one line on standard error and an exit code. Any other exception is a bug and keeps its
-    traceback.
+    If a command raises a SilkError, the group prints one line on standard error and exits with code 2. Any other
+    exception is a bug and shows a traceback.
     """
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """Return the names of all verbs."""
+        """Return the names of all commands."""
         from silkcodec.cli import commands
 
         own = super().list_commands(ctx)
         return [*own, *(name for name in commands.names() if name not in own)]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Return the click command of a verb, or None if it is unknown."""
+        """Return the click command with the given name, or None if it is unknown."""
         own = super().get_command(ctx, cmd_name)
         if own is not None:
             return own
-        from silkcodec.cli import commands  # Imported here because most verbs do not need it.
+        from silkcodec.cli import commands  # Imported here because most commands do not need it.
 
         return commands.find(cmd_name)
 
     def invoke(self, ctx: Any) -> Any:
-        """Run a verb and convert its errors to exit codes."""
+        """Run a command and convert its errors to exit codes."""
         try:
             return super().invoke(ctx)
         except SilkError as error:
@@ -49,9 +49,10 @@ class Verbs(TyperGroup):
             raise typer.Exit(130) from None
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """List the verbs by section.
+        """List the commands by section.
 
-        The `rich_help_panel` of a verb is its section. Formatting with Rich would double the time of `silk --help`.
+        The `rich_help_panel` of a command is its section. Formatting the list with Rich would double the time of
+        `silk --help`.
         """
         from silkcodec.cli import commands as added
 

@@ -1,14 +1,14 @@
-"""Read and write .silk files: Tokens <-> bytes. `docs/format.md` specifies every byte.
+"""Read and write .silk files, which store Tokens. `docs/format.md` specifies the format.
 
-    write(tokens, "talk.silk")                  whole recordings
-    tokens = read("talk.silk")
-    read("talk.silk", start_s=60, duration_s=5) a part of a recording, without decoding the rest
-    read("talk.silk", recover=True)             the part of a damaged file before the damage
-    info("talk.silk")                           the contents, checked but not decoded
-    Writer, Reader                              frame by frame, through a pipe, in bounded memory
+    write(tokens, "talk.silk")                   write a whole recording
+    tokens = read("talk.silk")                   read a whole recording
+    read("talk.silk", start_s=60, duration_s=5)  read a part of a recording
+    read("talk.silk", recover=True)              read the part of a damaged file before the damage
+    info("talk.silk")                            verify a file and describe it without decoding
+    Writer, Reader                               write or read frame by frame, in bounded memory, also with pipes
 
-A file has 48 bytes per frame (960 bit/s) and 1-2 % overhead. `entropy=True` makes it smaller if the levels of a
-model are not equally likely. If the bytes are corrupted, reading returns the original data or raises ContainerError.
+A file contains 48 bytes per frame (960 bit/s) and 1-2 % overhead. `entropy=True` makes the file smaller if some levels
+are more likely than others. Checksums detect corrupted bytes, which raise ContainerError.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ File = str | os.PathLike[str] | BinaryIO
 
 
 class DamageWarning(UserWarning):
-    """Warn that `read(file, recover=True)` read a damaged file only up to the damage."""
+    """Warn that `read(file, recover=True)` read only the part of a file before its damage."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,9 @@ class Recovered:
     """Represent the recovered part of a file.
 
     Attributes:
-        tokens: all chunks before the damage; the whole recording if there is no damage.
-        damage: the position and kind of the damage; None if there is none.
-        n_samples_lost: samples of the wave that are missing in `tokens`; None if the length of the wave is unknown.
+        tokens: the tokens before the damage, or the whole recording if the file is undamaged.
+        damage: error that describes the damage, or None if the file is undamaged.
+        n_samples_lost: number of samples that are missing in `tokens`, or None if the recording's length is unknown.
     """
 
     tokens: Tokens
@@ -67,12 +67,14 @@ class Recovered:
 
 @dataclass(frozen=True)
 class Contents:
-    """Describe the contents of a file, from its header and the headers of its chunks.
+    """Describe a file by its header and the headers of its chunks.
 
     Attributes:
-        n_samples: number of samples of the wave; None if neither the header nor an end chunk has it.
-        n_bytes: size of the file, up to the damage if there is any.
-        damage: the damage of the file (`info(..., recover=True)`); None if there is none.
+        header: header of the file.
+        chunks: headers of the undamaged chunks.
+        n_samples: length of the recording in samples, or None if the file does not declare it.
+        n_bytes: size of the file in bytes. If the file is damaged, the number of bytes before the damage.
+        damage: error that describes the damage, or None if the file is undamaged.
     """
 
     header: Header
@@ -83,22 +85,22 @@ class Contents:
 
     @property
     def n_frames(self) -> int:
-        """Return the number of frames in all chunks."""
+        """Return the total number of frames in all chunks."""
         return sum(chunk.n_frames for chunk in self.chunks)
 
     @property
     def payload_bytes(self) -> int:
-        """Return the bytes of the frames alone: 48 per raw frame."""
+        """Return the size of the frames in bytes, without headers. Each raw frame has 48 bytes."""
         return sum(chunk.n_bytes for chunk in self.chunks)
 
     @property
     def payload_bps(self) -> float:
-        """Return the bits of the frames per second of their span: 960 for raw frames."""
+        """Return the bit rate of the frames, without headers. It is 960 for raw frames."""
         return self.payload_bytes * 8 * SILK_FRAME_RATE / max(1, self.n_frames)
 
     @property
     def file_bps(self) -> float:
-        """Return the bits of the whole file per second of its frames' span."""
+        """Return the bit rate of the file, including headers."""
         return self.n_bytes * 8 * SILK_FRAME_RATE / max(1, self.n_frames)
 
 
@@ -110,29 +112,30 @@ def write(
     chunk_frames: int | None = None,
     overwrite: bool = False,
 ) -> int:
-    """Write Silk tokens in any grouping to a .silk file and return its size in bytes.
+    """Write Silk tokens to a .silk file and return its size in bytes.
 
     Args:
-        tokens: tokens of Silk's layout.
-        file: a path, which is created only if writing succeeds; or a binary file object.
-        entropy: range-code each chunk that becomes smaller (needs the extra `entropy`, for reading too).
-        chunk_frames: frames per chunk, 1..4096; None: 25, or 75 if range-coded. Damage makes whole chunks unreadable,
-            and a reader waits for whole chunks.
-        overwrite: whether an existing file may be replaced.
+        tokens: tokens in Silk's layout, in any grouping.
+        file: a path or a binary file object. A path is created only if writing succeeds.
+        entropy: range-code the chunks that become smaller this way. Writing and reading such files requires the extra
+            `entropy`.
+        chunk_frames: number of frames per chunk, 1 to 4096. None uses 25, or 75 with `entropy`. Readers process whole
+            chunks, and damage makes a whole chunk unreadable.
+        overwrite: replace the file if it exists.
 
     Raises:
-        TokensError: the tokens are from another codec.
+        TokensError: the tokens do not have Silk's layout.
         MissingExtraError: `entropy` is set, but constriction is not installed.
-        OutputError: the file exists already, or the disk is full.
+        OutputError: the file already exists or cannot be written, for example because the disk is full.
     """
     if not isinstance(tokens, Tokens):
         raise TokensError(
-            f"A .silk file needs Tokens; got a {type(tokens).__name__}. The order of the arguments is (tokens, file)."
+            f"tokens must be of type Tokens; got {type(tokens).__name__}. The order of the arguments is (tokens, file)."
         )
     if tokens.dims_per_token is None:
         raise TokensError(
-            "a .silk file can store only tokens of Silk's layout (128 dimensions of 8 levels at 2.5 Hz); "
-            f"got {len(tokens.codes)} codebooks of {tokens.codec!r}."
+            "A .silk file can store only tokens in Silk's layout (128 dimensions of 8 levels at 2.5 Hz); "
+            f"got {len(tokens.codes)} codebooks from {tokens.codec!r}."
         )
     with Writer(
         file,
@@ -143,7 +146,7 @@ def write(
         chunk_frames=chunk_frames,
         overwrite=overwrite,
     ) as writer:
-        step = 4096  # Frames per call, so that a long recording is not copied at once.
+        step = 4096  # frames per call; a long recording is not copied at once
         for start in range(0, tokens.n_frames, step):
             writer.write(np.stack([codes[start : start + step] for codes in tokens.codes], axis=1))
         writer.finish()
@@ -151,23 +154,26 @@ def write(
 
 
 def read(file: File, *, recover: bool = False, start_s: float = 0.0, duration_s: float | None = None) -> Tokens:
-    """Return the Tokens of a .silk file, or of a part of it.
+    """Read the Tokens from a .silk file or from a part of it.
 
-    Everything up to the part is checked, so a damaged file gives the correct part or an error. Damage after the part
-    has no effect.
+    The reader checks the file up to the end of the part, so it returns correct tokens or raises an error. Damage after
+    the part has no effect.
+
+    The decoder is stateful, so decoding a part differs slightly from decoding the recording and cutting the result. To
+    avoid the difference, read one additional second before the part and discard it after decoding.
 
     Args:
-        file: a path or a binary file object, which need not be seekable.
-        recover: read a damaged file up to its damage, with a DamageWarning (`read_damaged` returns the damage instead).
-        start_s: seconds; the part begins with the frame that contains this time.
-        duration_s: seconds; the part ends with the frame that contains start_s + duration_s; None: read to the end.
-            The decoder has state, so decoding a part differs slightly from cutting the decoded recording. To avoid
-            this, read one more second before the part and cut it off after decoding.
+        file: a path or a binary file object, which does not need to be seekable.
+        recover: if the file is damaged, return the part before the damage and issue a DamageWarning. To get the damage
+            as a value, use `read_damaged`.
+        start_s: start of the part in seconds. The part begins with the frame that contains this time.
+        duration_s: duration of the part in seconds. The part ends with the frame that contains its end. None reads to
+            the end of the file.
 
     Raises:
-        ContainerError: the file is not a .silk file, has a newer version, or is damaged at byte `offset`.
+        ContainerError: the file is damaged, is not a .silk file or has a newer version.
         MissingExtraError: the file is range-coded and constriction is not installed.
-        ArgumentError: the part is not in the recording.
+        ArgumentError: the part is not within the recording.
     """
     result = read_damaged(file, start_s=start_s, duration_s=duration_s)
     if result.damage is not None:
@@ -178,13 +184,19 @@ def read(file: File, *, recover: bool = False, start_s: float = 0.0, duration_s:
 
 
 def read_damaged(file: File, *, start_s: float = 0.0, duration_s: float | None = None) -> Recovered:
-    """Return the part of a file before its damage, if there is any, and the number of lost samples.
+    """Read the part of a file before its damage.
 
-    A frame is returned only if its checksum and all checksums before it are correct. Arguments and errors are those
-    of `read`.
+    A frame is returned only if its checksum and all checksums before it are correct.
+
+    Args:
+        file, start_s, duration_s: see `read`.
+
+    Returns:
+        The recovered tokens, the damage and the number of lost samples.
 
     Raises:
-        ContainerError: the header is damaged, or the damage precedes all frames of the part.
+        ContainerError: the header is damaged, or no frame of the part could be recovered.
+        MissingExtraError, ArgumentError: see `read`.
     """
     first, last = _part(start_s, duration_s)
     pieces: list[Codes] = []
@@ -197,13 +209,13 @@ def read_damaged(file: File, *, start_s: float = 0.0, duration_s: float | None =
         except ContainerError as error:
             damage = error
     whole = reader.n_samples if reader.n_samples is not None else reader.header.n_samples
-    held = min(reader.n_frames * FRAME_SAMPLES, whole or math.inf)  # samples before the damage, or in all
+    held = min(reader.n_frames * FRAME_SAMPLES, whole or math.inf)  # number of samples that could be read
     begin, end = first * FRAME_SAMPLES, math.inf if last is None else last * FRAME_SAMPLES
     if not pieces:
         if damage is not None:
             raise damage
         total_s = held / SILK_SAMPLE_RATE
-        raise ArgumentError(f"start_s must be below the {total_s:.3f} s of {reader.name}; got {start_s}.")
+        raise ArgumentError(f"start_s must be below the {total_s:.3f} s duration of {reader.name}; got {start_s}.")
     sizes = reader.header.codebook_sizes
     tokens = Tokens(
         codes=tuple(np.concatenate(pieces).T),
@@ -218,10 +230,14 @@ def read_damaged(file: File, *, start_s: float = 0.0, duration_s: float | None =
 
 
 def info(file: File, *, recover: bool = False) -> Contents:
-    """Return the contents of a .silk file. All checksums are verified; no frame is decoded.
+    """Verify all checksums in a .silk file and describe its contents, without decoding frames.
+
+    Args:
+        file: a path or a binary file object.
+        recover: if the file is damaged, describe the part before the damage instead of raising an error.
 
     Raises:
-        ContainerError: the file is not a .silk file, or (unless `recover`) is damaged.
+        ContainerError: the file is not a .silk file, or it is damaged and `recover` is False.
     """
     chunks: list[Chunk] = []
     damage: ContainerError | None = None
@@ -239,13 +255,13 @@ def info(file: File, *, recover: bool = False) -> Contents:
 
 
 def _part(start_s: float, duration_s: float | None) -> tuple[int, int | None]:
-    """Return the frames (first, one past the last) that cover a period of time."""
+    """Return the first frame and the end frame (exclusive) that cover a period of time."""
     if not (math.isfinite(start_s) and start_s >= 0):
-        raise ArgumentError(f"start_s must be a number of seconds of at least 0; got {start_s}.")
+        raise ArgumentError(f"start_s must be at least 0 seconds; got {start_s}.")
     start = round(start_s * SILK_SAMPLE_RATE)
     if duration_s is None:
         return start // FRAME_SAMPLES, None
     if not (math.isfinite(duration_s) and duration_s > 0):
-        raise ArgumentError(f"duration_s must be a number of seconds above 0; got {duration_s}.")
+        raise ArgumentError(f"duration_s must be more than 0 seconds; got {duration_s}.")
     end = max(start + 1, round((start_s + duration_s) * SILK_SAMPLE_RATE))
     return start // FRAME_SAMPLES, -(-end // FRAME_SAMPLES)

@@ -1,25 +1,26 @@
-"""Convert levels to the payload bytes of one chunk and back, either packed or range-coded.
+"""Convert levels to the payload of a chunk and back. Payloads are either raw or range-coded.
 
-Raw: a frame is 48 bytes, the little-endian number sum(level[i] * 8**i). Level i is bits 3i..3i+2.
+A raw frame has 48 bytes, which store the number sum(level[i] * 8**i) in little-endian order. Level i is in the bits
+3i to 3i+2.
 
-Range-coded: a range coder with an adaptive model encodes the levels frame by frame and dimension by dimension. The
-model is reset in every chunk, so damage stays within its chunk, and a stream needs no second pass. The state of the
-model and everything derived from it are integers:
+In a range-coded payload, a range coder with an adaptive model encodes the levels frame by frame and dimension by
+dimension. The model is reset at the start of every chunk, so chunks can be decoded independently. All numbers in the
+model are integers:
 
-- `seen` [128, 8], initially 1: counts per dimension. A level adds 3 to its own cell and, in the first 16 frames,
-  1 to each neighbour's, because FSQ levels are ordered: after a 4, a 3 is more likely than a 0.
-- `shared` [8], initially 16: counts of each level in any dimension. It adapts 128 times as fast. Its distribution is
-  added to a dimension's counts with weight 48, which matters until the dimension has enough counts.
+- `seen` [128, 8] contains counts for each dimension, which start at 1. Encoding a level adds 3 to its count. In the
+  first 16 frames, it also adds 1 to the counts of the adjacent levels, because these are likely to follow.
+- `shared` [8] contains counts for each level over all dimensions, which start at 16. These counts adapt 128 times as
+  fast. Their distribution is added to the counts of each dimension with a weight of 48, which helps until a dimension
+  has enough counts of its own.
 
-This rule was chosen from about a dozen. They were compared on a substitute for a model's levels: log-mel frames of
-speech, whitened to 128 numbers and rounded to 8 levels with several step sizes. Storing a table in each chunk would
-cost more than it saves, because 128 x 8 entries are nearly as large as 25 frames.
+About a dozen rules were compared on quantized log-mel frames of speech, which stood in for a model's levels. Storing a
+table of counts in each chunk would cost more than it saves, because a table of 128 x 8 entries is nearly as large as 25
+frames.
 
-Every machine decodes the same levels. `constriction` takes probabilities as floats. With perfect=False it converts them
-to integers: floor(cumulative * (2**24 - 8) / total) + symbol. The floats passed here are integers whose sum is exactly
-2**24 - 8. The scale is therefore exactly 1, each partial sum is an integer far below 2**53, and nothing is rounded. The
-coder's table equals the integer table of this module. `tests/container/test_container.py` decodes the same bytes with a
-range decoder of a few lines of Python integers.
+Decoding gives the same levels on every machine. `constriction` takes probabilities as floats and, with perfect=False,
+converts them to integers by floor(cumulative * (2**24 - 8) / total) + symbol. This module passes integers whose sum is
+exactly 2**24 - 8. The scale is then exactly 1, all partial sums are integers far below 2**53, and nothing is rounded.
+`tests/container/test_container.py` checks this with a range decoder that uses only Python integers.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ Table = NDArray[np.int64]
 
 
 class CodedPayloadError(ValueError):
-    """Report bytes that no encoder writes. Their checksum was correct, so the file must be forged."""
+    """Report a payload with a correct checksum that `encode` cannot have written."""
 
 
 def pack(levels: Levels) -> bytes:
@@ -58,17 +59,17 @@ def pack(levels: Levels) -> bytes:
 
 
 def unpack(payload: bytes) -> Levels:
-    """Unpack 48 F bytes into levels [F, 128]. All bytes are valid."""
+    """Unpack 48 F bytes into levels [F, 128]. Every byte sequence is valid."""
     frames = np.frombuffer(payload, np.uint8).reshape(-1, RAW_FRAME_BYTES)
     bits = np.unpackbits(frames, axis=1, bitorder="little").reshape(len(frames), LATENT_WIDTH, 3)
     return (bits << _BITS).sum(axis=2, dtype=np.uint8).astype(np.int8)
 
 
 def encode(levels: Levels) -> bytes:
-    """Encode levels [F, 128] to range-coded bytes, a multiple of 4 and at least F.
+    """Encode levels [F, 128] to range-coded bytes. The number of bytes is a multiple of 4 and at least F.
 
-    A chunk with less than one byte per frame is padded with zeros, which a decoder reads past the end anyway. The
-    padding lets a reader reject a forged chunk, such as a thousand frames in four bytes, before it allocates memory.
+    Shorter payloads are padded with zeros, which do not affect decoding. The padding allows a reader to reject a forged
+    chunk, such as a thousand frames in four bytes, before it allocates memory.
 
     Raises:
         MissingExtraError: constriction is not installed.
@@ -84,10 +85,10 @@ def encode(levels: Levels) -> bytes:
 
 
 def decode(payload: bytes, n_frames: int) -> Levels:
-    """Decode range-coded bytes to levels [F, 128]: the inverse of `encode`.
+    """Decode range-coded bytes to levels [F, 128]. This is the inverse of `encode`.
 
     Raises:
-        CodedPayloadError: `encode` never writes this length or these bytes.
+        CodedPayloadError: the payload is invalid.
         MissingExtraError: constriction is not installed.
     """
     if len(payload) % 4 or len(payload) < n_frames:
@@ -107,7 +108,7 @@ def decode(payload: bytes, n_frames: int) -> Levels:
 
 
 class _Model:
-    """Estimate the probability of each level in each dimension of the next frame, in integers."""
+    """Estimate the probability of each level in each dimension of the next frame with integer arithmetic."""
 
     def __init__(self) -> None:
         self.seen = np.ones((LATENT_WIDTH, N_LEVELS), np.int64)
@@ -115,9 +116,10 @@ class _Model:
         self.n_frames = 0
 
     def table(self) -> Table:
-        """Return probabilities in units of 2^-24, int64 [128, 8]: each at least 1, and each row sums to 2^24.
+        """Return probabilities in units of 2^-24, int64 [128, 8].
 
-        No product exceeds 2^57 while a chunk has at most 4,096 frames.
+        Each probability is at least 1, and each row sums to 2^24. Intermediate products stay below 2^57, because a
+        chunk has at most 4,096 frames.
         """
         mixed = self.seen * self.shared.sum() + _SHARED_WEIGHT * self.shared
         table = 1 + mixed * (_TOTAL - N_LEVELS) // mixed.sum(axis=1, keepdims=True)
@@ -125,18 +127,18 @@ class _Model:
         return table
 
     def weights(self) -> NDArray[np.float64]:
-        """Return the table for constriction, without the 1 that constriction adds to each entry."""
+        """Return the table minus 1, because constriction adds 1 to each entry."""
         return (self.table() - 1).astype(np.float64)
 
     def learn(self, frame: NDArray[np.int8]) -> None:
-        """Update the counts with the levels of a frame, [128]."""
+        """Update the counts with a frame of levels, [128]."""
         self.seen += (_EARLY_STEP if self.n_frames < _EARLY_FRAMES else _STEP)[frame]
         self.shared += np.bincount(frame, minlength=N_LEVELS)
         self.n_frames += 1
 
 
 def require() -> None:
-    """Raise MissingExtraError if `encode` and `decode` would raise it."""
+    """Raise MissingExtraError if constriction is not installed."""
     _constriction()
 
 

@@ -1,8 +1,8 @@
 """Read .silk files from a path, a file object or a pipe, one chunk at a time.
 
-The reader verifies the checksum of each chunk before it uses the chunk, and it rejects chunks of more than 200 kB. The
-memory use therefore depends on the actual bytes, not on the sizes in a header. Chunks before a part are checked too,
-because their headers determine the position of the part. This is fast, because an hour has only 432 kB.
+The reader verifies each chunk's checksum before using the chunk, and it rejects chunks of more than 200 kB. A forged
+size in a header therefore cannot make it allocate much memory. To find a part of a recording, the reader checks all
+chunks before it. This is fast, because an hour of speech takes only 432 kB.
 """
 
 from __future__ import annotations
@@ -31,35 +31,35 @@ from silkcodec.container.structure import (
     is_possible_chunk,
     parse_header,
 )
-from silkcodec.errors import ArgumentError, ContainerError
+from silkcodec.errors import ArgumentError, ContainerError, capitalized
 from silkcodec.spec import SILK_FRAME_RATE
 from silkcodec.tokens import Codes, levels_to_codes, n_frames
 
 PIECE_FRAMES = 25
-"""Maximum frames per yielded array: 10 s. This limits memory, because a chunk of 4 kB can contain 27 minutes."""
+"""Maximum number of frames per yielded array (10 s). A chunk of 4 kB can contain 27 minutes, so this limits memory."""
 
 
 class Reader:
-    """Read one recording from a .silk file, front to back, one chunk at a time.
+    """Read one recording from a .silk file, one chunk at a time.
 
         with Reader("talk.silk") as reader:
             for codes in reader.frames():  # int64 [F, K]
                 play(decoder.feed(codes))
 
-    The reader checks each chunk before it returns its frames. It returns them as soon as the chunk is complete: on a
-    pipe, it does not wait for later bytes.
+    The reader checks each chunk and returns its frames as soon as the chunk is complete. On a pipe, it does not wait
+    for later bytes.
 
     Args:
-        file: a path, or a binary file object, which stays open.
+        file: a path or a binary file object. File objects are not closed.
 
     Attributes:
-        header: the contents of the file's header.
-        n_frames: number of frames read so far, in chunks with a correct checksum.
-        n_samples: number of samples of the wave; None until the end chunk was read, which stores the final number.
+        header: header of the file.
+        n_frames: number of frames read so far.
+        n_samples: length of the recording in samples, or None until the end chunk was read.
 
     Raises:
-        ContainerError: the file is missing or not a .silk file, or its header is damaged. While reading, the file is
-            damaged at `offset`; all frames returned before are correct.
+        ContainerError: the file is missing, is not a .silk file, or is damaged. Reading can also raise this error; the
+            frames returned before it are correct.
     """
 
     def __init__(self, file: str | os.PathLike[str] | BinaryIO) -> None:
@@ -73,15 +73,15 @@ class Reader:
             raise
 
     def frames(self, first: int = 0, last: int | None = None) -> Iterator[Codes]:
-        """Yield the codes of frames first..last-1, int64 [F, K]; see `levels`."""
+        """Yield the codes of the frames from `first` to `last` (exclusive), int64 [F, K]; see `levels`."""
         for levels in self.levels(first, last):
             yield levels_to_codes(levels, self.header.dims_per_token)
 
     def levels(self, first: int = 0, last: int | None = None) -> Iterator[NDArray[np.uint8]]:
-        """Yield the levels of frames first..last-1, uint8 [F, 128], at most PIECE_FRAMES at a time.
+        """Yield the levels of the frames from `first` to `last` (exclusive), uint8 [F, 128].
 
-        Everything before the part is checked. In a seekable file, reading stops one chunk after the part. A pipe is
-        read to its end.
+        Each array has at most PIECE_FRAMES frames. The reader also checks all chunks before `first`. In a seekable
+        file, it stops one chunk after `last`. A pipe is read to its end.
 
         Raises:
             ContainerError: the file is damaged.
@@ -101,27 +101,31 @@ class Reader:
                 yield levels[start : min(int(end), start + PIECE_FRAMES)].astype(np.uint8)
 
     def chunks(self) -> Iterator[Chunk]:
-        """Yield the chunks, checked but not decoded. Raises ContainerError."""
+        """Check the chunks and yield their headers without decoding the frames.
+
+        Raises:
+            ContainerError: the file is damaged.
+        """
         for chunk, _ in self._chunks():
             yield chunk
 
     def expect_end_of_file(self) -> None:
-        """Raise ContainerError if anything follows the end chunk; on a pipe, wait until it is closed.
+        """Raise ContainerError if there are bytes after the end chunk. On a pipe, wait until it is closed.
 
-        Does nothing if reading stopped after a part, before the end chunk.
+        If reading stopped before the end chunk, do nothing.
         """
         end = self._input.offset
         if self.n_samples is not None and self._input.read(1):
-            raise self._damaged(end, "the recording ends here, but more bytes follow")
+            raise self._damaged(end, "the recording ends there, but more bytes follow")
 
     @property
     def n_bytes(self) -> int:
-        """Return the number of bytes read so far or, after a part of a seekable file, the size of the file."""
+        """Return the number of bytes read so far, or the size of a seekable file after reading a part of it."""
         return self._input.offset
 
     @property
     def name(self) -> str:
-        """Return the path or name of the file, for messages."""
+        """Return the quoted path or the name of the file for messages."""
         return self._input.name
 
     def close(self) -> None:
@@ -143,14 +147,14 @@ class Reader:
             raise self._truncated("inside its header")
         length: int = PREFIX.unpack(prefix)[2]
         if length < PREFIX.size + CRC.size:
-            raise self._damaged(PREFIX.size - 2, f"a header cannot have {length} bytes")
+            raise self._damaged(PREFIX.size - 2, f"the header cannot have {length} bytes")
         rest = self._input.read(length - PREFIX.size)
         if len(rest) < length - PREFIX.size:
             raise self._truncated("inside its header")
         return parse_header(self.name, prefix + rest), CRC.unpack(rest[-CRC.size :])[0]
 
     def _chunks(self) -> Iterator[tuple[Chunk, bytes]]:
-        """Yield every chunk of frames and its payload, after its checksum was verified."""
+        """Yield each chunk of frames and its payload after verifying the checksum."""
         while self.n_samples is None:
             offset = self._input.offset
             head = self._input.read(CHUNK.size)
@@ -158,12 +162,12 @@ class Reader:
                 raise self._truncated("before its end chunk")
             kind, frames, n_bytes, crc = CHUNK.unpack(head)
             if not is_possible_chunk(kind, frames, n_bytes):
-                raise self._damaged(offset, f"a chunk {kind!r} cannot have {frames} frames in {n_bytes} bytes")
+                raise self._damaged(offset, f"a {kind!r} chunk cannot have {frames} frames in {n_bytes} bytes")
             if kind == END:
                 self._read_end(offset, crc)
                 return
             if self.header.n_frames is not None and self.n_frames + frames > self.header.n_frames:
-                raise self._damaged(offset, f"a chunk exceeds the {self.header.n_frames} frames of the header")
+                raise self._damaged(offset, f"there are more than the {self.header.n_frames} frames in the header")
             data = self._checked_payload(offset, kind, frames, n_bytes, crc)
             chunk = Chunk(offset, kind == CODED, self.n_frames, frames, n_bytes)
             self.n_frames += frames
@@ -173,9 +177,9 @@ class Reader:
         data = self._checked_payload(offset, END, 0, END_PAYLOAD.size, crc)
         (n_samples,) = END_PAYLOAD.unpack(data)
         if not n_samples or n_frames(n_samples) != self.n_frames or self.header.n_samples not in (None, n_samples):
-            raise self._damaged(offset, f"its {self.n_frames} frames do not match {n_samples} samples")
+            raise self._damaged(offset, f"{self.n_frames} frames do not match {n_samples} samples")
         self.n_samples = n_samples
-        if self._input.seekable:  # A pipe may stay open, so the reader does not wait for its end.
+        if self._input.seekable:  # A pipe may stay open after the end chunk.
             self.expect_end_of_file()
 
     def _levels(self, chunk: Chunk, data: bytes) -> payload.Levels:
@@ -184,7 +188,7 @@ class Reader:
         try:
             return payload.decode(data, chunk.n_frames)
         except payload.CodedPayloadError as error:
-            self.n_frames = chunk.first_frame  # The chunk is forged, so none of its frames can be read.
+            self.n_frames = chunk.first_frame  # None of the chunk's frames can be read.
             raise self._damaged(chunk.offset, str(error)) from error
 
     def _checked_payload(self, offset: int, kind: bytes, frames: int, n_bytes: int, crc: int) -> bytes:
@@ -192,43 +196,48 @@ class Reader:
         if len(data) < n_bytes:
             raise self._truncated(f"inside the chunk that starts at byte {offset}")
         if chunk_crc(kind, frames, data, self._crc) != crc:
-            raise self._damaged(offset, f"the checksum of bytes {offset}..{self._input.offset - 1} is wrong")
+            raise self._damaged(offset, f"the checksum of bytes {offset} to {self._input.offset - 1} is wrong")
         self._crc = crc
         return data
 
     def _damaged(self, offset: int, what: str) -> ContainerError:
-        return ContainerError(f"{self.name} is damaged at byte {offset}: {what}{self._recoverable()}.", offset)
+        where = f"{capitalized(self.name)} is damaged at byte {offset}"
+        return ContainerError(f"{where}: {what}{self._recoverable()}.", offset)
 
     def _truncated(self, where: str) -> ContainerError:
         end = self._input.offset
-        return ContainerError(f"{self.name} is truncated: it ends at byte {end}, {where}{self._recoverable()}.", end)
+        what = f"{capitalized(self.name)} is truncated: it ends at byte {end}, {where}"
+        return ContainerError(f"{what}{self._recoverable()}.", end)
 
     def _recoverable(self) -> str:
         seconds = self.n_frames / SILK_FRAME_RATE
-        return f". To read the {seconds:.1f} s before it, pass recover=True (--recover)" if self.n_frames else ""
+        if not self.n_frames:
+            return ""
+        return f". To read the {seconds:.1f} s before the damage, pass --recover (in Python, recover=True)"
 
 
 class _Input:
-    """Read bytes in order from a path, a file object or a pipe, and count them from the start of reading."""
+    """Read bytes sequentially from a path, a file object or a pipe, and count them."""
 
     def __init__(self, file: str | os.PathLike[str] | BinaryIO) -> None:
         self.offset = 0
         self._owned = isinstance(file, (str, os.PathLike))
         if isinstance(file, (str, os.PathLike)):
-            self.name = os.fspath(file)
+            self.name = f"'{os.fspath(file)}'"
             try:
                 self._file: BinaryIO = open(file, "rb")  # noqa: SIM115 - closed by close()
             except OSError as error:
                 raise self._unreadable(error) from error
         elif hasattr(file, "read"):
-            self.name = str(getattr(file, "name", "the input"))
+            name = getattr(file, "name", None)  # The name of a pipe is a number.
+            self.name = "standard input" if name == "<stdin>" else f"'{name}'" if isinstance(name, str) else "the input"
             self._file = file
         else:
             raise ArgumentError(f"file must be a path or a binary file object; got {type(file).__name__}.")
         self.seekable = self._file.seekable()
 
     def read(self, n: int) -> bytes:
-        """Return the next n bytes, or fewer at the end of the file. n is small (see `structure`)."""
+        """Return the next n bytes, or fewer at the end of the file."""
         pieces, missing = [], n
         while missing:
             try:
@@ -236,7 +245,7 @@ class _Input:
             except OSError as error:
                 raise self._unreadable(error) from error
             if isinstance(piece, str):
-                raise ArgumentError(f"{self.name} must be opened in binary mode; got a text file object.")
+                raise ArgumentError(f"file must be opened in binary mode; got {self.name} in text mode.")
             if not piece:
                 break
             pieces.append(piece)
@@ -258,4 +267,4 @@ class _Input:
             self._file.close()
 
     def _unreadable(self, error: OSError) -> ContainerError:
-        return ContainerError(f"{self.name} cannot be read: {error.strerror or error}.")
+        return ContainerError(f"Cannot read {self.name}: {error.strerror or error}.")

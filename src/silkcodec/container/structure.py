@@ -1,9 +1,9 @@
-"""Define the bytes of a .silk file: a header, chunks of frames, an end chunk. `docs/format.md` has a table.
+"""Define the structure of a .silk file. `docs/format.md` describes every field.
 
     | header | chunk | chunk | ... | end chunk |
 
-Integers are little-endian. The checksum of each chunk starts from that of the previous chunk, or from that of the
-header. Chunks that are missing, repeated or from another file are therefore detected.
+Integers are little-endian. The checksum of each chunk continues the checksum of the previous chunk or of the header, so
+chunks that are missing, repeated or from another file are detected.
 """
 
 from __future__ import annotations
@@ -15,28 +15,28 @@ from dataclasses import dataclass
 import numpy as np
 
 from silkcodec.container.payload import RAW_FRAME_BYTES
-from silkcodec.errors import ArgumentError, ContainerError
+from silkcodec.errors import ArgumentError, ContainerError, capitalized
 from silkcodec.spec import DIMS_PER_TOKEN, FRAME_SAMPLES, SILK_SAMPLE_RATE
 from silkcodec.tokens import MAX_DIMS_PER_TOKEN, codebook_sizes, n_frames
 
-# As in PNG, the first byte occurs in no text file, and CR LF and Ctrl-Z reveal a transfer in text mode.
+# As in PNG, the first byte does not occur in text files, and a transfer in text mode changes CR LF or Ctrl-Z.
 MAGIC = b"\x89SILK\r\n\x1a"
-VERSION = 2  # The newest version that can be read. A file is written in the oldest version that can represent it.
-MAX_CHUNK_FRAMES = 4096  # 27 minutes; a chunk has less than 200 kB
+VERSION = 2  # Newest supported version. Files are written in the oldest version that supports their features.
+MAX_CHUNK_FRAMES = 4096  # 27 minutes, less than 200 kB
 MAX_CODEC_BYTES = 255
 MIN_GAIN, MAX_GAIN = 1e-6, 1e6
 
-# Three things must not change in any later version, so that an old reader can distinguish a newer file from a
-# damaged one: the prefix, the length in it, and a CRC in the header's last 4 bytes.
+# The prefix, the length in it and the CRC in the header's last 4 bytes must stay the same in later versions, so that
+# old readers can distinguish newer files from damaged ones.
 PREFIX = struct.Struct("<8s H H")  # magic, version, length of the whole header
-FIELDS = struct.Struct("<I I Q B B")  # sample rate, frame samples, n_samples, dims per token, length of the codec
-GAIN = struct.Struct("<f")  # only in version 2, after the codec
+FIELDS = struct.Struct("<I I Q B B")  # sample rate, frame samples, n_samples, dims per token, length of the codec name
+GAIN = struct.Struct("<f")  # after the codec name, only in version 2
 CRC = struct.Struct("<I")
 CHUNK = struct.Struct("<4s I I I")  # kind, frames, payload bytes, CRC
 END_PAYLOAD = struct.Struct("<Q")  # n_samples
 
 RAW, CODED, END = b"RAW ", b"CODE", b"END "
-UNKNOWN = 2**64 - 1  # n_samples of a header that was written before the length was known
+UNKNOWN = 2**64 - 1  # n_samples in a header that was written before the length was known
 
 OTHER_FORMATS = {
     b"RIFF": "a WAV file",
@@ -49,7 +49,7 @@ OTHER_FORMATS = {
     b"PK\x03\x04": "a zip or npz file",
     b"\x1f\x8b": "a gzip file",
 }
-SKYPE = b"#!SILK_V3"  # magic of a .silk file of Skype's SILK codec; WeChat and QQ write a byte 0x02 before it
+SKYPE = b"#!SILK_V3"  # start of a file in Skype's SILK codec; WeChat and QQ write a byte 0x02 before it
 
 
 @dataclass(frozen=True)
@@ -57,10 +57,13 @@ class Header:
     """Represent the header of a .silk file.
 
     Attributes:
-        codec: name and weights hash: "silk@0a1b2c3d4e5f".
-        dims_per_token: number of FSQ dimensions in one code, 1..20.
-        n_samples: samples of the wave; None if unknown when the header was written (a stream).
-        gain: factor that restores the level of a normalised recording after decoding; 1 if it was not normalised.
+        codec: codec name and weights hash, such as "silk@0a1b2c3d4e5f".
+        dims_per_token: number of FSQ dimensions per code, 1 to 20.
+        n_samples: length of the recording in samples, or None if it was unknown when the header was written.
+        sample_rate: sample rate in Hz.
+        frame_samples: number of samples per frame.
+        version: version of the format.
+        gain: factor that restores the level of a normalized recording after decoding; 1 without normalization.
     """
 
     codec: str
@@ -73,20 +76,24 @@ class Header:
 
     @property
     def codebook_sizes(self) -> tuple[int, ...]:
-        """Return the codebook sizes of the codes that a reader returns."""
+        """Return the codebook sizes for the grouping in `dims_per_token`."""
         return codebook_sizes(self.dims_per_token)
 
     @property
     def n_frames(self) -> int | None:
-        """Return the number of frames, or None if the header does not have the number of samples."""
+        """Return the number of frames, or None if the length is unknown."""
         return None if self.n_samples is None else n_frames(self.n_samples)
 
     def to_bytes(self) -> bytes:
-        """Return the bytes of the header with its checksum. Raises ArgumentError if a field is out of range."""
+        """Serialize the header with its checksum.
+
+        Raises:
+            ArgumentError: a field is out of range.
+        """
         codec = self.codec.encode()
         if not 1 <= len(codec) <= MAX_CODEC_BYTES or not self.codec.isprintable():
-            raise ArgumentError(f"codec must be a printable name of 1..{MAX_CODEC_BYTES} bytes; got {self.codec!r}.")
-        codebook_sizes(self.dims_per_token)  # raises if it is not 1..20
+            raise ArgumentError(f"codec must be a printable name of 1 to {MAX_CODEC_BYTES} bytes; got {self.codec!r}.")
+        codebook_sizes(self.dims_per_token)  # raises ArgumentError if dims_per_token is out of range
         n_samples = UNKNOWN if self.n_samples is None else check_n_samples(self.n_samples)
         fields = FIELDS.pack(self.sample_rate, self.frame_samples, n_samples, self.dims_per_token, len(codec))
         gain = GAIN.pack(_checked_gain(self.gain)) if self.version >= 2 else b""
@@ -97,14 +104,14 @@ class Header:
 
 @dataclass(frozen=True)
 class Chunk:
-    """Describe one chunk of frames by its header.
+    """Describe a chunk of frames.
 
     Attributes:
-        offset: offset of the chunk in the file, bytes.
-        coded: whether the payload is range-coded; False: raw, 48 bytes per frame.
-        first_frame: index of its first frame in the recording.
-        n_frames: number of its frames.
-        n_bytes: size of the payload, without the chunk header of 16 bytes.
+        offset: offset of the chunk in the file, in bytes.
+        coded: whether the payload is range-coded. Raw payloads have 48 bytes per frame.
+        first_frame: index of the first frame in the recording.
+        n_frames: number of frames.
+        n_bytes: size of the payload in bytes, without the chunk header.
     """
 
     offset: int
@@ -116,71 +123,77 @@ class Chunk:
 
 def _checked_gain(gain: float) -> float:
     if not MIN_GAIN <= gain <= MAX_GAIN:
-        raise ArgumentError(f"gain must be {MIN_GAIN:g}..{MAX_GAIN:g}; got {gain!r}.")
+        raise ArgumentError(f"gain must be between {MIN_GAIN:g} and {MAX_GAIN:g}; got {gain!r}.")
     return float(gain)
 
 
 def check_n_samples(n_samples: int) -> int:
-    """Return `n_samples` if a file can store it. Raises ArgumentError otherwise."""
+    """Return `n_samples` as an integer.
+
+    Raises:
+        ArgumentError: a file cannot store this value.
+    """
     if not isinstance(n_samples, (int, np.integer)) or not 1 <= n_samples < UNKNOWN:
         raise ArgumentError(f"n_samples must be an integer of at least 1; got {n_samples!r}.")
     return int(n_samples)
 
 
 def chunk_bytes(kind: bytes, frames: int, payload: bytes, crc_before: int) -> tuple[bytes, int]:
-    """Return the bytes of a whole chunk, and its checksum for the next chunk."""
+    """Serialize a chunk, and return its bytes and its checksum, which the next chunk continues."""
     crc = chunk_crc(kind, frames, payload, crc_before)
     return CHUNK.pack(kind, frames, len(payload), crc) + payload, crc
 
 
 def chunk_crc(kind: bytes, frames: int, payload: bytes, crc_before: int) -> int:
-    """Return the CRC-32 of a chunk (its header up to the CRC, then its payload), started from the previous CRC."""
+    """Return a chunk's CRC-32, which continues the CRC before it and covers the chunk's header and payload."""
     return zlib.crc32(payload, zlib.crc32(CHUNK.pack(kind, frames, len(payload), 0)[:-4], crc_before))
 
 
 def check_magic(name: str, prefix: bytes) -> None:
-    """Check that a file starts like a .silk file.
+    """Check that a file starts with the magic number of .silk files.
+
+    Args:
+        name: name of the file for messages.
+        prefix: first bytes of the file.
 
     Raises:
-        ContainerError: the file has another format. The message names the format if it is known.
+        ContainerError: the file has another format. The message names well-known formats.
     """
     start = prefix[: len(MAGIC)]
     if not start:
-        raise ContainerError(f"{name} must be a .silk file; it is empty.", 0)
+        raise ContainerError(f"The input must be a .silk file, but {name} is empty.", 0)
     if MAGIC.startswith(start):  # `start` is the whole magic, or a truncated one.
         return
     if start.startswith(MAGIC[:5]):
-        raise ContainerError(
-            f"{name} is a .silk file that is damaged at byte 5; a transfer in text mode may be the cause.", 5
-        )
+        raise ContainerError(f"{capitalized(name)} is damaged at byte 5, possibly by a transfer in text mode.", 5)
     if prefix.removeprefix(b"\x02").startswith(SKYPE):
         raise ContainerError(
-            f"{name} is a recording of Skype's SILK codec, which WeChat uses and silkcodec cannot read. "
-            "Convert it to WAV with a SILK decoder, then run silk encode.",
+            f"Cannot read {name}: it was encoded with Skype's SILK codec, which WeChat also uses. "
+            "Convert it to WAV with a decoder for that codec, then run silk encode.",
             0,
         )
     other = next((what for magic, what in OTHER_FORMATS.items() if start.startswith(magic)), None)
-    looks_like = f"is {other}" if other else f"starts with {start!r}"
-    raise ContainerError(f"{name} is not a .silk file; it {looks_like}. Encode it first.", 0)
+    got = other or f"a file that starts with {start!r}"
+    raise ContainerError(f"{capitalized(name)} must be a .silk file; got {got}. Run silk encode first.", 0)
 
 
 def parse_header(name: str, data: bytes) -> Header:
-    """Parse the bytes of a whole header.
+    """Parse a complete header.
 
     Args:
-        name: name of the file, for messages. data: the bytes, of the length that the header states.
+        name: name of the file for messages.
+        data: bytes of the header, including its checksum.
 
     Raises:
-        ContainerError: the checksum is wrong, the version is newer, or a value is invalid.
+        ContainerError: the checksum is wrong, the version is too new, or a value is invalid.
     """
     _, version, length = PREFIX.unpack_from(data)
     (crc,) = CRC.unpack_from(data, length - CRC.size)
     if crc != zlib.crc32(data[: -CRC.size]):
-        raise ContainerError(f"The header of {name} is damaged (bytes 0..{length - 1}): the checksum is wrong.", 0)
+        raise ContainerError(f"The header of {name} is damaged: the checksum of bytes 0 to {length - 1} is wrong.", 0)
     if version > VERSION:
         raise ContainerError(
-            f"{name} is a .silk file of version {version}; "
-            f"this silkcodec reads versions up to {VERSION}. Upgrade silkcodec.",
+            f"The format version of {name} must be at most {VERSION}; got {version}. Upgrade silkcodec.",
             len(MAGIC),
         )
     start = PREFIX.size + FIELDS.size
@@ -207,7 +220,7 @@ def parse_header(name: str, data: bytes) -> Header:
 
 
 def is_possible_chunk(kind: bytes, frames: int, n_bytes: int) -> bool:
-    """Return whether a chunk with this header is valid. This is checked before a payload is read or allocated."""
+    """Return whether the values in a chunk header are valid. Call this before reading the payload."""
     raw_bytes = frames * RAW_FRAME_BYTES
     fits = {
         RAW: 1 <= frames <= MAX_CHUNK_FRAMES and n_bytes == raw_bytes,
@@ -218,5 +231,5 @@ def is_possible_chunk(kind: bytes, frames: int, n_bytes: int) -> bool:
 
 
 def _impossible(name: str, offset: int, what: str) -> ContainerError:
-    # The checksum is correct, so the file is not damaged. It was written with an invalid value.
-    return ContainerError(f"{name} is not a valid .silk file: byte {offset} declares {what}.", offset)
+    # The checksum is correct, so the file was written with an invalid value.
+    return ContainerError(f"The header of {name} is invalid: byte {offset} declares {what}.", offset)

@@ -1,4 +1,4 @@
-"""Write .silk files frame by frame, atomically to a path or incrementally to a pipe."""
+"""Write .silk files frame by frame, either atomically to a path or incrementally to a pipe."""
 
 from __future__ import annotations
 
@@ -28,40 +28,40 @@ from silkcodec.output import replacing
 from silkcodec.spec import DIMS_PER_TOKEN, LATENT_WIDTH, N_LEVELS
 from silkcodec.tokens import codes_to_levels, n_frames
 
-RAW_CHUNK_FRAMES = 25  # 10 s: 16 bytes of chunk header on 1,200 of payload
-CODED_CHUNK_FRAMES = 75  # 30 s: the model starts again in every chunk and needs about this time to converge
+RAW_CHUNK_FRAMES = 25  # 10 s, which is 16 bytes of header and 1,200 bytes of payload per chunk
+CODED_CHUNK_FRAMES = 75  # 30 s, because the model is reset in every chunk and takes about this long to converge
 
 
 class Writer:
     """Write one recording to a .silk file, frame by frame.
 
-    If `file` is a path, the bytes go to a hidden file beside it, which `finish` renames to the path. If `file` is a
-    file object (for example, a pipe), the writer writes chunk by chunk and leaves the object open.
+    If `file` is a path, the writer writes to a hidden file next to it, and `finish` renames this file to the path. If
+    `file` is a file object, such as a pipe, the writer writes chunk by chunk and does not close the object.
 
         with Writer("talk.silk", codec="silk@0a1b2c3d4e5f") as writer:
-            for wave in waves:
-                writer.write(encoder.feed(wave))
+            for block in blocks:
+                writer.write(encoder.feed(block))
             writer.write(encoder.flush())
             writer.finish(n_samples)
 
     Args:
         file: a path or a binary file object.
-        codec: name and weights hash, as in `Tokens.codec`.
-        dims_per_token: group size of the codes for `write`, 1..20. A reader returns the same groups.
-        n_samples: number of samples of the wave, for the header; None if unknown, in which case `finish` needs it.
-        gain: see `Header`. Any value except 1 makes a file of version 2.
-        entropy: range-code each chunk that becomes smaller.
-        chunk_frames: frames per chunk, 1..4096; None: 25, or 75 if range-coded. A reader reads whole chunks.
-        overwrite: whether an existing file may be replaced.
+        codec: codec name and weights hash, as in `Tokens.codec`.
+        dims_per_token: number of FSQ dimensions per code, 1 to 20. Readers return the same grouping.
+        n_samples: length of the recording in samples. If it is None, pass it to `finish`.
+        gain: see `Header`. A gain other than 1 requires version 2 of the format.
+        entropy: range-code the chunks that become smaller this way.
+        chunk_frames: number of frames per chunk, 1 to 4096. None uses 25, or 75 with `entropy`.
+        overwrite: replace the file if it exists.
 
     Attributes:
-        n_frames: frames passed to `write` so far.
-        n_bytes: bytes written so far.
+        n_frames: number of frames passed to the writer so far.
+        n_bytes: number of bytes written so far.
 
     Raises:
         ArgumentError: an argument is out of range.
         MissingExtraError: `entropy` is set, but constriction is not installed.
-        OutputError: the file exists already or cannot be written.
+        OutputError: the file already exists or cannot be written.
     """
 
     def __init__(
@@ -79,9 +79,9 @@ class Writer:
         if chunk_frames is None:
             chunk_frames = CODED_CHUNK_FRAMES if entropy else RAW_CHUNK_FRAMES
         if not 1 <= chunk_frames <= MAX_CHUNK_FRAMES:
-            raise ArgumentError(f"chunk_frames must be 1..{MAX_CHUNK_FRAMES}; got {chunk_frames}.")
+            raise ArgumentError(f"chunk_frames must be between 1 and {MAX_CHUNK_FRAMES}; got {chunk_frames}.")
         if entropy:
-            payload.require()  # Fail now, not after half an hour of encoding.
+            payload.require()  # Fail before a long encoding starts.
         self.header = Header(codec, dims_per_token, n_samples, version=1 if gain == 1 else 2, gain=gain)
         header = self.header.to_bytes()
         self.n_frames = 0
@@ -96,29 +96,37 @@ class Writer:
         self._put(header)
 
     def write(self, codes: ArrayLike) -> None:
-        """Append frames: codes, integers [F, K] in the writer's grouping; F may be 0.
+        """Append frames given as codes.
+
+        Args:
+            codes: integers [F, K] in the writer's grouping. F can be 0.
 
         Raises:
-            TokensError: codes are out of range or of another shape; none of them is written.
-            OutputError: the disk is full or the pipe is closed.
+            TokensError: the codes are out of range or have another shape. In this case, nothing is written.
+            OutputError: the file cannot be written, for example because the disk is full or the pipe is closed.
         """
         self._write(codes_to_levels(codes, self.header.dims_per_token))
 
     def write_levels(self, levels: NDArray[np.integer[Any]]) -> None:
-        """Append frames: levels, integers [F, 128] in 0..7, which are the same in any grouping.
+        """Append frames given as FSQ levels.
+
+        Args:
+            levels: integers [F, 128] in 0..7. F can be 0.
 
         Raises:
             TokensError, OutputError: see `write`.
         """
         if levels.ndim != 2 or levels.shape[1] != LATENT_WIDTH or levels.dtype.kind not in "iu":
-            raise TokensError(f"Levels must be integers [F, {LATENT_WIDTH}]; got {levels.dtype} {levels.shape}.")
+            raise TokensError(
+                f"levels must be integers of shape [frames, {LATENT_WIDTH}]; got {levels.dtype} {levels.shape}."
+            )
         if levels.size and not 0 <= levels.min() <= levels.max() < N_LEVELS:
-            raise TokensError(f"Levels must be 0..{N_LEVELS - 1}; got {levels.min()}..{levels.max()}.")
+            raise TokensError(f"levels must be between 0 and {N_LEVELS - 1}; got {levels.min()} to {levels.max()}.")
         self._write(levels.astype(np.int8))
 
     def _write(self, levels: payload.Levels) -> None:
         if self._finished:
-            raise ArgumentError("write() must not be called after finish().")
+            raise ArgumentError("Cannot write to a .silk file after finish() or abort().")
         self.n_frames += len(levels)
         self._levels = np.concatenate([self._levels, levels])
         whole = len(self._levels) // self._chunk_frames * self._chunk_frames
@@ -127,7 +135,11 @@ class Writer:
         self._levels = self._levels[whole:]
 
     def flush(self) -> None:
-        """End the current chunk, so that a reader of a pipe gets all frames written so far. Raises OutputError."""
+        """End the current chunk, so that the reader of a pipe receives all frames written so far.
+
+        Raises:
+            OutputError: see `write`.
+        """
         if len(self._levels):
             self._put_chunk(self._levels)
             self._levels = self._levels[:0]
@@ -135,35 +147,35 @@ class Writer:
             self._file.flush()
 
     def finish(self, n_samples: int | None = None) -> None:
-        """Write the last frames and the end chunk, and rename the file to its path.
+        """Write the remaining frames and the end chunk, and rename the file to its path.
 
         Args:
-            n_samples: samples of the whole wave; None: the value passed to the constructor.
+            n_samples: length of the recording in samples. None uses the value passed to the constructor.
 
         Raises:
-            ArgumentError: n_samples was never passed, or was passed twice with different values.
+            ArgumentError: n_samples is missing, or differs from the value passed to the constructor.
             TokensError: the number of frames written is not ceil(n_samples / 9600).
-            OutputError: the disk is full or the pipe is closed.
+            OutputError: see `write`.
         """
         known = self.header.n_samples
         total = known if n_samples is None else n_samples
-        if total is None or known not in (None, total):
-            raise ArgumentError(
-                f"n_samples must be passed to Writer or to finish(), or be equal in both; got {known} and {n_samples}."
-            )
+        if total is None:
+            raise ArgumentError("n_samples must be passed to Writer or to finish(); got None for both.")
+        if known not in (None, total):
+            raise ArgumentError(f"n_samples must be {known}, as passed to Writer; got {n_samples}.")
         check_n_samples(total)
         if n_frames(total) != self.n_frames:
-            raise TokensError(f"{total} samples need {n_frames(total)} Silk frames; got {self.n_frames}.")
+            raise TokensError(f"{total} samples require {n_frames(total)} Silk frames; got {self.n_frames}.")
         self.flush()
         chunk, _ = chunk_bytes(END, 0, END_PAYLOAD.pack(total), self._crc)
         self._put(chunk)
         with self._abort_on_error():
             self._file.flush()
-            self._files.close()  # This renames the file to its path.
+            self._files.close()  # renames the file to its path
         self._finished = True
 
     def abort(self) -> None:
-        """Stop writing. A path is left unchanged. A file object keeps the bytes so far, without an end chunk."""
+        """Stop writing and discard the file. A file object keeps the bytes written so far, without an end chunk."""
         self._discard(OutputError("Writing the .silk file was aborted."))
 
     def __enter__(self) -> Writer:
@@ -184,7 +196,7 @@ class Writer:
         kind, data = RAW, payload.pack(levels)
         if self._entropy:
             coded = payload.encode(levels)
-            if len(coded) < len(data):  # Short chunks and uniformly distributed levels do not become smaller.
+            if len(coded) < len(data):  # Short chunks and uniformly distributed levels do not shrink.
                 kind, data = CODED, coded
         chunk, self._crc = chunk_bytes(kind, len(levels), data, self._crc)
         self._put(chunk)
@@ -192,10 +204,10 @@ class Writer:
     def _put(self, data: bytes) -> None:
         view = memoryview(data)
         with self._abort_on_error():
-            while view:  # An unbuffered file may write only a part of the bytes.
+            while view:  # An unbuffered file may write only some of the bytes.
                 taken = self._file.write(view)
                 if taken is None:
-                    raise BlockingIOError("it is in non-blocking mode; a blocking file is needed")
+                    raise BlockingIOError("the file must be in blocking mode")
                 view = view[taken:]
         self.n_bytes += len(data)
 
@@ -206,21 +218,21 @@ class Writer:
         if not hasattr(file, "write"):
             raise ArgumentError(f"file must be a path or a binary file object; got {type(file).__name__}.")
         name = getattr(file, "name", None)
-        self._name = name if isinstance(name, str) else "the output"  # a pipe's name is a number
+        self._name = f"'{name}'" if isinstance(name, str) else "the output"  # The name of a pipe is a number.
         return file
 
     def _discard(self, error: BaseException) -> None:
         self._finished = True
-        self._files.__exit__(type(error), error, error.__traceback__)  # This removes the file of `replacing`.
+        self._files.__exit__(type(error), error, error.__traceback__)  # removes the hidden file
 
     @contextmanager
     def _abort_on_error(self) -> Iterator[None]:
-        """Discard the incomplete file on any error, also if the writer is not used in a `with` block."""
+        """Discard the incomplete file after an error, even if the writer is not used in a `with` block."""
         try:
             yield
         except OSError as error:
             self._discard(error)
-            raise OutputError(f"{self._name} cannot be written: {error.strerror or error}.") from error
+            raise OutputError(f"Cannot write {self._name}: {error.strerror or error}.") from error
         except BaseException as error:
             self._discard(error)
             raise

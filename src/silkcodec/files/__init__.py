@@ -1,8 +1,8 @@
-"""Encode and decode whole files block by block, with memory use that does not depend on their duration.
+"""Encode and decode files block by block, with memory use that does not depend on their duration.
 
-encode_file      sound file -Reader-> blocks -StreamEncoder-> codes -Writer-> .silk
-decode_file      .silk -Reader-> codes -StreamDecoder-> blocks -Writer-> sound file
-roundtrip_file   both (in roundtrip.py), with the mel distance and a picture of both spectrograms
+encode_file      audio file -Reader-> blocks -StreamEncoder-> codes -Writer-> .silk
+decode_file      .silk -Reader-> codes -StreamDecoder-> blocks -Writer-> audio file
+roundtrip_file   both, with the mel distance and a picture of both spectrograms (in roundtrip.py)
 """
 
 from __future__ import annotations
@@ -30,31 +30,31 @@ from silkcodec.silk import Silk
 from silkcodec.silk.stream import StreamDecoder, StreamEncoder
 from silkcodec.spec import FRAME_SAMPLES, SILK_FRAME_RATE, SILK_SAMPLE_RATE
 
-BLOCK_S = 10.0  # length of a block read from a sound file
-PREROLL_FRAMES = 8  # decoded before a part and discarded, because the decoder output depends on a few past frames
+BLOCK_S = 10.0  # length of a block that is read from an audio file
+PREROLL_FRAMES = 8  # frames decoded before a part and discarded, because the output depends on a few past frames
 
 Wave = NDArray[np.float32]
 Advance = Callable[[float], None]
-"""Progress callback; receives the seconds of audio processed since the last call."""
+"""Progress callback that receives the seconds of audio processed since the last call."""
 
 
 @dataclass(frozen=True)
 class Coding:
-    """Hold the measured numbers of one encoded or decoded file.
+    """Represent the result of encoding or decoding a file.
 
     Attributes:
-        source, target: paths, or "-".
-        n_samples: number of samples of the wave at 24 kHz.
+        source, target: paths, or "-" for standard input and output.
+        n_samples: length of the recording in samples at 24 kHz.
         n_frames: number of frames.
-        codebook_sizes: sizes of the codebooks, each of which has one token in a frame.
-        file_bytes: size of the .silk file.
-        wall_s: time to read, compute and write, without loading the model.
-        damage: the damage of a .silk file that was decoded with `recover`; None if there is none.
-        level: level of an encoded sound file before normalisation.
-        gain: factor applied to the decoded wave. If it is not 1, the recording was normalised.
-        n_clipped, peak: for a decoded file, the number of samples beyond full scale that its sample type could not
-            hold, and the peak of the decoded wave before rescaling. Full scale is 1.
-        warning: a problem of an encoded sound file: its channels cancel each other.
+        codebook_sizes: size of each codebook. Each frame has one token per codebook.
+        file_bytes: size of the .silk file in bytes.
+        wall_s: time in seconds for reading, computing and writing, without loading the model.
+        damage: damage of a .silk file that was decoded with `recover`, or None if it is undamaged.
+        level: level of an encoded recording before normalization.
+        gain: factor that is applied after decoding. It differs from 1 if the recording was normalized.
+        n_clipped: number of samples in a decoded file that were clipped to full scale.
+        peak: peak of the decoded audio before rescaling, relative to full scale.
+        warning: warning about an encoded recording whose channels cancel each other.
     """
 
     source: str
@@ -73,33 +73,33 @@ class Coding:
 
     @property
     def duration_s(self) -> float:
-        """Return the duration of the wave, seconds."""
+        """Return the duration of the recording in seconds."""
         return self.n_samples / SILK_SAMPLE_RATE
 
     @property
     def n_tokens(self) -> int:
-        """Return the number of tokens in all frames."""
+        """Return the total number of tokens."""
         return self.n_frames * len(self.codebook_sizes)
 
     @property
     def tokens_per_second(self) -> float:
-        """Return the token count divided by the duration of their frames; see `Tokens.tokens_per_second`."""
+        """Return the token rate; see `Tokens.tokens_per_second`."""
         return self.n_tokens * SILK_FRAME_RATE / max(1, self.n_frames)
 
     @property
     def bits_per_second(self) -> float:
-        """Return the bit rate of the tokens; see `Tokens.bits_per_second`."""
+        """Return the bit rate; see `Tokens.bits_per_second`."""
         bits = self.n_frames * sum(map(math.log2, self.codebook_sizes))
         return bits * SILK_FRAME_RATE / max(1, self.n_frames)
 
     @property
     def x_realtime(self) -> float:
-        """Return the seconds of sound processed per second of wall time."""
+        """Return the seconds of audio processed per second of wall time."""
         return self.duration_s / max(self.wall_s, 1e-9)
 
 
 def nothing(_: float) -> None:
-    """Do nothing: the default progress callback."""
+    """Do nothing. This is the default progress callback."""
 
 
 def encode_file(
@@ -114,19 +114,25 @@ def encode_file(
     opened: Advance = nothing,
     advance: Advance = nothing,
 ) -> Coding:
-    """Encode a sound file to a .silk file.
+    """Encode an audio file to a .silk file.
 
     Args:
-        source, target: paths, or "-" for standard input and output; the source may be a binary file.
+        codec: a loaded Silk codec.
+        source: path of the audio file, "-" for standard input, or a binary file.
+        target: path of the .silk file, or "-" for standard output.
         entropy: range-code the file.
-        channel: the channel to encode, counted from 0; None: the mean of all.
-        normalize: remove the offset and encode the recording at the level at which speech is encoded best. This
-            reads the file twice. The .silk file stores the gain, and decoding restores the level.
-        opened: called before the model is loaded, with the duration in the file's header, seconds.
-        advance: called with the seconds of audio processed since the last call.
+        channel: channel to encode, counted from 0. None averages all channels.
+        overwrite: replace the target if it exists.
+        normalize: remove the offset and normalize the level before encoding. This reads the source twice. The .silk
+            file stores the gain, and decoding restores the level.
+        opened: callback that receives the duration in seconds according to the source's header, before the model is
+            loaded.
+        advance: progress callback that receives the seconds of audio processed since the last call.
 
     Raises:
-        AudioError, OutputError; MissingExtraError for `entropy` without its extra.
+        AudioError: the source cannot be read.
+        OutputError: the target cannot be written.
+        MissingExtraError: `entropy` is set, but its extra is not installed.
     """
     started = time.perf_counter()
     with ExitStack() as stack:
@@ -165,7 +171,15 @@ def encode_file(
 
 
 def measure_file(source: str | os.PathLike[str] | BinaryIO, *, channel: int | None = None) -> Level:
-    """Return the level of a sound file, or of one channel, in bounded memory. Raises AudioError."""
+    """Measure the level of an audio file in bounded memory.
+
+    Args:
+        source: a path, "-" for standard input, or a binary file.
+        channel: channel to measure, counted from 0. None averages all channels.
+
+    Raises:
+        AudioError: the source cannot be read.
+    """
     meter = Meter()
     with audio.Reader(source, channel=channel) as reader:
         for block in reader.blocks(BLOCK_S):
@@ -174,7 +188,11 @@ def measure_file(source: str | os.PathLike[str] | BinaryIO, *, channel: int | No
 
 
 def rereadable(source: Any, stack: ExitStack) -> Any:
-    """Return a source that can be read twice. A pipe is copied to a temporary file. Raises AudioError."""
+    """Return a source that can be read twice, by copying a pipe to a temporary file.
+
+    Raises:
+        AudioError: the pipe is empty or cannot be copied.
+    """
     if source == "-":
         source = sys.stdin.buffer
     elif isinstance(source, (str, os.PathLike)) or source.seekable():
@@ -196,17 +214,23 @@ def decode_file(
     opened: Advance = nothing,
     advance: Advance = nothing,
 ) -> Coding:
-    """Decode a .silk file to a sound file at 24 kHz. The suffix of the target selects the format.
+    """Decode a .silk file to an audio file at 24 kHz. The suffix of the target selects the format.
 
     Args:
-        source, target: paths, or "-" for standard input and output; the source may be a binary file.
+        codec: a loaded Silk codec.
+        source: path of the .silk file, "-" for standard input, or a binary file.
+        target: path of the audio file, or "-" for WAV on standard output.
+        overwrite: replace the target if it exists.
         recover: decode a damaged file up to the damage, and report the damage in the result.
-        start_s, duration_s: decode only this part.
-        subtype, rescale: options of the sound file, see `audio.Writer`.
-        opened, advance: see `encode_file`. The duration is 0 if it is not known in advance.
+        start_s, duration_s: part to decode, in seconds. If duration_s is None, the part extends to the end.
+        subtype, rescale: see `audio.Writer`.
+        opened, advance: see `encode_file`. `opened` receives 0 if the duration is unknown.
 
     Raises:
-        ContainerError, OutputError, ArgumentError; TokensError if the file was encoded with other weights.
+        ContainerError: the source cannot be read.
+        OutputError: the target cannot be written.
+        ArgumentError: the part is not within the recording, or the output format is not supported.
+        TokensError: the source was encoded with other weights.
     """
     started = time.perf_counter()
     with Playback(codec, source, recover=recover, start_s=start_s, duration_s=duration_s) as playback:
@@ -221,12 +245,13 @@ def decode_file(
 
 
 class Playback:
-    """Decode a .silk file into blocks of its wave, in bounded memory.
+    """Decode a .silk file to blocks of samples, in bounded memory.
 
-    Args: see `decode_file`.
+    Args:
+        codec, source, recover, start_s, duration_s: see `decode_file`.
 
     Attributes:
-        damage: set after `blocks`: the damage found in the file, or None.
+        damage: damage found in the file, or None. It is set when `blocks` ends.
     """
 
     def __init__(
@@ -239,7 +264,9 @@ class Playback:
         duration_s: float | None = None,
     ) -> None:
         if not (start_s >= 0 and math.isfinite(start_s)) or not (duration_s is None or duration_s > 0):
-            raise ArgumentError(f"start_s must be at least 0 and duration_s above 0; got {start_s} and {duration_s}.")
+            raise ArgumentError(
+                f"The start must be at least 0 s and the duration must be positive; got {start_s} and {duration_s}."
+            )
         self._start = round(start_s * SILK_SAMPLE_RATE)  # samples
         self._end = math.inf if duration_s is None else self._start + round(duration_s * SILK_SAMPLE_RATE)
         self._first_frame = max(0, self._start // FRAME_SAMPLES - PREROLL_FRAMES)
@@ -258,22 +285,23 @@ class Playback:
 
     @property
     def n_samples_expected(self) -> int | None:
-        """Return the number of samples that `blocks` will yield, or None if it is not known in advance."""
+        """Return the number of samples that `blocks` will yield, or None if it is unknown."""
         total = self._reader.header.n_samples
         if total is None or self._recover:
             return None
         return max(0, int(min(total, self._end)) - self._start)
 
     def blocks(self) -> Iterator[Wave]:
-        """Yield the blocks, float32 [n] each, at 24 kHz.
+        """Yield blocks of samples, float32 [n], at 24 kHz.
 
         Raises:
-            ContainerError: the file is damaged. ArgumentError: the part begins after the end of the file.
+            ContainerError: the file is damaged.
+            ArgumentError: the part begins after the end of the recording.
         """
         first = self._first_frame
         last = None if self._end == math.inf else -(-int(self._end) // FRAME_SAMPLES)
-        at = first * FRAME_SAMPLES  # the first sample of the held block
-        held = np.zeros(0, dtype=np.float32)  # Held back, because the last block must be cut at the end of the wave.
+        at = first * FRAME_SAMPLES  # position of the first sample in `held`
+        held = np.zeros(0, dtype=np.float32)  # One block is held back, because the last block must be cut.
         try:
             for levels in self._reader.levels(first, last):
                 yield self._cut(held, at, math.inf)
@@ -290,19 +318,19 @@ class Playback:
         if self._n_samples == 0:
             held_s = min(total, at + len(held)) / SILK_SAMPLE_RATE
             raise ArgumentError(
-                f"The start must be within the {held_s:.3f} s of {self._reader.name};"
+                f"The start must be before the end of {self._reader.name} at {held_s:.3f} s;"
                 f" got {self._start / SILK_SAMPLE_RATE:g} s."
             )
 
     def _cut(self, wave: Wave, at: int, total: float) -> Wave:
-        """Return the samples of a block starting at sample `at` that are within the part and the recording."""
+        """Return the samples of a block that are within the part and the recording. The block starts at sample `at`."""
         low, high = self._start - at, min(self._end, total) - at
         part = wave[max(0, low) : max(0, int(min(high, len(wave))))]
         self._n_samples += len(part)
         return part
 
     def coding(self, source: str, target: str, wall_s: float, file: audio.Writer) -> Coding:
-        """Return the numbers of the decoded file. The frames include those decoded before a part."""
+        """Return the result of decoding. n_frames includes the frames that were decoded before a part."""
         return Coding(
             source=source,
             target=target,
@@ -325,7 +353,7 @@ class Playback:
 
 
 def _loading_s(codec: Silk, **graphs: bool) -> float:
-    """Load the graphs of the model that are not loaded yet, and return the time that it took, seconds."""
+    """Load the requested graphs if they are not loaded yet, and return the elapsed time in seconds."""
     started = time.perf_counter()
     codec.prepare(**graphs)
     return time.perf_counter() - started

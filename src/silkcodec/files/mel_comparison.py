@@ -1,7 +1,7 @@
-"""Compare two waves of equal length as streams: compute their mel distance and both spectrograms.
+"""Compare two recordings of equal length as streams, by their mel distance and their spectrograms.
 
-The spectrogram of an hour takes 180 MB, so only as many columns are kept as a picture can show. Each of them is the
-mean of the 10 ms columns that it covers.
+The spectrogram of an hour of audio takes 180 MB. To save memory, only the columns that a picture can show are kept, and
+each of them is the mean of several 10 ms columns.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ from silkcodec.mel import HISTORY, HOP, LOOKAHEAD, N_MELS, log_mel
 Wave = NDArray[np.float32]
 Mel = NDArray[np.float32]
 
-_PAST = -(-HISTORY // HOP)  # columns kept as the history of the next one
+_PAST = -(-HISTORY // HOP)  # number of columns kept as history for the next column
 
 
 class MelStream:
-    """Compute `mel.log_mel` of a stream of samples at 24 kHz: float32 [C, 128], one column every 10 ms."""
+    """Compute `mel.log_mel` for a stream of samples at 24 kHz, float32 [C, 128] with one column per 10 ms."""
 
     def __init__(self) -> None:
-        self._buffer = np.zeros(_PAST * HOP, dtype=np.float32)  # starts `_PAST` columns before the next one
+        self._buffer = np.zeros(_PAST * HOP, dtype=np.float32)  # starts `_PAST` columns before the next column
         self._n_samples = 0
         self._n_columns = 0
 
     def feed(self, block: Wave) -> Mel:
-        """Add samples, float32 [n], and return the columns whose 20 ms of look-ahead are complete."""
+        """Add samples, float32 [n], and return the columns whose 20 ms look-ahead is complete."""
         self._n_samples += len(block)
         self._buffer = np.concatenate([self._buffer, block])
         return self._take((len(self._buffer) - LOOKAHEAD) // HOP - _PAST)
 
     def flush(self) -> Mel:
-        """Return the remaining columns, with silence after the end: ceil(n / 240) columns in total."""
+        """End the stream and return the remaining columns. The stream has ceil(n / 240) columns in total."""
         missing = -(-self._n_samples // HOP) - self._n_columns
         self._buffer = np.pad(self._buffer, (0, HOP + LOOKAHEAD))
         return self._take(missing)
@@ -47,15 +47,15 @@ class MelStream:
 
 
 class Comparison:
-    """Compare an original and a decoded wave block by block. The results are available after `finish`.
+    """Compare an original and a decoded recording block by block. The results are available after `finish`.
 
     Args:
-        n_samples: number of samples of each wave at 24 kHz.
-        width: number of spectrogram columns to keep; fewer for a short wave.
+        n_samples: length of each recording in samples at 24 kHz.
+        width: maximum number of spectrogram columns to keep.
 
     Attributes:
-        mel_distance: mean absolute difference of the log-mel columns (natural log), as in `silk compare`.
-        original, decoded: log-mel spectrograms, float32 [up to `width`, 128].
+        mel_distance: mean absolute difference of the log-mel spectrograms (natural logarithm), as in `silk compare`.
+        original, decoded: log-mel spectrograms, float32 [C, 128] with at most `width` columns.
     """
 
     def __init__(self, n_samples: int, width: int) -> None:
@@ -68,11 +68,11 @@ class Comparison:
         self._n_columns = 0
 
     def feed(self, original: Wave, decoded: Wave) -> None:
-        """Add the next block of both waves, float32 [n] each."""
+        """Add the next block of both recordings, float32 [n] each."""
         self._add(*(stream.feed(block) for stream, block in zip(self._streams, (original, decoded), strict=True)))
 
     def finish(self) -> None:
-        """Mark the end of both waves and compute the results."""
+        """End both recordings and compute the results."""
         self._add(*(stream.flush() for stream in self._streams))
 
     def _add(self, original: Mel, decoded: Mel) -> None:
@@ -86,17 +86,17 @@ class Comparison:
 
     @property
     def mel_distance(self) -> float:
-        """Return the mean absolute difference of the log-mel columns."""
+        """Return the mean absolute difference of the log-mel spectrograms."""
         return self._difference / max(1, self._n_columns * N_MELS)
 
     @property
     def original(self) -> Mel:
-        """Return the log-mel spectrogram of the original."""
+        """Return the original's log-mel spectrogram."""
         return self._mean(0)
 
     @property
     def decoded(self) -> Mel:
-        """Return the log-mel spectrogram of the decoded wave."""
+        """Return the decoded recording's log-mel spectrogram."""
         return self._mean(1)
 
     def _mean(self, which: int) -> Mel:

@@ -1,4 +1,4 @@
-"""Encode and decode a sound file: write the .silk file, the decoded wave and a picture of both spectrograms."""
+"""Encode and decode an audio file, and write the .silk file, the decoded audio and a picture of both spectrograms."""
 
 from __future__ import annotations
 
@@ -20,7 +20,13 @@ from silkcodec.spec import SILK_SAMPLE_RATE
 
 @dataclass(frozen=True)
 class Roundtrip:
-    """Hold the results of encoding and decoding, the mel distance of the waves (natural log) and the picture's path."""
+    """Represent the result of a round trip.
+
+    Attributes:
+        encoding, decoding: results of encoding and decoding.
+        mel_distance: mean absolute difference of the log-mel spectrograms (natural logarithm).
+        picture: path of the picture.
+    """
 
     encoding: Coding
     decoding: Coding
@@ -29,16 +35,30 @@ class Roundtrip:
 
 
 def targets(wave_path: str) -> tuple[str, str]:
-    """Return the paths of the .silk file and the picture for a wave: a.silk.wav -> a.silk, a.silk.png."""
+    """Return the paths of the .silk file and the picture for a decoded file.
+
+    >>> targets("a.silk.wav")
+    ('a.silk', 'a.silk.png')
+    """
     base = os.path.splitext(wave_path)[0]
     return base if base.endswith(".silk") else f"{base}.silk", f"{base}.png"
 
 
 def check_targets(wave_paths: Sequence[str], *, overwrite: bool, subtype: str | None = None) -> None:
-    """Check that all files of these round trips can be written. Raises OutputError, ArgumentError."""
+    """Check that all output files can be written.
+
+    Args:
+        wave_paths: paths of the decoded files.
+        overwrite: whether existing files can be replaced.
+        subtype: sample type of the decoded files; see `audio.Writer`.
+
+    Raises:
+        OutputError: a file already exists or cannot be written.
+        ArgumentError: a path is "-", or its format is not supported.
+    """
     for wave_path in wave_paths:
         if wave_path == "-":
-            raise ArgumentError("A round trip writes three files, so -o must be a file or a folder; got -.")
+            raise ArgumentError("The output (-o) of silk roundtrip must be a file or a folder; got '-'.")
         audio.output_format(wave_path, subtype)
         for path in (wave_path, *targets(wave_path)):
             check_output(path, overwrite=overwrite)
@@ -58,20 +78,20 @@ def roundtrip_file(
     opened: Advance = nothing,
     advance: Advance = nothing,
 ) -> Roundtrip:
-    """Encode and decode a sound file, measure the difference, and draw both spectrograms.
+    """Encode and decode an audio file, measure the difference, and draw both spectrograms.
 
     Args:
-        source: a path, or "-" for standard input.
-        wave_path: path of the decoded wave. The other two files are written next to it, see `targets`.
-        entropy: range-code the .silk file.
-        subtype, rescale: options of the decoded wave, see `audio.Writer`.
-        channel: the channel to encode, counted from 0; None: the mean of all.
-        normalize: see `encode_file`.
-        opened: see `encode_file`.
-        advance: called with the seconds of audio processed since the last call. They add up to the duration.
+        codec: a loaded Silk codec.
+        source: path of the audio file, or "-" for standard input.
+        wave_path: path of the decoded file. The other files are written next to it; see `targets`.
+        subtype, rescale: options for the decoded file; see `audio.Writer`.
+        entropy, channel, overwrite, normalize, opened, advance: see `encode_file`.
 
     Raises:
-        AudioError, OutputError; MissingExtraError for `entropy` without its extra.
+        AudioError: the source cannot be read.
+        OutputError: a file already exists or cannot be written.
+        ArgumentError: the output format is not supported.
+        MissingExtraError: `entropy` is set, but its extra is not installed.
     """
     silk_path, picture_path = targets(wave_path)
     check_targets([wave_path], overwrite=overwrite, subtype=subtype)
@@ -102,7 +122,7 @@ def roundtrip_file(
             wall_s, started = 0.0, time.perf_counter()
             for wave in playback.blocks():
                 decoded.write(wave)
-                wall_s += time.perf_counter() - started  # decoding only, without the comparison
+                wall_s += time.perf_counter() - started  # time for decoding, without the comparison
                 comparison.feed(reader.read(len(wave)), wave)
                 half(len(wave) / SILK_SAMPLE_RATE)
                 started = time.perf_counter()

@@ -1,6 +1,6 @@
 """Run work in other processes.
 
-cores.py           the number of cores that this process may use
-worker_process.py  a process that runs a function and can be killed
-rebuilt.py         pickling of codecs, for use in another process
+cores.py           counts the cores that this process can use
+worker_process.py  runs a function in a process that can be killed
+rebuilt.py         pickles codecs for use in other processes
 """

@@ -1,7 +1,8 @@
-"""Count the processor cores that this process may use, from the affinity mask and the CPU quota of its control groups.
+"""Count the processor cores that this process can use.
 
-In a container limited with `docker run --cpus 2` the system still reports all cores of the host. If more threads run
-than the quota allows, the kernel stops all of them until the next period begins.
+The count takes the affinity mask and the CPU quota of the process's control groups into account. In a container that
+was started with `docker run --cpus 2`, the system still reports all cores of the host. If a process uses more CPU time
+than its quota, the kernel suspends all its threads until the next period begins.
 """
 
 from __future__ import annotations
@@ -11,25 +12,25 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-GROUPS = Path("/proc/self/cgroup")  # control groups of this process, one ID:CONTROLLERS:PATH per line
+GROUPS = Path("/proc/self/cgroup")  # control groups of this process, one line ID:CONTROLLERS:PATH per group
 MOUNT = Path("/sys/fs/cgroup")
 
 
 def available_cores() -> int:
-    """Return the number of cores that this process may use, at least 1. A quota of half a core counts as 1."""
+    """Return the number of cores that this process can use. Fractional quotas are rounded up."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, math.ceil(min(cores, cpu_quota())))
 
 
 def cpu_quota(groups: Path = GROUPS, mount: Path = MOUNT) -> float:
-    """Return the lowest CPU quota of the control groups of this process, in cores; infinite without a quota.
+    """Return the lowest CPU quota of this process's control groups in cores, or infinity if there is no quota.
 
-    Both versions of control groups are read: cpu.max of version 2, and cpu.cfs_quota_us and cpu.cfs_period_us of
-    version 1.
+    Both versions of control groups are supported. Version 2 stores the quota in cpu.max, and version 1 in
+    cpu.cfs_quota_us and cpu.cfs_period_us.
     """
     try:
         lines = groups.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):  # not Linux, or no /proc
+    except (OSError, UnicodeDecodeError):  # not Linux, or /proc is not mounted
         return math.inf
     quotas = [math.inf]
     for line in lines:
@@ -44,7 +45,7 @@ def cpu_quota(groups: Path = GROUPS, mount: Path = MOUNT) -> float:
 
 
 def _up(mount: Path, path: str) -> Iterator[Path]:
-    """Yield the folders of a group and its parents. In a container only its own group may be mounted, at the root."""
+    """Yield the folders of a group and its parents up to the root, where a container may mount its own group."""
     parts = [part for part in path.split("/") if part not in ("", ".", "..")]
     for n in range(len(parts), -1, -1):
         yield mount.joinpath(*parts[:n])
@@ -58,7 +59,7 @@ def _words(file: Path) -> list[str]:
 
 
 def _ratio(words: list[str]) -> float:
-    """Return a quota and a period, both in microseconds, as a number of cores. "max" and -1 mean no quota."""
+    """Divide a quota by a period, both in microseconds. "max" and -1 mean that there is no quota."""
     if len(words) != 2 or not all(word.isdigit() for word in words) or int(words[1]) == 0 or int(words[0]) == 0:
         return math.inf
     return int(words[0]) / int(words[1])

@@ -1,7 +1,7 @@
-"""Send a codec to another process as the arguments of its constructor.
+"""Pickle codecs as the arguments of their constructors.
 
-Sessions, locks and C libraries cannot be pickled, so each worker loads its own codec. This works under `spawn` and
-`forkserver`, in a `Pool` and in a `DataLoader`.
+Sessions, locks and C libraries cannot be pickled, so each process loads its own codec. This works with the start
+methods `spawn` and `forkserver`, in a `Pool` and in a `DataLoader`.
 """
 
 from __future__ import annotations
@@ -13,22 +13,35 @@ from silkcodec.errors import WeightsError
 
 
 def recipe(codec: Any, **arguments: Any) -> tuple[Any, tuple[Any, ...]]:
-    """Return the value for `__reduce__`: the function `rebuild` with a codec's type and constructor arguments."""
+    """Return a value for `__reduce__` that makes unpickling call `rebuild`.
+
+    Args:
+        codec: the codec to pickle.
+        arguments: arguments of its constructor.
+    """
     return rebuild, (type(codec), arguments, _identity(codec))
 
 
 def rebuild(kind: type, arguments: dict[str, Any], identity: str) -> Any:
-    """Build the codec again. Raises WeightsError if its weights have changed, and any error of the constructor."""
+    """Construct a codec from its type and the arguments of its constructor.
+
+    Raises:
+        WeightsError: the weights changed after the codec was pickled. The constructor can raise other errors.
+    """
     codec = kind(**arguments)
     if _identity(codec) != identity:
         raise WeightsError(
-            f"The weights of '{identity}' changed after the codec was pickled; got '{_identity(codec)}'. Load it again."
+            f"The codec must have the same weights as when it was pickled, '{identity}'; got '{_identity(codec)}'."
+            " Load the codec again."
         )
     return codec
 
 
 def absolute(folder: str | os.PathLike[str] | None) -> str | None:
-    """Return the absolute path of a folder, because working directories may differ. Other values are unchanged."""
+    """Return the absolute path of a folder, because processes can have different working directories.
+
+    Other values, such as names of repositories, are returned unchanged.
+    """
     if folder is None:
         return None
     expanded = os.path.expanduser(folder)

@@ -1,12 +1,12 @@
-"""Run tasks in a process that may crash or be killed without affecting the process that started it.
+"""Run tasks in a process that can crash or be killed without affecting the process that started it.
 
     leader                                     worker
-    WorkerProcess(serve, *arguments)   --->    serve(tasks, *arguments): a loop of tasks.recv() and tasks.send(answer)
+    WorkerProcess(serve, *arguments)   --->    serve(tasks, *arguments), which loops over tasks.recv(), tasks.send()
     send(task), receive() -> answer
 
-A worker is spawned, not forked, because a fork copies the thread pools of a loaded model in an unusable state. Its
-output goes to standard error, so that a third-party library cannot corrupt standard output. The worker ignores Ctrl-C;
-the leader handles it.
+Workers are spawned, not forked, because a forked process gets unusable copies of a model's thread pools. The output of
+a worker goes to standard error, so that a third-party library cannot corrupt standard output. Workers ignore Ctrl-C,
+which the leader handles.
 """
 
 from __future__ import annotations
@@ -23,22 +23,23 @@ from typing import Any
 
 from silkcodec.errors import SilkError
 
-EXIT_TIMEOUT_S = 5.0  # time for a process to exit by itself, and again after SIGTERM
+EXIT_TIMEOUT_S = 5.0  # time that a process has to exit by itself, and then again after SIGTERM
 
 
 class WorkerExited(Exception):
-    """Report that a worker process has exited. The text gives the reason; see `reason_of`."""
+    """Report that a worker process exited unexpectedly. The message gives the reason; see `reason_of`."""
 
 
 class WorkerProcess:
-    """Start a worker, and send it tasks from the leader.
+    """Start a worker process and exchange tasks and answers with it.
 
     Args:
-        serve: called in the worker with its end of the pipe and the arguments. It returns or raises EOFError when the
-            pipe is closed. A SilkError that it raises is raised by `receive`.
+        serve: function that runs in the worker. It receives the worker's end of the pipe and `arguments`, and ends or
+            raises EOFError when the pipe is closed. If it raises a SilkError, `receive` raises this error.
+        arguments: additional arguments for `serve`.
 
     Attributes:
-        connection: the leader's end of the pipe, for `multiprocessing.connection.wait` on several workers.
+        connection: leader's end of the pipe. Use it with `multiprocessing.connection.wait` to wait for several workers.
     """
 
     def __init__(self, serve: Callable[..., None], *arguments: Any) -> None:
@@ -46,18 +47,19 @@ class WorkerProcess:
         self.connection, theirs = context.Pipe()
         self._process = context.Process(target=_run, args=(theirs, serve, arguments), daemon=True)
         self._process.start()
-        theirs.close()  # so that the pipe closes when the worker ends
+        theirs.close()  # If this end stayed open, the pipe would not close when the worker exits.
 
     def send(self, task: Any) -> None:
-        """Send a task. If the worker has ended, the next `receive` raises."""
+        """Send a task. If the worker has exited, the next call of `receive` raises WorkerExited."""
         with suppress(OSError):
             self.connection.send(task)
 
     def receive(self) -> Any:
-        """Wait for an answer.
+        """Wait for an answer and return it.
 
         Raises:
-            WorkerExited: the process has exited. SilkError: raised in the worker.
+            WorkerExited: the process exited.
+            SilkError: the worker raised this error.
         """
         try:
             answer = self.connection.recv()
@@ -67,11 +69,11 @@ class WorkerProcess:
         if isinstance(answer, SilkError):
             raise answer
         if isinstance(answer, _Bug):
-            raise RuntimeError(f"a worker failed because of a bug in silkcodec:\n{answer.traceback}")
+            raise RuntimeError(f"A worker failed because of a bug in silkcodec:\n{answer.traceback}")
         return answer
 
     def end(self, *, idle: bool) -> None:
-        """End the process. An idle process ends when its pipe is closed; a busy one is terminated."""
+        """End the process. An idle process exits when its pipe is closed. A busy process is terminated."""
         self.connection.close()
         if idle:
             self._process.join(EXIT_TIMEOUT_S)
@@ -84,19 +86,19 @@ class WorkerProcess:
 
 
 def reason_of(exit_code: int | None) -> str:
-    """Return why a process has exited, such as `the worker process was killed by SIGKILL, ...`."""
+    """Return a clause that says why a process exited, such as "the worker process exited with code 1."."""
     if exit_code is None or exit_code >= 0:
         return f"the worker process exited with code {exit_code}."
     number = -exit_code
     name = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
-    hint = ", possibly for lack of memory; fewer processes need less" if number == 9 else ""
+    hint = ", possibly because memory ran out; use fewer processes" if number == 9 else ""
     return f"the worker process was killed by {name}{hint}."
 
 
 def peak_memory_mb() -> float | None:
     """Return the peak resident memory of this process in MB, or None if the system does not report it.
 
-    On Linux it is VmHWM. The peak of getrusage starts at that of the parent process.
+    On Linux, this is VmHWM, because the value of getrusage includes the peak of the parent process.
     """
     try:
         with open("/proc/self/status", encoding="ascii") as status:
@@ -113,7 +115,7 @@ def peak_memory_mb() -> float | None:
 
 
 class _Bug:
-    """Carry an unexpected error, a bug in this package, to the leader."""
+    """Send the traceback of an unexpected error to the leader."""
 
     def __init__(self, text: str) -> None:
         self.traceback = text
@@ -122,12 +124,12 @@ class _Bug:
 def _run(tasks: Connection, serve: Callable[..., None], arguments: tuple[Any, ...]) -> None:
     """Run `serve` in the worker until the other end of the pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.dup2(2, 1)  # by number, because a stream may be closed or replaced
+    os.dup2(2, 1)  # sys.stdout is not used, because it can be closed or replaced.
     try:
         serve(tasks, *arguments)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
-    except SilkError as error:  # such as a full disk
+    except SilkError as error:  # for example, if the disk is full
         tasks.send(error)
     except Exception:
         tasks.send(_Bug(traceback.format_exc()))

@@ -1,9 +1,9 @@
-"""Draw text without a font library: smooth letters from the 5 x 7 dots of a character terminal.
+"""Draw text without a font library, using the 5 x 7 dot matrix font of a character terminal.
 
-Neighbouring dots of a letter are joined by strokes, and each stroke is drawn with a soft edge:
+Strokes with soft edges connect adjacent dots of a letter, so text of any size looks smooth:
 
     . # # # .         o-o-o
-    # . . . #        o     o        so text of any size is smooth
+    # . . . #        o     o
     # # # # #   ->   o-o-o-o
     # . . . #        o     o
 """
@@ -15,11 +15,11 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-Ink = NDArray[np.float32]  # [height, width], 0 paper .. 1 ink
+Ink = NDArray[np.float32]  # [height, width], from 0 (paper) to 1 (ink)
 
-_ADVANCE = 6  # dots from one letter to the next: 5 plus a gap
-_ROWS = 9  # 7 above the baseline, 2 below it for g j p q y
-# Characters 32..126: five columns each, two hex digits per column, the lowest bit is the top dot.
+_ADVANCE = 6  # dots from one letter to the next, including a gap of 1
+_ROWS = 9  # 7 dots above the baseline and 2 dots below it
+# Characters 32 to 126, with five columns each. A column has two hex digits, and its lowest bit is the top dot.
 _FONT = (
     "0000000000" "00005f0000" "0007000700" "147f147f14" "242a7f2a12" "2313086462" "3649562050" "0008070300"
     "001c224100" "0041221c00" "2a1c7f1c2a" "08083e0808" "0080703000" "0808080808" "0000606000" "2010080402"
@@ -37,10 +37,14 @@ _FONT = (
 
 
 def line(text: str, dot: float = 2.0) -> Ink:
-    """Draw one line of text and return it as [height, width], 0 paper .. 1 ink. Characters outside ASCII become "?".
+    """Draw a line of text.
 
     Args:
-        dot: pixels from one dot of the 5 x 7 grid to the next; capital letters are 7 dots high.
+        text: the text. Characters outside printable ASCII become "?".
+        dot: distance between the dots of the font in pixels. Capital letters are 7 dots high.
+
+    Returns:
+        float32 [height, width], from 0 (paper) to 1 (ink).
     """
     letters = [_letter(character if " " <= character <= "~" else "?", dot) for character in text]
     width = round(_ADVANCE * dot * max(1, len(letters)))
@@ -68,7 +72,7 @@ def _letter(character: str, dot: float) -> Ink:
 
 
 def _strokes(dots: set[tuple[int, int]]) -> list[tuple[tuple[int, int], tuple[int, int]]]:
-    """Return strokes between neighbouring dots. Diagonal strokes are used only if no dot fills the corner."""
+    """Return strokes between adjacent dots. Diagonal strokes are used only if there is no dot in the corner."""
     strokes = [((x, y), (x, y)) for x, y in dots]
     for x, y in dots:
         strokes += [((x, y), other) for other in ((x + 1, y), (x, y + 1)) if other in dots]

@@ -1,12 +1,12 @@
-"""Implement Silk, the default codec. The modules from the bottom up; `docs/architecture.md` has a diagram.
+"""Implement Silk, the default codec. See `docs/architecture.md` for a diagram.
 
-weights_config.py  config.json of a weights folder
+weights_config.py  reads config.json in a weights folder
 graph_file.py      rejects files that are not plain ONNX graphs
-graphs.py          the graphs on ONNX Runtime
-model.py           `FrameModel`: a frame's wave -> levels, and levels -> a frame's wave
-framing.py         `FrameCutter`: samples -> frames
-stream.py          `StreamEncoder`, `StreamDecoder`: samples -> codes, codes -> samples, incrementally
-codec.py           `Silk`: whole recordings
+graphs.py          runs the graphs with ONNX Runtime
+model.py           `FrameModel`: encodes and decodes frames
+framing.py         `FrameCutter`: cuts samples into frames
+stream.py          `StreamEncoder`, `StreamDecoder`: encode and decode incrementally
+codec.py           `Silk`: encodes and decodes whole recordings
 weights/           the embedded weights
 """
 

@@ -1,7 +1,7 @@
-"""Encode and decode whole recordings with Silk, using the streams of `stream.py`.
+"""Encode and decode whole recordings with the stream encoder and decoder in `stream.py`.
 
-wave [T] -> StreamEncoder -> 19 codes per frame -> Tokens
-Tokens -> levels [F, 128] -> StreamDecoder -> wave [F * 9600] -> cut to n_samples
+samples [T] -> StreamEncoder -> 19 codes per frame -> Tokens
+Tokens -> levels [F, 128] -> StreamDecoder -> samples [F * 9600] -> cut to n_samples
 """
 
 from __future__ import annotations
@@ -26,22 +26,24 @@ from silkcodec.tokens import Tokens, n_frames
 
 
 class Silk(FrameModel):
-    """Encode and decode speech with Silk: 19 tokens every 400 ms.
+    """Encode speech to 19 tokens every 400 ms, and decode it.
+
+    The graphs are loaded on first use, so encoding does not load the decoder.
 
     Args:
-        folder: folder of the weights: config.json, encoder.onnx, decoder.onnx; None: the embedded weights.
-        threads: CPU threads of one call; None uses up to `MAX_THREADS` of the available cores.
-        provider: "cpu" or "cuda". Silk never falls back to another provider.
+        folder: weights folder with config.json, encoder.onnx and decoder.onnx. None loads the embedded weights.
+        threads: number of CPU threads per call. None uses up to `MAX_THREADS` of the available cores.
+        provider: "cpu" or "cuda". Silk does not fall back to another provider.
 
     Attributes:
         name, sample_rate, codebook_sizes, frame_rates: see `Codec`.
-        codec_id: name and hash of the weights, as stored in the tokens: "silk@0a1b2c3d4e5f".
-        quantizer, latency_s, batch_exact: see `Codec`; the latency is a frame and the look-ahead.
+        codec_id: codec name and hash of the weights, as stored in the tokens, e.g. "silk@0a1b2c3d4e5f".
+        quantizer, latency_s, batch_exact: see `Codec`.
 
     Raises:
-        WeightsError: files are missing, damaged or of a newer format. The graphs themselves are read on first use,
-            so encoding does not load the decoder.
-        ProviderError: the provider is not available on this machine. ArgumentError: threads is below 1.
+        WeightsError: the model files are missing, damaged or have a newer format.
+        ProviderError: the provider is not available on this machine.
+        ArgumentError: threads is below 1.
     """
 
     quantizer = "FSQ"
@@ -58,25 +60,25 @@ class Silk(FrameModel):
         self._made_from = {"folder": absolute(folder), "threads": threads, "provider": provider}
 
     def __reduce__(self) -> Any:
-        """Pickle the constructor arguments; the receiving process loads its own model. See `rebuilt.py`."""
+        """Pickle the constructor arguments, so that the receiving process loads its own model; see `rebuilt.py`."""
         return recipe(self, **self._made_from)
 
     def __repr__(self) -> str:
         return f"Silk({self.codec_id!r}, threads={self.threads}, provider={self.provider!r})"
 
     def encode(self, wave: ArrayLike, sample_rate: int = SILK_SAMPLE_RATE, *, n_codebooks: int | None = None) -> Tokens:
-        """Return the tokens of a wave; see `Codec.encode`.
-
-        The tokens store the length of the wave at 24 kHz, which is exact if the wave has that rate.
+        """Return the tokens for a waveform.
 
         Args:
-            wave: [T], [T, C] or [C, T].
-            sample_rate: sample rate of `wave`, Hz.
-            n_codebooks: keep only the first n_codebooks of the 19 groups. The groups are dimensions, not refinements.
-                The model was not trained with missing groups, so quality drops quickly.
+            wave: samples [T], [T, C] or [C, T]; see `Codec.encode`.
+            sample_rate: sample rate of `wave` in Hz. The waveform is resampled to 24 kHz.
+            n_codebooks: number of codebooks to use, 1 to 19. None uses all. Silk's codebooks are groups of dimensions,
+                not refinements, and the model was not trained with missing groups. Quality therefore drops quickly if
+                codebooks are omitted.
 
         Raises:
-            AudioError: no samples, NaN or Inf, or not a wave. ArgumentError: n_codebooks is outside 1..19.
+            AudioError: the waveform is empty, contains NaN or infinity, or has an unsupported shape or type.
+            ArgumentError: n_codebooks is not between 1 and 19.
         """
         stream = StreamEncoder(self, n_codebooks=n_codebooks)
         codes = np.concatenate([stream.feed(audio.as_wave(wave, sample_rate)), stream.flush()])
@@ -85,25 +87,31 @@ class Silk(FrameModel):
     def decode(
         self, tokens: Tokens | ArrayLike, *, n_samples: int | None = None, n_codebooks: int | None = None
     ) -> Wave:
-        """Return the wave of these tokens, float32 [n_samples] at 24 kHz. Regrouped and partial tokens are accepted.
+        """Return the decoded waveform, float32 [n_samples] at 24 kHz.
 
         Args:
-            tokens: the result of `encode`; or bare codes, int [K, F], one row per codebook, as in `Tokens.codes`.
-            n_samples: number of samples of the wave, for bare codes only; None: 9,600 per frame.
-            n_codebooks: K, for bare codes only; None: 19.
+            tokens: Tokens, which can be regrouped or partial, or bare codes, int [K, F], with one row per codebook.
+            n_samples: length of the result in samples, for bare codes only. None means 9,600 per frame.
+            n_codebooks: number of codebooks in bare codes. None means 19.
 
         Raises:
-            TokensError: the tokens are from another codec or other weights; codes are of another shape or out of range.
+            TokensError: the tokens come from another codec or other weights, or the codes are out of range or have an
+                unsupported shape.
         """
         tokens = as_tokens(self, tokens, n_samples, n_codebooks)
         levels = self._levels(tokens)
         return StreamDecoder(self).feed_levels(levels)[: tokens.n_samples]
 
     def latents(self, wave: ArrayLike, sample_rate: int = SILK_SAMPLE_RATE) -> NDArray[np.float32]:
-        """Return the latents before FSQ rounding, float32 [F, 128]: `rint(latents) + 4` are the levels.
+        """Return the latents before FSQ rounding, float32 [F, 128], for inspecting the model.
 
-        The values are bounded slightly beyond -4..3. They serve to inspect the model; `decode` does not use them.
-        Raises AudioError, like `encode`.
+        The levels are `rint(latents) + 4`. The range of the latents extends slightly beyond [-4, 3].
+
+        Args:
+            wave, sample_rate: see `encode`.
+
+        Raises:
+            AudioError: see `encode`.
         """
         cutter = FrameCutter(self.lookahead_samples)
         frames = [*cutter.feed(audio.as_wave(wave, sample_rate)), *cutter.flush()]
@@ -121,16 +129,23 @@ class Silk(FrameModel):
         *,
         n_codebooks: int | None = None,
     ) -> list[Tokens]:
-        """Return the tokens of many clips of any lengths, bit-identical to the results of `encode`.
+        """Encode many clips, which can have different lengths. The results are bit-identical to those of `encode`.
 
-        Each clip is encoded in its own thread. The clips are not padded into one array, so the tokens of a clip
-        cannot depend on the other clips.
+        The clips are encoded in parallel threads. They are not padded to a common length, so the tokens of a clip do
+        not depend on the other clips.
+
+        Args:
+            waves: list of waveforms; see `encode`.
+            sample_rate, n_codebooks: see `encode`.
+
+        Raises:
+            AudioError, ArgumentError: see `encode`.
         """
         self.prepare(encode=True)
         return self._map(lambda wave: self.encode(wave, sample_rate, n_codebooks=n_codebooks), waves)
 
     def decode_batch(self, many: Sequence[Tokens]) -> list[Wave]:
-        """Return the waves of many clips, bit-identical to the results of `decode`."""
+        """Decode many clips in parallel threads. The results are bit-identical to those of `decode`."""
         self.prepare(decode=True)
         return self._map(self.decode, many)
 
@@ -140,7 +155,11 @@ class Silk(FrameModel):
             return list(pool.map(call, items))
 
     def tokens(self, codes: ArrayLike, n_samples: int) -> Tokens:
-        """Return the codes of a stream, int [F, K], as Tokens of this model. Raises TokensError."""
+        """Convert streamed codes, int [F, K], to Tokens for this model.
+
+        Raises:
+            TokensError: the codes are invalid, or their number does not match n_samples.
+        """
         columns = np.asarray(codes).T
         k = len(columns)
         sizes, rates = self.codebook_sizes[:k], self.frame_rates[:k]
@@ -154,20 +173,24 @@ class Silk(FrameModel):
             return tokens.to_levels().astype(np.uint8)
         k = len(tokens.codes)
         if tokens.codebook_sizes != self.codebook_sizes[:k] or tokens.frame_rates != self.frame_rates[:k]:
-            raise TokensError(f"Silk tokens must use the first K of the 19 codebooks; got {tokens!r}.")
+            raise TokensError(f"Partial Silk tokens must have the first of the 19 codebooks; got {tokens!r}.")
         self._check_lengths(tokens)
         return self.codes_to_levels(np.stack(tokens.codes, axis=1))
 
     def _check_lengths(self, tokens: Tokens) -> None:
-        """Check the number of frames against the length of the wave; Tokens check it only with all 19 groups."""
+        """Check the number of frames. The constructor of Tokens checks it only if there are 19 codebooks."""
         lengths = {len(codes) for codes in tokens.codes}
         if lengths != {n_frames(tokens.n_samples)}:
             wanted, got = n_frames(tokens.n_samples), ", ".join(map(str, sorted(lengths)))
-            raise TokensError(f"{tokens.n_samples} samples need {wanted} Silk frames in every codebook; got {got}.")
+            raise TokensError(f"{tokens.n_samples} samples require {wanted} Silk frames in every codebook; got {got}.")
 
 
 def load(preset: str | None = None, *, threads: int | None = None, provider: str = "cpu") -> Silk:
-    """Return the embedded model. This is the factory in the registry. Raises ArgumentError for a preset."""
+    """Load the embedded model. The codec registry uses this function.
+
+    Raises:
+        ArgumentError: a preset is given, or threads is below 1.
+    """
     if preset is not None:
-        raise ArgumentError(f"The codec 'silk' has no presets; got '{preset}'. For other weights, pass their folder.")
+        raise ArgumentError(f"The codec 'silk' has no presets; got '{preset}'. To use other weights, pass a folder.")
     return Silk(threads=threads, provider=provider)

@@ -1,8 +1,9 @@
-"""Cut a stream of samples into the frames that are the input of the encoder.
+"""Cut a stream of samples into frames for the encoder.
 
 samples  |<-- 480 -->|<-------------- 9600 -------------->|<-------------- 9600 -------------->| ...
-          primes the   frame 0 is complete when these are  frame 1
-          first state  there: 400 ms + 20 ms look-ahead
+          look-ahead   These samples complete frame 0.      These samples complete frame 1.
+
+The first 480 samples (20 ms) initialize the encoder's state. Each frame is therefore complete 20 ms after its end.
 """
 
 from __future__ import annotations
@@ -20,52 +21,56 @@ Wave = NDArray[np.float32]
 
 
 class FrameCutter:
-    """Cut samples of any rate, in blocks of any length, into frames, float32 [9600] at 24 kHz.
+    """Cut blocks of any length into frames, float32 [9600] at 24 kHz.
 
     Args:
-        lookahead_samples: look-ahead of the model. The first samples prime the encoder's state; frames follow.
-        sample_rate: sample rate of the input, Hz; each block is resampled when it is fed.
+        lookahead_samples: look-ahead of the model in samples. The first samples of the stream initialize the encoder's
+            state, and the frames follow after them.
+        sample_rate: sample rate of the input in Hz. Blocks are resampled as they arrive.
 
     Attributes:
-        prime: the first samples, float32 [lookahead_samples]; None until they have been fed.
+        prime: first samples of the stream, float32 [lookahead_samples], or None until they have been fed.
         n_samples: number of samples fed so far, at 24 kHz.
-        n_frames: number of frames cut so far.
+        n_frames: number of frames returned so far.
     """
 
     def __init__(self, lookahead_samples: int, sample_rate: float = SILK_SAMPLE_RATE) -> None:
         self._resampler = audio.Resampler(audio.check_rate(sample_rate), SILK_SAMPLE_RATE)
         self._buffer = np.zeros(FRAME_SAMPLES, dtype=np.float32)
         self._filled = 0
-        self._wanted = lookahead_samples  # the look-ahead first, then whole frames
+        self._wanted = lookahead_samples  # length of the next part: the look-ahead first, then frames
         self._finished = False
         self.prime: Wave | None = None
         self.n_samples = 0
         self.n_frames = 0
 
     def feed(self, chunk: ArrayLike, *, checked: bool = False) -> Iterator[Wave]:
-        """Add samples and return the frames that they complete, one at a time. Take all of them before the next call.
+        """Add samples, and return an iterator over the frames that they complete.
+
+        Exhaust the iterator before the next call.
 
         Args:
-            chunk: the next samples, [n] or [n, C]; n may be 0; see `audio.as_block`.
-            checked: the chunk is a block of an `audio.Reader`, which has checked it.
+            chunk: next samples, [n] or [n, C]; see `audio.as_block`.
+            checked: whether the chunk is a block from an `audio.Reader`, which has already been checked.
 
         Raises:
-            AudioError: NaN or Inf, or not the shape or type of a wave. ArgumentError: after `flush`.
+            AudioError: the samples contain NaN or infinity, or have an unsupported shape or type.
+            ArgumentError: the stream was flushed.
         """
         if self._finished:
-            raise ArgumentError("A stream must not be fed after flush; create a new StreamEncoder.")
+            raise ArgumentError("Cannot feed a stream after flush; create a new StreamEncoder.")
         if not checked:
             chunk = audio.as_block(chunk, self._resampler.from_rate, self._resampler.n_in)
         return self._cut(self._resampler.feed(np.asarray(chunk)))
 
     def flush(self) -> Iterator[Wave]:
-        """End the stream and return the remaining frames, padded with silence.
+        """End the stream, and return an iterator over the remaining frames, which are padded with silence.
 
         Raises:
-            ArgumentError: the stream was flushed before.
+            ArgumentError: the stream was already flushed.
         """
         if self._finished:
-            raise ArgumentError("A stream can be flushed only once; create a new StreamEncoder.")
+            raise ArgumentError("Cannot flush a stream twice; create a new StreamEncoder.")
         self._finished = True
         return self._cut_rest(self._resampler.flush())
 
@@ -86,7 +91,7 @@ class FrameCutter:
             yield from self._full()
 
     def _full(self) -> Iterator[Wave]:
-        """Yield the full buffer as a frame and empty it. The first buffer is the look-ahead, which is not a frame."""
+        """Yield the full buffer as a frame, and clear it. The first buffer is not a frame but the look-ahead."""
         full = self._buffer[: self._wanted].copy()
         self._filled = 0
         if self.prime is None:

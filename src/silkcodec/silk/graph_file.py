@@ -1,8 +1,8 @@
-"""Check the contents of an ONNX file before ONNX Runtime loads it, without the `onnx` package.
+"""Check an ONNX file before ONNX Runtime loads it, without using the `onnx` package.
 
-If a tensor names another file, ONNX Runtime reads its weights from there, relative to the working directory. No
-SHA-256 covers such a file, so a graph must contain all its weights. It must also be flat: without subgraphs there are
-no loops, so the size of the file and of its tensors bounds the work of a call.
+ONNX Runtime can read tensors from external files, which the SHA-256 in config.json does not cover. A graph must
+therefore contain all its weights. It must not have subgraphs either: without loops, the size of the file and of the
+tensors limits the computation in a call.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from silkcodec.errors import WeightsError
 
-# The messages of onnx.proto that can contain a tensor: field number -> message. The other messages contain none.
+# Messages in onnx.proto that can contain tensors, directly or indirectly: field number -> message.
 _FIELDS: dict[str, dict[int, str]] = {
     "model": {7: "graph", 20: "training", 25: "function"},
     "graph": {1: "node", 5: "tensor", 15: "sparse"},
@@ -26,14 +26,15 @@ _REFUSED = {
     "function": "contains functions",
     "training": "contains training information",
 }
-_DATA_LOCATION, _EMBEDDED = 14, 0  # TensorProto.data_location: 0 is the default
+_DATA_LOCATION, _EMBEDDED = 14, 0  # field number and default value of TensorProto.data_location
 
 
 def check_graph_file(content: bytes, name: str) -> None:
-    """Raise WeightsError unless `content` is an ONNX model that is flat and contains all its weights.
+    """Raise WeightsError unless a file is an ONNX model that contains all its weights and no subgraphs.
 
     Args:
-        name: name of the file, for messages.
+        content: bytes of the file.
+        name: name of the file for messages.
     """
     todo = [("model", memoryview(content))]
     try:
@@ -45,16 +46,22 @@ def check_graph_file(content: bytes, name: str) -> None:
                     continue
                 if found in _REFUSED:
                     fault = _REFUSED[found]
-                    raise WeightsError(f"'{name}' must be an ONNX graph with its weights and no subgraph; it {fault}.")
+                    raise WeightsError(
+                        f"'{name}' must be an ONNX graph with embedded weights and without subgraphs, but it {fault}."
+                    )
                 if not isinstance(value, memoryview):
                     raise ValueError(f"field {number} of a {kind} is not a message")
                 todo.append((found, value))
     except (ValueError, IndexError) as error:
-        raise WeightsError(f"'{name}' is not an ONNX file: {error}.") from error
+        raise WeightsError(f"Cannot read '{name}' as an ONNX file: {error}.") from error
 
 
 def fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """Yield the number and the value of each field of a protobuf message. Raises ValueError, IndexError."""
+    """Yield the number and the value of each field in a protobuf message.
+
+    Raises:
+        ValueError, IndexError: the message is invalid.
+    """
     at = 0
     while at < len(message):
         tag, at = _varint(message, at)
@@ -70,9 +77,9 @@ def fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
             if at > len(message):
                 raise ValueError("it is truncated")
         else:
-            raise ValueError(f"it has a field of the invalid type {wire_type}")
+            raise ValueError(f"a field has the invalid type {wire_type}")
         if not 1 <= number < 1 << 29:
-            raise ValueError(f"it has a field with the invalid number {number}")
+            raise ValueError(f"a field has the invalid number {number}")
         yield number, value
 
 
@@ -84,4 +91,4 @@ def _varint(message: memoryview, at: int) -> tuple[int, int]:
         value |= (byte & 127) << shift
         if byte < 128:
             return value & (1 << 64) - 1, at
-    raise ValueError("it has a number of more than 64 bits")
+    raise ValueError("a number has more than 64 bits")

@@ -1,4 +1,4 @@
-"""Run the ONNX graphs of a weights folder. Only this module imports ONNX Runtime."""
+"""Run the ONNX graphs in a weights folder. Only this module imports ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 
 class Graph:
-    """Run one ONNX graph with streaming state: (input, states) -> (output, next states).
+    """Run an ONNX graph with streaming state: (input, states) -> (output, next states).
 
     Args:
-        folder: folder of the weights.
-        config: the entry of the graph in config.json.
+        folder: weights folder.
+        config: description of the graph in config.json.
         output: "levels", "latent" or "wave".
-        threads: number of threads of one call.
-        provider: ONNX Runtime's name of the provider.
+        threads: number of threads per call.
+        provider: ONNX Runtime's provider name.
 
     Raises:
-        WeightsError: the file is missing or damaged, or is not the graph that config.json describes.
-        ProviderError: the provider does not start.
+        WeightsError: the file is missing, damaged or not the graph that config.json describes.
+        ProviderError: the provider cannot be started.
     """
 
     def __init__(self, folder: Path, config: GraphConfig, output: str, threads: int, provider: str) -> None:
-        import onnxruntime  # Imported here because it takes 0.2 s and reading a config does not need it.
+        import onnxruntime  # Imported here because the import takes 0.2 s, which reading a config does not require.
 
         self._path = folder / config.file
         content = config.verified_bytes(folder)
@@ -41,27 +41,24 @@ class Graph:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
-        # Waiting threads sleep, because spinning saves little time for one frame. It would also occupy a core between
-        # the frames of a live stream, and on a busy machine it makes two threads slower than one.
+        # Spinning threads save little time per frame, but occupy a core between the frames of a live stream. On a busy
+        # machine, they make two threads slower than one.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 3  # Errors only, because the warnings are about skipped optimisations.
+        options.log_severity_level = 3  # Log only errors, because the warnings are about skipped optimizations.
         try:
             self._session = onnxruntime.InferenceSession(content, options, providers=[provider])
         except onnxruntime_errors() as error:
             reason = str(error).splitlines()[0]
-            raise WeightsError(f"'{self._path}' cannot be loaded by ONNX Runtime: {reason}") from error
-        if self._session.get_providers()[0] != provider:  # ONNX Runtime falls back to the CPU and only logs it.
-            raise ProviderError(
-                f"{provider} cannot be started; ONNX Runtime would use {self._session.get_providers()[0]} instead."
-                " Check its drivers, or pass --provider cpu."
-            )
+            raise WeightsError(f"Cannot load '{self._path}' with ONNX Runtime: {reason.rstrip('.')}.") from error
+        if self._session.get_providers()[0] != provider:  # ONNX Runtime falls back to the CPU and only logs this.
+            raise ProviderError(f"Cannot start '{provider}'. Check the GPU's drivers, or use --provider cpu.")
         self._input = "levels" if output == "wave" else "wave"
         self._states = config.state_names
         self._outputs = [output, *(f"next_{name}" for name in config.state_names)]
         self._check_interface(config)
 
     def _check_interface(self, config: GraphConfig) -> None:
-        """Raise WeightsError unless the inputs and outputs of the graph match config.json."""
+        """Raise WeightsError unless the graph's inputs and outputs match config.json."""
         states = {name: list(shape) for name, shape in config.states.items()}
         taken = {i.name: i.shape[1:] for i in self._session.get_inputs()}
         returned = {o.name: o.shape[1:] for o in self._session.get_outputs()}
@@ -69,38 +66,46 @@ class Graph:
         missing = [name for name in self._outputs if name not in returned]
         if taken != states or any(returned.get(f"next_{name}") != shape for name, shape in states.items()) or missing:
             raise WeightsError(
-                f"'{self._path}' must have the input {self._input!r}, the output {self._outputs[0]!r}, and the states"
-                " of config.json as inputs and outputs; export it again."
+                f"'{self._path}' must have the input {self._input!r}, the output {self._outputs[0]!r} and the states"
+                " in config.json. Export it again."
             )
 
     def run(self, value: NDArray[Any], states: States) -> tuple[NDArray[Any], States]:
-        """Return the output and the next states. Raises WeightsError if the graph fails on these inputs."""
+        """Run the graph, and return its output and the next states.
+
+        Raises:
+            WeightsError: the graph fails on these inputs.
+        """
         feeds = {self._input: value, **dict(zip(self._states, states, strict=True))}
         try:
             outputs = self._session.run(self._outputs, feeds)
-        except onnxruntime_errors() as error:  # For example, a tensor inside the graph does not fit in memory.
+        except onnxruntime_errors() as error:  # for example, if a tensor in the graph does not fit in memory
             reason = str(error).splitlines()[0]
-            raise WeightsError(f"ONNX Runtime failed to run '{self._path}': {reason}") from error
+            raise WeightsError(f"Cannot run '{self._path}' with ONNX Runtime: {reason.rstrip('.')}.") from error
         return outputs[0], outputs[1:]
 
 
 def find_provider(provider: str) -> str:
-    """Return ONNX Runtime's name of a provider. Raises ProviderError if this machine does not have it."""
+    """Return ONNX Runtime's name for a provider.
+
+    Raises:
+        ProviderError: the provider is unknown or not available on this machine.
+    """
     if provider not in PROVIDERS:
         raise ProviderError(f"provider must be {' or '.join(PROVIDERS)}; got '{provider}'.")
     if provider == "cpu":
-        return PROVIDERS[provider]  # Every build has the CPU provider, so the slow import is not needed.
+        return PROVIDERS[provider]  # Every build has the CPU provider, so the slow import below is unnecessary.
     import onnxruntime
 
     if PROVIDERS[provider] not in onnxruntime.get_available_providers():
         raise ProviderError(
-            f"provider '{provider}' needs a build of ONNX Runtime that supports it; run: pip install onnxruntime-gpu"
+            f"The provider '{provider}' requires another build of ONNX Runtime; run: pip install onnxruntime-gpu"
         )
     return PROVIDERS[provider]
 
 
 def onnxruntime_errors() -> tuple[type[Exception], ...]:
-    """Return ONNX Runtime's own exceptions, whose only common base class is Exception."""
+    """Return the exceptions that ONNX Runtime raises. Their only common base class is Exception."""
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
     own = [e for e in vars(state).values() if isinstance(e, type) and issubclass(e, Exception)]

@@ -1,10 +1,10 @@
-"""Run the model frame by frame: a frame's wave -> levels, and levels -> a frame's wave.
+"""Run the model on frames of a stream.
 
-    wave [1, F * 9600], states -> encoder.onnx -> levels [1, F, 128] and the next states
-    levels [1, F, 128], states -> decoder.onnx -> wave [1, F * 9600] and the next states
+    samples [1, F * 9600], states -> encoder.onnx -> levels [1, F, 128], next states
+    levels [1, F, 128], states    -> decoder.onnx -> samples [1, F * 9600], next states
 
-Both graphs take the state of the stream as inputs and return the next state. A loaded model therefore has no state of
-its own, and any number of threads may use it at once.
+Both graphs take the stream's states as inputs and return the next states. A loaded model is therefore stateless, and
+any number of threads can use it at the same time.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ from silkcodec.tokens import codebook_sizes, codes_to_levels, levels_to_codes
 Wave = NDArray[np.float32]
 
 EMBEDDED = Path(__file__).parent / "weights"
-SILENT_PEAK = 2.0**-15  # one step of 16 bits, -90 dBFS; the decoded wave of digital silence is below it
-MIDDLE_LEVEL = N_LEVELS // 2  # the level nearest to 0 in the latent; it replaces dropped dimensions
+SILENT_PEAK = 2.0**-15  # one 16-bit step (-90 dBFS); the decoder's output for digital silence stays below it
+MIDDLE_LEVEL = N_LEVELS // 2  # level that represents 0 in the latent; it replaces missing dimensions
 
 
 class FrameModel:
-    """Load a weights folder and run it for `StreamEncoder` and `StreamDecoder`. `Silk` adds whole recordings.
+    """Load a weights folder and run the model for `StreamEncoder` and `StreamDecoder`.
 
-    Arguments, attributes and errors: see `Silk`.
+    `Silk` extends this class with methods for whole recordings and documents the arguments, attributes and errors.
     """
 
-    FRAMES_PER_CALL = 5  # Encodes three times as fast as one frame per call, with at most 2 s of audio in memory.
-    MAX_THREADS = 4  # One frame is too little work for more threads.
+    FRAMES_PER_CALL = 5  # Encoding is three times as fast as with one frame per call, and a call uses 2 s of audio.
+    MAX_THREADS = 4  # More threads do not make the computation for a frame faster.
 
     def __init__(
         self,
@@ -57,9 +57,9 @@ class FrameModel:
         provider: str = "cpu",
     ) -> None:
         if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
-            raise ArgumentError(f"threads must be a whole number of at least 1, or None; got {threads!r}.")
+            raise ArgumentError(f"threads must be an integer of at least 1, or None; got {threads!r}.")
         if folder is not None and not isinstance(folder, (str, os.PathLike)):
-            raise ArgumentError(f"The weights folder must be a str or a path; got {folder!r}.")
+            raise ArgumentError(f"folder must be a path or None; got {folder!r}.")
         self.folder = EMBEDDED if folder is None else Path(folder)
         self.threads = threads or min(self.MAX_THREADS, available_cores())
         self.provider = find_provider(provider)
@@ -75,18 +75,30 @@ class FrameModel:
         self._lock = threading.Lock()
 
     def prepare(self, *, encode: bool = False, decode: bool = False) -> None:
-        """Load the graphs now instead of on first use. Raises WeightsError, ProviderError."""
+        """Load the graphs now instead of on first use.
+
+        Raises:
+            WeightsError, ProviderError: see `Silk`.
+        """
         if encode:
             self._graph("levels")
         if decode:
             self._graph("wave")
 
     def check_n_codebooks(self, n_codebooks: int | None) -> int:
-        """Return n_codebooks as a number; None means all. Raises ArgumentError outside 1..19."""
+        """Return n_codebooks, or 19 for None.
+
+        Raises:
+            ArgumentError: n_codebooks is not between 1 and 19.
+        """
         return check_n_codebooks(self, n_codebooks)
 
     def encoder_states(self, prime: Wave | None = None) -> States:
-        """Return the encoder's state at the start of a stream, whose first 480 samples are `prime`."""
+        """Return the encoder's states at the start of a stream.
+
+        Args:
+            prime: first samples of the stream, float32 [lookahead_samples]. None means silence.
+        """
         states = self.config.encoder.fresh_states()
         if prime is not None:
             wave_state = states[self.config.encoder.state_names.index("state_wave")]
@@ -94,19 +106,25 @@ class FrameModel:
         return states
 
     def encode_frames(self, wave: Wave, states: States) -> tuple[NDArray[np.uint8], States]:
-        """Encode frames to levels, uint8 [F, 128]; return them and the next states.
+        """Encode F frames.
 
         Args:
-            wave: the F * 9,600 samples that end 480 samples (the look-ahead) after the frames, float32.
-            states: the states after the previous frame.
+            wave: float32 [F * 9600]. Because of the look-ahead, the samples start and end 480 samples later than the
+                frames.
+            states: states after the previous frame.
+
+        Returns:
+            The levels, uint8 [F, 128], and the next states.
         """
         levels, states = self.call("levels", wave[None], states)
         return levels[0], states
 
     def decoder_states(self, first_frame: int = 0) -> States:
-        """Return the decoder's state at the start of a stream whose first frame has this number in the recording.
+        """Return the decoder's states at the start of a stream.
 
-        The decoder adds noise that depends on the position in the recording.
+        Args:
+            first_frame: index of the stream's first frame in the recording. The decoder adds noise that depends on the
+                position in the recording.
         """
         states = self.config.decoder.fresh_states()
         if "state_position" in self.config.decoder.state_names:
@@ -115,20 +133,21 @@ class FrameModel:
         return states
 
     def decode_frames(self, levels: NDArray[np.uint8], states: States) -> tuple[Wave, States]:
-        """Decode levels, uint8 [F, 128], to a wave, float32 [F * 9600]; return it and the next states."""
+        """Decode levels, uint8 [F, 128], and return the samples, float32 [F * 9600], and the next states."""
         wave, states = self.call("wave", levels[None], states)
         return wave[0], states
 
     def call(self, output: str, value: NDArray[Any], states: States) -> tuple[NDArray[Any], States]:
-        """Call the model once for B streams.
+        """Run the model for F frames of each of B streams.
 
         Args:
-            output: "levels", "latent" or "wave" of F frames.
-            value: float32 [B, F * 9600], or for "wave" uint8 [B, F, 128].
+            output: "levels", "latent" or "wave".
+            value: samples, float32 [B, F * 9600], or levels, uint8 [B, F, 128], if `output` is "wave".
             states: states of the streams, each stacked to [B, ...].
 
         Returns:
-            uint8 or float32 [B, F, 128], or float32 [B, F * 9600] with silent frames set to 0; the next states.
+            The output and the next states. The output is uint8 [B, F, 128] for "levels", float32 [B, F, 128] for
+            "latent", and float32 [B, F * 9600] for "wave", where silent frames are set to 0.
         """
         result, states = self._graph(output).run(value, states)
         if output == "wave":
@@ -136,21 +155,22 @@ class FrameModel:
         return result, states
 
     def check_codec_id(self, codec_id: str) -> None:
-        """Raise TokensError for tokens of other weights, which would decode to noise.
+        """Raise TokensError if tokens with this codec_id cannot be decoded with these weights.
 
-        Tokens of `config.decodes` are accepted. Those weights have the same encoder and an earlier decoder.
+        Tokens from the weights in `config.decodes` are accepted, because those weights have the same encoder. Tokens
+        from other weights would be decoded to noise.
         """
         if codec_id != self.codec_id and codec_id not in self.config.decodes:
             raise TokensError(
-                f"Tokens must be from '{self.codec_id}'; got tokens from '{codec_id}'."
+                f"Tokens must come from '{self.codec_id}'; got tokens from '{codec_id}'."
                 " Load the codec and the weights that encoded them."
             )
 
     def codes_to_levels(self, codes: ArrayLike) -> NDArray[np.uint8]:
-        """Convert codes, int [F, K], to levels, uint8 [F, 128]. Groups beyond K get the middle level.
+        """Convert codes, int [F, K], to levels, uint8 [F, 128]. The dimensions of missing groups get the middle level.
 
         Raises:
-            TokensError: codes are out of range or of another shape.
+            TokensError: the codes are out of range or have an unsupported shape.
         """
         array = np.asarray(codes)
         k = array.shape[1] if array.ndim == 2 else 0
@@ -160,7 +180,7 @@ class FrameModel:
         return codes_to_levels(array).astype(np.uint8)
 
     def _graph(self, output: str) -> Graph:
-        with self._lock:  # Without the lock, two threads could both build the graph.
+        with self._lock:  # Without the lock, two threads could load the same graph.
             if output not in self._graphs:
                 config = self.config.decoder if output == "wave" else self.config.encoder
                 self._graphs[output] = Graph(self.folder, config, output, self.threads, self.provider)
@@ -168,9 +188,9 @@ class FrameModel:
 
 
 def _silence(wave: NDArray[np.float32]) -> None:
-    """Set frames of [B, F * 9600] below one step of 16 bits to 0, so that digital silence stays digital silence.
+    """Set frames in [B, F * 9600] whose peak is below one 16-bit step to 0, so that digital silence is preserved.
 
-    Each frame is processed separately, so a stream gives the same result.
+    Each frame is processed separately, so streams and whole recordings give the same result.
     """
     frames = wave.reshape(wave.shape[0], -1, FRAME_SAMPLES)
     frames[np.abs(frames).max(axis=2) < SILENT_PEAK] = 0

@@ -1,13 +1,14 @@
-"""Encode and decode streams: `feed` the next input, get the complete output, `flush` at the end.
+"""Encode and decode streams incrementally.
 
-This is the only path through the model. `Silk.encode` feeds the whole wave, the command line feeds a file block by
-block, and a live application feeds 20 ms at a time. The tokens are bit-identical in all cases.
+Call `feed` for each new piece of input and `flush` at the end. All encoding and decoding uses these classes.
+`Silk.encode` feeds the whole recording, the command line feeds blocks of a file, and a live application may feed 20 ms
+at a time. The tokens are bit-identical in all cases.
 
     samples -> FrameCutter -> frames -> FrameModel -> levels -> codes     StreamEncoder
     codes -> levels -> FrameModel -> samples                              StreamDecoder
 
-A call of the model takes up to `FrameModel.FRAMES_PER_CALL` frames. The result for a frame is the same to the last
-bit for any number of frames in a call, because every operation of the network treats each frame alike.
+Each model call processes up to `FrameModel.FRAMES_PER_CALL` frames. The result for a frame does not depend on the
+number of frames in the call.
 """
 
 from __future__ import annotations
@@ -31,28 +32,28 @@ Levels = NDArray[np.uint8]
 Wave = NDArray[np.float32]
 
 LATENCY_S = 0.42
-"""Maximum time from the arrival of a sample to the tokens of its frame, without computation: 400 + 20 ms."""
+"""Maximum time in seconds from a sample to the tokens of its frame, not counting computation: 400 ms + 20 ms."""
 
-FADE_FRAMES = 3  # frames in which a concealed loss fades to silence: 1.2 s
-RISE_SAMPLES = 480  # samples in which the frame after a loss fades in: 20 ms
+FADE_FRAMES = 3  # number of frames in which a concealed loss fades to silence (1.2 s)
+RISE_SAMPLES = 480  # number of samples in which the frame after a loss fades in (20 ms)
 
 
 class StreamEncoder:
     """Encode a stream of samples to a stream of codes.
 
     Args:
-        codec: a loaded Silk. Any number of streams can share it, from any threads.
-        sample_rate: sample rate of the input, Hz; each chunk is resampled when it is fed.
-        n_codebooks: keep only the first n_codebooks of the 19.
+        codec: a loaded Silk codec. Any number of streams and threads can share it.
+        sample_rate: sample rate of the input in Hz. Chunks are resampled as they arrive.
+        n_codebooks: number of codebooks to return, 1 to 19. None returns all.
 
     Attributes:
-        n_samples: number of samples fed so far, at 24 kHz; at the end it equals `Tokens.n_samples`.
+        n_samples: number of samples fed so far, at 24 kHz. At the end of the stream, it equals `Tokens.n_samples`.
         n_frames: number of frames returned so far.
 
     >>> codec = silkcodec.load()                                            # doctest: +SKIP
     >>> stream = StreamEncoder(codec, sample_rate=48_000)                   # doctest: +SKIP
     >>> for chunk in microphone:                                            # doctest: +SKIP
-    ...     send(stream.feed(chunk))                                        # int64 [F, 19], F is usually 0
+    ...     send(stream.feed(chunk))                                        # int64 [F, 19]; F is often 0
     >>> send(stream.flush())                                                # doctest: +SKIP
     """
 
@@ -78,34 +79,39 @@ class StreamEncoder:
         """Encode the next samples.
 
         Args:
-            chunk: the next samples, [n] or [n, C]; n may be 0; see `audio.as_block`.
+            chunk: samples [n] or [n, C]. n can be 0. See `audio.as_block`.
 
         Returns:
-            int64 [F, K]: the frames that became complete, often none.
+            Codes of the frames that the chunk completes, int64 [F, K]. F is 0 if it does not complete a frame.
 
         Raises:
-            AudioError: NaN or Inf, or not the shape or type of a wave. ArgumentError: after `flush`.
+            AudioError: the samples contain NaN or infinity, or have an unsupported shape or type.
+            ArgumentError: the stream was flushed.
         """
         return self._codes(self.feed_levels(chunk))
 
     def flush(self) -> Codes:
-        """End the stream and return the remaining frames, padded with silence: int64 [F, K].
+        """End the stream and return the codes of the remaining frames, int64 [F, K]. The last one is zero-padded.
 
         Raises:
-            ArgumentError: the stream was flushed before.
+            ArgumentError: the stream was already flushed.
         """
         return self._codes(self.flush_levels())
 
     def feed_levels(self, chunk: ArrayLike, *, checked: bool = False) -> Levels:
-        """Encode the next samples like `feed`, but return levels of all dimensions: uint8 [F, 128] in 0..7.
+        """Encode the next samples like `feed`, but return FSQ levels, uint8 [F, 128] in 0..7.
 
         Args:
-            checked: the chunk is a block of an `audio.Reader`, which has checked it.
+            chunk: see `feed`.
+            checked: whether the chunk is a block from an `audio.Reader`, which has already been checked.
+
+        Raises:
+            AudioError, ArgumentError: see `feed`.
         """
         return self._encode(self._cutter.feed(chunk, checked=checked))
 
     def flush_levels(self) -> Levels:
-        """End the stream like `flush`, but return levels: uint8 [F, 128]."""
+        """End the stream like `flush`, but return FSQ levels, uint8 [F, 128]."""
         return self._encode(self._cutter.flush())
 
     def _encode(self, frames: Iterator[Wave]) -> Levels:
@@ -122,17 +128,17 @@ class StreamEncoder:
 
 
 class StreamDecoder:
-    """Decode a stream of codes to a stream of samples, without delay: each frame gives its 9,600 samples.
+    """Decode a stream of codes to a stream of samples. Each frame immediately returns its 9,600 samples.
 
     Args:
-        codec: a loaded Silk; see `StreamEncoder`.
-        dims_per_token: the grouping of the codes that will be fed; see `Tokens.regroup`.
-        n_codebooks: the number of codebooks that will be fed, if the encoder kept only the first; None: all 19.
-        first_frame: number of the first frame that will be fed, if decoding begins in the middle of a recording.
+        codec: a loaded Silk codec; see `StreamEncoder`.
+        dims_per_token: grouping of the codes; see `Tokens.regroup`.
+        n_codebooks: number of codebooks in the codes, if the encoder omitted some. None means all.
+        first_frame: index of the stream's first frame in the recording, if decoding does not start at its beginning.
 
-    `conceal` replaces a lost frame. It decodes the middle level in all dimensions from the current state, which
-    continues the voice, and fades the result to silence. The frame after the loss fades in from the gain that the
-    fade has reached:
+    `conceal` replaces lost frames. It decodes the middle level in all dimensions with the current state, which
+    continues the voice, and fades the result to silence. The frame after the loss fades in from the gain that the fade
+    has reached:
 
         frame t  | lost     | lost     | lost     | lost     | frame t + 5
         1 -------|--.__     |          |          |          |  .---------
@@ -141,8 +147,8 @@ class StreamDecoder:
                0 |          |       `--|--.._____ |__________||
 
     Attributes:
-        n_frames: number of frames returned so far, including concealed ones.
-        n_concealed: number of concealed frames among them.
+        n_frames: number of frames returned so far, including concealed frames.
+        n_concealed: number of concealed frames so far.
 
     >>> stream = StreamDecoder(silkcodec.load())                            # doctest: +SKIP
     >>> for codes in received:                                              # doctest: +SKIP
@@ -163,11 +169,11 @@ class StreamDecoder:
         if n_codebooks is not None:
             if dims_per_token != DIMS_PER_TOKEN:
                 raise ArgumentError(
-                    f"n_codebooks must be None for codes in groups of {dims_per_token} dimensions; got {n_codebooks}."
+                    f"n_codebooks must be None if dims_per_token is not {DIMS_PER_TOKEN}; got {n_codebooks}."
                 )
             self._n_codebooks = codec.check_n_codebooks(n_codebooks)
         self._states = codec.decoder_states(first_frame)
-        self._n_lost = FADE_FRAMES  # Frames lost since the last received one. A loss before any frame is silence.
+        self._n_lost = FADE_FRAMES  # Consecutive lost frames. With this initial value, losses at the start are silent.
         self.n_frames = 0
         self.n_concealed = 0
 
@@ -175,16 +181,16 @@ class StreamDecoder:
         """Decode the next codes and return their samples.
 
         Args:
-            codes: int [F, K]; F may be 0; K is 19 unless `n_codebooks` or the grouping sets another number. Missing
-                groups get the middle level. `Tokens.codes` is transposed: pass np.stack(tokens.codes, axis=1).
+            codes: integers [F, K]. F can be 0. K is 19 unless `n_codebooks` or `dims_per_token` was set. `Tokens.codes`
+                has one array per codebook, so pass np.stack(tokens.codes, axis=1).
 
         Returns:
-            float32 [F * 9600] at 24 kHz. The last frame of a recording is padded, so cut the wave at n_samples.
+            float32 [F * 9600] at 24 kHz. The last frame of a recording is padded, so cut the result to n_samples.
 
         Raises:
-            TokensError: codes are out of range or of another shape.
+            TokensError: the codes are out of range or have another shape.
         """
-        codes = check_frames(codes, self._n_codebooks, "codes of a stream")
+        codes = check_frames(codes, self._n_codebooks, "Codes in a stream")
         if self._dims_per_token == DIMS_PER_TOKEN:
             levels = self._codec.codes_to_levels(codes)
         else:
@@ -192,7 +198,7 @@ class StreamDecoder:
         return self.feed_levels(levels)
 
     def feed_levels(self, levels: NDArray[np.uint8]) -> Wave:
-        """Decode levels, uint8 [F, 128], as returned by `Tokens.to_levels`. Like `feed`, but without checks."""
+        """Decode FSQ levels, uint8 [F, 128] in 0..7, like `feed` but without checking them."""
         wave = self._decode(levels)
         if len(levels):
             if self.n_concealed and self._n_lost:
@@ -202,26 +208,25 @@ class StreamDecoder:
         return wave
 
     def conceal(self, n_frames: int = 1) -> Wave:
-        """Return samples that replace lost frames, continuing from the state and fading to silence in 1.2 s.
+        """Return samples that replace lost frames. They continue the speech and fade to silence within 1.2 s.
 
-        The middle level was compared with two alternatives: repeating the levels of the last frame, and interpolating
-        to the next frame, which adds delay. It gives higher intelligibility (STOI) than both, at about the same PESQ.
-        See `silk lab robustness`.
+        Decoding the middle level gives higher intelligibility (STOI) than repeating the last frame or interpolating to
+        the next frame, at about the same PESQ; see `silk lab robustness`.
 
-        The decoder's state advances with the middle levels, by at most FADE_FRAMES frames for a loss of any length.
-        If no frame has been received yet, the result is silence.
+        The decoder's state advances by at most FADE_FRAMES frames per loss. If no frame has been received yet, the
+        result is silence.
 
         Args:
-            n_frames: number of lost frames; may be 0. Two calls with 1 return the same samples as one call with 2.
+            n_frames: number of lost frames, at least 0. Two calls with 1 return the same samples as one call with 2.
 
         Returns:
             float32 [n_frames * 9600].
 
         Raises:
-            ArgumentError: n_frames is not a whole number, or is below 0.
+            ArgumentError: n_frames is not an integer of at least 0.
         """
         if isinstance(n_frames, bool) or not isinstance(n_frames, (int, np.integer)) or n_frames < 0:
-            raise ArgumentError(f"n_frames must be a whole number of at least 0; got {n_frames!r}.")
+            raise ArgumentError(f"n_frames must be an integer of at least 0; got {n_frames!r}.")
         wave = np.zeros(n_frames * FRAME_SAMPLES, dtype=np.float32)
         n_audible = min(max(FADE_FRAMES - self._n_lost, 0), int(n_frames))
         if n_audible:
@@ -242,13 +247,13 @@ class StreamDecoder:
 
 
 def _streaming(codec: FrameModel) -> FrameModel:
-    """Return `codec`. Raises ArgumentError if it cannot stream because it is a name or a codec other than Silk."""
+    """Return `codec`, or raise ArgumentError if it is not a loaded Silk codec."""
     if not hasattr(codec, "encoder_states"):
-        raise ArgumentError(f"A stream needs a loaded Silk codec, such as silkcodec.load(); got {codec!r}.")
+        raise ArgumentError(f"codec must be a loaded Silk codec, such as silkcodec.load(); got {codec!r}.")
     return codec
 
 
 def _fade(n_lost: int, n_samples: int) -> Wave:
-    """Return the gain of the samples after `n_lost` lost frames: half a cosine from 1 to 0 in FADE_FRAMES frames."""
+    """Return the gain for the samples after `n_lost` lost frames, which falls from 1 to 0 in FADE_FRAMES frames."""
     samples = n_lost * FRAME_SAMPLES + np.arange(n_samples)
     return (0.5 + 0.5 * np.cos(np.pi * np.minimum(samples / (FADE_FRAMES * FRAME_SAMPLES), 1))).astype(np.float32)

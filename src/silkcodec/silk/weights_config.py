@@ -1,7 +1,7 @@
-"""Read config.json of a weights folder: the file names, states and SHA-256 of the two graphs.
+"""Read config.json in a weights folder, which describes the files, the states and the SHA-256 of the two graphs.
 
-A weights folder may come from an untrusted source, so reading it takes bounded time and memory. Files must be regular
-files of a limited size, and numbers must lie within limits.
+A weights folder can come from an untrusted source. This module limits file sizes and numbers, so reading a folder takes
+bounded time and memory.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from numpy.typing import NDArray
 from silkcodec.errors import WeightsError
 from silkcodec.spec import DIMS_PER_TOKEN, FRAME_SAMPLES, LATENT_WIDTH, N_LEVELS, SILK_SAMPLE_RATE
 
-FORMAT = 1  # format of config.json; any other format is rejected
+FORMAT = 1  # supported format of config.json
 CONFIG_BYTES = 1 << 20
 GRAPH_BYTES = 1 << 28
-MAX_STATES, MAX_STATE_AXES, MAX_STATE_NUMBERS = 256, 8, 1 << 24  # of one graph; 64 MB for each stream
-MAX_SIZE = 1 << 16  # of the network: channels, layers, heads
+MAX_STATES, MAX_STATE_AXES, MAX_STATE_NUMBERS = 256, 8, 1 << 24  # per graph; 64 MB for each stream
+MAX_SIZE = 1 << 16  # largest number in the network's config, e.g. of channels or layers
 MAX_NAME = 100  # characters
-_FIXED = {  # The token format fixes these values; weights with other values are not Silk.
+_FIXED = {  # The token format requires these values.
     "sample_rate": SILK_SAMPLE_RATE,
     "frame_samples": FRAME_SAMPLES,
     "latent_width": LATENT_WIDTH,
@@ -39,7 +39,13 @@ _FIXED = {  # The token format fixes these values; weights with other values are
 
 @dataclass(frozen=True)
 class GraphConfig:
-    """Describe one ONNX graph: its file, the file's SHA-256, and its streaming states (name -> shape without B)."""
+    """Describe an ONNX graph.
+
+    Attributes:
+        file: name of the file in the weights folder.
+        sha256: SHA-256 of the file.
+        states: streaming states as name -> shape without the batch axis.
+    """
 
     file: str
     sha256: str
@@ -51,22 +57,24 @@ class GraphConfig:
         return list(self.states)
 
     def fresh_states(self) -> list[NDArray[np.float32]]:
-        """Return the states at the start of a stream: zeros, float32 [1, *shape]."""
+        """Return the states at the start of a stream, which are zeros, float32 [1, *shape]."""
         return [np.zeros((1, *shape), dtype=np.float32) for shape in self.states.values()]
 
     def verified_bytes(self, folder: Path) -> bytes:
-        """Return the content of the graph's file, read once, so that the checked bytes are the loaded bytes.
+        """Return the content of the graph's file after checking its SHA-256.
+
+        The file is read only once, so that it cannot change between the check and loading.
 
         Raises:
-            WeightsError: the file is missing or is not the file that config.json describes.
+            WeightsError: the file is missing or has another SHA-256.
         """
         path = folder / self.file
         content = read_bytes(path, GRAPH_BYTES)
         found = hashlib.sha256(content).hexdigest()
         if found != self.sha256:
             raise WeightsError(
-                f"'{path}' must have the SHA-256 {self.sha256[:12]}... from config.json; got {found[:12]}..."
-                " The file is damaged or was replaced; install or export it again."
+                f"The SHA-256 of '{path}' must be {self.sha256[:12]}..., as in config.json; got {found[:12]}..."
+                " The file is damaged or was replaced. Install or export it again."
             )
         return content
 
@@ -76,9 +84,15 @@ class WeightsConfig:
     """Represent the config.json of a weights folder.
 
     Attributes:
-        weights_hash: 12 hex digits of the SHA-256 of the two graphs' SHA-256s; tokens store it.
-        decodes: ids of codecs ("silk@0a1b2c3d4e5f") with the same encoder, whose tokens these weights decode.
-        network: sizes of the network, named as in `nn.config.ModelConfig`; may be empty, because graphs need none.
+        name: name of the codec.
+        weights_hash: first 12 hex digits of the SHA-256 of the two graphs' SHA-256 digests. Tokens store this hash.
+        lookahead_samples: look-ahead of the encoder in samples.
+        history_samples: number of past samples that the encoder's state contains.
+        encoder, decoder: descriptions of the two graphs.
+        decodes: codec ids, such as "silk@0a1b2c3d4e5f", of weights with the same encoder. Tokens from these weights
+            can be decoded as well.
+        network: sizes of the network, named as in `nn.config.ModelConfig`. It can be empty, because running the graphs
+            does not require it.
     """
 
     name: str
@@ -92,24 +106,24 @@ class WeightsConfig:
 
     @classmethod
     def read(cls, folder: Path) -> WeightsConfig:
-        """Read and check `folder`/config.json.
+        """Read and check config.json in a folder.
 
         Raises:
-            WeightsError: the file is missing, invalid, of another format, or not of Silk's shape.
+            WeightsError: the file is missing or invalid, has another format, or does not describe Silk weights.
         """
         path = folder / "config.json"
-        values = read_json(path, "A weights folder must contain config.json; ")
+        values = read_json(path, "A weights folder must contain config.json. ")
         try:
             return cls._parse(values, path)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             reason = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {_short(str(error))}"
-            raise WeightsError(f"'{path}' must describe Silk weights: {reason}; export it again.") from error
+            raise WeightsError(f"'{path}' must describe Silk weights: {reason}. Export the weights again.") from error
 
     @classmethod
     def _parse(cls, values: dict[str, Any], path: Path) -> WeightsConfig:
         if values["format"] is True or values["format"] != FORMAT:
             found = _short(values["format"])
-            raise WeightsError(f"'{path}' has format {found}; this silkcodec reads format {FORMAT}. Upgrade silkcodec.")
+            raise WeightsError(f"The format of '{path}' must be {FORMAT}; got {found}. Upgrade silkcodec.")
         for key, fixed in _FIXED.items():
             if values[key] != fixed:
                 raise WeightsError(f"'{path}' must have {key} = {fixed}; got {_short(values[key])}.")
@@ -125,23 +139,28 @@ class WeightsConfig:
         )
         digests = config.encoder.sha256 + config.decoder.sha256
         if hashlib.sha256(digests.encode()).hexdigest()[:12] != config.weights_hash:
-            raise WeightsError(f"The weights_hash in '{path}' must match its two graphs; export it again.")
+            raise WeightsError(f"weights_hash in '{path}' does not match the two graphs. Export the weights again.")
         if config.encoder.states.get("state_wave") != (config.history_samples + config.lookahead_samples,):
-            raise WeightsError(f"'{path}' must have an encoder state 'state_wave' of history and look-ahead samples.")
+            raise WeightsError(
+                f"The encoder state 'state_wave' in '{path}' must have history_samples + lookahead_samples values."
+                " Export the weights again."
+            )
         return config
 
 
 def read_bytes(path: Path, limit: int, needed: str = "") -> bytes:
-    """Return the content of a regular file of at most `limit` bytes.
+    """Return the content of a regular file.
 
     Args:
-        needed: the start of the message if the file cannot be read.
+        path: path of the file.
+        limit: maximum size in bytes.
+        needed: text before the message if the file cannot be read.
 
     Raises:
-        WeightsError: the file is missing, not a regular file (a pipe, a device or a folder), or too large.
+        WeightsError: the file is missing, too large or not a regular file.
     """
     try:
-        # Without O_NONBLOCK, opening a named pipe waits for its other end.
+        # Without O_NONBLOCK, opening a named pipe would block until its other end is opened.
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
         with open(descriptor, "rb") as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -152,17 +171,22 @@ def read_bytes(path: Path, limit: int, needed: str = "") -> bytes:
             return file.read(limit)
     except OSError as error:
         reason = error.strerror or error
-        raise WeightsError(
-            f"{needed}'{path}': {reason}." if needed else f"'{path}' cannot be read: {reason}."
-        ) from error
+        raise WeightsError(f"{needed}Cannot read '{path}': {reason}.") from error
 
 
 def read_json(path: Path, needed: str = "") -> Any:
-    """Return the value of a JSON file of at most 1 MB. Raises WeightsError; `needed` as in `read_bytes`."""
+    """Return the value in a JSON file of at most 1 MB.
+
+    Args:
+        path, needed: see `read_bytes`.
+
+    Raises:
+        WeightsError: the file cannot be read or is not JSON.
+    """
     try:
         return json.loads(read_bytes(path, CONFIG_BYTES, needed).decode("utf-8"))
     except (ValueError, RecursionError) as error:
-        raise WeightsError(f"'{path}' must be JSON; {_short(str(error))}.") from error
+        raise WeightsError(f"Cannot read '{path}' as JSON: {_short(str(error))}.") from error
 
 
 def _graph(values: dict[str, Any]) -> GraphConfig:
@@ -171,7 +195,7 @@ def _graph(values: dict[str, Any]) -> GraphConfig:
         raise ValueError(f"file must be a file name without a folder; got {file!r}")
     given = values["states"]
     if not isinstance(given, list) or len(given) > MAX_STATES:
-        raise ValueError(f"states must be a list of at most {MAX_STATES}")
+        raise ValueError(f"states must be a list of at most {MAX_STATES} states")
     states = {_text(state, "name"): _shape(state["shape"]) for state in given}
     if sum(math.prod(shape) for shape in states.values()) > MAX_STATE_NUMBERS:
         raise ValueError(f"the states must have at most {MAX_STATE_NUMBERS:,} numbers in total")
@@ -185,9 +209,9 @@ def _ids(values: Any) -> tuple[str, ...]:
 
 
 def _sizes(values: Any) -> dict[str, int | float | str]:
-    """Check that each size is a number of at most `MAX_SIZE` or a short text. The network checks the values."""
+    """Check that each size is a number of at most `MAX_SIZE` or a short string."""
     if not isinstance(values, dict) or len(values) > MAX_STATES:
-        raise ValueError(f"network must be an object of at most {MAX_STATES} sizes")
+        raise ValueError(f"network must be an object with at most {MAX_STATES} entries")
     for name, value in values.items():
         if isinstance(value, str):
             _text(values, name)
@@ -198,24 +222,24 @@ def _sizes(values: Any) -> dict[str, int | float | str]:
 
 def _shape(values: Any) -> tuple[int, ...]:
     if not isinstance(values, list) or not 1 <= len(values) <= MAX_STATE_AXES:
-        raise ValueError(f"the shape of a state must be a list of 1..{MAX_STATE_AXES}; got {_short(values)}")
+        raise ValueError(f"the shape of a state must have 1 to {MAX_STATE_AXES} axes; got {_short(values)}")
     return tuple(_integer("an axis of a state", value, 1, MAX_STATE_NUMBERS) for value in values)
 
 
 def _integer(name: str, value: Any, low: int, high: int) -> int:
     if type(value) is not int or not low <= value <= high:
-        raise ValueError(f"{name} must be an integer of {low}..{high}; got {_short(value)}")
+        raise ValueError(f"{name} must be an integer between {low} and {high}; got {_short(value)}")
     return value
 
 
 def _text(values: dict[str, Any], name: str) -> str:
     value = values[name]
     if not isinstance(value, str) or not 1 <= len(value) <= MAX_NAME or not value.isprintable():
-        raise ValueError(f"{name} must be printable text of 1..{MAX_NAME} characters; got {_short(value)}")
+        raise ValueError(f"{name} must be a printable string of 1 to {MAX_NAME} characters; got {_short(value)}")
     return value
 
 
 def _short(value: Any) -> str:
-    """Return a value as text for a message: one line of limited length."""
+    """Format a value as a single line of limited length for a message."""
     text = value if isinstance(value, str) and value.isprintable() else reprlib.repr(value)
     return text if len(text) <= 2 * MAX_NAME else f"{text[: 2 * MAX_NAME]}..."
