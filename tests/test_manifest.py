@@ -47,7 +47,7 @@ def test_values_are_text_and_empty_ones_are_left_out(tmp_path: Path) -> None:
 HOSTILE = {
     "empty.tsv": (b"", "must have at least one row"),
     "header.csv": (b"path,text\n", "must have at least one row"),
-    "column.tsv": (b"file\ttext\na\tb\n", "must have a column path or audio_filepath"),
+    "column.tsv": (b"file\ttext\na\tb\n", "must have a column named path or audio_filepath"),
     "hole.csv": (b"path,text\na.wav,x\n,y\n", "Line 3"),
     "bad.jsonl": (b'{"path": "a.wav"}\n{"path": \n', "Line 2"),
     "list.json": (b'["a.wav"]', "must be a JSON object"),
@@ -105,7 +105,7 @@ def test_a_bad_line_does_not_end_the_others(tmp_path: Path, name: str) -> None:
 def test_an_unclosed_quote_swallows_no_rows_silently(tmp_path: Path) -> None:
     (tmp_path / "m.csv").write_text('path,text\na,x\nb,"y\nc,z\nd,z\n')
     *_, (line, problem) = manifest.records(tmp_path / "m.csv")
-    assert line == 3 and "Lines 3 to 5" in str(problem)
+    assert line == 3 and "lines 3 to 5" in str(problem)
 
 
 def test_other_columns_separators_and_encodings(tmp_path: Path) -> None:
@@ -120,5 +120,5 @@ def test_other_columns_separators_and_encodings(tmp_path: Path) -> None:
             manifest.Dialect(**wrong)  # type: ignore[arg-type]
     with pytest.raises(ArgumentError, match="--encoding"):
         list(manifest.records(tmp_path / "u.tsv"))
-    with pytest.raises(ArgumentError, match="must have the column file;"):
+    with pytest.raises(ArgumentError, match="must have column 'file';"):
         list(manifest.records(tmp_path / "m.csv", manifest.Dialect((("path", "file"),), ";", "latin-1")))

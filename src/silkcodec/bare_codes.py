@@ -56,7 +56,8 @@ def check_n_codebooks(codec: Any, n_codebooks: int | None) -> int:
     """
     k = len(codec.codebook_sizes)
     if n_codebooks is not None and n_codebooks not in range(1, k + 1):
-        raise ArgumentError(f"n_codebooks must be between 1 and {k} for '{codec.name}'; got {n_codebooks}.")
+        allowed = f"between 1 and {k}" if k > 1 else "1"
+        raise ArgumentError(f"n_codebooks must be {allowed} for '{codec.name}'; got {n_codebooks}.")
     return k if n_codebooks is None else int(n_codebooks)
 
 

@@ -134,7 +134,7 @@ def records(
         reason = getattr(error, "strerror", None) or error
         raise ArgumentError(f"Cannot read manifest '{file}': {reason}.") from error
     if empty:
-        raise ArgumentError(f"A manifest must have at least one row; '{file}' is empty.")
+        raise ArgumentError(f"A manifest must have at least one row; '{file}' has none.")
 
 
 def _renamed(columns: dict[str, Any], dialect: Dialect) -> dict[str, Any]:

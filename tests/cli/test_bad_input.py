@@ -1,4 +1,4 @@
-"""Test that every user error gives one line on standard error and exit code 2, and writes nothing."""
+"""Test that user errors print one line on standard error, exit with code 2 and write no files."""
 
 from __future__ import annotations
 
@@ -52,22 +52,22 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codec: Silk, speech: 
 
 ENCODE = {
     "missing.wav": "Input not found: 'missing.wav'",
-    "silence": "'silence' has none",
+    "silence": "must contain .silk files; got 'silence'",
     "empty.wav": "'empty.wav' is empty",
-    "text.wav": "'text.wav' cannot be read as audio",
-    "zero.wav": "'zero.wav' has none",
+    "text.wav": "Cannot read 'text.wav' as audio",
+    "zero.wav": "1 sample, but 'zero.wav' has none",
     "nan.wav": "must be finite; got nan at sample 2",
     "inf.wav": "must be finite; got inf at sample 2",
     "huge.wav": "got 20000 at sample 2",
     "cut.flac": "'cut.flac'",
-    "good.silk": "cannot be read as audio",
-    "good.wav -o taken.silk": "'taken.silk' exists already",
+    "good.silk": "Cannot read 'good.silk' as audio",
+    "good.wav -o taken.silk": "'taken.silk' already exists",
     "good.wav -o text.wav/x.silk": "'text.wav' is a file, not a folder",
     "good.wav --weights silence": "must contain config.json",
 }
 DECODE = {
     "missing.silk": "Input not found: 'missing.silk'",
-    "silence": "'silence' has none",
+    "silence": "must contain .silk files; got 'silence'",
     "empty.silk": "empty.silk",
     "wave.silk": "WAV",
     "skype.silk": "Skype's SILK codec",
@@ -75,20 +75,22 @@ DECODE = {
     "text.wav": "text.wav",
     "cut.silk": "truncated",
     "flipped.silk": "damaged at byte",
-    "newer.silk": "newer",
+    "newer.silk": "Upgrade silkcodec",
     "longer.silk": "more bytes follow",
     "other.silk": "got tokens from 'silk@000000000000'",
-    "good.silk -o taken.wav": "'taken.wav' exists already",
+    "good.silk -o taken.wav": "'taken.wav' already exists",
     "good.silk -o text.wav/x.wav": "'text.wav' is a file, not a folder",
     "good.silk -o out.xyz": "must be one of",
-    "good.silk -o silence/out.wav --start -1": "start_s must be at least 0",
+    "good.silk -o silence/out.wav --start -1": "start must be at least 0",
 }
 CASES = [("encode", *case) for case in ENCODE.items()] + [("roundtrip", *case) for case in ENCODE.items()]
 CASES += [("decode", *case) for case in DECODE.items()]
 
 
 @pytest.mark.parametrize(("verb", "words", "said"), CASES)
-def test_bad_input_is_one_line_and_exit_2(place: Path, weights_folder: Path, verb: str, words: str, said: str) -> None:
+def test_bad_input_gives_one_line_and_exit_code_2(
+    place: Path, weights_folder: Path, verb: str, words: str, said: str
+) -> None:
     if verb == "roundtrip":
         words = words.replace("taken.silk", "taken.wav").replace("x.silk", "x.wav")
         said = said.replace("taken.silk", "taken.wav")
@@ -103,20 +105,20 @@ def test_bad_input_is_one_line_and_exit_2(place: Path, weights_folder: Path, ver
 
 
 @pytest.mark.parametrize("name", ["missing", "empty", "wave", "skype", "newer"])
-def test_info_names_what_is_no_silk_file(place: Path, name: str) -> None:
+def test_info_names_files_that_are_not_silk_files(place: Path, name: str) -> None:
     result = CliRunner().invoke(app, ["info", f"{name}.silk"])
     assert result.exit_code == 2
     assert len(result.stderr.splitlines()) == 1 and f"{name}.silk" in result.stderr
 
 
-def test_info_shows_what_is_left_of_a_damaged_file(place: Path) -> None:
+def test_info_describes_a_damaged_file(place: Path) -> None:
     result = CliRunner().invoke(app, ["info", "cut.silk"])
     assert result.exit_code == 2
     assert "codec" in result.stdout and "truncated" in result.stderr
 
 
 @pytest.mark.parametrize("rate", [8_000, 44_100, 192_000])
-def test_unusual_but_good_input_is_taken(place: Path, weights_folder: Path, rate: int) -> None:
+def test_unusual_valid_input_is_accepted(place: Path, weights_folder: Path, rate: int) -> None:
     stereo = np.random.default_rng(0).uniform(-0.1, 0.1, (rate // 2, 2))
     soundfile.write("odd.wav", stereo, rate, subtype="PCM_U8" if rate == 8_000 else "PCM_24")
     result = CliRunner().invoke(app, ["roundtrip", "odd.wav", "--weights", str(weights_folder)])
@@ -125,10 +127,10 @@ def test_unusual_but_good_input_is_taken(place: Path, weights_folder: Path, rate
 
 
 @pytest.mark.parametrize("verb", ["encode", "decode", "roundtrip"])
-def test_a_full_disk_leaves_nothing_half_written(
+def test_a_full_disk_leaves_no_incomplete_file(
     place: Path, weights_folder: Path, full_disk: int, verb: str, speech: np.ndarray, codec: Silk
 ) -> None:
-    n_frames = 50  # 2,400 bytes and more
+    n_frames = 50  # at least 2,400 bytes
     wave = np.tile(speech, 5)[: n_frames * 9600]
     soundfile.write("long.wav", wave if verb == "encode" else wave[:40_000], 24_000)
     with open("long.silk", "wb") as file:
@@ -142,7 +144,7 @@ def test_a_full_disk_leaves_nothing_half_written(
     assert set(os.listdir()) - before <= {"out.silk"} - ({"out.silk"} if verb == "encode" else set())
 
 
-def test_tokens_out_of_range_are_refused(codec: Silk, speech: np.ndarray) -> None:
+def test_tokens_out_of_range_are_rejected(codec: Silk, speech: np.ndarray) -> None:
     from silkcodec.errors import TokensError
     from silkcodec.tokens import Tokens
 

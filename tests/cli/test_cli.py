@@ -1,4 +1,4 @@
-"""Test the command line on files, folders, patterns and pipes: results, output and exit codes."""
+"""Test the results, the output and the exit codes of the command line for files, folders, patterns and pipes."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def files_below(folder: Path) -> list[str]:
 # --- encode and decode
 
 
-def test_there_and_back_beside_the_input(silk: Run, folder: Path, sound: str, codec: Silk) -> None:
+def test_encode_and_decode_write_next_to_the_input(silk: Run, folder: Path, sound: str, codec: Silk) -> None:
     result = silk("encode", sound)
     assert "a.wav -> a.silk" in result.stdout and "76 tokens" in result.stdout
     wave = audio.read(sound)
@@ -73,10 +73,10 @@ def test_there_and_back_beside_the_input(silk: Run, folder: Path, sound: str, co
     assert files_below(folder) == ["a.silk", "a.wav", "original.wav"]
 
 
-def test_existing_files_need_force(silk: Run, folder: Path, sound: str) -> None:
+def test_existing_files_require_force(silk: Run, folder: Path, sound: str) -> None:
     Path("a.silk").write_bytes(b"precious")
     result = silk("encode", sound, code=2)
-    assert result.stderr == "silk: 'a.silk' exists already; choose another name, or overwrite it with --force.\n"
+    assert result.stderr == "silk: 'a.silk' already exists. Choose another name, or overwrite it with --force.\n"
     assert Path("a.silk").read_bytes() == b"precious"
     silk("encode", sound, "--skip-existing")
     assert Path("a.silk").read_bytes() == b"precious"
@@ -84,7 +84,7 @@ def test_existing_files_need_force(silk: Run, folder: Path, sound: str) -> None:
     assert container.info("a.silk").n_samples == 30_000
 
 
-def test_folders_keep_their_tree(silk: Run, folder: Path, sound: str) -> None:
+def test_outputs_keep_the_folder_structure(silk: Run, folder: Path, sound: str) -> None:
     for name in ("in/x/one.wav", "in/y/two.FLAC", "in/three.wav", "in/.hidden/four.wav"):
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(sound, name)
@@ -101,7 +101,7 @@ def test_folders_keep_their_tree(silk: Run, folder: Path, sound: str) -> None:
     assert files_below(folder / "back") == ["three.flac", "x/one.flac", "y/two.flac"]
 
 
-def test_pipes(silk: Run, folder: Path, sound: str) -> None:
+def test_standard_input_and_output_can_be_used(silk: Run, folder: Path, sound: str) -> None:
     silk("encode", sound)
     encoded = silk("encode", "-", stdin=Path(sound).read_bytes())
     assert encoded.stdout_bytes == Path("a.silk").read_bytes()
@@ -113,7 +113,7 @@ def test_pipes(silk: Run, folder: Path, sound: str) -> None:
     assert Path("d.silk").read_bytes() == encoded.stdout_bytes
 
 
-def test_a_part_is_decoded_as_in_the_whole(silk: Run, folder: Path, speech: np.ndarray) -> None:
+def test_a_decoded_part_equals_the_same_part_of_the_whole(silk: Run, folder: Path, speech: np.ndarray) -> None:
     audio.write("a.wav", np.tile(speech, 2))
     silk("encode", "a.wav")
     silk("decode", "a.silk", "-o", "whole.wav")
@@ -127,18 +127,18 @@ def test_a_part_is_decoded_as_in_the_whole(silk: Run, folder: Path, speech: np.n
     assert "8.200 s" in result.stderr and not Path("x.wav").exists()
 
 
-def test_recover_writes_what_is_before_the_damage(silk: Run, folder: Path, speech: np.ndarray) -> None:
+def test_recover_decodes_the_part_before_the_damage(silk: Run, folder: Path, speech: np.ndarray) -> None:
     audio.write("a.wav", np.tile(speech, 4))
     silk("encode", "a.wav")
     Path("b.silk").write_bytes(Path("a.silk").read_bytes()[:-100])
     result = silk("decode", "b.silk", code=2)
-    assert "b.silk is truncated" in result.stderr and not Path("b.wav").exists()
+    assert "'b.silk' is truncated" in result.stderr and not Path("b.wav").exists()
     result = silk("decode", "b.silk", "--recover")
-    assert "recovered" in result.stderr
+    assert "only the part before the damage" in result.stderr
     assert len(audio.read("b.wav")) == 25 * 9600
 
 
-def test_entropy_coding(silk: Run, folder: Path, speech: np.ndarray) -> None:
+def test_entropy_coding_keeps_the_tokens(silk: Run, folder: Path, speech: np.ndarray) -> None:
     pytest.importorskip("constriction")
     audio.write("a.wav", np.tile(speech, 4))
     silk("encode", "a.wav")
@@ -192,7 +192,7 @@ def test_roundtrip_writes_three_files_and_prints_the_table(silk: Run, folder: Pa
     original, decoded = audio.read(sound), audio.read("out/a.silk.wav")
     assert len(original) == len(decoded)
     difference = np.abs(mel.log_mel(original) - mel.log_mel(decoded))[: -(-len(original) // 240)]
-    assert numbers["mel_distance"] == pytest.approx(difference.mean(), rel=0.2)  # the file has 16 bits
+    assert numbers["mel_distance"] == pytest.approx(difference.mean(), rel=0.2)  # The decoded file has 16-bit samples.
     pixels = read_png("out/a.silk.png")
     assert pixels.shape[2] == 3 and len(np.unique(pixels @ np.array([1 << 16, 1 << 8, 1]))) > 100
 
@@ -207,7 +207,7 @@ def test_roundtrip_of_several_files_and_of_a_pipe(silk: Run, folder: Path, sound
     assert Path("piped.silk").read_bytes() == Path("out/a.silk").read_bytes()
 
 
-def test_the_picture_axes_are_round_numbers() -> None:
+def test_the_ticks_of_the_picture_are_round_numbers() -> None:
     from silkcodec import picture
 
     for duration_s in (0.0001, 0.01, 0.4, 1, 3.7, 12, 59, 61, 600, 3600, 36_000, 200_000):
@@ -216,7 +216,7 @@ def test_the_picture_axes_are_round_numbers() -> None:
     assert (picture.clock(0.5, 0.5), picture.clock(90, 30), picture.clock(20, 5)) == ("0.5", "1:30", "20")
 
 
-def test_streamed_mel_is_the_mel(speech: np.ndarray) -> None:
+def test_streamed_mel_equals_the_whole_mel(speech: np.ndarray) -> None:
     from silkcodec.files.mel_comparison import Comparison, MelStream
     from silkcodec.mel import log_mel
 
@@ -232,24 +232,24 @@ def test_streamed_mel_is_the_mel(speech: np.ndarray) -> None:
     assert comparison.mel_distance == pytest.approx(expected, rel=1e-4)
 
 
-# --- how it ends
+# --- errors and exit codes
 
 
-def test_a_bad_file_does_not_lose_the_others(silk: Run, folder: Path, sound: str) -> None:
+def test_other_files_are_processed_after_a_failure(silk: Run, folder: Path, sound: str) -> None:
     Path("in").mkdir()
     shutil.copy(sound, "in/1.wav")
     Path("in/2.wav").write_text("not audio")
-    loud = np.full(30_000, 1e30, np.float32)  # its header is fine: found only while it is read
+    loud = np.full(30_000, 1e30, np.float32)  # The header is valid, so the error occurs while reading.
     audio.write("in/3.wav", loud, subtype="FLOAT")
     shutil.copy(sound, "in/4.wav")
     result = silk("encode", "in", "-o", "out", code=2)
     assert files_below(folder / "out") == ["1.silk", "4.silk"]
-    assert "'in/2.wav' cannot be read as audio" in result.stderr
+    assert "Cannot read 'in/2.wav' as audio" in result.stderr
     assert "'in/3.wav'" in result.stderr
-    assert result.stderr.splitlines()[-1] == "silk: 2 of 4 files failed; the others were processed."
+    assert result.stderr.splitlines()[-1] == "silk: 2 of 4 files failed."
 
 
-def test_outputs_are_checked_before_the_model_is_read(silk: Run, folder: Path, sound: str) -> None:
+def test_outputs_are_checked_before_the_model_is_loaded(silk: Run, folder: Path, sound: str) -> None:
     Path("a.silk").write_bytes(b"")
     for words in (("encode", sound), ("encode", "missing.wav"), ("encode", sound, "-o", "a.wav/x.silk")):
         result = CliRunner().invoke(app, [*words, "--weights", "no/such/folder"])
@@ -260,23 +260,23 @@ def test_outputs_are_checked_before_the_model_is_read(silk: Run, folder: Path, s
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["encode", "a.wav", "b.wav", "-o", "a.wav"], "must be a folder; 'a.wav' is a file"),
-        (["encode", "a.wav", "sub/a.wav", "-o", "out"], "have the same output 'out/a.silk'"),
-        (["encode", "a.wav", "-o", "a.wav", "--force"], "must not be an input"),
-        (["encode", "a.wav", "-o", "x.wav"], "must end in .silk; got 'x.wav'"),
-        (["encode", "a.wav", "-o", "x.M4A"], "must end in .silk; got 'x.M4A'"),
-        (["encode", "a.wav", "--channel", "1"], "channel must be 0..0 for 'a.wav'; got 1"),
-        (["roundtrip", "a.wav", "--channel", "1"], "channel must be 0..0 for 'a.wav'; got 1"),
+        (["encode", "a.wav", "b.wav", "-o", "a.wav"], "several inputs; got the file 'a.wav'"),
+        (["encode", "a.wav", "sub/a.wav", "-o", "out"], "would both be written to 'out/a.silk'"),
+        (["encode", "a.wav", "-o", "a.wav", "--force"], "must differ from the inputs"),
+        (["encode", "a.wav", "-o", "x.wav"], "must end with .silk; got 'x.wav'"),
+        (["encode", "a.wav", "-o", "x.M4A"], "must end with .silk; got 'x.M4A'"),
+        (["encode", "a.wav", "--channel", "1"], "channel must be 0 for 'a.wav'; got 1"),
+        (["roundtrip", "a.wav", "--channel", "1"], "channel must be 0 for 'a.wav'; got 1"),
         (["encode", "-", "a.wav"], "must be the only input"),
-        (["encode", "a.wav", "b.wav", "-o", "-"], "accepts only one file; got 2"),
-        (["encode", "*.flac"], "No file matches the pattern '*.flac'"),
+        (["encode", "a.wav", "b.wav", "-o", "-"], "must be a single file if the output is standard output; got 2"),
+        (["encode", "*.flac"], "must match at least one file; got '*.flac'"),
         (["decode", "a.wav", "--format", "exe"], "must be one of"),
-        (["roundtrip", "-"], "needs a name"),
-        (["roundtrip", "a.wav", "-o", "-"], "got -"),
+        (["roundtrip", "-"], "Pass -o NAME.wav"),
+        (["roundtrip", "a.wav", "-o", "-"], "got '-'"),
         (["encode", "a.wav", "--provider", "tpu"], "provider must be cpu or cuda"),
     ],
 )
-def test_wrong_use_is_one_line(folder: Path, sound: str, words: list[str], said: str) -> None:
+def test_usage_errors_are_one_line(folder: Path, sound: str, words: list[str], said: str) -> None:
     Path("sub").mkdir()
     for name in ("b.wav", "sub/a.wav"):
         shutil.copy(sound, name)
@@ -287,7 +287,7 @@ def test_wrong_use_is_one_line(folder: Path, sound: str, words: list[str], said:
     assert files_below(folder) == before
 
 
-def test_names_without_a_known_suffix_keep_all_of_their_name() -> None:
+def test_unknown_suffixes_are_kept() -> None:
     job = paths.Job("talk.v2", "talk.v2.silk")
     assert paths._renamed(Path(job.source), ".silk") == job.target
     assert paths._renamed(Path("talk.v2.MP3"), ".silk") == "talk.v2.silk"
@@ -305,18 +305,18 @@ def test_files_that_differ_only_in_their_suffix_keep_it(folder: Path, sound: str
     assert {"a.flac.silk.wav", "a.wav.silk.wav", "b.silk.wav"} < set(files_below(Path("trip")))
 
 
-def test_recordings_that_need_ffmpeg_are_counted_not_skipped(
+def test_recordings_that_need_ffmpeg_are_counted_as_failures(
     folder: Path, sound: str, silk: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(folder))
     Path("b.m4a").write_bytes(b"\0\0\0\x20ftypM4A " + bytes(100))
     audio.write("c.wav", audio.read(sound))
     result = silk("encode", ".", "-o", "out", code=2)
-    assert "'b.m4a' is in a format that needs ffmpeg" in result.stderr and "1 of 3 files failed" in result.stderr
+    assert "Cannot read 'b.m4a' without ffmpeg" in result.stderr and "1 of 3 files failed" in result.stderr
     assert files_below(Path("out")) == ["a.silk", "c.silk"]
 
 
-def test_channels_that_cancel_are_reported_and_one_can_be_chosen(folder: Path, sound: str, silk: Run) -> None:
+def test_canceling_channels_are_reported_and_a_channel_can_be_selected(folder: Path, sound: str, silk: Run) -> None:
     wave = audio.read(sound)
     soundfile.write("anti.wav", np.stack([wave, -wave], axis=1), 24_000)
     result = silk("encode", "anti.wav", "-o", "mean.silk", "--json")
@@ -336,10 +336,10 @@ def silk_process(*words: str, **options: Any) -> subprocess.Popen[bytes]:
 
 
 @pytest.mark.parametrize(("how", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
-def test_killed_half_way_leaves_no_half_file(
+def test_a_killed_process_leaves_no_incomplete_file(
     folder: Path, weights_folder: Path, speech: np.ndarray, how: signal.Signals, code: int
 ) -> None:
-    with audio.Writer("long.wav") as writer:  # some minutes
+    with audio.Writer("long.wav") as writer:  # several minutes
         for _ in range(100):
             writer.write(speech)
     process = silk_process("encode", "long.wav", "--weights", str(weights_folder))
@@ -354,7 +354,7 @@ def test_killed_half_way_leaves_no_half_file(
     assert left == [] or (how == signal.SIGKILL and all(name.endswith(".part") for name in left))
 
 
-def test_a_closed_or_full_output_is_one_line(folder: Path, sound: str, weights_folder: Path) -> None:
+def test_a_closed_or_full_output_gives_one_line(folder: Path, sound: str, weights_folder: Path) -> None:
     words = ("encode", sound, "-o", "-", "--weights", str(weights_folder))
     if os.path.exists("/dev/full"):
         with open("/dev/full", "wb") as full:
@@ -362,7 +362,7 @@ def test_a_closed_or_full_output_is_one_line(folder: Path, sound: str, weights_f
             _, stderr = process.communicate(timeout=30)
         assert (process.returncode, stderr) == (
             2,
-            b"silk: standard output cannot be written: No space left on device.\n",
+            b"silk: Cannot write standard output: No space left on device.\n",
         )
     process = silk_process(*words, stdout=subprocess.PIPE)
     assert process.stdout is not None and process.stderr is not None
@@ -370,12 +370,12 @@ def test_a_closed_or_full_output_is_one_line(folder: Path, sound: str, weights_f
     stderr = process.stderr.read()
     process.stderr.close()
     assert process.wait(timeout=30) == 2
-    assert stderr == b"silk: standard output cannot be written: Broken pipe.\n"
+    assert stderr == b"silk: Cannot write standard output: Broken pipe.\n"
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="needs a shell")
-def test_closed_standard_streams_are_one_line_or_nothing(folder: Path, sound: str, weights_folder: Path) -> None:
+def test_closed_standard_streams_give_at_most_one_line(folder: Path, sound: str, weights_folder: Path) -> None:
     """Daemons and some schedulers start programs with closed streams."""
     python, weights = f"'{sys.executable}' -m silkcodec.cli", f"--weights '{weights_folder}'"
 
@@ -385,26 +385,26 @@ def test_closed_standard_streams_are_one_line_or_nothing(folder: Path, sound: st
 
     assert shell(f"{python} encode - -o b.silk {weights} <&-") == (
         2,
-        b"silk: Standard input is closed; pass a file name, or redirect it: < FILE.\n",
+        b"silk: Standard input is closed. Pass a file name, or redirect it: < FILE.\n",
     )
     assert not (folder / "b.silk").exists()
     assert shell(f"{python} encode {sound} {weights} <&- >&- 2>&-") == (0, b"")
     assert shell(f"{python} decode a.silk -o - {weights} >&-") == (
         2,
-        b"silk: Standard output is closed; pass a file with -o, or redirect it: > FILE.\n",
+        b"silk: Standard output is closed. Pass a file with -o, or redirect it: > FILE.\n",
     )
     for verb in ("decode", "info", "roundtrip"):
         code, stderr = shell(f"{python} {verb} - -o c.wav {weights} <&-" if verb != "info" else f"{python} info - <&-")
-        assert (code, stderr) == (2, b"silk: Standard input is closed; pass a file name, or redirect it: < FILE.\n"), (
+        assert (code, stderr) == (2, b"silk: Standard input is closed. Pass a file name, or redirect it: < FILE.\n"), (
             verb
         )
-    # With standard error closed, the results of a pipe must not end up among its bytes.
+    # If standard error is closed, messages must not be written to standard output.
     line = f"{python} decode a.silk -o - {weights} 2>&-"
     piped = subprocess.run(["sh", "-c", line], stdout=subprocess.PIPE, timeout=60).stdout
     assert len(piped) == 44 + 2 * 30_000 and piped[:4] == b"RIFF"
 
 
-def test_long_runs_without_a_terminal_print_a_line_a_minute(
+def test_long_runs_without_a_terminal_print_one_line_per_minute(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now_s = [0.0]
@@ -422,13 +422,13 @@ def test_long_runs_without_a_terminal_print_a_line_a_minute(
         assert lines(lambda: progress.advance(100)) == [
             f"silk: encode: {600 * n} of 7200 s of audio ({100 * n / 12:.0f} %), after {n}:00 min" for n in range(1, 5)
         ]
-    with sound_progress(["-"], "encode") as progress:  # a pipe, whose length is not known
+    with sound_progress(["-"], "encode") as progress:  # a pipe, whose length is unknown
         assert lines(lambda: progress.advance(1))[0] == "silk: encode: 6 s of audio, after 1:00 min"
     with counting("tokenize") as count:
         assert lines(lambda: count(3, 9, "2.00 h"))[0] == "silk: tokenize: 3 of 9, 2.00 h, after 1:00 min"
 
 
-def test_the_total_of_several_files_is_estimated_from_those_that_were_opened(tmp_path: Path) -> None:
+def test_the_total_duration_is_estimated_from_opened_files(tmp_path: Path) -> None:
     sources = []
     for name, n_bytes in (("a", 100), ("b", 50), ("c", 300)):
         sources.append(str(tmp_path / name))
@@ -437,7 +437,7 @@ def test_the_total_of_several_files_is_estimated_from_those_that_were_opened(tmp
     progress = SoundProgress(sources, lambda done, total: shown.append((done, total)))
     for source, duration_s in zip(sources, (10.0, None, 60.0), strict=True):
         progress.begin(source)
-        if duration_s is not None:  # the second cannot be read
+        if duration_s is not None:  # The second file cannot be read.
             progress.opened(duration_s)
             progress.advance(duration_s)
     assert shown == [(10.0, pytest.approx(45.0)), (70.0, 70.0)]
@@ -445,7 +445,7 @@ def test_the_total_of_several_files_is_estimated_from_those_that_were_opened(tmp
 
 @pytest.fixture
 def loud(folder: Path, codec: Silk, speech: np.ndarray) -> tuple[str, np.ndarray]:
-    """Return a .silk file whose wave exceeds full scale, and that wave."""
+    """Return a .silk file whose decoded samples exceed full scale, and these samples."""
     tokens = codec.encode(2 * speech[:30_000] / np.abs(speech[:30_000]).max())
     container.write(tokens, folder / "loud.silk")
     wave = codec.decode(tokens)
@@ -458,7 +458,7 @@ def test_clipping_is_counted_and_reported(silk: Run, loud: tuple[str, np.ndarray
     name, wave = loud
     n_clipped, peak = int((np.abs(wave) > 1).sum()), float(np.abs(wave).max())
     result = silk("decode", name)
-    assert f"loud.wav: {n_clipped} samples were clipped, by up to {20 * np.log10(peak):.1f} dB" in result.stderr
+    assert f"loud.wav: {n_clipped} samples were clipped by up to {20 * np.log10(peak):.1f} dB" in result.stderr
     assert "--rescale" in result.stderr
     found = json.loads(silk("decode", name, "--json", "--force").stdout)
     assert found["n_clipped"] == n_clipped and found["peak"] == pytest.approx(peak, rel=1e-3)
@@ -467,7 +467,7 @@ def test_clipping_is_counted_and_reported(silk: Run, loud: tuple[str, np.ndarray
 
 
 @pytest.mark.parametrize("target", ["out.wav", "out.flac", "-"])
-def test_rescale_keeps_the_shape_of_a_loud_wave(
+def test_rescale_scales_a_loud_recording_to_full_scale(
     silk: Run, loud: tuple[str, np.ndarray], folder: Path, target: str
 ) -> None:
     name, wave = loud
@@ -478,7 +478,7 @@ def test_rescale_keeps_the_shape_of_a_loud_wave(
     np.testing.assert_allclose(written, wave / np.abs(wave).max(), atol=1e-3)
 
 
-def test_rescale_leaves_other_waves_alone(silk: Run, sound: str, folder: Path) -> None:
+def test_rescale_does_not_change_other_recordings(silk: Run, sound: str, folder: Path) -> None:
     silk("encode", sound)
     silk("decode", "a.silk", "-o", "plain.wav")
     silk("decode", "a.silk", "-o", "rescaled.wav", "--rescale")
@@ -487,7 +487,7 @@ def test_rescale_leaves_other_waves_alone(silk: Run, sound: str, folder: Path) -
 
 @pytest.mark.parametrize(("subtype", "step"), [("16", 2**-16), ("24", 2**-24), ("float", 1e-9)])
 @pytest.mark.parametrize("target", ["out.wav", "-"])
-def test_sample_types(
+def test_every_sample_type_can_be_written(
     silk: Run, sound: str, folder: Path, codec: Silk, speech: np.ndarray, subtype: str, step: float, target: str
 ) -> None:
     silk("encode", sound)
@@ -497,7 +497,7 @@ def test_sample_types(
     np.testing.assert_allclose(written, wave, atol=1.01 * step + 1e-7)
 
 
-def test_float_keeps_what_integers_clip(silk: Run, loud: tuple[str, np.ndarray], folder: Path) -> None:
+def test_float_samples_are_not_clipped(silk: Run, loud: tuple[str, np.ndarray], folder: Path) -> None:
     name, wave = loud
     assert "clipped" not in silk("decode", name, "--subtype", "float").stderr
     np.testing.assert_allclose(audio.read(folder / "loud.wav"), wave, atol=1e-6)
@@ -514,7 +514,7 @@ def test_roundtrip_reports_and_avoids_clipping(silk: Run, folder: Path, loud: tu
     assert again["n_clipped"] == 0 and again["mel_distance"] == found["mel_distance"]
 
 
-def test_quiet_and_offset_recordings_are_reported_and_normalised(silk: Run, folder: Path, speech: np.ndarray) -> None:
+def test_quiet_and_offset_recordings_are_reported_and_normalized(silk: Run, folder: Path, speech: np.ndarray) -> None:
     audio.write("quiet.wav", speech[:30_000] * np.float32(0.005), subtype="FLOAT")
     audio.write("offset.wav", speech[:30_000] + np.float32(0.2), subtype="FLOAT")
     assert "quiet.wav: the recording is quiet" in silk("encode", "quiet.wav").stderr

@@ -1,4 +1,4 @@
-"""Test verbs of other distributions. A missing or broken one gives an error of one line."""
+"""Test commands of other distributions, including missing and broken ones."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ VERBS = [
 
 @pytest.fixture
 def installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Install one distribution that adds `shout`, and one whose verb cannot be imported."""
+    """Add the command `shout` and a command that cannot be imported."""
     module = ModuleType("shouting")
     module.shout = shout = typer.Typer()  # type: ignore[attr-defined]
 
     @shout.command()
     def say(text: str) -> None:
-        """Print a text in capitals."""
+        """Print a text in capital letters."""
         if not text:
             raise ArgumentError("The text must not be empty.")
         print(text.upper())
@@ -47,17 +47,17 @@ def run(*words: str) -> Any:
     return CliRunner().invoke(app, list(words))
 
 
-def test_a_verb_of_another_distribution_runs_and_is_listed(installed: None) -> None:
+def test_a_command_of_another_distribution_runs_and_is_listed(installed: None) -> None:
     assert run("shout", "hello").stdout == "HELLO\n"
-    assert "Print a text in capitals." in run("--help").stdout
+    assert "Print a text in capital letters." in run("--help").stdout
 
 
-def test_its_errors_are_one_line(installed: None) -> None:
+def test_errors_of_other_distributions_are_one_line(installed: None) -> None:
     done = run("shout", "")
     assert (done.exit_code, done.stderr) == (2, "silk: The text must not be empty.\n")
 
 
-def test_a_verb_that_cannot_be_imported_does_not_break_the_others(installed: None) -> None:
+def test_a_broken_command_does_not_affect_other_commands(installed: None) -> None:
     assert run("--help").exit_code == 0 and run("shout", "x").exit_code == 0
     done = run("broken", "--any", "thing")
     assert (done.exit_code, len(done.stderr.splitlines())) == (2, 1)
@@ -72,7 +72,9 @@ def test_a_verb_that_cannot_be_imported_does_not_break_the_others(installed: Non
         (["export", "--help"], "pip install ./pytorch"),
     ],
 )
-def test_a_verb_that_is_not_installed_says_how_to_install_it(installed: None, words: list[str], command: str) -> None:
+def test_the_error_for_a_missing_command_says_how_to_install_it(
+    installed: None, words: list[str], command: str
+) -> None:
     done = run(*words)
     assert (done.exit_code, len(done.stderr.splitlines())) == (2, 1)
     assert done.stderr.endswith(f"run: {command}\n")
@@ -80,18 +82,18 @@ def test_a_verb_that_is_not_installed_says_how_to_install_it(installed: None, wo
     assert [words[0], *command.split()] in [line.split() for line in listed]
 
 
-def test_an_unknown_verb_is_an_error(installed: None) -> None:
+def test_an_unknown_command_is_an_error(installed: None) -> None:
     assert run("nonesuch").exit_code == 2
 
 
-def test_verbs_of_silk_keep_their_names(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_distributions_cannot_replace_commands(monkeypatch: pytest.MonkeyPatch) -> None:
     points = EntryPoints([EntryPoint("encode", "no_such_module:verb", GROUP)])
     monkeypatch.setattr(commands, "entry_points", points.select)
-    assert "Cannot be loaded" not in run("--help").stdout
+    assert "cannot be loaded" not in run("--help").stdout
     assert run("encode", "--help").exit_code == 0
 
 
-def test_help_lists_every_verb_once_by_section(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_help_lists_every_command_once_by_section(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(commands, "entry_points", EntryPoints([]).select)
     lines = run("--help").stdout.splitlines()
     sections = [line for line in lines if line.endswith(":") and not line.startswith(" ")]
@@ -102,7 +104,7 @@ def test_help_lists_every_verb_once_by_section(monkeypatch: pytest.MonkeyPatch) 
     assert own == VERBS
 
 
-def test_a_verb_of_another_distribution_may_name_its_section(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_command_of_another_distribution_can_select_its_section(monkeypatch: pytest.MonkeyPatch) -> None:
     module = ModuleType("sectioned")
     module.app = section = typer.Typer(rich_help_panel="Learning")  # type: ignore[attr-defined]
     section.command("one")(lambda: None)

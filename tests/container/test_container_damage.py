@@ -1,4 +1,4 @@
-"""Test that reading a corrupted .silk file gives the original data or raises ContainerError."""
+"""Test that reading a corrupted .silk file returns the original data or raises ContainerError."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ DAMAGED = {
 
 
 @pytest.mark.parametrize("entropy", [0, 1])
-def test_every_truncation_is_noticed(entropy: int) -> None:
+def test_every_truncation_is_detected(entropy: int) -> None:
     tokens, data = DAMAGED[entropy]
     for end in range(len(data)):
         with pytest.raises(ContainerError) as caught:
@@ -76,7 +76,7 @@ def test_every_truncation_is_noticed(entropy: int) -> None:
 
 
 @pytest.mark.parametrize("entropy", [0, 1])
-def test_passing_over_chunks_names_the_same_end(entropy: int) -> None:
+def test_skipping_chunks_finds_the_same_end(entropy: int) -> None:
     """`silk decode` and `silk info` first read the chunks without decoding them."""
     _, data = DAMAGED[entropy]
     for end in range(HEADER_BYTES, len(data)):
@@ -87,8 +87,8 @@ def test_passing_over_chunks_names_the_same_end(entropy: int) -> None:
 
 @pytest.mark.parametrize("flips", [[(0, 1)], [(0, 1), (2, 7)]], ids=["one", "compensating"])
 @pytest.mark.parametrize("entropy", [0, 1])
-def test_a_part_is_not_taken_from_the_wrong_place(entropy: int, flips: list[tuple[int, int]]) -> None:
-    """20 frames become 21: without a check of the chunks before a part, the part would start a frame too late."""
+def test_a_part_is_not_read_from_the_wrong_position(entropy: int, flips: list[tuple[int, int]]) -> None:
+    """If a damaged count of frames before the part were not detected, the part would start at the wrong frame."""
     data = bytearray(to_bytes(tokens_of(60), entropy=bool(entropy), chunk_frames=20))
     starts = [chunk.offset for chunk in container.info(io.BytesIO(data)).chunks]
     for chunk, bits in flips:
@@ -101,7 +101,7 @@ def test_a_part_is_not_taken_from_the_wrong_place(entropy: int, flips: list[tupl
 
 
 @pytest.mark.parametrize("entropy", [0, 1])
-def test_every_flipped_byte_is_noticed(entropy: int) -> None:
+def test_every_changed_byte_is_detected(entropy: int) -> None:
     tokens, data = DAMAGED[entropy]
     for i in range(len(data)):
         with pytest.raises(ContainerError):
@@ -111,7 +111,7 @@ def test_every_flipped_byte_is_noticed(entropy: int) -> None:
 
 @FAST
 @given(data=st.data(), entropy=st.sampled_from([0, 1]))
-def test_any_damage_is_noticed_or_harmless(data: st.DataObject, entropy: int) -> None:
+def test_any_damage_is_detected_or_harmless(data: st.DataObject, entropy: int) -> None:
     tokens, whole = DAMAGED[entropy]
     mutable = bytearray(whole)
     for _ in range(data.draw(st.integers(1, 4))):
@@ -129,7 +129,7 @@ def test_any_damage_is_noticed_or_harmless(data: st.DataObject, entropy: int) ->
     same_or_error(bytes(mutable), tokens)
 
 
-def test_whole_chunks_swapped_dropped_or_repeated_are_noticed() -> None:
+def test_swapped_missing_and_repeated_chunks_are_detected() -> None:
     data = to_bytes(tokens_of(30), chunk_frames=10)
     start, size = HEADER_BYTES, 16 + 480
     a, b, c = (data[start + i * size : start + (i + 1) * size] for i in range(3))
@@ -147,7 +147,7 @@ def test_whole_chunks_swapped_dropped_or_repeated_are_noticed() -> None:
 
 @FAST
 @given(data=st.binary(max_size=200), prefix=st.sampled_from([0, 8, 12, 20, HEADER_BYTES, HEADER_BYTES + 16]))
-def test_random_bytes_are_refused(data: bytes, prefix: int) -> None:
+def test_random_bytes_are_rejected(data: bytes, prefix: int) -> None:
     for reading in (container.read, container.read_damaged, container.info):
         with pytest.raises(ContainerError):
             reading(io.BytesIO(DAMAGED[1][1][:prefix] + data))
@@ -155,7 +155,7 @@ def test_random_bytes_are_refused(data: bytes, prefix: int) -> None:
 
 @pytest.mark.parametrize("known", [True, False])
 @pytest.mark.parametrize("seekable", [True, False])
-def test_everything_before_the_damage_can_be_read(known: bool, seekable: bool) -> None:
+def test_the_part_before_the_damage_can_be_read(known: bool, seekable: bool) -> None:
     tokens = tokens_of(60, cut=100)
     file = io.BytesIO()
     options = {"n_samples": tokens.n_samples} if known else {}
@@ -171,7 +171,7 @@ def test_everything_before_the_damage_can_be_read(known: bool, seekable: bool) -
         return io.BytesIO(data) if seekable else Pipe(bytes(data), 100)
 
     with pytest.raises(
-        ContainerError, match=r"To read the 20\.0 s before it, pass recover=True \(--recover\)\.$"
+        ContainerError, match=r"To read the 20\.0 s before the damage, pass --recover \(in Python, recover=True\)\.$"
     ) as caught:
         container.read(opened())
     assert caught.value.offset == third and f"byte {third}" in str(caught.value)
@@ -182,14 +182,14 @@ def test_everything_before_the_damage_can_be_read(known: bool, seekable: bool) -
     recovered_part = container.read_damaged(opened())
     assert recovered_part.tokens == recovered and str(recovered_part.damage) == str(caught.value)
     assert recovered_part.n_samples_lost == (10 * 9600 - 100 if known else None)
-    if seekable:  # a part that the damage is not in needs no recovery
+    if seekable:  # A part before the damage can be read without `recover`.
         part = container.read(opened(), start_s=2, duration_s=4)
         np.testing.assert_array_equal(part.to_levels(), tokens.to_levels()[5:15])
-    with pytest.raises(ContainerError):  # and one that it is in has nothing to give
+    with pytest.raises(ContainerError):  # No frame of this part comes before the damage.
         container.read_damaged(opened(), start_s=22)
 
 
-def test_a_lost_end_loses_no_frames() -> None:
+def test_a_missing_end_chunk_loses_no_frames() -> None:
     tokens = tokens_of(60, cut=100)
     cut = to_bytes(tokens)[:-3]
     assert container.read_damaged(io.BytesIO(cut)).tokens == tokens
@@ -200,32 +200,32 @@ def test_a_lost_end_loses_no_frames() -> None:
         container.info(io.BytesIO(cut))
 
 
-def test_nothing_before_the_damage_is_an_error_even_with_recover() -> None:
+def test_recover_fails_if_there_are_no_frames_before_the_damage() -> None:
     data = to_bytes(tokens_of(60))
     for end in (30, HEADER_BYTES, HEADER_BYTES + 500):
         with pytest.raises(ContainerError, match="truncated"):
             from_bytes(data[:end], recover=True)
 
 
-# What is not a .silk file
+# Other files
 
 
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "it is empty"),
-        (b"RIFF\x24\0\0\0WAVEfmt ", "it is a WAV file"),
-        (b"OggS\0\2", "it is an Ogg file"),
-        (b"fLaC\0\0\0\x22", "it is a FLAC file"),
-        (b"ID3\4\0", "it is an MP3 file"),
+        (b"", "is empty"),
+        (b"RIFF\x24\0\0\0WAVEfmt ", "got a WAV file"),
+        (b"OggS\0\2", "got an Ogg file"),
+        (b"fLaC\0\0\0\x22", "got a FLAC file"),
+        (b"ID3\4\0", "got an MP3 file"),
         (b"#!SILK_V3\x1c\0", "Skype's SILK codec"),
         (b"\x02#!SILK_V3\x1c\0", "Skype's SILK codec"),
-        (b"hello, world", "it starts with b'hello, w'"),
+        (b"hello, world", "got a file that starts with b'hello, w'"),
         (b"\x89SILK\n\x1a\1\0", "text mode"),
         (b"\x89SI", "truncated: it ends at byte 3"),
     ],
 )
-def test_foreign_files_are_named(tmp_path: Path, data: bytes, message: str) -> None:
+def test_the_error_names_other_file_formats(tmp_path: Path, data: bytes, message: str) -> None:
     path = tmp_path / "a.silk"
     path.write_bytes(data)
     with pytest.raises(ContainerError, match=message) as caught:
@@ -233,12 +233,12 @@ def test_foreign_files_are_named(tmp_path: Path, data: bytes, message: str) -> N
     assert str(path) in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_a_newer_version_says_to_upgrade() -> None:
+def test_the_error_for_a_newer_version_says_to_upgrade() -> None:
     data = to_bytes(tokens_of(3))
     newer = bytearray(data[:12] + b"what version 3 may hold" + b"\0\0\0\0")
     struct.pack_into("<HH", newer, 8, 3, len(newer))
     struct.pack_into("<I", newer, len(newer) - 4, zlib.crc32(newer[:-4]))
-    with pytest.raises(ContainerError, match="version 3; this silkcodec reads versions up to 2"):
+    with pytest.raises(ContainerError, match="must be at most 2; got 3"):
         from_bytes(bytes(newer) + data)
     flipped = bytearray(data)
     flipped[8] = 2
@@ -246,14 +246,14 @@ def test_a_newer_version_says_to_upgrade() -> None:
         from_bytes(bytes(flipped))
 
 
-def test_missing_files_and_folders_are_container_errors(tmp_path: Path) -> None:
-    with pytest.raises(ContainerError, match=r"none\.silk cannot be read: No such file"):
+def test_missing_files_and_folders_raise_container_error(tmp_path: Path) -> None:
+    with pytest.raises(ContainerError, match=r"Cannot read '.*none\.silk': No such file"):
         container.read(tmp_path / "none.silk")
-    with pytest.raises(ContainerError, match="cannot be read: Is a directory"):
+    with pytest.raises(ContainerError, match=r"Cannot read .*: Is a directory"):
         container.read(tmp_path)
 
 
-def test_text_files_and_other_objects_are_refused() -> None:
+def test_text_files_and_other_objects_are_rejected() -> None:
     with pytest.raises(ArgumentError, match="binary mode"):
         container.read(io.StringIO("hello"))  # type: ignore[arg-type]
     with pytest.raises(ArgumentError, match="a path or a binary file object; got bytes"):
@@ -262,7 +262,7 @@ def test_text_files_and_other_objects_are_refused() -> None:
         container.write(tokens_of(1), None)  # type: ignore[arg-type]
 
 
-# Forgeries: bytes whose checksums hold
+# Forged files with correct checksums
 
 
 def forged_header(**fields: Any) -> bytes:
@@ -286,7 +286,7 @@ def forged(header: bytes, *chunks: tuple[bytes, int, bytes]) -> bytes:
 END_1 = (b"END ", 0, struct.pack("<Q", 9_600))
 
 
-def test_the_forger_can_write_true_files() -> None:
+def test_forged_writes_valid_files() -> None:
     data = forged(forged_header(), (b"RAW ", 1, bytes(48)), END_1)
     assert from_bytes(data) == Tokens.from_levels(np.zeros((1, 128), int), n_samples=9_600, codec="silk")
 
@@ -305,7 +305,7 @@ def test_the_forger_can_write_true_files() -> None:
         ({"version": 0}, "version 0"),
     ],
 )
-def test_a_forged_header_is_refused(fields: dict[str, Any], declares: str) -> None:
+def test_a_forged_header_is_rejected(fields: dict[str, Any], declares: str) -> None:
     with pytest.raises(ContainerError, match=declares):
         from_bytes(forged(forged_header(**fields), (b"RAW ", 1, bytes(48)), END_1))
 
@@ -329,14 +329,14 @@ def test_a_forged_header_is_refused(fields: dict[str, Any], declares: str) -> No
     ],
 )
 @pytest.mark.parametrize("n_samples", [9_600, 2**64 - 1])
-def test_a_forged_chunk_is_refused(chunks: list[tuple[bytes, int, bytes]], n_samples: int) -> None:
+def test_a_forged_chunk_is_rejected(chunks: list[tuple[bytes, int, bytes]], n_samples: int) -> None:
     with pytest.raises(ContainerError):
         from_bytes(forged(forged_header(n_samples=n_samples), *chunks))
 
 
-def test_header_and_end_must_agree() -> None:
+def test_header_and_end_chunk_must_match() -> None:
     chunks = (b"RAW ", 1, bytes(48)), (b"END ", 0, struct.pack("<Q", 9_599))
-    with pytest.raises(ContainerError, match="its 1 frames do not match 9599 samples"):
+    with pytest.raises(ContainerError, match="1 frames do not match 9599 samples"):
         from_bytes(forged(forged_header(n_samples=9_600), *chunks))
     assert from_bytes(forged(forged_header(n_samples=2**64 - 1), *chunks)).n_samples == 9_599
 
@@ -352,8 +352,8 @@ def test_header_and_end_must_agree() -> None:
     ],
     ids=["samples", "chunk", "payload", "coded", "header"],
 )
-def test_a_forged_count_makes_no_memory(data: bytes) -> None:
-    container.read(io.BytesIO(to_bytes(tokens_of(2), entropy=True)))  # loads what is loaded lazily
+def test_a_forged_count_does_not_allocate_memory(data: bytes) -> None:
+    container.read(io.BytesIO(to_bytes(tokens_of(2), entropy=True)))  # Load lazy imports before measuring memory.
     tracemalloc.start()
     with pytest.raises(ContainerError):
         from_bytes(data)
@@ -363,7 +363,7 @@ def test_a_forged_count_makes_no_memory(data: bytes) -> None:
 
 
 class Silent:
-    """Replace Silk with a decoder that needs its memory but no time."""
+    """Replace Silk with a fast decoder that allocates the same memory."""
 
     FRAMES_PER_CALL = 5
 
@@ -380,7 +380,7 @@ class Silent:
         return np.zeros(len(levels) * 9600, np.float32), states
 
 
-def test_the_memory_of_decoding_does_not_depend_on_the_length_of_a_chunk() -> None:
+def test_decoding_memory_does_not_depend_on_the_chunk_length() -> None:
     """A file of 4 kB contains 27 minutes in one range-coded chunk."""
     pytest.importorskip("constriction")
     end = (b"END ", 0, struct.pack("<Q", 4096 * 9600))

@@ -1,4 +1,4 @@
-"""Test that the bytes of files match docs/format.md on every machine and in every later version."""
+"""Test that files match docs/format.md, and that the bytes do not change between machines and versions."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ FORMAT = DOCS / "format.md"
 
 
 def fields_of(section: str) -> list[tuple[str, str, str]]:
-    """Return the rows (bytes, type, field) of a section's table."""
+    """Return the rows (bytes, type, field) of the table in a section."""
     text = FORMAT.read_text(encoding="utf-8").split(f"## {section}\n")[1].split("\n## ")[0]
     rows = re.findall(r"^\| (\w+) \| (\w+) \| (\w+) \|", text, re.MULTILINE)
     return [row for row in rows if row != ("bytes", "type", "field")]
 
 
 def parse(file: BinaryIO, fields: list[tuple[str, str, str]]) -> dict[str, Any]:
-    """Read a record according to the table of the document."""
+    """Read a record as described by a table in docs/format.md."""
     got: dict[str, Any] = {}
     for n, kind, name in fields:
         data = file.read(int(n) if n.isdigit() else got[n])
@@ -48,7 +48,7 @@ def parse(file: BinaryIO, fields: list[tuple[str, str, str]]) -> dict[str, Any]:
 
 
 def range_decode(data: bytes, n_frames: int) -> list[list[int]]:
-    """Decode with the decoder of the document, which uses only Python integers."""
+    """Decode with the algorithm in docs/format.md, which uses only integers."""
     words = [int.from_bytes(data[i : i + 4], "little") for i in range(0, len(data), 4)]
     more = iter([*words, *[0] * (128 * n_frames + 2)])
     seen, shared = [[1] * 8 for _ in range(128)], [16] * 8
@@ -77,7 +77,7 @@ def range_decode(data: bytes, n_frames: int) -> list[list[int]]:
 
 
 @pytest.mark.parametrize("entropy", [False, True])
-def test_files_are_what_the_document_says(entropy: bool) -> None:
+def test_files_match_the_specification(entropy: bool) -> None:
     tokens = tokens_of(45, cut=77)
     file = io.BytesIO(to_bytes(tokens, entropy=entropy, chunk_frames=21))
     header = parse(file, fields_of("Header"))
@@ -113,21 +113,23 @@ def test_files_are_what_the_document_says(entropy: bool) -> None:
 # Range coding
 
 
-def test_range_coding_gains_on_levels_that_are_not_all_as_likely() -> None:
+def test_range_coding_shrinks_nonuniform_levels() -> None:
     tokens = tokens_of(75)
     raw, coded = len(to_bytes(tokens)), len(to_bytes(tokens, entropy=True))
     counts = np.stack([(tokens.to_levels() == s).sum(axis=0) for s in range(8)]) / 75
-    bits = -np.where(counts > 0, counts * np.log2(np.maximum(counts, 1e-9)), 0).sum()  # a frame, if all were known
+    bits = -np.where(
+        counts > 0, counts * np.log2(np.maximum(counts, 1e-9)), 0
+    ).sum()  # bits per frame, if the distributions were known
     assert bits / 8 * 75 < coded < 0.9 * raw
 
 
-def test_range_coding_never_costs() -> None:
+def test_range_coding_does_not_enlarge_files() -> None:
     levels = np.random.default_rng(0).integers(0, 8, (60, 128))
     tokens = Tokens.from_levels(levels, n_samples=60 * 9600, codec=CODEC)
     assert to_bytes(tokens, entropy=True, chunk_frames=25) == to_bytes(tokens)
 
 
-def test_silence_codes_to_a_byte_a_frame_and_no_less() -> None:
+def test_silence_takes_one_byte_per_frame() -> None:
     silence = np.full((2000, 128), 3, np.int8)
     coded = payload.encode(silence)
     assert len(coded) == 2000
@@ -153,8 +155,8 @@ def test_probabilities_are_exact_integers_in_the_longest_chunk() -> None:
         np.testing.assert_array_equal(model.weights().astype(np.int64), table - 1)
 
 
-def test_the_coded_bytes_are_pinned() -> None:
-    """If this test fails, the format has changed, and its version must change too."""
+def test_the_coded_bytes_do_not_change() -> None:
+    """If this test fails, the format has changed and requires a new version."""
     levels = (np.arange(20 * 128).reshape(20, 128) // 5 % 3 + 2).astype(np.int8)
     assert (len(payload.encode(levels)), zlib.crc32(payload.encode(levels))) == PINNED
     np.testing.assert_array_equal(payload.decode(payload.encode(levels), 20), levels)
@@ -163,7 +165,7 @@ def test_the_coded_bytes_are_pinned() -> None:
 PINNED = (620, 1844788454)  # bytes, CRC-32
 
 
-def test_without_constriction_the_error_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_without_constriction_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     coded = to_bytes(tokens_of(60), entropy=True)
     monkeypatch.setitem(sys.modules, "constriction", None)
     for call in (
@@ -174,4 +176,4 @@ def test_without_constriction_the_error_names_the_extra(tmp_path: Path, monkeypa
         with pytest.raises(MissingExtraError, match=re.escape("pip install 'silkcodec[entropy]'")):
             call()
     assert not list(tmp_path.iterdir())
-    assert from_bytes(to_bytes(tokens_of(3))) == tokens_of(3)  # raw files need nothing
+    assert from_bytes(to_bytes(tokens_of(3))) == tokens_of(3)  # Raw files can be read without constriction.

@@ -1,4 +1,4 @@
-"""Test that a .silk file appears only when it is complete, and that an old file is not lost."""
+"""Test that a .silk file appears only when it is complete, and that failures keep the old file."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from silkfiles import (
 )
 
 
-def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
+def test_a_failed_write_leaves_only_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "a.silk"
     container.write(tokens_of(3), path)
     with pytest.raises(KeyboardInterrupt), container.Writer(path, codec=CODEC, overwrite=True) as writer:
@@ -33,7 +33,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path) -> None
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_giving_up_leaves_nothing(tmp_path: Path) -> None:
+def test_abort_leaves_no_file(tmp_path: Path) -> None:
     writer = container.Writer(tmp_path / "a.silk", codec=CODEC)
     writer.write(np.stack(tokens_of(60).codes, axis=1))
     assert writer.n_bytes > 0 and not (tmp_path / "a.silk").exists()
@@ -55,7 +55,7 @@ def files_limited_to(n_bytes: int) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("room", [0, 100, 20_000])
-def test_a_full_disk_is_an_output_error_and_loses_nothing(tmp_path: Path, room: int) -> None:
+def test_a_full_disk_raises_output_error_and_keeps_the_old_file(tmp_path: Path, room: int) -> None:
     path = tmp_path / "a.silk"
     container.write(tokens_of(3), path)
     with (
@@ -68,7 +68,7 @@ def test_a_full_disk_is_an_output_error_and_loses_nothing(tmp_path: Path, room: 
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux only")
-def test_devices_are_written_to_and_not_replaced() -> None:
+def test_devices_are_written_directly() -> None:
     with pytest.raises(OutputError, match="No space left on device"):
         container.write(tokens_of(1000), "/dev/full")
     assert Path("/dev/full").is_char_device()
@@ -76,10 +76,10 @@ def test_devices_are_written_to_and_not_replaced() -> None:
     assert Path(os.devnull).is_char_device()
 
 
-def test_unwritable_places_are_output_errors(tmp_path: Path) -> None:
+def test_unwritable_paths_raise_output_error(tmp_path: Path) -> None:
     path = tmp_path / "a.silk"
     container.write(tokens_of(3), path)
-    with pytest.raises(OutputError, match="exists already"):
+    with pytest.raises(OutputError, match="already exists"):
         container.write(tokens_of(4), path)
     assert container.read(path) == tokens_of(3)
     with pytest.raises(OutputError, match="is a file, not a folder"):
@@ -88,14 +88,14 @@ def test_unwritable_places_are_output_errors(tmp_path: Path) -> None:
         container.write(tokens_of(3), tmp_path)
 
 
-def test_a_closed_pipe_is_an_output_error() -> None:
+def test_a_closed_pipe_raises_output_error() -> None:
     read_end, write_end = os.pipe()
     os.close(read_end)
     with os.fdopen(write_end, "wb", buffering=0) as file, pytest.raises(OutputError, match="Broken pipe"):
         container.write(tokens_of(3), file)
 
 
-def test_links_are_written_through_and_modes_follow_the_umask(tmp_path: Path) -> None:
+def test_links_are_followed_and_modes_follow_the_umask(tmp_path: Path) -> None:
     target, link = tmp_path / "real" / "a.silk", tmp_path / "link.silk"
     target.parent.mkdir()
     link.symlink_to(target)
@@ -108,7 +108,7 @@ def test_links_are_written_through_and_modes_follow_the_umask(tmp_path: Path) ->
     assert target.stat().st_mode & 0o777 == 0o640
 
 
-def test_unbuffered_files_that_take_little_at_a_time_get_everything() -> None:
+def test_partial_writes_are_continued() -> None:
     class Slow(io.RawIOBase):
         data = b""
 

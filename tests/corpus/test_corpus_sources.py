@@ -313,8 +313,8 @@ def test_small_files_of_many_hours(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (gzip.compress(b'{"path": "a"}\n')[:-9], "cannot be read"),
-        (b"\x1f\x8bnothing", "cannot be read"),
+        (gzip.compress(b'{"path": "a"}\n')[:-9], "Cannot read manifest"),
+        (b"\x1f\x8bnothing", "Cannot read manifest"),
         (gzip.compress(b""), "must have at least one row"),
     ],
 )

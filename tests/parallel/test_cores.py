@@ -1,4 +1,4 @@
-"""Test cores.py: the CPU quota of a container limits the cores, like the affinity mask."""
+"""Test that the affinity mask and the CPU quota of a container limit the number of cores."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from silkcodec.parallel import cores
 
 
 def tree(folder: Path, groups: str, files: dict[str, str]) -> tuple[Path, Path]:
-    """Create a /proc/self/cgroup and a mounted /sys/fs/cgroup."""
+    """Create files like /proc/self/cgroup and a folder like /sys/fs/cgroup."""
     for name, text in files.items():
         (folder / "mount" / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / "mount" / name).write_text(text)
@@ -27,8 +27,16 @@ def tree(folder: Path, groups: str, files: dict[str, str]) -> tuple[Path, Path]:
     [
         ("0::/\n", {"cpu.max": "200000 100000\n"}, 2.0),
         ("0::/\n", {"cpu.max": "max 100000\n"}, math.inf),
-        ("0::/a/b\n", {"a/b/cpu.max": "max 100000\n", "a/cpu.max": "150000 100000\n"}, 1.5),  # the parent limits
-        ("0::/docker/ffff\n", {"cpu.max": "50000 100000\n"}, 0.5),  # the host's path, the group mounted at the top
+        (
+            "0::/a/b\n",
+            {"a/b/cpu.max": "max 100000\n", "a/cpu.max": "150000 100000\n"},
+            1.5,
+        ),  # the parent group has the quota
+        (
+            "0::/docker/ffff\n",
+            {"cpu.max": "50000 100000\n"},
+            0.5,
+        ),  # path on the host, with the group mounted at the root
         ("4:cpu,cpuacct:/x\n", {"cpu/x/cpu.cfs_quota_us": "300000", "cpu/x/cpu.cfs_period_us": "100000"}, 3.0),
         ("4:cpu,cpuacct:/x\n", {"cpu,cpuacct/cpu.cfs_quota_us": "-1", "cpu,cpuacct/cpu.cfs_period_us": "1"}, math.inf),
         ("7:memory:/x\n", {"cpu/x/cpu.cfs_quota_us": "100000", "cpu/x/cpu.cfs_period_us": "100000"}, math.inf),
@@ -36,24 +44,22 @@ def tree(folder: Path, groups: str, files: dict[str, str]) -> tuple[Path, Path]:
         ("rubbish\n", {}, math.inf),
     ],
 )
-def test_the_tightest_quota_counts(tmp_path: Path, groups: str, files: dict[str, str], quota: float) -> None:
+def test_the_lowest_quota_is_used(tmp_path: Path, groups: str, files: dict[str, str], quota: float) -> None:
     assert cores.cpu_quota(*tree(tmp_path, groups, files)) == quota
 
 
-def test_no_control_groups_are_no_quota(tmp_path: Path) -> None:
+def test_the_quota_is_infinite_without_control_groups(tmp_path: Path) -> None:
     assert cores.cpu_quota(tmp_path / "absent", tmp_path) == math.inf
 
 
 @pytest.mark.parametrize(("quota", "expected"), [(0.5, 1), (1.0, 1), (1.5, 2), (3.0, 3), (math.inf, 4)])
-def test_cores_are_the_smaller_of_affinity_and_quota(
-    monkeypatch: pytest.MonkeyPatch, quota: float, expected: int
-) -> None:
+def test_affinity_and_quota_limit_the_cores(monkeypatch: pytest.MonkeyPatch, quota: float, expected: int) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 3}, raising=False)
     monkeypatch.setattr(cores, "cpu_quota", lambda: quota)
     assert cores.available_cores() == expected
 
 
-def test_cores_are_counted_in_one_place() -> None:
+def test_only_one_module_counts_cores() -> None:
     counted = re.compile(r"cpu_count|sched_getaffinity")
     files = [
         file for folder in ("src", "pytorch", "lab", "bench", "examples") for file in (ROOT / folder).rglob("*.py")

@@ -1,4 +1,4 @@
-"""Test worker processes: answers, crashes, and errors that are raised in the leader."""
+"""Test the answers, crashes and errors of worker processes."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_a_worker_answers_until_it_is_killed(start: Callable[[], WorkerProcess],
     assert capfd.readouterr().out == ""
 
 
-def test_errors_of_a_worker_reach_the_leader(start: Callable[[], WorkerProcess]) -> None:
+def test_the_leader_raises_the_errors_of_a_worker(start: Callable[[], WorkerProcess]) -> None:
     with pytest.raises(ArgumentError, match="must be even"):
         ask(start(), "user error")
     with pytest.raises(RuntimeError, match="TypeError"):

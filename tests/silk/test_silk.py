@@ -1,4 +1,4 @@
-"""Test silk/ and codec.py: the default codec follows the protocol and rejects tokens of other codecs."""
+"""Test that Silk implements the codec protocol, and that loading codecs by name works."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_two_runs_are_bit_identical(codec: Silk, speech: np.ndarray, weights_fol
     np.testing.assert_array_equal(again.decode(tokens), codec.decode(tokens))
 
 
-def test_the_number_of_threads_changes_no_token(codec: Silk, speech: np.ndarray, weights_folder: Path) -> None:
+def test_tokens_do_not_depend_on_the_number_of_threads(codec: Silk, speech: np.ndarray, weights_folder: Path) -> None:
     tokens = codec.encode(speech, 24_000)
     wave = codec.decode(tokens)
     for threads in (1, 3):
@@ -56,7 +56,7 @@ def test_the_number_of_threads_changes_no_token(codec: Silk, speech: np.ndarray,
         np.testing.assert_allclose(other.decode(tokens), wave, atol=1e-4)
 
 
-def test_a_batch_is_its_clips(codec: Silk, speech: np.ndarray) -> None:
+def test_a_batch_equals_separate_calls(codec: Silk, speech: np.ndarray) -> None:
     clips = [speech[:1], speech[:9600], speech[5000:40_000], speech, 0.3 * speech[:20_001], np.zeros(5000)]
     batch = codec.encode_batch(clips, 24_000)
     assert batch == [codec.encode(clip, 24_000) for clip in clips]
@@ -68,26 +68,26 @@ def test_a_batch_is_its_clips(codec: Silk, speech: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("rate", [8_000, 16_000, 22_050, 44_100, 48_000, 192_000])
-def test_other_sample_rates_become_24_khz(codec: Silk, rate: int) -> None:
+def test_other_sample_rates_are_resampled_to_24_khz(codec: Silk, rate: int) -> None:
     wave = (0.3 * np.sin(2 * np.pi * 300 * np.arange(rate) / rate)).astype(np.float32)
     tokens = codec.encode(wave, rate)
     assert (tokens.n_samples, tokens.n_frames, tokens.sample_rate) == (24_000, 3, 24_000)
 
 
-def test_channels_and_integers_are_one_wave(codec: Silk, speech: np.ndarray) -> None:
+def test_stereo_and_integer_samples_give_the_same_tokens(codec: Silk, speech: np.ndarray) -> None:
     integers = np.rint(speech * 32768).astype(np.int16)
     expected = codec.encode(integers / np.float32(32768), 24_000)
     for same in (integers, np.stack([integers, integers]), np.stack([integers, integers], axis=1)):
         assert codec.encode(same, 24_000) == expected
 
 
-def test_regrouped_tokens_decode_to_the_same_wave(codec: Silk, speech: np.ndarray) -> None:
+def test_regrouped_tokens_decode_to_the_same_samples(codec: Silk, speech: np.ndarray) -> None:
     tokens = codec.encode(speech, 24_000)
     for dims in (1, 4, 20):
         np.testing.assert_array_equal(codec.decode(tokens.regroup(dims)), codec.decode(tokens))
 
 
-def test_fewer_codebooks(codec: Silk, speech: np.ndarray) -> None:
+def test_encoding_and_decoding_with_fewer_codebooks(codec: Silk, speech: np.ndarray) -> None:
     whole = codec.encode(speech, 24_000)
     for k in (1, 18, 19):
         part = codec.encode(speech, 24_000, n_codebooks=k)
@@ -96,22 +96,22 @@ def test_fewer_codebooks(codec: Silk, speech: np.ndarray) -> None:
             np.testing.assert_array_equal(codes, expected)
         assert codec.decode(part).shape == speech.shape
     for k in (0, 20, -1):
-        with pytest.raises(ArgumentError, match=rf"n_codebooks must be 1\.\.19 for 'silk'; got {k}\."):
+        with pytest.raises(ArgumentError, match=rf"n_codebooks must be between 1 and 19 for 'silk'; got {k}\."):
             codec.encode(speech, 24_000, n_codebooks=k)
 
 
-def test_foreign_tokens_are_refused(codec: Silk, speech: np.ndarray) -> None:
+def test_tokens_from_other_codecs_are_rejected(codec: Silk, speech: np.ndarray) -> None:
     tokens = codec.encode(speech, 24_000)
     for other in ("mimi", "silk@000000000000"):
-        with pytest.raises(TokensError, match=f"Tokens must be from '{codec.codec_id}'; got tokens from '{other}'"):
+        with pytest.raises(TokensError, match=f"Tokens must come from '{codec.codec_id}'; got tokens from '{other}'"):
             codec.decode(replace(tokens, codec=other))
-    with pytest.raises(TokensError, match="first K of the 19 codebooks"):
+    with pytest.raises(TokensError, match="first of the 19 codebooks"):
         codec.decode(Tokens((np.zeros(3, int),), (1024,), (75.0,), 24_000, 900, codec.codec_id))
     with pytest.raises(TokensError, match="frames"):
         codec.decode(Tokens((np.zeros(3, int),), (8**7,), (2.5,), 24_000, 9600, codec.codec_id))
 
 
-def test_bare_codes_are_codebooks_by_frames(codec: Silk, speech: np.ndarray) -> None:
+def test_bare_codes_have_shape_codebooks_by_frames(codec: Silk, speech: np.ndarray) -> None:
     tokens = codec.encode(speech, 24_000)
     wave, codes = codec.decode(tokens), np.stack(tokens.codes)  # [19, 11]
     for same in (codes, codes.astype(np.int32), codes.tolist(), tokens.codes):
@@ -126,12 +126,12 @@ def test_bare_codes_are_codebooks_by_frames(codec: Silk, speech: np.ndarray) -> 
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda t: np.stack(t.codes, axis=1), r"must be \[19 codebooks, frames\]; got \[11, 19\], .* pass codes\.T"),
+        (lambda t: np.stack(t.codes, axis=1), r"must have shape \[19, frames\]; got \[11, 19\], .* pass codes\.T"),
         (lambda t: np.stack(t.codes)[:5], r"got \[5, 11\]; if there are only 5 codebooks, pass n_codebooks=5"),
-        (lambda t: np.stack(t.codes)[None], r"shape \(1, 19, 11\)\. Pass one clip: codes\[0\]"),
+        (lambda t: np.stack(t.codes)[None], r"got shape \(1, 19, 11\)\. Pass codes\[0\]"),
         (lambda t: t.codes[0], r"shape \(11,\)"),
         (lambda t: np.stack(t.codes) + 0.5, "must be an array of integers"),
-        (lambda t: np.stack(t.codes) - 8**7, r"must be 0\.\.2097151"),
+        (lambda t: np.stack(t.codes) - 8**7, "must be between 0 and 2097151"),
         (lambda t: None, "got None"),
         (lambda t: "a.silk", "got a str"),
         (lambda t: {"codes": t.codes}, "got a dict"),
@@ -139,20 +139,20 @@ def test_bare_codes_are_codebooks_by_frames(codec: Silk, speech: np.ndarray) -> 
         (lambda t: t.to_levels().T, r"got \[128, 11\]"),
     ],
 )
-def test_what_is_no_tokens_is_refused(codec: Silk, speech: np.ndarray, make: Any, words: str) -> None:
+def test_invalid_tokens_are_rejected(codec: Silk, speech: np.ndarray, make: Any, words: str) -> None:
     with pytest.raises(TokensError, match=words):
         codec.decode(make(codec.encode(speech, 24_000)))
 
 
-def test_lengths_and_layouts_are_not_guessed(codec: Silk, speech: np.ndarray) -> None:
+def test_lengths_and_layouts_are_not_inferred(codec: Silk, speech: np.ndarray) -> None:
     tokens = codec.encode(speech, 24_000)
-    with pytest.raises(TokensError, match="need 11 Silk frames in every codebook; got 10"):
+    with pytest.raises(TokensError, match="require 11 Silk frames in every codebook; got 10"):
         codec.decode(np.stack(tokens.codes)[:, :10], n_samples=len(speech))
     for options in ({"n_samples": 9600}, {"n_codebooks": 19}):
-        with pytest.raises(ArgumentError, match="bare codes only"):
+        with pytest.raises(ArgumentError, match="only to bare codes"):
             codec.decode(tokens, **options)
     with pytest.raises(TokensError, match="frames in every codebook"):
-        codec.tokens(np.stack(tokens.codes), len(speech))  # [K, F] where [F, K] is wanted
+        codec.tokens(np.stack(tokens.codes), len(speech))  # [K, F] instead of [F, K]
     for one in (tokens, None, tokens.codes[0]):
         with pytest.raises(ArgumentError, match="must be a list of recordings"):
             codec.decode_batch(one)  # type: ignore[arg-type]
@@ -162,16 +162,16 @@ def test_lengths_and_layouts_are_not_guessed(codec: Silk, speech: np.ndarray) ->
 
 
 @pytest.mark.parametrize("method", ["spawn", "forkserver"])
-def test_other_processes_make_their_own(
+def test_other_processes_load_their_own_codec(
     weights_folder: Path, speech: np.ndarray, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As in a Pool or a DataLoader; forkserver is the default of Linux from Python 3.14."""
+    """Pool and DataLoader pickle the codec. forkserver is the default on Linux since Python 3.14."""
     if method not in multiprocessing.get_all_start_methods():
         pytest.skip(f"no {method} here")
     monkeypatch.chdir(weights_folder.parent)
     codec = Silk(weights_folder.name, threads=1)  # a relative path
     clips = [speech[:9600], speech[:30_000]]
-    tokens = [codec.encode(clip) for clip in clips]  # its model is loaded: sessions cannot be sent
+    tokens = [codec.encode(clip) for clip in clips]  # This loads the model, whose sessions cannot be pickled.
     with multiprocessing.get_context(method).Pool(1) as pool:
         assert pool.map(codec.encode, clips) == tokens
         wave = pool.apply(codec.decode, (tokens[1],))
@@ -231,18 +231,18 @@ def test_load_finds_codecs_by_name_and_by_folder(weights_folder: Path, tmp_path:
     }.items():
         with pytest.raises(WeightsError, match=words):
             silkcodec.load(name)
-    with pytest.raises(ArgumentError, match=r"accepts threads, provider; got 'device'"):
+    with pytest.raises(ArgumentError, match=r"accepts the options threads, provider; got 'device'"):
         load("silk", device="gpu")
     for threads in (0, "4", 1.5, True):
-        with pytest.raises(ArgumentError, match="threads must be a whole number of at least 1"):
+        with pytest.raises(ArgumentError, match="threads must be an integer of at least 1"):
             load(weights_folder, threads=threads)
-    with pytest.raises(ArgumentError, match="must be a str or a path"):
+    with pytest.raises(ArgumentError, match="folder must be a path or None; got 8"):
         Silk(8)  # type: ignore[arg-type]
     with pytest.raises(WeightsError, match=r"must contain config\.json"):
         load(tmp_path)
 
 
-def test_providers_are_never_replaced(weights_folder: Path) -> None:
+def test_unavailable_providers_raise_an_error(weights_folder: Path) -> None:
     import onnxruntime
 
     with pytest.raises(ProviderError, match="provider must be cpu or cuda; got 'tpu'"):
@@ -262,48 +262,48 @@ def change_config(folder: Path, **values: object) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | values))
 
 
-def test_damaged_weights_are_refused(weights_copy: Path, speech: np.ndarray) -> None:
+def test_damaged_weights_are_rejected(weights_copy: Path, speech: np.ndarray) -> None:
     content = bytearray((weights_copy / "encoder.onnx").read_bytes())
     content[len(content) // 2] ^= 1
     (weights_copy / "encoder.onnx").write_bytes(content)
     (weights_copy / "decoder.onnx").unlink()
     damaged = Silk(weights_copy)
-    with pytest.raises(WeightsError, match=r"encoder\.onnx' must have the SHA-256"):
+    with pytest.raises(WeightsError, match=r"SHA-256 of '.*encoder\.onnx' must be"):
         damaged.encode(speech, 24_000)
-    with pytest.raises(WeightsError, match=r"decoder\.onnx' cannot be read"):
+    with pytest.raises(WeightsError, match=r"Cannot read '.*decoder\.onnx'"):
         damaged.prepare(decode=True)
 
 
-def test_what_hashes_right_but_is_no_model_is_refused(weights_copy: Path) -> None:
+def test_an_invalid_model_with_a_correct_hash_is_rejected(weights_copy: Path) -> None:
     (weights_copy / "decoder.onnx").write_bytes(b"not a model")
     config = json.loads((weights_copy / "config.json").read_text())
     config["decoder"]["sha256"] = hashlib.sha256(b"not a model").hexdigest()
     digests = config["encoder"]["sha256"] + config["decoder"]["sha256"]
     config["weights_hash"] = hashlib.sha256(digests.encode()).hexdigest()[:12]
     change_config(weights_copy, **config)
-    with pytest.raises(WeightsError, match="is not an ONNX file"):
+    with pytest.raises(WeightsError, match="as an ONNX file"):
         Silk(weights_copy).prepare(decode=True)
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"format": 2}, r"has format 2; .* reads format 1\. Upgrade silkcodec"),
+        ({"format": 2}, r"must be 1; got 2\. Upgrade silkcodec"),
         ({"sample_rate": 16_000}, "sample_rate = 24000; got 16000"),
         ({"encoder": None}, "must describe Silk weights"),
         ({"encoder": {"file": "../x", "sha256": "", "states": []}}, "file name without a folder"),
         ({"lookahead_samples": 0}, "lookahead_samples"),
         ({"history_samples": 1}, "state_wave"),
-        ({"weights_hash": "000000000000"}, "must match its two graphs"),
+        ({"weights_hash": "000000000000"}, "does not match the two graphs"),
     ],
 )
-def test_configs_that_do_not_fit_are_refused(weights_copy: Path, changes: dict[str, object], words: str) -> None:
+def test_invalid_configs_are_rejected(weights_copy: Path, changes: dict[str, object], words: str) -> None:
     change_config(weights_copy, **changes)
     with pytest.raises(WeightsError, match=words):
         Silk(weights_copy)
 
 
-def test_a_config_that_is_not_json_is_refused(weights_copy: Path) -> None:
+def test_a_config_that_is_not_json_is_rejected(weights_copy: Path) -> None:
     (weights_copy / "config.json").write_text("{")
-    with pytest.raises(WeightsError, match="must be JSON"):
+    with pytest.raises(WeightsError, match=r"Cannot read .* as JSON"):
         Silk(weights_copy)

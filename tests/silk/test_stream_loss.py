@@ -1,4 +1,4 @@
-"""Test StreamDecoder.conceal: the length is kept, there are no clicks, and decoding recovers after a loss."""
+"""Test that StreamDecoder.conceal keeps the length, does not click, and lets decoding recover after a loss."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def with_loss(codec: Silk, codes: np.ndarray, start: int, n_lost: int) -> np.nda
 
 
 @pytest.mark.parametrize(("start", "n_lost"), [(0, 1), (0, 3), (4, 1), (4, 2), (4, 7), (20, 1)])
-def test_the_length_is_kept_and_what_came_before_is_untouched(
+def test_a_loss_keeps_the_length_and_the_earlier_samples(
     codec: Silk, codes: np.ndarray, whole: np.ndarray, start: int, n_lost: int
 ) -> None:
     wave = with_loss(codec, codes, start, n_lost)
@@ -39,7 +39,7 @@ def test_the_length_is_kept_and_what_came_before_is_untouched(
     np.testing.assert_allclose(wave[: start * FRAME], whole[: start * FRAME], atol=1e-4)
 
 
-def test_a_loss_of_nothing_changes_nothing(codec: Silk, codes: np.ndarray) -> None:
+def test_a_loss_of_zero_frames_has_no_effect(codec: Silk, codes: np.ndarray) -> None:
     plain, stream = StreamDecoder(codec), StreamDecoder(codec)
     for frame in codes[:4]:
         assert stream.conceal(0).shape == (0,) and stream.feed(codes[:0]).shape == (0,)
@@ -47,17 +47,17 @@ def test_a_loss_of_nothing_changes_nothing(codec: Silk, codes: np.ndarray) -> No
     assert stream.n_concealed == 0
 
 
-def test_a_loss_told_frame_by_frame_is_a_loss_told_at_once(codec: Silk, codes: np.ndarray) -> None:
+def test_concealing_frame_by_frame_equals_concealing_at_once(codec: Silk, codes: np.ndarray) -> None:
     at_once, one_by_one = with_loss(codec, codes, 4, 3), StreamDecoder(codec)
     parts = [one_by_one.feed(codes[:4])]
     for _ in range(3):
-        parts += [one_by_one.conceal(), one_by_one.feed(codes[:0])]  # nothing, fed meanwhile, ends no loss
+        parts += [one_by_one.conceal(), one_by_one.feed(codes[:0])]  # Feeding zero frames does not end the loss.
     parts += [one_by_one.feed(frame[None]) for frame in codes[7:]]
     assert one_by_one.n_concealed == 3
     np.testing.assert_allclose(np.concatenate(parts), at_once, atol=1e-4)
 
 
-def test_a_loss_fades_to_exact_silence_and_stays_there(codec: Silk, codes: np.ndarray) -> None:
+def test_a_loss_fades_to_digital_silence(codec: Silk, codes: np.ndarray) -> None:
     wave = with_loss(codec, codes, 4, 6)
     lost, fade = wave[4 * FRAME : 10 * FRAME], FADE_FRAMES * FRAME
     middle = levels_to_codes(np.full((FADE_FRAMES, 128), 4))
@@ -67,16 +67,18 @@ def test_a_loss_fades_to_exact_silence_and_stays_there(codec: Silk, codes: np.nd
     assert lost[0] and not lost[fade:].any()
 
 
-def test_before_the_first_frame_a_loss_is_silence(codec: Silk, codes: np.ndarray, whole: np.ndarray) -> None:
+def test_a_loss_before_the_first_frame_is_silent(codec: Silk, codes: np.ndarray, whole: np.ndarray) -> None:
     wave = with_loss(codec, np.concatenate([codes[:2], codes[:-2]]), 0, 2)
     assert not wave[: 2 * FRAME].any()
     after = slice(2 * FRAME + RISE_SAMPLES, None)
-    np.testing.assert_allclose(wave[after], whole[RISE_SAMPLES : -2 * FRAME], atol=1e-4)  # the state had waited
+    np.testing.assert_allclose(
+        wave[after], whole[RISE_SAMPLES : -2 * FRAME], atol=1e-4
+    )  # The state did not advance during the loss.
 
 
 @pytest.mark.parametrize("start", range(2, 15))
-def test_no_border_of_a_loss_clicks(codec: Silk, codes: np.ndarray, whole: np.ndarray, start: int) -> None:
-    """No step between two samples is larger than those in speech."""
+def test_losses_do_not_click(codec: Silk, codes: np.ndarray, whole: np.ndarray, start: int) -> None:
+    """Differences between adjacent samples are not larger than in speech."""
     for n_lost in (1, 2, 5):
         wave = with_loss(codec, codes, start, n_lost)
         largest = np.abs(np.diff(whole)).max()
@@ -88,7 +90,7 @@ def test_no_border_of_a_loss_clicks(codec: Silk, codes: np.ndarray, whole: np.nd
             assert wave[end - 1] == wave[end] == 0
 
 
-def test_frames_after_a_loss_recover(codec: Silk, codes: np.ndarray, whole: np.ndarray) -> None:
+def test_decoding_recovers_after_a_loss(codec: Silk, codes: np.ndarray, whole: np.ndarray) -> None:
     wave = with_loss(codec, codes, 4, 1)
     apart = np.square(wave - whole).reshape(-1, FRAME).mean(axis=1)
     power = np.square(whole).mean()
@@ -96,7 +98,7 @@ def test_frames_after_a_loss_recover(codec: Silk, codes: np.ndarray, whole: np.n
     assert apart[5:].max() < apart[4] and apart[-6:].max() < 0.05 * power
 
 
-def test_any_grouping_and_fewer_codebooks_are_concealed(codec: Silk, codes: np.ndarray) -> None:
+def test_losses_are_concealed_with_any_grouping_and_fewer_codebooks(codec: Silk, codes: np.ndarray) -> None:
     tokens = codec.tokens(codes, len(codes) * FRAME)
     regrouped = StreamDecoder(codec, dims_per_token=4)
     regrouped.feed(np.stack(tokens.regroup(4).codes, axis=1)[:3])
@@ -108,6 +110,6 @@ def test_any_grouping_and_fewer_codebooks_are_concealed(codec: Silk, codes: np.n
 
 
 @pytest.mark.parametrize("wrong", [-1, 1.0, "1", True, None])
-def test_wrong_use_is_named(codec: Silk, wrong: object) -> None:
-    with pytest.raises(ArgumentError, match="n_frames must be a whole number of at least 0"):
+def test_invalid_frame_counts_are_rejected(codec: Silk, wrong: object) -> None:
+    with pytest.raises(ArgumentError, match="n_frames must be an integer of at least 0"):
         StreamDecoder(codec).conceal(wrong)  # type: ignore[arg-type]

@@ -63,7 +63,8 @@ class Reader:
             self._wanted = self._go_to(start_s, duration_s)
             if channel is not None and not 0 <= channel < self._sound.channels:
                 highest = self._sound.channels - 1
-                raise AudioError(f"channel must be between 0 and {highest} for {self.name}; got {channel}.")
+                allowed = f"between 0 and {highest}" if highest else "0"
+                raise AudioError(f"channel must be {allowed} for {self.name}; got {channel}.")
         except BaseException:
             self._files.close()
             raise

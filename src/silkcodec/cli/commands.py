@@ -71,9 +71,10 @@ def _broken(entry: EntryPoint, error: Exception) -> typer.Typer:
     source = entry.dist.name if entry.dist else entry.value
     app = typer.Typer()
 
-    @app.command(entry.name, context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
+    options = {"ignore_unknown_options": True, "allow_extra_args": True}
+
+    @app.command(entry.name, help="This command cannot be loaded.", context_settings=options)
     def fail() -> None:
-        """Report that the command cannot be loaded."""
         reason = f"{type(error).__name__}: {str(error).rstrip('.')}"
         raise SilkError(f"Cannot load 'silk {entry.name}': {reason}. Reinstall '{source}'.")
 

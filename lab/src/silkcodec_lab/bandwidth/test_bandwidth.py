@@ -382,7 +382,7 @@ def test_invalid_arguments_are_errors(
 
 def test_existing_audio_is_not_overwritten(clips: Path, tmp_path: Path) -> None:
     (tmp_path / "silk-k19.flac").write_bytes(b"mine")
-    with pytest.raises(OutputError, match="exists already"):
+    with pytest.raises(OutputError, match="already exists"):
         bandwidth([clips], ["silk"], folder=tmp_path, plan=PLAN)
 
 
@@ -401,4 +401,4 @@ def test_the_command_writes_result_page_figure_and_audio(
         "bandwidth_audio",
     ]
     done = CliRunner().invoke(app, ["lab", *words])
-    assert (done.exit_code, len(done.stderr.splitlines())) == (2, 1) and "exists already" in done.stderr
+    assert (done.exit_code, len(done.stderr.splitlines())) == (2, 1) and "already exists" in done.stderr

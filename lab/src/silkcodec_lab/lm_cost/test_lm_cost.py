@@ -292,7 +292,7 @@ def test_a_single_clip_is_an_error(clips: Path) -> None:
         (["lm-cost", "speech", "-o", "out", "--splits", "train"], "two names"),
         (["lm-cost", "speech", "-o", "out", "--splits", "train,valid"], "INDEX.tsv"),
         (["lm-cost", "speech", "-o", "out", "--passes", "0"], "passes must be above 0"),
-        (["lm-cost", "speech", "-o", "full"], "exists already"),
+        (["lm-cost", "speech", "-o", "full"], "already exists"),
         (["page", "full/lm-cost.md", "-o", "out"], "must be a JSON file"),
         (["page", "full/other.json", "-o", "out"], "must be a JSON file"),
     ],

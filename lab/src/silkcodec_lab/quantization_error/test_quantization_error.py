@@ -237,4 +237,4 @@ def test_the_command_writes_result_page_and_figure(
         "quantization-error.png",
     ]
     done = CliRunner().invoke(app, ["lab", "quantization-error", str(clips), "-o", "out"])
-    assert (done.exit_code, len(done.stderr.splitlines())) == (2, 1) and "exists already" in done.stderr
+    assert (done.exit_code, len(done.stderr.splitlines())) == (2, 1) and "already exists" in done.stderr

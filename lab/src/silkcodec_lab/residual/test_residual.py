@@ -178,4 +178,4 @@ def test_the_command_writes_result_page_and_figure(
     assert done.exit_code == 0, done.output
     assert sorted(path.name for path in Path("out").iterdir()) == ["residual.json", "residual.md", "residual.png"]
     done = CliRunner().invoke(app, words)
-    assert (done.exit_code, len(done.stderr.splitlines())) == (2, 1) and "exists already" in done.stderr
+    assert (done.exit_code, len(done.stderr.splitlines())) == (2, 1) and "already exists" in done.stderr

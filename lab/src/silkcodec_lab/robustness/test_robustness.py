@@ -315,4 +315,4 @@ def test_the_command_writes_result_page_and_figure(
         "robustness.png",
     ]
     done = CliRunner().invoke(app, ["lab", *words])
-    assert (done.exit_code, len(done.stderr.splitlines())) == (2, 1) and "exists already" in done.stderr
+    assert (done.exit_code, len(done.stderr.splitlines())) == (2, 1) and "already exists" in done.stderr
