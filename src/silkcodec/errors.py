@@ -24,7 +24,7 @@ from typing import Any
 
 
 class SilkError(Exception):
-    """Serve as the base class for errors that users can cause. The CLI prints the message and exits with code 2."""
+    """Base class for errors that users can cause. The command line prints the message and exits with code 2."""
 
 
 class ArgumentError(SilkError):
@@ -86,7 +86,7 @@ class MissingExtraError(SilkError):
 
 
 def capitalized(name: str) -> str:
-    """Return a name in the form that starts a message. Quoted paths do not change.
+    """Capitalize a name for the start of a message. Quoted paths do not change.
 
     >>> capitalized("standard input"), capitalized("'talk.wav'")
     ('Standard input', "'talk.wav'")

@@ -138,10 +138,10 @@ class Reader:
 
     def _go_to(self, start_s: float, duration_s: float | None) -> int | None:
         """Seek to a part and return its length in samples at the file's rate, or None for the rest of the file."""
-        if not 0 <= start_s < float("inf") or not (duration_s is None or 0 < duration_s < float("inf")):
-            raise AudioError(
-                f"start_s must be at least 0 and duration_s must be positive; got {start_s} and {duration_s}."
-            )
+        if not 0 <= start_s < float("inf"):
+            raise AudioError(f"start_s must be at least 0; got {start_s}.")
+        if not (duration_s is None or 0 < duration_s < float("inf")):
+            raise AudioError(f"duration_s must be more than 0; got {duration_s}.")
         first, wanted = round(start_s * self.file_rate), None
         if duration_s is not None:
             wanted = max(1, round(duration_s * self.file_rate))

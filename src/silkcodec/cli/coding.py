@@ -199,7 +199,7 @@ def info(inputs: Silks, as_json: Json = False) -> None:
 
 
 def codecs(as_json: Json = False) -> None:
-    """List the codecs, their measured rates and whether they are installed."""
+    """List codecs, their rates and whether they are installed."""
     from silkcodec import codec
     from silkcodec.baselines import catalogue
     from silkcodec.cli import console

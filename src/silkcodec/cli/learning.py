@@ -20,7 +20,7 @@ def explain(
     ] = None,
     weights: Weights = None,
 ) -> None:
-    """Open a local web page that explains neural codecs and runs the model in the browser."""
+    """Open a local page that explains codecs and runs the model."""
     from silkcodec.serve import explain as page
 
     if export is None:

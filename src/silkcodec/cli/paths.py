@@ -84,8 +84,7 @@ def plan(
     jobs = _distinct(found, output, target_suffix)
     if output == STANDARD and len(jobs) > 1:
         raise ArgumentError(
-            f"The input must be a single file if the output is standard output; got {len(jobs)} files."
-            " Pass a folder with -o."
+            f"The input must be a single file if the output is -; got {len(jobs)} files. Pass a folder with -o."
         )
     _check_distinct(jobs)
     for job in jobs:
