@@ -1,4 +1,4 @@
-"""Draw docs/spectrograms.webp, which compares the originals, earlier weights and current weights on three clips.
+"""Draw docs/spectrograms.webp, which compares the originals, earlier weights and embedded weights on three clips.
 
     python bench/spectrograms.py --speech ../shared/speech --earlier out/silk-1852ddff96a9
 
@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--earlier", type=Path, required=True, help="folder with the earlier weights")
     parser.add_argument("--out", type=Path, default=Path("docs", "spectrograms.webp"), help="file for the picture")
     arguments = parser.parse_args()
-    codecs = {"": None, "earlier weights": Silk(arguments.earlier), "current weights": Silk()}
+    codecs = {"": None, "earlier weights": Silk(arguments.earlier), "embedded weights": Silk()}
     figure = Figure(figsize=(11, 8.2), layout="constrained")
     axes = figure.subplots(len(CLIPS), len(codecs), sharex=True, sharey=True)
     for row, (title, path) in zip(axes, CLIPS.items(), strict=True):

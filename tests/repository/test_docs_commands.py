@@ -1,4 +1,4 @@
-"""Run every command of README.md and docs/ unchanged, or parse it and give the reason why it is not run."""
+"""Run every command in README.md and docs/ unchanged, or only parse it and state why it is not run."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ PROGRAMS = (
 )
 PATIENCE_S = 60.0
 
-# The first words of commands that are not run -> why. What Silk's own command line would read is checked all the same.
+# Start of each command that is not run -> reason. The arguments of `silk` commands are checked even if they do not run.
 NOT_RUN = {
     "make": "sets up environments, or runs for minutes to hours",
     "pip install": "installs from the network",
@@ -59,14 +59,14 @@ NOT_RUN = {
     "silk export -o hub/silk": "needs PyTorch; pytorch/tests/hf/test_transformers.py runs it",
     "silk explain": "needs the page, which Node.js builds",
     "silk compare": "needs the weights of other codecs or recognizers, or runs for minutes",
-    "silk score": "runs every metric that is installed, for a minute; tests/test_score.py runs it",
+    "silk score": "runs every metric that is installed, for a minute; tests/evaluate/test_score.py runs it",
     "silk tokenize /mnt": "needs a cluster",
 }
 
 
 @dataclass(frozen=True)
 class Command:
-    """Hold one command, its page and its block."""
+    """Hold a command, its page and the number of its code block."""
 
     page: str
     block: int
@@ -74,12 +74,12 @@ class Command:
 
     @property
     def reason(self) -> str | None:
-        """Return why the command is not run, or None if it is run."""
+        """Return the reason why the command is not run, or None if it is run."""
         return next((why for start, why in NOT_RUN.items() if f"{self.text} ".startswith(start)), None)
 
 
 def commands(page: Path) -> Iterator[Command]:
-    """Yield the commands of shell blocks, and of unmarked or indented blocks that start with a program."""
+    """Yield the commands in shell blocks, and the commands in unmarked or indented blocks that start with a program."""
     text = page.read_text(encoding="utf-8").replace("\\\n", " ")
     name = str(page.relative_to(ROOT))
     for n, match in enumerate(re.finditer(r"^```(\w*)[^\n]*\n(.*?)^```|((?:^    \S.*\n)+)", text, re.S | re.M)):
@@ -92,7 +92,7 @@ def commands(page: Path) -> Iterator[Command]:
             if is_command:
                 yield Command(name, n, re.sub(r"\s+# .*", "", line).strip())
             else:
-                assert kind not in ("sh", "bash", "console") or not words, f"{name}: what is '{line}'?"
+                assert kind not in ("sh", "bash", "console") or not words, f"{name}: '{line}' is not a known command"
 
 
 ALL = [command for page in PAGES for command in commands(page)]
@@ -109,7 +109,7 @@ def words_of(command: Command) -> list[str]:
 
 @pytest.mark.parametrize("command", [*ALL, *INLINE], ids=lambda command: f"{command.page}: {command.text}")
 def test_the_command_is_one(command: Command) -> None:
-    """Check that programs, options, values, targets, extras and scripts exist, even if the command is not run."""
+    """Check that programs, options, targets, extras and scripts exist, even if the command is not run."""
     words = words_of(command)
     if words[0] == "silk":
         if command.text != "silk shout":  # another package's, in the page on such packages
@@ -142,7 +142,7 @@ def parse(words: list[str], whole: bool) -> None:
         if context is None and name in missing():
             pytest.skip(f"needs: {missing()[name]}")
         found = command.get_command(context, name)
-        assert found is not None, f"silk has no verb '{name}'"
+        assert found is not None, f"silk has no command '{name}'"
         command = found
     try:
         if words or whole:
@@ -169,7 +169,7 @@ BLOCKS = sorted({(one.page, one.block) for one in ALL if one.reason is None})
 @pytest.mark.slow
 @pytest.mark.parametrize(("page", "block"), BLOCKS)
 def test_the_block_runs(page: str, block: int, tmp_path: Path) -> None:
-    """Run the block line by line in a folder with the files that the pages name, on a free port."""
+    """Run a block line by line, in a folder with the files that the pages use, and with a free port for the server."""
     lines = [one.text for one in ALL if (one.page, one.block) == (page, block) and one.reason is None]
     if any("tokenize" in line for line in lines):
         pytest.importorskip("pyarrow", reason="needs [corpus]")
@@ -193,7 +193,7 @@ def test_the_block_runs(page: str, block: int, tmp_path: Path) -> None:
 
 
 def prepare(folder: Path) -> None:
-    """Create the files that the pages name: one second of a sample under each name."""
+    """Create the files that the pages use. Each contains one second of a sample."""
     from silkcodec import audio
     from silkcodec.silk import EMBEDDED
 
@@ -208,7 +208,7 @@ def prepare(folder: Path) -> None:
 
 @contextmanager
 def shell(folder: Path) -> Iterator[Any]:
-    """Run a shell in a folder with `silk` of this checkout. A failing line fails the test."""
+    """Start a shell in a folder, with the `silk` of this checkout. If a line fails, the test fails."""
     (folder / "bin").mkdir()
     silk = folder / "bin" / "silk"
     silk.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m silkcodec.cli "$@"\n', encoding="utf-8")
@@ -229,7 +229,7 @@ def shell(folder: Path) -> Iterator[Any]:
             process.stdin.flush()
             until = time.monotonic() + PATIENCE_S
             while not done.exists():
-                assert time.monotonic() < until, f"{line}: no end"
+                assert time.monotonic() < until, f"{line}: did not end in time"
                 time.sleep(0.02)
             status = done.read_text(encoding="utf-8").strip()
             assert status == "0", f"{line}: exit {status}\n{(folder / 'shell.txt').read_text(encoding='utf-8')}"

@@ -1,6 +1,7 @@
-"""Run the Python blocks of README.md and docs/: the blocks of a page in order, in one namespace.
+"""Run the Python blocks in README.md and docs/. The blocks of a page run in order and share a namespace.
 
-A block is fenced as `python`. A word after it names what the block needs: `server`, `evaluate`, or `transformers`.
+The fence of a block starts with `python`. An optional second word states what the block needs: `server`, `evaluate` or
+`transformers`.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ WITH_PYTHON = [page for page in PAGES if blocks(page) and page.name not in OTHER
 
 @pytest.fixture
 def names(codec: Silk, speech: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """Define the names that the pages presuppose: a wave, a recording, a microphone, the codes of a frame."""
+    """Define the names that the pages use without defining them, such as `wave` and `microphone`."""
     monkeypatch.chdir(tmp_path)
     for name in ("speech.wav", "speech/clip000.wav"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -95,6 +96,6 @@ def test_every_block_of_python_is_run_somewhere() -> None:
     needs = {(page.name, what) for page in PAGES for what, _ in FENCE.findall(page.read_text(encoding="utf-8")) if what}
     assert needs == {("server.md", "server"), ("compare.md", "evaluate"), ("language-models.md", "transformers")}
     assert all((ROOT / test).is_file() for test in OTHER_TESTS.values())
-    for page in PAGES:  # a block whose fence FENCE does not match would not be run
+    for page in PAGES:  # Check that FENCE matches every fence, because other blocks would not run.
         text = page.read_text(encoding="utf-8")
         assert len(re.findall(r"^ *```\s*(?:python|py)\b", text, re.M)) == len(FENCE.findall(text)), page.name
