@@ -156,11 +156,11 @@ def faults(server: Server, n: int, seconds: float) -> Figures:
         for actor in actors:
             actor.start()
         time.sleep(seconds / 2)
-        victim = server.workers("streams")[0]
+        victim, n_workers = server.workers("streams")[0], len(server.workers("streams"))
         os.kill(victim, signal.SIGKILL)
         server.wait_for("worker crashed", pid=victim)
         began = time.monotonic()
-        server.wait_for("worker ready", role="streams")
+        server.wait_for_workers("streams", n_workers)
         restart_s = time.monotonic() - began
         time.sleep(seconds / 8)
         stop.set()
@@ -234,7 +234,8 @@ def reset(connection: socket.socket) -> None:
 def start(workers: int) -> Server:
     from silkcodec.silk import EMBEDDED
 
-    return Server("--rate", "1000000", "--max-streams", "2000", "--drain", "5", weights=EMBEDDED, workers=workers)
+    limits = ("--rate", "1000000", "--max-streams", "2000", "--drain", "5")
+    return Server(*limits, weights=EMBEDDED, workers=workers, patient=False)
 
 
 def settle(server: Server) -> None:
@@ -291,17 +292,13 @@ def main() -> None:
     figures["memory"] = {mode: memory(mode, options.workers, *sizes) for mode in MODES}
     server = start(options.workers)
     try:
-        batch_sizes = next(line["batches"] for line in server.log if line.get("role") == "streams")
-    except StopIteration:
         batch_sizes = server.wait_for("worker ready", role="streams")["batches"]
-    try:
         figures["server"] = {"workers": options.workers, "batches": batch_sizes, "chunk_ms": CHUNK_MS}
         figures["server"]["codec"] = server.client.codecs()["serving"]["codec"]
         for mode in MODES:
             figures[mode] = search(server, mode, 2 if options.quick else 16, short_s, long_s, most)
         n = max(1, figures["both"]["largest"] // 2)
         figures["faults"] = faults(server, n, 12.0 if options.quick else 60.0)
-        server.workers("streams")
         figures["faults"]["exit_code"] = server.stop()
     finally:
         server.stop(signal.SIGKILL)

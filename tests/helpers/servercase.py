@@ -4,47 +4,62 @@ from __future__ import annotations
 
 import json
 import os
-import queue
 import signal
 import subprocess
 import sys
 import threading
 import time
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from silkcodec.serve.client import Client
 
+T = TypeVar("T")
+
 TOKEN = "a-token-for-tests-0123"
-PATIENCE_S = 60.0
+PATIENCE_S = 180.0  # only a guard against hangs
+# On a busy machine, a test may pause for longer than the server's limits for idle and slow clients.
+PATIENT = f"""
+from functools import partial
+from silkcodec.serve import settings
+settings.Limits = partial(settings.Limits, idle_s={PATIENCE_S}, send_s={PATIENCE_S})
+from silkcodec.cli import main
+main()
+"""
 
 
 class Server:
-    """Control a server, and read its log and the ids of its workers.
+    """Run `silk serve`, and read its log and its workers' process ids.
 
     Args:
-        words: options of `silk serve`.
-        token: bearer token; None: the server needs none.
+        words: options for `silk serve`.
+        weights: folder of the weights.
+        token: bearer token; None starts a server without a token.
+        workers: number of workers for streams.
+        patient: raise the limits for idle and slow clients, so that no test depends on the machine's speed.
     """
 
-    def __init__(self, *words: str, weights: Path, token: str | None = TOKEN, workers: int = 1) -> None:
+    def __init__(
+        self, *words: str, weights: Path, token: str | None = TOKEN, workers: int = 1, patient: bool = True
+    ) -> None:
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         environment.pop("SILK_TOKEN", None)
         if token is not None:
             environment["SILK_TOKEN"] = token
-        command = [sys.executable, "-m", "silkcodec.cli", "serve", "--port", "0", "--workers", str(workers)]
-        command += ["--weights", str(weights), *words]
+        command = [sys.executable, *(("-c", PATIENT) if patient else ("-m", "silkcodec.cli"))]
+        command += ["serve", "--port", "0", "--workers", str(workers), "--weights", str(weights), *words]
         self.token = token
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
         self.log: list[dict[str, Any]] = []
-        self._lines: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+        self._changed = threading.Condition()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         try:
             self.port = self.wait_for("listening")["port"]
-            while self.get("/health/ready")[0] != 200:
-                time.sleep(0.1)
+            self.wait_for_workers("streams", workers)
+            self.wait_for_workers("files", 1)
         except BaseException:
             self.stop(signal.SIGKILL)
             raise
@@ -52,21 +67,39 @@ class Server:
     def _read(self) -> None:
         assert self.process.stderr is not None
         for line in self.process.stderr:
-            self._lines.put(json.loads(line) if line.startswith("{") else {"event": "text", "text": line})
-        self._lines.put({"event": "gone"})
+            self._add(json.loads(line) if line.startswith("{") else {"event": "text", "text": line})
+        self._add({"event": "gone"})
+
+    def _add(self, line: dict[str, Any]) -> None:
+        with self._changed:
+            self.log.append(line)
+            self._changed.notify_all()
+
+    def _wait_until(self, condition: Callable[[], T], what: str) -> T:
+        """Wait until the log fulfills a condition, and return the condition's value."""
+        deadline = time.monotonic() + PATIENCE_S
+        with self._changed:
+            while not (value := condition()):
+                is_over = bool(self.log) and self.log[-1]["event"] == "gone"
+                assert not is_over, f"the server exited before {what}: {self.log[-20:]}"
+                assert time.monotonic() < deadline, f"waited in vain for {what}: {self.log[-20:]}"
+                self._changed.wait(1.0)
+        return value
 
     def wait_for(self, event: str, **fields: Any) -> dict[str, Any]:
-        """Wait for a log line of an event with these fields, and return it."""
-        until = time.monotonic() + PATIENCE_S
-        while True:
-            try:
-                line = self._lines.get(timeout=max(0.01, until - time.monotonic()))
-            except queue.Empty:
-                raise AssertionError(f"no {event} {fields} in the log: {self.log[-20:]}") from None
-            self.log.append(line)
-            assert line["event"] != "gone" or event == "gone", f"the server has ended: {self.log[-20:]}"
-            if line["event"] == event and all(line.get(name) == value for name, value in fields.items()):
-                return line
+        """Return the first log line for an event with these fields. Wait for it if the log has none yet."""
+
+        def found() -> dict[str, Any] | None:
+            lines = (line for line in self.log if line["event"] == event)
+            return next((line for line in lines if fields.items() <= line.items()), None)
+
+        line = self._wait_until(found, f"{event} {fields}")
+        assert line is not None
+        return line
+
+    def wait_for_workers(self, role: str, n: int) -> None:
+        """Wait until `n` workers of a role have loaded the model."""
+        self._wait_until(lambda: len(self.workers(role)) >= n, f"{n} workers for {role}")
 
     @property
     def url(self) -> str:
@@ -77,7 +110,7 @@ class Server:
         return Client(self.url, self.token, timeout_s=PATIENCE_S)
 
     def get(self, path: str) -> tuple[int, bytes]:
-        """Return the status and the body."""
+        """Send a GET request, and return the status and the body."""
         headers = {} if self.token is None else {"Authorization": f"Bearer {self.token}"}
         try:
             with urllib.request.urlopen(urllib.request.Request(self.url + path, headers=headers)) as response:
@@ -87,16 +120,15 @@ class Server:
                 return error.code, error.read()
 
     def metric(self, name: str) -> float:
-        """Return the sum over the labels of one metric."""
+        """Return a metric, summed over its labels."""
         lines = self.get("/metrics")[1].decode().splitlines()
         return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.split("{")[0].split(" ")[0] == name)
 
     def workers(self, role: str) -> list[int]:
-        """Return the process ids in the log so far."""
-        while not self._lines.empty():
-            self.log.append(self._lines.get())
-        crashed = {line["pid"] for line in self.log if line["event"] == "worker crashed"}
-        ready = [line for line in self.log if line["event"] == "worker ready" and line["role"] == role]
+        """Return the process ids of the workers that are ready, according to the log so far."""
+        lines = list(self.log)
+        crashed = {line["pid"] for line in lines if line["event"] == "worker crashed"}
+        ready = [line for line in lines if line["event"] == "worker ready" and line["role"] == role]
         return [line["pid"] for line in ready if line["pid"] not in crashed]
 
     def stop(self, with_signal: int = signal.SIGTERM) -> int:
@@ -108,7 +140,7 @@ class Server:
         except subprocess.TimeoutExpired:
             self.process.kill()
             code = self.process.wait()
-        self._reader.join(5)
+        self._reader.join(PATIENCE_S)
         if self.process.stderr is not None:
             self.process.stderr.close()
         return code

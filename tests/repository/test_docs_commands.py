@@ -38,7 +38,7 @@ PROGRAMS = (
     "cp",
     "npm",
 )
-PATIENCE_S = 60.0
+PATIENCE_S = 180.0
 
 # Start of each command that is not run -> reason. The arguments of `silk` commands are checked even if they do not run.
 NOT_RUN = {
@@ -246,7 +246,7 @@ def wait_for(port: str) -> None:
     until = time.monotonic() + PATIENCE_S
     while True:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health/ready", timeout=10):
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health/ready", timeout=PATIENCE_S):
                 return
         except OSError:
             assert time.monotonic() < until, "the server does not answer"

@@ -46,7 +46,7 @@ def running(site: Path) -> Iterator[ThreadingHTTPServer]:
 def get(
     page: ThreadingHTTPServer, path: str, method: str = "GET", accept_encoding: str = "identity"
 ) -> tuple[http.client.HTTPResponse, bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", page.server_port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", page.server_port, timeout=60)
     connection.request(method, path, headers={"Accept-Encoding": accept_encoding})
     response = connection.getresponse()
     body = response.read()
@@ -125,7 +125,7 @@ cli.main()
     assert process.stdout is not None
     line = process.stdout.readline()
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=60)
     assert re.search(r"http://127\.0\.0\.1:\d+/", line), errors
     assert process.returncode == 130 and "Traceback" not in errors
 

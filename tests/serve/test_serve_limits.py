@@ -1,4 +1,4 @@
-"""Test the front with slow and greedy clients: real sockets, short limits, and workers without a model."""
+"""Test the front with slow and greedy clients, using real sockets, short limits, and workers without a model."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ import uvicorn
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
+from servercase import PATIENCE_S
 from silkcodec.errors import SilkError
-from silkcodec.serve import connections
+from silkcodec.serve import connections, sessions
 from silkcodec.serve.app import build
 from silkcodec.serve.client import Client, ServerError
 from silkcodec.serve.connections import Budget, http_class, websocket_class
@@ -76,7 +77,7 @@ class FakePool:
             if self.error is not None:
                 raise self.error
             if Path(fields["source"]).read_bytes() == b"wait":
-                await asyncio.sleep(30)
+                await asyncio.Event().wait()  # until it is cancelled
         except asyncio.CancelledError:
             self.cancelled += 1
             raise
@@ -103,23 +104,40 @@ def front(folder: Path, token: str | None = None, **limits: Any) -> Iterator[tup
 
     thread = threading.Thread(target=lambda: asyncio.run(main()), daemon=True)
     thread.start()
-    loop_ready.wait(10)
+    loop_ready.wait(PATIENCE_S)
     try:
         while not found["server"].started:
             time.sleep(0.01)
         yield f"http://127.0.0.1:{listening.getsockname()[1]}", pool, found["service"]
     finally:
         found["server"].should_exit = True
-        thread.join(20)
+        thread.join(PATIENCE_S)
     assert not thread.is_alive()
 
 
 def raw(url: str) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", int(url.rsplit(":", 1)[1])), timeout=10)
+    return socket.create_connection(("127.0.0.1", int(url.rsplit(":", 1)[1])), timeout=PATIENCE_S)
+
+
+def read_until(connection: socket.socket, end: bytes) -> bytes:
+    """Read until `end` has arrived, and return everything that was read."""
+    data = b""
+    while end not in data:
+        part = connection.recv(2000)
+        assert part, data
+        data += part
+    return data
+
+
+def responds(url: str, path: str = "/health/ready") -> bool:
+    """Return whether a request succeeds."""
+    with suppress(ServerError):
+        return bool(Client(url)._request(path))
+    return False
 
 
 def until(condition: Any) -> bool:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE_S
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.01)
     return bool(condition())
@@ -127,8 +145,9 @@ def until(condition: Any) -> bool:
 
 def test_connections_without_a_request_are_closed(tmp_path: Path) -> None:
     with front(tmp_path, header_s=0.2) as (url, _, _), raw(url) as silent, raw(url) as dribbling:
-        dribbling.sendall(b"GET /health/li")
-        assert silent.recv(100) == b"" and dribbling.recv(100) == b""
+        with suppress(OSError):  # On a busy machine, the connection may be closed already.
+            dribbling.sendall(b"GET /health/li")
+        assert until(lambda: not is_open(silent)) and until(lambda: not is_open(dribbling))
 
 
 def is_open(connection: socket.socket) -> bool:
@@ -142,20 +161,21 @@ def is_open(connection: socket.socket) -> bool:
 
 
 def test_half_open_connections_do_not_block_others(tmp_path: Path) -> None:
-    with ExitStack() as open_ones, front(tmp_path, client_waiting=4, pressed_s=0.2) as (url, _, _):
+    with ExitStack() as open_ones, front(tmp_path, client_waiting=4, pressed_s=0.2, header_s=3600) as (url, _, _):
         half_open = [open_ones.enter_context(raw(url)) for _ in range(20)]
         for connection in half_open:
-            connection.sendall(b"G")
-        assert Client(url)._request("/health/ready")
+            with suppress(OSError):  # On a busy machine, the connection may be closed already.
+                connection.sendall(b"G")
+        assert until(lambda: responds(url))
         assert until(lambda: sum(map(is_open, half_open)) <= 4), (
             "with many waiting, pressed_s applies instead of header_s"
         )
-        assert Client(url)._request("/health/ready")
+        assert until(lambda: responds(url))
         assert sum(map(is_open, half_open)) > 0, "with few waiting, header_s applies"
 
 
 def test_the_oldest_waiting_connection_is_closed(tmp_path: Path) -> None:
-    with ExitStack() as open_ones, front(tmp_path, most_waiting=3) as (url, _, _):
+    with ExitStack() as open_ones, front(tmp_path, most_waiting=3, header_s=3600) as (url, _, _):
         silent = []
         for n in range(1, 6):
             silent.append(open_ones.enter_context(raw(url)))
@@ -174,15 +194,14 @@ def test_health_checks_are_exempt_from_limits(tmp_path: Path) -> None:
             assert (caught.value.status, caught.value.code) == (429, "rate")
             assert Client(url)._request("/health/ready")
         assert until(lambda: pool.cancelled == 1)
-        assert Client(url).codecs()
+        assert until(lambda: responds(url, "/v1/codecs"))
 
 
 def test_a_slow_upload_is_refused(tmp_path: Path) -> None:
     with front(tmp_path, upload_s=0.3) as (url, _, _), raw(url) as slow:
         slow.sendall(b"POST /v1/encode HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nRI")
-        answer = slow.recv(2000)
-        assert answer.startswith(b"HTTP/1.1 408") and (b"too_slow" in answer or b"too_slow" in slow.recv(2000))
-        assert list(tmp_path.iterdir()) == []
+        assert read_until(slow, b"too_slow").startswith(b"HTTP/1.1 408")
+        assert until(lambda: list(tmp_path.iterdir()) == [])
 
 
 def test_a_body_without_a_length_is_counted(tmp_path: Path) -> None:
@@ -243,35 +262,35 @@ def upgraded(url: str, start: bytes) -> socket.socket:
         b"GET /v1/stream HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n"
     )
-    assert connection.recv(2000).startswith(b"HTTP/1.1 101")
+    assert read_until(connection, b"\r\n\r\n").startswith(b"HTTP/1.1 101")
     connection.sendall(bytes([129, 128 | len(start)]) + bytes(4) + start)
-    assert b"started" in connection.recv(2000)
+    assert b"started" in read_until(connection, b"}")
     return connection
 
 
 def test_a_flood_of_pings_is_throttled(tmp_path: Path) -> None:
     ping, pong, n = bytes([137, 128, 0, 0, 0, 0]), bytes([138, 0]), 3000
-    with front(tmp_path, stream_messages=100) as (url, _, _), upgraded(url, START.encode()) as flood:
+    with front(tmp_path, stream_messages=1) as (url, _, _), upgraded(url, START.encode()) as flood:
         flood.sendall(ping * n)
         pongs = flood.recv(100)
         with connect(url.replace("http", "ws") + "/v1/stream") as neighbour:
             neighbour.send(START)
-            neighbour.recv(5)
+            neighbour.recv(PATIENCE_S)
             neighbour.send(bytes(76))
-            assert len(neighbour.recv(5)) == 19_200
+            assert len(neighbour.recv(PATIENCE_S)) == 19_200
         flood.settimeout(0.2)
         with suppress(TimeoutError):
             while True:
                 pongs += flood.recv(10_000)
-        assert 0 < pongs.count(pong) < n / 2, "after a piece of 4,096 bytes it is not read for some seconds"
+        assert 0 < pongs.count(pong) < n / 2, "after the first piece, the stream is not read for minutes"
 
 
 def test_a_stream_that_sends_empty_messages_is_closed(tmp_path: Path) -> None:
     with front(tmp_path) as (url, pool, _), connect(url.replace("http", "ws") + "/v1/stream") as empty:
         empty.send(START)
-        empty.recv(5)
+        empty.recv(PATIENCE_S)
         empty.send(b"")
-        assert "must not be empty" in json.loads(empty.recv(5))["message"]
+        assert "must not be empty" in json.loads(empty.recv(PATIENCE_S))["message"]
         assert until(lambda: pool.streams[0].closed)
 
 
@@ -288,7 +307,8 @@ def test_a_budget_limits_the_rate() -> None:
 
 def test_denied_requests_do_not_use_the_rate_limit(tmp_path: Path) -> None:
     token = "0123456789abcdef"
-    with front(tmp_path, token, per_minute=30) as (url, _, _):
+    with front(tmp_path, token, per_minute=30) as (url, _, service):
+        service.denied_rate._clock = lambda: 0.0
         answers = []
         for _ in range(5):
             with pytest.raises(ServerError) as caught:
@@ -304,35 +324,37 @@ def test_a_bug_closes_the_stream_with_an_error(tmp_path: Path) -> None:
         pool.error = TypeError("a bug")
         with connect(url.replace("http", "ws") + "/v1/stream") as stream:
             stream.send(START)
-            assert json.loads(stream.recv(5))["code"] == "internal"
+            assert json.loads(stream.recv(PATIENCE_S))["code"] == "internal"
             with pytest.raises(ConnectionClosed) as closed:
-                stream.recv(5)
+                stream.recv(PATIENCE_S)
             assert closed.value.rcvd is not None and closed.value.rcvd.code == 1011
 
 
-def test_idle_and_slow_streams_are_closed(tmp_path: Path) -> None:
-    address = "/v1/stream"
-    with front(tmp_path, idle_s=0.3, send_s=0.3) as (url, pool, service):
-        with connect(url.replace("http", "ws") + address) as idle:
+def test_idle_streams_are_closed(tmp_path: Path) -> None:
+    with front(tmp_path, idle_s=0.3) as (url, _, _), connect(url.replace("http", "ws") + "/v1/stream") as idle:
+        messages = []
+        with pytest.raises(ConnectionClosed) as caught:
             idle.send(START)
-            idle.recv(5)
-            assert json.loads(idle.recv(5))["code"] == "idle"
-            with pytest.raises(ConnectionClosed) as caught:
-                idle.recv(5)
-            assert caught.value.rcvd is not None and caught.value.rcvd.code == 1008
+            while True:
+                messages.append(json.loads(idle.recv(PATIENCE_S)))
+        assert messages[-1]["code"] == "idle"
+        assert caught.value.rcvd is not None and caught.value.rcvd.code == 1008
+
+
+def test_streams_of_slow_clients_are_closed(tmp_path: Path) -> None:
+    with front(tmp_path, send_s=0.3) as (url, pool, service):
         with upgraded(url, START.encode()) as deaf:
             deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             frames = bytes(76 * 1000)
             deaf.sendall(b"\x82\xff" + len(frames).to_bytes(8, "big") + bytes(4) + frames)
-            assert until(lambda: len(pool.streams) == 2 and pool.streams[1].closed), (
-                "the client reads nothing and is disconnected"
-            )
-            assert pool.streams[1].n < 1000, "frames that the client does not read are not computed"
+            assert until(lambda: pool.streams[0].closed), "the client reads nothing and is disconnected"
+            assert pool.streams[0].n < 1000, "frames that the client does not read are not computed"
         assert until(lambda: not service.sessions)
 
 
 def test_rates_tokens_and_origins(tmp_path: Path) -> None:
-    with front(tmp_path, per_minute=30) as (url, _, _):
+    with front(tmp_path, per_minute=30) as (url, _, service):
+        service.rate._clock = lambda: 0.0
         client = Client(url)
         for _ in range(3):
             client.codecs()
@@ -372,9 +394,9 @@ def test_errors_of_the_pool_reach_the_client(tmp_path: Path, error: SilkError, s
         assert caught.value.status == status
         with connect(url.replace("http", "ws") + "/v1/stream") as stream:
             stream.send(START)
-            assert json.loads(stream.recv(5))["message"] == str(error)
+            assert json.loads(stream.recv(PATIENCE_S))["message"] == str(error)
             with pytest.raises(ConnectionClosed) as closed:
-                stream.recv(5)
+                stream.recv(PATIENCE_S)
             assert closed.value.rcvd is not None and closed.value.rcvd.code == close
 
 
@@ -388,3 +410,18 @@ def test_nothing_new_starts_while_draining(tmp_path: Path) -> None:
             assert caught.value.status == 503
         with pytest.raises(ServerError, match="shutting down"):
             Client(url).encoder()
+
+
+def test_the_server_ends_open_streams_after_the_drain_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions, "END_S", 60.0)
+    with front(tmp_path, drain_s=60.0) as (url, _, service), Client(url).decoder() as stream:
+        stream.feed([[0] * 19] * 3)
+        messages = [stream._take(PATIENCE_S) for _ in range(3)]
+        loop = next(iter(service.sessions)).get_loop()
+        loop.call_soon_threadsafe(service.draining.set)
+        messages += stream._messages(PATIENCE_S)
+        assert [m["type"] for m in messages if isinstance(m, dict)] == ["draining", "ended"]
+        assert sum(isinstance(m, bytes) for m in messages) == 3 and stream.ended["n_samples"] == 3 * 9_600
+        with pytest.raises(ServerError) as caught:
+            stream._take(PATIENCE_S)
+        assert caught.value.status == 1001 and "shutting down" in str(caught.value)
