@@ -14,8 +14,8 @@ from silkcodec.errors import ArgumentError
 
 
 def run_training(
-    config: Annotated[str, typer.Argument(help="A TOML file, or a packaged config: default, base, tiny, ...")],
-    run: Annotated[Path, typer.Option("-o", "--run", help="Folder of the run; an interrupted run resumes.")],
+    config: Annotated[str, typer.Argument(help="TOML file, or packaged config: default, base, tiny, ...")],
+    run: Annotated[Path, typer.Option("-o", "--run", help="Folder of the run. An interrupted run resumes.")],
     overrides: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a config value. Repeatable.")
     ] = None,
@@ -33,33 +33,35 @@ def run_training(
 def run_export(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the weights.")],
     run: Annotated[
-        Path | None, typer.Argument(help="Folder of a training run; for transformers also of weights, or none.")
+        Path | None, typer.Argument(help="Folder of a training run. With --format transformers: or of weights.")
     ] = None,
     results: Annotated[
-        Path | None, typer.Option("--results", help="Results of silk compare for these weights, for the model card.")
+        Path | None, typer.Option("--results", help="Results of silk compare for the model card.")
     ] = None,
     same_encoder: Annotated[
-        Path | None, typer.Option("--same-encoder", help="Weights of the same encoder, whose tokens stay decodable.")
+        Path | None, typer.Option("--same-encoder", help="Weights with the same encoder. Their tokens stay decodable.")
     ] = None,
     file_format: Annotated[str, typer.Option("--format", help="Output format: onnx or transformers.")] = "onnx",
 ) -> None:
     """Export a training run to a folder of weights.
 
     Writes encoder.onnx, decoder.onnx, config.json, a model card and golden fixtures. The same run always gives the
-    same bytes, so you can add results to the model card later by exporting again with --results.
+    same bytes, so you can export it again with --results to add results to the model card.
 
-    With --format transformers, writes a folder for AutoModel.from_pretrained that can be pushed to the Hugging Face
-    hub (extra [hf]). The input is a run, a folder of weights, or the embedded weights by default.
+    With --format transformers, writes a folder for AutoModel.from_pretrained, which you can push to the Hugging Face
+    hub (extra [hf]). The input is a run or a folder of weights. The default is the embedded weights.
     """
     if file_format not in ("onnx", "transformers"):
         raise ArgumentError(f"--format must be onnx or transformers; got '{file_format}'.")
     if run is None and file_format == "onnx":
-        raise ArgumentError("No run was given; pass the folder of a training run.")
+        raise ArgumentError("RUN is missing. Pass the folder of a training run.")
     if run is not None and not run.is_dir():
         raise ArgumentError(f"Run not found: '{run}'.")
     if file_format == "transformers":
         if results is not None or same_encoder is not None:
-            raise ArgumentError("--results and --same-encoder are for --format onnx only; export with them first.")
+            raise ArgumentError(
+                "--results and --same-encoder cannot be used with --format transformers. Use them with --format onnx."
+            )
         from silkcodec_torch.hf.export import export as export_for_transformers
 
         export_for_transformers(run, output)

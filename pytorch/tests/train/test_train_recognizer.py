@@ -204,13 +204,13 @@ def test_ctranslate2_files_give_the_same_tensors(
 BAD_FOLDERS = {
     "no folder": "contains neither",
     "nothing in it": "contains neither",
-    "safetensors alone": "a complete Whisper model of transformers",
-    "not safetensors": "a complete Whisper model of transformers",
-    "other tensors": "must contain a Whisper encoder",
-    "a tensor missing": "must contain a Whisper encoder",
-    "cut short": "a complete Whisper model of CTranslate2",
-    "another version": "it is a WhisperSpec of version 99",
-    "not CTranslate2": "a complete Whisper model of CTranslate2",
+    "safetensors alone": "Whisper model of transformers",
+    "not safetensors": "Whisper model of transformers",
+    "other tensors": "Cannot read a Whisper encoder",
+    "a tensor missing": "Cannot read a Whisper encoder",
+    "cut short": "Whisper model of CTranslate2",
+    "another version": "got 'WhisperSpec' and 99",
+    "not CTranslate2": "Whisper model of CTranslate2",
 }
 
 

@@ -1,21 +1,19 @@
 """Provide Silk as classes of Hugging Face `transformers` (extra [hf]).
 
-    import silkcodec_torch.hf                                  # registers the classes below with the Auto classes
-    from transformers import AutoFeatureExtractor, AutoModel, AutoTokenizer
+import silkcodec_torch.hf                            # registers the classes below with the Auto classes
+from transformers import AutoFeatureExtractor, AutoModel, AutoTokenizer
 
-    extractor = AutoFeatureExtractor.from_pretrained(folder)
-    model = AutoModel.from_pretrained(folder)            # written by `silk export --format transformers`
-    inputs = extractor(waves, sampling_rate=24_000, return_tensors="pt")
-    found = model.encode(**inputs)                       # audio_codes [B, 19, F], n_samples [B]
-    waves = model.decode(found.audio_codes, found.n_samples).audio_values
+extractor = AutoFeatureExtractor.from_pretrained(folder)
+model = AutoModel.from_pretrained(folder)            # written by `silk export --format transformers`
+inputs = extractor(waves, sampling_rate=24_000, return_tensors="pt")
+found = model.encode(**inputs)                       # audio_codes [B, 19, F], n_samples [B]
+waves = model.decode(found.audio_codes, found.n_samples).audio_values
 
-    configuration.py        SilkConfig: the network's sizes and the codec id of its tokens
-    modeling.py             SilkModel: encode, decode; the network of silkcodec_torch.nn
-    feature_extraction.py   SilkFeatureExtractor: raw audio -> input_values, padding_mask
-    tokenization.py         SilkTokenizer: '<|silk/2:3:17|>...' <-> ids
-    export.py               convert a folder of weights to a folder that can be pushed
-
-The package is not named `transformers`, to avoid confusion with the library.
+configuration.py        SilkConfig: the sizes of the network and the codec id of its tokens
+modeling.py             SilkModel: the network of silkcodec_torch.nn, with encode and decode
+feature_extraction.py   SilkFeatureExtractor: audio -> input_values, padding_mask
+tokenization.py         SilkTokenizer: '<|silk/2:3:17|>...' <-> ids
+export.py               converts a folder of weights to a folder for the Hugging Face hub
 """
 
 from silkcodec.errors import MissingExtraError

@@ -1,4 +1,4 @@
-"""Define the contents of config.json of a Silk model for `transformers`."""
+"""Define the config.json of a Silk model for `transformers`."""
 
 from __future__ import annotations
 
@@ -18,10 +18,9 @@ class SilkConfig(PreTrainedConfig):
     """Store the sizes of the network and the codec id of its tokens.
 
     Args:
-        codec: name and hash of the weights, as stored in the tokens: "silk@0a1b2c3d4e5f". Set another name after
-            fine-tuning the weights.
-        sizes: fields of `silkcodec_torch.nn.config.ModelConfig`, by name, with the defaults of that class. Values that
-            the token format fixes (the frame, the levels, the groups) are not arguments.
+        codec: codec id of the tokens, with the hash of the weights: "silk@0a1b2c3d4e5f". Change it after fine-tuning
+            the weights.
+        sizes: fields of `silkcodec_torch.nn.config.ModelConfig` by name, with the defaults of that class.
     """
 
     model_type = "silkcodec"
@@ -31,7 +30,7 @@ class SilkConfig(PreTrainedConfig):
         for name in SIZES:
             setattr(self, name, sizes.pop(name, defaults[name]))
         self.codec = codec
-        # These values are in config.json for its readers only. Wrong values are overwritten.
+        # The token format fixes these values. They are in config.json for information, and are ignored on loading.
         for name, value in (
             ("sampling_rate", SILK_SAMPLE_RATE),
             ("audio_channels", 1),
@@ -46,5 +45,5 @@ class SilkConfig(PreTrainedConfig):
         super().__init__(**sizes)
 
     def network(self) -> ModelConfig:
-        """Return the sizes as the configuration of the network."""
+        """Return the sizes as a `ModelConfig`."""
         return ModelConfig(**{name: getattr(self, name) for name in SIZES})

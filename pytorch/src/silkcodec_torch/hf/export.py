@@ -1,12 +1,12 @@
-"""Export a folder of Silk weights to a folder that `AutoModel.from_pretrained` reads and that can be pushed.
+"""Convert a folder of Silk weights to a folder for `AutoModel.from_pretrained` and the Hugging Face hub.
 
-    config.json               SilkConfig, with the hash of the weights that the tokens store
+    config.json               SilkConfig, with the codec id of the tokens
     model.safetensors         the network: large tensors in float16, as the weights folder stores them
     preprocessor_config.json  SilkFeatureExtractor       tokenizer_config.json   SilkTokenizer
-    README.md                 how to load the model, and the card of the weights        LICENSE
+    README.md                 how to load the model, then the model card of the weights        LICENSE
 
-Before the folder is published, the exporter encodes and decodes the golden wave with it. The tokens and the wave must
-match those of the weights.
+Before the files are moved to the output folder, the exported model encodes and decodes the golden waveform. Its tokens
+and its output must match those of the weights.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from silkcodec.silk.weights_config import WeightsConfig
 from silkcodec_torch.hf import SilkConfig, SilkFeatureExtractor, SilkModel, SilkTokenizer
 from silkcodec_torch.train import export as weights_export
 
-LICENCE = Path(__file__).parents[4] / "LICENSE"  # used in a source tree, if the package is not installed
+LICENSE = Path(__file__).parents[4] / "LICENSE"  # used in a source tree if silkcodec is not installed
 
 CARD = """---
 library_name: transformers
@@ -40,7 +40,7 @@ tags: [audio, speech, codec, tokenizer, silkcodec]
 
 A neural speech codec for voice language models. It encodes 24 kHz speech to 47.5 tokens per second (960 bit/s).
 
-    pip install 'silkcodec[baselines]'
+    pip install 'silkcodec-torch[hf]'
 
 ```python
 import silkcodec_torch.hf  # registers Silk with the Auto classes
@@ -55,21 +55,22 @@ decoded = model.decode(found.audio_codes, found.n_samples)  # decoded.audio_valu
 tokens = model.to_tokens(found)  # for .silk files, and for silkcodec without PyTorch
 ```
 
-The codes are those of `silkcodec.load()` with the same weights, `{codec}`. The weights must stay float32.
+The codes equal those of `silkcodec.load()` with the same weights, `{codec}`. Keep the weights in float32, because other
+types change the codes.
 
 """
 
 
 def export(source: str | Path | None, out: str | Path) -> SilkConfig:
-    """Write the weights as a folder for `transformers`.
+    """Write weights as a folder for `transformers`.
 
     Args:
-        source: a folder of weights or of a training run; None: the embedded weights.
-        out: output folder, created if necessary. It must not contain another model.
+        source: a folder of weights or of a training run. None means the embedded weights.
+        out: output folder, created if necessary. Files with the same names are overwritten.
 
     Raises:
         WeightsError: the weights are missing or damaged, or the exported model produces different tokens.
-        OutputError: `out` cannot be written, or contains other data.
+        OutputError: `out` cannot be written.
     """
     out = Path(out)
     try:
@@ -90,11 +91,11 @@ def export(source: str | Path | None, out: str | Path) -> SilkConfig:
 
 
 def write_folder(weights: Path, folder: Path, name: str) -> SilkConfig:
-    """Write a weights folder to the empty folder `folder`, with `name` as the model name on its card."""
+    """Convert the weights in the folder `weights` into the empty folder `folder`. `name` is for the model card."""
     described = WeightsConfig.read(weights)
     if not described.network:
         raise WeightsError(
-            f"config.json in '{weights}' does not list the sizes of the network. Export the weights again."
+            f"The config.json in '{weights}' does not list the sizes of the network. Export the weights again."
         )
     config = SilkConfig(codec=f"{described.name}@{described.weights_hash}", **described.network)
     model = SilkModel(config).eval()
@@ -110,37 +111,39 @@ def write_folder(weights: Path, folder: Path, name: str) -> SilkConfig:
     card = weights / "README.md"
     own = card.read_text(encoding="utf-8") if card.is_file() else ""
     (folder / "README.md").write_text(CARD.format(folder=name, codec=config.codec) + own, encoding="utf-8")
-    (folder / "LICENSE").write_text(licence(), encoding="utf-8")
+    (folder / "LICENSE").write_text(license_text(), encoding="utf-8")
     check(folder, weights / "golden.npz")
     return config
 
 
-def licence() -> str:
-    """Return the text of the package's licence. Raises WeightsError if it is not found."""
+def license_text() -> str:
+    """Return the text of silkcodec's license.
+
+    Raises:
+        WeightsError: the license is not found.
+    """
     try:
         text = distribution("silkcodec").read_text("licenses/LICENSE")
     except PackageNotFoundError:
         text = None
-    if text is None and LICENCE.is_file():
-        text = LICENCE.read_text(encoding="utf-8")
+    if text is None and LICENSE.is_file():
+        text = LICENSE.read_text(encoding="utf-8")
     if text is None:
-        raise WeightsError(
-            "This installation of silkcodec has no LICENSE, which an export must contain. Install silkcodec again."
-        )
+        raise WeightsError("Cannot find the LICENSE of silkcodec, which an export must contain. Reinstall silkcodec.")
     return text
 
 
 def check(folder: Path, golden_file: Path) -> None:
-    """Check that the exported model reproduces the golden tokens exactly and the golden wave to 1e-4.
+    """Check that the exported model reproduces the golden tokens exactly, and the decoded audio to within 1e-4.
 
     Raises:
-        WeightsError: the tokens or the wave differ, or there is no golden wave.
+        WeightsError: the tokens or the decoded audio differ, or the golden file cannot be read.
     """
     try:
         golden = np.load(golden_file)
         wave, levels, expected = golden["wave"], golden["levels"], golden["decoded"]
     except (OSError, ValueError, KeyError) as error:
-        raise WeightsError(f"Cannot read the golden wave of the weights, '{golden_file}': {error}.") from None
+        raise WeightsError(f"Cannot read the golden file of the weights, '{golden_file}': {error}.") from None
     model = load_transformer("silk", SilkModel, find_weights("silk", str(folder)))
     found = model.encode(torch.from_numpy(wave)[None])
     different = int((model.to_tokens(found)[0].to_levels() != levels).sum())
@@ -150,5 +153,5 @@ def check(folder: Path, golden_file: Path) -> None:
     if different or off > 1e-4:
         raise WeightsError(
             f"The exported model does not match its weights: {different} of {levels.size} levels differ,"
-            f" and the largest difference of the wave is {off:.1e}."
+            f" and the decoded samples differ by up to {off:.1e}."
         )

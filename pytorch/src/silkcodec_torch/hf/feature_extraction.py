@@ -1,4 +1,4 @@
-"""Convert raw audio of any rate and length to inputs of SilkModel with SilkFeatureExtractor, without PyTorch."""
+"""Define SilkFeatureExtractor, which converts audio of any sample rate and length to inputs of SilkModel."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ logger = logging.get_logger(__name__)
 
 
 class SilkFeatureExtractor(SequenceFeatureExtractor):
-    """Convert waves to `input_values` [B, 1, T] and `padding_mask` [B, T], like the feature extractor of EnCodec.
+    """Convert audio to `input_values` [B, 1, T] and `padding_mask` [B, T], like EnCodec's feature extractor.
 
-    Unlike EnCodec's, this class resamples with the package's resampler and averages channels. Its output therefore
-    equals the input that `silkcodec.load().encode` prepares.
+    Unlike EnCodec's, this class resamples the audio and averages its channels, exactly as `silkcodec.load().encode`
+    does.
     """
 
     model_input_names = ["input_values", "padding_mask"]  # noqa: RUF012 - as in transformers
@@ -38,18 +38,18 @@ class SilkFeatureExtractor(SequenceFeatureExtractor):
         return_tensors: str | None = None,
         sampling_rate: int | None = None,
     ) -> BatchFeature:
-        """Convert one wave or a list of waves to a batch.
+        """Convert one recording or a list of recordings to a batch.
 
         Args:
-            raw_audio: an array [T], [T, C] or [C, T] of floats with full scale 1 or of integers, a list of floats, or
+            raw_audio: an array [T], [T, C] or [C, T] of integers or of floats with full scale 1, a list of floats, or
                 a list of any of these.
             padding, truncation, max_length, pad_to_multiple_of: as for any feature extractor, with lengths in samples
-                at 24 kHz. The default is padding to the longest wave.
-            return_tensors: "pt" or "np"; None: lists of arrays.
-            sampling_rate: sample rate of `raw_audio`, Hz. The default is 24 kHz, with a warning in the log.
+                at 24 kHz. By default, all rows are padded to the longest.
+            return_tensors: "pt" or "np". By default, the batch contains lists of arrays.
+            sampling_rate: sample rate of `raw_audio` in Hz. The default is 24 kHz, with a warning in the log.
 
         Raises:
-            AudioError: there are no samples, a sample is NaN or Inf, or the input is not a wave.
+            AudioError: the input is not audio, has no samples, or has a sample that is NaN or Inf.
         """
         if sampling_rate is None:
             logger.warning("SilkFeatureExtractor assumes 24 kHz because no sampling_rate was passed.")

@@ -1,12 +1,12 @@
-"""Wrap the network of `silkcodec_torch.nn` in SilkModel, with the interface of EnCodec and Mimi in `transformers`.
+"""Define SilkModel: the network of `silkcodec_torch.nn` with the interface of EnCodec and Mimi in `transformers`.
 
     input_values [B, 1, T], padding_mask [B, T] -> encode -> audio_codes [B, 19, F], n_samples [B]
     audio_codes [B, 19, F], n_samples [B]       -> decode -> audio_values [B, 1, T]
 
 The model processes a recording in pieces and carries the network states over, so memory use does not grow with the
-duration. Only the 20 ms of look-ahead extend past the end of a row. They contain silence, as for a single clip, so a
-row of a padded batch has the same codes as the row alone. Rounding depends on the shape of the batch and changes about
-one level in ten million, at a quantization boundary. The package's own codec does not batch, and is exact.
+duration. A row of a padded batch has the same codes as the row alone, because the 20 ms of look-ahead after its end are
+silence in both cases. Rounding depends on the shape of the batch and changes about one level in ten million, at a
+quantization boundary. `silkcodec.load()` does not batch and has no such differences.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from silkcodec_torch.hf.configuration import SilkConfig
 from silkcodec_torch.nn.decoder import Decoder, InverseSTFTHead, noise_table
 from silkcodec_torch.nn.encoder import Encoder
 from silkcodec_torch.nn.mel import LogMel
-from silkcodec_torch.nn.model import fresh_states, initialise
+from silkcodec_torch.nn.model import fresh_states, initialize
 from silkcodec_torch.quantizers import FSQ
 
-PIECE_FRAMES = 25  # Frames per piece: 10 s.
+PIECE_FRAMES = 25  # frames per piece: 10 s
 
 
 @dataclass
 class SilkEncoderOutput(ModelOutput):
-    """Hold the output of `encode`.
+    """Hold the output of `SilkModel.encode`.
 
     Attributes:
-        audio_codes: int64 [B, 19, F]. Frames after the end of a row hold the codes of silence.
+        audio_codes: int64 [B, 19, F]. Frames after the end of a row contain the codes of silence.
         audio_codes_mask: bool [B, F], True for the frames of a row and False for padding.
         n_samples: int64 [B], number of samples of each row.
     """
@@ -50,14 +50,14 @@ class SilkEncoderOutput(ModelOutput):
 
 @dataclass
 class SilkDecoderOutput(ModelOutput):
-    """Hold the output of `decode`: audio_values float32 [B, 1, T], zero after the end of a row."""
+    """Hold the output of `SilkModel.decode`: audio_values float32 [B, 1, T], zero after the end of a row."""
 
     audio_values: Tensor | None = None
 
 
 @dataclass
 class SilkOutput(ModelOutput):
-    """Hold the output of calling the model; see the outputs of `encode` and `decode`."""
+    """Hold the output of a call of the model. See `SilkEncoderOutput` and `SilkDecoderOutput`."""
 
     audio_codes: Tensor | None = None
     audio_codes_mask: Tensor | None = None
@@ -66,7 +66,7 @@ class SilkOutput(ModelOutput):
 
 
 class SilkModel(PreTrainedModel):
-    """Encode 24 kHz speech to 47.5 tokens per second and decode it.
+    """Encode 24 kHz speech to 47.5 tokens per second, and decode the tokens.
 
     The weights must stay float32, because bfloat16 lacks the precision to separate adjacent levels.
     """
@@ -86,7 +86,7 @@ class SilkModel(PreTrainedModel):
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        """Initialise weights as for training, and set the constants that no file stores and `from_pretrained` skips."""
+        """Initialize weights as for training, and constants, which are not in a file of weights."""
         if isinstance(module, LogMel):
             fresh = LogMel()
             module.basis.copy_(fresh.basis)
@@ -96,17 +96,17 @@ class SilkModel(PreTrainedModel):
             if module.noise is not None:
                 module.noise_table.copy_(noise_table())
         elif isinstance(module, nn.Linear):
-            initialise(module)
+            initialize(module)
         else:
             super()._init_weights(module)
 
     @torch.no_grad()
     def encode(self, input_values: Tensor, padding_mask: Tensor | None = None) -> SilkEncoderOutput:
-        """Encode waves to codes.
+        """Encode audio to codes.
 
         Args:
             input_values: float32 [B, 1, T] or [B, T] at 24 kHz.
-            padding_mask: [B, T], 1 for samples and 0 for padding at the end; None: no padding.
+            padding_mask: [B, T], 1 for samples and 0 for padding at the end. None means no padding.
 
         Raises:
             ArgumentError: a shape is wrong, a row has no samples, the padding is not at the end, or the weights are
@@ -129,15 +129,15 @@ class SilkModel(PreTrainedModel):
     def decode(
         self, audio_codes: Tensor, n_samples: int | Tensor | None = None, padding_mask: Tensor | None = None
     ) -> SilkDecoderOutput:
-        """Decode codes to waves.
+        """Decode codes to audio.
 
         Args:
             audio_codes: int64 [B, 19, F].
-            n_samples: number of samples of each row or of all rows; None: from `padding_mask` [B, T], otherwise the
-                length of all frames.
+            n_samples: number of samples, for each row or for all rows. By default, it is taken from `padding_mask`.
+            padding_mask: [B, T], as for `encode`. Without `n_samples` and `padding_mask`, all frames are returned.
 
         Raises:
-            TokensError: the codes have another shape or are out of range.
+            TokensError: the codes have a wrong shape or type, or are out of range.
             ArgumentError: n_samples does not match the number of frames.
         """
         self._check_dtype()
@@ -161,7 +161,12 @@ class SilkModel(PreTrainedModel):
     def forward(
         self, input_values: Tensor, padding_mask: Tensor | None = None, audio_codes: Tensor | None = None
     ) -> SilkOutput:
-        """Encode waves, unless `audio_codes` is given, and decode the codes. The arguments are those of `encode`."""
+        """Encode audio and decode the codes.
+
+        Args:
+            input_values, padding_mask: see `encode`.
+            audio_codes: codes to decode, int64 [B, 19, F]. With them, the audio is not encoded.
+        """
         if audio_codes is None:
             found = self.encode(input_values, padding_mask)
         else:
@@ -171,7 +176,7 @@ class SilkModel(PreTrainedModel):
         return SilkOutput(found.audio_codes, found.audio_codes_mask, found.n_samples, decoded.audio_values)
 
     def to_tokens(self, found: SilkEncoderOutput | SilkOutput) -> list[Tokens]:
-        """Convert the rows of an output to Tokens, for .silk files, `silkcodec.lm`, or a codec without PyTorch.
+        """Convert each row of an output to Tokens, for .silk files, `silkcodec.lm` or decoding without PyTorch.
 
         Raises:
             ArgumentError: the output has no audio_codes or no n_samples.
@@ -186,14 +191,14 @@ class SilkModel(PreTrainedModel):
         ]
 
     def from_tokens(self, many: Sequence[Tokens]) -> SilkEncoderOutput:
-        """Convert Tokens of this model, in any grouping, to one batch for decoding.
+        """Convert Tokens in any grouping to a batch that `decode` accepts.
 
         Raises:
-            TokensError: the tokens are from another codec or other weights.
+            TokensError: the tokens are from another codec or from other weights.
         """
         for tokens in many:
             if tokens.codec != self.config.codec:
-                raise TokensError(f"Tokens must be of the model's codec '{self.config.codec}'; got '{tokens.codec}'.")
+                raise TokensError(f"Tokens must be from the codec '{self.config.codec}'; got '{tokens.codec}'.")
         n_frames = torch.tensor([tokens.n_frames for tokens in many])
         codes = torch.zeros(len(many), len(self.config.codebook_sizes), int(n_frames.max()), dtype=torch.int64)
         for row, tokens in zip(codes, many, strict=True):
@@ -204,13 +209,17 @@ class SilkModel(PreTrainedModel):
         return SilkEncoderOutput(*(part.to(self.device) for part in (codes, mask, n_samples)))
 
     def _waves(self, input_values: Tensor, padding_mask: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Return rows of samples padded with silence, float32 [B, T], and their lengths [B]. Raises ArgumentError."""
+        """Return the samples with silence as padding, float32 [B, T], and the length of each row [B].
+
+        Raises:
+            ArgumentError: as for `encode`.
+        """
         self._check_dtype()
         if input_values.ndim == 3 and input_values.shape[1] == 1:
             input_values = input_values[:, 0]
         if input_values.ndim != 2 or not input_values.numel():
             shape = list(input_values.shape)
-            raise ArgumentError(f"input_values must be [batch, 1, samples], mono; got {shape}.")
+            raise ArgumentError(f"input_values must have the shape [batch, 1, samples]; got {shape}.")
         batch, length = input_values.shape
         if padding_mask is None:
             return input_values.float(), torch.full((batch,), length, device=input_values.device)
@@ -219,7 +228,7 @@ class SilkModel(PreTrainedModel):
         expected = torch.arange(length, device=mask.device) < n_samples[:, None]
         if mask.shape != expected.shape or not torch.equal(mask, expected) or n_samples.min() < 1:
             raise ArgumentError(
-                "padding_mask must be [batch, samples] with ones followed by zeros, and at least one 1 per row."
+                "padding_mask must have the shape [batch, samples] and, in each row, at least one 1, followed by zeros."
             )
         return input_values.float() * mask, n_samples
 
@@ -235,14 +244,18 @@ def levels_to_codes(levels: Tensor) -> Tensor:
 
 
 def codes_to_levels(codes: Tensor, codebook_sizes: Sequence[int]) -> Tensor:
-    """Convert codes int64 [B, 19, F] to levels int64 [B, F, 128]. Raises TokensError."""
+    """Convert codes int64 [B, 19, F] to levels int64 [B, F, 128].
+
+    Raises:
+        TokensError: the codes have a wrong shape or type, or are out of range.
+    """
     if codes.ndim != 3 or codes.shape[1] != len(codebook_sizes) or codes.is_floating_point() or not codes.numel():
         got = f"{codes.dtype} {list(codes.shape)}"
-        raise TokensError(f"audio_codes must be integers [batch, {len(codebook_sizes)}, frames]; got {got}.")
+        raise TokensError(f"audio_codes must be integers of shape [batch, {len(codebook_sizes)}, frames]; got {got}.")
     sizes = torch.tensor(codebook_sizes, device=codes.device)[:, None]
     if bool(((codes < 0) | (codes >= sizes)).any()):
         raise TokensError(
-            f"audio_codes must be at least 0 and below {codebook_sizes[0]} ({codebook_sizes[-1]} in the last codebook)."
+            f"audio_codes must be in 0..{codebook_sizes[0] - 1}, or 0..{codebook_sizes[-1] - 1} in the last codebook."
         )
     shifts = 3 * torch.arange(DIMS_PER_TOKEN, device=codes.device)
     return ((codes.transpose(1, 2)[..., None] >> shifts) & 7).flatten(2)[..., :LATENT_WIDTH]

@@ -1,7 +1,7 @@
-"""Convert text of audio tokens, '<|silk/2:3:17|>...', to ids and back with SilkTokenizer.
+"""Define SilkTokenizer, which converts text of audio tokens, '<|silk/2:3:17|>...', to ids and back.
 
-SilkTokenizer has the interface of any tokenizer. It computes ids without a lookup table, like `silkcodec.lm.Flat`: id =
-number of special ids + offset of the codebook + code. The tokenizer of a text model can use the same strings:
+The tokenizer computes ids without a lookup table, like `silkcodec.lm.Flat`: id = number of special ids + offset of the
+codebook + code. The tokenizer of a text model can use the same strings:
 `tokenizer.add_tokens(list(lm.strings(layout)))`.
 """
 
@@ -18,16 +18,17 @@ from silkcodec.lm.text import TOKEN, name_of
 from silkcodec.spec import DIMS_PER_TOKEN, SILK_FRAME_RATE, SILK_SAMPLE_RATE
 from silkcodec.tokens import Tokens, codebook_sizes
 
-MAX_DIMS = 4  # Larger groups make the vocabulary too large to list.
+MAX_DIMS = 4  # With more dimensions, the vocabulary is too large to list.
 BOS, EOS, PAD = "<|silk:bos|>", "<|silk:eos|>", "<|silk:pad|>"
 
 
 class SilkTokenizer(PreTrainedTokenizer):
-    """Convert Silk's tokens, in groups of a given number of dimensions, to ids with bos, eos and pad.
+    """Convert Silk's tokens to ids, with a given number of dimensions per token and with bos, eos and pad.
 
     Args:
-        dims_per_token: 1..4. 2 gives 4,096 strings and 64 tokens per frame, 4 gives 131,072 strings and 32 tokens; see
-            `Tokens.regroup`. `transformers` lists the whole vocabulary to add a token, so 8^7 codes are too many.
+        dims_per_token: 1..4; see `Tokens.regroup`. 2 gives 4,096 strings and 64 tokens per frame. 4 gives 131,072
+            strings and 32 tokens per frame. Silk's default of 7 is not possible, because `transformers` lists the whole
+            vocabulary when a token is added.
         codec: codec id of the tokens from `to_tokens`, e.g. "silk@0a1b2c3d4e5f".
 
     Raises:
@@ -44,7 +45,7 @@ class SilkTokenizer(PreTrainedTokenizer):
         order = tuple(range(len(sizes)))
         self.layout = Layout(codec, SILK_SAMPLE_RATE, rates, sizes, order, SILK_FRAME_RATE * len(sizes))
         self.flat = Flat(self.layout)
-        self._first = [self.flat.allowed(k).start for k in range(len(sizes))]  # Id of code 0 by codebook.
+        self._first = [self.flat.allowed(k).start for k in range(len(sizes))]  # id of code 0 in each codebook
         self._specials = (BOS, EOS, PAD)
         for name, token in zip(("bos_token", "eos_token", "pad_token"), self._specials, strict=True):
             kwargs.setdefault(name, token)
@@ -58,7 +59,7 @@ class SilkTokenizer(PreTrainedTokenizer):
         return self.flat.size
 
     def get_vocab(self) -> dict[str, int]:
-        """Return the id of every string. The dictionary is built on each call."""
+        """Return the id of every string. Each call builds a new dictionary."""
         every = enumerate([*self._specials, *strings(self.layout)])
         return {token: i for i, token in every} | self._added_tokens_encoder
 
@@ -66,7 +67,7 @@ class SilkTokenizer(PreTrainedTokenizer):
         self.total_vocab_size = self.flat.size + sum(i >= self.flat.size for i in self._added_tokens_decoder)
 
     def encode_tokens(self, tokens: Tokens) -> list[int]:
-        """Convert Tokens in any grouping to a list of ids with bos and eos."""
+        """Convert Tokens in any grouping to a list of ids, with bos and eos."""
         ids: list[int] = self.flat.encode(tokens.regroup(self.dims_per_token)).tolist()
         return ids
 
@@ -75,11 +76,11 @@ class SilkTokenizer(PreTrainedTokenizer):
 
         Args:
             ids_or_text: a list of ids, or a text.
-            n_samples: number of samples of the wave; None: from the text, otherwise the length of all frames.
-            cut: drop an incomplete last frame.
+            n_samples: number of audio samples. The default is the number in the text, or the length of all frames.
+            cut: drop an incomplete last frame instead of raising an error.
 
         Raises:
-            TokensError: the input is not the tokens of one recording in whole frames.
+            TokensError: the input does not consist of the whole frames of one recording.
         """
         if isinstance(ids_or_text, str):
             found = from_text(ids_or_text, self.layout, cut=cut)
@@ -105,7 +106,7 @@ class SilkTokenizer(PreTrainedTokenizer):
         wrong = rest or next((m[0] for m in found if m[1] != name_of(self.layout) or m[4] is not None), "")
         if wrong:
             raise TokensError(
-                f"The text must only contain tokens like '<|{name_of(self.layout)}:0:17|>'; got {wrong[:40]!r}."
+                f"The text must contain only tokens like '<|{name_of(self.layout)}:0:17|>'; got {wrong[:40]!r}."
             )
         return [match[0] for match in found]
 
@@ -118,7 +119,9 @@ class SilkTokenizer(PreTrainedTokenizer):
             raise TokensError(f"A token must have the form '<|{name_of(self.layout)}:0:17|>'; got {token[:40]!r}.")
         k, code = int(match[2]), int(match[3])
         if k >= len(sizes) or code >= sizes[k]:
-            raise TokensError(f"'{token}' must have a codebook in 0..{len(sizes) - 1} and a code below its size.")
+            raise TokensError(
+                f"The token '{token}' must have a codebook in 0..{len(sizes) - 1} and a code below its size."
+            )
         return self._first[k] + code
 
     def _convert_id_to_token(self, index: int) -> str:
@@ -130,9 +133,9 @@ class SilkTokenizer(PreTrainedTokenizer):
         raise TokensError(f"An id must be in 0..{self.flat.size - 1}; got {index}.")
 
     def convert_tokens_to_string(self, tokens: list[str]) -> str:
-        """Concatenate the strings."""
+        """Return the concatenated tokens."""
         return "".join(tokens)
 
     def save_vocabulary(self, save_directory: str, filename_prefix: str | None = None) -> tuple[str, ...]:
-        """Write no file, because dims_per_token in tokenizer_config.json defines the vocabulary."""
+        """Return no file names, because `dims_per_token` in tokenizer_config.json defines the vocabulary."""
         return ()

@@ -1,1 +1,1 @@
-"""Define the Silk network in PyTorch: `model.SilkNetwork` = encoder -> quantizer -> decoder."""
+"""Define Silk's network in PyTorch: `model.SilkNetwork` connects the encoder, the quantizer and the decoder."""

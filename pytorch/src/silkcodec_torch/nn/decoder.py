@@ -1,20 +1,20 @@
-"""Decode 128 quantized values per 400 ms into a waveform.
+"""Decode 128 quantized values per frame of 400 ms into audio.
 
     latent [B, F, 128] -> unfolded to 10 steps -> transformer at 25 Hz -> 1 step to 4 columns
-    -> ConvNeXt at 100 Hz -> magnitude and phase per column -> inverse STFT -> wave [B, F * 9600]
+    -> ConvNeXt at 100 Hz -> magnitude and phase per column -> inverse STFT -> samples [B, F * 9600]
 
 The head is a causal variant of Vocos (Siuzdak, 2023, https://arxiv.org/abs/2306.00814). The window of column j starts
-where the column starts, so a sample depends on its own column and the two before it, and never on a future frame. The
-last window of a frame extends 480 samples into the next frame, which equals the look-ahead of the encoder:
+where the column starts, so a sample depends only on its own column and the two before it. The last window of a frame
+extends 480 samples into the next frame, as far as the look-ahead of the encoder:
 
     samples   |<------------ frame t: 9600 ------------>|<-480->|
     column 38                               [---- 720 ----]
     column 39                                     [---- 720 ----]
 
-With ``noise`` in the config, the head also predicts the magnitude of a noise spectrum, one value every 200 Hz, and adds
-complex noise of that magnitude. Fricatives are noise, and a network that predicts only magnitudes returns their smooth
-mean. The noise is a fixed table indexed by the position of the column in the stream, so decoding is deterministic
-(harmonic-plus-noise synthesis: Serra and Smith, 1990, https://doi.org/10.2307/3680788).
+If the config enables ``noise``, the head also predicts the magnitude of a noise spectrum, one value every 200 Hz, and
+adds complex noise of that magnitude. Fricatives are noise, and without this option the network predicts their smooth
+mean. The noise comes from a fixed table, indexed by the position of the column in the stream, so decoding is
+deterministic. (Harmonic-plus-noise synthesis: Serra and Smith, 1990, https://doi.org/10.2307/3680788.)
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ from silkcodec_torch.nn.config import ModelConfig
 from silkcodec_torch.nn.encoder import COLUMNS_PER_STEP
 from silkcodec_torch.nn.layers import STEPS, ConvNeXtBlock, Transformer
 
-OVERLAP = 3  # columns whose windows cover a sample
+OVERLAP = 3  # number of windows that cover each sample
 WINDOW = OVERLAP * HOP  # 720 samples: 30 ms
 BINS = WINDOW // 2 + 1
-BINS_PER_KNOT = 6  # the noise magnitude is linear between knots 200 Hz apart
+BINS_PER_KNOT = 6  # the log of the noise magnitude is interpolated linearly between knots 200 Hz apart
 N_KNOTS = (BINS - 1) // BINS_PER_KNOT + 1
-QUIET = -4.0  # natural log of the noise magnitude before training: about -60 dBFS
-MAX_LOG_MAGNITUDE = 6.0  # e^6 = 403 > 360, the magnitude of a full-scale sine with this window
+QUIET = -4.0  # natural log of the initial noise magnitude: about -60 dBFS
+MAX_LOG_MAGNITUDE = 6.0  # e^6 = 403 exceeds 360, the magnitude of a full-scale sine with this window
 
 
 class InverseSTFTHead(nn.Module):
-    """Synthesise a wave from column features: log-magnitude and phase, inverse STFT, overlap-add."""
+    """Synthesize audio from column features: predict log-magnitude and phase, invert the STFT, and overlap-add."""
 
     def __init__(self, width: int, noise: bool = False):
         super().__init__()
@@ -47,17 +47,18 @@ class InverseSTFTHead(nn.Module):
         self.noise = nn.Linear(width, N_KNOTS) if noise else None
         if noise:
             self.register_buffer("noise_table", noise_table(), persistent=False)
-        # The sum of hann(720)^2 over overlapping columns with hop 240 is 3 * 3/8 everywhere. Dividing normalises it.
+        # With a hop of 240, overlapping hann(720)^2 windows sum to 3 * 3/8 everywhere. The division normalizes the sum.
         self.register_buffer("window", torch.from_numpy(hann(WINDOW)) / (OVERLAP * 3 / 8), persistent=False)
         self.state_shape = (OVERLAP - 1, WINDOW)
 
     def forward(self, x: Tensor, state: Tensor, position: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return the wave float32 [B, T * 240] of column features, and the next state.
+        """Return the samples float32 [B, T * 240] for column features, and the next state.
 
         Args:
             x: column features, [B, T, C].
             state: the windowed frames of the last two columns, [B, 2, 720].
-            position: index of the first column in its stream, float32 [B, 1], modulo 7,919; only read with noise.
+            position: index of the first column in its stream modulo 7,919, float32 [B, 1]. It is only read if the head
+                adds noise.
         """
         log_magnitude, phase = self.project(x).float().chunk(2, dim=-1)  # [B, T, 361] each
         magnitude = torch.exp(torch.clamp(log_magnitude, max=MAX_LOG_MAGNITUDE))
@@ -73,7 +74,7 @@ class InverseSTFTHead(nn.Module):
         return wave.flatten(1), seen[:, -(OVERLAP - 1) :]
 
     def noise_magnitude(self, x: Tensor) -> Tensor:
-        """Return the magnitude of the noise in every bin, [B, T, 361], of column features x [B, T, C]."""
+        """Return the noise magnitude of every bin [B, T, 361] for column features x [B, T, C]."""
         assert self.noise is not None
         knots = torch.clamp(self.noise(x).float() + QUIET, max=MAX_LOG_MAGNITUDE)[..., None]  # [B, T, 61, 1]
         fraction = torch.arange(BINS_PER_KNOT, device=x.device, dtype=torch.float32) / BINS_PER_KNOT
@@ -81,26 +82,26 @@ class InverseSTFTHead(nn.Module):
         return torch.exp(torch.cat([between.flatten(2), knots[:, :, -1]], dim=-1))
 
     def noise_index(self, position: Tensor, n_columns: int | Tensor) -> Tensor:
-        """Return the table rows int64 [B, T, 361] of every bin of the columns from `position` [B, 1] on."""
+        """Return the row of the noise table for every bin, int64 [B, T, 361], starting at column `position` [B, 1]."""
         column = (position.long() + torch.arange(n_columns, device=position.device)) % NOISE_LENGTH  # [B, T]
         return (column[..., None] * BINS + torch.arange(BINS, device=position.device)) % NOISE_LENGTH
 
     def inverse(self, real: Tensor, imaginary: Tensor) -> Tensor:
-        """Return the real inverse FFT [B, T, 720] of real and imaginary parts [B, T, 361]."""
+        """Return the inverse real FFT [B, T, 720] of real and imaginary parts [B, T, 361]."""
         return torch.fft.irfft(torch.complex(real, imaginary), WINDOW)
 
 
 def noise_table() -> Tensor:
-    """Return complex normal noise of unit power, float32 [7919, 2], rounded to float16 as in the stored weights.
+    """Return complex normal noise of unit power, float32 [7919, 2], rounded to float16 as in exported weights.
 
-    It uses `RandomState` because NumPy guarantees that its stream never changes.
+    The noise comes from `RandomState` because NumPy guarantees that its stream never changes.
     """
     noise = np.random.RandomState(24_000).standard_normal((NOISE_LENGTH, 2)) / np.sqrt(2)
     return torch.from_numpy(noise.astype(np.float16).astype(np.float32))
 
 
 class Decoder(nn.Module):
-    """Decode latent frames into a wave with a transformer at 25 Hz, ConvNeXt blocks at 100 Hz and `InverseSTFTHead`."""
+    """Decode latent frames into audio with a transformer at 25 Hz, ConvNeXt blocks at 100 Hz and an inverse STFT."""
 
     def __init__(self, config: ModelConfig):
         super().__init__()
@@ -116,14 +117,17 @@ class Decoder(nn.Module):
         self.head = InverseSTFTHead(config.conv_width, config.noise)
 
     def state_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Return the shape (without the batch) of every streaming state by name. All states start as zeros."""
+        """Return the shape of every streaming state by name, without the batch dimension.
+
+        In a new stream, all states are zeros.
+        """
         shapes = {f"state_layer{i}": shape for i, shape in enumerate(self.transformer.state_shapes)}
         shapes |= {f"state_conv{i}": block.state_shape for i, block in enumerate(self.convs)}
         shapes["state_head"] = self.head.state_shape
         return shapes | ({"state_position": (1,)} if self.head.noise is not None else {})
 
     def forward(self, latent: Tensor, states: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """Return the wave float32 [B, F * 9600] of a latent, and the next states.
+        """Return the samples float32 [B, F * 9600] for a latent, and the next states.
 
         Args:
             latent: float32 [B, F, 128] in [-1, 1].
@@ -138,7 +142,7 @@ class Decoder(nn.Module):
         return wave, next_states
 
     def columns(self, latent: Tensor, states: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """Return the column features [B, F * 40, C] of a latent [B, F, 128], and the next states up to the head."""
+        """Return the column features [B, F * 40, C] for a latent [B, F, 128], and the next states of all blocks."""
         n_layers = len(self.transformer.layers)
         x = self.unfold(latent).unflatten(-1, (STEPS, -1))  # [B, F, 10, D]
         x, next_states = self.transformer(x, states[:n_layers])

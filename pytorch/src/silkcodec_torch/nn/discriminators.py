@@ -1,8 +1,8 @@
-"""Define two families of discriminators, which return scores and the feature maps for feature matching.
+"""Define two families of discriminators, which return scores and also feature maps for feature matching.
 
-Multi-period discriminators (Kong et al., HiFi-GAN, 2020, https://arxiv.org/abs/2010.05646) fold the wave at prime
-periods. Multi-band complex STFT discriminators (Kumar et al., DAC, 2023, https://arxiv.org/abs/2306.06546) take real
-and imaginary parts, with separate filters for each frequency band.
+Multi-period discriminators (Kong et al., HiFi-GAN, 2020, https://arxiv.org/abs/2010.05646) fold the waveform at prime
+periods. Multi-band complex STFT discriminators (Kumar et al., DAC, 2023, https://arxiv.org/abs/2306.06546) process the
+real and imaginary parts of the spectrogram, with separate filters for each frequency band.
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ from torch.nn import functional
 from torch.nn.utils.parametrizations import weight_norm
 
 SLOPE = 0.1  # negative slope of the leaky ReLU
-BANDS = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)  # edges, as shares of half the sample rate
+BANDS = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)  # edges as fractions of half the sample rate
 
 Output = tuple[Tensor, list[Tensor]]  # scores of any shape, feature maps
 
 
 def convolution(n_in: int, n_out: int, kernel: tuple[int, int], stride: tuple[int, int] = (1, 1)) -> nn.Module:
-    """Return a weight-normalised 2-D convolution, padded by half its kernel, with He initialisation.
+    """Return a weight-normalized 2-D convolution, padded by half its kernel, with He initialization.
 
-    PyTorch's default initialisation attenuates the signal at each layer. Scores of speech and of noisy speech then
+    PyTorch's default initialization attenuates the signal at each layer. The scores of clean and noisy speech then
     differ by only 1e-4 to 1e-3, and the discriminator does not start to learn (He et al., 2015,
     https://arxiv.org/abs/1502.01852).
     """
     conv = nn.Conv2d(n_in, n_out, kernel, stride, (kernel[0] // 2, kernel[1] // 2))
     nn.init.kaiming_normal_(conv.weight, a=SLOPE)
     nn.init.zeros_(conv.bias)
-    return weight_norm(conv)  # It starts with g = |v|, so the initial weights do not change.
+    return weight_norm(conv)  # Weight normalization starts with g = |v|, so the initial weights do not change.
 
 
 class PeriodDiscriminator(nn.Module):
-    """Score a wave that is folded at one period into 2-D, so that convolutions compare samples one period apart."""
+    """Score a waveform that is folded into 2-D at one period. Convolutions then compare samples one period apart."""
 
     def __init__(self, period: int, width: int):
         super().__init__()
@@ -44,7 +44,7 @@ class PeriodDiscriminator(nn.Module):
         self.score = convolution(channels[-1], 1, (3, 1))
 
     def forward(self, wave: Tensor) -> Output:
-        """Return scores and feature maps of a wave [B, T]."""
+        """Return the scores and the feature maps for waveforms [B, T]."""
         x = functional.pad(wave, (0, -wave.shape[-1] % self.period)).unflatten(-1, (-1, self.period))[:, None]
         features = []
         for conv in self.convs:
@@ -54,7 +54,7 @@ class PeriodDiscriminator(nn.Module):
 
 
 class STFTDiscriminator(nn.Module):
-    """Score the complex spectrogram of one resolution, in five bands with separate filters."""
+    """Score a complex spectrogram, with separate filters for each of five frequency bands."""
 
     def __init__(self, n_fft: int, width: int):
         super().__init__()
@@ -68,10 +68,10 @@ class STFTDiscriminator(nn.Module):
 
     @staticmethod
     def stack(n_bins: int, width: int) -> nn.ModuleList:
-        """Return five convolutions over [columns, bins]. Three of them halve the bins while enough bins are left.
+        """Return five convolutions over [columns, bins]. The middle three halve the bins if there are at least 10.
 
-        The limit is needed because PyTorch 2.13 returns NaN for maps narrower than their kernel, in bfloat16 on a
-        processor with AMX.
+        The limit avoids a bug: in bfloat16 on processors with AMX, PyTorch 2.13 returns NaN for maps that are narrower
+        than the kernel.
         """
         convs = nn.ModuleList([convolution(2, width, (3, 5))])
         for _ in range(3):
@@ -81,7 +81,7 @@ class STFTDiscriminator(nn.Module):
         return convs.append(convolution(width, width, (3, 3)))
 
     def forward(self, wave: Tensor) -> Output:
-        """Return scores and feature maps of a wave [B, T]."""
+        """Return the scores and the feature maps for waveforms [B, T]."""
         with torch.autocast(wave.device.type, enabled=False):
             spectrum = torch.stft(
                 wave.float(), self.n_fft, self.n_fft // 4, self.n_fft, self.window, normalized=True, return_complex=True
@@ -98,7 +98,7 @@ class STFTDiscriminator(nn.Module):
 
 
 class Discriminators(nn.Module):
-    """Combine all discriminators in one module. `width` determines their cost: use 32 on a GPU, 8 to 16 on a CPU."""
+    """Combine all discriminators in one module. `width` sets their cost: use 32 on a GPU and 8 to 16 on a CPU."""
 
     def __init__(self, periods: tuple[int, ...], fft_sizes: tuple[int, ...], width: int):
         super().__init__()
@@ -108,14 +108,14 @@ class Discriminators(nn.Module):
         )
 
     def forward(self, wave: Tensor) -> list[Output]:
-        """Return one output per discriminator of a wave float32 [B, T]."""
+        """Return the output of each discriminator for waveforms float32 [B, T]."""
         return [part(wave) for part in self.parts]
 
 
 def discriminator_loss(real: list[Output], fake: list[Output]) -> Tensor:
-    """Return the hinge loss (Lim and Ye, 2017), averaged over discriminators.
+    """Return the hinge loss (Lim and Ye, 2017), averaged over the discriminators.
 
-    It is zero if all real scores are above 1 and all fake scores are below -1.
+    The loss is zero if all real scores are above 1 and all fake scores are below -1.
     """
     terms = [
         functional.relu(1 - r).float().mean() + functional.relu(1 + f).float().mean()
@@ -125,7 +125,7 @@ def discriminator_loss(real: list[Output], fake: list[Output]) -> Tensor:
 
 
 def adversarial_losses(real: list[Output], fake: list[Output]) -> dict[str, Tensor]:
-    """Return the generator's losses: ``adversarial`` (hinge), and ``features``, the relative L1 of feature maps."""
+    """Return the generator's losses: ``adversarial`` (hinge) and ``features`` (relative L1 of the feature maps)."""
     scores = torch.stack([-f.float().mean() for f, _ in fake]).mean()
     distances = [
         functional.l1_loss(f.float(), r.detach().float()) / r.detach().float().abs().mean().clamp(min=1e-4)

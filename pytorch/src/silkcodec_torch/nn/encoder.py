@@ -1,6 +1,6 @@
-"""Encode the log-mel spectrogram of a waveform into 128 continuous values per 400 ms.
+"""Encode the log-mel spectrogram of audio into 128 continuous values per frame of 400 ms.
 
-wave [B, F * 9600] -> mel [B, F * 40, 128] -> ConvNeXt at 100 Hz -> 4 columns to 1 step
+samples [B, F * 9600] -> mel [B, F * 40, 128] -> ConvNeXt at 100 Hz -> 4 columns to 1 step
 -> transformer at 25 Hz -> the 10 steps of a frame folded into 128 numbers [B, F, 128]
 """
 
@@ -38,32 +38,37 @@ class Encoder(nn.Module):
         self.fold = nn.Linear(config.width * STEPS, LATENT_WIDTH)
 
     def state_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Return the shape (without the batch) of every streaming state by name. All states start as zeros."""
+        """Return the shape of every streaming state by name, without the batch dimension.
+
+        In a new stream, all states are zeros except `state_wave`; see `log_mel`.
+        """
         shapes: dict[str, tuple[int, ...]] = {"state_wave": (HISTORY + LOOKAHEAD,)}
         shapes |= {f"state_conv{i}": block.state_shape for i, block in enumerate(self.convs)}
         shapes |= {f"state_layer{i}": shape for i, shape in enumerate(self.transformer.state_shapes)}
         return shapes
 
     def log_mel(self, wave: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the log-mel [B, F * 40, 128] of a wave, and the next state.
+        """Return the log-mel spectrogram [B, F * 40, 128] of audio, and the next state.
 
-        The input is 480 samples ahead of the frames (look-ahead). The state of a new stream is therefore 304 zeros,
-        followed by the first 480 samples of the stream. `wave` starts after these samples.
+        Because of the look-ahead, the input is 480 samples ahead of the frames. The state of a new stream is 304 zeros
+        followed by the first 480 samples of the stream, and `wave` starts after these samples.
 
         Args:
-            wave: float32 [B, F * 9600].
-            state: the samples just before the wave, [B, 784].
+            wave: samples, float32 [B, F * 9600].
+            state: the 784 samples before `wave`, [B, 784].
         """
         seen = torch.cat([state, wave], dim=1)
         return self.mel(seen), seen[:, -(HISTORY + LOOKAHEAD) :]
 
     def forward(self, mel: Tensor, states: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """Return the unbounded latent [B, F, 128] of mel float32 [B, F * 40, 128], and the next states.
+        """Return the unbounded latent [B, F, 128] and the next states.
 
-        `states` holds all states except that of the wave, in the order of `state_shapes`.
+        Args:
+            mel: log-mel spectrogram, float32 [B, F * 40, 128].
+            states: all states except `state_wave`, in the order of `state_shapes`.
         """
-        # Next to a loud band, a band this quiet contains only float32 rounding errors. They differ between runtimes,
-        # but the tokens must not differ.
+        # Next to a loud band, a band this quiet contains only float32 rounding errors, which differ between runtimes.
+        # Clamping keeps the tokens equal.
         clamped = torch.clamp(mel, min=math.log(self.config.mel_floor))
         x = self.embed((clamped - self.config.mel_mean) / self.config.mel_std)  # [B, F * 40, C]
         next_states = []

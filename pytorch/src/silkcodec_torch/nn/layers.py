@@ -1,7 +1,7 @@
-"""Define the two blocks of the network, which take and return their streaming state.
+"""Define the two streaming blocks of the network: `ConvNeXtBlock` and `TransformerLayer`.
 
-A block is called as ``x, state = block(x, state)``. A new stream starts with a state of zeros, in training and at
-inference. No mask marks the start of a stream, because the network is trained with these zeros.
+A block takes and returns its state: ``x, state = block(x, state)``. A new stream starts with a state of zeros, both in
+training and at inference. The network is trained with these zeros, so the start of a stream needs no mask.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-KERNEL = 7  # columns in the kernel of a depthwise convolution: 70 ms at 100 Hz
-STEPS = 10  # transformer steps in one frame: 400 ms at 25 Hz
+KERNEL = 7  # kernel size of the depthwise convolution in columns: 70 ms at 100 Hz
+STEPS = 10  # transformer steps per frame: 400 ms at 25 Hz
 
 
 class ConvNeXtBlock(nn.Module):
-    """Apply a causal 1-D ConvNeXt block (Liu et al., 2022, https://arxiv.org/abs/2201.03545), padded on the left."""
+    """Apply a causal 1-D ConvNeXt block, padded on the left (Liu et al., 2022, https://arxiv.org/abs/2201.03545)."""
 
     def __init__(self, width: int, expansion: int):
         super().__init__()
@@ -26,11 +26,11 @@ class ConvNeXtBlock(nn.Module):
         self.state_shape = (KERNEL - 1, width)
 
     def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the output and the next state, in the shapes of the arguments.
+        """Return the output and the next state, with the shapes of `x` and `state`.
 
         Args:
             x: [B, T, C].
-            state: the last 6 columns before x, [B, 6, C].
+            state: the 6 columns before `x`, [B, 6, C].
         """
         seen = torch.cat([state.to(x.dtype), x], dim=1)  # [B, 6 + T, C]
         y = self.filter(seen, x.shape[1])
@@ -38,11 +38,11 @@ class ConvNeXtBlock(nn.Module):
         return x + y, seen[:, -(KERNEL - 1) :]
 
     def filter(self, seen: Tensor, n_columns: int | Tensor) -> Tensor:
-        """Return the depthwise convolution [B, T, C] of seen [B, 6 + T, C].
+        """Return the depthwise convolution [B, T, C] of `seen` [B, 6 + T, C].
 
-        It is written as seven shifted products, which `torch.compile` fuses into one pass. PyTorch's bfloat16
-        convolution on a CPU takes three times as long as the rest of the network. ONNX Runtime does not fuse the
-        products and has a fast convolution, so the export uses a convolution.
+        The convolution is written as seven shifted products, which `torch.compile` fuses into one pass. On a CPU,
+        PyTorch's bfloat16 convolution takes three times as long as the rest of the network. The export uses a
+        convolution, because ONNX Runtime has a fast one and does not fuse the products.
         """
         if torch.compiler.is_exporting():
             return self.depthwise(seen.transpose(1, 2)).transpose(1, 2)
@@ -53,26 +53,29 @@ class ConvNeXtBlock(nn.Module):
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Apply the rotary position embedding (Su et al., 2021, https://arxiv.org/abs/2104.09864) to x [..., T, C]."""
+    """Apply rotary position embeddings to x [..., T, C] (Su et al., 2021, https://arxiv.org/abs/2104.09864)."""
     a, b = x.chunk(2, dim=-1)
     return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1)
 
 
 def rope_tables(n_positions: int, head_width: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return cos and sin, each float32 [n_positions, head_width / 2]. Wavelengths range from 2 pi to 2,000 pi steps."""
+    """Return the cosines and sines of the rotary position embedding, each float32 [n_positions, head_width / 2].
+
+    The wavelengths range from 2 pi to 2,000 pi steps.
+    """
     frequency = 1000.0 ** (-torch.arange(0, head_width, 2, device=device, dtype=torch.float32) / head_width)
     angle = torch.arange(n_positions, device=device, dtype=torch.float32)[:, None] * frequency
     return angle.cos(), angle.sin()
 
 
 def frame_windows(x: Tensor, past_frames: int) -> Tensor:
-    """Return what each frame attends to: itself and the `past_frames` (P) before it.
+    """Return the attention window of each frame: the `past_frames` (P) frames before it, and the frame itself.
 
     Args:
-        x: steps of P past frames and of F frames, [B, (P + F) * 10, D].
+        x: steps of P past frames and F frames, [B, (P + F) * 10, D].
 
     Returns:
-        [B, F, (P + 1) * 10, D].
+        The windows, [B, F, (P + 1) * 10, D].
     """
     frames = x.unflatten(1, (-1, STEPS))  # [B, P + F, 10, D]
     n_frames = frames.shape[1] - past_frames
@@ -80,10 +83,10 @@ def frame_windows(x: Tensor, past_frames: int) -> Tensor:
 
 
 class TransformerLayer(nn.Module):
-    """Apply pre-norm attention and a feed-forward network. Each frame attends to itself and the P frames before it.
+    """Apply pre-norm attention and a feed-forward network.
 
-    Every frame is computed by itself, with positions counted from the start of its own window. The result for a frame
-    is therefore the same to the last bit at any position of a stream and with any number of frames in one call.
+    Each frame attends to itself and to the P frames before it. Positions are counted from the start of this window, so
+    a frame's output is bit-identical at any position in a stream and for any number of frames per call.
     """
 
     def __init__(self, width: int, heads: int, expansion: int, past_frames: int):
@@ -102,12 +105,12 @@ class TransformerLayer(nn.Module):
         self.state_shape = (2, self.past_steps, width)
 
     def forward(self, x: Tensor, state: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the output and the next state, in the shapes of `x` and `state`.
+        """Return the output and the next state, with the shapes of `x` and `state`.
 
         Args:
             x: [B, T, D] with T = F * 10.
-            state: cached keys, before rotation, and values, [B, 2, P * 10, D].
-            cos, sin: RoPE tables of (P + 1) * 10 rows.
+            state: keys (before rotation) and values of the past frames, [B, 2, P * 10, D].
+            cos, sin: rotary position tables with (P + 1) * 10 rows.
         """
         q, k, v = self.qkv(self.norm_attention(x)).chunk(3, dim=-1)  # [B, T, D] each
         q = self.norm_q(q.unflatten(-1, (self.heads, -1)))  # [B, T, H, D / H]
@@ -130,7 +133,7 @@ class TransformerLayer(nn.Module):
 
 
 class Transformer(nn.Module):
-    """Stack `TransformerLayer` blocks over whole frames, with a learned position embedding within the frame."""
+    """Apply a stack of transformer layers to whole frames, with a learned position embedding within each frame."""
 
     def __init__(self, width: int, heads: int, expansion: int, n_layers: int, past_frames: int):
         super().__init__()
@@ -142,11 +145,16 @@ class Transformer(nn.Module):
 
     @property
     def state_shapes(self) -> list[tuple[int, ...]]:
-        """Return the shape (without the batch) of the streaming state of each layer."""
+        """Return the shape of each layer's streaming state, without the batch dimension."""
         return [layer.state_shape for layer in self.layers]
 
     def forward(self, x: Tensor, states: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """Return the output and the next states, in the shapes of x [B, F, 10, D] and of one state per layer."""
+        """Return the output and the next states, with the shapes of `x` and `states`.
+
+        Args:
+            x: [B, F, 10, D].
+            states: one state per layer.
+        """
         cos, sin = rope_tables((self.past_frames + 1) * STEPS, self.head_width, x.device)
         x = (x + self.position).flatten(1, 2)  # [B, F * 10, D]
         next_states = []

@@ -1,6 +1,7 @@
-"""Compute the log-mel of `silkcodec.mel` in PyTorch with one matrix product, in training and in the exported graph.
+"""Compute the log-mel spectrogram of `silkcodec.mel` in PyTorch, as a matrix product.
 
-An FFT would be faster, but it rounds differently. Training and export use the same computation, so the tokens agree.
+Training and the exported graph use the same computation, so their tokens agree. An FFT would be faster, but it rounds
+differently.
 """
 
 from __future__ import annotations
@@ -11,18 +12,21 @@ from torch import Tensor, nn
 
 from silkcodec.mel import FLOOR, HOP, N_FFT, filterbank, hann
 
-HOPS = -(-N_FFT // HOP)  # hops that overlap a window: four complete ones and 64 samples of a fifth
+HOPS = -(-N_FFT // HOP)  # hops per window: four whole ones and 64 samples of a fifth
 
 
 def cosine_table(n: int) -> np.ndarray:
-    """Return cos(2 pi m / n), m = 0 .. n - 1, as float32 [n]. The sine of step m is the cosine of step m + 3 n / 4."""
+    """Return cos(2 pi m / n) for m = 0 .. n - 1, float32 [n].
+
+    The sine of step m is the cosine of step m + 3 n / 4.
+    """
     return np.cos(2 * np.pi * np.arange(n) / n).astype(np.float32)
 
 
 def windowed_dft() -> Tensor:
-    """Return the windowed DFT as a matrix float32 [1024, 1026].
+    """Return the matrix of the windowed DFT, float32 [1024, 1026].
 
-    Column k < 513 is hann(n) cos(2 pi k n / 1024), and column 513 + k is the same with the sine.
+    Column k < 513 is hann(n) cos(2 pi k n / 1024). Column 513 + k is hann(n) sin(2 pi k n / 1024).
     """
     steps = np.arange(N_FFT)[:, None] * np.arange(N_FFT // 2 + 1)[None, :]
     both = np.concatenate([steps, steps + 3 * N_FFT // 4], axis=1) % N_FFT
@@ -30,14 +34,14 @@ def windowed_dft() -> Tensor:
 
 
 def log_mel(seen: Tensor, basis: Tensor, filters: Tensor) -> Tensor:
-    """Return the natural-log mel [B, T / 240, 128].
+    """Return the natural-log mel spectrogram [B, T / 240, 128].
 
     Args:
         seen: samples, float32 [B, 784 + T].
-        basis: windowed DFT, [1024, 1026].
+        basis: matrix of the windowed DFT, [1024, 1026].
         filters: mel filters, [513, 128].
     """
-    padded = torch.cat([seen, seen[:, : HOPS * HOP - N_FFT]], dim=1)  # to whole hops; the padding is removed below
+    padded = torch.cat([seen, seen[:, : HOPS * HOP - N_FFT]], dim=1)  # whole hops; the padding is removed below
     hops = padded.unflatten(1, (-1, HOP))  # [B, T / 240 + 4, 240]
     columns = hops.shape[1] - (HOPS - 1)
     windows = torch.cat([hops[:, i : i + columns] for i in range(HOPS)], dim=2)[:, :, :N_FFT]
@@ -47,7 +51,7 @@ def log_mel(seen: Tensor, basis: Tensor, filters: Tensor) -> Tensor:
 
 
 class LogMel(nn.Module):
-    """Compute natural-log mel magnitudes of windows of 1024 samples with hop 240, like `silkcodec.mel.log_mel`."""
+    """Compute the log-mel spectrogram with a window of 1024 samples and a hop of 240, like `silkcodec.mel.log_mel`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,8 +59,8 @@ class LogMel(nn.Module):
         self.register_buffer("filters", torch.from_numpy(filterbank().copy()), persistent=False)
 
     def forward(self, seen: Tensor) -> Tensor:
-        """Return the log-mel [B, T / 240, 128] of samples float32 [B, 784 + T].
+        """Return the log-mel spectrogram [B, T / 240, 128] of samples float32 [B, 784 + T].
 
-        The samples start 304 samples before the first column.
+        The first sample is 304 samples before the first column.
         """
         return log_mel(seen, self.basis, self.filters)

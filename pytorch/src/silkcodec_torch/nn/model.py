@@ -1,4 +1,4 @@
-"""Define the complete network for training: wave -> encoder -> quantizer -> decoder -> wave."""
+"""Define the complete network for training: audio -> encoder -> quantizer -> decoder -> audio."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from silkcodec_torch.quantizers import QUANTIZERS, Quantized
 class Reconstruction(NamedTuple):
     """Hold the result of one pass through the network."""
 
-    wave: Tensor  # float32 [N * B, F * 9600]: the whole batch for each of the N draws of the decoder's noise
+    wave: Tensor  # float32 [N * B, F * 9600]: the batch, decoded once per draw of the decoder's noise (N)
     codes: Tensor  # int64 [B, F, K]: for FSQ the levels, K = 128
     loss: Tensor  # scalar, the quantizer's own loss
 
 
 def fresh_states(shapes: dict[str, tuple[int, ...]], batch: int, device: torch.device) -> list[Tensor]:
-    """Return the states of a new stream, which are zeros."""
+    """Return a state of zeros for each shape, as at the start of a stream."""
     return [torch.zeros(batch, *shape, device=device) for shape in shapes.values()]
 
 
 class SilkNetwork(nn.Module):
-    """Combine encoder, quantizer and decoder.
+    """Combine the encoder, the quantizer and the decoder.
 
-    `forward` is for training. `encode` and `decode` process whole waves and give the same result as streaming.
+    `forward` is for training. `encode` and `decode` process whole recordings, with the same result as streaming.
     """
 
     def __init__(self, config: ModelConfig | None = None):
@@ -39,15 +39,15 @@ class SilkNetwork(nn.Module):
         self.encoder = Encoder(self.config)
         self.quantizer = QUANTIZERS[self.config.quantizer]()
         self.decoder = Decoder(self.config)
-        self.apply(initialise)
+        self.apply(initialize)
 
     def forward(self, wave: Tensor, positions: Tensor | None = None) -> Reconstruction:
         """Encode, quantize and decode crops.
 
         Args:
-            wave: float32 [B, F * 9600 + 480], F whole frames and the look-ahead of the last.
-            positions: start position of each draw of the decoder's noise, float32 [N, B]. None means one draw that
-                starts at position 0.
+            wave: float32 [B, F * 9600 + 480]: F whole frames, and the look-ahead of the last one.
+            positions: start position of each draw of the decoder's noise, float32 [N, B]. The default is one draw
+                that starts at position 0.
         """
         quantized = self._quantized(wave)
         states = fresh_states(self.decoder.state_shapes(), len(wave), wave.device)
@@ -62,22 +62,22 @@ class SilkNetwork(nn.Module):
 
     @torch.inference_mode()
     def encode(self, wave: Tensor) -> Tensor:
-        """Return the codes int64 [B, ceil(T / 9600), K] of waves float32 [B, T] of any length.
+        """Return the codes int64 [B, ceil(T / 9600), K] for waveforms float32 [B, T] of any length.
 
-        For FSQ, they are the 128 levels of each frame.
+        For FSQ, the codes are the 128 levels of each frame.
         """
         padding = -wave.shape[1] % FRAME + LOOKAHEAD
         return self._quantized(nn.functional.pad(wave, (0, padding))).codes
 
     @torch.inference_mode()
     def decode(self, codes: Tensor, n_samples: int) -> Tensor:
-        """Return the waves float32 [B, n_samples] of codes int64 [B, F, K]."""
+        """Return the waveforms float32 [B, n_samples] for codes int64 [B, F, K]."""
         states = fresh_states(self.decoder.state_shapes(), len(codes), codes.device)
         wave, _ = self.decoder(self.quantizer.decode(codes), states)
         return wave[:, :n_samples]
 
     def _quantized(self, wave: Tensor) -> Quantized:
-        """Return the F quantized frames of a wave float32 [B, F * 9600 + 480] that starts a stream."""
+        """Return the F quantized frames for samples float32 [B, F * 9600 + 480] at the start of a stream."""
         states = fresh_states(self.encoder.state_shapes(), len(wave), wave.device)
         states[0][:, HISTORY:] = wave[:, :LOOKAHEAD]
         with torch.autocast(wave.device.type, enabled=False):
@@ -86,10 +86,10 @@ class SilkNetwork(nn.Module):
         return self.quantizer(latent)
 
 
-def initialise(module: nn.Module) -> None:
-    """Initialise a linear layer: weights from a truncated normal with deviation 0.02 (as Vocos and GPT-2), zero biases.
+def initialize(module: nn.Module) -> None:
+    """Initialize a linear layer with truncated normal weights, as in Vocos and GPT-2, and zero biases.
 
-    With this initialisation, the outputs of residual branches start small.
+    The standard deviation of 0.02 keeps the outputs of residual branches small at the start of training.
     """
     if isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.02)

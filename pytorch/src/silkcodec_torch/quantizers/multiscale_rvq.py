@@ -1,7 +1,7 @@
 # SNAC: Multi-Scale Neural Audio Codec (Siuzdak, Groetschla, Lanzendoerfer, 2024), https://arxiv.org/abs/2410.14411
-"""Quantize by multi-scale residual vector quantization: the first codebooks work at a lower frame rate.
+"""Implement multi-scale residual vector quantization, with a lower frame rate for the first codebooks.
 
-A codebook of stride s quantizes the mean of s neighbouring vectors of the residual. Its entry represents all s vectors:
+A codebook of stride s quantizes the mean of s neighboring residual vectors. The chosen entry represents all s vectors:
 
     vectors      v0  v1  v2  v3  v4  v5  v6  v7
     stride 4     [---- c0 ----]  [---- c1 ----]
@@ -22,11 +22,11 @@ from silkcodec_torch.quantizers.vq import Codebook
 
 
 class MultiScaleRVQ(nn.Module):
-    """Split a latent frame into a sequence of vectors, and quantize it by codebooks with decreasing strides.
+    """Split a latent frame into a sequence of vectors, and quantize it with codebooks of decreasing stride.
 
     Args:
         latent_width: values per frame.
-        vectors: number of vectors per frame; must divide latent_width.
+        vectors: number of vectors per frame; must divide `latent_width`.
         strides: stride of each codebook; each must divide `vectors`.
         entries: size of each codebook.
         commitment: weight of the commitment loss between each pooled residual and its nearest entry.
@@ -48,7 +48,7 @@ class MultiScaleRVQ(nn.Module):
         self.bits_per_frame = sum(self.codes_per_frame) * math.log2(entries)
 
     def forward(self, latent: Tensor) -> Quantized:
-        """Return the quantized latent [..., D], the codes and the commitment loss of a latent [..., D].
+        """Quantize a latent [..., D], and return the quantized latent, the codes and the commitment loss.
 
         The codes have the shape [..., sum of vectors / stride].
         """
@@ -73,7 +73,7 @@ class MultiScaleRVQ(nn.Module):
             return Quantized(straight_through.flatten(-2), torch.cat(codes, dim=-1), loss / len(self.codebooks))
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Return the latent float32 [..., D] of codes [..., sum of vectors / stride]."""
+        """Return the latent float32 [..., D] for codes [..., sum of vectors / stride]."""
         parts = [
             codebook(chosen).repeat_interleave(stride, dim=-2)
             for codebook, chosen, stride in zip(

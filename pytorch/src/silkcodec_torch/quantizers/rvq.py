@@ -1,7 +1,7 @@
 # SoundStream: An End-to-End Neural Audio Codec (Zeghidour et al., 2021), https://arxiv.org/abs/2107.03312
-"""Quantize by residual vector quantization: each codebook quantizes the residual of the previous codebooks.
+"""Implement residual vector quantization: each codebook quantizes the residual of the previous codebooks.
 
-residual 0 = vector;   residual k+1 = residual k - nearest entry of codebook k;   output = the sum of the entries
+residual 0 = vector;   residual k+1 = residual k - nearest entry of codebook k;   output = sum of the entries
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from silkcodec_torch.quantizers.vq import Codebook
 
 
 class RVQ(nn.Module):
-    """Split a latent frame into vectors, and quantize each vector by a chain of codebooks.
+    """Split a latent frame into vectors, and quantize each vector with a chain of codebooks.
 
     Args:
         latent_width: values per frame.
-        vectors: number of vectors per frame; must divide latent_width.
+        vectors: number of vectors per frame; must divide `latent_width`.
         codebooks: number of codebooks in the chain.
         entries: size of each codebook.
         commitment: weight of the commitment loss between each residual and its nearest entry.
-        dropout: probability that a training batch uses only the first n codebooks, with n uniform in 1..codebooks, so
-            that the chain can be truncated after training (quantizer dropout, section III-C of the paper).
+        dropout: probability that a training batch uses only the first n codebooks, with n uniform in 1..codebooks.
+            After training, the chain can then be truncated (quantizer dropout, section III-C of the paper).
     """
 
     def __init__(
@@ -45,10 +45,10 @@ class RVQ(nn.Module):
         self.bits_per_frame = vectors * codebooks * math.log2(entries)
 
     def forward(self, latent: Tensor) -> Quantized:
-        """Return the quantized latent [..., D], the codes and the commitment loss of a latent [..., D].
+        """Quantize a latent [..., D], and return the quantized latent, the codes and the commitment loss.
 
         The codes have the shape [..., vectors * codebooks]. The codes of one vector are adjacent, from coarse to fine,
-        and are -1 for the codebooks that dropout skipped.
+        and are -1 for codebooks that dropout skipped.
         """
         with torch.autocast(latent.device.type, enabled=False):
             vectors = latent.float().unflatten(-1, (self.vectors, -1))
@@ -71,7 +71,7 @@ class RVQ(nn.Module):
             return Quantized(straight_through.flatten(-2), torch.stack(codes, dim=-1).flatten(-2), loss / n_used)
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Return the latent float32 [..., D] of codes [..., vectors * codebooks], where -1 skips a codebook."""
+        """Return the latent float32 [..., D] for codes [..., vectors * codebooks], where -1 skips a codebook."""
         chains = codes.unflatten(-1, (self.vectors, -1)).unbind(-1)
         parts = [
             codebook(chosen.clamp(min=0)) * (chosen >= 0)[..., None]
@@ -81,9 +81,9 @@ class RVQ(nn.Module):
 
     @torch.compiler.disable
     def _draw_length(self) -> int:
-        """Return how many codebooks this batch uses.
+        """Return the number of codebooks for this batch.
 
-        It uses PyTorch's generator, so all processes of a run need the same seed.
+        The number comes from PyTorch's default generator, so all processes of a run need the same seed.
         """
         if not self.training or float(torch.rand(())) >= self.dropout:
             return len(self.codebooks)

@@ -1,8 +1,8 @@
 # Neural Discrete Representation Learning (van den Oord et al., 2017), https://arxiv.org/abs/1711.00937
-"""Quantize by vector quantization: replace each vector by the nearest entry of a learned codebook.
+"""Implement vector quantization: replace each vector by the nearest entry of a learned codebook.
 
-The codebook is initialised with the k-means centres of the first batch, and updated by exponential moving averages
-(appendix A.1 of the paper). Entries that are rarely chosen are replaced by vectors of the batch (SoundStream,
+The codebook is initialized with k-means centers of the first batch, and updated by exponential moving averages
+(appendix A.1 of the paper). Rarely chosen entries are replaced by vectors of the current batch (SoundStream,
 https://arxiv.org/abs/2107.03312, section III-C).
 """
 
@@ -20,15 +20,15 @@ from silkcodec_torch.quantizers.fsq import Quantized
 class Codebook(nn.Module):
     """Hold the entries [size, dim] of a codebook, as moving averages of the vectors assigned to them.
 
-    The entries are a buffer, so no optimiser changes them.
+    The entries are a buffer, so optimizers do not change them.
 
     Args:
         size: number of entries.
         dim: length of an entry.
         decay: decay of the moving averages per training batch.
-        reset_below: threshold for the replacement of rarely chosen entries by vectors of the batch, as a share of
-            the count at uniform use. It applies to the moving average of the count per batch. 0 disables it.
-        kmeans_steps: Lloyd iterations over the first batch.
+        reset_below: threshold for replacing an entry by a vector of the batch, as a fraction of the average number of
+            vectors per entry. Entries with a smaller moving average of assigned vectors are replaced. 0 disables it.
+        kmeans_steps: number of Lloyd iterations on the first batch.
     """
 
     entries: Tensor
@@ -40,25 +40,25 @@ class Codebook(nn.Module):
         super().__init__()
         self.decay, self.reset_below, self.kmeans_steps = decay, reset_below, kmeans_steps
         self.register_buffer("entries", torch.randn(size, dim))
-        self.register_buffer("counts", torch.ones(size))  # moving average of assigned vectors per batch
+        self.register_buffer("counts", torch.ones(size))  # moving average of the number of assigned vectors per batch
         self.register_buffer("sums", self.entries.clone())  # moving average of the sum of these vectors
         self.register_buffer("ready", torch.tensor(False))  # whether k-means has run
 
     def nearest(self, vectors: Tensor) -> Tensor:
-        """Return the codes int64 [...] of the entries with the smallest Euclidean distance to vectors [..., dim]."""
+        """Return the codes int64 [...] of the entries nearest to vectors [..., dim], by Euclidean distance."""
         flat = vectors.reshape(-1, vectors.shape[-1])
-        # |v - e|^2 = |v|^2 - 2 v.e + |e|^2, and |v|^2 is equal for all entries, so it can be omitted.
+        # |v - e|^2 = |v|^2 - 2 v.e + |e|^2, and |v|^2 is the same for all entries, so it can be omitted.
         scores = flat @ self.entries.T - 0.5 * self.entries.square().sum(dim=1)
         return scores.argmax(dim=1).view(vectors.shape[:-1])
 
     def forward(self, codes: Tensor) -> Tensor:
-        """Return the entries float32 [..., dim] of codes [...]."""
+        """Return the entries float32 [..., dim] for codes [...]."""
         return functional.embedding(codes, self.entries)
 
     @torch.compiler.disable
     @torch.no_grad()
     def begin(self, vectors: Tensor) -> None:
-        """Initialise the entries by k-means over the first batch, vectors [..., dim].
+        """Initialize the entries by k-means on the first batch, vectors [..., dim]. Later calls do nothing.
 
         If there are fewer vectors than entries, the entries are repeated vectors with added noise.
         """
@@ -102,18 +102,18 @@ class Codebook(nn.Module):
             self.sums[dead] = picked * fair
 
     def _assigned(self, flat: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the number of vectors assigned to each entry, [size], and their sum, [size, dim]."""
+        """Return the number of vectors assigned to each entry [size], and their sum [size, dim]."""
         counts = torch.zeros_like(self.counts).index_add_(0, codes, torch.ones_like(flat[:, 0]))
         return counts, torch.zeros_like(self.sums).index_add_(0, codes, flat)
 
 
 class VQ(nn.Module):
-    """Split a latent frame into vectors of equal length, and quantize each by the same codebook.
+    """Split a latent frame into vectors of equal length, and quantize all of them with one codebook.
 
     Args:
         latent_width: values per frame.
-        vectors: number of vectors per frame; must divide latent_width.
-        entries: size of the codebook, which all vectors share.
+        vectors: number of vectors per frame; must divide `latent_width`.
+        entries: size of the codebook.
         commitment: weight of the commitment loss between each vector and its nearest entry (beta in the paper).
     """
 
@@ -125,7 +125,7 @@ class VQ(nn.Module):
         self.bits_per_frame = vectors * math.log2(entries)
 
     def forward(self, latent: Tensor) -> Quantized:
-        """Return the quantized latent [..., D], codes [..., vectors] and commitment loss of a latent [..., D]."""
+        """Quantize a latent [..., D], and return the quantized latent, codes [..., vectors] and the commitment loss."""
         with torch.autocast(latent.device.type, enabled=False):
             vectors = latent.float().unflatten(-1, (self.vectors, -1))
             if self.training:
@@ -139,12 +139,12 @@ class VQ(nn.Module):
             return Quantized(straight_through.flatten(-2), codes, loss)
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Return the latent float32 [..., D] of codes [..., vectors]."""
+        """Return the latent float32 [..., D] for codes [..., vectors]."""
         return self.codebook(codes).flatten(-2)
 
 
 def _draw(flat: Tensor, n: int) -> Tensor:
-    """Return n random vectors of flat [N, dim], without repetition if n <= N."""
+    """Return n random vectors of `flat` [N, dim], without repetition if n <= N."""
     order = torch.randperm(len(flat), device=flat.device)
     return flat[order.repeat(-(-n // len(flat)))[:n]]
 

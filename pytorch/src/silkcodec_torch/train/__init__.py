@@ -1,1 +1,1 @@
-"""Train and export codecs: `data`, then `loop` (with `losses`), then `export`."""
+"""Train and export codecs: `data` prepares the audio, `loop` trains with `losses`, and `export` writes ONNX graphs."""

@@ -14,11 +14,11 @@ TOP_PAD_BYTES = 1 << 28
 def keep_freed_pages() -> bool:
     """Make glibc keep freed memory for the rest of the process, and return whether this was possible.
 
-    A training step on a CPU allocates and frees hundreds of megabytes of activations. By default, glibc requests such
-    large blocks from the kernel and returns them immediately. Every step then gets new pages, and clearing them takes
-    half of the time of the step. Keeping the memory on the heap avoids this.
+    A training step on a CPU allocates and frees hundreds of megabytes of activations. By default, glibc gets these
+    large blocks from the kernel and returns them as soon as they are freed. Every step then uses new pages, and
+    clearing them takes half of the time of the step.
 
-    The function does nothing on other systems (musl, macOS, Windows), or if the environment sets MALLOC_... variables.
+    The function does nothing on other systems (musl, macOS, Windows) or if the environment sets MALLOC_... variables.
     """
     if sys.platform != "linux" or any(name.startswith("MALLOC_") for name in os.environ):
         return False

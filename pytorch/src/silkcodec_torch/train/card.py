@@ -1,4 +1,4 @@
-"""Write the model card: the training data, the duration of the training, and the measured quality."""
+"""Write the model card: the training, the training data, the measured quality and the limitations."""
 
 from __future__ import annotations
 
@@ -22,29 +22,30 @@ def model_card(config: TrainConfig, progress: dict[str, Any], written: dict, res
     Args:
         config: config of the run.
         progress: progress of the checkpoint, with `step` and `seconds`.
-        written: content of the exported config.json.
-        results: output of `silk compare` for these weights. Without it, the card states that nothing was measured.
+        written: contents of the exported config.json.
+        results: results of `silk compare` for these weights. Without them, the card states that nothing was measured.
         out: folder of the exported weights.
 
     Raises:
-        ArgumentError: `results` was measured with other weights.
+        ArgumentError: `results` is for other weights.
     """
     megabytes = sum((out / written[part]["file"]).stat().st_size for part in ("encoder", "decoder")) / 1e6
     stages = ", ".join(f"{stage.name} ({_length(stage)})" for stage in config.stage)
     crop_s = config.data.crop_frames * 0.4
+    audio_s = progress["step"] * config.optim.batch_crops * crop_s
     lines = [
         f"# Silk {written['weights_hash']}",
         "",
-        "A neural speech codec: 24 kHz speech in 47.5 tokens per second (960 bit/s), 400 ms frames, 20 ms look-ahead.",
-        f"Two ONNX graphs, {megabytes:.1f} MB, float16 weights, float32 arithmetic.",
+        "A neural codec for 24 kHz speech: 47.5 tokens per second (960 bit/s), 400 ms frames, 20 ms look-ahead.",
+        f"Two ONNX graphs of {megabytes:.1f} MB in total, with float16 weights and float32 arithmetic.",
         "",
         "## Training",
         "",
         f"- Code: `silk train`; seed {config.seed}; stages: {stages}; losses of the last stage: {losses(config)}.",
-        f"- Steps: {progress['step']}, each on {config.optim.batch_crops} crops of {crop_s:g} s;",
-        f"  {progress['step'] * config.optim.batch_crops * crop_s / 3600:.1f} hours of audio (with repetition).",
+        f"- Steps: {progress['step']}, each on {config.optim.batch_crops} crops of {crop_s:g} s:",
+        f"  {audio_s / 3600:.1f} hours of audio in total, with repetition.",
         f"- Time in training steps: {progress['seconds'] / 3600:.2f} hours.",
-        f"- Optimiser: {config.optim.optimizer}; peak learning rate {config.optim.learning_rate:g}; averaged weights.",
+        f"- Optimizer: {config.optim.optimizer}; peak learning rate {config.optim.learning_rate:g}; averaged weights.",
         *start_lines(config),
         *finish_lines(config),
         *optimistic_metric_lines(config),
@@ -60,8 +61,8 @@ def model_card(config: TrainConfig, progress: dict[str, Any], written: dict, res
         "",
         "## Limitations",
         "",
-        "The model was trained on clean read speech, mostly single words and short phrases, and not on music,",
-        "overlapping voices or heavy noise. A voice can change slightly. The model is not made to identify speakers.",
+        "The model was trained on clean read speech, mostly single words and short phrases. It was not trained on",
+        "music, overlapping voices or heavy noise. Voices can change slightly. Do not use it to identify speakers.",
     ]
     return "\n".join(lines) + "\n"
 
@@ -71,7 +72,7 @@ def _length(stage: StageConfig) -> str:
 
 
 def losses(config: TrainConfig) -> str:
-    """Return the losses of the last stage with their weights, e.g. `mel 1, convergence 0.5`."""
+    """Return the losses of the last stage with their weights, for example `mel 1, convergence 0.5`."""
     return ", ".join(f"{name} {weight:g}" for name, weight in config.stage[-1].losses.items())
 
 
@@ -79,8 +80,8 @@ def starts(config: TrainConfig) -> Iterator[tuple[Path, TrainConfig | None]]:
     """Yield the folders that a run started from: its own `init`, then the `init` of that run, and so on.
 
     Yields:
-        The folder, and the config of the run in it. The config is None for exported weights and for a folder that is
-        no longer available. Nothing follows such a folder.
+        The folder, and the config of the run in it. The config is None if the folder contains exported weights or is no
+        longer available. This folder is the last.
     """
     current: TrainConfig | None = config
     seen: set[str] = set()
@@ -130,7 +131,7 @@ def finish_lines(config: TrainConfig) -> list[str]:
 
 
 def optimistic_metric_lines(config: TrainConfig) -> list[str]:
-    """Return the metrics that are optimised directly by a training loss and are therefore optimistic."""
+    """Return the metrics that are optimistic because a training loss optimizes them directly."""
     used = {name for stage in config.stage for name, weight in stage.losses.items() if weight}
     close = {"loudness": "PESQ", "envelope": "STOI and ESTOI"}
     lines = [
@@ -142,24 +143,24 @@ def optimistic_metric_lines(config: TrainConfig) -> list[str]:
 
 
 def recognizer_lines(config: TrainConfig) -> list[str]:
-    """Return the recognizer whose features were used in a training loss, if any stage used one."""
+    """Return the recognizer whose features a training loss used, if there is one."""
     if not any(stage.losses.get("recognizer") for stage in config.stage):
         return []
-    layers = ", ".join(map(str, config.recognizer.layers)) or "every second one"
+    layers = ", ".join(map(str, config.recognizer.layers)) or "every second layer"
     return [
         f"- The loss recognizer uses the encoder of {Path(config.recognizer.weights).name}, layers: {layers}.",
-        "  Word error rates from a recognizer of the same family are therefore optimistic.",
+        "  Word error rates from recognizers of the same family are therefore optimistic.",
     ]
 
 
 def data_lines(config: TrainConfig) -> list[str]:
-    """Return the hours of the train split per source and licence, if the index has these columns."""
+    """Return a table of the training data by source, if the index has the columns for it."""
     if not config.data.index:
         return [f"{100 - config.data.valid_percent:g} % of the files in one folder."]
     try:
         rows = index_rows(config.data)["train"]
     except ArgumentError:
-        return ["The training folder was not available when this card was written."]
+        return ["The training data was not available when this card was written."]
     if not all(any(name in row for row in rows) for name in ("source", "licence", "duration_s")):
         return [f"{len(rows)} files of an index without the columns source, licence and duration_s."]
     hours: dict[str, float] = defaultdict(float)
@@ -175,7 +176,7 @@ def data_lines(config: TrainConfig) -> list[str]:
         for source in sorted(hours, key=lambda name: -hours[name])
     ]
     every = {language for names in languages.values() for language in names}
-    shown = markdown.table(["source", "hours", "languages", "licences as stated"], cells, numeric=False)
+    shown = markdown.table(["source", "hours", "languages", "licenses as stated"], cells, numeric=False)
     return [shown, "", f"Total: {sum(hours.values()):.1f} hours, {len(every)} languages and variants."]
 
 
@@ -195,17 +196,17 @@ def starting_data_lines(config: TrainConfig) -> list[str]:
 
 
 def quality_lines(results: dict | None, weights_hash: str) -> list[str]:
-    """Return a table of mean scores, if `results` was measured with the same weights.
+    """Return a table of mean scores.
 
     Raises:
-        ArgumentError: it was measured with other weights.
+        ArgumentError: `results` is for other weights.
     """
     if results is None:
         return ["Not measured yet. Run `silk compare` to measure it."]
     measured = results["codecs"].get("silk", {}).get("codec_id", "another codec")
     if measured != f"silk@{weights_hash}":
-        raise ArgumentError(f"results must be for silk@{weights_hash}; got {measured}. Run silk compare again.")
-    shown = (  # Metrics unrelated to any training loss come first.
+        raise ArgumentError(f"The results must be for silk@{weights_hash}; got {measured}. Run silk compare again.")
+    shown = (  # metrics that are unrelated to training losses first
         *("distillmos", "fricative_scatter_db", "visqol", "speaker_similarity"),
         *("pesq_wb", "stoi", "estoi", "mel_distance"),
     )
@@ -216,9 +217,9 @@ def quality_lines(results: dict | None, weights_hash: str) -> list[str]:
         figures = (markdown.interval(results["means"][codec][name], markdown.digits(name)) for name in names)
         rows.append([codec, rate, *figures])
     return [
-        f"{results['clips']['n']} clips that were not training data of this run,"
-        f" {results['clips']['duration_s'] / 3600:.2f} hours, the same for every codec."
-        " Mean and 95 % bootstrap interval. The starting weights may have been trained on some of the clips.",
+        f"Mean and 95 % bootstrap interval over {results['clips']['n']} clips"
+        f" ({results['clips']['duration_s'] / 3600:.2f} hours), the same for every codec. The clips are not in the"
+        " training data of this run, but the starting weights may have been trained on some of them.",
         "",
         markdown.table(["codec", "bit/s", *(results["metrics"][name]["label"] for name in names)], rows),
     ]

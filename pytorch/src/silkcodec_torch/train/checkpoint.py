@@ -1,6 +1,6 @@
-"""Save and load checkpoints: one safetensors file with weights, moving averages, optimiser state and progress.
+"""Save and load checkpoints: one safetensors file with weights, moving averages, optimizer state and progress.
 
-The file is written under another name and then renamed, so an interrupted process never leaves a partial checkpoint.
+The file is written under another name and then renamed, so an interrupted process does not leave a partial checkpoint.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from silkcodec.errors import OutputError, WeightsError
 
 
 def save(file: Path, groups: dict[str, dict[str, Tensor]], progress: dict[str, Any]) -> None:
-    """Write named groups of tensors and a JSON-serialisable `progress`, atomically.
+    """Write named groups of tensors and a JSON-serializable `progress`, atomically.
 
     Raises:
-        OutputError: the folder cannot be written, or the disk is full; an earlier checkpoint is not changed.
+        OutputError: the folder cannot be written, or the disk is full. An earlier checkpoint does not change.
     """
     tensors = {f"{group}/{name}": t.detach().contiguous() for group, ts in groups.items() for name, t in ts.items()}
     part = file.with_suffix(".part")
@@ -49,29 +49,29 @@ def load(file: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
                 groups.setdefault(group, {})[name] = handle.get_tensor(key)
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise WeightsError(
-            f"A checkpoint must be a complete safetensors file of `silk train`; {file}: {error}."
+            f"Cannot read the checkpoint '{file}': {error}. It must be a complete file of silk train."
         ) from None
     return groups, progress
 
 
 def fill(module: nn.Module, groups: dict[str, dict[str, Tensor]], group: str, file: Path) -> None:
-    """Load a module from one group of a checkpoint.
+    """Load a module's weights from one group of a checkpoint.
 
     Raises:
-        WeightsError: the group is missing, or belongs to a network with other sizes.
+        WeightsError: the group is missing, or is for a network with other sizes.
     """
     try:
         module.load_state_dict(groups[group])
     except (KeyError, RuntimeError) as error:
-        reason = "it has no such weights" if isinstance(error, KeyError) else str(error).splitlines()[-1].strip()
+        reason = "the group is missing" if isinstance(error, KeyError) else str(error).splitlines()[-1].strip()
         raise WeightsError(
-            f"The checkpoint {file} does not match its config in '{group}': {reason}."
-            " Set the sizes that it was trained with, or choose another run folder."
+            f"The weights '{group}' in the checkpoint '{file}' do not match the config: {reason}."
+            " Set [model] to the sizes of the checkpoint, or choose another run folder."
         ) from None
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Return the state of an optimiser as flat tensors named ``<parameter>.<entry>``."""
+    """Return the state of an optimizer as tensors named ``<parameter>.<entry>``."""
     return {
         f"{index}.{name}": value if isinstance(value, Tensor) else torch.tensor(value)
         for index, entries in optimizer.state_dict()["state"].items()
@@ -80,10 +80,10 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], file: Path) -> None:
-    """Restore the state returned by `optimizer_tensors`, and keep the hyper-parameters of the optimiser.
+    """Restore the state from `optimizer_tensors`, without changing the hyperparameters of the optimizer.
 
     Raises:
-        WeightsError: the state belongs to other parameters, for example to another optimiser.
+        WeightsError: the state is for other parameters, for example for those of another optimizer.
     """
     shapes = dict(enumerate(p.shape for group in optimizer.param_groups for p in group["params"]))
     state: dict[int, dict[str, Tensor]] = {}
@@ -92,7 +92,7 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tenso
         state.setdefault(int(index), {})[name] = value
         if value.ndim and value.shape != shapes.get(int(index)):
             raise WeightsError(
-                f"The checkpoint {file} does not match its config: its optimiser state is for other parameters."
-                " Restore the settings in [optim], or start a new run from this one with init."
+                f"The optimizer state in the checkpoint '{file}' does not match the config."
+                " Restore the settings in [optim], or set init to this run and start a new one."
             )
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -1,11 +1,11 @@
-"""Read the config of a run from one TOML file, which may extend another one.
+"""Read the config of a run from a TOML file, which can extend another one.
 
     extends = "base.toml"       # a file in the same folder, or one of the packaged configs
     [optim]
-    batch_crops = 24            # only the values that differ
+    batch_crops = 24            # list only the values that differ
 
-Packaged configs, in `configs/`: ``base``, ``default``, ``decoder``, ``gpu``, ``tiny``, ``small`` and
-its ``fsq``, ``vq``, ``rvq``, ``multiscale``.
+The packaged configs are in `configs/`: ``base``, ``default``, ``decoder``, ``gpu``, ``tiny``, ``small``, and four that
+extend ``small``: ``fsq``, ``vq``, ``rvq`` and ``multiscale``.
 """
 
 from __future__ import annotations
@@ -24,85 +24,90 @@ from silkcodec.mel import FRAME, SAMPLE_RATE
 from silkcodec_torch.nn.config import ModelConfig
 
 OPTIMIZERS = ("muon", "adamw")
-QUANTIZERS = ("fsq", "vq", "rvq", "multiscale")  # those of silkcodec_torch.quantizers, which needs PyTorch
+QUANTIZERS = (
+    "fsq",
+    "vq",
+    "rvq",
+    "multiscale",
+)  # names of silkcodec_torch.quantizers.QUANTIZERS, without importing PyTorch
 PRECISIONS = ("auto", "bf16", "fp32")
 LOSSES = ("mel", "convergence", "magnitude", "loudness", "envelope", "adversarial", "features", "recognizer")
 
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Configure the source of the speech and how it is cut into crops."""
+    """Configure the source of the speech, and its augmentation."""
 
     folder: str = ""  # any folder of audio: wav, flac, ogg, opus, mp3, ...
-    index: str = ""  # optional table (.tsv, .csv) inside `folder` with a column `path`
+    index: str = ""  # optional table (.tsv, .csv) in `folder` with a column `path`
     split_column: str = "split"  # column of `index` that marks the validation files
-    valid_value: str = "valid"  # its value for validation files; all other rows are for training
-    exclude: str = ""  # optional table of evaluation clips; its column `held_out` states what both splits must omit
+    valid_value: str = "valid"  # value of this column for validation files; all other rows are for training
+    exclude: str = ""  # optional table of evaluation clips; its column `held_out` states what both splits omit
     bandwidth_column: str = ""  # column of `index` with the bandwidth of each file in Hz
-    min_bandwidth_hz: float = 0.0  # files below are skipped, because they train the decoder to omit high frequencies
-    valid_percent: float = 5.0  # without an index: percentage of files held out, by a hash of their name
-    cache: str = ""  # folder for the decoded audio (24 kHz int16, 173 MB per hour); default: <run>/../cache
-    crop_frames: int = 10  # frames of 400 ms per crop
-    gain_db: float = 6.0  # random gain, uniform within +- this value
-    bandwidth_share: float = 0.1  # share of crops low-passed at 3.4-8 kHz, input and target alike
-    noise_share: float = 0.1  # share of crops with white noise added, input and target alike
-    noise_db: float = -45.0  # level of the loudest noise in dBFS (the quietest is 30 dB below)
+    min_bandwidth_hz: float = 0.0  # minimum for training files; lower ones teach the decoder to omit high frequencies
+    valid_percent: float = 5.0  # percentage of files held out by a hash of their name, if there is no index
+    cache: str = ""  # folder for decoded audio (24 kHz, int16, 173 MB per hour); default: <run>/../cache
+    crop_frames: int = 10  # length of a crop in frames of 400 ms
+    gain_db: float = 6.0  # random gain, uniform between -gain_db and +gain_db
+    bandwidth_share: float = 0.1  # share of crops with a low-pass at 3.4-8 kHz, in both input and target
+    noise_share: float = 0.1  # share of crops with added white noise, in both input and target
+    noise_db: float = -45.0  # level of the loudest noise in dBFS; the quietest is 30 dB lower
 
 
 @dataclass(frozen=True)
 class OptimConfig:
-    """Configure the optimiser, which all stages share."""
+    """Configure the optimizer, which all stages share."""
 
-    optimizer: str = "muon"  # muon (matrices; AdamW for the rest) or adamw
-    batch_crops: int = 12  # crops per step, over all processes
+    optimizer: str = "muon"  # muon (AdamW for parameters that are not matrices) or adamw
+    batch_crops: int = 12  # crops per step, summed over all processes
     learning_rate: float = 1.5e-3
     weight_decay: float = 0.01
     warmup_steps: int = 200
-    clip_norm: float = 10.0  # above the usual gradient norms of 5 to 8, so that only outliers are clipped
-    ema_decay: float = 0.999  # of the weights that are validated and exported
-    # "auto" selects bf16 if the device supports it natively, else fp32. The quantizer, the mel and the losses always
-    # use float32.
+    clip_norm: float = 10.0  # higher than usual gradient norms (5 to 8), so that only outliers are clipped
+    ema_decay: float = 0.999  # decay of the averaged weights, which are validated and exported
+    # "auto" selects bf16 if the device supports it natively, otherwise fp32. The quantizer, the log-mel spectrogram and
+    # the losses always use float32.
     precision: str = "auto"
-    compile: bool = True  # torch.compile: takes a minute at the start, then steps are several times faster
-    threads: int = 0  # CPU threads; 0 = all cores
+    compile: bool = True  # use torch.compile: it takes a minute, and steps are then several times faster
+    threads: int = 0  # number of CPU threads; 0: one per core
 
 
 @dataclass(frozen=True)
 class AdversaryConfig:
     """Configure the discriminators of stages with a weight for ``adversarial`` or ``features``."""
 
-    width: int = 32  # channels; 8 is practical on a CPU
-    periods: tuple[int, ...] = (2, 3, 5, 7, 11)  # samples
-    fft_sizes: tuple[int, ...] = (512, 1024, 2048)  # samples
+    width: int = 32  # number of channels; 8 is practical on a CPU
+    periods: tuple[int, ...] = (2, 3, 5, 7, 11)  # in samples
+    fft_sizes: tuple[int, ...] = (512, 1024, 2048)  # in samples
     learning_rate: float = 2e-4
     every_steps: int = 1  # codec steps per discriminator step
-    ramp_steps: int = 0  # steps over which the weight of `adversarial` rises from 0 in a stage
-    crop_s: float = 0.0  # length in s of the random segment of each crop that they use in a step; 0: the whole crop
+    ramp_steps: int = 0  # steps at the start of a stage in which the weight of `adversarial` rises from 0
+    crop_s: float = 0.0  # duration of the random segment of each crop that they process; 0: the whole crop
 
 
 @dataclass(frozen=True)
 class RecognizerConfig:
     """Configure the frozen speech recognizer of stages with a weight for ``recognizer``; see `train/recognizer.py`."""
 
-    weights: str = ""  # folder of Whisper weights, in the format of transformers or of CTranslate2
-    layers: tuple[int, ...] = ()  # encoder layers, counted from 1; empty: every second one up to the last
-    crops: int = 4  # crops per batch that it processes, over all processes; 4 of 12 add 20 % to a step on a CPU
+    weights: str = ""  # folder of Whisper weights, in the format of transformers or CTranslate2
+    layers: tuple[int, ...] = ()  # encoder layers to compare, counted from 1; default: every second one up to the last
+    crops: int = 4  # crops per batch to process, summed over all processes; 4 of 12 add 20 % to a step on a CPU
 
 
 @dataclass(frozen=True)
 class StageConfig:
-    """Configure one stage of a run, which lasts `steps` or `minutes`.
+    """Configure one stage of a run. Its length is given in `steps` or in `minutes`.
 
-    Each stage decays its learning rate to zero over its last part.
+    The learning rate falls to zero in the last part of each stage.
     """
 
     name: str
-    losses: dict[str, float]  # loss name -> weight; the names are `LOSSES`
+    losses: dict[str, float]  # name, one of `LOSSES` -> weight
     steps: int = 0
-    minutes: float = 0.0  # time spent in training steps, including compilation; useful on rented machines
-    learning_rate_scale: float = 1.0  # multiplies optim.learning_rate
-    decay_share: float = 0.25  # share of the stage over which the learning rate falls linearly to zero
-    train_encoder: bool = True  # false: the encoder is frozen, so the tokens do not change
+    minutes: float = 0.0  # time in training steps, including compilation; useful on rented machines
+    learning_rate_scale: float = 1.0  # factor of optim.learning_rate
+    decay_share: float = 0.25  # share of the stage in which the learning rate falls linearly to zero
+    train_encoder: bool = True  # if false, the encoder is frozen, so the tokens do not change
     train_decoder: bool = True  # if both are false, only the discriminators are trained
 
 
@@ -128,10 +133,10 @@ class LogConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Configure a training run: the network, the data, the optimiser, the losses and the stages."""
+    """Configure a training run: the network, the data, the optimizer, the losses and the stages."""
 
     seed: int = 1
-    init: str = ""  # exported weights or another run to start from; the run's own checkpoint has priority
+    init: str = ""  # exported weights or a run to start from, unless this run has a checkpoint
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
@@ -143,7 +148,11 @@ class TrainConfig:
 
 
 def load_config(path: str | Path, overrides: typing.Sequence[str] = ()) -> TrainConfig:
-    """Read a config by path, or a packaged one by name; apply ``key.path=value`` overrides (TOML values).
+    """Read a config.
+
+    Args:
+        path: a TOML file, or the name of a packaged config.
+        overrides: replaced values, as ``key.path=value`` with values in TOML.
 
     Raises:
         ArgumentError: the file does not exist or is not TOML, a key is unknown, or a value is invalid.
@@ -157,7 +166,7 @@ def load_config(path: str | Path, overrides: typing.Sequence[str] = ()) -> Train
 
 
 def dump_config(config: TrainConfig) -> str:
-    """Return the complete config as TOML, which does not extend any other file."""
+    """Return the complete config as TOML that does not extend another file."""
     lines = [f"seed = {config.seed}", f"init = {_toml(config.init)}"]
     for name in ("model", "data", "optim", "adversary", "recognizer", "finish", "log"):
         lines += ["", f"[{name}]", *_lines(getattr(config, name))]
@@ -176,18 +185,18 @@ def _toml(value: Any) -> str:
     if isinstance(value, dict):
         return "{ " + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + " }"
     if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # TOML's escapes include those of JSON.
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # TOML has all escapes of JSON.
     if isinstance(value, tuple):
         return "[" + ", ".join(_toml(item) for item in value) + "]"
     return repr(value)
 
 
 def _read(path: str | Path, children: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """Return the tree of a config, merged over that of the config it extends.
+    """Return the values of a config, merged with those of the config that it extends.
 
     Args:
         path: a file, or the name of a packaged config.
-        children: the files that extend this one, to detect cycles.
+        children: files that extend this one, to detect cycles.
     """
     file = Path(path)
     if not file.suffix:
@@ -210,7 +219,7 @@ def _read(path: str | Path, children: tuple[Path, ...] = ()) -> dict[str, Any]:
     children = (*children, file.resolve())
     beside = file.parent / parent
     if beside.exists() and beside.resolve() in children:
-        raise ArgumentError(f"A config must not extend itself; '{path}' does so through {parent!r}.")
+        raise ArgumentError(f"A config cannot extend itself; '{path}' does so through {parent!r}.")
     return _merge(_read(beside if beside.exists() else Path(parent).stem, children), tree)
 
 
@@ -229,7 +238,7 @@ def _merge(base: dict[str, Any], delta: dict[str, Any]) -> dict[str, Any]:
 
 
 def _apply(tree: dict[str, Any], override: str) -> None:
-    """Apply an override such as ``stage.0.steps=2000`` or ``data.folder="speech"``. A bare word is a string."""
+    """Apply an override such as ``stage.0.steps=2000`` or ``data.folder=speech``. Text that is not TOML is a string."""
     name, equals, text = override.partition("=")
     if not equals:
         raise ArgumentError(f"An override must have the form KEY=VALUE; got {override!r}.")
@@ -244,11 +253,11 @@ def _apply(tree: dict[str, Any], override: str) -> None:
             node = node[int(parent)] if isinstance(node, list) else node.setdefault(parent, {})
         node[last] = value
     except (ValueError, IndexError, TypeError, AttributeError):
-        raise ArgumentError(f"An override must name a config key; got {name!r}.") from None
+        raise ArgumentError(f"An override must name a key of the config; got {name!r}.") from None
 
 
 def _build(kind: Any, tree: Any, where: str) -> Any:
-    """Return a dataclass built from a dict, and check every key and type."""
+    """Build a dataclass from a dict, and check every key and type."""
     hints = typing.get_type_hints(kind)
     names = {f.name: f for f in dataclasses.fields(kind)}
     if not isinstance(tree, dict):
@@ -290,10 +299,10 @@ def _value(hint: Any, value: Any, where: str) -> Any:
 
 
 def _check(config: TrainConfig) -> None:
-    """Check the values that types do not cover.
+    """Check that all values are in their ranges.
 
     Raises:
-        ArgumentError: at the first invalid value.
+        ArgumentError: a value is invalid.
     """
     model, data, optim, log = config.model, config.data, config.optim, config.log
     _must(config.seed >= 0, "seed must be at least 0", config.seed)
@@ -312,7 +321,7 @@ def _check(config: TrainConfig) -> None:
     _must(optim.precision in PRECISIONS, f"optim.precision must be {' or '.join(PRECISIONS)}", optim.precision)
     _must(optim.batch_crops >= 1, "optim.batch_crops must be at least 1", optim.batch_crops)
     _must(optim.clip_norm > 0, "optim.clip_norm must be above 0", optim.clip_norm)
-    _must(0 <= optim.ema_decay < 1, "optim.ema_decay must be 0 or more and below 1", optim.ema_decay)
+    _must(0 <= optim.ema_decay < 1, "optim.ema_decay must be at least 0 and below 1", optim.ema_decay)
     _must(optim.threads >= 0, "optim.threads must be at least 0", optim.threads)
     for name in ("validate_steps", "validate_clips", "progress_steps"):
         _must(getattr(log, name) >= 1, f"log.{name} must be at least 1", getattr(log, name))
@@ -322,7 +331,7 @@ def _check(config: TrainConfig) -> None:
     _must(config.adversary.crop_s == 0 or 0.1 <= config.adversary.crop_s <= crop_s, rule, config.adversary.crop_s)
     _must(config.recognizer.crops >= 1, "recognizer.crops must be at least 1", config.recognizer.crops)
     if any(stage.losses.get("recognizer") for stage in config.stage):
-        rule = "recognizer.weights must be a folder of Whisper weights if a stage uses the loss recognizer"
+        rule = "recognizer.weights must be a folder of Whisper weights, because a stage uses the loss recognizer"
         _must(bool(config.recognizer.weights), rule, config.recognizer.weights)
         _must(
             data.crop_frames <= 75,
@@ -330,11 +339,11 @@ def _check(config: TrainConfig) -> None:
             data.crop_frames,
         )
     share = config.finish.blend_share
-    _must(0 <= share < 1, "finish.blend_share must be 0 or more and below 1", share)
-    rule = "finish.blend must name weights or a run if finish.blend_share is above 0"
+    _must(0 <= share < 1, "finish.blend_share must be at least 0 and below 1", share)
+    rule = "finish.blend must be a folder of weights or of a run if finish.blend_share is above 0"
     _must(bool(config.finish.blend) or not share, rule, config.finish.blend)
     _must(config.finish.equalize_clips >= 0, "finish.equalize_clips must be at least 0", config.finish.equalize_clips)
-    _must(len(config.stage) >= 1, "A config must have at least one [[stage]]", "none")
+    _must(len(config.stage) >= 1, "A config must have at least one [[stage]]", 0)
     _must(config.adversary.every_steps >= 1, "adversary.every_steps must be at least 1", config.adversary.every_steps)
     rule = "adversary.fft_sizes must be at least 128"
     _must(all(n_fft >= 128 for n_fft in config.adversary.fft_sizes), rule, list(config.adversary.fft_sizes))
@@ -342,13 +351,13 @@ def _check(config: TrainConfig) -> None:
     _must(not data.min_bandwidth_hz or bool(data.index and data.bandwidth_column), rule, data.bandwidth_column)
     for i, stage in enumerate(config.stage):
         length = {"steps": stage.steps, "minutes": stage.minutes}
-        rule = f"stage.{i} must have steps of at least 1 or minutes above 0, and not both"
+        rule = f"stage.{i} must set either steps to at least 1 or minutes to more than 0"
         _must(min(length.values()) == 0 < max(length.values()), rule, length)
         _must(0 <= stage.decay_share <= 1, f"stage.{i}.decay_share must be 0..1", stage.decay_share)
         unknown = [name for name in stage.losses if name not in LOSSES]
-        _must(not unknown, f"stage.{i}.losses may only contain {', '.join(LOSSES)}", unknown)
+        _must(not unknown, f"stage.{i}.losses can contain only {', '.join(LOSSES)}", unknown)
         _must(any(stage.losses.values()), f"stage.{i}.losses must have at least one weight other than 0", stage.losses)
-        rule = f"stage.{i}.train_decoder = false needs train_encoder = false and the loss adversarial or features"
+        rule = f"stage.{i} with train_decoder = false must set train_encoder = false and use adversarial or features"
         adversarial = bool(stage.losses.get("adversarial") or stage.losses.get("features"))
         _must(stage.train_decoder or (adversarial and not stage.train_encoder), rule, stage.train_encoder)
 

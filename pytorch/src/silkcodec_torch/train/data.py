@@ -1,8 +1,8 @@
 """Decode a folder of audio into one file of samples, and draw random crops from it.
 
-Audio is decoded and resampled once, into ``<split>.i16`` (24 kHz, mono, little-endian int16) and a table
-``<split>.json``. Training then reads the samples through a memory map. Batch *n* of a run depends only on the seed and
-*n*, so a resumed run gets the same batches as an uninterrupted one.
+Audio is decoded and resampled once, to ``<split>.i16`` (24 kHz, mono, little-endian int16) and a table
+``<split>.json``. Training then reads the samples through a memory map. Batch *n* of a run depends only on *n* and the
+seed, so a resumed run gets the same batches as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from silkcodec.mel import FRAME, LOOKAHEAD, SAMPLE_RATE
 from silkcodec.parallel.cores import available_cores
 from silkcodec_torch.train.config import DataConfig
 
-DECODERS = min(8, available_cores())  # files decoded in parallel; the decoding libraries release the GIL
-HELD_OUT: dict[str, tuple[str, ...]] = {  # value of `held_out` -> columns whose values must not occur in training
+DECODERS = min(8, available_cores())  # number of files decoded in parallel; the decoding libraries release the GIL
+HELD_OUT: dict[str, tuple[str, ...]] = {  # value of `held_out` -> columns whose values are excluded
     "source": ("source",),
     "language": ("language",),
     "speaker": ("source", "speaker"),
     "clip": ("path",),
     "nothing": (),
 }
-AHEAD = 4  # batches prepared in advance
+AHEAD = 4  # number of batches prepared in advance
 
 
 @dataclass(frozen=True)
 class PackedClip:
-    """Locate one file in the decoded audio."""
+    """Hold the position of one file in the decoded audio."""
 
     path: str
     start_samples: int
@@ -47,15 +47,15 @@ class PackedClip:
 
 
 def split_files(config: DataConfig) -> dict[str, list[str]]:
-    """Return the relative paths of 'train' and 'valid', split by the index column if given, else by a hash.
+    """Return the relative paths of the files in 'train' and 'valid', split by the index or else by a hash.
 
     Raises:
-        ArgumentError: the folder does not exist or has no audio, the index lacks a column, or `exclude` is set without
-            an index.
+        ArgumentError: the folder does not exist or has no audio, the index has no such column, or `exclude` is set
+            without an index.
     """
     folder = Path(config.folder)
     if config.exclude and not config.index:
-        raise ArgumentError(f"data.exclude requires data.index; got {config.exclude!r} without an index.")
+        raise ArgumentError(f"data.exclude requires data.index, which is empty; got data.exclude = {config.exclude!r}.")
     if not config.folder or not folder.is_dir():
         raise ArgumentError(f"data.folder must be a folder of audio; got {config.folder!r}.")
     splits: dict[str, list[str]] = {"train": [], "valid": []}
@@ -72,15 +72,15 @@ def split_files(config: DataConfig) -> dict[str, list[str]]:
             if splits[other] and not splits[empty]:
                 splits[empty].append(splits[other][-1] if len(splits[other]) == 1 else splits[other].pop())
     if not splits["train"]:
-        raise ArgumentError(f"data.folder must contain audio for training; found none in {folder}.")
+        raise ArgumentError(f"data.folder must contain audio for training; '{folder}' has none.")
     return splits
 
 
 def index_rows(config: DataConfig) -> dict[str, list[dict[str, str]]]:
-    """Return the rows of the index that belong to 'train' and to 'valid'.
+    """Return the rows of the index for 'train' and for 'valid'.
 
     Raises:
-        ArgumentError: there is no index, or it lacks a column or has a value that is not a number.
+        ArgumentError: the index does not exist, has a missing column, or has a bandwidth that is not a number.
     """
     columns = ("path", config.split_column, *([config.bandwidth_column] if config.min_bandwidth_hz else []))
     rows = read_index(Path(config.folder) / config.index, columns)
@@ -98,18 +98,18 @@ def without_held_out(rows: list[dict[str, str]], file: str) -> list[dict[str, st
 
     Args:
         rows: rows of the index.
-        file: a table of evaluation clips with the columns path, source, language, speaker and held_out. The value of
-            held_out is what training must not contain: the "source" or the "language" of the clip, its "speaker" in
-            that source, the "clip" itself, or "nothing".
+        file: a table of evaluation clips with the columns path, source, language, speaker and held_out. The column
+            held_out states what is reserved: the "source" or the "language" of the clip, its "speaker" in that source,
+            the "clip" itself, or "nothing".
 
     Raises:
-        ArgumentError: the table is missing or lacks a column, or held_out has another value.
+        ArgumentError: the table or a column is missing, or held_out has another value.
     """
     kept_back: dict[str, set[tuple[str, ...]]] = {name: set() for name in HELD_OUT}
     for clip in read_index(Path(file), ("path", "source", "language", "speaker", "held_out")):
         held_out = clip.get("held_out", "")
         if held_out not in HELD_OUT:
-            raise ArgumentError(f"held_out must be one of {', '.join(HELD_OUT)}; got {held_out!r} in {file}.")
+            raise ArgumentError(f"held_out must be one of {', '.join(HELD_OUT)}; got {held_out!r} in '{file}'.")
         kept_back[held_out].add(_identity(clip, HELD_OUT[held_out]))
     return [
         row
@@ -128,21 +128,23 @@ def _hertz(row: dict[str, str], config: DataConfig) -> float:
         return float(text)
     except ValueError:
         column = config.bandwidth_column
-        raise ArgumentError(f"{column} must be a number of Hz; got {text!r} for {row['path']}.") from None
+        raise ArgumentError(
+            f"The column '{column}' must be a number in Hz; got {text!r} for '{row['path']}'."
+        ) from None
 
 
 def read_index(file: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
-    """Return the rows of a manifest. Empty cells are omitted from a row.
+    """Return the rows of a manifest. Rows do not contain empty cells.
 
     Raises:
-        ArgumentError: the file does not exist or lacks one of the columns.
+        ArgumentError: the file or one of the columns does not exist.
     """
     if not file.is_file():
         raise ArgumentError(f"Index not found: '{file}'. data.index must be a table in data.folder.")
     rows = manifest.read(file)
     missing = [name for name in columns if not any(name in row for row in rows)]
     if missing:
-        raise ArgumentError(f"{file} must have the columns {', '.join(columns)}; it lacks {missing[0]}.")
+        raise ArgumentError(f"'{file}' must have the columns {', '.join(columns)}; '{missing[0]}' is missing.")
     return rows
 
 
@@ -165,7 +167,7 @@ class Pack:
         return float(self.lengths.sum()) / SAMPLE_RATE / 3600
 
     def wave(self, clip: PackedClip, offset: int, n_samples: int) -> NDArray[np.float32]:
-        """Return float32 [n_samples] of a clip from `offset` on, zero-padded after its end."""
+        """Return n_samples of a clip, starting at `offset` and zero-padded after its end, float32 [n_samples]."""
         wave = np.zeros(n_samples, dtype=np.float32)
         begin = clip.start_samples + offset
         found = self.samples[begin : begin + min(n_samples, clip.n_samples - offset)]
@@ -174,15 +176,15 @@ class Pack:
 
 
 def pack(config: DataConfig, split: str, cache: Path, say: Callable[[str], None] = lambda text: None) -> Pack:
-    """Decode a split into `cache`, unless the cache is up to date, and open it.
+    """Open the decoded audio of a split. Decode it to `cache` first, unless the cache is up to date.
 
-    Unreadable files are reported through `say` and skipped. An interrupted decode leaves only a .part file.
+    Unreadable files are reported through `say` and skipped. If decoding is interrupted, only a .part file remains.
 
     Args:
-        config: the source of the speech.
+        config: source of the speech.
         split: "train" or "valid".
         cache: folder for the decoded audio.
-        say: called with each line of progress.
+        say: function that is called with each line of progress.
 
     Raises:
         ArgumentError: no file of the split can be read.
@@ -196,16 +198,20 @@ def pack(config: DataConfig, split: str, cache: Path, say: Callable[[str], None]
         try:
             clips = _decode(data, table, folder, names, say)
         except OSError as error:
-            raise OutputError(f"Cannot write to data.cache '{cache}': {error.strerror}.") from error
+            raise OutputError(
+                f"Cannot write to the cache '{cache}': {error.strerror}. Set data.cache to another folder."
+            ) from error
     if not clips:
-        raise ArgumentError(f"The {split} split must contain readable audio; all of its {len(names)} files failed.")
+        raise ArgumentError(
+            f"The split '{split}' must contain readable audio. Reading failed for all of its {len(names)} files."
+        )
     return Pack(np.memmap(data, dtype="<i2", mode="r"), clips)
 
 
 def _packed(data: Path, table: Path, folder: Path, names: list[str]) -> list[PackedClip] | None:
-    """Return the clips of a cache that is up to date with these files, or None if it must be rebuilt.
+    """Return the clips of the cache, or None if it is not up to date with these files.
 
-    The files have changed if any size or the modification time of the newest file differs.
+    The cache is not up to date if the size of a file or the newest modification time has changed.
     """
     try:
         described = json.loads(table.read_text(encoding="utf-8"))
@@ -222,12 +228,12 @@ def _packed(data: Path, table: Path, folder: Path, names: list[str]) -> list[Pac
 
 
 def _decode(data: Path, table: Path, folder: Path, names: list[str], say: Callable[[str], None]) -> list[PackedClip]:
-    """Write the samples and then the table, which marks them as complete, and return the clips."""
+    """Write the samples, then the table, which marks them as complete. Return the clips."""
     data.parent.mkdir(parents=True, exist_ok=True)
-    sizes, newest_ns = _sizes(folder, names)  # taken before reading, to detect files that change meanwhile
+    sizes, newest_ns = _sizes(folder, names)  # before decoding, so that later changes are detected
     clips, position, done = [], 0, 0
     with (part := data.with_suffix(".part")).open("wb") as out, ThreadPoolExecutor(DECODERS) as pool:
-        for begin in range(0, len(names), DECODERS):  # limited, because each file may be an hour long
+        for begin in range(0, len(names), DECODERS):  # in groups, because each file can be an hour long
             some = names[begin : begin + DECODERS]
             for name, samples in zip(some, pool.map(lambda name: _samples(folder / name), some), strict=True):
                 done += 1
@@ -239,7 +245,7 @@ def _decode(data: Path, table: Path, folder: Path, names: list[str], say: Callab
                 position += len(samples)
                 if done % 200 == 0:
                     say(f"decoded {done} of {len(names)} files, {position / SAMPLE_RATE / 3600:.2f} h")
-    table.unlink(missing_ok=True)  # An old table must never describe new samples.
+    table.unlink(missing_ok=True)  # The old table does not describe the new samples.
     os.replace(part, data)
     described = {
         "key": _key(names, sizes), "folder": _place(folder), "newest_ns": newest_ns, "clips": [asdict(c) for c in clips]
@@ -250,7 +256,7 @@ def _decode(data: Path, table: Path, folder: Path, names: list[str], say: Callab
 
 
 def _samples(file: Path) -> NDArray[np.int16] | AudioError:
-    """Return the samples of a file (24 kHz, mono, little-endian int16 [T]), or the error if it is unreadable."""
+    """Return the samples of a file (24 kHz, mono, little-endian int16 [T]), or the error if it cannot be read."""
     try:
         wave = audio.read(file, SAMPLE_RATE)
     except AudioError as error:
@@ -274,9 +280,9 @@ def _place(folder: Path) -> str:
 
 
 def crops(source: Pack, config: DataConfig, n_crops: int, seed: int, step: int) -> Tensor:
-    """Return the augmented batch of a step, float32 [n_crops, crop_frames * 9600 + 480].
+    """Return the batch of augmented crops for a step, float32 [n_crops, crop_frames * 9600 + 480].
 
-    Files are drawn in proportion to their length. Files shorter than a crop are zero-padded.
+    The probability of a file is proportional to its length. Files shorter than a crop are zero-padded.
     """
     rng = np.random.default_rng((seed, step))
     n_samples = config.crop_frames * FRAME + LOOKAHEAD
@@ -290,7 +296,7 @@ def crops(source: Pack, config: DataConfig, n_crops: int, seed: int, step: int) 
 
 
 def augment(wave: NDArray[np.float32], config: DataConfig, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Apply a random gain and, sometimes, a low-pass filter or faint noise. The result is both input and target."""
+    """Apply a random gain, and sometimes a low-pass filter or faint noise. The result is both input and target."""
     if rng.random() < config.bandwidth_share:
         spectrum = np.fft.rfft(wave)
         hz = np.fft.rfftfreq(len(wave), 1 / SAMPLE_RATE)
@@ -306,10 +312,10 @@ def augment(wave: NDArray[np.float32], config: DataConfig, rng: np.random.Genera
 class Batches:
     """Prepare the batches of a run in order, on background threads.
 
-    Without them, a GPU would wait for data, because preparing 64 crops takes half as long as a step.
+    Preparing 64 crops takes half as long as a step on a GPU, which would otherwise wait for data.
 
     Args:
-        make: function that returns the batch of a step. It is called on several threads at once.
+        make: function that returns the batch for a step. Several threads call it at once.
     """
 
     def __init__(self, make: Callable[[int], Tensor]):
@@ -318,12 +324,12 @@ class Batches:
         self.coming: dict[int, Future[Tensor]] = {}
 
     def take(self, step: int) -> Tensor:
-        """Return the batch of a step, and start preparing the next ones."""
+        """Return the batch for a step, and start preparing the next batches."""
         for ahead in range(step, step + AHEAD):
             if ahead not in self.coming:
                 self.coming[ahead] = self.pool.submit(self.make, ahead)
         return self.coming.pop(step).result()
 
     def close(self) -> None:
-        """Stop the threads. Batches that are not started are cancelled."""
+        """Stop the threads. Batches that are not yet started are canceled."""
         self.pool.shutdown(cancel_futures=True)

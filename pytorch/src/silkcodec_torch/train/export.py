@@ -2,11 +2,12 @@
 
     encoder.onnx  wave, states   -> mel, latent, levels, next states
     decoder.onnx  levels, states -> wave, next states
-    config.json   sizes, states and checksums;  golden.npz  a wave, its levels, its decoded wave
+    config.json   sizes, states and checksums
+    golden.npz    a synthetic waveform, its levels and its decoded waveform
     README.md     the model card
 
-Weights are stored in float16 and cast once, when the graph is loaded. All arithmetic is float32. The two Fourier
-bases and the mel filters are not stored; a few nodes compute them at load time.
+Weights are stored in float16 and cast to float32 once, when the graph is loaded. All arithmetic is in float32. The two
+Fourier bases and the mel filters are not stored. A few nodes compute them at load time.
 """
 
 from __future__ import annotations
@@ -43,23 +44,29 @@ from silkcodec_torch.train.card import model_card
 from silkcodec_torch.train.config import TrainConfig, load_config
 
 OPSET = 18
-SMALL = 1024  # tensors up to this many values stay float32: norms and biases are small and sensitive to rounding
-FILES = ("encoder.onnx", "decoder.onnx", "golden.npz", "README.md", "config.json")  # config.json, with checksums, last
-TIE = 1e-3  # levels; values closer than this to a rounding boundary may round differently on other machines
-TRIES = 30  # golden waves to try, to find one without ties
+SMALL = 1024  # Tensors with at most N values stay float32: norms and biases are small and sensitive to rounding.
+FILES = (
+    "encoder.onnx",
+    "decoder.onnx",
+    "golden.npz",
+    "README.md",
+    "config.json",
+)  # config.json has the checksums, so it is last
+TIE = 1e-3  # in levels; values closer to a rounding boundary can round differently on other machines
+TRIES = 30  # number of golden waveforms to try, to find one without ties
 
 
 def export(
     run: str | Path, out: str | Path, results: dict | None = None, same_encoder: str | Path | None = None
 ) -> dict:
-    """Export a run, and return the config that was written.
+    """Export a run, and return the contents of config.json.
 
     Args:
         run: folder of a run, with config.toml and checkpoint.safetensors.
         out: output folder, created if necessary.
-        results: measured quality for the model card (`results.json` of `silk compare`), if available.
-        same_encoder: folder of exported weights with the same encoder. The export decodes their tokens, and those that
-            they decode.
+        results: results of `silk compare` for the model card, if available.
+        same_encoder: folder of exported weights with the same encoder. The export accepts their tokens, and all tokens
+            that they accept.
 
     Raises:
         ArgumentError: the model does not use FSQ, `same_encoder` has another encoder, or `results` was measured with
@@ -71,7 +78,7 @@ def export(
     config, model, progress = load_run(run)
     if config.model.quantizer != "fsq":
         raise ArgumentError(
-            f"Only models with the quantizer fsq can be exported; the run {run} uses {config.model.quantizer}."
+            f"Only models with the quantizer fsq can be exported; the run '{run}' uses {config.model.quantizer}."
         )
     decodes = [] if same_encoder is None else decoded_ids(model, Path(same_encoder))
     try:
@@ -88,7 +95,7 @@ def export(
 def write_folder(
     out: Path, config: TrainConfig, model: SilkNetwork, progress: dict, results: dict | None, decodes: list[str]
 ) -> dict:
-    """Write all `FILES`, check the graphs against the network, and return the content of config.json."""
+    """Write all `FILES`, check the graphs against the network, and return the contents of config.json."""
     described: dict[str, dict[str, Any]] = {}
     for name, graph in (("encoder", EncoderGraph(model)), ("decoder", DecoderGraph(model))):
         data = to_onnx(graph)
@@ -110,33 +117,34 @@ def write_folder(
 
 
 def decoded_ids(model: SilkNetwork, folder: Path) -> list[str]:
-    """Return the ids of the codecs whose tokens have the meaning of the model's: those of `folder`.
+    """Return the codec ids whose tokens the model can decode: that of the weights in `folder`, and those in its config.
 
     Raises:
-        ArgumentError: the encoders differ. WeightsError: the folder's graphs are missing or damaged.
+        ArgumentError: the encoders differ.
+        WeightsError: the graphs in `folder` are missing or damaged.
     """
     config = WeightsConfig.read(folder)
     found = graph_weights(folder, config.encoder)
     for name, parameter in model.encoder.named_parameters(prefix="encoder"):
         if name not in found or not torch.equal(found[name], parameter):
-            raise ArgumentError(f"The encoder of {folder} must equal the run's; {name} differs.")
+            raise ArgumentError(f"The encoder in '{folder}' must equal that of the run; the weights '{name}' differ.")
     return [f"{config.name}@{config.weights_hash}", *config.decodes]
 
 
 def sizes(config: ModelConfig) -> dict[str, int | float]:
-    """Return the sizes that rebuild the network. The quantizer is FSQ in every export."""
+    """Return the sizes that are needed to rebuild the network. The quantizer of an export is always FSQ."""
     return {name: value for name, value in asdict(config).items() if name != "quantizer"}
 
 
 def load_run(run: Path) -> tuple[TrainConfig, SilkNetwork, dict]:
-    """Return a run's config, its averaged model (weights rounded to float16, as they will be stored) and its progress.
+    """Return the config of a run, its averaged model with weights rounded to float16, and its progress.
 
     Raises:
-        WeightsError: the run does not exist, or is damaged.
-        ArgumentError: its config is invalid.
+        WeightsError: the checkpoint does not exist or is damaged.
+        ArgumentError: the config is invalid.
     """
     if not (run / "checkpoint.safetensors").exists():
-        raise WeightsError(f"The run {run} has no checkpoint.safetensors. Train first: silk train CONFIG.")
+        raise WeightsError(f"The run '{run}' has no checkpoint.safetensors. Train it first: silk train CONFIG -o {run}")
     config = load_config(run / "config.toml")
     groups, progress = checkpoint.load(run / "checkpoint.safetensors")
     model = SilkNetwork(config.model).eval()
@@ -149,7 +157,7 @@ def load_run(run: Path) -> tuple[TrainConfig, SilkNetwork, dict]:
 
 
 class EncoderGraph(nn.Module):
-    """Wrap the encoder for the export: it includes the mel and returns levels."""
+    """Wrap the encoder for export, with the log-mel spectrogram before it and the quantizer after it."""
 
     def __init__(self, model: SilkNetwork):
         super().__init__()
@@ -159,7 +167,12 @@ class EncoderGraph(nn.Module):
         self.register_buffer("mel_basis", windowed_dft())
 
     def forward(self, wave: Tensor, states: list[Tensor]) -> list[Tensor]:
-        """Return the mel [B, F * 40, 128], latent and levels [B, F, 128], and next states of a wave [B, F * 9600]."""
+        """Return the mel [B, F * 40, 128], the latent and levels [B, F, 128], and the next states.
+
+        Args:
+            wave: samples, [B, F * 9600].
+            states: all states of the encoder.
+        """
         seen = torch.cat([states[0], wave], dim=1)
         mel = log_mel(seen, self.mel_basis, self.encoder.mel.filters)
         latent, next_states = self.encoder(mel, states[1:])
@@ -169,30 +182,31 @@ class EncoderGraph(nn.Module):
 
 
 class DecoderGraph(nn.Module):
-    """Wrap the decoder for the export: it takes levels and returns a wave."""
+    """Wrap the decoder for export, with levels as its input."""
 
     def __init__(self, model: SilkNetwork):
         super().__init__()
-        self.decoder, self.quantizer = copy.deepcopy(model.decoder), model.quantizer  # The network must not change.
+        self.decoder, self.quantizer = copy.deepcopy(model.decoder), model.quantizer  # The network is not changed.
         self.shapes = model.decoder.state_shapes()
         self.inputs, self.outputs = ["levels"], ["wave"]
         self.register_buffer("inverse_basis", inverse_dft())
-        self.decoder.head.inverse = self.inverse  # type: ignore[method-assign]  # the same transform as a matrix product
+        self.decoder.head.inverse = self.inverse  # type: ignore[method-assign]  # as a matrix product
 
     def inverse(self, real: Tensor, imaginary: Tensor) -> Tensor:
-        """Return the real inverse FFT [B, T, 720] of real and imaginary parts [B, T, 361]."""
+        """Return the inverse real FFT [B, T, 720] of real and imaginary parts [B, T, 361]."""
         return torch.cat([real, imaginary], dim=-1) @ self.inverse_basis
 
     def forward(self, levels: Tensor, states: list[Tensor]) -> list[Tensor]:
-        """Return the wave [B, F * 9600] of levels uint8 [B, F, 128], and the next states."""
+        """Return the samples [B, F * 9600] for levels uint8 [B, F, 128], and the next states."""
         wave, next_states = self.decoder(self.quantizer.decode(levels), states)
         return [wave, *next_states]
 
 
 def inverse_dft() -> Tensor:
-    """Return the inverse DFT as a matrix float32 [722, 720].
+    """Return the matrix of the inverse DFT, float32 [722, 720].
 
-    Row k < 361 is c cos(2 pi k n / 720), and row 361 + k is -c sin(2 pi k n / 720). c is 2/720, and 1/720 at the ends.
+    Row k < 361 is c cos(2 pi k n / 720), and row 361 + k is -c sin(2 pi k n / 720). c is 1/720 for the first and the
+    last k, and 2/720 for all others.
     """
     steps = np.arange(WINDOW // 2 + 1)[:, None] * np.arange(WINDOW)[None, :]
     both = np.concatenate([steps, steps + 3 * WINDOW // 4], axis=0) % WINDOW
@@ -200,14 +214,14 @@ def inverse_dft() -> Tensor:
 
 
 def inverse_weights() -> np.ndarray:
-    """Return the weights float32 [722, 1] of the real and imaginary parts in the inverse transform."""
+    """Return the weights of the real and imaginary parts in the inverse DFT, float32 [722, 1]."""
     weights = np.full(WINDOW // 2 + 1, 2 / WINDOW, dtype=np.float32)
     weights[[0, -1]] = 1 / WINDOW
     return np.concatenate([weights, -weights])[:, None]
 
 
 def to_onnx(graph: EncoderGraph | DecoderGraph) -> bytes:
-    """Return the graph as an ONNX file, for any batch size and number of frames, with float16 weights."""
+    """Return the graph as bytes of an ONNX file with float16 weights, for any batch size and number of frames."""
     batch, frames = 2, 3
     states = fresh_states(graph.shapes, batch, torch.device("cpu"))
     batch_dim, frame_dim = torch.export.Dim("batch"), torch.export.Dim("frames", max=4096)
@@ -217,7 +231,7 @@ def to_onnx(graph: EncoderGraph | DecoderGraph) -> bytes:
         first, shape = torch.zeros(batch, frames, LATENT_WIDTH, dtype=torch.uint8), {0: batch_dim, 1: frame_dim}
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # The exporter warns about its own deprecations.
+        warnings.simplefilter("ignore")  # The exporter warns about deprecations in its own code.
         program = torch.onnx.export(
             graph.eval(), (first, states), dynamo=True, opset_version=OPSET, verbose=False,
             input_names=[*graph.inputs, *graph.shapes],
@@ -228,7 +242,7 @@ def to_onnx(graph: EncoderGraph | DecoderGraph) -> bytes:
     compute_tables(model)
     name_weights(model, dict(graph.named_parameters()))
     store_half(model)
-    # The exporter's metadata contains line numbers of the source code, so it would make exports irreproducible.
+    # The exporter's metadata contains line numbers of source code. Without it, exports are reproducible.
     del model.metadata_props[:]
     del model.graph.value_info[:]
     for output in model.graph.output:
@@ -243,7 +257,7 @@ def to_onnx(graph: EncoderGraph | DecoderGraph) -> bytes:
 
 
 def compute_tables(model: onnx.ModelProto) -> None:
-    """Replace the stored Fourier bases and mel filters by nodes that compute them bit-exactly.
+    """Replace the stored Fourier bases and mel filters by nodes that compute the same bits.
 
     The runtime folds these nodes into constants.
     """
@@ -257,10 +271,10 @@ def compute_tables(model: onnx.ModelProto) -> None:
 
 
 def basis_nodes(name: str) -> Nodes:
-    """Return nodes that look up a Fourier basis in a table of one period of the cosine.
+    """Return nodes that look up a Fourier basis in a table with one period of the cosine.
 
-    Cosines computed by a runtime differ in the last digits between machines. The logarithm of a quiet band beside loud
-    ones depends on those digits.
+    If a runtime computed the cosines, their last digits would differ between machines. The logarithm of a quiet band
+    next to loud bands depends on those digits.
     """
     is_mel = name == "mel_basis"
     rows, columns, n = (N_FFT, N_FFT // 2 + 1, N_FFT) if is_mel else (WINDOW // 2 + 1, WINDOW, WINDOW)
@@ -280,8 +294,8 @@ def basis_nodes(name: str) -> Nodes:
 def filter_nodes(name: str) -> Nodes:
     """Return nodes that compute the mel filters [513, 128] from a sparse form.
 
-    For each bin, the form holds the index of its first triangle and the heights of that and the next one. Triangles end
-    where their neighbours peak, so each bin lies in at most two of the 128 triangles.
+    The sparse form has the index of each bin's first triangle, and the heights of this triangle and the next one.
+    A triangle ends where its neighbors peak, so each bin lies in at most two of the 128 triangles.
     """
     filters = filterbank()
     first = np.minimum((filters != 0).argmax(axis=1), N_MELS - 2)
@@ -297,11 +311,11 @@ def filter_nodes(name: str) -> Nodes:
 
 
 class Nodes:
-    """Build a small chain of ONNX nodes whose names share a prefix.
+    """Collect ONNX nodes whose names share a prefix.
 
     Attributes:
-        list: the nodes, in order.
-        constants: the constants that they use.
+        list: nodes, in order of execution.
+        constants: constants that the nodes use.
     """
 
     def __init__(self, prefix: str):
@@ -327,9 +341,9 @@ class Nodes:
 
 
 def name_weights(model: onnx.ModelProto, parameters: dict[str, Tensor]) -> None:
-    """Rename folded weights to their parameter's name, with ``.T`` if transposed.
+    """Rename the weights in the graph to the names of their parameters, with ``.T`` if they are transposed.
 
-    The names allow comparing two exports, and loading a network from one (`load_weights`).
+    With these names, exports can be compared, and `load_weights` can load a network from an export.
     """
     parts: dict[str, np.ndarray] = {}
     for name, parameter in parameters.items():
@@ -355,7 +369,7 @@ def name_weights(model: onnx.ModelProto, parameters: dict[str, Tensor]) -> None:
 
 
 def store_half(model: onnx.ModelProto) -> None:
-    """Store float32 weights of more than 1,024 values as float16, each followed by a cast."""
+    """Store float32 weights with more than 1,024 values as float16, each followed by a cast."""
     casts = []
     for tensor in list(model.graph.initializer):
         if tensor.data_type != TensorProto.FLOAT or np.prod(tensor.dims) <= SMALL:
@@ -369,9 +383,9 @@ def store_half(model: onnx.ModelProto) -> None:
 
 
 def write_golden(model: SilkNetwork, out: Path) -> None:
-    """Write a synthetic wave with its levels and its decoded wave, for tests in any language.
+    """Write a synthetic waveform, its levels and its decoded waveform, for tests in any language.
 
-    A synthetic wave has no licence. It is the first of `TRIES` waves whose latent values all stay away from the
+    A synthetic waveform needs no license. It is the first of `TRIES` waveforms whose latent values are all far from
     rounding boundaries, so that machines with different rounding return the same levels.
     """
     graph, clearances = EncoderGraph(model), {}
@@ -386,9 +400,9 @@ def write_golden(model: SilkNetwork, out: Path) -> None:
 
 
 def golden_wave(seed: int) -> np.ndarray:
-    """Return a synthetic wave float32 [51120], 2.13 s: a gliding voice in syllables, hiss, and faint noise.
+    """Return a synthetic waveform of 2.13 s, float32 [51120]: voiced syllables with gliding pitch, hiss, faint noise.
 
-    Without the noise, the bands above the voice would contain only rounding errors, which differ between machines.
+    Without the faint noise, bands above the voice would contain only rounding errors, which differ between machines.
     """
     rng = np.random.default_rng(seed)
     seconds = np.arange(int(2.13 * SAMPLE_RATE)) / SAMPLE_RATE
@@ -403,7 +417,7 @@ def golden_wave(seed: int) -> np.ndarray:
 
 @torch.inference_mode()
 def clearance(graph: EncoderGraph, wave: np.ndarray) -> float:
-    """Return the smallest distance of a wave's latent to a boundary between two levels, in levels, 0 .. 0.5."""
+    """Return the smallest distance of a latent value to a rounding boundary, in levels, 0..0.5."""
     padded = torch.from_numpy(np.pad(wave, (0, -len(wave) % FRAME + LOOKAHEAD)))[None]
     states = fresh_states(graph.shapes, 1, torch.device("cpu"))
     states[0][:, HISTORY:] = padded[:, :LOOKAHEAD]
@@ -412,10 +426,10 @@ def clearance(graph: EncoderGraph, wave: np.ndarray) -> float:
 
 
 def check_parity(model: SilkNetwork, out: Path) -> None:
-    """Check that the exported graphs return the tokens of the network, and its wave to within 1e-4.
+    """Check that the exported graphs return the network's levels exactly, and its samples to within 1e-4.
 
     Raises:
-        WeightsError: the levels or the wave differ.
+        WeightsError: the levels or the samples differ.
     """
     from silkcodec.silk import Silk
 
@@ -427,28 +441,28 @@ def check_parity(model: SilkNetwork, out: Path) -> None:
     if different or error > 1e-4:
         raise WeightsError(
             f"The export does not match its network: {different} of {golden['levels'].size} levels differ, and the"
-            f" largest difference of the wave is {error:.1e}. Keep the run and report this."
+            f" samples differ by up to {error:.1e}. Keep the run and report this as a bug."
         )
 
 
 def load_weights(model: SilkNetwork, folder: Path) -> None:
-    """Load a network from an exported folder, to continue training from published weights.
+    """Load the weights of an exported folder into a network, to continue training from them.
 
     Raises:
-        WeightsError: the graphs in the folder are missing, damaged, or for another network.
+        WeightsError: the graphs in the folder are missing, damaged, or for a network with other sizes.
     """
     parameters = dict(model.named_parameters())
     config = WeightsConfig.read(folder)
     found = graph_weights(folder, config.encoder) | graph_weights(folder, config.decoder)
-    for name in ("decoder.head.noise.weight", "decoder.head.noise.bias"):  # Older weights do not have them.
+    for name in ("decoder.head.noise.weight", "decoder.head.noise.bias"):  # older weights do not have them
         if name in parameters and name not in found:
             found[name] = parameters[name].detach()
     wrong = [name for name, p in parameters.items() if name not in found or found[name].shape != p.shape]
     wrong += [name for name in found if name.startswith("decoder.head.noise.") and name not in parameters]
     if wrong:
         raise WeightsError(
-            f"The weights in {folder} do not match [model] in the config: {len(wrong)} tensors differ, e.g. {wrong[0]}."
-            " Set [model] to the sizes that they were trained with."
+            f"The weights in '{folder}' do not match [model] in the config: {len(wrong)} tensors differ, for example"
+            f" {wrong[0]}. Set [model] to the sizes of the weights."
         )
     with torch.no_grad():
         for name, parameter in parameters.items():
@@ -456,7 +470,7 @@ def load_weights(model: SilkNetwork, folder: Path) -> None:
 
 
 def graph_weights(folder: Path, graph: GraphConfig) -> dict[str, Tensor]:
-    """Return the weights of an exported graph by the names of the network's parameters, as float32.
+    """Return the float32 weights of an exported graph by parameter name.
 
     Raises:
         WeightsError: the graph is missing or damaged.
@@ -464,11 +478,13 @@ def graph_weights(folder: Path, graph: GraphConfig) -> dict[str, Tensor]:
     try:
         initializers = onnx.load_model_from_string(graph.verified_bytes(folder)).graph.initializer
     except DecodeError as error:
-        raise WeightsError(f"Cannot read the weights in '{folder}': {error}. Pass a silk export.") from None
+        raise WeightsError(
+            f"Cannot read the weights in '{folder}': {error}. Pass a folder that silk export wrote."
+        ) from None
     found: dict[str, Tensor] = {}
     for tensor in initializers:
         value = torch.from_numpy(numpy_helper.to_array(tensor).copy())
-        name = tensor.name.removesuffix(".half")  # as `name_weights` and `store_half` named them
+        name = tensor.name.removesuffix(".half")  # `store_half` adds .half, and `name_weights` adds .T
         value = value.float() if value.dtype == torch.float16 else value
         found[name.removesuffix(".T")] = value.T if name.endswith(".T") else value
     return found

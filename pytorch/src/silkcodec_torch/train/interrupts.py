@@ -1,4 +1,4 @@
-"""Turn Ctrl-C and SIGTERM into a flag that the training loop checks between two steps."""
+"""Turn Ctrl-C and SIGTERM into a flag that the training loop checks after each step."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from types import FrameType
 
 
 class Interrupts:
-    """Set `requested` at the first SIGINT or SIGTERM within the context. A second signal has its previous effect.
+    """Set `requested` at the first SIGINT or SIGTERM within the context. A second signal has its usual effect.
 
-    Python allows signal handlers in the main thread only, so `requested` stays false in other threads.
+    Python allows signal handlers only in the main thread, so `requested` stays false in other threads.
     """
 
     def __init__(self) -> None:
@@ -29,9 +29,8 @@ class Interrupts:
 
     def _request(self, number: int, frame: FrameType | None) -> None:
         self.requested = True
-        os.write(
-            2, b"stopping after this step; press Ctrl-C again to stop immediately\n"
-        )  # print is not safe in a handler
+        # print is not safe in a signal handler.
+        os.write(2, b"stopping after this step; press Ctrl-C again to stop immediately\n")
         self._restore()
 
     def _restore(self) -> None:

@@ -1,13 +1,13 @@
-"""Train a codec in one run folder, and resume the run from its last checkpoint.
+"""Train a codec in a run folder, and resume the run from its last checkpoint.
 
     <run>/config.toml              the complete config, saved at the start
     <run>/checkpoint.safetensors   everything needed to resume, written every few minutes
-    <run>/stable.safetensors       the same, saved before the learning rate decays in the last stage
-    <run>/history.jsonl            one line per validation: its scores, and the mean training losses since the last one
+    <run>/stable.safetensors       the same, saved before the learning rate decays in a stage
+    <run>/history.jsonl            one line per validation: scores, and mean training losses since the last line
     <run>/tensorboard/             logs for TensorBoard
     <run>/audio/                   decoded validation clips
 
-On several GPUs, run ``torchrun --nproc-per-node 8 -m silkcodec.cli train CONFIG -o RUN``. Each process takes its
+To use several GPUs, run ``torchrun --nproc-per-node 8 -m silkcodec.cli train CONFIG -o RUN``. Each process computes its
 share of the batch (PyTorch DDP).
 """
 
@@ -48,18 +48,18 @@ INTERRUPTED = 130  # exit status that a shell reports for Ctrl-C
 
 
 def train(config_path: str | Path, run: str | Path, overrides: list[str] | None = None) -> None:
-    """Train with a config into the folder `run`, and resume from its checkpoint if there is one.
+    """Train a codec, and resume from the checkpoint in `run` if there is one.
 
     Args:
         config_path: a TOML file, or the name of a packaged config.
-        run: folder of this run, created if it does not exist.
+        run: folder of the run, created if it does not exist.
         overrides: values that override the config, as ``key.path=value``.
 
     Raises:
         ArgumentError: the config or its data folder is invalid.
-        WeightsError: the checkpoint, or the weights of `init`, are damaged or do not match the config.
+        WeightsError: the checkpoint or the weights in `init` are damaged, or do not match the config.
         OutputError: the run folder or the cache cannot be written.
-        SilkError: the loss is no longer finite. The last checkpoint is kept.
+        SilkError: the gradient was not finite in too many consecutive steps. The last checkpoint is kept.
         SystemExit: the run was interrupted (Ctrl-C, SIGTERM) and saved a checkpoint. The status is 130.
     """
     config = load_config(config_path, overrides or ())
@@ -69,19 +69,19 @@ def train(config_path: str | Path, run: str | Path, overrides: list[str] | None 
 
 
 class Trainer:
-    """Run the training: hold the model, its moving average, the optimisers and the progress."""
+    """Run the training of a model, and hold its moving average, the optimizers and the progress."""
 
     def __init__(self, config: TrainConfig, run: Path):
         self.config, self.folder = config, run
         self.rank, self.world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
         if config.optim.batch_crops % self.world:
             raise ArgumentError(
-                f"optim.batch_crops must be a multiple of {self.world}, the number of processes; "
-                f"got {config.optim.batch_crops}."
+                f"optim.batch_crops must be a multiple of {self.world}, the number of processes;"
+                f" got {config.optim.batch_crops}."
             )
         self.device = self._device()
         self.dtype = arithmetic(config.optim.precision, self.device)
-        self.recognizer = self._recognizer()  # not saved in checkpoints, because the config names its weights
+        self.recognizer = self._recognizer()  # not in checkpoints, because the config names its weights
         if config.optim.threads:
             torch.set_num_threads(config.optim.threads)
         torch.manual_seed(config.seed)
@@ -97,11 +97,11 @@ class Trainer:
         self.discriminators = self._discriminators()
         self.optimizers = self._optimizers()
         self.stage_index, self.step, self.steps_in_stage = 0, 0, 0
-        self.seconds, self.seconds_in_stage = 0.0, 0.0  # spent in training steps, including earlier processes
+        self.seconds, self.seconds_in_stage = 0.0, 0.0  # time in training steps, including earlier processes
         self.validated_step = -1  # step of the last validation
-        self.stable_stage = -1  # the stage whose weights before the decay are in stable.safetensors
-        self.skipped, self.skipped_in_row = 0, 0  # steps without a finite gradient
-        self.finished = False  # whether the average was adjusted after the last stage
+        self.stable_stage = -1  # stage of the weights in stable.safetensors
+        self.skipped, self.skipped_in_row = 0, 0  # number of steps without a finite gradient
+        self.finished = False  # whether the averaged weights are adjusted already
         if (file := run / "checkpoint.safetensors").exists():
             self._resume(file)
         elif config.init:
@@ -109,20 +109,20 @@ class Trainer:
         if self.rank == 0:
             self._open_folder()
 
-    # -- set-up ---------------------------------------------------------------------------------
+    # -- setup ----------------------------------------------------------------------------------
 
     def _device(self) -> torch.device:
         if self.world > 1:
             torch.distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
         if not torch.cuda.is_available():
             return torch.device("cpu")
-        torch.backends.cudnn.benchmark = True  # the shapes of a run never change
+        torch.backends.cudnn.benchmark = True  # the shapes do not change during a run
         torch.cuda.set_device(local := int(os.environ.get("LOCAL_RANK", 0)))
         return torch.device("cuda", local)
 
     def _pack(self, split: str, cache: Path) -> Pack:
         if self.rank > 0:
-            torch.distributed.barrier()  # The first process decodes; the others use its cache.
+            torch.distributed.barrier()  # The first process decodes, and the others use its cache.
             return pack(self.config.data, split, cache)
         found = pack(self.config.data, split, cache, self.progress.say)
         self.progress.say(f"{split}: {len(found.clips)} files, {found.hours:.2f} h")
@@ -139,13 +139,13 @@ class Trainer:
     def _recognizer(self) -> RecognizerLoss | None:
         if not any(stage.losses.get("recognizer") for stage in self.config.stage):
             return None
-        # It is not compiled: matrix products take nearly all of its time, so minutes of compiling would save only 5 %.
+        # It is not compiled: matrix products take nearly all of its time, so compilation saves only 5 %.
         return load_recognizer(self.config.recognizer, self.dtype).to(self.device)
 
     def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """Return the optimisers: Muon for the matrices of the blocks, AdamW for all other parameters.
+        """Return the optimizers: Muon for the matrices of the blocks, and AdamW for all other parameters.
 
-        The others are the first and last layers, filters, norms and biases.
+        AdamW updates the first and last layers, filters, norms and biases.
         """
         optim = self.config.optim
         outer = ("encoder.embed", "decoder.head", "position", "depthwise")
@@ -175,7 +175,7 @@ class Trainer:
         return groups
 
     def save(self, name: str = "checkpoint.safetensors") -> None:
-        """Write everything that is needed to resume to a file in the run folder."""
+        """Write everything that is needed to resume the run to a file in its folder."""
         where: dict[str, float] = {"stage": self.stage_index, "steps_in_stage": self.steps_in_stage, "step": self.step}
         where |= {"seconds": self.seconds, "seconds_in_stage": self.seconds_in_stage, "skipped": self.skipped}
         where |= {"stable_stage": self.stable_stage, "finished": self.finished}
@@ -190,11 +190,11 @@ class Trainer:
         self._restore_optimizers(self.optimizers, groups, file)
         self.stage_index, self.steps_in_stage = progress["stage"], progress["steps_in_stage"]
         self.step, self.seconds = progress["step"], progress["seconds"]
-        self.seconds_in_stage = progress.get("seconds_in_stage", 0.0)  # absent from checkpoints of earlier versions
+        self.seconds_in_stage = progress.get("seconds_in_stage", 0.0)  # earlier versions did not save it
         self.skipped = progress.get("skipped", 0)
         self.stable_stage = progress.get("stable_stage", self.stage_index)
         self.finished = progress.get("finished", False) and self.stage_index >= len(self.config.stage)
-        self.progress.say(f"resumed at step {self.step}, {self.seconds / 3600:.2f} h into the run")
+        self.progress.say(f"resumed at step {self.step}, after {self.seconds / 3600:.2f} h of training")
 
     def _restore_optimizers(self, names: Iterable[str], groups: dict[str, dict[str, Tensor]], file: Path) -> None:
         for name in names:
@@ -202,12 +202,12 @@ class Trainer:
                 checkpoint.restore_optimizer(self.optimizers[name], tensors, file)
 
     def _start_from(self, source: Path) -> None:
-        """Load the network and its average from exported weights, a run's average, or a checkpoint's raw weights.
+        """Load the network from exported weights, from a run (averaged weights) or from a checkpoint (raw weights).
 
-        The optimiser state is loaded too if the other run used the same optimisers; without it, the first steps would
-        have to estimate it again. The discriminators are loaded if they have the same sizes.
+        The optimizer state is loaded too if the other run used the same optimizers. The discriminators are loaded if
+        they have the same sizes.
         """
-        is_checkpoint = source.suffix == ".safetensors"  # A checkpoint's optimiser state belongs to its raw weights.
+        is_checkpoint = source.suffix == ".safetensors"  # its optimizer state belongs to the raw weights
         if (file := source if is_checkpoint else source / "checkpoint.safetensors").exists():
             groups, _ = checkpoint.load(file)
             checkpoint.fill(self.model, groups, "model" if is_checkpoint else "ema", file)
@@ -219,12 +219,12 @@ class Trainer:
             if ours == {name for name in ("adamw", "muon") if groups.get(f"optimizer_{name}")}:
                 self._restore_optimizers(ours, groups, file)
         elif (source / "config.json").exists():
-            from silkcodec_torch.train.export import load_weights  # Only this case needs onnx.
+            from silkcodec_torch.train.export import load_weights  # It imports onnx, which only this case needs.
 
             load_weights(self.model, source)
         else:
-            raise WeightsError(f"init must be a folder of exported weights or a run; '{source}' is neither.")
-        self.progress.say(f"starting from the weights of {source}")
+            raise WeightsError(f"init must be a folder of exported weights, a run or a checkpoint; got '{source}'.")
+        self.progress.say(f"starting from the weights in {source}")
         if reset := stuck.reset(self.model, self.valid_waves):
             self.progress.say(f"reset dimensions that were stuck on one level: {', '.join(map(str, reset))}")
         self.ema.load_state_dict(self.model.state_dict())
@@ -240,7 +240,7 @@ class Trainer:
     # -- the loop -------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Run all remaining stages, then validate. Raises as `train` does."""
+        """Run all remaining stages, then validate. The exceptions are those of `train`."""
         with Interrupts() as interrupts, self.progress, closing(self.batches):
             stages = self.config.stage
             if self.stage_index >= len(stages):
@@ -262,8 +262,8 @@ class Trainer:
             part.requires_grad_(stage.train_encoder)
         self.model.decoder.requires_grad_(stage.train_decoder)
         if not stage.train_encoder and self.steps_in_stage == 0:
-            # Freeze the averaged encoder, because the average is exported. The decoder is then trained on the tokens
-            # that it gets in use.
+            # Freeze the averaged encoder, which is exported. The decoder is then trained on the tokens that it decodes
+            # after the export.
             self.model.encoder.load_state_dict(self.ema.encoder.state_dict())
             self.model.quantizer.load_state_dict(self.ema.quantizer.state_dict())
         self.model.quantizer.train(stage.train_encoder)  # Learned codebooks are frozen with the encoder.
@@ -273,7 +273,7 @@ class Trainer:
         while done < 1:
             if self.rank == 0 and done >= 1 - stage.decay_share and self.stable_stage != self.stage_index:
                 self.stable_stage = self.stage_index
-                self.save("stable.safetensors")  # Later runs can start here, before the learning rate decays.
+                self.save("stable.safetensors")  # A later run can start from it.
             begun = time.monotonic()
             values = self._step(stage, done, network, spectral)
             self.step, self.steps_in_stage = self.step + 1, self.steps_in_stage + 1
@@ -307,11 +307,11 @@ class Trainer:
         self.save()
 
     def _done(self, stage: StageConfig) -> float:
-        """Return the completed share of a stage: 0 at its start, 1 at its end."""
+        """Return the completed share of a stage, 0..1."""
         if stage.steps:
             return self.steps_in_stage / stage.steps
         seconds = torch.tensor(self.seconds_in_stage, dtype=torch.float64)
-        if self.world > 1:  # Times differ between processes, but all must stop at the same step.
+        if self.world > 1:  # Times differ between processes, but all of them must stop at the same step.
             torch.distributed.broadcast(seconds := seconds.to(self.device), src=0)
         return min(1.0, float(seconds) / (60 * stage.minutes))
 
@@ -319,13 +319,13 @@ class Trainer:
         """Save a checkpoint and exit with status 130."""
         if self.rank == 0:
             self.save()
-            self.progress.say(f"interrupted; saved step {self.step}; rerun the same command to resume")
+            self.progress.say(f"interrupted and saved at step {self.step}; rerun the same command to resume")
         if self.world > 1:
             torch.distributed.destroy_process_group()
         raise SystemExit(INTERRUPTED)
 
     def _any(self, flag: bool) -> bool:
-        """Return whether the flag is true in any process, because all processes must take the same branch."""
+        """Return whether the flag is true in any process, so that all processes take the same branch."""
         if self.world == 1:
             return flag
         votes = torch.tensor(float(flag), device=self.device)
@@ -342,14 +342,14 @@ class Trainer:
         return torch.compile(network, dynamic=False), torch.compile(self.losses, dynamic=False)
 
     def _batch(self, step: int) -> Tensor:
-        """Return this process's crops of a step, on the CPU: float32 [B, crop_frames * 9600 + 480]."""
+        """Return the crops of this process for a step, on the CPU, float32 [B, crop_frames * 9600 + 480]."""
         config = self.config
         share = config.optim.batch_crops // self.world
         batch = crops(self.data["train"], config.data, share, config.seed * 1009 + self.rank, step)
         return batch.pin_memory() if self.device.type == "cuda" else batch
 
     def _step(self, stage: StageConfig, done: float, network: Any, spectral: Any) -> dict[str, float]:
-        """Train on one batch and return the values to log. `done` is the completed share of the stage."""
+        """Train on one batch, and return the values to log. `done` is the completed share of the stage."""
         config = self.config
         batch = self.batches.take(self.step).to(self.device, non_blocking=True)
         target = batch[:, : config.data.crop_frames * FRAME]
@@ -376,11 +376,11 @@ class Trainer:
         if config.adversary.ramp_steps and "adversarial" in weights:
             weights["adversarial"] *= min(1.0, self.steps_in_stage / config.adversary.ramp_steps)
         total = reconstruction.loss + sum(weight * terms[name] for name, weight in weights.items() if weight)
-        # The graph includes the discriminators, but only the codec needs gradients. DDP must see the plain call.
+        # The graph includes the discriminators, but only the codec needs gradients. With DDP, `inputs` must be None.
         codec = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         total.backward(inputs=codec if self.world == 1 else None)
         if discriminators is not None:
-            discriminators.zero_grad(set_to_none=True)  # DDP has computed them.
+            discriminators.zero_grad(set_to_none=True)  # They have gradients with DDP.
             self._update_discriminators(stage, done, gradients)
         values["gradient"] = float(nn.utils.clip_grad_norm_(self.model.parameters(), config.optim.clip_norm))
         if self._any(not math.isfinite(values["gradient"] + float(total.detach()))):
@@ -398,10 +398,10 @@ class Trainer:
         return values | {name: float(term.detach()) for name, term in terms.items()} | {"learning_rate": rate}
 
     def _segment(self) -> slice:
-        """Return the slice of a crop that the discriminators get in this step."""
+        """Return the segment of each crop that the discriminators process in this step."""
         n_crop = self.config.data.crop_frames * FRAME
         n_samples = round(self.config.adversary.crop_s * SAMPLE_RATE) or n_crop
-        # A separate generator keeps the batches independent of `crop_s`.
+        # With a separate generator, the batches do not depend on `crop_s`.
         begin = int(np.random.default_rng((self.config.seed, self.step, 1)).integers(n_crop - n_samples + 1))
         return slice(begin, begin + n_samples)
 
@@ -417,7 +417,7 @@ class Trainer:
         self.model.zero_grad(set_to_none=True)
         self.skipped, self.skipped_in_row = self.skipped + 1, self.skipped_in_row + 1
         self.progress.say(
-            f"step {self.step + 1}: skipped, because its gradient is not finite ({self.skipped} skipped so far)"
+            f"step {self.step + 1}: skipped, because the gradient is not finite ({self.skipped} skipped so far)"
         )
         if self.skipped_in_row >= MAX_SKIPPED:
             raise SilkError(
@@ -426,34 +426,34 @@ class Trainer:
             )
 
     def _positions(self, batch: int) -> Tensor | None:
-        """Return the start positions of two draws of the decoder's noise, float32 [2, B], or None without noise."""
+        """Return the start positions of two draws of the decoder's noise, float32 [2, B]; None without noise."""
         if not self.config.model.noise:
             return None
         rng = np.random.default_rng((self.config.seed, self.step, self.rank, 2))
         return torch.from_numpy(rng.integers(NOISE_LENGTH, size=(2, batch)).astype(np.float32)).to(self.device)
 
     def _compare(self, target: Tensor, wave: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the discriminators' loss and the codec's losses, for originals and decoded waves.
+        """Return the loss of the discriminators, and the codec's losses, for originals and decoded audio.
 
-        Both use the same scores and feature maps, so those of the originals are computed once per step.
+        Both use the same scores and feature maps, so the originals are processed only once per step.
         """
         assert self.discriminators is not None
         original, decoded = at_one_level(*(both[:, self._segment()] for both in (target, wave)))
-        with self._autocast():  # In one batch, the codec's backward pass would include the originals.
+        with self._autocast():  # Two batches keep the originals out of the codec's backward pass.
             real, fake = self.discriminators(original), self.discriminators(decoded)
         return discriminator_loss(real, fake), adversarial_losses(real, fake)
 
     def _discriminator_gradients(self, loss: Tensor, keep: bool) -> list[Tensor] | None:
-        """Return the discriminators' gradients, or None in steps without an update. `keep` retains the graph."""
+        """Return the gradients of the discriminators; None in steps without an update. `keep` retains the graph."""
         if self.step % self.config.adversary.every_steps:
             return None
         assert self.discriminators is not None
         return list(torch.autograd.grad(loss, list(self.discriminators.parameters()), retain_graph=keep))
 
     def _update_discriminators(self, stage: StageConfig, done: float, gradients: list[Tensor] | None) -> None:
-        """Update the discriminators with these gradients.
+        """Update the discriminators with these gradients, if there are any.
 
-        Call it after the backward pass of the codec, which needs the weights before the update.
+        Call this after the backward pass of the codec, which needs the weights from before the update.
         """
         if gradients is None:
             return
@@ -463,7 +463,7 @@ class Trainer:
             for gradient in gradients:
                 torch.distributed.all_reduce(gradient)
                 gradient /= self.world
-        if not math.isfinite(float(nn.utils.get_total_norm(gradients))):  # equal in all processes after the reduction
+        if not math.isfinite(float(nn.utils.get_total_norm(gradients))):  # the same in all processes
             return
         for parameter, gradient in zip(self.discriminators.parameters(), gradients, strict=True):
             parameter.grad = gradient
@@ -474,13 +474,13 @@ class Trainer:
 
     @torch.no_grad()
     def _average(self) -> None:
-        """Update the moving average. After a random initialisation, its decay grows from 0.1."""
+        """Update the moving average. If training starts from random weights, its decay grows from 0.1."""
         decay = self.config.optim.ema_decay
         if not self.config.init:
             decay = min(decay, (1 + self.step) / (10 + self.step))
         torch._foreach_lerp_(list(self.ema.parameters()), list(self.model.parameters()), 1 - decay)
         for mine, theirs in zip(self.ema.buffers(), self.model.buffers(), strict=True):
-            mine.copy_(theirs)  # Learned codebooks are already running means; other buffers are constant.
+            mine.copy_(theirs)  # Learned codebooks are running means already, and other buffers are constant.
 
     def _validate(self) -> None:
         scores = validate(self.ema, self.valid_waves, self.folder / "audio" / f"step_{self.step:07d}")
@@ -494,10 +494,11 @@ def _same_shapes(module: nn.Module, tensors: dict[str, Tensor] | None) -> bool:
 
 
 def at_one_level(target: Tensor, wave: Tensor) -> tuple[Tensor, Tensor]:
-    """Scale each target and its wave, float32 [B, T], by one gain so that the target has a root mean square of 1.
+    """Scale originals and decoded audio, float32 [B, T], so that each original has a root mean square of 1.
 
-    The gain is at most 60 dB. Most recordings have a level near 0.05, at which the first layers of the discriminators
-    hardly respond. With this scaling, their scores are four times as far apart after 150 steps (docs/training.md).
+    An original and its decoded audio get the same gain, at most 60 dB. Most recordings have a level near 0.05, at which
+    the first layers of the discriminators hardly respond. With this scaling, the scores of originals and decoded audio
+    are four times as far apart after 150 steps (docs/training.md).
     """
     gain = target.square().mean(dim=1, keepdim=True).sqrt().clamp(min=1e-3).reciprocal()
     return target * gain, wave * gain
@@ -506,9 +507,15 @@ def at_one_level(target: Tensor, wave: Tensor) -> tuple[Tensor, Tensor]:
 def learning_rate(peak: float, warmup_steps: int, stage: StageConfig, step: int, done: float) -> float:
     """Return the learning rate of a warmup-stable-decay schedule (Hu et al., MiniCPM, 2024).
 
-    It rises in the warm-up, stays constant, then falls linearly to zero over the last `decay_share` of the stage. The
-    constant part allows extending a run that has already started. `step` counts from the start of the stage; `done` is
-    the completed share of the stage, 0..1.
+    It rises during warm-up, stays constant, and falls linearly to zero in the last `decay_share` of the stage. In the
+    constant part, a run can be extended.
+
+    Args:
+        peak: learning rate of the constant part, before the scale of the stage.
+        warmup_steps: number of steps of the warm-up.
+        stage: current stage.
+        step: step of the stage, counted from 0.
+        done: completed share of the stage, 0..1.
     """
     warm = min(1.0, (step + 1) / max(1, warmup_steps))
     cool = min(1.0, (1 - done) / stage.decay_share) if stage.decay_share else 1.0

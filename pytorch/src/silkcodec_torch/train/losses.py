@@ -1,6 +1,6 @@
-"""Compute the reconstruction losses between decoded waves and their originals: spectral and perceptual.
+"""Compute spectral and perceptual reconstruction losses between decoded audio and its original.
 
-Losses are keyed by name. The config of a stage gives each loss a weight, and the total is the weighted sum.
+Each loss has a name. The config of a stage gives each loss a weight, and the total is the weighted sum.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from torch.nn import functional
 from silkcodec.mel import SAMPLE_RATE, filterbank
 
 RESOLUTIONS = {2048: 128, 1024: 96, 512: 64, 256: 32}  # STFT window in samples -> mel bands
-SOFT_FLOOR = 1e-2  # added to magnitudes (1024-sample window) before the logarithm; a full-scale sine has 256
+SOFT_FLOOR = 1e-2  # added to magnitudes before the logarithm, for a window of 1024; a full-scale sine has 256
 NAMES = ("mel", "convergence", "magnitude", "loudness", "envelope")
 
 
 class SpectralLoss(nn.Module):
-    """Compute multi-resolution spectral losses between decoded waves, float32 [N * B, T], and originals, [B, T].
+    """Compute multi-resolution spectral losses between decoded audio, float32 [N * B, T], and originals, [B, T].
 
-    N is 1 or 2. With N = 2, the same recordings are decoded with two draws of noise, and the first three losses are
-    energy distances (Gritsenko et al., 2020, https://arxiv.org/abs/2008.01160): the mean distance of the draws to the
+    N is 1 or 2. With N = 2, the same crops are decoded with two draws of noise, and the first three losses are energy
+    distances (Gritsenko et al., 2020, https://arxiv.org/abs/2008.01160): the mean distance of the draws to the
     original, minus half the distance between the draws. Noise with the right spectrum then has a lower loss than its
-    smooth mean. The other losses use the first draw only.
+    smooth mean. The other losses use only the first draw.
 
     Returns:
         ``mel``: mean absolute difference of natural-log mel magnitudes, averaged over resolutions
-            (Kong et al., HiFi-GAN, 2020; several resolutions as in Kumar et al., DAC, 2023). The soft floor
-            reduces the weight of the background noise between words.
+            (Kong et al., HiFi-GAN, 2020; several resolutions as in Kumar et al., DAC, 2023). A soft floor reduces
+            the weight of background noise between words.
         ``convergence``: ||S - S'|| / ||S|| over magnitudes (Arik et al., 2019), averaged over resolutions.
         ``magnitude``: mean absolute difference of natural-log STFT magnitudes over all bins (Yamamoto et al.,
             Parallel WaveGAN, 2020). It resolves harmonics, which mel bands blur.
@@ -47,10 +47,10 @@ class SpectralLoss(nn.Module):
             self.register_buffer(f"filters_{window}", filters, persistent=False)
 
     def forward(self, wave: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """Return all losses as scalars by name, for decoded waves [N * B, T] and originals [B, T]."""
+        """Return all losses as scalars by name, for decoded audio [N * B, T] and originals [B, T]."""
         losses = {name: wave.new_zeros(()) for name in ("mel", "convergence", "magnitude")}
         n_draws = len(wave) // len(target)
-        together = torch.cat([wave, target])  # One batched transform is faster than two.
+        together = torch.cat([wave, target])  # one batched transform, which is faster than two
         for n_fft in RESOLUTIONS:
             window, filters = getattr(self, f"window_{n_fft}"), getattr(self, f"filters_{n_fft}")
             floor = SOFT_FLOOR * n_fft / 1024
@@ -74,13 +74,13 @@ def mean_norm(a: Tensor, b: Tensor) -> Tensor:
 def energy_distance(together: Tensor, n_draws: int, distance: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
     """Return the energy distance between one or two draws and the original.
 
-    For one draw, this is its distance to the original. For two draws, it is the mean of their distances minus half the
-    distance between the draws.
+    For one draw, this is its distance to the original. For two draws, it is the mean of their distances to the
+    original, minus half the distance between the draws.
 
     Args:
-        together: features of the draws, then of the original, [(N + 1) B, ...].
-        n_draws: N, 1 or 2.
-        distance: function of the features [B, ...] of two waves that returns a scalar.
+        together: features of the draws, followed by those of the original, [(N + 1) B, ...].
+        n_draws: number of draws (N), 1 or 2.
+        distance: function that returns the distance between two sets of features [B, ...] as a scalar.
     """
     *draws, original = together.chunk(n_draws + 1)
     if n_draws == 1:
@@ -90,20 +90,20 @@ def energy_distance(together: Tensor, n_draws: int, distance: Callable[[Tensor, 
 
 
 def power_spectrum(wave: Tensor, window: Tensor, overlap: int = 4) -> Tensor:
-    """Return the power spectrum |STFT|^2 [B, frames, bins] of waves [B, T], with a hop of window / overlap samples."""
+    """Return the power |STFT|^2 [B, frames, bins] of waveforms [B, T], with a hop of window / overlap samples."""
     n_fft = len(window)
     spectrum = torch.stft(wave, n_fft, n_fft // overlap, n_fft, window, return_complex=True)
     return (spectrum.real.square() + spectrum.imag.square()).transpose(1, 2)
 
 
 class LoudnessLoss(nn.Module):
-    """Compute the differences of loudness per critical band, as in the perceptual model behind PESQ.
+    """Compute the loudness difference in critical bands, as in the perceptual model of PESQ.
 
     This is the model of ITU-T P.862 without its alignments, used as a loss (Martin-Donas et al., PMSQE, 2018,
     https://doi.org/10.1109/LSP.2018.2871419). Closed forms replace the tables of the standard: power in 48 bands up to
     8 kHz on Traunmueller's Bark scale, the hearing threshold of Terhardt (1979), and Zwicker's loudness with exponent
-    0.23. Differences smaller than a quarter of the loudness are masked. Added energy is penalised more than missing
-    energy: up to 12 times, depending on the ratio of powers.
+    0.23. Differences smaller than a quarter of the loudness are masked. Added energy is penalized more than missing
+    energy, by a factor of up to 12 that depends on the ratio of the powers.
     """
 
     WINDOW = 768  # samples: 32 ms
@@ -111,7 +111,7 @@ class LoudnessLoss(nn.Module):
     LEVEL_DB = 70.0  # assumed playback level of the target, dB SPL
     EXPONENT = 0.23
     SCALE = 0.1866  # sone per unit, as in P.862 wide band
-    MASKED = 0.25  # share of the smaller loudness below which a difference is inaudible
+    MASKED = 0.25  # differences below this share of the smaller loudness are inaudible
     ASYMMETRIC_WEIGHT = 0.3
 
     def __init__(self) -> None:
@@ -129,11 +129,15 @@ class LoudnessLoss(nn.Module):
         self.register_buffer("threshold", torch.from_numpy(10 ** (threshold_db / 10)).float(), persistent=False)
 
     def forward(self, both: Tensor) -> Tensor:
-        """Return a scalar loss, 0 for equal waves, of `both` [2 B, T]: B decoded waves, then their B originals."""
+        """Return a scalar loss, which is 0 for equal audio.
+
+        Args:
+            both: B decoded crops, followed by their B originals, [2 B, T].
+        """
         power = power_spectrum(both, self.window, overlap=2) @ self.filters  # [2 B, frames, bands]
         target = power[len(power) // 2 :]
-        # A clip and its original share one gain. It comes from the louder half of the original's frames, so that
-        # pauses do not change it.
+        # A decoded crop and its original share one gain. Only the louder half of the original's frames determines it,
+        # so that pauses do not change it.
         frames = target.sum(dim=2)
         level = frames.topk(max(1, frames.shape[1] // 2), dim=1).values.mean(dim=1)
         gain = 10 ** (self.LEVEL_DB / 10) / level.clamp(min=1e-2)
@@ -151,34 +155,34 @@ class LoudnessLoss(nn.Module):
 
 
 class EnvelopeLoss(nn.Module):
-    """Compute 1 - STOI: the mismatch of the temporal envelopes of third-octave bands over segments of 0.4 s.
+    """Compute 1 - STOI: the mismatch between temporal envelopes of third-octave bands in segments of 0.4 s.
 
     STOI (Taal et al., 2011, https://doi.org/10.1109/TASL.2011.2114881) is used as a loss (Kolbaek et al., 2018,
     https://doi.org/10.1109/ICASSP.2018.8462040). It is computed at the sample rate of the codec instead of 10 kHz, with
     a window of 26.7 ms and segments of 387 ms, one every 53 ms. STOI removes columns that are 40 dB below the loudest
-    one of the clip. Here these columns stay in place with weight zero, and each segment is weighted by the number of
-    its other columns.
+    column of a clip. Here, these columns get a weight of zero, and a segment is weighted by the number of its remaining
+    columns.
     """
 
     WINDOW = 640  # samples: 26.7 ms; the hop is half of it
-    BANDS, LOWEST = 15, 150.0  # number of third-octave bands; centre of the first, Hz
-    SEGMENT, STEP = 29, 4  # columns
-    CLIP = 1 + 10 ** (15 / 20)  # bands louder than this multiple of the original are clipped to it
-    PAUSE = 1e-4  # columns below this share of the loudest column's power are pauses
+    BANDS, LOWEST = 15, 150.0  # number of third-octave bands; center of the first in Hz
+    SEGMENT, STEP = 29, 4  # in columns
+    CLIP = 1 + 10 ** (15 / 20)  # levels above this multiple of the original are clipped
+    PAUSE = 1e-4  # columns with less than this share of the loudest column's power are pauses
 
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("window", torch.hann_window(self.WINDOW), persistent=False)
         hz = np.linspace(0, SAMPLE_RATE / 2, self.WINDOW // 2 + 1)
-        centres = self.LOWEST * 2 ** (np.arange(self.BANDS) / 3)
-        bands = (hz[:, None] >= centres * 2 ** (-1 / 6)) & (hz[:, None] < centres * 2 ** (1 / 6))
+        centers = self.LOWEST * 2 ** (np.arange(self.BANDS) / 3)
+        bands = (hz[:, None] >= centers * 2 ** (-1 / 6)) & (hz[:, None] < centers * 2 ** (1 / 6))
         self.register_buffer("bands", torch.from_numpy(bands).float(), persistent=False)
 
     def forward(self, both: Tensor) -> Tensor:
-        """Return a scalar loss, 0 for equal waves.
+        """Return a scalar loss, which is 0 for equal audio.
 
         Args:
-            both: waves [2 B, T]: B decoded waves, then their B originals; T >= 8,960.
+            both: B decoded crops, followed by their B originals, [2 B, T] with T >= 8,960.
         """
         power = power_spectrum(both, self.window, overlap=2)  # [2 B, columns, bins]
         with torch.no_grad():

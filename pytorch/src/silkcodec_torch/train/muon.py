@@ -1,7 +1,7 @@
-"""Optimise with Muon (Jordan et al., 2024, https://kellerjordan.github.io/posts/muon/) in a configurable precision.
+"""Implement Muon (Jordan et al., 2024, https://kellerjordan.github.io/posts/muon/) with configurable precision.
 
-`torch.optim.Muon` always computes in bfloat16. On a processor that emulates bfloat16, the optimiser then takes many
-times as long as the rest of a step. Matrices of equal shape are processed as one batch.
+`torch.optim.Muon` always computes in bfloat16. On a processor that emulates bfloat16, it takes many times as long as
+the rest of a training step. This implementation also processes matrices of equal shape as one batch.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the quintic iteration, chosen for a steep slope at zero
+COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # coefficients of the quintic iteration, chosen for a steep slope at zero
 ITERATIONS = 5
 
 
 class Muon(torch.optim.Optimizer):
-    """Optimise 2-D parameters by momentum with approximately orthogonal updates.
+    """Update 2-D parameters with momentum and approximately orthogonal updates.
 
-    An update has the root mean square of an AdamW step, so that both can share a learning rate (Liu et al., Muon is
+    An update has the same root mean square as an AdamW step, so both can share a learning rate (Liu et al., Muon is
     Scalable for LLM Training, 2025, https://arxiv.org/abs/2502.16982). In bfloat16, the state and the results equal
     those of ``torch.optim.Muon(adjust_lr_fn="match_rms_adamw")``.
 
     Args:
-        parameters: [n, m] each.
+        parameters: matrices, [n, m] each.
         lr: learning rate.
         weight_decay: decoupled weight decay.
         momentum: decay of the moving average of the gradients.
@@ -60,7 +60,7 @@ class Muon(torch.optim.Optimizer):
                 torch._foreach_add_(parameters, list(update.to(parameters[0].dtype)), alpha=-rate)
 
     def _momentum(self, parameter: Tensor, momentum: float) -> Tensor:
-        """Return the gradient of a parameter with Nesterov momentum."""
+        """Return the gradient of a parameter after Nesterov momentum, and update the momentum."""
         state = self.state[parameter]
         if not state:
             state["momentum_buffer"] = torch.zeros_like(parameter)
@@ -69,7 +69,10 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonalized(matrices: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return matrices [k, n, m] whose singular values are moved to 0.7..1.2 by a Newton-Schulz iteration in `dtype`."""
+    """Return matrices [k, n, m] with all singular values moved into 0.7..1.2.
+
+    The Newton-Schulz iteration computes in `dtype`.
+    """
     tall = matrices.shape[1] > matrices.shape[2]
     x = (matrices.mT if tall else matrices).to(dtype)
     x = x / torch.linalg.matrix_norm(x, keepdim=True).clamp(min=1e-7)  # no singular value exceeds 1

@@ -14,7 +14,7 @@ from silkcodec_torch.train.config import StageConfig, TrainConfig
 
 
 class Means:
-    """Keep running means by name. Each name has its own count, because stages differ in their losses."""
+    """Keep a running mean per name. Each name has its own count, because stages differ in their losses."""
 
     def __init__(self) -> None:
         self.sums: dict[str, tuple[float, int]] = {}
@@ -26,14 +26,14 @@ class Means:
             self.sums[name] = total + value, count + 1
 
     def take(self) -> dict[str, float]:
-        """Return the means since the last call."""
+        """Return the means since the last call, and reset them."""
         means = {name: total / count for name, (total, count) in self.sums.items()}
         self.sums = {}
         return means
 
 
 class Progress:
-    """Print and record progress. Training losses are averaged between two lines, and between two validations."""
+    """Print and record progress, with training losses averaged since the last line and since the last validation."""
 
     def __init__(self, folder: Path, config: TrainConfig, quiet: bool = False):
         self.folder, self.config, self.quiet = folder, config, quiet
@@ -45,7 +45,7 @@ class Progress:
         self.bar: Any = None
 
     def rewind(self, step: int) -> int:
-        """Remove the records after `step`, because the resumed run repeats these steps.
+        """Remove the records after `step` from the history, because the resumed run repeats these steps.
 
         Returns:
             The step of the last remaining validation, or -1.
@@ -101,7 +101,13 @@ class Progress:
     ) -> None:
         """Record one step. Every `log.progress_steps` steps, print the mean losses, the speed and the remaining time.
 
-        `done` is the completed share of the stage including this step, 0..1.
+        Args:
+            stage: current stage.
+            step: step of the run, counted from 1.
+            done: completed share of the stage, including this step, 0..1.
+            values: losses of the step by name.
+            elapsed_s: duration of the step.
+            audio_s: duration of the audio in the batch.
         """
         self.recent.add(values)
         self.since_validation.add(values)
@@ -128,7 +134,7 @@ class Progress:
         self.count, self.elapsed_s, self.audio_s = 0, 0.0, 0.0
 
     def report(self, step: int, scores: dict[str, float], facts: dict[str, float]) -> None:
-        """Record a validation: its scores, and facts about the run for the same line of the history."""
+        """Record the scores of a validation, together with facts about the run, as one line of the history."""
         if self.board is not None:
             for name, value in scores.items():
                 self.board.add_scalar(f"valid/{name}", value, step)

@@ -1,7 +1,7 @@
-"""Compute the distance between a speech recognizer's hidden features of a decoded wave and of the original.
+"""Compute the distance between a speech recognizer's hidden features for decoded audio and for its original.
 
 At low bit rates, intelligibility degrades first. Spectral losses do not measure it, because a wrong consonant changes
-them no more than a breath does. The features of a frozen recognizer do measure it. Prior art:
+them no more than a breath does. The features of a frozen recognizer do. Prior art:
 
 - L1 distance between hidden layers of WavLM (Parker et al., Stable Codec, 2024, https://arxiv.org/abs/2411.19842).
 - Reconstructed self-supervised representations as the main loss of a streaming codec (Lee et al., JHCodec, 2026,
@@ -21,19 +21,19 @@ from silkcodec.mel import SAMPLE_RATE
 from silkcodec_torch.train.config import RecognizerConfig
 from silkcodec_torch.train.whisper import WhisperEncoder, load_encoder, log_mel, mel_filters
 
-SILENT = 1e-3  # crops whose peak is below this level (-60 dBFS) are ignored
+SILENT = 1e-3  # crops with a lower peak (-60 dBFS) are ignored
 
 
 class RecognizerLoss(nn.Module):
-    """Compute the distance between the features of two waves in a frozen Whisper, float32 [B, T] each, at most 30 s.
+    """Compute the distance between decoded audio and its original in the features of a frozen Whisper.
 
-    In each layer, every channel is normalised by the mean and the standard deviation of the original's features over
-    the batch, because a few channels of a transformer are a hundred times as large as the others. The distance is the
-    mean absolute difference. It is 0 for equal waves and about 1 for unrelated speech.
+    The loss is the mean absolute difference of the features. It is 0 for equal audio and about 1 for unrelated speech.
+    In each layer, every channel is divided by the standard deviation of the original's features over the batch, because
+    a few channels of a transformer are a hundred times as large as the others.
 
     Args:
-        encoder: frozen encoder. It computes in the type of its weights; the spectrogram and the distance are float32.
-        layers: layers whose features are compared, counted from 1. If empty, every second one up to the last.
+        encoder: frozen encoder. It computes in the type of its weights. The spectrogram and the distance are float32.
+        layers: layers to compare, counted from 1. By default, every second layer up to the last.
 
     Raises:
         ArgumentError: the encoder does not have one of the layers.
@@ -49,13 +49,17 @@ class RecognizerLoss(nn.Module):
         self.register_buffer("filters", mel_filters(encoder.n_mels, SAMPLE_RATE), persistent=False)
 
     def features(self, wave: Tensor) -> list[Tensor]:
-        """Return the features float32 [B, T / 480, D] of each compared layer, for waves float32 [B, T] at 24 kHz."""
+        """Return the features float32 [B, T / 480, D] of each compared layer for waveforms float32 [B, T] at 24 kHz."""
         mel = log_mel(wave, self.filters, SAMPLE_RATE)
         hidden = self.encoder(mel.to(self.encoder.position.dtype))
         return [hidden[layer - 1].float() for layer in self.layers]
 
     def forward(self, wave: Tensor, target: Tensor) -> Tensor:
-        """Return a scalar loss, with a gradient for `wave` only."""
+        """Return a scalar loss with a gradient for `wave` only.
+
+        Args:
+            wave, target: decoded crops and their originals, float32 [B, T] at 24 kHz, at most 30 s.
+        """
         with torch.no_grad():
             theirs = self.features(target)
             is_audible = (target.abs().amax(dim=1) > SILENT).float()  # [B]
@@ -67,7 +71,7 @@ class RecognizerLoss(nn.Module):
 
 
 def load_recognizer(config: RecognizerConfig, dtype: torch.dtype) -> RecognizerLoss:
-    """Return the loss with the weights that the config names, converted to `dtype`.
+    """Load the recognizer that the config names, convert its weights to `dtype`, and return the loss.
 
     Raises:
         WeightsError: `config.weights` is not a folder of Whisper weights.

@@ -1,7 +1,7 @@
-"""Find FSQ dimensions that are stuck on one level, and reset them without changing the decoded waves.
+"""Find FSQ dimensions that are stuck on one level, and reset them without changing the decoded audio.
 
-A value far in the saturated range of the squashing function gets no gradient and never leaves its level. Three bits of
-every frame then carry no information. Stuck dimensions are the FSQ equivalent of dead codes.
+If a value is far in the saturated range of the squashing function, it gets no gradient and stays at its level. Three
+bits of every frame then carry no information. Stuck dimensions are the FSQ equivalent of dead codes.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from torch import Tensor
 from silkcodec_torch.nn.model import SilkNetwork
 from silkcodec_torch.quantizers.fsq import FSQ
 
-MIN_FRAMES = 100  # With fewer frames, a dimension that rarely changes would be reported as stuck.
+MIN_FRAMES = 100  # With fewer frames, dimensions that rarely change would be reported as stuck.
 
 
 def stuck_dimensions(model: SilkNetwork, waves: Sequence[np.ndarray]) -> list[int]:
-    """Return the dimensions that have the same level in every frame of the given waves, float32 [T] each.
+    """Return the dimensions that have the same level in every frame of the given clips, float32 [T] each.
 
-    The list is empty for quantizers other than FSQ, and for less than 40 s of speech, which is too short to decide.
+    The list is empty for other quantizers than FSQ and for less than 40 s of speech, which is too short to decide.
     """
     return _stuck(_encoded(model, waves)) if isinstance(model.quantizer, FSQ) else []
 
@@ -30,9 +30,9 @@ def stuck_dimensions(model: SilkNetwork, waves: Sequence[np.ndarray]) -> list[in
 def reset(model: SilkNetwork, waves: Sequence[np.ndarray]) -> list[int]:
     """Reset the stuck dimensions of a model in place, and return them. See `stuck_dimensions`.
 
-    In the encoder, a stuck dimension becomes a random projection of the frame's features, normalised to mean 0 and
-    standard deviation 1, which covers most of the range. In the decoder, the contribution of the constant level moves
-    into the bias and the weights of the dimension become zero, so the decoded waves do not change.
+    In the encoder, a stuck dimension becomes a random projection of the frame's features. The projection has mean 0 and
+    standard deviation 1, which covers most of the range. In the decoder, the contribution of the constant level is
+    added to the bias, and the weights of the dimension are set to zero, so the decoded audio does not change.
     """
     if not isinstance(model.quantizer, FSQ):
         return []
@@ -55,7 +55,7 @@ def reset(model: SilkNetwork, waves: Sequence[np.ndarray]) -> list[int]:
 
 
 def _encoded(model: SilkNetwork, waves: Sequence[np.ndarray]) -> Tensor:
-    """Return the codes int64 [F, D] of all frames of some waves."""
+    """Return the codes int64 [F, D] for all frames of the given clips."""
     device = next(model.parameters()).device
     return torch.cat([model.encode(torch.from_numpy(wave)[None].to(device))[0] for wave in waves])
 

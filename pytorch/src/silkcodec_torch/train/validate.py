@@ -1,4 +1,4 @@
-"""Validate the averaged weights during training on a few held-out clips, and store the decoded audio."""
+"""Validate the averaged weights on a few held-out clips during training, and store the decoded audio."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ METRICS = ["pesq_wb", "stoi", "mel_distance"]
 
 
 def spread_clips(source: Pack, n_clips: int, clip_s: float) -> list[np.ndarray]:
-    """Return a fixed set of clips, spread evenly over the split, float32 [T] each and at most `clip_s` long."""
+    """Return clips at even distances in the split, float32 [T] each, of at most `clip_s` seconds."""
     count = min(n_clips, len(source.clips))
     chosen = [source.clips[i * len(source.clips) // count] for i in range(count)]
     n_samples = int(clip_s * SAMPLE_RATE)
@@ -27,19 +27,19 @@ def spread_clips(source: Pack, n_clips: int, clip_s: float) -> list[np.ndarray]:
 
 
 def validate(model: SilkNetwork, waves: list[np.ndarray], folder: Path | None = None) -> dict[str, float]:
-    """Return mean PESQ-WB, STOI and mel distance, and the mean perplexity of the codebooks.
+    """Return the mean PESQ-WB, STOI and mel distance, and the mean perplexity of the codebooks.
 
-    For FSQ, the perplexity is that of the 8 levels of a dimension.
+    For FSQ, the perplexity is computed over the 8 levels of each dimension.
 
     Args:
-        model: in eval mode, on any device.
-        waves: float32 [T] each, 24 kHz.
-        folder: folder for ``00_original.wav``, ``00_silk.wav`` and so on; None writes no audio. Existing files are
-            overwritten.
+        model: network in evaluation mode, on any device.
+        waves: original clips at 24 kHz, float32 [T] each.
+        folder: folder for ``00_original.wav``, ``00_silk.wav`` and so on. Existing files are overwritten. Without a
+            folder, no audio is written.
 
     Returns:
-        Each metric, averaged over the clips for which it is defined (NaN if there are none), and ``perplexity``, at
-        least 1.
+        Each metric, averaged over the clips for which it is defined (NaN if there are none), and ``perplexity``, which
+        is at least 1.
     """
     device = next(model.parameters()).device
     measures = metrics.find_metrics(METRICS)

@@ -1,9 +1,9 @@
-"""Run Whisper's encoder (Radford et al., 2022, https://arxiv.org/abs/2212.04356) in PyTorch, frozen, at any length.
+"""Run Whisper's frozen encoder (Radford et al., 2022, https://arxiv.org/abs/2212.04356) on audio of up to 30 s.
 
-A folder of weights has one of two formats:
+A folder of weights can have one of two formats:
 
-    model.safetensors + config.json   saved by `transformers`; only the tensors of the encoder are read
-    model.bin                         converted by CTranslate2 (used by faster-whisper), any storage type
+    model.safetensors + config.json   saved by `transformers`; only the encoder's tensors are read
+    model.bin                         converted for CTranslate2 (faster-whisper), with any storage type
 
 This module requires neither library.
 """
@@ -25,29 +25,29 @@ from torch.nn import functional
 from silkcodec.errors import WeightsError
 from silkcodec.mel import filterbank, hz_to_mel, mel_to_hz
 
-SAMPLE_RATE = 16_000  # Hz, the sample rate of Whisper's training data
-COLUMNS_PER_S = 100  # mel columns, each from a window of 25 ms
-MAX_S = 30.0  # limit of Whisper's position embeddings
+SAMPLE_RATE = 16_000  # sample rate of Whisper's training data in Hz
+COLUMNS_PER_S = 100  # mel columns per second, each from a window of 25 ms
+MAX_S = 30.0  # duration that Whisper's position embeddings cover
 
 
 def mel_filters(n_mels: int, sample_rate: int) -> Tensor:
-    """Return mel filters float32 [bins up to 8 kHz, n_mels] for windows of 25 ms.
+    """Return the mel filters float32 [bins up to 8 kHz, n_mels] for windows of 25 ms, whose bins are 40 Hz apart.
 
-    Bins are 40 Hz apart. The filters are Slaney's triangles of area 1.
+    The filters are Slaney's triangles with an area of 1.
     """
     edges = mel_to_hz(np.linspace(0, float(hz_to_mel(SAMPLE_RATE / 2)), n_mels + 2))
     filters = filterbank(n_mels, SAMPLE_RATE // 40, SAMPLE_RATE) * (2 / (edges[2:] - edges[:-2]))
-    # A DFT sums over the samples of a window. 600 samples at 24 kHz give 1.5 times the magnitude of 400 at 16 kHz, and
-    # the filters apply to the power, so the factor is squared.
+    # A DFT sums over the samples of a window, so 600 samples at 24 kHz give 1.5 times the magnitude of 400 samples at
+    # 16 kHz. The filters apply to the power, so the factor is squared.
     return torch.from_numpy(filters * (SAMPLE_RATE / sample_rate) ** 2).float()
 
 
 def log_mel(wave: Tensor, filters: Tensor, sample_rate: int) -> Tensor:
-    """Return Whisper's log-mel [B, n_mels, T / hop] of waves float32 [B, T]: log10, 8 decades, about -1 to 1.
+    """Return Whisper's log-mel spectrogram [B, n_mels, T / hop] of waveforms float32 [B, T], differentiably.
 
-    The function is differentiable. It does not resample: windows of 25 ms every 10 ms have bins 40 Hz apart at any
-    sample rate. The bins up to 8 kHz equal those of the same wave at 16 kHz, except for the transition band of a
-    resampler just below 8 kHz.
+    The values are base-10 logarithms over 8 decades, scaled to about -1..1. The audio is not resampled: windows of
+    25 ms have bins 40 Hz apart at any sample rate. The bins up to 8 kHz equal those of the same audio at 16 kHz, except
+    in the transition band of a resampler just below 8 kHz.
     """
     n_fft = sample_rate // 40
     window = torch.hann_window(n_fft, device=wave.device)
@@ -55,12 +55,12 @@ def log_mel(wave: Tensor, filters: Tensor, sample_rate: int) -> Tensor:
     spectrum = spectrum[:, : len(filters), :-1]
     power = spectrum.real.square() + spectrum.imag.square()  # [B, bins, columns]
     logs = torch.log10((filters.T @ power).clamp(min=1e-10))
-    # The floor is detached. Otherwise every quiet band would send a gradient to the loudest one.
+    # The floor is detached. Otherwise, every quiet band would send a gradient to the loudest band.
     return (torch.maximum(logs, logs.detach().amax(dim=(1, 2), keepdim=True) - 8) + 4) / 4
 
 
 class Layer(nn.Module):
-    """Apply pre-norm full self-attention and a feed-forward network."""
+    """Apply pre-norm self-attention over all steps, and a feed-forward network."""
 
     def __init__(self, width: int, heads: int, hidden: int):
         super().__init__()
@@ -73,7 +73,7 @@ class Layer(nn.Module):
         self.down = nn.Linear(hidden, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return features of the same shape as x [B, S, D]."""
+        """Return the output, with the shape of x [B, S, D]."""
         q, k, v = (
             part.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # [B, H, S, D / H]
             for part in self.qkv(self.norm_attention(x)).chunk(3, dim=-1)
@@ -85,10 +85,10 @@ class Layer(nn.Module):
 
 
 class WhisperEncoder(nn.Module):
-    """Compute hidden features of log-mel columns, one vector per 20 ms.
+    """Compute hidden features of a log-mel spectrogram, one vector per 20 ms.
 
-    Input shorter than Whisper's 30 s is not padded and uses the first position embeddings, so its features are not
-    affected by trailing silence. For a crop of 4 s, this saves 87 % of the work.
+    Input that is shorter than 30 s is not padded, unlike in Whisper. It uses the first position embeddings, and its
+    features do not depend on trailing silence. For a crop of 4 s, this saves 87 % of the computation.
     """
 
     def __init__(self, n_mels: int, width: int, heads: int, hidden: int, n_layers: int, n_positions: int):
@@ -103,7 +103,7 @@ class WhisperEncoder(nn.Module):
     def forward(self, mel: Tensor) -> list[Tensor]:
         """Return the output [B, ceil(columns / 2), D] of each layer for mel [B, n_mels, columns].
 
-        The output of the last layer is normalised.
+        The output of the last layer is normalized.
         """
         x = functional.gelu(self.conv2(functional.gelu(self.conv1(mel)))).transpose(1, 2)
         x = x + self.position[: x.shape[1]]
@@ -115,10 +115,10 @@ class WhisperEncoder(nn.Module):
 
 
 def load_encoder(folder: Path) -> WhisperEncoder:
-    """Load the encoder from a folder of Whisper weights, in float32 and frozen.
+    """Load the frozen encoder in float32 from a folder of Whisper weights.
 
     Raises:
-        WeightsError: the folder does not exist, has neither format, is damaged, or is not a Whisper model.
+        WeightsError: the folder does not exist, has another format, is damaged, or is not a Whisper model.
     """
     if (folder / "model.safetensors").is_file():
         tensors, heads = _read_transformers(folder)
@@ -126,8 +126,8 @@ def load_encoder(folder: Path) -> WhisperEncoder:
         tensors, heads = _read_ctranslate2(folder / "model.bin")
     else:
         raise WeightsError(
-            "recognizer.weights must be a folder of Whisper weights, model.safetensors with config.json"
-            f" (transformers) or model.bin (CTranslate2); {str(folder)!r} contains neither."
+            "recognizer.weights must be a folder with model.safetensors and config.json (transformers) or with"
+            f" model.bin (CTranslate2); '{folder}' contains neither."
         )
     try:
         width, n_mels, _ = tensors["conv1.weight"].shape
@@ -136,12 +136,12 @@ def load_encoder(folder: Path) -> WhisperEncoder:
         encoder = WhisperEncoder(n_mels, width, heads, hidden, n_layers, n_positions)
         encoder.load_state_dict(tensors)
     except (KeyError, ValueError, RuntimeError) as error:
-        raise WeightsError(f"'{folder}' must contain a Whisper encoder: {_line(error)}.") from None
+        raise WeightsError(f"Cannot read a Whisper encoder from '{folder}': {_line(error)}.") from None
     return encoder.eval().requires_grad_(False)
 
 
 def _line(error: Exception) -> str:
-    """Return the last line of an error's message, which names the parameter in PyTorch's lists."""
+    """Return the last line of an error message. In messages of PyTorch, it names the parameter."""
     return (str(error).strip() or type(error).__name__).splitlines()[-1].strip().rstrip(".")
 
 
@@ -170,13 +170,11 @@ def _read_transformers(folder: Path) -> tuple[dict[str, Tensor], int]:
         for name in [name for name in found if name.endswith("self_attn.q_proj.weight")]:
             layer = name.removesuffix("self_attn.q_proj.weight")
             parts = [found.pop(f"{layer}self_attn.{part}_proj.weight") for part in "qkv"]
-            bias = {part: found.pop(f"{layer}self_attn.{part}_proj.bias") for part in "qv"}  # Keys have no bias.
+            bias = {part: found.pop(f"{layer}self_attn.{part}_proj.bias") for part in "qv"}  # keys have no bias
             found[f"{layer}qkv.weight"] = torch.cat(parts)
             found[f"{layer}qkv.bias"] = torch.cat([bias["q"], torch.zeros_like(bias["q"]), bias["v"]])
     except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise WeightsError(
-            f"'{folder}' must contain a complete Whisper model of transformers: {_line(error)}."
-        ) from None
+        raise WeightsError(f"Cannot read the Whisper model of transformers in '{folder}': {_line(error)}.") from None
     return found, heads
 
 
@@ -202,30 +200,30 @@ _CTRANSLATE2 = (
     (r"/beta$", ".bias"),
     (r"/", "."),
 )
-_TYPES = ("<f4", "i1", "<i2", "<i4", "<f2", "<u2")  # the last is bfloat16, which NumPy lacks
-_VERSIONS = range(4, 7)  # of the file format; types have numbers since version 4
+_TYPES = ("<f4", "i1", "<i2", "<i4", "<f2", "<u2")  # the last is bfloat16, which NumPy does not have
+_VERSIONS = range(4, 7)  # versions of the file format; types have numbers since version 4
 
 
 def _read_ctranslate2(file: Path) -> tuple[dict[str, Tensor], int]:
     try:
         variables = _variables(file)
         heads = int(variables.pop("num_heads"))
-        # Integers are stored with their scale: one number per row, or one for the whole tensor.
+        # Integers are stored with a scale for each row or for the whole tensor.
         scales = {name: variables.pop(name) for name in list(variables) if name.endswith("_scale")}
         for name, scale in scales.items():
             value = variables[name.removesuffix("_scale")]
             variables[name.removesuffix("_scale")] = value / scale.reshape(-1, *[1] * (value.ndim - 1))
     except (OSError, struct.error, ValueError, KeyError, IndexError) as error:
-        raise WeightsError(f"'{file}' must be a complete Whisper model of CTranslate2: {_line(error)}.") from None
+        raise WeightsError(f"Cannot read the Whisper model of CTranslate2 in '{file}': {_line(error)}.") from None
     return {_renamed(name, _CTRANSLATE2): torch.from_numpy(value) for name, value in variables.items()}, heads
 
 
 def _variables(file: Path) -> dict[str, NDArray[np.float32]]:
     """Return the variables of the encoder by name, as float32.
 
-    The file contains the version, the name of the model class, its revision, and the number of variables. Then each
-    variable follows with its name, dimensions, type, size in bytes, and data. Numbers are little-endian. A string is
-    stored as its length + 1, its characters, and a zero byte.
+    The file starts with its version, the name of the model class, its revision, and the number of variables. Each
+    variable has a name, dimensions, a type, a size in bytes, and data. Numbers are little-endian. A string is stored as
+    its length + 1, its characters, and a zero byte.
     """
     variables = {}
     with file.open("rb") as handle:
@@ -238,13 +236,13 @@ def _variables(file: Path) -> dict[str, NDArray[np.float32]]:
 
         version, kind = number("I"), text()
         if version not in _VERSIONS or kind != "WhisperSpec":
-            raise ValueError(f"it is a {kind or 'file'} of version {version}")
+            raise ValueError(f"the model class must be WhisperSpec and the version 4..6; got '{kind}' and {version}")
         _, n_variables = number("I"), number("I")
         for _ in range(n_variables):
             name, shape = text(), [number("I") for _ in range(number("B"))]
             kind_of_number, n_bytes = _TYPES[number("B")], number("I")
             data = handle.read(n_bytes)
-            # Settings have no dimensions. Only two of them are needed here.
+            # Variables without dimensions are settings. Only two of them are needed.
             if name.startswith("encoder/") and (shape or name.endswith(("/num_heads", "_scale"))):
                 value = np.frombuffer(data, kind_of_number)
                 if kind_of_number == "<u2":
