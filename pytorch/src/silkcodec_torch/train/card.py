@@ -119,14 +119,16 @@ def start_lines(config: TrainConfig) -> list[str]:
 
 
 def finish_lines(config: TrainConfig) -> list[str]:
-    """Return how the averaged weights were adjusted after the last stage."""
+    """Return the adjustments of the averaged weights after the last stage."""
     lines = []
     if share := config.finish.blend_share:
         lines.append(
-            f"- Averaged with the weights of {Path(config.finish.blend).name}, which have a share of {share:g}."
+            f"- Weights averaged with those of {Path(config.finish.blend).name}, which have a share of {share:g}."
         )
     if config.finish.equalize_clips:
-        lines.append(f"- Output equalized to the level of {config.finish.equalize_clips} training clips per frequency.")
+        lines.append(
+            f"- Output level at each frequency equalized to that of {config.finish.equalize_clips} training clips."
+        )
     return lines
 
 

@@ -113,11 +113,11 @@ class StageConfig:
 
 @dataclass(frozen=True)
 class FinishConfig:
-    """Configure how the averaged weights are adjusted after the last stage; see `train/finish.py`."""
+    """Configure the adjustments of the averaged weights after the last stage; see `train/finish.py`."""
 
-    blend: str = ""  # exported weights or a run to average with
-    blend_share: float = 0.0  # their share: 0 changes nothing, 1 copies them
-    equalize_clips: int = 0  # clips of the training set used to equalize the output; 0: no equalization
+    blend: str = ""  # folder of exported weights or of a run, to average the weights with
+    blend_share: float = 0.0  # share of these weights in the average, at least 0 and below 1
+    equalize_clips: int = 0  # number of training clips for equalizing the output; 0: no equalization
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
-"""Adjust the averaged weights once all stages of a run are complete: blend them with other weights, and equalize them.
+"""Adjust the averaged weights after the last stage of a run: blend them with other weights, and equalize the output.
 
-Both need no training. docs/training.md shows what they change.
+Neither needs training. docs/training.md describes the effect.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from silkcodec_torch.nn.decoder import BINS_PER_KNOT, WINDOW
 from silkcodec_torch.nn.model import SilkNetwork
 from silkcodec_torch.train import checkpoint
 
-LOUD_SHARE = 0.2  # share of the columns compared in each bin: those in which the recording is loudest near the bin
-NEAR_BINS = 15  # the width, 500 Hz, over which the power is averaged to select these columns
-SMOOTH_BINS = 25  # width of the Hann kernel, 833 Hz, that smooths the gains along frequency
+LOUD_SHARE = 0.2  # in each bin, only this share of the columns is compared: those with the highest power near the bin
+NEAR_BINS = 15  # bins over which the power is averaged to select these columns (500 Hz)
+SMOOTH_BINS = 25  # width of the Hann kernel that smooths the gains along frequency (833 Hz)
 MAX_GAIN_DB = 6.0
 POWER_FLOOR = 1e-9
 
 
 def weights_of(source: Path) -> dict[str, Tensor]:
-    """Return the parameters of exported weights, or the averaged parameters of a run, by name.
+    """Return the parameters of exported weights or the averaged parameters of a run, by name.
 
     Raises:
-        WeightsError: the folder contains neither, or its files are damaged.
+        WeightsError: the folder contains neither exported weights nor a run, or its files are damaged.
     """
     if (file := source / "checkpoint.safetensors").exists():
         return checkpoint.load(file)[0]["ema"]
-    from silkcodec_torch.train.export import graph_weights  # Only this case needs onnx.
+    from silkcodec_torch.train.export import graph_weights  # It imports onnx, which only this case needs.
 
     config = WeightsConfig.read(source)
     return graph_weights(source, config.encoder) | graph_weights(source, config.decoder)
@@ -46,37 +46,37 @@ def weights_of(source: Path) -> dict[str, Tensor]:
 def blend(model: SilkNetwork, other: dict[str, Tensor], share: float) -> None:
     """Move the parameters of a model toward other weights, in place.
 
-    A network fine-tuned with new losses keeps more of its earlier accuracy if it is averaged with its starting weights
-    (Wortsman et al., 2022, https://arxiv.org/abs/2109.01903).
+    After fine-tuning with new losses, a network keeps more of its earlier accuracy if its weights are averaged with
+    those from before (Wortsman et al., 2022, https://arxiv.org/abs/2109.01903).
 
     Args:
         model: network to change.
-        other: parameters of a network of the same sizes, by name. It may lack the noise source.
-        share: 0 changes nothing, 1 copies `other`.
+        other: parameters of a network with the same sizes, by name. Those of the noise can be missing.
+        share: share of `other`, at least 0 and below 1.
 
     Raises:
-        WeightsError: `other` belongs to a network of other sizes.
+        WeightsError: `other` is for a network with other sizes.
     """
     for name, parameter in model.named_parameters():
         if name.startswith("decoder.head.noise.") and name not in other:
             continue
         if name not in other or other[name].shape != parameter.shape:
-            raise WeightsError(f"finish.blend must name weights with the sizes in [model]; '{name}' differs.")
+            raise WeightsError(f"The weights in finish.blend must have the sizes in [model]; '{name}' differs.")
         parameter.lerp_(other[name].to(parameter), share)
     noise = model.decoder.head.noise
     if noise is not None and "decoder.head.noise.bias" not in other:
-        noise.bias += math.log(1 - share)  # The noise of `other` has magnitude 0, so the mean magnitude is (1 - share).
+        noise.bias += math.log(1 - share)  # `other` has no noise, so the average is (1 - share).
 
 
 @torch.no_grad()
 def equalize(model: SilkNetwork, recordings: Sequence[np.ndarray]) -> Tensor:
-    """Raise the output at each frequency to the level that it has in recordings, in place.
+    """Raise the output at each frequency to its level in recordings, by changing a model in place.
 
-    Spectral losses are smallest if sounds that are hard to predict are too quiet. The gains are added to the biases of
-    the decoder's head. They are smoothed along frequency, and limited to 0 to 6 dB.
+    Spectral losses are smallest if sounds that are hard to predict are too quiet. The gains are smoothed along
+    frequency, limited to 0..6 dB, and added to the biases of the decoder's head.
 
     Args:
-        model: network in eval mode, on any device.
+        model: network in evaluation mode, on any device.
         recordings: full-band speech at 24 kHz, float32 [T] each.
 
     Returns:
@@ -101,7 +101,7 @@ def equalize(model: SilkNetwork, recordings: Sequence[np.ndarray]) -> Tensor:
     padded = functional.pad(median, (SMOOTH_BINS // 2, SMOOTH_BINS // 2), mode="replicate")
     gain = functional.conv1d(padded, kernel / kernel.sum())[0].clamp(0, MAX_GAIN_DB)
     logarithm = gain * (math.log(10) / 20)
-    head.project.bias[: len(gain)] += logarithm  # the first half of the outputs are log-magnitudes
+    head.project.bias[: len(gain)] += logarithm  # the first outputs are the log-magnitudes
     if head.noise is not None:
         head.noise.bias += logarithm[::BINS_PER_KNOT]
     return gain

@@ -292,17 +292,19 @@ class Trainer:
                     self._validate()
 
     def _finish(self) -> None:
-        """Adjust the averaged weights as configured, once."""
+        """Adjust the averaged weights as `config.finish` states, and save them."""
         config = self.config.finish
         if config.blend_share or config.equalize_clips:
-            self.validated_step = -1  # The weights change, so they are validated again.
+            self.validated_step = -1  # The weights change, so validate them again.
         if config.blend_share:
             finish.blend(self.ema, finish.weights_of(Path(config.blend)), config.blend_share)
-            self.progress.say(f"averaged with {config.blend}, which has a share of {config.blend_share:g}")
+            self.progress.say(
+                f"averaged the weights with those in {config.blend}, which have a share of {config.blend_share:g}"
+            )
         if config.equalize_clips:
             recordings = spread_clips(self.data["train"], config.equalize_clips, self.config.log.validate_clip_s)
             gain = finish.equalize(self.ema, recordings)
-            self.progress.say(f"equalized the output by {gain.min():.1f} to {gain.max():.1f} dB")
+            self.progress.say(f"equalized the output with gains of {gain.min():.1f} to {gain.max():.1f} dB")
         self.finished = True
         self.save()
 
