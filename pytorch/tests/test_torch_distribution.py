@@ -39,7 +39,7 @@ def test_help_lists_the_commands_in_their_section() -> None:
     [
         (["train", "missing.toml", "-o", "run"], "Config not found: 'missing.toml'"),
         (["export", "missing", "-o", "out"], "Run not found: 'missing'"),
-        (["export", "-o", "out"], "pass the folder of a training run"),
+        (["export", "-o", "out"], "RUN is missing"),
     ],
 )
 def test_wrong_use_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], said: str) -> None:
