@@ -47,7 +47,7 @@ SPEED_OF = (  # For all other presets, only rates are counted, because presets o
 
 @dataclass(frozen=True)
 class Sizes:
-    """Hold the lengths of the clips in seconds, and the number of runs."""
+    """Define the lengths of the clips in seconds, and the number of runs."""
 
     speed_s: float = 15.0  # clip for speed and memory
     count_s: float = 60.0  # clip whose tokens are counted
@@ -88,7 +88,7 @@ class Bench:
         return found
 
     def count(self, names: list[str]) -> dict[str, Figures]:
-        """Return the rates of several presets of a codec. One process counts all of them, because it takes no times."""
+        """Return the rates of several presets of a codec, counted in one process because no times are measured."""
         named = [self._named(name) for name in names]
         try:
             found = worker("count", self.clips[self.sizes.speed_s], *named, threads=self.sizes.threads)

@@ -33,7 +33,7 @@ def all_rates(bench: Path) -> str:
 
 
 def speed(bench: Path) -> str:
-    """Return a table of speed and memory, and a table that compares them with Silk's."""
+    """Return a table of the speed and memory of all codecs, and a table that compares them with Silk's."""
     result = findings.read_result(bench / "codecs.json", KIND)
     if result is None or result["quick"]:  # The rates of a trial run are correct, but its times are meaningless.
         return NOT_YET

@@ -43,7 +43,7 @@ PATIENCE_S = 3600.0  # time limit for one run
 
 @dataclass(frozen=True)
 class Sizes:
-    """Hold the hours of speech to tokenize, the hours for the single process, and the number of kills."""
+    """Define the hours of speech to tokenize, the hours for the single process, and the number of kills."""
 
     hours: float = 2.0
     single_hours: float = 0.5
@@ -211,7 +211,7 @@ def check(rows: Sequence[dict[str, Any]], outs: Sequence[Path], quarantined: int
 
 
 def single(listed: Path, hours: float) -> None:
-    """Read and encode in this process with one thread, and print the figures."""
+    """Read and encode recordings in this process with one thread, and print the figures as JSON."""
     from silkcodec import audio
     from silkcodec.silk import Silk
 

@@ -45,7 +45,7 @@ def corpus(bench: Path) -> str:
 
 
 def summary(bench: Path) -> str:
-    """Return a summary in two sentences, for docs/corpus.md."""
+    """Return a summary of two sentences for docs/corpus.md."""
     result = findings.read_result(bench / "corpus.json", "silk corpus")
     if result is None:
         return NO_CORPUS

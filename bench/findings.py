@@ -67,7 +67,7 @@ def embedded(bench: Path) -> Figures | None:
 
 
 def network(config: Figures) -> str:
-    """Return an id for the network of these weights. Networks with the same streaming states have the same id."""
+    """Return an id of the network in a weights config. Networks with the same streaming states have the same id."""
     states = [config[graph]["states"] for graph in ("encoder", "decoder")]
     return hashlib.sha256(json.dumps(states, sort_keys=True).encode()).hexdigest()[:12]
 
@@ -87,7 +87,7 @@ def not_embedded(bench: Path, codec_id: str, *, times: bool = False) -> str:
 
 
 def _networks(bench: Path, codec_id: str) -> list[str]:
-    """Return the network ids that history/ contains for some weights."""
+    """Return the network ids that are stored in history/ for the given weights."""
     kept = [json.loads(path.read_text(encoding="utf-8")) for path in (bench / "history").glob("*.json")]
     return [one["network"] for one in kept if one["codecs"]["silk"]["codec_id"] == codec_id and "network" in one]
 

@@ -56,7 +56,7 @@ def quality(bench: Path) -> str:
 
 
 def quality_english(bench: Path) -> str:
-    """Return the tables of all codecs on the clips with read English sentences, with their recognizer errors."""
+    """Return the tables of all codecs on the clips of read English sentences, including recognizer errors."""
     result = _read(bench / QUALITY)
     group = {} if result is None else result["groups"].get("group", {}).get(ENGLISH, {})
     if result is None or not group:
@@ -120,7 +120,7 @@ def words(bench: Path) -> str:
 
 
 def published(bench: Path) -> str:
-    """Return a table of published scores on other speech beside Silk's. Published WER is beside Silk's English dWER."""
+    """Return a table that compares published scores with Silk's, and published WER with Silk's English dWER."""
     result, english = _read(bench / QUALITY), _read(bench / "quality" / WORDS["English"][0] / "results.json")
     if result is None:
         return NOT_YET
@@ -155,7 +155,7 @@ def quality_groups(bench: Path) -> str:
 
 
 def times(bench: Path) -> str:
-    """Return a table of speeds in that run. It is not a benchmark, because the run processes several clips at once."""
+    """Return a table of the speeds in the quality run, which processes several clips at once."""
     result = _read(bench / QUALITY)
     if result is None:
         return NOT_YET

@@ -71,7 +71,7 @@ class Measured:
 
 
 class Shards:
-    """Draw random times that a worker of normal speed needs for a shard with `shard_hours` of audio."""
+    """Draw random processing times of a worker with normal speed, for shards with `shard_hours` of audio."""
 
     def __init__(self, measured: Measured, shard_hours: float, rng: random.Random) -> None:
         self._rng = rng

@@ -210,7 +210,7 @@ def oversize(server: Server, counts: Figures, stop: threading.Event) -> None:
 
 
 def trickle(server: Server, counts: Figures, stop: threading.Event) -> None:
-    """Send twenty concurrent uploads at a byte per second."""
+    """Send twenty concurrent uploads at one byte per second each."""
     head = (
         f"POST /v1/encode HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {server.token}\r\nContent-Length: 99999\r\n\r\n"
     )

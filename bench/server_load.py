@@ -59,7 +59,7 @@ class Tally:
 
 
 def agenda(task: str, speech: Speech, chunk_ms: float) -> tuple[list[tuple[float, bytes]], list[float]]:
-    """Return (send time, message) of each message and the completion time of each frame, in seconds from the start."""
+    """Return all messages with their send times, and the completion times of all frames, in seconds from the start."""
     if task == "decode":
         times = [(t + 1) * FRAME_S for t in range(speech.n_frames)]
         return [(at, speech.codes[t].tobytes()) for t, at in enumerate(times)], times

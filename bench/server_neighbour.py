@@ -47,7 +47,7 @@ PAD = ",".join(["[]"] * 20_000)
 
 
 def frame(kind: int, payload: bytes) -> bytes:
-    """Return one WebSocket frame of a client, with a mask of zeros."""
+    """Return a WebSocket frame from a client, with a mask of zeros."""
     n = len(payload)
     if n < 126:
         size = bytes([128 | n])

@@ -31,7 +31,7 @@ WORKER = BENCH / "speed_worker.py"
 
 @dataclass(frozen=True)
 class Sizes:
-    """Hold durations of speech in seconds, and numbers of runs."""
+    """Define the durations of speech in seconds, and the numbers of runs."""
 
     short_s: float = 600.0  # duration of the file that is used to measure speed
     long_s: float = 3600.0  # duration of the file that is used to measure peak memory

@@ -126,7 +126,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
 
 
 def fill(text: str, bench: Path, name: str = "a document") -> str:
-    """Return the text of a document with all tables replaced by current ones.
+    """Return the text of a document with all tables updated.
 
     Raises:
         TableError: a marker has no counterpart, is inside another pair, or has an unknown name.

@@ -46,7 +46,7 @@ class OneCodec:
 
 
 class Pipe(io.RawIOBase):
-    """Present bytes as a file that is not seekable and returns a few bytes per read."""
+    """Wrap bytes in a file that cannot seek and returns only a few bytes per read."""
 
     def __init__(self, data: bytes) -> None:
         self._file = io.BytesIO(data)
@@ -155,7 +155,7 @@ def weights(data: bytes) -> None:
 
 
 def messages(data: bytes) -> None:
-    """Parse the input of a client.
+    """Parse input from a client.
 
     If the first byte is 1, the rest is JSON for /v1/decode. Otherwise, the rest consists of WebSocket messages that are
     separated by zero bytes. A message that starts with B is binary, and the rest of it is hexadecimal.

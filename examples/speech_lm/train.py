@@ -39,7 +39,7 @@ MAX_SCORED_S = 900.0  # limit for the held-out speech that is evaluated at each 
 
 @dataclass
 class Speech:
-    """Hold concatenated frames [F, P, H] for training and for evaluation, and their layout."""
+    """Hold the concatenated frames [F, P, H] for training and evaluation, and their layout."""
 
     layout: lm.Layout
     train: NDArray[np.int64]
