@@ -11,6 +11,11 @@ from silkcodec_lab.pages import Result
 Metrics = dict[str, Any]  # {"mean", "low", "high", "n"} by metric name
 
 
+def joined(texts: Sequence[str]) -> str:
+    """Return an enumeration of texts, e.g. `VQ, RVQ and FSQ`."""
+    return f"{', '.join(texts[:-1])} and {texts[-1]}" if len(texts) > 1 else texts[0]
+
+
 def metric_headers(result: Result) -> list[str]:
     """Return a column header for each metric, with an arrow in the direction of better values."""
     return [f"{metric['label']} {ARROWS[metric['better']]}" for metric in result["metrics"].values()]

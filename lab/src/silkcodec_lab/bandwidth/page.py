@@ -7,7 +7,7 @@ from typing import Any
 
 from silkcodec.evaluate.markdown import digits, number, table
 from silkcodec_lab.bandwidth.figure import HOW, figure
-from silkcodec_lab.metric_tables import matching, metric_cells, metric_headers, significance_table
+from silkcodec_lab.metric_tables import joined, matching, metric_cells, metric_headers, significance_table
 from silkcodec_lab.pages import Result, provenance
 
 __all__ = ["LIMITATIONS", "QUESTION", "TITLE", "figure", "findings", "method", "reproduce"]
@@ -194,10 +194,10 @@ def _halves(result: Result) -> Iterator[str]:
         cut = f"{half['kept']} of {codec['n_codebooks']} ({share:.0f} % of its bits)"
         lines.append(f"- `{name}`, {cut}: {', '.join(parts)}")
     if lines:
-        yield "The following list shows quality with all codebooks → with about half of the bits:"
+        yield "The list shows quality with all codebooks (before the arrow) and with about half of the bits (after it):"
         yield "\n".join(lines)
     if len(lost) > 1:
-        by_loss = ", ".join(f"{lost[name]:.3f} (`{name}`)" for name in sorted(lost, key=lambda name: lost[name]))
+        by_loss = joined([f"{lost[name]:.3f} (`{name}`)" for name in sorted(lost, key=lambda name: lost[name])])
         yield f"With about half of the bits, STOI decreases by {by_loss}."
 
 

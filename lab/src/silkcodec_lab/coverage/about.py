@@ -23,10 +23,10 @@ QUESTION = (
 )
 
 LIMITATIONS = (
-    "**Language and recordings.** The groups come from different recording projects, so microphones, rooms, codecs and "
-    "texts differ as well as languages. The table by source shows how much sources of the same language differ. If a "
-    "group differs from the control group by less than this, the difference is not evidence for an effect of language. "
-    "A recording project with many speakers of each language would be needed to separate the two effects.",
+    "**Language and recordings.** The groups come from different recording projects, so they differ in microphones, "
+    "rooms, codecs and texts as well as in language. The table by source shows how much sources of the same language "
+    "differ. If a group differs from the control group by less than this, the difference is not evidence for an effect "
+    "of language. A recording project with many speakers of each language would be needed to separate the two effects.",
     "**Few speakers.** The intervals are computed over speakers and are too narrow if there are few speakers. They do "
     "not include the variation between sources of the same language.",
     "**Encoders.** An encoder that was trained on one language might discard information that another language needs. "
@@ -93,7 +93,7 @@ def vectors(result: Result) -> str:
             "the same loud level. The loud level is the 95th percentile of the levels of 10 ms columns. Frames more "
             f"than {patches['silence_db']:g} dB below it count as silence and are skipped. Each speaker contributes "
             f"at most {patches['per_speaker']:,} vectors from {patches['seconds']:g} s. Coverage is measured twice: "
-            "with the vectors as they are, and after the speaker's mean frame is subtracted."
+            "with the original vectors, and after the speaker's mean frame is subtracted."
         )
     return (
         f"**Vectors.** The vectors are log-mel patches of {10 * patches['columns']} ms with {settings['width']} "
@@ -103,7 +103,7 @@ def vectors(result: Result) -> str:
         f"{patches['pool']} columns and {patches['pool']} bands. Patches more than {patches['silence_db']:g} dB below "
         "the loud level count as silence and are skipped. Each speaker contributes at most "
         f"{patches['per_speaker']:,} vectors from {patches['seconds']:g} s. Coverage is measured twice: with the "
-        "vectors as they are, and after the speaker's mean patch is subtracted. The subtraction removes the frequency "
+        "original vectors, and after the speaker's mean patch is subtracted. The subtraction removes the frequency "
         "response of the microphone and part of the voice."
     )
 

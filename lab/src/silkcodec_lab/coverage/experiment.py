@@ -1,15 +1,15 @@
 """Measure whether a codebook covers another language less well than unseen speakers of its training language.
 
-    training speech -> speakers -> folds, each fitted without some speakers
-    seen speakers   -> radius: 95 % of the errors of their held-out vectors are within it
-    every group     -> share of its vectors within the radius
+    training speech -> speakers -> folds; each fit leaves out one fold
+    seen speakers   -> radius that contains 95 % of the errors of their held-out vectors
+    all groups      -> share of vectors whose error is within the radius
 
-    seen     held-out speech of speakers in the training set; 95 % is within the radius by construction
-    unseen   other speakers of the training language: the control group
+    seen     held-out speech of speakers in the training set, with a coverage of 95 % by definition
+    unseen   control group: other speakers of the training language
     others   test groups; only their difference from `unseen` can be an effect of language
 
-If sources are held out instead of speakers, no group except `seen` shares a source, and thus a microphone, with the
-training speech. Every speaker has the same weight. Intervals are bootstrap intervals over speakers.
+If sources are held out instead of speakers, only `seen` has the same sources, and therefore the same microphones, as
+the training speech. All speakers have the same weight. Intervals are bootstrap intervals over speakers.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ from silkcodec_lab.coverage.speech import Speaker, speakers_of
 from silkcodec_lab.coverage.vector_fits import Measured
 from silkcodec_lab.pages import Result, head
 
-VIEWS = ("level", "channel")  # what is removed from the vectors: level, or level and mean spectrum of the speaker
+VIEWS = ("level", "channel")  # "level" removes the level, and "channel" also the mean spectrum of the speaker
 COVERED = 0.95  # share of the held-out vectors of seen speakers that is within the radius
-TAIL = 0.2  # share of the vectors of a training speaker, at the end, that is not used for fitting
-PER_ENTRY = 4  # minimum number of vectors per entry; codebooks are halved until they have them
-BINS = np.linspace(0, 3, 31)  # bins of the histogram of errors, in radii; the last bin includes larger errors
+TAIL = 0.2  # share of a training speaker's vectors, at the end, that is not used for fitting
+PER_ENTRY = 4  # minimum number of vectors per entry; codebooks are halved until they meet it
+BINS = np.linspace(0, 3, 31)  # bins of the histogram of errors in radii; the last bin includes larger errors
 
 Progress = Callable[[int, int, str], None]  # fits done, total fits, current view
 Groups = Mapping[str, Sequence[Speaker]]
@@ -53,21 +53,22 @@ def coverage(
     resynthesis: ResynthesisSettings | None = None,
     progress: Progress | None = None,
 ) -> Result:
-    """Run the experiment on speech.
+    """Measure how well codebooks and grids cover groups of speakers.
 
     Args:
-        train: Selection of the training speech; see `find_clips`.
-        tests: Selections of the test groups by name.
+        train: Path of the training speech with an optional filter; see `find_clips`.
+        tests: Paths of the test groups by name.
         plan: Settings of the experiment.
         name: Name of the result, its page and its figure.
         resynthesis: Settings of the resynthesis. None: no resynthesis.
         progress: Progress callback.
 
     Returns:
-        The contents of coverage.json.
+        The content of coverage.json.
 
     Raises:
-        ArgumentError, AudioError: An argument or the speech is invalid.
+        ArgumentError: An argument is invalid, or there is too little speech.
+        AudioError: An input cannot be read.
     """
     plan = plan or CoveragePlan()
     if plan.sounds or resynthesis is not None:
@@ -75,7 +76,7 @@ def coverage(
             metric.require()
     if not tests or {SEEN, UNSEEN} & set(tests):
         raise ArgumentError(
-            f"--test must name at least one group, and no group may be named {SEEN} or {UNSEEN}; got {list(tests)}."
+            f"--test must name at least one group, and groups cannot be named {SEEN} or {UNSEEN}; got {list(tests)}."
         )
     conditions = Conditions()
     trained, _ = speakers_of(train, plan.patches, plan.seed, sounds=plan.sounds)
@@ -129,7 +130,7 @@ def coverage(
 
 
 def limit_codebooks(plan: CoveragePlan, train: Sequence[Speaker]) -> CoveragePlan:
-    """Return the plan with codebooks that are small enough for the vectors of every fold."""
+    """Return the plan with codebooks that are small enough for the number of training vectors in all folds."""
     n_vectors = min(
         sum(_n_fitted(speaker) for speaker in train if plan.key(speaker) not in held_out)
         for held_out in split(train, plan)
@@ -140,14 +141,14 @@ def limit_codebooks(plan: CoveragePlan, train: Sequence[Speaker]) -> CoveragePla
 
 
 def _compared(plan: CoveragePlan) -> dict[str, str]:
-    """Return the quantizers for the comparison of sounds: the largest codebook and the longest chain, with grids."""
+    """Return the grids for the comparison of sounds, by the names of the largest codebook and the longest chain."""
     bits, length = int(np.log2(max(plan.vq))), max(plan.rvq_lengths)
     chain_bits = length * int(np.log2(plan.rvq_entries))
     return {f"vq {max(plan.vq)}": f"fsq {bits}", f"rvq {length}x{plan.rvq_entries}": f"fsq {chain_bits}"}
 
 
 def _facts(speakers: Sequence[Speaker], n_left_out: int) -> dict[str, Any]:
-    """Return properties of a group that may differ along with the language."""
+    """Return properties of a group that can differ in addition to the language."""
     known = [speaker.bandwidth_hz for speaker in speakers if speaker.bandwidth_hz is not None]
     spread = [float(np.sqrt(speaker.vectors.astype(np.float64).var(axis=0).mean())) for speaker in speakers]
     return {
@@ -162,10 +163,10 @@ def _facts(speakers: Sequence[Speaker], n_left_out: int) -> dict[str, Any]:
 
 
 def measure(train: Sequence[Speaker], tests: Groups, plan: CoveragePlan, advance: Callable[[int, int], None]) -> Result:
-    """Measure the coverage of every group by every quantizer.
+    """Measure the coverage of all groups with all quantizers.
 
     Raises:
-        ArgumentError: Sources are held out and the training speech has fewer than two, or there are too few vectors.
+        ArgumentError: There are too few vectors, or sources are held out and the training speech has only one.
     """
     folds = split(train, plan)
     groups: dict[str, Sequence[Speaker]] = {**tests}
@@ -181,7 +182,7 @@ def measure(train: Sequence[Speaker], tests: Groups, plan: CoveragePlan, advance
         largest = max(*plan.vq, plan.rvq_entries)
         if len(vectors) < largest:
             raise ArgumentError(
-                f"A codebook of {largest} entries needs at least as many vectors; got {len(vectors)} training vectors."
+                f"A codebook with {largest} entries needs at least {largest} training vectors; got {len(vectors)}."
             )
         fitted, facts = vector_fits.fit(
             vectors, plan.vq, (plan.rvq_entries, plan.rvq_lengths), plan.seed + index, plan.kmeans_steps
@@ -218,12 +219,13 @@ def measure(train: Sequence[Speaker], tests: Groups, plan: CoveragePlan, advance
 
 
 def split(train: Sequence[Speaker], plan: CoveragePlan) -> list[set[str]]:
-    """Return what each fold holds out. With a single speaker there is one fold that holds out nothing."""
+    """Return the speakers or sources that each fold holds out. A single speaker is not held out."""
     keys = sorted({plan.key(speaker) for speaker in train})
     if len(keys) < 2:
         if plan.hold_out == "source":
             raise ArgumentError(
-                "--hold-out source needs training speech from at least two sources. A manifest must name them."
+                "--hold-out source needs training speech from at least two sources. Pass a manifest with a column "
+                "'source'."
             )
         return [set()]
     np.random.default_rng(plan.seed).shuffle(keys)
@@ -232,12 +234,12 @@ def split(train: Sequence[Speaker], plan: CoveragePlan) -> list[set[str]]:
 
 
 def _n_fitted(speaker: Speaker) -> int:
-    """Return how many vectors of a training speaker are used for fitting."""
+    """Return the number of a training speaker's vectors that are used for fitting."""
     return max(1, round((1 - TAIL) * len(speaker.vectors)))
 
 
 class Tally:
-    """Measurements of one group and one quantizer: by speaker, with one entry per fold."""
+    """Collect measurements of one group and one quantizer by speaker, with one entry per fold."""
 
     def __init__(self) -> None:
         self.inside: dict[str, list[float]] = {}
@@ -245,10 +247,10 @@ class Tally:
         self.clipped: dict[str, list[float]] = {}
         self.histogram: dict[str, list[Floats]] = {}
         self.radii: list[float] = []
-        self.codes: list[list[NDArray[np.int64]]] = []  # fold -> speaker -> codes
+        self.codes: list[list[NDArray[np.int64]]] = []  # codes of each speaker for each fold
 
     def add(self, radius: float, measured: Sequence[tuple[str, Measured]]) -> None:
-        """Add the measurements of a fold: its radius, and the errors of each speaker by name."""
+        """Add the radius of a fold and the measurements of its speakers."""
         self.radii.append(radius)
         for speaker, found in measured:
             self.inside.setdefault(speaker, []).append(float((found.error <= radius).mean()))
@@ -260,11 +262,11 @@ class Tally:
         self.codes.append([found.codes for _, found in measured if found.codes is not None])
 
     def of(self, which: str) -> Floats:
-        """Return one value per speaker, the mean over folds."""
+        """Return the mean over folds for each speaker."""
         return np.array([np.mean(values, axis=0) for values in getattr(self, which).values()], dtype=np.float64)
 
     def used(self, n_vectors: int, entries: int, seed: int) -> float | None:
-        """Return the share of entries that random vectors use, as a mean over codebooks and folds."""
+        """Return the share of entries that `n_vectors` random vectors use, as a mean over codebooks and folds."""
         shares = []
         for fold in self.codes:
             if fold and n_vectors:
@@ -281,7 +283,7 @@ def _summary(
     sources: dict[str, str],
     plan: CoveragePlan,
 ) -> dict[str, Any]:
-    """Summarize one quantizer: its radius, every group, and the difference of every group from the control."""
+    """Return the radius of one quantizer, its values for each group, and their differences from the control group."""
     own = tallies[name]
     fact = facts[name]
     entries = {"vq": 2 ** fact["bits"], "rvq": plan.rvq_entries}.get(fact["kind"])

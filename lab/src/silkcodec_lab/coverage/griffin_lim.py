@@ -1,8 +1,8 @@
-"""Convert mel magnitudes to a wave, with least squares for the bins and Griffin-Lim for their phases.
+"""Convert mel magnitudes to audio. Least squares estimates the bins, and Griffin-Lim estimates their phases.
 
-Griffin-Lim (doi 10.1109/TASSP.1984.1164317) uses the momentum of Perraudin et al. 2013
-(doi 10.1109/WASPAA.2013.6701851). The windows are those of `silkcodec.mel`, so the mel spectrogram of the
-result is close to the given one. There is no model, so all spectrograms get the same kind of artifacts.
+Griffin-Lim (doi 10.1109/TASSP.1984.1164317) is used with momentum (Perraudin et al. 2013,
+doi 10.1109/WASPAA.2013.6701851). The windows are those of `silkcodec.mel`, so the mel spectrogram of the output is
+close to the given one. Since there is no model, all spectrograms get the same kind of artifacts.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ Wave = NDArray[np.float32]
 Magnitudes = NDArray[np.float32]  # [columns, n_fft // 2 + 1]
 
 MOMENTUM = np.float32(0.99)
-BIN_STEPS = 20  # number of multiplicative updates that find the bins
-LEAST = np.float32(1e-9)  # avoids divisions by 0
+BIN_STEPS = 20  # number of multiplicative updates of the bins
+LEAST = np.float32(1e-9)  # avoids division by 0
 
 
 def magnitudes(bands: NDArray[np.floating], filters: NDArray[np.float32]) -> Magnitudes:
-    """Return bins [columns, B] >= 0 whose bands, `bins @ filters`, are nearest to the given bands [columns, M].
+    """Return non-negative bins [columns, B] whose bands, `bins @ filters`, are closest to the given bands [columns, M].
 
-    It uses multiplicative updates (Lee & Seung 2001). Bins that are in no filter are 0.
+    The function uses multiplicative updates (Lee & Seung 2001). Bins outside of all filters are 0.
     """
     wanted = np.maximum(bands.astype(np.float32), 0) @ filters.T
     bins = np.maximum(wanted, LEAST) * (filters.sum(axis=1) > 0)
@@ -33,7 +33,7 @@ def magnitudes(bands: NDArray[np.floating], filters: NDArray[np.float32]) -> Mag
 
 
 def wave_of(bins: Magnitudes, seed: int, steps: int) -> Wave:
-    """Return a wave with approximately these magnitudes, float32 [columns * hop], from random initial phases."""
+    """Return a waveform with approximately these magnitudes, float32 [columns * hop]. Initial phases are random."""
     phases = np.exp(2j * np.pi * np.random.default_rng(seed).random(bins.shape)).astype(np.complex64)
     previous = np.zeros_like(phases)
     for _ in range(steps):
@@ -45,7 +45,7 @@ def wave_of(bins: Magnitudes, seed: int, steps: int) -> Wave:
 
 
 def spectrum(wave: Wave) -> NDArray[np.complex64]:
-    """Return the complex spectrum of each column of 10 ms, [columns, n_fft // 2 + 1], as in `mel.log_mel`."""
+    """Return the complex spectra of columns of 10 ms, [columns, n_fft // 2 + 1], as in `mel.log_mel`."""
     n = len(wave) // mel.HOP
     padded = np.zeros(mel.HISTORY + n * mel.HOP + mel.LOOKAHEAD, dtype=np.float32)
     padded[mel.HISTORY : mel.HISTORY + len(wave)] = wave[: n * mel.HOP]
@@ -54,7 +54,7 @@ def spectrum(wave: Wave) -> NDArray[np.complex64]:
 
 
 def inverse(columns: NDArray[np.complex64]) -> Wave:
-    """Return the wave [columns * hop] whose spectrum is nearest to these columns, by weighted overlap-add."""
+    """Return the waveform [columns * hop] whose spectrum is closest to these columns, by weighted overlap-add."""
     window, n = mel.hann(), len(columns)
     frames = np.fft.irfft(columns, mel.N_FFT, axis=-1) * window
     total, power = np.zeros((2, mel.HISTORY + n * mel.HOP + mel.LOOKAHEAD), dtype=np.float32)

@@ -1,4 +1,4 @@
-"""Compute means over speakers with bootstrap intervals, and name the two control groups."""
+"""Compute means over speakers with bootstrap intervals, and define the names of the two control groups."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-SEEN, UNSEEN = "seen", "unseen"  # speakers in the training set of a quantizer, and others of the same language
-N_DRAWS = 2_000  # number of bootstrap draws
-FEW = 5  # With fewer speakers, an interval is not reliable.
+SEEN, UNSEEN = "seen", "unseen"  # speakers in the training set of a quantizer, and other speakers of its language
+N_DRAWS = 2_000  # number of bootstrap resamples
+FEW = 5  # With fewer speakers, intervals are not reliable.
 
 Floats = NDArray[np.float64]
 
 
 def in_order(groups: Iterable[str]) -> list[str]:
-    """Return each group once, with the control groups first."""
+    """Return the distinct groups, with the control groups first."""
     return sorted(dict.fromkeys(groups), key=lambda group: {SEEN: 0, UNSEEN: 1}.get(group, 2))
 
 
 def weighted_quantile(parts: Sequence[Floats], share: float) -> float:
-    """Return the quantile of all values, with equal weight for every part regardless of its size."""
+    """Return the quantile of all values. All parts have the same weight, regardless of their size."""
     values = np.concatenate(parts)
     weights = np.concatenate([np.full(len(part), 1 / len(part)) for part in parts])
     order = np.argsort(values)
@@ -31,13 +31,13 @@ def weighted_quantile(parts: Sequence[Floats], share: float) -> float:
 
 
 def bootstrap_means(values: Floats, seed: int, group: str) -> Floats:
-    """Return the means of `N_DRAWS` resamples of the speakers [n]. All quantities of a group use the same resamples."""
+    """Return the means of `N_DRAWS` resamples of speakers, [n]. All quantities of a group use the same resamples."""
     generator = np.random.default_rng([seed, zlib.crc32(group.encode())])
     return np.asarray(values[generator.integers(0, len(values), (N_DRAWS, len(values)))].mean(axis=1))
 
 
 def interval(values: Floats, seed: int, group: str) -> dict[str, Any]:
-    """Return the mean over speakers and its 95 % bootstrap interval, which is None for a single speaker."""
+    """Return the mean over speakers with its 95 % bootstrap interval, which is None for a single speaker."""
     mean, n = float(values.mean()), len(values)
     if n < 2:
         return {"mean": mean, "low": None, "high": None, "n": n}
@@ -46,7 +46,7 @@ def interval(values: Floats, seed: int, group: str) -> dict[str, Any]:
 
 
 def difference(values: Floats, control: Floats, seed: int, group: str) -> dict[str, Any]:
-    """Return the mean of a group minus that of the control, with both groups resampled independently."""
+    """Return the mean of a group minus that of the control group. Both groups are resampled independently."""
     mean, n = float(values.mean() - control.mean()), min(len(values), len(control))
     if n < 2:
         return {"mean": mean, "low": None, "high": None, "n": n}

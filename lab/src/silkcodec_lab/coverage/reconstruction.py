@@ -1,11 +1,11 @@
-"""Compare speech from quantized mel columns with speech from the same columns without quantization.
+"""Compare audio from quantized mel columns with audio from the same columns without quantization.
 
-    excerpt -> log-mel columns (10 ms, bands up to LIMIT) -> dB relative to the loud level -> Griffin-Lim -> wave
-                         |-> columns of speech -> quantizer -----------------------------> Griffin-Lim -> wave
+    excerpt -> log-mel columns (10 ms, bands up to LIMIT) -> dB relative to the loud level -> Griffin-Lim -> audio
+                         |-> columns of speech -> quantizer -----------------------------> Griffin-Lim -> audio
 
-Both waves come from Griffin-Lim, so only the quantizer differs. Griffin-Lim with other random phases (`again`) gives
-the difference of two such waves without a quantizer. The quantizers are fitted to the training language only. Complete
-codecs (`codecs`) are compared with the excerpt itself, and were trained on many languages.
+Griffin-Lim creates the audio in both cases, so only the quantizer differs. Griffin-Lim with other random phases
+(`again`) shows how much two outputs differ without a quantizer. The quantizers are fitted only to the training
+language. Complete codecs (`codecs`) are compared with the excerpt itself. They were trained on many languages.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ from silkcodec_lab.coverage.intervals import SEEN, UNSEEN, Floats, difference, i
 from silkcodec_lab.coverage.speech import LOUD, Patches, Vectors, decibels, mel_patches, voices_of
 
 Wave = NDArray[np.float32]
-Values = dict[str, dict[str, dict[str, dict[str, float | None]]]]  # quantizer, group, speaker, metric
+Values = dict[str, dict[str, dict[str, dict[str, float | None]]]]  # by quantizer, group, speaker and metric
 
 METRICS = ("mel_distance", "stoi", "f0_rmse_cents", "voicing_error")
-LOUD_DB = 34.0  # loud level of resynthesized waves, as a sum over bands: about -26 dBFS
+LOUD_DB = 34.0  # loud level of resynthesized audio as a sum over bands, about -26 dBFS
 SHORTEST_S = 1.0  # minimum duration of an excerpt
 
 
 @dataclass(frozen=True)
 class ResynthesisSettings:
-    """Settings of the resynthesis.
+    """Hold the settings of the resynthesis.
 
     Attributes:
         speakers: Maximum number of speakers per group.
@@ -63,7 +63,7 @@ class ResynthesisSettings:
 
 @dataclass(frozen=True)
 class Voice:
-    """An excerpt of a speaker, and mel columns of the rest of the speech for fitting quantizers."""
+    """Hold an excerpt of a speaker, and mel columns of the remaining speech to fit quantizers."""
 
     name: str
     key: str
@@ -78,13 +78,14 @@ def resynthesize(
     resynthesis: ResynthesisSettings,
     folds: Sequence[set[str]],
 ) -> dict[str, Any]:
-    """Measure resynthesized speech of every group, with quantizers fitted to the training speech and with codecs.
+    """Measure the quality of resynthesized speech for all groups, with quantizers and with complete codecs.
 
     Args:
-        train, tests: Selections of speech; see `find_clips`.
+        train: Path of the training speech with an optional filter; see `find_clips`.
+        tests: Paths of the test groups by name.
         plan: Settings of the experiment.
         resynthesis: Settings of the resynthesis.
-        folds: What each fold holds out of the training speech.
+        folds: Speakers or sources that each fold holds out of the training speech.
     """
     patches = replace(plan.patches, columns=1, pool=1)
     few = replace(patches, speakers=min(resynthesis.speakers, patches.speakers))
@@ -137,7 +138,7 @@ def _voices(
 def _voice(
     name: str, source: str, clips: Sequence[Clip], patches: Patches, plan: CoveragePlan, seconds: float
 ) -> Voice:
-    """Split the clips of a speaker. The excerpt is the start of the first clip, at most half of it."""
+    """Split a speaker's clips into an excerpt and the rest. The excerpt is at most the first half of the first clip."""
     parts, left, excerpt = [], round(patches.seconds * mel.SAMPLE_RATE), np.zeros(0, np.float32)
     for clip in clips:
         if left <= 0:
@@ -164,14 +165,14 @@ def _fit(seen: Sequence[Voice], plan: CoveragePlan, index: int) -> tuple[Any, di
 
 
 def _may_measure(group: str, key: str, held_out: set[str], keys: set[str]) -> bool:
-    """Return whether a fold may measure a voice. `SEEN` voices must be in its training set, and others must not."""
+    """Return whether a fold can measure a voice. Only voices of the group `SEEN` can be in its training set."""
     return key not in held_out if group == SEEN else key in held_out or key not in keys
 
 
 def _measure(
     voice: Voice, fitted: Any, patches: Patches, resynthesis: ResynthesisSettings, metrics: Sequence[Metric], seed: int
 ) -> dict[str, dict[str, float | None]]:
-    """Return the metrics of an excerpt after every quantizer."""
+    """Return the metrics of an excerpt for each quantizer."""
     columns, spoken = loudest_down(decibels(voice.excerpt, patches), patches)
 
     def sound(of: NDArray[Any], begin: int) -> Wave:
@@ -190,7 +191,7 @@ def _measure(
 
 
 def loudest_down(bands: NDArray[np.float32], patches: Patches) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Return columns in dB relative to their loud level, clamped as in `mel_patches`, and which contain speech."""
+    """Return columns in dB relative to their loud level, limited as in `mel_patches`, and which contain speech."""
     level = 10 * np.log10((10 ** (bands.astype(np.float64) / 10)).sum(axis=1))
     loud = np.percentile(level, LOUD)
     return np.maximum(bands - loud, -patches.floor_db).astype(np.float32), level > loud - patches.silence_db
@@ -203,12 +204,12 @@ def _codecs(resynthesis: ResynthesisSettings) -> list[tuple[str, Any]]:
     found = [(name, load(name)) for name in resynthesis.codecs] + [(run.name, run) for run in runs]
     if len(dict(found)) < len(found):
         names = ", ".join(name for name, _ in found)
-        raise ArgumentError(f"Each codec and each quantizer of a run must be given once; got {names}.")
+        raise ArgumentError(f"Codecs must have different names, and runs different quantizers; got {names}.")
     return found
 
 
 def _summary(what: str, values: Values, grid: str | None, seed: int) -> dict[str, Any]:
-    """Return, by metric and group, the mean, the difference from the control, and its excess over the grid."""
+    """Return means, differences from the control group, and their excess over the grid, by metric and group."""
     result: dict[str, Any] = {}
     for metric in METRICS:
         groups = {}
@@ -239,6 +240,6 @@ def _summary(what: str, values: Values, grid: str | None, seed: int) -> dict[str
 def _column(
     of: Mapping[str, Mapping[str, Mapping[str, float | None]]], group: str, metric: str, names: list[str]
 ) -> Floats:
-    """Return a metric of the given speakers, NaN if it is undefined."""
+    """Return a metric for the given speakers, or NaN where it is undefined."""
     found = [of[group][name][metric] for name in names]
     return np.array([np.nan if value is None else value for value in found], dtype=np.float64)

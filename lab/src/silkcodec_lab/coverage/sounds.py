@@ -1,11 +1,11 @@
 """Classify vectors by the sound of their word or syllable (`labels.py`) and by pitch (DIO).
 
-Some clips join short files with silence between them, and their manifest names these files. A clip is skipped if the
-number of long silences does not match the number of files.
+Some clips consist of short files with silence between them, and the manifest names these files. If the silences between
+files cannot be identified clearly, the clip is skipped.
 
     kind      classes                                   vectors
     tone      1..4                                      Mandarin syllables
-    sound     emphatic, pharyngeal, neither             Arabic words and names of letters, the whole word
+    sound     emphatic, pharyngeal, neither             whole Arabic words and names of letters
     height    F0 below 120, 180, 260 Hz, and above      voiced vectors
     movement  F0 falling, level or rising, and its rate voiced vectors
 """
@@ -34,21 +34,21 @@ KINDS = {
 }
 HEIGHTS_HZ = (120.0, 180.0, 260.0)
 MOVEMENTS = (-30.0, -10.0, 10.0, 30.0)  # semitones per second
-IMPOSSIBLE = 120.0  # semitones per second; faster movements are octave errors of the tracker
-MOVING_MS = 80.0  # interval for measuring the movement, of which at least three quarters must be voiced
+IMPOSSIBLE = 120.0  # semitones per second; faster movements are octave errors of the F0 estimate
+MOVING_MS = 80.0  # interval in which the movement is measured; at least three quarters of it must be voiced
 
-FEWEST = 10  # minimum number of vectors of a class, and of the other classes of its kind, per speaker
+FEWEST = 10  # minimum number of vectors per speaker, both in a class and in the other classes of its kind
 
-STEP = 120  # samples (5 ms) per step of the search for silences
+STEP = 120  # samples (5 ms) per step in the search for silences
 SHORTEST_GAP = 20  # steps (100 ms), minimum duration of the silence between two files
 CLEARLY = 0.8  # maximum ratio of the longest silence within a file to the shortest silence between files
 
 
 def parts_of(wave: NDArray[np.float32], n: int) -> list[tuple[int, int]] | None:
-    """Return the first and last sample of the `n` files that a clip joins, or None if this is ambiguous.
+    """Return the start and end samples of the `n` files that a clip consists of, or None if they are ambiguous.
 
-    The clip is split at its n - 1 longest silences. A silence is a run below a level. The level is chosen so that the
-    silences between files differ most from the silences within files.
+    The clip is split at its n - 1 longest silences, i.e. sections below a level threshold. The threshold is chosen so
+    that the silences between files differ most from the silences within files.
     """
     steps = wave[: len(wave) // STEP * STEP].reshape(-1, STEP)
     level = 20 * np.log10(np.sqrt(np.square(steps, dtype=np.float64).mean(axis=1)) + 1e-9)
@@ -77,8 +77,8 @@ def classes_of(wave: NDArray[np.float32], clip: Clip, starts: NDArray[np.int64],
     """Return the class of each vector by kind.
 
     Args:
-        wave: Wave of the whole clip.
-        clip: Clip with the columns of its manifest.
+        wave: Waveform of the whole clip at 24 kHz.
+        clip: Clip with its manifest columns.
         starts: First mel column of each vector, [N].
         columns: Number of mel columns per vector.
     """
@@ -95,7 +95,7 @@ def classes_of(wave: NDArray[np.float32], clip: Clip, starts: NDArray[np.int64],
 
 
 def pitch_classes(f0: Floats, starts: NDArray[np.int64], columns: int) -> dict[str, Labels]:
-    """Return the classes of pitch height and movement of each vector, unknown if too much of it is unvoiced."""
+    """Return the F0 class and the F0 movement class of each vector. They are "" if too much of it is unvoiced."""
     frames_per_column = mel.HOP / mel.SAMPLE_RATE * 1000 / F0_PERIOD_MS
     middles = np.rint((starts + columns / 2) * frames_per_column).astype(int)
     half_width = int(MOVING_MS / F0_PERIOD_MS / 2)
@@ -120,10 +120,10 @@ def pitch_classes(f0: Floats, starts: NDArray[np.int64], columns: int) -> dict[s
 
 
 class Sounds:
-    """Coverage of the vectors of each class and of the speaker's other vectors, by quantizer, group and speaker.
+    """Collect the coverage of each class and of the speaker's other vectors, by quantizer, group and speaker.
 
     Args:
-        quantizers: Codebook -> grid with the same number of bits.
+        quantizers: Grids with the same number of bits by codebook.
     """
 
     def __init__(self, quantizers: Mapping[str, str]) -> None:
@@ -134,7 +134,7 @@ class Sounds:
     def add(
         self, quantizer: str, group: str, speaker: str, classes: Mapping[str, Labels], covered: NDArray[Any]
     ) -> None:
-        """Add the coverage of a speaker's vectors, given their classes by kind and which of them are covered."""
+        """Add the coverage of a speaker's vectors, given their classes by kind and a mask of covered vectors."""
         for kind, labels in classes.items():
             known = labels != ""
             for one in KINDS[kind]:
@@ -146,7 +146,7 @@ class Sounds:
                     by_speaker.setdefault(speaker, []).append(shares)
 
     def summary(self, seed: int) -> dict[str, Any]:
-        """Return the coverage by codebook, kind, class and group, as means over speakers."""
+        """Return means over speakers by codebook, kind, class and group."""
         return {name: self._of(name, grid, seed) for name, grid in self.quantizers.items()}
 
     def _of(self, name: str, grid: str, seed: int) -> dict[str, Any]:
@@ -175,7 +175,7 @@ class Sounds:
         return result
 
     def _relative_coverage(self, name: str, grid: str, group: str, kind: str, one: str) -> tuple[Floats, Floats]:
-        """Return the coverage of a class minus that of the same speakers' other vectors, for codebook and grid."""
+        """Return the coverage of a class minus that of the speakers' other vectors, for the codebook and the grid."""
         codebooks, grids = (self._means(quantizer, group, kind, one) for quantizer in (name, grid))
         return codebooks[:, 0] - codebooks[:, 1], grids[:, 0] - grids[:, 1]
 

@@ -1,15 +1,16 @@
-"""Extract vectors of speakers from speech, independent of the level and bandwidth of the recordings.
+"""Extract vectors from speech that do not depend on the level and the bandwidth of the recordings.
 
-    clip -> log-mel, 100 columns/s -> bands up to LIMIT -> dB relative to the loud level of the clip, clamped
-         -> pooled in time and frequency -> patches [N, D] without silence
+    clip -> log-mel, 100 columns/s -> bands up to LIMIT -> dB relative to the loud level of the clip, limited to FLOOR
+         -> averaged over time and frequency -> patches [N, D] without silence
 
-With of = "latents":
+For Silk's latents:
 
-    clip -> equal loud level, low-pass at LIMIT -> Silk's encoder -> latents before rounding [F, 128]
+    clip -> same loud level, low-pass filter at LIMIT -> Silk's encoder -> latents before rounding [F, 128]
          -> 8 vectors per frame, as in the small RVQ model -> [8 F, 16]
 
 The loud level is the 95th percentile of the levels of a clip's columns. Levels below the floor are set to the floor,
-which makes background noise similar in all recordings. A patch counts as speech if its level is close to the loud one.
+which makes background noise similar in all recordings. A patch counts as speech if its level is close to the loud
+level.
 """
 
 from __future__ import annotations
@@ -35,24 +36,24 @@ Vectors = NDArray[np.float32]  # [N, D] in dB or FSQ levels
 Columns = NDArray[np.int64]  # [N], indices of columns of the log-mel spectrogram
 
 OF = ("mel", "latents")
-LOUD = 95  # percentile of the levels of the columns that defines the loud level
+LOUD = 95  # percentile of the column levels that defines the loud level
 PIECES = 8  # number of vectors per frame of Silk's latents
-LOUD_LEVEL = 0.1  # root mean square of the loud columns of a clip before Silk encodes it
+LOUD_LEVEL = 0.1  # RMS of a clip at its loud level before Silk encodes it
 LONGEST = 600 * mel.SAMPLE_RATE  # maximum number of samples of a clip
 QUIET = 10  # percentile that defines the background level
 
 
 @dataclass(frozen=True)
 class Patches:
-    """Settings for the extraction of vectors.
+    """Hold the settings for the extraction of vectors.
 
     Attributes:
-        of: "mel" for patches of the log-mel spectrogram, or "latents" for eighths of Silk's latents of a frame.
-        limit_hz: Highest frequency that is used. Clips whose manifest gives a lower bandwidth are skipped.
-        floor_db: Bands are clamped this much below the loud level of the clip.
-        silence_db: Patches that are this much below the loud level count as silence.
+        of: "mel" for log-mel patches, or "latents" for eighths of the latent of each frame of Silk.
+        limit_hz: Highest frequency to use. Clips with a lower bandwidth in the manifest are skipped.
+        floor_db: Distance of the floor from the loud level of the clip. Lower bands are set to the floor.
+        silence_db: Patches that are further below the loud level than this count as silence.
         columns: Number of columns of 10 ms per patch.
-        pool: Number of columns, and of bands, that are averaged to one number.
+        pool: Number of columns, and number of bands, that are averaged into one number.
         seconds: Maximum seconds of speech per speaker.
         per_speaker: Maximum number of vectors per speaker.
         speakers: Maximum number of speakers per group.
@@ -78,13 +79,13 @@ class Patches:
 
     @property
     def n_bands(self) -> int:
-        """Number of bands that end below the limit, rounded down to a multiple of `pool`."""
+        """Return the number of bands below the limit, rounded down to a multiple of `pool`."""
         edges = mel.mel_to_hz(np.linspace(0.0, float(mel.hz_to_mel(mel.SAMPLE_RATE / 2)), mel.N_MELS + 2))
         return int((edges[2:] <= self.limit_hz).sum()) // self.pool * self.pool
 
     @property
     def width(self) -> int:
-        """Numbers per vector."""
+        """Return the length of a vector."""
         if self.of == "latents":
             return LATENT_WIDTH // PIECES
         return self.n_bands // self.pool * (self.columns // self.pool)
@@ -92,16 +93,16 @@ class Patches:
 
 @dataclass(frozen=True)
 class Speaker:
-    """A speaker with vectors. If a manifest does not name speakers, each source counts as one speaker.
+    """Hold the vectors of a speaker. If a manifest does not name speakers, each source counts as one speaker.
 
     Attributes:
         name: Name of the speaker, which is the same in training and test groups.
         source: Source of the recordings; "" if unknown.
-        vectors: Vectors in their order in time.
-        range_db: Mean distance between loud and background level of the clips. Noise reduces it.
-        bandwidth_hz: Mean bandwidth from the manifest; None if unknown.
-        classes: Class of each vector by kind; see `sounds.py`.
-        pieces: Number of consecutive vectors that belong to one moment.
+        vectors: Vectors in temporal order.
+        range_db: Mean difference between the loud level and the background level of the clips. Noise reduces it.
+        bandwidth_hz: Mean bandwidth in the manifest; None if unknown.
+        classes: Classes of the vectors by kind; see `sounds.py`.
+        pieces: Number of consecutive vectors that come from the same frame.
     """
 
     name: str
@@ -113,17 +114,17 @@ class Speaker:
     pieces: int = 1
 
     def without_channel(self) -> Speaker:
-        """Return the speaker with its mean patch subtracted, which removes the microphone and part of the voice."""
+        """Return the speaker with the mean patch subtracted, which removes the microphone and part of the voice."""
         whole = self.vectors.reshape(len(self.vectors) // self.pieces, -1)
         return replace(self, vectors=(whole - whole.mean(axis=0)).reshape(self.vectors.shape))
 
     def classes_of(self, kept: slice) -> dict[str, Labels]:
-        """Return the classes of some of the vectors, by kind."""
+        """Return the classes of a slice of the vectors by kind."""
         return {kind: labels[kept] for kind, labels in self.classes.items()}
 
 
 def voice(clip: Clip, root: str) -> tuple[str, str]:
-    """Return the name and source of the speaker of a clip, from the manifest or from the first folder of its path."""
+    """Return the speaker's name and source for a clip, from the manifest or from the first folder in its path."""
     if "speaker" in clip.columns:
         source = clip.columns.get("source", "")
         return f"{source}/{clip.columns['speaker']}", source
@@ -133,10 +134,10 @@ def voice(clip: Clip, root: str) -> tuple[str, str]:
 def voices_of(
     text: str, patches: Patches, seed: int, without: Iterable[str] = ()
 ) -> tuple[dict[tuple[str, str], list[Clip]], int]:
-    """Return the clips by name and source of their speaker, and the number of excluded speakers.
+    """Return the clips by the name and source of their speaker, and the number of excluded speakers.
 
     Args:
-        text: Selection of speech; see `find_clips`.
+        text: Path of the speech with an optional filter; see `find_clips`.
         patches: Settings for the extraction of vectors.
         seed: Random seed for speakers and the order of clips.
         without: Names of speakers to exclude.
@@ -163,23 +164,26 @@ def voices_of(
 def speakers_of(
     text: str, patches: Patches, seed: int, without: Iterable[str] = (), *, sounds: bool = False
 ) -> tuple[list[Speaker], int]:
-    """Return the speakers of a selection, and how many were excluded because they are in `without`.
+    """Return the speakers with their vectors, and the number of excluded speakers.
 
     Args:
-        text, patches, seed, without: See `voices_of`.
+        text: Path of the speech with an optional filter; see `find_clips`.
+        patches: Settings for the extraction of vectors.
+        seed: Random seed for speakers, clips and vectors.
+        without: Names of speakers to exclude.
         sounds: Whether to classify the vectors by sound and pitch.
 
     Raises:
-        ArgumentError, AudioError: See `find_clips`. Also raised if no speaker has enough speech.
+        ArgumentError: None of the speakers has enough speech. See also `find_clips`.
+        AudioError: See `find_clips`.
     """
     voices, n_left_out = voices_of(text, patches, seed, without)
     found = [_speaker(*key, clips, patches, seed, sounds) for key, clips in voices.items()]
     found = [speaker for speaker in found if len(speaker.vectors)]
     if not found:
         raise ArgumentError(
-            f"'{text}' must contain speech with a bandwidth of at least {patches.limit_hz:g} Hz by speakers who are "
-            "not "
-            f"in the training set. It contains none; {n_left_out} of its speakers are in the training set."
+            f"'{text}' must contain speech with a bandwidth of at least {patches.limit_hz:g} Hz from speakers who are "
+            f"not in the training set. It contains none, and {n_left_out} of its speakers are in the training set."
         )
     return found, n_left_out
 
@@ -219,12 +223,12 @@ def _speaker(name: str, source: str, clips: list[Clip], patches: Patches, seed: 
 
 
 def mel_patches(wave: NDArray[np.float32], patches: Patches) -> tuple[Vectors, float]:
-    """Return the patches of a clip, float32 [N, D] in dB relative to its loud level, and its range in dB."""
+    """Return the patches of a clip, float32 [N, D] in dB relative to its loud level, and its level range in dB."""
     return mel_patches_at(wave, patches)[:2]
 
 
 def mel_patches_at(wave: NDArray[np.float32], patches: Patches) -> tuple[Vectors, float, Columns]:
-    """Return the patches and the range as `mel_patches` does, and the first column of each patch."""
+    """Return the results of `mel_patches` and the index of the first column of each patch."""
     nothing = np.zeros((0, patches.width), np.float32), 0.0, np.zeros(0, np.int64)
     bands: Any = decibels(wave, patches)
     bands = bands[: len(bands) // patches.columns * patches.columns]
@@ -232,7 +236,7 @@ def mel_patches_at(wave: NDArray[np.float32], patches: Patches) -> tuple[Vectors
         return nothing
     power = (10 ** (bands / 10)).sum(axis=1)
     level = 10 * np.log10(power)
-    sounding = level[power > 1.01 * patches.n_bands * mel.FLOOR**2]  # without digital silence
+    sounding = level[power > 1.01 * patches.n_bands * mel.FLOOR**2]  # excludes digital silence
     if not len(sounding):
         return nothing
     loud, quiet = np.percentile(level, LOUD), np.percentile(sounding, QUIET)
@@ -245,13 +249,13 @@ def mel_patches_at(wave: NDArray[np.float32], patches: Patches) -> tuple[Vectors
 
 
 def decibels(wave: NDArray[np.float32], patches: Patches) -> NDArray[np.float32]:
-    """Return the bands of the log-mel spectrogram up to the limit, in dB, for the whole columns of a wave."""
+    """Return the log-mel bands below the limit in dB for the whole columns of a waveform."""
     bands = mel.log_mel(wave)[: len(wave) // mel.HOP, : patches.n_bands] * (20 / np.log(10))
     return np.asarray(bands)
 
 
 def latent_vectors(wave: NDArray[np.float32], patches: Patches) -> tuple[Vectors, float, Columns]:
-    """Return Silk's latents of the frames with speech, [F, 128] in FSQ levels, the range in dB, and first columns."""
+    """Return Silk's latents for frames with speech, [F, 128] in FSQ levels, the range in dB, and first columns."""
     framed = replace(patches, of="mel", columns=mel.COLUMNS, pool=1)
     whole = wave[: len(wave) // mel.FRAME * mel.FRAME]
     _, range_db, starts = mel_patches_at(whole, framed)
@@ -266,4 +270,4 @@ def latent_vectors(wave: NDArray[np.float32], patches: Patches) -> tuple[Vectors
 
 @cache
 def _silk() -> Silk:
-    return Silk(threads=1)  # One thread gives the same result on any machine.
+    return Silk(threads=1)  # With one thread, results are the same on all machines.

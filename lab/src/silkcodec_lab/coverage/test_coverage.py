@@ -311,7 +311,7 @@ def test_a_page_of_one_speaker_is_marked_as_no_evidence(tmp_path: Path) -> None:
         (["--test", "zh=INDEX:language=zh*,oops"], "column=value"),
         (["--test", "zh"], "NAME=PATH"),
         (["--test", "zh=INDEX:language=zh*", "--test", "zh=INDEX"], "a different name for each group"),
-        (["--test", "unseen=INDEX:language=zh*"], "no group may be named seen or unseen"),
+        (["--test", "unseen=INDEX:language=zh*"], "groups cannot be named seen or unseen"),
         (["--test", "zh=INDEX:language=zh*", "--hold-out", "room"], "--hold-out must be one of"),
         (["--test", "zh=INDEX:language=zh*", "--folds", "1"], "--folds must be at least 2"),
         (["--test", "zh=INDEX:language=zh*", "--limit-hz", "20000"], "--limit-hz must be"),

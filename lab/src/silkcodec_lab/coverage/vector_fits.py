@@ -1,9 +1,9 @@
 """Fit quantizers (VQ, RVQ and a scalar grid, i.e. FSQ) to vectors and measure them on other vectors.
 
 The scalar grid is FSQ without a trained encoder. The vectors are rotated to the principal components of the training
-vectors, and each component is rounded to 2^b uniform levels around its mean. The bits are assigned one by one, each to
-the component whose error it reduces most. The width of the levels minimizes the training error. Values beyond the
-outer levels are clipped.
+vectors, and each component is rounded to 2^b uniform levels around its mean. The bits are assigned one by one to the
+component whose error they reduce most. The width of the levels minimizes the training error. Values beyond the outer
+levels are clipped.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from silkcodec_lab.coverage.speech import Vectors
 from silkcodec_torch.quantizers import Codebook
 
 WIDTHS = np.geomspace(0.02, 3.0, 28)  # widths of a level to try, in standard deviations
-WIDTH_SAMPLE = 4_000  # number of vectors for the choice of the width
+WIDTH_SAMPLE = 4_000  # number of vectors to choose the width
 MAX_BITS = 8  # maximum bits per component
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Error and codes of N quantized vectors.
+    """Hold the errors and codes of N quantized vectors.
 
     Attributes:
-        error: Root mean square error over the numbers of a vector, in the unit of the vectors, [N].
+        error: RMS error over the numbers of each vector, in the unit of the vectors, [N].
         codes: Codes, [N, K]; None for the grid.
         clipped: Share of components that the grid clips, [N]; None for codebooks.
     """
@@ -41,14 +41,14 @@ class Measured:
 
 
 def rms(difference: NDArray[Any]) -> NDArray[np.float64]:
-    """Return the root mean square of each vector of [N, D]."""
+    """Return the RMS of each vector in [N, D]."""
     return np.sqrt(np.square(difference, dtype=np.float64).mean(axis=1))
 
 
 class NestedChain:
-    """One codebook (VQ) or several (RVQ), measured with several numbers of codebooks.
+    """Quantize vectors with the first codebooks of a residual chain, for several numbers of codebooks.
 
-    Each codebook is fitted to the residual of the previous ones by k-means.
+    Each codebook is fitted to the residual of the previous ones by k-means. With one codebook, this is VQ.
     """
 
     def __init__(self, vectors: Vectors, entries: int, lengths: Sequence[int], seed: int, steps: int) -> None:
@@ -64,7 +64,7 @@ class NestedChain:
                 self.codebooks.append(codebook)
 
     def measure(self, vectors: Vectors) -> dict[int, Measured]:
-        """Return errors and codes of vectors by number of codebooks."""
+        """Return the errors and codes of vectors by number of codebooks."""
         found: dict[int, Measured] = {}
         residual, codes = torch.from_numpy(vectors), []
         for length, codebook in enumerate(self.codebooks, 1):
@@ -87,7 +87,7 @@ class NestedChain:
 
 
 class NestedGrid:
-    """The scalar grid with several numbers of bits per vector."""
+    """Quantize vectors with a scalar grid, for several numbers of bits per vector."""
 
     def __init__(self, vectors: Vectors, bits: Sequence[int], seed: int) -> None:
         exact = vectors.astype(np.float64)
@@ -100,7 +100,7 @@ class NestedGrid:
         self.allocations = self._allocate(sample, sorted(set(bits)))
 
     def _allocate(self, sample: NDArray[np.float64], wanted: list[int]) -> dict[int, dict[int, tuple[int, float]]]:
-        """Return total bits -> component -> (bits of the component, width of its levels in standard deviations)."""
+        """Return (bits, width of a level in standard deviations) by total number of bits and component."""
         given: dict[int, tuple[int, float]] = {}
         found: dict[int, dict[int, tuple[int, float]]] = {0: {}}
 
@@ -109,7 +109,7 @@ class NestedGrid:
             gain = (error - left) * self.deviation[component] ** 2
             return -gain, component, bits, width, left
 
-        # The gain of a component is at most its variance, so components are evaluated in the order of their variance.
+        # The gain of a component is at most its variance, so components are evaluated in order of variance.
         heap = [(-(self.deviation[c] ** 2), c, 0, 0.0, 1.0) for c in range(sample.shape[1])]
         heapq.heapify(heap)
         spent = 0
@@ -127,7 +127,7 @@ class NestedGrid:
         return {bits: found.get(bits, dict(given)) for bits in wanted}
 
     def measure(self, vectors: Vectors) -> dict[int, Measured]:
-        """Return errors and clipping of vectors by number of bits."""
+        """Return the errors and the clipping of vectors by number of bits."""
         scores = (vectors - self.mean) @ self.rotation
         squared = np.square(scores)
         found = {}
@@ -162,7 +162,7 @@ def to_levels(values: NDArray[np.float64], bits: int, step: float) -> NDArray[np
 
 
 def best_width(values: NDArray[np.float64], bits: int) -> tuple[float, float]:
-    """Return the width of a level with the smallest mean squared error, and this error."""
+    """Return the level width with the smallest mean squared error, and this error."""
     errors = [float(np.square(values - to_levels(values, bits, width)).mean()) for width in WIDTHS]
     best = int(np.argmin(errors))
     return float(WIDTHS[best]), errors[best]
@@ -176,13 +176,13 @@ def fit(
     Args:
         vectors: Training vectors, float32 [N, D].
         vq: Sizes of the single codebooks.
-        rvq: Entries per codebook and numbers of codebooks of the residual quantizer.
+        rvq: Number of entries of each residual codebook, and the numbers of codebooks to measure.
         seed: Random seed.
         steps: Number of k-means steps.
 
     Returns:
-        The fitted quantizers with their kinds, and the kind and bits of each quantizer by name. There is a grid
-        (`fsq`) for every number of bits.
+        The fitted quantizers with their kinds, and the kind and bits of each quantizer by name. For each number of
+        bits, there is a grid (`fsq`).
     """
     entries, lengths = rvq
     chains = [NestedChain(vectors, size, [1], seed, steps) for size in vq]
@@ -199,7 +199,7 @@ def fit(
 
 
 def measure(fitted: Sequence[tuple[str, NestedChain | NestedGrid]], vectors: Vectors) -> dict[str, Measured]:
-    """Return errors and codes of vectors by name of the quantizer."""
+    """Return the errors and codes of vectors by name of the quantizer."""
     found: dict[str, Measured] = {}
     for kind, quantizer in fitted:
         found |= {_name(kind, quantizer, size): measured for size, measured in quantizer.measure(vectors).items()}

@@ -6,6 +6,7 @@ from typing import Any
 
 from silkcodec.evaluate.markdown import interval, number, table
 from silkcodec_lab.gradient.figure import LABELS, figure
+from silkcodec_lab.metric_tables import joined
 from silkcodec_lab.pages import Result, provenance
 
 __all__ = ["LIMITATIONS", "QUESTION", "TITLE", "figure", "findings", "method", "reproduce"]
@@ -54,7 +55,7 @@ LIMITATIONS = (
 def method(result: Result) -> list[str]:
     """Return the paragraphs of the method section."""
     settings, speech = result["settings"], result["speech"]
-    names = ", ".join(LABELS[name] for name in result["models"])
+    names = joined([LABELS[name] for name in result["models"]])
     some = next(iter(result["models"].values()))
     if settings["runs"]:
         seeds = ", ".join(sorted({str(found["seed"]) for found in result["models"].values()}))

@@ -5,11 +5,11 @@ from __future__ import annotations
 from silkcodec.evaluate.markdown import number
 from silkcodec_lab.pages import Result
 
-QUESTION = "How expensive are the tokens of a codec for a language model?"
+QUESTION = "How expensive are a codec's tokens for a language model?"
 
 
 def answer(result: Result) -> str:
-    """Return the answer with the numbers of a result."""
+    """Return the answer in two sentences, with numbers from a result."""
     found = result["codecs"]
     shares = ", ".join(
         f"{name} {number(100 * one['share_of_raw_bits'], 1)} %"
@@ -17,6 +17,6 @@ def answer(result: Result) -> str:
         if "share_of_raw_bits" in one
     )
     return (
-        f"Silk needs {number(found['silk']['tokens_per_second'], 1)} steps per second of speech. Cross-entropy of a "
-        f"small model, as a share of the raw bit rate: {shares}."
+        f"With Silk, a language model needs {number(found['silk']['tokens_per_second'], 1)} steps per second of "
+        f"speech. Cross-entropy of a small model as a share of the raw bit rate: {shares}."
     )

@@ -1,4 +1,4 @@
-"""Compute sequence lengths, vocabulary and output parameters from the layout of a codec's tokens."""
+"""Compute sequence lengths, vocabulary sizes and output parameters from the layout of a codec's tokens."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import Any
 
 from silkcodec.lm.layout import Layout, heads
 
-MODEL_WIDTH = 1_024  # width of the language model for which output parameters are counted
+MODEL_WIDTH = 1_024  # width of the language model whose output parameters are counted
 MINUTE_S = 60
 
 
 def arithmetic(layout: Layout) -> dict[str, Any]:
     """Return the costs that follow from the layout: steps, sequence lengths, vocabulary and output parameters.
 
-    A minute is rounded up to whole frames. `flat` has one step per token. `frame` has one step per frame, whose tokens
-    are predicted together or by a small second model. `delay` has one step per frame and delays token p by p steps
-    (MusicGen, arXiv 2306.05284), which adds P - 1 steps to the sequence.
+    A minute is rounded up to whole frames. The pattern `flat` has one step per token. The pattern `frame` has one step
+    per frame, and the tokens of a frame are predicted together or by a small second model. The pattern `delay` has one
+    step per frame and delays token p by p steps (MusicGen, arXiv 2306.05284), which adds P - 1 steps to the sequence.
     """
     n_frames = math.ceil(round(MINUTE_S * layout.frame_rate, 6))
     n_tokens = len(layout.codebook_of)

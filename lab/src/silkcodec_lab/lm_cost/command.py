@@ -24,10 +24,10 @@ def lm_cost(
     inputs: Inputs,
     output: Output,
     codecs: Annotated[
-        str, typer.Option("--codecs", help="Codec names, separated by commas; silk/4: 4 dimensions per token.")
+        str, typer.Option("--codecs", help="Codec names, separated by commas. silk/4: 4 dimensions per token.")
     ] = "silk,silk/4",
     cost_only: Annotated[
-        str, typer.Option("--cost-only", help="Codecs with random weights; bits are not measured.")
+        str, typer.Option("--cost-only", help="Codecs with random weights. Bits are not measured.")
     ] = "",
     splits: Splits = None,
     minutes: Annotated[float, typer.Option("--minutes", help="At most N minutes of training speech.")] = 60.0,
@@ -42,7 +42,7 @@ def lm_cost(
 ) -> None:
     """Measure the cost of tokens for a language model.
 
-    Trains the same tiny model on the tokens of each codec, and reports bits per second, steps and seconds.
+    The command trains the same tiny model on the tokens of each codec and reports bits per second, steps and seconds.
     """
     from silkcodec_lab.lm_cost import experiment
     from silkcodec_lab.lm_cost.lm_training import TrainingPlan

@@ -1,12 +1,12 @@
-"""Measure the cost of a codec's tokens for a language model, with the same speech and model for every codec.
+"""Measure the cost of tokens for a language model, with the same speech and the same model for all codecs.
 
-    clips -> codec -> tokens -> layout -> frames [F, P, H] -> the same tiny language model -> bits, steps, seconds
+    clips -> codec -> tokens -> layout -> frames [F, P, H] -> tiny language model -> bits, steps, seconds
 
-Sequence lengths, vocabulary and output parameters follow from the layout of the encoded tokens. Bits per second of
+Sequence lengths, vocabulary sizes and output parameters follow from the layout of the tokens. Bits per second on
 held-out speech, training time and sampling time are measured with the same transformer, trained on the same speech.
 
-Some codecs have random weights, because the published weights are not available. Their tokens have the right layout
-but no content. They are listed in `cost_only`: lengths and times are measured, and bits are not.
+If the published weights of a codec are not available, it has random weights and is listed in `cost_only`. Its tokens
+have the correct layout but no content, so only lengths and times are measured.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ Progress = Callable[[int, int, str], None]  # steps done, total steps, current c
 
 @dataclass(frozen=True)
 class View:
-    """A codec with an optional regrouping of its tokens: `silk/4` is Silk with 4 dimensions per token.
+    """Represent a codec whose tokens can be regrouped, e.g. `silk/4`, which is Silk with 4 dimensions per token.
 
     Attributes:
-        name: Name of the codec and the grouping, without the path of its weights.
+        name: Name of the codec and the grouping, without the path of the weights.
         base: Codec name for `silkcodec.load`.
-        dims_per_token: Dimensions per token. None: the tokens as encoded.
-        bits: Whether to train on the tokens. False: measure lengths and times only.
+        dims_per_token: Dimensions per token. None: do not regroup the tokens.
+        bits: Whether to train on the tokens. False: measure only lengths and times.
     """
 
     name: str
@@ -56,7 +56,7 @@ class View:
     bits: bool
 
     def regroup(self, tokens: Tokens) -> Tokens:
-        """Return the tokens in the grouping of this view."""
+        """Return tokens with the grouping of this view."""
         return tokens if self.dims_per_token is None else tokens.regroup(self.dims_per_token)
 
 
@@ -77,18 +77,19 @@ def lm_cost(
         inputs: Audio files, folders, or a manifest.
         codecs: Codec names, as for `silkcodec.load`, and `silk/N` for Silk with N dimensions per token.
         cost_only: Names of codecs with random weights, for which bits are not measured.
-        splits: Splits of the manifest for training and for scoring. None: hold out every tenth clip.
-        train_minutes, held_out_minutes: Maximum minutes of speech. Clips are drawn with the seed of the plan.
-        plan: Model and training settings, the same for all codecs.
+        splits: Training split and held-out split of the manifest. None: hold out every tenth clip.
+        train_minutes: Maximum minutes of training speech. Clips are drawn with the seed of the plan.
+        held_out_minutes: Maximum minutes of held-out speech.
+        plan: Settings of the model and the training, which are the same for all codecs.
         progress: Progress callback, called after each optimizer step.
 
     Returns:
-        The contents of lm-cost.json.
+        The content of lm-cost.json.
 
     Raises:
-        ArgumentError, AudioError: An argument or a clip is invalid. Raised before the measurement.
-        MissingExtraError, WeightsError: A codec cannot be loaded. Raised before the measurement.
-        TokensError: The tokens do not fit a layout; see `silkcodec.lm.layout`.
+        ArgumentError, AudioError: An argument or a clip is invalid. This is checked before the measurement.
+        MissingExtraError, WeightsError: A codec cannot be loaded. This is checked before the measurement.
+        TokensError: The tokens do not have a layout; see `silkcodec.lm.layout`.
     """
     plan = plan or TrainingPlan()
     loaded, views = _load_all(codecs, cost_only)
@@ -98,7 +99,7 @@ def lm_cost(
     done, total = itertools.count(1), n_steps * sum(view.bits for view in views)
     conditions, measured = Conditions(), {}
     trained = {view.base for view in views if view.bits}
-    for base in sorted(loaded, key=lambda base: base in trained):  # fast codecs first, to fail early
+    for base in sorted(loaded, key=lambda base: base in trained):  # Codecs without training are first, to fail early.
         codec, those = loaded.pop(base), [view for view in views if view.base == base]
         encoded = list(encode(codec, speech.train, speech.train_s if base in trained else plan.window_s))
         held_out = list(encode(codec, speech.held_out, speech.held_out_s if base in trained else 0.0))
@@ -129,7 +130,7 @@ def lm_cost(
 
 
 def encode(codec: Codec, parts: list[Part], limit_s: float) -> Iterator[Tokens]:
-    """Yield the tokens of the parts, up to `limit_s` seconds of speech."""
+    """Yield the tokens of up to `limit_s` seconds of speech."""
     for clip, seconds in parts:
         left_s = min(seconds, limit_s)
         if left_s <= 0:
@@ -140,25 +141,25 @@ def encode(codec: Codec, parts: list[Part], limit_s: float) -> Iterator[Tokens]:
 
 
 def _load_all(codecs: Sequence[str], cost_only: Sequence[str]) -> tuple[dict[str, Codec], list[View]]:
-    """Load every codec once. Return the codecs by name, and the views of their tokens.
+    """Load each codec once, and return the codecs by name and the views of their tokens.
 
     Raises:
-        ArgumentError: No codec is given, a codec is given twice, or a grouping is invalid. See also `load`.
+        ArgumentError: There are no codecs, a codec is given twice, or a grouping is invalid. See also `load`.
     """
     if not codecs and not cost_only:
-        raise ArgumentError("The experiment needs at least one codec; got none.")
+        raise ArgumentError("Pass at least one codec with --codecs or --cost-only.")
     loaded: dict[str, Codec] = {}
     views: list[View] = []
     for asked, bits in [*((name, True) for name in codecs), *((name, False) for name in cost_only)]:
         match = REGROUPED.fullmatch(asked)
         base, dims = ("silk", int(match[1])) if match else (asked, None)
         if dims is not None:
-            codebook_sizes(dims)  # raises ArgumentError for an invalid grouping
+            codebook_sizes(dims)  # This raises ArgumentError if the grouping is invalid.
         if base not in loaded:
             loaded[base] = load(base)
         name = loaded[base].name + (f"/{dims}" if dims not in (None, DIMS_PER_TOKEN) else "")
         if name in {view.name for view in views}:
-            raise ArgumentError(f"Each codec must be given once; got '{name}' again as '{asked}'.")
+            raise ArgumentError(f"Codecs must have different names; got '{name}' twice.")
         views.append(View(name, base, dims, bits))
     return loaded, views
 
@@ -171,7 +172,7 @@ def _measure(
     plan: TrainingPlan,
     advance: lm_training.Advance,
 ) -> dict[str, Any]:
-    """Measure everything about one view."""
+    """Return all measurements of one view."""
     encoded, held_out = ([view.regroup(tokens) for tokens in part] for part in (encoded, held_out))
     layout = Layout.of(max(encoded, key=lambda tokens: tokens.n_frames))
     frames = join(layout, encoded)
@@ -207,17 +208,15 @@ def _times(
 
 
 def join(layout: Layout, many: list[Tokens]) -> Frames:
-    """Return the frames of several recordings as one sequence, int64 [F, P, H]."""
+    """Return the frames of several recordings in one sequence, int64 [F, P, H]."""
     return np.concatenate([layout.frames(tokens) for tokens in many])
 
 
 def _compare_at_equal_time(figures: dict[str, dict[str, Any]]) -> float | None:
-    """Add `share_of_raw_bits_at_equal_time`, the share after the total training time of the fastest codec.
-
-    Values between checkpoints are interpolated.
+    """Add the share of raw bits after the total training time of the fastest codec, interpolated between checkpoints.
 
     Returns:
-        That training time in seconds, or None if no codec was trained.
+        This training time in seconds, or None if there was no training.
     """
     trained = [found for found in figures.values() if not found["cost_only"]]
     if not trained:

@@ -1,17 +1,17 @@
-"""Define the tiny language model of the experiment, which is the same for every codec.
+"""Define the tiny language model of the experiment, which is the same for all codecs.
 
-It is an RQ-Transformer (Lee et al., 2022, https://arxiv.org/abs/2203.01941) with one transformer over frames (the body)
-and a smaller one over the tokens of a frame (the depth part). Moshi uses the same design with Mimi
+It is an RQ-Transformer (Lee et al., 2022, https://arxiv.org/abs/2203.01941) with a transformer over frames (the body)
+and a smaller transformer over the tokens of a frame (the depth part). Moshi uses the same design with Mimi
 (https://arxiv.org/abs/2410.00037).
 
     codes [B, F, P, H] -> token vectors [B, F, P, W'], summed over the heads of a token
       -> the P vectors of a frame, concatenated and projected [B, F, W], delayed by one frame -> body
       -> output of the body + vector of the previous token + embedding of the token index -> depth part
-      -> logits of every head of every token
+      -> logits of all heads of all tokens
 
-Body and depth part have the same size for every codec. The size of the token vectors, the projection and the heads
-depends on the vocabulary, which is part of the cost of tokens. The heads are initialized with zeros, so an untrained
-model predicts a uniform distribution, and its bits are the raw bits of the tokens.
+The body and the depth part have the same size for all codecs. The sizes of the token vectors, the projection and the
+heads depend on the vocabulary, which is part of the cost of tokens. The heads are initialized with zeros, so an
+untrained model predicts a uniform distribution, and its bits are the raw bits of the tokens.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Cache = list[tuple[Tensor, Tensor]]
 
 @dataclass(frozen=True)
 class ModelSize:
-    """Widths and layers of the body (over frames) and of the depth part (over the tokens of a frame)."""
+    """Hold the widths, layers and attention heads of the body and the depth part."""
 
     width: int = 192
     layers: int = 4
@@ -40,7 +40,7 @@ class ModelSize:
 
 
 class CausalLayer(nn.Module):
-    """Pre-norm causal attention with rotary position embedding, and a feed-forward network of four times the width."""
+    """Apply pre-norm causal attention with rotary position embedding, and a feed-forward network."""
 
     def __init__(self, width: int, heads: int):
         super().__init__()
@@ -59,7 +59,8 @@ class CausalLayer(nn.Module):
 
         Args:
             x: Input, [B, T, W].
-            cos, sin: RoPE tables for the positions of x, [T, W / heads / 2].
+            cos: RoPE cosines for the positions of x, [T, W / heads / 2].
+            sin: RoPE sines for the positions of x, [T, W / heads / 2].
             past: Keys and values of previous positions.
 
         Returns:
@@ -82,7 +83,7 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 class CausalTransformer(nn.Module):
-    """A causal transformer with a key-value cache."""
+    """Apply causal layers with a key-value cache."""
 
     def __init__(self, width: int, heads: int, layers: int):
         super().__init__()
@@ -92,7 +93,7 @@ class CausalTransformer(nn.Module):
         self.register_buffer("frequency", frequency, persistent=False)
 
     def forward(self, x: Tensor, cache: Cache | None = None) -> tuple[Tensor, Cache]:
-        """Transform x [B, T, W]. Return the output and the cache for the next call. With a cache, T must be 1."""
+        """Return the output for x [B, T, W] and the cache for the next call. If a cache is given, T must be 1."""
         start = cache[0][0].shape[2] if cache else 0
         angle = torch.arange(start, start + x.shape[1])[:, None] * self.frequency
         cos, sin, new_cache = angle.cos(), angle.sin(), []
@@ -103,7 +104,7 @@ class CausalTransformer(nn.Module):
 
 
 class FrameLanguageModel(nn.Module):
-    """Language model of the tokens of one codec.
+    """Predict the tokens of one codec.
 
     Args:
         head_sizes: Number of codes of each head, int [P, H]; see `silkcodec.lm.layout`.
@@ -116,7 +117,7 @@ class FrameLanguageModel(nn.Module):
         n_tokens, n_heads = sizes.shape
         largest = int(sizes.max())
         self.register_buffer("first_row", (torch.arange(sizes.numel()) * largest).view(n_tokens, n_heads))
-        closed = torch.arange(largest) >= sizes[:, :, None]  # [P, H, S]: codes that the head does not have
+        closed = torch.arange(largest) >= sizes[:, :, None]  # [P, H, S]: True for codes that the head does not have
         self.register_buffer("closed", torch.zeros(closed.shape).masked_fill(closed, -math.inf))
         self.vectors = nn.Parameter(torch.randn(sizes.numel() * largest, size.depth_width) * 0.5)
         self.join = nn.Linear(n_tokens * size.depth_width, size.width, bias=False)
@@ -132,12 +133,12 @@ class FrameLanguageModel(nn.Module):
         return functional.embedding(codes + self.first_row, self.vectors).sum(-2)
 
     def logits(self, x: Tensor) -> Tensor:
-        """Return logits [P, N, H, S] for outputs of the depth part [N, P, W']; -inf for codes that a head lacks."""
+        """Return logits [P, N, H, S] for outputs of the depth part [N, P, W'], -inf for codes that a head lacks."""
         scores = torch.bmm(x.transpose(0, 1), self.out).unflatten(-1, self.closed.shape[1:])
         return scores + self.closed[:, None]
 
     def forward(self, codes: Tensor) -> Tensor:
-        """Return the logits [P, B * F, H, S] of codes int64 [B, F, P, H], each given all previous codes."""
+        """Return the logits [P, B * F, H, S] of codes, int64 [B, F, P, H], given all previous codes."""
         vectors = self.embed(codes)  # [B, F, P, W']
         frames = self.join(vectors.flatten(2))
         delayed = torch.cat([self.start.expand(len(codes), 1, -1), frames[:, :-1]], dim=1)
@@ -146,7 +147,7 @@ class FrameLanguageModel(nn.Module):
         return self.logits(self.depth(context[:, None] + previous + self.which)[0])
 
     def bits(self, codes: Tensor) -> Tensor:
-        """Return the bits [B, F] of codes int64 [B, F, P, H]: cross-entropy, summed over the heads of a frame."""
+        """Return the cross-entropy in bits of each frame of codes, int64 [B, F, P, H], as [B, F]."""
         logits = self(codes)
         target = codes.flatten(0, 1).transpose(0, 1)  # [P, B * F, H]
         nats = functional.cross_entropy(logits.flatten(0, 2), target.flatten(), reduction="none")
@@ -154,7 +155,7 @@ class FrameLanguageModel(nn.Module):
 
     @torch.inference_mode()
     def sample(self, n_frames: int, generator: torch.Generator) -> Tensor:
-        """Sample a sequence token by token. Return its codes, int64 [n_frames, P, H]."""
+        """Sample a sequence token by token and return its codes, int64 [n_frames, P, H]."""
         frames, cache, x = [], None, self.start.view(1, 1, -1)
         for _ in range(n_frames):
             output, cache = self.body(x, cache)
@@ -173,7 +174,7 @@ class FrameLanguageModel(nn.Module):
         return torch.stack(codes)
 
     def n_parameters(self) -> dict[str, int]:
-        """Return the number of parameters of the body, of the depth part, and of what depends on the vocabulary."""
+        """Return the number of parameters of the body, the depth part, and the layers that depend on the vocabulary."""
         counts = {name: sum(p.numel() for p in part.parameters()) for name, part in self.named_children()}
         total = sum(p.numel() for p in self.parameters())
         fixed = counts["body"] + counts["depth"] + counts["to_depth"]

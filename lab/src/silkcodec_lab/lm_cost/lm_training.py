@@ -1,8 +1,8 @@
 """Train, score and time the language model on the frames of one codec.
 
-Every codec gets the same number of optimizer steps on the same parts of the speech. The learning rate is constant
-after a short warm-up, so an intermediate result equals the final result of a shorter run. Codecs can therefore be
-compared at equal amounts of speech and at equal training time.
+All codecs get the same number of optimizer steps on the same parts of the speech. The learning rate is constant after a
+short warm-up, so an intermediate result is the same as the final result of a shorter run. Codecs can therefore be
+compared for equal amounts of speech and for equal training time.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from silkcodec.lm.layout import Frames
 from silkcodec_lab.lm_cost.language_model import FrameLanguageModel, ModelSize
 
 CHECKPOINTS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1)  # Held-out speech is scored after these shares of the steps.
-SMOOTHING = 0.5  # added to every count of an order-0 model (Krichevsky and Trofimov, 1981)
-TIMED_STEPS, TIMED_S = 3, 3.0  # minimum number of steps and seconds for the timing of a step
-SAMPLE_S = 5.0  # seconds of speech for the timing of sampling
+SMOOTHING = 0.5  # added to each count of an order-0 model (Krichevsky and Trofimov, 1981)
+TIMED_STEPS, TIMED_S = 3, 3.0  # minimum number of steps and seconds to time optimizer steps
+SAMPLE_S = 5.0  # seconds of speech to time sampling
 
 Advance = Callable[[int], None]  # called with the number of new optimizer steps
 
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """Settings of model and training, the same for every codec.
+    """Hold the settings of the model and the training, which are the same for all codecs.
 
     Attributes:
         passes: Average number of passes over the training speech. Windows are drawn at random.
@@ -67,7 +67,7 @@ class TrainingPlan:
             raise ArgumentError(f"threads must be at least 1; got {self.threads}.")
 
     def n_steps(self, speech_s: float) -> int:
-        """Return the number of optimizer steps for a duration of training speech."""
+        """Return the number of optimizer steps, given the duration of the training speech in seconds."""
         return max(1, math.ceil(self.passes * speech_s / (self.batch * self.window_s)))
 
     def window_frames(self, frame_rate: float) -> int:
@@ -84,11 +84,11 @@ def train(
     plan: TrainingPlan,
     advance: Advance = lambda n: None,
 ) -> tuple[FrameLanguageModel, dict[str, Any]]:
-    """Train a model on `frames` and score it on `held_out`, both [F, P, H] in the same layout.
+    """Train a model on `frames` and score it on `held_out`, both [F, P, H] with the same layout.
 
     Returns:
-        The model and a dict with "curve" (one point per checkpoint), "bits_per_second_of_windows" (at the last
-        checkpoint) and "wall_s" (training time in seconds).
+        The model, and a dictionary with the keys "curve" (one point per checkpoint), "bits_per_second_of_windows" (at
+        the last checkpoint) and "wall_s" (training time in seconds).
     """
     n_window = min(plan.window_frames(frame_rate), len(frames), len(held_out))
     model, optimizer = _model(head_sizes, plan)
@@ -100,7 +100,7 @@ def train(
     wall_s, windows = 0.0, np.zeros(0)
     with threads(plan.threads):
         for step in range(1, n_steps + 1):
-            # Starts are drawn as shares of the duration, so that every codec gets the same parts of the speech.
+            # Starts are drawn as shares of the duration, so that all codecs get the same parts of the speech.
             starts = (rng.random(plan.batch) * (len(speech) - n_window + 1)).astype(int)
             began = time.perf_counter()
             _step(model, optimizer, torch.stack([speech[s : s + n_window] for s in starts]), plan, step)
@@ -121,7 +121,7 @@ def train(
 
 @torch.inference_mode()
 def score(model: FrameLanguageModel, frames: Tensor, n_window: int, frame_rate: float) -> NDArray[np.float64]:
-    """Return the bits per second of every whole window of frames [F, P, H], without context before the window."""
+    """Return the bits per second of each whole window of frames [F, P, H], without context from earlier windows."""
     n_windows = len(frames) // n_window
     windows = frames[: n_windows * n_window].unflatten(0, (n_windows, n_window))
     bits = torch.cat([model.bits(part).sum(1) for part in windows.split(2)])
@@ -129,11 +129,11 @@ def score(model: FrameLanguageModel, frames: Tensor, n_window: int, frame_rate: 
 
 
 def order0_bits_per_second(head_sizes: NDArray[np.int64], frame_rate: float, frames: Frames, held_out: Frames) -> float:
-    """Return the bits per second of held-out speech by the frequencies of each head's codes in the training speech.
+    """Return the order-0 cross-entropy of held-out speech in bits per second.
 
-    This is a cross-entropy between training and held-out speech. The entropy of a few thousand tokens of a large
-    codebook would be far too low, because most codes do not occur. With smoothing, codes that are not in the training
-    speech have a finite cost.
+    The probabilities are the smoothed frequencies of each head's codes in the training speech, so codes that do not
+    occur in the training speech have a finite cost. The entropy of the held-out tokens would be far too low, because
+    most codes of a large codebook do not occur in a few thousand tokens.
     """
     total = 0.0
     for p, h in np.argwhere(head_sizes > 1):
@@ -145,7 +145,7 @@ def order0_bits_per_second(head_sizes: NDArray[np.int64], frame_rate: float, fra
 def time_steps(
     head_sizes: NDArray[np.int64], frame_rate: float, frames: Frames, plan: TrainingPlan
 ) -> tuple[FrameLanguageModel, float]:
-    """Return an untrained model and the seconds of one optimizer step, for tokens of a codec with random weights."""
+    """Return an untrained model and the time of one optimizer step in seconds, for codecs with random weights."""
     n_window = plan.window_frames(frame_rate)
     model, optimizer = _model(head_sizes, plan)
     batch = torch.from_numpy(np.resize(frames, (plan.batch, n_window, *head_sizes.shape)))
@@ -159,7 +159,7 @@ def time_steps(
 
 
 def sampling_times_real_time(model: FrameLanguageModel, frame_rate: float, plan: TrainingPlan) -> float:
-    """Return the sampled seconds of speech per second, for one sequence with one thread."""
+    """Return the sampling speed in seconds of speech per second, for one sequence on one thread."""
     n_frames = max(1, round(min(SAMPLE_S, plan.window_s) * frame_rate))
     with threads(1):
         generator = torch.Generator().manual_seed(plan.seed)
@@ -180,7 +180,7 @@ def _model(head_sizes: NDArray[np.int64], plan: TrainingPlan) -> tuple[FrameLang
 def _step(
     model: FrameLanguageModel, optimizer: torch.optim.Optimizer, codes: Tensor, plan: TrainingPlan, step: int
 ) -> None:
-    """Take an optimizer step on codes [B, F, P, H]. The loss is in bits per token, to have a similar scale anywhere."""
+    """Take an optimizer step on codes [B, F, P, H]. The loss in bits per token has a similar scale for all codecs."""
     for group in optimizer.param_groups:
         group["lr"] = plan.learning_rate * min(1.0, step / plan.warmup_steps)
     loss = model.bits(codes).mean() / codes.shape[2]
@@ -192,7 +192,7 @@ def _step(
 
 @contextmanager
 def threads(n_threads: int | None) -> Iterator[None]:
-    """Set the number of PyTorch threads inside the context. None: leave it unchanged."""
+    """Set the number of PyTorch threads inside the context. None: do not change it."""
     before = torch.get_num_threads()
     torch.set_num_threads(n_threads or before)
     try:

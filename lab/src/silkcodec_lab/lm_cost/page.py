@@ -9,71 +9,72 @@ from silkcodec_lab.figures import new_figure, to_png
 from silkcodec_lab.pages import Result, provenance
 from silkcodec_lab.selection import describe_speech
 
-NOTABLE_RISE = 0.005  # A larger relative rise of held-out bits above their minimum is reported as overfitting.
+NOTABLE_RISE = 0.005  # relative increase of held-out bits above their minimum that is reported as overfitting
 
 TITLE = "Cost of tokens for a language model"
 
 QUESTION = (
-    "A voice language model reads and predicts the tokens of a codec. How many steps per minute of speech does it "
-    "need, how large is the vocabulary, how many bits per second must it predict, and how long do training and "
+    "A voice language model reads and predicts the tokens of a codec. How many steps does it need per minute of "
+    "speech? How large is its vocabulary, how many bits per second must it predict, and how long do training and "
     "sampling take?"
 )
 
 LIMITATIONS = (
-    "**Small model, little speech.** Bits fall with more speech, a larger model and more steps, but not equally for "
-    "every codec. A codec with a large vocabulary needs more speech. The ranking holds for a tiny model and little "
-    "speech.",
-    "**Sizes of body and depth part.** They are the same for all codecs. A codec with few, large frames may need a "
-    "larger depth part, and a codec with many small frames a longer context.",
-    "**Independent heads.** The heads of a factorised token are predicted independently. With smaller tokens "
-    "(`silk/4`, `silk/1`), more codes are conditioned on each other, but there are more steps.",
-    "**Hardware.** Times are for a tiny model on a CPU, where overhead is as large as the computation. The number of "
-    "steps does not depend on the hardware, but the relative cost of body and depth steps does.",
-    "**Random weights.** Codecs that are listed as cost only have random weights. With trained weights, their bits "
-    "could be measured, and their times would stay the same.",
+    "**Small model and little speech.** More speech, a larger model and more steps reduce the bits, but not by the "
+    "same amount for all codecs. Codecs with a large vocabulary need more speech. The ranking applies to a tiny model "
+    "and little speech.",
+    "**Sizes of body and depth part.** The body and the depth part have the same size for all codecs. Codecs with few, "
+    "large frames might need a larger depth part, and codecs with many small frames might need a longer context.",
+    "**Independent heads.** The heads of a factorized token are predicted independently. With smaller tokens "
+    "(`silk/4`, `silk/1`), more codes are conditioned on each other, but the model needs more steps.",
+    "**Hardware.** Times are measured with a tiny model on a CPU, where overhead takes as long as the computation. The "
+    "number of steps does not depend on the hardware, but the relative cost of body and depth steps does.",
+    "**Random weights.** Some codecs have random weights and are listed as cost only. With trained weights, their bits "
+    "could be measured, and their times would not change.",
     "**Quality.** This experiment does not measure the quality of the decoded speech.",
 )
 
 
 def method(result: Result) -> list[str]:
-    """Return the paragraphs of the section on the method."""
+    """Return the paragraphs of the method section."""
     settings, size = result["settings"], result["settings"]["size"]
     parts = _parameters(result)
     trained_h = settings["n_steps"] * settings["batch"] * settings["window_s"] / 3600
     return [
-        "**Sequence lengths.** They are counted from encoded tokens, for three token patterns. The tokens of a frame "
-        "are ordered by time, then from coarse to fine codebooks.",
+        "**Sequence lengths.** Sequence lengths are counted from encoded tokens for three patterns. The tokens of a "
+        "frame are ordered by time, and then from coarse to fine codebooks.",
         "- *flat*: one step per token.\n"
-        "- *frame*: one step per frame. Its tokens are predicted together or by a small second model.\n"
-        "- *delay*: one step per frame, where each further token of a frame is delayed by one more step.",
-        "**Factorised outputs.** If no codebook has more than 4,096 codes, each token has one output head. Otherwise, "
-        "every code is written in base 8, and each digit has a head of 8 outputs. Silk's tokens with 8^7 = 2,097,152 "
-        "codes have 7 heads of 8, which are its FSQ levels. The heads of a token are predicted in the same step, "
-        "independently of each other. `silk/4` has the same levels in 32 tokens of 4,096 codes per frame, and `silk/1` "
-        "in 128 tokens of 8.",
-        f"**Model.** The same model is used for every codec. A transformer over frames ({size['width']} wide, "
-        f"{size['layers']} layers, {parts['body']}) is followed by a smaller one over the tokens of a frame "
-        f"({size['depth_width']} wide, {size['depth_layers']} layers, {parts['depth']}), as in the RQ-Transformer "
-        "([arXiv 2203.01941](https://arxiv.org/abs/2203.01941)) that Moshi uses with Mimi "
-        "([arXiv 2410.00037](https://arxiv.org/abs/2410.00037)). Token vectors and heads are additional, and their "
-        "number depends on the vocabulary. The heads are initialized with zeros, so the bits of an untrained model are "
-        "the raw bits.",
-        f"**Training.** The training speech is {describe_speech(result['speech']['train'])}. There are "
-        f"{settings['n_steps']} steps with AdamW, with a learning rate of {settings['learning_rate']:g} after "
-        f"{settings['warmup_steps']} warm-up steps (seed {settings['seed']}). Each step uses {settings['batch']} "
-        f"windows of {settings['window_s']:.3g} s, which are {trained_h:.2g} h in total. Every codec gets the same "
-        "parts of the speech. The learning rate is constant, so each point of a "
-        "curve equals the final result of a shorter run.",
+        "- *frame*: one step per frame. The tokens of a frame are predicted together or by a small second model.\n"
+        "- *delay*: one step per frame. Within a frame, each token is delayed by one step relative to the previous "
+        "token.",
+        "**Factorized outputs.** If all codebooks have at most 4,096 codes, each token has one output head. Otherwise, "
+        "each code is written in base 8, and each digit has a head with 8 outputs. Silk's tokens with 8^7 = 2,097,152 "
+        "codes have 7 heads of 8 outputs, one for each FSQ level. The heads of a token are predicted in the same step "
+        "and independently of each other. `silk/4` encodes the same levels in 32 tokens of 4,096 codes per frame, and "
+        "`silk/1` in 128 tokens of 8 codes.",
+        f"**Model.** All codecs use the same model. A transformer over frames, the body ({size['width']} wide, "
+        f"{size['layers']} layers, {parts['body']}), is followed by a smaller transformer over the tokens of a frame, "
+        f"the depth part ({size['depth_width']} wide, {size['depth_layers']} layers, {parts['depth']}). This is the "
+        "design of the RQ-Transformer ([arXiv 2203.01941](https://arxiv.org/abs/2203.01941)), which Moshi uses with "
+        "Mimi ([arXiv 2410.00037](https://arxiv.org/abs/2410.00037)). In addition, there are token vectors and heads, "
+        "whose number depends on the vocabulary. The heads are initialized with zeros, so the bits of an untrained "
+        "model are the raw bits.",
+        f"**Training.** The training speech is {describe_speech(result['speech']['train'])}. The models are trained "
+        f"with AdamW for {settings['n_steps']} steps (seed {settings['seed']}). The learning rate is "
+        f"{settings['learning_rate']:g} after {settings['warmup_steps']} warm-up steps. Each step uses "
+        f"{settings['batch']} windows of {settings['window_s']:.3g} s, for a total of {trained_h:.2g} h. All codecs "
+        "get the same parts of the speech. The learning rate is constant, so each point of a curve is the same as the "
+        "final result of a shorter run.",
         f"**Scores.** The held-out speech is {describe_speech(result['speech']['held_out'])}. Bits per second are "
         "measured in windows of the same length without earlier context. They are the summed cross-entropy of all "
         "tokens, divided by the duration of their frames. Intervals are 95 % bootstrap intervals over windows. They do "
         "not include the variation between training runs, because there is one run per codec. *Frequencies* is the "
-        "cost with the frequencies of codes in the training speech, without a model.",
+        "cross-entropy without a model, based on the frequencies of codes in the training speech.",
     ]
 
 
 def findings(result: Result) -> list[str]:
-    """Return the paragraphs and tables of the section on the result."""
+    """Return the paragraphs and tables of the result section."""
     codecs = result["codecs"]
     trained = {name: found for name, found in codecs.items() if not found["cost_only"]}
     parts = ["### Sequence lengths and vocabulary", _counted(codecs), _counted_note(codecs)]
@@ -81,7 +82,7 @@ def findings(result: Result) -> list[str]:
         parts += [
             "### Bits per second",
             _predicted(trained, result["settings"]["equal_time_s"]),
-            "**Bits per second are not a measure of quality.** A codec that keeps less information has fewer bits to "
+            "**Bits per second do not measure quality.** If a codec keeps less information, there are fewer bits to "
             "predict. The share of the raw bits can be compared between codecs. It shows how predictable the tokens "
             "are for a model of this size.",
             *_overfitted(trained),
@@ -90,8 +91,8 @@ def findings(result: Result) -> list[str]:
     if len(trained) < len(codecs):
         names = ", ".join(f"`{name}`" for name in codecs if name not in trained)
         parts.append(
-            f"Cost only: {names}. These codecs have the published architecture with random weights. Their tokens have "
-            "the right layout but no content, so bits are not measured."
+            f"These codecs are listed as cost only: {names}. They have the published architecture with random weights. "
+            "Their tokens have the correct layout but no content, so bits are not measured."
         )
     return parts
 
@@ -108,9 +109,9 @@ def _counted(codecs: dict[str, Any]) -> str:
         "speech per step: flat",
         "frame",
         "vocabulary",
-        "factorised outputs",
-        "head parameters, not factorised",
-        "factorised",
+        "factorized outputs",
+        "head parameters, not factorized",
+        "factorized",
     ]
     rows = []
     for name, found in codecs.items():
@@ -135,10 +136,16 @@ def _counted_note(codecs: dict[str, Any]) -> str:
     width = next(iter(codecs.values()))["model_width"]
     minutes = {name: found["minute_steps"] for name, found in codecs.items()}
     flat, frames = (min(minutes, key=lambda name: minutes[name][layout]) for layout in ("flat", "frame"))
+    n_flat, n_frame = f"{minutes[flat]['flat']:,}", f"{minutes[frames]['frame']:,}"
+    fewest = (
+        f"`{flat}` needs the fewest steps per minute: {n_flat} with the pattern *flat*, and {n_frame} with *frame*."
+        if flat == frames
+        else f"`{flat}` needs the fewest steps per minute with the pattern *flat* ({n_flat}), and `{frames}` needs the "
+        f"fewest with *frame* ({n_frame})."
+    )
     return (
-        f"Fewest steps per minute: `{flat}` with {minutes[flat]['flat']:,} (flat), and `{frames}` with "
-        f"{minutes[frames]['frame']:,} (frame). Head parameters are for a model of width {width:,}, with one output "
-        "per code (not factorised) or factorised."
+        f"{fewest} Head parameters are counted for a model of width {width:,} with one output per code (not "
+        "factorized) or with factorized outputs."
     )
 
 
@@ -167,15 +174,15 @@ def _predicted(trained: dict[str, Any], equal_time_s: float) -> str:
 
 
 def _overfitted(trained: dict[str, Any]) -> list[str]:
-    """Return a sentence for each codec whose held-out bits rise again."""
+    """Return a sentence for each codec whose held-out bits increase after a minimum."""
     sentences = []
     for name, found in trained.items():
         lowest = min(found["curve"], key=lambda point: point["bits_per_second"])
         last = found["curve"][-1]["bits_per_second"]
         if last > (1 + NOTABLE_RISE) * lowest["bits_per_second"]:
             sentences.append(
-                f"`{name}` **overfits**. Its bits fell to {_percent(_share(lowest, found))} of the raw bits after "
-                f"{lowest['speech_s']:.0f} s of training speech and then rose. The model has "
+                f"The model **overfits** on `{name}`. Its bits decreased to {_percent(_share(lowest, found))} of the "
+                f"raw bits after {lowest['speech_s']:.0f} s of training speech and then increased. It has "
                 f"{_millions(found['parameters']['vocabulary'])} parameters for the vocabulary alone, so it needs "
                 "more speech or smaller heads."
             )
@@ -209,7 +216,7 @@ def _timed(codecs: dict[str, Any]) -> str:
 
 
 def reproduce(result: Result) -> str:
-    """Return the command, the version and the machine of a result."""
+    """Return the command, the versions and the machine of a result."""
     codecs, settings = result["codecs"], result["settings"]
     asked = ",".join(name for name, found in codecs.items() if not found["cost_only"])
     cost_only = ",".join(f"{name}@FOLDER" for name, found in codecs.items() if found["cost_only"])
@@ -223,16 +230,12 @@ def reproduce(result: Result) -> str:
     threads = settings["threads"] or result["machine"]["threads"]
     return (
         f"`{' '.join(command)}`\n\n{provenance(result)} Training used {threads} threads. Sampling used one thread "
-        f"and one sequence. Codec ids: {ids}."
+        f"and one sequence. Codec IDs: {ids}."
     )
 
 
 def figure(result: Result) -> bytes:
-    """Draw the steps per minute of speech, and training curves over training speech and training time.
-
-    Returns:
-        A PNG.
-    """
+    """Return the figure as PNG. It shows steps per minute, and training curves by training speech and training time."""
     codecs = result["codecs"]
     drawing = new_figure(13, 4.4)
     bars, speech, seconds = drawing.subplots(1, 3)
@@ -248,7 +251,7 @@ def figure(result: Result) -> bytes:
     for axes, key, label in ((speech, "speech_s", "training speech, s"), (seconds, "wall_s", "training time, s")):
         for name, found in codecs.items():
             if not found["cost_only"]:
-                points = found["curve"][1:]  # The first point is at 0, which a logarithmic axis lacks.
+                points = found["curve"][1:]  # The first point is at 0, which a logarithmic axis cannot show.
                 shares = [_share(point, found) for point in points]
                 axes.plot([point[key] for point in points], shares, marker="o", markersize=3, label=name)
         axes.set(xscale="log", xlabel=label, title="bits / raw bits, held-out speech")
@@ -263,7 +266,7 @@ def _share(point: dict[str, Any], found: dict[str, Any]) -> float:
 
 
 def _bits(entry: dict[str, Any]) -> str:
-    """Format bits per second, with the interval if there is more than one window."""
+    """Format bits per second, and their interval if there is more than one window."""
     return interval(entry, 0) if entry["n"] > 1 else number(entry["mean"], 0)
 
 
@@ -273,7 +276,7 @@ def _parameters(result: Result) -> dict[str, str]:
 
 
 def _vocabulary(sizes: list[int]) -> str:
-    """Format codebook sizes, with runs of equal sizes combined: `18 x 2,097,152 + 64`."""
+    """Format codebook sizes and combine runs of equal sizes, e.g. `18 x 2,097,152 + 64`."""
     runs: list[list[int]] = []
     for size in sizes:
         if runs and runs[-1][1] == size:

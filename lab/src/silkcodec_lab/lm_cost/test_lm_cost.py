@@ -60,7 +60,7 @@ def test_a_minute_of_silk_in_every_grouping() -> None:
         assert figures["outputs"] == {"whole": outputs, "factorised": outputs}
 
 
-def test_factorised_heads_of_silk_are_its_levels() -> None:
+def test_factorized_heads_of_silk_are_its_levels() -> None:
     made = silk_tokens(7)
     layout = Layout.of(made)
     frames = layout.frames(made)
@@ -242,8 +242,8 @@ def test_the_page_matches_the_json(result: dict[str, Any], tmp_path: Path) -> No
     written, figure = pages.write(result, tmp_path / "pages")
     text = written.read_text(encoding="utf-8")
     assert text == pages.render(result) and figure.read_bytes().startswith(b"\x89PNG")
-    assert "| silk | 2.5 | 19 | 47.5 | 2,850 | 150 | 168 |" in text and "are not a measure of quality" in text
-    assert "Cost only: `silk/1`" in text and "lm-cost.png" in text
+    assert "| silk | 2.5 | 19 | 47.5 | 2,850 | 150 | 168 |" in text and "do not measure quality" in text
+    assert "listed as cost only: `silk/1`" in text and "lm-cost.png" in text
     predicted = text[text.index("### Bits per second") : text.index("### Training and sampling")]
     assert "silk/4" in predicted and "silk/1" not in predicted
 
@@ -251,7 +251,7 @@ def test_the_page_matches_the_json(result: dict[str, Any], tmp_path: Path) -> No
 def test_rising_bits_are_reported_as_overfitting(result: dict[str, Any]) -> None:
     assert "overfits" not in pages.render(result)
     result["codecs"]["silk/4"]["curve"][-1]["bits_per_second"] *= 1.02
-    assert "`silk/4` **overfits**" in pages.render(result)
+    assert "**overfits** on `silk/4`" in pages.render(result)
 
 
 def test_a_busy_machine_is_reported(result: dict[str, Any]) -> None:
@@ -267,9 +267,9 @@ def test_a_busy_machine_is_reported(result: dict[str, Any]) -> None:
     ("codecs", "options", "says"),
     [
         ([], {}, "at least one codec"),
-        (["silk", "silk/7"], {}, "given once"),
+        (["silk", "silk/7"], {}, "different names"),
         (["silk/0"], {}, "dims_per_token"),
-        (["silk"], {"cost_only": ["silk"]}, "given once"),
+        (["silk"], {"cost_only": ["silk"]}, "different names"),
         (["silk"], {"train_minutes": 0}, "must be above 0"),
         (["silk"], {"held_out_minutes": math.nan}, "must be above 0"),
         (["nonesuch"], {}, "must be"),
@@ -289,12 +289,12 @@ def test_a_single_clip_is_an_error(clips: Path) -> None:
     ("words", "says"),
     [
         (["lm-cost", "nowhere", "-o", "out"], "not found"),
-        (["lm-cost", "speech", "-o", "out", "--splits", "train"], "two names"),
+        (["lm-cost", "speech", "-o", "out", "--splits", "train"], "--splits must be"),
         (["lm-cost", "speech", "-o", "out", "--splits", "train,valid"], "INDEX.tsv"),
         (["lm-cost", "speech", "-o", "out", "--passes", "0"], "passes must be above 0"),
         (["lm-cost", "speech", "-o", "full"], "already exists"),
-        (["page", "full/lm-cost.md", "-o", "out"], "must be a JSON file"),
-        (["page", "full/other.json", "-o", "out"], "must be a JSON file"),
+        (["page", "full/lm-cost.md", "-o", "out"], "Pass a JSON file"),
+        (["page", "full/other.json", "-o", "out"], "is not a result of 'silk lab'"),
     ],
 )
 def test_errors_of_the_command_are_one_line(

@@ -1,10 +1,9 @@
-"""Measure the quantization error of codebooks and FSQ by size, on real vectors.
+"""Measure how the quantization error of codebooks and FSQ depends on their size, using vectors from recordings.
 
-    clips -> vectors [N, D] -> quantizers of 1..12 bits, fitted to training speech -> error on held-out speech
+    clips -> vectors [N, D] -> quantizers of 1 to 12 bits, fitted to training speech -> error on held-out speech
 
-There are two kinds of vectors: patches of the log-mel spectrogram, which do not depend on a codec, and Silk's latents
-before rounding, in groups of four numbers as in `Tokens.regroup(4)`. Silk rounds each number to 8 levels, so a group of
-four has 12 bits.
+There are two kinds of vectors. Log-mel patches do not depend on a codec. Silk's latents before rounding are split into
+groups of four numbers, as in `Tokens.regroup(4)`. Silk rounds each number to 8 levels, so a group has 12 bits.
 """
 
 from __future__ import annotations
@@ -26,8 +25,8 @@ from silkcodec_lab.conditions import Conditions
 from silkcodec_lab.pages import Result, head
 from silkcodec_lab.selection import Part, select, waves
 
-BITS = tuple(range(1, 13))  # bits per vector: codebooks of 2 to 4,096 entries
-PATCH_COLUMNS, PATCH_BANDS = 4, 4  # shape of a mel patch: 40 ms of 4 bands
+BITS = tuple(range(1, 13))  # bits per vector, i.e. codebooks of 2 to 4,096 entries
+PATCH_COLUMNS, PATCH_BANDS = 4, 4  # A mel patch covers 40 ms and 4 bands.
 SILK_DIMS = 4  # numbers per vector of Silk's latents
 MAX_VECTORS = 100_000  # maximum number of training vectors, drawn at random
 FEWEST_PER_ENTRY = 2  # minimum number of training vectors per entry
@@ -53,18 +52,19 @@ def quantization_error(
 
     Args:
         inputs: Audio files, folders, or a manifest.
-        splits: Splits of the manifest for training and for scoring. None: hold out every tenth clip.
-        train_minutes, held_out_minutes: Maximum minutes of speech, drawn at random.
+        splits: Training split and held-out split of the manifest. None: hold out every tenth clip.
+        train_minutes: Maximum minutes of training speech, selected at random.
+        held_out_minutes: Maximum minutes of held-out speech, selected at random.
         seed: First random seed.
-        n_seeds: Number of fits with consecutive seeds, which draw other vectors and other initial entries.
+        n_seeds: Number of fits with consecutive seeds. Each fit has other training vectors and other initial entries.
         bits: Numbers of bits per vector to measure.
         progress: Progress callback, called after each fit.
 
     Returns:
-        The contents of quantization-error.json.
+        The content of quantization-error.json.
 
     Raises:
-        ArgumentError, AudioError: An argument or a clip is invalid. Raised before the measurement.
+        ArgumentError, AudioError: An argument or a clip is invalid. This is checked before the measurement.
     """
     if n_seeds < 1:
         raise ArgumentError(f"--seeds must be at least 1; got {n_seeds}.")
@@ -113,7 +113,15 @@ def quantization_error(
 def compare(
     train: Vectors, held_out: Sequence[Vectors], bits: Sequence[int], seeds: Sequence[int], advance: Callable[[], None]
 ) -> dict[str, Any]:
-    """Measure all quantizers with all sizes, on training vectors [N, D] and the held-out vectors of each clip."""
+    """Measure all quantizers with all sizes.
+
+    Args:
+        train: Training vectors, [N, D].
+        held_out: Held-out vectors of each clip, [N, D] each.
+        bits: Numbers of bits per vector.
+        seeds: Random seeds of the fits.
+        advance: Callback that is called after each fit.
+    """
     mean = train.mean(axis=0, dtype=np.float64)
     variances = [float(np.square(clip - mean).sum()) for clip in held_out]
     figures: dict[str, list[dict[str, Any] | None]] = {name: [] for name in QUANTIZERS}
@@ -135,9 +143,9 @@ def compare(
 
 
 def _run(name: str, bits: int, train: Vectors, held_out: Sequence[Vectors], seed: int) -> dict[str, Any] | None:
-    """Fit a quantizer and return its error on the training vectors and on each held-out clip.
+    """Fit a quantizer, and return its error on the training vectors and on each held-out clip.
 
-    Returns None if there are too few vectors or bits for the quantizer.
+    Return None if there are too few training vectors or bits for the quantizer.
     """
     drawn = np.random.default_rng(seed).permutation(len(train))[:MAX_VECTORS]
     fitted = torch.from_numpy(train[drawn])
@@ -166,7 +174,7 @@ def _squared_error(quantizer: ResidualChain | ScalarGrid, vectors: torch.Tensor)
 def _summary(
     bits: int, runs: Sequence[dict[str, Any] | None], variances: Sequence[float], mean: Any, seed: int
 ) -> dict[str, Any] | None:
-    """Summarize several fits. Errors are shares of the variance around the training mean, i.e. 1 for a single entry."""
+    """Summarize several fits. Errors are shares of the variance around the training mean."""
     made = [run for run in runs if run is not None]
     if not made:
         return None
@@ -182,22 +190,22 @@ def _summary(
 
 
 def _over_clips(errors: NDArray[np.float64], variances: Sequence[float], seed: int) -> dict[str, Any]:
-    """Return the error divided by the variance, with a bootstrap interval over clips, weighted by their variance."""
+    """Return the error as a share of the variance, with a bootstrap interval over clips weighted by variance."""
     shares = [error / max(variance, 1e-30) for error, variance in zip(errors, variances, strict=True)]
     return bootstrap(shares, seed, weights=variances)
 
 
 def own_rounding(clips: Sequence[Vectors], mean: Sequence[float], seed: int) -> dict[str, Any]:
-    """Return the error of Silk's own rounding of every number to one of 8 levels, 12 bits per vector."""
+    """Return the error of Silk's own rounding to 8 levels per number, i.e. 12 bits per vector."""
     variances = [float(np.square(clip - np.array(mean)).sum()) for clip in clips]
     errors = np.array([float(np.square(clip - np.rint(clip), dtype=np.float64).sum()) for clip in clips])
     return {"bits": 3 * SILK_DIMS, "held_out": _over_clips(errors, variances, seed)}
 
 
 def mel_patches(wave: NDArray[np.float32]) -> Vectors:
-    """Return the log-mel spectrogram of a wave [T] at 24 kHz in patches of 4 columns and 4 bands, float32 [N, 16].
+    """Return log-mel patches of 4 columns and 4 bands for a waveform [T] at 24 kHz, float32 [N, 16].
 
-    Columns that need samples after the end of the wave are skipped.
+    Columns that depend on samples after the end of the waveform are skipped.
     """
     n_columns = max(0, len(wave) - mel.LOOKAHEAD) // mel.HOP // PATCH_COLUMNS * PATCH_COLUMNS
     cut = mel.log_mel(wave)[:n_columns].reshape(-1, PATCH_COLUMNS, mel.N_MELS // PATCH_BANDS, PATCH_BANDS)
@@ -205,7 +213,7 @@ def mel_patches(wave: NDArray[np.float32]) -> Vectors:
 
 
 def silk_vectors(codec: Silk, wave: NDArray[np.float32]) -> Vectors:
-    """Return Silk's latents of the whole frames of a wave [T] at 24 kHz, float32 [N, 4], 32 vectors per frame."""
+    """Return Silk's latents for whole frames of a waveform [T] at 24 kHz, float32 [32 * frames, 4]."""
     n_frames = len(wave) // mel.FRAME
     if n_frames == 0:
         return np.zeros((0, SILK_DIMS), dtype=np.float32)
@@ -220,5 +228,5 @@ def _vectors(parts: Sequence[Part], vectors_of: Callable[[NDArray[np.float32]], 
         if blocks and sum(map(len, blocks)):
             clips.append(np.concatenate(blocks))
     if not clips:
-        raise ArgumentError(f"At least one clip must have a frame of 400 ms for vectors of '{of}'; none has.")
+        raise ArgumentError(f"At least one clip must be long enough for a frame of 400 ms ('{of}'); all are shorter.")
     return clips

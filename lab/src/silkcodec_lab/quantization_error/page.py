@@ -6,6 +6,7 @@ from typing import Any
 
 from silkcodec.evaluate.markdown import interval, number, table
 from silkcodec_lab.figures import new_figure, to_png
+from silkcodec_lab.metric_tables import joined
 from silkcodec_lab.pages import Result, provenance
 from silkcodec_lab.selection import describe_speech
 
@@ -26,54 +27,58 @@ MARKS = {"vq": "o", "rvq2": "s", "rvq4": "D", "fsq": "^", "fsq_pca": "v"}
 TITLE = "Quantization error by codebook size"
 
 QUESTION = (
-    "A quantizer replaces a vector by the nearest entry of a codebook. How does the error depend on the size of the "
-    "codebook? On held-out speech, is the error of a learned codebook larger than that of a fixed grid?"
+    "A quantizer replaces a vector with the nearest entry of a codebook. How does the error depend on the size of the "
+    "codebook? Is the error of a learned codebook on held-out speech larger than that of a fixed grid?"
 )
 
 LIMITATIONS = (
-    "**Fixed vectors.** The quantizers are fitted to fixed vectors. In a codec, the encoder adapts to its quantizer. "
-    "Silk's latents were trained with FSQ, which gives FSQ an advantage. A fair comparison of codecs needs models that "
-    "are trained with each quantizer.",
-    "**Size of the vectors.** A codebook can use the correlation between numbers, and a grid without rotation cannot. "
+    "**Fixed vectors.** The quantizers are fitted to fixed vectors, but in a codec the encoder adapts to its "
+    "quantizer. Silk's encoder was trained with FSQ, which gives FSQ an advantage on its latents. To compare codecs "
+    "fairly, a model must be trained with each quantizer.",
+    "**Size of the vectors.** A codebook can use the correlation between numbers, but a grid without rotation cannot. "
     "Longer vectors have more correlation, but the size of a codebook is limited. For the 21 bits of one of Silk's "
     "tokens, a codebook would need 2,097,152 entries.",
-    "**Squared error.** It gives more weight to components with a large variance, not to components that are more "
-    "audible.",
-    "**Amount of training speech.** With more training speech, the error on training speech rises and the error on "
-    "held-out speech falls. The gap depends on the number of vectors per entry.",
-    "**Held-out speech.** Whether its speakers, rooms and languages are in the training speech depends on the inputs. "
-    "`silk lab coverage` varies the language.",
+    "**Squared error.** The squared error gives more weight to components with a large variance, although these are "
+    "not necessarily more audible.",
+    "**Amount of training speech.** With more training speech, the error on training speech increases and the error on "
+    "held-out speech decreases. The difference depends on the number of vectors per entry.",
+    "**Held-out speech.** Depending on the inputs, the training speech can include the speakers, rooms and languages "
+    "of the held-out speech. `silk lab coverage` measures the effect of language.",
 )
 
 
 def method(result: Result) -> list[str]:
-    """Return the paragraphs of the section on the method."""
+    """Return the paragraphs of the method section."""
     settings, speech = result["settings"], result["speech"]
     mel, silk = (result["latents"][name] for name in ("mel", "silk"))
     return [
-        f"**Vectors.** *Mel patches* are patches of the log-mel spectrogram with 4 bands and 40 ms "
+        "**Vectors.** *Mel patches* are parts of the log-mel spectrogram that cover 4 bands and 40 ms "
         f"({mel['vectors_per_second']:.0f} per second). *Silk's latents* are the 128 numbers of each frame before "
-        f"rounding, in groups of four as in the tokens of `silk/4` ({silk['vectors_per_second']:.0f} per second).",
-        f"**Fits.** The training speech is {describe_speech(speech['train'])}, from which at most "
-        f"{settings['max_vectors']:,} vectors are drawn at random ({mel['n_train']:,} mel patches and "
-        f"{silk['n_train']:,} vectors of Silk). All quantizers in a row have the same bits per vector.",
-        f"- *VQ*: one codebook, fitted by k-means (up to {settings['lloyd_steps']} steps of Lloyd's algorithm).\n"
-        "- *RVQ*: two or four codebooks, each fitted to the residual of the previous ones, with evenly divided bits.\n"
-        "- *FSQ*: each number is rounded to one of 2^b uniform levels around its mean. The bits and steps are fitted "
-        "to the training speech.\n"
-        "- *Rotated FSQ*: the same for the principal components. The linear layer before FSQ in a codec can learn such "
-        "a rotation.",
+        "rounding, in groups of four numbers as in the tokens of `silk/4` "
+        f"({silk['vectors_per_second']:.0f} per second).",
+        f"**Quantizers.** The training speech is {describe_speech(speech['train'])}. At most "
+        f"{settings['max_vectors']:,} of its vectors are selected at random ({mel['n_train']:,} mel patches and "
+        f"{silk['n_train']:,} vectors of Silk's latents). All quantizers in a row of the tables have the same number "
+        "of bits per vector.",
+        f"- *VQ*: one codebook, which is fitted by k-means (up to {settings['lloyd_steps']} steps of Lloyd's "
+        "algorithm).\n"
+        "- *RVQ*: two or four codebooks with evenly divided bits. Each codebook is fitted to the residual of the "
+        "previous ones.\n"
+        "- *FSQ*: each number is rounded to one of 2^b uniform levels around its mean. The number of bits and the "
+        "distance between levels are fitted to the training speech.\n"
+        "- *Rotated FSQ*: principal components are rounded instead of the numbers themselves. In a codec, the linear "
+        "layer before FSQ can learn this rotation.",
         f"Codebooks with fewer than {settings['fewest_per_entry']} training vectors per entry are not measured, "
-        "because they would copy the training speech.",
+        "because their entries would be copies of training vectors.",
         f"**Scores.** The held-out speech is {describe_speech(speech['held_out'])}. The error is the squared "
-        "quantization error divided by the squared distance to the mean of the training speech, i.e. a share of the "
-        f"variance. A single entry has an error of 1. Values are means of {settings['n_seeds']} fits with different "
-        "seeds. Intervals are 95 % bootstrap intervals over held-out clips.",
+        "quantization error divided by the squared distance from the mean of the training speech, i.e. a share of the "
+        "variance. A codebook with a single entry would have an error of 1. Values are means over "
+        f"{settings['n_seeds']} fits with different seeds. Intervals are 95 % bootstrap intervals over held-out clips.",
     ]
 
 
 def findings(result: Result) -> list[str]:
-    """Return the paragraphs and tables of the section on the result."""
+    """Return the paragraphs and tables of the result section."""
     parts = []
     for name, found in result["latents"].items():
         parts += [f"### {TITLES[name]}", _table(found), *_findings(name, found)]
@@ -92,7 +97,7 @@ def _table(found: dict[str, Any]) -> str:
 
 
 def _findings(name: str, found: dict[str, Any]) -> list[str]:
-    """Return the findings at the largest size."""
+    """Return a list of findings about one kind of vectors, mainly for the largest size."""
     sentences = []
     largest = max(_bits(found))
     common = [bits for bits in _bits(found) if all(_at(found, of, bits) for of in QUANTIZERS)]
@@ -101,37 +106,37 @@ def _findings(name: str, found: dict[str, Any]) -> list[str]:
     best, *others = sorted(last, key=lambda of: last[of]["held_out"]["mean"])
     sentences.append(
         f"With {bits} bits, i.e. {2**bits:,} entries, **{QUANTIZERS[best]}** has the smallest error on held-out "
-        f"speech, {_percent(last[best])} of the variance. The errors of the others are "
-        f"{', '.join(f'{_percent(last[of])} ({QUANTIZERS[of]})' for of in others)}."
+        f"speech, with {_percent(last[best])} of the variance. The errors of the other quantizers are "
+        f"{joined([f'{_percent(last[of])} ({QUANTIZERS[of]})' for of in others])}."
     )
     if missing := [QUANTIZERS[of] for of in QUANTIZERS if not _at(found, of, largest)]:
-        sentences.append(f"There is too little training speech for {2**largest:,} entries of {', '.join(missing)}.")
+        sentences.append(f"There is not enough training speech for {', '.join(missing)} with {2**largest:,} entries.")
     if found["dim"] > largest:
         sentences.append(
             f"FSQ without rotation has less than one bit for each of the {found['dim']} numbers and cannot use their "
-            "correlation. Rotated FSQ can."
+            "correlation. Rotated FSQ can use it."
         )
     gaps = {of: found["quantizers"][of] for of in QUANTIZERS}
     ratios = []
     for of, points in gaps.items():
         largest = [point for point in points if point][-1]
-        ratios.append(f"{QUANTIZERS[of]} {_gap(largest):.2f} (at {2 ** largest['bits']:,})")
+        ratios.append(f"{_gap(largest):.2f} ({QUANTIZERS[of]} with {largest['bits']} bits)")
     sentences.append(
-        "The error on held-out speech, divided by the error on training speech, is "
-        f"{', '.join(ratios)}. The smallest VQ, which cannot overfit, has a ratio of "
+        "The ratio of the error on held-out speech to the error on training speech is "
+        f"{joined(ratios)}. For comparison, the smallest VQ codebook, which cannot overfit, has a ratio of "
         f"{_gap(next(point for point in gaps['vq'] if point)):.2f}."
     )
     if name == "silk":
         own = found["own_rounding"]
         sentences.append(
-            f"Silk's own rounding to 8 levels per number ({own['bits']} bits, without any fitting) has an error of "
+            f"Silk's own rounding to 8 levels per number ({own['bits']} bits) is not fitted and has an error of "
             f"{_percent(own)}."
         )
     return ["\n".join(f"- {sentence}" for sentence in sentences)]
 
 
 def reproduce(result: Result) -> str:
-    """Return the command, the version and the machine of a result."""
+    """Return the command, the versions and the machine of a result."""
     settings = result["settings"]
     command = ["silk lab quantization-error SPEECH"]
     command += [f"--splits {','.join(settings['splits'])}"] if settings["splits"] else []
@@ -141,10 +146,9 @@ def reproduce(result: Result) -> str:
 
 
 def figure(result: Result) -> bytes:
-    """Draw the held-out error by size above, and its ratio to the training error below. Columns are kinds of vectors.
+    """Return the figure as PNG.
 
-    Returns:
-        A PNG.
+    It shows the held-out error and its ratio to the training error by size, with a column for each kind of vectors.
     """
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
@@ -182,7 +186,7 @@ def figure(result: Result) -> bytes:
 
 
 def _bits(found: dict[str, Any]) -> list[int]:
-    """Return the bits of all rows. FSQ exists for every size."""
+    """Return the numbers of bits of all rows. FSQ is measured with all of them."""
     return [point["bits"] for point in found["quantizers"]["fsq"]]
 
 
@@ -191,7 +195,7 @@ def _at(found: dict[str, Any], name: str, bits: int) -> dict[str, Any] | None:
 
 
 def _several(found: dict[str, Any]) -> bool:
-    """Return whether there is more than one held-out clip, so that intervals exist."""
+    """Return whether there is more than one held-out clip. Otherwise, there are no intervals."""
     return bool(found["quantizers"]["fsq"][0]["held_out"]["n"] > 1)
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from silkcodec.evaluate.markdown import number
 from silkcodec_lab.pages import Result
 
-QUESTION = "How much error does each codebook of a residual quantizer remove, at one moment of a recording?"
+QUESTION = "How much of the error does each codebook of a residual quantizer remove at one moment of a recording?"
 
 
 def answer(result: Result) -> str:
-    """Return the answer with the numbers of a result."""
+    """Return the answer in two sentences, with numbers from a result."""
     left = [stage["error_db"] for stage in result["stages"]]
     some = [1, *(n for n in (4, 8) if n < len(left)), len(left)]
     errors = ", ".join(f"{n}: {number(left[n - 1], 1)} dB" for n in some)

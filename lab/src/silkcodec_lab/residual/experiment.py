@@ -1,8 +1,9 @@
-"""Follow one moment of a recording through a residual quantizer, codebook by codebook.
+"""Quantize one moment of a recording with residual codebooks, and measure the error after each of them.
 
     log-mel column at the moment [128] - entry 1 - entry 2 - ... - entry 32 = residual
 
-The codebooks are fitted to other speech or to the rest of the recording, each to the residual of the previous ones.
+The codebooks are fitted to other speech or to the rest of the recording. Each is fitted to the residual of the previous
+ones.
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ from silkcodec_lab.pages import Result, head
 
 COLUMN_S = mel.HOP / mel.SAMPLE_RATE  # 10 ms
 NEAR_S = 0.5  # seconds before and after the moment that are excluded from training on the same recording
-MAX_COLUMNS = 20_000  # maximum number of training columns, drawn at random: 200 s
+MAX_COLUMNS = 20_000  # maximum number of training columns (200 s), selected at random
 FEWEST_PER_ENTRY = 2  # minimum number of training columns per entry
 MAX_CODEBOOKS = 32
-SHOWN = (1, 2, 4, 8, 16, 32)  # numbers of codebooks whose sums are in the result, besides all codebooks
+SHOWN = (1, 2, 4, 8, 16, 32)  # numbers of codebooks whose sums are included in the result
 DB = 20 / math.log(10)  # converts a natural logarithm of a magnitude to dB
 
 
@@ -44,24 +45,24 @@ def residual(
     minutes: float = 10.0,
     seed: int = 0,
 ) -> Result:
-    """Follow one column of the log-mel spectrogram of a recording through a residual quantizer.
+    """Quantize one log-mel column of a recording with residual codebooks, and measure the error after each of them.
 
     Args:
         path: Recording.
         at_s: Position of the moment, in seconds from the start.
-        speech: Training speech: audio files, folders, or a manifest. The recording itself is excluded. Default: the
-            recording, without `NEAR_S` seconds before and after the moment.
+        speech: Audio files, folders, or a manifest with training speech. The recording itself is excluded. If empty,
+            the training speech is the recording without `NEAR_S` seconds before and after the moment.
         n_codebooks: Number of codebooks, 1 to 32.
-        entries: Entries per codebook.
-        minutes: Maximum minutes of training speech, drawn at random.
+        entries: Number of entries of each codebook.
+        minutes: Maximum minutes of training speech, selected at random.
         seed: Random seed for clips, columns and initial entries.
 
     Returns:
-        The contents of residual.json.
+        The content of residual.json.
 
     Raises:
         ArgumentError: The moment is outside the recording, an argument is invalid, or there is too little speech.
-        AudioError: See `audio.read` and `find_clips`.
+        AudioError: A file cannot be read.
     """
     if not 1 <= n_codebooks <= MAX_CODEBOOKS:
         raise ArgumentError(f"--codebooks must be between 1 and {MAX_CODEBOOKS}; got {n_codebooks}.")
@@ -78,7 +79,7 @@ def residual(
     if len(training) < FEWEST_PER_ENTRY * entries:
         raise ArgumentError(
             f"{entries} entries need at least {FEWEST_PER_ENTRY * entries * COLUMN_S:.2f} s of training speech; got "
-            f"{len(training) * COLUMN_S:.2f} s. Add speech with --speech or use fewer --entries."
+            f"{len(training) * COLUMN_S:.2f} s. Add speech with --speech, or use fewer --entries."
         )
     fitted = torch.from_numpy(training[np.random.default_rng(seed).permutation(len(training))[:MAX_COLUMNS]])
     chain = ResidualChain.fit(fitted, [entries] * n_codebooks, seed)
@@ -114,10 +115,10 @@ def residual(
 def follow(
     chain: ResidualChain, vector: NDArray[np.float32], mean: NDArray[np.float32]
 ) -> tuple[list[dict[str, Any]], NDArray[np.float64]]:
-    """Quantize one vector [D] codebook by codebook.
+    """Quantize one vector [D] with one codebook after the other.
 
-    The computation is in float64. As a check, entries and residual are added after every stage, and `sum_off_by` is
-    the largest difference of this sum from the vector.
+    The computation uses float64. As a check, the entries and the residual are added after each stage. `sum_off_by` is
+    the largest difference between this sum and the vector.
 
     Returns:
         The values of each stage, and the sums of the entries up to each stage, [K, D].
@@ -152,7 +153,7 @@ def follow(
 
 
 def errors_db(chain: ResidualChain, vectors: Tensor) -> list[float]:
-    """Return the root mean square of the residual of vectors, float32 [N, D], after each codebook, in dB per band."""
+    """Return the RMS residual of vectors, float32 [N, D], after each codebook, in dB per band."""
     left, errors = vectors, []
     for book in chain.books:
         left = left - book(nearest(book, left))
@@ -161,9 +162,9 @@ def errors_db(chain: ResidualChain, vectors: Tensor) -> list[float]:
 
 
 def columns(wave: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the log-mel columns of a wave [T] at 24 kHz, float32 [C, 128].
+    """Return the log-mel columns of a waveform [T] at 24 kHz, float32 [C, 128].
 
-    Columns that need samples after the end of the wave are skipped.
+    Columns that depend on samples after the end of the waveform are skipped.
     """
     return mel.log_mel(wave)[: max(0, len(wave) - mel.LOOKAHEAD) // mel.HOP]
 
@@ -182,7 +183,7 @@ def _speech(
     minutes: float,
     seed: int,
 ) -> tuple[NDArray[np.float32], int]:
-    """Return the training columns and their number of clips. Raises ArgumentError, AudioError."""
+    """Return the training columns and the number of training clips."""
     if not inputs:
         near = round(NEAR_S / COLUMN_S)
         return np.concatenate([recording[: max(0, place - near)], recording[place + near + 1 :]]), 1
@@ -190,7 +191,7 @@ def _speech(
         raise ArgumentError(f"--minutes must be above 0; got {minutes:g}.")
     clips = [clip for clip in find_clips(inputs) if not os.path.samefile(clip.path, path)]
     if not clips:
-        raise ArgumentError(f"--speech must contain other recordings than '{path}'; it contains none.")
+        raise ArgumentError(f"--speech must contain recordings other than '{path}'; it contains none.")
     order = np.random.default_rng(seed).permutation(len(clips))
     found, left_s, n_clips = [], 60 * minutes, 0
     for i in order:
@@ -205,5 +206,5 @@ def _speech(
 
 
 def _db(values: NDArray[Any]) -> float:
-    """Return the root mean square of natural logarithms over the bands, in dB."""
+    """Return the RMS of natural logarithms over the bands in dB."""
     return float(np.sqrt(np.square(values, dtype=np.float64).mean())) * DB

@@ -11,88 +11,90 @@ from silkcodec_lab.pages import Result, provenance
 DB = 20 / math.log(10)  # converts a natural logarithm of a magnitude to dB
 TICKS_HZ = (100, 500, 1_000, 2_000, 4_000, 8_000)
 ZERO_ERROR_DB = 0.01  # A smaller error of the training columns counts as 0.
-EXACT = 1e-6  # tolerance of the check of the sums, in natural logarithms
+EXACT = 1e-6  # tolerance for the check of the sums, in natural logarithms
 
 TITLE = "Error after each codebook of a residual quantizer"
 
 QUESTION = (
-    "Residual quantization represents a vector as a sum of entries. The first codebook gives the entry nearest to the "
-    "vector, and each further codebook gives the entry nearest to the residual. How much error does each codebook "
-    "remove, at one moment of one recording?"
+    "Residual quantization represents a vector as a sum of codebook entries. The first codebook supplies the entry "
+    "that is nearest to the vector, and each further codebook supplies the entry that is nearest to the residual. How "
+    "much of the error does each codebook remove at one moment of a recording?"
 )
 
 LIMITATIONS = (
-    "**One moment.** The table is for one column of 10 ms. The dashed and dotted curves are averages over many "
-    "columns.",
-    "**Training speech and codebook size.** The error of the training columns falls with every codebook, until each "
-    "column has its own entries. The error of other columns stops falling when the codebooks overfit.",
-    "**No encoder or decoder.** Every codebook is fitted by k-means to the residual of the previous ones, and the "
-    "vector is a spectrum. In a codec, codebooks are trained together with an encoder and a decoder.",
-    "**Greedy search.** Each stage takes the nearest entry. A beam search can find a better sum.",
+    "**One moment.** Most columns of the table describe a single spectrogram column of 10 ms. The dashed and dotted "
+    "curves of the figure are averages over many columns.",
+    "**Training speech and codebook size.** The error of the training columns decreases with each codebook until each "
+    "column has its own entries. The error of other columns stops decreasing when the codebooks overfit.",
+    "**No encoder or decoder.** The vector is a spectrum, and each codebook is fitted by k-means to the residual of "
+    "the previous ones. In a codec, codebooks are trained together with an encoder and a decoder.",
+    "**Greedy search.** Each stage selects the nearest entry. A beam search can find a better sum.",
 )
 
 
 def method(result: Result) -> list[str]:
-    """Return the paragraphs of the section on the method."""
+    """Return the paragraphs of the method section."""
     settings, speech = result["settings"], result["speech"]
     clips = f"{speech['n_clips']:,} clips" if speech["n_clips"] > 1 else "one clip"
     if settings["fitted_to"] == "speech":
         source = f"{speech['duration_s']:.3g} s of other speech in {clips}"
     else:
         source = (
-            f"the rest of the recording, {speech['duration_s']:.3g} s, without {settings['near_s']:g} s before and "
-            "after the moment. The speaker and the room are therefore in the training set"
+            f"{speech['duration_s']:.3g} s of the same recording, without {settings['near_s']:g} s before and after "
+            "the moment. The speaker and the room are therefore in the training set"
         )
     return [
-        f"**Vector.** The column of the log-mel spectrogram (128 bands, 10 ms) at {settings['at_s']:.2f} s of "
-        f"`{settings['file']}`.",
-        f"**Quantizer.** {settings['n_codebooks']} codebooks of {settings['entries']:,} entries "
-        f"({math.log2(settings['entries']):.3g} bits each). Each is fitted to the residual of the previous codebooks "
-        f"by k-means (up to {settings['lloyd_steps']} steps of Lloyd's algorithm). The training speech is "
+        "**Vector.** The vector is the column of the log-mel spectrogram (128 bands, 10 ms) at "
+        f"{settings['at_s']:.2f} s of `{settings['file']}`.",
+        f"**Quantizer.** The quantizer has {settings['n_codebooks']} codebooks of {settings['entries']:,} entries "
+        f"({math.log2(settings['entries']):.3g} bits each). Each codebook is fitted to the residual of the previous "
+        f"ones by k-means (up to {settings['lloyd_steps']} steps of Lloyd's algorithm). The training set consists of "
         f"{speech['n_columns']:,} columns from {source}.",
-        "**Columns of the table.** Lengths and errors are root mean squares over the bands, in dB.",
-        "- *Entry*: length of the nearest entry.\n"
-        "- *Cosine*: cosine between the entry and the residual that it quantizes.\n"
-        "- *Error*: distance between the sum of the entries and the vector.\n"
-        "- *Second nearest*: error with the second nearest entry instead.\n"
-        "- *Variance*: squared error divided by the squared distance to the mean column.\n"
-        "- *Recording* and *training*: error over all columns of the recording and over the training columns.",
+        "**Columns of the table.** Lengths and errors are RMS values over the bands in dB.",
+        "- *Entry*: the length of the nearest entry.\n"
+        "- *Cosine*: the cosine between the entry and the residual that it quantizes.\n"
+        "- *Error*: the distance between the vector and the sum of the entries.\n"
+        "- *Second nearest*: the error if the second nearest entry is selected instead.\n"
+        "- *Variance*: the squared error divided by the squared distance from the mean column.\n"
+        "- *Recording* and *training*: the errors over all columns of the recording and over the training columns.",
     ]
 
 
 def findings(result: Result) -> list[str]:
-    """Return the paragraphs and tables of the section on the result."""
+    """Return the paragraphs and tables of the result section."""
     stages, off_by = result["stages"], max(stage["sum_off_by"] for stage in result["stages"])
     first, last = stages[0], stages[-1]
     worse = [k for k, stage in enumerate(stages, 1) if stage["error_db"] > stage["before_db"]]
     recording, trained = result["recording_error_db"], result["train_error_db"]
     half = next((k for k, stage in enumerate(stages, 1) if stage["error_db"] <= first["error_db"] / 2), None)
     text = (
-        f"The error of the mean column is {result['mean_error_db']:.2f} dB. It is {first['error_db']:.2f} dB after the "
-        f"first codebook and **{last['error_db']:.2f} dB** after all {len(stages)}. "
+        f"If the vector is replaced with the mean column, the error is {result['mean_error_db']:.2f} dB. It is "
+        f"{first['error_db']:.2f} dB after the first codebook and **{last['error_db']:.2f} dB** after all "
+        f"{len(stages)} codebooks. "
         + (
-            f"Half of the error of the first codebook is reached after {half} codebooks. "
+            f"After {half} codebooks, it is at most half of the error after the first codebook. "
             if half
-            else "This is more than half of the error of the first codebook. "
+            else "This is more than half of the error after the first codebook. "
         )
-        + f"Over the whole recording, the error after the first and after all codebooks is {recording[0]:.2f} and "
-        f"{recording[-1]:.2f} dB. Over the training columns it is {trained[0]:.2f} and {trained[-1]:.2f} dB."
+        + f"Over the whole recording, it is {recording[0]:.2f} dB after the first codebook and {recording[-1]:.2f} dB "
+        f"after all codebooks. Over the training columns, these errors are {trained[0]:.2f} dB and {trained[-1]:.2f} "
+        "dB."
     )
     if worse:
         text += (
-            f" In {len(worse)} of the {len(stages)} stages, first in stage {worse[0]}, the nearest entry increases the "
-            "error."
+            f" In {len(worse)} of the {len(stages)} stages, the nearest entry increases the error. The first of them "
+            f"is stage {worse[0]}."
         )
     if overfit := next((k for k, error in enumerate(trained, 1) if error < ZERO_ERROR_DB), None):
         text += (
-            f" **The quantizer overfits**: from stage {overfit} on, the error of the training columns is 0, so further "
-            "codebooks have nothing to fit."
+            f" **The quantizer overfits.** From stage {overfit} on, the error of the training columns is 0, so further "
+            "codebooks cannot reduce it."
         )
     checked = (
-        "As a check, the entries and the residual were added after every stage. The sum equals the vector"
-        + (f" up to {off_by:.1e}." if off_by else " exactly.")
+        "As a check, the entries and the residual were added after each stage. The sum equals the vector"
+        + (f" up to rounding errors of {off_by:.1e}." if off_by else " exactly.")
         if off_by < EXACT
-        else f"**The check failed**: the sum of entries and residual differs from the vector by {off_by:.3g}."
+        else f"**The check failed.** The sum of entries and residual differs from the vector by {off_by:.3g}."
     )
     return [text, checked, _table(result)]
 
@@ -121,7 +123,7 @@ def _table(result: Result) -> str:
 
 
 def reproduce(result: Result) -> str:
-    """Return the command, the version and the machine of a result."""
+    """Return the command, the versions and the machine of a result."""
     settings = result["settings"]
     command = [f"silk lab residual {settings['file']} --at {settings['at_s']:.2f}"]
     command += [f"--speech SPEECH --minutes {settings['minutes']:g}"] if settings["fitted_to"] == "speech" else []
@@ -130,11 +132,7 @@ def reproduce(result: Result) -> str:
 
 
 def figure(result: Result) -> bytes:
-    """Draw the spectrum with sums of entries, and the error after each codebook.
-
-    Returns:
-        A PNG.
-    """
+    """Return the figure as PNG. It shows the spectrum with sums of entries, and the error after each codebook."""
     from matplotlib import colormaps
 
     settings, n_stages = result["settings"], len(result["stages"])

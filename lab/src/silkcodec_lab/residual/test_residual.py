@@ -137,7 +137,7 @@ def test_the_page_contains_the_measurements(result: dict[str, Any], tmp_path: Pa
     assert "| 8 | 32 |" in text and "of other speech in 2 clips" in text
     assert "overfits" not in text
     assert "exactly" in pages.render({**result, "stages": [{**stage, "sum_off_by": 0.0} for stage in result["stages"]]})
-    assert "from stage 3 on" in pages.render({**result, "train_error_db": [2.0, 1.0] + 6 * [0.0]})
+    assert "From stage 3 on" in pages.render({**result, "train_error_db": [2.0, 1.0] + 6 * [0.0]})
     result["stages"][3]["sum_off_by"] = 0.5
     assert "The check failed" in pages.render(result)
 

@@ -9,7 +9,7 @@ QUESTION = "How do bit errors and lost frames affect quality?"
 
 
 def answer(result: Result) -> str:
-    """Return the answer with the numbers of a result."""
+    """Return the answer in one sentence, with numbers from a result."""
     rate = max(entry["rate"] for entry in result["flips"])
     losses = []
     for codec in result["codecs"]:
@@ -18,4 +18,4 @@ def answer(result: Result) -> str:
         loss = clean["metrics"]["stoi"]["mean"] - worst["metrics"]["stoi"]["mean"]
         losses.append((loss, codec.removeprefix("run:") + (" (small model)" if codec.startswith("run:") else "")))
     order = ", ".join(f"{name} {number(loss, 2)}" for loss, name in sorted(losses))
-    return f"Loss of STOI with {100 * rate:g} % bit errors: {order}."
+    return f"Decrease in STOI with {100 * rate:g} % bit errors: {order}."

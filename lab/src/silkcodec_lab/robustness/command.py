@@ -29,14 +29,14 @@ def robustness(
     split: Split = None,
     clips: Clips = None,
     seconds: Annotated[float, typer.Option("--seconds", help="At most N seconds of each clip.")] = 20.0,
-    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Random draws of each damage per clip.")] = 2,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Random draws of each condition per clip.")] = 2,
     seed: Seed = 0,
     results: Results = None,
     force: Force = False,
 ) -> None:
     """Measure the effect of bit errors and lost frames.
 
-    Lost frames are measured for Silk, with concealment and with simpler replacements.
+    Lost frames are measured only for Silk, with concealment and with simpler replacements.
     """
     from silkcodec_lab.robustness import experiment
 

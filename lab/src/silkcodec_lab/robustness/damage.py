@@ -1,4 +1,4 @@
-"""Damage tokens by bit errors and lost frames, and decode with a replacement for lost frames."""
+"""Simulate bit errors and lost frames, and decode with replacements for lost frames."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from silkcodec.silk.stream import StreamDecoder
 from silkcodec.spec import FRAME_SAMPLES
 from silkcodec.tokens import Tokens
 
-METHODS = ("silence", "repeated", "interpolated", "concealed")  # replacements of lost frames; Silk uses the last one
+METHODS = ("silence", "repeated", "interpolated", "concealed")  # replacements for lost frames; Silk uses the last one
 
 Wave = NDArray[np.float32]
 Lost = NDArray[np.bool_]
 
 
 def flip_bits(tokens: Tokens, rate: float, rng: np.random.Generator) -> tuple[Tokens, int]:
-    """Flip each bit with probability `rate`, independently of the others.
+    """Flip each bit of tokens with probability `rate`, independently of the others.
 
     Returns:
         The damaged tokens and the number of flipped bits.
 
     Raises:
-        ArgumentError: The size of a codebook is not a power of two, so a flipped bit could give an invalid code.
+        ArgumentError: A codebook size is not a power of two, so flipping a bit can result in an invalid code.
     """
     flipped, n_flipped = [], 0
     for codes, width in zip(tokens.codes, code_bits(tokens.codebook_sizes), strict=True):
@@ -40,23 +40,23 @@ def flip_bits(tokens: Tokens, rate: float, rng: np.random.Generator) -> tuple[To
 
 
 def code_bits(sizes: Sequence[int]) -> list[int]:
-    """Return the number of bits of a code of each codebook. Raises ArgumentError if it is not a whole number."""
+    """Return the number of bits of a code for each codebook size. Raises ArgumentError if it is not a whole number."""
     widths = [size.bit_length() - 1 for size in sizes]
     for size, width in zip(sizes, widths, strict=True):
         if size != 1 << width:
-            raise ArgumentError(f"To flip bits, codebook sizes must be powers of two; got {size}.")
+            raise ArgumentError(f"Codebook sizes must be powers of two to flip bits; got {size}.")
     return widths
 
 
 def transitions(rate: float, burst: float) -> tuple[float, float]:
-    """Return the probabilities of Gilbert's model: to lose a frame after a received and after a lost frame.
+    """Return the loss probabilities of Gilbert's model after a received frame and after a lost frame.
 
     Args:
         rate: Share of lost frames.
         burst: Mean length of a run of lost frames. 0: frames are lost independently.
 
     Raises:
-        ArgumentError: The rate is not in 0..1, or the bursts are too short for the rate.
+        ArgumentError: The rate is not between 0 and 1, or the bursts are too short for the rate.
 
     >>> transitions(0.2, 0.0)
     (0.2, 0.2)
@@ -77,7 +77,7 @@ def transitions(rate: float, burst: float) -> tuple[float, float]:
 
 
 def lose_frames(n_frames: int, rate: float, burst: float, rng: np.random.Generator) -> Lost:
-    """Draw which frames are lost, bool [n_frames]; see `transitions`."""
+    """Return a random mask of lost frames, bool [n_frames]. See `transitions` for the arguments."""
     after_received, after_lost = transitions(rate, burst)
     lost, is_lost = np.zeros(n_frames, dtype=bool), rng.random() < rate
     for frame, drawn in enumerate(rng.random(n_frames)):
@@ -87,11 +87,18 @@ def lose_frames(n_frames: int, rate: float, burst: float, rng: np.random.Generat
 
 
 def decode_with_losses(codec: Silk, tokens: Tokens, lost: Lost, method: str) -> Wave:
-    """Decode tokens of Silk with lost frames, replaced by one of `METHODS`. Return the wave, float32 [n_samples]."""
+    """Decode Silk's tokens with lost frames and return the waveform, float32 [n_samples].
+
+    Args:
+        codec: Silk.
+        tokens: Tokens of all frames.
+        lost: Mask of lost frames, bool [F].
+        method: Replacement for lost frames, one of `METHODS`.
+    """
     levels, stream, parts = tokens.to_levels().astype(np.uint8), StreamDecoder(codec), []
     if method in ("repeated", "interpolated"):
         levels = fill_levels(levels, lost, interpolate=method == "interpolated")
-        lost = lost & (np.cumsum(~lost) == 0)  # Frames before the first received one cannot be filled.
+        lost = lost & (np.cumsum(~lost) == 0)  # Frames before the first received frame cannot be replaced.
     for is_lost, run in itertools.groupby(range(len(levels)), key=lambda frame: bool(lost[frame])):
         frames = list(run)
         if not is_lost:
@@ -104,7 +111,7 @@ def decode_with_losses(codec: Silk, tokens: Tokens, lost: Lost, method: str) -> 
 
 
 def fill_levels(levels: NDArray[np.uint8], lost: Lost, *, interpolate: bool) -> NDArray[np.uint8]:
-    """Replace the levels [F, 128] of lost frames by those of the last received frame, or interpolate to the next."""
+    """Fill the levels [F, 128] of lost frames by repeating the last received frame or interpolating to the next one."""
     filled, received = levels.copy(), np.flatnonzero(~lost)
     for frame in np.flatnonzero(lost):
         before, after = received[received < frame], received[received > frame]

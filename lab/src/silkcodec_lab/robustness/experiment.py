@@ -3,10 +3,10 @@
     clips -> codec -> tokens -> flip bits   -> decode                                          -> quality
                       tokens -> lose frames -> decode with concealment or another replacement  -> quality
 
-The bits of a token are those of its code. Silk's 19 codes of a frame have 384 bits, three for each of its 128 levels.
-A code of a residual codebook of 4,096 entries has 12. For a classical codec they are the bits of its packets. There is
-no error protection: no checksum, no repetition, no interleaving. Frames are lost independently or in bursts (Gilbert's
-model), and the decoder receives their positions.
+The bits of a token are those of its code. Silk's 19 codes per frame have 384 bits, three for each of the 128 levels. A
+code of a residual codebook with 4,096 entries has 12 bits. For a classical codec, they are the bits of its packets.
+There is no error protection, such as checksums, repetition or interleaving. Frames are lost independently or in bursts
+(Gilbert's model). The decoder knows the positions of lost frames.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from silkcodec_lab.robustness.damage import (
 from silkcodec_lab.run_codec import RunCodec
 
 METRICS = ("pesq_wb", "stoi", "mel_distance")
-RECOVERY_FRAMES = 8  # number of frames after a disturbance
+RECOVERY_FRAMES = 8  # number of frames to measure after a damaged frame
 MEL_COLUMNS = FRAME_SAMPLES // mel.HOP  # number of mel columns per frame
 
 Wave = NDArray[np.float32]
@@ -54,15 +54,15 @@ ByClip = dict[str, dict[str, float]]  # metric -> clip -> value
 
 @dataclass(frozen=True)
 class RobustnessPlan:
-    """Settings of the experiment.
+    """Hold the settings of the experiment.
 
     Attributes:
         flip_rates: Probabilities of a bit error, each between 0 and 1.
         loss_rates: Shares of lost frames, each at least 0 and below 1.
         bursts: Mean lengths of a run of lost frames. 0: frames are lost independently.
-        n_seeds: Number of random draws of each damage per clip.
+        n_seeds: Number of random draws of each condition per clip.
         seed: Random seed for clips, draws and intervals.
-        clip_s: Maximum duration of a clip in seconds, from its start.
+        clip_s: Maximum duration to use from the start of each clip, in seconds.
     """
 
     flip_rates: tuple[float, ...] = (1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
@@ -73,7 +73,7 @@ class RobustnessPlan:
     clip_s: float = 20.0
 
     def check(self) -> None:
-        """Raises ArgumentError."""
+        """Raise ArgumentError if a setting is invalid."""
         if not all(0 <= rate <= 1 for rate in self.flip_rates):
             raise ArgumentError(f"flip_rates must be between 0 and 1; got {self.flip_rates}.")
         if self.n_seeds < 1 or not self.clip_s > 0:
@@ -99,17 +99,20 @@ def robustness(
 
     Args:
         inputs: Audio files, folders, or a manifest.
-        codecs: Codec names, as for `silkcodec.load`. Bit errors are measured for all, lost frames for `silk` only.
-        runs: Folders of training runs for bit errors. The other runs are compared with the first one.
-        split, limit: Selection of clips; see `find_clips`.
+        codecs: Codec names, as for `silkcodec.load`. Bit errors are measured for all codecs, lost frames only for
+            `silk`.
+        runs: Folders of training runs for bit errors. They are compared with the first one.
+        split: Split of the manifest.
+        limit: Maximum number of clips, selected at random.
         plan: Settings of the experiment.
         progress: Progress callback.
 
     Returns:
-        The contents of robustness.json.
+        The content of robustness.json.
 
     Raises:
-        ArgumentError, AudioError, MissingExtraError, WeightsError: Raised before the measurement.
+        ArgumentError, AudioError, MissingExtraError, WeightsError: An argument, a clip or a codec cannot be used. This
+            is checked before the measurement.
     """
     plan = plan or RobustnessPlan()
     plan.check()
@@ -120,10 +123,10 @@ def robustness(
     for codec in [*map(load, codecs), *map(RunCodec, runs)]:
         code_bits(codec.codebook_sizes)
         if codec.name in loaded:
-            raise ArgumentError(f"Each codec must be given once; got '{codec.name}' twice.")
+            raise ArgumentError(f"Codecs must have different names; got '{codec.name}' twice.")
         loaded[codec.name] = codec
     if not loaded:
-        raise ArgumentError("The experiment needs at least one codec; got none.")
+        raise ArgumentError("Pass at least one codec with --codecs, or one training run with --run.")
     clips = find_clips(inputs, split=split, limit=limit, seed=plan.seed)
     conditions = Conditions()
     measured, total_s = _Scores(metrics), 0.0
@@ -167,7 +170,7 @@ def robustness(
 
 
 class _Scores:
-    """Measured values by condition and clip. `KEYS` lists the fields of a condition by its kind."""
+    """Collect measured values by condition and clip. `KEYS` lists the fields of a condition by its kind."""
 
     def __init__(self, metrics: Sequence[Any]) -> None:
         self.metrics = metrics
@@ -182,7 +185,7 @@ class _Scores:
         self._clip, self._wave, self._shared = clip, wave, {}  # type: tuple[str, Wave, dict[str, Any]]
 
     def score(self, output: Wave, sample_rate: int) -> dict[str, float | None]:
-        """Return the metrics of a decoded wave, compared with the current clip."""
+        """Return the metrics of decoded audio compared with the current clip."""
         resampled = audio.as_wave(output, sample_rate, SAMPLE_RATE)
         fitted = np.zeros_like(self._wave)
         n = min(len(fitted), len(resampled))
@@ -190,7 +193,7 @@ class _Scores:
         return measure_all(Pair(self._wave, fitted, {}, self._shared), self.metrics)[0]
 
     def add(self, key: Key, values: dict[str, float | None], **counts: int) -> None:
-        """Add values and counts of the current clip under a condition."""
+        """Add values and counts of the current clip for a condition."""
         for name, value in values.items():
             if value is not None:
                 self._values[key][name][self._clip].append(value)
@@ -198,7 +201,7 @@ class _Scores:
             self._counts[key][name] += count
 
     def summary(self, seed: int, runs: Sequence[str]) -> dict[str, Any]:
-        """Return the mean over clips and its interval by condition. The value of a clip is the mean of its draws."""
+        """Return means over clips with intervals by condition. The value of a clip is the mean over its draws."""
         entries: dict[str, list[dict[str, Any]]] = {"clean": [], "flips": [], "losses": [], "recovery": []}
         for key in self._values:
             kind, names = key[0], KEYS[key[0]]
@@ -216,7 +219,7 @@ class _Scores:
         return entries
 
     def _change(self, key: Key) -> ByClip:
-        """Return the change of each metric by bit errors, by clip."""
+        """Return how much bit errors change each metric on each clip."""
         clean = self._clips(("clean", key[1]))
         return {
             name: {clip: value - clean[name][clip] for clip, value in by_clip.items()}
@@ -272,7 +275,7 @@ def _lose(measured: _Scores, codec: Silk, tokens: Tokens, plan: RobustnessPlan, 
 
 
 def _recover(measured: _Scores, codec: Silk, tokens: Tokens, plan: RobustnessPlan, clip: int) -> None:
-    """Measure the mel distance of the frames after a disturbance from the undisturbed output."""
+    """Measure the mel distance from the undamaged output for a damaged frame and the following frames."""
     if tokens.n_frames < 3:
         return
     whole = mel.log_mel(codec.decode(tokens))
@@ -295,6 +298,6 @@ def _recover(measured: _Scores, codec: Silk, tokens: Tokens, plan: RobustnessPla
 
 
 def _draws(plan: RobustnessPlan, clip: int, rates: Sequence[float]) -> Iterator[tuple[float, np.random.Generator]]:
-    """Yield each rate `n_seeds` times, with a generator that gives the same draws for every codec and method."""
+    """Yield each rate `n_seeds` times with a generator that gives all codecs and methods the same draws."""
     for rate, draw in itertools.product(rates, range(plan.n_seeds)):
         yield rate, np.random.default_rng((plan.seed, clip, draw))

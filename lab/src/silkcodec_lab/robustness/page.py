@@ -7,76 +7,77 @@ from typing import Any
 
 from silkcodec.evaluate.markdown import number, table
 from silkcodec_lab.figures import new_figure, to_png
-from silkcodec_lab.metric_tables import matching, metric_cells, metric_headers, significance_table
+from silkcodec_lab.metric_tables import joined, matching, metric_cells, metric_headers, significance_table
 from silkcodec_lab.pages import Result, provenance
 
-FEW_CLIPS = 10  # With fewer clips, the page says that the run is a trial run.
+FEW_CLIPS = 10  # With fewer clips, the page warns that this is a trial run.
 STOI_TOLERANCE = 0.02
 STYLES = {"silence": "--", "interpolated": ":", "concealed": "-"}
 
 TITLE = "Bit errors and lost frames"
 
 QUESTION = (
-    "Radio links, lost packets and damaged files can damage tokens. How do bit errors and lost frames affect quality? "
-    "How much does concealment help, and how long does the effect of one error last?"
+    "Tokens can be damaged on radio links, in lost packets and in damaged files. How do bit errors and lost frames "
+    "affect quality? How much does concealment help, and how long does the effect of one error last?"
 )
 
 FIGURE = (
-    "Above: bit errors, with one color per codec. Below: lost frames of Silk, with one color per kind of loss. "
-    "Horizontal dotted lines: undamaged output. Bands: intervals of the solid lines."
+    "The upper part shows bit errors, with one color per codec. The lower part shows lost frames of Silk, with one "
+    "color per kind of loss. Horizontal dotted lines are the undamaged output. Bands are the intervals of the solid "
+    "lines."
 )
 
 LIMITATIONS = (
-    "**Error protection.** There is none. A transport that detects errors turns bit errors into lost frames. Error "
-    "correction needs extra bits.",
-    "**Training.** Silk's decoder was not trained with bit errors or lost frames. Such training would need no extra "
-    "bits.",
-    "**Frame duration.** Silk loses 400 ms at a time, while a codec with short frames loses 20 or 40 ms. With the same "
+    "**Error protection.** The tokens have no error protection. If a transport detects errors, bit errors become lost "
+    "frames. Error correction needs additional bits.",
+    "**Training.** Silk's decoder was not trained with bit errors or lost frames. Training with them would not need "
+    "additional bits.",
+    "**Frame duration.** Silk loses 400 ms at a time, while codecs with short frames lose 20 or 40 ms. For the same "
     "share of lost time, short gaps are easier to conceal. Interleaving Silk's groups over several frames would "
-    "shorten the gaps at the cost of latency.",
+    "shorten the gaps, but it would increase latency.",
     "**Listening.** PESQ, STOI and the mel distance compare the output with the original. They do not measure whether "
     "concealment is less annoying than a gap.",
-    "**Other speech.** The intervals are for these clips only. Clips of the same speaker count as independent.",
+    "**Other speech.** The intervals apply only to these clips. Clips of the same speaker are treated as independent.",
 )
 
 
 def method(result: Result) -> list[str]:
-    """Return the paragraphs of the section on the method."""
+    """Return the paragraphs of the method section."""
     settings, speech = result["settings"], result["speech"]
-    bits = ", ".join(f"`{name}` {found['bits_per_second']:.0f} bit/s" for name, found in result["codecs"].items())
+    bits = joined([f"`{name}` ({found['bits_per_second']:.0f} bit/s)" for name, found in result["codecs"].items()])
     parts = [
-        f"**Speech.** {speech['n_clips']} clips of at most {settings['clip_s']:g} s, {speech['duration_s']:.0f} s in "
-        f"total. Each damage is drawn {settings['n_seeds']} times per clip (seed {settings['seed']}), with the same "
-        "draws for all methods. The value of a clip is the mean of its draws. Intervals are 95 % bootstrap intervals "
-        "over clips. Quality is measured against the original, not against the undamaged output."
+        f"**Speech.** The speech consists of {speech['n_clips']} clips of at most {settings['clip_s']:g} s, "
+        f"{speech['duration_s']:.0f} s in total. Errors are drawn at random {settings['n_seeds']} times per clip "
+        f"(seed {settings['seed']}), and all methods get the same draws. The value of a clip is the mean over its "
+        "draws. Intervals are 95 % bootstrap intervals over clips. The damaged output is compared with the original, "
+        "not with the undamaged output."
         + (
-            " **This is a trial run**: there are too few clips for useful intervals."
+            " **This is a trial run.** There are too few clips for useful intervals."
             if speech["n_clips"] < FEW_CLIPS
             else ""
         ),
-        f"**Bit errors.** {bits}. Each bit of the tokens is flipped with the given probability, independently of the "
-        "others. The decoder cannot detect it. For Silk, a bit error changes one of the 128 numbers of a frame by 1, 2 "
-        "or 4 of 8 levels. For a residual codebook, it selects another entry. For a classical codec, it changes a "
-        "parameter.",
+        f"**Bit errors.** Bit errors are measured for {bits}. Each bit of the tokens is flipped with the given "
+        "probability, independently of the others. The decoder cannot detect flipped bits. In Silk, a bit error "
+        "changes one of the 128 numbers of a frame by 1, 2 or 4 of 8 levels. In a residual codebook, it selects "
+        "another entry. In a classical codec, it changes a parameter.",
     ]
     if result["losses"]:
         parts += [
-            "**Lost frames.** Frames of Silk (400 ms each) are lost independently or in bursts (Gilbert's model with "
-            "two states). The decoder receives the positions of lost frames. Replacements:",
-            "- *silence*: zeros. The state of the decoder is kept.\n"
-            "- *repeated*: the levels of the last frame, decoded again.\n"
-            "- *interpolated*: levels between those of the last and the next frame. This delays the output until the "
-            "next frame is received.\n"
-            "- *concealed*: `StreamDecoder.conceal`, which decodes middle levels from the current state and fades to "
-            "silence.",
-            "**Recovery.** One frame is damaged. The table shows the mel distance of this frame and the next ones from "
-            "the undamaged output.",
+            "**Lost frames.** Silk's frames of 400 ms are lost independently or in bursts (Gilbert's model with two "
+            "states). The decoder knows the positions of lost frames. Lost frames are replaced in one of four ways:",
+            "- *silence*: zeros. The decoder keeps its state.\n"
+            "- *repeated*: the levels of the last received frame are decoded again.\n"
+            "- *interpolated*: the levels are interpolated between the last and the next received frame. This delays "
+            "the output until the next frame arrives.\n"
+            "- *concealed*: `StreamDecoder.conceal` decodes middle levels from the current state and fades to silence.",
+            "**Recovery.** To measure how long an error affects the output, one frame is damaged. The table shows the "
+            "mel distance from the undamaged output for this frame and the following frames.",
         ]
     return parts
 
 
 def findings(result: Result) -> list[str]:
-    """Return the paragraphs and tables of the section on the result."""
+    """Return the paragraphs and tables of the result section."""
     parts = [FIGURE, "### Bit errors", _flips(result), _flips_note(result), *_against(result)]
     if result["losses"]:
         parts += ["### Lost frames", _losses(result), _losses_note(result), _gains(result)]
@@ -97,7 +98,7 @@ def _flips(result: Result) -> str:
 
 
 def _flips_note(result: Result) -> str:
-    """Return, for every codec, the highest rate at which STOI falls by less than the tolerance."""
+    """Return the highest rate at which STOI decreases by less than the tolerance, for each codec."""
     lines = []
     for codec in result["codecs"]:
         clean = next(matching(result["clean"], codec=codec))["metrics"].get("stoi")
@@ -108,12 +109,12 @@ def _flips_note(result: Result) -> str:
         tolerated = [rate for rate, change in changes.items() if change < STOI_TOLERANCE]
         limit = f"up to a rate of {max(tolerated):g}" if tolerated else "at none of the rates"
         highest = entries[-1]["rate"]
-        lines.append(f"- `{codec}`: less than {STOI_TOLERANCE:g} {limit}; {changes[highest]:.3f} at {highest:g}.")
-    return "Loss of STOI by bit errors:\n\n" + "\n".join(lines) if lines else ""
+        lines.append(f"- `{codec}`: less than {STOI_TOLERANCE:g} {limit}, and {changes[highest]:.3f} at {highest:g}.")
+    return "Bit errors decrease STOI by:\n\n" + "\n".join(lines) if lines else ""
 
 
 def _against(result: Result) -> Iterator[str]:
-    """Yield the change of each run by bit errors, minus that of the first run, paired by clip."""
+    """Yield how much more bit errors change the metrics of each run than those of the first run."""
     rows: list[list[str]] = []
     differences: dict[str, list[Any]] = {}
     for entry in result["flips"]:
@@ -124,12 +125,12 @@ def _against(result: Result) -> Iterator[str]:
             differences.setdefault(f"{entry['codec']} - {other}", []).append(difference)
     if rows:
         yield (
-            "The runs differ only in the quantizer. The table shows the change of each metric by bit errors, minus the "
-            "change of another run:"
+            "The runs differ only in the quantizer. The table shows how much bit errors change each metric in one run, "
+            "minus the change in another run:"
         )
-        yield table(["paired difference of the change", "rate", *metric_headers(result)], rows)
-        yield "Number of rates with a significant difference:"
-        yield significance_table(result, "paired difference of the change", differences)
+        yield table(["paired difference in the change", "rate", *metric_headers(result)], rows)
+        yield "The next table counts the rates with significant differences:"
+        yield significance_table(result, "paired difference in the change", differences)
 
 
 def _losses(result: Result) -> str:
@@ -151,7 +152,7 @@ def _losses(result: Result) -> str:
 
 
 def _gains(result: Result) -> str:
-    """Return a table of concealment minus every other replacement, paired by clip."""
+    """Return a table with paired differences between concealment and each of the other replacements."""
     rows = []
     for entry in result["losses"]:
         for other, gain in entry.get("gain", {}).items():
@@ -166,12 +167,12 @@ def _burst(burst: float) -> str:
 
 
 def _losses_note(result: Result) -> str:
-    """Return how often concealment differs significantly from the other replacements."""
+    """Return a table that counts significant differences between concealment and the other replacements."""
     comparisons = {
         f"concealed - {other}": [e["gain"][other] for e in result["losses"] if "gain" in e and e["rate"]]
         for other in next(entry["gain"] for entry in result["losses"] if "gain" in entry)
     }
-    return "Number of conditions with a significant difference:\n\n" + significance_table(
+    return "The next table counts the conditions with significant differences:\n\n" + significance_table(
         result, "paired difference", comparisons
     )
 
@@ -187,11 +188,7 @@ def _recovery(result: Result) -> str:
 
 
 def figure(result: Result) -> bytes:
-    """Draw quality by bit error rate above and by share of lost frames below, with one column per metric.
-
-    Returns:
-        A PNG.
-    """
+    """Return the figure as PNG. It shows quality by bit error rate and by share of lost frames for each metric."""
     n_rows = 1 + bool(result["losses"])
     drawing = new_figure(11, 3.6 * n_rows)
     axes = drawing.subplots(n_rows, len(result["metrics"]), squeeze=False)
@@ -225,7 +222,7 @@ def _draw_losses(axes: Any, result: Result, name: str) -> None:
     bursts = list(dict.fromkeys(burst for burst, _ in conditions))
     for burst, method in conditions:
         if method not in STYLES:
-            continue  # The table shows these; their lines would overlap the others.
+            continue  # The table shows this method. Its line would overlap the others.
         entries = [e for e in matching(result["losses"], burst=burst, method=method) if name in e["metrics"]]
         _line(
             axes,
@@ -244,13 +241,13 @@ def _line(axes: Any, x: list[float], entries: list[Any], color: int, label: str,
     if not x:
         return
     axes.plot(x, [entry["mean"] for entry in entries], style, color=f"C{color}", marker="o", markersize=3, label=label)
-    if entries[0]["n"] > 1 and style == "-":  # The bands of all lines would overlap.
+    if entries[0]["n"] > 1 and style == "-":  # Bands for all lines would overlap.
         low, high = [entry["low"] for entry in entries], [entry["high"] for entry in entries]
         axes.fill_between(x, low, high, color=f"C{color}", alpha=0.12, linewidth=0)
 
 
 def reproduce(result: Result) -> str:
-    """Return the command, the version and the machine of a result."""
+    """Return the command, the versions and the machine of a result."""
     settings = result["settings"]
     command = [f"silk lab robustness SPEECH --codecs {','.join(settings['codecs'])}"]
     command += ["--run RUN"] * settings["runs"]
@@ -258,4 +255,4 @@ def reproduce(result: Result) -> str:
     command += [f"--clips {settings['limit']}"] if settings["limit"] else []
     command += [f"--seeds {settings['n_seeds']} --seconds {settings['clip_s']:g} --seed {settings['seed']} -o FOLDER"]
     ids = ", ".join(sorted({found["codec_id"] for found in result["codecs"].values()}))
-    return f"`{' '.join(command)}`\n\n{provenance(result)} Codec ids: {ids}."
+    return f"`{' '.join(command)}`\n\n{provenance(result)} Codec IDs: {ids}."

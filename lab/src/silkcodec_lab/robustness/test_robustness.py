@@ -285,7 +285,7 @@ def test_examples_in_docstrings_run() -> None:
     ("codecs", "plan", "says"),
     [
         ([], {}, "at least one codec"),
-        (["silk", "silk"], {}, "given once"),
+        (["silk", "silk"], {}, "different names"),
         (["silk"], {"flip_rates": (1.5,)}, "flip_rates must be between 0 and 1"),
         (["silk"], {"loss_rates": (0.9,), "bursts": (2.0,)}, "at least 9 frames"),
         (["silk"], {"n_seeds": 0}, "above 0"),
