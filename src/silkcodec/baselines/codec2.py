@@ -7,7 +7,7 @@ therefore the exact rate of the mode.
 
 libcodec2 advances in steps of 10 ms. The analysis window of 40 ms is centered 10 ms before the start of a step, and the
 synthesis reaches the parameters of a step at its end, 10 ms later. The output is therefore delayed by 20 ms. Mode 700C
-interpolates towards the next frame, one step later, so its delay is 30 ms.
+interpolates toward the next frame, one step later, so its delay is 30 ms.
 
 **Decoding is not deterministic.** libcodec2 draws the phases of unvoiced speech from a random number generator that is
 shared by the whole process and cannot be seeded. Encoding is deterministic. Repeated `decode` calls return audio that

@@ -57,7 +57,7 @@ def test_labels_are_found_by_file_name(path: str, language: str, label: tuple[st
 
 
 def joined(lengths_s: list[float], gap_s: float = 0.15, breath_s: float = 0.05) -> np.ndarray:
-    """Return noises with a short pause in each, joined with longer gaps."""
+    """Return bursts of noise that contain a short pause and are separated by longer gaps."""
     generator = np.random.default_rng(0)
     parts = []
     for length_s in lengths_s:
@@ -107,7 +107,7 @@ def test_pitch_movement_is_the_slope_of_f0() -> None:
     for hz, name in ((100, "below 120 Hz"), (121, "120 to 180 Hz"), (200, "180 to 260 Hz"), (300, "above 260 Hz")):
         assert only(np.full(400, float(hz)), "height") == name
     assert only(np.zeros(400), "height") == only(np.zeros(400), "movement") == ""
-    jump = np.where(np.arange(400) < 200, 100.0, 200.0)  # an octave error of the tracker
+    jump = np.where(np.arange(400) < 200, 100.0, 200.0)  # an octave error of the F0 estimate
     assert (
         "" in pitch_classes(jump, starts, 4)["movement"]
         and "rises fast" not in pitch_classes(jump, starts, 4)["movement"]

@@ -1,4 +1,4 @@
-"""Test predicted and actual changes for cases with known results, the use of codes, and the page."""
+"""Test predicted and actual changes in cases with known results, code usage, and the page."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_predictions_are_exact_for_a_linear_decoder_without_quantization(size: f
 
 
 def test_central_differences_of_a_quadratic_loss_are_exact() -> None:
-    """For L = |y|^2 / 2, the decrease by a step of length t is 1 - t / (2 |y|) of the prediction."""
+    """For L = |y|^2 / 2, the decrease after a step of length t is 1 - t / (2 |y|) times the predicted decrease."""
     point = at(identity, bowl)
     assert point.gradient == pytest.approx(point.y)
     assert figure("correlation", agreement(point, identity, gaussian(30), 2.0)) == pytest.approx(1, abs=1e-4)
@@ -137,7 +137,7 @@ def test_the_smoothed_gradient_of_rounding_has_its_closed_form(noise: float) -> 
 
 
 def test_noise_does_not_increase_the_norm_of_the_smoothed_gradient() -> None:
-    """With few directions each half is mostly noise, but the product of the halves is unbiased."""
+    """With few directions, each half is mostly noise, but the product of the halves is unbiased."""
     point, ab, aa = at(identity, lambda rows: straight(rows) + 30 * torch.sin(40 * rows).sum(dim=-1)), [], []
     for seed in range(400):  # Smoothing removes the ripple: e^(-40^2 / 2).
         sums = agreement(point, identity, gaussian(8, seed=seed), 1.0, smoothed=True)
@@ -193,7 +193,7 @@ def test_values_outside_the_range_are_clipped() -> None:
 
 
 def test_the_loss_of_a_frame_equals_the_loss_of_the_whole_clip() -> None:
-    """Decoding from the state before the frame equals decoding the whole clip."""
+    """Test that decoding from the state before the frame is the same as decoding the whole clip."""
     torch.manual_seed(0)
     model, spectral, weights = (
         SilkNetwork(load_config("tiny").model).eval(),

@@ -137,7 +137,7 @@ def test_the_model_is_causal() -> None:
 
 
 def test_sampling_agrees_with_the_predictions() -> None:
-    """With very confident heads, sampling gives the most likely code, so cached and full passes must agree."""
+    """With very confident heads, sampling returns the most likely code, so cached and full passes must agree."""
     sizes = np.array([[5, 3], [4, 1], [6, 1]])
     model = model_of(sizes, spread=100.0)
     drawn = model.sample(8, torch.Generator().manual_seed(0))

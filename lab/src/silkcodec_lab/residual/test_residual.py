@@ -80,7 +80,7 @@ def test_every_codebook_reduces_the_training_error() -> None:
 
 
 def test_the_column_is_at_the_requested_moment(tmp_path: Path) -> None:
-    """The recording is a tone of 1 kHz, followed by a tone of 4 kHz after 2 s."""
+    """Test with a tone that changes from 1 kHz to 4 kHz after 2 s."""
     time_s = np.arange(96_000) / 24_000
     tones = 0.3 * np.sin(2 * np.pi * np.where(time_s < 2, 1_000, 4_000) * time_s)
     audio.write(tmp_path / "tones.wav", tones.astype(np.float32), 24_000)

@@ -134,7 +134,7 @@ def test_losses_keep_the_length_of_the_wave(codec: Silk, speech: np.ndarray) -> 
         assert not decode_with_losses(codec, tokens, np.ones_like(lost), method).any()
 
 
-def test_lost_levels_are_filled_from_their_neighbours() -> None:
+def test_lost_levels_are_filled_from_their_neighbors() -> None:
     levels = np.repeat(np.array([[1], [7], [7], [7], [5], [0]], dtype=np.uint8), 128, axis=1)
     lost = np.array([False, True, True, True, False, True])
     for interpolate, expected in ((False, [1, 1, 1, 1, 5, 5]), (True, [1, 2, 3, 4, 5, 5])):
