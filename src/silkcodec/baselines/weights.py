@@ -216,7 +216,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _unpickling_error() -> type[Exception]:
-    """Return the error that PyTorch raises for a file that would run code. This package never imports `pickle`."""
+    """Return the class of the error that PyTorch raises for files that would run code, without importing `pickle`."""
     import torch
 
     error: type[Exception] = torch.serialization.pickle.UnpicklingError

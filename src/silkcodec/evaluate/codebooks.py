@@ -60,7 +60,10 @@ def entropy_bits(counts: NDArray[np.int64]) -> float:
 
 
 def perplexity(codes: NDArray[np.integer[Any]]) -> float:
-    """Return the perplexity of codes from one codebook, int [n]: the size of a uniform code with the same entropy."""
+    """Return the perplexity of codes from one codebook, int [n].
+
+    It is the number of equally frequent codes that would have the same entropy.
+    """
     return 2.0 ** entropy_bits(np.unique(codes, return_counts=True)[1])
 
 

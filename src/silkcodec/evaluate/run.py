@@ -294,7 +294,7 @@ def _is_kept(file: RowsFile, task: Task) -> bool:
 
 
 def problem(clip: Clip) -> SilkError | None:
-    """Return the error that reading the header of a clip raises, or None."""
+    """Return the error from reading the header of a clip, or None if it can be read."""
     try:
         audio.duration_s(clip.path)
     except SilkError as error:

@@ -1,1 +1,1 @@
-"""Quality at fewer tokens and bits per second."""
+"""Measure the effect of fewer tokens and bits per second on quality."""

@@ -1,4 +1,4 @@
-"""Measure codecs with fewer codebooks, and order Silk's groups by importance. Work can run in worker processes."""
+"""Measure codecs with fewer codebooks and order Silk's groups by importance, optionally in worker processes."""
 
 from __future__ import annotations
 

@@ -319,7 +319,7 @@ def _write_audio(
 
 
 def _to_show(bench: Bench, examples: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the examples to draw: all of Silk's, then the one with most codebooks and one with few per codec."""
+    """Return the examples to draw: all of Silk's, and those of each other codec with the most and fewest codebooks."""
     by_codec = {name: [e for e in examples if e["codec"] == name and e["how"] == FIRST] for name in bench.codecs}
     order = by_codec.pop("silk", [])[::-1]
     for entries in sorted(by_codec.values(), key=lambda entries: len(entries) == 1):

@@ -1,1 +1,1 @@
-"""The straight-through estimator: the change of the loss that it predicts, and the change that occurs."""
+"""Compare changes in the loss that the straight-through estimator predicts with actual changes."""

@@ -167,7 +167,7 @@ def descent(point: OperatingPoint, quantize: Quantize, size: float) -> Sums:
 
 @torch.no_grad()
 def quantizer_agreement(quantize: Quantize, y: Tensor, directions: Tensor, size: float, unit: int) -> Sums:
-    """Compare changes of the quantized latent with changes of y by +- size * directions, both [n, D].
+    """Compare changes of the quantized latent with changes of y, which are +- size * directions, [n, D].
 
     The straight-through estimator assumes that these changes are equal. `moved` counts the units whose codes change.
     """

@@ -87,7 +87,7 @@ def usage(quantizer: Any, codes: Codes, seed: int = 0) -> list[dict[str, Any]]:
 
 
 def codebooks(quantizer: Any, n_columns: int) -> list[tuple[str, int, list[list[int]]]]:
-    """Return the name of each codebook, its number of entries, and for each of its books the columns of its codes.
+    """Return the name and the number of entries of each codebook, and the columns of the codes that use it.
 
     >>> from silkcodec_torch.quantizers import RVQ
     >>> codebooks(RVQ(latent_width=4, vectors=2, codebooks=2, entries=8), 4)

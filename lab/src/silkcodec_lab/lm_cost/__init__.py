@@ -1,1 +1,1 @@
-"""What a codec's tokens cost a language model."""
+"""Measure the cost of a codec's tokens for a language model."""

@@ -1,1 +1,1 @@
-"""Quantization error by codebook size: VQ, RVQ and FSQ at equal bits."""
+"""Measure the quantization error of VQ, RVQ and FSQ by codebook size."""

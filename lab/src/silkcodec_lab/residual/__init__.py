@@ -1,1 +1,1 @@
-"""The residual chain at one moment of a recording."""
+"""Measure the error after each codebook of a residual quantizer."""

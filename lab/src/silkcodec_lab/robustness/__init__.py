@@ -1,1 +1,1 @@
-"""What flipped bits and lost frames do to the speech."""
+"""Measure the effect of bit errors and lost frames on quality."""

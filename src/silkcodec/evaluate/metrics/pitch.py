@@ -64,7 +64,7 @@ def voicing_error(pair: Pair) -> float:
 
 
 def _voiced_in_both(pair: Pair) -> tuple[F0, F0]:
-    """Return the F0 of reference and output in frames voiced in both. Empty if there are fewer than 20 such frames."""
+    """Return the F0 of reference and output in frames voiced in both, or empty arrays if there are fewer than 20."""
     reference, output = _f0_of_both(pair)
     voiced = (reference > 0) & (output > 0)
     if voiced.sum() < MIN_VOICED_FRAMES:

@@ -128,7 +128,7 @@ def scatter_db(power: Power) -> float:
 
 
 def bandwidth_hz(power: Power) -> float:
-    """Return the frequency in Hz below which 99 % of the energy of power spectra lies."""
+    """Return the frequency in Hz below which 99 % of the energy in power spectra, [frames, bins], lies."""
     energy = np.cumsum(power.sum(axis=0))
     return float(np.interp(ENERGY_SHARE * energy[-1], energy, HZ))
 

@@ -18,7 +18,7 @@ VISQOL_WORST = 1.0  # lower end of the scale
 
 
 def visqol(pair: Pair) -> float:
-    """Return ViSQOL's MOS-LQO from 1 to about 4.5, the value of v3.3 for identical waveforms.
+    """Return the MOS-LQO of ViSQOL. It is between 1 and about 4.5, which v3.3 returns for identical waveforms.
 
     Raises:
         UndefinedMetric: the reference is shorter than 0.7 s or does not contain a patch of 0.4 s with speech.

@@ -105,7 +105,7 @@ def error_rate(reference: str, output: str, unit: Unit, language: str) -> Weight
 
 
 def normalized(text: str) -> str:
-    """Return a text after NFKC normalization in lower case, without apostrophes and with other punctuation as spaces.
+    """Normalize a text: apply NFKC, convert to lower case, remove apostrophes, and replace punctuation with spaces.
 
     >>> normalized("Don't STOP — well-known, “really”?")
     'dont stop well known really'
