@@ -1,4 +1,4 @@
-"""Test the protocol with every codec: Silk, the neural baselines, the classical codecs and a third-party one.
+"""Test the codec protocol with Silk, the neural baselines, the classical codecs and a third-party codec.
 
 The neural baselines are small models with random weights, which are written to disk and loaded like published ones. The
 third-party codec is the example of docs/extending.md, installed like another package.
@@ -32,7 +32,7 @@ from speechlike import speechlike
 
 DOCUMENT = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
 
-WEIGHTS = {  # name -> the random baseline that stands for its weights
+WEIGHTS = {  # codec -> random baseline that replaces its weights
     "encodec:6k": "encodec_24khz",
     "encodec:stereo-6k": "encodec_48khz",
     "dac:16k": "dac_16khz",
@@ -43,7 +43,7 @@ WEIGHTS = {  # name -> the random baseline that stands for its weights
     "snac:32k": "snac_32khz",
     "snac:44k": "snac_44khz",
 }
-PACKAGES = {  # what must be installed for a codec: a package, a shared library
+PACKAGES = {  # codec -> required package and shared library
     "opus:6k": ("opuslib", "opus"),
     "codec2:700C": ("pycodec2", None),
     "codec2:1300": ("pycodec2", None),
@@ -52,20 +52,20 @@ PACKAGES = {  # what must be installed for a codec: a package, a shared library
 THIRD_PARTY = "mulaw"
 NAMES = ["silk", *WEIGHTS, *PACKAGES, "gsm", THIRD_PARTY]
 QUANTIZERS = {"FSQ", "RVQ", "split RVQ", "multi-scale RVQ", "bit stream", "scalar"}
-WINDOW_S = 1.0  # of audio is the most that a codec fills up the end of a clip with
-OVERLAP_S = 0.0101  # of two chunks, at most: EnCodec's at 48 kHz
+WINDOW_S = 1.0  # maximum padding in seconds at the end of a clip
+OVERLAP_S = 0.0101  # maximum overlap of two chunks in seconds, for EnCodec at 48 kHz
 
 Wave = NDArray[np.float32]
 
 
 def block(language: str) -> str:
-    """Return the first code block of this language on the page, which is the example of a third-party codec."""
+    """Return the first code block in a language on the page, which is the example of a third-party codec."""
     return re.findall(rf"^```{language}\n(.*?)^```", DOCUMENT, flags=re.M | re.S)[0]
 
 
 @pytest.fixture(scope="module")
 def third_party(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Install the package of docs/extending.md on the import path, like pip."""
+    """Put the package from docs/extending.md on the import path, like pip."""
     project = tomllib.loads(block("toml"))["project"]
     site = tmp_path_factory.mktemp("site-packages")
     (site / "acme_mulaw.py").write_text(block("python"))
@@ -85,7 +85,7 @@ def third_party(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def loader(request: pytest.FixtureRequest) -> Callable[[str], Any]:
-    """Return a function that loads a codec of `NAMES`. The test is skipped if its packages are missing."""
+    """Return a function that loads a codec from `NAMES`, or skips the test if a package is missing."""
 
     def load(name: str) -> Any:
         if name == THIRD_PARTY:
@@ -110,7 +110,7 @@ def codec(request: pytest.FixtureRequest, loader: Callable[[str], Any]) -> Any:
 
 
 def clip(codec: Codec, duration_s: float, seed: int = 0) -> Wave:
-    """Return a speech-like wave at the codec's own rate, so that nothing is resampled."""
+    """Return speech-like audio at the codec's sample rate, so that nothing is resampled."""
     return speechlike(duration_s, seed, codec.sample_rate)
 
 
@@ -123,7 +123,7 @@ def repeats(codec: Any) -> bool:
     return getattr(codec, "deterministic", True)
 
 
-def test_it_says_what_it_is(codec: Any, request: pytest.FixtureRequest) -> None:
+def test_its_attributes(codec: Any, request: pytest.FixtureRequest) -> None:
     assert isinstance(codec, Codec)
     assert codec.name == request.node.callspec.params["codec"]  # without the source
     assert isinstance(codec.sample_rate, int)
@@ -135,24 +135,24 @@ def test_it_says_what_it_is(codec: Any, request: pytest.FixtureRequest) -> None:
     assert codec.deterministic is False if codec.name.startswith("codec2") else repeats(codec)
 
 
-def test_the_rates_are_those_of_the_codes_it_makes(codec: Any) -> None:
+def test_the_rates_match_the_codes(codec: Any) -> None:
     for duration_s in (1.0, 3.7):
         wave = clip(codec, duration_s)
         tokens = codec.encode(wave, codec.sample_rate)
-        assert tokens.codebook_sizes == codec.codebook_sizes  # Tokens holds every code to its codebook's size
+        assert tokens.codebook_sizes == codec.codebook_sizes  # Tokens checks every code against its codebook's size
         assert tokens.frame_rates == codec.frame_rates
         assert tokens.sample_rate == codec.sample_rate
         assert tokens.n_samples == len(wave)
         for codes, rate in zip(tokens.codes, codec.frame_rates, strict=True):
-            covered_s = len(codes) / rate  # chunks that overlap are a little longer than their step
-            assert duration_s - OVERLAP_S <= covered_s < duration_s + WINDOW_S  # and the last one is filled up
+            covered_s = len(codes) / rate  # overlapping chunks are slightly longer than their step
+            assert duration_s - OVERLAP_S <= covered_s < duration_s + WINDOW_S  # The last chunk is padded.
         assert tokens.tokens_per_second == pytest.approx(sum(codec.frame_rates), rel=1e-12)
         bits = [rate * math.log2(n) for rate, n in zip(codec.frame_rates, codec.codebook_sizes, strict=True)]
         assert tokens.bits_per_second == pytest.approx(sum(bits), rel=1e-12)
 
 
 @pytest.mark.parametrize("n_samples", [1, 2, 319, 320, 321, 12_288, 52_345])
-def test_the_length_is_kept(codec: Any, n_samples: int) -> None:
+def test_decoding_keeps_the_length(codec: Any, n_samples: int) -> None:
     wave = clip(codec, 2.0)[:1] if n_samples == 1 else np.resize(clip(codec, 2.0), n_samples)
     decoded = codec.decode(codec.encode(wave, codec.sample_rate))
     assert decoded.dtype == np.float32
@@ -160,13 +160,13 @@ def test_the_length_is_kept(codec: Any, n_samples: int) -> None:
     assert np.isfinite(decoded).all()
 
 
-def test_it_repeats_itself_and_leaves_the_random_generators_alone(codec: Any, loader: Callable[[str], Any]) -> None:
+def test_it_is_deterministic_and_does_not_change_random_generators(codec: Any, loader: Callable[[str], Any]) -> None:
     torch = sys.modules.get("torch")
     before = np.random.get_state()[1].copy(), torch and torch.random.get_rng_state()
     wave = clip(codec, 1.3)
     tokens = codec.encode(wave, codec.sample_rate)
     decoded = codec.decode(tokens)
-    codec.encode(clip(codec, 0.7, seed=1), codec.sample_rate)  # another clip in between changes nothing
+    codec.encode(clip(codec, 0.7, seed=1), codec.sample_rate)  # Another clip in between must not change the result.
     assert codec.encode(wave, codec.sample_rate) == tokens
     again = loader(codec.name)
     assert again.encode(wave, codec.sample_rate) == tokens
@@ -177,7 +177,7 @@ def test_it_repeats_itself_and_leaves_the_random_generators_alone(codec: Any, lo
     assert torch is None or bool((torch.random.get_rng_state() == before[1]).all())
 
 
-def test_n_codebooks_takes_the_first_ones(codec: Any) -> None:
+def test_n_codebooks_selects_the_first_codebooks(codec: Any) -> None:
     wave, rate, k = clip(codec, 1.1), codec.sample_rate, len(codec.codebook_sizes)
     whole = codec.encode(wave, rate)
     assert codec.encode(wave, rate, n_codebooks=k) == whole
@@ -201,12 +201,12 @@ def test_silence(codec: Any) -> None:
     silence = np.zeros(codec.sample_rate, dtype=np.float32)
     decoded = codec.decode(codec.encode(silence, codec.sample_rate))
     assert decoded.shape == silence.shape and np.isfinite(decoded).all()
-    if codec.name not in WEIGHTS or "stereo" in codec.name:  # random weights make a noise of their own
+    if codec.name not in WEIGHTS or "stereo" in codec.name:  # Random weights produce noise.
         assert np.abs(decoded).max() < 0.01
 
 
 @pytest.mark.parametrize("sample_rate", [8_000, 44_100])
-def test_it_takes_any_rate_channels_and_type(codec: Any, sample_rate: int) -> None:
+def test_it_accepts_any_rate_channels_and_type(codec: Any, sample_rate: int) -> None:
     wave = speechlike(0.8, sample_rate=sample_rate)
     tokens = codec.encode(wave, sample_rate)
     own = audio.as_wave(wave, sample_rate, codec.sample_rate)
@@ -219,7 +219,7 @@ def test_it_takes_any_rate_channels_and_type(codec: Any, sample_rate: int) -> No
     assert codec.encode(integers, sample_rate) == codec.encode(integers / np.float32(32_768), sample_rate)
 
 
-def test_what_is_no_wave_is_refused(codec: Any) -> None:
+def test_invalid_audio_is_refused(codec: Any) -> None:
     rate = codec.sample_rate
     for bad in (np.zeros(0), np.full(480, np.nan), np.full(480, np.inf), np.zeros((2, 480, 3)), np.full(480, 1e6)):
         with pytest.raises(AudioError):
@@ -235,12 +235,12 @@ def test_tokens_of_another_codec_are_refused(codec: Any) -> None:
         codec.decode(Tokens(tokens.codes, *fields, tokens.n_samples, "other@0123456789ab"))
     short = tuple(codes[: len(codes) // 2 or 1] for codes in tokens.codes)
     longer = tokens.n_samples + 2 * codec.sample_rate
-    with pytest.raises(TokensError):  # as many codes as another length would have
+    with pytest.raises(TokensError):  # The number of codes does not match the length.
         codec.decode(Tokens(short, *fields, longer, tokens.codec))
 
 
-def test_codes_without_their_tokens(codec: Any) -> None:
-    """Bare codes are [codebooks, frames], as in other libraries. Only the codecs of this package accept them."""
+def test_codes_without_tokens(codec: Any) -> None:
+    """Check decoding of codes [codebooks, frames], which only the codecs in this package accept."""
     if codec.name == THIRD_PARTY:
         pytest.skip("not in the protocol")
     tokens = codec.encode(clip(codec, 1.1), codec.sample_rate)
@@ -258,12 +258,12 @@ def test_it_can_be_sent_to_another_process(codec: Any) -> None:
     wave = clip(codec, 0.7)
     tokens = codec.encode(wave, codec.sample_rate)
     copied = pickle.loads(pickle.dumps(codec))
-    assert len(pickle.dumps(codec)) < 2000  # what it was made from, not its weights
+    assert len(pickle.dumps(codec)) < 2000  # A pickle has the arguments of the codec, not its weights.
     assert repr(copied) == repr(codec)
     assert copied.encode(wave, codec.sample_rate) == tokens
 
 
-def test_a_batch_is_what_single_calls_give(codec: Any) -> None:
+def test_a_batch_gives_the_results_of_single_calls(codec: Any) -> None:
     if not hasattr(codec, "encode_batch"):
         pytest.skip("has no batches")
     waves = [clip(codec, duration_s, seed) for seed, duration_s in enumerate((0.6, 0.1, 1.4, 0.6))]
@@ -275,7 +275,7 @@ def test_a_batch_is_what_single_calls_give(codec: Any) -> None:
     assert codec.encode_batch([], codec.sample_rate) == codec.decode_batch([]) == []
 
 
-def test_nothing_later_than_the_latency_is_heard(codec: Any) -> None:
+def test_the_output_depends_on_nothing_after_the_latency(codec: Any) -> None:
     rate = codec.sample_rate
     wave = speechlike(3.4, sample_rate=rate)
     other = np.random.default_rng(1).normal(0, 0.3, len(wave)).clip(-1, 1).astype(np.float32)
@@ -300,7 +300,7 @@ def test_nothing_later_than_the_latency_is_heard(codec: Any) -> None:
 # --- the registry
 
 
-def test_a_package_adds_a_codec_but_takes_over_none_of_ours(third_party: None) -> None:
+def test_a_package_adds_a_codec_but_cannot_replace_built_in_codecs(third_party: None) -> None:
     assert registry.codecs()[THIRD_PARTY] == "acme_mulaw:MuLaw"
     assert registry.presets(THIRD_PARTY) == ()
     assert registry.missing(THIRD_PARTY) is None
@@ -310,7 +310,7 @@ def test_a_package_adds_a_codec_but_takes_over_none_of_ours(third_party: None) -
         silkcodec.load("mulaw", threads=2)
 
 
-def test_names_of_ours_cannot_be_taken_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_built_in_names_cannot_be_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     info = tmp_path / "evil-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: evil\nVersion: 1.0\n")
@@ -319,7 +319,7 @@ def test_names_of_ours_cannot_be_taken_over(tmp_path: Path, monkeypatch: pytest.
     assert registry.codecs()["silk"] == "silkcodec.silk:load"
 
 
-def test_every_preset_is_known_to_its_codec() -> None:
+def test_every_preset_is_valid() -> None:
     for name in registry._BUILT_IN:
         known = registry.presets(name)
         assert len(set(known)) == len(known)
@@ -330,8 +330,8 @@ def test_every_preset_is_known_to_its_codec() -> None:
         registry.presets("nonesuch")
 
 
-def test_the_page_lists_every_codec_as_it_is(tmp_path: Path, random_baseline: Callable[[str], Path]) -> None:
-    """The table is written by `python bench/codecs_table.py`."""
+def test_the_page_lists_every_codec(tmp_path: Path, random_baseline: Callable[[str], Path]) -> None:
+    """Check the table that `python bench/codecs_table.py` writes."""
     if any(map(registry.missing, registry._BUILT_IN)) or None in map(find_library, ("opus", "speex")):
         pytest.skip("needs [baselines] and [classical]")
     path = ROOT / "bench" / "codecs_table.py"

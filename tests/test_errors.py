@@ -1,4 +1,4 @@
-"""Test the exceptions: one base class, picklable, and as drawn in the docstring."""
+"""Test that exceptions have one base class, can be pickled, and match the tree in the docstring."""
 
 from __future__ import annotations
 
@@ -48,6 +48,6 @@ def test_missing_extra_names_the_pip_command() -> None:
         SilkError("no."),
     ],
 )
-def test_errors_cross_process_borders_whole(error: SilkError) -> None:
-    back = pickle.loads(pickle.dumps(error))  # what a process pool does with an error raised in a worker
+def test_errors_can_be_pickled(error: SilkError) -> None:
+    back = pickle.loads(pickle.dumps(error))  # as in a process pool
     assert type(back) is type(error) and str(back) == str(error) and back.__dict__ == error.__dict__

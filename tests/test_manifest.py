@@ -1,4 +1,4 @@
-"""Test that manifests of every kind give the same rows, and that a damaged one gives one sentence."""
+"""Test that all kinds of manifests give the same rows, and that damaged manifests give one sentence."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_every_kind_gives_the_same_rows(tmp_path: Path, name: str) -> None:
     assert manifest.is_manifest(name) and not manifest.is_manifest("speech.wav")
 
 
-def test_values_are_text_and_empty_ones_are_left_out(tmp_path: Path) -> None:
+def test_values_are_text_and_empty_values_are_omitted(tmp_path: Path) -> None:
     (tmp_path / "m.jsonl").write_text('{"path": "a", "duration": 1.5, "tags": ["x"], "note": null, "more": ""}\n\n')
     assert manifest.read(tmp_path / "m.jsonl") == [{"path": "a", "duration": "1.5", "tags": '["x"]'}]
     (tmp_path / "m.tsv").write_text("path\tnote\tspeaker\na\t\tann\tsurplus\nb\n")
@@ -97,12 +97,12 @@ BAD_LINES = {
 
 
 @pytest.mark.parametrize("name", BAD_LINES)
-def test_a_bad_line_does_not_end_the_others(tmp_path: Path, name: str) -> None:
+def test_a_bad_line_does_not_affect_other_lines(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(BAD_LINES[name])
     assert good_and_bad(tmp_path / name) == ["a", "bad", "c"]
 
 
-def test_an_unclosed_quote_swallows_no_rows_silently(tmp_path: Path) -> None:
+def test_an_unclosed_quote_does_not_hide_rows(tmp_path: Path) -> None:
     (tmp_path / "m.csv").write_text('path,text\na,x\nb,"y\nc,z\nd,z\n')
     *_, (line, problem) = manifest.records(tmp_path / "m.csv")
     assert line == 3 and "lines 3 to 5" in str(problem)

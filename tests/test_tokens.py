@@ -1,4 +1,4 @@
-"""Test Tokens: Silk's rates and sizes, lossless regrouping, and rejection of invalid values."""
+"""Test Silk's rates and sizes, lossless regrouping, and the refusal of invalid values."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_examples_in_the_docstrings_run() -> None:
 
 
 def test_constants_of_the_format_are_defined_once() -> None:
-    """Other modules may rename a constant, but none repeats its number."""
+    """Check that other modules can rename a constant but do not repeat its value."""
     package = Path(spec.__file__).parent
     again = [
         f"{path.relative_to(package)}: {target.id}"
@@ -86,7 +86,7 @@ def test_rates_do_not_depend_on_the_length(n_samples: int, dims_per_token: int) 
     assert it.n_frames == frames == int(np.ceil(it.n_samples / 9600))
 
 
-def test_rates_of_a_multi_scale_codec_add_up_its_codebooks() -> None:
+def test_the_rate_of_a_multi_scale_codec_is_the_sum_of_its_codebooks() -> None:
     snac = snac_like()
     assert snac.n_frames == 4 and snac.n_tokens == 28
     assert snac.tokens_per_second == pytest.approx(82.03125)
@@ -117,7 +117,7 @@ def test_any_chain_of_groupings_is_lossless(levels: np.ndarray, dims: list[int])
     assert regrouped.regroup(7) == it
 
 
-def test_no_frames_pack_to_no_codes() -> None:
+def test_zero_frames_give_zero_codes() -> None:
     assert levels_to_codes(np.zeros((0, 128), int)).shape == (0, 19)
     assert codes_to_levels(np.zeros((0, 19), int)).shape == (0, 128)
 
@@ -176,7 +176,7 @@ def test_another_process_gets_equal_and_read_only_tokens() -> None:
         ({"codec": "a\nb"}, "codec must be"),
     ],
 )
-def test_what_is_not_true_is_refused(changes: dict[str, Any], message: str) -> None:
+def test_inconsistent_values_are_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(TokensError, match=message):
         mimi_like(**changes)
 
@@ -222,7 +222,7 @@ def test_language_model_ids_round_trip(it: Tokens, shared: bool) -> None:
     assert it.from_ids(ids, n_samples=it.n_samples, shared=shared) == it
 
 
-def test_ids_run_frame_by_frame_and_name_their_codebook() -> None:
+def test_ids_are_in_frame_order_and_determine_their_codebook() -> None:
     it = silk(2)
     ids = it.to_ids()
     assert ids[1] == 8**7 + it.codes[1][0] and ids[19] == it.codes[0][1]
@@ -247,7 +247,7 @@ def test_a_multi_scale_codec_has_no_single_sequence() -> None:
 
 
 def test_a_vocabulary_beyond_64_bits_is_refused() -> None:
-    assert len(silk(1).regroup(20).to_ids()) == 7  # 7 codebooks of up to 2^60: just fits
+    assert len(silk(1).regroup(20).to_ids()) == 7  # The ids of 7 codebooks of up to 2^60 codes just fit into 63 bits.
     huge = Tokens((np.zeros(1, int),) * 9, (2**60,) * 9, (1.0,) * 9, 24_000, 1, "other")
     with pytest.raises(TokensError, match="Regroup into smaller tokens"):
         huge.to_ids()

@@ -1,4 +1,4 @@
-"""Test that shipped texts use plain technical English: none contains a phrase of the list below."""
+"""Test that shipped texts do not contain the phrases listed below."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from repository import ROOT
 
-PHRASES = (  # (words, one of which is in every match; regular expression in lower case; what to write instead)
+PHRASES = (  # (words of which every match contains one, regular expression in lower case, replacement)
     # Codecs and models
     ("foreign peer", r"foreign codecs?|peer codecs?|codec peers?", "baseline codecs"),
     ("snap", r"lost by snapping|the snap", "quantization error"),
@@ -24,7 +24,7 @@ PHRASES = (  # (words, one of which is in every match; regular expression in low
     (
         "flatter please",
         r"flatter(s|ed|ing)?|(was|were|is|are) trained to please",
-        "optimised directly by a training loss",
+        "optimized directly by a training loss",
     ),
     ("reviv free", r"revived|revives|revivals?|sets? free", "reset stuck dimensions"),
     # Data does nothing by itself
@@ -74,12 +74,12 @@ SUFFIXES = {".py", ".md", ".ts", ".svelte", ".html", ".ipynb", ".toml", ".cff", 
 FOLDERS = ("src", "pytorch", "lab", "docs", "web/src", "web/codec", "website", "examples", "bench", "fuzz", ".github")
 BUILT = {"node_modules", "dist", "__pycache__", "build", "site"}
 FILES = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "CITATION.cff", "pyproject.toml")
-GAP = r"(?:[\s#*\"]|//|\bf(?=\"))+"  # between two words: spaces, or the line break of a comment or of a joined string
+GAP = r"(?:[\s#*\"]|//|\bf(?=\"))+"  # gap between two words, which can be a line break in a comment or string
 TEXTS = {tokenize.STRING, tokenize.COMMENT, getattr(tokenize, "FSTRING_MIDDLE", tokenize.STRING)}
 
 
 def pattern(phrase: str) -> re.Pattern[str]:
-    """Return the regular expression of a phrase as whole words."""
+    """Return a regular expression that matches a phrase as whole words."""
     return re.compile(rf"(?<!\w)(?:{phrase.replace(' ', GAP)})(?!\w)")
 
 
@@ -87,7 +87,7 @@ PATTERNS = [(words.split(), pattern(phrase), instead) for words, phrase, instead
 
 
 def shipped() -> Iterator[Path]:
-    """Yield the files whose text a user or a contributor reads, without the tests."""
+    """Yield all files that users or contributors read, except tests."""
     yield from (ROOT / name for name in FILES)
     for folder in FOLDERS:
         for file in sorted((ROOT / folder).rglob("*")):
@@ -97,13 +97,13 @@ def shipped() -> Iterator[Path]:
 
 
 def in_code(content: str) -> set[tuple[int, int]]:
-    """Return the positions (line, column) of a Python file at which a token begins that is not text."""
+    """Return the position (line, column) of each token in a Python file that is not text."""
     tokens = tokenize.generate_tokens(io.StringIO(content).readline)
     return {token.start for token in tokens if token.type not in TEXTS and token.string.strip()}
 
 
 def findings(name: str, content: str) -> list[str]:
-    """Return "FILE:LINE: phrase -> what to write instead" for each phrase of the list."""
+    """Return "FILE:LINE: phrase -> replacement" for each listed phrase in a file."""
     text = content.lower()
     matches = [
         (match, instead)

@@ -1,4 +1,4 @@
-"""Test that a damaged shard is never read with wrong values: a flipped bit is an error or changes nothing."""
+"""Test that a flipped bit in a shard either raises an error or does not change any value."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FACTS = Facts("made-up@0123456789ab", 24_000, (2_097_152, 64), (2.5, 2.5), True)
 
 
 def shard(folder: Path, file_format: str, n_rows: int = 6) -> Path:
-    """Write a corpus of one shard and return its file."""
+    """Write a corpus with one shard, and return the path of the shard."""
     folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
     path = folder / f"tokens-00000-of-00001{SUFFIXES[file_format]}"
@@ -47,7 +47,7 @@ def seen(folder: Path) -> list[Any]:
 
 
 def flips(path: Path, n: int, seed: int = 1) -> dict[str, int]:
-    """Flip n single bits, one at a time, and count the outcomes of reading the shard."""
+    """Flip n bits, one at a time, and count the outcomes of reading the shard."""
     whole, draw = path.read_bytes(), random.Random(seed)
     good = seen(path.parent)
     counts = {"error": 0, "same": 0, "silent": 0}
@@ -64,12 +64,12 @@ def flips(path: Path, n: int, seed: int = 1) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("file_format", SUFFIXES)
-def test_no_flipped_bit_is_silent(tmp_path: Path, file_format: str) -> None:
+def test_every_flipped_bit_is_detected(tmp_path: Path, file_format: str) -> None:
     counts = flips(shard(tmp_path / "c", file_format), 250)
     assert counts["silent"] == 0 and counts["error"] > 60
 
 
-def test_every_field_is_under_the_checksum() -> None:
+def test_the_checksum_covers_every_field() -> None:
     tokens = Tokens((np.arange(4), np.arange(4)), FACTS.codebook_sizes, FACTS.frame_rates, 24_000, 38_400, FACTS.codec)
     row = sealed("a", "a.flac", 0.5, tokens, {"text": "x"})
     others = [replace(row, id="b"), replace(row, path="b.flac"), replace(row, start=0.25), replace(row, meta={})]
@@ -83,7 +83,7 @@ def test_every_field_is_under_the_checksum() -> None:
     assert len({checksum(other) for other in [row, *others]}) == 1 + len(others)
 
 
-def test_older_shards_stay_readable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_older_shards_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from silkcodec.corpus import rows
 
     with monkeypatch.context() as patch:
@@ -96,7 +96,7 @@ def test_older_shards_stay_readable(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 @pytest.fixture
 def made(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return a corpus of three shards, and its input."""
+    """Return a corpus with three shards, and its input."""
     corpuscodecs.install(tmp_path_factory.mktemp("plugin"), monkeypatch)
     corpuscodecs.clips(tmp_path / "in", 3)
     tokenize([tmp_path / "in"], tmp_path / "out", OPTIONS)
@@ -119,7 +119,7 @@ def test_check_and_resumption_find_a_damaged_shard(made: Path) -> None:
     assert path.read_bytes() == whole and not check(out)["problems"]
 
 
-def test_a_recording_replaced_during_a_run_is_noticed(made: Path) -> None:
+def test_a_recording_that_is_replaced_during_a_run_is_detected(made: Path) -> None:
     def replace_last(begun: int, total: int, text: str) -> None:
         if begun == 1:
             corpuscodecs.clips(made / "in2", 3)
@@ -128,15 +128,15 @@ def test_a_recording_replaced_during_a_run_is_noticed(made: Path) -> None:
     report = tokenize([made / "in"], made / "again", OPTIONS, progress=replace_last)
     assert report["quarantined_by_reason"] == {"changed": 1} and report["rows"] == 2
     for out in ("out", "again"):
-        with pytest.raises(OutputError, match=r"the first is 'clip002\.wav'"):
+        with pytest.raises(OutputError, match=r"the first of which is 'clip002\.wav'"):
             tokenize([made / "in"], made / out, OPTIONS)
 
 
-def test_a_corpus_does_not_choose_what_is_loaded(made: Path) -> None:
+def test_a_corpus_does_not_decide_which_code_is_loaded(made: Path) -> None:
     plan = made / "out" / "plan.json"
     header = json.loads(plan.read_text())
     for load in ("./weights", "mimi:8@someone/else", "//server/share", "snac:24k@x", "silk\n", "peaks"):
         plan.write_text(json.dumps({**header, "load": load}))
-        with pytest.raises(ArgumentError, match="Pass it with --codec"):
+        with pytest.raises(ArgumentError, match="pass it with --codec"):
             detokenize(made / "out", made / "x.wav", numbers=[0])
     assert detokenize(made / "out", made / "x.wav", numbers=[0], codec="peaks")

@@ -1,4 +1,4 @@
-"""Test common forms of speech collections: bad rows are quarantined, and nothing is skipped silently."""
+"""Test common formats of speech datasets. Bad rows must be quarantined, and nothing may be skipped silently."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_one_bad_row_is_quarantined(tmp_path: Path, clips: Path) -> None:
 
 
 def test_common_voice(tmp_path: Path, clips: Path) -> None:
-    """Its tables are beside the folder that their paths are relative to."""
+    """Check a table whose paths are relative to a folder next to it."""
     table = tmp_path / "cv" / "train.tsv"
     table.parent.mkdir()
     table.write_text("client_id\tpath\tsentence\nann\tclip000.wav\tso\nbob\t../secret.wav\tno\n")
@@ -79,7 +79,7 @@ def test_audio_folder(tmp_path: Path, clips: Path) -> None:
     ]  # fmt: skip
     assert refused == {"metadata.csv, line 4": "missing", "metadata.csv, line 5": "row"}
     (clips / "metadata.csv").write_text("LJ001-0001|Printing, in the only sense|x\n")
-    assert len(found(clips)) == 4, "a file of that name that is no AudioFolder's"
+    assert len(found(clips)) == 4, "a file with that name can belong to something else"
     (clips / "metadata.csv").unlink()
     (tmp_path / "secret.csv").write_text("file_name,text\nclip000.wav,secret\n")
     (clips / "metadata.csv").symlink_to(tmp_path / "secret.csv")
@@ -97,11 +97,11 @@ def test_parquet_of_the_hub(tmp_path: Path, clips: Path) -> None:
     parquet.write_table(table, clips / "train-00000-of-00001.parquet", row_group_size=2)
     parquet.write_table(pyarrow.table({"text": ["no sound"]}), clips / "words.parquet")
     made, refused = rows(tmp_path / "out", clips / "train-00000-of-00001.parquet")
-    assert refused == {"train-00000-of-00001-00000003": "row"}, "bytes are needed"
+    assert refused == {"train-00000-of-00001-00000003": "row"}, "a row without bytes is quarantined"
     assert [row.meta["text"] for row in made] == ["a", "b", "c"]
     assert [row.tokens for row in made] == [tokens_of(clips / f"clip00{i}.wav") for i in range(3)]
     assert made[2].path == "train-00000-of-00001.parquet#2" and made[2].id == "train-00000-of-00001-00000002"
-    assert len(found(clips)) == 7, "in a folder too"
+    assert len(found(clips)) == 7, "a folder can contain Parquet files"
     with pytest.raises(ArgumentError, match="must have an Audio column"):
         found(clips / "words.parquet")
     (clips / "words.parquet").write_bytes(b"PAR1" + b"x" * 100)
@@ -121,7 +121,7 @@ def test_lhotse_recordings_and_resampled_cuts(tmp_path: Path, clips: Path) -> No
     assert made[0].tokens == tokens_of(clips / "clip000.wav")
 
 
-def test_what_needs_ffmpeg_is_not_skipped_without_a_word(
+def test_files_that_need_ffmpeg_are_not_skipped_silently(
     tmp_path: Path, clips: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from silkcodec.audio import ffmpeg
@@ -135,7 +135,7 @@ def test_what_needs_ffmpeg_is_not_skipped_without_a_word(
     assert set(refused.values()) == {"unreadable"} and set(refused) == {"x", "x~2", "x~3", "x~4", "a"}
 
 
-def test_recordings_of_nist_and_rf64(tmp_path: Path, clips: Path) -> None:
+def test_nist_and_rf64_files(tmp_path: Path, clips: Path) -> None:
     import soundfile
 
     wave = audio.read(clips / "clip000.wav")

@@ -1,4 +1,4 @@
-"""Test --engine ray: the same bytes as local processes, and reported crashes. Ray starts once, because it is slow."""
+"""Test that --engine ray writes the same bytes as local processes and reports crashes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from silkcodec.errors import SilkError
 
 pytest.importorskip("pyarrow", reason="needs [corpus]")
 pytest.importorskip("ray", reason="needs [ray]")
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # Ray gives many warnings of its own
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # Ray itself causes many warnings.
 
 
 @pytest.fixture(scope="module")
@@ -37,21 +37,21 @@ def shards(folder: Path) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.glob("tokens-*"))}
 
 
-def test_ray_makes_the_bytes_of_local_processes(tmp_path: Path, cluster: Any) -> None:
+def test_ray_writes_the_bytes_of_local_processes(tmp_path: Path, cluster: Any) -> None:
     corpuscodecs.clips(tmp_path / "in", 7)
     (tmp_path / "in" / "bad.wav").write_text("no sound")
     begun: list[int] = []
-    for name, workers in (("local", 2), ("ray", 3)):  # one more than the cluster has cores for: it waits its turn
+    for name, workers in (("local", 2), ("ray", 3)):  # One actor has to wait, because the cluster has two cores.
         options = Options("peaks", engine=name, workers=workers, shard_items=2)
         report = tokenize([tmp_path / "in"], tmp_path / name, options, progress=lambda n, of, text: begun.append(n))
         assert (report["rows"], report["quarantined_by_reason"]) == (7, {"unreadable": 1})
         assert begun[-1] == 8
     assert shards(tmp_path / "ray") == shards(tmp_path / "local") and len(shards(tmp_path / "ray")) == 4
     again = tokenize([tmp_path / "in"], tmp_path / "local", Options("peaks", engine="ray", shard_items=2))
-    assert again["this_run"]["shards"] == 0, "one engine goes on where the other has stopped"
+    assert again["this_run"]["shards"] == 0, "one engine can resume a run of the other"
 
 
-def test_a_recording_that_ends_its_actors_is_told_of(
+def test_a_recording_that_crashes_its_actors_is_reported(
     tmp_path: Path, cluster: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     audio.write(tmp_path / "in" / "kills.wav", np.zeros(corpuscodecs.KILLS, np.float32))

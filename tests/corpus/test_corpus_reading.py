@@ -1,4 +1,4 @@
-"""Test reading a corpus: the commands of docs/corpus.md run unchanged, and rows are read as written."""
+"""Test that the commands in docs/corpus.md run and that rows are read as they were written."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PAGE = (DOCS / "corpus.md").read_text(encoding="utf-8")
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Run the commands of the page in a folder with `speech`, three clips, and return the folder."""
+    """Run the commands on the page in a folder with three clips in `speech`, and return the folder."""
     folder = tmp_path_factory.mktemp("page")
     corpuscodecs.clips(folder / "speech", 3)
     (block,) = re.findall(r"```console\n(.*?)```", PAGE, re.S)
@@ -77,7 +77,7 @@ def schema_of(row: Row) -> Any:
     return schema(Facts(tokens.codec, tokens.sample_rate, tokens.codebook_sizes, tokens.frame_rates, True))
 
 
-def test_the_page_tells_the_schema_and_the_reasons(folder: Path) -> None:
+def test_the_page_lists_the_schema_and_the_reasons(folder: Path) -> None:
     table = PAGE.partition("<!-- schema -->")[2].partition("<!-- /schema -->")[0]
     told = re.findall(r"^\| `(\w+)` \| (\S+) \|", table, re.M)
     found = schema_of(next(iter(read(folder / "out"))))
@@ -97,7 +97,7 @@ def rows_of(n: int) -> tuple[Facts, list[Row]]:
     return facts, rows
 
 
-def test_rows_come_back_as_they_went_in(tmp_path: Path) -> None:
+def test_rows_are_read_as_written(tmp_path: Path) -> None:
     facts, rows = rows_of(1_100)
     for shard, part in enumerate((rows[:1_050], rows[1_050:])):
         with open(tmp_path / f"tokens-{shard:05d}-of-00002.parquet", "wb") as file:
@@ -113,7 +113,7 @@ def test_rows_come_back_as_they_went_in(tmp_path: Path) -> None:
     assert halves == [row.id for row in rows]
     with pytest.raises(IndexError):
         corpus[1_100]
-    with pytest.raises(ArgumentError, match=r"part must be 0\.\.1"):
+    with pytest.raises(ArgumentError, match="part must be between 0 and 1 for 2 parts"):
         read(tmp_path, part=2, parts=2)
 
 
@@ -128,7 +128,7 @@ def test_damage_is_one_sentence(tmp_path: Path) -> None:
             writer.add(row)
         writer.close()
     assert len(list(read(tmp_path, verify=False))) == 3
-    with pytest.raises(ArgumentError, match=r"'r1' .* is damaged: its checksum must be 0000"):
+    with pytest.raises(ArgumentError, match=r"'r1' .* is damaged: its checksum is wrong"):
         list(read(tmp_path))
     whole = path.read_bytes()
     for content in (b"", whole[:-20], hashlib.sha256().digest() * 50):

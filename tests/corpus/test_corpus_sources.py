@@ -1,4 +1,4 @@
-"""Test the inputs of silk tokenize: every kind gives the same recordings, and malicious ones do no harm."""
+"""Test that all inputs of `silk tokenize` give the same recordings, and that malicious inputs do no harm."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def found(*inputs: Path, outside: bool = False) -> list[Item | Refused]:
 def rows(
     out: Path, *inputs: Path, outside: bool = False, codec: Any = None, **more: Any
 ) -> tuple[list[Row], dict[str, str]]:
-    """Return the rows of a corpus and the rejected ids. This runs in this process, which is fast."""
+    """Make a corpus in this process, which is fast. Return its rows and the rejected ids."""
     codec = codec or corpuscodecs.Peaks()
     defaults: dict[str, Any] = {"shard_items": 4, "max_segment_s": None, "max_hours": 1.0, "provider": "cpu"}
     settings = CorpusSettings(facts_of(codec), "webdataset", allow_outside=outside, **{**defaults, **more})
@@ -78,7 +78,7 @@ def test_folders_and_files(tmp_path: Path, clips: Path) -> None:
     assert [getattr(item, "reason", "used") for item in found(clips)] == ["used"] * 4 + ["unreadable"]
     (clips / "deep" / "no.tar").unlink()
     inside = list(sources.items(sources.roots([clips], clips / "deep"), False))
-    assert [item.id for item in inside] == ["clip000", "clip001", "clip002"], "the output is no input"
+    assert [item.id for item in inside] == ["clip000", "clip001", "clip002"], "the output folder is not an input"
     other = corpuscodecs.clips(tmp_path / "more", 1)
     both = found(clips, other)
     assert [item.path for item in both][-2:] == ["in/deep/er/clip000.wav", "more/clip000.wav"]
@@ -116,7 +116,7 @@ def test_nemo_manifests_call_the_start_an_offset(tmp_path: Path, clips: Path) ->
     (tmp_path / "m.json").write_text(json.dumps(row))
     (item,) = found(tmp_path / "m.json")
     assert isinstance(item, Item) and (item.start_s, item.duration_s) == (0.25, 0.2504)
-    assert rows(tmp_path / "out", tmp_path / "m.json")[0][0].tokens.n_samples == 6_000, "a rounded end is no error"
+    assert rows(tmp_path / "out", tmp_path / "m.json")[0][0].tokens.n_samples == 6_000, "a rounded end is valid"
 
 
 def test_lhotse_cuts_as_lhotse_writes_them(tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_lhotse_cuts_as_lhotse_writes_them(tmp_path: Path) -> None:
         ("both", 0.0, {}),
     ]
     written, _ = soundfile.read(tmp_path / "two.wav", dtype="float32")
-    assert made[0].tokens == corpuscodecs.Peaks().encode(written[6_000:18_000, 1], RATE), "one speaker, not the mean"
+    assert made[0].tokens == corpuscodecs.Peaks().encode(written[6_000:18_000, 1], RATE), "one channel, not the mean"
     assert made[0].tokens.n_samples == cut.num_samples
     assert made[1].tokens == tokens_of(tmp_path / "two.wav")
 
@@ -158,7 +158,7 @@ def test_webdataset_tars_are_read_in_place(tmp_path: Path, clips: Path) -> None:
     assert dict(made[1].meta) == {"speaker": "ann", "text": "text 1"}
     assert [row.tokens for row in made] == [tokens_of(clips / f"clip00{i}.wav") for i in range(3)]
     os.replace(tmp_path / "speech.tar", clips / "speech.tar")
-    assert [item.path for item in found(clips)][-1] == "speech.tar/a/2.wav", "tars of a folder too"
+    assert [item.path for item in found(clips)][-1] == "speech.tar/a/2.wav", "a folder can contain tars"
 
 
 @pytest.mark.parametrize("splits", [False, True])
@@ -180,7 +180,7 @@ def test_hugging_face_datasets_on_disk(tmp_path: Path, clips: Path, splits: bool
     assert dict(done[-2].meta) == {"text": "a", "file": "x.wav"}
 
 
-def test_datasets_that_hold_paths_alone(tmp_path: Path, clips: Path) -> None:
+def test_datasets_with_paths_instead_of_bytes(tmp_path: Path, clips: Path) -> None:
     pyarrow = pytest.importorskip("pyarrow", reason="needs [corpus]")
     paths = ["clip000.wav", "../secret.wav", None]
     sounds = pyarrow.array([{"bytes": None, "path": path} for path in paths])
@@ -196,7 +196,7 @@ def test_datasets_that_hold_paths_alone(tmp_path: Path, clips: Path) -> None:
     assert done[0].tokens == tokens_of(clips / "clip000.wav")
 
 
-def test_paths_do_not_leave_the_manifests_folder(tmp_path: Path, clips: Path) -> None:
+def test_paths_cannot_leave_the_folder_of_the_manifest(tmp_path: Path, clips: Path) -> None:
     (tmp_path / "secret.wav").write_bytes((clips / "clip000.wav").read_bytes())
     (clips / "link.wav").symlink_to(tmp_path / "secret.wav")
     (clips / "folder").symlink_to(tmp_path)
@@ -235,7 +235,7 @@ def test_hostile_rows_are_refused_one_by_one(tmp_path: Path, clips: Path) -> Non
     assert all(id.isprintable() and len(id) <= 1_000 for id in refused)
 
 
-def test_ids_that_come_twice_get_a_number(tmp_path: Path, clips: Path) -> None:
+def test_duplicate_ids_get_a_number(tmp_path: Path, clips: Path) -> None:
     unique = UniqueIds()
     assert [unique(id) for id in ("a", "a~2", "a", "a", "b")] == ["a", "a~2", "a~3", "a~4", "b"]
     (tmp_path / "m.csv").write_text("path,id\n" + "in/clip000.wav,same\n" * 3)
@@ -282,7 +282,7 @@ def test_hostile_tars(tmp_path: Path, clips: Path) -> None:
             found(tmp_path / name)
 
 
-def test_links_do_not_lead_out_of_the_input(tmp_path: Path, clips: Path) -> None:
+def test_links_cannot_lead_out_of_the_input(tmp_path: Path, clips: Path) -> None:
     text = json.dumps({"text": "a secret"}).encode()
     sound = (clips / "clip000.wav").read_bytes()
     secret = tar(tmp_path / "secret.tar", {"a.wav": sound, "a.json": text})
@@ -298,7 +298,7 @@ def test_links_do_not_lead_out_of_the_input(tmp_path: Path, clips: Path) -> None
     assert [item.id for item in found(clips)][-2:] == ["b", "b"]
 
 
-def test_small_files_of_many_hours(tmp_path: Path) -> None:
+def test_small_files_with_hours_of_audio(tmp_path: Path) -> None:
     import soundfile
 
     with soundfile.SoundFile(tmp_path / "bomb.flac", "w", 8_000, 1) as file:
@@ -339,16 +339,16 @@ def test_damaged_datasets_are_one_sentence(tmp_path: Path) -> None:
 
 
 def test_a_neural_baseline(tmp_path: Path, clips: Path, random_baseline: Any) -> None:
-    """Worker processes are not used here, because each would import PyTorch."""
+    """Use no worker processes, because each would import PyTorch."""
     codec = load_codec(f"mimi:8@{random_baseline('mimi')}", "cpu")
     made, refused = rows(tmp_path / "out", clips, codec=codec)
     assert refused == {}
     assert [row.tokens for row in made] == [codec.encode(audio.read(clips / row.path), RATE) for row in made]
 
 
-def test_nothing_to_do_is_said(tmp_path: Path) -> None:
+def test_inputs_without_recordings_are_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ArgumentError, match="none can be used"):
+    with pytest.raises(ArgumentError, match="do not contain a recording that can be used"):
         rows(tmp_path / "out", tmp_path / "empty")
     with pytest.raises(AudioError, match="Input not found"):
         found(tmp_path / "nowhere")

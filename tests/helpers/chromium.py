@@ -1,4 +1,4 @@
-"""Start the system's Chromium for tests: headless and without network access."""
+"""Define how tests start the system's Chromium: headless and without background requests."""
 
 from __future__ import annotations
 
@@ -16,4 +16,7 @@ FLAGS = [
     "--disable-sync",
     "--autoplay-policy=no-user-gesture-required",
 ]
-MICROPHONE = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]  # one that beeps, and is allowed
+MICROPHONE = [
+    "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream",
+]  # The fake device beeps, and the page may use it.

@@ -1,6 +1,6 @@
-"""Provide a codec for tests of corpora. It starts fast, its codes depend on the wave, and it can fail on purpose.
+"""Provide a codec for corpus tests. It loads fast, its codes depend on the audio, and it can fail on purpose.
 
-Two codebooks of different rates: the peak of every 10 ms in 256 steps, and of every 20 ms in 4.
+It has two codebooks: the peak of every 10 ms in 256 steps, and the peak of every 20 ms in 4 steps.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from silkcodec import audio
 from silkcodec.tokens import Tokens
 
 RATE = 24_000
-KILLS, RAISES = 12_345, 12_346  # samples of a wave that it has its faults with
+KILLS, RAISES = 12_345, 12_346  # lengths in samples that make the codec fail
 
 
 class Peaks:
@@ -53,7 +53,7 @@ def peaks(preset: str | None) -> Peaks:
 
 
 def install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Register it in this process and its child processes."""
+    """Register the codec in this process and its child processes."""
     found = folder / "corpuscodecs-1.0.dist-info"
     found.mkdir(parents=True)
     (found / "entry_points.txt").write_text("[silkcodec.codecs]\npeaks = corpuscodecs:peaks\n")
@@ -64,7 +64,7 @@ def install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def clips(folder: Path, n: int, seconds: float = 0.5) -> Path:
-    """Create a folder of n clips of noise with different levels and increasing durations."""
+    """Create a folder with n clips of noise that have different levels and increasing durations."""
     folder.mkdir(parents=True, exist_ok=True)
     for i in range(n):
         rng = np.random.default_rng(i)

@@ -1,7 +1,7 @@
-"""Provide codecs that keep the wave in memory, each with one fault.
+"""Provide fake codecs that keep the audio in memory. Some of them have a fault.
 
-`install` registers them like an installed package, in this process and in its child processes, so that tests use the
-real registry.
+`install` registers them like an installed package, in this process and its child processes, so that tests use the real
+registry.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from silkcodec.errors import ArgumentError, MissingExtraError, TokensError
 from silkcodec.tokens import Tokens
 
 RATE = 24_000
-WEIGHTS: dict[str, str] = {}  # name -> hash; another one is another codec
-ENCODED: dict[str, int] = {}  # name -> waves longer than the half second of a warm-up
+WEIGHTS: dict[str, str] = {}  # name -> hash in the codec id
+ENCODED: dict[str, int] = {}  # name -> number of encoded recordings that are longer than a warm-up of 0.5 s
 
 
 class Kept:
-    """Return the wave at a fraction of its level, in tokens of one codebook of 4 at 100 Hz: 0 1 2 3 0 1 ..."""
+    """Decode to the encoded audio times `gain`. The tokens are 0 1 2 3 0 1 ... at 100 Hz."""
 
     sample_rate = RATE
     codebook_sizes: tuple[int, ...] = (4,)
@@ -57,7 +57,7 @@ class Scales(Kept):
 
 
 class Failing(Kept):
-    """Fail for waves longer than a second."""
+    """Fail for audio longer than a second."""
 
     def __init__(self, name: str, fault: str) -> None:
         super().__init__(name)
@@ -66,7 +66,7 @@ class Failing(Kept):
     def decode(self, tokens: Tokens) -> Any:
         if tokens.n_samples <= RATE:
             return super().decode(tokens)
-        print(f"{self.name} at its fault")  # not into a result that is printed as JSON
+        print(f"{self.name} fails")  # Output of a codec must not end up in results that are printed as JSON.
         if self.fault == "refuses":
             raise TokensError("tokens must be short; got long ones.")
         if self.fault == "raises":

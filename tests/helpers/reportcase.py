@@ -1,4 +1,4 @@
-"""Create a result of format 2 with everything that a report can show, measured on two samples."""
+"""Create a result with everything that a report can show, measured on two samples."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NEEDS = "The metric ViSQOL needs a package that is not installed; run: pip insta
 
 
 def make(codecs: tuple[str, ...] = CODECS, seconds: float = 2.0) -> tuple[dict[str, Any], list[Listening]]:
-    """Return (result, listening) of some codecs on the English and the Mandarin sample, with one failed codec."""
+    """Return (result, listening) for codecs on the English and the Mandarin sample, with one failed codec."""
     loaded = {name: silkcodec.load(name) for name in codecs}
     rows: list[dict[str, Any]] = []
     listening = []

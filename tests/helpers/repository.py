@@ -1,4 +1,4 @@
-"""Define folders of the checkout, for tests that read its files."""
+"""Define folders in the checkout."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Create Silk tokens and their .silk files for the tests of the container."""
+"""Create Silk tokens and .silk files for tests."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from silkcodec import container
 from silkcodec.tokens import Tokens
 
 CODEC = "silk@0a1b2c3d4e5f"
-HEADER_BYTES = 51  # of this codec name
+HEADER_BYTES = 51  # size of a header with this codec name
 FAST = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def speech_like(frames: int, seed: int = 0, spread: float = 1.0) -> np.ndarray:
-    """Return levels similar to those of a model, with a different mean in each dimension."""
+    """Return levels that are similar to a model's output, with a different mean in each dimension."""
     rng = np.random.default_rng(seed)
     return np.clip(np.round(rng.normal(rng.uniform(2, 5, 128), spread, (frames, 128))), 0, 7).astype(np.int8)
 
@@ -39,7 +39,7 @@ def from_bytes(data: bytes, **options: Any) -> Tokens:
 
 
 class Pipe(io.RawIOBase):
-    """Present bytes like a pipe: not seekable, with a few bytes per read."""
+    """Behave like a pipe, which is not seekable and returns a few bytes per read."""
 
     def __init__(self, data: bytes, at_once: int = 7) -> None:
         self._file, self._at_once = io.BytesIO(data), at_once

@@ -1,4 +1,4 @@
-"""Test sequences for language models: all layouts are lossless and match their drawings."""
+"""Test that sequences for language models are lossless and match the drawings in the docstrings."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def tokens(codes: list[list[int]], sizes: tuple[int, ...], rates: tuple[float, .
 
 @st.composite
 def drawn(draw: Any) -> Tokens:
-    """Draw tokens of Silk in any grouping, of residual and of multi-scale codecs, of any length."""
+    """Draw tokens of any length from Silk in any grouping, from residual codecs and from multi-scale codecs."""
     n_frames, rng = draw(st.integers(1, 4)), np.random.default_rng(draw(st.integers(0, 2**32)))
     if draw(st.booleans()):
         n_samples = n_frames * 9_600 - draw(st.integers(0, 9_599))
@@ -51,7 +51,7 @@ ENDS = st.booleans()
 
 @settings(deadline=None, max_examples=60)
 @given(drawn(), st.sampled_from([0, 50_257]), st.booleans(), ENDS, ENDS)
-def test_flat_comes_back(it: Tokens, offset: int, shared: bool, bos: bool, eos: bool) -> None:
+def test_flat_is_lossless(it: Tokens, offset: int, shared: bool, bos: bool, eos: bool) -> None:
     flat = lm.Flat(lm.Layout.of(it), offset=offset, shared=shared)
     ids = flat.encode(it, bos=bos, eos=eos)
     assert ids.shape == (it.n_tokens + bos + eos,) and offset <= ids.min() and ids.max() < flat.size
@@ -62,7 +62,7 @@ def test_flat_comes_back(it: Tokens, offset: int, shared: bool, bos: bool, eos: 
 
 @settings(deadline=None, max_examples=60)
 @given(drawn(), ENDS, ENDS)
-def test_factorised_comes_back(it: Tokens, bos: bool, eos: bool) -> None:
+def test_factorised_is_lossless(it: Tokens, bos: bool, eos: bool) -> None:
     factorised = lm.Factorised(lm.Layout.of(it))
     steps = factorised.encode(it, bos=bos, eos=eos)
     assert steps.shape == (it.n_tokens + bos + eos, factorised.sizes.shape[1]) and steps.max() < factorised.head_size
@@ -71,7 +71,7 @@ def test_factorised_comes_back(it: Tokens, bos: bool, eos: bool) -> None:
 
 @settings(deadline=None, max_examples=60)
 @given(drawn(), st.booleans(), st.sampled_from(["none", "one by one", "any"]), ENDS, ENDS, st.randoms())
-def test_heads_come_back_however_delayed(
+def test_heads_are_lossless_with_any_delays(
     it: Tokens, digits: bool, late: str, bos: bool, eos: bool, random: Any
 ) -> None:
     layout = lm.Layout.of(it)
@@ -87,7 +87,7 @@ def test_heads_come_back_however_delayed(
 
 @settings(deadline=None, max_examples=60)
 @given(drawn())
-def test_text_comes_back(it: Tokens) -> None:
+def test_text_is_lossless(it: Tokens) -> None:
     layout = lm.Layout.of(it)
     text = lm.to_text(it)
     assert lm.from_text(text, layout) == it
@@ -97,7 +97,7 @@ def test_text_comes_back(it: Tokens) -> None:
 
 @settings(deadline=None, max_examples=30)
 @given(drawn())
-def test_digits_and_codes_are_each_others_inverse(it: Tokens) -> None:
+def test_split_and_join_are_inverse(it: Tokens) -> None:
     layout = lm.Layout.of(it)
     codes, frames = layout.codes(it), layout.frames(it)
     assert np.array_equal(layout.join(frames), codes) and np.array_equal(layout.split(codes), frames)
@@ -105,16 +105,16 @@ def test_digits_and_codes_are_each_others_inverse(it: Tokens) -> None:
 
 
 @pytest.mark.parametrize("dims", [1, 2, 4, 7, 20])
-def test_any_grouping_is_the_same_recording(dims: int) -> None:
+def test_every_grouping_gives_the_same_recording(dims: int) -> None:
     it = silk(3, n_samples=28_000)
     flat = lm.Flat(lm.Layout.of(it.regroup(dims)))
     assert flat.decode(flat.encode(it.regroup(dims)), n_samples=28_000).regroup(7) == it
 
 
-# --- what the arrays are
+# --- contents of the arrays
 
 
-def test_flat_ids_are_those_of_tokens_after_the_special_ones_and_the_text() -> None:
+def test_flat_ids_follow_the_text_ids_and_the_special_ids() -> None:
     it = silk(2, dims=4)
     flat = lm.Flat(lm.Layout.of(it), offset=1_000)
     ids = flat.encode(it)
@@ -124,7 +124,7 @@ def test_flat_ids_are_those_of_tokens_after_the_special_ones_and_the_text() -> N
     assert lm.Flat(lm.Layout.of(it), shared=True).size == 4_099
 
 
-def test_the_factorised_steps_of_silk_are_its_levels() -> None:
+def test_factorised_steps_are_the_levels_of_silk() -> None:
     it = silk(2)
     factorised = lm.Factorised(lm.Layout.of(it))
     steps = factorised.encode(it)
@@ -135,7 +135,7 @@ def test_the_factorised_steps_of_silk_are_its_levels() -> None:
 
 
 def test_the_delay_pattern_in_closed_form() -> None:
-    """Copet et al., 2023, figure 1: token k of frame t is at step t + k."""
+    """In figure 1 of Copet et al. (2023), token k of frame t is at step t + k."""
     rows = np.arange(1, 10).reshape(3, 3).T
     late = lm.delay(rows, before=-1, after=-2)
     assert late.T.tolist() == [[1, 2, 3, -2, -2], [-1, 4, 5, 6, -2], [-1, -1, 7, 8, 9]]
@@ -151,14 +151,14 @@ def test_the_delay_pattern_in_closed_form() -> None:
 
 @settings(deadline=None)
 @given(st.integers(0, 5), st.lists(st.integers(0, 4), min_size=1, max_size=4), st.booleans())
-def test_delay_comes_back(n_steps: int, delays: list[int], deep: bool) -> None:
+def test_undelay_is_the_inverse_of_delay(n_steps: int, delays: list[int], deep: bool) -> None:
     rows = np.random.default_rng(0).integers(0, 9, (n_steps, len(delays), 3) if deep else (n_steps, len(delays)))
     late = lm.delay(rows, delays, before=10, after=11)
     assert late.shape == (n_steps + max(delays), *rows.shape[1:])
     assert np.array_equal(lm.undelay(late, delays), rows)
 
 
-def test_multi_scale_codecs_stand_in_the_order_of_time() -> None:
+def test_tokens_of_multi_scale_codecs_are_in_time_order() -> None:
     it = tokens([[1, 2], [10, 11, 12, 13], [20, 21, 22, 23, 24, 25, 26, 27]], (4, 16, 32), (12.0, 24.0, 48.0))
     ids = lm.Flat(lm.Layout.of(it), shared=True).encode(it, bos=False, eos=False)
     assert (ids - 3).tolist() == [1, 10, 20, 21, 11, 22, 23, 2, 12, 24, 25, 13, 26, 27]
@@ -174,7 +174,7 @@ def test_text_of_silk() -> None:
     assert lm.from_text(lm.to_text(it, end=False), lm.Layout.of(it)).n_samples == 9_600
 
 
-def test_every_string_of_a_text_is_one_that_a_tokenizer_was_given() -> None:
+def test_texts_contain_only_the_listed_strings() -> None:
     it = silk(2, dims=2)
     known = list(lm.strings(lm.Layout.of(it)))
     assert len(known) == len(set(known)) == 4_096
@@ -189,7 +189,7 @@ def test_sequences_of_different_lengths_are_padded() -> None:
     assert [factorised.decode(row) for row in batch] == [silk(n, seed=n) for n in (2, 1, 3)]
 
 
-def test_the_layout_of_a_codec_is_that_of_its_tokens(codec: Silk) -> None:
+def test_of_codec_gives_the_layout_of_the_tokens(codec: Silk) -> None:
     it = codec.encode(np.zeros(24_000, np.float32))
     assert lm.Layout.of_codec(codec) == lm.Layout.of(it)
     assert lm.Layout.of_codec(codec, dims_per_token=4) == lm.Layout.of(it.regroup(4))
@@ -197,10 +197,10 @@ def test_the_layout_of_a_codec_is_that_of_its_tokens(codec: Silk) -> None:
     assert lm.Layout.of(codec.encode(np.zeros(24_000, np.float32), n_codebooks=3)).n_tokens == 3
 
 
-# --- what models sample, and users get wrong
+# --- invalid sequences and arguments
 
 
-def test_a_frame_that_is_not_complete_is_an_error_or_cut() -> None:
+def test_an_incomplete_frame_is_an_error_or_is_cut() -> None:
     it = silk(2)
     layout = lm.Layout.of(it)
     flat, factorised = lm.Flat(layout), lm.Factorised(layout)
@@ -215,7 +215,7 @@ def test_a_frame_that_is_not_complete_is_an_error_or_cut() -> None:
     assert lm.from_text(half, layout, cut=True).n_frames == 1
 
 
-def test_delayed_steps_that_ran_out_hold_the_frames_that_all_columns_reached() -> None:
+def test_truncated_delayed_steps_give_the_complete_frames() -> None:
     it = silk(5)
     heads = lm.Heads(lm.Layout.of(it), delays=range(19), digits=True)
     assert heads.decode(heads.encode(it)[: 1 + 2 + 18]).n_frames == 2
@@ -225,14 +225,14 @@ def test_delayed_steps_that_ran_out_hold_the_frames_that_all_columns_reached() -
     ("change", "says"),
     [
         (lambda ids, flat: ids[:1], "at least one frame"),
-        (lambda ids, flat: np.insert(ids, 5, flat.bos), "BOS is allowed only at the first"),
+        (lambda ids, flat: np.insert(ids, 5, flat.bos), "A bos must be at the first step"),
         (lambda ids, flat: ids[::-1], "at least one frame"),
         (lambda ids, flat: ids.astype(float), "must be an integer array"),
-        (lambda ids, flat: ids[None], "of 1 dimensions"),
+        (lambda ids, flat: ids[None], "with 1 dimensions"),
         (lambda ids, flat: np.where(np.arange(len(ids)) == 3, flat.size - 1, ids), r"codes\[0, 2\] must be 0..4095"),
     ],
 )
-def test_ids_that_no_tokens_have_are_refused(change: Any, says: str) -> None:
+def test_invalid_ids_are_refused(change: Any, says: str) -> None:
     it = silk(1, dims=4)
     flat = lm.Flat(lm.Layout.of(it))
     with pytest.raises(TokensError, match=says):
@@ -244,7 +244,7 @@ def test_ids_that_no_tokens_have_are_refused(change: Any, says: str) -> None:
     [
         ("", "got ''"),
         ("words", "got 'words'"),
-        ("<|silk:1:0|>", "must be of codebook 0"),
+        ("<|silk:1:0|>", "must be from codebook 0"),
         ("<|silk:end:4|>", "got 0 in a row"),
         ("<|silk:0:2097152|>" + "".join(f"<|silk:{k}:0|>" for k in range(1, 19)), r"codes\[0, 0\] must be"),
         ("<|silk/4:0:1|>", "got '<|silk/4"),
@@ -258,7 +258,7 @@ def test_text_that_is_not_one_recording_is_refused(text: str, says: str) -> None
 def test_tokens_of_another_codec_or_grouping_are_refused() -> None:
     flat = lm.Flat(lm.Layout.of(silk()))
     for other in (silk(dims=4), tokens([[1]], (4,), (12.5,))):
-        with pytest.raises(TokensError, match="as in the layout"):
+        with pytest.raises(TokensError, match="like the layout"):
             flat.encode(other)
 
 

@@ -1,4 +1,4 @@
-"""Test docs/language-models.md: its code runs, and its sizes are correct."""
+"""Test that the code in docs/language-models.md runs and that its sizes are correct."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_the_code_of_transformers_runs(speech: Any, codec: Silk, weights_folder:
     exec(code.replace('"hub/silk"', repr(str(tmp_path))), names)
 
 
-def test_the_sizes_are_counted(codec: Silk) -> None:
+def test_the_sizes_are_correct(codec: Silk) -> None:
     rows = re.findall(r"^\| (\d+) \| (.*) \|$", TEXT, re.M)
     assert [int(dims) for dims, _ in rows] == [1, 2, 3, 4, 7]
     for dims, cells in rows:

@@ -1,4 +1,4 @@
-"""Test examples/speech_lm: it trains, it is causal, and it samples frame by frame."""
+"""Test that the model in examples/speech_lm trains, is causal, and samples frame by frame."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TINY = ["--steps", "4", "--batch", "2", "--width", "16", "--layers", "1", "--hea
 
 @pytest.fixture(scope="module")
 def example() -> Iterator[Any]:
-    """Import its three files, which import each other as scripts."""
+    """Import the three files of the example, which import each other as scripts."""
     names = ("model", "train", "sample")
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(EXAMPLE))
@@ -58,7 +58,7 @@ def trained(example: Any, clips: Path, tmp_path_factory: pytest.TempPathFactory)
     return folder, json.loads((folder / "result.json").read_text())
 
 
-def test_it_trains_and_tells_what_it_learned(trained: tuple[Path, dict[str, Any]]) -> None:
+def test_it_trains_and_reports_its_results(trained: tuple[Path, dict[str, Any]]) -> None:
     folder, result = trained
     assert sorted(path.name for path in (folder / "run").iterdir()) == ["config.json", "model.safetensors"]
     bits = result["bits_per_frame"]
@@ -69,7 +69,7 @@ def test_it_trains_and_tells_what_it_learned(trained: tuple[Path, dict[str, Any]
     assert str(folder) not in json.dumps(result)
 
 
-def test_its_figures_become_the_table_of_the_document(trained: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+def test_its_results_become_the_table_in_the_docs(trained: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
     import lm_table
 
     assert lm_table.speech_lm(tmp_path) == lm_table.MISSING
@@ -80,7 +80,7 @@ def test_its_figures_become_the_table_of_the_document(trained: tuple[Path, dict[
     assert "81 ms" in text and "4.6" in text
 
 
-def test_it_speaks_and_the_first_sound_comes_after_one_frame(
+def test_it_samples_audio_after_one_frame(
     example: Any, trained: tuple[Path, dict[str, Any]], clips: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder, _ = trained
@@ -96,10 +96,10 @@ def test_it_speaks_and_the_first_sound_comes_after_one_frame(
     assert not np.array_equal(audio.read(folder / "out.wav"), wave)
 
 
-def test_a_model_says_nothing_of_a_token_by_itself_or_what_comes_after(example: Any) -> None:
+def test_predictions_depend_only_on_earlier_tokens(example: Any) -> None:
     model = model_of(example)
     codes = torch.randint(0, 8, (1, 4, 3, 2), generator=torch.Generator().manual_seed(1))
-    codes[:, :, 2, 1] = 0  # a head of one code
+    codes[:, :, 2, 1] = 0  # a head with one code
     before = model.bits(codes)
     later = codes.clone()
     later[0, 2, 0, 0] = 7 - later[0, 2, 0, 0]
@@ -107,15 +107,15 @@ def test_a_model_says_nothing_of_a_token_by_itself_or_what_comes_after(example: 
     assert torch.equal(after[0, :2], before[0, :2]) and after[0, 2] != before[0, 2] and after[0, 3] != before[0, 3]
 
 
-def test_what_is_drawn_is_what_the_predictions_say(example: Any) -> None:
-    """With confident heads, samples are the most likely codes. Cache, window and chain must match one long pass."""
+def test_samples_follow_the_predictions(example: Any) -> None:
+    """Check that confident heads sample the most likely codes, and that the cache matches a single pass."""
     model = model_of(example, spread=400.0)
     stream = model.stream(torch.Generator().manual_seed(0))
     frames = torch.stack([frame for frame, _ in zip(stream, range(4), strict=False)])
     assert model.bits(frames[None]).max() < 0.5 and len(frames.unique(dim=0)) > 1
     again = model.stream(torch.Generator().manual_seed(0), prompt=frames[:2])
     assert torch.equal(next(again), frames[2]) and torch.equal(next(again), frames[3])
-    assert (frames[:, 2, 1] == 0).all(), "a head of one code has no other"
+    assert (frames[:, 2, 1] == 0).all(), "a head with one code is always 0"
 
 
 def model_of(example: Any, spread: float = 1.0) -> Any:
@@ -132,10 +132,10 @@ def model_of(example: Any, spread: float = 1.0) -> Any:
     return model
 
 
-def test_a_corpus_of_tokens_is_read_as_it_is(
+def test_it_trains_on_a_corpus_of_tokens(
     example: Any, codec: Silk, clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Training on the output of `silk tokenize` needs no codec."""
+    """Check that training on the output of `silk tokenize` does not load a codec."""
     from silkcodec import corpus
 
     every = [codec.encode(audio.read(path)) for path in sorted(clips.iterdir())]
@@ -147,6 +147,6 @@ def test_a_corpus_of_tokens_is_read_as_it_is(
 
 
 @pytest.mark.parametrize("part", [1, 2])
-def test_what_is_not_there_is_said_in_one_line(example: Any, part: int, tmp_path: Path) -> None:
+def test_missing_inputs_are_one_line_errors(example: Any, part: int, tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="nowhere"):
         example[part].main(["nowhere", "-o", str(tmp_path / "out.wav")])

@@ -1,4 +1,4 @@
-"""Test the parts of serve without sockets: batcher, WebSocket messages, file jobs and their limits, access."""
+"""Test the parts of the server that need no sockets: batcher, WebSocket messages, file jobs and access."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def sizes(codec: Silk) -> list[int]:
 
 
 def answers_of(batcher: Batcher) -> tuple[dict[str, list[Any]], dict[str, int], list[int]]:
-    """Run steps until all streams have ended. Return values and samples by stream, and the sizes of the batches."""
+    """Run steps until all streams have ended. Return the values and samples by stream, and the batch sizes."""
     values: dict[str, list[Any]] = {}
     lengths: dict[str, int] = {}
     batches = []
@@ -61,7 +61,7 @@ def answers_of(batcher: Batcher) -> tuple[dict[str, list[Any]], dict[str, int], 
     return values, lengths, batches
 
 
-def test_streams_in_one_batch_get_the_tokens_of_single_calls(codec: Silk, sizes: list[int], speech: Any) -> None:
+def test_batched_streams_get_the_tokens_of_single_calls(codec: Silk, sizes: list[int], speech: Any) -> None:
     waves = {"a": speech[:40_000], "b": speech[7_000:39_000], "c": speech[30_000:60_001], "d": speech[:11]}
     batcher = Batcher(codec, sizes)
     for name, wave in waves.items():
@@ -109,14 +109,14 @@ def test_a_live_stream_does_not_wait_for_a_greedy_one(codec: Silk, speech: Any) 
     batcher = Batcher(codec, [1], clock)
     batcher.open_encoder("greedy")
     batcher.feed("greedy", np.tile(speech, 2)[: 480 + 8 * FRAME_SAMPLES])
-    clock.now = 0.9 * FRAME_S  # the first frame of the greedy stream is due, and its others are not
+    clock.now = 0.9 * FRAME_S  # Only the first frame of the greedy stream is due.
     batcher.open_encoder("live")
     batcher.feed("live", speech[: 480 + FRAME_SAMPLES])
     order = [batcher.step()[1][0].stream for _ in range(4)]
     assert order == ["greedy", "live", "greedy", "greedy"]
 
 
-def test_a_refused_or_dropped_stream_leaves_no_trace(codec: Silk, speech: Any) -> None:
+def test_refused_and_dropped_streams_are_removed(codec: Silk, speech: Any) -> None:
     batcher = Batcher(codec)
     batcher.open_encoder("a")
     with pytest.raises(AudioError, match="nan"):
@@ -172,10 +172,10 @@ def test_at_24_khz_a_piece_completes_a_frame() -> None:
     pieces_of(session, start(task="encode"))
     sizes = [len(piece) for _ in range(100) for piece in session.receive(bytes(2 * 480))]  # 20 ms each
     assert sizes == [2 * (480 + 9_600)] + [2 * 9_600] * 3
-    assert len(pieces_of(session, bytes(2 * 96_000))) == 10, "a large message is split into pieces of a frame"
+    assert len(pieces_of(session, bytes(2 * 96_000))) == 10, "a large message is split into pieces of one frame"
 
 
-def test_codes_come_as_json_or_int32() -> None:
+def test_codes_are_accepted_as_json_or_int32() -> None:
     rows = np.arange(38).reshape(2, 19)
     for message in (json.dumps({"type": "tokens", "codes": rows.tolist()}), rows.astype("<i4").tobytes()):
         session = Session(100)
@@ -292,11 +292,11 @@ def test_a_decompression_bomb_is_refused_early(codec: Silk, tmp_path: Path) -> N
     source.write_bytes(b"")
     audio.write(tmp_path / "long.flac", np.zeros(24_000 * 30, np.float32))
     content = (tmp_path / "long.flac").read_bytes()
-    source.write_bytes(content)  # 30 s of silence in some kilobytes
+    source.write_bytes(content)  # 30 s of silence in a few kilobytes
     assert len(content) < 50_000
     with pytest.raises(TooLongError, match="at most 5 s of audio; got at least 30"):
         filejobs.work(codec, job(source, "audio", "silk", max_s=5.0), lambda: False)
-    lying = bytearray(content)  # STREAMINFO: the 36-bit count of samples is 0, "not known"
+    lying = bytearray(content)  # Set the 36-bit number of samples in STREAMINFO to 0, which means unknown.
     lying[21] &= 0xF0
     lying[22:26] = bytes(4)
     source.write_bytes(lying)
@@ -416,7 +416,7 @@ def test_without_a_token_rebound_hosts_are_refused() -> None:
     for host in ("evil.example", "evil.example:8000", "127.0.0.1.evil.example", "[", "", "192.168.1.2:8000"):
         with pytest.raises(access.DeniedError, match="localhost"):
             access.check(None, {"host": host})
-    access.check(None, {"host": "192.168.1.2:8000"}, loopback=False)  # --no-token on an address of the network
+    access.check(None, {"host": "192.168.1.2:8000"}, loopback=False)  # --no-token on a network address
 
 
 def test_invalid_settings_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -432,7 +432,7 @@ def test_invalid_settings_are_refused(tmp_path: Path, monkeypatch: pytest.Monkey
     with pytest.raises(ArgumentError):
         Limits(duration_s=float("nan"))
     monkeypatch.setenv("SILK_TOKEN", "short")
-    with pytest.raises(ArgumentError, match=r"at least 16 characters.* its length is 5.* openssl rand -hex 32"):
+    with pytest.raises(ArgumentError, match=r"at least 16 characters.* got 5 characters.* openssl rand -hex 32"):
         read_token(None)
     monkeypatch.delenv("SILK_TOKEN")
     assert read_token(None) is None
@@ -447,7 +447,7 @@ def test_invalid_settings_are_refused(tmp_path: Path, monkeypatch: pytest.Monkey
     assert read_token(file) == "0123456789abcdef"
 
 
-def test_a_line_of_log_is_one_object() -> None:
+def test_a_log_line_is_one_json_object() -> None:
     record = logging.LogRecord("n", logging.INFO, "f", 1, "a %s", ("b\nc",), None)
     record.client = "1.2.3.4"
     token = logs.request_id.set("id7")

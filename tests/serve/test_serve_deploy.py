@@ -1,4 +1,4 @@
-"""Test the deployment of the server: container, systemd unit, documentation."""
+"""Test the deployment of the server: container, systemd unit and documentation."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def test_the_image_installs_only_hashed_packages() -> None:
     locks = [re.search(r"--require-hashes --only-binary :all: -r (\S+)", options) for options in installs]
     assert all(lock or "--no-deps --no-index" in options for lock, options in zip(locks, installs, strict=True))
     assert [lock.group(1) for lock in locks if lock] == ["image.txt", "image-build.txt"]
-    assert set(re.findall(r"^FROM (\S+)", text, re.MULTILINE)) == {"${PYTHON_IMAGE}"}  # so that a digest can be given
+    assert set(re.findall(r"^FROM (\S+)", text, re.MULTILINE)) == {"${PYTHON_IMAGE}"}  # allows users to pass a digest
     assert "--build-arg PYTHON_IMAGE=" in DOCUMENT
 
 
 def test_the_locks_are_complete_and_match_the_constraints() -> None:
-    """The files of `make lock` have every direct requirement, with the versions of constraints.txt."""
+    """Check that the files from `make lock` have every direct requirement, with the versions in constraints.txt."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     wanted = project["project"]["dependencies"] + project["project"]["optional-dependencies"]["serve"]
     pinned = pins(ROOT / "constraints.txt")
@@ -58,7 +58,7 @@ def test_the_locks_are_complete_and_match_the_constraints() -> None:
 
 
 def test_the_packages_of_the_site_are_locked() -> None:
-    """They have hashes, and the versions of constraints.txt where it names them."""
+    """Check that the packages have hashes, and the versions in constraints.txt if it lists them."""
     pinned, lock = pins(ROOT / "constraints.txt"), pins(ROOT / "requirements" / "docs.txt")
     assert {"mkdocs", "mkdocs-material", "mkdocstrings-python"} <= lock.keys()
     assert {name: version for name, version in lock.items() if pinned.get(name, version) != version} == {}
@@ -68,7 +68,7 @@ def test_the_packages_of_the_site_are_locked() -> None:
 
 
 def normal(name: str) -> str:
-    """Return the normalised name of a package."""
+    """Return the normalized name of a package."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 

@@ -252,7 +252,7 @@ def test_the_javascript_example(server: Server, codec: Silk, speech: Any) -> Non
 
 @pytest.mark.browser
 def test_the_page_with_a_microphone(server: Server) -> None:
-    """Open examples/stream.html in a browser. The input of the microphone is encoded, decoded and played."""
+    """Check that examples/stream.html encodes, decodes and plays the input of the microphone."""
     playwright = pytest.importorskip("playwright.sync_api", reason="needs the extra [dev]: playwright")
     if chromium.CHROMIUM is None:
         pytest.skip("needs Chromium: apt-get install chromium")
@@ -303,7 +303,7 @@ AudioBufferSourceNode.prototype.start = function (...when) {
 
 class Quiet(SimpleHTTPRequestHandler):
     def log_message(self, format: str, *arguments: object) -> None:
-        """Nothing."""
+        """Log nothing."""
 
 
 def test_openapi_matches_the_server(server: Server) -> None:

@@ -1,12 +1,15 @@
-"""Create a corpus of speech tokens with `tokenize` and read it with `read` (extra [corpus]; [ray] for clusters).
+"""Create a corpus of speech tokens with `tokenize`, and read it with `read`.
+
+This package needs the extra [corpus]. Clusters also need [ray].
 
 items, sources      recordings: folders, manifests, Lhotse cuts, WebDataset tars, Hugging Face datasets
-plan                the recordings of each shard, fixed before encoding
-shard, rows         the unit of work: recordings -> codec -> a Parquet file or a tar, with reproducible bytes
+plan                the assignment of recordings to shards, fixed before encoding
+shard, rows         the unit of work: recordings -> codec -> Parquet file or tar, with reproducible bytes
 local, ray          the engines: processes on this machine, or a cluster
-ledger, tokenizing  the finished shards, resuming an interrupted run, the report
-checking            the check that a corpus is complete and undamaged
-reading             reading rows; detokenizing: decoding them to sound files
+ledger, tokenizing  the list of finished shards, resuming of interrupted runs, and the report
+checking            a check whether a corpus is complete and undamaged
+reading             access to rows
+detokenizing        decoding of rows to audio files
 
 docs/corpus.md describes the format and the guarantees. Submodules are imported on first use.
 """

@@ -1,9 +1,9 @@
-"""Read Hugging Face datasets from disk: Arrow files of `Dataset.save_to_disk`, and Parquet files as on the hub.
+"""Read Hugging Face datasets from Arrow files that `Dataset.save_to_disk` wrote, and from Parquet files.
 
 Both have an Audio column, which is a struct of bytes and path.
 
-This module reads memory-mapped files with pyarrow and does not need `datasets`. It validates each Arrow file completely
-once, before it uses any offset.
+This module maps the files into memory with pyarrow and does not need `datasets`. It validates each Arrow file once and
+completely before it uses any offset.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from typing import Any
 from silkcodec.corpus.items import Item, Refusal, Refused, below, find, meta, refused
 from silkcodec.errors import ArgumentError, import_extra
 
-STATE, SPLITS = "state.json", "dataset_dict.json"  # Index files of one dataset and of several splits.
+STATE, SPLITS = "state.json", "dataset_dict.json"  # index files of a single dataset and of a dataset with splits
 
 
 def require(what: str) -> Any:
-    """Import and return pyarrow. Raises MissingExtraError; its message starts with `what`."""
+    """Import and return pyarrow. Raises MissingExtraError with a message that starts with `what`."""
     return import_extra("pyarrow", what, "corpus")
 
 
@@ -37,7 +37,7 @@ def items(folder: str, label: str, root: int, allow_outside: bool) -> Iterator[I
     """Yield the recordings of all splits of a dataset.
 
     Args:
-        label: prefix of the paths of rows, "" or "name/".
+        label: prefix for the paths of rows, "" or "name/".
 
     Raises:
         ArgumentError: the dataset is damaged, or has no Audio column. MissingExtraError: pyarrow is not installed.
@@ -84,7 +84,7 @@ def _item(
 
 
 def _strings(folder: str, name: str, key: str, inner: str | None, allow_outside: bool) -> list[str]:
-    """Return a list of names from one of the dataset's JSON files."""
+    """Return a list of names from a JSON file of the dataset."""
     file = os.path.join(folder, name)
     try:
         file, _ = find(name, folder, allow_outside, file)
@@ -95,19 +95,21 @@ def _strings(folder: str, name: str, key: str, inner: str | None, allow_outside:
             return names
     except (Refusal, OSError, ValueError, RecursionError, KeyError, TypeError):
         pass
-    raise ArgumentError(f"A dataset must be complete, as save_to_disk writes it; '{file}' is missing or damaged.")
+    raise ArgumentError(
+        f"Cannot read the dataset: '{file}' is missing or damaged. Save the dataset again with save_to_disk."
+    )
 
 
 @lru_cache(maxsize=2)
 def _batches(file: str) -> list[Any]:
-    """Return the record batches of an Arrow file. The file is memory-mapped, so data is loaded only on access."""
+    """Return the record batches of an Arrow file. The file is mapped into memory, so data is loaded only on access."""
     pyarrow = require("A Hugging Face dataset")
     try:
         with pyarrow.ipc.open_stream(pyarrow.memory_map(file)) as reader:
             batches = list(reader)
         for batch in batches:
-            batch.validate(full=True)  # Otherwise a forged offset could read arbitrary memory.
-            _audio_column(batch.schema)  # The names of columns and of their fields may not be UTF-8.
+            batch.validate(full=True)  # Otherwise, a forged offset could read arbitrary memory.
+            _audio_column(batch.schema)  # The names of columns and fields can be invalid UTF-8.
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         reason = str(error).splitlines()[0]
         raise ArgumentError(f"'{file}' cannot be read as an Arrow file written by save_to_disk: {reason}") from error
@@ -115,10 +117,10 @@ def _batches(file: str) -> list[Any]:
 
 
 def _rows(batch: Any, file: str) -> Iterator[dict[str, Any]]:
-    """Yield each row of a batch as its plain columns and "sound", which is the path and whether it has bytes."""
+    """Yield each row of a batch as a dict of plain columns. "sound" holds the path and whether there are bytes."""
     column = _audio_column(batch.schema)
     if column is None:
-        raise ArgumentError(f"A dataset must have an Audio column (bytes, path); '{file}' has {batch.schema.names}.")
+        raise ArgumentError(f"A dataset must have an Audio column (bytes, path); got {batch.schema.names} in '{file}'.")
     plain = _plain_columns(batch.schema)
     sounds = batch.column(column)
     has_bytes, paths = sounds.field("bytes").is_valid().to_pylist(), sounds.field("path").to_pylist()
@@ -143,7 +145,7 @@ def _plain(value: Any) -> Any:
 
 
 def _audio_column(schema: Any) -> str | None:
-    """Return the first column that is a struct of bytes and path."""
+    """Return the name of the first column that is a struct of bytes and path, or None."""
     for name, kind in zip(schema.names, schema.types, strict=True):
         if hasattr(kind, "num_fields") and {kind.field(i).name for i in range(kind.num_fields)} >= {"bytes", "path"}:
             return str(name)
@@ -162,10 +164,12 @@ def parquet_items(
     """Yield the recordings of a Parquet file without reading their bytes.
 
     A row without bytes is therefore rejected only when it is encoded. The column statistics are not read either,
-    because some damaged statistics crash PyArrow.
+    because some damaged statistics crash pyarrow.
 
     Args:
-        file: file to open. place, root: as in `Item`. shown: prefix of the paths of rows.
+        file: file to open.
+        place, root: see `Item`.
+        shown: prefix for the paths of rows.
 
     Raises:
         ArgumentError: the file is damaged, or has no Audio column.
@@ -175,7 +179,7 @@ def parquet_items(
     audio = _audio_column(opened.schema_arrow)
     if audio is None:
         named = opened.schema_arrow.names
-        raise ArgumentError(f"A Parquet input must have an Audio column (bytes, path); '{shown}' has {named}.")
+        raise ArgumentError(f"A Parquet input must have an Audio column (bytes, path); got {named} in '{shown}'.")
     plain, number = _plain_columns(opened.schema_arrow), 0
     stem = os.path.splitext(place)[0]
     with _readable(file):
@@ -193,7 +197,7 @@ def parquet_items(
 
 
 def parquet(file: str) -> Any:
-    """Open a Parquet file, memory-mapped. Call this function inside `readable`."""
+    """Open a Parquet file, mapped into memory. Call this function inside `readable`."""
     require("A Parquet dataset")
     from pyarrow import parquet  # type: ignore[import-untyped]
 
@@ -202,7 +206,7 @@ def parquet(file: str) -> Any:
 
 @contextmanager
 def readable(message: str) -> Iterator[None]:
-    """Convert the errors of Arrow and Python for a damaged Parquet file to ArgumentError with this message."""
+    """Convert errors that a damaged Parquet file causes to ArgumentError with this message."""
     arrow = require("A Parquet dataset").ArrowException
     try:
         yield
@@ -217,7 +221,7 @@ def _readable(file: str) -> AbstractContextManager[None]:
 
 @lru_cache(maxsize=1)
 def _group_sounds(file: str, group: int) -> Any:
-    """Return the sounds of a row group. The result is cached, because adjacent rows are encoded in sequence."""
+    """Return the audio bytes of a row group. The result is cached, because adjacent rows are encoded in sequence."""
     with _readable(file):
         opened = parquet(file)
         audio = _audio_column(opened.schema_arrow)
@@ -225,15 +229,18 @@ def _group_sounds(file: str, group: int) -> Any:
 
 
 def content(file: str, at: tuple[int, int], kind: str = "arrow") -> bytes:
-    """Return the sound bytes of a row, by its batch or row group and its row. Raises Refusal if they are missing."""
+    """Return a row's audio bytes. `at` is (batch or row group, row). Raises Refusal if there are none."""
     if kind == "parquet":
         sounds = _group_sounds(file, at[0])
         found = sounds[at[1]].as_py() if at[1] < len(sounds) else None
         if found is None:
-            raise Refusal("row", f"Row {at[1]} of row group {at[0]} in '{file}' must have bytes; a path is not enough.")
+            raise Refusal(
+                "row",
+                f"A row must have bytes in its Audio column; row {at[1]} of row group {at[0]} in '{file}' has none.",
+            )
         return bytes(found)
     batches = _batches(file)
     if not (at[0] < len(batches) and at[1] < batches[at[0]].num_rows):
-        raise Refusal("missing", f"Row {at[1]} of batch {at[0]} in '{file}' is missing; the dataset has changed.")
+        raise Refusal("missing", f"The dataset has changed: row {at[1]} of batch {at[0]} in '{file}' is missing.")
     sounds = batches[at[0]].column(_audio_column(batches[at[0]].schema))
     return bytes(sounds.field("bytes")[at[1]].as_py())

@@ -16,8 +16,8 @@ def check(folder: str | os.PathLike[str]) -> dict[str, Any]:
     """Check every shard of a corpus against the plan, the ledger and the checksums of its rows.
 
     Returns:
-        A dict. shards: number of shards in the plan. rows: number of rows in the valid shards. problems:
-        {"file", "problem"} for each missing or damaged shard.
+        A dict with "shards", the number of shards in the plan; "rows", the number of rows in valid shards; and
+        "problems", a list with {"file", "problem"} for each missing or damaged shard.
 
     Raises:
         ArgumentError: the folder has no plan. OutputError: the plan or the ledger cannot be read.
@@ -25,7 +25,7 @@ def check(folder: str | os.PathLike[str]) -> dict[str, Any]:
     folder = Path(folder)
     header = read_header(folder)
     if header is None:
-        raise ArgumentError(f"--check needs a folder that silk tokenize wrote; '{folder}' has no plan.json.")
+        raise ArgumentError(f"--check needs a folder that silk tokenize wrote; there is no plan.json in '{folder}'.")
     records = ledger.read(folder, str(header["hash"]))
     n_shards, n_rows = count_shards(folder), 0
     problems = []

@@ -1,4 +1,4 @@
-"""Decode rows of a corpus to sound files with `detokenize`."""
+"""Decode rows of a corpus to audio files with `detokenize`."""
 
 from __future__ import annotations
 
@@ -28,28 +28,31 @@ def detokenize(
     subtype: str | None = None,
     rescale: bool = False,
 ) -> list[tuple[Row, str, audio.Writer]]:
-    """Decode rows, selected by id or by number, to sound files.
+    """Decode rows to audio files. Rows are selected by id or by number.
 
     Args:
         folder: folder of the corpus.
-        output: a sound file for one row, a folder for several. In a folder, a row is ID.wav, where "_" replaces the
+        output: an audio file for one row, or a folder for several. In a folder, a row is named ID.wav. "_" replaces
             characters that are unsafe in file names.
-        codec: codec name, as accepted by `load`; None: the codec of the corpus's plan, if it is a built-in codec
-            without a source.
-        subtype, rescale: options of the sound files; see `audio.Writer`.
+        ids, numbers: ids and numbers of the rows.
+        codec: codec name, as accepted by `load`; None: the codec in the corpus's plan, which must be built in.
+        overwrite: replace existing files.
+        partial: accept an unfinished corpus.
+        subtype, rescale: options for the audio files; see `audio.Writer`.
 
     Returns:
-        Each row, the path of its file, and the written file with its number of clipped samples.
+        For each row: the row, the path of its file, and the closed writer, which has the number of clipped samples.
 
     Raises:
-        ArgumentError: a row does not exist, or `codec` is needed. OutputError: a file cannot be written.
+        ArgumentError: a row does not exist, or `codec` is needed.
+        OutputError: a file cannot be written.
         TokensError: the corpus was encoded with other weights.
     """
     corpus = Corpus(folder, partial=partial, verify=True)
     rows = list(corpus.find(ids).values()) if ids else []
     for number in numbers:
         if not -len(corpus) <= number < len(corpus):
-            raise ArgumentError(f"--row must be 0..{len(corpus) - 1} for '{folder}'; got {number}.")
+            raise ArgumentError(f"--row must be between 0 and {len(corpus) - 1} for '{folder}'; got {number}.")
         rows.append(corpus[number])
     if not rows:
         raise ArgumentError("Select at least one row with --id or --row.")
@@ -57,14 +60,14 @@ def detokenize(
     if len(rows) > 1 or Path(output).is_dir() or os.fspath(output).endswith(("/", os.sep)):
         targets = [Path(output) / f"{_file_name(row.id)}.wav" for row in rows]
         if len(set(targets)) < len(targets):
-            raise ArgumentError("The ids of the rows must give different file names; decode these rows one by one.")
+            raise ArgumentError("Two of these ids give the same file name. Decode the rows one by one.")
     for target in targets:
         audio.output_format(target, subtype)
         check_output(target, overwrite=overwrite)
     name = codec or codec_of(folder) or rows[0].tokens.codec.partition("@")[0]
-    if codec is None and not is_built_in(name):  # An untrusted corpus must not choose which code is loaded.
+    if codec is None and not is_built_in(name):  # An untrusted corpus must not decide which code is loaded.
         raise ArgumentError(
-            f"'{folder}' names the codec {name[:80]!r}, which is not built in. Pass it with --codec to load it."
+            f"The codec of '{folder}' must be built in; got {name[:80]!r}. If you trust it, pass it with --codec."
         )
     decoder = load_codec(name, "cpu")
     done = []
@@ -77,5 +80,5 @@ def detokenize(
 
 
 def _file_name(id: str) -> str:
-    """Convert an id to a safe file name: letters, digits and a few other characters, never a path or a hidden file."""
+    """Convert an id to a file name that is neither a path nor hidden."""
     return re.sub(r"[^\w.,=+~#@-]", "_", id)[:200].lstrip(".") or "_"

@@ -1,6 +1,6 @@
-"""Describe the recordings to tokenise. An `Item` locates a recording, or a part of one, without reading it.
+"""Describe the recordings to tokenize. An `Item` locates a recording, or a part of a recording, without reading it.
 
-An item takes a few hundred bytes. It is stored in the plan and sent to workers as JSON without loss.
+An item takes a few hundred bytes. The plan stores items as JSON.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from typing import Any
 
 from silkcodec.errors import SilkError
 
-MAX_NAME = 1_000  # Maximum length of an id or a path, characters.
-MAX_META = 1 << 16  # Maximum length of the metadata of a recording, characters.
-MAX_SECONDS = 1e8  # About three years: a larger start or duration is an error.
+MAX_NAME = 1_000  # maximum length of an id or path in characters
+MAX_META = 1 << 16  # maximum length of a recording's metadata in characters
+MAX_SECONDS = 1e8  # about three years; a larger start or duration is an error
 
-REASONS = {  # Reasons for excluding a recording from the corpus.
+REASONS = {  # reasons for excluding a recording from the corpus
     "name": "its id or path has control characters, is not valid text, or is too long",
     "row": "its row has invalid or unsupported values",
     "outside": "its path is outside the folder of its input",
-    "missing": "there is no such file",
+    "missing": "its file does not exist",
     "changed": "its file was replaced or written to after the plan was made",
-    "unreadable": "it is not audio, damaged, truncated or empty, or needs ffmpeg",
+    "unreadable": "it is not audio, is damaged, truncated or empty, or needs ffmpeg",
     "too long": "it is longer than --max-hours-per-file",
     "codec": "the codec failed on it",
     "crash": "it crashed every process that encoded it",
@@ -34,7 +34,7 @@ REASONS = {  # Reasons for excluding a recording from the corpus.
 
 
 class Refusal(SilkError):
-    """Report one recording that cannot be used. The run continues with the others.
+    """Report a recording that cannot be used. The run continues with the next recording.
 
     Attributes:
         reason: one of `REASONS`.
@@ -48,18 +48,18 @@ class Refusal(SilkError):
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """Locate a recording, or a part of one.
+    """Locate a recording, or a part of a recording.
 
     Attributes:
         id: unique in the corpus.
-        path: path stored in the row, relative to its input, with "/". For a tar member: "speech.tar/a/b.flac".
+        path: path in the row, relative to the input, with "/", e.g. "speech.tar/a/b.flac" for a tar member.
         root: number of the input.
         place: file to open, relative to the root's folder (absolute only with --allow-outside).
-        kind: "file": a sound file; "tar", "arrow", "parquet": bytes within such a file.
-        at: for "tar", offset and size in bytes; for "arrow" and "parquet", the number of the batch or row group and
-            the number of the row in it.
-        start_s, duration_s: selected part, s; a duration of None extends to the end.
-        channel: channel of the file, counted from 0; None: the mean of all channels.
+        kind: "file" for an audio file; "tar", "arrow" or "parquet" for bytes within a file of that kind.
+        at: for "tar", the offset and size in bytes; for "arrow" and "parquet", the number of the batch or row group
+            and the number of the row in it.
+        start_s, duration_s: selected part in seconds. If the duration is None, the part extends to the end.
+        channel: channel to use, counted from 0; None: the mean of all channels.
         meta: JSON object of metadata: text, speaker, language, ...
         stamp: file size in bytes and modification time in ns when the plan was made; None: the file was missing.
     """
@@ -83,14 +83,14 @@ class Item:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Item:
-        """Return the item of a JSON object: the inverse of `to_json`."""
+        """Return the item for a JSON object. This is the inverse of `to_json`."""
         pairs = {key: tuple(values[key]) for key in ("at", "stamp") if values.get(key) is not None}
         return cls(**{**values, **pairs})
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Describe a rejected recording, which is one line of quarantine.jsonl."""
+    """Describe a rejected recording, as in a line of quarantine.jsonl."""
 
     id: str
     path: str
@@ -103,7 +103,7 @@ class Refused:
 
 
 def refused(id: str, path: str, refusal: Refusal) -> Refused:
-    """Return a `Refused` whose id and path are shortened and contain only printable characters."""
+    """Return a `Refused` with its texts shortened and escaped to printable characters."""
     safe = [_safe(text)[:MAX_NAME] for text in (id, path, " ".join(str(refusal).split()))]
     return Refused(safe[0], safe[1], refusal.reason, safe[2])
 
@@ -117,15 +117,15 @@ def check_names(item: Item) -> None:
     for what, text in (("id", item.id), ("path", item.path)):
         if not text or len(text) > MAX_NAME or not text.isprintable():
             shown = f"{len(text)} characters" if len(text) > MAX_NAME else repr(text)
-            raise Refusal("name", f"The {what} must be 1..{MAX_NAME} printable characters; got {shown}.")
+            raise Refusal("name", f"The {what} must have 1 to {MAX_NAME} printable characters; got {shown}.")
 
 
 class UniqueIds:
-    """Make ids unique in order of arrival: the second "a" becomes "a~2". Stores 8 bytes per id."""
+    """Make ids unique in order of arrival. The second "a" becomes "a~2". Each id takes 8 bytes of memory."""
 
     def __init__(self) -> None:
         self._seen: set[bytes] = set()
-        self._copies: Counter[str] = Counter()  # Only duplicate ids.
+        self._copies: Counter[str] = Counter()  # only duplicate ids
         self.n_renamed = 0
 
     def __call__(self, id: str) -> str:
@@ -139,7 +139,7 @@ class UniqueIds:
 
 
 def seconds(value: object, what: str) -> float | None:
-    """Convert a start or a duration of a manifest to seconds, or None if it is empty. Raises Refusal."""
+    """Convert a start or duration to a number of seconds, or to None if it is empty. Raises Refusal."""
     if value is None or value == "":
         return None
     try:
@@ -147,12 +147,12 @@ def seconds(value: object, what: str) -> float | None:
     except (ValueError, OverflowError):
         number = -1.0
     if not 0 <= number <= MAX_SECONDS or (what == "duration" and number == 0):
-        raise Refusal("row", f"The {what} must be 0..{MAX_SECONDS:g} seconds; got {str(value)[:40]!r}.")
+        raise Refusal("row", f"The {what} must be between 0 and {MAX_SECONDS:g} s; got {str(value)[:40]!r}.")
     return number
 
 
 def meta(columns: Mapping[str, object]) -> str | None:
-    """Return the metadata of a recording as a sorted JSON object, or None if there is none. Raises Refusal."""
+    """Return metadata as a sorted JSON object, or None if there is none. Raises Refusal if it is too long."""
     if not columns:
         return None
     text = json.dumps(columns, ensure_ascii=False, sort_keys=True)
@@ -162,10 +162,10 @@ def meta(columns: Mapping[str, object]) -> str | None:
 
 
 def below(place: str, folder: str, allow_outside: bool) -> str:
-    """Return a path of a manifest relative to the manifest's folder, with "/". Only the text is checked.
+    """Convert a path from an input to a path relative to the input's folder, with "/". Only the text is checked.
 
     Raises:
-        Refusal: the path leads out of that folder and `allow_outside` is False.
+        Refusal: the path leads out of the folder and `allow_outside` is False.
     """
     if "\0" in place:
         raise Refusal("name", f"The path must not contain a null character; got {place!r}.")
@@ -182,12 +182,12 @@ def below(place: str, folder: str, allow_outside: bool) -> str:
 
 
 def locate(item: Item, folder: str, allow_outside: bool) -> str:
-    """Return the file of an item, with links followed, and check that it has not changed since the plan.
+    """Follow links to an item's file and return its path. Check that the file is the one in the plan.
 
-    Call this function right before the file is opened and again after it is read.
+    Call this function immediately before opening the file and again after reading it.
 
     Raises:
-        Refusal: see `find`; or the file has changed since the plan was made.
+        Refusal: the file has changed since the plan was made, or `find` raises Refusal.
     """
     real, stamp = find(item.place, folder, allow_outside, item.path)
     if item.stamp is not None and stamp != item.stamp:
@@ -196,10 +196,16 @@ def locate(item: Item, folder: str, allow_outside: bool) -> str:
 
 
 def find(place: str, folder: str, allow_outside: bool, shown: str) -> tuple[str, tuple[int, int]]:
-    """Return a regular file of an input, with links followed, and its stamp: size in bytes, modification time in ns.
+    """Follow links to a regular file, and return its path and stamp.
 
     Args:
-        place: path relative to `folder`. shown: name of the file in messages.
+        place: path relative to `folder`.
+        folder: folder of the input.
+        allow_outside: allow files outside the folder.
+        shown: name of the file in error messages.
+
+    Returns:
+        The path, and the file's size in bytes and modification time in ns.
 
     Raises:
         Refusal: the file is missing or not a regular file, or a link leads out of the folder and `allow_outside` is
@@ -215,6 +221,6 @@ def find(place: str, folder: str, allow_outside: bool, shown: str) -> tuple[str,
         missing = isinstance(error, (FileNotFoundError, NotADirectoryError))
         reason = error.strerror or error
         raise Refusal("missing" if missing else "unreadable", f"'{shown}' cannot be read: {reason}.") from error
-    if not stat.S_ISREG(status.st_mode):  # Reading a pipe or a device may never end.
-        raise Refusal("unreadable", f"'{shown}' is not a regular file but a folder, a pipe or a device.")
+    if not stat.S_ISREG(status.st_mode):  # Reading from a pipe or a device may never end.
+        raise Refusal("unreadable", f"'{shown}' must be a regular file; it is a folder, a pipe or a device.")
     return real, (status.st_size, status.st_mtime_ns)

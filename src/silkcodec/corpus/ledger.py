@@ -1,10 +1,10 @@
-"""Record the result of each shard in the ledger. Each JSON line is synced after the file of its shard.
+"""Record the result for each shard in the ledger, a file of JSON lines.
 
-Only the main process of a run writes the ledger. A shard is complete if it has a ledger line and a file with that
-SHA-256. An incomplete line left by an interruption is removed and its shard is encoded again. This is safe because the
-file is always written before the line.
+Only the main process of a run writes the ledger. It writes a shard's line after the shard's file is on the disk. A
+shard is complete if it has a ledger line and its file has the SHA-256 in that line. If an interruption left an
+incomplete line, the next run removes the line and encodes the shard again.
 
-The ledger is the only record besides the shards. Every run ends by writing quarantine.jsonl and report.json from it.
+At the end of every run, quarantine.jsonl and report.json are written from the plan and the ledger.
 """
 
 from __future__ import annotations
@@ -25,13 +25,14 @@ Record = dict[str, Any]
 
 
 class Ledger:
-    """Open the ledger of an output folder for appending.
+    """Open an output folder's ledger for appending.
 
     Args:
-        plan: hash of the plan. Lines of other plans are ignored.
+        folder: output folder.
+        plan: hash of the plan. Lines with other hashes are ignored.
 
     Attributes:
-        records: records by shard number.
+        records: records of the complete shards, by shard number.
 
     Raises:
         OutputError: the ledger cannot be read or written.
@@ -53,7 +54,7 @@ class Ledger:
         self.records = {shard: record for shard, record in last.items() if problem(folder, record) is None}
 
     def add(self, record: Record) -> None:
-        """Append the record of a shard and sync it to the disk. Raises OutputError."""
+        """Append a shard's record, and sync it to the disk. Raises OutputError."""
         line = json.dumps({"plan": self._plan[:16], **record}, ensure_ascii=False).encode() + b"\n"
         try:
             at = self._file.seek(0, os.SEEK_END)
@@ -82,11 +83,11 @@ def _lines(content: bytes, plan: str) -> Iterator[Record]:
             if record.pop("plan") == plan[:16] and isinstance(record["shard"], int):
                 yield record
         except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
-            continue  # Its shard is encoded again.
+            continue  # The shard is encoded again.
 
 
 def read(folder: Path, plan: str) -> dict[int, Record]:
-    """Return the records of a folder's ledger by shard number, without checking the files. Raises OutputError."""
+    """Return the records in a folder's ledger by shard number, without checking the files. Raises OutputError."""
     try:
         content = (folder / NAME).read_bytes()
     except OSError as error:
@@ -95,7 +96,7 @@ def read(folder: Path, plan: str) -> dict[int, Record]:
 
 
 def problem(folder: Path, record: Record) -> str | None:
-    """Return the problem with a shard's file, or None if its size and SHA-256 match the ledger."""
+    """Return a description of the problem with a shard's file, or None if its size and SHA-256 are correct."""
     try:
         with open(folder / record["file"], "rb") as file:
             n_bytes = os.fstat(file.fileno()).st_size
@@ -112,7 +113,7 @@ def problem(folder: Path, record: Record) -> str | None:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Lock an output folder against a second run. The system releases the lock when this process ends.
+    """Lock an output folder against other runs. The system releases the lock when this process ends.
 
     Raises:
         OutputError: another run uses the folder.
@@ -131,6 +132,6 @@ def locked(folder: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise OutputError(f"Another run is using '{folder}'. Wait for it, or choose another output.") from error
-        except OSError:  # The file system has no locks.
+        except OSError:  # The file system does not support locks.
             pass
         yield

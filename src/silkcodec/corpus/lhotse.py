@@ -1,10 +1,9 @@
-"""Read Lhotse's cuts and recordings (JSON Lines of `CutSet.to_file` and `RecordingSet.to_file`) without Lhotse.
+"""Read cuts and recordings that Lhotse wrote with `CutSet.to_file` and `RecordingSet.to_file`, without using Lhotse.
 
 A MonoCut or MultiCut is a part of a file. A recording is a whole file.
 
-Two kinds of cuts are rejected one by one: cuts that need Lhotse (mixed or padded cuts, transforms such as a change of
-speed), and cuts whose audio is not in a file (URLs, shell commands, bytes in the manifest). Commands in a manifest are
-never run.
+Two kinds of cuts are rejected. Some need Lhotse: mixed and padded cuts, and transforms such as a change of speed.
+Others have no audio file but a URL, a shell command, or bytes in the manifest. Commands in a manifest are never run.
 https://lhotse.readthedocs.io/en/latest/cuts.html
 """
 
@@ -24,17 +23,21 @@ def is_cut(row: Mapping[str, Any]) -> bool:
 
 
 def part(cut: Mapping[str, Any]) -> tuple[str, dict[str, Any], dict[str, str]]:
-    """Convert a cut to (path of its file, fields of its `Item`, metadata).
+    """Convert a cut to the path of its file, fields of an `Item`, and metadata.
 
     Raises:
         Refusal: the cut needs Lhotse, or is damaged.
     """
     kind = cut.get("type")
     if kind not in ("MonoCut", "MultiCut"):
-        raise Refusal("row", f"A cut must be a MonoCut or a MultiCut; got '{str(kind)[:40]}'. Save its audio first.")
+        raise Refusal(
+            "row", f"A cut must be a MonoCut or a MultiCut; got '{str(kind)[:40]}'. Save the audio of this cut first."
+        )
     recording = cut.get("recording")
     if not isinstance(recording, dict):
-        raise Refusal("row", "A cut must have a recording; this cut has none, or only features.")
+        raise Refusal(
+            "row", "A cut must have a recording; this cut does not. Cuts that have only features cannot be used."
+        )
     _check_transforms(recording)
     source, channel = _source(recording.get("sources"), cut.get("channel"))
     fields = {
@@ -46,7 +49,7 @@ def part(cut: Mapping[str, Any]) -> tuple[str, dict[str, Any], dict[str, str]]:
 
 
 def is_recording(row: Mapping[str, Any]) -> bool:
-    """Return whether a line of a manifest is a recording of a RecordingSet."""
+    """Return whether a line of a manifest is a recording from a RecordingSet."""
     return isinstance(row.get("sources"), list) and "id" in row and "sampling_rate" in row
 
 
@@ -56,20 +59,20 @@ def whole(recording: Mapping[str, Any]) -> str:
     sources = recording["sources"]
     channels = sources[0].get("channels") if len(sources) == 1 and isinstance(sources[0], dict) else None
     if not isinstance(channels, list):
-        raise Refusal("row", f"A recording must consist of one file; got {len(sources)} sources.")
+        raise Refusal("row", f"A recording must have one source with a list of channels; got {len(sources)} sources.")
     return _source(sources, channels)[0]
 
 
 def _check_transforms(recording: Mapping[str, Any]) -> None:
-    """Raise Refusal for transforms that change the sound. Resampling is ignored, because the codec resamples anyway."""
+    """Raise Refusal for transforms other than resampling, which the codec does anyway."""
     transforms = recording.get("transforms") or []
     known = isinstance(transforms, list) and all(isinstance(one, dict) for one in transforms)
     if not known or any(one.get("name") != "Resample" for one in transforms):
-        raise Refusal("row", "A recording must not have transforms; save the transformed audio first.")
+        raise Refusal("row", "A recording must not have transforms. Save the transformed audio first.")
 
 
 def _source(sources: object, channel: object) -> tuple[str, int | None]:
-    """Return the file with the channels of a cut and the selected channel, where None selects all channels."""
+    """Return the path of the file with a cut's channels, and the selected channel. None selects all channels."""
     wanted = channel if isinstance(channel, list) else [0 if channel is None else channel]
     for source in sources if isinstance(sources, list) else []:
         held = source.get("channels") if isinstance(source, dict) else None
@@ -77,16 +80,16 @@ def _source(sources: object, channel: object) -> tuple[str, int | None]:
             continue
         if source.get("type") != "file" or not isinstance(source.get("source"), str) or not source["source"]:
             shown = str(source.get("type"))[:40]
-            raise Refusal("row", f"The recording of a cut must be a file; got the source type '{shown}'.")
+            raise Refusal("row", f"A recording must be a file; got the source type '{shown}'.")
         if len(wanted) == len(held):
             return source["source"], None
         if len(wanted) == 1:
             return source["source"], held.index(wanted[0])
-    raise Refusal("row", f"A cut must have one channel or all channels of one file; got {str(channel)[:40]}.")
+    raise Refusal("row", f"A cut must have one or all of the channels of one file; got {str(channel)[:40]}.")
 
 
 def _known(supervisions: object) -> dict[str, str]:
-    """Return the joined texts, and the other columns (such as speaker) if they are equal in all supervisions."""
+    """Return the joined texts, and the other columns whose values are equal in all supervisions."""
     rows: Sequence[Any] = supervisions if isinstance(supervisions, list) else []
     known: dict[str, str] = {}
     for column in SUPERVISION_COLUMNS:

@@ -1,8 +1,8 @@
-"""Encode shards on one machine, in processes that each have a codec and one thread.
+"""Encode shards on one machine, in processes with one codec and one thread each.
 
-If a process crashes (out of memory, or a bug in a codec), a new process encodes its shard again. A process reports the
-number of each recording before it reads it, which identifies the recording that caused a crash. After three crashes,
-that recording is rejected and the other recordings of its shard are encoded.
+If a process crashes (out of memory, or a bug in a codec), a new process encodes its shard again. Processes report the
+number of each recording before they read it, which identifies the recording that caused a crash. A recording that
+caused three crashes is rejected, and the other recordings in its shard are encoded.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from silkcodec.corpus.shard import Record, ShardJob, check_worker, load_codec, t
 from silkcodec.errors import SilkError
 from silkcodec.parallel.worker_process import WorkerExited, WorkerProcess
 
-MAX_CRASHES = 3  # Maximum crashes per recording; fewer can be coincidence.
+MAX_CRASHES = 3  # A recording is rejected after this number of crashes. Fewer can be a coincidence.
 
 Starts = Callable[[int], None]
-"""Progress callback; receives the number of recordings that were started since the last call."""
+"""Progress callback, which receives the number of recordings started since the last call."""
 
 
 def tokenize(job: ShardJob, plan: Plan, todo: Sequence[int], n_workers: int, starts: Starts) -> Iterator[Record]:
-    """Yield the records of the shards in `todo` in order of completion.
+    """Encode the shards in `todo`, and yield their records in order of completion.
 
     Raises:
-        SilkError: a worker failed and no single recording is the cause.
+        SilkError: a worker failed for a reason other than a single recording.
     """
     waiting = deque(todo)
-    crashed: dict[int, dict[int, str]] = {}  # Shard -> item -> description of the crash.
+    crashed: dict[int, dict[int, str]] = {}  # shard -> item -> description of the crash
     n_crashes: Counter[tuple[int, int]] = Counter()
     workers: list[_Worker] = []
 
@@ -83,7 +83,9 @@ class _Worker:
     """Control a process that encodes shards.
 
     Attributes:
-        ready: whether the codec is loaded. shard: shard in progress. item: number of the current recording.
+        ready: whether the codec is loaded.
+        shard: shard in progress.
+        item: number of the current recording.
     """
 
     def __init__(self, job: ShardJob) -> None:
@@ -99,7 +101,7 @@ class _Worker:
         self._process.send((shard, crashed))
 
     def answer(self) -> int | Record | bool:
-        """Return the number of a started recording, the record of a finished shard, or True if the worker is ready.
+        """Return the number of a started recording, the record of a finished shard, or True when the worker is ready.
 
         Raises:
             WorkerExited: the process has exited.
@@ -119,7 +121,7 @@ class _Worker:
 
 
 def _serve(tasks: Connection, job: ShardJob) -> None:
-    """Run the loop of a worker until the parent closes the connection or ends."""
+    """Run a worker's loop until the parent closes the connection or exits."""
     signal.signal(signal.SIGTERM, _terminate)
     one_thread()
     codec = load_codec(job.codec, job.settings.provider)
@@ -131,10 +133,10 @@ def _serve(tasks: Connection, job: ShardJob) -> None:
 
 
 def _terminate(*_: Any) -> None:
-    raise SystemExit(128 + signal.SIGTERM)  # Unwinds every `with`, which removes the unfinished shard.
+    raise SystemExit(128 + signal.SIGTERM)  # leaves every `with` block, which removes the unfinished shard
 
 
 def one_thread() -> None:
-    """Limit baseline codecs to one thread. Call this before their libraries are imported; see shard.py."""
+    """Limit baseline codecs to one thread, for the reason in shard.py. Call this before importing their libraries."""
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = "1"

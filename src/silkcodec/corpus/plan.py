@@ -1,11 +1,11 @@
 """Assign recordings to shards in a plan, which is fixed before any recording is encoded.
 
-    OUT/plan.jsonl   a line per shard, {"items": [...]}, and per rejected recording, {"refused": {...}}
-    OUT/plan.json    the settings, the counts, and the SHA-256 of settings and plan.jsonl; written last
+    OUT/plan.jsonl   {"items": [...]} for each shard, and {"refused": {...}} for each rejected recording
+    OUT/plan.json    the settings, the counts, and the SHA-256 of the settings and plan.jsonl; written last
 
-If the folder already has a plan, a run rebuilds the plan from the inputs and compares the hashes. It raises an error
-if the recordings, the codec, the weights or the settings differ. Items stay on the disk, so a plan needs memory only
-for the offsets of its shards and 8 bytes per id.
+If the folder already has a plan, a run makes the plan again from the inputs and compares the hashes. It raises an error
+if the recordings, the codec, the weights or the settings differ. Items stay on the disk. In memory, a plan holds only
+the offsets of its shards and 8 bytes per id.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from silkcodec.errors import ArgumentError, OutputError
 from silkcodec.output import replacing
 
 HEADER, BODY = "plan.json", "plan.jsonl"
-KIND, FORMAT = "silk corpus plan", 2  # Format 1 has no file stamps. Its shards can be read but not resumed.
+KIND, FORMAT = "silk corpus plan", 2  # Format 1 has no file stamps, so its runs cannot be resumed.
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,11 @@ class Facts:
     """Hold the codec properties that a corpus depends on.
 
     Attributes:
-        codec: name and hash of the weights, as stored in the tokens: "silk@0a1b2c3d4e5f".
-        streams: whether the codec encodes block by block. Other codecs need the whole wave in memory.
+        codec: codec name and hash of the weights, as stored in the tokens, e.g. "silk@0a1b2c3d4e5f".
+        sample_rate: sample rate in Hz.
+        codebook_sizes: size of each codebook.
+        frame_rates: frame rate of each codebook in Hz.
+        streams: whether the codec encodes block by block. Other codecs need a whole recording in memory.
     """
 
     codec: str
@@ -45,15 +48,17 @@ class Facts:
 
 @dataclass(frozen=True)
 class CorpusSettings:
-    """Hold the settings that determine the bytes of the shards, in addition to the recordings.
+    """Hold the settings that determine the bytes of the shards for given recordings.
 
     Attributes:
         file_format: "parquet" or "webdataset".
+        facts: properties of the codec.
         shard_items: number of recordings in a shard.
-        max_segment_s: maximum duration of a row, s. Longer recordings become several rows, each encoded separately.
-            None: one row per recording.
-        max_hours: maximum duration of one recording, hours.
+        max_segment_s: maximum duration of a row in seconds. A longer recording becomes several rows, which are encoded
+            separately. None: one row per recording.
+        max_hours: maximum duration of a recording in hours.
         provider: "cpu" or "cuda". The two round differently.
+        allow_outside: whether inputs may refer to files outside their folders.
     """
 
     facts: Facts
@@ -67,18 +72,20 @@ class CorpusSettings:
 
 @dataclass(frozen=True)
 class Shard:
-    """Hold the recordings that are encoded into one file. A shard is the unit of work."""
+    """Hold the recordings for one output file. A shard is the unit of work."""
 
     index: int
     items: tuple[Item, ...]
 
 
 class Plan:
-    """Read a plan that is stored on the disk.
+    """Read a plan from the disk.
 
     Attributes:
-        hash: SHA-256 of the settings and the body (plan.jsonl). n_items, n_refused: counts of recordings.
-        n_renamed: number of duplicate ids. counts: number of items by shard.
+        hash: SHA-256 of the settings and the body (plan.jsonl).
+        n_items, n_refused: number of accepted and of rejected recordings.
+        n_renamed: number of duplicate ids.
+        counts: number of items in each shard.
 
     Raises:
         OutputError: the body does not match the hash.
@@ -99,9 +106,7 @@ class Plan:
                     self.counts.append(len(json.loads(line)["items"]))
                 at += len(line)
         if digest.hexdigest() != self.hash:
-            raise OutputError(
-                f"'{self._body}' does not match its header, because it was changed. Choose another output."
-            )
+            raise OutputError(f"'{self._body}' was changed after the plan was made. Choose another output.")
 
     @property
     def n_shards(self) -> int:
@@ -109,7 +114,7 @@ class Plan:
         return len(self._offsets)
 
     def shard(self, index: int) -> Shard:
-        """Read shard `index`, 0..n_shards - 1, from the disk."""
+        """Read shard `index` from the disk."""
         with open(self._body, "rb") as file:
             file.seek(self._offsets[index])
             values = json.loads(file.readline())
@@ -124,14 +129,17 @@ class Plan:
 
 
 def make(folder: Path, found: Iterator[Item | Refused], settings: CorpusSettings, extra: Mapping[str, Any]) -> Plan:
-    """Write the plan of a folder, or return the existing plan if it is identical.
+    """Write a folder's plan, or return its existing plan if that is identical.
 
     Args:
+        folder: output folder.
         found: all recordings.
+        settings: settings of the corpus.
         extra: additional header fields for readers. The hash does not cover them.
 
     Raises:
-        ArgumentError: no recording can be used. OutputError: the folder has another plan, or cannot be written.
+        ArgumentError: no recording can be used.
+        OutputError: the folder has another plan, or cannot be written.
     """
     begun = read_header(folder)
     if begun is not None:
@@ -176,8 +184,8 @@ def make(folder: Path, found: Iterator[Item | Refused], settings: CorpusSettings
         changed = _first_change(folder / BODY, body)
         body.unlink()
     if not counts["n_items"]:
-        why = f"; {counts['n_refused']} were rejected, the first: {first.message}" if first else "."
-        raise ArgumentError(f"The inputs must have at least one recording; none can be used{why}")
+        why = f"; {counts['n_refused']} were rejected. The first error is: {first.message}" if first else "."
+        raise ArgumentError(f"The inputs do not contain a recording that can be used{why}")
     header = {"kind": KIND, "format": FORMAT, "hash": digest.hexdigest(), **counts, "n_renamed": ids.n_renamed}
     if begun is None:
         header |= {"settings": asdict(settings), **extra}
@@ -185,14 +193,14 @@ def make(folder: Path, found: Iterator[Item | Refused], settings: CorpusSettings
             file.write((json.dumps(header, indent=1, ensure_ascii=False) + "\n").encode())
     elif begun["hash"] != header["hash"]:
         raise OutputError(
-            f"'{folder}' was started with other recordings ({begun['n_items']}, now {counts['n_items']}, or other"
-            f" names, order, parts or contents{changed or ''}). Restore the inputs, or choose another output."
+            f"'{folder}' was started with other recordings{changed or ''}. It had {begun['n_items']}; got"
+            f" {counts['n_items']}. Restore the inputs, or choose another output."
         )
     return Plan(folder, header, settings)
 
 
 def read_header(folder: Path) -> dict[str, Any] | None:
-    """Return the header of a folder's plan, or None if there is no plan. Raises OutputError if it is damaged."""
+    """Return the header of a folder's plan, or None if there is no plan. Raises OutputError if the plan is damaged."""
     try:
         header = json.loads((folder / HEADER).read_text(encoding="utf-8"))
         if header["kind"] == KIND and header["format"] in (1, FORMAT) and isinstance(header["settings"]["facts"], dict):
@@ -201,11 +209,11 @@ def read_header(folder: Path) -> dict[str, Any] | None:
         return None
     except (OSError, ValueError, RecursionError, KeyError, TypeError):
         pass
-    raise OutputError(f"'{folder / HEADER}' is not a plan of this version of Silk. Choose another output.")
+    raise OutputError(f"'{folder / HEADER}' is damaged, or is from another version of Silk. Choose another output.")
 
 
 def count_shards(folder: Path) -> int:
-    """Return the number of shards in the plan of a folder. Raises OutputError if its body cannot be read."""
+    """Return the number of shards in a folder's plan. Raises OutputError if plan.jsonl cannot be read."""
     try:
         with open(folder / BODY, "rb") as file:
             return sum(line.startswith(b'{"items":') for line in file)
@@ -214,7 +222,7 @@ def count_shards(folder: Path) -> int:
 
 
 def _check_settings(folder: Path, begun: Mapping[str, Any], settings: CorpusSettings) -> None:
-    """Compare the settings with those of the plan before the inputs are read. Raises OutputError if one differs."""
+    """Compare the settings with the plan's before the inputs are read. Raises OutputError if one differs."""
     now = json.loads(_line(asdict(settings)))
     then = begun["settings"]
     pairs = [(key, then["facts"].get(key), value) for key, value in now["facts"].items()]
@@ -226,7 +234,7 @@ def _check_settings(folder: Path, begun: Mapping[str, Any], settings: CorpusSett
 
 
 def _first_change(old: Path, new: Path) -> str | None:
-    """Return a message part that names the first recording that differs between two plans, or None if unknown."""
+    """Return a phrase that names the first recording that differs between two plans, or None if it is unknown."""
     with open(old, "rb") as then, open(new, "rb") as now:
         for before, after in zip(then, now, strict=False):
             if before == after:
@@ -234,7 +242,7 @@ def _first_change(old: Path, new: Path) -> str | None:
             with suppress(ValueError, LookupError, TypeError, StopIteration, RecursionError):
                 pairs = zip(json.loads(before)["items"], json.loads(after)["items"], strict=False)
                 path = next(str(item["path"]) for known, item in pairs if known != item)
-                return f"; the first is '{path}'"
+                return f", the first of which is '{path}'"
             return None
     return None
 
@@ -245,7 +253,7 @@ def _line(values: Mapping[str, Any]) -> bytes:
 
 
 def folder_for(path: str | os.PathLike[str]) -> Path:
-    """Return the output folder and create it if necessary. Raises OutputError if other data uses the folder."""
+    """Return the output folder, and create it if necessary. Raises OutputError if it contains other data."""
     folder = Path(path)
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"The output must be a folder; '{folder}' is a file.")

@@ -1,9 +1,9 @@
-"""Encode shards on a cluster with Ray actors, which each have a codec and call `tokenize_shard`.
+"""Encode shards on a cluster with Ray actors. Each actor has a codec and calls `tokenize_shard`.
 
-The engine uses actors instead of a Ray Data pipeline. The plan and the ledger already define the shards and their
-completion, and messages contain only names and counts, so Ray has no data to split, buffer or spill. All machines must
-access the inputs and the output under the same paths (a network file system). If an actor crashes, a new one encodes
-its shard again.
+The engine uses actors instead of a Ray Data pipeline. The plan defines the shards, and the ledger lists the finished
+ones. Messages contain only names and counts, so Ray has no data to split, buffer or spill. All machines must have
+access to the inputs and the output under the same paths, e.g. on a network file system. If an actor crashes, a new
+actor encodes its shard again.
 
 Only this module imports ray.
 """
@@ -20,7 +20,7 @@ from silkcodec.corpus.plan import Plan, Shard
 from silkcodec.corpus.shard import Record, ShardJob, check_worker, load_codec, tokenize_shard
 from silkcodec.errors import ArgumentError, SilkError, import_extra
 
-OBJECT_STORE_BYTES = 80 * 1024 * 1024  # Ray's minimum, because shards are written to disk directly.
+OBJECT_STORE_BYTES = 80 * 1024 * 1024  # Ray's minimum, which is enough because actors write shards to the disk
 
 
 class _Tokenizer:
@@ -33,7 +33,7 @@ class _Tokenizer:
         self._job = job
 
     def tokenize(self, shard: Shard) -> Record | SilkError:
-        """Return the record of a shard. A SilkError is returned as a value, so that Ray does not wrap it."""
+        """Encode a shard and return its record. A SilkError is returned, because Ray would wrap a raised one."""
         try:
             return tokenize_shard(self._codec, shard, self._job)
         except SilkError as error:
@@ -43,21 +43,26 @@ class _Tokenizer:
 def require() -> Any:
     """Import and return ray with its usage statistics disabled. Raises MissingExtraError."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # The future default; avoids a warning.
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # Ray's future default, which avoids a warning
     return import_extra("ray", "The engine 'ray'", "ray")
 
 
 def tokenize(
     job: ShardJob, plan: Plan, todo: Sequence[int], n_workers: int, starts: Starts, *, address: str | None, gpus: float
 ) -> Iterator[Record]:
-    """Yield the records of the shards in `todo` in order of completion.
+    """Encode the shards in `todo`, and yield their records in order of completion.
 
     Args:
-        address: address of a cluster ("auto": the cluster of this machine); None: start Ray here for this run.
+        job: settings for the workers.
+        plan: plan of the corpus.
+        todo: numbers of the shards.
+        n_workers: number of actors.
+        starts: progress callback.
+        address: address of a cluster; "auto": the cluster that runs on this machine; None: start Ray for this run.
         gpus: number of GPUs per actor, with --provider cuda.
 
     Raises:
-        SilkError: a worker failed, or one shard crashed three workers.
+        SilkError: a worker failed, or a shard crashed three workers.
         ArgumentError: there is no cluster at the address.
     """
     ray = require()
@@ -94,7 +99,7 @@ def _run(
 ) -> Iterator[Record]:
     Actor = ray.remote(num_cpus=1, num_gpus=gpus)(_Tokenizer)
     n_crashes: Counter[int] = Counter()
-    working: dict[Any, tuple[Any, int]] = {}  # Pending result -> (actor, shard).
+    working: dict[Any, tuple[Any, int]] = {}  # pending result -> (actor, shard)
 
     def assign(actor: Any) -> None:
         if waiting:
@@ -116,7 +121,7 @@ def _run(
             if n_crashes[index] >= MAX_CRASHES:
                 raise SilkError(
                     f"Shard {index} crashed {MAX_CRASHES} workers. Run the same command with --engine local, which"
-                    " finds and quarantines the recording that causes this."
+                    " finds the recording that causes the crash and puts it into quarantine."
                 ) from error
             waiting.appendleft(index)
             actor = Actor.remote(job)

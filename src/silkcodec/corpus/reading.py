@@ -1,4 +1,4 @@
-"""Read the rows of a corpus in order, by number, or by id.
+"""Read rows of a corpus in order, by number, or by id.
 
 from silkcodec import corpus
 for row in corpus.read("out"):
@@ -24,25 +24,26 @@ from silkcodec.corpus.rows import FORMAT, METADATA_KEY, ROWS_KEY, Row, checksum
 from silkcodec.errors import ArgumentError, TokensError
 from silkcodec.tokens import Tokens
 
-COLUMNS = ("id", "path", "start", "n_samples", "meta", "checksum")  # Columns of a row except its codes.
+COLUMNS = ("id", "path", "start", "n_samples", "meta", "checksum")  # all columns except the codes
 NAME = re.compile(r"tokens-(\d+)-of-(\d+)\.(parquet|tar)")
 
 
 class Corpus:
-    """Give access to the rows in a folder of shards. `read` returns this class.
+    """Access the rows in a folder of shards. `read` returns an instance of this class.
 
-    Iteration keeps one row group in memory. With `corpus[i]` and `len(corpus)`, a corpus is a map-style dataset of
-    PyTorch, which a DataLoader can shuffle and distribute to its workers. In shuffled order, each access reads a whole
-    row group.
+    Iteration keeps one row group in memory. A corpus supports `corpus[i]` and `len(corpus)`, so it can be used as a
+    map-style dataset in PyTorch. A DataLoader can shuffle it and distribute it to workers. In shuffled order, each
+    access reads a whole row group.
 
     Args:
         folder: folder of the shards.
-        part, parts: read only every parts-th shard, starting at number part, e.g. (rank, world size).
-        partial: accept an unfinished corpus and read its existing shards.
-        verify: check every row against its checksum and raise an error if it is damaged. False is slightly faster.
+        part, parts: read only every `parts`-th shard, starting with shard `part`. In distributed training, pass the
+            rank and the world size.
+        partial: accept an unfinished corpus, and read its existing shards.
+        verify: check every row against its checksum. False is slightly faster.
 
     Raises:
-        ArgumentError: there are no shards, or some are missing or damaged.
+        ArgumentError: there are no shards, a shard is missing, or a shard or row is damaged.
     """
 
     def __init__(
@@ -55,12 +56,12 @@ class Corpus:
         verify: bool = True,
     ) -> None:
         if not 0 <= part < parts:
-            raise ArgumentError(f"part must be 0..{parts - 1} of {parts} parts; got {part}.")
+            raise ArgumentError(f"part must be between 0 and {parts - 1} for {parts} parts; got {part}.")
         self.folder = Path(folder)
         self._verify = verify
         self._files = _shards(self.folder, partial)[part::parts]
-        self._starts: list[int] | None = None  # Number of the first row of each shard, then the total.
-        self._held: tuple[tuple[str, int], list[Row]] | None = None  # The row group read last.
+        self._starts: list[int] | None = None  # number of the first row in each shard, and the total
+        self._held: tuple[tuple[str, int], list[Row]] | None = None  # the last row group that was read
 
     def __iter__(self) -> Iterator[Row]:
         for file in self._files:
@@ -75,7 +76,7 @@ class Corpus:
         if number < 0:
             number += starts[-1]
         if not 0 <= number < starts[-1]:
-            raise IndexError(f"row must be 0..{starts[-1] - 1}; got {number}")
+            raise IndexError(f"The row must be between 0 and {starts[-1] - 1}; got {number}.")
         shard = int(np.searchsorted(starts, number, side="right")) - 1
         file, within = self._files[shard], number - starts[shard]
         for group, n_rows in enumerate(_group_rows(file)):
@@ -87,7 +88,7 @@ class Corpus:
         raise ArgumentError(f"'{file}' is damaged: it has fewer rows than it declares.")
 
     def find(self, ids: Sequence[str]) -> dict[str, Row]:
-        """Return the rows with these ids. For a segmented recording, pass the id of each row: "a#0", "a#1".
+        """Return rows by id. For a segmented recording, pass the id of each row: "a#0", "a#1".
 
         Raises:
             ArgumentError: an id is not in the corpus.
@@ -123,16 +124,16 @@ class Corpus:
         return self._starts
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_held": None}  # A DataLoader's workers get no cached rows.
+        return {**self.__dict__, "_held": None}  # keeps the cached rows out of pickles for the workers of a DataLoader
 
 
 def read(folder: str | os.PathLike[str], **options: Any) -> Corpus:
-    """Open a corpus for iteration, indexing, `len` and `find`. For the options and errors, see `Corpus`."""
+    """Open a corpus. For the options and errors, see `Corpus`."""
     return Corpus(folder, **options)
 
 
 def shard_rows(file: str) -> Iterator[Row]:
-    """Yield the rows of one shard, each checked against its checksum. Raises ArgumentError if one is damaged."""
+    """Yield a shard's rows, and check each against its checksum. Raises ArgumentError if a row is damaged."""
     for group in _groups(file):
         yield from _group(file, group, True)
 
@@ -140,7 +141,7 @@ def shard_rows(file: str) -> Iterator[Row]:
 def _group(file: str, group: int, verify: bool) -> Iterator[Row]:
     for version, row in _read_tar(file) if file.endswith(".tar") else _read_parquet(file, group):
         if verify and checksum(row, version) != row.checksum:
-            raise ArgumentError(f"Row '{row.id}' of '{file}' is damaged: its checksum must be {row.checksum}.")
+            raise ArgumentError(f"Row '{row.id}' of '{file}' is damaged: its checksum is wrong.")
         yield row
 
 
@@ -156,20 +157,20 @@ def _shards(folder: Path, partial: bool) -> list[str]:
     names = sorted(name for name in (os.listdir(folder) if folder.is_dir() else []) if NAME.fullmatch(name))
     matches = [match for name in names if (match := NAME.fullmatch(name))]
     if not matches:
-        raise ArgumentError(f"A corpus must have shards (tokens-00000-of-...); '{folder}' has none.")
+        raise ArgumentError(f"There are no shards (tokens-00000-of-...) in '{folder}'.")
     declared = {int(match[2]) for match in matches}
     if len(declared) > 1 or len({match[3] for match in matches}) > 1:
-        raise ArgumentError(f"A folder must have one corpus; '{folder}' has shards of several.")
+        raise ArgumentError(f"A folder must contain only one corpus; '{folder}' has shards from several.")
     if len(names) < max(declared) and not partial:
         raise ArgumentError(
-            f"A corpus must have all its shards; '{folder}' has {len(names)} of {max(declared)}. Run silk tokenize"
-            " again to finish it, or read the existing shards with --partial (partial=True)."
+            f"The corpus in '{folder}' must be complete; it has {len(names)} of {max(declared)} shards. Run"
+            " silk tokenize again to finish it, or read the existing shards with --partial (partial=True)."
         )
     return [str(folder / name) for name in names]
 
 
 def _parquet(file: str) -> Any:
-    """Open a shard and check the number of rows in its footer. Raises ArgumentError."""
+    """Open a shard, and check the number of rows in its footer. Raises ArgumentError."""
     with _readable(file):
         opened = arrow.parquet(file)
         if _version(_shared(opened)) > 1:
@@ -189,10 +190,10 @@ def _shared(opened: Any) -> dict[str, Any]:
 
 
 def _version(shared: dict[str, Any]) -> int:
-    """Return the format version of a shard. Raises ValueError if this version of Silk cannot read it."""
+    """Return a shard's format version. Raises ValueError if this version of Silk cannot read it."""
     version = shared["format"]
     if isinstance(version, bool) or version not in range(1, FORMAT + 1):
-        raise ValueError(f"its format must be 1..{FORMAT}; got {str(version)[:20]}")
+        raise ValueError(f"its format version must be between 1 and {FORMAT}; got {str(version)[:20]}")
     return int(version)
 
 
@@ -209,7 +210,7 @@ def _group_rows(file: str) -> list[int]:
 
 
 def _read_parquet(file: str, group: int) -> Iterator[tuple[int, Row]]:
-    """Yield (format version, row) for each row of a row group."""
+    """Yield (format version, row) for each row in a row group."""
     opened = _parquet(file)
     with _readable(file):
         shared = _shared(opened)
@@ -225,7 +226,7 @@ def _read_parquet(file: str, group: int) -> Iterator[tuple[int, Row]]:
 
 
 def _read_tar(file: str) -> Iterator[tuple[int, Row]]:
-    """Yield (format version, row) for each row of a tar. Member names are never used as paths."""
+    """Yield (format version, row) for each row in a tar. Member names are never used as paths."""
     try:
         with open(file, "rb") as raw, tarfile.open(fileobj=raw, mode="r:") as tar:
             shared: dict[str, Any] = {}
@@ -248,9 +249,9 @@ def _read_tar(file: str) -> Iterator[tuple[int, Row]]:
 
 
 def _tar_members(tar: tarfile.TarFile, raw: BinaryIO) -> Iterator[tuple[str, bytes]]:
-    """Yield (name, content) for each member. Raises TarError if a damaged header looks like the end to tarfile."""
+    """Yield (name, content) for each member. Raises TarError for a damaged header that tarfile takes for the end."""
     while (member := tar.next()) is not None:
-        tar.members.clear()  # type: ignore[attr-defined]  # Otherwise tarfile keeps every member.
+        tar.members.clear()  # type: ignore[attr-defined]  # Otherwise, tarfile keeps every member in memory.
         content = tar.extractfile(member).read()  # type: ignore[union-attr]
         if len(content) != member.size:
             raise tarfile.ReadError(f"'{member.name}' is truncated")

@@ -1,16 +1,17 @@
-"""Define the row of a corpus (one recording's tokens and their origin) and its two file formats.
+"""Define the rows of a corpus and their two file formats. A row is the tokens of a recording and their origin.
 
 Parquet: one file per shard. `schema` returns the Arrow schema, which docs/corpus.md describes. The schema's metadata
-has the values shared by all rows (sizes and rates of the codebooks) as JSON, under the key "silkcodec".
+stores the values that all rows share (sizes and rates of the codebooks) as JSON, under the key "silkcodec".
 
-WebDataset: one tar per shard. Each row has NAME.json and NAME.codes.npy, int32 or int64 [K, F]. A row of a multi-scale
-codec has NAME.codes.0.npy, NAME.codes.1.npy, ..., one per codebook. NAME is a number, so ids never become file names.
+WebDataset: one tar per shard. Each row has NAME.json and NAME.codes.npy, int32 or int64 [K, F]. A row from a
+multi-scale codec has one array per codebook: NAME.codes.0.npy, NAME.codes.1.npy, ... NAME is a number, so ids never
+become file names.
 
-In both formats the same rows always produce the same bytes.
+In both formats, the same rows always produce the same bytes.
 
-Shards have a format version. New shards have version 2: a row's checksum covers all its fields, Parquet pages have
-checksums, and the footer of a Parquet file stores the number of rows. Version 1, whose checksum covers only the
-tokens, is still readable.
+Shards have a format version. New shards have version 2. Its row checksums cover all fields, its Parquet pages have
+checksums, and the footer of a Parquet file stores the number of rows. Version 1 can still be read. Its row checksums
+cover only the tokens.
 """
 
 from __future__ import annotations
@@ -31,20 +32,21 @@ from silkcodec.corpus.plan import Facts
 from silkcodec.tokens import Tokens
 
 METADATA_KEY = b"silkcodec"
-ROWS_KEY = b"silkcodec.rows"  # Key of the number of rows in the footer.
+ROWS_KEY = b"silkcodec.rows"  # key of the number of rows in the footer
 FORMAT = 2
-GROUP_TOKENS = 1 << 20  # Approximate size of a Parquet row group, which readers and writers buffer: 4 MB.
+GROUP_TOKENS = 1 << 20  # approximate size of a Parquet row group; readers and writers buffer one, 4 MiB
 GROUP_ROWS = 512
-SUFFIXES = {"parquet": ".parquet", "webdataset": ".tar"}  # Suffix of each format.
+SUFFIXES = {"parquet": ".parquet", "webdataset": ".tar"}
 
 
 @dataclass(frozen=True)
 class Row:
-    """Hold the tokens of one recording, or of a part of one.
+    """Hold the tokens of a recording, or of a part of a recording.
 
     Attributes:
-        id: unique in the corpus. path: path of the recording, relative to its input.
-        start: start of the row within the recording, s.
+        id: unique in the corpus.
+        path: path of the recording, relative to its input.
+        start: start of the row within the recording in seconds.
         tokens: the tokens, which include the number of samples.
         meta: metadata of the recording: text, speaker, ...
         checksum: checksum stored with the row; see `checksum` and `sealed`.
@@ -59,16 +61,17 @@ class Row:
 
 
 def sealed(id: str, path: str, start: float, tokens: Tokens, meta: Mapping[str, Any]) -> Row:
-    """Return a row with its checksum."""
+    """Create a row with its checksum."""
     row = Row(id, path, start, tokens, meta, "")
     return replace(row, checksum=checksum(row))
 
 
 def checksum(row: Row, version: int = FORMAT) -> str:
-    """Return 16 hex digits of the SHA-256 of a row's fields, the codes as int64.
+    """Return the first 16 hex digits of the SHA-256 of a row's fields.
 
     Args:
-        version: format version of the shard; 1 covers the codec, the sample rate, the length and the codes only.
+        row: row to hash.
+        version: format version of the shard. Version 1 covers only the codec, sample rate, length and codes.
     """
     tokens = row.tokens
     digest = hashlib.sha256(f"{tokens.codec} {tokens.sample_rate} {tokens.n_samples}".encode())
@@ -83,7 +86,7 @@ def checksum(row: Row, version: int = FORMAT) -> str:
 
 
 def code_type(codebook_sizes: Sequence[int]) -> str:
-    """Return "int32" if every code fits, otherwise "int64"."""
+    """Return "int32" if it can hold every code, and otherwise "int64"."""
     return "int32" if max(codebook_sizes) <= 2**31 else "int64"
 
 
@@ -116,10 +119,11 @@ def _shared(facts: Facts) -> dict[str, Any]:
 
 
 class ParquetWriter:
-    """Write rows to a Parquet file with one row group in memory.
+    """Write rows to a Parquet file, with one row group in memory.
 
     Args:
         file: binary file, open for writing.
+        facts: properties of the codec.
     """
 
     def __init__(self, file: Any, facts: Facts) -> None:
@@ -135,7 +139,7 @@ class ParquetWriter:
             compression="zstd",
             compression_level=3,
             use_dictionary=["codec", "path"],
-            column_encoding={column: "DELTA_BINARY_PACKED"},  # Stores only the bits that the codes need.
+            column_encoding={column: "DELTA_BINARY_PACKED"},  # stores only the bits that the codes need
             write_statistics=["id", "path", "start", "n_samples"],
             write_page_checksum=True,
         )
@@ -184,7 +188,7 @@ class ParquetWriter:
 
 
 class TarWriter:
-    """Write rows to a tar for WebDataset, one at a time. For the arguments, see `ParquetWriter`."""
+    """Write rows to a WebDataset tar, one at a time. For the arguments, see `ParquetWriter`."""
 
     def __init__(self, file: Any, facts: Facts) -> None:
         self._tar = tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115 - see close()
@@ -212,10 +216,10 @@ class TarWriter:
             for k, column in enumerate(codes):
                 self._put(f"{name}.codes.{k}.npy", _npy(column))
         self._n_rows += 1
-        self._tar.members.clear()  # type: ignore[attr-defined]  # Otherwise tarfile keeps every member.
+        self._tar.members.clear()  # type: ignore[attr-defined]  # Otherwise, tarfile keeps every member in memory.
 
     def _put(self, name: str, content: bytes) -> None:
-        member = tarfile.TarInfo(name)  # Without time and owner, so that the bytes are reproducible.
+        member = tarfile.TarInfo(name)  # has no time and owner, so that the bytes are reproducible
         member.size = len(content)
         self._tar.addfile(member, io.BytesIO(content))
 

@@ -1,13 +1,12 @@
-"""Encode one shard with `tokenize_shard`, a pure function: its output bytes do not depend on the engine or worker.
+"""Encode a shard with `tokenize_shard`. The output bytes do not depend on the engine or the worker.
 
     items of the plan -> audio.Reader -> codec -> rows -> a hidden file, fsync, rename -> tokens-00003-of-00010.parquet
 
-A shard gets its final name only when all its bytes are on the disk. Its `Record` goes to the ledger of the run. A
-shard without a ledger line is encoded again and overwrites any existing file with the same bytes. An interruption
-therefore loses at most the shards in progress.
+A shard gets its final name only after all its bytes are on the disk. Its `Record` is added to the ledger. If a shard
+has no line in the ledger, the next run encodes it again and replaces any existing file with the same bytes. An
+interruption therefore loses only the shards in progress.
 
-Every worker computes with one thread. With more threads the order of summation changes, which occasionally changes a
-token.
+Every worker computes with one thread. More threads change the order of summation, which occasionally changes a token.
 """
 
 from __future__ import annotations
@@ -40,9 +39,9 @@ from silkcodec.silk import Silk
 from silkcodec.silk.stream import StreamEncoder
 from silkcodec.tokens import Tokens
 
-BLOCK_S = 10.0  # Duration of one read from a sound file.
+BLOCK_S = 10.0  # duration in seconds of each read from an audio file
 Record = dict[str, Any]
-"""A line of the ledger. `tokenize_shard` describes its fields."""
+"""A line in the ledger. `tokenize_shard` describes its fields."""
 
 
 @dataclass(frozen=True)
@@ -50,10 +49,12 @@ class ShardJob:
     """Hold the settings that a worker needs in addition to the shard.
 
     Attributes:
+        settings: settings of the corpus.
         codec: codec name, as accepted by `load`.
         folders: absolute paths of the input folders, indexed by `Item.root`.
         out: absolute path of the output folder.
-        plan: hash of the plan. n_shards: number of shards in the plan.
+        plan: hash of the plan.
+        n_shards: number of shards in the plan.
     """
 
     settings: CorpusSettings
@@ -65,20 +66,20 @@ class ShardJob:
 
 
 def load_codec(name: str, provider: str) -> Codec:
-    """Load the codec for a worker, with one thread. Raises the errors of `load`."""
+    """Load a worker's codec, with one thread. Raises the same errors as `load`."""
     base = parse(name)[0]
-    if base == "silk" or base not in codecs():  # A folder of weights is always a Silk model.
+    if base == "silk" or base not in codecs():  # A folder of weights always contains a Silk model.
         silk = load(name, threads=1, provider=provider)
         return silk
     if provider != "cpu":
-        raise ArgumentError(f"--provider must be cpu for all codecs except silk; got '{provider}' for '{name}'.")
+        raise ArgumentError(f"--provider must be cpu for '{name}'; got '{provider}'. Only silk supports others.")
     return load(name)
 
 
 def facts_of(codec: Codec) -> Facts:
     """Return the codec properties that a corpus depends on.
 
-    If the codec has no identity attribute, encode half a second of sound and read it from the tokens.
+    If the codec has no attribute `codec_id`, encode half a second of silence and take the id from the tokens.
     """
     identity = getattr(codec, "codec_id", None)
     if identity is None:
@@ -88,16 +89,18 @@ def facts_of(codec: Codec) -> Facts:
 
 
 def check_worker(codec: Codec, job: ShardJob) -> None:
-    """Check that a worker has the codec of the plan and can access its folder. Raises WeightsError, OutputError."""
+    """Check that a worker has the plan's codec and can read the output folder. Raises WeightsError or OutputError."""
     facts = facts_of(codec)
     if facts != job.settings.facts:
-        raise WeightsError(f"A worker must have the codec of the plan, {job.settings.facts.codec}; got {facts.codec}.")
+        raise WeightsError(f"Every worker must have the codec '{job.settings.facts.codec}'; got '{facts.codec}'.")
     try:
         header = json.loads((Path(job.out) / "plan.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         header = {}
     if header.get("hash") != job.plan:
-        raise OutputError(f"Every worker must be able to read the output folder; one worker cannot find '{job.out}'.")
+        raise OutputError(
+            f"Every worker must be able to read the output folder; a worker cannot find the plan in '{job.out}'."
+        )
 
 
 def shard_name(job: ShardJob, index: int) -> str:
@@ -112,21 +115,23 @@ def tokenize_shard(
     crashed: Mapping[int, str] | None = None,
     starts: Callable[[int], None] = lambda number: None,
 ) -> Record:
-    """Encode the recordings of a shard and write its file.
+    """Encode a shard's recordings, and write its file.
 
     Args:
-        codec: codec returned by `load_codec`.
+        codec: codec from `load_codec`.
+        shard: shard to encode.
+        job: settings for the worker.
         crashed: items that crashed a worker, as {item number: description}. They are rejected without another attempt.
-        starts: callback; receives the number of each item before it is read.
+        starts: callback that receives the number of each item before the item is read.
 
     Returns:
-        shard, file, sha256, bytes: number, name, hash and size of the file. items, rows, samples (at the codec's
-        rate), tokens, bits: counts for the file. quarantined: a dict per excluded recording. wall_s, cpu_s, peak_mb:
-        resource use of this process. Only these three may differ between runs.
+        A dict. "shard", "file", "sha256" and "bytes" describe the file. "items", "rows", "samples" (at the codec's
+        rate), "tokens" and "bits" are its counts. "quarantined" has a dict for each excluded recording. "wall_s",
+        "cpu_s" and "peak_mb" describe the resource use of this process. Only these three can differ between runs.
 
     Raises:
-        OutputError: the file cannot be written, e.g. because the disk is full. WeightsError and other errors, if the
-            cause is not a single recording.
+        OutputError: the file cannot be written, e.g. because the disk is full.
+        SilkError: encoding failed for a reason other than a single recording.
     """
     started, started_cpu = time.perf_counter(), time.process_time()
     quarantined: list[Refused] = []
@@ -145,7 +150,7 @@ def tokenize_shard(
             except Refusal as refusal:
                 quarantined.append(refused(item.id, item.path, refusal))
                 continue
-            for row in rows:  # A recording contributes all of its rows or none.
+            for row in rows:  # Either all rows of a recording are written or none.
                 writer.add(row)
                 total["rows"] += 1
                 total["samples"] += row.tokens.n_samples
@@ -169,10 +174,11 @@ def tokenize_shard(
 
 
 def _encoded(codec: Codec, item: Item, job: ShardJob) -> Iterator[Row]:
-    """Yield the rows of one recording.
+    """Yield the rows of a recording.
 
     Raises:
-        Refusal: the recording cannot be used. OutputError and other errors, if the recording is not the cause.
+        Refusal: the recording cannot be used.
+        SilkError: encoding failed for another reason.
     """
     settings = job.settings
     columns = json.loads(item.meta) if item.meta else {}
@@ -182,17 +188,17 @@ def _encoded(codec: Codec, item: Item, job: ShardJob) -> Iterator[Row]:
             for number, (start_s, tokens) in enumerate(_tokens(codec, reader, item, settings)):
                 id = item.id if settings.max_segment_s is None else f"{item.id}#{number}"
                 yield sealed(id, item.path, item.start_s + start_s, tokens, columns)
-        locate(item, job.folders[item.root], settings.allow_outside)  # The file may have changed during the read.
+        locate(item, job.folders[item.root], settings.allow_outside)  # The file may have changed while it was read.
     except AudioError as error:
         raise Refusal("unreadable", str(error)) from error
     except (TokensError, ArgumentError) as error:
         raise Refusal("codec", f"The codec failed on '{item.path}': {error}") from error
     except (SilkError, KeyboardInterrupt):
-        raise  # This is a Refusal, or the recording is not the cause.
+        raise  # The error is a Refusal already, or the recording is not its cause.
     except OSError as error:
         raise Refusal("unreadable", f"'{item.path}' cannot be read: {error.strerror or error}.") from error
     except Exception as error:
-        # A baseline codec can raise any type. The failure is counted and the other recordings continue.
+        # A baseline codec can raise any exception. Exclude the recording, and continue with the next one.
         raise Refusal("codec", f"The codec failed on '{item.path}': {type(error).__name__}: {error}") from error
 
 
@@ -203,7 +209,7 @@ def _opened(item: Item, job: ShardJob, files: ExitStack) -> audio.Reader:
     elif item.at is not None:
         try:
             file = files.enter_context(BytesIO(arrow.content(file, item.at, item.kind)))
-        except ArgumentError as error:  # The file was valid when the plan was made.
+        except ArgumentError as error:  # The file was valid when the plan was made, so it has changed.
             raise Refusal("unreadable", str(error)) from error
     rate, part = job.settings.facts.sample_rate, (item.start_s, item.duration_s)
     reader = audio.Reader(file, rate, channel=item.channel, start_s=part[0], duration_s=part[1])
@@ -211,7 +217,7 @@ def _opened(item: Item, job: ShardJob, files: ExitStack) -> audio.Reader:
 
 
 def _tokens(codec: Codec, reader: audio.Reader, item: Item, settings: CorpusSettings) -> Iterator[tuple[float, Tokens]]:
-    """Yield (start within the item in s, Tokens) for each row: one row, or one per --max-segment-s."""
+    """Yield (start within the item in seconds, Tokens) for each row."""
     rate = settings.facts.sample_rate
     limit = settings.max_hours * 3600
     declared_s = reader.duration_s - item.start_s if item.duration_s is None else item.duration_s
@@ -238,7 +244,7 @@ def _tokens(codec: Codec, reader: audio.Reader, item: Item, settings: CorpusSett
 def _bounded(reader: audio.Reader, item: Item, settings: CorpusSettings) -> Iterator[Any]:
     """Yield blocks, and raise Refusal when the item exceeds the maximum duration.
 
-    The blocks are counted because a header can be wrong and a small compressed file can decode to hours of silence.
+    The samples are counted, because a header can be wrong, and a small compressed file can contain hours of silence.
     """
     left = settings.max_hours * 3600 * settings.facts.sample_rate
     for block in reader.blocks(BLOCK_S):
@@ -249,9 +255,9 @@ def _bounded(reader: audio.Reader, item: Item, settings: CorpusSettings) -> Iter
 
 
 def _too_long(item: Item, settings: CorpusSettings) -> Refusal:
-    more = "" if settings.facts.streams else " This codec encodes only whole waves; split them with --max-segment-s."
+    more = "" if settings.facts.streams else " Split recordings with --max-segment-s."
     most = f"{settings.max_hours:g} h (--max-hours-per-file)"
-    return Refusal("too long", f"'{item.path}' must not be longer than {most}.{more}")
+    return Refusal("too long", f"'{item.path}' is longer than {most}.{more}")
 
 
 def _checked(tokens: Tokens, settings: CorpusSettings) -> Tokens:
@@ -259,7 +265,9 @@ def _checked(tokens: Tokens, settings: CorpusSettings) -> Tokens:
     got = tokens.codec, tokens.sample_rate, tokens.codebook_sizes, tokens.frame_rates
     expected = facts.codec, facts.sample_rate, facts.codebook_sizes, facts.frame_rates
     if got != expected:
-        raise TokensError(f"Tokens must have the codec, rates and sizes {expected}; got {got}.")
+        raise TokensError(
+            f"The codec, sample rate, codebook sizes and frame rates of tokens must be {expected}; got {got}."
+        )
     return tokens
 
 
@@ -269,7 +277,7 @@ def _bits(tokens: Tokens) -> float:
 
 
 class _Hashed:
-    """Write to a file and compute the SHA-256 of the written bytes."""
+    """Write to a file, and compute the SHA-256 of the written bytes."""
 
     def __init__(self, file: Any) -> None:
         self._file = file
@@ -286,14 +294,14 @@ class _Hashed:
         return self.n_bytes
 
     def flush(self) -> None:
-        """Do nothing: `replacing` flushes the file at the end."""
+        """Do nothing, because `replacing` flushes the file at the end."""
 
     def close(self) -> None:
-        """Do nothing: `replacing` closes the file at the end."""
+        """Do nothing, because `replacing` closes the file at the end."""
 
 
 def absolute_codec(name: str) -> str:
-    """Return a codec name with an absolute source folder, so that it is valid in any working directory."""
+    """Make the source folder in a codec name absolute, so that the name is valid in any working directory."""
     codec, at, source = name.partition("@")
     if source and os.path.isdir(os.path.expanduser(source)):
         return f"{codec}{at}{os.path.abspath(os.path.expanduser(source))}"

@@ -1,15 +1,15 @@
 """List the recordings of the inputs, one at a time, in a deterministic order.
 
-    a folder             its sound files and tars at any depth, sorted by path, without hidden files and linked folders;
-                         with the columns of metadata.csv or metadata.jsonl (Hugging Face's AudioFolder)
-    a folder of `Dataset.save_to_disk`, or a .parquet with an Audio column    see arrow.py
-    a manifest           .tsv .csv .jsonl(.gz): path, optional id, start, duration (s), other columns; wav.scp
-    Lhotse's manifests   cuts and recordings; see lhotse.py
-    a .tar               WebDataset; see tars.py
-    a sound file         itself
+    folder             audio files and tars at any depth, sorted by path, without hidden files and linked folders;
+                       with the columns of metadata.csv or metadata.jsonl (Hugging Face's AudioFolder)
+    dataset            a folder from `Dataset.save_to_disk`, or a .parquet with an Audio column; see arrow.py
+    manifest           .tsv .csv .jsonl(.gz): path, optional id, start, duration (s), other columns; wav.scp
+    Lhotse manifest    cuts and recordings; see lhotse.py
+    .tar               WebDataset; see tars.py
+    audio file         the file itself
 
-This module opens only tars and Arrow files, to list their contents. It checks the text of paths in manifests.
-`items.locate` follows links and checks the result before a file is opened.
+To list recordings, this module opens only manifests, tars, Arrow and Parquet files. It checks paths as text. Before a
+file is opened, `items.locate` follows links and checks the result.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from silkcodec.corpus import arrow, lhotse, tars
 from silkcodec.corpus.items import Item, Refusal, Refused, below, check_names, find, meta, refused, seconds
 from silkcodec.errors import ArgumentError, AudioError
 
-METADATA = ("metadata.csv", "metadata.jsonl")  # Metadata files of an AudioFolder.
-NOT_META = ("path", "id", "start", "offset", "duration")  # Manifest columns that select the sound.
+METADATA = ("metadata.csv", "metadata.jsonl")  # metadata files of an AudioFolder
+NOT_META = ("path", "id", "start", "offset", "duration")  # manifest columns that are not metadata
 
 
 @dataclass(frozen=True)
 class Root:
-    """Describe one input.
+    """Describe an input.
 
     Attributes:
         kind: "folder", "dataset", "manifest", "tar", "parquet" or "file".
-        folder: absolute path of the base folder of its paths.
+        folder: absolute path of the folder to which its paths are relative.
         name: name of the file in the folder; "" if the input is the folder.
-        file: path of a manifest, which may be outside `folder`.
+        label: prefix for the ids and paths, "name/" for a folder if there are several inputs, and otherwise "".
+        skip: subfolder to skip, which is the output folder.
+        file: path of a manifest, which can be outside `folder`.
         dialect: dialect of a manifest.
-        label: prefix of the ids and paths of a folder if there are several inputs: "" or "name/".
-        skip: subfolder that is skipped, which is the output folder.
     """
 
     kind: str
@@ -59,23 +59,28 @@ def roots(
     below: str | os.PathLike[str] | None = None,
     dialect: manifest.Dialect = manifest.USUAL,
 ) -> list[Root]:
-    """Return the kind and location of each input. The output may be inside an input folder.
+    """Determine the kind and location of each input.
 
     Args:
-        below: base folder of the paths in manifests; None: the folder of each manifest.
+        inputs: paths of the inputs.
+        output: output folder, which can be inside an input folder.
+        below: base folder for the paths in manifests; None: the folder of each manifest.
         dialect: dialect of the manifests.
 
     Raises:
-        ArgumentError: there is no input, two folders have the same name, or manifest options are given without a
-            manifest. AudioError: an input does not exist.
+        ArgumentError: there are no inputs, two folders have the same name, or manifest options are given without a
+            manifest.
+        AudioError: an input does not exist.
     """
     if below is not None and not os.path.isdir(below):
         raise AudioError(f"--root must be a folder; got '{below}'.")
     if (below is not None or dialect != manifest.USUAL) and not any(map(manifest.is_manifest, inputs)):
-        raise ArgumentError("--root, --column, --separator and --encoding need a manifest; no input is a manifest.")
+        raise ArgumentError(
+            "--root, --column, --separator and --encoding need a manifest. Pass a manifest as an input."
+        )
     skip = os.path.realpath(output) if output else ""
     if not inputs:
-        raise ArgumentError("The inputs must have at least one folder, manifest, tar or sound file; got none.")
+        raise ArgumentError("Pass at least one folder, manifest, tar or audio file.")
     found = []
     for path in map(Path, inputs):
         if not path.exists():
@@ -96,19 +101,19 @@ def roots(
     labels = [root.label for root in found if root.label]
     if len(set(labels)) < len(labels):
         raise ArgumentError(
-            f"Folders must have different names; got {', '.join(labels)}. Pass their parent folder instead."
+            f"The input folders must have different names; got {', '.join(labels)}. Pass their parent folder instead."
         )
     return found
 
 
 def items(found: Sequence[Root], allow_outside: bool) -> Iterator[Item | Refused]:
-    """Yield all recordings of the inputs. Their ids are not yet unique.
+    """Yield all recordings in the inputs. Their ids are not unique yet.
 
     Raises:
         ArgumentError: a manifest, tar or dataset cannot be read.
     """
     for number, root in enumerate(found):
-        last, stamp = "", None  # Many items can share one tar file.
+        last, stamp = "", None  # avoids reading the stamp of a tar again for each member
         for item in _KINDS[root.kind](root, number, allow_outside):
             if isinstance(item, Item):
                 try:
@@ -122,7 +127,7 @@ def items(found: Sequence[Root], allow_outside: bool) -> Iterator[Item | Refused
 
 
 def _stamp(root: Root, item: Item, allow_outside: bool) -> tuple[int, int] | None:
-    """Return the stamp of an item's file, or None if it cannot be read. The worker reports the unreadable file."""
+    """Return the stamp of an item's file, or None if it cannot be read. A worker later reports the error."""
     try:
         return find(item.place, root.folder, allow_outside, item.path)[1]
     except Refusal:
@@ -150,7 +155,7 @@ def _folder(root: Root, number: int, allow_outside: bool) -> Iterator[Item | Ref
         if place.lower().endswith(".tar"):
             try:
                 yield from _tar(root, number, place, allow_outside)
-            except ArgumentError as problem:  # Skip this file and continue with the others.
+            except ArgumentError as problem:  # Exclude this file, and continue with the next one.
                 yield refused(root.label + place, root.label + place, Refusal("unreadable", str(problem)))
         elif place.lower().endswith(".parquet"):
             yield from _parquet(root, number, place, allow_outside, alone=False)
@@ -160,14 +165,14 @@ def _folder(root: Root, number: int, allow_outside: bool) -> Iterator[Item | Ref
 
 
 class _Known:
-    """Collect the metadata of the recordings in an AudioFolder from its metadata files.
+    """Collect metadata from the metadata files of an AudioFolder.
 
     https://huggingface.co/docs/datasets/audio_dataset#audiofolder
     """
 
     def __init__(self, root: Root, allow_outside: bool) -> None:
         self._root, self._allow_outside = root, allow_outside
-        self._rows: dict[str, tuple[str, dict[str, str]]] = {}  # Place -> (line, columns).
+        self._rows: dict[str, tuple[str, dict[str, str]]] = {}  # place -> (line, columns)
         self._refused: list[Refused] = []
 
     def add(self, place: str) -> None:
@@ -182,7 +187,9 @@ class _Known:
                 if isinstance(row, dict) and row.get("file_name"):
                     found.append((where, manifest.as_row({**row, "path": row["file_name"]}) or {}))
                 else:
-                    bad.append(refused(where, where, Refusal("row", f"Line {line} of '{shown}' has no file_name.")))
+                    bad.append(
+                        refused(where, where, Refusal("row", f"Line {line} of '{shown}' must have a file_name."))
+                    )
         except manifest.HeaderError:
             return
         except Refusal as refusal:
@@ -201,7 +208,7 @@ class _Known:
                 self._refused.append(refused(where, where, refusal))
 
     def item(self, item: Item) -> Item | Refused:
-        """Return an item with its metadata."""
+        """Add an item's metadata, and return the result."""
         _, columns = self._rows.pop(item.place, ("", {}))
         try:
             return replace(item, meta=meta(columns))
@@ -209,10 +216,10 @@ class _Known:
             return refused(item.id, item.path, refusal)
 
     def left(self) -> Iterator[Refused]:
-        """Yield the metadata rows without a matching file and those that cannot be read."""
+        """Yield the metadata rows that cannot be read or that have no matching file."""
         yield from self._refused
         for place, (where, _) in self._rows.items():
-            yield refused(where, self._root.label + place, Refusal("missing", f"{where}: file not found: '{place}'."))
+            yield refused(where, self._root.label + place, Refusal("missing", f"File not found: '{place}' ({where})."))
 
 
 def _whole(root: Root, number: int, place: str) -> Item:
@@ -230,9 +237,9 @@ def _tar(root: Root, number: int, place: str, allow_outside: bool) -> Iterator[I
 
 
 def _parquet(root: Root, number: int, place: str, allow_outside: bool, alone: bool) -> Iterator[Item | Refused]:
-    """Yield the rows of a Parquet file with an Audio column.
+    """Yield the recordings in a Parquet file.
 
-    A file without that column is skipped, unless it is an input by itself (`alone`).
+    A file without an Audio column is skipped, unless the file itself is an input (`alone`).
     """
     shown = root.label + place
     try:
@@ -264,7 +271,7 @@ def _manifest(root: Root, number: int, allow_outside: bool) -> Iterator[Item | R
                 texts = manifest.as_row(row)
                 if texts is None:
                     named = " or ".join(manifest.PATH_KEYS)
-                    raise Refusal("row", f"Line {line} of '{root.name}' must have a path ({named}); it has none.")
+                    raise Refusal("row", f"Line {line} of '{root.name}' must have a path ({named}).")
                 path = texts["path"]
                 place = path = below(path, root.folder, allow_outside)
                 id = texts.get("id", os.path.splitext(place)[0])
@@ -276,7 +283,7 @@ def _manifest(root: Root, number: int, allow_outside: bool) -> Iterator[Item | R
 
 
 def _part(row: manifest.Row) -> dict[str, Any]:
-    """Return the part of the file that a row selects. NeMo manifests name the start "offset"."""
+    """Return the part of the file that a row selects. In NeMo manifests, the start is called "offset"."""
     start = seconds(row.get("start", row.get("offset")), "start")
     return {"start_s": start or 0.0, "duration_s": seconds(row.get("duration"), "duration")}
 

@@ -1,10 +1,10 @@
-"""Locate the recordings in WebDataset tars. Nothing is extracted, and member names are never used as paths.
+"""Locate the recordings in WebDataset tars without extracting them. Member names are never used as paths.
 
-    speech.tar     a/1.flac  a/1.json  a/1.txt  a/2.flac ...        members; the sample's key ends at the first dot
+    speech.tar     a/1.flac  a/1.json  a/1.txt  a/2.flac ...        members; a sample's key ends at the first dot
 
-Listing a tar reads only its headers and the metadata members. Workers later read the recordings by offset and size, in
-any order. Compressed tars do not allow this and are rejected. They would save little space, because sound files are
-usually compressed.
+Listing a tar reads only the headers and the metadata members. Workers later read the recordings by offset and size, in
+any order. Compressed tars do not allow this, so they are rejected. They would save little space, because most audio
+files are compressed already.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from silkcodec.audio.spans import Span
 from silkcodec.corpus.items import MAX_META, Item, Refusal, Refused, meta, refused
 from silkcodec.errors import ArgumentError
 
-MAX_HEADER = 1 << 20  # Maximum bytes per read by tarfile, because a header can declare gigabytes of extended fields.
+MAX_HEADER = 1 << 20  # Limits each read by tarfile, because a header can declare gigabytes of fields.
 
 
 @dataclass
 class _Sample:
-    """Hold adjacent members with the same key."""
+    """Hold consecutive members with the same key."""
 
     key: str
     sounds: list[tuple[str, int, int]] = field(default_factory=list)  # name, offset, size
@@ -35,10 +35,12 @@ class _Sample:
 
 
 def items(file: str, place: str, shown: str, root: int) -> Iterator[Item | Refused]:
-    """Yield the recordings of a tar, up to the first damaged header.
+    """Yield the recordings in a tar, up to the first damaged header.
 
     Args:
-        file: file to open. place, root: as in `Item`. shown: prefix of the paths of rows.
+        file: file to open.
+        place, root: see `Item`.
+        shown: prefix for the paths of rows.
 
     Raises:
         ArgumentError: the file is not a tar, or is compressed.
@@ -77,7 +79,7 @@ def _of(sample: _Sample, place: str, shown: str, root: int) -> Iterator[Item | R
 
 
 def _split(name: str) -> tuple[str, str]:
-    """Split a name into key and suffix like WebDataset: "a/b.left.flac" -> "a/b", "left.flac"."""
+    """Split a name into key and suffix like WebDataset, e.g. "a/b.left.flac" into "a/b" and "left.flac"."""
     folder, slash, base = name.rpartition("/")
     stem, _, suffix = base.partition(".")
     return folder + slash + stem, suffix.lower()
@@ -100,13 +102,13 @@ def _columns(suffix: str, content: bytes) -> dict[str, str]:
 def _members(file: str, shown: str) -> Iterator[tuple[str, int, int, bytes] | Refused]:
     """Yield (name, offset, size, content) for each member, and end with a `Refused` if the tar is damaged.
 
-    The size is -1 if the member is not a regular file. The content is that of a .txt or .json, otherwise empty.
+    The size is -1 if the member is not a regular file. The content is empty, except for .txt and .json members.
     """
     last = "its beginning"
     try:
         opened = open(file, "rb")  # noqa: SIM115 - the next line's `with` closes it
     except OSError as error:
-        raise ArgumentError(f"The tar '{file}' cannot be read: {error.strerror or error}.") from error
+        raise ArgumentError(f"Cannot read '{file}': {error.strerror or error}.") from error
     with opened as raw:
         n_bytes = os.fstat(raw.fileno()).st_size
         try:
@@ -121,10 +123,10 @@ def _members(file: str, shown: str) -> Iterator[tuple[str, int, int, bytes] | Re
                 member = tar.next()
                 if member is None:
                     raw.seek(tar.offset)
-                    if any(raw.read(tarfile.BLOCKSIZE)):  # tarfile treats invalid bytes as the end.
+                    if any(raw.read(tarfile.BLOCKSIZE)):  # tarfile takes invalid bytes for the end.
                         raise tarfile.ReadError("the next bytes are not a header")
                     return
-                tar.members.clear()  # type: ignore[attr-defined]  # Otherwise tarfile keeps every member.
+                tar.members.clear()  # type: ignore[attr-defined]  # Otherwise, tarfile keeps every member in memory.
                 if member.offset_data <= end or member.size < 0:
                     raise tarfile.ReadError("a member starts before the previous one")
                 plain = member.isreg() and not member.issparse()
@@ -145,7 +147,7 @@ def _members(file: str, shown: str) -> Iterator[tuple[str, int, int, bytes] | Re
 
 
 class _Cautious(io.RawIOBase):
-    """Wrap a file and raise an error for reads above MAX_HEADER bytes."""
+    """Wrap a file, and raise an error for reads above MAX_HEADER bytes."""
 
     def __init__(self, file: Any) -> None:
         self._file = file
@@ -163,10 +165,12 @@ class _Cautious(io.RawIOBase):
 
 
 class Window(Span):
-    """Present a tar member as a file, so that `audio.Reader` can read it. Closing the window closes the tar.
+    """Make a tar member readable as a file by `audio.Reader`. Closing it closes the tar.
 
     Args:
-        name: name for messages.
+        file: path of the tar.
+        offset, size: position and size of the member in bytes.
+        name: name for error messages.
     """
 
     def __init__(self, file: str, offset: int, size: int, name: str) -> None:

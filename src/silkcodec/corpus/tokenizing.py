@@ -1,8 +1,8 @@
-"""Encode a corpus of recordings to a corpus of tokens with `tokenize`. Interrupted runs resume with the same command.
+"""Encode recordings to a corpus of tokens with `tokenize`. To resume an interrupted run, run the same command again.
 
-OUT/plan.json plan.jsonl      the recordings of each shard (plan.py)
-OUT/tokens-00003-of-00010...  the shards (shard.py, rows.py)
-OUT/ledger.jsonl              the result of each shard (ledger.py)
+OUT/plan.json plan.jsonl      recordings in each shard (plan.py)
+OUT/tokens-00003-of-00010...  shards (shard.py, rows.py)
+OUT/ledger.jsonl              result for each shard (ledger.py)
 OUT/quarantine.jsonl          a line per excluded recording, with the reason
 OUT/report.json               hours, tokens, bits, failures by reason, speed
 """
@@ -33,10 +33,10 @@ from silkcodec.output import replacing
 from silkcodec.parallel.cores import available_cores
 
 ENGINES = ("local", "ray")
-# Maximum duration of one recording, by whether the codec streams. Other codecs hold the whole recording in memory.
+# Maximum duration of a recording, by whether the codec streams. Other codecs need the whole recording in memory.
 MAX_HOURS = {True: 10.0, False: 1.0}
 Progress = Callable[[int, int, str], None]
-"""Progress callback; receives (number of started recordings, total number, description)."""
+"""Progress callback, which receives the number of started recordings, the total number, and a description."""
 
 
 @dataclass(frozen=True)
@@ -48,13 +48,14 @@ class Options:
         file_format: "parquet" or "webdataset".
         engine: "local" or "ray".
         workers: number of processes, each with one thread; None: one per core of this machine.
+        shard_items, max_segment_s, provider, allow_outside: see `plan.CorpusSettings`.
+        max_hours: maximum duration of a recording in hours; None: 10, or 1 if the codec needs a whole recording in
+            memory.
         address: address of a Ray cluster, or "auto"; None: start Ray on this machine.
         gpus: number of GPUs per Ray worker.
-        root: base folder of the paths in manifests; None: the folder of each manifest.
-        columns: column names of the manifests, e.g. "path=wav_filename".
+        root: base folder for the paths in manifests; None: the folder of each manifest.
+        columns: column names in the manifests, e.g. "path=wav_filename".
         separator, encoding: format of the manifests; see `manifest.Dialect`.
-        max_hours: maximum duration of one recording, hours; None: 10, or 1 for a codec that encodes only whole waves.
-        shard_items, max_segment_s, provider, allow_outside: see `plan.CorpusSettings`.
     """
 
     codec: str = "silk"
@@ -81,20 +82,22 @@ def tokenize(
     *,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Tokenise all recordings of the inputs into shards in a folder. Existing shards are kept.
+    """Encode all recordings in the inputs, and write shards of tokens to a folder. Existing shards are kept.
 
     Args:
-        inputs: folders, manifests, tars, datasets or sound files; see sources.py.
-        output: a folder that does not exist, is empty, or is from an interrupted run.
-        progress: see `Progress`.
+        inputs: folders, manifests, tars, datasets or audio files; see sources.py.
+        output: folder that does not exist, is empty, or is from an interrupted run.
+        options: options for the run; None: the defaults.
+        progress: progress callback; see `Progress`.
 
     Returns:
         The report, as in report.json.
 
     Raises:
-        ArgumentError, AudioError: an input or option is invalid. OutputError: the folder contains other data, another
-        run uses it, or the disk is full. MissingExtraError: an extra is not installed. WeightsError and other errors
-        of `load`: the codec cannot be loaded.
+        ArgumentError, AudioError: an input or option is invalid.
+        OutputError: the folder contains other data, another run uses it, or the disk is full.
+        MissingExtraError: an extra is not installed.
+        WeightsError: the codec's weights cannot be loaded.
     """
     started = time.perf_counter()
     options = options or Options()
@@ -163,11 +166,11 @@ def _check(options: Options) -> None:
 
         ray.require()
     elif options.address is not None or options.gpus:
-        raise ArgumentError("--address and --gpus are for --engine ray only; got --engine local.")
+        raise ArgumentError("--address and --gpus need --engine ray.")
 
 
 def _clean(folder: Path) -> None:
-    """Remove incomplete files of interrupted runs. This run holds the lock, so no other run uses them."""
+    """Remove incomplete files from interrupted runs. This run holds the lock, so no other run is writing them."""
     for part in folder.glob(".*.part"):
         part.unlink(missing_ok=True)
 

@@ -1,11 +1,11 @@
 """Convert tokens to training sequences for language models and back.
 
-    layout.py      Layout: the order of the tokens in a frame; codes [F, P], their digits [F, P, H]
-    sequences.py   Flat, Factorised, Heads: Tokens <-> the integers of a sequence, with bos, eos and pad; delay
+    layout.py      Layout: the order of the tokens in a frame; codes [F, P] and their digits [F, P, H]
+    sequences.py   Flat, Factorised, Heads: Tokens <-> sequences of integers with bos, eos and pad; delays
     text.py        Tokens <-> '<|silk:3:17|>...', for use with a text tokenizer
 
-All conversions are lossless. A sequence contains whole frames. A recording can end within its last frame, so its number
-of samples is passed separately (`n_samples`). This package requires only NumPy.
+All conversions are lossless. A sequence contains whole frames. A recording can end within its last frame, so the
+decoders take its number of samples separately (`n_samples`). This package needs only NumPy.
 
     S  steps of a sequence   F  frames   P  tokens in a frame   H  heads (digits) of a token
 """

@@ -1,20 +1,20 @@
-"""Convert tokens to the integer sequences of a language model and back.
+"""Convert tokens to integer sequences for a language model and back.
 
-There are three formats, drawn here for a codec of 2 tokens per frame (a0 b0 | a1 b1 | a2 b2), with bos and eos:
+There are three formats, drawn here for a codec with 2 tokens per frame (a0 b0 | a1 b1 | a2 b2), with bos and eos:
 
-    Flat         one row: a token is a step            bos a0 b0 a1 b1 a2 b2 eos
+    Flat         a token is a step                     bos a0 b0 a1 b1 a2 b2 eos
 
-    Factorised   a token is a step, its digits (for    bos a0' b0' a1' b1' a2' b2' eos      least significant
-                 Silk its FSQ levels) side by side     bos a0" b0" a1" b1" a2" b2" eos
+    Factorised   a token is a step, with its digits    bos a0' b0' a1' b1' a2' b2' eos      least significant
+                 (FSQ levels for Silk) side by side    bos a0" b0" a1" b1" a2" b2" eos
 
-    Heads        a frame is a step, a column a token   bos a0 a1 a2 eos                     delays (0, 0)
+    Heads        a frame is a step                     bos a0 a1 a2 eos                     delays (0, 0)
                                                        bos b0 b1 b2 eos
 
                  delayed, so that a token can be       bos a0 a1 a2 eos pad                 delays (0, 1)
-                 predicted from those of its frame     bos bos b0 b1 b2 eos
+                 predicted from tokens in its frame    bos bos b0 b1 b2 eos
 
 All formats have `encode(tokens)` and `decode(integers, n_samples)`. `decode` also accepts sampled sequences, with or
-without a bos, and reads up to the first eos. Steps are rows of the arrays, so the drawings show the arrays transposed.
+without a bos, and reads up to the first eos. The drawings show the arrays transposed. In the arrays, rows are steps.
 """
 
 from __future__ import annotations
@@ -34,20 +34,21 @@ Ids = NDArray[np.int64]
 
 
 class Flat:
-    """Convert tokens to one row of ids of one vocabulary, which can follow the vocabulary of a text model.
+    """Convert tokens to a row of ids from one vocabulary, which can follow a text model's vocabulary.
 
         offset     +0   +1   +2   +3 ...                +3 + size of codebook 0 ...
         text ids   bos  eos  pad  codes of codebook 0   codes of codebook 1          ... size
 
     Args:
-        layout: layout of the tokens. Silk's default groups need a vocabulary of 37,748,803. Groups of 4 (131,075) or
-            2 dimensions (4,099) give a practical size: `Layout.of_codec(silk, dims_per_token=2)`.
-        offset: number of ids already in use, i.e. the size of the text vocabulary.
-        shared: False: every codebook has separate ids. True: all codebooks share the ids of the largest one, and the
-            position in the frame determines the codebook.
+        layout: layout of the tokens. Silk's default groups need a vocabulary of 37,748,803 ids. Groups of 4 dimensions
+            need 131,075 ids, and groups of 2 need 4,099: `Layout.of_codec(silk, dims_per_token=2)`.
+        offset: number of ids already in use, e.g. the size of the text vocabulary.
+        shared: let all codebooks share the ids of the largest one. The position in the frame then determines the
+            codebook. By default, every codebook has its own ids.
 
     Attributes:
-        bos, eos, pad: the special ids. size: total number of ids, including those before the offset.
+        bos, eos, pad: the special ids.
+        size: total number of ids, including the ids before the offset.
     """
 
     def __init__(self, layout: Layout, *, offset: int = 0, shared: bool = False) -> None:
@@ -59,13 +60,13 @@ class Flat:
         self.size = self.offset + len(SPECIALS) + (max(sizes) if shared else sum(sizes))
         if self.size > np.iinfo(np.int64).max:
             raise TokensError(
-                f"a vocabulary must have at most 2^63 - 1 ids; got {self.size}. Regroup into smaller tokens."
+                f"A vocabulary must have at most 2^63 - 1 ids; got {self.size}. Regroup the tokens into smaller ones."
             )
         before = [0 if shared else sum(sizes[:k]) for k in layout.codebook_of]
-        self._first = np.array(before, dtype=np.int64) + self.offset + len(SPECIALS)  # First ids, [P].
+        self._first = np.array(before, dtype=np.int64) + self.offset + len(SPECIALS)  # first ids, [P]
 
     def allowed(self, step: int) -> slice:
-        """Return the ids that are valid at step 0, 1, ... (after the bos). Sample only from `logits[allowed]`."""
+        """Return the ids that are valid at a step. Step 0 is after the bos. Sample only from `logits[allowed]`."""
         p = step % self.layout.n_tokens
         return slice(int(self._first[p]), int(self._first[p] + self.layout.token_sizes[p]))
 
@@ -79,8 +80,8 @@ class Flat:
 
         Args:
             ids: int [S], with or without a bos, read up to the first eos or pad.
-            n_samples: number of samples of the wave; None: the length of all frames.
-            cut: drop an incomplete last frame, e.g. when a model reached its maximum number of steps.
+            n_samples: length of the audio in samples; None: the length of all frames.
+            cut: drop an incomplete last frame, e.g. when a model has reached its maximum number of steps.
 
         Raises:
             TokensError: an id is invalid at its position, there is no whole frame, or a frame is incomplete.
@@ -98,9 +99,9 @@ class Factorised:
     levels. The last step of a frame has two levels and its other heads are always 0.
 
     Attributes:
-        sizes: codes of each head, int64 [P, H]. Step s uses row s % P.
-        bos, eos, pad: special codes, the same in every head, numbered after the codes of the largest head.
-        head_size: number of codes of an embedding for all codes and special codes: 11 for Silk.
+        sizes: number of codes for each head, int64 [P, H]. Step s uses row s % P.
+        bos, eos, pad: special codes. They are equal in all heads, and follow the codes of the largest head.
+        head_size: number of codes including the special codes, for the size of an embedding. 11 for Silk.
     """
 
     def __init__(self, layout: Layout) -> None:
@@ -109,14 +110,14 @@ class Factorised:
         self.head_size = int(self.sizes.max()) + len(SPECIALS)
 
     def encode(self, tokens: Tokens, *, bos: bool = True, eos: bool = True) -> Ids:
-        """Convert tokens to int64 [bos + F * P + eos, H]. Raises TokensError if they have another layout."""
+        """Convert tokens to steps int64 [bos + F * P + eos, H]. Raises TokensError if they have another layout."""
         steps = self.layout.frames(tokens).reshape(-1, self.sizes.shape[1])
         return _framed(steps, self.bos if bos else None, self.eos if eos else None)
 
     def decode(self, steps: ArrayLike, *, n_samples: int | None = None, cut: bool = False) -> Tokens:
         """Convert steps int [S, H] to Tokens. For the arguments and errors, see `Flat.decode`.
 
-        A step with a special code in any head is a special step, and its other heads are ignored.
+        If any head of a step has a special code, the other heads of the step are ignored.
         """
         rows = _integers(steps, 2)
         ends = ((rows == self.eos) | (rows == self.pad)).any(axis=1)
@@ -126,17 +127,19 @@ class Factorised:
 
 
 class Heads:
-    """Convert each frame to one step with a head per token or per digit, optionally delayed.
+    """Convert each frame to one step with a head per token or per digit, optionally with delays.
 
     Args:
+        layout: layout of the tokens.
         delays: delay of each of the P tokens in steps; None: no delay. The delay pattern of MusicGen
             (Copet et al., 2023, https://arxiv.org/abs/2306.05284) is `range(P)`.
-        digits: True splits each token into its digits (see `Factorised`): for Silk [S, 19, 7] instead of [S, 19].
+        digits: split each token into its digits, as `Factorised` does. For Silk, steps then have the shape
+            [S, 19, 7] instead of [S, 19].
 
     Attributes:
-        sizes: codes of each head, int64 [P], or [P, H] with digits.
-        bos, eos, pad: special codes, the same in every head, numbered after the codes of the largest head.
-        head_size: number of codes of an embedding for all codes and special codes.
+        sizes: number of codes for each head, int64 [P], or [P, H] with digits.
+        bos, eos, pad: special codes. They are equal in all heads, and follow the codes of the largest head.
+        head_size: number of codes including the special codes, for the size of an embedding.
     """
 
     def __init__(self, layout: Layout, *, delays: Sequence[int] | None = None, digits: bool = False) -> None:
@@ -147,7 +150,11 @@ class Heads:
         self.head_size = int(self.sizes.max()) + len(SPECIALS)
 
     def encode(self, tokens: Tokens, *, bos: bool = True, eos: bool = True) -> Ids:
-        """Convert tokens to int64 [bos + F + eos + largest delay, P], or [..., P, H]. Raises TokensError."""
+        """Convert tokens to steps int64 [bos + F + eos + largest delay, P], or [..., P, H] with digits.
+
+        Raises:
+            TokensError: the tokens have another layout.
+        """
         rows = self.layout.frames(tokens) if self.digits else self.layout.codes(tokens)
         framed = _framed(rows, self.bos if bos else None, self.eos if eos else None)
         return delay(framed, self.delays, before=self.bos, after=self.pad)
@@ -155,7 +162,7 @@ class Heads:
     def decode(self, steps: ArrayLike, *, n_samples: int | None = None) -> Tokens:
         """Convert steps int [S, P] or [S, P, H] to Tokens. For the arguments and errors, see `Flat.decode`.
 
-        With delays, the first column determines the length of a recording. All other columns must be as long.
+        After the delays are undone, a recording ends at the first step with an eos or pad in any column.
         """
         rows = undelay(_integers(steps, 1 + self.sizes.ndim), self.delays)
         flat = rows.reshape(len(rows), -1)
@@ -165,17 +172,19 @@ class Heads:
 
 
 def delay(rows: ArrayLike, delays: Sequence[int] | None = None, *, before: int, after: int) -> Ids:
-    """Delay column c of [S, C, ...] by delays[c] steps and return [S + max(delays), C, ...].
+    """Delay column c of [S, C, ...] by delays[c] steps, and return [S + max(delays), C, ...].
 
         1 2 3          1 2 3 > >
-        4 5 6    ->    < 4 5 6 >         drawn with columns as rows; < is `before`, > is `after`
+        4 5 6    ->    < 4 5 6 >         drawn transposed; < is `before`, > is `after`
         7 8 9          < < 7 8 9
 
     Args:
-        delays: delay of each column; None: the delay pattern 0, 1, 2, ...
+        rows: array [S, C, ...].
+        delays: delay of each column in steps; None: 0, 1, 2, ...
+        before, after: values that fill the steps before and after a column.
 
     Raises:
-        ArgumentError: delays is not one whole number of at least 0 per column.
+        ArgumentError: `delays` does not have one whole number of at least 0 per column.
     """
     array = np.asarray(rows)
     late = _delays(range(array.shape[1]) if delays is None else delays, array.shape[1])
@@ -187,23 +196,24 @@ def delay(rows: ArrayLike, delays: Sequence[int] | None = None, *, before: int, 
 
 
 def undelay(rows: ArrayLike, delays: Sequence[int] | None = None) -> Ids:
-    """Undo `delay`: convert [S, C, ...] to [S - max(delays), C, ...] and drop the fill values.
+    """Undo `delay` by converting [S, C, ...] to [S - max(delays), C, ...]. The fill values are dropped.
 
     Raises:
-        ArgumentError: see `delay`. TokensError: there are fewer steps than the largest delay.
+        ArgumentError: see `delay`.
+        TokensError: there are fewer steps than the largest delay.
     """
     array = np.asarray(rows)
     late = _delays(range(array.shape[1]) if delays is None else delays, array.shape[1])
     n_steps = len(array) - max(late)
     if n_steps < 0:
         raise TokensError(
-            f"a delayed sequence must have at least {max(late)} steps, the largest delay; got {len(array)}."
+            f"A delayed sequence must have at least {max(late)} steps, which is the largest delay; got {len(array)}."
         )
     return np.stack([array[steps : steps + n_steps, c] for c, steps in enumerate(late)], axis=1).astype(np.int64)
 
 
 def pad(sequences: Sequence[Ids], fill: int) -> tuple[Ids, NDArray[np.bool_]]:
-    """Pad sequences [S_i, ...] to one array [B, S, ...] and return it with the mask of real steps, bool [B, S]."""
+    """Pad sequences [S_i, ...] to one array [B, S, ...]. Return it and the mask of the real steps, bool [B, S]."""
     lengths = np.array([len(sequence) for sequence in sequences])
     batch = np.full((len(sequences), lengths.max(), *sequences[0].shape[1:]), fill, dtype=np.int64)
     for row, sequence in zip(batch, sequences, strict=True):
@@ -212,7 +222,7 @@ def pad(sequences: Sequence[Ids], fill: int) -> tuple[Ids, NDArray[np.bool_]]:
 
 
 def _framed(rows: Ids, bos: int | None, eos: int | None) -> Ids:
-    """Add a row of bos before and a row of eos after the rows."""
+    """Add a row of bos before the rows and a row of eos after them, unless the code is None."""
     special = [None if code is None else np.full((1, *rows.shape[1:]), code, dtype=np.int64) for code in (bos, eos)]
     return np.concatenate([part for part in (special[0], rows, special[1]) if part is not None])
 
@@ -223,19 +233,19 @@ def _read(rows: Ids, starts: NDArray[np.bool_], ends: NDArray[np.bool_]) -> slic
     stop = int(np.argmax(ends)) if ends.any() else len(rows)
     if starts[first:stop].any():
         at = first + int(np.argmax(starts[first:stop]))
-        raise TokensError(f"BOS is allowed only at the first step of a sequence; found one at step {at}.")
+        raise TokensError(f"A bos must be at the first step of a sequence; got one at step {at}.")
     if stop <= first:
-        raise TokensError("a sequence must have at least one frame before its end; got none.")
+        raise TokensError("A sequence must have at least one frame before its end; got none.")
     return slice(first, stop)
 
 
 def _whole(rows: Ids, n_tokens: int, cut: bool) -> Ids:
-    """Return the steps of whole frames. Raises TokensError."""
+    """Return the steps that form whole frames. Raises TokensError."""
     n_rest = len(rows) % n_tokens
     if (n_rest and not cut) or n_rest == len(rows):
         raise TokensError(
-            f"a sequence must be whole frames of {n_tokens} tokens; got {len(rows)} tokens; "
-            "cut=True drops an incomplete last frame."
+            f"A sequence must have whole frames of {n_tokens} tokens; got {len(rows)} tokens. "
+            "Pass cut=True to drop an incomplete last frame."
         )
     return rows[: len(rows) - n_rest]
 
@@ -251,6 +261,6 @@ def _integers(values: ArrayLike, n_dims: int) -> Ids:
     array = np.asarray(values)
     if array.dtype.kind not in "iu" or array.ndim != n_dims:
         raise TokensError(
-            f"a sequence must be an integer array of {n_dims} dimensions; got {array.dtype} {array.shape}."
+            f"A sequence must be an integer array with {n_dims} dimensions; got {array.dtype} {array.shape}."
         )
     return array.astype(np.int64)

@@ -1,13 +1,13 @@
-"""Convert tokens to text and back: '<|silk:3:17|>' is code 17 of codebook 3, for the tokenizer of a text model.
+"""Convert tokens to text and back, for a text model's tokenizer. '<|silk:3:17|>' is code 17 of codebook 3.
 
     <|silk:0:17|><|silk:1:1804|>...<|silk:18:5|> <|silk:0:9|>...<|silk:18:60|> <|silk:end:21600|>
     '-------- frame 0, in time order --------'   '----- frame 1 -----'        '-- n_samples --'
 
-The strings of Silk's other groupings include the group size: '<|silk/4:31:4095|>'. The end string contains the number
-of samples of the recording. Without it, a recording has the length of all frames.
+With other groupings of Silk, the strings include the group size: '<|silk/4:31:4095|>'. The end string contains the
+number of samples in the recording. Without it, a recording has the length of all frames.
 
-If a tokenizer has each of these strings as one token (`strings` lists them), one token is one step. Silk's default
-groups have too many strings for that. Groups of 2 dimensions have 4,096 strings, groups of 4 have 131,072.
+If each of these strings is one token of the tokenizer, one token is one step. `strings` lists them. Silk's default
+groups have too many strings for a tokenizer. Groups of 2 dimensions have 4,096 strings, and groups of 4 have 131,072.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ TOKEN = re.compile(r"<\|([^|<>]+?):(?:(\d+):(\d+)|end:(\d+))\|>")
 
 
 def to_text(tokens: Tokens, *, end: bool = True) -> str:
-    """Convert tokens of any codec to text.
+    """Convert tokens from any codec to text.
 
     Args:
+        tokens: tokens to convert.
         end: append the number of samples. Without it, the text decodes to whole frames.
 
     Raises:
@@ -45,26 +46,27 @@ def from_text(text: str, layout: Layout, *, cut: bool = False) -> Tokens:
     """Convert text to Tokens. This is the inverse of `to_text`. Spaces between the strings are ignored.
 
     Args:
-        layout: layout of the encoded tokens, from `Layout.of_codec(codec)` or `Layout.of` with similar tokens.
+        text: text with the tokens of one recording.
+        layout: layout of the tokens, from `Layout.of_codec(codec)`, or from `Layout.of` with similar tokens.
         cut: drop the tokens of an incomplete last frame.
 
     Raises:
-        TokensError: the text does not consist of the tokens of exactly one recording in whole frames.
+        TokensError: the text does not contain exactly one recording in whole frames, or contains other text.
     """
     found = segments(text, layout, cut=cut)
     parts = [part for part in found if isinstance(part, Tokens) or part.strip()]
     if len(parts) != 1 or not isinstance(parts[0], Tokens):
         other = next((part.strip() for part in parts if isinstance(part, str)), None)
         got = f"{len(parts)} recordings" if other is None and parts else repr((other or "")[:40])
-        raise TokensError(f"text must contain the tokens of one recording, '<|{name_of(layout)}:0:17|>...'; got {got}.")
+        raise TokensError(f"Text must contain the tokens of one recording, '<|{name_of(layout)}:0:17|>...'; got {got}.")
     return parts[0]
 
 
 def segments(text: str, layout: Layout, *, cut: bool = False) -> list[str | Tokens]:
-    """Split text with interleaved words and speech tokens, such as the output of a language model, into its parts.
+    """Split text that contains both words and speech tokens, e.g. the output of a language model, into its parts.
 
     Raises:
-        TokensError: the tokens of the layout's codec are not whole frames in order.
+        TokensError: the speech tokens of the layout's codec do not form whole frames in order.
 
     >>> segments("Hello! <|silk:0:17|>...<|silk:18:5|> Again?", layout)     # doctest: +SKIP
     ['Hello! ', Tokens('silk@0a1b2c3d4e5f', 19 tokens in 19 codebooks, ...), ' Again?']
@@ -79,8 +81,8 @@ def segments(text: str, layout: Layout, *, cut: bool = False) -> list[str | Toke
         n_rest = len(codes) % n_tokens
         if n_rest == len(codes) or (n_rest and not cut):
             raise TokensError(
-                f"the tokens of '{name}' in a text must be whole frames of {n_tokens}; got {len(codes)} in a row; "
-                "cut=True drops an incomplete last frame."
+                f"The tokens of '{name}' in a text must form whole frames of {n_tokens} tokens; got {len(codes)} in a"
+                " row. Pass cut=True to drop an incomplete last frame."
             )
         whole = [codes[i : i + n_tokens] for i in range(0, len(codes) - n_rest, n_tokens)]
         parts.append(layout.tokens(whole, n_samples))
@@ -101,7 +103,7 @@ def segments(text: str, layout: Layout, *, cut: bool = False) -> list[str | Toke
         expected = layout.codebook_of[len(codes) % layout.n_tokens]
         if int(match[2]) != expected:
             raise TokensError(
-                f"'{match[0]}' at character {match.start()} must be of codebook {expected}, the next in its frame."
+                f"The token at character {match.start()} must be from codebook {expected}; got '{match[0]}'."
             )
         codes.append(int(match[3]))
     if codes:
@@ -110,9 +112,9 @@ def segments(text: str, layout: Layout, *, cut: bool = False) -> list[str | Toke
 
 
 def strings(layout: Layout) -> Iterator[str]:
-    """Yield the strings to add to a tokenizer, by codebook: `tokenizer.add_tokens(list(strings(layout)))`.
+    """Yield the strings to add to a tokenizer, in codebook order: `tokenizer.add_tokens(list(strings(layout)))`.
 
-    As an alternative, `Flat(layout, offset=len(tokenizer))` converts the same codes to ids without text.
+    Alternatively, `Flat(layout, offset=len(tokenizer))` converts the same codes to ids without text.
     """
     name = name_of(layout)
     for k, size in enumerate(layout.codebook_sizes):
@@ -120,9 +122,9 @@ def strings(layout: Layout) -> Iterator[str]:
 
 
 def name_of(layout: Layout) -> str:
-    """Return the name in a layout's strings: the codec without its hash and Silk's grouping, "silk" or "silk/4"."""
+    """Return the name in a layout's strings: the codec without its hash, with Silk's group size, e.g. "silk/4"."""
     name, _, _ = layout.codec.partition("@")
     if not TOKEN.fullmatch(f"<|{name}:0:0|>"):
-        raise TokensError(f"a codec name must not contain | < > to be written as text; got {name!r}.")
+        raise TokensError(f"A codec name must not contain | < > to be written as text; got '{name}'.")
     dims = (layout.codebook_sizes[0].bit_length() - 1) // 3  # 8^n has 3n + 1 bits
     return name if name != "silk" or dims == DIMS_PER_TOKEN else f"{name}/{dims}"

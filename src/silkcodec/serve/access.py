@@ -1,4 +1,4 @@
-"""Control access: bearer token, origin and host, rate limiter, and concurrency limits."""
+"""Control access by bearer token, origin and host, and limit request rates and concurrency."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from silkcodec.errors import SilkError
 from silkcodec.serve.settings import is_loopback, is_token
 
 SUBPROTOCOL = "silk.v1"
-# A browser cannot set headers of a WebSocket, but it can set subprotocols. One may be this prefix and the token.
+# A browser cannot set the headers of a WebSocket, but it can offer a subprotocol of this prefix and the token.
 TOKEN_SUBPROTOCOL = "silk.bearer."
 
 
 class RateError(SilkError):
-    """Raised when a rate or concurrency limit is exceeded. `retry_s` is the time to wait before the next try."""
+    """Raised when a rate or concurrency limit is exceeded. A client may try again after `retry_s` seconds."""
 
     def __init__(self, text: str, retry_s: float) -> None:
         super().__init__(text)
@@ -25,18 +25,18 @@ class RateError(SilkError):
 
 
 class DeniedError(SilkError):
-    """Raised for a request without a valid token, or from a web page that must not use this server."""
+    """Raised when a request has no valid token, or comes from a web page that must not use this server."""
 
 
 class RateLimiter:
     """Limit the request rate of each address with a token bucket.
 
     Args:
-        per_minute: average number of requests per minute. A tenth of it may come at once.
+        per_minute: average number of requests per minute. A tenth of them may arrive at once.
         clock: monotonic clock in seconds.
     """
 
-    MAX_CLIENTS = 10_000  # stored addresses; the one with the oldest request is removed first
+    MAX_CLIENTS = 10_000  # number of stored addresses; the address with the oldest request is removed first
 
     def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._per_s = per_minute / 60
@@ -45,24 +45,24 @@ class RateLimiter:
         self._levels: dict[str, tuple[float, float]] = {}  # client -> (level, when)
 
     def take(self, client: str) -> None:
-        """Count one request of a client. Raises RateError if the limit is exceeded."""
+        """Count a request from a client. Raises RateError if the limit is exceeded."""
         now = self._clock()
         level, when = self._levels.pop(client, (self._burst, now))
         level = min(self._burst, level + (now - when) * self._per_s)
         if len(self._levels) >= self.MAX_CLIENTS:
-            self._levels.pop(next(iter(self._levels)))  # the one with the oldest request
+            self._levels.pop(next(iter(self._levels)))  # the address with the oldest request
         self._levels[client] = (level - 1 if level >= 1 else level, now)
         if level < 1:
             raise RateError("Too many requests from this address. Try again later.", (1 - level) / self._per_s)
 
 
 class ConcurrencyLimit:
-    """Limit how many streams, uploads or requests are open at the same time.
+    """Limit the number of streams, uploads or requests that are open at the same time.
 
     Args:
-        what: plural name of the limited objects, for messages, e.g. "streams".
-        total: maximum of all clients together.
-        each: maximum of one client.
+        what: name of the limited objects in error messages, in the plural, e.g. "streams".
+        total: maximum number for all clients together.
+        each: maximum number for one client.
     """
 
     def __init__(self, what: str, total: int, each: int) -> None:
@@ -71,7 +71,7 @@ class ConcurrencyLimit:
 
     @contextmanager
     def one(self, client: str) -> Iterator[None]:
-        """Count one open object of a client inside the context. Raises RateError if a limit is reached."""
+        """Count an open object for a client inside the context. Raises RateError if a limit is reached."""
         if self._open.total() >= self._total:
             raise RateError(f"The server has reached its limit of {self._total} {self._what}. Try again later.", 1.0)
         if self._open[client] >= self._each:
@@ -85,7 +85,7 @@ class ConcurrencyLimit:
 
 
 def bearer(headers: Mapping[str, str], subprotocols: Sequence[str] = ()) -> str | None:
-    """Return the token of a request from its header or, for a browser's WebSocket, from the subprotocols."""
+    """Return a request's token from its header or, for WebSockets from browsers, from its subprotocols."""
     scheme, _, token = headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and token:
         return token.strip()
@@ -95,14 +95,14 @@ def bearer(headers: Mapping[str, str], subprotocols: Sequence[str] = ()) -> str 
 def check(
     token: str | None, headers: Mapping[str, str], subprotocols: Sequence[str] = (), *, loopback: bool = True
 ) -> None:
-    """Check the token of a request. If the server has none, check that no foreign web page sent the request.
+    """Check a request's token. If the server has no token, check that the request is not from another site's page.
 
-    A web page of any site can send requests from a browser on this machine to the loopback address. The browser then
-    sends `Origin`, which must be this machine. If the name of the site resolves to the loopback address (DNS
-    rebinding), `Origin` may be missing, but the name is in `Host`. `Host` must therefore be this machine too.
+    In a browser on this machine, a page from any site can send requests to the loopback address. The browser then sends
+    the header `Origin`, which must be this machine. If the site's name resolves to the loopback address (DNS
+    rebinding), `Origin` can be missing, but `Host` is the site's name. `Host` must therefore also be this machine.
 
     Args:
-        token: the token of the server; None if it requires none.
+        token: token of the server; None if it has none.
         headers: headers of the request.
         subprotocols: subprotocols of a WebSocket request.
         loopback: whether the server listens on a loopback address only.

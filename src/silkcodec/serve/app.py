@@ -1,4 +1,4 @@
-"""Define the HTTP routes, their errors and their OpenAPI descriptions. Long work runs in the workers."""
+"""Define the HTTP routes, their errors and their OpenAPI descriptions. The workers encode and decode."""
 
 from __future__ import annotations
 
@@ -30,44 +30,44 @@ WAVE_TYPES = {"wav": "audio/wav", "flac": "audio/flac"}
 
 
 class Problem(BaseModel):
-    """An error response."""
+    """Describe an error."""
 
     error: str = Field(description="Error code, e.g. unauthorized, too_large, bad_audio or busy.")
-    message: str = Field(description="Description for people.")
+    message: str = Field(description="Explanation of the error.")
     request_id: str
 
 
 class TokensOut(BaseModel):
-    """The tokens of a recording."""
+    """Hold the tokens of a recording."""
 
     codec: str
-    sample_rate: int = Field(description="Sample rate of the decoded wave in Hz.")
-    n_samples: int = Field(description="Length of the decoded wave in samples.")
+    sample_rate: int = Field(description="Sample rate of the decoded audio in Hz.")
+    n_samples: int = Field(description="Length of the decoded audio in samples.")
     dims_per_token: int
     codebook_sizes: list[int]
     frame_rate: float = Field(description="Frames per second.")
-    codes: list[list[int]] = Field(description="List of frames, each with one code per codebook.")
+    codes: list[list[int]] = Field(description="Frames, each with one code per codebook.")
 
 
 class CodecOut(BaseModel):
-    """The codec that this server runs."""
+    """Describe the codec that this server runs."""
 
     name: str
-    codec: str = Field(description="Name and hash of the weights, as stored in its tokens.")
+    codec: str = Field(description="Codec name and hash of the weights, as stored in tokens.")
     sample_rate: int
     frame_rate: float
     codebook_sizes: list[int]
 
 
 class CodecsOut(BaseModel):
-    """The codec that this server runs, and all codecs of its package."""
+    """List the codec that this server runs and all codecs in the package."""
 
     serving: CodecOut
     known: list[dict[str, Any]]
 
 
 class Health(BaseModel):
-    """The state of the server."""
+    """Describe the state of the server."""
 
     status: str
     workers: int = 0
@@ -78,6 +78,7 @@ def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"model": Problem} for status in (*statuses, 401, 422, 429, 503)}
 
 
+_FORMAT = Query(description="Format of the result. Overrides `Accept`.")
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _TOKENS_IN = {
     "type": "object",
@@ -111,7 +112,7 @@ class ApiError(Exception):
 
 
 def build(service: Service) -> FastAPI:
-    """Return the application of a server. Its lifespan starts and stops the workers."""
+    """Return a server's application. Its lifespan starts and stops the workers."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -144,7 +145,7 @@ def _add_health(app: FastAPI, service: Service) -> None:
 
     @app.get("/health/ready", tags=["health"], responses={503: {"model": Health}})
     async def ready(response: Response) -> Health:
-        """Report whether the server can accept work: workers have loaded the model, and it is not shutting down."""
+        """Report whether the server accepts work: the model is loaded, and the server is not shutting down."""
         state = "draining" if service.draining.is_set() else "ready" if service.pool.is_ready else "starting"
         response.status_code = 200 if state == "ready" else 503
         n_streams, n_files = (len(service.pool.workers(role)) for role in ("streams", "files"))
@@ -162,7 +163,7 @@ def _add_coding(app: FastAPI, service: Service) -> None:
 
     @app.get("/v1/codecs", tags=["codec"], dependencies=[guard], responses=_problems())
     async def codecs() -> CodecsOut:
-        """Return the codec that this server runs, and all codecs of the package with measured rates."""
+        """Return the codec that this server runs, and all codecs in the package with their measured rates."""
         from silkcodec.spec import SILK_SAMPLE_RATE
         from silkcodec.tokens import codebook_sizes
 
@@ -189,13 +190,13 @@ def _add_coding(app: FastAPI, service: Service) -> None:
     )
     async def encode(
         request: Request,
-        format: Annotated[Literal["silk", "json"] | None, Query(description="Instead of `Accept`.")] = None,
+        format: Annotated[Literal["silk", "json"] | None, _FORMAT] = None,
         dims_per_token: Annotated[
             int, Query(ge=1, le=20, description="Dimensions per token: 7 gives 19 tokens per frame, 1 gives 128.")
         ] = 7,
         entropy: Annotated[bool, Query(description="Apply entropy coding for a smaller .silk file.")] = False,
     ) -> Response:
-        """Encode a sound file (WAV, FLAC, OGG, Opus, MP3, AIFF, ...) to tokens. The body is the file."""
+        """Encode an audio file (WAV, FLAC, OGG, Opus, MP3, AIFF, ...) to tokens. The body is the file."""
         _refuse_form(request)
         wanted = format or ("json" if JSON_TYPE in request.headers.get("accept", "") else "silk")
         fields = {"given": "audio", "wanted": wanted, "dims_per_token": dims_per_token, "entropy": entropy}
@@ -211,9 +212,9 @@ def _add_coding(app: FastAPI, service: Service) -> None:
     )
     async def decode(
         request: Request,
-        format: Annotated[Literal["wav", "flac"] | None, Query(description="Instead of `Accept`.")] = None,
+        format: Annotated[Literal["wav", "flac"] | None, _FORMAT] = None,
     ) -> Response:
-        """Decode a .silk file, or tokens as JSON, to a sound file (mono, 24 kHz, 16 bits)."""
+        """Decode a .silk file, or tokens in JSON, to an audio file (mono, 24 kHz, 16 bits)."""
         _refuse_form(request)
         wanted = format or ("flac" if WAVE_TYPES["flac"] in request.headers.get("accept", "") else "wav")
         given = "json" if JSON_TYPE in request.headers.get("content-type", "") else "silk"
@@ -225,7 +226,7 @@ def _add_coding(app: FastAPI, service: Service) -> None:
 
 
 async def _coded(request: Request, service: Service, fields: dict[str, Any], media_type: str) -> Response:
-    """Save the body to a file, let a worker process it, and return the result file."""
+    """Save the body to a file, process it in a worker, and return the result file."""
     limits = service.limits
     client = request.client.host if request.client else "-"
     with service.uploads.one(client), uploads.request_folder(service.folder) as folder:
@@ -247,8 +248,8 @@ def _refuse_form(request: Request) -> None:
 
 
 def _guard(service: Service) -> Any:
-    """Return the check of every route except health: the token, the rate, and whether the server is draining."""
-    # The scheme is only for OpenAPI. `admit` checks the token.
+    """Return a dependency that checks the token and the request rate, and refuses requests while draining."""
+    # The scheme only documents the token in OpenAPI. `admit` checks the token.
     scheme = HTTPBearer(auto_error=False, description="The bearer token of the server.")
 
     async def guard(request: Request, _: Annotated[Any, Depends(scheme)]) -> None:
@@ -263,7 +264,7 @@ def _guard(service: Service) -> Any:
 
 def _add_errors(app: FastAPI, service: Service) -> None:
     late = f"Processing took longer than {service.limits.job_s:g} s. Send a shorter file."
-    # type of the error -> function that returns the status, the code, the message, and the time to wait in s
+    # type of the error -> function that returns the status, error code, message, and seconds until the next try
     responses: dict[type[Exception], Callable[[Any], tuple[int, str, str, float | None]]] = {
         ApiError: lambda error: (error.status, error.code, str(error), error.retry_s),
         access.DeniedError: lambda error: (401, "unauthorized", str(error), None),
@@ -273,7 +274,7 @@ def _add_errors(app: FastAPI, service: Service) -> None:
         BusyError: lambda error: (503, "busy", str(error), 2.0),
         TimeoutError: lambda error: (503, "timeout", late, 5.0),
         LostError: lambda error: (500, "worker_lost", f"{error} A second process crashed as well.", None),
-        ClientDisconnect: lambda error: (499, "gone", "The client disconnected.", None),  # only the request log sees it
+        ClientDisconnect: lambda error: (499, "gone", "The client disconnected.", None),  # only for the request log
         RequestValidationError: lambda error: (422, "bad_argument", _first_fault(error), None),
         Exception: lambda error: (500, "internal", "Internal server error.", None),
         HTTPException: lambda error: (error.status_code, "http", f"{error.detail}.", None),

@@ -1,21 +1,21 @@
-"""Batch frames of concurrent streams into calls of the model. This module uses no sockets and no threads.
+"""Batch frames of concurrent streams for the model. This module uses neither sockets nor threads.
 
-    feed(stream, ...)   |stream 1| frame frame          step(): one frame of each of the most urgent streams
+    feed(stream, ...)   |stream 1| frame frame          step(): one frame from each of the most urgent streams
     feed(stream, ...)   |stream 2| frame            ->     waves [B, 9600], states [B, ...] -> codes, states
     feed(stream, ...)   |stream 3| frame frame frame       (streams that decode are batched in the same way)
 
-**No waiting.** `step` processes the frames that are waiting and does not wait for a full batch. A single stream is
-answered immediately. Under load, frames arrive while the model computes, so batches become larger.
+**No waiting.** `step` processes the frames that are waiting and does not wait for a full batch. A single stream gets
+its answers immediately. Under load, frames arrive while the model computes, so batches become larger.
 
-**Exact tokens.** The tokens must be identical to those of `Silk.encode`. A call with another shape could change the
-last bit (see `stream.py`). Whether it does depends on the kernels of ONNX Runtime for the processor, i.e. on the shapes
-of the inputs and not on their values. `exact_sizes` therefore measures it at start: for each batch size, it compares
-all latents and all next states of batched calls with those of single calls. Sizes with any difference are not used.
-bench/server.json has the results and the gain of batching.
+**Exact tokens.** The tokens must be identical to those from `Silk.encode`. A call with another shape can change the
+last bit (see `stream.py`). The kernels that ONNX Runtime uses on the processor determine whether this happens. They
+depend on the shapes of the inputs, not on their values. `exact_sizes` therefore tests each batch size at startup. It
+compares all latents and next states from batched calls with those from single calls. The batcher does not use a size
+with any difference. bench/server.json has the results and the speedup from batching.
 
-**Fairness.** A stream has at most one frame in a batch. Frames are ordered by their turn, which is their arrival time,
-but at least one frame duration after the turn of the previous frame. If a client sends an hour at once, it gets only
-the capacity that live streams leave.
+**Fairness.** A stream has at most one frame in a batch. Frames are ordered by their turn. A frame's turn is its arrival
+time, but at least one frame duration after the turn of the stream's previous frame. If a client sends an hour of audio
+at once, it gets only the capacity that live streams do not need.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ from silkcodec.spec import FRAME_SAMPLES, LATENT_WIDTH, N_LEVELS, SILK_SAMPLE_RA
 from silkcodec.tokens import levels_to_codes
 
 Wave = NDArray[np.float32]
-OUTPUTS = {"encode": "levels", "decode": "wave"}  # task -> output of its graph
+OUTPUTS = {"encode": "levels", "decode": "wave"}  # task -> output of the model
 FRAME_S = FRAME_SAMPLES / SILK_SAMPLE_RATE
 
 
 @dataclass(frozen=True)
 class Answer:
-    """Hold the result of one frame of a stream: codes int64 [1, K], or samples float32 [9600]."""
+    """Hold the result for a frame of a stream: codes int64 [1, K], or samples float32 [9600]."""
 
     stream: str
     frame: int
@@ -48,7 +48,7 @@ class Answer:
 
 
 class _Stream:
-    """Hold the waiting frames of a stream with their turns, and the state after the last processed frame."""
+    """Hold a stream's waiting frames with their turns, and the state after the last processed frame."""
 
     def __init__(
         self, task: str, cutter: FrameCutter | None, states: States | None, n_codebooks: int | None = None
@@ -90,7 +90,7 @@ class Batcher:
         return stream in self._streams
 
     def open_encoder(self, stream: str, sample_rate: float = SILK_SAMPLE_RATE, n_codebooks: int | None = None) -> None:
-        """Open a stream of samples at `sample_rate` Hz.
+        """Open a stream that encodes samples.
 
         Args:
             stream: name of the stream.
@@ -106,11 +106,11 @@ class Batcher:
         self._streams[stream] = _Stream("encode", cutter, None, n_codebooks)
 
     def open_decoder(self, stream: str) -> None:
-        """Open a stream of codes."""
+        """Open a stream that decodes codes."""
         self._streams[stream] = _Stream("decode", None, self._codec.decoder_states())
 
     def feed(self, stream: str, values: ArrayLike) -> None:
-        """Add values to a stream: samples [n], or codes int [F, K]. See `StreamEncoder.feed`, `StreamDecoder.feed`.
+        """Add samples [n] or codes int [F, K] to a stream. See `StreamEncoder.feed` and `StreamDecoder.feed`.
 
         Raises:
             AudioError: a sample is NaN or infinite.
@@ -123,7 +123,7 @@ class Batcher:
             self._take(one, one.cutter, one.cutter.feed(values))
 
     def end(self, stream: str) -> None:
-        """End a stream. `step` returns its remaining answers, and then `finished` returns the stream."""
+        """End a stream. After `step` has returned its remaining answers, `finished` returns the stream."""
         one = self._streams[stream]
         if one.cutter is not None:
             self._take(one, one.cutter, one.cutter.flush())
@@ -141,14 +141,14 @@ class Batcher:
 
     @property
     def n_waiting(self) -> int:
-        """Return the number of waiting frames of all streams."""
+        """Return the number of waiting frames in all streams."""
         return sum(len(one.frames) for one in self._streams.values())
 
     def finished(self) -> list[tuple[str, int]]:
-        """Return the streams that have ended and have no waiting frames, and remove them.
+        """Remove the streams that have ended and have no waiting frames, and return them.
 
         Returns:
-            (stream, number of samples at 24 kHz) of each.
+            (stream, number of samples at 24 kHz) for each stream.
         """
         done = [name for name, one in self._streams.items() if one.ended and not one.frames]
         return [(name, self._n_samples(self._streams.pop(name))) for name in done]
@@ -157,11 +157,11 @@ class Batcher:
         return one.n_done * FRAME_SAMPLES if one.cutter is None else one.cutter.n_samples
 
     def step(self) -> tuple[str, list[Answer]]:
-        """Call the model once, for the most urgent frame and as many frames of the same task as fit into the batch.
+        """Call the model once, with the most urgent frame and as many frames for the same task as fit into the batch.
 
         Returns:
-            The task ("encode" or "decode"), and one answer for each of up to max(sizes) streams. The list is empty if
-            no frame is waiting.
+            The task ("encode" or "decode"), and a list with one answer for each stream in the batch. The list is empty
+            if no frame is waiting.
         """
         ready = [(one.frames[0][0], name) for name, one in self._streams.items() if one.frames]
         if not ready:
@@ -191,24 +191,24 @@ def run(codec: Silk, output: str, frames: NDArray[Any], states: Sequence[States]
         codec: the codec.
         output: "levels", "latent" or "wave".
         frames: float32 [B, 9600], or levels uint8 [B, 128] for "wave".
-        states: the states of the B streams.
+        states: states of the B streams.
 
     Returns:
-        Levels uint8 or latent float32 [B, 1, 128], or samples float32 [B, 9600], and the next states of the B streams.
+        Levels uint8 or latents float32 [B, 1, 128], or samples float32 [B, 9600], and the next states of the B streams.
     """
     stacked = [np.concatenate(parts) for parts in zip(*states, strict=True)]
     values, after = codec.call(output, frames[:, None] if output == "wave" else frames, stacked)
     if len(frames) == 1:
         return values, [after]
-    # The parts are copied, because a view of one row would keep the states of all streams in memory.
+    # Copy the parts, because a view of one row would keep the states of all streams in memory.
     return values, [[part[b : b + 1].copy() for part in after] for b in range(len(frames))]
 
 
 def exact_sizes(codec: Silk, largest: int, n_frames: int = 2) -> list[int]:
-    """Return the batch sizes whose results equal those of single calls exactly, on this machine.
+    """Return the batch sizes whose results are bit-identical to those of single calls on this machine.
 
-    The candidates are 2, 4, 8 ... up to `largest`. 1 is always included. For frames of noise, the function compares the
-    latents (before FSQ rounds them), the samples, and the next states, more than 200,000 numbers per frame.
+    The candidates are 2, 4, 8, ... up to `largest`. The result always includes 1. For frames of noise, the function
+    compares the latents before FSQ rounds them, the samples, and the next states.
 
     Args:
         codec: the codec.

@@ -1,4 +1,4 @@
-"""Use a server of Silk without asyncio: files over HTTP, live streams over a WebSocket.
+"""Encode and decode on a Silk server, without asyncio. Files use HTTP, and live streams use WebSockets.
 
     client = Client("http://127.0.0.1:8000", token)
     tokens = client.encode("talk.flac")                      # silkcodec.Tokens
@@ -9,7 +9,7 @@
             send(stream.feed(chunk))                         # int64 [F, 19]; F is usually 0
         send(stream.flush())
 
-HTTP needs only the standard library. Streams need the package websockets: pip install 'silkcodec[serve]'.
+Files need only the standard library. Streams also need the extra [serve].
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ from silkcodec.tokens import Tokens, codebook_sizes
 Codes = NDArray[np.int64]
 Wave = NDArray[np.float32]
 
-MAX_MESSAGE = 1 << 22  # bytes of one message from the server
+MAX_MESSAGE = 1 << 22  # maximum size in bytes of a message from the server
 
 
 class ServerError(SilkError):
     """Raised when the server refuses a request, closes a stream, or cannot be reached.
 
     Attributes:
-        code: error code of the server, e.g. "unauthorized", "bad_audio" or "worker_lost"; "unreachable" if there was
-            no answer.
-        status: HTTP status, or close code of the WebSocket; 0 if there is none.
+        code: error code from the server, e.g. "unauthorized", "bad_audio" or "worker_lost". "unreachable" means that
+            there was no answer.
+        status: HTTP status, or close code of the WebSocket; 0 if there is neither.
     """
 
     def __init__(self, text: str, code: str = "unreachable", status: int = 0) -> None:
@@ -55,11 +55,11 @@ class ServerError(SilkError):
 
 
 class Client:
-    """Access a server of Silk.
+    """Use a Silk server.
 
     Args:
         url: address of the server, e.g. "http://127.0.0.1:8000".
-        token: bearer token; None if the server requires none.
+        token: bearer token; None if the server has none.
         timeout_s: maximum time to wait for an answer, in seconds.
 
     Raises:
@@ -74,7 +74,7 @@ class Client:
         self._timeout_s = timeout_s
 
     def codecs(self) -> dict[str, Any]:
-        """Return the codec that the server runs ("serving") and the codecs of its package ("known").
+        """Return the codec that the server runs ("serving") and the codecs in its package ("known").
 
         Raises:
             ServerError: the server refused the request or cannot be reached.
@@ -83,10 +83,10 @@ class Client:
         return answer
 
     def encode(self, sound: str | os.PathLike[str] | bytes) -> Tokens:
-        """Encode a sound file on the server and return its tokens.
+        """Encode an audio file on the server and return its tokens.
 
         Args:
-            sound: path of the file, or its content.
+            sound: path of the file, or its content as bytes.
 
         Raises:
             ServerError: the server refused the file or cannot be reached.
@@ -95,7 +95,7 @@ class Client:
         return container.read(io.BytesIO(self._request("/v1/encode?format=silk", content)))
 
     def decode(self, tokens: Tokens) -> Wave:
-        """Decode tokens on the server and return the wave, float32 [n_samples] at 24 kHz with 16-bit precision.
+        """Decode tokens on the server to float32 [n_samples] at 24 kHz, with 16-bit precision.
 
         Raises:
             ServerError: the server refused the tokens or cannot be reached.
@@ -188,13 +188,13 @@ class _LiveStream:
             raise _closed(error) from error
 
     def _drain_error(self) -> None:
-        """Read the messages before the close. Raises ServerError if one of them is the reason."""
+        """Read the messages that came before the close. Raises ServerError if one of them is an error."""
         for message in self._messages(0.1):
             if isinstance(message, dict) and message["type"] == "ended":
                 return
 
     def _take(self, timeout_s: float) -> Any:
-        """Return the next message, bytes or a dictionary. Raises ServerError and TimeoutError."""
+        """Return the next message as bytes or a dict. Raises ServerError or TimeoutError."""
         from websockets.exceptions import ConnectionClosed
 
         try:
@@ -238,7 +238,7 @@ class _LiveStream:
 
 
 class EncoderStream(_LiveStream):
-    """Encode samples to codes on the server. The codes are identical to those of `silkcodec.StreamEncoder`."""
+    """Encode samples on the server. The codes are identical to those from `silkcodec.StreamEncoder`."""
 
     def __init__(self, url: str, headers: dict[str, str], sample_rate: int, n_codebooks: int, timeout_s: float) -> None:
         self._k = n_codebooks
@@ -249,17 +249,17 @@ class EncoderStream(_LiveStream):
         """Send samples float [n], and return the codes that have arrived, int64 [F, K]. F is often 0.
 
         Raises:
-            AudioError: the samples are not a finite one-dimensional wave.
+            AudioError: the samples are not one-dimensional, or are not finite.
             ServerError: the server closed the stream.
         """
         wave = audio.as_block(chunk, SILK_SAMPLE_RATE)
-        step = 1 << 16  # samples: 256 kB, a quarter of the maximum size of a message
+        step = 1 << 16  # samples, i.e. 256 KiB, a quarter of the maximum size of a message
         for at in range(0, len(wave), step):
             self._send(wave[at : at + step].astype("<f4").tobytes())
         return self._codes(self._messages(0))
 
     def flush(self) -> Codes:
-        """End the stream, wait for all remaining frames, and return their codes, int64 [F, K]. Raises ServerError."""
+        """End the stream, wait for the remaining frames, and return their codes, int64 [F, K]. Raises ServerError."""
         return self._codes(self._end())
 
     def _codes(self, messages: Iterator[Any]) -> Codes:
@@ -268,7 +268,7 @@ class EncoderStream(_LiveStream):
 
 
 class DecoderStream(_LiveStream):
-    """Decode codes to samples on the server, like `silkcodec.StreamDecoder`."""
+    """Decode codes on the server, like `silkcodec.StreamDecoder`."""
 
     def __init__(self, url: str, headers: dict[str, str], timeout_s: float) -> None:
         super().__init__(url, headers, {"task": "decode", "samples": "f32le"}, timeout_s)
@@ -281,7 +281,7 @@ class DecoderStream(_LiveStream):
         return self._samples(self._messages(0))
 
     def flush(self) -> Wave:
-        """End the stream, wait for all remaining samples, and return them, float32 [n]. Raises ServerError."""
+        """End the stream, wait for the remaining samples, and return them, float32 [n]. Raises ServerError."""
         return self._samples(self._end())
 
     def _samples(self, messages: Iterator[Any]) -> Wave:

@@ -1,8 +1,9 @@
-"""Limit how connections are read, so that no client can block or slow down the others.
+"""Limit how much is read from each connection, so that no client can block or slow down the others.
 
-HTTP: a connection must send the head of a request within `header_s`, or within `pressed_s` while too many are waiting.
-WebSocket: each stream has a budget of messages and bytes per second. Above it, the server pauses reading.
-Both are read in pieces of READ_BYTES. The event loop serves all other connections between two pieces.
+HTTP: a connection must send the head of a request within `header_s`. While too many connections are waiting, the limit
+is `pressed_s`. WebSocket: each stream has a budget of messages and bytes per second. If a stream exceeds its budget,
+the server pauses reading. Both kinds of connections are read in pieces of READ_BYTES. Between two pieces, the event
+loop serves the other connections.
 """
 
 from __future__ import annotations
@@ -23,13 +24,13 @@ from websockets.server import ServerProtocol
 
 from silkcodec.serve.settings import Limits
 
-READ_BYTES = 4096  # at most 682 WebSocket frames, about 10 ms to parse
-PARSE_S = 1e-3  # CPU time limit for a piece of HTTP; a piece of an ordinary upload takes a tenth of it
-PAUSE = 9.0  # A piece above the limit pauses its connection for 9 times its CPU time, so it gets a tenth of the loop.
+READ_BYTES = 4096  # can hold 682 WebSocket frames, which take about 10 ms to parse
+PARSE_S = 1e-3  # CPU time limit for a piece of HTTP; a piece of an ordinary upload takes a tenth of that
+PAUSE = 9.0  # After a piece above the limit, pause for 9 times its CPU time. The connection gets a tenth of the loop.
 
 
 class Waiting:
-    """Track the connections that wait for the head of a request, oldest first."""
+    """Track the connections on which the server waits for the head of a request, oldest first."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -49,7 +50,7 @@ class Waiting:
             oldest.close()
 
     def remove(self, transport: asyncio.Transport) -> None:
-        """Remove a connection. Unknown connections are ignored."""
+        """Remove a connection. Ignore unknown connections."""
         client = self._clients.pop(transport, None)
         if client is not None:
             self._n_of[client] -= 1
@@ -57,7 +58,7 @@ class Waiting:
                 del self._n_of[client]
 
     def allowed_s(self, client: str) -> float:
-        """Return how many seconds a connection of this address may wait for the head of its request."""
+        """Return the time limit in seconds for the head of a request from an address."""
         limits = self._limits
         pressed = self._n_of[client] > limits.client_waiting or len(self._clients) > limits.waiting
         return min(limits.pressed_s, limits.header_s) if pressed else limits.header_s
@@ -67,7 +68,7 @@ class Budget:
     """Limit a rate with a token bucket.
 
     Args:
-        per_s: average amount per second. The amount of one second may be used at once.
+        per_s: average amount per second. A client may use the amount for one second at once.
         clock: monotonic clock in seconds.
     """
 
@@ -77,7 +78,7 @@ class Budget:
         self._level, self._when = per_s, clock()
 
     def spend(self, amount: float) -> float:
-        """Take an amount, and return the seconds to wait before the next one."""
+        """Take an amount, and return the number of seconds to wait before taking the next one."""
         now = self._clock()
         self._level = min(self._per_s, self._level + (now - self._when) * self._per_s) - amount
         self._when = now
@@ -85,13 +86,13 @@ class Budget:
 
 
 def http_class(limits: Limits) -> type[H11Protocol]:
-    """Return uvicorn's HTTP protocol with the limits on idle connections of one server."""
+    """Return a subclass of uvicorn's HTTP protocol that limits idle connections. Each server needs its own class."""
     waiting = Waiting(limits)
 
     class Http(H11Protocol):
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
-            transport.max_size = READ_BYTES  # type: ignore[attr-defined]  # asyncio's size of one recv()
+            transport.max_size = READ_BYTES  # type: ignore[attr-defined]  # the size of one recv() in asyncio
             _bound_silence(transport, limits)
             self._address = self.client[0] if self.client else "-"
             self._waits_since: float | None = None
@@ -123,7 +124,7 @@ def http_class(limits: Limits) -> type[H11Protocol]:
             self._note_state()
 
         def _note_state(self) -> None:
-            """Update whether the connection waits: before a request, after a response, or in an unread body."""
+            """Update whether the server waits for a request on this connection."""
             waits = self.cycle is None or self.cycle.response_complete
             if not waits or self._is_gone():
                 waiting.remove(self.transport)
@@ -152,7 +153,7 @@ def http_class(limits: Limits) -> type[H11Protocol]:
 
 
 def websocket_class(limits: Limits) -> type[WebSocketsSansIOProtocol]:
-    """Return uvicorn's WebSocket protocol with the budgets of a stream."""
+    """Return a subclass of uvicorn's WebSocket protocol that limits the messages and bytes per second."""
 
     class PacedWebSocket(WebSocketsSansIOProtocol):
         def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -177,7 +178,7 @@ def websocket_class(limits: Limits) -> type[WebSocketsSansIOProtocol]:
                 self.transport.resume_reading()
 
         async def receive(self) -> Any:
-            message = await super().receive()  # which resumes reading when its queue is empty
+            message = await super().receive()  # resumes reading when its queue is empty
             if self._held and not self.transport.is_closing():
                 self.transport.pause_reading()
             return message
@@ -186,7 +187,7 @@ def websocket_class(limits: Limits) -> type[WebSocketsSansIOProtocol]:
 
 
 class _CountedFrames(ServerProtocol):
-    """Count frames of every kind in the parser of websockets, because pings and fragments take time too."""
+    """Count frames of every kind. Pings and fragments also take time to process."""
 
     n_frames = 0
 
@@ -196,7 +197,7 @@ class _CountedFrames(ServerProtocol):
 
 
 def _bound_silence(transport: asyncio.Transport, limits: Limits) -> None:
-    """Drop a peer that receives nothing for twice `send_s`. By default, the kernel waits for a quarter of an hour."""
+    """Drop a client that acknowledges no data for twice `send_s`. By default, the kernel waits about 15 minutes."""
     connection = cast("socket.socket | None", transport.get_extra_info("socket"))
     if connection is not None and hasattr(socket, "TCP_USER_TIMEOUT"):
         with contextlib.suppress(OSError):

@@ -1,7 +1,7 @@
-"""Convert one uploaded file to one result, block by block and within limits. File workers run this module.
+"""Convert an uploaded file block by block, within limits. File workers run this module.
 
-A file of a few kilobytes can declare, or expand to, hours of audio. The declared duration is therefore checked before
-decoding, and the actual duration is checked again after every block. Only one block is in memory at a time.
+A file of a few kilobytes can declare hours of audio or expand to them. This module therefore checks the declared
+duration before decoding, and the actual duration after every block. Only one block is in memory at a time.
 """
 
 from __future__ import annotations
@@ -35,13 +35,14 @@ class Cancelled(Exception):
 
 @dataclass(frozen=True)
 class FileJob:
-    """Describe one conversion.
+    """Describe the conversion of one file.
 
     Attributes:
-        source, target: files in the private folder of the front. The target does not exist yet.
-        given, wanted: format of the source ("audio", "silk", "json") and of the target ("silk", "json", "wav", "flac").
+        source, target: paths of the input and the result in the front's private folder.
+        given: format of the source: "audio", "silk" or "json".
+        wanted: format of the target: "silk", "json", "wav" or "flac".
         max_s: maximum duration of the audio in seconds.
-        dims_per_token: dimensions per token of the target.
+        dims_per_token: dimensions per token in the target.
         entropy: whether to apply entropy coding to a .silk file.
     """
 
@@ -55,12 +56,12 @@ class FileJob:
 
 
 def work(codec: Silk, job: FileJob, is_cancelled: Callable[[], bool]) -> float:
-    """Run the job and return the seconds of audio processed.
+    """Run a job, and return the duration of the processed audio in seconds.
 
     Args:
-        codec: a loaded codec.
-        job: the conversion.
-        is_cancelled: called after each block; returns whether to stop.
+        codec: codec to use.
+        job: conversion to run.
+        is_cancelled: called after each block. The job stops if it returns True.
 
     Raises:
         SilkError: the upload is invalid or too long.
@@ -76,7 +77,7 @@ def work(codec: Silk, job: FileJob, is_cancelled: Callable[[], bool]) -> float:
             raise Cancelled
 
     for left in (job.target, _between(job)):
-        left.unlink(missing_ok=True)  # A worker that crashed during this job may have left files.
+        left.unlink(missing_ok=True)  # A worker that crashed during this job can leave files.
     if job.wanted in TOKENS:
         _encode(codec, job, advance)
     else:
@@ -109,7 +110,7 @@ def _decode(codec: Silk, job: FileJob, advance: files.Advance) -> None:
         source = _between(job)
         container.write(tokens, source)
     with _opened(source) as file:
-        contents = container.info(file)  # from the chunk headers, because a coded frame may be one byte
+        contents = container.info(file)  # from the chunk headers, because an entropy-coded frame can have one byte
         _check_length(contents.n_frames / SILK_FRAME_RATE, job.max_s + 1 / SILK_FRAME_RATE)
         file.seek(0)
         files.decode_file(codec, file, job.target, advance=advance)
@@ -134,7 +135,7 @@ def _opened(path: Path) -> Any:
 
 
 def to_json(tokens: Tokens) -> dict[str, Any]:
-    """Return tokens as the JSON object that the server sends. Its `codes` are a list of frames."""
+    """Convert tokens to the JSON object that the server sends. Its `codes` are a list of frames."""
     return {
         "codec": tokens.codec,
         "sample_rate": tokens.sample_rate,
@@ -147,13 +148,13 @@ def to_json(tokens: Tokens) -> dict[str, Any]:
 
 
 def from_json(text: bytes | str, codec: Silk, max_s: float) -> Tokens:
-    """Return the tokens of a JSON object, the inverse of `to_json`.
+    """Convert a JSON object to tokens, the inverse of `to_json`.
 
-    Only `codes` is required. Other fields default to those of Silk, and `n_samples` to the length of all frames.
+    Only `codes` is required. By default, `n_samples` is the length of all frames, and the other fields are Silk's.
 
     Args:
         text: the JSON object.
-        codec: codec of the server; tokens that it does not decode are refused.
+        codec: codec of the server. Tokens that it cannot decode are refused.
         max_s: maximum duration in seconds.
 
     Raises:
@@ -182,7 +183,7 @@ def from_json(text: bytes | str, codec: Silk, max_s: float) -> Tokens:
 
 
 def as_codes(frames: Any, k: int) -> np.ndarray:
-    """Return lists from JSON as codes int64 [F, k]. The range of the codes is not checked.
+    """Convert lists from JSON to codes int64 [F, k]. The range of the codes is not checked.
 
     Raises:
         TokensError: `frames` is not a non-empty list of lists of k integers.

@@ -1,4 +1,4 @@
-"""Write logs as JSON, one object per line, each with the id of its request."""
+"""Write logs as JSON lines, each with the id of its request."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 
 
 def new_request_id(given: str | None) -> str:
-    """Return the id that the client sent, if it is safe to log, or else a new one."""
+    """Return the id that the client sent if it is safe to log, and otherwise a new id."""
     return given if given is not None and _GIVEN.fullmatch(given) else secrets.token_hex(8)
 
 
 class JsonLines(logging.Formatter):
-    """Format a record as one line of JSON: time, level, event, request_id, and the fields passed as `extra=`."""
+    """Format log records as JSON lines with time, level, event, request_id, and the fields passed as `extra`."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the record as one line of JSON."""
+        """Return a record as a JSON line."""
         line: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
@@ -41,7 +41,7 @@ class JsonLines(logging.Formatter):
 
 
 class _NoFalseAlarm(logging.Filter):
-    """Drop the error that uvicorn logs for a WebSocket that was refused with an HTTP status. It is not a bug."""
+    """Drop the error that uvicorn logs when the server refuses a WebSocket with an HTTP status. It is not a bug."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         return record.getMessage() != "ASGI callable returned without completing handshake."

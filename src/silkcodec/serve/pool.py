@@ -1,9 +1,9 @@
 """Manage the workers: start, watch and replace them, assign streams to them, and queue file jobs.
 
-If a worker crashes, its socket closes immediately. A worker that does not respond for a minute is killed. Its streams
-get a `Lost` event. The next worker repeats its file job, which fails if that worker crashes too. A new process replaces
-the worker, at first immediately, then after increasing pauses, so that a model that cannot load does not use a whole
-core.
+If a worker crashes, its socket closes immediately. If it does not respond for a minute, the pool kills it. In both
+cases, its streams get a `Lost` event, and the next worker repeats its file job. The job fails if that worker crashes
+too. A new process replaces the worker, first immediately and then after increasing pauses. The pauses keep a model that
+cannot load from using a whole core.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from silkcodec.serve.settings import Settings
 
 log = logging.getLogger("silkcodec.serve")
 
-STABLE_S = 30.0  # after a crash, a worker that ran for longer than this is restarted without a pause
+STABLE_S = 30.0  # A worker that ran for longer than this before it crashed is restarted without a pause.
 PAUSES_S = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
 
 
 class BusyError(SilkError):
-    """Raised when no worker can accept a request now. The message states the reason."""
+    """Raised when no worker can accept a request now."""
 
 
 class Pool:
     """Manage all workers of a server.
 
     Attributes:
-        codec: codec id of the model; "" until a worker has loaded it.
+        codec: codec id of the model; "" before the first worker has loaded it.
     """
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
@@ -49,7 +49,7 @@ class Pool:
         self._names = itertools.count(1)
         self._free: deque[asyncio.Future[None]] = deque()  # file jobs waiting for a worker
         self._n_jobs = 0
-        self._sizes: list[int] | None = None  # exact batch sizes measured by the first worker; later workers reuse them
+        self._sizes: list[int] | None = None  # exact batch sizes from the first worker; the other workers reuse them
         self._closing = asyncio.Event()
 
     def start(self) -> None:
@@ -80,7 +80,7 @@ class Pool:
             worker = self._workers[slot] = Worker(self._roles[slot], self._settings, self._metrics, self._sizes)
             try:
                 await worker.run(lambda worker=worker: self._on_ready(worker))  # type: ignore[misc]
-            except (OSError, ValueError):  # The process could not be started, or it sent an invalid message.
+            except (OSError, ValueError):  # The process did not start, or it sent an invalid message.
                 log.exception("worker lost")
             code = await worker.exit_code()
             self._count_ready()
@@ -114,7 +114,7 @@ class Pool:
         """Open a stream on the worker with the fewest streams.
 
         Args:
-            options: the fields task and samples, and for "encode" also sample_rate and n_codebooks.
+            options: `task` and `samples`, and for "encode" also `sample_rate` and `n_codebooks`.
 
         Raises:
             BusyError: no worker is ready.
@@ -131,10 +131,10 @@ class Pool:
     # --- file jobs
 
     async def run_job(self, fields: dict[str, Any]) -> float:
-        """Run a file job when a worker is free. Cancelling the call cancels the job.
+        """Wait for a free worker, and run a file job on it. Cancelling the call cancels the job.
 
         Args:
-            fields: the fields of `filejobs.FileJob`.
+            fields: fields of `filejobs.FileJob`.
 
         Returns:
             The duration of the processed audio in seconds.
@@ -154,7 +154,7 @@ class Pool:
                 try:
                     return await self._once(fields)
                 except LostError:
-                    return await self._once(fields)  # The job may not have caused the crash, so it is tried once more.
+                    return await self._once(fields)  # The job may not have caused the crash, so try it once more.
         finally:
             self._n_jobs -= 1
             self._metrics.files.set(self._n_jobs)
@@ -174,7 +174,7 @@ class Pool:
             self._wake()
 
     def _give_up(self, worker: Worker, name: str) -> None:
-        """Cancel the job of a worker. The worker stops after the current block, or is killed after `STOP_S`."""
+        """Cancel a worker's job. The worker stops after the current block. Otherwise, it is killed after `STOP_S`."""
         if worker.job is None or worker.job[0] != name:
             return
         future: asyncio.Future[float] = asyncio.get_running_loop().create_future()

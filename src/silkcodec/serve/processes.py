@@ -1,4 +1,4 @@
-"""Represent one worker process in the front: its socket, its streams, its file job, and its exit."""
+"""Represent a worker process in the front: its socket, streams, file job and exit."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from silkcodec.serve.settings import Settings
 
 log = logging.getLogger("silkcodec.serve")
 
-PING_S = 10.0  # interval of pings to a worker
+PING_S = 10.0  # interval between pings to a worker
 SILENT_S = 60.0  # A worker that sends nothing for longer than this is killed.
-STOP_S = 5.0  # time for a worker to exit by itself, or to stop a job
+STOP_S = 5.0  # time limit for a worker to exit by itself or to stop a job
 
 
 class RefusedError(SilkError):
-    """Raised when a worker refuses the data of a client. `code` is the error code of the response."""
+    """Raised when a worker refuses a client's data. `code` is the error code of the response."""
 
     def __init__(self, code: str, text: str) -> None:
         super().__init__(text)
@@ -35,12 +35,12 @@ class RefusedError(SilkError):
 
 
 class LostError(SilkError):
-    """Raised when the worker crashed during the request."""
+    """Raised when the worker crashed while it processed a request."""
 
 
 @dataclass(frozen=True)
 class Frame:
-    """Hold the result of a frame as bytes: codes int32 [K], or samples. `number` counts from 0."""
+    """Hold the result of frame `number`, counted from 0. `body` is codes int32 [K] or samples, as bytes."""
 
     number: int
     body: bytes
@@ -48,21 +48,21 @@ class Frame:
 
 @dataclass(frozen=True)
 class Ended:
-    """Report that all frames of a stream have been answered. `n_samples` counts samples at 24 kHz."""
+    """Report that a stream of `n_samples` samples at 24 kHz has ended and that all its frames are answered."""
 
     n_samples: int
 
 
 @dataclass(frozen=True)
 class Lost:
-    """Report that the worker of the stream has crashed and the state of the stream is lost."""
+    """Report that the stream's worker has crashed and that the state of the stream is lost."""
 
 
 Event = Frame | Ended | Lost | RefusedError
 
 
 class Stream:
-    """Represent one stream, which stays on one worker.
+    """Represent a stream, which stays on one worker.
 
     The session limits the number of frames in progress, so `events` stays short.
     """
@@ -77,7 +77,7 @@ class Stream:
         await self.worker.send({"do": "feed", "id": self.name, "k": k}, body)
 
     async def end(self) -> None:
-        """Notify the worker that the stream ends."""
+        """Tell the worker that the stream ends."""
         await self.worker.send({"do": "end", "id": self.name})
 
     def close(self) -> None:
@@ -92,8 +92,8 @@ class Worker:
     Attributes:
         role: "streams" or "files".
         ready: whether the worker has loaded the model.
-        codec: codec id of the model; "" until the worker is ready.
-        sizes: exact batch sizes; None until they are measured.
+        codec: codec id of the model; "" before the worker is ready.
+        sizes: exact batch sizes; None before they are measured.
         streams: streams on this worker, by name.
         job: name and result of the file job in progress, or None.
         started: start time on the monotonic clock in seconds.
@@ -115,7 +115,7 @@ class Worker:
         self._last_message = self.started
 
     async def run(self, on_ready: Callable[[], None]) -> None:
-        """Start the process, and dispatch its messages until it exits. Call `on_ready` once the model is loaded."""
+        """Start the process, and dispatch its messages until it exits. Call `on_ready` when the model is loaded."""
         ours, theirs = socket.socketpair()
         with theirs:
             weights = None if self._settings.weights is None else os.fspath(self._settings.weights)
@@ -150,7 +150,7 @@ class Worker:
         while True:
             await asyncio.sleep(PING_S)
             if not self.ready:
-                continue  # Loading the model has no time limit.
+                continue  # The worker is loading the model, for which there is no time limit.
             if time.monotonic() - self._last_message > SILENT_S:
                 log.error("worker silent", extra={"pid": self.pid, "role": self.role})
                 self.kill()
@@ -190,7 +190,7 @@ class Worker:
         self.job = None
 
     def post(self, head: wire.Head, body: bytes = b"") -> None:
-        """Send a message without waiting. If the worker has exited, do nothing."""
+        """Send a message without waiting. Do nothing if the worker has exited."""
         if self._writer is not None and not self._writer.is_closing():
             self._writer.write(wire.pack(head, body))
 
@@ -198,11 +198,11 @@ class Worker:
         """Send a message, and wait while the send buffer is full."""
         self.post(head, body)
         if self._writer is not None:
-            with suppress(OSError):  # An event reports the crash.
+            with suppress(OSError):  # A `Lost` event reports the crash.
                 await self._writer.drain()
 
     async def exit_code(self) -> int | None:
-        """Wait until the process exits and return its exit code. Kill it after `STOP_S`."""
+        """Wait until the process exits, and return its exit code. Kill the process after `STOP_S`."""
         if self._process is None:
             return None
         try:
@@ -219,7 +219,7 @@ class Worker:
                 self._process.send_signal(signal.SIGKILL)
 
     def hang_up(self) -> None:
-        """Close the socket. The process then exits by itself."""
+        """Close the socket, which makes the process exit."""
         self._hung_up = True
         if self._writer is not None:
             self._writer.close()

@@ -1,4 +1,4 @@
-"""Define the metrics of a server for Prometheus. docs/server.md lists them."""
+"""Define a server's metrics for Prometheus. docs/server.md lists them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64)
 
 
 class Metrics:
-    """Hold the metrics of one server in a separate registry, so that two servers in one process do not share them."""
+    """Hold the metrics of a server in a separate registry, so that servers in the same process do not share them."""
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
@@ -30,7 +30,7 @@ class Metrics:
         self.frames = Counter("silk_frames", "Answered frames of streams.", ["task"], registry=registry)
         self.frame_s = Histogram(
             "silk_frame_seconds",
-            "Time from a complete frame at the server to its answer.",
+            "Time from the arrival of a complete frame to its answer.",
             ["task"],
             buckets=FRAME_BUCKETS,
             registry=registry,
@@ -53,5 +53,5 @@ class Metrics:
         self.busy_s.labels(task).inc(seconds)
 
     def text(self) -> tuple[bytes, str]:
-        """Return all metrics in the text format of Prometheus, and its media type."""
+        """Return all metrics in Prometheus's text format, and the media type of that format."""
         return generate_latest(self.registry), CONTENT_TYPE_LATEST

@@ -1,4 +1,4 @@
-"""Parse and create the messages of the WebSocket /v1/stream, without a socket. docs/protocol.md describes them.
+"""Parse and create the messages of a WebSocket at /v1/stream, without a socket. docs/protocol.md describes them.
 
     client                                                  server
     {"type": "start", "task": "encode", ...}        ->
@@ -8,8 +8,8 @@
     {"type": "end"}                                 ->
                                                     <-      {"type": "tokens", ...} {"type": "ended", ...}, close 1000
 
-`Session` splits or joins the messages of a client into pieces of at most one frame for the worker. A large message
-therefore does not block the worker, and small messages do not become many messages to the worker.
+`Session` splits and joins a client's messages into pieces of at most one frame for the worker. A large message
+therefore does not block the worker, and many small messages do not cause many messages to the worker.
 """
 
 from __future__ import annotations
@@ -30,13 +30,16 @@ from silkcodec.tokens import codebook_sizes
 SAMPLE_BYTES = {"s16le": 2, "f32le": 4}
 N_CODEBOOKS = len(codebook_sizes())
 
-# Close codes, RFC 6455 and its registry at IANA.
+# Close codes from RFC 6455 and the IANA registry.
 NORMAL, GOING_AWAY, POLICY, INTERNAL, RESTART, TRY_LATER = 1000, 1001, 1008, 1011, 1012, 1013
 TOO_BIG = 1009
 
 
 class ProtocolError(SilkError):
-    """Raised for a message that violates the protocol. The server sends `code` and closes with `close`."""
+    """Raised for a message that violates the protocol.
+
+    The server sends the error code `code`, and closes the WebSocket with the close code `close`.
+    """
 
     def __init__(self, text: str, code: str = "bad_message", close: int = POLICY) -> None:
         super().__init__(text)
@@ -46,15 +49,15 @@ class ProtocolError(SilkError):
 
 @dataclass(frozen=True)
 class Start:
-    """Hold the first message of a client.
+    """Hold a client's first message.
 
     Attributes:
         task: "encode" or "decode".
         sample_rate: sample rate in Hz of the samples that the client sends. "decode" always returns 24 kHz.
-        samples: format of samples, "s16le" or "f32le".
-        tokens: format of tokens that the server sends, "json" or "binary" (int32, little-endian).
-        n_codebooks: number of codebooks per frame. "encode" returns the first ones.
-        n_samples: only for "decode", length of the wave at 24 kHz; None: whole frames.
+        samples: format of the samples, "s16le" or "f32le".
+        tokens: format of the tokens that the server sends, "json" or "binary" (int32, little-endian).
+        n_codebooks: number of codebooks per frame. "encode" returns the first `n_codebooks` codebooks.
+        n_samples: only for "decode", the length of the audio in samples at 24 kHz; None: whole frames.
     """
 
     task: str
@@ -65,17 +68,17 @@ class Start:
     n_samples: int | None = None
 
     def for_worker(self) -> dict[str, Any]:
-        """Return the fields that a worker needs."""
+        """Return the fields for the worker."""
         fields = ("task", "sample_rate", "samples", "n_codebooks")
         return {name: getattr(self, name) for name in fields}
 
 
 class Session:
-    """Track the messages of one client.
+    """Track a client's messages.
 
     Args:
         max_s: maximum duration of the stream in seconds of audio.
-        max_text: maximum number of characters of a text message.
+        max_text: maximum number of characters in a text message.
 
     Attributes:
         start: the first message; None before it arrives.
@@ -95,13 +98,13 @@ class Session:
         self._next_frame = LOOKAHEAD + FRAME_SAMPLES  # number of samples that complete the next frame
 
     def receive(self, message: str | bytes) -> Iterator[bytes]:
-        """Parse one message and yield pieces for the worker as bytes: samples, or codes int32 [F, K].
+        """Parse a message, and yield pieces for the worker as bytes: samples, or codes int32 [F, K].
 
         Raises:
             ProtocolError: the message is invalid or not allowed at this point.
         """
         if self.ended:
-            raise ProtocolError("No message is allowed after 'end'.")
+            raise ProtocolError("A client must not send a message after 'end'.")
         if isinstance(message, bytes):
             yield from self._binary(message)
             return
@@ -121,10 +124,10 @@ class Session:
             _refuse_unknown(kind, given, ("codes",))
             yield from self._codes(given.get("codes"))
         else:
-            raise ProtocolError(f"A message of type {kind!r:.40} is not expected here.")
+            raise ProtocolError(f"A message of type {kind!r:.40} is not allowed here.")
 
     def end(self) -> Iterator[bytes]:
-        """End the stream and return the remaining piece, if there is one, in the form of `receive`."""
+        """End the stream, and yield the remaining piece if there is one, like `receive`."""
         self.ended = True
         return iter([self._cut(len(self._held))] if self._held else [])
 
@@ -168,7 +171,9 @@ class Session:
         except SilkError as error:
             raise ProtocolError(str(error), "bad_tokens") from error
         if codes.min() < 0 or codes.max() >= max(codebook_sizes()):
-            raise ProtocolError(f"codes must be between 0 and {max(codebook_sizes()) - 1}.", "bad_tokens")
+            bad = codes.min() if codes.min() < 0 else codes.max()
+            largest = max(codebook_sizes()) - 1
+            raise ProtocolError(f"Codes must be between 0 and {largest}; got {bad}.", "bad_tokens")
         yield from self._frames(codes.astype("<i4").tobytes(), 4 * self.start.n_codebooks)
 
     def _frames(self, codes: bytes, width: int) -> Iterator[bytes]:
@@ -204,7 +209,7 @@ class Session:
         )
 
     def frame(self, number: int, body: bytes) -> str | bytes:
-        """Return the message for a frame from the worker, in the client's format; b"" if it is after `n_samples`."""
+        """Return the message for a frame, in the client's format, or b"" if the frame starts after `n_samples`."""
         start = self.start
         assert start is not None
         if start.task == "decode":
@@ -218,19 +223,19 @@ class Session:
         return _text("tokens", frame=number, codes=codes)
 
     def last(self, n_samples: int, n_frames: int) -> str:
-        """Return the last message, with the number of samples at 24 kHz and of frames."""
+        """Return the last message, which has the number of samples at 24 kHz and the number of frames."""
         if self.start is not None and self.start.n_samples is not None:
             n_samples = min(n_samples, self.start.n_samples)
         return _text("ended", n_samples=n_samples, n_frames=n_frames)
 
 
 def failure(code: str, text: str) -> str:
-    """Return the message that reports an error before the socket is closed."""
+    """Return the message that reports an error before the server closes the socket."""
     return _text("error", code=code, message=text)
 
 
 def draining(within_s: float) -> str:
-    """Return the message that the server is shutting down and will end the stream within `within_s` seconds."""
+    """Return the message that announces that the server will end the stream within `within_s` seconds."""
     return _text("draining", within_s=within_s)
 
 
@@ -242,7 +247,7 @@ def _object(message: str) -> dict[str, Any]:
     try:
         given = json.loads(message)
     except (ValueError, RecursionError) as error:
-        raise ProtocolError("A text message must be JSON.") from error
+        raise ProtocolError("A text message must be valid JSON.") from error
     if not isinstance(given, dict):
         raise ProtocolError("A text message must be a JSON object.")
     return given
@@ -261,7 +266,7 @@ def _start(given: dict[str, Any]) -> Start:
     )
     for name, low, high in ranges:
         value = given.get(name, low)
-        if name == "n_samples" and value is None:  # its default
+        if name == "n_samples" and value is None:  # the default
             continue
         if type(value) is not int or not low <= value <= high:
             raise ProtocolError(f"'{name}' must be an integer between {low} and {high}; got {value!r:.40}.")

@@ -1,4 +1,4 @@
-"""Log every HTTP request: assign an id, write a log line, and record the count and the duration."""
+"""Log every HTTP request with an id, and record its metrics."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ log = logging.getLogger("silkcodec.serve")
 
 
 class _SlowClient(Exception):
-    """Raised when a client does not read its response. The response stays incomplete, so uvicorn closes the socket."""
+    """Raised when a client does not read its response. uvicorn then closes the socket of the incomplete response."""
 
 
 class RequestLog:
-    """Wrap an application with request ids, the request log and the request limits.
+    """Add request ids, the request log and the request limits to an application.
 
-    It is plain ASGI middleware, so responses are not buffered.
+    This is plain ASGI middleware, which does not buffer responses.
     """
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
@@ -74,14 +74,13 @@ class RequestLog:
             await JSONResponse(body, 429, {"Retry-After": "1"})(scope, receive, send)
 
     def _write(self, scope: Scope, status: int, n_bytes: int, seconds: float) -> None:
-        route = getattr(
-            scope.get("route"), "path", "other"
-        )  # not the path, because clients can invent any number of paths
+        # The label is the route, because clients can invent any number of paths.
+        route = getattr(scope.get("route"), "path", "other")
         metrics = self._service.metrics
         metrics.requests.labels(route, scope["method"] if route != "other" else "any", str(status)).inc()
         metrics.request_s.labels(route).observe(seconds)
         if route.startswith("/health") and status == 200:
-            return  # Health checks come about every second and would fill the log.
+            return  # Health checks arrive about once per second and would fill the log.
         client = scope["client"][0] if scope.get("client") else "-"
         fields = {"method": scope["method"], "path": scope["path"][:200], "status": status, "bytes": n_bytes}
         log.info("request", extra={"client": client, **fields, "ms": round(1e3 * seconds, 1)})

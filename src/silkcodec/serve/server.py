@@ -1,8 +1,8 @@
-"""Run the process of `silk serve`: listen, serve, drain.
+"""Run the server process of `silk serve`, and drain it on a signal.
 
-On SIGTERM or Ctrl-C, the server closes its listening socket, so it accepts nothing new. Requests and streams have
-`drain_s` to finish. Then the server ends the remaining streams, after answering all their frames. A second signal stops
-the process immediately.
+On SIGTERM or Ctrl-C, the server closes its listening socket and accepts no new connections. Requests and streams then
+have `drain_s` to finish. Shortly before that, the server answers all frames of the remaining streams and ends them. A
+second signal stops the process immediately.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ MANY_FILES = 65_536
 
 
 def serve(settings: Settings) -> None:
-    """Serve until a signal.
+    """Serve until the process receives SIGTERM or Ctrl-C.
 
     Raises:
         ArgumentError: the server cannot listen on the port.
         WeightsError: the model cannot be loaded.
     """
-    check_weights(settings.weights)  # once, before every worker tries and fails
+    check_weights(settings.weights)  # Report invalid weights once, not from every worker.
     listening = _listen(settings)
     _allow_many_files()
     logs.configure()
@@ -52,7 +52,7 @@ def serve(settings: Settings) -> None:
 
 
 def check_weights(folder: Path | None) -> None:
-    """Encode and decode a frame with the given weights, in a separate process, so that the front stays small.
+    """Check weights by encoding and decoding a frame. A separate process loads them, so that the front stays small.
 
     Args:
         folder: folder of the weights; None: the embedded weights.
@@ -105,7 +105,7 @@ async def _serve(settings: Settings, folder: Any, listening: socket.socket) -> N
 
 
 class DrainingServer(uvicorn.Server):
-    """Run uvicorn, but drain on a signal. By default, uvicorn closes every WebSocket immediately."""
+    """Run uvicorn, and drain on a signal. By default, uvicorn closes every WebSocket immediately."""
 
     def __init__(self, config: uvicorn.Config, service: Service) -> None:
         super().__init__(config)
@@ -114,19 +114,19 @@ class DrainingServer(uvicorn.Server):
         self._drain_task: asyncio.Task[None] | None = None
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
-        """Serve until the server has stopped, as `uvicorn.Server.serve`."""
+        """Serve until the server stops, like `uvicorn.Server.serve`."""
         self._loop = asyncio.get_running_loop()
         await super().serve(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Start draining at the first signal, and stop immediately at the second."""
+        """Start draining on the first signal, and stop immediately on the second."""
         if self._loop is None or self._service.draining.is_set():
             self.should_exit = self.force_exit = True
         else:
             self._loop.call_soon_threadsafe(self.begin_drain)
 
     def begin_drain(self) -> None:
-        """Start draining. Must be called from the event loop."""
+        """Start draining. Call this from the event loop."""
         if self._drain_task is None:
             self._drain_task = asyncio.create_task(self._drain())
 
@@ -144,7 +144,7 @@ class DrainingServer(uvicorn.Server):
 
 
 def _allow_many_files() -> None:
-    """Raise the soft limit of open files, because each connection is a file and 1,024 are too few."""
+    """Raise the soft limit on open files, because each connection is a file and the usual 1,024 are too few."""
     try:
         import resource
     except ImportError:  # not a Unix

@@ -1,4 +1,4 @@
-"""Hold the objects that the parts of a running server share."""
+"""Hold the state that all parts of a running server share."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from silkcodec.serve.pool import Pool
 from silkcodec.serve.prometheus import Metrics
 from silkcodec.serve.settings import Limits, Settings, is_loopback
 
-UPLOADS = 4  # ratio of uploads in transfer to uploads waiting for a worker; transfers are limited by client networks
+# Maximum number of open uploads for each upload that may wait for a worker. Clients with slow networks need more.
+UPLOADS = 4
 
 
 @dataclass
 class Service:
-    """Hold the state of one server.
+    """Hold the state of a server.
 
     Attributes:
         settings: settings of the server.
         folder: private folder for uploads.
         pool: the workers.
         metrics: the metrics for Prometheus.
-        rate, denied_rate: rate limiters of accepted and of denied requests.
-        streams, uploads, requests: concurrency limits of streams, of uploads (from first to last byte), and of HTTP
-            requests.
-        draining: set when the server shuts down. It then accepts nothing new and finishes what is running.
+        rate, denied_rate: rate limiters for accepted and for denied requests.
+        streams, uploads, requests: concurrency limits for streams, uploads and HTTP requests.
+        draining: set when the server shuts down. It then accepts no new work and finishes the work in progress.
         sessions: tasks of the open streams.
     """
 
@@ -46,7 +46,7 @@ class Service:
 
     @classmethod
     def of(cls, settings: Settings, folder: Path) -> Service:
-        """Create the state of a server with the given settings. Nothing is started."""
+        """Create the state of a server without starting anything."""
         metrics, limits = Metrics(), settings.limits
         streams = ConcurrencyLimit("streams", limits.sessions, limits.client_sessions)
         uploads = ConcurrencyLimit("uploads", UPLOADS * limits.files, limits.files)

@@ -1,9 +1,9 @@
-"""Serve one WebSocket of /v1/stream, between a `protocol.Session` (client) and a `processes.Stream` (worker).
+"""Serve a WebSocket at /v1/stream. It connects a `protocol.Session` (client) to a `processes.Stream` (worker).
 
     socket -> reader -> Session -> room? -> worker          worker -> events -> writer -> socket
 
 Back-pressure works in both directions. While `window_frames` frames of a stream are in progress, the server does not
-read its socket. While a client does not read its answers, no new frames are processed. After `send_s`, the server
+read from its socket. While a client does not read its answers, the server processes no new frames. After `send_s`, it
 closes the stream.
 """
 
@@ -29,9 +29,9 @@ from silkcodec.spec import FRAME_SAMPLES, LOOKAHEAD, SILK_FRAME_RATE, SILK_SAMPL
 
 log = logging.getLogger("silkcodec.serve")
 
-VANISHED = 1006  # logged for a client that disconnected without a close frame; never sent
+VANISHED = 1006  # logged if a client disconnects without a close frame; never sent
 CLOSE_S = 2.0  # time limit for sending the close frame
-END_S = 3.0  # part of the drain time that is reserved for the last frames
+END_S = 3.0  # part of the drain time reserved for the last frames
 
 
 async def handle(websocket: WebSocket, service: Service) -> None:
@@ -88,7 +88,7 @@ class _Live:
         self._started = time.monotonic()
 
     async def run(self) -> None:
-        """Run the stream, and close the socket with a close code in any case."""
+        """Run the stream. Always close the socket with a close code."""
         try:
             await self._serve()
         except WebSocketDisconnect as gone:
@@ -99,7 +99,7 @@ class _Live:
             await self._fail(code, str(error), close)
         except ProtocolError as error:
             await self._fail(error.code, str(error), error.close)
-        except Exception:  # A bug of the server. The client must still get an error and a close code.
+        except Exception:  # This is a bug in the server. The client must still get an error and a close code.
             log.exception("stream failed")
             await self._fail("internal", "Internal server error.", protocol.INTERNAL)
         finally:
@@ -141,7 +141,7 @@ class _Live:
             await self._feed_all(self._session.receive(await self._receive()))
 
     async def _feed_all(self, pieces: Iterator[bytes]) -> None:
-        """Send pieces to the worker while fewer than `window_frames` are in progress, and the end if it has come."""
+        """Send pieces to the worker, with at most `window_frames` in progress. Then send the end if it arrived."""
         assert self._session.start is not None and self._stream is not None
         start = self._session.start
         width = protocol.SAMPLE_BYTES[start.samples]
@@ -161,7 +161,7 @@ class _Live:
 
     @property
     def _n_complete(self) -> int:
-        """Return the estimated number of complete frames. The resampler may delay a few samples."""
+        """Return the estimated number of complete frames. The resampler can delay a few samples."""
         start = self._session.start
         if start is None or start.task == "decode":
             return self._n_fed
@@ -193,7 +193,7 @@ class _Live:
                 raise event
 
     async def _drain(self, reader: asyncio.Task[None]) -> None:
-        """On shutdown, notify the client, give it time to end the stream, and then end the stream."""
+        """On shutdown, notify the client, and end the stream if the client does not end it in time."""
         await self._service.draining.wait()
         left_s = max(0.0, self._service.limits.drain_s - END_S)
         await self._send(protocol.draining(left_s))
@@ -203,9 +203,8 @@ class _Live:
             reader.cancel()
             await asyncio.gather(reader, return_exceptions=True)
             rest = self._session.end()
-            await self._feed_all(
-                rest if self._between_messages else iter(())
-            )  # Pieces that are still waiting must not be overtaken.
+            # If the reader stopped within a message, later samples must not be sent before the rest of that message.
+            await self._feed_all(rest if self._between_messages else iter(()))
 
     async def _receive(self) -> str | bytes:
         try:
@@ -229,7 +228,7 @@ class _Live:
         except TimeoutError:
             text = f"The client did not read a message within {self._service.limits.send_s:g} s."
             raise ProtocolError(text, "slow") from None
-        except RuntimeError as error:  # Starlette raises it if the socket is closed.
+        except RuntimeError as error:  # Starlette raises this if the socket is closed.
             raise WebSocketDisconnect(VANISHED) from error
 
     async def _fail(self, code: str, text: str, close: int) -> None:

@@ -1,4 +1,4 @@
-"""Define the settings of `silk serve`, and the limits for every client."""
+"""Define the settings of `silk serve` and the limits for clients."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from silkcodec.parallel.cores import available_cores
 from silkcodec.spec import SILK_FRAME_RATE
 
 TOKEN_VARIABLE = "SILK_TOKEN"
-JSON_FRAME_BYTES = 2048
+JSON_FRAME_BYTES = 2048  # An indented frame of 128 codes takes about 1,300 bytes.
 MIN_TOKEN = 16  # characters; `openssl rand -hex 32` makes 64
 
 
@@ -26,27 +26,28 @@ class Limits:
     Attributes:
         body_bytes: maximum size of an upload.
         duration_s: maximum duration of the audio or the tokens in an upload.
-        files: maximum number of uploads in progress or waiting, of all clients. Further uploads get status 503.
-        sessions, client_sessions: maximum number of open streams, of all clients and of one address.
-        per_minute: requests and streams per minute and address. A tenth of them may come at once.
+        files: maximum number of uploads that are processed or waiting, for all clients. Further uploads get status 503.
+        sessions, client_sessions: maximum number of open streams for all clients and for one address.
+        per_minute: maximum number of requests and streams per minute and address. A tenth of them may arrive at once.
         upload_s: time limit for receiving an upload.
-        job_s: time limit for processing it.
+        job_s: time limit for processing an upload.
         header_s: time limit for receiving the head of a request.
-        pressed_s: the same, while more than `client_waiting` connections of the address, or `waiting` connections of
-            all addresses, wait for a head.
+        pressed_s: replaces `header_s` while more than `client_waiting` connections from the address, or more than
+            `waiting` connections from all addresses, have not sent the head of a request.
         client_waiting, waiting: see `pressed_s`.
-        most_waiting: maximum number of connections that wait for a head. Above it, the oldest one is closed.
-        requests, client_requests: maximum number of HTTP requests in progress, of all clients and of one address.
+        most_waiting: maximum number of connections without the head of a request. Above it, the server closes the
+            oldest of them.
+        requests, client_requests: maximum number of HTTP requests in progress for all clients and for one address.
             Health checks are exempt.
         idle_s: maximum time between two messages of a stream.
         session_s: maximum duration of a stream.
         send_s: time limit for a client to receive a message.
-        drain_s: time limit for finishing everything after SIGTERM.
+        drain_s: time limit for finishing all work after SIGTERM.
         message_bytes: maximum size of a WebSocket message.
         text_chars: maximum length of a text message.
-        stream_messages, stream_bytes: messages and bytes per second that are read from a stream.
+        stream_messages, stream_bytes: maximum number of messages and bytes per second that are read from a stream.
         worker_bytes: memory that a worker may use in addition to the model.
-        window_frames: maximum number of frames of a stream in progress. At the limit, its socket is not read.
+        window_frames: maximum number of a stream's frames in progress. At the limit, the server pauses reading.
 
     Raises:
         ArgumentError: a limit is not above 0.
@@ -85,7 +86,7 @@ class Limits:
 
     @property
     def json_bytes(self) -> int:
-        """Return the maximum size of a JSON upload in bytes. An indented frame of 128 codes takes about 1,300 bytes."""
+        """Return the maximum size of a JSON upload in bytes."""
         return min(self.body_bytes, math.ceil(self.duration_s * SILK_FRAME_RATE + 1) * JSON_FRAME_BYTES)
 
 
@@ -95,7 +96,7 @@ class Settings:
 
     Attributes:
         host, port: address to listen on. Port 0 selects a free port.
-        token: bearer token that clients must send; None: no token is required.
+        token: bearer token that clients must send; None: clients need no token.
         workers: number of processes for live streams.
         file_workers: number of processes for uploads.
         batch: maximum number of frames per call of the model.
@@ -121,7 +122,7 @@ class Settings:
                 raise ArgumentError(f"{name} must be between {low} and {high}; got {getattr(self, name)}.")
 
     def check_open(self, allow: bool) -> None:
-        """Check that a server that other machines can reach has a token, unless `allow` is True.
+        """Check that the server has a token if other machines can reach it, unless `allow` is True.
 
         Raises:
             ArgumentError: the host is not a loopback address, there is no token, and `allow` is False.
@@ -139,7 +140,7 @@ def default_workers() -> int:
 
 
 def read_token(file: Path | None) -> str | None:
-    """Return the token from a file or from the environment variable SILK_TOKEN; None if there is neither.
+    """Return the token from a file or, if `file` is None, from the environment variable SILK_TOKEN.
 
     Raises:
         ArgumentError: the file cannot be read or is readable by all users, or the token is too short or has invalid
@@ -162,21 +163,21 @@ def read_token(file: Path | None) -> str | None:
     # These characters are valid in a header and in the list of WebSocket subprotocols.
     if len(token) < MIN_TOKEN or not all(c.isascii() and (c.isalnum() or c in "-._~") for c in token):
         raise ArgumentError(
-            f"The token in {source} must have at least {MIN_TOKEN} characters, all from A-Z a-z 0-9 - . _ ~; its length"
-            f" is {len(token)}. Create a token with: openssl rand -hex 32"
+            f"The token in {source} must have at least {MIN_TOKEN} characters, all from A-Z a-z 0-9 - . _ ~; got"
+            f" {len(token)} characters. Create a token with: openssl rand -hex 32"
         )
     return token
 
 
 def is_token(shown: str | None, token: str | None) -> bool:
-    """Return whether the token of a client is correct. The comparison takes constant time."""
+    """Return whether a client's token is correct, in constant time."""
     if token is None:
         return True
     return shown is not None and hmac.compare_digest(shown.encode(), token.encode())
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether a host is a loopback address, which only this machine can reach."""
+    """Return whether a host is a loopback address."""
     if host == "localhost":
         return True
     try:

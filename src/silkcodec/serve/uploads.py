@@ -1,4 +1,4 @@
-"""Save request bodies to files in a private folder, within limits, and read results from it."""
+"""Save request bodies to files in a private folder, within limits, and read the results."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from starlette.requests import ClientDisconnect, Request
 
 from silkcodec.errors import SilkError
 
-PREFIX = "silk-serve-"  # name prefix of the upload folders in the system's temporary folder
-FRESH_S = 10.0  # Younger folders are not deleted.
+PREFIX = "silk-serve-"  # prefix of upload folders in the system's temporary folder
+FRESH_S = 10.0  # Folders that changed more recently are not deleted.
 BLOCK = 1 << 18  # bytes per piece of a response
 
 
 class BodyError(SilkError):
-    """Raised for a body that is too large, too slow, or empty. `status` is the HTTP status."""
+    """Raised when a body is too large, too slow or empty, or cannot be stored. `status` is the HTTP status."""
 
     def __init__(self, status: int, code: str, text: str) -> None:
         super().__init__(text)
@@ -32,9 +32,9 @@ class BodyError(SilkError):
 
 @contextmanager
 def private_folder() -> Iterator[Path]:
-    """Create a folder for the uploads of a server, readable only by this user, and delete those of killed servers.
+    """Create a folder for a server's uploads that only this user can read. Delete the folders of killed servers.
 
-    A server holds a lock on its folder. The kernel releases the lock when the server ends, however it ends.
+    A server holds a lock on its folder. The kernel releases the lock when the process exits, even after a crash.
     """
     _sweep(Path(tempfile.gettempdir()))
     with tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True) as name:
@@ -68,14 +68,14 @@ def _lock(folder: int) -> bool:
         import fcntl
 
         fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (ImportError, OSError):  # Not a Unix, or a file system without locks. Nothing is deleted then.
+    except (ImportError, OSError):  # Neither Windows nor some file systems have locks. Delete nothing there.
         return False
     return True
 
 
 @contextmanager
 def request_folder(root: Path) -> Iterator[Path]:
-    """Create a folder for the files of a request, and delete it at the end of the context."""
+    """Create a folder for a request's files, and delete it at the end of the context."""
     folder = Path(tempfile.mkdtemp(dir=root))
     try:
         yield folder
@@ -84,13 +84,13 @@ def request_folder(root: Path) -> Iterator[Path]:
 
 
 async def save(request: Request, path: Path, max_bytes: int, max_s: float) -> int:
-    """Save the body of a request to a file, piece by piece, and return its size in bytes.
+    """Save a request's body to a file, piece by piece, and return its size in bytes.
 
-    The event loop writes the pieces. A piece has at most 64 kB and goes to the page cache, so writing is fast.
+    The event loop writes the pieces. A piece has at most 64 KiB and goes to the page cache, so writing is fast.
 
     Raises:
-        BodyError: the body is larger than `max_bytes` (declared or actual), takes longer than `max_s` seconds, or is
-            empty, or the file cannot be written.
+        BodyError: the body is empty, its declared or actual size is above `max_bytes`, it takes longer than `max_s`
+            seconds, or the file cannot be written.
         ClientDisconnect: the client disconnected.
     """
     declared = request.headers.get("content-length", "0")
@@ -137,7 +137,7 @@ async def _disconnected(request: Request) -> None:
 
 
 def open_result(path: Path) -> tuple[int, Callable[[], AsyncIterator[bytes]]]:
-    """Return the size of a file and a function that yields its bytes. The file may be deleted after the call."""
+    """Open a file, and return its size and a function that yields its bytes. The file can then be deleted."""
     file: BinaryIO = open(path, "rb")  # noqa: SIM115 - closed after the last piece, or by the garbage collector
     n_bytes = os.fstat(file.fileno()).st_size
 

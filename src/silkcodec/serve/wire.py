@@ -1,8 +1,8 @@
 """Exchange messages between the front and a worker over a socket pair. A message has a JSON head and a binary body.
 
-    u32 length of the head, u32 length of the body, little-endian | head, JSON | body
+    length of the head, length of the body (u32, little-endian) | head (JSON) | body
 
-The pipes of multiprocessing are not used because they unpickle what they receive.
+This module does not use the pipes from multiprocessing, because they unpickle received data.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 Head = dict[str, Any]
 
 _LENGTHS = struct.Struct("<II")
-MAX_BYTES = 64 << 20  # maximum of a head or body, far above any real message, so that a bug cannot allocate more
+MAX_BYTES = 64 << 20  # maximum size of a head or body, so that a bug cannot allocate much memory
 
 
 def pack(head: Head, body: bytes = b"") -> bytes:
@@ -51,7 +51,7 @@ def _lengths(data: bytes | bytearray) -> tuple[int, int]:
     text, body = _LENGTHS.unpack(data)
     if max(text, body) > MAX_BYTES:
         raise ConnectionError(
-            f"A message between front and worker may have at most {MAX_BYTES} bytes; got {max(text, body)}."
+            f"A message between the front and a worker may have at most {MAX_BYTES} bytes; got {max(text, body)}."
         )
     return text, body
 

@@ -1,17 +1,17 @@
-r"""Run a worker: a process with the model that exchanges messages with the front over a socket.
+r"""Run a worker process, which runs the model and exchanges messages with the front over a socket.
 
     python -m silkcodec.serve.worker \
         '{"fd": 5, "role": "streams", "batch": 8, "sizes": null, "weights": null, "memory": 1073741824}'
 
-The worker exits when the front closes the socket or crashes. It ignores signals that stop a service, because the front
-handles them and drains.
+The worker exits when the front closes the socket or crashes. It ignores SIGTERM and SIGINT, because the front handles
+them and drains.
 
 Heads of messages:
 
-    to a worker of streams   {do: open, id, task, ...} {do: feed, id} + bytes {do: end, id} {do: drop, id}
+    to a stream worker       {do: open, id, task, ...} {do: feed, id} + bytes {do: end, id} {do: drop, id}
     from it                  {is: ready, codec, sizes} {is: frame, id, frame} + bytes {is: ended, id, n_samples}
                              {is: refused, id, code, text} {is: batch, task, size, seconds}
-    to a worker of files     {do: job, id, ...} {do: cancel, id}
+    to a file worker         {do: job, id, ...} {do: cancel, id}
     from it                  {is: ready, ...} {is: done, id, seconds} {is: refused, ...}
 """
 
@@ -45,11 +45,11 @@ from silkcodec.serve.batcher import Batcher, exact_sizes
 from silkcodec.silk import Silk
 
 Message = tuple[wire.Head, bytes]
-FULL_SCALE = 32_768  # of 16 bits
-PONG = {"is": "pong"}  # answer to {do: ping} of both kinds of workers
-NICE = 5  # niceness of file workers, so that live streams have priority
+FULL_SCALE = 32_768  # for 16-bit samples
+PONG = {"is": "pong"}  # answer of both kinds of workers to {do: ping}
+NICE = 5  # niceness of file workers, which gives live streams priority
 
-CODES = {  # type of the error -> error code in the response
+CODES = {  # exception type -> error code in the response
     filejobs.TooLongError: "too_long",
     AudioError: "bad_audio",
     TokensError: "bad_tokens",
@@ -75,7 +75,7 @@ class Inbox:
         self._messages.put(None)
 
     def take(self, wait: bool) -> list[Message]:
-        """Return the messages that have arrived; with `wait`, at least one. Raises EOFError if the front is gone."""
+        """Return the messages that have arrived, or wait for one. Raises EOFError if the front closed the socket."""
         messages: list[Message] = []
         while True:
             try:
@@ -88,12 +88,12 @@ class Inbox:
 
 
 def samples_of(body: bytes, kind: str) -> np.ndarray:
-    """Return received bytes as samples, int16 or float32 [n]. `kind` is "s16le" or "f32le"."""
+    """Convert bytes to samples int16 or float32 [n]. `kind` is "s16le" or "f32le"."""
     return np.frombuffer(body, dtype="<i2" if kind == "s16le" else "<f4")
 
 
 def bytes_of(wave: np.ndarray, kind: str) -> bytes:
-    """Return samples float32 [n] as bytes of the format `kind`. Integers are clipped to 16 bits."""
+    """Convert samples float32 [n] to bytes in the format `kind`. Integers are clipped to 16 bits."""
     if kind == "f32le":
         return wave.astype("<f4").tobytes()
     return np.clip(np.rint(wave * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1).astype("<i2").tobytes()
@@ -108,7 +108,7 @@ class StreamWorker:
         self._samples: dict[str, str] = {}  # stream -> format of its samples
 
     def run(self, inbox: Inbox) -> None:
-        """Process messages until the front is gone. Raises EOFError then."""
+        """Process messages until the front closes the socket, then raise EOFError."""
         while True:
             for head, body in inbox.take(wait=self._batcher.n_waiting == 0):
                 self._handle(head, body)
@@ -133,7 +133,7 @@ class StreamWorker:
             self._send(PONG)
             return
         if do != "open" and stream not in self._batcher:
-            return  # The stream was refused, and the front has not received the refusal yet.
+            return  # The worker refused the stream, and the front has not received the refusal yet.
         try:
             if do == "open":
                 self._open(stream, head)
@@ -149,7 +149,7 @@ class StreamWorker:
         except SilkError as error:
             self._forget(stream)
             self._send(refusal(stream, error))
-        except Exception as error:  # A bug that affects one stream must not end the other streams of this process.
+        except Exception as error:  # A bug that affects one stream must not end the other streams.
             traceback.print_exc()
             self._forget(stream)
             self._send(refusal(stream, error))
@@ -170,7 +170,7 @@ class StreamWorker:
 
 
 def refusal(name: str, error: Exception) -> wire.Head:
-    """Return the message that reports an error to the front. `name` is that of the stream or the job."""
+    """Return the message that reports an error to the front. `name` is the name of the stream or job."""
     code = next((code for kind, code in CODES.items() if isinstance(error, kind)), "internal")
     if code == "not_stored":  # The original message contains a local path.
         return {
@@ -189,7 +189,7 @@ def refusal(name: str, error: Exception) -> wire.Head:
 
 
 def run_file_jobs(connection: socket.socket, inbox: Inbox, codec: Silk) -> None:
-    """Run file jobs one after the other until the front is gone. Raises EOFError then."""
+    """Run file jobs one after the other until the front closes the socket, then raise EOFError."""
     cancelled: set[str] = set()
     waiting: list[wire.Head] = []
 
@@ -221,7 +221,7 @@ def run_file_jobs(connection: socket.socket, inbox: Inbox, codec: Silk) -> None:
             answer = {"is": "refused", "id": name, "code": "cancelled", "text": ""}
         except SilkError as error:
             answer = refusal(name, error)
-        except Exception as error:  # A bug that a file triggers must only affect its own request.
+        except Exception as error:  # A bug that a file triggers must affect only that request.
             traceback.print_exc()
             answer = refusal(name, error)
         cancelled.clear()
@@ -263,7 +263,7 @@ def main(options: dict[str, Any]) -> None:
             else:
                 run_file_jobs(connection, inbox, codec)
         except (EOFError, OSError):
-            return  # the front is gone
+            return  # The front closed the socket or crashed.
 
 
 if __name__ == "__main__":
