@@ -112,7 +112,7 @@ def _batches(file: str) -> list[Any]:
             _audio_column(batch.schema)  # The names of columns and fields can be invalid UTF-8.
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         reason = str(error).splitlines()[0]
-        raise ArgumentError(f"'{file}' cannot be read as an Arrow file written by save_to_disk: {reason}") from error
+        raise ArgumentError(f"Cannot read '{file}' as an Arrow file from save_to_disk: {reason}") from error
     return batches
 
 
@@ -216,7 +216,7 @@ def readable(message: str) -> Iterator[None]:
 
 
 def _readable(file: str) -> AbstractContextManager[None]:
-    return readable(f"'{file}' cannot be read as Parquet")
+    return readable(f"Cannot read '{file}' as Parquet")
 
 
 @lru_cache(maxsize=1)

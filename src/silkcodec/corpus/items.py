@@ -220,7 +220,7 @@ def find(place: str, folder: str, allow_outside: bool, shown: str) -> tuple[str,
     except OSError as error:
         missing = isinstance(error, (FileNotFoundError, NotADirectoryError))
         reason = error.strerror or error
-        raise Refusal("missing" if missing else "unreadable", f"'{shown}' cannot be read: {reason}.") from error
+        raise Refusal("missing" if missing else "unreadable", f"Cannot read '{shown}': {reason}.") from error
     if not stat.S_ISREG(status.st_mode):  # Reading from a pipe or a device may never end.
         raise Refusal("unreadable", f"'{shown}' must be a regular file; it is a folder, a pipe or a device.")
     return real, (status.st_size, status.st_mtime_ns)

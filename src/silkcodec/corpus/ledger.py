@@ -67,7 +67,7 @@ class Ledger:
         self.records[record["shard"]] = record
 
     def _cannot(self, error: OSError) -> OutputError:
-        return OutputError(f"'{self._path}' cannot be written: {error.strerror or error}.")
+        return OutputError(f"Cannot write '{self._path}': {error.strerror or error}.")
 
     def __enter__(self) -> Ledger:
         return self
@@ -91,7 +91,7 @@ def read(folder: Path, plan: str) -> dict[int, Record]:
     try:
         content = (folder / NAME).read_bytes()
     except OSError as error:
-        raise OutputError(f"'{folder / NAME}' cannot be read: {error.strerror or error}.") from error
+        raise OutputError(f"Cannot read '{folder / NAME}': {error.strerror or error}.") from error
     return {record["shard"]: record for record in _lines(content, plan)}
 
 
@@ -126,7 +126,7 @@ def locked(folder: Path) -> Iterator[None]:
     try:
         file = open(folder / LOCK, "wb")  # noqa: SIM115
     except OSError as error:
-        raise OutputError(f"'{folder}' cannot be written: {error.strerror or error}.") from error
+        raise OutputError(f"Cannot write to '{folder}': {error.strerror or error}.") from error
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

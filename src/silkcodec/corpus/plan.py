@@ -218,7 +218,7 @@ def count_shards(folder: Path) -> int:
         with open(folder / BODY, "rb") as file:
             return sum(line.startswith(b'{"items":') for line in file)
     except OSError as error:
-        raise OutputError(f"'{folder / BODY}' cannot be read: {error.strerror or error}.") from error
+        raise OutputError(f"Cannot read '{folder / BODY}': {error.strerror or error}.") from error
 
 
 def _check_settings(folder: Path, begun: Mapping[str, Any], settings: CorpusSettings) -> None:
@@ -263,5 +263,5 @@ def folder_for(path: str | os.PathLike[str]) -> Path:
         if names and HEADER not in names:
             raise OutputError(f"'{folder}' must be empty or contain a corpus; it contains '{sorted(names)[0]}'.")
     except OSError as error:
-        raise OutputError(f"'{folder}' cannot be written: {error.strerror or error}.") from error
+        raise OutputError(f"Cannot write to '{folder}': {error.strerror or error}.") from error
     return folder

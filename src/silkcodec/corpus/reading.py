@@ -182,7 +182,7 @@ def _parquet(file: str) -> Any:
 
 
 def _readable(file: str) -> AbstractContextManager[None]:
-    return arrow.readable(f"'{file}' cannot be read as a Parquet shard of silk tokenize")
+    return arrow.readable(f"Cannot read '{file}' as a Parquet shard")
 
 
 def _shared(opened: Any) -> dict[str, Any]:
@@ -245,7 +245,7 @@ def _read_tar(file: str) -> Iterator[tuple[int, Row]]:
             if shared:
                 yield _version(shared), _row(shared, _tar_columns(shared), arrays, file)
     except (tarfile.TarError, OSError, ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
-        raise ArgumentError(f"'{file}' cannot be read as a tar shard of silk tokenize: {error}") from error
+        raise ArgumentError(f"Cannot read '{file}' as a tar shard: {error}.") from error
 
 
 def _tar_members(tar: tarfile.TarFile, raw: BinaryIO) -> Iterator[tuple[str, bytes]]:

@@ -145,7 +145,7 @@ def tokenize_shard(
             starts(number)
             try:
                 if crashed and number in crashed:
-                    raise Refusal("crash", f"'{item.path}' cannot be encoded: {crashed[number]}")
+                    raise Refusal("crash", f"Cannot encode '{item.path}': {crashed[number]}")
                 rows = list(_encoded(codec, item, job))
             except Refusal as refusal:
                 quarantined.append(refused(item.id, item.path, refusal))
@@ -196,7 +196,7 @@ def _encoded(codec: Codec, item: Item, job: ShardJob) -> Iterator[Row]:
     except (SilkError, KeyboardInterrupt):
         raise  # The error is a Refusal already, or the recording is not its cause.
     except OSError as error:
-        raise Refusal("unreadable", f"'{item.path}' cannot be read: {error.strerror or error}.") from error
+        raise Refusal("unreadable", f"Cannot read '{item.path}': {error.strerror or error}.") from error
     except Exception as error:
         # A baseline codec can raise any exception. Exclude the recording, and continue with the next one.
         raise Refusal("codec", f"The codec failed on '{item.path}': {type(error).__name__}: {error}") from error

@@ -149,7 +149,7 @@ def _folder(root: Root, number: int, allow_outside: bool) -> Iterator[Item | Ref
                 places.append(place)
     for error in sorted(errors, key=lambda error: str(error.filename)):
         place = os.path.relpath(str(error.filename), root.folder)
-        problem = Refusal("unreadable", f"The folder '{place}' cannot be read: {error.strerror or error}.")
+        problem = Refusal("unreadable", f"Cannot read the folder '{place}': {error.strerror or error}.")
         yield refused(root.label + place, root.label + place, problem)
     for place in sorted(places):
         if place.lower().endswith(".tar"):

@@ -140,7 +140,7 @@ class Client:
             with error:
                 raise _refused(error.code, error.read()) from error
         except OSError as error:
-            raise ServerError(f"{self._url} cannot be reached: {getattr(error, 'reason', error)}.") from error
+            raise ServerError(f"Cannot reach '{self._url}': {getattr(error, 'reason', error)}.") from error
 
 
 class _LiveStream:
@@ -169,7 +169,7 @@ class _LiveStream:
         except InvalidStatus as error:
             raise _refused(error.response.status_code, bytes(error.response.body or b"")) from error
         except (OSError, TimeoutError) as error:
-            raise ServerError(f"{url} cannot be reached: {error}.") from error
+            raise ServerError(f"Cannot reach '{url}': {error}.") from error
         self.ended: dict[str, Any] | None = None
         try:
             self._send(json.dumps({"type": "start", **start}))

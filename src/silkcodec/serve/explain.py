@@ -1,7 +1,7 @@
-"""Implement `silk explain`: serve or export the page that explains codecs, with the real model running in the browser.
+"""Implement `silk explain`, which serves or exports a page that explains codecs. The model runs in the browser.
 
-The page is built from `web/` into `silkcodec/site/`. The model is served from `silkcodec/silk/weights/`, without a
-copy. Only this machine can reach the server, and the page requests nothing from other servers.
+`make web` builds the page from `web/` into `silkcodec/site/`. The model is served directly from
+`silkcodec/silk/weights/`. Only this machine can reach the server, and the page requests nothing from other servers.
 
 The build writes FILE.br beside a file if Brotli saves at least 5 % of it, and `export` writes FILE.gz in the same way.
 The server sends these files to clients that accept them.
@@ -27,7 +27,7 @@ WEIGHTS = PACKAGE / "silk" / "weights"
 SERVED = ("config.json", "encoder.onnx", "decoder.onnx")  # files of the weights that the page requests
 ENCODINGS = (("br", ".br"), ("gzip", ".gz"))  # of HTTP, with the suffix of the compressed files; the smallest first
 SMALLEST_GAIN = 0.05  # share of a file that compression must save
-TYPES = {  # fixed here, because the table of the operating system is often wrong about .wasm and .js
+TYPES = {  # Operating systems often have wrong types for .wasm and .js.
     ".bin": "application/octet-stream",
     ".css": "text/css",
     ".flac": "audio/flac",
@@ -57,7 +57,7 @@ def explain(*, port: int = 0, open_browser: bool = True, weights: Path | None = 
     Args:
         port: TCP port; 0 selects a free one.
         open_browser: open the page in the default browser.
-        weights: folder of the weights that the page runs; None: the embedded weights.
+        weights: folder of the weights that the page uses; None: the embedded weights.
 
     Raises:
         ArgumentError: the port is out of range.
@@ -73,7 +73,7 @@ def explain(*, port: int = 0, open_browser: bool = True, weights: Path | None = 
 
 
 def server(port: int = 0, weights: Path | None = None, site: Path = SITE) -> ThreadingHTTPServer:
-    """Return the HTTP server of the page, which is not running yet. It raises the same errors as `explain`."""
+    """Return an HTTP server for the page without starting it. Raises the same errors as `explain`."""
     if not 0 <= port <= 65_535:
         raise ArgumentError(f"port must be between 0 and 65535; got {port}.")
     folder = _checked(site, weights)
@@ -91,8 +91,8 @@ def export(folder: Path, *, weights: Path | None = None, site: Path | None = Non
 
     Args:
         folder: folder to create; it may exist if it is empty.
-        weights: folder of the weights that the page runs; None: the embedded weights.
-        site: the built page; None: the installed one.
+        weights: folder of the weights that the page uses; None: the embedded weights.
+        site: folder of the built page; None: the installed page.
 
     Raises:
         SilkError: the page has not been built.
@@ -119,7 +119,7 @@ def export(folder: Path, *, weights: Path | None = None, site: Path | None = Non
         finally:
             shutil.rmtree(part, ignore_errors=True)
     except OSError as error:
-        raise OutputError(f"'{folder}' cannot be written: {error.strerror or error}.") from error
+        raise OutputError(f"Cannot write to '{folder}': {error.strerror or error}.") from error
 
 
 def _compress(folder: Path) -> None:
@@ -132,7 +132,7 @@ def _compress(folder: Path) -> None:
 
 
 def _checked(site: Path, weights: Path | None) -> Path:
-    """Return the folder of the weights if it and the page are complete."""
+    """Return the folder of the weights after checking that it and the page are complete."""
     if not (site / "index.html").is_file():
         raise SilkError("The page has not been built. Run `make web` (needs Node.js), or install a wheel.")
     folder = weights or WEIGHTS
@@ -143,7 +143,7 @@ def _checked(site: Path, weights: Path | None) -> Path:
 
 
 class _Page(SimpleHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"  # The page fetches a dozen files, for which one connection is enough.
+    protocol_version = "HTTP/1.1"  # Allows the page to fetch its dozen files over one connection.
 
     def __init__(self, *arguments: object, site: Path, weights: Path) -> None:
         self._weights = weights
@@ -176,7 +176,7 @@ class _Page(SimpleHTTPRequestHandler):
         self.send_header("Vary", "Accept-Encoding")
         if self._encoding:
             self.send_header("Content-Encoding", self._encoding)
-        # Names in assets/ contain a hash of their content. All other files may change with the next version.
+        # File names in assets/ contain a hash of the content. All other files can change in the next version.
         hashed = self.path.startswith("/assets/")
         self.send_header("Cache-Control", "max-age=31536000, immutable" if hashed else "no-cache")
         super().end_headers()
