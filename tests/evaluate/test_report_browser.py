@@ -82,7 +82,7 @@ def opened(browser: Any, tmp_path: Path) -> Iterator[Open]:
         context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=theme, **options)
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(5_000)
+        page.set_default_timeout(120_000)
         page.add_init_script(EAR)
         page.on("console", lambda message: troubles.append(message.text) if message.type != "log" else None)
         page.on("pageerror", lambda error: troubles.append(str(error)))
@@ -113,7 +113,7 @@ def tones() -> list[Listening]:
     return [Listening("tones.flac", 24_000, {name: wave.astype(np.float32) for name, wave in waves.items()})]
 
 
-def wait(page: Any, condition: str, seconds: float = 8.0) -> None:
+def wait(page: Any, condition: str, seconds: float = 120.0) -> None:
     """Wait for a condition. Playwright's own function evaluates strings, which the policy of the page forbids."""
     end = time.monotonic() + seconds
     while not page.evaluate(condition):

@@ -258,7 +258,7 @@ def test_text_that_is_not_one_recording_is_refused(text: str, says: str) -> None
 def test_tokens_of_another_codec_or_grouping_are_refused() -> None:
     flat = lm.Flat(lm.Layout.of(silk()))
     for other in (silk(dims=4), tokens([[1]], (4,), (12.5,))):
-        with pytest.raises(TokensError, match="like the layout"):
+        with pytest.raises(TokensError, match="must match the layout"):
             flat.encode(other)
 
 

@@ -97,7 +97,7 @@ def test_it_listens_on_loopback_and_the_page_loads_nothing_else(running: Threadi
 def test_errors_are_one_sentence(site: Path, tmp_path: Path) -> None:
     with pytest.raises(SilkError, match=re.escape("has not been built. Run `make web`")):
         explain.server(site=tmp_path / "nowhere")
-    with pytest.raises(WeightsError, match=re.escape("has no config.json")):
+    with pytest.raises(WeightsError, match=re.escape("must contain config.json")):
         explain.server(site=site, weights=tmp_path)
     with pytest.raises(ArgumentError, match=re.escape("port must be between 0 and 65535")):
         explain.server(70_000, site=site)

@@ -112,7 +112,9 @@ def _batches(file: str) -> list[Any]:
             _audio_column(batch.schema)  # The names of columns and fields can be invalid UTF-8.
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         reason = str(error).splitlines()[0]
-        raise ArgumentError(f"Cannot read '{file}' as an Arrow file from save_to_disk: {reason}") from error
+        raise ArgumentError(
+            f"Cannot read '{file}' as an Arrow file from save_to_disk: {reason.rstrip('.')}."
+        ) from error
     return batches
 
 

@@ -90,7 +90,7 @@ def _start(ray: Any, n_workers: int, address: str | None) -> None:
     except (ConnectionError, RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise ArgumentError(
-            f"--address must be the address of a running Ray cluster; got '{address}': {reason}"
+            f"--address must be the address of a running Ray cluster; got '{address}': {reason.rstrip('.')}."
         ) from error
 
 

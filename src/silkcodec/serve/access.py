@@ -117,12 +117,13 @@ def check(
     origin, host = headers.get("origin"), headers.get("host")
     if origin is not None and not _is_here(origin):
         raise DeniedError(
-            f"The Origin must be this machine; got {origin!r:.60}. Start the server with a token to allow any origin."
+            f"The header Origin must name this machine; got {origin!r:.60}. "
+            "To allow any origin, start the server with a token."
         )
     if loopback and host is not None and not _is_here(f"//{host}"):
         raise DeniedError(
-            f"The Host must be localhost or a loopback address; got {host!r:.60}. "
-            "Start the server with a token to allow any host."
+            f"The header Host must be localhost or a loopback address; got {host!r:.60}. "
+            "To allow any host, start the server with a token."
         )
 
 

@@ -3,8 +3,8 @@
 `make web` builds the page from `web/` into `silkcodec/site/`. The model is served directly from
 `silkcodec/silk/weights/`. Only this machine can reach the server, and the page requests nothing from other servers.
 
-The build writes FILE.br beside a file if Brotli saves at least 5 % of it, and `export` writes FILE.gz in the same way.
-The server sends these files to clients that accept them.
+The build writes FILE.br next to each file that Brotli makes at least 5 % smaller. `export` writes FILE.gz in the same
+way. The server sends the compressed files to clients that accept them.
 """
 
 from __future__ import annotations
@@ -84,10 +84,10 @@ def server(port: int = 0, weights: Path | None = None, site: Path = SITE) -> Thr
 
 
 def export(folder: Path, *, weights: Path | None = None, site: Path | None = None) -> None:
-    """Write the page and the weights to a folder, for any static host and any path on it.
+    """Write the page and the weights to a folder, for use with any static web server and at any path.
 
-    The policy that `server` sends as a header is in a meta element of the exported page. Compressed files are beside
-    the originals, for hosts that serve them.
+    The exported page has its content security policy in a meta element. `server` sends the policy as a header.
+    Compressed files are next to the originals, for web servers that can send them.
 
     Args:
         folder: folder to create; it may exist if it is empty.
@@ -103,7 +103,7 @@ def export(folder: Path, *, weights: Path | None = None, site: Path | None = Non
     source = _checked(site, weights)
     try:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise OutputError(f"The folder of an exported page must be new or empty; '{folder}' is not.")
+            raise OutputError(f"The export folder must be new or empty; got '{folder}'.")
         part = folder.with_name(f"{folder.name}.part{os.getpid()}")
         try:
             shutil.copytree(site, part)
@@ -123,7 +123,7 @@ def export(folder: Path, *, weights: Path | None = None, site: Path | None = Non
 
 
 def _compress(folder: Path) -> None:
-    """Write FILE.gz beside each file that gzip makes smaller by at least SMALLEST_GAIN."""
+    """Write FILE.gz next to each file that gzip makes smaller by at least SMALLEST_GAIN."""
     for path in [one for one in folder.rglob("*") if one.is_file() and one.suffix != ".br"]:
         content = path.read_bytes()
         compressed = gzip.compress(content, 6, mtime=0)
@@ -138,7 +138,7 @@ def _checked(site: Path, weights: Path | None) -> Path:
     folder = weights or WEIGHTS
     for name in SERVED:
         if not (folder / name).is_file():
-            raise WeightsError(f"The weights folder '{folder}' has no {name}.")
+            raise WeightsError(f"The weights folder '{folder}' must contain {name}.")
     return folder
 
 

@@ -188,13 +188,14 @@ def as_codes(frames: Any, k: int) -> np.ndarray:
     Raises:
         TokensError: `frames` is not a non-empty list of lists of k integers.
     """
-    what = f"codes must be a list of frames with {k} integers each"
+    what = f"'codes' must be a list of frames with {k} integers each"
     if not isinstance(frames, list) or not frames:
-        raise TokensError(f"{what}; got none.")
+        got = "an empty list" if frames == [] else type(frames).__name__
+        raise TokensError(f"{what}; got {got}.")
     for t, frame in enumerate(frames):
         if not isinstance(frame, list) or len(frame) != k or not all(type(code) is int for code in frame):
-            raise TokensError(f"{what}; frame {t} is invalid.")
+            raise TokensError(f"{what}; got an invalid frame at index {t}.")
     try:
         return np.array(frames, dtype=np.int64)
     except OverflowError as error:
-        raise TokensError(f"{what}, of at most 64 bits; got a larger integer.") from error
+        raise TokensError("Codes must be 64-bit integers; got a larger number.") from error

@@ -139,9 +139,9 @@ class Session:
         if not message:
             raise ProtocolError("A binary message must not be empty.")
         if len(message) % width:
-            what = "samples" if start.task == "encode" else f"frames of {start.n_codebooks} int32"
+            what = "samples" if start.task == "encode" else f"frames of {start.n_codebooks} int32 codes"
             raise ProtocolError(
-                f"A binary message must contain whole {what} of {width} bytes; got {len(message)} bytes."
+                f"A binary message must contain whole {what}, {width} bytes each; got {len(message)} bytes."
             )
         if start.task == "decode":
             yield from self._frames(message, width)

@@ -75,7 +75,11 @@ class Inbox:
         self._messages.put(None)
 
     def take(self, wait: bool) -> list[Message]:
-        """Return the messages that have arrived, or wait for one. Raises EOFError if the front closed the socket."""
+        """Return the messages that have arrived. If `wait` is True and there are none, wait for one.
+
+        Raises:
+            EOFError: the front has closed the socket.
+        """
         messages: list[Message] = []
         while True:
             try:
