@@ -421,7 +421,8 @@ def test_the_server_ends_open_streams_after_the_drain_time(tmp_path: Path, monke
         loop.call_soon_threadsafe(service.draining.set)
         messages += stream._messages(PATIENCE_S)
         assert [m["type"] for m in messages if isinstance(m, dict)] == ["draining", "ended"]
-        assert sum(isinstance(m, bytes) for m in messages) == 3 and stream.ended["n_samples"] == 3 * 9_600
+        assert sum(isinstance(m, bytes) for m in messages) == 3
+        assert stream.ended is not None and stream.ended["n_samples"] == 3 * 9_600
         with pytest.raises(ServerError) as caught:
             stream._take(PATIENCE_S)
         assert caught.value.status == 1001 and "shutting down" in str(caught.value)
