@@ -269,7 +269,7 @@ def _tar_members(tar: tarfile.TarFile, raw: BinaryIO) -> Iterator[tuple[str, byt
 def _npy(content: bytes) -> Any:
     try:
         return np.load(io.BytesIO(content), allow_pickle=False)
-    except Exception as error:  # NumPy uses Python's parser, which raises many types.
+    except Exception as error:  # NumPy uses Python's parser, which can raise many exceptions.
         raise ValueError(f"an array is damaged: {error}") from error
 
 

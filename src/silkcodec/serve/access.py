@@ -12,7 +12,7 @@ from silkcodec.errors import SilkError
 from silkcodec.serve.settings import is_loopback, is_token
 
 SUBPROTOCOL = "silk.v1"
-# A browser cannot set the headers of a WebSocket, but it can offer a subprotocol of this prefix and the token.
+# A browser cannot set the headers of a WebSocket. It can offer a subprotocol that is this prefix plus the token.
 TOKEN_SUBPROTOCOL = "silk.bearer."
 
 

@@ -149,7 +149,7 @@ class Session:
         self._held += message
         self.n_samples_in += len(message) // width
         self._check_length(self.n_samples_in / start.sample_rate)
-        if start.sample_rate != SILK_SAMPLE_RATE:  # only the resampler knows when a frame is complete
+        if start.sample_rate != SILK_SAMPLE_RATE:  # The resampler determines when a frame is complete.
             step = width * max(1, round(start.sample_rate / SILK_FRAME_RATE))
             while self._held:
                 yield self._cut(step)

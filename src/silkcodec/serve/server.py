@@ -147,7 +147,7 @@ def _allow_many_files() -> None:
     """Raise the soft limit on open files, because each connection is a file and the usual 1,024 are too few."""
     try:
         import resource
-    except ImportError:  # not a Unix
+    except ImportError:  # Windows
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MANY_FILES if hard == resource.RLIM_INFINITY else min(MANY_FILES, hard)

@@ -68,7 +68,7 @@ def _lock(folder: int) -> bool:
         import fcntl
 
         fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (ImportError, OSError):  # Neither Windows nor some file systems have locks. Delete nothing there.
+    except (ImportError, OSError):  # Windows and some file systems have no such locks. Delete nothing there.
         return False
     return True
 
