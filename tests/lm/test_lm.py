@@ -229,7 +229,10 @@ def test_truncated_delayed_steps_give_the_complete_frames() -> None:
         (lambda ids, flat: ids[::-1], "at least one frame"),
         (lambda ids, flat: ids.astype(float), "must be an integer array"),
         (lambda ids, flat: ids[None], "with 1 dimensions"),
-        (lambda ids, flat: np.where(np.arange(len(ids)) == 3, flat.size - 1, ids), r"codes\[0, 2\] must be 0..4095"),
+        (
+            lambda ids, flat: np.where(np.arange(len(ids)) == 3, flat.size - 1, ids),
+            r"codes\[0, 2\] must be between 0 and 4095",
+        ),
     ],
 )
 def test_invalid_ids_are_refused(change: Any, says: str) -> None:

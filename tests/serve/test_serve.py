@@ -126,7 +126,7 @@ def test_refused_and_dropped_streams_are_removed(codec: Silk, speech: Any) -> No
     batcher.drop("a")
     assert len(batcher) == batcher.n_waiting == 0 and batcher.step() == ("encode", [])
     batcher.open_decoder("b")
-    with pytest.raises(TokensError, match=r"0\.\.2097151"):
+    with pytest.raises(TokensError, match="between 0 and 2097151"):
         batcher.feed("b", np.full((1, 19), 2**21))
     batcher.end("b")
     assert batcher.finished() == [("b", 0)]

@@ -212,7 +212,9 @@ class Layout:
         wrong = np.argwhere((array < 0) | (array >= sizes))
         if len(wrong):
             at = tuple(int(i) for i in wrong[0])
-            raise TokensError(f"{what}[{', '.join(map(str, at))}] must be 0..{sizes[at[1:]] - 1}; got {array[at]}.")
+            raise TokensError(
+                f"{what}[{', '.join(map(str, at))}] must be between 0 and {sizes[at[1:]] - 1}; got {array[at]}."
+            )
         return array.astype(np.int64)
 
 
