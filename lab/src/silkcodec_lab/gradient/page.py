@@ -179,7 +179,7 @@ def _verdict(result: Result) -> list[str]:
     head = ["paired difference in correlation", "step, cells", *COMPARED.values(), "decrease along -g"]
     return [
         ("" if result["settings"]["runs"] else "The following applies only to tiny models. ")
-        + f"{answer} This is judged by the correlation between predicted and actual changes, for steps of a whole "
+        + f"{answer} The criterion is the correlation between predicted and actual changes, for steps of a whole "
         "frame and of one number.",
         f"The next table lists the step sizes in cells with significant differences. Among {n} comparisons with 95 % "
         "intervals, about one in twenty is significant by chance:",
