@@ -52,7 +52,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codec: Silk, speech: 
 
 ENCODE = {
     "missing.wav": "Input not found: 'missing.wav'",
-    "silence": "must contain .silk files; got 'silence'",
+    "silence": "must contain audio files; got 'silence'",
     "empty.wav": "'empty.wav' is empty",
     "text.wav": "Cannot read 'text.wav' as audio",
     "zero.wav": "1 sample, but 'zero.wav' has none",
@@ -75,7 +75,7 @@ DECODE = {
     "text.wav": "text.wav",
     "cut.silk": "truncated",
     "flipped.silk": "damaged at byte",
-    "newer.silk": "Upgrade silkcodec",
+    "newer.silk": "The header of 'newer.silk' is damaged",
     "longer.silk": "more bytes follow",
     "other.silk": "got tokens from 'silk@000000000000'",
     "good.silk -o taken.wav": "'taken.wav' already exists",
