@@ -81,7 +81,8 @@ def matched(clips: Sequence[Clip], place: Path, reference: Path, *, chosen: bool
     if not place.is_dir():
         if len(clips) != 1 or reference.is_dir():
             raise ArgumentError(
-                f"'{place}' is a file, but the reference has several clips. Pass a folder with reconstructions."
+                f"'{place}' is a file, but the reference is not a single audio file. Pass a folder with "
+                "reconstructions."
             )
         return {clips[0].name: place}
     files = [path for path in place.rglob("*") if audio.is_sound(path) and path.is_file()]

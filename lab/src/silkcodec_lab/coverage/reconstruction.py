@@ -58,7 +58,7 @@ class ResynthesisSettings:
 
     def __post_init__(self) -> None:
         if self.speakers < 1:
-            raise ArgumentError(f"--rebuild must be at least 0; got {self.speakers}.")
+            raise ArgumentError(f"speakers must be at least 1; got {self.speakers}.")
 
 
 @dataclass(frozen=True)
