@@ -132,7 +132,7 @@ def test_clip_names_contain_no_local_path(corpus: Path, tmp_path: Path) -> None:
         (["INDEX.tsv"], {"split": "test"}, ArgumentError, "train, valid"),
         (["a.wav"], {"split": "valid"}, ArgumentError, "manifest"),
         (["empty"], {}, AudioError, "no audio files"),
-        (["bad.tsv"], {}, ArgumentError, "'bad.tsv' has: a, b"),
+        (["bad.tsv"], {}, ArgumentError, "'bad.tsv' must have a column .*; got a, b"),
         (["gone.tsv"], {}, AudioError, r"nothing\.wav"),
         (["v", "v/1.wav"], {}, ArgumentError, r"'1\.wav' occurs twice"),
         (["cut.jsonl"], {}, ArgumentError, "with an offset"),
