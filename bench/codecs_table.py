@@ -17,8 +17,9 @@ from types import ModuleType
 from typing import Any
 
 from silkcodec import codec as registry
-from silkcodec.baselines import codec2, dac, encodec, mimi, opus, snac, speex
+from silkcodec.baselines import codec2, opus, speex
 from silkcodec.evaluate import markdown
+from silkcodec_torch.baselines import dac, encodec, mimi, snac
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENT = ROOT / "docs" / "codecs.md"

@@ -26,7 +26,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from silkcodec.baselines.weights import require
+from silkcodec_torch.baselines.weights import require
 
 SEED = 0
 SNAC_GAIN = 1.2  # compensates the strong attenuation of SNAC's layers after default initialization

@@ -26,7 +26,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, overload, runtime_checkable
 
-from silkcodec.errors import ArgumentError, WeightsError
+from silkcodec.errors import ArgumentError, MissingExtraError, WeightsError
 
 if TYPE_CHECKING:  # Importing NumPy here would make listing the codecs slow.
     import numpy as np
@@ -41,22 +41,23 @@ ENTRY_POINTS = "silkcodec.codecs"
 _BUILT_IN = {
     "silk": "silkcodec.silk:load",
     "codec2": "silkcodec.baselines.codec2:Codec2",
-    "dac": "silkcodec.baselines.dac:Dac",
-    "encodec": "silkcodec.baselines.encodec:Encodec",
+    "dac": "silkcodec_torch.baselines.dac:Dac",
+    "encodec": "silkcodec_torch.baselines.encodec:Encodec",
     "gsm": "silkcodec.baselines.gsm:Gsm",
-    "mimi": "silkcodec.baselines.mimi:Mimi",
+    "mimi": "silkcodec_torch.baselines.mimi:Mimi",
     "opus": "silkcodec.baselines.opus:Opus",
-    "snac": "silkcodec.baselines.snac:Snac",
+    "snac": "silkcodec_torch.baselines.snac:Snac",
     "speex": "silkcodec.baselines.speex:Speex",
 }
 
-_NEEDS = {  # name -> (required packages, extra that installs them)
-    "codec2": (("pycodec2",), "classical"),
-    "dac": (("torch", "transformers", "safetensors"), "baselines"),
-    "encodec": (("torch", "transformers", "safetensors"), "baselines"),
-    "mimi": (("torch", "transformers", "safetensors"), "baselines"),
-    "opus": (("opuslib",), "classical"),
-    "snac": (("torch", "snac", "safetensors", "huggingface_hub"), "baselines"),
+_NEURAL = "./pytorch[baselines]"
+_NEEDS = {  # name -> (required packages, what pip installs to get them)
+    "codec2": (("pycodec2",), "silkcodec[classical]"),
+    "dac": (("silkcodec_torch", "torch", "transformers", "safetensors"), _NEURAL),
+    "encodec": (("silkcodec_torch", "torch", "transformers", "safetensors"), _NEURAL),
+    "mimi": (("silkcodec_torch", "torch", "transformers", "safetensors"), _NEURAL),
+    "opus": (("opuslib",), "silkcodec[classical]"),
+    "snac": (("silkcodec_torch", "torch", "snac", "safetensors", "huggingface_hub"), _NEURAL),
 }
 
 
@@ -220,10 +221,11 @@ def is_built_in(name: str) -> bool:
 def presets(name: str) -> tuple[str, ...]:
     """Return the names of a codec's presets in the order that the codec defines, or () if it has no presets.
 
-    For built-in codecs, the packages that the codec requires do not need to be installed.
+    The packages that a built-in codec requires do not need to be installed, except silkcodec-torch.
 
     Raises:
         ArgumentError: the codec is unknown.
+        MissingExtraError: the codec is in silkcodec-torch, which is not installed.
 
     >>> presets("codec2"), presets("silk")
     (('700C', '1200', '1300', '1400', '1600', '2400', '3200'), ())
@@ -238,15 +240,20 @@ def missing(name: str) -> str | None:
     """Return the pip command that installs a built-in codec's missing packages, or None if all are installed."""
     from importlib.util import find_spec
 
-    packages, extra = _NEEDS.get(parse(name)[0], ((), None))
+    packages, requirement = _NEEDS.get(parse(name)[0], ((), None))
     if all(find_spec(package) is not None for package in packages):
         return None
-    return f"pip install 'silkcodec[{extra}]'"
+    return f"pip install '{requirement}'"
 
 
 def _factory(target: str) -> Any:
     module, _, attribute = target.partition(":")
-    return getattr(importlib.import_module(module), attribute)
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except ModuleNotFoundError as error:
+        if error.name != "silkcodec_torch":
+            raise
+        raise MissingExtraError(f"The codec '{attribute.lower()}'", error.name, "baselines", "./pytorch") from None
 
 
 def _build(name: str, target: str, preset: str | None, source: str | None, options: dict[str, Any]) -> Codec:

@@ -94,7 +94,7 @@ def capitalized(name: str) -> str:
     return name[:1].upper() + name[1:]
 
 
-def import_extra(module: str, what: str, extra: str) -> Any:
+def import_extra(module: str, what: str, extra: str, distribution: str = "silkcodec") -> Any:
     """Import and return a module that an extra installs.
 
     Args:
@@ -109,7 +109,7 @@ def import_extra(module: str, what: str, extra: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("silkcodec"):
             raise
-        raise MissingExtraError(what, error.name, extra) from error
+        raise MissingExtraError(what, error.name, extra, distribution) from error
 
 
 class OutputError(SilkError):

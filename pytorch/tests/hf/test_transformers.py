@@ -13,8 +13,8 @@ import pytest
 
 from repository import SAMPLES
 
-pytest.importorskip("torch", reason="needs [baselines]")
-pytest.importorskip("transformers", reason="needs [baselines]")
+pytest.importorskip("torch", reason="needs ./pytorch[baselines]")
+pytest.importorskip("transformers", reason="needs ./pytorch[baselines]")
 pytest.importorskip("onnx", reason="needs ./pytorch")
 
 import torch

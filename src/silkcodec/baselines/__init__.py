@@ -1,1 +1,1 @@
-"""Provide baseline codecs that implement the `Codec` protocol. `silkcodec.load` imports them only when needed."""
+"""Provide classical codecs that implement the `Codec` protocol. `silkcodec.load` imports them only when needed."""

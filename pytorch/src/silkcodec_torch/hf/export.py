@@ -20,10 +20,10 @@ import numpy as np
 import torch
 from safetensors.torch import save
 
-from silkcodec.baselines.weights import SAFETENSORS, find_weights, load_transformer
 from silkcodec.errors import OutputError, WeightsError
 from silkcodec.silk import EMBEDDED
 from silkcodec.silk.weights_config import WeightsConfig
+from silkcodec_torch.baselines.weights import SAFETENSORS, find_weights, load_transformer
 from silkcodec_torch.hf import SilkConfig, SilkFeatureExtractor, SilkModel, SilkTokenizer
 from silkcodec_torch.train import export as weights_export
 

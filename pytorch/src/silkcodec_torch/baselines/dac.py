@@ -15,11 +15,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from silkcodec.baselines import neural
 from silkcodec.baselines.presets import choose
-from silkcodec.baselines.receptive_field import pieces, snake_decoder, snake_encoder
-from silkcodec.baselines.weights import find_weights, load_transformer, require
 from silkcodec.parallel.rebuilt import absolute
+from silkcodec_torch.baselines import neural
+from silkcodec_torch.baselines.receptive_field import pieces, snake_decoder, snake_encoder
+from silkcodec_torch.baselines.weights import find_weights, load_transformer, require
 
 if TYPE_CHECKING:
     import torch

@@ -28,7 +28,7 @@ def require(codec: str, *packages: str) -> None:
     for package in packages:
         with warnings.catch_warnings():  # snac calls a function that PyTorch has deprecated.
             warnings.simplefilter("ignore", DeprecationWarning)
-            import_extra(package, f"The codec '{codec}'", "baselines")
+            import_extra(package, f"The codec '{codec}'", "baselines", "silkcodec-torch")
 
 
 @dataclass(frozen=True)

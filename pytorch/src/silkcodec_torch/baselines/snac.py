@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from silkcodec.baselines import neural
 from silkcodec.baselines.presets import choose
-from silkcodec.baselines.receptive_field import pieces, snake_decoder, snake_encoder
-from silkcodec.baselines.weights import SAFETENSORS, TORCH_FILE, Weights, find_weights, load_state, require
 from silkcodec.errors import WeightsError
 from silkcodec.parallel.rebuilt import absolute
+from silkcodec_torch.baselines import neural
+from silkcodec_torch.baselines.receptive_field import pieces, snake_decoder, snake_encoder
+from silkcodec_torch.baselines.weights import SAFETENSORS, TORCH_FILE, Weights, find_weights, load_state, require
 
 if TYPE_CHECKING:
     import torch

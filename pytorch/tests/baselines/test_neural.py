@@ -21,11 +21,11 @@ from silkcodec import codec as registry
 from silkcodec.errors import MissingExtraError, TokensError, WeightsError
 from speechlike import speechlike
 
-torch = pytest.importorskip("torch", reason="needs [baselines]")
-pytest.importorskip("transformers", reason="needs [baselines]")
-pytest.importorskip("snac", reason="needs [baselines]")
+torch = pytest.importorskip("torch", reason="needs ./pytorch[baselines]")
+pytest.importorskip("transformers", reason="needs ./pytorch[baselines]")
+pytest.importorskip("snac", reason="needs ./pytorch[baselines]")
 
-from silkcodec.baselines import mimi, neural, receptive_field, snac, weights  # noqa: E402 - after the check that they can be used
+from silkcodec_torch.baselines import mimi, neural, receptive_field, snac, weights  # noqa: E402 - after the check that they can be used
 
 RandomBaseline = Callable[[str], Path]
 
@@ -341,14 +341,31 @@ def test_without_cache_and_network_the_error_has_the_command(monkeypatch: pytest
 )
 def test_a_missing_package_names_the_pip_command(name: str, package: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(MissingExtraError, match=rf"needs '{package}'.*pip install 'silkcodec\[baselines\]'"):
+    with pytest.raises(MissingExtraError, match=rf"needs '{package}'.*pip install 'silkcodec-torch\[baselines\]'"):
         silkcodec.load(name)
+
+
+def test_a_codec_without_silkcodec_torch_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in [name for name in sys.modules if name.startswith("silkcodec_torch")]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, "silkcodec_torch", None)
+    for use in (silkcodec.load, registry.presets):
+        with pytest.raises(MissingExtraError, match=r"'mimi' needs 'silkcodec_torch'.*pip install './pytorch\[base"):
+            use("mimi")
+
+
+@pytest.mark.parametrize("text", [b"[" * 200_000, b"\xff\xfe\0", b"9" * 10_000], ids=["deep", "binary", "digits"])
+def test_invalid_config_files_are_rejected(text: bytes, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_bytes(text)
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    with pytest.raises(WeightsError, match="as JSON"):
+        weights.find_weights("mimi", str(tmp_path))
 
 
 def test_the_registry_reports_missing_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     assert registry.missing("mimi:8") is None and registry.missing("silk") is None
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert registry.missing("mimi:8") == registry.missing("snac") == "pip install 'silkcodec[baselines]'"
+    assert registry.missing("mimi:8") == registry.missing("snac") == "pip install './pytorch[baselines]'"
     assert registry.missing("opus:6k") == "pip install 'silkcodec[classical]'"
     assert registry.missing("gsm") is registry.missing("silk") is None
 

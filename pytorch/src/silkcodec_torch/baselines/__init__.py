@@ -1,0 +1,1 @@
+"""Provide EnCodec, DAC, Mimi and SNAC as codecs of `silkcodec` (extra [baselines])."""
