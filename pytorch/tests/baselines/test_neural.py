@@ -1,6 +1,6 @@
 """Test EnCodec, DAC, Mimi and SNAC: equality with the models, long clips in pieces, weights from folders and the hub.
 
-test_contract.py tests what all codecs share.
+test_contract.py tests the properties that all codecs share.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def load(random_baseline: RandomBaseline) -> Callable[[str], Any]:
 
 
 def weights_copy(random_baseline: RandomBaseline, name: str, folder: Path) -> Path:
-    """Return a copy of a random baseline that a test may damage."""
+    """Return a copy of a random baseline that a test can damage."""
     return Path(shutil.copytree(random_baseline(name), folder / name))
 
 
@@ -173,7 +173,7 @@ def test_receptive_field_of_known_convolutions() -> None:
     stack = receptive_field.ReceptiveField()
     stack.conv(7, 3)
     assert (stack.left, stack.right, stack.step) == (3, 3, 1)
-    stack.conv(8, 4, stride=4)  # causal: four earlier samples and the four of the frame
+    stack.conv(8, 4, stride=4)  # causal: the four samples before the frame, and the four in it
     assert (stack.left, stack.right, stack.step) == (7, 6, 4)
     stack.conv(3, 2)
     assert (stack.left, stack.right) == (15, 6)
@@ -326,7 +326,7 @@ def test_without_cache_and_network_the_error_has_the_command(monkeypatch: pytest
         "Cannot load the weights of 'snac:24k' from the repository 'hubertsiuzdak/snac_24khz': the hub cannot be"
         " reached. Run `hf download hubertsiuzdak/snac_24khz`, or pass a folder: snac:24k@FOLDER."
     )
-    assert [local for _, local in attempts] == [True, True, False]  # the network is tried once
+    assert [local for _, local in attempts] == [True, True, False]  # only one network request is tried
 
     def absent(repository: str, file: str, *, local_files_only: bool = False) -> str:
         raise (hub.LocalEntryNotFoundError if local_files_only else hub.EntryNotFoundError)("404")

@@ -1,4 +1,4 @@
-"""Test Silk with the Auto classes of transformers: same tokens as the package's codec, from an exported folder."""
+"""Test that the Auto classes of transformers load an exported folder and give the tokens of `silkcodec.load()`."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ logging.disable_progress_bar()
 
 @pytest.fixture(scope="module")
 def folder(weights_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Export a folder with the command."""
+    """Export a folder with `silk export`."""
     out = tmp_path_factory.mktemp("hub") / "silk"
     words = ["export", str(weights_folder), "-o", str(out), "--format", "transformers"]
     done = CliRunner().invoke(app, words)
@@ -117,7 +117,7 @@ def test_a_padded_batch_has_the_codes_of_single_clips(
     for wave, tokens in zip(waves, expected, strict=True):
         single = model.encode(**extractor(wave, sampling_rate=24_000, return_tensors="pt"))
         assert model.to_tokens(single) == [tokens]
-    louder = torch.rand(1, 1, 20_000) - 0.5  # values behind the mask do not matter
+    louder = torch.rand(1, 1, 20_000) - 0.5  # masked values have no effect
     mask = torch.arange(20_000)[None] < 9_601
     louder[0, 0, :9_601] = torch.from_numpy(waves[2])
     assert model.to_tokens(model.encode(louder, mask)) == [expected[2]]
@@ -281,7 +281,7 @@ def test_an_export_with_different_tokens_is_not_written(weights_folder: Path, tm
 def test_a_run_is_exported_to_weights_first(
     weights_folder: Path, codec: Silk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Export a run to weights first, which train/test_export.py compares with the network."""
+    """Only the call of the export is tested here. train/test_export.py compares its weights with the network."""
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "checkpoint.safetensors").touch()
     made = hf_export.weights_export

@@ -1,4 +1,4 @@
-"""Test the network: causality, streaming, batches, the log-mel, the noise and the inverse STFT."""
+"""Test the network: causality, streaming, batches, the log-mel spectrogram, the noise and the inverse STFT."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def one_thread() -> None:
 
 @pytest.fixture(scope="module")
 def model() -> SilkNetwork:
-    """Return an untrained model with large weights, so that every allowed dependency has an effect."""
+    """Return an untrained model with large weights, so that all dependencies have an effect."""
     torch.manual_seed(0)
     network = SilkNetwork(TINY).eval()
     with torch.no_grad():
@@ -47,7 +47,7 @@ def model() -> SilkNetwork:
 
 @pytest.fixture(scope="module")
 def wave() -> torch.Tensor:
-    """Return a wave of 6 frames and a bit, float32 [1, T]."""
+    """Return audio slightly longer than 6 frames, float32 [1, T]."""
     return torch.from_numpy(speechlike(2.5, seed=3))[None]
 
 
@@ -60,7 +60,7 @@ def levels() -> torch.Tensor:
 
 
 def stream_of(wave: torch.Tensor) -> torch.Tensor:
-    """Pad a wave [B, T] for the encoder: zeros before it, and after it up to whole frames and the look-ahead."""
+    """Pad samples [B, T] for the encoder: before them, and after them to whole frames plus the look-ahead."""
     return torch.nn.functional.pad(wave, (HISTORY, -wave.shape[1] % FRAME + LOOKAHEAD))
 
 
@@ -93,8 +93,8 @@ def test_silence_is_the_floor() -> None:
 
 
 def test_a_frame_depends_on_its_samples_and_480_more(model: SilkNetwork, wave: torch.Tensor) -> None:
-    """Later samples change no level, and the last of the 480 samples affects the latent."""
-    end = 3 * FRAME + LOOKAHEAD  # frames 0..2 may depend on samples before here
+    """Check that later samples do not change levels, and that the last of the 480 samples affects the latent."""
+    end = 3 * FRAME + LOOKAHEAD  # frames 0..2 can depend on samples before this one
     before = model.encode(wave)
     changed = wave.clone()
     changed[:, end:] = torch.randn(1, wave.shape[1] - end, generator=torch.Generator().manual_seed(1))
@@ -117,7 +117,7 @@ def test_a_frame_depends_on_its_samples_and_480_more(model: SilkNetwork, wave: t
 
 
 def test_the_window_of_the_last_column_ends_with_the_look_ahead() -> None:
-    """Sample 479 after the frame is inside the window, and sample 480 is not."""
+    """Check that sample 479 after the frame is inside the window, and that sample 480 is not."""
     quiet = torch.zeros(1, HISTORY + FRAME + LOOKAHEAD + HOP)
     for position, inside in ((HISTORY + FRAME + LOOKAHEAD - 1, True), (HISTORY + FRAME + LOOKAHEAD, False)):
         click = quiet.clone()
@@ -136,14 +136,14 @@ def test_decoding_is_causal(model: SilkNetwork, levels: torch.Tensor) -> None:
 
 
 def test_attention_covers_whole_frames_and_a_limited_past() -> None:
-    frames = torch.arange(5).repeat_interleave(STEPS)[None, :, None]  # 2 past frames and 3 frames, by their number
+    frames = torch.arange(5).repeat_interleave(STEPS)[None, :, None]  # 2 past frames and 3 frames, numbered
     windows = frame_windows(frames, past_frames=2).reshape(3, 3, STEPS)
     expected = torch.tensor([[0, 1, 2], [1, 2, 3], [2, 3, 4]])
     assert torch.equal(windows, expected[:, :, None].expand(3, 3, STEPS))
 
 
 def test_a_frame_does_not_depend_on_the_distant_past(model: SilkNetwork, levels: torch.Tensor) -> None:
-    """Two layers with a past of two frames cover four frames, and the convolutions one more."""
+    """Check the receptive field: two layers with two past frames cover four frames, and the convolutions add one."""
     many = torch.randint(0, 8, (1, 9, 128), generator=torch.Generator().manual_seed(8))
     changed = many.clone()
     changed[:, 0] = 7 - changed[:, 0]
@@ -156,7 +156,7 @@ def test_a_frame_does_not_depend_on_the_distant_past(model: SilkNetwork, levels:
 
 
 def encode_in_chunks(model: SilkNetwork, wave: torch.Tensor, frames: list[int]) -> torch.Tensor:
-    """Return the latent of a wave that is fed in chunks of the given numbers of frames."""
+    """Return the latent for audio in chunks of the given numbers of frames."""
     padded = torch.nn.functional.pad(wave, (0, -wave.shape[1] % FRAME + LOOKAHEAD))
     states = fresh_states(model.encoder.state_shapes(), len(wave), CPU)
     states[0][:, HISTORY:] = padded[:, :LOOKAHEAD]
@@ -228,7 +228,7 @@ def test_the_length_is_preserved(model: SilkNetwork, wave: torch.Tensor, n_sampl
 
 
 def test_gradients_reach_every_parameter(model: SilkNetwork, wave: torch.Tensor) -> None:
-    """Gradients also pass through the rounding."""
+    """Check that gradients also pass through the rounding."""
     model.zero_grad()
     model(wave[:, : 3 * FRAME + LOOKAHEAD]).wave.square().mean().backward()
     for name, parameter in model.named_parameters():
@@ -259,7 +259,7 @@ def test_shifted_products_equal_the_convolution() -> None:
 
 
 class Spectrum(torch.nn.Module):
-    """Replace the projection of the head and return the input."""
+    """Return the input, in place of the projection of the head."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x
@@ -278,7 +278,7 @@ def noisy_model() -> SilkNetwork:
 
 
 def test_noise_depends_only_on_the_position(noisy_model: SilkNetwork) -> None:
-    """Chunks of any length give the same wave, and two streams in a batch get the same noise."""
+    """Check that chunks of any length give the same samples, and that two streams in a batch get the same noise."""
     levels = torch.randint(0, 8, (2, 5, 128))
     levels[1] = levels[0]
     with torch.inference_mode():
@@ -295,7 +295,7 @@ def test_noise_depends_only_on_the_position(noisy_model: SilkNetwork) -> None:
 
 
 def test_noise_has_the_predicted_spectrum(noisy_model: SilkNetwork) -> None:
-    """A constant magnitude gives white noise with different columns."""
+    """Check that a constant magnitude gives white noise, which differs between columns."""
     head = noisy_model.decoder.head
     x = torch.zeros(1, 400, TINY.conv_width)
     with torch.no_grad():
@@ -309,7 +309,7 @@ def test_noise_has_the_predicted_spectrum(noisy_model: SilkNetwork) -> None:
 
 
 def test_the_head_reconstructs_a_wave_from_its_stft() -> None:
-    """The window of column j starts where the column starts, so the first two columns lack their past."""
+    """Compare only from the third column, because the windows of the first two have no past."""
     wave = torch.from_numpy(speechlike(0.8, seed=4))
     n_columns = len(wave) // HOP - 2
     head = head_of_spectra()

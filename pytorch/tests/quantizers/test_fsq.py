@@ -14,7 +14,7 @@ from silkcodec_torch.quantizers import FSQ
 
 
 def latents(n: int, d: int, seed: int = 0) -> torch.Tensor:
-    """Return values float32 [1, n, d], from well inside the range to far outside it."""
+    """Return values float32 [1, n, d], both well inside the range and far outside it."""
     return 2.5 * torch.randn(1, n, d, generator=torch.Generator().manual_seed(seed))
 
 
@@ -74,16 +74,18 @@ def test_stays_float32_under_bfloat16_autocast() -> None:
         half = FSQ()(latent.bfloat16())
     assert mixed.latent.dtype == half.latent.dtype == torch.float32
     assert torch.equal(mixed.latent, plain.latent) and torch.equal(mixed.codes, plain.codes)
-    assert torch.equal(half.codes, FSQ()(latent.bfloat16().float()).codes)  # no precision lost beyond that of the input
+    assert torch.equal(
+        half.codes, FSQ()(latent.bfloat16().float()).codes
+    )  # no loss of precision beyond that of the input
 
 
 def test_all_levels_and_no_others_are_reached() -> None:
     codes = FSQ()(torch.linspace(-50, 50, 100_001)).codes
     assert codes.dtype == torch.int64
     assert torch.equal(codes.unique(), torch.arange(8))
-    assert torch.all(codes.diff() >= 0)  # the order of the numbers is kept
+    assert torch.all(codes.diff() >= 0)  # the order of the values does not change
     moderate = FSQ()(torch.linspace(-5, 5, 10_001)).codes
-    assert torch.equal(moderate.unique(), torch.arange(8))  # also the outermost level, for a finite input
+    assert torch.equal(moderate.unique(), torch.arange(8))  # including the outermost level, for a finite input
     assert torch.equal(FSQ()(torch.zeros(3)).codes, torch.full((3,), 4))
 
 

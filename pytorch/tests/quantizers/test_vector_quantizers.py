@@ -1,4 +1,4 @@
-"""Test VQ, RVQ and multi-scale RVQ against public implementations, or against closed forms."""
+"""Test VQ, RVQ and multi-scale RVQ against public implementations or closed forms."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_snac_has_the_same_codes() -> None:
 
 def test_decode_equals_the_output_of_forward(quantizer: nn.Module) -> None:
     latent = latents(3, 7, 16)
-    quantizer(latent)  # a training batch, so that the codebooks are initialised
+    quantizer(latent)  # a training batch initializes the codebooks
     got = quantizer.eval()(latent)
     assert got.latent.shape == latent.shape and got.codes.dtype == torch.int64
     assert got.codes.shape == (3, 7, len(quantizer.codebook_sizes))
@@ -152,7 +152,7 @@ def test_kmeans_finds_separate_clusters() -> None:
     centres = torch.tensor([[8.0, 0.0], [-8.0, 0.0], [0.0, 8.0], [0.0, -8.0]])
     torch.manual_seed(1)
     vectors = (centres.repeat(50, 1) + 0.1 * latents(200, 2)).float()
-    best = min(_kmeans_error(vectors) for _ in range(5))  # one draw may start with two centres in one cluster
+    best = min(_kmeans_error(vectors) for _ in range(5))  # a draw can start with two centers in one cluster
     assert best < 0.05
 
 
@@ -166,7 +166,7 @@ def test_fewer_vectors_than_entries_are_accepted() -> None:
     codebook = Codebook(64, 2)
     codebook.begin(latents(10, 2))
     assert torch.isfinite(codebook.entries).all()
-    assert len(codebook.entries.unique(dim=0)) == 64  # the noise separates copies of one vector
+    assert len(codebook.entries.unique(dim=0)) == 64  # noise separates copies of one vector
 
 
 def test_a_dead_entry_is_moved_onto_the_data() -> None:

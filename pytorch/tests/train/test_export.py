@@ -1,4 +1,4 @@
-"""Test the export: same tokens and wave as the network in every kind of call, complete, checked and reproducible."""
+"""Test that an export gives the tokens and the audio of its network, is complete and checked, and is reproducible."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Write a folder with an index, like a corpus."""
+    """Write a folder of speech with an index."""
     folder = tmp_path_factory.mktemp("data") / "speech"
     folder.mkdir()
     lines = ["path\tsplit\tsource\tlicence\tlanguage\tduration_s"]
@@ -62,7 +62,7 @@ def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def run(speech: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Train three steps and scale the weights up, so that tokens vary and every weight has an effect."""
+    """Train for three steps, and scale the weights up so that tokens vary and every weight has an effect."""
     folder = tmp_path_factory.mktemp("run") / "run"
     stage = 'stage=[{name="all", steps=3, losses={mel=1.0}}]'
     overrides = [f"data.folder={speech}", "data.index=INDEX.tsv", "data.crop_frames=1", "optim.threads=1", stage]
@@ -101,14 +101,14 @@ def sessions(folder: Path) -> dict[str, onnxruntime.InferenceSession]:
 
 @pytest.fixture(scope="module")
 def batch() -> np.ndarray:
-    """Return a wave float32 [2, 5 frames + look-ahead]."""
+    """Return audio float32 [2, 5 frames + look-ahead]."""
     return np.stack([speechlike(5 * 0.4 + 0.02, seed) for seed in (11, 12)])
 
 
 def call(
     session: onnxruntime.InferenceSession, value: np.ndarray, states: dict[str, np.ndarray] | None
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Call a graph once. Return the outputs by name and the next states by input name. `states` None means zeros."""
+    """Run a graph once. Return the outputs by name, and the next states by input name. By default, states are zeros."""
     first, *rest = session.get_inputs()
     if states is None:
         states = {s.name: np.zeros((len(value), *s.shape[1:]), np.float32) for s in rest}
@@ -180,7 +180,7 @@ def test_a_batch_is_its_clips(sessions: dict[str, onnxruntime.InferenceSession],
 def test_the_mel_of_the_graph_equals_the_reference(
     sessions: dict[str, onnxruntime.InferenceSession], model: SilkNetwork, batch: np.ndarray
 ) -> None:
-    """The graph uses a matrix product and the reference two FFTs. They agree to 1e-3 above e^-6, and closely below."""
+    """Compare the graph's matrix product with two FFTs. Above e^-6, they agree to within 1e-3."""
     found, _ = call(sessions["encoder"], batch[:, LOOKAHEAD:], primed(sessions["encoder"], batch))
     seen = torch.nn.functional.pad(torch.from_numpy(batch), (HISTORY, 0))
     with torch.no_grad():
@@ -290,7 +290,7 @@ def test_the_graphs_contain_no_local_paths(folder: Path) -> None:
 
 
 def test_exporting_again_gives_the_same_bytes(run: Path, folder: Path) -> None:
-    """Export again in another process with other hashes of sets and dicts."""
+    """Export again in another process with another hash seed."""
     code = """
 import hashlib, sys
 from pathlib import Path
@@ -330,7 +330,7 @@ def test_the_card_lists_the_starting_weights(folder: Path, run: Path, tmp_path: 
     assert "from the run second (3 steps, " in chain(second)
     assert f"which started from the weights of Silk {written}." in chain(second)
     (second / "config.toml").write_text(dump_config(load_config(run / "config.toml", [f"init={second}"])))
-    assert chain(second).count("the run second") == 1  # an edited config may be circular
+    assert chain(second).count("the run second") == 1  # an edited config can be circular
     assert start_lines(load_config("tiny")) == []
     assert "Started from" not in (folder / "README.md").read_text()
     listed = "\n".join(starting_data_lines(load_config("tiny", [f"init={folder}"])))
@@ -358,12 +358,12 @@ def test_a_run_starts_from_an_exported_folder(folder: Path, model: SilkNetwork, 
             assert torch.equal(parameter, filled)
     with pytest.raises(WeightsError, match=r"do not match \[model\]"):
         Trainer(load_config("tiny", [*overrides, "model.width=48"]), tmp_path / "other")
-    with pytest.raises(WeightsError, match=r"decoder\.head\.noise"):  # its noise must not be lost
+    with pytest.raises(WeightsError, match=r"decoder\.head\.noise"):  # its noise is not dropped silently
         Trainer(load_config("tiny", [*overrides, "model.noise=false"]), tmp_path / "another")
 
 
 def test_tokens_of_weights_with_the_same_encoder_stay_decodable(run: Path, folder: Path, tmp_path: Path) -> None:
-    """A decoder can be trained further without making the tokens of its earlier weights unreadable."""
+    """Check that a decoder with further training decodes the tokens of its earlier weights."""
 
     def changed(name: str) -> Path:
         later = tmp_path / name
@@ -445,7 +445,7 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(run: Path, tmp_path: Pa
 
 @pytest.mark.parametrize("name", ["english", "mandarin", "arabic"])
 def test_the_embedded_graph_gives_the_tokens_of_its_network_on_speech(weights_folder: Path, name: str) -> None:
-    """All levels of real speech are equal in PyTorch and ONNX, except where a value lies on a quantization boundary."""
+    """Compare the levels of real speech in PyTorch and ONNX. They are equal except at quantization boundaries."""
     codec = Silk(weights_folder)
     model = SilkNetwork(ModelConfig(**codec.config.network)).eval()
     load_weights(model, weights_folder)

@@ -1,4 +1,4 @@
-"""Test a run: all stages, its files, and its reaction to kill -9, Ctrl-C, damaged files and NaN losses."""
+"""Test training runs: all stages, files, and the effect of kill -9, Ctrl-C, damaged files and NaN losses."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def config_of(folder: Path, *stages: str) -> Path:
-    """Write a config with these stages that extends the packaged `tiny`."""
+    """Write a config that extends the packaged config `tiny` with these stages."""
     file = folder / "mine.toml"
     file.write_text('extends = "tiny.toml"\n' + "".join(stages), encoding="utf-8")
     return file
 
 
 def short(speech: Path, steps: int, *more: str) -> list[str]:
-    """Return overrides of `tiny` for one short stage."""
+    """Return overrides of the config `tiny` for one short stage."""
     stage = f'stage=[{{name="all", steps={steps}, losses={{mel=1.0}}}}]'
     return [f"data.folder={speech}", f"data.cache={speech.parent / 'cache'}", *SMALL, stage, *more]
 
@@ -84,7 +84,7 @@ def assert_same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:
 
 @pytest.fixture(scope="module")
 def runs(speech: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Run all three stages, and keep the state before the last one."""
+    """Run all three stages, and keep the state from before the last stage."""
     folder = tmp_path_factory.mktemp("runs")
     overrides = [f"data.folder={speech}", *SMALL, "log.validate_steps=8"]
     train(config_of(folder, RECONSTRUCTION, ADVERSARIAL), folder / "run", overrides)
@@ -120,7 +120,7 @@ def test_the_loss_goes_down(runs: tuple[Path, Path]) -> None:
 
 
 def test_the_last_stage_changes_no_token(runs: tuple[Path, Path]) -> None:
-    """This holds for the averaged weights, which are exported."""
+    """Check this for the averaged weights, which are exported."""
     wave = torch.from_numpy(speechlike(2.0, seed=9))[None]
     tokens, waves = [], []
     for run in runs:
@@ -155,7 +155,7 @@ def uninterrupted(speech: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 def test_a_killed_run_ends_like_an_uninterrupted_one(speech: Path, tmp_path: Path, uninterrupted: Path) -> None:
-    """Kill the run in step 6, after the checkpoint of step 5. The resumed run gives identical results."""
+    """Kill a run in step 6, after the checkpoint of step 5, and check that the resumed run gives identical results."""
     code = """
 import os, signal, sys
 from silkcodec_torch.train import loop
@@ -195,7 +195,7 @@ def test_an_interrupt_saves_and_exits_with_130(
         with pytest.raises(SystemExit) as left:
             train("tiny", tmp_path / "run", short(speech, 8))
     assert left.value.code == 130 and signal.getsignal(number) is before
-    assert checkpoint.load(tmp_path / "run" / "checkpoint.safetensors")[1]["step"] == 3  # the step was finished
+    assert checkpoint.load(tmp_path / "run" / "checkpoint.safetensors")[1]["step"] == 3  # the step is finished
     train("tiny", tmp_path / "run", short(speech, 8))
     assert_same(weights(tmp_path / "run", "model", "ema"), weights(uninterrupted, "model", "ema"))
 
@@ -214,7 +214,7 @@ def test_the_second_interrupt_has_its_previous_effect() -> None:
 
 
 def test_an_older_checkpoint_is_resumed(speech: Path, tmp_path: Path, uninterrupted: Path) -> None:
-    """Resume a run of an early version, without a count of skipped steps and without `init`."""
+    """Resume a run from an early version, which has no count of skipped steps and no `init`."""
     shutil.copytree(uninterrupted, tmp_path / "run")
     config = tmp_path / "run" / "config.toml"
     config.write_text("".join(line for line in config.read_text().splitlines(True) if not line.startswith("init")))
@@ -299,11 +299,11 @@ def test_a_run_starts_from_the_average_of_another(speech: Path, tmp_path: Path, 
         assert_same(checkpoint.optimizer_tensors(trainer.optimizers[name]), groups[f"optimizer_{name}"])
     overrides = short(speech, 1, f"init={uninterrupted}", "optim.optimizer=adamw")
     other = Trainer(load_config("tiny", overrides), tmp_path / "other")
-    assert not other.optimizers["adamw"].state  # with other optimisers, only the weights are loaded
+    assert not other.optimizers["adamw"].state  # with other optimizers, only the weights are loaded
     trainer.save()
     fresh = Trainer(
         load_config("tiny", short(speech, 1, "seed=6")), tmp_path / "run"
-    )  # its own checkpoint has priority
+    )  # the run's own checkpoint has priority
     assert_same(fresh.model.state_dict(), trainer.model.state_dict())
 
 
@@ -351,7 +351,7 @@ def test_an_invalid_init_gives_one_sentence(speech: Path, tmp_path: Path, uninte
 
 
 class Broken(torch.nn.Module):
-    """Compute the spectral losses, but NaN instead of the mel loss in some calls."""
+    """Compute the spectral losses, with NaN as the mel loss in some calls."""
 
     def __init__(self, losses: torch.nn.Module, bad: set[int]) -> None:
         super().__init__()
@@ -420,7 +420,7 @@ def test_learning_rate_in_closed_form() -> None:
 def test_a_stage_of_minutes_ends_by_the_clock_and_its_rate_falls_with_it(
     speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Advance the clock by 1.5 s in every call, so that a step takes this long."""
+    """Advance the clock by 1.5 s per call, so that each step takes 1.5 s."""
     ticks = itertools.count(step=1.5)
     monkeypatch.setattr("silkcodec_torch.train.loop.time.monotonic", lambda: next(ticks))
     stage = 'stage=[{name="a", minutes=0.1, decay_share=1.0, losses={mel=1.0}}]'
@@ -493,7 +493,7 @@ def test_means_have_a_count_per_name() -> None:
 
 
 class Perfect(torch.nn.Module):
-    """Return its input as the decoded wave."""
+    """Return the input as the decoded audio."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -526,7 +526,7 @@ def test_validation_measures_and_stores_audio(tmp_path: Path) -> None:
 
 
 def test_two_processes_train_one_model(speech: Path, tmp_path: Path) -> None:
-    """Start two processes like `torchrun`. They have the same weights after each kind of step, and one checkpoint."""
+    """Start two processes like `torchrun`, and check that they have the same weights and write one checkpoint."""
     code = """
 import sys, hashlib
 from pathlib import Path
@@ -572,7 +572,7 @@ def test_the_batch_must_divide_among_processes(speech: Path, tmp_path: Path, mon
 
 
 def test_freed_memory_is_kept_with_glibc() -> None:
-    """Count page faults: blocks that are allocated and freed repeatedly get new pages only once."""
+    """Count page faults, to check that blocks that are allocated and freed repeatedly get new pages only once."""
     code = """
 import resource, sys
 import numpy as np

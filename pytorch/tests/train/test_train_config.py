@@ -1,4 +1,4 @@
-"""Test the config of a run: inheritance, checks of keys and values, overrides, writing and reading."""
+"""Test configs of runs: inheritance, checks of keys and values, overrides, writing and reading."""
 
 from __future__ import annotations
 

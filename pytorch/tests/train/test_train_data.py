@@ -159,13 +159,13 @@ def test_an_unusable_folder_gives_one_sentence(tmp_path: Path, folder: Path) -> 
 
 
 def test_formats(tmp_path: Path) -> None:
-    """Decoded audio equals the written audio, exactly for lossless formats and closely for others."""
+    """Compare decoded audio with the written audio: exactly for lossless formats, closely for others."""
     wave = speechlike(1.3, seed=2)
     (tmp_path / "speech").mkdir()
     kept = {".wav": 1e-4, ".flac": 1e-4}
     for suffix in (".wav", ".flac", ".ogg", ".opus"):
         audio.write(tmp_path / "speech" / f"clip{suffix}", wave, SAMPLE_RATE)
-    import soundfile  # MP3 is read, not written, by the library
+    import soundfile  # the library reads MP3 but does not write it
 
     soundfile.write(tmp_path / "speech" / "CLIP.MP3", wave, SAMPLE_RATE, format="MP3")
     kept_out = DataConfig(folder=str(tmp_path / "speech"), valid_percent=0.01)
@@ -386,6 +386,6 @@ def test_batches_are_in_order() -> None:
 
     with closing(Batches(make)) as batches:
         assert [int(batches.take(step)) for step in range(5)] == [0, 1, 2, 3, 4]
-        assert int(batches.take(6)) == 6  # a run may resume at any step
+        assert int(batches.take(6)) == 6  # a run can resume at any step
         with pytest.raises(ValueError, match="no such batch"):
             batches.take(7)

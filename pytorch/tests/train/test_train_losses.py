@@ -24,7 +24,7 @@ def one_thread() -> None:
 
 @pytest.fixture(scope="module")
 def speech() -> torch.Tensor:
-    """float32 [2, 0.8 s]."""
+    """Return speech, float32 [2, 0.8 s]."""
     return torch.stack([torch.from_numpy(speechlike(0.8, seed)) for seed in (1, 2)])
 
 
@@ -62,7 +62,7 @@ def test_the_sign_of_a_wave_does_not_matter(spectral: SpectralLoss, speech: torc
 
 
 def test_the_loss_of_a_gain_in_closed_form(spectral: SpectralLoss) -> None:
-    """For loud noise at half its level, convergence is 1/2 and the logarithmic losses are ln 2."""
+    """Halve the level of loud noise: convergence is 1/2, and the logarithmic losses are ln 2."""
     loud = torch.randn(1, N_SAMPLES, generator=torch.Generator().manual_seed(4))
     losses = spectral(0.5 * loud, loud)
     assert float(losses["convergence"]) == pytest.approx(0.5, abs=1e-3)
@@ -96,7 +96,7 @@ def test_gradients_are_finite_at_silence_and_at_the_target(
 
 @pytest.mark.parametrize("snr_db", [0.0, 10.0, 20.0])
 def test_the_envelope_loss_is_one_minus_stoi(spectral: SpectralLoss, snr_db: float) -> None:
-    """They are nearly equal in speech without long pauses, which STOI removes."""
+    """Compare both on speech without long pauses, which STOI removes."""
     pystoi = pytest.importorskip("pystoi", reason="needs [eval]")
     wave = torch.from_numpy(audio.read(SAMPLES / "english.flac", SAMPLE_RATE))[None]
     decoded = noisy(wave, float(wave.std()) * 10 ** (-snr_db / 20))
@@ -107,7 +107,7 @@ def test_the_envelope_loss_is_one_minus_stoi(spectral: SpectralLoss, snr_db: flo
 
 
 def test_energy_distance_prefers_noise_of_the_right_spectrum_to_its_mean(spectral: SpectralLoss) -> None:
-    """With one draw, a smooth spectrum has the lower loss. With two draws, noise has the lower loss."""
+    """Check that a smooth spectrum has the lower loss with one draw, and noise with two draws."""
     torch.manual_seed(2)
     noise, first, second = 0.1 * torch.randn(3, 1, N_SAMPLES)
     smooth = torch.zeros(1, N_SAMPLES)
@@ -144,7 +144,7 @@ def test_every_discriminator_takes_any_length(discriminators: Discriminators, sp
 
 
 def test_initial_scores_of_discriminators_differ() -> None:
-    """With PyTorch's default initialisation, scores deviate by only 0.003 to 0.011."""
+    """Check that initial scores deviate. With PyTorch's default initialization, they deviate by 0.003 to 0.011."""
     torch.manual_seed(1)
     fresh = Discriminators((2, 5), (512, 1024), width=8)
     with torch.no_grad():

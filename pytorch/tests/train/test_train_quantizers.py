@@ -1,4 +1,4 @@
-"""Test runs with every quantizer: config, checkpoint, average and frozen codebooks."""
+"""Test runs with every quantizer: configs, checkpoints, averaged weights and frozen codebooks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Test the loss with a frozen recognizer: its features, its gradients, and runs with it. The weights are random."""
+"""Test the loss with a frozen recognizer with random weights: features, gradients and training runs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def one_thread() -> None:
 
 @pytest.fixture(scope="module")
 def tensors() -> dict[str, torch.Tensor]:
-    """Return random weights with the names of transformers."""
+    """Return random weights with the tensor names of transformers."""
     generator = torch.Generator().manual_seed(1)
 
     def random(*shape: int) -> torch.Tensor:
@@ -58,7 +58,7 @@ def tensors() -> dict[str, torch.Tensor]:
 
 @pytest.fixture(scope="module")
 def folder(tensors: dict[str, torch.Tensor], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Write a Whisper model in the format of transformers, with a tensor of the decoder that must be ignored."""
+    """Write a Whisper model in the format of transformers, with a decoder tensor, which is ignored."""
     folder = tmp_path_factory.mktemp("whisper-small-random")
     decoder = {"model.decoder.layers.0.encoder_attn.k_proj.weight": torch.zeros(1)}
     save_file({f"model.encoder.{k}": v for k, v in tensors.items()} | decoder, folder / "model.safetensors")
@@ -73,7 +73,7 @@ def recognizer(folder: Path) -> RecognizerLoss:
 
 @pytest.fixture(scope="module")
 def speech() -> torch.Tensor:
-    """float32 [2, 1.2 s]."""
+    """Return speech, float32 [2, 1.2 s]."""
     return torch.stack([torch.from_numpy(speechlike(1.2, seed)) for seed in (1, 2)])
 
 
@@ -95,7 +95,7 @@ def test_the_spectrogram_equals_that_of_whisper() -> None:
 
 @pytest.mark.parametrize("hz", [100.0, 440.0, 1000.0, 3000.0, 6500.0])
 def test_spectrograms_at_24_and_16_khz_are_equal(hz: float) -> None:
-    """Compare the same tone at both rates, except for the last column, whose window is reflected at another sample."""
+    """Compare the same tone at both rates, except the last column, whose window is reflected at another sample."""
 
     def spectrogram(sample_rate: int) -> torch.Tensor:
         time_s = torch.arange(sample_rate, dtype=torch.float64) / sample_rate
@@ -138,7 +138,7 @@ def test_shorter_input_gets_the_first_positions(folder: Path) -> None:
 
 
 def ctranslate2_file(path: Path, tensors: dict[str, torch.Tensor], storage: str, version: int = 6) -> None:
-    """Write these tensors like `ct2-transformers-converter`, after one variable of a decoder."""
+    """Write tensors like `ct2-transformers-converter`, after one variable of a decoder."""
     variables: dict[str, tuple[int, np.ndarray]] = {"decoder/embeddings/weight": (0, np.ones((2, 2), np.float32))}
 
     def put(name: str, tensor: torch.Tensor, quantize: bool = False) -> None:
@@ -303,7 +303,7 @@ def test_bf16_weights_give_the_same_distance(folder: Path, recognizer: Recognize
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Return overrides of `tiny`: four files, crops of 0.4 s."""
+    """Return overrides of the config `tiny` for four files and crops of 0.4 s."""
     folder = tmp_path_factory.mktemp("data") / "speech"
     folder.mkdir()
     for i in range(4):

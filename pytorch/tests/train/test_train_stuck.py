@@ -1,4 +1,4 @@
-"""Test that stuck FSQ dimensions are found and reset without changing the decoded waves."""
+"""Test that stuck FSQ dimensions are found, and are reset without changing the decoded audio."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def waves() -> list[np.ndarray]:
 
 
 def lively(waves: list[np.ndarray]) -> SilkNetwork:
-    """Return a network whose latent values vary, unlike those of an untrained one."""
+    """Return a network with latent values that vary, unlike those of an untrained network."""
     torch.manual_seed(0)
     model = SilkNetwork(SMALL).eval()
     found: list[torch.Tensor] = []
