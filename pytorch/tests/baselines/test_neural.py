@@ -346,9 +346,10 @@ def test_a_missing_package_names_the_pip_command(name: str, package: str, monkey
 
 
 def test_a_codec_without_silkcodec_torch_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in [name for name in sys.modules if name.startswith("silkcodec_torch")]:
-        monkeypatch.delitem(sys.modules, module)
-    monkeypatch.setitem(sys.modules, "silkcodec_torch", None)
+    def not_found(name: str) -> Any:
+        raise ModuleNotFoundError(f"No module named {name!r}", name=name.partition(".")[0])
+
+    monkeypatch.setattr(registry.importlib, "import_module", not_found)
     for use in (silkcodec.load, registry.presets):
         with pytest.raises(MissingExtraError, match=r"'mimi' needs 'silkcodec_torch'.*pip install './pytorch\[base"):
             use("mimi")
