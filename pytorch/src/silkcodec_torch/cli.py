@@ -53,8 +53,6 @@ def run_export(
     """
     if file_format not in ("onnx", "transformers"):
         raise ArgumentError(f"--format must be onnx or transformers; got '{file_format}'.")
-    if run is None and file_format == "onnx":
-        raise ArgumentError("RUN is missing. Pass the folder of a training run.")
     if run is not None and not run.is_dir():
         raise ArgumentError(f"Run not found: '{run}'.")
     if file_format == "transformers":
@@ -66,6 +64,8 @@ def run_export(
 
         export_for_transformers(run, output)
         return
+    if run is None:
+        raise ArgumentError("RUN is missing. Pass the folder of a training run.")
     from silkcodec.evaluate.report import load_result
     from silkcodec_torch.train.export import export as export_weights
 

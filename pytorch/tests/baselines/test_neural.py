@@ -280,7 +280,7 @@ def test_damaged_weights_are_refused(random_baseline: RandomBaseline, tmp_path: 
         file.write_bytes(whole)
         for text in ("{", "[]"):
             (folder / "config.json").write_text(text)
-            with pytest.raises(WeightsError, match=r"config\.json' must"):
+            with pytest.raises(WeightsError, match=r"config\.json' (must contain a JSON object|as JSON)"):
                 silkcodec.load(f"{name}@{folder}")
 
 
