@@ -5,7 +5,7 @@ import { Tokens, codebookSizes, codesToLevels, levelsToCodes, readSilk, regroup,
 import { crc32 } from "../codec/src/crc32";
 import { GraphEncoder, type EncoderGraph } from "../codec/src/stream";
 import { packLevels, unpackLevels } from "../codec/src/tokens";
-import { FILTERS, N_MELS, hzToMel, logMel, melDistanceDb, melToHz } from "../src/signal/mel";
+import { FILTERS, N_MELS, hzToMel, logMel, logMelWithPauses, melDistanceDb, melToHz } from "../src/signal/mel";
 import { bound, chain, kmeans, levelOf, nearest, rms, roundEven } from "../src/signal/quantize";
 import { WIDTH, shapesOf } from "../src/signal/shapes";
 import { whisper } from "../src/sound/whisper";
@@ -134,6 +134,11 @@ describe("mel", () => {
     // Far below the chirp there is nothing but float32 rounding, which differs.
     fixtures.mel.forEach((column, c) => column.forEach((value, b) => (worst = Math.max(worst, value > -6 ? Math.abs(value - mel[c * 9 * N_MELS + b]) : 0))));
     expect(worst).toBeLessThan(2e-3);
+  });
+
+  test("is the same with pauses", async () => {
+    const noise = Float32Array.from({ length: 60_000 }, (_, n) => Math.sin(n * n));
+    expect(await logMelWithPauses(noise)).toEqual(logMel(noise));
   });
 
   test("the scale goes there and back, linear to 1 kHz", () => {

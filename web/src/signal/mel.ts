@@ -52,11 +52,32 @@ const HANN = Float64Array.from({ length: N_FFT }, (_, n) => 0.5 - 0.5 * Math.cos
 
 /** wave [T] -> natural-log mel magnitudes [C * 128], C = 40 ceil(T / 9600), at least log(1e-5). */
 export function logMel(wave: Float32Array): Float32Array {
-  const columns = nFrames(wave.length) * COLUMNS_PER_FRAME;
-  const mel = new Float32Array(columns * N_MELS);
+  const mel = emptyMel(wave);
+  addFrames(mel, wave, 0, nFrames(wave.length));
+  return mel;
+}
+
+/** The same, with pauses for drawing and clicks. */
+export async function logMelWithPauses(wave: Float32Array): Promise<Float32Array> {
+  const mel = emptyMel(wave);
+  let began = performance.now();
+  for (let frame = 0; frame < nFrames(wave.length); frame++) {
+    addFrames(mel, wave, frame, frame + 1);
+    if (performance.now() - began < LONGEST_MS) continue;
+    await new Promise((resolve) => setTimeout(resolve));
+    began = performance.now();
+  }
+  return mel;
+}
+
+const LONGEST_MS = 20; // without a pause
+const emptyMel = (wave: Float32Array): Float32Array => new Float32Array(nFrames(wave.length) * COLUMNS_PER_FRAME * N_MELS);
+
+/** Compute the columns of some frames. */
+function addFrames(mel: Float32Array, wave: Float32Array, from: number, to: number): void {
   const re = new Float64Array(N_FFT);
   const im = new Float64Array(N_FFT);
-  for (let column = 0; column < columns; column += 2) {
+  for (let column = from * COLUMNS_PER_FRAME; column < to * COLUMNS_PER_FRAME; column += 2) {
     // Two columns of real numbers in one complex transform: the even part is the first, the odd part the second.
     const start = column * HOP - HISTORY;
     for (let n = 0; n < N_FFT; n++) {
@@ -76,7 +97,6 @@ export function logMel(wave: Float32Array): Float32Array {
       mel[(column + 1) * N_MELS + band] = bandLog(second, FILTERS[band]);
     }
   }
-  return mel;
 }
 
 function bandLog(magnitude: Float64Array, { first, weights }: Triangle): number {

@@ -1,6 +1,6 @@
 /** A recording with all its stages, and where recordings come from. */
 
-import { DB, logMel } from "../signal/mel";
+import { DB, logMel, logMelWithPauses } from "../signal/mel";
 import { LOWEST_DB, shapesOf, type Shapes } from "../signal/shapes";
 import { LOWEST_TOP_DB, fromDb } from "./loudness";
 import { FRAME_SAMPLES, LATENT_WIDTH, SAMPLE_RATE, SilkError } from "silkcodec";
@@ -69,7 +69,7 @@ export function frameSpan_s(recording: Recording, frame: number): [number, numbe
 export async function fetchSample(stages: RecordedStages, name: string): Promise<Recording> {
   const { n_samples, n_frames, full_scale } = stages.recordings[name];
   const response = await fetch(`data/${name}.bin`).catch(() => null);
-  if (!response?.ok) throw new SilkError(`The recording “${name}” could not be fetched.`);
+  if (!response?.ok) throw new SilkError(`The sample “${name}” could not be loaded. Check the network and choose it again.`);
   const bytes = await response.arrayBuffer();
   const numbers = n_frames * LATENT_WIDTH;
   const pcm = (at: number) => Float32Array.from(new Int16Array(bytes, at, n_samples), (value) => Math.fround(value) / full_scale);
@@ -101,6 +101,11 @@ const shapes = new WeakMap<Float32Array, Shapes>();
 /** The spectrogram of a wave; computed once. */
 export function melOf(wave: Float32Array): Float32Array {
   return remembered(mels, wave, logMel);
+}
+
+/** Compute the spectrogram of a wave before a figure needs it, so that no figure has to wait for it. */
+export async function prepareMel(wave: Float32Array): Promise<void> {
+  if (!mels.has(wave)) mels.set(wave, await logMelWithPauses(wave));
 }
 
 /** The shapes of the spectrum of a wave; computed once. */

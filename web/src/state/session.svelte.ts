@@ -7,7 +7,7 @@ import { FRAME_S, SAMPLE_RATE, SilkError, readSilk } from "silkcodec";
 import { checked, openSound } from "../sound/open";
 import { sectionsInView } from "../parts/view";
 import { player } from "../sound/player.svelte";
-import { SAMPLES, duration_s, fetchSample, framesOf, type RecordedStages, type Recording } from "./recording";
+import { SAMPLES, duration_s, fetchSample, framesOf, prepareMel, type RecordedStages, type Recording } from "./recording";
 
 export type ModelState =
   | { phase: "offered" } // the browser saves data, so the reader decides
@@ -70,6 +70,7 @@ class Session {
 
   async #sample(name: string): Promise<Recording> {
     const sample = this.samples[name] ?? (await fetchSample(this.stages!, name));
+    await Promise.all([prepareMel(sample.wave), prepareMel(sample.decoded)]);
     this.samples = { ...this.samples, [name]: this.samples[name] ?? sample };
     return this.samples[name];
   }
@@ -152,6 +153,8 @@ class Session {
       signal,
       progress: (share) => (this.work = { what: "Decoding", share: 0.5 + share / 2 }),
     });
+    await Promise.all([prepareMel(wave), prepareMel(decoded.wave)]);
+    if (signal.aborted) throw new Cancelled();
     this.speed = { encode: (1000 * seconds) / encoded.took_ms, decode: (1000 * seconds) / decoded.took_ms };
     this.show({ name, title, source, codec, wave, latents: encoded.latents, levels: encoded.levels, decoded: decoded.wave });
   }
@@ -174,11 +177,12 @@ class Session {
     const file = readSilk(bytes, `“${fileName}”`);
     const signal = (this.#abort = new AbortController()).signal;
     const { model, codec } = await this.#model(signal);
-    if (file.codec !== codec) throw new SilkError(`“${fileName}” was encoded by ${file.codec}; this page runs ${codec} and cannot decode it.`);
+    if (file.codec !== codec) throw new SilkError(`“${fileName}” was encoded with ${file.codec}. This page runs ${codec} and cannot decode it.`);
     const decoded = await model.decode(file.levels, file.nSamples, { signal, gain: file.gain, progress: (share) => (this.work = { what: "Decoding", share }) });
+    await prepareMel(decoded.wave);
     const latents = Float32Array.from(file.levels, (level) => level - 4);
     this.show({ name, title: fileName, source: "silk", codec, wave: decoded.wave, decoded: decoded.wave, latents, levels: file.levels, gain: file.gain });
-    this.message = { kind: "note", text: "A .silk file contains only tokens, so “original” is the decoded wave." };
+    this.message = { kind: "note", text: "A .silk file contains only tokens, so “Original” plays the decoded audio." };
   }
 
   /** Loads the model. */
