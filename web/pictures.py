@@ -52,6 +52,7 @@ def take(browser: Any, url: str, folder: Path, width: str, theme: str) -> None:
         assert time.monotonic() < end, "the model did not load"
         page.wait_for_timeout(200)
     page.add_style_tag(content=STILL)
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")  # Draw what is not in view, too.
     page.wait_for_timeout(500)
     save(page.screenshot(), folder / f"00-top-{width}-{theme}.webp")
     page.set_viewport_size({**size, "height": TALL})

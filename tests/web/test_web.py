@@ -376,7 +376,7 @@ def test_the_microphone(live: Any) -> None:
 
 def test_what_is_no_sound_is_told_kindly(live: Any) -> None:
     upload(live, "letter.wav", b"Dear Silk, I am not a sound." * 50)
-    assert "“letter.wav” is not a sound file that this browser can read" in told(live)
+    assert "“letter.wav” is not an audio file that this browser can read" in told(live)
     upload(live, "nothing.wav", b"")
     wait(live, lambda: "is empty" in told(live), "the empty file")
     upload(live, "damaged.silk", b"\x89SILK\r\n\x1a" + bytes(60))
@@ -484,7 +484,7 @@ def test_the_prose_of_coverage_agrees_with_its_figures(live: Any, address: str) 
     measured = live.request.get(f"{address}data/coverage.json").json()
     figure = section(live, "coverage").locator("figure").last
     for view, found in measured["views"].items():
-        figure.get_by_label("Taken out before").select_option(view)
+        figure.get_by_label("Removed before").select_option(view)
         for quantizer, one in found.items():
             figure.get_by_label("Quantizer").select_option(quantizer)
             findings = section(live, "coverage").locator(".findings li").all_inner_texts()
@@ -492,7 +492,7 @@ def test_the_prose_of_coverage_agrees_with_its_figures(live: Any, address: str) 
             for text, interval in zip(findings, one["against_unseen"].values(), strict=True):
                 judged = "lower" if interval["high"] < 0 else "higher" if interval["low"] > 0 else "not significantly"
                 assert judged in text, (view, quantizer, text)
-    figure.get_by_label("Taken out before").select_option("level")
+    figure.get_by_label("Removed before").select_option("level")
     figure.get_by_label("Quantizer").select_option("vq 1024")
 
 
@@ -555,7 +555,7 @@ def test_ten_minutes_are_cut_and_told(live: Any, tmp_path: Path) -> None:
     (tmp_path / "talk.wav").write_bytes(wav(np.tile(hum, 600), 8_000, "PCM_16"))
     live.locator("header input[type=file]").set_input_files(tmp_path / "talk.wav")
     wait(live, lambda: title(live) == "talk.wav", "the long file", 120)
-    assert "10:00 min long; the figures show its first 30 s" in told(live)
+    assert "10:00 min long. The figures show its first 30 s" in told(live)
     assert number(live, "voice", "as 16-bit samples") == "1,440,000 bytes"
 
 
@@ -573,7 +573,7 @@ def test_with_the_network_cut_all_goes_on(live: Any) -> None:
 def test_the_opening_figure_runs_through_all_parts(live: Any) -> None:
     figure = live.locator("figure.machine")
     parts = figure.locator("li a")
-    names = ["wave", "spectrogram", "encoder", "128 numbers", "19 tokens", "decoder", "wave"]
+    names = ["waveform", "spectrogram", "encoder", "128 numbers", "19 tokens", "decoder", "waveform"]
     assert parts.all_inner_texts() == names
     tops = [box["y"] for box in (one.bounding_box() for one in figure.locator("li .picture").all())]
     assert len(set(tops)) == 1  # on one line
@@ -835,7 +835,7 @@ def test_coverage_changes_with_quantizer_and_view(live: Any) -> None:
     seen = {figure.inner_text()}
     figure.get_by_label("Quantizer").select_option("fsq 10")
     seen.add(figure.inner_text())
-    figure.get_by_label("Taken out before").select_option("channel")
+    figure.get_by_label("Removed before").select_option("channel")
     seen.add(figure.inner_text())
     assert len(seen) == 3 and "the control" in figure.inner_text()
     figure.get_by_label("show each source").check()
@@ -982,9 +982,9 @@ def test_a_phone_has_a_progress_line_and_steps(opened: Open) -> None:
 
 def test_the_theme_is_remembered(opened: Open) -> None:
     page = opened(theme="light")
-    page.get_by_role("button", name="Dark colours").click()
+    page.get_by_role("button", name="Dark theme").click()
     page.reload()
-    page.get_by_role("button", name="Light colours").wait_for()
+    page.get_by_role("button", name="Light theme").wait_for()
     assert page.evaluate("document.documentElement.dataset.theme") == "dark"
     page.close()
 

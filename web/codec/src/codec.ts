@@ -74,7 +74,7 @@ export class Codec {
    * @throws The reason of `signal` if it is aborted.
    */
   async encode(wave: Float32Array, options: RunOptions = {}): Promise<Tokens> {
-    if (!wave.length) throw new SilkError("The wave must have at least one sample; it is empty.");
+    if (!wave.length) throw new SilkError("wave must have at least one sample; it is empty.");
     checkWave(wave);
     const stream = this.encoder({ signal: options.signal });
     const step = FRAMES_PER_CALL * FRAME_SAMPLES;
@@ -293,7 +293,7 @@ async function inOrder<T>(calls: (() => Promise<T>)[], stream: { close(): void }
 }
 
 function checkWave(wave: Float32Array): void {
-  if (!(wave instanceof Float32Array)) throw new SilkError("The wave must be a Float32Array of samples at 24 kHz.");
+  if (!(wave instanceof Float32Array)) throw new SilkError("wave must be a Float32Array of samples at 24 kHz.");
   for (const sample of wave) {
     if (!Number.isFinite(sample)) throw new SilkError(`Samples must be finite; got ${sample}.`);
   }

@@ -13,7 +13,7 @@ export interface Recorder {
 
 /** Record the microphone. `heard` receives the loudness (0..1) and the seconds so far; `full` is called at the maximum duration. */
 export async function listen(heard: (level: number, seconds: number) => void, full: () => void): Promise<Recorder> {
-  if (!navigator.mediaDevices) throw new SilkError("A browser allows the microphone only on pages from https or localhost.");
+  if (!navigator.mediaDevices) throw new SilkError("Browsers allow the microphone only on pages from https or localhost.");
   // What telephony does to a voice is off: the codec should hear what is there.
   const wanted = { channelCount: 1, echoCancellation: false, noiseSuppression: false, autoGainControl: false };
   const context = new AudioContext(); // before the first await: iOS starts no context that was made later

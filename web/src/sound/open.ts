@@ -14,14 +14,14 @@ export interface Opened {
 export async function openSound(file: File): Promise<Opened> {
   if (file.size === 0) throw new SilkError(`“${file.name}” is empty.`);
   if (file.size > LARGEST_BYTES) {
-    throw new SilkError(`“${file.name}” is ${Math.round(file.size / 1e6)} MB; the page reads up to ${LARGEST_BYTES / 1e6} MB. Use \`silk encode\` for larger files.`);
+    throw new SilkError(`“${file.name}” has ${Math.round(file.size / 1e6)} MB. The page reads files of up to ${LARGEST_BYTES / 1e6} MB. Use \`silk encode\` for larger files.`);
   }
   const bytes = await file.arrayBuffer();
   let decoded: AudioBuffer;
   try {
     decoded = await new OfflineAudioContext(1, 1, SAMPLE_RATE).decodeAudioData(bytes); // resamples, too
   } catch {
-    throw new SilkError(`“${file.name}” is not a sound file that this browser can read. WAV, FLAC, MP3, Ogg and M4A usually work.`);
+    throw new SilkError(`“${file.name}” is not an audio file that this browser can read. WAV, FLAC, MP3, Ogg and M4A usually work.`);
   }
   return checked(mono(decoded));
 }
@@ -32,7 +32,7 @@ export function checked(wave: Float32Array): Opened {
   const notes: string[] = [];
   const longest = LONGEST_S * SAMPLE_RATE;
   if (wave.length > longest) {
-    notes.push(`The recording is ${clock(wave.length / SAMPLE_RATE)} long; the figures show its first ${LONGEST_S} s.`);
+    notes.push(`The recording is ${clock(wave.length / SAMPLE_RATE)} long. The figures show its first ${LONGEST_S} s.`);
     wave = wave.slice(0, longest);
   }
   let peak = 0;

@@ -1,7 +1,7 @@
 /** The sections in their order. `short` is for narrow places. */
 export const CONTENTS = [
   { id: "problem", title: "A voice is too many numbers", short: "The problem" },
-  { id: "spectrogram", title: "From wave to spectrogram", short: "Spectrogram" },
+  { id: "spectrogram", title: "From waveform to spectrogram", short: "Spectrogram" },
   { id: "encoder", title: "The encoder", short: "Encoder" },
   { id: "codebook", title: "What a codebook is", short: "Codebook" },
   { id: "quantize", title: "See quantization happen", short: "Quantization" },

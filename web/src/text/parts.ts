@@ -5,11 +5,11 @@ import { LATENT_WIDTH, codebookSizes } from "silkcodec";
 export type Part = "wave" | "spectrogram" | "encoder" | "numbers" | "tokens" | "decoder" | "sound";
 
 export const PARTS: { id: Part; title: string; section: string }[] = [
-  { id: "wave", title: "wave", section: "problem" },
+  { id: "wave", title: "waveform", section: "problem" },
   { id: "spectrogram", title: "spectrogram", section: "spectrogram" },
   { id: "encoder", title: "encoder", section: "encoder" },
   { id: "numbers", title: `${LATENT_WIDTH} numbers`, section: "encoder" },
   { id: "tokens", title: `${codebookSizes().length} tokens`, section: "quantize" },
   { id: "decoder", title: "decoder", section: "decoder" },
-  { id: "sound", title: "wave", section: "voice" },
+  { id: "sound", title: "waveform", section: "voice" },
 ];
