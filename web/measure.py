@@ -154,12 +154,12 @@ def play(browser: Any, url: str) -> float:
     height = int(page.evaluate("document.documentElement.scrollHeight"))
     for y in range(0, height, 800):
         if header.get_attribute("aria-pressed") == "false":
-            header.click()
+            header.click(delay=80)
         page.evaluate(f"scrollTo({{ top: {y}, behavior: 'instant' }})")
         page.wait_for_timeout(300)
     for button in page.locator("main button[aria-pressed]:has(svg)").all():
         if button.is_enabled():
-            button.click()
+            button.click(delay=80)
             page.wait_for_timeout(250)
     found = float(page.evaluate("window.longest"))
     page.context.close()

@@ -144,7 +144,7 @@ def slide(page: Any, name: str, label: str, value: float) -> None:
 def in_view(page: Any, canvas: Any) -> Any:
     """Figures are drawn only there."""
     canvas.scroll_into_view_if_needed()
-    page.wait_for_timeout(60)
+    page.wait_for_timeout(100)
     return canvas
 
 
@@ -524,7 +524,9 @@ def test_a_token_is_the_sum_of_its_digits(live: Any) -> None:
 CONTEXTS = """
 window.made = [];
 let inside = false;
-addEventListener("click", () => { inside = true; setTimeout(() => (inside = false)); }, true);
+for (const name of ["pointerdown", "click"]) {
+    addEventListener(name, () => { inside = true; setTimeout(() => (inside = false)); }, true);
+}
 window.AudioContext = class extends AudioContext { constructor(...a) { super(...a); window.made.push(inside); } };
 """
 

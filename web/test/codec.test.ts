@@ -229,9 +229,9 @@ describe("streaming", () => {
 });
 
 describe("sound", () => {
-  test("a whisper of shapes has these shapes", () => {
+  test("a whisper of shapes has these shapes", async () => {
     const vectors = Float32Array.from({ length: 100 * WIDTH }, (_, i) => (i % WIDTH === 5 ? 0 : -20 - (i % WIDTH)));
-    const shapes = shapesOf(logMel(whisper(vectors, 2)));
+    const shapes = shapesOf(logMel(await whisper(vectors, 2)));
     const mean = Array.from({ length: WIDTH }, (_, d) => shapes.vectors.subarray(160, 1_440).reduce((sum, value, i) => sum + (i % WIDTH === d ? value : 0), 0) / 80);
     const differences = mean.map((value, d) => value - (d === 5 ? 0 : -20 - d));
     const offset = differences.reduce((sum, value) => sum + value, 0) / WIDTH; // of the two loud levels

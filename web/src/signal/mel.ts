@@ -4,6 +4,7 @@
  */
 
 import { fft } from "./fft";
+import { Pauses } from "./pauses";
 import { SAMPLE_RATE, nFrames } from "silkcodec";
 
 export const N_FFT = 1024;
@@ -60,17 +61,14 @@ export function logMel(wave: Float32Array): Float32Array {
 /** The same, with pauses for drawing and clicks. */
 export async function logMelWithPauses(wave: Float32Array): Promise<Float32Array> {
   const mel = emptyMel(wave);
-  let began = performance.now();
+  const pauses = new Pauses();
   for (let frame = 0; frame < nFrames(wave.length); frame++) {
     addFrames(mel, wave, frame, frame + 1);
-    if (performance.now() - began < LONGEST_MS) continue;
-    await new Promise((resolve) => setTimeout(resolve));
-    began = performance.now();
+    await pauses.take();
   }
   return mel;
 }
 
-const LONGEST_MS = 20; // without a pause
 const emptyMel = (wave: Float32Array): Float32Array => new Float32Array(nFrames(wave.length) * COLUMNS_PER_FRAME * N_MELS);
 
 /** Compute the columns of some frames. */

@@ -5,6 +5,7 @@
 
 import { fft } from "../signal/fft";
 import { BAND_EDGES_HZ, DB, FILTERS, HOP, N_FFT, bandHz } from "../signal/mel";
+import { Pauses } from "../signal/pauses";
 import { generator } from "../signal/quantize";
 import { LOWEST_DB, POOL_BANDS, POOL_COLUMNS, WIDTH } from "../signal/shapes";
 import { SAMPLE_RATE } from "silkcodec";
@@ -26,12 +27,14 @@ const PLACES = Array.from({ length: N_FFT / 2 + 1 }, (_, bin) => {
 });
 
 /** vectors [n * 16], dB below `loud` (natural log mel) -> n * 20 ms of whisper. */
-export function whisper(vectors: Float32Array, loud: number, seed = 1): Float32Array {
+export async function whisper(vectors: Float32Array, loud: number, seed = 1): Promise<Float32Array> {
   const frames = (vectors.length / WIDTH) * POOL_COLUMNS;
   const wave = new Float32Array(frames * HOP + WINDOW);
   const random = generator(seed);
   const [re, im] = [new Float64Array(N_FFT), new Float64Array(N_FFT)];
+  const pauses = new Pauses();
   for (let frame = 0; frame < frames; frame++) {
+    await pauses.take();
     const at = Math.floor(frame / POOL_COLUMNS) * WIDTH;
     re.fill(0);
     im.fill(0);
