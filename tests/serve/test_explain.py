@@ -7,6 +7,7 @@ import http.client
 import re
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -78,6 +79,15 @@ def test_it_serves_compressed_files_to_clients_that_accept_them(running: Threadi
         assert response.headers["Content-Type"] == "application/wasm" and response.headers["Vary"] == "Accept-Encoding"
     response, _ = get(running, "/assets/missing.wasm", accept_encoding="br")
     assert response.status == 404 and response.headers["Content-Encoding"] is None
+
+
+def test_a_closed_connection_prints_nothing(running: ThreadingHTTPServer, capsys: pytest.CaptureFixture[str]) -> None:
+    client = socket.create_connection(("127.0.0.1", running.server_port))
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # Close with a reset.
+    client.sendall(b"GET / HTTP/1.1\r\n")
+    client.close()
+    assert get(running, "/")[0].status == 200
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize(

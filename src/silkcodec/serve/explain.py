@@ -13,6 +13,7 @@ import gzip
 import html
 import os
 import shutil
+import sys
 import webbrowser
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -78,7 +79,7 @@ def server(port: int = 0, weights: Path | None = None, site: Path = SITE) -> Thr
         raise ArgumentError(f"port must be between 0 and 65535; got {port}.")
     folder = _checked(site, weights)
     try:
-        return ThreadingHTTPServer(("127.0.0.1", port), partial(_Page, site=site, weights=folder))
+        return _Server(("127.0.0.1", port), partial(_Page, site=site, weights=folder))
     except OSError as error:
         raise SilkError(f"Cannot listen on port {port}: {error.strerror or error}. Choose another --port.") from error
 
@@ -140,6 +141,13 @@ def _checked(site: Path, weights: Path | None) -> Path:
         if not (folder / name).is_file():
             raise WeightsError(f"The weights folder '{folder}' must contain {name}.")
     return folder
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Ignore closed connections: browsers end downloads when a tab is closed or reloaded."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
 
 
 class _Page(SimpleHTTPRequestHandler):
