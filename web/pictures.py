@@ -56,6 +56,7 @@ def take(browser: Any, url: str, folder: Path, width: str, theme: str) -> None:
     page.wait_for_timeout(500)
     save(page.screenshot(), folder / f"00-top-{width}-{theme}.webp")
     page.set_viewport_size({**size, "height": TALL})
+    save(page.locator("figure.machine").screenshot(), folder / f"00-figure-{width}-{theme}.webp")
     for i, section in enumerate(page.locator("main section").all(), 1):
         section.scroll_into_view_if_needed()
         page.wait_for_timeout(400)  # Some figures fetch their data when they come near.
