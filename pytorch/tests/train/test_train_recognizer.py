@@ -204,8 +204,8 @@ def test_ctranslate2_files_give_the_same_tensors(
 BAD_FOLDERS = {
     "no folder": "contains neither",
     "nothing in it": "contains neither",
-    "safetensors alone": "Whisper model of transformers",
-    "not safetensors": "Whisper model of transformers",
+    "safetensors alone": "Transformers version of the Whisper model",
+    "not safetensors": "Transformers version of the Whisper model",
     "other tensors": "Cannot read a Whisper encoder",
     "a tensor missing": "Cannot read a Whisper encoder",
     "cut short": "Whisper model of CTranslate2",

@@ -84,7 +84,7 @@ def plan(
     jobs = _distinct(found, output, target_suffix)
     if output == STANDARD and len(jobs) > 1:
         raise ArgumentError(
-            f"The input must be a single file if the output is -; got {len(jobs)} files. Pass a folder with -o."
+            f"If the output is '-', the input must be a single file; got {len(jobs)} files. Pass a folder with -o."
         )
     _check_distinct(jobs)
     for job in jobs:
@@ -166,7 +166,7 @@ def _target(
     if not many and not folder and named:
         return output
     if source == STANDARD:
-        raise ArgumentError(f"The output must be a file or - if the input is -; got the folder '{output}'.")
+        raise ArgumentError(f"If the input is '-', the output must be a file or '-'; got the folder '{output}'.")
     if os.path.exists(output) and not os.path.isdir(output):
         raise ArgumentError(f"The output must be a folder if there are several inputs; got the file '{output}'.")
     return _renamed(Path(output) / (below or Path(source).name), suffix)

@@ -52,7 +52,9 @@ def serve(settings: Settings) -> None:
 
 
 def check_weights(folder: Path | None) -> None:
-    """Check weights by encoding and decoding a frame. A separate process loads them, so that the front stays small.
+    """Check weights by encoding and decoding a frame.
+
+    A separate process loads the weights, which keeps the memory use of the front process low.
 
     Args:
         folder: folder of the weights; None: the embedded weights.

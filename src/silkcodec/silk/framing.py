@@ -91,7 +91,7 @@ class FrameCutter:
             yield from self._full()
 
     def _full(self) -> Iterator[Wave]:
-        """Yield the full buffer as a frame, and clear it. The first buffer is not a frame but the look-ahead."""
+        """Yield the full buffer as a frame, and clear it. The first buffer is stored as the look-ahead instead."""
         full = self._buffer[: self._wanted].copy()
         self._filled = 0
         if self.prime is None:

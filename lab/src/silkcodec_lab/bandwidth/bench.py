@@ -239,7 +239,9 @@ class BenchPool:
         try:
             yield from self._processes.map(_call, [method] * len(tasks), tasks)
         except BrokenProcessPool as error:
-            raise SilkError("A worker process crashed, possibly because memory ran out. Use fewer --jobs.") from error
+            raise SilkError(
+                "A worker process crashed, possibly because memory ran out. Use a smaller value of --jobs."
+            ) from error
 
 
 _bench: Bench | None = None  # bench of a worker process

@@ -29,10 +29,10 @@ LIMITATIONS = (
     "of language. A recording project with many speakers of each language would be needed to separate the two effects.",
     "**Few speakers.** The intervals are computed over speakers and are too narrow if there are few speakers. They do "
     "not include the variation between sources of the same language.",
-    "**Encoders.** An encoder that was trained on one language might discard information that another language needs. "
-    "This experiment does not measure that effect: log-mel patches have no encoder, and Silk's encoder was trained on "
-    "many languages.",
-    "**Texts.** Single words, syllables and commands contain other sounds than sentences, in any language.",
+    "**Encoders.** An encoder that was trained on one language might discard information that is important in another "
+    "language. This experiment does not measure that effect: log-mel patches have no encoder, and Silk's encoder was "
+    "trained on many languages.",
+    "**Texts.** In any language, the sounds in single words, syllables and commands differ from those in sentences.",
     "**Grids.** The error of a scalar grid without an encoder depends on its rotation and on the bits of each "
     "component. In a codec, the encoder adapts the latent to FSQ.",
     "**Labels.** Labels apply to whole words or syllables, and they exist for only a few speakers of Mandarin. Labels "
@@ -43,9 +43,9 @@ SOURCE_TITLE = "Codebook coverage of other recordings"
 
 SOURCE_QUESTION = (
     "A codebook is fitted to speech from one recording project. Does it cover speech from other projects less well "
-    "than unseen speakers of the same project? Is the difference larger than for a scalar grid (FSQ)? Between "
-    "projects, recordings and words differ, and in some groups also the language. This experiment does not separate "
-    "these effects."
+    "than unseen speakers of the same project? Is the difference larger than for a scalar grid (FSQ)? Projects "
+    "differ in their recordings and words, and some also differ in language. This experiment does not separate these "
+    "effects."
 )
 
 LATENT_TITLE = "Codebook coverage of unseen languages on Silk's latents"
@@ -99,12 +99,12 @@ def vectors(result: Result) -> str:
         f"**Vectors.** The vectors are log-mel patches of {10 * patches['columns']} ms with {settings['width']} "
         f"numbers. Only bands up to {patches['limit_hz']:,.0f} Hz are used, and clips with less bandwidth are skipped. "
         "Levels are in dB relative to the loud level of the clip, which is the 95th percentile of the levels of its "
-        f"columns. They are limited to at least {patches['floor_db']:g} dB below the loud level and averaged over "
-        f"{patches['pool']} columns and {patches['pool']} bands. Patches more than {patches['silence_db']:g} dB below "
-        "the loud level count as silence and are skipped. Each speaker contributes at most "
-        f"{patches['per_speaker']:,} vectors from {patches['seconds']:g} s. Coverage is measured twice: with the "
-        "original vectors, and after the speaker's mean patch is subtracted. The subtraction removes the frequency "
-        "response of the microphone and part of the voice."
+        f"columns. Levels below -{patches['floor_db']:g} dB are set to -{patches['floor_db']:g} dB. The levels are "
+        f"then averaged over {patches['pool']} columns and {patches['pool']} bands. Patches more than "
+        f"{patches['silence_db']:g} dB below the loud level count as silence and are skipped. Each speaker contributes "
+        f"at most {patches['per_speaker']:,} vectors from {patches['seconds']:g} s. Coverage is measured twice: "
+        "with the original vectors, and after the speaker's mean patch is subtracted. The subtraction removes the "
+        "frequency response of the microphone and part of the voice."
     )
 
 

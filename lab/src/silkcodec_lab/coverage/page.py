@@ -28,8 +28,8 @@ def method(result: Result) -> list[str]:
     return [
         about.vectors(result),
         f"**Quantizers.** The {settings['hold_out']}s of the training speech are divided into {folds} parts. For each "
-        "part, the quantizers are fitted to the other parts. A codebook has at most a quarter as many entries as there "
-        "are training vectors. The quantizers are:",
+        "part, the quantizers are fitted to the rest of the training speech. A codebook has at most a quarter as many "
+        "entries as there are training vectors. The quantizers are:",
         f"- *VQ* is one codebook, which is fitted by k-means ({settings['kmeans_steps']} steps).\n"
         f"- *RVQ* has several codebooks of {settings['rvq_entries']} entries. Each of them is fitted to the residual "
         "of the previous ones.\n"
@@ -225,9 +225,10 @@ def _of_one_source(result: Result) -> list[str]:
     if not rows:
         return []
     return [
-        "The next table shows the difference in coverage from unseen speakers of the source for the codebook, minus "
-        "the same difference for the grid, in percentage points:",
-        table(["group", "codebook - grid", "codebooks and views", "significant"], rows),
+        "For each quantizer, the coverage of unseen speakers of the training source is subtracted from the coverage of "
+        "the test group. The next table shows the result for the codebook minus the result for the grid, in percentage "
+        "points. The range is over all codebooks and both versions of the vectors:",
+        table(["group", "codebook - grid", "comparisons", "significant"], rows),
     ]
 
 
@@ -287,8 +288,8 @@ def _used(result: Result) -> str:
             rows.append([label(quantizer), "-", *shares])
     text = table(["quantizer", "vectors per group", *(f"{name}, %" for name in names)], rows)
     return (
-        "The table shows the share of a codebook's entries that are used by the same number of vectors from each "
-        f"group. For grids, it shows the share of clipped components in parentheses.\n\n{text}"
+        "The table shows the share of a codebook's entries that are used and, in parentheses, the share of a grid's "
+        f"components that are clipped. The number of vectors is the same for each group.\n\n{text}"
     )
 
 

@@ -1,4 +1,4 @@
-"""Draw the row of the coverage figure for sounds and pitch, and the F0 error after resynthesis."""
+"""Draw the bottom row of the coverage figure: coverage by sound and F0, and the F0 error after resynthesis."""
 
 from __future__ import annotations
 

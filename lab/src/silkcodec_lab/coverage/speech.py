@@ -249,7 +249,7 @@ def mel_patches_at(wave: NDArray[np.float32], patches: Patches) -> tuple[Vectors
 
 
 def decibels(wave: NDArray[np.float32], patches: Patches) -> NDArray[np.float32]:
-    """Return the log-mel bands below the limit in dB for the whole columns of a waveform."""
+    """Return the log-mel bands up to the frequency limit, in dB, for all complete columns of a waveform."""
     bands = mel.log_mel(wave)[: len(wave) // mel.HOP, : patches.n_bands] * (20 / np.log(10))
     return np.asarray(bands)
 

@@ -44,9 +44,9 @@ LIMITATIONS = (
     "absolute size.",
     "**One run per quantizer.** Each quantizer has only one run with one seed and at most a thousand steps. The "
     "intervals do not include the variation between runs.",
-    "**Other ways to train a codebook.** Rotated gradients, random restarts, projection to fewer numbers, or another "
-    "weight of the commitment loss might change the result. The commitment loss has an exact gradient and is not "
-    "included here.",
+    "**Other ways to train a codebook.** The rotation trick, random restarts of unused codes, a projection to "
+    "fewer dimensions, or a different weight of the commitment loss might change the result. The commitment loss has "
+    "an exact gradient and is not included here.",
     "**Other losses.** The loss from a discriminator is less smooth than a spectral loss. The last stage of training "
     "does not need the estimator, because the encoder is frozen.",
 )
@@ -74,8 +74,8 @@ def method(result: Result) -> list[str]:
     return [
         models,
         f"**Speech.** The speech consists of {speech['n_clips']} {clips} of at most {settings['clip_s']:g} s, "
-        f"{speech['duration_s']:.0f} s in total. Steps are taken at one frame of each clip, which is drawn at random "
-        "from the louder half of its frames. Frames and random numbers are the same for all models (seed "
+        f"{speech['duration_s']:.0f} s in total. One frame of each clip is changed. It is drawn at random "
+        "from the louder half of the clip's frames. Frames and random numbers are the same for all models (seed "
         f"{settings['seed']}). The usage of codes is counted in {speech['counted_s'] / 60:.1f} min of speech. "
         "Intervals are 95 % bootstrap intervals over clips. Differences are paired by clip."
         + (
@@ -131,7 +131,7 @@ def findings(result: Result) -> list[str]:
         _descents(result, several),
         "### Quantizer alone",
         "The table compares changes of *y* with the resulting changes of the quantized latent over all frames of the "
-        "clips, without decoder and loss. The estimator assumes that both changes are equal.",
+        "clips, without the decoder and the loss. The estimator assumes that both changes are equal.",
         _quantizer_alone(result, several),
         "### Training",
         _models(result, several),
@@ -146,7 +146,7 @@ def findings(result: Result) -> list[str]:
 
 
 def _verdict(result: Result) -> list[str]:
-    """Return the step sizes at which FSQ differs significantly from each other quantizer."""
+    """Return the step sizes at which FSQ differs significantly from each of the other quantizers."""
     if not result["differences"]:
         return ["This comparison needs runs with FSQ and with at least one other quantizer."]
     lines = []
@@ -181,8 +181,8 @@ def _verdict(result: Result) -> list[str]:
         ("" if result["settings"]["runs"] else "The following applies only to tiny models. ")
         + f"{answer} The criterion is the correlation between predicted and actual changes, for steps of a whole "
         "frame and of one number.",
-        f"The next table lists the step sizes in cells with significant differences. Among {n} comparisons with 95 % "
-        "intervals, about one in twenty is significant by chance:",
+        f"Of {n} comparisons with 95 % intervals, about one in twenty would be significant by chance. The next table "
+        "lists the step sizes with significant differences, in cells:",
         table(["difference", "steps", "correlation of FSQ"], lines, numeric=False),
         *_ceiling(result),
         table(head, rows),
@@ -204,7 +204,7 @@ def _ceiling(result: Result) -> list[str]:
         table(["", "step, cells", "correlation", "without quantization"], rows),
         "For smaller steps, the correlation is limited by quantization, because the quantized latent changes by a "
         "whole cell or not at all. For larger steps, it is limited by the curvature of the decoder. If FSQ differs "
-        "from another quantizer even without quantization, the cause is the decoder instead of the estimator. The "
+        "from another quantizer even without quantization, the cause is the decoder, not the estimator. The "
         "next table shows all differences:",
     ]
 
@@ -359,7 +359,7 @@ def _check(result: Result, several: bool) -> str:
         "loudness term. The gradient of this term treats one of its factors, the extra weight of added sound, as a "
         "constant, so it is not the exact gradient. The last two columns are computed from the whole loss. They are "
         "the upper limit of the correlations for small steps in the other tables. The distance to the nearest other "
-        "entry is an RMS value per number. For a residual chain, it is that of the last codebook.\n\n"
+        "entry is an RMS value per number. For RVQ and multi-scale RVQ, it is that of the last codebook.\n\n"
     ) + table([*head, "whole loss: correlation", "slope"], rows)
 
 

@@ -228,5 +228,7 @@ def _vectors(parts: Sequence[Part], vectors_of: Callable[[NDArray[np.float32]], 
         if blocks and sum(map(len, blocks)):
             clips.append(np.concatenate(blocks))
     if not clips:
-        raise ArgumentError(f"At least one clip must be long enough for a frame of 400 ms ('{of}'); all are shorter.")
+        raise ArgumentError(
+            f"At least one clip must have a duration of 400 ms or more to measure '{of}'; all are shorter."
+        )
     return clips

@@ -49,7 +49,7 @@ def load(file: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
                 groups.setdefault(group, {})[name] = handle.get_tensor(key)
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise WeightsError(
-            f"Cannot read the checkpoint '{file}': {error}. It must be a complete file of silk train."
+            f"Cannot read the checkpoint '{file}': {error}. It must be a complete checkpoint from silk train."
         ) from None
     return groups, progress
 

@@ -92,7 +92,7 @@ class Progress:
             self.bar.stop()
 
     def say(self, text: str) -> None:
-        """Print a line with the time to standard error, unless `quiet` is set."""
+        """Print a line with a timestamp to standard error, unless `quiet` is set."""
         if not self.quiet:
             print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 

@@ -174,7 +174,9 @@ def _read_transformers(folder: Path) -> tuple[dict[str, Tensor], int]:
             found[f"{layer}qkv.weight"] = torch.cat(parts)
             found[f"{layer}qkv.bias"] = torch.cat([bias["q"], torch.zeros_like(bias["q"]), bias["v"]])
     except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise WeightsError(f"Cannot read the Whisper model of transformers in '{folder}': {_line(error)}.") from None
+        raise WeightsError(
+            f"Cannot read the Transformers version of the Whisper model in '{folder}': {_line(error)}."
+        ) from None
     return found, heads
 
 
