@@ -6,6 +6,8 @@ RUNS ?= runs
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
+# One process per core, with one thread each. The tests of a file run in one process, because they share fixtures.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 LIGHT := $(VENV)/.light
 FAST := $(VENV)/.fast
 FULL := $(VENV)/.full
@@ -66,12 +68,12 @@ docs: $(DOCS)
 
 test: $(FULL) $(if $(shell command -v npm),$(SITE))
 	@mkdir -p out; nice -n 19 $(BIN)/python fuzz/run.py --minutes 1 --seed 1 >out/fuzz.log 2>&1 & fuzz=$$!; \
-	$(BIN)/python -m pytest; tests=$$?; wait $$fuzz || tests=1; cat out/fuzz.log; exit $$tests
+	$(PYTEST); tests=$$?; wait $$fuzz || tests=1; cat out/fuzz.log; exit $$tests
 
 # Run the tests except training runs, live servers, browsers and other tests that take more than about 5 s.
 # This target installs only what these tests need. Tests that need other packages, such as PyTorch, are skipped.
 test-fast: $(FAST)
-	$(BIN)/python -m pytest tests -m "not slow and not browser"
+	$(PYTEST) tests -m "not slow and not browser"
 
 # Fuzz the parsers of all untrusted inputs. fuzz/run.py describes how to handle failures.
 fuzz: $(FULL)
@@ -198,7 +200,7 @@ $(DOCS): requirements/docs.txt
 	touch $@
 
 $(FAST): $(LIGHT) pytorch/pyproject.toml lab/pyproject.toml
-	$(PIP) -c constraints.txt -e '.[entropy,corpus,serve]' pytest hypothesis jinja2
+	$(PIP) -c constraints.txt -e '.[entropy,corpus,serve]' pytest pytest-xdist hypothesis jinja2
 	$(PIP) -c constraints.txt --no-deps -e ./pytorch -e ./lab
 	touch $@
 
