@@ -77,8 +77,8 @@ def test_a_killed_run_can_be_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyP
     out = tmp_path / "out"
     command = [sys.executable, "-m", "silkcodec.cli", "tokenize", str(tmp_path / "in"), "-o", str(out)]
     command += ["--codec", "peaks", "--shard-items", "2", "--workers", "2"]
-    monkeypatch.setenv("PEAKS_SLEEP_S", "0.05")
     for n_there in (2, 6):
+        monkeypatch.setenv("PEAKS_HANGS_FROM", str(2_400 + 240 * 2 * n_there))  # in shard n_there
         run = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL)
         while len(list(out.glob("tokens-*"))) < n_there:
             assert run.poll() is None, "the run ended before it was killed"
@@ -89,6 +89,7 @@ def test_a_killed_run_can_be_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyP
         with open(out / "ledger.jsonl", "ab") as ledger:
             ledger.write(b'{"plan": "torn, as by a lo')
         (out / ".tokens-00011-of-00012.parquet.ab12.part").write_bytes(b"half")
+    monkeypatch.delenv("PEAKS_HANGS_FROM")
     assert subprocess.run(command, capture_output=True).returncode == 0
     assert shards(out) == shards(tmp_path / "whole"), "the bytes must be those of an uninterrupted run"
     assert ids(out) == [f"clip{i:03d}" for i in range(24)]

@@ -18,6 +18,7 @@ from silkcodec import audio
 from silkcodec.tokens import Tokens
 
 RATE = 24_000
+WARM_UP = RATE // 2  # length in samples of the silence that a run encodes first
 KILLS, RAISES = 12_345, 12_346  # lengths in samples that make the codec fail
 
 
@@ -33,7 +34,9 @@ class Peaks:
             os.kill(os.getpid(), signal.SIGKILL)
         if len(wave) == RAISES:
             raise ZeroDivisionError("by zero")
-        time.sleep(float(os.environ.get("PEAKS_SLEEP_S", "0")))
+        hangs_from = int(os.environ.get("PEAKS_HANGS_FROM", "0"))  # length in samples
+        while hangs_from and len(wave) >= hangs_from and len(wave) != WARM_UP:
+            time.sleep(0.1)
         codes = tuple(_peaks(wave, hop, size) for hop, size in ((240, 256), (480, 4)))
         weights = os.environ.get("PEAKS_WEIGHTS", "0123456789ab")
         return Tokens(codes, self.codebook_sizes, self.frame_rates, RATE, len(wave), f"peaks@{weights}")
