@@ -266,7 +266,7 @@ def memory(mode: str, workers: int, few: int, many: int, seconds: float) -> Figu
 
 
 def stacking(n_frames: int) -> list[Figures]:
-    """Compare batched calls of the model with single calls, in a separate process."""
+    """Compare batched model calls with single calls, in a separate process."""
     done = subprocesses.run([sys.executable, HERE / "server_stack.py", str(n_frames)], {"OMP_NUM_THREADS": "1"})
     rows: list[Figures] = json.loads(done.stdout)
     return rows

@@ -1,4 +1,4 @@
-"""Compare batched calls of the model with single calls, and print the results as JSON.
+"""Compare batched model calls with single calls, and print the results as JSON.
 
 For each batch size, the program counts the values in latents, levels, samples and states that differ from those of
 single calls on the same speech. It measures the processor time per frame with one thread, including stacking and

@@ -54,20 +54,20 @@ def summary(bench: Path) -> str:
     encode, decode, both = (result[mode]["largest"] for mode in MODES)
     agents, cores = result["both"]["held"], result["conditions"]["cores"]
     times = " and ".join(
-        f"{number(agents[task]['p50_ms'], 0)} ms to {task} (99th percentile: {number(agents[task]['p99_ms'], 0)} ms)"
-        for task in ("encode", "decode")
+        f"{number(agents[task]['p50_ms'], 0)} ms for {name} (99th percentile: {number(agents[task]['p99_ms'], 0)} ms)"
+        for task, name in (("encode", "encoding"), ("decode", "decoding"))
         if "p50_ms" in agents.get(task, {})
     )
     return (
-        f"On {cores} cores, which it shared with the load generator, the server handled one of these loads for"
-        f" {agents['seconds']:g} s without a late frame: **{encode}** encoding streams, **{decode}** decoding streams,"
-        f" or **{both}** voice agents with one stream of each kind. With the voice agents, the median response time"
-        f" after the last sample of a frame was {times}."
+        f"On {cores} cores, which it shared with the load generator, the server handled each of these loads for"
+        f" {agents['seconds']:g} s without a late frame: **{encode}** encoding streams; **{decode}** decoding streams;"
+        f" and **{both}** voice agents with one stream of each kind. The loads were run one at a time. For the voice"
+        f" agents, the median response time after the last sample of a frame was {times}."
     )
 
 
 def stacking(bench: Path) -> str:
-    """Return a table that compares batched calls of the model with single calls."""
+    """Return a table that compares batched model calls with single calls."""
     result = _result(bench)
     if result is None:
         return NOT_YET

@@ -232,4 +232,4 @@ def is_possible_chunk(kind: bytes, frames: int, n_bytes: int) -> bool:
 
 def _impossible(name: str, offset: int, what: str) -> ContainerError:
     # The checksum is correct, so the file was written with an invalid value.
-    return ContainerError(f"The header of {name} is invalid: byte {offset} declares {what}.", offset)
+    return ContainerError(f"The header of {name} is invalid: it declares {what} at byte {offset}.", offset)

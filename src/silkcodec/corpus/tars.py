@@ -147,7 +147,7 @@ def _members(file: str, shown: str) -> Iterator[tuple[str, int, int, bytes] | Re
 
 
 class _Cautious(io.RawIOBase):
-    """Wrap a file, and raise an error for reads above MAX_HEADER bytes."""
+    """Wrap a file, and raise an error for reads of more than MAX_HEADER bytes."""
 
     def __init__(self, file: Any) -> None:
         self._file = file

@@ -330,7 +330,7 @@ class Playback:
         return part
 
     def coding(self, source: str, target: str, wall_s: float, file: audio.Writer) -> Coding:
-        """Return the result of decoding. n_frames includes the frames that were decoded before a part."""
+        """Return the result of decoding. n_frames includes discarded preroll frames."""
         return Coding(
             source=source,
             target=target,

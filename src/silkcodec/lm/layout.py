@@ -125,12 +125,12 @@ class Layout:
 
     @cached_property
     def token_sizes(self) -> Codes:
-        """Return the number of codes for each token in a frame, int64 [P]."""
+        """Return the vocabulary size of each token in a frame, int64 [P]."""
         return np.array([self.codebook_sizes[k] for k in self.codebook_of], dtype=np.int64)
 
     @cached_property
     def head_sizes(self) -> NDArray[np.int64]:
-        """Return the number of codes for each head, int64 [P, H]. Unused heads have 1."""
+        """Return the vocabulary size of each head, int64 [P, H]. The size of unused heads is 1."""
         each = heads(self.codebook_sizes)
         rows = [each[k] for k in self.codebook_of]
         width = max(map(len, rows))

@@ -21,9 +21,9 @@
     client.py       a client without asyncio
     explain.py      the page of `silk explain`, on the loopback address only; needs no extra
 
-**The server uses processes, not threads.** Threads would be as fast, because ONNX Runtime releases the GIL. However, C
-libraries parse the uploads, and memory can run out, so a crash must affect as little as possible. The front parses only
-JSON. Several worker processes share the live streams. Separate workers with a lower priority process the files, so a
-malicious file cannot affect a live stream. If a worker crashes, the server replaces it and reports the crash to the
-streams of that worker. Other streams are not affected.
+**The server uses processes, not threads.** Threads would be just as fast, because ONNX Runtime releases the GIL.
+However, C libraries parse the uploads, and memory can run out, so a crash must affect as little as possible. The front
+parses only JSON. Several worker processes share the live streams. Separate workers with a lower priority process the
+files, so a malicious file cannot affect a live stream. If a worker crashes, the server replaces it and reports the
+crash to the streams of that worker. Other streams are not affected.
 """

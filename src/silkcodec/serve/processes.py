@@ -77,7 +77,7 @@ class Stream:
         await self.worker.send({"do": "feed", "id": self.name, "k": k}, body)
 
     async def end(self) -> None:
-        """Tell the worker that the stream ends."""
+        """Notify the worker that the stream has ended."""
         await self.worker.send({"do": "end", "id": self.name})
 
     def close(self) -> None:

@@ -27,16 +27,16 @@ class Metrics:
         self.closed = Counter(
             "silk_streams_closed", "Closed streams by close code.", ["task", "code"], registry=registry
         )
-        self.frames = Counter("silk_frames", "Answered frames of streams.", ["task"], registry=registry)
+        self.frames = Counter("silk_frames", "Stream frames that were processed.", ["task"], registry=registry)
         self.frame_s = Histogram(
             "silk_frame_seconds",
-            "Time from the arrival of a complete frame to its answer.",
+            "Time from the arrival of a complete frame to its response.",
             ["task"],
             buckets=FRAME_BUCKETS,
             registry=registry,
         )
         self.batch_size = Histogram(
-            "silk_batch_frames", "Frames per call of the model.", ["task"], buckets=BATCH_BUCKETS, registry=registry
+            "silk_batch_frames", "Frames per model call.", ["task"], buckets=BATCH_BUCKETS, registry=registry
         )
         self.busy_s = Counter("silk_model_seconds", "Time in the model for streams.", ["task"], registry=registry)
         self.audio_s = Counter(
@@ -45,10 +45,10 @@ class Metrics:
         self.files = Gauge("silk_files", "Uploads in progress or waiting.", registry=registry)
         self.workers = Gauge("silk_workers_ready", "Workers that are ready.", ["role"], registry=registry)
         self.restarts = Counter("silk_worker_restarts", "Workers that crashed.", ["role"], registry=registry)
-        self.refused = Counter("silk_refused", "Refused requests and streams.", ["reason"], registry=registry)
+        self.refused = Counter("silk_refused", "Rejected requests and streams.", ["reason"], registry=registry)
 
     def batch(self, task: str, size: int, seconds: float) -> None:
-        """Record one call of the model."""
+        """Record one model call."""
         self.batch_size.labels(task).observe(size)
         self.busy_s.labels(task).inc(seconds)
 

@@ -99,7 +99,7 @@ class Settings:
         token: bearer token that clients must send; None: clients need no token.
         workers: number of processes for live streams.
         file_workers: number of processes for uploads.
-        batch: maximum number of frames per call of the model.
+        batch: maximum number of frames per model call.
         weights: folder of the weights; None: the embedded weights.
         limits: limits for clients.
 

@@ -184,7 +184,7 @@ def _verdict(entry: dict[str, Any]) -> str:
 
 
 def _in_short(result: Result) -> list[str]:
-    """Return the differences of the largest codebook in both views, and the differences between sources."""
+    """Return the coverage differences of the largest codebook in both views and between sources."""
     name = headline(result["views"]["level"])
     rows = []
     for view, heading in VIEWS.items():

@@ -100,7 +100,7 @@ def train(
     wall_s, windows = 0.0, np.zeros(0)
     with threads(plan.threads):
         for step in range(1, n_steps + 1):
-            # Starts are drawn as shares of the duration, so that all codecs get the same parts of the speech.
+            # Starts are drawn as shares of the duration, so that all codecs are trained on the same parts.
             starts = (rng.random(plan.batch) * (len(speech) - n_window + 1)).astype(int)
             began = time.perf_counter()
             _step(model, optimizer, torch.stack([speech[s : s + n_window] for s in starts]), plan, step)

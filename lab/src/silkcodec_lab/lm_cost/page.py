@@ -26,11 +26,11 @@ LIMITATIONS = (
     "**Sizes of body and depth part.** The body and the depth part have the same size for all codecs. Codecs with few, "
     "large frames might need a larger depth part, and codecs with many small frames might need a longer context.",
     "**Independent heads.** The heads of a factorized token are predicted independently. With smaller tokens "
-    "(`silk/4`, `silk/1`), more codes are conditioned on each other, but the model needs more steps.",
+    "(`silk/4`, `silk/1`), fewer levels are predicted independently, but the model needs more steps.",
     "**Hardware.** Times are measured with a tiny model on a CPU, where overhead takes as long as the computation. The "
     "number of steps does not depend on the hardware, but the relative cost of body and depth steps does.",
-    "**Random weights.** Some codecs have random weights and are listed as cost only. With trained weights, their bits "
-    "could be measured, and their times would not change.",
+    "**Random weights.** For codecs with random weights, only the cost is measured. With trained weights, their bits "
+    "could also be measured. Their times would not change.",
     "**Quality.** This experiment does not measure the quality of the decoded speech.",
 )
 
@@ -52,24 +52,24 @@ def method(result: Result) -> list[str]:
         "codes have 7 heads of 8 outputs, one for each FSQ level. The heads of a token are predicted in the same step "
         "and independently of each other. `silk/4` encodes the same levels in 32 tokens of 4,096 codes per frame, and "
         "`silk/1` in 128 tokens of 8 codes.",
-        f"**Model.** All codecs use the same model. A transformer over frames, the body ({size['width']} wide, "
-        f"{size['layers']} layers, {parts['body']}), is followed by a smaller transformer over the tokens of a frame, "
-        f"the depth part ({size['depth_width']} wide, {size['depth_layers']} layers, {parts['depth']}). This is the "
-        "design of the RQ-Transformer ([arXiv 2203.01941](https://arxiv.org/abs/2203.01941)), which Moshi uses with "
-        "Mimi ([arXiv 2410.00037](https://arxiv.org/abs/2410.00037)). In addition, there are token vectors and heads, "
-        "whose number depends on the vocabulary. The heads are initialized with zeros, so the bits of an untrained "
-        "model are the raw bits.",
+        f"**Model.** All codecs use the same model, which has two parts. The body is a transformer over frames "
+        f"({size['width']} wide, {size['layers']} layers, {parts['body']}). The depth part is a smaller transformer "
+        f"over the tokens of a frame ({size['depth_width']} wide, {size['depth_layers']} layers, {parts['depth']}). "
+        "This is the design of the RQ-Transformer ([arXiv 2203.01941](https://arxiv.org/abs/2203.01941)), which Moshi "
+        "uses with Mimi ([arXiv 2410.00037](https://arxiv.org/abs/2410.00037)). The model also has token vectors and "
+        "heads. Their number depends on the vocabulary. The heads are initialized with zeros, so the bits of an "
+        "untrained model are the raw bits.",
         f"**Training.** The training speech is {describe_speech(result['speech']['train'])}. The models are trained "
-        f"with AdamW for {settings['n_steps']} steps (seed {settings['seed']}). The learning rate is "
-        f"{settings['learning_rate']:g} after {settings['warmup_steps']} warm-up steps. Each step uses "
+        f"with AdamW for {settings['n_steps']} steps (seed {settings['seed']}). Each step uses "
         f"{settings['batch']} windows of {settings['window_s']:.3g} s, for a total of {trained_h:.2g} h. All codecs "
-        "get the same parts of the speech. The learning rate is constant, so each point of a curve is the same as the "
-        "final result of a shorter run.",
+        f"are trained on the same parts of the speech. The learning rate is {settings['learning_rate']:g} after "
+        f"{settings['warmup_steps']} warm-up steps and then stays constant. Each point on a training curve is "
+        "therefore the final result of a shorter run.",
         f"**Scores.** The held-out speech is {describe_speech(result['speech']['held_out'])}. Bits per second are "
-        "measured in windows of the same length without earlier context. They are the summed cross-entropy of all "
-        "tokens, divided by the duration of their frames. Intervals are 95 % bootstrap intervals over windows. They do "
-        "not include the variation between training runs, because there is one run per codec. *Frequencies* is the "
-        "cross-entropy without a model, based on the frequencies of codes in the training speech.",
+        "measured in windows of the same length as in training, without earlier context. They are the summed "
+        "cross-entropy of all tokens, divided by the duration of their frames. Intervals are 95 % bootstrap intervals "
+        "over windows. They do not include the variation between training runs, because there is one run per codec. "
+        "*Frequencies* is the cross-entropy without a model, based on the frequencies of codes in the training speech.",
     ]
 
 
@@ -91,8 +91,8 @@ def findings(result: Result) -> list[str]:
     if len(trained) < len(codecs):
         names = ", ".join(f"`{name}`" for name in codecs if name not in trained)
         parts.append(
-            f"These codecs are listed as cost only: {names}. They have the published architecture with random weights. "
-            "Their tokens have the correct layout but no content, so bits are not measured."
+            f"For these codecs, only the cost is measured: {names}. They have the published architecture with random "
+            "weights. Their tokens have the correct layout but no content, so bits are not measured."
         )
     return parts
 
@@ -235,7 +235,7 @@ def reproduce(result: Result) -> str:
 
 
 def figure(result: Result) -> bytes:
-    """Return the figure as PNG. It shows steps per minute, and training curves by training speech and training time."""
+    """Return the figure as PNG. It shows steps per minute, and bits against training speech and training time."""
     codecs = result["codecs"]
     drawing = new_figure(13, 4.4)
     bars, speech, seconds = drawing.subplots(1, 3)

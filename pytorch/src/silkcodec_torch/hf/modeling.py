@@ -57,7 +57,7 @@ class SilkDecoderOutput(ModelOutput):
 
 @dataclass
 class SilkOutput(ModelOutput):
-    """Hold the output of a call of the model. See `SilkEncoderOutput` and `SilkDecoderOutput`."""
+    """Hold the output of a model call. See `SilkEncoderOutput` and `SilkDecoderOutput`."""
 
     audio_codes: Tensor | None = None
     audio_codes_mask: Tensor | None = None

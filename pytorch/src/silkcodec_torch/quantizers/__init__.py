@@ -1,7 +1,7 @@
-"""Define quantizers in PyTorch with one interface.
+"""Define PyTorch quantizers with a common interface.
 
 `forward` takes a latent [..., D] and returns a `Quantized`: the quantized latent, the codes and a loss. `decode`
-converts codes to the latent.
+converts codes to the quantized latent.
 """
 
 from collections.abc import Callable

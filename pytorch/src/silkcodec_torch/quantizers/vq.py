@@ -26,8 +26,8 @@ class Codebook(nn.Module):
         size: number of entries.
         dim: length of an entry.
         decay: decay of the moving averages per training batch.
-        reset_below: threshold for replacing an entry by a vector of the batch, as a fraction of the average number of
-            vectors per entry. Entries with a smaller moving average of assigned vectors are replaced. 0 disables it.
+        reset_below: threshold for replacing an entry with a vector of the batch, as a fraction of the average number of
+            vectors per entry. Entries with a smaller moving average of assigned vectors are replaced. 0 disables this.
         kmeans_steps: number of Lloyd iterations on the first batch.
     """
 
