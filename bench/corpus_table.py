@@ -58,7 +58,8 @@ def summary(bench: Path) -> str:
     hours = result["engines"]["local"]["report"]["hours"]
     return (
         f"On {hours:.1f} h of speech, {result['conditions']['workers']} workers reached {engines}. All"
-        f" {result['same']['runs']} runs, including those that were killed {kills} times, wrote the same bytes."
+        f" {result['same']['runs']} runs, including those that were killed and resumed {kills} times, wrote the"
+        " same bytes."
     )
 
 

@@ -103,7 +103,7 @@ def test_encoding_and_decoding_with_fewer_codebooks(codec: Silk, speech: np.ndar
 def test_tokens_from_other_codecs_are_rejected(codec: Silk, speech: np.ndarray) -> None:
     tokens = codec.encode(speech, 24_000)
     for other in ("mimi", "silk@000000000000"):
-        with pytest.raises(TokensError, match=f"Tokens must come from '{codec.codec_id}'; got tokens from '{other}'"):
+        with pytest.raises(TokensError, match=f"Tokens must be from '{codec.codec_id}'; got tokens from '{other}'"):
             codec.decode(replace(tokens, codec=other))
     with pytest.raises(TokensError, match="first of the 19 codebooks"):
         codec.decode(Tokens((np.zeros(3, int),), (1024,), (75.0,), 24_000, 900, codec.codec_id))

@@ -12,12 +12,12 @@ Metrics = dict[str, Any]  # {"mean", "low", "high", "n"} by metric name
 
 
 def joined(texts: Sequence[str]) -> str:
-    """Return an enumeration of texts, e.g. `VQ, RVQ and FSQ`."""
+    """Join texts with commas and a final `and`, e.g. `VQ, RVQ and FSQ`."""
     return f"{', '.join(texts[:-1])} and {texts[-1]}" if len(texts) > 1 else texts[0]
 
 
 def metric_headers(result: Result) -> list[str]:
-    """Return a column header for each metric, with an arrow in the direction of better values."""
+    """Return a column header for each metric, with an arrow that shows whether higher or lower is better."""
     return [f"{metric['label']} {ARROWS[metric['better']]}" for metric in result["metrics"].values()]
 
 

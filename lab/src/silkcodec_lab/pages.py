@@ -61,9 +61,9 @@ def load_result(path: str | os.PathLike[str]) -> Result:
     try:
         result = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ArgumentError(f"Cannot read '{path}': {error}. Pass a JSON file that 'silk lab' wrote.") from error
+        raise ArgumentError(f"Cannot read '{path}': {error}. Pass a JSON file written by 'silk lab'.") from error
     if not isinstance(result, dict) or _experiment(result) not in EXPERIMENTS or result.get("format") != FORMAT:
-        raise ArgumentError(f"'{path}' is not a result of 'silk lab' in format {FORMAT}. Run its experiment again.")
+        raise ArgumentError(f"'{path}' is not a result of 'silk lab' in format {FORMAT}. Rerun the experiment.")
     return result
 
 

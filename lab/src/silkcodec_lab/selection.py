@@ -96,7 +96,7 @@ def waves(part: Part) -> Iterator[NDArray[np.float32]]:
 
 
 def describe_speech(facts: dict[str, Any]) -> str:
-    """Return the duration and the number of clips in one entry of `Selection.facts` as text."""
+    """Format the duration and the number of clips of one entry in `Selection.facts`."""
     seconds, n_clips = facts["duration_s"], facts["n_clips"]
     duration = f"{seconds / 60:.3g} min" if seconds >= 60 else f"{seconds:.3g} s"
     return f"{duration} in {n_clips} clips" if n_clips > 1 else f"{duration} in one clip"

@@ -42,5 +42,5 @@ def test_a_result_of_another_format_is_an_error(tmp_path: Path) -> None:
     (path,) = pages.committed("lm-cost")
     result = json.loads(path.read_text(encoding="utf-8"))
     (tmp_path / "old.json").write_text(json.dumps({**result, "format": 1}))
-    with pytest.raises(ArgumentError, match="Run its experiment again"):
+    with pytest.raises(ArgumentError, match="Rerun the experiment"):
         pages.load_result(tmp_path / "old.json")

@@ -209,7 +209,7 @@ def test_tokens_of_other_weights_are_refused(
     other = silkcodec.load(f"mimi:8@{folder}")
     assert other.codec_id == f"mimi@{hashlib.sha256(content).hexdigest()[:12]}"
     tokens = load("mimi:8").encode(speechlike(0.3), 24_000)
-    with pytest.raises(TokensError, match=f"must be from '{other.codec_id}'; got '{tokens.codec}'"):
+    with pytest.raises(TokensError, match=f"must be from '{other.codec_id}'; got tokens from '{tokens.codec}'"):
         other.decode(tokens)
 
 

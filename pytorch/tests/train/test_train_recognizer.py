@@ -208,9 +208,9 @@ BAD_FOLDERS = {
     "not safetensors": "Transformers version of the Whisper model",
     "other tensors": "Cannot read a Whisper encoder",
     "a tensor missing": "Cannot read a Whisper encoder",
-    "cut short": "Whisper model of CTranslate2",
+    "cut short": "CTranslate2 Whisper model",
     "another version": "got 'WhisperSpec' and 99",
-    "not CTranslate2": "Whisper model of CTranslate2",
+    "not CTranslate2": "CTranslate2 Whisper model",
 }
 
 

@@ -128,8 +128,8 @@ class PacketCodec:
     def _check_tokens(self, tokens: Tokens) -> None:
         if tokens.codec != self.name or tokens.sample_rate != self.sample_rate:
             raise TokensError(
-                f"Tokens must be from the codec '{self.name}' at {self.sample_rate} Hz; "
-                f"got '{tokens.codec}' at {tokens.sample_rate} Hz. Decode them with the codec that encoded them."
+                f"Tokens must be from '{self.name}' at {self.sample_rate} Hz; got tokens from '{tokens.codec}' at "
+                f"{tokens.sample_rate} Hz. Decode them with the codec that they were encoded with."
             )
         if tokens.codebook_sizes != self.codebook_sizes:
             k, size = len(self.codebook_sizes), self.codebook_sizes[0]

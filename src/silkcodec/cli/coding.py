@@ -184,7 +184,7 @@ def roundtrip(
 def info(inputs: Silks, as_json: Json = False) -> None:
     """Verify .silk files and show their contents.
 
-    Checks all checksums but does not decode the files.
+    Verifies all checksums but does not decode the files.
     """
     from silkcodec import container
     from silkcodec.cli import console, paths

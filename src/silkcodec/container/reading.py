@@ -55,7 +55,7 @@ class Reader:
     Attributes:
         header: header of the file.
         n_frames: number of frames read so far.
-        n_samples: length of the recording in samples, or None until the end chunk was read.
+        n_samples: length of the recording in samples, or None until the end chunk has been read.
 
     Raises:
         ContainerError: the file is missing, is not a .silk file, or is damaged. Reading can also raise this error; the

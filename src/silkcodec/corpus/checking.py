@@ -37,7 +37,7 @@ def check(folder: str | os.PathLike[str]) -> dict[str, Any]:
             try:
                 found = sum(1 for _ in shard_rows(os.fspath(folder / name)))
                 if found != record.get("rows"):
-                    problem = f"it must have {record.get('rows')} rows; it has {found}"
+                    problem = f"it contains {found} rows, but its ledger entry has {record.get('rows')}"
                 n_rows += found
             except ArgumentError as error:
                 problem = str(error)

@@ -133,7 +133,7 @@ def read(folder: str | os.PathLike[str], **options: Any) -> Corpus:
 
 
 def shard_rows(file: str) -> Iterator[Row]:
-    """Yield a shard's rows, and check each against its checksum. Raises ArgumentError if a row is damaged."""
+    """Yield the rows of a shard and verify their checksums. Raises ArgumentError if a row is damaged."""
     for group in _groups(file):
         yield from _group(file, group, True)
 
@@ -170,14 +170,14 @@ def _shards(folder: Path, partial: bool) -> list[str]:
 
 
 def _parquet(file: str) -> Any:
-    """Open a shard, and check the number of rows in its footer. Raises ArgumentError."""
+    """Open a shard and check the number of rows in its footer. Raises ArgumentError if it is damaged."""
     with _readable(file):
         opened = arrow.parquet(file)
         if _version(_shared(opened)) > 1:
             footer = opened.metadata
             n_rows = sum(footer.row_group(i).num_rows for i in range(footer.num_row_groups))
             if int(footer.metadata[ROWS_KEY]) != n_rows:
-                raise ValueError(f"it must have {int(footer.metadata[ROWS_KEY])} rows; it has {n_rows}")
+                raise ValueError(f"it contains {n_rows} rows, but its footer declares {int(footer.metadata[ROWS_KEY])}")
         return opened
 
 
@@ -216,7 +216,7 @@ def _read_parquet(file: str, group: int) -> Iterator[tuple[int, Row]]:
         shared = _shared(opened)
         table = opened.read_row_group(group).combine_chunks()
         if table.num_rows != opened.metadata.row_group(group).num_rows:
-            raise ValueError("a row group must have the number of rows that the footer declares")
+            raise ValueError("a row group does not contain the number of rows declared in the footer")
         codes = table.column("codes").chunk(0)
         values = [table.column(name).to_pylist() for name in COLUMNS]
         books = [[book.values.to_numpy(zero_copy_only=False) for book in row] for row in codes]

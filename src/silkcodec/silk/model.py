@@ -162,8 +162,8 @@ class FrameModel:
         """
         if codec_id != self.codec_id and codec_id not in self.config.decodes:
             raise TokensError(
-                f"Tokens must come from '{self.codec_id}'; got tokens from '{codec_id}'."
-                " Load the codec and the weights that encoded them."
+                f"Tokens must be from '{self.codec_id}'; got tokens from '{codec_id}'."
+                " Load the codec and weights that they were encoded with."
             )
 
     def codes_to_levels(self, codes: ArrayLike) -> NDArray[np.uint8]:

@@ -191,7 +191,7 @@ def _measure(
 
 
 def loudest_down(bands: NDArray[np.float32], patches: Patches) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Return columns in dB relative to their loud level, limited as in `mel_patches`, and a mask of spoken columns."""
+    """Return columns in dB relative to the loud level, limited as in `mel_patches`, and a mask of speech columns."""
     level = 10 * np.log10((10 ** (bands.astype(np.float64) / 10)).sum(axis=1))
     loud = np.percentile(level, LOUD)
     return np.maximum(bands - loud, -patches.floor_db).astype(np.float32), level > loud - patches.silence_db

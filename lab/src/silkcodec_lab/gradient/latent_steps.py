@@ -87,15 +87,17 @@ class GradientPlan:
         if not (set(self.smoothed) <= set(self.steps) and 2 <= self.directions <= self.smoothed_directions):
             raise ArgumentError(
                 "smoothed must be a subset of steps, and directions must be between 2 and smoothed_directions; got "
-                f"{self.smoothed}, {self.directions} and {self.smoothed_directions}."
+                f"smoothed={self.smoothed}, directions={self.directions} and "
+                f"smoothed_directions={self.smoothed_directions}."
             )
         if not 1 <= self.singles <= WIDTH:
             raise ArgumentError(f"singles must be between 1 and {WIDTH}; got {self.singles}.")
         least_s = (self.span + 1) * FRAME / SAMPLE_RATE
         if self.span < 1 or self.clip_s < least_s or self.usage_minutes <= 0 or self.train_steps < 1:
             raise ArgumentError(
-                f"span, train_steps and usage_minutes must be above 0, and clip_s at least {least_s:g}; got "
-                f"{self.span}, {self.train_steps}, {self.usage_minutes:g} and {self.clip_s:g}."
+                f"span, train_steps and usage_minutes must be above 0, and clip_s must be at least {least_s:g}; got "
+                f"span={self.span}, train_steps={self.train_steps}, usage_minutes={self.usage_minutes:g} and "
+                f"clip_s={self.clip_s:g}."
             )
 
 

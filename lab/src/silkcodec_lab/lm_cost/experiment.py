@@ -56,7 +56,7 @@ class View:
     bits: bool
 
     def regroup(self, tokens: Tokens) -> Tokens:
-        """Return tokens with the grouping of this view."""
+        """Return the tokens regrouped to `dims_per_token`."""
         return tokens if self.dims_per_token is None else tokens.regroup(self.dims_per_token)
 
 

@@ -136,8 +136,8 @@ class NeuralCodec:
         """Raise TokensError if `decode` does not accept these tokens."""
         if tokens.codec != self.codec_id:
             raise TokensError(
-                f"Tokens must be from '{self.codec_id}'; got '{tokens.codec}'."
-                " Decode them with the codec and the weights that encoded them."
+                f"Tokens must be from '{self.codec_id}'; got tokens from '{tokens.codec}'."
+                " Decode them with the codec and weights that they were encoded with."
             )
         k = len(tokens.codes)
         layout = tokens.codebook_sizes, tokens.frame_rates, tokens.sample_rate

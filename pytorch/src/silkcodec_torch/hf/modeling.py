@@ -198,7 +198,7 @@ class SilkModel(PreTrainedModel):
         """
         for tokens in many:
             if tokens.codec != self.config.codec:
-                raise TokensError(f"Tokens must be from the codec '{self.config.codec}'; got '{tokens.codec}'.")
+                raise TokensError(f"Tokens must be from '{self.config.codec}'; got tokens from '{tokens.codec}'.")
         n_frames = torch.tensor([tokens.n_frames for tokens in many])
         codes = torch.zeros(len(many), len(self.config.codebook_sizes), int(n_frames.max()), dtype=torch.int64)
         for row, tokens in zip(codes, many, strict=True):

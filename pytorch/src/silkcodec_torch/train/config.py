@@ -36,7 +36,7 @@ LOSSES = ("mel", "convergence", "magnitude", "loudness", "envelope", "adversaria
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Configure the source of the speech, and its augmentation."""
+    """Configure the training speech and its augmentation."""
 
     folder: str = ""  # any folder of audio: wav, flac, ogg, opus, mp3, ...
     index: str = ""  # optional table (.tsv, .csv) in `folder` with a column `path`

@@ -167,7 +167,7 @@ class Pack:
         return float(self.lengths.sum()) / SAMPLE_RATE / 3600
 
     def wave(self, clip: PackedClip, offset: int, n_samples: int) -> NDArray[np.float32]:
-        """Return n_samples of a clip, starting at `offset` and zero-padded after its end, float32 [n_samples]."""
+        """Return `n_samples` samples of a clip from `offset` on, zero-padded after its end, float32 [n_samples]."""
         wave = np.zeros(n_samples, dtype=np.float32)
         begin = clip.start_samples + offset
         found = self.samples[begin : begin + min(n_samples, clip.n_samples - offset)]

@@ -216,7 +216,7 @@ def _read_ctranslate2(file: Path) -> tuple[dict[str, Tensor], int]:
             value = variables[name.removesuffix("_scale")]
             variables[name.removesuffix("_scale")] = value / scale.reshape(-1, *[1] * (value.ndim - 1))
     except (OSError, struct.error, ValueError, KeyError, IndexError) as error:
-        raise WeightsError(f"Cannot read the Whisper model of CTranslate2 in '{file}': {_line(error)}.") from None
+        raise WeightsError(f"Cannot read the CTranslate2 Whisper model in '{file}': {_line(error)}.") from None
     return {_renamed(name, _CTRANSLATE2): torch.from_numpy(value) for name, value in variables.items()}, heads
 
 
@@ -238,7 +238,10 @@ def _variables(file: Path) -> dict[str, NDArray[np.float32]]:
 
         version, kind = number("I"), text()
         if version not in _VERSIONS or kind != "WhisperSpec":
-            raise ValueError(f"the model class must be WhisperSpec and the version 4..6; got '{kind}' and {version}")
+            raise ValueError(
+                f"the model class must be WhisperSpec and the version must be between 4 and 6; "
+                f"got '{kind}' and {version}"
+            )
         _, n_variables = number("I"), number("I")
         for _ in range(n_variables):
             name, shape = text(), [number("I") for _ in range(number("B"))]
