@@ -116,7 +116,7 @@ def test_the_documented_limits_are_the_defaults() -> None:
         f"| {limits.pressed_s:g} s |",
         f"more than {limits.client_waiting} connections from the address or {limits.waiting} in total",
         f"| {limits.most_waiting:,};",
-        f"| {limits.requests}, of which {limits.client_requests} from one address |",
+        f"| {limits.requests}, at most {limits.client_requests} of them from one address |",
         f"| {limits.stream_messages:,} per second |",
         f"| {limits.stream_bytes >> 20} MiB per second |",
         f"over {limits.text_chars:,} characters",

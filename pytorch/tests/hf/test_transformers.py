@@ -32,6 +32,7 @@ from silkcodec_torch.hf import export as hf_export
 
 pytestmark = pytest.mark.slow
 
+TOLERANCE = 2e-4  # -74 dBFS: PyTorch and ONNX Runtime add float32 values in different orders
 RECORDINGS = sorted(SAMPLES.glob("*.flac"))
 logging.disable_progress_bar()
 
@@ -108,7 +109,7 @@ def test_tokens_and_wave_equal_those_of_the_package(
     assert decoded.shape == (3, 1, 61_000)
     for row, tokens in zip(decoded[:, 0].numpy(), expected, strict=True):
         n = tokens.n_samples
-        assert np.abs(row[:n] - codec.decode(tokens)).max() < 1e-4 and not row[n:].any()
+        assert np.abs(row[:n] - codec.decode(tokens)).max() < TOLERANCE and not row[n:].any()
 
 
 def test_a_padded_batch_has_the_codes_of_single_clips(
@@ -130,7 +131,7 @@ def test_a_long_recording_is_processed_in_pieces(model: Any, codec: Silk, waves:
     assert model.to_tokens(found) == [tokens]
     with torch.no_grad():
         decoded = model.decode(found.audio_codes).audio_values[0, 0].numpy()
-    assert np.abs(decoded[: len(long)] - codec.decode(tokens)).max() < 1e-4
+    assert np.abs(decoded[: len(long)] - codec.decode(tokens)).max() < TOLERANCE
 
 
 def test_calling_the_model_encodes_and_decodes(model: Any, extractor: Any, waves: list[np.ndarray]) -> None:
