@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -12,17 +11,11 @@ from typer.testing import CliRunner
 
 from repository import ROOT
 from silkcodec.cli import app
+from wheels import build_wheel
 
 
 def test_the_wheel_contains_the_package_and_its_configs(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path)]
-    done = subprocess.run([*command, str(ROOT / "pytorch")], capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    (wheel,) = tmp_path.glob("*.whl")
-    with zipfile.ZipFile(wheel) as archive:
-        names = archive.namelist()
-        (entry,) = [name for name in names if name.endswith("entry_points.txt")]
-        text = archive.read(entry).decode()
+    names, text = build_wheel(ROOT / "pytorch", tmp_path)
     assert "train = silkcodec_torch.cli:train" in text and "export = silkcodec_torch.cli:export" in text
     assert {"silkcodec_torch/nn/encoder.py", "silkcodec_torch/train/configs/default.toml"} <= set(names)
     assert not [name for name in names if "test_" in name]
