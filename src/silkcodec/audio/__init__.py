@@ -1,13 +1,14 @@
 """Read audio files and arrays as mono samples, float32 [T] in [-1, 1] at a given rate, and write audio files.
 
 Only this package imports soundfile and soxr. Files are read in blocks, and arrays, files and microphones use the same
-streaming `Resampler`. Its output does not depend on the block boundaries of the input, so the tokens do not either.
+streaming `Resampler`. Its output does not depend on how the input is split into blocks, and therefore neither do the
+tokens.
 
     file -Reader-> blocks [n] -> encoder          decoder -> blocks [n] -Writer-> file
     array -as_wave-> samples [T]
 
 opening     opens a path, a pipe or a file object for decoding
-headers     compares the length in a file's header with its actual length
+headers     compares the length declared in a file's header with the actual length
 ogg, mpeg   do the same for Ogg and MP3
 spans       presents a part of a file as a file
 ffmpeg      decodes formats that libsndfile cannot read
@@ -15,9 +16,9 @@ kinds       lists the suffixes of audio files and whether they require ffmpeg
 arrays      checks arrays and converts them to mono
 channels    averages channels
 resampling  changes the sample rate
-reading     reads files as mono blocks
-writing     writes mono blocks to files
-level       measures level and offset of a recording for `--normalize`
+reading     reads files in blocks of mono samples
+writing     writes blocks of mono samples to files
+level       measures the level and the DC offset of a recording for `--normalize`
 """
 
 from silkcodec.audio.arrays import MAX_CHANNELS, MAX_PEAK, as_block, as_wave

@@ -24,8 +24,9 @@ MAX_ROWS = 2  # Maximum channels in an array [C, T]. More rows may be a batch, w
 def as_wave(array: ArrayLike, sample_rate: float, to_rate: float = DEFAULT_RATE) -> Wave:
     """Convert an array of samples to a mono waveform at `to_rate`.
 
-    Floats must be in [-1, 1]. The integer types int8, int16 and int32 are scaled by their range. int64, which is also
-    the type of a list of integers, has no known full scale and raises AudioError unless all values are zero.
+    Floats must be in [-1, 1]. Samples of type int8, int16 and int32 are divided by the full scale of their type. In
+    uint8, silence is 128, as in WAV files. int64 samples, such as those in a list of integers, have no known full scale
+    and raise AudioError unless all of them are zero.
 
     Args:
         array: samples [T], [T, C] with up to 64 channels, or [C, T] with 1 or 2 channels. The shorter axis holds the
@@ -34,11 +35,11 @@ def as_wave(array: ArrayLike, sample_rate: float, to_rate: float = DEFAULT_RATE)
         to_rate: sample rate of the result in Hz.
 
     Returns:
-        float32 [T'].
+        The mono samples, float32 [T'].
 
     Raises:
-        AudioError: the array is empty, contains NaN or infinity, is not scaled to full scale, or has an unsupported
-            shape or type.
+        AudioError: the array is empty, contains NaN or infinity, is scaled incorrectly, or has an unsupported shape or
+            type.
 
     >>> as_wave(np.array([[0, 16384], [16384, 0]] * 2, dtype=np.int16), 24000).tolist()
     [0.25, 0.25, 0.25, 0.25]
@@ -49,8 +50,8 @@ def as_wave(array: ArrayLike, sample_rate: float, to_rate: float = DEFAULT_RATE)
     if samples.ndim == 2 and samples.shape[0] < samples.shape[1]:
         if samples.shape[0] > MAX_ROWS:
             raise AudioError(
-                f"A waveform [channels, samples] must have 1 or 2 channels; got shape {samples.shape}. Pass a single"
-                " clip, use encode_batch for several clips, or select or average the channels first."
+                f"A waveform of shape [channels, samples] must have 1 or 2 channels; got shape {samples.shape}. Pass a"
+                " single clip, use encode_batch for several clips, or select or average the channels first."
             )
         samples = samples.T
     _check_full_scale(samples, INT24_PEAK)
@@ -71,10 +72,10 @@ def as_block(array: ArrayLike, sample_rate: int, start: int = 0) -> Wave:
         array: samples [n] or [n, C]. n can be 0. Unlike `as_wave`, this function does not infer the order of the axes,
             because a block can be as short as one sample.
         sample_rate: sample rate of the stream in Hz, used for positions in error messages.
-        start: number of samples before this block, used for positions in error messages.
+        start: number of samples in the stream before this block, used for positions in error messages.
 
     Returns:
-        float32 [n].
+        The mono samples, float32 [n].
 
     Raises:
         AudioError: see `as_wave`.
@@ -113,7 +114,7 @@ def _as_array(array: ArrayLike) -> NDArray[Any]:
 
 
 def _mistake(array: object) -> str | None:
-    """Describe a value that is not an array of samples and how to fix the call; return None if it can be samples."""
+    """Describe a value that cannot be an array of samples and how to fix the call, or return None if it can be one."""
     if array is None:
         return "None"
     if isinstance(array, (str, os.PathLike)):
@@ -149,11 +150,11 @@ def _wrong_shape(samples: NDArray[Any]) -> AudioError:
 
 
 def _check_full_scale(samples: NDArray[Any], peak: int) -> None:
-    """Reject int32 and int64 arrays that hold 16-bit values, which would become nearly silent when scaled.
+    """Reject int64 arrays, and int32 arrays that appear to hold 16-bit values, which would become nearly silent.
 
-    Zeros are always accepted. int32 samples that were converted from 24 bits or fewer are multiples of 256, so those
-    are accepted at any level. All other int32 arrays must exceed `peak`, which is the range of 24 bits for a whole
-    recording and the range of 16 bits for a block of a stream, because a block can be a pause.
+    Arrays of zeros are always accepted. int32 samples that were converted from 24 bits or fewer are multiples of 256,
+    so they are accepted at any level. Every other int32 array must contain a value above `peak`. `peak` is the range of
+    24 bits for a whole recording. It is only the range of 16 bits for a block of a stream, which may be a pause.
     """
     if samples.dtype.kind != "i" or samples.dtype.itemsize < 4 or not samples.any():
         return
@@ -180,7 +181,7 @@ def _to_float(samples: NDArray[Any]) -> Wave:
         return (samples / np.float64(2 ** (8 * width - 1))).astype(np.float32)
     if samples.dtype == np.uint8:  # 128 is silence, as in WAV files.
         return (samples.astype(np.float32) - np.float32(128)) / np.float32(128)
-    raise AudioError(f"Samples must be floats, signed integers or uint8; got {samples.dtype}. Convert them first.")
+    raise AudioError(f"Samples must be floats, signed integers or uint8; got {samples.dtype}. Convert them to float32.")
 
 
 def check_samples(wave: Wave, start: int, sample_rate: int, name: str) -> None:
@@ -198,5 +199,7 @@ def check_samples(wave: Wave, start: int, sample_rate: int, name: str) -> None:
     value, at = float(wave[bad]), start + int(bad)
     where = f"got {value:g} at sample {at} ({at / sample_rate:.3f} s) of {name}"
     if np.isfinite(value):
-        raise AudioError(f"Float samples must be between -1 and 1; {where}. Divide integers by their full scale.")
-    raise AudioError(f"Samples must be finite; {where}. Remove NaN and infinite values.")
+        raise AudioError(
+            f"Float samples must be between -1 and 1; {where}. Divide integers by their full scale before passing them."
+        )
+    raise AudioError(f"Samples must be finite; {where}. Remove all NaN and infinite values.")

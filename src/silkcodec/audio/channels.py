@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from silkcodec.audio.resampling import Wave
 
 _SILENCE = 1e-10  # mean square; -100 dB
-_CANCELLED = 0.2  # energy of the mean, relative to that of uncorrelated channels, below which channels cancel
+_CANCELLED = 0.2  # energy of the mean below which channels count as canceling; uncorrelated channels have 1
 
 
 class Downmix:
@@ -18,13 +18,13 @@ class Downmix:
         self._n_values, self._of_channels, self._of_mean = 0, 0.0, 0.0
 
     def mix(self, samples: Wave) -> Wave:
-        """Return the mean [n] of channels, float32 [n, C], and add the block to the measurement."""
+        """Return the mean [n] over the channels of a block, float32 [n, C], and add the block to the measurement."""
         mean = to_mono(samples)
         self.add(samples, mean)
         return mean
 
     def add(self, samples: Wave, mean: Wave) -> None:
-        """Add channels, [n, C] or [C, n], and their mean [n] to the measurement."""
+        """Add a block of channels, [n, C] or [C, n], and its mean [n] to the measurement."""
         if samples.ndim == 2 and min(samples.shape) > 1:
             self._n_values += samples.size
             self._of_channels += _energy(samples)
@@ -32,12 +32,12 @@ class Downmix:
 
     @property
     def cancels(self) -> bool:
-        """Return whether the mean has less than a fifth of the energy that uncorrelated channels would give."""
+        """Return whether the mean has less than a fifth of the energy that it would have for uncorrelated channels."""
         return self._of_channels > _SILENCE * self._n_values and self._of_mean < _CANCELLED * self._of_channels
 
 
 def to_mono(samples: Wave) -> Wave:
-    """Return the mean [T] over the channels of [T] or [T, C].
+    """Return the mean [T] over the channels of samples with shape [T] or [T, C].
 
     The channels are added one by one, because NumPy's order of summation depends on the memory layout.
     """

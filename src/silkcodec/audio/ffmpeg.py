@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from silkcodec.errors import AudioError, capitalized
 
-HEAD_BYTES = 16  # bytes from the start of a file that `demuxer` requires
+HEAD_BYTES = 16  # number of bytes that `demuxer` needs from the start of a file
 NATIVE = ("wav", "ogg", "caf", "aiff", "au", "nistsphere", "flac")
-"""Demuxers for containers that libsndfile reads. For these, ffmpeg is used only for encodings that libsndfile lacks."""
+"""Demuxers for containers that libsndfile reads. ffmpeg decodes them only if libsndfile does not know the encoding."""
 
 _MAGIC = (  # (offset, bytes, demuxer)
     (4, b"ftyp", "mov"), (4, b"moov", "mov"), (4, b"mdat", "mov"), (4, b"wide", "mov"), (4, b"free", "mov"),
@@ -63,7 +63,7 @@ class Decoded:
     """
 
     format = "FFMPEG"
-    is_estimate = True  # `_check_end` checks the length instead of the reader.
+    is_estimate = True  # The reader does not check the length, because `_check_end` does.
 
     def __init__(self, command: str, demuxer: str, path: str, name: str) -> None:
         self._path = f"file:{os.path.abspath(path)}"
@@ -105,7 +105,7 @@ class Decoded:
             pass
 
     def read_into(self, buffer: NDArray[np.float32]) -> int:
-        """Decode into float32 [n, channels] and return the number of samples per channel, or 0 at the end."""
+        """Decode into a float32 buffer [n, channels], and return the number of samples per channel, or 0 at the end."""
         n = self._output.readinto(buffer.data.cast("B")) // (4 * self.channels)
         self._taken += n
         if n < len(buffer):
@@ -131,7 +131,7 @@ class Decoded:
         raise AudioError(f"Cannot decode {self._name} with ffmpeg: {self._reason()}.")
 
     def _check_end(self) -> None:
-        """Raise AudioError if ffmpeg failed, or if the audio is shorter than its header declares."""
+        """Raise AudioError if ffmpeg failed, or if the audio is shorter than the file's header declares."""
         if self._process.wait() or _DAMAGE.search(self._text()):
             raise AudioError(f"{capitalized(self._name)} is truncated or damaged: {self._reason()}.")
         decoded_s = self._taken / self.samplerate
@@ -149,7 +149,7 @@ class Decoded:
         return text
 
     def _reason(self) -> str:
-        """Return the first problem in ffmpeg's log, without its prefix and the file's path."""
+        """Return the first error message in ffmpeg's log, without its prefix and without the path of the file."""
         lines = [line for line in self._text().splitlines() if _PROBLEM.search(line) and not line.startswith(" ")]
         line = re.sub(r"^(\[[^\]]*\] *)+", "", (lines or ["ffmpeg reported no reason"])[0])
         return line.replace(self._path, "the file").strip().rstrip(".")

@@ -3,9 +3,9 @@
 libsndfile silently accepts truncated files. If a header contains a placeholder because the length was unknown,
 libsndfile may find no samples. This module parses the structure of the file and handles three cases:
 
-    The header declares more data than the file has: the file is truncated, which is an error.
-    The length is unknown: the file was written to a pipe, and libsndfile gets a header with the actual size.
-    The file contains several recordings (chained Ogg, joined MP3): each recording becomes a span.
+    If the header declares more data than the file contains, the file is truncated, which is an error.
+    If the length is unknown, as in a file that was written to a pipe, libsndfile gets a header with the actual size.
+    If the file contains several recordings (chained Ogg, joined MP3), each recording becomes a `Span`.
 
 The placeholders for an unknown length are 0, 0xFFFFFFFF and the values that sox and arecord write: 0x7FFFFxxx,
 0x7F0000xx and 0x80000000.
@@ -49,7 +49,7 @@ class _Data:
 
 
 def spans(file: BinaryIO, name: str) -> list[Span]:
-    """Return the recordings in a file. Only chained Ogg files and joined MP3 files have more than one.
+    """Return the recordings in a file. Only chained Ogg files and joined MP3 files contain more than one.
 
     Args:
         file: an open, seekable file. Its position is set to 0.
@@ -69,7 +69,7 @@ def spans(file: BinaryIO, name: str) -> list[Span]:
 
 
 def check_log(sound: Any, name: str) -> None:
-    """Raise AudioError if libsndfile's log says that a file in a rare format is truncated.
+    """Raise AudioError if libsndfile's log reports that a file is truncated. Only some rare formats are checked.
 
     Args:
         sound: an open soundfile.SoundFile.
@@ -85,7 +85,7 @@ def check_log(sound: Any, name: str) -> None:
 
 
 def has_another_flac(file: BinaryIO) -> bool:
-    """Return whether a file contains a second FLAC file after the first. This reads the whole file."""
+    """Return whether a file consists of several joined FLAC files. This may read the whole file."""
     file.seek(0)
     before, n_found = b"", 0
     while n_found < 2 and (block := file.read(1 << 20)):
@@ -195,7 +195,7 @@ def _au(file: BinaryIO, size: int) -> _Data | None:
 
 
 def _nist(file: BinaryIO, size: int) -> _Data | None:
-    """Find the samples in a NIST SPHERE file, which has a text header. Files compressed with shorten are skipped."""
+    """Find the samples in a NIST SPHERE file, which has a text header. Files compressed with Shorten are skipped."""
     head = _read(file, 0, 4096)
     start = int(found[1]) if (found := re.match(rb"NIST_1A\s+(\d+)\s", head)) else 0
     fields = {key: value for key, value in re.findall(rb"(?m)^(\w+) -\w+ (\S+)", head[:start])}

@@ -1,8 +1,8 @@
 """Recognize audio files by their suffix, and list the suffixes that require ffmpeg.
 
 libsndfile reads `NATIVE_SUFFIXES`. ffmpeg, if it is on PATH, reads `FFMPEG_SUFFIXES`. Code that searches folders or tar
-files uses `is_sound`, which accepts both. If ffmpeg is missing, opening such a file raises `needs_ffmpeg`, so a
-recording is never silently skipped because of its format.
+files uses `is_sound`, which accepts the suffixes in both. If ffmpeg is missing, opening a file that requires it raises
+an error, so a recording is never silently skipped because of its format.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ FFMPEG_SUFFIXES = (
 """Suffixes of audio and video formats that only ffmpeg reads."""
 
 SUFFIXES = NATIVE_SUFFIXES + FFMPEG_SUFFIXES
-"""Suffixes of audio files that are found in folders. A file that is passed by name can have any suffix."""
+"""Suffixes by which audio files in folders are recognized. A file that is passed by its path can have any suffix."""
 
 
 def is_sound(name: str | os.PathLike[str]) -> bool:
@@ -34,12 +34,12 @@ def is_sound(name: str | os.PathLike[str]) -> bool:
 
 
 def is_readable(name: str | os.PathLike[str]) -> bool:
-    """Return whether libsndfile, or ffmpeg if it is on PATH, can read files with this name's suffix."""
+    """Return whether a file with this name can be read. Some suffixes require ffmpeg on PATH."""
     return _suffix(name) not in FFMPEG_SUFFIXES or ffmpeg.command() is not None
 
 
 def needs_ffmpeg(name: str) -> AudioError:
-    """Return the error for a file that only ffmpeg can read.
+    """Return the error to raise for a file that requires ffmpeg when ffmpeg is not on PATH.
 
     Args:
         name: name of the file for the message.

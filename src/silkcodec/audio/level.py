@@ -1,8 +1,8 @@
 """Measure the level of a recording, and normalize it to the level at which the codec works best.
 
-Recordings below about -45 dBFS or with a constant (DC) offset above 0.05 lose intelligibility in the codec. The level
-is known only at the end of a recording, so streams are encoded without normalization. Files can be read twice, so they
-can be normalized on request.
+If a recording is below about -45 dBFS or has a constant (DC) offset above 0.05, the codec reduces its intelligibility.
+The level is known only at the end of a recording, so streams are encoded without normalization. Files can be read
+twice, so they can be normalized on request.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Level:
 
     Attributes:
         offset: mean of the samples (DC offset).
-        active: RMS outside pauses, after subtracting the offset.
+        active: RMS level outside pauses, after subtracting the offset.
         peak: highest absolute value, after subtracting the offset.
     """
 
@@ -102,7 +102,7 @@ class Meter:
 
 
 def _sums(pieces: Wave) -> NDArray[np.float64]:
-    """Return the sample count, the sum and the energy, [n, 3], for pieces [n, m]."""
+    """Return the sample count, sum and energy of each piece, float64 [n, 3], for pieces [n, m]."""
     exact = pieces.astype(np.float64)
     counts = np.full(len(pieces), pieces.shape[1])
     return np.stack([counts, exact.sum(axis=1), (exact**2).sum(axis=1)], axis=1)
@@ -115,8 +115,8 @@ def normalize(wave: ArrayLike, sample_rate: float) -> tuple[Wave, float]:
         wave, sample_rate: see `Codec.encode`.
 
     Returns:
-        The normalized waveform without offset, float32 [T'] at 24 kHz, and the gain that restores the original level
-        after decoding.
+        Two values: the normalized samples without the DC offset, float32 [T'] at 24 kHz, and the gain that restores the
+        original level after decoding.
 
     >>> wave, gain = normalize(recording, 48_000)                           # doctest: +SKIP
     >>> decoded = codec.decode(codec.encode(wave)) * gain                   # doctest: +SKIP

@@ -1,7 +1,8 @@
 """Find the recordings in an MPEG audio file (Layer I, II or III), and check that its last frame is complete.
 
 Concatenated files contain several recordings, each with its own Xing, Info or VBRI frame, and decoders stop at the
-second of these frames. This module counts the frames and compares the count with the one that the first frame declares.
+second of these frames. This module counts the frames of each recording and compares the count with the number that the
+recording's first frame declares.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _SEARCH = 1 << 16  # bytes searched for the next frame after bytes that do not b
 
 @dataclass
 class _Part:
-    """Describe one recording by its offset, its declared number of frames and its counted number of frames."""
+    """Store the offset of a recording, the number of frames that it declares, and the number of frames found."""
 
     start: int
     declared: int
@@ -38,7 +39,7 @@ class _Part:
 
 
 def parts(file: BinaryIO, size: int, start: int, name: str) -> list[tuple[int, int]]:
-    """Return (first byte, end) for each recording in an MP3 file.
+    """Return the offsets (start, end) of each recording in an MP3 file.
 
     Args:
         file: an open, seekable file.
@@ -64,7 +65,7 @@ def parts(file: BinaryIO, size: int, start: int, name: str) -> list[tuple[int, i
                 f" got {part.n_frames:,}."
             )
     ends = [*(part.start for part in found[1:]), size]
-    return [(part.start, end) for part, end in zip(found, ends, strict=False)]  # `ends` is longer without frames.
+    return [(part.start, end) for part, end in zip(found, ends, strict=False)]  # Without frames, `ends` is longer.
 
 
 def frame_bytes(head: bytes) -> int:
@@ -88,9 +89,10 @@ def _frame_bytes(second: int, third: int) -> int:
 
 
 def _frames(file: BinaryIO, size: int, at: int) -> Iterator[tuple[int, int, int | None, int | None]]:
-    """Yield (first byte, end, declared number of frames, first byte of a preceding ID3 tag) for each frame.
+    """Yield (start, end, declared number of frames, start of the preceding ID3 tag) for each frame.
 
-    The last two values are None if the frame does not declare a number or has no preceding tag.
+    The positions are offsets in bytes. The third value is None if the frame does not declare a number of frames. The
+    last value is None if no tag directly precedes the frame.
     """
     tagged, kind = None, b""
     block, base = b"", at
@@ -113,7 +115,10 @@ def _frames(file: BinaryIO, size: int, at: int) -> Iterator[tuple[int, int, int 
 
 
 def _next_frame(file: BinaryIO, at: int, kind: bytes) -> int:
-    """Return the position of the next two consecutive frames of the given kind or of the next ID3v2 tag, or -1."""
+    """Return the offset of the next ID3v2 tag or the next two consecutive frames of this kind, or -1 if none is found.
+
+    An empty `kind` matches every kind of frame.
+    """
     file.seek(at)
     content = file.read(_SEARCH)
     for found in re.finditer(rb"\xff[\xe0-\xff]|ID3[\x02-\x04]\x00", content[1:]):

@@ -28,7 +28,7 @@ class _Link:
 
 
 def links(file: BinaryIO, size: int, name: str) -> list[tuple[int, int]]:
-    """Return (first byte, end) for each link in an Ogg file.
+    """Return the offsets (start, end) of each link in an Ogg file.
 
     Args:
         file: an open, seekable file.
@@ -36,8 +36,8 @@ def links(file: BinaryIO, size: int, name: str) -> list[tuple[int, int]]:
         name: name of the file for messages.
 
     Raises:
-        AudioError: a page is damaged, bytes between pages are not part of a page, or the file ends before the last
-            page of an audio stream. Decoders would skip damaged pages silently.
+        AudioError: a page is damaged, there are other bytes between the pages, or the file ends before the last page of
+            an audio stream. Decoders would skip damaged pages silently.
     """
     found: list[_Link] = []
     at = 0

@@ -4,8 +4,8 @@
     Chain    several recordings that libsndfile reads, in sequence
     Decoded  a recording that ffmpeg decodes (see ffmpeg.py)
 
-All three have `format`, `samplerate`, `channels`, `n_frames` (0 if the length is unknown), `is_estimate`, `seek` and
-`read_into`.
+All three classes have `format`, `samplerate`, `channels`, `n_frames` (0 if the length is unknown), `is_estimate`,
+`seek` and `read_into`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Native(soundfile.SoundFile):
     """Read a recording with libsndfile."""
 
     def __init__(self, source: Any, file: Any) -> None:
-        """Open `source`, which is a path or an open file. `file` gives access to the same bytes."""
+        """Open `source`, which is a path or an open file. `file` is an open file with the same content."""
         self.file = file
         self._taken = 0  # current position in samples per channel
         super().__init__(source)
@@ -55,7 +55,7 @@ class Native(soundfile.SoundFile):
         return str(self.subtype).startswith("MPEG")
 
     def read_into(self, buffer: NDArray[np.float32]) -> int:
-        """Decode into float32 [n, channels] and return the number of samples per channel, or 0 at the end."""
+        """Decode into a float32 buffer [n, channels], and return the number of samples per channel, or 0 at the end."""
         if self.format == "FLAC" and self.n_frames:
             # The decoder would report tags after the last frame as damage.
             buffer = buffer[: max(0, self.n_frames - self._taken)]
@@ -65,13 +65,13 @@ class Native(soundfile.SoundFile):
         return n
 
     def seek(self, frames: int, whence: int = os.SEEK_SET) -> int:
-        """Move to a sample, counted from 0, and return its number."""
+        """Move to a sample, counted from 0, and return the new position."""
         self._taken = int(super().seek(frames, whence))
         return self._taken
 
 
 class Chain:
-    """Read several recordings in sequence.
+    """Read several recordings in the same file in sequence.
 
     Raises:
         AudioError: the recordings have different sample rates or numbers of channels.
@@ -112,7 +112,7 @@ class Chain:
         self._sound.seek(first)
 
     def read_into(self, buffer: NDArray[np.float32]) -> int:
-        """Decode into float32 [n, channels] and return the number of samples per channel, or 0 at the end."""
+        """Decode into a float32 buffer [n, channels], and return the number of samples per channel, or 0 at the end."""
         while True:
             n = self._sound.read_into(buffer)
             if n or self._number == len(self._spans) - 1:
@@ -167,7 +167,7 @@ def source_name(source: object) -> str:
 
 
 def _file(source: Any, name: str, files: ExitStack) -> tuple[str | None, BinaryIO]:
-    """Return the source's path, or None if it cannot be reopened by path, and the source as a seekable file."""
+    """Return the path of a source, and the source as a seekable file. The path is None for pipes and file objects."""
     if not isinstance(source, (str, os.PathLike)):
         return None, source if hasattr(source, "seekable") and source.seekable() else spooled(source, files)
     if os.fspath(source) == "-":
@@ -189,7 +189,7 @@ def _file(source: Any, name: str, files: ExitStack) -> tuple[str | None, BinaryI
 
 
 def spooled(pipe: Any, files: ExitStack) -> BinaryIO:
-    """Copy a pipe to a temporary file, because most audio formats cannot be read from a pipe."""
+    """Copy a pipe to a temporary file and return it, because most audio formats cannot be read from a pipe."""
     copy: Any = files.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - `files` closes it
     try:
         shutil.copyfileobj(pipe, copy)
@@ -202,7 +202,7 @@ def spooled(pipe: Any, files: ExitStack) -> BinaryIO:
 
 
 def _copied(file: BinaryIO, files: ExitStack) -> str:
-    """Copy an open file to a temporary file, and return its path for another program."""
+    """Copy an open file to a temporary file, and return the path of the copy for use by another program."""
     copy = files.enter_context(tempfile.NamedTemporaryFile())  # noqa: SIM115 - `files` closes it
     file.seek(0)
     try:

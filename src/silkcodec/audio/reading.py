@@ -30,8 +30,8 @@ class Reader:
             most audio formats cannot be read from a pipe. docs/sound-files.md lists the supported files.
         sample_rate: sample rate of the returned samples in Hz.
         channel: channel to read, counted from 0. None averages all channels.
-        start_s, duration_s: part of the file to read, in seconds. The part can end up to `PART_SLACK_S` after the end
-            of the file, because durations may be rounded.
+        start_s, duration_s: start and duration in seconds of the part to read. The part may extend beyond the end of
+            the file by at most `PART_SLACK_S`, because durations may be rounded.
 
     Attributes:
         name: name of the source for messages.
@@ -78,7 +78,7 @@ class Reader:
         self._held: list[Wave] = []  # decoded but not yet returned
 
     def read(self, n_samples: int) -> Wave:
-        """Return the next n_samples samples as float32. At the end of the file, return fewer samples or none."""
+        """Return the next `n_samples` samples, float32 [n]. At the end of the file, return fewer samples or none."""
         parts, missing = [], n_samples
         while missing > 0:
             if not self._held and not self._fill():
@@ -108,7 +108,7 @@ class Reader:
         )
 
     def _fill(self) -> bool:
-        """Decode and resample the next block into `_held`, or return False at the end of the file."""
+        """Decode and resample the next block, and append it to `_held`. Return False at the end of the file."""
         while not self._ended:
             n = max(1, READ_VALUES // self.n_channels)
             if self._wanted is not None:
@@ -137,7 +137,10 @@ class Reader:
         return False
 
     def _go_to(self, start_s: float, duration_s: float | None) -> int | None:
-        """Seek to a part and return its length in samples at the file's rate, or None for the rest of the file."""
+        """Seek to the start of a part, and return its length in samples at the file's rate.
+
+        The length is None if the part extends to the end of the file.
+        """
         if not 0 <= start_s < float("inf"):
             raise AudioError(f"start_s must be at least 0; got {start_s}.")
         if not (duration_s is None or 0 < duration_s < float("inf")):
@@ -160,7 +163,7 @@ class Reader:
             missing_s = ((self._wanted or 0) - self._taken) / self.file_rate
             if missing_s > PART_SLACK_S:
                 raise AudioError(
-                    f"The part must be within {self.name}, but it extends {missing_s:.3f} s beyond the end."
+                    f"The requested part must be within {self.name}, but it extends {missing_s:.3f} s beyond the end."
                 )
             return
         if self._taken < self._sound.n_frames and not self._sound.is_estimate:
@@ -201,7 +204,7 @@ def read(source: str | os.PathLike[str] | BinaryIO, sample_rate: float = DEFAULT
 def blocks(
     source: str | os.PathLike[str] | BinaryIO, block_s: float = 10.0, sample_rate: float = DEFAULT_RATE
 ) -> Iterator[Wave]:
-    """Read an audio file in blocks of mono samples, float32 [n], in bounded memory.
+    """Yield the mono samples of an audio file in blocks of `block_s` seconds, float32 [n], in bounded memory.
 
     Raises:
         AudioError: see `Reader`.

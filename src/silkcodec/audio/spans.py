@@ -19,7 +19,7 @@ class Span(io.RawIOBase):
         file: the open file.
         start: offset of the first byte.
         end: offset after the last byte.
-        patches: replacement bytes by their offset in the file.
+        patches: replacement bytes, keyed by their offset in the file.
     """
 
     def __init__(self, file: BinaryIO, start: int, end: int, patches: Mapping[int, bytes] | None = None) -> None:
@@ -40,7 +40,7 @@ class Span(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Fill `buffer` from the current position and return the number of bytes, or 0 at the end."""
+        """Fill `buffer` from the current position, and return the number of bytes read, or 0 at the end."""
         view = memoryview(buffer).cast("B")
         n = min(len(view), self._size - self._at)
         if n <= 0:  # If a header is damaged, libsndfile may seek far beyond the end.

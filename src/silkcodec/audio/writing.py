@@ -72,19 +72,20 @@ def sample_type_of(name: str) -> str | None:
 
 
 class Writer:
-    """Write mono blocks to an audio file, in bounded memory.
+    """Write blocks of mono samples to an audio file, in bounded memory.
 
-    Use the writer in a `with` block. The file appears at its path when the block ends, and is discarded if the block
-    raises an error.
+    Use the writer as a context manager. The file appears at its path when the context ends, and is discarded if an
+    error occurs in the context.
 
     Args:
         target: a path whose suffix selects the format (.wav, .flac, .ogg, .opus, .w64 or .aiff), "-" for WAV on
             standard output, or a binary file for WAV.
         sample_rate: sample rate of the file in Hz.
         overwrite: replace the file if it exists.
-        n_samples: number of samples that will be written, if known. A WAV header in a pipe needs this number.
-        subtype: libsndfile's name of the sample type, such as "FLOAT" or "PCM_24". None selects 16-bit integers, or
-            Vorbis or Opus for .ogg and .opus.
+        n_samples: number of samples that will be written, if known. It is used for the header of a WAV file that is
+            written to a pipe.
+        subtype: libsndfile's name for the sample type, such as "FLOAT" or "PCM_24". None selects Vorbis for .ogg, Opus
+            for .opus, and 16-bit integers for the other formats.
         rescale: scale the recording down if its peak exceeds full scale. The samples are stored in a temporary file
             until the peak is known.
 
@@ -133,7 +134,7 @@ class Writer:
             raise
 
     def write(self, block: Wave) -> None:
-        """Append samples, float32 [n]. Integer formats clip values outside [-1, 1] and count them.
+        """Append samples, float32 [n]. Values outside [-1, 1] are clipped and counted unless the file stores floats.
 
         Raises:
             OutputError: the samples cannot be written.
@@ -168,7 +169,7 @@ class Writer:
             self._put(np.frombuffer(held, dtype=np.float32) * scale)
 
     def close(self) -> None:
-        """Complete the file and move it to its path.
+        """Complete the file and move it to its final path.
 
         Raises:
             OutputError: the file cannot be written.
@@ -240,7 +241,7 @@ def _integers(block: Wave, width: int) -> NDArray[np.int32]:
 
 
 class _Recorder:
-    """Store write errors, because exceptions cannot pass through libsndfile's C callbacks."""
+    """Wrap a file and store write errors, because exceptions cannot pass through libsndfile's C callbacks."""
 
     def __init__(self, file: Any) -> None:
         self._file = file
@@ -276,13 +277,13 @@ class _Recorder:
 
 
 class _PipedWav:
-    """Write WAV to a file that cannot seek. If the length is unknown, the header declares the maximum size."""
+    """Write a WAV file to a stream that cannot seek. If the length is unknown, the header declares the maximum size."""
 
     def __init__(self, file: Any, sample_rate: int, n_samples: int | None, subtype: str) -> None:
         self._file = file
         if subtype not in _SAMPLE_BYTES:
             raise ArgumentError(
-                f"The sample type for WAV in a pipe must be one of {', '.join(_SAMPLE_BYTES)}; got '{subtype}'."
+                f"The sample type of a WAV file in a pipe must be one of {', '.join(_SAMPLE_BYTES)}; got '{subtype}'."
             )
         self._width, width, tag = _INTEGER_BYTES.get(subtype), _SAMPLE_BYTES[subtype], 3 if subtype == "FLOAT" else 1
         n_bytes = 0xFFFFFFFF if n_samples is None else min(width * n_samples, 0xFFFFFFFF)
