@@ -1,13 +1,13 @@
 """Create a corpus of speech tokens with `tokenize`, and read it with `read`.
 
-This package needs the extra [corpus]. Clusters also need [ray].
+This package requires the extra [corpus]. Runs on a cluster also require the extra [ray].
 
 items, sources      recordings: folders, manifests, Lhotse cuts, WebDataset tars, Hugging Face datasets
 plan                the assignment of recordings to shards, fixed before encoding
 shard, rows         the unit of work: recordings -> codec -> Parquet file or tar, with reproducible bytes
 local, ray          the engines: processes on this machine, or a cluster
-ledger, tokenizing  the list of finished shards, resuming of interrupted runs, and the report
-checking            a check whether a corpus is complete and undamaged
+ledger, tokenizing  the list of finished shards, the resumption of interrupted runs, and the report
+checking            the check that a corpus is complete and undamaged
 reading             access to rows
 detokenizing        decoding of rows to audio files
 

@@ -1,9 +1,9 @@
 """Read Hugging Face datasets from Arrow files that `Dataset.save_to_disk` wrote, and from Parquet files.
 
-Both have an Audio column, which is a struct of bytes and path.
+Both kinds of files have an Audio column, which is a struct of bytes and path.
 
-This module maps the files into memory with pyarrow and does not need `datasets`. It validates each Arrow file once and
-completely before it uses any offset.
+This module maps the files into memory with pyarrow and does not need `datasets`. It validates each Arrow file
+completely before it uses any offset in the file.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ STATE, SPLITS = "state.json", "dataset_dict.json"  # index files of a single dat
 
 
 def require(what: str) -> Any:
-    """Import and return pyarrow. Raises MissingExtraError with a message that starts with `what`."""
+    """Import and return pyarrow. If it is not installed, raise MissingExtraError, whose message starts with `what`."""
     return import_extra("pyarrow", what, "corpus")
 
 
@@ -37,10 +37,14 @@ def items(folder: str, label: str, root: int, allow_outside: bool) -> Iterator[I
     """Yield the recordings of all splits of a dataset.
 
     Args:
-        label: prefix for the paths of rows, "" or "name/".
+        folder: folder of the dataset.
+        label: prefix for the paths of the recordings, "" or "name/".
+        root: see `Item`.
+        allow_outside: allow files outside the folder.
 
     Raises:
-        ArgumentError: the dataset is damaged, or has no Audio column. MissingExtraError: pyarrow is not installed.
+        ArgumentError: the dataset is damaged, or has no Audio column.
+        MissingExtraError: pyarrow is not installed.
     """
     splits = [""]
     if os.path.isfile(os.path.join(folder, SPLITS)):
@@ -71,7 +75,7 @@ def _item(
     id = str(named) if isinstance(named, (str, int)) and str(named) else usual
     try:
         if not isinstance(sound["path"], str | None):
-            raise Refusal("row", f"The path of an Audio column must be text; got {type(sound['path']).__name__}.")
+            raise Refusal("row", f"The path in an Audio column must be text; got {type(sound['path']).__name__}.")
         if sound["path"]:
             columns.setdefault("file", sound["path"])
         if sound["has_bytes"]:
@@ -84,7 +88,7 @@ def _item(
 
 
 def _strings(folder: str, name: str, key: str, inner: str | None, allow_outside: bool) -> list[str]:
-    """Return a list of names from a JSON file of the dataset."""
+    """Return the list of names in a JSON file of a dataset. Raises ArgumentError if the file is missing or damaged."""
     file = os.path.join(folder, name)
     try:
         file, _ = find(name, folder, allow_outside, file)
@@ -102,7 +106,7 @@ def _strings(folder: str, name: str, key: str, inner: str | None, allow_outside:
 
 @lru_cache(maxsize=2)
 def _batches(file: str) -> list[Any]:
-    """Return the record batches of an Arrow file. The file is mapped into memory, so data is loaded only on access."""
+    """Return the record batches of an Arrow file. Data is loaded on access, because the file is mapped into memory."""
     pyarrow = require("A Hugging Face dataset")
     try:
         with pyarrow.ipc.open_stream(pyarrow.memory_map(file)) as reader:
@@ -119,10 +123,15 @@ def _batches(file: str) -> list[Any]:
 
 
 def _rows(batch: Any, file: str) -> Iterator[dict[str, Any]]:
-    """Yield each row of a batch as a dict of plain columns. "sound" holds the path and whether there are bytes."""
+    """Yield each row of a batch as a dict of its text and number columns.
+
+    The entry "sound" describes the Audio column: its path, and whether the row has bytes.
+    """
     column = _audio_column(batch.schema)
     if column is None:
-        raise ArgumentError(f"A dataset must have an Audio column (bytes, path); got {batch.schema.names} in '{file}'.")
+        raise ArgumentError(
+            f"A dataset must have an Audio column (bytes, path); got the columns {batch.schema.names} in '{file}'."
+        )
     plain = _plain_columns(batch.schema)
     sounds = batch.column(column)
     has_bytes, paths = sounds.field("bytes").is_valid().to_pylist(), sounds.field("path").to_pylist()
@@ -169,9 +178,11 @@ def parquet_items(
     because some damaged statistics crash pyarrow.
 
     Args:
-        file: file to open.
+        file: path of the file to open.
         place, root: see `Item`.
-        shown: prefix for the paths of rows.
+        shown: prefix for the paths of the recordings.
+        folder: folder of the input.
+        allow_outside: allow audio files outside the folder.
 
     Raises:
         ArgumentError: the file is damaged, or has no Audio column.
@@ -181,7 +192,9 @@ def parquet_items(
     audio = _audio_column(opened.schema_arrow)
     if audio is None:
         named = opened.schema_arrow.names
-        raise ArgumentError(f"A Parquet input must have an Audio column (bytes, path); got {named} in '{shown}'.")
+        raise ArgumentError(
+            f"A Parquet input must have an Audio column (bytes, path); got the columns {named} in '{shown}'."
+        )
     plain, number = _plain_columns(opened.schema_arrow), 0
     stem = os.path.splitext(place)[0]
     with _readable(file):
@@ -199,7 +212,7 @@ def parquet_items(
 
 
 def parquet(file: str) -> Any:
-    """Open a Parquet file, mapped into memory. Call this function inside `readable`."""
+    """Open a Parquet file and map it into memory. Call this function inside the context manager `readable`."""
     require("A Parquet dataset")
     from pyarrow import parquet  # type: ignore[import-untyped]
 
@@ -208,7 +221,7 @@ def parquet(file: str) -> Any:
 
 @contextmanager
 def readable(message: str) -> Iterator[None]:
-    """Convert errors that a damaged Parquet file causes to ArgumentError with this message."""
+    """Replace errors that a damaged Parquet file causes with an ArgumentError that starts with `message`."""
     arrow = require("A Parquet dataset").ArrowException
     try:
         yield
@@ -231,7 +244,10 @@ def _group_sounds(file: str, group: int) -> Any:
 
 
 def content(file: str, at: tuple[int, int], kind: str = "arrow") -> bytes:
-    """Return a row's audio bytes. `at` is (batch or row group, row). Raises Refusal if there are none."""
+    """Return the audio bytes of a row. Raises Refusal if the row has none.
+
+    `at` contains the number of the batch or row group and the number of the row in it.
+    """
     if kind == "parquet":
         sounds = _group_sounds(file, at[0])
         found = sounds[at[1]].as_py() if at[1] < len(sounds) else None

@@ -16,11 +16,12 @@ def check(folder: str | os.PathLike[str]) -> dict[str, Any]:
     """Check every shard of a corpus against the plan, the ledger and the checksums of its rows.
 
     Returns:
-        A dict with "shards", the number of shards in the plan; "rows", the number of rows in valid shards; and
-        "problems", a list with {"file", "problem"} for each missing or damaged shard.
+        A dict with three keys. "shards" is the number of shards in the plan. "rows" is the number of rows in the valid
+        shards. "problems" is a list with {"file", "problem"} for each missing or damaged shard.
 
     Raises:
-        ArgumentError: the folder has no plan. OutputError: the plan or the ledger cannot be read.
+        ArgumentError: the folder has no plan.
+        OutputError: the plan or the ledger cannot be read.
     """
     folder = Path(folder)
     header = read_header(folder)

@@ -32,8 +32,8 @@ def detokenize(
 
     Args:
         folder: folder of the corpus.
-        output: an audio file for one row, or a folder for several. In a folder, a row is named ID.wav. "_" replaces
-            characters that are unsafe in file names.
+        output: path of an audio file for one row, or of a folder for several rows. In a folder, the file of a row is
+            named ID.wav. "_" replaces characters that are unsafe in file names.
         ids, numbers: ids and numbers of the rows.
         codec: codec name, as accepted by `load`; None: the codec in the corpus's plan, which must be built in.
         overwrite: replace existing files.
@@ -41,12 +41,12 @@ def detokenize(
         subtype, rescale: options for the audio files; see `audio.Writer`.
 
     Returns:
-        For each row: the row, the path of its file, and the closed writer, which has the number of clipped samples.
+        A list of (row, path of its file, closed writer). The writer has the number of clipped samples.
 
     Raises:
-        ArgumentError: a row does not exist, or `codec` is needed.
+        ArgumentError: a row does not exist, or `codec` is None and the codec in the plan is not built in.
         OutputError: a file cannot be written.
-        TokensError: the corpus was encoded with other weights.
+        TokensError: the corpus was encoded with weights that differ from those of the codec.
     """
     corpus = Corpus(folder, partial=partial, verify=True)
     rows = list(corpus.find(ids).values()) if ids else []
@@ -60,7 +60,7 @@ def detokenize(
     if len(rows) > 1 or Path(output).is_dir() or os.fspath(output).endswith(("/", os.sep)):
         targets = [Path(output) / f"{_file_name(row.id)}.wav" for row in rows]
         if len(set(targets)) < len(targets):
-            raise ArgumentError("Two of these ids give the same file name. Decode the rows one by one.")
+            raise ArgumentError("Two of the selected ids result in the same file name. Decode the rows one at a time.")
     for target in targets:
         audio.output_format(target, subtype)
         check_output(target, overwrite=overwrite)
@@ -80,5 +80,5 @@ def detokenize(
 
 
 def _file_name(id: str) -> str:
-    """Convert an id to a file name that is neither a path nor hidden."""
+    """Convert an id to a file name that does not contain folders and is not hidden."""
     return re.sub(r"[^\w.,=+~#@-]", "_", id)[:200].lstrip(".") or "_"

@@ -1,6 +1,6 @@
 """Describe the recordings to tokenize. An `Item` locates a recording, or a part of a recording, without reading it.
 
-An item takes a few hundred bytes. The plan stores items as JSON.
+An item takes a few hundred bytes of memory. The plan stores items as JSON.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ REASONS = {  # reasons for excluding a recording from the corpus
 
 
 class Refusal(SilkError):
-    """Report a recording that cannot be used. The run continues with the next recording.
+    """Raised for a recording that cannot be used. The run continues with the next recording.
 
     Attributes:
         reason: one of `REASONS`.
@@ -51,17 +51,19 @@ class Item:
     """Locate a recording, or a part of a recording.
 
     Attributes:
-        id: unique in the corpus.
-        path: path in the row, relative to the input, with "/", e.g. "speech.tar/a/b.flac" for a tar member.
-        root: number of the input.
-        place: file to open, relative to the root's folder (absolute only with --allow-outside).
+        id: id of the recording, which is unique in the corpus.
+        path: path to store in the row, relative to the input, e.g. "speech.tar/a/b.flac" for a tar member.
+        root: index of the input.
+        place: path of the file to open, relative to the folder of the input. It can be absolute only with
+            --allow-outside.
         kind: "file" for an audio file; "tar", "arrow" or "parquet" for bytes within a file of that kind.
         at: for "tar", the offset and size in bytes; for "arrow" and "parquet", the number of the batch or row group
             and the number of the row in it.
-        start_s, duration_s: selected part in seconds. If the duration is None, the part extends to the end.
+        start_s, duration_s: start and duration of the selected part in seconds. If the duration is None, the part
+            extends to the end of the recording.
         channel: channel to use, counted from 0; None: the mean of all channels.
         meta: JSON object of metadata: text, speaker, language, ...
-        stamp: file size in bytes and modification time in ns when the plan was made; None: the file was missing.
+        stamp: file size in bytes and modification time in ns when the plan was made; None: the file was not accessible.
     """
 
     id: str
@@ -77,13 +79,13 @@ class Item:
     stamp: tuple[int, int] | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return the fields that differ from their defaults."""
+        """Return a JSON object with the fields that differ from their defaults."""
         usual = {field.name: field.default for field in fields(self)}
         return {key: value for key, value in asdict(self).items() if value != usual[key]}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Item:
-        """Return the item for a JSON object. This is the inverse of `to_json`."""
+        """Create an item from a JSON object. This is the inverse of `to_json`."""
         pairs = {key: tuple(values[key]) for key in ("at", "stamp") if values.get(key) is not None}
         return cls(**{**values, **pairs})
 
@@ -103,7 +105,7 @@ class Refused:
 
 
 def refused(id: str, path: str, refusal: Refusal) -> Refused:
-    """Return a `Refused` with its texts shortened and escaped to printable characters."""
+    """Create a `Refused`. Long texts are shortened, and unprintable characters are escaped."""
     safe = [_safe(text)[:MAX_NAME] for text in (id, path, " ".join(str(refusal).split()))]
     return Refused(safe[0], safe[1], refusal.reason, safe[2])
 
@@ -113,7 +115,7 @@ def _safe(text: str) -> str:
 
 
 def check_names(item: Item) -> None:
-    """Check that an item's id and path are valid text of limited length. Raises Refusal."""
+    """Raise Refusal if an item's id or path is empty, too long, or contains unprintable characters."""
     for what, text in (("id", item.id), ("path", item.path)):
         if not text or len(text) > MAX_NAME or not text.isprintable():
             shown = f"{len(text)} characters" if len(text) > MAX_NAME else repr(text)
@@ -121,7 +123,7 @@ def check_names(item: Item) -> None:
 
 
 class UniqueIds:
-    """Make ids unique in order of arrival. The second "a" becomes "a~2". Each id takes 8 bytes of memory."""
+    """Make ids unique by adding a number to duplicates: the second "a" becomes "a~2". Stores an 8-byte hash per id."""
 
     def __init__(self) -> None:
         self._seen: set[bytes] = set()
@@ -139,7 +141,7 @@ class UniqueIds:
 
 
 def seconds(value: object, what: str) -> float | None:
-    """Convert a start or duration to a number of seconds, or to None if it is empty. Raises Refusal."""
+    """Convert a start time or duration to seconds, or to None if it is empty. Raises Refusal if it is invalid."""
     if value is None or value == "":
         return None
     try:
@@ -152,7 +154,7 @@ def seconds(value: object, what: str) -> float | None:
 
 
 def meta(columns: Mapping[str, object]) -> str | None:
-    """Return metadata as a sorted JSON object, or None if there is none. Raises Refusal if it is too long."""
+    """Return metadata as a JSON object with sorted keys, or None if it is empty. Raises Refusal if it is too long."""
     if not columns:
         return None
     text = json.dumps(columns, ensure_ascii=False, sort_keys=True)
@@ -162,10 +164,12 @@ def meta(columns: Mapping[str, object]) -> str | None:
 
 
 def below(place: str, folder: str, allow_outside: bool) -> str:
-    """Convert a path from an input to a path relative to the input's folder, with "/". Only the text is checked.
+    """Convert a path in an input to a path relative to the input's folder, with "/" as the separator.
+
+    This function checks only the text of the path. It does not access the file.
 
     Raises:
-        Refusal: the path leads out of the folder and `allow_outside` is False.
+        Refusal: the path contains a null character, or it leads out of the folder and `allow_outside` is False.
     """
     if "\0" in place:
         raise Refusal("name", f"The path must not contain a null character; got {place!r}.")
@@ -182,7 +186,7 @@ def below(place: str, folder: str, allow_outside: bool) -> str:
 
 
 def locate(item: Item, folder: str, allow_outside: bool) -> str:
-    """Follow links to an item's file and return its path. Check that the file is the one in the plan.
+    """Return the path of an item's file, with links resolved, if the file has not changed since the plan was made.
 
     Call this function immediately before opening the file and again after reading it.
 
@@ -205,7 +209,7 @@ def find(place: str, folder: str, allow_outside: bool, shown: str) -> tuple[str,
         shown: name of the file in error messages.
 
     Returns:
-        The path, and the file's size in bytes and modification time in ns.
+        Two values: the path, and the stamp, which is the file's size in bytes and its modification time in ns.
 
     Raises:
         Refusal: the file is missing or not a regular file, or a link leads out of the folder and `allow_outside` is

@@ -32,7 +32,7 @@ class Ledger:
         plan: hash of the plan. Lines with other hashes are ignored.
 
     Attributes:
-        records: records of the complete shards, by shard number.
+        records: records of the complete shards, keyed by shard number.
 
     Raises:
         OutputError: the ledger cannot be read or written.
@@ -54,7 +54,7 @@ class Ledger:
         self.records = {shard: record for shard, record in last.items() if problem(folder, record) is None}
 
     def add(self, record: Record) -> None:
-        """Append a shard's record, and sync it to the disk. Raises OutputError."""
+        """Append a shard's record, and sync it to the disk. Raises OutputError if it cannot be written."""
         line = json.dumps({"plan": self._plan[:16], **record}, ensure_ascii=False).encode() + b"\n"
         try:
             at = self._file.seek(0, os.SEEK_END)
@@ -87,7 +87,11 @@ def _lines(content: bytes, plan: str) -> Iterator[Record]:
 
 
 def read(folder: Path, plan: str) -> dict[int, Record]:
-    """Return the records in a folder's ledger by shard number, without checking the files. Raises OutputError."""
+    """Return the records in a folder's ledger, keyed by shard number. The files of the shards are not checked.
+
+    Raises:
+        OutputError: the ledger cannot be read.
+    """
     try:
         content = (folder / NAME).read_bytes()
     except OSError as error:
@@ -113,10 +117,10 @@ def problem(folder: Path, record: Record) -> str | None:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Lock an output folder against other runs. The system releases the lock when this process ends.
+    """Lock an output folder against other runs. The operating system releases the lock when this process ends.
 
     Raises:
-        OutputError: another run uses the folder.
+        OutputError: another run is using the folder, or the lock file cannot be written.
     """
     try:
         import fcntl

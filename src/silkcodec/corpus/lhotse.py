@@ -2,8 +2,8 @@
 
 A MonoCut or MultiCut is a part of a file. A recording is a whole file.
 
-Two kinds of cuts are rejected. Some need Lhotse: mixed and padded cuts, and transforms such as a change of speed.
-Others have no audio file but a URL, a shell command, or bytes in the manifest. Commands in a manifest are never run.
+Cuts that need Lhotse are rejected: mixed cuts, padded cuts, and cuts with transforms such as a change of speed. Cuts
+whose audio is a URL, a shell command, or bytes in the manifest are also rejected. Commands in a manifest are never run.
 https://lhotse.readthedocs.io/en/latest/cuts.html
 """
 
@@ -23,7 +23,7 @@ def is_cut(row: Mapping[str, Any]) -> bool:
 
 
 def part(cut: Mapping[str, Any]) -> tuple[str, dict[str, Any], dict[str, str]]:
-    """Convert a cut to the path of its file, fields of an `Item`, and metadata.
+    """Return the path of a cut's file, the fields for an `Item`, and the metadata.
 
     Raises:
         Refusal: the cut needs Lhotse, or is damaged.
@@ -64,7 +64,7 @@ def whole(recording: Mapping[str, Any]) -> str:
 
 
 def _check_transforms(recording: Mapping[str, Any]) -> None:
-    """Raise Refusal for transforms other than resampling, which the codec does anyway."""
+    """Raise Refusal if a recording has transforms other than resampling. The codec resamples every recording."""
     transforms = recording.get("transforms") or []
     known = isinstance(transforms, list) and all(isinstance(one, dict) for one in transforms)
     if not known or any(one.get("name") != "Resample" for one in transforms):
@@ -72,7 +72,7 @@ def _check_transforms(recording: Mapping[str, Any]) -> None:
 
 
 def _source(sources: object, channel: object) -> tuple[str, int | None]:
-    """Return the path of the file with a cut's channels, and the selected channel. None selects all channels."""
+    """Return the path of the file that contains a cut's channels, and the channel to use. None means all channels."""
     wanted = channel if isinstance(channel, list) else [0 if channel is None else channel]
     for source in sources if isinstance(sources, list) else []:
         held = source.get("channels") if isinstance(source, dict) else None
@@ -85,11 +85,11 @@ def _source(sources: object, channel: object) -> tuple[str, int | None]:
             return source["source"], None
         if len(wanted) == 1:
             return source["source"], held.index(wanted[0])
-    raise Refusal("row", f"A cut must have one or all of the channels of one file; got {str(channel)[:40]}.")
+    raise Refusal("row", f"A cut must use one channel or all channels of a file; got {str(channel)[:40]}.")
 
 
 def _known(supervisions: object) -> dict[str, str]:
-    """Return the joined texts, and the other columns whose values are equal in all supervisions."""
+    """Return the joined texts of the supervisions, and the other columns that have the same value in all of them."""
     rows: Sequence[Any] = supervisions if isinstance(supervisions, list) else []
     known: dict[str, str] = {}
     for column in SUPERVISION_COLUMNS:

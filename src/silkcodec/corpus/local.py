@@ -2,7 +2,7 @@
 
 If a process crashes (out of memory, or a bug in a codec), a new process encodes its shard again. Processes report the
 number of each recording before they read it, which identifies the recording that caused a crash. A recording that
-caused three crashes is rejected, and the other recordings in its shard are encoded.
+causes three crashes is rejected, and the other recordings in its shard are encoded.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from silkcodec.corpus.shard import Record, ShardJob, check_worker, load_codec, t
 from silkcodec.errors import SilkError
 from silkcodec.parallel.worker_process import WorkerExited, WorkerProcess
 
-MAX_CRASHES = 3  # A recording is rejected after this number of crashes. Fewer can be a coincidence.
+MAX_CRASHES = 3  # A recording is rejected after this number of crashes. Fewer crashes can have another cause.
 
 Starts = Callable[[int], None]
 """Progress callback, which receives the number of recordings started since the last call."""
@@ -29,7 +29,7 @@ def tokenize(job: ShardJob, plan: Plan, todo: Sequence[int], n_workers: int, sta
     """Encode the shards in `todo`, and yield their records in order of completion.
 
     Raises:
-        SilkError: a worker failed for a reason other than a single recording.
+        SilkError: a worker failed, and no single recording is the cause.
     """
     waiting = deque(todo)
     crashed: dict[int, dict[int, str]] = {}  # shard -> item -> description of the crash
@@ -137,6 +137,6 @@ def _terminate(*_: Any) -> None:
 
 
 def one_thread() -> None:
-    """Limit baseline codecs to one thread, for the reason in shard.py. Call this before importing their libraries."""
+    """Limit baseline codecs to one thread, so that tokens are reproducible. Call this before importing the codecs."""
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = "1"

@@ -5,7 +5,7 @@
 
 If the folder already has a plan, a run makes the plan again from the inputs and compares the hashes. It raises an error
 if the recordings, the codec, the weights or the settings differ. Items stay on the disk. In memory, a plan holds only
-the offsets of its shards and 8 bytes per id.
+the offsets of its shards and an 8-byte hash per id.
 """
 
 from __future__ import annotations
@@ -48,16 +48,16 @@ class Facts:
 
 @dataclass(frozen=True)
 class CorpusSettings:
-    """Hold the settings that determine the bytes of the shards for given recordings.
+    """Hold the settings that, together with the recordings, determine the bytes of the shards.
 
     Attributes:
         file_format: "parquet" or "webdataset".
         facts: properties of the codec.
-        shard_items: number of recordings in a shard.
+        shard_items: number of recordings per shard.
         max_segment_s: maximum duration of a row in seconds. A longer recording becomes several rows, which are encoded
             separately. None: one row per recording.
         max_hours: maximum duration of a recording in hours.
-        provider: "cpu" or "cuda". The two round differently.
+        provider: "cpu" or "cuda". The tokens can differ, because CPUs and GPUs round differently.
         allow_outside: whether inputs may refer to files outside their folders.
     """
 
@@ -82,13 +82,13 @@ class Plan:
     """Read a plan from the disk.
 
     Attributes:
-        hash: SHA-256 of the settings and the body (plan.jsonl).
+        hash: SHA-256 of the settings and plan.jsonl.
         n_items, n_refused: number of accepted and of rejected recordings.
-        n_renamed: number of duplicate ids.
+        n_renamed: number of duplicate ids, which were renamed.
         counts: number of items in each shard.
 
     Raises:
-        OutputError: the body does not match the hash.
+        OutputError: plan.jsonl does not match the hash.
     """
 
     def __init__(self, folder: Path, header: Mapping[str, Any], settings: CorpusSettings) -> None:
@@ -129,24 +129,24 @@ class Plan:
 
 
 def make(folder: Path, found: Iterator[Item | Refused], settings: CorpusSettings, extra: Mapping[str, Any]) -> Plan:
-    """Write a folder's plan, or return its existing plan if that is identical.
+    """Create the plan of a folder, or return the existing plan if it is identical.
 
     Args:
         folder: output folder.
-        found: all recordings.
+        found: all recordings, including the rejected ones.
         settings: settings of the corpus.
         extra: additional header fields for readers. The hash does not cover them.
 
     Raises:
         ArgumentError: no recording can be used.
-        OutputError: the folder has another plan, or cannot be written.
+        OutputError: the folder has a different plan, or cannot be written.
     """
     begun = read_header(folder)
     if begun is not None:
         if begun["format"] != FORMAT:
             raise OutputError(
-                f"'{folder}' was started by an earlier version of Silk. Finish it with that version, or choose another"
-                " output."
+                f"The run in '{folder}' was started with an earlier version of Silk. Finish the run with that version,"
+                " or choose another output."
             )
         _check_settings(folder, begun, settings)
     digest = hashlib.sha256(_line(asdict(settings)))
@@ -193,8 +193,8 @@ def make(folder: Path, found: Iterator[Item | Refused], settings: CorpusSettings
             file.write((json.dumps(header, indent=1, ensure_ascii=False) + "\n").encode())
     elif begun["hash"] != header["hash"]:
         raise OutputError(
-            f"'{folder}' was started with other recordings{changed or ''}. It had {begun['n_items']}; got"
-            f" {counts['n_items']}. Restore the inputs, or choose another output."
+            f"The run in '{folder}' was started with other recordings{changed or ''}. It had {begun['n_items']}"
+            f" recordings; got {counts['n_items']}. Restore the inputs, or choose another output."
         )
     return Plan(folder, header, settings)
 
@@ -222,7 +222,7 @@ def count_shards(folder: Path) -> int:
 
 
 def _check_settings(folder: Path, begun: Mapping[str, Any], settings: CorpusSettings) -> None:
-    """Compare the settings with the plan's before the inputs are read. Raises OutputError if one differs."""
+    """Raise OutputError if a setting differs from the existing plan. Call this before the inputs are read."""
     now = json.loads(_line(asdict(settings)))
     then = begun["settings"]
     pairs = [(key, then["facts"].get(key), value) for key, value in now["facts"].items()]
@@ -230,11 +230,13 @@ def _check_settings(folder: Path, begun: Mapping[str, Any], settings: CorpusSett
     for key, old, new in pairs:
         if old != new:
             name = key.replace("_", " ")
-            raise OutputError(f"'{folder}' was started with the {name} {old}; got {new}. Choose another output.")
+            raise OutputError(
+                f"The run in '{folder}' was started with the {name} {old}; got {new}. Choose another output."
+            )
 
 
 def _first_change(old: Path, new: Path) -> str | None:
-    """Return a phrase that names the first recording that differs between two plans, or None if it is unknown."""
+    """Return a phrase that names the first recording that differs between two plans, or None if none can be named."""
     with open(old, "rb") as then, open(new, "rb") as now:
         for before, after in zip(then, now, strict=False):
             if before == after:
@@ -242,7 +244,7 @@ def _first_change(old: Path, new: Path) -> str | None:
             with suppress(ValueError, LookupError, TypeError, StopIteration, RecursionError):
                 pairs = zip(json.loads(before)["items"], json.loads(after)["items"], strict=False)
                 path = next(str(item["path"]) for known, item in pairs if known != item)
-                return f", the first of which is '{path}'"
+                return f" (the first difference is '{path}')"
             return None
     return None
 
@@ -253,7 +255,7 @@ def _line(values: Mapping[str, Any]) -> bytes:
 
 
 def folder_for(path: str | os.PathLike[str]) -> Path:
-    """Return the output folder, and create it if necessary. Raises OutputError if it contains other data."""
+    """Return the output folder, and create it if necessary. Raises OutputError if it contains anything but a corpus."""
     folder = Path(path)
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"The output must be a folder; '{folder}' is a file.")

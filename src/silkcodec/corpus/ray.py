@@ -41,7 +41,7 @@ class _Tokenizer:
 
 
 def require() -> Any:
-    """Import and return ray with its usage statistics disabled. Raises MissingExtraError."""
+    """Import and return ray with its usage statistics disabled. Raises MissingExtraError if ray is not installed."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # Ray's future default, which avoids a warning
     return import_extra("ray", "The engine 'ray'", "ray")
@@ -62,7 +62,7 @@ def tokenize(
         gpus: number of GPUs per actor, with --provider cuda.
 
     Raises:
-        SilkError: a worker failed, or a shard crashed three workers.
+        SilkError: a worker failed, or three workers crashed while encoding the same shard.
         ArgumentError: there is no cluster at the address.
     """
     ray = require()
@@ -120,8 +120,8 @@ def _run(
             n_crashes[index] += 1
             if n_crashes[index] >= MAX_CRASHES:
                 raise SilkError(
-                    f"Shard {index} crashed {MAX_CRASHES} workers. Run the same command with --engine local, which"
-                    " finds the recording that causes the crash and puts it into quarantine."
+                    f"{MAX_CRASHES} workers crashed while encoding shard {index}. Run the same command with"
+                    " --engine local, which finds and excludes the recording that causes the crash."
                 ) from error
             waiting.appendleft(index)
             actor = Actor.remote(job)
@@ -134,7 +134,7 @@ def _run(
 
 
 def _check_start(error: BaseException) -> None:
-    """Raise the error that prevented an actor from starting. A retry would fail for every shard."""
+    """If an actor could not start, raise the error that prevented it. A retry would fail for every shard."""
     cause = error.__cause__
     if isinstance(cause, SilkError):
         raise cause

@@ -76,7 +76,7 @@ class Corpus:
         if number < 0:
             number += starts[-1]
         if not 0 <= number < starts[-1]:
-            raise IndexError(f"The row must be between 0 and {starts[-1] - 1}; got {number}.")
+            raise IndexError(f"The row number must be between 0 and {starts[-1] - 1}; got {number}.")
         shard = int(np.searchsorted(starts, number, side="right")) - 1
         file, within = self._files[shard], number - starts[shard]
         for group, n_rows in enumerate(_group_rows(file)):
@@ -88,7 +88,7 @@ class Corpus:
         raise ArgumentError(f"'{file}' is damaged: it has fewer rows than it declares.")
 
     def find(self, ids: Sequence[str]) -> dict[str, Row]:
-        """Return rows by id. For a segmented recording, pass the id of each row: "a#0", "a#1".
+        """Return a dict of rows, keyed by id. For a segmented recording, pass the ids of its segments: "a#0", "a#1".
 
         Raises:
             ArgumentError: an id is not in the corpus.
@@ -160,7 +160,7 @@ def _shards(folder: Path, partial: bool) -> list[str]:
         raise ArgumentError(f"There are no shards (tokens-00000-of-...) in '{folder}'.")
     declared = {int(match[2]) for match in matches}
     if len(declared) > 1 or len({match[3] for match in matches}) > 1:
-        raise ArgumentError(f"A folder must contain only one corpus; '{folder}' has shards from several.")
+        raise ArgumentError(f"A folder must contain only one corpus; '{folder}' has shards from several corpora.")
     if len(names) < max(declared) and not partial:
         raise ArgumentError(
             f"The corpus in '{folder}' must be complete; it has {len(names)} of {max(declared)} shards. Run"
@@ -170,7 +170,11 @@ def _shards(folder: Path, partial: bool) -> list[str]:
 
 
 def _parquet(file: str) -> Any:
-    """Open a shard and check the number of rows in its footer. Raises ArgumentError if it is damaged."""
+    """Open a Parquet shard, and check that its footer declares the correct number of rows.
+
+    Raises:
+        ArgumentError: the shard is damaged.
+    """
     with _readable(file):
         opened = arrow.parquet(file)
         if _version(_shared(opened)) > 1:
@@ -241,7 +245,7 @@ def _read_tar(file: str) -> Iterator[tuple[int, Row]]:
                     array = _npy(content)
                     arrays += list(array) if array.ndim == 2 else [array]
                 else:
-                    raise ValueError(f"'{name[:40]}' must not follow row {n_rows - 1}")
+                    raise ValueError(f"the member '{name[:40]}' must not follow row {n_rows - 1}")
             if shared:
                 yield _version(shared), _row(shared, _tar_columns(shared), arrays, file)
     except (tarfile.TarError, OSError, ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
@@ -249,7 +253,10 @@ def _read_tar(file: str) -> Iterator[tuple[int, Row]]:
 
 
 def _tar_members(tar: tarfile.TarFile, raw: BinaryIO) -> Iterator[tuple[str, bytes]]:
-    """Yield (name, content) for each member. Raises TarError for a damaged header that tarfile takes for the end."""
+    """Yield (name, content) for each member of a tar. Raises TarError if the tar is truncated or damaged.
+
+    tarfile itself does not report all damage, because it takes some damaged headers for the end of the tar.
+    """
     while (member := tar.next()) is not None:
         tar.members.clear()  # type: ignore[attr-defined]  # Otherwise, tarfile keeps every member in memory.
         content = tar.extractfile(member).read()  # type: ignore[union-attr]

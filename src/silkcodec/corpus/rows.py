@@ -1,15 +1,15 @@
-"""Define the rows of a corpus and their two file formats. A row is the tokens of a recording and their origin.
+"""Define the rows of a corpus and their two file formats. A row stores the tokens of a recording and their origin.
 
 Parquet: one file per shard. `schema` returns the Arrow schema, which docs/corpus.md describes. The schema's metadata
 stores the values that all rows share (sizes and rates of the codebooks) as JSON, under the key "silkcodec".
 
-WebDataset: one tar per shard. Each row has NAME.json and NAME.codes.npy, int32 or int64 [K, F]. A row from a
-multi-scale codec has one array per codebook: NAME.codes.0.npy, NAME.codes.1.npy, ... NAME is a number, so ids never
-become file names.
+WebDataset: one tar per shard. Each row consists of NAME.json and NAME.codes.npy, which stores the codes, int32 or int64
+[K, F]. A row from a multi-scale codec has one array per codebook: NAME.codes.0.npy, NAME.codes.1.npy, ... NAME is a
+number, so ids never become file names.
 
 In both formats, the same rows always produce the same bytes.
 
-Shards have a format version. New shards have version 2. Its row checksums cover all fields, its Parquet pages have
+Shards have a format version. New shards have version 2, in which row checksums cover all fields, Parquet pages have
 checksums, and the footer of a Parquet file stores the number of rows. Version 1 can still be read. Its row checksums
 cover only the tokens.
 """
@@ -34,7 +34,7 @@ from silkcodec.tokens import Tokens
 METADATA_KEY = b"silkcodec"
 ROWS_KEY = b"silkcodec.rows"  # key of the number of rows in the footer
 FORMAT = 2
-GROUP_TOKENS = 1 << 20  # approximate size of a Parquet row group; readers and writers buffer one, 4 MiB
+GROUP_TOKENS = 1 << 20  # approximate size of a Parquet row group in tokens; readers and writers buffer one (4 MiB)
 GROUP_ROWS = 512
 SUFFIXES = {"parquet": ".parquet", "webdataset": ".tar"}
 
@@ -44,7 +44,7 @@ class Row:
     """Hold the tokens of a recording, or of a part of a recording.
 
     Attributes:
-        id: unique in the corpus.
+        id: id of the row, which is unique in the corpus.
         path: path of the recording, relative to its input.
         start: start of the row within the recording in seconds.
         tokens: the tokens, which include the number of samples.
@@ -61,7 +61,7 @@ class Row:
 
 
 def sealed(id: str, path: str, start: float, tokens: Tokens, meta: Mapping[str, Any]) -> Row:
-    """Create a row with its checksum."""
+    """Create a row and compute its checksum."""
     row = Row(id, path, start, tokens, meta, "")
     return replace(row, checksum=checksum(row))
 
@@ -119,7 +119,7 @@ def _shared(facts: Facts) -> dict[str, Any]:
 
 
 class ParquetWriter:
-    """Write rows to a Parquet file, with one row group in memory.
+    """Write rows to a Parquet file, holding at most one row group in memory.
 
     Args:
         file: binary file, open for writing.

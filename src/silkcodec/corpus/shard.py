@@ -2,9 +2,9 @@
 
     items of the plan -> audio.Reader -> codec -> rows -> a hidden file, fsync, rename -> tokens-00003-of-00010.parquet
 
-A shard gets its final name only after all its bytes are on the disk. Its `Record` is added to the ledger. If a shard
-has no line in the ledger, the next run encodes it again and replaces any existing file with the same bytes. An
-interruption therefore loses only the shards in progress.
+A shard gets its final name only after all its bytes are on the disk. Its `Record` is then added to the ledger. If a
+shard has no line in the ledger, the next run encodes it again and overwrites any existing file. An interruption
+therefore loses only the shards in progress.
 
 Every worker computes with one thread. More threads change the order of summation, which occasionally changes a token.
 """
@@ -72,7 +72,7 @@ def load_codec(name: str, provider: str) -> Codec:
         silk = load(name, threads=1, provider=provider)
         return silk
     if provider != "cpu":
-        raise ArgumentError(f"--provider must be cpu for '{name}'; got '{provider}'. Only silk supports others.")
+        raise ArgumentError(f"--provider must be cpu for '{name}'; got '{provider}'. Only silk supports cuda.")
     return load(name)
 
 
@@ -126,12 +126,13 @@ def tokenize_shard(
 
     Returns:
         A dict. "shard", "file", "sha256" and "bytes" describe the file. "items", "rows", "samples" (at the codec's
-        rate), "tokens" and "bits" are its counts. "quarantined" has a dict for each excluded recording. "wall_s",
-        "cpu_s" and "peak_mb" describe the resource use of this process. Only these three can differ between runs.
+        rate), "tokens" and "bits" are totals for the shard. "quarantined" has a dict for each excluded recording.
+        "wall_s", "cpu_s" and "peak_mb" describe the resource use of this process. Only these three can differ between
+        runs.
 
     Raises:
         OutputError: the file cannot be written, e.g. because the disk is full.
-        SilkError: encoding failed for a reason other than a single recording.
+        SilkError: encoding failed, and no single recording is the cause.
     """
     started, started_cpu = time.perf_counter(), time.process_time()
     quarantined: list[Refused] = []
@@ -178,7 +179,7 @@ def _encoded(codec: Codec, item: Item, job: ShardJob) -> Iterator[Row]:
 
     Raises:
         Refusal: the recording cannot be used.
-        SilkError: encoding failed for another reason.
+        SilkError: encoding failed, and the recording is not the cause.
     """
     settings = job.settings
     columns = json.loads(item.meta) if item.meta else {}
@@ -242,7 +243,7 @@ def _tokens(codec: Codec, reader: audio.Reader, item: Item, settings: CorpusSett
 
 
 def _bounded(reader: audio.Reader, item: Item, settings: CorpusSettings) -> Iterator[Any]:
-    """Yield blocks, and raise Refusal when the item exceeds the maximum duration.
+    """Yield the blocks of an item, and raise Refusal when they exceed the maximum duration.
 
     The samples are counted, because a header can be wrong, and a small compressed file can contain hours of silence.
     """
@@ -266,7 +267,7 @@ def _checked(tokens: Tokens, settings: CorpusSettings) -> Tokens:
     expected = facts.codec, facts.sample_rate, facts.codebook_sizes, facts.frame_rates
     if got != expected:
         raise TokensError(
-            f"The codec, sample rate, codebook sizes and frame rates of tokens must be {expected}; got {got}."
+            f"The codec, sample rate, codebook sizes and frame rates of the tokens must be {expected}; got {got}."
         )
     return tokens
 

@@ -1,7 +1,7 @@
-"""List the recordings of the inputs, one at a time, in a deterministic order.
+"""List the recordings in the inputs, one at a time, in a deterministic order.
 
     folder             audio files and tars at any depth, sorted by path, without hidden files and linked folders;
-                       with the columns of metadata.csv or metadata.jsonl (Hugging Face's AudioFolder)
+                       with metadata from metadata.csv or metadata.jsonl (Hugging Face's AudioFolder)
     dataset            a folder from `Dataset.save_to_disk`, or a .parquet with an Audio column; see arrow.py
     manifest           .tsv .csv .jsonl(.gz): path, optional id, start, duration (s), other columns; wav.scp
     Lhotse manifest    cuts and recordings; see lhotse.py
@@ -35,9 +35,9 @@ class Root:
 
     Attributes:
         kind: "folder", "dataset", "manifest", "tar", "parquet" or "file".
-        folder: absolute path of the folder to which its paths are relative.
+        folder: absolute path of the folder to which the paths of recordings are relative.
         name: name of the file in the folder; "" if the input is the folder.
-        label: prefix for the ids and paths, "name/" for a folder if there are several inputs, and otherwise "".
+        label: prefix for the ids and paths: "name/" for a folder if there are several inputs, otherwise "".
         skip: subfolder to skip, which is the output folder.
         file: path of a manifest, which can be outside `folder`.
         dialect: dialect of a manifest.
@@ -107,7 +107,7 @@ def roots(
 
 
 def items(found: Sequence[Root], allow_outside: bool) -> Iterator[Item | Refused]:
-    """Yield all recordings in the inputs. Their ids are not unique yet.
+    """Yield all recordings in the inputs. Their ids are not necessarily unique.
 
     Raises:
         ArgumentError: a manifest, tar or dataset cannot be read.
@@ -208,7 +208,7 @@ class _Known:
                 self._refused.append(refused(where, where, refusal))
 
     def item(self, item: Item) -> Item | Refused:
-        """Add an item's metadata, and return the result."""
+        """Return an item with its metadata, or a `Refused` if the metadata is invalid."""
         _, columns = self._rows.pop(item.place, ("", {}))
         try:
             return replace(item, meta=meta(columns))
@@ -283,7 +283,7 @@ def _manifest(root: Root, number: int, allow_outside: bool) -> Iterator[Item | R
 
 
 def _part(row: manifest.Row) -> dict[str, Any]:
-    """Return the part of the file that a row selects. In NeMo manifests, the start is called "offset"."""
+    """Return the start and duration that a manifest row selects. In NeMo manifests, the start is called "offset"."""
     start = seconds(row.get("start", row.get("offset")), "start")
     return {"start_s": start or 0.0, "duration_s": seconds(row.get("duration"), "duration")}
 

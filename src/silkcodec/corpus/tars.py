@@ -3,8 +3,8 @@
     speech.tar     a/1.flac  a/1.json  a/1.txt  a/2.flac ...        members; a sample's key ends at the first dot
 
 Listing a tar reads only the headers and the metadata members. Workers later read the recordings by offset and size, in
-any order. Compressed tars do not allow this, so they are rejected. They would save little space, because most audio
-files are compressed already.
+any order. Compressed tars do not allow this, so they are rejected. Compression would save little space, because most
+audio files are compressed already.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ def items(file: str, place: str, shown: str, root: int) -> Iterator[Item | Refus
     """Yield the recordings in a tar, up to the first damaged header.
 
     Args:
-        file: file to open.
+        file: path of the tar.
         place, root: see `Item`.
-        shown: prefix for the paths of rows.
+        shown: prefix for the paths of the recordings.
 
     Raises:
         ArgumentError: the file is not a tar, or is compressed.
@@ -79,7 +79,7 @@ def _of(sample: _Sample, place: str, shown: str, root: int) -> Iterator[Item | R
 
 
 def _split(name: str) -> tuple[str, str]:
-    """Split a name into key and suffix like WebDataset, e.g. "a/b.left.flac" into "a/b" and "left.flac"."""
+    """Split a name into key and suffix as WebDataset does, e.g. "a/b.left.flac" into "a/b" and "left.flac"."""
     folder, slash, base = name.rpartition("/")
     stem, _, suffix = base.partition(".")
     return folder + slash + stem, suffix.lower()
@@ -154,7 +154,7 @@ class _Cautious(io.RawIOBase):
 
     def read(self, size: int = -1) -> bytes:
         if not 0 <= size <= MAX_HEADER:
-            raise tarfile.ReadError(f"a header has {size} bytes")
+            raise tarfile.ReadError(f"a header declares an invalid size of {size} bytes")
         return self._file.read(size)
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
@@ -165,7 +165,7 @@ class _Cautious(io.RawIOBase):
 
 
 class Window(Span):
-    """Make a tar member readable as a file by `audio.Reader`. Closing it closes the tar.
+    """Present a tar member as a file that `audio.Reader` can read. Closing the window closes the tar.
 
     Args:
         file: path of the tar.

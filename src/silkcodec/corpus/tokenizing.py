@@ -1,4 +1,4 @@
-"""Encode recordings to a corpus of tokens with `tokenize`. To resume an interrupted run, run the same command again.
+"""Encode recordings into a corpus of tokens with `tokenize`. To resume an interrupted run, run the same command again.
 
 OUT/plan.json plan.jsonl      recordings in each shard (plan.py)
 OUT/tokens-00003-of-00010...  shards (shard.py, rows.py)
@@ -33,7 +33,8 @@ from silkcodec.output import replacing
 from silkcodec.parallel.cores import available_cores
 
 ENGINES = ("local", "ray")
-# Maximum duration of a recording, by whether the codec streams. Other codecs need the whole recording in memory.
+# Maximum duration of a recording in hours, keyed by whether the codec streams. Other codecs need the whole recording in
+# memory.
 MAX_HOURS = {True: 10.0, False: 1.0}
 Progress = Callable[[int, int, str], None]
 """Progress callback, which receives the number of started recordings, the total number, and a description."""
@@ -95,8 +96,8 @@ def tokenize(
 
     Raises:
         ArgumentError, AudioError: an input or option is invalid.
-        OutputError: the folder contains other data, another run uses it, or the disk is full.
-        MissingExtraError: an extra is not installed.
+        OutputError: the folder contains other data, another run is using it, or the disk is full.
+        MissingExtraError: a required extra is not installed.
         WeightsError: the codec's weights cannot be loaded.
     """
     started = time.perf_counter()
