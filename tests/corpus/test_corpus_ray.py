@@ -56,5 +56,5 @@ def test_a_recording_that_crashes_its_actors_is_reported(
 ) -> None:
     audio.write(tmp_path / "in" / "kills.wav", np.zeros(corpuscodecs.KILLS, np.float32))
     monkeypatch.setattr(engine, "MAX_CRASHES", 2)
-    with pytest.raises(SilkError, match=r"2 workers crashed while encoding shard 0\. Run the same command with --engine local"):
+    with pytest.raises(SilkError, match=r"2 workers crashed while encoding shard 0\. Run the same command"):
         tokenize([tmp_path / "in"], tmp_path / "out", Options("peaks", engine="ray", workers=1))
