@@ -3,11 +3,11 @@
     cli.py         `silk train` and `silk export`
     nn/            the network: encoder, decoder, discriminators
     quantizers/    FSQ, which Silk uses, and VQ, RVQ and multi-scale RVQ, for comparison
-    train/         training from one TOML file, and the export to ONNX with a model card
+    train/         training from a TOML config, and export to ONNX with a model card
     hf/            Silk as classes of Hugging Face Transformers (extra [hf])
     baselines/     EnCodec, DAC, Mimi and SNAC, for comparison (extra [baselines])
 
-`silkcodec` imports nothing of this package. It runs the exported graphs with ONNX Runtime.
+`silkcodec` does not import this package. It runs the exported graphs with ONNX Runtime.
 """
 
 __version__ = "0.1.0"

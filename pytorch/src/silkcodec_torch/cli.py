@@ -33,23 +33,23 @@ def run_training(
 def run_export(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the weights.")],
     run: Annotated[
-        Path | None, typer.Argument(help="Folder of a training run. With --format transformers: or of weights.")
+        Path | None, typer.Argument(help="Folder of a run or, with --format transformers, of weights.")
     ] = None,
     results: Annotated[
         Path | None, typer.Option("--results", help="Results of silk compare for the model card.")
     ] = None,
     same_encoder: Annotated[
-        Path | None, typer.Option("--same-encoder", help="Weights with the same encoder. Their tokens stay decodable.")
+        Path | None, typer.Option("--same-encoder", help="Weights with the run's encoder. Their tokens stay decodable.")
     ] = None,
     file_format: Annotated[str, typer.Option("--format", help="Output format: onnx or transformers.")] = "onnx",
 ) -> None:
     """Export a training run to a folder of weights.
 
-    Writes encoder.onnx, decoder.onnx, config.json, a model card and golden fixtures. The same run always gives the
-    same bytes, so you can export it again with --results to add results to the model card.
+    Writes encoder.onnx, decoder.onnx, config.json, a model card and test data (golden.npz). The same run always gives
+    the same bytes, so you can export it again with --results to add results to the model card.
 
     With --format transformers, writes a folder for AutoModel.from_pretrained, which you can push to the Hugging Face
-    hub (extra [hf]). The input is a run or a folder of weights. The default is the embedded weights.
+    hub (extra [hf]). The input is a run or a folder of weights. By default, it is the weights that ship with silkcodec.
     """
     if file_format not in ("onnx", "transformers"):
         raise ArgumentError(f"--format must be onnx or transformers; got '{file_format}'.")

@@ -379,7 +379,7 @@ def test_tokens_of_weights_with_the_same_encoder_stay_decodable(run: Path, folde
     assert new.codec_id != old.codec_id and len(new.decode(tokens)) == tokens.n_samples
     with pytest.raises(TokensError):
         old.decode(new.encode(golden_wave(0)))
-    with pytest.raises(ArgumentError, match="must equal that of the run"):
+    with pytest.raises(ArgumentError, match="must be identical to that of the run"):
         export(changed("encoder.fold.weight"), tmp_path / "refused", same_encoder=folder)
 
 

@@ -144,7 +144,7 @@ def test_a_finished_run_does_not_change(runs: tuple[Path, Path], speech: Path) -
     assert all(path.read_bytes() == content for path, content in before.items())
 
 
-# --- going on
+# --- resuming
 
 
 @pytest.fixture(scope="module")
@@ -347,7 +347,7 @@ def test_an_invalid_init_gives_one_sentence(speech: Path, tmp_path: Path, uninte
     assert not (tmp_path / "run").exists()
 
 
-# --- a loss that is NaN
+# --- losses that are NaN
 
 
 class Broken(torch.nn.Module):

@@ -86,8 +86,8 @@ BAD = {
     "unknown precision": ("[optim]\nprecision = 'fp16'\n", "auto or bf16 or fp32; got 'fp16'"),
     "no crops": ("[optim]\nbatch_crops = 0\n", "optim.batch_crops must be at least 1; got 0"),
     "negative seed": ("seed = -1\n", "seed must be at least 0; got -1"),
-    "share above 1": ("[data]\nnoise_share = 2\n", r"data.noise_share must be 0..1; got 2.0"),
-    "heads that do not divide": ("[model]\nwidth = 30\nheads = 4\n", "model.width must be an even number times"),
+    "share above 1": ("[data]\nnoise_share = 2\n", "data.noise_share must be between 0 and 1; got 2.0"),
+    "heads that do not divide": ("[model]\nwidth = 30\nheads = 4\n", "model.width must be a multiple of 2"),
     "a segment longer than a crop": (
         "[adversary]\ncrop_s = 9\n",
         "or between 0.1 and 4 s, the length of a crop; got 9",

@@ -120,7 +120,7 @@ def test_energy_distance_prefers_noise_of_the_right_spectrum_to_its_mean(spectra
     assert all(abs(float(equal[name])) < 1e-6 for name in ("mel", "magnitude", "convergence"))
 
 
-# --- the adversary
+# --- the discriminators
 
 
 @pytest.fixture(scope="module")

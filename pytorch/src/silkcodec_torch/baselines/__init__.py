@@ -1,1 +1,1 @@
-"""Provide EnCodec, DAC, Mimi and SNAC as codecs of `silkcodec` (extra [baselines])."""
+"""Provide EnCodec, DAC, Mimi and SNAC as `silkcodec` codecs (extra [baselines])."""

@@ -4,10 +4,10 @@ There are three models with one preset each. All have residual codebooks of 1,02
 50 frames/s, `dac:24k` has 32 at 75 frames/s, and `dac:44k` has 9 at 86.13 frames/s (44,100 / 512). The models are not
 causal, but they consist only of convolutions, so their look-ahead is limited.
 
-The output of the 16 and 24 kHz decoders is 8 samples shorter than their frames, because one of their strides is odd and
-the published decoder drops a sample at that layer. If the end of the audio would be lost, another frame is encoded.
+The 16 and 24 kHz decoders return 8 samples fewer than whole frames. One of their strides is odd, and the published
+decoder drops a sample at that layer. If this would cut off the end of the audio, one more frame is encoded.
 
-Long clips are processed in pieces, so the memory of the network does not grow with the duration.
+Long clips are processed in pieces, so the network's memory use does not grow with the duration.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ DEFAULT_PRESET = "44k"
 
 
 class Dac(neural.NeuralCodec):
-    """Encode and decode with one of DAC's models. `n_codebooks` selects the first codebooks.
+    """Encode and decode with one of DAC's models. With `n_codebooks`, only the first codebooks are used.
 
     Args:
-        preset: one of `PRESETS`; None: "44k".
-        source: folder or hub repository with the weights; None: the published weights.
+        preset: one of `PRESETS`. None means "44k".
+        source: folder or hub repository with the weights. None means the published weights.
 
     Raises:
         ArgumentError, WeightsError, MissingExtraError: see `silkcodec.load`.
@@ -92,7 +92,10 @@ class Dac(neural.NeuralCodec):
 
 
 def _shortfall(config: Any) -> int:
-    """Return the number of samples by which the output is shorter than its frames. Each odd stride drops one value."""
+    """Return the number of samples by which the decoder's output is shorter than whole frames.
+
+    Each layer with an odd stride drops one value.
+    """
     length = 0  # length of the output for zero frames, which is negative if samples are lost
     for stride in config.upsampling_ratios:
         length = length * stride - (stride % 2)

@@ -6,10 +6,11 @@ There are two models:
   32 codebooks, e.g. `encodec:6k` uses 8.
 - **48 kHz**: stereo, e.g. `encodec:stereo-6k`. Mono input is copied to both channels, and the output is their mean.
 
-The 48 kHz model splits its input into chunks of 1 s that overlap by 1 %, and divides each chunk by its RMS level. The
-stream contains this scale, but the codes do not. It is therefore represented as the first codebook, with one code per
-chunk (1.01 Hz, 15 bit/s). Its 31,744 entries are the non-negative finite float16 numbers. A chunk has 150 frames and
-starts 0.99 s after the previous chunk, so the frame rate is 151.5 Hz instead of the nominal 150 Hz.
+The 48 kHz model splits its input into chunks of 1 s that overlap by 1 %, and divides each chunk by its RMS level, the
+*scale*. EnCodec's bitstream stores the scale, but its codes do not include it. This module therefore represents the
+scale as the first codebook, with one code per chunk (1.01 Hz, 15 bit/s). The 31,744 entries of this codebook are the
+non-negative finite float16 numbers. A chunk has 150 frames and starts 0.99 s after the previous chunk, so the frame
+rate is 151.5 Hz instead of the nominal 150 Hz.
 
 For long clips, the 24 kHz model needs 0.6 GB of memory per hour of audio, because its LSTMs process all features at
 once. The 48 kHz model processes one chunk at a time.
@@ -50,8 +51,8 @@ class Encodec(neural.NeuralCodec):
     """Encode and decode with EnCodec at one of its bit rates.
 
     Args:
-        preset: one of `PRESETS`, e.g. "stereo-6k"; None: "6k".
-        source: folder or hub repository with the weights; None: the published weights.
+        preset: one of `PRESETS`, e.g. "stereo-6k". None means "6k".
+        source: folder or hub repository with the weights. None means the published weights.
 
     Raises:
         ArgumentError, WeightsError, MissingExtraError: see `silkcodec.load`.
@@ -132,7 +133,7 @@ class Encodec(neural.NeuralCodec):
     # --- 48 kHz: chunks of 1 s that overlap by 10 ms
 
     def _n_chunks(self, n_samples: int) -> int:
-        """Return the number of chunks that cover `n_samples`. The last chunk is padded with silence."""
+        """Return the number of chunks that cover `n_samples` samples. The last chunk is padded with silence."""
         return 1 + max(0, math.ceil((n_samples - self._chunk) / self._stride))
 
     def _encode_stereo(self, wave: torch.Tensor, k: int) -> list[torch.Tensor]:
@@ -170,7 +171,7 @@ class Encodec(neural.NeuralCodec):
     # --- both models
 
     def _quantize(self, latent: torch.Tensor, k: int) -> torch.Tensor:
-        """Return the codes of a latent [1, D, F] for the first k codebooks, int64 [k, F]. k can be 0."""
+        """Return the codes of the first k codebooks, int64 [k, F], for a latent [1, D, F]. k can be 0."""
         import torch
 
         codes, residual = [], latent
@@ -180,7 +181,7 @@ class Encodec(neural.NeuralCodec):
         return torch.cat(codes) if codes else torch.zeros((0, latent.shape[-1]), dtype=torch.int64)
 
     def _latent(self, codes: list[torch.Tensor], n_frames: int | None = None) -> torch.Tensor:
-        """Return the latent [1, D, F] for the codes of the first codebooks, [F] each. Without codes, it is zero."""
+        """Return the latent [1, D, F] for the codes of the first codebooks, [F] each. Without codes, it is 0."""
         import torch
 
         if not codes:

@@ -1,14 +1,14 @@
 """Provide Mimi (Défossez et al. 2024, arXiv 2410.00037), the codec of Moshi, through `transformers`.
 
-Mimi is causal and has 12.5 frames/s at 24 kHz. A preset is the number of codebooks, which have 2,048 entries each:
+Mimi is causal and has 12.5 frames/s at 24 kHz. The preset is the number of codebooks, which have 2,048 entries each.
 Moshi uses `mimi:8`, and `mimi:32` uses all codebooks. The first codebook is trained to match the features of a speech
 model ("semantic"). It is quantized separately from the others, so the quantizer is called *split* RVQ.
 
-Audio is padded with silence to whole frames, as in Moshi's code. `transformers` would pad after each layer, which
-changes only the part of the last frame that is removed.
+Audio is padded with silence to whole frames, as in Moshi's code. `transformers` pads in each layer instead. The
+difference affects only the part of the last frame that is cut off.
 
-For long clips, the features at 25 Hz need 0.4 GB of memory per hour of audio. The transformers process them in blocks
-with a cache, as in a live stream.
+For long clips, the features at 25 Hz need 0.4 GB of memory per hour of audio. Mimi's transformer layers process these
+features in blocks with a cache, as in a live stream.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class Mimi(neural.NeuralCodec):
     """Encode and decode with the first codebooks of Mimi.
 
     Args:
-        preset: number of codebooks, "1" to "32"; None: "8".
-        source: folder or hub repository with the weights; None: the published weights.
+        preset: number of codebooks, "1" to "32". None means "8".
+        source: folder or hub repository with the weights. None means the published weights.
 
     Raises:
         ArgumentError, WeightsError, MissingExtraError: see `silkcodec.load`.
@@ -96,7 +96,7 @@ class Mimi(neural.NeuralCodec):
 
 
 def _transform(transformer: Any, features: torch.Tensor) -> torch.Tensor:
-    """Apply a causal transformer with a limited context to features [1, C, S], in blocks of steps."""
+    """Apply a causal transformer with a limited context to features [1, C, S], one block of steps at a time."""
     import torch
 
     cache, parts = None, []

@@ -1,8 +1,8 @@
 """Provide the base class of the neural baselines (EnCodec, DAC, Mimi, SNAC).
 
 The module of each baseline defines its presets and the methods `_encode` and `_decode`. `weights.py` loads the weights.
-Long audio is processed in pieces (see `receptive_field.py`). PyTorch and the packages of the models are imported only
-when a codec is created.
+Long audio is processed in pieces (see `receptive_field.py`). PyTorch and the packages that contain the models are
+imported only when a codec is created.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ class NeuralCodec:
     """Implement the `Codec` protocol for a PyTorch model.
 
     Attributes:
-        name: name with preset and without source, e.g. "mimi:8".
-        codec_id: name of the published model and hash of its weights, as stored in its tokens.
+        name: codec name with the preset but without the source, e.g. "mimi:8".
+        codec_id: name of the published model and hash of the weights, as stored in the tokens.
         quantizer: "RVQ", "split RVQ" or "multi-scale RVQ".
         latency_s: algorithmic latency in seconds, computed from the architecture.
-        batch_exact: whether `encode_batch` and `decode_batch` return exactly the results of single calls. This is True,
-            because they process clips one after the other. Real batches would need padding, which changes the codes of
-            all models except Mimi, and rounding would differ even for clips of equal length. They would not save time
-            on a CPU, because the convolutions for a single clip already use all cores.
+        batch_exact: whether `encode_batch` and `decode_batch` return exactly the results of single calls. Always True,
+            because both methods process one clip at a time. In a batch, padding would change the codes of all models
+            except Mimi, and rounding would differ even for clips of equal length. A batch would not save time on a CPU,
+            because the convolutions for a single clip already use all cores.
     """
 
     quantizer = "RVQ"
@@ -56,7 +56,7 @@ class NeuralCodec:
     all_frame_rates: tuple[float, ...]
 
     def _set_codebooks(self, sizes: Sequence[int], rates: Sequence[float], n_preset: int) -> None:
-        """Set the sizes and rates (Hz) of all codebooks of the model. The preset uses the first `n_preset`."""
+        """Set the sizes and rates (Hz) of the model's codebooks. The preset uses the first `n_preset` of them."""
         self.all_codebook_sizes, self.all_frame_rates = tuple(sizes), tuple(rates)
         self.codebook_sizes, self.frame_rates = self.all_codebook_sizes[:n_preset], self.all_frame_rates[:n_preset]
 
@@ -95,12 +95,13 @@ class NeuralCodec:
         """Return the waveform for tokens from any preset of the model, float32 [n_samples].
 
         Args:
-            tokens: result of `encode`, or bare codes int [K, F] with one row per codebook, like `Tokens.codes`.
-            n_samples: length of the waveform, only for bare codes; None: the length of all frames.
-            n_codebooks: K, only for bare codes; None: the number of codebooks of the preset.
+            tokens: result of `encode`, or bare integer codes [K, F] with one row per codebook, like `Tokens.codes`.
+            n_samples: length of the waveform in samples, only for bare codes. None means the length of all frames.
+            n_codebooks: number of codebooks (K), only for bare codes. None means that of the preset.
 
         Raises:
-            TokensError: the tokens are from another codec or other weights, or their number does not match n_samples.
+            TokensError: the tokens come from another codec or other weights, or the number of codes does not match
+                n_samples.
         """
         import torch
 
@@ -129,7 +130,11 @@ class NeuralCodec:
         return [self.decode(tokens) for tokens in many]
 
     def check_n_codebooks(self, n_codebooks: int | None) -> int:
-        """Return `n_codebooks`, or the preset's number of codebooks for None. Raises ArgumentError if out of range."""
+        """Return `n_codebooks`, or the preset's number of codebooks if it is None.
+
+        Raises:
+            ArgumentError: `n_codebooks` is out of range.
+        """
         return check_n_codebooks(self, n_codebooks)
 
     def check_tokens(self, tokens: Tokens) -> None:
@@ -143,8 +148,8 @@ class NeuralCodec:
         layout = tokens.codebook_sizes, tokens.frame_rates, tokens.sample_rate
         if layout != (self.all_codebook_sizes[:k], self.all_frame_rates[:k], self.sample_rate):
             raise TokensError(
-                f"Tokens of '{self.name}' must have the first of its {len(self.all_codebook_sizes)} codebooks"
-                f" at {self.sample_rate} Hz; got {tokens!r}."
+                f"Tokens of '{self.name}' must have the model's first codebooks and its sample rate,"
+                f" {self.sample_rate} Hz; got {tokens!r}."
             )
         expected, got = self._n_codes(tokens.n_samples)[:k], tuple(len(row) for row in tokens.codes)
         if got != expected:
@@ -154,19 +159,19 @@ class NeuralCodec:
             )
 
     def _piece_frames(self, hop: int) -> int:
-        """Return the number of frames of `hop` samples in a piece."""
+        """Return the number of frames in a piece, for frames of `hop` samples."""
         return max(1, int(PIECE_S * self.sample_rate) // hop)
 
     # --- implemented by each baseline
 
     def _n_codes(self, n_samples: int) -> tuple[int, ...]:
-        """Return the number of codes in each codebook of the model for `n_samples` samples."""
+        """Return the number of codes from each codebook of the model for `n_samples` samples of audio."""
         raise NotImplementedError
 
     def _encode(self, wave: torch.Tensor, k: int) -> list[torch.Tensor]:
-        """Return the codes of a waveform, float32 [T], for the first k codebooks, int64 [F_k] each."""
+        """Return the codes from the first k codebooks, int64 [F_k] each, for a waveform, float32 [T]."""
         raise NotImplementedError
 
     def _decode(self, codes: list[torch.Tensor], n_samples: int) -> torch.Tensor:
-        """Return the waveform for the codes of the first codebooks, float32 [at least n_samples]."""
+        """Return the waveform, float32 [at least n_samples], for the codes from the first codebooks."""
         raise NotImplementedError

@@ -1,9 +1,9 @@
 """Compute the receptive fields of convolutional networks, and split long clips into pieces.
 
-The input of a piece includes context on both sides, as far as the receptive field extends. The corresponding part of
-the output is removed. The result is the same as for the whole clip, but only one piece is in memory at a time. Float32
-rounding can differ and change a code if two entries are equally close. The receptive field to the right of a value also
-determines the latency of a codec that is not causal.
+The input of a piece includes context on both sides, as far as the receptive field extends. The output for this context
+is discarded. The result is the same as for the whole clip, but only one piece is in memory at a time. Only float32
+rounding can differ. It can change a code if two codebook entries are almost equally close. For a codec that is not
+causal, the extent of the receptive field to the right also determines the latency.
 
 The neural baselines belong to two families: causal SEANet (EnCodec and Mimi), and symmetric networks with snake
 activations (DAC and SNAC).
@@ -19,12 +19,12 @@ from typing import Any
 
 @dataclass
 class ReceptiveField:
-    """Compute the receptive field of a stack of layers. Layers are added in order.
+    """Compute the receptive field of a stack of layers, which are added in order.
 
     Attributes:
-        step: distance between adjacent values in audio samples.
-        left: extent of the receptive field to the left of a value in audio samples.
-        right: extent of the receptive field to the right of a value in audio samples.
+        step: distance between adjacent output values, in audio samples.
+        left: extent of the receptive field to the left of an output value, in audio samples.
+        right: extent of the receptive field to the right of an output value, in audio samples.
     """
 
     step: int = 1
@@ -32,13 +32,16 @@ class ReceptiveField:
     right: int = 0
 
     def conv(self, kernel: int, pad: int, stride: int = 1, dilation: int = 1) -> None:
-        """Add a convolution padded by `pad` on the left. The inputs of output n start at n * stride - pad."""
+        """Add a convolution padded by `pad` values on the left. The inputs of output n start at n * stride - pad."""
         self.left += pad * self.step
         self.right += ((kernel - 1) * dilation - pad) * self.step
         self.step *= stride
 
     def transposed(self, kernel: int, pad: int, stride: int) -> None:
-        """Add a transposed convolution cut by `pad` on the left. The outputs of input n start at n * stride - pad."""
+        """Add a transposed convolution whose output is cut by `pad` values on the left.
+
+        The outputs of input n start at n * stride - pad.
+        """
         self.step //= stride
         self.left += (kernel - 1 - pad) * self.step
         self.right += pad * self.step
@@ -49,13 +52,13 @@ class ReceptiveField:
         self.right += (window - 1) * self.step
 
     def frames(self, hop: int) -> tuple[int, int]:
-        """Return the extents to the left and right in frames of `hop` samples, rounded up."""
+        """Return the extents to the left and to the right, in frames of `hop` samples, rounded up."""
         return math.ceil(self.left / hop), math.ceil(self.right / hop)
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Describe a piece that covers frames `start` to `stop` of a clip. Its input is frames `left` to `right`."""
+    """Describe a piece that covers frames `start` to `stop` of a clip. Its input covers frames `left` to `right`."""
 
     left: int
     start: int
@@ -68,7 +71,7 @@ class Piece:
 
 
 def pieces(n_frames: int, piece: int, left: int, right: int) -> Iterator[Piece]:
-    """Yield pieces of `piece` frames that cover `n_frames`, with `left` and `right` frames of context."""
+    """Yield pieces of `piece` frames that cover `n_frames` frames, with `left` and `right` frames of context."""
     for start in range(0, n_frames, piece):
         stop = min(start + piece, n_frames)
         yield Piece(max(0, start - left), start, stop, min(n_frames, stop + right))
@@ -108,7 +111,7 @@ def snake_encoder(strides: Sequence[int], last_kernel: int, window: int = 1) -> 
     Args:
         strides: strides of the encoder.
         last_kernel: kernel size of the last convolution.
-        window: size of the attention windows before the last convolution, in frames; 1: no attention.
+        window: size of the attention windows before the last convolution, in frames. 1 means no attention.
     """
     field = ReceptiveField()
     field.conv(7, 3)
@@ -125,7 +128,7 @@ def snake_decoder(strides: Sequence[int], window: int = 1) -> ReceptiveField:
 
     Args:
         strides: strides of the decoder.
-        window: size of the attention windows after the first convolution, in frames; 1: no attention.
+        window: size of the attention windows after the first convolution, in frames. 1 means no attention.
     """
     field = ReceptiveField(step=math.prod(strides))
     field.conv(7, 3)

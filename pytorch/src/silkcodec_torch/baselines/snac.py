@@ -4,12 +4,12 @@ SNAC has residual codebooks of 4,096 entries at different rates, ordered from co
 and has three codebooks at 11.7, 23.4 and 46.9 Hz (82.0 tokens/s). `snac:32k` and `snac:44k` are for music and have four
 codebooks, at 10.4 to 83.3 Hz and 14.4 to 114.8 Hz.
 
-**Noise.** SNAC's decoder adds Gaussian noise, which differs between calls. This module draws the noise from generators
-that are seeded with the layer and the position in the clip, so the same tokens always return the same audio. It neither
-uses nor changes PyTorch's global generator.
+**Noise.** SNAC's published decoder adds Gaussian noise, which differs between calls. This module draws the noise from
+generators that are seeded with the layer and the position in the clip, so the same tokens always return the same audio.
+It neither uses nor changes PyTorch's global generator.
 
 A clip is padded with silence to whole windows (24 kHz: 2,048 samples, 85 ms; 32 and 44 kHz: 12,288 samples, 384 and
-279 ms). Long clips are processed in pieces, so the memory of the network does not grow with the duration.
+279 ms). Long clips are processed in pieces, so the network's memory use does not grow with the duration.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ NOISE_BLOCK = 1 << 16  # samples of noise per seed
 
 
 class Snac(neural.NeuralCodec):
-    """Encode and decode with one of SNAC's models. `n_codebooks` selects the coarsest codebooks.
+    """Encode and decode with one of SNAC's models. With `n_codebooks`, only the coarsest codebooks are used.
 
     Args:
-        preset: one of `PRESETS`; None: "24k".
-        source: folder or hub repository with the weights; None: the published weights.
+        preset: one of `PRESETS`. None means "24k".
+        source: folder or hub repository with the weights. None means the published weights.
 
     Raises:
         ArgumentError, WeightsError, MissingExtraError: see `silkcodec.load`.
@@ -133,7 +133,7 @@ class Snac(neural.NeuralCodec):
 
 
 def _noise(layer: int, start: int, n: int) -> torch.Tensor:
-    """Return reproducible Gaussian noise [n] for a noise layer from step `start` on."""
+    """Return reproducible Gaussian noise [n] for a noise layer, starting at step `start`."""
     import torch
 
     blocks = [

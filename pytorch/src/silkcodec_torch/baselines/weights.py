@@ -24,7 +24,7 @@ SAFETENSORS, TORCH_FILE = "model.safetensors", "pytorch_model.bin"
 
 
 def require(codec: str, *packages: str) -> None:
-    """Import the packages of a codec. Raises MissingExtraError with the pip command if one is not installed."""
+    """Import the packages that a codec needs. Raises MissingExtraError if one is not installed."""
     for package in packages:
         with warnings.catch_warnings():  # snac calls a function that PyTorch has deprecated.
             warnings.simplefilter("ignore", DeprecationWarning)
@@ -44,7 +44,7 @@ class Weights:
         return self.file.parent
 
     def codec_id(self, model: str) -> str:
-        """Return the model name and 12 hex digits of the SHA-256 of the weights file, e.g. "mimi@0a1b2c3d4e5f"."""
+        """Return the model name and the first 12 hex digits of the weights file's SHA-256, e.g. "mimi@0a1b2c3d4e5f"."""
         with open(self.file, "rb") as file:
             return f"{model}@{hashlib.file_digest(file, 'sha256').hexdigest()[:12]}"
 
@@ -57,7 +57,7 @@ class Weights:
             name: name of the codec, for error messages.
 
         Raises:
-            WeightsError: the field has another value.
+            WeightsError: the field has a different value.
         """
         if self.config.get(field) != expected:
             raise WeightsError(
@@ -81,7 +81,7 @@ def find_weights(name: str, source: str, files: Sequence[str] = (SAFETENSORS,)) 
     if folder.is_dir():
         config, weights = folder / "config.json", next((folder / f for f in files if (folder / f).is_file()), None)
         if weights is None or not config.is_file():
-            raise WeightsError(f"The weights folder must contain config.json and {' or '.join(files)}; got '{folder}'.")
+            raise WeightsError(f"The weights folder '{folder}' must contain config.json and {' or '.join(files)}.")
     elif source.startswith((".", "/", "~")) or source.count("/") != 1:
         raise WeightsError(
             f"The source of '{name}' must be a folder or a repository in the form owner/name; got '{source}'."
@@ -95,7 +95,7 @@ def find_weights(name: str, source: str, files: Sequence[str] = (SAFETENSORS,)) 
 
 
 def _from_hub(name: str, repository: str, files: Sequence[str]) -> Path:
-    """Return the first of the files that is in the cache. If none is, download the first that exists on the hub."""
+    """Return the path of the first file in the cache. If there is none, download the first that the hub has."""
     from huggingface_hub import errors as hub
     from huggingface_hub import hf_hub_download
 
@@ -124,7 +124,7 @@ def _from_hub(name: str, repository: str, files: Sequence[str]) -> Path:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Suppress progress bars and warnings of the hub's client inside the context."""
+    """Suppress the progress bars and warnings of the hub client within the context."""
     from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
     from huggingface_hub.utils import logging as hub_logging
 
@@ -148,7 +148,7 @@ def load_transformer(name: str, model_class: Any, weights: Weights) -> Any:
         weights: files of the model.
 
     Raises:
-        WeightsError: the files are damaged, incomplete or for another kind of model.
+        WeightsError: the files are damaged or incomplete, or are not for `model_class`.
     """
     import torch
     from safetensors import SafetensorError
@@ -216,7 +216,10 @@ def _first_line(error: Exception) -> str:
 
 
 def _unpickling_error() -> type[Exception]:
-    """Return the class of the error that PyTorch raises for files that would run code, without importing `pickle`."""
+    """Return the exception class that PyTorch raises for files that would run code.
+
+    It is the class from `pickle`, which this module does not import.
+    """
     import torch
 
     error: type[Exception] = torch.serialization.pickle.UnpicklingError

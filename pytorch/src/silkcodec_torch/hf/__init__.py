@@ -1,4 +1,4 @@
-"""Provide Silk as classes of Hugging Face `transformers` (extra [hf]).
+"""Provide Silk as Hugging Face `transformers` classes (extra [hf]).
 
 import silkcodec_torch.hf                            # registers the classes below with the Auto classes
 from transformers import AutoFeatureExtractor, AutoModel, AutoTokenizer
@@ -9,7 +9,7 @@ inputs = extractor(waves, sampling_rate=24_000, return_tensors="pt")
 found = model.encode(**inputs)                       # audio_codes [B, 19, F], n_samples [B]
 waves = model.decode(found.audio_codes, found.n_samples).audio_values
 
-configuration.py        SilkConfig: the sizes of the network and the codec id of its tokens
+configuration.py        SilkConfig: the network sizes and the codec id of the tokens
 modeling.py             SilkModel: the network of silkcodec_torch.nn, with encode and decode
 feature_extraction.py   SilkFeatureExtractor: audio -> input_values, padding_mask
 tokenization.py         SilkTokenizer: '<|silk/2:3:17|>...' <-> ids

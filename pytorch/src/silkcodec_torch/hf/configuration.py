@@ -15,12 +15,13 @@ SIZES = tuple(field.name for field in fields(ModelConfig) if field.name != "quan
 
 
 class SilkConfig(PreTrainedConfig):
-    """Store the sizes of the network and the codec id of its tokens.
+    """Store the network sizes and the codec id of the tokens.
 
     Args:
-        codec: codec id of the tokens, with the hash of the weights: "silk@0a1b2c3d4e5f". Change it after fine-tuning
-            the weights.
-        sizes: fields of `silkcodec_torch.nn.config.ModelConfig` by name, with the defaults of that class.
+        codec: codec id of the tokens, which includes a hash of the weights, e.g. "silk@0a1b2c3d4e5f". Change it after
+            fine-tuning the weights.
+        sizes: network sizes, named like the fields of `silkcodec_torch.nn.config.ModelConfig`, whose defaults also
+            apply here.
     """
 
     model_type = "silkcodec"

@@ -5,8 +5,8 @@
     preprocessor_config.json  SilkFeatureExtractor       tokenizer_config.json   SilkTokenizer
     README.md                 how to load the model, then the model card of the weights        LICENSE
 
-Before the files are moved to the output folder, the exported model encodes and decodes the golden waveform. Its tokens
-and its output must match those of the weights.
+Before the files are moved to the output folder, the exported model encodes and decodes the golden waveform. The tokens
+and the decoded audio must match those in golden.npz.
 """
 
 from __future__ import annotations
@@ -62,14 +62,14 @@ types change the codes.
 
 
 def export(source: str | Path | None, out: str | Path) -> SilkConfig:
-    """Write weights as a folder for `transformers`.
+    """Export weights to a folder for `transformers`.
 
     Args:
-        source: a folder of weights or of a training run. None means the embedded weights.
+        source: a folder of weights or of a training run. None means the weights that ship with silkcodec.
         out: output folder, created if necessary. Files with the same names are overwritten.
 
     Raises:
-        WeightsError: the weights are missing or damaged, or the exported model produces different tokens.
+        WeightsError: the weights are missing or damaged, or the exported model does not match them.
         OutputError: `out` cannot be written.
     """
     out = Path(out)
@@ -91,7 +91,10 @@ def export(source: str | Path | None, out: str | Path) -> SilkConfig:
 
 
 def write_folder(weights: Path, folder: Path, name: str) -> SilkConfig:
-    """Convert the weights in the folder `weights` into the empty folder `folder`. `name` is for the model card."""
+    """Convert the weights in `weights`, and write the result to the empty folder `folder`.
+
+    `name` is the folder name that the model card shows.
+    """
     described = WeightsConfig.read(weights)
     if not described.network:
         raise WeightsError(

@@ -1,4 +1,4 @@
-"""Define SilkFeatureExtractor, which converts audio of any sample rate and length to inputs of SilkModel."""
+"""Define SilkFeatureExtractor, which converts audio of any sample rate and length to inputs for SilkModel."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class SilkFeatureExtractor(SequenceFeatureExtractor):
             padding, truncation, max_length, pad_to_multiple_of: as for any feature extractor, with lengths in samples
                 at 24 kHz. By default, all rows are padded to the longest.
             return_tensors: "pt" or "np". By default, the batch contains lists of arrays.
-            sampling_rate: sample rate of `raw_audio` in Hz. The default is 24 kHz, with a warning in the log.
+            sampling_rate: sample rate of `raw_audio` in Hz. None means 24 kHz and logs a warning.
 
         Raises:
             AudioError: the input is not audio, has no samples, or has a sample that is NaN or Inf.

@@ -3,10 +3,10 @@
     input_values [B, 1, T], padding_mask [B, T] -> encode -> audio_codes [B, 19, F], n_samples [B]
     audio_codes [B, 19, F], n_samples [B]       -> decode -> audio_values [B, 1, T]
 
-The model processes a recording in pieces and carries the network states over, so memory use does not grow with the
-duration. A row of a padded batch has the same codes as the row alone, because the 20 ms of look-ahead after its end are
-silence in both cases. Rounding depends on the shape of the batch and changes about one level in ten million, at a
-quantization boundary. `silkcodec.load()` does not batch and has no such differences.
+The model processes a recording in pieces and carries the network states over to the next piece, so memory use does not
+grow with the duration. A recording has the same codes in a padded batch as on its own, because the 20 ms of look-ahead
+after its end are silence in both cases. However, rounding depends on the shape of the batch. It changes about one level
+in ten million, if a value is at a quantization boundary. `silkcodec.load()` does not batch and has no such differences.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ class SilkEncoderOutput(ModelOutput):
     """Hold the output of `SilkModel.encode`.
 
     Attributes:
-        audio_codes: int64 [B, 19, F]. Frames after the end of a row contain the codes of silence.
-        audio_codes_mask: bool [B, F], True for the frames of a row and False for padding.
-        n_samples: int64 [B], number of samples of each row.
+        audio_codes: codes, int64 [B, 19, F]. After the end of a row, they are the codes of silence.
+        audio_codes_mask: bool [B, F]. True for the frames of a row, False for padding.
+        n_samples: number of samples in each row, int64 [B].
     """
 
     audio_codes: Tensor | None = None
@@ -50,7 +50,11 @@ class SilkEncoderOutput(ModelOutput):
 
 @dataclass
 class SilkDecoderOutput(ModelOutput):
-    """Hold the output of `SilkModel.decode`: audio_values float32 [B, 1, T], zero after the end of a row."""
+    """Hold the output of `SilkModel.decode`.
+
+    Attributes:
+        audio_values: samples, float32 [B, 1, T], which are 0 after the end of a row.
+    """
 
     audio_values: Tensor | None = None
 
@@ -86,7 +90,7 @@ class SilkModel(PreTrainedModel):
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        """Initialize weights as for training, and constants, which are not in a file of weights."""
+        """Initialize weights as for training, and constants, which weights files do not contain."""
         if isinstance(module, LogMel):
             fresh = LogMel()
             module.basis.copy_(fresh.basis)
@@ -133,11 +137,12 @@ class SilkModel(PreTrainedModel):
 
         Args:
             audio_codes: int64 [B, 19, F].
-            n_samples: number of samples, for each row or for all rows. By default, it is taken from `padding_mask`.
+            n_samples: number of samples, either one for all rows or one per row. By default, `padding_mask` determines
+                it.
             padding_mask: [B, T], as for `encode`. Without `n_samples` and `padding_mask`, all frames are returned.
 
         Raises:
-            TokensError: the codes have a wrong shape or type, or are out of range.
+            TokensError: the codes have the wrong shape or type, or are out of range.
             ArgumentError: n_samples does not match the number of frames.
         """
         self._check_dtype()
@@ -165,7 +170,7 @@ class SilkModel(PreTrainedModel):
 
         Args:
             input_values, padding_mask: see `encode`.
-            audio_codes: codes to decode, int64 [B, 19, F]. With them, the audio is not encoded.
+            audio_codes: codes to decode, int64 [B, 19, F]. If they are given, the audio is not encoded.
         """
         if audio_codes is None:
             found = self.encode(input_values, padding_mask)
@@ -194,7 +199,7 @@ class SilkModel(PreTrainedModel):
         """Convert Tokens in any grouping to a batch that `decode` accepts.
 
         Raises:
-            TokensError: the tokens are from another codec or from other weights.
+            TokensError: the tokens come from another codec or from other weights.
         """
         for tokens in many:
             if tokens.codec != self.config.codec:
@@ -209,7 +214,7 @@ class SilkModel(PreTrainedModel):
         return SilkEncoderOutput(*(part.to(self.device) for part in (codes, mask, n_samples)))
 
     def _waves(self, input_values: Tensor, padding_mask: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Return the samples with silence as padding, float32 [B, T], and the length of each row [B].
+        """Return the samples, float32 [B, T], with silence as padding, and the length of each row, int64 [B].
 
         Raises:
             ArgumentError: as for `encode`.
@@ -228,7 +233,7 @@ class SilkModel(PreTrainedModel):
         expected = torch.arange(length, device=mask.device) < n_samples[:, None]
         if mask.shape != expected.shape or not torch.equal(mask, expected) or n_samples.min() < 1:
             raise ArgumentError(
-                "padding_mask must have the shape [batch, samples] and, in each row, at least one 1, followed by zeros."
+                "padding_mask must have the shape [batch, samples]. A row must have at least one 1, and no 1 after a 0."
             )
         return input_values.float() * mask, n_samples
 
@@ -247,7 +252,7 @@ def codes_to_levels(codes: Tensor, codebook_sizes: Sequence[int]) -> Tensor:
     """Convert codes int64 [B, 19, F] to levels int64 [B, F, 128].
 
     Raises:
-        TokensError: the codes have a wrong shape or type, or are out of range.
+        TokensError: the codes have the wrong shape or type, or are out of range.
     """
     if codes.ndim != 3 or codes.shape[1] != len(codebook_sizes) or codes.is_floating_point() or not codes.numel():
         got = f"{codes.dtype} {list(codes.shape)}"
@@ -255,7 +260,8 @@ def codes_to_levels(codes: Tensor, codebook_sizes: Sequence[int]) -> Tensor:
     sizes = torch.tensor(codebook_sizes, device=codes.device)[:, None]
     if bool(((codes < 0) | (codes >= sizes)).any()):
         raise TokensError(
-            f"audio_codes must be in 0..{codebook_sizes[0] - 1}, or 0..{codebook_sizes[-1] - 1} in the last codebook."
+            f"audio_codes must be in 0..{codebook_sizes[0] - 1}. In the last codebook, they must be in"
+            f" 0..{codebook_sizes[-1] - 1}."
         )
     shifts = 3 * torch.arange(DIMS_PER_TOKEN, device=codes.device)
     return ((codes.transpose(1, 2)[..., None] >> shifts) & 7).flatten(2)[..., :LATENT_WIDTH]

@@ -1,4 +1,4 @@
-"""Define SilkTokenizer, which converts text of audio tokens, '<|silk/2:3:17|>...', to ids and back.
+"""Define SilkTokenizer, which converts audio tokens in text form, '<|silk/2:3:17|>...', to ids and back.
 
 The tokenizer computes ids without a lookup table, like `silkcodec.lm.Flat`: id = number of special ids + offset of the
 codebook + code. The tokenizer of a text model can use the same strings:
@@ -23,16 +23,16 @@ BOS, EOS, PAD = "<|silk:bos|>", "<|silk:eos|>", "<|silk:pad|>"
 
 
 class SilkTokenizer(PreTrainedTokenizer):
-    """Convert Silk's tokens to ids, with a given number of dimensions per token and with bos, eos and pad.
+    """Convert Silk tokens in text form to ids and back, with ids for bos, eos and pad.
 
     Args:
-        dims_per_token: 1..4; see `Tokens.regroup`. 2 gives 4,096 strings and 64 tokens per frame. 4 gives 131,072
-            strings and 32 tokens per frame. Silk's default of 7 is not possible, because `transformers` lists the whole
-            vocabulary when a token is added.
-        codec: codec id of the tokens from `to_tokens`, e.g. "silk@0a1b2c3d4e5f".
+        dims_per_token: number of FSQ dimensions per token, 1 to 4; see `Tokens.regroup`. With 2, there are 4,096 token
+            strings, and a frame has 64 tokens. With 4, there are 131,072 strings, and a frame has 32 tokens. Silk's
+            default of 7 is not supported, because `transformers` lists the whole vocabulary when a token is added.
+        codec: codec id of the tokens that `to_tokens` returns, e.g. "silk@0a1b2c3d4e5f".
 
     Raises:
-        ArgumentError: `dims_per_token` is not in 1..4.
+        ArgumentError: `dims_per_token` is not between 1 and 4.
     """
 
     model_input_names = ["input_ids", "attention_mask"]  # noqa: RUF012 - as in transformers
@@ -40,7 +40,9 @@ class SilkTokenizer(PreTrainedTokenizer):
     def __init__(self, dims_per_token: int = 2, codec: str = "silk", **kwargs: Any) -> None:
         sizes = codebook_sizes(dims_per_token)
         if dims_per_token > MAX_DIMS:
-            raise ArgumentError(f"dims_per_token must be 1..{MAX_DIMS} for a tokenizer; got {dims_per_token}.")
+            raise ArgumentError(
+                f"dims_per_token must be between 1 and {MAX_DIMS} for a tokenizer; got {dims_per_token}."
+            )
         rates = (SILK_FRAME_RATE,) * len(sizes)
         order = tuple(range(len(sizes)))
         self.layout = Layout(codec, SILK_SAMPLE_RATE, rates, sizes, order, SILK_FRAME_RATE * len(sizes))
@@ -59,7 +61,7 @@ class SilkTokenizer(PreTrainedTokenizer):
         return self.flat.size
 
     def get_vocab(self) -> dict[str, int]:
-        """Return the id of every string. Each call builds a new dictionary."""
+        """Return a new dictionary with the id of every token string."""
         every = enumerate([*self._specials, *strings(self.layout)])
         return {token: i for i, token in every} | self._added_tokens_encoder
 
@@ -72,15 +74,16 @@ class SilkTokenizer(PreTrainedTokenizer):
         return ids
 
     def to_tokens(self, ids_or_text: list[int] | str, n_samples: int | None = None, *, cut: bool = False) -> Tokens:
-        """Convert ids or text to Tokens in Silk's default groups, which every Silk decoder accepts.
+        """Convert ids or text to Tokens in Silk's default grouping, which every Silk decoder accepts.
 
         Args:
-            ids_or_text: a list of ids, or a text.
-            n_samples: number of audio samples. The default is the number in the text, or the length of all frames.
+            ids_or_text: list of ids, or text.
+            n_samples: number of audio samples. The default is the number in the text or, if there is none, the length
+                of all frames.
             cut: drop an incomplete last frame instead of raising an error.
 
         Raises:
-            TokensError: the input does not consist of the whole frames of one recording.
+            TokensError: the input does not consist of whole frames of one recording.
         """
         if isinstance(ids_or_text, str):
             found = from_text(ids_or_text, self.layout, cut=cut)
@@ -120,7 +123,8 @@ class SilkTokenizer(PreTrainedTokenizer):
         k, code = int(match[2]), int(match[3])
         if k >= len(sizes) or code >= sizes[k]:
             raise TokensError(
-                f"The token '{token}' must have a codebook in 0..{len(sizes) - 1} and a code below its size."
+                f"The codebook in '{token}' must be in 0..{len(sizes) - 1}, and the code must be below the size of that"
+                " codebook."
             )
         return self._first[k] + code
 
@@ -137,5 +141,5 @@ class SilkTokenizer(PreTrainedTokenizer):
         return "".join(tokens)
 
     def save_vocabulary(self, save_directory: str, filename_prefix: str | None = None) -> tuple[str, ...]:
-        """Return no file names, because `dims_per_token` in tokenizer_config.json defines the vocabulary."""
+        """Write nothing, because `dims_per_token` in tokenizer_config.json defines the vocabulary."""
         return ()

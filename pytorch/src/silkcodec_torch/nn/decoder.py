@@ -12,8 +12,8 @@ extends 480 samples into the next frame, as far as the look-ahead of the encoder
     column 39                                     [---- 720 ----]
 
 If the config enables ``noise``, the head also predicts the magnitude of a noise spectrum, one value every 200 Hz, and
-adds complex noise of that magnitude. Fricatives are noise, and without this option the network predicts their smooth
-mean. The noise comes from a fixed table, indexed by the position of the column in the stream, so decoding is
+adds complex noise of that magnitude. Fricatives are noise-like. Without this option, the network predicts their smooth
+mean spectrum. The noise comes from a fixed table, indexed by the position of the column in the stream, so decoding is
 deterministic. (Harmonic-plus-noise synthesis: Serra and Smith, 1990, https://doi.org/10.2307/3680788.)
 """
 
@@ -52,12 +52,12 @@ class InverseSTFTHead(nn.Module):
         self.state_shape = (OVERLAP - 1, WINDOW)
 
     def forward(self, x: Tensor, state: Tensor, position: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return the samples float32 [B, T * 240] for column features, and the next state.
+        """Return the samples, float32 [B, T * 240], for column features, and the next state.
 
         Args:
             x: column features, [B, T, C].
             state: the windowed frames of the last two columns, [B, 2, 720].
-            position: index of the first column in its stream modulo 7,919, float32 [B, 1]. It is only read if the head
+            position: index of the first column in its stream modulo 7,919, float32 [B, 1]. It is used only if the head
                 adds noise.
         """
         log_magnitude, phase = self.project(x).float().chunk(2, dim=-1)  # [B, T, 361] each
@@ -94,7 +94,7 @@ class InverseSTFTHead(nn.Module):
 def noise_table() -> Tensor:
     """Return complex normal noise of unit power, float32 [7919, 2], rounded to float16 as in exported weights.
 
-    The noise comes from `RandomState` because NumPy guarantees that its stream never changes.
+    `RandomState` generates the noise, because NumPy guarantees that its random numbers never change.
     """
     noise = np.random.RandomState(24_000).standard_normal((NOISE_LENGTH, 2)) / np.sqrt(2)
     return torch.from_numpy(noise.astype(np.float16).astype(np.float32))
@@ -117,7 +117,7 @@ class Decoder(nn.Module):
         self.head = InverseSTFTHead(config.conv_width, config.noise)
 
     def state_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Return the shape of every streaming state by name, without the batch dimension.
+        """Return the shapes of the streaming states, keyed by name, without the batch dimension.
 
         In a new stream, all states are zeros.
         """
@@ -127,7 +127,7 @@ class Decoder(nn.Module):
         return shapes | ({"state_position": (1,)} if self.head.noise is not None else {})
 
     def forward(self, latent: Tensor, states: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """Return the samples float32 [B, F * 9600] for a latent, and the next states.
+        """Return the samples, float32 [B, F * 9600], for a latent, and the next states.
 
         Args:
             latent: float32 [B, F, 128] in [-1, 1].

@@ -1,4 +1,4 @@
-"""Define two families of discriminators, which return scores and also feature maps for feature matching.
+"""Define two families of discriminators. They return scores, and feature maps for feature matching.
 
 Multi-period discriminators (Kong et al., HiFi-GAN, 2020, https://arxiv.org/abs/2010.05646) fold the waveform at prime
 periods. Multi-band complex STFT discriminators (Kumar et al., DAC, 2023, https://arxiv.org/abs/2306.06546) process the
@@ -68,7 +68,7 @@ class STFTDiscriminator(nn.Module):
 
     @staticmethod
     def stack(n_bins: int, width: int) -> nn.ModuleList:
-        """Return five convolutions over [columns, bins]. The middle three halve the bins if there are at least 10.
+        """Return five convolutions over [columns, bins]. The middle three halve 10 or more bins.
 
         The limit avoids a bug: in bfloat16 on processors with AMX, PyTorch 2.13 returns NaN for maps that are narrower
         than the kernel.
@@ -125,7 +125,7 @@ def discriminator_loss(real: list[Output], fake: list[Output]) -> Tensor:
 
 
 def adversarial_losses(real: list[Output], fake: list[Output]) -> dict[str, Tensor]:
-    """Return the generator's losses: ``adversarial`` (hinge) and ``features`` (relative L1 of the feature maps)."""
+    """Return the generator's losses: ``adversarial`` (hinge) and ``features`` (relative L1 distance)."""
     scores = torch.stack([-f.float().mean() for f, _ in fake]).mean()
     distances = [
         functional.l1_loss(f.float(), r.detach().float()) / r.detach().float().abs().mean().clamp(min=1e-4)

@@ -38,7 +38,7 @@ class Encoder(nn.Module):
         self.fold = nn.Linear(config.width * STEPS, LATENT_WIDTH)
 
     def state_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Return the shape of every streaming state by name, without the batch dimension.
+        """Return the shapes of the streaming states, keyed by name, without the batch dimension.
 
         In a new stream, all states are zeros except `state_wave`; see `log_mel`.
         """

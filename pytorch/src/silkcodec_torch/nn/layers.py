@@ -72,7 +72,7 @@ def frame_windows(x: Tensor, past_frames: int) -> Tensor:
     """Return the attention window of each frame: the `past_frames` (P) frames before it, and the frame itself.
 
     Args:
-        x: steps of P past frames and F frames, [B, (P + F) * 10, D].
+        x: steps of P past and F new frames, [B, (P + F) * 10, D].
 
     Returns:
         The windows, [B, F, (P + 1) * 10, D].
@@ -145,7 +145,7 @@ class Transformer(nn.Module):
 
     @property
     def state_shapes(self) -> list[tuple[int, ...]]:
-        """Return the shape of each layer's streaming state, without the batch dimension."""
+        """Return the shapes of the layers' streaming states, without the batch dimension."""
         return [layer.state_shape for layer in self.layers]
 
     def forward(self, x: Tensor, states: list[Tensor]) -> tuple[Tensor, list[Tensor]]:

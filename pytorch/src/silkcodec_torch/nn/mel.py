@@ -61,6 +61,6 @@ class LogMel(nn.Module):
     def forward(self, seen: Tensor) -> Tensor:
         """Return the log-mel spectrogram [B, T / 240, 128] of samples float32 [B, 784 + T].
 
-        The first sample is 304 samples before the first column.
+        The first sample lies 304 samples before the start of the first column.
         """
         return log_mel(seen, self.basis, self.filters)

@@ -46,8 +46,8 @@ class SilkNetwork(nn.Module):
 
         Args:
             wave: float32 [B, F * 9600 + 480]: F whole frames, and the look-ahead of the last one.
-            positions: start position of each draw of the decoder's noise, float32 [N, B]. The default is one draw
-                that starts at position 0.
+            positions: start positions of N draws of the decoder's noise, float32 [N, B]. The default is one draw that
+                starts at position 0.
         """
         quantized = self._quantized(wave)
         states = fresh_states(self.decoder.state_shapes(), len(wave), wave.device)
@@ -62,7 +62,7 @@ class SilkNetwork(nn.Module):
 
     @torch.inference_mode()
     def encode(self, wave: Tensor) -> Tensor:
-        """Return the codes int64 [B, ceil(T / 9600), K] for waveforms float32 [B, T] of any length.
+        """Return the codes, int64 [B, ceil(T / 9600), K], for waveforms of any length, float32 [B, T].
 
         For FSQ, the codes are the 128 levels of each frame.
         """
@@ -71,13 +71,13 @@ class SilkNetwork(nn.Module):
 
     @torch.inference_mode()
     def decode(self, codes: Tensor, n_samples: int) -> Tensor:
-        """Return the waveforms float32 [B, n_samples] for codes int64 [B, F, K]."""
+        """Return the waveforms, float32 [B, n_samples], for codes, int64 [B, F, K]."""
         states = fresh_states(self.decoder.state_shapes(), len(codes), codes.device)
         wave, _ = self.decoder(self.quantizer.decode(codes), states)
         return wave[:, :n_samples]
 
     def _quantized(self, wave: Tensor) -> Quantized:
-        """Return the F quantized frames for samples float32 [B, F * 9600 + 480] at the start of a stream."""
+        """Return the F quantized frames for samples at the start of a stream, float32 [B, F * 9600 + 480]."""
         states = fresh_states(self.encoder.state_shapes(), len(wave), wave.device)
         states[0][:, HISTORY:] = wave[:, :LOOKAHEAD]
         with torch.autocast(wave.device.type, enabled=False):

@@ -29,8 +29,8 @@ class FSQ(nn.Module):
     """Round every dimension to one of `n_levels` values, with a straight-through gradient per dimension.
 
     All computation is in float32, regardless of autocast. The 8 mantissa bits of bfloat16 are too few to distinguish
-    neighboring codes near a rounding boundary. The implicit codebook is not stored. It would have 8^7 = 2,097,152 rows
-    per group.
+    neighboring codes near a rounding boundary. The implicit codebook is not stored. For groups of 7 dimensions with 8
+    levels, it would have 8^7 = 2,097,152 rows.
 
     Args:
         n_levels: levels per dimension, at least 2.
@@ -59,7 +59,7 @@ class FSQ(nn.Module):
         """Quantize an unbounded latent [..., D].
 
         Returns:
-            The latent in [-1, 1], the levels in 0..n_levels-1, and a loss of zero.
+            The quantized latent in [-1, 1], the levels in 0..n_levels-1, and a loss of zero.
         """
         with torch.autocast(latent.device.type, enabled=False):
             bounded = self.bound(latent)
@@ -69,5 +69,5 @@ class FSQ(nn.Module):
             return Quantized(straight_through / self.half_width, levels, latent.new_zeros((), dtype=torch.float32))
 
     def decode(self, levels: Tensor) -> Tensor:
-        """Return the decoder's input float32 [..., D] for integer levels [..., D] in 0..n_levels-1."""
+        """Return the decoder's input, float32 [..., D], for integer levels [..., D] in 0..n_levels-1."""
         return (levels.float() - self.half_width) / self.half_width

@@ -73,7 +73,7 @@ class MultiScaleRVQ(nn.Module):
             return Quantized(straight_through.flatten(-2), torch.cat(codes, dim=-1), loss / len(self.codebooks))
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Return the latent float32 [..., D] for codes [..., sum of vectors / stride]."""
+        """Return the latent, float32 [..., D], for codes [..., sum of vectors / stride]."""
         parts = [
             codebook(chosen).repeat_interleave(stride, dim=-2)
             for codebook, chosen, stride in zip(

@@ -26,7 +26,8 @@ class RVQ(nn.Module):
         entries: size of each codebook.
         commitment: weight of the commitment loss between each residual and its nearest entry.
         dropout: probability that a training batch uses only the first n codebooks, with n uniform in 1..codebooks.
-            After training, the chain can then be truncated (quantizer dropout, section III-C of the paper).
+            Training with dropout allows you to truncate the chain later (quantizer dropout, SoundStream, section
+            III-C).
     """
 
     def __init__(
@@ -71,7 +72,7 @@ class RVQ(nn.Module):
             return Quantized(straight_through.flatten(-2), torch.stack(codes, dim=-1).flatten(-2), loss / n_used)
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Return the latent float32 [..., D] for codes [..., vectors * codebooks], where -1 skips a codebook."""
+        """Return the latent, float32 [..., D], for codes [..., vectors * codebooks], where -1 skips a codebook."""
         chains = codes.unflatten(-1, (self.vectors, -1)).unbind(-1)
         parts = [
             codebook(chosen.clamp(min=0)) * (chosen >= 0)[..., None]

@@ -1,8 +1,8 @@
 # Neural Discrete Representation Learning (van den Oord et al., 2017), https://arxiv.org/abs/1711.00937
 """Implement vector quantization: replace each vector by the nearest entry of a learned codebook.
 
-The codebook is initialized with k-means centers of the first batch, and updated by exponential moving averages
-(appendix A.1 of the paper). Rarely chosen entries are replaced by vectors of the current batch (SoundStream,
+The codebook is initialized with the k-means centers of the first batch, and updated by exponential moving averages (van
+den Oord et al., 2017, appendix A.1). Rarely chosen entries are replaced by vectors of the current batch (SoundStream,
 https://arxiv.org/abs/2107.03312, section III-C).
 """
 
@@ -27,7 +27,8 @@ class Codebook(nn.Module):
         dim: length of an entry.
         decay: decay of the moving averages per training batch.
         reset_below: threshold for replacing an entry with a vector of the batch, as a fraction of the average number of
-            vectors per entry. Entries with a smaller moving average of assigned vectors are replaced. 0 disables this.
+            vectors per entry. Entries with a smaller moving average of assigned vectors are replaced. 0 disables
+            replacement.
         kmeans_steps: number of Lloyd iterations on the first batch.
     """
 
@@ -45,14 +46,14 @@ class Codebook(nn.Module):
         self.register_buffer("ready", torch.tensor(False))  # whether k-means has run
 
     def nearest(self, vectors: Tensor) -> Tensor:
-        """Return the codes int64 [...] of the entries nearest to vectors [..., dim], by Euclidean distance."""
+        """Return the codes, int64 [...], of the entries nearest to vectors [..., dim], by Euclidean distance."""
         flat = vectors.reshape(-1, vectors.shape[-1])
         # |v - e|^2 = |v|^2 - 2 v.e + |e|^2, and |v|^2 is the same for all entries, so it can be omitted.
         scores = flat @ self.entries.T - 0.5 * self.entries.square().sum(dim=1)
         return scores.argmax(dim=1).view(vectors.shape[:-1])
 
     def forward(self, codes: Tensor) -> Tensor:
-        """Return the entries float32 [..., dim] for codes [...]."""
+        """Return the entries, float32 [..., dim], for codes [...]."""
         return functional.embedding(codes, self.entries)
 
     @torch.compiler.disable
@@ -60,7 +61,7 @@ class Codebook(nn.Module):
     def begin(self, vectors: Tensor) -> None:
         """Initialize the entries by k-means on the first batch, vectors [..., dim]. Later calls do nothing.
 
-        If there are fewer vectors than entries, the entries are repeated vectors with added noise.
+        If there are fewer vectors than entries, vectors are repeated with added noise.
         """
         if bool(self.ready):
             return
@@ -114,7 +115,8 @@ class VQ(nn.Module):
         latent_width: values per frame.
         vectors: number of vectors per frame; must divide `latent_width`.
         entries: size of the codebook.
-        commitment: weight of the commitment loss between each vector and its nearest entry (beta in the paper).
+        commitment: weight of the commitment loss between each vector and its nearest entry (beta in van den Oord et
+            al., 2017).
     """
 
     def __init__(self, latent_width: int = 128, vectors: int = 32, entries: int = 4096, commitment: float = 0.25):
@@ -139,7 +141,7 @@ class VQ(nn.Module):
             return Quantized(straight_through.flatten(-2), codes, loss)
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Return the latent float32 [..., D] for codes [..., vectors]."""
+        """Return the latent, float32 [..., D], for codes [..., vectors]."""
         return self.codebook(codes).flatten(-2)
 
 

@@ -16,7 +16,7 @@ def keep_freed_pages() -> bool:
 
     A training step on a CPU allocates and frees hundreds of megabytes of activations. By default, glibc gets these
     large blocks from the kernel and returns them as soon as they are freed. Every step then uses new pages, and
-    clearing them takes half of the time of the step.
+    clearing them takes half of the step's time.
 
     The function does nothing on other systems (musl, macOS, Windows) or if the environment sets MALLOC_... variables.
     """

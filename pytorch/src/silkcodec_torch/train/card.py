@@ -27,7 +27,7 @@ def model_card(config: TrainConfig, progress: dict[str, Any], written: dict, res
         out: folder of the exported weights.
 
     Raises:
-        ArgumentError: `results` is for other weights.
+        ArgumentError: `results` was measured with other weights.
     """
     megabytes = sum((out / written[part]["file"]).stat().st_size for part in ("encoder", "decoder")) / 1e6
     stages = ", ".join(f"{stage.name} ({_length(stage)})" for stage in config.stage)
@@ -77,11 +77,11 @@ def losses(config: TrainConfig) -> str:
 
 
 def starts(config: TrainConfig) -> Iterator[tuple[Path, TrainConfig | None]]:
-    """Yield the folders that a run started from: its own `init`, then the `init` of that run, and so on.
+    """Yield the folders whose weights a run started from: first its own `init`, then that run's `init`, and so on.
 
     Yields:
-        The folder, and the config of the run in it. The config is None if the folder contains exported weights or is no
-        longer available. This folder is the last.
+        Each folder, and the config of the run in it. The config is None if the folder contains exported weights or is
+        no longer available. Such a folder is the last one yielded.
     """
     current: TrainConfig | None = config
     seen: set[str] = set()
@@ -96,7 +96,7 @@ def starts(config: TrainConfig) -> Iterator[tuple[Path, TrainConfig | None]]:
 
 
 def start_lines(config: TrainConfig) -> list[str]:
-    """Return the weights and runs that the run started from, as far as their folders are available."""
+    """Return a line that names the weights and runs that a run started from, as far as their folders are available."""
     chain = []
     for folder, earlier in starts(config):
         try:
@@ -119,7 +119,7 @@ def start_lines(config: TrainConfig) -> list[str]:
 
 
 def finish_lines(config: TrainConfig) -> list[str]:
-    """Return the adjustments of the averaged weights after the last stage."""
+    """Return lines that describe the adjustments of the averaged weights after the last stage."""
     lines = []
     if share := config.finish.blend_share:
         lines.append(
@@ -133,7 +133,7 @@ def finish_lines(config: TrainConfig) -> list[str]:
 
 
 def optimistic_metric_lines(config: TrainConfig) -> list[str]:
-    """Return the metrics that are optimistic because a training loss optimizes them directly."""
+    """Return lines that name the metrics that are optimistic because a training loss optimizes them directly."""
     used = {name for stage in config.stage for name, weight in stage.losses.items() if weight}
     close = {"loudness": "PESQ", "envelope": "STOI and ESTOI"}
     lines = [
@@ -145,7 +145,7 @@ def optimistic_metric_lines(config: TrainConfig) -> list[str]:
 
 
 def recognizer_lines(config: TrainConfig) -> list[str]:
-    """Return the recognizer whose features a training loss used, if there is one."""
+    """Return lines that name the recognizer whose features a training loss used, if any."""
     if not any(stage.losses.get("recognizer") for stage in config.stage):
         return []
     layers = ", ".join(map(str, config.recognizer.layers)) or "every second layer"
@@ -156,7 +156,7 @@ def recognizer_lines(config: TrainConfig) -> list[str]:
 
 
 def data_lines(config: TrainConfig) -> list[str]:
-    """Return a table of the training data by source, if the index has the columns for it."""
+    """Return lines that describe the training data, as a table by source if the index has the required columns."""
     if not config.data.index:
         return [f"{100 - config.data.valid_percent:g} % of the files in one folder."]
     try:
@@ -183,7 +183,7 @@ def data_lines(config: TrainConfig) -> list[str]:
 
 
 def starting_data_lines(config: TrainConfig) -> list[str]:
-    """Return the training data of the weights that the run started from, as listed in their model card."""
+    """Return lines that list the training data of the weights that a run started from, copied from their model card."""
     card = ""
     for folder, _ in starts(config):
         try:
@@ -198,10 +198,10 @@ def starting_data_lines(config: TrainConfig) -> list[str]:
 
 
 def quality_lines(results: dict | None, weights_hash: str) -> list[str]:
-    """Return a table of mean scores.
+    """Return lines with a table of mean scores.
 
     Raises:
-        ArgumentError: `results` is for other weights.
+        ArgumentError: `results` was measured with other weights.
     """
     if results is None:
         return ["Not measured yet. Run `silk compare` to measure it."]

@@ -19,10 +19,10 @@ from silkcodec.errors import OutputError, WeightsError
 
 
 def save(file: Path, groups: dict[str, dict[str, Tensor]], progress: dict[str, Any]) -> None:
-    """Write named groups of tensors and a JSON-serializable `progress`, atomically.
+    """Atomically write named groups of tensors and a JSON-serializable `progress`.
 
     Raises:
-        OutputError: the folder cannot be written, or the disk is full. An earlier checkpoint does not change.
+        OutputError: the folder cannot be written, or the disk is full. An existing checkpoint is not changed.
     """
     tensors = {f"{group}/{name}": t.detach().contiguous() for group, ts in groups.items() for name, t in ts.items()}
     part = file.with_suffix(".part")
@@ -58,7 +58,7 @@ def fill(module: nn.Module, groups: dict[str, dict[str, Tensor]], group: str, fi
     """Load a module's weights from one group of a checkpoint.
 
     Raises:
-        WeightsError: the group is missing, or is for a network with other sizes.
+        WeightsError: the group is missing, or its tensors do not match the sizes of the module.
     """
     try:
         module.load_state_dict(groups[group])
@@ -83,7 +83,7 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tenso
     """Restore the state from `optimizer_tensors`, without changing the hyperparameters of the optimizer.
 
     Raises:
-        WeightsError: the state is for other parameters, for example for those of another optimizer.
+        WeightsError: the state does not match the optimizer's parameters.
     """
     shapes = dict(enumerate(p.shape for group in optimizer.param_groups for p in group["params"]))
     state: dict[int, dict[str, Tensor]] = {}

@@ -44,7 +44,7 @@ class DataConfig:
     valid_value: str = "valid"  # value of this column for validation files; all other rows are for training
     exclude: str = ""  # optional table of evaluation clips; its column `held_out` states what both splits omit
     bandwidth_column: str = ""  # column of `index` with the bandwidth of each file in Hz
-    min_bandwidth_hz: float = 0.0  # minimum for training files; lower ones teach the decoder to omit high frequencies
+    min_bandwidth_hz: float = 0.0  # minimum for training files; lower values teach the decoder to omit high frequencies
     valid_percent: float = 5.0  # percentage of files held out by a hash of their name, if there is no index
     cache: str = ""  # folder for decoded audio (24 kHz, int16, 173 MB per hour); default: <run>/../cache
     crop_frames: int = 10  # length of a crop in frames of 400 ms
@@ -82,7 +82,7 @@ class AdversaryConfig:
     learning_rate: float = 2e-4
     every_steps: int = 1  # codec steps per discriminator step
     ramp_steps: int = 0  # steps at the start of a stage in which the weight of `adversarial` rises from 0
-    crop_s: float = 0.0  # duration of the random segment of each crop that they process; 0: the whole crop
+    crop_s: float = 0.0  # duration of the random segment of each crop to process; 0: the whole crop
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ class FinishConfig:
 
 @dataclass(frozen=True)
 class LogConfig:
-    """Configure how often a run saves, validates and reports."""
+    """Configure how often a run saves checkpoints, validates the model and reports its progress."""
 
     checkpoint_minutes: float = 3.0
     validate_steps: int = 500
@@ -152,7 +152,7 @@ def load_config(path: str | Path, overrides: typing.Sequence[str] = ()) -> Train
 
     Args:
         path: a TOML file, or the name of a packaged config.
-        overrides: replaced values, as ``key.path=value`` with values in TOML.
+        overrides: values that replace those in the file, as ``key.path=value`` with values in TOML syntax.
 
     Raises:
         ArgumentError: the file does not exist or is not TOML, a key is unknown, or a value is invalid.
@@ -238,7 +238,10 @@ def _merge(base: dict[str, Any], delta: dict[str, Any]) -> dict[str, Any]:
 
 
 def _apply(tree: dict[str, Any], override: str) -> None:
-    """Apply an override such as ``stage.0.steps=2000`` or ``data.folder=speech``. Text that is not TOML is a string."""
+    """Apply an override such as ``stage.0.steps=2000`` or ``data.folder=speech``.
+
+    A value that is not valid TOML is used as a string.
+    """
     name, equals, text = override.partition("=")
     if not equals:
         raise ArgumentError(f"An override must have the form KEY=VALUE; got {override!r}.")
@@ -299,7 +302,7 @@ def _value(hint: Any, value: Any, where: str) -> Any:
 
 
 def _check(config: TrainConfig) -> None:
-    """Check that all values are in their ranges.
+    """Check that all values are within their allowed ranges.
 
     Raises:
         ArgumentError: a value is invalid.
@@ -309,11 +312,11 @@ def _check(config: TrainConfig) -> None:
     sizes = [f for f in dataclasses.fields(model) if f.type == "int"]
     for size in sizes:
         _must(getattr(model, size.name) >= 1, f"model.{size.name} must be at least 1", getattr(model, size.name))
-    _must(model.width % (2 * model.heads) == 0, "model.width must be an even number times model.heads", model.width)
+    _must(model.width % (2 * model.heads) == 0, "model.width must be a multiple of 2 * model.heads", model.width)
     _must(model.quantizer in QUANTIZERS, f"model.quantizer must be one of {', '.join(QUANTIZERS)}", model.quantizer)
     _must(model.mel_std > 0, "model.mel_std must be above 0", model.mel_std)
     for name in ("bandwidth_share", "noise_share"):
-        _must(0 <= getattr(data, name) <= 1, f"data.{name} must be 0..1", getattr(data, name))
+        _must(0 <= getattr(data, name) <= 1, f"data.{name} must be between 0 and 1", getattr(data, name))
     _must(0 < data.valid_percent < 100, "data.valid_percent must be between 0 and 100", data.valid_percent)
     _must(data.crop_frames >= 1, "data.crop_frames must be at least 1", data.crop_frames)
     _must(data.gain_db >= 0, "data.gain_db must be at least 0", data.gain_db)
@@ -331,11 +334,11 @@ def _check(config: TrainConfig) -> None:
     _must(config.adversary.crop_s == 0 or 0.1 <= config.adversary.crop_s <= crop_s, rule, config.adversary.crop_s)
     _must(config.recognizer.crops >= 1, "recognizer.crops must be at least 1", config.recognizer.crops)
     if any(stage.losses.get("recognizer") for stage in config.stage):
-        rule = "recognizer.weights must be a folder of Whisper weights, because a stage uses the loss recognizer"
+        rule = "recognizer.weights must be a folder of Whisper weights, because a stage uses the recognizer loss"
         _must(bool(config.recognizer.weights), rule, config.recognizer.weights)
         _must(
             data.crop_frames <= 75,
-            "data.crop_frames must be at most 75 (30 s) with the loss recognizer",
+            "data.crop_frames must be at most 75 (30 s) if a stage uses the recognizer loss",
             data.crop_frames,
         )
     share = config.finish.blend_share
@@ -353,7 +356,7 @@ def _check(config: TrainConfig) -> None:
         length = {"steps": stage.steps, "minutes": stage.minutes}
         rule = f"stage.{i} must set either steps to at least 1 or minutes to more than 0"
         _must(min(length.values()) == 0 < max(length.values()), rule, length)
-        _must(0 <= stage.decay_share <= 1, f"stage.{i}.decay_share must be 0..1", stage.decay_share)
+        _must(0 <= stage.decay_share <= 1, f"stage.{i}.decay_share must be between 0 and 1", stage.decay_share)
         unknown = [name for name in stage.losses if name not in LOSSES]
         _must(not unknown, f"stage.{i}.losses can contain only {', '.join(LOSSES)}", unknown)
         _must(any(stage.losses.values()), f"stage.{i}.losses must have at least one weight other than 0", stage.losses)

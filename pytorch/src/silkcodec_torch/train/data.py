@@ -47,11 +47,11 @@ class PackedClip:
 
 
 def split_files(config: DataConfig) -> dict[str, list[str]]:
-    """Return the relative paths of the files in 'train' and 'valid', split by the index or else by a hash.
+    """Return the relative paths of the 'train' and 'valid' files, split by the index or, without one, by a hash.
 
     Raises:
-        ArgumentError: the folder does not exist or has no audio, the index has no such column, or `exclude` is set
-            without an index.
+        ArgumentError: the folder does not exist or has no audio, the index or one of its columns is missing, or
+            `exclude` is set without an index.
     """
     folder = Path(config.folder)
     if config.exclude and not config.index:
@@ -80,7 +80,7 @@ def index_rows(config: DataConfig) -> dict[str, list[dict[str, str]]]:
     """Return the rows of the index for 'train' and for 'valid'.
 
     Raises:
-        ArgumentError: the index does not exist, has a missing column, or has a bandwidth that is not a number.
+        ArgumentError: the index or one of its columns is missing, or a bandwidth is not a number.
     """
     columns = ("path", config.split_column, *([config.bandwidth_column] if config.min_bandwidth_hz else []))
     rows = read_index(Path(config.folder) / config.index, columns)
@@ -103,7 +103,7 @@ def without_held_out(rows: list[dict[str, str]], file: str) -> list[dict[str, st
             the "clip" itself, or "nothing".
 
     Raises:
-        ArgumentError: the table or a column is missing, or held_out has another value.
+        ArgumentError: the table or a column is missing, or a value of held_out is invalid.
     """
     kept_back: dict[str, set[tuple[str, ...]]] = {name: set() for name in HELD_OUT}
     for clip in read_index(Path(file), ("path", "source", "language", "speaker", "held_out")):
@@ -134,7 +134,7 @@ def _hertz(row: dict[str, str], config: DataConfig) -> float:
 
 
 def read_index(file: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
-    """Return the rows of a manifest. Rows do not contain empty cells.
+    """Return the rows of a manifest, without empty cells.
 
     Raises:
         ArgumentError: the file or one of the columns does not exist.
@@ -181,7 +181,7 @@ def pack(config: DataConfig, split: str, cache: Path, say: Callable[[str], None]
     Unreadable files are reported through `say` and skipped. If decoding is interrupted, only a .part file remains.
 
     Args:
-        config: source of the speech.
+        config: the [data] section of the config.
         split: "train" or "valid".
         cache: folder for the decoded audio.
         say: function that is called with each line of progress.
@@ -209,7 +209,7 @@ def pack(config: DataConfig, split: str, cache: Path, say: Callable[[str], None]
 
 
 def _packed(data: Path, table: Path, folder: Path, names: list[str]) -> list[PackedClip] | None:
-    """Return the clips of the cache, or None if it is not up to date with these files.
+    """Return the cached clips, or None if the cache is not up to date with these files.
 
     The cache is not up to date if the size of a file or the newest modification time has changed.
     """
@@ -265,7 +265,7 @@ def _samples(file: Path) -> NDArray[np.int16] | AudioError:
 
 
 def _sizes(folder: Path, names: list[str]) -> tuple[list[int], int]:
-    """Return the size of each file in bytes (-1 if missing), and the newest modification time in ns."""
+    """Return two values: the size of each file in bytes (-1 if missing), and the newest modification time in ns."""
     found = [(folder / name).stat() if (folder / name).exists() else None for name in names]
     return [-1 if f is None else f.st_size for f in found], max((f.st_mtime_ns for f in found if f), default=0)
 
@@ -282,7 +282,7 @@ def _place(folder: Path) -> str:
 def crops(source: Pack, config: DataConfig, n_crops: int, seed: int, step: int) -> Tensor:
     """Return the batch of augmented crops for a step, float32 [n_crops, crop_frames * 9600 + 480].
 
-    The probability of a file is proportional to its length. Files shorter than a crop are zero-padded.
+    The probability of choosing a file is proportional to its length. Files shorter than a crop are zero-padded.
     """
     rng = np.random.default_rng((seed, step))
     n_samples = config.crop_frames * FRAME + LOOKAHEAD
@@ -296,7 +296,10 @@ def crops(source: Pack, config: DataConfig, n_crops: int, seed: int, step: int) 
 
 
 def augment(wave: NDArray[np.float32], config: DataConfig, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Apply a random gain, and sometimes a low-pass filter or faint noise. The result is both input and target."""
+    """Apply a random gain, and sometimes a low-pass filter or faint noise.
+
+    The result is both the input and the target of the network.
+    """
     if rng.random() < config.bandwidth_share:
         spectrum = np.fft.rfft(wave)
         hz = np.fft.rfftfreq(len(wave), 1 / SAMPLE_RATE)
@@ -331,5 +334,5 @@ class Batches:
         return self.coming.pop(step).result()
 
     def close(self) -> None:
-        """Stop the threads. Batches that are not yet started are canceled."""
+        """Stop the threads, and cancel batches whose preparation has not started yet."""
         self.pool.shutdown(cancel_futures=True)

@@ -65,12 +65,12 @@ def export(
         run: folder of a run, with config.toml and checkpoint.safetensors.
         out: output folder, created if necessary.
         results: results of `silk compare` for the model card, if available.
-        same_encoder: folder of exported weights with the same encoder. The export accepts their tokens, and all tokens
-            that they accept.
+        same_encoder: folder of exported weights whose encoder is identical to that of the run. The export can decode
+            the tokens of these weights, and all tokens that these weights can decode.
 
     Raises:
-        ArgumentError: the model does not use FSQ, `same_encoder` has another encoder, or `results` was measured with
-            other weights.
+        ArgumentError: the model does not use FSQ, the encoder in `same_encoder` is not identical to that of the run, or
+            `results` was measured with other weights.
         WeightsError: the run does not exist, or the exported graph does not match the network. `out` is not changed.
         OutputError: `out` cannot be written.
     """
@@ -117,22 +117,24 @@ def write_folder(
 
 
 def decoded_ids(model: SilkNetwork, folder: Path) -> list[str]:
-    """Return the codec ids whose tokens the model can decode: that of the weights in `folder`, and those in its config.
+    """Return the codec id of the weights in `folder`, and the codec ids that their config lists as decodable.
+
+    The model can decode tokens with these ids, because its encoder is identical to that of the weights.
 
     Raises:
-        ArgumentError: the encoders differ.
+        ArgumentError: the encoders are not identical.
         WeightsError: the graphs in `folder` are missing or damaged.
     """
     config = WeightsConfig.read(folder)
     found = graph_weights(folder, config.encoder)
     for name, parameter in model.encoder.named_parameters(prefix="encoder"):
         if name not in found or not torch.equal(found[name], parameter):
-            raise ArgumentError(f"The encoder in '{folder}' must equal that of the run; the weights '{name}' differ.")
+            raise ArgumentError(f"The encoder in '{folder}' must be identical to that of the run; '{name}' differs.")
     return [f"{config.name}@{config.weights_hash}", *config.decodes]
 
 
 def sizes(config: ModelConfig) -> dict[str, int | float]:
-    """Return the sizes that are needed to rebuild the network. The quantizer of an export is always FSQ."""
+    """Return the sizes that are needed to rebuild the network. The quantizer of an exported model is always FSQ."""
     return {name: value for name, value in asdict(config).items() if name != "quantizer"}
 
 
@@ -167,7 +169,7 @@ class EncoderGraph(nn.Module):
         self.register_buffer("mel_basis", windowed_dft())
 
     def forward(self, wave: Tensor, states: list[Tensor]) -> list[Tensor]:
-        """Return the mel [B, F * 40, 128], the latent and levels [B, F, 128], and the next states.
+        """Return the mel spectrogram [B, F * 40, 128], the latent and the levels [B, F, 128] each, and the next states.
 
         Args:
             wave: samples, [B, F * 9600].
@@ -221,7 +223,7 @@ def inverse_weights() -> np.ndarray:
 
 
 def to_onnx(graph: EncoderGraph | DecoderGraph) -> bytes:
-    """Return the graph as bytes of an ONNX file with float16 weights, for any batch size and number of frames."""
+    """Return the bytes of an ONNX file with the graph and float16 weights, for any batch size and number of frames."""
     batch, frames = 2, 3
     states = fresh_states(graph.shapes, batch, torch.device("cpu"))
     batch_dim, frame_dim = torch.export.Dim("batch"), torch.export.Dim("frames", max=4096)
@@ -257,7 +259,7 @@ def to_onnx(graph: EncoderGraph | DecoderGraph) -> bytes:
 
 
 def compute_tables(model: onnx.ModelProto) -> None:
-    """Replace the stored Fourier bases and mel filters by nodes that compute the same bits.
+    """Replace the stored Fourier bases and mel filters with nodes that compute bit-identical values.
 
     The runtime folds these nodes into constants.
     """
@@ -294,8 +296,8 @@ def basis_nodes(name: str) -> Nodes:
 def filter_nodes(name: str) -> Nodes:
     """Return nodes that compute the mel filters [513, 128] from a sparse form.
 
-    The sparse form has the index of each bin's first triangle, and the heights of this triangle and the next one.
-    A triangle ends where its neighbors peak, so each bin lies in at most two of the 128 triangles.
+    The sparse form consists of the index of each bin's first triangle, and the heights of this triangle and the next
+    one. A triangle ends where its neighbors peak, so each bin lies in at most two of the 128 triangles.
     """
     filters = filterbank()
     first = np.minimum((filters != 0).argmax(axis=1), N_MELS - 2)
@@ -341,7 +343,7 @@ class Nodes:
 
 
 def name_weights(model: onnx.ModelProto, parameters: dict[str, Tensor]) -> None:
-    """Rename the weights in the graph to the names of their parameters, with ``.T`` if they are transposed.
+    """Rename the weights in the graph to the names of their parameters, followed by ``.T`` if they are transposed.
 
     With these names, exports can be compared, and `load_weights` can load a network from an export.
     """
@@ -383,10 +385,10 @@ def store_half(model: onnx.ModelProto) -> None:
 
 
 def write_golden(model: SilkNetwork, out: Path) -> None:
-    """Write a synthetic waveform, its levels and its decoded waveform, for tests in any language.
+    """Write golden.npz: a synthetic waveform, its levels and the decoded waveform, for tests in any language.
 
-    A synthetic waveform needs no license. It is the first of `TRIES` waveforms whose latent values are all far from
-    rounding boundaries, so that machines with different rounding return the same levels.
+    A synthetic waveform needs no license. The function tries up to `TRIES` waveforms, until all latent values are far
+    from rounding boundaries. Machines with different rounding then return the same levels.
     """
     graph, clearances = EncoderGraph(model), {}
     for seed in range(TRIES):
@@ -400,7 +402,7 @@ def write_golden(model: SilkNetwork, out: Path) -> None:
 
 
 def golden_wave(seed: int) -> np.ndarray:
-    """Return a synthetic waveform of 2.13 s, float32 [51120]: voiced syllables with gliding pitch, hiss, faint noise.
+    """Return a synthetic waveform of 2.13 s, float32 [51120]: voiced syllables, hiss and faint noise.
 
     Without the faint noise, bands above the voice would contain only rounding errors, which differ between machines.
     """
@@ -417,7 +419,7 @@ def golden_wave(seed: int) -> np.ndarray:
 
 @torch.inference_mode()
 def clearance(graph: EncoderGraph, wave: np.ndarray) -> float:
-    """Return the smallest distance of a latent value to a rounding boundary, in levels, 0..0.5."""
+    """Return the smallest distance between a latent value and a rounding boundary, 0..0.5 levels."""
     padded = torch.from_numpy(np.pad(wave, (0, -len(wave) % FRAME + LOOKAHEAD)))[None]
     states = fresh_states(graph.shapes, 1, torch.device("cpu"))
     states[0][:, HISTORY:] = padded[:, :LOOKAHEAD]
@@ -449,7 +451,7 @@ def load_weights(model: SilkNetwork, folder: Path) -> None:
     """Load the weights of an exported folder into a network, to continue training from them.
 
     Raises:
-        WeightsError: the graphs in the folder are missing, damaged, or for a network with other sizes.
+        WeightsError: the graphs in the folder are missing or damaged, or do not match the sizes of the network.
     """
     parameters = dict(model.named_parameters())
     config = WeightsConfig.read(folder)
@@ -470,7 +472,7 @@ def load_weights(model: SilkNetwork, folder: Path) -> None:
 
 
 def graph_weights(folder: Path, graph: GraphConfig) -> dict[str, Tensor]:
-    """Return the float32 weights of an exported graph by parameter name.
+    """Return the float32 weights of an exported graph, keyed by parameter name.
 
     Raises:
         WeightsError: the graph is missing or damaged.

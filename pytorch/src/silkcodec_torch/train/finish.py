@@ -1,6 +1,6 @@
 """Adjust the averaged weights after the last stage of a run: blend them with other weights, and equalize the output.
 
-Neither needs training. docs/training.md describes the effect.
+Neither adjustment needs training. docs/training.md describes the effect.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ POWER_FLOOR = 1e-9
 
 
 def weights_of(source: Path) -> dict[str, Tensor]:
-    """Return the parameters of exported weights or the averaged parameters of a run, by name.
+    """Return the parameters of exported weights or the averaged parameters of a run, keyed by name.
 
     Raises:
         WeightsError: the folder contains neither exported weights nor a run, or its files are damaged.
@@ -47,15 +47,15 @@ def blend(model: SilkNetwork, other: dict[str, Tensor], share: float) -> None:
     """Move the parameters of a model toward other weights, in place.
 
     After fine-tuning with new losses, a network keeps more of its earlier accuracy if its weights are averaged with
-    those from before (Wortsman et al., 2022, https://arxiv.org/abs/2109.01903).
+    those from before fine-tuning (Wortsman et al., 2022, https://arxiv.org/abs/2109.01903).
 
     Args:
         model: network to change.
-        other: parameters of a network with the same sizes, by name. Those of the noise can be missing.
-        share: share of `other`, at least 0 and below 1.
+        other: parameters of a network of the same size, keyed by name. The noise parameters can be missing.
+        share: share of `other` in the average, at least 0 and below 1.
 
     Raises:
-        WeightsError: `other` is for a network with other sizes.
+        WeightsError: the parameters in `other` do not match the sizes of `model`.
     """
     for name, parameter in model.named_parameters():
         if name.startswith("decoder.head.noise.") and name not in other:
@@ -70,9 +70,9 @@ def blend(model: SilkNetwork, other: dict[str, Tensor], share: float) -> None:
 
 @torch.no_grad()
 def equalize(model: SilkNetwork, recordings: Sequence[np.ndarray]) -> Tensor:
-    """Raise the output at each frequency to its level in recordings, by changing a model in place.
+    """Change a model in place, so that its output is as loud as the recordings at each frequency.
 
-    Spectral losses are smallest if sounds that are hard to predict are too quiet. The gains are smoothed along
+    Training with spectral losses makes sounds that are hard to predict too quiet. The gains are smoothed along
     frequency, limited to 0..6 dB, and added to the biases of the decoder's head.
 
     Args:

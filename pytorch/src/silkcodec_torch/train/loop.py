@@ -2,12 +2,12 @@
 
     <run>/config.toml              the complete config, saved at the start
     <run>/checkpoint.safetensors   everything needed to resume, written every few minutes
-    <run>/stable.safetensors       the same, saved before the learning rate decays in a stage
+    <run>/stable.safetensors       the same content, saved before the learning rate decays in a stage
     <run>/history.jsonl            one line per validation: scores, and mean training losses since the last line
     <run>/tensorboard/             logs for TensorBoard
     <run>/audio/                   decoded validation clips
 
-To use several GPUs, run ``torchrun --nproc-per-node 8 -m silkcodec.cli train CONFIG -o RUN``. Each process computes its
+To use several GPUs, run ``torchrun --nproc-per-node 8 -m silkcodec.cli train CONFIG -o RUN``. Each process handles its
 share of the batch (PyTorch DDP).
 """
 
@@ -69,7 +69,7 @@ def train(config_path: str | Path, run: str | Path, overrides: list[str] | None 
 
 
 class Trainer:
-    """Run the training of a model, and hold its moving average, the optimizers and the progress."""
+    """Train a model, and hold its moving average, the optimizers and the progress."""
 
     def __init__(self, config: TrainConfig, run: Path):
         self.config, self.folder = config, run
@@ -204,8 +204,8 @@ class Trainer:
     def _start_from(self, source: Path) -> None:
         """Load the network from exported weights, from a run (averaged weights) or from a checkpoint (raw weights).
 
-        The optimizer state is loaded too if the other run used the same optimizers. The discriminators are loaded if
-        they have the same sizes.
+        The optimizer state is also loaded if both runs use the same optimizers. The discriminators are loaded if both
+        runs use the same sizes for them.
         """
         is_checkpoint = source.suffix == ".safetensors"  # its optimizer state belongs to the raw weights
         if (file := source if is_checkpoint else source / "checkpoint.safetensors").exists():
@@ -292,7 +292,7 @@ class Trainer:
                     self._validate()
 
     def _finish(self) -> None:
-        """Adjust the averaged weights as `config.finish` states, and save them."""
+        """Adjust the averaged weights as `config.finish` specifies, and save them."""
         config = self.config.finish
         if config.blend_share or config.equalize_clips:
             self.validated_step = -1  # The weights change, so validate them again.
@@ -428,14 +428,14 @@ class Trainer:
             )
 
     def _positions(self, batch: int) -> Tensor | None:
-        """Return the start positions of two draws of the decoder's noise, float32 [2, B]; None without noise."""
+        """Return the start positions of two draws of the decoder's noise, float32 [2, B], or None without noise."""
         if not self.config.model.noise:
             return None
         rng = np.random.default_rng((self.config.seed, self.step, self.rank, 2))
         return torch.from_numpy(rng.integers(NOISE_LENGTH, size=(2, batch)).astype(np.float32)).to(self.device)
 
     def _compare(self, target: Tensor, wave: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss of the discriminators, and the codec's losses, for originals and decoded audio.
+        """Return the loss of the discriminators and the codec's adversarial losses for originals and decoded audio.
 
         Both use the same scores and feature maps, so the originals are processed only once per step.
         """
@@ -446,7 +446,7 @@ class Trainer:
         return discriminator_loss(real, fake), adversarial_losses(real, fake)
 
     def _discriminator_gradients(self, loss: Tensor, keep: bool) -> list[Tensor] | None:
-        """Return the gradients of the discriminators; None in steps without an update. `keep` retains the graph."""
+        """Return the discriminators' gradients, or None in steps without an update. `keep` retains the graph."""
         if self.step % self.config.adversary.every_steps:
             return None
         assert self.discriminators is not None
@@ -476,7 +476,10 @@ class Trainer:
 
     @torch.no_grad()
     def _average(self) -> None:
-        """Update the moving average. If training starts from random weights, its decay grows from 0.1."""
+        """Update the moving average of the weights.
+
+        If training starts from random weights, the decay of the average grows from 0.1.
+        """
         decay = self.config.optim.ema_decay
         if not self.config.init:
             decay = min(decay, (1 + self.step) / (10 + self.step))
@@ -498,9 +501,9 @@ def _same_shapes(module: nn.Module, tensors: dict[str, Tensor] | None) -> bool:
 def at_one_level(target: Tensor, wave: Tensor) -> tuple[Tensor, Tensor]:
     """Scale originals and decoded audio, float32 [B, T], so that each original has a root mean square of 1.
 
-    An original and its decoded audio get the same gain, at most 60 dB. Most recordings have a level near 0.05, at which
-    the first layers of the discriminators hardly respond. With this scaling, the scores of originals and decoded audio
-    are four times as far apart after 150 steps (docs/training.md).
+    An original and its decoded audio get the same gain, at most 60 dB. Most recordings have a root mean square near
+    0.05, at which the first layers of the discriminators hardly respond. With this scaling, the scores of originals and
+    decoded audio are four times as far apart after 150 steps (docs/training.md).
     """
     gain = target.square().mean(dim=1, keepdim=True).sqrt().clamp(min=1e-3).reciprocal()
     return target * gain, wave * gain
@@ -509,11 +512,11 @@ def at_one_level(target: Tensor, wave: Tensor) -> tuple[Tensor, Tensor]:
 def learning_rate(peak: float, warmup_steps: int, stage: StageConfig, step: int, done: float) -> float:
     """Return the learning rate of a warmup-stable-decay schedule (Hu et al., MiniCPM, 2024).
 
-    It rises during warm-up, stays constant, and falls linearly to zero in the last `decay_share` of the stage. In the
-    constant part, a run can be extended.
+    It rises during warm-up, stays constant, and falls linearly to zero in the last `decay_share` of the stage. A run
+    can be extended while the learning rate is constant.
 
     Args:
-        peak: learning rate of the constant part, before the scale of the stage.
+        peak: learning rate of the constant part, without the factor `learning_rate_scale` of the stage.
         warmup_steps: number of steps of the warm-up.
         stage: current stage.
         step: step of the stage, counted from 0.

@@ -47,7 +47,7 @@ class SpectralLoss(nn.Module):
             self.register_buffer(f"filters_{window}", filters, persistent=False)
 
     def forward(self, wave: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """Return all losses as scalars by name, for decoded audio [N * B, T] and originals [B, T]."""
+        """Return all losses as scalars, keyed by name, for decoded audio [N * B, T] and originals [B, T]."""
         losses = {name: wave.new_zeros(()) for name in ("mel", "convergence", "magnitude")}
         n_draws = len(wave) // len(target)
         together = torch.cat([wave, target])  # one batched transform, which is faster than two
@@ -99,7 +99,7 @@ def power_spectrum(wave: Tensor, window: Tensor, overlap: int = 4) -> Tensor:
 class LoudnessLoss(nn.Module):
     """Compute the loudness difference in critical bands, as in the perceptual model of PESQ.
 
-    This is the model of ITU-T P.862 without its alignments, used as a loss (Martin-Donas et al., PMSQE, 2018,
+    This is the model of ITU-T P.862 without its alignment steps, used as a loss (Martin-Donas et al., PMSQE, 2018,
     https://doi.org/10.1109/LSP.2018.2871419). Closed forms replace the tables of the standard: power in 48 bands up to
     8 kHz on Traunmueller's Bark scale, the hearing threshold of Terhardt (1979), and Zwicker's loudness with exponent
     0.23. Differences smaller than a quarter of the loudness are masked. Added energy is penalized more than missing

@@ -33,7 +33,7 @@ class Means:
 
 
 class Progress:
-    """Print and record progress, with training losses averaged since the last line and since the last validation."""
+    """Print and record progress, with training losses averaged since the last line and the last validation."""
 
     def __init__(self, folder: Path, config: TrainConfig, quiet: bool = False):
         self.folder, self.config, self.quiet = folder, config, quiet
@@ -105,7 +105,7 @@ class Progress:
             stage: current stage.
             step: step of the run, counted from 1.
             done: completed share of the stage, including this step, 0..1.
-            values: losses of the step by name.
+            values: losses of the step, keyed by name.
             elapsed_s: duration of the step.
             audio_s: duration of the audio in the batch.
         """

@@ -1,7 +1,7 @@
 """Compute the distance between a speech recognizer's hidden features for decoded audio and for its original.
 
-At low bit rates, intelligibility degrades first. Spectral losses do not measure it, because a wrong consonant changes
-them no more than a breath does. The features of a frozen recognizer do. Prior art:
+At low bit rates, intelligibility degrades first. Spectral losses do not measure intelligibility, because a wrong
+consonant changes them no more than a breath does. The features of a frozen recognizer do measure it. Prior art:
 
 - L1 distance between hidden layers of WavLM (Parker et al., Stable Codec, 2024, https://arxiv.org/abs/2411.19842).
 - Reconstructed self-supervised representations as the main loss of a streaming codec (Lee et al., JHCodec, 2026,
@@ -25,18 +25,19 @@ SILENT = 1e-3  # crops with a lower peak (-60 dBFS) are ignored
 
 
 class RecognizerLoss(nn.Module):
-    """Compute the distance between decoded audio and its original in the features of a frozen Whisper.
+    """Compute the distance between decoded audio and its original in the features of a frozen Whisper encoder.
 
     The loss is the mean absolute difference of the features. It is 0 for equal audio and about 1 for unrelated speech.
     In each layer, every channel is divided by the standard deviation of the original's features over the batch, because
     a few channels of a transformer are a hundred times as large as the others.
 
     Args:
-        encoder: frozen encoder. It computes in the type of its weights. The spectrogram and the distance are float32.
+        encoder: frozen encoder, which computes in the type of its weights. The spectrogram and the distance are
+            computed in float32.
         layers: layers to compare, counted from 1. By default, every second layer up to the last.
 
     Raises:
-        ArgumentError: the encoder does not have one of the layers.
+        ArgumentError: one of the layers does not exist in the encoder.
     """
 
     def __init__(self, encoder: WhisperEncoder, layers: tuple[int, ...] = ()):
@@ -49,7 +50,7 @@ class RecognizerLoss(nn.Module):
         self.register_buffer("filters", mel_filters(encoder.n_mels, SAMPLE_RATE), persistent=False)
 
     def features(self, wave: Tensor) -> list[Tensor]:
-        """Return the features float32 [B, T / 480, D] of each compared layer for waveforms float32 [B, T] at 24 kHz."""
+        """Return the features of each compared layer, float32 [B, T / 480, D], for 24 kHz waveforms, float32 [B, T]."""
         mel = log_mel(wave, self.filters, SAMPLE_RATE)
         hidden = self.encoder(mel.to(self.encoder.position.dtype))
         return [hidden[layer - 1].float() for layer in self.layers]

@@ -21,7 +21,7 @@ MIN_FRAMES = 100  # With fewer frames, dimensions that rarely change would be re
 def stuck_dimensions(model: SilkNetwork, waves: Sequence[np.ndarray]) -> list[int]:
     """Return the dimensions that have the same level in every frame of the given clips, float32 [T] each.
 
-    The list is empty for other quantizers than FSQ and for less than 40 s of speech, which is too short to decide.
+    The list is empty for quantizers other than FSQ, and for less than 40 s of speech, which is too short to decide.
     """
     return _stuck(_encoded(model, waves)) if isinstance(model.quantizer, FSQ) else []
 
@@ -55,7 +55,7 @@ def reset(model: SilkNetwork, waves: Sequence[np.ndarray]) -> list[int]:
 
 
 def _encoded(model: SilkNetwork, waves: Sequence[np.ndarray]) -> Tensor:
-    """Return the codes int64 [F, D] for all frames of the given clips."""
+    """Return the codes of all frames of the given clips, int64 [F, D]."""
     device = next(model.parameters()).device
     return torch.cat([model.encode(torch.from_numpy(wave)[None].to(device))[0] for wave in waves])
 

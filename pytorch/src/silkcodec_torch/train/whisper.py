@@ -31,7 +31,7 @@ MAX_S = 30.0  # duration that Whisper's position embeddings cover
 
 
 def mel_filters(n_mels: int, sample_rate: int) -> Tensor:
-    """Return the mel filters float32 [bins up to 8 kHz, n_mels] for windows of 25 ms, whose bins are 40 Hz apart.
+    """Return the mel filters, float32 [bins up to 8 kHz, n_mels], for windows of 25 ms, whose bins are 40 Hz apart.
 
     The filters are Slaney's triangles with an area of 1.
     """
@@ -43,11 +43,11 @@ def mel_filters(n_mels: int, sample_rate: int) -> Tensor:
 
 
 def log_mel(wave: Tensor, filters: Tensor, sample_rate: int) -> Tensor:
-    """Return Whisper's log-mel spectrogram [B, n_mels, T / hop] of waveforms float32 [B, T], differentiably.
+    """Return Whisper's log-mel spectrogram [B, n_mels, T / hop] of waveforms, float32 [B, T].
 
-    The values are base-10 logarithms over 8 decades, scaled to about -1..1. The audio is not resampled: windows of
-    25 ms have bins 40 Hz apart at any sample rate. The bins up to 8 kHz equal those of the same audio at 16 kHz, except
-    in the transition band of a resampler just below 8 kHz.
+    The computation is differentiable. The values are base-10 logarithms over 8 decades, scaled to about -1..1. The
+    audio is not resampled: windows of 25 ms have bins 40 Hz apart at any sample rate. The bins up to 8 kHz equal those
+    of the same audio at 16 kHz, except in the transition band of a resampler just below 8 kHz.
     """
     n_fft = sample_rate // 40
     window = torch.hann_window(n_fft, device=wave.device)
@@ -118,7 +118,7 @@ def load_encoder(folder: Path) -> WhisperEncoder:
     """Load the frozen encoder in float32 from a folder of Whisper weights.
 
     Raises:
-        WeightsError: the folder does not exist, has another format, is damaged, or is not a Whisper model.
+        WeightsError: the folder does not exist, has an unsupported format, is damaged, or is not a Whisper model.
     """
     if (folder / "model.safetensors").is_file():
         tensors, heads = _read_transformers(folder)
@@ -221,7 +221,7 @@ def _read_ctranslate2(file: Path) -> tuple[dict[str, Tensor], int]:
 
 
 def _variables(file: Path) -> dict[str, NDArray[np.float32]]:
-    """Return the variables of the encoder by name, as float32.
+    """Return the variables of the encoder, float32, keyed by name.
 
     The file starts with its version, the name of the model class, its revision, and the number of variables. Each
     variable has a name, dimensions, a type, a size in bytes, and data. Numbers are little-endian. A string is stored as
