@@ -23,7 +23,7 @@ Row = dict[str, Any]
 
 
 def measured() -> dict[str, dict[str, Any] | None]:
-    """Return the rates of each built-in codec and preset by name, or None for a preset that was not measured.
+    """Return the rates of each built-in codec and preset, keyed by name. Presets without a measurement have None.
 
     `tokens_per_second` and `bits_per_second` are nominal rates, i.e. relative to the duration of the frames.
     `counted_tokens_per_second` is the number of tokens for `counted_s` seconds of speech divided by `counted_s`. It
@@ -38,8 +38,8 @@ def rows(measured: Rates, registry: Mapping[str, str]) -> list[Row]:
     """Return one row per codec and preset.
 
     Args:
-        measured: rates by codec name, as returned by `measured`.
-        registry: "module:class" by codec, as returned by `silkcodec.codec.codecs`.
+        measured: rates keyed by codec name, as returned by `measured`.
+        registry: "module:class" strings keyed by codec, as returned by `silkcodec.codec.codecs`.
 
     Returns:
         Dictionaries with the keys "name", "module" and "needs", and the measured rates if there are any. "needs" is the
@@ -109,7 +109,7 @@ def codebooks(sizes: Sequence[int]) -> str:
 
 
 def cells(row: Row) -> dict[str, str]:
-    """Return the cells of a table row by column heading."""
+    """Return the cells of a table row, keyed by column heading."""
     known = "tokens_per_second" in row
     return {
         "codec": row["name"],

@@ -100,12 +100,12 @@ class PacketCodec:
         """Return the waveform for tokens, float32 [n_samples], without the codec's delay.
 
         Args:
-            tokens: result of `encode`, or bare codes int [K, F] with one row per codebook, like `Tokens.codes`.
-            n_samples: length of the waveform, only for bare codes; None: the length of all packets.
-            n_codebooks: K, only for bare codes. It must be the number of symbols in a packet.
+            tokens: result of `encode`, or bare integer codes [K, F] with one row per codebook, like `Tokens.codes`.
+            n_samples: length of the waveform in samples, only for bare codes. None means the length of all packets.
+            n_codebooks: number of codebooks (K), only for bare codes. It must be the number of symbols in a packet.
 
         Raises:
-            TokensError: the tokens are from another codec or preset, or their bits are not valid packets.
+            TokensError: the tokens come from another codec or preset, or their bits are not valid packets.
         """
         tokens = as_tokens(self, tokens, n_samples, n_codebooks)
         self._check_tokens(tokens)
@@ -162,7 +162,7 @@ class MissingLibraryError(MissingExtraError):
 
 
 def symbol_bits(packet_bits: int) -> int:
-    """Return the largest width of at most 8 bits that divides a packet, e.g. 8 for whole bytes and 7 for 28 bits."""
+    """Return the largest width of at most 8 bits that divides the packet size, e.g. 7 for 28 bits."""
     return next(width for width in range(8, 0, -1) if packet_bits % width == 0)
 
 
@@ -178,7 +178,7 @@ def packets_to_codes(packets: list[bytes], packet_bits: int) -> Codes:
 
 
 def codes_to_packets(codes: Codes, packet_bits: int) -> list[bytes]:
-    """Return packets from symbols. This is the inverse of `packets_to_codes`.
+    """Convert symbols to packets. This is the inverse of `packets_to_codes`.
 
     Each packet has ceil(packet_bits / 8) bytes and is padded with zero bits.
     """

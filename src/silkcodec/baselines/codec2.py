@@ -1,8 +1,8 @@
 """Provide Codec2, David Rowe's open vocoder with 700 to 3,200 bit/s, through `pycodec2`.
 
 Codec2 encodes speech at 8 kHz, so frequencies above 4 kHz are lost. The tokens are the bits of a frame, split into
-symbols of equal width with one codebook each. Symbols have 8 bits if a frame has whole bytes (3200, 2400, 1600, 1400,
-1200), 7 bits in mode 700C (28 bits per frame), and 4 bits in mode 1300 (52 bits per frame). `bits_per_second` is
+symbols of equal width with one codebook each. Symbols have 8 bits if a frame consists of whole bytes (3200, 2400, 1600,
+1400, 1200), 7 bits in mode 700C (28 bits per frame), and 4 bits in mode 1300 (52 bits per frame). `bits_per_second` is
 therefore the exact rate of the mode.
 
 libcodec2 advances in steps of 10 ms. The analysis window of 40 ms is centered 10 ms before the start of a step, and the
@@ -54,7 +54,7 @@ class Codec2(classical.PacketCodec):
     """Encode and decode with Codec2 in one of its modes.
 
     Args:
-        preset: mode, one of `PRESETS`; None: "1200".
+        preset: mode, one of `PRESETS`. None means "1200".
 
     Raises:
         ArgumentError: the preset is unknown.

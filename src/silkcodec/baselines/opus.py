@@ -30,7 +30,7 @@ class Opus(classical.PacketCodec):
     """Encode and decode with Opus at a constant bit rate.
 
     Args:
-        preset: bit rate, one of `PRESETS`; None: "6k".
+        preset: bit rate, one of `PRESETS`. None means "6k".
 
     Raises:
         ArgumentError: the preset is unknown.

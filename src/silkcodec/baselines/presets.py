@@ -12,7 +12,7 @@ def choose(codec: str, preset: str | None, presets: Sequence[str], default: str)
 
     Args:
         codec: name of the codec, for error messages.
-        preset: given preset; None: the default.
+        preset: given preset. None means the default.
         presets: presets of the codec.
         default: default preset.
 

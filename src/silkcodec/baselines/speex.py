@@ -1,10 +1,10 @@
 """Provide Speex (Valin, 2002; RFC 5574) through the system's libspeex and `ctypes`.
 
 There is no maintained Python package for Speex, so this module calls its C interface (speex.h, speex_bits.h), which has
-not changed since version 1.2beta in 2006. Narrowband has 8 kHz and wideband ("-wb") 16 kHz. Both have packets of 20 ms,
-a **constant** bit rate and complexity 10. The tokens are the bits of a packet, split into symbols of equal width with
-one codebook each. At the lowest two rates, packets have 43 and 79 bits. These are prime numbers, so symbols have one
-bit.
+not changed since version 1.2beta in 2006. The sample rate is 8 kHz for narrowband and 16 kHz for wideband ("-wb"). Both
+have packets of 20 ms, a **constant** bit rate and complexity 10. The tokens are the bits of a packet, split into
+symbols of equal width with one codebook each. At the lowest two rates, packets have 43 and 79 bits. These are prime
+numbers, so each symbol has one bit.
 
 libspeex reports the delays of its encoder and decoder. Their sum is 10 ms for narrowband and 13.9 ms for wideband.
 """
@@ -86,7 +86,7 @@ class Speex(classical.PacketCodec):
     """Encode and decode with Speex at a constant bit rate.
 
     Args:
-        preset: bit rate, one of `PRESETS`, e.g. "9.8k-wb" for wideband; None: "5.95k".
+        preset: bit rate, one of `PRESETS`, e.g. "9.8k-wb" for wideband. None means "5.95k".
 
     Raises:
         ArgumentError: the preset is unknown.

@@ -47,7 +47,7 @@ File = str | os.PathLike[str] | BinaryIO
 
 
 class DamageWarning(UserWarning):
-    """Warn that `read(file, recover=True)` read only the part of a file before its damage."""
+    """Warn that `read(file, recover=True)` returned only the part of a file before the damage."""
 
 
 @dataclass(frozen=True)
@@ -184,7 +184,7 @@ def read(file: File, *, recover: bool = False, start_s: float = 0.0, duration_s:
 
 
 def read_damaged(file: File, *, start_s: float = 0.0, duration_s: float | None = None) -> Recovered:
-    """Read the part of a file before its damage.
+    """Read the part of a file before the damage.
 
     A frame is returned only if its checksum and all checksums before it are correct.
 

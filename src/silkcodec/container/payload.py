@@ -13,9 +13,9 @@ model are integers:
   fast. Their distribution is added to the counts of each dimension with a weight of 48, which helps until a dimension
   has enough counts of its own.
 
-About a dozen rules were compared on quantized log-mel frames of speech, which stood in for a model's levels. Storing a
-table of counts in each chunk would cost more than it saves, because a table of 128 x 8 entries is nearly as large as 25
-frames.
+About a dozen update rules were compared on quantized log-mel frames of speech, which stood in for a model's levels.
+Storing a table of counts in each chunk would cost more than it saves, because a table of 128 x 8 entries is nearly as
+large as 25 frames.
 
 Decoding gives the same levels on every machine. `constriction` takes probabilities as floats and, with perfect=False,
 converts them to integers by floor(cumulative * (2**24 - 8) / total) + symbol. This module passes integers whose sum is

@@ -11,8 +11,8 @@ order. Example for SNAC, whose rates are 1 : 2 : 4:
 If no codebook has more than 4,096 codes, a token has one *head*, a softmax over all codes. Otherwise, all codebooks are
 factorized exactly, so their sizes must be powers of two. A code is written in base 8, least significant digit first,
 and every digit has a head of 8 codes. The last head can have 2, 4 or 8. For Silk, these digits are the FSQ levels. A
-codebook of 8^7 codes has seven heads of 8, and a frame has 128 heads. Each token is one step. A model predicts the
-heads of a token in parallel, or sequentially with a small module.
+codebook of 8^7 codes has seven heads of 8, and a frame has 128 heads. Each token is one step of a sequence. A model
+predicts the heads of a token in parallel, or sequentially with a small module.
 
 Letters: F frames, P tokens in a frame, H heads of a token. Unused heads have one code, 0, so they cost 0 bits.
 """
@@ -96,7 +96,7 @@ class Layout:
 
         Raises:
             TokensError: the rates are not whole multiples of the slowest rate, or the codebooks cannot be factorized.
-            ArgumentError: `dims_per_token` is out of range, or the codec is not Silk.
+            ArgumentError: `dims_per_token` is out of range, or is set for a codec other than Silk.
         """
         sizes, rates = tuple(codec.codebook_sizes), tuple(codec.frame_rates)
         if dims_per_token is not None:
@@ -138,19 +138,20 @@ class Layout:
 
     @property
     def raw_bits_per_frame(self) -> float:
-        """Return the number of bits in a frame without a model, which is the sum of log2 of the token sizes."""
+        """Return the number of bits in a frame if all codes are equally likely: the sum of log2 of the token sizes."""
         return float(np.log2(self.token_sizes).sum())
 
     @property
     def raw_bits_per_second(self) -> float:
-        """Return the bit rate of the tokens without a model in bit/s."""
+        """Return the bit rate of the tokens in bit/s if all codes are equally likely."""
         return self.frame_rate * float(np.log2(self.head_sizes).sum())
 
     def codes(self, tokens: Tokens) -> Codes:
         """Convert tokens to codes in time order, int64 [F, P].
 
         Raises:
-            TokensError: the tokens have another codec or grouping, or do not fill whole frames.
+            TokensError: the tokens come from a different codec or have a different grouping than this layout, or do not
+                fill whole frames.
         """
         if (tokens.codec, tokens.codebook_sizes) != (self.codec, self.codebook_sizes):
             raise TokensError(
@@ -180,7 +181,7 @@ class Layout:
         return split
 
     def join(self, frames: ArrayLike) -> Codes:
-        """Join digits [F, P, H] to codes int64 [F, P]. This is the inverse of `split`."""
+        """Join digits [F, P, H] into codes, int64 [F, P]. This is the inverse of `split`."""
         digits = self._checked(frames, "frames", self.head_sizes.shape, self.head_sizes)
         place_values = np.cumprod(np.pad(self.head_sizes, ((0, 0), (1, 0)), constant_values=1)[:, :-1], axis=1)
         joined: Codes = (digits * place_values).sum(axis=-1)
@@ -191,10 +192,11 @@ class Layout:
 
         Args:
             codes: codes in time order.
-            n_samples: length of the audio in samples; None: the length of all frames.
+            n_samples: length of the audio in samples. None means the length of all frames.
 
         Raises:
-            TokensError: the codes are out of range or have another shape, or `n_samples` does not fit the frames.
+            TokensError: the codes are out of range or have the wrong shape, or `n_samples` does not match the number of
+                frames.
         """
         array = self._checked(codes, "codes", (self.n_tokens,), self.token_sizes)
         of = np.array(self.codebook_of)
@@ -222,7 +224,7 @@ def heads(codebook_sizes: tuple[int, ...]) -> list[tuple[int, ...]]:
     """Return the head sizes for each codebook. Their product is the codebook's size.
 
     Raises:
-        TokensError: a codebook has more than 4,096 codes, and a codebook size is not a power of two.
+        TokensError: a codebook has more than 4,096 codes, and not all codebook sizes are powers of two.
 
     >>> heads((1000, 4096)), heads((8**7, 2**14, 64))
     ([(1000,), (4096,)], [(8, 8, 8, 8, 8, 8, 8), (8, 8, 8, 8, 4), (8, 8)])

@@ -34,7 +34,7 @@ Ids = NDArray[np.int64]
 
 
 class Flat:
-    """Convert tokens to a row of ids from one vocabulary, which can follow a text model's vocabulary.
+    """Convert tokens to a row of ids from one vocabulary, which can be placed after a text model's vocabulary.
 
         offset     +0   +1   +2   +3 ...                +3 + size of codebook 0 ...
         text ids   bos  eos  pad  codes of codebook 0   codes of codebook 1          ... size
@@ -66,12 +66,12 @@ class Flat:
         self._first = np.array(before, dtype=np.int64) + self.offset + len(SPECIALS)  # first ids, [P]
 
     def allowed(self, step: int) -> slice:
-        """Return the ids that are valid at a step. Step 0 is after the bos. Sample only from `logits[allowed]`."""
+        """Return the ids that are valid at a step. Step 0 follows the bos. Sample only from `logits[allowed]`."""
         p = step % self.layout.n_tokens
         return slice(int(self._first[p]), int(self._first[p] + self.layout.token_sizes[p]))
 
     def encode(self, tokens: Tokens, *, bos: bool = True, eos: bool = True) -> Ids:
-        """Convert tokens to ids int64 [bos + F * P + eos]. Raises TokensError if they have another layout."""
+        """Convert tokens to ids, int64 [bos + F * P + eos]. Raises TokensError if they do not match the layout."""
         ids = (self.layout.codes(tokens) + self._first).ravel()
         return _framed(ids, self.bos if bos else None, self.eos if eos else None)
 
@@ -79,8 +79,8 @@ class Flat:
         """Convert ids to Tokens. This is the inverse of `encode`.
 
         Args:
-            ids: int [S], with or without a bos, read up to the first eos or pad.
-            n_samples: length of the audio in samples; None: the length of all frames.
+            ids: integers [S], with or without a bos, which are read up to the first eos or pad.
+            n_samples: length of the audio in samples. None means the length of all frames.
             cut: drop an incomplete last frame, e.g. when a model has reached its maximum number of steps.
 
         Raises:
@@ -93,15 +93,15 @@ class Flat:
 
 
 class Factorised:
-    """Convert each token to one step with heads of at most 8 codes.
+    """Convert each token to one step with one head per digit.
 
     A token has a single head if no codebook has more than 4,096 codes. Silk has 19 steps per frame, each with seven FSQ
     levels. The last step of a frame has two levels and its other heads are always 0.
 
     Attributes:
         sizes: number of codes for each head, int64 [P, H]. Step s uses row s % P.
-        bos, eos, pad: special codes. They are equal in all heads, and follow the codes of the largest head.
-        head_size: number of codes including the special codes, for the size of an embedding. 11 for Silk.
+        bos, eos, pad: special codes. They are the same in all heads, and follow the codes of the largest head.
+        head_size: vocabulary size of the largest head, including the special codes. It is 11 for Silk.
     """
 
     def __init__(self, layout: Layout) -> None:
@@ -110,12 +110,12 @@ class Factorised:
         self.head_size = int(self.sizes.max()) + len(SPECIALS)
 
     def encode(self, tokens: Tokens, *, bos: bool = True, eos: bool = True) -> Ids:
-        """Convert tokens to steps int64 [bos + F * P + eos, H]. Raises TokensError if they have another layout."""
+        """Convert tokens to steps, int64 [bos + F * P + eos, H]. Raises TokensError if they do not match the layout."""
         steps = self.layout.frames(tokens).reshape(-1, self.sizes.shape[1])
         return _framed(steps, self.bos if bos else None, self.eos if eos else None)
 
     def decode(self, steps: ArrayLike, *, n_samples: int | None = None, cut: bool = False) -> Tokens:
-        """Convert steps int [S, H] to Tokens. For the arguments and errors, see `Flat.decode`.
+        """Convert integer steps [S, H] to Tokens. For the arguments and errors, see `Flat.decode`.
 
         If any head of a step has a special code, the other heads of the step are ignored.
         """
@@ -131,15 +131,15 @@ class Heads:
 
     Args:
         layout: layout of the tokens.
-        delays: delay of each of the P tokens in steps; None: no delay. The delay pattern of MusicGen
+        delays: delay of each of the P tokens in steps. None means no delay. The delay pattern of MusicGen
             (Copet et al., 2023, https://arxiv.org/abs/2306.05284) is `range(P)`.
         digits: split each token into its digits, as `Factorised` does. For Silk, steps then have the shape
             [S, 19, 7] instead of [S, 19].
 
     Attributes:
         sizes: number of codes for each head, int64 [P], or [P, H] with digits.
-        bos, eos, pad: special codes. They are equal in all heads, and follow the codes of the largest head.
-        head_size: number of codes including the special codes, for the size of an embedding.
+        bos, eos, pad: special codes. They are the same in all heads, and follow the codes of the largest head.
+        head_size: vocabulary size of the largest head, including the special codes.
     """
 
     def __init__(self, layout: Layout, *, delays: Sequence[int] | None = None, digits: bool = False) -> None:
@@ -150,17 +150,17 @@ class Heads:
         self.head_size = int(self.sizes.max()) + len(SPECIALS)
 
     def encode(self, tokens: Tokens, *, bos: bool = True, eos: bool = True) -> Ids:
-        """Convert tokens to steps int64 [bos + F + eos + largest delay, P], or [..., P, H] with digits.
+        """Convert tokens to steps, int64 [bos + F + eos + largest delay, P], or [..., P, H] with digits.
 
         Raises:
-            TokensError: the tokens have another layout.
+            TokensError: the tokens do not match the layout.
         """
         rows = self.layout.frames(tokens) if self.digits else self.layout.codes(tokens)
         framed = _framed(rows, self.bos if bos else None, self.eos if eos else None)
         return delay(framed, self.delays, before=self.bos, after=self.pad)
 
     def decode(self, steps: ArrayLike, *, n_samples: int | None = None) -> Tokens:
-        """Convert steps int [S, P] or [S, P, H] to Tokens. For the arguments and errors, see `Flat.decode`.
+        """Convert integer steps [S, P] or [S, P, H] to Tokens. For the arguments and errors, see `Flat.decode`.
 
         After the delays are undone, a recording ends at the first step with an eos or pad in any column.
         """
@@ -180,7 +180,7 @@ def delay(rows: ArrayLike, delays: Sequence[int] | None = None, *, before: int, 
 
     Args:
         rows: array [S, C, ...].
-        delays: delay of each column in steps; None: 0, 1, 2, ...
+        delays: delay of each column in steps. None means 0, 1, 2, ...
         before, after: values that fill the steps before and after a column.
 
     Raises:
@@ -213,7 +213,10 @@ def undelay(rows: ArrayLike, delays: Sequence[int] | None = None) -> Ids:
 
 
 def pad(sequences: Sequence[Ids], fill: int) -> tuple[Ids, NDArray[np.bool_]]:
-    """Pad sequences [S_i, ...] to one array [B, S, ...]. Return it and the mask of the real steps, bool [B, S]."""
+    """Pad sequences [S_i, ...] to one array [B, S, ...]. Return the array and a mask.
+
+    The mask, bool [B, S], is True for real steps and False for padding.
+    """
     lengths = np.array([len(sequence) for sequence in sequences])
     batch = np.full((len(sequences), lengths.max(), *sequences[0].shape[1:]), fill, dtype=np.int64)
     for row, sequence in zip(batch, sequences, strict=True):
@@ -222,7 +225,7 @@ def pad(sequences: Sequence[Ids], fill: int) -> tuple[Ids, NDArray[np.bool_]]:
 
 
 def _framed(rows: Ids, bos: int | None, eos: int | None) -> Ids:
-    """Add a row of bos before the rows and a row of eos after them, unless the code is None."""
+    """Add a row of bos codes before the rows and a row of eos codes after them. None adds no row."""
     special = [None if code is None else np.full((1, *rows.shape[1:]), code, dtype=np.int64) for code in (bos, eos)]
     return np.concatenate([part for part in (special[0], rows, special[1]) if part is not None])
 
@@ -244,7 +247,7 @@ def _whole(rows: Ids, n_tokens: int, cut: bool) -> Ids:
     n_rest = len(rows) % n_tokens
     if (n_rest and not cut) or n_rest == len(rows):
         raise TokensError(
-            f"A sequence must have whole frames of {n_tokens} tokens; got {len(rows)} tokens. "
+            f"A sequence must consist of whole frames of {n_tokens} tokens; got {len(rows)} tokens. "
             "Pass cut=True to drop an incomplete last frame."
         )
     return rows[: len(rows) - n_rest]

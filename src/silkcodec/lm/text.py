@@ -6,8 +6,9 @@
 With other groupings of Silk, the strings include the group size: '<|silk/4:31:4095|>'. The end string contains the
 number of samples in the recording. Without it, a recording has the length of all frames.
 
-If each of these strings is one token of the tokenizer, one token is one step. `strings` lists them. Silk's default
-groups have too many strings for a tokenizer. Groups of 2 dimensions have 4,096 strings, and groups of 4 have 131,072.
+If the tokenizer has a token for each of these strings, one audio token is one step. `strings` yields them. Silk's
+default groups have too many strings for a tokenizer. Groups of 2 dimensions have 4,096 strings, and groups of 4 have
+131,072.
 """
 
 from __future__ import annotations
@@ -47,7 +48,8 @@ def from_text(text: str, layout: Layout, *, cut: bool = False) -> Tokens:
 
     Args:
         text: text with the tokens of one recording.
-        layout: layout of the tokens, from `Layout.of_codec(codec)`, or from `Layout.of` with similar tokens.
+        layout: layout of the tokens, from `Layout.of_codec(codec)`, or from `Layout.of(tokens)` with tokens of the same
+            codec and grouping.
         cut: drop the tokens of an incomplete last frame.
 
     Raises:
@@ -122,7 +124,7 @@ def strings(layout: Layout) -> Iterator[str]:
 
 
 def name_of(layout: Layout) -> str:
-    """Return the name in a layout's strings: the codec without its hash, with Silk's group size, e.g. "silk/4"."""
+    """Return the name in a layout's token strings: the codec without its hash, and Silk's group size, e.g. "silk/4"."""
     name, _, _ = layout.codec.partition("@")
     if not TOKEN.fullmatch(f"<|{name}:0:0|>"):
         raise TokensError(f"A codec name must not contain | < > to be written as text; got '{name}'.")

@@ -7,7 +7,7 @@ model.py           `FrameModel`: encodes and decodes frames
 framing.py         `FrameCutter`: cuts samples into frames
 stream.py          `StreamEncoder`, `StreamDecoder`: encode and decode incrementally
 codec.py           `Silk`: encodes and decodes whole recordings
-weights/           the embedded weights
+weights/           the weights that ship with the package
 """
 
 from silkcodec.silk.codec import Silk, load

@@ -31,7 +31,8 @@ class Silk(FrameModel):
     The graphs are loaded on first use, so encoding does not load the decoder.
 
     Args:
-        folder: weights folder with config.json, encoder.onnx and decoder.onnx. None loads the embedded weights.
+        folder: weights folder with config.json, encoder.onnx and decoder.onnx. None loads the weights that ship with
+            the package.
         threads: number of CPU threads per call. None uses up to `MAX_THREADS` of the available cores.
         provider: "cpu" or "cuda". Silk does not fall back to another provider.
 
@@ -41,7 +42,7 @@ class Silk(FrameModel):
         quantizer, latency_s, batch_exact: see `Codec`.
 
     Raises:
-        WeightsError: the model files are missing, damaged or have a newer format.
+        WeightsError: the model files are missing or damaged, or have a newer format.
         ProviderError: the provider is not available on this machine.
         ArgumentError: threads is below 1.
     """
@@ -90,7 +91,8 @@ class Silk(FrameModel):
         """Return the decoded waveform, float32 [n_samples] at 24 kHz.
 
         Args:
-            tokens: Tokens, which can be regrouped or partial, or bare codes, int [K, F], with one row per codebook.
+            tokens: Tokens, which can be regrouped or have only the first codebooks, or bare integer codes [K, F] with
+                one row per codebook.
             n_samples: length of the result in samples, for bare codes only. None means 9,600 per frame.
             n_codebooks: number of codebooks in bare codes. None means 19.
 
@@ -155,7 +157,7 @@ class Silk(FrameModel):
             return list(pool.map(call, items))
 
     def tokens(self, codes: ArrayLike, n_samples: int) -> Tokens:
-        """Convert streamed codes, int [F, K], to Tokens for this model.
+        """Convert streamed integer codes [F, K] to Tokens for this model.
 
         Raises:
             TokensError: the codes are invalid, or their number does not match n_samples.
@@ -173,7 +175,7 @@ class Silk(FrameModel):
             return tokens.to_levels().astype(np.uint8)
         k = len(tokens.codes)
         if tokens.codebook_sizes != self.codebook_sizes[:k] or tokens.frame_rates != self.frame_rates[:k]:
-            raise TokensError(f"Partial Silk tokens must have the first of the 19 codebooks; got {tokens!r}.")
+            raise TokensError(f"Silk tokens with fewer than 19 codebooks must have the first ones; got {tokens!r}.")
         self._check_lengths(tokens)
         return self.codes_to_levels(np.stack(tokens.codes, axis=1))
 
@@ -186,7 +188,7 @@ class Silk(FrameModel):
 
 
 def load(preset: str | None = None, *, threads: int | None = None, provider: str = "cpu") -> Silk:
-    """Load the embedded model. The codec registry uses this function.
+    """Load Silk with the weights that ship with the package. The codec registry uses this function.
 
     Raises:
         ArgumentError: a preset is given, or threads is below 1.

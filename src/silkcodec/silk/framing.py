@@ -25,7 +25,7 @@ class FrameCutter:
 
     Args:
         lookahead_samples: look-ahead of the model in samples. The first samples of the stream initialize the encoder's
-            state, and the frames follow after them.
+            state, and the frames follow.
         sample_rate: sample rate of the input in Hz. Blocks are resampled as they arrive.
 
     Attributes:

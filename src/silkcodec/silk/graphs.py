@@ -23,7 +23,7 @@ class Graph:
     Args:
         folder: weights folder.
         config: description of the graph in config.json.
-        output: "levels", "latent" or "wave".
+        output: name of the output to return: "levels", "latent" or "wave".
         threads: number of threads per call.
         provider: ONNX Runtime's provider name.
 
@@ -105,7 +105,7 @@ def find_provider(provider: str) -> str:
 
 
 def onnxruntime_errors() -> tuple[type[Exception], ...]:
-    """Return the exceptions that ONNX Runtime raises. Their only common base class is Exception."""
+    """Return the exception classes that ONNX Runtime raises. Their only common base class is Exception."""
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
     own = [e for e in vars(state).values() if isinstance(e, type) and issubclass(e, Exception)]

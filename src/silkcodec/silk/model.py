@@ -109,8 +109,8 @@ class FrameModel:
         """Encode F frames.
 
         Args:
-            wave: float32 [F * 9600]. Because of the look-ahead, the samples start and end 480 samples later than the
-                frames.
+            wave: samples, float32 [F * 9600]. Because of the look-ahead, the samples start and end 480 samples later
+                than the frames.
             states: states after the previous frame.
 
         Returns:
@@ -157,8 +157,8 @@ class FrameModel:
     def check_codec_id(self, codec_id: str) -> None:
         """Raise TokensError if tokens with this codec_id cannot be decoded with these weights.
 
-        Tokens from the weights in `config.decodes` are accepted, because those weights have the same encoder. Tokens
-        from other weights would be decoded to noise.
+        Tokens from the weights in `config.decodes` are accepted, because the encoder of those weights is identical.
+        Tokens from other weights would be decoded to noise.
         """
         if codec_id != self.codec_id and codec_id not in self.config.decodes:
             raise TokensError(
@@ -167,7 +167,7 @@ class FrameModel:
             )
 
     def codes_to_levels(self, codes: ArrayLike) -> NDArray[np.uint8]:
-        """Convert codes, int [F, K], to levels, uint8 [F, 128]. The dimensions of missing groups get the middle level.
+        """Convert integer codes [F, K] to levels, uint8 [F, 128]. Missing groups get the middle level.
 
         Raises:
             TokensError: the codes are out of range or have an unsupported shape.
@@ -188,9 +188,10 @@ class FrameModel:
 
 
 def _silence(wave: NDArray[np.float32]) -> None:
-    """Set frames in [B, F * 9600] whose peak is below one 16-bit step to 0, so that digital silence is preserved.
+    """Set silent frames of samples [B, F * 9600] to 0, so that digital silence is preserved.
 
-    Each frame is processed separately, so streams and whole recordings give the same result.
+    A frame is silent if its peak is below one 16-bit step. Each frame is processed separately, so streams and whole
+    recordings give the same result.
     """
     frames = wave.reshape(wave.shape[0], -1, FRAME_SAMPLES)
     frames[np.abs(frames).max(axis=2) < SILENT_PEAK] = 0

@@ -91,7 +91,7 @@ class StreamEncoder:
         return self._codes(self.feed_levels(chunk))
 
     def flush(self) -> Codes:
-        """End the stream and return the codes of the remaining frames, int64 [F, K]. The last one is zero-padded.
+        """End the stream and return the codes of the remaining frames, int64 [F, K]. The last frame is zero-padded.
 
         Raises:
             ArgumentError: the stream was already flushed.
@@ -128,17 +128,18 @@ class StreamEncoder:
 
 
 class StreamDecoder:
-    """Decode a stream of codes to a stream of samples. Each frame immediately returns its 9,600 samples.
+    """Decode a stream of codes to a stream of samples. Each frame immediately yields 9,600 samples.
 
     Args:
         codec: a loaded Silk codec; see `StreamEncoder`.
         dims_per_token: grouping of the codes; see `Tokens.regroup`.
         n_codebooks: number of codebooks in the codes, if the encoder omitted some. None means all.
-        first_frame: index of the stream's first frame in the recording, if decoding does not start at its beginning.
+        first_frame: index of the stream's first frame in the recording, if decoding does not start at the beginning of
+            the recording.
 
     `conceal` replaces lost frames. It decodes the middle level in all dimensions with the current state, which
-    continues the voice, and fades the result to silence. The frame after the loss fades in from the gain that the fade
-    has reached:
+    continues the voice, and fades the result to silence. The frame after the loss fades in, starting at the gain that
+    the fade-out has reached:
 
         frame t  | lost     | lost     | lost     | lost     | frame t + 5
         1 -------|--.__     |          |          |          |  .---------
@@ -185,10 +186,11 @@ class StreamDecoder:
                 has one array per codebook, so pass np.stack(tokens.codes, axis=1).
 
         Returns:
-            float32 [F * 9600] at 24 kHz. The last frame of a recording is padded, so cut the result to n_samples.
+            The samples, float32 [F * 9600] at 24 kHz. The last frame of a recording is padded, so cut the result to
+            n_samples.
 
         Raises:
-            TokensError: the codes are out of range or have another shape.
+            TokensError: the codes are out of range or have the wrong shape.
         """
         codes = check_frames(codes, self._n_codebooks, "Codes in a stream")
         if self._dims_per_token == DIMS_PER_TOKEN:
@@ -220,7 +222,7 @@ class StreamDecoder:
             n_frames: number of lost frames, at least 0. Two calls with 1 return the same samples as one call with 2.
 
         Returns:
-            float32 [n_frames * 9600].
+            The samples, float32 [n_frames * 9600].
 
         Raises:
             ArgumentError: n_frames is not an integer of at least 0.
@@ -254,6 +256,9 @@ def _streaming(codec: FrameModel) -> FrameModel:
 
 
 def _fade(n_lost: int, n_samples: int) -> Wave:
-    """Return the gain for the samples after `n_lost` lost frames, which falls from 1 to 0 in FADE_FRAMES frames."""
+    """Return the gain of the next `n_samples` samples after `n_lost` lost frames, float32 [n_samples].
+
+    During a loss, the gain falls from 1 to 0 within FADE_FRAMES frames.
+    """
     samples = n_lost * FRAME_SAMPLES + np.arange(n_samples)
     return (0.5 + 0.5 * np.cos(np.pi * np.minimum(samples / (FADE_FRAMES * FRAME_SAMPLES), 1))).astype(np.float32)

@@ -44,7 +44,7 @@ class GraphConfig:
     Attributes:
         file: name of the file in the weights folder.
         sha256: SHA-256 of the file.
-        states: streaming states as name -> shape without the batch axis.
+        states: shape of each streaming state without the batch axis, keyed by name.
     """
 
     file: str
@@ -66,7 +66,7 @@ class GraphConfig:
         The file is read only once, so that it cannot change between the check and loading.
 
         Raises:
-            WeightsError: the file is missing or has another SHA-256.
+            WeightsError: the file is missing or its SHA-256 differs from the one in config.json.
         """
         path = folder / self.file
         content = read_bytes(path, GRAPH_BYTES)
@@ -85,14 +85,15 @@ class WeightsConfig:
 
     Attributes:
         name: name of the codec.
-        weights_hash: first 12 hex digits of the SHA-256 of the two graphs' SHA-256 digests. Tokens store this hash.
+        weights_hash: first 12 hex digits of the SHA-256 of the concatenated SHA-256 digests of the two graphs. Tokens
+            store this hash.
         lookahead_samples: look-ahead of the encoder in samples.
         history_samples: number of past samples that the encoder's state contains.
         encoder, decoder: descriptions of the two graphs.
-        decodes: codec ids, such as "silk@0a1b2c3d4e5f", of weights with the same encoder. Tokens from these weights
-            can be decoded as well.
-        network: sizes of the network, named as in `nn.config.ModelConfig`. It can be empty, because running the graphs
-            does not require it.
+        decodes: codec ids, such as "silk@0a1b2c3d4e5f", of other weights with an identical encoder. Their tokens can be
+            decoded as well.
+        network: sizes of the network, named as in `nn.config.ModelConfig`. It can be empty, because it is not needed
+            for running the graphs.
     """
 
     name: str
@@ -109,7 +110,7 @@ class WeightsConfig:
         """Read and check config.json in a folder.
 
         Raises:
-            WeightsError: the file is missing or invalid, has another format, or does not describe Silk weights.
+            WeightsError: the file is missing or invalid, has an unsupported format, or does not describe Silk weights.
         """
         path = folder / "config.json"
         values = read_json(path, "A weights folder must contain config.json. ")
@@ -154,7 +155,7 @@ def read_bytes(path: Path, limit: int, needed: str = "") -> bytes:
     Args:
         path: path of the file.
         limit: maximum size in bytes.
-        needed: text before the message if the file cannot be read.
+        needed: prefix of the error message if the file cannot be read.
 
     Raises:
         WeightsError: the file is missing, too large or not a regular file.
@@ -175,7 +176,7 @@ def read_bytes(path: Path, limit: int, needed: str = "") -> bytes:
 
 
 def read_json(path: Path, needed: str = "") -> Any:
-    """Return the value in a JSON file of at most 1 MB.
+    """Return the content of a JSON file of at most 1 MB.
 
     Args:
         path, needed: see `read_bytes`.
