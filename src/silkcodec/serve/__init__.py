@@ -3,8 +3,8 @@
     client --HTTP, WebSocket--> front: one event loop, no model --sockets--> workers: processes with the model
 
     settings.py     settings and limits
-    protocol.py     messages of the WebSocket, without a socket
-    batcher.py      batches frames of concurrent streams for the model, without a socket
+    protocol.py     parses and creates the WebSocket messages; uses no socket
+    batcher.py      batches frames of concurrent streams for the model; uses no socket
     filejobs.py     converts an uploaded file, within limits
     wire.py         messages between the front and a worker
     worker.py       the worker process: runs a batcher or file jobs
@@ -19,11 +19,11 @@
     request_log.py  request ids, request log, request counts
     server.py       the process: listens, drains on SIGTERM
     client.py       a client without asyncio
-    explain.py      the page of `silk explain`, on the loopback address only; needs no extra
+    explain.py      serves the page of `silk explain` on the loopback address; needs no extra
 
 **The server uses processes, not threads.** Threads would be just as fast, because ONNX Runtime releases the GIL.
-However, C libraries parse the uploads, and memory can run out, so a crash must affect as little as possible. The front
-parses only JSON. Several worker processes share the live streams. Separate workers with a lower priority process the
-files, so a malicious file cannot affect a live stream. If a worker crashes, the server replaces it and reports the
-crash to the streams of that worker. Other streams are not affected.
+However, a C library that parses an upload can crash, and memory can run out. With processes, a crash affects only the
+work of one process. The front parses only JSON. Several worker processes share the live streams. Separate workers with
+a lower priority process the files, so a malicious file cannot affect a live stream. If a worker crashes, the server
+replaces it and reports the crash to the streams of that worker. Other streams are not affected.
 """

@@ -25,14 +25,14 @@ class RateError(SilkError):
 
 
 class DeniedError(SilkError):
-    """Raised when a request has no valid token, or comes from a web page that must not use this server."""
+    """Raised when a request has no valid token, or comes from a web page that is not allowed to use this server."""
 
 
 class RateLimiter:
     """Limit the request rate of each address with a token bucket.
 
     Args:
-        per_minute: average number of requests per minute. A tenth of them may arrive at once.
+        per_minute: average number of requests per minute. A tenth of this number may arrive at once.
         clock: monotonic clock in seconds.
     """
 
@@ -71,7 +71,7 @@ class ConcurrencyLimit:
 
     @contextmanager
     def one(self, client: str) -> Iterator[None]:
-        """Count an open object for a client inside the context. Raises RateError if a limit is reached."""
+        """Count one open object for a client while the context is active. Raises RateError if a limit is reached."""
         if self._open.total() >= self._total:
             raise RateError(f"The server has reached its limit of {self._total} {self._what}. Try again later.", 1.0)
         if self._open[client] >= self._each:
@@ -85,7 +85,10 @@ class ConcurrencyLimit:
 
 
 def bearer(headers: Mapping[str, str], subprotocols: Sequence[str] = ()) -> str | None:
-    """Return a request's token from its header or, for WebSockets from browsers, from its subprotocols."""
+    """Return a request's token from its header or, for WebSockets from browsers, from its subprotocols.
+
+    The result is None if the request has no token.
+    """
     scheme, _, token = headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and token:
         return token.strip()
@@ -98,8 +101,8 @@ def check(
     """Check a request's token. If the server has no token, check that the request is not from another site's page.
 
     In a browser on this machine, a page from any site can send requests to the loopback address. The browser then sends
-    the header `Origin`, which must be this machine. If the site's name resolves to the loopback address (DNS
-    rebinding), `Origin` can be missing, but `Host` is the site's name. `Host` must therefore also be this machine.
+    the header `Origin`, which must name this machine. If the site's name resolves to the loopback address (DNS
+    rebinding), `Origin` can be missing, but `Host` is the site's name. `Host` must therefore also name this machine.
 
     Args:
         token: token of the server; None if it has none.

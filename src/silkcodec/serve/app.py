@@ -60,7 +60,7 @@ class CodecOut(BaseModel):
 
 
 class CodecsOut(BaseModel):
-    """List the codec that this server runs and all codecs in the package."""
+    """List the codec that this server runs, and all codecs in the package."""
 
     serving: CodecOut
     known: list[dict[str, Any]]
@@ -104,7 +104,7 @@ _DECODE_BODY = {
 
 
 class ApiError(Exception):
-    """Raised to answer a request with an error."""
+    """Raised to send an error response."""
 
     def __init__(self, status: int, code: str, text: str, retry_s: float | None = None) -> None:
         super().__init__(text)
@@ -112,7 +112,7 @@ class ApiError(Exception):
 
 
 def build(service: Service) -> FastAPI:
-    """Return a server's application. Its lifespan starts and stops the workers."""
+    """Return the ASGI application of a server. Its lifespan starts and stops the workers."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -145,7 +145,7 @@ def _add_health(app: FastAPI, service: Service) -> None:
 
     @app.get("/health/ready", tags=["health"], responses={503: {"model": Health}})
     async def ready(response: Response) -> Health:
-        """Report whether the server accepts work: the model is loaded, and the server is not shutting down."""
+        """Report whether the server accepts work, which requires that the model is loaded and no shutdown has begun."""
         state = "draining" if service.draining.is_set() else "ready" if service.pool.is_ready else "starting"
         response.status_code = 200 if state == "ready" else 503
         n_streams, n_files = (len(service.pool.workers(role)) for role in ("streams", "files"))
@@ -196,7 +196,7 @@ def _add_coding(app: FastAPI, service: Service) -> None:
         ] = 7,
         entropy: Annotated[bool, Query(description="Apply entropy coding for a smaller .silk file.")] = False,
     ) -> Response:
-        """Encode an audio file (WAV, FLAC, OGG, Opus, MP3, AIFF, ...) to tokens. The body is the file."""
+        """Encode an audio file (WAV, FLAC, OGG, Opus, MP3, AIFF, ...) to tokens. The request body is the file."""
         _refuse_form(request)
         wanted = format or ("json" if JSON_TYPE in request.headers.get("accept", "") else "silk")
         fields = {"given": "audio", "wanted": wanted, "dims_per_token": dims_per_token, "entropy": entropy}
@@ -226,7 +226,7 @@ def _add_coding(app: FastAPI, service: Service) -> None:
 
 
 async def _coded(request: Request, service: Service, fields: dict[str, Any], media_type: str) -> Response:
-    """Save the body to a file, process it in a worker, and return the result file."""
+    """Save the request body to a file, process the file in a worker, and return the resulting file."""
     limits = service.limits
     client = request.client.host if request.client else "-"
     with service.uploads.one(client), uploads.request_folder(service.folder) as folder:
@@ -248,7 +248,7 @@ def _refuse_form(request: Request) -> None:
 
 
 def _guard(service: Service) -> Any:
-    """Return a dependency that checks the token and the request rate, and refuses requests while draining."""
+    """Return a dependency that checks the token and the request rate, and refuses requests during shutdown."""
     # The scheme only documents the token in OpenAPI. `admit` checks the token.
     scheme = HTTPBearer(auto_error=False, description="The bearer token of the server.")
 

@@ -7,11 +7,12 @@
 **No waiting.** `step` processes the frames that are waiting and does not wait for a full batch. A single stream gets
 its answers immediately. Under load, frames arrive while the model computes, so batches become larger.
 
-**Exact tokens.** The tokens must be identical to those from `Silk.encode`. A call with another shape can change the
-last bit (see `stream.py`). The kernels that ONNX Runtime uses on the processor determine whether this happens. They
-depend on the shapes of the inputs, not on their values. `exact_sizes` therefore tests each batch size at startup. It
-compares all latents and next states from batched calls with those from single calls. The batcher does not use a size
-with any difference. bench/server.json has the results and the speedup from batching.
+**Exact tokens.** The tokens must be identical to those from `Silk.encode`. Calls with different input shapes can give
+results that differ in the last bit (see `stream.py`). Whether this happens depends on the kernels that ONNX Runtime
+uses on the processor. The kernels depend on the shapes of the inputs, not on their values. `exact_sizes` therefore
+tests each batch size at startup. It compares all latents and next states from batched calls with those from single
+calls. The batcher uses only the sizes without any difference. bench/server.json contains the results and the speedup
+from batching.
 
 **Fairness.** A stream has at most one frame in a batch. Frames are ordered by their turn. A frame's turn is its arrival
 time, but at least one frame duration after the turn of the stream's previous frame. If a client sends an hour of audio
@@ -40,7 +41,7 @@ FRAME_S = FRAME_SAMPLES / SILK_SAMPLE_RATE
 
 @dataclass(frozen=True)
 class Answer:
-    """Hold the result for a frame of a stream: codes int64 [1, K], or samples float32 [9600]."""
+    """Hold the result for a frame of a stream: codes, int64 [1, K], or samples, float32 [9600]."""
 
     stream: str
     frame: int
@@ -72,8 +73,8 @@ class Batcher:
     """Batch the frames of open streams and return an answer for each.
 
     Args:
-        codec: a loaded codec with 1 thread. More workers use more cores.
-        sizes: batch sizes to use, as returned by `exact_sizes`. 1 is always used.
+        codec: a loaded codec with 1 thread. To use more cores, run more workers.
+        sizes: batch sizes to use, as returned by `exact_sizes`. Size 1 is always used.
         clock: monotonic clock in seconds.
     """
 
@@ -110,11 +111,11 @@ class Batcher:
         self._streams[stream] = _Stream("decode", None, self._codec.decoder_states())
 
     def feed(self, stream: str, values: ArrayLike) -> None:
-        """Add samples [n] or codes int [F, K] to a stream. See `StreamEncoder.feed` and `StreamDecoder.feed`.
+        """Add samples [n] or integer codes [F, K] to a stream. See `StreamEncoder.feed` and `StreamDecoder.feed`.
 
         Raises:
             AudioError: a sample is NaN or infinite.
-            TokensError: codes are out of range, or their shape is wrong.
+            TokensError: the codes are out of range or have the wrong shape.
         """
         one = self._streams[stream]
         if one.cutter is None:
@@ -123,7 +124,7 @@ class Batcher:
             self._take(one, one.cutter, one.cutter.feed(values))
 
     def end(self, stream: str) -> None:
-        """End a stream. After `step` has returned its remaining answers, `finished` returns the stream."""
+        """End a stream. After `step` has returned the remaining answers, `finished` returns the stream."""
         one = self._streams[stream]
         if one.cutter is not None:
             self._take(one, one.cutter, one.cutter.flush())
@@ -148,7 +149,7 @@ class Batcher:
         """Remove the streams that have ended and have no waiting frames, and return them.
 
         Returns:
-            (stream, number of samples at 24 kHz) for each stream.
+            A list of (name of the stream, number of samples at 24 kHz).
         """
         done = [name for name, one in self._streams.items() if one.ended and not one.frames]
         return [(name, self._n_samples(self._streams.pop(name))) for name in done]
@@ -157,11 +158,11 @@ class Batcher:
         return one.n_done * FRAME_SAMPLES if one.cutter is None else one.cutter.n_samples
 
     def step(self) -> tuple[str, list[Answer]]:
-        """Call the model once, with the most urgent frame and as many frames for the same task as fit into the batch.
+        """Call the model once for a batch of the most urgent frames. All frames in a batch are for the same task.
 
         Returns:
-            The task ("encode" or "decode"), and a list with one answer for each stream in the batch. The list is empty
-            if no frame is waiting.
+            Two values: the task ("encode" or "decode"), and a list with one answer for each stream in the batch. The
+            list is empty if no frame is waiting.
         """
         ready = [(one.frames[0][0], name) for name, one in self._streams.items() if one.frames]
         if not ready:
@@ -190,11 +191,12 @@ def run(codec: Silk, output: str, frames: NDArray[Any], states: Sequence[States]
     Args:
         codec: the codec.
         output: "levels", "latent" or "wave".
-        frames: float32 [B, 9600], or levels uint8 [B, 128] for "wave".
+        frames: for "wave", levels, uint8 [B, 128]; otherwise samples, float32 [B, 9600].
         states: states of the B streams.
 
     Returns:
-        Levels uint8 or latents float32 [B, 1, 128], or samples float32 [B, 9600], and the next states of the B streams.
+        Two values: the output (levels, uint8 [B, 1, 128]; latents, float32 [B, 1, 128]; or samples, float32 [B, 9600]),
+        and the next states of the B streams.
     """
     stacked = [np.concatenate(parts) for parts in zip(*states, strict=True)]
     values, after = codec.call(output, frames[:, None] if output == "wave" else frames, stacked)
@@ -207,13 +209,13 @@ def run(codec: Silk, output: str, frames: NDArray[Any], states: Sequence[States]
 def exact_sizes(codec: Silk, largest: int, n_frames: int = 2) -> list[int]:
     """Return the batch sizes whose results are bit-identical to those of single calls on this machine.
 
-    The candidates are 2, 4, 8, ... up to `largest`. The result always includes 1. For frames of noise, the function
-    compares the latents before FSQ rounds them, the samples, and the next states.
+    The candidates are 2, 4, 8, ... up to `largest`. The result always includes 1. The function encodes noise and
+    decodes random levels. It compares the latents before FSQ rounds them, the samples, and the next states.
 
     Args:
         codec: the codec.
         largest: maximum batch size.
-        n_frames: number of frames to compare.
+        n_frames: number of consecutive frames to compare.
     """
     sizes = [2**i for i in range(1, largest.bit_length()) if 2**i <= largest]
     if not sizes:

@@ -9,7 +9,7 @@
             send(stream.feed(chunk))                         # int64 [F, 19]; F is usually 0
         send(stream.flush())
 
-Files need only the standard library. Streams also need the extra [serve].
+Encoding and decoding files needs no extra. Streams need the extra [serve].
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class ServerError(SilkError):
 
     Attributes:
         code: error code from the server, e.g. "unauthorized", "bad_audio" or "worker_lost". "unreachable" means that
-            there was no answer.
+            the server did not answer.
         status: HTTP status, or close code of the WebSocket; 0 if there is neither.
     """
 
@@ -55,7 +55,7 @@ class ServerError(SilkError):
 
 
 class Client:
-    """Use a Silk server.
+    """Send requests to a Silk server.
 
     Args:
         url: address of the server, e.g. "http://127.0.0.1:8000".
@@ -74,7 +74,7 @@ class Client:
         self._timeout_s = timeout_s
 
     def codecs(self) -> dict[str, Any]:
-        """Return the codec that the server runs ("serving") and the codecs in its package ("known").
+        """Return the codec that the server runs ("serving"), and all codecs in the server's package ("known").
 
         Raises:
             ServerError: the server refused the request or cannot be reached.
@@ -95,7 +95,7 @@ class Client:
         return container.read(io.BytesIO(self._request("/v1/encode?format=silk", content)))
 
     def decode(self, tokens: Tokens) -> Wave:
-        """Decode tokens on the server to float32 [n_samples] at 24 kHz, with 16-bit precision.
+        """Decode tokens on the server, and return the samples, float32 [n_samples] at 24 kHz, with 16-bit precision.
 
         Raises:
             ServerError: the server refused the tokens or cannot be reached.
@@ -188,7 +188,7 @@ class _LiveStream:
             raise _closed(error) from error
 
     def _drain_error(self) -> None:
-        """Read the messages that came before the close. Raises ServerError if one of them is an error."""
+        """Read the messages that arrived before the connection closed. Raises ServerError if one reports an error."""
         for message in self._messages(0.1):
             if isinstance(message, dict) and message["type"] == "ended":
                 return
@@ -246,10 +246,10 @@ class EncoderStream(_LiveStream):
         super().__init__(url, headers, {**start, "samples": "f32le", "tokens": "binary"}, timeout_s)
 
     def feed(self, chunk: ArrayLike) -> Codes:
-        """Send samples float [n], and return the codes that have arrived, int64 [F, K]. F is often 0.
+        """Send samples [n], and return the codes that have arrived, int64 [F, K]. F is often 0.
 
         Raises:
-            AudioError: the samples are not one-dimensional, or are not finite.
+            AudioError: the samples have an unsupported shape or type, or are not finite.
             ServerError: the server closed the stream.
         """
         wave = audio.as_block(chunk, SILK_SAMPLE_RATE)
@@ -274,7 +274,7 @@ class DecoderStream(_LiveStream):
         super().__init__(url, headers, {"task": "decode", "samples": "f32le"}, timeout_s)
 
     def feed(self, codes: ArrayLike) -> Wave:
-        """Send codes int [F, 19], and return the samples that have arrived, float32 [n]. Raises ServerError."""
+        """Send integer codes [F, 19], and return the samples that have arrived, float32 [n]. Raises ServerError."""
         frames = np.asarray(codes)
         if len(frames):
             self._send(frames.astype("<i4").tobytes())

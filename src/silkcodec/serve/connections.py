@@ -1,9 +1,9 @@
 """Limit how much is read from each connection, so that no client can block or slow down the others.
 
-HTTP: a connection must send the head of a request within `header_s`. While too many connections are waiting, the limit
-is `pressed_s`. WebSocket: each stream has a budget of messages and bytes per second. If a stream exceeds its budget,
-the server pauses reading. Both kinds of connections are read in pieces of READ_BYTES. Between two pieces, the event
-loop serves the other connections.
+HTTP: a client must send the head of a request within `header_s`. While too many connections are waiting, the limit is
+`pressed_s`. WebSocket: each stream has a budget of messages and bytes per second. If a stream exceeds its budget, the
+server pauses reading. Both kinds of connections are read in pieces of READ_BYTES. Between two pieces, the event loop
+serves the other connections.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Waiting:
                 del self._n_of[client]
 
     def allowed_s(self, client: str) -> float:
-        """Return the time limit in seconds for the head of a request from an address."""
+        """Return the time limit in seconds for receiving the head of a request from an address."""
         limits = self._limits
         pressed = self._n_of[client] > limits.client_waiting or len(self._clients) > limits.waiting
         return min(limits.pressed_s, limits.header_s) if pressed else limits.header_s
@@ -68,7 +68,7 @@ class Budget:
     """Limit a rate with a token bucket.
 
     Args:
-        per_s: average amount per second. A client may use the amount for one second at once.
+        per_s: average amount per second. A client may use the amount of one second at once.
         clock: monotonic clock in seconds.
     """
 
@@ -124,7 +124,7 @@ def http_class(limits: Limits) -> type[H11Protocol]:
             self._note_state()
 
         def _note_state(self) -> None:
-            """Update whether the server waits for a request on this connection."""
+            """Record whether the server is waiting for a request on this connection."""
             waits = self.cycle is None or self.cycle.response_complete
             if not waits or self._is_gone():
                 waiting.remove(self.transport)
@@ -187,7 +187,7 @@ def websocket_class(limits: Limits) -> type[WebSocketsSansIOProtocol]:
 
 
 class _CountedFrames(ServerProtocol):
-    """Count frames of every kind. Pings and fragments also take time to process."""
+    """Count WebSocket frames of every kind, because pings and fragments also take time to process."""
 
     n_frames = 0
 
@@ -197,7 +197,7 @@ class _CountedFrames(ServerProtocol):
 
 
 def _bound_silence(transport: asyncio.Transport, limits: Limits) -> None:
-    """Drop a client that acknowledges no data for twice `send_s`. By default, the kernel waits about 15 minutes."""
+    """Drop clients that acknowledge no data for twice `send_s` seconds. The kernel's default is about 15 minutes."""
     connection = cast("socket.socket | None", transport.get_extra_info("socket"))
     if connection is not None and hasattr(socket, "TCP_USER_TIMEOUT"):
         with contextlib.suppress(OSError):

@@ -53,12 +53,12 @@ _META = f'<meta http-equiv="Content-Security-Policy" content="{_META_POLICY}">'
 
 
 def explain(*, port: int = 0, open_browser: bool = True, weights: Path | None = None) -> None:
-    """Serve the page until Ctrl-C.
+    """Serve the page until the user presses Ctrl-C.
 
     Args:
         port: TCP port; 0 selects a free one.
         open_browser: open the page in the default browser.
-        weights: folder of the weights that the page uses; None: the embedded weights.
+        weights: folder of the weights that the page uses; None: the weights in the package.
 
     Raises:
         ArgumentError: the port is out of range.
@@ -85,14 +85,14 @@ def server(port: int = 0, weights: Path | None = None, site: Path = SITE) -> Thr
 
 
 def export(folder: Path, *, weights: Path | None = None, site: Path | None = None) -> None:
-    """Write the page and the weights to a folder, for use with any static web server and at any path.
+    """Write the page and the weights to a folder, which any static web server can serve at any path.
 
-    The exported page has its content security policy in a meta element. `server` sends the policy as a header.
+    The exported page contains its content security policy in a meta element. `server` sends the policy as a header.
     Compressed files are next to the originals, for web servers that can send them.
 
     Args:
         folder: folder to create; it may exist if it is empty.
-        weights: folder of the weights that the page uses; None: the embedded weights.
+        weights: folder of the weights that the page uses; None: the weights in the package.
         site: folder of the built page; None: the installed page.
 
     Raises:
@@ -133,7 +133,7 @@ def _compress(folder: Path) -> None:
 
 
 def _checked(site: Path, weights: Path | None) -> Path:
-    """Return the folder of the weights after checking that it and the page are complete."""
+    """Check that the page and the weights are complete, and return the folder of the weights."""
     if not (site / "index.html").is_file():
         raise SilkError("The page has not been built. Run `make web` (needs Node.js), or install a wheel.")
     folder = weights or WEIGHTS
@@ -145,7 +145,7 @@ def _checked(site: Path, weights: Path | None) -> Path:
 
 class _Server(ThreadingHTTPServer):
     def handle_error(self, request: object, client_address: object) -> None:
-        """Ignore closed connections: browsers end downloads when a tab is closed or reloaded."""
+        """Ignore closed connections, because browsers abort downloads when a tab is closed or reloaded."""
         if not isinstance(sys.exc_info()[1], ConnectionError):
             super().handle_error(request, client_address)  # type: ignore[arg-type]
 

@@ -1,7 +1,7 @@
 """Convert an uploaded file block by block, within limits. File workers run this module.
 
-A file of a few kilobytes can declare hours of audio or expand to them. This module therefore checks the declared
-duration before decoding, and the actual duration after every block. Only one block is in memory at a time.
+A file of a few kilobytes can declare or contain hours of audio. This module therefore checks the declared duration
+before decoding, and the actual duration after every block. Only one block is in memory at a time.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ TOKENS = ("silk", "json")
 
 
 class TooLongError(SilkError):
-    """Raised when an upload contains more audio than the server's limit."""
+    """Raised when an upload contains more audio than the server allows."""
 
 
 class Cancelled(Exception):
@@ -43,7 +43,7 @@ class FileJob:
         wanted: format of the target: "silk", "json", "wav" or "flac".
         max_s: maximum duration of the audio in seconds.
         dims_per_token: dimensions per token in the target.
-        entropy: whether to apply entropy coding to a .silk file.
+        entropy: whether to apply entropy coding if the target is a .silk file.
     """
 
     source: Path
@@ -61,7 +61,7 @@ def work(codec: Silk, job: FileJob, is_cancelled: Callable[[], bool]) -> float:
     Args:
         codec: codec to use.
         job: conversion to run.
-        is_cancelled: called after each block. The job stops if it returns True.
+        is_cancelled: function that is called after each block. The job stops if it returns True.
 
     Raises:
         SilkError: the upload is invalid or too long.
@@ -135,7 +135,7 @@ def _opened(path: Path) -> Any:
 
 
 def to_json(tokens: Tokens) -> dict[str, Any]:
-    """Convert tokens to the JSON object that the server sends. Its `codes` are a list of frames."""
+    """Convert tokens to the JSON object that the server sends. The field `codes` is a list of frames."""
     return {
         "codec": tokens.codec,
         "sample_rate": tokens.sample_rate,
@@ -148,12 +148,13 @@ def to_json(tokens: Tokens) -> dict[str, Any]:
 
 
 def from_json(text: bytes | str, codec: Silk, max_s: float) -> Tokens:
-    """Convert a JSON object to tokens, the inverse of `to_json`.
+    """Convert a JSON object to tokens. This is the inverse of `to_json`.
 
-    Only `codes` is required. By default, `n_samples` is the length of all frames, and the other fields are Silk's.
+    Only `codes` is required. By default, `n_samples` is the length of all frames, and the other fields have the values
+    of the server's codec.
 
     Args:
-        text: the JSON object.
+        text: text of the JSON object.
         codec: codec of the server. Tokens that it cannot decode are refused.
         max_s: maximum duration in seconds.
 
@@ -167,7 +168,8 @@ def from_json(text: bytes | str, codec: Silk, max_s: float) -> Tokens:
         raise TokensError(f"Tokens must be valid JSON: {error}.") from error
     if not isinstance(given, dict) or not isinstance(given.get("codes"), list):
         raise TokensError(
-            "Tokens must be a JSON object with the field 'codes', a list of frames that are lists of integers."
+            "Tokens must be a JSON object whose field 'codes' is a list of frames. Each frame must be a list of"
+            " integers."
         )
     _check_length(len(given["codes"]) / SILK_FRAME_RATE, max_s + 1 / SILK_FRAME_RATE)
     dims = given.get("dims_per_token", DIMS_PER_TOKEN)
@@ -183,7 +185,7 @@ def from_json(text: bytes | str, codec: Silk, max_s: float) -> Tokens:
 
 
 def as_codes(frames: Any, k: int) -> np.ndarray:
-    """Convert lists from JSON to codes int64 [F, k]. The range of the codes is not checked.
+    """Convert a list of frames from JSON to codes, int64 [F, k]. The range of the codes is not checked.
 
     Raises:
         TokensError: `frames` is not a non-empty list of lists of k integers.

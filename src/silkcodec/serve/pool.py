@@ -1,9 +1,9 @@
 """Manage the workers: start, watch and replace them, assign streams to them, and queue file jobs.
 
-If a worker crashes, its socket closes immediately. If it does not respond for a minute, the pool kills it. In both
-cases, its streams get a `Lost` event, and the next worker repeats its file job. The job fails if that worker crashes
-too. A new process replaces the worker, first immediately and then after increasing pauses. The pauses keep a model that
-cannot load from using a whole core.
+If a worker crashes, its socket closes immediately. If a worker does not respond for a minute, the pool kills it. In
+both cases, its streams receive a `Lost` event, and another worker repeats its file job. The job fails if that worker
+crashes too. A new process replaces the worker, first immediately and then after increasing pauses. Without the pauses,
+workers that crash while loading the model would occupy a whole core.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ class Pool:
         """Open a stream on the worker with the fewest streams.
 
         Args:
-            options: `task` and `samples`, and for "encode" also `sample_rate` and `n_codebooks`.
+            options: fields of the worker message that opens a stream; see `Start.for_worker`.
 
         Raises:
             BusyError: no worker is ready.
@@ -131,7 +131,7 @@ class Pool:
     # --- file jobs
 
     async def run_job(self, fields: dict[str, Any]) -> float:
-        """Wait for a free worker, and run a file job on it. Cancelling the call cancels the job.
+        """Wait for a free worker, and run a file job on it. Canceling the call cancels the job.
 
         Args:
             fields: fields of `filejobs.FileJob`.
@@ -174,7 +174,7 @@ class Pool:
             self._wake()
 
     def _give_up(self, worker: Worker, name: str) -> None:
-        """Cancel a worker's job. The worker stops after the current block. Otherwise, it is killed after `STOP_S`."""
+        """Cancel a worker's job, which stops after the current block. Kill the worker if this takes over `STOP_S`."""
         if worker.job is None or worker.job[0] != name:
             return
         future: asyncio.Future[float] = asyncio.get_running_loop().create_future()

@@ -35,12 +35,12 @@ class RefusedError(SilkError):
 
 
 class LostError(SilkError):
-    """Raised when the worker crashed while it processed a request."""
+    """Raised when a worker crashes while it is processing a request."""
 
 
 @dataclass(frozen=True)
 class Frame:
-    """Hold the result of frame `number`, counted from 0. `body` is codes int32 [K] or samples, as bytes."""
+    """Hold the result of a frame. `number` counts from 0. `body` contains codes, int32 [K], or samples as bytes."""
 
     number: int
     body: bytes
@@ -48,7 +48,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class Ended:
-    """Report that a stream of `n_samples` samples at 24 kHz has ended and that all its frames are answered."""
+    """Report that a stream of `n_samples` samples at 24 kHz has ended and that all its frames have been processed."""
 
     n_samples: int
 
@@ -73,7 +73,7 @@ class Stream:
         self.events: asyncio.Queue[Event] = asyncio.Queue()
 
     async def feed(self, body: bytes, k: int | None = None) -> None:
-        """Send samples, or codes int32 [F, k], as bytes. `k` is None for samples."""
+        """Send samples, or codes, int32 [F, k], as bytes. `k` is None for samples."""
         await self.worker.send({"do": "feed", "id": self.name, "k": k}, body)
 
     async def end(self) -> None:
@@ -94,8 +94,8 @@ class Worker:
         ready: whether the worker has loaded the model.
         codec: codec id of the model; "" before the worker is ready.
         sizes: exact batch sizes; None before they are measured.
-        streams: streams on this worker, by name.
-        job: name and result of the file job in progress, or None.
+        streams: streams on this worker, keyed by name.
+        job: name of the file job in progress and future of its result; None: the worker has no job.
         started: start time on the monotonic clock in seconds.
     """
 
@@ -186,7 +186,7 @@ class Worker:
             stream.events.put_nowait(Lost())
         self.streams.clear()
         if self.job is not None and not self.job[1].done():
-            self.job[1].set_exception(LostError("The process that handled the upload crashed."))
+            self.job[1].set_exception(LostError("The worker process crashed while converting the upload."))
         self.job = None
 
     def post(self, head: wire.Head, body: bytes = b"") -> None:

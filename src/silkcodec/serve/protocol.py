@@ -1,4 +1,4 @@
-"""Parse and create the messages of a WebSocket at /v1/stream, without a socket. docs/protocol.md describes them.
+"""Parse and create the WebSocket messages of /v1/stream, which docs/protocol.md describes. Uses no socket.
 
     client                                                  server
     {"type": "start", "task": "encode", ...}        ->
@@ -57,7 +57,7 @@ class Start:
         samples: format of the samples, "s16le" or "f32le".
         tokens: format of the tokens that the server sends, "json" or "binary" (int32, little-endian).
         n_codebooks: number of codebooks per frame. "encode" returns the first `n_codebooks` codebooks.
-        n_samples: only for "decode", the length of the audio in samples at 24 kHz; None: whole frames.
+        n_samples: for "decode", the length of the audio in samples at 24 kHz; None: the length of all frames.
     """
 
     task: str
@@ -68,7 +68,7 @@ class Start:
     n_samples: int | None = None
 
     def for_worker(self) -> dict[str, Any]:
-        """Return the fields for the worker."""
+        """Return the fields of the message that opens the stream on a worker."""
         fields = ("task", "sample_rate", "samples", "n_codebooks")
         return {name: getattr(self, name) for name in fields}
 
@@ -98,7 +98,7 @@ class Session:
         self._next_frame = LOOKAHEAD + FRAME_SAMPLES  # number of samples that complete the next frame
 
     def receive(self, message: str | bytes) -> Iterator[bytes]:
-        """Parse a message, and yield pieces for the worker as bytes: samples, or codes int32 [F, K].
+        """Parse a message, and yield pieces of samples or of codes, int32 [F, K], as bytes for the worker.
 
         Raises:
             ProtocolError: the message is invalid or not allowed at this point.
@@ -124,10 +124,10 @@ class Session:
             _refuse_unknown(kind, given, ("codes",))
             yield from self._codes(given.get("codes"))
         else:
-            raise ProtocolError(f"A message of type {kind!r:.40} is not allowed here.")
+            raise ProtocolError(f"A message of type {kind!r:.40} is not allowed at this point.")
 
     def end(self) -> Iterator[bytes]:
-        """End the stream, and yield the remaining piece if there is one, like `receive`."""
+        """End the stream. Like `receive`, yield the remaining piece if there is one."""
         self.ended = True
         return iter([self._cut(len(self._held))] if self._held else [])
 
@@ -209,7 +209,7 @@ class Session:
         )
 
     def frame(self, number: int, body: bytes) -> str | bytes:
-        """Return the message for a frame, in the client's format, or b"" if the frame starts after `n_samples`."""
+        """Return the message for a processed frame, or b"" if the frame starts after `n_samples`."""
         start = self.start
         assert start is not None
         if start.task == "decode":

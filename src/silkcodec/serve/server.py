@@ -1,8 +1,8 @@
 """Run the server process of `silk serve`, and drain it on a signal.
 
 On SIGTERM or Ctrl-C, the server closes its listening socket and accepts no new connections. Requests and streams then
-have `drain_s` to finish. Shortly before that, the server answers all frames of the remaining streams and ends them. A
-second signal stops the process immediately.
+have `drain_s` seconds to finish. Shortly before this time ends, the server processes all frames that it has received
+and ends the remaining streams. A second signal stops the process immediately.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def check_weights(folder: Path | None) -> None:
     A separate process loads the weights, which keeps the memory use of the front process low.
 
     Args:
-        folder: folder of the weights; None: the embedded weights.
+        folder: folder of the weights; None: the weights in the package.
 
     Raises:
         WeightsError: the folder does not contain a working model.
@@ -66,8 +66,8 @@ def check_weights(folder: Path | None) -> None:
     try:
         worker.receive()
     except WorkerExited as error:
-        what = f"'{folder}'" if folder else "The embedded weights"
-        raise WeightsError(f"Cannot load the model in {what}: the process that loaded it crashed.") from error
+        what = f"'{folder}'" if folder else "the package"
+        raise WeightsError(f"Cannot load the model in {what}: the process crashed while loading it.") from error
     finally:
         worker.end(idle=True)
 
@@ -107,7 +107,7 @@ async def _serve(settings: Settings, folder: Any, listening: socket.socket) -> N
 
 
 class DrainingServer(uvicorn.Server):
-    """Run uvicorn, and drain on a signal. By default, uvicorn closes every WebSocket immediately."""
+    """Run uvicorn, and drain the server on a signal. By default, uvicorn closes every WebSocket immediately."""
 
     def __init__(self, config: uvicorn.Config, service: Service) -> None:
         super().__init__(config)
@@ -146,7 +146,7 @@ class DrainingServer(uvicorn.Server):
 
 
 def _allow_many_files() -> None:
-    """Raise the soft limit on open files, because each connection is a file and the usual 1,024 are too few."""
+    """Raise the soft limit on open files. Each connection counts as a file, and the usual limit of 1,024 is too low."""
     try:
         import resource
     except ImportError:  # Windows

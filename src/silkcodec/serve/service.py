@@ -13,7 +13,7 @@ from silkcodec.serve.pool import Pool
 from silkcodec.serve.prometheus import Metrics
 from silkcodec.serve.settings import Limits, Settings, is_loopback
 
-# Maximum number of open uploads for each upload that may wait for a worker. Clients with slow networks need more.
+# Ratio of uploads that may be open to uploads that may wait for a worker. Slow clients keep uploads open for longer.
 UPLOADS = 4
 
 
@@ -28,7 +28,7 @@ class Service:
         metrics: the metrics for Prometheus.
         rate, denied_rate: rate limiters for accepted and for denied requests.
         streams, uploads, requests: concurrency limits for streams, uploads and HTTP requests.
-        draining: set when the server shuts down. It then accepts no new work and finishes the work in progress.
+        draining: event that is set when the server starts to shut down. The server then accepts no new work.
         sessions: tasks of the open streams.
     """
 

@@ -1,10 +1,10 @@
-"""Serve a WebSocket at /v1/stream. It connects a `protocol.Session` (client) to a `processes.Stream` (worker).
+"""Serve the WebSocket at /v1/stream, which connects a `protocol.Session` (client) to a `processes.Stream` (worker).
 
     socket -> reader -> Session -> room? -> worker          worker -> events -> writer -> socket
 
 Back-pressure works in both directions. While `window_frames` frames of a stream are in progress, the server does not
-read from its socket. While a client does not read its answers, the server processes no new frames. After `send_s`, it
-closes the stream.
+read from the stream's socket. While a client does not read its answers, the server processes no new frames of the
+stream. After `send_s` seconds, it closes the stream.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ class _Live:
             await self._feed_all(self._session.receive(await self._receive()))
 
     async def _feed_all(self, pieces: Iterator[bytes]) -> None:
-        """Send pieces to the worker, with at most `window_frames` in progress. Then send the end if it arrived."""
+        """Send pieces to the worker, with at most `window_frames` in progress. End the stream if the client has."""
         assert self._session.start is not None and self._stream is not None
         start = self._session.start
         width = protocol.SAMPLE_BYTES[start.samples]

@@ -35,8 +35,8 @@ class Limits:
         pressed_s: replaces `header_s` while more than `client_waiting` connections from the address, or more than
             `waiting` connections from all addresses, have not sent the head of a request.
         client_waiting, waiting: see `pressed_s`.
-        most_waiting: maximum number of connections without the head of a request. Above it, the server closes the
-            oldest of them.
+        most_waiting: maximum number of connections that have not sent the head of a request. Above this number, the
+            server closes the oldest of them.
         requests, client_requests: maximum number of HTTP requests in progress for all clients and for one address.
             Health checks are exempt.
         idle_s: maximum time between two messages of a stream.
@@ -46,8 +46,8 @@ class Limits:
         message_bytes: maximum size of a WebSocket message.
         text_chars: maximum length of a text message.
         stream_messages, stream_bytes: maximum number of messages and bytes per second that are read from a stream.
-        worker_bytes: memory that a worker may use in addition to the model.
-        window_frames: maximum number of a stream's frames in progress. At the limit, the server pauses reading.
+        worker_bytes: maximum memory that a worker may use in addition to the model.
+        window_frames: maximum number of frames in progress per stream. At this number, the server pauses reading.
 
     Raises:
         ArgumentError: a limit is not above 0.
@@ -100,7 +100,7 @@ class Settings:
         workers: number of processes for live streams.
         file_workers: number of processes for uploads.
         batch: maximum number of frames per model call.
-        weights: folder of the weights; None: the embedded weights.
+        weights: folder of the weights; None: the weights in the package.
         limits: limits for clients.
 
     Raises:
@@ -170,7 +170,7 @@ def read_token(file: Path | None) -> str | None:
 
 
 def is_token(shown: str | None, token: str | None) -> bool:
-    """Return whether a client's token is correct, in constant time."""
+    """Return whether a client's token is correct. The comparison takes constant time."""
     if token is None:
         return True
     return shown is not None and hmac.compare_digest(shown.encode(), token.encode())

@@ -32,7 +32,7 @@ class BodyError(SilkError):
 
 @contextmanager
 def private_folder() -> Iterator[Path]:
-    """Create a folder for a server's uploads that only this user can read. Delete the folders of killed servers.
+    """Create a folder for uploads that only this user can read. Delete folders that killed servers left behind.
 
     A server holds a lock on its folder. The kernel releases the lock when the process exits, even after a crash.
     """
@@ -89,8 +89,8 @@ async def save(request: Request, path: Path, max_bytes: int, max_s: float) -> in
     The event loop writes the pieces. A piece has at most 64 KiB and goes to the page cache, so writing is fast.
 
     Raises:
-        BodyError: the body is empty, its declared or actual size is above `max_bytes`, it takes longer than `max_s`
-            seconds, or the file cannot be written.
+        BodyError: the body is empty, its declared or actual size is above `max_bytes`, receiving it takes longer than
+            `max_s` seconds, or the file cannot be written.
         ClientDisconnect: the client disconnected.
     """
     declared = request.headers.get("content-length", "0")
@@ -137,7 +137,7 @@ async def _disconnected(request: Request) -> None:
 
 
 def open_result(path: Path) -> tuple[int, Callable[[], AsyncIterator[bytes]]]:
-    """Open a file, and return its size and a function that yields its bytes. The file can then be deleted."""
+    """Open a file, and return its size and a function that yields its bytes. The file may then be deleted."""
     file: BinaryIO = open(path, "rb")  # noqa: SIM115 - closed after the last piece, or by the garbage collector
     n_bytes = os.fstat(file.fileno()).st_size
 

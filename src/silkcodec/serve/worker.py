@@ -4,7 +4,7 @@ r"""Run a worker process, which runs the model and exchanges messages with the f
         '{"fd": 5, "role": "streams", "batch": 8, "sizes": null, "weights": null, "memory": 1073741824}'
 
 The worker exits when the front closes the socket or crashes. It ignores SIGTERM and SIGINT, because the front handles
-them and drains.
+these signals by draining the server.
 
 Heads of messages:
 
@@ -92,12 +92,12 @@ class Inbox:
 
 
 def samples_of(body: bytes, kind: str) -> np.ndarray:
-    """Convert bytes to samples int16 or float32 [n]. `kind` is "s16le" or "f32le"."""
+    """Convert bytes to samples, int16 or float32 [n]. `kind` is "s16le" or "f32le"."""
     return np.frombuffer(body, dtype="<i2" if kind == "s16le" else "<f4")
 
 
 def bytes_of(wave: np.ndarray, kind: str) -> bytes:
-    """Convert samples float32 [n] to bytes in the format `kind`. Integers are clipped to 16 bits."""
+    """Convert samples, float32 [n], to bytes in the format `kind`. Integers are clipped to 16 bits."""
     if kind == "f32le":
         return wave.astype("<f4").tobytes()
     return np.clip(np.rint(wave * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1).astype("<i2").tobytes()
@@ -233,7 +233,10 @@ def run_file_jobs(connection: socket.socket, inbox: Inbox, codec: Silk) -> None:
 
 
 def limit_memory(extra_bytes: int) -> None:
-    """Limit the memory of this process to its current size plus `extra_bytes`. Above it, Python raises MemoryError."""
+    """Limit the memory of this process to its current size plus `extra_bytes`.
+
+    If an allocation exceeds the limit, Python raises MemoryError.
+    """
     try:
         import resource
 
