@@ -188,7 +188,7 @@ def check_samples(wave: Wave, start: int, sample_rate: int, name: str) -> None:
     """Raise AudioError if float samples contain NaN, infinity or values far beyond full scale.
 
     Args:
-        wave: float32 [n].
+        wave: samples, float32 [n].
         start: number of samples before `wave` in the recording.
         sample_rate: sample rate in Hz.
         name: name of the recording for the message.

@@ -37,7 +37,7 @@ class _Data:
         start: offset of the first sample in bytes.
         declared: size of the samples in bytes, according to the header.
         field: offset of the size field in bytes.
-        form: struct format of the size field.
+        form: format of the size field for the module `struct`.
         extra: bytes that the size field counts in addition to the samples.
     """
 

@@ -71,7 +71,7 @@ class Native(soundfile.SoundFile):
 
 
 class Chain:
-    """Read several recordings in the same file in sequence.
+    """Read several recordings of a file one after another.
 
     Raises:
         AudioError: the recordings have different sample rates or numbers of channels.
@@ -189,7 +189,7 @@ def _file(source: Any, name: str, files: ExitStack) -> tuple[str | None, BinaryI
 
 
 def spooled(pipe: Any, files: ExitStack) -> BinaryIO:
-    """Copy a pipe to a temporary file and return it, because most audio formats cannot be read from a pipe."""
+    """Copy a pipe to a temporary file, and return the file. Most audio formats cannot be read from a pipe."""
     copy: Any = files.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - `files` closes it
     try:
         shutil.copyfileobj(pipe, copy)

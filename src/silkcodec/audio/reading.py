@@ -137,7 +137,7 @@ class Reader:
         return False
 
     def _go_to(self, start_s: float, duration_s: float | None) -> int | None:
-        """Seek to the start of a part, and return its length in samples at the file's rate.
+        """Seek to the start of a part, and return the length of the part in samples at the file's rate.
 
         The length is None if the part extends to the end of the file.
         """

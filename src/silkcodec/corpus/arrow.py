@@ -172,7 +172,7 @@ def has_audio(file: str) -> bool:
 def parquet_items(
     file: str, place: str, shown: str, root: int, folder: str, allow_outside: bool
 ) -> Iterator[Item | Refused]:
-    """Yield the recordings of a Parquet file without reading their bytes.
+    """Yield the recordings of a Parquet file without reading the audio bytes.
 
     A row without bytes is therefore rejected only when it is encoded. The column statistics are not read either,
     because some damaged statistics crash pyarrow.

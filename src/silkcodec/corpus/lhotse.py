@@ -26,7 +26,7 @@ def part(cut: Mapping[str, Any]) -> tuple[str, dict[str, Any], dict[str, str]]:
     """Return the path of a cut's file, the fields for an `Item`, and the metadata.
 
     Raises:
-        Refusal: the cut needs Lhotse, or is damaged.
+        Refusal: the cut cannot be used without Lhotse, or is damaged.
     """
     kind = cut.get("type")
     if kind not in ("MonoCut", "MultiCut"):

@@ -222,7 +222,7 @@ def count_shards(folder: Path) -> int:
 
 
 def _check_settings(folder: Path, begun: Mapping[str, Any], settings: CorpusSettings) -> None:
-    """Raise OutputError if a setting differs from the existing plan. Call this before the inputs are read."""
+    """Raise OutputError if a setting differs from the one in the existing plan. The inputs are not needed."""
     now = json.loads(_line(asdict(settings)))
     then = begun["settings"]
     pairs = [(key, then["facts"].get(key), value) for key, value in now["facts"].items()]

@@ -38,7 +38,7 @@ class Root:
         folder: absolute path of the folder to which the paths of recordings are relative.
         name: name of the file in the folder; "" if the input is the folder.
         label: prefix for the ids and paths: "name/" for a folder if there are several inputs, otherwise "".
-        skip: subfolder to skip, which is the output folder.
+        skip: path of the output folder, which is skipped if it is inside the input.
         file: path of a manifest, which can be outside `folder`.
         dialect: dialect of a manifest.
     """

@@ -7,17 +7,17 @@
     batcher.py      batches frames of concurrent streams for the model; uses no socket
     filejobs.py     converts an uploaded file, within limits
     wire.py         messages between the front and a worker
-    worker.py       the worker process: runs a batcher or file jobs
-    processes.py    the front's view of one worker process
-    pool.py         all workers: starts, watches and replaces them, assigns streams, queues file jobs
+    worker.py       runs a batcher or file jobs in a worker process
+    processes.py    represents a worker process in the front
+    pool.py         starts, watches and replaces all workers, assigns streams to them, and queues file jobs
     uploads.py      saves request bodies to files in a private folder
     access.py       bearer token, rate limiter, concurrency limit
     prometheus.py   metrics for Prometheus
     logs.py         JSON log lines with a request id
     app.py          HTTP routes
-    sessions.py     the WebSocket
+    sessions.py     serves a WebSocket
     request_log.py  request ids, request log, request counts
-    server.py       the process: listens, drains on SIGTERM
+    server.py       runs the server process and drains it on SIGTERM
     client.py       a client without asyncio
     explain.py      serves the page of `silk explain` on the loopback address; needs no extra
 

@@ -70,7 +70,7 @@ class _Stream:
 
 
 class Batcher:
-    """Batch the frames of open streams and return an answer for each.
+    """Batch the frames of open streams, and return an answer for each frame.
 
     Args:
         codec: a loaded codec with 1 thread. To use more cores, run more workers.
@@ -146,7 +146,7 @@ class Batcher:
         return sum(len(one.frames) for one in self._streams.values())
 
     def finished(self) -> list[tuple[str, int]]:
-        """Remove the streams that have ended and have no waiting frames, and return them.
+        """Remove the streams that have ended and have no waiting frames, and return their names and lengths.
 
         Returns:
             A list of (name of the stream, number of samples at 24 kHz).
@@ -195,8 +195,8 @@ def run(codec: Silk, output: str, frames: NDArray[Any], states: Sequence[States]
         states: states of the B streams.
 
     Returns:
-        Two values: the output (levels, uint8 [B, 1, 128]; latents, float32 [B, 1, 128]; or samples, float32 [B, 9600]),
-        and the next states of the B streams.
+        Two values: the output, and the next states of the B streams. Levels are uint8 [B, 1, 128], latents are float32
+        [B, 1, 128], and samples are float32 [B, 9600].
     """
     stacked = [np.concatenate(parts) for parts in zip(*states, strict=True)]
     values, after = codec.call(output, frames[:, None] if output == "wave" else frames, stacked)

@@ -1,6 +1,6 @@
 """Limit how much is read from each connection, so that no client can block or slow down the others.
 
-HTTP: a client must send the head of a request within `header_s`. While too many connections are waiting, the limit is
+HTTP: a client must send the head of a request within `header_s`. While too many clients have not sent it, the limit is
 `pressed_s`. WebSocket: each stream has a budget of messages and bytes per second. If a stream exceeds its budget, the
 server pauses reading. Both kinds of connections are read in pieces of READ_BYTES. Between two pieces, the event loop
 serves the other connections.
@@ -197,7 +197,10 @@ class _CountedFrames(ServerProtocol):
 
 
 def _bound_silence(transport: asyncio.Transport, limits: Limits) -> None:
-    """Drop clients that acknowledge no data for twice `send_s` seconds. The kernel's default is about 15 minutes."""
+    """Close the connection if the client acknowledges no data for twice `send_s` seconds.
+
+    The kernel's default is about 15 minutes.
+    """
     connection = cast("socket.socket | None", transport.get_extra_info("socket"))
     if connection is not None and hasattr(socket, "TCP_USER_TIMEOUT"):
         with contextlib.suppress(OSError):

@@ -38,11 +38,11 @@ class FileJob:
     """Describe the conversion of one file.
 
     Attributes:
-        source, target: paths of the input and the result in the front's private folder.
+        source, target: paths of the input and the result in the server's private folder.
         given: format of the source: "audio", "silk" or "json".
         wanted: format of the target: "silk", "json", "wav" or "flac".
         max_s: maximum duration of the audio in seconds.
-        dims_per_token: dimensions per token in the target.
+        dims_per_token: number of latent dimensions per token in the target.
         entropy: whether to apply entropy coding if the target is a .silk file.
     """
 

@@ -41,7 +41,7 @@ class JsonLines(logging.Formatter):
 
 
 class _NoFalseAlarm(logging.Filter):
-    """Drop the error that uvicorn logs when the server refuses a WebSocket with an HTTP status, which is no bug."""
+    """Drop the misleading error that uvicorn logs when the server refuses a WebSocket with an HTTP status."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         return record.getMessage() != "ASGI callable returned without completing handshake."

@@ -174,7 +174,7 @@ class Pool:
             self._wake()
 
     def _give_up(self, worker: Worker, name: str) -> None:
-        """Cancel a worker's job, which stops after the current block. Kill the worker if this takes over `STOP_S`."""
+        """Cancel a worker's job, which ends after the current block. Kill the worker if this takes too long."""
         if worker.job is None or worker.job[0] != name:
             return
         future: asyncio.Future[float] = asyncio.get_running_loop().create_future()

@@ -40,7 +40,7 @@ class LostError(SilkError):
 
 @dataclass(frozen=True)
 class Frame:
-    """Hold the result of a frame. `number` counts from 0. `body` contains codes, int32 [K], or samples as bytes."""
+    """Hold the result of a frame. `number` counts from 0. `body` has the bytes of int32 codes [K] or of samples."""
 
     number: int
     body: bytes
@@ -95,7 +95,7 @@ class Worker:
         codec: codec id of the model; "" before the worker is ready.
         sizes: exact batch sizes; None before they are measured.
         streams: streams on this worker, keyed by name.
-        job: name of the file job in progress and future of its result; None: the worker has no job.
+        job: name of the file job in progress and the future for its result; None: the worker has no job.
         started: start time on the monotonic clock in seconds.
     """
 
@@ -202,7 +202,7 @@ class Worker:
                 await self._writer.drain()
 
     async def exit_code(self) -> int | None:
-        """Wait until the process exits, and return its exit code. Kill the process after `STOP_S`."""
+        """Wait until the process exits, and return its exit code. Kill it after `STOP_S` seconds."""
         if self._process is None:
             return None
         try:

@@ -1,4 +1,4 @@
-"""Parse and create the WebSocket messages of /v1/stream, which docs/protocol.md describes. Uses no socket.
+"""Parse and create the WebSocket messages of /v1/stream without using a socket. docs/protocol.md describes them.
 
     client                                                  server
     {"type": "start", "task": "encode", ...}        ->
@@ -98,7 +98,7 @@ class Session:
         self._next_frame = LOOKAHEAD + FRAME_SAMPLES  # number of samples that complete the next frame
 
     def receive(self, message: str | bytes) -> Iterator[bytes]:
-        """Parse a message, and yield pieces of samples or of codes, int32 [F, K], as bytes for the worker.
+        """Parse a message, and yield pieces for the worker: the bytes of samples or of int32 codes [F, K].
 
         Raises:
             ProtocolError: the message is invalid or not allowed at this point.
@@ -127,7 +127,7 @@ class Session:
             raise ProtocolError(f"A message of type {kind!r:.40} is not allowed at this point.")
 
     def end(self) -> Iterator[bytes]:
-        """End the stream. Like `receive`, yield the remaining piece if there is one."""
+        """End the stream, and yield the remaining piece, if any, in the same format as `receive`."""
         self.ended = True
         return iter([self._cut(len(self._held))] if self._held else [])
 
@@ -209,7 +209,7 @@ class Session:
         )
 
     def frame(self, number: int, body: bytes) -> str | bytes:
-        """Return the message for a processed frame, or b"" if the frame starts after `n_samples`."""
+        """Return the message with the result of a frame, or b"" if the frame starts after `n_samples`."""
         start = self.start
         assert start is not None
         if start.task == "decode":

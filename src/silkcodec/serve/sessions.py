@@ -141,7 +141,10 @@ class _Live:
             await self._feed_all(self._session.receive(await self._receive()))
 
     async def _feed_all(self, pieces: Iterator[bytes]) -> None:
-        """Send pieces to the worker, with at most `window_frames` in progress. End the stream if the client has."""
+        """Send pieces to the worker, with at most `window_frames` frames in progress.
+
+        If the client has ended the stream, notify the worker after the last piece.
+        """
         assert self._session.start is not None and self._stream is not None
         start = self._session.start
         width = protocol.SAMPLE_BYTES[start.samples]
