@@ -114,7 +114,7 @@ class Pool:
         """Open a stream on the worker with the fewest streams.
 
         Args:
-            options: fields of the worker message that opens a stream; see `Start.for_worker`.
+            options: fields of the worker message that opens a stream; see `protocol.Start.for_worker`.
 
         Raises:
             BusyError: no worker is ready.
