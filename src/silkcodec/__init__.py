@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from silkcodec.silk import StreamDecoder, StreamEncoder
     from silkcodec.tokens import Tokens
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "ArgumentError",
     "AudioError",

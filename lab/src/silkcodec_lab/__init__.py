@@ -24,4 +24,4 @@ Each experiment is a folder with command.py (options), experiment.py (measuremen
 (a summary of one or two sentences), tests, and results/ (the committed JSON).
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

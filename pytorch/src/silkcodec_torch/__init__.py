@@ -10,4 +10,4 @@
 `silkcodec` does not import this package. It runs the exported graphs with ONNX Runtime.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -75,9 +75,6 @@ class RunOptions:
         return self.jobs or available_cores()
 
 
-Options = RunOptions  # former name, to be removed in the next release
-
-
 @dataclass(frozen=True)
 class Candidate:
     """Represent a codec, or a folder with the output of a codec, in the comparison.
