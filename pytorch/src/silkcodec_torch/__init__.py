@@ -4,7 +4,7 @@
     nn/            the network: encoder, decoder, discriminators
     quantizers/    FSQ, which Silk uses, and VQ, RVQ and multi-scale RVQ, for comparison
     train/         training from a TOML config, and export to ONNX with a model card
-    hf/            Silk as classes of Hugging Face Transformers (extra [hf])
+    hf/            Hugging Face Transformers classes for Silk (extra [hf])
     baselines/     EnCodec, DAC, Mimi and SNAC, for comparison (extra [baselines])
 
 `silkcodec` does not import this package. It runs the exported graphs with ONNX Runtime.

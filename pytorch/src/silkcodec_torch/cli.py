@@ -49,7 +49,8 @@ def run_export(
     the same bytes, so you can export it again with --results to add results to the model card.
 
     With --format transformers, writes a folder for AutoModel.from_pretrained, which you can push to the Hugging Face
-    hub (extra [hf]). The input is a run or a folder of weights. By default, it is the weights that ship with silkcodec.
+    hub (extra [hf]). The input is a run or a folder of weights. By default, the weights that ship with silkcodec are
+    exported.
     """
     if file_format not in ("onnx", "transformers"):
         raise ArgumentError(f"--format must be onnx or transformers; got '{file_format}'.")

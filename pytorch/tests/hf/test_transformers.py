@@ -1,4 +1,4 @@
-"""Test that the Auto classes of transformers load an exported folder and give the tokens of `silkcodec.load()`."""
+"""Test that the Auto classes load an exported folder, and that its tokens equal those of `silkcodec.load()`."""
 
 from __future__ import annotations
 
@@ -282,7 +282,7 @@ def test_an_export_with_different_tokens_is_not_written(weights_folder: Path, tm
 def test_a_run_is_exported_to_weights_first(
     weights_folder: Path, codec: Silk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Only the call of the export is tested here. train/test_export.py compares its weights with the network."""
+    """Test only the call of the export. train/test_export.py compares exported weights with the network."""
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "checkpoint.safetensors").touch()
     made = hf_export.weights_export

@@ -60,7 +60,7 @@ def levels() -> torch.Tensor:
 
 
 def stream_of(wave: torch.Tensor) -> torch.Tensor:
-    """Pad samples [B, T] for the encoder: before them, and after them to whole frames plus the look-ahead."""
+    """Pad samples [B, T] for the encoder at the start, and at the end to whole frames plus the look-ahead."""
     return torch.nn.functional.pad(wave, (HISTORY, -wave.shape[1] % FRAME + LOOKAHEAD))
 
 
@@ -259,7 +259,7 @@ def test_shifted_products_equal_the_convolution() -> None:
 
 
 class Spectrum(torch.nn.Module):
-    """Return the input, in place of the projection of the head."""
+    """Return the input. This function replaces the projection of the head."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x

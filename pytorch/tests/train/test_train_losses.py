@@ -144,7 +144,7 @@ def test_every_discriminator_takes_any_length(discriminators: Discriminators, sp
 
 
 def test_initial_scores_of_discriminators_differ() -> None:
-    """Check that initial scores deviate. With PyTorch's default initialization, they deviate by 0.003 to 0.011."""
+    """Check the deviation of initial scores. With PyTorch's default initialization, it is only 0.003 to 0.011."""
     torch.manual_seed(1)
     fresh = Discriminators((2, 5), (512, 1024), width=8)
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Test the loss with a frozen recognizer with random weights: features, gradients and training runs."""
+"""Test the loss that uses a frozen recognizer, here with random weights: features, gradients and training runs."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ Row = dict[str, Any]
 
 
 def measured() -> dict[str, dict[str, Any] | None]:
-    """Return the rates of each built-in codec and preset, keyed by name. Presets without a measurement have None.
+    """Return the rates of each built-in codec and preset, keyed by name. The value is None if they were not measured.
 
     `tokens_per_second` and `bits_per_second` are nominal rates, i.e. relative to the duration of the frames.
     `counted_tokens_per_second` is the number of tokens for `counted_s` seconds of speech divided by `counted_s`. It

@@ -10,8 +10,8 @@ model are integers:
 - `seen` [128, 8] contains counts for each dimension, which start at 1. Encoding a level adds 3 to its count. In the
   first 16 frames, it also adds 1 to the counts of the adjacent levels, because these are likely to follow.
 - `shared` [8] contains counts for each level over all dimensions, which start at 16. These counts adapt 128 times as
-  fast. Their distribution is added to the counts of each dimension with a weight of 48, which helps until a dimension
-  has enough counts of its own.
+  fast as `seen`. Their distribution is added to the counts of each dimension with a weight of 48, which helps until a
+  dimension has enough counts of its own.
 
 About a dozen update rules were compared on quantized log-mel frames of speech, which stood in for a model's levels.
 Storing a table of counts in each chunk would cost more than it saves, because a table of 128 x 8 entries is nearly as

@@ -145,7 +145,7 @@ def chunk_bytes(kind: bytes, frames: int, payload: bytes, crc_before: int) -> tu
 
 
 def chunk_crc(kind: bytes, frames: int, payload: bytes, crc_before: int) -> int:
-    """Return a chunk's CRC-32, which continues the CRC before it and covers the chunk's header and payload."""
+    """Return a chunk's CRC-32, which continues the previous CRC and covers the chunk's header and payload."""
     return zlib.crc32(payload, zlib.crc32(CHUNK.pack(kind, frames, len(payload), 0)[:-4], crc_before))
 
 

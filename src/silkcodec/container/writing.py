@@ -102,7 +102,7 @@ class Writer:
             codes: integers [F, K] in the writer's grouping. F can be 0.
 
         Raises:
-            TokensError: the codes are out of range or have another shape. In this case, nothing is written.
+            TokensError: the codes are out of range or have the wrong shape. In this case, nothing is written.
             OutputError: the file cannot be written, for example because the disk is full or the pipe is closed.
         """
         self._write(codes_to_levels(codes, self.header.dims_per_token))

@@ -92,7 +92,8 @@ class Layout:
 
         Args:
             codec: codec whose tokens the layout describes.
-            dims_per_token: dimensions per token, for Silk only; see `Tokens.regroup`. None: the codec's own tokens.
+            dims_per_token: dimensions per token, for Silk only; see `Tokens.regroup`. None means the codec's own
+                grouping.
 
         Raises:
             TokensError: the rates are not whole multiples of the slowest rate, or the codebooks cannot be factorized.

@@ -79,7 +79,7 @@ class Flat:
         """Convert ids to Tokens. This is the inverse of `encode`.
 
         Args:
-            ids: integers [S], with or without a bos, which are read up to the first eos or pad.
+            ids: integers [S], with or without a bos. Only the ids before the first eos or pad are read.
             n_samples: length of the audio in samples. None means the length of all frames.
             cut: drop an incomplete last frame, e.g. when a model has reached its maximum number of steps.
 
@@ -95,8 +95,8 @@ class Flat:
 class Factorised:
     """Convert each token to one step with one head per digit.
 
-    A token has a single head if no codebook has more than 4,096 codes. Silk has 19 steps per frame, each with seven FSQ
-    levels. The last step of a frame has two levels and its other heads are always 0.
+    A token has a single head if no codebook has more than 4,096 codes. Silk has 19 steps per frame. The first 18 have
+    seven FSQ levels each. The last has two levels, and its other heads are always 0.
 
     Attributes:
         sizes: number of codes for each head, int64 [P, H]. Step s uses row s % P.

@@ -26,7 +26,7 @@ from silkcodec.tokens import Tokens, n_frames
 
 
 class Silk(FrameModel):
-    """Encode speech to 19 tokens every 400 ms, and decode it.
+    """Encode speech to 19 tokens per frame of 400 ms, and decode the tokens.
 
     The graphs are loaded on first use, so encoding does not load the decoder.
 
@@ -157,7 +157,7 @@ class Silk(FrameModel):
             return list(pool.map(call, items))
 
     def tokens(self, codes: ArrayLike, n_samples: int) -> Tokens:
-        """Convert streamed integer codes [F, K] to Tokens for this model.
+        """Convert the codes of a stream, integers [F, K], to Tokens for this model.
 
         Raises:
             TokensError: the codes are invalid, or their number does not match n_samples.

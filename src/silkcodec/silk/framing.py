@@ -24,8 +24,8 @@ class FrameCutter:
     """Cut blocks of any length into frames, float32 [9600] at 24 kHz.
 
     Args:
-        lookahead_samples: look-ahead of the model in samples. The first samples of the stream initialize the encoder's
-            state, and the frames follow.
+        lookahead_samples: look-ahead of the model in samples. This many samples at the start of the stream initialize
+            the encoder's state. The frames follow.
         sample_rate: sample rate of the input in Hz. Blocks are resampled as they arrive.
 
     Attributes:

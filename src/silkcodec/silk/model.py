@@ -141,7 +141,7 @@ class FrameModel:
         """Run the model for F frames of each of B streams.
 
         Args:
-            output: "levels", "latent" or "wave".
+            output: name of the output to compute: "levels", "latent" or "wave".
             value: samples, float32 [B, F * 9600], or levels, uint8 [B, F, 128], if `output` is "wave".
             states: states of the streams, each stacked to [B, ...].
 
@@ -157,8 +157,8 @@ class FrameModel:
     def check_codec_id(self, codec_id: str) -> None:
         """Raise TokensError if tokens with this codec_id cannot be decoded with these weights.
 
-        Tokens from the weights in `config.decodes` are accepted, because the encoder of those weights is identical.
-        Tokens from other weights would be decoded to noise.
+        Tokens from the weights in `config.decodes` are accepted, because their encoder is identical to that of the
+        loaded weights. Tokens from other weights would be decoded to noise.
         """
         if codec_id != self.codec_id and codec_id not in self.config.decodes:
             raise TokensError(

@@ -2,7 +2,7 @@
 
 There are three models with one preset each. All have residual codebooks of 1,024 entries: `dac:16k` has 12 at
 50 frames/s, `dac:24k` has 32 at 75 frames/s, and `dac:44k` has 9 at 86.13 frames/s (44,100 / 512). The models are not
-causal, but they consist only of convolutions, so their look-ahead is limited.
+causal, but they consist only of convolutions, so their look-ahead is finite.
 
 The 16 and 24 kHz decoders return 8 samples fewer than whole frames. One of their strides is odd, and the published
 decoder drops a sample at that layer. If this would cut off the end of the audio, one more frame is encoded.
@@ -31,7 +31,7 @@ DEFAULT_PRESET = "44k"
 
 
 class Dac(neural.NeuralCodec):
-    """Encode and decode with one of DAC's models. With `n_codebooks`, only the first codebooks are used.
+    """Encode and decode with one of DAC's models. Pass `n_codebooks` to `encode` to use fewer codebooks.
 
     Args:
         preset: one of `PRESETS`. None means "44k".

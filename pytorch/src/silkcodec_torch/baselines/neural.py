@@ -92,7 +92,7 @@ class NeuralCodec:
     def decode(
         self, tokens: Tokens | ArrayLike, *, n_samples: int | None = None, n_codebooks: int | None = None
     ) -> Wave:
-        """Return the waveform for tokens from any preset of the model, float32 [n_samples].
+        """Return the waveform, float32 [n_samples], for tokens from any preset of the model.
 
         Args:
             tokens: result of `encode`, or bare integer codes [K, F] with one row per codebook, like `Tokens.codes`.

@@ -2,7 +2,7 @@
 
 The input of a piece includes context on both sides, as far as the receptive field extends. The output for this context
 is discarded. The result is the same as for the whole clip, but only one piece is in memory at a time. Only float32
-rounding can differ. It can change a code if two codebook entries are almost equally close. For a codec that is not
+rounding can differ, which can change a code if two codebook entries are almost equally close. For a codec that is not
 causal, the extent of the receptive field to the right also determines the latency.
 
 The neural baselines belong to two families: causal SEANet (EnCodec and Mimi), and symmetric networks with snake

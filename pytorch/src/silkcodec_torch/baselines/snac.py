@@ -37,7 +37,7 @@ NOISE_BLOCK = 1 << 16  # samples of noise per seed
 
 
 class Snac(neural.NeuralCodec):
-    """Encode and decode with one of SNAC's models. With `n_codebooks`, only the coarsest codebooks are used.
+    """Encode and decode with one of SNAC's models. Pass `n_codebooks` to `encode` to use fewer codebooks.
 
     Args:
         preset: one of `PRESETS`. None means "24k".

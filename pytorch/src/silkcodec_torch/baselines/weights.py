@@ -95,7 +95,7 @@ def find_weights(name: str, source: str, files: Sequence[str] = (SAFETENSORS,)) 
 
 
 def _from_hub(name: str, repository: str, files: Sequence[str]) -> Path:
-    """Return the path of the first file in the cache. If there is none, download the first that the hub has."""
+    """Return the path of the first of `files` in the cache. If none is there, download the first that the hub has."""
     from huggingface_hub import errors as hub
     from huggingface_hub import hf_hub_download
 
@@ -218,7 +218,7 @@ def _first_line(error: Exception) -> str:
 def _unpickling_error() -> type[Exception]:
     """Return the exception class that PyTorch raises for files that would run code.
 
-    It is the class from `pickle`, which this module does not import.
+    It is `pickle.UnpicklingError`, but this module does not import `pickle`.
     """
     import torch
 

@@ -5,8 +5,8 @@
     preprocessor_config.json  SilkFeatureExtractor       tokenizer_config.json   SilkTokenizer
     README.md                 how to load the model, then the model card of the weights        LICENSE
 
-Before the files are moved to the output folder, the exported model encodes and decodes the golden waveform. The tokens
-and the decoded audio must match those in golden.npz.
+Before the files are moved to the output folder, the exported model encodes and decodes the waveform in golden.npz. The
+tokens and the decoded audio must match those in this file.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def export(source: str | Path | None, out: str | Path) -> SilkConfig:
         out: output folder, created if necessary. Files with the same names are overwritten.
 
     Raises:
-        WeightsError: the weights are missing or damaged, or the exported model does not match them.
+        WeightsError: the weights are missing or damaged, or the exported model does not match the weights.
         OutputError: `out` cannot be written.
     """
     out = Path(out)
@@ -91,7 +91,7 @@ def export(source: str | Path | None, out: str | Path) -> SilkConfig:
 
 
 def write_folder(weights: Path, folder: Path, name: str) -> SilkConfig:
-    """Convert the weights in `weights`, and write the result to the empty folder `folder`.
+    """Convert the weights in the folder `weights`, and write the result to the empty folder `folder`.
 
     `name` is the folder name that the model card shows.
     """
@@ -137,7 +137,7 @@ def license_text() -> str:
 
 
 def check(folder: Path, golden_file: Path) -> None:
-    """Check that the exported model reproduces the golden tokens exactly, and the decoded audio to within 1e-4.
+    """Check that the model reproduces the tokens in the golden file exactly, and the audio to within 1e-4.
 
     Raises:
         WeightsError: the tokens or the decoded audio differ, or the golden file cannot be read.

@@ -5,8 +5,8 @@
 
 The model processes a recording in pieces and carries the network states over to the next piece, so memory use does not
 grow with the duration. A recording has the same codes in a padded batch as on its own, because the 20 ms of look-ahead
-after its end are silence in both cases. However, rounding depends on the shape of the batch. It changes about one level
-in ten million, if a value is at a quantization boundary. `silkcodec.load()` does not batch and has no such differences.
+after its end are silence in both cases. However, rounding depends on the shape of the batch, which changes about one
+level in ten million. `silkcodec.load()` does not batch and has no such differences.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ class SilkModel(PreTrainedModel):
         """Encode audio to codes.
 
         Args:
-            input_values: float32 [B, 1, T] or [B, T] at 24 kHz.
+            input_values: samples, float32 [B, 1, T] or [B, T] at 24 kHz.
             padding_mask: [B, T], 1 for samples and 0 for padding at the end. None means no padding.
 
         Raises:
@@ -136,9 +136,9 @@ class SilkModel(PreTrainedModel):
         """Decode codes to audio.
 
         Args:
-            audio_codes: int64 [B, 19, F].
+            audio_codes: codes, int64 [B, 19, F].
             n_samples: number of samples, either one for all rows or one per row. By default, `padding_mask` determines
-                it.
+                the number.
             padding_mask: [B, T], as for `encode`. Without `n_samples` and `padding_mask`, all frames are returned.
 
         Raises:
@@ -243,13 +243,13 @@ class SilkModel(PreTrainedModel):
 
 
 def levels_to_codes(levels: Tensor) -> Tensor:
-    """Convert levels int64 [B, F, 128] in 0..7 to codes int64 [B, 19, F], like `silkcodec.tokens.levels_to_codes`."""
+    """Convert levels, int64 [B, F, 128], to codes, int64 [B, 19, F], like `silkcodec.tokens.levels_to_codes`."""
     padded = nn.functional.pad(levels, (0, -LATENT_WIDTH % DIMS_PER_TOKEN)).unflatten(2, (-1, DIMS_PER_TOKEN))
     return (padded << 3 * torch.arange(DIMS_PER_TOKEN, device=levels.device)).sum(-1).transpose(1, 2)
 
 
 def codes_to_levels(codes: Tensor, codebook_sizes: Sequence[int]) -> Tensor:
-    """Convert codes int64 [B, 19, F] to levels int64 [B, F, 128].
+    """Convert codes, int64 [B, 19, F], to levels, int64 [B, F, 128].
 
     Raises:
         TokensError: the codes have the wrong shape or type, or are out of range.

@@ -141,5 +141,5 @@ class SilkTokenizer(PreTrainedTokenizer):
         return "".join(tokens)
 
     def save_vocabulary(self, save_directory: str, filename_prefix: str | None = None) -> tuple[str, ...]:
-        """Write nothing, because `dims_per_token` in tokenizer_config.json defines the vocabulary."""
+        """Write nothing and return (), because `dims_per_token` in tokenizer_config.json defines the vocabulary."""
         return ()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 class ModelConfig:
     """Hold the sizes of the network.
 
-    The token format fixes the frame, so it is not configurable: 400 ms, 40 mel columns, 128 values with 8 levels each.
+    The token format fixes the frame: 400 ms, 40 mel columns, and 128 values with 8 levels each.
     """
 
     conv_width: int = 256  # channels at 100 Hz

@@ -56,7 +56,7 @@ class InverseSTFTHead(nn.Module):
 
         Args:
             x: column features, [B, T, C].
-            state: the windowed frames of the last two columns, [B, 2, 720].
+            state: the windowed segments of the last two columns, [B, 2, 720].
             position: index of the first column in its stream modulo 7,919, float32 [B, 1]. It is used only if the head
                 adds noise.
         """

@@ -68,10 +68,10 @@ class STFTDiscriminator(nn.Module):
 
     @staticmethod
     def stack(n_bins: int, width: int) -> nn.ModuleList:
-        """Return five convolutions over [columns, bins]. The middle three halve 10 or more bins.
+        """Return five convolutions over [columns, bins].
 
-        The limit avoids a bug: in bfloat16 on processors with AMX, PyTorch 2.13 returns NaN for maps that are narrower
-        than the kernel.
+        The middle three halve the number of bins if it is at least 10. This limit avoids a bug: in bfloat16 on
+        processors with AMX, PyTorch 2.13 returns NaN for maps that are narrower than the kernel.
         """
         convs = nn.ModuleList([convolution(2, width, (3, 5))])
         for _ in range(3):
@@ -108,7 +108,7 @@ class Discriminators(nn.Module):
         )
 
     def forward(self, wave: Tensor) -> list[Output]:
-        """Return the output of each discriminator for waveforms float32 [B, T]."""
+        """Return the output of each discriminator for waveforms, float32 [B, T]."""
         return [part(wave) for part in self.parts]
 
 
@@ -125,7 +125,10 @@ def discriminator_loss(real: list[Output], fake: list[Output]) -> Tensor:
 
 
 def adversarial_losses(real: list[Output], fake: list[Output]) -> dict[str, Tensor]:
-    """Return the generator's losses: ``adversarial`` (hinge) and ``features`` (relative L1 distance)."""
+    """Return the generator's losses.
+
+    ``adversarial`` is the hinge loss. ``features`` is the relative L1 distance between feature maps.
+    """
     scores = torch.stack([-f.float().mean() for f, _ in fake]).mean()
     distances = [
         functional.l1_loss(f.float(), r.detach().float()) / r.detach().float().abs().mean().clamp(min=1e-4)

@@ -59,7 +59,7 @@ class LogMel(nn.Module):
         self.register_buffer("filters", torch.from_numpy(filterbank().copy()), persistent=False)
 
     def forward(self, seen: Tensor) -> Tensor:
-        """Return the log-mel spectrogram [B, T / 240, 128] of samples float32 [B, 784 + T].
+        """Return the log-mel spectrogram [B, T / 240, 128] of samples, float32 [B, 784 + T].
 
         The first sample lies 304 samples before the start of the first column.
         """

@@ -82,7 +82,7 @@ class RVQ(nn.Module):
 
     @torch.compiler.disable
     def _draw_length(self) -> int:
-        """Return the number of codebooks for this batch.
+        """Return the number of codebooks to use for this batch.
 
         The number comes from PyTorch's default generator, so all processes of a run need the same seed.
         """

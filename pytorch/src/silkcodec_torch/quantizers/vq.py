@@ -103,7 +103,7 @@ class Codebook(nn.Module):
             self.sums[dead] = picked * fair
 
     def _assigned(self, flat: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the number of vectors assigned to each entry [size], and their sum [size, dim]."""
+        """Return the number of vectors assigned to each entry, [size], and the sum of these vectors, [size, dim]."""
         counts = torch.zeros_like(self.counts).index_add_(0, codes, torch.ones_like(flat[:, 0]))
         return counts, torch.zeros_like(self.sums).index_add_(0, codes, flat)
 
@@ -127,7 +127,10 @@ class VQ(nn.Module):
         self.bits_per_frame = vectors * math.log2(entries)
 
     def forward(self, latent: Tensor) -> Quantized:
-        """Quantize a latent [..., D], and return the quantized latent, codes [..., vectors] and the commitment loss."""
+        """Quantize a latent [..., D], and return the quantized latent, the codes and the commitment loss.
+
+        The codes have the shape [..., vectors].
+        """
         with torch.autocast(latent.device.type, enabled=False):
             vectors = latent.float().unflatten(-1, (self.vectors, -1))
             if self.training:

@@ -93,6 +93,6 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tenso
         if value.ndim and value.shape != shapes.get(int(index)):
             raise WeightsError(
                 f"The optimizer state in the checkpoint '{file}' does not match the config."
-                " Restore the settings in [optim], or set init to this run and start a new one."
+                " Restore the settings in [optim], or start a new run with init set to this run."
             )
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -74,7 +74,7 @@ class OptimConfig:
 
 @dataclass(frozen=True)
 class AdversaryConfig:
-    """Configure the discriminators of stages with a weight for ``adversarial`` or ``features``."""
+    """Configure the discriminators, which are used in stages with a weight for ``adversarial`` or ``features``."""
 
     width: int = 32  # number of channels; 8 is practical on a CPU
     periods: tuple[int, ...] = (2, 3, 5, 7, 11)  # in samples
@@ -87,7 +87,10 @@ class AdversaryConfig:
 
 @dataclass(frozen=True)
 class RecognizerConfig:
-    """Configure the frozen speech recognizer of stages with a weight for ``recognizer``; see `train/recognizer.py`."""
+    """Configure the frozen speech recognizer, which is used in stages with a weight for ``recognizer``.
+
+    See `train/recognizer.py`.
+    """
 
     weights: str = ""  # folder of Whisper weights, in the format of transformers or CTranslate2
     layers: tuple[int, ...] = ()  # encoder layers to compare, counted from 1; default: every second one up to the last
@@ -98,7 +101,7 @@ class RecognizerConfig:
 class StageConfig:
     """Configure one stage of a run. Its length is given in `steps` or in `minutes`.
 
-    The learning rate falls to zero in the last part of each stage.
+    The learning rate falls to zero in the last part of each stage (`decay_share`).
     """
 
     name: str

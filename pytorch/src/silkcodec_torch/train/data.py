@@ -77,7 +77,7 @@ def split_files(config: DataConfig) -> dict[str, list[str]]:
 
 
 def index_rows(config: DataConfig) -> dict[str, list[dict[str, str]]]:
-    """Return the rows of the index for 'train' and for 'valid'.
+    """Return the rows of the index, keyed by split ('train' or 'valid').
 
     Raises:
         ArgumentError: the index or one of its columns is missing, or a bandwidth is not a number.

@@ -169,7 +169,9 @@ class EncoderGraph(nn.Module):
         self.register_buffer("mel_basis", windowed_dft())
 
     def forward(self, wave: Tensor, states: list[Tensor]) -> list[Tensor]:
-        """Return the mel spectrogram [B, F * 40, 128], the latent and the levels [B, F, 128] each, and the next states.
+        """Return the mel spectrogram, the latent, the levels and the next states.
+
+        The spectrogram has the shape [B, F * 40, 128]. The latent and the levels have the shape [B, F, 128].
 
         Args:
             wave: samples, [B, F * 9600].
@@ -199,7 +201,7 @@ class DecoderGraph(nn.Module):
         return torch.cat([real, imaginary], dim=-1) @ self.inverse_basis
 
     def forward(self, levels: Tensor, states: list[Tensor]) -> list[Tensor]:
-        """Return the samples [B, F * 9600] for levels uint8 [B, F, 128], and the next states."""
+        """Return the samples [B, F * 9600] for levels, uint8 [B, F, 128], and the next states."""
         wave, next_states = self.decoder(self.quantizer.decode(levels), states)
         return [wave, *next_states]
 
@@ -385,10 +387,11 @@ def store_half(model: onnx.ModelProto) -> None:
 
 
 def write_golden(model: SilkNetwork, out: Path) -> None:
-    """Write golden.npz: a synthetic waveform, its levels and the decoded waveform, for tests in any language.
+    """Write golden.npz: a synthetic waveform, its levels and the decoded waveform, for tests.
 
-    A synthetic waveform needs no license. The function tries up to `TRIES` waveforms, until all latent values are far
-    from rounding boundaries. Machines with different rounding then return the same levels.
+    Tests in any programming language can use the file. A synthetic waveform needs no license. The function tries up to
+    `TRIES` waveforms, until all latent values are far from rounding boundaries. Machines with different rounding then
+    return the same levels.
     """
     graph, clearances = EncoderGraph(model), {}
     for seed in range(TRIES):
@@ -419,7 +422,7 @@ def golden_wave(seed: int) -> np.ndarray:
 
 @torch.inference_mode()
 def clearance(graph: EncoderGraph, wave: np.ndarray) -> float:
-    """Return the smallest distance between a latent value and a rounding boundary, 0..0.5 levels."""
+    """Return the smallest distance between a latent value and a rounding boundary, in levels (0 to 0.5)."""
     padded = torch.from_numpy(np.pad(wave, (0, -len(wave) % FRAME + LOOKAHEAD)))[None]
     states = fresh_states(graph.shapes, 1, torch.device("cpu"))
     states[0][:, HISTORY:] = padded[:, :LOOKAHEAD]

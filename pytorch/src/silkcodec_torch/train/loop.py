@@ -175,7 +175,7 @@ class Trainer:
         return groups
 
     def save(self, name: str = "checkpoint.safetensors") -> None:
-        """Write everything that is needed to resume the run to a file in its folder."""
+        """Write a checkpoint, which contains everything that is needed to resume the run, to the run folder."""
         where: dict[str, float] = {"stage": self.stage_index, "steps_in_stage": self.steps_in_stage, "step": self.step}
         where |= {"seconds": self.seconds, "seconds_in_stage": self.seconds_in_stage, "skipped": self.skipped}
         where |= {"stable_stage": self.stable_stage, "finished": self.finished}
@@ -503,7 +503,7 @@ def at_one_level(target: Tensor, wave: Tensor) -> tuple[Tensor, Tensor]:
 
     An original and its decoded audio get the same gain, at most 60 dB. Most recordings have a root mean square near
     0.05, at which the first layers of the discriminators hardly respond. With this scaling, the scores of originals and
-    decoded audio are four times as far apart after 150 steps (docs/training.md).
+    decoded audio are four times as far apart after 150 steps as without it (docs/training.md).
     """
     gain = target.square().mean(dim=1, keepdim=True).sqrt().clamp(min=1e-3).reciprocal()
     return target * gain, wave * gain

@@ -29,7 +29,7 @@ class Muon(torch.optim.Optimizer):
         lr: learning rate.
         weight_decay: decoupled weight decay.
         momentum: decay of the moving average of the gradients.
-        dtype: type of the matrix products in the iteration. The momentum and the weights keep their type.
+        dtype: type of the matrix products in the Newton-Schulz iteration. The momentum and the weights keep their type.
     """
 
     def __init__(

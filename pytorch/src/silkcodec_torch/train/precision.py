@@ -8,7 +8,7 @@ NATIVE_BF16 = ("avx512_bf16", "amx_bf16", "bf16")  # names of CPU capabilities w
 
 
 def arithmetic(precision: str, device: torch.device) -> torch.dtype:
-    """Return the type that ``optim.precision`` ("bf16", "fp32" or "auto") selects for a device.
+    """Return the dtype that ``optim.precision`` ("bf16", "fp32" or "auto") selects for a device.
 
     "auto" selects bfloat16 if the device supports it natively. With emulated bfloat16, a matrix product takes 17 to 50
     times as long as in float32.

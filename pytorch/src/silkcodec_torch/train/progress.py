@@ -33,7 +33,7 @@ class Means:
 
 
 class Progress:
-    """Print and record progress, with training losses averaged since the last line and the last validation."""
+    """Print progress and record validations, each with the mean training losses since the previous one."""
 
     def __init__(self, folder: Path, config: TrainConfig, quiet: bool = False):
         self.folder, self.config, self.quiet = folder, config, quiet
@@ -48,7 +48,7 @@ class Progress:
         """Remove the records after `step` from the history, because the resumed run repeats these steps.
 
         Returns:
-            The step of the last remaining validation, or -1.
+            The step of the last remaining validation, or -1 if there is none.
         """
         self.first_step, last, lines = step + 1, -1, []
         if not (history := self.folder / "history.jsonl").exists():
