@@ -116,7 +116,7 @@ def write(
 
     Args:
         tokens: tokens in Silk's layout, in any grouping.
-        file: a path or a binary file object. A path is created only if writing succeeds.
+        file: a path or a binary file object. A file is created at the path only if writing succeeds.
         entropy: range-code the chunks that become smaller this way. Writing and reading such files requires the extra
             `entropy`.
         chunk_frames: number of frames per chunk, 1 to 4096. None uses 25, or 75 with `entropy`. Readers process whole

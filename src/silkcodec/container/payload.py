@@ -49,7 +49,7 @@ Table = NDArray[np.int64]
 
 
 class CodedPayloadError(ValueError):
-    """Report a payload with a correct checksum that `encode` cannot have written."""
+    """Raised if a payload has a correct checksum, but `encode` cannot have written it."""
 
 
 def pack(levels: Levels) -> bytes:

@@ -46,8 +46,8 @@ class Reader:
             for codes in reader.frames():  # int64 [F, K]
                 play(decoder.feed(codes))
 
-    The reader checks each chunk and returns its frames as soon as the chunk is complete. On a pipe, it does not wait
-    for later bytes.
+    The reader checks each chunk and returns its frames as soon as the chunk is complete. On a pipe, the reader does not
+    wait for later bytes.
 
     Args:
         file: a path or a binary file object. File objects are not closed.
@@ -125,7 +125,7 @@ class Reader:
 
     @property
     def name(self) -> str:
-        """Return the quoted path or the name of the file for messages."""
+        """Return the quoted path or the name of the file for error messages."""
         return self._input.name
 
     def close(self) -> None:

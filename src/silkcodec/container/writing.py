@@ -147,7 +147,7 @@ class Writer:
             self._file.flush()
 
     def finish(self, n_samples: int | None = None) -> None:
-        """Write the remaining frames and the end chunk, and rename the file to its path.
+        """Write the remaining frames and the end chunk, and rename the hidden file to its path.
 
         Args:
             n_samples: length of the recording in samples. None uses the value passed to the constructor.

@@ -127,6 +127,6 @@ def name_of(layout: Layout) -> str:
     """Return the name in a layout's token strings: the codec without its hash, and Silk's group size, e.g. "silk/4"."""
     name, _, _ = layout.codec.partition("@")
     if not TOKEN.fullmatch(f"<|{name}:0:0|>"):
-        raise TokensError(f"A codec name must not contain | < > to be written as text; got '{name}'.")
+        raise TokensError(f"To be written as text, a codec name must not contain |, < or >; got '{name}'.")
     dims = (layout.codebook_sizes[0].bit_length() - 1) // 3  # 8^n has 3n + 1 bits
     return name if name != "silk" or dims == DIMS_PER_TOKEN else f"{name}/{dims}"

@@ -86,7 +86,7 @@ class FrameModel:
             self._graph("wave")
 
     def check_n_codebooks(self, n_codebooks: int | None) -> int:
-        """Return n_codebooks, or 19 for None.
+        """Return n_codebooks, or 19 if it is None.
 
         Raises:
             ArgumentError: n_codebooks is not between 1 and 19.

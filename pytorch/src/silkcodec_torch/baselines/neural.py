@@ -61,7 +61,7 @@ class NeuralCodec:
         self.codebook_sizes, self.frame_rates = self.all_codebook_sizes[:n_preset], self.all_frame_rates[:n_preset]
 
     def __reduce__(self) -> Any:
-        """Pickle only the arguments of this codec. Unpickling loads the model again. See `rebuilt.py`."""
+        """Pickle only the constructor arguments of this codec. Unpickling loads the model again. See `rebuilt.py`."""
         return recipe(self, preset=parse(self.name)[1], source=self._source)
 
     def __repr__(self) -> str:

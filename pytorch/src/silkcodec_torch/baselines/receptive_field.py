@@ -52,7 +52,7 @@ class ReceptiveField:
         self.right += (window - 1) * self.step
 
     def frames(self, hop: int) -> tuple[int, int]:
-        """Return the extents to the left and to the right, in frames of `hop` samples, rounded up."""
+        """Return the left and right extents of the receptive field, in frames of `hop` samples, rounded up."""
         return math.ceil(self.left / hop), math.ceil(self.right / hop)
 
 

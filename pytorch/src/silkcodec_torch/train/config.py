@@ -49,7 +49,7 @@ class DataConfig:
     cache: str = ""  # folder for decoded audio (24 kHz, int16, 173 MB per hour); default: <run>/../cache
     crop_frames: int = 10  # length of a crop in frames of 400 ms
     gain_db: float = 6.0  # random gain, uniform between -gain_db and +gain_db
-    bandwidth_share: float = 0.1  # share of crops with a low-pass at 3.4-8 kHz, in both input and target
+    bandwidth_share: float = 0.1  # share of crops with a low-pass filter at 3.4-8 kHz, in both input and target
     noise_share: float = 0.1  # share of crops with added white noise, in both input and target
     noise_db: float = -45.0  # level of the loudest noise in dBFS; the quietest is 30 dB lower
 

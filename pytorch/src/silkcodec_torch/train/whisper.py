@@ -141,7 +141,7 @@ def load_encoder(folder: Path) -> WhisperEncoder:
 
 
 def _line(error: Exception) -> str:
-    """Return the last line of an error message. In messages of PyTorch, it names the parameter."""
+    """Return the last line of an error message. In PyTorch's messages, this line names the parameter."""
     return (str(error).strip() or type(error).__name__).splitlines()[-1].strip().rstrip(".")
 
 
