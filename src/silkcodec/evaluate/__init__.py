@@ -19,5 +19,6 @@
     report.py       result -> Markdown report
     html/           result -> HTML report
 
-This module imports nothing, because the metrics need the extra `[eval]` and the package must load without it.
+This module imports nothing, because the metrics require the extra `[eval]` and the package must be importable without
+it.
 """

@@ -1,18 +1,19 @@
 """Align the output of a codec with its reference in time before metrics are computed.
 
-The codecs of this package return audio without delay, but the output of another program can be late. A metric that
-compares windows of 25 ms would then measure the delay. Vocoders and neural codecs do not preserve phase, so the
-correlation of the waveforms can peak a pitch period away from the true delay, with errors of up to 24 ms. Alignment
+The codecs in this package return audio without delay, but other programs may delay their output. Metrics that compare
+short windows, such as 25 ms, would then measure the delay. Vocoders and neural codecs do not preserve phase, so the
+correlation of the waveforms can peak one pitch period away from the true delay. This error can reach 24 ms. Alignment
 therefore also uses energy envelopes:
 
-1. Find the lag at which the envelopes of 20 bands correlate best, with a resolution of 1 ms.
-2. If the correlation of the waveforms is at least 0.5 and peaks within 3 ms of that lag, use the lag of this peak. It
-   has a resolution of one sample, so codecs that preserve the waveform are aligned exactly.
-3. Otherwise use the lag of the envelopes. Use 0 instead if the lag raises their correlation by less than 0.003.
+1. Find the lag that maximizes the correlation of the envelopes in 20 bands. Its resolution is 1 ms.
+2. If the correlation of the waveforms peaks within 3 ms of that lag and is at least 0.5 at the peak, use the lag of the
+   peak. Its resolution is one sample, so codecs that preserve the waveform are aligned exactly.
+3. Otherwise, use the lag from step 1. If it raises the correlation of the envelopes by less than 0.003 compared with a
+   lag of 0, use 0.
 
-The threshold of 0.003 was chosen with Silk and Codec2, whose delays are known. Chance raised the correlation by up to
-0.001, a real delay of 5 ms raised it by 0.0003 to 0.01, and a delay of 10 ms by at least 0.007. Small delays can
-therefore remain if a codec does not preserve phase.
+The threshold of 0.003 is based on measurements of Silk and Codec2, whose delays are known. Without a delay, chance
+raised the correlation by up to 0.001. Compensating for a delay of 5 ms raised it by 0.0003 to 0.01, and for a delay of
+10 ms by at least 0.007. Small delays may therefore remain if a codec does not preserve phase.
 """
 
 from __future__ import annotations
@@ -37,11 +38,11 @@ ENVELOPE_BANDS = 20  # bands of 200 Hz from 200 Hz to 4.2 kHz, a range that even
 
 @dataclass(frozen=True)
 class Delay:
-    """Describe the delay of an output.
+    """Describe the delay of a codec's output relative to its reference.
 
     Attributes:
-        n_samples: delay in samples: positive if the output is late, negative if it is early.
-        method: signal whose correlation gave the delay; "none" if the reference or the output is silent.
+        n_samples: delay in samples, positive if the output is late and negative if it is early.
+        method: signal from which the delay was determined; "none" if the reference or the output is silent.
         correlation: normalized correlation at this delay, from -1 to 1.
     """
 
@@ -56,8 +57,8 @@ def find_delay(reference: Wave, output: Wave, sample_rate: int, max_delay_s: flo
     Args:
         reference: float32 [T1].
         output: float32 [T2].
-        sample_rate: sample rate of both in Hz.
-        max_delay_s: largest delay to search for, in seconds, in both directions.
+        sample_rate: sample rate of both waveforms in Hz.
+        max_delay_s: largest delay to search for in either direction, in seconds.
     """
     if not reference.any() or not output.any():
         return Delay(0, "none", 0.0)
@@ -79,7 +80,7 @@ def find_delay(reference: Wave, output: Wave, sample_rate: int, max_delay_s: flo
 
 
 def _waveform_delay(reference: Wave, output: Wave, n_lags: int) -> Delay:
-    """Return the lag in samples at which the waveforms correlate best."""
+    """Return the delay at which the waveforms correlate best, with a resolution of one sample."""
     scale = float(np.linalg.norm(reference)) * float(np.linalg.norm(output))
     waveform = _cross_correlation(reference[:, None], output[:, None], n_lags) / max(scale, 1e-30)
     best = int(np.argmax(waveform))
@@ -87,7 +88,10 @@ def _waveform_delay(reference: Wave, output: Wave, n_lags: int) -> Delay:
 
 
 def shifted(output: Wave, delay_samples: int, n_samples: int) -> Wave:
-    """Remove a delay from `output` and cut or zero-pad it to `n_samples`. A negative delay moves the output later."""
+    """Remove a delay from `output`, and cut or zero-pad the result to `n_samples`.
+
+    If the delay is negative, the output is moved to a later time.
+    """
     moved = np.zeros(n_samples, dtype=np.float32)
     source = output[max(delay_samples, 0) :]
     start = min(max(-delay_samples, 0), n_samples)
@@ -97,7 +101,10 @@ def shifted(output: Wave, delay_samples: int, n_samples: int) -> Wave:
 
 
 def _cross_correlation(a: NDArray[np.floating], b: NDArray[np.floating], n_lags: int) -> NDArray[np.float64]:
-    """Return the sum of a[n] * b[n + lag] over n and columns for lags -n_lags to n_lags, float64 [2 n_lags + 1]."""
+    """Return the cross-correlation for lags from -n_lags to n_lags, float64 [2 n_lags + 1].
+
+    Each value is the sum of a[n, column] * b[n + lag, column] over n and column.
+    """
     size = 1 << int(max(len(a), len(b)) + n_lags).bit_length()  # large enough that no searched lag wraps around
     product = np.zeros(size // 2 + 1, dtype=np.complex128)
     for column in range(a.shape[1]):  # one column at a time to save memory
@@ -107,7 +114,7 @@ def _cross_correlation(a: NDArray[np.floating], b: NDArray[np.floating], n_lags:
 
 
 def _band_envelopes(wave: Wave, sample_rate: int) -> NDArray[np.float32]:
-    """Return the compressed magnitude of 20 bands per millisecond, without their means, float32 [milliseconds, 20]."""
+    """Return the compressed magnitudes of 20 bands with their means removed, float32 [milliseconds, 20]."""
     hop, window = round(ENVELOPE_HOP_S * sample_rate), round(ENVELOPE_WINDOW_S * sample_rate)
     padded = np.pad(wave, (window // 2, window))
     frames = np.lib.stride_tricks.sliding_window_view(padded, window)[::hop][: len(wave) // hop + 1]

@@ -1,6 +1,6 @@
-"""Find the clips to measure in files, folders and manifests (`silkcodec.manifest`).
+"""Find clips in files, folders and manifests (see `silkcodec.manifest`).
 
-A filter after the path selects rows of a manifest, e.g. `INDEX.tsv:language=zh*,source=a|b`.
+A filter after the path of a manifest selects some of its rows, e.g. `INDEX.tsv:language=zh*,source=a|b`.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ class Clip:
 
     Attributes:
         path: path of the file.
-        name: path relative to the manifest, the folder, or the common folder of all given files. It does not depend
-            on the machine.
-        columns: values of the clip's manifest row by column, e.g. "language", "speaker" or "text". If a split is
-            selected, there are two more columns, "speaker_seen" and "language_seen". They are "seen" if the speaker
-            or language occurs in any other split, "unseen" if not, or "unknown".
+        name: path relative to the input folder, the manifest's folder, or the common folder of all input files. Unlike
+            `path`, it is the same on every machine.
+        columns: values in the clip's manifest row, keyed by column name, e.g. "language", "speaker" or "text". If a
+            split is selected, the columns "speaker_seen" and "language_seen" are added. Their value is "seen" if the
+            speaker or language also occurs in another split, "unseen" if it does not, and "unknown" if it is not given.
     """
 
     path: Path
@@ -49,11 +49,11 @@ def find_clips(
     Args:
         inputs: paths of files, folders and manifests. If a split or filter is given for a folder that contains an
             INDEX.tsv, this manifest is read. A filter follows the path after a colon: `PATH:column=value,...`. A
-            value can be a pattern such as `zh*`, or alternatives such as `a|b`. A row must meet all conditions.
-        split: select the rows of manifests with this value in the column `split`.
-        limit: maximum number of clips, selected at random.
-        seed: random seed for `limit`. The same seed and clips give the same selection.
-        root: folder that the paths in manifests are relative to; None: the folder of the manifest.
+            value can contain wildcards, e.g. `zh*`, and alternatives, e.g. `a|b`. Rows must match all conditions.
+        split: value of the manifest column `split`; rows with other values are ignored. None: all rows.
+        limit: maximum number of clips. If there are more, a random sample is returned. None: no limit.
+        seed: random seed for `limit`. The same seed and clips give the same sample.
+        root: folder that the paths in manifests are relative to; None: the manifest's folder.
 
     Raises:
         ArgumentError: `inputs` is empty, a split or filter is given for an input that is not a manifest, no row
@@ -78,9 +78,9 @@ def find_clips(
             folder = path.parent if root is None else Path(root)
             clips += _filtered(_from_manifest(path, split, folder), conditions, path)
         elif conditions:
-            raise ArgumentError(f"A filter requires a manifest (INDEX.tsv); got '{text}'.")
+            raise ArgumentError(f"A filter requires a manifest, e.g. INDEX.tsv; got '{text}'.")
         elif split is not None:
-            raise ArgumentError(f"A split requires a manifest (INDEX.tsv); got split '{split}' for '{path}'.")
+            raise ArgumentError(f"A split requires a manifest, e.g. INDEX.tsv; got split '{split}' for '{path}'.")
         elif path.is_dir():
             clips += _from_folder(path)
         else:
@@ -102,7 +102,7 @@ def find_clips(
 
 
 def filter_of(text: str) -> str:
-    """Return the filter at the end of an input with its colon, e.g. `:language=zh*`, or "" if there is none."""
+    """Return the filter at the end of an input, including its colon, e.g. `:language=zh*`, or "" if there is none."""
     _, colon, conditions = text.rpartition(":")
     return colon + conditions if colon and "=" in conditions and not os.path.exists(text) else ""
 
@@ -116,7 +116,7 @@ def _filtered(clips: list[Clip], conditions: str, file: Path) -> list[Clip]:
         if not kept:
             known = ", ".join(sorted({clip.columns.get(column, "") for clip in clips})[:12])
             raise ArgumentError(
-                f"The filter '{condition}' does not match any clip of '{file}'. Values of '{column}': {known}."
+                f"The filter '{condition}' does not match any clip in '{file}'. Values of '{column}': {known}."
             )
         clips = kept
     return clips
@@ -140,14 +140,14 @@ def _from_manifest(file: Path, split: str | None, root: Path) -> list[Clip]:
         chosen = [row for row in rows if row.get("split") == split]
         if not chosen:
             splits = ", ".join(sorted({row["split"] for row in rows if "split" in row})) or "none"
-            raise ArgumentError(f"'{file}' has no clips in split '{split}'. Its splits: {splits}.")
+            raise ArgumentError(f"'{file}' has no clips in split '{split}'. Available splits: {splits}.")
         _mark_seen(chosen, [row for row in rows if row.get("split") != split])
     for row in chosen:
         if not (root / row["path"]).is_file():
             raise AudioError(f"'{file}' lists '{row['path']}', which does not exist in '{root}'.")
         if row.get("offset", "0").strip("0."):  # NeMo manifests use an offset for a clip inside a long file.
             raise ArgumentError(
-                f"Clips must be whole files, without an offset; got '{row['path']}' with an offset in '{file}'."
+                f"Clips with an offset are not supported; got '{row['path']}' in '{file}'. Save each clip as a file."
             )
     paths = [Path(os.path.abspath(root / row["path"])) for row in chosen]
     folder = Path(os.path.abspath(root))
@@ -162,10 +162,10 @@ def _from_manifest(file: Path, split: str | None, root: Path) -> list[Clip]:
 
 
 def _mark_seen(chosen: list[dict[str, str]], rest: list[dict[str, str]]) -> None:
-    """Add speaker_seen and language_seen to the rows in `chosen`. A value is seen if it occurs in `rest`.
+    """Add the columns speaker_seen and language_seen to the rows in `chosen`.
 
-    Languages are compared by their first subtag, so pt_BR is seen if pt is. Speakers are compared by name across all
-    sources.
+    A speaker or language is "seen" if it also occurs in `rest`. Languages are compared by their first subtag, so pt_BR
+    is "seen" if pt occurs. Speakers are compared by name only, even if their sources differ.
     """
     speakers = {row.get("speaker") or "" for row in rest}
     languages = {_language(row) for row in rest}

@@ -1,11 +1,12 @@
 """Measure how a codec uses its codebooks: the number of codes used, perplexity and entropy over all clips.
 
-The row of each clip stores a histogram of its codes for each codebook, so a later run can reuse it without encoding.
-The histogram only contains codes that occur, because a codebook of 8^7 entries would need 2 million counts.
+The row of each clip stores one histogram of codes per codebook, so later runs need not encode the clip again. A
+histogram contains only codes that occur, because a codebook of 8^7 entries would otherwise need 2 million counts.
 
-The entropy is the order-0 entropy, estimated from the frequencies of single codes. It cannot exceed log2(n_tokens),
-and it is underestimated if a codebook is large compared with the number of tokens. For packed FSQ levels (8^7 codes
-in Silk), the statistics of single dimensions are more informative; see `statistics`.
+The entropy is the order-0 entropy, estimated from the frequencies of single codes. The estimate cannot exceed
+log2(n_tokens), where n_tokens is the number of measured tokens. It is too low if a codebook is large compared with this
+number. If each code packs several FSQ dimensions, as in Silk (8^7 entries), the statistics of single dimensions are
+more informative; see `statistics`.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ Counts = tuple[NDArray[np.int64], NDArray[np.int64]]  # codes that occur [U], an
 
 
 def histogram(tokens: Tokens) -> str:
-    """Return the histograms of all codebooks as one compressed string. See `unpack`."""
+    """Return the histograms of all codebooks as one compressed string, which `unpack` decodes."""
     counted = [np.unique(codes, return_counts=True) for codes in tokens.codes]
     numbers = [np.array([len(codes) for codes, _ in counted])]
     for codes, counts in counted:  # Sorted codes have small differences, which compress well.
@@ -35,7 +36,7 @@ def histogram(tokens: Tokens) -> str:
 
 
 def unpack(text: str, n_codebooks: int) -> list[Counts]:
-    """Return the histogram of each codebook from the string that `histogram` returned."""
+    """Return the histogram of each codebook, given a string from `histogram`."""
     numbers = np.frombuffer(zlib.decompress(base64.b85decode(text)), dtype="<i8").astype(np.int64)
     found, start = [], n_codebooks
     for n_used in numbers[:n_codebooks]:
@@ -54,7 +55,7 @@ def merged(histograms: Sequence[Counts]) -> Counts:
 
 
 def entropy_bits(counts: NDArray[np.int64]) -> float:
-    """Return the entropy of the frequencies in bits per code."""
+    """Return the entropy in bits per code, given the number of occurrences of each code."""
     share = counts[counts > 0] / counts.sum()
     return float(-(share * np.log2(share)).sum()) + 0.0  # avoids -0.0
 
@@ -62,22 +63,22 @@ def entropy_bits(counts: NDArray[np.int64]) -> float:
 def perplexity(codes: NDArray[np.integer[Any]]) -> float:
     """Return the perplexity of codes from one codebook, int [n].
 
-    It is the number of equally frequent codes that would have the same entropy.
+    The perplexity is the number of equally frequent codes that would have the same entropy.
     """
     return 2.0 ** entropy_bits(np.unique(codes, return_counts=True)[1])
 
 
 def statistics(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return the codebook statistics of one codec over its rows.
+    """Return the codebook statistics of one codec, computed over its rows.
 
     Rows whose codebook sizes or frame rates differ from those of the first row are skipped.
 
     Returns:
         A dictionary with these keys:
 
-        - codebooks: list of {size, frame_rate_hz, n_tokens, n_used, perplexity, entropy_bits}, in the codec's order.
+        - codebooks: a dictionary {size, frame_rate_hz, n_tokens, n_used, perplexity, entropy_bits} for each codebook.
         - entropy_bits_per_second: entropy times frame rate, summed over codebooks.
-        - dimensions: statistics of each FSQ dimension as lists. It is present only if a code packs several dimensions.
+        - dimensions: statistics of the FSQ dimensions, as lists with one value per dimension. Only for Silk's layout.
     """
     first = rows[0]
     sizes, rates = first["codebook_sizes"], first["frame_rates"]
@@ -105,7 +106,7 @@ def statistics(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _dimensions(totals: Sequence[Counts], dims_per_token: int, frame_rate: float) -> dict[str, Any]:
-    """Return lists with the statistics of Silk's 128 dimensions of 8 levels, unpacked from its codes.
+    """Return the statistics of Silk's 128 FSQ dimensions, unpacked from the histograms of its codes.
 
     The sum of the entropies is an upper bound on the entropy of a frame. Unlike the estimate from the packed codes, it
     has little bias, because few frames are enough to estimate the frequencies of 8 levels.

@@ -34,19 +34,19 @@ def compare(
 
     Args:
         inputs: audio files, folders, or manifests.
-        codecs: names that `silkcodec.load` accepts, and "original" for the clips themselves. Differences are relative
-            to the first codec.
-        folder: output folder for the result, the report and the rows. If None, nothing is written.
+        codecs: names that `silkcodec.load` accepts, and "original" for the clips themselves. The first codec is
+            compared with each of the others.
+        folder: output folder for the result, the reports and rows.jsonl. If None, nothing is written.
         options: see `RunOptions`.
-        isolate: whether to measure in worker processes, so that a crash affects only one row, and to measure the
-            memory of each codec. If False, all codecs run in this process and `jobs` is ignored.
-        progress: called after each row.
+        isolate: whether to run the codecs in worker processes, so that a crash affects only one row, and to measure the
+            memory of each codec. If False, all codecs run in this process and `options.jobs` is ignored.
+        progress: callback that receives the number of finished rows, their total number, and a clip name.
 
     Returns:
         The content of `results.json`: settings, rates, means with intervals, differences, groups and missing values.
 
     Raises:
-        ArgumentError: an argument is invalid. This is checked before the measurement.
+        ArgumentError: an argument is invalid. Arguments are checked before the first measurement.
         AudioError: an input does not exist, or none of the clips can be read.
         OutputError: `folder` cannot be written or already contains a result.
         SilkError: none of the codecs can be used.
@@ -102,7 +102,7 @@ def _check_names(names: Sequence[str]) -> None:
 
 
 def _labels(names: Sequence[str]) -> dict[str, str]:
-    """Return the name of each codec in the result. Paths of local folders are shortened to their last part."""
+    """Return the name of each codec in the result. The path of a local folder is shortened to its last component."""
     short = {}
     for name in names:
         head, at, source = name.rpartition("@")

@@ -1,9 +1,9 @@
-"""Describe a codec and measure its memory in a separate process.
+"""Describe a codec and measure its peak memory in a separate process.
 
     python -m silkcodec.evaluate.description CODEC CLIP ANSWER.json
 
 The command loads the codec, encodes and decodes the first minute of the clip, and writes the fields of `Described` as
-JSON. The memory is that of the whole process, including Python and the libraries that the codec uses.
+JSON. The peak memory is that of the whole process, including Python and the libraries that the codec uses.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ class Described:
     """Describe a codec.
 
     Attributes:
-        failed: reason why the codec cannot be used. If it is empty, the other fields are set.
-        refused: whether the codec failed because its name or preset is unknown.
+        failed: reason why the codec cannot be used; empty if it can be used.
+        refused: whether `failed` reports an unknown name or preset.
         codec_id: name of the codec and hash of its weights, as stored in its tokens.
-        layout: JSON of the codec's name, codebook sizes and frame rates. It distinguishes presets with shared weights.
+        layout: name, codebook sizes and frame rates as JSON. The layout distinguishes presets that share weights.
         quantizer: kind of quantizer, e.g. "RVQ"; None if the codec does not report it.
         latency_ms: algorithmic latency in milliseconds; None if the codec cannot stream or does not report it.
         peak_memory_mb: peak memory of the process in MB; None if not measured.
@@ -80,9 +80,9 @@ def describe_in_new_process(name: str, clip: Path, threads: int) -> Described:
 
 
 def _described(name: str) -> tuple[Described, Codec | None]:
-    """Return the description of a codec, and the loaded codec.
+    """Load a codec and return two values: its description, and the codec, or None if it cannot be used.
 
-    The codec encodes 0.1 s of silence, because its tokens identify the weights that it uses.
+    The codec encodes 0.1 s of silence, because its weights are identified by the tokens that it returns.
     """
     refused = True
     try:
@@ -104,7 +104,11 @@ def _described(name: str) -> tuple[Described, Codec | None]:
 
 
 def main(name: str, clip: str, answer: str) -> None:
-    """Write the description before coding the clip, in case coding crashes, and again afterwards with the memory."""
+    """Write the description of a codec to the file `answer`.
+
+    The description is written before the clip is encoded, in case the codec crashes, and again afterwards with the peak
+    memory.
+    """
     described, codec = _described(name)
     _write(described, answer)
     if codec is None:

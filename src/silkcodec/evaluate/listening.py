@@ -3,7 +3,7 @@
     FOLDER/audio/<clip>/reference.flac   the first 10 s of the clip at 24 kHz
     FOLDER/audio/<clip>/<codec>.flac     the same section of the codec's output, aligned with the reference
 
-A later run with another codec or metric reuses these files.
+Later runs reuse these files, for example if a codec or a metric is added.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ class Listening:
     """Hold the audio of one clip for the players of a report.
 
     Attributes:
-        clip: name of the clip, as in the rows.
+        clip: name of the clip; see `Clip.name`.
         sample_rate: sample rate in Hz.
-        waves: waveforms by name, float32 [T] each: "reference", followed by the codecs in the order of the report.
-            They are aligned, have the same length, and keep their original levels.
+        waves: waveforms keyed by name, float32 [T] each: "reference", followed by the codecs in the order of the
+            report. The waveforms are aligned, have the same length, and keep their original levels.
     """
 
     clip: str
@@ -47,18 +47,30 @@ def clip_folder(folder: Path, clip: str) -> Path:
 
 
 def audio_file(folder: Path, codec: str) -> Path:
-    """Return the path of a codec's file in the folder of a clip, e.g. opus-6k.flac for opus:6k."""
+    """Return the path of a codec's audio file in the folder of a clip, e.g. opus-6k.flac for opus:6k."""
     return folder / f"{_file_name(codec.replace(':', '-'))}.flac"
 
 
 def keep(folder: Path, codec: str, wave: Wave) -> None:
-    """Write the first 10 s of a waveform, float32 [T] at 24 kHz. Raises OutputError if the file cannot be written."""
+    """Write the first 10 s of a waveform, float32 [T] at 24 kHz, to the file of a codec.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
     n_samples = int(MAX_S * audio.DEFAULT_RATE)
     audio.write(audio_file(folder, codec), wave[:n_samples], audio.DEFAULT_RATE, overwrite=True)
 
 
 def kept(folder: Path, chosen: Mapping[str, Sequence[str]]) -> list[Listening]:
-    """Return the stored audio of each clip, given its codecs. Raises AudioError if a file cannot be read."""
+    """Return the stored audio of clips.
+
+    Args:
+        folder: folder of the run.
+        chosen: names of the codecs to read for each clip, keyed by clip name. Clips without codecs are skipped.
+
+    Raises:
+        AudioError: a file cannot be read.
+    """
     found = []
     for clip, codecs in chosen.items():
         names = (REFERENCE, *codecs) if codecs else ()
@@ -69,6 +81,6 @@ def kept(folder: Path, chosen: Mapping[str, Sequence[str]]) -> list[Listening]:
 
 
 def _file_name(name: str) -> str:
-    """Return a file name that is valid on every file system. If characters are replaced, a digest keeps it unique."""
+    """Return a file name that is valid on every file system. If it differs from `name`, a digest keeps it unique."""
     plain = re.sub(r"[^\w.-]", "_", name)[:100]
     return plain if plain == name else f"{plain}-{hashlib.sha256(name.encode(errors='replace')).hexdigest()[:6]}"

@@ -1,7 +1,7 @@
 """Describe the machine and its load during a measurement, because measured times depend on both.
 
-This module does not import large libraries, because on Linux the peak memory of a child process starts at that of its
-parent.
+This module does not import large libraries, because on Linux the peak memory reported for a child process includes that
+of its parent.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ def conditions() -> dict[str, Any]:
 
 
 def clocks() -> Clocks:
-    """Return wall time, CPU time of all processes, and CPU time of this process and its children, in seconds.
+    """Return three times in seconds: the wall time, the CPU time of all processes, and the own CPU time.
 
-    The CPU time of all processes is None on systems other than Linux.
+    The CPU time of all processes is None on systems other than Linux. The own CPU time is that of this process and its
+    children.
     """
     own = os.times()
     ours_s = own.user + own.system + own.children_user + own.children_system
@@ -45,7 +46,7 @@ def clocks() -> Clocks:
 
 
 def others_cores(before: Clocks, after: Clocks) -> float | None:
-    """Return the mean number of cores that other processes used between two calls of `clocks`; None if unknown."""
+    """Return the mean number of cores that other processes used between two calls to `clocks`; None if unknown."""
     if before[1] is None or after[1] is None:
         return None
     return max(0.0, (after[1] - before[1]) - (after[2] - before[2])) / max(after[0] - before[0], 1e-9)

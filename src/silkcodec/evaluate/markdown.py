@@ -1,4 +1,4 @@
-"""Format numbers and tables as Markdown for reports, model cards, pages and documents."""
+"""Format numbers and tables as Markdown for reports, model cards and documentation pages."""
 
 from __future__ import annotations
 

@@ -33,8 +33,8 @@ class Task:
     Attributes:
         clip: the reference.
         codec: name of the codec in the result.
-        source: name of the codec for `load`, or path of a file with the output.
-        key: key of the row, see `stored_rows`.
+        source: codec name to pass to `load`, or path of an audio file with the output.
+        key: key of the row; see `stored_rows.row_key`.
         metrics: names of the metrics to measure.
         audio: folder in which to store the reference and the output for listening. If None, they are not stored.
     """
@@ -48,7 +48,7 @@ class Task:
 
 
 class Measurer:
-    """Run tasks. Consecutive tasks for the same clip share its waveform, its transcript and similar data.
+    """Run measurement tasks. Consecutive tasks for a clip share its waveform and cached values, such as its transcript.
 
     Args:
         metric_names: names of the metrics; see `metrics.find_metrics`.
@@ -66,7 +66,7 @@ class Measurer:
         self._shared: dict[str, Any] = {}
 
     def __call__(self, task: Task) -> Row:
-        """Return the row of a task. The row records errors of the codec and the metrics."""
+        """Run a task and return its row. Errors raised by the codec and the metrics are recorded in the row."""
         row: Row = {"key": task.key, "clip": task.clip.name, "codec": task.codec, "columns": task.clip.columns}
         try:
             self._open(task.clip)
@@ -89,7 +89,7 @@ class Measurer:
             self._clip = clip
 
     def _made(self, task: Task) -> tuple[Row, metrics.Wave]:
-        """Return the fields of the row that do not depend on metrics, and the output, float32 [T2] at 24 kHz."""
+        """Return two values: the row's fields that do not depend on metrics, and the output, float32 [T2] at 24 kHz."""
         if isinstance(task.source, Path):
             return {}, audio.read(task.source, RATE)
         codec = self._codec(task.source)
@@ -113,7 +113,10 @@ class Measurer:
         return facts, audio.as_wave(decoded, codec.sample_rate, RATE)
 
     def _codec(self, name: str) -> Codec:
-        """Return a codec. It is loaded once and warmed up, because the first run of a network includes setup time."""
+        """Return the codec with the given name.
+
+        Each codec is loaded once and warmed up, because the first run of a network includes setup time.
+        """
         if name not in self._codecs:
             base = name.partition(":")[0].partition("@")[0]
             is_silk = base not in set(codec_names()) - {"silk"}  # only Silk takes `threads`

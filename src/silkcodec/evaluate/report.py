@@ -28,7 +28,7 @@ def load_result(path: str | os.PathLike[str]) -> Result:
     try:
         result = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ArgumentError(f"Cannot read '{path}': {error}. Pass a results.json of 'silk compare'.") from error
+        raise ArgumentError(f"Cannot read '{path}': {error}. Pass a results.json written by silk.") from error
     if not isinstance(result, dict) or result.get("kind") not in KINDS or result.get("format") != FORMAT:
         raise ArgumentError(
             f"'{path}' is not a result of 'silk compare' or 'silk score' in format {FORMAT}. "
@@ -90,7 +90,7 @@ def metric_heading(metric: Mapping[str, Any]) -> str:
 
 
 def side_by_side(names: Sequence[str]) -> list[Sequence[str]]:
-    """Split metrics into groups of about the same size that each fit into one table."""
+    """Split metrics into groups of similar size, so that each group fits into one table."""
     n = -(-len(names) // MAX_METRICS_PER_TABLE)
     return [names[part * len(names) // n : (part + 1) * len(names) // n] for part in range(n)]
 
@@ -103,7 +103,7 @@ def metric_tables(
     Args:
         result: a result of `compare` or `score`.
         first: headings of the columns before the metrics.
-        rows: for each row, the cells of these columns and the means by metric.
+        rows: for each row, the cells of these first columns, and the means keyed by metric name.
     """
     tables = []
     for shown in side_by_side(measured(result)):
@@ -150,8 +150,8 @@ def _rates(result: Result) -> str:
         )
     note = (
         "Rates are computed from the tokens of all clips and the duration of their frames. Entropy is estimated from "
-        "single codes; see Codebooks. Latency is the algorithmic latency: one frame plus the look-ahead of encoder and "
-        "decoder. A dash means that the codec cannot stream or does not report its latency."
+        "single codes; see Codebooks. Latency is the algorithmic latency: one frame plus the look-ahead of the encoder "
+        "and the decoder. A dash means that the codec cannot stream or does not report its latency."
     )
     return f"{table(header, rows)}\n\n{note}"
 
@@ -284,7 +284,7 @@ def _cost(result: Result) -> str:
 
 
 def reasons(result: Result) -> list[tuple[list[str], list[str], list[str], str]]:
-    """Group missing values by reason. Each tuple contains the codecs, the metrics, the clips and their reason."""
+    """Group missing values by reason. Each tuple contains codecs, metrics, clips, and the reason that they share."""
     clips: dict[tuple[str, str, str], set[str]] = {}
     for entry in result["left_out"]:
         clips.setdefault((entry["reason"], entry["metric"], entry["codec"]), set()).add(entry["clip"])

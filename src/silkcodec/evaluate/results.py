@@ -1,4 +1,4 @@
-"""Write results of measurements as JSON with one record per line to keep diffs readable."""
+"""Format measurement results as JSON, with one record per line to keep diffs readable."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ RECORD_DEPTH = 3  # A list item is a record if it has at most this many levels o
 
 
 def head(kind: str, result_format: int) -> dict[str, Any]:
-    """Return the first fields of every result: its kind and format, the version of silkcodec, and the time."""
+    """Return the first fields of every result: its kind and format, the version of silkcodec, and the creation time."""
     return {
         "kind": kind,
         "format": result_format,
@@ -33,8 +33,8 @@ def rounded(value: Any) -> Any:
 def to_json(result: Any) -> str:
     """Return a result as JSON with one record per line.
 
-    Each item of a list of objects or lists is on its own line. Each member of an object is on its own line, unless the
-    object contains only scalars.
+    If a list contains objects or lists, each item is on its own line. Each member of an object is on its own line,
+    unless the object contains only scalars.
 
     >>> result = {"kind": "k", "means": {"silk": {"n": 2, "mean": 0.5}}, "rows": [{"a": [1, 2]}, {"a": []}]}
     >>> print(to_json(result), end="")
@@ -68,6 +68,6 @@ def _lines(value: Any, indent: str, *, is_item: bool, is_root: bool = False) -> 
 
 
 def _depth(value: Any) -> int:
-    """Return the number of levels of nested containers in a value; 0 for a scalar."""
+    """Return the nesting depth of a value: 0 for a scalar, 1 for a list or dictionary of scalars, and so on."""
     items = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else None
     return 0 if items is None else 1 + max(map(_depth, items), default=0)

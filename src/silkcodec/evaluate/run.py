@@ -2,14 +2,14 @@
 
 `compare.py` and `score.py` define the candidates. Both write:
 
-    FOLDER/rows.jsonl     measurements of each codec on each clip, see stored_rows.py
-    FOLDER/audio/         a few clips to listen to, see listening.py
+    FOLDER/rows.jsonl     measurements of each codec on each clip; see stored_rows.py
+    FOLDER/audio/         a few clips to listen to; see listening.py
     FOLDER/results.json   the result
     FOLDER/report.md      the result as Markdown
     FOLDER/report.html    the result as an HTML page
 
-A run measures only what is missing from rows.jsonl. Interrupted runs therefore resume, and a run with new weights or
-with another codec or metric measures only what is new. If a codec fails, the result reports it and the run continues.
+A run measures only what is missing from rows.jsonl. Interrupted runs therefore resume. If weights change, or a codec or
+metric is added, only the new values are measured. If a codec fails, the result reports it and the run continues.
 """
 
 from __future__ import annotations
@@ -47,15 +47,15 @@ class RunOptions:
 
     Attributes:
         metric_names: names from `metrics.METRICS`; None: all. Unavailable metrics are reported and skipped.
-        models: model name or path by key, e.g. {"whisper": "base"}; see `metrics.find_metrics`.
+        models: model names or paths, keyed by model key, e.g. {"whisper": "base"}; see `metrics.find_metrics`.
         split: split of the manifest; see `clips.find_clips`.
-        limit: maximum number of clips, selected at random.
+        limit: maximum number of clips; see `clips.find_clips`.
         seed: random seed for `limit` and the bootstrap.
         by: manifest columns to group the means by; None: speaker_seen and language_seen if present.
         jobs: number of processes; None: one per core. Use 1 to measure speed.
         listen: number of clips whose audio is stored and included in the report. The first clips by name are used.
-        overwrite: whether to replace the files of an earlier run. Its rows and audio are always reused.
-        root: folder that paths in manifests are relative to; None: the folder of the manifest.
+        overwrite: whether to replace an earlier result and its reports. Stored rows and audio are reused in any case.
+        root: folder that paths in manifests are relative to; None: the manifest's folder.
     """
 
     metric_names: Sequence[str] | None = None
@@ -77,11 +77,11 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class Candidate:
-    """Represent a codec, or a folder with the output of a codec, in the comparison.
+    """Represent a codec, or a folder with the output of a codec, in a comparison.
 
     Attributes:
         name: name in the result.
-        source: name of the codec for `load`, or the output files by clip name.
+        source: codec name to pass to `load`, or the output files keyed by clip name.
         identity: identifier and layout of the codec; empty for files, which are identified by their content.
         facts: additional fields for the result.
     """
@@ -92,7 +92,7 @@ class Candidate:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def task(self, clip: Clip, content: str, audio: Path | None) -> Task:
-        """Return the task for a clip, without metrics.
+        """Return the task of measuring this candidate on a clip, without any metrics.
 
         Args:
             clip: the reference.
@@ -114,12 +114,12 @@ def conclude(
     folder: str | os.PathLike[str] | None,
     options: RunOptions,
 ) -> Result:
-    """Return the result of a run, and write it and its reports to a folder.
+    """Return the result of a run after writing it and its reports to a folder.
 
     Args:
         kind: "silk compare" or "silk score".
         clips: the references.
-        facts: additional fields of each codec by name, in the order of the report.
+        facts: additional fields of each codec, keyed by codec name, in the order of the report.
         rows: all rows of the run.
         measured: the metrics, including those that are not available.
         folder: output folder. If None, nothing is written.
@@ -183,7 +183,7 @@ def _described(metric: metrics.Metric) -> dict[str, Any]:
 def prepare(
     inputs: Sequence[str | os.PathLike[str]], folder: str | os.PathLike[str] | None, options: RunOptions
 ) -> tuple[list[metrics.Metric], list[Clip]]:
-    """Return the metrics and the clips of a run, and check its options and output folder.
+    """Check the options and the output folder of a run, and return two values: its metrics, and its clips.
 
     Raises:
         ArgumentError: an option or an input is invalid.
@@ -205,7 +205,7 @@ def prepare(
     for column in options.by or ():
         if column not in known:
             columns = ", ".join(sorted(known)) or "none"
-            raise ArgumentError(f"by must be a column of the manifest; got '{column}'. Its columns: {columns}.")
+            raise ArgumentError(f"by must contain only manifest columns; got '{column}'. Available columns: {columns}.")
     if all(reasons := [problem(clip) for clip in clips]):
         raise AudioError(str(reasons[0]))
     return measured, clips
@@ -221,16 +221,18 @@ def carry_out(
     isolate: bool,
     progress: Progress | None,
 ) -> list[Row]:
-    """Return one row per clip and candidate in the order of the clips. Rows of earlier runs are reused.
+    """Measure all candidates on all clips, and return one row per clip and candidate, in the order of the clips.
+
+    Rows of earlier runs are reused.
 
     Args:
         clips: the references.
         candidates: codecs or folders to measure.
-        measured: the metrics. Those that are not available are skipped.
+        measured: the metrics. Unavailable metrics are skipped.
         folder: folder of the run, which may contain rows of earlier runs. If None, rows are neither reused nor stored.
         options: options of the run.
         isolate: whether to measure in separate processes.
-        progress: called after each row.
+        progress: callback that receives the number of finished rows, their total number, and a clip name.
     """
     available = [metric for metric in measured if metric.missing() is None]
     place = None if folder is None else Path(folder)
@@ -271,7 +273,7 @@ def carry_out(
 
 
 def _work(tasks: Sequence[Task], names: Sequence[str], options: RunOptions, isolate: bool) -> Iterator[Row]:
-    """Yield rows as they finish, and add the number of processes to each."""
+    """Yield rows as soon as they are measured, with the number of processes added to each."""
     groups = [list(group) for _, group in groupby(tasks, key=lambda task: task.clip.name)]
     jobs = min(options.processes, len(groups)) if isolate else 1
     rows = (
@@ -284,14 +286,14 @@ def _work(tasks: Sequence[Task], names: Sequence[str], options: RunOptions, isol
 
 
 def _is_kept(file: RowsFile, task: Task) -> bool:
-    """Return whether the audio of a task is stored and belongs to the same codec and clip."""
+    """Return whether the audio of a task is already stored and matches the task's codec and clip."""
     assert task.audio is not None
     files = [listening.audio_file(task.audio, name) for name in (listening.REFERENCE, task.codec)]
     return file.audio.get((task.clip.name, task.codec)) == task.key and all(map(Path.exists, files))
 
 
 def problem(clip: Clip) -> SilkError | None:
-    """Return the error from reading the header of a clip, or None if it can be read."""
+    """Return the error that reading the header of a clip raises, or None if it can be read."""
     try:
         audio.duration_s(clip.path)
     except SilkError as error:

@@ -34,19 +34,19 @@ def score(
     isolate: bool = True,
     progress: Progress | None = None,
 ) -> Result:
-    """Measure the quality of reconstructions compared with their references.
+    """Measure the quality of reconstructions relative to their references.
 
     Args:
         reference: audio file, folder or manifest with the original recordings.
         degraded: folders with reconstructions, or files if the reference is a file. "NAME=PATH" sets the name in the
-            result. By default, it is the last part of the path.
-        folder: output folder for the result, the report and the rows. If None, nothing is written.
+            result. By default, the name is the last component of the path.
+        folder: output folder for the result, the reports and rows.jsonl. If None, nothing is written.
         options: see `RunOptions`.
-        isolate: whether to measure in separate processes. If False, `jobs` is ignored.
-        progress: called after each row.
+        isolate: whether to measure in separate processes. If False, `options.jobs` is ignored.
+        progress: callback that receives the number of finished rows, their total number, and a clip name.
 
     Returns:
-        The content of `results.json`, as for `compare.compare`, without rates and codebooks.
+        The content of `results.json`, in the same format as that of `compare.compare` but without rates and codebooks.
 
     Raises:
         ArgumentError: a file has no counterpart, or a name occurs twice.
@@ -66,13 +66,13 @@ def score(
 
 
 def matched(clips: Sequence[Clip], place: Path, reference: Path, *, chosen: bool) -> dict[str, Path]:
-    """Return the path of each clip's reconstruction by the name of the clip.
+    """Return the path of each clip's reconstruction, keyed by clip name.
 
     Args:
         clips: the references.
-        place: folder with reconstructions, or a file if there is one clip.
-        reference: path of the references, for error messages.
-        chosen: whether the clips are a selection. If so, reconstructions of other clips are ignored.
+        place: folder with reconstructions, or a file if there is only one clip.
+        reference: path of the references.
+        chosen: whether `clips` is a selection of the references. If so, reconstructions of other clips are ignored.
 
     Raises:
         ArgumentError: a file has no counterpart, or two files differ only in their suffix.
@@ -105,7 +105,7 @@ def matched(clips: Sequence[Clip], place: Path, reference: Path, *, chosen: bool
 
 
 def _named(degraded: Sequence[str]) -> dict[str, Path]:
-    """Return the path of each candidate by its name."""
+    """Return the path of each candidate, keyed by candidate name."""
     named: dict[str, Path] = {}
     for text in degraded:
         name, equals, path = text.partition("=")
@@ -114,7 +114,9 @@ def _named(degraded: Sequence[str]) -> dict[str, Path]:
         if not name or not Path(path).exists():
             raise AudioError(f"Reconstructions not found: '{path}'. Pass FOLDER or NAME=FOLDER.")
         if name in named:
-            raise ArgumentError(f"Reconstructions must have different names; got '{name}' twice. Pass NAME=FOLDER.")
+            raise ArgumentError(
+                f"Reconstructions must have different names; got '{name}' twice. Set a name with NAME=FOLDER."
+            )
         named[name] = Path(path)
     if not named:
         raise ArgumentError("Pass at least one folder with reconstructions.")

@@ -29,13 +29,13 @@ def bootstrap(
 
     Args:
         values: [n].
-        seed: random seed of the resamples.
+        seed: random seed for drawing the resamples.
         n_draws: number of resamples.
         weights: [n], weights for the mean; None: equal weights.
 
     Returns:
-        A dictionary with the keys "mean", "low", "high" and "n". The first three are None if n or the sum of the
-        weights is 0. If weights are given, "weight" is their sum.
+        A dictionary with the keys "mean", "low", "high" and "n". The first three values are None if n or the sum of the
+        weights is 0. If weights are given, the key "weight" holds their sum.
     """
     array = np.asarray(values, dtype=np.float64)
     weight = np.ones(array.size) if weights is None else np.asarray(weights, dtype=np.float64)
@@ -50,7 +50,7 @@ def bootstrap(
 
 
 def percentiles(means: Floats) -> dict[str, float]:
-    """Return the bounds of the 95 % interval, {"low", "high"}, given the means of the resamples."""
+    """Return the bounds of the 95 % interval under the keys "low" and "high", given the means of the resamples."""
     low, high = np.percentile(means, [2.5, 97.5])
     return {"low": float(low), "high": float(high)}
 

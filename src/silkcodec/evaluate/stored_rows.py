@@ -1,11 +1,11 @@
-"""Store the rows of a run in `rows.jsonl`, so that it can resume and later runs can reuse them.
+"""Store the rows of a run in `rows.jsonl`, so that the run can resume and later runs can reuse the rows.
 
 Each line contains measurements of one codec on one clip. Its key is a hash of the codec (name, weights, layout) and the
-clip (name, content). Lines with the same key form one row, because a metric that is measured later is appended in a new
-line. For each metric, `measured_with` records its model and, for error rates, the clip's manifest columns. If these
-change, the metric is measured again.
+clip (name, content). Lines with the same key form one row, because a metric that is measured later is appended as a new
+line. For each metric with a model, `measured_with` records the model and the clip's manifest columns. If either
+changes, the metric is measured again.
 
-A line with the status "audio" records that the stored audio of a clip belongs to that key.
+A line with the status "audio" records that the audio of the row with the same key is stored.
 """
 
 from __future__ import annotations
@@ -49,9 +49,10 @@ def content_hash(path: Path) -> str:
 
 
 def metric_identity(metric: Metric, clip: Clip) -> str:
-    """Return a string that identifies the model of a metric and the manifest columns of the clip.
+    """Return a string that changes if stored values of a metric become invalid for a clip.
 
-    For metrics without a model and without weights, it is only the name.
+    It consists of the metric's name, its model and a hash of the clip's manifest columns. For metrics without a model
+    and without weights, it is only the name.
     """
     if metric.model_key is None and not metric.weighted_by:
         return metric.name
@@ -83,8 +84,8 @@ class RowsFile:
     """Read rows.jsonl, if it exists, and append new rows to it.
 
     Attributes:
-        rows: successful rows by key. Failed rows are measured again.
-        audio: key of the row that the stored audio belongs to, by (clip, codec).
+        rows: successful rows, keyed by row key. Failed rows are omitted, so that they are measured again.
+        audio: key of the row to which the stored audio belongs, for each (clip, codec).
     """
 
     def __init__(self, path: Path) -> None:
@@ -108,7 +109,11 @@ class RowsFile:
         self.append({"key": row["key"], "clip": row["clip"], "codec": row["codec"], "status": "audio"})
 
     def append(self, row: Row) -> None:
-        """Append one line and flush it to disk. Raises OutputError if the file cannot be written."""
+        """Append one row to the file.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
         columns = {key: text for key, text in row.get("columns", {}).items() if len(text) <= MAX_COLUMN_CHARS}
         line = json.dumps(row | ({"columns": columns} if columns else {}), allow_nan=False) + "\n"
         try:

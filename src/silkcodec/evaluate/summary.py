@@ -1,10 +1,10 @@
 """Compute means over all clips, means by group, and paired differences, all with 95 % intervals.
 
 All codecs are compared on the same clips. The mean of a metric includes only clips for which *every* codec has a value.
-Excluded clips are listed. A codec without any value for a metric does not exclude clips.
+Excluded clips are listed. Codecs that have no value for a metric on any clip are ignored when its clips are selected.
 
 The intervals come from a bootstrap over clips (`statistics.bootstrap`) with the same resamples for all codecs. For
-error rates, each clip is weighted by the number of words in its reference.
+error rates, each clip is weighted by the number of words or characters in its reference.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ def summarize(
 
     Args:
         rows: rows from `run.py`, one per codec and clip. A codec that cannot be used has no rows.
-        codecs: known fields of each codec by name, in the order of the report. Differences are relative to the first
-            codec that succeeded on at least one clip.
+        codecs: known fields of each codec, keyed by codec name, in the order of the report. The first codec that
+            succeeded on at least one clip is compared with each of the others.
         metrics: names of the metrics.
-        by: columns to group by. Rows without the column are excluded from the groups.
+        by: manifest columns to group by. Rows without a value in a column are excluded from its groups.
         seed: random seed of the bootstrap.
     """
     n_clips = len({row["clip"] for row in rows})
@@ -62,11 +62,11 @@ def summarize(
 class _Paired:
     """Hold the values of one metric on the clips for which every codec has a value.
 
-    Codecs without any value are not considered in the selection of clips.
+    Codecs that have no value on any clip are ignored when the clips are selected.
 
     Attributes:
-        values: values by codec, [n] each.
-        weights: [n], the same for all codecs; None if the metric has no weights.
+        values: values keyed by codec name, [n] each.
+        weights: weights of the clips, [n], the same for all codecs; None if the metric has no weights.
     """
 
     def __init__(self, rows: Sequence[Row], codecs: Sequence[str], metric: str) -> None:
@@ -153,7 +153,7 @@ def _rates(rows: Sequence[Row], facts: dict[str, Any], n_clips: int) -> dict[str
 
 
 def _left_out(rows: Sequence[Row], metrics: Sequence[str]) -> list[dict[str, Any]]:
-    """Return every missing value and its reason: a failure, or a metric that is undefined for the clip."""
+    """Return every missing value with its reason: a failure, or a metric that is undefined for the clip."""
     missing = []
     for row in rows:
         entry = {"clip": row["clip"], "codec": row["codec"]}

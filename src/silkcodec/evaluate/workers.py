@@ -20,7 +20,7 @@ from silkcodec.parallel.worker_process import WorkerExited, WorkerProcess
 def measure_here(
     groups: Sequence[Sequence[Task]], metric_names: Sequence[str], models: Mapping[str, str]
 ) -> Iterator[Row]:
-    """Measure all tasks in this process and yield their rows."""
+    """Run all tasks in this process and yield their rows."""
     measurer = Measurer(metric_names, models)
     for group in groups:
         yield from map(measurer, group)
@@ -29,7 +29,7 @@ def measure_here(
 def measure_in_processes(
     groups: Sequence[Sequence[Task]], metric_names: Sequence[str], models: Mapping[str, str], jobs: int
 ) -> Iterator[Row]:
-    """Measure all tasks in up to `jobs` worker processes and yield rows as they finish.
+    """Run all tasks in up to `jobs` worker processes, and yield each row as soon as it is measured.
 
     Args:
         groups: tasks, grouped by clip.
@@ -64,7 +64,7 @@ def measure_in_processes(
 
 
 class _Worker:
-    """Manage a worker process and the remaining tasks for its clip. The first task is in progress."""
+    """Manage a worker process and the remaining tasks for its clip. The first of these tasks is in progress."""
 
     def __init__(
         self, metric_names: Sequence[str], models: Mapping[str, str], threads: int, tasks: deque[Task]
@@ -78,7 +78,7 @@ class _Worker:
         self._process.send(self.tasks[0])
 
     def answer(self) -> tuple[Row, bool]:
-        """Return the row of the current task, and whether the process is still running."""
+        """Wait for the current task, and return two values: its row, and whether the process is still running."""
         task = self.tasks.popleft()
         try:
             return self._process.receive(), True

@@ -11,8 +11,8 @@
     plot.js       plots quality against rate
 
 The templates escape all values. In addition, the Content-Security-Policy of the page allows only scripts with the
-listed hashes, so a clip called `<script>` could not run. Without scripts, the page still shows its tables and plays its
-audio.
+listed hashes, so a script in the name of a clip would not run. Without scripts, the page still shows its tables and
+plays its audio.
 """
 
 from __future__ import annotations
@@ -63,10 +63,10 @@ def to_html(result: Result, listening: Sequence[Listening]) -> str:
 
     Args:
         result: result of `silk compare` or `silk score`, i.e. the content of results.json.
-        listening: audio of the clips to listen to. If empty, the page has no players.
+        listening: audio of the clips to embed. If empty, the page has no players.
 
     Returns:
-        The HTML text. Audio adds about 0.4 MB for each 10 s of each codec.
+        The HTML text. Every 10 s of embedded audio adds about 0.4 MB per codec.
     """
     environment = Environment(
         autoescape=True, extensions=[_Compact], loader=PackageLoader("silkcodec.evaluate.html", ".")

@@ -1,4 +1,4 @@
-"""Build the columns of the table and mark the best cells. Each rate, metric and cost has a column."""
+"""Build the columns of the results table, one for each rate, metric and cost, and mark the best cells."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MEASURED: tuple[tuple[str, str, str, str, str, int | None, str], ...] = (
     ("frame_rate_hz", RATES, "Frames", "Hz", "lower", None, "Frames per second of the slowest codebook."),
     ("n_codebooks", RATES, "Codebooks", "", "", 0, "Number of parallel token streams."),
     ("tokens_per_second", RATES, "Tokens", "per s", "lower", None, "Tokens of all codebooks per second of speech."),
-    ("bits_per_second", RATES, "Bits", "per s", "lower", 0, "A token counts as log2 of its codebook size."),
+    ("bits_per_second", RATES, "Bits", "per s", "lower", 0, "Each token has log2(codebook size) bits."),
     (
         "entropy_bits_per_second",
         RATES,
@@ -42,8 +42,8 @@ _MEASURED: tuple[tuple[str, str, str, str, str, int | None, str], ...] = (
         "ms",
         "lower",
         0,
-        "Algorithmic latency: one frame plus the look-ahead of encoder and decoder. A dash means that the codec cannot"
-        " stream or does not report its latency.",
+        "Algorithmic latency: one frame plus the look-ahead of the encoder and the decoder. A dash means that the codec"
+        " cannot stream or does not report its latency.",
     ),
     ("encode_times_real_time", COST, "Encode", "x real time", "higher", 0, "Seconds of speech encoded per second."),
     ("decode_times_real_time", COST, "Decode", "x real time", "higher", 0, "Seconds of speech decoded per second."),
@@ -61,7 +61,7 @@ _MEASURED: tuple[tuple[str, str, str, str, str, int | None, str], ...] = (
 
 @dataclass(frozen=True)
 class Cell:
-    """Hold one value, or None if it is missing. `low` and `high` are set only if the value has an interval."""
+    """Hold one value of the table, or None if it is missing, and the bounds of its interval, if it has one."""
 
     value: float | None
     low: float | None = None
@@ -71,9 +71,9 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """Hold a column and its cells by codec.
+    """Represent a column of the results table with one cell per codec.
 
-    `missing` is set if the metric was not measured. It gives the reason and how to enable the metric.
+    `missing` is set if the metric was not measured. It states the reason and how to enable the metric.
     """
 
     key: str
@@ -90,17 +90,17 @@ class Column:
 
     @property
     def title(self) -> str:
-        """Return the description of the column and the direction of better values."""
+        """Return the tooltip of the column: its description and which values are better."""
         return " ".join(text for text in (self.what, DIRECTIONS.get(self.better)) if text)
 
     def at(self, value: float | None) -> str:
-        """Return the position of a value on a scale that covers all intervals of the column, `4.0%` to `96.0%`."""
+        """Return the position of a value, `4.0%` to `96.0%`, on a scale that covers all intervals in the column."""
         bottom = min(cell.low for cell in self.cells.values() if cell.low is not None)
         width = (max(cell.high for cell in self.cells.values() if cell.high is not None) - bottom) or 1.0
         return f"{4 + 92 * ((value or 0.0) - bottom) / width:.1f}%"
 
     def verdict(self, difference: Entry) -> str:
-        """Return the CSS class of the difference between the first codec and another.
+        """Return the CSS class for the difference between the first codec and another one.
 
         The class is "same" (not significant), "ahead" (the first codec is better), "behind" (the first codec is
         worse), or "different" (significant, but the sign does not show which codec is better).
@@ -112,7 +112,7 @@ class Column:
         return "ahead" if (difference["mean"] > 0) == (self.better == "higher") else "behind"
 
     def spelled(self, first: str, name: str) -> str | None:
-        """Return the difference between the first codec and this one as text, or None if it is not known."""
+        """Return the difference between the codecs `first` and `name` as text, or None if it is unknown."""
         entry = self.cells[name].difference
         if entry is None:
             return None
@@ -123,7 +123,7 @@ class Column:
 def columns(result: Result) -> list[Column]:
     """Return the columns of a result: rates, measured metrics, metrics that were not measured, and costs.
 
-    Rates and costs without values are omitted.
+    Rates and costs without any values are omitted.
     """
     measured = [_measured(result, *described) for described in _MEASURED]
     there = [column for column in measured if any(cell.value is not None for cell in column.cells.values())]
@@ -137,12 +137,12 @@ def columns(result: Result) -> list[Column]:
 
 
 def names(result: Result) -> list[str]:
-    """Return the codecs in the order of the report."""
+    """Return the names of the codecs in the order of the report."""
     return list(result["codecs"])
 
 
 def first(result: Result) -> str:
-    """Return the codec that all others are compared with, which is the first usable one."""
+    """Return the name of the first usable codec, with which all others are compared."""
     return str(result["differences"]["of"])
 
 
@@ -200,7 +200,7 @@ def _with_best(column: Column, first: str) -> Column:
 
 
 def badness(better: str, value: float) -> float:
-    """Return a number that is smaller for better values."""
+    """Return a sort key that is lower for better values."""
     return -value if better == "higher" else abs(value) if better == "zero" else value
 
 

@@ -12,7 +12,7 @@ __all__ = ["about", "bits_per_s", "composition", "few_tokens", "log2", "span", "
 
 
 def about(rates: dict[str, Any]) -> str:
-    """Return the text below the name of a codec: its quantizer and, if any, the number of failures."""
+    """Return the text below a codec's name: its quantizer and the number of clips on which it failed, if any."""
     if rates.get("failed"):
         return "could not be used"
     failed = f"failed on {rates['n_failed']} of {rates['n_clips']}" if rates.get("n_failed") else ""
@@ -20,13 +20,16 @@ def about(rates: dict[str, Any]) -> str:
 
 
 def rated(result: Result) -> list[str]:
-    """Return the codecs that have rates, from the lowest token rate to the highest."""
+    """Return the names of the codecs with a known token rate, sorted by this rate."""
     found = {name: rates.get("tokens_per_second") for name, rates in result["codecs"].items()}
     return sorted((name for name, rate in found.items() if rate), key=found.__getitem__)
 
 
 def composition(rates: dict[str, Any]) -> str:
-    """Return frame rate times codebooks, e.g. `2.5 Hz x 19`, or the rates of all scales, e.g. `12 + 23 + 47 Hz`."""
+    """Return the frame rate times the number of codebooks, e.g. `2.5 Hz x 19`.
+
+    For a multi-scale codec, return the frame rate of each codebook instead, e.g. `12 + 23 + 47 Hz`.
+    """
     books = rates.get("codebooks") or []
     hertz = [book["frame_rate_hz"] for book in books] or [rates["frame_rate_hz"]]
     if len(set(hertz)) > 1:
@@ -36,32 +39,35 @@ def composition(rates: dict[str, Any]) -> str:
 
 
 def bits_per_s(books: list[dict[str, Any]]) -> tuple[float, float]:
-    """Return the total entropy of codebooks and its maximum, both in bits per second."""
+    """Return two values in bits per second: the total entropy of the codebooks, and its maximum."""
     measured = sum(book["entropy_bits"] * book["frame_rate_hz"] for book in books)
     return measured, sum(log2(book["size"]) * book["frame_rate_hz"] for book in books)
 
 
 def few_tokens(books: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the codebooks with fewer tokens than codes."""
+    """Return the codebooks that have more entries than measured tokens."""
     return [book for book in books if book["n_tokens"] < book["size"]]
 
 
 def used(books: list[dict[str, Any]]) -> str:
-    """Return the range of the share of codes used, e.g. `0.4 to 32.8 %`. Values below 0.05 % are shown as `<0.1`."""
+    """Return the lowest and the highest share of used entries among the codebooks, e.g. `0.4 to 32.8 %`.
+
+    Shares below 0.05 % are shown as `<0.1`.
+    """
     shares = [book["n_used"] / book["size"] for book in books]
     least, most = (f"{100 * share:.1f}" if share >= 0.0005 else "<0.1" for share in (min(shares), max(shares)))
     return f"{least} %" if least == most else f"{least} to {most} %"
 
 
 def span(values: Iterable[float], n_digits: int | None) -> str:
-    """Return the range of values, e.g. `1.5 to 7.2`."""
+    """Return the range of the values as text, e.g. `1.5 to 7.2`."""
     known = list(values)
     low, high = number(min(known), n_digits), number(max(known), n_digits)
     return low if low == high else f"{low} to {high}"
 
 
 def n_measured(result: Result, key: str, codecs: Iterable[str]) -> int:
-    """Return the number of given codecs that have a value for the metric `key`."""
+    """Return how many of the given codecs have a value for the metric `key`."""
     return sum((result["means"].get(name, {}).get(key) or {}).get("mean") is not None for name in codecs)
 
 
@@ -72,7 +78,7 @@ def is_plottable(result: Result) -> bool:
 
 
 def lengths(result: Result) -> list[tuple[str, float, float]]:
-    """Return name, delay in ms and length error in samples for each codec that has these values."""
+    """Return the name, the largest delay in ms and the largest length error in samples of each measured codec."""
     keys = ("delay_ms_largest", "length_error_samples_largest")
     found = [(name, *(codec.get(key) for key in keys)) for name, codec in result["codecs"].items()]
     return [row for row in found if None not in row]

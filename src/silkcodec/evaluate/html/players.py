@@ -1,7 +1,8 @@
 """Prepare the audio and the spectrograms for the players of the report.
 
-The audio is embedded in the page as 16-bit FLAC. Without scripts, each version of a clip is a plain `<audio>` element.
-With scripts, all versions of a clip play in sync, and all but the selected one are muted (player.js).
+The audio is embedded in the page as 16-bit FLAC. Each clip has several versions: the reference and the output of each
+codec. Without scripts, each version is a plain `<audio>` element. With scripts, all versions of a clip play in sync,
+and all but the selected one are muted (player.js).
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ Wave = NDArray[np.float32]
 
 
 def players(listening: Sequence[Listening]) -> list[dict[str, Any]]:
-    """Return the template data of each clip: name, duration, tracks, and ticks of the time axis."""
+    """Return the template data for each clip: its name, duration, tracks, and ticks of the time axis."""
     return [_player(one) for one in listening]
 
 
@@ -48,7 +49,7 @@ def _player(one: Listening) -> dict[str, Any]:
 
 
 def levels_db(waves: dict[str, Wave]) -> dict[str, float | None]:
-    """Return the RMS level of each waveform relative to the reference in dB, or None if either is silent."""
+    """Return the RMS level of each waveform relative to the reference in dB, or None if one of the two is silent."""
     if is_silent(waves[REFERENCE]):
         return dict.fromkeys(waves, None)
     aim_db = rms_dbfs(waves[REFERENCE])
@@ -67,7 +68,7 @@ def matching_gains_db(waves: dict[str, Wave]) -> dict[str, float]:
 
 
 def _spectrograms(waves: Sequence[Wave], sample_rate: int) -> list[bytes]:
-    """Return the spectrograms as PNG images with a common color scale, without columns that only contain padding."""
+    """Return spectrograms as PNG images with a common color scale, without columns that contain only padding."""
     at_24k = [audio.as_wave(wave, sample_rate, SAMPLE_RATE) for wave in waves]
     return picture.bare_spectrograms([log_mel(wave)[: -(-len(wave) // HOP)] for wave in at_24k])
 

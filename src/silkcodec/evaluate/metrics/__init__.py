@@ -1,7 +1,7 @@
-"""Compute quality metrics. Each metric compares a reference with the output of a codec and returns one number.
+"""Compute quality metrics. Each metric takes a reference and the output of a codec, and returns one number.
 
 Both waveforms of a `Pair` are mono float32 at 24 kHz, aligned and of equal length. `align.py` aligns them once for all
-metrics. `Pair.at` returns both at another sample rate and resamples them only once.
+metrics. `Pair.at` resamples both waveforms and caches the results.
 
     base.py       `Pair`, `Metric` and `UndefinedMetric`
     signal.py     PESQ, STOI, ESTOI, mel distance, SI-SDR and level
@@ -14,7 +14,7 @@ metrics. `Pair.at` returns both at another sample rate and resamples them only o
     mos.py        opinion scores, predicted from the output alone
     foreign.py    helpers for third-party packages and model files
 
-If the package or model of a metric is not installed, `Metric.missing` reports it and the other metrics still run.
+If a metric's package or model is not installed, `Metric.missing` reports this and the other metrics still run.
 Large packages are imported only when a metric is measured. docs/metrics.md lists the metrics and their limitations.
 """
 
@@ -80,10 +80,10 @@ def find_metrics(names: Sequence[str] | None = None, models: Mapping[str, str] |
 
     Args:
         names: names from `METRICS`; None: all.
-        models: model name or path by key (`Metric.model_key`), e.g. {"whisper": "base"}.
+        models: model names or paths, keyed by `Metric.model_key`, e.g. {"whisper": "base"}.
 
     Raises:
-        ArgumentError: a name or a key is unknown.
+        ArgumentError: a metric name or a model key is unknown.
     """
     unknown = [name for name in names or [] if name not in METRICS]
     if unknown:
@@ -101,16 +101,16 @@ def find_metrics(names: Sequence[str] | None = None, models: Mapping[str, str] |
 def measure_all(
     pair: Pair, metrics: Sequence[Metric]
 ) -> tuple[dict[str, float | None], dict[str, str], dict[str, float]]:
-    """Measure metrics of a pair.
+    """Compute metrics for a pair.
 
     Args:
         pair: reference and output.
-        metrics: metrics to measure.
+        metrics: metrics to compute.
 
     Returns:
-        Three dictionaries, each by metric name: the values, with None for undefined metrics; the reasons why metrics
-        are undefined; and the weights of the values in a mean. Only error rates have weights (the number of words or
-        characters in the reference).
+        Three dictionaries, keyed by metric name: the values (None if a metric is undefined), the reasons why metrics
+        are undefined, and the weights of the values in a mean. Only error rates have a weight, which is the number of
+        words or characters in the reference.
 
     Raises:
         MissingExtraError: the package of a metric is not installed.

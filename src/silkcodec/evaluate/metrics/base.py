@@ -2,8 +2,8 @@
 
 Excluding a clip on which a codec failed would reward the codec. Two cases are therefore distinguished:
 
-- If the reference cannot be measured (it is silent or too short), the metric raises `UndefinedMetric`.
-- If the reference is speech but the output is silent, the codec gets the worst value of the metric (`Metric.worst`).
+- If the reference cannot be measured, for example because it is silent, the metric raises `UndefinedMetric`.
+- If only the output is silent, the codec gets the worst value of the metric (`Metric.worst`).
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ class Pair:
     Attributes:
         reference: waveform of the original.
         output: waveform of the output.
-        columns: manifest columns of the clip, e.g. "language", "text" and "speaker".
-        shared: cache of values computed from the reference (transcript, F0, embedding). Pass the same dictionary to
-            all pairs of a clip to compute these values only once. Do not share it between clips.
+        columns: values in the clip's manifest row, keyed by column name, e.g. "language", "text" and "speaker".
+        shared: cache of values computed from the reference, e.g. its transcript or F0. Pass the same dictionary to all
+            pairs of a clip to compute these values only once. Do not share it between clips.
 
     Raises:
         ArgumentError: the waveforms are empty, are not one-dimensional or differ in length.
@@ -65,23 +65,23 @@ class Pair:
                 f"got {self.reference.shape} and {self.output.shape}. Align them first."
             )
         if not (np.isfinite(self.reference).all() and np.isfinite(self.output).all()):
-            raise AudioError("Samples of reference and output must be finite; got NaN or Inf.")
+            raise AudioError("The reference and output samples must be finite; got NaN or infinity.")
 
     def at(self, sample_rate: int) -> tuple[Wave, Wave]:
-        """Return reference and output at another sample rate in Hz. They are resampled once and cached."""
+        """Return the reference and the output at another sample rate in Hz, resampled once and then cached."""
         return self._wave_at(self.reference, self.shared, sample_rate), self._wave_at(
             self.output, self._of_output, sample_rate
         )
 
     def both(self, key: str, compute: Callable[[Wave], Any], sample_rate: int = SAMPLE_RATE) -> tuple[Any, Any]:
-        """Return the values of `compute` for reference and output; see `of_reference` and `of_output`."""
+        """Return the values of `compute` for the reference and the output; see `of_reference` and `of_output`."""
         return self.of_reference(key, compute, sample_rate), self.of_output(key, compute, sample_rate)
 
     def of_reference(self, key: str, compute: Callable[[Wave], Any], sample_rate: int = SAMPLE_RATE) -> Any:
         """Return the value of `compute` for the reference, cached for the clip.
 
         Args:
-            key: key of the cached value. It must identify everything that the value depends on except the waveform.
+            key: key of the cached value. Except for the waveform, it must identify everything that affects the value.
             compute: function of a waveform, float32 [T] at `sample_rate`.
             sample_rate: sample rate in Hz.
         """
@@ -107,7 +107,7 @@ class Pair:
 
     @property
     def duration_s(self) -> float:
-        """Return the duration of the reference in seconds, which is also that of the output."""
+        """Return the duration in seconds, which is the same for the reference and the output."""
         return len(self.reference) / SAMPLE_RATE
 
     @property
@@ -124,18 +124,18 @@ class Metric:
         name: key of the metric in results and options.
         label: name of the metric in reports.
         unit: unit in reports; may be empty.
-        better: direction of better values; "original" means values close to that of the original.
-        measure: function of a pair, or of a pair and a model if `model_key` is set.
-        worst: value if the reference is speech and the output is silent; None: `measure` handles silent output.
+        better: which values are better; "zero" means values close to 0, "original" values close to the original's.
+        measure: function that computes the value from a pair, or from a pair and a model if `model_key` is set.
+        worst: value if only the output is silent; None: `measure` handles silent output.
         weighted_by: quantity that weights the values in a mean, e.g. "words"; empty: equal weights.
         what: description for the documentation.
         source: paper, standard or package that defines the metric, for the documentation.
-        needs: requirements besides the packages of the extra and the model, for the documentation.
+        needs: requirements in addition to the extra and the model, for the documentation.
         packages: modules that the metric requires.
         extra: extra of silkcodec that installs these modules.
         model_key: key of the model in the argument `models` of `find_metrics`; None: the metric has no model.
         model: name or path of the model; None: the default model, if there is one.
-        lacks: function of the model that returns a message if another requirement is missing, or None.
+        lacks: function that takes `model` and returns a message if another requirement is missing, and None otherwise.
     """
 
     name: str
@@ -155,7 +155,7 @@ class Metric:
     lacks: Callable[[str | None], str | None] = lambda model: None
 
     def missing(self) -> str | None:
-        """Return a message if the metric is not available, including how to enable it, or None if it is available."""
+        """Return why the metric is unavailable and how to enable it, or None if it is available."""
         error = self._gap()
         return None if error is None else str(error)
 
@@ -181,15 +181,17 @@ class Metric:
         """Return the value of the metric for a pair.
 
         Raises:
-            UndefinedMetric: the reference is silent or too short, or the result is not a number.
+            UndefinedMetric: the reference is silent or too short, or the value is not finite.
         """
         return self.weigh(pair).value
 
     def weigh(self, pair: Pair) -> Weighted:
-        """Return the value of the metric for a pair and its weight in a mean, which is 1 without `weighted_by`.
+        """Return the value of the metric for a pair, and the weight of this value in a mean.
+
+        The weight is 1 for metrics without `weighted_by`.
 
         Raises:
-            UndefinedMetric: the reference is silent or too short, or the result is not a number.
+            UndefinedMetric: the reference is silent or too short, or the value is not finite.
         """
         if is_silent(pair.reference):
             raise UndefinedMetric("The reference is silent.")
@@ -198,7 +200,7 @@ class Metric:
         value = self.measure(pair) if self.model_key is None else self.measure(pair, self.model)
         measured = value if isinstance(value, Weighted) else Weighted(float(value), 1.0)
         if not np.isfinite(measured.value):
-            raise UndefinedMetric(f"{self.label} is not a finite number for this clip; got {measured.value}.")
+            raise UndefinedMetric(f"The value of {self.label} for this clip must be finite; got {measured.value}.")
         return measured
 
 

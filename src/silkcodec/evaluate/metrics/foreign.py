@@ -15,7 +15,7 @@ from silkcodec.evaluate.metrics.base import is_installed
 
 
 def package_file(package: str, path: str) -> Path | None:
-    """Return the path of a file in a package without importing the package, or None if the file does not exist."""
+    """Return the path of a file in a package, or None if it does not exist. The package is not imported."""
     spec = find_spec(package) if is_installed(package) else None
     for folder in (spec.submodule_search_locations if spec else None) or []:
         file = Path(folder) / path
@@ -25,14 +25,14 @@ def package_file(package: str, path: str) -> Path | None:
 
 
 def import_around(module: str, **unused: dict[str, Any]) -> Any:
-    """Import a module that itself imports modules that are not needed here.
+    """Import a module even if some of its dependencies, which are not needed here, are not installed.
 
-    If such a module is not installed, a stub replaces it during the import. The stub is then removed, so that other
-    code does not use it.
+    During the import, each missing dependency is replaced by a stub. The stub is then removed, so that other code does
+    not use it.
 
     Args:
         module: module to import.
-        unused: attributes of the stub by name of the module that it replaces.
+        unused: unneeded dependencies. The keys are module names, and the values are the attributes of the stubs.
     """
     stood_in = []
     for name, attributes in unused.items():
@@ -48,7 +48,7 @@ def import_around(module: str, **unused: dict[str, Any]) -> Any:
 
 
 def onnx_session(file: Path) -> Any:
-    """Load an ONNX model and run it on one thread.
+    """Return an ONNX Runtime session that runs a model on one thread.
 
     With one thread, results are reproducible and worker processes do not compete for cores.
     """
@@ -61,7 +61,7 @@ def onnx_session(file: Path) -> Any:
 
 @contextmanager
 def one_torch_thread() -> Iterator[None]:
-    """Run PyTorch on one thread and in inference mode inside the context, for the reasons given in `onnx_session`."""
+    """Run PyTorch on one thread and in inference mode within a `with` block; see `onnx_session` for the reasons."""
     import torch
 
     before = torch.get_num_threads()

@@ -1,10 +1,10 @@
-"""Measure the word error rate with Moonshine tiny (arXiv 2410.15608), a second recognizer for English only.
+"""Measure the word error rate of English speech with a second recognizer, Moonshine tiny (arXiv 2410.15608).
 
 Silk can be trained with a loss on Whisper's features, so error rates measured with Whisper may be optimistic. A
-recognizer from another family shows whether speech became more intelligible in general.
+recognizer unrelated to Whisper shows whether intelligibility improved in general.
 
 The network runs in ONNX Runtime on one thread and decodes greedily, so its results are reproducible. Its files come
-from the package `moonshine-voice` or from a folder, which is passed with the key "moonshine".
+from the package `moonshine-voice` or from a folder, which is selected with the model key "moonshine".
 """
 
 from __future__ import annotations
@@ -31,10 +31,12 @@ FILES = ("encoder_model.ort", "decoder_model_merged.ort", "tokenizer.bin")
 
 
 def dwer_moonshine(pair: Pair, model: str | None) -> Weighted:
-    """Return the word error rate relative to Moonshine's transcript of the original, in percent, weighted by words.
+    """Return the word error rate in percent relative to Moonshine's transcript of the original, and its weight.
+
+    The weight is the number of words in the transcript of the original.
 
     Raises:
-        UndefinedMetric: the manifest column `language` is not English.
+        UndefinedMetric: the language in the clip's manifest row is not English.
         WeightsError: `model` is not a folder with Moonshine's files.
     """
     if pair.language != "en":
@@ -50,8 +52,8 @@ def dwer_moonshine(pair: Pair, model: str | None) -> Weighted:
 def transcribe(wave: Wave, folder: str) -> str:
     """Return Moonshine's transcript of a waveform, float32 [T] at 16 kHz, or "" for silence.
 
-    Transcripts depend on the level, which `level_db` measures separately. The audio is therefore first scaled to a
-    fixed level.
+    Moonshine's transcripts depend on the level of the audio. The audio is therefore first scaled to a fixed level.
+    Differences in level are measured by `level_db`.
     """
     if is_silent(wave):
         return ""
@@ -65,7 +67,7 @@ class Network:
     """Run Moonshine's encoder and decoder.
 
     Args:
-        folder: folder that contains `FILES`.
+        folder: folder that contains the files listed in `FILES`.
 
     Raises:
         WeightsError: a file is missing or cannot be loaded.
@@ -78,7 +80,7 @@ class Network:
         except Exception as error:  # The errors of ONNX Runtime have no common base class.
             reason = str(error).splitlines()[0]
             raise WeightsError(
-                f"moonshine must be a folder with {', '.join(FILES)}; got '{folder.name}': {reason}"
+                f"The model 'moonshine' must be a folder with {', '.join(FILES)}; got '{folder.name}': {reason}"
             ) from error
         self._inputs = {entry.name: entry.shape for entry in self._decoder.get_inputs()}
         self._outputs = [entry.name for entry in self._decoder.get_outputs()]
@@ -108,7 +110,10 @@ class Network:
 
 
 def vocabulary(table: bytes) -> list[bytes]:
-    """Return the tokens in a tokenizer.bin. Each token is stored as its length (one or two bytes) and its bytes."""
+    """Return the tokens in the content of a tokenizer.bin.
+
+    Each token is stored as its length, which takes one or two bytes, followed by its bytes.
+    """
     tokens, position = [], 0
     while position < len(table):
         length = table[position]
@@ -138,7 +143,7 @@ def _lacks(model: str | None) -> str | None:
             "pip install --no-deps moonshine-voice==0.0.73"
         )
     if model is not None and not all((Path(model) / name).is_file() for name in FILES):
-        return f"moonshine must be a folder with {', '.join(FILES)}; got '{model}'."
+        return f"The model 'moonshine' must be a folder with {', '.join(FILES)}; got '{model}'."
     return None
 
 

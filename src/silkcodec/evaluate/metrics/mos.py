@@ -1,6 +1,6 @@
 """Predict opinion scores from the output alone.
 
-These metrics do not use the original, so they cannot detect changes of words, voice or intonation. Clean speech with
+These metrics do not use the original, so they cannot detect changes in words, voice or intonation. Clean speech with
 the wrong words gets a high score. Do not rely on these metrics alone.
 """
 
@@ -25,7 +25,7 @@ DNSMOS_POLYNOMIAL = (-0.06766283, 1.11546468, 0.04602535)  # for the raw overall
 def dnsmos(pair: Pair, model: str | None) -> float:
     """Return the overall DNSMOS P.835 score of the output, from 1 to 5 (arXiv 2110.01763).
 
-    Audio shorter than 9.01 s is repeated. For longer audio, the score is the mean over windows of 9.01 s that start
+    Shorter audio is repeated up to 9.01 s. For longer audio, the score is the mean over windows of 9.01 s that start
     every second.
 
     Raises:
@@ -48,8 +48,8 @@ def _dnsmos_session(file: str) -> Any:
     taken = session.get_inputs()[0]
     if taken.name != "input_1" or taken.shape[-1] != DNSMOS_SAMPLES:
         raise WeightsError(
-            f"dnsmos must be the model sig_bak_ovr.onnx, with an input of {DNSMOS_SAMPLES} samples; "
-            f"got '{Path(file).name}', with an input of {taken.shape[-1]}."
+            f"The model 'dnsmos' must be sig_bak_ovr.onnx, which takes {DNSMOS_SAMPLES} samples; "
+            f"got '{Path(file).name}', which takes {taken.shape[-1]}."
         )
     return session
 
@@ -65,7 +65,7 @@ def _lacks_dnsmos(model: str | None) -> str | None:
             "pip install --no-deps speechmos"
         )
     if model is not None and not Path(model).is_file():
-        return f"File not found: '{model}'. dnsmos must be the path of sig_bak_ovr.onnx."
+        return f"File not found: '{model}'. The model 'dnsmos' must be the path of sig_bak_ovr.onnx."
     return None
 
 

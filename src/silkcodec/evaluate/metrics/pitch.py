@@ -1,8 +1,9 @@
 """Measure how well a codec preserves the fundamental frequency (F0) and voicing.
 
-F0 is estimated every 5 ms between 60 and 600 Hz by WORLD's DIO and StoneMask (Morise et al. 2009, 2016). On pulse
-trains filtered by formants, DIO misclassifies the voicing of 2 to 3 % of the frames. WORLD's Harvest misclassifies 5 to
-12 %, because it fills pauses, and it takes 14 times as long. Harvest is better in noise at an SNR of 10 dB or less.
+F0 is estimated every 5 ms between 60 and 600 Hz with WORLD's DIO and StoneMask (Morise et al. 2009, 2016). On pulse
+trains filtered by formants, DIO misclassifies the voicing of 2 to 3 % of the frames. Harvest, the alternative in WORLD,
+misclassifies 5 to 12 %, because it marks pauses as voiced, and takes 14 times as long. Harvest is better only in noise,
+at an SNR of 10 dB or less.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ F0_WORST_CENTS = 1200.0  # error of one octave, used if too few frames are voice
 
 
 def f0_correlation(pair: Pair) -> float:
-    """Return the Pearson correlation of F0 in Hz over the frames that are voiced in both reference and output.
+    """Return the Pearson correlation of F0 in Hz over the frames that are voiced in both waveforms.
 
     The correlation is 0 if fewer than 20 frames are voiced in both, or if the F0 of the output is constant.
 
@@ -40,7 +41,7 @@ def f0_correlation(pair: Pair) -> float:
 
 
 def f0_rmse_cents(pair: Pair) -> float:
-    """Return the RMS error of F0 in cents (1/1200 octave) over the frames that are voiced in reference and output.
+    """Return the RMS error of F0 in cents (1/1200 octave) over the frames that are voiced in both waveforms.
 
     The error is 1200 if fewer than 20 frames are voiced in both.
 
@@ -64,7 +65,10 @@ def voicing_error(pair: Pair) -> float:
 
 
 def _voiced_in_both(pair: Pair) -> tuple[F0, F0]:
-    """Return the F0 of reference and output in frames voiced in both, or empty arrays if there are fewer than 20."""
+    """Return the F0 of the reference and of the output in the frames that are voiced in both.
+
+    If there are fewer than 20 such frames, both arrays are empty.
+    """
     reference, output = _f0_of_both(pair)
     voiced = (reference > 0) & (output > 0)
     if voiced.sum() < MIN_VOICED_FRAMES:
@@ -80,7 +84,7 @@ def _f0_of_both(pair: Pair) -> tuple[F0, F0]:
 
 
 def find_f0(wave: Wave) -> F0:
-    """Return the F0 of a waveform at 24 kHz in Hz, float64 [frames of 5 ms]. Unvoiced frames are 0."""
+    """Return the F0 in Hz of a waveform at 24 kHz, float64 [frames of 5 ms]. The F0 of unvoiced frames is 0."""
     # pyworld 0.3.5 reads its version with pkg_resources, which newer versions of setuptools no longer include.
     no_version = {"get_distribution": lambda name: SimpleNamespace(version="unknown")}
     pyworld = import_around("pyworld", pkg_resources=no_version)

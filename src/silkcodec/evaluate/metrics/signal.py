@@ -23,10 +23,10 @@ SI_SDR_BEST_DB = 100.0  # The ratio of identical waveforms is infinite, and a fi
 
 
 def pesq_wb(pair: Pair) -> float:
-    """Return wideband PESQ (ITU-T P.862.2) as MOS-LQO, from 1.0 to 4.64.
+    """Return the wideband PESQ score (ITU-T P.862.2) as MOS-LQO, from 1.0 to 4.64.
 
     A clip longer than 19 s is cut into equal parts of at most 19 s. The score is the mean over the parts that contain
-    an utterance. The clip is cut because the reference implementation stores utterances in tables of 50 entries
+    an utterance. Long clips are cut because the reference implementation stores utterances in tables of 50 entries
     without checking the bounds. An utterance takes at least 200 ms of speech and 200 ms of pause, so a part shorter
     than 20 s cannot overflow the tables.
 
@@ -45,12 +45,12 @@ def pesq_wb(pair: Pair) -> float:
         if score is not None:
             scores.append(score)
     if not scores:
-        raise UndefinedMetric("PESQ needs 0.2 s of uninterrupted speech; the reference has none.")
+        raise UndefinedMetric("PESQ needs at least 0.2 s of uninterrupted speech; the reference has less.")
     return float(np.mean(scores))
 
 
 def _pesq_of_part(pesq: Any, reference: Wave, output: Wave) -> float | None:
-    """Return the PESQ of one part at 16 kHz, or None if its reference does not contain an utterance."""
+    """Return the PESQ score of one part at 16 kHz, or None if its reference does not contain an utterance."""
     if is_silent(output):
         return PESQ_WORST
     try:
@@ -74,7 +74,9 @@ def stoi(pair: Pair) -> float:
 
 
 def estoi(pair: Pair) -> float:
-    """Return extended STOI, about 0 for unrelated audio and at most 1. It does not assume independent bands.
+    """Return the extended STOI, which is about 0 for unrelated audio and at most 1.
+
+    Unlike STOI, it does not assume that frequency bands are independent.
 
     Raises:
         UndefinedMetric: the reference has less than 384 ms of speech.
@@ -101,10 +103,10 @@ def _stoi(pair: Pair, *, extended: bool) -> float:
 
 
 def mel_distance(pair: Pair) -> float:
-    """Return the mean absolute difference between the log-mel spectrograms of reference and output.
+    """Return the mean absolute difference between the log-mel spectrograms of the reference and the output.
 
-    The spectrograms have 128 bands, columns of 10 ms, and natural logarithms. A distance of 1.0 corresponds to a factor
-    of e (8.7 dB) in magnitude. The distance depends on the level.
+    The spectrograms have 128 bands, one column per 10 ms, and natural logarithms. A distance of 1.0 corresponds to a
+    factor of e (8.7 dB) in magnitude. The distance depends on the level.
     """
     columns = -(-len(pair.reference) // mel.HOP)  # excludes columns that only contain padding
     difference = mel.log_mel(pair.output)[:columns] - mel.log_mel(pair.reference)[:columns]
@@ -114,8 +116,8 @@ def mel_distance(pair: Pair) -> float:
 def si_sdr_db(pair: Pair) -> float:
     """Return the scale-invariant signal-to-distortion ratio in dB, limited to -100 to 100 (arXiv 1811.02508).
 
-    The means of both waveforms are first subtracted. Codecs that do not preserve the waveform, such as vocoders, score
-    far below 0 even if they sound good.
+    The mean of each waveform is subtracted first. Codecs that do not preserve the waveform, such as vocoders, score far
+    below 0 even if they sound good.
 
     Raises:
         UndefinedMetric: the reference is constant.

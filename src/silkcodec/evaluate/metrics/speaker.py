@@ -1,13 +1,13 @@
 """Measure speaker similarity as the cosine similarity of two speaker embeddings.
 
-The model is passed with the key "speaker". It is one of:
+The model is selected with the model key "speaker". The value is one of:
 
 - the hub name or folder of a `transformers` model for speaker verification (AutoModelForAudioXVector), e.g.
   microsoft/wavlm-base-plus-sv, the most common model in the literature.
-- the path of `pretrained.pt`, the weights of Resemblyzer (GE2E, arXiv 1710.10467). This module implements its small
-  network. This is the default if the package `resemblyzer` is installed.
+- the path of Resemblyzer's weights, `pretrained.pt` (GE2E, arXiv 1710.10467). This module implements Resemblyzer's
+  network. If the package `resemblyzer` is installed, its weights are the default.
 
-Similarities from different models cannot be compared.
+Similarities from different models are not comparable.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ GE2E_PAUSE_DB = 40.0  # Windows are skipped as pauses if they are this far below
 
 
 def speaker_similarity(pair: Pair, model: str | None) -> float:
-    """Return the cosine similarity of the speaker embeddings of reference and output, from -1 to 1.
+    """Return the cosine similarity of the speaker embeddings of the reference and the output, from -1 to 1.
 
     Raises:
         UndefinedMetric: the clip is shorter than 1 s.
@@ -57,7 +57,7 @@ def speaker_similarity(pair: Pair, model: str | None) -> float:
 
 @cache
 def _embedder(source: str) -> Callable[[Wave], Embedding]:
-    """Return a function that computes the embedding of a waveform [T] at 16 kHz."""
+    """Return a function that computes the speaker embedding of a waveform, float32 [T] at 16 kHz."""
     return _ge2e(Path(source)) if source.endswith(".pt") else _xvector(source)
 
 
@@ -69,11 +69,12 @@ def _xvector(source: str) -> Callable[[Wave], Embedding]:
         network = AutoModelForAudioXVector.from_pretrained(source).eval()
     except (OSError, ValueError) as error:
         raise WeightsError(
-            f"speaker must be a speaker verification model that transformers can load; got '{source}': {error}"
+            f"The model 'speaker' must be an x-vector model that transformers can load; got '{source}': {error}"
         ) from error
     if features.sampling_rate != SPEAKER_RATE:
         raise WeightsError(
-            f"speaker must be a model for {SPEAKER_RATE} Hz; got '{source}', which needs {features.sampling_rate} Hz."
+            f"The model 'speaker' must take audio at {SPEAKER_RATE} Hz; "
+            f"got '{source}', which takes {features.sampling_rate} Hz."
         )
 
     def embed(wave: Wave) -> Embedding:
@@ -91,8 +92,8 @@ def _xvector(source: str) -> Callable[[Wave], Embedding]:
 def _ge2e(file: Path) -> Callable[[Wave], Embedding]:
     """Load Resemblyzer's network and return a function that computes embeddings.
 
-    The network has three LSTM layers on mel energies, a linear layer and ReLU. An embedding is the mean over windows
-    of 1.6 s.
+    The network consists of three LSTM layers, a linear layer and a ReLU. Its input is the mel energies of a window of
+    1.6 s. The embedding of a clip is the mean over its windows.
     """
     import torch
     from torch import nn
@@ -108,7 +109,7 @@ def _ge2e(file: Path) -> Callable[[Wave], Embedding]:
         network.load_state_dict({name: value for name, value in state.items() if name in network.state_dict()})
     except (OSError, KeyError, RuntimeError) as error:
         raise WeightsError(
-            f"Cannot load '{file.name}': {error}. speaker must be the path of Resemblyzer's pretrained.pt."
+            f"Cannot load '{file.name}': {error}. Pass the path of Resemblyzer's pretrained.pt."
         ) from error
 
     def embed(wave: Wave) -> Embedding:
@@ -122,7 +123,7 @@ def _ge2e(file: Path) -> Callable[[Wave], Embedding]:
 
 
 def _ge2e_windows(wave: Wave) -> NDArray[np.float32]:
-    """Return the mel energies of the windows that are not pauses, float32 [windows, 160, 40]."""
+    """Cut a waveform into windows, and return the mel energies of those with speech, float32 [windows, 160, 40]."""
     starts = list(range(0, max(1, len(wave) // GE2E_HOP + 2 - GE2E_WINDOW + GE2E_STEP), GE2E_STEP))
     span = GE2E_WINDOW * GE2E_HOP
     if len(starts) > 1 and len(wave) - starts[-1] * GE2E_HOP < GE2E_COVERAGE * span:

@@ -1,16 +1,16 @@
-"""Measure whether noisy sounds keep their fine structure and high frequencies.
+"""Measure whether a codec preserves the fine structure and high frequencies of noise-like sounds, such as fricatives.
 
-Silk's training losses do not measure these properties. If a codec replaces details that it cannot encode by their
-average, the spectrum of fricatives becomes too smooth. They then sound synthetic, although the mel distance is small.
-The log spectrum of real fricatives, like that of noise, scatters around its envelope.
+Silk's training losses do not measure these properties. Like noise, real fricatives have log spectra that scatter around
+their envelopes. If a codec replaces details that it cannot encode by their average, the spectra become too smooth. The
+fricatives then sound synthetic, although the mel distance is small.
 
 All metrics in this module use spectra of 1,024 samples (43 ms, Hann window, hop 512) at 24 kHz. The frames are selected
-from the reference, so they are the same for all codecs:
+in the reference, so they are the same for all codecs:
 
 - A fricative frame has more power between 4 and 7.4 kHz than between 0.1 and 2.5 kHz. Its power between 4 and 7.4 kHz
   is at most 20 dB below the 99th percentile over frames, and at most 40 dB below the total power of the loudest frame.
-- An unvoiced frame does not overlap a frame with F0 (see pitch.py), and its power is at most 40 dB below that of the
-  loudest frame.
+- An unvoiced frame does not overlap a voiced frame of the F0 analysis (see pitch.py). Its power is at most 40 dB below
+  that of the loudest frame.
 """
 
 from __future__ import annotations
@@ -83,8 +83,8 @@ def high_band_db(pair: Pair) -> float:
     top_db = _to_db(_density(reference, TOP_HZ)) - _to_db(_density(reference, SCATTER_HZ))
     if top_db < TOP_DB:
         raise UndefinedMetric(
-            "High band needs a full-band reference, with at most 30 dB less power density above 9 kHz than in "
-            f"4.2 to 7.4 kHz; got {-top_db:.0f} dB less."
+            "The metric 'High band' needs a full-band reference, with a power density above 9 kHz at most 30 dB below "
+            f"that between 4.2 and 7.4 kHz; got {-top_db:.0f} dB."
         )
     output = _power_of_output(pair, frames)
     return max(float(_to_db(_density(output, HIGH_HZ)) - _to_db(_density(reference, HIGH_HZ))), HIGH_WORST_DB)
@@ -106,7 +106,7 @@ def flatness_db(pair: Pair) -> float:
 
 
 def fricative_frames(wave: Wave) -> Frames:
-    """Return the indices of the fricative frames in a waveform, float32 [T] at 24 kHz. See the module docstring."""
+    """Return the indices of the fricative frames of a waveform, float32 [T] at 24 kHz, as defined above."""
     total, high, low = (np.concatenate(parts) for parts in zip(*_powers(wave), strict=True))
     if not high.any():
         return np.zeros(0, dtype=np.int64)
@@ -128,13 +128,13 @@ def scatter_db(power: Power) -> float:
 
 
 def bandwidth_hz(power: Power) -> float:
-    """Return the frequency in Hz below which 99 % of the energy in power spectra, [frames, bins], lies."""
+    """Return the frequency in Hz below which 99 % of the energy lies, given power spectra [frames, bins]."""
     energy = np.cumsum(power.sum(axis=0))
     return float(np.interp(ENERGY_SHARE * energy[-1], energy, HZ))
 
 
 def power_of(wave: Wave, frames: Frames) -> Power:
-    """Return the power spectra of frames of a waveform at 24 kHz, float64 [len(frames), 513]."""
+    """Return the power spectra of the given frames of a waveform at 24 kHz, float64 [len(frames), 513]."""
     padded = np.pad(wave, (WINDOW // 2, WINDOW))
     windows = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP]
     spectrum = np.fft.rfft(windows[frames] * np.hanning(WINDOW), axis=1)
@@ -142,7 +142,7 @@ def power_of(wave: Wave, frames: Frames) -> Power:
 
 
 def _powers(wave: Wave) -> Iterator[tuple[NDArray[np.float64], ...]]:
-    """Yield the total power, the power in the fricative band and the power in the vowel band for blocks of frames."""
+    """Yield the total power, the fricative-band power and the vowel-band power of each frame, in blocks of frames."""
     n_frames = len(wave) // HOP + 1
     for start in range(0, n_frames, BLOCK):
         power = power_of(wave, np.arange(start, min(start + BLOCK, n_frames)))
@@ -153,7 +153,7 @@ def _fricatives(pair: Pair) -> Frames:
     frames: Frames = pair.of_reference("fricative frames", fricative_frames)
     if len(frames) < MIN_FRAMES:
         raise UndefinedMetric(
-            f"This metric needs at least 0.2 s of fricatives ({MIN_FRAMES} frames); the reference has {len(frames)}."
+            f"This metric needs at least {MIN_FRAMES} fricative frames (0.2 s); the reference has {len(frames)}."
         )
     return frames
 

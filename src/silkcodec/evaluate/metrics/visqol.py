@@ -18,10 +18,10 @@ VISQOL_WORST = 1.0  # lower end of the scale
 
 
 def visqol(pair: Pair) -> float:
-    """Return the MOS-LQO of ViSQOL. It is between 1 and about 4.5, which v3.3 returns for identical waveforms.
+    """Return ViSQOL's MOS-LQO, from 1 to about 4.5. Identical waveforms score about 4.5 with ViSQOL v3.3.
 
     Raises:
-        UndefinedMetric: the reference is shorter than 0.7 s or does not contain a patch of 0.4 s with speech.
+        UndefinedMetric: the reference is shorter than 0.7 s, or none of its 0.4 s segments contains speech.
     """
     if pair.duration_s < VISQOL_MIN_S:
         raise UndefinedMetric(f"ViSQOL needs at least {VISQOL_MIN_S} s of audio; got {pair.duration_s:.3f} s.")
@@ -29,7 +29,7 @@ def visqol(pair: Pair) -> float:
     try:
         return float(_api().measure_from_arrays(reference, output, VISQOL_RATE).moslqo)
     except IndexError:  # No patch was selected. The selection depends only on the reference.
-        raise UndefinedMetric("ViSQOL needs a patch of 0.4 s with speech; the reference has none.") from None
+        raise UndefinedMetric("ViSQOL needs a 0.4 s segment with speech; the reference has none.") from None
 
 
 @cache

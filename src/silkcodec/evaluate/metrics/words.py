@@ -1,18 +1,19 @@
 """Measure word and character error rates by comparing a recognizer's transcript of the output with a reference text.
 
-| name       | reference text                                | includes                               |
+| name       | reference text                                | measures                               |
 |------------|-----------------------------------------------|----------------------------------------|
 | wer, cer   | the manifest column `text`                    | errors of the codec and the recognizer |
 | dwer, dcer | the recognizer's transcript of the *original* | changes caused by the codec            |
 
-The recognizer is Whisper in `faster-whisper`. The model is passed with the key "whisper" as a size, e.g. "base", which
-is downloaded from the hub once, or as a folder. Transcripts are reproducible: temperature 0 without fallback to
-sampling, no conditioning on earlier segments, 8-bit weights, and one thread. The language is taken from the manifest
-column `language`. If it is not known, Whisper detects the language of the original and uses it for all outputs.
+The recognizer is Whisper, run with `faster-whisper`. The model is selected with the model key "whisper". The value is a
+folder or a size, e.g. "base", which is downloaded from the hub once. To make transcripts reproducible, decoding uses
+temperature 0 without fallback to sampling, 8-bit weights and one thread. It does not condition on earlier segments. The
+language is taken from the manifest column `language`. If there is none, Whisper detects the language in the original,
+and all outputs are decoded in this language.
 
 Both texts are normalized first (see `normalized`). For languages that are written without spaces between words, such as
-Chinese, Japanese and Thai, only character error rates are defined. Means weight each clip by the number of words or
-characters in its reference, so they are the error rates of the whole set.
+Chinese, Japanese and Thai, only character error rates are defined. A mean over clips weights each clip by the number of
+words or characters in its reference, so it equals the error rate of the whole set.
 """
 
 from __future__ import annotations
@@ -41,22 +42,22 @@ Unit = Literal["words", "characters"]
 
 
 def wer(pair: Pair, model: str) -> Weighted:
-    """Return the word error rate relative to the text in the manifest, in percent, weighted by words."""
+    """Return the word error rate in percent relative to the text in the manifest, weighted by the number of words."""
     return _against_text(pair, model, "words")
 
 
 def cer(pair: Pair, model: str) -> Weighted:
-    """Return the character error rate relative to the text in the manifest, in percent, weighted by characters."""
+    """Return the character error rate in percent relative to the text in the manifest, weighted by its length."""
     return _against_text(pair, model, "characters")
 
 
 def dwer(pair: Pair, model: str) -> Weighted:
-    """Return the word error rate relative to the original's transcript, in percent, weighted by words."""
+    """Return the word error rate in percent relative to the original's transcript, weighted by the number of words."""
     return _against_transcript(pair, model, "words")
 
 
 def dcer(pair: Pair, model: str) -> Weighted:
-    """Return the character error rate relative to the original's transcript, in percent, weighted by characters."""
+    """Return the character error rate in percent relative to the original's transcript, weighted by its length."""
     return _against_transcript(pair, model, "characters")
 
 
@@ -84,17 +85,20 @@ def _transcript_of_output(pair: Pair, model: str, language: str) -> str:
 
 
 def error_rate(reference: str, output: str, unit: Unit, language: str) -> Weighted:
-    """Return the error rate of a text relative to a reference text in percent, with the reference length as weight.
+    """Return the error rate of a text in percent relative to a reference text, weighted by the reference length.
 
     The error rate is the edit distance divided by the length of the reference, both after normalization.
 
     Raises:
-        UndefinedMetric: the normalized reference is empty, or words are counted in a language without spaces.
+        UndefinedMetric: the normalized reference is empty, or `unit` is "words" and the language is written without
+            spaces between words.
     """
     from rapidfuzz.distance import Levenshtein
 
     if unit == "words" and language in UNSPACED:
-        raise UndefinedMetric(f"The language '{language}' has no spaces between words. Use the character error rate.")
+        raise UndefinedMetric(
+            f"The language '{language}' is written without spaces between words. Use the character error rate."
+        )
     expected, got = normalized(reference).split(), normalized(output).split()
     if unit == "characters":
         gap = "" if language in UNSPACED else " "
@@ -137,7 +141,7 @@ def _language(pair: Pair, model: str) -> str:
     """Return Whisper's code for the language of the clip.
 
     Raises:
-        UndefinedMetric: Whisper, or this Whisper model, does not support the language.
+        UndefinedMetric: the Whisper model does not support the language.
     """
     known = set(_whisper(model).supported_languages)
     named = pair.language
@@ -163,7 +167,7 @@ def _whisper(model: str) -> Any:
     except (OSError, RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise WeightsError(
-            f"whisper must be a model size or a folder with a CTranslate2 model; got '{model}': {reason}"
+            f"The model 'whisper' must be a size, e.g. base, or a folder in CTranslate2 format; got '{model}': {reason}"
         ) from error
 
 
@@ -174,7 +178,7 @@ def _lacks(model: str | None) -> str | None:
             "--model whisper=FOLDER (with a model in CTranslate2 format)."
         )
     if Path(model).is_dir() and not (Path(model) / "model.bin").is_file():
-        return f"whisper must be a folder with a model in CTranslate2 format; got '{model}', which has no model.bin."
+        return f"The model 'whisper' must be a folder in CTranslate2 format; got '{model}', which has no model.bin."
     return None
 
 
