@@ -1,8 +1,8 @@
-"""Run experiments on speech codecs with real recordings.
+"""Run experiments on speech codecs, using real recordings.
 
 Each experiment is a subcommand of `silk lab` that writes a result (JSON), a page (Markdown) and a figure.
 
-    cli.py              `silk lab` and its subcommands
+    cli.py              defines `silk lab` and its subcommands
     command_options.py  defines options that the subcommands share, and runs an experiment
     pages.py            writes the page and the figure of a result
     figures.py          creates Matplotlib figures and converts them to PNG
@@ -13,10 +13,10 @@ Each experiment is a subcommand of `silk lab` that writes a result (JSON), a pag
     chains.py           fits residual codebooks and scalar grids to vectors
 
     lm_cost/             cost of a codec's tokens for a language model
-    quantization_error/  quantization error of VQ, RVQ and FSQ by codebook size, at equal bits
+    quantization_error/  quantization error of VQ, RVQ and FSQ with the same number of bits
     residual/            error after each codebook of a residual quantizer
     coverage/            coverage of languages that are not in the training set of a codebook
-    gradient/            predicted and actual changes in the loss with the straight-through estimator
+    gradient/            changes in the loss: those that the straight-through gradient predicts, and the actual ones
     robustness/          effect of bit errors and lost frames on quality
     bandwidth/           effect of fewer tokens and bits per second on quality
 

@@ -3,8 +3,8 @@
     ResidualChain   VQ (one codebook) and RVQ: k-means fits each codebook to the residual of the previous ones
     ScalarGrid      FSQ: each number, or each principal component, is rounded to one of 2^b uniform levels
 
-The codebooks are of the class `Codebook`, as in training. If the decay of its moving average is 0, a step on all
-vectors is a step of Lloyd's algorithm. An entry without vectors is moved to a vector.
+The codebooks are instances of `Codebook`, the class that training uses. The decay of their moving averages is 0, so
+each step on all vectors is a step of Lloyd's algorithm. An entry that is nearest to no vector is moved to a vector.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from silkcodec_torch.quantizers import Codebook
 
 LLOYD_STEPS = 25
 CHUNK = 4_096  # number of vectors whose distances to all entries are computed at a time
-EMPTY = 1e-6  # threshold for moving an entry, as a share of uniform usage; it corresponds to less than one vector
-FIT_VECTORS = 20_000  # A grid is fitted to at most this many vectors. It has two parameters per dimension.
+EMPTY = 1e-6  # An entry is moved if its share of uniform usage is below this, i.e. if no vector is assigned to it.
+FIT_VECTORS = 20_000  # maximum number of vectors for a grid, which has only two parameters per dimension
 N_WIDTHS, NARROWEST = 40, 0.3  # number of half widths to try, and the smallest one in standard deviations
 
 
 class ResidualChain:
-    """Quantize vectors with residual codebooks of any sizes. With one codebook, this is vector quantization.
+    """Quantize vectors with residual codebooks of any size. With one codebook, this is vector quantization.
 
     Attributes:
         books: Codebooks in order.
@@ -54,7 +54,7 @@ class ResidualChain:
         return cls(books)
 
     def quantize(self, vectors: Tensor) -> Tensor:
-        """Return the sum of the nearest entries of all codebooks for each vector, float32 [N, D]."""
+        """Return the quantized vectors, float32 [N, D]. Each is a sum with one entry from each codebook."""
         residual, output = vectors, torch.zeros_like(vectors)
         for book in self.books:
             entries = book(nearest(book, residual))
@@ -65,7 +65,7 @@ class ResidualChain:
 class ScalarGrid:
     """Quantize each dimension of vectors to uniform levels around the mean.
 
-    The bits are assigned one by one to the dimension whose error they reduce most.
+    The bits are assigned one at a time, each to the dimension whose error it reduces most.
 
     Args:
         vectors: Vectors to fit the levels to, float32 [N, D].
@@ -94,22 +94,24 @@ class ScalarGrid:
 
     @property
     def sizes(self) -> list[int]:
-        """Return the number of levels of each dimension with at least one bit."""
+        """Return the number of levels of each dimension that has at least one bit."""
         return [2**b for b in self.bits if b]
 
     def quantize(self, vectors: Tensor) -> Tensor:
-        """Return the nearest grid points of vectors, float32 [N, D]."""
+        """Return the grid point nearest to each vector, float32 [N, D]."""
         numbers = (vectors.double() - self.mean) @ self.axes
         return (_round(numbers, self.levels, self.steps) @ self.axes.T + self.mean).float()
 
 
 def nearest(book: Codebook, vectors: Tensor) -> Tensor:
-    """Return the codes of vectors [N, D], int64 [N]. Distances are computed in chunks to limit memory."""
+    """Return the index of the entry nearest to each vector [N, D], int64 [N]. Works in chunks to limit memory use."""
     return torch.cat([book.nearest(part) for part in vectors.split(CHUNK)])
 
 
 def split_bits(bits: int, codebooks: int) -> list[int]:
-    """Return codebook sizes with the given total number of bits. Sizes are as equal as possible, larger ones first.
+    """Split a number of bits among codebooks, and return the codebook sizes.
+
+    The sizes are as equal as possible, with the larger ones first.
 
     >>> split_bits(12, 2), split_bits(11, 4)
     ([64, 64], [8, 8, 8, 4])
@@ -119,7 +121,7 @@ def split_bits(bits: int, codebooks: int) -> list[int]:
 
 
 def bits_of(sizes: Sequence[int]) -> float:
-    """Return the total bits of one code from each codebook, given the codebook sizes."""
+    """Return the number of bits that identify one entry of each codebook, given the codebook sizes."""
     return math.log2(math.prod(sizes))
 
 
@@ -130,7 +132,11 @@ def _round(numbers: Tensor, levels: Tensor, steps: Tensor) -> Tensor:
 
 
 def _best_step(numbers: Tensor, levels: int) -> tuple[float, float]:
-    """Return the mean squared error and the step of the best uniform levels for numbers, float64 [N]."""
+    """Find the step between uniform levels that minimizes the mean squared error of numbers, float64 [N].
+
+    Returns:
+        Two values: the mean squared error and the step.
+    """
     largest, spread = float(numbers.abs().max()), float(numbers.square().mean().sqrt())
     if spread == 0.0:
         return 0.0, 1.0

@@ -22,7 +22,7 @@ Seed = Annotated[int, typer.Option("--seed", min=0, help="Random seed.")]
 Split = Annotated[str | None, typer.Option("--split", help="Split of the manifest to use, e.g. valid.")]
 Splits = Annotated[
     str | None,
-    typer.Option("--splits", help="Splits, e.g. train,valid. Default: hold out every tenth clip."),
+    typer.Option("--splits", help="Splits, e.g. train,valid. Default: hold out one clip in ten."),
 ]
 Clips = Annotated[int | None, typer.Option("--clips", min=1, help="At most N clips, selected at random.")]
 Codecs = Annotated[str, typer.Option("--codecs", help="Codec names, separated by commas.")]
@@ -62,10 +62,12 @@ def split_names(text: str) -> list[str]:
 
 
 def pair_of_splits(text: str | None) -> tuple[str, str] | None:
-    """Return the training split and the held-out split in `--splits`. Raises ArgumentError if there are not two."""
+    """Return the training split and the held-out split in `--splits`. Raises ArgumentError unless it names two."""
     if text is None:
         return None
     names = split_names(text)
     if len(names) != 2:
-        raise ArgumentError(f"--splits must be a training split and a held-out split, e.g. train,valid; got '{text}'.")
+        raise ArgumentError(
+            f"--splits must name a training split and a held-out split, e.g. train,valid; got '{text}'."
+        )
     return names[0], names[1]

@@ -20,7 +20,7 @@ def new_figure(width_in: float, height_in: float) -> Any:
 
 
 def to_png(figure: Any, dpi: int = 110) -> bytes:
-    """Return a Matplotlib figure as PNG, without metadata about the software."""
+    """Convert a Matplotlib figure to PNG without software metadata, and return the bytes."""
     image = io.BytesIO()
     figure.savefig(image, format="png", dpi=dpi, metadata={"Software": None})
     return image.getvalue()

@@ -8,7 +8,7 @@ from typing import Any
 from silkcodec.evaluate.markdown import ARROWS, digits, interval, number, table
 from silkcodec_lab.pages import Result
 
-Metrics = dict[str, Any]  # {"mean", "low", "high", "n"} by metric name
+Metrics = dict[str, Any]  # {"mean", "low", "high", "n"}, keyed by metric name
 
 
 def joined(texts: Sequence[str]) -> str:
@@ -26,7 +26,7 @@ def metric_cells(result: Result, metrics: Metrics, *, signed: bool = False) -> I
 
     Args:
         result: Result that defines the metrics.
-        metrics: Means by metric name.
+        metrics: Means and intervals, keyed by metric name.
         signed: Whether to write a plus sign before positive means, for differences.
     """
     for name in result["metrics"]:
@@ -39,12 +39,12 @@ def metric_cells(result: Result, metrics: Metrics, *, signed: bool = False) -> I
 
 
 def significance_table(result: Result, title: str, comparisons: Mapping[str, Sequence[Metrics]]) -> str:
-    """Return a table that counts significantly better and significantly worse values.
+    """Return a table that counts the significant improvements and the significant deteriorations.
 
     Args:
         result: Result that defines the metrics.
         title: Header of the first column.
-        comparisons: Differences by row label.
+        comparisons: Differences to count, keyed by row label.
     """
     rows = []
     for label, differences in comparisons.items():

@@ -44,11 +44,11 @@ The page and the figure are named after the field `name` of the result or, if it
 """
 
 FORMAT = 2  # format version of a result
-IDLE_CORES = 0.1  # If other processes use more cores than this, the page warns that measured times are too long.
+IDLE_CORES = 0.1  # If other processes use more cores than this, the page warns that the machine was not idle.
 
 
 def head(experiment: str) -> Result:
-    """Return the first fields of a result of the given experiment."""
+    """Return the fields with which every result of the given experiment starts."""
     return results.head(f"silk lab {experiment}", FORMAT)
 
 
@@ -68,7 +68,9 @@ def load_result(path: str | os.PathLike[str]) -> Result:
 
 
 def check_name(name: str, experiment: str) -> str:
-    """Return a name if it is valid: the name of the experiment, optionally with a suffix, e.g. coverage_latents.
+    """Return the name of a result if it is valid.
+
+    A valid name is the name of the experiment, optionally followed by a suffix, e.g. coverage_latents.
 
     Raises:
         ArgumentError: The name is not valid.
@@ -138,8 +140,15 @@ def write_json(result: Result, path: str | os.PathLike[str], *, overwrite: bool 
         file.write(results.to_json(results.rounded(result)).encode())
 
 
-def provenance(result: Result) -> str:
-    """Return the version, the date and the machine of a result, with a warning if the machine was not idle."""
+def provenance(result: Result, *, times: bool = False) -> str:
+    """Return the version, the date and the machine that produced a result.
+
+    If the machine was not idle, the text includes a warning.
+
+    Args:
+        result: Result of an experiment.
+        times: Whether the result includes times, which are overestimates if the machine was not idle.
+    """
     found = result["machine"]
     versions = ", ".join(f"{name} {number}" for name, number in found["versions"].items())
     text = (
@@ -150,9 +159,9 @@ def provenance(result: Result) -> str:
     if others is None:
         return f"{text} The load from other processes was not measured."
     if others > IDLE_CORES:
+        effect = ", so the measured times are overestimates" if times else ""
         text += (
-            f" **The machine was not idle.** Other processes used {others:.1f} cores during the measurement, so "
-            "measured times are too long."
+            f" **The machine was not idle.** Other processes used {others:.1f} cores during the measurement{effect}."
         )
     return text
 

@@ -1,6 +1,6 @@
-"""Wrap the model of a training run as a `Codec`. The run needs no export and can have any quantizer.
+"""Wrap the model of a training run as a `Codec`. The run does not have to be exported and can use any quantizer.
 
-Each code of a frame counts as a codebook. Coarse codes come first, so that `n_codebooks` can keep whole stages:
+Each code position in a frame counts as a codebook. Coarse codes come first, so `n_codebooks` can keep whole stages:
 
     rvq          ordered by stage, then by vector: the first 8 codes are stage 1 of the 8 vectors
     multiscale   ordered by scale, with 2, 4, 8 and 16 codes per frame
@@ -53,7 +53,7 @@ class RunCodec:
         file = Path(run) / "checkpoint.safetensors"
         if not file.exists():
             raise WeightsError(
-                f"A training run must contain {file.name}; got '{run}' without it. Run `silk train CONFIG` first."
+                f"A training run must contain {file.name}; '{run}' does not. Run `silk train CONFIG` first."
             )
         self.config = config = load_config(Path(run) / "config.toml")
         groups, progress = checkpoint.load(file)
@@ -77,12 +77,12 @@ class RunCodec:
         return Tokens(tuple(codes.T), sizes, rates, self.sample_rate, len(mono), self.codec_id)
 
     def decode(self, tokens: Tokens) -> Wave:
-        """Return the waveform for tokens. Raises TokensError if they are not from this codec's first codebooks."""
+        """Decode tokens into a waveform, float32 [T]. Raises TokensError if they are from a different codec."""
         from silkcodec_torch.nn.model import fresh_states
 
         k = len(tokens.codes)
         if tokens.codec != self.codec_id or tokens.codebook_sizes != self.codebook_sizes[:k]:
-            raise TokensError(f"Tokens must be from '{self.codec_id}', with its first codebooks; got {tokens!r}.")
+            raise TokensError(f"Tokens must be from the first codebooks of '{self.codec_id}'; got {tokens!r}.")
         codes = np.full((tokens.n_frames, len(self.codebook_sizes)), -1, dtype=np.int64)
         codes[:, self._streams[:k]] = np.stack(tokens.codes, axis=1)
         with torch.inference_mode():
@@ -92,7 +92,7 @@ class RunCodec:
         return wave
 
     def check_n_codebooks(self, n_codebooks: int | None) -> int:
-        """Return `n_codebooks`, or the number of all codebooks for None. Raises ArgumentError if it is out of range."""
+        """Return `n_codebooks`, or the total number if it is None. Raises ArgumentError if it is out of range."""
         k = len(self.codebook_sizes)
         if n_codebooks is not None and n_codebooks not in range(1, k + 1):
             raise ArgumentError(f"n_codebooks must be between 1 and {k} for '{self.name}'; got {n_codebooks}.")
@@ -102,7 +102,7 @@ class RunCodec:
 def coarse_first(quantizer: nn.Module, n_codes: int) -> NDArray[np.int64]:
     """Return the indices that sort the codes of a frame from coarse to fine, int64 [K].
 
-    RVQ returns codes ordered by vector. The indices order them by stage.
+    RVQ returns codes ordered by vector. The returned indices order them by stage.
 
     >>> coarse_first(RVQ(latent_width=4, vectors=2, codebooks=3, entries=2), 6).tolist()
     [0, 3, 1, 4, 2, 5]
@@ -112,7 +112,7 @@ def coarse_first(quantizer: nn.Module, n_codes: int) -> NDArray[np.int64]:
 
 
 def stages(quantizer: nn.Module, n_codes: int) -> tuple[int, ...]:
-    """Return the numbers of codes that correspond to whole stages.
+    """Return the code counts that correspond to whole stages of a quantizer.
 
     >>> stages(MultiScaleRVQ(entries=2), 30), stages(RVQ(entries=2), 32), stages(FSQ(), 3)
     ((2, 6, 14, 30), (8, 16, 24, 32), (1, 2, 3))
@@ -124,10 +124,10 @@ def stages(quantizer: nn.Module, n_codes: int) -> tuple[int, ...]:
 
 
 def decode_cut(quantizer: nn.Module, codes: Tensor) -> Tensor:
-    """Decode codes if some of them are missing.
+    """Decode codes, some of which may be missing.
 
-    Missing codes of a residual quantizer (RVQ, multi-scale RVQ) are left out of the sum. A missing vector of VQ is
-    replaced by the mean of the codebook's training vectors. A missing dimension of FSQ is set to the middle level,
+    Missing codes of a residual quantizer (RVQ, multi-scale RVQ) are omitted from the sum. A missing vector of VQ is
+    replaced with the mean of the codebook's training vectors. A missing dimension of FSQ is set to the middle level,
     which is 0 in the latent, as in Silk. Only RVQ is trained with missing codes (quantizer dropout).
 
     Args:

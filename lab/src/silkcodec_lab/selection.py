@@ -17,7 +17,7 @@ from silkcodec.evaluate.clips import Clip, find_clips
 
 SAMPLE_RATE = 24_000  # Hz
 BLOCK_S = 60.0  # maximum duration of a block of audio
-CLIPS_PER_HELD_OUT = 10  # If no splits are given, one of this many clips is held out.
+CLIPS_PER_HELD_OUT = 10  # If no splits are given, one in this many clips is held out.
 
 Part = tuple[Clip, float]  # clip, and the duration to use in seconds
 
@@ -40,7 +40,7 @@ class Selection:
         return sum(seconds for _, seconds in self.held_out)
 
     def facts(self) -> dict[str, Any]:
-        """Return the number and the duration of training clips and held-out clips as JSON values."""
+        """Return the number and total duration of the training clips and of the held-out clips as JSON values."""
         return {
             "train": {"n_clips": len(self.train), "duration_s": self.train_s},
             "held_out": {"n_clips": len(self.held_out), "duration_s": self.held_out_s},
@@ -58,7 +58,7 @@ def select(
 
     Args:
         inputs: Audio files, folders, or a manifest.
-        splits: Training split and held-out split of the manifest. None: hold out every tenth clip.
+        splits: Training split and held-out split of the manifest. None: hold out a tenth of the clips at random.
         train_s: Maximum duration of the training speech in seconds.
         held_out_s: Maximum duration of the held-out speech in seconds.
         seed: Random seed for the order of the clips.
@@ -69,8 +69,8 @@ def select(
     """
     if not (train_s > 0 and held_out_s > 0):
         raise ArgumentError(
-            "The minutes of training speech and held-out speech must be above 0; "
-            f"got {train_s / 60:g} and {held_out_s / 60:g}."
+            "The durations of training speech and held-out speech must be above 0 min; "
+            f"got {train_s / 60:g} and {held_out_s / 60:g} min."
         )
     if splits is not None:
         train, held_out = (find_clips(inputs, split=split) for split in splits)
@@ -79,7 +79,7 @@ def select(
     else:
         clips = find_clips(inputs)
         if len(clips) < 2:
-            raise ArgumentError(f"The experiment needs at least two clips, one of them held out; got {len(clips)}.")
+            raise ArgumentError(f"The experiment needs at least two clips, because one is held out; got {len(clips)}.")
         random.Random(seed).shuffle(clips)
         n_held_out = -(-len(clips) // CLIPS_PER_HELD_OUT)
         train, held_out = clips[n_held_out:], clips[:n_held_out]

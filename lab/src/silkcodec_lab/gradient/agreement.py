@@ -1,11 +1,11 @@
-"""Compare changes in the loss that the straight-through estimator predicts with actual changes.
+"""Compare the changes in the loss that the straight-through estimator predicts with the actual changes.
 
     predicted  <g, step>, where g is the decoder's gradient at the quantized latent
     actual     (L(quantize(y + step)) - L(quantize(y - step))) / 2, through quantizer and decoder
 
 y is the input of the quantization step. For a codebook, it is the latent. For FSQ, it is the output of the tanh, which
-is smooth and has an exact gradient. L(quantize(y)) is piecewise constant and its gradient is 0 almost everywhere, so
-the actual change depends on the size of the step.
+is smooth and has an exact gradient. The loss L(quantize(y)) is a piecewise constant function of y, so the actual change
+depends on the size of the step.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from silkcodec_torch.quantizers import FSQ
 
 Floats = NDArray[np.float64]
-Sums = dict[str, Any]  # sums by name: float for one clip, or [resamples] for the bootstrap
+Sums = dict[str, Any]  # keyed by name: a float for one clip, or an array [resamples] for the bootstrap
 Quantize = Callable[[Tensor], tuple[Tensor, Tensor]]  # y [n, D] -> quantized latent [n, D], codes [n, K]
 
 N_DRAWS = 2_000  # number of bootstrap resamples
@@ -41,13 +41,13 @@ class SplitQuantizer:
         self.unit = 1 if isinstance(quantizer, FSQ) else 128 // self.quantizer.vectors
 
     def inside(self, latent: Tensor) -> Tensor:
-        """Return the output y of the smooth part for a latent, both [..., D], in units of the quantized latent."""
+        """Apply the smooth part to a latent [..., D]. Return y, [..., D], in units of the quantized latent."""
         if isinstance(self.quantizer, FSQ):
             return self.quantizer.bound(latent) / self.quantizer.half_width
         return latent.float()
 
     def quantize(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the quantized latent [..., D] and the codes for y [..., D]. FSQ clips y to its range."""
+        """Quantize y [..., D]. Return the quantized latent, [..., D], and the codes. FSQ clips y to its range."""
         if isinstance(self.quantizer, FSQ):
             levels = torch.round(y * self.quantizer.half_width).long() + self.quantizer.half_width
             codes = levels.clamp(0, self.quantizer.n_levels - 1)
@@ -57,7 +57,10 @@ class SplitQuantizer:
 
 
 def identity(y: Tensor) -> tuple[Tensor, Tensor]:
-    """Return y unchanged. With this control, differences are caused only by the curvature of the decoder."""
+    """Return y as both the quantized latent and the codes.
+
+    This is the control, in which prediction errors are caused only by the curvature of the decoder.
+    """
     return y, y
 
 
@@ -98,8 +101,8 @@ def changes(point: OperatingPoint, quantize: Quantize, steps: Tensor) -> tuple[F
     """Return the actual changes in the loss for steps [n, D].
 
     Returns:
-        Half the difference between the losses at y + step and y - step, [n], and whether their codes differ, [n]. If
-        the codes do not differ, the change is 0.
+        Two values: half the difference between the losses at y + step and y - step, float64 [n], and whether their
+        codes differ, bool [n]. If the codes do not differ, the change is 0.
     """
     start = point.quantized if quantize is identity else point.y
     (high, high_codes), (low, low_codes) = quantize(start + steps), quantize(start - steps)

@@ -18,7 +18,7 @@ def gradient(
     directions: Annotated[int, typer.Option("--directions", min=2, help="Random steps for smoothed gradients.")] = 40,
     seconds: Annotated[float, typer.Option("--seconds", help="At most N seconds of each clip.")] = 10.0,
     usage_minutes: Annotated[
-        float, typer.Option("--usage-minutes", help="At most N minutes of speech to count codes.")
+        float, typer.Option("--usage-minutes", help="At most N minutes of speech in which to count codes.")
     ] = 20.0,
     seed: Seed = 0,
     results: Results = None,

@@ -1,11 +1,11 @@
-"""Measure how well the straight-through estimator predicts the change in the loss when the latent changes.
+"""Measure how well the straight-through estimator predicts the effect of a change in the latent on the loss.
 
     clip -> encoder -> latent -> smooth part -> y -> quantize -> quantized latent -> decoder -> audio -> loss
 
-Quantization has no useful gradient, so training uses the decoder's gradient at the quantized latent as the gradient at
-y. This experiment computes the actual change in the loss for steps of y, through quantizer and decoder. The steps range
-from a small fraction of a cell to several cells. The control omits quantization, so its errors are caused only by the
-curvature of the decoder.
+Quantization has no useful gradient. Training therefore uses the decoder's gradient at the quantized latent as the
+gradient at y. This experiment adds steps to y, and quantizes and decodes the result to compute the actual change in the
+loss. The steps range from a small fraction of a cell to several cells. The control decodes without quantization, so its
+prediction errors are caused only by the curvature of the decoder.
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ def gradient(
     plan: GradientPlan | None = None,
     progress: Progress | None = None,
 ) -> Result:
-    """Measure the straight-through estimator for the quantizer of each run.
+    """Measure the accuracy of the straight-through estimator for the quantizer of each run.
 
     Args:
         inputs: Audio files, folders, or a manifest. The speech must not be in the training set of the runs.
         runs: Folders of training runs with different quantizers. If empty, tiny models are first trained on the inputs.
         split: Split of the manifest.
-        clips: Maximum number of clips at which steps are taken, selected at random.
+        clips: Maximum number of clips in which a latent is changed, selected at random.
         plan: Settings of the experiment.
         progress: Progress callback.
 
@@ -108,7 +108,12 @@ def gradient(
 
 
 def _speech(found: Sequence[Clip], limit: int | None, plan: GradientPlan) -> tuple[list[Wave], list[Wave]]:
-    """Return the starts of clips at which to take steps, and audio in which to count codes. Skip short clips."""
+    """Select the audio of the experiment, and skip short clips.
+
+    Returns:
+        Two values: the clips in which to change a latent, shortened to `plan.clip_s`, and whole clips in which to count
+        codes.
+    """
     shortest = (plan.span + 1) * FRAME + LOOKAHEAD
     waves: list[Wave] = []
     counted: list[Wave] = []
@@ -126,12 +131,12 @@ def _speech(found: Sequence[Clip], limit: int | None, plan: GradientPlan) -> tup
             counted.append(wave)
             n_counted += len(wave)
     if not waves:
-        raise ArgumentError(f"At least one clip must be {shortest / SAMPLE_RATE:g} s or longer; all are shorter.")
+        raise ArgumentError(f"At least one clip must be {shortest / SAMPLE_RATE:g} s or longer; all clips are shorter.")
     return waves, counted
 
 
 def _differences(records: dict[str, Records], seed: int) -> dict[str, Any]:
-    """Return the differences between FSQ and each other quantizer, paired by clip, for each step size."""
+    """Return the differences between FSQ and every other quantizer for each step size, paired by clip."""
     if "fsq" not in records:
         return {}
     found: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""Change the latent of one frame of a clip, and compare predicted with actual changes in the loss."""
+"""Change the latent of one frame of a clip, and compare the predicted and actual changes in the loss."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ KINDS = {
 }
 
 Wave = NDArray[np.float32]
-Records = dict[tuple[str, float], list[Sums]]  # sums of each clip by kind of step and step size in cells
+Records = dict[tuple[str, float], list[Sums]]  # (kind of step, step size in cells) -> sums of each clip
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class GradientPlan:
         span: Number of frames over which the loss is computed, starting at the changed frame.
         clip_s: Maximum duration to use from the start of each clip, in seconds.
         usage_minutes: Maximum minutes of speech in which to count codes.
-        train_steps: Number of training steps of the tiny models if no runs are given.
+        train_steps: Number of training steps of the tiny models that are trained if no runs are given.
         seed: Random seed for clips, frames, directions and intervals.
     """
 
@@ -102,7 +102,7 @@ class GradientPlan:
 
 
 class Model:
-    """Load the model of a training run and measure it."""
+    """Load the model of a training run and measure its gradients."""
 
     def __init__(self, run: Path) -> None:
         codec = RunCodec(run)
@@ -117,10 +117,10 @@ class Model:
     def measure(
         self, waves: Sequence[Wave], counted: Sequence[Wave], plan: GradientPlan, advance: Callable[[int], None]
     ) -> dict[str, Any]:
-        """Measure the model.
+        """Measure the gradients and the code usage of the model.
 
         Args:
-            waves: Starts of clips at which to take steps.
+            waves: Clips in which to change the latent of one frame.
             counted: Audio in which to count codes.
             plan: Settings of the experiment.
             advance: Callback that is called with the number of finished clips.
@@ -173,7 +173,7 @@ class Model:
         return self.split_quantizer.inside(latent[0])
 
     def _clip(self, wave: Wave, cell: float, plan: GradientPlan, rng: np.random.Generator, records: Records) -> float:
-        """Take all steps at one frame of a clip, add them to the records, and return the loss of the frame."""
+        """Take all steps at one frame of a clip, add the sums to the records, and return the loss at the frame."""
         y = self._inside(wave)
         frame = _loud_frame(wave, len(y), plan.span, rng)
         quantize = self.split_quantizer.quantize
@@ -224,10 +224,10 @@ def frame_losses(
         model: Model of the run.
         spectral: Spectral loss of training.
         weights: Weight of each loss term.
-        latent: Quantized latent of the clip, [F, D], which is used for all other frames.
+        latent: Quantized latents of the clip, [F, D], which are used for all other frames.
         target: Waveform of the clip, [1, F * 9600].
-        frame: Index of the first frame.
-        span: Number of frames.
+        frame: Index of the frame whose latent varies. The loss is computed from this frame on.
+        span: Number of frames over which the loss is computed.
     """
     states = fresh_states(model.decoder.state_shapes(), 1, latent.device)
     with torch.no_grad():
@@ -250,7 +250,7 @@ def frame_losses(
 
 
 def _loud_frame(wave: Wave, n_frames: int, span: int, rng: np.random.Generator) -> int:
-    """Draw a frame at random from the louder half of the frames with a previous frame and enough next frames."""
+    """Draw a frame at random from the louder half of the frames that have a previous frame and enough next ones."""
     power = np.square(wave[: n_frames * FRAME].reshape(n_frames, FRAME)).mean(axis=1)[1 : n_frames - span + 1]
     louder = 1 + np.flatnonzero(power >= np.median(power))
     return int(rng.choice(louder))
@@ -269,7 +269,7 @@ def _alone(rng: np.random.Generator, n: int, unit: int) -> Tensor:
 
 
 def table(records: Records, seed: int) -> dict[str, list[dict[str, Any]]]:
-    """Return the statistics of each step size by kind of step."""
+    """Return the statistics for each step size, keyed by kind of step."""
     lines: dict[str, list[dict[str, Any]]] = {}
     for (kind, step), sums in records.items():
         names = KINDS[kind.split(",")[0]] + (SMOOTHED_STATISTICS if "ab" in sums[0] else ())

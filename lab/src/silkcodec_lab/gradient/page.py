@@ -86,10 +86,10 @@ def method(result: Result) -> list[str]:
         "**Predicted and actual change.** *y* is the input of the rounding or the codebook search. For a codebook, *y* "
         "is the latent. For FSQ, *y* is the output of the tanh, which is smooth and has an exact gradient. The "
         "estimator uses the decoder's gradient *g* at the quantized latent, so it predicts that a step *d* changes the "
-        "loss by *g d*. The actual change is half the difference between the losses at *y + d* and *y - d*, both "
-        f"quantized and decoded. The loss is the training loss ({_weights(some['weights'])}) over {settings['span']} "
-        "frames, starting at the frame that is changed. It is a piecewise constant function of *y*, so the actual "
-        "change depends on the step size.",
+        "loss by their inner product. The actual change is half the difference between the losses at *y + d* and *y - "
+        f"d*, both quantized and decoded. The loss is the training loss ({_weights(some['weights'])}) over "
+        f"{settings['span']} frames, starting at the frame that is changed. It is a piecewise constant function of "
+        "*y*, so the actual change depends on the step size.",
         "**Step sizes.** The size of a step is the RMS change of the changed numbers, in cells. A cell is the RMS "
         "quantization error times the square root of 12. For FSQ, this is the distance between levels. There are four "
         "kinds of steps:",
@@ -167,7 +167,8 @@ def _verdict(result: Result) -> list[str]:
         answer = "The prediction for FSQ is **better at some step sizes and worse at others**."
     elif sides & {1, -1}:
         word = "better" if 1 in sides else "worse"
-        answer = f"The prediction is **{word} for FSQ** at {'some' if partly else 'all'} step sizes.{partly}"
+        which = "some" if partly else "all"
+        answer = f"The prediction is **{word} for FSQ** than for other quantizers at {which} step sizes.{partly}"
     else:
         answer = "The prediction for FSQ does **not differ significantly** at any step size."
     n = sum(len(found[kind]) for found in result["differences"].values() for kind in COMPARED)
@@ -181,8 +182,8 @@ def _verdict(result: Result) -> list[str]:
         ("" if result["settings"]["runs"] else "The following applies only to tiny models. ")
         + f"{answer} The criterion is the correlation between predicted and actual changes, for steps of a whole "
         "frame and of one number.",
-        f"Of {n} comparisons with 95 % intervals, about one in twenty would be significant by chance. The next table "
-        "lists the step sizes with significant differences, in cells:",
+        f"With 95 % intervals, about one in twenty of the {n} comparisons would be significant by chance. The next "
+        "table lists the step sizes with significant differences, in cells:",
         table(["difference", "steps", "correlation of FSQ"], lines, numeric=False),
         *_ceiling(result),
         table(head, rows),
@@ -190,7 +191,7 @@ def _verdict(result: Result) -> list[str]:
 
 
 def _ceiling(result: Result) -> list[str]:
-    """Return the best correlation of each model with its step size, and an explanation."""
+    """Return a table of the best correlation and its step size for each model, with an explanation."""
     rows = []
     for name, found in result["models"].items():
         through, without = found["steps_of"]["frame"], found["steps_of"]["frame, control"]
@@ -356,10 +357,10 @@ def _check(result: Result, several: bool) -> str:
     return (
         f"Without quantization, finite differences of {step:g} cells must agree with the decoder's gradient. The "
         "first correlation and slope must therefore be close to 1. They are computed from the loss without its "
-        "loudness term. The gradient of this term treats one of its factors, the extra weight of added sound, as a "
-        "constant, so it is not the exact gradient. The last two columns are computed from the whole loss. They are "
-        "the upper limit of the correlations for small steps in the other tables. The distance to the nearest other "
-        "entry is an RMS value per number. For RVQ and multi-scale RVQ, it is that of the last codebook.\n\n"
+        "loudness term. The gradient of this term treats one of its factors as a constant, so it is not exact. The "
+        "last two columns are computed from the whole loss. Their correlation is the upper limit of the correlations "
+        "for small steps in the other tables. The distance to the nearest other entry is an RMS value per number. For "
+        "RVQ and multi-scale RVQ, it is that of the last codebook.\n\n"
     ) + table([*head, "whole loss: correlation", "slope"], rows)
 
 
@@ -373,7 +374,7 @@ def _signed(entry: dict[str, Any], n_digits: int) -> str:
 
 
 def reproduce(result: Result) -> str:
-    """Return the command, the versions and the machine of a result."""
+    """Return the command, the versions and the machine that produced a result."""
     settings = result["settings"]
     command = ["silk lab gradient SPEECH", *["--run RUN"] * settings["runs"]]
     command += [f"--split {settings['split']}"] if settings["split"] else []

@@ -47,11 +47,11 @@ def curves(run: Path, weights: dict[str, float]) -> list[dict[str, Any]]:
             for line in lines
         ]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise WeightsError(f"A training run must contain a valid history.jsonl; got '{run}': {error}.") from None
+        raise WeightsError(f"A training run must contain a valid history.jsonl; '{run}' does not: {error}.") from None
 
 
 def usage(quantizer: Any, codes: Codes, seed: int = 0) -> list[dict[str, Any]]:
-    """Return the usage of each codebook by codes [F, K] of held-out frames.
+    """Return usage statistics of each codebook, given the codes [F, K] of held-out frames.
 
     If several vectors share a codebook, their codes are counted together. The dimensions of FSQ are summarized
     together. If there are many entries and few codes, some entries are unused and the entropy is underestimated in any
@@ -109,10 +109,10 @@ def codebooks(quantizer: Any, n_columns: int) -> list[tuple[str, int, list[list[
 
 
 def spacing(quantizer: Any, codes: Codes) -> float:
-    """Return the distance from an entry to the nearest other entry, as the RMS per number.
+    """Return the distance between an entry and the nearest other entry, as an RMS value per number.
 
-    For FSQ, it is the distance between levels. For a codebook, it is the median over the used codes. For a residual
-    chain, it is that of the last codebook.
+    For FSQ, this is the distance between levels. For a codebook, it is the median over the codes that occur. For a
+    residual quantizer, only the last codebook is considered.
     """
     if isinstance(quantizer, FSQ):
         return 1 / quantizer.half_width

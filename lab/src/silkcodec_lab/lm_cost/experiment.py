@@ -5,8 +5,8 @@
 Sequence lengths, vocabulary sizes and output parameters follow from the layout of the tokens. Bits per second on
 held-out speech, training time and sampling time are measured with the same transformer, trained on the same speech.
 
-If the published weights of a codec are not available, it has random weights and is listed in `cost_only`. Its tokens
-have the correct layout but no content, so only lengths and times are measured.
+A codec whose published weights are not available gets random weights and is listed in `cost_only`. Its tokens have
+ the correct layout but no content, so only lengths and times are measured.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ Progress = Callable[[int, int, str], None]  # steps done, total steps, current c
 
 @dataclass(frozen=True)
 class View:
-    """Represent a codec whose tokens can be regrouped, e.g. `silk/4`, which is Silk with 4 dimensions per token.
+    """Represent a codec with optionally regrouped tokens, e.g. `silk/4`, which is Silk with 4 dimensions per token.
 
     Attributes:
         name: Name of the codec and the grouping, without the path of the weights.
@@ -77,7 +77,7 @@ def lm_cost(
         inputs: Audio files, folders, or a manifest.
         codecs: Codec names, as for `silkcodec.load`, and `silk/N` for Silk with N dimensions per token.
         cost_only: Names of codecs with random weights, for which bits are not measured.
-        splits: Training split and held-out split of the manifest. None: hold out every tenth clip.
+        splits: Training split and held-out split of the manifest. None: hold out a tenth of the clips at random.
         train_minutes: Maximum minutes of training speech. Clips are drawn with the seed of the plan.
         held_out_minutes: Maximum minutes of held-out speech.
         plan: Settings of the model and the training, which are the same for all codecs.
@@ -141,18 +141,21 @@ def encode(codec: Codec, parts: list[Part], limit_s: float) -> Iterator[Tokens]:
 
 
 def _load_all(codecs: Sequence[str], cost_only: Sequence[str]) -> tuple[dict[str, Codec], list[View]]:
-    """Load each codec once, and return the codecs by name and the views of their tokens.
+    """Load each codec once.
+
+    Returns:
+        Two values: the codecs, keyed by name, and the views of their tokens.
 
     Raises:
-        ArgumentError: There are no codecs, a codec is given twice, or a grouping is invalid. See also `load`.
+        ArgumentError: No codec is given, a codec is given twice, or a grouping is invalid. See also `load`.
     """
     if not codecs and not cost_only:
         raise ArgumentError("Pass at least one codec with --codecs or --cost-only.")
     loaded: dict[str, Codec] = {}
     views: list[View] = []
-    for asked, bits in [*((name, True) for name in codecs), *((name, False) for name in cost_only)]:
-        match = REGROUPED.fullmatch(asked)
-        base, dims = ("silk", int(match[1])) if match else (asked, None)
+    for requested, bits in [*((name, True) for name in codecs), *((name, False) for name in cost_only)]:
+        match = REGROUPED.fullmatch(requested)
+        base, dims = ("silk", int(match[1])) if match else (requested, None)
         if dims is not None:
             codebook_sizes(dims)  # This raises ArgumentError if the grouping is invalid.
         if base not in loaded:
@@ -208,15 +211,17 @@ def _times(
 
 
 def join(layout: Layout, many: list[Tokens]) -> Frames:
-    """Return the frames of several recordings in one sequence, int64 [F, P, H]."""
+    """Concatenate the frames of several recordings, int64 [F, P, H]."""
     return np.concatenate([layout.frames(tokens) for tokens in many])
 
 
 def _compare_at_equal_time(figures: dict[str, dict[str, Any]]) -> float | None:
-    """Add the share of raw bits after the total training time of the fastest codec, interpolated between checkpoints.
+    """Add the share of raw bits of each codec at the time when the fastest codec finishes training.
+
+    Shares are interpolated between checkpoints.
 
     Returns:
-        This training time in seconds, or None if there was no training.
+        The training time of the fastest codec in seconds, or None if no model was trained.
     """
     trained = [found for found in figures.values() if not found["cost_only"]]
     if not trained:

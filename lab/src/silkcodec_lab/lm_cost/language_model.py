@@ -64,7 +64,7 @@ class CausalLayer(nn.Module):
             past: Keys and values of previous positions.
 
         Returns:
-            The output [B, T, W], and the keys and values of all positions.
+            Two values: the output [B, T, W], and a pair of the keys and the values of all positions.
         """
         q, k, v = self.qkv(self.norm_attention(x)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         q, k = rotate(q, cos, sin), rotate(k, cos, sin)  # [B, heads, T, W / heads]
@@ -133,7 +133,7 @@ class FrameLanguageModel(nn.Module):
         return functional.embedding(codes + self.first_row, self.vectors).sum(-2)
 
     def logits(self, x: Tensor) -> Tensor:
-        """Return logits [P, N, H, S] for outputs of the depth part [N, P, W'], -inf for codes that a head lacks."""
+        """Return logits [P, N, H, S], given outputs of the depth part [N, P, W']. Codes that a head lacks get -inf."""
         scores = torch.bmm(x.transpose(0, 1), self.out).unflatten(-1, self.closed.shape[1:])
         return scores + self.closed[:, None]
 
@@ -147,7 +147,7 @@ class FrameLanguageModel(nn.Module):
         return self.logits(self.depth(context[:, None] + previous + self.which)[0])
 
     def bits(self, codes: Tensor) -> Tensor:
-        """Return the cross-entropy in bits of each frame of codes, int64 [B, F, P, H], as [B, F]."""
+        """Return the cross-entropy of each frame in bits, float32 [B, F], given codes, int64 [B, F, P, H]."""
         logits = self(codes)
         target = codes.flatten(0, 1).transpose(0, 1)  # [P, B * F, H]
         nats = functional.cross_entropy(logits.flatten(0, 2), target.flatten(), reduction="none")

@@ -1,8 +1,8 @@
 """Train, score and time the language model on the frames of one codec.
 
-All codecs get the same number of optimizer steps on the same parts of the speech. The learning rate is constant after a
-short warm-up, so an intermediate result is the same as the final result of a shorter run. Codecs can therefore be
-compared for equal amounts of speech and for equal training time.
+The model of each codec takes the same number of optimizer steps on the same excerpts of the speech. The
+learning rate is constant after a short warm-up, so an intermediate result is the same as the final result of a shorter
+run. Codecs can therefore be compared for equal amounts of speech and for equal training time.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from silkcodec_lab.lm_cost.language_model import FrameLanguageModel, ModelSize
 
 CHECKPOINTS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1)  # Held-out speech is scored after these shares of the steps.
 SMOOTHING = 0.5  # added to each count of an order-0 model (Krichevsky and Trofimov, 1981)
-TIMED_STEPS, TIMED_S = 3, 3.0  # minimum number of steps and seconds to time optimizer steps
-SAMPLE_S = 5.0  # seconds of speech to time sampling
+TIMED_STEPS, TIMED_S = 3, 3.0  # Optimizer steps are timed over at least this many steps and seconds.
+SAMPLE_S = 5.0  # seconds of speech that are sampled to measure the sampling speed
 
 Advance = Callable[[int], None]  # called with the number of new optimizer steps
 
@@ -100,7 +100,7 @@ def train(
     wall_s, windows = 0.0, np.zeros(0)
     with threads(plan.threads):
         for step in range(1, n_steps + 1):
-            # Starts are drawn as shares of the duration, so that all codecs are trained on the same parts.
+            # Positions are drawn as shares of the duration, so that all codecs are trained on the same excerpts.
             starts = (rng.random(plan.batch) * (len(speech) - n_window + 1)).astype(int)
             began = time.perf_counter()
             _step(model, optimizer, torch.stack([speech[s : s + n_window] for s in starts]), plan, step)
@@ -145,7 +145,7 @@ def order0_bits_per_second(head_sizes: NDArray[np.int64], frame_rate: float, fra
 def time_steps(
     head_sizes: NDArray[np.int64], frame_rate: float, frames: Frames, plan: TrainingPlan
 ) -> tuple[FrameLanguageModel, float]:
-    """Return an untrained model and the time of one optimizer step in seconds, for codecs with random weights."""
+    """Time optimizer steps for a codec with random weights. Return the model and the seconds per step."""
     n_window = plan.window_frames(frame_rate)
     model, optimizer = _model(head_sizes, plan)
     batch = torch.from_numpy(np.resize(frames, (plan.batch, n_window, *head_sizes.shape)))

@@ -41,28 +41,28 @@ def method(result: Result) -> list[str]:
     parts = _parameters(result)
     trained_h = settings["n_steps"] * settings["batch"] * settings["window_s"] / 3600
     return [
-        "**Sequence lengths.** Sequence lengths are counted from encoded tokens for three patterns. The tokens of a "
-        "frame are ordered by time, and then from coarse to fine codebooks.",
+        "**Sequence lengths.** A pattern arranges tokens in steps. Sequence lengths are counted for three patterns. "
+        "The tokens of a frame are ordered by time, and then from coarse to fine codebooks.",
         "- *flat*: one step per token.\n"
         "- *frame*: one step per frame. The tokens of a frame are predicted together or by a small second model.\n"
         "- *delay*: one step per frame. Within a frame, each token is delayed by one step relative to the previous "
         "token.",
-        "**Factorized outputs.** If all codebooks have at most 4,096 codes, each token has one output head. Otherwise, "
-        "each code is written in base 8, and each digit has a head with 8 outputs. Silk's tokens with 8^7 = 2,097,152 "
-        "codes have 7 heads of 8 outputs, one for each FSQ level. The heads of a token are predicted in the same step "
-        "and independently of each other. `silk/4` encodes the same levels in 32 tokens of 4,096 codes per frame, and "
-        "`silk/1` in 128 tokens of 8 codes.",
+        "**Factorized outputs.** If all codebooks have at most 4,096 entries, each token has one output head. "
+        "Otherwise, each code is written in base 8, and each digit has a head with 8 outputs. Most tokens of Silk have "
+        "8^7 = 2,097,152 possible codes and therefore 7 heads, one for each FSQ level. The heads of a token are "
+        "predicted in the same step and independently of each other. `silk/4` regroups the levels of a frame into 32 "
+        "tokens with 4,096 possible codes, and `silk/1` into 128 tokens with 8.",
         f"**Model.** All codecs use the same model, which has two parts. The body is a transformer over frames "
         f"({size['width']} wide, {size['layers']} layers, {parts['body']}). The depth part is a smaller transformer "
         f"over the tokens of a frame ({size['depth_width']} wide, {size['depth_layers']} layers, {parts['depth']}). "
         "This is the design of the RQ-Transformer ([arXiv 2203.01941](https://arxiv.org/abs/2203.01941)), which Moshi "
         "uses with Mimi ([arXiv 2410.00037](https://arxiv.org/abs/2410.00037)). The model also has token vectors and "
-        "heads. Their number depends on the vocabulary. The heads are initialized with zeros, so the bits of an "
-        "untrained model are the raw bits.",
+        "heads. Their number depends on the vocabulary. The heads are initialized with zeros, so the "
+        "cross-entropy of an untrained model equals the raw bits.",
         f"**Training.** The training speech is {describe_speech(result['speech']['train'])}. The models are trained "
         f"with AdamW for {settings['n_steps']} steps (seed {settings['seed']}). Each step uses "
-        f"{settings['batch']} windows of {settings['window_s']:.3g} s, for a total of {trained_h:.2g} h. All codecs "
-        f"are trained on the same parts of the speech. The learning rate is {settings['learning_rate']:g} after "
+        f"{settings['batch']} windows of {settings['window_s']:.3g} s, for a total of {trained_h:.2g} h. All models "
+        f"are trained on the same excerpts of the speech. The learning rate is {settings['learning_rate']:g} after "
         f"{settings['warmup_steps']} warm-up steps and then stays constant. Each point on a training curve is "
         "therefore the final result of a shorter run.",
         f"**Scores.** The held-out speech is {describe_speech(result['speech']['held_out'])}. Bits per second are "
@@ -82,9 +82,9 @@ def findings(result: Result) -> list[str]:
         parts += [
             "### Bits per second",
             _predicted(trained, result["settings"]["equal_time_s"]),
-            "**Bits per second do not measure quality.** If a codec keeps less information, there are fewer bits to "
-            "predict. The share of the raw bits can be compared between codecs. It shows how predictable the tokens "
-            "are for a model of this size.",
+            "**Bits per second do not measure quality.** If a codec keeps less information, the model has fewer bits "
+            "to predict. The ratio of the model's bits to the raw bits can be compared between codecs. It shows how "
+            "predictable the tokens are for a model of this size.",
             *_overfitted(trained),
         ]
     parts += ["### Training and sampling time", _timed(codecs)]
@@ -103,15 +103,15 @@ def _counted(codecs: dict[str, Any]) -> str:
         "frames/s",
         "tokens per frame",
         "tokens/s",
-        "steps per minute: flat",
-        "frame",
-        "delay",
-        "speech per step: flat",
-        "frame",
+        "steps per minute, flat",
+        "steps per minute, frame",
+        "steps per minute, delay",
+        "speech per step, flat",
+        "speech per step, frame",
         "vocabulary",
         "factorized outputs",
         "head parameters, not factorized",
-        "factorized",
+        "head parameters, factorized",
     ]
     rows = []
     for name, found in codecs.items():
@@ -181,8 +181,8 @@ def _overfitted(trained: dict[str, Any]) -> list[str]:
         last = found["curve"][-1]["bits_per_second"]
         if last > (1 + NOTABLE_RISE) * lowest["bits_per_second"]:
             sentences.append(
-                f"The model **overfits** on `{name}`. Its bits decreased to {_percent(_share(lowest, found))} of the "
-                f"raw bits after {lowest['speech_s']:.0f} s of training speech and then increased. It has "
+                f"The model **overfits** on `{name}`. Its cross-entropy fell to {_percent(_share(lowest, found))} of "
+                f"the raw bits after {lowest['speech_s']:.0f} s of training speech and then rose. The model has "
                 f"{_millions(found['parameters']['vocabulary'])} parameters for the vocabulary alone, so it needs "
                 "more speech or smaller heads."
             )
@@ -216,12 +216,12 @@ def _timed(codecs: dict[str, Any]) -> str:
 
 
 def reproduce(result: Result) -> str:
-    """Return the command, the versions and the machine of a result."""
+    """Return the command, the versions and the machine that produced a result."""
     codecs, settings = result["codecs"], result["settings"]
-    asked = ",".join(name for name, found in codecs.items() if not found["cost_only"])
+    trained = ",".join(name for name, found in codecs.items() if not found["cost_only"])
     cost_only = ",".join(f"{name}@FOLDER" for name, found in codecs.items() if found["cost_only"])
     command = ["silk lab lm-cost SPEECH"]
-    command += [f"--codecs {asked}"] if asked else []
+    command += [f"--codecs {trained}"] if trained else []
     command += [f"--cost-only {cost_only}"] if cost_only else []
     command += [f"--splits {','.join(settings['splits'])}"] if settings["splits"] else []
     command += [f"--minutes {settings['train_minutes']:g} --held-out-minutes {settings['held_out_minutes']:g}"]
@@ -229,13 +229,13 @@ def reproduce(result: Result) -> str:
     ids = ", ".join(sorted({found["codec_id"] for found in codecs.values()}))
     threads = settings["threads"] or result["machine"]["threads"]
     return (
-        f"`{' '.join(command)}`\n\n{provenance(result)} Training used {threads} threads. Sampling used one thread "
-        f"and one sequence. Codec IDs: {ids}."
+        f"`{' '.join(command)}`\n\n{provenance(result, times=True)} Training used {threads} threads. Sampling used one "
+        f"thread and one sequence. Codec IDs: {ids}."
     )
 
 
 def figure(result: Result) -> bytes:
-    """Return the figure as PNG. It shows steps per minute, and bits against training speech and training time."""
+    """Return the figure as PNG. It shows steps per minute, and bits by training speech and by training time."""
     codecs = result["codecs"]
     drawing = new_figure(13, 4.4)
     bars, speech, seconds = drawing.subplots(1, 3)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from silkcodec.evaluate.markdown import number
 from silkcodec_lab.pages import Result
 
-QUESTION = "How large is the quantization error of codebooks with up to 4,096 entries and of FSQ at equal bits?"
+QUESTION = "How large are the quantization errors of codebooks with up to 4,096 entries and of FSQ with the same number of bits?"
 
 
 def answer(result: Result) -> str:
@@ -16,7 +16,7 @@ def answer(result: Result) -> str:
 
     bits = result["latents"]["mel"]["quantizers"]["vq"][-1]["bits"]
     return (
-        f"Squared error with {bits} bits as a share of the variance of held-out speech. Mel patches: VQ "
+        f"Squared error with {bits} bits, as a share of the variance of held-out speech. Mel patches: VQ "
         f"{error('mel', 'vq')} %, RVQ with two codebooks {error('mel', 'rvq2')} %, rotated FSQ "
         f"{error('mel', 'fsq_pca')} %. Silk's latents: VQ {error('silk', 'vq')} %, FSQ {error('silk', 'fsq')} %."
     )

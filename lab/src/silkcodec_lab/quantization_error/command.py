@@ -32,7 +32,8 @@ def quantization_error(
 ) -> None:
     """Measure quantization error by codebook size.
 
-    The command fits VQ, RVQ and FSQ with equal bits to training speech and measures their errors on held-out speech.
+    The command fits VQ, RVQ and FSQ with the same number of bits to training speech. It measures their errors on
+    held-out speech.
     """
     from silkcodec_lab.quantization_error import experiment
 

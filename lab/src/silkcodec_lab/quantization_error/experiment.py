@@ -1,9 +1,9 @@
-"""Measure how the quantization error of codebooks and FSQ depends on their size, using vectors from recordings.
+"""Measure how the quantization errors of codebooks and FSQ depend on the number of bits.
 
     clips -> vectors [N, D] -> quantizers of 1 to 12 bits, fitted to training speech -> error on held-out speech
 
-There are two kinds of vectors. Log-mel patches do not depend on a codec. Silk's latents before rounding are split into
-groups of four numbers, as in `Tokens.regroup(4)`. Silk rounds each number to 8 levels, so a group has 12 bits.
+Two kinds of vectors are measured. Log-mel patches do not depend on a codec. Silk's latents before rounding are split
+into groups of four numbers, as in `Tokens.regroup(4)`. Silk rounds each number to 8 levels, so a group has 12 bits.
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ def quantization_error(
 
     Args:
         inputs: Audio files, folders, or a manifest.
-        splits: Training split and held-out split of the manifest. None: hold out every tenth clip.
+        splits: Training split and held-out split of the manifest. None: hold out a tenth of the clips at random.
         train_minutes: Maximum minutes of training speech, selected at random.
         held_out_minutes: Maximum minutes of held-out speech, selected at random.
         seed: First random seed.
-        n_seeds: Number of fits with consecutive seeds. Each fit has other training vectors and other initial entries.
+        n_seeds: Number of fits, with consecutive seeds. Each fit draws its own training vectors and initial entries.
         bits: Numbers of bits per vector to measure.
         progress: Progress callback, called after each fit.
 
@@ -113,11 +113,11 @@ def quantization_error(
 def compare(
     train: Vectors, held_out: Sequence[Vectors], bits: Sequence[int], seeds: Sequence[int], advance: Callable[[], None]
 ) -> dict[str, Any]:
-    """Measure all quantizers with all sizes.
+    """Measure each quantizer with each number of bits.
 
     Args:
         train: Training vectors, [N, D].
-        held_out: Held-out vectors of each clip, [N, D] each.
+        held_out: Held-out vectors, one array [N, D] per clip.
         bits: Numbers of bits per vector.
         seeds: Random seeds of the fits.
         advance: Callback that is called after each fit.
@@ -213,7 +213,7 @@ def mel_patches(wave: NDArray[np.float32]) -> Vectors:
 
 
 def silk_vectors(codec: Silk, wave: NDArray[np.float32]) -> Vectors:
-    """Return Silk's latents for whole frames of a waveform [T] at 24 kHz, float32 [32 * frames, 4]."""
+    """Return Silk's latents for the whole frames of a waveform [T] at 24 kHz, float32 [32 * frames, 4]."""
     n_frames = len(wave) // mel.FRAME
     if n_frames == 0:
         return np.zeros((0, SILK_DIMS), dtype=np.float32)
@@ -228,7 +228,5 @@ def _vectors(parts: Sequence[Part], vectors_of: Callable[[NDArray[np.float32]], 
         if blocks and sum(map(len, blocks)):
             clips.append(np.concatenate(blocks))
     if not clips:
-        raise ArgumentError(
-            f"At least one clip must have a duration of 400 ms or more to measure '{of}'; all are shorter."
-        )
+        raise ArgumentError(f"Measuring '{of}' requires at least one clip of 400 ms or more; all clips are shorter.")
     return clips

@@ -33,11 +33,11 @@ QUESTION = (
 
 LIMITATIONS = (
     "**Fixed vectors.** The quantizers are fitted to fixed vectors, but in a codec the encoder adapts to its "
-    "quantizer. Silk's encoder was trained with FSQ, which gives FSQ an advantage on its latents. To compare codecs "
-    "fairly, a model must be trained with each quantizer.",
+    "quantizer. Silk's encoder was trained with FSQ, which gives FSQ an advantage on its latents. A fair "
+    "comparison of codecs requires training a model with each quantizer.",
     "**Size of the vectors.** A codebook can use the correlation between numbers, but a grid without rotation cannot. "
-    "Longer vectors have more correlation, but the size of a codebook is limited. For the 21 bits of one of Silk's "
-    "tokens, a codebook would need 2,097,152 entries.",
+    "Longer vectors contain more correlated numbers, but the size of a codebook is limited. For the 21 bits of one of "
+    "Silk's tokens, a codebook would need 2,097,152 entries.",
     "**Squared error.** The squared error gives more weight to components with a large variance, although these are "
     "not necessarily more audible.",
     "**Amount of training speech.** With more training speech, the error on training speech increases and the error on "
@@ -53,26 +53,26 @@ def method(result: Result) -> list[str]:
     mel, silk = (result["latents"][name] for name in ("mel", "silk"))
     return [
         "**Vectors.** *Mel patches* are parts of the log-mel spectrogram that cover 4 bands and 40 ms "
-        f"({mel['vectors_per_second']:.0f} per second). *Silk's latents* are the 128 numbers of each frame before "
-        "rounding, in groups of four numbers as in the tokens of `silk/4` "
-        f"({silk['vectors_per_second']:.0f} per second).",
-        f"**Quantizers.** The training speech is {describe_speech(speech['train'])}. At most "
-        f"{settings['max_vectors']:,} of its vectors are selected at random ({mel['n_train']:,} mel patches and "
-        f"{silk['n_train']:,} vectors of Silk's latents). All quantizers in a row of the tables have the same number "
+        f"({mel['vectors_per_second']:.0f} patches per second). *Silk's latents* are the 128 numbers that Silk "
+        "computes for each frame, before rounding. They are split into groups of four, as in tokens with four "
+        f"dimensions ({silk['vectors_per_second']:.0f} groups per second).",
+        f"**Quantizers.** The training speech is {describe_speech(speech['train'])}. Each "
+        f"fit uses at most {settings['max_vectors']:,} vectors, selected at random ({mel['n_train']:,} mel patches or "
+        f"{silk['n_train']:,} groups of Silk's latents). All quantizers in a row of the tables have the same number "
         "of bits per vector.",
         f"- *VQ*: one codebook, which is fitted by k-means (up to {settings['lloyd_steps']} steps of Lloyd's "
         "algorithm).\n"
-        "- *RVQ*: two or four codebooks with evenly divided bits. Each codebook is fitted to the residual of the "
+        "- *RVQ*: two or four codebooks that share the bits evenly. Each codebook is fitted to the residual of the "
         "previous ones.\n"
-        "- *FSQ*: each number is rounded to one of 2^b uniform levels around its mean. The number of bits and the "
-        "distance between levels are fitted to the training speech.\n"
+        "- *FSQ*: each number is rounded to one of 2^b uniform levels around its mean. The number of bits "
+        "for each number and the distance between its levels are fitted to the training speech.\n"
         "- *Rotated FSQ*: principal components are rounded instead of the numbers themselves. In a codec, the linear "
         "layer before FSQ can learn this rotation.",
         f"Codebooks with fewer than {settings['fewest_per_entry']} training vectors per entry are not measured, "
         "because their entries would be copies of training vectors.",
-        f"**Scores.** The held-out speech is {describe_speech(speech['held_out'])}. The error is the squared "
-        "quantization error divided by the squared distance from the mean of the training speech, i.e. a share of the "
-        "variance. A codebook with a single entry would have an error of 1. Values are means over "
+        f"**Scores.** The held-out speech is {describe_speech(speech['held_out'])}. Errors are shares of the "
+        "variance: the squared quantization error, divided by the squared distance from the mean of the training "
+        "vectors. A codebook with a single entry would have an error of 1. Values are means over "
         f"{settings['n_seeds']} fits with different seeds. Intervals are 95 % bootstrap intervals over held-out clips.",
     ]
 
@@ -106,7 +106,7 @@ def _findings(name: str, found: dict[str, Any]) -> list[str]:
     best, *others = sorted(last, key=lambda of: last[of]["held_out"]["mean"])
     sentences.append(
         f"With {bits} bits, i.e. {2**bits:,} entries, **{QUANTIZERS[best]}** has the smallest error on held-out "
-        f"speech, with {_percent(last[best])} of the variance. The errors of the other quantizers are "
+        f"speech, {_percent(last[best])} of the variance. The errors of the other quantizers are "
         f"{joined([f'{_percent(last[of])} ({QUANTIZERS[of]})' for of in others])}."
     )
     if missing := [QUANTIZERS[of] for of in QUANTIZERS if not _at(found, of, largest)]:
@@ -114,29 +114,29 @@ def _findings(name: str, found: dict[str, Any]) -> list[str]:
     if found["dim"] > largest:
         sentences.append(
             f"FSQ without rotation has less than one bit for each of the {found['dim']} numbers and cannot use their "
-            "correlation. Rotated FSQ can use it."
+            "correlation. Rotated FSQ can."
         )
     gaps = {of: found["quantizers"][of] for of in QUANTIZERS}
     ratios = []
     for of, points in gaps.items():
         largest = [point for point in points if point][-1]
-        ratios.append(f"{_gap(largest):.2f} ({QUANTIZERS[of]} with {largest['bits']} bits)")
+        ratios.append(f"{_gap(largest):.2f} ({QUANTIZERS[of]}, {largest['bits']} bits)")
     sentences.append(
         "The ratio of the error on held-out speech to the error on training speech is "
-        f"{joined(ratios)}. For comparison, the smallest VQ codebook, which cannot overfit, has a ratio of "
+        f"{joined(ratios)}. For comparison, the smallest VQ codebook, which is too small to overfit, has a ratio of "
         f"{_gap(next(point for point in gaps['vq'] if point)):.2f}."
     )
     if name == "silk":
         own = found["own_rounding"]
         sentences.append(
-            f"Silk's own rounding to 8 levels per number ({own['bits']} bits) is not fitted and has an error of "
-            f"{_percent(own)}."
+            f"Silk's own rounding to 8 levels per number ({own['bits']} bits) is not fitted to this speech and has an "
+            f"error of {_percent(own)}."
         )
     return ["\n".join(f"- {sentence}" for sentence in sentences)]
 
 
 def reproduce(result: Result) -> str:
-    """Return the command, the versions and the machine of a result."""
+    """Return the command, the versions and the machine that produced a result."""
     settings = result["settings"]
     command = ["silk lab quantization-error SPEECH"]
     command += [f"--splits {','.join(settings['splits'])}"] if settings["splits"] else []
@@ -148,7 +148,7 @@ def reproduce(result: Result) -> str:
 def figure(result: Result) -> bytes:
     """Return the figure as PNG.
 
-    It shows the held-out error and its ratio to the training error by size, with a column for each kind of vectors.
+    It shows the held-out error and its ratio to the training error by codebook size. Each kind of vector has a column.
     """
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 

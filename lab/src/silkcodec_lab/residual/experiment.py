@@ -115,13 +115,14 @@ def residual(
 def follow(
     chain: ResidualChain, vector: NDArray[np.float32], mean: NDArray[np.float32]
 ) -> tuple[list[dict[str, Any]], NDArray[np.float64]]:
-    """Quantize one vector [D] with one codebook after the other.
+    """Quantize one vector [D] with each codebook in turn.
 
-    The computation uses float64. As a check, the entries and the residual are added after each stage. `sum_off_by` is
-    the largest difference between this sum and the vector.
+    The computation uses float64. As a check, the entries and the residual are added up after each codebook.
+    `sum_off_by` is the largest difference between this sum and the vector.
 
     Returns:
-        The values of each stage, and the sums of the entries up to each stage, [K, D].
+        Two values: a dictionary of measurements for each codebook, and the sums of the entries up to each codebook,
+        float64 [K, D].
     """
     start = vector.astype(np.float64)
     left, total = start.copy(), np.zeros_like(start)
@@ -153,7 +154,7 @@ def follow(
 
 
 def errors_db(chain: ResidualChain, vectors: Tensor) -> list[float]:
-    """Return the RMS residual of vectors, float32 [N, D], after each codebook, in dB per band."""
+    """Return the RMS residual of the vectors, float32 [N, D], after each codebook in dB."""
     left, errors = vectors, []
     for book in chain.books:
         left = left - book(nearest(book, left))
@@ -183,7 +184,7 @@ def _speech(
     minutes: float,
     seed: int,
 ) -> tuple[NDArray[np.float32], int]:
-    """Return the training columns and the number of training clips."""
+    """Return the training columns, float32 [C, 128], and the number of clips from which they come."""
     if not inputs:
         near = round(NEAR_S / COLUMN_S)
         return np.concatenate([recording[: max(0, place - near)], recording[place + near + 1 :]]), 1
@@ -206,5 +207,5 @@ def _speech(
 
 
 def _db(values: NDArray[Any]) -> float:
-    """Return the RMS of natural logarithms over the bands in dB."""
+    """Return the RMS over the bands in dB, given natural logarithms of magnitudes."""
     return float(np.sqrt(np.square(values, dtype=np.float64).mean())) * DB

@@ -10,25 +10,25 @@ from silkcodec_lab.pages import Result, provenance
 
 DB = 20 / math.log(10)  # converts a natural logarithm of a magnitude to dB
 TICKS_HZ = (100, 500, 1_000, 2_000, 4_000, 8_000)
-ZERO_ERROR_DB = 0.01  # A smaller error of the training columns counts as 0.
+ZERO_ERROR_DB = 0.01  # The page reports overfitting if the error of the training columns is below this.
 EXACT = 1e-6  # tolerance for the check of the sums, in natural logarithms
 
 TITLE = "Error after each codebook of a residual quantizer"
 
 QUESTION = (
     "Residual quantization represents a vector as a sum of codebook entries. The first codebook supplies the entry "
-    "that is nearest to the vector, and each further codebook supplies the entry that is nearest to the residual. How "
-    "much of the error does each codebook remove at one moment of a recording?"
+    "nearest to the vector. Each further codebook supplies the entry nearest to the remaining residual. How much of "
+    "the error does each codebook remove at one moment of a recording?"
 )
 
 LIMITATIONS = (
     "**One moment.** Most columns of the table describe a single spectrogram column of 10 ms. The dashed and dotted "
-    "curves of the figure are averages over many columns.",
+    "curves in the figure are averages over many columns.",
     "**Training speech and codebook size.** The error of the training columns decreases with each codebook until each "
     "column has its own entries. The error of other columns stops decreasing when the codebooks overfit.",
     "**No encoder or decoder.** The vector is a spectrum, and each codebook is fitted by k-means to the residual of "
     "the previous ones. In a codec, codebooks are trained together with an encoder and a decoder.",
-    "**Greedy search.** Each stage selects the nearest entry. A beam search can find a better sum.",
+    "**Greedy search.** The nearest entry of each codebook is selected in turn. A beam search can find a better sum.",
 )
 
 
@@ -44,18 +44,20 @@ def method(result: Result) -> list[str]:
             "the moment. The speaker and the room are therefore in the training set"
         )
     return [
-        "**Vector.** The vector is the column of the log-mel spectrogram (128 bands, 10 ms) at "
-        f"{settings['at_s']:.2f} s of `{settings['file']}`.",
+        "**Vector.** The vector is one column of the log-mel spectrogram (128 bands, 10 ms), at "
+        f"{settings['at_s']:.2f} s in `{settings['file']}`.",
         f"**Quantizer.** The quantizer has {settings['n_codebooks']} codebooks of {settings['entries']:,} entries "
         f"({math.log2(settings['entries']):.3g} bits each). Each codebook is fitted to the residual of the previous "
         f"ones by k-means (up to {settings['lloyd_steps']} steps of Lloyd's algorithm). The training set consists of "
         f"{speech['n_columns']:,} columns from {source}.",
         "**Columns of the table.** Lengths and errors are RMS values over the bands in dB.",
-        "- *Entry*: the length of the nearest entry.\n"
-        "- *Cosine*: the cosine between the entry and the residual that it quantizes.\n"
+        "- *Bits*: the total of this codebook and the previous ones.\n"
+        "- *Entry no.* and *entry*: the index and the length of the nearest entry.\n"
+        "- *Cosine*: the cosine of the angle between the entry and the residual that it quantizes.\n"
         "- *Error*: the distance between the vector and the sum of the entries.\n"
         "- *Second nearest*: the error if the second nearest entry is selected instead.\n"
-        "- *Variance*: the squared error divided by the squared distance from the mean column.\n"
+        "- *Variance*: the squared error, as a share of the squared distance between the vector and the mean column.\n"
+        "- *Mean column*: the mean of the training columns.\n"
         "- *Recording* and *training*: the errors over all columns of the recording and over the training columns.",
     ]
 
@@ -68,30 +70,31 @@ def findings(result: Result) -> list[str]:
     recording, trained = result["recording_error_db"], result["train_error_db"]
     half = next((k for k, stage in enumerate(stages, 1) if stage["error_db"] <= first["error_db"] / 2), None)
     text = (
-        f"If the vector is replaced with the mean column, the error is {result['mean_error_db']:.2f} dB. It is "
+        f"Replacing the vector with the mean column gives an error of {result['mean_error_db']:.2f} dB. The error is "
         f"{first['error_db']:.2f} dB after the first codebook and **{last['error_db']:.2f} dB** after all "
         f"{len(stages)} codebooks. "
         + (
-            f"After {half} codebooks, it is at most half of the error after the first codebook. "
+            f"It takes {half} codebooks to halve the error that remains after the first one. "
             if half
             else "This is more than half of the error after the first codebook. "
         )
-        + f"Over the whole recording, it is {recording[0]:.2f} dB after the first codebook and {recording[-1]:.2f} dB "
-        f"after all codebooks. Over the training columns, these errors are {trained[0]:.2f} dB and {trained[-1]:.2f} "
-        "dB."
+        + f"Over the whole recording, the error is {recording[0]:.2f} dB after the first codebook and "
+        f"{recording[-1]:.2f} dB after all codebooks. Over the training columns, these errors are {trained[0]:.2f} dB "
+        f"and {trained[-1]:.2f} dB."
     )
     if worse:
         text += (
-            f" In {len(worse)} of the {len(stages)} stages, the nearest entry increases the error. The first of them "
-            f"is stage {worse[0]}."
+            f" For {len(worse)} of the {len(stages)} codebooks, the nearest entry increases the error. The first of "
+            f"these is codebook {worse[0]}."
         )
     if overfit := next((k for k, error in enumerate(trained, 1) if error < ZERO_ERROR_DB), None):
         text += (
-            f" **The quantizer overfits.** From stage {overfit} on, the error of the training columns is 0, so further "
-            "codebooks cannot reduce it."
+            f" **The quantizer overfits.** From codebook {overfit} on, the error of the training columns is below "
+            f"{ZERO_ERROR_DB} dB. Further codebooks therefore learn almost nothing, although the recording still has "
+            "an error."
         )
     checked = (
-        "As a check, the entries and the residual were added after each stage. The sum equals the vector"
+        "As a check, the selected entries and the residual were added up after each codebook. The sum equals the vector"
         + (f" up to rounding errors of {off_by:.1e}." if off_by else " exactly.")
         if off_by < EXACT
         else f"**The check failed.** The sum of entries and residual differs from the vector by {off_by:.3g}."
@@ -101,7 +104,7 @@ def findings(result: Result) -> list[str]:
 
 def _table(result: Result) -> str:
     bits = math.log2(result["settings"]["entries"])
-    header = ["stage", "bits", "entry no.", "entry, dB", "cosine", "error, dB", "second nearest, dB", "variance"]
+    header = ["codebook", "bits", "entry no.", "entry, dB", "cosine", "error, dB", "second nearest, dB", "variance"]
     header += ["recording, dB", "training, dB"]
     rows = []
     for k, stage in enumerate(result["stages"]):
@@ -123,7 +126,7 @@ def _table(result: Result) -> str:
 
 
 def reproduce(result: Result) -> str:
-    """Return the command, the versions and the machine of a result."""
+    """Return the command, the versions and the machine that produced a result."""
     settings = result["settings"]
     command = [f"silk lab residual {settings['file']} --at {settings['at_s']:.2f}"]
     command += [f"--speech SPEECH --minutes {settings['minutes']:g}"] if settings["fitted_to"] == "speech" else []

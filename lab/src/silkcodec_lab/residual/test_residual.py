@@ -56,7 +56,7 @@ def test_each_stage_takes_the_entry_nearest_to_the_residual() -> None:
     assert stages[0]["cosine"] == pytest.approx(8 / math.sqrt(73)) and stages[2]["cosine"] < 0
     assert (
         stages[2]["error_db"] > stages[2]["before_db"]
-    )  # Without an entry of zero, the nearest entry increases the error.
+    )  # Without an entry of zero, the nearest entry can increase the error.
     assert [b["before_db"] for b in stages[1:]] == [a["error_db"] for a in stages[:-1]]
 
 
@@ -137,7 +137,7 @@ def test_the_page_contains_the_measurements(result: dict[str, Any], tmp_path: Pa
     assert "| 8 | 32 |" in text and "of other speech in 2 clips" in text
     assert "overfits" not in text
     assert "exactly" in pages.render({**result, "stages": [{**stage, "sum_off_by": 0.0} for stage in result["stages"]]})
-    assert "From stage 3 on" in pages.render({**result, "train_error_db": [2.0, 1.0] + 6 * [0.0]})
+    assert "From codebook 3 on" in pages.render({**result, "train_error_db": [2.0, 1.0] + 6 * [0.0]})
     result["stages"][3]["sum_off_by"] = 0.5
     assert "The check failed" in pages.render(result)
 

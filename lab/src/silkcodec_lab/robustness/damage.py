@@ -26,7 +26,7 @@ def flip_bits(tokens: Tokens, rate: float, rng: np.random.Generator) -> tuple[To
     """Flip each bit of tokens with probability `rate`, independently of the others.
 
     Returns:
-        The damaged tokens and the number of flipped bits.
+        Two values: the damaged tokens, and the number of flipped bits.
 
     Raises:
         ArgumentError: A codebook size is not a power of two, so flipping a bit can result in an invalid code.
@@ -40,7 +40,7 @@ def flip_bits(tokens: Tokens, rate: float, rng: np.random.Generator) -> tuple[To
 
 
 def code_bits(sizes: Sequence[int]) -> list[int]:
-    """Return the number of bits of a code for each codebook size. Raises ArgumentError if it is not a whole number."""
+    """Return the number of bits per code for each codebook size. Raises ArgumentError unless each is a power of two."""
     widths = [size.bit_length() - 1 for size in sizes]
     for size, width in zip(sizes, widths, strict=True):
         if size != 1 << width:
@@ -49,14 +49,17 @@ def code_bits(sizes: Sequence[int]) -> list[int]:
 
 
 def transitions(rate: float, burst: float) -> tuple[float, float]:
-    """Return the loss probabilities of Gilbert's model after a received frame and after a lost frame.
+    """Return the transition probabilities of Gilbert's model.
 
     Args:
         rate: Share of lost frames.
         burst: Mean length of a run of lost frames. 0: frames are lost independently.
 
+    Returns:
+        Two values: the probabilities that a frame is lost after a received frame, and after a lost frame.
+
     Raises:
-        ArgumentError: The rate is not between 0 and 1, or the bursts are too short for the rate.
+        ArgumentError: The rate is below 0 or not below 1, or the bursts are too short for the rate.
 
     >>> transitions(0.2, 0.0)
     (0.2, 0.2)
@@ -71,7 +74,7 @@ def transitions(rate: float, burst: float) -> tuple[float, float]:
     if lose > 1:
         least = max(1.0, rate / (1 - rate))
         raise ArgumentError(
-            f"With a rate of {rate:g}, the burst length must be 0 or at least {least:g} frames; got {burst:g}."
+            f"For a loss rate of {rate:g}, the burst length must be 0 or at least {least:g} frames; got {burst:g}."
         )
     return lose, 1 - 1 / burst
 
@@ -87,10 +90,10 @@ def lose_frames(n_frames: int, rate: float, burst: float, rng: np.random.Generat
 
 
 def decode_with_losses(codec: Silk, tokens: Tokens, lost: Lost, method: str) -> Wave:
-    """Decode Silk's tokens with lost frames and return the waveform, float32 [n_samples].
+    """Decode Silk's tokens, replacing lost frames, and return the waveform, float32 [n_samples].
 
     Args:
-        codec: Silk.
+        codec: Silk codec.
         tokens: Tokens of all frames.
         lost: Mask of lost frames, bool [F].
         method: Replacement for lost frames, one of `METHODS`.
@@ -111,7 +114,10 @@ def decode_with_losses(codec: Silk, tokens: Tokens, lost: Lost, method: str) -> 
 
 
 def fill_levels(levels: NDArray[np.uint8], lost: Lost, *, interpolate: bool) -> NDArray[np.uint8]:
-    """Fill the levels [F, 128] of lost frames by repeating the last received frame or interpolating to the next one."""
+    """Return a copy of the levels [F, 128] in which lost frames are filled.
+
+    A lost frame repeats the last received frame or is interpolated between the last and the next received frame.
+    """
     filled, received = levels.copy(), np.flatnonzero(~lost)
     for frame in np.flatnonzero(lost):
         before, after = received[received < frame], received[received > frame]

@@ -3,9 +3,9 @@
     clips -> codec -> tokens -> flip bits   -> decode                                          -> quality
                       tokens -> lose frames -> decode with concealment or another replacement  -> quality
 
-The bits of a token are those of its code. Silk's 19 codes per frame have 384 bits, three for each of the 128 levels. A
-code of a residual codebook with 4,096 entries has 12 bits. For a classical codec, they are the bits of its packets.
-There is no error protection, such as checksums, repetition or interleaving. Frames are lost independently or in bursts
+Bit errors flip bits of the codes. Silk's 19 codes per frame have 384 bits, three for each of the 128 levels. A code
+of a residual codebook with 4,096 entries has 12 bits. The codes of a classical codec are its packets. Error protection,
+such as checksums, repetition or interleaving, is not used. Frames are lost independently or in bursts
 (Gilbert's model). The decoder knows the positions of lost frames.
 """
 
@@ -101,7 +101,7 @@ def robustness(
         inputs: Audio files, folders, or a manifest.
         codecs: Codec names, as for `silkcodec.load`. Bit errors are measured for all codecs, lost frames only for
             `silk`.
-        runs: Folders of training runs for bit errors. They are compared with the first one.
+        runs: Folders of training runs for which bit errors are measured. The others are compared with the first one.
         split: Split of the manifest.
         limit: Maximum number of clips, selected at random.
         plan: Settings of the experiment.
@@ -170,7 +170,7 @@ def robustness(
 
 
 class _Scores:
-    """Collect measured values by condition and clip. `KEYS` lists the fields of a condition by its kind."""
+    """Collect measured values for each condition and clip. `KEYS` lists the fields of each kind of condition."""
 
     def __init__(self, metrics: Sequence[Any]) -> None:
         self.metrics = metrics
@@ -185,7 +185,7 @@ class _Scores:
         self._clip, self._wave, self._shared = clip, wave, {}  # type: tuple[str, Wave, dict[str, Any]]
 
     def score(self, output: Wave, sample_rate: int) -> dict[str, float | None]:
-        """Return the metrics of decoded audio compared with the current clip."""
+        """Compare decoded audio with the current clip, and return the metrics, keyed by name."""
         resampled = audio.as_wave(output, sample_rate, SAMPLE_RATE)
         fitted = np.zeros_like(self._wave)
         n = min(len(fitted), len(resampled))
@@ -193,7 +193,7 @@ class _Scores:
         return measure_all(Pair(self._wave, fitted, {}, self._shared), self.metrics)[0]
 
     def add(self, key: Key, values: dict[str, float | None], **counts: int) -> None:
-        """Add values and counts of the current clip for a condition."""
+        """Add the values and counts of a condition for the current clip."""
         for name, value in values.items():
             if value is not None:
                 self._values[key][name][self._clip].append(value)
@@ -201,7 +201,7 @@ class _Scores:
             self._counts[key][name] += count
 
     def summary(self, seed: int, runs: Sequence[str]) -> dict[str, Any]:
-        """Return means over clips with intervals by condition. The value of a clip is the mean over its draws."""
+        """Return means over clips, with intervals, for each condition. The value of a clip is its mean over draws."""
         entries: dict[str, list[dict[str, Any]]] = {"clean": [], "flips": [], "losses": [], "recovery": []}
         for key in self._values:
             kind, names = key[0], KEYS[key[0]]
@@ -298,6 +298,6 @@ def _recover(measured: _Scores, codec: Silk, tokens: Tokens, plan: RobustnessPla
 
 
 def _draws(plan: RobustnessPlan, clip: int, rates: Sequence[float]) -> Iterator[tuple[float, np.random.Generator]]:
-    """Yield each rate `n_seeds` times with a generator that gives all codecs and methods the same draws."""
+    """Yield each rate `n_seeds` times, with a random generator whose draws are the same for all codecs and methods."""
     for rate, draw in itertools.product(rates, range(plan.n_seeds)):
         yield rate, np.random.default_rng((plan.seed, clip, draw))

@@ -17,24 +17,24 @@ STYLES = {"silence": "--", "interpolated": ":", "concealed": "-"}
 TITLE = "Bit errors and lost frames"
 
 QUESTION = (
-    "Tokens can be damaged on radio links, in lost packets and in damaged files. How do bit errors and lost frames "
+    "Tokens can be lost or damaged on radio links, in networks and in files. How do bit errors and lost frames "
     "affect quality? How much does concealment help, and how long does the effect of one error last?"
 )
 
 FIGURE = (
     "The upper part shows bit errors, with one color per codec. The lower part shows lost frames of Silk, with one "
-    "color per kind of loss. Horizontal dotted lines are the undamaged output. Bands are the intervals of the solid "
-    "lines."
+    "color per kind of loss. Horizontal dotted lines show the quality of the undamaged output. Bands show the "
+    "intervals of the solid lines."
 )
 
 LIMITATIONS = (
     "**Error protection.** The tokens have no error protection. If a transport detects errors, bit errors become lost "
     "frames. Error correction needs additional bits.",
-    "**Training.** Silk's decoder was not trained with bit errors or lost frames. Training with them would not need "
+    "**Training.** Silk's decoder was not trained with bit errors or lost frames. Training with them would not require "
     "additional bits.",
     "**Frame duration.** Silk loses 400 ms at a time, while codecs with short frames lose 20 or 40 ms. For the same "
-    "share of lost time, short gaps are easier to conceal. Interleaving Silk's groups over several frames would "
-    "shorten the gaps, but it would increase latency.",
+    "share of lost time, short gaps are easier to conceal. Interleaving the tokens of several frames would shorten "
+    "the gaps, but it would increase latency.",
     "**Listening.** PESQ, STOI and the mel distance compare the output with the original. They do not measure whether "
     "concealment is less annoying than a gap.",
     "**Other speech.** The intervals apply only to these clips. Clips of the same speaker are treated as independent.",
@@ -48,24 +48,24 @@ def method(result: Result) -> list[str]:
     parts = [
         f"**Speech.** The speech consists of {speech['n_clips']} clips of at most {settings['clip_s']:g} s, "
         f"{speech['duration_s']:.0f} s in total. Errors are drawn at random {settings['n_seeds']} times per clip "
-        f"(seed {settings['seed']}), and all methods get the same draws. The value of a clip is the mean over its "
-        "draws. Intervals are 95 % bootstrap intervals over clips. The damaged output is compared with the original, "
-        "not with the undamaged output."
+        f"(seed {settings['seed']}), with the same draws for all codecs and replacements. The value of a clip is the "
+        "mean over its draws. Intervals are 95 % bootstrap intervals over clips. The damaged output is compared with "
+        "the original, not with the undamaged output."
         + (
             " **This is a trial run.** There are too few clips for useful intervals."
             if speech["n_clips"] < FEW_CLIPS
             else ""
         ),
-        f"**Bit errors.** Bit errors are measured for {bits}. Each bit of the tokens is flipped with the given "
-        "probability, independently of the others. The decoder cannot detect flipped bits. In Silk, a bit error "
-        "changes one of the 128 numbers of a frame by 1, 2 or 4 of 8 levels. In a residual codebook, it selects "
-        "another entry. In a classical codec, it changes a parameter.",
+        f"**Bit errors.** Bit errors are measured for {bits}. Each bit of the tokens is flipped with a probability of "
+        "*rate*, independently of the others. The decoder cannot detect flipped bits. In Silk, a bit error "
+        "changes one of the 128 numbers of a frame, which have 8 levels, by 1, 2 or 4 levels. In a residual codebook, "
+        "it selects a different entry. In a classical codec, it changes a parameter.",
     ]
     if result["losses"]:
         parts += [
             "**Lost frames.** Silk's frames of 400 ms are lost independently or in bursts (Gilbert's model with two "
             "states). The decoder knows the positions of lost frames. Lost frames are replaced in one of four ways:",
-            "- *silence*: zeros. The decoder keeps its state.\n"
+            "- *silence*: the output consists of zeros. The decoder keeps its state.\n"
             "- *repeated*: the levels of the last received frame are decoded again.\n"
             "- *interpolated*: the levels are interpolated between the last and the next received frame. This delays "
             "the output until the next frame arrives.\n"
@@ -114,7 +114,7 @@ def _flips_note(result: Result) -> str:
 
 
 def _against(result: Result) -> Iterator[str]:
-    """Yield how much more bit errors change the metrics of each run than those of the first run."""
+    """Yield texts and tables that compare the effect of bit errors between each run and the first run."""
     rows: list[list[str]] = []
     differences: dict[str, list[Any]] = {}
     for entry in result["flips"]:
@@ -125,8 +125,8 @@ def _against(result: Result) -> Iterator[str]:
             differences.setdefault(f"{entry['codec']} - {other}", []).append(difference)
     if rows:
         yield (
-            "The runs differ only in the quantizer. The table shows how much bit errors change each metric in one run, "
-            "minus the change in another run:"
+            "The runs differ only in the quantizer. The table shows the change in each metric that bit errors cause in "
+            "one run, minus the change that they cause in the other run:"
         )
         yield table(["paired difference in the change", "rate", *metric_headers(result)], rows)
         yield "The next table counts the rates with significant differences:"
@@ -148,18 +148,19 @@ def _losses(result: Result) -> str:
                 *metric_cells(result, entry["metrics"]),
             ]
         )
-    return table(["rate", "losses", "lost frames", "mean run", "replacement", *metric_headers(result)], rows)
+    return table(["rate", "losses", "lost frames", "mean run length", "replacement", *metric_headers(result)], rows)
 
 
 def _gains(result: Result) -> str:
-    """Return a table with paired differences between concealment and each of the other replacements."""
+    """Return a table of paired differences between concealment and each of the other replacements."""
     rows = []
     for entry in result["losses"]:
         for other, gain in entry.get("gain", {}).items():
             if entry["n_lost"]:
                 values = metric_cells(result, gain, signed=True)
                 rows.append([f"concealed - {other}", f"{entry['rate']:g}", _burst(entry["burst"]), *values])
-    return table(["paired difference", "rate", "losses", *metric_headers(result)], rows)
+    header = ["paired difference", "rate", "losses", *metric_headers(result)]
+    return f"These are the differences in each condition:\n\n{table(header, rows)}"
 
 
 def _burst(burst: float) -> str:
@@ -247,7 +248,7 @@ def _line(axes: Any, x: list[float], entries: list[Any], color: int, label: str,
 
 
 def reproduce(result: Result) -> str:
-    """Return the command, the versions and the machine of a result."""
+    """Return the command, the versions and the machine that produced a result."""
     settings = result["settings"]
     command = [f"silk lab robustness SPEECH --codecs {','.join(settings['codecs'])}"]
     command += ["--run RUN"] * settings["runs"]
