@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 import inspect
 import pickle
 import re
@@ -23,11 +22,6 @@ def test_the_tree_in_the_docstring_is_the_tree_in_the_code() -> None:
     assert errors.__doc__ is not None
     drawn = re.findall(r"[├└]── (\w+)", errors.__doc__)
     assert sorted(drawn) == sorted(c.__name__ for c in CLASSES if c is not SilkError)
-
-
-def test_examples_in_the_docstrings_run() -> None:
-    result = doctest.testmod(errors)
-    assert result.attempted and not result.failed
 
 
 def test_container_error_carries_its_offset() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import doctest
 import pickle
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from silkcodec import spec, tokens
+from silkcodec import spec
 from silkcodec.errors import ArgumentError, TokensError
 from silkcodec.tokens import Tokens, codebook_sizes, codes_to_levels, levels_to_codes, n_frames
 
@@ -46,11 +45,6 @@ def snac_like() -> Tokens:
     rates = (11.71875, 23.4375, 46.875)
     codes = tuple(np.zeros(4 * 2**k, int) for k in range(3))
     return Tokens(codes, (4096,) * 3, rates, 24_000, 8_000, "snac@abc")
-
-
-def test_examples_in_the_docstrings_run() -> None:
-    result = doctest.testmod(tokens)
-    assert result.attempted and not result.failed
 
 
 def test_constants_of_the_format_are_defined_once() -> None:

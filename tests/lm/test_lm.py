@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 import subprocess
 import sys
 from typing import Any
@@ -281,10 +280,6 @@ def test_other_wrong_arguments_are_one_sentence(codec: Silk) -> None:
         lm.Layout.of(tokens([[1]], (5_000,), (10.0,)))
     with pytest.raises(TokensError, match="as text"):
         lm.to_text(Tokens((np.zeros(1, int),), (4,), (10.0,), 24_000, 10, "a|b"))
-
-
-def test_examples_in_docstrings_run() -> None:
-    assert doctest.testmod(sys.modules["silkcodec.lm.layout"]).failed == 0
 
 
 def test_the_package_is_light() -> None:

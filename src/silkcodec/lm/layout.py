@@ -54,10 +54,12 @@ class Layout:
         codebook_of: codebook index of each of the P tokens in a frame.
         tokens_per_second: number of tokens per second of audio.
 
-    >>> import silkcodec                                                    # doctest: +SKIP
-    >>> layout = Layout.of_codec(silkcodec.load(), dims_per_token=4)        # doctest: +SKIP
-    >>> layout.codes(tokens.regroup(4)).shape                               # doctest: +SKIP
-    (25, 32)
+    >>> import silkcodec
+    >>> codec = silkcodec.load()
+    >>> tokens = codec.encode(np.zeros(96_000), 24_000)
+    >>> layout = Layout.of_codec(codec, dims_per_token=4)
+    >>> layout.codes(tokens.regroup(4)).shape
+    (10, 32)
     """
 
     codec: str

@@ -70,8 +70,10 @@ def segments(text: str, layout: Layout, *, cut: bool = False) -> list[str | Toke
     Raises:
         TokensError: the speech tokens of the layout's codec do not form whole frames in order.
 
-    >>> segments("Hello! <|silk:0:17|>...<|silk:18:5|> Again?", layout)     # doctest: +SKIP
-    ['Hello! ', Tokens('silk@0a1b2c3d4e5f', 19 tokens in 19 codebooks, ...), ' Again?']
+    >>> import numpy as np
+    >>> tokens = Tokens((np.array([17]), np.array([5])), (64, 64), (2.5, 2.5), 24_000, 9_600, "demo@0a1b2c")
+    >>> segments("Hello! <|demo:0:17|><|demo:1:5|><|demo:end:9600|> Again?", Layout.of(tokens))
+    ['Hello! ', Tokens('demo@0a1b2c', 2 tokens in 2 codebooks, 0.400 s at 24000 Hz), ' Again?']
     """
     name = name_of(layout)
     parts: list[str | Tokens] = []

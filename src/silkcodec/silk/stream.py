@@ -50,11 +50,12 @@ class StreamEncoder:
         n_samples: number of samples fed so far, at 24 kHz. At the end of the stream, it equals `Tokens.n_samples`.
         n_frames: number of frames returned so far.
 
-    >>> codec = silkcodec.load()                                            # doctest: +SKIP
-    >>> stream = StreamEncoder(codec, sample_rate=48_000)                   # doctest: +SKIP
-    >>> for chunk in microphone:                                            # doctest: +SKIP
-    ...     send(stream.feed(chunk))                                        # int64 [F, 19]; F is often 0
-    >>> send(stream.flush())                                                # doctest: +SKIP
+    >>> import silkcodec
+    >>> stream = StreamEncoder(silkcodec.load())
+    >>> [stream.feed(chunk).shape for chunk in np.split(np.zeros(24_000), 4)]
+    [(0, 19), (1, 19), (0, 19), (1, 19)]
+    >>> stream.flush().shape
+    (1, 19)
     """
 
     def __init__(
@@ -151,9 +152,12 @@ class StreamDecoder:
         n_frames: number of frames returned so far, including concealed frames.
         n_concealed: number of concealed frames so far.
 
-    >>> stream = StreamDecoder(silkcodec.load())                            # doctest: +SKIP
-    >>> for codes in received:                                              # doctest: +SKIP
-    ...     play(stream.conceal() if codes is None else stream.feed(codes))
+    >>> import silkcodec
+    >>> codec = silkcodec.load()
+    >>> first, lost, third = np.stack(codec.encode(np.zeros(28_800), 24_000).codes, axis=1)
+    >>> stream = StreamDecoder(codec)
+    >>> stream.feed(first[None]).shape, stream.conceal().shape, stream.feed(third[None]).shape
+    ((9600,), (9600,), (9600,))
     """
 
     def __init__(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 import itertools
 import json
 from collections.abc import Iterator, Sequence
@@ -21,7 +20,6 @@ from silkcodec.evaluate.clips import find_clips
 from silkcodec.evaluate.results import rounded
 from silkcodec.silk import Silk
 from silkcodec_lab import pages
-from silkcodec_lab import run_codec as module
 from silkcodec_lab.bandwidth import figure as bandwidth_figure
 from silkcodec_lab.bandwidth.bench import (
     Bench,
@@ -347,10 +345,6 @@ def test_without_order_clips_there_is_no_order(clips: Path, tmp_path: Path) -> N
     assert result["order"] is None and {point["how"] for point in result["points"]} == {"first"}
     assert "Which of Silk's groups" not in pages.render(result)
     assert bandwidth_figure.figure(result).startswith(b"\x89PNG")
-
-
-def test_examples_in_docstrings_run() -> None:
-    assert doctest.testmod(module).failed == 0
 
 
 def test_the_page_in_the_documentation_has_its_audio() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 import json
 import math
 from pathlib import Path
@@ -19,7 +18,6 @@ from silkcodec.errors import ArgumentError, TokensError
 from silkcodec.evaluate.results import rounded
 from silkcodec.tokens import Tokens
 from silkcodec_lab import pages
-from silkcodec_lab.lm_cost import arithmetic as arithmetic_module
 from silkcodec_lab.lm_cost import lm_training
 from silkcodec_lab.lm_cost.arithmetic import Layout, arithmetic, heads
 from silkcodec_lab.lm_cost.experiment import lm_cost
@@ -73,10 +71,6 @@ def test_factorized_heads_of_silk_are_its_levels() -> None:
 def test_the_product_of_the_heads_is_the_codebook_size(size: int) -> None:
     (found,) = heads((size,))
     assert math.prod(found) == size and max(found) <= 4_096
-
-
-def test_examples_in_docstrings_run() -> None:
-    assert doctest.testmod(arithmetic_module).failed == 0
 
 
 def test_multiscale_codebooks_are_interleaved_in_time_order() -> None:

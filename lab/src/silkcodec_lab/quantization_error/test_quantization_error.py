@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 from pathlib import Path
 from typing import Any
 
@@ -123,10 +122,6 @@ def test_all_quantizers_have_equal_bits(bits: int) -> None:
         assert bits_of(sizes) == bits and len(sizes) == codebooks and max(sizes) <= 2 * min(sizes)
     for rotated in (False, True):
         assert bits_of(ScalarGrid(drawn((200, 4)), bits, rotated=rotated).sizes) == bits
-
-
-def test_examples_in_docstrings_run() -> None:
-    assert doctest.testmod(chains).failed == 0
 
 
 def test_codebooks_with_too_few_vectors_are_skipped() -> None:
