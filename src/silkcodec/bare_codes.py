@@ -1,6 +1,6 @@
 """Convert bare codes to Tokens.
 
-Bare codes are integer arrays [codebooks, frames], as other codec libraries return them.
+Bare codes are integer arrays [codebooks, frames], as returned by other codec libraries.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def as_tokens(codec: Any, given: Any, n_samples: int | None = None, n_codebooks:
     """Convert bare codes to Tokens, or return Tokens unchanged.
 
     Args:
-        codec: the codec whose codebook sizes, frame rates, sample rate and identity the result uses.
+        codec: the codec that produced `given`. It determines the codebook sizes, frame rates and other metadata.
         given: Tokens, an integer array [K, F], or one array per codebook as in `Tokens.codes`.
         n_samples: length of the waveform in samples, for bare codes only. None uses every sample that the frames
             cover.
@@ -49,7 +49,7 @@ def as_tokens(codec: Any, given: Any, n_samples: int | None = None, n_codebooks:
 
 
 def check_n_codebooks(codec: Any, n_codebooks: int | None) -> int:
-    """Return n_codebooks, or the codec's number of codebooks for None.
+    """Return n_codebooks, or the codec's number of codebooks if it is None.
 
     Raises:
         ArgumentError: n_codebooks is out of range.
@@ -65,7 +65,7 @@ def check_frames(codes: Any, n_codebooks: int, what: str) -> NDArray[Any]:
     """Return streamed codes as an array [F, K], and check that K equals n_codebooks.
 
     Raises:
-        TokensError: the codes have another shape. If they seem to be transposed, the message says how to fix this.
+        TokensError: the codes do not have this shape. If they seem to be transposed, the message says how to fix this.
     """
     array = _array(codes)
     if array.ndim != 2 or array.shape[1] != n_codebooks:
@@ -98,7 +98,7 @@ def _rows(given: Any) -> list[NDArray[Any]]:
         raise TokensError(f"decode requires {WANTED}; got shape {tuple(shape)}. Pass {fix} for a single clip.")
     rows = [_array(row) for row in given]
     if any(row.ndim != 1 for row in rows):
-        raise TokensError(f"decode requires {WANTED}; got {len(rows)} entries that are not one-dimensional.")
+        raise TokensError(f"decode requires {WANTED}; got a sequence with entries that are not one-dimensional.")
     return rows
 
 

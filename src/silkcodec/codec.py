@@ -70,10 +70,10 @@ class Codec(Protocol):
     Attributes:
         name: the codec's name, as `load` accepts it, for example "silk" or "opus:6k".
         sample_rate: sample rate in Hz of the audio that `decode` returns.
-        codebook_sizes: number of codes in each of the K codebooks.
+        codebook_sizes: number of entries in each of the K codebooks.
         frame_rates: frame rate of each codebook in Hz.
 
-    The codecs in this package also have the following members. They are optional, so read them with a default:
+    The codecs in this package also have the following members, which are optional for other codecs:
 
         quantizer: "FSQ", "RVQ", "split RVQ", "multi-scale RVQ" or "bit stream".
         latency_s: algorithmic latency in seconds, which is the frame length plus the look-ahead of the encoder and the
@@ -96,7 +96,7 @@ class Codec(Protocol):
 
     @property
     def codebook_sizes(self) -> tuple[int, ...]:
-        """Return the number of codes in each codebook."""
+        """Return the number of entries in each codebook."""
         ...
 
     @property
@@ -105,7 +105,7 @@ class Codec(Protocol):
         ...
 
     def encode(self, wave: ArrayLike, sample_rate: int, *, n_codebooks: int | None = None) -> Tokens:
-        """Return the tokens for a waveform.
+        """Encode a waveform and return its tokens.
 
         Args:
             wave: samples [T], [T, C] or [C, T], as floats in [-1, 1] or as int8, int16 or int32. Channels are
@@ -123,7 +123,7 @@ class Codec(Protocol):
         """Return the decoded waveform, float32 [tokens.n_samples], at `sample_rate` Hz.
 
         Raises:
-            TokensError: the tokens come from another codec.
+            TokensError: the tokens were not produced by this codec.
         """
         ...
 
@@ -136,7 +136,7 @@ def load(name: str | os.PathLike[str] = "silk", **options: Any) -> Codec:
     """Load a codec by name. If the codec is unavailable, raise an error instead of falling back to another codec.
 
     Args:
-        name: one of `codecs()`, optionally followed by a preset ("opus:6k") and a weights source
+        name: a name from `codecs()`, optionally followed by a preset ("opus:6k") and a weights source
             ("mimi:8@./weights/mimi"). The source is a folder or a Hugging Face repository. Without a source, the
             published weights are loaded. `name` can also be the path of a weights folder written by `silk export`.
         options: keyword arguments for the codec. Silk accepts `threads`, the number of CPU threads (None chooses it

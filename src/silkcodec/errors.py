@@ -3,7 +3,7 @@
     SilkError
     ├── ArgumentError       an argument is invalid
     ├── AudioError          a waveform or audio file is missing, empty, invalid or damaged
-    ├── TokensError         codes have the wrong shape, are out of range or come from another codec
+    ├── TokensError         codes have the wrong shape, are out of range or do not match the codec
     ├── ContainerError      a .silk file is damaged, truncated or unsupported; has an `offset`
     ├── WeightsError        model files are missing, damaged or incompatible with this version
     ├── MissingExtraError   an optional dependency is not installed
@@ -36,14 +36,14 @@ class AudioError(SilkError):
 
 
 class TokensError(SilkError):
-    """Report codes that have the wrong shape or type, are out of range or come from another codec."""
+    """Report codes that have the wrong shape or type, are out of range or do not match the codec."""
 
 
 class ContainerError(SilkError):
-    """Report a .silk file that is damaged, truncated, in another format or written by a newer version.
+    """Report a file that is damaged, truncated, not a .silk file, or written by a newer version of Silk.
 
     Attributes:
-        offset: position in bytes at which the file becomes invalid; None if the error has no position, for example
+        offset: position in bytes at which the file becomes invalid; None if there is no such position, for example
             because the file is missing.
     """
 
@@ -86,7 +86,7 @@ class MissingExtraError(SilkError):
 
 
 def capitalized(name: str) -> str:
-    """Capitalize a name for the start of a message. Quoted paths do not change.
+    """Capitalize a name for the start of a message. Quoted paths are returned unchanged.
 
     >>> capitalized("standard input"), capitalized("'talk.wav'")
     ('Standard input', "'talk.wav'")

@@ -8,7 +8,7 @@
     one v/one.flac                                           Kaldi's wav.scp: an id and a path per line
 
 Manifests can be compressed with gzip, e.g. .jsonl.gz. Paths are absolute or relative to the manifest's folder. A
-`Dialect` describes tables with other column names, separators or encodings.
+`Dialect` specifies different column names, a different separator or a different encoding.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Dialect:
         columns: (name, column) pairs that map a standard name, such as path, id, start, duration or text, to a column
             of the table.
         separator: field separator. None means a comma for .csv and a tab for .tsv.
-        encoding: text encoding, as Python names it.
+        encoding: Python's name of the text encoding.
 
     Raises:
         ArgumentError: the encoding is unknown, or the separator is not one character.
@@ -69,7 +69,7 @@ USUAL = Dialect()
 
 
 class HeaderError(ArgumentError):
-    """Report a table whose header has no path column."""
+    """Report a table whose header cannot be read or lacks a required column."""
 
 
 def is_manifest(path: str | os.PathLike[str]) -> bool:
@@ -78,7 +78,7 @@ def is_manifest(path: str | os.PathLike[str]) -> bool:
 
 
 def read(file: str | os.PathLike[str]) -> list[Row]:
-    """Return all rows of a manifest. Omit empty values, and convert values that are not strings to JSON.
+    """Return all rows of a manifest. Empty values are omitted, and values that are not strings are converted to JSON.
 
     Raises:
         ArgumentError: the file cannot be read, is damaged, or has a row without a path. The message gives the line
@@ -258,12 +258,12 @@ def _scp(lines: _Lines, file: Path) -> Iterator[tuple[int, dict[str, Any] | Argu
         if path.endswith("|"):
             yield (
                 lines.number,
-                ArgumentError(f"{where} is a command, and Silk does not run commands. Save its output as a file."),
+                ArgumentError(f"{where} is a command, which Silk does not run. Save the command's output as a file."),
             )
         elif re.search(r"\.ark:\d+$", path):
             yield (
                 lines.number,
-                ArgumentError(f"{where} refers to a Kaldi archive, which Silk cannot read. Save it as an audio file."),
+                ArgumentError(f"{where} refers to a Kaldi archive, which Silk cannot read. Convert it to audio files."),
             )
         elif id:
             yield lines.number, {"id": id, "path": path}

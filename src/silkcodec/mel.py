@@ -1,11 +1,11 @@
 """Compute Silk's log-mel spectrogram with NumPy. This module is the reference implementation.
 
 Encoding does not use this module, because the exported encoder graph contains the same computation (`nn/mel.py`). The
-tests compare the graph with this module, and the plots use it.
+module is used to test the graph and to draw spectrograms.
 
-Column *j* covers 10 ms, which are 240 samples. It is computed from the samples ``[240 j - 304, 240 j + 720)`` with a
-periodic Hann window of 1024 samples. The window ends `LOOKAHEAD` = 480 samples (20 ms) after the column, so the last
-column of a frame also uses the first 20 ms of the next frame:
+Column *j* covers 240 samples (10 ms). It is computed from the samples ``[240 j - 304, 240 j + 720)`` with a periodic
+Hann window of 1024 samples. The window ends `LOOKAHEAD` = 480 samples (20 ms) after the column, so the last column of a
+frame also uses the first 20 ms of the next frame:
 
     samples   |<------------ frame t: 9600 ------------>|<-480->|
     columns    0   1   2   ...                 38   39
@@ -13,7 +13,7 @@ column of a frame also uses the first 20 ms of the next frame:
 
 The spectrum is a magnitude spectrum, not a power spectrum. The mel scale is Slaney's, which is linear below 1 kHz and
 logarithmic above. The filters are triangles of height 1 between 0 and 12 kHz. Mel magnitudes below 1e-5 are raised to
-1e-5 before the natural logarithm.
+1e-5 before the natural logarithm is taken.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ FRAME = FRAME_SAMPLES
 def hz_to_mel(hz: NDArray[np.float64] | float) -> NDArray[np.float64]:
     """Convert a frequency in Hz to mel on Slaney's scale.
 
-    The scale has 3 mel per 200 Hz below 1 kHz, and 27 mel per factor of 6.4 above.
+    Below 1 kHz, 200 Hz correspond to 3 mel. Above 1 kHz, a factor of 6.4 in frequency corresponds to 27 mel.
 
     Source: M. Slaney, Auditory Toolbox, 1998.
     """
@@ -51,7 +51,7 @@ def filterbank(n_mels: int = N_MELS, n_fft: int = N_FFT, sample_rate: int = SAMP
     """Return triangular mel filters of height 1 between 0 Hz and the Nyquist frequency.
 
     Returns:
-        float32 [n_fft // 2 + 1, n_mels].
+        The weight of each frequency bin in each filter, float32 [n_fft // 2 + 1, n_mels].
     """
     edges = mel_to_hz(np.linspace(0.0, float(hz_to_mel(sample_rate / 2)), n_mels + 2))
     bins = np.linspace(0.0, sample_rate / 2, n_fft // 2 + 1)[:, None]
@@ -72,7 +72,7 @@ def log_mel(wave: NDArray[np.float32]) -> NDArray[np.float32]:
         wave: mono samples at 24 kHz, float32 [T].
 
     Returns:
-        float32 [F * 40, 128] with F = ceil(T / 9600): natural logarithms of mel magnitudes, at least log(1e-5).
+        Natural logarithms of mel magnitudes, at least log(1e-5), float32 [F * 40, 128] with F = ceil(T / 9600).
     """
     n_columns = -(-len(wave) // FRAME_SAMPLES) * COLUMNS
     padded = np.zeros(HISTORY + n_columns * HOP + LOOKAHEAD, dtype=np.float32)

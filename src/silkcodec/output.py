@@ -1,8 +1,8 @@
 """Write files atomically: a file appears under its final name only when it is complete.
 
-Silk writes all its files with `replacing`, which writes to a hidden file next to the target and renames it at the end.
-If the process is killed, the disk is full or an error occurs, the target keeps its old content or does not exist, but
-is never incomplete.
+Silk writes its files with `replacing`, which writes to a hidden file next to the target and renames it at the end. The
+target is therefore never incomplete, even if the process is killed, the disk is full or an error occurs. It keeps its
+old content or does not exist.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def check_output(path: str | os.PathLike[str], *, overwrite: bool = False) -> Pa
         The path.
 
     Raises:
-        OutputError: the path is a folder, already exists while `overwrite` is False, or is not writable.
+        OutputError: the path is a folder, is not writable, or already exists and `overwrite` is False.
     """
     path = Path(path)
     if path.is_dir():
@@ -53,7 +53,7 @@ def check_output(path: str | os.PathLike[str], *, overwrite: bool = False) -> Pa
 
 @contextmanager
 def replacing(path: str | os.PathLike[str], *, overwrite: bool = False, durable: bool = False) -> Iterator[BinaryIO]:
-    """Open a binary file that appears under its name only if the `with` block ends without an error.
+    """Open a binary file that appears under its final name only if the `with` block ends without an error.
 
     Missing parent folders are created. Devices such as /dev/null are written directly, because they cannot be replaced.
 
@@ -157,7 +157,7 @@ class _Guarded(io.RawIOBase):
             raise _cannot_write(self._name, error) from error
 
     def read(self, size: int = -1) -> bytes:
-        """Read bytes that were written. Some writers need this to update their header."""
+        """Read back bytes that were written. Some audio writers need this to update the header of a file."""
         self.flush()
         return self._file.read(size)
 
@@ -188,7 +188,7 @@ class _Guarded(io.RawIOBase):
         return self._file.seekable()
 
     def close(self) -> None:
-        """Close the wrapper without flushing, so that a failed write is not retried. `replacing` flushes before."""
+        """Close the wrapper without flushing, so that a failed write is not retried. `replacing` flushes it first."""
         self._pending.clear()
         super().close()
 

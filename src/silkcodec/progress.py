@@ -1,6 +1,6 @@
 """Show the progress of a long run on standard error, as a progress bar or as log lines.
 
-The command line and the laboratory use this module. It imports Rich only if standard error is a terminal.
+Both `silk` and `silk lab` use this module. It imports Rich only if standard error is a terminal.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Define Tokens, which hold the codes of a recording and all information that is needed to decode them.
+"""Define Tokens, which hold the codes of a recording and the metadata for decoding them.
 
 Tokens contain one integer array per codebook, and every codebook has its own size and frame rate. The type therefore
 covers flat, residual and multi-scale codecs. Duration, token rate and bit rate are computed from these fields.
@@ -9,8 +9,8 @@ dimensions forms one code, in which the first dimension is the least significant
     levels   5 1 7 0 2 6 3 | 4 4 0 1 ...        code 0 = 5 + 1*8 + 7*8^2 + 0*8^3 + 2*8^4 + 6*8^5 + 3*8^6
              '-- group 0 --'
 
-With seven dimensions per group, there are 18 groups of 8^7 codes and one group of 8^2 codes, which gives 19 tokens per
-frame and 47.5 tokens per second. The same levels can be grouped in other ways without loss; see `Tokens.regroup`.
+With seven dimensions per group, there are 18 groups with 8^7 possible codes and one group with 8^2, which gives 19
+tokens per frame and 47.5 tokens per second. The levels can be regrouped without loss; see `Tokens.regroup`.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ class Tokens:
 
     Attributes:
         codes: one int64 array [F_k] per codebook, with values in 0..codebook_sizes[k]-1.
-        codebook_sizes: number of codes in each codebook.
+        codebook_sizes: number of entries in each codebook.
         frame_rates: frame rate of each codebook in Hz.
         sample_rate: sample rate in Hz of the codec's input and output.
-        n_samples: length of the recording in samples at `sample_rate`. The last frame usually extends beyond it.
+        n_samples: length of the recording in samples at `sample_rate`. The last frame usually extends beyond its end.
         codec: name of the codec. If the codec has weights, the first 12 hex digits of their SHA-256 follow, as in
             "silk@0a1b2c3d4e5f".
 
@@ -117,7 +117,7 @@ class Tokens:
 
     @property
     def n_tokens(self) -> int:
-        """Return the total number of codes in all codebooks."""
+        """Return the total number of tokens, summed over all codebooks."""
         return sum(len(codes) for codes in self.codes)
 
     @property
@@ -134,8 +134,8 @@ class Tokens:
     def tokens_per_second(self) -> float:
         """Return the codec's token rate, which is 47.5 for Silk.
 
-        The rate is the number of tokens divided by the duration of their frames. This includes the padding of the last
-        frame, so the rate does not depend on the length of the recording.
+        The rate is the number of tokens divided by the duration of their frames. This duration includes the padding of
+        the last frame, so the rate does not depend on the length of the recording.
         """
         return self.n_tokens * min(self.frame_rates) / self.n_frames
 
@@ -159,7 +159,7 @@ class Tokens:
         return dims if fits else None
 
     def to_levels(self) -> NDArray[np.int8]:
-        """Return Silk's FSQ levels, int8 [F, 128] in 0..7. The grouping of the tokens does not matter.
+        """Return Silk's FSQ levels, int8 [F, 128] in 0..7. They do not depend on the grouping of the tokens.
 
         Raises:
             TokensError: the tokens do not have Silk's layout.
@@ -195,11 +195,12 @@ class Tokens:
         )
 
     def regroup(self, dims_per_token: int) -> Tokens:
-        """Return the same Silk recording with another number of FSQ dimensions per token.
+        """Return the same Silk recording with the given number of FSQ dimensions per token.
 
-        Regrouping is lossless. For a language model, it trades sequence length against vocabulary size:
+        Regrouping is lossless. For a language model, the choice is a trade-off between sequence length and vocabulary
+        size:
 
-            dims_per_token   tokens per frame   codes per codebook
+            dims_per_token   tokens per frame   entries per codebook
             7 (default)      19                 2,097,152
             4                32                 4,096
             1                128                8
@@ -218,11 +219,12 @@ class Tokens:
 
         Args:
             shared: whether all codebooks share the same ids. If False, every codebook has its own range of ids in a
-                vocabulary of sum(codebook_sizes); for example, code 3 of codebook 1 becomes codebook_sizes[0] + 3. If
-                True, the ids are the codes, and the vocabulary has max(codebook_sizes) entries.
+                vocabulary of sum(codebook_sizes) entries. For example, code 3 of codebook 1 becomes id
+                codebook_sizes[0] + 3. If True, the ids are the codes, and the vocabulary has max(codebook_sizes)
+                entries.
 
         Returns:
-            int64 [n_tokens].
+            The ids, int64 [n_tokens].
 
         Raises:
             TokensError: the codebooks have different frame rates, as in multi-scale codecs.
@@ -246,7 +248,7 @@ class Tokens:
         sequence, k = _as_integers(ids, "ids").astype(np.int64), len(self.codes)
         if sequence.ndim != 1 or not len(sequence) or len(sequence) % k:
             raise TokensError(
-                f"ids must be a one-dimensional sequence of whole frames of {k} codes; got shape {sequence.shape}."
+                f"ids must be a one-dimensional sequence of whole frames of {k} ids each; got shape {sequence.shape}."
             )
         frames = sequence.reshape(-1, k)
         if not shared:
@@ -272,7 +274,9 @@ def n_frames(n_samples: int) -> int:
 
 
 def codebook_sizes(dims_per_token: int = DIMS_PER_TOKEN) -> tuple[int, ...]:
-    """Return the size of each Silk codebook. The last codebook contains the remaining dimensions.
+    """Return the size of each Silk codebook.
+
+    If 128 is not divisible by dims_per_token, the last codebook contains the remaining dimensions.
 
     >>> sizes = codebook_sizes(7)
     >>> len(sizes), sizes[0], sizes[-1]
@@ -292,7 +296,7 @@ def levels_to_codes(levels: ArrayLike, dims_per_token: int = DIMS_PER_TOKEN) -> 
         dims_per_token: number of FSQ dimensions per code, 1 to 20.
 
     Returns:
-        int64 [F, K].
+        The codes, int64 [F, K].
 
     Raises:
         TokensError: the levels are out of range, are not integers or have another shape.
@@ -317,7 +321,7 @@ def codes_to_levels(codes: ArrayLike, dims_per_token: int = DIMS_PER_TOKEN) -> N
         dims_per_token: number of FSQ dimensions per code, 1 to 20.
 
     Returns:
-        int8 [F, 128] in 0..7.
+        The levels, int8 [F, 128] in 0..7.
 
     Raises:
         TokensError: the codes are out of range, are not integers or have another shape.
@@ -345,7 +349,9 @@ def _offsets(sizes: Sequence[int]) -> Codes:
     """Return each codebook's first id in the joint vocabulary, int64 [K]."""
     total = sum(sizes)
     if total > np.iinfo(np.int64).max:
-        raise TokensError(f"The vocabulary must have at most 2^63 - 1 ids; got {total}. Regroup into smaller tokens.")
+        raise TokensError(
+            f"The vocabulary must have at most 2^63 - 1 ids; got {total}. Regroup with fewer dimensions per token."
+        )
     return np.cumsum((0, *sizes[:-1]), dtype=np.int64)
 
 

@@ -187,7 +187,7 @@ def test_a_copy_keeps_its_arguments_and_its_weights(weights_copy: Path, monkeypa
     config = json.loads((weights_copy / "config.json").read_text())
     config["name"] = "other"
     (weights_copy / "config.json").write_text(json.dumps(config))
-    with pytest.raises(WeightsError, match="same weights as when it was pickled"):
+    with pytest.raises(WeightsError, match="changed after it was pickled"):
         copy.deepcopy(codec)
 
 

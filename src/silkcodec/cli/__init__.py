@@ -1,4 +1,4 @@
-"""Define the command line `silk`. Each command checks its paths and calls one function of the package.
+"""Define the command-line program `silk`. Each command checks its paths and calls one function of the package.
 
     coding.py      encode, decode, roundtrip, info, codecs
     comparison.py  compare, score
@@ -13,8 +13,8 @@
     stdio.py       replaces closed standard streams
 
 If a command raises a SilkError, `silk` prints one line on standard error and exits with code 2. Ctrl-C exits with code
-130. Commands import slow modules only when they run, so that `silk --help` is fast. No module outside this package
-imports it.
+130. Commands import slow modules only when they run, so that `silk --help` is fast. The rest of silkcodec does not
+import this package.
 """
 
 from __future__ import annotations

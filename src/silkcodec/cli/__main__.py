@@ -1,4 +1,4 @@
-"""Run `silk` as `python -m silkcodec.cli`."""
+"""Run `silk` if it is started as `python -m silkcodec.cli`."""
 
 from silkcodec.cli import main
 

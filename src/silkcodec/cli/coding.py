@@ -135,10 +135,10 @@ def roundtrip(
     provider: Provider = "cpu",
     weights: Weights = None,
 ) -> None:
-    """Encode and decode audio files, and compare the results.
+    """Encode and decode audio files, and measure the difference.
 
-    Writes NAME.silk, the decoded audio to NAME.silk.wav and a picture of both spectrograms to NAME.silk.png. Prints
-    rates, speeds and the mel distance.
+    Writes NAME.silk, NAME.silk.wav with the decoded audio, and NAME.silk.png with both spectrograms. Prints rates,
+    speeds and the mel distance.
     """
     from silkcodec.audio.writing import sample_type_of
     from silkcodec.cli import console, paths

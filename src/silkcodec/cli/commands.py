@@ -1,9 +1,9 @@
-"""Find commands that other distributions add to `silk` with the entry point group `silkcodec.commands`.
+"""Find commands that other distributions add to `silk` through the entry point group `silkcodec.commands`.
 
     [project.entry-points."silkcodec.commands"]
     lab = "silkcodec_lab.cli:lab"          # command = "module:attribute", a typer.Typer or a click command
 
-The group is read only for `silk --help` and for commands that `silk` itself does not define.
+To start fast, `silk` searches this group only for `silk --help` and for commands that it does not define itself.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ INSTALL = {
 
 
 def names() -> list[str]:
-    """Return the names of commands that installed distributions add.
+    """Return the names of the commands that other installed distributions add.
 
     The commands in `INSTALL` come first, in this order. The other names are sorted.
     """
@@ -33,7 +33,7 @@ def names() -> list[str]:
 
 
 def missing() -> dict[str, str]:
-    """Return the commands in `INSTALL` that are not installed, with the pip command that installs each of them."""
+    """Return the commands in `INSTALL` that are not installed, each with the pip command that installs it."""
     installed = names()
     return {name: command for name, command in INSTALL.items() if name not in installed}
 
@@ -41,7 +41,8 @@ def missing() -> dict[str, str]:
 def find(name: str) -> Any:
     """Return the click command with the given name, or None if no distribution adds it.
 
-    If a command cannot be imported, it raises a SilkError when it is called, so that `silk --help` still works.
+    If the command cannot be imported, the returned command raises a SilkError when it is called, so that `silk --help`
+    still works.
 
     Raises:
         SilkError: the command is in `INSTALL` and is not installed.
@@ -50,7 +51,7 @@ def find(name: str) -> Any:
     if entry is not None:
         return _load(entry)
     if name in INSTALL:
-        raise SilkError(f"The command 'silk {name}' is not installed; in a checkout of Silk, run: {INSTALL[name]}")
+        raise SilkError(f"'silk {name}' is not installed. To install it, run in a checkout of Silk: {INSTALL[name]}")
     return None
 
 

@@ -30,7 +30,7 @@ from silkcodec.progress import counting
 def compare(
     inputs: Clips,
     codecs: Annotated[
-        str, typer.Option("--codecs", help="Codecs, separated by commas. 'original' measures the clips.")
+        str, typer.Option("--codecs", help="Codecs, separated by commas. 'original': the clips themselves.")
     ] = "silk",
     output: Report = Path("comparison"),
     metrics: Metrics = None,
@@ -59,7 +59,7 @@ def compare(
 def score(
     reference: Annotated[str, typer.Argument(metavar="REF", help="Folder, manifest or file with the originals.")],
     degraded: Annotated[
-        list[str], typer.Argument(metavar="[NAME=]FOLDER...", help="Folders of decoded files with the same names.")
+        list[str], typer.Argument(metavar="[NAME=]FOLDER...", help="Folders of decoded files, named as in REF.")
     ],
     output: Report = Path("scores"),
     metrics: Metrics = None,
@@ -93,7 +93,7 @@ def _options(
     force: bool,
     root: Path | None,
 ) -> Any:
-    """Return the options that compare and score share as `evaluate.run.RunOptions`."""
+    """Convert the options that `compare` and `score` share to `evaluate.run.RunOptions`."""
     from silkcodec.evaluate.run import RunOptions
 
     given = {}
@@ -114,7 +114,7 @@ def _report(work: Callable[[Any], dict[str, Any]], folder: Path, as_json: bool) 
     """Run a measurement and show its result.
 
     Raises:
-        SilkError: some measurements failed. The result is shown before.
+        SilkError: some measurements failed. The result is shown first.
     """
     from silkcodec.cli import console
     from silkcodec.evaluate.report import failures

@@ -82,7 +82,7 @@ def show_table(rows: Sequence[dict[str, str]], file: TextIO | None = None, text:
     """Print rows as a table, or with one value per line if the terminal is too narrow.
 
     Args:
-        rows: values by column name. All rows have the same columns.
+        rows: values keyed by column name. All rows have the same columns.
         file: output stream. The default is standard output.
         text: names of columns to align to the left. The first column is always aligned to the left.
     """
@@ -129,7 +129,7 @@ def show_coding(coding: Coding, as_json: bool, jobs: Sequence[Job]) -> None:
 
 
 def show_level(coding: Coding) -> None:
-    """Print a warning if a recording is too quiet or has a large offset, so that normalization would help."""
+    """Print a warning if a recording should be normalized because it is too quiet or has a large DC offset."""
     if coding.level is None or coding.gain != 1 or not (coding.level.is_quiet or coding.level.is_offset):
         return
     what = f"is quiet ({coding.level.dbfs:.0f} dBFS)" if coding.level.is_quiet else ""
@@ -152,7 +152,7 @@ def show_warning(coding: Coding) -> None:
 
 
 def coding_json(coding: Coding) -> dict[str, Any]:
-    """Return the result for a file as a JSON object. Names of values include their units."""
+    """Return the result of encoding or decoding a file as a JSON object. Its keys include units, e.g. duration_s."""
     counts = ("duration_s", "n_samples", "n_frames", "n_tokens", "tokens_per_second", "bits_per_second", "file_bytes")
     values = {name: getattr(coding, name) for name in ("source", "target", *counts, "wall_s", "x_realtime")}
     if coding.level is not None:
@@ -205,7 +205,7 @@ def show_roundtrips(done: Sequence[Roundtrip], file: TextIO) -> None:
 
 
 def show_comparison(result: dict[str, Any], folder: os.PathLike[str]) -> None:
-    """Print the table of `silk compare` or `silk score`, with as many metrics as fit, and the paths of the report."""
+    """Print the table of `silk compare` or `silk score`, with as many metrics as fit, and the paths of the reports."""
     from silkcodec.evaluate import report
 
     some = [
@@ -250,7 +250,7 @@ def show_contents(source: str, contents: Contents, as_json: bool) -> None:
     """Print the contents of a file for `silk info`.
 
     Raises:
-        ContainerError: the file is damaged. The contents are printed before.
+        ContainerError: the file is damaged. The contents are printed first.
     """
     header, n_codebooks = contents.header, len(contents.header.codebook_sizes)
     n_samples = contents.n_samples or contents.n_frames * header.frame_samples

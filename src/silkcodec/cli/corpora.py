@@ -14,7 +14,7 @@ from silkcodec.progress import counting
 Inputs = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="INPUT...", show_default=False, help="Folders, manifests, .tar or .parquet files, saved datasets."
+        metavar="INPUT...", show_default=False, help="Folders, manifests, .tar or .parquet files, or saved datasets."
     ),
 ]
 Shards = Annotated[Path, typer.Argument(metavar="OUT", help="Folder written by silk tokenize.")]
@@ -56,16 +56,16 @@ def tokenize(
         str | None, typer.Option("--address", help="Address of a Ray cluster, or auto. Default: this machine.")
     ] = None,
     gpus: Annotated[float, typer.Option("--gpus", min=0, help="GPUs per Ray worker.")] = 0.0,
-    check: Annotated[bool, typer.Option("--check", help="Check the finished corpus in OUT, without INPUT.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Check the corpus in the output folder. Omit INPUT.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Tokenize a corpus into shards (extra [corpus]).
 
-    Shards are Parquet or WebDataset files. The engine ray requires the extra [ray].
+    Shards are Parquet or WebDataset files. The ray engine requires the extra [ray].
 
     To resume an interrupted run, run the same command again. Unusable recordings are skipped and listed in
-    OUT/quarantine.jsonl. The exit code is 0 if all shards are complete. It is 2 if the run failed, if no recording was
-    usable, or if --check found missing or damaged shards.
+    quarantine.jsonl in the output folder. The exit code is 0 if all shards are complete. It is 2 if the run failed, if
+    no recording was usable, or if --check found missing or damaged shards.
     """
     from silkcodec.cli import console
     from silkcodec.corpus.tokenizing import Options, tokenize
@@ -151,7 +151,7 @@ def detokenize(
     rows: Annotated[
         list[int] | None, typer.Option("--row", help="Number of a row to decode, from 0. Repeatable.")
     ] = None,
-    codec: Annotated[str | None, typer.Option("--codec", help="Codec. Default: the corpus's codec.")] = None,
+    codec: Annotated[str | None, typer.Option("--codec", help="Codec. Default: the codec of the corpus.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
     partial: Annotated[bool, typer.Option("--partial", help="Accept an unfinished corpus.")] = False,
     rescale: Annotated[bool, typer.Option("--rescale", help="Scale recordings down if they would clip.")] = False,

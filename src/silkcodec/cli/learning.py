@@ -1,4 +1,4 @@
-"""Define the command `explain`. Experiments are commands of `silk lab`, which is a separate distribution."""
+"""Define the command `explain`. A separate distribution provides the experiments, as commands of `silk lab`."""
 
 from __future__ import annotations
 

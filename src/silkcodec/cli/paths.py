@@ -18,11 +18,11 @@ STANDARD = "-"  # standard input, standard output
 
 @dataclass(frozen=True)
 class Kind:
-    """Describe a kind of input files.
+    """Describe a kind of input file.
 
     Attributes:
-        name: name of the kind for messages.
-        suffixes: suffixes of these files in a folder.
+        name: name of the kind in messages.
+        suffixes: suffixes of the files to select in a folder.
         error: type of error to raise if there are no such files.
     """
 
@@ -65,8 +65,8 @@ def plan(
 
     Args:
         inputs: files, folders, patterns, or "-".
-        output: a file, a folder, or "-". It is treated as a folder if it is an existing folder, ends with "/", has no
-            suffix, or if there are several inputs. None writes each output next to its input.
+        output: path of a file or folder, or "-". It is treated as a folder if the folder exists, if the path ends with
+            "/" or has no suffix, or if there are several inputs. If None, each output is written next to its input.
         kind: kind of the input files.
         target_suffix: suffix of the outputs, e.g. ".silk" or ".wav".
         overwrite: whether existing outputs can be replaced.
@@ -108,7 +108,10 @@ def sources(inputs: Sequence[str], kind: Kind) -> list[str]:
 
 
 def _distinct(found: list[tuple[str, str | None]], output: str | None, suffix: str) -> list[Job]:
-    """Return the jobs. If inputs differ only in their suffix, their outputs keep it: a.flac.silk and a.wav.silk."""
+    """Return one job per input.
+
+    If several inputs differ only in their suffix, their outputs keep it, e.g. a.flac.silk and a.wav.silk.
+    """
     jobs = [Job(source, _target(source, below, output, suffix, found)) for source, below in found]
     n_jobs = Counter(job.target for job in jobs)
     n_suffixes = Counter(target for target, _ in {(job.target, Path(job.source).suffix) for job in jobs})
@@ -173,7 +176,7 @@ def _target(
 
 
 def _renamed(path: Path, suffix: str) -> str:
-    """Replace the suffix of an audio or .silk file. Other suffixes are treated as part of the name."""
+    """Replace the suffix of an audio or .silk file. Any other suffix is kept as part of the name."""
     known = path.suffix.lower() in (*AUDIO.suffixes, *SILK.suffixes)
     return str(path.with_suffix(suffix) if known else path.with_name(path.name + suffix))
 
@@ -191,7 +194,7 @@ def _check_distinct(jobs: list[Job]) -> None:
             )
         if target in taken:
             raise ArgumentError(
-                f"The inputs '{taken[target]}' and '{job.source}' would both be written to '{job.target}'."
-                " Run them separately."
+                f"The outputs of '{taken[target]}' and '{job.source}' would both be written to '{job.target}'."
+                " Process these inputs separately."
             )
         taken[target] = job.source

@@ -1,8 +1,8 @@
 """Replace closed standard streams with the null device.
 
-Some daemons and schedulers start programs with closed standard streams. Python then sets the stream to None, and the
-next file that is opened gets its descriptor, so the output of a C library would go to this file. After the replacement,
-text written to the stream is discarded, and access to the stream's bytes raises an error.
+Some daemons and schedulers start programs with closed standard streams. Python sets a closed stream to None, and the
+next file that is opened gets the descriptor of the stream. The output of a C library would then go to this file. After
+the replacement, text written to the stream is discarded, and accessing its `buffer` raises an error.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from silkcodec.errors import ArgumentError, OutputError, SilkError
 
 
 class _Closed(io.TextIOWrapper):
-    """Represent a closed stream by the null device. Access to its bytes raises `error`."""
+    """Replace a closed stream with the null device. Accessing its `buffer` raises `error`."""
 
     error: SilkError
 

@@ -51,7 +51,7 @@ class Verbs(TyperGroup):
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """List the commands by section.
 
-        The `rich_help_panel` of a command is its section. Formatting the list with Rich would double the time of
+        The section of a command is its `rich_help_panel`. Rich is not used, because it would double the run time of
         `silk --help`.
         """
         from silkcodec.cli import commands as added

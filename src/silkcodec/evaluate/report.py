@@ -28,7 +28,7 @@ def load_result(path: str | os.PathLike[str]) -> Result:
     try:
         result = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ArgumentError(f"Cannot read '{path}': {error}. Pass a results.json written by silk.") from error
+        raise ArgumentError(f"Cannot read '{path}': {error}. Pass a results.json from 'silk compare'.") from error
     if not isinstance(result, dict) or result.get("kind") not in KINDS or result.get("format") != FORMAT:
         raise ArgumentError(
             f"'{path}' is not a result of 'silk compare' or 'silk score' in format {FORMAT}. "

@@ -1,4 +1,4 @@
-"""Encode and decode files block by block, with memory use that does not depend on their duration.
+"""Encode and decode files block by block. Memory use does not depend on the duration.
 
 encode_file      audio file -Reader-> blocks -StreamEncoder-> codes -Writer-> .silk
 decode_file      .silk -Reader-> codes -StreamDecoder-> blocks -Writer-> audio file
@@ -43,18 +43,18 @@ class Coding:
     """Represent the result of encoding or decoding a file.
 
     Attributes:
-        source, target: paths, or "-" for standard input and output.
+        source, target: paths of the input and the output, or "-" for standard input and standard output.
         n_samples: length of the recording in samples at 24 kHz.
         n_frames: number of frames.
         codebook_sizes: size of each codebook. Each frame has one token per codebook.
         file_bytes: size of the .silk file in bytes.
-        wall_s: time in seconds for reading, computing and writing, without loading the model.
-        damage: damage of a .silk file that was decoded with `recover`, or None if it is undamaged.
-        level: level of an encoded recording before normalization.
-        gain: factor that is applied after decoding. It differs from 1 if the recording was normalized.
-        n_clipped: number of samples in a decoded file that were clipped to full scale.
-        peak: peak of the decoded audio before rescaling, relative to full scale.
-        warning: warning about an encoded recording whose channels cancel each other.
+        wall_s: time in seconds for reading, computing and writing, excluding the time for loading the model.
+        damage: description of the damage in a .silk file that was decoded with `recover`; None if there is none.
+        level: level of an encoded recording before normalization; None after decoding.
+        gain: factor by which the decoded audio is multiplied. It differs from 1 if the recording was normalized.
+        n_clipped: number of samples in a decoded file that were clipped to full scale; None after encoding.
+        peak: peak of the decoded audio before rescaling, relative to full scale; None after encoding.
+        warning: warning that the channels of an encoded recording cancel each other, or None.
     """
 
     source: str
@@ -123,10 +123,10 @@ def encode_file(
         entropy: range-code the file.
         channel: channel to encode, counted from 0. None averages all channels.
         overwrite: replace the target if it exists.
-        normalize: remove the offset and normalize the level before encoding. This reads the source twice. The .silk
+        normalize: remove the DC offset and normalize the level before encoding. This reads the source twice. The .silk
             file stores the gain, and decoding restores the level.
-        opened: callback that receives the duration in seconds according to the source's header, before the model is
-            loaded.
+        opened: callback that is called before the model is loaded. It receives the duration in seconds according to the
+            header of the source.
         advance: progress callback that receives the seconds of audio processed since the last call.
 
     Raises:
@@ -188,7 +188,7 @@ def measure_file(source: str | os.PathLike[str] | BinaryIO, *, channel: int | No
 
 
 def rereadable(source: Any, stack: ExitStack) -> Any:
-    """Return a source that can be read twice, by copying a pipe to a temporary file.
+    """Return a source that can be read twice. The content of a pipe is copied to a temporary file.
 
     Raises:
         AudioError: the pipe is empty or cannot be copied.
@@ -222,15 +222,15 @@ def decode_file(
         target: path of the audio file, or "-" for WAV on standard output.
         overwrite: replace the target if it exists.
         recover: decode a damaged file up to the damage, and report the damage in the result.
-        start_s, duration_s: part to decode, in seconds. If duration_s is None, the part extends to the end.
+        start_s, duration_s: start and duration of the part to decode, in seconds. None: to the end of the recording.
         subtype, rescale: see `audio.Writer`.
         opened, advance: see `encode_file`. `opened` receives 0 if the duration is unknown.
 
     Raises:
-        ContainerError: the source cannot be read.
+        ContainerError: the source cannot be read or is damaged.
         OutputError: the target cannot be written.
-        ArgumentError: the part is not within the recording, or the output format is not supported.
-        TokensError: the source was encoded with other weights.
+        ArgumentError: the part starts after the end of the recording, or the output format is not supported.
+        TokensError: the source was encoded with weights that differ from the codec's.
     """
     started = time.perf_counter()
     with Playback(codec, source, recover=recover, start_s=start_s, duration_s=duration_s) as playback:
@@ -251,7 +251,7 @@ class Playback:
         codec, source, recover, start_s, duration_s: see `decode_file`.
 
     Attributes:
-        damage: damage found in the file, or None. It is set when `blocks` ends.
+        damage: description of the damage in the file, or None. It is set when `blocks` ends.
     """
 
     def __init__(
@@ -296,7 +296,7 @@ class Playback:
 
         Raises:
             ContainerError: the file is damaged.
-            ArgumentError: the part begins after the end of the recording.
+            ArgumentError: the part starts after the end of the recording.
         """
         first = self._first_frame
         last = None if self._end == math.inf else -(-int(self._end) // FRAME_SAMPLES)
@@ -318,19 +318,22 @@ class Playback:
         if self._n_samples == 0:
             held_s = min(total, at + len(held)) / SILK_SAMPLE_RATE
             raise ArgumentError(
-                f"The start must be before the end of {self._reader.name} at {held_s:.3f} s;"
+                f"The start must be before the end of {self._reader.name}, which is at {held_s:.3f} s;"
                 f" got {self._start / SILK_SAMPLE_RATE:g} s."
             )
 
     def _cut(self, wave: Wave, at: int, total: float) -> Wave:
-        """Return the samples of a block that are within the part and the recording. The block starts at sample `at`."""
+        """Return the samples of a block that are within the requested part and the recording.
+
+        The block starts at sample `at` of the recording.
+        """
         low, high = self._start - at, min(self._end, total) - at
         part = wave[max(0, low) : max(0, int(min(high, len(wave))))]
         self._n_samples += len(part)
         return part
 
     def coding(self, source: str, target: str, wall_s: float, file: audio.Writer) -> Coding:
-        """Return the result of decoding. n_frames includes discarded preroll frames."""
+        """Return the result of decoding. Its n_frames includes discarded preroll frames."""
         return Coding(
             source=source,
             target=target,

@@ -1,7 +1,7 @@
-"""Compare two recordings of equal length as streams, by their mel distance and their spectrograms.
+"""Compare two recordings of equal length block by block, by their mel distance and their spectrograms.
 
-The spectrogram of an hour of audio takes 180 MB. To save memory, only the columns that a picture can show are kept, and
-each of them is the mean of several 10 ms columns.
+The spectrogram of an hour of audio takes 180 MB. To save memory, columns of 10 ms are averaged, so that only as many
+columns are kept as a picture can show.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _PAST = -(-HISTORY // HOP)  # number of columns kept as history for the next col
 
 
 class MelStream:
-    """Compute `mel.log_mel` for a stream of samples at 24 kHz, float32 [C, 128] with one column per 10 ms."""
+    """Compute `mel.log_mel` for a stream of samples at 24 kHz. The columns, float32 [C, 128], cover 10 ms each."""
 
     def __init__(self) -> None:
         self._buffer = np.zeros(_PAST * HOP, dtype=np.float32)  # starts `_PAST` columns before the next column
@@ -32,7 +32,7 @@ class MelStream:
         return self._take((len(self._buffer) - LOOKAHEAD) // HOP - _PAST)
 
     def flush(self) -> Mel:
-        """End the stream and return the remaining columns. The stream has ceil(n / 240) columns in total."""
+        """End the stream and return the remaining columns. A stream of n samples has ceil(n / 240) columns in total."""
         missing = -(-self._n_samples // HOP) - self._n_columns
         self._buffer = np.pad(self._buffer, (0, HOP + LOOKAHEAD))
         return self._take(missing)
@@ -54,7 +54,7 @@ class Comparison:
         width: maximum number of spectrogram columns to keep.
 
     Attributes:
-        mel_distance: mean absolute difference of the log-mel spectrograms (natural logarithm), as in `silk compare`.
+        mel_distance: mean absolute difference between the log-mel spectrograms, as in `silk compare`.
         original, decoded: log-mel spectrograms, float32 [C, 128] with at most `width` columns.
     """
 
@@ -86,7 +86,7 @@ class Comparison:
 
     @property
     def mel_distance(self) -> float:
-        """Return the mean absolute difference of the log-mel spectrograms."""
+        """Return the mean absolute difference between the log-mel spectrograms."""
         return self._difference / max(1, self._n_columns * N_MELS)
 
     @property

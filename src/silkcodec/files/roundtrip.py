@@ -24,7 +24,7 @@ class Roundtrip:
 
     Attributes:
         encoding, decoding: results of encoding and decoding.
-        mel_distance: mean absolute difference of the log-mel spectrograms (natural logarithm).
+        mel_distance: mean absolute difference between the log-mel spectrograms (natural logarithm).
         picture: path of the picture.
     """
 

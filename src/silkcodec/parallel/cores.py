@@ -23,7 +23,7 @@ def available_cores() -> int:
 
 
 def cpu_quota(groups: Path = GROUPS, mount: Path = MOUNT) -> float:
-    """Return the lowest CPU quota of this process's control groups in cores, or infinity if there is no quota.
+    """Return the lowest CPU quota, in cores, among this process's control groups, or infinity if there is none.
 
     Both versions of control groups are supported. Version 2 stores the quota in cpu.max, and version 1 in
     cpu.cfs_quota_us and cpu.cfs_period_us.
@@ -45,7 +45,10 @@ def cpu_quota(groups: Path = GROUPS, mount: Path = MOUNT) -> float:
 
 
 def _up(mount: Path, path: str) -> Iterator[Path]:
-    """Yield the folders of a group and its parents up to the root, where a container may mount its own group."""
+    """Yield the folders of a control group and of its parents, up to the mount point.
+
+    The mount point is included because a container may mount its own group there.
+    """
     parts = [part for part in path.split("/") if part not in ("", ".", "..")]
     for n in range(len(parts), -1, -1):
         yield mount.joinpath(*parts[:n])
@@ -59,7 +62,7 @@ def _words(file: Path) -> list[str]:
 
 
 def _ratio(words: list[str]) -> float:
-    """Divide a quota by a period, both in microseconds. "max" and -1 mean that there is no quota."""
+    """Return a quota divided by its period, both in microseconds. A quota of "max" or -1 counts as infinite."""
     if len(words) != 2 or not all(word.isdigit() for word in words) or int(words[1]) == 0 or int(words[0]) == 0:
         return math.inf
     return int(words[0]) / int(words[1])

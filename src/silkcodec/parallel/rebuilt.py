@@ -1,7 +1,7 @@
 """Pickle codecs as the arguments of their constructors.
 
-Sessions, locks and C libraries cannot be pickled, so each process loads its own codec. This works with the start
-methods `spawn` and `forkserver`, in a `Pool` and in a `DataLoader`.
+Sessions, locks and C libraries cannot be pickled, so each process loads its own copy of a codec. Codecs can therefore
+be passed to processes that are started with `spawn` or `forkserver`, e.g. in a `Pool` or a `DataLoader`.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ def rebuild(kind: type, arguments: dict[str, Any], identity: str) -> Any:
     """Construct a codec from its type and the arguments of its constructor.
 
     Raises:
-        WeightsError: the weights changed after the codec was pickled. The constructor can raise other errors.
+        WeightsError: the weights changed after the codec was pickled.
     """
     codec = kind(**arguments)
     if _identity(codec) != identity:
         raise WeightsError(
-            f"The codec must have the same weights as when it was pickled, '{identity}'; got '{_identity(codec)}'."
+            f"The weights of the codec changed after it was pickled: expected '{identity}', got '{_identity(codec)}'."
             " Load the codec again."
         )
     return codec

@@ -34,12 +34,13 @@ class WorkerProcess:
     """Start a worker process and exchange tasks and answers with it.
 
     Args:
-        serve: function that runs in the worker. It receives the worker's end of the pipe and `arguments`, and ends or
-            raises EOFError when the pipe is closed. If it raises a SilkError, `receive` raises this error.
+        serve: function that runs in the worker. Its arguments are the worker's end of the pipe and `arguments`. It must
+            return or raise EOFError when the pipe is closed. If it raises a SilkError, `receive` raises the same error.
         arguments: additional arguments for `serve`.
 
     Attributes:
-        connection: leader's end of the pipe. Use it with `multiprocessing.connection.wait` to wait for several workers.
+        connection: the leader's end of the pipe. To wait for several workers, pass their connections to
+            `multiprocessing.connection.wait`.
     """
 
     def __init__(self, serve: Callable[..., None], *arguments: Any) -> None:
@@ -115,7 +116,7 @@ def peak_memory_mb() -> float | None:
 
 
 class _Bug:
-    """Send the traceback of an unexpected error to the leader."""
+    """Hold the traceback of an unexpected error, which the worker sends to the leader."""
 
     def __init__(self, text: str) -> None:
         self.traceback = text

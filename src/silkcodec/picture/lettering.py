@@ -40,11 +40,11 @@ def line(text: str, dot: float = 2.0) -> Ink:
     """Draw a line of text.
 
     Args:
-        text: the text. Characters outside printable ASCII become "?".
+        text: text to draw. Characters outside printable ASCII become "?".
         dot: distance between the dots of the font in pixels. Capital letters are 7 dots high.
 
     Returns:
-        float32 [height, width], from 0 (paper) to 1 (ink).
+        An image with values from 0 (paper) to 1 (ink), float32 [height, width].
     """
     letters = [_letter(character if " " <= character <= "~" else "?", dot) for character in text]
     width = round(_ADVANCE * dot * max(1, len(letters)))
@@ -72,7 +72,7 @@ def _letter(character: str, dot: float) -> Ink:
 
 
 def _strokes(dots: set[tuple[int, int]]) -> list[tuple[tuple[int, int], tuple[int, int]]]:
-    """Return strokes between adjacent dots. Diagonal strokes are used only if there is no dot in the corner."""
+    """Return strokes between adjacent dots. Diagonal strokes are used only if no other dot is adjacent to both ends."""
     strokes = [((x, y), (x, y)) for x, y in dots]
     for x, y in dots:
         strokes += [((x, y), other) for other in ((x + 1, y), (x, y + 1)) if other in dots]

@@ -153,7 +153,7 @@ def _fricatives(pair: Pair) -> Frames:
     frames: Frames = pair.of_reference("fricative frames", fricative_frames)
     if len(frames) < MIN_FRAMES:
         raise UndefinedMetric(
-            f"This metric needs at least {MIN_FRAMES} fricative frames (0.2 s); the reference has {len(frames)}."
+            f"This metric needs at least {MIN_FRAMES} frames (0.2 s) of fricatives; the reference has {len(frames)}."
         )
     return frames
 
