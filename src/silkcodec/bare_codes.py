@@ -49,7 +49,7 @@ def as_tokens(codec: Any, given: Any, n_samples: int | None = None, n_codebooks:
 
 
 def check_n_codebooks(codec: Any, n_codebooks: int | None) -> int:
-    """Return n_codebooks, or the codec's number of codebooks if it is None.
+    """Return n_codebooks, or the codec's number of codebooks if n_codebooks is None.
 
     Raises:
         ArgumentError: n_codebooks is out of range.

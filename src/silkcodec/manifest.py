@@ -8,7 +8,7 @@
     one v/one.flac                                           Kaldi's wav.scp: an id and a path per line
 
 Manifests can be compressed with gzip, e.g. .jsonl.gz. Paths are absolute or relative to the manifest's folder. A
-`Dialect` specifies different column names, a different separator or a different encoding.
+`Dialect` overrides the column names, the separator and the encoding.
 """
 
 from __future__ import annotations

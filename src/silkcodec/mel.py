@@ -32,7 +32,7 @@ FRAME = FRAME_SAMPLES
 def hz_to_mel(hz: NDArray[np.float64] | float) -> NDArray[np.float64]:
     """Convert a frequency in Hz to mel on Slaney's scale.
 
-    Below 1 kHz, 200 Hz correspond to 3 mel. Above 1 kHz, a factor of 6.4 in frequency corresponds to 27 mel.
+    Below 1 kHz, a range of 200 Hz spans 3 mel. Above 1 kHz, a factor of 6.4 in frequency spans 27 mel.
 
     Source: M. Slaney, Auditory Toolbox, 1998.
     """

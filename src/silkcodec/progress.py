@@ -53,7 +53,7 @@ class SoundProgress:
         self._opened_s += duration_s
 
     def advance(self, seconds: float) -> None:
-        """Add to the processed seconds of audio."""
+        """Record that more seconds of audio were processed."""
         self._done_s += seconds
         self._show(self._done_s, self._opened_s * (1 + self._bytes_left / max(1, self._bytes_opened)))
 

@@ -180,7 +180,7 @@ class Tokens:
             dims_per_token: number of FSQ dimensions per code, 1 to 20.
 
         Raises:
-            TokensError: the levels are out of range or have another shape, or n_samples does not match them.
+            TokensError: the levels are out of range or have the wrong shape, or n_samples does not match their number.
             ArgumentError: dims_per_token is not between 1 and 20.
         """
         codes = levels_to_codes(levels, dims_per_token)
@@ -299,7 +299,7 @@ def levels_to_codes(levels: ArrayLike, dims_per_token: int = DIMS_PER_TOKEN) -> 
         The codes, int64 [F, K].
 
     Raises:
-        TokensError: the levels are out of range, are not integers or have another shape.
+        TokensError: the levels are out of range, are not integers or have the wrong shape.
         ArgumentError: dims_per_token is not between 1 and 20.
     """
     sizes = codebook_sizes(dims_per_token)
@@ -324,7 +324,7 @@ def codes_to_levels(codes: ArrayLike, dims_per_token: int = DIMS_PER_TOKEN) -> N
         The levels, int8 [F, 128] in 0..7.
 
     Raises:
-        TokensError: the codes are out of range, are not integers or have another shape.
+        TokensError: the codes are out of range, are not integers or have the wrong shape.
         ArgumentError: dims_per_token is not between 1 and 20.
     """
     sizes = codebook_sizes(dims_per_token)

@@ -51,7 +51,7 @@ def find(name: str) -> Any:
     if entry is not None:
         return _load(entry)
     if name in INSTALL:
-        raise SilkError(f"'silk {name}' is not installed. To install it, run in a checkout of Silk: {INSTALL[name]}")
+        raise SilkError(f"'silk {name}' is not installed. Run this in a checkout of Silk: {INSTALL[name]}")
     return None
 
 

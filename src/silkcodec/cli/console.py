@@ -49,7 +49,7 @@ def run_jobs(jobs: Sequence[Job], what: str, work: Callable[[Job, SoundProgress]
     """Run all jobs. If a job fails, report the error on standard error and continue with the next job.
 
     Args:
-        jobs: the jobs.
+        jobs: pairs of input and output paths.
         what: name of the operation for the progress bar.
         work: function that runs a job.
 

@@ -73,7 +73,7 @@ def plan(
         skip_existing: whether to skip inputs whose output already exists.
 
     Returns:
-        One job per input file.
+        One job per input file that is not skipped.
 
     Raises:
         AudioError, ContainerError: an input does not exist, or a folder does not contain files of this kind.

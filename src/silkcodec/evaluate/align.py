@@ -12,8 +12,8 @@ therefore also uses energy envelopes:
    lag of 0, use 0.
 
 The threshold of 0.003 is based on measurements of Silk and Codec2, whose delays are known. Without a delay, chance
-raised the correlation by up to 0.001. Compensating for a delay of 5 ms raised it by 0.0003 to 0.01, and for a delay of
-10 ms by at least 0.007. Small delays may therefore remain if a codec does not preserve phase.
+raised the correlation by up to 0.001. Removing a delay of 5 ms raised it by 0.0003 to 0.01, and removing a delay of
+10 ms raised it by at least 0.007. Small delays may therefore remain if a codec does not preserve phase.
 """
 
 from __future__ import annotations

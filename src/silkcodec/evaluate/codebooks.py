@@ -61,7 +61,7 @@ def entropy_bits(counts: NDArray[np.int64]) -> float:
 
 
 def perplexity(codes: NDArray[np.integer[Any]]) -> float:
-    """Return the perplexity of codes from one codebook, int [n].
+    """Return the perplexity of `codes`, int [n], which all belong to one codebook.
 
     The perplexity is the number of equally frequent codes that would have the same entropy.
     """
@@ -78,7 +78,8 @@ def statistics(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
         - codebooks: a dictionary {size, frame_rate_hz, n_tokens, n_used, perplexity, entropy_bits} for each codebook.
         - entropy_bits_per_second: entropy times frame rate, summed over codebooks.
-        - dimensions: statistics of the FSQ dimensions, as lists with one value per dimension. Only for Silk's layout.
+        - dimensions: statistics of the FSQ dimensions, as lists with one value per dimension. This key is present only
+          for Silk's layout.
     """
     first = rows[0]
     sizes, rates = first["codebook_sizes"], first["frame_rates"]

@@ -38,9 +38,9 @@ def compare(
             compared with each of the others.
         folder: output folder for the result, the reports and rows.jsonl. If None, nothing is written.
         options: see `RunOptions`.
-        isolate: whether to run the codecs in worker processes, so that a crash affects only one row, and to measure the
-            memory of each codec. If False, all codecs run in this process and `options.jobs` is ignored.
-        progress: callback that receives the number of finished rows, their total number, and a clip name.
+        isolate: whether to run the codecs in worker processes and to measure their memory. A crash then affects only
+            one measurement. If False, all codecs run in this process and `options.jobs` is ignored.
+        progress: callback that receives the number of finished rows, the total, and the name of the last clip.
 
     Returns:
         The content of `results.json`: settings, rates, means with intervals, differences, groups and missing values.

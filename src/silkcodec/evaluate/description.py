@@ -64,7 +64,7 @@ def describe(name: str) -> Described:
 
 
 def describe_in_new_process(name: str, clip: Path, threads: int) -> Described:
-    """Describe a codec in a new process and measure its memory. A crash is reported in the field `failed`."""
+    """Describe a codec in a new process and measure its peak memory. A crash is reported in the field `failed`."""
     with tempfile.TemporaryDirectory() as folder:
         answer = Path(folder) / "answer.json"
         command = [sys.executable, "-m", "silkcodec.evaluate.description", name, os.path.abspath(clip), str(answer)]
@@ -82,7 +82,7 @@ def describe_in_new_process(name: str, clip: Path, threads: int) -> Described:
 def _described(name: str) -> tuple[Described, Codec | None]:
     """Load a codec and return two values: its description, and the codec, or None if it cannot be used.
 
-    The codec encodes 0.1 s of silence, because its weights are identified by the tokens that it returns.
+    The codec encodes 0.1 s of silence, because the resulting tokens contain a hash of its weights.
     """
     refused = True
     try:

@@ -66,7 +66,7 @@ def kept(folder: Path, chosen: Mapping[str, Sequence[str]]) -> list[Listening]:
 
     Args:
         folder: folder of the run.
-        chosen: names of the codecs to read for each clip, keyed by clip name. Clips without codecs are skipped.
+        chosen: names of the codecs whose output to read, keyed by clip name. Clips without codecs are skipped.
 
     Raises:
         AudioError: a file cannot be read.

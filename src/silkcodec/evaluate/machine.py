@@ -28,9 +28,9 @@ def conditions() -> dict[str, Any]:
 
 
 def clocks() -> Clocks:
-    """Return three times in seconds: the wall time, the CPU time of all processes, and the own CPU time.
+    """Return three times in seconds: the wall time, the CPU time of all processes, and the CPU time of this process.
 
-    The CPU time of all processes is None on systems other than Linux. The own CPU time is that of this process and its
+    The CPU time of all processes is None on systems other than Linux. The CPU time of this process includes that of its
     children.
     """
     own = os.times()

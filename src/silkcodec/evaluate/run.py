@@ -232,7 +232,7 @@ def carry_out(
         folder: folder of the run, which may contain rows of earlier runs. If None, rows are neither reused nor stored.
         options: options of the run.
         isolate: whether to measure in separate processes.
-        progress: callback that receives the number of finished rows, their total number, and a clip name.
+        progress: callback that receives the number of finished rows, the total, and the name of the last clip.
     """
     available = [metric for metric in measured if metric.missing() is None]
     place = None if folder is None else Path(folder)

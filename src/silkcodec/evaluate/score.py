@@ -3,8 +3,8 @@
     silk score speech/ ours=out/ours theirs=out/theirs -o scores
 
 Files are matched by their path relative to the folder, without the suffix: speech/ann/1.flac matches
-out/ours/ann/1.wav. If none of the paths match and all file names are unique, files are matched by name. Sample rates,
-lengths and delays can differ, because each reconstruction is resampled and aligned before it is measured.
+out/ours/ann/1.wav. If none of the paths match and all file names are unique, files are matched by file name. Sample
+rates, lengths and delays can differ, because each reconstruction is resampled and aligned before it is measured.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def score(
         folder: output folder for the result, the reports and rows.jsonl. If None, nothing is written.
         options: see `RunOptions`.
         isolate: whether to measure in separate processes. If False, `options.jobs` is ignored.
-        progress: callback that receives the number of finished rows, their total number, and a clip name.
+        progress: callback that receives the number of finished rows, the total, and the name of the last clip.
 
     Returns:
         The content of `results.json`, in the same format as that of `compare.compare` but without rates and codebooks.

@@ -28,10 +28,10 @@ def bootstrap(
     """Return the mean of values with its 95 % bootstrap interval.
 
     Args:
-        values: [n].
+        values: values to average, [n].
         seed: random seed for drawing the resamples.
         n_draws: number of resamples.
-        weights: [n], weights for the mean; None: equal weights.
+        weights: weights of the values, [n]; None: equal weights.
 
     Returns:
         A dictionary with the keys "mean", "low", "high" and "n". The first three values are None if n or the sum of the

@@ -1,7 +1,7 @@
 """Compute means over all clips, means by group, and paired differences, all with 95 % intervals.
 
 All codecs are compared on the same clips. The mean of a metric includes only clips for which *every* codec has a value.
-Excluded clips are listed. Codecs that have no value for a metric on any clip are ignored when its clips are selected.
+Excluded clips are listed. This rule ignores codecs that have no value for the metric on any clip.
 
 The intervals come from a bootstrap over clips (`statistics.bootstrap`) with the same resamples for all codecs. For
 error rates, each clip is weighted by the number of words or characters in its reference.

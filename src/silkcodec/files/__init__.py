@@ -1,4 +1,4 @@
-"""Encode and decode files block by block. Memory use does not depend on the duration.
+"""Encode and decode files block by block. Memory use does not depend on the duration of a file.
 
 encode_file      audio file -Reader-> blocks -StreamEncoder-> codes -Writer-> .silk
 decode_file      .silk -Reader-> codes -StreamDecoder-> blocks -Writer-> audio file
@@ -49,7 +49,7 @@ class Coding:
         codebook_sizes: size of each codebook. Each frame has one token per codebook.
         file_bytes: size of the .silk file in bytes.
         wall_s: time in seconds for reading, computing and writing, excluding the time for loading the model.
-        damage: description of the damage in a .silk file that was decoded with `recover`; None if there is none.
+        damage: description of the damage in a .silk file that was decoded with `recover`; None if it is undamaged.
         level: level of an encoded recording before normalization; None after decoding.
         gain: factor by which the decoded audio is multiplied. It differs from 1 if the recording was normalized.
         n_clipped: number of samples in a decoded file that were clipped to full scale; None after encoding.
@@ -222,7 +222,8 @@ def decode_file(
         target: path of the audio file, or "-" for WAV on standard output.
         overwrite: replace the target if it exists.
         recover: decode a damaged file up to the damage, and report the damage in the result.
-        start_s, duration_s: start and duration of the part to decode, in seconds. None: to the end of the recording.
+        start_s, duration_s: start and duration of the part to decode, in seconds. If duration_s is None, the part
+            extends to the end of the recording.
         subtype, rescale: see `audio.Writer`.
         opened, advance: see `encode_file`. `opened` receives 0 if the duration is unknown.
 
@@ -333,7 +334,7 @@ class Playback:
         return part
 
     def coding(self, source: str, target: str, wall_s: float, file: audio.Writer) -> Coding:
-        """Return the result of decoding. Its n_frames includes discarded preroll frames."""
+        """Return the result of decoding. Its n_frames includes the frames decoded before the requested part."""
         return Coding(
             source=source,
             target=target,

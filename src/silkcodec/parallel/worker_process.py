@@ -51,7 +51,7 @@ class WorkerProcess:
         theirs.close()  # If this end stayed open, the pipe would not close when the worker exits.
 
     def send(self, task: Any) -> None:
-        """Send a task. If the worker has exited, the next call of `receive` raises WorkerExited."""
+        """Send a task. If the worker has exited, the next call to `receive` raises WorkerExited."""
         with suppress(OSError):
             self.connection.send(task)
 
@@ -59,7 +59,7 @@ class WorkerProcess:
         """Wait for an answer and return it.
 
         Raises:
-            WorkerExited: the process exited.
+            WorkerExited: the worker process exited.
             SilkError: the worker raised this error.
         """
         try:

@@ -173,7 +173,7 @@ def _colors(values: NDArray[np.floating]) -> Image:
 
 
 def _stretch(rows: NDArray[np.floating], width: int) -> NDArray[np.floating]:
-    """Resize [N, C] to [N, width] by linear interpolation between the centers of the columns."""
+    """Resize an array from [N, C] to [N, width] by linear interpolation between the centers of the columns."""
     n = rows.shape[1]
     at = np.clip((np.arange(width) + 0.5) * n / width - 0.5, 0, n - 1)
     left = np.minimum(at.astype(np.intp), max(0, n - 2))

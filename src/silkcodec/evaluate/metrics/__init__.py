@@ -7,7 +7,7 @@ metrics. `Pair.at` resamples both waveforms and caches the results.
     signal.py     PESQ, STOI, ESTOI, mel distance, SI-SDR and level
     visqol.py     ViSQOL
     pitch.py      F0 and voicing
-    texture.py    fine structure, bandwidth and flatness of noisy sounds
+    texture.py    fine structure, bandwidth and flatness of noise-like sounds
     speaker.py    speaker similarity
     words.py      word and character error rates with Whisper
     moonshine.py  word error rate with Moonshine

@@ -65,7 +65,7 @@ def _pesq_of_part(pesq: Any, reference: Wave, output: Wave) -> float | None:
 
 
 def stoi(pair: Pair) -> float:
-    """Return the short-time objective intelligibility (STOI), at most 1.
+    """Return the short-time objective intelligibility (STOI), which is at most 1.
 
     Raises:
         UndefinedMetric: the reference has less than 384 ms of speech.
@@ -91,7 +91,7 @@ def _stoi(pair: Pair, *, extended: bool) -> float:
     with warnings.catch_warnings():
         # With fewer than 30 frames of speech (384 ms), pystoi warns and returns 1e-5, which looks like a score.
         warnings.filterwarnings("error", message="Not enough STFT frames", category=RuntimeWarning)
-        # ESTOI adds noise at the level of rounding errors from NumPy's global generator, which is seeded here.
+        # ESTOI adds noise from NumPy's global generator, at the level of rounding errors. The seed makes it reproducible.
         state = np.random.get_state()
         np.random.seed(0)
         try:

@@ -106,7 +106,11 @@ def flatness_db(pair: Pair) -> float:
 
 
 def fricative_frames(wave: Wave) -> Frames:
-    """Return the indices of the fricative frames of a waveform, float32 [T] at 24 kHz, as defined above."""
+    """Return the indices of the fricative frames of a waveform; see the module docstring for their definition.
+
+    Args:
+        wave: float32 [T] at 24 kHz.
+    """
     total, high, low = (np.concatenate(parts) for parts in zip(*_powers(wave), strict=True))
     if not high.any():
         return np.zeros(0, dtype=np.int64)

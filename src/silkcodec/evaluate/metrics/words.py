@@ -47,7 +47,7 @@ def wer(pair: Pair, model: str) -> Weighted:
 
 
 def cer(pair: Pair, model: str) -> Weighted:
-    """Return the character error rate in percent relative to the text in the manifest, weighted by its length."""
+    """Return the character error rate in percent relative to the manifest's text, weighted by the character count."""
     return _against_text(pair, model, "characters")
 
 
@@ -57,7 +57,7 @@ def dwer(pair: Pair, model: str) -> Weighted:
 
 
 def dcer(pair: Pair, model: str) -> Weighted:
-    """Return the character error rate in percent relative to the original's transcript, weighted by its length."""
+    """Return the character error rate in percent relative to the original's transcript, weighted by character count."""
     return _against_transcript(pair, model, "characters")
 
 
