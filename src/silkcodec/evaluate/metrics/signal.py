@@ -91,7 +91,7 @@ def _stoi(pair: Pair, *, extended: bool) -> float:
     with warnings.catch_warnings():
         # With fewer than 30 frames of speech (384 ms), pystoi warns and returns 1e-5, which looks like a score.
         warnings.filterwarnings("error", message="Not enough STFT frames", category=RuntimeWarning)
-        # ESTOI adds noise from NumPy's global generator, at the level of rounding errors. The seed makes it reproducible.
+        # ESTOI adds noise from NumPy's global generator, at the level of rounding errors. The seed fixes this noise.
         state = np.random.get_state()
         np.random.seed(0)
         try:
