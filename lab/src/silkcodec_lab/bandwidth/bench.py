@@ -39,7 +39,7 @@ class BenchSettings:
         codecs: Codec names, as for `silkcodec.load`.
         runs: Folders of training runs.
         points: Maximum number of values of `n_codebooks` per codec.
-        n_draws: Number of random selections of Silk's groups for each clip and number of groups.
+        n_draws: Number of random selections of Silk's groups, for each clip and each group count.
         order_clips: Clips on which Silk's groups are ordered.
         clip_s: Maximum duration to use from the start of each measured clip, in seconds.
         order_s: Maximum duration to use from the start of each order clip, in seconds.
@@ -86,7 +86,7 @@ class Bench:
         """Measure each codec with each number of codebooks on one clip.
 
         Args:
-            task: Index of the clip, the clip, and Silk's groups from the most to the least important.
+            task: Three values: the index of the clip, the clip, and Silk's groups from the most to the least important.
         """
         index, clip, best = task
         wave = self.read(clip.path)
@@ -105,7 +105,7 @@ class Bench:
         return {"clip": clip.name, "duration_s": len(wave) / SAMPLE_RATE, "points": points}
 
     def order_distance(self, groups: Sequence[int]) -> float:
-        """Return the mean mel distance of Silk with only these groups over the order clips."""
+        """Return the mean mel distance over the order clips if Silk keeps only these groups."""
         assert self.silk is not None, "Silk must be one of the codecs"
         if self._order_speech is None:
             waves = [self.read(clip.path, self.settings.order_s) for clip in self.settings.order_clips]
@@ -120,7 +120,7 @@ class Bench:
     # --- shared with the main process
 
     def read(self, path: Path, seconds: float | None = None) -> Wave:
-        """Return the start of a clip at 24 kHz, at most `seconds` or, by default, `clip_s`."""
+        """Return the first seconds of a clip at 24 kHz. The default maximum is `clip_s`."""
         return audio.read(path, SAMPLE_RATE)[: round((seconds or self.settings.clip_s) * SAMPLE_RATE)]
 
     def decode(self, wave: Wave, name: str, kept: int, groups: Sequence[int] | None = None) -> Wave:
@@ -136,7 +136,10 @@ class Bench:
         large = [group for group, size in enumerate(sizes) if size == max(sizes)]  # groups with the same number of bits
         for draw in range(self.settings.n_draws):
             rng = np.random.default_rng((self.settings.seed, index, draw))
-            yield RANDOM, rng.permutation(large)[:kept].tolist()  # In a draw, k + 1 groups include the k groups.
+            yield (
+                RANDOM,
+                rng.permutation(large)[:kept].tolist(),
+            )  # Larger selections of a draw include the smaller ones.
         yield BEST, list(best[:kept])
 
     def _point(self, wave: Wave, codec: Codec, tokens: Tokens, shared: dict[str, Any]) -> Entry:
@@ -160,7 +163,7 @@ def _load(name: str) -> Codec:
 
 
 def cuts(codec: Codec, points: int) -> list[int]:
-    """Return at most `points` evenly spaced numbers of codebooks to measure. The last one is all codebooks.
+    """Return at most `points` evenly spaced codebook counts to measure. The last one is the total number.
 
     A codec that cannot use fewer codebooks is measured only with all of them.
     """
@@ -172,17 +175,17 @@ def cuts(codec: Codec, points: int) -> list[int]:
 
 
 def order_cuts(silk: Sequence[int]) -> list[int]:
-    """Return the numbers of groups for which random and best groups are measured: every second one except the last."""
+    """Return the group counts at which random and best groups are measured, which are half of the counts in `silk`."""
     return list(silk[:-1][1::2] or silk[:-1])
 
 
 def is_cut(codec: Codec, kept: int) -> bool:
-    """Return whether `kept` is less than the number of all codebooks."""
+    """Return whether `kept` is less than the total number of codebooks."""
     return kept < len(codec.codebook_sizes)
 
 
 def keep_groups(tokens: Tokens, groups: Iterable[int]) -> Tokens:
-    """Return a copy of Silk's tokens in which all groups except the given ones have the middle level."""
+    """Return a copy of Silk's tokens in which all groups except the given ones are set to the middle level."""
     middle = levels_to_codes(np.full((1, LATENT_WIDTH), MIDDLE_LEVEL))[0]
     kept = set(groups)
     codes = [row if group in kept else np.full_like(row, middle[group]) for group, row in enumerate(tokens.codes)]
@@ -202,7 +205,7 @@ def rates(tokens: Tokens, groups: Iterable[int]) -> dict[str, float]:
 
 
 def match_length(output: Wave, sample_rate: int, n_samples: int) -> Wave:
-    """Return the output of a codec at 24 kHz, cut or zero-padded to `n_samples`."""
+    """Resample the output of a codec to 24 kHz, and cut or zero-pad it to `n_samples`."""
     resampled = audio.as_wave(output, sample_rate, SAMPLE_RATE)[:n_samples]
     return np.pad(resampled, (0, n_samples - len(resampled)))
 
@@ -211,7 +214,7 @@ def match_length(output: Wave, sample_rate: int, n_samples: int) -> Wave:
 
 
 class BenchPool:
-    """Call a method of a bench for many tasks, in this process or in worker processes that each have a bench."""
+    """Call a method of a bench for many tasks, in this process or in worker processes with a bench each."""
 
     def __init__(self, bench: Bench, jobs: int) -> None:
         self._bench = bench
@@ -265,8 +268,8 @@ def greedy_order(pool: BenchPool, n_groups: int, progress: Any = None) -> tuple[
     The search starts with all groups and repeatedly removes the group whose removal increases the mel distance least.
 
     Returns:
-        The groups from the most to the least important, and a list whose item k - 1 is the mel distance with the first
-        k of them.
+        Two values: the groups from the most to the least important, and a list whose item k - 1 is the mel distance
+        with the first k of them.
     """
     kept = list(range(n_groups))
     removed: list[int] = []

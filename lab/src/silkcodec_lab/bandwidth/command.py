@@ -31,7 +31,7 @@ def bandwidth(
     order_split: Annotated[str, typer.Option("--order-split", help="Split on which to order Silk's groups.")] = "train",
     clips: Clips = None,
     seconds: Annotated[float, typer.Option("--seconds", help="At most N seconds of each clip.")] = 8.0,
-    points: Annotated[int, typer.Option("--points", help="At most N numbers of codebooks per codec.")] = 8,
+    points: Annotated[int, typer.Option("--points", help="At most N values of n_codebooks per codec.")] = 8,
     listen: Annotated[
         Path | None, typer.Option("--listen", help="Recording for the audio examples. Default: the first clip.")
     ] = None,

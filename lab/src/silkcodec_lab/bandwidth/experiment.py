@@ -40,7 +40,7 @@ ByClip = dict[str, dict[str, float]]  # metric -> clip -> value
 
 EQUAL_BITS = 2e-3  # relative tolerance for equal bit rates; 30 codes of 7,131 entries have 383.99 instead of 384 bits
 SPECTROGRAMS = 8  # maximum number of spectrograms in the figure
-BANDS, COLUMN_S = 64, 0.02  # shape of a spectrogram in the result
+BANDS, COLUMN_S = 64, 0.02  # number of bands and duration of a column of spectrograms in the result
 LOUD, QUIET = 3.0, -8.0  # logarithmic mel magnitudes that are stored as 255 and 0
 
 
@@ -93,13 +93,13 @@ def bandwidth(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Result:
-    """Measure quality by tokens and bits per second, and write audio examples.
+    """Measure quality at different token and bit rates, and write audio examples.
 
     Args:
         inputs: Audio files, folders, or a manifest.
         codecs: Codec names, as for `silkcodec.load`.
         folder: Output folder for audio examples, whose names are NAME-kK.flac.
-        runs: Folders of training runs. At equal bits, they are compared with the first one.
+        runs: Folders of training runs. At equal bit rates, the others are compared with the first one.
         split: Split of the manifest to measure.
         order_split: Split of the manifest on which to order Silk's groups. If `split` is None, up to a third of the
             clips is used for this instead.
@@ -191,7 +191,7 @@ def _find(
     n_order: int,
     seed: int,
 ) -> tuple[list[Clip], list[Clip]]:
-    """Return the clips to measure and the clips on which to order Silk's groups. They do not overlap."""
+    """Return two lists without common clips: those to measure, and those on which to order Silk's groups."""
     if split is not None:
         if split == order_split and n_order:
             raise ArgumentError(f"--order-split must differ from --split; got '{split}' for both.")
@@ -246,9 +246,9 @@ class _Points:
     def compared(self, runs: Sequence[str]) -> list[dict[str, Any]]:
         """Return paired differences for three comparisons.
 
-        - random and best groups of Silk with the first groups
-        - the other runs with the first run at equal bits
-        - Silk with each other codec, both with all codebooks
+        - random and best groups of Silk, compared with its first groups
+        - the other runs, compared with the first run at equal bits
+        - Silk, compared with every other codec, both with all codebooks
         """
         pairs: list[tuple[Key, Key]] = []
         for how in (RANDOM, BEST):
@@ -319,7 +319,7 @@ def _write_audio(
 
 
 def _to_show(bench: Bench, examples: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the examples to draw: all of Silk's, and those of each other codec with the most and fewest codebooks."""
+    """Return the examples to draw: all of Silk's, and those of other codecs with the most and fewest codebooks."""
     by_codec = {name: [e for e in examples if e["codec"] == name and e["how"] == FIRST] for name in bench.codecs}
     order = by_codec.pop("silk", [])[::-1]
     for entries in sorted(by_codec.values(), key=lambda entries: len(entries) == 1):

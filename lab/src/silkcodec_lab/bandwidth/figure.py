@@ -102,7 +102,7 @@ def _band(axes: Any, x: list[float], entries: list[Any], color: str) -> None:
 
 
 def families(result: Result) -> dict[str, list[str]]:
-    """Return the codecs of each line by label. The modes of a classical codec share a line."""
+    """Return the codecs of each line, keyed by the label of the line. The modes of a classical codec share a line."""
     found: dict[str, list[str]] = {}
     for name, codec in result["codecs"].items():
         whole = len(codec["cuts"]) == 1 and not name.startswith("run:")

@@ -17,9 +17,9 @@ FEW_CLIPS = 10  # With fewer clips, the page warns that this is a trial run.
 TITLE = "Quality and token rate"
 
 QUESTION = (
-    "Many codecs can encode speech with fewer codebooks and therefore with fewer tokens and bits per second. Silk's "
-    "codebooks are groups of 7 dimensions of its latent. How does quality depend on the token rate and the bit rate "
-    "for different quantizers? Does it matter which of Silk's groups are kept?"
+    "Many codecs can encode speech with fewer codebooks and therefore with fewer tokens and bits per second. In "
+    "Silk, each codebook is a group of 7 dimensions of the latent. How does quality depend on the token rate and the "
+    "bit rate for different quantizers? Does it matter which of Silk's groups are kept?"
 )
 
 FIGURE = (
@@ -33,8 +33,8 @@ LIMITATIONS = (
     "random number of the first groups in each batch, would train Silk to encode coarse information in its first "
     "groups. Quality with few groups would improve, but quality with all groups might become worse. The measured "
     "curves of FSQ are therefore a lower bound.",
-    "**Missing codes.** Missing codes are replaced by the middle level, by the mean of the codebook, or by zero. "
-    "Replacing them by the mean of each dimension, or a decoder with a mask as input, might give better results.",
+    "**Missing codes.** Missing codes are replaced with the middle level, the mean of the codebook, or zero. "
+    "Replacing them with the mean of each dimension, or a decoder with a mask as input, might give better results.",
     "**Small models.** The training runs are small models with short training. They can be compared with each other, "
     "but not with Silk or the classical codecs.",
     "**Order of the groups.** Greedy removal does not try all orders, and it minimizes the mel distance. The best "
@@ -49,7 +49,8 @@ CUT = {
     "FSQ": "The first dimensions are kept (in Silk, the first groups of dimensions). The remaining dimensions are set "
     "to the middle level. The models were not trained with missing dimensions.",
     "RVQ": "The first stages of all vectors are kept. The model was trained with quantizer dropout.",
-    "multi-scale RVQ": "The first scales are kept, which have the lowest rates. The model was trained without dropout.",
+    "multi-scale RVQ": "The first scales, which have the lowest rates, are kept. The model was trained without "
+    "quantizer dropout.",
     "VQ": "The first vectors are kept. The remaining vectors are set to the mean of the codebook's training vectors. "
     "The model was not trained with missing vectors.",
     "split RVQ": "The first codebooks are kept.",
@@ -84,12 +85,12 @@ def method(result: Result) -> list[str]:
         )
     if order is not None:
         parts.append(
-            "**Selection of Silk's groups.** *First groups* are groups 1 to k. *Random groups* are k groups that are "
-            f"drawn {settings['n_draws']} times for each clip, and their values are averaged. *Best groups* are the "
+            "**Selection of Silk's groups.** *First groups* are groups 1 to k. *Random groups* are k groups drawn at "
+            f"random. Their values are means over {settings['n_draws']} draws per clip. *Best groups* are the "
             f"k most important groups on other speech ({order['n_clips']} clips of {settings['order_s']:g} s). Their "
-            "order is found by greedy removal: starting with all groups, the group whose removal increases the mel "
-            "distance least is removed repeatedly. The last group has 2 dimensions instead of 7. Random groups do not "
-            "include it, so they have as many bits as the first groups."
+            "order is found by greedy removal, which starts with all groups and repeatedly removes the group whose "
+            "removal increases the mel distance least. The last group has 2 dimensions instead of 7. Random groups do "
+            "not include it, so they have as many bits as the first groups."
         )
     return parts
 
@@ -164,8 +165,8 @@ def _audio(result: Result) -> str:
         name = entry["codec"] if entry["how"] == "first" else f"{entry['codec']}, {HOW[entry['how']]}"
         rows.append([name, str(entry["kept"]), *_rates(point), link])
     about = (
-        f"There are {len(audio['files'])} files of {audio['duration_s']:.1f} s, with {audio['bytes'] / 1e6:.1f} MB in "
-        "total. The rates are means over the measured clips."
+        f"The {len(audio['files'])} files are {audio['duration_s']:.1f} s long and have a total size of "
+        f"{audio['bytes'] / 1e6:.1f} MB. The rates are means over the measured clips."
     )
     return about + "\n\n" + table(["codec", "codebooks", "tokens/s", "bit/s", "audio"], rows)
 
@@ -254,7 +255,7 @@ def _rates(point: dict[str, Any]) -> list[str]:
 
 
 def reproduce(result: Result) -> str:
-    """Return the command, the versions and the machine of a result."""
+    """Return the command, the versions and the machine that produced a result."""
     settings = result["settings"]
     command = [f"silk lab bandwidth SPEECH --codecs {','.join(settings['codecs'])}"]
     command += ["--run RUN"] * settings["runs"]

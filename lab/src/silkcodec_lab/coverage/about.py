@@ -18,8 +18,8 @@ TITLE = "Codebook coverage of unseen languages"
 
 QUESTION = (
     "The entries of a codebook are learned from training speech. Does a codebook that was trained on one language "
-    "cover another language less well than unseen speakers of its training language? Is the difference smaller for a "
-    "scalar grid (FSQ), which has no learned entries?"
+    "cover speech in another language less well than speech from unseen speakers of its training language? Is the "
+    "difference smaller for a scalar grid (FSQ), which has no learned entries?"
 )
 
 LIMITATIONS = (
@@ -43,9 +43,9 @@ SOURCE_TITLE = "Codebook coverage of other recordings"
 
 SOURCE_QUESTION = (
     "A codebook is fitted to speech from one recording project. Does it cover speech from other projects less well "
-    "than unseen speakers of the same project? Is the difference larger than for a scalar grid (FSQ)? Projects "
-    "differ in their recordings and words, and some also differ in language. This experiment does not separate these "
-    "effects."
+    "than speech from unseen speakers of the same project? Is the difference larger than for a scalar grid (FSQ)? "
+    "Projects differ in their recordings and words, and some also differ in language. This experiment does not "
+    "separate these effects."
 )
 
 LATENT_TITLE = "Codebook coverage of unseen languages on Silk's latents"
@@ -62,7 +62,7 @@ def question(result: Result) -> str:
         return (
             f"{QUESTION} The vectors are the output of Silk's encoder. **The encoder's training set includes many "
             "languages, including Mandarin and Arabic**, and some of the speakers in this experiment. Only the "
-            "quantizers were not fitted to them."
+            "quantizers are fitted to a single language."
         )
     return SOURCE_QUESTION if kind_of(result) == "source" else QUESTION
 
@@ -86,7 +86,7 @@ def vectors(result: Result) -> str:
     patches = settings["patches"]
     if kind_of(result) == "latents":
         return (
-            "**Vectors.** The vectors are parts of the latents that Silk's encoder returns, before rounding. Their "
+            "**Vectors.** The vectors are parts of the latents that Silk's encoder computes, before rounding. Their "
             f"unit is the FSQ level. The latent of each frame of 400 ms is split into vectors of {settings['width']} "
             "consecutive numbers, as in the small RVQ model. All recordings are low-pass filtered at "
             f"{patches['limit_hz']:,.0f} Hz, and clips with less bandwidth are skipped. The recordings are scaled to "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from silkcodec_lab.coverage.about import headline
 from silkcodec_lab.pages import Result
 
-QUESTION = "Does a codebook cover other languages less well than unseen speakers of its training language?"
+QUESTION = "Does a codebook cover speech in other languages less well than unseen speakers of its training language?"
 
 
 def answer(result: Result) -> str:
@@ -16,8 +16,9 @@ def answer(result: Result) -> str:
     excess = [one["inside_beyond_fsq"] for one in differences.values()]
     n_worse = sum(entry["high"] is not None and entry["high"] < 0 for entry in excess)
     return (
-        f"Difference in coverage from unseen speakers of the training language, in percentage points: {points}. In "
-        f"{n_worse} of {len(excess)} groups, the codebook loses significantly more coverage than FSQ at equal bits."
+        f"Coverage minus that of unseen speakers of the training language, in percentage points: {points}. In "
+        f"{n_worse} of {len(excess)} groups, the codebook loses significantly more coverage than FSQ with the "
+        "same number of bits."
     )
 
 

@@ -18,7 +18,7 @@ def coverage(
     tests: Annotated[list[str], typer.Option("--test", metavar="NAME=PATH[:FILTER]", help="Test group. Repeatable.")],
     output: Output,
     hold_out: Annotated[
-        str, typer.Option("--hold-out", help="Hold out by speaker or by source for the control group.")
+        str, typer.Option("--hold-out", help="Hold out each speaker or source for the control group.")
     ] = "speaker",
     folds: Annotated[int, typer.Option("--folds", help="Number of folds of the training speech.")] = 4,
     limit_hz: Annotated[float, typer.Option("--limit-hz", help="Highest frequency to use, in Hz.")] = 7_000.0,
@@ -40,7 +40,8 @@ def coverage(
 ) -> None:
     """Measure how well codebooks cover unseen languages.
 
-    The command fits codebooks to the training speech and compares test groups with unseen speakers of its language.
+    The command fits codebooks to the training speech. It compares the coverage of test groups with that of unseen
+    speakers of the training language.
 
     FILTER selects rows of a manifest, e.g. language=zh*,source=a|b.
     """
@@ -68,7 +69,7 @@ def coverage(
 
 
 def _named(texts: list[str]) -> dict[str, str]:
-    """Return the paths of NAME=PATH arguments by name."""
+    """Return the paths in NAME=PATH arguments, keyed by name."""
     found: dict[str, str] = {}
     for text in texts:
         name, equals, path = text.partition("=")

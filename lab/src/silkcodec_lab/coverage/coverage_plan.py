@@ -23,7 +23,7 @@ class CoveragePlan:
         sounds: Whether to measure coverage by tone, Arabic sound and pitch.
         kmeans_steps: Number of k-means steps.
         seed: Random seed.
-        patches: How vectors are extracted from speech.
+        patches: Settings for the extraction of vectors from speech.
     """
 
     vq: tuple[int, ...] = (64, 1024)

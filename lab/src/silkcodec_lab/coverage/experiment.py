@@ -1,4 +1,4 @@
-"""Measure whether a codebook covers another language less well than unseen speakers of its training language.
+"""Measure whether codebooks cover other languages less well than unseen speakers of the training language.
 
     training speech -> speakers -> folds; each fit leaves out one fold
     seen speakers   -> radius that contains 95 % of the errors of their held-out vectors
@@ -34,7 +34,7 @@ from silkcodec_lab.coverage.speech import Speaker, speakers_of
 from silkcodec_lab.coverage.vector_fits import Measured
 from silkcodec_lab.pages import Result, head
 
-VIEWS = ("level", "channel")  # "level" removes the level, and "channel" also the mean spectrum of the speaker
+VIEWS = ("level", "channel")  # "level" removes the level, and "channel" also removes the mean spectrum of the speaker
 COVERED = 0.95  # share of the held-out vectors of seen speakers that is within the radius
 TAIL = 0.2  # share of a training speaker's vectors, at the end, that is not used for fitting
 PER_ENTRY = 4  # minimum number of vectors per entry; codebooks are halved until they meet it
@@ -57,7 +57,7 @@ def coverage(
 
     Args:
         train: Path of the training speech with an optional filter; see `find_clips`.
-        tests: Paths of the test groups by name.
+        tests: Paths of the test groups, keyed by name.
         plan: Settings of the experiment.
         name: Name of the result, its page and its figure.
         resynthesis: Settings of the resynthesis. None: no resynthesis.
@@ -120,7 +120,7 @@ def coverage(
         },
         "groups": {
             UNSEEN: _facts(trained, 0),
-            **{name: _facts(speakers, n_left_out) for name, (speakers, n_left_out) in found.items()},
+            **{name: _facts(speakers, n_excluded) for name, (speakers, n_excluded) in found.items()},
         },
         "views": views,
         "sounds": sounds,
@@ -141,19 +141,19 @@ def limit_codebooks(plan: CoveragePlan, train: Sequence[Speaker]) -> CoveragePla
 
 
 def _compared(plan: CoveragePlan) -> dict[str, str]:
-    """Return the grids for the comparison of sounds, by the names of the largest codebook and the longest chain."""
+    """Return the names of the grids for the comparison of sounds, keyed by the largest codebook and longest chain."""
     bits, length = int(np.log2(max(plan.vq))), max(plan.rvq_lengths)
     chain_bits = length * int(np.log2(plan.rvq_entries))
     return {f"vq {max(plan.vq)}": f"fsq {bits}", f"rvq {length}x{plan.rvq_entries}": f"fsq {chain_bits}"}
 
 
-def _facts(speakers: Sequence[Speaker], n_left_out: int) -> dict[str, Any]:
-    """Return properties of a group that can differ in addition to the language."""
+def _facts(speakers: Sequence[Speaker], n_excluded: int) -> dict[str, Any]:
+    """Return properties, other than the language, in which groups can differ."""
     known = [speaker.bandwidth_hz for speaker in speakers if speaker.bandwidth_hz is not None]
     spread = [float(np.sqrt(speaker.vectors.astype(np.float64).var(axis=0).mean())) for speaker in speakers]
     return {
         "n_speakers": len(speakers),
-        "n_left_out": n_left_out,
+        "n_left_out": n_excluded,
         "sources": sorted({speaker.source for speaker in speakers} - {""}),
         "n_vectors": sum(len(speaker.vectors) for speaker in speakers),
         "range_db": float(np.mean([speaker.range_db for speaker in speakers])),
@@ -166,7 +166,7 @@ def measure(train: Sequence[Speaker], tests: Groups, plan: CoveragePlan, advance
     """Measure the coverage of all groups with all quantizers.
 
     Raises:
-        ArgumentError: There are too few vectors, or sources are held out and the training speech has only one.
+        ArgumentError: There are too few vectors, or sources are held out and the training speech has only one source.
     """
     folds = split(train, plan)
     groups: dict[str, Sequence[Speaker]] = {**tests}

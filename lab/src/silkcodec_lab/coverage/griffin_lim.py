@@ -1,8 +1,8 @@
-"""Convert mel magnitudes to audio. Least squares estimates the bins, and Griffin-Lim estimates their phases.
+"""Convert mel magnitudes to audio. Least squares estimates the frequency bins, and Griffin-Lim their phases.
 
 Griffin-Lim (doi 10.1109/TASSP.1984.1164317) is used with momentum (Perraudin et al. 2013,
 doi 10.1109/WASPAA.2013.6701851). The windows are those of `silkcodec.mel`, so the mel spectrogram of the output is
-close to the given one. Since there is no model, all spectrograms get the same kind of artifacts.
+close to the given one. Because no model is involved, all spectrograms get the same kind of artifacts.
 """
 
 from __future__ import annotations

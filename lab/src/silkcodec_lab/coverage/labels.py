@@ -43,7 +43,7 @@ class Rules:
     rules: tuple[Rule, ...]
 
     def label_of(self, path: str, language: str) -> Label | None:
-        """Return the kind and class of a file from its path, or None if none of the rules match.
+        """Return the kind and class of a file from its path, or None if no rule matches.
 
         >>> rules().label_of("64k/syllabs/cmn-qiao3.mp3", "zh"), rules().label_of("dataset/zero/1.wav", "ar")
         (('tone', '3'), ('sound', 'emphatic'))
@@ -52,7 +52,7 @@ class Rules:
         return next((label for label in labels if label is not None), None)
 
     def labels_of(self, clip: Clip) -> list[Label | None]:
-        """Return the labels of the files that make up a clip. The list is empty if the manifest does not name them."""
+        """Return the labels of the files that make up a clip. The list is empty if the manifest does not name files."""
         language = clip.columns.get(self.language, "")
         paths = [path for path in clip.columns.get(self.paths, "").split(";") if path]
         return [self.label_of(path, language) for path in paths]

@@ -34,9 +34,9 @@ def method(result: Result) -> list[str]:
         f"- *RVQ* has several codebooks of {settings['rvq_entries']} entries. Each of them is fitted to the residual "
         "of the previous ones.\n"
         "- *FSQ* is a scalar grid with the same number of bits. The vectors are rotated to their principal components, "
-        "and each component is rounded to 2^b uniform levels around its mean. Bits are assigned one by one to the "
-        "component whose error they reduce most, and the distance between levels minimizes the training error. Unlike "
-        "FSQ in a codec, the grid has no encoder and no tanh.",
+        "and each component is rounded to 2^b uniform levels around its mean. Bits are assigned one at a time, each to "
+        "the component whose error it reduces most, and the distance between levels minimizes the training error. "
+        "Unlike FSQ in a codec, the grid has no encoder and no tanh.",
         "**Coverage.** Coverage is the share of vectors whose quantization error is at most the *radius* of the "
         f"quantizer. The radius is defined so that {covered} % of the vectors of the group *seen* are covered. The "
         "groups are:",
@@ -151,7 +151,8 @@ def _against(found: dict[str, Any]) -> str:
                     _ratio(differences["log_error_beyond_fsq"]),
                 ]
             )
-    header = ["codebook", "group", "coverage: codebook", "grid", "error, %: codebook", "grid", "codebook / grid"]
+    header = ["codebook", "group", "coverage, codebook", "coverage, grid", "error, codebook", "error, grid"]
+    header += ["error, codebook / grid"]
     return table(header, rows)
 
 
@@ -243,7 +244,7 @@ def _sources_alone(result: Result, name: str) -> list[str]:
     shares = [100 * one["inside"] for one in own.values()]
     text = (
         f"Among sources of the training language, coverage ranges from {min(shares):.1f} to {max(shares):.1f} %. "
-        "Smaller differences than this can be an effect of the recordings instead of the language."
+        "Differences smaller than this range can be caused by the recordings instead of the language."
     )
     shared = []
     for source, one in own.items():
@@ -294,7 +295,7 @@ def _used(result: Result) -> str:
 
 
 def reproduce(result: Result) -> str:
-    """Return the command, the versions and the machine of a result."""
+    """Return the command, the versions and the machine that produced a result."""
     settings = result["settings"]
     filters = settings["filters"]
     tests = "".join(f" --test {quote(f'{name}=SPEECH{chosen}')}" for name, chosen in filters.items() if name != UNSEEN)
@@ -322,9 +323,9 @@ def _options(result: Result) -> str:
     if rebuilt is None:
         text += " --rebuild 0"
     else:
-        asked = rebuilt["settings"]
-        text += f" --rebuild {asked['speakers']} --codecs {quote(','.join(asked['codecs']))}"
-        text += " --run RUN" * asked["runs"]
+        resynthesis = rebuilt["settings"]
+        text += f" --rebuild {resynthesis['speakers']} --codecs {quote(','.join(resynthesis['codecs']))}"
+        text += " --run RUN" * resynthesis["runs"]
     return text + (f" --name {result['name']}" if result["name"] != "coverage" else "")
 
 

@@ -31,7 +31,7 @@ from silkcodec_lab.coverage.intervals import SEEN, UNSEEN, Floats, difference, i
 from silkcodec_lab.coverage.speech import LOUD, Patches, Vectors, decibels, mel_patches, voices_of
 
 Wave = NDArray[np.float32]
-Values = dict[str, dict[str, dict[str, dict[str, float | None]]]]  # by quantizer, group, speaker and metric
+Values = dict[str, dict[str, dict[str, dict[str, float | None]]]]  # quantizer -> group -> speaker -> metric
 
 METRICS = ("mel_distance", "stoi", "f0_rmse_cents", "voicing_error")
 LOUD_DB = 34.0  # loud level of resynthesized audio as a sum over bands, about -26 dBFS
@@ -63,7 +63,7 @@ class ResynthesisSettings:
 
 @dataclass(frozen=True)
 class Voice:
-    """Hold an excerpt of a speaker, and mel columns of the remaining speech to fit quantizers."""
+    """Hold an excerpt of a speaker, and mel columns of the remaining speech, to which quantizers can be fitted."""
 
     name: str
     key: str
@@ -82,7 +82,7 @@ def resynthesize(
 
     Args:
         train: Path of the training speech with an optional filter; see `find_clips`.
-        tests: Paths of the test groups by name.
+        tests: Paths of the test groups, keyed by name.
         plan: Settings of the experiment.
         resynthesis: Settings of the resynthesis.
         folds: Speakers or sources that each fold holds out of the training speech.
@@ -165,7 +165,10 @@ def _fit(seen: Sequence[Voice], plan: CoveragePlan, index: int) -> tuple[Any, di
 
 
 def _may_measure(group: str, key: str, held_out: set[str], keys: set[str]) -> bool:
-    """Return whether a fold can measure a voice. Only voices of the group `SEEN` can be in its training set."""
+    """Return whether a voice can be measured with the quantizers of a fold.
+
+    Only voices of the group `SEEN` may be in the training set of the fold.
+    """
     return key not in held_out if group == SEEN else key in held_out or key not in keys
 
 
@@ -191,7 +194,10 @@ def _measure(
 
 
 def loudest_down(bands: NDArray[np.float32], patches: Patches) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Return columns in dB relative to the loud level, limited as in `mel_patches`, and a mask of speech columns."""
+    """Return mel columns relative to the loud level, and a mask of the columns that contain speech.
+
+    Levels are in dB and limited as in `mel_patches`.
+    """
     level = 10 * np.log10((10 ** (bands.astype(np.float64) / 10)).sum(axis=1))
     loud = np.percentile(level, LOUD)
     return np.maximum(bands - loud, -patches.floor_db).astype(np.float32), level > loud - patches.silence_db
@@ -209,7 +215,7 @@ def _codecs(resynthesis: ResynthesisSettings) -> list[tuple[str, Any]]:
 
 
 def _summary(what: str, values: Values, grid: str | None, seed: int) -> dict[str, Any]:
-    """Return means, differences from the control group, and their excess over the grid, by metric and group."""
+    """Return means, differences from the control group, and their excess over the grid, for each metric and group."""
     result: dict[str, Any] = {}
     for metric in METRICS:
         groups = {}

@@ -74,7 +74,7 @@ def parts_of(wave: NDArray[np.float32], n: int) -> list[tuple[int, int]] | None:
 
 
 def classes_of(wave: NDArray[np.float32], clip: Clip, starts: NDArray[np.int64], columns: int) -> dict[str, Labels]:
-    """Return the class of each vector by kind.
+    """Return the class of each vector, keyed by kind.
 
     Args:
         wave: Waveform of the whole clip at 24 kHz.
@@ -95,7 +95,7 @@ def classes_of(wave: NDArray[np.float32], clip: Clip, starts: NDArray[np.int64],
 
 
 def pitch_classes(f0: Floats, starts: NDArray[np.int64], columns: int) -> dict[str, Labels]:
-    """Return the F0 class and the F0 movement class of each vector. They are "" if too much of it is unvoiced."""
+    """Return the F0 class and the F0 movement class of each vector. Both are "" if too little is voiced."""
     frames_per_column = mel.HOP / mel.SAMPLE_RATE * 1000 / F0_PERIOD_MS
     middles = np.rint((starts + columns / 2) * frames_per_column).astype(int)
     half_width = int(MOVING_MS / F0_PERIOD_MS / 2)
@@ -123,7 +123,7 @@ class Sounds:
     """Collect the coverage of each class and of the speaker's other vectors, by quantizer, group and speaker.
 
     Args:
-        quantizers: Grids with the same number of bits by codebook.
+        quantizers: Names of the grids with the same number of bits, keyed by codebook name.
     """
 
     def __init__(self, quantizers: Mapping[str, str]) -> None:
@@ -134,7 +134,7 @@ class Sounds:
     def add(
         self, quantizer: str, group: str, speaker: str, classes: Mapping[str, Labels], covered: NDArray[Any]
     ) -> None:
-        """Add the coverage of a speaker's vectors, given their classes by kind and a mask of covered vectors."""
+        """Add the coverage of a speaker's vectors, given their classes of each kind and a mask of covered vectors."""
         for kind, labels in classes.items():
             known = labels != ""
             for one in KINDS[kind]:
@@ -146,7 +146,7 @@ class Sounds:
                     by_speaker.setdefault(speaker, []).append(shares)
 
     def summary(self, seed: int) -> dict[str, Any]:
-        """Return means over speakers by codebook, kind, class and group."""
+        """Return means over speakers, keyed by codebook, kind, class and group."""
         return {name: self._of(name, grid, seed) for name, grid in self.quantizers.items()}
 
     def _of(self, name: str, grid: str, seed: int) -> dict[str, Any]:

@@ -45,10 +45,10 @@ def rebuilt_method(result: Result) -> list[str]:
         f"speakers of each group. Its log-mel columns of 10 ms with {settings['width']} bands are normalized and "
         "limited as above. Columns that contain speech are quantized. The quantizers are fitted to columns of the "
         "training speech, without the excerpts. Griffin-Lim converts the quantized and the unquantized columns to "
-        f"audio ({settings['steps']} steps), and the metrics compare the two. They therefore differ only in the "
-        "quantizer. *No quantizer* is the unquantized spectrogram with other random phases, which is the lower bound "
-        "of the error. *Seen* and *unseen* have the same speakers and excerpts, but *seen* uses a fit that includes "
-        "the speaker."
+        f"audio ({settings['steps']} steps), and the metrics compare the two versions, which differ only in the "
+        "quantization. *No quantizer* is the unquantized spectrogram with different random phases. It shows how much "
+        "two versions differ without quantization. *Seen* and *unseen* have the same speakers and excerpts, but *seen* "
+        "uses a fit that includes the speaker."
     ]
 
 
@@ -62,8 +62,8 @@ def sounds_findings(result: Result) -> list[str]:
     labeled = _labeled(found[name])
     if labeled:
         parts += [
-            f"The next table shows the coverage of words and syllables with {label(name)}, and differences from the "
-            "same speaker's other vectors in percentage points:",
+            f"The next table shows how well {label(name)} covers words and syllables. Differences from the same "
+            "speaker's other vectors are in percentage points:",
             labeled,
         ]
     for kind in ("movement", "height"):

@@ -1,4 +1,4 @@
-"""Extract vectors from speech that do not depend on the level and the bandwidth of the recordings.
+"""Extract vectors from speech, independently of the level and the bandwidth of the recordings.
 
     clip -> log-mel, 100 columns/s -> bands up to LIMIT -> dB relative to the loud level of the clip, limited to FLOOR
          -> averaged over time and frequency -> patches [N, D] without silence
@@ -48,9 +48,9 @@ class Patches:
     """Hold the settings for the extraction of vectors.
 
     Attributes:
-        of: "mel" for log-mel patches, or "latents" for eighths of the latent of each frame of Silk.
+        of: "mel" for log-mel patches, or "latents" for eighths of Silk's latent of each frame.
         limit_hz: Highest frequency to use. Clips with a lower bandwidth in the manifest are skipped.
-        floor_db: Distance of the floor from the loud level of the clip. Lower bands are set to the floor.
+        floor_db: Distance from the loud level of the clip down to the floor. Lower levels are set to the floor.
         silence_db: Patches that are further below the loud level than this count as silence.
         columns: Number of columns of 10 ms per patch.
         pool: Number of columns, and number of bands, that are averaged into one number.
@@ -101,7 +101,7 @@ class Speaker:
         vectors: Vectors in temporal order.
         range_db: Mean difference between the loud level and the background level of the clips. Noise reduces it.
         bandwidth_hz: Mean bandwidth in the manifest; None if unknown.
-        classes: Classes of the vectors by kind; see `sounds.py`.
+        classes: Classes of the vectors, keyed by kind; see `sounds.py`.
         pieces: Number of consecutive vectors that come from the same frame.
     """
 
@@ -114,12 +114,12 @@ class Speaker:
     pieces: int = 1
 
     def without_channel(self) -> Speaker:
-        """Return the speaker with the mean patch subtracted, which removes the microphone and part of the voice."""
+        """Return a copy without the mean patch, which depends on the microphone and the voice."""
         whole = self.vectors.reshape(len(self.vectors) // self.pieces, -1)
         return replace(self, vectors=(whole - whole.mean(axis=0)).reshape(self.vectors.shape))
 
     def classes_of(self, kept: slice) -> dict[str, Labels]:
-        """Return the classes of a slice of the vectors by kind."""
+        """Return the classes of a slice of the vectors, keyed by kind."""
         return {kind: labels[kept] for kind, labels in self.classes.items()}
 
 
@@ -134,13 +134,16 @@ def voice(clip: Clip, root: str) -> tuple[str, str]:
 def voices_of(
     text: str, patches: Patches, seed: int, without: Iterable[str] = ()
 ) -> tuple[dict[tuple[str, str], list[Clip]], int]:
-    """Return the clips by the name and source of their speaker, and the number of excluded speakers.
+    """Group clips by speaker.
 
     Args:
         text: Path of the speech with an optional filter; see `find_clips`.
         patches: Settings for the extraction of vectors.
         seed: Random seed for speakers and the order of clips.
         without: Names of speakers to exclude.
+
+    Returns:
+        Two values: the clips, keyed by the name and source of their speaker, and the number of excluded speakers.
 
     Raises:
         ArgumentError, AudioError: See `find_clips`.
@@ -150,21 +153,21 @@ def voices_of(
     for clip in find_clips([text]):
         if float(clip.columns.get("bandwidth_hz_est", patches.limit_hz)) >= patches.limit_hz:
             voices.setdefault(voice(clip, root), []).append(clip)
-    left_out = {key for key in voices if key[0] in set(without)}
-    chosen = sorted(set(voices) - left_out)
+    excluded = {key for key in voices if key[0] in set(without)}
+    chosen = sorted(set(voices) - excluded)
     if len(chosen) > patches.speakers:
         chosen = sorted(random.Random(seed).sample(chosen, patches.speakers))
 
     def shuffled(name: str, clips: list[Clip]) -> list[Clip]:
         return random.Random(f"{seed} {Path(name).name}").sample(clips, len(clips))
 
-    return {key: shuffled(key[0], voices[key]) for key in chosen}, len(left_out)
+    return {key: shuffled(key[0], voices[key]) for key in chosen}, len(excluded)
 
 
 def speakers_of(
     text: str, patches: Patches, seed: int, without: Iterable[str] = (), *, sounds: bool = False
 ) -> tuple[list[Speaker], int]:
-    """Return the speakers with their vectors, and the number of excluded speakers.
+    """Extract the vectors of speakers.
 
     Args:
         text: Path of the speech with an optional filter; see `find_clips`.
@@ -173,19 +176,22 @@ def speakers_of(
         without: Names of speakers to exclude.
         sounds: Whether to classify the vectors by sound and pitch.
 
+    Returns:
+        Two values: the speakers with their vectors, and the number of excluded speakers.
+
     Raises:
         ArgumentError: None of the speakers has enough speech. See also `find_clips`.
         AudioError: See `find_clips`.
     """
-    voices, n_left_out = voices_of(text, patches, seed, without)
+    voices, n_excluded = voices_of(text, patches, seed, without)
     found = [_speaker(*key, clips, patches, seed, sounds) for key, clips in voices.items()]
     found = [speaker for speaker in found if len(speaker.vectors)]
     if not found:
         raise ArgumentError(
             f"'{text}' must contain speech with a bandwidth of at least {patches.limit_hz:g} Hz from speakers who are "
-            f"not in the training set. It contains none, and {n_left_out} of its speakers are in the training set."
+            f"not in the training set. It contains none, and {n_excluded} of its speakers are in the training set."
         )
-    return found, n_left_out
+    return found, n_excluded
 
 
 def _speaker(name: str, source: str, clips: list[Clip], patches: Patches, seed: int, sounds: bool) -> Speaker:
@@ -223,7 +229,7 @@ def _speaker(name: str, source: str, clips: list[Clip], patches: Patches, seed: 
 
 
 def mel_patches(wave: NDArray[np.float32], patches: Patches) -> tuple[Vectors, float]:
-    """Return the patches of a clip, float32 [N, D] in dB relative to its loud level, and its level range in dB."""
+    """Return the patches of a clip, float32 [N, D] in dB relative to its loud level, and the level range in dB."""
     return mel_patches_at(wave, patches)[:2]
 
 
@@ -255,7 +261,7 @@ def decibels(wave: NDArray[np.float32], patches: Patches) -> NDArray[np.float32]
 
 
 def latent_vectors(wave: NDArray[np.float32], patches: Patches) -> tuple[Vectors, float, Columns]:
-    """Return Silk's latents for frames with speech, [F, 128] in FSQ levels, the range in dB, and first columns."""
+    """Return three values: Silk's latents for frames with speech, [F, 128], their level range, and first columns."""
     framed = replace(patches, of="mel", columns=mel.COLUMNS, pool=1)
     whole = wave[: len(wave) // mel.FRAME * mel.FRAME]
     _, range_db, starts = mel_patches_at(whole, framed)

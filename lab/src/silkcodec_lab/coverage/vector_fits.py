@@ -1,9 +1,9 @@
 """Fit quantizers (VQ, RVQ and a scalar grid, i.e. FSQ) to vectors and measure them on other vectors.
 
 The scalar grid is FSQ without a trained encoder. The vectors are rotated to the principal components of the training
-vectors, and each component is rounded to 2^b uniform levels around its mean. The bits are assigned one by one to the
-component whose error they reduce most. The width of the levels minimizes the training error. Values beyond the outer
-levels are clipped.
+vectors, and each component is rounded to 2^b uniform levels around its mean. The bits are assigned one at a time,
+each to the component whose error it reduces most. The width of the levels minimizes the training error. Values
+beyond the outer levels are clipped.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from silkcodec_lab.coverage.speech import Vectors
 from silkcodec_torch.quantizers import Codebook
 
 WIDTHS = np.geomspace(0.02, 3.0, 28)  # widths of a level to try, in standard deviations
-WIDTH_SAMPLE = 4_000  # number of vectors to choose the width
+WIDTH_SAMPLE = 4_000  # number of vectors from which the width is chosen
 MAX_BITS = 8  # maximum bits per component
 
 
@@ -46,7 +46,7 @@ def rms(difference: NDArray[Any]) -> NDArray[np.float64]:
 
 
 class NestedChain:
-    """Quantize vectors with the first codebooks of a residual chain, for several numbers of codebooks.
+    """Quantize vectors with residual codebooks, for several numbers of codebooks.
 
     Each codebook is fitted to the residual of the previous ones by k-means. With one codebook, this is VQ.
     """
@@ -64,7 +64,7 @@ class NestedChain:
                 self.codebooks.append(codebook)
 
     def measure(self, vectors: Vectors) -> dict[int, Measured]:
-        """Return the errors and codes of vectors by number of codebooks."""
+        """Quantize vectors. Return their errors and codes, keyed by number of codebooks."""
         found: dict[int, Measured] = {}
         residual, codes = torch.from_numpy(vectors), []
         for length, codebook in enumerate(self.codebooks, 1):
@@ -76,7 +76,7 @@ class NestedChain:
         return found
 
     def rebuild(self, vectors: Vectors) -> dict[int, Vectors]:
-        """Return the quantized vectors by number of codebooks."""
+        """Return the quantized vectors, keyed by number of codebooks."""
         found: dict[int, Vectors] = {}
         residual = torch.from_numpy(vectors)
         for length, codebook in enumerate(self.codebooks, 1):
@@ -100,7 +100,7 @@ class NestedGrid:
         self.allocations = self._allocate(sample, sorted(set(bits)))
 
     def _allocate(self, sample: NDArray[np.float64], wanted: list[int]) -> dict[int, dict[int, tuple[int, float]]]:
-        """Return (bits, width of a level in standard deviations) by total number of bits and component."""
+        """Return bits and level width (in standard deviations), keyed by total number of bits and by component."""
         given: dict[int, tuple[int, float]] = {}
         found: dict[int, dict[int, tuple[int, float]]] = {0: {}}
 
@@ -127,7 +127,7 @@ class NestedGrid:
         return {bits: found.get(bits, dict(given)) for bits in wanted}
 
     def measure(self, vectors: Vectors) -> dict[int, Measured]:
-        """Return the errors and the clipping of vectors by number of bits."""
+        """Quantize vectors. Return their errors and clipped shares, keyed by number of bits."""
         scores = (vectors - self.mean) @ self.rotation
         squared = np.square(scores)
         found = {}
@@ -144,7 +144,7 @@ class NestedGrid:
         return found
 
     def rebuild(self, vectors: Vectors) -> dict[int, Vectors]:
-        """Return the quantized vectors by number of bits."""
+        """Return the quantized vectors, keyed by number of bits."""
         scores = (vectors - self.mean) @ self.rotation
         found = {}
         for bits, allocation in self.allocations.items():
@@ -162,7 +162,7 @@ def to_levels(values: NDArray[np.float64], bits: int, step: float) -> NDArray[np
 
 
 def best_width(values: NDArray[np.float64], bits: int) -> tuple[float, float]:
-    """Return the level width with the smallest mean squared error, and this error."""
+    """Return the level width that minimizes the mean squared error, and the minimum."""
     errors = [float(np.square(values - to_levels(values, bits, width)).mean()) for width in WIDTHS]
     best = int(np.argmin(errors))
     return float(WIDTHS[best]), errors[best]
@@ -181,8 +181,8 @@ def fit(
         steps: Number of k-means steps.
 
     Returns:
-        The fitted quantizers with their kinds, and the kind and bits of each quantizer by name. For each number of
-        bits, there is a grid (`fsq`).
+        Two values: a list of pairs (kind, fitted quantizer), and the kind and bits of each quantizer, keyed by
+        quantizer name. A grid (`fsq`) is fitted for each number of bits that a codebook has.
     """
     entries, lengths = rvq
     chains = [NestedChain(vectors, size, [1], seed, steps) for size in vq]
@@ -199,7 +199,7 @@ def fit(
 
 
 def measure(fitted: Sequence[tuple[str, NestedChain | NestedGrid]], vectors: Vectors) -> dict[str, Measured]:
-    """Return the errors and codes of vectors by name of the quantizer."""
+    """Quantize vectors with each quantizer. Return their errors and codes, keyed by quantizer name."""
     found: dict[str, Measured] = {}
     for kind, quantizer in fitted:
         found |= {_name(kind, quantizer, size): measured for size, measured in quantizer.measure(vectors).items()}
@@ -207,7 +207,7 @@ def measure(fitted: Sequence[tuple[str, NestedChain | NestedGrid]], vectors: Vec
 
 
 def rebuild(fitted: Sequence[tuple[str, NestedChain | NestedGrid]], vectors: Vectors) -> dict[str, Vectors]:
-    """Return the quantized vectors by name of the quantizer."""
+    """Return the quantized vectors, keyed by quantizer name."""
     found: dict[str, Vectors] = {}
     for kind, quantizer in fitted:
         found |= {_name(kind, quantizer, size): quantized for size, quantized in quantizer.rebuild(vectors).items()}

@@ -5,7 +5,9 @@ from __future__ import annotations
 from silkcodec.evaluate.markdown import number
 from silkcodec_lab.pages import Result
 
-QUESTION = "How large are the quantization errors of codebooks with up to 4,096 entries and of FSQ with the same number of bits?"
+QUESTION = (
+    "How large are the quantization errors of codebooks (up to 4,096 entries) and of FSQ with the same bit count?"
+)
 
 
 def answer(result: Result) -> str:
