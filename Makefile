@@ -33,9 +33,9 @@ MINUTES ?= 5
 VENV_LIGHT := .venv-light
 VENV_DOCS := .venv-docs
 DOCS := $(VENV_DOCS)/.installed
-LIGHT_TESTS := audio/test_audio.py audio/test_level.py cli container corpus/test_corpus.py corpus/test_corpus_reading.py \
+LIGHT_TESTS := audio/test_audio.py audio/test_level.py audio/test_manifest.py cli container corpus/test_corpus.py corpus/test_corpus_reading.py \
 	corpus/test_corpus_sources.py lm/test_lm.py serve/test_serve.py serve/test_explain.py serve/test_serve_limits.py silk \
-	test_contract.py test_errors.py test_manifest.py test_tokens.py
+	test_contract.py test_errors.py test_tokens.py
 define light_tests
 	$(PIP) -c constraints.txt uv
 	$(BIN)/uv venv --quiet --clear --python $(PYTHON) $(VENV_LIGHT)

@@ -31,7 +31,7 @@ from typing import Any
 import subprocesses
 from subprocesses import Figures
 
-from silkcodec import manifest
+from silkcodec.audio import manifest
 from silkcodec.evaluate import machine
 
 SCRIPT = Path(__file__).resolve()

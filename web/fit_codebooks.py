@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from silkcodec import audio, manifest, mel
+from silkcodec import audio, mel
+from silkcodec.audio import manifest
 
 OUT = Path(__file__).resolve().parent / "codebooks"
 ENTRIES, CHAIN, CHAIN_ENTRIES = 1024, 8, 256

@@ -10,7 +10,8 @@ import pytest
 from test_corpus_sources import found, rows, tar, tokens_of
 
 import corpuscodecs
-from silkcodec import audio, manifest
+from silkcodec import audio
+from silkcodec.audio import manifest
 from silkcodec.corpus import sources
 from silkcodec.corpus.items import Item, Refused
 from silkcodec.errors import ArgumentError, AudioError

@@ -18,7 +18,7 @@ PACKAGE = SOURCE / "silkcodec"
 # A module imports only from its own floor or one below, at its top. Parts of a name count for all below it.
 FLOORS = [
     {"errors", "spec", "tokens", "mel", "parallel"},
-    {"output", "progress", "audio", "container", "lm", "bare_codes", "picture", "manifest"},
+    {"output", "progress", "audio", "container", "lm", "bare_codes", "picture"},
     {"codec", "silk"},
     {"files", "baselines", "evaluate", "corpus", "serve"},
     {"cli"},

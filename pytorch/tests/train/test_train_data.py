@@ -14,7 +14,8 @@ import pytest
 import torch
 
 from repository import ROOT
-from silkcodec import audio, manifest
+from silkcodec import audio
+from silkcodec.audio import manifest
 from silkcodec.errors import ArgumentError, OutputError
 from silkcodec.mel import FRAME, LOOKAHEAD, SAMPLE_RATE
 from silkcodec_torch.train import data

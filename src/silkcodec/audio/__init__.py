@@ -18,6 +18,7 @@ channels    averages channels
 resampling  changes the sample rate
 reading     reads files in blocks of mono samples
 writing     writes blocks of mono samples to files
+manifest    reads tables of recordings
 level       measures the level and the DC offset of a recording for `--normalize`
 """
 

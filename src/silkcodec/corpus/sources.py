@@ -20,7 +20,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from silkcodec import audio, manifest
+from silkcodec import audio
+from silkcodec.audio import manifest
 from silkcodec.corpus import arrow, lhotse, tars
 from silkcodec.corpus.items import Item, Refusal, Refused, below, check_names, find, meta, refused, seconds
 from silkcodec.errors import ArgumentError, AudioError

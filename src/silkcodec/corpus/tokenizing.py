@@ -21,7 +21,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from silkcodec import __version__, manifest
+from silkcodec import __version__
+from silkcodec.audio import manifest
 from silkcodec.corpus import arrow, local, sources
 from silkcodec.corpus import plan as planning
 from silkcodec.corpus.ledger import Ledger, Record, locked

@@ -1,4 +1,4 @@
-"""Find clips in files, folders and manifests (see `silkcodec.manifest`).
+"""Find clips in files, folders and manifests (see `silkcodec.audio.manifest`).
 
 A filter after the path of a manifest selects some of its rows, e.g. `INDEX.tsv:language=zh*,source=a|b`.
 """
@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from silkcodec import audio, manifest
+from silkcodec import audio
+from silkcodec.audio import manifest
 from silkcodec.errors import ArgumentError, AudioError
 
 UNKNOWN_SPEAKERS = {"", "unknown", "unnamed", "n/a", "?"}

@@ -15,7 +15,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
-from silkcodec import audio, manifest
+from silkcodec import audio
+from silkcodec.audio import manifest
 from silkcodec.errors import ArgumentError, AudioError
 from silkcodec.evaluate.clips import Clip
 from silkcodec.evaluate.run import Candidate, Progress, Result, RunOptions, carry_out, conclude, prepare

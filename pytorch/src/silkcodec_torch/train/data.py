@@ -20,7 +20,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from silkcodec import audio, manifest
+from silkcodec import audio
+from silkcodec.audio import manifest
 from silkcodec.errors import ArgumentError, AudioError, OutputError
 from silkcodec.mel import FRAME, LOOKAHEAD, SAMPLE_RATE
 from silkcodec.parallel.cores import available_cores

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from silkcodec import manifest
+from silkcodec.audio import manifest
 from silkcodec.cli import app
 from silkcodec.errors import ArgumentError
 
