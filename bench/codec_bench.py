@@ -62,7 +62,7 @@ QUICK = Sizes(speed_s=2.0, count_s=3.0, long_s=4.0, patience_s=5.0, runs=1, leas
 
 
 class Bench:
-    """Measure codecs with clips of the given sizes.
+    """Measure codecs on clips of the given durations.
 
     Args:
         folder: folder for the clips. It must contain a folder with weights for each baseline model.
@@ -88,7 +88,7 @@ class Bench:
         return found
 
     def count(self, names: list[str]) -> dict[str, Figures]:
-        """Return the rates of several presets of a codec, counted in one process because no times are measured."""
+        """Count the token rates of several presets of a codec in one process, because no times are measured."""
         named = [self._named(name) for name in names]
         try:
             found = worker("count", self.clips[self.sizes.speed_s], *named, threads=self.sizes.threads)
@@ -101,7 +101,7 @@ class Bench:
         return f"{name}@{self.folder / model}" if model else name
 
     def _failed(self, error: subprocesses.CommandError) -> Figures:
-        last = (error.said or "no output").splitlines()[-1]
+        last = (error.output or "no output").splitlines()[-1]
         return {"failed": last.replace(f"{self.folder}/", "")}
 
     def _tile(self, duration_s: float) -> Path:

@@ -18,7 +18,7 @@ RATES = Path("src", "silkcodec", "baselines", "rates.json")
 
 
 def rates(bench: Path) -> str:
-    """Return the table of token rates and bit rates, for the codecs whose speed was measured."""
+    """Return the table of token rates and bit rates of all codecs whose speed was measured."""
     result = findings.read_result(bench / "codecs.json", KIND)
     if result is None:
         return NOT_YET
@@ -27,13 +27,13 @@ def rates(bench: Path) -> str:
 
 
 def all_rates(bench: Path) -> str:
-    """Return the same table for every preset."""
+    """Return the table of token rates and bit rates of all presets."""
     result = findings.read_result(bench / "codecs.json", KIND)
     return NOT_YET if result is None else _rate_table(result["codecs"], findings.targets(bench)["codecs"]["codec"])
 
 
 def speed(bench: Path) -> str:
-    """Return a table of the speed and memory of all codecs, and a table that compares them with Silk's."""
+    """Return two tables: the speed and memory of all codecs, and a comparison with Silk."""
     result = findings.read_result(bench / "codecs.json", KIND)
     if result is None or result["quick"]:  # The rates of a trial run are correct, but its times are meaningless.
         return NOT_YET
@@ -80,7 +80,7 @@ def packaged(result: Figures) -> Figures:
 
 
 def stale(root: Path, bench: Path) -> dict[Path, str]:
-    """Return {path: correct content} if the packaged rates do not match codecs.json, or an empty dict."""
+    """Return {path: correct content} if the packaged rates do not match codecs.json. Otherwise, return {}."""
     result = findings.read_result(bench / "codecs.json", KIND)
     if result is None:
         return {}
@@ -165,10 +165,10 @@ def _ratio_table(result: Figures, targets: Figures) -> str:
             continue
         found = ratios(result, name, ours)
         times = [_times(found[key], "faster", "slower") for key in ("encode", "decode", "both")]
-        judged = ["", ""]
+        targeted = ["", ""]
         if codec["parameters"] is not None:
-            judged = findings.judged(min(found["encode"], found["decode"]), targets["times_faster"], "x faster")
-        rows.append([name, *times, _times(found["memory"], "less", "more"), *judged])
+            targeted = findings.target_cells(min(found["encode"], found["decode"]), targets["times_faster"], "x faster")
+        rows.append([name, *times, _times(found["memory"], "less", "more"), *targeted])
     return table([f"{ours} compared with", "encode", "decode", "both", "peak memory", "target", "target met"], rows)
 
 

@@ -45,7 +45,7 @@ def versions(_: argparse.Namespace) -> Figures:
 
 
 def measure(options: argparse.Namespace) -> Figures:
-    """Measure rates, speed, load time, and the peak memory of encoding and decoding once."""
+    """Measure rates, speed, load time, and the peak memory of one encoding and decoding run."""
     codec, load_s = timed(lambda: _load(options.name, options.threads))
     wave = _wave(codec, options.clip)
     codec.decode(codec.encode(wave[: int(WARM_UP_S * codec.sample_rate)], codec.sample_rate))
@@ -53,12 +53,12 @@ def measure(options: argparse.Namespace) -> Figures:
     peak_mb = math.nan
     while len(times["encode"]) < options.runs or sum(map(sum, times.values())) < options.least_s:
         tokens, encode_s = timed(lambda: codec.encode(wave, codec.sample_rate))
-        heard, decode_s = timed(lambda tokens=tokens: codec.decode(tokens))
+        decoded, decode_s = timed(lambda tokens=tokens: codec.decode(tokens))
         times["encode"].append(encode_s)
         times["decode"].append(decode_s)
         if len(times["encode"]) == 1:
             peak_mb = max_rss_mb(resource.getrusage(resource.RUSAGE_SELF))
-            _check(options.name, wave, heard)
+            _check(options.name, wave, decoded)
     speed = {way: _spread(values, tokens.duration_s) for way, values in times.items()}
     return {
         **_rates(codec, tokens),
@@ -141,11 +141,11 @@ def _n_parameters(codec: Any) -> int | None:
     return sum(parameter.numel() for model in models for parameter in model.parameters())
 
 
-def _check(name: str, wave: Any, heard: Any) -> None:
+def _check(name: str, wave: Any, decoded: Any) -> None:
     """Exit if the decoded audio is silent, not finite or of the wrong length, because the times would be wrong."""
     import numpy as np
 
-    if heard.shape != wave.shape or not np.isfinite(heard).all() or not np.abs(heard).max() > 1e-6:
+    if decoded.shape != wave.shape or not np.isfinite(decoded).all() or not np.abs(decoded).max() > 1e-6:
         sys.exit(f"The decoded audio of '{name}' is silent, contains non-finite samples, or has the wrong length.")
 
 

@@ -43,7 +43,7 @@ PATIENCE_S = 3600.0  # time limit for one run
 
 @dataclass(frozen=True)
 class Sizes:
-    """Define the hours of speech to tokenize, the hours for the single process, and the number of kills."""
+    """Define the hours of speech to tokenize, the hours that a single process encodes, and the number of kills."""
 
     hours: float = 2.0
     single_hours: float = 0.5
@@ -78,7 +78,7 @@ def command(engine: str, listed: Path, out: Path, workers: int) -> list[str]:
 
 
 def uninterrupted(engine: str, listed: Path, out: Path, workers: int) -> Figures:
-    """Run once without interruption, and return throughput, memory and the times of the shards."""
+    """Run once without interruption, and return the throughput, the memory and the time of each shard."""
     done = subprocesses.run(command(engine, listed, out, workers))
     report = json.loads(done.stdout)
     records = ledger(out)

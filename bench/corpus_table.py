@@ -79,7 +79,7 @@ def _scaling(bench: Path) -> Figures | None:
 
 
 def scaling(bench: Path) -> str:
-    """Return a table with the time, core-hours, lost work and bytes of each plan."""
+    """Return a table of the time, core-hours, lost work and transferred bytes of each plan."""
     result = _scaling(bench)
     if result is None:
         return NO_SCALING
@@ -118,7 +118,7 @@ def _assumed(result: Figures) -> str:
 
 
 def shard_sizes(bench: Path) -> str:
-    """Return a table with the number of files, the lost work and the idle time for several shard sizes."""
+    """Return a table of the number of shards, the lost work and the idle time for several shard sizes."""
     result = _scaling(bench)
     if result is None:
         return NO_SCALING
@@ -158,7 +158,7 @@ def checks(bench: Path) -> str:
 
 
 def limits(bench: Path) -> str:
-    """Return a table with the number of output folders that a corpus needs, and the size of their plans."""
+    """Return a table of the number of output folders that a corpus needs, and the size of their plans."""
     result = _scaling(bench)
     if result is None:
         return NO_SCALING

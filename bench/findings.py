@@ -30,7 +30,7 @@ def read_result(path: Path, kind: str) -> Figures | None:
     """Return the result in a file, or None if the file does not exist.
 
     Raises:
-        TableError: the file contains a result of another kind or format.
+        TableError: the result has a different kind or format.
     """
     if not path.exists():
         return None
@@ -47,8 +47,8 @@ def targets(bench: Path) -> Figures:
     return json.loads((bench / "targets.json").read_text(encoding="utf-8"))
 
 
-def judged(value: float | None, target: Figures, unit: str, digits: int | None = None) -> list[str]:
-    """Return two cells: the target with all its bounds, and whether the value meets all of them."""
+def target_cells(value: float | None, target: Figures, unit: str, digits: int | None = None) -> list[str]:
+    """Return two table cells: the bounds of a target, and whether the value meets all of them."""
     if not target:
         return ["", ""]
     bounds = []
@@ -60,14 +60,17 @@ def judged(value: float | None, target: Figures, unit: str, digits: int | None =
 
 
 def embedded(bench: Path) -> Figures | None:
-    """Return the config of the embedded weights, or None if there are none."""
+    """Return the config of the embedded weights, or None if the package has no weights."""
     config = bench.parent / "src" / "silkcodec" / "silk" / "weights" / "config.json"
     found: Figures | None = json.loads(config.read_text(encoding="utf-8")) if config.exists() else None
     return found
 
 
 def network(config: Figures) -> str:
-    """Return an id of the network in a weights config. Networks with the same streaming states have the same id."""
+    """Return an ID of the network that a weights config describes.
+
+    Networks with the same streaming states have the same ID.
+    """
     states = [config[graph]["states"] for graph in ("encoder", "decoder")]
     return hashlib.sha256(json.dumps(states, sort_keys=True).encode()).hexdigest()[:12]
 
@@ -76,7 +79,7 @@ def not_embedded(bench: Path, codec_id: str, *, times: bool = False) -> str:
     """Return a remark if the measured weights are not the embedded weights, or an empty string.
 
     Args:
-        times: True if only speed and memory were measured, which depend on the network but not on its weights.
+        times: Whether only speed and memory were measured, which depend on the network but not on its weights.
     """
     config = embedded(bench)
     if config is None or codec_id == f"silk@{config['weights_hash']}":
@@ -87,7 +90,7 @@ def not_embedded(bench: Path, codec_id: str, *, times: bool = False) -> str:
 
 
 def _networks(bench: Path, codec_id: str) -> list[str]:
-    """Return the network ids that are stored in history/ for the given weights."""
+    """Return the IDs of networks that are stored in history/ for the given weights."""
     kept = [json.loads(path.read_text(encoding="utf-8")) for path in (bench / "history").glob("*.json")]
     return [one["network"] for one in kept if one["codecs"]["silk"]["codec_id"] == codec_id and "network" in one]
 
@@ -106,7 +109,9 @@ def warnings(result: Figures) -> list[str]:
         sentences.append("The load from other processes was not recorded.")
     elif others > QUIET_CORES:
         used = number(others, 1)
-        sentences.append(f"**The machine was not idle**: other processes used {used} cores, so the times are too long.")
+        sentences.append(
+            f"**The machine was not idle**: other processes used {used} cores, so the times are overestimates."
+        )
     if result["quick"]:
         sentences.append("**Measured with --quick**, which uses files that are too short for reliable results.")
     return sentences

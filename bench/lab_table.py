@@ -1,7 +1,7 @@
 """Build the table of experiments in docs/results.md, with the question and the answer of each experiment.
 
 `silkcodec_lab.EXPERIMENT.answer` writes the answer from the stored result, so the answer changes if a rerun gives
-another result.
+a different result.
 """
 
 from __future__ import annotations

@@ -25,18 +25,18 @@ def speech_lm(bench: Path) -> str:
     ]
     found, settings = result["conditions"], result["settings"]
     trained_h, held_out_h = (number(speech[part]["duration_s"] / 3600, 2) for part in ("train", "held_out"))
-    tokenise_min, train_min = (number(result[name] / 60, 1) for name in ("tokenise_s", "train_s"))
+    tokenization_min, train_min = (number(result[name] / 60, 1) for name in ("tokenise_s", "train_s"))
     sentences = [
         f"The model has {number(result['parameters'] / 1e6, 1)} M parameters. It was trained on {trained_h} h of speech"
         f" for {settings['steps']} steps of {settings['batch']} windows of {number(settings['window'], 0)} s, and"
         f" evaluated on {held_out_h} h of held-out speech.",
-        f"Tokenization took {tokenise_min} min, and training took {train_min} min.",
+        f"Tokenization took {tokenization_min} min, and training took {train_min} min.",
     ]
     if "sampling" in result:
-        said = result["sampling"]
+        sampling = result["sampling"]
         sentences.append(
-            f"With one thread, the first audio is available after {number(1000 * said['first_audio_s'], 0)} ms, and"
-            f" sampling runs at {number(said['times_real_time'], 1)} x real time."
+            f"With one thread, the first audio is available after {number(1000 * sampling['first_audio_s'], 0)} ms, and"
+            f" sampling runs at {number(sampling['times_real_time'], 1)} x real time."
         )
     codec = f"Conditions: {result['codec']}{findings.not_embedded(bench, result['codec'])}"
     sentences.append(f"{codec}; {found['cores']} cores, {found['cpu']}, {found['system']}; {result['created'][:10]}.")

@@ -1,4 +1,4 @@
-"""Measure the STOI of quiet recordings and recordings with a DC offset, with and without `--normalize`.
+"""Measure the STOI of quiet recordings and of recordings with a DC offset, with and without `--normalize`.
 
     python bench/loudness.py --out bench/loudness.json      # about a minute; needs the extra [eval]
 

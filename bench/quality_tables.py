@@ -1,6 +1,6 @@
 """Build the tables of quality from results of `silk compare`, and draw the figure of the quantization levels.
 
-quality/results.json                  the evaluation clips (evaluation/clips.tsv), without the training speech
+quality/results.json                  all codecs on the evaluation clips (evaluation/clips.tsv, except training speech)
 quality/english/, quality/mandarin/   recognizer errors on the English and Mandarin clips
 quality/gap/                          Silk on training speech and on unseen speech from the same sources
 history/*.json                        earlier weights
@@ -45,7 +45,7 @@ LEVELS_FIGURE = Path("docs", "levels.png")
 
 
 def quality(bench: Path) -> str:
-    """Return the tables of all codecs on the same clips, and the table of Silk's targets."""
+    """Return tables of the scores of all codecs on the same clips, and a table of Silk's targets."""
     result = _read(bench / QUALITY)
     if result is None:
         return NOT_YET
@@ -56,7 +56,7 @@ def quality(bench: Path) -> str:
 
 
 def quality_english(bench: Path) -> str:
-    """Return the tables of all codecs on the clips of read English sentences, including recognizer errors."""
+    """Return tables of the scores of all codecs on read English sentences, including recognizer errors."""
     result = _read(bench / QUALITY)
     group = {} if result is None else result["groups"].get("group", {}).get(ENGLISH, {})
     if result is None or not group:
@@ -69,7 +69,7 @@ def quality_english(bench: Path) -> str:
 
 
 def quality_gap(bench: Path) -> str:
-    """Return a table of Silk's scores on training speech and on unseen speech of the same sources, and the gap."""
+    """Return a table of Silk's scores on training speech and on unseen speech of the same sources."""
     result = _read(bench / GAP)
     groups = {} if result is None else result["groups"].get("gap", {})
     if result is None or set(groups) != {"training", "unseen"}:
@@ -83,7 +83,9 @@ def quality_gap(bench: Path) -> str:
         rows.append([_metric_headers(result, [name])[0], *cells])
     counts = [f"{groups[value]['n_clips']} clips" for value in ("training", "unseen")]
     header = ["metric", f"training speech, {counts[0]}", f"unseen speech, {counts[1]}", "difference"]
-    note = "The two groups have different clips, so the interval of the difference is computed from both intervals."
+    note = (
+        "The two groups have different clips, so the interval of the difference combines the intervals of both means."
+    )
     return f"{table(header, rows)}\n\n{note} {_clips_note(bench, result)}"
 
 
@@ -103,16 +105,16 @@ def words(bench: Path) -> str:
     for codec in first["settings"]["codecs"]:
         figures = [interval(known[language]["means"][codec][name], 1) for language, name in columns]
         rows.append([codec, *_rates(first, codec), *figures])
-    judged = []
+    targeted = []
     for language, name in columns:
         entry = known[language]["means"][targets["codec"]][name]
-        cells = findings.judged(entry["mean"], targets["words"][language][name], "%", 0)
-        judged.append([f"{language} {known[language]['metrics'][name]['label']}", interval(entry, 1), *cells])
+        cells = findings.target_cells(entry["mean"], targets["words"][language][name], "%", 0)
+        targeted.append([f"{language} {known[language]['metrics'][name]['label']}", interval(entry, 1), *cells])
     notes = [f"**{language}**: {_clips_note(bench, result)}" for language, result in known.items()]
     return "\n\n".join(
         [
             table(["codec", "tokens/s", "bit/s", *headers], rows),
-            table(["metric", "silk", "target", "target met"], judged),
+            table(["metric", "silk", "target", "target met"], targeted),
             f"The recognizer is Whisper {_whisper(first)}, or Moonshine tiny in the columns that name it. Its "
             f"transcript of the output is compared with its transcript of the original. {' '.join(notes)}",
         ]
@@ -131,7 +133,7 @@ def published(bench: Path) -> str:
             source, ours, side = (english, "dwer", "at_most") if metric == "wer" else (result, metric, "at_least")
             if source is not None and ours in source["means"][targets["codec"]]:
                 entry = source["means"][targets["codec"]][ours]
-                reached = findings.judged(entry["mean"], {side: value}, "")[1]
+                reached = findings.target_cells(entry["mean"], {side: value}, "")[1]
                 label = "WER % (silk: English dWER %)" if metric == "wer" else _label(result, metric)
                 figures_of = [number(value, 2), interval(entry, 1 if metric == "wer" else digits(metric)), reached]
                 rows.append([f"{name}, {label}", *figures_of])
@@ -192,7 +194,7 @@ def levels(bench: Path) -> str:
 
 
 def progress(bench: Path) -> str:
-    """Return a table of Silk's scores for the weights in history/ and the current weights, oldest first."""
+    """Return a table of Silk's scores with the weights in history/ and with the current weights, oldest first."""
     results = [load_result(path) for path in sorted((bench / "history").glob("*.json"))]
     if (present := _read(bench / QUALITY)) is not None:
         results.append(present)
@@ -227,7 +229,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
 
 
 def keep(bench: Path) -> Path:
-    """Copy the result to history/, with its date and weights as the file name, and return the path.
+    """Copy the quality result to history/, and return the path. The file name contains the date and the weights.
 
     Raises:
         TableError: the result does not contain Silk.
@@ -275,7 +277,7 @@ def draw_levels(bench: Path) -> bytes | None:
 
 
 def _tables(result: Figures, means: Figures, groups: Sequence[Sequence[str]] = COLUMNS) -> list[str]:
-    """Return a table for each group of metrics that were measured, and a note if naturalness was not."""
+    """Return a table for each group of measured metrics, and a note if naturalness was not measured."""
     parts = []
     for columns in groups:
         shown = [name for name in columns if name in measured(result)]
@@ -288,13 +290,13 @@ def _tables(result: Figures, means: Figures, groups: Sequence[Sequence[str]] = C
     if groups is COLUMNS and NATURALNESS not in measured(result):
         parts.append(
             "**Naturalness (DistillMOS) was not measured in this run.** PESQ, STOI and the mel distance are similar to "
-            "training losses and do not show how natural the speech sounds."
+            "training losses and do not measure the naturalness of speech."
         )
     return parts
 
 
 def _minus(a: Figures, b: Figures) -> Figures:
-    """Return the difference of two independent means, with an interval computed from the half-widths of theirs."""
+    """Return the difference of two independent means, with an interval that combines their intervals."""
     if a["mean"] is None or b["mean"] is None:
         return {"mean": None}
     mean = a["mean"] - b["mean"]
@@ -337,13 +339,13 @@ def _targets(bench: Path, result: Figures) -> list[list[str]]:
     rows = []
     for metric, target in targets["means"].items():
         entry = result["means"].get(codec, {}).get(metric, missing)
-        cells = findings.judged(entry["mean"], target, "", digits(metric))
+        cells = findings.target_cells(entry["mean"], target, "", digits(metric))
         rows.append([_label(result, metric), interval(entry, digits(metric)), *cells])
     for metric, others in targets["above"].items():
         for other in others:
             differs = differences["minus"].get(other) if differences["of"] == codec else None
             entry = (differs or {}).get(metric, missing)
-            cells = findings.judged(entry["mean"], {"above": 0}, "")
+            cells = findings.target_cells(entry["mean"], {"above": 0}, "")
             rows.append([f"{_label(result, metric)} minus that of {other}", interval(entry, digits(metric)), *cells])
     return rows
 
@@ -355,10 +357,10 @@ def _clips_note(bench: Path, result: Figures) -> str:
     silk = result["codecs"].get("silk", {}).get("codec_id")
     weights = f"{silk}{findings.not_embedded(bench, silk)}; " if silk else ""
     failed = sum(rates["n_failed"] for rates in result["codecs"].values())
-    left_out = len({(entry["clip"], entry["metric"]) for entry in result["left_out"]})
+    n_missing = len({(entry["clip"], entry["metric"]) for entry in result["left_out"]})
     notes = f" Codecs failed on a clip {failed} times." if failed else ""
-    if left_out:
-        notes += f" {left_out} values are missing or undefined; they are excluded for all codecs."
+    if n_missing:
+        notes += f" {n_missing} values are missing or undefined. They are excluded for all codecs."
     return (
         f"All codecs processed the same {clips['n']} clips{split}{drawn} ({clips['duration_s'] / 3600:.2f} h). Their "
         "outputs were aligned with the originals. The cells show the mean and its 95 % bootstrap interval over "

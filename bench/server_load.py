@@ -98,9 +98,9 @@ async def stream(
                     async for message in socket:
                         if isinstance(message, bytes):
                             take(tally, message, speech, start, complete)
-                        elif (said := json.loads(message))["type"] == "error":
-                            tally.outcome = said["code"]
-                        elif said["type"] == "ended":
+                        elif (reply := json.loads(message))["type"] == "error":
+                            tally.outcome = reply["code"]
+                        elif reply["type"] == "ended":
                             tally.outcome = "ended"
                             break
             finally:

@@ -26,7 +26,7 @@ def _result(bench: Path) -> Figures | None:
 
 
 def capacity(bench: Path) -> str:
-    """Return a table of the largest numbers of concurrent streams without a late frame."""
+    """Return a table of the largest number of concurrent streams without a late frame for each load."""
     result = _result(bench)
     if result is None:
         return NOT_YET
@@ -89,8 +89,8 @@ def stacking(bench: Path) -> str:
     frames = result["stacking"][0]["frames"]
     return (
         f"{table(header, rows)}\n\nThe processor time was measured with {frames} frames of speech and 1 thread, and"
-        " includes stacking. Differing values are numbers in the output or the state that differ from those of single"
-        " calls."
+        " includes the stacking of inputs. Differing values are numbers in the output or the state that differ from"
+        " those of single calls."
     )
 
 

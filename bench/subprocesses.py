@@ -23,11 +23,11 @@ Figures = dict[str, Any]
 
 
 class CommandError(Exception):
-    """Raised if a command fails. The message contains the command and its output."""
+    """Raised if a command fails. The message contains the command and what it printed."""
 
-    def __init__(self, command: Sequence[str], code: int, said: str) -> None:
-        super().__init__(f"{' '.join(command)}\nexited with {code}: {said}")
-        self.said = said
+    def __init__(self, command: Sequence[str], code: int, output: str) -> None:
+        super().__init__(f"{' '.join(command)}\nexited with {code}: {output}")
+        self.output = output
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Run:
 
 
 def run(command: Sequence[str | Path], variables: Mapping[str, str] | None = None) -> Run:
-    """Run a command and wait until it has ended.
+    """Run a command and wait until it exits.
 
     Args:
         variables: environment variables to set in addition to those of this process.
@@ -65,7 +65,7 @@ def run(command: Sequence[str | Path], variables: Mapping[str, str] | None = Non
 
 
 def max_rss_mb(usage: Any) -> float:
-    """Return the peak resident memory from `resource.getrusage` or `os.wait4` in MB (10^6 bytes)."""
+    """Return the peak resident memory in MB (10^6 bytes), given the result of `resource.getrusage` or `os.wait4`."""
     return usage.ru_maxrss * (1e-6 if sys.platform == "darwin" else 1.024e-3)  # bytes on macOS, KiB on Linux
 
 

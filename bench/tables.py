@@ -87,7 +87,7 @@ def speed(bench: Path) -> str:
         for name, text in names.items():
             label = label.replace(f"{{{name}}}", text)
         figure = f"{number(value, n_digits)} {unit}" if value is not None else "-"
-        rows.append([label, figure, *findings.judged(value, targets.get(path, {}), unit)])
+        rows.append([label, figure, *findings.target_cells(value, targets.get(path, {}), unit)])
     return f"{table(['measurement', 'result', 'target', 'target met'], rows)}\n\n{_conditions(bench, result)}"
 
 

@@ -45,7 +45,7 @@ def web(bench: Path) -> str:
     for what, name, unit, divisor, digits in ROWS:
         if name in measured:
             value = measured[name] / divisor
-            cells = findings.judged(value, targets.get(name, {}), unit)
+            cells = findings.target_cells(value, targets.get(name, {}), unit)
             rows.append([what, f"{number(value, digits)} {unit}", *cells])
     found = result["conditions"]
     conditions = (
