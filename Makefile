@@ -173,9 +173,10 @@ bench-server: $(FULL)
 	$(BIN)/python bench/server_neighbour.py --out bench/server_neighbour.json
 	$(BIN)/python bench/tables.py
 
-# Export a training run as the embedded weights: make export RUN=runs/default
+# Export a training run as the embedded weights, and decode the samples with them: make export RUN=runs/default
 export: $(FULL)
 	$(BIN)/silk export $(RUN) -o src/silkcodec/silk/weights --results bench/quality/results.json
+	$(BIN)/python website/listening.py
 
 # Write the hashes of the packages that the Dockerfile and `make docs` install. Run this after changing constraints.txt.
 lock: $(LIGHT)

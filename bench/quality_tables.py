@@ -68,6 +68,28 @@ def quality_english(bench: Path) -> str:
     return "\n\n".join([*tables, f"These are the {group['n_clips']} clips of read English sentences in the run above."])
 
 
+def scores(bench: Path) -> str:
+    """Return sentences on the scores of the current weights on the clips of read English sentences."""
+    result = _read(bench / QUALITY)
+    group = {} if result is None else result["groups"].get("group", {}).get(ENGLISH, {})
+    if result is None or not group or NATURALNESS not in measured(result):
+        return NOT_YET
+    silk, original = group["codecs"]["silk"], group["codecs"]["original"]
+    weights = _silk(bench, result)
+    remark = findings.not_embedded(bench, weights)
+    subject = f"the weights {weights}{remark}" if remark else "the current weights"
+    text = (
+        f"On {group['n_clips']} other English clips, {subject} score {number(silk[NATURALNESS]['mean'], 2)} on "
+        f"DistillMOS (original recordings: {number(original[NATURALNESS]['mean'], 2)}) and "
+        f"{number(silk['pesq_wb']['mean'], 2)} on PESQ-WB."
+    )
+    spoken = _read(bench / "quality" / WORDS["English"][0] / "results.json")
+    if spoken is not None and _silk(bench, spoken) == weights:
+        errors = number(spoken["means"]["silk"]["dwer"]["mean"], 1)
+        text += f" A recognizer's transcripts of the decoded and original audio differ in {errors} % of the words."
+    return text
+
+
 def quality_gap(bench: Path) -> str:
     """Return a table of Silk's scores on training speech and on unseen speech of the same sources."""
     result = _read(bench / GAP)
@@ -219,6 +241,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "quality": quality,
     "quality-english": quality_english,
     "quality-gap": quality_gap,
+    "scores": scores,
     "words": words,
     "published": published,
     "quality-groups": quality_groups,

@@ -37,7 +37,7 @@ def main() -> int:
     if options.replay:
         return replay(options.replay)
     if importlib.util.find_spec("atheris") is None:
-        print("fuzz: skipped, because atheris is not installed. On Linux, run: pip install 'silkcodec[dev]'")
+        print("fuzz: skipped, because atheris is not installed. On Linux, run: pip install '.[dev]'")
         return 0
     targets = options.targets or TARGETS
     with tempfile.TemporaryDirectory(prefix="silk-fuzz-work-") as work:

@@ -1,7 +1,8 @@
 """Decode the samples with each installed codec, and generate the audio players for listen.md.
 
-The codecs decode the samples when the site is built, so the repository contains no decoded audio. The page lists the
-codecs whose libraries are not installed.
+    python website/listening.py     # write samples/decoded, which README.md links to
+
+The codecs decode the samples again when the site is built. The page lists the codecs whose libraries are not installed.
 """
 
 from __future__ import annotations
@@ -18,7 +19,14 @@ SAMPLES = {
     "arabic": "Arabic: command words, recorded at 16 kHz.",
 }
 CODECS = {"silk": "Silk", "codec2:1200": "Codec2", "opus:6k": "Opus"}
+COMMITTED = ("silk", "codec2:1200")  # codecs in samples/decoded
+ROOT = Path(__file__).resolve().parent.parent
+DECODED = ROOT / "samples" / "decoded"
+NOTE = """# Decoded samples
 
+`python website/listening.py` decoded the [samples](../README.md) with Silk ({weights}) and with Codec2 at 1,200 bit/s.
+The licenses of the recordings apply to these files.
+"""
 
 AUDIO = "AUDIO/"  # placeholder for the path of the audio folder relative to the page
 
@@ -54,9 +62,7 @@ def build(root: Path, folder: Path) -> tuple[dict[str, Path], dict[str, str]]:
         original = audio.read(root / "samples" / f"{sample}.flac")
         versions = [("original", "Original", "the recording", original)]
         for name, codec in codecs.items():
-            tokens = codec.encode(original, 24_000)
-            rate = f"{tokens.bits_per_second:,.0f} bit/s, {tokens.tokens_per_second:g} tokens/s"
-            wave = audio.as_wave(codec.decode(tokens), codec.sample_rate)[: len(original)]
+            wave, rate = decode(codec, original)
             versions.append((name.replace(":", "-"), CODECS[name], rate, wave))
         pictures = picture.bare_spectrograms([mel.log_mel(wave) for *_, wave in versions])
         rows = []
@@ -78,6 +84,33 @@ def build(root: Path, folder: Path) -> tuple[dict[str, Path], dict[str, str]]:
     return files, players | {"note": f"{note}</small></p>"}
 
 
+def decode(codec: Any, original: Any) -> tuple[Any, str]:
+    """Encode and decode a recording at 24 kHz. Return the decoded audio at 24 kHz, and the rates as text."""
+    from silkcodec import audio
+
+    tokens = codec.encode(original, 24_000)
+    rate = f"{tokens.bits_per_second:,.0f} bit/s, {tokens.tokens_per_second:g} tokens/s"
+    return audio.as_wave(codec.decode(tokens), codec.sample_rate)[: len(original)], rate
+
+
+def write_decoded(folder: Path = DECODED) -> None:
+    """Decode every sample with the codecs in `COMMITTED`, and write FLAC files and a README to a folder."""
+    import silkcodec
+    from silkcodec import audio
+
+    folder.mkdir(exist_ok=True)
+    codecs: dict[str, Any] = {name: silkcodec.load(name) for name in COMMITTED}
+    for sample in SAMPLES:
+        original = audio.read(ROOT / "samples" / f"{sample}.flac")
+        for name, codec in codecs.items():
+            path = folder / f"{sample}-{name.replace(':', '-')}.flac"
+            if (
+                getattr(codec, "deterministic", True) or not path.exists()
+            ):  # Codec2 never decodes the same samples twice.
+                audio.write(path, decode(codec, original)[0], overwrite=True)
+    (folder / "README.md").write_text(NOTE.format(weights=codecs["silk"].codec_id), encoding="utf-8")
+
+
 def _row(sample: str, title: str, rate: str, sound: str, drawn: str, duration_s: float) -> str:
     label = html.escape(f"{title}, {sample}")
     return (
@@ -85,3 +118,8 @@ def _row(sample: str, title: str, rate: str, sound: str, drawn: str, duration_s:
         f'<img src="{AUDIO}{drawn}" alt="Spectrogram of {label}, {duration_s:.1f} s, 0 to 12 kHz" loading="lazy">'
         f'<audio controls preload="metadata" src="{AUDIO}{sound}" aria-label="{label}"></audio></div>'
     )
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT / "src"))
+    write_decoded()

@@ -74,6 +74,8 @@ class MissingExtraError(SilkError):
     """
 
     def __init__(self, what: str, package: str, extra: str, distribution: str = "silkcodec") -> None:
+        # The documentation names extras of a checkout, '.[eval]'. This form needs no checkout, because pip finds the
+        # distribution among the installed packages.
         command = f"pip install '{distribution}[{extra}]'"
         super().__init__(f"{what} needs '{package}', which is not installed; run: {command}")
         self.what = what

@@ -315,3 +315,26 @@ def test_the_use_of_levels_is_reported_and_drawn(tables: ModuleType, bench: Path
 def test_damaged_markers_are_refused(tables: ModuleType, bench: Path, text: str, says: str) -> None:
     with pytest.raises(tables.TableError, match=says):
         tables.fill(text, bench)
+
+
+def test_the_scores_in_the_readme_are_those_of_the_results(tables: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "quality" / "english").mkdir(parents=True)
+    (tmp_path / "targets.json").write_text((ROOT / "bench" / "targets.json").read_text("utf-8"), "utf-8")
+    assert "Not measured" in shown(tables, "scores", tmp_path)
+    result = quality(0.9)
+    result["metrics"]["distillmos"] = {"label": "DistillMOS", "unit": "MOS", "better": "higher"}
+    figures = {"silk": {"distillmos": entry(3.456), "pesq_wb": entry(2.2)}, "original": {"distillmos": entry(4.0)}}
+    result["groups"]["group"] = {"english-read": {"n_clips": 12, "codecs": figures}}
+    for means in result["means"].values():
+        means["distillmos"] = entry(3.0)
+    (tmp_path / "quality" / "results.json").write_text(json.dumps(result), "utf-8")
+    text = shown(tables, "scores", tmp_path)
+    assert all(part in text for part in ("12 other English clips", "3.46 on DistillMOS", "4.00", "2.20 on PESQ-WB"))
+    assert "% of the words" not in text
+    spoken = quality(0.9)
+    spoken["means"]["silk"]["dwer"] = entry(9.87)
+    (tmp_path / "quality" / "english" / "results.json").write_text(json.dumps(spoken), "utf-8")
+    assert "differ in 9.9 % of the words" in shown(tables, "scores", tmp_path)
+    spoken["codecs"]["silk"]["codec_id"] = "silk@bbbbbbbbbbbb"
+    (tmp_path / "quality" / "english" / "results.json").write_text(json.dumps(spoken), "utf-8")
+    assert "% of the words" not in shown(tables, "scores", tmp_path)

@@ -59,3 +59,10 @@ def test_the_readme_is_short() -> None:
     assert len(lines) <= MAX_README_LINES
     tables = [len(list(rows)) - 2 for is_row, rows in groupby(lines, lambda line: line.startswith("|")) if is_row]
     assert tables and max(tables) <= MAX_TABLE_ROWS
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/index.md"])
+def test_the_training_data_is_that_of_the_model_card(page: str) -> None:
+    ((hours, languages),) = re.findall(r"only (\d+) hours of .*? in (\d+) languages and variants", text(page))
+    listed = re.findall(r"([\d.]+) hours, (\d+) languages and variants\.", text("src/silkcodec/silk/weights/README.md"))
+    assert (hours, languages) in [(f"{float(total):.0f}", count) for total, count in listed]

@@ -7,10 +7,13 @@ import re
 import sys
 from typing import Any
 
+import numpy as np
 import pytest
 
 from repository import DOCS, ROOT
+from silkcodec import audio
 from silkcodec.cli import app
+from silkcodec.silk import EMBEDDED, Silk
 
 PAGES = sorted(path.relative_to(ROOT).as_posix() for path in DOCS.rglob("*.md"))
 
@@ -21,7 +24,7 @@ def website(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.syspath_prepend(str(ROOT / "website"))
     before = set(sys.modules)
     yield importlib.import_module
-    for name in ("commands", "drawing", "house_style", "linked_files"):
+    for name in ("commands", "drawing", "house_style", "linked_files", "listening"):
         if name not in before:
             sys.modules.pop(name, None)
 
@@ -65,6 +68,18 @@ def test_a_drawing_has_every_name_and_arrow(website: Any) -> None:
     drawn = website("drawing").svg("flowchart TD\n    a --> b\n    b --> c\n    a --> c\n")
     assert re.findall(r"<text[^>]*>(\w)</text>", drawn) == ["a", "b", "c"]
     assert drawn.count("marker-end") == 3
+
+
+def test_the_decoded_samples_are_those_of_the_embedded_weights(website: Any) -> None:
+    """If this fails after a change of the weights, run: python website/listening.py"""
+    listening = website("listening")
+    folder = ROOT / "samples" / "decoded"
+    names = {f"{sample}-{name.replace(':', '-')}.flac" for sample in listening.SAMPLES for name in listening.COMMITTED}
+    assert names | {"README.md"} == {path.name for path in folder.iterdir()}
+    assert max((folder / name).stat().st_size for name in names) < 150_000
+    assert Silk(EMBEDDED).codec_id in (folder / "README.md").read_text(encoding="utf-8")
+    wave, _ = listening.decode(Silk(EMBEDDED), audio.read(ROOT / "samples" / "english.flac"))
+    assert np.abs(wave - audio.read(folder / "english-silk.flac")).max() < 0.01
 
 
 def test_docstrings_are_rewritten(website: Any) -> None:

@@ -81,6 +81,9 @@ def test_the_folder_can_be_pushed(folder: Path, codec: Silk) -> None:
     assert "Apache License" in (folder / "LICENSE").read_text()
     card = (folder / "README.md").read_text()
     assert card.startswith("---\nlibrary_name: transformers") and codec.config.weights_hash in card
+    described = card.split("---\n")[1]  # Not apache-2.0 alone, because some of the training speech is copyleft.
+    assert "\nlicense: other\nlicense_name: apache-2.0-see-model-card\nlicense_link: LICENSE\n" in described
+    assert "\n## License\n" in card
     assert all(str(Path.home()) not in path.read_text() for path in folder.glob("*.json"))
     assert (folder / "model.safetensors").stat().st_size < 40e6
 

@@ -22,12 +22,12 @@ from repository import SAMPLES
 from silkcodec import audio
 from silkcodec.errors import ArgumentError, OutputError, TokensError, WeightsError
 from silkcodec.mel import FRAME, HISTORY, LOOKAHEAD, SAMPLE_RATE, log_mel
-from silkcodec.silk import Silk
+from silkcodec.silk import EMBEDDED, Silk
 from silkcodec_torch.nn.config import ModelConfig
 from silkcodec_torch.nn.model import SilkNetwork
 from silkcodec_torch.train import checkpoint
 from silkcodec_torch.train import export as module
-from silkcodec_torch.train.card import start_lines, starting_data_lines
+from silkcodec_torch.train.card import license_lines, start_lines, starting_data_lines
 from silkcodec_torch.train.config import dump_config, load_config
 from silkcodec_torch.train.export import (
     SMALL,
@@ -312,6 +312,19 @@ def test_the_card_describes_the_training(folder: Path) -> None:
     assert "| Corpus A | 1.00 | 1 | CC0-1.0 |" in card and "| Corpus B | 2.00 |" in card
     assert "Total: 3.0 hours, 1 languages" in card  # without the held-out hours
     assert "Not measured yet" in card
+    assert "\n## License\n" in card and "copyleft" not in card
+
+
+def test_the_card_names_copyleft_licenses() -> None:
+    lines = license_lines("| A | 1.00 | 1 | CC-BY-SA (version not stated); GPL 2 + |\n| B | 2.00 | 1 | CC0-1.0 |")
+    assert any(line.endswith("copyleft licenses: CC-BY-SA, GPL.") for line in lines)
+    assert not any("copyleft" in line for line in license_lines("| A | 1.00 | 1 | CC-BY-4.0; MIT |"))
+
+
+def test_the_embedded_card_has_the_generated_license() -> None:
+    card = (EMBEDDED / "README.md").read_text(encoding="utf-8")
+    data, _, following = card.partition("\n## Training data\n")[2].partition("\n## License\n\n")
+    assert following.startswith("\n".join(license_lines(data)) + "\n\n## Quality\n")
 
 
 def test_the_card_lists_the_starting_weights(folder: Path, run: Path, tmp_path: Path) -> None:

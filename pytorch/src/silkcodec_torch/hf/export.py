@@ -31,7 +31,9 @@ LICENSE = Path(__file__).parents[4] / "LICENSE"  # used in a source tree if silk
 
 CARD = """---
 library_name: transformers
-license: apache-2.0
+license: other
+license_name: apache-2.0-see-model-card
+license_link: LICENSE
 pipeline_tag: feature-extraction
 tags: [audio, speech, codec, tokenizer, silkcodec]
 ---
@@ -40,7 +42,9 @@ tags: [audio, speech, codec, tokenizer, silkcodec]
 
 A neural speech codec for voice language models. It encodes 24 kHz speech to 47.5 tokens per second (960 bit/s).
 
-    pip install 'silkcodec-torch[hf]'
+Silk is not on PyPI yet, so install it from a checkout of its repository:
+
+    pip install . './pytorch[hf]'
 
 ```python
 import silkcodec_torch.hf  # registers Silk with the Auto classes

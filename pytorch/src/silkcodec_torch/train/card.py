@@ -1,4 +1,4 @@
-"""Write the model card: the training, the training data, the measured quality and the limitations."""
+"""Write the model card: the training, the training data, the licenses, the measured quality and the limitations."""
 
 from __future__ import annotations
 
@@ -14,6 +14,13 @@ from silkcodec.evaluate import markdown, report
 from silkcodec_torch.train import checkpoint
 from silkcodec_torch.train.config import StageConfig, TrainConfig, load_config
 from silkcodec_torch.train.data import index_rows
+
+COPYLEFT = {  # name -> regular expression for a license in the index
+    "CC-BY-SA": r"CC[- ]BY[- ]SA",
+    "FDL": r"FDL",
+    "Free Art License": r"Free Art",
+    "GPL": r"\bL?GPL",
+}
 
 
 def model_card(config: TrainConfig, progress: dict[str, Any], written: dict, results: dict | None, out: Path) -> str:
@@ -32,6 +39,7 @@ def model_card(config: TrainConfig, progress: dict[str, Any], written: dict, res
     megabytes = sum((out / written[part]["file"]).stat().st_size for part in ("encoder", "decoder")) / 1e6
     stages = ", ".join(f"{stage.name} ({_length(stage)})" for stage in config.stage)
     crop_s = config.data.crop_frames * 0.4
+    data = [*data_lines(config), *starting_data_lines(config)]
     audio_s = progress["step"] * config.optim.batch_crops * crop_s
     lines = [
         f"# Silk {written['weights_hash']}",
@@ -52,8 +60,11 @@ def model_card(config: TrainConfig, progress: dict[str, Any], written: dict, res
         "",
         "## Training data",
         "",
-        *data_lines(config),
-        *starting_data_lines(config),
+        *data,
+        "",
+        "## License",
+        "",
+        *license_lines("\n".join(data)),
         "",
         "## Quality",
         "",
@@ -195,6 +206,23 @@ def starting_data_lines(config: TrainConfig) -> list[str]:
     if section is None:
         return []
     return ["", "The weights that the run started from were trained on:", "", section.group(1).strip()]
+
+
+def license_lines(data: str) -> list[str]:
+    """Return the licenses of the code and of the weights, and the copyleft licenses of the training data.
+
+    Args:
+        data: text of the section on the training data.
+    """
+    found = [name for name, pattern in COPYLEFT.items() if re.search(pattern, data)]
+    return [
+        "The code of Silk is licensed under Apache-2.0. The Silk project releases the weights in its package under the",
+        "same license, as far as it has the right to do so.",
+        "",
+        *([f"Some of the training speech is under copyleft licenses: {', '.join(found)}."] if found else []),
+        "The Silk project cannot say whether the licenses of training speech also apply to weights. If you need",
+        "certainty, get legal advice or train on other speech.",
+    ]
 
 
 def quality_lines(results: dict | None, weights_hash: str) -> list[str]:
