@@ -32,7 +32,7 @@ def presets(_: argparse.Namespace) -> Figures:
 
 
 def versions(_: argparse.Namespace) -> Figures:
-    """Return the versions of all libraries that affect the figures, and the id of Silk's weights."""
+    """Return the versions of all libraries that affect the figures, and the ID of Silk's weights."""
     import silkcodec
 
     found = {"python": platform.python_version(), "silkcodec": silkcodec.__version__}

@@ -78,7 +78,7 @@ def command(engine: str, listed: Path, out: Path, workers: int) -> list[str]:
 
 
 def uninterrupted(engine: str, listed: Path, out: Path, workers: int) -> Figures:
-    """Run once without interruption, and return the throughput, the memory and the time of each shard."""
+    """Run `silk tokenize` without interruption, and return the throughput, the memory and the time of each shard."""
     done = subprocesses.run(command(engine, listed, out, workers))
     report = json.loads(done.stdout)
     records = ledger(out)
@@ -109,7 +109,7 @@ def start(engine: str, listed: Path, out: Path) -> float:
 
 
 def interrupted(engine: str, listed: Path, out: Path, workers: int, kills: int) -> Figures:
-    """Run the same command, but kill it `kills` times at regular intervals and resume it."""
+    """Run `silk tokenize`, kill it `kills` times at regular intervals, and resume it each time."""
     words = command(engine, listed, out, workers)
     n_shards: int | None = None
     left_over = 0
@@ -155,7 +155,7 @@ def ledger(out: Path) -> list[dict[str, Any]]:
 
 
 def descendants(pid: int) -> list[int]:
-    """Return all descendants of a process, because Ray starts some of them in their own process groups."""
+    """Return all descendants of a process. Ray starts some of them in separate process groups."""
     listed = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
     parents = {int(child): int(parent) for child, parent in (line.split() for line in listed.splitlines())}
     found, waiting = [], [pid]

@@ -38,7 +38,7 @@ def read_result(path: Path, kind: str) -> Figures | None:
     if result.get("kind") != kind or result.get("format") != 1:
         raise TableError(
             f"'{path.name}' must have the kind '{kind}' and format 1; got '{result.get('kind')}' and format "
-            f"{result.get('format')}. Measure again."
+            f"{result.get('format')}. Rerun the measurement."
         )
     return result
 

@@ -1,4 +1,4 @@
-"""Build the tables of quality from results of `silk compare`, and draw the figure of the quantization levels.
+"""Build the quality tables from results of `silk compare`, and draw the figure of the quantization levels.
 
 quality/results.json                  all codecs on the evaluation clips (evaluation/clips.tsv, except training speech)
 quality/english/, quality/mandarin/   recognizer errors on the English and Mandarin clips

@@ -38,7 +38,7 @@ def load(_: argparse.Namespace) -> Figures:
 
 
 def versions(_: argparse.Namespace) -> Figures:
-    """Return the versions of all libraries that affect the figures, and the id of the weights."""
+    """Return the versions of all libraries that affect the figures, and the ID of the weights."""
     from importlib.metadata import version
 
     import silkcodec
@@ -131,7 +131,7 @@ def stream(options: argparse.Namespace) -> Figures:
 
 
 def size(options: argparse.Namespace) -> Figures:
-    """Return the sizes of the samples' .silk files, raw and entropy-coded (None without constriction)."""
+    """Return the sizes of the samples' .silk files, raw and entropy-coded (None if constriction is not installed)."""
     import silkcodec
     from silkcodec import audio, container
     from silkcodec.errors import MissingExtraError

@@ -54,7 +54,7 @@ class ResidualChain:
         return cls(books)
 
     def quantize(self, vectors: Tensor) -> Tensor:
-        """Return the quantized vectors, float32 [N, D]. Each is a sum with one entry from each codebook."""
+        """Return the quantized vectors, float32 [N, D]. Each is the sum of one entry from each codebook."""
         residual, output = vectors, torch.zeros_like(vectors)
         for book in self.books:
             entries = book(nearest(book, residual))
@@ -104,7 +104,10 @@ class ScalarGrid:
 
 
 def nearest(book: Codebook, vectors: Tensor) -> Tensor:
-    """Return the index of the entry nearest to each vector [N, D], int64 [N]. Works in chunks to limit memory use."""
+    """Return the index of the entry nearest to each vector [N, D], int64 [N].
+
+    Distances are computed in chunks to limit memory use.
+    """
     return torch.cat([book.nearest(part) for part in vectors.split(CHUNK)])
 
 
@@ -121,7 +124,7 @@ def split_bits(bits: int, codebooks: int) -> list[int]:
 
 
 def bits_of(sizes: Sequence[int]) -> float:
-    """Return the number of bits that identify one entry of each codebook, given the codebook sizes."""
+    """Return the number of bits needed to identify one entry of each codebook, given the codebook sizes."""
     return math.log2(math.prod(sizes))
 
 
@@ -132,7 +135,7 @@ def _round(numbers: Tensor, levels: Tensor, steps: Tensor) -> Tensor:
 
 
 def _best_step(numbers: Tensor, levels: int) -> tuple[float, float]:
-    """Find the step between uniform levels that minimizes the mean squared error of numbers, float64 [N].
+    """Find the step between uniform levels that minimizes the mean squared error of rounded numbers, float64 [N].
 
     Returns:
         Two values: the mean squared error and the step.

@@ -62,7 +62,7 @@ def split_names(text: str) -> list[str]:
 
 
 def pair_of_splits(text: str | None) -> tuple[str, str] | None:
-    """Return the training split and the held-out split in `--splits`. Raises ArgumentError unless it names two."""
+    """Return the training split and the held-out split in `--splits`. Raises ArgumentError unless there are two."""
     if text is None:
         return None
     names = split_names(text)

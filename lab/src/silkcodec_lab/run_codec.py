@@ -92,7 +92,7 @@ class RunCodec:
         return wave
 
     def check_n_codebooks(self, n_codebooks: int | None) -> int:
-        """Return `n_codebooks`, or the total number if it is None. Raises ArgumentError if it is out of range."""
+        """Return `n_codebooks`, or the total number of codebooks for None. Raises ArgumentError if out of range."""
         k = len(self.codebook_sizes)
         if n_codebooks is not None and n_codebooks not in range(1, k + 1):
             raise ArgumentError(f"n_codebooks must be between 1 and {k} for '{self.name}'; got {n_codebooks}.")
@@ -132,7 +132,7 @@ def decode_cut(quantizer: nn.Module, codes: Tensor) -> Tensor:
 
     Args:
         quantizer: Quantizer of the model.
-        codes: int64 [..., K] in the order of the network, -1 for missing codes.
+        codes: Codes in the order of the network, int64 [..., K]; -1 for missing codes.
 
     Returns:
         Latent, float32 [..., D].

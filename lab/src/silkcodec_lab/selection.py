@@ -87,7 +87,7 @@ def select(
 
 
 def waves(part: Part) -> Iterator[NDArray[np.float32]]:
-    """Yield the audio of a part in blocks of at most `BLOCK_S` seconds, float32 [T] at `SAMPLE_RATE`."""
+    """Yield the audio of a part of a clip in blocks of at most `BLOCK_S` seconds, float32 [T] at `SAMPLE_RATE`."""
     clip, seconds = part
     with audio.Reader(clip.path, SAMPLE_RATE) as reader:
         while seconds > 0 and len(wave := reader.read(round(min(seconds, BLOCK_S) * SAMPLE_RATE))):

@@ -42,7 +42,7 @@ class BenchSettings:
         n_draws: Number of random selections of Silk's groups, for each clip and each group count.
         order_clips: Clips on which Silk's groups are ordered.
         clip_s: Maximum duration to use from the start of each measured clip, in seconds.
-        order_s: Maximum duration to use from the start of each order clip, in seconds.
+        order_s: Maximum duration to use from the start of each clip in `order_clips`, in seconds.
         seed: Random seed for the selections.
     """
 
@@ -105,7 +105,7 @@ class Bench:
         return {"clip": clip.name, "duration_s": len(wave) / SAMPLE_RATE, "points": points}
 
     def order_distance(self, groups: Sequence[int]) -> float:
-        """Return the mean mel distance over the order clips if Silk keeps only these groups."""
+        """Return the mean mel distance over `order_clips` if only the given groups of Silk are kept."""
         assert self.silk is not None, "Silk must be one of the codecs"
         if self._order_speech is None:
             waves = [self.read(clip.path, self.settings.order_s) for clip in self.settings.order_clips]
@@ -120,7 +120,7 @@ class Bench:
     # --- shared with the main process
 
     def read(self, path: Path, seconds: float | None = None) -> Wave:
-        """Return the first seconds of a clip at 24 kHz. The default maximum is `clip_s`."""
+        """Return the start of a clip at 24 kHz. It is at most `seconds` long (default: `clip_s`)."""
         return audio.read(path, SAMPLE_RATE)[: round((seconds or self.settings.clip_s) * SAMPLE_RATE)]
 
     def decode(self, wave: Wave, name: str, kept: int, groups: Sequence[int] | None = None) -> Wave:
@@ -175,7 +175,7 @@ def cuts(codec: Codec, points: int) -> list[int]:
 
 
 def order_cuts(silk: Sequence[int]) -> list[int]:
-    """Return the group counts at which random and best groups are measured, which are half of the counts in `silk`."""
+    """Return every second group count in `silk` without the last. Random and best groups are measured at these."""
     return list(silk[:-1][1::2] or silk[:-1])
 
 
@@ -214,7 +214,7 @@ def match_length(output: Wave, sample_rate: int, n_samples: int) -> Wave:
 
 
 class BenchPool:
-    """Call a method of a bench for many tasks, in this process or in worker processes with a bench each."""
+    """Call a method of a bench for many tasks, in this process or in worker processes that have their own bench."""
 
     def __init__(self, bench: Bench, jobs: int) -> None:
         self._bench = bench

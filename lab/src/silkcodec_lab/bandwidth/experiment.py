@@ -221,7 +221,7 @@ class _Points:
         self._rates: dict[Key, list[tuple[float, float]]] = defaultdict(list)
 
     def add(self, clip: dict[str, Any]) -> None:
-        """Add the measurements of a clip from `Bench.measure`."""
+        """Add the measurements that `Bench.measure` returned for a clip."""
         self.duration_s += clip["duration_s"]
         for point in clip["points"]:
             key = point["codec"], point["kept"], point["how"]
@@ -287,7 +287,7 @@ def _named(key: Key) -> dict[str, Any]:
 
 
 def _examples(bench: Bench, *, ordered: bool) -> list[dict[str, Any]]:
-    """Return audio examples with a quarter, half and all of the codebooks, and with the best half of Silk's groups."""
+    """List the audio examples: a quarter, half and all of the codebooks, and the best half of Silk's groups."""
     examples = []
     for name, found in bench.cuts.items():
         chosen = sorted({found[-(-len(found) * part // 4) - 1] for part in (1, 2, 4)})
@@ -305,7 +305,7 @@ def _audible(codec: str, kept: int, how: str) -> dict[str, Any]:
 def _write_audio(
     bench: Bench, original: Wave, examples: list[dict[str, Any]], best: list[int], folder: Path, overwrite: bool
 ) -> dict[str, Any]:
-    """Write the audio examples, and return their description with some spectrograms."""
+    """Write the audio examples, and return a description of the files, with spectrograms of some of them."""
     shown = _to_show(bench, examples)
     files: list[dict[str, Any]] = [{"codec": None, "file": "original.flac", "spectrogram": _spectrogram(original)}]
     audio.write(folder / "original.flac", original, SAMPLE_RATE, overwrite=overwrite)
@@ -328,7 +328,7 @@ def _to_show(bench: Bench, examples: list[dict[str, Any]]) -> list[dict[str, Any
 
 
 def _spectrogram(wave: Wave) -> dict[str, Any]:
-    """Return a log-mel spectrogram with averaged bands and columns as bytes [columns, 64] in Base64."""
+    """Return a log-mel spectrogram, averaged to fewer bands and columns, as Base64 of the bytes [columns, 64]."""
     step = round(COLUMN_S * SAMPLE_RATE / mel.HOP)
     columns = mel.log_mel(wave)[: len(wave) // mel.HOP // step * step]
     pooled = columns.reshape(-1, step, BANDS, mel.N_MELS // BANDS).mean(axis=(1, 3))

@@ -19,7 +19,8 @@ MARKERS = "osD^vP*X<>hpd"
 def figure(result: Result) -> bytes:
     """Return the figure as PNG.
 
-    It shows each metric by tokens/s, bit/s and number of Silk's groups, and spectrograms of audio examples.
+    The upper part shows each metric by tokens/s, bit/s and number of Silk's groups. The lower part shows spectrograms
+    of the audio examples.
     """
     pictures = [entry for entry in result["audio"]["files"] if entry["spectrogram"] is not None]
     n_rows, n_pictures = len(result["metrics"]), -(-len(pictures) // COLUMNS)

@@ -239,7 +239,7 @@ def _n_fitted(speaker: Speaker) -> int:
 
 
 class Tally:
-    """Collect measurements of one group and one quantizer by speaker, with one entry per fold."""
+    """Collect the measurements of one quantizer on one group, with one entry per speaker and fold."""
 
     def __init__(self) -> None:
         self.inside: dict[str, list[float]] = {}
@@ -262,7 +262,7 @@ class Tally:
         self.codes.append([found.codes for _, found in measured if found.codes is not None])
 
     def of(self, which: str) -> Floats:
-        """Return the mean over folds for each speaker."""
+        """Return the mean of a measurement over folds for each speaker."""
         return np.array([np.mean(values, axis=0) for values in getattr(self, which).values()], dtype=np.float64)
 
     def used(self, n_vectors: int, entries: int, seed: int) -> float | None:

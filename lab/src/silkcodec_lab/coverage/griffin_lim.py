@@ -33,7 +33,7 @@ def magnitudes(bands: NDArray[np.floating], filters: NDArray[np.float32]) -> Mag
 
 
 def wave_of(bins: Magnitudes, seed: int, steps: int) -> Wave:
-    """Return a waveform with approximately these magnitudes, float32 [columns * hop]. Initial phases are random."""
+    """Return a waveform with approximately the given magnitudes, float32 [columns * hop]. Initial phases are random."""
     phases = np.exp(2j * np.pi * np.random.default_rng(seed).random(bins.shape)).astype(np.complex64)
     previous = np.zeros_like(phases)
     for _ in range(steps):
@@ -54,7 +54,7 @@ def spectrum(wave: Wave) -> NDArray[np.complex64]:
 
 
 def inverse(columns: NDArray[np.complex64]) -> Wave:
-    """Return the waveform [columns * hop] whose spectrum is closest to these columns, by weighted overlap-add."""
+    """Return the waveform [columns * hop] whose spectrum is closest to the given columns, by weighted overlap-add."""
     window, n = mel.hann(), len(columns)
     frames = np.fft.irfft(columns, mel.N_FFT, axis=-1) * window
     total, power = np.zeros((2, mel.HISTORY + n * mel.HOP + mel.LOOKAHEAD), dtype=np.float32)

@@ -22,7 +22,7 @@ def in_order(groups: Iterable[str]) -> list[str]:
 
 
 def weighted_quantile(parts: Sequence[Floats], share: float) -> float:
-    """Return the quantile of all values. All parts have the same weight, regardless of their size."""
+    """Return the quantile `share` of all values. All parts have the same weight, regardless of their size."""
     values = np.concatenate(parts)
     weights = np.concatenate([np.full(len(part), 1 / len(part)) for part in parts])
     order = np.argsort(values)

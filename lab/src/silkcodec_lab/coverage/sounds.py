@@ -45,7 +45,7 @@ CLEARLY = 0.8  # maximum ratio of the longest silence within a file to the short
 
 
 def parts_of(wave: NDArray[np.float32], n: int) -> list[tuple[int, int]] | None:
-    """Return the start and end samples of the `n` files that a clip consists of, or None if they are ambiguous.
+    """Return the start and end samples of the `n` files that a clip consists of, or None if these are ambiguous.
 
     The clip is split at its n - 1 longest silences, i.e. sections below a level threshold. The threshold is chosen so
     that the silences between files differ most from the silences within files.
@@ -95,7 +95,7 @@ def classes_of(wave: NDArray[np.float32], clip: Clip, starts: NDArray[np.int64],
 
 
 def pitch_classes(f0: Floats, starts: NDArray[np.int64], columns: int) -> dict[str, Labels]:
-    """Return the F0 class and the F0 movement class of each vector. Both are "" if too little is voiced."""
+    """Return the F0 class and the F0 movement class of each vector. Both are "" if they cannot be determined."""
     frames_per_column = mel.HOP / mel.SAMPLE_RATE * 1000 / F0_PERIOD_MS
     middles = np.rint((starts + columns / 2) * frames_per_column).astype(int)
     half_width = int(MOVING_MS / F0_PERIOD_MS / 2)

@@ -11,7 +11,7 @@ from silkcodec_lab.pages import Result
 
 
 def draw(panels: Any, result: Result, color: Any, label: Any) -> None:
-    """Draw codebook minus grid by F0 movement and by tone or Arabic sound, and the F0 error after resynthesis."""
+    """Draw coverage by F0 movement and by sound (codebook minus grid), and the F0 error after resynthesis."""
     left, middle, right = panels
     found = result.get("sounds")
     name = next(iter(found)) if found else ""

@@ -49,7 +49,7 @@ class Patches:
 
     Attributes:
         of: "mel" for log-mel patches, or "latents" for eighths of Silk's latent of each frame.
-        limit_hz: Highest frequency to use. Clips with a lower bandwidth in the manifest are skipped.
+        limit_hz: Highest frequency to use. Clips whose bandwidth in the manifest is lower are skipped.
         floor_db: Distance from the loud level of the clip down to the floor. Lower levels are set to the floor.
         silence_db: Patches that are further below the loud level than this count as silence.
         columns: Number of columns of 10 ms per patch.
@@ -114,7 +114,7 @@ class Speaker:
     pieces: int = 1
 
     def without_channel(self) -> Speaker:
-        """Return a copy without the mean patch, which depends on the microphone and the voice."""
+        """Subtract the mean patch, which depends on the microphone and the voice, and return a copy."""
         whole = self.vectors.reshape(len(self.vectors) // self.pieces, -1)
         return replace(self, vectors=(whole - whole.mean(axis=0)).reshape(self.vectors.shape))
 
@@ -261,7 +261,12 @@ def decibels(wave: NDArray[np.float32], patches: Patches) -> NDArray[np.float32]
 
 
 def latent_vectors(wave: NDArray[np.float32], patches: Patches) -> tuple[Vectors, float, Columns]:
-    """Return three values: Silk's latents for frames with speech, [F, 128], their level range, and first columns."""
+    """Return Silk's latents for the frames of a waveform that contain speech.
+
+    Returns:
+        Three values: the latents, [F, 128] in FSQ levels, the range of speech levels in dB, and the index of the first
+        mel column of each frame.
+    """
     framed = replace(patches, of="mel", columns=mel.COLUMNS, pool=1)
     whole = wave[: len(wave) // mel.FRAME * mel.FRAME]
     _, range_db, starts = mel_patches_at(whole, framed)

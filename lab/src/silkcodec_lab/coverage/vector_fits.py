@@ -100,7 +100,7 @@ class NestedGrid:
         self.allocations = self._allocate(sample, sorted(set(bits)))
 
     def _allocate(self, sample: NDArray[np.float64], wanted: list[int]) -> dict[int, dict[int, tuple[int, float]]]:
-        """Return bits and level width (in standard deviations), keyed by total number of bits and by component."""
+        """Return the bits and level width of components (in standard deviations), keyed by total bits and component."""
         given: dict[int, tuple[int, float]] = {}
         found: dict[int, dict[int, tuple[int, float]]] = {0: {}}
 
@@ -162,7 +162,7 @@ def to_levels(values: NDArray[np.float64], bits: int, step: float) -> NDArray[np
 
 
 def best_width(values: NDArray[np.float64], bits: int) -> tuple[float, float]:
-    """Return the level width that minimizes the mean squared error, and the minimum."""
+    """Return the level width that minimizes the mean squared error, and the error at this width."""
     errors = [float(np.square(values - to_levels(values, bits, width)).mean()) for width in WIDTHS]
     best = int(np.argmin(errors))
     return float(WIDTHS[best]), errors[best]
@@ -182,7 +182,7 @@ def fit(
 
     Returns:
         Two values: a list of pairs (kind, fitted quantizer), and the kind and bits of each quantizer, keyed by
-        quantizer name. A grid (`fsq`) is fitted for each number of bits that a codebook has.
+        quantizer name. A grid (`fsq`) is fitted for each number of bits of the codebooks.
     """
     entries, lengths = rvq
     chains = [NestedChain(vectors, size, [1], seed, steps) for size in vq]

@@ -1,1 +1,1 @@
-"""Compare changes in the loss that the straight-through estimator predicts with actual changes."""
+"""Compare the changes in the loss that the straight-through estimator predicts with the actual changes."""

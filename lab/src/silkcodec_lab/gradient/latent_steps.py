@@ -83,7 +83,9 @@ class GradientPlan:
     def check(self) -> None:
         """Raise ArgumentError if a setting is invalid."""
         if not self.steps or not all(step > 0 for step in self.steps):
-            raise ArgumentError(f"steps must contain at least one step size, all above 0; got {self.steps}.")
+            raise ArgumentError(
+                f"steps must contain at least one step size, and all must be above 0; got {self.steps}."
+            )
         if not (set(self.smoothed) <= set(self.steps) and 2 <= self.directions <= self.smoothed_directions):
             raise ArgumentError(
                 "smoothed must be a subset of steps, and directions must be between 2 and smoothed_directions; got "
@@ -224,7 +226,7 @@ def frame_losses(
         model: Model of the run.
         spectral: Spectral loss of training.
         weights: Weight of each loss term.
-        latent: Quantized latents of the clip, [F, D], which are used for all other frames.
+        latent: Quantized latents of the clip, [F, D]. They are used for all frames except `frame`.
         target: Waveform of the clip, [1, F * 9600].
         frame: Index of the frame whose latent varies. The loss is computed from this frame on.
         span: Number of frames over which the loss is computed.

@@ -343,7 +343,7 @@ def test_runs_are_measured_and_damaged_runs_are_errors(clips: Path, tmp_path: Pa
 @pytest.mark.parametrize(
     ("plan", "says"),
     [
-        ({"steps": (0.0,)}, "all above 0"),
+        ({"steps": (0.0,)}, "all must be above 0"),
         ({"smoothed": (7.0,)}, "a subset of steps"),
         ({"directions": 1}, "between 2 and"),
         ({"singles": 0}, "between 1 and 128"),

@@ -28,7 +28,8 @@ CURVES = ("pesq_wb", "stoi", "mel_distance")
 def curves(run: Path, weights: dict[str, float]) -> list[dict[str, Any]]:
     """Return the training curves of a run with one entry per validation.
 
-    An entry contains the step, the hours, the weighted training loss since the previous validation, and the scores.
+    An entry contains the step, the training time in hours, the weighted training loss since the previous validation,
+    and the scores.
 
     Raises:
         WeightsError: The history of the run is missing or damaged.

@@ -6,7 +6,7 @@ Sequence lengths, vocabulary sizes and output parameters follow from the layout 
 held-out speech, training time and sampling time are measured with the same transformer, trained on the same speech.
 
 A codec whose published weights are not available gets random weights and is listed in `cost_only`. Its tokens have
- the correct layout but no content, so only lengths and times are measured.
+the correct layout but no content, so only lengths and times are measured.
 """
 
 from __future__ import annotations

@@ -87,8 +87,8 @@ def train(
     """Train a model on `frames` and score it on `held_out`, both [F, P, H] with the same layout.
 
     Returns:
-        The model, and a dictionary with the keys "curve" (one point per checkpoint), "bits_per_second_of_windows" (at
-        the last checkpoint) and "wall_s" (training time in seconds).
+        Two values: the model, and a dictionary with the keys "curve" (one point per checkpoint),
+        "bits_per_second_of_windows" (at the last checkpoint) and "wall_s" (training time in seconds).
     """
     n_window = min(plan.window_frames(frame_rate), len(frames), len(held_out))
     model, optimizer = _model(head_sizes, plan)
@@ -132,8 +132,8 @@ def order0_bits_per_second(head_sizes: NDArray[np.int64], frame_rate: float, fra
     """Return the order-0 cross-entropy of held-out speech in bits per second.
 
     The probabilities are the smoothed frequencies of each head's codes in the training speech, so codes that do not
-    occur in the training speech have a finite cost. The entropy of the held-out tokens would be far too low, because
-    most codes of a large codebook do not occur in a few thousand tokens.
+    occur in the training speech have a finite cost. An entropy computed from the held-out tokens alone would be far too
+    low, because most codes of a large codebook do not occur in a few thousand tokens.
     """
     total = 0.0
     for p, h in np.argwhere(head_sizes > 1):

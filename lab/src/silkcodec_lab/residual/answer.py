@@ -12,7 +12,7 @@ def answer(result: Result) -> str:
     """Return the answer in two sentences, with numbers from a result."""
     left = [stage["error_db"] for stage in result["stages"]]
     some = [1, *(n for n in (4, 8) if n < len(left)), len(left)]
-    errors = ", ".join(f"{n}: {number(left[n - 1], 1)} dB" for n in some)
+    errors = ", ".join(f"{number(left[n - 1], 1)} dB ({n})" for n in some)
     removed = [before - after for before, after in zip([result["mean_error_db"], *left[:-1]], left, strict=True)]
     most = f"Codebook {removed.index(max(removed)) + 1} removes the largest part."
-    return f"Error by number of codebooks: 0: {number(result['mean_error_db'], 1)} dB, {errors}. {most}"
+    return f"Error by number of codebooks: {number(result['mean_error_db'], 1)} dB (0), {errors}. {most}"

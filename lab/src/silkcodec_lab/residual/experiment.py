@@ -49,7 +49,7 @@ def residual(
 
     Args:
         path: Recording.
-        at_s: Position of the moment, in seconds from the start.
+        at_s: Position of the moment, in seconds from the start of the recording.
         speech: Audio files, folders, or a manifest with training speech. The recording itself is excluded. If empty,
             the training speech is the recording without `NEAR_S` seconds before and after the moment.
         n_codebooks: Number of codebooks, 1 to 32.
@@ -154,7 +154,7 @@ def follow(
 
 
 def errors_db(chain: ResidualChain, vectors: Tensor) -> list[float]:
-    """Return the RMS residual of the vectors, float32 [N, D], after each codebook in dB."""
+    """Return the RMS residual of the vectors, float32 [N, D], in dB after each codebook."""
     left, errors = vectors, []
     for book in chain.books:
         left = left - book(nearest(book, left))

@@ -56,8 +56,8 @@ def method(result: Result) -> list[str]:
         "- *Cosine*: the cosine of the angle between the entry and the residual that it quantizes.\n"
         "- *Error*: the distance between the vector and the sum of the entries.\n"
         "- *Second nearest*: the error if the second nearest entry is selected instead.\n"
-        "- *Variance*: the squared error, as a share of the squared distance between the vector and the mean column.\n"
-        "- *Mean column*: the mean of the training columns.\n"
+        "- *Variance*: the squared error, as a share of the squared distance between the vector and the *mean column*, "
+        "i.e. the mean of the training columns.\n"
         "- *Recording* and *training*: the errors over all columns of the recording and over the training columns.",
     ]
 

@@ -59,7 +59,7 @@ def transitions(rate: float, burst: float) -> tuple[float, float]:
         Two values: the probabilities that a frame is lost after a received frame, and after a lost frame.
 
     Raises:
-        ArgumentError: The rate is below 0 or not below 1, or the bursts are too short for the rate.
+        ArgumentError: The rate is not in [0, 1), or the bursts are too short for the rate.
 
     >>> transitions(0.2, 0.0)
     (0.2, 0.2)

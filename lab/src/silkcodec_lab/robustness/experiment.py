@@ -4,8 +4,8 @@
                       tokens -> lose frames -> decode with concealment or another replacement  -> quality
 
 Bit errors flip bits of the codes. Silk's 19 codes per frame have 384 bits, three for each of the 128 levels. A code
-of a residual codebook with 4,096 entries has 12 bits. The codes of a classical codec are its packets. Error protection,
-such as checksums, repetition or interleaving, is not used. Frames are lost independently or in bursts
+of a residual codebook with 4,096 entries has 12 bits. For a classical codec, the bits of its packets are flipped. Error
+protection, such as checksums, repetition or interleaving, is not used. Frames are lost independently or in bursts
 (Gilbert's model). The decoder knows the positions of lost frames.
 """
 

@@ -56,10 +56,10 @@ def method(result: Result) -> list[str]:
             if speech["n_clips"] < FEW_CLIPS
             else ""
         ),
-        f"**Bit errors.** Bit errors are measured for {bits}. Each bit of the tokens is flipped with a probability of "
-        "*rate*, independently of the others. The decoder cannot detect flipped bits. In Silk, a bit error "
-        "changes one of the 128 numbers of a frame, which have 8 levels, by 1, 2 or 4 levels. In a residual codebook, "
-        "it selects a different entry. In a classical codec, it changes a parameter.",
+        f"**Bit errors.** Bit errors are measured for {bits}. Each bit of the tokens is flipped with the probability "
+        "in the column *rate*, independently of the others. The decoder cannot detect flipped bits. In Silk, a bit "
+        "error changes one of the 128 numbers of a frame, which have 8 levels, by 1, 2 or 4 levels. In a residual "
+        "codebook, it selects a different entry. In a classical codec, it changes a parameter.",
     ]
     if result["losses"]:
         parts += [
@@ -114,7 +114,7 @@ def _flips_note(result: Result) -> str:
 
 
 def _against(result: Result) -> Iterator[str]:
-    """Yield texts and tables that compare the effect of bit errors between each run and the first run."""
+    """Yield texts and tables that compare the effect of bit errors on each run with that on the first run."""
     rows: list[list[str]] = []
     differences: dict[str, list[Any]] = {}
     for entry in result["flips"]:
