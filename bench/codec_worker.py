@@ -27,7 +27,7 @@ def presets(_: argparse.Namespace) -> Figures:
     """Return {name: missing packages} for all presets of all codecs."""
     from silkcodec import codec
 
-    names = {base: [f"{base}:{preset}" for preset in codec.presets(base)] or [base] for base in codec._BUILT_IN}
+    names = {base: [f"{base}:{preset}" for preset in codec.presets(base)] or [base] for base in codec.BUILT_IN}
     return {name: codec.missing(name) for base in sorted(names) for name in names[base]}
 
 

@@ -43,7 +43,7 @@ def load_all(folder: Path) -> dict[str, Any]:
     """Return {name: codec} for each row. The neural codecs get small random weights, which are written to `folder`."""
     baselines = _random_baselines()
     loaded = {}
-    for base in sorted(registry._BUILT_IN, key=lambda name: (name != "silk", name)):
+    for base in sorted(registry.BUILT_IN, key=lambda name: (name != "silk", name)):
         for preset in SHOWN.get(base, registry.presets(base)) or ("",):
             name, source = f"{base}:{preset}" if preset else base, repository(base, preset)
             if source is None:

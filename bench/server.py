@@ -29,6 +29,8 @@ from pathlib import Path
 from typing import Any
 
 import subprocesses
+from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Subprotocol
 
 from silkcodec.evaluate import machine
 from silkcodec.evaluate.results import to_json
@@ -175,14 +177,22 @@ def faults(server: Server, n: int, seconds: float) -> Figures:
     return found
 
 
+def open_stream(server: Server) -> ClientConnection:
+    """Start a stream that encodes. Unlike `EncoderStream`, the connection can send invalid messages."""
+    headers = {"Authorization": f"Bearer {server.token}"}
+    address = f"ws://127.0.0.1:{server.port}/v1/stream"
+    connection = connect(address, additional_headers=headers, subprotocols=[Subprotocol("silk.v1")], compression=None)
+    connection.send(json.dumps({"type": "start", "task": "encode", "samples": "f32le", "tokens": "binary"}))
+    connection.recv(timeout=120)
+    return connection
+
+
 def vanish(server: Server, counts: Figures, stop: threading.Event) -> None:
     """Open streams repeatedly and reset the connection in the middle of a frame."""
     while not stop.wait(0.5):
-        with suppress(Exception):
-            stream = server.client.encoder()
-            stream._send(b"\0" * 40_000)
-            reset(stream._socket.socket)
-            stream.close()
+        with suppress(Exception), open_stream(server) as stream:
+            stream.send(b"\0" * 40_000)
+            reset(stream.socket)
         counts["disconnects"] += 1
 
 
@@ -192,10 +202,10 @@ def chatter(server: Server, counts: Figures, stop: threading.Event) -> None:
         junk = secrets.token_bytes(2_000)
         with suppress(Exception):
             server.client.encode(junk)
-        with suppress(Exception):
-            stream = server.client.encoder()
-            stream._send(json.dumps({"type": junk.hex()[:50]}))
-            stream.flush()
+        with suppress(Exception), open_stream(server) as stream:
+            stream.send(json.dumps({"type": junk.hex()[:50]}))
+            for _ in stream:  # Read until the server closes the connection.
+                pass
         with suppress(OSError), socket.create_connection(("127.0.0.1", server.port), timeout=5) as raw:
             raw.sendall(junk)
         counts["garbage"] += 3

@@ -133,7 +133,7 @@ def corpus_arrow(data: bytes) -> None:
     folder.mkdir(exist_ok=True)
     (folder / "data.arrow").write_bytes(data)
     (folder / "state.json").write_text(json.dumps({"_data_files": [{"filename": "data.arrow"}]}), encoding="utf-8")
-    arrow._batches.cache_clear()
+    arrow.record_batches.cache_clear()
     for count, item in enumerate(sources.items(sources.roots([folder]), False)):
         if count > MAX_ITEMS:
             return

@@ -321,7 +321,7 @@ def test_built_in_names_cannot_be_replaced(tmp_path: Path, monkeypatch: pytest.M
 
 def test_every_preset_is_valid() -> None:
     pytest.importorskip("silkcodec_torch", reason="needs ./pytorch")
-    for name in registry._BUILT_IN:
+    for name in registry.BUILT_IN:
         known = registry.presets(name)
         assert len(set(known)) == len(known)
         assert not any(set(":@") & set(preset) for preset in known)
@@ -333,7 +333,7 @@ def test_every_preset_is_valid() -> None:
 
 def test_the_page_lists_every_codec(tmp_path: Path, random_baseline: Callable[[str], Path]) -> None:
     """Check the table that `python bench/codecs_table.py` writes."""
-    if any(map(registry.missing, registry._BUILT_IN)) or None in map(find_library, ("opus", "speex")):
+    if any(map(registry.missing, registry.BUILT_IN)) or None in map(find_library, ("opus", "speex")):
         pytest.skip("needs ./pytorch[baselines] and [classical]")
     path = ROOT / "bench" / "codecs_table.py"
     spec = importlib.util.spec_from_file_location("codecs_table", path)

@@ -38,7 +38,7 @@ if TYPE_CHECKING:  # Importing NumPy here would make listing the codecs slow.
 ENTRY_POINTS = "silkcodec.codecs"
 """The entry point group in which other packages register codecs, as name = "module:factory"."""
 
-_BUILT_IN = {
+BUILT_IN = {
     "silk": "silkcodec.silk:load",
     "codec2": "silkcodec.baselines.codec2:Codec2",
     "dac": "silkcodec_torch.baselines.dac:Dac",
@@ -206,7 +206,7 @@ def codecs() -> dict[str, str]:
     from importlib.metadata import entry_points  # At module level, this would slow `import silkcodec` by 20 ms.
 
     others = {point.name: point.value for point in entry_points(group=ENTRY_POINTS)}
-    return dict(sorted((others | _BUILT_IN).items()))
+    return dict(sorted((others | BUILT_IN).items()))
 
 
 def is_built_in(name: str) -> bool:
@@ -215,7 +215,7 @@ def is_built_in(name: str) -> bool:
     >>> is_built_in("mimi:8"), is_built_in("mimi:8@./weights/mimi"), is_built_in("./weights")
     (True, False, False)
     """
-    return name.partition(":")[0] in _BUILT_IN and not set(name) & set("@/\\")
+    return name.partition(":")[0] in BUILT_IN and not set(name) & set("@/\\")
 
 
 def presets(name: str) -> tuple[str, ...]:

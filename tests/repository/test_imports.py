@@ -187,42 +187,6 @@ for name in {light!r}:
     assert not loaded_after(code) & set(blocked)
 
 
-LIBRARIES = {"torch", "signal"}  # whose private names we use, for want of public ones
-
-
-def private_names_of_others(tree: ast.AST) -> set[str]:
-    """Return private names of other modules that a module reads: `other._name`, `from other import _name`."""
-    own, read = set(), set()
-    for node in ast.walk(tree):
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-            own.add(node.name)
-        elif isinstance(node, ast.Name):
-            own.add(node.id)
-        elif isinstance(node, ast.Attribute):
-            (own if isinstance(node.ctx, ast.Store) else read).add(node.attr)
-            if isinstance(node.value, ast.Name) and node.value.id in {"self", "cls", *LIBRARIES}:
-                own.add(node.attr)
-        elif isinstance(node, ast.ImportFrom):
-            read.update(alias.name for alias in node.names if node.module not in LIBRARIES)
-    return {name for name in read - own if name.startswith("_") and not name.startswith("__")}
-
-
-OF_PYTORCH = sorted((ROOT / "pytorch" / "src").rglob("*.py"))
-
-
-@pytest.mark.parametrize("path", [*MODULES.values(), *OF_PYTORCH], ids=lambda path: str(path.relative_to(ROOT)))
-def test_no_module_reads_private_names_of_another(path: Path) -> None:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    assert private_names_of_others(tree) == set()
-    imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
-    assert not imported & FORBIDDEN
-
-
-def test_private_names_of_others_are_found() -> None:
-    code = "from a import _b\nimport c\nc._d\nself._own\n_local = 1\n_local\nc.e"
-    assert private_names_of_others(ast.parse(code)) == {"_b", "_d"}
-
-
 def test_every_public_name_is_there() -> None:
     silkcodec = importlib.import_module("silkcodec")
     assert all(getattr(silkcodec, name) is not None for name in silkcodec.__all__)

@@ -75,7 +75,7 @@ class PacketCodec:
         mono = audio.as_wave(wave, sample_rate, self.sample_rate)
         padded = np.zeros(self._n_packets(len(mono)) * self.packet_samples, dtype=np.float32)
         padded[: len(mono)] = mono
-        packets = self._encode_packets(padded.reshape(-1, self.packet_samples))
+        packets = self.encode_packets(padded.reshape(-1, self.packet_samples))
         return Tokens(
             codes=tuple(packets_to_codes(packets, self.packet_bits).T),
             codebook_sizes=self.codebook_sizes,
@@ -110,14 +110,14 @@ class PacketCodec:
         tokens = as_tokens(self, tokens, n_samples, n_codebooks)
         self._check_tokens(tokens)
         codes = np.stack(tokens.codes, axis=1)
-        wave = self._decode_packets(codes_to_packets(codes, self.packet_bits))
+        wave = self.decode_packets(codes_to_packets(codes, self.packet_bits))
         return wave[self.delay_samples :][: tokens.n_samples].copy()
 
-    def _encode_packets(self, frames: Wave) -> list[bytes]:
+    def encode_packets(self, frames: Wave) -> list[bytes]:
         """Encode frames, float32 [n, packet_samples], as n packets of `packet_bits` bits, padded to whole bytes."""
         raise NotImplementedError
 
-    def _decode_packets(self, packets: list[bytes]) -> Wave:
+    def decode_packets(self, packets: list[bytes]) -> Wave:
         """Decode n packets to samples, float32 [n * packet_samples]."""
         raise NotImplementedError
 

@@ -77,12 +77,12 @@ class Codec2(classical.PacketCodec):
             delay_samples=self._mode.delay_samples,
         )
 
-    def _encode_packets(self, frames: classical.Wave) -> list[bytes]:
+    def encode_packets(self, frames: classical.Wave) -> list[bytes]:
         coder = self._coder()
         integers = np.clip(np.rint(frames * 32_767.0), -32_768, 32_767).astype(np.int16)
         return [coder.encode(frame) for frame in integers]
 
-    def _decode_packets(self, packets: list[bytes]) -> classical.Wave:
+    def decode_packets(self, packets: list[bytes]) -> classical.Wave:
         coder = self._coder()
         integers = np.concatenate([coder.decode(packet) for packet in packets])
         return integers.astype(np.float32) / np.float32(32_768.0)

@@ -35,12 +35,12 @@ class Gsm(classical.PacketCodec):
             "gsm", sample_rate=SAMPLE_RATE, packet_samples=PACKET, packet_bits=PACKET_BITS, delay_samples=0
         )
 
-    def _encode_packets(self, frames: classical.Wave) -> list[bytes]:
+    def encode_packets(self, frames: classical.Wave) -> list[bytes]:
         content = audio.encode_headerless(frames.ravel().clip(-1, 1), SAMPLE_RATE, "GSM610")
         packets = [content[start : start + PACKET_BYTES] for start in range(0, len(content), PACKET_BYTES)]
         return [(int.from_bytes(packet) << 4).to_bytes(PACKET_BYTES + 1)[1:] for packet in packets]
 
-    def _decode_packets(self, packets: list[bytes]) -> classical.Wave:
+    def decode_packets(self, packets: list[bytes]) -> classical.Wave:
         first = MAGIC << 8 * PACKET_BYTES  # The magic bits precede the packet, and both are shifted by 4 bits.
         whole = [((first | int.from_bytes(packet)) >> 4).to_bytes(PACKET_BYTES) for packet in packets]
         return audio.decode_headerless(b"".join(whole), SAMPLE_RATE, "GSM610")

@@ -51,13 +51,13 @@ class Opus(classical.PacketCodec):
             delay_samples=int(self._encoder().lookahead),
         )
 
-    def _encode_packets(self, frames: classical.Wave) -> list[bytes]:
+    def encode_packets(self, frames: classical.Wave) -> list[bytes]:
         encoder = self._encoder()
         packets = [encoder.encode_float(frame.tobytes(), PACKET) for frame in frames]
         assert {8 * len(packet) for packet in packets} == {self.packet_bits}, "the bit rate must be constant"
         return packets
 
-    def _decode_packets(self, packets: list[bytes]) -> classical.Wave:
+    def decode_packets(self, packets: list[bytes]) -> classical.Wave:
         decoder = self._opuslib.Decoder(SAMPLE_RATE, 1)
         parts = []
         for index, packet in enumerate(packets):

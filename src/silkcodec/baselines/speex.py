@@ -109,7 +109,7 @@ class Speex(classical.PacketCodec):
             delay_samples=sum(lags),
         )
 
-    def _encode_packets(self, frames: classical.Wave) -> list[bytes]:
+    def encode_packets(self, frames: classical.Wave) -> list[bytes]:
         speex, packets = self._library, []
         packet = ctypes.create_string_buffer(-(-self.packet_bits // 8))
         integers = np.clip(np.rint(frames * 32_767.0), -32_768, 32_767).astype(np.int16)
@@ -124,7 +124,7 @@ class Speex(classical.PacketCodec):
                 packets.append(packet.raw)
         return packets
 
-    def _decode_packets(self, packets: list[bytes]) -> classical.Wave:
+    def decode_packets(self, packets: list[bytes]) -> classical.Wave:
         integers = np.zeros((len(packets), self.packet_samples), dtype=np.int16)
         with self._state("decoder") as decoder, self._bits() as bits:
             for index, (packet, frame) in enumerate(zip(packets, integers, strict=True)):

@@ -59,7 +59,7 @@ def items(folder: str, label: str, root: int, allow_outside: bool) -> Iterator[I
             except Refusal as refusal:
                 yield refused(label + place, label + place, refusal)
                 continue
-            for batch_number, batch in enumerate(_batches(file)):
+            for batch_number, batch in enumerate(record_batches(file)):
                 for row_number, row in enumerate(_rows(batch, file)):
                     usual = f"{split or 'row'}-{number:08d}"
                     number += 1
@@ -105,7 +105,7 @@ def _strings(folder: str, name: str, key: str, inner: str | None, allow_outside:
 
 
 @lru_cache(maxsize=2)
-def _batches(file: str) -> list[Any]:
+def record_batches(file: str) -> list[Any]:
     """Return the record batches of an Arrow file. Data is loaded on access, because the file is mapped into memory."""
     pyarrow = require("A Hugging Face dataset")
     try:
@@ -257,7 +257,7 @@ def content(file: str, at: tuple[int, int], kind: str = "arrow") -> bytes:
                 f"A row must have bytes in its Audio column; row {at[1]} of row group {at[0]} in '{file}' has none.",
             )
         return bytes(found)
-    batches = _batches(file)
+    batches = record_batches(file)
     if not (at[0] < len(batches) and at[1] < batches[at[0]].num_rows):
         raise Refusal("missing", f"The dataset has changed: row {at[1]} of batch {at[0]} in '{file}' is missing.")
     sounds = batches[at[0]].column(_audio_column(batches[at[0]].schema))

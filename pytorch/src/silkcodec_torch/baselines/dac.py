@@ -46,7 +46,7 @@ class Dac(neural.NeuralCodec):
     def __init__(self, preset: str | None = None, *, source: str | None = None) -> None:
         preset = choose("dac", preset, PRESETS, DEFAULT_PRESET)
         self.name = f"dac:{preset}"
-        self._source = absolute(source)
+        self.source = absolute(source)
         require(self.name, "torch", "transformers", "safetensors")
         from transformers import DacModel
 
@@ -58,7 +58,7 @@ class Dac(neural.NeuralCodec):
         self.sample_rate = int(config.sampling_rate)
         self._hop = int(config.hop_length)
         n = int(config.n_codebooks)
-        self._set_codebooks([int(config.codebook_size)] * n, [self.sample_rate / self._hop] * n, n)
+        self.set_codebooks([int(config.codebook_size)] * n, [self.sample_rate / self._hop] * n, n)
         encoder, decoder = snake_encoder(config.downsampling_ratios, 3), snake_decoder(config.upsampling_ratios)
         self._halos = encoder.frames(self._hop), decoder.frames(self._hop)
         self._short_samples = _shortfall(config)
@@ -67,25 +67,25 @@ class Dac(neural.NeuralCodec):
     def _n_frames(self, n_samples: int) -> int:
         return math.ceil((n_samples + self._short_samples) / self._hop)
 
-    def _n_codes(self, n_samples: int) -> tuple[int, ...]:
+    def count_codes(self, n_samples: int) -> tuple[int, ...]:
         return (self._n_frames(n_samples),) * len(self.all_codebook_sizes)
 
-    def _encode(self, wave: torch.Tensor, k: int) -> list[torch.Tensor]:
+    def encode_wave(self, wave: torch.Tensor, k: int) -> list[torch.Tensor]:
         import torch
 
         n_frames = self._n_frames(len(wave))
         padded = torch.nn.functional.pad(wave, (0, n_frames * self._hop - len(wave)))[None, None]
         codes = []
-        for part in pieces(n_frames, self._piece_frames(self._hop), *self._halos[0]):
+        for part in pieces(n_frames, self.piece_frames(self._hop), *self._halos[0]):
             chunk = padded[..., part.left * self._hop : part.right * self._hop]
             codes.append(self._model.encode(chunk, n_quantizers=k).audio_codes[0, :, part.keep()])
         return list(torch.cat(codes, dim=-1))
 
-    def _decode(self, codes: list[torch.Tensor], n_samples: int) -> torch.Tensor:
+    def decode_codes(self, codes: list[torch.Tensor], n_samples: int) -> torch.Tensor:
         import torch
 
         stacked, waves = torch.stack(codes)[None], []  # [1, k, F]
-        for part in pieces(stacked.shape[-1], self._piece_frames(self._hop), *self._halos[1]):
+        for part in pieces(stacked.shape[-1], self.piece_frames(self._hop), *self._halos[1]):
             wave = self._model.decode(audio_codes=stacked[..., part.left : part.right]).audio_values[0]
             waves.append(wave[part.keep(self._hop)])
         return torch.cat(waves)

@@ -64,7 +64,7 @@ class Encodec(neural.NeuralCodec):
         preset = choose("encodec", preset, PRESETS, DEFAULT_PRESET)
         self.name = f"encodec:{preset}"
         self._stereo = preset.startswith("stereo")
-        self._source = absolute(source)
+        self.source = absolute(source)
         require(self.name, "torch", "transformers", "safetensors")
         from transformers import EncodecModel
 
@@ -82,22 +82,22 @@ class Encodec(neural.NeuralCodec):
             self._chunk_frames = self._chunk // self._hop
             chunk_rate = self.sample_rate / self._stride  # Hz
             rates = [chunk_rate, *[chunk_rate * self._chunk_frames] * len(sizes)]
-            self._set_codebooks([N_SCALES, *sizes], rates, 1 + n)
+            self.set_codebooks([N_SCALES, *sizes], rates, 1 + n)
             self.latency_s = self._chunk / self.sample_rate
         else:
-            self._set_codebooks(sizes, [self.sample_rate / self._hop] * len(sizes), n)
+            self.set_codebooks(sizes, [self.sample_rate / self._hop] * len(sizes), n)
             self.latency_s = self._hop / self.sample_rate
 
-    def _n_codes(self, n_samples: int) -> tuple[int, ...]:
+    def count_codes(self, n_samples: int) -> tuple[int, ...]:
         if not self._stereo:
             return (math.ceil(n_samples / self._hop),) * len(self.all_codebook_sizes)
         chunks = self._n_chunks(n_samples)
         return (chunks, *(chunks * self._chunk_frames,) * (len(self.all_codebook_sizes) - 1))
 
-    def _encode(self, wave: torch.Tensor, k: int) -> list[torch.Tensor]:
+    def encode_wave(self, wave: torch.Tensor, k: int) -> list[torch.Tensor]:
         return self._encode_stereo(wave, k) if self._stereo else self._encode_mono(wave, k)
 
-    def _decode(self, codes: list[torch.Tensor], n_samples: int) -> torch.Tensor:
+    def decode_codes(self, codes: list[torch.Tensor], n_samples: int) -> torch.Tensor:
         return self._decode_stereo(codes, n_samples) if self._stereo else self._decode_mono(codes)
 
     # --- 24 kHz: The LSTM processes the whole clip, and all other layers process it in pieces.
@@ -106,7 +106,7 @@ class Encodec(neural.NeuralCodec):
         import torch
 
         convolutions, lstm, last = _around_lstm(self._model.encoder.layers)
-        n_frames, piece = math.ceil(len(wave) / self._hop), self._piece_frames(self._hop)
+        n_frames, piece = math.ceil(len(wave) / self._hop), self.piece_frames(self._hop)
         left, _ = seanet_encoder(self._model.config).frames(self._hop)
         features = []
         for part in pieces(n_frames, piece, left, 0):
@@ -126,7 +126,7 @@ class Encodec(neural.NeuralCodec):
         whole = lstm(_run(first, self._latent(codes)))  # [1, C, F]
         left, _ = seanet_decoder(self._model.config).frames(self._hop)
         waves = []
-        for part in pieces(whole.shape[-1], self._piece_frames(self._hop), left, 0):
+        for part in pieces(whole.shape[-1], self.piece_frames(self._hop), left, 0):
             waves.append(_run(convolutions, whole[..., part.left : part.right])[0, 0, part.keep(self._hop)])
         return torch.cat(waves)
 

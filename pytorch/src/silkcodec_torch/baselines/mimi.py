@@ -48,7 +48,7 @@ class Mimi(neural.NeuralCodec):
     def __init__(self, preset: str | None = None, *, source: str | None = None) -> None:
         preset = choose("mimi", preset, PRESETS, DEFAULT_PRESET)
         self.name = f"mimi:{preset}"
-        self._source = absolute(source)
+        self.source = absolute(source)
         require(self.name, "torch", "transformers", "safetensors")
         from transformers import MimiModel
 
@@ -62,27 +62,27 @@ class Mimi(neural.NeuralCodec):
         self._frame = self._hop * self._latent_stride  # 1,920 samples
         n = int(config.num_quantizers)
         weights.check("num_quantizers", max(n, int(preset)), self.name)
-        self._set_codebooks([int(config.codebook_size)] * n, [self.sample_rate / self._frame] * n, int(preset))
+        self.set_codebooks([int(config.codebook_size)] * n, [self.sample_rate / self._frame] * n, int(preset))
         self.latency_s = self._frame / self.sample_rate
 
-    def _n_codes(self, n_samples: int) -> tuple[int, ...]:
+    def count_codes(self, n_samples: int) -> tuple[int, ...]:
         return (math.ceil(n_samples / self._frame),) * len(self.all_codebook_sizes)
 
-    def _encode(self, wave: torch.Tensor, k: int) -> list[torch.Tensor]:
+    def encode_wave(self, wave: torch.Tensor, k: int) -> list[torch.Tensor]:
         import torch
 
         encoder, n_frames = self._model.encoder, math.ceil(len(wave) / self._frame)
         padded = torch.nn.functional.pad(wave, (0, n_frames * self._frame - len(wave)))[None, None]
         left, _ = seanet_encoder(self._model.config).frames(self._hop)
         features = []
-        for part in pieces(n_frames * self._latent_stride, self._piece_frames(self._hop), left, 0):
+        for part in pieces(n_frames * self._latent_stride, self.piece_frames(self._hop), left, 0):
             chunk = padded[..., part.left * self._hop : part.right * self._hop]
             features.append(encoder.encoder_seanet(chunk)[..., part.keep()])
         steps = _transform(encoder.encoder_transformer, torch.cat(features, dim=-1))
         codes = self._model.quantizer.encode(encoder.downsample(steps), k)  # [k, 1, F]
         return list(codes[:, 0])
 
-    def _decode(self, codes: list[torch.Tensor], n_samples: int) -> torch.Tensor:
+    def decode_codes(self, codes: list[torch.Tensor], n_samples: int) -> torch.Tensor:
         import torch
 
         decoder = self._model.decoder
@@ -90,7 +90,7 @@ class Mimi(neural.NeuralCodec):
         steps = _transform(decoder.decoder_transformer, decoder.upsample(latent))
         left, _ = seanet_decoder(self._model.config).frames(self._hop)
         waves = []
-        for part in pieces(steps.shape[-1], self._piece_frames(self._hop), left, 0):
+        for part in pieces(steps.shape[-1], self.piece_frames(self._hop), left, 0):
             waves.append(decoder.decoder_seanet(steps[..., part.left : part.right])[0, 0, part.keep(self._hop)])
         return torch.cat(waves)
 

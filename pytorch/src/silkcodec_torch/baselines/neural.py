@@ -1,8 +1,8 @@
 """Provide the base class of the neural baselines (EnCodec, DAC, Mimi, SNAC).
 
-The module of each baseline defines its presets and the methods `_encode` and `_decode`. `weights.py` loads the weights.
-Long audio is processed in pieces (see `receptive_field.py`). PyTorch and the packages that contain the models are
-imported only when a codec is created.
+The module of each baseline defines its presets and the methods `encode_wave`, `decode_codes` and `count_codes`.
+`weights.py` loads the weights. Long audio is processed in pieces (see `receptive_field.py`). PyTorch and the packages
+that contain the models are imported only when a codec is created.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class NeuralCodec:
 
     name: str
     codec_id: str
-    _source: str | None  # source of the weights, with an absolute path if it is a folder; None: the published weights
+    source: str | None  # source of the weights, with an absolute path if it is a folder; None: the published weights
     sample_rate: int
     latency_s: float
     codebook_sizes: tuple[int, ...]  # codebooks of the preset
@@ -55,14 +55,14 @@ class NeuralCodec:
     all_codebook_sizes: tuple[int, ...]  # codebooks of the model, because `decode` accepts tokens of all its presets
     all_frame_rates: tuple[float, ...]
 
-    def _set_codebooks(self, sizes: Sequence[int], rates: Sequence[float], n_preset: int) -> None:
+    def set_codebooks(self, sizes: Sequence[int], rates: Sequence[float], n_preset: int) -> None:
         """Set the sizes and rates (Hz) of the model's codebooks. The preset uses the first `n_preset` of them."""
         self.all_codebook_sizes, self.all_frame_rates = tuple(sizes), tuple(rates)
         self.codebook_sizes, self.frame_rates = self.all_codebook_sizes[:n_preset], self.all_frame_rates[:n_preset]
 
     def __reduce__(self) -> Any:
         """Pickle only the constructor arguments of this codec. Unpickling loads the model again. See `rebuilt.py`."""
-        return recipe(self, preset=parse(self.name)[1], source=self._source)
+        return recipe(self, preset=parse(self.name)[1], source=self.source)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r}, {self.codec_id!r})"
@@ -79,7 +79,7 @@ class NeuralCodec:
         k = self.check_n_codebooks(n_codebooks)
         mono = audio.as_wave(wave, sample_rate, self.sample_rate)
         with torch.inference_mode():
-            codes = self._encode(torch.from_numpy(mono), k)
+            codes = self.encode_wave(torch.from_numpy(mono), k)
         return Tokens(
             codes=tuple(np.asarray(row) for row in codes),
             codebook_sizes=self.codebook_sizes[:k],
@@ -108,7 +108,7 @@ class NeuralCodec:
         tokens = as_tokens(self, tokens, n_samples, n_codebooks)
         self.check_tokens(tokens)
         with torch.inference_mode():
-            wave = self._decode([torch.tensor(row) for row in tokens.codes], tokens.n_samples)
+            wave = self.decode_codes([torch.tensor(row) for row in tokens.codes], tokens.n_samples)
         exact: Wave = wave[: tokens.n_samples].numpy().astype(np.float32)
         assert exact.shape == (tokens.n_samples,), "the decoder must return at least n_samples samples"
         return exact
@@ -151,27 +151,27 @@ class NeuralCodec:
                 f"Tokens of '{self.name}' must have the model's first codebooks and its sample rate,"
                 f" {self.sample_rate} Hz; got {tokens!r}."
             )
-        expected, got = self._n_codes(tokens.n_samples)[:k], tuple(len(row) for row in tokens.codes)
+        expected, got = self.count_codes(tokens.n_samples)[:k], tuple(len(row) for row in tokens.codes)
         if got != expected:
             raise TokensError(
                 f"Tokens of '{self.name}' for {tokens.n_samples} samples must have {expected} codes per codebook; "
                 f"got {got}."
             )
 
-    def _piece_frames(self, hop: int) -> int:
+    def piece_frames(self, hop: int) -> int:
         """Return the number of frames in a piece, for frames of `hop` samples."""
         return max(1, int(PIECE_S * self.sample_rate) // hop)
 
     # --- implemented by each baseline
 
-    def _n_codes(self, n_samples: int) -> tuple[int, ...]:
+    def count_codes(self, n_samples: int) -> tuple[int, ...]:
         """Return the number of codes from each codebook of the model for `n_samples` samples of audio."""
         raise NotImplementedError
 
-    def _encode(self, wave: torch.Tensor, k: int) -> list[torch.Tensor]:
+    def encode_wave(self, wave: torch.Tensor, k: int) -> list[torch.Tensor]:
         """Return the codes from the first k codebooks, int64 [F_k] each, for a waveform, float32 [T]."""
         raise NotImplementedError
 
-    def _decode(self, codes: list[torch.Tensor], n_samples: int) -> torch.Tensor:
+    def decode_codes(self, codes: list[torch.Tensor], n_samples: int) -> torch.Tensor:
         """Return the waveform, float32 [at least n_samples], for the codes from the first codebooks."""
         raise NotImplementedError

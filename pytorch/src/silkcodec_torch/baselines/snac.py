@@ -53,7 +53,7 @@ class Snac(neural.NeuralCodec):
     def __init__(self, preset: str | None = None, *, source: str | None = None) -> None:
         preset = choose("snac", preset, PRESETS, DEFAULT_PRESET)
         self.name = f"snac:{preset}"
-        self._source = absolute(source)
+        self.source = absolute(source)
         require(self.name, "torch", "snac", "safetensors", "huggingface_hub")
 
         files = (SAFETENSORS, TORCH_FILE)
@@ -68,7 +68,7 @@ class Snac(neural.NeuralCodec):
         self._window = math.lcm(self._strides[0], window)  # number of frames in a window
         sizes = [int(self._model.codebook_size)] * len(self._strides)
         rates = [self.sample_rate / (self._hop * stride) for stride in self._strides]
-        self._set_codebooks(sizes, rates, len(sizes))
+        self.set_codebooks(sizes, rates, len(sizes))
 
         encoder = snake_encoder(self._model.encoder_rates, 7, window)
         decoder = snake_decoder(self._model.decoder_rates, window)
@@ -80,16 +80,16 @@ class Snac(neural.NeuralCodec):
     def _n_windows(self, n_samples: int) -> int:
         return math.ceil(n_samples / (self._hop * self._window))
 
-    def _n_codes(self, n_samples: int) -> tuple[int, ...]:
+    def count_codes(self, n_samples: int) -> tuple[int, ...]:
         return tuple(self._n_windows(n_samples) * self._window // stride for stride in self._strides)
 
-    def _encode(self, wave: torch.Tensor, k: int) -> list[torch.Tensor]:
+    def encode_wave(self, wave: torch.Tensor, k: int) -> list[torch.Tensor]:
         import torch
 
         samples, n_windows = self._hop * self._window, self._n_windows(len(wave))
         padded = torch.nn.functional.pad(wave, (0, n_windows * samples - len(wave)))[None, None]
         codes: list[list[torch.Tensor]] = [[] for _ in range(k)]
-        for part in pieces(n_windows, self._piece_frames(samples), *self._halos[0]):
+        for part in pieces(n_windows, self.piece_frames(samples), *self._halos[0]):
             residual = self._model.encoder(padded[..., part.left * samples : part.right * samples])
             for row, quantizer in zip(codes, self._model.quantizer.quantizers[:k], strict=True):
                 quantized, indices = quantizer(residual)
@@ -97,7 +97,7 @@ class Snac(neural.NeuralCodec):
                 row.append(indices[0, part.keep(self._window // quantizer.stride)])
         return [torch.cat(row) for row in codes]
 
-    def _decode(self, codes: list[torch.Tensor], n_samples: int) -> torch.Tensor:
+    def decode_codes(self, codes: list[torch.Tensor], n_samples: int) -> torch.Tensor:
         import torch
 
         latent = torch.zeros(())
@@ -105,7 +105,7 @@ class Snac(neural.NeuralCodec):
             vectors = quantizer.out_proj(quantizer.decode_code(row[None]))
             latent = latent + vectors.repeat_interleave(quantizer.stride, dim=-1)  # [1, D, F]
         waves, n_windows, samples = [], latent.shape[-1] // self._window, self._window * self._hop
-        for part in pieces(n_windows, self._piece_frames(samples), *self._halos[1]):
+        for part in pieces(n_windows, self.piece_frames(samples), *self._halos[1]):
             start, stop = part.left * self._window, part.right * self._window
             wave = self._synthesize(latent[..., start:stop], start)[0, 0]
             waves.append(wave[part.keep(samples)])
