@@ -67,7 +67,7 @@ docs: $(DOCS)
 	PYTHONPATH=src NO_MKDOCS_2_WARNING=1 $(VENV_DOCS)/bin/mkdocs build --strict
 
 test: $(FULL) $(if $(shell command -v npm),$(SITE))
-	@mkdir -p out; nice -n 19 $(BIN)/python fuzz/run.py --minutes 1 --seed 1 >out/fuzz.log 2>&1 & fuzz=$$!; \
+	@mkdir -p out; nice -n 19 $(BIN)/python fuzz/fuzz.py --minutes 1 --seed 1 >out/fuzz.log 2>&1 & fuzz=$$!; \
 	$(PYTEST); tests=$$?; wait $$fuzz || tests=1; cat out/fuzz.log; exit $$tests
 
 # Run the tests except training runs, live servers, browsers and other tests that take more than about 5 s.
@@ -75,9 +75,9 @@ test: $(FULL) $(if $(shell command -v npm),$(SITE))
 test-fast: $(FAST)
 	$(PYTEST) tests -m "not slow and not browser"
 
-# Fuzz the parsers of all untrusted inputs. fuzz/run.py describes how to handle failures.
+# Fuzz the parsers of all untrusted inputs. fuzz/fuzz.py describes how to handle failures.
 fuzz: $(FULL)
-	$(BIN)/python fuzz/run.py --minutes $(MINUTES) --work out/fuzz
+	$(BIN)/python fuzz/fuzz.py --minutes $(MINUTES) --work out/fuzz
 
 # Run the light tests with the lowest versions that pyproject.toml allows, or with the newest versions.
 # To use another Python: make test-newest PYTHON=python3.13

@@ -46,7 +46,7 @@ SPEED_OF = (  # For all other presets, only rates are counted, because presets o
 
 
 @dataclass(frozen=True)
-class Sizes:
+class CodecSizes:
     """Define the lengths of the clips in seconds, and the number of runs."""
 
     speed_s: float = 15.0  # clip for speed and memory
@@ -58,17 +58,17 @@ class Sizes:
     threads: int = 2
 
 
-QUICK = Sizes(speed_s=2.0, count_s=3.0, long_s=4.0, patience_s=5.0, runs=1, least_s=0.0)
+QUICK = CodecSizes(speed_s=2.0, count_s=3.0, long_s=4.0, patience_s=5.0, runs=1, least_s=0.0)
 
 
-class Bench:
+class CodecBench:
     """Measure codecs on clips of the given durations.
 
     Args:
         folder: folder for the clips. It must contain a folder with weights for each baseline model.
     """
 
-    def __init__(self, sizes: Sizes, folder: Path) -> None:
+    def __init__(self, sizes: CodecSizes, folder: Path) -> None:
         self.sizes, self.folder = sizes, folder
         self.clips = {duration_s: self._tile(duration_s) for duration_s in (sizes.speed_s, sizes.count_s, sizes.long_s)}
 
@@ -107,17 +107,17 @@ class Bench:
     def _tile(self, duration_s: float) -> Path:
         """Write a file that repeats the samples for the given duration, and return its path."""
         clip = self.folder / f"{duration_s:g}.wav"
-        subprocesses.run([sys.executable, BENCH / "speed_worker.py", "tile", SAMPLES, clip, str(duration_s)])
+        subprocesses.run_command([sys.executable, BENCH / "speed_worker.py", "tile", SAMPLES, clip, str(duration_s)])
         return clip
 
 
 def worker(verb: str, *arguments: str | Path | float, threads: int = 2) -> Figures:
     """Run one measurement of `codec_worker.py` in a new process and return its result."""
     command = [sys.executable, BENCH / "codec_worker.py", verb, *map(str, arguments), "--threads", str(threads)]
-    return json.loads(subprocesses.run(command, {"OMP_NUM_THREADS": str(threads)}).stdout)
+    return json.loads(subprocesses.run_command(command, {"OMP_NUM_THREADS": str(threads)}).stdout)
 
 
-def measure_all(names: list[str], bench: Bench) -> dict[str, Figures]:
+def measure_all(names: list[str], bench: CodecBench) -> dict[str, Figures]:
     """Measure the codecs one after another and return {name: figures}. The machine should be idle."""
     found: dict[str, Figures] = {}
     for name in names:
@@ -167,7 +167,7 @@ def main() -> None:
     if not options.out.resolve().parent.is_dir():
         parser.error(f"The folder for --out must exist; got '{options.out}'.")
     found, before = machine.conditions(), machine.clocks()
-    sizes = QUICK if options.quick else Sizes()
+    sizes = QUICK if options.quick else CodecSizes()
     try:
         presets = worker("presets")
         names = options.codecs.split(",") if options.codecs else sorted(presets, key=_place)
@@ -176,8 +176,8 @@ def main() -> None:
             models = sorted({model for name in names if (model := model_of(name))})
             if models:
                 say(f"building {', '.join(models)} with random weights")
-                subprocesses.run([sys.executable, BENCH / "random_baselines.py", folder, *models])
-            found_of = measure_all(names, Bench(sizes, Path(folder)))
+                subprocesses.run_command([sys.executable, BENCH / "random_baselines.py", folder, *models])
+            found_of = measure_all(names, CodecBench(sizes, Path(folder)))
     except subprocesses.CommandError as error:
         sys.exit(str(error))
     figures = {"sizes": asdict(sizes), "codecs": found_of}

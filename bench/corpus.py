@@ -42,7 +42,7 @@ PATIENCE_S = 3600.0  # time limit for one run
 
 
 @dataclass(frozen=True)
-class Sizes:
+class CorpusSizes:
     """Define the hours of speech to tokenize, the hours that a single process encodes, and the number of kills."""
 
     hours: float = 2.0
@@ -50,7 +50,7 @@ class Sizes:
     kills: int = 3
 
 
-QUICK = Sizes(hours=0.1, single_hours=0.01, kills=1)
+QUICK = CorpusSizes(hours=0.1, single_hours=0.01, kills=1)
 
 
 def choose(speech: Path, hours: float, target: Path) -> list[dict[str, Any]]:
@@ -79,7 +79,7 @@ def command(engine: str, listed: Path, out: Path, workers: int) -> list[str]:
 
 def uninterrupted(engine: str, listed: Path, out: Path, workers: int) -> Figures:
     """Run `silk tokenize` without interruption, and return the throughput, the memory and the time of each shard."""
-    done = subprocesses.run(command(engine, listed, out, workers))
+    done = subprocesses.run_command(command(engine, listed, out, workers))
     report = json.loads(done.stdout)
     records = ledger(out)
     quarter = max(1, len(records) // 4)
@@ -104,7 +104,7 @@ def start(engine: str, listed: Path, out: Path) -> float:
     """Return the startup time of a run in seconds, measured with one recording and one worker."""
     one = listed.with_name("one.jsonl")
     one.write_text(listed.read_text(encoding="utf-8").partition("\n")[0] + "\n", encoding="utf-8")
-    done = subprocesses.run(command(engine, one, out, 1))
+    done = subprocesses.run_command(command(engine, one, out, 1))
     return done.wall_s - sum(record["wall_s"] for record in ledger(out))
 
 
@@ -132,7 +132,7 @@ def interrupted(engine: str, listed: Path, out: Path, workers: int, kills: int) 
             run.wait()
             left_over += bury(family)
         seen.append(len(ledger(out)))
-    done = subprocesses.run(words)
+    done = subprocesses.run_command(words)
     report = json.loads(done.stdout)
     return {
         "kills": kills,
@@ -227,14 +227,14 @@ def single(listed: Path, hours: float) -> None:
     print(json.dumps({"codec": codec.codec_id, "sound_s": sound_s, "wall_s": wall_s, "x_realtime": sound_s / wall_s}))
 
 
-def measure(speech: Path, work: Path, out: Path, sizes: Sizes, quick: bool) -> None:
+def measure(speech: Path, work: Path, out: Path, sizes: CorpusSizes, quick: bool) -> None:
     listed = work / "speech.jsonl"
     rows = choose(speech, sizes.hours, listed)
     found, since = subprocesses.idle_conditions(), machine.clocks()
     workers = int(found["cores"])
     print(f"{len(rows)} recordings; one process", flush=True)
     words = [sys.executable, SCRIPT, "--single", listed, "--hours", str(sizes.single_hours)]
-    alone = json.loads(subprocesses.run([str(word) for word in words]).stdout)
+    alone = json.loads(subprocesses.run_command([str(word) for word in words]).stdout)
     figures: Figures = {"single": alone, "engines": {}, "killed": {}}
     for engine in ENGINES:
         print(f"{engine}, uninterrupted", flush=True)
@@ -273,9 +273,9 @@ def main() -> None:
         return
     if options.speech is None or options.out is None:
         parser.error("--speech and --out are required.")
-    sizes = QUICK if options.quick else Sizes()
+    sizes = QUICK if options.quick else CorpusSizes()
     if options.hours is not None:
-        sizes = Sizes(options.hours, min(sizes.single_hours, options.hours), sizes.kills)
+        sizes = CorpusSizes(options.hours, min(sizes.single_hours, options.hours), sizes.kills)
     with tempfile.TemporaryDirectory(prefix="silk-corpus-") as work:
         measure(options.speech, Path(work), options.out, sizes, options.quick)
 

@@ -58,7 +58,7 @@ class Assumptions:
 
 
 @dataclass(frozen=True)
-class Measured:
+class ShardTimes:
     """Hold the audio duration and work of each shard, and the startup time of a worker, in seconds."""
 
     sound_s: tuple[float, ...]
@@ -73,7 +73,7 @@ class Measured:
 class Shards:
     """Draw random processing times of a worker with normal speed, for shards with `shard_hours` of audio."""
 
-    def __init__(self, measured: Measured, shard_hours: float, rng: random.Random) -> None:
+    def __init__(self, measured: ShardTimes, shard_hours: float, rng: random.Random) -> None:
         self._rng = rng
         unit_s = statistics.mean(measured.sound_s)
         # Scale the work of each measured shard to the mean duration.
@@ -131,7 +131,7 @@ def simulate(durations: Sequence[float], n_workers: int, start_s: float, assumed
     return {"wall_s": end, "work_s": work, "lost_s": lost, "losses": losses, "idle_tail_s": end - empty_since}
 
 
-def on_paper(hours: float, shard_hours: float, n_workers: int, measured: Measured, assumed: Assumptions) -> Figures:
+def on_paper(hours: float, shard_hours: float, n_workers: int, measured: ShardTimes, assumed: Assumptions) -> Figures:
     """Use formulas to estimate the quantities that `simulate` returns.
 
     Workers are lost at the rate r, and a replacement starts after the delay d. A shard that takes the time t without
@@ -156,17 +156,17 @@ def on_paper(hours: float, shard_hours: float, n_workers: int, measured: Measure
     }
 
 
-def read(path: Path) -> tuple[Figures, Measured]:
+def read(path: Path) -> tuple[Figures, ShardTimes]:
     """Return the content of bench/corpus.json, and the figures that the simulation uses."""
     found = findings.read_result(path, "silk corpus")
     if found is None:
         raise SystemExit(f"File not found: '{path}'. Run bench/corpus.py first.")
     local = found["engines"]["local"]
     sound = tuple(shard["sound_s"] for shard in local["shards"])
-    return found, Measured(sound, tuple(shard["wall_s"] for shard in local["shards"]), max(0.0, local["start_s"]))
+    return found, ShardTimes(sound, tuple(shard["wall_s"] for shard in local["shards"]), max(0.0, local["start_s"]))
 
 
-def replay(found: Figures, measured: Measured) -> Figures:
+def replay(found: Figures, measured: ShardTimes) -> Figures:
     """Simulate the measured run, with the same shards and workers and without losses."""
     workers = found["conditions"]["workers"]
     ideal = Assumptions(mtbf_hours=math.inf, slow_share=0.0)
@@ -175,7 +175,9 @@ def replay(found: Figures, measured: Measured) -> Figures:
     return {"workers": workers, "measured_s": wall_s, "simulated_s": got["wall_s"], "ratio": got["wall_s"] / wall_s}
 
 
-def plan(hours: float, workers: int, shard_hours: float, found: Figures, measured: Measured, a: Assumptions) -> Figures:
+def plan(
+    hours: float, workers: int, shard_hours: float, found: Figures, measured: ShardTimes, a: Assumptions
+) -> Figures:
     """Return the calculated and simulated times and the numbers of bytes for one row of the tables."""
     n_shards = math.ceil(hours / shard_hours)
     shards = Shards(measured, shard_hours, random.Random(1))

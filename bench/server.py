@@ -277,7 +277,7 @@ def memory(mode: str, workers: int, few: int, many: int, seconds: float) -> Figu
 
 def stacking(n_frames: int) -> list[Figures]:
     """Compare batched model calls with single calls, in a separate process."""
-    done = subprocesses.run([sys.executable, HERE / "server_stack.py", str(n_frames)], {"OMP_NUM_THREADS": "1"})
+    done = subprocesses.run_command([sys.executable, HERE / "server_stack.py", str(n_frames)], {"OMP_NUM_THREADS": "1"})
     rows: list[Figures] = json.loads(done.stdout)
     return rows
 

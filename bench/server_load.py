@@ -31,7 +31,7 @@ GRACE_S = 15.0  # time to wait for the last frames
 TOLERANCE = 1e-4 + 1 / 32_768  # allowed difference of samples, including 16-bit rounding
 
 
-class Speech:
+class SentSpeech:
     """Hold the speech that all streams send, and the expected responses."""
 
     def __init__(self, seconds: float) -> None:
@@ -48,7 +48,7 @@ class Speech:
         self.n_frames = n_frames
 
 
-class Tally:
+class StreamCounts:
     """Count the results of one stream."""
 
     def __init__(self, task: str) -> None:
@@ -58,7 +58,7 @@ class Tally:
         self.outcome = "open"
 
 
-def agenda(task: str, speech: Speech, chunk_ms: float) -> tuple[list[tuple[float, bytes]], list[float]]:
+def agenda(task: str, speech: SentSpeech, chunk_ms: float) -> tuple[list[tuple[float, bytes]], list[float]]:
     """Return all messages with their send times, and the completion times of all frames, in seconds from the start."""
     if task == "decode":
         times = [(t + 1) * FRAME_S for t in range(speech.n_frames)]
@@ -74,7 +74,7 @@ def agenda(task: str, speech: Speech, chunk_ms: float) -> tuple[list[tuple[float
 
 
 async def stream(
-    options: dict[str, Any], task: str, speech: Speech, begin: asyncio.Future[float], tally: Tally
+    options: dict[str, Any], task: str, speech: SentSpeech, begin: asyncio.Future[float], tally: StreamCounts
 ) -> None:
     messages, complete = agenda(task, speech, options["chunk_ms"])
     phase = random.random() * FRAME_S
@@ -117,7 +117,7 @@ async def stream(
         tally.outcome = "closed"
 
 
-def take(tally: Tally, message: bytes, speech: Speech, start: float, complete: list[float]) -> None:
+def take(tally: StreamCounts, message: bytes, speech: SentSpeech, start: float, complete: list[float]) -> None:
     """Check the response for one frame."""
     t = len(tally.latencies)
     if t >= len(complete):  # The frame after the last one, from the 20 ms of look-ahead.
@@ -132,9 +132,9 @@ def take(tally: Tally, message: bytes, speech: Speech, start: float, complete: l
 
 async def load(options: dict[str, Any]) -> dict[str, Any]:
     random.seed(options.get("seed", 0))
-    speech = Speech(options["seconds"])
+    speech = SentSpeech(options["seconds"])
     tasks = {"both": ("encode", "decode")}.get(options["mode"], (options["mode"],))
-    tallies = [Tally(task) for _ in range(options["n"]) for task in tasks]
+    tallies = [StreamCounts(task) for _ in range(options["n"]) for task in tasks]
     begin: asyncio.Future[float] = asyncio.get_running_loop().create_future()
     streams = []
     for tally in tallies:
@@ -149,7 +149,7 @@ async def load(options: dict[str, Any]) -> dict[str, Any]:
     return summary(tallies, speech.n_frames, cpu_s / wall_s)
 
 
-def summary(tallies: list[Tally], n_frames: int, generator_cores: float) -> dict[str, Any]:
+def summary(tallies: list[StreamCounts], n_frames: int, generator_cores: float) -> dict[str, Any]:
     """Return the totals over all streams, and the latencies of the streams that ended normally."""
     outcomes: dict[str, int] = {}
     for tally in tallies:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from silkcodec import audio
-from silkcodec.serve.batcher import run
+from silkcodec.serve.batcher import run_batch
 from silkcodec.silk import Silk
 from silkcodec.spec import FRAME_SAMPLES, LOOKAHEAD
 
@@ -35,8 +35,8 @@ def measure(n_frames: int) -> list[dict[str, Any]]:
     frames = waves[:, LOOKAHEAD:].reshape(n, n_frames, FRAME_SAMPLES)
     codec.prepare(encode=True, decode=True)
     for _ in range(3):  # The first calls of a graph allocate memory.
-        run(codec, "levels", frames[:1, 0], [codec.encoder_states()])
-        run(codec, "wave", np.zeros((1, 128), np.uint8), [codec.decoder_states()])
+        run_batch(codec, "levels", frames[:1, 0], [codec.encoder_states()])
+        run_batch(codec, "wave", np.zeros((1, 128), np.uint8), [codec.decoder_states()])
     rows, single = [], {}
     for size in SIZES:
         row: dict[str, Any] = {"size": size, "frames": n * n_frames}
@@ -52,7 +52,7 @@ def measure(n_frames: int) -> list[dict[str, Any]]:
                 for t in range(n_frames):
                     given = single["levels"][0].reshape(n, n_frames, 128) if output == "wave" else frames
                     began = time.process_time()
-                    value, now = run(codec, output, given[first : first + size, t], now)
+                    value, now = run_batch(codec, output, given[first : first + size, t], now)
                     cpu_s += time.process_time() - began
                     values.append((first, t, value))
                 states += now

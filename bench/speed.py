@@ -30,7 +30,7 @@ WORKER = BENCH / "speed_worker.py"
 
 
 @dataclass(frozen=True)
-class Sizes:
+class SpeedSizes:
     """Define the durations of speech in seconds, and the numbers of runs."""
 
     short_s: float = 600.0  # duration of the file that is used to measure speed
@@ -41,7 +41,7 @@ class Sizes:
     cold_runs: int = 5
 
 
-QUICK = Sizes(short_s=8.0, long_s=16.0, stream_s=4.0, batch_clips=3, help_runs=2, cold_runs=1)
+QUICK = SpeedSizes(short_s=8.0, long_s=16.0, stream_s=4.0, batch_clips=3, help_runs=2, cold_runs=1)
 
 
 def silk(*arguments: str | Path) -> Run:
@@ -50,12 +50,12 @@ def silk(*arguments: str | Path) -> Run:
     found = str(script) if script.exists() else shutil.which("silk")
     if found is None:
         sys.exit("The command 'silk' is not installed for this Python. Run: pip install -e .")
-    return subprocesses.run([found, *arguments])
+    return subprocesses.run_command([found, *arguments])
 
 
 def worker(*arguments: str | Path | float) -> Figures:
     """Run one measurement of `speed_worker.py` in a new process and return its result."""
-    return json.loads(subprocesses.run([sys.executable, WORKER, *map(str, arguments)]).stdout)
+    return json.loads(subprocesses.run_command([sys.executable, WORKER, *map(str, arguments)]).stdout)
 
 
 def median_of(n_runs: int, measure: Callable[[], float]) -> Figures:
@@ -65,7 +65,7 @@ def median_of(n_runs: int, measure: Callable[[], float]) -> Figures:
     return {"median_s": statistics.median(times), "lowest_s": min(times), "highest_s": max(times), "n_runs": n_runs}
 
 
-def measure_command(short: Path, long: Path, sizes: Sizes, folder: Path) -> tuple[Figures, Figures]:
+def measure_command(short: Path, long: Path, sizes: SpeedSizes, folder: Path) -> tuple[Figures, Figures]:
     """Run `silk encode` and `silk decode` on both files, and return their speed and their peak memory."""
     speed: Figures = {"duration_s": sizes.short_s}
     memory: Figures = {"short_s": sizes.short_s, "long_s": sizes.long_s}
@@ -84,7 +84,7 @@ def measure_command(short: Path, long: Path, sizes: Sizes, folder: Path) -> tupl
     return speed, memory
 
 
-def measure(sizes: Sizes, folder: Path) -> Figures:
+def measure(sizes: SpeedSizes, folder: Path) -> Figures:
     """Measure all figures one after another. The machine should be idle."""
     ten_s, short, long = folder / "ten.wav", folder / "short.wav", folder / "long.wav"
     for path, duration_s in ((ten_s, 10.0), (short, sizes.short_s), (long, sizes.long_s)):
@@ -130,7 +130,7 @@ def main() -> None:
     try:
         found |= worker("versions")
         with tempfile.TemporaryDirectory(prefix="silk-bench-") as folder:
-            figures = measure(QUICK if options.quick else Sizes(), Path(folder))
+            figures = measure(QUICK if options.quick else SpeedSizes(), Path(folder))
     except subprocesses.CommandError as error:
         sys.exit(str(error))
     took_s = subprocesses.write_result(options.out, "silk speed", options.quick, found, before, figures)

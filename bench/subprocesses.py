@@ -40,7 +40,7 @@ class Run:
     stdout: str
 
 
-def run(command: Sequence[str | Path], variables: Mapping[str, str] | None = None) -> Run:
+def run_command(command: Sequence[str | Path], variables: Mapping[str, str] | None = None) -> Run:
     """Run a command and wait until it exits.
 
     Args:

@@ -66,7 +66,7 @@ def test_known_results() -> None:
 
 def test_the_cost_of_lost_workers_matches_the_formula() -> None:
     assumed = scaling.Assumptions(mtbf_hours=1.0, slow_share=0.0, replace_s=60.0)
-    measured = scaling.Measured((3600.0,), (60.0,), 5.0)
+    measured = scaling.ShardTimes((3600.0,), (60.0,), 5.0)
     done = scaling.simulate([600.0] * 40_000, 100, 5.0, assumed, seed=3)
     paper = scaling.on_paper(400_000, 10.0, 100, measured, assumed)
     assert done["wall_s"] == pytest.approx(paper["wall_s"], rel=0.02)

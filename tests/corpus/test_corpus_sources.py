@@ -20,9 +20,9 @@ from silkcodec.corpus import plan as planning
 from silkcodec.corpus import sources
 from silkcodec.corpus.items import Item, Refused, UniqueIds
 from silkcodec.corpus.plan import CorpusSettings
-from silkcodec.corpus.reading import Corpus
 from silkcodec.corpus.rows import Row
 from silkcodec.corpus.shard import ShardJob, facts_of, load_codec, shard_name, tokenize_shard
+from silkcodec.corpus.tokenized import Corpus
 from silkcodec.errors import ArgumentError, AudioError, SilkError
 
 RATE = 24_000

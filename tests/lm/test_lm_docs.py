@@ -29,7 +29,7 @@ def test_the_code_runs(speech: Any) -> None:
 def test_the_code_of_transformers_runs(speech: Any, codec: Silk, weights_folder: Path, tmp_path: Path) -> None:
     for package in ("torch", "transformers", "onnx"):
         pytest.importorskip(package, reason="needs ./pytorch[hf]")
-    from silkcodec_torch.hf.export import export
+    from silkcodec_torch.hf.conversion import export
 
     export(weights_folder, tmp_path)
     (code,) = blocks("python transformers")

@@ -1,9 +1,11 @@
-"""Test that no module uses private names of another module, and that a module or class name has one meaning."""
+"""Test that no module uses private names of another module, and that names of modules and classes have one meaning."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -111,3 +113,35 @@ def test_private_names_of_base_classes_are_found() -> None:
         "Base._e",
         "Near._b",
     ]
+
+
+# Names that several modules share, and why that does not mislead.
+SHARED_MODULES = {
+    "answer": "Each experiment has the same modules.",
+    "command": "Each experiment has the same modules.",
+    "experiment": "Each experiment has the same modules.",
+    "figure": "Each experiment has the same modules.",
+    "page": "Each experiment has the same modules.",
+    "baselines": "Both packages contain baseline codecs: silkcodec_torch those that need PyTorch.",
+    "cli": "Each distribution defines its part of the command `silk` there.",
+    "codec": "`silk.codec` implements the interface that `codec` defines.",
+    "mel": "`mel` and `nn.mel` compute the same spectrogram with NumPy and PyTorch.",
+    "model": "`silk.model` runs the network that `nn.model` defines.",
+}
+SHARED_CLASSES = {
+    "Reader": "`audio.Reader` and `container.Reader` are public names, always written with their package.",
+    "Writer": "`audio.Writer` and `container.Writer` are public names, always written with their package.",
+}
+
+
+def shared(names: Iterable[str]) -> set[str]:
+    return {name for name, count in Counter(names).items() if count > 1}
+
+
+def test_modules_with_one_name_have_one_meaning() -> None:
+    paths = [Path(path) for path in TREES if path.startswith(FOLDERS[:3])]
+    assert shared(path.parent.name if path.stem == "__init__" else path.stem for path in paths) == set(SHARED_MODULES)
+
+
+def test_classes_with_one_name_have_one_meaning() -> None:
+    assert shared(definition.name for _, definition in classes(TREES)) == set(SHARED_CLASSES)

@@ -61,7 +61,7 @@ def run_export(
             raise ArgumentError(
                 "--results and --same-encoder cannot be used with --format transformers. Use them with --format onnx."
             )
-        from silkcodec_torch.hf.export import export as export_for_transformers
+        from silkcodec_torch.hf.conversion import export as export_for_transformers
 
         export_for_transformers(run, output)
         return

@@ -27,8 +27,7 @@ from silkcodec.cli import app
 from silkcodec.errors import ArgumentError, AudioError, TokensError, WeightsError
 from silkcodec.silk import Silk
 from silkcodec.tokens import Tokens
-from silkcodec_torch.hf import SilkConfig, SilkFeatureExtractor, SilkModel, SilkTokenizer
-from silkcodec_torch.hf import export as hf_export
+from silkcodec_torch.hf import SilkConfig, SilkFeatureExtractor, SilkModel, SilkTokenizer, conversion
 
 pytestmark = pytest.mark.slow
 
@@ -278,7 +277,7 @@ def test_an_export_with_different_tokens_is_not_written(weights_folder: Path, tm
     described["network"] |= {"mel_floor": 0.1, "mel_mean": 0.0, "mel_std": 1.0}
     (wrong / "config.json").write_text(json.dumps(described))
     with pytest.raises(WeightsError, match="levels differ"):
-        hf_export.export(wrong, tmp_path / "out")
+        conversion.export(wrong, tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
 
 
@@ -288,12 +287,12 @@ def test_a_run_is_exported_to_weights_first(
     """Test only the call of the export. train/test_export.py compares exported weights with the network."""
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "checkpoint.safetensors").touch()
-    made = hf_export.weights_export
+    made = conversion.weights_export
     monkeypatch.setattr(made, "load_run", lambda run: (run.name, "model", {}))
     monkeypatch.setattr(
         made, "write_folder", lambda out, *rest: shutil.copytree(weights_folder, out, dirs_exist_ok=True)
     )
-    assert hf_export.export(tmp_path / "run", tmp_path / "out").codec == codec.codec_id
+    assert conversion.export(tmp_path / "run", tmp_path / "out").codec == codec.codec_id
     assert len(list((tmp_path / "out").iterdir())) == 6
 
 

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from silkcodec import mel
 from silkcodec.mel import COLUMNS, FRAME, HISTORY, HOP, LOOKAHEAD, N_MELS, SAMPLE_RATE
-from silkcodec_torch.nn.config import ModelConfig
 from silkcodec_torch.nn.decoder import BINS, WINDOW, InverseSTFTHead
 from silkcodec_torch.nn.layers import KERNEL, STEPS, ConvNeXtBlock, frame_windows
 from silkcodec_torch.nn.mel import LogMel
 from silkcodec_torch.nn.model import SilkNetwork, fresh_states
+from silkcodec_torch.nn.sizes import ModelConfig
 from speechlike import speechlike
 
 TINY = ModelConfig(

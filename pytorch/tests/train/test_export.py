@@ -23,8 +23,9 @@ from silkcodec import audio
 from silkcodec.errors import ArgumentError, OutputError, TokensError, WeightsError
 from silkcodec.mel import FRAME, HISTORY, LOOKAHEAD, SAMPLE_RATE, log_mel
 from silkcodec.silk import EMBEDDED, Silk
-from silkcodec_torch.nn.config import ModelConfig
+from silkcodec_torch.nn.sizes import ModelConfig
 from silkcodec_torch.nn.model import SilkNetwork
+from silkcodec_torch.nn.sizes import ModelConfig
 from silkcodec_torch.train import checkpoint
 from silkcodec_torch.train import export as module
 from silkcodec_torch.train.card import license_lines, start_lines, starting_data_lines

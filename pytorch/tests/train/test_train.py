@@ -29,7 +29,7 @@ from silkcodec_torch.train import checkpoint
 from silkcodec_torch.train.config import StageConfig, load_config
 from silkcodec_torch.train.interrupts import Interrupts
 from silkcodec_torch.train.loop import MAX_SKIPPED, Trainer, at_one_level, learning_rate, train
-from silkcodec_torch.train.progress import Means, Progress
+from silkcodec_torch.train.run_progress import Means, Progress
 from silkcodec_torch.train.validate import validate
 from speechlike import speechlike
 

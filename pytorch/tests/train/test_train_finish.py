@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from silkcodec.errors import ArgumentError, WeightsError
-from silkcodec_torch.nn.config import ModelConfig
 from silkcodec_torch.nn.model import SilkNetwork
+from silkcodec_torch.nn.sizes import ModelConfig
 from silkcodec_torch.train import checkpoint
 from silkcodec_torch.train.config import load_config
 from silkcodec_torch.train.finish import MAX_GAIN_DB, blend, equalize, weights_of

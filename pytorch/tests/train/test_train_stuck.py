@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from silkcodec_torch.nn.config import ModelConfig
 from silkcodec_torch.nn.model import SilkNetwork
+from silkcodec_torch.nn.sizes import ModelConfig
 from silkcodec_torch.train.stuck import reset, stuck_dimensions
 from speechlike import speechlike
 

@@ -31,7 +31,7 @@ INSTALL_LIBRARY = "apt-get install libcodec2-1.0 (Debian), dnf install codec2 (F
 
 
 @dataclass(frozen=True)
-class Mode:
+class Codec2Mode:
     """Describe a mode by its number in `pycodec2` and the delay of its output in samples at 8 kHz."""
 
     number: int
@@ -39,13 +39,13 @@ class Mode:
 
 
 MODES = {
-    "700C": Mode(700, delay_samples=240),  # 700 in pycodec2 means 700C, because libcodec2 1.0 removed 700 and 700B.
-    "1200": Mode(1200),
-    "1300": Mode(1300),
-    "1400": Mode(1400),
-    "1600": Mode(1600),
-    "2400": Mode(2400),
-    "3200": Mode(3200),
+    "700C": Codec2Mode(700, delay_samples=240),  # 700C; libcodec2 1.0 removed 700 and 700B
+    "1200": Codec2Mode(1200),
+    "1300": Codec2Mode(1300),
+    "1400": Codec2Mode(1400),
+    "1600": Codec2Mode(1600),
+    "2400": Codec2Mode(2400),
+    "3200": Codec2Mode(3200),
 }
 PRESETS = tuple(MODES)
 

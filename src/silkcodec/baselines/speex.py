@@ -33,7 +33,7 @@ SET_QUALITY, SET_COMPLEXITY, GET_LOOKAHEAD = 4, 16, 39
 
 
 @dataclass(frozen=True)
-class Mode:
+class SpeexMode:
     """Describe a bit rate by its quality setting, the size of a packet, and the band."""
 
     quality: int
@@ -47,21 +47,21 @@ class Mode:
 
 
 MODES = {
-    "2.15k": Mode(0, 43),
-    "3.95k": Mode(1, 79),
-    "5.95k": Mode(2, 119),
-    "8k": Mode(4, 160),
-    "11k": Mode(6, 220),
-    "15k": Mode(8, 300),
-    "18.2k": Mode(9, 364),
-    "24.6k": Mode(10, 492),
-    "5.75k-wb": Mode(1, 115, band=1),
-    "9.8k-wb": Mode(3, 196, band=1),
-    "12.8k-wb": Mode(4, 256, band=1),
-    "16.8k-wb": Mode(5, 336, band=1),
-    "20.6k-wb": Mode(6, 412, band=1),
-    "23.8k-wb": Mode(7, 476, band=1),
-    "27.8k-wb": Mode(8, 556, band=1),
+    "2.15k": SpeexMode(0, 43),
+    "3.95k": SpeexMode(1, 79),
+    "5.95k": SpeexMode(2, 119),
+    "8k": SpeexMode(4, 160),
+    "11k": SpeexMode(6, 220),
+    "15k": SpeexMode(8, 300),
+    "18.2k": SpeexMode(9, 364),
+    "24.6k": SpeexMode(10, 492),
+    "5.75k-wb": SpeexMode(1, 115, band=1),
+    "9.8k-wb": SpeexMode(3, 196, band=1),
+    "12.8k-wb": SpeexMode(4, 256, band=1),
+    "16.8k-wb": SpeexMode(5, 336, band=1),
+    "20.6k-wb": SpeexMode(6, 412, band=1),
+    "23.8k-wb": SpeexMode(7, 476, band=1),
+    "27.8k-wb": SpeexMode(8, 556, band=1),
 }
 PRESETS = tuple(MODES)
 

@@ -21,9 +21,9 @@ from typing import BinaryIO
 
 import numpy as np
 
-from silkcodec.container.reading import Reader
+from silkcodec.container.reader import Reader
 from silkcodec.container.structure import VERSION, Chunk, Header
-from silkcodec.container.writing import Writer
+from silkcodec.container.writer import Writer
 from silkcodec.errors import ArgumentError, ContainerError, TokensError
 from silkcodec.spec import FRAME_SAMPLES, SILK_FRAME_RATE, SILK_SAMPLE_RATE
 from silkcodec.tokens import Codes, Tokens

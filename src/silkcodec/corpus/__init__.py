@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from silkcodec.corpus.checking import check
-    from silkcodec.corpus.reading import Corpus, read
     from silkcodec.corpus.rows import Row
+    from silkcodec.corpus.tokenized import Corpus, read
     from silkcodec.corpus.tokenizing import Options, tokenize
 
 _HOMES = {

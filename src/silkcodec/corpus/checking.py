@@ -8,7 +8,7 @@ from typing import Any
 
 from silkcodec.corpus import ledger
 from silkcodec.corpus.plan import count_shards, read_header
-from silkcodec.corpus.reading import shard_rows
+from silkcodec.corpus.tokenized import shard_rows
 from silkcodec.errors import ArgumentError
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from silkcodec import audio
 from silkcodec.codec import is_built_in
-from silkcodec.corpus.reading import Corpus, codec_of
 from silkcodec.corpus.rows import Row
 from silkcodec.corpus.shard import load_codec
+from silkcodec.corpus.tokenized import Corpus, codec_of
 from silkcodec.errors import ArgumentError
 from silkcodec.output import check_output
 

@@ -34,9 +34,9 @@ def tokenize(job: ShardJob, plan: Plan, todo: Sequence[int], n_workers: int, sta
     waiting = deque(todo)
     crashed: dict[int, dict[int, str]] = {}  # shard -> item -> description of the crash
     n_crashes: Counter[tuple[int, int]] = Counter()
-    workers: list[_Worker] = []
+    workers: list[_ShardWorker] = []
 
-    def assign(worker: _Worker) -> bool:
+    def assign(worker: _ShardWorker) -> bool:
         if waiting:
             index = waiting.popleft()
             worker.start(plan.shard(index), crashed.get(index, {}))
@@ -44,7 +44,7 @@ def tokenize(job: ShardJob, plan: Plan, todo: Sequence[int], n_workers: int, sta
 
     try:
         for _ in range(min(n_workers, len(waiting))):
-            workers.append(_Worker(job))
+            workers.append(_ShardWorker(job))
             assign(workers[-1])
         while workers:
             ready = wait([worker.answers for worker in workers])
@@ -62,7 +62,7 @@ def tokenize(job: ShardJob, plan: Plan, todo: Sequence[int], n_workers: int, sta
                     if n_crashes[at] >= MAX_CRASHES:
                         crashed.setdefault(at[0], {})[at[1]] = str(crash)
                     waiting.appendleft(at[0])
-                    workers.append(_Worker(job))
+                    workers.append(_ShardWorker(job))
                     assign(workers[-1])
                     continue
                 if answer is True:
@@ -79,7 +79,7 @@ def tokenize(job: ShardJob, plan: Plan, todo: Sequence[int], n_workers: int, sta
             worker.end()
 
 
-class _Worker:
+class _ShardWorker:
     """Control a process that encodes shards.
 
     Attributes:

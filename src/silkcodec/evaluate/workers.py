@@ -40,10 +40,10 @@ def measure_in_processes(
     jobs = min(jobs, len(groups))
     threads = max(1, available_cores() // max(jobs, 1))
     waiting = deque(deque(group) for group in groups)
-    workers: list[_Worker] = []
+    workers: list[_MetricWorker] = []
     try:
         while len(workers) < jobs:
-            workers.append(_Worker(metric_names, models, threads, waiting.popleft()))
+            workers.append(_MetricWorker(metric_names, models, threads, waiting.popleft()))
         while workers:
             ready = wait([worker.answers for worker in workers])
             for worker in [worker for worker in workers if worker.answers in ready]:
@@ -56,14 +56,14 @@ def measure_in_processes(
                     workers.remove(worker)
                     worker.end()
                     if worker.tasks:
-                        workers.append(_Worker(metric_names, models, threads, worker.tasks))
+                        workers.append(_MetricWorker(metric_names, models, threads, worker.tasks))
                 yield row
     finally:
         for worker in workers:
             worker.end()
 
 
-class _Worker:
+class _MetricWorker:
     """Manage a worker process and the remaining tasks for its clip. The first of these tasks is in progress."""
 
     def __init__(

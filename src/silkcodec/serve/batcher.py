@@ -174,7 +174,7 @@ class Batcher:
         batch = [self._streams[name] for name in names[:size]]
         frames = np.stack([one.frames.popleft()[1] for one in batch])
         states = [one.states for one in batch if one.states is not None]
-        values, states = run(self._codec, OUTPUTS[task], frames, states)
+        values, states = run_batch(self._codec, OUTPUTS[task], frames, states)
         answers = []
         for name, one, value, after in zip(names, batch, values, states, strict=False):
             one.states = after
@@ -185,7 +185,9 @@ class Batcher:
         return task, answers
 
 
-def run(codec: Silk, output: str, frames: NDArray[Any], states: Sequence[States]) -> tuple[NDArray[Any], list[States]]:
+def run_batch(
+    codec: Silk, output: str, frames: NDArray[Any], states: Sequence[States]
+) -> tuple[NDArray[Any], list[States]]:
     """Call the model once for B streams.
 
     Args:
@@ -228,11 +230,11 @@ def exact_sizes(codec: Silk, largest: int, n_frames: int = 2) -> list[int]:
         states = [[fresh()] for _ in range(shape[1])]  # per stream, the state before each frame
         values = np.empty((n_frames, shape[1]), dtype=object)
         for t, b in np.ndindex(shape):
-            values[t, b], (after,) = run(probe, output, frames[t, b : b + 1], [states[b][-1]])
+            values[t, b], (after,) = run_batch(probe, output, frames[t, b : b + 1], [states[b][-1]])
             states[b].append(after)
         for size in sizes:
             for t in range(n_frames):
-                value, stacked = run(probe, output, frames[t, :size], [states[b][t] for b in range(size)])
+                value, stacked = run_batch(probe, output, frames[t, :size], [states[b][t] for b in range(size)])
                 if not _same_bits(value, values[t, :size], stacked, [states[b][t + 1] for b in range(size)]):
                     exact.discard(size)
     return [1, *sorted(exact)]

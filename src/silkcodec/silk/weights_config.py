@@ -92,7 +92,7 @@ class WeightsConfig:
         encoder, decoder: descriptions of the two graphs.
         decodes: codec ids, such as "silk@0a1b2c3d4e5f", of other weights with an identical encoder. Their tokens can be
             decoded as well.
-        network: sizes of the network, named as in `nn.config.ModelConfig`. It can be empty, because it is not needed
+        network: sizes of the network, named as in `nn.sizes.ModelConfig`. It can be empty, because it is not needed
             for running the graphs.
     """
 

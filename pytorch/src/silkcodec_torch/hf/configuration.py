@@ -9,7 +9,7 @@ from transformers import PreTrainedConfig
 
 from silkcodec.spec import DIMS_PER_TOKEN, FRAME_SAMPLES, N_LEVELS, SILK_FRAME_RATE, SILK_SAMPLE_RATE
 from silkcodec.tokens import codebook_sizes
-from silkcodec_torch.nn.config import ModelConfig
+from silkcodec_torch.nn.sizes import ModelConfig
 
 SIZES = tuple(field.name for field in fields(ModelConfig) if field.name != "quantizer")
 
@@ -20,7 +20,7 @@ class SilkConfig(PreTrainedConfig):
     Args:
         codec: codec id of the tokens, which includes a hash of the weights, e.g. "silk@0a1b2c3d4e5f". Change it after
             fine-tuning the weights.
-        sizes: network sizes, named like the fields of `silkcodec_torch.nn.config.ModelConfig`, whose defaults also
+        sizes: network sizes, named like the fields of `silkcodec_torch.nn.sizes.ModelConfig`, whose defaults also
             apply here.
     """
 

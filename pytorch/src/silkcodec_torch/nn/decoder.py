@@ -25,9 +25,9 @@ from torch import Tensor, nn
 
 from silkcodec.mel import HOP, hann
 from silkcodec.spec import LATENT_WIDTH, NOISE_LENGTH
-from silkcodec_torch.nn.config import ModelConfig
 from silkcodec_torch.nn.encoder import COLUMNS_PER_STEP
 from silkcodec_torch.nn.layers import STEPS, ConvNeXtBlock, Transformer
+from silkcodec_torch.nn.sizes import ModelConfig
 
 OVERLAP = 3  # number of windows that cover each sample
 WINDOW = OVERLAP * HOP  # 720 samples: 30 ms

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from silkcodec.mel import COLUMNS, HISTORY, LOOKAHEAD, N_MELS
 from silkcodec.spec import LATENT_WIDTH
-from silkcodec_torch.nn.config import ModelConfig
 from silkcodec_torch.nn.layers import STEPS, ConvNeXtBlock, Transformer
 from silkcodec_torch.nn.mel import LogMel
+from silkcodec_torch.nn.sizes import ModelConfig
 
 COLUMNS_PER_STEP = COLUMNS // STEPS
 

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from silkcodec.mel import FRAME, HISTORY, LOOKAHEAD
-from silkcodec_torch.nn.config import ModelConfig
 from silkcodec_torch.nn.decoder import Decoder
 from silkcodec_torch.nn.encoder import Encoder
+from silkcodec_torch.nn.sizes import ModelConfig
 from silkcodec_torch.quantizers import QUANTIZERS, Quantized
 
 

@@ -21,7 +21,7 @@ from typing import Any
 
 from silkcodec.errors import ArgumentError
 from silkcodec.mel import FRAME, SAMPLE_RATE
-from silkcodec_torch.nn.config import ModelConfig
+from silkcodec_torch.nn.sizes import ModelConfig
 
 OPTIMIZERS = ("muon", "adamw")
 QUANTIZERS = (

@@ -35,10 +35,10 @@ from silkcodec.errors import ArgumentError, OutputError, WeightsError
 from silkcodec.mel import FRAME, HISTORY, HOP, LOOKAHEAD, N_FFT, N_MELS, SAMPLE_RATE, filterbank, hann
 from silkcodec.silk.weights_config import FORMAT, GraphConfig, WeightsConfig
 from silkcodec.spec import LATENT_WIDTH
-from silkcodec_torch.nn.config import ModelConfig
 from silkcodec_torch.nn.decoder import WINDOW
 from silkcodec_torch.nn.mel import cosine_table, log_mel, windowed_dft
 from silkcodec_torch.nn.model import SilkNetwork, fresh_states
+from silkcodec_torch.nn.sizes import ModelConfig
 from silkcodec_torch.train import checkpoint
 from silkcodec_torch.train.card import model_card
 from silkcodec_torch.train.config import TrainConfig, load_config

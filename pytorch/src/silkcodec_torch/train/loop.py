@@ -38,8 +38,8 @@ from silkcodec_torch.train.interrupts import Interrupts
 from silkcodec_torch.train.losses import SpectralLoss
 from silkcodec_torch.train.muon import Muon
 from silkcodec_torch.train.precision import arithmetic
-from silkcodec_torch.train.progress import Progress
 from silkcodec_torch.train.recognizer import RecognizerLoss, load_recognizer
+from silkcodec_torch.train.run_progress import Progress
 from silkcodec_torch.train.validate import spread_clips, validate
 
 ADVERSARIAL = ("adversarial", "features")

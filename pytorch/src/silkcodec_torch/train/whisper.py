@@ -59,7 +59,7 @@ def log_mel(wave: Tensor, filters: Tensor, sample_rate: int) -> Tensor:
     return (torch.maximum(logs, logs.detach().amax(dim=(1, 2), keepdim=True) - 8) + 4) / 4
 
 
-class Layer(nn.Module):
+class WhisperLayer(nn.Module):
     """Apply pre-norm self-attention over all steps, and a feed-forward network."""
 
     def __init__(self, width: int, heads: int, hidden: int):
@@ -97,7 +97,7 @@ class WhisperEncoder(nn.Module):
         self.conv1 = nn.Conv1d(n_mels, width, 3, padding=1)
         self.conv2 = nn.Conv1d(width, width, 3, stride=2, padding=1)
         self.register_buffer("position", torch.zeros(n_positions, width))
-        self.layers = nn.ModuleList(Layer(width, heads, hidden) for _ in range(n_layers))
+        self.layers = nn.ModuleList(WhisperLayer(width, heads, hidden) for _ in range(n_layers))
         self.norm = nn.LayerNorm(width)
 
     def forward(self, mel: Tensor) -> list[Tensor]:

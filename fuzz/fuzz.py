@@ -1,8 +1,8 @@
 """Fuzz the parsers of all untrusted inputs with coverage-guided mutation (atheris, which uses libFuzzer).
 
-    python fuzz/run.py --minutes 5                 fuzz all targets, with equal shares of the time
-    python fuzz/run.py --minutes 5 sound weights   fuzz only these targets
-    python fuzz/run.py --replay FILE               run one input again and show the traceback
+    python fuzz/fuzz.py --minutes 5                 fuzz all targets, with equal shares of the time
+    python fuzz/fuzz.py --minutes 5 sound weights   fuzz only these targets
+    python fuzz/fuzz.py --replay FILE               run one input again and show the traceback
 
 An input fails if it raises an exception other than SilkError, or needs more than 10 s or 2 GB. The fuzzer writes it to
 fuzz/crashes and exits with 1. Fix the bug, and add the input to fuzz/corpus/TARGET, where a test replays it. The fuzzer
