@@ -48,8 +48,7 @@ def choose(bench: Path) -> str:
             ]
         )
     head = ["codec", "tokens/s", "bit/s", "DistillMOS ↑", "PESQ-WB ↑", "WER % ↓", "encode / decode speed", "good for"]
-    header, rule, *lines = table(head, rows).splitlines()
-    return "\n".join([header, f"{rule.removesuffix('---: |')}--- |", *lines])  # The last column is text.
+    return table(head, rows, numeric=[False, *[True] * (len(head) - 2), False])
 
 
 def held_out(bench: Path) -> str:

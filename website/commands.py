@@ -10,6 +10,8 @@ from typing import Any
 
 from typer.main import get_command
 
+from silkcodec.evaluate.markdown import table
+
 INTRODUCTION = """# Command line
 
 This page is generated from the help texts that `silk COMMAND --help` prints.
@@ -36,17 +38,15 @@ def page(root: Path) -> str:
     # Omit commands of other installed packages, so that the page is the same on every machine.
     commands = {name: silk.get_command(None, name) for name in silk.commands}
     of_pytorch = {name: get_command(command) for name, command in (("train", train), ("export", export))}
-    sections: dict[str, list[str]] = {section: [] for section in SECTION_ORDER}
+    sections: dict[str, list[list[str]]] = {section: [] for section in SECTION_ORDER}
     for name, command in commands.items():
-        sections[command.rich_help_panel].append(f"| [`silk {name}`](#silk-{name}) | {_first(command.help)} |")
-    sections["Training"] = [
-        f"| [`silk {name}`](#silk-{name}) | {_first(command.help)} |" for name, command in of_pytorch.items()
-    ]
+        sections[command.rich_help_panel].append(_row(name, command))
+    sections["Training"] = [_row(name, command) for name, command in of_pytorch.items()]
     laboratory: Any = get_command(lab)
-    sections["Learning"].append(f"| [`silk lab`](#silk-lab) | {_first(laboratory.help)} |")
+    sections["Learning"].append(_row("lab", laboratory))
     parts = [INTRODUCTION]
     for section, rows in sections.items():
-        parts.append(f"**{section}**\n\n| command | purpose |\n|---|---|\n" + "\n".join(rows))
+        parts.append(f"**{section}**\n\n{table(['command', 'purpose'], rows, numeric=False)}")
     for name, command in commands.items():
         parts += [f"## silk {name}", *_described(command, f"silk {name}")]
     for name, command in of_pytorch.items():
@@ -58,8 +58,8 @@ def page(root: Path) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _first(text: str) -> str:
-    return _cell(text.split("\n\n")[0])
+def _row(name: str, command: Any) -> list[str]:
+    return [f"[`silk {name}`](#silk-{name})", _cell(command.help.split("\n\n")[0])]
 
 
 def _described(command: Any, name: str) -> Iterator[str]:
@@ -69,10 +69,10 @@ def _described(command: Any, name: str) -> Iterator[str]:
     yield f"```text\n{' '.join(command.get_usage(context).removeprefix('Usage: ').split())}\n```"
     shown = [parameter for parameter in command.params if not getattr(parameter, "hidden", False)]
     records = [parameter.get_help_record(context) for parameter in shown]
-    rows = [f"| `{name}` | {_cell(text)} |" for name, text in filter(None, records)]
-    yield "| argument or option | meaning |\n|---|---|\n" + "\n".join(rows)
+    rows = [[f"`{name}`", _cell(text)] for name, text in filter(None, records)]
+    yield table(["argument or option", "meaning"], rows, numeric=False)
 
 
 def _cell(text: str) -> str:
-    """Return a help text as a table cell, on one line and with Markdown characters escaped."""
-    return re.sub(r"([|<*])", r"\\\1", " ".join(text.split()))
+    """Return a help text on one line, with Markdown characters escaped except |, which `table` escapes."""
+    return re.sub(r"([<*])", r"\\\1", " ".join(text.split()))

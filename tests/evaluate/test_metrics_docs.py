@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from repository import DOCS
+from silkcodec.evaluate.markdown import table
 from silkcodec.evaluate.metrics import METRICS, Metric
 
 PAGE = DOCS / "metrics.md"
@@ -14,17 +15,17 @@ def needs(metric: Metric) -> str:
     return ", ".join([*extra, *([metric.needs] if metric.needs else []), *model]) or "nothing"
 
 
-def table() -> str:
-    lines = ["| name | column | meaning | unit | better | needs | source |", "|---|---|---|---|---|---|---|"]
+def documented() -> str:
+    rows = []
     for metric in METRICS.values():
         better = {"higher": "higher", "lower": "lower", "zero": "at zero", "original": "at the original"}[metric.better]
-        cells = (f"`{metric.name}`", metric.label, metric.what, metric.unit, better, needs(metric), metric.source)
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        name, source = f"`{metric.name}`", metric.source
+        rows.append([name, metric.label, metric.what, metric.unit, better, needs(metric), source])
+    return table(["name", "column", "meaning", "unit", "better", "needs", "source"], rows, numeric=False)
 
 
 def test_the_documented_table_matches_the_code() -> None:
-    assert table() in PAGE.read_text(encoding="utf-8"), (
+    assert documented() in PAGE.read_text(encoding="utf-8"), (
         "print it with: PYTHONPATH=tests/helpers python tests/evaluate/test_metrics_docs.py"
     )
 
@@ -34,4 +35,4 @@ def test_every_metric_has_a_description_and_a_source() -> None:
 
 
 if __name__ == "__main__":
-    print(table())
+    print(documented())

@@ -29,9 +29,17 @@ def digits(metric: str) -> int:
     return 1 if metric.endswith(("_db", "_percent")) else 3 if "stoi" in metric else 2
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, numeric: bool = True) -> str:
-    """Return a Markdown table. The first column is left-aligned; the others are right-aligned if `numeric` is True."""
-    rule = ["---"] + ["---:" if numeric else "---"] * (len(header) - 1)
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, numeric: bool | Sequence[bool] = True) -> str:
+    """Return a Markdown table.
+
+    Args:
+        header: titles of the columns.
+        rows: cells of each row.
+        numeric: whether to align columns to the right: one value for all columns except the first, which is then
+            aligned to the left, or one value per column.
+    """
+    right = [False, *[numeric] * (len(header) - 1)] if isinstance(numeric, bool) else numeric
+    rule = ["---:" if is_right else "---" for is_right in right]
     return "\n".join(_row(cells) for cells in [header, rule, *rows])
 
 
