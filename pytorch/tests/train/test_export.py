@@ -23,7 +23,6 @@ from silkcodec import audio
 from silkcodec.errors import ArgumentError, OutputError, TokensError, WeightsError
 from silkcodec.mel import FRAME, HISTORY, LOOKAHEAD, SAMPLE_RATE, log_mel
 from silkcodec.silk import EMBEDDED, Silk
-from silkcodec_torch.nn.sizes import ModelConfig
 from silkcodec_torch.nn.model import SilkNetwork
 from silkcodec_torch.nn.sizes import ModelConfig
 from silkcodec_torch.train import checkpoint
