@@ -92,8 +92,8 @@ def vectors(result: Result) -> str:
             f"{patches['limit_hz']:,.0f} Hz, and clips with less bandwidth are skipped. The recordings are scaled to "
             "the same loud level. The loud level is the 95th percentile of the levels of 10 ms columns. Frames more "
             f"than {patches['silence_db']:g} dB below it count as silence and are skipped. Each speaker contributes "
-            f"at most {patches['per_speaker']:,} vectors from {patches['seconds']:g} s. Coverage is measured twice: "
-            "with the original vectors, and after the speaker's mean frame is subtracted."
+            f"at most {patches['per_speaker']:,} vectors from {patches['seconds']:g} s of speech. Coverage is measured "
+            "twice: with the original vectors, and after the speaker's mean frame is subtracted."
         )
     return (
         f"**Vectors.** The vectors are log-mel patches of {10 * patches['columns']} ms with {settings['width']} "
@@ -102,9 +102,9 @@ def vectors(result: Result) -> str:
         f"columns. Levels below -{patches['floor_db']:g} dB are set to -{patches['floor_db']:g} dB. The levels are "
         f"then averaged over {patches['pool']} columns and {patches['pool']} bands. Patches more than "
         f"{patches['silence_db']:g} dB below the loud level count as silence and are skipped. Each speaker contributes "
-        f"at most {patches['per_speaker']:,} vectors from {patches['seconds']:g} s. Coverage is measured twice: "
-        "with the original vectors, and after the speaker's mean patch is subtracted. The subtraction removes the "
-        "frequency response of the microphone and part of the voice."
+        f"at most {patches['per_speaker']:,} vectors from {patches['seconds']:g} s of speech. Coverage is measured "
+        "twice: with the original vectors, and after the speaker's mean patch is subtracted. The subtraction removes "
+        "the frequency response of the microphone and part of the voice."
     )
 
 

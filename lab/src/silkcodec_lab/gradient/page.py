@@ -31,7 +31,7 @@ QUESTION = (
 
 FIGURE = (
     "Each quantizer has its own color, and step sizes are in cells. Solid lines show steps with quantization, and "
-    "bands are their intervals. Dotted lines show the same steps without quantization, where any difference from 1 is "
+    "bands are their intervals. Dotted lines show the same steps without quantization, where any deviation from 1 is "
     "caused by the curvature of the decoder. Dashed lines show steps of one vector. Black ticks on the bars are the "
     "expected values if all codes are equally probable."
 )
@@ -74,9 +74,9 @@ def method(result: Result) -> list[str]:
     return [
         models,
         f"**Speech.** The speech consists of {speech['n_clips']} {clips} of at most {settings['clip_s']:g} s, "
-        f"{speech['duration_s']:.0f} s in total. One frame of each clip is changed. It is drawn at random "
-        "from the louder half of the clip's frames. Frames and random numbers are the same for all models (seed "
-        f"{settings['seed']}). The usage of codes is counted in {speech['counted_s'] / 60:.1f} min of speech. "
+        f"{speech['duration_s']:.0f} s in total. One frame of each clip is changed. This frame is drawn at "
+        "random from the louder half of the clip's frames. Frames and random numbers are the same for all models (seed "
+        f"{settings['seed']}). Code usage is counted in {speech['counted_s'] / 60:.1f} min of speech. "
         "Intervals are 95 % bootstrap intervals over clips. Differences are paired by clip."
         + (
             " **This is a trial run.** There are too few clips for useful intervals."
@@ -104,8 +104,8 @@ def method(result: Result) -> list[str]:
         "- *Correlation*: the correlation between predicted and actual changes.\n"
         "- *Slope*: the regression slope of actual on predicted changes.\n"
         "- *Cosine* and *norm*: the cosine between *g* and the gradient of the smoothed loss, and the norm of that "
-        "gradient relative to *g*. The loss is smoothed with Gaussian noise of the step size. The gradient is "
-        "estimated from two independent halves of the steps, so that noise does not increase the norm. A cosine can "
+        "gradient relative to the norm of *g*. The loss is smoothed with Gaussian noise of the step size. The gradient "
+        "is estimated from two independent halves of the steps, so that noise does not increase the norm. A cosine can "
         "exceed 1 by chance. A dash means that the estimate does not differ significantly from noise.\n"
         "- *Reliability*: the cosine between the two halves.\n"
         "- *Decrease*: the decrease of the loss after a step along -*g*, divided by the predicted decrease.",
@@ -357,11 +357,11 @@ def _check(result: Result, several: bool) -> str:
     return (
         f"Without quantization, finite differences of {step:g} cells must agree with the decoder's gradient. The "
         "first correlation and slope must therefore be close to 1. They are computed from the loss without its "
-        "loudness term. The gradient of this term treats one of its factors as a constant, so it is not exact. The "
-        "last two columns are computed from the whole loss. Their correlation is the upper limit of the correlations "
-        "for small steps in the other tables. The distance to the nearest other entry is an RMS value per number. For "
-        "RVQ and multi-scale RVQ, it is that of the last codebook.\n\n"
-    ) + table([*head, "whole loss: correlation", "slope"], rows)
+        "loudness term. The gradient of the loudness term is not exact, because one factor of the term is treated as a "
+        "constant. The last two columns are computed from the whole loss. Their correlation is the upper limit of the "
+        "correlations for small steps in the other tables. The distance to the nearest other entry is an RMS value per "
+        "number. For RVQ and multi-scale RVQ, it is the distance in the last codebook.\n\n"
+    ) + table([*head, "correlation, whole loss", "slope, whole loss"], rows)
 
 
 def _cell(entry: dict[str, Any], several: bool, n_digits: int = 2) -> str:

@@ -283,7 +283,7 @@ def test_a_single_clip_is_an_error(clips: Path) -> None:
     ("words", "says"),
     [
         (["lm-cost", "nowhere", "-o", "out"], "not found"),
-        (["lm-cost", "speech", "-o", "out", "--splits", "train"], "--splits must be"),
+        (["lm-cost", "speech", "-o", "out", "--splits", "train"], "--splits must name"),
         (["lm-cost", "speech", "-o", "out", "--splits", "train,valid"], "INDEX.tsv"),
         (["lm-cost", "speech", "-o", "out", "--passes", "0"], "passes must be above 0"),
         (["lm-cost", "speech", "-o", "full"], "already exists"),
