@@ -186,7 +186,7 @@ def fixtures() -> dict[str, Any]:
         "silk_of_gain_0.3": silk_file(levels[:2], gain=0.3),
         "peaked": silk_file(peaked, entropy=False),  # Levels that a range coder makes smaller, raw and coded.
         "peaked_coded": silk_file(peaked, entropy=True),
-        # In a chunk of so many frames, the products of the range coder's model exceed 2^53.
+        # In a chunk with this number of frames, the products of the range coder's model exceed 2^53.
         "constant_coded": silk_file(np.full((1500, 128), 4, np.uint8), entropy=True, chunk_frames=1500),
         "mel": np.round(mel.log_mel(chirp)[::9].astype(np.float64), 4).tolist(),
     }

@@ -121,7 +121,7 @@ def test_a_finished_corpus_is_not_changed(tmp_path: Path) -> None:
     again = tokenize([tmp_path / "in"], tmp_path / "out", PEAKS)
     assert again["this_run"]["shards"] == 0 and again["rows"] == first["rows"]
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("tokens-*")} == times
-    next(iter(times)).write_bytes(b"cut short")
+    next(iter(times)).write_bytes(b"truncated")
     assert tokenize([tmp_path / "in"], tmp_path / "out", PEAKS)["this_run"]["shards"] == 1
     assert ids(tmp_path / "out") == ["clip000", "clip001", "clip002"]
 

@@ -256,7 +256,7 @@ def hostile_tars(sound: bytes) -> Iterator[tuple[str, bytes, list[str]]]:
     head, end = good.tobuf() + padded, bytes(1024)
     yield "a size that lies", head + forged({"size": 10**12}) + b"x" * 512, ["used", "unreadable"]
     yield "a negative size", head + forged({"size": -512}) + end, ["used", "unreadable"]
-    yield "cut short", head + forged({"size": 4_096}) + b"x" * 100, ["used", "unreadable"]
+    yield "truncated", head + forged({"size": 4_096}) + b"x" * 100, ["used", "unreadable"]
     huge = forged({"size": 1 << 31, "type": tarfile.XHDTYPE})
     yield "headers of gigabytes", head + huge + end, ["used", "unreadable"]
     yield "a link", head + forged({"type": tarfile.SYMTYPE, "linkname": "/etc/passwd"}) + end, ["used", "unreadable"]

@@ -488,7 +488,7 @@ def test_a_crash_affects_only_its_codec(corpus: Path, tmp_path: Path) -> None:
     """Run the command with several failures. Everything else is measured, and the exit code reports the failures."""
     out = tmp_path / "out"
     clips = [str(corpus / "v" / name) for name in ("1.wav", "2.wav")]  # the first clip is short enough
-    words = ["compare", *clips, "--codecs", "failing:crashes,unloadable:dies,half", "--metrics", "level_db"]
+    words = ["compare", *clips, "--codecs", "failing:crashes,unloadable:exits,half", "--metrics", "level_db"]
     words += ["-o", str(out)]
     result = CliRunner().invoke(app, [*words, "--jobs", "1", "--json"])
     assert result.exit_code == 2, result.output
@@ -498,7 +498,7 @@ def test_a_crash_affects_only_its_codec(corpus: Path, tmp_path: Path) -> None:
     assert json.loads(result.stdout) == found
     assert found["codecs"]["failing:crashes"]["n_failed"] == 1
     assert any("SIGSEGV" in entry["reason"] for entry in found["left_out"])
-    assert "exited with code 3" in found["codecs"]["unloadable:dies"]["failed"]
+    assert "exited with code 3" in found["codecs"]["unloadable:exits"]["failed"]
     half = found["codecs"]["half"]
     assert half["n_failed"] == 0 and half["peak_memory_mb"] > 20 and half["timed_with_jobs"] == 1
 

@@ -104,7 +104,7 @@ def failing(preset: str | None) -> Kept:
 
 
 def unloadable(preset: str | None) -> Kept:
-    if preset == "dies":
+    if preset == "exits":
         os._exit(3)
     if preset == "raises":
         raise OSError("no such library")

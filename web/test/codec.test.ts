@@ -141,7 +141,7 @@ describe("mel", () => {
     expect(await logMelWithPauses(noise)).toEqual(logMel(noise));
   });
 
-  test("the scale goes there and back, linear to 1 kHz", () => {
+  test("hzToMel and melToHz are inverses, and the scale is linear up to 1 kHz", () => {
     expect(hzToMel(1000)).toBeCloseTo(15);
     for (const hz of [50, 999, 1001, 12_000]) expect(melToHz(hzToMel(hz))).toBeCloseTo(hz);
     expect(FILTERS.every(({ weights }) => weights.length > 0)).toBe(true);

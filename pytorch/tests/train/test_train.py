@@ -235,13 +235,13 @@ def test_the_history_removes_repeated_steps(tmp_path: Path) -> None:
     assert progress.rewind(3) == -1
 
 
-@pytest.mark.parametrize("damage", ["cut short", "other bytes", "empty", "no progress"])
+@pytest.mark.parametrize("damage", ["truncated", "other bytes", "empty", "no progress"])
 def test_a_damaged_checkpoint_gives_one_sentence(
     speech: Path, tmp_path: Path, uninterrupted: Path, damage: str
 ) -> None:
     shutil.copytree(uninterrupted, tmp_path / "run")
     file = tmp_path / "run" / "checkpoint.safetensors"
-    if damage == "cut short":
+    if damage == "truncated":
         os.truncate(file, file.stat().st_size // 2)
     elif damage == "no progress":
         save_file({"model/x": torch.zeros(1)}, file)

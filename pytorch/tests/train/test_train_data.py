@@ -238,13 +238,13 @@ def test_the_cache_of_another_folder_is_not_used(folder: Path, tmp_path: Path, m
     assert decoded
 
 
-@pytest.mark.parametrize("damage", ["samples cut short", "table cut short", "table of another kind", "no samples"])
+@pytest.mark.parametrize("damage", ["samples truncated", "table truncated", "table of another kind", "no samples"])
 def test_a_damaged_cache_is_rebuilt(folder: Path, tmp_path: Path, damage: str) -> None:
     config, cache = DataConfig(folder=str(folder)), tmp_path / "cache"
     whole = np.array(pack(config, "train", cache).samples)
-    if damage == "samples cut short":
+    if damage == "samples truncated":
         os.truncate(cache / "train.i16", 1000)
-    elif damage == "table cut short":
+    elif damage == "table truncated":
         os.truncate(cache / "train.json", 30)
     elif damage == "table of another kind":
         (cache / "train.json").write_text(json.dumps({"clips": []}))

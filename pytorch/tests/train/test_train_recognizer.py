@@ -208,7 +208,7 @@ BAD_FOLDERS = {
     "not safetensors": "Transformers version of the Whisper model",
     "other tensors": "Cannot read a Whisper encoder",
     "a tensor missing": "Cannot read a Whisper encoder",
-    "cut short": "CTranslate2 Whisper model",
+    "truncated": "CTranslate2 Whisper model",
     "another version": "got 'WhisperSpec' and 99",
     "not CTranslate2": "CTranslate2 Whisper model",
 }
@@ -231,7 +231,7 @@ def test_bad_weights_give_one_sentence(tensors: dict[str, torch.Tensor], tmp_pat
         ctranslate2_file(tmp_path / "model.bin", tensors, "float16", version=99 if case == "another version" else 6)
         data = (tmp_path / "model.bin").read_bytes()
         if case != "another version":
-            (tmp_path / "model.bin").write_bytes(data[: len(data) // 2] if case == "cut short" else b"no model at all")
+            (tmp_path / "model.bin").write_bytes(data[: len(data) // 2] if case == "truncated" else b"no model at all")
     with pytest.raises(WeightsError, match=BAD_FOLDERS[case]) as caught:
         load_encoder(folder)
     assert "\n" not in str(caught.value)
