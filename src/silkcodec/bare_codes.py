@@ -65,7 +65,7 @@ def check_frames(codes: Any, n_codebooks: int, what: str) -> NDArray[Any]:
     """Return streamed codes as an array [F, K], and check that K equals n_codebooks.
 
     Raises:
-        TokensError: the codes do not have this shape. If they seem to be transposed, the message says how to fix this.
+        TokensError: the codes do not have this shape. If they seem to be transposed, the message suggests a fix.
     """
     array = _array(codes)
     if array.ndim != 2 or array.shape[1] != n_codebooks:

@@ -195,7 +195,9 @@ def parse(name: str) -> tuple[str, str | None, str | None]:
 
 
 def codecs() -> dict[str, str]:
-    """Return all registered codecs as name -> "module:factory", sorted by name, without importing the modules.
+    """Return a dict that maps the name of each registered codec to "module:factory", sorted by name.
+
+    The modules are not imported.
 
     `load` calls `factory(preset, **options)`, where `preset` is the text after the colon, or None. If the name has a
     source, the options include `source=`. A factory can list its presets in an attribute `presets`.
@@ -221,7 +223,8 @@ def is_built_in(name: str) -> bool:
 def presets(name: str) -> tuple[str, ...]:
     """Return the names of a codec's presets in the order that the codec defines, or () if it has no presets.
 
-    The packages that a built-in codec requires do not need to be installed, except silkcodec-torch.
+    The packages that a codec requires need not be installed. The exception is silkcodec-torch, which defines the
+    presets of the neural baselines.
 
     Raises:
         ArgumentError: the codec is unknown.
@@ -237,7 +240,7 @@ def presets(name: str) -> tuple[str, ...]:
 
 
 def missing(name: str) -> str | None:
-    """Return the pip command that installs a built-in codec's missing packages, or None if all are installed."""
+    """Return the pip command that installs a built-in codec's missing packages, or None if none are missing."""
     from importlib.util import find_spec
 
     packages, requirement = _NEEDS.get(parse(name)[0], ((), None))
@@ -279,5 +282,5 @@ def _check_options(name: str, factory: Any, options: dict[str, Any]) -> None:
     accepted = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
     for option in options:
         if option not in accepted:
-            takes = f"accepts the options {', '.join(accepted)}" if accepted else "does not accept options"
+            takes = f"accepts only the options {', '.join(accepted)}" if accepted else "does not accept options"
             raise ArgumentError(f"The codec '{name}' {takes}; got {option!r}.")

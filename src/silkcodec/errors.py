@@ -12,7 +12,7 @@
 
 ``except SilkError`` catches all of them and nothing else. Any other exception is a bug in this package.
 
-Every message is a single line. It states the requirement, the value and, if it is not obvious, the remedy:
+Every message is a single line. It states the requirement, the value and, if not obvious, the remedy:
 
     n_codebooks must be between 1 and 8 for 'mimi'; got 12.
 """

@@ -1,8 +1,8 @@
 """Write files atomically: a file appears under its final name only when it is complete.
 
 Silk writes its files with `replacing`, which writes to a hidden file next to the target and renames it at the end. The
-target is therefore never incomplete, even if the process is killed, the disk is full or an error occurs. It keeps its
-old content or does not exist.
+target is therefore never incomplete, even if the process is killed, the disk is full or an error occurs. In these
+cases, it keeps its old content or is not created.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def standard_output() -> BinaryIO:
 
 
 class _Guarded(io.RawIOBase):
-    """Wrap a file so that failed writes raise OutputError, which callers can distinguish from errors in an input.
+    """Wrap a file so that failed writes raise OutputError. Callers can then distinguish them from failed reads.
 
     The wrapper buffers small writes, such as frames of 48 bytes. Unlike `io.BufferedWriter`, it does not retry a failed
     write when it is closed.

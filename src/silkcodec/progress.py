@@ -43,7 +43,7 @@ class SoundProgress:
         self._show = show
 
     def begin(self, source: str) -> None:
-        """Record that processing of a file starts. Call this before opening the file."""
+        """Record that a file is about to be processed. Call this before opening the file."""
         self._size = self._sizes.get(source, 0)
         self._bytes_left -= self._size
 
@@ -53,7 +53,7 @@ class SoundProgress:
         self._opened_s += duration_s
 
     def advance(self, seconds: float) -> None:
-        """Record that more seconds of audio were processed."""
+        """Count newly processed seconds of audio."""
         self._done_s += seconds
         self._show(self._done_s, self._opened_s * (1 + self._bytes_left / max(1, self._bytes_opened)))
 

@@ -180,7 +180,8 @@ class Tokens:
             dims_per_token: number of FSQ dimensions per code, 1 to 20.
 
         Raises:
-            TokensError: the levels are out of range or have the wrong shape, or n_samples does not match their number.
+            TokensError: the levels are out of range or have the wrong shape, or n_samples does not match the number of
+                frames.
             ArgumentError: dims_per_token is not between 1 and 20.
         """
         codes = levels_to_codes(levels, dims_per_token)
@@ -195,7 +196,7 @@ class Tokens:
         )
 
     def regroup(self, dims_per_token: int) -> Tokens:
-        """Return the same Silk recording with the given number of FSQ dimensions per token.
+        """Regroup Silk's FSQ levels into tokens with the given number of dimensions per token.
 
         Regrouping is lossless. For a language model, the choice is a trade-off between sequence length and vocabulary
         size:

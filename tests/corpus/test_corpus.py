@@ -269,7 +269,7 @@ def test_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         (("detokenize", "in", "--row", "0", "-o", "y.wav"), "There are no shards"),
         (("detokenize", "out", "--row", "0", "-o", "y.wav"), "The codec of 'out' must be built in; got 'peaks'"),
         (("tokenize", "--check", "-o", "in"), "there is no plan.json in 'in'"),
-        (("tokenize", "in", "--check", "-o", "out"), "--check must be used without INPUT"),
+        (("tokenize", "in", "--check", "-o", "out"), "--check cannot be combined with INPUT"),
         (("tokenize", "-o", "o2"), "Pass at least one folder"),
         (("tokenize", "nowhere", "-o", "o2"), "Input not found: 'nowhere'"),
         (("tokenize", "in/bad.wav", "-o", "o2", "--codec", "peaks", "--workers", "1"), "All recordings are unusable"),

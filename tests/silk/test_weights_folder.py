@@ -96,7 +96,7 @@ def test_invalid_values_are_rejected(folder: Path, change: Callable[[dict[str, A
         (b"\xff\xfe\0", "as JSON"),
         (b"9" * 10_000, "as JSON"),
         (b'{"format": 1, "x": "' + b"a" * (1 << 20) + b'"}', "at most 1,048,576 bytes"),
-        (b"[]", "must describe Silk weights"),
+        (b"[]", "is not a valid weights config"),
         (b'{"format": 1e400}', "must be 1; got inf"),
     ],
     ids=["deep", "binary", "digits", "large", "list", "infinite"],

@@ -45,8 +45,8 @@ def run_export(
 ) -> None:
     """Export a training run to a folder of weights.
 
-    Writes encoder.onnx, decoder.onnx, config.json, a model card and test data (golden.npz). The same run always gives
-    the same bytes, so you can export it again with --results to add results to the model card.
+    Writes encoder.onnx, decoder.onnx, config.json, a model card and test data (golden.npz). Exporting a run again gives
+    identical graphs, so you can add results to the model card later with --results.
 
     With --format transformers, writes a folder for AutoModel.from_pretrained, which you can push to the Hugging Face
     hub (extra [hf]). The input is a run or a folder of weights. By default, the weights that ship with silkcodec are

@@ -250,9 +250,9 @@ def test_unusable_weights_are_refused_with_a_reason(random_baseline: RandomBasel
         (f"mimi@{tmp_path}/nowhere", "must be a folder or a repository in the form owner/name"),
         ("mimi@nowhere", "must be a folder or a repository in the form owner/name"),
         (f"mimi@{dac}", "must be for a model of type 'mimi'; got 'dac'"),
-        (f"dac:24k@{dac}", "must have sampling_rate 24000; got 16000"),
-        (f"encodec:stereo-6k@{random_baseline('encodec_24khz')}", "must have audio_channels 2"),
-        (f"snac:24k@{random_baseline('snac_32khz')}", "must have sampling_rate 24000"),
+        (f"dac:24k@{dac}", "must have sampling_rate = 24000; got 16000"),
+        (f"encodec:stereo-6k@{random_baseline('encodec_24khz')}", "must have audio_channels = 2"),
+        (f"snac:24k@{random_baseline('snac_32khz')}", "must have sampling_rate = 24000"),
     ):
         with pytest.raises(WeightsError, match=reason) as caught:
             silkcodec.load(name)
@@ -288,7 +288,7 @@ def test_a_config_of_another_model_is_refused(random_baseline: RandomBaseline, t
     folder = weights_copy(random_baseline, "snac_24khz", tmp_path)
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"unknown": 1}))
-    with pytest.raises(WeightsError, match="must be for a SNAC model"):
+    with pytest.raises(WeightsError, match="does not describe a SNAC model"):
         silkcodec.load(f"snac:24k@{folder}")
 
 

@@ -59,7 +59,7 @@ class Dialect:
             "".encode(self.encoding)
         except (LookupError, ValueError):
             raise ArgumentError(
-                f"The encoding must be one that Python knows, e.g. latin-1; got {self.encoding!r}."
+                f"The encoding must be one that Python supports, e.g. latin-1; got {self.encoding!r}."
             ) from None
         if self.separator is not None and (len(self.separator) != 1 or self.separator in '"\r\n'):
             raise ArgumentError(f"The separator must be a single character, e.g. ';'; got {self.separator!r}.")
@@ -96,7 +96,7 @@ def read(file: str | os.PathLike[str]) -> list[Row]:
 
 
 def as_row(columns: dict[str, Any]) -> Row | None:
-    """Return the values of one line as strings, with the path under "path", or None if the line has no path."""
+    """Return the values of one line as strings, with the path under the key "path", or None if the line has no path."""
     row = {key: text for key, value in columns.items() if (text := _text(value))}
     path = next((row.pop(key) for key in PATH_KEYS if key in row), None)
     return None if path is None else {"path": path, **row}

@@ -23,11 +23,11 @@ Row = dict[str, Any]
 
 
 def measured() -> dict[str, dict[str, Any] | None]:
-    """Return the rates of each built-in codec and preset, keyed by name. The value is None if they were not measured.
+    """Return the rates of each built-in codec and preset, keyed by name. Rates that were not measured are None.
 
     `tokens_per_second` and `bits_per_second` are nominal rates, i.e. relative to the duration of the frames.
     `counted_tokens_per_second` is the number of tokens for `counted_s` seconds of speech divided by `counted_s`. It
-    includes tokens that encode the padding of the last frame. `listed` marks the presets to show in a short list.
+    includes tokens that encode the padding of the last frame. `listed` marks the presets that the short list shows.
     """
     content = (Path(__file__).parent / "rates.json").read_text(encoding="utf-8")
     codecs: dict[str, dict[str, Any] | None] = json.loads(content)["codecs"]
@@ -69,7 +69,7 @@ def short(found: Sequence[Row]) -> tuple[list[Row], list[str]]:
 
 
 def notes(found: Sequence[Row], left_out: Sequence[str]) -> list[str]:
-    """Return the notes below the table about omitted presets, the measurement of rates, and missing packages."""
+    """Return the notes to print below the table, e.g. about omitted presets and missing packages."""
     known = {row["name"]: row for row in found if "tokens_per_second" in row}
     lines = []
     for base, n_presets in Counter(codec.parse(name)[0] for name in left_out).items():
@@ -97,7 +97,7 @@ def notes(found: Sequence[Row], left_out: Sequence[str]) -> list[str]:
 
 
 def frame_rates(rates_hz: Sequence[float]) -> str:
-    """Format the frame rate in Hz, or the range of a multi-scale codec, e.g. `11.72..46.88`."""
+    """Format the frame rate in Hz, or the range of rates in a multi-scale codec, e.g. `11.72..46.88`."""
     slowest, fastest = min(rates_hz), max(rates_hz)
     return f"{slowest:.4g}" if slowest == fastest else f"{slowest:.4g}..{fastest:.4g}"
 

@@ -134,7 +134,7 @@ class PacketCodec:
         if tokens.codebook_sizes != self.codebook_sizes:
             k, size = len(self.codebook_sizes), self.codebook_sizes[0]
             raise TokensError(
-                f"Tokens of '{self.name}' must have {k} codebooks of {size}; got {tokens.codebook_sizes}."
+                f"Tokens of '{self.name}' must have {k} codebooks of {size} entries; got {tokens.codebook_sizes}."
             )
         expected, got = self._n_packets(tokens.n_samples), {len(row) for row in tokens.codes}
         if got != {expected}:

@@ -1,4 +1,4 @@
-"""Run `silk` if it is started as `python -m silkcodec.cli`."""
+"""Run the `silk` command line when started as `python -m silkcodec.cli`."""
 
 from silkcodec.cli import main
 

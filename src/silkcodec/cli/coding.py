@@ -77,9 +77,7 @@ def decode(
     duration_s: Annotated[
         float | None, typer.Option("--duration", help="Duration of the part to decode, in seconds.")
     ] = None,
-    recover: Annotated[
-        bool, typer.Option("--recover", help="Decode the part of a damaged file before the damage.")
-    ] = False,
+    recover: Annotated[bool, typer.Option("--recover", help="Decode a damaged file up to the damage.")] = False,
     rescale: Rescale = False,
     subtype: Subtype = "",
     as_json: Json = False,

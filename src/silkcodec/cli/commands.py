@@ -26,7 +26,7 @@ INSTALL = {
 def names() -> list[str]:
     """Return the names of the commands that other installed distributions add.
 
-    The commands in `INSTALL` come first, in this order. The other names are sorted.
+    The commands in `INSTALL` come first, in the order of `INSTALL`. The other names are sorted.
     """
     found = {entry.name for entry in entry_points(group=GROUP)}
     return [*(name for name in INSTALL if name in found), *sorted(found - INSTALL.keys())]
@@ -45,13 +45,13 @@ def find(name: str) -> Any:
     still works.
 
     Raises:
-        SilkError: the command is in `INSTALL` and is not installed.
+        SilkError: the command is in `INSTALL` but is not installed.
     """
     entry = next(iter(entry_points(group=GROUP, name=name)), None)
     if entry is not None:
         return _load(entry)
     if name in INSTALL:
-        raise SilkError(f"'silk {name}' is not installed. Run this in a checkout of Silk: {INSTALL[name]}")
+        raise SilkError(f"'silk {name}' is not installed. Run in a checkout of Silk: {INSTALL[name]}")
     return None
 
 

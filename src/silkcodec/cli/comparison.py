@@ -47,8 +47,8 @@ def compare(
 ) -> None:
     """Measure codecs on the same clips and write a report.
 
-    To resume an interrupted run, run the same command again. If you add a codec or a metric, only the new results are
-    measured. Most metrics require the extra [eval].
+    To resume an interrupted run, run the same command again. If you add a codec or a metric, only the missing results
+    are computed. Most metrics require the extra [eval].
     """
     from silkcodec.evaluate.compare import compare
 

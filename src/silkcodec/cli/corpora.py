@@ -106,7 +106,7 @@ def _check(inputs: list[str] | None, output: Path, as_json: bool) -> None:
     from silkcodec.corpus.checking import check
 
     if inputs:
-        raise SilkError(f"--check must be used without INPUT; got '{inputs[0]}'.")
+        raise SilkError(f"--check cannot be combined with INPUT; got '{inputs[0]}'.")
     report = check(output)
     problems = report["problems"]
     if as_json:

@@ -1,4 +1,4 @@
-"""Define the command `explain`. A separate distribution provides the experiments, as commands of `silk lab`."""
+"""Define the command `explain`. The experiments are commands of `silk lab`, which a separate distribution provides."""
 
 from __future__ import annotations
 

@@ -3,12 +3,12 @@
     write(tokens, "talk.silk")                   write a whole recording
     tokens = read("talk.silk")                   read a whole recording
     read("talk.silk", start_s=60, duration_s=5)  read a part of a recording
-    read("talk.silk", recover=True)              read the part of a damaged file before the damage
+    read("talk.silk", recover=True)              read a damaged file up to the damage
     info("talk.silk")                            verify a file and describe it without decoding
-    Writer, Reader                               write or read frame by frame, in bounded memory, also with pipes
+    Writer, Reader                               write or read files and pipes frame by frame, in bounded memory
 
 A file contains 48 bytes per frame (960 bit/s) and 1-2 % overhead. `entropy=True` makes the file smaller if some levels
-are more likely than others. Checksums detect corrupted bytes, which raise ContainerError.
+are more likely than others. Checksums detect corrupted bytes. Reading a corrupted file raises ContainerError.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ File = str | os.PathLike[str] | BinaryIO
 
 
 class DamageWarning(UserWarning):
-    """Warn that `read(file, recover=True)` returned only the part of a file before the damage."""
+    """Warn that `read(file, recover=True)` returned only the tokens before the damage."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Recovered:
     Attributes:
         tokens: the tokens before the damage, or the whole recording if the file is undamaged.
         damage: error that describes the damage, or None if the file is undamaged.
-        n_samples_lost: number of samples that are missing in `tokens`, or None if the recording's length is unknown.
+        n_samples_lost: number of samples that are missing from `tokens`, or None if the recording's length is unknown.
     """
 
     tokens: Tokens
@@ -154,10 +154,10 @@ def write(
 
 
 def read(file: File, *, recover: bool = False, start_s: float = 0.0, duration_s: float | None = None) -> Tokens:
-    """Read the Tokens from a .silk file or from a part of it.
+    """Read Tokens from a .silk file or from a part of it.
 
-    The reader checks the file up to the end of the part, so it returns correct tokens or raises an error. Damage after
-    the part has no effect.
+    The reader checks the file up to the end of the part, so it either returns correct tokens or raises an error. Damage
+    after the part has no effect.
 
     The decoder is stateful, so decoding a part differs slightly from decoding the recording and cutting the result. To
     avoid the difference, read one additional second before the part and discard it after decoding.
@@ -171,9 +171,9 @@ def read(file: File, *, recover: bool = False, start_s: float = 0.0, duration_s:
             the end of the file.
 
     Raises:
-        ContainerError: the file is damaged, is not a .silk file or has a newer version.
+        ContainerError: the file is damaged, is not a .silk file or has a newer format version.
         MissingExtraError: the file is range-coded and constriction is not installed.
-        ArgumentError: the part is not within the recording.
+        ArgumentError: the part is empty, or does not start within the recording.
     """
     result = read_damaged(file, start_s=start_s, duration_s=duration_s)
     if result.damage is not None:
@@ -184,7 +184,7 @@ def read(file: File, *, recover: bool = False, start_s: float = 0.0, duration_s:
 
 
 def read_damaged(file: File, *, start_s: float = 0.0, duration_s: float | None = None) -> Recovered:
-    """Read the part of a file before the damage.
+    """Read a damaged file up to the damage.
 
     A frame is returned only if its checksum and all checksums before it are correct.
 
@@ -215,7 +215,7 @@ def read_damaged(file: File, *, start_s: float = 0.0, duration_s: float | None =
         if damage is not None:
             raise damage
         total_s = held / SILK_SAMPLE_RATE
-        raise ArgumentError(f"start_s must be below the {total_s:.3f} s duration of {reader.name}; got {start_s}.")
+        raise ArgumentError(f"start_s must be below {total_s:.3f} s, the end of {reader.name}; got {start_s}.")
     sizes = reader.header.codebook_sizes
     tokens = Tokens(
         codes=tuple(np.concatenate(pieces).T),
@@ -255,7 +255,7 @@ def info(file: File, *, recover: bool = False) -> Contents:
 
 
 def _part(start_s: float, duration_s: float | None) -> tuple[int, int | None]:
-    """Return the first frame and the end frame (exclusive) that cover a period of time."""
+    """Return the range of frames that covers a period of time, as the first frame and the end (exclusive)."""
     if not (math.isfinite(start_s) and start_s >= 0):
         raise ArgumentError(f"start_s must be at least 0 seconds; got {start_s}.")
     start = round(start_s * SILK_SAMPLE_RATE)

@@ -157,7 +157,7 @@ def check_magic(name: str, prefix: bytes) -> None:
         prefix: first bytes of the file.
 
     Raises:
-        ContainerError: the file has a different format, which the message names if it is well known.
+        ContainerError: the file is in another format. The message names the format if it is well known.
     """
     start = prefix[: len(MAGIC)]
     if not start:

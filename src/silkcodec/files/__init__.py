@@ -231,7 +231,7 @@ def decode_file(
         ContainerError: the source cannot be read or is damaged.
         OutputError: the target cannot be written.
         ArgumentError: the part starts after the end of the recording, or the output format is not supported.
-        TokensError: the source was encoded with weights that differ from the codec's.
+        TokensError: the source was encoded with weights whose tokens this codec cannot decode.
     """
     started = time.perf_counter()
     with Playback(codec, source, recover=recover, start_s=start_s, duration_s=duration_s) as playback:
@@ -252,7 +252,7 @@ class Playback:
         codec, source, recover, start_s, duration_s: see `decode_file`.
 
     Attributes:
-        damage: description of the damage in the file, or None. It is set when `blocks` ends.
+        damage: description of the damage in the file, or None. It is set when `blocks` is exhausted.
     """
 
     def __init__(
@@ -324,7 +324,7 @@ class Playback:
             )
 
     def _cut(self, wave: Wave, at: int, total: float) -> Wave:
-        """Return the samples of a block that are within the requested part and the recording.
+        """Trim a block to the requested part, and to the end of the recording.
 
         The block starts at sample `at` of the recording.
         """

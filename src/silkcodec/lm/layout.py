@@ -1,4 +1,4 @@
-"""Arrange tokens in frames in time order for a language model.
+"""Arrange the tokens of each frame in time order for a language model.
 
 A *frame* is one step of the codec's slowest codebook. Its tokens are sorted by start time. If two tokens start at the
 same time, the token of the coarser codebook comes first. If all codebooks have the same rate, tokens are in codebook

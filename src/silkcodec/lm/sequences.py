@@ -207,7 +207,7 @@ def undelay(rows: ArrayLike, delays: Sequence[int] | None = None) -> Ids:
     n_steps = len(array) - max(late)
     if n_steps < 0:
         raise TokensError(
-            f"A delayed sequence must have at least {max(late)} steps, which is the largest delay; got {len(array)}."
+            f"A delayed sequence must have at least {max(late)} steps (the largest delay); got {len(array)}."
         )
     return np.stack([array[steps : steps + n_steps, c] for c, steps in enumerate(late)], axis=1).astype(np.int64)
 
@@ -225,7 +225,7 @@ def pad(sequences: Sequence[Ids], fill: int) -> tuple[Ids, NDArray[np.bool_]]:
 
 
 def _framed(rows: Ids, bos: int | None, eos: int | None) -> Ids:
-    """Add a row of bos codes before the rows and a row of eos codes after them. None adds no row."""
+    """Add a row of bos codes before the rows and a row of eos codes after them. A code of None adds no row."""
     special = [None if code is None else np.full((1, *rows.shape[1:]), code, dtype=np.int64) for code in (bos, eos)]
     return np.concatenate([part for part in (special[0], rows, special[1]) if part is not None])
 

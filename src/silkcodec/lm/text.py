@@ -6,9 +6,9 @@
 With other groupings of Silk, the strings include the group size: '<|silk/4:31:4095|>'. The end string contains the
 number of samples in the recording. Without it, a recording has the length of all frames.
 
-If the tokenizer has a token for each of these strings, one audio token is one step. `strings` yields them. Silk's
-default groups have too many strings for a tokenizer. Groups of 2 dimensions have 4,096 strings, and groups of 4 have
-131,072.
+`strings` yields all of these strings. If the tokenizer has a token for each string, one audio token is one step. Silk's
+default groups require too many strings for a tokenizer. Groups of 2 dimensions require 4,096 strings, and groups of 4
+require 131,072.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def from_text(text: str, layout: Layout, *, cut: bool = False) -> Tokens:
         cut: drop the tokens of an incomplete last frame.
 
     Raises:
-        TokensError: the text does not contain exactly one recording in whole frames, or contains other text.
+        TokensError: the text is not exactly the tokens of one recording, or the last frame is incomplete.
     """
     found = segments(text, layout, cut=cut)
     parts = [part for part in found if isinstance(part, Tokens) or part.strip()]
@@ -68,7 +68,7 @@ def segments(text: str, layout: Layout, *, cut: bool = False) -> list[str | Toke
     """Split text that contains both words and speech tokens, e.g. the output of a language model, into its parts.
 
     Raises:
-        TokensError: the speech tokens of the layout's codec do not form whole frames in order.
+        TokensError: the speech tokens of the layout's codec are not in order, or do not form whole frames.
 
     >>> import numpy as np
     >>> tokens = Tokens((np.array([17]), np.array([5])), (64, 64), (2.5, 2.5), 24_000, 9_600, "demo@0a1b2c")
@@ -126,7 +126,7 @@ def strings(layout: Layout) -> Iterator[str]:
 
 
 def name_of(layout: Layout) -> str:
-    """Return the name in a layout's token strings: the codec without its hash, and Silk's group size, e.g. "silk/4"."""
+    """Return the codec name in a layout's token strings, without the hash and with Silk's group size: "silk/4"."""
     name, _, _ = layout.codec.partition("@")
     if not TOKEN.fullmatch(f"<|{name}:0:0|>"):
         raise TokensError(f"To be written as text, a codec name must not contain |, < or >; got '{name}'.")

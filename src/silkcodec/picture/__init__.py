@@ -86,7 +86,7 @@ def band_height(hz: float) -> float:
 def _loudness(mels: Sequence[NDArray[np.float32]]) -> list[NDArray[np.floating]]:
     """Convert log-mel spectrograms [C, 128] to images [128, C] with the highest band first.
 
-    A value of 1 corresponds to the loudest point in all spectrograms, and a value of 0 to 80 dB below it.
+    The loudest point of all spectrograms has the value 1. A point that is 80 dB quieter has the value 0.
     """
     # Without this correction, noise in the wide high-frequency bands would appear brighter than speech.
     per_hertz = np.log(filterbank().sum(axis=0))
@@ -144,7 +144,7 @@ def _time_axis(image: Image, top: int, duration_s: float) -> None:
 
 
 def time_step_s(duration_s: float) -> float:
-    """Return the distance between ticks in seconds, as a round number that gives a time axis 4 to 12 ticks."""
+    """Return a round distance between ticks in seconds, which gives a time axis 4 to 12 ticks."""
     steps = [base * 10.0**power for power in range(-5, 2) for base in (1, 2, 5)]
     steps = [step for step in steps if step <= 20] + [30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0]
     return next((step for step in steps if duration_s / step <= 11), 3600.0 * max(1, int(duration_s / 36000)))

@@ -91,8 +91,8 @@ class Silk(FrameModel):
         """Return the decoded waveform, float32 [n_samples] at 24 kHz.
 
         Args:
-            tokens: Tokens, which can be regrouped or have only the first codebooks, or bare integer codes [K, F] with
-                one row per codebook.
+            tokens: Tokens in any grouping, Tokens with only the first codebooks, or bare integer codes [K, F] with one
+                row per codebook.
             n_samples: length of the result in samples, for bare codes only. None means 9,600 per frame.
             n_codebooks: number of codebooks in bare codes. None means 19.
 
@@ -175,7 +175,7 @@ class Silk(FrameModel):
             return tokens.to_levels().astype(np.uint8)
         k = len(tokens.codes)
         if tokens.codebook_sizes != self.codebook_sizes[:k] or tokens.frame_rates != self.frame_rates[:k]:
-            raise TokensError(f"Silk tokens with fewer than 19 codebooks must have the first ones; got {tokens!r}.")
+            raise TokensError(f"Only the last codebooks can be omitted from Silk tokens; got {tokens!r}.")
         self._check_lengths(tokens)
         return self.codes_to_levels(np.stack(tokens.codes, axis=1))
 

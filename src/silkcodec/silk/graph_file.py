@@ -1,8 +1,8 @@
 """Check an ONNX file before ONNX Runtime loads it, without using the `onnx` package.
 
 ONNX Runtime can read tensors from external files, which the SHA-256 in config.json does not cover. A graph must
-therefore contain all its weights. It must also not have subgraphs. Without loops, the sizes of the file and the tensors
-limit the computation in a call.
+therefore contain all its weights. It must also have no subgraphs, and therefore no loops. The sizes of the file and of
+the tensors then limit the computation in a call.
 """
 
 from __future__ import annotations

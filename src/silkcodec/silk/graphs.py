@@ -99,7 +99,7 @@ def find_provider(provider: str) -> str:
 
     if PROVIDERS[provider] not in onnxruntime.get_available_providers():
         raise ProviderError(
-            f"The provider '{provider}' requires another build of ONNX Runtime; run: pip install onnxruntime-gpu"
+            f"The provider '{provider}' requires a GPU build of ONNX Runtime; run: pip install onnxruntime-gpu"
         )
     return PROVIDERS[provider]
 

@@ -1,7 +1,7 @@
 """Read config.json in a weights folder, which describes the files, the states and the SHA-256 of the two graphs.
 
-A weights folder can come from an untrusted source. This module limits file sizes and numbers, so reading a folder takes
-bounded time and memory.
+A weights folder can come from an untrusted source. This module limits the sizes of files and the values in them, so
+reading a folder takes bounded time and memory.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class GraphConfig:
     def verified_bytes(self, folder: Path) -> bytes:
         """Return the content of the graph's file after checking its SHA-256.
 
-        The file is read only once, so that it cannot change between the check and loading.
+        The file is read only once. Later changes to it therefore have no effect.
 
         Raises:
             WeightsError: the file is missing or its SHA-256 differs from the one in config.json.
@@ -118,7 +118,9 @@ class WeightsConfig:
             return cls._parse(values, path)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             reason = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {_short(str(error))}"
-            raise WeightsError(f"'{path}' must describe Silk weights: {reason}. Export the weights again.") from error
+            raise WeightsError(
+                f"'{path}' is not a valid weights config: {reason}. Export the weights again."
+            ) from error
 
     @classmethod
     def _parse(cls, values: dict[str, Any], path: Path) -> WeightsConfig:

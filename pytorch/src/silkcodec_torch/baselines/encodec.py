@@ -181,7 +181,10 @@ class Encodec(neural.NeuralCodec):
         return torch.cat(codes) if codes else torch.zeros((0, latent.shape[-1]), dtype=torch.int64)
 
     def _latent(self, codes: list[torch.Tensor], n_frames: int | None = None) -> torch.Tensor:
-        """Return the latent [1, D, F] for the codes of the first codebooks, [F] each, or zeros without codes."""
+        """Return the latent [1, D, F] for the codes of the first codebooks, [F] each.
+
+        The latent is zero if there are no codes.
+        """
         import torch
 
         if not codes:

@@ -97,7 +97,7 @@ class NeuralCodec:
         Args:
             tokens: result of `encode`, or bare integer codes [K, F] with one row per codebook, like `Tokens.codes`.
             n_samples: length of the waveform in samples, only for bare codes. None means the length of all frames.
-            n_codebooks: number of codebooks (K), only for bare codes. None means that of the preset.
+            n_codebooks: number of codebooks (K), only for bare codes. None means the number in the preset.
 
         Raises:
             TokensError: the tokens come from another codec or other weights, or the number of codes does not match

@@ -5,8 +5,8 @@ is discarded. The result is the same as for the whole clip, but only one piece i
 rounding can differ, which can change a code if two codebook entries are almost equally close. For a codec that is not
 causal, the extent of the receptive field to the right also determines the latency.
 
-The neural baselines belong to two families: causal SEANet (EnCodec and Mimi), and symmetric networks with snake
-activations (DAC and SNAC).
+The neural baselines belong to two families: causal SEANet networks (EnCodec and Mimi), and symmetric networks with
+snake activations (DAC and SNAC).
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ codebooks, at 10.4 to 83.3 Hz and 14.4 to 114.8 Hz.
 
 **Noise.** SNAC's published decoder adds Gaussian noise, which differs between calls. This module draws the noise from
 generators that are seeded with the layer and the position in the clip, so the same tokens always return the same audio.
-It neither uses nor changes PyTorch's global generator.
+PyTorch's global generator is neither used nor changed.
 
 A clip is padded with silence to whole windows (24 kHz: 2,048 samples, 85 ms; 32 and 44 kHz: 12,288 samples, 384 and
 279 ms). Long clips are processed in pieces, so the network's memory use does not grow with the duration.
@@ -151,7 +151,7 @@ def _load(name: str, weights: Weights) -> Any:
         with torch.random.fork_rng(devices=[]):  # Layers are initialized with random numbers before loading.
             model = SNAC(**weights.config)
     except TypeError as error:
-        raise WeightsError(f"The config.json in '{weights.folder}' must be for a SNAC model: {error}.") from error
+        raise WeightsError(f"The config.json in '{weights.folder}' does not describe a SNAC model: {error}.") from error
     state = load_state(weights)
     try:
         model.load_state_dict(state)

@@ -61,7 +61,7 @@ class Weights:
         """
         if self.config.get(field) != expected:
             raise WeightsError(
-                f"The weights of '{name}' must have {field} {expected}; got {self.config.get(field)} in "
+                f"The weights of '{name}' must have {field} = {expected}; got {self.config.get(field)} in "
                 f"'{self.folder}'. Choose the preset that matches the weights."
             )
 
@@ -95,7 +95,7 @@ def find_weights(name: str, source: str, files: Sequence[str] = (SAFETENSORS,)) 
 
 
 def _from_hub(name: str, repository: str, files: Sequence[str]) -> Path:
-    """Return the path of the first of `files` in the cache. If none is there, download the first that the hub has."""
+    """Return the path of the first of `files` that is in the cache, or download the first that the hub has."""
     from huggingface_hub import errors as hub
     from huggingface_hub import hf_hub_download
 

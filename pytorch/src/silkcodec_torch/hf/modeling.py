@@ -5,8 +5,8 @@
 
 The model processes a recording in pieces and carries the network states over to the next piece, so memory use does not
 grow with the duration. A recording has the same codes in a padded batch as on its own, because the 20 ms of look-ahead
-after its end are silence in both cases. However, rounding depends on the shape of the batch, which changes about one
-level in ten million. `silkcodec.load()` does not batch and has no such differences.
+after its end are silence in both cases. However, the shape of the batch affects rounding, which changes about one level
+in ten million. `silkcodec.load()` does not batch and has no such differences.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class SilkEncoderOutput(ModelOutput):
     """Hold the output of `SilkModel.encode`.
 
     Attributes:
-        audio_codes: codes, int64 [B, 19, F]. After the end of a row, they are the codes of silence.
+        audio_codes: codes, int64 [B, 19, F]. After the end of a row, the codes represent silence.
         audio_codes_mask: bool [B, F]. True for the frames of a row, False for padding.
         n_samples: number of samples in each row, int64 [B].
     """

@@ -26,7 +26,7 @@ class ConvNeXtBlock(nn.Module):
         self.state_shape = (KERNEL - 1, width)
 
     def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the output and the next state, with the shapes of `x` and `state`.
+        """Return the output, with the shape of `x`, and the next state, with the shape of `state`.
 
         Args:
             x: [B, T, C].
@@ -105,7 +105,7 @@ class TransformerLayer(nn.Module):
         self.state_shape = (2, self.past_steps, width)
 
     def forward(self, x: Tensor, state: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the output and the next state, with the shapes of `x` and `state`.
+        """Return the output, with the shape of `x`, and the next state, with the shape of `state`.
 
         Args:
             x: [B, T, D] with T = F * 10.
@@ -149,7 +149,7 @@ class Transformer(nn.Module):
         return [layer.state_shape for layer in self.layers]
 
     def forward(self, x: Tensor, states: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """Return the output and the next states, with the shapes of `x` and `states`.
+        """Return the output, with the shape of `x`, and the next states, with the shapes of `states`.
 
         Args:
             x: [B, F, 10, D].

@@ -1,6 +1,7 @@
 """Save and load checkpoints: one safetensors file with weights, moving averages, optimizer state and progress.
 
-The file is written under another name and then renamed, so an interrupted process does not leave a partial checkpoint.
+The file is written under a temporary name and then renamed, so an interrupted process does not leave a partial
+checkpoint.
 """
 
 from __future__ import annotations

@@ -130,7 +130,7 @@ def _hertz(row: dict[str, str], config: DataConfig) -> float:
     except ValueError:
         column = config.bandwidth_column
         raise ArgumentError(
-            f"The column '{column}' must be a number in Hz; got {text!r} for '{row['path']}'."
+            f"The column '{column}' must contain a number in Hz; got {text!r} for '{row['path']}'."
         ) from None
 
 

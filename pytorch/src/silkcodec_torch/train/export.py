@@ -119,7 +119,7 @@ def write_folder(
 def decoded_ids(model: SilkNetwork, folder: Path) -> list[str]:
     """Return the codec id of the weights in `folder`, and the codec ids that their config lists as decodable.
 
-    The model can decode tokens with these ids, because its encoder is identical to that of the weights.
+    `model` can decode tokens with these ids, because its encoder is identical to that of the weights.
 
     Raises:
         ArgumentError: the encoders are not identical.

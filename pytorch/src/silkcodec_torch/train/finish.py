@@ -72,7 +72,7 @@ def blend(model: SilkNetwork, other: dict[str, Tensor], share: float) -> None:
 def equalize(model: SilkNetwork, recordings: Sequence[np.ndarray]) -> Tensor:
     """Raise a model's output at each frequency to the level of recordings. The model is changed in place.
 
-    Training with spectral losses makes sounds that are hard to predict too quiet. The gains are smoothed along
+    After training with spectral losses, sounds that are hard to predict are too quiet. The gains are smoothed along
     frequency, limited to 0..6 dB, and added to the biases of the decoder's head.
 
     Args:

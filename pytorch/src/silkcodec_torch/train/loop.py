@@ -437,7 +437,7 @@ class Trainer:
     def _compare(self, target: Tensor, wave: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss of the discriminators and the codec's adversarial losses for originals and decoded audio.
 
-        Both use the same scores and feature maps, so the originals are processed only once per step.
+        These losses share scores and feature maps, so the originals are processed only once per step.
         """
         assert self.discriminators is not None
         original, decoded = at_one_level(*(both[:, self._segment()] for both in (target, wave)))
@@ -446,14 +446,17 @@ class Trainer:
         return discriminator_loss(real, fake), adversarial_losses(real, fake)
 
     def _discriminator_gradients(self, loss: Tensor, keep: bool) -> list[Tensor] | None:
-        """Return the discriminators' gradients, or None in steps without an update. `keep` retains the graph."""
+        """Return the discriminators' gradients, or None in steps without an update.
+
+        `keep` retains the autograd graph.
+        """
         if self.step % self.config.adversary.every_steps:
             return None
         assert self.discriminators is not None
         return list(torch.autograd.grad(loss, list(self.discriminators.parameters()), retain_graph=keep))
 
     def _update_discriminators(self, stage: StageConfig, done: float, gradients: list[Tensor] | None) -> None:
-        """Update the discriminators with these gradients, if there are any.
+        """Update the discriminators with the given gradients. Do nothing if they are None.
 
         Call this after the backward pass of the codec, which needs the weights from before the update.
         """

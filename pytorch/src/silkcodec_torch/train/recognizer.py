@@ -27,9 +27,9 @@ SILENT = 1e-3  # crops with a lower peak (-60 dBFS) are ignored
 class RecognizerLoss(nn.Module):
     """Compute the distance between decoded audio and its original in the features of a frozen Whisper encoder.
 
-    The loss is the mean absolute difference of the features. It is 0 for equal audio and about 1 for unrelated speech.
-    In each layer, every channel is divided by the standard deviation of the original's features over the batch, because
-    a few channels of a transformer are a hundred times as large as the others.
+    The loss is the mean absolute difference of the features. It is 0 for identical audio and about 1 for unrelated
+    speech. In each layer, every channel is divided by the standard deviation of the original's features over the batch,
+    because a few channels of a transformer are a hundred times as large as the others.
 
     Args:
         encoder: frozen encoder, which computes in the type of its weights. The spectrogram and the distance are

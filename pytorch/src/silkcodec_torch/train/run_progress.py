@@ -134,7 +134,7 @@ class Progress:
         self.count, self.elapsed_s, self.audio_s = 0, 0.0, 0.0
 
     def report(self, step: int, scores: dict[str, float], facts: dict[str, float]) -> None:
-        """Record the scores of a validation, together with facts about the run, as one line of the history."""
+        """Record the scores of a validation and the given facts about the run as one line of the history."""
         if self.board is not None:
             for name, value in scores.items():
                 self.board.add_scalar(f"valid/{name}", value, step)

@@ -1,7 +1,7 @@
 """Find FSQ dimensions that are stuck on one level, and reset them without changing the decoded audio.
 
-If a value is far in the saturated range of the squashing function, it gets no gradient and stays at its level. Three
-bits of every frame then carry no information. Stuck dimensions are the FSQ equivalent of dead codes.
+A value deep in the saturated range of the squashing function gets no gradient and stays at its level. Three bits of
+every frame then carry no information. Stuck dimensions are the FSQ equivalent of dead codes.
 """
 
 from __future__ import annotations
