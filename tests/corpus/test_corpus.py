@@ -142,7 +142,7 @@ def test_another_plan_is_refused_in_one_sentence(tmp_path: Path, monkeypatch: py
         with pytest.raises(OutputError, match="peaks@0123456789ab; got peaks@ffffffffffff"):
             tokenize([folder], out, PEAKS)
     os.replace(corpuscodecs.clips(tmp_path / "more", 4) / "clip003.wav", folder / "clip003.wav")
-    with pytest.raises(OutputError, match=r"started with other recordings.* It had 3 recordings; got 4"):
+    with pytest.raises(OutputError, match=r"recordings have changed.* plan has 3 recordings; got 4"):
         tokenize([folder], out, PEAKS)
     (folder / "clip003.wav").unlink()
     with open(out / "plan.jsonl", "ab") as body:
@@ -275,7 +275,7 @@ def test_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         (("tokenize", "in/bad.wav", "-o", "o2", "--codec", "peaks", "--workers", "1"), "All recordings are unusable"),
         (("tokenize", "in", "-o", "o3", "--format", "csv"), "--format must be parquet or webdataset"),
         (("tokenize", "in", "-o", "o3", "--codec", "peaks", "--provider", "cuda"), "--provider must be cpu"),
-        (("tokenize", "in", "-o", "o3", "--address", "auto"), "--address and --gpus need --engine ray"),
+        (("tokenize", "in", "-o", "o3", "--address", "auto"), "--address and --gpus require --engine ray"),
     ):
         assert says in silk(*words, code=2).stderr
     assert not Path("o3").exists()

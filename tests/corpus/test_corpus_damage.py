@@ -128,7 +128,7 @@ def test_a_recording_that_is_replaced_during_a_run_is_detected(made: Path) -> No
     report = tokenize([made / "in"], made / "again", OPTIONS, progress=replace_last)
     assert report["quarantined_by_reason"] == {"changed": 1} and report["rows"] == 2
     for out in ("out", "again"):
-        with pytest.raises(OutputError, match=r"the first difference is 'clip002\.wav'"):
+        with pytest.raises(OutputError, match=r"the first changed recording is 'clip002\.wav'"):
             tokenize([made / "in"], made / out, OPTIONS)
 
 

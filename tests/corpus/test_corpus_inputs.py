@@ -44,7 +44,7 @@ def test_common_voice(tmp_path: Path, clips: Path) -> None:
     assert isinstance(items[0], Item) and (items[0].path, items[0].root) == ("clip000.wav", 0)
     assert json.loads(items[0].meta or "") == {"client_id": "ann", "text": "so"}
     assert isinstance(items[1], Refused) and items[1].reason == "outside"
-    with pytest.raises(ArgumentError, match="need a manifest"):
+    with pytest.raises(ArgumentError, match="require a manifest"):
         sources.roots([clips], below=clips)
     with pytest.raises(AudioError, match="--root must be a folder"):
         sources.roots([table], below=tmp_path / "nowhere")

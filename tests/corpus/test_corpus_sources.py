@@ -348,7 +348,7 @@ def test_a_neural_baseline(tmp_path: Path, clips: Path, random_baseline: Any) ->
 
 def test_inputs_without_recordings_are_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ArgumentError, match="do not contain a recording that can be used"):
+    with pytest.raises(ArgumentError, match="at least one usable recording"):
         rows(tmp_path / "out", tmp_path / "empty")
     with pytest.raises(AudioError, match="Input not found"):
         found(tmp_path / "nowhere")

@@ -1,8 +1,7 @@
 """Read audio files and arrays as mono samples, float32 [T] in [-1, 1] at a given rate, and write audio files.
 
 Only this package imports soundfile and soxr. Files are read in blocks, and arrays, files and microphones use the same
-streaming `Resampler`. Its output does not depend on how the input is split into blocks, and therefore neither do the
-tokens.
+streaming `Resampler`. How the input is split into blocks affects neither the output of the resampler nor the tokens.
 
     file -Reader-> blocks [n] -> encoder          decoder -> blocks [n] -Writer-> file
     array -as_wave-> samples [T]
@@ -10,7 +9,7 @@ tokens.
 opening     opens a path, a pipe or a file object for decoding
 headers     compares the length declared in a file's header with the actual length
 ogg, mpeg   do the same for Ogg and MP3
-spans       presents a part of a file as a file
+spans       presents a part of a file as a separate file
 ffmpeg      decodes formats that libsndfile cannot read
 kinds       lists the suffixes of audio files and whether they require ffmpeg
 arrays      checks arrays and converts them to mono

@@ -24,9 +24,9 @@ MAX_ROWS = 2  # Maximum channels in an array [C, T]. More rows may be a batch, w
 def as_wave(array: ArrayLike, sample_rate: float, to_rate: float = DEFAULT_RATE) -> Wave:
     """Convert an array of samples to a mono waveform at `to_rate`.
 
-    Floats must be in [-1, 1]. Samples of type int8, int16 and int32 are divided by the full scale of their type. In
-    uint8, silence is 128, as in WAV files. int64 samples, such as those in a list of integers, have no known full scale
-    and raise AudioError unless all of them are zero.
+    Floats must be in [-1, 1]. Samples of type int8, int16 and int32 are divided by the full scale of their type. uint8
+    samples are centered at 128, as in WAV files. int64 samples, such as those in a list of integers, have no known full
+    scale and raise AudioError unless all of them are zero.
 
     Args:
         array: samples [T], [T, C] with up to 64 channels, or [C, T] with 1 or 2 channels. The shorter axis holds the
@@ -114,7 +114,7 @@ def _as_array(array: ArrayLike) -> NDArray[Any]:
 
 
 def _mistake(array: object) -> str | None:
-    """Describe a value that cannot be an array of samples and how to fix the call, or return None if it can be one."""
+    """Return a description of a value that is not an array of samples, usually with a fix, or None if it may be one."""
     if array is None:
         return "None"
     if isinstance(array, (str, os.PathLike)):
@@ -153,8 +153,9 @@ def _check_full_scale(samples: NDArray[Any], peak: int) -> None:
     """Reject int64 arrays, and int32 arrays that appear to hold 16-bit values, which would become nearly silent.
 
     Arrays of zeros are always accepted. int32 samples that were converted from 24 bits or fewer are multiples of 256,
-    so they are accepted at any level. Every other int32 array must contain a value above `peak`. `peak` is the range of
-    24 bits for a whole recording. It is only the range of 16 bits for a block of a stream, which may be a pause.
+    so they are accepted at any level. Every other int32 array must contain an absolute value above `peak`. For a whole
+    recording, `peak` is the highest 24-bit value. For a block of a stream, which may be a pause, it is the highest
+    16-bit value.
     """
     if samples.dtype.kind != "i" or samples.dtype.itemsize < 4 or not samples.any():
         return
@@ -166,8 +167,8 @@ def _check_full_scale(samples: NDArray[Any], peak: int) -> None:
         )
     if highest <= peak and (samples & 0xFF).any():
         raise AudioError(
-            f"int32 samples must have a full scale of 2147483648; got a peak of {highest}. Convert 16-bit values with"
-            " .astype(np.int16), or divide the samples by their full scale."
+            f"int32 samples must use the full scale of int32, 2147483648; got a peak of only {highest}. Convert 16-bit"
+            " values with .astype(np.int16), or divide the samples by their full scale."
         )
 
 

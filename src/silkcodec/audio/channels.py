@@ -12,13 +12,13 @@ _CANCELLED = 0.2  # energy of the mean below which channels count as canceling; 
 
 
 class Downmix:
-    """Average the channels of a stream and measure how much energy the mean retains."""
+    """Average the channels of a stream, and measure how much of their energy remains in the mean."""
 
     def __init__(self) -> None:
         self._n_values, self._of_channels, self._of_mean = 0, 0.0, 0.0
 
     def mix(self, samples: Wave) -> Wave:
-        """Return the mean [n] over the channels of a block, float32 [n, C], and add the block to the measurement."""
+        """Return the mean [n] over the channels of a block, float32 [n, C], after adding the block to the measurement."""
         mean = to_mono(samples)
         self.add(samples, mean)
         return mean
@@ -32,14 +32,15 @@ class Downmix:
 
     @property
     def cancels(self) -> bool:
-        """Return whether the mean has less than a fifth of the energy that it would have for uncorrelated channels."""
+        """Return whether the mean has less than a fifth of the energy that the mean of uncorrelated channels has."""
         return self._of_channels > _SILENCE * self._n_values and self._of_mean < _CANCELLED * self._of_channels
 
 
 def to_mono(samples: Wave) -> Wave:
-    """Return the mean [T] over the channels of samples with shape [T] or [T, C].
+    """Average samples of shape [T] or [T, C] over the channels, and return the mean [T].
 
-    The channels are added one by one, because NumPy's order of summation depends on the memory layout.
+    The channels are added one by one, because NumPy's order of summation, and thus the rounding, depends on the memory
+    layout.
     """
     if samples.ndim == 1:
         return samples

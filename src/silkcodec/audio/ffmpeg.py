@@ -105,7 +105,10 @@ class Decoded:
             pass
 
     def read_into(self, buffer: NDArray[np.float32]) -> int:
-        """Decode into a float32 buffer [n, channels], and return the number of samples per channel, or 0 at the end."""
+        """Decode into a float32 buffer [n, channels], and return the number of decoded samples per channel.
+
+        The number is 0 at the end of the audio.
+        """
         n = self._output.readinto(buffer.data.cast("B")) // (4 * self.channels)
         self._taken += n
         if n < len(buffer):

@@ -49,7 +49,7 @@ class _Data:
 
 
 def spans(file: BinaryIO, name: str) -> list[Span]:
-    """Return the recordings in a file. Only chained Ogg files and joined MP3 files contain more than one.
+    """Return a span for each recording in a file. Only chained Ogg and joined MP3 files contain several recordings.
 
     Args:
         file: an open, seekable file. Its position is set to 0.
@@ -95,7 +95,7 @@ def has_another_flac(file: BinaryIO) -> bool:
 
 
 def _spans(file: BinaryIO, size: int, name: str) -> list[Span]:
-    """Return the recordings in a file, or an empty list if libsndfile can read the file as it is."""
+    """Return a span for each recording in a file, or an empty list if libsndfile can read the file as it is."""
     start = 0
     while tag := mpeg.id3_bytes(_read(file, start, 10)):
         start += tag
@@ -119,7 +119,7 @@ def _sized(file: BinaryIO, size: int, name: str, data: _Data) -> list[Span]:
     actual = size - data.start
     if data.form[-1] == "I" and actual > 0xFFFF_FFFF:
         raise AudioError(
-            f"{capitalized(name)} is larger than 4 GB, which is the limit of its format. Convert it to FLAC or W64."
+            f"{capitalized(name)} is larger than 4 GB, the limit of its format. Convert it to FLAC or W64."
         )
     if _is_unknown(data.declared + data.extra, data.form) or _is_unknown(data.declared, data.form):
         return [Span(file, 0, size, {data.field: struct.pack(data.form, actual + data.extra)})]

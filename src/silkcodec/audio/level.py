@@ -102,7 +102,7 @@ class Meter:
 
 
 def _sums(pieces: Wave) -> NDArray[np.float64]:
-    """Return the sample count, sum and energy of each piece, float64 [n, 3], for pieces [n, m]."""
+    """Return the sample count, the sum and the energy of each of n pieces [n, m], as float64 [n, 3]."""
     exact = pieces.astype(np.float64)
     counts = np.full(len(pieces), pieces.shape[1])
     return np.stack([counts, exact.sum(axis=1), (exact**2).sum(axis=1)], axis=1)

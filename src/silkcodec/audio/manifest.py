@@ -44,7 +44,7 @@ class Dialect:
         columns: (name, column) pairs that map a standard name, such as path, id, start, duration or text, to a column
             of the table.
         separator: field separator. None means a comma for .csv and a tab for .tsv.
-        encoding: Python's name of the text encoding.
+        encoding: name of the text encoding, as in Python's `open`.
 
     Raises:
         ArgumentError: the encoding is unknown, or the separator is not one character.
@@ -69,7 +69,7 @@ USUAL = Dialect()
 
 
 class HeaderError(ArgumentError):
-    """Report a table whose header cannot be read or lacks a required column."""
+    """Raised if the header of a table cannot be read or lacks a required column."""
 
 
 def is_manifest(path: str | os.PathLike[str]) -> bool:
@@ -90,7 +90,7 @@ def read(file: str | os.PathLike[str]) -> list[Row]:
             raise columns
         row = as_row(columns)
         if row is None:
-            raise ArgumentError(f"Line {number} of '{file}' has no path. Add the key {' or '.join(PATH_KEYS)}.")
+            raise ArgumentError(f"Line {number} of '{file}' has no path. Add a value for {' or '.join(PATH_KEYS)}.")
         rows.append(row)
     return rows
 

@@ -91,8 +91,8 @@ def _frame_bytes(second: int, third: int) -> int:
 def _frames(file: BinaryIO, size: int, at: int) -> Iterator[tuple[int, int, int | None, int | None]]:
     """Yield (start, end, declared number of frames, start of the preceding ID3 tag) for each frame.
 
-    The positions are offsets in bytes. The third value is None if the frame does not declare a number of frames. The
-    last value is None if no tag directly precedes the frame.
+    The starts and the end are offsets in bytes. The third value is None if the frame does not declare a number of
+    frames. The last value is None if no tag directly precedes the frame.
     """
     tagged, kind = None, b""
     block, base = b"", at
@@ -115,9 +115,10 @@ def _frames(file: BinaryIO, size: int, at: int) -> Iterator[tuple[int, int, int 
 
 
 def _next_frame(file: BinaryIO, at: int, kind: bytes) -> int:
-    """Return the offset of the next ID3v2 tag or the next two consecutive frames of this kind, or -1 if none is found.
+    """Return the offset of the next ID3v2 tag or of the next two consecutive frames, whichever comes first.
 
-    An empty `kind` matches every kind of frame.
+    Both frames must be of the given kind; an empty `kind` matches any two frames of equal kind. The result is -1 if
+    neither a tag nor such frames are found.
     """
     file.seek(at)
     content = file.read(_SEARCH)

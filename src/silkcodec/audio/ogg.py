@@ -78,6 +78,6 @@ def links(file: BinaryIO, size: int, name: str) -> list[tuple[int, int]]:
 
 
 def _crc(content: bytes) -> int:
-    """Return Ogg's CRC-32, which differs from zlib's in the bit order of the input bytes and of the result."""
+    """Return Ogg's CRC-32, which differs from zlib's CRC-32 in the bit order of the input bytes and of the result."""
     mirrored = zlib.crc32(content.translate(_MIRRORED), 0xFFFF_FFFF) ^ 0xFFFF_FFFF
     return int.from_bytes(mirrored.to_bytes(4, "little").translate(_MIRRORED), "big")

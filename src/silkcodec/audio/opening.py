@@ -41,7 +41,7 @@ class Native(soundfile.SoundFile):
         super().__init__(source)
 
     def seekable(self) -> bool:
-        """Return False, so that soundfile does not seek after each read, which some formats do not support."""
+        """Return False, so that soundfile does not seek after each read. Some formats do not support seeking."""
         return False
 
     @property
@@ -55,7 +55,10 @@ class Native(soundfile.SoundFile):
         return str(self.subtype).startswith("MPEG")
 
     def read_into(self, buffer: NDArray[np.float32]) -> int:
-        """Decode into a float32 buffer [n, channels], and return the number of samples per channel, or 0 at the end."""
+        """Decode into a float32 buffer [n, channels], and return the number of decoded samples per channel.
+
+        The number is 0 at the end of the audio.
+        """
         if self.format == "FLAC" and self.n_frames:
             # The decoder would report tags after the last frame as damage.
             buffer = buffer[: max(0, self.n_frames - self._taken)]
@@ -112,7 +115,10 @@ class Chain:
         self._sound.seek(first)
 
     def read_into(self, buffer: NDArray[np.float32]) -> int:
-        """Decode into a float32 buffer [n, channels], and return the number of samples per channel, or 0 at the end."""
+        """Decode into a float32 buffer [n, channels], and return the number of decoded samples per channel.
+
+        The number is 0 at the end of the audio.
+        """
         while True:
             n = self._sound.read_into(buffer)
             if n or self._number == len(self._spans) - 1:

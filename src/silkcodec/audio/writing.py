@@ -92,7 +92,7 @@ class Writer:
     Attributes:
         n_samples: number of samples written so far.
         peak: highest absolute value before scaling, relative to full scale.
-        n_clipped: number of samples that were clipped to full scale; always 0 for floats.
+        n_clipped: number of samples that were clipped to full scale; always 0 if the file stores floats.
 
     Raises:
         OutputError: the file already exists or cannot be written, for example because the disk is full.
@@ -155,7 +155,7 @@ class Writer:
         self.n_samples += len(block)
         if self._limit is not None and self.n_samples > self._limit:
             raise OutputError(
-                f"Cannot write more than 4 GB to {self.name}, which is the limit of its format. Use .flac or .w64."
+                f"Cannot write more than 4 GB to {self.name}, the limit of its format. Use .flac or .w64."
             )
         if len(block):
             if self._clips and self.peak > 1:
@@ -283,7 +283,8 @@ class _PipedWav:
         self._file = file
         if subtype not in _SAMPLE_BYTES:
             raise ArgumentError(
-                f"The sample type of a WAV file in a pipe must be one of {', '.join(_SAMPLE_BYTES)}; got '{subtype}'."
+                f"A WAV file written to a pipe must have one of the sample types {', '.join(_SAMPLE_BYTES)};"
+                f" got '{subtype}'."
             )
         self._width, width, tag = _INTEGER_BYTES.get(subtype), _SAMPLE_BYTES[subtype], 3 if subtype == "FLOAT" else 1
         n_bytes = 0xFFFFFFFF if n_samples is None else min(width * n_samples, 0xFFFFFFFF)

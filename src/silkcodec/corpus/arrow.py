@@ -1,6 +1,6 @@
 """Read Hugging Face datasets from Arrow files that `Dataset.save_to_disk` wrote, and from Parquet files.
 
-Both kinds of files have an Audio column, which is a struct of bytes and path.
+Both kinds of files have an Audio column, which is a struct with the fields `bytes` and `path`.
 
 This module maps the files into memory with pyarrow and does not need `datasets`. It validates each Arrow file
 completely before it uses any offset in the file.
@@ -123,9 +123,9 @@ def record_batches(file: str) -> list[Any]:
 
 
 def _rows(batch: Any, file: str) -> Iterator[dict[str, Any]]:
-    """Yield each row of a batch as a dict of its text and number columns.
+    """Yield each row of a batch as a dict that contains the values of its text and number columns.
 
-    The entry "sound" describes the Audio column: its path, and whether the row has bytes.
+    The key "sound" describes the Audio column: its path, and whether the row has bytes.
     """
     column = _audio_column(batch.schema)
     if column is None:
@@ -156,7 +156,7 @@ def _plain(value: Any) -> Any:
 
 
 def _audio_column(schema: Any) -> str | None:
-    """Return the name of the first column that is a struct of bytes and path, or None."""
+    """Return the name of the first column that is a struct with the fields `bytes` and `path`, or None."""
     for name, kind in zip(schema.names, schema.types, strict=True):
         if hasattr(kind, "num_fields") and {kind.field(i).name for i in range(kind.num_fields)} >= {"bytes", "path"}:
             return str(name)
@@ -221,7 +221,7 @@ def parquet(file: str) -> Any:
 
 @contextmanager
 def readable(message: str) -> Iterator[None]:
-    """Replace errors that a damaged Parquet file causes with an ArgumentError that starts with `message`."""
+    """Convert errors that a damaged Parquet file causes to an ArgumentError whose message starts with `message`."""
     arrow = require("A Parquet dataset").ArrowException
     try:
         yield
@@ -246,7 +246,7 @@ def _group_sounds(file: str, group: int) -> Any:
 def content(file: str, at: tuple[int, int], kind: str = "arrow") -> bytes:
     """Return the audio bytes of a row. Raises Refusal if the row has none.
 
-    `at` contains the number of the batch or row group and the number of the row in it.
+    `at` contains the number of the batch or row group, and the number of the row within it.
     """
     if kind == "parquet":
         sounds = _group_sounds(file, at[0])

@@ -17,7 +17,7 @@ def check(folder: str | os.PathLike[str]) -> dict[str, Any]:
 
     Returns:
         A dict with three keys. "shards" is the number of shards in the plan. "rows" is the number of rows in the valid
-        shards. "problems" is a list with {"file", "problem"} for each missing or damaged shard.
+        shards. "problems" is a list with one dict {"file", "problem"} for each missing or damaged shard.
 
     Raises:
         ArgumentError: the folder has no plan.

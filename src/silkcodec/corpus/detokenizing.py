@@ -32,16 +32,16 @@ def detokenize(
 
     Args:
         folder: folder of the corpus.
-        output: path of an audio file for one row, or of a folder for several rows. In a folder, the file of a row is
-            named ID.wav. "_" replaces characters that are unsafe in file names.
-        ids, numbers: ids and numbers of the rows.
+        output: path of an audio file for one row, or path of a folder for several rows. In a folder, each row's file is
+            named ID.wav, with "_" in place of characters that are unsafe in file names.
+        ids, numbers: ids and numbers of the rows to decode.
         codec: codec name, as accepted by `load`; None: the codec in the corpus's plan, which must be built in.
         overwrite: replace existing files.
         partial: accept an unfinished corpus.
         subtype, rescale: options for the audio files; see `audio.Writer`.
 
     Returns:
-        A list of (row, path of its file, closed writer). The writer has the number of clipped samples.
+        A list of (row, path of its file, closed writer). `n_clipped` of the writer is the number of clipped samples.
 
     Raises:
         ArgumentError: a row does not exist, or `codec` is None and the codec in the plan is not built in.
@@ -80,5 +80,5 @@ def detokenize(
 
 
 def _file_name(id: str) -> str:
-    """Convert an id to a file name that does not contain folders and is not hidden."""
+    """Convert an id to a file name that has no path separators and is not hidden."""
     return re.sub(r"[^\w.,=+~#@-]", "_", id)[:200].lstrip(".") or "_"

@@ -123,7 +123,7 @@ def check_names(item: Item) -> None:
 
 
 class UniqueIds:
-    """Make ids unique by adding a number to duplicates: the second "a" becomes "a~2". Stores an 8-byte hash per id."""
+    """Make ids unique by adding a number to duplicates: the second "a" becomes "a~2". Only 8 bytes are kept per id."""
 
     def __init__(self) -> None:
         self._seen: set[bytes] = set()
@@ -169,7 +169,7 @@ def below(place: str, folder: str, allow_outside: bool) -> str:
     This function checks only the text of the path. It does not access the file.
 
     Raises:
-        Refusal: the path contains a null character, or it leads out of the folder and `allow_outside` is False.
+        Refusal: the path contains a null character, or it is outside the folder and `allow_outside` is False.
     """
     if "\0" in place:
         raise Refusal("name", f"The path must not contain a null character; got {place!r}.")
@@ -212,13 +212,13 @@ def find(place: str, folder: str, allow_outside: bool, shown: str) -> tuple[str,
         Two values: the path, and the stamp, which is the file's size in bytes and its modification time in ns.
 
     Raises:
-        Refusal: the file is missing or not a regular file, or a link leads out of the folder and `allow_outside` is
+        Refusal: the file is missing or not a regular file, or a link points outside the folder and `allow_outside` is
             False.
     """
     real = os.path.realpath(os.path.join(folder, place))
     top = os.path.realpath(folder)
     if not allow_outside and os.path.commonpath([real, top]) != top:
-        raise Refusal("outside", f"'{shown}' must be inside the folder of its input; a link leads out of it.")
+        raise Refusal("outside", f"'{shown}' must be inside the folder of its input; a link points outside it.")
     try:
         status = os.stat(real)
     except OSError as error:

@@ -29,7 +29,7 @@ class Ledger:
 
     Args:
         folder: output folder.
-        plan: hash of the plan. Lines with other hashes are ignored.
+        plan: hash of the plan. Lines with a different hash are ignored.
 
     Attributes:
         records: records of the complete shards, keyed by shard number.

@@ -23,7 +23,7 @@ def is_cut(row: Mapping[str, Any]) -> bool:
 
 
 def part(cut: Mapping[str, Any]) -> tuple[str, dict[str, Any], dict[str, str]]:
-    """Return the path of a cut's file, the fields for an `Item`, and the metadata.
+    """Return three values: the path of a cut's file, the fields for an `Item`, and the metadata.
 
     Raises:
         Refusal: the cut cannot be used without Lhotse, or is damaged.
@@ -64,7 +64,10 @@ def whole(recording: Mapping[str, Any]) -> str:
 
 
 def _check_transforms(recording: Mapping[str, Any]) -> None:
-    """Raise Refusal if a recording has transforms other than resampling. The codec resamples every recording."""
+    """Raise Refusal if a recording has transforms other than resampling.
+
+    Resampling is allowed, because the codec resamples every recording anyway.
+    """
     transforms = recording.get("transforms") or []
     known = isinstance(transforms, list) and all(isinstance(one, dict) for one in transforms)
     if not known or any(one.get("name") != "Resample" for one in transforms):
@@ -72,7 +75,7 @@ def _check_transforms(recording: Mapping[str, Any]) -> None:
 
 
 def _source(sources: object, channel: object) -> tuple[str, int | None]:
-    """Return the path of the file that contains a cut's channels, and the channel to use. None means all channels."""
+    """Return two values: the path of the file with a cut's channels, and the channel to use, or None for all."""
     wanted = channel if isinstance(channel, list) else [0 if channel is None else channel]
     for source in sources if isinstance(sources, list) else []:
         held = source.get("channels") if isinstance(source, dict) else None
@@ -89,7 +92,10 @@ def _source(sources: object, channel: object) -> tuple[str, int | None]:
 
 
 def _known(supervisions: object) -> dict[str, str]:
-    """Return the joined texts of the supervisions, and the other columns that have the same value in all of them."""
+    """Return the metadata of a cut's supervisions.
+
+    Their texts are joined. Other columns are included only if they have the same value in all supervisions.
+    """
     rows: Sequence[Any] = supervisions if isinstance(supervisions, list) else []
     known: dict[str, str] = {}
     for column in SUPERVISION_COLUMNS:

@@ -1,8 +1,8 @@
 """Encode shards on one machine, in processes with one codec and one thread each.
 
-If a process crashes (out of memory, or a bug in a codec), a new process encodes its shard again. Processes report the
-number of each recording before they read it, which identifies the recording that caused a crash. A recording that
-causes three crashes is rejected, and the other recordings in its shard are encoded.
+If a process crashes (out of memory, or a bug in a codec), a new process encodes its shard again. A process reports the
+number of each recording before it reads the recording. The last reported number identifies the recording that caused a
+crash. A recording that causes three crashes is rejected, and the other recordings in its shard are encoded.
 """
 
 from __future__ import annotations

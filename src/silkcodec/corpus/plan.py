@@ -57,7 +57,7 @@ class CorpusSettings:
         max_segment_s: maximum duration of a row in seconds. A longer recording becomes several rows, which are encoded
             separately. None: one row per recording.
         max_hours: maximum duration of a recording in hours.
-        provider: "cpu" or "cuda". The tokens can differ, because CPUs and GPUs round differently.
+        provider: "cpu" or "cuda". The tokens can differ between the two, because CPUs and GPUs round differently.
         allow_outside: whether inputs may refer to files outside their folders.
     """
 
@@ -129,7 +129,7 @@ class Plan:
 
 
 def make(folder: Path, found: Iterator[Item | Refused], settings: CorpusSettings, extra: Mapping[str, Any]) -> Plan:
-    """Create the plan of a folder, or return the existing plan if it is identical.
+    """Create the plan of an output folder, or return the folder's existing plan if it is identical to the new one.
 
     Args:
         folder: output folder.
@@ -138,7 +138,7 @@ def make(folder: Path, found: Iterator[Item | Refused], settings: CorpusSettings
         extra: additional header fields for readers. The hash does not cover them.
 
     Raises:
-        ArgumentError: no recording can be used.
+        ArgumentError: the inputs contain no usable recording.
         OutputError: the folder has a different plan, or cannot be written.
     """
     begun = read_header(folder)
@@ -185,7 +185,7 @@ def make(folder: Path, found: Iterator[Item | Refused], settings: CorpusSettings
         body.unlink()
     if not counts["n_items"]:
         why = f"; {counts['n_refused']} were rejected. The first error is: {first.message}" if first else "."
-        raise ArgumentError(f"The inputs do not contain a recording that can be used{why}")
+        raise ArgumentError(f"The inputs must contain at least one usable recording{why}")
     header = {"kind": KIND, "format": FORMAT, "hash": digest.hexdigest(), **counts, "n_renamed": ids.n_renamed}
     if begun is None:
         header |= {"settings": asdict(settings), **extra}
@@ -193,8 +193,8 @@ def make(folder: Path, found: Iterator[Item | Refused], settings: CorpusSettings
             file.write((json.dumps(header, indent=1, ensure_ascii=False) + "\n").encode())
     elif begun["hash"] != header["hash"]:
         raise OutputError(
-            f"The run in '{folder}' was started with other recordings{changed or ''}. It had {begun['n_items']}"
-            f" recordings; got {counts['n_items']}. Restore the inputs, or choose another output."
+            f"The recordings have changed since the run in '{folder}' was started{changed or ''}. The plan has"
+            f" {begun['n_items']} recordings; got {counts['n_items']}. Restore the inputs, or choose another output."
         )
     return Plan(folder, header, settings)
 
@@ -222,7 +222,7 @@ def count_shards(folder: Path) -> int:
 
 
 def _check_settings(folder: Path, begun: Mapping[str, Any], settings: CorpusSettings) -> None:
-    """Raise OutputError if a setting differs from the one in the existing plan. The inputs are not needed."""
+    """Raise OutputError if a setting differs from that in the existing plan. The inputs are not read."""
     now = json.loads(_line(asdict(settings)))
     then = begun["settings"]
     pairs = [(key, then["facts"].get(key), value) for key, value in now["facts"].items()]
@@ -244,7 +244,7 @@ def _first_change(old: Path, new: Path) -> str | None:
             with suppress(ValueError, LookupError, TypeError, StopIteration, RecursionError):
                 pairs = zip(json.loads(before)["items"], json.loads(after)["items"], strict=False)
                 path = next(str(item["path"]) for known, item in pairs if known != item)
-                return f" (the first difference is '{path}')"
+                return f" (the first changed recording is '{path}')"
             return None
     return None
 

@@ -33,7 +33,7 @@ class _Tokenizer:
         self._job = job
 
     def tokenize(self, shard: Shard) -> Record | SilkError:
-        """Encode a shard and return its record. A SilkError is returned, because Ray would wrap a raised one."""
+        """Encode a shard and return its record, or the SilkError that occurred, because Ray wraps raised exceptions."""
         try:
             return tokenize_shard(self._codec, shard, self._job)
         except SilkError as error:
@@ -134,7 +134,7 @@ def _run(
 
 
 def _check_start(error: BaseException) -> None:
-    """If an actor could not start, raise the error that prevented it. A retry would fail for every shard."""
+    """If an actor could not start, raise the error that prevented it from starting. Retrying would not help."""
     cause = error.__cause__
     if isinstance(cause, SilkError):
         raise cause

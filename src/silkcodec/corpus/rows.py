@@ -71,7 +71,8 @@ def checksum(row: Row, version: int = FORMAT) -> str:
 
     Args:
         row: row to hash.
-        version: format version of the shard. Version 1 covers only the codec, sample rate, length and codes.
+        version: format version of the shard. In version 1, the checksum covers only the codec, sample rate, length and
+            codes.
     """
     tokens = row.tokens
     digest = hashlib.sha256(f"{tokens.codec} {tokens.sample_rate} {tokens.n_samples}".encode())

@@ -6,7 +6,7 @@ A shard gets its final name only after all its bytes are on the disk. Its `Recor
 shard has no line in the ledger, the next run encodes it again and overwrites any existing file. An interruption
 therefore loses only the shards in progress.
 
-Every worker computes with one thread. More threads change the order of summation, which occasionally changes a token.
+Every worker uses one thread. Several threads would change the order of summation, which occasionally changes a token.
 """
 
 from __future__ import annotations
@@ -121,12 +121,14 @@ def tokenize_shard(
         codec: codec from `load_codec`.
         shard: shard to encode.
         job: settings for the worker.
-        crashed: items that crashed a worker, as {item number: description}. They are rejected without another attempt.
+        crashed: items that crashed a worker, as {item number: description of the crash}. They are rejected without
+            another attempt.
         starts: callback that receives the number of each item before the item is read.
 
     Returns:
         A dict. "shard", "file", "sha256" and "bytes" describe the file. "items", "rows", "samples" (at the codec's
-        rate), "tokens" and "bits" are totals for the shard. "quarantined" has a dict for each excluded recording.
+        rate), "tokens" and "bits" are totals for the shard. "quarantined" is a list with a dict for each excluded
+        recording.
         "wall_s", "cpu_s" and "peak_mb" describe the resource use of this process. Only these three can differ between
         runs.
 
@@ -302,7 +304,7 @@ class _Hashed:
 
 
 def absolute_codec(name: str) -> str:
-    """Make the source folder in a codec name absolute, so that the name is valid in any working directory."""
+    """Make the path of a folder in a codec name absolute, so that the name is valid in any working directory."""
     codec, at, source = name.partition("@")
     if source and os.path.isdir(os.path.expanduser(source)):
         return f"{codec}{at}{os.path.abspath(os.path.expanduser(source))}"

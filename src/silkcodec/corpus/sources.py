@@ -8,8 +8,8 @@
     .tar               WebDataset; see tars.py
     audio file         the file itself
 
-To list recordings, this module opens only manifests, tars, Arrow and Parquet files. It checks paths as text. Before a
-file is opened, `items.locate` follows links and checks the result.
+To list recordings, this module opens only manifests, tars, Arrow and Parquet files. It checks only the text of paths.
+Before a file is opened, `items.locate` follows links and checks where they lead.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Root:
     Attributes:
         kind: "folder", "dataset", "manifest", "tar", "parquet" or "file".
         folder: absolute path of the folder to which the paths of recordings are relative.
-        name: name of the file in the folder; "" if the input is the folder.
+        name: name of the file in `folder`; "" if the input is a folder.
         label: prefix for the ids and paths: "name/" for a folder if there are several inputs, otherwise "".
         skip: path of the output folder, which is skipped if it is inside the input.
         file: path of a manifest, which can be outside `folder`.
@@ -77,7 +77,7 @@ def roots(
         raise AudioError(f"--root must be a folder; got '{below}'.")
     if (below is not None or dialect != manifest.USUAL) and not any(map(manifest.is_manifest, inputs)):
         raise ArgumentError(
-            "--root, --column, --separator and --encoding need a manifest. Pass a manifest as an input."
+            "--root, --column, --separator and --encoding require a manifest. Pass a manifest as an input."
         )
     skip = os.path.realpath(output) if output else ""
     if not inputs:
@@ -217,7 +217,7 @@ class _Known:
             return refused(item.id, item.path, refusal)
 
     def left(self) -> Iterator[Refused]:
-        """Yield the metadata rows that cannot be read or that have no matching file."""
+        """Yield a `Refused` for each metadata row that cannot be read or has no matching file."""
         yield from self._refused
         for place, (where, _) in self._rows.items():
             yield refused(where, self._root.label + place, Refusal("missing", f"File not found: '{place}' ({where})."))

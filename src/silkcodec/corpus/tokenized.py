@@ -43,7 +43,7 @@ class Corpus:
         verify: check every row against its checksum. False is slightly faster.
 
     Raises:
-        ArgumentError: there are no shards, a shard is missing, or a shard or row is damaged.
+        ArgumentError: the folder contains no shards, a shard is missing, or a shard or row is damaged.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Corpus:
                     self._held = (file, group), list(self._rows(file, group))
                 return self._held[1][within]
             within -= n_rows
-        raise ArgumentError(f"'{file}' is damaged: it has fewer rows than it declares.")
+        raise ArgumentError(f"'{file}' is damaged: it has fewer rows than its footer declares.")
 
     def find(self, ids: Sequence[str]) -> dict[str, Row]:
         """Return a dict of rows, keyed by id. For a segmented recording, pass the ids of its segments: "a#0", "a#1".
@@ -255,7 +255,8 @@ def _read_tar(file: str) -> Iterator[tuple[int, Row]]:
 def _tar_members(tar: tarfile.TarFile, raw: BinaryIO) -> Iterator[tuple[str, bytes]]:
     """Yield (name, content) for each member of a tar. Raises TarError if the tar is truncated or damaged.
 
-    tarfile itself does not report all damage, because it takes some damaged headers for the end of the tar.
+    This function detects damage that tarfile does not report. tarfile mistakes some damaged headers for the end of the
+    tar.
     """
     while (member := tar.next()) is not None:
         tar.members.clear()  # type: ignore[attr-defined]  # Otherwise, tarfile keeps every member in memory.

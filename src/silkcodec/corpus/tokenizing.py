@@ -168,11 +168,11 @@ def _check(options: Options) -> None:
 
         ray.require()
     elif options.address is not None or options.gpus:
-        raise ArgumentError("--address and --gpus need --engine ray.")
+        raise ArgumentError("--address and --gpus require --engine ray.")
 
 
 def _clean(folder: Path) -> None:
-    """Remove incomplete files from interrupted runs. This run holds the lock, so no other run is writing them."""
+    """Remove incomplete files of interrupted runs. This run holds the lock, so no other run is writing them."""
     for part in folder.glob(".*.part"):
         part.unlink(missing_ok=True)
 
