@@ -1,6 +1,6 @@
 """Measure the quality of codecs: metrics, clips, resumable runs, and reports.
 
-    clips.py      files, folders or manifests -> list of Clip
+    clips.py        files, folders or manifests -> list of Clip
     metrics/        reference and codec output -> metric values
     description.py  codec name -> properties and memory use, measured in a separate process
     measure.py      one codec on one clip -> one row
@@ -19,6 +19,6 @@
     report.py       result -> Markdown report
     html/           result -> HTML report
 
-This module imports nothing, because the metrics require the extra `[eval]` and the package must be importable without
-it.
+This module imports nothing, because the metrics require the extra `[eval]`. `import silkcodec.evaluate` must work
+without the extra.
 """

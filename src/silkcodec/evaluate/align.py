@@ -1,9 +1,9 @@
 """Align the output of a codec with its reference in time before metrics are computed.
 
 The codecs in this package return audio without delay, but other programs may delay their output. Metrics that compare
-short windows, such as 25 ms, would then measure the delay. Vocoders and neural codecs do not preserve phase, so the
-correlation of the waveforms can peak one pitch period away from the true delay. This error can reach 24 ms. Alignment
-therefore also uses energy envelopes:
+short windows, e.g. of 25 ms, would then measure the delay instead of the quality. Vocoders and neural codecs do not
+preserve phase, so the correlation of the waveforms can peak one pitch period away from the true delay. This error can
+reach 24 ms. Alignment therefore also uses energy envelopes:
 
 1. Find the lag that maximizes the correlation of the envelopes in 20 bands. Its resolution is 1 ms.
 2. If the correlation of the waveforms peaks within 3 ms of that lag and is at least 0.5 at the peak, use the lag of the
@@ -11,9 +11,9 @@ therefore also uses energy envelopes:
 3. Otherwise, use the lag from step 1. If it raises the correlation of the envelopes by less than 0.003 compared with a
    lag of 0, use 0.
 
-The threshold of 0.003 is based on measurements of Silk and Codec2, whose delays are known. Without a delay, chance
-raised the correlation by up to 0.001. Removing a delay of 5 ms raised it by 0.0003 to 0.01, and removing a delay of
-10 ms raised it by at least 0.007. Small delays may therefore remain if a codec does not preserve phase.
+The threshold of 0.003 is based on measurements of Silk and Codec2, whose delays are known. Without a delay, the best
+lag raised the correlation by up to 0.001, by chance. Removing a delay of 5 ms raised it by 0.0003 to 0.01, and removing
+a delay of 10 ms raised it by at least 0.007. Small delays may therefore remain if a codec does not preserve phase.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ class Delay:
 
     Attributes:
         n_samples: delay in samples, positive if the output is late and negative if it is early.
-        method: signal from which the delay was determined; "none" if the reference or the output is silent.
+        method: signal from which the delay was determined, "waveform" or "envelope"; "none" if the reference or the
+            output is silent.
         correlation: normalized correlation at this delay, from -1 to 1.
     """
 
@@ -55,8 +56,8 @@ def find_delay(reference: Wave, output: Wave, sample_rate: int, max_delay_s: flo
     """Return the delay of an output relative to its reference.
 
     Args:
-        reference: float32 [T1].
-        output: float32 [T2].
+        reference: samples of the reference, float32 [T1].
+        output: samples of the output, float32 [T2].
         sample_rate: sample rate of both waveforms in Hz.
         max_delay_s: largest delay to search for in either direction, in seconds.
     """
@@ -90,7 +91,7 @@ def _waveform_delay(reference: Wave, output: Wave, n_lags: int) -> Delay:
 def shifted(output: Wave, delay_samples: int, n_samples: int) -> Wave:
     """Remove a delay from `output`, and cut or zero-pad the result to `n_samples`.
 
-    If the delay is negative, the output is moved to a later time.
+    If the delay is negative, the output is shifted to a later time.
     """
     moved = np.zeros(n_samples, dtype=np.float32)
     source = output[max(delay_samples, 0) :]
@@ -114,7 +115,7 @@ def _cross_correlation(a: NDArray[np.floating], b: NDArray[np.floating], n_lags:
 
 
 def _band_envelopes(wave: Wave, sample_rate: int) -> NDArray[np.float32]:
-    """Return the compressed magnitudes of 20 bands with their means removed, float32 [milliseconds, 20]."""
+    """Return the compressed magnitudes in 20 bands, minus the mean of each band, float32 [milliseconds, 20]."""
     hop, window = round(ENVELOPE_HOP_S * sample_rate), round(ENVELOPE_WINDOW_S * sample_rate)
     padded = np.pad(wave, (window // 2, window))
     frames = np.lib.stride_tricks.sliding_window_view(padded, window)[::hop][: len(wave) // hop + 1]

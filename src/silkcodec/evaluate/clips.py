@@ -29,7 +29,8 @@ class Clip:
             `path`, it is the same on every machine.
         columns: values in the clip's manifest row, keyed by column name, e.g. "language", "speaker" or "text". If a
             split is selected, the columns "speaker_seen" and "language_seen" are added. Their value is "seen" if the
-            speaker or language also occurs in another split, "unseen" if it does not, and "unknown" if it is not given.
+            speaker or language also occurs in another split, and otherwise "unseen". It is "unknown" if the row does
+            not name the speaker or language.
     """
 
     path: Path

@@ -4,9 +4,9 @@ The row of each clip stores one histogram of codes per codebook, so later runs n
 histogram contains only codes that occur, because a codebook of 8^7 entries would otherwise need 2 million counts.
 
 The entropy is the order-0 entropy, estimated from the frequencies of single codes. The estimate cannot exceed
-log2(n_tokens), where n_tokens is the number of measured tokens. It is too low if a codebook is large compared with this
-number. If each code packs several FSQ dimensions, as in Silk (8^7 entries), the statistics of single dimensions are
-more informative; see `statistics`.
+log2(n_tokens), where n_tokens is the number of measured tokens. The estimate is too low if a codebook is large compared
+with this number. If each code packs several FSQ dimensions, as in Silk (8^7 entries), the statistics of single
+dimensions are more informative; see `statistics`.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ def compare(
 
     Args:
         inputs: audio files, folders, or manifests.
-        codecs: names that `silkcodec.load` accepts, and "original" for the clips themselves. The first codec is
+        codecs: names that `silkcodec.load` accepts, or "original" for the clips themselves. The first codec is
             compared with each of the others.
         folder: output folder for the result, the reports and rows.jsonl. If None, nothing is written.
         options: see `RunOptions`.

@@ -3,7 +3,7 @@
     FOLDER/audio/<clip>/reference.flac   the first 10 s of the clip at 24 kHz
     FOLDER/audio/<clip>/<codec>.flac     the same section of the codec's output, aligned with the reference
 
-Later runs reuse these files, for example if a codec or a metric is added.
+Later runs reuse these files, for example when a codec or a metric is added.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def kept(folder: Path, chosen: Mapping[str, Sequence[str]]) -> list[Listening]:
 
     Args:
         folder: folder of the run.
-        chosen: names of the codecs whose output to read, keyed by clip name. Clips without codecs are skipped.
+        chosen: names of the codecs whose output is read, keyed by clip name. Clips without codecs are skipped.
 
     Raises:
         AudioError: a file cannot be read.

@@ -46,7 +46,7 @@ def clocks() -> Clocks:
 
 
 def others_cores(before: Clocks, after: Clocks) -> float | None:
-    """Return the mean number of cores that other processes used between two calls to `clocks`; None if unknown."""
+    """Return the mean number of cores used by other processes between two calls to `clocks`, or None if unknown."""
     if before[1] is None or after[1] is None:
         return None
     return max(0.0, (after[1] - before[1]) - (after[2] - before[2])) / max(after[0] - before[0], 1e-9)

@@ -72,7 +72,7 @@ def to_markdown(result: Result) -> str:
 
 
 def frame_rates(codec: Mapping[str, Any]) -> str:
-    """Return the frame rate of a codec. For a multi-scale codec, return the range, e.g. `12.0..47.0`."""
+    """Return the frame rate of a codec as text. For a multi-scale codec, return the range, e.g. `12.0..47.0`."""
     slowest = codec.get("frame_rate_hz")
     fastest = max((book["frame_rate_hz"] for book in codec.get("codebooks") or ()), default=slowest)
     return number(slowest, 1) if slowest == fastest else f"{number(slowest, 1)}..{number(fastest, 1)}"

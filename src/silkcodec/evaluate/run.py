@@ -273,7 +273,7 @@ def carry_out(
 
 
 def _work(tasks: Sequence[Task], names: Sequence[str], options: RunOptions, isolate: bool) -> Iterator[Row]:
-    """Yield rows as soon as they are measured, with the number of processes added to each."""
+    """Yield rows as soon as they are measured, and add the number of processes to each row."""
     groups = [list(group) for _, group in groupby(tasks, key=lambda task: task.clip.name)]
     jobs = min(options.processes, len(groups)) if isolate else 1
     rows = (
@@ -293,7 +293,7 @@ def _is_kept(file: RowsFile, task: Task) -> bool:
 
 
 def problem(clip: Clip) -> SilkError | None:
-    """Return the error that reading the header of a clip raises, or None if it can be read."""
+    """Return the error that reading the header of a clip raises, or None if the header can be read."""
     try:
         audio.duration_s(clip.path)
     except SilkError as error:

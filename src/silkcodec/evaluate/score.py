@@ -50,7 +50,7 @@ def score(
         The content of `results.json`, in the same format as that of `compare.compare` but without rates and codebooks.
 
     Raises:
-        ArgumentError: a file has no counterpart, or a name occurs twice.
+        ArgumentError: a clip or a reconstruction has no counterpart, or two candidates have the same name.
         AudioError: a path does not exist, or a folder contains no audio files.
         OutputError: `folder` cannot be written or already contains a result.
     """
@@ -76,7 +76,7 @@ def matched(clips: Sequence[Clip], place: Path, reference: Path, *, chosen: bool
         chosen: whether `clips` is a selection of the references. If so, reconstructions of other clips are ignored.
 
     Raises:
-        ArgumentError: a file has no counterpart, or two files differ only in their suffix.
+        ArgumentError: a clip or a reconstruction has no counterpart, or two files differ only in their suffix.
         AudioError: `place` contains no audio files.
     """
     if not place.is_dir():
@@ -135,4 +135,5 @@ def _twice(names: Iterable[str]) -> list[str]:
 def _check_matched(names: Sequence[str], lacking: Path, having: Path) -> None:
     if names:
         more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-        raise ArgumentError(f"'{lacking}' has no counterpart for {', '.join(names[:SHOWN])}{more} in '{having}'.")
+        missing = ", ".join(names[:SHOWN]) + more
+        raise ArgumentError(f"Every file in '{having}' must have a counterpart in '{lacking}'; missing: {missing}.")

@@ -1,8 +1,8 @@
 """Compute means and their 95 % confidence intervals.
 
 The intervals are percentile bootstrap intervals (Efron, 1979) from 2,000 resamples of the same size, drawn with
-replacement. They only show how much the mean depends on the choice of clips, and they treat clips of the same speaker
-as independent.
+replacement. They show only how much the mean depends on the choice of clips. They treat clips of the same speaker as
+independent.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def bootstrap(
 
 
 def percentiles(means: Floats) -> dict[str, float]:
-    """Return the bounds of the 95 % interval under the keys "low" and "high", given the means of the resamples."""
+    """Return the bounds of the 95 % interval as {"low": ..., "high": ...}, given the means of the resamples."""
     low, high = np.percentile(means, [2.5, 97.5])
     return {"low": float(low), "high": float(high)}
 

@@ -1,9 +1,9 @@
 """Store the rows of a run in `rows.jsonl`, so that the run can resume and later runs can reuse the rows.
 
-Each line contains measurements of one codec on one clip. Its key is a hash of the codec (name, weights, layout) and the
-clip (name, content). Lines with the same key form one row, because a metric that is measured later is appended as a new
-line. For each metric with a model, `measured_with` records the model and the clip's manifest columns. If either
-changes, the metric is measured again.
+Each line contains measurements of one codec on one clip. The key of a line is a hash of the codec (name, weights,
+layout) and the clip (name, content). Lines with the same key form one row, because a metric that is measured later is
+appended as a new line. For each metric with a model, `measured_with` records the model and the clip's manifest columns.
+If either changes, the metric is measured again.
 
 A line with the status "audio" records that the audio of the row with the same key is stored.
 """
@@ -85,7 +85,7 @@ class RowsFile:
 
     Attributes:
         rows: successful rows, keyed by row key. Failed rows are omitted, so that they are measured again.
-        audio: key of the row to which the stored audio belongs, for each (clip, codec).
+        audio: keys of the rows to which the stored audio belongs, keyed by (clip, codec).
     """
 
     def __init__(self, path: Path) -> None:

@@ -12,7 +12,7 @@ __all__ = ["about", "bits_per_s", "composition", "few_tokens", "log2", "span", "
 
 
 def about(rates: dict[str, Any]) -> str:
-    """Return the text below a codec's name: its quantizer and the number of clips on which it failed, if any."""
+    """Return the text to show below a codec's name: its quantizer and, if it failed on clips, their number."""
     if rates.get("failed"):
         return "could not be used"
     failed = f"failed on {rates['n_failed']} of {rates['n_clips']}" if rates.get("n_failed") else ""

@@ -74,7 +74,7 @@ METRICS: dict[str, Metric] = {
 
 
 def find_metrics(names: Sequence[str] | None = None, models: Mapping[str, str] | None = None) -> list[Metric]:
-    """Return the metrics with the given names and set their models.
+    """Return the metrics with the given names, with their models set.
 
     The result includes metrics that are not available. Use `Metric.missing()` or `Metric.require()` to detect them.
 

@@ -124,7 +124,8 @@ class Metric:
         name: key of the metric in results and options.
         label: name of the metric in reports.
         unit: unit in reports; may be empty.
-        better: which values are better; "zero" means values close to 0, "original" values close to the original's.
+        better: which values are better: "higher" or "lower"; "zero" for values closer to 0; "original" for values
+            closer to that of the original.
         measure: function that computes the value from a pair, or from a pair and a model if `model_key` is set.
         worst: value if only the output is silent; None: `measure` handles silent output.
         weighted_by: quantity that weights the values in a mean, e.g. "words"; empty: equal weights.

@@ -61,7 +61,7 @@ def onnx_session(file: Path) -> Any:
 
 @contextmanager
 def one_torch_thread() -> Iterator[None]:
-    """Run PyTorch on one thread and in inference mode within a `with` block; see `onnx_session` for the reasons."""
+    """Run PyTorch on one thread, for the reasons in `onnx_session`, and in inference mode within a `with` block."""
     import torch
 
     before = torch.get_num_threads()

@@ -53,7 +53,7 @@ def transcribe(wave: Wave, folder: str) -> str:
     """Return Moonshine's transcript of a waveform, float32 [T] at 16 kHz, or "" for silence.
 
     Moonshine's transcripts depend on the level of the audio. The audio is therefore first scaled to a fixed level.
-    Differences in level are measured by `level_db`.
+    The metric `level_db` measures differences in level.
     """
     if is_silent(wave):
         return ""

@@ -2,8 +2,8 @@
 
 F0 is estimated every 5 ms between 60 and 600 Hz with WORLD's DIO and StoneMask (Morise et al. 2009, 2016). On pulse
 trains filtered by formants, DIO misclassifies the voicing of 2 to 3 % of the frames. Harvest, the alternative in WORLD,
-misclassifies 5 to 12 %, because it marks pauses as voiced, and takes 14 times as long. Harvest is better only in noise,
-at an SNR of 10 dB or less.
+misclassifies 5 to 12 %, because it marks pauses as voiced. It also takes 14 times as long as DIO. Harvest is better
+only in noise, at an SNR of 10 dB or less.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ F0_WORST_CENTS = 1200.0  # error of one octave, used if too few frames are voice
 
 
 def f0_correlation(pair: Pair) -> float:
-    """Return the Pearson correlation of F0 in Hz over the frames that are voiced in both waveforms.
+    """Return the Pearson correlation between the F0 of the reference and that of the output, both in Hz.
 
-    The correlation is 0 if fewer than 20 frames are voiced in both, or if the F0 of the output is constant.
+    Only frames that are voiced in both waveforms are included. The correlation is 0 if there are fewer than 20 such
+    frames, or if the F0 of the output is constant.
 
     Raises:
         UndefinedMetric: the reference has less than 100 ms of voiced speech, or its F0 is constant.

@@ -114,7 +114,9 @@ def mel_distance(pair: Pair) -> float:
 
 
 def si_sdr_db(pair: Pair) -> float:
-    """Return the scale-invariant signal-to-distortion ratio in dB, limited to -100 to 100 (arXiv 1811.02508).
+    """Return the scale-invariant signal-to-distortion ratio in dB, limited to the range -100 to 100.
+
+    See arXiv 1811.02508 for the definition.
 
     The mean of each waveform is subtracted first. Codecs that do not preserve the waveform, such as vocoders, score far
     below 0 even if they sound good.

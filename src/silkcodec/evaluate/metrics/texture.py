@@ -1,8 +1,8 @@
 """Measure whether a codec preserves the fine structure and high frequencies of noise-like sounds, such as fricatives.
 
 Silk's training losses do not measure these properties. Like noise, real fricatives have log spectra that scatter around
-their envelopes. If a codec replaces details that it cannot encode by their average, the spectra become too smooth. The
-fricatives then sound synthetic, although the mel distance is small.
+their envelopes. If a codec replaces details that it cannot encode with their average, the spectra become too smooth.
+The fricatives then sound synthetic, although the mel distance is small.
 
 All metrics in this module use spectra of 1,024 samples (43 ms, Hann window, hop 512) at 24 kHz. The frames are selected
 in the reference, so they are the same for all codecs:
@@ -72,7 +72,7 @@ def bandwidth_percent(pair: Pair) -> float:
 
 
 def high_band_db(pair: Pair) -> float:
-    """Return the power of fricatives between 7.75 and 10 kHz relative to the reference, in dB.
+    """Return the output's power between 7.75 and 10 kHz in fricatives, relative to that of the reference, in dB.
 
     Raises:
         UndefinedMetric: the reference has less than 0.2 s of fricatives or is not full-band. A reference is full-band
@@ -83,8 +83,8 @@ def high_band_db(pair: Pair) -> float:
     top_db = _to_db(_density(reference, TOP_HZ)) - _to_db(_density(reference, SCATTER_HZ))
     if top_db < TOP_DB:
         raise UndefinedMetric(
-            "The metric 'High band' needs a full-band reference, with a power density above 9 kHz at most 30 dB below "
-            f"that between 4.2 and 7.4 kHz; got {-top_db:.0f} dB."
+            "The metric 'High band' needs a full-band reference. Its power density between 9 and 10 kHz must be at "
+            f"most 30 dB below that between 4.2 and 7.4 kHz; it is {-top_db:.0f} dB below."
         )
     output = _power_of_output(pair, frames)
     return max(float(_to_db(_density(output, HIGH_HZ)) - _to_db(_density(reference, HIGH_HZ))), HIGH_WORST_DB)
@@ -157,7 +157,7 @@ def _fricatives(pair: Pair) -> Frames:
     frames: Frames = pair.of_reference("fricative frames", fricative_frames)
     if len(frames) < MIN_FRAMES:
         raise UndefinedMetric(
-            f"This metric needs at least {MIN_FRAMES} frames (0.2 s) of fricatives; the reference has {len(frames)}."
+            f"This metric needs at least {MIN_FRAMES} frames (0.2 s) of fricatives; got {len(frames)} frames."
         )
     return frames
 
