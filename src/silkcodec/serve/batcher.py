@@ -9,14 +9,14 @@ its answers immediately. Under load, frames arrive while the model computes, so 
 
 **Exact tokens.** The tokens must be identical to those from `Silk.encode`. Calls with different input shapes can give
 results that differ in the last bit (see `stream.py`). Whether this happens depends on the kernels that ONNX Runtime
-uses on the processor. The kernels depend on the shapes of the inputs, not on their values. `exact_sizes` therefore
-tests each batch size at startup. It compares all latents and next states from batched calls with those from single
-calls. The batcher uses only the sizes without any difference. bench/server.json contains the results and the speedup
-from batching.
+selects for the processor. The selection depends on the shapes of the inputs, not on their values. `exact_sizes`
+therefore tests each batch size at startup. It compares all latents and next states from batched calls with those from
+single calls. The batcher uses only the sizes for which all of them are equal. bench/server.json contains the results
+and the speedup from batching.
 
-**Fairness.** A stream has at most one frame in a batch. Frames are ordered by their turn. A frame's turn is its arrival
-time, but at least one frame duration after the turn of the stream's previous frame. If a client sends an hour of audio
-at once, it gets only the capacity that live streams do not need.
+**Fairness.** A stream has at most one frame in a batch. The frames with the earliest due times are processed first. A
+frame is due when it arrives, but not earlier than one frame duration after the previous frame of its stream was due. If
+a client sends an hour of audio at once, it gets only the capacity that live streams do not need.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Answer:
 
 
 class _Stream:
-    """Hold a stream's waiting frames with their turns, and the state after the last processed frame."""
+    """Hold a stream's waiting frames with their due times, and the state after the last processed frame."""
 
     def __init__(
         self, task: str, cutter: FrameCutter | None, states: States | None, n_codebooks: int | None = None
@@ -58,7 +58,7 @@ class _Stream:
         self.cutter = cutter
         self.n_codebooks = n_codebooks  # number of codebooks to return; None: all
         self.states = states  # None: an encoder whose look-ahead has not arrived yet
-        self.frames: deque[tuple[float, NDArray[Any]]] = deque()  # (turn, frame)
+        self.frames: deque[tuple[float, NDArray[Any]]] = deque()  # (due time, frame)
         self.last_turn = -np.inf
         self.n_done = 0
         self.ended = False
@@ -124,7 +124,7 @@ class Batcher:
             self._take(one, one.cutter, one.cutter.feed(values))
 
     def end(self, stream: str) -> None:
-        """End a stream. After `step` has returned the remaining answers, `finished` returns the stream."""
+        """End a stream. After `step` has returned the remaining answers, `finished` returns the stream's name."""
         one = self._streams[stream]
         if one.cutter is not None:
             self._take(one, one.cutter, one.cutter.flush())

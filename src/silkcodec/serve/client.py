@@ -259,7 +259,11 @@ class EncoderStream(_LiveStream):
         return self._codes(self._messages(0))
 
     def flush(self) -> Codes:
-        """End the stream, wait for the remaining frames, and return their codes, int64 [F, K]. Raises ServerError."""
+        """End the stream, wait for the remaining frames, and return their codes, int64 [F, K].
+
+        Raises:
+            ServerError: the server closed the stream or did not answer in time.
+        """
         return self._codes(self._end())
 
     def _codes(self, messages: Iterator[Any]) -> Codes:
@@ -274,14 +278,22 @@ class DecoderStream(_LiveStream):
         super().__init__(url, headers, {"task": "decode", "samples": "f32le"}, timeout_s)
 
     def feed(self, codes: ArrayLike) -> Wave:
-        """Send integer codes [F, 19], and return the samples that have arrived, float32 [n]. Raises ServerError."""
+        """Send integer codes [F, 19], and return the samples that have arrived, float32 [n].
+
+        Raises:
+            ServerError: the server closed the stream.
+        """
         frames = np.asarray(codes)
         if len(frames):
             self._send(frames.astype("<i4").tobytes())
         return self._samples(self._messages(0))
 
     def flush(self) -> Wave:
-        """End the stream, wait for the remaining samples, and return them, float32 [n]. Raises ServerError."""
+        """End the stream, wait for the remaining samples, and return them, float32 [n].
+
+        Raises:
+            ServerError: the server closed the stream or did not answer in time.
+        """
         return self._samples(self._end())
 
     def _samples(self, messages: Iterator[Any]) -> Wave:

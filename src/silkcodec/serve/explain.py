@@ -88,7 +88,7 @@ def export(folder: Path, *, weights: Path | None = None, site: Path | None = Non
     """Write the page and the weights to a folder, which any static web server can serve at any path.
 
     The exported page contains its content security policy in a meta element. `server` sends the policy as a header.
-    Compressed files are next to the originals, for web servers that can send them.
+    Compressed files are written next to the originals, for web servers that can send them.
 
     Args:
         folder: folder to create; it may exist if it is empty.

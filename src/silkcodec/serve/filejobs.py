@@ -188,7 +188,7 @@ def as_codes(frames: Any, k: int) -> np.ndarray:
     """Convert a list of frames from JSON to codes, int64 [F, k]. The range of the codes is not checked.
 
     Raises:
-        TokensError: `frames` is not a non-empty list of lists of k integers.
+        TokensError: `frames` is empty, or is not a list of lists of k integers.
     """
     what = f"'codes' must be a list of frames with {k} integers each"
     if not isinstance(frames, list) or not frames:

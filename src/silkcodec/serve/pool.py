@@ -2,8 +2,8 @@
 
 If a worker crashes, its socket closes immediately. If a worker does not respond for a minute, the pool kills it. In
 both cases, its streams receive a `Lost` event, and another worker repeats its file job. The job fails if that worker
-crashes too. A new process replaces the worker, first immediately and then after increasing pauses. Without the pauses,
-workers that crash while loading the model would occupy a whole core.
+crashes too. A new process replaces the worker: immediately after a first crash, and after increasing pauses if crashes
+continue. Without the pauses, workers that crash while loading the model would occupy a whole core.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Pool:
         return bool(self.workers("streams") and self.workers("files"))
 
     async def _keep(self, slot: int) -> None:
-        """Keep a worker running in this slot until the pool is closed."""
+        """Run a worker in this slot, and replace the worker whenever it exits, until the pool is closed."""
         n_failures = 0
         while not self._closing.is_set():
             worker = self._workers[slot] = Worker(self._roles[slot], self._settings, self._metrics, self._sizes)

@@ -40,7 +40,7 @@ class LostError(SilkError):
 
 @dataclass(frozen=True)
 class Frame:
-    """Hold the result of a frame. `number` counts from 0. `body` has the bytes of int32 codes [K] or of samples."""
+    """Hold the result of a frame. `number` counts from 0. `body` contains int32 codes [K] or samples, as bytes."""
 
     number: int
     body: bytes
@@ -73,7 +73,7 @@ class Stream:
         self.events: asyncio.Queue[Event] = asyncio.Queue()
 
     async def feed(self, body: bytes, k: int | None = None) -> None:
-        """Send samples, or codes, int32 [F, k], as bytes. `k` is None for samples."""
+        """Send samples or int32 codes [F, k], given as bytes. `k` is None for samples."""
         await self.worker.send({"do": "feed", "id": self.name, "k": k}, body)
 
     async def end(self) -> None:
@@ -202,7 +202,7 @@ class Worker:
                 await self._writer.drain()
 
     async def exit_code(self) -> int | None:
-        """Wait until the process exits, and return its exit code. Kill it after `STOP_S` seconds."""
+        """Wait until the process exits, and return its exit code. Kill the process after `STOP_S` seconds."""
         if self._process is None:
             return None
         try:

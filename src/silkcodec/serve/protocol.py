@@ -9,7 +9,7 @@
                                                     <-      {"type": "tokens", ...} {"type": "ended", ...}, close 1000
 
 `Session` splits and joins a client's messages into pieces of at most one frame for the worker. A large message
-therefore does not block the worker, and many small messages do not cause many messages to the worker.
+therefore does not block the worker, and small messages are not passed on one by one.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ class Session:
         if len(message) % width:
             what = "samples" if start.task == "encode" else f"frames of {start.n_codebooks} int32 codes"
             raise ProtocolError(
-                f"A binary message must contain whole {what}, {width} bytes each; got {len(message)} bytes."
+                f"A binary message must contain whole {what} of {width} bytes each; got {len(message)} bytes."
             )
         if start.task == "decode":
             yield from self._frames(message, width)
@@ -223,7 +223,7 @@ class Session:
         return _text("tokens", frame=number, codes=codes)
 
     def last(self, n_samples: int, n_frames: int) -> str:
-        """Return the last message, which has the number of samples at 24 kHz and the number of frames."""
+        """Return the last message, which contains the number of samples at 24 kHz and the number of frames."""
         if self.start is not None and self.start.n_samples is not None:
             n_samples = min(n_samples, self.start.n_samples)
         return _text("ended", n_samples=n_samples, n_frames=n_frames)

@@ -1,7 +1,7 @@
 """Run the server process of `silk serve`, and drain it on a signal.
 
 On SIGTERM or Ctrl-C, the server closes its listening socket and accepts no new connections. Requests and streams then
-have `drain_s` seconds to finish. Shortly before this time ends, the server processes all frames that it has received
+have `drain_s` seconds to finish. Shortly before this time expires, the server processes all frames that it has received
 and ends the remaining streams. A second signal stops the process immediately.
 """
 

@@ -4,7 +4,7 @@
 
 Back-pressure works in both directions. While `window_frames` frames of a stream are in progress, the server does not
 read from the stream's socket. While a client does not read its answers, the server processes no new frames of the
-stream. After `send_s` seconds, it closes the stream.
+stream. If this lasts `send_s` seconds, the server closes the stream.
 """
 
 from __future__ import annotations

@@ -22,7 +22,10 @@ BLOCK = 1 << 18  # bytes per piece of a response
 
 
 class BodyError(SilkError):
-    """Raised when a body is too large, too slow or empty, or cannot be stored. `status` is the HTTP status."""
+    """Raised when a body is too large or empty, arrives too slowly, or cannot be stored.
+
+    `status` is the HTTP status.
+    """
 
     def __init__(self, status: int, code: str, text: str) -> None:
         super().__init__(text)

@@ -9,10 +9,10 @@ these signals by draining the server.
 Heads of messages:
 
     to a stream worker       {do: open, id, task, ...} {do: feed, id} + bytes {do: end, id} {do: drop, id}
-    from it                  {is: ready, codec, sizes} {is: frame, id, frame} + bytes {is: ended, id, n_samples}
+    from a stream worker     {is: ready, codec, sizes} {is: frame, id, frame} + bytes {is: ended, id, n_samples}
                              {is: refused, id, code, text} {is: batch, task, size, seconds}
     to a file worker         {do: job, id, ...} {do: cancel, id}
-    from it                  {is: ready, ...} {is: done, id, seconds} {is: refused, ...}
+    from a file worker       {is: ready, ...} {is: done, id, seconds} {is: refused, ...}
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def samples_of(body: bytes, kind: str) -> np.ndarray:
 
 
 def bytes_of(wave: np.ndarray, kind: str) -> bytes:
-    """Convert samples, float32 [n], to bytes in the format `kind`. Integers are clipped to 16 bits."""
+    """Convert samples, float32 [n], to bytes in the format `kind`. 16-bit integers are clipped."""
     if kind == "f32le":
         return wave.astype("<f4").tobytes()
     return np.clip(np.rint(wave * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1).astype("<i2").tobytes()
