@@ -50,7 +50,7 @@ BUILT_IN = {
     "speex": "silkcodec.baselines.speex:Speex",
 }
 
-_NEURAL = "./pytorch[baselines]"
+_NEURAL = "./pytorch[baselines]"  # in a checkout, because silkcodec-torch is not on PyPI
 _NEEDS = {  # name -> (required packages, what pip installs to get them)
     "codec2": (("pycodec2",), "silkcodec[classical]"),
     "dac": (("silkcodec_torch", "torch", "transformers", "safetensors"), _NEURAL),
