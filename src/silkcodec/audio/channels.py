@@ -18,7 +18,7 @@ class Downmix:
         self._n_values, self._of_channels, self._of_mean = 0, 0.0, 0.0
 
     def mix(self, samples: Wave) -> Wave:
-        """Return the mean [n] over the channels of a block, float32 [n, C]. The measurement includes the block."""
+        """Return the mean [n] over the channels of a block, float32 [n, C], and update the measurement."""
         mean = to_mono(samples)
         self.add(samples, mean)
         return mean

@@ -42,7 +42,7 @@ class Level:
 
     @property
     def dbfs(self) -> float:
-        """Return the active level in dB relative to full scale."""
+        """Return the RMS level outside pauses in dB relative to full scale."""
         return 20 * float(np.log10(max(self.active, SILENCE)))
 
     @property
@@ -52,7 +52,7 @@ class Level:
 
     @property
     def is_offset(self) -> bool:
-        """Return whether the offset is high enough to reduce quality."""
+        """Return whether the DC offset is high enough to reduce quality."""
         return abs(self.offset) > HIGH_OFFSET
 
     @property

@@ -56,8 +56,8 @@ def resampled_length(n_samples: int, from_rate: int, to_rate: int) -> int:
 class Resampler:
     """Resample a mono stream in blocks of any length.
 
-    The concatenated output does not depend on how the input is split into blocks. `resampled_length` returns its
-    length. If the rates are equal, the samples are returned unchanged.
+    The concatenated output does not depend on how the input is split into blocks. `resampled_length` returns the length
+    of the output. If the rates are equal, the samples are returned unchanged.
     """
 
     def __init__(self, from_rate: int, to_rate: int) -> None:

@@ -235,7 +235,7 @@ class _Sound:
 
 
 def _integers(block: Wave, width: int) -> NDArray[np.int32]:
-    """Round samples to integers of `width` bytes and clip them to the range of that type."""
+    """Convert samples to integers of `width` bytes by rounding and clipping."""
     scale = 1 << (8 * width - 1)
     return np.clip(np.rint(block * np.float64(scale)), -scale, scale - 1).astype(np.int32)
 

@@ -75,7 +75,7 @@ def _check_transforms(recording: Mapping[str, Any]) -> None:
 
 
 def _source(sources: object, channel: object) -> tuple[str, int | None]:
-    """Return two values: the path of the file with a cut's channels, and the channel to use, or None for all."""
+    """Return two values: the path of the file with a cut's channels, and the channel to use (None: all channels)."""
     wanted = channel if isinstance(channel, list) else [0 if channel is None else channel]
     for source in sources if isinstance(sources, list) else []:
         held = source.get("channels") if isinstance(source, dict) else None

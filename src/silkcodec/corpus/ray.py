@@ -33,7 +33,7 @@ class _Tokenizer:
         self._job = job
 
     def tokenize(self, shard: Shard) -> Record | SilkError:
-        """Encode a shard and return its record, or the SilkError that occurred, because Ray wraps raised exceptions."""
+        """Encode a shard and return its record. A SilkError is returned, not raised, because Ray would wrap it."""
         try:
             return tokenize_shard(self._codec, shard, self._job)
         except SilkError as error:

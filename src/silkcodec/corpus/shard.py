@@ -89,7 +89,12 @@ def facts_of(codec: Codec) -> Facts:
 
 
 def check_worker(codec: Codec, job: ShardJob) -> None:
-    """Check that a worker has the plan's codec and can read the output folder. Raises WeightsError or OutputError."""
+    """Check that a worker has the plan's codec and can read the output folder.
+
+    Raises:
+        WeightsError: the codec differs from that in the plan.
+        OutputError: the plan cannot be read from the output folder.
+    """
     facts = facts_of(codec)
     if facts != job.settings.facts:
         raise WeightsError(f"Every worker must have the codec '{job.settings.facts.codec}'; got '{facts.codec}'.")
@@ -128,9 +133,8 @@ def tokenize_shard(
     Returns:
         A dict. "shard", "file", "sha256" and "bytes" describe the file. "items", "rows", "samples" (at the codec's
         rate), "tokens" and "bits" are totals for the shard. "quarantined" is a list with a dict for each excluded
-        recording.
-        "wall_s", "cpu_s" and "peak_mb" describe the resource use of this process. Only these three can differ between
-        runs.
+        recording. "wall_s", "cpu_s" and "peak_mb" describe the resource use of this process. Only these three can
+        differ between runs.
 
     Raises:
         OutputError: the file cannot be written, e.g. because the disk is full.

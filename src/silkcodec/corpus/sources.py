@@ -1,6 +1,6 @@
 """List the recordings in the inputs, one at a time, in a deterministic order.
 
-    folder             audio files and tars at any depth, sorted by path, without hidden files and linked folders;
+    folder             audio files and tars at any depth, sorted by path, without hidden files or linked folders;
                        with metadata from metadata.csv or metadata.jsonl (Hugging Face's AudioFolder)
     dataset            a folder from `Dataset.save_to_disk`, or a .parquet with an Audio column; see arrow.py
     manifest           .tsv .csv .jsonl(.gz): path, optional id, start, duration (s), other columns; wav.scp

@@ -88,7 +88,7 @@ def tokenize(
 
     Args:
         inputs: folders, manifests, tars, datasets or audio files; see sources.py.
-        output: folder that does not exist, is empty, or is from an interrupted run.
+        output: folder that does not exist, is empty, or contains an interrupted run.
         options: options for the run; None: the defaults.
         progress: progress callback; see `Progress`.
 

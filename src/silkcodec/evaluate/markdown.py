@@ -35,8 +35,8 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, numeric: bool
     Args:
         header: titles of the columns.
         rows: cells of each row.
-        numeric: whether to align columns to the right: one value for all columns except the first, which is then
-            aligned to the left, or one value per column.
+        numeric: whether columns are right-aligned. A single value applies to all columns except the first, which is
+            left-aligned. A sequence contains one value per column.
     """
     right = [False, *[numeric] * (len(header) - 1)] if isinstance(numeric, bool) else numeric
     rule = ["---:" if is_right else "---" for is_right in right]

@@ -103,7 +103,7 @@ def metric_tables(
     Args:
         result: a result of `compare` or `score`.
         first: headings of the columns before the metrics.
-        rows: for each row, the cells of these first columns, and the means keyed by metric name.
+        rows: for each row, the cells of the columns before the metrics, and the means keyed by metric name.
     """
     tables = []
     for shown in side_by_side(measured(result)):

@@ -92,7 +92,7 @@ class Candidate:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def task(self, clip: Clip, content: str, audio: Path | None) -> Task:
-        """Return the task of measuring this candidate on a clip, without any metrics.
+        """Return a task that measures this candidate on a clip. The task's list of metrics is empty.
 
         Args:
             clip: the reference.
@@ -114,7 +114,7 @@ def conclude(
     folder: str | os.PathLike[str] | None,
     options: RunOptions,
 ) -> Result:
-    """Return the result of a run after writing it and its reports to a folder.
+    """Summarize a run, write the result and its reports to a folder, and return the result.
 
     Args:
         kind: "silk compare" or "silk score".

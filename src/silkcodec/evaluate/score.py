@@ -47,7 +47,7 @@ def score(
         progress: callback that receives the number of finished rows, the total, and the name of the last clip.
 
     Returns:
-        The content of `results.json`, in the same format as that of `compare.compare` but without rates and codebooks.
+        The content of `results.json`. The format is that of `compare.compare`, but without rates and codebooks.
 
     Raises:
         ArgumentError: a clip or a reconstruction has no counterpart, or two candidates have the same name.

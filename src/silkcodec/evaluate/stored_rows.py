@@ -51,8 +51,8 @@ def content_hash(path: Path) -> str:
 def metric_identity(metric: Metric, clip: Clip) -> str:
     """Return a string that changes if stored values of a metric become invalid for a clip.
 
-    It consists of the metric's name, its model and a hash of the clip's manifest columns. For metrics without a model
-    and without weights, it is only the name.
+    The string consists of the metric's name, its model and a hash of the clip's manifest columns. For metrics without a
+    model and without weights, it consists only of the name.
     """
     if metric.model_key is None and not metric.weighted_by:
         return metric.name

@@ -194,7 +194,12 @@ class _LiveStream:
                 return
 
     def _take(self, timeout_s: float) -> Any:
-        """Return the next message as bytes or a dict. Raises ServerError or TimeoutError."""
+        """Return the next message as bytes or a dict.
+
+        Raises:
+            ServerError: the message reports an error, or the connection was closed.
+            TimeoutError: no message arrived in time.
+        """
         from websockets.exceptions import ConnectionClosed
 
         try:

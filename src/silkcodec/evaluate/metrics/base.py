@@ -164,7 +164,7 @@ class Metric:
         """Raise an error if a requirement of this metric is missing.
 
         Raises:
-            MissingExtraError: a package of an extra is not installed. The message contains the pip command.
+            MissingExtraError: a package from an extra is not installed. The message contains the pip command.
             ArgumentError: another requirement is missing. The message states what to pass or install.
         """
         error = self._gap()

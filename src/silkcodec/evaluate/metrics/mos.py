@@ -25,8 +25,8 @@ DNSMOS_POLYNOMIAL = (-0.06766283, 1.11546468, 0.04602535)  # for the raw overall
 def dnsmos(pair: Pair, model: str | None) -> float:
     """Return the overall DNSMOS P.835 score of the output, from 1 to 5 (arXiv 2110.01763).
 
-    Audio shorter than 9.01 s is repeated to this length. For longer audio, the score is the mean over windows of 9.01 s
-    that start every second.
+    Audio shorter than 9.01 s is repeated until it has this length. For longer audio, the score is the mean over windows
+    of 9.01 s that start every second.
 
     Raises:
         WeightsError: `model` is not the DNSMOS network.

@@ -42,22 +42,31 @@ Unit = Literal["words", "characters"]
 
 
 def wer(pair: Pair, model: str) -> Weighted:
-    """Return the word error rate in percent relative to the text in the manifest, weighted by the number of words."""
+    """Return the word error rate in percent relative to the manifest's text. Its weight is the number of words."""
     return _against_text(pair, model, "words")
 
 
 def cer(pair: Pair, model: str) -> Weighted:
-    """Return the character error rate in percent relative to the manifest's text, weighted by the character count."""
+    """Return the character error rate in percent relative to the manifest's text.
+
+    Its weight is the number of characters.
+    """
     return _against_text(pair, model, "characters")
 
 
 def dwer(pair: Pair, model: str) -> Weighted:
-    """Return the word error rate in percent relative to the original's transcript, weighted by the number of words."""
+    """Return the word error rate in percent relative to the original's transcript.
+
+    Its weight is the number of words.
+    """
     return _against_transcript(pair, model, "words")
 
 
 def dcer(pair: Pair, model: str) -> Weighted:
-    """Return the character error rate in percent relative to the original's transcript, weighted by character count."""
+    """Return the character error rate in percent relative to the original's transcript.
+
+    Its weight is the number of characters.
+    """
     return _against_transcript(pair, model, "characters")
 
 
@@ -85,7 +94,7 @@ def _transcript_of_output(pair: Pair, model: str, language: str) -> str:
 
 
 def error_rate(reference: str, output: str, unit: Unit, language: str) -> Weighted:
-    """Return the error rate of a text in percent relative to a reference text, weighted by the reference length.
+    """Return the error rate of a text in percent relative to a reference text. Its weight is the reference length.
 
     The error rate is the edit distance divided by the length of the reference, both after normalization.
 
