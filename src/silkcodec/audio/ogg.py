@@ -71,7 +71,7 @@ def links(file: BinaryIO, size: int, name: str) -> list[tuple[int, int]]:
     for link in found:
         if not all(link.ended.values()):
             raise AudioError(
-                f"{capitalized(name)} is truncated: the last page of an Ogg stream is missing. To use the remaining"
+                f"{capitalized(name)} is truncated: the last page of an Ogg stream is missing. To keep the intact"
                 " pages, rewrite the file with 'ffmpeg -i IN -c copy OUT'."
             )
     return [(link.start, after) for link, after in zip(found, [*(link.start for link in found[1:]), size], strict=True)]

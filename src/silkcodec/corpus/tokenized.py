@@ -245,7 +245,7 @@ def _read_tar(file: str) -> Iterator[tuple[int, Row]]:
                     array = _npy(content)
                     arrays += list(array) if array.ndim == 2 else [array]
                 else:
-                    raise ValueError(f"the member '{name[:40]}' must not follow row {n_rows - 1}")
+                    raise ValueError(f"the member '{name[:40]}' does not belong to a row")
             if shared:
                 yield _version(shared), _row(shared, _tar_columns(shared), arrays, file)
     except (tarfile.TarError, OSError, ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:

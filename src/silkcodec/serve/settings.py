@@ -163,7 +163,7 @@ def read_token(file: Path | None) -> str | None:
     # These characters are valid in a header and in the list of WebSocket subprotocols.
     if len(token) < MIN_TOKEN or not all(c.isascii() and (c.isalnum() or c in "-._~") for c in token):
         raise ArgumentError(
-            f"The token in {source} must have at least {MIN_TOKEN} characters, all from A-Z a-z 0-9 - . _ ~; got"
+            f"The token in {source} must have at least {MIN_TOKEN} characters and use only A-Z a-z 0-9 - . _ ~; got"
             f" {len(token)} characters. Create a token with: openssl rand -hex 32"
         )
     return token
