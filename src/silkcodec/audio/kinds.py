@@ -1,8 +1,9 @@
 """Recognize audio files by their suffix, and list the suffixes that require ffmpeg.
 
-libsndfile reads `NATIVE_SUFFIXES`. ffmpeg, if it is on PATH, reads `FFMPEG_SUFFIXES`. Code that searches folders or tar
-files uses `is_sound`, which accepts the suffixes in both lists. If ffmpeg is missing, opening a file that requires it
-raises an error, so a recording is never silently skipped because of its format.
+libsndfile reads files with the suffixes in `NATIVE_SUFFIXES`. ffmpeg, if it is on PATH, reads those with the suffixes
+in `FFMPEG_SUFFIXES`. Code that searches folders or tar files uses `is_sound`, which accepts the suffixes in both lists.
+If ffmpeg is missing, opening a file that requires it raises an error, so a recording is never silently skipped because
+of its format.
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ def tokenize(
         plan: plan of the corpus.
         todo: numbers of the shards.
         n_workers: number of actors.
-        starts: progress callback.
+        starts: callback that receives the number of recordings in each finished shard.
         address: address of a cluster; "auto": the cluster that runs on this machine; None: start Ray for this run.
         gpus: number of GPUs per actor, with --provider cuda.
 

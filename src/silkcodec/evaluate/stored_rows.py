@@ -72,7 +72,10 @@ def only(row: Row, names: Sequence[str]) -> Row:
 
 
 def joined(old: Row | None, new: Row) -> Row:
-    """Merge two rows with the same key. Metrics of the newer row take precedence; times come from the older row."""
+    """Merge two rows with the same key. The newer row's metrics take precedence.
+
+    Other fields, such as times, come from the older row.
+    """
     if old is None or old["status"] != "ok":
         return new
     if new["status"] != "ok":

@@ -98,7 +98,7 @@ def bearer(headers: Mapping[str, str], subprotocols: Sequence[str] = ()) -> str 
 def check(
     token: str | None, headers: Mapping[str, str], subprotocols: Sequence[str] = (), *, loopback: bool = True
 ) -> None:
-    """Check a request's token. If the server has no token, check that the request is not from another site's page.
+    """Check a request's token. If the server has no token, check that no page of another site sent the request.
 
     In a browser on this machine, a page from any site can send requests to the loopback address. The browser then sends
     the header `Origin`, which must name this machine. If the site's name resolves to the loopback address (DNS
