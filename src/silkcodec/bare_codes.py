@@ -62,7 +62,7 @@ def check_n_codebooks(codec: Any, n_codebooks: int | None) -> int:
 
 
 def check_frames(codes: Any, n_codebooks: int, what: str) -> NDArray[Any]:
-    """Return streamed codes as an array [F, K], and check that K equals n_codebooks.
+    """Return streamed codes as an array, after checking that their shape is [F, n_codebooks].
 
     Raises:
         TokensError: the codes do not have this shape. If they seem to be transposed, the message suggests a fix.
@@ -89,7 +89,7 @@ def check_batch(items: Any) -> None:
 
 
 def _rows(given: Any) -> list[NDArray[Any]]:
-    """Return one array per codebook."""
+    """Split bare codes into one array per codebook."""
     if isinstance(given, (str, bytes, bytearray, Mapping)) or not hasattr(given, "__len__"):
         raise TokensError(f"decode requires {WANTED}; got {_kind(given)}.")
     shape = getattr(given, "shape", None)
@@ -120,4 +120,4 @@ def _wrong_layout(rows: list[NDArray[Any]], k: int, name: str) -> TokensError:
 
 
 def _kind(value: object) -> str:
-    return "None" if value is None else f"a {type(value).__name__}"
+    return "None" if value is None else type(value).__name__

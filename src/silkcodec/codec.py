@@ -197,10 +197,9 @@ def parse(name: str) -> tuple[str, str | None, str | None]:
 def codecs() -> dict[str, str]:
     """Return a dict that maps the name of each registered codec to "module:factory", sorted by name.
 
-    The modules are not imported.
-
-    `load` calls `factory(preset, **options)`, where `preset` is the text after the colon, or None. If the name has a
-    source, the options include `source=`. A factory can list its presets in an attribute `presets`.
+    The modules are not imported. `load` calls `factory(preset, **options)`, where `preset` is the text after the colon,
+    or None. If the name has a source, the options include `source=`. A factory can list its presets in an attribute
+    `presets`.
 
     Other packages can register codecs under the entry point group "silkcodec.codecs", but cannot replace a built-in
     codec. See docs/extending.md for an example.

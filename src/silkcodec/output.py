@@ -55,7 +55,7 @@ def check_output(path: str | os.PathLike[str], *, overwrite: bool = False) -> Pa
 def replacing(path: str | os.PathLike[str], *, overwrite: bool = False, durable: bool = False) -> Iterator[BinaryIO]:
     """Open a binary file that appears under its final name only if the `with` block ends without an error.
 
-    Missing parent folders are created. Devices such as /dev/null are written directly, because they cannot be replaced.
+    Missing parent folders are created. Devices such as /dev/null are opened directly, because they cannot be replaced.
 
     Args:
         path: path of the file.

@@ -48,8 +48,8 @@ class Tokens:
             "silk@0a1b2c3d4e5f".
 
     Raises:
-        TokensError: a code is out of range, an array is not a one-dimensional integer array, the fields have different
-            lengths, or n_samples does not match the number of Silk frames.
+        TokensError: a code is out of range, an array is not a one-dimensional integer array, a field does not have one
+            entry per codebook, or n_samples does not match the number of Silk frames.
 
     >>> tokens = Tokens.from_levels(np.zeros((3, 128), int), n_samples=24_000, codec="silk@0a1b2c3d4e5f")
     >>> tokens.n_tokens, tokens.tokens_per_second, tokens.bits_per_second, tokens.duration_s

@@ -25,9 +25,9 @@ Row = dict[str, Any]
 def measured() -> dict[str, dict[str, Any] | None]:
     """Return the rates of each built-in codec and preset, keyed by name. Rates that were not measured are None.
 
-    `tokens_per_second` and `bits_per_second` are nominal rates, i.e. relative to the duration of the frames.
-    `counted_tokens_per_second` is the number of tokens for `counted_s` seconds of speech divided by `counted_s`. It
-    includes tokens that encode the padding of the last frame. `listed` marks the presets that the short list shows.
+    `tokens_per_second` and `bits_per_second` are nominal rates, computed from the duration of the frames.
+    `counted_tokens_per_second` is the number of tokens for a recording of `counted_s` seconds, divided by `counted_s`.
+    It includes tokens that encode the padding of the last frame. `listed` marks the presets that the short list shows.
     """
     content = (Path(__file__).parent / "rates.json").read_text(encoding="utf-8")
     codecs: dict[str, dict[str, Any] | None] = json.loads(content)["codecs"]

@@ -1,6 +1,6 @@
 """Provide the base class of the classical codecs (Opus, Speex, Codec2, GSM), which represents packets as tokens.
 
-Classical codecs have packets of bits instead of codebooks. At a constant bit rate, a packet is split into K symbols of
+Classical codecs produce packets of bits instead of codes. At a constant bit rate, a packet is split into K symbols of
 equal width, which are the codes of K codebooks at the packet rate. `bits_per_second` is therefore the rate of the
 stream, and `tokens_per_second` is the number of symbols per second. A single symbol has no acoustic meaning.
 

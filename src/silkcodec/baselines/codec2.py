@@ -92,7 +92,7 @@ class Codec2(classical.PacketCodec):
 
 
 def _import_pycodec2() -> Any:
-    """Import `pycodec2`. Its wheels include libcodec2, but a build from source uses the library of the system.
+    """Import `pycodec2`. Its wheels include libcodec2, but a build from source uses the system's library.
 
     Raises:
         MissingExtraError: `pycodec2` is not installed.

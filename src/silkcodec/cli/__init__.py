@@ -12,9 +12,9 @@
     console.py     prints results
     stdio.py       replaces closed standard streams
 
-If a command raises a SilkError, `silk` prints one line on standard error and exits with code 2. Ctrl-C exits with code
-130. Commands import slow modules only when they run, so that `silk --help` is fast. The rest of silkcodec does not
-import this package.
+If a command raises a SilkError, `silk` prints one line on standard error and exits with code 2. After Ctrl-C, the exit
+code is 130. Commands import slow modules only when they run, so that `silk --help` is fast. The rest of silkcodec does
+not import this package.
 """
 
 from __future__ import annotations

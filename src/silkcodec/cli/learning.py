@@ -1,4 +1,4 @@
-"""Define the command `explain`. The experiments are commands of `silk lab`, which a separate distribution provides."""
+"""Define the command `explain`. For experiments, see `silk lab`, which a separate distribution provides."""
 
 from __future__ import annotations
 

@@ -110,7 +110,7 @@ def sources(inputs: Sequence[str], kind: Kind) -> list[str]:
 def _distinct(found: list[tuple[str, str | None]], output: str | None, suffix: str) -> list[Job]:
     """Return one job per input.
 
-    If several inputs differ only in their suffix, the output names keep this suffix, e.g. a.flac.silk and a.wav.silk.
+    If several inputs differ only in their suffix, the output names include the suffix, e.g. a.flac.silk and a.wav.silk.
     """
     jobs = [Job(source, _target(source, below, output, suffix, found)) for source, below in found]
     n_jobs = Counter(job.target for job in jobs)

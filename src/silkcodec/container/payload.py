@@ -127,7 +127,7 @@ class _Model:
         return table
 
     def weights(self) -> NDArray[np.float64]:
-        """Return the table minus 1, because constriction adds 1 to each entry."""
+        """Return `table()` minus 1, because constriction adds 1 to each entry."""
         return (self.table() - 1).astype(np.float64)
 
     def learn(self, frame: NDArray[np.int8]) -> None:

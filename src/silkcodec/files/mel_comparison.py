@@ -1,4 +1,4 @@
-"""Compare two recordings of equal length block by block, by their mel distance and their spectrograms.
+"""Compute the mel distance and the spectrograms of two recordings of equal length, block by block.
 
 The spectrogram of an hour of audio takes 180 MB. To save memory, columns of 10 ms are averaged, so that only as many
 columns are kept as a picture can show.

@@ -10,9 +10,9 @@ order. Example for SNAC, whose rates are 1 : 2 : 4:
 
 If no codebook has more than 4,096 codes, a token has one *head*, a softmax over all codes. Otherwise, all codebooks are
 factorized exactly, so their sizes must be powers of two. A code is written in base 8, least significant digit first,
-and every digit has a head of 8 codes. The last head can have 2, 4 or 8. For Silk, these digits are the FSQ levels. A
-codebook of 8^7 codes has seven heads of 8, and a frame has 128 heads. Each token is one step of a sequence. A model
-predicts the heads of a token in parallel, or sequentially with a small module.
+and every digit has a head of 8 codes. The last head can have 2, 4 or 8 codes. For Silk, these digits are the FSQ
+levels. A codebook of 8^7 codes has seven heads of 8, and a frame has 128 heads. Each token is one step of a sequence. A
+model predicts the heads of a token in parallel, or sequentially with a small module.
 
 Letters: F frames, P tokens in a frame, H heads of a token. Unused heads have one code, 0, so they cost 0 bits.
 """
@@ -247,7 +247,7 @@ def heads(codebook_sizes: tuple[int, ...]) -> list[tuple[int, ...]]:
 
 
 def _ratios(frame_rates: Sequence[float]) -> list[int] | None:
-    """Return each rate as a multiple of the slowest rate, or None if a multiple is not a whole number."""
+    """Return each rate as a multiple of the slowest rate, or None if not all multiples are whole numbers."""
     slowest = min(frame_rates)
     ratios = [round(rate / slowest) for rate in frame_rates]
     pairs = zip(ratios, frame_rates, strict=True)

@@ -53,7 +53,7 @@ def from_text(text: str, layout: Layout, *, cut: bool = False) -> Tokens:
         cut: drop the tokens of an incomplete last frame.
 
     Raises:
-        TokensError: the text is not exactly the tokens of one recording, or the last frame is incomplete.
+        TokensError: the text contains anything but the tokens of one recording, or the last frame is incomplete.
     """
     found = segments(text, layout, cut=cut)
     parts = [part for part in found if isinstance(part, Tokens) or part.strip()]
@@ -65,7 +65,7 @@ def from_text(text: str, layout: Layout, *, cut: bool = False) -> Tokens:
 
 
 def segments(text: str, layout: Layout, *, cut: bool = False) -> list[str | Tokens]:
-    """Split text that contains both words and speech tokens, e.g. the output of a language model, into its parts.
+    """Split text with words and speech tokens, e.g. the output of a language model, into strings and Tokens.
 
     Raises:
         TokensError: the speech tokens of the layout's codec are not in order, or do not form whole frames.

@@ -144,7 +144,7 @@ def _time_axis(image: Image, top: int, duration_s: float) -> None:
 
 
 def time_step_s(duration_s: float) -> float:
-    """Return a round distance between ticks in seconds, which gives a time axis 4 to 12 ticks."""
+    """Return the spacing of ticks in seconds, a round number that gives a time axis 4 to 12 ticks."""
     steps = [base * 10.0**power for power in range(-5, 2) for base in (1, 2, 5)]
     steps = [step for step in steps if step <= 20] + [30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0]
     return next((step for step in steps if duration_s / step <= 11), 3600.0 * max(1, int(duration_s / 36000)))

@@ -143,7 +143,7 @@ class FrameModel:
         Args:
             output: name of the output to compute: "levels", "latent" or "wave".
             value: samples, float32 [B, F * 9600], or levels, uint8 [B, F, 128], if `output` is "wave".
-            states: states of the streams, each stacked to [B, ...].
+            states: states of the streams, stacked along the first axis, [B, ...] each.
 
         Returns:
             The output and the next states. The output is uint8 [B, F, 128] for "levels", float32 [B, F, 128] for

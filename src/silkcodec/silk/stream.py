@@ -1,6 +1,6 @@
 """Encode and decode streams incrementally.
 
-Call `feed` for each new piece of input and `flush` at the end. All encoding and decoding uses these classes.
+Call `feed` for each new piece of input and `flush` at the end. Encoding and decoding always use these classes.
 `Silk.encode` feeds the whole recording, the command line feeds blocks of a file, and a live application may feed 20 ms
 at a time. The tokens are bit-identical in all cases.
 

@@ -4,7 +4,7 @@ There are three models with one preset each. All have residual codebooks of 1,02
 50 frames/s, `dac:24k` has 32 at 75 frames/s, and `dac:44k` has 9 at 86.13 frames/s (44,100 / 512). The models are not
 causal, but they consist only of convolutions, so their look-ahead is finite.
 
-The 16 and 24 kHz decoders return 8 samples fewer than whole frames. One of their strides is odd, and the published
+The 16 and 24 kHz decoders return 8 samples fewer than the frames cover. One of their strides is odd, and the published
 decoder drops a sample at that layer. If this would cut off the end of the audio, one more frame is encoded.
 
 Long clips are processed in pieces, so the network's memory use does not grow with the duration.
@@ -92,7 +92,7 @@ class Dac(neural.NeuralCodec):
 
 
 def _shortfall(config: Any) -> int:
-    """Return the number of samples by which the decoder's output is shorter than whole frames.
+    """Return the number of samples by which the decoder's output is shorter than its frames.
 
     Each layer with an odd stride drops one value.
     """

@@ -1,5 +1,5 @@
 # SNAC: Multi-Scale Neural Audio Codec (Siuzdak, Groetschla, Lanzendoerfer, 2024), https://arxiv.org/abs/2410.14411
-"""Implement multi-scale residual vector quantization, with a lower frame rate for the first codebooks.
+"""Implement multi-scale residual vector quantization, in which earlier codebooks have lower frame rates.
 
 A codebook of stride s quantizes the mean of s neighboring residual vectors. The chosen entry represents all s vectors:
 

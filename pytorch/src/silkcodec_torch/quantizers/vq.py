@@ -1,8 +1,8 @@
 # Neural Discrete Representation Learning (van den Oord et al., 2017), https://arxiv.org/abs/1711.00937
-"""Implement vector quantization: replace each vector by the nearest entry of a learned codebook.
+"""Implement vector quantization: replace each vector with the nearest entry of a learned codebook.
 
 The codebook is initialized with the k-means centers of the first batch, and updated by exponential moving averages (van
-den Oord et al., 2017, appendix A.1). Rarely chosen entries are replaced by vectors of the current batch (SoundStream,
+den Oord et al., 2017, appendix A.1). Rarely chosen entries are replaced with vectors of the current batch (SoundStream,
 https://arxiv.org/abs/2107.03312, section III-C).
 """
 

@@ -65,8 +65,8 @@ def export(
         run: folder of a run, with config.toml and checkpoint.safetensors.
         out: output folder, created if necessary.
         results: results of `silk compare` for the model card, if available.
-        same_encoder: folder of exported weights whose encoder is identical to that of the run. The export can decode
-            the tokens of these weights, and all tokens that these weights can decode.
+        same_encoder: folder of exported weights whose encoder is identical to that of the run. The exported model can
+            decode the tokens of these weights, and all tokens that these weights can decode.
 
     Raises:
         ArgumentError: the model does not use FSQ, the encoder in `same_encoder` is not identical to that of the run, or

@@ -70,7 +70,7 @@ def blend(model: SilkNetwork, other: dict[str, Tensor], share: float) -> None:
 
 @torch.no_grad()
 def equalize(model: SilkNetwork, recordings: Sequence[np.ndarray]) -> Tensor:
-    """Raise a model's output at each frequency to the level of recordings. The model is changed in place.
+    """Raise the level of a model's output at each frequency to that of recordings. The model is changed in place.
 
     After training with spectral losses, sounds that are hard to predict are too quiet. The gains are smoothed along
     frequency, limited to 0..6 dB, and added to the biases of the decoder's head.

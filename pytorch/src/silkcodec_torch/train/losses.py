@@ -129,7 +129,7 @@ class LoudnessLoss(nn.Module):
         self.register_buffer("threshold", torch.from_numpy(10 ** (threshold_db / 10)).float(), persistent=False)
 
     def forward(self, both: Tensor) -> Tensor:
-        """Return a scalar loss, which is 0 if the audio is identical.
+        """Return a scalar loss, which is 0 if the decoded crops are identical to the originals.
 
         Args:
             both: B decoded crops, followed by their B originals, [2 B, T].
@@ -179,7 +179,7 @@ class EnvelopeLoss(nn.Module):
         self.register_buffer("bands", torch.from_numpy(bands).float(), persistent=False)
 
     def forward(self, both: Tensor) -> Tensor:
-        """Return a scalar loss, which is 0 if the audio is identical.
+        """Return a scalar loss, which is 0 if the decoded crops are identical to the originals.
 
         Args:
             both: B decoded crops, followed by their B originals, [2 B, T] with T >= 8,960.

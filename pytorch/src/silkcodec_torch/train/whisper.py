@@ -3,7 +3,7 @@
 A folder of weights can have one of two formats:
 
     model.safetensors + config.json   saved by `transformers`; only the encoder's tensors are read
-    model.bin                         converted for CTranslate2 (faster-whisper), with any storage type
+    model.bin                         converted for CTranslate2 (faster-whisper), in any storage type
 
 This module requires neither library.
 """
