@@ -140,6 +140,20 @@ cli.main()
     assert process.returncode == 130 and "Traceback" not in errors
 
 
+@pytest.mark.parametrize("arguments", [[], ["--no-browser"]])
+def test_the_command_opens_the_browser_at_the_address_it_prints(
+    monkeypatch: pytest.MonkeyPatch, site: Path, arguments: list[str]
+) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr(explain.server, "__defaults__", (0, None, site))
+    monkeypatch.setattr(explain.webbrowser, "open", opened.append)
+    monkeypatch.setattr(ThreadingHTTPServer, "serve_forever", lambda self: None)
+    result = CliRunner().invoke(app, ["explain", *arguments])
+    assert result.exit_code == 0, result.output
+    printed = re.findall(r"http://127\.0\.0\.1:[1-9]\d*/", result.stdout)
+    assert opened == ([] if arguments else printed) and len(printed) == 1
+
+
 def test_an_exported_page_has_the_weights_and_a_policy(site: Path, tmp_path: Path) -> None:
     (site / "index.html").write_text("<!doctype html><head><title>How codecs work</title></head>", encoding="utf-8")
     explain.export(tmp_path / "out", site=site)
