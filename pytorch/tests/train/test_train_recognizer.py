@@ -204,13 +204,13 @@ def test_ctranslate2_files_give_the_same_tensors(
 BAD_FOLDERS = {
     "no folder": "contains neither",
     "nothing in it": "contains neither",
-    "safetensors alone": "Transformers version of the Whisper model",
-    "not safetensors": "Transformers version of the Whisper model",
+    "safetensors alone": "Transformers format",
+    "not safetensors": "Transformers format",
     "other tensors": "Cannot read a Whisper encoder",
     "a tensor missing": "Cannot read a Whisper encoder",
-    "truncated": "CTranslate2 Whisper model",
+    "truncated": "CTranslate2 format",
     "another version": "got 'WhisperSpec' and 99",
-    "not CTranslate2": "CTranslate2 Whisper model",
+    "not CTranslate2": "CTranslate2 format",
 }
 
 

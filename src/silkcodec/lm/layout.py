@@ -158,7 +158,7 @@ class Layout:
         """
         if (tokens.codec, tokens.codebook_sizes) != (self.codec, self.codebook_sizes):
             raise TokensError(
-                f"Tokens must match the layout, '{self.codec}' with {len(self.codebook_sizes)} codebooks;"
+                f"Tokens must match the layout ('{self.codec}' with {len(self.codebook_sizes)} codebooks);"
                 f" got {tokens!r}."
             )
         n_frames, n_tokens = tokens.n_frames, self.n_tokens

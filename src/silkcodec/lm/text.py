@@ -6,7 +6,7 @@
 With other groupings of Silk, the strings include the group size: '<|silk/4:31:4095|>'. The end string contains the
 number of samples in the recording. Without it, a recording has the length of all frames.
 
-`strings` yields all of these strings. If the tokenizer has a token for each string, one audio token is one step. Silk's
+`strings` yields the strings of all codes. If the tokenizer has a token for each string, one audio token is one step. Silk's
 default groups require too many strings for a tokenizer. Groups of 2 dimensions require 4,096 strings, and groups of 4
 require 131,072.
 """
@@ -60,7 +60,9 @@ def from_text(text: str, layout: Layout, *, cut: bool = False) -> Tokens:
     if len(parts) != 1 or not isinstance(parts[0], Tokens):
         other = next((part.strip() for part in parts if isinstance(part, str)), None)
         got = f"{len(parts)} recordings" if other is None and parts else repr((other or "")[:40])
-        raise TokensError(f"Text must contain the tokens of one recording, '<|{name_of(layout)}:0:17|>...'; got {got}.")
+        raise TokensError(
+            f"Text must contain the tokens of one recording, as in '<|{name_of(layout)}:0:17|>...'; got {got}."
+        )
     return parts[0]
 
 

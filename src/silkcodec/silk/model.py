@@ -158,7 +158,7 @@ class FrameModel:
         """Raise TokensError if tokens with this codec_id cannot be decoded with these weights.
 
         Tokens from the weights in `config.decodes` are accepted, because their encoder is identical to that of the
-        loaded weights. Tokens from other weights would be decoded to noise.
+        loaded weights. Tokens from any other weights would decode to noise.
         """
         if codec_id != self.codec_id and codec_id not in self.config.decodes:
             raise TokensError(

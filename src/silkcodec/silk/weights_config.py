@@ -74,7 +74,7 @@ class GraphConfig:
         if found != self.sha256:
             raise WeightsError(
                 f"The SHA-256 of '{path}' must be {self.sha256[:12]}..., as in config.json; got {found[:12]}..."
-                " The file is damaged or was replaced. Install or export it again."
+                " The file is damaged or was replaced. Install or export the weights again."
             )
         return content
 
@@ -90,8 +90,8 @@ class WeightsConfig:
         lookahead_samples: look-ahead of the encoder in samples.
         history_samples: number of past samples that the encoder's state contains.
         encoder, decoder: descriptions of the two graphs.
-        decodes: codec ids, such as "silk@0a1b2c3d4e5f", of other weights with an identical encoder. Their tokens can be
-            decoded as well.
+        decodes: codec ids, such as "silk@0a1b2c3d4e5f", of other weights whose encoder is identical to that of these
+            weights. Their tokens can be decoded as well.
         network: sizes of the network, named as in `nn.sizes.ModelConfig`. It can be empty, because it is not needed
             for running the graphs.
     """
@@ -201,7 +201,7 @@ def _graph(values: dict[str, Any]) -> GraphConfig:
         raise ValueError(f"states must be a list of at most {MAX_STATES} states")
     states = {_text(state, "name"): _shape(state["shape"]) for state in given}
     if sum(math.prod(shape) for shape in states.values()) > MAX_STATE_NUMBERS:
-        raise ValueError(f"the states must have at most {MAX_STATE_NUMBERS:,} numbers in total")
+        raise ValueError(f"the states must contain at most {MAX_STATE_NUMBERS:,} values in total")
     return GraphConfig(file=file, sha256=_text(values, "sha256"), states=states)
 
 

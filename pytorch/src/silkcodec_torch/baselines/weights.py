@@ -174,7 +174,7 @@ def load_transformer(name: str, model_class: Any, weights: Weights) -> Any:
             )
     except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
         raise WeightsError(
-            f"Cannot load a model of type '{kind}' from '{weights.folder}': {_first_line(error)}. Download it again."
+            f"Cannot load a '{kind}' model from '{weights.folder}': {_first_line(error)}. Download the model again."
         ) from error
     finally:
         logging.set_verbosity(verbosity)

@@ -213,7 +213,7 @@ def _read(path: str | Path, children: tuple[Path, ...] = ()) -> dict[str, Any]:
     except OSError as error:
         raise ArgumentError(f"Cannot read the config '{path}': {error.strerror}.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ArgumentError(f"The config '{path}' must be valid TOML: {error}.") from None
+        raise ArgumentError(f"Cannot read the config '{path}' as TOML: {error}.") from None
     parent = tree.pop("extends", None)
     if parent is None:
         return tree

@@ -204,7 +204,7 @@ def pack(config: DataConfig, split: str, cache: Path, say: Callable[[str], None]
             ) from error
     if not clips:
         raise ArgumentError(
-            f"The split '{split}' must contain readable audio. Reading failed for all of its {len(names)} files."
+            f"The split '{split}' must contain readable audio; none of its {len(names)} files can be read."
         )
     return Pack(np.memmap(data, dtype="<i2", mode="r"), clips)
 

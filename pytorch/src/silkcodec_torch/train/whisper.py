@@ -175,7 +175,7 @@ def _read_transformers(folder: Path) -> tuple[dict[str, Tensor], int]:
             found[f"{layer}qkv.bias"] = torch.cat([bias["q"], torch.zeros_like(bias["q"]), bias["v"]])
     except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
         raise WeightsError(
-            f"Cannot read the Transformers version of the Whisper model in '{folder}': {_line(error)}."
+            f"Cannot read the Whisper model (Transformers format) in '{folder}': {_line(error)}."
         ) from None
     return found, heads
 
@@ -216,7 +216,7 @@ def _read_ctranslate2(file: Path) -> tuple[dict[str, Tensor], int]:
             value = variables[name.removesuffix("_scale")]
             variables[name.removesuffix("_scale")] = value / scale.reshape(-1, *[1] * (value.ndim - 1))
     except (OSError, struct.error, ValueError, KeyError, IndexError) as error:
-        raise WeightsError(f"Cannot read the CTranslate2 Whisper model in '{file}': {_line(error)}.") from None
+        raise WeightsError(f"Cannot read the Whisper model (CTranslate2 format) in '{file}': {_line(error)}.") from None
     return {_renamed(name, _CTRANSLATE2): torch.from_numpy(value) for name, value in variables.items()}, heads
 
 
