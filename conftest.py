@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import importlib.util
 import os
+import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -23,12 +24,42 @@ if importlib.util.find_spec("torch") is None:  # in the environment of make test
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+CONTRACT = "tests/test_contract.py"  # takes longer than all other files
+
+
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that use the fixture `browser`, which starts Chromium."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark the tests that use the fixture `browser`, which starts Chromium.
+
+    If several processes run the tests, also sort the files with slow tests first, so that all processes have work until
+    the end.
+    """
     for item in items:
         if "browser" in getattr(item, "fixturenames", ()):
             item.add_marker("browser")
+    if hasattr(config, "workerinput"):  # a process of pytest-xdist
+        long = {item.path for item in items if item.get_closest_marker("slow") or item.get_closest_marker("browser")}
+        items.sort(key=lambda item: item.path not in long)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Schedule the tests for `--dist loadfile`: by file, and within the contract tests by codec.
+
+    The tests of a file share fixtures, so one process should run them. The contract tests share only the codec.
+    """
+    if config.getoption("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            scope = super()._split_scope(nodeid)
+            codec = re.search(r"\[(.+?)[-\]]", nodeid)
+            return f"{scope}[{codec[1]}]" if codec and scope == CONTRACT else scope
+
+    config.option.loadscopereorder = False  # By default, files with few tests come last, even if they are slow.
+    return Scheduling(config, log)
 
 
 @pytest.fixture

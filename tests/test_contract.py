@@ -6,6 +6,7 @@ third-party codec is the example of docs/extending.md, installed like another pa
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import math
 import pickle
@@ -49,6 +50,7 @@ PACKAGES = {  # codec -> required package and shared library
     "codec2:1300": ("pycodec2", None),
     "speex:5.95k": (None, "speex"),
 }
+OTHER_SIZES = ("encodec:stereo-6k", "dac:16k", "dac:24k", "snac:32k", "snac:44k")  # models that share code with others
 THIRD_PARTY = "mulaw"
 NAMES = ["silk", *WEIGHTS, *PACKAGES, "gsm", THIRD_PARTY]
 QUANTIZERS = {"FSQ", "RVQ", "split RVQ", "multi-scale RVQ", "bit stream", "scalar"}
@@ -103,7 +105,10 @@ def loader(request: pytest.FixtureRequest) -> Callable[[str], Any]:
     return load
 
 
-@pytest.fixture(scope="module", params=NAMES)
+PARAMS = [pytest.param(name, marks=pytest.mark.slow) if name in OTHER_SIZES else name for name in NAMES]
+
+
+@pytest.fixture(scope="module", params=PARAMS)
 def codec(request: pytest.FixtureRequest, loader: Callable[[str], Any]) -> Any:
     """Return each codec in turn, loaded once."""
     return loader(request.param)
@@ -111,7 +116,15 @@ def codec(request: pytest.FixtureRequest, loader: Callable[[str], Any]) -> Any:
 
 def clip(codec: Codec, duration_s: float, seed: int = 0) -> Wave:
     """Return speech-like audio at the codec's sample rate, so that nothing is resampled."""
-    return speechlike(duration_s, seed, codec.sample_rate)
+    return synthesized(duration_s, seed, codec.sample_rate)
+
+
+@functools.cache
+def synthesized(duration_s: float, seed: int, sample_rate: int) -> Wave:
+    """Return speech-like audio, which many tests share and none may change."""
+    wave = speechlike(duration_s, seed, sample_rate)
+    wave.flags.writeable = False
+    return wave
 
 
 def is_bit_stream(codec: Any) -> bool:
@@ -277,7 +290,7 @@ def test_a_batch_gives_the_results_of_single_calls(codec: Any) -> None:
 
 def test_the_output_depends_on_nothing_after_the_latency(codec: Any) -> None:
     rate = codec.sample_rate
-    wave = speechlike(3.4, sample_rate=rate)
+    wave = clip(codec, 3.4)
     other = np.random.default_rng(1).normal(0, 0.3, len(wave)).clip(-1, 1).astype(np.float32)
     tokens = codec.encode(wave, rate)
     decoded = codec.decode(tokens)

@@ -326,6 +326,7 @@ def test_a_result_contains_no_paths_of_this_machine(result: dict[str, Any], clip
     assert str(clips.parent) not in json.dumps(result) and str(Path.home()) not in json.dumps(result)
 
 
+@pytest.mark.slow
 def test_worker_processes_give_the_same_result(clips: Path) -> None:
     bench = Bench(BenchSettings(("silk",), points=2, clip_s=0.8))
     tasks = [(0, find_clips([clips])[0], ())]

@@ -220,6 +220,7 @@ def test_invalid_arguments_are_errors(clips: Path, tmp_path: Path) -> None:
         quantization_error([tmp_path], n_seeds=1, bits=[1])
 
 
+@pytest.mark.slow
 def test_the_command_writes_result_page_and_figure(
     clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -297,6 +297,7 @@ def test_a_missing_run_is_an_error(clips: Path, tmp_path: Path) -> None:
         robustness([clips], ["silk"], runs=[tmp_path])
 
 
+@pytest.mark.slow
 def test_the_command_writes_result_page_and_figure(
     clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
