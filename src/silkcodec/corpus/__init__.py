@@ -8,7 +8,7 @@ shard, rows         the unit of work: recordings -> codec -> Parquet file or tar
 local, ray          the engines: processes on this machine, or a cluster
 ledger, tokenizing  the list of finished shards, the resumption of interrupted runs, and the report
 checking            the check that a corpus is complete and undamaged
-reading             access to rows
+tokenized           access to rows
 detokenizing        decoding of rows to audio files
 
 docs/corpus.md describes the format and the guarantees. Submodules are imported on first use.
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from silkcodec.corpus.tokenizing import Options, tokenize
 
 _HOMES = {
-    "Corpus": "reading",
+    "Corpus": "tokenized",
     "Options": "tokenizing",
     "Row": "rows",
     "check": "checking",
-    "read": "reading",
+    "read": "tokenized",
     "tokenize": "tokenizing",
 }
 
