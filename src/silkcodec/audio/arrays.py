@@ -114,7 +114,7 @@ def _as_array(array: ArrayLike) -> NDArray[Any]:
 
 
 def _mistake(array: object) -> str | None:
-    """Return a description of a value that is not an array of samples, usually with a fix, or None if it may be one."""
+    """Describe a value that cannot be an array of samples, for an error message. Return None for other values."""
     if array is None:
         return "None"
     if isinstance(array, (str, os.PathLike)):

@@ -217,7 +217,7 @@ def _sds(file: BinaryIO, size: int) -> _Data | None:
 
 
 def _asf(file: BinaryIO, size: int) -> _Data | None:
-    """Find the file size that a WMA file declares. Broadcast files do not declare it."""
+    """Find the file size that a WMA file declares. Broadcast WMA files do not declare a size."""
     head = _read(file, 0, 1 << 16)
     at = head.find(_ASF_PROPERTIES)
     if at < 0:

@@ -1,4 +1,4 @@
-"""Measure how a codec uses its codebooks: the number of codes used, perplexity and entropy over all clips.
+"""Measure how a codec uses its codebooks: the number of used codes, the perplexity and the entropy over all clips.
 
 The row of each clip stores one histogram of codes per codebook, so later runs need not encode the clip again. A
 histogram contains only codes that occur, because a codebook of 8^7 entries would otherwise need 2 million counts.

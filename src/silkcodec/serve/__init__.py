@@ -23,7 +23,7 @@
 
 **The server uses processes, not threads.** Threads would be just as fast, because ONNX Runtime releases the GIL.
 However, a C library that parses an upload can crash, and memory can run out. With processes, a crash affects only the
-work of one process. The front parses only JSON. Several worker processes share the live streams. Separate workers with
-a lower priority process the files, so a malicious file cannot affect a live stream. If a worker crashes, the server
-replaces it and reports the crash to the streams of that worker. Other streams are not affected.
+work of one process. The front parses only JSON. Several worker processes share the live streams. Files are processed by
+separate workers, which have a lower priority, so a malicious file cannot affect a live stream. If a worker crashes, the
+server replaces it and reports the crash to the streams of that worker. Other streams are not affected.
 """

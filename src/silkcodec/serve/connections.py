@@ -1,9 +1,9 @@
 """Limit how much is read from each connection, so that no client can block or slow down the others.
 
-HTTP: a client must send the head of a request within `header_s`. While too many clients have not sent it, the limit is
-`pressed_s`. WebSocket: each stream has a budget of messages and bytes per second. If a stream exceeds its budget, the
-server pauses reading. Both kinds of connections are read in pieces of READ_BYTES. Between two pieces, the event loop
-serves the other connections.
+HTTP: a client must send the head of a request within `header_s` seconds. While too many clients have yet to send it,
+the limit is `pressed_s` instead. WebSocket: each stream has a budget of messages and bytes per second. If a stream
+exceeds its budget, the server pauses reading from it. Both kinds of connections are read in pieces of READ_BYTES.
+Between two pieces, the event loop serves the other connections.
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ def onnx_session(file: Path) -> Any:
 
 @contextmanager
 def one_torch_thread() -> Iterator[None]:
-    """Run PyTorch on one thread, for the reasons in `onnx_session`, and in inference mode within a `with` block."""
+    """Run PyTorch in inference mode and on one thread within a `with` block; for the reasons, see `onnx_session`."""
     import torch
 
     before = torch.get_num_threads()
