@@ -43,7 +43,7 @@ class Tokens:
         codebook_sizes: number of entries in each codebook.
         frame_rates: frame rate of each codebook in Hz.
         sample_rate: sample rate in Hz of the codec's input and output.
-        n_samples: length of the recording in samples at `sample_rate`. The last frame usually extends beyond this length.
+        n_samples: length of the recording in samples at `sample_rate`. The last frame usually extends beyond it.
         codec: name of the codec. If the codec has weights, the first 12 hex digits of their SHA-256 follow, as in
             "silk@0a1b2c3d4e5f".
 

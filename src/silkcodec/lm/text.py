@@ -6,9 +6,9 @@
 With other groupings of Silk, the strings include the group size: '<|silk/4:31:4095|>'. The end string contains the
 number of samples in the recording. Without it, a recording has the length of all frames.
 
-`strings` yields the strings of all codes. If the tokenizer has a token for each string, one audio token is one step. Silk's
-default groups require too many strings for a tokenizer. Groups of 2 dimensions require 4,096 strings, and groups of 4
-require 131,072.
+`strings` yields the strings of all codes. If the tokenizer has a token for each string, one audio token is one step.
+Silk's default groups require too many strings for a tokenizer. Groups of 2 dimensions require 4,096 strings, and groups
+of 4 require 131,072.
 """
 
 from __future__ import annotations
