@@ -38,7 +38,7 @@ _MISSING_S = 0.5  # Tolerance for the duration in a header, because encoders rou
 
 
 def demuxer(head: bytes) -> str | None:
-    """Return ffmpeg's demuxer name for a file that begins with these bytes, or None if the format is unknown."""
+    """Return ffmpeg's demuxer name for a file that begins with `head`, or None if the format is unknown."""
     if len(head) > 1 and head[0] == 0xFF and head[1] & 0xF6 == 0xF0:  # ADTS
         return "aac"
     return next((name for at, magic, name in _MAGIC if head[at : at + len(magic)] == magic), None)

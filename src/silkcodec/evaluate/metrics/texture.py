@@ -8,8 +8,8 @@ All metrics in this module use spectra of 1,024 samples (43 ms, Hann window, hop
 in the reference, so they are the same for all codecs:
 
 - A fricative frame has more power between 4 and 7.4 kHz than between 0.1 and 2.5 kHz. Its power between 4 and 7.4 kHz
-  is at most 20 dB below the 99th percentile of this power over all frames, and at most 40 dB below the total power of
-  the loudest frame.
+  is at most 20 dB below the 99th percentile of this power over all frames. It is also at most 40 dB below the total
+  power of the loudest frame.
 - An unvoiced frame does not overlap a voiced frame of the F0 analysis (see pitch.py). Its power is at most 40 dB below
   that of the loudest frame.
 """
