@@ -38,6 +38,7 @@ class RunCodec:
     Attributes:
         model: Network with averaged weights, in evaluation mode.
         config: Configuration of the run.
+        n_steps: Number of training steps of the checkpoint.
         stages: Values of `n_codebooks` that keep whole stages of the quantizer. The last value keeps all codes.
 
     Raises:
@@ -60,7 +61,8 @@ class RunCodec:
         self.model = SilkNetwork(config.model).eval()
         checkpoint.fill(self.model, groups, "ema", file)
         self.name = f"run:{config.model.quantizer}"
-        self.codec_id = f"{self.name}:{progress.get('step', 0)}"
+        self.n_steps = int(progress.get("step", 0))
+        self.codec_id = f"{self.name}:{self.n_steps}"
         self.quantizer = QUANTIZERS[config.model.quantizer]
         self.sample_rate = SILK_SAMPLE_RATE
         self.codebook_sizes = tuple(getattr(self.model.quantizer, "codebook_sizes", (N_LEVELS,) * LATENT_WIDTH))

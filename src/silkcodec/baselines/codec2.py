@@ -39,7 +39,8 @@ class Codec2Mode:
 
 
 MODES = {
-    "700C": Codec2Mode(700, delay_samples=240),  # 700C; libcodec2 1.0 removed 700 and 700B
+    # 700 in pycodec2 means 700C, because libcodec2 1.0 removed 700 and 700B.
+    "700C": Codec2Mode(700, delay_samples=240),
     "1200": Codec2Mode(1200),
     "1300": Codec2Mode(1300),
     "1400": Codec2Mode(1400),

@@ -112,7 +112,7 @@ class Model:
         self.name, self.codec_id = codec.config.model.quantizer, codec.codec_id
         self.split_quantizer = SplitQuantizer(self.model.quantizer)
         self.weights = {n: w for n, w in codec.config.stage[0].losses.items() if n in NAMES and w}
-        self.seed, self.steps = codec.config.seed, sum(stage.steps for stage in codec.config.stage)
+        self.seed, self.steps = codec.config.seed, codec.n_steps
         self.curves = trained_run.curves(run, self.weights)
         self.spectral = SpectralLoss()
 

@@ -12,7 +12,7 @@ from typing import Any
 from silkcodec.errors import ArgumentError, SilkError
 from silkcodec.evaluate import markdown, report
 from silkcodec_torch.train import checkpoint
-from silkcodec_torch.train.config import StageConfig, TrainConfig, load_config
+from silkcodec_torch.train.config import TrainConfig, load_config
 from silkcodec_torch.train.data import index_rows
 
 COPYLEFT = {  # name -> regular expression for a license in the index
@@ -37,10 +37,9 @@ def model_card(config: TrainConfig, progress: dict[str, Any], written: dict, res
         ArgumentError: `results` was measured with other weights.
     """
     megabytes = sum((out / written[part]["file"]).stat().st_size for part in ("encoder", "decoder")) / 1e6
-    stages = ", ".join(f"{stage.name} ({_length(stage)})" for stage in config.stage)
-    crop_s = config.data.crop_frames * 0.4
+    stages = ", ".join(f"{stage.name} ({stage.length:.12g} {stage.unit})" for stage in config.stage)
     data = [*data_lines(config), *starting_data_lines(config)]
-    audio_s = progress["step"] * config.optim.batch_crops * crop_s
+    audio_s = progress["step"] * config.optim.batch_crops * config.data.crop_s
     lines = [
         f"# Silk {written['weights_hash']}",
         "",
@@ -50,7 +49,7 @@ def model_card(config: TrainConfig, progress: dict[str, Any], written: dict, res
         "## Training",
         "",
         f"- Code: `silk train`; seed {config.seed}; stages: {stages}; losses of the last stage: {losses(config)}.",
-        f"- Steps: {progress['step']}, each on {config.optim.batch_crops} crops of {crop_s:g} s:",
+        f"- Steps: {progress['step']}, each on {config.optim.batch_crops} crops of {config.data.crop_s:g} s:",
         f"  {audio_s / 3600:.1f} hours of audio in total, with repetition.",
         f"- Time in training steps: {progress['seconds'] / 3600:.2f} hours.",
         f"- Optimizer: {config.optim.optimizer}; peak learning rate {config.optim.learning_rate:g}; averaged weights.",
@@ -76,10 +75,6 @@ def model_card(config: TrainConfig, progress: dict[str, Any], written: dict, res
         "music, overlapping voices or heavy noise. Voices can change slightly. Do not use it to identify speakers.",
     ]
     return "\n".join(lines) + "\n"
-
-
-def _length(stage: StageConfig) -> str:
-    return f"{stage.steps} steps" if stage.steps else f"{stage.minutes:g} minutes"
 
 
 def losses(config: TrainConfig) -> str:

@@ -35,6 +35,24 @@ def save(file: Path, groups: dict[str, dict[str, Tensor]], progress: dict[str, A
         raise OutputError(f"Cannot write the checkpoint '{file}': {error}.") from error
 
 
+def find(source: Path, key: str) -> Path | None:
+    """Return the checkpoint of a run, or None if a folder contains exported weights.
+
+    Args:
+        source: folder of a run, a checkpoint, or a folder of exported weights.
+        key: key of the config that names `source`, for the error.
+
+    Raises:
+        WeightsError: `source` is none of these.
+    """
+    file = source if source.suffix == ".safetensors" else source / "checkpoint.safetensors"
+    if file.exists():
+        return file
+    if not (source / "config.json").exists():
+        raise WeightsError(f"{key} must be a folder of exported weights, a run or a checkpoint; got '{source}'.")
+    return None
+
+
 def load(file: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
     """Read a checkpoint written by `save`, and return its groups of tensors and its progress.
 

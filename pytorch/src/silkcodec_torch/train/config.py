@@ -53,6 +53,11 @@ class DataConfig:
     noise_share: float = 0.1  # share of crops with added white noise, in both input and target
     noise_db: float = -45.0  # level of the loudest noise in dBFS; the quietest is 30 dB lower
 
+    @property
+    def crop_s(self) -> float:
+        """Return the duration of a crop in seconds."""
+        return self.crop_frames * FRAME / SAMPLE_RATE
+
 
 @dataclass(frozen=True)
 class OptimConfig:
@@ -112,6 +117,16 @@ class StageConfig:
     decay_share: float = 0.25  # share of the stage in which the learning rate falls linearly to zero
     train_encoder: bool = True  # if false, the encoder is frozen, so the tokens do not change
     train_decoder: bool = True  # if both are false, only the discriminators are trained
+
+    @property
+    def unit(self) -> str:
+        """Return the unit of the stage's length, "steps" or "minutes"."""
+        return "steps" if self.steps else "minutes"
+
+    @property
+    def length(self) -> float:
+        """Return the length of the stage in its unit."""
+        return self.steps or self.minutes
 
 
 @dataclass(frozen=True)
@@ -332,9 +347,8 @@ def _check(config: TrainConfig) -> None:
     for name in ("validate_steps", "validate_clips", "progress_steps"):
         _must(getattr(log, name) >= 1, f"log.{name} must be at least 1", getattr(log, name))
     _must(log.validate_clip_s > 0, "log.validate_clip_s must be above 0", log.validate_clip_s)
-    crop_s = data.crop_frames * FRAME / SAMPLE_RATE
-    rule = f"adversary.crop_s must be 0, or between 0.1 and {crop_s:g} s, the length of a crop"
-    _must(config.adversary.crop_s == 0 or 0.1 <= config.adversary.crop_s <= crop_s, rule, config.adversary.crop_s)
+    rule = f"adversary.crop_s must be 0, or between 0.1 and {data.crop_s:g} s, the length of a crop"
+    _must(config.adversary.crop_s == 0 or 0.1 <= config.adversary.crop_s <= data.crop_s, rule, config.adversary.crop_s)
     _must(config.recognizer.crops >= 1, "recognizer.crops must be at least 1", config.recognizer.crops)
     if any(stage.losses.get("recognizer") for stage in config.stage):
         rule = "recognizer.weights must be a folder of Whisper weights, because a stage uses the recognizer loss"

@@ -457,8 +457,7 @@ def load_weights(model: SilkNetwork, folder: Path) -> None:
         WeightsError: the graphs in the folder are missing or damaged, or do not match the sizes of the network.
     """
     parameters = dict(model.named_parameters())
-    config = WeightsConfig.read(folder)
-    found = graph_weights(folder, config.encoder) | graph_weights(folder, config.decoder)
+    found = exported_weights(folder)
     for name in ("decoder.head.noise.weight", "decoder.head.noise.bias"):  # older weights do not have them
         if name in parameters and name not in found:
             found[name] = parameters[name].detach()
@@ -472,6 +471,12 @@ def load_weights(model: SilkNetwork, folder: Path) -> None:
     with torch.no_grad():
         for name, parameter in parameters.items():
             parameter.copy_(found[name])
+
+
+def exported_weights(folder: Path) -> dict[str, Tensor]:
+    """Return the parameters of an exported folder, keyed by name. Raises WeightsError like `graph_weights`."""
+    config = WeightsConfig.read(folder)
+    return graph_weights(folder, config.encoder) | graph_weights(folder, config.decoder)
 
 
 def graph_weights(folder: Path, graph: GraphConfig) -> dict[str, Tensor]:

@@ -16,7 +16,6 @@ from torch.nn import functional
 
 from silkcodec.errors import WeightsError
 from silkcodec.mel import HOP
-from silkcodec.silk.weights_config import WeightsConfig
 from silkcodec_torch.nn.decoder import BINS_PER_KNOT, WINDOW
 from silkcodec_torch.nn.model import SilkNetwork
 from silkcodec_torch.train import checkpoint
@@ -29,17 +28,16 @@ POWER_FLOOR = 1e-9
 
 
 def weights_of(source: Path) -> dict[str, Tensor]:
-    """Return the parameters of exported weights or the averaged parameters of a run, keyed by name.
+    """Return the parameters of exported weights, or the averaged parameters of a run or a checkpoint, keyed by name.
 
     Raises:
-        WeightsError: the folder contains neither exported weights nor a run, or its files are damaged.
+        WeightsError: `source` is none of these, or its files are damaged.
     """
-    if (file := source / "checkpoint.safetensors").exists():
+    if (file := checkpoint.find(source, "finish.blend")) is not None:
         return checkpoint.load(file)[0]["ema"]
-    from silkcodec_torch.train.export import graph_weights  # It imports onnx, which only this case needs.
+    from silkcodec_torch.train.export import exported_weights  # It imports onnx, which only this case needs.
 
-    config = WeightsConfig.read(source)
-    return graph_weights(source, config.encoder) | graph_weights(source, config.decoder)
+    return exported_weights(source)
 
 
 @torch.no_grad()

@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from silkcodec.errors import ArgumentError, OutputError, SilkError, WeightsError
+from silkcodec.errors import ArgumentError, OutputError, SilkError
 from silkcodec.mel import FRAME, SAMPLE_RATE
 from silkcodec.spec import NOISE_LENGTH
 from silkcodec_torch.nn.discriminators import Discriminators, adversarial_losses, discriminator_loss
@@ -207,10 +207,10 @@ class Trainer:
         The optimizer state is also loaded if both runs use the same optimizers. The discriminators are loaded if both
         runs use the same sizes for them.
         """
-        is_checkpoint = source.suffix == ".safetensors"  # its optimizer state belongs to the raw weights
-        if (file := source if is_checkpoint else source / "checkpoint.safetensors").exists():
+        if (file := checkpoint.find(source, "init")) is not None:
             groups, _ = checkpoint.load(file)
-            checkpoint.fill(self.model, groups, "model" if is_checkpoint else "ema", file)
+            # The optimizer state of a checkpoint belongs to the raw weights.
+            checkpoint.fill(self.model, groups, "model" if file == source else "ema", file)
             if self.discriminators is not None and _same_shapes(self.discriminators, groups.get("discriminators")):
                 checkpoint.fill(self.discriminators, groups, "discriminators", file)
                 self._restore_optimizers(["discriminators"], groups, file)
@@ -218,12 +218,10 @@ class Trainer:
             ours = self.optimizers.keys() - {"discriminators"}
             if ours == {name for name in ("adamw", "muon") if groups.get(f"optimizer_{name}")}:
                 self._restore_optimizers(ours, groups, file)
-        elif (source / "config.json").exists():
+        else:
             from silkcodec_torch.train.export import load_weights  # It imports onnx, which only this case needs.
 
             load_weights(self.model, source)
-        else:
-            raise WeightsError(f"init must be a folder of exported weights, a run or a checkpoint; got '{source}'.")
         self.progress.say(f"starting from the weights in {source}")
         if reset := stuck.reset(self.model, self.valid_waves):
             self.progress.say(f"reset dimensions that were stuck on one level: {', '.join(map(str, reset))}")
@@ -279,7 +277,7 @@ class Trainer:
             self.step, self.steps_in_stage = self.step + 1, self.steps_in_stage + 1
             elapsed = time.monotonic() - begun
             self.seconds, self.seconds_in_stage = self.seconds + elapsed, self.seconds_in_stage + elapsed
-            audio_s = self.config.optim.batch_crops * self.config.data.crop_frames * FRAME / SAMPLE_RATE
+            audio_s = self.config.optim.batch_crops * self.config.data.crop_s
             done = self._done(stage)
             self.progress.update(stage, self.step, done, values, elapsed, audio_s)
             if self._any(interrupts.requested):
@@ -310,12 +308,12 @@ class Trainer:
 
     def _done(self, stage: StageConfig) -> float:
         """Return the completed share of a stage, 0..1."""
-        if stage.steps:
-            return self.steps_in_stage / stage.steps
+        if stage.unit == "steps":
+            return self.steps_in_stage / stage.length
         seconds = torch.tensor(self.seconds_in_stage, dtype=torch.float64)
         if self.world > 1:  # Times differ between processes, but all of them must stop at the same step.
             torch.distributed.broadcast(seconds := seconds.to(self.device), src=0)
-        return min(1.0, float(seconds) / (60 * stage.minutes))
+        return min(1.0, float(seconds) / (60 * stage.length))
 
     def _stop(self) -> None:
         """Save a checkpoint and exit with status 130."""

@@ -117,8 +117,9 @@ class Progress:
         means = self.recent.take()
         per_step = self.elapsed_s / self.count
         self.step_s = per_step if math.isnan(self.step_s) else 0.9 * self.step_s + 0.1 * per_step
-        total, unit = (stage.steps, "") if stage.steps else (stage.minutes, " min")
-        left_s = (1 - done) * total * (self.step_s if stage.steps else 60)
+        unit, unit_s = ("", self.step_s) if stage.unit == "steps" else (" min", 60)
+        reached = done * stage.length
+        left_s = (stage.length - reached) * unit_s
         speed = self.audio_s / self.elapsed_s
         if self.board is not None:
             for name, value in means.items():
@@ -127,9 +128,9 @@ class Progress:
         note = " ".join(f"{name} {value:.3g}" for name, value in means.items())
         if self.bar is not None:
             note = f"{speed:.0f}x real time {note}"
-            self.bar.update(self.task, description=stage.name, completed=done * total, total=total, note=note)
+            self.bar.update(self.task, description=stage.name, completed=reached, total=stage.length, note=note)
         else:
-            where = f"{stage.name} {done * total:.6g}/{total:g}{unit}"
+            where = f"{stage.name} {reached:.6g}/{stage.length:g}{unit}"
             self.say(f"{where} {speed:.0f}x real time, {left_s / 60:.0f} min left, {note}")
         self.count, self.elapsed_s, self.audio_s = 0, 0.0, 0.0
 
