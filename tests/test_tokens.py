@@ -106,7 +106,7 @@ def test_any_chain_of_groupings_is_lossless(levels: np.ndarray, dims: list[int])
     for n in dims:
         regrouped = regrouped.regroup(n)
         assert regrouped.dims_per_token == n and regrouped.codebook_sizes == codebook_sizes(n)
-    assert regrouped.to_levels().dtype == np.int8
+    assert regrouped.to_levels().dtype == np.uint8
     np.testing.assert_array_equal(regrouped.to_levels(), levels)
     assert regrouped.regroup(7) == it
 

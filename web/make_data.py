@@ -72,9 +72,9 @@ def record(codec: Silk, recorder: activations.Recorder, name: str) -> dict[str, 
     wave = pcm(whole)
     heard = wave.astype(np.float32) / FULL_SCALE
     tokens = codec.encode(heard)
-    parts = (wave, pcm(codec.decode(tokens)), codec.latents(heard).astype("<f2"), tokens.to_levels().astype(np.uint8))
+    parts = (wave, pcm(codec.decode(tokens)), codec.latents(heard).astype("<f2"), tokens.to_levels())
     (OUT / f"{name}.bin").write_bytes(b"".join(part.tobytes() for part in parts))
-    (OUT / f"{name}.inside.bin").write_bytes(recorder.record(heard, tokens.to_levels().astype(np.uint8)))
+    (OUT / f"{name}.inside.bin").write_bytes(recorder.record(heard, tokens.to_levels()))
     return {"n_samples": len(wave), "n_frames": tokens.n_frames, "full_scale": FULL_SCALE}
 
 

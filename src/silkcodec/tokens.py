@@ -158,8 +158,8 @@ class Tokens:
         fits = 1 <= dims <= MAX_DIMS_PER_TOKEN and self.codebook_sizes == codebook_sizes(dims)
         return dims if fits else None
 
-    def to_levels(self) -> NDArray[np.int8]:
-        """Return Silk's FSQ levels, int8 [F, 128] in 0..7. They do not depend on the grouping of the tokens.
+    def to_levels(self) -> NDArray[np.uint8]:
+        """Return Silk's FSQ levels, uint8 [F, 128] in 0..7. They do not depend on the grouping of the tokens.
 
         Raises:
             TokensError: the tokens do not have Silk's layout.
@@ -314,7 +314,7 @@ def levels_to_codes(levels: ArrayLike, dims_per_token: int = DIMS_PER_TOKEN) -> 
     return grouped @ _place_values(dims_per_token)
 
 
-def codes_to_levels(codes: ArrayLike, dims_per_token: int = DIMS_PER_TOKEN) -> NDArray[np.int8]:
+def codes_to_levels(codes: ArrayLike, dims_per_token: int = DIMS_PER_TOKEN) -> NDArray[np.uint8]:
     """Convert codes to FSQ levels. This is the inverse of `levels_to_codes`.
 
     Args:
@@ -322,7 +322,7 @@ def codes_to_levels(codes: ArrayLike, dims_per_token: int = DIMS_PER_TOKEN) -> N
         dims_per_token: number of FSQ dimensions per code, 1 to 20.
 
     Returns:
-        The levels, int8 [F, 128] in 0..7.
+        The levels, uint8 [F, 128] in 0..7.
 
     Raises:
         TokensError: the codes are out of range, are not integers or have the wrong shape.
@@ -339,7 +339,7 @@ def codes_to_levels(codes: ArrayLike, dims_per_token: int = DIMS_PER_TOKEN) -> N
         _check_range(array[:, k], size, f"Codes of codebook {k}")
     shifts = 3 * np.arange(dims_per_token)  # Dividing by 8^i is a right shift by 3i bits.
     levels = (array.astype(np.int64)[:, :, None] >> shifts) & (N_LEVELS - 1)  # [F, K, dims_per_token]
-    return levels.reshape(len(array), levels.shape[1] * dims_per_token)[:, :LATENT_WIDTH].astype(np.int8)
+    return levels.reshape(len(array), levels.shape[1] * dims_per_token)[:, :LATENT_WIDTH].astype(np.uint8)
 
 
 def _place_values(dims_per_token: int) -> Codes:

@@ -130,7 +130,7 @@ def test_range_coding_does_not_enlarge_files() -> None:
 
 
 def test_silence_takes_one_byte_per_frame() -> None:
-    silence = np.full((2000, 128), 3, np.int8)
+    silence = np.full((2000, 128), 3, np.uint8)
     coded = payload.encode(silence)
     assert len(coded) == 2000
     np.testing.assert_array_equal(payload.decode(coded, 2000), silence)
@@ -140,7 +140,7 @@ def test_probabilities_are_exact_integers_in_the_longest_chunk() -> None:
     model = payload._Model()
     for frame in (0, 4096):
         for _ in range(frame):
-            model.learn(np.full(128, 7, np.int8))
+            model.learn(np.full(128, 7, np.uint8))
         table = model.table()
         assert (table >= 1).all() and (table.sum(axis=1) == 2**24).all()
         exact = [
@@ -157,7 +157,7 @@ def test_probabilities_are_exact_integers_in_the_longest_chunk() -> None:
 
 def test_the_coded_bytes_do_not_change() -> None:
     """If this test fails, the format has changed and requires a new version."""
-    levels = (np.arange(20 * 128).reshape(20, 128) // 5 % 3 + 2).astype(np.int8)
+    levels = (np.arange(20 * 128).reshape(20, 128) // 5 % 3 + 2).astype(np.uint8)
     assert (len(payload.encode(levels)), zlib.crc32(payload.encode(levels))) == PINNED
     np.testing.assert_array_equal(payload.decode(payload.encode(levels), 20), levels)
 

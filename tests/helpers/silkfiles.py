@@ -20,7 +20,7 @@ FAST = settings(max_examples=60, deadline=None, suppress_health_check=[HealthChe
 def speech_like(frames: int, seed: int = 0, spread: float = 1.0) -> np.ndarray:
     """Return levels that are similar to a model's output, with a different mean in each dimension."""
     rng = np.random.default_rng(seed)
-    return np.clip(np.round(rng.normal(rng.uniform(2, 5, 128), spread, (frames, 128))), 0, 7).astype(np.int8)
+    return np.clip(np.round(rng.normal(rng.uniform(2, 5, 128), spread, (frames, 128))), 0, 7).astype(np.uint8)
 
 
 def tokens_of(frames: int = 60, cut: int = 0, seed: int = 0, dims_per_token: int = 7) -> Tokens:

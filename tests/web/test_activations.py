@@ -16,7 +16,7 @@ import activations
 def test_the_recorded_spectrum_is_that_of_the_decoded_wave(codec: Any, speech: Any) -> None:
     tokens = codec.encode(speech)
     recorder = activations.Recorder(codec)
-    found = recorder.record(speech, tokens.to_levels().astype(np.uint8))
+    found = recorder.record(speech, tokens.to_levels())
     sizes = [int(one.rate_hz * 0.4 * tokens.n_frames) * one.rows for one in recorder.layers]
     assert len(found) == sum(sizes)
     rows = recorder.layers[-1].rows

@@ -44,7 +44,7 @@ _EARLY_STEP = _STEP + (_DISTANCE == 1)
 _EARLY_FRAMES = 16
 _BITS = np.arange(3, dtype=np.uint8)
 
-Levels = NDArray[np.int8]  # [F, 128] in 0..7
+Levels = NDArray[np.uint8]  # [F, 128] in 0..7
 Table = NDArray[np.int64]
 
 
@@ -54,7 +54,7 @@ class CodedPayloadError(ValueError):
 
 def pack(levels: Levels) -> bytes:
     """Pack levels [F, 128] into 48 F bytes."""
-    bits = (levels.astype(np.uint8)[:, :, None] >> _BITS) & 1  # [F, 128, 3]
+    bits = (levels[:, :, None] >> _BITS) & 1  # [F, 128, 3]
     return np.packbits(bits.reshape(len(levels), LATENT_WIDTH * 3), axis=1, bitorder="little").tobytes()
 
 
@@ -62,7 +62,7 @@ def unpack(payload: bytes) -> Levels:
     """Unpack 48 F bytes into levels [F, 128]. Every byte sequence is valid."""
     frames = np.frombuffer(payload, np.uint8).reshape(-1, RAW_FRAME_BYTES)
     bits = np.unpackbits(frames, axis=1, bitorder="little").reshape(len(frames), LATENT_WIDTH, 3)
-    return (bits << _BITS).sum(axis=2, dtype=np.uint8).astype(np.int8)
+    return (bits << _BITS).sum(axis=2, dtype=np.uint8)
 
 
 def encode(levels: Levels) -> bytes:
@@ -97,7 +97,7 @@ def decode(payload: bytes, n_frames: int) -> Levels:
     words = np.frombuffer(payload, "<u4").astype(np.uint32)
     decoder, family = coder.queue.RangeDecoder(words), coder.model.Categorical(perfect=False)
     model = _Model()
-    levels = np.empty((n_frames, LATENT_WIDTH), np.int8)
+    levels = np.empty((n_frames, LATENT_WIDTH), np.uint8)
     for frame in levels:
         try:
             frame[:] = decoder.decode(family, model.weights())
@@ -130,7 +130,7 @@ class _Model:
         """Return `table()` minus 1, because constriction adds 1 to each entry."""
         return (self.table() - 1).astype(np.float64)
 
-    def learn(self, frame: NDArray[np.int8]) -> None:
+    def learn(self, frame: NDArray[np.uint8]) -> None:
         """Update the counts with a frame of levels, [128]."""
         self.seen += (_EARLY_STEP if self.n_frames < _EARLY_FRAMES else _STEP)[frame]
         self.shared += np.bincount(frame, minlength=N_LEVELS)

@@ -98,7 +98,7 @@ class Reader:
                 continue
             levels = self._levels(chunk, data)
             for start in range(begin, int(end), PIECE_FRAMES):
-                yield levels[start : min(int(end), start + PIECE_FRAMES)].astype(np.uint8)
+                yield levels[start : min(int(end), start + PIECE_FRAMES)]
 
     def chunks(self) -> Iterator[Chunk]:
         """Check the chunks and yield their headers without decoding the frames.

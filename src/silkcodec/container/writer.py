@@ -88,7 +88,7 @@ class Writer:
         self.n_bytes = 0
         self._entropy = entropy
         self._chunk_frames = chunk_frames
-        self._levels = np.empty((0, LATENT_WIDTH), np.int8)  # frames of the incomplete chunk
+        self._levels = np.empty((0, LATENT_WIDTH), np.uint8)  # frames of the incomplete chunk
         (self._crc,) = CRC.unpack(header[-CRC.size :])
         self._finished = False
         self._files = ExitStack()
@@ -122,7 +122,7 @@ class Writer:
             )
         if levels.size and not 0 <= levels.min() <= levels.max() < N_LEVELS:
             raise TokensError(f"levels must be between 0 and {N_LEVELS - 1}; got {levels.min()} to {levels.max()}.")
-        self._write(levels.astype(np.int8))
+        self._write(levels.astype(np.uint8, copy=False))
 
     def _write(self, levels: payload.Levels) -> None:
         if self._finished:

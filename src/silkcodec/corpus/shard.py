@@ -242,7 +242,7 @@ def _tokens(codec: Codec, reader: audio.Reader, item: Item, settings: CorpusSett
     blocks = _bounded(reader, item, settings)
     if isinstance(codec, Silk):
         stream = StreamEncoder(codec)
-        codes = [stream.feed(block) for block in blocks]
+        codes = [stream.feed(block, checked=True) for block in blocks]
         yield 0.0, _checked(codec.tokens(np.concatenate([*codes, stream.flush()]), stream.n_samples), settings)
     else:
         yield 0.0, _checked(codec.encode(np.concatenate(list(blocks)), rate), settings)

@@ -82,7 +82,7 @@ class Silk(FrameModel):
             ArgumentError: n_codebooks is not between 1 and 19.
         """
         stream = StreamEncoder(self, n_codebooks=n_codebooks)
-        codes = np.concatenate([stream.feed(audio.as_wave(wave, sample_rate)), stream.flush()])
+        codes = np.concatenate([stream.feed(audio.as_wave(wave, sample_rate), checked=True), stream.flush()])
         return self.tokens(codes, stream.n_samples)
 
     def decode(
@@ -116,7 +116,7 @@ class Silk(FrameModel):
             AudioError: see `encode`.
         """
         cutter = FrameCutter(self.lookahead_samples)
-        frames = [*cutter.feed(audio.as_wave(wave, sample_rate)), *cutter.flush()]
+        frames = [*cutter.feed(audio.as_wave(wave, sample_rate), checked=True), *cutter.flush()]
         states, rows = self.encoder_states(prime=cutter.prime), []
         for start in range(0, len(frames), self.FRAMES_PER_CALL):
             part = np.concatenate(frames[start : start + self.FRAMES_PER_CALL])
@@ -172,7 +172,7 @@ class Silk(FrameModel):
     def _levels(self, tokens: Tokens) -> NDArray[np.uint8]:
         self.check_codec_id(tokens.codec)
         if tokens.dims_per_token is not None:
-            return tokens.to_levels().astype(np.uint8)
+            return tokens.to_levels()
         k = len(tokens.codes)
         if tokens.codebook_sizes != self.codebook_sizes[:k] or tokens.frame_rates != self.frame_rates[:k]:
             raise TokensError(f"Only the last codebooks can be omitted from Silk tokens; got {tokens!r}.")

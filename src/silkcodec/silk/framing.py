@@ -51,7 +51,7 @@ class FrameCutter:
 
         Args:
             chunk: next samples, [n] or [n, C]; see `audio.as_block`.
-            checked: whether the chunk is a block from an `audio.Reader`, which has already been checked.
+            checked: whether the chunk comes from `audio.Reader` or `audio.as_wave`, which have already checked it.
 
         Raises:
             AudioError: the samples contain NaN or infinity, or have an unsupported shape or type.

@@ -177,7 +177,7 @@ class FrameModel:
         if 0 < k < len(self.codebook_sizes) and array.dtype.kind in "iu":
             middle = levels_to_codes(np.full((1, LATENT_WIDTH), MIDDLE_LEVEL))[:, k:]
             array = np.concatenate([array, np.repeat(middle, len(array), axis=0)], axis=1)
-        return codes_to_levels(array).astype(np.uint8)
+        return codes_to_levels(array)
 
     def _graph(self, output: str) -> Graph:
         with self._lock:  # Without the lock, two threads could load the same graph.

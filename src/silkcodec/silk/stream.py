@@ -76,11 +76,12 @@ class StreamEncoder:
         """Return the number of frames returned so far."""
         return self._cutter.n_frames
 
-    def feed(self, chunk: ArrayLike) -> Codes:
+    def feed(self, chunk: ArrayLike, *, checked: bool = False) -> Codes:
         """Encode the next samples.
 
         Args:
             chunk: samples [n] or [n, C]. n can be 0. See `audio.as_block`.
+            checked: whether the chunk comes from `audio.Reader` or `audio.as_wave`, which have already checked it.
 
         Returns:
             Codes of the frames that the chunk completes, int64 [F, K]. F is 0 if it does not complete a frame.
@@ -89,7 +90,7 @@ class StreamEncoder:
             AudioError: the samples contain NaN or infinity, or have an unsupported shape or type.
             ArgumentError: the stream was flushed.
         """
-        return self._codes(self.feed_levels(chunk))
+        return self._codes(self.feed_levels(chunk, checked=checked))
 
     def flush(self) -> Codes:
         """End the stream and return the codes of the remaining frames, int64 [F, K]. The last frame is zero-padded.
@@ -103,8 +104,7 @@ class StreamEncoder:
         """Encode the next samples like `feed`, but return FSQ levels, uint8 [F, 128] in 0..7.
 
         Args:
-            chunk: see `feed`.
-            checked: whether the chunk is a block from an `audio.Reader`, which has already been checked.
+            chunk, checked: see `feed`.
 
         Raises:
             AudioError, ArgumentError: see `feed`.
@@ -200,7 +200,7 @@ class StreamDecoder:
         if self._dims_per_token == DIMS_PER_TOKEN:
             levels = self._codec.codes_to_levels(codes)
         else:
-            levels = codes_to_levels(codes, self._dims_per_token).astype(np.uint8)
+            levels = codes_to_levels(codes, self._dims_per_token)
         return self.feed_levels(levels)
 
     def feed_levels(self, levels: NDArray[np.uint8]) -> Wave:

@@ -98,7 +98,7 @@ def decode_with_losses(codec: Silk, tokens: Tokens, lost: Lost, method: str) -> 
         lost: Mask of lost frames, bool [F].
         method: Replacement for lost frames, one of `METHODS`.
     """
-    levels, stream, parts = tokens.to_levels().astype(np.uint8), StreamDecoder(codec), []
+    levels, stream, parts = tokens.to_levels(), StreamDecoder(codec), []
     if method in ("repeated", "interpolated"):
         levels = fill_levels(levels, lost, interpolate=method == "interpolated")
         lost = lost & (np.cumsum(~lost) == 0)  # Frames before the first received frame cannot be replaced.
