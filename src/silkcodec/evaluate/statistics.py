@@ -55,9 +55,14 @@ def percentiles(means: Floats) -> dict[str, float]:
     return {"low": float(low), "high": float(high)}
 
 
+def resamples(n_values: int, seed: int | Sequence[int] = 0, n_draws: int = N_DRAWS) -> NDArray[np.int64]:
+    """Return the indices of the values in each resample, int64 [n_draws, n_values]."""
+    return np.random.default_rng(seed).integers(0, n_values, size=(n_draws, n_values))
+
+
 @lru_cache(maxsize=1)  # All codecs and metrics with the same number of clips share the resamples.
 def _draws(seed: int, n_draws: int, n_values: int) -> Floats:
     """Return how often each resample contains each value, float64 [n_draws, n_values]."""
-    drawn = np.random.default_rng(seed).integers(0, n_values, size=(n_draws, n_values))
+    drawn = resamples(n_values, seed, n_draws)
     drawn += np.arange(n_draws)[:, None] * n_values
     return np.bincount(drawn.ravel(), minlength=n_draws * n_values).reshape(n_draws, n_values).astype(np.float64)

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from silkcodec.evaluate.statistics import percentiles, resamples
+
 SEEN, UNSEEN = "seen", "unseen"  # speakers in the training set of a quantizer, and other speakers of its language
-N_DRAWS = 2_000  # number of bootstrap resamples
 FEW = 5  # With fewer speakers, intervals are not reliable.
 
 Floats = NDArray[np.float64]
@@ -31,26 +32,21 @@ def weighted_quantile(parts: Sequence[Floats], share: float) -> float:
 
 
 def bootstrap_means(values: Floats, seed: int, group: str) -> Floats:
-    """Return the means of `N_DRAWS` resamples of speakers, [n]. All quantities of a group use the same resamples."""
-    generator = np.random.default_rng([seed, zlib.crc32(group.encode())])
-    return np.asarray(values[generator.integers(0, len(values), (N_DRAWS, len(values)))].mean(axis=1))
+    """Return the means of the resamples of speakers, [n]. All quantities of a group use the same resamples."""
+    return np.asarray(values[resamples(len(values), [seed, zlib.crc32(group.encode())])].mean(axis=1))
 
 
 def interval(values: Floats, seed: int, group: str) -> dict[str, Any]:
     """Return the mean over speakers with its 95 % bootstrap interval, which is None for a single speaker."""
-    mean, n = float(values.mean()), len(values)
-    if n < 2:
-        return {"mean": mean, "low": None, "high": None, "n": n}
-    low, high = np.percentile(bootstrap_means(values, seed, group), [2.5, 97.5])
-    return {"mean": mean, "low": float(low), "high": float(high), "n": n}
+    return _summary(values.mean(), bootstrap_means(values, seed, group), len(values))
 
 
 def difference(values: Floats, control: Floats, seed: int, group: str) -> dict[str, Any]:
     """Return the mean of a group minus that of the control group. Both groups are resampled independently."""
-    mean, n = float(values.mean() - control.mean()), min(len(values), len(control))
-    if n < 2:
-        return {"mean": mean, "low": None, "high": None, "n": n}
-    low, high = np.percentile(
-        bootstrap_means(values, seed, group) - bootstrap_means(control, seed, UNSEEN), [2.5, 97.5]
-    )
-    return {"mean": mean, "low": float(low), "high": float(high), "n": n}
+    draws = bootstrap_means(values, seed, group) - bootstrap_means(control, seed, UNSEEN)
+    return _summary(values.mean() - control.mean(), draws, min(len(values), len(control)))
+
+
+def _summary(mean: float, draws: Floats, n: int) -> dict[str, Any]:
+    bounds = percentiles(draws) if n > 1 else {"low": None, "high": None}
+    return {"mean": float(mean), **bounds, "n": n}

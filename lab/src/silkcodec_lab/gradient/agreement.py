@@ -19,13 +19,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from silkcodec.evaluate.statistics import percentiles, resamples
 from silkcodec_torch.quantizers import FSQ
 
 Floats = NDArray[np.float64]
 Sums = dict[str, Any]  # keyed by name: a float for one clip, or an array [resamples] for the bootstrap
 Quantize = Callable[[Tensor], tuple[Tensor, Tensor]]  # y [n, D] -> quantized latent [n, D], codes [n, K]
 
-N_DRAWS = 2_000  # number of bootstrap resamples
 SHARE_UNDEFINED = 0.025  # maximum share of resamples in which a statistic can be undefined
 
 
@@ -225,8 +225,7 @@ def difference(statistic: str, first: Sequence[Sums], second: Sequence[Sums], se
 
 
 def _bootstrap(statistic: str, records: Sequence[Sums], seed: int) -> tuple[float, Floats]:
-    n = len(records)
-    chosen = np.random.default_rng(seed).integers(0, n, size=(N_DRAWS, n))
+    chosen = resamples(len(records), seed)
     values = {name: np.array([record[name] for record in records], dtype=np.float64) for name in records[0]}
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = STATISTICS[statistic]({name: array.sum() for name, array in values.items()})
@@ -238,5 +237,4 @@ def _summary(mean: float, draws: Floats, n: int) -> dict[str, Any]:
     defined = draws[np.isfinite(draws)]
     if not np.isfinite(mean) or len(defined) < (1 - SHARE_UNDEFINED) * len(draws):
         return {"mean": None, "low": None, "high": None, "n": n}
-    low, high = np.percentile(defined, [2.5, 97.5])
-    return {"mean": mean, "low": float(low), "high": float(high), "n": n}
+    return {"mean": mean, **percentiles(defined), "n": n}
