@@ -8,17 +8,17 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import platform
-import resource
 import statistics
 import sys
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from speed_worker import WARM_UP_S, timed
-from subprocesses import Figures, max_rss_mb
+from subprocesses import Figures
+
+from silkcodec.evaluate import machine
+from silkcodec.parallel.worker_process import peak_memory_mb
 
 NOT_LEARNED = {"encoder.mel.filters", "decoder.head.window"}  # constants in Silk's graphs that are named like weights
 
@@ -35,13 +35,8 @@ def versions(_: argparse.Namespace) -> Figures:
     """Return the versions of all libraries that affect the figures, and the ID of Silk's weights."""
     import silkcodec
 
-    found = {"python": platform.python_version(), "silkcodec": silkcodec.__version__}
-    for name in ("numpy", "onnxruntime", "torch", "transformers", "snac", "opuslib", "pycodec2"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue  # The codecs that need this package report the error.
-    return {"codec": silkcodec.load().codec_id, "versions": found}
+    packages = ("numpy", "onnxruntime", "torch", "transformers", "snac", "opuslib", "pycodec2")
+    return {"codec": silkcodec.load().codec_id, "versions": machine.versions(*packages)}
 
 
 def measure(options: argparse.Namespace) -> Figures:
@@ -57,7 +52,7 @@ def measure(options: argparse.Namespace) -> Figures:
         times["encode"].append(encode_s)
         times["decode"].append(decode_s)
         if len(times["encode"]) == 1:
-            peak_mb = max_rss_mb(resource.getrusage(resource.RUSAGE_SELF))
+            peak_mb = peak_memory_mb() or math.nan
             _check(options.name, wave, decoded)
     speed = {way: _spread(values, tokens.duration_s) for way, values in times.items()}
     return {

@@ -24,7 +24,6 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -249,12 +248,11 @@ def measure(speech: Path, work: Path, out: Path, sizes: CorpusSizes, quick: bool
     figures["input_bytes"] = sum(os.path.getsize(row["path"]) for row in rows)
     figures["recordings"] = len(rows)
     figures["plan_bytes"] = (outs[0] / "plan.jsonl").stat().st_size
-    names = ("numpy", "onnxruntime", "pyarrow", "ray")
     found |= {
         "workers": workers,
         "shard_items": SHARD_ITEMS,
         "codec": alone.pop("codec"),
-        "versions": {name: version(name) for name in names},
+        "versions": machine.versions("numpy", "onnxruntime", "pyarrow", "ray"),
     }
     took_s = subprocesses.write_result(out, "silk corpus", quick, found, since, figures)
     print(f"{out}: in {took_s:.0f} s")

@@ -22,16 +22,15 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
+import subprocesses
 from websockets.asyncio.client import connect
 
 from silkcodec.evaluate import machine
-from silkcodec.evaluate.results import to_json
 from silkcodec.silk import EMBEDDED
 from silkcodec.spec import FRAME_SAMPLES, LOOKAHEAD, SILK_SAMPLE_RATE
 
@@ -143,7 +142,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.flood:
         flood(*arguments.flood)
-    conditions, created = machine.conditions(), datetime.now(UTC).isoformat(timespec="seconds")
+    conditions, since = machine.conditions(), machine.clocks()
     server = Server("--rate", "100000", weights=EMBEDDED)
     rows = []
     try:
@@ -166,9 +165,8 @@ def main() -> None:
     finally:
         server.stop(signal.SIGKILL)
     if arguments.out:
-        result = {"kind": KIND, "format": 1, "created": created, "conditions": conditions, "target": TARGET}
-        result |= {"streams": arguments.streams, "seconds": arguments.rounds * arguments.seconds, "rows": rows}
-        arguments.out.write_text(to_json(result), encoding="utf-8")
+        figures = {"target": TARGET, "streams": arguments.streams, "seconds": arguments.rounds * arguments.seconds}
+        subprocesses.write_result(arguments.out, KIND, False, conditions, since, {**figures, "rows": rows})
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import io
 import json
-import platform
 import time
 from collections.abc import Callable
 from functools import partial
@@ -39,21 +38,15 @@ def load(_: argparse.Namespace) -> Figures:
 
 def versions(_: argparse.Namespace) -> Figures:
     """Return the versions of all libraries that affect the figures, and the ID of the weights."""
-    from importlib.metadata import version
-
     import silkcodec
+    from silkcodec.evaluate import machine
 
     codec = silkcodec.load()
-    packages = ("numpy", "onnxruntime", "soundfile", "soxr")
     return {
         "threads": codec.threads,
         "provider": codec.provider,
         "codec": codec.codec_id,
-        "versions": {
-            "python": platform.python_version(),
-            "silkcodec": silkcodec.__version__,
-            **{name: version(name) for name in packages},
-        },
+        "versions": machine.versions("numpy", "onnxruntime", "soundfile", "soxr"),
     }
 
 

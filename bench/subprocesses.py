@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -18,6 +17,7 @@ from typing import Any
 
 from silkcodec.evaluate import results
 from silkcodec.evaluate.machine import Clocks, clocks, conditions, others_cores
+from silkcodec.parallel.worker_process import max_rss_mb
 
 Figures = dict[str, Any]
 
@@ -62,11 +62,6 @@ def run_command(command: Sequence[str | Path], variables: Mapping[str, str] | No
         if child.returncode != 0:
             raise CommandError(words, child.returncode, stderr.read().decode(errors="replace").strip())
         return Run(wall_s, usage.ru_utime + usage.ru_stime, max_rss_mb(usage), stdout.read().decode())
-
-
-def max_rss_mb(usage: Any) -> float:
-    """Return the peak resident memory in MB (10^6 bytes), given the result of `resource.getrusage` or `os.wait4`."""
-    return usage.ru_maxrss * (1e-6 if sys.platform == "darwin" else 1.024e-3)  # bytes on macOS, KiB on Linux
 
 
 def idle_conditions(seconds: float = 5.0) -> Figures:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import platform
-from importlib.metadata import version
 from typing import Any
 
 import torch
@@ -18,7 +16,7 @@ class Conditions:
         self._found = {
             **machine.conditions(),
             "threads": torch.get_num_threads(),
-            "versions": {"python": platform.python_version(), "torch": version("torch")},
+            "versions": machine.versions("torch"),
         }
         self._before = machine.clocks()
 

@@ -9,9 +9,12 @@ from __future__ import annotations
 import os
 import platform
 import time
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import silkcodec
 from silkcodec.parallel.cores import available_cores
 
 Clocks = tuple[float, float | None, float]
@@ -25,6 +28,15 @@ def conditions() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.machine()}",
         "load_before": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,  # 0 means idle
     }
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """Return the versions of Python, of silkcodec, and of those packages that are installed."""
+    found = {"python": platform.python_version(), "silkcodec": silkcodec.__version__}
+    for name in packages:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def clocks() -> Clocks:

@@ -111,8 +111,13 @@ def peak_memory_mb() -> float | None:
         import resource
     except ImportError:  # Windows
         return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak * (1e-6 if sys.platform == "darwin" else 1.024e-3)
+    return max_rss_mb(resource.getrusage(resource.RUSAGE_SELF))
+
+
+def max_rss_mb(usage: Any) -> float:
+    """Return the peak resident memory in MB (10^6 bytes), given the result of `resource.getrusage` or `os.wait4`."""
+    peak: float = usage.ru_maxrss * (1e-6 if sys.platform == "darwin" else 1.024e-3)  # bytes on macOS, KiB on Linux
+    return peak
 
 
 class _Bug:

@@ -4,6 +4,8 @@ The scalar grid is FSQ without a trained encoder. The vectors are rotated to the
 vectors, and each component is rounded to 2^b uniform levels around its mean. The bits are assigned one at a time,
 each to the component whose error it reduces most. The width of the levels minimizes the training error. Values
 beyond the outer levels are clipped.
+
+Unlike the quantizers in `silkcodec_lab.chains`, each of these is fitted once for several bit rates.
 """
 
 from __future__ import annotations
