@@ -214,7 +214,11 @@ def match_length(output: Wave, sample_rate: int, n_samples: int) -> Wave:
 
 
 class BenchPool:
-    """Call a method of a bench for many tasks, in this process or in worker processes that have their own bench."""
+    """Call a method of a bench for many tasks, in this process or in worker processes that have their own bench.
+
+    The processes are a `ProcessPoolExecutor`, because the experiment needs the results in order and stops if a process
+    crashes. `parallel.worker_process` is for tasks that continue in a new process after a crash.
+    """
 
     def __init__(self, bench: Bench, jobs: int) -> None:
         self._bench = bench
