@@ -72,7 +72,7 @@ def quantization_error(
     conditions = Conditions()
     codec = Silk()
     sources: dict[str, Callable[[NDArray[np.float32]], Vectors]] = {
-        "mel": mel_patches,
+        "mel": log_mel_patches,
         "silk": lambda wave: silk_vectors(codec, wave),
     }
     seeds = range(seed, seed + n_seeds)
@@ -202,7 +202,7 @@ def own_rounding(clips: Sequence[Vectors], mean: Sequence[float], seed: int) -> 
     return {"bits": 3 * SILK_DIMS, "held_out": _over_clips(errors, variances, seed)}
 
 
-def mel_patches(wave: NDArray[np.float32]) -> Vectors:
+def log_mel_patches(wave: NDArray[np.float32]) -> Vectors:
     """Return log-mel patches of 4 columns and 4 bands for a waveform [T] at 24 kHz, float32 [N, 16].
 
     Columns that depend on samples after the end of the waveform are skipped.

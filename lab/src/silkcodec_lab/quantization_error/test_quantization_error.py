@@ -20,7 +20,7 @@ from silkcodec_lab.chains import ResidualChain, ScalarGrid, bits_of, split_bits
 from silkcodec_lab.quantization_error.experiment import (
     QUANTIZERS,
     compare,
-    mel_patches,
+    log_mel_patches,
     own_rounding,
     quantization_error,
     silk_vectors,
@@ -171,10 +171,10 @@ def test_own_rounding_has_the_expected_error_for_uniform_latents() -> None:
 def test_mel_patches_are_the_spectrogram(speech: np.ndarray) -> None:
     from silkcodec.mel import log_mel
 
-    patches, columns = mel_patches(speech[:48_000]), log_mel(speech[:48_000])
+    patches, columns = log_mel_patches(speech[:48_000]), log_mel(speech[:48_000])
     assert patches.shape == (49 * 32, 16)  # 200 columns, of which the last two would need the look-ahead
     assert np.array_equal(patches[32 + 3].reshape(4, 4), columns[4:8, 12:16])
-    assert len(mel_patches(speech[:1_000])) == 0
+    assert len(log_mel_patches(speech[:1_000])) == 0
 
 
 # --- the experiment
