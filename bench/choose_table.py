@@ -74,7 +74,7 @@ def _label(bench: Path, name: str, held_out: Figures) -> str:
         return name
     config = findings.embedded(bench)
     is_current = config is None or held_out["codecs"]["silk"]["weights"] == f"silk@{config['weights_hash']}"
-    return "**silk**" if is_current else "**silk** (scores of earlier weights)"
+    return "**silk**" if is_current else "**silk** (scores from earlier weights)"
 
 
 def _read(bench: Path) -> tuple[Figures, Figures]:

@@ -120,15 +120,16 @@ def _rate_notes(result: Figures) -> str:
     measured = {name: codec for name, codec in result["codecs"].items() if "failed" not in codec}
     notes = [
         "**tokens/s** and **bit/s** are relative to the duration of the frames.",
-        "**counted tokens/s** is the number of tokens in real speech of the stated length, divided by that length. It "
-        "includes the padding of the last frame (a window for SNAC, a chunk of 1 s for stereo EnCodec) and the frames "
-        "that flush the delay of a classical codec. For longer speech, this overhead is smaller.",
+        "**counted tokens/s** is the number of tokens in real speech, divided by the duration in the column *length of "
+        "speech*. It includes the padding of the last frame (a window for SNAC, a chunk of 1 s for stereo EnCodec) "
+        "and the frames that flush the delay of a classical codec. For longer speech, this overhead is smaller.",
     ]
     if "dac:44k" in measured:
         dac = measured["dac:44k"]
         notes.append(
-            "For DAC, 774 tokens/s is often stated. This is 9 x 86, from a rounded frame rate. The exact frame rate is "
-            f"44,100 / 512 = {dac['frame_rates_hz'][0]:.2f} Hz, which gives {dac['tokens_per_second']:.1f} tokens/s."
+            "The token rate of DAC is often quoted as 774 tokens/s, i.e. 9 x 86, based on a rounded frame rate. The "
+            f"exact frame rate is 44,100 / 512 = {dac['frame_rates_hz'][0]:.2f} Hz, which gives "
+            f"{dac['tokens_per_second']:.1f} tokens/s."
         )
     if "snac:24k" in measured:
         snac = measured["snac:24k"]
@@ -137,8 +138,8 @@ def _rate_notes(result: Figures) -> str:
         rest = " and ".join(f"{measured[name]['tokens_per_second']:.1f} (`{name}`)" for name in others)
         notes.append(
             f"SNAC's speech model has {len(snac['codebook_sizes'])} codebooks with {clocks} = "
-            f"{snac['tokens_per_second']:.1f} tokens/s. Other texts state 82.5 tokens/s with 4 codebooks, but no "
-            "published model has these properties."
+            f"{snac['tokens_per_second']:.1f} tokens/s. Some sources quote 82.5 tokens/s with 4 codebooks, but "
+            "no published model has these properties."
             f"{f' The models with 4 codebooks have {rest} tokens/s.' if rest else ''}"
         )
     notes.append("**parameters** excludes codebooks that are learned as running means, without gradients.")

@@ -65,7 +65,9 @@ def quality_english(bench: Path) -> str:
     folder, names = WORDS["English"]
     if (spoken := _read(bench / "quality" / folder / "results.json")) is not None and not spoken["settings"]["split"]:
         tables += _tables(spoken, spoken["means"], [names])
-    return "\n\n".join([*tables, f"These are the {group['n_clips']} clips of read English sentences in the run above."])
+    return "\n\n".join(
+        [*tables, f"These results are for the {group['n_clips']} clips of read English sentences in the run above."]
+    )
 
 
 def scores(bench: Path) -> str:
@@ -206,7 +208,7 @@ def levels(bench: Path) -> str:
     perplexity, n_levels = found["perplexity"], found["n_levels"]
     unused = sum(used < n_levels for used in found["n_used"])
     bits = sum(found["entropy_bits"])
-    use = f"{unused} of them did not use every level." if unused else "All of them used every level."
+    use = f"{unused} of them did not use every level." if unused else "All dimensions used every level."
     return (
         f"Over {found['n_frames']:,} frames, the {len(perplexity)} dimensions have a perplexity of "
         f"{min(perplexity):.2f} to {max(perplexity):.2f} (mean {sum(perplexity) / len(perplexity):.2f}, maximum "
@@ -383,7 +385,10 @@ def _clips_note(bench: Path, result: Figures) -> str:
     n_missing = len({(entry["clip"], entry["metric"]) for entry in result["left_out"]})
     notes = f" Codecs failed on a clip {failed} times." if failed else ""
     if n_missing:
-        notes += f" {n_missing} values are missing or undefined. They are excluded for all codecs."
+        notes += (
+            f" {n_missing} values are missing or undefined. If a codec has no value for a metric on a clip, that clip "
+            "is excluded from the metric's mean for all codecs."
+        )
     return (
         f"All codecs processed the same {clips['n']} clips{split}{drawn} ({clips['duration_s'] / 3600:.2f} h). Their "
         "outputs were aligned with the originals. The cells show the mean and its 95 % bootstrap interval over "

@@ -135,11 +135,11 @@ def neighbours(bench: Path) -> str:
         "p99 of other streams, ms",
         "ratio of p99",
     ]
-    header.append(f"ratio at most {result['target']:g}")
+    header.append(f"target met: at most {result['target']:g}")
     found = result["conditions"]
     return (
-        f"{table(header, rows)}\n\nThe cells show response times without ->"
-        f" with the flood, for {result['streams']} live encoding streams of {result['seconds']:g} s. Conditions: 1"
+        f"{table(header, rows)}\n\nThe cells show response times: without the flood -> with the"
+        f" flood, for {result['streams']} live encoding streams of {result['seconds']:g} s. Conditions: 1"
         f" worker; the clients ran on the same {found['cores']} cores, {found['cpu']}; load average before the run"
         f" {found['load_before']:.1f}."
     )
@@ -153,8 +153,8 @@ def _conditions(bench: Path, result: Figures) -> str:
         "`codec.decode` for the same speech. A frame is late if its response arrives more than 400 ms after its last",
         f"sample. Samples were sent in messages of {server['chunk_ms']:g} ms. The memory per stream is the difference",
         f"between the memory of all server processes with {_streams(result, 1)} and with {_streams(result, 0)}",
-        "streams, divided by the difference in streams. It is small because part of the state fits into memory that",
-        f"was freed after loading the models. Conditions: {server['workers']} workers and the load generator on the",
+        "streams, divided by the difference in the number of streams. It is small because part of the state fits into",
+        f"memory that was freed after loading the models. Conditions: {server['workers']} workers and the load generator on the",
         f"same {found['cores']} cores, {found['cpu']};",
         f"{server['codec']}{findings.not_embedded(bench, server['codec'], times=True)}; {result['created'][:10]}.",
         *findings.warnings(result),

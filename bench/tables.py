@@ -57,9 +57,9 @@ SPEED_ROWS = (  # label, key in speed.json, digits, unit
     ("decode a frame of a stream, median", "stream.decode.p50_ms", 1, "ms"),
     ("decode a frame of a stream, 99th percentile", "stream.decode.p99_ms", 1, "ms"),
     ("peak memory of `silk encode`, {long} of audio", "memory.encode.long_mb", 0, "MB"),
-    ("peak memory of `silk encode`, {long} minus {short}", "memory.encode.growth_mb", 1, "MB"),
+    ("increase in peak memory of `silk encode` from {short} to {long} of audio", "memory.encode.growth_mb", 1, "MB"),
     ("peak memory of `silk decode`, {long} of audio", "memory.decode.long_mb", 0, "MB"),
-    ("peak memory of `silk decode`, {long} minus {short}", "memory.decode.growth_mb", 1, "MB"),
+    ("increase in peak memory of `silk decode` from {short} to {long} of audio", "memory.decode.growth_mb", 1, "MB"),
     ("run `silk --help`", "start.help.median_s", 2, "s"),
     ("start `silk encode` and encode 10 s", "start.encode_10_s.median_s", 2, "s"),
     ("`import silkcodec`", "start.import.median_s", 4, "s"),
@@ -97,8 +97,9 @@ def _conditions(bench: Path, result: Figures) -> str:
     files = result["size"]["files"]
     fewest_runs = min(start["n_runs"] for start in result["start"].values())
     sentences = [
-        f"The input is the {len(files)} samples, repeated to {_lengths(result)}. The file size was measured on the "
-        f"samples without repetition ({sum(file['duration_s'] for file in files):.0f} s). Startup times are "
+        f"The input consists of the {len(files)} recordings in `samples/`, repeated to {_lengths(result)}. The file "
+        "size was measured on the recordings without repetition "
+        f"({sum(file['duration_s'] for file in files):.0f} s). Startup times are "
         f"medians of at least {fewest_runs} runs with a warm disk cache.",
         f"Conditions: {found['codec']}{findings.not_embedded(bench, found['codec'], times=True)}; {found['threads']} "
         f"threads, {found['cores']} cores, {found['cpu']}, {found['system']}; {versions}; {result['created'][:10]}.",

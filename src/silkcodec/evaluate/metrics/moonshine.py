@@ -155,7 +155,7 @@ MOONSHINE_METRICS = (
         "lower",
         dwer_moonshine,
         weighted_by="words",
-        what="differences in English words from the transcript of the original, by a second model family",
+        what="dWER with Moonshine, a recognizer that is not related to Whisper; English only",
         source="Moonshine tiny, arXiv 2410.15608; `moonshine-voice`",
         packages=("rapidfuzz",),
         extra="asr",

@@ -203,7 +203,7 @@ SIGNAL_METRICS = (
         "dB",
         "zero",
         level_db,
-        what="RMS level of the output relative to the reference",
-        source="own",
+        what="RMS level of the output relative to the original",
+        source="defined in `metrics/signal.py`",
     ),
 )

@@ -177,7 +177,7 @@ SPEAKER_METRICS = (
         "higher",
         speaker_similarity,
         worst=0.0,
-        what="cosine similarity of the speaker embeddings of output and original; at most 1",
+        what="cosine similarity between the speaker embeddings of the output and the original; at most 1",
         source="an x-vector model of `transformers`, or GE2E (arXiv 1710.10467)",
         packages=("torch",),
         extra="baselines",

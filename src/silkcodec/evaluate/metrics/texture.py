@@ -208,8 +208,8 @@ TEXTURE_METRICS = (
         "original",
         fricative_scatter_db,
         worst=0.0,
-        what="scatter of the log spectrum around its envelope in fricatives; below the original: too smooth",
-        source="own; definition in `metrics/texture.py`",
+        what="scatter of the log spectrum around its envelope in fricatives; too smooth if below the original",
+        source="defined in `metrics/texture.py`",
     ),
     Metric(
         "bandwidth_percent",
@@ -219,7 +219,7 @@ TEXTURE_METRICS = (
         bandwidth_percent,
         worst=-100.0,
         what="change in the frequency below which 99 % of the energy of fricatives lies",
-        source="own",
+        source="defined in `metrics/texture.py`",
     ),
     Metric(
         "high_band_db",
@@ -229,7 +229,7 @@ TEXTURE_METRICS = (
         high_band_db,
         worst=HIGH_WORST_DB,
         what="power of fricatives between 7.75 and 10 kHz relative to the original; only for full-band originals",
-        source="own",
+        source="defined in `metrics/texture.py`",
     ),
     Metric(
         "flatness_db",
@@ -238,8 +238,8 @@ TEXTURE_METRICS = (
         "zero",
         flatness_db,
         worst=FLATNESS_WORST_DB,
-        what="spectral flatness of unvoiced frames minus that of the original; above 0: too smooth",
-        source="own; F0 by `pyworld`",
+        what="spectral flatness of unvoiced frames minus that of the original; too smooth if above 0",
+        source="defined in `metrics/texture.py`; F0 from `pyworld`",
         packages=("pyworld",),
     ),
 )

@@ -208,9 +208,10 @@ def _metric(name: str, label: str, measure: Any, unit: Unit, what: str, source: 
     )
 
 
+WHISPER = "Whisper, arXiv 2212.04356"
 WORD_METRICS = (
-    _metric("wer", "WER", wer, "words", "word errors relative to the manifest's text", "Whisper, arXiv 2212.04356"),
-    _metric("cer", "CER", cer, "characters", "character errors relative to the manifest's text", "the same"),
+    _metric("wer", "WER", wer, "words", "word errors relative to the text in the manifest", WHISPER),
+    _metric("cer", "CER", cer, "characters", "character errors relative to the text in the manifest", WHISPER),
     _metric(
         "dwer",
         "dWER",
@@ -219,5 +220,12 @@ WORD_METRICS = (
         "word errors relative to the same recognizer's transcript of the original",
         "as in DASB, arXiv 2406.14294",
     ),
-    _metric("dcer", "dCER", dcer, "characters", "character errors relative to that transcript", "the same"),
+    _metric(
+        "dcer",
+        "dCER",
+        dcer,
+        "characters",
+        "character errors relative to the same recognizer's transcript of the original",
+        "as in DASB, arXiv 2406.14294",
+    ),
 )
