@@ -154,8 +154,8 @@ def _conditions(bench: Path, result: Figures) -> str:
         f"sample. Samples were sent in messages of {server['chunk_ms']:g} ms. The memory per stream is the difference",
         f"between the memory of all server processes with {_streams(result, 1)} and with {_streams(result, 0)}",
         "streams, divided by the difference in the number of streams. It is small because part of the state fits into",
-        f"memory that was freed after loading the models. Conditions: {server['workers']} workers and the load generator on the",
-        f"same {found['cores']} cores, {found['cpu']};",
+        f"memory that was freed after loading the models. Conditions: {server['workers']} workers and the load "
+        f"generator on the same {found['cores']} cores, {found['cpu']};",
         f"{server['codec']}{findings.not_embedded(bench, server['codec'], times=True)}; {result['created'][:10]}.",
         *findings.warnings(result),
     ]
