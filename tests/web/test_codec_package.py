@@ -81,9 +81,10 @@ const codec: Codec = await load({ ...options, signal: AbortSignal.timeout(1000),
 const tokens: Tokens = await codec.encode(new Float32Array(1));
 const frames: Frames = await codec.encoder().feed(new Float32Array(1));
 const wave: Float32Array = await codec.decode(tokens.regroup(4));
+const earlier: readonly string[] = codec.decodes;
 // @ts-expect-error: a folder is required
 await load({});
-export { frames, serve, wave };
+export { earlier, frames, serve, wave };
 """
 
 

@@ -56,6 +56,8 @@ describe("the model", () => {
 
   test("decodes tokens of earlier weights with the same encoder, and refuses those of others", async () => {
     const { decodes } = JSON.parse(readFileSync(`${weights}/config.json`, "utf-8"));
+    expect(decodes.length).toBeGreaterThan(0);
+    expect(codec.decodes).toEqual(decodes);
     for (const earlier of decodes) {
       const result = await codec.decode({ codec: earlier, nSamples: wave.length, levels });
       expect(distance(result, decoded, 1)).toBeLessThan(1e-4);

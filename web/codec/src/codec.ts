@@ -60,6 +60,11 @@ export class Codec {
     return this.#backend.codec;
   }
 
+  /** Ids of earlier weights with the same encoder. `decode` also accepts their tokens. */
+  get decodes(): readonly string[] {
+    return this.#backend.decodes;
+  }
+
   /** Bytes of both graphs. */
   get weightsBytes(): number {
     return this.#backend.weightsBytes;
@@ -86,7 +91,8 @@ export class Codec {
   }
 
   /**
-   * Decode tokens of these weights to a wave at 24 kHz, `tokens.nSamples` long. It is multiplied by `tokens.gain`.
+   * Decode tokens of these weights, or of weights in `decodes`, to a wave at 24 kHz. The wave has `tokens.nSamples` samples
+   * and is multiplied by `tokens.gain`.
    *
    * @throws SilkError: the tokens are from other weights, or the codec is closed.
    * @throws The reason of `signal` if it is aborted.
