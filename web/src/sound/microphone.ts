@@ -1,22 +1,22 @@
-/** The microphone: samples as they come, in the reader's own browser; nothing leaves it. */
+/** Record the microphone in the browser. The samples are not sent anywhere. */
 
 import { SilkError } from "silkcodec";
 import { LONGEST_S, resample } from "./open";
 import worklet from "./tap.js?url";
 
-/** Fetched with the page, so that it is in the browser's cache when somebody records without a network. */
+/** Fetch the worklet with the page, so that it is in the browser's cache if the reader records without a network. */
 export const prepareMicrophone = (): Promise<unknown> => fetch(worklet).catch(() => {});
 
 export interface Recorder {
-  stop(): Promise<Float32Array>; // what was heard, at 24 kHz
+  stop(): Promise<Float32Array>; // the recorded samples, at 24 kHz
 }
 
-/** Record the microphone. `heard` receives the loudness (0..1) and the seconds so far; `full` is called at the maximum duration. */
+/** Start to record. `heard` is called with the loudness (0..1) and the seconds so far, `full` at the maximum duration. */
 export async function listen(heard: (level: number, seconds: number) => void, full: () => void): Promise<Recorder> {
   if (!navigator.mediaDevices) throw new SilkError("Browsers allow the microphone only on pages from https or localhost.");
-  // What telephony does to a voice is off: the codec should hear what is there.
+  // Processing for phone calls is off, because it changes the voice before it is encoded.
   const wanted = { channelCount: 1, echoCancellation: false, noiseSuppression: false, autoGainControl: false };
-  const context = new AudioContext(); // before the first await: iOS starts no context that was made later
+  const context = new AudioContext(); // Before the first await: iOS does not start contexts that are made later.
   const stream = await navigator.mediaDevices.getUserMedia({ audio: wanted }).catch((error: Error) => {
     void context.close();
     const denied = error.name === "NotAllowedError";

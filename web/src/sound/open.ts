@@ -1,14 +1,14 @@
-/** Whatever the reader brings -> a mono wave at 24 kHz, or a sentence that says why not. */
+/** Convert audio files to mono samples at 24 kHz. Errors say why a file cannot be used. */
 
 import { SAMPLE_RATE, SilkError } from "silkcodec";
 
-export const LONGEST_S = 30; // that the figures take; the command line takes any length
+export const LONGEST_S = 30; // in the figures; the command line has no limit
 const LARGEST_BYTES = 200e6;
 const SILENT = 1e-4; // -80 dB
 
 export interface Opened {
   wave: Float32Array;
-  note: string | null; // what was done to it that the reader should know
+  note: string | null; // tells the reader that the recording was cut or is silent
 }
 
 export async function openSound(file: File): Promise<Opened> {
@@ -26,7 +26,7 @@ export async function openSound(file: File): Promise<Opened> {
   return checked(mono(decoded));
 }
 
-/** Cuts to what the figures take, and notices silence. */
+/** Check samples, cut them to `LONGEST_S`, and report silence. */
 export function checked(wave: Float32Array): Opened {
   if (!wave.length) throw new SilkError("The recording has no samples.");
   const notes: string[] = [];
@@ -41,11 +41,11 @@ export function checked(wave: Float32Array): Opened {
     peak = Math.max(peak, Math.abs(sample));
   }
   if (peak < SILENT) notes.push("It is silent. The figures show how the codec encodes silence.");
-  if (peak > 1) wave = wave.map((sample) => sample / peak); // a float file may go beyond full scale
+  if (peak > 1) wave = wave.map((sample) => sample / peak); // float files can exceed full scale
   return { wave, note: notes.join(" ") || null };
 }
 
-/** A wave at any rate -> 24 kHz, by the browser's own resampler. */
+/** Resample to 24 kHz with the resampler of the browser. */
 export async function resample(wave: Float32Array, sampleRate: number): Promise<Float32Array> {
   if (sampleRate === SAMPLE_RATE || !wave.length) return wave;
   const context = new OfflineAudioContext(1, Math.ceil((wave.length * SAMPLE_RATE) / sampleRate), SAMPLE_RATE);

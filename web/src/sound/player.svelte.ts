@@ -1,19 +1,19 @@
-/** The one loudspeaker of the page: what is started stops what was playing. */
+/** Plays one sound at a time: starting a sound stops the one before. */
 
 import { SAMPLE_RATE } from "silkcodec";
 
 class Player {
-  /** What is playing, by the name that its button gave it. */
+  /** Name of the sound that is playing, as its button passed it. */
   name = $state<string | null>(null);
-  /** Where it is, seconds from the start of the wave. */
+  /** Playback position, seconds from the start of the wave. */
   position_s = $state(0);
 
   #context: AudioContext | null = null;
   #source: AudioBufferSourceNode | null = null;
 
   /**
-   * Makes the audio context. Call it in the handler of a click or a key, before any await: iOS starts no sound from a
-   * context that was made later.
+   * Make or resume the audio context. Call it in the handler of a click, a key or a change, before any await. Browsers
+   * do not start contexts that are made later, and pointerdown does not allow it for touches.
    */
   prepare(): void {
     this.#context ??= new AudioContext();
@@ -60,7 +60,7 @@ class Player {
   }
 }
 
-/** 5 ms in and out, so that a part of a recording does not click. */
+/** Fade 5 ms in and out, so that a part of a recording starts and ends without a click. */
 function soften(part: Float32Array): void {
   const n = Math.min(120, part.length >> 1);
   for (let i = 0; i < n; i++) {

@@ -1,4 +1,4 @@
-/** Passes what it hears to the page, 2,048 samples at a time. */
+/** Post the input to the page in blocks of 2,048 samples. */
 class Tap extends AudioWorkletProcessor {
   block = new Float32Array(2048);
   filled = 0;

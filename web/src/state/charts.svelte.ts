@@ -1,4 +1,4 @@
-/** What the charts show: extracts of bench/*.json, made by `web/make_data.py`. */
+/** The data of the charts: extracts of the results in the repository, made by `web/make_data.py`. */
 
 export interface CodecRow {
   name: string;
@@ -32,39 +32,45 @@ export interface Coverage {
 
 export interface Version {
   codec: string | null; // null: the original
-  kept: number | null; // codebooks
+  kept: number | null; // number of codebooks
   file: string;
-  gain_db: number; // that brings it to the level of the original
+  gain_db: number; // makes it as loud as the original
   measured: { codec_id: string; tokens_per_second: number; bits_per_second: number; pesq_wb: Interval; stoi: Interval } | null;
 }
 
 export interface Listen {
   created: string;
   n_clips: number;
-  current: string; // the codec whose version is played as Silk
+  current: string; // id of the codec that made the version of Silk
   versions: Version[];
 }
+
+const CHARTS = ["coverage", "landscape", "listen"] as const; // also the ids of their sections
+type Chart = (typeof CHARTS)[number];
 
 class Charts {
   listen = $state.raw<Listen | null>(null);
   landscape = $state.raw<{ created: string; codecs: CodecRow[] } | null>(null);
   coverage = $state.raw<Coverage | null>(null);
 
-  failed = $state(false);
+  /** The charts whose files did not load. */
+  failed = $state.raw<Chart[]>([]);
+  /** Whether each chart has either loaded or failed. */
+  settled = $state(false);
 
   async load(): Promise<void> {
-    try {
-      await this.#fetch();
-    } catch {
-      this.failed = true;
-    }
+    await Promise.all(CHARTS.map((name) => this.#load(name)));
+    this.settled = true;
   }
 
-  async #fetch(): Promise<void> {
-    const [landscape, coverage, listen] = await Promise.all(["landscape", "coverage", "listen"].map(async (name) => (await fetch(`data/${name}.json`)).json()));
-    this.landscape = landscape;
-    this.coverage = coverage;
-    this.listen = listen;
+  async #load(name: Chart): Promise<void> {
+    try {
+      const response = await fetch(`data/${name}.json`);
+      if (!response.ok) throw new Error(response.statusText);
+      this[name] = await response.json();
+    } catch {
+      this.failed = [...this.failed, name];
+    }
   }
 }
 

@@ -25,7 +25,9 @@ class Store {
   }
 
   async #fetch(): Promise<void> {
-    const numbers = fromHalf(new Uint16Array(await (await fetch(file)).arrayBuffer()));
+    const response = await fetch(file);
+    if (!response.ok) throw new Error(response.statusText);
+    const numbers = fromHalf(new Uint16Array(await response.arrayBuffer()));
     const first = about.entries * about.width;
     const step = about.chain_entries * about.width;
     this.books = {

@@ -15,7 +15,7 @@ class Inside {
   #asked = new Set<string>();
   failed = $state(false);
 
-  /** The activations on a recording; null until they are there, and for recordings that are no samples. */
+  /** Return the activations for a sample, or null while they load and for other recordings. */
   of(recording: Recording): Activations[] | null {
     return recording.source === "sample" ? (this.#found[recording.name] ?? null) : null;
   }

@@ -5,7 +5,7 @@ import { load, type Codec } from "silkcodec";
 
 export type LoadingState =
   | { kind: "loading"; bytes: number; totalBytes: number | null }
-  | { kind: "ready"; codec: string; bytes: number; took_ms: number }
+  | { kind: "ready"; codec: string; decodes: readonly string[]; bytes: number; took_ms: number }
   | { kind: "failed"; message: string };
 
 export interface Encoded {
@@ -37,7 +37,7 @@ export class Model {
     const onProgress = (bytes: number, totalBytes: number | null) => report({ kind: "loading", bytes, totalBytes });
     this.#codec = load({ weights: folder, wasmPaths: { wasm: new URL(wasm, import.meta.url).href }, worker, onProgress });
     this.#codec.then(
-      ({ id, weightsBytes }) => report({ kind: "ready", codec: id, bytes: weightsBytes, took_ms: performance.now() - began }),
+      ({ id, decodes, weightsBytes }) => report({ kind: "ready", codec: id, decodes, bytes: weightsBytes, took_ms: performance.now() - began }),
       (error: Error) => report({ kind: "failed", message: error.message }),
     );
   }

@@ -1,4 +1,4 @@
-/** Reading the page again without a network, and with as little of it as the reader asks for. */
+/** Offline use of the page, and browsers that save data. */
 
 /** Whether the browser asks pages to save data. */
 export const savesData = (): boolean => (navigator as { connection?: { saveData?: boolean } }).connection?.saveData === true;

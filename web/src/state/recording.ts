@@ -6,15 +6,15 @@ import { LOWEST_TOP_DB, fromDb } from "./loudness";
 import { FRAME_SAMPLES, LATENT_WIDTH, SAMPLE_RATE, SilkError } from "silkcodec";
 
 export interface Recording {
-  name: string; // of a file that is made of it
+  name: string; // of downloads, without a suffix
   title: string;
   source: "sample" | "file" | "microphone" | "silk";
-  codec: string; // whose tokens these are
-  wave: Float32Array; // [T] at 24 kHz; of a .silk file, what it decodes to
-  latents: Float32Array; // [F * 128], what was rounded; of a .silk file, the rounded numbers themselves
+  codec: string; // id of the codec that made the tokens
+  wave: Float32Array; // [T] at 24 kHz; for a .silk file, the decoded audio
+  latents: Float32Array; // [F * 128], before rounding; for a .silk file, the rounded numbers
   levels: Uint8Array; // [F * 128]
   decoded: Float32Array; // [T]
-  gain?: number; // of a .silk file that was normalised; `decoded` has it already
+  gain?: number; // of a .silk file that was normalized; `decoded` includes it
 }
 
 export interface RecordedStages {
@@ -60,20 +60,28 @@ export function framesOf(recording: Recording): number {
   return recording.levels.length / LATENT_WIDTH;
 }
 
-/** The samples that a frame stands for; the last frame's may be fewer. */
+/** Start and end of a frame, seconds. The last frame ends with the recording. */
 export function frameSpan_s(recording: Recording, frame: number): [number, number] {
   return [(frame * FRAME_SAMPLES) / SAMPLE_RATE, Math.min(duration_s(recording), ((frame + 1) * FRAME_SAMPLES) / SAMPLE_RATE)];
 }
 
+/** Description of the recorded stages of all samples, as `web/make_data.py` writes it. */
+export async function fetchStages(): Promise<RecordedStages> {
+  const response = await fetch("data/recordings.json").catch(() => null);
+  const stages = response?.ok ? await response.json().catch(() => null) : null;
+  if (!stages) throw new SilkError("The data of the page did not load. Check the network and reload the page.");
+  return stages as RecordedStages;
+}
+
 /** A sample with its recorded stages, as `web/make_data.py` writes them. */
 export async function fetchSample(stages: RecordedStages, name: string): Promise<Recording> {
+  const title = SAMPLES.find((sample) => sample.name === name)!.title;
   const { n_samples, n_frames, full_scale } = stages.recordings[name];
   const response = await fetch(`data/${name}.bin`).catch(() => null);
-  if (!response?.ok) throw new SilkError(`The sample “${name}” could not be loaded. Check the network and choose it again.`);
+  if (!response?.ok) throw new SilkError(`The sample “${title}” could not be loaded. Check the network and choose it again.`);
   const bytes = await response.arrayBuffer();
   const numbers = n_frames * LATENT_WIDTH;
   const pcm = (at: number) => Float32Array.from(new Int16Array(bytes, at, n_samples), (value) => Math.fround(value) / full_scale);
-  const title = SAMPLES.find((sample) => sample.name === name)!.title;
   return {
     name,
     title,
@@ -113,7 +121,7 @@ export function shapesOfWave(wave: Float32Array): Shapes {
   return remembered(shapes, wave, (one) => audible(shapesOf(melOf(one))));
 }
 
-/** The shapes of a recording that is nearly silent, relative to a level that can be heard: silence is quiet, not 0 dB. */
+/** Make the shapes of a nearly silent recording relative to an audible level, so that silence is not at 0 dB. */
 function audible(found: Shapes): Shapes {
   const least = fromDb(LOWEST_TOP_DB);
   if (found.loud >= least) return found;

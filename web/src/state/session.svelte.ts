@@ -1,71 +1,81 @@
 /** The state that all figures share: the current recording, the selected moment, the model, and the message to the reader. */
 
+import { SvelteMap } from "svelte/reactivity";
 import { Cancelled, Model } from "./live";
 import { forget, isStored } from "./model-store";
+import { motion } from "./motion.svelte";
 import { keepPage, savesData } from "./offline";
-import { FRAME_S, SAMPLE_RATE, SilkError, readSilk } from "silkcodec";
-import { checked, openSound } from "../sound/open";
+import { FRAME_S, MIDDLE_LEVEL, SAMPLE_RATE, SilkError, readSilk } from "silkcodec";
+import { checked, openSound, type Opened } from "../sound/open";
 import { sectionsInView } from "../parts/view";
 import { player } from "../sound/player.svelte";
-import { SAMPLES, duration_s, fetchSample, framesOf, prepareMel, type RecordedStages, type Recording } from "./recording";
+import { SAMPLES, duration_s, fetchSample, fetchStages, framesOf, prepareMel, type RecordedStages, type Recording } from "./recording";
 
 export type ModelState =
   | { phase: "offered" } // the browser saves data, so the reader decides
   | { phase: "loading"; bytes: number; totalBytes: number | null }
-  | { phase: "ready"; codec: string; bytes: number; took_ms: number }
+  | { phase: "ready"; codec: string; decodes: readonly string[]; bytes: number; took_ms: number }
   | { phase: "failed"; message: string };
+
+export const MOST_OWN = 5; // recordings of the reader that the session keeps
 
 class Session {
   recording = $state.raw<Recording | null>(null);
   samples = $state.raw<Record<string, Recording>>({});
   /** What the page knows about the recorded stages of the samples. */
   stages = $state.raw<RecordedStages | null>(null);
-  /** The reader's last recording or file: it stays at hand when a sample is shown. */
-  own = $state.raw<Recording | null>(null);
+  /** Whether a sample is missing because its download failed. */
+  samplesFailed = $state(false);
+  /** The reader's recordings and files, the newest last. */
+  own = $state.raw<Recording[]>([]);
+  /** Changed levels of recordings that were edited. */
+  #edits = new SvelteMap<Recording, Uint8Array>();
   /** The moment that all figures look at, seconds. */
   moment_s = $state(0);
   model = $state.raw<ModelState>({ phase: "loading", bytes: 0, totalBytes: null });
-  /** What the model is at work on for the whole page, and how far. */
+  /** The running task that the reader can cancel, and its progress (0..1). */
   work = $state.raw<{ what: string; share: number } | null>(null);
   message = $state.raw<{ kind: "error" | "note"; text: string } | null>(null);
-  /** Of the current sample: whether the live model found the recorded tokens. */
+  /** The number of frames of a sample in which the live model returned the recorded tokens. */
   parity = $state.raw<{ name: string; equal: number; frames: number } | null>(null);
   /** How many times faster than real time the last encoding and decoding were. */
   speed = $state.raw<{ encode: number; decode: number } | null>(null);
 
   live: Model | null = null;
-  #wanted = ""; // the sample that was chosen last, or "" if something else was
-  #abort: AbortController | null = null;
+  #opening = new AbortController(); // of the recording that was chosen, opened or made last
 
-  /** Loads the model and shows the first sample. The others follow when the model is there, so that nothing delays it. */
+  /** Load the model and show the first sample. The other samples load after the model, so that they do not delay it. */
   async start(): Promise<void> {
     try {
       const asked = savesData() && !(await isStored(weightsFolder()));
       if (asked) this.model = { phase: "offered" };
       else this.load();
-      this.stages = (await (await fetch("data/recordings.json")).json()) as RecordedStages;
-      this.show(await this.#sample(SAMPLES[0].name));
+      this.stages = await fetchStages();
+      const sample = await this.#sample(SAMPLES[0].name);
+      if (!this.recording) this.#put(sample); // The reader may have opened a file or chosen another sample meanwhile.
       if (this.model.phase !== "loading") await this.loadSamples();
-    } catch (error) {
-      this.message = { kind: "error", text: said(error) };
-    }
-  }
-
-  /** Shows a sample. */
-  async choose(name: string): Promise<void> {
-    this.cancel();
-    try {
-      this.#wanted = name;
-      const sample = await this.#sample(name);
-      if (this.#wanted === name) this.show(sample);
     } catch (error) {
       this.#tell(error);
     }
   }
 
-  /** Loads the samples that are missing. */
+  /** Show a sample. */
+  async choose(name: string): Promise<void> {
+    const signal = this.#begin();
+    try {
+      const sample = await this.#sample(name);
+      if (!signal.aborted) this.#put(sample);
+    } catch (error) {
+      if (!signal.aborted) this.#tell(error);
+    }
+  }
+
+  /** Load the samples that are missing. */
   async loadSamples(): Promise<void> {
-    for (const { name } of SAMPLES) await this.#sample(name).catch((error) => this.#tell(error));
+    const missing: string[] = [];
+    for (const { name, title } of SAMPLES) await this.#sample(name).catch(() => missing.push(title));
+    this.samplesFailed = missing.length > 0;
+    if (missing.length) this.message = { kind: "error", text: `Could not load the samples: ${missing.join(", ")}. Check the network and choose a sample again.` };
   }
 
   async #sample(name: string): Promise<Recording> {
@@ -83,10 +93,15 @@ class Session {
     return this.#frameAt(this.moment_s);
   }
 
-  /** Where the whole recording is playing, for a section that is in view; otherwise null. Hidden figures stand still. */
+  /** The playback position in the whole recording, or null if it is not playing or the section is not in view. */
   playing_s(section: string): number | null {
     if (!player.name?.startsWith("whole") || !this.recording || !sectionsInView.has(section)) return null;
     return Math.min(player.position_s, duration_s(this.recording) - 1e-3);
+  }
+
+  /** Like `playing_s`, for lines that move smoothly. It is null for readers who prefer reduced motion. */
+  cursor_s(section: string): number | null {
+    return motion.reduced ? null : this.playing_s(section);
   }
 
   /** The frame that a section shows: the one that is playing, or the chosen one. */
@@ -98,94 +113,140 @@ class Session {
     this.moment_s = frame * FRAME_S;
   }
 
+  /** Show a recording that is loaded. */
   show(recording: Recording): void {
-    this.cancel(); // what was still being opened must not replace what was chosen after it
+    this.#begin();
+    this.#put(recording);
+  }
+
+  /** The levels of a recording after the reader's changes, or null if there are none. */
+  edited(recording: Recording): Uint8Array | null {
+    return this.#edits.get(recording) ?? null;
+  }
+
+  /** Keep changed levels of a recording; null undoes all changes. */
+  edit(recording: Recording, levels: Uint8Array | null): void {
+    if (levels) this.#edits.set(recording, levels);
+    else this.#edits.delete(recording);
+  }
+
+  #put(recording: Recording): void {
     player.stop();
-    this.#wanted = "";
-    if (recording.source !== "sample") this.own = recording;
+    if (recording.source !== "sample" && !this.own.includes(recording)) {
+      const all = [...this.own, recording];
+      for (const dropped of all.slice(0, -MOST_OWN)) this.#edits.delete(dropped);
+      this.own = all.slice(-MOST_OWN);
+    }
     this.recording = recording;
     this.moment_s = loudest_s(recording);
     if (recording.source === "sample") void this.#compare(recording);
   }
 
-  /** A file of the reader's: a sound, or a .silk file. */
+  /** Open an audio file or a .silk file. */
   async open(file: File): Promise<void> {
-    this.message = null;
+    const signal = this.#begin();
     try {
       const start = new Uint8Array(await file.slice(0, 8).arrayBuffer());
       const name = file.name.replace(/\.[^.]*$/, "") || "recording";
       if (file.name.endsWith(".silk") || (start[0] === 0x89 && start[1] === 0x53)) {
-        await this.#openSilk(new Uint8Array(await file.arrayBuffer()), file.name, name);
+        await this.#openSilk(new Uint8Array(await file.arrayBuffer()), file.name, name, signal);
         return;
       }
-      this.work = { what: "Reading the file", share: 0 };
-      const { wave, note } = await openSound(file);
-      await this.take(wave, name, file.name, "file");
-      if (note && !this.message) this.message = { kind: "note", text: note };
+      this.#report(signal, "Reading the file", 0);
+      await this.#take(await openSound(file), name, file.name, "file", signal);
     } catch (error) {
-      this.#tell(error);
+      if (!signal.aborted) this.#tell(error);
     } finally {
-      this.work = null;
+      if (!signal.aborted) this.work = null;
     }
   }
 
-  /** What the microphone heard. */
-  async takeVoice(samples: Float32Array): Promise<void> {
-    this.message = null;
+  /** Encode a recording of the microphone, when its samples are ready. */
+  async takeVoice(samples: Promise<Float32Array>): Promise<void> {
+    const signal = this.#begin();
     try {
-      const { wave, note } = checked(samples);
-      await this.take(wave, "my-voice", "Your voice", "microphone");
-      if (note) this.message = { kind: "note", text: note };
+      await this.#take(checked(await samples), "my-voice", "Your voice", "microphone", signal);
     } catch (error) {
-      this.#tell(error);
+      if (!signal.aborted) this.#tell(error);
     } finally {
-      this.work = null;
+      if (!signal.aborted) this.work = null;
     }
   }
 
-  /** Encodes and decodes a wave, and shows it. */
-  async take(wave: Float32Array, name: string, title: string, source: Recording["source"]): Promise<void> {
-    const signal = (this.#abort = new AbortController()).signal;
+  /** Encode and decode a recording, and show it. A file that is already open is only shown, with its edits. */
+  async #take({ wave, note }: Opened, name: string, base: string, source: Recording["source"], signal: AbortSignal): Promise<void> {
+    if (signal.aborted) throw new Cancelled();
+    const known = this.own.find((one) => one.name === name && one.source === source && equal(one.wave, wave));
+    if (known) {
+      this.#put(known);
+      if (note) this.message = { kind: "note", text: note };
+      return;
+    }
     const { model, codec } = await this.#model(signal);
     const seconds = wave.length / SAMPLE_RATE;
-    const encoded = await model.encode(wave, { signal, progress: (share) => (this.work = { what: "Encoding", share: share / 2 }) });
+    const encoded = await model.encode(wave, { signal, progress: (share) => this.#report(signal, "Encoding", share / 2) });
     const decoded = await model.decode(encoded.levels, wave.length, {
       signal,
-      progress: (share) => (this.work = { what: "Decoding", share: 0.5 + share / 2 }),
+      progress: (share) => this.#report(signal, "Decoding", 0.5 + share / 2),
     });
     await Promise.all([prepareMel(wave), prepareMel(decoded.wave)]);
     if (signal.aborted) throw new Cancelled();
     this.speed = { encode: (1000 * seconds) / encoded.took_ms, decode: (1000 * seconds) / decoded.took_ms };
-    this.show({ name, title, source, codec, wave, latents: encoded.latents, levels: encoded.levels, decoded: decoded.wave });
+    this.#put({ name, title: this.#unused(base), source, codec, wave, latents: encoded.latents, levels: encoded.levels, decoded: decoded.wave });
+    if (note) this.message = { kind: "note", text: note };
   }
 
-  /** Decodes changed levels of the current recording. */
+  /** Decode changed levels of the current recording. */
   async decode(levels: Uint8Array, signal?: AbortSignal): Promise<Float32Array> {
+    const { wave, gain } = this.recording!;
     const { model } = await this.#model();
-    return (await model.decode(levels, this.recording?.wave.length ?? 0, { signal, gain: this.recording?.gain })).wave;
+    return (await model.decode(levels, wave.length, { signal, gain })).wave;
   }
 
   #frameAt(seconds: number): number {
     return this.recording ? Math.min(framesOf(this.recording) - 1, Math.floor(seconds / FRAME_S + 1e-6)) : 0;
   }
 
+  /** Stop opening a recording. */
   cancel(): void {
-    this.#abort?.abort();
+    this.#opening.abort();
+    this.work = null;
   }
 
-  async #openSilk(bytes: Uint8Array, fileName: string, name: string): Promise<void> {
-    const file = readSilk(bytes, `“${fileName}”`);
-    const signal = (this.#abort = new AbortController()).signal;
-    const { model, codec } = await this.#model(signal);
-    if (file.codec !== codec) throw new SilkError(`“${fileName}” was encoded with ${file.codec}. This page runs ${codec} and cannot decode it.`);
-    const decoded = await model.decode(file.levels, file.nSamples, { signal, gain: file.gain, progress: (share) => (this.work = { what: "Decoding", share }) });
-    await prepareMel(decoded.wave);
-    const latents = Float32Array.from(file.levels, (level) => level - 4);
-    this.show({ name, title: fileName, source: "silk", codec, wave: decoded.wave, decoded: decoded.wave, latents, levels: file.levels, gain: file.gain });
+  /** Stop opening the previous recording. Return the signal that stops the next one. */
+  #begin(): AbortSignal {
+    this.cancel();
+    this.message = null;
+    this.#opening = new AbortController();
+    return this.#opening.signal;
+  }
+
+  /** Show progress, unless the reader has canceled the task or started another one. */
+  #report(signal: AbortSignal | undefined, what: string, share: number): void {
+    if (!signal?.aborted) this.work = { what, share };
+  }
+
+  /** A title that no other recording has: "Your voice", "Your voice 2", ... */
+  #unused(base: string): string {
+    const taken = this.own.map(({ title }) => title);
+    for (let n = 2, title = base; ; title = `${base} ${n++}`) if (!taken.includes(title)) return title;
+  }
+
+  async #openSilk(bytes: Uint8Array, fileName: string, name: string, signal: AbortSignal): Promise<void> {
+    const { levels, nSamples, gain, codec: id } = readSilk(bytes, `“${fileName}”`);
+    const known = this.own.find((one) => one.name === name && one.source === "silk" && one.codec === id && one.gain === gain && equal(one.levels, levels));
+    if (known) return this.#put(known);
+    const { model, codec, decodes } = await this.#model(signal);
+    if (id !== codec && !decodes.includes(id)) throw new SilkError(`“${fileName}” was encoded with ${id}. This page runs ${codec} and cannot decode it.`);
+    const { wave } = await model.decode(levels, nSamples, { signal, gain, progress: (share) => this.#report(signal, "Decoding", share) });
+    await prepareMel(wave);
+    if (signal.aborted) throw new Cancelled();
+    const latents = Float32Array.from(levels, (level) => level - MIDDLE_LEVEL);
+    this.#put({ name, title: this.#unused(fileName), source: "silk", codec: id, wave, decoded: wave, latents, levels, gain });
     this.message = { kind: "note", text: "A .silk file contains only tokens, so “Original” plays the decoded audio." };
   }
 
-  /** Loads the model. */
+  /** Load the model. */
   load(): void {
     this.model = { phase: "loading", bytes: 0, totalBytes: null };
     this.live = new Model(weightsFolder(), (answer) => {
@@ -196,7 +257,7 @@ class Session {
         if (this.stages) void this.loadSamples();
       }
       if (answer.kind === "ready") {
-        this.model = { phase: "ready", codec: answer.codec, bytes: answer.bytes, took_ms: answer.took_ms };
+        this.model = { phase: "ready", codec: answer.codec, decodes: answer.decodes, bytes: answer.bytes, took_ms: answer.took_ms };
         keepPage();
         if (this.stages) void this.loadSamples();
         if (this.recording) void this.#compare(this.recording);
@@ -204,7 +265,7 @@ class Session {
     });
   }
 
-  /** The live model in the place of the recorded stages; its tokens must be theirs. */
+  /** Encode a sample with the live model and compare the tokens with the recorded ones. */
   async #compare(recording: Recording): Promise<void> {
     if (!this.live || this.model.phase !== "ready" || this.parity?.name === recording.name) return;
     try {
@@ -224,15 +285,15 @@ class Session {
     }
   }
 
-  async #model(signal?: AbortSignal): Promise<{ model: Model; codec: string }> {
+  async #model(signal?: AbortSignal): Promise<{ model: Model; codec: string; decodes: readonly string[] }> {
     if (this.model.phase === "offered") throw new SilkError("This needs the model. Press “Load the model” first.");
     while (this.model.phase === "loading") {
       if (signal?.aborted) throw new Cancelled();
-      this.work = { what: "Waiting for the model", share: 0 };
+      this.#report(signal, "Waiting for the model", 0);
       await new Promise((resolve) => setTimeout(resolve, 100));
     }
     if (this.model.phase === "failed" || !this.live) throw new SilkError("The model did not load, so only the samples can be shown.");
-    return { model: this.live, codec: this.model.codec };
+    return { model: this.live, codec: this.model.codec, decodes: this.model.decodes };
   }
 
   #tell(error: unknown): void {
@@ -240,14 +301,16 @@ class Session {
   }
 }
 
-/** Beside the page; an absolute address, because the worker is not beside it. */
+/** An absolute address, because relative addresses in the worker start at the worker's own address. */
 const weightsFolder = (): string => new URL("weights/", document.baseURI).href;
 
 function said(error: unknown): string {
   return error instanceof SilkError ? error.message : `Something went wrong: ${(error as Error)?.message ?? error}`;
 }
 
-/** The middle of the loudest vowel or so (of 100 ms): a better place to begin than a pause. */
+const equal = (a: ArrayLike<number>, b: ArrayLike<number>): boolean => a.length === b.length && Array.prototype.every.call(a, (value, i) => value === b[i]);
+
+/** The middle of the loudest 100 ms: usually a vowel, which shows more than a pause. */
 function loudest_s({ wave }: Recording): number {
   const block = SAMPLE_RATE / 10;
   let [best, most] = [0, -1];

@@ -1,4 +1,4 @@
-/** In which sections each term of the glossary is used; every use reports itself. */
+/** The sections that use each term of the glossary. `Term` adds every use. */
 
 import { SvelteMap } from "svelte/reactivity";
 
