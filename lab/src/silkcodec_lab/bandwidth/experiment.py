@@ -99,7 +99,7 @@ def bandwidth(
         inputs: Audio files, folders, or a manifest.
         codecs: Codec names, as for `silkcodec.load`.
         folder: Output folder for audio examples, whose names are NAME-kK.flac.
-        runs: Folders of training runs. At equal bit rates, the others are compared with the first one.
+        runs: Folders of training runs. The other runs are compared with the first run at the same bit rates.
         split: Split of the manifest to measure.
         order_split: Split of the manifest on which to order Silk's groups. If `split` is None, up to a third of the
             clips is used for this instead.
@@ -247,7 +247,7 @@ class _Points:
         """Return paired differences for three comparisons.
 
         - random and best groups of Silk, compared with its first groups
-        - the other runs, compared with the first run at equal bits
+        - the other runs, compared with the first run at the same bit rate
         - Silk, compared with every other codec, both with all codebooks
         """
         pairs: list[tuple[Key, Key]] = []

@@ -48,7 +48,7 @@ LIMITATIONS = (
 CUT = {
     "FSQ": "The first dimensions are kept (in Silk, the first groups of dimensions). The remaining dimensions are set "
     "to the middle level. The models were not trained with missing dimensions.",
-    "RVQ": "The first stages of all vectors are kept. The model was trained with quantizer dropout.",
+    "RVQ": "The first codebooks of all vectors are kept. The model was trained with quantizer dropout.",
     "multi-scale RVQ": "The first scales, which have the lowest rates, are kept. The model was trained without "
     "quantizer dropout.",
     "VQ": "The first vectors are kept. The remaining vectors are set to the mean of the codebook's training vectors. "
@@ -72,7 +72,7 @@ def method(result: Result) -> list[str]:
         ),
         f"**Fewer codebooks.** Each codec encodes the clips with `n_codebooks=k` for at most {settings['points']} "
         "values of k. The rates are computed from the tokens. A token of FSQ can contain one dimension or several, so "
-        "compare quantizers at equal bit rates instead of equal token rates. The quantizers handle missing codebooks "
+        "compare quantizers at the same bit rate, not at the same token rate. The quantizers handle missing codebooks "
         "as follows:",
         "\n".join(f"- {kind} ({names}): {CUT.get(kind, 'Defined by the codec.')}" for kind, names in _kinds(result)),
     ]
@@ -113,7 +113,7 @@ def findings(result: Result) -> list[str]:
             _order_note(result),
         ]
     if any(map(_is_run, result["compared"])):
-        parts += ["### Quantizers at equal bits", _differences(result, _is_run), _runs_note(result)]
+        parts += ["### Quantizers at the same bit rate", _differences(result, _is_run), _runs_note(result)]
     if any(map(_is_whole, result["compared"])):
         parts += ["### Silk and other codecs with all codebooks", _differences(result, _is_whole)]
     return [*parts, "### Audio examples", _audio(result)]
@@ -223,7 +223,7 @@ def _runs_note(result: Result) -> str:
     for entry in compared:
         which = "all codebooks" if _is_full(result, entry) else "fewer codebooks"
         comparisons.setdefault(f"{entry['of']['codec']}, {which}", []).append(entry["metrics"])
-    title = f"compared with {reference} at equal bits"
+    title = f"compared with {reference} at the same bit rate"
     return "The next table counts the significant differences:\n\n" + significance_table(
         result, title, dict(sorted(comparisons.items()))
     )

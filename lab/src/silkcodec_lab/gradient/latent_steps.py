@@ -57,7 +57,7 @@ class GradientPlan:
     """Hold the settings of the experiment.
 
     Attributes:
-        steps: Step sizes in cells, as the RMS change of the changed numbers.
+        steps: Step sizes in cells, as the RMS change of the numbers that a step modifies.
         directions: Number of random steps of a whole frame for each clip and step size.
         smoothed: Step sizes at which to estimate the gradient of the smoothed loss. They must be in `steps`.
         smoothed_directions: Number of random steps for these estimates.

@@ -90,8 +90,8 @@ def method(result: Result) -> list[str]:
         f"d*, both quantized and decoded. The loss is the training loss ({_weights(some['weights'])}) over "
         f"{settings['span']} frames, starting at the frame that is changed. It is a piecewise constant function of "
         "*y*, so the actual change depends on the step size.",
-        "**Step sizes.** The size of a step is the RMS change of the changed numbers, in cells. A cell is the RMS "
-        "quantization error times the square root of 12. For FSQ, this is the distance between levels. There are four "
+        "**Step sizes.** The size of a step is the RMS change of the numbers that it modifies, in cells. A cell is "
+        "the RMS quantization error times the square root of 12. For FSQ, this is the distance between levels. There are four "
         "kinds of steps:",
         "- *whole frame*: random Gaussian steps of all 128 numbers of a frame.\n"
         "- *one number*: steps of a single number.\n"
@@ -309,7 +309,7 @@ def _models(result: Result, several: bool) -> str:
 def _training_note(result: Result) -> str:
     text = (
         "Training loss, gradient norm, PESQ-WB, STOI and mel distance come from the last validation of each run. *Loss "
-        "at the frames* is the loss at the frames of this experiment. Its paired differences are:"
+        "at the frames* is the loss at the frames that this experiment changes. Its paired differences are:"
     )
     lines = []
     for other, found in result["differences"].items():

@@ -51,13 +51,13 @@ def method(result: Result) -> list[str]:
         "Otherwise, each code is written in base 8, and each digit has a head with 8 outputs. Most tokens of Silk have "
         "8^7 = 2,097,152 possible codes and therefore 7 heads, one for each FSQ level. The heads of a token are "
         "predicted in the same step and independently of each other. `silk/4` regroups the levels of a frame into 32 "
-        "tokens with 4,096 possible codes, and `silk/1` into 128 tokens with 8.",
+        "tokens with 4,096 possible codes, and `silk/1` into 128 tokens with 8 possible codes.",
         f"**Model.** All codecs use the same model, which has two parts. The body is a transformer over frames "
         f"({size['width']} wide, {size['layers']} layers, {parts['body']}). The depth part is a smaller transformer "
         f"over the tokens of a frame ({size['depth_width']} wide, {size['depth_layers']} layers, {parts['depth']}). "
         "This is the design of the RQ-Transformer ([arXiv 2203.01941](https://arxiv.org/abs/2203.01941)), which Moshi "
-        "uses with Mimi ([arXiv 2410.00037](https://arxiv.org/abs/2410.00037)). The model also has token vectors and "
-        "heads. Their number depends on the vocabulary. The heads are initialized with zeros, so the "
+        "uses with Mimi ([arXiv 2410.00037](https://arxiv.org/abs/2410.00037)). The model also has token embeddings "
+        "and heads. Their sizes depend on the vocabulary. The heads are initialized with zeros, so the "
         "cross-entropy of an untrained model equals the raw bits.",
         f"**Training.** The training speech is {describe_speech(result['speech']['train'])}. The models are trained "
         f"with AdamW for {settings['n_steps']} steps (seed {settings['seed']}). Each step uses "
@@ -66,8 +66,8 @@ def method(result: Result) -> list[str]:
         f"{settings['warmup_steps']} warm-up steps and then stays constant. Each point on a training curve is "
         "therefore the final result of a shorter run.",
         f"**Scores.** The held-out speech is {describe_speech(result['speech']['held_out'])}. Bits per second are "
-        "measured in windows of the same length as in training, without earlier context. They are the summed "
-        "cross-entropy of all tokens, divided by the duration of their frames. Intervals are 95 % bootstrap intervals "
+        "measured in windows of the same length as in training, without context from before the window. They are the "
+        "summed cross-entropy of all tokens, divided by the duration of their frames. Intervals are 95 % bootstrap intervals "
         "over windows. They do not include the variation between training runs, because there is one run per codec. "
         "*Frequencies* is the cross-entropy without a model, based on the frequencies of codes in the training speech.",
     ]
@@ -91,8 +91,8 @@ def findings(result: Result) -> list[str]:
     if len(trained) < len(codecs):
         names = ", ".join(f"`{name}`" for name in codecs if name not in trained)
         parts.append(
-            f"For these codecs, only the cost is measured: {names}. They have the published architecture with random "
-            "weights. Their tokens have the correct layout but no content, so bits are not measured."
+            f"For these codecs, only the cost is measured: {names}. These codecs have the published architecture with "
+            "random weights. Their tokens have the correct layout but no content, so bits are not measured."
         )
     return parts
 

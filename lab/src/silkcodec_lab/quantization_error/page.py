@@ -33,7 +33,7 @@ QUESTION = (
 
 LIMITATIONS = (
     "**Fixed vectors.** The quantizers are fitted to fixed vectors, but in a codec the encoder adapts to its "
-    "quantizer. Silk's encoder was trained with FSQ, which gives FSQ an advantage on its latents. A fair "
+    "quantizer. Silk's encoder was trained with FSQ, which gives FSQ an advantage on Silk's latents. A fair "
     "comparison of codecs requires training a model with each quantizer.",
     "**Size of the vectors.** A codebook can use the correlation between numbers, but a grid without rotation cannot. "
     "Longer vectors contain more correlated numbers, but the size of a codebook is limited. For the 21 bits of one of "

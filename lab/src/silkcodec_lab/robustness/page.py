@@ -48,7 +48,7 @@ def method(result: Result) -> list[str]:
     parts = [
         f"**Speech.** The speech consists of {speech['n_clips']} clips of at most {settings['clip_s']:g} s, "
         f"{speech['duration_s']:.0f} s in total. Errors are drawn at random {settings['n_seeds']} times per clip "
-        f"(seed {settings['seed']}), with the same draws for all codecs and replacements. The value of a clip is the "
+        f"(seed {settings['seed']}). All codecs and replacement methods use the same draws. The value of a clip is the "
         "mean over its draws. Intervals are 95 % bootstrap intervals over clips. The damaged output is compared with "
         "the original, not with the undamaged output."
         + (
@@ -125,8 +125,8 @@ def _against(result: Result) -> Iterator[str]:
             differences.setdefault(f"{entry['codec']} - {other}", []).append(difference)
     if rows:
         yield (
-            "The runs differ only in the quantizer. The table shows the change in each metric that bit errors cause in "
-            "one run, minus the change that they cause in the other run:"
+            "The runs differ only in the quantizer. Bit errors change each metric. The table shows the change in one "
+            "run minus the change in the other run:"
         )
         yield table(["paired difference in the change", "rate", *metric_headers(result)], rows)
         yield "The next table counts the rates with significant differences:"
