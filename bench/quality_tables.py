@@ -208,12 +208,13 @@ def levels(bench: Path) -> str:
     perplexity, n_levels = found["perplexity"], found["n_levels"]
     unused = sum(used < n_levels for used in found["n_used"])
     bits = sum(found["entropy_bits"])
-    use = f"{unused} of them did not use every level." if unused else "All dimensions used every level."
+    use = f"{unused} of the dimensions did not use every level." if unused else "All dimensions used every level."
     return (
         f"Over {found['n_frames']:,} frames, the {len(perplexity)} dimensions have a perplexity of "
-        f"{min(perplexity):.2f} to {max(perplexity):.2f} (mean {sum(perplexity) / len(perplexity):.2f}, maximum "
-        f"{n_levels}). {use} The entropies of the dimensions add up to {bits:.1f} of the {3 * len(perplexity)} bits "
-        "per frame. This sum is an upper bound on the joint entropy of a frame."
+        f"{min(perplexity):.2f} to {max(perplexity):.2f} (mean {sum(perplexity) / len(perplexity):.2f}). The "
+        f"highest possible value is {n_levels}. {use} The entropies of the dimensions add up to {bits:.1f} of the "
+        f"{3 * len(perplexity)} bits per frame. "
+        "This sum is an upper bound on the joint entropy of a frame."
     )
 
 

@@ -298,7 +298,7 @@ def test_the_use_of_levels_is_reported_and_drawn(tables: ModuleType, bench: Path
     }  # fmt: skip
     (bench / "quality/results.json").write_text(json.dumps(result), encoding="utf-8")
     text = shown(tables, "levels", bench)
-    assert "5.00 to 6.50 (mean 6.49, maximum 8). 1 of them" in text and "345.6 of the 384 bits" in text
+    assert "5.00 to 6.50 (mean 6.49)" in text and "1 of the dimensions" in text and "345.6 of the 384 bits" in text
     assert tables.quality_tables.draw_levels(bench).startswith(b"\x89PNG")
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from silkcodec_lab.coverage.about import headline
 from silkcodec_lab.pages import Result
 
-QUESTION = "Does a codebook cover speech in other languages less well than unseen speakers of its training language?"
+QUESTION = (
+    "Does a codebook cover speech in other languages less well than speech by unseen speakers of its training language?"
+)
 
 
 def answer(result: Result) -> str:

@@ -91,8 +91,8 @@ def method(result: Result) -> list[str]:
         f"{settings['span']} frames, starting at the frame that is changed. It is a piecewise constant function of "
         "*y*, so the actual change depends on the step size.",
         "**Step sizes.** The size of a step is the RMS change of the numbers that it modifies, in cells. A cell is "
-        "the RMS quantization error times the square root of 12. For FSQ, this is the distance between levels. There are four "
-        "kinds of steps:",
+        "the RMS quantization error times the square root of 12. For FSQ, this is the distance between levels. There "
+        "are four kinds of steps:",
         "- *whole frame*: random Gaussian steps of all 128 numbers of a frame.\n"
         "- *one number*: steps of a single number.\n"
         "- *one vector*: steps of the numbers that a codebook quantizes together.\n"

@@ -67,9 +67,10 @@ def method(result: Result) -> list[str]:
         "therefore the final result of a shorter run.",
         f"**Scores.** The held-out speech is {describe_speech(result['speech']['held_out'])}. Bits per second are "
         "measured in windows of the same length as in training, without context from before the window. They are the "
-        "summed cross-entropy of all tokens, divided by the duration of their frames. Intervals are 95 % bootstrap intervals "
-        "over windows. They do not include the variation between training runs, because there is one run per codec. "
-        "*Frequencies* is the cross-entropy without a model, based on the frequencies of codes in the training speech.",
+        "summed cross-entropy of all tokens, divided by the duration of their frames. Intervals are 95 % bootstrap "
+        "intervals over windows. They do not include the variation between training runs, because there is one run "
+        "per codec. *Frequencies* is the cross-entropy without a model, based on the frequencies of codes in the "
+        "training speech.",
     ]
 
 

@@ -6,7 +6,7 @@ from silkcodec.evaluate.markdown import number
 from silkcodec_lab.pages import Result
 
 QUESTION = (
-    "How large are the quantization errors of codebooks (up to 4,096 entries) and of FSQ with the same bit count?"
+    "How large are the quantization errors of codebooks (up to 4,096 entries) and of FSQ with the same number of bits?"
 )
 
 
