@@ -42,6 +42,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items.sort(key=lambda item: item.path not in long)
 
 
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print the values that tests recorded with `record_property`, such as the numbers of import circles."""
+    recorded: dict[str, list[str]] = {}
+    for report in [*terminalreporter.stats.get("passed", ()), *terminalreporter.stats.get("failed", ())]:
+        for name, value in report.user_properties:
+            recorded.setdefault(name, []).append(str(value))
+    for name, values in sorted(recorded.items()):
+        terminalreporter.write_line(f"{name}: {', '.join(sorted(values))}")
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Schedule the tests for `--dist loadfile`: by file, and within the contract tests by codec.

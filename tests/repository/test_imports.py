@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -122,6 +123,21 @@ def test_each_library_has_one_door(name: str) -> None:
         if doors is not None:
             inside = any(name == door or name.startswith(f"{door}.") for door in doors)
             assert inside, f"{name} imports {library}, whose door is {sorted(doors)}"
+
+
+def test_only_the_command_line_imports_cli() -> None:
+    """Imports inside functions and those of the other distributions count, too."""
+    sources = [path for tree in ("src", "pytorch/src", "lab/src") for path in (ROOT / tree).rglob("*.py")]
+    outside = [path for path in sources if PACKAGE / "cli" not in path.parents and not path.name.startswith("test_")]
+    assert len(outside) > 100
+    imports_cli = re.compile(r"silkcodec\.cli\b|silkcodec import .*\bcli\b")
+    assert [path for path in outside if imports_cli.search(import_statements(path))] == []
+
+
+def import_statements(path: Path) -> str:
+    """Return the import statements of a module, wherever they are."""
+    nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    return "\n".join(ast.unparse(node) for node in nodes if isinstance(node, (ast.Import, ast.ImportFrom)))
 
 
 def loaded_after(code: str) -> set[str]:
