@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from silkcodec import audio
 from silkcodec.errors import ArgumentError
 from silkcodec.evaluate.clips import Clip, find_clips
+from silkcodec.spec import SILK_SAMPLE_RATE
 
-SAMPLE_RATE = 24_000  # Hz
 BLOCK_S = 60.0  # maximum duration of a block of audio
 CLIPS_PER_HELD_OUT = 10  # If no splits are given, one in this many clips is held out.
 
@@ -87,10 +87,10 @@ def select(
 
 
 def waves(part: Part) -> Iterator[NDArray[np.float32]]:
-    """Yield the audio of a part of a clip in blocks of at most `BLOCK_S` seconds, float32 [T] at `SAMPLE_RATE`."""
+    """Yield the audio of a part of a clip in blocks of at most `BLOCK_S` seconds, float32 [T] at 24 kHz."""
     clip, seconds = part
-    with audio.Reader(clip.path, SAMPLE_RATE) as reader:
-        while seconds > 0 and len(wave := reader.read(round(min(seconds, BLOCK_S) * SAMPLE_RATE))):
+    with audio.Reader(clip.path, SILK_SAMPLE_RATE) as reader:
+        while seconds > 0 and len(wave := reader.read(round(min(seconds, BLOCK_S) * SILK_SAMPLE_RATE))):
             seconds -= BLOCK_S
             yield wave
 

@@ -10,10 +10,11 @@ import soxr
 from numpy.typing import NDArray
 
 from silkcodec.errors import AudioError
+from silkcodec.spec import SILK_SAMPLE_RATE
 
 Wave = NDArray[np.float32]
 
-DEFAULT_RATE = 24_000  # Hz
+DEFAULT_RATE = SILK_SAMPLE_RATE  # Hz
 MIN_RATE, MAX_RATE = 1_000, 1_000_000  # Hz. Values outside this range are usually mistakes, such as rates in kHz.
 
 

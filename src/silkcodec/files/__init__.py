@@ -1,7 +1,7 @@
 """Encode and decode files block by block. Memory use does not depend on the duration of a file.
 
-encode_file      audio file -Reader-> blocks -StreamEncoder-> codes -Writer-> .silk
-decode_file      .silk -Reader-> codes -StreamDecoder-> blocks -Writer-> audio file
+encode_file      audio file -Reader-> blocks -StreamEncoder-> levels -Writer-> .silk
+decode_file      .silk -Reader-> levels -StreamDecoder-> blocks -Writer-> audio file
 roundtrip_file   both, with the mel distance and a picture of both spectrograms (in roundtrip.py)
 """
 

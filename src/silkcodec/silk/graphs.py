@@ -1,4 +1,4 @@
-"""Run the ONNX graphs in a weights folder. Only this module imports ONNX Runtime."""
+"""Run the ONNX graphs in a weights folder. In the codec, only this module imports ONNX Runtime."""
 
 from __future__ import annotations
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from silkcodec.evaluate.statistics import percentiles, resamples
+from silkcodec.spec import LATENT_WIDTH
 from silkcodec_torch.quantizers import FSQ
 
 Floats = NDArray[np.float64]
@@ -38,7 +39,7 @@ class SplitQuantizer:
 
     def __init__(self, quantizer: nn.Module) -> None:
         self.quantizer: Any = quantizer.eval()
-        self.unit = 1 if isinstance(quantizer, FSQ) else 128 // self.quantizer.vectors
+        self.unit = 1 if isinstance(quantizer, FSQ) else LATENT_WIDTH // self.quantizer.vectors
 
     def inside(self, latent: Tensor) -> Tensor:
         """Apply the smooth part to a latent [..., D]. Return y, [..., D], in units of the quantized latent."""

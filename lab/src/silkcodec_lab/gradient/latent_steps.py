@@ -15,6 +15,7 @@ from torch import Tensor
 from silkcodec.errors import ArgumentError
 from silkcodec.evaluate.statistics import bootstrap
 from silkcodec.mel import FRAME, HISTORY, LOOKAHEAD, SAMPLE_RATE
+from silkcodec.spec import LATENT_WIDTH
 from silkcodec_lab.gradient import trained_run
 from silkcodec_lab.gradient.agreement import (
     OperatingPoint,
@@ -30,7 +31,6 @@ from silkcodec_lab.run_codec import RunCodec
 from silkcodec_torch.nn.model import SilkNetwork, fresh_states
 from silkcodec_torch.train.losses import NAMES, SpectralLoss
 
-WIDTH = 128  # numbers per frame
 BATCH = 32  # number of latents to decode at a time
 CHECK_STEP = 0.003  # cells; small enough that the decoder is linear, and large enough for float32
 STOPPED = "loudness"  # loss term whose gradient treats one of its factors as constant, see train/losses.py
@@ -92,8 +92,8 @@ class GradientPlan:
                 f"smoothed={self.smoothed}, directions={self.directions} and "
                 f"smoothed_directions={self.smoothed_directions}."
             )
-        if not 1 <= self.singles <= WIDTH:
-            raise ArgumentError(f"singles must be between 1 and {WIDTH}; got {self.singles}.")
+        if not 1 <= self.singles <= LATENT_WIDTH:
+            raise ArgumentError(f"singles must be between 1 and {LATENT_WIDTH}; got {self.singles}.")
         least_s = (self.span + 1) * FRAME / SAMPLE_RATE
         if self.span < 1 or self.clip_s < least_s or self.usage_minutes <= 0 or self.train_steps < 1:
             raise ArgumentError(
@@ -144,7 +144,7 @@ class Model:
             rng = np.random.default_rng((plan.seed, index))  # gives all models the same frames and directions
             losses.append(self._clip(wave, cell, plan, rng, records))
             advance(index + 1)
-        bits = getattr(quantizer, "bits_per_frame", WIDTH * 3.0)
+        bits = getattr(quantizer, "bits_per_frame", LATENT_WIDTH * 3.0)
         return {
             "codec_id": self.codec_id,
             "steps": self.steps,
@@ -186,9 +186,9 @@ class Model:
             return OperatingPoint.at(y[frame], quantize, losses)
 
         point, exact = point_of(self.weights), point_of({n: w for n, w in self.weights.items() if n != STOPPED})
-        random_frames = [_gaussian(rng, plan.smoothed_directions, WIDTH) for _ in plan.steps]
+        random_frames = [_gaussian(rng, plan.smoothed_directions, LATENT_WIDTH) for _ in plan.steps]
         alone = {"number": _alone(rng, plan.singles, 1), "vector": _alone(rng, plan.singles, self.split_quantizer.unit)}
-        everywhere = _gaussian(rng, len(y), WIDTH)
+        everywhere = _gaussian(rng, len(y), LATENT_WIDTH)
 
         def add(kind: str, step: float, sums: Sums) -> None:
             records.setdefault((kind, step), []).append(sums)
@@ -264,10 +264,10 @@ def _gaussian(rng: np.random.Generator, n: int, width: int) -> Tensor:
 
 def _alone(rng: np.random.Generator, n: int, unit: int) -> Tensor:
     """Return directions [n, D] that each change one vector of `unit` numbers with an RMS of 1."""
-    directions = np.zeros((min(n, WIDTH // unit), WIDTH // unit, unit), dtype=np.float32)
-    for row, at in enumerate(rng.permutation(WIDTH // unit)[: len(directions)]):
+    directions = np.zeros((min(n, LATENT_WIDTH // unit), LATENT_WIDTH // unit, unit), dtype=np.float32)
+    for row, at in enumerate(rng.permutation(LATENT_WIDTH // unit)[: len(directions)]):
         directions[row, at] = rng.standard_normal(unit) if unit > 1 else 1.0
-    return torch.from_numpy(directions.reshape(-1, WIDTH))
+    return torch.from_numpy(directions.reshape(-1, LATENT_WIDTH))
 
 
 def table(records: Records, seed: int) -> dict[str, list[dict[str, Any]]]:

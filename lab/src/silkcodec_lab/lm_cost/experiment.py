@@ -24,7 +24,7 @@ from silkcodec.codec import Codec, load
 from silkcodec.errors import ArgumentError
 from silkcodec.evaluate.statistics import bootstrap
 from silkcodec.lm.layout import Frames, Layout
-from silkcodec.spec import DIMS_PER_TOKEN
+from silkcodec.spec import DIMS_PER_TOKEN, SILK_SAMPLE_RATE
 from silkcodec.tokens import Tokens, codebook_sizes
 from silkcodec_lab.conditions import Conditions
 from silkcodec_lab.lm_cost import lm_training
@@ -32,7 +32,7 @@ from silkcodec_lab.lm_cost.arithmetic import arithmetic
 from silkcodec_lab.lm_cost.language_model import FrameLanguageModel
 from silkcodec_lab.lm_cost.lm_training import TrainingPlan
 from silkcodec_lab.pages import Result, head
-from silkcodec_lab.selection import SAMPLE_RATE, Part, select, waves
+from silkcodec_lab.selection import Part, select, waves
 
 REGROUPED = re.compile(r"silk/(\d+)")
 
@@ -137,7 +137,7 @@ def encode(codec: Codec, parts: list[Part], limit_s: float) -> Iterator[Tokens]:
             return
         limit_s -= left_s
         for wave in waves((clip, left_s)):
-            yield codec.encode(wave, SAMPLE_RATE)
+            yield codec.encode(wave, SILK_SAMPLE_RATE)
 
 
 def _load_all(codecs: Sequence[str], cost_only: Sequence[str]) -> tuple[dict[str, Codec], list[View]]:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from silkcodec.spec import LATENT_WIDTH
 from silkcodec_torch.quantizers.fsq import Quantized
 from silkcodec_torch.quantizers.vq import Codebook
 
@@ -34,7 +35,7 @@ class MultiScaleRVQ(nn.Module):
 
     def __init__(
         self,
-        latent_width: int = 128,
+        latent_width: int = LATENT_WIDTH,
         vectors: int = 16,
         strides: tuple[int, ...] = (8, 4, 2, 1),
         entries: int = 7131,

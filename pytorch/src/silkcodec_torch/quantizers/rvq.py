@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from silkcodec.spec import LATENT_WIDTH
 from silkcodec_torch.quantizers.fsq import Quantized
 from silkcodec_torch.quantizers.vq import Codebook
 
@@ -32,7 +33,7 @@ class RVQ(nn.Module):
 
     def __init__(
         self,
-        latent_width: int = 128,
+        latent_width: int = LATENT_WIDTH,
         vectors: int = 8,
         codebooks: int = 4,
         entries: int = 4096,

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from silkcodec.spec import LATENT_WIDTH
 from silkcodec_torch.quantizers.fsq import Quantized
 
 
@@ -119,7 +120,9 @@ class VQ(nn.Module):
             al., 2017).
     """
 
-    def __init__(self, latent_width: int = 128, vectors: int = 32, entries: int = 4096, commitment: float = 0.25):
+    def __init__(
+        self, latent_width: int = LATENT_WIDTH, vectors: int = 32, entries: int = 4096, commitment: float = 0.25
+    ):
         super().__init__()
         self.vectors, self.commitment = vectors, commitment
         self.codebook = Codebook(entries, latent_width // vectors)
