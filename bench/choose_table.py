@@ -52,7 +52,7 @@ def choose(bench: Path) -> str:
 
 
 def held_out(bench: Path) -> str:
-    """Return the table of all codecs in the held-out run with all their scores."""
+    """Return a table of all scores of all codecs in the held-out run."""
     result, _ = _read(bench)
     rows = [
         [
@@ -69,7 +69,7 @@ def held_out(bench: Path) -> str:
 
 
 def _label(bench: Path, name: str, held_out: Figures) -> str:
-    """Return the name of a codec, with Silk in bold and a remark if its scores are those of earlier weights."""
+    """Return the name of a codec, with Silk in bold and a remark if its scores are from earlier weights."""
     if name != "silk":
         return name
     config = findings.embedded(bench)

@@ -88,7 +88,7 @@ class CodecBench:
         return found
 
     def count(self, names: list[str]) -> dict[str, Figures]:
-        """Count the token rates of several presets of a codec in one process, because no times are measured."""
+        """Return the token rates of several presets of a codec, counted in one process without measuring times."""
         named = [self._named(name) for name in names]
         try:
             found = worker("count", self.clips[self.sizes.speed_s], *named, threads=self.sizes.threads)

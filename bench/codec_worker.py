@@ -63,7 +63,7 @@ def measure(options: argparse.Namespace) -> Figures:
 
 
 def count(options: argparse.Namespace) -> Figures:
-    """Count the token rates of several codecs without measuring times."""
+    """Return the token rates of several codecs, counted without measuring times."""
     found = {}
     for name in options.names:
         codec = _load(name, options.threads)

@@ -40,7 +40,7 @@ def repository(base: str, preset: str) -> str | None:
 
 
 def load_all(folder: Path) -> dict[str, Any]:
-    """Return {name: codec} for each row. The neural codecs get small random weights, which are written to `folder`."""
+    """Return {name: codec} with one entry per table row. Small random weights for neural codecs go to `folder`."""
     baselines = _random_baselines()
     loaded = {}
     for base in sorted(registry.BUILT_IN, key=lambda name: (name != "silk", name)):
@@ -57,7 +57,7 @@ def load_all(folder: Path) -> dict[str, Any]:
 
 
 def row(name: str, codec: Any) -> list[str]:
-    """Return the cells of one row."""
+    """Return the table cells of one codec."""
     base, _, preset = name.partition(":")
     default = getattr(MODULES.get(base), "DEFAULT_PRESET", None) == preset
     source = repository(base, preset)

@@ -46,7 +46,7 @@ class Assumptions:
         mtbf_hours: mean time until a worker is lost, for example because its machine fails.
         slow_share: share of slow workers.
         slow_factor: time that a slow worker takes relative to a normal worker.
-        replace_s: seconds until a replacement for a lost worker begins to start.
+        replace_s: seconds from the loss of a worker until its replacement begins to start up.
         price: price of a core-hour in any currency, or None if it is unknown.
     """
 
@@ -98,7 +98,7 @@ def simulate(durations: Sequence[float], n_workers: int, start_s: float, assumed
 
     Returns:
         A dict with these keys. wall_s: total time. work_s: time spent on completed shards. lost_s: lost work.
-        losses: number of lost workers. idle_tail_s: time between the start of the last shard and the end.
+        losses: number of lost workers. idle_tail_s: time between the start of the last shard and the end of the run.
     """
     rng = random.Random(seed)
     slow = [assumed.slow_factor if rng.random() < assumed.slow_share else 1.0 for _ in range(n_workers)]
@@ -137,7 +137,7 @@ def on_paper(hours: float, shard_hours: float, n_workers: int, measured: ShardTi
     Workers are lost at the rate r, and a replacement starts after the delay d. A shard that takes the time t without
     losses then takes (1/r + d) (e^(r t) - 1) on average. Workers process shards in proportion to their speed. When the
     queue becomes empty, a normal worker is halfway through its shard. If there are slow workers, one of them has just
-    started a shard, and its end is the end of the run.
+    started a shard, and the run ends when this shard is complete.
     """
     rate, again = 1 / (3600 * assumed.mtbf_hours), assumed.replace_s + measured.start_s
     takes = measured.work_per_sound * 3600 * shard_hours

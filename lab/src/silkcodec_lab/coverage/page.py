@@ -185,7 +185,7 @@ def _verdict(entry: dict[str, Any]) -> str:
 
 
 def _in_short(result: Result) -> list[str]:
-    """Return the coverage differences of the largest codebook in both views and between sources."""
+    """Summarize the coverage differences of the largest codebook, for both versions of the vectors and by source."""
     name = headline(result["views"]["level"])
     rows = []
     for view, heading in VIEWS.items():
@@ -213,7 +213,7 @@ def _in_short(result: Result) -> list[str]:
 
 
 def _of_one_source(result: Result) -> list[str]:
-    """Return the differences between codebooks and grids in both views if the training speech has only one source."""
+    """Return the differences between codebooks and grids, or [] if the training speech has more than one source."""
     if about.kind_of(result) != "source":
         return []
     rows = []
