@@ -50,7 +50,6 @@ PACKAGES = {  # codec -> required package and shared library
     "codec2:1300": ("pycodec2", None),
     "speex:5.95k": (None, "speex"),
 }
-OTHER_SIZES = ("encodec:stereo-6k", "dac:16k", "dac:24k", "snac:32k", "snac:44k")  # models that share code with others
 THIRD_PARTY = "mulaw"
 NAMES = ["silk", *WEIGHTS, *PACKAGES, "gsm", THIRD_PARTY]
 QUANTIZERS = {"FSQ", "RVQ", "split RVQ", "multi-scale RVQ", "bit stream", "scalar"}
@@ -105,7 +104,8 @@ def loader(request: pytest.FixtureRequest) -> Callable[[str], Any]:
     return load
 
 
-PARAMS = [pytest.param(name, marks=pytest.mark.slow) if name in OTHER_SIZES else name for name in NAMES]
+# The neural baselines need PyTorch, which `make test-fast` does not install. If it is there, their tests take long.
+PARAMS = [pytest.param(name, marks=pytest.mark.slow) if name in WEIGHTS else name for name in NAMES]
 
 
 @pytest.fixture(scope="module", params=PARAMS)
@@ -344,6 +344,7 @@ def test_every_preset_is_valid() -> None:
         registry.presets("nonesuch")
 
 
+@pytest.mark.slow
 def test_the_page_lists_every_codec(tmp_path: Path, random_baseline: Callable[[str], Path]) -> None:
     """Check the table that `python bench/codecs_table.py` writes."""
     if any(map(registry.missing, registry.BUILT_IN)) or None in map(find_library, ("opus", "speex")):
