@@ -2,6 +2,7 @@
 
 cli.md            the reference of the command line (commands.py)
 files/...         repository files that pages link to (linked_files.py)
+assets/tokens.css the design tokens, which the HTML report contains
 audio/...         the samples, decoded by each codec, for listen.md (listening.py)
 <!-- include -->  a generated table from README.md, so that the repository contains it only once
 ```mermaid        a diagram as SVG (drawing.py), so that pages load no external script
@@ -24,6 +25,7 @@ from mkdocs.structure.files import File
 
 LOG = logging.getLogger("mkdocs.hooks.silk")
 ROOT = Path(__file__).resolve().parent.parent
+TOKENS = ROOT / "src" / "silkcodec" / "evaluate" / "html" / "tokens.css"
 REPOSITORY = Repository(ROOT)
 INCLUDE = re.compile(r"^<!-- include README.md (bench:[a-z-]+) -->$", re.MULTILINE)
 PLAYERS = re.compile(r"^<!-- players ([a-z]+) -->$", re.MULTILINE)
@@ -36,6 +38,7 @@ def on_files(files: Any, config: Any) -> Any:
     """Add the generated pages and audio files."""
     global _players
     files.append(File.generated(config, "cli.md", content=commands.page(ROOT)))
+    files.append(File.generated(config, "assets/tokens.css", abs_src_path=str(TOKENS)))
     audio, _players = listening.build(ROOT, Path(config.config_file_path).parent / "out" / "listening")
     for name, path in audio.items():
         files.append(File.generated(config, f"audio/{name}", abs_src_path=str(path)))
