@@ -62,6 +62,7 @@ web: $(SITE)
 
 $(SITE): $(LIGHT) src/silkcodec/silk/weights/config.json bench/codecs.json lab/src/silkcodec_lab/coverage/results/coverage.json \
 		lab/src/silkcodec_lab/bandwidth/results/bandwidth.json $(wildcard docs/lab/bandwidth_audio/*) \
+		src/silkcodec/evaluate/html/mixer.js src/silkcodec/evaluate/html/tokens.css \
 		$(wildcard web/* web/src/* web/src/*/* web/codec/src/* web/codebooks/* samples/*.flac)
 	PYTHONPATH=src $(BIN)/python web/make_data.py
 	cd web && npm ci --no-audit --no-fund && npm run build

@@ -8,6 +8,7 @@ import { defineConfig, type Plugin } from "vite";
 
 const weights = fileURLToPath(new URL("../src/silkcodec/silk/weights", import.meta.url));
 const site = fileURLToPath(new URL("../src/silkcodec/site", import.meta.url)); // where the wheel takes it from
+const html = fileURLToPath(new URL("../src/silkcodec/evaluate/html", import.meta.url)); // the report
 const runtime = fileURLToPath(new URL("./node_modules/onnxruntime-web/dist/ort-wasm-simd-threaded.wasm", import.meta.url));
 
 function codec(entry: string): string {
@@ -71,7 +72,11 @@ export default defineConfig({
   base: "./", // works from any folder of any static host
   plugins: [svelte(), packagedWeights(), finishSite()],
   define: { __MODEL_BYTES__: JSON.stringify(modelBytes()) },
-  resolve: { alias: { "silkcodec/worker": codec("worker"), silkcodec: codec("index") } }, // the entries of codec/package.json
+  resolve: {
+    // the entries of codec/package.json, and the player of the report of `silk compare`
+    alias: { "silkcodec/worker": codec("worker"), silkcodec: codec("index"), "report-player": join(html, "mixer.js") },
+  },
+  server: { fs: { allow: [".", html] } }, // style/page.css imports tokens.css from there
   build: {
     outDir: site,
     emptyOutDir: true,

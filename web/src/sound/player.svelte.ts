@@ -1,5 +1,6 @@
 /** Plays one sound at a time: starting a sound stops the one before. */
 
+import { pausePlaying } from "report-player";
 import { SAMPLE_RATE } from "silkcodec";
 
 class Player {
@@ -47,7 +48,9 @@ class Player {
     follow();
   }
 
+  /** Stops all sound of the page, including the versions in the section on listening. */
   stop(): void {
+    pausePlaying();
     const source = this.#source;
     this.#source = null;
     this.name = null;

@@ -6,8 +6,10 @@
     report.html   is the Jinja template of the page
     sections/     contains one template per section
     report.css    defines the style
+    tokens.css    defines colors and fonts, also those of the page of `silk explain` and of the documentation site
     table.js      sorts the table
-    player.js     plays the clips
+    player.js     shows the players
+    mixer.js      plays the clips; the page of `silk explain` uses it too
     plot.js       plots quality against rate
 
 The templates escape all values. In addition, the Content-Security-Policy of the page allows only scripts with the
@@ -112,8 +114,8 @@ def to_html(result: Result, listening: Sequence[Listening]) -> str:
             "codecs": [{"name": name, "color": colors[name], "family": families[name]} for name in colors],
             "digits": [[key, digits(key)] for key in result["metrics"]],
         },
-        style=_asset("report.css"),
-        script="\n".join(['"use strict";', *(f"{{\n{_asset(name)}}}" for name in _SCRIPTS)]),
+        style=_asset("tokens.css") + _asset("report.css"),
+        script="\n".join(['"use strict";', *(f"{{\n{_script(name)}}}" for name in _SCRIPTS)]),
         hash=_hash,
     )
 
@@ -126,6 +128,13 @@ def family_colors(codecs: Sequence[str]) -> dict[str, int]:
 
 def _asset(name: str) -> str:
     return resources.files(__name__).joinpath(name).read_text(encoding="utf-8")
+
+
+def _script(name: str) -> str:
+    """Return a script of the page. mixer.js precedes player.js, because the page is one file and cannot import it."""
+    if name != "player.js":
+        return _asset(name)
+    return re.sub(r"^export ", "", _asset("mixer.js"), flags=re.MULTILINE) + _asset(name)
 
 
 def _hash(text: str) -> str:
