@@ -26,6 +26,10 @@ export const GLOSSARY = {
   loss: "A number that measures the error of a network. Training makes it smaller.",
   "bit rate": "The number of bits for one second of sound. Silk uses 960.",
   vocabulary: "The set of all possible tokens. A larger vocabulary holds more information per token and needs a larger model.",
+  convolution: "A layer of a neural network that computes each output from a few neighboring inputs, with the same weights at every position.",
+  transformer: "A neural network whose layers let each step read other steps and learn which of them matter.",
+  "95 % interval": "A range around a measured mean. If a measurement is repeated many times, about 95 % of these ranges contain the true mean.",
+  significant: "A difference is significant if its 95 % interval does not contain zero, so that chance alone is an unlikely explanation.",
   group: "Numbers of the latent that form one token. In Silk, 7 numbers with 8 levels each give 8⁷ = 2,097,152 possible tokens.",
   control: "A group for comparison that is like the studied group in everything except the property that is studied.",
 } as const;
