@@ -1,7 +1,6 @@
-"""Test the npm package of web/codec: what `npm pack` makes of it, in Node.js and in Chromium without a bundler.
+"""Test the npm package of web/codec as `npm pack` packs it: in Node.js, in Chromium without a bundler, and with Vite.
 
-The tests are skipped without Node.js, web/node_modules (`make web`) or Chromium. `test_web.py` tests the package in
-a bundle.
+The tests are skipped without Node.js, web/node_modules (`make web`) or Chromium.
 """
 
 from __future__ import annotations
@@ -71,6 +70,13 @@ const bytes = readFileSync(process.argv[3]);
 const tokens = readSilk(writeSilk(await codec.encode(new Float32Array(Uint8Array.from(bytes).buffer))));
 await codec.close();
 console.log(JSON.stringify({ levels: [...tokens.levels], codes: tokens.codes, serve: typeof serve }));
+"""
+BUNDLED = """
+import { load } from "silkcodec";
+import wasm from "onnxruntime-web/ort-wasm-simd-threaded.wasm?url";
+const codec = await load({ weights: "weights/", wasmPaths: { wasm: new URL(wasm, import.meta.url).href } });
+const wave = Float32Array.from(await (await fetch("wave.json")).json());
+globalThis.found = [...(await codec.encode(wave)).levels];
 """
 TYPED = """
 import { load, Tokens, type Codec, type Frames, type LoadOptions } from "silkcodec";
@@ -218,6 +224,31 @@ def test_in_chromium_the_tokens_are_those_of_python(
     np.testing.assert_allclose(found["decoded"], golden["decoded"], atol=1e-4)
     assert found["aborted"] == "AbortError"
     assert "closed" in found["closed"]
+
+
+@pytest.mark.slow
+def test_vite_bundles_an_app_with_the_packed_package(
+    browser: Any, package: Path, weights_folder: Path, golden: dict[str, Any]
+) -> None:
+    (package / "app").mkdir()
+    (package / "app" / "main.js").write_text(BUNDLED, encoding="utf-8")
+    (package / "app" / "index.html").write_text('<script type="module" src="./main.js"></script>', encoding="utf-8")
+    command = [str(NODE_MODULES / ".bin" / "vite"), "build", "--base=./", "--target=esnext", "--logLevel=warn"]
+    done = subprocess.run(command, cwd=package / "app", capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    built = package / "app" / "dist"
+    code = "".join(path.read_text("utf-8") for path in (built / "assets").glob("*.js"))
+    assert "SilkError" in code and not re.search(r"""from ?["'](silkcodec|onnxruntime)""", code)  # nothing is missing
+    assert len(list((built / "assets").glob("ort-wasm-simd-threaded-*.wasm"))) == 1
+    (built / "weights").symlink_to(weights_folder)
+    (built / "wave.json").write_text(json.dumps(golden["wave"].astype(float).tolist()), encoding="utf-8")
+    page = browser.new_page()
+    with serving(built) as address:
+        page.goto(address)
+        page.wait_for_function("globalThis.found", timeout=60_000)
+        found = page.evaluate("globalThis.found")
+    page.close()
+    np.testing.assert_array_equal(found, golden["levels"].ravel())
 
 
 @pytest.mark.slow
