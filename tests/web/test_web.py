@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ import soundfile
 
 import chromium
 from chromium import CHROMIUM
+from ear import EAR
 from repository import ROOT
 from silkcodec import container
 from silkcodec.serve import explain
@@ -970,20 +971,91 @@ def test_only_frame_marks_move_under_reduced_motion(opened: Open) -> None:
     page.close()
 
 
-def test_every_map_has_axes_and_its_values_can_be_read(live: Any) -> None:
+AXES = """one => {
+    const axes = one.closest(".axes");
+    const texts = (selector) => [...(axes?.querySelectorAll(selector) ?? [])].map((found) => found.innerText.trim());
+    return {
+        names: texts(".names span"), x: texts(".x span"), y: texts(".y span"), key: texts(".key"),
+        waveform: one.parentElement.classList.contains("waveform"), label: one.getAttribute("aria-label"),
+    };
+}"""
+
+
+def maps(page: Any, place: Any, count: int) -> list[Any]:
+    """Return the canvases of a section, once it has drawn at least as many as expected."""
+    for figure in place.locator("figure").all():
+        figure.scroll_into_view_if_needed()
+        page.wait_for_timeout(100)
+    canvases = place.locator("canvas")
+    wait(page, lambda: canvases.count() >= count, f"{count} maps", 20)
+    return [canvas for canvas in canvases.all() if canvas.is_visible()]
+
+
+def read_out(page: Any, canvas: Any, readout: Any) -> str:
+    """Point at a canvas, and return what its readout then shows."""
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    for share in (0.5, 0.03, 0.3):  # one place can be between two tiles
+        canvas.hover(position={"x": share * box["width"], "y": share * box["height"]})
+        page.wait_for_timeout(50)
+        if text := str(readout.inner_text()):
+            return text
+    return ""
+
+
+def test_every_map_has_named_axes_a_key_and_a_readout(live: Any) -> None:
+    expected = {"problem": 2, "spectrogram": 4, "encoder": 7, "codebook": 1, "quantize": 1, "coverage": 1, "decoder": 5}
+    expected |= {"bandwidth": 2, "voice": 1}
     for name in SECTIONS[:-1]:
-        for canvas in section(live, name).locator("figure:not(.moments) canvas").all():
-            assert canvas.evaluate("one => one.closest('.axes') !== null"), name
-    assert live.locator("section .axes .key").count() >= 8
+        for canvas in maps(live, section(live, name), expected.get(name, 0)):
+            found = canvas.evaluate(AXES)
+            assert len(found["names"]) == 2 and all(found["names"]), (name, found)
+            figure = canvas.locator("xpath=ancestor::figure")
+            if name == "coverage":  # a projection
+                assert "the axes have no unit" in figure.inner_text() and "near" in figure.locator(".key").inner_text()
+                readout = figure.locator(".readout")
+            else:
+                assert found["x"] and found["y"], (name, found)
+                if name == "quantize":
+                    assert "an entry" in figure.locator(".hint").first.inner_text()
+                elif not found["waveform"]:
+                    assert re.search(r"\d", " ".join(found["key"])), (name, found)
+                readout = canvas.locator("xpath=ancestor::div[contains(@class, 'axes')]").locator(".readout")
+            assert read_out(live, canvas, readout), (name, found)
+
+
+def test_the_small_maps_of_the_opening_figure_have_units_keys_and_a_readout(live: Any) -> None:
+    figure = live.locator("figure.machine")
+    readout = figure.locator(".controls .readout")
+    found = []
+    for canvas in figure.locator("li canvas").all():
+        assert canvas.locator("xpath=ancestor::li").locator(".units").inner_text()
+        found.append(read_out(live, canvas, readout))
+    wave = r"\d\.\d{3} s: \W?\d\.\d{3} to \W?\d\.\d{3}, \W?\d+ dBFS"
+    assert re.fullmatch(wave, found[0]) and re.fullmatch(wave, found[4])
+    assert re.fullmatch(r"\d\.\d\d s, [\d,]+ Hz: \W?\d+ dBFS", found[1])
+    assert re.fullmatch(r"number \d+: \W?\d\.\d\d, level [0-7]", found[2])
+    assert re.fullmatch(r"token \d+ of 19: [\d,]+; number \d+: level [0-7]", found[3])
+    assert len(figure.locator(".keys .key").all()) == 3
+    overview = figure.locator("canvas").first
+    assert all(overview.evaluate(AXES)[part] for part in ("names", "x", "y"))
+    assert re.fullmatch(wave, read_out(live, overview, figure.locator(".axes .readout")))
+
+
+def test_readouts_give_the_values_at_the_pointer_and_for_the_arrow_keys(live: Any) -> None:
     spectrogram = section(live, "spectrogram")
     ticks = spectrogram.locator(".axes").nth(3).locator(".y span, .x span").all_inner_texts()
     assert {"500 Hz", "8 kHz", "1 s"} <= set(ticks)
     spectrogram.locator("canvas").nth(2).hover(position={"x": 60, "y": 60})
-    assert re.fullmatch(r"\d\.\d\d s, [\d,]+ Hz: \W?\d+ dBFS", spectrogram.locator(".readout").nth(1).inner_text())
+    assert re.fullmatch(r"\d\.\d\d s, [\d,]+ Hz: \W?\d+ dBFS", spectrogram.locator(".readout").nth(2).inner_text())
     latent = section(live, "encoder").locator(".map").nth(1)
     latent.focus()
     live.keyboard.press("ArrowRight")
     assert re.fullmatch(r"frame \d+, number \d+: \W?\d\.\d{3}, level [0-7]", latent.locator(".readout").inner_text())
+    waveform = spectrogram.locator(".map").nth(3)
+    waveform.focus()
+    live.keyboard.press("ArrowRight")
+    assert re.match(r"\d\.\d{3} s: \W?\d\.\d{3} to ", waveform.locator(".readout").inner_text())
     section(live, "codebook").locator("canvas").first.hover(position={"x": 3, "y": 5})
     assert "entry 1," in section(live, "codebook").locator(".readout").first.inner_text()
 
@@ -1216,6 +1288,59 @@ def test_moments_are_shown_by_language_and_heard(live: Any) -> None:
     assert re.search(r"dB from the nearest entry, (near|far)$", figure.locator(".readout").inner_text())
 
 
+DOTS = """one => {  // places on the canvas that have a color, and no pixel of the other color nearby
+    const { data, width, height } = one.getContext("2d").getImageData(0, 0, one.width, one.height);
+    const style = getComputedStyle(one);
+    const colors = ["--good", "--lost"].map((name) => {
+        const dot = document.createElement("i");
+        dot.style.color = `var(${name})`;
+        one.after(dot);
+        const found = getComputedStyle(dot).color.match(/\\d+/g).slice(0, 3).map(Number);
+        dot.remove();
+        return found;
+    });
+    const kind = (x, y) => {
+        const at = 4 * (y * width + x);
+        return colors.findIndex((color) => color.every((value, c) => Math.abs(value - data[at + c]) < 4));
+    };
+    const places = [[], []];
+    const reach = Math.round(width / 60);
+    for (let y = reach; y < height - reach; y += 2) for (let x = reach; x < width - reach; x += 2) {
+        const own = kind(x, y);
+        if (own < 0) continue;
+        let alone = true;
+        for (let j = -reach; alone && j <= reach; j++) for (let i = -reach; alone && i <= reach; i++) {
+            alone = kind(x + i, y + j) !== 1 - own;
+        }
+        if (alone) places[own].push([x / width, y / height]);
+    }
+    return { colors, near: places[0], far: places[1] };
+}"""
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_near_moments_are_green_and_far_ones_red(opened: Open, theme: str) -> None:
+    page = opened(theme=theme)
+    wait_ready(page)
+    figure = section(page, "coverage").locator("figure.moments")
+    figure.scroll_into_view_if_needed()
+    figure.get_by_role("button", name="Mandarin").click()
+    wait(page, lambda: figure.locator("canvas").count() == 1, "the map", 20)
+    canvas = in_view(page, figure.locator("canvas"))
+    found = canvas.evaluate(DOTS)
+    (good, lost), box = found["colors"], canvas.bounding_box()
+    assert good[1] > max(good[0], good[2]) and lost[0] > max(lost[1], lost[2])  # green, and red
+    for kind in ("near", "far"):
+        places = found[kind]
+        assert len(places) > 10, kind
+        for x, y in places[:: max(1, len(places) // 12)]:
+            page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
+            page.wait_for_timeout(30)
+            assert figure.locator(".readout").inner_text().endswith(kind), (kind, x, y)
+    assert "do not come from a transcript" in figure.inner_text()
+    page.close()
+
+
 def test_coverage_changes_with_quantizer_and_view(live: Any) -> None:
     figure = section(live, "coverage").locator("figure").last
     seen = {figure.inner_text()}
@@ -1242,13 +1367,12 @@ def test_landscape_sorts(live: Any) -> None:
     head.get_by_role("button").click()
 
 
-def test_versions_switch_by_keys_at_the_same_place(live: Any) -> None:
+def test_the_versions_are_named_and_the_missing_one_is_explained(live: Any) -> None:
     listen = section(live, "listen")
     listen.scroll_into_view_if_needed()
-    buttons = listen.locator("tbody button")
-    wait(live, lambda: buttons.count() == 7 and buttons.last.is_enabled(), "the recordings", 20)
-    rows = listen.locator("tbody th").all_inner_texts()
-    assert rows[1:] == [
+    rows = [text.strip() for text in listen.locator("tbody th").all_inner_texts()]
+    assert rows == [
+        "Original",
         "Silk",
         "Opus, 6 kbit/s",
         "Codec2, 1,200 bit/s",
@@ -1256,14 +1380,73 @@ def test_versions_switch_by_keys_at_the_same_place(live: Any) -> None:
         "RVQ, 2 codebooks",
         "RVQ, 1 codebook",
     ]
-    live.keyboard.press("1")
-    assert buttons.nth(0).get_attribute("aria-pressed") == "true"
-    live.wait_for_timeout(600)
-    live.keyboard.press("4")
-    assert buttons.nth(3).get_attribute("aria-pressed") == "true"
-    assert buttons.nth(0).get_attribute("aria-pressed") == "false"
-    live.keyboard.press("4")
-    assert listen.locator("[aria-pressed=true]").count() == 0
+    assert "has 4 codebooks, so there is no version with 8" in re.sub(r"\s+", " ", listen.inner_text())
+
+
+def tones(page: Any) -> None:
+    """Replace the versions by tones of 400 Hz, 800 Hz and so on, whose levels are equal only with the stated gains."""
+    versions = json.loads((explain.SITE / "data" / "listen.json").read_text("utf-8"))["versions"]
+    t = np.arange(72_000) / 24_000
+    files = {}
+    for i, version in enumerate(versions):
+        file = io.BytesIO()
+        tone = 0.2 * 10 ** (-version["gain_db"] / 20) * np.sin(2 * np.pi * 400 * (i + 1) * t)
+        soundfile.write(file, tone, 24_000, format="FLAC", subtype="PCM_16")
+        files[version["file"]] = file.getvalue()
+    page.route("**/data/listen/*.flac", lambda route: route.fulfill(body=files[route.request.url.rpartition("/")[2]]))
+
+
+def test_versions_switch_in_sync_without_a_gap(opened: Open) -> None:
+    """The player is the one of the report: see `test_report_browser.py`."""
+
+    def before(page: Any) -> None:
+        page.add_init_script(EAR)
+        page.route("**/weights/*.onnx", lambda route: None)  # never answered: this needs no model
+        tones(page)
+
+    page = opened(before=before)
+    listen = section(page, "listen")
+    listen.scroll_into_view_if_needed()
+    radios, seek, play = listen.locator("tbody input"), listen.locator(".seek"), listen.locator(".play")
+    wait(page, lambda: radios.count() == 7 and play.is_enabled(), "the recordings", 20)
+
+    def position_s() -> float:
+        return float(seek.input_value())
+
+    play.click()
+    listen.locator("h3").first.click()  # takes the focus away from the button
+    wait(page, lambda: page.evaluate("window.context && context.currentTime > 0.9"), "some sound", 20)
+    assert page.evaluate("pitch()") == pytest.approx(400, abs=3)
+    start = position_s()
+    page.keyboard.press("4")
+    page.wait_for_timeout(300)
+    loudness = page.evaluate("loudness()")
+    assert 0.2 < position_s() - start < 0.9  # it continued
+    assert min(loudness) > 0.5 * np.median(loudness)  # and was never silent
+    assert radios.nth(3).is_checked() and not radios.nth(0).is_checked()
+    page.wait_for_timeout(800)
+    assert page.evaluate("pitch()") == pytest.approx(1600, abs=3)
+    assert np.median(page.evaluate("loudness()")) == pytest.approx(0.2 / 2**0.5, rel=0.05)  # the matched level
+
+    scrolled = page.evaluate("scrollY")
+    page.keyboard.press("Space")
+    stopped = position_s()
+    page.wait_for_timeout(200)
+    assert position_s() == pytest.approx(stopped, abs=0.02) and play.inner_text() == "Play"
+    assert page.evaluate("scrollY") == scrolled
+    seek.focus()
+    page.keyboard.press("End")
+    assert position_s() > 2.9
+    listen.get_by_label("Loop").check()
+    page.keyboard.press("Space")  # on a check box, it only changes the box
+    assert not listen.get_by_label("Loop").is_checked() and play.inner_text() == "Play"
+    listen.get_by_label("Loop").check()
+    play.click()
+    wait(page, lambda: 0.1 < position_s() < 1.5, "the second time round", 10)
+    assert play.inner_text() == "Pause"
+    page.locator("header").get_by_role("button", name="Original").click()  # one sound at a time
+    assert play.inner_text() == "Play"
+    page.close()
 
 
 def test_versions_have_one_level(live: Any, address: str) -> None:
@@ -1393,6 +1576,32 @@ def test_the_quiz_can_be_retaken_and_the_glossary_links_back(live: Any) -> None:
     assert unused == []
 
 
+FIRST = """word => {  // whether the first visible use of a word is a term with an explanation
+    const texts = document.createTreeWalker(document.querySelector("main"), NodeFilter.SHOW_TEXT);
+    while (texts.nextNode()) {
+        const place = texts.currentNode.parentElement;
+        if (!new RegExp(word, "i").test(texts.currentNode.data) || place.closest("[role=tooltip]")) continue;
+        return place.closest(".term")?.querySelector("[role=tooltip]").textContent ?? `in: ${texts.currentNode.data}`;
+    }
+    return "not found";
+}"""
+
+
+@pytest.mark.parametrize(
+    ("word", "meaning"),
+    [
+        ("convolution", "neighboring inputs"),
+        ("transformer", "neural network whose layers"),
+        ("95 % interval", "contain the true mean"),
+        ("significant", "does not contain zero"),
+    ],
+)
+def test_terms_are_explained_where_they_first_occur(live: Any, word: str, meaning: str) -> None:
+    assert meaning in live.evaluate(FIRST, word)
+    entry = section(live, "quiz").locator(".terms div", has=live.locator(f"dt:text-is('{word}')"))
+    assert entry.locator("a").count() >= 1
+
+
 class Quiet(SimpleHTTPRequestHandler):
     def log_message(self, format: str, *arguments: object) -> None:
         pass
@@ -1433,13 +1642,19 @@ def test_an_exported_page_runs_below_any_path_and_offline(browser: Any, tmp_path
     wait(page, lambda: title(page) == "Arabic", "the sample")
     listen = section(page, "listen")
     listen.scroll_into_view_if_needed()
-    wait(page, lambda: listen.locator("tbody button").last.is_enabled(), "the recordings", 20)
+    wait(page, lambda: listen.locator(".play").is_enabled(), "the recordings", 20)
     section(page, "decoder").locator(".stages").scroll_into_view_if_needed()
     wait(page, lambda: section(page, "decoder").locator("canvas").count() >= 5, "the activations", 20)
     page.close()
 
 
-@pytest.mark.parametrize(("width", "theme"), [(1280, "light"), (390, "dark")])
+def violations(page: Any, context: str) -> list[Any]:
+    """Return what axe finds in parts of the page, which a JavaScript expression states."""
+    found = page.evaluate(f"axe.run({context}, {{ resultTypes: ['violations'] }})")["violations"]
+    return [(one["id"], [node["target"] for node in one["nodes"]][:4]) for one in found]
+
+
+@pytest.mark.parametrize(("width", "theme"), list(product((1280, 390), ("light", "dark"))))
 def test_it_fits_and_axe_finds_nothing(opened: Open, width: int, theme: str) -> None:
     axe = WEB / "node_modules" / "axe-core" / "axe.min.js"
     if not axe.is_file():
@@ -1449,6 +1664,16 @@ def test_it_fits_and_axe_finds_nothing(opened: Open, width: int, theme: str) -> 
     page.locator("details").evaluate_all("all => all.forEach(one => one.open = true)")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     page.evaluate(axe.read_text(encoding="utf-8"))
-    found = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")["violations"]
-    assert [(one["id"], [node["target"] for node in one["nodes"]][:4]) for one in found] == []
+    assert violations(page, "document") == []
+    changing = "{ include: [['header'], ['#voice']] }"  # what recording and messages change
+    page.locator("header").get_by_role("button", name="Record").click()
+    stop = page.locator("header").get_by_role("button", name="Stop")
+    wait(page, stop.is_visible, "the recording")
+    assert violations(page, changing) == []
+    stop.click()
+    wait(page, lambda: title(page) == "Your voice", "the recorded voice")
+    upload(page, "letter.wav", b"This is not audio." * 50)
+    assert "letter.wav" in told(page)
+    assert violations(page, "{ include: [['header'], ['#voice'], ['#decoder']] }") == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
     page.close()

@@ -1,5 +1,8 @@
 /** Where the ticks of an axis are. */
 
+import { SAMPLE_RATE } from "silkcodec";
+import { N_MELS, hzToMel } from "../signal/mel";
+import { hertz } from "../text/format";
 import type { Tick } from "./Axes.svelte";
 
 const STEPS_S = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10];
@@ -19,6 +22,10 @@ export function timeTicks(from_s: number, to_s: number): Tick[] {
 export function cellTicks(n: number, shown: number[], text: (cell: number) => string = String): Tick[] {
   return shown.filter((one) => one <= n).map((one) => ({ at: (one - 0.5) / n, text: text(one) }));
 }
+
+/** Ticks at frequencies of an axis with one place for each mel band, from low to high. */
+export const bandTicks = (frequencies_hz: number[]): Tick[] =>
+  frequencies_hz.map((hz) => ({ at: (((N_MELS + 1) * hzToMel(hz)) / hzToMel(SAMPLE_RATE / 2) - 0.5) / N_MELS, text: hertz(hz) }));
 
 /** Ticks at values of a linear axis. `flip` for axes that grow upwards. */
 export function valueTicks(values: number[], low: number, high: number, text: (value: number) => string, flip = false): Tick[] {
