@@ -19,16 +19,16 @@ from silkcodec.silk.graph_file import fields
 from silkcodec.silk.weights_config import GraphConfig
 from silkcodec.spec import FRAME_SAMPLES
 
-CHANNELS = 64  # shown of each layer: those that vary most
+CHANNELS = 64  # number of channels shown per layer: those that vary most
 DEVIATIONS = 3.0  # shown range of a channel around its mean
 STEP_HZ, COLUMN_HZ = 25, 100
-SPECTRUM_ROWS, LOWEST_DB = 120, -100.0  # of the spectrum that the decoder predicts
+SPECTRUM_ROWS, LOWEST_DB = 120, -100.0  # size of the picture of the predicted spectrum
 FULL_SCALE = 360  # magnitude of a full-scale sine in the decoder's window
 
 
 @dataclass(frozen=True)
 class Layer:
-    """Name one layer whose activations are recorded. `value` is the tensor in the graph."""
+    """Describe a layer whose activations are recorded. `value` is the name of the tensor in the graph."""
 
     part: str  # "encoder" or "decoder"
     kind: str  # "convolution", "transformer" or "spectrum"
@@ -55,18 +55,18 @@ class Recorder:
         )
 
     def index(self) -> list[dict[str, Any]]:
-        """Describe the layers in the order of `record`, for the page."""
+        """Return a description of the layers for the page, in the order of `record`."""
         return [
             {"part": one.part, "kind": one.kind, "number": one.number, "rate_hz": one.rate_hz, "rows": one.rows}
             for one in self.layers
         ]
 
     def record(self, wave: NDArray[np.float32], levels: NDArray[np.uint8]) -> bytes:
-        """Return the activations of all layers, one after another: uint8 [T, rows], T = rate_hz * 0.4 * F.
+        """Return the activations of all layers in order: uint8 [T, rows] with T = rate_hz * 0.4 * F.
 
         Args:
             wave: float32 [T] at 24 kHz.
-            levels: uint8 [F, 128], its tokens.
+            levels: uint8 [F, 128], the levels of its tokens.
         """
         ahead = self._config.lookahead_samples
         padded = np.zeros((1, len(levels) * FRAME_SAMPLES + ahead), np.float32)
@@ -150,7 +150,7 @@ def input_with(nodes: list[Node], weight: str) -> str:
 
 
 def later_blocks(nodes: list[Node], state: str) -> list[str]:
-    """Return what is appended to the states of all convolution blocks but the first: outputs of the blocks before."""
+    """Return the outputs of all convolution blocks but the last. The graph appends them to the next blocks' states."""
     appended = {
         node.inputs[0]: node.inputs[1] for node in nodes if len(node.inputs) == 2 and node.inputs[0].startswith(state)
     }
@@ -158,7 +158,7 @@ def later_blocks(nodes: list[Node], state: str) -> list[str]:
 
 
 def later_layers(nodes: list[Node], part: str) -> list[str]:
-    """Return the inputs of all transformer layers but the first: outputs of the layers before."""
+    """Return the outputs of all transformer layers but the last, which are the inputs of the next layers."""
     names = [f"{part}.transformer.layers.{i}.norm_attention.weight" for i in range(1, 64)]
     present = {name for node in nodes for name in node.inputs}
     return [input_with(nodes, name) for name in names if name in present]
@@ -180,11 +180,14 @@ def field(number: int, content: bytes) -> bytes:
 
 
 def channels(values: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Return the channels that vary most, those that follow the loudness most first: uint8 [T, 64], 128 is the mean."""
+    """Return the channels that vary most: uint8 [T, 64], where 128 is the mean of a channel.
+
+    They are sorted by their correlation with the common variation of all channels, highest first.
+    """
     spread = values.std(axis=0)
     kept = values[:, np.argsort(-spread, kind="stable")[:CHANNELS]]
     scaled = (kept - kept.mean(axis=0)) / np.maximum(kept.std(axis=0), 1e-6)
-    common = np.linalg.svd(scaled, full_matrices=False)[0][:, 0]  # the movement that the channels share
+    common = np.linalg.svd(scaled, full_matrices=False)[0][:, 0]  # the variation that the channels share
     ordered = scaled[:, np.argsort(-(scaled.T @ common), kind="stable")]
     return np.rint(np.clip(128 + 127 * ordered / DEVIATIONS, 0, 255)).astype(np.uint8)
 

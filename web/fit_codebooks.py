@@ -1,9 +1,9 @@
-"""Fit the codebooks of the page to a folder of speech: 1,024 shapes of the spectrum, and a chain of 8 x 256.
+"""Fit the codebooks of the page to a folder of speech: one with 1,024 entries, and a chain of 8 with 256 entries each.
 
     python web/fit_codebooks.py SPEECH    # a folder with an INDEX.tsv -> web/codebooks/
 
-A vector is the shape of the spectrum in 20 ms, 16 numbers, as `web/src/signal/shapes.ts` describes. The training split
-only; every source gives at most `PER_SOURCE_S`, so that none outweighs the others.
+A vector describes the shape of the spectrum in 20 ms with 16 numbers (`web/src/signal/shapes.ts`). Only the training
+split is used, and at most `PER_SOURCE_S` of each source, so that no source dominates.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from silkcodec.audio import manifest
 
 OUT = Path(__file__).resolve().parent / "codebooks"
 ENTRIES, CHAIN, CHAIN_ENTRIES = 1024, 8, 256
-ROWS = 16  # in which the page shows the palette
+ROWS = 16  # rows of the picture of the codebook in the page
 WIDTH, POOL_COLUMNS = 16, 2
 DB = 20 / np.log(10)
 LOWEST_DB = -60.0
-SPEECH_DB = -45.0  # a moment whose loudest number is below this is a pause, and one pause in 20 is enough
+SPEECH_DB = -45.0  # moments without a number above this are pauses, and only 5 % of them are used
 PER_SOURCE_S = 60.0
 STEPS = 15
 
@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def collect(folder: Path) -> tuple[Vectors, dict[str, float]]:
-    """Vectors [N, 16] of the training split, and the seconds that each source gave."""
+    """Return vectors [N, 16] of the training split, and the seconds used of each source."""
     rows = [row for row in manifest.read(folder / manifest.INDEX_NAME) if row.get("split") == "train"]
     used: dict[str, float] = {}
     found = []
@@ -78,7 +78,7 @@ def collect(folder: Path) -> tuple[Vectors, dict[str, float]]:
 
 
 def shapes(columns: Vectors) -> Vectors:
-    """mel [C, 128] -> [C // 2, 16], dB below the recording's loud level."""
+    """Return the vectors [C // 2, 16] of a spectrogram [C, 128], in dB relative to the loud level of the recording."""
     loudest = np.sort(columns.max(axis=1))
     loud = loudest[int(0.95 * (len(loudest) - 1))]
     db = np.maximum((columns - loud) * DB, LOWEST_DB)
@@ -87,7 +87,7 @@ def shapes(columns: Vectors) -> Vectors:
 
 
 def kmeans(vectors: Vectors, k: int, rng: np.random.Generator) -> Vectors:
-    """Lloyd's algorithm; an entry that nothing chose is moved onto a vector."""
+    """Fit k entries with Lloyd's algorithm. Unused entries are replaced by random vectors."""
     entries = vectors[rng.choice(len(vectors), k, replace=False)].copy()
     for _ in range(STEPS):
         chosen = nearest(vectors, entries)
@@ -107,7 +107,7 @@ def nearest(vectors: Vectors, entries: Vectors) -> NDArray[np.int64]:
 
 
 def arranged(entries: Vectors) -> Vectors:
-    """In reading order: `ROWS` rows from loud to quiet, within a row from low sounds to high ones."""
+    """Sort the entries for the picture: `ROWS` rows from loud to quiet, and each row from low to high frequencies."""
     tilt = entries @ np.linspace(-1, 1, WIDTH) - entries.mean(axis=1) * np.linspace(-1, 1, WIDTH).sum()
     by_level = np.argsort(-entries.mean(axis=1), kind="stable").reshape(ROWS, -1)
     return np.concatenate([entries[row[np.argsort(tilt[row], kind="stable")]] for row in by_level])

@@ -1,12 +1,12 @@
-"""What the page shows before its own model has loaded, and its charts: from the model, the samples and the results.
+"""Write the data of the page: the recorded stages of the samples and the data of the charts.
 
     python web/make_data.py              # -> web/public/data/, before `npm run build`
-    python web/make_data.py --fixtures   # -> web/test/fixtures.json, what the TypeScript tests hold against Python
+    python web/make_data.py --fixtures   # -> web/test/fixtures.json, for the TypeScript tests
 
-A recording is NAME.bin: int16 wave, int16 decoded wave, float16 latents, uint8 levels, one after another; the sizes
-are in recordings.json. NAME.inside.bin holds the activations that `activations.py` records. The wave is
-rounded to int16 *before* it is encoded, so that the page's model encodes the same numbers and must find the same
-tokens.
+NAME.bin contains the int16 waveform, the int16 decoded waveform, the float16 latents and the uint8 levels of a
+recording, in this order. recordings.json contains the sizes. NAME.inside.bin contains the activations that
+`activations.py` records. The waveform is rounded to int16 before encoding, so that the model in the page encodes the
+same numbers and returns the same tokens.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ FIXTURES = ROOT / "web" / "test" / "fixtures.json"
 SAMPLES = ("english", "mandarin", "arabic")
 FULL_SCALE = 32_767
 BANDWIDTH = ROOT / "lab/src/silkcodec_lab/bandwidth"
-# What section "Hear the codecs" plays: a codec and how many of its codebooks; the laboratory's RVQ has 8 vectors of 4.
+# Versions in the section "Hear the codecs": the codec and the number of its codebooks. The experimental RVQ model has
+# 8 vectors per frame with 4 codebooks each.
 LISTEN = (
     (None, None), ("silk", 19), ("opus:6k", 15), ("codec2:1200", 6), ("run:rvq", 32), ("run:rvq", 16), ("run:rvq", 8),
 )  # fmt: skip
@@ -67,7 +68,7 @@ def main() -> None:
 
 
 def record(codec: Silk, recorder: activations.Recorder, name: str) -> dict[str, Any]:
-    """Take a sample through the model and write its stages; returns what the page must know to read them."""
+    """Encode and decode a sample, write its stages, and return the sizes that the page needs to read them."""
     whole = audio.read(ROOT / "samples" / f"{name}.flac")
     wave = pcm(whole)
     heard = wave.astype(np.float32) / FULL_SCALE
@@ -95,10 +96,10 @@ def weights_bytes(codec: Silk) -> int:
 
 
 def listen(codec: Silk) -> dict[str, Any]:
-    """Copy what `silk lab bandwidth` decoded of one excerpt; describe it with its measured quality and a level.
+    """Copy the excerpts that `silk lab bandwidth` decoded, and return their measured quality and gains.
 
-    Silk's version is decoded anew, by the weights that the page runs. The quality may be that of earlier weights; the
-    page then says so.
+    The current weights decode the version of Silk again. If its quality was measured with earlier weights, the page
+    says so.
     """
     result = json.loads((BANDWIDTH / "results/bandwidth.json").read_text(encoding="utf-8"))
     sounds = ROOT / "docs/lab" / result["audio"]["folder"]
@@ -138,7 +139,7 @@ def rms(wave: NDArray[np.float32]) -> float:
 
 
 def landscape() -> dict[str, Any]:
-    """The rates of bench/codecs.json that the page's chart and table show."""
+    """Return the rates in bench/codecs.json that the page shows."""
     result = json.loads((ROOT / "bench" / "codecs.json").read_text(encoding="utf-8"))
     rows = []
     for name in SHOWN:
@@ -149,7 +150,7 @@ def landscape() -> dict[str, Any]:
 
 
 def coverage() -> dict[str, Any]:
-    """Return what the page shows of `silk lab coverage`: coverage by group, and its distance to the control."""
+    """Return the results of `silk lab coverage` that the page shows: coverage, and differences from the control."""
     result = json.loads((ROOT / "lab/src/silkcodec_lab/coverage/results/coverage.json").read_text(encoding="utf-8"))
     views: dict[str, Any] = {}
     for view, found in result["views"].items():
@@ -170,7 +171,7 @@ def coverage() -> dict[str, Any]:
 
 
 def fixtures() -> dict[str, Any]:
-    """Return levels and their codes, .silk files, and the log-mel of a chirp that both languages can compute."""
+    """Return levels and their codes, .silk files, and the log-mel spectrogram of a chirp."""
     levels = np.random.default_rng(7).integers(0, 8, (27, 128), dtype=np.uint8)
     file, n_samples = io.BytesIO(), 27 * 9600 - 1234
     container.write(Tokens.from_levels(levels, n_samples=n_samples, codec="silk@0a1b2c3d4e5f"), file)
@@ -184,7 +185,7 @@ def fixtures() -> dict[str, Any]:
         "codec": "silk@0a1b2c3d4e5f",
         "silk": base64.b64encode(file.getvalue()).decode(),
         "silk_of_gain_0.3": silk_file(levels[:2], gain=0.3),
-        "peaked": silk_file(peaked, entropy=False),  # Levels that a range coder makes smaller, raw and coded.
+        "peaked": silk_file(peaked, entropy=False),  # levels that a range coder compresses
         "peaked_coded": silk_file(peaked, entropy=True),
         # In a chunk with this number of frames, the products of the range coder's model exceed 2^53.
         "constant_coded": silk_file(np.full((1500, 128), 4, np.uint8), entropy=True, chunk_frames=1500),

@@ -1,9 +1,9 @@
-"""Measure the exported page in Chromium: what it transfers, when it is readable and live, and how fast its codec is.
+"""Measure the exported page in Chromium: transferred bytes, loading times, and the speed of the codec.
 
-python web/measure.py bench/web.json    # on a quiet machine; needs playwright and Chromium
+python web/measure.py bench/web.json    # on an idle machine; needs playwright and Chromium
 
-The slow visits have a network of 10 Mbit/s with 40 ms of latency, or a CPU that is throttled by a factor of 4. Both are
-emulated by Chromium. The page has one thread for its figures and one for the model.
+Chromium also emulates a network of 10 Mbit/s with 40 ms of latency, and a CPU that is slower by a factor of 4. The page
+uses one thread for its figures and one for the model.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ new PerformanceObserver((list) => {
 
 def main() -> None:
     chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
-    found, since = subprocesses.idle_conditions(), machine.clocks()  # not all of Chromium's processes are our children
+    # Not all processes of Chromium are child processes of this one.
+    found, since = subprocesses.idle_conditions(), machine.clocks()
     with tempfile.TemporaryDirectory() as temporary:
         site = Path(temporary) / "page"
         explain.export(site)
@@ -83,13 +84,13 @@ def open_page(browser: Any) -> Page:
 
 
 def visit(browser: Any, url: str) -> dict[str, float]:
-    """Measure a visit without limits, and the speed of the codec."""
+    """Measure a visit without limits, including the speed of the codec."""
     page = open_page(browser)
     found = load(page, url)
     status = page.locator("header .status")
     paint = "performance.getEntriesByName('first-contentful-paint')[0].startTime"
     speeds = []
-    for sample in (*SAMPLES, *SAMPLES):  # The first round still allocates memory.
+    for sample in (*SAMPLES, *SAMPLES):  # The first round allocates memory and is not counted.
         page.locator("header").get_by_role("button", name=sample, exact=True).click()
         until(page, lambda: "same tokens" in status.inner_text())
         speed = page.locator("#voice .speed")
@@ -105,7 +106,7 @@ def visit(browser: Any, url: str) -> dict[str, float]:
 
 
 def load(page: Page, url: str) -> dict[str, float]:
-    """Load the page until its model is ready. Sizes are those of the responses until then, without their headers."""
+    """Load the page and wait until its model is ready. Sizes are those of all responses until then, without headers."""
     sizes: dict[str, int] = {}
     page.on("response", lambda one: sizes.__setitem__(one.url, int(one.headers.get("content-length", 0))))
     began = time.monotonic()
@@ -125,7 +126,7 @@ def load(page: Page, url: str) -> dict[str, float]:
 
 
 def visit_slowly(browser: Any, url: str) -> dict[str, float]:
-    """Measure a visit over a slow network. Chromium applies the limits of the page to its worker as well."""
+    """Measure a visit over a slow network. Chromium applies the limits to the worker of the page too."""
     page = open_page(browser)
     session = page.context.new_cdp_session(page)
     session.send("Network.enable")

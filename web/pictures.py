@@ -1,4 +1,4 @@
-"""Pictures of every section of the built page, at desktop and phone width, light and dark, for out/pictures/.
+"""Take screenshots of every section of the built page, at desktop and phone width, in the light and the dark theme.
 
 python web/pictures.py out/pictures     # needs playwright, Chromium and Pillow (extra [dev])
 """
@@ -22,8 +22,8 @@ WIDTHS = {"desktop": (1280, 900), "phone": (390, 844)}  # CSS pixels
 THEMES = ("light", "dark")
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 QUALITY = 50  # of WebP
-TALL = 1700  # CSS pixels: most sections fit into a window of this height
-# The bar would lie across a section that is taller than the window.
+TALL = 1700  # CSS pixels; most sections fit into a window of this height
+# Otherwise the bar would cover part of a section that is taller than the window.
 STILL = "header { position: static !important } html { scroll-behavior: auto !important }"
 
 
@@ -52,14 +52,14 @@ def take(browser: Any, url: str, folder: Path, width: str, theme: str) -> None:
         assert time.monotonic() < end, "the model did not load"
         page.wait_for_timeout(200)
     page.add_style_tag(content=STILL)
-    page.evaluate("dispatchEvent(new Event('beforeprint'))")  # Draw what is not in view, too.
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")  # Draw all figures, including those that are not in view.
     page.wait_for_timeout(500)
     save(page.screenshot(), folder / f"00-top-{width}-{theme}.webp")
     page.set_viewport_size({**size, "height": TALL})
     save(page.locator("figure.machine").screenshot(), folder / f"00-figure-{width}-{theme}.webp")
     for i, section in enumerate(page.locator("main section").all(), 1):
         section.scroll_into_view_if_needed()
-        page.wait_for_timeout(400)  # Some figures fetch their data when they come near.
+        page.wait_for_timeout(400)  # Some figures fetch their data when they are almost in view.
         name = f"{i:02d}-{section.get_attribute('id')}-{width}-{theme}.webp"
         save(section.screenshot(), folder / name)
     page.close()

@@ -1,8 +1,8 @@
-// Keeps the page on the reader's device, so that a reload works offline. The build puts two constants above this text:
-// VERSION, a hash of the content of all files, and FILES, their addresses in this folder. The worker of the codec stores
-// the model itself (src/state/model-store.ts).
+// Store the page on the reader's device, so that it works offline. The build adds two constants above this text:
+// VERSION is a hash of the content of all files, and FILES contains their paths relative to this folder. The worker of
+// the codec stores the model (src/state/model-store.ts).
 const SCOPE = self.registration.scope;
-const PREFIX = `silk-page ${SCOPE} `; // Another copy of the page may be in another folder of the same host.
+const PREFIX = `silk-page ${SCOPE} `; // Another folder of the same host can contain another copy of the page.
 const CACHE = PREFIX + VERSION;
 const isHashed = (url) => url.startsWith(`${SCOPE}assets/`);
 const isModel = (url) => url.startsWith(`${SCOPE}weights/`) || url.endsWith(".wasm");
@@ -26,7 +26,7 @@ async function activate() {
   await self.clients.claim();
 }
 
-/** Files with a hash in their name come from the device, all others from the network while there is one. */
+/** Answer from the device for files with a hash in their name, and for all others from the network if there is one. */
 async function answer(request) {
   const cache = await caches.open(CACHE);
   const stored = await cache.match(request.mode === "navigate" ? SCOPE : request, { ignoreVary: true, ignoreSearch: true });

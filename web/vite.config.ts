@@ -7,7 +7,7 @@ import { svelte } from "@sveltejs/vite-plugin-svelte";
 import { defineConfig, type Plugin } from "vite";
 
 const weights = fileURLToPath(new URL("../src/silkcodec/silk/weights", import.meta.url));
-const site = fileURLToPath(new URL("../src/silkcodec/site", import.meta.url)); // where the wheel takes it from
+const site = fileURLToPath(new URL("../src/silkcodec/site", import.meta.url)); // the wheel includes this folder
 const html = fileURLToPath(new URL("../src/silkcodec/evaluate/html", import.meta.url)); // the report
 const runtime = fileURLToPath(new URL("./node_modules/onnxruntime-web/dist/ort-wasm-simd-threaded.wasm", import.meta.url));
 
@@ -15,7 +15,7 @@ function codec(entry: string): string {
   return fileURLToPath(new URL(`./codec/src/${entry}.ts`, import.meta.url));
 }
 
-/** In `npm run dev`, the model is served from the package's own folder, as `silk explain` does it. */
+/** Serve the model from the Python package in `npm run dev`, like `silk explain`. */
 function packagedWeights(): Plugin {
   return {
     name: "packaged-weights",
@@ -31,14 +31,14 @@ function packagedWeights(): Plugin {
   };
 }
 
-/** Sizes of the downloads of the model: the page shows its progress also where a host compresses them. */
+/** Return the sizes of the downloads of the model, so that the page can show progress even if a host compresses them. */
 function modelBytes(): Record<string, number> {
   const config = JSON.parse(readFileSync(join(weights, "config.json"), "utf-8"));
   const graphs = [config.encoder, config.decoder].map(({ file, sha256 }) => [sha256, statSync(join(weights, file)).size]);
   return Object.fromEntries([...graphs, ["wasm", statSync(runtime).size]]);
 }
 
-/** Write the service worker, with the list of all files and a hash of their content, and compress what gains by it. */
+/** Write the service worker with a list of all files and a hash of their content, and compress files that become smaller. */
 function finishSite(): Plugin {
   return {
     name: "finish-site",
@@ -48,7 +48,7 @@ function finishSite(): Plugin {
 }
 
 const SMALLEST_GAIN = 0.05;
-const QUALITY = 9; // of 11: the best takes ten times as long and saves another 7 % of the runtime
+const QUALITY = 9; // of 11; quality 11 takes ten times as long and makes the runtime only 7 % smaller
 
 function finish(): void {
   const files = readdirSync(site, { recursive: true, withFileTypes: true })
@@ -69,7 +69,7 @@ function finish(): void {
 }
 
 export default defineConfig({
-  base: "./", // works from any folder of any static host
+  base: "./", // allows any folder on any static host
   plugins: [svelte(), packagedWeights(), finishSite()],
   define: { __MODEL_BYTES__: JSON.stringify(modelBytes()) },
   resolve: {
@@ -80,7 +80,7 @@ export default defineConfig({
   build: {
     outDir: site,
     emptyOutDir: true,
-    assetsInlineLimit: 0, // a worklet as a data: URL would need a weaker content policy
+    assetsInlineLimit: 0, // A worklet in a data: URL would need a weaker Content-Security-Policy.
     chunkSizeWarningLimit: 1000,
   },
   worker: { format: "es" },

@@ -1,4 +1,4 @@
-// Not a module: browsers refuse to load modules from file:// addresses, so only this script runs there.
+// This is not a module, because browsers do not load modules from file:// URLs. There, only this script runs.
 if (location.protocol === "file:") {
   document.getElementById("file").hidden = false;
   document.querySelector(".slow").remove();

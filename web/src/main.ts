@@ -3,5 +3,5 @@ import App from "./App.svelte";
 import "./style/page.css";
 
 const page = document.getElementById("page")!;
-page.replaceChildren(); // the message for browsers in which this does not run
+page.replaceChildren(); // removes the message for browsers that cannot run this script
 mount(App, { target: page });

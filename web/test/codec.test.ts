@@ -1,4 +1,4 @@
-/** Compare the parts that need no model with fixtures, which `make_data.py --fixtures` writes with the Python package. */
+/** Test the modules that need no model with fixtures, which `make_data.py --fixtures` writes with the Python package. */
 
 import { describe, expect, test } from "vitest";
 import { Tokens, codebookSizes, codesToLevels, levelsToCodes, readSilk, regroup, writeSilk, FRAME_SAMPLES, LATENT_WIDTH, type Frames } from "silkcodec";
@@ -131,7 +131,7 @@ describe("mel", () => {
     const mel = logMel(chirp);
     expect(mel.length).toBe(80 * N_MELS);
     let worst = 0;
-    // Far below the chirp there is nothing but float32 rounding, which differs.
+    // Far below the level of the chirp, there are only float32 rounding errors, which differ.
     fixtures.mel.forEach((column, c) => column.forEach((value, b) => (worst = Math.max(worst, value > -6 ? Math.abs(value - mel[c * 9 * N_MELS + b]) : 0))));
     expect(worst).toBeLessThan(2e-3);
   });
@@ -197,7 +197,7 @@ describe("streaming", () => {
   let calls: number[] = []; // frames in each call of the graph
   const wave = Float32Array.from({ length: 7 * FRAME_SAMPLES + 100 }, (_, n) => n % 7);
 
-  /** The sums of the frames, with the wave cut into chunks of `size`, waiting for each call or not. */
+  /** Return the sums of the frames for a wave in chunks of `size`, with or without awaiting each call. */
   async function sums(size: number, wait: boolean): Promise<number[]> {
     const stream = new GraphEncoder(graph);
     const results = [];
@@ -215,7 +215,7 @@ describe("streaming", () => {
   test.each([1, 480, 7_001, 1e9])("chunks of %i samples give the same frames", async (size) => {
     const whole = await sums(wave.length, true);
     expect(whole.length).toBe(8);
-    expect(calls).toEqual([5, 1, 2]); // the last two at the end, when the look-ahead of the stream is padded
+    expect(calls).toEqual([5, 1, 2]); // The last two frames follow at the end, after the look-ahead is padded.
     expect(await sums(size, true)).toEqual(whole);
     expect(await sums(size, false)).toEqual(whole);
   });
@@ -234,7 +234,7 @@ describe("sound", () => {
     const shapes = shapesOf(logMel(await whisper(vectors, 2)));
     const mean = Array.from({ length: WIDTH }, (_, d) => shapes.vectors.subarray(160, 1_440).reduce((sum, value, i) => sum + (i % WIDTH === d ? value : 0), 0) / 80);
     const differences = mean.map((value, d) => value - (d === 5 ? 0 : -20 - d));
-    const offset = differences.reduce((sum, value) => sum + value, 0) / WIDTH; // of the two loud levels
+    const offset = differences.reduce((sum, value) => sum + value, 0) / WIDTH; // difference between the two loud levels
     expect(Math.abs(offset)).toBeLessThan(12);
     expect(rms(differences.map((value) => value - offset))).toBeLessThan(6);
     expect(mean.indexOf(Math.max(...mean))).toBe(5);

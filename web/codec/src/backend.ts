@@ -1,4 +1,4 @@
-/** Where the graphs run: in this thread (`openLocal`) or in a worker (`remote.ts`). Both have the same interface. */
+/** The interface of the code that runs the graphs, in this thread (`openLocal`) or in a worker (`remote.ts`). */
 
 import { openGraphs, openRuntime, wasmUrl, type Runtime, type WasmPaths } from "./graphs.js";
 import { GraphDecoder, GraphEncoder, type Frames } from "./stream.js";
@@ -56,7 +56,7 @@ export async function openLocal({ folder, wasmPaths, ort, ...options }: BackendO
   };
 }
 
-/** Let other tasks of the thread run after a call: clicks, drawing, messages. setTimeout would wait for 4 ms or more. */
+/** Let other tasks of the thread run, e.g. clicks, drawing and messages. `setTimeout` would wait for at least 4 ms. */
 async function paused<T>(result: Promise<T>): Promise<T> {
   const value = await result;
   await new Promise<void>((resolve) => {

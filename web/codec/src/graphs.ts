@@ -18,11 +18,11 @@ export type States = Record<string, ORT.Tensor>;
 export interface Graphs {
   encoder: EncoderGraph<States>;
   decoder: DecoderGraph<States>;
-  nBytes: number; // of both
+  nBytes: number; // size of both graphs
   release(): Promise<void>;
 }
 
-/** Return `runtime`, or import the peer dependency. One thread works on any static host. */
+/** Return `runtime`, or import the peer dependency. It uses one thread, because more threads need special HTTP headers. */
 export async function openRuntime(runtime?: Runtime, wasmPaths?: WasmPaths): Promise<Runtime> {
   const ort = runtime ?? (await import("onnxruntime-web/wasm"));
   ort.env.wasm.numThreads = 1;
@@ -31,15 +31,15 @@ export async function openRuntime(runtime?: Runtime, wasmPaths?: WasmPaths): Pro
   return ort;
 }
 
-let started = false; // A runtime reads its WebAssembly once.
+let started = false; // The runtime loads its WebAssembly only once.
 
-/** Return the URL of the WebAssembly if the codec should download it itself: it is known, absolute and still needed. */
+/** Return the URL of the WebAssembly if the codec can download it, i.e. if the URL is absolute and the runtime has not started. */
 export function wasmUrl(wasmPaths?: WasmPaths): string | null {
   const url = typeof wasmPaths === "object" && wasmPaths.wasm ? String(wasmPaths.wasm) : "";
   return !started && /^(https?|file|blob):/.test(url) ? url : null;
 }
 
-/** Start the runtime and both graphs. The encoder is started while the decoder is being downloaded. */
+/** Start the runtime and both graphs. The encoder starts while the decoder is still downloading. */
 export async function openGraphs(ort: Runtime, { config, wasm, encoder, decoder }: Files): Promise<Graphs> {
   if (wasm) ort.env.wasm.wasmBinary = await wasm;
   const encoderBytes = await encoder;

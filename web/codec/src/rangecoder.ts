@@ -4,10 +4,10 @@ import { LATENT_WIDTH, N_LEVELS } from "./tokens.js";
 
 const TOTAL = 2 ** 24;
 const SHARED_WEIGHT = 48;
-const EARLY_FRAMES = 16; // in which a level also counts for its neighbours
+const EARLY_FRAMES = 16; // frames in which a level also counts for its neighbors
 const MASK = 2n ** 64n - 1n;
 
-/** Decode a payload to levels [F * 128]. Return null if no encoder writes this payload. */
+/** Decode a payload to levels [F * 128]. Return null if the payload is invalid. */
 export function decodeRangeCoded(payload: Uint8Array, frames: number): Uint8Array | null {
   const coder = new RangeDecoder(payload);
   const model = new Model();
@@ -31,7 +31,7 @@ class Model {
   #shared = new Float64Array(N_LEVELS).fill(16);
   #sharedSum = 16 * N_LEVELS;
   #nFrames = 0;
-  #sum = 0; // of `shared`, at the start of the frame
+  #sum = 0; // sum of `shared` at the start of the frame
   #weighted = new Float64Array(N_LEVELS);
 
   /** Fix the counts that all dimensions of a frame share. */
@@ -67,7 +67,7 @@ class Model {
   }
 }
 
-/** Return value * (2^24 - 8) // sum. Numbers are exact below 2^53; only chunks of many hundred frames exceed it. */
+/** Return value * (2^24 - 8) // sum. Products above 2^53, which occur in chunks of many hundred frames, need BigInt. */
 function scaled(value: number, sum: number): number {
   const product = value * (TOTAL - N_LEVELS);
   if (product <= Number.MAX_SAFE_INTEGER) return Math.floor(product / sum);
@@ -103,7 +103,7 @@ class RangeDecoder {
     return level;
   }
 
-  /** Return the next word; 0 after the last. */
+  /** Return the next word, or 0 after the last word. */
   #word(): bigint {
     if (this.#at >= this.#view.byteLength) return 0n;
     this.#at += 4;

@@ -1,4 +1,4 @@
-/** The side of the page: a codec that runs in a worker. */
+/** Run in the page: control a codec that runs in a worker. */
 
 import type { Backend, BackendOptions } from "./backend.js";
 import { SilkError } from "./errors.js";

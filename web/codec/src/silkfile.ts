@@ -6,17 +6,17 @@ import { decodeRangeCoded } from "./rangecoder.js";
 import { FRAME_SAMPLES, LATENT_WIDTH, SAMPLE_RATE, Tokens, nFrames, packLevels, unpackLevels, type TokensInit } from "./tokens.js";
 
 const MAGIC = [0x89, 0x53, 0x49, 0x4c, 0x4b, 0x0d, 0x0a, 0x1a];
-const VERSION = 2; // the newest that can be read; files without a gain are version 1
+const VERSION = 2; // newest supported version; files without a gain have version 1
 const CHUNK_FRAMES = 25; // 10 s, as in Python
 const MAX_CHUNK_FRAMES = 4096;
 const PREFIX_BYTES = 12; // magic, version, length of the header
-const FIXED_BYTES = PREFIX_BYTES + 18; // and the fields before the codec's name
+const FIXED_BYTES = PREFIX_BYTES + 18; // the prefix and the fields before the name of the codec
 const CRC_BYTES = 4;
 const CHUNK_BYTES = 16;
 const RAW_FRAME_BYTES = 48;
 const MAX_CODEC_BYTES = 255;
 const [MIN_GAIN, MAX_GAIN] = [1e-6, 1e6];
-const UNKNOWN = 2n ** 64n - 1n; // n_samples of a header that was written before the end was known
+const UNKNOWN = 2n ** 64n - 1n; // n_samples in a header that was written before the length was known
 const PRINTABLE = /^(?:[^\p{C}\p{Z}\ufffd]| )+$/u;
 
 /**
@@ -92,7 +92,7 @@ export function readSilk(file: Uint8Array, name = "The file"): Tokens {
   }
 }
 
-/** Return whether a writer makes such chunks. This is checked before the payload is read. */
+/** Return whether the header of a chunk is valid. This is checked before its payload is read. */
 function isPossibleChunk(kind: string, count: number, bytes: number): boolean {
   if (kind === "END ") return count === 0 && bytes === 8;
   if (count < 1 || count > MAX_CHUNK_FRAMES) return false;
@@ -148,7 +148,7 @@ function readHeader(file: Uint8Array, name: string): Header {
   if (version > VERSION) {
     throw new SilkError(`${name} is a .silk file of version ${version}; this package reads up to version ${VERSION}. Update it.`);
   }
-  const end = length - CRC_BYTES - (version >= 2 ? 4 : 0); // of the codec's name
+  const end = length - CRC_BYTES - (version >= 2 ? 4 : 0); // end of the name of the codec
   // The checksum is correct, so the file is not damaged. It was written with an invalid value.
   const impossible = (what: string) => new SilkError(`${name} is not a valid .silk file: it has ${what}.`);
   if (version < 1) throw impossible(`version ${version}`);

@@ -32,7 +32,7 @@ export interface DecoderGraph<S> {
   run(levels: Uint8Array, states: S): Promise<[Float32Array, S]>; // [F * 128] -> [F * 9600]
 }
 
-/** Encode a stream with a graph. Calls run in order, also if the caller does not await each one. */
+/** Encode a stream with a graph. Calls run in order, even if the caller does not await each one. */
 export class GraphEncoder<S> {
   #graph: EncoderGraph<S>;
   #states: S | null = null;
@@ -99,7 +99,7 @@ export class GraphEncoder<S> {
   }
 }
 
-/** Decode a stream with a graph. Calls run in order, also if the caller does not await each one. */
+/** Decode a stream with a graph. Calls run in order, even if the caller does not await each one. */
 export class GraphDecoder<S> {
   #graph: DecoderGraph<S>;
   #states: S;

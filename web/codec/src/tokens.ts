@@ -1,7 +1,7 @@
 /**
- * The tokens of Silk, as `silkcodec/tokens.py` has them.
+ * The tokens of Silk, like `silkcodec/tokens.py`.
  *
- * A frame has 128 levels of 0..7. Neighbouring levels form one code, the first level being the least significant digit.
+ * A frame has 128 levels of 0..7. Neighboring levels form one code. The first level is the least significant digit.
  * The levels of F frames are one Uint8Array [F * 128]; flat codes are one array [F * K].
  */
 
@@ -12,14 +12,14 @@ export const FRAME_SAMPLES = 9_600; // samples in one frame: 400 ms
 export const FRAME_S = FRAME_SAMPLES / SAMPLE_RATE;
 export const LATENT_WIDTH = 128; // levels in one frame
 export const N_LEVELS = 8;
-export const MIDDLE_LEVEL = N_LEVELS / 2; // 0 in the latent: replaces a level that is missing
+export const MIDDLE_LEVEL = N_LEVELS / 2; // 0 in the latent; replaces missing levels
 export const DIMS_PER_TOKEN = 7; // Silk's own grouping
 export const MAX_DIMS_PER_TOKEN = 17; // 8^17 = 2^51: the largest codes that a JavaScript number holds exactly
 export const BITS_PER_FRAME = 3 * LATENT_WIDTH;
 export const FRAMES_PER_CALL = 5; // most frames in one call of a graph, as in Python
-const MAX_FILE_DIMS_PER_TOKEN = 20; // the widest grouping of .silk files and of Python
+const MAX_FILE_DIMS_PER_TOKEN = 20; // largest group in .silk files and in Python
 
-/** What `Tokens` is made of. `decode` and `writeSilk` also take such an object. */
+/** Content of `Tokens`. `decode` and `writeSilk` also accept such an object. */
 export interface TokensInit {
   /** Name and hash of the weights: "silk@0a1b2c3d4e5f". */
   codec: string;
@@ -29,7 +29,7 @@ export interface TokensInit {
   levels: Uint8Array;
   /** Levels in one code, 1..20. It does not affect the levels. Default: 7. */
   dimsPerToken?: number;
-  /** Factor for the decoded wave of a recording that was normalised. Default: 1. */
+  /** Factor for the decoded wave, if the recording was normalized. Default: 1. */
   gain?: number;
   /** [F * 128], before rounding. Only `encode` sets it. */
   latents?: Float32Array | null;
@@ -62,7 +62,7 @@ export class Tokens implements TokensInit {
     this.latents = latents;
   }
 
-  /** Make tokens from codes: K arrays of F codes each, as `codes` returns them and as Python's `Tokens.codes`. */
+  /** Make tokens from codes: K arrays of F codes each, like `codes` and like `Tokens.codes` in Python. */
   static fromCodes(codes: readonly (readonly number[])[], init: Omit<TokensInit, "levels">): Tokens {
     const frames = codes[0]?.length ?? 0;
     if (codes.some((one) => one.length !== frames)) throw new SilkError("All codebooks must have the same number of codes.");
@@ -81,7 +81,7 @@ export class Tokens implements TokensInit {
     return codebookSizes(this.dimsPerToken);
   }
 
-  /** The codes: K arrays of F codes each, as Python's `Tokens.codes`. */
+  /** The codes: K arrays of F codes each, like `Tokens.codes` in Python. */
   get codes(): number[][] {
     const flat = levelsToCodes(this.levels, this.dimsPerToken);
     const k = this.codebookSizes.length;

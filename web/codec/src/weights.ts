@@ -27,7 +27,7 @@ export interface Files {
   decoder: Promise<Uint8Array>;
 }
 
-/** Called with the bytes so far, and with all bytes, or null if the server does not report the sizes. */
+/** Called with the number of bytes downloaded so far and the total number, or null if the server does not report sizes. */
 export type LoadProgress = (bytes: number, totalBytes: number | null) => void;
 
 export interface DownloadOptions {
@@ -37,7 +37,7 @@ export interface DownloadOptions {
 }
 
 /**
- * Return the absolute URL of a weights folder. A relative one starts at the page. In Node.js a path is accepted as well.
+ * Return the absolute URL of a weights folder. Relative URLs are relative to the page. In Node.js, paths are accepted too.
  */
 export async function folderUrl(folder: string | URL): Promise<string> {
   const text = String(folder);
@@ -50,7 +50,7 @@ export async function folderUrl(folder: string | URL): Promise<string> {
 }
 
 /**
- * Start to download all files. Resolves when all responses have begun.
+ * Start to download all files. The promise resolves when all responses have begun.
  *
  * @param folder From `folderUrl`.
  * @param wasm URL of the WebAssembly of ONNX Runtime, or null if ONNX Runtime downloads it.
@@ -66,7 +66,7 @@ export async function startDownloads(folder: string, wasm: string | null, option
   const advance = (more: number) => options.progress?.((nBytes += more), totalBytes);
   const read = (file: Opened, graph?: GraphConfig) => {
     const content = readAll(file, advance).then((bytes) => (graph ? checked(graph, bytes) : bytes));
-    content.catch(() => {}); // reported to whoever awaits it
+    content.catch(() => {}); // The code that awaits `content` reports the error.
     return content;
   };
   const [encoder, decoder] = graphs.map((graph, i) => read(files[i + 1]!, graph));
@@ -84,7 +84,7 @@ function parseConfig(content: Uint8Array): WeightsConfig {
   return config;
 }
 
-/** Return the content if its checksum is that of config.json. Browsers have crypto.subtle on https and localhost only. */
+/** Return the content if its checksum matches config.json. Browsers provide crypto.subtle only on https and localhost. */
 async function checked(graph: GraphConfig, content: Uint8Array): Promise<Uint8Array> {
   if (!globalThis.crypto?.subtle) return content;
   const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", content as Uint8Array<ArrayBuffer>));
@@ -111,12 +111,12 @@ async function open(url: string, options: DownloadOptions): Promise<Opened> {
 async function openHttp(url: string, { signal, fetch = globalThis.fetch }: DownloadOptions): Promise<Opened> {
   const response = await fetch(url, { signal });
   if (!response.ok || !response.body) throw new Error(`HTTP status ${response.status}`);
-  // The length of a compressed response is not that of its content.
+  // The Content-Length of a compressed response is not the length of its content.
   const length = response.headers.get("Content-Encoding") ? null : Number(response.headers.get("Content-Length")) || null;
   return { nBytes: length, body: chunks(response.body.getReader()) };
 }
 
-/** Not every browser can iterate over a stream, so read it. */
+/** Read the chunks of a stream, because not all browsers can iterate over streams. */
 async function* chunks(reader: ReadableStreamDefaultReader<Uint8Array>): AsyncGenerator<Uint8Array> {
   for (let step = await reader.read(); !step.done; step = await reader.read()) yield step.value;
 }
@@ -138,7 +138,7 @@ async function readAll(file: Opened, advance?: (bytes: number) => void): Promise
   return new Uint8Array(await new Blob(parts as BlobPart[]).arrayBuffer());
 }
 
-/** Import a module of Node.js by a variable, so that bundlers do not look for it. */
+/** Import a module of Node.js. The name is a variable, so that bundlers ignore the import. */
 async function nodeModule<T>(name: string): Promise<T> {
   return (await import(/* @vite-ignore */ /* webpackIgnore: true */ name)) as T;
 }

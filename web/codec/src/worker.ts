@@ -1,4 +1,4 @@
-/** The side of the worker: load the codec and answer the requests of `remote.ts`. */
+/** Run in the worker: load the codec and answer the requests of `remote.ts`. */
 
 import { openLocal, type Backend, type BackendDecoder, type BackendEncoder } from "./backend.js";
 import { SilkError } from "./errors.js";
@@ -37,7 +37,7 @@ export function serve({ ort, fetch }: { ort?: Runtime; fetch?: typeof globalThis
       streams.delete(request.stream);
     } else if (request.kind === "encode") {
       const stream = streams.get(request.stream) as BackendEncoder | undefined;
-      if (!stream) return; // closed by an abort, so nobody waits for the answer
+      if (!stream) return; // An abort closed the stream, so no caller waits for the answer.
       const frames = await (request.chunk ? stream.feed(request.chunk) : stream.flush());
       say({ kind: "encoded", id: request.id, frames }, frames.levels, frames.latents);
     } else {

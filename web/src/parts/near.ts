@@ -1,4 +1,4 @@
-/** An action: calls `then` once, when the element is about to come into view. */
+/** A Svelte action that calls `then` once, when the element is almost in view. */
 export function near(element: HTMLElement, then: () => void): { destroy(): void } {
   const observer = new IntersectionObserver(
     ([entry]) => {

@@ -1,12 +1,12 @@
-/** Which elements are in view, or nearly. Figures draw and follow the sound only there. */
+/** Track which elements are in view or almost in view. Only those are drawn and follow the sound. */
 
 import { flushSync } from "svelte";
 import { SvelteSet } from "svelte/reactivity";
 import { Pauses } from "../signal/pauses";
 
-const MARGIN = "300px"; // so that a picture is ready when it is scrolled into view
+const MARGIN = "300px"; // so that a figure is drawn before it is scrolled into view
 const watched = new Map<Element, (visible: boolean) => void>();
-const coming = new Set<Element>(); // into view, not yet drawn
+const coming = new Set<Element>(); // elements that came into view but are not drawn yet
 let drawing = false;
 
 const observer = new IntersectionObserver((entries) => {
@@ -19,7 +19,7 @@ const observer = new IntersectionObserver((entries) => {
 
 addEventListener("beforeprint", () => watched.forEach((set) => set(true)));
 
-/** Let one figure after another draw, with pauses, so that none of them blocks the page for long. */
+/** Draw one figure after another, with pauses, so that drawing never blocks the page for long. */
 async function draw(): Promise<void> {
   drawing = true;
   const pauses = new Pauses();
@@ -32,7 +32,7 @@ async function draw(): Promise<void> {
   drawing = false;
 }
 
-/** An action: calls `set` whenever the element comes into view or leaves it. */
+/** A Svelte action that calls `set` whenever the element enters or leaves the view. */
 export function view(element: Element, set: (visible: boolean) => void): { destroy(): void } {
   watched.set(element, set);
   observer.observe(element);
@@ -46,8 +46,8 @@ export function view(element: Element, set: (visible: boolean) => void): { destr
   };
 }
 
-/** The ids of the sections in view. */
+/** Ids of the sections in view. */
 export const sectionsInView = new SvelteSet<string>();
 
-/** An action for a section: keeps `sectionsInView`. */
+/** A Svelte action for sections that updates `sectionsInView`. */
 export const viewSection = (element: Element, id: string): { destroy(): void } => view(element, (visible) => void (visible ? sectionsInView.add(id) : sectionsInView.delete(id)));

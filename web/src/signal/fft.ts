@@ -1,4 +1,4 @@
-/** Radix-2 FFT in place, re and im float64 [n], n a power of 2. The inverse is not divided by n. */
+/** Compute a radix-2 FFT in place. `re` and `im` are float64 [n], and n is a power of 2. The inverse is not divided by n. */
 export function fft(re: Float64Array, im: Float64Array, inverse = false): void {
   const n = re.length;
   for (let i = 1, j = 0; i < n; i++) {

@@ -1,6 +1,6 @@
 /**
- * The log-mel spectrogram, as `silkcodec/mel.py`: column j (10 ms) looks at samples [240 j - 304, 240 j + 720).
- * The encoder has the same inside its graph; this one draws pictures, also of waves that nobody encodes.
+ * Compute the log-mel spectrogram like `silkcodec/mel.py`. Column j (10 ms) covers the samples [240 j - 304, 240 j + 720).
+ * The graph of the encoder computes its own spectrogram. This one is for the figures.
  */
 
 import { fft } from "./fft";
@@ -11,7 +11,7 @@ export const N_FFT = 1024;
 export const HOP = 240; // samples between columns
 export const COLUMN_S = HOP / SAMPLE_RATE;
 export const N_MELS = 128;
-const HISTORY = 304; // samples before a column's start that it sees
+const HISTORY = 304; // samples before the start of a column that it covers
 const COLUMNS_PER_FRAME = 40;
 export const FLOOR = 1e-5;
 
@@ -24,7 +24,7 @@ export function melToHz(mel: number): number {
   return mel < 15 ? (mel * 200) / 3 : 1000 * Math.exp((Math.log(6.4) / 27) * (mel - 15));
 }
 
-/** Where each band's triangle has its top, Hz; one more below and above. */
+/** Center of each band in Hz, with one more value below the first band and one above the last. */
 export const BAND_EDGES_HZ = Float64Array.from({ length: N_MELS + 2 }, (_, i) =>
   melToHz((hzToMel(SAMPLE_RATE / 2) * i) / (N_MELS + 1)),
 );
@@ -38,7 +38,7 @@ interface Triangle {
   weights: Float64Array;
 }
 
-/** Triangles of height 1, of each only the bins that it covers. */
+/** Return triangles of height 1. Each contains only the weights of the bins that it covers. */
 export const FILTERS: Triangle[] = Array.from({ length: N_MELS }, (_, band) => {
   const [low, top, high] = BAND_EDGES_HZ.subarray(band, band + 3);
   const all = Array.from({ length: N_FFT / 2 + 1 }, (_, bin) => {
@@ -51,14 +51,14 @@ export const FILTERS: Triangle[] = Array.from({ length: N_MELS }, (_, band) => {
 
 const HANN = Float64Array.from({ length: N_FFT }, (_, n) => 0.5 - 0.5 * Math.cos((2 * Math.PI * n) / N_FFT));
 
-/** wave [T] -> natural-log mel magnitudes [C * 128], C = 40 ceil(T / 9600), at least log(1e-5). */
+/** Return natural-log mel magnitudes [C * 128] of a wave [T], at least log(1e-5). C = 40 ceil(T / 9600). */
 export function logMel(wave: Float32Array): Float32Array {
   const mel = emptyMel(wave);
   addFrames(mel, wave, 0, nFrames(wave.length));
   return mel;
 }
 
-/** The same, with pauses for drawing and clicks. */
+/** Like `logMel`, but with pauses for drawing and clicks. */
 export async function logMelWithPauses(wave: Float32Array): Promise<Float32Array> {
   const mel = emptyMel(wave);
   const pauses = new Pauses();
@@ -71,12 +71,12 @@ export async function logMelWithPauses(wave: Float32Array): Promise<Float32Array
 
 const emptyMel = (wave: Float32Array): Float32Array => new Float32Array(nFrames(wave.length) * COLUMNS_PER_FRAME * N_MELS);
 
-/** Compute the columns of some frames. */
+/** Compute the columns of a range of frames. */
 function addFrames(mel: Float32Array, wave: Float32Array, from: number, to: number): void {
   const re = new Float64Array(N_FFT);
   const im = new Float64Array(N_FFT);
   for (let column = from * COLUMNS_PER_FRAME; column < to * COLUMNS_PER_FRAME; column += 2) {
-    // Two columns of real numbers in one complex transform: the even part is the first, the odd part the second.
+    // One complex transform computes two columns of real numbers: the even part is the first, the odd part is the second.
     const start = column * HOP - HISTORY;
     for (let n = 0; n < N_FFT; n++) {
       re[n] = HANN[n] * (wave[start + n] ?? 0);
@@ -103,16 +103,16 @@ function bandLog(magnitude: Float64Array, { first, weights }: Triangle): number 
   return Math.log(Math.max(sum, FLOOR));
 }
 
-/** How far two spectrograms of one length are apart: root mean square, dB. */
+/** Return the root mean square difference between two spectrograms of the same length, in dB. */
 export function melDistanceDb(a: Float32Array, b: Float32Array, floorDb = -60): number {
-  const floor = peak(a) + floorDb / DB; // what is far below the loudest is not heard
+  const floor = peak(a) + floorDb / DB; // Levels far below the loudest one are inaudible.
   let sum = 0;
   const n = Math.min(a.length, b.length);
   for (let i = 0; i < n; i++) sum += (Math.max(a[i], floor) - Math.max(b[i], floor)) ** 2;
   return Math.sqrt(sum / Math.max(1, n)) * DB;
 }
 
-export const DB = 20 / Math.LN10; // dB in one unit of natural log magnitude
+export const DB = 20 / Math.LN10; // dB per unit of natural log magnitude
 
 export function peak(mel: Float32Array): number {
   let highest = -Infinity;

@@ -1,9 +1,9 @@
-/** Pauses for drawing and clicks during a long computation on the main thread. */
+/** Pause a long computation on the main thread regularly, so that the page can draw and handle clicks. */
 export class Pauses {
-  static readonly LONGEST_MS = 12; // without a pause
+  static readonly LONGEST_MS = 12; // longest time without a pause
   #began = performance.now();
 
-  /** Pause if the last pause was long ago. */
+  /** Pause if the last pause was more than `LONGEST_MS` ago. */
   async take(): Promise<void> {
     if (performance.now() - this.#began < Pauses.LONGEST_MS) return;
     await new Promise((resolve) => setTimeout(resolve));

@@ -1,11 +1,11 @@
-/** A projection to two dimensions: the two directions in which vectors vary most (principal components). */
+/** Project vectors to the two directions in which they vary most (principal components). */
 
 export interface Projection {
   mean: Float64Array;
   axes: [Float64Array, Float64Array];
 }
 
-/** vectors [n * width] -> the projection that keeps most of their variance; found by power iteration. */
+/** Return the projection of vectors [n * width] that keeps most of their variance. It is computed by power iteration. */
 export function principal(vectors: Float32Array, width: number): Projection {
   const n = vectors.length / width;
   const mean = new Float64Array(width);
@@ -28,7 +28,7 @@ export function project({ mean, axes }: Projection, vector: ArrayLike<number>): 
 }
 
 function strongest(matrix: Float64Array, width: number): Float64Array {
-  let axis = Float64Array.from({ length: width }, (_, d) => 1 + d / width); // not orthogonal to anything likely
+  let axis = Float64Array.from({ length: width }, (_, d) => 1 + d / width); // unlikely to be orthogonal to the result
   for (let step = 0; step < 200; step++) {
     const next = Float64Array.from({ length: width }, (_, a) => axis.reduce((sum, one, b) => sum + matrix[a * width + b] * one, 0));
     const length = Math.hypot(...next) || 1;

@@ -1,27 +1,27 @@
-/** Quantizers small enough to watch: FSQ's bound and rounding, nearest entries, k-means, residual chains. */
+/** Quantizers for the figures: the bound and rounding of FSQ, nearest entries, k-means, residual chains. */
 
 import { N_LEVELS } from "silkcodec";
 
 const HALF_RANGE = ((N_LEVELS - 1) * 1.001) / 2;
 const SHIFT = Math.atanh(0.5 / HALF_RANGE);
 
-/** FSQ squashes any number into -4..3, so that rounding gives 8 values (`silkcodec_torch/quantizers/fsq.py`). */
+/** Limit a number to -4..3, so that rounding returns one of 8 values, like `silkcodec_torch/quantizers/fsq.py`. */
 export function bound(value: number): number {
   return Math.tanh(value + SHIFT) * HALF_RANGE - 0.5;
 }
 
-/** Rounds as NumPy and ONNX do: halves to the even number. */
+/** Round like NumPy and ONNX: halves to the nearest even number. */
 export function roundEven(value: number): number {
   const rounded = Math.round(value);
   return Math.abs(value % 1) === 0.5 && rounded % 2 !== 0 ? rounded - 1 : rounded;
 }
 
-/** A bounded number's level, 0..7. */
+/** Return the level 0..7 of a bounded number. */
 export function levelOf(bounded: number): number {
   return Math.min(N_LEVELS - 1, Math.max(0, roundEven(bounded) + N_LEVELS / 2));
 }
 
-/** The entry nearest to `vector` in a flat table [n * width], and the squared distance. */
+/** Return the entry of a flat table [n * width] that is nearest to `vector`, and the squared distance. */
 export function nearest(table: Float32Array, width: number, vector: ArrayLike<number>): { entry: number; squared: number } {
   let [entry, squared] = [0, Infinity];
   for (let row = 0, at = 0; at < table.length; row++, at += width) {
@@ -34,12 +34,12 @@ export function nearest(table: Float32Array, width: number, vector: ArrayLike<nu
 
 export interface Stage {
   entry: number;
-  added: Float32Array; // the entry itself
-  left: Float32Array; // what is still missing after it
-  rms: number; // of what is left
+  added: Float32Array; // the selected entry
+  left: Float32Array; // residual after this codebook
+  rms: number; // root mean square of the residual
 }
 
-/** A residual chain: each codebook quantizes what the ones before it left. */
+/** Quantize a vector with a residual chain: each codebook quantizes the residual of the codebooks before it. */
 export function chain(books: readonly Float32Array[], vector: ArrayLike<number>): Stage[] {
   let left = Float32Array.from(vector as ArrayLike<number>);
   return books.map((book) => {
@@ -57,7 +57,7 @@ export function rms(values: ArrayLike<number>): number {
   return Math.sqrt(sum / Math.max(1, values.length));
 }
 
-/** Learns k entries from points [n * width]: k-means++ starts, then Lloyd's steps. The same seed gives the same entries. */
+/** Learn k entries from points [n * width] with k-means++ and Lloyd's algorithm. The result depends only on the points and the seed. */
 export function kmeans(points: Float32Array, width: number, k: number, seed = 1, steps = 25): Float32Array {
   const n = points.length / width;
   const random = generator(seed);
@@ -101,7 +101,7 @@ function squaredDistance(a: Float32Array, b: Float32Array): number {
   return sum;
 }
 
-/** Numbers in [0, 1) that are the same every time (mulberry32). */
+/** Return a generator of reproducible pseudorandom numbers in [0, 1) (mulberry32). */
 export function generator(seed: number): () => number {
   let state = seed >>> 0;
   return () => {

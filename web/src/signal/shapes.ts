@@ -1,7 +1,7 @@
 /**
- * The vectors of the codebook figures: the shape of the spectrum in 20 ms, 16 numbers.
- * Each is the mean of 8 mel bands over 2 columns, in dB below the recording's own loud level, at least -60 dB.
- * `web/fit_codebooks.py` makes the same ones, and fits the codebooks to them.
+ * The vectors of the figures on codebooks: 16 numbers describe the shape of the spectrum in 20 ms.
+ * Each number is the mean of 8 mel bands over 2 columns, in dB relative to the loud level of the recording, at least -60 dB.
+ * `web/fit_codebooks.py` computes the same vectors and fits the codebooks to them.
  */
 
 import { COLUMN_S, DB, N_MELS } from "./mel";
@@ -15,10 +15,10 @@ export const LOWEST_DB = -60;
 export interface Shapes {
   vectors: Float32Array; // [n * 16], dB
   n: number;
-  loud: number; // natural log mel: 0 dB
+  loud: number; // the natural log mel magnitude that is 0 dB
 }
 
-/** mel [C * 128] -> its vectors. */
+/** Return the vectors of a spectrogram [C * 128]. */
 export function shapesOf(mel: Float32Array): Shapes {
   const loud = loudLevel(mel);
   const n = Math.floor(mel.length / N_MELS / POOL_COLUMNS);
@@ -36,7 +36,7 @@ export function shapesOf(mel: Float32Array): Shapes {
   return { vectors, n, loud };
 }
 
-/** The 95th percentile of the columns' loudest bands. */
+/** Return the loud level: the 95th percentile over the columns of the loudest band. */
 function loudLevel(mel: Float32Array): number {
   const columns = mel.length / N_MELS;
   const loudest = Float32Array.from({ length: columns }, (_, c) => {

@@ -1,4 +1,4 @@
-/** A wave as a WAV file, 16 bits. */
+/** Return a wave as a WAV file with 16 bits per sample. */
 import { SAMPLE_RATE } from "silkcodec";
 
 export function writeWav(wave: Float32Array): Uint8Array<ArrayBuffer> {

@@ -1,6 +1,6 @@
 /**
- * Shapes of the spectrum made audible: noise that is given each shape for 20 ms. What one hears is in the numbers and
- * nothing else: pitch is not, so speech becomes a whisper.
+ * Play shapes of the spectrum as noise that is filtered with each shape for 20 ms. The shapes do not contain the pitch, so
+ * speech becomes a whisper.
  */
 
 import { fft } from "../signal/fft";
@@ -10,10 +10,10 @@ import { generator } from "../signal/quantize";
 import { LOWEST_DB, POOL_BANDS, POOL_COLUMNS, WIDTH } from "../signal/shapes";
 import { SAMPLE_RATE } from "silkcodec";
 
-const WINDOW = 4 * HOP; // Hann windows of four hops add up to a constant
-const GAIN = 1 / 0.75; // so that the noise, analysed again, has the magnitudes that it was given
+const WINDOW = 4 * HOP; // The sum of overlapping Hann windows of four hops is constant.
+const GAIN = 1 / 0.75; // so that the spectrogram of the noise has the requested magnitudes
 
-/** For each bin the two numbers it lies between and how far; below the first and above the last there is one. */
+/** For each bin: the two numbers to interpolate between, and the weight. Bins outside the range use only one number. */
 const PLACES = Array.from({ length: N_FFT / 2 + 1 }, (_, bin) => {
   const hz = (bin * SAMPLE_RATE) / N_FFT;
   let band = 0;
@@ -21,12 +21,12 @@ const PLACES = Array.from({ length: N_FFT / 2 + 1 }, (_, bin) => {
   const fraction = Math.min(1, Math.max(0, (hz - bandHz(band)) / (BAND_EDGES_HZ[band + 2] - bandHz(band))));
   const place = Math.min(WIDTH - 1, Math.max(0, (band + fraction - (POOL_BANDS - 1) / 2) / POOL_BANDS));
   const low = Math.min(WIDTH - 2, Math.floor(place));
-  // A band sums the bins under its triangle: a bin's own magnitude is less by the triangle's area.
+  // A band is the sum of the bins under its triangle, so divide by the area of the triangle.
   const area = FILTERS[band].weights.reduce((sum, weight) => sum + weight, 0);
   return { low, share: place - low, area: Math.max(0.5, area) };
 });
 
-/** vectors [n * 16], dB below `loud` (natural log mel) -> n * 20 ms of whisper. */
+/** Return n * 20 ms of whisper for vectors [n * 16] in dB relative to `loud`, a natural log mel magnitude. */
 export async function whisper(vectors: Float32Array, loud: number, seed = 1): Promise<Float32Array> {
   const frames = (vectors.length / WIDTH) * POOL_COLUMNS;
   const wave = new Float32Array(frames * HOP + WINDOW);
@@ -55,5 +55,5 @@ export async function whisper(vectors: Float32Array, loud: number, seed = 1): Pr
       wave[frame * HOP + n] += (GAIN * hann * re[n]) / N_FFT;
     }
   }
-  return wave.slice(WINDOW / 2 - HOP, WINDOW / 2 - HOP + frames * HOP); // the middle of a window is its moment
+  return wave.slice(WINDOW / 2 - HOP, WINDOW / 2 - HOP + frames * HOP); // The moment of a window is its center.
 }

@@ -1,4 +1,4 @@
-/** Hands the reader a file. */
+/** Save bytes as a file on the reader's device. */
 export function download(name: string, content: Uint8Array<ArrayBuffer>, type: string): void {
   const url = URL.createObjectURL(new Blob([content], { type }));
   const link = Object.assign(document.createElement("a"), { href: url, download: name });

@@ -1,12 +1,12 @@
-/** Keeps the downloads of the model on the reader's device. A reload then needs no network, and the sizes are known. */
+/** Store the downloads of the model on the reader's device. Later visits then need no network, and know the sizes. */
 
-declare const __MODEL_BYTES__: Record<string, number>; // by SHA-256 of a graph, or "wasm"; from vite.config.ts
+declare const __MODEL_BYTES__: Record<string, number>; // keys: SHA-256 of a graph, or "wasm"; vite.config.ts defines it
 
 const CACHE = "silk-model";
 const graphs = new Map<string, string>(); // URL -> SHA-256, from config.json
 const current = new Set<string>(); // keys of this visit
 
-/** A `fetch` for the codec. The graphs are stored under their checksums, so an update of the weights is never missed. */
+/** A `fetch` function for the codec. Graphs are stored under their checksums, so that new weights replace old ones. */
 export async function fetchStored(input: RequestInfo | URL, init?: RequestInit): Promise<Response> {
   const url = String(input);
   const cache = await opened();
@@ -22,7 +22,7 @@ export async function fetchStored(input: RequestInfo | URL, init?: RequestInit):
   return sized(response, bytes);
 }
 
-/** From the network, so that an update is noticed; without a network from the device. */
+/** Fetch from the network to notice updates, or from the device if there is no network. */
 async function fetchConfig(url: string, init: RequestInit | undefined, cache: Cache | null): Promise<Response> {
   const stored = await cache?.match(url, { ignoreVary: true });
   const response = await fetch(url, init).catch((error) => {
@@ -36,7 +36,7 @@ async function fetchConfig(url: string, init: RequestInit | undefined, cache: Ca
   return response;
 }
 
-/** Store a download, then remove those of the same folder that this visit does not use. */
+/** Store a download, then remove downloads from the same folder that this visit does not use. */
 async function keep(cache: Cache, key: string, response: Response): Promise<void> {
   try {
     await cache.put(key, response);
@@ -45,11 +45,11 @@ async function keep(cache: Cache, key: string, response: Response): Promise<void
       if (new URL(".", url).href === folder && !url.endsWith("/config.json") && !current.has(url)) await cache.delete(url);
     }
   } catch {
-    // There is no room, or the download ended early: nothing is stored.
+    // The device is full, or the download ended early. Nothing is stored.
   }
 }
 
-/** The length of a compressed response is not that of its content, so state the one that is known. */
+/** Add the known length of the content, because a compressed response states another length. */
 function sized(response: Response, bytes: number | undefined): Response {
   if (!bytes || !response.ok || !response.headers.get("Content-Encoding")) return response;
   const headers = new Headers(response.headers);
@@ -62,16 +62,16 @@ async function opened(): Promise<Cache | null> {
   return globalThis.caches ? caches.open(CACHE).catch(() => null) : null; // only on https and localhost
 }
 
-/** The bytes that the model downloads at most, before compression. */
+/** Largest size of the downloads for the model in bytes, without compression. */
 export const modelBytes = Object.values(__MODEL_BYTES__).reduce((sum, bytes) => sum + bytes, 0);
 
-/** Whether both graphs are stored. They may be those of earlier weights. */
+/** Return whether two graphs are stored. They can be from earlier weights. */
 export async function isStored(folder: string): Promise<boolean> {
   const keys = (await (await opened())?.keys()) ?? [];
   return keys.filter(({ url }) => url.startsWith(folder) && url.includes(".onnx?")).length >= 2;
 }
 
-/** Forget all downloads, because the model did not start from them. */
+/** Delete all downloads, because the model did not start with them. */
 export async function forget(): Promise<void> {
   await globalThis.caches?.delete(CACHE).catch(() => {});
 }

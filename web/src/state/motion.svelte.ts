@@ -1,4 +1,4 @@
-/** Whether the reader wants less motion; follows the system's setting. */
+/** Whether the system requests reduced motion. */
 class Motion {
   readonly #query = matchMedia("(prefers-reduced-motion: reduce)");
   reduced = $state(this.#query.matches);

@@ -1,4 +1,4 @@
-/** A motion that runs once, from 0 to 1. Readers who want less motion get its end at once. */
+/** An animation that runs once from 0 to 1. With reduced motion, it jumps to the end. */
 
 import { motion } from "./motion.svelte";
 
@@ -26,13 +26,13 @@ export class Run {
     requestAnimationFrame(step);
   }
 
-  /** Stops where it is. */
+  /** Stop at the current position. */
   stop(): void {
     this.#token++;
     this.running = false;
   }
 
-  /** `at`, starting and ending slowly. */
+  /** Return `at` with a slow start and end. */
   get eased(): number {
     return this.at * this.at * (3 - 2 * this.at);
   }

@@ -1,4 +1,4 @@
-/** Light or dark: the choice of the reader, remembered, or else that of the system. */
+/** The light or dark theme: the stored choice of the reader, or the setting of the system. */
 
 const KEY = "silk-theme";
 
@@ -20,7 +20,7 @@ class Theme {
     try {
       localStorage.setItem(KEY, this.dark ? "dark" : "light");
     } catch {
-      // Storage is disabled: the choice lasts until the page is closed.
+      // Storage is disabled, so the choice lasts until the page is closed.
     }
   }
 

@@ -1,4 +1,4 @@
-/** Colours of heat maps, in light and dark: numbers become pixels by a table of 256. */
+/** Color tables of the heat maps for the light and the dark theme, with 256 entries each. */
 
 export type Scale = "energy" | "signed";
 
@@ -15,7 +15,7 @@ const STOPS: Record<Scale, Record<"light" | "dark", string[]>> = {
 
 const tables = new Map<string, Uint32Array>();
 
-/** 256 pixels, ABGR as a canvas takes them on every machine in use. */
+/** Return a table of 256 pixels for canvases, as ABGR integers (little-endian). */
 export function table(scale: Scale, dark: boolean): Uint32Array {
   const key = `${scale}${dark}`;
   let found = tables.get(key);
@@ -32,7 +32,7 @@ export function table(scale: Scale, dark: boolean): Uint32Array {
   return found;
 }
 
-/** A table's colour as CSS writes it, share 0..1. */
+/** Return the CSS color at a place 0..1 of a scale. */
 export function css(scale: Scale, dark: boolean, share: number): string {
   const pixel = table(scale, dark)[Math.round(255 * Math.min(1, Math.max(0, share)))];
   return `rgb(${pixel & 255} ${(pixel >> 8) & 255} ${(pixel >> 16) & 255})`;

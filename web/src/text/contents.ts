@@ -1,4 +1,4 @@
-/** The sections in their order. `short` is for narrow places. */
+/** The sections in order. `short` is for the list of sections and the bar on phones. */
 export const CONTENTS = [
   { id: "problem", title: "A voice is too many numbers", short: "The problem" },
   { id: "spectrogram", title: "From waveform to spectrogram", short: "Spectrogram" },

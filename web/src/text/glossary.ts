@@ -1,4 +1,4 @@
-/** Every term that the page uses and that may be new to a reader. */
+/** Definitions of the terms that can be new to readers. */
 export const GLOSSARY = {
   sample: "One measurement of the air pressure. Silk uses 24,000 samples per second.",
   codec: "An encoder and a decoder. The encoder makes a signal smaller, and the decoder restores it.",

@@ -1,4 +1,4 @@
-/** The parts of the codec, in the order in which sound passes them, and the section that explains each. */
+/** The parts of the codec in processing order, and the section that explains each part. */
 
 import { LATENT_WIDTH, codebookSizes } from "silkcodec";
 

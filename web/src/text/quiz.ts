@@ -1,4 +1,4 @@
-/** The questions at the end. `answer` is the index of the right choice. */
+/** The questions of the quiz. `answer` is the index of the right choice. */
 export interface Question {
   question: string;
   choices: string[];
