@@ -1,4 +1,4 @@
-/** Compare the real model in Node.js with the golden fixture that its weights folder carries. */
+/** Compare the real model in Node.js with the golden fixture in its weights folder. */
 
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -28,7 +28,7 @@ describe("the model", () => {
     expect(tokens.latents!.length).toBe(levels.length);
     expect(shares.at(-1)).toBe(1);
 
-    const oneByOne = codec.encoder(); // one frame per call gives the same numbers as five
+    const oneByOne = codec.encoder(); // One frame per call returns the same numbers as five.
     const single: Promise<Frames>[] = [];
     for (let at = 0; at < wave.length; at += FRAME_SAMPLES) single.push(oneByOne.feed(wave.subarray(at, at + FRAME_SAMPLES)));
     single.push(oneByOne.flush());
@@ -103,13 +103,13 @@ test("weights that cannot be loaded are reported, and loading can be aborted", a
   await expect(loading).rejects.toMatchObject({ name: "AbortError" });
 }, 60_000);
 
-/** The largest difference to `factor` times the other wave. */
+/** Return the largest difference from `factor` times the other wave. */
 function distance(a: Float32Array, b: Float32Array, factor: number): number {
   expect(a.length).toBe(b.length);
   return a.reduce((most, value, i) => Math.max(most, Math.abs(value - factor * b[i])), 0);
 }
 
-/** Read the arrays of an .npz file: the data of each, without its type. */
+/** Return the data of each array in an .npz file, without the types. */
 function readNpz(file: Buffer): Record<string, ArrayBuffer> {
   const arrays: Record<string, ArrayBuffer> = {};
   let at = file.readUInt32LE(file.lastIndexOf("PK\x05\x06", undefined, "latin1") + 16); // the central directory

@@ -1,4 +1,4 @@
-/** The codebooks of sections 4 and 6, fitted to speech by `web/fit_codebooks.py`. */
+/** The codebooks of sections 4 and 6, which `web/fit_codebooks.py` fitted to speech. */
 
 import about from "../../codebooks/codebooks.json";
 import file from "../../codebooks/codebooks.bin?url";
@@ -6,7 +6,7 @@ import { fromHalf } from "./recording";
 
 export interface Codebooks {
   palette: Float32Array; // [1024 * 16], dB
-  chain: Float32Array[]; // 8 of [256 * 16]
+  chain: Float32Array[]; // 8 arrays [256 * 16]
 }
 
 class Store {

@@ -1,4 +1,4 @@
-/** The activations of the layers on the samples, as `web/activations.py` recorded them. Fetched when a figure needs them. */
+/** Activations of the layers for the samples. `web/activations.py` recorded them. They are fetched when a figure needs them. */
 
 import { FRAME_S } from "silkcodec";
 import { framesOf, type Layer, type Recording } from "./recording";
