@@ -1,4 +1,4 @@
-"""The activations that the page shows are those of the model."""
+"""Test that the activations in the page are those of the model."""
 
 from __future__ import annotations
 
