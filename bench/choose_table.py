@@ -52,7 +52,7 @@ def choose(bench: Path) -> str:
 
 
 def held_out(bench: Path) -> str:
-    """Return a table of all scores of all codecs in the held-out run."""
+    """Return a table of all scores of all codecs in held_out.json."""
     result, _ = _read(bench)
     rows = [
         [

@@ -3,7 +3,7 @@
     python bench/codec_bench.py --out bench/codecs.json        # about 12 minutes on two idle cores
     python bench/codec_bench.py --out /tmp/quick.json --quick  # trial run with short clips
 
-`random_baselines.py` writes the neural baselines with random weights in their published architectures. The benchmark
+`random_baselines.py` writes random weights for the neural baselines in their published architectures. The benchmark
 loads them like published weights, because rates, speed and memory do not depend on the values of the weights.
 `codec_worker.py` measures each codec in its own process, on the same speech at the codec's own sample rate.
 """

@@ -116,7 +116,7 @@ def _rate_table(codecs: Figures, ours: str) -> str:
 
 
 def _rate_notes(result: Figures) -> str:
-    """Return a Markdown list with definitions, and with reasons why other published token rates differ."""
+    """Return a Markdown list with definitions, and with reasons why published token rates can differ from these."""
     measured = {name: codec for name, codec in result["codecs"].items() if "failed" not in codec}
     notes = [
         "**tokens/s** and **bit/s** are relative to the duration of the frames.",

@@ -1,4 +1,4 @@
-"""Measure one codec in this process, which `codec_bench.py` starts, and print the result as JSON in the last line.
+"""Measure one codec in this process, which `codec_bench.py` starts, and print the result as JSON on the last line.
 
 python bench/codec_worker.py measure CLIP NAME [--runs N] [--threads N]
 """
@@ -137,7 +137,7 @@ def _n_parameters(codec: Any) -> int | None:
 
 
 def _check(name: str, wave: Any, decoded: Any) -> None:
-    """Exit if the decoded audio is silent, not finite or of the wrong length, because the times would be wrong."""
+    """Exit if the decoded audio is silent, not finite or of the wrong length, which makes the times meaningless."""
     import numpy as np
 
     if decoded.shape != wave.shape or not np.isfinite(decoded).all() or not np.abs(decoded).max() > 1e-6:

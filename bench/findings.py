@@ -30,7 +30,7 @@ def read_result(path: Path, kind: str) -> Figures | None:
     """Return the result in a file, or None if the file does not exist.
 
     Raises:
-        TableError: the result has a different kind or format.
+        TableError: the result does not have the expected kind or format.
     """
     if not path.exists():
         return None
@@ -60,7 +60,7 @@ def target_cells(value: float | None, target: Figures, unit: str, digits: int | 
 
 
 def embedded(bench: Path) -> Figures | None:
-    """Return the config of the embedded weights, or None if the package has no weights."""
+    """Return the config of the weights that ship with the package, or None if it has no weights."""
     config = bench.parent / "src" / "silkcodec" / "silk" / "weights" / "config.json"
     found: Figures | None = json.loads(config.read_text(encoding="utf-8")) if config.exists() else None
     return found
@@ -76,7 +76,7 @@ def network(config: Figures) -> str:
 
 
 def not_embedded(bench: Path, codec_id: str, *, times: bool = False) -> str:
-    """Return a remark if the measured weights are not the embedded weights, or an empty string.
+    """Return a remark if the measured weights are not those that ship with the package, or else an empty string.
 
     Args:
         times: Whether only speed and memory were measured, which depend on the network but not on its weights.
@@ -90,7 +90,7 @@ def not_embedded(bench: Path, codec_id: str, *, times: bool = False) -> str:
 
 
 def _networks(bench: Path, codec_id: str) -> list[str]:
-    """Return the IDs of networks that are stored in history/ for the given weights."""
+    """Return the network IDs that history/ contains for the given weights."""
     kept = [json.loads(path.read_text(encoding="utf-8")) for path in (bench / "history").glob("*.json")]
     return [one["network"] for one in kept if one["codecs"]["silk"]["codec_id"] == codec_id and "network" in one]
 

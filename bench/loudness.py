@@ -2,7 +2,7 @@
 
     python bench/loudness.py --out bench/loudness.json      # about a minute; needs the extra [eval]
 
-The three files in samples/ are either scaled to an RMS level and rounded to 16 bits, or an offset is added to them.
+The program scales the three recordings in samples/ to an RMS level and rounds them to 16 bits, or adds an offset.
 Each result is encoded with and without normalization, and the decoded audio is compared with the original.
 """
 

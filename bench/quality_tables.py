@@ -71,7 +71,7 @@ def quality_english(bench: Path) -> str:
 
 
 def scores(bench: Path) -> str:
-    """Return sentences on the scores of the current weights on the clips of read English sentences."""
+    """Return sentences that summarize the scores of the current weights on the clips of read English sentences."""
     result = _read(bench / QUALITY)
     group = {} if result is None else result["groups"].get("group", {}).get(ENGLISH, {})
     if result is None or not group or NATURALNESS not in measured(result):
@@ -165,7 +165,7 @@ def published(bench: Path) -> str:
 
 
 def quality_groups(bench: Path) -> str:
-    """Return a table of the means for each group of clips."""
+    """Return a table of the mean scores for each group of clips."""
     result = _read(bench / QUALITY)
     if result is None:
         return NOT_YET

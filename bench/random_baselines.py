@@ -1,4 +1,4 @@
-"""Write the neural baselines with random weights in their published architectures and file formats.
+"""Write random weights for the neural baselines, in their published architectures and file formats.
 
     python bench/random_baselines.py OUT_FOLDER [NAMES...] [--small]
 

@@ -99,7 +99,7 @@ def result_of(child: subprocess.Popen[str]) -> Figures:
 
 
 def hold(server: Server, mode: str, n: int, seconds: float) -> Figures:
-    """Run `n` streams, or `n` pairs of streams for "both", for the given time and return the result."""
+    """Run `n` streams, or `n` pairs of streams in the mode "both", for the given time and return the result."""
     pids = all_pids(server)
     sums = {task: batches(server, task) for task in ("encode", "decode")}
     with generator(server, mode, n, seconds) as child:
@@ -134,7 +134,7 @@ def batches(server: Server, task: str) -> tuple[float, float]:
 
 
 def search(server: Server, mode: str, first: int, short_s: float, long_s: float, most: int) -> Figures:
-    """Return the largest number of streams without a late frame, and the result of that run."""
+    """Return the largest number of streams without a late frame, and the result of the run with this number."""
     good, bad, tried = 0, most + 1, []
     n = min(first, most)
     while bad - good > max(1, good // 16):

@@ -4,7 +4,8 @@
 
 All streams send the same speech in real time, but start at random times within 400 ms. The latency of a frame is the
 time between its last sample and the arrival of its response. It is measured from the scheduled time of the last sample,
-even if the busy generator sends it later. The mode "both" is a voice agent with one encoding and one decoding stream.
+even if the generator is busy and sends it later. The mode "both" is a voice agent with one encoding and one decoding
+stream.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Run one measurement in this process, which `speed.py` starts, and print the result as JSON in the last line.
+"""Run one measurement in this process, which `speed.py` starts, and print the result as JSON on the last line.
 
 python bench/speed_worker.py library FILE [--threads N] [--limit-s S]
 """

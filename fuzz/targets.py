@@ -1,6 +1,6 @@
 """Define the fuzz targets, which are functions that take untrusted bytes and may raise only SilkError.
 
-`run.py` calls a target with mutations of the files in `corpus/NAME`. `tests/repository/test_fuzz.py` calls it with the
+`fuzz.py` calls a target with mutations of the files in `corpus/NAME`. `tests/repository/test_fuzz.py` calls it with the
 files themselves.
 """
 
@@ -36,7 +36,7 @@ FOLDER = Path(tempfile.mkdtemp(prefix="silk-fuzz-"))  # removed by `clean`
 
 
 class OneCodec:
-    """Replace a codec that decodes only its own tokens."""
+    """Stand in for a codec that decodes only its own tokens."""
 
     codec_id = "silk@0a1b2c3d4e5f"
 

@@ -52,7 +52,7 @@ def rewritten(text: str) -> str:
 
 
 def _per_name(item: str, entry: str) -> list[str]:
-    """Return one entry for each name in an entry."""
+    """Split an entry for several names into one entry per name."""
     found = ENTRY.match(item.removeprefix(entry))
     if not item.strip() or not found:
         return [item]

@@ -8,7 +8,7 @@ Each experiment is a subcommand of `silk lab` that writes a result (JSON), a pag
     figures.py          creates Matplotlib figures and converts them to PNG
     metric_tables.py    formats metrics as table cells and tables
     selection.py        selects training clips and held-out clips
-    conditions.py       records the machine, versions and load of a measurement
+    conditions.py       records the machine, versions and system load during a measurement
     run_codec.py        wraps the model of a training run as a `Codec`
     chains.py           fits residual codebooks and scalar grids to vectors
 
@@ -16,7 +16,7 @@ Each experiment is a subcommand of `silk lab` that writes a result (JSON), a pag
     quantization_error/  quantization error of VQ, RVQ and FSQ with the same number of bits
     residual/            error after each codebook of a residual quantizer
     coverage/            coverage of languages that are not in the training set of a codebook
-    gradient/            changes in the loss: those that the straight-through gradient predicts, and the actual ones
+    gradient/            changes in the loss: predicted by the straight-through gradient, and actual
     robustness/          effect of bit errors and lost frames on quality
     bandwidth/           effect of fewer tokens and bits per second on quality
 

@@ -4,7 +4,7 @@
     ScalarGrid      FSQ: each number, or each principal component, is rounded to one of 2^b uniform levels
 
 The codebooks are instances of `Codebook`, the class that training uses. The decay of their moving averages is 0, so
-each step on all vectors is a step of Lloyd's algorithm. An entry that is nearest to no vector is moved to a vector.
+each step on all vectors is a step of Lloyd's algorithm. An entry to which no vector is assigned is moved to a vector.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ def _round(numbers: Tensor, levels: Tensor, steps: Tensor) -> Tensor:
 
 
 def _best_step(numbers: Tensor, levels: int) -> tuple[float, float]:
-    """Find the step between uniform levels that minimizes the mean squared error of rounded numbers, float64 [N].
+    """Find the step between uniform levels that minimizes the mean squared rounding error of numbers, float64 [N].
 
     Returns:
         Two values: the mean squared error and the step.

@@ -48,7 +48,7 @@ IDLE_CORES = 0.1  # If other processes use more cores than this, the page warns 
 
 
 def head(experiment: str) -> Result:
-    """Return the fields with which every result of the given experiment starts."""
+    """Return the first fields of every result of the given experiment."""
     return results.head(f"silk lab {experiment}", FORMAT)
 
 

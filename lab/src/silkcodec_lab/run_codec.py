@@ -79,7 +79,7 @@ class RunCodec:
         return Tokens(tuple(codes.T), sizes, rates, self.sample_rate, len(mono), self.codec_id)
 
     def decode(self, tokens: Tokens) -> Wave:
-        """Decode tokens into a waveform, float32 [T]. Raises TokensError if they are from a different codec."""
+        """Decode tokens into a waveform, float32 [T]. Raises TokensError if another codec produced them."""
         from silkcodec_torch.nn.model import fresh_states
 
         k = len(tokens.codes)

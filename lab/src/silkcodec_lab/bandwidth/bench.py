@@ -40,7 +40,7 @@ class BenchSettings:
         runs: Folders of training runs.
         points: Maximum number of values of `n_codebooks` per codec.
         n_draws: Number of random selections of Silk's groups, for each clip and each group count.
-        order_clips: Clips on which Silk's groups are ordered.
+        order_clips: Clips used to order Silk's groups by importance.
         clip_s: Maximum duration to use from the start of each measured clip, in seconds.
         order_s: Maximum duration to use from the start of each clip in `order_clips`, in seconds.
         seed: Random seed for the selections.
@@ -105,7 +105,7 @@ class Bench:
         return {"clip": clip.name, "duration_s": len(wave) / SAMPLE_RATE, "points": points}
 
     def order_distance(self, groups: Sequence[int]) -> float:
-        """Return the mean mel distance over `order_clips` if only the given groups of Silk are kept."""
+        """Return the mean mel distance over `order_clips` when only the given groups of Silk are kept."""
         assert self.silk is not None, "Silk must be one of the codecs"
         if self._order_speech is None:
             waves = [self.read(clip.path, self.settings.order_s) for clip in self.settings.order_clips]
@@ -175,7 +175,7 @@ def cuts(codec: Codec, points: int) -> list[int]:
 
 
 def order_cuts(silk: Sequence[int]) -> list[int]:
-    """Return every second group count in `silk` without the last. Random and best groups are measured at these."""
+    """Return every second group count in `silk` except the last. Random and best groups are measured with these."""
     return list(silk[:-1][1::2] or silk[:-1])
 
 
@@ -214,9 +214,9 @@ def match_length(output: Wave, sample_rate: int, n_samples: int) -> Wave:
 
 
 class BenchPool:
-    """Call a method of a bench for many tasks, in this process or in worker processes that have their own bench.
+    """Call a `Bench` method for many tasks, in this process or in worker processes that each have their own `Bench`.
 
-    The processes are a `ProcessPoolExecutor`, because the experiment needs the results in order and stops if a process
+    This class uses a `ProcessPoolExecutor`, because the experiment needs the results in order and stops if a process
     crashes. `parallel.worker_process` is for tasks that continue in a new process after a crash.
     """
 
@@ -273,7 +273,7 @@ def greedy_order(pool: BenchPool, n_groups: int, progress: Any = None) -> tuple[
 
     Returns:
         Two values: the groups from the most to the least important, and a list whose item k - 1 is the mel distance
-        with the first k of them.
+        when only the first k groups are kept.
     """
     kept = list(range(n_groups))
     removed: list[int] = []

@@ -1,11 +1,11 @@
 """Measure how the quality of codecs depends on the number of codebooks.
 
     clips -> each codec with its first k codebooks -> token rate, bit rate and quality
-    clips -> Silk with k first, random or best groups -> quality
+    clips -> Silk with its first, random or best k groups -> quality
     one clip -> each codec -> audio examples and spectrograms
 
-The best groups are determined on other clips. `bench.py` measures one clip. This module selects the clips and
-summarizes the measurements.
+The best groups are determined on a separate set of clips. `bench.py` measures one clip. This module selects the clips
+and summarizes the measurements.
 """
 
 from __future__ import annotations
@@ -52,12 +52,12 @@ class BandwidthPlan:
         points: Maximum number of values of `n_codebooks` per codec.
         n_draws: Number of random selections of Silk's groups per clip.
         clip_s: Maximum duration to use from the start of each clip, in seconds.
-        n_order: Number of clips on which to order Silk's groups. 0: do not order them.
-        order_s: Maximum duration of these clips in seconds.
+        n_order: Number of clips used to order Silk's groups by importance. 0: do not order them.
+        order_s: Maximum duration to use from the start of each of these clips, in seconds.
         listen: Recording for the audio examples. None: the first clip.
         listen_s: Maximum duration of the audio examples in seconds.
         jobs: Number of processes. None: one per core.
-        seed: Random seed for clips, selections and intervals.
+        seed: Random seed for selecting clips and groups, and for bootstrap intervals.
     """
 
     points: int = 8
@@ -98,11 +98,11 @@ def bandwidth(
     Args:
         inputs: Audio files, folders, or a manifest.
         codecs: Codec names, as for `silkcodec.load`.
-        folder: Output folder for audio examples, whose names are NAME-kK.flac.
-        runs: Folders of training runs. The other runs are compared with the first run at the same bit rates.
+        folder: Output folder for the audio examples. The files are named NAME-kK.flac.
+        runs: Folders of training runs. Each further run is compared with the first one at the same bit rates.
         split: Split of the manifest to measure.
-        order_split: Split of the manifest on which to order Silk's groups. If `split` is None, up to a third of the
-            clips is used for this instead.
+        order_split: Split of the manifest used to order Silk's groups by importance. If `split` is None, up to a third
+            of the clips is used instead.
         limit: Maximum number of clips to measure.
         plan: Settings of the experiment.
         overwrite: Whether to overwrite existing audio files.
@@ -191,7 +191,7 @@ def _find(
     n_order: int,
     seed: int,
 ) -> tuple[list[Clip], list[Clip]]:
-    """Return two lists without common clips: those to measure, and those on which to order Silk's groups."""
+    """Return two disjoint lists of clips: those to measure, and those used to order Silk's groups."""
     if split is not None:
         if split == order_split and n_order:
             raise ArgumentError(f"--order-split must differ from --split; got '{split}' for both.")
@@ -319,7 +319,7 @@ def _write_audio(
 
 
 def _to_show(bench: Bench, examples: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the examples to draw: all of Silk's, and those of other codecs with the most and fewest codebooks."""
+    """Return the examples to draw: all of Silk's, and each other codec's with the most and fewest codebooks."""
     by_codec = {name: [e for e in examples if e["codec"] == name and e["how"] == FIRST] for name in bench.codecs}
     order = by_codec.pop("silk", [])[::-1]
     for entries in sorted(by_codec.values(), key=lambda entries: len(entries) == 1):
@@ -328,7 +328,7 @@ def _to_show(bench: Bench, examples: list[dict[str, Any]]) -> list[dict[str, Any
 
 
 def _spectrogram(wave: Wave) -> dict[str, Any]:
-    """Return a log-mel spectrogram, averaged to fewer bands and columns, as Base64 of the bytes [columns, 64]."""
+    """Return a log-mel spectrogram, averaged to fewer bands and columns, as Base64-encoded uint8 [columns, 64]."""
     step = round(COLUMN_S * SAMPLE_RATE / mel.HOP)
     columns = mel.log_mel(wave)[: len(wave) // mel.HOP // step * step]
     pooled = columns.reshape(-1, step, BANDS, mel.N_MELS // BANDS).mean(axis=(1, 3))

@@ -19,8 +19,8 @@ MARKERS = "osD^vP*X<>hpd"
 def figure(result: Result) -> bytes:
     """Return the figure as PNG.
 
-    The upper part shows each metric by tokens/s, bit/s and number of Silk's groups. The lower part shows spectrograms
-    of the audio examples.
+    The upper part plots each metric against tokens/s, bit/s and the number of Silk's groups. The lower part shows
+    spectrograms of the audio examples.
     """
     pictures = [entry for entry in result["audio"]["files"] if entry["spectrogram"] is not None]
     n_rows, n_pictures = len(result["metrics"]), -(-len(pictures) // COLUMNS)
@@ -75,7 +75,7 @@ _TICKS = [n * 10**power for power in range(5) for n in (1, 2, 5)]
 
 
 def _order(axes: Any, result: Result, metric: str) -> None:
-    """Draw the quality of the three selections of Silk's groups."""
+    """Draw the quality with the first, random and best groups of Silk."""
     for how, color, style in (("first", "black", "-"), ("random", "C7", "--"), ("best", "C3", "-")):
         points = [p for p in result["points"] if p["codec"] == "silk" and metric in p["metrics"]]
         chosen = [p for p in points if p["how"] == how]

@@ -141,7 +141,7 @@ def limit_codebooks(plan: CoveragePlan, train: Sequence[Speaker]) -> CoveragePla
 
 
 def _compared(plan: CoveragePlan) -> dict[str, str]:
-    """Return the names of the grids for the comparison of sounds, keyed by the largest codebook and longest chain."""
+    """Map the names of the largest codebook and the longest chain to the grids with which their sounds are compared."""
     bits, length = int(np.log2(max(plan.vq))), max(plan.rvq_lengths)
     chain_bits = length * int(np.log2(plan.rvq_entries))
     return {f"vq {max(plan.vq)}": f"fsq {bits}", f"rvq {length}x{plan.rvq_entries}": f"fsq {chain_bits}"}
@@ -266,7 +266,7 @@ class Tally:
         return np.array([np.mean(values, axis=0) for values in getattr(self, which).values()], dtype=np.float64)
 
     def used(self, n_vectors: int, entries: int, seed: int) -> float | None:
-        """Return the share of entries that `n_vectors` random vectors use, as a mean over codebooks and folds."""
+        """Return the share of entries used by `n_vectors` random vectors, averaged over codebooks and folds."""
         shares = []
         for fold in self.codes:
             if fold and n_vectors:

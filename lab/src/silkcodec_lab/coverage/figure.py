@@ -16,8 +16,8 @@ REMOVED = {"level": "level removed", "channel": "level and mean spectrum removed
 def figure(result: Result) -> bytes:
     """Return the figure as PNG.
 
-    For each view, a row shows the coverage of codebooks and grids, and the distribution of errors. If sounds or
-    resynthesized speech were measured, another row shows them.
+    For each version of the vectors, a row shows the coverage of codebooks and grids, and the distribution of errors.
+    If sounds or resynthesized speech were measured, another row shows them.
     """
     more = bool(result.get("sounds") or result.get("rebuilt"))
     n_rows = len(VIEWS) + more

@@ -1,4 +1,4 @@
-"""Convert mel magnitudes to audio. Least squares estimates the frequency bins, and Griffin-Lim their phases.
+"""Convert mel magnitudes to audio. Frequency bins are estimated by least squares, and their phases by Griffin-Lim.
 
 Griffin-Lim (doi 10.1109/TASSP.1984.1164317) is used with momentum (Perraudin et al. 2013,
 doi 10.1109/WASPAA.2013.6701851). The windows are those of `silkcodec.mel`, so the mel spectrogram of the output is
@@ -23,7 +23,7 @@ LEAST = np.float32(1e-9)  # avoids division by 0
 def magnitudes(bands: NDArray[np.floating], filters: NDArray[np.float32]) -> Magnitudes:
     """Return non-negative bins [columns, B] whose bands, `bins @ filters`, are closest to the given bands [columns, M].
 
-    The function uses multiplicative updates (Lee & Seung 2001). Bins outside of all filters are 0.
+    The function uses multiplicative updates (Lee & Seung 2001). Bins outside all filters are 0.
     """
     wanted = np.maximum(bands.astype(np.float32), 0) @ filters.T
     bins = np.maximum(wanted, LEAST) * (filters.sum(axis=1) > 0)

@@ -23,7 +23,7 @@ def in_order(groups: Iterable[str]) -> list[str]:
 
 
 def weighted_quantile(parts: Sequence[Floats], share: float) -> float:
-    """Return the quantile `share` of all values. All parts have the same weight, regardless of their size."""
+    """Return the quantile `share` of the values in all parts. Each part has the same weight, regardless of its size."""
     values = np.concatenate(parts)
     weights = np.concatenate([np.full(len(part), 1 / len(part)) for part in parts])
     order = np.argsort(values)
@@ -32,7 +32,7 @@ def weighted_quantile(parts: Sequence[Floats], share: float) -> float:
 
 
 def bootstrap_means(values: Floats, seed: int, group: str) -> Floats:
-    """Return the means of the resamples of speakers, [n]. All quantities of a group use the same resamples."""
+    """Return the means of bootstrap resamples of speakers, [n]. All quantities of a group use the same resamples."""
     return np.asarray(values[resamples(len(values), [seed, zlib.crc32(group.encode())])].mean(axis=1))
 
 

@@ -3,9 +3,9 @@
     excerpt -> log-mel columns (10 ms, bands up to LIMIT) -> dB relative to the loud level -> Griffin-Lim -> audio
                          |-> columns of speech -> quantizer -----------------------------> Griffin-Lim -> audio
 
-Griffin-Lim creates the audio in both cases, so only the quantizer differs. Griffin-Lim with other random phases
-(`again`) shows how much two outputs differ without a quantizer. The quantizers are fitted only to the training
-language. Complete codecs (`codecs`) are compared with the excerpt itself. They were trained on many languages.
+Griffin-Lim creates the audio in both cases, so only the quantizer differs. A second Griffin-Lim run with different
+initial phases (`again`) shows how much two outputs differ without a quantizer. The quantizers are fitted only to the
+training language. Complete codecs (`codecs`) are compared with the excerpt itself. They were trained on many languages.
 """
 
 from __future__ import annotations
@@ -215,7 +215,7 @@ def _codecs(resynthesis: ResynthesisSettings) -> list[tuple[str, Any]]:
 
 
 def _summary(what: str, values: Values, grid: str | None, seed: int) -> dict[str, Any]:
-    """Return means, differences from the control group, and their excess over the grid, for each metric and group."""
+    """Return the mean of each metric and group, its difference from the control group, and the excess over the grid."""
     result: dict[str, Any] = {}
     for metric in METRICS:
         groups = {}

@@ -7,7 +7,7 @@ files cannot be identified clearly, the clip is skipped.
     tone      1..4                                      Mandarin syllables
     sound     emphatic, pharyngeal, neither             whole Arabic words and names of letters
     height    F0 below 120, 180, 260 Hz, and above      voiced vectors
-    movement  F0 falling, level or rising, and its rate voiced vectors
+    movement  F0 falling, level or rising, and its speed voiced vectors
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ class Sounds:
     def add(
         self, quantizer: str, group: str, speaker: str, classes: Mapping[str, Labels], covered: NDArray[Any]
     ) -> None:
-        """Add the coverage of a speaker's vectors, given their classes of each kind and a mask of covered vectors."""
+        """Add the coverage of a speaker's vectors, given their classes, by kind, and a mask of covered vectors."""
         for kind, labels in classes.items():
             known = labels != ""
             for one in KINDS[kind]:
@@ -180,6 +180,6 @@ class Sounds:
         return codebooks[:, 0] - codebooks[:, 1], grids[:, 0] - grids[:, 1]
 
     def _means(self, *key: str) -> Floats:
-        """Return the means over folds, [speakers, 3]."""
+        """Return the means over folds, [speakers, 3]: two coverages and the share of vectors in the class."""
         found = self._found[(key[0], key[1], key[2], key[3])]
         return np.array([np.mean(folds, axis=0) for folds in found.values()], dtype=np.float64)

@@ -48,13 +48,13 @@ class Patches:
     """Hold the settings for the extraction of vectors.
 
     Attributes:
-        of: "mel" for log-mel patches, or "latents" for eighths of Silk's latent of each frame.
+        of: "mel" for log-mel patches, or "latents" for the eight parts of Silk's latent of each frame.
         limit_hz: Highest frequency to use. Clips whose bandwidth in the manifest is lower are skipped.
         floor_db: Distance from the loud level of the clip down to the floor. Lower levels are set to the floor.
         silence_db: Patches that are further below the loud level than this count as silence.
         columns: Number of columns of 10 ms per patch.
-        pool: Number of columns, and number of bands, that are averaged into one number.
-        seconds: Maximum seconds of speech per speaker.
+        pool: Number of columns, and also of bands, that are averaged into one value.
+        seconds: Maximum duration of speech per speaker, in seconds.
         per_speaker: Maximum number of vectors per speaker.
         speakers: Maximum number of speakers per group.
     """
@@ -114,7 +114,7 @@ class Speaker:
     pieces: int = 1
 
     def without_channel(self) -> Speaker:
-        """Subtract the mean patch, which depends on the microphone and the voice, and return a copy."""
+        """Return a copy without the mean patch, which depends on the microphone and the voice."""
         whole = self.vectors.reshape(len(self.vectors) // self.pieces, -1)
         return replace(self, vectors=(whole - whole.mean(axis=0)).reshape(self.vectors.shape))
 

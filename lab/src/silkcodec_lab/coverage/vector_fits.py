@@ -2,10 +2,10 @@
 
 The scalar grid is FSQ without a trained encoder. The vectors are rotated to the principal components of the training
 vectors, and each component is rounded to 2^b uniform levels around its mean. The bits are assigned one at a time,
-each to the component whose error it reduces most. The width of the levels minimizes the training error. Values
+each to the component whose error it reduces most. The level width is chosen to minimize the training error. Values
 beyond the outer levels are clipped.
 
-Unlike the quantizers in `silkcodec_lab.chains`, each of these is fitted once for several bit rates.
+Unlike the quantizers in `silkcodec_lab.chains`, each quantizer in this module is fitted once for several bit rates.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ class NestedGrid:
         self.allocations = self._allocate(sample, sorted(set(bits)))
 
     def _allocate(self, sample: NDArray[np.float64], wanted: list[int]) -> dict[int, dict[int, tuple[int, float]]]:
-        """Return the bits and level width of components (in standard deviations), keyed by total bits and component."""
+        """Return the bits and the level width (in standard deviations), keyed by total bits and component."""
         given: dict[int, tuple[int, float]] = {}
         found: dict[int, dict[int, tuple[int, float]]] = {0: {}}
 
@@ -184,7 +184,7 @@ def fit(
 
     Returns:
         Two values: a list of pairs (kind, fitted quantizer), and the kind and bits of each quantizer, keyed by
-        quantizer name. A grid (`fsq`) is fitted for each number of bits of the codebooks.
+        quantizer name. A grid (`fsq`) is fitted for each number of bits that a codebook has.
     """
     entries, lengths = rvq
     chains = [NestedChain(vectors, size, [1], seed, steps) for size in vq]

@@ -125,9 +125,9 @@ def agreement(
         quantize: Quantization step, or `identity` for the control.
         directions: Directions of the steps, [n, D]. If `smoothed` is True, they must be standard Gaussian.
         size: Size of the steps.
-        smoothed: Whether to estimate the gradient of the loss after smoothing with Gaussian noise of this size. It is
-            E[actual * direction] / size, and each half of the steps gives one estimate. The prediction is a control
-            variate with a known expectation, so only its difference from the actual change is averaged.
+        smoothed: Whether to estimate the gradient of the loss after smoothing with Gaussian noise of this size. The
+            gradient is E[actual * direction] / size. Each half of the steps gives one estimate. The prediction is a
+            control variate with a known expectation, so only its difference from the actual change is averaged.
 
     Returns:
         Sums over the steps, in units of size times |gradient|.

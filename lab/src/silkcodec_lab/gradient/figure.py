@@ -16,7 +16,8 @@ LOWEST_KEPT = -1.0  # lower limit of the axis; the table contains all values
 def figure(result: Result) -> bytes:
     """Return the figure as PNG.
 
-    It shows correlations and the decrease along the gradient, steps without effect, training curves and code usage.
+    It shows correlations, the decrease in the loss along the gradient, the share of steps without effect, training
+    curves and code usage.
     """
     drawing = new_figure(14, 8)
     (frame, alone, kept), (still, loss, used) = drawing.subplots(2, 3)

@@ -58,13 +58,13 @@ class GradientPlan:
 
     Attributes:
         steps: Step sizes in cells, as the RMS change of the numbers that a step modifies.
-        directions: Number of random steps of a whole frame for each clip and step size.
+        directions: Number of random steps that change a whole frame, for each clip and step size.
         smoothed: Step sizes at which to estimate the gradient of the smoothed loss. They must be in `steps`.
         smoothed_directions: Number of random steps for these estimates.
-        singles: Number of single numbers, and of single vectors, to change.
+        singles: Number of steps that change a single number, and of steps that change a single vector.
         span: Number of frames over which the loss is computed, starting at the changed frame.
         clip_s: Maximum duration to use from the start of each clip, in seconds.
-        usage_minutes: Maximum minutes of speech in which to count codes.
+        usage_minutes: Maximum duration of the speech in which codes are counted, in minutes.
         train_steps: Number of training steps of the tiny models that are trained if no runs are given.
         seed: Random seed for clips, frames, directions and intervals.
     """
@@ -224,7 +224,7 @@ def frame_losses(
 
     Args:
         model: Model of the run.
-        spectral: Spectral loss of training.
+        spectral: Spectral loss used in training.
         weights: Weight of each loss term.
         latent: Quantized latents of the clip, [F, D]. They are used for all frames except `frame`.
         target: Waveform of the clip, [1, F * 9600].
@@ -252,7 +252,7 @@ def frame_losses(
 
 
 def _loud_frame(wave: Wave, n_frames: int, span: int, rng: np.random.Generator) -> int:
-    """Draw a frame at random from the louder half of the frames that have a previous frame and enough next ones."""
+    """Draw a frame from the louder half of the frames that have a previous frame and enough following frames."""
     power = np.square(wave[: n_frames * FRAME].reshape(n_frames, FRAME)).mean(axis=1)[1 : n_frames - span + 1]
     louder = 1 + np.flatnonzero(power >= np.median(power))
     return int(rng.choice(louder))

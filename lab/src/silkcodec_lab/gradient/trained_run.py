@@ -110,7 +110,7 @@ def codebooks(quantizer: Any, n_columns: int) -> list[tuple[str, int, list[list[
 
 
 def spacing(quantizer: Any, codes: Codes) -> float:
-    """Return the distance between an entry and the nearest other entry, as an RMS value per number.
+    """Return the distance between an entry and its nearest neighbor, as the RMS difference of their numbers.
 
     For FSQ, this is the distance between levels. For a codebook, it is the median over the codes that occur. For a
     residual quantizer, only the last codebook is considered.

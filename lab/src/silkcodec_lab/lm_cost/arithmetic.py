@@ -16,7 +16,8 @@ def arithmetic(layout: Layout) -> dict[str, Any]:
 
     A minute is rounded up to whole frames. The pattern `flat` has one step per token. The pattern `frame` has one step
     per frame, and the tokens of a frame are predicted together or by a small second model. The pattern `delay` has one
-    step per frame and delays token p by p steps (MusicGen, arXiv 2306.05284), which adds P - 1 steps to the sequence.
+    step per frame and delays token p by p steps (MusicGen, arXiv 2306.05284), which adds P - 1 steps for P
+    tokens per frame.
     """
     n_frames = math.ceil(round(MINUTE_S * layout.frame_rate, 6))
     n_tokens = len(layout.codebook_of)

@@ -216,7 +216,7 @@ def join(layout: Layout, many: list[Tokens]) -> Frames:
 
 
 def _compare_at_equal_time(figures: dict[str, dict[str, Any]]) -> float | None:
-    """Add the share of raw bits of each codec at the time when the fastest codec finishes training.
+    """Add each codec's bits, as a share of its raw bits, after the training time of the codec that trains fastest.
 
     Shares are interpolated between checkpoints.
 

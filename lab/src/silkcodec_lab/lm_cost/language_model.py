@@ -133,7 +133,10 @@ class FrameLanguageModel(nn.Module):
         return functional.embedding(codes + self.first_row, self.vectors).sum(-2)
 
     def logits(self, x: Tensor) -> Tensor:
-        """Return logits [P, N, H, S], given outputs of the depth part [N, P, W']. Codes that a head lacks get -inf."""
+        """Return logits [P, N, H, S], given outputs of the depth part [N, P, W'].
+
+        Codes beyond the size of a head get -inf.
+        """
         scores = torch.bmm(x.transpose(0, 1), self.out).unflatten(-1, self.closed.shape[1:])
         return scores + self.closed[:, None]
 

@@ -2,7 +2,7 @@
 
 The model of each codec takes the same number of optimizer steps on the same excerpts of the speech. The
 learning rate is constant after a short warm-up, so an intermediate result is the same as the final result of a shorter
-run. Codecs can therefore be compared for equal amounts of speech and for equal training time.
+run. Codecs can therefore be compared at equal amounts of speech and at equal training times.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from silkcodec_lab.command_options import Force, Output, Results, Seed, run_expe
 
 def residual(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Recording.")],
-    at: Annotated[float, typer.Option("--at", metavar="SECONDS", help="Position of the moment in FILE.")],
+    at: Annotated[float, typer.Option("--at", metavar="SECONDS", help="Moment to quantize, from the start of FILE.")],
     output: Output,
     speech: Annotated[
         list[str] | None,

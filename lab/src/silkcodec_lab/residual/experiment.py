@@ -2,8 +2,8 @@
 
     log-mel column at the moment [128] - entry 1 - entry 2 - ... - entry 32 = residual
 
-The codebooks are fitted to other speech or to the rest of the recording. Each is fitted to the residual of the previous
-ones.
+The codebooks are fitted to other speech or to the rest of the recording. Each codebook is fitted to the residual of
+the previous ones.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def residual(
         path: Recording.
         at_s: Position of the moment, in seconds from the start of the recording.
         speech: Audio files, folders, or a manifest with training speech. The recording itself is excluded. If empty,
-            the training speech is the recording without `NEAR_S` seconds before and after the moment.
+            the training speech is the recording, excluding `NEAR_S` seconds before and after the moment.
         n_codebooks: Number of codebooks, 1 to 32.
         entries: Number of entries of each codebook.
         minutes: Maximum minutes of training speech, selected at random.
@@ -154,7 +154,7 @@ def follow(
 
 
 def errors_db(chain: ResidualChain, vectors: Tensor) -> list[float]:
-    """Return the RMS residual of the vectors, float32 [N, D], in dB after each codebook."""
+    """Return the RMS residual of vectors, float32 [N, D], after each codebook, in dB."""
     left, errors = vectors, []
     for book in chain.books:
         left = left - book(nearest(book, left))

@@ -36,7 +36,7 @@ def robustness(
 ) -> None:
     """Measure the effect of bit errors and lost frames.
 
-    Lost frames are measured only for Silk, with concealment and with simpler replacements.
+    The effect of lost frames is measured only for Silk, with concealment and with simpler replacements.
     """
     from silkcodec_lab.robustness import experiment
 

@@ -23,7 +23,7 @@ Lost = NDArray[np.bool_]
 
 
 def flip_bits(tokens: Tokens, rate: float, rng: np.random.Generator) -> tuple[Tokens, int]:
-    """Flip each bit of tokens with probability `rate`, independently of the others.
+    """Flip each bit of the tokens with probability `rate`, independently of the others.
 
     Returns:
         Two values: the damaged tokens, and the number of flipped bits.

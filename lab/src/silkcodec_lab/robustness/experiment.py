@@ -99,9 +99,10 @@ def robustness(
 
     Args:
         inputs: Audio files, folders, or a manifest.
-        codecs: Codec names, as for `silkcodec.load`. Bit errors are measured for all codecs, lost frames only for
-            `silk`.
-        runs: Folders of training runs for which bit errors are measured. The others are compared with the first one.
+        codecs: Codec names, as for `silkcodec.load`. The effect of bit errors is measured for all codecs,
+            that of lost frames only for `silk`.
+        runs: Folders of training runs for which the effect of bit errors is measured. Each further run is compared with
+            the first one.
         split: Split of the manifest.
         limit: Maximum number of clips, selected at random.
         plan: Settings of the experiment.
