@@ -1,4 +1,4 @@
-"""Draw docs/spectrograms.webp, which compares three clips with the output of the earlier and the packaged weights.
+"""Draw docs/spectrograms.webp, which compares three clips with Silk's output before and after a change of weights.
 
     python bench/spectrograms.py --speech ../shared/speech --earlier out/silk-1852ddff96a9
 

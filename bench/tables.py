@@ -145,7 +145,7 @@ def fill(text: str, bench: Path, name: str = "a document") -> str:
             continue
         closes, table = bool(marker[1]), marker[2]
         if table not in TABLES:
-            raise TableError(f"The name of a table must be one of {', '.join(TABLES)}; {name} has '{table}'.")
+            raise TableError(f"The table in a marker must be one of {', '.join(TABLES)}; {name} contains '{table}'.")
         if closes != (inside is not None) or (closes and table != inside):
             raise TableError(f"Markers must come in pairs with the same name; {name} has a misplaced '{line}'.")
         # Without blank lines around the table, Markdown treats it as a part of the comment.

@@ -58,7 +58,7 @@ def on_files(files: Any, config: Any) -> Any:
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
-    """Insert tables, players and diagrams, and redirect links to repository files to their pages on the site."""
+    """Insert tables, players and diagrams, and point links to repository files at their pages on the site."""
     uri = page.file.src_uri
     if uri == "cli.md":
         return markdown

@@ -287,7 +287,7 @@ def _named(key: Key) -> dict[str, Any]:
 
 
 def _examples(bench: Bench, *, ordered: bool) -> list[dict[str, Any]]:
-    """List the audio examples: a quarter, half and all of the codebooks, and the best half of Silk's groups."""
+    """List the audio examples: a quarter, half and all codebooks of each codec, and the best half of Silk's groups."""
     examples = []
     for name, found in bench.cuts.items():
         chosen = sorted({found[-(-len(found) * part // 4) - 1] for part in (1, 2, 4)})

@@ -18,7 +18,7 @@ class CoveragePlan:
         vq: Sizes of the single codebooks.
         rvq_entries: Number of entries of each residual codebook.
         rvq_lengths: Numbers of residual codebooks to measure.
-        hold_out: "speaker" or "source". No speaker, or no source, of the control group is in the training set.
+        hold_out: "speaker" or "source". Which of these must differ between the control group and the training set.
         folds: Number of parts of the training speech. For each part, the quantizers are fitted to the rest.
         sounds: Whether to measure coverage by tone, Arabic sound and pitch.
         kmeans_steps: Number of k-means steps.

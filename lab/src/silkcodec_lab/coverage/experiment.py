@@ -141,7 +141,7 @@ def limit_codebooks(plan: CoveragePlan, train: Sequence[Speaker]) -> CoveragePla
 
 
 def _compared(plan: CoveragePlan) -> dict[str, str]:
-    """Map the names of the largest codebook and the longest chain to the grids with which their sounds are compared."""
+    """Return the grids to compare with the largest codebook and the longest chain, keyed by codebook name."""
     bits, length = int(np.log2(max(plan.vq))), max(plan.rvq_lengths)
     chain_bits = length * int(np.log2(plan.rvq_entries))
     return {f"vq {max(plan.vq)}": f"fsq {bits}", f"rvq {length}x{plan.rvq_entries}": f"fsq {chain_bits}"}

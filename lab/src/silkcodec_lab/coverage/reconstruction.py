@@ -215,7 +215,10 @@ def _codecs(resynthesis: ResynthesisSettings) -> list[tuple[str, Any]]:
 
 
 def _summary(what: str, values: Values, grid: str | None, seed: int) -> dict[str, Any]:
-    """Return the mean of each metric and group, its difference from the control group, and the excess over the grid."""
+    """Summarize each metric in each group.
+
+    A summary contains the mean, its difference from the control group, and this difference minus that of the grid.
+    """
     result: dict[str, Any] = {}
     for metric in METRICS:
         groups = {}

@@ -114,7 +114,7 @@ class Speaker:
     pieces: int = 1
 
     def without_channel(self) -> Speaker:
-        """Return a copy without the mean patch, which depends on the microphone and the voice."""
+        """Return a copy minus the mean patch, which depends on the microphone and the voice."""
         whole = self.vectors.reshape(len(self.vectors) // self.pieces, -1)
         return replace(self, vectors=(whole - whole.mean(axis=0)).reshape(self.vectors.shape))
 

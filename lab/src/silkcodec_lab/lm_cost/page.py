@@ -236,7 +236,7 @@ def reproduce(result: Result) -> str:
 
 
 def figure(result: Result) -> bytes:
-    """Return the figure as PNG. It shows steps per minute, and bits by training speech and by training time."""
+    """Return the figure as PNG. It shows steps per minute, and bits against training speech and training time."""
     codecs = result["codecs"]
     drawing = new_figure(13, 4.4)
     bars, speech, seconds = drawing.subplots(1, 3)

@@ -189,7 +189,7 @@ def _recovery(result: Result) -> str:
 
 
 def figure(result: Result) -> bytes:
-    """Return the figure as PNG. It shows quality by bit error rate and by share of lost frames for each metric."""
+    """Return the figure as PNG. It shows each metric against the bit error rate and the share of lost frames."""
     n_rows = 1 + bool(result["losses"])
     drawing = new_figure(11, 3.6 * n_rows)
     axes = drawing.subplots(n_rows, len(result["metrics"]), squeeze=False)
