@@ -49,6 +49,7 @@ BUILT_IN = {
     "snac": "silkcodec_torch.baselines.snac:Snac",
     "speex": "silkcodec.baselines.speex:Speex",
 }
+"""The codecs in this package and in silkcodec-torch, as name: "module:factory"."""
 
 _NEURAL = "./pytorch[baselines]"  # in a checkout, because silkcodec-torch is not on PyPI
 _NEEDS = {  # name -> (required packages, what pip installs to get them)
@@ -113,6 +114,9 @@ class Codec(Protocol):
             sample_rate: sample rate of `wave` in Hz. The codec resamples the audio to its own rate.
             n_codebooks: number of codebooks to use, which sets the bit rate. None uses all codebooks.
 
+        Returns:
+            The tokens of the recording.
+
         Raises:
             AudioError: the waveform is empty, contains NaN or infinity, or has an unsupported shape or type.
             ArgumentError: n_codebooks is out of range.
@@ -121,6 +125,9 @@ class Codec(Protocol):
 
     def decode(self, tokens: Tokens) -> NDArray[np.float32]:
         """Return the decoded waveform, float32 [tokens.n_samples], at `sample_rate` Hz.
+
+        Args:
+            tokens: tokens that this codec produced.
 
         Raises:
             TokensError: the tokens were not produced by this codec.
@@ -141,6 +148,9 @@ def load(name: str | os.PathLike[str] = "silk", **options: Any) -> Codec:
             published weights are loaded. `name` can also be the path of a weights folder written by `silk export`.
         options: keyword arguments for the codec. Silk accepts `threads`, the number of CPU threads (None chooses it
             automatically), and `provider`, which is "cpu" or "cuda".
+
+    Returns:
+        The loaded codec. For "silk", it is a `Silk`.
 
     Raises:
         ArgumentError: the codec, its preset or an option is unknown.
@@ -184,7 +194,13 @@ def _advice(text: str, known: Iterable[str]) -> str:
 
 
 def parse(name: str) -> tuple[str, str | None, str | None]:
-    """Split a codec name into codec, preset and source. Missing parts are None.
+    """Split a codec name into codec, preset and source.
+
+    Args:
+        name: codec name in the form `codec[:preset][@source]`.
+
+    Returns:
+        Three values: the codec, the preset and the source. A missing part is None.
 
     >>> parse("mimi:8@./weights/mimi"), parse("silk")
     (('mimi', '8', './weights/mimi'), ('silk', None, None))
@@ -213,6 +229,9 @@ def codecs() -> dict[str, str]:
 def is_built_in(name: str) -> bool:
     """Return whether a codec name refers to a built-in codec and has no weights source.
 
+    Args:
+        name: codec name in the form `codec[:preset][@source]`.
+
     >>> is_built_in("mimi:8"), is_built_in("mimi:8@./weights/mimi"), is_built_in("./weights")
     (True, False, False)
     """
@@ -224,6 +243,9 @@ def presets(name: str) -> tuple[str, ...]:
 
     The packages that a codec requires need not be installed. The exception is silkcodec-torch, which defines the
     presets of the neural baselines.
+
+    Args:
+        name: name from `codecs()`, without a preset or a source.
 
     Raises:
         ArgumentError: the codec is unknown.
@@ -239,7 +261,11 @@ def presets(name: str) -> tuple[str, ...]:
 
 
 def missing(name: str) -> str | None:
-    """Return the pip command that installs a built-in codec's missing packages, or None if none are missing."""
+    """Return the pip command that installs a built-in codec's missing packages, or None if none are missing.
+
+    Args:
+        name: codec name in the form `codec[:preset][@source]`.
+    """
     from importlib.util import find_spec
 
     packages, requirement = _NEEDS.get(parse(name)[0], ((), None))

@@ -42,6 +42,9 @@ class TokensError(SilkError):
 class ContainerError(SilkError):
     """Report a file that is damaged, truncated, not a .silk file, or written by a newer version of Silk.
 
+    Args:
+        message: message of the error.
+
     Attributes:
         offset: position in bytes at which the file becomes invalid; None if there is no such position, for example
             because the file is missing.
@@ -90,6 +93,12 @@ class MissingExtraError(SilkError):
 def capitalized(name: str) -> str:
     """Capitalize a name for the start of a message. Quoted paths are returned unchanged.
 
+    Args:
+        name: name of a file or stream; see `audio.source_name`.
+
+    Returns:
+        The name with a capital first letter.
+
     >>> capitalized("standard input"), capitalized("'talk.wav'")
     ('Standard input', "'talk.wav'")
     """
@@ -102,6 +111,10 @@ def import_extra(module: str, what: str, extra: str, distribution: str = "silkco
     Args:
         module: full name of the module.
         what, extra: see `MissingExtraError`.
+        distribution: distribution that the extra belongs to.
+
+    Returns:
+        The imported module.
 
     Raises:
         MissingExtraError: the module or one of its dependencies is not installed.

@@ -27,8 +27,10 @@ from silkcodec.errors import ArgumentError, TokensError
 from silkcodec.spec import DIMS_PER_TOKEN, FRAME_SAMPLES, LATENT_WIDTH, N_LEVELS, SILK_FRAME_RATE, SILK_SAMPLE_RATE
 
 MAX_DIMS_PER_TOKEN = 20  # Codes of 20 dimensions are below 8^20 = 2^60; those of 21 do not fit an int64.
+"""Maximum number of FSQ dimensions per token."""
 
 Codes = NDArray[np.int64]
+"""Integer codes, int64."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,6 +208,12 @@ class Tokens:
             4                32                 4,096
             1                128                8
 
+        Args:
+            dims_per_token: number of FSQ dimensions per token, 1 to 20.
+
+        Returns:
+            Tokens with the same levels in the new grouping.
+
         Raises:
             TokensError: the tokens do not have Silk's layout.
             ArgumentError: dims_per_token is not between 1 and 20.
@@ -243,6 +251,9 @@ class Tokens:
             n_samples: length of the recording in samples. None uses every sample that the frames cover.
             shared: see `to_ids`.
 
+        Returns:
+            Tokens with the layout of `self`.
+
         Raises:
             TokensError: the last frame is incomplete, or an id is outside its codebook's range.
         """
@@ -270,7 +281,11 @@ class Tokens:
 
 
 def n_frames(n_samples: int) -> int:
-    """Return the number of Silk frames that cover `n_samples` samples at 24 kHz, ceil(n_samples / 9600)."""
+    """Return the number of Silk frames that cover `n_samples` samples at 24 kHz, ceil(n_samples / 9600).
+
+    Args:
+        n_samples: length of the recording in samples at 24 kHz.
+    """
     return -(-n_samples // FRAME_SAMPLES)
 
 
@@ -278,6 +293,12 @@ def codebook_sizes(dims_per_token: int = DIMS_PER_TOKEN) -> tuple[int, ...]:
     """Return the size of each Silk codebook.
 
     If 128 is not divisible by dims_per_token, the last codebook contains the remaining dimensions.
+
+    Args:
+        dims_per_token: number of FSQ dimensions per token, 1 to 20.
+
+    Raises:
+        ArgumentError: dims_per_token is not between 1 and 20.
 
     >>> sizes = codebook_sizes(7)
     >>> len(sizes), sizes[0], sizes[-1]

@@ -15,8 +15,12 @@ from silkcodec.audio.channels import Downmix, to_mono
 from silkcodec.audio.resampling import DEFAULT_RATE, Resampler, Wave, check_rate
 from silkcodec.errors import AudioError
 
-MAX_PEAK = 64.0  # Full scale is 1. Values far above it are integers that were cast to floats without scaling.
+MAX_PEAK = 64.0  # Values far above full scale are integers that were cast to floats without scaling.
+"""Maximum absolute value of a float sample. Full scale is 1."""
+
 MAX_CHANNELS = 64  # A 2-D array with more rows and more columns than this is neither [T, C] nor [C, T].
+"""Maximum number of channels in an array."""
+
 INT16_PEAK, INT24_PEAK = 1 << 15, 1 << 23
 MAX_ROWS = 2  # Maximum channels in an array [C, T]. More rows may be a batch, which must not be averaged.
 

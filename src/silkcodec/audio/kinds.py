@@ -30,12 +30,20 @@ SUFFIXES = NATIVE_SUFFIXES + FFMPEG_SUFFIXES
 
 
 def is_sound(name: str | os.PathLike[str]) -> bool:
-    """Return whether a file name has an audio suffix."""
+    """Return whether a file name has an audio suffix.
+
+    Args:
+        name: file name or path.
+    """
     return _suffix(name) in SUFFIXES
 
 
 def is_readable(name: str | os.PathLike[str]) -> bool:
-    """Return whether a file with this name can be read. Some suffixes require ffmpeg on PATH."""
+    """Return whether a file with this name can be read. Some suffixes require ffmpeg on PATH.
+
+    Args:
+        name: file name or path.
+    """
     return _suffix(name) not in FFMPEG_SUFFIXES or ffmpeg.command() is not None
 
 

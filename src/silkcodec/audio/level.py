@@ -15,15 +15,31 @@ from numpy.typing import ArrayLike, NDArray
 from silkcodec import audio
 
 Wave = NDArray[np.float32]
+"""Mono samples, float32 [n]."""
 
-TARGET_DBFS = -26.0  # usual speech level in codec tests (ITU-T P.56)
-QUIET_DBFS = -45.0  # level below which normalization helps
-HIGH_OFFSET = 0.05  # offset above which removing it helps
-MAX_GAIN = 1000.0  # 60 dB
+TARGET_DBFS = -26.0
+"""Level after normalization in dBFS, the usual speech level in codec tests (ITU-T P.56)."""
+
+QUIET_DBFS = -45.0
+"""Level in dBFS below which normalization helps."""
+
+HIGH_OFFSET = 0.05
+"""DC offset above which removing it helps. Full scale is 1."""
+
+MAX_GAIN = 1000.0
+"""Maximum gain of normalization, 60 dB."""
+
 MAX_PEAK = 0.99
-SILENCE = 1e-7  # -140 dBFS; recordings at or below this level are not normalized
-PIECE_SAMPLES = 2400  # 100 ms
-GATE = 0.1  # Pieces below this fraction of the mean power count as pauses, similar to ITU-R BS.1770.
+"""Maximum peak after normalization. Full scale is 1."""
+
+SILENCE = 1e-7
+"""RMS level at or below which a recording is not normalized, -140 dBFS."""
+
+PIECE_SAMPLES = 2400
+"""Length in samples of the pieces whose power `Meter` measures, 100 ms."""
+
+GATE = 0.1
+"""Fraction of the mean power below which a piece counts as a pause, similar to ITU-R BS.1770."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +79,14 @@ class Level:
         return min(10 ** (TARGET_DBFS / 20) / self.active, MAX_PEAK / self.peak, MAX_GAIN)
 
     def apply(self, block: Wave) -> Wave:
-        """Normalize a block of the recording, float32 [n]."""
+        """Normalize a block of the recording.
+
+        Args:
+            block: samples of the recording, float32 [n].
+
+        Returns:
+            The normalized samples, float32 [n].
+        """
         return ((block - np.float32(self.offset)) * np.float32(self.scale)).astype(np.float32)
 
 
@@ -77,7 +100,11 @@ class Meter:
         self._low, self._high = np.inf, -np.inf
 
     def feed(self, block: Wave) -> None:
-        """Add a block of the recording, float32 [n]."""
+        """Add a block of the recording.
+
+        Args:
+            block: samples of the recording, float32 [n].
+        """
         if not len(block):
             return
         self._low, self._high = min(self._low, float(block.min())), max(self._high, float(block.max()))

@@ -165,7 +165,11 @@ def open_sound(source: Any, name: str, files: ExitStack) -> Any:
 
 
 def source_name(source: object) -> str:
-    """Return the name of a source for messages, such as its quoted path or "standard input"."""
+    """Return the name of a source for messages, such as its quoted path or "standard input".
+
+    Args:
+        source: a path, "-" or a binary file.
+    """
     if isinstance(source, (str, os.PathLike)):
         return "standard input" if os.fspath(source) == "-" else f"'{os.fspath(source)}'"
     name = getattr(source, "name", None)

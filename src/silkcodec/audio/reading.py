@@ -78,7 +78,14 @@ class Reader:
         self._held: list[Wave] = []  # decoded but not yet returned
 
     def read(self, n_samples: int) -> Wave:
-        """Return the next `n_samples` samples, float32 [n]. At the end of the file, return fewer samples or none."""
+        """Return the next `n_samples` samples, float32 [n]. At the end of the file, return fewer samples or none.
+
+        Args:
+            n_samples: number of samples to read, at `sample_rate` Hz.
+
+        Raises:
+            AudioError: see `Reader`.
+        """
         parts, missing = [], n_samples
         while missing > 0:
             if not self._held and not self._fill():
@@ -92,7 +99,14 @@ class Reader:
         return np.concatenate(parts) if parts else np.zeros(0, dtype=np.float32)
 
     def blocks(self, block_s: float = 10.0) -> Iterator[Wave]:
-        """Yield the rest of the file in blocks of `block_s` seconds, float32 [n]. The last block can be shorter."""
+        """Yield the rest of the file in blocks of `block_s` seconds, float32 [n]. The last block can be shorter.
+
+        Args:
+            block_s: length of a block in seconds.
+
+        Raises:
+            AudioError: see `Reader`.
+        """
         n_samples = max(1, round(block_s * self.sample_rate))
         while len(block := self.read(n_samples)):
             yield block
@@ -189,7 +203,14 @@ class Reader:
 
 
 def read(source: str | os.PathLike[str] | BinaryIO, sample_rate: float = DEFAULT_RATE) -> Wave:
-    """Read a whole audio file as mono samples, float32 [T], at `sample_rate` Hz.
+    """Read a whole audio file as mono samples.
+
+    Args:
+        source: a path, "-" for standard input, or a binary file.
+        sample_rate: sample rate of the result in Hz.
+
+    Returns:
+        The samples, float32 [T] at `sample_rate` Hz.
 
     Raises:
         AudioError: see `Reader`.
@@ -206,6 +227,11 @@ def blocks(
 ) -> Iterator[Wave]:
     """Yield the mono samples of an audio file in blocks of `block_s` seconds, float32 [n], in bounded memory.
 
+    Args:
+        source: a path, "-" for standard input, or a binary file.
+        block_s: length of a block in seconds.
+        sample_rate: sample rate of the blocks in Hz.
+
     Raises:
         AudioError: see `Reader`.
     """
@@ -217,6 +243,10 @@ def blocks(
 
 def duration_s(source: str | os.PathLike[str] | BinaryIO, channel: int | None = None) -> float:
     """Return an audio file's duration in seconds according to its header; see `Reader.duration_s`.
+
+    Args:
+        source: a path, "-" for standard input, or a binary file.
+        channel: channel to open, counted from 0. None averages all channels.
 
     Raises:
         AudioError: see `Reader`.

@@ -13,13 +13,23 @@ from silkcodec.errors import AudioError
 from silkcodec.spec import SILK_SAMPLE_RATE
 
 Wave = NDArray[np.float32]
+"""Mono samples, float32 [n]."""
 
-DEFAULT_RATE = SILK_SAMPLE_RATE  # Hz
-MIN_RATE, MAX_RATE = 1_000, 1_000_000  # Hz. Values outside this range are usually mistakes, such as rates in kHz.
+DEFAULT_RATE = SILK_SAMPLE_RATE
+"""Default sample rate in Hz, 24,000."""
+
+MIN_RATE = 1_000  # Lower values are usually mistakes, such as rates in kHz.
+"""Minimum sample rate in Hz."""
+
+MAX_RATE = 1_000_000
+"""Maximum sample rate in Hz."""
 
 
 def check_rate(sample_rate: float) -> int:
     """Return `sample_rate` as an integer.
+
+    Args:
+        sample_rate: sample rate in Hz.
 
     Raises:
         AudioError: the rate is not a whole number of Hz between 1,000 and 1,000,000.
@@ -48,7 +58,12 @@ def _described(value: object) -> str:
 
 
 def resampled_length(n_samples: int, from_rate: int, to_rate: int) -> int:
-    """Return the number of samples after resampling, which is at least 1 unless `n_samples` is 0."""
+    """Return the number of samples after resampling, which is at least 1 unless `n_samples` is 0.
+
+    Args:
+        n_samples: number of samples before resampling.
+        from_rate, to_rate: sample rates in Hz before and after resampling.
+    """
     if n_samples == 0:
         return 0
     return max(1, (2 * n_samples * to_rate + from_rate) // (2 * from_rate))
@@ -59,6 +74,12 @@ class Resampler:
 
     The concatenated output does not depend on how the input is split into blocks. `resampled_length` returns the length
     of the output. If the rates are equal, the samples are returned unchanged.
+
+    Args:
+        from_rate, to_rate: sample rates in Hz of the input and the output.
+
+    Raises:
+        AudioError: a rate is not a whole number of Hz between 1,000 and 1,000,000.
     """
 
     def __init__(self, from_rate: int, to_rate: int) -> None:
@@ -71,7 +92,14 @@ class Resampler:
             self._stream = soxr.ResampleStream(self.from_rate, self.to_rate, 1, dtype="float32", quality="HQ")
 
     def feed(self, block: Wave) -> Wave:
-        """Add a block, float32 [n] at `from_rate`, and return the samples that are ready, float32 [m] at `to_rate`."""
+        """Add a block, and return the samples that are ready.
+
+        Args:
+            block: samples at `from_rate`, float32 [n].
+
+        Returns:
+            The samples at `to_rate`, float32 [m]. m can be 0.
+        """
         self.n_in += len(block)
         if self._stream is None:
             self.n_out += len(block)
@@ -81,7 +109,11 @@ class Resampler:
         return np.asarray(out, dtype=np.float32)
 
     def flush(self) -> Wave:
-        """End the stream and return the remaining samples, float32 [m]."""
+        """End the stream and return the remaining samples.
+
+        Returns:
+            The remaining samples at `to_rate`, float32 [m].
+        """
         if self._stream is None:
             return np.zeros(0, dtype=np.float32)
         tail = self._stream.resample_chunk(np.zeros(0, dtype=np.float32), last=True)

@@ -134,7 +134,10 @@ class Writer:
             raise
 
     def write(self, block: Wave) -> None:
-        """Append samples, float32 [n]. Values outside [-1, 1] are clipped and counted unless the file stores floats.
+        """Append samples to the file. Values outside [-1, 1] are clipped and counted unless the file stores floats.
+
+        Args:
+            block: mono samples, float32 [n].
 
         Raises:
             OutputError: the samples cannot be written.
@@ -313,20 +316,49 @@ def write(
     overwrite: bool = False,
     subtype: str | None = None,
 ) -> None:
-    """Write mono samples, float32 [T], to an audio file; see `Writer`."""
+    """Write mono samples to an audio file.
+
+    Args:
+        target: path of the file, "-" for standard output, or a binary file.
+        wave: mono samples, float32 [T].
+        sample_rate: sample rate of `wave` in Hz.
+        overwrite: replace the file if it exists.
+        subtype: sample type of the file; see `Writer`.
+
+    Raises:
+        ArgumentError, OutputError: see `Writer`.
+    """
     with Writer(target, sample_rate, overwrite=overwrite, n_samples=len(wave), subtype=subtype) as writer:
         writer.write(wave)
 
 
 def encode_headerless(wave: Wave, sample_rate: int, subtype: str) -> bytes:
-    """Encode samples, float32 [T], to headerless bytes in a libsndfile sample type, for example "GSM610"."""
+    """Encode samples to bytes without a file header.
+
+    Args:
+        wave: mono samples, float32 [T].
+        sample_rate: sample rate of `wave` in Hz.
+        subtype: libsndfile sample type, for example "GSM610".
+
+    Returns:
+        The encoded bytes.
+    """
     file = io.BytesIO()
     soundfile.write(file, wave, sample_rate, format="RAW", subtype=subtype)
     return file.getvalue()
 
 
 def decode_headerless(content: bytes, sample_rate: int, subtype: str) -> Wave:
-    """Decode headerless bytes to samples, float32 [T]. This is the inverse of `encode_headerless`."""
+    """Decode bytes without a file header to samples. This is the inverse of `encode_headerless`.
+
+    Args:
+        content: bytes from `encode_headerless`.
+        sample_rate: sample rate of the samples in Hz.
+        subtype: libsndfile sample type, for example "GSM610".
+
+    Returns:
+        The mono samples, float32 [T].
+    """
     wave, _ = soundfile.read(
         io.BytesIO(content), dtype="float32", samplerate=sample_rate, channels=1, format="RAW", subtype=subtype
     )

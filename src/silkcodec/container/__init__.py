@@ -123,6 +123,9 @@ def write(
             chunks, and damage makes a whole chunk unreadable.
         overwrite: replace the file if it exists.
 
+    Returns:
+        The size of the file in bytes.
+
     Raises:
         TokensError: the tokens do not have Silk's layout.
         MissingExtraError: `entropy` is set, but constriction is not installed.
@@ -169,6 +172,9 @@ def read(file: File, *, recover: bool = False, start_s: float = 0.0, duration_s:
         start_s: start of the part in seconds. The part begins with the frame that contains this time.
         duration_s: duration of the part in seconds. The part ends with the frame that contains its end. None reads to
             the end of the file.
+
+    Returns:
+        The tokens of the file or of the part.
 
     Raises:
         ContainerError: the file is damaged, is not a .silk file or has a newer format version.
@@ -235,6 +241,9 @@ def info(file: File, *, recover: bool = False) -> Contents:
     Args:
         file: a path or a binary file object.
         recover: if the file is damaged, describe the part before the damage instead of raising an error.
+
+    Returns:
+        The description of the file.
 
     Raises:
         ContainerError: the file is not a .silk file, or it is damaged and `recover` is False.

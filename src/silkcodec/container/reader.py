@@ -73,7 +73,15 @@ class Reader:
             raise
 
     def frames(self, first: int = 0, last: int | None = None) -> Iterator[Codes]:
-        """Yield the codes of the frames from `first` to `last` (exclusive), int64 [F, K]; see `levels`."""
+        """Yield the codes of the frames from `first` to `last` (exclusive), int64 [F, K].
+
+        Args:
+            first: index of the first frame.
+            last: index of the frame after the last one. None reads to the end of the file.
+
+        Raises:
+            ContainerError: the file is damaged.
+        """
         for levels in self.levels(first, last):
             yield levels_to_codes(levels, self.header.dims_per_token)
 
@@ -82,6 +90,10 @@ class Reader:
 
         Each array has at most PIECE_FRAMES frames. The reader also checks all chunks before `first`. In a seekable
         file, it stops one chunk after `last`. A pipe is read to its end.
+
+        Args:
+            first: index of the first frame.
+            last: index of the frame after the last one. None reads to the end of the file.
 
         Raises:
             ContainerError: the file is damaged.
@@ -101,7 +113,7 @@ class Reader:
                 yield levels[start : min(int(end), start + PIECE_FRAMES)]
 
     def chunks(self) -> Iterator[Chunk]:
-        """Check the chunks and yield their headers without decoding the frames.
+        """Yield the headers of the chunks. The chunks are checked, but the frames are not decoded.
 
         Raises:
             ContainerError: the file is damaged.
@@ -110,9 +122,12 @@ class Reader:
             yield chunk
 
     def expect_end_of_file(self) -> None:
-        """Raise ContainerError if there are bytes after the end chunk. On a pipe, wait until it is closed.
+        """Check that no bytes follow the end chunk. On a pipe, wait until it is closed.
 
         If reading stopped before the end chunk, do nothing.
+
+        Raises:
+            ContainerError: more bytes follow the end chunk.
         """
         end = self._input.offset
         if self.n_samples is not None and self._input.read(1):

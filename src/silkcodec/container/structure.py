@@ -21,7 +21,9 @@ from silkcodec.tokens import MAX_DIMS_PER_TOKEN, codebook_sizes, n_frames
 
 # As in PNG, the first byte does not occur in text files, and a transfer in text mode changes CR LF or Ctrl-Z.
 MAGIC = b"\x89SILK\r\n\x1a"
-VERSION = 2  # Newest supported version. Files are written in the oldest version that supports their features.
+VERSION = 2  # Files are written in the oldest version that supports their features.
+"""Newest format version that this package can read."""
+
 MAX_CHUNK_FRAMES = 4096  # 27 minutes, less than 200 kB
 MAX_CODEC_BYTES = 255
 MIN_GAIN, MAX_GAIN = 1e-6, 1e6
@@ -86,6 +88,9 @@ class Header:
 
     def to_bytes(self) -> bytes:
         """Serialize the header with its checksum.
+
+        Returns:
+            The header as bytes.
 
         Raises:
             ArgumentError: a field is out of range.

@@ -42,6 +42,9 @@ MAX_MESSAGE = 1 << 22  # maximum size in bytes of a message from the server
 class ServerError(SilkError):
     """Raised when the server refuses a request, closes a stream, or cannot be reached.
 
+    Args:
+        text: message of the error.
+
     Attributes:
         code: error code from the server, e.g. "unauthorized", "bad_audio" or "worker_lost". "unreachable" means that
             the server did not answer.

@@ -140,6 +140,9 @@ class Silk(FrameModel):
             waves: list of waveforms; see `encode`.
             sample_rate, n_codebooks: see `encode`.
 
+        Returns:
+            The tokens of each clip, in the order of `waves`.
+
         Raises:
             AudioError, ArgumentError: see `encode`.
         """
@@ -147,7 +150,17 @@ class Silk(FrameModel):
         return self._map(lambda wave: self.encode(wave, sample_rate, n_codebooks=n_codebooks), waves)
 
     def decode_batch(self, many: Sequence[Tokens]) -> list[Wave]:
-        """Decode many clips in parallel threads. The results are bit-identical to those of `decode`."""
+        """Decode many clips in parallel threads. The results are bit-identical to those of `decode`.
+
+        Args:
+            many: tokens of each clip; see `decode`.
+
+        Returns:
+            The samples of each clip, float32 [n_samples] at 24 kHz, in the order of `many`.
+
+        Raises:
+            TokensError: see `decode`.
+        """
         self.prepare(decode=True)
         return self._map(self.decode, many)
 
@@ -157,7 +170,14 @@ class Silk(FrameModel):
             return list(pool.map(call, items))
 
     def tokens(self, codes: ArrayLike, n_samples: int) -> Tokens:
-        """Convert the codes of a stream, integers [F, K], to Tokens for this model.
+        """Convert the codes of a stream to Tokens for this model.
+
+        Args:
+            codes: integers [F, K] from a stream. K can be less than 19.
+            n_samples: length of the recording in samples at 24 kHz; see `StreamEncoder.n_samples`.
+
+        Returns:
+            The tokens.
 
         Raises:
             TokensError: the codes are invalid, or their number does not match n_samples.
@@ -189,6 +209,14 @@ class Silk(FrameModel):
 
 def load(preset: str | None = None, *, threads: int | None = None, provider: str = "cpu") -> Silk:
     """Load Silk with the weights that ship with the package. The codec registry uses this function.
+
+    Args:
+        preset: must be None, because Silk has no presets.
+        threads: number of CPU threads. None chooses it automatically.
+        provider: "cpu" or "cuda".
+
+    Returns:
+        The loaded codec.
 
     Raises:
         ArgumentError: a preset is given, or threads is below 1.

@@ -28,14 +28,22 @@ from silkcodec.spec import DIMS_PER_TOKEN, FRAME_SAMPLES, LATENT_WIDTH, SILK_SAM
 from silkcodec.tokens import codebook_sizes, codes_to_levels, levels_to_codes
 
 Codes = NDArray[np.int64]
+"""Integer codes, int64 [F, K]."""
+
 Levels = NDArray[np.uint8]
+"""FSQ levels, uint8 [F, 128] in 0..7."""
+
 Wave = NDArray[np.float32]
+"""Samples, float32 [n] at 24 kHz."""
 
 LATENCY_S = 0.42
 """Maximum time in seconds from a sample to the tokens of its frame, not counting computation: 400 ms + 20 ms."""
 
-FADE_FRAMES = 3  # number of frames in which a concealed loss fades to silence (1.2 s)
-RISE_SAMPLES = 480  # number of samples in which the frame after a loss fades in (20 ms)
+FADE_FRAMES = 3
+"""Number of frames in which a concealed loss fades to silence (1.2 s)."""
+
+RISE_SAMPLES = 480
+"""Number of samples in which the frame after a loss fades in (20 ms)."""
 
 
 class StreamEncoder:
@@ -93,7 +101,10 @@ class StreamEncoder:
         return self._codes(self.feed_levels(chunk, checked=checked))
 
     def flush(self) -> Codes:
-        """End the stream and return the codes of the remaining frames, int64 [F, K]. The last frame is zero-padded.
+        """End the stream and return the codes of the remaining frames. The last frame is zero-padded.
+
+        Returns:
+            Codes of the remaining frames, int64 [F, K].
 
         Raises:
             ArgumentError: the stream was already flushed.
@@ -101,10 +112,13 @@ class StreamEncoder:
         return self._codes(self.flush_levels())
 
     def feed_levels(self, chunk: ArrayLike, *, checked: bool = False) -> Levels:
-        """Encode the next samples like `feed`, but return FSQ levels, uint8 [F, 128] in 0..7.
+        """Encode the next samples like `feed`, but return FSQ levels.
 
         Args:
             chunk, checked: see `feed`.
+
+        Returns:
+            Levels of the frames that the chunk completes, uint8 [F, 128] in 0..7.
 
         Raises:
             AudioError, ArgumentError: see `feed`.
@@ -112,7 +126,14 @@ class StreamEncoder:
         return self._encode(self._cutter.feed(chunk, checked=checked))
 
     def flush_levels(self) -> Levels:
-        """End the stream like `flush`, but return FSQ levels, uint8 [F, 128]."""
+        """End the stream like `flush`, but return FSQ levels.
+
+        Returns:
+            Levels of the remaining frames, uint8 [F, 128] in 0..7.
+
+        Raises:
+            ArgumentError: see `flush`.
+        """
         return self._encode(self._cutter.flush())
 
     def _encode(self, frames: Iterator[Wave]) -> Levels:
@@ -204,7 +225,14 @@ class StreamDecoder:
         return self.feed_levels(levels)
 
     def feed_levels(self, levels: NDArray[np.uint8]) -> Wave:
-        """Decode FSQ levels, uint8 [F, 128] in 0..7, like `feed` but without checking them."""
+        """Decode FSQ levels like `feed`, but without checking them.
+
+        Args:
+            levels: FSQ levels, uint8 [F, 128] in 0..7. F can be 0.
+
+        Returns:
+            The samples, float32 [F * 9600] at 24 kHz.
+        """
         wave = self._decode(levels)
         if len(levels):
             if self.n_concealed and self._n_lost:
